@@ -1,0 +1,303 @@
+//! Who is alive: three answers, and any doubt is *unknown*, because unknown never robs anybody.
+//!
+//! A process is recorded by its pid, its start in clock ticks, and the inode number of its pidfd,
+//! which the kernel never uses twice (6.9 and later). Pids mean something only to the kernel and
+//! the pid namespace that they were read in, so the boot is judged first.
+
+use crate::time::{Now, Reading};
+
+/// Is somebody alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Proven to run.
+    Alive,
+    /// Proven to have ended.
+    Dead,
+    /// Neither can be shown.
+    Unknown,
+}
+
+impl Life {
+    /// The word for people and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Life::Alive => "alive",
+            Life::Dead => "dead",
+            Life::Unknown => "unknown",
+        }
+    }
+}
+
+/// One process as it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Process {
+    /// Process id in the pid namespace that the record names.
+    pub pid: u32,
+    /// Start time in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start_ticks: Option<u64>,
+    /// Inode number of its pidfd, where the kernel has a pidfs.
+    pub pidfs_ino: Option<u64>,
+}
+
+/// The processes whose death frees a lease: the wrapper and the child that works under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Processes {
+    /// The process that took the lease (a `zeta run`, a `zeta lease exec`, a program).
+    pub own: Option<Process>,
+    /// The child that it watches over.
+    pub child: Option<Process>,
+    /// Pid namespace of both, as an inode number.
+    pub pid_ns: Option<u64>,
+}
+
+/// What was found where a process was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// No process has that id (or the id is now a thread's).
+    Nothing,
+    /// There is one.
+    Something {
+        /// It has ended and only waits to be reaped.
+        ended: bool,
+        /// Inode number of its pidfd, where the kernel has a pidfs.
+        pidfs_ino: Option<u64>,
+        /// Its start in clock ticks, where that could be read.
+        start_ticks: Option<u64>,
+    },
+    /// It could not be asked.
+    Unreadable,
+}
+
+/// Judges one process.
+pub fn judge_process(recorded: &Process, found: Found) -> Life {
+    let Found::Something { ended, pidfs_ino, start_ticks } = found else {
+        return if found == Found::Nothing { Life::Dead } else { Life::Unknown };
+    };
+    let same = match (recorded.pidfs_ino, pidfs_ino) {
+        (Some(then), Some(now)) => Some(then == now),
+        _ => match (recorded.start_ticks, start_ticks) {
+            (Some(then), Some(now)) => Some(then == now),
+            _ => None,
+        },
+    };
+    match (same, ended) {
+        (Some(false), _) | (_, true) => Life::Dead,
+        (Some(true), false) => Life::Alive,
+        (None, false) => Life::Unknown,
+    }
+}
+
+/// Joins the verdicts on a holder's processes: dead only if all of them are; one alive is alive.
+pub fn join(verdicts: impl IntoIterator<Item = Life>) -> Life {
+    let mut joined = None;
+    for life in verdicts {
+        joined = Some(match (joined, life) {
+            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,
+            (None | Some(Life::Dead), Life::Dead) => Life::Dead,
+            _ => Life::Unknown,
+        });
+    }
+    joined.unwrap_or(Life::Unknown)
+}
+
+/// The clock stamp of a record: when it was last renewed, and by whose clocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Boot id of the writer.
+    pub boot_id: String,
+    /// Machine id of the writer, if it had one.
+    pub machine_id: Option<String>,
+    /// Time namespace of the writer, if known.
+    pub time_ns: Option<u64>,
+    /// Both clocks at the last renewal or beat; the wall clock is absent in short records.
+    pub boot_ns: u64,
+    /// See `boot_ns`.
+    pub wall_us: Option<i64>,
+}
+
+/// Was a record written during this boot of this kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// The same boot: its boot clock and its pids can be compared.
+    Same,
+    /// Another boot of this machine: whoever wrote it has ended.
+    Other,
+    /// The boot ids differ and nothing else says so (they can be over-mounted in a container).
+    Unclear,
+    /// Written on another machine.
+    Elsewhere,
+}
+
+/// How far wall minus boot time may move within one boot before it proves another boot, in µs.
+const BOOT_DRIFT_US: i64 = 5_000_000;
+
+/// Judges the boot of a record.
+pub fn judge_boot(stamp: &Stamp, now: &Now) -> Boot {
+    if stamp.boot_id == now.host.boot_id {
+        return Boot::Same;
+    }
+    if let (Some(then), Some(here)) = (&stamp.machine_id, &now.host.machine_id)
+        && then != here
+    {
+        return Boot::Elsewhere;
+    }
+    if stamp.time_ns.is_some() && stamp.time_ns != now.host.time_ns {
+        return Boot::Unclear;
+    }
+    let ahead = stamp.boot_ns > now.reading.boot_ns;
+    let moved = stamp.wall_us.is_some_and(|wall_us| {
+        let then = boot_started_us(Reading { boot_ns: stamp.boot_ns, wall_us });
+        then.saturating_sub(boot_started_us(now.reading)).saturating_abs() > BOOT_DRIFT_US
+    });
+    if ahead || moved { Boot::Other } else { Boot::Unclear }
+}
+
+fn boot_started_us(reading: Reading) -> i64 {
+    reading.wall_us.saturating_sub_unsigned(reading.boot_ns / 1000)
+}
+
+/// When the file system says that a file was changed, in µs since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FileTimes {
+    /// Set by writers, and by whoever likes to.
+    pub mtime_us: i64,
+    /// Set by the kernel alone.
+    pub ctime_us: i64,
+}
+
+/// How long ago a record was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// That many milliseconds.
+    Ms(u64),
+    /// Every clock that could tell lies ahead of now.
+    Unclear,
+}
+
+/// The age of a record by the boot clock, or, where that clock is not ours, by its file.
+pub fn judge_age(stamp: &Stamp, boot: Boot, times: FileTimes, now: &Now) -> Age {
+    let comparable = matches!(boot, Boot::Same | Boot::Unclear)
+        && (stamp.time_ns.is_none() || stamp.time_ns == now.host.time_ns);
+    match now.reading.boot_ns.checked_sub(stamp.boot_ns) {
+        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
+        _ => age_of_unreadable(times.ctime_us, now),
+    }
+}
+
+/// The age of a file by another hand: by mtime, or by ctime where mtime lies in the future.
+pub fn age_of_foreign(times: FileTimes, now: &Now) -> Age {
+    match times.mtime_us <= now.reading.wall_us {
+        true => age_of_unreadable(times.mtime_us, now),
+        false => age_of_unreadable(times.ctime_us, now),
+    }
+}
+
+fn age_of_unreadable(changed_us: i64, now: &Now) -> Age {
+    match u64::try_from(now.reading.wall_us.saturating_sub(changed_us)) {
+        Ok(us) => Age::Ms(us / 1000),
+        Err(_) => Age::Unclear,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Host;
+
+    fn found(ended: bool, pidfs_ino: u64, start_ticks: u64) -> Found {
+        Found::Something { ended, pidfs_ino: Some(pidfs_ino), start_ticks: Some(start_ticks) }
+    }
+
+    #[test]
+    fn a_reused_pid_is_dead_even_within_one_clock_tick() {
+        let then = Process { pid: 7, start_ticks: Some(100), pidfs_ino: Some(1) };
+        assert_eq!(judge_process(&then, found(false, 1, 100)), Life::Alive);
+        assert_eq!(judge_process(&then, found(false, 2, 100)), Life::Dead);
+        assert_eq!(judge_process(&then, found(true, 1, 100)), Life::Dead);
+        assert_eq!(judge_process(&then, Found::Nothing), Life::Dead);
+        assert_eq!(judge_process(&then, Found::Unreadable), Life::Unknown);
+    }
+
+    #[test]
+    fn without_a_pidfs_the_start_ticks_decide_and_a_bare_pid_proves_nothing() {
+        let ticks = Process { pid: 7, start_ticks: Some(100), pidfs_ino: None };
+        assert_eq!(judge_process(&ticks, found(false, 1, 100)), Life::Alive);
+        assert_eq!(judge_process(&ticks, found(false, 1, 101)), Life::Dead);
+        let bare = Process { pid: 7, start_ticks: None, pidfs_ino: None };
+        assert_eq!(judge_process(&bare, found(false, 1, 100)), Life::Unknown);
+        assert_eq!(judge_process(&bare, Found::Nothing), Life::Dead);
+    }
+
+    #[test]
+    fn a_holder_is_dead_only_if_all_its_processes_are() {
+        use Life::{Alive, Dead, Unknown};
+        for (verdicts, joined) in [
+            (vec![], Unknown),
+            (vec![Dead], Dead),
+            (vec![Dead, Dead], Dead),
+            (vec![Dead, Alive], Alive),
+            (vec![Alive, Dead], Alive),
+            (vec![Dead, Unknown], Unknown),
+            (vec![Unknown, Dead], Unknown),
+            (vec![Unknown, Alive], Alive),
+        ] {
+            assert_eq!(join(verdicts.clone()), joined, "{verdicts:?}");
+        }
+    }
+
+    fn host(boot: &str, machine: &str, time_ns: u64) -> Host {
+        Host {
+            boot_id: boot.into(),
+            machine_id: Some(machine.into()),
+            pid_ns: Some(1),
+            time_ns: Some(time_ns),
+        }
+    }
+
+    fn stamp(boot: &str, machine: &str, boot_s: u64, wall_s: i64) -> Stamp {
+        Stamp {
+            boot_id: boot.into(),
+            machine_id: Some(machine.into()),
+            time_ns: Some(1),
+            boot_ns: boot_s * 1_000_000_000,
+            wall_us: Some(wall_s * 1_000_000),
+        }
+    }
+
+    #[test]
+    fn another_boot_needs_more_than_another_boot_id() {
+        let here = host("b1", "m1", 1);
+        let reading = Reading { boot_ns: 1000 * 1_000_000_000, wall_us: 5000 * 1_000_000 };
+        let now = Now { reading, host: &here };
+        for (stamp, boot) in [
+            (stamp("b1", "m1", 900, 4900), Boot::Same),
+            (stamp("b1", "m1", 900, 99_999), Boot::Same),
+            (stamp("b0", "m1", 900, 4903), Boot::Unclear),
+            (stamp("b0", "m1", 900, 4000), Boot::Other),
+            (stamp("b0", "m1", 1001, 5001), Boot::Other),
+            (stamp("b0", "m2", 900, 4000), Boot::Elsewhere),
+        ] {
+            assert_eq!(judge_boot(&stamp, &now), boot, "{stamp:?}");
+        }
+    }
+
+    #[test]
+    fn a_shifted_boot_clock_falls_back_to_the_file() {
+        let shifted = host("b1", "m1", 2);
+        let reading = Reading { boot_ns: 100_900 * 1_000_000_000, wall_us: 5000 * 1_000_000 };
+        let now = Now { reading, host: &shifted };
+        let times = FileTimes { mtime_us: 0, ctime_us: 4999 * 1_000_000 };
+        let age = judge_age(&stamp("b1", "m1", 900, 4999), Boot::Same, times, &now);
+        assert_eq!(age, Age::Ms(1000));
+    }
+
+    #[test]
+    fn a_forged_mtime_is_not_believed() {
+        let here = host("b1", "m1", 1);
+        let now = Now { reading: Reading { boot_ns: 0, wall_us: 100_000_000 }, host: &here };
+        let at = |mtime_us, ctime_us| age_of_foreign(FileTimes { mtime_us, ctime_us }, &now);
+        assert_eq!(at(40_000_000, 40_000_000), Age::Ms(60_000));
+        assert_eq!(at(200_000_000, 90_000_000), Age::Ms(10_000));
+        assert_eq!(at(200_000_000, 200_000_000), Age::Unclear);
+    }
+}

@@ -1,0 +1,110 @@
+//! The only place that knows a file name of the state directory.
+
+use crate::name::RecordName;
+
+/// Where the state directory is when nobody says otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/tmp/zeta-cluster-state";
+/// The operator's page, written by `zeta init`.
+pub const README: &str = "README.md";
+/// The name of this machine's own node, written once.
+pub const LOCAL_NODE: &str = "local-node";
+/// The directory of the node directories.
+pub const NODES: &str = "nodes";
+/// Below a node directory: one guard directory per record file.
+pub const GUARDS: &str = ".guard";
+/// Below a guard: the highest fencing token ever granted, 20 digits and a newline.
+pub const TOKEN_FILE: &str = "fencing_token";
+/// Below a guard: the tickets of those who wait.
+pub const QUEUE: &str = "queue";
+/// Below a guard: who broke the lease by force, when and why.
+pub const BROKEN: &str = "broken";
+/// Below a guard: how temp files begin. Any found under the guard's flock is an orphan.
+pub const TEMP_PREFIX: &str = ".tmp-";
+/// Below `nodes` and `.guard`: how a directory is called until it is complete.
+pub const NEW_PREFIX: &str = ".new-";
+/// Below a node directory: the time of the last beat of any of its agents.
+pub const LAST_SEEN: &str = "last-seen.iso";
+
+/// Most bytes of a lease, a marker or any other small record.
+pub const RECORD_MAX: usize = 4 * 1024;
+/// Most bytes of a persona record.
+pub const PERSONA_MAX: usize = 64 * 1024;
+/// Most bytes of `last-seen.iso` and `local-node`.
+pub const LINE_MAX: usize = 64;
+/// Most nodes that are looked at in one call.
+pub const NODES_MAX: usize = 16_384;
+/// Most entries of one node directory that are looked at in one call.
+pub const ENTRIES_MAX: usize = 4_096;
+
+const LEASE_SUFFIX: &str = ".lock";
+const MARKER_SUFFIX: &str = ".marker";
+const PERSONA_PREFIX: &str = "persona-";
+const PERSONA_SUFFIX: &str = ".state";
+
+/// What a file of a node directory is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// `<name>.lock`
+    Lease(&'a str),
+    /// `<name>.marker`
+    Marker(&'a str),
+    /// `persona-<name>.state`
+    Persona(&'a str),
+    /// `last-seen.iso`
+    LastSeen,
+    /// `.guard`
+    Guards,
+    /// Anything else: not ours, never touched.
+    Other,
+}
+
+/// The file of a lease.
+pub fn lease_file(name: &RecordName) -> String {
+    format!("{name}{LEASE_SUFFIX}")
+}
+
+/// The file of a marker.
+pub fn marker_file(name: &RecordName) -> String {
+    format!("{name}{MARKER_SUFFIX}")
+}
+
+/// The file of a persona or an agent.
+pub fn persona_file(name: &str) -> String {
+    format!("{PERSONA_PREFIX}{name}{PERSONA_SUFFIX}")
+}
+
+/// Reads a file name of a node directory.
+pub fn kind_of(file: &str) -> Kind<'_> {
+    if let Some(name) = file.strip_suffix(LEASE_SUFFIX) {
+        return Kind::Lease(name);
+    }
+    if let Some(name) = file.strip_suffix(MARKER_SUFFIX) {
+        return Kind::Marker(name);
+    }
+    if let Some(name) =
+        file.strip_prefix(PERSONA_PREFIX).and_then(|f| f.strip_suffix(PERSONA_SUFFIX))
+    {
+        return Kind::Persona(name);
+    }
+    match file {
+        LAST_SEEN => Kind::LastSeen,
+        GUARDS => Kind::Guards,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_kinds_agree() {
+        let name = RecordName::new("lease", "register-pr-in-flight").unwrap();
+        assert_eq!(kind_of(&lease_file(&name)), Kind::Lease("register-pr-in-flight"));
+        assert_eq!(kind_of(&marker_file(&name)), Kind::Marker("register-pr-in-flight"));
+        assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
+        assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);
+        assert_eq!(kind_of(".guard"), Kind::Guards);
+        assert_eq!(kind_of("notes.txt"), Kind::Other);
+    }
+}

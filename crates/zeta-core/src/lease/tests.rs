@@ -1,0 +1,239 @@
+//! The rules of leases as tables: one row per case of `docs/concurrency.md`.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::evidence::{FileTimes, Life};
+use crate::record::{Text, parse};
+use crate::time::{Host, Now, Reading};
+
+const TOKEN: u64 = 1_000;
+const TTL_MS: u64 = 60_000;
+
+fn host() -> Host {
+    Host { boot_id: "b1".into(), machine_id: Some("m1".into()), pid_ns: Some(4), time_ns: Some(1) }
+}
+
+/// The reading `ms` after the record of [`record`] was granted.
+fn after(ms: u64) -> Reading {
+    Reading { boot_ns: 500_000_000_000 + ms * NS_PER_MS, wall_us: 9_000_000 + ms as i64 * 1000 }
+}
+
+fn record() -> Record {
+    let host = host();
+    Record {
+        lease: RecordName::new("lease", "deploy").unwrap(),
+        fencing_token: FencingToken::new(TOKEN).unwrap(),
+        lease_id: "id-1".into(),
+        agent: Label::new("agent", "otto-cli").unwrap(),
+        session: Some("s-1".into()),
+        processes: Processes {
+            own: Some(Process { pid: 7, start_ticks: Some(8), pidfs_ino: Some(9) }),
+            child: Some(Process { pid: 10, start_ticks: Some(11), pidfs_ino: Some(12) }),
+            pid_ns: Some(4),
+        },
+        pr: Some(42),
+        uid: Some(1000),
+        renewed: stamp_now(after(0), &host),
+        acquired_boot_ns: after(0).boot_ns,
+        acquired_us: Some(after(0).wall_us),
+        ttl_ms: TTL_MS,
+        grace_ms: TTL_MS,
+        policy: Policy::Reclaim,
+        renew_seq: 3,
+        purpose: Some("a \"quoted\" reason\nof two lines".into()),
+        extra: vec![("colour".into(), "\"red\"".into())],
+    }
+}
+
+fn ask(lease_id: &str, session: &str) -> Ask {
+    Ask {
+        lease: RecordName::new("lease", "deploy").unwrap(),
+        lease_id: lease_id.into(),
+        agent: Label::new("agent", "otto-cli").unwrap(),
+        session: Some(session.into()),
+        processes: Processes::default(),
+        pr: None,
+        uid: 1000,
+        ttl_ms: TTL_MS,
+        grace_ms: None,
+        policy: Policy::Reclaim,
+        purpose: None,
+    }
+}
+
+fn ours(life: Life) -> Observed {
+    Observed::Ours(Box::new(record()), FileTimes::default(), life)
+}
+
+#[test]
+fn a_record_reads_back_as_it_was_written() {
+    let text = record().to_fields().render();
+    let Ok(Text::Own(fields)) = parse(text.as_bytes(), 4096) else { panic!("{text}") };
+    assert_eq!(Record::from_fields(&fields, &record().lease), Ok(record()), "{text}");
+}
+
+#[test]
+fn a_record_under_another_name_is_damaged() {
+    let fields = record().to_fields();
+    let other = RecordName::new("lease", "other").unwrap();
+    assert_eq!(Record::from_fields(&fields, &other), Err(Damage::BadKey("lease")));
+}
+
+#[test]
+fn who_may_take_over_and_when() {
+    use Life::{Alive, Dead, Unknown};
+    let host = host();
+    let grant = |cause| Standing::Grantable(cause);
+    let held = |why, rest_ms| Standing::Held(Held { why, rest_ms: Some(rest_ms) });
+    for (life, ms, standing) in [
+        (Alive, 0, held(HeldWhy::InTime, TTL_MS + 1)),
+        (Unknown, TTL_MS, held(HeldWhy::InTime, 1)),
+        (Unknown, TTL_MS + 1, grant(Cause::Expired)),
+        (Dead, 0, grant(Cause::HolderDead)),
+        (Alive, TTL_MS + 1, held(HeldWhy::InGrace, TTL_MS)),
+        (Alive, 2 * TTL_MS, held(HeldWhy::InGrace, 1)),
+        (Alive, 2 * TTL_MS + 1, grant(Cause::Overdue)),
+    ] {
+        let now = Now { reading: after(ms), host: &host };
+        assert_eq!(judge(&ours(life), &now), standing, "{life:?} after {ms} ms");
+    }
+}
+
+#[test]
+fn the_policy_decides_about_a_holder_that_is_alive_and_overdue() {
+    let host = host();
+    let now = Now { reading: after(2 * TTL_MS + 1), host: &host };
+    let with = |policy| {
+        let record = Record { policy, ..record() };
+        judge(&Observed::Ours(Box::new(record), FileTimes::default(), Life::Alive), &now)
+    };
+    assert_eq!(with(Policy::Reclaim), Standing::Grantable(Cause::Overdue));
+    assert_eq!(with(Policy::Kill), Standing::MustKill(record().processes));
+    let never = Standing::Held(Held { why: HeldWhy::OverdueForever, rest_ms: None });
+    assert_eq!(with(Policy::Never), never);
+}
+
+#[test]
+fn a_wall_clock_step_changes_nothing() {
+    let host = host();
+    for step_us in [-86_400_000_000, 86_400_000_000i64] {
+        let reading = Reading { wall_us: after(10).wall_us + step_us, ..after(10) };
+        let now = Now { reading, host: &host };
+        assert!(matches!(judge(&ours(Life::Unknown), &now), Standing::Held(_)), "{step_us}");
+    }
+}
+
+#[test]
+fn life_is_not_asked_about_another_kernel() {
+    let elsewhere = Host { boot_id: "b2".into(), machine_id: Some("m2".into()), ..host() };
+    let now = Now { reading: after(10), host: &elsewhere };
+    let times = FileTimes { mtime_us: 0, ctime_us: after(0).wall_us };
+    let seen = Observed::Ours(Box::new(record()), times, Life::Dead);
+    assert!(matches!(judge(&seen, &now), Standing::Held(_)));
+    let now = Now { reading: after(TTL_MS + 1), host: &elsewhere };
+    assert_eq!(judge(&seen, &now), Standing::Grantable(Cause::Expired));
+}
+
+#[test]
+fn the_same_attempt_gets_the_same_token_and_a_sibling_does_not() {
+    let host = host();
+    let now = Now { reading: after(10), host: &host };
+    let again = decide_acquire(&ours(Life::Alive), &ask("id-1", "s-1"), TOKEN, false, &now);
+    assert_eq!(again, Acquired::Again(Box::new(record())));
+    for (lease_id, session) in [("id-2", "s-1"), ("id-1", "s-2")] {
+        let sibling =
+            decide_acquire(&ours(Life::Alive), &ask(lease_id, session), TOKEN, false, &now);
+        assert!(matches!(sibling, Acquired::Held(_)), "{lease_id} {session}");
+    }
+}
+
+#[test]
+fn release_tells_mine_from_already_from_lost() {
+    let mine = FencingToken::new(TOKEN).unwrap();
+    let late = FencingToken::new(TOKEN - 1).unwrap();
+    assert_eq!(decide_release(&ours(Life::Alive), mine, TOKEN), Released::Remove);
+    assert_eq!(decide_release(&Observed::Absent, mine, TOKEN), Released::Already);
+    assert!(matches!(decide_release(&Observed::Absent, late, TOKEN), Released::Lost(_)));
+    assert!(matches!(decide_release(&ours(Life::Alive), late, TOKEN), Released::Lost(_)));
+}
+
+#[test]
+fn a_late_renew_is_good_only_if_nobody_was_in_between() {
+    let host = host();
+    let now = Now { reading: after(TTL_MS + 500), host: &host };
+    let mine = FencingToken::new(TOKEN).unwrap();
+    let late = decide_renew(&ours(Life::Alive), mine, None, &now);
+    let Renewed::Write { record, gap_ms } = late else { panic!("{late:?}") };
+    assert_eq!((gap_ms, record.renew_seq), (Some(500), 4));
+    assert_eq!(record.extra, super::tests::record().extra);
+    let other = FencingToken::new(TOKEN - 1).unwrap();
+    let lost = decide_renew(&ours(Life::Alive), other, None, &now);
+    assert!(matches!(lost, Renewed::Lost(Lost { by: Some(_) })));
+    let gone = decide_renew(&Observed::Absent, mine, None, &now);
+    assert!(matches!(gone, Renewed::Lost(Lost { by: None })));
+}
+
+#[test]
+fn a_check_fails_before_the_ttl_ends() {
+    assert_eq!(check_margin_ms(600_000), 30_000);
+    assert_eq!(check_margin_ms(10_000), 1_000);
+    assert_eq!(check_margin_ms(1_000), 250);
+    let host = host();
+    let mine = FencingToken::new(TOKEN).unwrap();
+    let at = |ms| {
+        let now = Now { reading: after(ms), host: &host };
+        decide_check(&ours(Life::Alive), mine, &now)
+    };
+    assert_eq!(at(0), Checked::Good { rest_ms: 57_000 });
+    assert_eq!(at(56_999), Checked::Good { rest_ms: 1 });
+    assert_eq!(at(57_000), Checked::TooLate);
+}
+
+#[test]
+fn foreign_and_damaged_records_age_out() {
+    let host = host();
+    let now = Now { reading: Reading { boot_ns: 0, wall_us: 10_000_000_000 }, host: &host };
+    let aged = |s: i64| FileTimes {
+        mtime_us: now.reading.wall_us - s * 1_000_000,
+        ctime_us: now.reading.wall_us - s * 1_000_000,
+    };
+    let foreign = |s, ttl_ms| judge(&Observed::Foreign { ttl_ms, who: None, times: aged(s) }, &now);
+    assert!(matches!(foreign(599, None), Standing::Held(_)));
+    assert_eq!(foreign(601, None), Standing::Grantable(Cause::ForeignExpired));
+    assert_eq!(foreign(6, Some(5_000)), Standing::Grantable(Cause::ForeignExpired));
+    let damaged = |s| judge(&Observed::Damaged(Damage::NoEnd, aged(s)), &now);
+    assert!(matches!(damaged(1199), Standing::Held(_)));
+    assert_eq!(damaged(1201), Standing::Grantable(Cause::DamagedExpired));
+    assert!(matches!(damaged(-60), Standing::Held(Held { rest_ms: None, .. })));
+}
+
+proptest! {
+    #[test]
+    fn a_new_token_is_above_all_that_are_known(
+        highest in 0..FencingToken::LIMIT - 1,
+        record in 1..FencingToken::LIMIT - 1,
+        wall_us in any::<i64>(),
+    ) {
+        if let Some(token) = FencingToken::after(highest, FencingToken::new(record), wall_us) {
+            prop_assert!(token.get() > highest && token.get() > record);
+        } else {
+            prop_assert!(wall_us >= (FencingToken::LIMIT - 1) as i64
+                || highest.max(record) + 1 >= FencingToken::LIMIT);
+        }
+    }
+
+    /// At no moment may the old holder's check pass while a stranger could be granted.
+    #[test]
+    fn check_and_grant_never_overlap(ms in 0u64..200_000, alive in any::<bool>()) {
+        let host = host();
+        let now = Now { reading: after(ms), host: &host };
+        let life = if alive { Life::Alive } else { Life::Unknown };
+        let good = matches!(
+            decide_check(&ours(life), FencingToken::new(TOKEN).unwrap(), &now),
+            Checked::Good { .. }
+        );
+        let grantable = matches!(judge(&ours(life), &now), Standing::Grantable(_));
+        prop_assert!(!(good && grantable));
+    }
+}

@@ -1,0 +1,21 @@
+//! The thinking half of `zeta`: it is told what was seen and what time it is, and answers.
+//!
+//! No function here reads a clock, a file, a socket, the environment or a random number, so every
+//! rule can be tested as a table and searched as a model. Read the rooms in this order:
+//!
+//! 1. [`name`]: what a node, an agent, a lease and a marker may be called.
+//! 2. [`time`]: time as a value that is handed in; durations and their text.
+//! 3. [`record`]: the flat text of every record on disk, and what makes one damaged.
+//! 4. [`layout`]: the only place that knows a file name of the state directory.
+//! 5. [`evidence`]: is a recorded process alive, dead or unknown; is a record of this boot.
+//! 6. [`lease`]: the lease record and every decision about it.
+//! 7. [`presence`]: the persona record and how alive its agent is.
+#![forbid(unsafe_code)]
+
+pub mod evidence;
+pub mod layout;
+pub mod lease;
+pub mod name;
+pub mod presence;
+pub mod record;
+pub mod time;

@@ -1,0 +1,253 @@
+//! Presence: what an agent says it does, and how alive it is by the evidence of its record.
+//!
+//! The record `persona-<agent>.state` is written by the session's wrapper (`zeta run`) with every
+//! beat and by the agent itself when it has something to say. One function judges it.
+
+use crate::evidence::{Age, Boot, FileTimes, Life, Processes, Stamp, judge_age, judge_boot};
+use crate::lease::{optional_number, push_evidence, read_processes, read_stamp};
+use crate::record::{Damage, Fields};
+use crate::time::{Host, Now, Reading, format_utc};
+
+/// The `kind` of a persona record.
+pub const KIND: &str = "persona";
+/// How often a session beats when nobody says otherwise.
+pub const BEAT_MS: u64 = 10_000;
+/// Missed beats after which an agent is late.
+const LATE_BEATS: u64 = 2;
+/// Missed beats after which it is silent or hung.
+const SILENT_BEATS: u64 = 4;
+
+/// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
+pub const OWN_KEYS: [&str; 29] = [
+    "schema",
+    "kind",
+    "persona",
+    "agent",
+    "session",
+    "pid",
+    "timestamp",
+    "uid",
+    "pid_start_ticks",
+    "pidfs_ino",
+    "pid_ns",
+    "child_pid",
+    "child_pid_start_ticks",
+    "child_pidfs_ino",
+    "boot_id",
+    "machine_id",
+    "time_ns",
+    "started_at",
+    "beat_boot_ns",
+    "beat_at",
+    "beat_every_ms",
+    "beat_seq",
+    "ended_at",
+    "exit_status",
+    "updated_at",
+    "node",
+    "file",
+    "liveness",
+    "end",
+];
+
+/// How alive an agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// The last beat came in time.
+    Live,
+    /// Two beats are missing.
+    Late,
+    /// Four beats are missing, and its processes run.
+    Hung,
+    /// Four beats are missing, and nobody can say whether it lives.
+    Silent,
+    /// It has ended, or all its processes have.
+    Gone,
+}
+
+impl Liveness {
+    /// The word for people and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Liveness::Live => "live",
+            Liveness::Late => "late",
+            Liveness::Hung => "hung",
+            Liveness::Silent => "silent",
+            Liveness::Gone => "gone",
+        }
+    }
+}
+
+/// The part of a persona record that its liveness is judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Session that beats, if it is one.
+    pub session: Option<String>,
+    /// Its processes.
+    pub processes: Processes,
+    /// Clocks of the last beat.
+    pub stamp: Stamp,
+    /// Time between beats.
+    pub every_ms: u64,
+    /// It said that it ended.
+    pub ended: bool,
+}
+
+impl Beat {
+    /// Reads the beat of a persona record.
+    pub fn from_fields(fields: &Fields) -> Result<Beat, Damage> {
+        fields.expect_kind(KIND)?;
+        Ok(Beat {
+            session: fields.text("session").map(|t| t.into_owned()),
+            processes: read_processes(fields)?,
+            stamp: read_stamp(fields, "beat_boot_ns", "beat_at")?,
+            every_ms: optional_number(fields, "beat_every_ms")?.unwrap_or(BEAT_MS).max(1),
+            ended: fields.raw("ended_at").is_some(),
+        })
+    }
+}
+
+/// A judgement and the evidence for it, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub liveness: Liveness,
+    /// Time since the last beat, where a clock can tell.
+    pub beat_age_ms: Option<u64>,
+    /// What it rests on.
+    pub evidence: &'static str,
+}
+
+/// Judges a beat. `life` is that of the recorded processes and counts only on the same boot;
+/// `just_woke` grants one interval more after the machine slept.
+pub fn judge(beat: &Beat, times: FileTimes, life: Life, just_woke: bool, now: &Now) -> Judgement {
+    let boot = judge_boot(&beat.stamp, now);
+    let life = if boot == Boot::Same { life } else { Life::Unknown };
+    let age = judge_age(&beat.stamp, boot, times, now);
+    let beat_age_ms = match age {
+        Age::Ms(ms) => Some(ms),
+        Age::Unclear => None,
+    };
+    let verdict = |liveness, evidence| Judgement { liveness, beat_age_ms, evidence };
+    if beat.ended {
+        return verdict(Liveness::Gone, "it said that it ended");
+    }
+    if boot == Boot::Other {
+        return verdict(Liveness::Gone, "its record is of an earlier boot");
+    }
+    if life == Life::Dead {
+        return verdict(Liveness::Gone, "its processes have ended");
+    }
+    let Some(age_ms) = beat_age_ms else {
+        return verdict(Liveness::Silent, "its clock lies ahead of ours");
+    };
+    let grace_ms = if just_woke { beat.every_ms } else { 0 };
+    let missed = age_ms.saturating_sub(grace_ms) / beat.every_ms;
+    match (missed, life) {
+        (0..LATE_BEATS, Life::Alive) => verdict(Liveness::Live, "beat in time, process runs"),
+        (0..LATE_BEATS, _) => verdict(Liveness::Live, "beat in time"),
+        (LATE_BEATS..SILENT_BEATS, Life::Alive) => verdict(Liveness::Late, "process runs"),
+        (LATE_BEATS..SILENT_BEATS, _) => verdict(Liveness::Late, "no process to ask"),
+        (_, Life::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
+        (_, _) => verdict(Liveness::Silent, "no beat and no process to ask"),
+    }
+}
+
+/// Writes the beat of a session into its record, in place of the last one.
+pub fn set_beat(fields: &mut Fields, reading: Reading, host: &Host, every_ms: u64) {
+    let seq = fields.number("beat_seq").unwrap_or(0);
+    fields.set_text("boot_id", &host.boot_id);
+    match &host.machine_id {
+        Some(id) => fields.set_text("machine_id", id),
+        None => fields.remove("machine_id"),
+    }
+    match host.time_ns {
+        Some(ino) => fields.set_number("time_ns", ino),
+        None => fields.remove("time_ns"),
+    }
+    fields.set_number("beat_boot_ns", reading.boot_ns);
+    fields.set_text("beat_at", &format_utc(reading.wall_us));
+    fields.set_number("beat_every_ms", every_ms);
+    fields.set_number("beat_seq", seq.saturating_add(1));
+}
+
+/// Writes the processes of a session into its record, in place of earlier ones.
+pub fn set_processes(fields: &mut Fields<'_>, processes: &Processes) {
+    for key in [
+        "pid",
+        "pid_start_ticks",
+        "pidfs_ino",
+        "pid_ns",
+        "child_pid",
+        "child_pid_start_ticks",
+        "child_pidfs_ino",
+    ] {
+        fields.remove(key);
+    }
+    if let Some(own) = processes.own {
+        fields.set_number("pid", own.pid.into());
+    }
+    push_evidence(fields, processes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beat(every_ms: u64, ended: bool) -> (Beat, Host) {
+        let host = Host { boot_id: "b".into(), ..Host::default() };
+        let stamp = Stamp {
+            boot_id: "b".into(),
+            machine_id: None,
+            time_ns: None,
+            boot_ns: 1_000_000_000,
+            wall_us: None,
+        };
+        let session = Some("s".to_owned());
+        (Beat { session, processes: Processes::default(), stamp, every_ms, ended }, host)
+    }
+
+    fn liveness(age_ms: u64, life: Life, just_woke: bool, ended: bool) -> Liveness {
+        let (beat, host) = beat(10_000, ended);
+        let reading = Reading { boot_ns: 1_000_000_000 + age_ms * 1_000_000, wall_us: 0 };
+        let now = Now { reading, host: &host };
+        judge(&beat, FileTimes::default(), life, just_woke, &now).liveness
+    }
+
+    #[test]
+    fn liveness_by_missed_beats_and_evidence() {
+        use Life::{Alive, Dead, Unknown};
+        for (age_ms, life, verdict) in [
+            (0, Alive, Liveness::Live),
+            (19_999, Unknown, Liveness::Live),
+            (20_000, Alive, Liveness::Late),
+            (39_999, Unknown, Liveness::Late),
+            (40_000, Alive, Liveness::Hung),
+            (40_000, Unknown, Liveness::Silent),
+            (0, Dead, Liveness::Gone),
+        ] {
+            assert_eq!(liveness(age_ms, life, false, false), verdict, "{age_ms} {life:?}");
+        }
+        assert_eq!(liveness(0, Alive, false, true), Liveness::Gone);
+    }
+
+    #[test]
+    fn after_sleep_one_interval_of_grace() {
+        assert_eq!(liveness(25_000, Life::Alive, true, false), Liveness::Live);
+        assert_eq!(liveness(30_000, Life::Alive, true, false), Liveness::Late);
+    }
+
+    #[test]
+    fn a_beat_replaces_the_last_one_and_keeps_the_rest() {
+        let (_, host) = beat(1, false);
+        let mut fields = Fields::new(KIND);
+        fields.set_text("task", "B-0856");
+        let reading = Reading { boot_ns: 5, wall_us: 6 };
+        set_beat(&mut fields, reading, &host, 10_000);
+        set_beat(&mut fields, reading, &host, 10_000);
+        assert_eq!(fields.number("beat_seq"), Some(2));
+        assert_eq!(fields.text("task").as_deref(), Some("B-0856"));
+        let read = Beat::from_fields(&fields).unwrap();
+        assert_eq!((read.stamp.boot_ns, read.every_ms), (5, 10_000));
+    }
+}

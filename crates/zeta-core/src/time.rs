@@ -1,0 +1,183 @@
+//! Time as a value: it is read by a door and handed in, together with the clock's identity.
+//!
+//! Two clocks appear. `boot` is CLOCK_BOOTTIME: it cannot be set, runs through suspend, and decides
+//! on the same boot. `wall` is CLOCK_REALTIME: it is for people, and for files of unknown origin.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Both clocks, read together (and, inside a guard, after the flock was taken).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// CLOCK_BOOTTIME in nanoseconds.
+    pub boot_ns: u64,
+    /// CLOCK_REALTIME in microseconds since the Unix epoch.
+    pub wall_us: i64,
+}
+
+/// Which kernel, machine and namespaces a clock or a process id belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Host {
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// `/etc/machine-id`; absent in some containers.
+    pub machine_id: Option<String>,
+    /// Inode number of the pid namespace.
+    pub pid_ns: Option<u64>,
+    /// Inode number of the time namespace, which shifts CLOCK_BOOTTIME.
+    pub time_ns: Option<u64>,
+}
+
+/// A reading and whose clocks it was read from: the `now` of every decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Now<'a> {
+    /// The clocks.
+    pub reading: Reading,
+    /// Their identity.
+    pub host: &'a Host,
+}
+
+/// A duration or time that cannot be read, with what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} is not valid: {rule}")]
+pub struct TimeError {
+    /// What the text was for.
+    pub what: &'static str,
+    /// The text as given.
+    pub text: String,
+    /// What would be right.
+    pub rule: &'static str,
+}
+
+/// Nanoseconds in a millisecond.
+pub const NS_PER_MS: u64 = 1_000_000;
+/// Shortest TTL: below it, a holder could not renew in time on a busy machine.
+pub const TTL_MIN_MS: u64 = 100;
+/// Longest TTL: a right that nobody renews should not outlast a month.
+pub const TTL_MAX_MS: u64 = 31 * 24 * 3600 * 1000;
+
+const DURATION_RULE: &str = "write a number of seconds, or a number with ms, s, m, h or d, \
+                             as in 30s, 10m or 1h30m";
+const TTL_RULE: &str = "a TTL lies between 100ms and 31d, as in 30s, 10m or 1h30m";
+
+/// Reads a duration ("30", "1.5", "30s", "10m", "1h30m", "500ms") as milliseconds.
+pub fn parse_duration(what: &'static str, text: &str) -> Result<u64, TimeError> {
+    let wrong = || TimeError { what, text: text.to_owned(), rule: DURATION_RULE };
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if plain {
+        let seconds: f64 = text.parse().map_err(|_| wrong())?;
+        let ms = seconds * 1000.0;
+        return if ms.is_finite() && ms < 1e15 { Ok(ms.round() as u64) } else { Err(wrong()) };
+    }
+    // jiff has no word for days in an absolute duration, and a day here is 24 hours.
+    let (days, rest) = match text.split_once('d') {
+        Some((days, rest)) if !days.is_empty() && days.bytes().all(|b| b.is_ascii_digit()) => {
+            (days.parse::<i64>().map_err(|_| wrong())?, rest)
+        }
+        _ => (0, text),
+    };
+    let rest: SignedDuration = match rest {
+        "" if days > 0 => SignedDuration::ZERO,
+        _ => rest.parse().map_err(|_| wrong())?,
+    };
+    let total = days
+        .checked_mul(86_400_000)
+        .and_then(|d| i64::try_from(rest.as_millis()).ok()?.checked_add(d))
+        .ok_or_else(wrong)?;
+    u64::try_from(total).map_err(|_| wrong())
+}
+
+/// Reads a TTL: a duration between [`TTL_MIN_MS`] and [`TTL_MAX_MS`].
+pub fn parse_ttl(text: &str) -> Result<u64, TimeError> {
+    let ms = parse_duration("TTL", text)?;
+    match (TTL_MIN_MS..=TTL_MAX_MS).contains(&ms) {
+        true => Ok(ms),
+        false => Err(TimeError { what: "TTL", text: text.to_owned(), rule: TTL_RULE }),
+    }
+}
+
+/// A duration for people: the two largest units that matter ("850ms", "9.4s", "12m 3s", "2d 4h").
+pub fn format_duration(ms: u64) -> String {
+    let s = ms / 1000;
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..10_000 => format!("{}.{}s", s, ms % 1000 / 100),
+        10_000..60_000 => format!("{s}s"),
+        60_000..3_600_000 => format!("{}m {}s", s / 60, s % 60),
+        3_600_000..86_400_000 => format!("{}h {}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d {}h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// A wall time as fixed-width ISO 8601 UTC, 27 bytes: `2026-11-22T10:11:12.123456Z`.
+///
+/// Times outside year 0..=9999 are clamped to its ends: the text must keep its width.
+pub fn format_utc(wall_us: i64) -> String {
+    const FIRST_US: i64 = -62_167_219_200_000_000;
+    const LAST_US: i64 = 253_402_207_200_000_000;
+    let clamped = wall_us.clamp(FIRST_US, LAST_US);
+    match Timestamp::from_microsecond(clamped) {
+        Ok(time) => format!("{time:.6}"),
+        Err(_) => "0000-01-01T00:00:00.000000Z".to_owned(),
+    }
+}
+
+/// Reads an ISO 8601 / RFC 3339 time as microseconds since the Unix epoch.
+pub fn parse_utc(text: &str) -> Result<i64, TimeError> {
+    text.parse::<Timestamp>().map(Timestamp::as_microsecond).map_err(|_| TimeError {
+        what: "time",
+        text: text.to_owned(),
+        rule: "write ISO 8601 in UTC, as in 2026-11-22T10:11:12Z",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ms) in [
+            ("30", 30_000),
+            ("1.5", 1_500),
+            ("0", 0),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("2d", 172_800_000),
+            ("1d12h", 129_600_000),
+        ] {
+            assert_eq!(parse_duration("wait", text), Ok(ms), "{text}");
+        }
+        for text in ["", "10 parsecs", "-5s", "1.2.3", "d", "1e9", "999999999999999999999", "∞"] {
+            assert!(parse_duration("wait", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ttl_has_bounds() {
+        assert_eq!(parse_ttl("100ms"), Ok(100));
+        for text in ["0", "0s", "99ms", "32d", "10 parsecs"] {
+            assert!(parse_ttl(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn utc_text_has_fixed_width_and_reads_back() {
+        for us in [0, 1, 1_795_342_272_123_456, i64::MAX, i64::MIN] {
+            assert_eq!(format_utc(us).len(), 27, "{}", format_utc(us));
+        }
+        assert_eq!(format_utc(1_795_342_272_123_456), "2026-11-22T10:11:12.123456Z");
+        assert_eq!(parse_utc("2026-11-22T10:11:12.123456Z"), Ok(1_795_342_272_123_456));
+        assert!(parse_utc("yesterday").is_err());
+    }
+
+    #[test]
+    fn durations_for_people() {
+        for (ms, text) in
+            [(850, "850ms"), (9_400, "9.4s"), (723_000, "12m 3s"), (187_200_000, "2d 4h")]
+        {
+            assert_eq!(format_duration(ms), text);
+        }
+    }
+}
