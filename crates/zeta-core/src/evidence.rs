@@ -4,7 +4,7 @@
 //! which the kernel never uses twice (6.9 and later). Pids mean something only to the kernel and
 //! the pid namespace that they were read in, so the boot is judged first.
 
-use crate::time::{Now, Reading};
+use crate::time::Now;
 
 /// Is somebody alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,14 +146,15 @@ pub fn judge_boot(stamp: &Stamp, now: &Now) -> Boot {
     }
     let ahead = stamp.boot_ns > now.reading.boot_ns;
     let moved = stamp.wall_us.is_some_and(|wall_us| {
-        let then = boot_started_us(Reading { boot_ns: stamp.boot_ns, wall_us });
-        then.saturating_sub(boot_started_us(now.reading)).saturating_abs() > BOOT_DRIFT_US
+        let then = boot_started_us(stamp.boot_ns, wall_us);
+        let here = boot_started_us(now.reading.boot_ns, now.reading.wall_us);
+        then.saturating_sub(here).saturating_abs() > BOOT_DRIFT_US
     });
     if ahead || moved { Boot::Other } else { Boot::Unclear }
 }
 
-fn boot_started_us(reading: Reading) -> i64 {
-    reading.wall_us.saturating_sub_unsigned(reading.boot_ns / 1000)
+fn boot_started_us(boot_ns: u64, wall_us: i64) -> i64 {
+    wall_us.saturating_sub_unsigned(boot_ns / 1000)
 }
 
 /// When the file system says that a file was changed, in µs since the Unix epoch.
@@ -202,7 +203,7 @@ fn age_of_unreadable(changed_us: i64, now: &Now) -> Age {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Host;
+    use crate::time::{Host, Reading};
 
     fn found(ended: bool, pidfs_ino: u64, start_ticks: u64) -> Found {
         Found::Something { ended, pidfs_ino: Some(pidfs_ino), start_ticks: Some(start_ticks) }
@@ -267,7 +268,8 @@ mod tests {
     #[test]
     fn another_boot_needs_more_than_another_boot_id() {
         let here = host("b1", "m1", 1);
-        let reading = Reading { boot_ns: 1000 * 1_000_000_000, wall_us: 5000 * 1_000_000 };
+        let reading =
+            Reading { boot_ns: 1000 * 1_000_000_000, awake_ns: 0, wall_us: 5000 * 1_000_000 };
         let now = Now { reading, host: &here };
         for (stamp, boot) in [
             (stamp("b1", "m1", 900, 4900), Boot::Same),
@@ -284,7 +286,8 @@ mod tests {
     #[test]
     fn a_shifted_boot_clock_falls_back_to_the_file() {
         let shifted = host("b1", "m1", 2);
-        let reading = Reading { boot_ns: 100_900 * 1_000_000_000, wall_us: 5000 * 1_000_000 };
+        let reading =
+            Reading { boot_ns: 100_900 * 1_000_000_000, awake_ns: 0, wall_us: 5000 * 1_000_000 };
         let now = Now { reading, host: &shifted };
         let times = FileTimes { mtime_us: 0, ctime_us: 4999 * 1_000_000 };
         let age = judge_age(&stamp("b1", "m1", 900, 4999), Boot::Same, times, &now);
@@ -294,7 +297,8 @@ mod tests {
     #[test]
     fn a_forged_mtime_is_not_believed() {
         let here = host("b1", "m1", 1);
-        let now = Now { reading: Reading { boot_ns: 0, wall_us: 100_000_000 }, host: &here };
+        let now =
+            Now { reading: Reading { boot_ns: 0, awake_ns: 0, wall_us: 100_000_000 }, host: &here };
         let at = |mtime_us, ctime_us| age_of_foreign(FileTimes { mtime_us, ctime_us }, &now);
         assert_eq!(at(40_000_000, 40_000_000), Age::Ms(60_000));
         assert_eq!(at(200_000_000, 90_000_000), Age::Ms(10_000));

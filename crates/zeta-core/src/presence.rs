@@ -6,7 +6,7 @@
 use crate::evidence::{Age, Boot, FileTimes, Life, Processes, Stamp, judge_age, judge_boot};
 use crate::lease::{optional_number, push_evidence, read_processes, read_stamp};
 use crate::record::{Damage, Fields};
-use crate::time::{Host, Now, Reading, format_utc};
+use crate::time::{Host, NS_PER_MS, Now, Reading, format_utc};
 
 /// The `kind` of a persona record.
 pub const KIND: &str = "persona";
@@ -18,7 +18,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 29] = [
+pub const OWN_KEYS: [&str; 30] = [
     "schema",
     "kind",
     "persona",
@@ -38,6 +38,7 @@ pub const OWN_KEYS: [&str; 29] = [
     "time_ns",
     "started_at",
     "beat_boot_ns",
+    "beat_awake_ns",
     "beat_at",
     "beat_every_ms",
     "beat_seq",
@@ -87,6 +88,8 @@ pub struct Beat {
     pub processes: Processes,
     /// Clocks of the last beat.
     pub stamp: Stamp,
+    /// CLOCK_MONOTONIC at the last beat: a machine that slept is not an agent that missed beats.
+    pub awake_ns: Option<u64>,
     /// Time between beats.
     pub every_ms: u64,
     /// It said that it ended.
@@ -101,6 +104,7 @@ impl Beat {
             session: fields.text("session").map(|t| t.into_owned()),
             processes: read_processes(fields)?,
             stamp: read_stamp(fields, "beat_boot_ns", "beat_at")?,
+            awake_ns: optional_number(fields, "beat_awake_ns")?,
             every_ms: optional_number(fields, "beat_every_ms")?.unwrap_or(BEAT_MS).max(1),
             ended: fields.raw("ended_at").is_some(),
         })
@@ -118,9 +122,8 @@ pub struct Judgement {
     pub evidence: &'static str,
 }
 
-/// Judges a beat. `life` is that of the recorded processes and counts only on the same boot;
-/// `just_woke` grants one interval more after the machine slept.
-pub fn judge(beat: &Beat, times: FileTimes, life: Life, just_woke: bool, now: &Now) -> Judgement {
+/// Judges a beat. `life` is that of the recorded processes and counts only on the same boot.
+pub fn judge(beat: &Beat, times: FileTimes, life: Life, now: &Now) -> Judgement {
     let boot = judge_boot(&beat.stamp, now);
     let life = if boot == Boot::Same { life } else { Life::Unknown };
     let age = judge_age(&beat.stamp, boot, times, now);
@@ -141,8 +144,7 @@ pub fn judge(beat: &Beat, times: FileTimes, life: Life, just_woke: bool, now: &N
     let Some(age_ms) = beat_age_ms else {
         return verdict(Liveness::Silent, "its clock lies ahead of ours");
     };
-    let grace_ms = if just_woke { beat.every_ms } else { 0 };
-    let missed = age_ms.saturating_sub(grace_ms) / beat.every_ms;
+    let missed = awake_ms(beat, boot, age_ms, now) / beat.every_ms;
     match (missed, life) {
         (0..LATE_BEATS, Life::Alive) => verdict(Liveness::Live, "beat in time, process runs"),
         (0..LATE_BEATS, _) => verdict(Liveness::Live, "beat in time"),
@@ -150,6 +152,16 @@ pub fn judge(beat: &Beat, times: FileTimes, life: Life, just_woke: bool, now: &N
         (LATE_BEATS..SILENT_BEATS, _) => verdict(Liveness::Late, "no process to ask"),
         (_, Life::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
         (_, _) => verdict(Liveness::Silent, "no beat and no process to ask"),
+    }
+}
+
+/// The part of a beat's age in which the machine was awake.
+fn awake_ms(beat: &Beat, boot: Boot, age_ms: u64, now: &Now) -> u64 {
+    match beat.awake_ns.and_then(|then| now.reading.awake_ns.checked_sub(then)) {
+        Some(awake_ns) if boot == Boot::Same && beat.stamp.time_ns == now.host.time_ns => {
+            (awake_ns / NS_PER_MS).min(age_ms)
+        }
+        _ => age_ms,
     }
 }
 
@@ -166,6 +178,7 @@ pub fn set_beat(fields: &mut Fields, reading: Reading, host: &Host, every_ms: u6
         None => fields.remove("time_ns"),
     }
     fields.set_number("beat_boot_ns", reading.boot_ns);
+    fields.set_number("beat_awake_ns", reading.awake_ns);
     fields.set_text("beat_at", &format_utc(reading.wall_us));
     fields.set_number("beat_every_ms", every_ms);
     fields.set_number("beat_seq", seq.saturating_add(1));
@@ -204,14 +217,16 @@ mod tests {
             wall_us: None,
         };
         let session = Some("s".to_owned());
-        (Beat { session, processes: Processes::default(), stamp, every_ms, ended }, host)
+        let processes = Processes::default();
+        (Beat { session, processes, stamp, awake_ns: Some(7_000_000), every_ms, ended }, host)
     }
 
-    fn liveness(age_ms: u64, life: Life, just_woke: bool, ended: bool) -> Liveness {
+    fn liveness(age_ms: u64, slept_ms: u64, life: Life, ended: bool) -> Liveness {
         let (beat, host) = beat(10_000, ended);
-        let reading = Reading { boot_ns: 1_000_000_000 + age_ms * 1_000_000, wall_us: 0 };
-        let now = Now { reading, host: &host };
-        judge(&beat, FileTimes::default(), life, just_woke, &now).liveness
+        let boot_ns = 1_000_000_000 + age_ms * NS_PER_MS;
+        let awake_ns = 7_000_000 + (age_ms - slept_ms) * NS_PER_MS;
+        let now = Now { reading: Reading { boot_ns, awake_ns, wall_us: 0 }, host: &host };
+        judge(&beat, FileTimes::default(), life, &now).liveness
     }
 
     #[test]
@@ -226,15 +241,15 @@ mod tests {
             (40_000, Unknown, Liveness::Silent),
             (0, Dead, Liveness::Gone),
         ] {
-            assert_eq!(liveness(age_ms, life, false, false), verdict, "{age_ms} {life:?}");
+            assert_eq!(liveness(age_ms, 0, life, false), verdict, "{age_ms} {life:?}");
         }
-        assert_eq!(liveness(0, Alive, false, true), Liveness::Gone);
+        assert_eq!(liveness(0, 0, Alive, true), Liveness::Gone);
     }
 
     #[test]
-    fn after_sleep_one_interval_of_grace() {
-        assert_eq!(liveness(25_000, Life::Alive, true, false), Liveness::Live);
-        assert_eq!(liveness(30_000, Life::Alive, true, false), Liveness::Late);
+    fn a_machine_that_slept_is_not_an_agent_that_missed_beats() {
+        assert_eq!(liveness(8_000_000, 7_990_000, Life::Alive, false), Liveness::Live);
+        assert_eq!(liveness(8_000_000, 7_980_000, Life::Alive, false), Liveness::Late);
     }
 
     #[test]
@@ -242,7 +257,7 @@ mod tests {
         let (_, host) = beat(1, false);
         let mut fields = Fields::new(KIND);
         fields.set_text("task", "B-0856");
-        let reading = Reading { boot_ns: 5, wall_us: 6 };
+        let reading = Reading { boot_ns: 5, awake_ns: 0, wall_us: 6 };
         set_beat(&mut fields, reading, &host, 10_000);
         set_beat(&mut fields, reading, &host, 10_000);
         assert_eq!(fields.number("beat_seq"), Some(2));

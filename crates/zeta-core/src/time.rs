@@ -1,15 +1,18 @@
 //! Time as a value: it is read by a door and handed in, together with the clock's identity.
 //!
-//! Two clocks appear. `boot` is CLOCK_BOOTTIME: it cannot be set, runs through suspend, and decides
-//! on the same boot. `wall` is CLOCK_REALTIME: it is for people, and for files of unknown origin.
+//! `boot` is CLOCK_BOOTTIME: it cannot be set, runs through suspend, and decides on the same boot.
+//! `awake` is CLOCK_MONOTONIC: it tells how long an agent could have beaten and did not. `wall` is
+//! CLOCK_REALTIME: it is for people, and for files of unknown origin.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Both clocks, read together (and, inside a guard, after the flock was taken).
+/// The clocks, read together (and, inside a guard, after the flock was taken).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// CLOCK_BOOTTIME in nanoseconds.
     pub boot_ns: u64,
+    /// CLOCK_MONOTONIC in nanoseconds: as `boot_ns`, but it stands still while the machine sleeps.
+    pub awake_ns: u64,
     /// CLOCK_REALTIME in microseconds since the Unix epoch.
     pub wall_us: i64,
 }

@@ -1,1 +1,18 @@
-//! Coordination of AI agents.
+//! `zeta`: leases that hold, presence, and a directory of readable files for AI agents on a machine.
+//!
+//! The floors, from the street down (imports only go down):
+//!
+//! - [`cli`]: the door; parses, calls one function of `ops`, prints the answer.
+//! - [`ops`]: one function per thing that zeta can do: read, ask `zeta-core`, carry out.
+//! - [`adapters`]: the hands: the state directory, guards, processes, clocks, children.
+//! - `zeta-core`: every decision, pure.
+//!
+//! [`context`], [`error`] and [`output`] are the stairs between them.
+#![deny(unsafe_code)]
+
+pub mod adapters;
+pub mod cli;
+pub mod context;
+pub mod error;
+pub mod ops;
+pub mod output;

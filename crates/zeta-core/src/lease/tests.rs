@@ -16,7 +16,11 @@ fn host() -> Host {
 
 /// The reading `ms` after the record of [`record`] was granted.
 fn after(ms: u64) -> Reading {
-    Reading { boot_ns: 500_000_000_000 + ms * NS_PER_MS, wall_us: 9_000_000 + ms as i64 * 1000 }
+    Reading {
+        boot_ns: 500_000_000_000 + ms * NS_PER_MS,
+        awake_ns: 0,
+        wall_us: 9_000_000 + ms as i64 * 1000,
+    }
 }
 
 fn record() -> Record {
@@ -193,7 +197,8 @@ fn a_check_fails_before_the_ttl_ends() {
 #[test]
 fn foreign_and_damaged_records_age_out() {
     let host = host();
-    let now = Now { reading: Reading { boot_ns: 0, wall_us: 10_000_000_000 }, host: &host };
+    let now =
+        Now { reading: Reading { boot_ns: 0, awake_ns: 0, wall_us: 10_000_000_000 }, host: &host };
     let aged = |s: i64| FileTimes {
         mtime_us: now.reading.wall_us - s * 1_000_000,
         ctime_us: now.reading.wall_us - s * 1_000_000,

@@ -1,0 +1,332 @@
+//! The critical section of one record: an flock on its guard directory.
+//!
+//! Every change of a record happens in here, and is committed by a rename out of the guard. If
+//! somebody removed the guard meanwhile, that rename fails by itself; if somebody put another one in
+//! its place, the identity check finds it. The kernel frees the flock of a process that dies, so
+//! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, openat, renameat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+use zeta_core::layout;
+
+use super::base::{Base, open_inner, publish_dir};
+use super::node::{Bytes, Node, read, write_temp};
+use super::process;
+use crate::error::{Error, Kind, Result};
+
+/// How long a call waits for a critical section, which others leave after microseconds.
+pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
+
+/// An entered critical section; dropping it leaves.
+#[derive(Debug)]
+pub struct Section<'a> {
+    base: &'a Base,
+    node: &'a Node,
+    file: &'a str,
+    fd: OwnedFd,
+    identity: (u64, u64),
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        // Explicitly: a child that was forked in here shares the descriptor.
+        let _ = flock(&self.fd, FlockOperation::Unlock);
+    }
+}
+
+impl AsFd for Section<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Enters the critical section of `file`, making its guard if need be.
+///
+/// # Errors
+/// [`Kind::Busy`] after `limit`, naming who is inside; [`Kind::Unsafe`] if the guard was replaced.
+pub fn enter<'a>(
+    base: &'a Base,
+    node: &'a Node,
+    file: &'a str,
+    limit: Duration,
+) -> Result<Section<'a>> {
+    match try_enter(base, node, file, limit)? {
+        Some(section) => Ok(section),
+        None => {
+            make_guard(base, node, file)?;
+            try_enter(base, node, file, limit)?
+                .ok_or_else(|| Error::not_safe(&guard_path(node, file), "it vanishes at once"))
+        }
+    }
+}
+
+/// Enters the critical section of `file` if it has a guard.
+pub fn try_enter<'a>(
+    base: &'a Base,
+    node: &'a Node,
+    file: &'a str,
+    limit: Duration,
+) -> Result<Option<Section<'a>>> {
+    let relative = format!("{}/{file}", layout::GUARDS);
+    let path = || node.path.join(&relative);
+    let Some((fd, stat)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        return Ok(None);
+    };
+    lock(&fd, limit, &path(), stat.st_ino)?;
+    let section = Section { base, node, file, fd, identity: (stat.st_dev, stat.st_ino) };
+    section.check_identity()?;
+    Ok(Some(section))
+}
+
+fn guard_path(node: &Node, file: &str) -> PathBuf {
+    node.path.join(layout::GUARDS).join(file)
+}
+
+fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
+    let path = node.path.join(layout::GUARDS);
+    let guards = match open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())? {
+        Some((fd, _)) => fd,
+        None => {
+            publish_dir(node.as_fd(), layout::GUARDS, base, &path)?;
+            let opened = open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())?;
+            opened.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))?.0
+        }
+    };
+    publish_dir(guards.as_fd(), file, base, &path.join(file))
+}
+
+/// Takes the flock, with a bound: first at once, then yielding, then in short sleeps.
+fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
+    let mut started = None;
+    let mut tries = 0u32;
+    loop {
+        match flock(fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => continue,
+            Err(Errno::WOULDBLOCK) => {}
+            Err(errno) => return Err(Error::io("cannot lock", path, errno)),
+        }
+        let start = *started.get_or_insert_with(Instant::now);
+        if start.elapsed() >= limit {
+            return Err(busy(path, ino, start.elapsed()));
+        }
+        tries += 1;
+        match tries {
+            0..8 => std::thread::yield_now(),
+            // Different for every process, so that those who wait do not march in step.
+            _ => std::thread::sleep(Duration::from_micros(
+                40 * u64::from(tries.min(50)) + u64::from(std::process::id() % 40),
+            )),
+        }
+    }
+}
+
+fn busy(path: &Path, ino: u64, waited: Duration) -> Error {
+    let text = format!(
+        "{}: somebody is inside this record's critical section for more than {:.1} s",
+        path.display(),
+        waited.as_secs_f64()
+    );
+    let error = Error::new(Kind::Busy, text);
+    match flock_holder(ino) {
+        Some(pid) => {
+            let (name, state) = process::describe(pid).unwrap_or(("?".to_owned(), '?'));
+            let error = error.hint(format!("process {pid} ({name}, state {state}) is inside"));
+            match state {
+                'T' | 't' => error.hint(format!("it is stopped: kill -CONT {pid}, or kill it")),
+                _ => error.hint("a fenced command may run there: wait for it, or end it"),
+            }
+        }
+        None => error.hint("try again; if it lasts, see 'zeta doctor'"),
+    }
+}
+
+/// The process that took the flock on an inode, from `/proc/locks`.
+pub fn flock_holder(ino: u64) -> Option<u32> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let suffix = format!(":{ino}");
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        match fields.as_slice() {
+            [_, "FLOCK", _, _, pid, file, ..] if file.ends_with(&suffix) => pid.parse().ok(),
+            _ => None,
+        }
+    })
+}
+
+impl Section<'_> {
+    /// Is the guard that we hold still the one with the name?
+    fn check_identity(&self) -> Result<()> {
+        let relative = format!("{}/{}", layout::GUARDS, self.file);
+        let named = statat(self.node, relative.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        match named {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => Ok(()),
+            Ok(_) | Err(Errno::NOENT) => Err(Error::not_safe(
+                &guard_path(self.node, self.file),
+                "it was removed or replaced while it was in use; nothing was granted",
+            )
+            .hint("something removes files below the state directory: find it, then repeat")
+            .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            Err(errno) => {
+                Err(Error::io("cannot look at", &guard_path(self.node, self.file), errno))
+            }
+        }
+    }
+
+    /// The record as it stands.
+    pub fn read(&self, max: usize) -> Result<Option<Bytes>> {
+        self.node.read(self.base, self.file, max)
+    }
+
+    /// Puts `text` in the record's place. `replaces` says whether one stands there.
+    ///
+    /// After an error the old record is whole; after a failed identity check the new one may stand
+    /// there, and grants nothing.
+    pub fn publish(&self, text: &str, replaces: bool) -> Result<()> {
+        self.sweep();
+        let random = super::host::random_hex()?;
+        let temp = format!("{}{random}", layout::TEMP_PREFIX);
+        let mode = self.base.sharing.file_mode();
+        let committed = write_temp(self.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| self.rename(&temp, replaces));
+        if let Err(errno) = committed {
+            let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+            let path = self.node.path.join(self.file);
+            return Err(match errno {
+                Errno::NOENT => self.check_identity().err().unwrap_or_else(|| {
+                    Error::not_safe(&path, "it was removed by somebody outside zeta meanwhile")
+                        .hint("repeat the command")
+                }),
+                Errno::EXIST => {
+                    Error::not_safe(&path, "somebody put a file there outside the guard meanwhile")
+                        .hint("repeat the command")
+                }
+                errno => Error::io("cannot write", &path, errno),
+            });
+        }
+        self.check_identity()
+    }
+
+    fn rename(&self, temp: &str, replaces: bool) -> std::result::Result<(), Errno> {
+        if !replaces {
+            return renameat_with(&self.fd, temp, self.node, self.file, RenameFlags::NOREPLACE);
+        }
+        if !self.base.exchange {
+            return renameat(&self.fd, temp, self.node, self.file);
+        }
+        match renameat_with(&self.fd, temp, self.node, self.file, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL) => renameat(&self.fd, temp, self.node, self.file),
+            Err(errno) => Err(errno),
+            Ok(()) => {
+                // A leftover is an orphan like any other; the new record stands already.
+                let _ = unlinkat(&self.fd, temp, AtFlags::empty());
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the record.
+    pub fn remove(&self) -> Result<()> {
+        match unlinkat(self.node, self.file, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => self.check_identity(),
+            Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
+        }
+    }
+
+    /// Removes temps that a killed process left: under the flock nobody else can be writing one.
+    pub fn sweep(&self) -> usize {
+        let mut buffer = Vec::with_capacity(2048);
+        let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        let mut swept = 0;
+        // One buffer full is enough for any guard in order, and what is left is found next time.
+        loop {
+            match entries.next() {
+                Some(Ok(entry)) if entry.file_name().to_bytes().starts_with(b".tmp-") => {
+                    swept += usize::from(
+                        unlinkat(&self.fd, entry.file_name(), AtFlags::empty()).is_ok(),
+                    );
+                }
+                Some(Ok(_)) => {}
+                _ => return swept,
+            }
+            if entries.is_buffer_empty() {
+                return swept;
+            }
+        }
+    }
+
+    /// The highest fencing token ever granted here; 0 if none is known.
+    pub fn highest_token(&self) -> Result<u64> {
+        let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
+        let file = read(self.fd.as_fd(), layout::TOKEN_FILE, layout::LINE_MAX, self.base, path)?;
+        // An unreadable number is no number: the record and the clock still bound the next one.
+        let text = file.map(|f| String::from_utf8_lossy(&f.bytes).trim().parse().unwrap_or(0));
+        Ok(text.unwrap_or(0))
+    }
+
+    /// Remembers a token before it is granted: a crash in between skips a number.
+    pub fn set_highest_token(&self, token: u64) -> Result<()> {
+        let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
+        let cannot = |errno| Error::io("cannot write", &path(), errno);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match openat(&self.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                let mode = self.base.sharing.file_mode();
+                let flags = flags | OFlags::CREATE | OFlags::EXCL;
+                let fd = openat(&self.fd, layout::TOKEN_FILE, flags, mode).map_err(cannot)?;
+                if mode.as_raw_mode() & 0o077 != 0 {
+                    fchmod(&fd, mode).map_err(cannot)?;
+                }
+                fd
+            }
+            opened => opened.map_err(cannot)?,
+        };
+        let line = format!("{token:020}\n");
+        match rustix::io::pwrite(&fd, line.as_bytes(), 0) {
+            Ok(21) => Ok(()),
+            Ok(_) => Err(cannot(Errno::NOSPC)),
+            Err(errno) => Err(cannot(errno)),
+        }
+    }
+
+    /// Leaves a note about a break by force; the next break replaces it.
+    pub fn note_break(&self, text: &str) -> Result<()> {
+        let cannot = |errno| {
+            Error::io("cannot write", &guard_path(self.node, self.file).join(layout::BROKEN), errno)
+        };
+        let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
+        let mode = self.base.sharing.file_mode();
+        write_temp(self.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| renameat(&self.fd, temp.as_str(), &self.fd, layout::BROKEN))
+            .map_err(cannot)
+    }
+
+    /// The note about the last break by force.
+    pub fn read_break_note(&self) -> Result<Option<Bytes>> {
+        let path = || guard_path(self.node, self.file).join(layout::BROKEN);
+        read(self.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
+    }
+
+    /// Lets a forked child keep the flock while it lives, even if this process is killed.
+    pub fn keep_over_exec(&self) -> Result<()> {
+        rustix::io::fcntl_setfd(&self.fd, rustix::io::FdFlags::empty())
+            .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file), errno))
+    }
+
+    /// The base of the tree that this section is in.
+    pub fn base(&self) -> &Base {
+        self.base
+    }
+
+    /// The node that this section is in.
+    pub fn node(&self) -> &Node {
+        self.node
+    }
+}

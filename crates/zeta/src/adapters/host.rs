@@ -1,0 +1,68 @@
+//! The clocks of this machine and whose they are.
+
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+use zeta_core::time::{Host, Reading};
+
+use crate::error::{Error, Result};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// Reads the clocks. Inside a guard: call it after the flock was taken.
+pub fn reading() -> Reading {
+    let ns = |id| {
+        let time = clock_gettime(id);
+        time.tv_sec as i128 * 1_000_000_000 + time.tv_nsec as i128
+    };
+    Reading {
+        boot_ns: u64::try_from(ns(ClockId::Boottime)).unwrap_or(0),
+        awake_ns: u64::try_from(ns(ClockId::Monotonic)).unwrap_or(0),
+        wall_us: (ns(ClockId::Realtime) / 1000) as i64,
+    }
+}
+
+/// Reads whose clocks and process ids these are.
+///
+/// # Errors
+/// Without `/proc` nothing can be told about other processes, and a lease would be a guess.
+pub fn host() -> Result<Host> {
+    let boot_id = read_line(BOOT_ID).map_err(|errno| {
+        Error::io("cannot read", Path::new(BOOT_ID), errno)
+            .hint("zeta needs /proc (in a systemd unit do not set ProcSubset=pid)")
+    })?;
+    Ok(Host {
+        boot_id,
+        machine_id: read_line(MACHINE_ID).ok().filter(|id| !id.is_empty()),
+        pid_ns: namespace("/proc/self/ns/pid"),
+        time_ns: namespace("/proc/self/ns/time"),
+    })
+}
+
+/// A random 128-bit number in hex: a lease id, a session.
+pub fn random_hex() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
+        |errno| Error::io("cannot read random bytes from", Path::new("the kernel"), errno),
+    )?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// The first line of a small file that the system provides, without its newline.
+pub fn read_line(path: &str) -> std::result::Result<String, Errno> {
+    let fd = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+    let mut buffer = [0u8; 128];
+    let len = rustix::io::read(&fd, &mut buffer)?;
+    let text = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default());
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// The inode number in a namespace link such as `pid:[4026531836]`.
+fn namespace(path: &str) -> Option<u64> {
+    let link = readlinkat(CWD, path, Vec::with_capacity(64)).ok()?;
+    let text = link.to_str().ok()?;
+    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}

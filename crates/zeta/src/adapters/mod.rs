@@ -1,0 +1,12 @@
+//! Everything with a window to the outside: one outside thing per file, and none of them decides.
+
+pub mod base;
+pub mod guard;
+pub mod host;
+pub mod node;
+pub mod process;
+pub mod queue;
+#[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
+pub mod spawn;
+pub mod walk;
+pub mod watch;

@@ -1,0 +1,345 @@
+//! The tree below the state directory: node directories, their records, and how a file is read.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, fchmod, fstat, openat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+use zeta_core::evidence::FileTimes;
+use zeta_core::layout;
+use zeta_core::name::Label;
+
+use super::base::{self, Base, Sharing, open_inner, trusted_owner, user};
+use super::walk::{RECORD, open_below};
+use crate::error::{Error, Result};
+
+/// The opened state directory.
+#[derive(Debug)]
+pub struct Tree {
+    /// Its base, checked.
+    pub base: Base,
+}
+
+/// An opened node directory.
+#[derive(Debug)]
+pub struct Node {
+    fd: OwnedFd,
+    /// Name of the node.
+    pub name: Label,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The bytes of a file and when it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes {
+    /// Content, at most one byte more than the limit.
+    pub bytes: Vec<u8>,
+    /// Times.
+    pub times: FileTimes,
+}
+
+/// A name in a directory, with how many were left out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Names in UTF-8, sorted.
+    pub names: Vec<String>,
+    /// Names that no record can have, escaped.
+    pub odd: Vec<String>,
+    /// There are more than were read.
+    pub cut: bool,
+}
+
+impl AsFd for Node {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Tree {
+    /// Opens the tree; `None` if there is none.
+    pub fn open(path: &Path) -> Result<Option<Tree>> {
+        Ok(base::open(path)?.map(|base| Tree { base }))
+    }
+
+    /// Opens the tree or creates a private one; never in a group's place or a private `/tmp`.
+    pub fn open_or_create(path: &Path) -> Result<Tree> {
+        if let Some(tree) = Tree::open(path)? {
+            return Ok(tree);
+        }
+        refuse_creation(path)?;
+        let base = base::create_private(path, |dir, mode| {
+            put_file(dir, layout::README, base::README_TEXT.as_bytes(), mode)
+                .map_err(|errno| Error::io("cannot write README.md in", path, errno))
+        })?;
+        Ok(Tree { base })
+    }
+
+    /// The name of this machine's own node, decided once.
+    pub fn local_node(&self) -> Result<Label> {
+        if let Some(name) = self.read_local_node()? {
+            return Ok(name);
+        }
+        let name = new_node_name()?;
+        let file_mode = match self.base.sharing {
+            Sharing::Private => Mode::from_raw_mode(0o600),
+            Sharing::Group { .. } => Mode::from_raw_mode(0o640),
+        };
+        let text = format!("{name}\n");
+        match put_file(self.base.as_fd(), layout::LOCAL_NODE, text.as_bytes(), file_mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                let path = self.base.path.join(layout::LOCAL_NODE);
+                return Err(Error::io("cannot write", &path, errno)
+                    .hint("in a group's tree root decides the name: 'zeta init --group zeta'"));
+            }
+        }
+        self.read_local_node()?.ok_or_else(|| {
+            Error::not_safe(&self.base.path.join(layout::LOCAL_NODE), "it vanished at once")
+        })
+    }
+
+    /// The name in `local-node`, if it was decided.
+    pub fn read_local_node(&self) -> Result<Option<Label>> {
+        let path = || self.base.path.join(layout::LOCAL_NODE);
+        let file = read(self.base.as_fd(), layout::LOCAL_NODE, layout::LINE_MAX, &self.base, path)?;
+        let Some(file) = file else { return Ok(None) };
+        let text = String::from_utf8_lossy(&file.bytes);
+        match Label::new("node", text.trim_end_matches('\n')) {
+            Ok(name) => Ok(Some(name)),
+            Err(error) => Err(Error::not_safe(&path(), error)
+                .hint("write one line with the name, or remove the file to get a new one")),
+        }
+    }
+
+    /// Opens a node directory; `None` if there is none.
+    pub fn node(&self, name: &Label) -> Result<Option<Node>> {
+        let path = || self.base.path.join(layout::NODES).join(name.as_str());
+        let relative = format!("{}/{name}", layout::NODES);
+        let opened = open_inner(self.base.as_fd(), &relative, &self.base, path)?;
+        Ok(opened.map(|(fd, _)| Node { fd, name: name.clone(), path: path() }))
+    }
+
+    /// Opens a node directory or creates it.
+    pub fn node_or_create(&self, name: &Label) -> Result<Node> {
+        if let Some(node) = self.node(name)? {
+            return Ok(node);
+        }
+        let nodes = self.base.path.join(layout::NODES);
+        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || nodes.clone())?;
+        let (dir, _) = opened.ok_or_else(|| {
+            Error::not_safe(&nodes, "it is missing from a tree that somebody else changed")
+        })?;
+        base::publish_dir(dir.as_fd(), name.as_str(), &self.base, &nodes.join(name.as_str()))?;
+        self.node(name)?.ok_or_else(|| {
+            Error::not_safe(&nodes.join(name.as_str()), "it vanished as soon as it was created")
+        })
+    }
+
+    /// The names of all nodes.
+    pub fn nodes(&self) -> Result<Listing> {
+        let path = self.base.path.join(layout::NODES);
+        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || path.clone())?;
+        match opened {
+            Some((dir, _)) => list(dir.as_fd(), layout::NODES_MAX, &path),
+            None => Ok(Listing::default()),
+        }
+    }
+}
+
+impl Node {
+    /// Reads one of its files under the rules of R8; `None` if it does not exist.
+    pub fn read(&self, base: &Base, file: &str, max: usize) -> Result<Option<Bytes>> {
+        read(self.fd.as_fd(), file, max, base, || self.path.join(file))
+    }
+
+    /// Its files.
+    pub fn list(&self) -> Result<Listing> {
+        list(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
+    }
+}
+
+/// Where a tree must not be made by itself.
+fn refuse_creation(path: &Path) -> Result<()> {
+    if let Some(root) = base::private_tmp(path) {
+        return Err(base::private_tmp_error(path, &root));
+    }
+    let group_mode =
+        path == Path::new(layout::DEFAULT_STATE_DIR) && Path::new(base::TMPFILES_CONF).exists();
+    match group_mode {
+        false => Ok(()),
+        true => Err(Error::not_safe(
+            path,
+            "it is missing, and on this machine root makes it for a group",
+        )
+        .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
+        .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")),
+    }
+}
+
+fn new_node_name() -> Result<Label> {
+    if let Ok(line) = super::host::read_line(base::NODE_ID_FILE) {
+        return Label::new("node", &line).map_err(|error| {
+            Error::not_safe(Path::new(base::NODE_ID_FILE), error)
+                .hint("write one line with a valid name")
+        });
+    }
+    let random = super::host::random_hex()?;
+    Ok(Label::new("node", &format!("node-{}", random.get(..6).unwrap_or("000000")))?)
+}
+
+/// Creates a small file whole: a temp beside it, then a rename that replaces nothing.
+pub fn put_file(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    content: &[u8],
+    mode: Mode,
+) -> rustix::io::Result<()> {
+    let random = super::host::random_hex().map_err(|_| Errno::IO)?;
+    let temp = format!("{}{random}", layout::TEMP_PREFIX);
+    let put = write_temp(dir, &temp, content, mode)
+        .and_then(|()| renameat_with(dir, temp.as_str(), dir, name, RenameFlags::NOREPLACE));
+    if put.is_err() {
+        let _ = unlinkat(dir, temp.as_str(), AtFlags::empty());
+    }
+    put
+}
+
+/// Writes a temp file with its final mode, every errno checked.
+pub fn write_temp(
+    dir: BorrowedFd<'_>,
+    temp: &str,
+    content: &[u8],
+    mode: Mode,
+) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(dir, temp, flags, mode)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        match rustix::io::write(&fd, rest) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(len) => rest = rest.get(len..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // The umask may have taken the group's bits.
+    if mode.as_raw_mode() & 0o077 != 0 { fchmod(&fd, mode) } else { Ok(()) }
+}
+
+/// Reads a file of the tree (R8): never blocks, never follows, never reads more than its limit.
+pub fn read(
+    dir: BorrowedFd<'_>,
+    file: &str,
+    max: usize,
+    base: &Base,
+    path: impl Fn() -> PathBuf,
+) -> Result<Option<Bytes>> {
+    let fd = match open_below(dir, file, RECORD) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(unreadable(dir, file, &path(), errno)),
+    };
+    let cannot = |errno| Error::io("cannot read", &path(), errno);
+    let stat = fstat(&fd).map_err(cannot)?;
+    check_file(&stat, base).map_err(|reason| not_a_record(&path(), &reason))?;
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(size.min(max) + 1);
+    while bytes.len() <= max {
+        match rustix::io::read(&fd, spare_capacity(&mut bytes)) {
+            Ok(0) => break,
+            // Records are never written in place, so the size that was seen is all there is.
+            Ok(_) if bytes.len() == size => break,
+            Ok(_) => bytes.reserve(1),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(cannot(errno)),
+        }
+    }
+    if size > max && bytes.len() <= max {
+        bytes.resize(max + 1, 0);
+    }
+    Ok(Some(Bytes { bytes, times: times(&stat) }))
+}
+
+fn check_file(stat: &Stat, base: &Base) -> std::result::Result<(), String> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err("it is a directory".to_owned()),
+        FileType::Fifo => return Err("it is a FIFO".to_owned()),
+        FileType::CharacterDevice | FileType::BlockDevice => {
+            return Err("it is a device".to_owned());
+        }
+        _ => return Err("it is not a regular file".to_owned()),
+    }
+    if stat.st_dev != base.identity.0 {
+        return Err("another file system is mounted there".to_owned());
+    }
+    if stat.st_nlink > 1 {
+        return Err("it has a second hard link".to_owned());
+    }
+    if !trusted_owner(stat.st_uid, base.sharing) {
+        return Err(format!("it belongs to {}", user(stat.st_uid)));
+    }
+    match stat.st_mode & 0o002 {
+        0 => Ok(()),
+        _ => Err(format!("everybody may write to it (mode {:04o})", stat.st_mode & 0o7777)),
+    }
+}
+
+fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Error {
+    let kind = statat(dir, file, AtFlags::SYMLINK_NOFOLLOW)
+        .map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::Symlink) => not_a_record(path, "it is a symbolic link"),
+        Ok(FileType::Socket) => not_a_record(path, "it is a socket"),
+        _ => Error::io("cannot read", path, errno),
+    }
+}
+
+fn not_a_record(path: &Path, reason: &str) -> Error {
+    Error::not_safe(path, format!("{reason}, where a record belongs"))
+        .hint("zeta does not touch it: look who made it, then move it away")
+}
+
+fn times(stat: &Stat) -> FileTimes {
+    let us = |seconds: i64, ns: u64| {
+        seconds.saturating_mul(1_000_000).saturating_add((ns / 1000) as i64)
+    };
+    FileTimes {
+        mtime_us: us(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_us: us(stat.st_ctime, stat.st_ctime_nsec),
+    }
+}
+
+/// Lists a directory, at most `max` entries of it.
+pub fn list(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Listing> {
+    // A descriptor of its own, so that the position of the caller's is not moved.
+    let fd = open_below(dir, ".", super::walk::DIRECTORY)
+        .map_err(|errno| Error::io("cannot list", path, errno))?;
+    let mut listing = Listing::default();
+    let mut buffer = Vec::with_capacity(16 * 1024);
+    let mut entries = RawDir::new(&fd, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let entry = entry.map_err(|errno| Error::io("cannot list", path, errno))?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if listing.names.len() + listing.odd.len() >= max {
+            listing.cut = true;
+            break;
+        }
+        match name.to_str() {
+            Ok(text) if !text.chars().any(zeta_core::record::is_unprintable) => {
+                listing.names.push(text.to_owned());
+            }
+            _ => listing.odd.push(name.to_string_lossy().escape_default().to_string()),
+        }
+    }
+    listing.names.sort_unstable();
+    Ok(listing)
+}

@@ -1,0 +1,171 @@
+//! The line of those who wait for a lease: one empty file per waiter in the guard's `queue/`.
+//!
+//! A ticket's name says everything: when it was drawn, until when its owner waits, and which process
+//! that is. Tickets are hints that make the order fair; only the flock decides who gets what.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use zeta_core::evidence::{Life, Process, Processes};
+use zeta_core::layout;
+use zeta_core::time::{Host, NS_PER_MS, Reading};
+
+use super::base::{open_inner, publish_dir};
+use super::guard::Section;
+use super::node::list;
+use super::process;
+use crate::error::{Error, Result};
+
+/// A place in the line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// Boot clock when it was drawn: the order of the line.
+    drawn_ns: u64,
+    /// Boot clock in ms until which its owner waits.
+    until_ms: u64,
+    pid: u32,
+    pidfs_ino: u64,
+    pid_ns: u64,
+}
+
+/// The opened line of one lease.
+#[derive(Debug)]
+pub struct Queue {
+    fd: OwnedFd,
+}
+
+impl Ticket {
+    /// A ticket for the calling process.
+    pub fn draw(reading: Reading, until_ms: u64, host: &Host) -> Ticket {
+        let me = process::identify_self();
+        Ticket {
+            drawn_ns: reading.boot_ns,
+            until_ms,
+            pid: me.pid,
+            pidfs_ino: me.pidfs_ino.unwrap_or(0),
+            pid_ns: host.pid_ns.unwrap_or(0),
+        }
+    }
+
+    /// The name of its file.
+    pub fn file(&self) -> String {
+        let Ticket { drawn_ns, until_ms, pid, pidfs_ino, pid_ns } = self;
+        format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}")
+    }
+
+    fn parse(name: &str) -> Option<Ticket> {
+        let mut parts = name.split('-').map(str::parse::<u64>);
+        let mut next = || parts.next()?.ok();
+        let (drawn_ns, until_ms, pid) = (next()?, next()?, next()?);
+        let ticket = Ticket {
+            drawn_ns,
+            until_ms,
+            pid: pid.try_into().ok()?,
+            pidfs_ino: next()?,
+            pid_ns: next()?,
+        };
+        (ticket.file() == name).then_some(ticket)
+    }
+
+    /// The process that drew it.
+    pub fn process(&self) -> Process {
+        let pidfs_ino = (self.pidfs_ino != 0).then_some(self.pidfs_ino);
+        Process { pid: self.pid, start_ticks: None, pidfs_ino }
+    }
+
+    /// Is its owner gone, or done waiting?
+    fn is_void(&self, reading: Reading, host: &Host) -> bool {
+        let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
+        let processes = Processes { own: Some(self.process()), child: None, pid_ns };
+        reading.boot_ns / NS_PER_MS > self.until_ms || process::life(&processes, host) == Life::Dead
+    }
+}
+
+impl Queue {
+    /// Opens the line of a lease; `None` if nobody ever waited.
+    pub fn open(section: &Section<'_>) -> Result<Option<Queue>> {
+        let path = || section.node().path.join(layout::QUEUE);
+        let opened = open_inner(section.as_fd(), layout::QUEUE, section.base(), path)?;
+        Ok(opened.map(|(fd, _)| Queue { fd }))
+    }
+
+    /// Opens the line of a lease, or makes it.
+    pub fn open_or_create(section: &Section<'_>) -> Result<Queue> {
+        if let Some(queue) = Queue::open(section)? {
+            return Ok(queue);
+        }
+        let path = section.node().path.join(layout::QUEUE);
+        publish_dir(section.as_fd(), layout::QUEUE, section.base(), &path)?;
+        Queue::open(section)?.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
+    }
+
+    /// The ticket right before `mine` (or the last one of all); void ones are removed on the way.
+    pub fn before(
+        &self,
+        mine: Option<&Ticket>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<Option<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        // From the back: most often the one right before us is there, and nobody else matters.
+        for name in listing.names.iter().rev() {
+            let Some(ticket) = Ticket::parse(name) else { continue };
+            if mine.is_some_and(|mine| ticket >= *mine) {
+                continue;
+            }
+            if !ticket.is_void(reading, host) {
+                return Ok(Some(ticket));
+            }
+            self.remove(&ticket);
+        }
+        Ok(None)
+    }
+
+    /// The first ticket of the line that is not void, if it stands before `mine`.
+    pub fn head(&self, mine: &Ticket, reading: Reading, host: &Host) -> Result<Option<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
+        let mut before = tickets.filter(|ticket| ticket < mine);
+        Ok(before.find(|ticket| !ticket.is_void(reading, host)))
+    }
+
+    /// Puts a ticket into the line.
+    pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = section.base().sharing.file_mode();
+        let path = section.node().path.join(layout::QUEUE);
+        let cannot = |errno| Error::io("cannot queue in", &path, errno);
+        let fd = openat(&self.fd, ticket.file(), flags, mode).map_err(cannot)?;
+        // Others watch it, which needs read permission whatever the umask is.
+        if mode != Mode::from_raw_mode(0o600) {
+            rustix::fs::fchmod(&fd, mode).map_err(cannot)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a ticket out of the line.
+    pub fn remove(&self, ticket: &Ticket) {
+        let _ = unlinkat(&self.fd, ticket.file(), AtFlags::empty());
+    }
+
+    /// The path under which the kernel knows a ticket, for a watch.
+    pub fn watch_path(&self, ticket: &Ticket) -> String {
+        use std::os::fd::AsRawFd;
+        format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), ticket.file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_its_name() {
+        let ticket = Ticket { drawn_ns: 5, until_ms: 60, pid: 7, pidfs_ino: 8, pid_ns: 9 };
+        assert_eq!(Ticket::parse(&ticket.file()), Some(ticket.clone()));
+        assert_eq!(ticket.file(), "00000000000000000005-60-7-8-9");
+        for name in ["", "5-60-7-8-9", "x", "00000000000000000005-60-7-8", "0-0-0-0-0-0"] {
+            assert_eq!(Ticket::parse(name), None, "{name}");
+        }
+    }
+}

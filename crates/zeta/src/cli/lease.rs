@@ -1,0 +1,559 @@
+//! `zeta lease`: acquire, renew, release, check, show, list, break, exec.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Command};
+use rustix::process::getuid;
+use zeta_core::evidence::Processes;
+use zeta_core::lease::{
+    Ask, Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
+};
+use zeta_core::name::RecordName;
+use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
+
+use super::{Call, Noun};
+use crate::adapters::{host, process};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::ops::acquire::{Outcome, Patience, acquire};
+use crate::ops::exec::{self, OnLost};
+use crate::ops::lease as ops;
+use crate::ops::session;
+use crate::output::{Object, Output};
+
+mod words;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "lease",
+    about: "Take, keep and give back exclusive rights with a time limit",
+    build,
+    run,
+};
+
+/// A verb under `lease`.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    args: fn(Command) -> Command,
+    run: fn(&Call<'_>) -> Result<u8>,
+}
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "acquire",
+        about: "Take a lease; prints its fencing token",
+        args: AcquireArgs::augment_args,
+        run: run_acquire,
+    },
+    Verb {
+        name: "renew",
+        about: "Start the TTL of a lease again",
+        args: RenewArgs::augment_args,
+        run: run_renew,
+    },
+    Verb {
+        name: "release",
+        about: "Give a lease back",
+        args: TokenArgs::augment_release,
+        run: run_release,
+    },
+    Verb {
+        name: "check",
+        about: "Is the lease still mine? Exit 5 if not",
+        args: TokenArgs::augment_check,
+        run: run_check,
+    },
+    Verb {
+        name: "show",
+        about: "Who holds a lease, since, until, why",
+        args: ShowArgs::augment_args,
+        run: run_show,
+    },
+    Verb { name: "list", about: "All leases of the node", args: list_args, run: run_list },
+    Verb {
+        name: "break",
+        about: "Remove a grant by force, as an operator",
+        args: BreakArgs::augment_args,
+        run: run_break,
+    },
+    Verb {
+        name: "exec",
+        about: "Hold a lease while a command runs, like flock(1)",
+        args: ExecArgs::augment_args,
+        run: run_exec,
+    },
+];
+
+fn build(noun: Command) -> Command {
+    let noun = noun.subcommand_required(true).arg_required_else_help(true);
+    VERBS.iter().fold(noun, |noun, verb| {
+        noun.subcommand(Command::new(verb.name).about(verb.about).defer(verb.args))
+    })
+}
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    match VERBS.iter().find(|verb| verb.name == call.verb()) {
+        Some(verb) => (verb.run)(call),
+        None => Err(Error::usage("no such verb under lease")),
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease acquire deploy
+  zeta lease acquire deploy --ttl 30s --wait 1m --purpose 'release 1.2'
+  eval \"$(zeta lease acquire deploy --export)\"   # sets ZETA_LEASE, ZETA_FENCING_TOKEN")]
+struct AcquireArgs {
+    /// Name of the lease
+    name: String,
+    /// Life without renewal [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
+    /// Wait in line for at most this long [default: try once]
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<String>,
+    /// Pull request that it is about
+    #[arg(long, value_name = "N")]
+    pr: Option<u64>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// Id of this attempt: the same id again gets the same token [default: random]
+    #[arg(long, value_name = "ID")]
+    lease_id: Option<String>,
+    /// When alive and overdue: reclaim, kill or never
+    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
+    policy: String,
+    /// Print lines that a shell can eval instead of the bare token
+    #[arg(long)]
+    export: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta lease renew deploy --token $ZETA_FENCING_TOKEN")]
+struct RenewArgs {
+    /// Name of the lease
+    name: String,
+    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
+    #[arg(long, value_name = "N")]
+    token: Option<String>,
+    /// New TTL [default: as before]
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// Name of the lease
+    name: String,
+    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
+    #[arg(long, value_name = "N")]
+    token: Option<String>,
+}
+
+impl TokenArgs {
+    fn augment_release(verb: Command) -> Command {
+        TokenArgs::augment_args(verb)
+            .after_help("Example:\n  zeta lease release deploy --token $ZETA_FENCING_TOKEN")
+    }
+
+    fn augment_check(verb: Command) -> Command {
+        TokenArgs::augment_args(verb).after_help(
+            "Example:\n  zeta lease check deploy --token $ZETA_FENCING_TOKEN && git push\n\n\
+             Between the check and the push the lease can still be lost. To close that gap:\n  \
+             zeta lease exec deploy --fenced --token $ZETA_FENCING_TOKEN -- git push",
+        )
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta lease show deploy --json")]
+struct ShowArgs {
+    /// Name of the lease
+    name: String,
+}
+
+fn list_args(verb: Command) -> Command {
+    verb.after_help("Example:\n  zeta lease list")
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease break deploy --expect 1795342272123456 --reason 'otto hangs, asked Max'
+  zeta lease break deploy --damaged --reason 'torn record of an old script'")]
+struct BreakArgs {
+    /// Name of the lease
+    name: String,
+    /// Fencing token of the grant that you looked at
+    #[arg(long, value_name = "N", required_unless_present = "damaged")]
+    expect: Option<String>,
+    /// Remove a record that has no token: damaged, or by another hand
+    #[arg(long, conflicts_with = "expect")]
+    damaged: bool,
+    /// Why; the old holder is told
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease exec deploy -- ./deploy.sh            # waits its turn, as flock(1) does
+  zeta lease exec deploy -n -E 0 -- ./nightly.sh   # somebody else does it: fine
+  zeta lease exec deploy --fenced -- git push      # nobody can take it while this runs
+
+The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
+Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
+held (or the one given with -E); 127 and 126 if there is no such command or it cannot run.")]
+struct ExecArgs {
+    /// Name of the lease
+    name: String,
+    /// Life without renewal; it is renewed every quarter of it [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<String>,
+    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
+    /// Do not wait: fail at once if it is held
+    #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
+    nonblock: bool,
+    /// Wait for at most this long [default: 1h]
+    #[arg(short = 'w', long, visible_alias = "timeout", value_name = "SECONDS")]
+    wait: Option<String>,
+    /// Exit status if the lease is not to be had [default: 3 for -n, 6 for -w]
+    #[arg(short = 'E', long = "conflict-exit-code", value_name = "STATUS")]
+    conflict_status: Option<u8>,
+    /// What it is for [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    purpose: Option<String>,
+    /// When alive and overdue: reclaim, kill or never
+    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
+    policy: String,
+    /// If the lease is lost under the command: warn, term or kill it
+    #[arg(long, value_name = "WHAT", default_value = "warn")]
+    on_lost: String,
+    /// Run the command inside the guard: nobody can be granted the lease while it runs
+    #[arg(long)]
+    fenced: bool,
+    /// With --fenced: end the command's process group after this long
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "fenced")]
+    fence_timeout: String,
+    /// With --fenced: run under this grant instead of taking a new one
+    #[arg(long, value_name = "N", requires = "fenced")]
+    token: Option<String>,
+    /// Command and arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+fn lease_name(name: &str) -> Result<RecordName> {
+    Ok(RecordName::new("lease", name)?)
+}
+
+fn token(given: Option<String>) -> Result<FencingToken> {
+    let text = given
+        .or_else(|| std::env::var("ZETA_FENCING_TOKEN").ok())
+        .ok_or_else(|| Error::usage("which grant? give --token N, or set ZETA_FENCING_TOKEN"))?;
+    text.parse().map_err(|rule| Error::usage(format!("token {text:?} is not valid: {rule}")))
+}
+
+fn policy(word: &str) -> Result<Policy> {
+    word.parse().map_err(|rule| Error::usage(format!("policy {word:?} is not valid: {rule}")))
+}
+
+fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
+    Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
+}
+
+fn ask(
+    ctx: &Context,
+    lease: RecordName,
+    ttl_ms: u64,
+    grace: Option<&str>,
+    policy: Policy,
+) -> Result<Ask> {
+    Ok(Ask {
+        lease,
+        lease_id: host::random_hex()?,
+        agent: ctx.agent.clone(),
+        session: ctx.session.clone(),
+        processes: Processes::default(),
+        pr: None,
+        uid: getuid().as_raw(),
+        ttl_ms,
+        grace_ms: grace.map(|text| parse_duration("grace", text)).transpose()?,
+        policy,
+        purpose: None,
+    })
+}
+
+fn run_acquire(call: &Call<'_>) -> Result<u8> {
+    let args: AcquireArgs = call.args()?;
+    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_SESSION_MS)?;
+    let lease = lease_name(&args.name)?;
+    let policy = policy(&args.policy)?;
+    let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
+    let ctx = call.context()?;
+    let mut ask = ask(&ctx, lease, ttl_ms, args.grace.as_deref(), policy)?;
+    ask.pr = args.pr;
+    ask.purpose = args.purpose;
+    if let Some(id) = args.lease_id {
+        ask.lease_id = id;
+    }
+    ops::refuse_inside_fence(&ctx, &ask.lease)?;
+    let (tree, node) = ctx.open()?;
+    ask.processes = session::processes(&ctx, &tree, &node)?;
+    let out = call.out;
+    let mut tell = |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
+    let mut patience = Patience { limit_ms, on_wait: &mut tell };
+    match acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))? {
+        Outcome::Granted { record, cause, from } => {
+            let token = record.fencing_token;
+            out.talk(&words::granted(&record, cause, from.as_deref()));
+            let object = || {
+                let mut object = Object::new();
+                object.text("outcome", "granted");
+                object.text("cause", cause.map_or("again", |cause| cause.word()));
+                object.fields(&record.to_fields());
+                object
+            };
+            out.either(object, || match args.export {
+                false => token.to_string(),
+                true => format!(
+                    "export ZETA_LEASE='{}' ZETA_FENCING_TOKEN='{token}' ZETA_NODE='{}'",
+                    record.lease, node.name
+                ),
+            });
+            Ok(0)
+        }
+        Outcome::Refused(refusal) => {
+            let (error, object) = words::refused(&ask.lease, &refusal, &ctx.now());
+            out.error(&error, Some(object));
+            Ok(error.kind.status())
+        }
+    }
+}
+
+fn run_renew(call: &Call<'_>) -> Result<u8> {
+    let args: RenewArgs = call.args()?;
+    let lease = lease_name(&args.name)?;
+    let token = token(args.token)?;
+    let ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
+    let ctx = call.context()?;
+    match ops::renew(&ctx, &lease, token, ttl_ms)? {
+        Ok((record, gap_ms)) => {
+            if let Some(gap_ms) = gap_ms {
+                call.out.talk(&format!(
+                    "lease {lease} had been expired for {}, and nobody took it meanwhile",
+                    format_duration(gap_ms)
+                ));
+            }
+            let object = || {
+                let mut object = Object::new();
+                object.text("outcome", "renewed").fields(&record.to_fields());
+                if let Some(gap_ms) = gap_ms {
+                    object.number("gap_ms", gap_ms);
+                }
+                object
+            };
+            let expires_us = record.expires_us(record.renewed.wall_us.unwrap_or(0));
+            call.out.either(object, || format_utc(expires_us));
+            Ok(0)
+        }
+        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+    }
+}
+
+fn run_release(call: &Call<'_>) -> Result<u8> {
+    let args: TokenArgs = call.args()?;
+    let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
+    let ctx = call.context()?;
+    match ops::release(&ctx, &lease, token)? {
+        Ok(stood) => {
+            if !stood {
+                call.out.talk(&format!("lease {lease} was already released or removed"));
+            }
+            if call.out.json {
+                let mut object = Object::new();
+                object.text("outcome", if stood { "released" } else { "already_released" });
+                object.text("lease", lease.as_str()).number("fencing_token", token.get());
+                call.out.data(&object.done());
+            }
+            Ok(0)
+        }
+        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+    }
+}
+
+fn run_check(call: &Call<'_>) -> Result<u8> {
+    let args: TokenArgs = call.args()?;
+    let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
+    let ctx = call.context()?;
+    match ops::check(&ctx, &lease, token)? {
+        Ok(Checked::Good { rest_ms }) => {
+            let object = || {
+                let mut object = Object::new();
+                object.text("outcome", "mine").text("lease", lease.as_str());
+                object.number("fencing_token", token.get()).number("rest_ms", rest_ms);
+                object
+            };
+            call.out.either(object, || format_duration(rest_ms));
+            Ok(0)
+        }
+        Ok(_) => {
+            let error = Error::new(
+                Kind::Lost,
+                format!("lease {lease}: its TTL has run out or is about to: stop, or renew first"),
+            )
+            .hint(format!("zeta lease renew {lease} --token {token}"));
+            call.out.error(&error, None);
+            Ok(error.kind.status())
+        }
+        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+    }
+}
+
+fn run_show(call: &Call<'_>) -> Result<u8> {
+    let args: ShowArgs = call.args()?;
+    let lease = lease_name(&args.name)?;
+    let ctx = call.context()?;
+    match ops::show(&ctx, &lease)? {
+        Some(look) => {
+            let now = ctx.now();
+            call.out.either(|| words::look_object(&look, &now), || words::look_text(&look, &now));
+            Ok(0)
+        }
+        None => {
+            let error = Error::new(Kind::NotFound, format!("lease {lease} is free"))
+                .hint(format!("take it: zeta lease acquire {lease}"));
+            call.out.error(&error, None);
+            Ok(error.kind.status())
+        }
+    }
+}
+
+fn run_list(call: &Call<'_>) -> Result<u8> {
+    let ctx = call.context()?;
+    let (looks, findings) = ops::list(&ctx)?;
+    let now = ctx.now();
+    let object = || {
+        let mut object = Object::new();
+        object.list("leases", looks.iter().map(|look| words::look_object(look, &now).done()));
+        object.list("findings", findings.iter().map(|e| zeta_core::record::quote(&e.text)));
+        object
+    };
+    let text = || {
+        let lines: Vec<String> = looks.iter().map(|look| words::look_line(look, &now)).collect();
+        lines.join("\n")
+    };
+    call.out.either(object, text);
+    for finding in &findings {
+        call.out.error(finding, None);
+    }
+    Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
+}
+
+fn run_break(call: &Call<'_>) -> Result<u8> {
+    let args: BreakArgs = call.args()?;
+    let lease = lease_name(&args.name)?;
+    let expected = match args.expect {
+        Some(text) => Some(token(Some(text))?),
+        None => None,
+    };
+    let ctx = call.context()?;
+    match ops::break_lease(&ctx, &lease, expected, &args.reason)? {
+        Ok(stood) => {
+            let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
+            call.out.talk(&format!("lease {lease}: {text}"));
+            if call.out.json {
+                let mut object = Object::new();
+                object.text("outcome", if stood { "broken" } else { "absent" });
+                object.text("lease", lease.as_str());
+                call.out.data(&object.done());
+            }
+            Ok(0)
+        }
+        Err(lost) => {
+            let error = words::other_grant(&lost);
+            call.out.error(&error, None);
+            Ok(error.kind.status())
+        }
+    }
+}
+
+fn run_exec(call: &Call<'_>) -> Result<u8> {
+    let args: ExecArgs = call.args()?;
+    let lease = lease_name(&args.name)?;
+    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
+    let policy = policy(&args.policy)?;
+    let on_lost = match args.on_lost.as_str() {
+        "warn" => OnLost::Warn,
+        "term" => OnLost::Term,
+        "kill" => OnLost::Kill,
+        other => {
+            return Err(Error::usage(format!(
+                "--on-lost {other:?} is not valid: it is warn, term or kill"
+            )));
+        }
+    };
+    let fence_ms = parse_duration("fence timeout", &args.fence_timeout)?;
+    let limit_ms = match (&args.wait, args.nonblock) {
+        (_, true) => None,
+        (Some(text), false) => Some(parse_duration("wait", text)?),
+        (None, false) => Some(3_600_000),
+    };
+    let ctx = call.context()?;
+    let fence = args.fenced.then(|| Duration::from_millis(fence_ms));
+    let held = match (&args.token, fence) {
+        (Some(text), Some(limit)) => {
+            exec::run_fenced(&ctx, &lease, token(Some(text.clone()))?, &args.command, limit)?
+        }
+        _ => {
+            let mut ask = ask(&ctx, lease.clone(), ttl_ms, args.grace.as_deref(), policy)?;
+            ask.processes.own = Some(process::identify_self());
+            ask.purpose = args.purpose.or_else(|| Some(words::command_line(&args.command)));
+            let out = call.out;
+            let mut tell =
+                |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
+            let mut patience = Patience { limit_ms, on_wait: &mut tell };
+            match fence {
+                None => exec::hold(&ctx, &ask, &args.command, &mut patience, on_lost)?,
+                Some(limit) => exec::hold_fenced(&ctx, &ask, &args.command, &mut patience, limit)?,
+            }
+        }
+    };
+    Ok(ended(call.out, &ctx, &lease, held, args.conflict_status))
+}
+
+fn ended(
+    out: Output,
+    ctx: &Context,
+    lease: &RecordName,
+    held: exec::Held,
+    conflict_status: Option<u8>,
+) -> u8 {
+    match held {
+        exec::Held::Ran { ended, lost } => {
+            if let Some(lost) = lost {
+                out.error(&words::lost(&lost, ctx), None);
+            }
+            ended.status()
+        }
+        exec::Held::NotStarted(status, error) => {
+            out.error(&error, None);
+            status
+        }
+        exec::Held::Refused(refusal) => {
+            let (error, object) = words::refused(lease, &refusal, &ctx.now());
+            out.error(&error, Some(object));
+            conflict_status.unwrap_or(error.kind.status())
+        }
+        exec::Held::Lost(lost) => words::tell_lost(out, &lost, ctx),
+    }
+}

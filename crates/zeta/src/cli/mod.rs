@@ -1,0 +1,155 @@
+//! The command line: one table of nouns, each built only when it is called.
+//!
+//! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
+//! So the root knows the names and one-line descriptions; `Command::defer` builds the rest of the
+//! one that was typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use rustix::process::getuid;
+use zeta_core::layout;
+use zeta_core::name::Label;
+
+use crate::adapters::host;
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::output::Output;
+
+mod lease;
+
+/// Options that every verb takes.
+#[derive(Debug, Args)]
+struct Globals {
+    /// State directory [default: /tmp/zeta-cluster-state]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    state_dir: Option<PathBuf>,
+    /// Node to look at or work on [default: this machine's own]
+    #[arg(long, global = true, value_name = "NODE", help_heading = "Global options")]
+    node: Option<String>,
+    /// Agent that you are [default: your user name]
+    #[arg(long = "as", global = true, value_name = "AGENT", help_heading = "Global options")]
+    agent: Option<String>,
+    /// Print one JSON object
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// Print only data and faults
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    quiet: bool,
+}
+
+/// One noun (or a verb that needs none) of the command line.
+struct Noun {
+    name: &'static str,
+    about: &'static str,
+    build: fn(Command) -> Command,
+    run: fn(&Call<'_>) -> Result<u8>,
+}
+
+/// What a noun is handed: its arguments, and who calls.
+pub(crate) struct Call<'a> {
+    matches: &'a ArgMatches,
+    out: Output,
+}
+
+const NOUNS: &[Noun] = &[lease::NOUN];
+
+/// The whole command line.
+pub fn command() -> Command {
+    let root = Command::new("zeta")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Coordination of AI agents that share a machine")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .after_help(EXIT_TABLE);
+    let root = Globals::augment_args(root);
+    NOUNS.iter().fold(root, |root, noun| {
+        root.subcommand(Command::new(noun.name).about(noun.about).defer(noun.build))
+    })
+}
+
+const EXIT_TABLE: &str = "\
+Exit status:
+  0 done                 3 refused: held by another    6 busy: waited as long as asked
+  1 fault                4 not found, or free          7 state directory or configuration
+  2 usage                5 lost: stop working now        unsafe or broken
+
+Examples:
+  zeta demo                                  see it work, with real processes
+  zeta run --as otto-cli -- claude           presence for the life of an agent
+  zeta status                                who is here, doing what, holding what
+  T=$(zeta lease acquire deploy --ttl 10m)   a lease that exactly one agent gets
+  zeta lease release deploy --token $T";
+
+/// Runs one call and returns its exit status.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version are answers; everything else is a wrong call.
+            let _ = error.print();
+            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
+        }
+    };
+    let Some((name, matches)) = matches.subcommand() else { return Kind::Usage.status() };
+    let leaf = leaf(matches);
+    let out = Output { json: leaf.get_flag("json"), quiet: leaf.get_flag("quiet") };
+    let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
+        return Kind::Usage.status();
+    };
+    match (noun.run)(&Call { matches, out }) {
+        Ok(status) => status,
+        Err(error) => {
+            out.error(&error, None);
+            error.kind.status()
+        }
+    }
+}
+
+fn leaf(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| leaf(inner))
+}
+
+impl Call<'_> {
+    /// The arguments of the verb.
+    pub(crate) fn args<T: FromArgMatches>(&self) -> Result<T> {
+        T::from_arg_matches(leaf(self.matches)).map_err(|error| Error::usage(error.to_string()))
+    }
+
+    /// The name of the verb under the noun.
+    pub(crate) fn verb(&self) -> &str {
+        self.matches.subcommand_name().unwrap_or_default()
+    }
+
+    /// Who calls about which tree: flags, then the environment, then the defaults.
+    pub(crate) fn context(&self) -> Result<Context> {
+        let globals: Globals = self.args()?;
+        let said = |flag: Option<String>, variable: &str| {
+            flag.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
+        };
+        let state_dir = globals.state_dir.or_else(|| {
+            std::env::var_os("ZETA_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+        });
+        let state_dir = state_dir.unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
+        let node = said(globals.node, "ZETA_NODE").map(|name| Label::new("node", &name));
+        let agent = said(globals.agent, "ZETA_AGENT");
+        let agent_named = agent.is_some();
+        let agent = match agent {
+            Some(name) => Label::new("agent", &name)?,
+            None => {
+                let user = said(None, "USER").or(said(None, "LOGNAME")).unwrap_or_default();
+                Context::agent_of_user(&user, getuid().as_raw())?
+            }
+        };
+        Ok(Context {
+            state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
+            node: node.transpose()?,
+            agent,
+            agent_named,
+            session: said(None, "ZETA_SESSION"),
+            fenced: said(None, "ZETA_FENCED"),
+            host: host::host()?,
+        })
+    }
+}

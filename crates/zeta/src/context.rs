@@ -1,0 +1,76 @@
+//! Who is calling, about which tree: the only bundle that is handed down.
+
+use std::path::PathBuf;
+
+use zeta_core::name::Label;
+use zeta_core::time::{Host, Now, Reading};
+
+use crate::adapters::host;
+use crate::adapters::node::{Node, Tree};
+use crate::error::{Error, Result};
+
+/// The caller and the place.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The node that was asked for; this machine's own otherwise.
+    pub node: Option<Label>,
+    /// The agent that calls.
+    pub agent: Label,
+    /// Somebody said the agent's name; it was not made up from the user's.
+    pub agent_named: bool,
+    /// The session that it calls in (`ZETA_SESSION`).
+    pub session: Option<String>,
+    /// Lease that the caller runs inside the guard of (`ZETA_FENCED`).
+    pub fenced: Option<String>,
+    /// Whose clocks and process ids these are.
+    pub host: Host,
+}
+
+impl Context {
+    /// Opens the tree and the node, making them if this is their first use.
+    pub fn open(&self) -> Result<(Tree, Node)> {
+        let tree = Tree::open_or_create(&self.state_dir)?;
+        let name = match &self.node {
+            Some(name) => name.clone(),
+            None => tree.local_node()?,
+        };
+        let node = tree.node_or_create(&name)?;
+        Ok((tree, node))
+    }
+
+    /// Opens the tree and the node for reading; `None` if either does not exist yet.
+    pub fn find(&self) -> Result<Option<(Tree, Node)>> {
+        let Some(tree) = Tree::open(&self.state_dir)? else { return Ok(None) };
+        let name = match &self.node {
+            Some(name) => Some(name.clone()),
+            None => tree.read_local_node()?,
+        };
+        let Some(name) = name else { return Ok(None) };
+        Ok(tree.node(&name)?.map(|node| (tree, node)))
+    }
+
+    /// A reading with its host, as the decisions want it.
+    pub fn at(&self, reading: Reading) -> Now<'_> {
+        Now { reading, host: &self.host }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Now<'_> {
+        self.at(host::reading())
+    }
+
+    /// The name of a user as an agent's name.
+    pub fn agent_of_user(user: &str, uid: u32) -> Result<Label> {
+        let lower = user.to_ascii_lowercase();
+        let plain: String =
+            lower.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let plain = plain.trim_matches('-');
+        let plain = plain.get(..63).unwrap_or(plain).trim_end_matches('-');
+        match plain {
+            "" => Ok(Label::new("agent", &format!("uid-{uid}"))?),
+            plain => Label::new("agent", plain).map_err(Error::from),
+        }
+    }
+}

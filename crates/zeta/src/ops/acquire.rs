@@ -1,0 +1,392 @@
+//! Taking a lease, and waiting for it in line.
+//!
+//! A waiter draws a ticket inside the guard and then sleeps on the one thing that can make it next:
+//! the ticket before its own (its removal, or its owner's death), or, at the head of the line, the
+//! record itself (its removal, its holder's death, its expiry). Nobody polls and nobody is woken in
+//! vain. A look once a second bounds what a lost wake-up or a stopped waiter can cost.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use zeta_core::evidence::Processes;
+use zeta_core::layout;
+use zeta_core::lease::{Acquired, Ask, Cause, Held, HeldWhy, Observed, Record, decide_acquire};
+use zeta_core::time::{NS_PER_MS, Now};
+
+use super::lease::{RECHECK, observe};
+use crate::adapters::guard::{self, ENTER_LIMIT, Section};
+use crate::adapters::node::{Node, Tree};
+use crate::adapters::queue::{Queue, Ticket};
+use crate::adapters::watch::{Watch, sleep_on};
+use crate::adapters::{host, process};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+
+/// The answer to somebody who wants a lease.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It is theirs.
+    Granted {
+        /// The record of the grant.
+        record: Box<Record>,
+        /// Why it could be granted; `None` if it was granted to the same attempt before.
+        cause: Option<Cause>,
+        /// The one it was taken from, if any.
+        from: Option<Box<Record>>,
+    },
+    /// Somebody else has it.
+    Refused(Refusal),
+}
+
+/// Who is in the way.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// Why and for how long.
+    pub held: Held,
+    /// What stands there.
+    pub observed: Observed,
+    /// How long was waited.
+    pub waited_ms: u64,
+    /// How long was to be waited; `None` for a single try.
+    pub limit_ms: Option<u64>,
+}
+
+/// Called with the record of a grant right before it is committed, inside the guard.
+pub type BeforeCommit<'a> = dyn FnMut(&mut Record) -> Result<()> + 'a;
+/// Called when waiting begins and whenever the holder changes.
+pub type OnWait<'a> = dyn FnMut(&Observed, &Held) + 'a;
+
+/// How to wait.
+pub struct Patience<'a> {
+    /// For how long; `None` tries once.
+    pub limit_ms: Option<u64>,
+    /// Tells the caller's user whom the wait is for.
+    pub on_wait: &'a mut OnWait<'a>,
+}
+
+/// Acquires a lease, waiting in line as long as asked.
+pub fn acquire(
+    ctx: &Context,
+    tree: &Tree,
+    node: &Node,
+    ask: &Ask,
+    patience: &mut Patience<'_>,
+    before_commit: &mut BeforeCommit<'_>,
+) -> Result<Outcome> {
+    let file = layout::lease_file(&ask.lease);
+    let mut attempt = Attempt {
+        ctx,
+        ask,
+        tree,
+        node,
+        file: &file,
+        started_ns: host::reading().boot_ns,
+        limit_ms: patience.limit_ms,
+        place: None,
+    };
+    let outcome = attempt.run(patience, before_commit);
+    attempt.leave_line();
+    outcome
+}
+
+struct Attempt<'a> {
+    ctx: &'a Context,
+    ask: &'a Ask,
+    tree: &'a Tree,
+    node: &'a Node,
+    file: &'a str,
+    started_ns: u64,
+    limit_ms: Option<u64>,
+    place: Option<Place>,
+}
+
+/// A place in the line.
+struct Place {
+    queue: Queue,
+    ticket: Ticket,
+    watch: Watch,
+    watches_record: bool,
+    /// The waiter right before us, and a descriptor that tells its end.
+    before: Option<(Ticket, Option<OwnedFd>)>,
+    /// The head that was seen to leave a free lease lying, and since when.
+    idle: Option<(Ticket, u64)>,
+}
+
+/// What one look inside the guard came to.
+enum Step {
+    Done(Outcome),
+    Kill(Processes),
+    Sleep { held: Option<Held>, observed: Observed, holder: Vec<OwnedFd> },
+}
+
+/// How long a free lease may lie before those further back in the line take it, in ns.
+const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
+
+impl Attempt<'_> {
+    fn run(
+        &mut self,
+        patience: &mut Patience<'_>,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Outcome> {
+        let mut told = None;
+        let mut killed = false;
+        loop {
+            match self.step(killed, before_commit)? {
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Kill(processes) => {
+                    end_processes(&processes)?;
+                    killed = true;
+                }
+                Step::Sleep { held, observed, holder } => {
+                    if let Some(held) = &held
+                        && told != token_of(&observed)
+                    {
+                        told = token_of(&observed);
+                        (patience.on_wait)(&observed, held);
+                    }
+                    if self.rest_ms() == 0 {
+                        let held = held.unwrap_or_else(queued);
+                        return Ok(Outcome::Refused(self.refusal(held, observed)));
+                    }
+                    self.sleep(held.as_ref(), &holder);
+                }
+            }
+        }
+    }
+
+    /// One look inside the guard: take the lease, or find out what to sleep on.
+    fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Step> {
+        let limit = ENTER_LIMIT.min(Duration::from_millis(match self.limit_ms {
+            Some(_) => self.rest_ms().max(50),
+            None => u64::MAX,
+        }));
+        let section = guard::enter(&self.tree.base, self.node, self.file, limit)?;
+        let bytes = section.read(layout::RECORD_MAX)?;
+        let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
+        let now = self.ctx.at(host::reading());
+        let highest = section.highest_token()?;
+        match decide_acquire(&observed, self.ask, highest, killed, &now) {
+            Acquired::Again(record) => {
+                Ok(Step::Done(Outcome::Granted { record, cause: None, from: None }))
+            }
+            Acquired::Grant(record, cause) => {
+                if self.must_queue(&section, &now)? {
+                    return Ok(Step::Sleep { held: None, observed, holder: Vec::new() });
+                }
+                self.grant(&section, record, cause, observed, before_commit)
+            }
+            Acquired::Held(held) => {
+                if self.limit_ms.is_none() {
+                    return Ok(Step::Done(Outcome::Refused(self.refusal(held, observed))));
+                }
+                let first = self.queue_up(&section, &now)?;
+                let holder = if first { holder_fds(&observed) } else { Vec::new() };
+                Ok(Step::Sleep { held: Some(held), observed, holder })
+            }
+            Acquired::MustKill(processes) => Ok(Step::Kill(processes)),
+            Acquired::NoTokenLeft => Err(no_token_left(&self.ask.lease)),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        section: &Section<'_>,
+        mut record: Box<Record>,
+        cause: Cause,
+        observed: Observed,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Step> {
+        before_commit(&mut record)?;
+        section.set_highest_token(record.fencing_token.get())?;
+        section.publish(&record.to_fields().render(), observed != Observed::Absent)?;
+        self.leave_line();
+        let from = match observed {
+            Observed::Ours(record, ..) => Some(record),
+            _ => None,
+        };
+        Ok(Step::Done(Outcome::Granted { record, cause: Some(cause), from }))
+    }
+
+    /// Is somebody before us, who came earlier and still waits?
+    fn must_queue(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        if self.limit_ms.is_none() {
+            return Ok(false);
+        }
+        if self.place.is_none() && !self.somebody_waits(section, now)? {
+            return Ok(false);
+        }
+        if self.queue_up(section, now)? {
+            return Ok(false);
+        }
+        // A stopped head must not keep everybody from a free lease.
+        let head = self.head(now)?;
+        let Some(place) = &mut self.place else { return Ok(false) };
+        match (&place.idle, head) {
+            (_, None) => Ok(false),
+            (Some((idle, since)), Some(head)) if *idle == head => {
+                Ok(now.reading.boot_ns.saturating_sub(*since) <= IDLE_HEAD_NS)
+            }
+            (_, Some(head)) => {
+                place.idle = Some((head, now.reading.boot_ns));
+                Ok(true)
+            }
+        }
+    }
+
+    fn somebody_waits(&self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        match Queue::open(section)? {
+            Some(queue) => Ok(queue.before(None, now.reading, now.host)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    fn head(&self, now: &Now) -> Result<Option<Ticket>> {
+        match &self.place {
+            Some(place) => place.queue.head(&place.ticket, now.reading, now.host),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes sure that we stand in line and watch what is before us; true at the head.
+    fn queue_up(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        let mut place = match self.place.take() {
+            Some(place) => place,
+            None => self.draw(section, now)?,
+        };
+        let before = place.queue.before(Some(&place.ticket), now.reading, now.host)?;
+        match before {
+            None => {
+                place.before = None;
+                if !place.watches_record {
+                    place.watch.removals_in(section.node().as_fd());
+                    place.watches_record = true;
+                }
+            }
+            Some(ticket) => {
+                let known = place.before.as_ref().is_some_and(|(before, _)| *before == ticket);
+                if !known {
+                    place.watch.removal_of(&place.queue.watch_path(&ticket));
+                    let ends = process::watch(&ticket.process());
+                    place.before = Some((ticket, ends));
+                }
+            }
+        }
+        let first = place.before.is_none();
+        self.place = Some(place);
+        Ok(first)
+    }
+
+    fn draw(&self, section: &Section<'_>, now: &Now) -> Result<Place> {
+        let queue = Queue::open_or_create(section)?;
+        let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
+        let ticket = Ticket::draw(now.reading, until_ms, now.host);
+        queue.add(&ticket, section)?;
+        let watch = Watch::new();
+        Ok(Place { queue, ticket, watch, watches_record: false, before: None, idle: None })
+    }
+
+    fn leave_line(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.queue.remove(&place.ticket);
+        }
+    }
+
+    /// Sleeps until something happens that may make us next.
+    fn sleep(&self, held: Option<&Held>, holder: &[OwnedFd]) {
+        let Some(place) = &self.place else { return };
+        let mut alive: Vec<&OwnedFd> = holder.iter().collect();
+        let rest = Duration::from_millis(self.rest_ms());
+        let recheck = if place.idle.is_some() && held.is_none() {
+            Duration::from_nanos(IDLE_HEAD_NS)
+        } else if place.watch.sees() {
+            RECHECK
+        } else {
+            Duration::from_millis(20)
+        };
+        let mut limit = rest.min(recheck);
+        if place.before.is_none()
+            && let Some(rest_ms) = held.and_then(|held| held.rest_ms)
+        {
+            limit = limit.min(Duration::from_millis(rest_ms));
+        }
+        let until = host::reading().boot_ns + limit.as_nanos() as u64;
+        loop {
+            let left = until.saturating_sub(host::reading().boot_ns);
+            let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(|fd| fd.as_fd()).collect();
+            let holders = fds.len();
+            fds.extend(place.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd));
+            let befores = fds.len();
+            fds.extend(place.watch.fd());
+            let ready = sleep_on(&fds, Duration::from_nanos(left));
+            let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
+            let event = befores < fds.len() && is_ready(befores) && place.watch.drain(self.file);
+            let before_ended = (holders..befores).any(is_ready);
+            let mut at = 0;
+            alive.retain(|_| {
+                at += 1;
+                !is_ready(at - 1)
+            });
+            // Dead only if all of the holder's processes are.
+            let holder_ended = holders > 0 && alive.is_empty();
+            if event || before_ended || holder_ended || host::reading().boot_ns >= until {
+                return;
+            }
+        }
+    }
+
+    fn rest_ms(&self) -> u64 {
+        let waited_ms = self.waited_ms();
+        self.limit_ms.unwrap_or(0).saturating_sub(waited_ms)
+    }
+
+    fn waited_ms(&self) -> u64 {
+        host::reading().boot_ns.saturating_sub(self.started_ns) / NS_PER_MS
+    }
+
+    fn refusal(&self, held: Held, observed: Observed) -> Refusal {
+        Refusal { held, observed, waited_ms: self.waited_ms(), limit_ms: self.limit_ms }
+    }
+}
+
+fn token_of(observed: &Observed) -> Option<u64> {
+    match observed {
+        Observed::Ours(record, ..) => Some(record.fencing_token.get()),
+        _ => Some(0),
+    }
+}
+
+/// The refusal of somebody whose time ran out in line before a lease that just became free.
+fn queued() -> Held {
+    Held { why: HeldWhy::InTime, rest_ms: None }
+}
+
+fn holder_fds(observed: &Observed) -> Vec<OwnedFd> {
+    let Observed::Ours(record, ..) = observed else { return Vec::new() };
+    let recorded = record.processes.own.iter().chain(&record.processes.child);
+    recorded.filter_map(process::watch).collect()
+}
+
+/// Ends the processes of an overdue holder and waits until they have ended, for at most 2 s.
+fn end_processes(processes: &Processes) -> Result<()> {
+    for recorded in processes.own.iter().chain(&processes.child) {
+        let Some(fd) = process::watch(recorded) else { continue };
+        if let Err(errno) = process::kill(recorded)
+            && errno != rustix::io::Errno::SRCH
+        {
+            let text = format!(
+                "the holder is overdue and its policy is 'kill', but process {} cannot be ended: \
+                 {errno}",
+                recorded.pid
+            );
+            return Err(Error::new(Kind::Refused, text)
+                .hint("ask its owner, or root, or break the lease: 'zeta lease break'"));
+        }
+        sleep_on(&[fd.as_fd()], Duration::from_secs(2));
+    }
+    Ok(())
+}
+
+fn no_token_left(lease: &zeta_core::name::RecordName) -> Error {
+    Error::new(Kind::Unsafe, format!("lease {lease}: no fencing token is left below 2^53"))
+        .hint("the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')")
+}

@@ -1,0 +1,261 @@
+//! Holding a lease while a command runs, as `flock(1)` does, and running one inside the guard.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use zeta_core::layout;
+use zeta_core::lease::{Ask, Checked, FencingToken, Lost, Record, decide_check};
+use zeta_core::name::RecordName;
+
+use super::acquire::{Outcome, Patience, Refusal, acquire};
+use super::lease::{LostTo, observe, refuse_inside_fence, release_in, renew_in};
+use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::node::{Node, Tree};
+use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
+use crate::adapters::watch::sleep_on;
+use crate::adapters::{host, process};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+
+/// What to do with the command when its lease is lost under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLost {
+    /// Say so and let it run; the resource refuses its token.
+    #[default]
+    Warn,
+    /// Send it SIGTERM.
+    Term,
+    /// Send it SIGKILL.
+    Kill,
+}
+
+/// How holding a lease for a command ended.
+#[derive(Debug)]
+pub enum Held {
+    /// The command ran.
+    Ran {
+        /// How it ended.
+        ended: Ended,
+        /// The lease was lost while it ran.
+        lost: Option<LostTo>,
+    },
+    /// The command could not be started: the status that a shell gives, and why.
+    NotStarted(u8, Error),
+    /// The lease was not to be had.
+    Refused(Refusal),
+    /// The lease is not the caller's any more: the command was not run.
+    Lost(LostTo),
+}
+
+/// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
+pub fn hold(
+    ctx: &Context,
+    ask: &Ask,
+    argv: &[OsString],
+    patience: &mut Patience<'_>,
+    on_lost: OnLost,
+) -> Result<Held> {
+    refuse_inside_fence(ctx, &ask.lease)?;
+    let (tree, node) = ctx.open()?;
+    let signals = Signals::take_over()?;
+    let mut gated: Option<Gated> = None;
+    let mut fork = |record: &mut Record| {
+        let env = environment(ctx, &node, record.fencing_token, &record.lease);
+        let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
+        record.processes.child = Some(process::identify(child.pid()));
+        gated = Some(child);
+        Ok(())
+    };
+    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut fork);
+    let (record, child) = match (outcome, gated) {
+        (Ok(Outcome::Granted { record, .. }), Some(child)) => (record, child),
+        (outcome, gated) => {
+            if let Some(child) = gated {
+                child.dismiss();
+            }
+            return match outcome? {
+                Outcome::Refused(refusal) => Ok(Held::Refused(refusal)),
+                Outcome::Granted { .. } => Err(Error::usage(
+                    "this attempt holds the lease already: 'lease exec' needs one of its own",
+                )),
+            };
+        }
+    };
+    let held = match child.open()? {
+        Ok(child) => {
+            let keeper = Keeper { ctx, tree: &tree, node: &node, record: &record, on_lost };
+            let (ended, lost) = keeper.keep(&child, &signals)?;
+            Held::Ran { ended, lost }
+        }
+        Err((status, error)) => Held::NotStarted(status, error),
+    };
+    // Lost or broken meanwhile: told by `lost` or by the next holder; nothing is left to release.
+    let _ = release_in(&tree, &node, &ask.lease, record.fencing_token)?;
+    Ok(held)
+}
+
+/// Acquires a lease for one command that runs inside its guard, and releases it.
+pub fn hold_fenced(
+    ctx: &Context,
+    ask: &Ask,
+    argv: &[OsString],
+    patience: &mut Patience<'_>,
+    limit: Duration,
+) -> Result<Held> {
+    refuse_inside_fence(ctx, &ask.lease)?;
+    let (tree, node) = ctx.open()?;
+    let record = match acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))? {
+        Outcome::Granted { record, .. } => record,
+        Outcome::Refused(refusal) => return Ok(Held::Refused(refusal)),
+    };
+    let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
+    let _ = release_in(&tree, &node, &ask.lease, record.fencing_token)?;
+    held
+}
+
+fn environment(
+    ctx: &Context,
+    node: &Node,
+    token: FencingToken,
+    lease: &RecordName,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("ZETA_FENCING_TOKEN", token.to_string()),
+        ("ZETA_LEASE", lease.to_string()),
+        ("ZETA_AGENT", ctx.agent.to_string()),
+        ("ZETA_NODE", node.name.to_string()),
+        ("ZETA_STATE_DIR", ctx.state_dir.display().to_string()),
+    ]
+}
+
+/// Keeps one lease alive while a child works under it.
+struct Keeper<'a> {
+    ctx: &'a Context,
+    tree: &'a Tree,
+    node: &'a Node,
+    record: &'a Record,
+    on_lost: OnLost,
+}
+
+impl Keeper<'_> {
+    fn keep(&self, child: &Child, signals: &Signals) -> Result<(Ended, Option<LostTo>)> {
+        let every = Duration::from_millis(self.record.ttl_ms / 4);
+        let mut next = Instant::now() + every;
+        let mut lost = None;
+        loop {
+            let limit = match lost {
+                None => next.saturating_duration_since(Instant::now()),
+                Some(_) => Duration::from_secs(3600),
+            };
+            let ready = sleep_on(&[child.fd(), signals.fd()], limit);
+            pass_on(child, signals);
+            if ready.first() == Some(&true) {
+                return Ok((child.wait()?, lost));
+            }
+            if lost.is_none() && Instant::now() >= next {
+                next = Instant::now() + every;
+                lost = self.renew(child);
+            }
+        }
+    }
+
+    /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
+    fn renew(&self, child: &Child) -> Option<LostTo> {
+        let Record { lease, fencing_token, .. } = self.record;
+        let renewed = renew_in(self.ctx, self.tree, self.node, lease, *fencing_token, None);
+        let Ok(Err(lost)) = renewed else { return None };
+        match self.on_lost {
+            OnLost::Warn => {}
+            OnLost::Term => child.signal(Signal::TERM.as_raw()),
+            OnLost::Kill => child.signal(Signal::KILL.as_raw()),
+        }
+        Some(lost)
+    }
+}
+
+/// Passes signals on to the child, except those that the terminal gave it already.
+pub fn pass_on(child: &Child, signals: &Signals) {
+    while let Some(signal) = signals.next() {
+        if !signal.from_terminal {
+            child.signal(signal.number);
+        }
+    }
+}
+
+/// Runs a command inside the guard of a lease, after checking that `token` still holds it.
+///
+/// While it runs nobody can be granted the lease. After `limit` the command's whole process group is
+/// ended. When the command itself ends, the guard is left, even if something that it started lives.
+pub fn run_fenced(
+    ctx: &Context,
+    lease: &RecordName,
+    token: FencingToken,
+    argv: &[OsString],
+    limit: Duration,
+) -> Result<Held> {
+    refuse_inside_fence(ctx, lease)?;
+    let nobody = || LostTo { lease: lease.clone(), lost: Lost { by: None }, broken: None };
+    let Some((tree, node)) = ctx.find()? else { return Ok(Held::Lost(nobody())) };
+    let signals = Signals::take_over()?;
+    let file = layout::lease_file(lease);
+    let Some(section) = guard::try_enter(&tree.base, &node, &file, ENTER_LIMIT)? else {
+        return Ok(Held::Lost(nobody()));
+    };
+    let seen = observe(section.read(layout::RECORD_MAX)?, lease, &ctx.host);
+    match decide_check(&seen, token, &ctx.at(host::reading())) {
+        Checked::Good { .. } => {}
+        Checked::Lost(lost) => {
+            return Ok(Held::Lost(LostTo { lease: lease.clone(), lost, broken: None }));
+        }
+        Checked::TooLate => return Err(too_late(lease, token)),
+    }
+    section.keep_over_exec()?;
+    let mut env = environment(ctx, &node, token, lease);
+    env.push(("ZETA_FENCED", lease.to_string()));
+    let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {
+        Ok(child) => child,
+        Err((status, error)) => return Ok(Held::NotStarted(status, error)),
+    };
+    let ended = wait_fenced(&child, &signals, limit)?;
+    drop(section);
+    match ended {
+        Some(ended) => Ok(Held::Ran { ended, lost: None }),
+        None => Err(Error::new(
+            Kind::Fault,
+            format!(
+                "lease {lease}: the fenced command ran longer than {:.0} s and was ended",
+                limit.as_secs_f64()
+            ),
+        )
+        .hint("give it longer with --fence-timeout, or do less inside the guard")),
+    }
+}
+
+fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Option<Ended>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ready = sleep_on(&[child.fd().as_fd(), signals.fd()], left);
+        pass_on(child, signals);
+        if ready.first() == Some(&true) {
+            return child.wait().map(Some);
+        }
+        if Instant::now() >= deadline {
+            child.kill_group(Signal::TERM);
+            sleep_on(&[child.fd()], Duration::from_secs(2));
+            child.kill_group(Signal::KILL);
+            child.wait()?;
+            return Ok(None);
+        }
+    }
+}
+
+fn too_late(lease: &RecordName, token: FencingToken) -> Error {
+    Error::new(
+        Kind::Lost,
+        format!("lease {lease}: its TTL has run out or is about to, so the command was not run"),
+    )
+    .hint(format!("if it is still yours: zeta lease renew {lease} --token {token}"))
+}

@@ -1,0 +1,268 @@
+//! What can be done with a lease that stands: look, renew, release, check, break.
+
+use std::time::Duration;
+
+use rustix::process::getuid;
+use zeta_core::evidence::{Boot, Life, judge_boot};
+use zeta_core::layout;
+use zeta_core::lease::{
+    Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
+    decide_check, decide_release, decide_renew, judge,
+};
+use zeta_core::name::RecordName;
+use zeta_core::record::{Fields, Text, parse};
+use zeta_core::time::{Host, Now, format_utc, parse_duration};
+
+use crate::adapters::guard::{self, ENTER_LIMIT, Section};
+use crate::adapters::node::{Bytes, Node, Tree};
+use crate::adapters::{host, process};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+
+/// Reads what the bytes of a lease's file say, with evidence about its processes.
+pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
+    let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
+    let fields = match parse(&bytes, layout::RECORD_MAX) {
+        Err(damage) => return Observed::Damaged(damage, times),
+        Ok(Text::Foreign(fields)) => {
+            let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
+            let who = fields.text("agent").or(fields.text("pid")).map(|t| t.into_owned());
+            return Observed::Foreign { ttl_ms, who, times };
+        }
+        Ok(Text::Own(fields)) => fields,
+    };
+    match Record::from_fields(&fields, lease) {
+        Err(damage) => Observed::Damaged(damage, times),
+        Ok(record) => {
+            let life = match record.renewed.boot_id == host.boot_id {
+                true => process::life(&record.processes, host),
+                false => Life::Unknown,
+            };
+            Observed::Ours(Box::new(record), times, life)
+        }
+    }
+}
+
+/// A lease as it stands, with the judgement on it.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Its name.
+    pub lease: RecordName,
+    /// What stands there.
+    pub observed: Observed,
+    /// What that means.
+    pub standing: Standing,
+}
+
+/// Looks at a lease without taking any lock; `None` if it is free.
+pub fn show(ctx: &Context, lease: &RecordName) -> Result<Option<Look>> {
+    let Some((tree, node)) = ctx.find()? else { return Ok(None) };
+    let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
+    let look = look(bytes, lease, &ctx.now());
+    Ok((look.observed != Observed::Absent).then_some(look))
+}
+
+/// Judges the bytes of a lease's file.
+pub fn look(bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> Look {
+    let observed = observe(bytes, lease, now.host);
+    let standing = judge(&observed, now);
+    Look { lease: lease.clone(), observed, standing }
+}
+
+/// All leases of the node, and the files that could not be read with the reason.
+pub fn list(ctx: &Context) -> Result<(Vec<Look>, Vec<Error>)> {
+    let mut looks = Vec::new();
+    let mut findings = Vec::new();
+    let Some((tree, node)) = ctx.find()? else { return Ok((looks, findings)) };
+    let now = ctx.now();
+    for file in node.list()?.names {
+        let layout::Kind::Lease(name) = layout::kind_of(&file) else { continue };
+        let Ok(name) = RecordName::new("lease", name) else { continue };
+        match node.read(&tree.base, &file, layout::RECORD_MAX) {
+            Ok(None) => {}
+            Ok(bytes) => looks.push(look(bytes, &name, &now)),
+            Err(error) => findings.push(error),
+        }
+    }
+    Ok((looks, findings))
+}
+
+/// The lease was lost: who stands there now, and who broke it, if somebody did.
+#[derive(Debug, Clone)]
+pub struct LostTo {
+    /// The name of the lease.
+    pub lease: RecordName,
+    /// What the core says.
+    pub lost: Lost,
+    /// The note of a break by force.
+    pub broken: Option<Fields<'static>>,
+}
+
+/// Renews a lease; the new record, and for how long it had been expired.
+pub fn renew(
+    ctx: &Context,
+    lease: &RecordName,
+    token: FencingToken,
+    ttl_ms: Option<u64>,
+) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+    refuse_inside_fence(ctx, lease)?;
+    let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
+    renew_in(ctx, &tree, &node, lease, token, ttl_ms)
+}
+
+/// As [`renew`], in a tree that is open.
+pub fn renew_in(
+    ctx: &Context,
+    tree: &Tree,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+    ttl_ms: Option<u64>,
+) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+    let file = layout::lease_file(lease);
+    let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
+        return Ok(Err(lost_to_nobody(lease)));
+    };
+    let seen = observe_unjudged(&section, lease)?;
+    match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
+        Renewed::Write { record, gap_ms } => {
+            section.publish(&record.to_fields().render(), true)?;
+            Ok(Ok((record, gap_ms)))
+        }
+        Renewed::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+    }
+}
+
+/// Releases a lease; true if it stood, false if it was gone already and nobody was granted since.
+pub fn release(
+    ctx: &Context,
+    lease: &RecordName,
+    token: FencingToken,
+) -> Result<std::result::Result<bool, LostTo>> {
+    refuse_inside_fence(ctx, lease)?;
+    let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
+    release_in(&tree, &node, lease, token)
+}
+
+/// As [`release`], in a tree that is open.
+pub fn release_in(
+    tree: &Tree,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+) -> Result<std::result::Result<bool, LostTo>> {
+    let file = layout::lease_file(lease);
+    let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
+        return Ok(Err(lost_to_nobody(lease)));
+    };
+    let seen = observe_unjudged(&section, lease)?;
+    let highest = match seen {
+        Observed::Absent => section.highest_token()?,
+        _ => 0,
+    };
+    match decide_release(&seen, token, highest) {
+        Released::Remove => section.remove().map(|()| Ok(true)),
+        Released::Already => Ok(Ok(false)),
+        Released::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+    }
+}
+
+/// Checks that a lease is still the caller's, without taking any lock.
+pub fn check(
+    ctx: &Context,
+    lease: &RecordName,
+    token: FencingToken,
+) -> Result<std::result::Result<Checked, LostTo>> {
+    let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
+    let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
+    let seen = read_only(bytes, lease);
+    match decide_check(&seen, token, &ctx.now()) {
+        Checked::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken: None })),
+        checked => Ok(Ok(checked)),
+    }
+}
+
+/// Removes by force the grant with token `expected`, or an unreadable record if `None`.
+///
+/// Leaves a note in the guard, so that the old holder's next renew can say what happened.
+pub fn break_lease(
+    ctx: &Context,
+    lease: &RecordName,
+    expected: Option<FencingToken>,
+    reason: &str,
+) -> Result<std::result::Result<bool, LostTo>> {
+    let Some((tree, node)) = ctx.find()? else { return Ok(Ok(false)) };
+    let file = layout::lease_file(lease);
+    // A record by another hand has no guard yet.
+    let section = guard::enter(&tree.base, &node, &file, ENTER_LIMIT)?;
+    let seen = observe_unjudged(&section, lease)?;
+    match decide_break(&seen, expected) {
+        Released::Remove => {
+            section.note_break(&break_note(ctx, lease, expected, reason).render())?;
+            section.remove().map(|()| Ok(true))
+        }
+        Released::Already => Ok(Ok(false)),
+        Released::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken: None })),
+    }
+}
+
+fn break_note(
+    ctx: &Context,
+    lease: &RecordName,
+    token: Option<FencingToken>,
+    reason: &str,
+) -> Fields<'static> {
+    let mut note = Fields::new("break");
+    note.push_text("lease", lease.as_str());
+    note.push_number("fencing_token", token.map_or(0, FencingToken::get));
+    note.push_text("agent", ctx.agent.as_str());
+    note.push_number("uid", getuid().as_raw().into());
+    note.push_text("broken_at", &format_utc(host::reading().wall_us));
+    note.push_text("reason", reason);
+    note
+}
+
+/// Reads the record inside the guard; evidence is not asked, because renew and release go by token.
+fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observed> {
+    Ok(read_only(section.read(layout::RECORD_MAX)?, lease))
+}
+
+fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
+    // A host with no boot id matches no record, so no process is asked.
+    observe(bytes, lease, &Host::default())
+}
+
+fn lost_to_nobody(lease: &RecordName) -> LostTo {
+    LostTo { lease: lease.clone(), lost: Lost { by: None }, broken: None }
+}
+
+fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
+    let note = section.read_break_note().ok().flatten();
+    let broken = note.and_then(|bytes| match parse(&bytes.bytes, layout::RECORD_MAX) {
+        Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
+            Some(fields.into_owned())
+        }
+        _ => None,
+    });
+    LostTo { lease: lease.clone(), lost, broken }
+}
+
+/// Inside `lease exec --fenced` the wrapper holds the guard: waiting for it would never end.
+pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
+    match ctx.fenced.as_deref() {
+        Some(name) if name == lease.as_str() => Err(Error::new(
+            Kind::Busy,
+            format!("lease {lease}: this command runs inside its guard ('lease exec --fenced')"),
+        )
+        .hint("nobody else can be granted it until this command ends; renew and release after")),
+        _ => Ok(()),
+    }
+}
+
+/// Is a record of this boot.
+pub fn is_of_this_boot(record: &Record, now: &Now) -> bool {
+    judge_boot(&record.renewed, now) == Boot::Same
+}
+
+/// The longest sleep between two looks of somebody who waits for nothing in particular.
+pub const RECHECK: Duration = Duration::from_secs(1);

@@ -1,0 +1,6 @@
+//! One function per thing that zeta can do: read, ask the core, carry out. Nothing here prints.
+
+pub mod acquire;
+pub mod exec;
+pub mod lease;
+pub mod session;

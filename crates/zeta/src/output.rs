@@ -1,0 +1,138 @@
+//! What is printed: data on stdout, talk on stderr, and the same as one JSON object with `--json`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use zeta_core::record::{Fields, printable, quote};
+use zeta_core::time::{format_duration, format_utc};
+
+use crate::error::{Error, Kind};
+
+/// Where to print and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Output {
+    /// One JSON object instead of text.
+    pub json: bool,
+    /// No talk.
+    pub quiet: bool,
+}
+
+/// One JSON object under construction. The values of records are JSON already and go in as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Object {
+    text: String,
+}
+
+impl Object {
+    /// An empty object.
+    pub fn new() -> Object {
+        Object::default()
+    }
+
+    /// Adds a value that is JSON already.
+    pub fn raw(&mut self, key: &str, value: &str) -> &mut Object {
+        self.text.push(if self.text.is_empty() { '{' } else { ',' });
+        let _ = write!(self.text, "\"{key}\":{value}");
+        self
+    }
+
+    /// Adds a string.
+    pub fn text(&mut self, key: &str, value: &str) -> &mut Object {
+        self.raw(key, &quote(value))
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, key: &str, value: u64) -> &mut Object {
+        self.raw(key, &value.to_string())
+    }
+
+    /// Adds a boolean.
+    pub fn flag(&mut self, key: &str, value: bool) -> &mut Object {
+        self.raw(key, if value { "true" } else { "false" })
+    }
+
+    /// Adds a list of JSON values.
+    pub fn list(&mut self, key: &str, values: impl IntoIterator<Item = String>) -> &mut Object {
+        let values: Vec<String> = values.into_iter().collect();
+        self.raw(key, &format!("[{}]", values.join(",")))
+    }
+
+    /// Adds all keys of a record, but for its last line.
+    pub fn fields(&mut self, fields: &Fields<'_>) -> &mut Object {
+        for (key, value) in fields.iter() {
+            self.raw(key, value);
+        }
+        self
+    }
+
+    /// The finished object.
+    pub fn done(&self) -> String {
+        match self.text.is_empty() {
+            true => "{}".to_owned(),
+            false => format!("{}}}", self.text),
+        }
+    }
+}
+
+impl Output {
+    /// Prints a line of data. A reader that went away is no error.
+    pub fn data(&self, line: &str) {
+        let mut text = String::with_capacity(line.len() + 1);
+        text.push_str(line);
+        text.push('\n');
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
+    /// Prints a line of talk.
+    pub fn talk(&self, line: &str) {
+        if !self.quiet {
+            let _ = std::io::stderr().lock().write_all(format!("zeta: {line}\n").as_bytes());
+        }
+    }
+
+    /// Prints `object` with `--json`, and `text` otherwise.
+    pub fn either(&self, object: impl FnOnce() -> Object, text: impl FnOnce() -> String) {
+        match self.json {
+            true => self.data(&object().done()),
+            false => {
+                let text = text();
+                if !text.is_empty() {
+                    self.data(&text);
+                }
+            }
+        }
+    }
+
+    /// Tells an error: on stderr for people, and on stdout as an object with `--json`.
+    pub fn error(&self, error: &Error, details: Option<Object>) {
+        if self.json {
+            let mut object = details.unwrap_or_default();
+            object.text("error", error.kind.word());
+            object.number("exit_status", error.kind.status().into());
+            object.text("message", &error.text);
+            object.list("hints", error.hints.iter().map(|hint| quote(hint)));
+            self.data(&object.done());
+        }
+        // A refusal is an answer; in quiet mode only faults speak.
+        let answer = matches!(error.kind, Kind::Refused | Kind::NotFound | Kind::Busy);
+        if self.quiet && answer {
+            return;
+        }
+        let mut text = format!("zeta: {}\n", printable(&error.text));
+        for hint in &error.hints {
+            let _ = writeln!(text, "  -> {}", printable(hint));
+        }
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// "2026-11-22T10:11:12Z (3m 2s ago)", or "(in 6m 58s)".
+pub fn moment(wall_us: i64, now_us: i64) -> String {
+    let text = format_utc(wall_us);
+    let short = text.split_once('.').map_or(text.as_str(), |(short, _)| short);
+    let apart = format_duration(wall_us.abs_diff(now_us) / 1000);
+    match wall_us <= now_us {
+        true => format!("{short}Z ({apart} ago)"),
+        false => format!("{short}Z (in {apart})"),
+    }
+}
