@@ -108,7 +108,7 @@ Examples:
 struct AcquireArgs {
     /// Name of the lease
     name: String,
-    /// Life without renewal [default: 10m]
+    /// Life without renewal [default: ttl of the configuration, or 10m]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
     /// Further time for a holder that is alive after its TTL [default: the TTL]
@@ -295,7 +295,8 @@ fn ask(
 
 fn run_acquire(call: &Call<'_>) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
-    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_SESSION_MS)?;
+    let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
+    let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
     let lease = lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;

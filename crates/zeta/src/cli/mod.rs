@@ -4,6 +4,7 @@
 //! So the root knows the names and one-line descriptions; `Command::defer` builds the rest of the
 //! one that was typed.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 
 use crate::adapters::host;
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
@@ -51,6 +53,7 @@ struct Noun {
 pub(crate) struct Call<'a> {
     matches: &'a ArgMatches,
     out: Output,
+    config: OnceCell<Config>,
 }
 
 const NOUNS: &[Noun] = &[lease::NOUN];
@@ -98,7 +101,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
         return Kind::Usage.status();
     };
-    match (noun.run)(&Call { matches, out }) {
+    match (noun.run)(&Call { matches, out, config: OnceCell::new() }) {
         Ok(status) => status,
         Err(error) => {
             out.error(&error, None);
@@ -122,29 +125,45 @@ impl Call<'_> {
         self.matches.subcommand_name().unwrap_or_default()
     }
 
-    /// Who calls about which tree: flags, then the environment, then the defaults.
+    /// What the configuration files say; read once, when first asked for.
+    pub(crate) fn config(&self) -> Result<&Config> {
+        match self.config.get() {
+            Some(config) => Ok(config),
+            None => {
+                let config = Config::load()?;
+                Ok(self.config.get_or_init(|| config))
+            }
+        }
+    }
+
+    /// Who calls about which tree: flags, the environment, the configuration, the defaults.
     pub(crate) fn context(&self) -> Result<Context> {
         let globals: Globals = self.args()?;
+        let config = self.config()?;
         let said = |flag: Option<String>, variable: &str| {
             flag.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
         };
         let state_dir = globals.state_dir.or_else(|| {
             std::env::var_os("ZETA_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
         });
-        let state_dir = state_dir.unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
+        let state_dir = state_dir
+            .or_else(|| config.state_dir.clone())
+            .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
         let node = said(globals.node, "ZETA_NODE").map(|name| Label::new("node", &name));
+        let node = node.transpose()?.or_else(|| config.node.clone());
         let agent = said(globals.agent, "ZETA_AGENT");
-        let agent_named = agent.is_some();
-        let agent = match agent {
-            Some(name) => Label::new("agent", &name)?,
-            None => {
+        let agent_named = agent.is_some() || config.agent.is_some();
+        let agent = match (agent, &config.agent) {
+            (Some(name), _) => Label::new("agent", &name)?,
+            (None, Some(name)) => name.clone(),
+            (None, None) => {
                 let user = said(None, "USER").or(said(None, "LOGNAME")).unwrap_or_default();
                 Context::agent_of_user(&user, getuid().as_raw())?
             }
         };
         Ok(Context {
             state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
-            node: node.transpose()?,
+            node,
             agent,
             agent_named,
             session: said(None, "ZETA_SESSION"),
