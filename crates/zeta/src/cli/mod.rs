@@ -19,6 +19,10 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
+mod clean;
+mod docs;
+mod doctor;
+mod init;
 mod lease;
 
 /// Options that every verb takes.
@@ -56,21 +60,31 @@ pub(crate) struct Call<'a> {
     config: OnceCell<Config>,
 }
 
-const NOUNS: &[Noun] = &[lease::NOUN];
+const NOUNS: &[Noun] = &[
+    init::NOUN,
+    lease::NOUN,
+    clean::NOUN,
+    doctor::NOUN,
+    docs::GUIDE,
+    docs::COMPLETIONS,
+    docs::MAN,
+];
 
 /// The whole command line.
 pub fn command() -> Command {
     let root = Command::new("zeta")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Coordination of AI agents that share a machine")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(EXIT_TABLE);
-    let root = Globals::augment_args(root);
+    // After the globals, whose own description would take this one's place.
+    let root = Globals::augment_args(root).about(ABOUT);
     NOUNS.iter().fold(root, |root, noun| {
         root.subcommand(Command::new(noun.name).about(noun.about).defer(noun.build))
     })
 }
+
+const ABOUT: &str = "Coordination of AI agents that share a machine";
 
 const EXIT_TABLE: &str = "\
 Exit status:

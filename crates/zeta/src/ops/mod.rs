@@ -1,6 +1,10 @@
 //! One function per thing that zeta can do: read, ask the core, carry out. Nothing here prints.
 
 pub mod acquire;
+pub mod clean;
+pub mod doctor;
 pub mod exec;
+pub mod init;
+pub mod install;
 pub mod lease;
 pub mod session;
