@@ -28,13 +28,31 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Reads a line of nextest's or libtest's output, if it is a summary.
-pub fn read_summary(line: &str) -> Option<Counts> {
-    let line = without_colour(line);
-    let line = line.trim();
-    if let Some(rest) = line.strip_prefix("test result: ") {
-        return Some(add_up(rest.split_once(". ")?.1.split(';')));
+/// Who runs the tests. Each repeats what a failed test printed, which may look like the summary of
+/// the other one, so that a line can be read only by whoever knows who wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// cargo-nextest.
+    Nextest,
+    /// The one that is built into every test binary.
+    Libtest,
+}
+
+impl Runner {
+    /// Reads a line of this runner's output, if it is a summary.
+    pub fn read_summary(self, line: &str) -> Option<Counts> {
+        let line = without_colour(line);
+        match self {
+            Runner::Nextest => read_nextest(line.trim()),
+            Runner::Libtest => {
+                let (_, results) = line.strip_prefix("test result: ")?.split_once(". ")?;
+                Some(add_up(results.split(';')))
+            }
+        }
     }
+}
+
+fn read_nextest(line: &str) -> Option<Counts> {
     let (_, rest) = line.strip_prefix("Summary [")?.split_once(']')?;
     let (run, results) = rest.split_once(" run: ")?;
     let results = without_parentheses(results);
@@ -93,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_of_both_runners() {
+    fn summaries_of_nextest() {
         for (line, expected) in [
             ("     Summary [   0.012s] 25 tests run: 25 passed, 1 skipped", counts(25, 0, 1)),
             ("Summary [ 1s] 1 test run: 1 passed, 0 skipped", counts(1, 0, 0)),
@@ -108,15 +126,26 @@ mod tests {
                  \x1b[1m2\x1b[0m \x1b[32;1mpassed\x1b[0m, \x1b[1m0\x1b[0m skipped",
                 counts(2, 0, 0),
             ),
+            ("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured", None),
+            ("   Compiling zeta v0.1.0", None),
+        ] {
+            assert_eq!(Runner::Nextest.read_summary(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn summaries_of_libtest() {
+        for (line, expected) in [
             (
                 "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; \
                  4 filtered out; finished in 0.00s",
                 counts(12, 1, 2),
             ),
+            ("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured", counts(0, 0, 0)),
             ("test name::a_test ... ok", None),
-            ("   Compiling zeta v0.1.0", None),
+            ("Summary [ 1s] 1 test run: 1 passed, 0 skipped", None),
         ] {
-            assert_eq!(read_summary(line), expected, "{line:?}");
+            assert_eq!(Runner::Libtest.read_summary(line), expected, "{line:?}");
         }
     }
 }

@@ -55,7 +55,8 @@ const NEEDS: [Need; 14] = [
 const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, PrivateTmp-like), \
                          foreign owners, PID reuse, time namespaces";
 
-const APT_OPTIONS: [&str; 4] = ["-q", "-y", "-o", "DPkg::Lock::Timeout=120"];
+const APT_OPTIONS: [&str; 6] =
+    ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"];
 
 /// Installs what is missing, if that is possible, and tells what was done or will be skipped.
 pub fn provide() -> Result<()> {

@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::counts::{Counts, read_summary};
+use crate::counts::{Counts, Runner};
 use crate::{needs, run};
 
 /// The variable that tells tests where to note that they were skipped.
@@ -30,6 +29,12 @@ impl Outcome {
     /// Nothing failed.
     pub fn good(&self) -> bool {
         self.counts.failed == 0
+    }
+
+    /// Joins two runs.
+    pub fn add(&mut self, other: Outcome) {
+        self.counts += other.counts;
+        self.skips.extend(other.skips);
     }
 
     /// Prints every skip and then, as the last line, the counts.
@@ -57,38 +62,31 @@ pub fn run() -> Result<bool> {
     Ok(outcome.good())
 }
 
-impl Outcome {
-    /// Joins two runs.
-    pub fn add(&mut self, other: Outcome) {
-        self.counts += other.counts;
-        self.skips.extend(other.skips);
-    }
-}
-
 /// Runs all tests but doc tests: with nextest where it is installed, which gives each test its own
 /// process and a time limit; else with cargo's own runner, so that a fresh machine needs no more.
 pub fn run_tests() -> Result<Outcome> {
     let nextest = run::answer(run::cargo(&["nextest", "--version"])).is_some();
     match nextest {
-        true => counted(run::cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])),
-        false => counted(run::cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])),
+        true => counted(Runner::Nextest, &["nextest", "run", "--workspace", "--no-fail-fast"]),
+        false => counted(Runner::Libtest, &["test", "--workspace", "--tests", "--no-fail-fast"]),
     }
 }
 
 /// Runs the examples in the documentation.
 pub fn run_doc_tests() -> Result<Outcome> {
-    counted(run::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]))
+    counted(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
 }
 
-fn counted(mut command: Command) -> Result<Outcome> {
+fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
     let log = skipped_log()?;
+    let mut command = run::cargo(args);
     command.env(SKIPPED_LOG, &log);
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
     let mut counts = Counts::default();
     let status = run::watched(command, |line| {
-        if let Some(more) = read_summary(line) {
+        if let Some(more) = runner.read_summary(line) {
             counts += more;
         }
     })?;
