@@ -14,6 +14,10 @@ use anyhow::{Context, Result};
 /// that keeps the pipe open, and we do not wait for it.
 const AFTERGLOW: Duration = Duration::from_secs(2);
 
+/// How long a watched program may print nothing. nextest ends a hung test by itself; cargo's own
+/// runner has no limit, and a run that hangs must not hang whoever waits for it.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     let compiled = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -81,9 +85,11 @@ pub fn watched(mut command: Command, mut look: impl FnMut(&str)) -> Result<ExitS
         }
     });
     let mut ended: Option<Instant> = None;
+    let mut heard = Instant::now();
     loop {
         match receive.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => {
+                heard = Instant::now();
                 io::stdout().write_all(line.as_bytes())?;
                 look(line.trim_end());
             }
@@ -91,6 +97,11 @@ pub fn watched(mut command: Command, mut look: impl FnMut(&str)) -> Result<ExitS
             Err(RecvTimeoutError::Timeout) => {}
         }
         if ended.is_none() && child.try_wait()?.is_some() {
+            ended = Some(Instant::now());
+        }
+        if ended.is_none() && heard.elapsed() > SILENCE {
+            println!("silent for {} s: ended; a test binary may still run", SILENCE.as_secs());
+            child.kill()?;
             ended = Some(Instant::now());
         }
         if ended.is_some_and(|at| at.elapsed() > AFTERGLOW) {
