@@ -8,13 +8,18 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::process::getuid;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Acquired, Ask, Cause, Held, HeldWhy, Observed, Record, decide_acquire};
+use zeta_core::lease::{
+    Acquired, Ask, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
+};
+use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use super::lease::{RECHECK, observe};
-use crate::adapters::guard::{self, ENTER_LIMIT, Section};
+use super::lease::{RECHECK, observe, refuse_inside_fence};
+use super::session;
+use crate::adapters::guard::{self, ENTER_LIMIT, Section, Tokens};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::queue::{Queue, Ticket};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -62,6 +67,36 @@ pub struct Patience<'a> {
     pub limit_ms: Option<u64>,
     /// Tells the caller's user whom the wait is for.
     pub on_wait: &'a mut OnWait<'a>,
+}
+
+/// What the caller would ask for, with a random id and nothing said beyond the TTL.
+pub fn draft(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Ask> {
+    Ok(Ask {
+        lease,
+        lease_id: host::random_hex()?,
+        agent: ctx.agent.clone(),
+        session: ctx.session.clone(),
+        processes: Processes::default(),
+        pr: None,
+        uid: getuid().as_raw(),
+        ttl_ms,
+        grace_ms: None,
+        policy: Policy::default(),
+        purpose: None,
+    })
+}
+
+/// Acquires a lease for the caller's session; also says on which node.
+pub fn acquire_for_session(
+    ctx: &Context,
+    ask: &mut Ask,
+    patience: &mut Patience<'_>,
+) -> Result<(Outcome, Label)> {
+    refuse_inside_fence(ctx, &ask.lease)?;
+    let (tree, node) = ctx.open()?;
+    ask.processes = session::processes(ctx, &tree, &node)?;
+    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))?;
+    Ok((outcome, node.name))
 }
 
 /// Acquires a lease, waiting in line as long as asked.
@@ -164,8 +199,8 @@ impl Attempt<'_> {
         let bytes = section.read(layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let now = self.ctx.at(host::reading());
-        let highest = section.highest_token()?;
-        match decide_acquire(&observed, self.ask, highest, killed, &now) {
+        let tokens = section.tokens()?;
+        match decide_acquire(&observed, self.ask, tokens.highest, killed, &now) {
             Acquired::Again(record) => {
                 Ok(Step::Done(Outcome::Granted { record, cause: None, from: None }))
             }
@@ -173,7 +208,7 @@ impl Attempt<'_> {
                 if self.must_queue(&section, &now)? {
                     return Ok(Step::Sleep { held: None, observed, holder: Vec::new() });
                 }
-                self.grant(&section, record, cause, observed, before_commit)
+                self.grant(&section, &tokens, record, cause, observed, before_commit)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
@@ -191,13 +226,14 @@ impl Attempt<'_> {
     fn grant(
         &mut self,
         section: &Section<'_>,
+        tokens: &Tokens,
         mut record: Box<Record>,
         cause: Cause,
         observed: Observed,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Step> {
         before_commit(&mut record)?;
-        section.set_highest_token(record.fencing_token.get())?;
+        section.remember(tokens, record.fencing_token.get())?;
         section.publish(&record.to_fields().render(), observed != Observed::Absent)?;
         self.leave_line();
         let from = match observed {
@@ -386,7 +422,7 @@ fn end_processes(processes: &Processes) -> Result<()> {
     Ok(())
 }
 
-fn no_token_left(lease: &zeta_core::name::RecordName) -> Error {
+fn no_token_left(lease: &RecordName) -> Error {
     Error::new(Kind::Unsafe, format!("lease {lease}: no fencing token is left below 2^53"))
         .hint("the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')")
 }

@@ -52,12 +52,13 @@ pub enum Held {
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
 pub fn hold(
     ctx: &Context,
-    ask: &Ask,
+    mut ask: Ask,
     argv: &[OsString],
     patience: &mut Patience<'_>,
     on_lost: OnLost,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
     let signals = Signals::take_over()?;
     let mut gated: Option<Gated> = None;
@@ -68,7 +69,7 @@ pub fn hold(
         gated = Some(child);
         Ok(())
     };
-    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut fork);
+    let outcome = acquire(ctx, &tree, &node, &ask, patience, &mut fork);
     let (record, child) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some(child)) => (record, child),
         (outcome, gated) => {
@@ -99,14 +100,15 @@ pub fn hold(
 /// Acquires a lease for one command that runs inside its guard, and releases it.
 pub fn hold_fenced(
     ctx: &Context,
-    ask: &Ask,
+    mut ask: Ask,
     argv: &[OsString],
     patience: &mut Patience<'_>,
     limit: Duration,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
-    let record = match acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))? {
+    let record = match acquire(ctx, &tree, &node, &ask, patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
         Outcome::Refused(refusal) => return Ok(Held::Refused(refusal)),
     };
@@ -186,7 +188,7 @@ pub fn pass_on(child: &Child, signals: &Signals) {
 
 /// Runs a command inside the guard of a lease, after checking that `token` still holds it.
 ///
-/// While it runs nobody can be granted the lease. After `limit` the command's whole process group is
+/// While it runs nobody can be granted the lease. After `limit` the command's process group is
 /// ended. When the command itself ends, the guard is left, even if something that it started lives.
 pub fn run_fenced(
     ctx: &Context,

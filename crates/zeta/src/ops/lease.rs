@@ -158,7 +158,7 @@ pub fn release_in(
     };
     let seen = observe_unjudged(&section, lease)?;
     let highest = match seen {
-        Observed::Absent => section.highest_token()?,
+        Observed::Absent => section.tokens()?.highest,
         _ => 0,
     };
     match decide_release(&seen, token, highest) {

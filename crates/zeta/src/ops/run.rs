@@ -96,7 +96,7 @@ struct Wrapper<'a> {
 /// Runs a command under presence.
 pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result<Finished> {
     let (tree, node) = ctx.open()?;
-    // A directory with a flock on it is spared by the cleaner of /tmp; the kernel drops it at death.
+    // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
     let _ = flock(&tree.base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;
     let session = host::random_hex()?;
