@@ -24,6 +24,9 @@ use crate::error::{Error, Kind, Result};
 /// How long a call waits for a critical section, which others leave after microseconds.
 pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a keeper waits, which has other things to do and tries again soon.
+pub const KEEPER_LIMIT: Duration = Duration::from_millis(200);
+
 /// An entered critical section; dropping it leaves.
 #[derive(Debug)]
 pub struct Section<'a> {

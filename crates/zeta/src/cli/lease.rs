@@ -339,10 +339,9 @@ fn ended(
     conflict_status: Option<u8>,
 ) -> u8 {
     match held {
-        exec::Held::Ran { ended, lost } => {
-            if let Some(lost) = lost {
-                out.error(&words::lost(&lost, ctx), None);
-            }
+        exec::Held::Ran { ended, lost, trouble } => {
+            let lost = lost.map(|lost| words::lost(&lost, ctx));
+            lost.iter().chain(&trouble).for_each(|error| out.error(error, None));
             ended.status()
         }
         exec::Held::NotStarted(status, error) => {

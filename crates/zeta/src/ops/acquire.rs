@@ -54,6 +54,8 @@ pub struct Refusal {
     pub waited_ms: u64,
     /// How long was to be waited; `None` for a single try.
     pub limit_ms: Option<u64>,
+    /// Somebody was inside the guard all the time: who, and what to do.
+    pub guarded: Option<Error>,
 }
 
 /// Called with the record of a grant right before it is committed, inside the guard.
@@ -151,8 +153,20 @@ struct Place {
 enum Step {
     Done(Outcome),
     Kill(Processes),
-    Sleep { held: Option<Held>, observed: Observed, holder: Vec<OwnedFd> },
+    /// Somebody stays inside the guard: a fenced command, or a stopped process.
+    Guarded(Error),
+    Sleep {
+        held: Option<Held>,
+        observed: Observed,
+        holder: Vec<OwnedFd>,
+    },
 }
+
+/// How long a single try waits for a critical section.
+const TRY_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often somebody who waits is told for whom.
+const TELL_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 
 /// How long a free lease may lie before those further back in the line take it, in ns.
 const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
@@ -163,20 +177,27 @@ impl Attempt<'_> {
         patience: &mut Patience<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
-        let mut told = None;
+        let mut told_ns = None;
         let mut killed = false;
         loop {
             match self.step(killed, before_commit)? {
+                Step::Guarded(busy) => {
+                    if self.rest_ms() == 0 {
+                        return self.refuse_guarded(busy);
+                    }
+                }
                 Step::Done(outcome) => return Ok(outcome),
                 Step::Kill(processes) => {
                     end_processes(&processes)?;
                     killed = true;
                 }
                 Step::Sleep { held, observed, holder } => {
+                    let now_ns = host::reading().boot_ns;
+                    let quiet_for = told_ns.map(|told_ns| now_ns.saturating_sub(told_ns));
                     if let Some(held) = &held
-                        && told != token_of(&observed)
+                        && quiet_for.is_none_or(|quiet_for| quiet_for > TELL_EVERY_NS)
                     {
-                        told = token_of(&observed);
+                        told_ns = Some(now_ns);
                         (patience.on_wait)(&observed, held);
                     }
                     if self.rest_ms() == 0 {
@@ -191,11 +212,14 @@ impl Attempt<'_> {
 
     /// One look inside the guard: take the lease, or find out what to sleep on.
     fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Step> {
-        let limit = ENTER_LIMIT.min(Duration::from_millis(match self.limit_ms {
-            Some(_) => self.rest_ms().max(50),
-            None => u64::MAX,
-        }));
-        let section = guard::enter(&self.tree.base, self.node, self.file, limit)?;
+        let limit = match self.limit_ms {
+            Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
+            None => TRY_LIMIT,
+        };
+        let section = match guard::enter(&self.tree.base, self.node, self.file, limit) {
+            Err(error) if error.kind == Kind::Busy => return Ok(Step::Guarded(error)),
+            entered => entered?,
+        };
         let bytes = section.read(layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let now = self.ctx.at(host::reading());
@@ -380,14 +404,15 @@ impl Attempt<'_> {
     }
 
     fn refusal(&self, held: Held, observed: Observed) -> Refusal {
-        Refusal { held, observed, waited_ms: self.waited_ms(), limit_ms: self.limit_ms }
+        let (waited_ms, limit_ms) = (self.waited_ms(), self.limit_ms);
+        Refusal { held, observed, waited_ms, limit_ms, guarded: None }
     }
-}
 
-fn token_of(observed: &Observed) -> Option<u64> {
-    match observed {
-        Observed::Ours(record, ..) => Some(record.fencing_token.get()),
-        _ => Some(0),
+    fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
+        let bytes = self.node.read(&self.tree.base, self.file, layout::RECORD_MAX)?;
+        let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
+        let refusal = self.refusal(queued(), observed);
+        Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
     }
 }
 
