@@ -11,6 +11,7 @@ use rustix::fs::{
     AtFlags, Gid, Mode, RenameFlags, Uid, fchmod, fchown, mkdirat, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::name::Label;
 
@@ -87,7 +88,7 @@ pub enum Placed {
 
 /// Builds a complete tree and puts it at `path`.
 pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
-    let (parent, name) = open_parent(path)?;
+    let (parent, name) = open_parent(path, geteuid().as_raw())?;
     // After an exchange this is the name of what stood there: one step, with nothing in between.
     let temp = format!("{name}.refused-{}", super::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);

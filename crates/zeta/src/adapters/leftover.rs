@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, statat, unlinkat};
 use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
 
-use super::base::{Base, trusted_owner};
+use super::base::Base;
 use super::node::times;
 
 /// Hex digits of a random name.
@@ -40,7 +40,7 @@ fn examine(dir: BorrowedFd<'_>, base: &Base, name: &str) -> Option<Leftover> {
     let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let wanted = if is_dir { FileType::Directory } else { FileType::RegularFile };
     let ours = FileType::from_raw_mode(stat.st_mode) == wanted
-        && trusted_owner(stat.st_uid, base.sharing)
+        && base.trusts(stat.st_uid)
         && stat.st_dev == base.identity.0;
     ours.then(|| Leftover { name: name.to_owned(), is_dir, times: times(&stat) })
 }

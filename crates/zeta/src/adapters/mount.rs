@@ -53,9 +53,9 @@ mod tests {
     use super::*;
 
     const ROOT: &str = "20 1 8:1 / / rw shared:1 - ext4 /dev/vda1 rw\n";
-    const PRIVATE: &str = "90 20 8:1 /tmp/systemd-private-0a-zeta.service-X/tmp /tmp rw shared:9 - ext4 /dev/vda1 rw\n";
-    const BOUND: &str =
-        "91 90 8:1 /tmp/zeta-cluster-state /tmp/zeta-cluster-state rw - ext4 /d rw\n";
+    const PRIVATE: &str =
+        "90 20 8:1 /tmp/systemd-private-0a-zeta/tmp /tmp rw - ext4 /dev/vda1 rw\n";
+    const BOUND: &str = "91 90 8:1 /tmp/zeta-cluster-state /tmp/zeta-cluster-state rw - ext4 d w\n";
 
     #[test]
     fn a_bind_mount_over_a_private_tmp_is_the_real_thing() {

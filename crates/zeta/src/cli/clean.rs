@@ -12,6 +12,7 @@ pub(super) const NOUN: Noun = Noun {
     name: "clean",
     about: "Remove only what is provably dead, or expired and past its grace",
     build,
+    verbs: &[],
     run,
 };
 

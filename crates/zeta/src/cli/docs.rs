@@ -14,6 +14,7 @@ pub(super) const GUIDE: Noun = Noun {
     name: "guide",
     about: "How to use zeta here, for an agent's CLAUDE.md or AGENTS.md",
     build: build_guide,
+    verbs: &[],
     run: run_guide,
 };
 
@@ -21,13 +22,19 @@ pub(super) const COMPLETIONS: Noun = Noun {
     name: "completions",
     about: "Completions for a shell",
     build: CompletionsArgs::augment_args,
+    verbs: &[],
     run: run_completions,
 };
 
-pub(super) const MAN: Noun =
-    Noun { name: "man", about: "Manual pages", build: ManArgs::augment_args, run: run_man };
+pub(super) const MAN: Noun = Noun {
+    name: "man",
+    about: "Manual pages",
+    build: ManArgs::augment_args,
+    verbs: &[],
+    run: run_man,
+};
 
-const GUIDE_TEXT: &str = include_str!("guide.md");
+const GUIDE_TEXT: &str = include_str!("guide.txt");
 
 fn build_guide(verb: Command) -> Command {
     verb.after_help("Example:\n  zeta guide >> CLAUDE.md")

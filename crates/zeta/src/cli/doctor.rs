@@ -12,6 +12,7 @@ pub(super) const NOUN: Noun = Noun {
     name: "doctor",
     about: "Modes, owners, namespace, ageing, clocks, leftovers: what is wrong and what to do",
     build,
+    verbs: &[],
     run,
 };
 

@@ -8,8 +8,13 @@ use crate::error::Result;
 use crate::ops::init::{GroupAsk, Report, init, init_group};
 use crate::output::Object;
 
-pub(super) const NOUN: Noun =
-    Noun { name: "init", about: "Make the state directory, and say what is there", build, run };
+pub(super) const NOUN: Noun = Noun {
+    name: "init",
+    about: "Make the state directory, and say what is there",
+    build,
+    verbs: &[],
+    run,
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

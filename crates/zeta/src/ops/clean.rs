@@ -1,6 +1,6 @@
 //! Removing what is provably dead: each record under its guard, read and judged again in there.
 //!
-//! What may go is the core's rule ([`zeta_core::clean`]). Guards stay: they hold the highest fencing
+//! What may go is the rule of [`zeta_core::clean`]. Guards stay: they hold the highest fencing
 //! token, and the flock of somebody who just came in.
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -1,10 +1,13 @@
 //! One function per thing that zeta can do: read, ask the core, carry out. Nothing here prints.
 
 pub mod acquire;
+pub mod beat;
 pub mod clean;
 pub mod doctor;
+pub mod document;
 pub mod exec;
 pub mod init;
 pub mod install;
 pub mod lease;
+pub mod run;
 pub mod session;
