@@ -191,7 +191,7 @@ fn install_files(ctx: &Context, ask: &GroupAsk, report: &mut Report) -> Result<(
     } else if ctx.state_dir != Path::new(layout::DEFAULT_STATE_DIR) || ask.group != "zeta" {
         report.steps.push(left("not written: they are for group zeta and the default directory"));
     } else {
-        let installed = install::install(Path::new("/"), ask.replace)?;
+        let installed = install::install(Path::new("/"), &report.node, ask.replace)?;
         report.steps.extend(installed.steps);
         report.next.extend(installed.next);
     }

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, openat, renameat, unlinkat};
 use zeta_core::layout;
+use zeta_core::name::Label;
 
 use super::init::{Did, Step};
+use crate::adapters::base::{NODE_ID_FILE, README_TEXT};
 use crate::adapters::host;
 use crate::adapters::node::{put_file, write_temp};
 use crate::adapters::walk::DIRECTORY;
 use crate::error::{Error, Result};
 
 /// Where each file belongs, and what is in it.
-pub const FILES: [(&str, &str); 4] = [
+pub const FILES: [(&str, &str); 5] = [
+    ("usr/local/share/zeta/README.md", README_TEXT),
     ("etc/sysusers.d/zeta.conf", include_str!("../../../../units/sysusers.d/zeta.conf")),
     ("etc/tmpfiles.d/zeta.conf", include_str!("../../../../units/tmpfiles.d/zeta.conf")),
     ("etc/systemd/system/zeta-clean.service", include_str!("../../../../units/zeta-clean.service")),
@@ -34,8 +37,13 @@ pub struct Installed {
 }
 
 /// Writes the files below `root`. One that differs is an operator's: it stays, unless `replace`.
-pub fn install(root: &Path, replace: bool) -> Result<Installed> {
+///
+/// The name of this machine's node is kept where `systemd-tmpfiles` finds it at the next boot; one
+/// that stands there is the installer's, and stays in any case.
+pub fn install(root: &Path, node: &Label, replace: bool) -> Result<Installed> {
     let mut installed = Installed::default();
+    let id_file = root.join(NODE_ID_FILE.trim_start_matches('/'));
+    installed.steps.push(install_file(&id_file, &format!("{node}\n"), false)?);
     for (relative, content) in FILES {
         installed.steps.push(install_file(&root.join(relative), content, replace)?);
     }
@@ -55,7 +63,7 @@ fn install_file(path: &Path, content: &str, replace: bool) -> Result<Step> {
     match std::fs::read_to_string(path) {
         Ok(there) if there == content => return Ok(Step::new(Did::Found, shown.to_string())),
         Ok(_) if !replace => {
-            let text = format!("{shown} differs from ours; --replace overwrites it");
+            let text = format!("{shown} differs from ours (--replace overwrites files of ours)");
             return Ok(Step::new(Did::Left, text));
         }
         Ok(_) => {}
