@@ -1,7 +1,7 @@
 //! The command line: one table of nouns, each built only when it is called.
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
-//! So when a call begins with a noun and a verb, only these two are built ([`command_for`]); any
+//! So when a call begins with a noun and a verb, only these two are built (`command_for`); any
 //! other call (help, a flag first, a typing error) meets the whole command line.
 
 use std::cell::OnceCell;
