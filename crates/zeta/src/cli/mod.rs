@@ -146,11 +146,11 @@ Exit status:
   2 usage                5 lost: stop working now        unsafe or broken
 
 Examples:
-  zeta demo                                  see it work, with real processes
-  zeta run --as otto-cli -- claude           presence for the life of an agent
-  zeta status                                who is here, doing what, holding what
-  T=$(zeta lease acquire deploy --ttl 10m)   a lease that exactly one agent gets
-  zeta lease release deploy --token $T";
+  zeta demo                                # see it work, with real processes
+  zeta run --as otto-cli -- claude         # presence for the life of an agent
+  zeta status                              # who is here, doing what, holding what
+  zeta lease acquire deploy --ttl 10m      # exactly one caller gets it, and its token
+  zeta lease exec deploy -- ./deploy.sh    # or hold it while a command runs";
 
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
