@@ -8,7 +8,7 @@ use std::process::Command;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("zeta demo", "tests/demo.rs"),
     ("zeta status", ""),
-    ("zeta init --group", "tests/ops.rs, in a tree of its own"),
+    ("zeta init --group", "tests/ops, in a tree of its own"),
 ];
 
 /// Examples whose status is not 0, by how they begin.

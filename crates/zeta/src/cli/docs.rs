@@ -53,9 +53,9 @@ fn run_guide(call: &Call<'_>) -> Result<u8> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta completions bash > ~/.local/share/bash-completion/completions/zeta
-  zeta completions zsh > \"${fpath[1]}/_zeta\"
-  zeta completions fish > ~/.config/fish/completions/zeta.fish")]
+  zeta completions bash > zeta.bash   # belongs in ~/.local/share/bash-completion/completions
+  zeta completions zsh > _zeta        # belongs in a directory of $fpath
+  zeta completions fish > zeta.fish   # belongs in ~/.config/fish/completions")]
 struct CompletionsArgs {
     /// bash, elvish, fish, powershell or zsh
     #[arg(value_name = "SHELL")]
@@ -86,8 +86,8 @@ fn run_completions(call: &Call<'_>) -> Result<u8> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta man | man -l -
-  zeta man --dir /usr/local/share/man/man1")]
+  zeta man > zeta.1       # all of it; read it with: man -l zeta.1
+  zeta man --dir man1     # belongs in /usr/local/share/man/man1")]
 struct ManArgs {
     /// Write one page per command into this directory instead of all to the terminal
     #[arg(long, value_name = "DIR")]

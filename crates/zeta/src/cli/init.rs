@@ -24,8 +24,8 @@ before anybody sees it, and writes the files of systemd that keep it. Repeating 
 
 Examples:
   zeta init
-  sudo zeta init --group zeta
-  sudo zeta init --group zeta --replace     # something else stands there; it is moved aside")]
+  zeta init --group zeta             # as root
+  zeta init --group zeta --replace   # as root; what stands there is moved aside, untouched")]
 struct InitArgs {
     /// Make the tree that the members of this group share; as root
     #[arg(long, value_name = "NAME")]
