@@ -280,7 +280,12 @@ impl Section<'_> {
             Err(Errno::NOENT) => {
                 let mode = self.base.sharing.file_mode();
                 let flags = flags | OFlags::CREATE | OFlags::EXCL;
-                let fd = openat(&self.fd, layout::TOKEN_FILE, flags, mode).map_err(cannot)?;
+                let opened = openat(&self.fd, layout::TOKEN_FILE, flags, mode);
+                if opened.as_ref().err() == Some(&Errno::NOENT) {
+                    // Nothing can be made in a directory that was removed.
+                    self.check_identity()?;
+                }
+                let fd = opened.map_err(cannot)?;
                 if mode.as_raw_mode() & 0o077 != 0 {
                     fchmod(&fd, mode).map_err(cannot)?;
                 }

@@ -499,9 +499,17 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
             let mut tell =
                 |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
             let mut patience = Patience { limit_ms, on_wait: &mut tell };
-            match fence {
-                None => exec::hold(&ctx, &ask, &args.command, &mut patience, on_lost)?,
-                Some(limit) => exec::hold_fenced(&ctx, &ask, &args.command, &mut patience, limit)?,
+            let held = match fence {
+                None => exec::hold(&ctx, &ask, &args.command, &mut patience, on_lost),
+                Some(limit) => exec::hold_fenced(&ctx, &ask, &args.command, &mut patience, limit),
+            };
+            match (held, args.conflict_status) {
+                // Somebody was inside the guard all the time: for a script that is a conflict, too.
+                (Err(error), Some(status)) if error.kind == Kind::Busy => {
+                    call.out.error(&error, None);
+                    return Ok(status);
+                }
+                (held, _) => held?,
             }
         }
     };

@@ -13,7 +13,7 @@ use zeta_core::layout;
 use zeta_core::lease::{Acquired, Ask, Cause, Held, HeldWhy, Observed, Record, decide_acquire};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use super::lease::{RECHECK, observe};
+use super::lease::{RECHECK, RENEWAL_ROOM, observe, publish};
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::queue::{Queue, Ticket};
@@ -156,10 +156,11 @@ impl Attempt<'_> {
 
     /// One look inside the guard: take the lease, or find out what to sleep on.
     fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Step> {
-        let limit = ENTER_LIMIT.min(Duration::from_millis(match self.limit_ms {
-            Some(_) => self.rest_ms().max(50),
-            None => u64::MAX,
-        }));
+        // Who said how long to wait waits that long behind a fenced command, too.
+        let limit = match self.limit_ms {
+            Some(_) => Duration::from_millis(self.rest_ms().max(50)),
+            None => ENTER_LIMIT,
+        };
         let section = guard::enter(&self.tree.base, self.node, self.file, limit)?;
         let bytes = section.read(layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
@@ -198,7 +199,7 @@ impl Attempt<'_> {
     ) -> Result<Step> {
         before_commit(&mut record)?;
         section.set_highest_token(record.fencing_token.get())?;
-        section.publish(&record.to_fields().render(), observed != Observed::Absent)?;
+        publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
         self.leave_line();
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
