@@ -10,7 +10,8 @@ use crate::kill::{end, holder};
 use crate::stage::{LIMIT, Stage, can, is_root, run, signal, skip, until};
 
 fn cause(stage: &Stage, args: &[&str]) -> String {
-    let all: Vec<&str> = ["lease", "acquire", "job", "--json"].iter().chain(args).copied().collect();
+    let all: Vec<&str> =
+        ["lease", "acquire", "job", "--json"].iter().chain(args).copied().collect();
     let object: serde_json::Value = serde_json::from_str(&stage.ok(&all)).unwrap();
     object["cause"].as_str().unwrap().to_owned()
 }
@@ -38,7 +39,8 @@ fn a_reused_pid_is_not_the_holder() {
     let older = [("pidfs_ino", None), ("child_pidfs_ino", None)];
     stage.forge_keys("job", &older);
     stage.refused(&["lease", "acquire", "job"], 3);
-    stage.forge_keys("job", &[("pid_start_ticks", Some("7")), ("child_pid_start_ticks", Some("7"))]);
+    stage
+        .forge_keys("job", &[("pid_start_ticks", Some("7")), ("child_pid_start_ticks", Some("7"))]);
     assert_eq!(cause(&stage, &[]), "holder_dead");
     end(wrapper, command);
 }

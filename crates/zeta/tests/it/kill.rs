@@ -102,7 +102,12 @@ fn random_kills_leave_nothing_wedged() {
         worker.wait().unwrap();
     }
     let verdict = judge_file(&log(&stage), &killed);
-    eprintln!("{} grants, {} kills, {} inside", verdict.grants, killed.len(), verdict.killed_inside);
+    eprintln!(
+        "{} grants, {} kills, {} inside",
+        verdict.grants,
+        killed.len(),
+        verdict.killed_inside
+    );
     assert_eq!(verdict.violations, Vec::<String>::new());
     assert!(verdict.grants > 100, "too little happened to prove anything: {verdict:?}");
     let out = stage.zeta(&["lease", "acquire", "shared"]);
@@ -170,7 +175,8 @@ fn a_slow_holder_that_lives_is_not_robbed_before_ttl_and_grace() {
     assert!(out.took >= Duration::from_secs(2) && out.took < Duration::from_secs(8), "{out:?}");
     assert!(stage.ok(&["lease", "show", "job", "--json"]).contains("\"in_grace\""));
     signal(wrapper.id(), Signal::CONT);
-    let renewed = until(SOON, || stage.ok(&["lease", "show", "job", "--json"]).contains("\"held\""));
+    let renewed =
+        until(SOON, || stage.ok(&["lease", "show", "job", "--json"]).contains("\"held\""));
     assert!(renewed, "it woke up and did not renew");
     end(wrapper, command);
 }
@@ -246,7 +252,8 @@ fn a_section_that_somebody_is_stopped_in_is_named() {
     let token = stage.acquire(&["job"]).to_string();
     let mut flock = stage.other("flock", &["-x"]);
     let mut inside = flock.arg(stage.guard("job")).args(["sleep", "30"]).spawn().unwrap();
-    let locked = || !crate::stage::can("flock", &["-n", stage.guard("job").to_str().unwrap(), "true"]);
+    let locked =
+        || !crate::stage::can("flock", &["-n", stage.guard("job").to_str().unwrap(), "true"]);
     assert!(until(SOON, locked));
     let out = stage.refused(&["lease", "renew", "job", "--token", &token], 6);
     assert!(out.took < Duration::from_secs(12), "{out:?}");

@@ -28,7 +28,8 @@ pub fn judge(log: &str, killed: &BTreeSet<String>) -> Verdict {
     let mut inside: Option<(u64, &str)> = None;
     let (mut highest, mut last_stamp) = (0, 0);
     for (at, line) in log.lines().enumerate() {
-        let mut say = |what: &str| verdict.violations.push(format!("line {}: {what}: {line}", at + 1));
+        let mut say =
+            |what: &str| verdict.violations.push(format!("line {}: {what}: {line}", at + 1));
         let words: Vec<&str> = line.split(' ').collect();
         let [what, token, stamp, who] = words.as_slice() else {
             say("not a line of this log");

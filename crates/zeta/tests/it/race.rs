@@ -87,7 +87,8 @@ fn one_of_eight_commands_wins_even_on_first_use() {
         let stage = Stage::new();
         let calls: Vec<Child> =
             (0..8).map(|_| quiet(&mut stage.cmd(&["lease", "acquire", "x", "-q"]))).collect();
-        let mut status: Vec<i32> = calls.into_iter().map(|mut c| wait(&mut c, CROWD_LIMIT)).collect();
+        let mut status: Vec<i32> =
+            calls.into_iter().map(|mut c| wait(&mut c, CROWD_LIMIT)).collect();
         status.sort_unstable();
         assert_eq!(status, [0, 3, 3, 3, 3, 3, 3, 3]);
         let nodes = std::fs::read_dir(stage.state.join("nodes")).unwrap().count();

@@ -210,7 +210,8 @@ pub fn can(program: &str, args: &[&str]) -> bool {
 pub fn skip(test: &str, why: &str) {
     let line = format!("SKIPPED: {test}: {why}\n");
     // Past the test harness, which swallows what a passing test prints.
-    let _ = std::fs::write("/dev/stderr", &line).or_else(|_| std::io::stderr().write_all(line.as_bytes()));
+    let _ = std::fs::write("/dev/stderr", &line)
+        .or_else(|_| std::io::stderr().write_all(line.as_bytes()));
     if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
         append(Path::new(&log), &line);
     }

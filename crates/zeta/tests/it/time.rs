@@ -74,7 +74,8 @@ fn a_foreign_record_is_judged_by_its_age() {
     ] {
         let _ = std::fs::remove_file(&path);
         std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
         set_mtime(&path, mtime);
         let out = stage.zeta(&["lease", "acquire", "job"]);
         assert_eq!(out.status, status, "{text:?} of {mtime:?}: {out:?}");

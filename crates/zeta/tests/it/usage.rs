@@ -69,7 +69,8 @@ fn refusals_name_the_holder_and_the_next_step() {
     let stage = Stage::new();
     let token = stage.acquire(&["x", "--as", "otto-cli", "--purpose", "a \u{1b}[31mtrick"]);
     let out = stage.refused(&["lease", "acquire", "x"], 3);
-    for words in ["otto-cli", "since", "until", "zeta lease acquire x --wait", "zeta lease break x"] {
+    for words in ["otto-cli", "since", "until", "zeta lease acquire x --wait", "zeta lease break x"]
+    {
         assert!(out.err.contains(words), "no {words:?} in {}", out.err);
     }
     assert!(!out.err.contains('\u{1b}'), "a record played a trick on the terminal");

@@ -124,7 +124,9 @@ fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
         let ask = ask("shared");
         let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut |_, _| {} };
         let outcome = acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(())).unwrap();
-        let Outcome::Granted { record, .. } = outcome else { panic!("waited in vain: {outcome:?}") };
+        let Outcome::Granted { record, .. } = outcome else {
+            panic!("waited in vain: {outcome:?}")
+        };
         say(&mut log, "enter", record.fencing_token.get());
         if pause_us > 0 {
             std::thread::sleep(std::time::Duration::from_micros(pause_us * (round % 20)));
