@@ -314,8 +314,12 @@ impl Section<'_> {
             None => {
                 let mode = self.base.sharing.file_mode();
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode)
-                    .map_err(cannot)?;
+                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                if fd.as_ref().err() == Some(&Errno::NOENT) {
+                    // Nothing can be made in a directory that was removed.
+                    self.check_identity()?;
+                }
+                let fd = fd.map_err(cannot)?;
                 if mode.as_raw_mode() & 0o077 != 0 {
                     fchmod(&fd, mode).map_err(cannot)?;
                 }
