@@ -12,17 +12,17 @@ use zeta_core::lease::{
 use zeta_core::name::RecordName;
 use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
-use super::{Call, Noun};
+use super::{Call, Noun, Verb};
 use crate::adapters::{host, process};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::acquire::{Outcome, Patience, acquire};
-use crate::ops::exec::{self, OnLost};
+use crate::ops::exec;
 use crate::ops::lease as ops;
 use crate::ops::session;
 use crate::output::{Object, Output};
 
-mod words;
+pub(super) mod words;
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",
@@ -30,14 +30,6 @@ pub(super) const NOUN: Noun = Noun {
     build,
     run,
 };
-
-/// A verb under `lease`.
-struct Verb {
-    name: &'static str,
-    about: &'static str,
-    args: fn(Command) -> Command,
-    run: fn(&Call<'_>) -> Result<u8>,
-}
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -86,17 +78,11 @@ const VERBS: &[Verb] = &[
 ];
 
 fn build(noun: Command) -> Command {
-    let noun = noun.subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(noun, |noun, verb| {
-        noun.subcommand(Command::new(verb.name).about(verb.about).defer(verb.args))
-    })
+    super::build_verbs(noun, VERBS)
 }
 
 fn run(call: &Call<'_>) -> Result<u8> {
-    match VERBS.iter().find(|verb| verb.name == call.verb()) {
-        Some(verb) => (verb.run)(call),
-        None => Err(Error::usage("no such verb under lease")),
-    }
+    super::run_verb(call, VERBS)
 }
 
 #[derive(Debug, Args)]
@@ -492,16 +478,7 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
     let policy = policy(&args.policy)?;
-    let on_lost = match args.on_lost.as_str() {
-        "warn" => OnLost::Warn,
-        "term" => OnLost::Term,
-        "kill" => OnLost::Kill,
-        other => {
-            return Err(Error::usage(format!(
-                "--on-lost {other:?} is not valid: it is warn, term or kill"
-            )));
-        }
-    };
+    let on_lost = super::on_lost(&args.on_lost)?;
     let fence_ms = parse_duration("fence timeout", &args.fence_timeout)?;
     let limit_ms = match (&args.wait, args.nonblock) {
         (_, true) => None,

@@ -15,9 +15,15 @@ use zeta_core::name::Label;
 use crate::adapters::host;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::ops::exec::OnLost;
 use crate::output::Output;
 
+mod document;
+mod heartbeat;
 mod lease;
+mod marker;
+mod persona;
+mod run;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -47,13 +53,35 @@ struct Noun {
     run: fn(&Call<'_>) -> Result<u8>,
 }
 
+/// A verb under a noun.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    args: fn(Command) -> Command,
+    run: fn(&Call<'_>) -> Result<u8>,
+}
+
+fn build_verbs(noun: Command, verbs: &[Verb]) -> Command {
+    let noun = noun.subcommand_required(true).arg_required_else_help(true);
+    verbs.iter().fold(noun, |noun, verb| {
+        noun.subcommand(Command::new(verb.name).about(verb.about).defer(verb.args))
+    })
+}
+
+fn run_verb(call: &Call<'_>, verbs: &[Verb]) -> Result<u8> {
+    match verbs.iter().find(|verb| verb.name == call.verb()) {
+        Some(verb) => (verb.run)(call),
+        None => Err(Error::usage(format!("no such verb: {:?}", call.verb()))),
+    }
+}
+
 /// What a noun is handed: its arguments, and who calls.
 pub(crate) struct Call<'a> {
     matches: &'a ArgMatches,
     out: Output,
 }
 
-const NOUNS: &[Noun] = &[lease::NOUN];
+const NOUNS: &[Noun] = &[run::NOUN, heartbeat::NOUN, lease::NOUN, marker::NOUN, persona::NOUN];
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -103,6 +131,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             out.error(&error, None);
             error.kind.status()
+        }
+    }
+}
+
+/// Reads `--on-lost`.
+fn on_lost(word: &str) -> Result<OnLost> {
+    match word {
+        "warn" => Ok(OnLost::Warn),
+        "term" => Ok(OnLost::Term),
+        "kill" => Ok(OnLost::Kill),
+        other => {
+            Err(Error::usage(format!("--on-lost {other:?} is not valid: it is warn, term or kill")))
         }
     }
 }

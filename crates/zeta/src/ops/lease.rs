@@ -98,13 +98,18 @@ pub struct LostTo {
     pub broken: Option<Fields<'static>>,
 }
 
-/// Renews a lease; the new record, and for how long it had been expired.
+/// A holder's right to go on, or whom it lost it to.
+pub type OrLost<T> = Result<std::result::Result<T, LostTo>>;
+/// The renewed record, and for how long it had been expired.
+pub type Renewal = (Box<Record>, Option<u64>);
+
+/// Renews a lease.
 pub fn renew(
     ctx: &Context,
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+) -> OrLost<Renewal> {
     refuse_inside_fence(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     renew_in(ctx, &tree, &node, lease, token, ttl_ms)
@@ -118,7 +123,7 @@ pub fn renew_in(
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+) -> OrLost<Renewal> {
     let file = layout::lease_file(lease);
     let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
@@ -134,11 +139,7 @@ pub fn renew_in(
 }
 
 /// Releases a lease; true if it stood, false if it was gone already and nobody was granted since.
-pub fn release(
-    ctx: &Context,
-    lease: &RecordName,
-    token: FencingToken,
-) -> Result<std::result::Result<bool, LostTo>> {
+pub fn release(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
     refuse_inside_fence(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     release_in(&tree, &node, lease, token)
@@ -150,7 +151,7 @@ pub fn release_in(
     node: &Node,
     lease: &RecordName,
     token: FencingToken,
-) -> Result<std::result::Result<bool, LostTo>> {
+) -> OrLost<bool> {
     let file = layout::lease_file(lease);
     let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
@@ -168,11 +169,7 @@ pub fn release_in(
 }
 
 /// Checks that a lease is still the caller's, without taking any lock.
-pub fn check(
-    ctx: &Context,
-    lease: &RecordName,
-    token: FencingToken,
-) -> Result<std::result::Result<Checked, LostTo>> {
+pub fn check(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<Checked> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
     let seen = read_only(bytes, lease);
@@ -190,7 +187,7 @@ pub fn break_lease(
     lease: &RecordName,
     expected: Option<FencingToken>,
     reason: &str,
-) -> Result<std::result::Result<bool, LostTo>> {
+) -> OrLost<bool> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Ok(false)) };
     let file = layout::lease_file(lease);
     // A record by another hand has no guard yet.
