@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ops::exec::OnLost;
 use crate::output::Output;
 
+mod demo;
 mod document;
 mod heartbeat;
 mod lease;
@@ -81,7 +82,8 @@ pub(crate) struct Call<'a> {
     out: Output,
 }
 
-const NOUNS: &[Noun] = &[run::NOUN, heartbeat::NOUN, lease::NOUN, marker::NOUN, persona::NOUN];
+const NOUNS: &[Noun] =
+    &[demo::NOUN, run::NOUN, heartbeat::NOUN, lease::NOUN, marker::NOUN, persona::NOUN];
 
 /// The whole command line.
 pub fn command() -> Command {

@@ -69,10 +69,29 @@ impl Account {
         let mut text = String::from("  at ms  checked  what happened, and the evidence\n");
         for Claim { at_ms, text: what, checked, evidence } in &self.claims {
             let checked = if *checked { "yes" } else { "NO" };
-            text += &format!("{at_ms:>7}  {checked:<7}  {what}\n{:18}{evidence}\n", "");
+            text += &format!("{at_ms:>7}  {checked:<7}  {what}\n");
+            for line in wrapped(evidence) {
+                text += &format!("{:18}{line}\n", "");
+            }
         }
         text
     }
+}
+
+/// Breaks a text into lines that fit beside the table's first two columns.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + word.chars().count() < 80 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 impl Event {

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 
 use super::remote::{Remote, make_fifo};
 use super::stage::{Stage, has_ended, how, last_line};
+use crate::adapters::host;
 use crate::adapters::process::{self, Listed};
 use crate::adapters::spawn::{Child, Ended};
 use crate::adapters::watch::sleep_on;
@@ -72,7 +74,7 @@ impl Agent {
     }
 
     /// Its descriptor, as long as it runs.
-    pub(super) fn end(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+    pub(super) fn end(&self) -> Option<BorrowedFd<'_>> {
         self.ended.is_none().then(|| self.child.fd())
     }
 
@@ -116,23 +118,29 @@ impl Agent {
     /// Sends a signal to all its processes, the wrapper first; those that there were.
     pub(super) fn signal(&self, stage: &Stage, signal: Signal) -> Vec<Listed> {
         let processes = self.processes(stage);
-        for listed in &processes {
-            // One that ended by itself meanwhile needs no signal.
-            let _ = process::signal(&listed.process, signal);
-        }
+        send(&processes, signal);
         processes
     }
 
-    /// Kills all its processes and waits until they are gone; those that there were.
-    pub(super) fn kill(&mut self, stage: &Stage) -> Vec<Listed> {
+    /// Kills all its processes and waits until they are gone; those that there were, and the boot
+    /// clock right before.
+    pub(super) fn kill(&mut self, stage: &Stage) -> (Vec<Listed>, u64) {
         self.may_end = true;
         let processes = self.processes(stage);
         let ends: Vec<_> = processes.iter().filter_map(|l| process::watch(&l.process)).collect();
-        self.signal(stage, Signal::KILL);
+        let before_ns = host::reading().boot_ns;
+        send(&processes, Signal::KILL);
         for end in &ends {
-            sleep_on(&[std::os::fd::AsFd::as_fd(end)], Duration::from_secs(5));
+            sleep_on(&[end.as_fd()], Duration::from_secs(5));
         }
-        processes
+        (processes, before_ns)
+    }
+}
+
+fn send(processes: &[Listed], signal: Signal) {
+    for listed in processes {
+        // One that ended by itself meanwhile needs no signal.
+        let _ = process::signal(&listed.process, signal);
     }
 }
 

@@ -12,7 +12,7 @@ use zeta_core::record::{Fields, Text, parse};
 use crate::error::{Error, Kind, Result};
 
 /// The keys that are shown when they change; the rest is there for programs.
-const SHOWN: [&str; 16] = [
+const SHOWN: [&str; 15] = [
     "agent",
     "fencing_token",
     "status",
@@ -24,7 +24,6 @@ const SHOWN: [&str; 16] = [
     "renew_seq",
     "acquired_at",
     "expires_at",
-    "set_by",
     "pr_url",
     "branch",
     "ended_at",
@@ -99,7 +98,10 @@ impl Records {
     /// How many stand in line for the lease.
     pub(super) fn in_line(&self) -> usize {
         std::fs::read_dir(self.guard().join(layout::QUEUE)).map_or(0, |tickets| {
-            tickets.flatten().filter(|t| !t.file_name().as_encoded_bytes().starts_with(b".")).count()
+            tickets
+                .flatten()
+                .filter(|t| !t.file_name().as_encoded_bytes().starts_with(b"."))
+                .count()
         })
     }
 

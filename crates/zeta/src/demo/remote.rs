@@ -44,7 +44,13 @@ impl Remote {
 
     fn init(&self, stage: &mut Stage) -> std::result::Result<(), Stop> {
         let path = self.path.as_os_str();
-        stage.must(&[OsStr::new("git"), "init".as_ref(), "-q".as_ref(), "--bare".as_ref(), path])?;
+        stage.must(&[
+            OsStr::new("git"),
+            "init".as_ref(),
+            "-q".as_ref(),
+            "--bare".as_ref(),
+            path,
+        ])?;
         self.git(stage, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
         self.git(stage, &["config", "receive.advertisePushOptions", "true"])?;
         self.git(stage, &["config", "gc.auto", "0"])?;
@@ -64,9 +70,9 @@ impl Remote {
         }
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o700).open(&hook);
-        file.as_mut().map_err(|error| cannot(std::io::Error::other(error.to_string()))).and_then(
-            |file| file.write_all(HOOK.as_bytes()).map_err(cannot),
-        )?;
+        file.as_mut()
+            .map_err(|error| cannot(std::io::Error::other(error.to_string())))
+            .and_then(|file| file.write_all(HOOK.as_bytes()).map_err(cannot))?;
         // git passes over a hook that it may not execute, and every claim would be worthless.
         access(&hook, Access::EXEC_OK).map_err(|_| {
             Error::not_safe(&hook, "hooks cannot be run from there (mounted with noexec?)")

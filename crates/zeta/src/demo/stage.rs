@@ -189,8 +189,7 @@ impl Stage {
         match answer.status {
             0 => Ok(answer.stdout.trim_end().to_owned()),
             status => {
-                let text =
-                    format!("{} exits {status}: {}", words(argv), last_line(&answer.stderr));
+                let text = format!("{} exits {status}: {}", words(argv), last_line(&answer.stderr));
                 Err(Error::new(Kind::Fault, text).into())
             }
         }
