@@ -3,7 +3,7 @@
 //! Strings are JSON-quoted, numbers and booleans are bare, the last line is `end: true`, so that a
 //! torn record is known by its missing end. The reader is strict: a record of ours that breaks the
 //! grammar is *damaged*, never guessed at. Text without a `schema` key was written by somebody else
-//! and is *foreign*: it is judged by its age alone. The normative grammar is `docs/STANDARD.md`, §4.
+//! and is *foreign*: it is judged by its age alone. The normative grammar: `docs/STANDARD.md`, §4.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -406,7 +406,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives_quoting(text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*") {
+        fn any_text_survives_quoting(
+            text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*",
+        ) {
             let quoted = quote(&text);
             prop_assert!(is_scalar(&quoted), "{quoted}");
             prop_assert!(!quoted.chars().any(is_unprintable));

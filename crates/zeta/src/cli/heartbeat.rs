@@ -13,7 +13,8 @@ use crate::output::Object;
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",
     about: "One beat of this node and agent, or keep beating",
-    build: |verb| HeartbeatArgs::augment_args(verb),
+    build: HeartbeatArgs::augment_args,
+    verbs: &[],
     run,
 };
 

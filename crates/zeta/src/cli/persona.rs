@@ -11,7 +11,8 @@ use crate::ops::document::Name;
 pub(super) const NOUN: Noun = Noun {
     name: "persona",
     about: "What an agent is doing, in its own words",
-    build: |noun| super::build_verbs(noun, VERBS),
+    build: super::needs_verb,
+    verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
 };
 

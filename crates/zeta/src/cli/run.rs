@@ -15,7 +15,8 @@ use crate::ops::run::{Finished, Note, Plan, run as run_plan};
 pub(super) const NOUN: Noun = Noun {
     name: "run",
     about: "Presence for the life of a command: one word in front of any agent",
-    build: |verb| RunArgs::augment_args(verb),
+    build: RunArgs::augment_args,
+    verbs: &[],
     run,
 };
 

@@ -1,5 +1,5 @@
-//! Records that agents write for each other: markers and persona states. Fields that a call does not
-//! name are kept, and a record that cannot be read is never written over.
+//! Records that agents write for each other: markers and persona states. Fields that a call does
+//! not name are kept, and a record that cannot be read is never written over.
 
 use rustix::process::getuid;
 use zeta_core::layout::{self, Kind};

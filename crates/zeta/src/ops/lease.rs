@@ -112,10 +112,10 @@ pub fn renew(
 ) -> OrLost<Renewal> {
     refuse_inside_fence(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
-    renew_in(ctx, &tree, &node, lease, token, ttl_ms)
+    renew_in(ctx, &tree, &node, lease, token, ttl_ms, ENTER_LIMIT)
 }
 
-/// As [`renew`], in a tree that is open.
+/// As [`renew`], in a tree that is open, with a bound on entering the guard.
 pub fn renew_in(
     ctx: &Context,
     tree: &Tree,
@@ -123,9 +123,10 @@ pub fn renew_in(
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
+    limit: Duration,
 ) -> OrLost<Renewal> {
     let file = layout::lease_file(lease);
-    let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
+    let Some(section) = guard::try_enter(&tree.base, node, &file, limit)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
     let seen = observe_unjudged(&section, lease)?;
@@ -158,7 +159,7 @@ pub fn release_in(
     };
     let seen = observe_unjudged(&section, lease)?;
     let highest = match seen {
-        Observed::Absent => section.highest_token()?,
+        Observed::Absent => section.tokens()?.highest,
         _ => 0,
     };
     match decide_release(&seen, token, highest) {

@@ -20,7 +20,7 @@ use super::beat::see_node;
 use super::document::{Name, publish, read_or_new};
 use super::exec::{OnLost, pass_on};
 use super::lease::{LostTo, observe, release_in, renew_in};
-use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::guard::{self, ENTER_LIMIT, KEEPER_LIMIT};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -96,7 +96,7 @@ struct Wrapper<'a> {
 /// Runs a command under presence.
 pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result<Finished> {
     let (tree, node) = ctx.open()?;
-    // A directory with a flock on it is spared by the cleaner of /tmp; the kernel drops it at death.
+    // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
     let _ = flock(&tree.base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;
     let session = host::random_hex()?;
@@ -375,7 +375,7 @@ impl Wrapper<'_> {
         if let Some(held) = self.holdings.get_mut(name) {
             held.next = Instant::now() + held.every;
         }
-        match renew_in(self.ctx, self.tree, self.node, name, token, None) {
+        match renew_in(self.ctx, self.tree, self.node, name, token, None, KEEPER_LIMIT) {
             Ok(Ok((record, _))) => {
                 let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
                 self.hold(&record);
@@ -393,6 +393,8 @@ impl Wrapper<'_> {
                     self.tell_loss(&lost, tell, child);
                 }
             }
+            // Inside the guard nobody else can be granted it: a fenced command, most likely.
+            Err(error) if error.kind == Kind::Busy => {}
             Err(error) => self.note_trouble(Err(error), tell),
         }
     }
