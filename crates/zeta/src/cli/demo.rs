@@ -14,7 +14,8 @@ use crate::output::{Object, Output};
 pub(super) const NOUN: Noun = Noun {
     name: "demo",
     about: "See it work: three agents, a kill, a stop, a fenced push; real processes, real git",
-    build: |verb| DemoArgs::augment_args(verb),
+    build: DemoArgs::augment_args,
+    verbs: &[],
     run,
 };
 

@@ -60,7 +60,7 @@ zeta lease renew "$lease" --token "$token" >/dev/null || exit $?
 
 # A stage direction of 'zeta demo': say that the push comes next, and wait for the cue.
 echo "$token" >"$DEMO_WORK/ready.new" && mv "$DEMO_WORK/ready.new" "$DEMO_WORK/ready"
-read -r _ <"$DEMO_WORK/cue" || exit 1
+flock -w 120 "$DEMO_WORK/cue" true || exit 1
 
 # Forced, because an agent that died may have left its own commit on this branch.
 if ! git push --quiet --force -o "fencing-token=$token" origin "HEAD:refs/heads/$branch"; then

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::remote::{Remote, make_fifo};
+use super::remote::{Remote, hold_cue};
 use super::stage::{Stage, has_ended, how, last_line};
 use crate::adapters::host;
 use crate::adapters::process::{self, Listed};
@@ -48,7 +47,7 @@ impl Agent {
         DirBuilder::new().mode(0o700).create(&work).map_err(cannot)?;
         let script = work.join("agent.sh");
         std::fs::write(&script, SCRIPT).map_err(cannot)?;
-        let cue = make_fifo(&work.join("cue"))?;
+        let cue = hold_cue(&work.join("cue"))?;
         stage.watch(&work);
         let mut argv = vec![stage.zeta.clone().into_os_string()];
         argv.extend(["run", "--as", name, "--state-dir"].map(OsString::from));
@@ -105,7 +104,7 @@ impl Agent {
 
     /// Gives it its cue: push.
     pub(super) fn give_cue(&mut self) -> Result<()> {
-        self.cue.write_all(b"push\n").map_err(|error| {
+        self.cue.unlock().map_err(|error| {
             Error::new(Kind::Fault, format!("cannot give {} its cue: {error}", self.name))
         })
     }

@@ -53,8 +53,8 @@ printf '%s\n' "$token" >fencing-token.new && mv -f fencing-token.new fencing-tok
 exec 9>&-
 
 # A stage direction of 'zeta demo': hold this push here, half-way, until the pusher is killed.
-if [ -p demo-hold ]; then
+if [ -f demo-hold ]; then
     log "holding token=$token"
-    read -r _ <demo-hold || refuse demo-ended 'the demo ended'
+    flock -w 120 demo-hold true || refuse no-end 'the demo never let it go'
 fi
 log "accepted token=$token"

@@ -6,8 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, CWD, FileType, Mode, access, mknodat};
-use rustix::io::Errno;
+use rustix::fs::{Access, access};
 
 use super::Stop;
 use super::stage::Stage;
@@ -38,7 +37,7 @@ impl Remote {
         remote.init(stage)?;
         remote.install_hook()?;
         let hold = remote.path.join(HOLD);
-        remote.hold = Some(make_fifo(&hold)?);
+        remote.hold = Some(hold_cue(&hold)?);
         Ok(remote)
     }
 
@@ -122,11 +121,12 @@ impl Remote {
 
     /// Pushes are not held any more.
     pub(super) fn stop_holding(&mut self) -> Result<()> {
-        self.hold = None;
         let path = self.path.join(HOLD);
         std::fs::remove_file(&path).map_err(|error| {
             Error::new(Kind::Fault, format!("cannot remove {}: {error}", path.display()))
-        })
+        })?;
+        self.hold = None;
+        Ok(())
     }
 }
 
@@ -137,12 +137,11 @@ pub(super) fn in_repository(path: &Path, args: &[&str]) -> Vec<std::ffi::OsStrin
     argv
 }
 
-/// Makes a FIFO for a cue and opens it. Whoever reads it waits; if this process ends, they read
-/// its end instead of waiting for ever.
-pub(super) fn make_fifo(path: &Path) -> Result<File> {
-    let cannot = |errno: Errno| Error::io("cannot make", path, errno);
-    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(cannot)?;
-    // Open for both: to open for writing alone would wait for a reader.
-    let opened = OpenOptions::new().read(true).write(true).open(path);
-    opened.map_err(|error| cannot(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+/// Makes a file with a flock on it: a cue. Whoever waits for it goes on when it is let go, and also
+/// when this process ends, however it ends.
+pub(super) fn hold_cue(path: &Path) -> Result<File> {
+    let held = File::create(path).and_then(|file| file.lock().map(|()| file));
+    held.map_err(|error| {
+        Error::new(Kind::Fault, format!("cannot make and lock {}: {error}", path.display()))
+    })
 }
