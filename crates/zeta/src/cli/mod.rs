@@ -21,6 +21,7 @@ use crate::ops::exec::OnLost;
 use crate::output::Output;
 
 mod clean;
+mod demo;
 mod docs;
 mod doctor;
 mod document;
@@ -88,6 +89,7 @@ pub(crate) struct Call<'a> {
 }
 
 const NOUNS: &[Noun] = &[
+    demo::NOUN,
     init::NOUN,
     run::NOUN,
     heartbeat::NOUN,
