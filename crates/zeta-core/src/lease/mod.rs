@@ -5,7 +5,7 @@
 mod decide;
 
 pub use decide::{
-    Acquired, Ask, Cause, Checked, Held, HeldWhy, Lost, Observed, Released, Renewed, Standing,
+    Acquired, Ask, Cause, Checked, FOREIGN_TTL_MS, Held, HeldWhy, Lost, Observed, Released, Renewed, Standing,
     check_margin_ms, decide_acquire, decide_break, decide_check, decide_release, decide_renew,
     fenced_until_ns, judge,
 };

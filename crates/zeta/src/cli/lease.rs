@@ -22,7 +22,7 @@ use crate::ops::lease as ops;
 use crate::ops::session;
 use crate::output::{Object, Output};
 
-mod words;
+pub(super) mod words;
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",

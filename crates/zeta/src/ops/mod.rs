@@ -4,3 +4,4 @@ pub mod acquire;
 pub mod exec;
 pub mod lease;
 pub mod session;
+pub mod status;
