@@ -267,7 +267,8 @@ mod tests {
     #[test]
     fn a_record_by_another_hand_is_judged_by_its_age() {
         let host = Host::default();
-        let now = Now { reading: Reading { boot_ns: 0, awake_ns: 0, wall_us: 900_000_000 }, host: &host };
+        let now =
+            Now { reading: Reading { boot_ns: 0, awake_ns: 0, wall_us: 900_000_000 }, host: &host };
         let judged = |changed_us, ttl_ms| {
             let times = FileTimes { mtime_us: changed_us, ctime_us: changed_us };
             judge_foreign(times, ttl_ms, &now).liveness

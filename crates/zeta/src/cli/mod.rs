@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::output::Output;
 
 mod lease;
+mod status;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ pub(crate) struct Call<'a> {
     out: Output,
 }
 
-const NOUNS: &[Noun] = &[lease::NOUN];
+const NOUNS: &[Noun] = &[lease::NOUN, status::NOUN];
 
 /// The whole command line.
 pub fn command() -> Command {

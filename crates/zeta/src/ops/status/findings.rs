@@ -82,7 +82,8 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
         Persona::Damaged(damage) => {
             let text = format!("the record of agent {name} is damaged: {damage}");
             return Some(
-                finding("damaged_record", name, text).hint("its next beat rewrites it, if it lives"),
+                finding("damaged_record", name, text)
+                    .hint("its next beat rewrites it, if it lives"),
             );
         }
         Persona::Foreign(_) => {
@@ -181,9 +182,8 @@ fn of_held(look: &Look, why: HeldWhy, holder: &str) -> Option<Finding> {
                 .hint(format!("{holder} should renew it now, or release it")),
         ),
         (HeldWhy::OverdueForever, Observed::Ours(record, ..)) => Some(
-            found("overdue_lease", &format!("{holder} is past TTL and grace, policy never")).hint(
-                format!("{by_force} --expect {} --reason WHY", record.fencing_token),
-            ),
+            found("overdue_lease", &format!("{holder} is past TTL and grace, policy never"))
+                .hint(format!("{by_force} --expect {} --reason WHY", record.fencing_token)),
         ),
         (HeldWhy::OverdueForever, _) => None,
         (HeldWhy::Foreign, _) => Some(
