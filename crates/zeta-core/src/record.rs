@@ -140,6 +140,11 @@ pub fn is_key(key: &str) -> bool {
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    if is_plain(text) {
+        out.push_str(text);
+        out.push('"');
+        return out;
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
@@ -158,6 +163,13 @@ pub fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Printable ASCII without anything that [`quote`] would escape. Without an early exit, so that the
+/// compiler checks many bytes at once.
+pub fn is_plain(text: &str) -> bool {
+    let escaped = |b: u8| !matches!(b, 0x20..=0x7e) | (b == b'"') | (b == b'\\');
+    !text.bytes().fold(false, |any, b| any | escaped(b))
 }
 
 /// Characters that must never reach a terminal or a YAML parser as they are.

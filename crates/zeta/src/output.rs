@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use zeta_core::record::{Fields, printable, quote, unquote};
+use zeta_core::record::{Fields, is_plain, printable, quote, unquote};
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::error::{Error, Kind};
@@ -38,6 +38,8 @@ impl Object {
     }
 
     fn key(&mut self, key: &str) {
+        // One reservation for a key and a value of the usual length.
+        self.text.reserve(key.len() + 64);
         self.text.push_str(if self.begun { ",\"" } else { "{\"" });
         self.text.push_str(key);
         self.text.push_str("\":");
@@ -127,7 +129,8 @@ impl Object {
 /// The grammar of records lets pass what a hostile hand could use: lone surrogates, and control
 /// characters beyond ASCII.
 fn json_of(value: &str) -> Cow<'_, str> {
-    if value.bytes().all(|b| matches!(b, 0x20..=0x7e) && b != b'\\') {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    if is_plain(inner) {
         return Cow::Borrowed(value);
     }
     Cow::Owned(quote(&unquote(value).unwrap_or(Cow::Borrowed(value))))

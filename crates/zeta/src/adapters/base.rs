@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, flistxattr, fstat, fstatfs, mkdirat, openat,
@@ -304,10 +305,16 @@ pub fn check_inner(fd: impl AsFd, base: &Base, path: &Path) -> Result<Stat> {
     Ok(stat)
 }
 
+/// Our effective user id, asked once: it is compared for every file, and nothing here changes it.
+fn own_uid() -> u32 {
+    static UID: OnceLock<u32> = OnceLock::new();
+    *UID.get_or_init(|| geteuid().as_raw())
+}
+
 /// Who may own something inside the tree (R2).
 pub fn trusted_owner(uid: u32, sharing: Sharing) -> bool {
     match sharing {
-        Sharing::Private => uid == geteuid().as_raw() || uid == 0,
+        Sharing::Private => uid == own_uid() || uid == 0,
         Sharing::Group { .. } => uid != OVERFLOW_UID,
     }
 }

@@ -36,6 +36,8 @@ pub struct Nodes {
 #[derive(Debug)]
 pub struct Node {
     fd: OwnedFd,
+    /// The directory was read by this descriptor, so its position is not at the start.
+    moved: bool,
     /// Name of the node.
     pub name: Label,
     /// Where it is.
@@ -129,7 +131,7 @@ impl Tree {
         let path = || self.base.path.join(layout::NODES).join(name.as_str());
         let relative = format!("{}/{name}", layout::NODES);
         let opened = open_inner(self.base.as_fd(), &relative, &self.base, path)?;
-        Ok(opened.map(|(fd, _)| Node { fd, name: name.clone(), path: path() }))
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
 
     /// Opens a node directory or creates it.
@@ -174,7 +176,7 @@ impl Nodes {
     pub fn node(&self, base: &Base, name: &Label) -> Result<Option<Node>> {
         let path = || self.path.join(name.as_str());
         let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
-        Ok(opened.map(|(fd, _)| Node { fd, name: name.clone(), path: path() }))
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
 }
 
@@ -203,7 +205,9 @@ impl Node {
     /// Its files, by its own descriptor: `&mut` says that nobody else moves the position.
     pub fn list_alone(&mut self) -> Result<Listing> {
         let cannot = |errno| Error::io("cannot list", &self.path, errno);
-        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(cannot)?;
+        if std::mem::replace(&mut self.moved, true) {
+            rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(cannot)?;
+        }
         list_from_here(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
     }
 }

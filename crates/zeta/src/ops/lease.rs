@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Boot, FileTimes, Life, judge_boot};
+use zeta_core::evidence::{Boot, FileTimes, Life, Processes, judge_boot};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
@@ -22,15 +22,17 @@ use crate::error::{Error, Kind, Result};
 /// Reads what the bytes of a lease's file say, with evidence about its processes.
 pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
-    observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host)
+    let life = |processes: &Processes| process::life(processes, host);
+    observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host, life)
 }
 
-/// As [`observe`], for text that is parsed already.
+/// As [`observe`], for text that is parsed already; `life` asks about the recorded processes.
 pub fn observe_text(
     text: &std::result::Result<Text<'_>, Damage>,
     times: FileTimes,
     lease: &RecordName,
     host: &Host,
+    life: impl FnOnce(&Processes) -> Life,
 ) -> Observed {
     let fields = match text {
         Err(damage) => return Observed::Damaged(damage.clone(), times),
@@ -45,7 +47,7 @@ pub fn observe_text(
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
             let life = match record.renewed.boot_id == host.boot_id {
-                true => process::life(&record.processes, host),
+                true => life(&record.processes),
                 false => Life::Unknown,
             };
             Observed::Ours(Box::new(record), times, life)

@@ -1,12 +1,12 @@
 //! One node: its files are read into buffers that are used again, and every record is judged.
 
-use zeta_core::evidence::{FileTimes, Life};
+use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{self, Beat, Judgement, Liveness};
 use zeta_core::record::{Damage, Fields, Text, parse};
-use zeta_core::time::{Now, parse_duration, parse_utc};
+use zeta_core::time::{Host, Now, parse_duration, parse_utc};
 
 use super::findings;
 use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona};
@@ -72,8 +72,9 @@ pub(super) fn look(
         findings: found,
         now,
     };
+    let mut evidence = Evidence::default();
     for file in scratch.files.iter().take(scratch.used) {
-        status.add(file, base, node.as_ref());
+        status.add(file, base, node.as_ref(), &mut evidence);
     }
     findings::of_agents(&mut status);
     findings::of_leases(&mut status);
@@ -124,13 +125,30 @@ fn limit(file: &str) -> Option<usize> {
     }
 }
 
+/// What the kernel said in this look: a session and its leases name the same processes.
+#[derive(Debug, Default)]
+struct Evidence {
+    known: Vec<(Processes, Life)>,
+}
+
+impl Evidence {
+    fn life(&mut self, processes: &Processes, host: &Host) -> Life {
+        if let Some((_, life)) = self.known.iter().find(|(known, _)| known == processes) {
+            return *life;
+        }
+        let life = process::life(processes, host);
+        self.known.push((*processes, life));
+        life
+    }
+}
+
 impl<'a> NodeStatus<'a> {
-    fn add(&mut self, file: &'a File, base: &Base, node: Option<&Node>) {
+    fn add(&mut self, file: &'a File, base: &Base, node: Option<&Node>, evidence: &mut Evidence) {
         match layout::kind_of(&file.name) {
-            Kind::Persona(name) => self.agents.push(agent(name, file, &self.now)),
+            Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
             Kind::Lease(name) => {
                 if let Ok(name) = RecordName::new("lease", name) {
-                    self.leases.push(lease(name, file, &self.now));
+                    self.leases.push(lease(name, file, &self.now, evidence));
                 }
             }
             Kind::Marker(name) => self.add_marker(name, file),
@@ -180,7 +198,7 @@ fn last_seen(bytes: &[u8], wall_us: i64) -> std::result::Result<i64, &'static st
     }
 }
 
-fn agent<'a>(name: &'a str, file: &'a File, now: &Now) -> Agent<'a> {
+fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) -> Agent<'a> {
     let damaged = |damage: Damage| Agent {
         name,
         persona: Persona::Damaged(damage),
@@ -206,16 +224,17 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now) -> Agent<'a> {
         Err(damage) => return damaged(damage),
     };
     let life = match !beat.ended && beat.stamp.boot_id == now.host.boot_id {
-        true => process::life(&beat.processes, now.host),
+        true => evidence.life(&beat.processes, now.host),
         false => Life::Unknown,
     };
     let judgement = presence::judge(&beat, file.times, life, now);
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }
 }
 
-fn lease<'a>(lease: RecordName, file: &'a File, now: &Now) -> Lease<'a> {
+fn lease<'a>(lease: RecordName, file: &'a File, now: &Now, evidence: &mut Evidence) -> Lease<'a> {
     let text = parse(&file.bytes, layout::RECORD_MAX);
-    let observed = observe_text(&text, file.times, &lease, now.host);
+    let life = |processes: &Processes| evidence.life(processes, now.host);
+    let observed = observe_text(&text, file.times, &lease, now.host, life);
     let standing: Standing = judge(&observed, now);
     let fields = match (text, &observed) {
         (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),

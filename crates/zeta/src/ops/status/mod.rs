@@ -6,6 +6,7 @@
 mod findings;
 mod gather;
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,7 +162,9 @@ pub fn open(ctx: &Context, all: bool) -> Result<Place> {
 }
 
 /// Nodes that one worker looks at before it hands on what it saw.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
+/// Batches that wait for an earlier one, so that a worker that lost its processor stops nobody.
+const AHEAD: usize = 32;
 
 impl Place {
     fn add_all(&mut self, nodes: &Nodes) -> Result<()> {
@@ -202,20 +205,19 @@ impl Place {
         let Some((tree, nodes)) = &self.opened else { return };
         let batches: Vec<&[Label]> = self.names.chunks(BATCH).collect();
         let next = AtomicUsize::new(0);
-        let turn = Turn { at: Mutex::new((0, sink)), moved: Condvar::new() };
+        let order = Order::new(sink);
         let work = || {
             let mut scratch = Scratch::default();
             let mut text = String::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(batch) = batches.get(at) else { break };
-                text.clear();
                 for (offset, name) in batch.iter().enumerate() {
                     let number = at * BATCH + offset;
                     let seen = |status: &NodeStatus<'_>| render(number, status, &mut text);
                     gather::look(ctx, &tree.base, nodes, name, &mut scratch, seen);
                 }
-                turn.take(at, &text);
+                text = order.hand_on(at, text);
             }
         };
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -229,22 +231,42 @@ impl Place {
     }
 }
 
-/// Whose turn it is to hand on what it saw: batches are looked at in any order.
-struct Turn<F> {
-    at: Mutex<(usize, F)>,
+/// Puts what the workers saw in order again.
+struct Order<F> {
+    state: Mutex<OrderState<F>>,
     moved: Condvar,
 }
 
-impl<F: FnMut(&str)> Turn<F> {
-    fn take(&self, batch: usize, text: &str) {
-        let held = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = self
-            .moved
-            .wait_while(held, |(at, _)| *at != batch)
-            .unwrap_or_else(PoisonError::into_inner);
-        (held.1)(text);
-        held.0 += 1;
-        drop(held);
+struct OrderState<F> {
+    next: usize,
+    sink: F,
+    /// Batches that were done before their turn.
+    ahead: BTreeMap<usize, String>,
+    /// Buffers to be used again.
+    spare: Vec<String>,
+}
+
+impl<F: FnMut(&str)> Order<F> {
+    fn new(sink: F) -> Order<F> {
+        let state = OrderState { next: 0, sink, ahead: BTreeMap::new(), spare: Vec::new() };
+        Order { state: Mutex::new(state), moved: Condvar::new() }
+    }
+
+    /// Hands on a batch, now or when its turn comes; returns an empty buffer for another one.
+    fn hand_on(&self, batch: usize, text: String) -> String {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_far = |s: &mut OrderState<F>| s.next != batch && s.ahead.len() >= AHEAD;
+        let waited = self.moved.wait_while(state, too_far);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.ahead.insert(batch, text);
+        let state = &mut *state;
+        while let Some(mut text) = state.ahead.remove(&state.next) {
+            (state.sink)(&text);
+            state.next += 1;
+            text.clear();
+            state.spare.push(text);
+        }
         self.moved.notify_all();
+        state.spare.pop().unwrap_or_default()
     }
 }
