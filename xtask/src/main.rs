@@ -1,2 +1,49 @@
-//! Chores.
-fn main() {}
+//! The project's chores, so that a person, a developer's hook and CI all run the same thing.
+
+mod ci;
+mod counts;
+mod dist;
+mod elf;
+mod needs;
+mod run;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <chore>
+
+  test    set up what the tests need, then run every test and doc test
+  ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
+  tidy    the rules of STYLE.md that no compiler checks
+  dist    build the static release binary into dist/
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => suite::run(),
+        ["ci"] => ci::run(),
+        ["tidy"] => tidy::run(),
+        ["dist"] => dist::run().map(|()| true),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        // What failed has been told, and the counts shall stay the last lines.
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -14,6 +14,8 @@ use crate::time::{Host, NS_PER_MS, Now, Reading, format_utc};
 pub const KIND: &str = "persona";
 /// How often a session beats when nobody says otherwise.
 pub const BEAT_MS: u64 = 10_000;
+/// What an agent that only speaks now and then promises: to be heard again within this time.
+pub const SPOKEN_MS: u64 = 600_000;
 /// Missed beats after which an agent is late.
 const LATE_BEATS: u64 = 2;
 /// Missed beats after which it is silent or hung.
@@ -202,8 +204,17 @@ pub fn set_beat(fields: &mut Fields, reading: Reading, host: &Host, every_ms: u6
     fields.set_number("beat_seq", seq.saturating_add(1));
 }
 
-/// Writes the processes of a session into its record, in place of earlier ones.
-pub fn set_processes(fields: &mut Fields<'_>, processes: &Processes) {
+/// Takes a session that ended out of its record: whoever beats now is somebody else.
+pub fn forget_ended_session(fields: &mut Fields<'_>) {
+    if fields.raw("ended_at").is_some() {
+        fields.remove("session");
+        fields.remove("ended_at");
+        fields.remove("exit_status");
+        remove_processes(fields);
+    }
+}
+
+fn remove_processes(fields: &mut Fields<'_>) {
     for key in [
         "pid",
         "pid_start_ticks",
@@ -215,6 +226,11 @@ pub fn set_processes(fields: &mut Fields<'_>, processes: &Processes) {
     ] {
         fields.remove(key);
     }
+}
+
+/// Writes the processes of a session into its record, in place of earlier ones.
+pub fn set_processes(fields: &mut Fields<'_>, processes: &Processes) {
+    remove_processes(fields);
     if let Some(own) = processes.own {
         fields.set_number("pid", own.pid.into());
     }
@@ -283,6 +299,18 @@ mod tests {
     fn a_machine_that_slept_is_not_an_agent_that_missed_beats() {
         assert_eq!(liveness(8_000_000, 7_990_000, Life::Alive, false), Liveness::Live);
         assert_eq!(liveness(8_000_000, 7_980_000, Life::Alive, false), Liveness::Late);
+    }
+
+    #[test]
+    fn a_beat_after_the_end_is_not_the_session_s() {
+        let mut fields = Fields::new(KIND);
+        fields.set_text("session", "s");
+        fields.set_number("pid", 7);
+        forget_ended_session(&mut fields);
+        assert!(fields.raw("session").is_some());
+        fields.set_text("ended_at", "x");
+        forget_ended_session(&mut fields);
+        assert!(fields.raw("session").is_none() && fields.raw("pid").is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Strings are JSON-quoted, numbers and booleans are bare, the last line is `end: true`, so that a
 //! torn record is known by its missing end. The reader is strict: a record of ours that breaks the
 //! grammar is *damaged*, never guessed at. Text without a `schema` key was written by somebody else
-//! and is *foreign*: it is judged by its age alone. The normative grammar is `docs/STANDARD.md`, §4.
+//! and is *foreign*: it is judged by its age alone. The normative grammar: `docs/STANDARD.md`, §4.
 
 mod scan;
 
@@ -390,7 +390,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives_quoting(text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*") {
+        fn any_text_survives_quoting(
+            text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*",
+        ) {
             let quoted = quote(&text);
             let line = format!("{quoted}\n");
             prop_assert_eq!(split_scalar(&line), Some((quoted.as_str(), "")));

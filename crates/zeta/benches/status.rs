@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench status -- [ROUNDS] [NODES]` builds the tree in `/dev/shm`, interleaves both
 //! sides, and prints medians and their ratio. Without `--bench` (as a test) it does one small round.
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
@@ -34,11 +35,14 @@ fn main() {
     raw_loop(&base);
     run_status(&base);
     let before = child_ticks();
+    let raw_cpu = thread_cpu();
     for _ in 0..rounds {
         raw.push(timed_run(|| assert_eq!(raw_loop(&base), bytes)));
         status.push(timed_run(|| run_status(&base)));
     }
     let cpu = Duration::from_millis((child_ticks() - before) * 10) / rounds as u32;
+    let raw_cpu = (thread_cpu() - raw_cpu) / rounds as u32;
+    println!("CPU of this thread, nearly all in the raw loop: {raw_cpu:?} each");
     let parsing = parse_all(&base);
     report(&mut raw, &mut status, cpu, parsing);
     let _ = std::fs::remove_dir_all(&base);
@@ -74,6 +78,11 @@ fn run_status(base: &Path) {
         .status()
         .expect("zeta starts");
     assert!(status.success(), "{status}");
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// User and system time of the children that were waited for, in ticks of 10 ms.

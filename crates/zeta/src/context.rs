@@ -29,6 +29,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The same caller, on the machine that this process runs on.
+    pub fn on_this_host(self) -> Result<Context> {
+        Ok(Context { host: host::host()?, ..self })
+    }
+
     /// Opens the tree and the node, making them if this is their first use.
     pub fn open(&self) -> Result<(Tree, Node)> {
         let tree = Tree::open_or_create(&self.state_dir)?;

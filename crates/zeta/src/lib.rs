@@ -1,4 +1,4 @@
-//! `zeta`: leases that hold, presence, and a directory of readable files for AI agents on a machine.
+//! Leases that hold, presence, and a directory of readable files, for AI agents on a machine.
 //!
 //! The floors, from the street down (imports only go down):
 //!

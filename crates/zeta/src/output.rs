@@ -18,7 +18,7 @@ pub struct Output {
     pub quiet: bool,
 }
 
-/// One JSON object under construction. The values of records are JSON already and go in as they are.
+/// One JSON object under construction. The values of records are JSON already and go in as is.
 #[derive(Debug, Clone, Default)]
 pub struct Object {
     text: String,

@@ -1,4 +1,5 @@
 //! `zeta status` against real trees: what it shows, what it says is wrong, and that it never hangs.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};

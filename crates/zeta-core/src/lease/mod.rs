@@ -1,6 +1,6 @@
 //! The lease: a time-limited exclusive right, granted once per fencing token.
 //!
-//! This file is the record as it stands on disk; [`decide`] holds every rule about it.
+//! This file is the record as it stands on disk; `decide.rs` holds every rule about it.
 
 mod decide;
 

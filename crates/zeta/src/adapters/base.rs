@@ -6,7 +6,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-use std::sync::OnceLock;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, flistxattr, fstat, fstatfs, mkdirat, openat,
@@ -67,10 +66,22 @@ pub struct Base {
     pub path: PathBuf,
     /// Who may use it.
     pub sharing: Sharing,
+    /// Effective user id of this process.
+    euid: u32,
     /// Device and inode number, by which two views of it can be compared.
     pub identity: (u64, u64),
     /// Renaming over an existing name makes this file system write out: exchange instead.
     pub exchange: bool,
+}
+
+impl Base {
+    /// May somebody own something inside the tree (R2)?
+    pub fn trusts(&self, uid: u32) -> bool {
+        match self.sharing {
+            Sharing::Private => uid == self.euid || uid == 0,
+            Sharing::Group { .. } => uid != OVERFLOW_UID,
+        }
+    }
 }
 
 impl AsFd for Base {
@@ -81,18 +92,19 @@ impl AsFd for Base {
 
 /// Opens the state directory; `None` if it does not exist.
 pub fn open(path: &Path) -> Result<Option<Base>> {
-    let (parent, name) = open_parent(path)?;
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid)?;
     let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(refused(&parent, &name, path, errno)),
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    let sharing = check_base(path, &stat)?;
+    let sharing = check_base(path, &stat, euid)?;
     refuse_acl(&fd, path)?;
     let exchange = check_file_system(&fd, path)?;
     let path = path.to_owned();
-    Ok(Some(Base { fd, path, sharing, identity: (stat.st_dev, stat.st_ino), exchange }))
+    Ok(Some(Base { fd, path, sharing, euid, identity: (stat.st_dev, stat.st_ino), exchange }))
 }
 
 /// Creates a private state directory, complete or not at all, and opens it.
@@ -102,7 +114,7 @@ pub fn create_private(
     path: &Path,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
 ) -> Result<Base> {
-    let (parent, name) = open_parent(path)?;
+    let (parent, name) = open_parent(path, geteuid().as_raw())?;
     let temp = format!(".{name}{}{}", layout::NEW_PREFIX, super::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
     mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
@@ -134,7 +146,7 @@ fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str) {
 }
 
 /// Opens the directory that holds the state directory (R1) and returns it with the last name.
-pub fn open_parent(path: &Path) -> Result<(OwnedFd, String)> {
+fn open_parent(path: &Path, euid: u32) -> Result<(OwnedFd, String)> {
     let mut names = Vec::new();
     for part in path.components() {
         match part {
@@ -153,7 +165,7 @@ pub fn open_parent(path: &Path) -> Result<(OwnedFd, String)> {
     let mut at = openat(CWD, "/", through, Mode::empty())
         .map_err(|errno| Error::io("cannot open", Path::new("/"), errno))?;
     let mut walked = PathBuf::from("/");
-    check_ancestor(&at, &walked)?;
+    check_ancestor(&at, &walked, euid)?;
     for name in names {
         walked.push(name);
         at = openat(&at, name, through, Mode::empty()).map_err(|errno| match errno {
@@ -161,7 +173,7 @@ pub fn open_parent(path: &Path) -> Result<(OwnedFd, String)> {
                 .hint("zeta creates the state directory, not the directories above it"),
             errno => refused(&at, name, &walked, errno),
         })?;
-        check_ancestor(&at, &walked)?;
+        check_ancestor(&at, &walked, euid)?;
     }
     Ok((at, last))
 }
@@ -175,9 +187,9 @@ fn not_plain(path: &Path) -> Error {
     ))
 }
 
-fn check_ancestor(fd: &OwnedFd, path: &Path) -> Result<()> {
+fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32) -> Result<()> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    if stat.st_uid != 0 && stat.st_uid != geteuid().as_raw() {
+    if stat.st_uid != 0 && stat.st_uid != euid {
         return Err(Error::not_safe(
             path,
             format!("it belongs to {}, who could replace the state directory", user(stat.st_uid)),
@@ -196,8 +208,7 @@ fn check_ancestor(fd: &OwnedFd, path: &Path) -> Result<()> {
 }
 
 /// R2 and R3 for the base directory itself.
-fn check_base(path: &Path, stat: &Stat) -> Result<Sharing> {
-    let me = geteuid().as_raw();
+fn check_base(path: &Path, stat: &Stat, me: u32) -> Result<Sharing> {
     let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
     let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;
     if !trusted {
@@ -291,7 +302,7 @@ pub fn check_inner(fd: impl AsFd, base: &Base, path: &Path) -> Result<Stat> {
     if stat.st_dev != base.identity.0 {
         return wrong("another file system is mounted there".to_owned());
     }
-    if !trusted_owner(stat.st_uid, base.sharing) {
+    if !base.trusts(stat.st_uid) {
         return wrong(format!("it belongs to {}", user(stat.st_uid)));
     }
     let allowed = match base.sharing {
@@ -303,20 +314,6 @@ pub fn check_inner(fd: impl AsFd, base: &Base, path: &Path) -> Result<Stat> {
     }
     refuse_acl(&fd, path)?;
     Ok(stat)
-}
-
-/// Our effective user id, asked once: it is compared for every file, and nothing here changes it.
-fn own_uid() -> u32 {
-    static UID: OnceLock<u32> = OnceLock::new();
-    *UID.get_or_init(|| geteuid().as_raw())
-}
-
-/// Who may own something inside the tree (R2).
-pub fn trusted_owner(uid: u32, sharing: Sharing) -> bool {
-    match sharing {
-        Sharing::Private => uid == own_uid() || uid == 0,
-        Sharing::Group { .. } => uid != OVERFLOW_UID,
-    }
 }
 
 /// Makes a directory of the tree, complete and with its final mode before anybody sees its name.

@@ -1,8 +1,8 @@
 //! The critical section of one record: an flock on its guard directory.
 //!
 //! Every change of a record happens in here, and is committed by a rename out of the guard. If
-//! somebody removed the guard meanwhile, that rename fails by itself; if somebody put another one in
-//! its place, the identity check finds it. The kernel frees the flock of a process that dies, so
+//! somebody removed the guard meanwhile, that rename fails by itself; if somebody put another one
+//! in its place, the identity check finds it. The kernel frees the flock of a process that dies, so
 //! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,19 +10,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::layout;
 
 use super::base::{Base, open_inner, publish_dir};
-use super::node::{Bytes, Node, read, write_temp};
+use super::node::{Bytes, Node, check_file, not_a_record, read, write_temp};
 use super::process;
 use crate::error::{Error, Kind, Result};
 
 /// How long a call waits for a critical section, which others leave after microseconds.
 pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a keeper waits, which has other things to do and tries again soon.
+pub const KEEPER_LIMIT: Duration = Duration::from_millis(200);
 
 /// An entered critical section; dropping it leaves.
 #[derive(Debug)]
@@ -32,6 +35,14 @@ pub struct Section<'a> {
     file: &'a str,
     fd: OwnedFd,
     identity: (u64, u64),
+}
+
+/// The memory of the tokens granted for one lease.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The highest ever granted; 0 if none is known.
+    pub highest: u64,
+    fd: Option<OwnedFd>,
 }
 
 impl Drop for Section<'_> {
@@ -262,35 +273,44 @@ impl Section<'_> {
         }
     }
 
-    /// The highest fencing token ever granted here; 0 if none is known.
-    pub fn highest_token(&self) -> Result<u64> {
+    /// The highest fencing token ever granted here, and the file to write the next one to.
+    pub fn tokens(&self) -> Result<Tokens> {
         let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
-        let file = read(self.fd.as_fd(), layout::TOKEN_FILE, layout::LINE_MAX, self.base, path)?;
+        let cannot = |errno| Error::io("cannot read", &path(), errno);
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match openat(&self.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Tokens { highest: 0, fd: None }),
+            opened => opened.map_err(cannot)?,
+        };
+        check_file(&fstat(&fd).map_err(cannot)?, self.base)
+            .map_err(|reason| not_a_record(&path(), &reason))?;
+        let mut line = [0u8; layout::LINE_MAX];
+        let len = rustix::io::pread(&fd, &mut line, 0).map_err(cannot)?;
+        let text = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
         // An unreadable number is no number: the record and the clock still bound the next one.
-        let text = file.map(|f| String::from_utf8_lossy(&f.bytes).trim().parse().unwrap_or(0));
-        Ok(text.unwrap_or(0))
+        Ok(Tokens { highest: text.trim().parse().unwrap_or(0), fd: Some(fd) })
     }
 
     /// Remembers a token before it is granted: a crash in between skips a number.
-    pub fn set_highest_token(&self, token: u64) -> Result<()> {
+    pub fn remember(&self, tokens: &Tokens, token: u64) -> Result<()> {
         let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot write", &path(), errno);
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = match openat(&self.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
-            Err(Errno::NOENT) => {
+        let line = format!("{token:020}\n");
+        let written = match &tokens.fd {
+            Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
+            None => {
                 let mode = self.base.sharing.file_mode();
-                let flags = flags | OFlags::CREATE | OFlags::EXCL;
-                let fd = openat(&self.fd, layout::TOKEN_FILE, flags, mode).map_err(cannot)?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode)
+                    .map_err(cannot)?;
                 if mode.as_raw_mode() & 0o077 != 0 {
                     fchmod(&fd, mode).map_err(cannot)?;
                 }
-                fd
+                rustix::io::pwrite(&fd, line.as_bytes(), 0)
             }
-            opened => opened.map_err(cannot)?,
         };
-        let line = format!("{token:020}\n");
-        match rustix::io::pwrite(&fd, line.as_bytes(), 0) {
-            Ok(21) => Ok(()),
+        match written {
+            Ok(len) if len == line.len() => Ok(()),
             Ok(_) => Err(cannot(Errno::NOSPC)),
             Err(errno) => Err(cannot(errno)),
         }

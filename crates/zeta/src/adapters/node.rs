@@ -14,7 +14,7 @@ use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
 use zeta_core::name::Label;
 
-use super::base::{self, Base, Sharing, open_inner, trusted_owner, user};
+use super::base::{self, Base, Sharing, open_inner, user};
 use super::walk::{RECORD, open_below};
 use crate::error::{Error, Result};
 
@@ -328,7 +328,8 @@ fn read_into(
     Ok(Some(times(&stat)))
 }
 
-fn check_file(stat: &Stat, base: &Base) -> std::result::Result<(), String> {
+/// Refuses everything that is not a plain file of somebody trusted (R8).
+pub fn check_file(stat: &Stat, base: &Base) -> std::result::Result<(), String> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return Err("it is a directory".to_owned()),
@@ -344,7 +345,7 @@ fn check_file(stat: &Stat, base: &Base) -> std::result::Result<(), String> {
     if stat.st_nlink > 1 {
         return Err("it has a second hard link".to_owned());
     }
-    if !trusted_owner(stat.st_uid, base.sharing) {
+    if !base.trusts(stat.st_uid) {
         return Err(format!("it belongs to {}", user(stat.st_uid)));
     }
     match stat.st_mode & 0o002 {
@@ -363,7 +364,8 @@ fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Err
     }
 }
 
-fn not_a_record(path: &Path, reason: &str) -> Error {
+/// The error for something that is not a record.
+pub fn not_a_record(path: &Path, reason: &str) -> Error {
     Error::not_safe(path, format!("{reason}, where a record belongs"))
         .hint("zeta does not touch it: look who made it, then move it away")
 }

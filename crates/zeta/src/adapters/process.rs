@@ -1,4 +1,5 @@
-//! Evidence from the kernel: who a process is, whether it lives, and a descriptor that tells its end.
+//! Evidence from the kernel: who a process is, whether it lives, and a descriptor that tells its
+//! end.
 
 use std::os::fd::OwnedFd;
 

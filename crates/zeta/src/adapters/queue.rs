@@ -1,7 +1,7 @@
 //! The line of those who wait for a lease: one empty file per waiter in the guard's `queue/`.
 //!
-//! A ticket's name says everything: when it was drawn, until when its owner waits, and which process
-//! that is. Tickets are hints that make the order fair; only the flock decides who gets what.
+//! A ticket's name says everything: when it was drawn, until when its owner waits, and which
+//! process that is. Tickets are hints that make the order fair; only the flock decides.
 
 use std::os::fd::{AsFd, OwnedFd};
 

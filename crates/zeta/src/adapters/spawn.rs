@@ -1,9 +1,9 @@
 //! Starting a child that waits at a gate until its lease or its presence is on disk.
 //!
-//! The record must name the child before the child does anything: otherwise a wrapper that is killed
-//! between starting the child and recording it leaves a child at work under a lease that looks free.
-//! So the child is forked first, waits for one byte, and only then becomes the command. If the
-//! wrapper dies before, the pipe closes and the child ends without having done anything.
+//! The record must name the child before the child does anything: otherwise a wrapper that is
+//! killed between the two leaves a child at work under a lease that looks free. So the child is
+//! forked first, waits for one byte, and only then becomes the command. If the wrapper dies
+//! before, the pipe closes and the child ends without having done anything.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

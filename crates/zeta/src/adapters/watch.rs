@@ -56,19 +56,25 @@ impl Watch {
     /// Empties the queue of events; true if one is about `file`, about the watched file itself, or
     /// if events were lost.
     pub fn drain(&self, file: &str) -> bool {
-        let Some(fd) = &self.fd else { return true };
+        let mut about = false;
+        let whole = self.each(|name| about |= name.is_none_or(|name| name == file.as_bytes()));
+        about || !whole
+    }
+
+    /// Empties the queue of events, handing on each one's name; false if events were lost.
+    pub fn each(&self, mut take: impl FnMut(Option<&[u8]>)) -> bool {
+        let Some(fd) = &self.fd else { return false };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(fd, &mut buffer);
-        let mut about = false;
+        let mut whole = true;
         while let Ok(event) = reader.next() {
             if event.events() == ReadFlags::IGNORED {
                 continue;
             }
-            let name = event.file_name();
-            about |= name.is_none_or(|name| name.to_bytes() == file.as_bytes())
-                || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            whole &= !event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            take(event.file_name().map(|name| name.to_bytes()));
         }
-        about
+        whole
     }
 
     /// Its descriptor, where it has one.

@@ -1,43 +1,34 @@
 //! `zeta lease`: acquire, renew, release, check, show, list, break, exec.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Command};
-use rustix::process::getuid;
-use zeta_core::evidence::Processes;
+use clap::Args;
 use zeta_core::lease::{
-    Ask, Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
+    Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
 };
 use zeta_core::name::RecordName;
 use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
-use super::{Call, Noun};
-use crate::adapters::{host, process};
+use super::{Call, Noun, Verb};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, acquire};
-use crate::ops::exec::{self, OnLost};
+use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
+use crate::ops::exec;
 use crate::ops::lease as ops;
-use crate::ops::session;
 use crate::output::{Object, Output};
 
+mod args;
 pub(super) mod words;
+
+use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, list_args};
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",
     about: "Take, keep and give back exclusive rights with a time limit",
-    build,
-    run,
+    build: super::needs_verb,
+    verbs: VERBS,
+    run: |call| super::run_verb(call, VERBS),
 };
-
-/// A verb under `lease`.
-struct Verb {
-    name: &'static str,
-    about: &'static str,
-    args: fn(Command) -> Command,
-    run: fn(&Call<'_>) -> Result<u8>,
-}
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -85,173 +76,6 @@ const VERBS: &[Verb] = &[
     },
 ];
 
-fn build(noun: Command) -> Command {
-    let noun = noun.subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(noun, |noun, verb| {
-        noun.subcommand(Command::new(verb.name).about(verb.about).defer(verb.args))
-    })
-}
-
-fn run(call: &Call<'_>) -> Result<u8> {
-    match VERBS.iter().find(|verb| verb.name == call.verb()) {
-        Some(verb) => (verb.run)(call),
-        None => Err(Error::usage("no such verb under lease")),
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  zeta lease acquire deploy
-  zeta lease acquire deploy --ttl 30s --wait 1m --purpose 'release 1.2'
-  eval \"$(zeta lease acquire deploy --export)\"   # sets ZETA_LEASE, ZETA_FENCING_TOKEN")]
-struct AcquireArgs {
-    /// Name of the lease
-    name: String,
-    /// Life without renewal [default: 10m]
-    #[arg(long, value_name = "DURATION")]
-    ttl: Option<String>,
-    /// Further time for a holder that is alive after its TTL [default: the TTL]
-    #[arg(long, value_name = "DURATION")]
-    grace: Option<String>,
-    /// Wait in line for at most this long [default: try once]
-    #[arg(long, value_name = "DURATION")]
-    wait: Option<String>,
-    /// Pull request that it is about
-    #[arg(long, value_name = "N")]
-    pr: Option<u64>,
-    /// What it is for
-    #[arg(long, value_name = "TEXT")]
-    purpose: Option<String>,
-    /// Id of this attempt: the same id again gets the same token [default: random]
-    #[arg(long, value_name = "ID")]
-    lease_id: Option<String>,
-    /// When alive and overdue: reclaim, kill or never
-    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
-    policy: String,
-    /// Print lines that a shell can eval instead of the bare token
-    #[arg(long)]
-    export: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  zeta lease renew deploy --token $ZETA_FENCING_TOKEN")]
-struct RenewArgs {
-    /// Name of the lease
-    name: String,
-    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
-    #[arg(long, value_name = "N")]
-    token: Option<String>,
-    /// New TTL [default: as before]
-    #[arg(long, value_name = "DURATION")]
-    ttl: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct TokenArgs {
-    /// Name of the lease
-    name: String,
-    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
-    #[arg(long, value_name = "N")]
-    token: Option<String>,
-}
-
-impl TokenArgs {
-    fn augment_release(verb: Command) -> Command {
-        TokenArgs::augment_args(verb)
-            .after_help("Example:\n  zeta lease release deploy --token $ZETA_FENCING_TOKEN")
-    }
-
-    fn augment_check(verb: Command) -> Command {
-        TokenArgs::augment_args(verb).after_help(
-            "Example:\n  zeta lease check deploy --token $ZETA_FENCING_TOKEN && git push\n\n\
-             Between the check and the push the lease can still be lost. To close that gap:\n  \
-             zeta lease exec deploy --fenced --token $ZETA_FENCING_TOKEN -- git push",
-        )
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  zeta lease show deploy --json")]
-struct ShowArgs {
-    /// Name of the lease
-    name: String,
-}
-
-fn list_args(verb: Command) -> Command {
-    verb.after_help("Example:\n  zeta lease list")
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  zeta lease break deploy --expect 1795342272123456 --reason 'otto hangs, asked Max'
-  zeta lease break deploy --damaged --reason 'torn record of an old script'")]
-struct BreakArgs {
-    /// Name of the lease
-    name: String,
-    /// Fencing token of the grant that you looked at
-    #[arg(long, value_name = "N", required_unless_present = "damaged")]
-    expect: Option<String>,
-    /// Remove a record that has no token: damaged, or by another hand
-    #[arg(long, conflicts_with = "expect")]
-    damaged: bool,
-    /// Why; the old holder is told
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  zeta lease exec deploy -- ./deploy.sh            # waits its turn, as flock(1) does
-  zeta lease exec deploy -n -E 0 -- ./nightly.sh   # somebody else does it: fine
-  zeta lease exec deploy --fenced -- git push      # nobody can take it while this runs
-
-The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
-Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
-held (or the one given with -E); 127 and 126 if there is no such command or it cannot run.")]
-struct ExecArgs {
-    /// Name of the lease
-    name: String,
-    /// Life without renewal; it is renewed every quarter of it [default: 60s]
-    #[arg(long, value_name = "DURATION")]
-    ttl: Option<String>,
-    /// Further time for a holder that is alive after its TTL [default: the TTL]
-    #[arg(long, value_name = "DURATION")]
-    grace: Option<String>,
-    /// Do not wait: fail at once if it is held
-    #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
-    nonblock: bool,
-    /// Wait for at most this long [default: 1h]
-    #[arg(short = 'w', long, visible_alias = "timeout", value_name = "SECONDS")]
-    wait: Option<String>,
-    /// Exit status if the lease is not to be had [default: 3 for -n, 6 for -w]
-    #[arg(short = 'E', long = "conflict-exit-code", value_name = "STATUS")]
-    conflict_status: Option<u8>,
-    /// What it is for [default: the command]
-    #[arg(long, value_name = "TEXT")]
-    purpose: Option<String>,
-    /// When alive and overdue: reclaim, kill or never
-    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
-    policy: String,
-    /// If the lease is lost under the command: warn, term or kill it
-    #[arg(long, value_name = "WHAT", default_value = "warn")]
-    on_lost: String,
-    /// Run the command inside the guard: nobody can be granted the lease while it runs
-    #[arg(long)]
-    fenced: bool,
-    /// With --fenced: end the command's process group after this long
-    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "fenced")]
-    fence_timeout: String,
-    /// With --fenced: run under this grant instead of taking a new one
-    #[arg(long, value_name = "N", requires = "fenced")]
-    token: Option<String>,
-    /// Command and arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<OsString>,
-}
-
 fn lease_name(name: &str) -> Result<RecordName> {
     Ok(RecordName::new("lease", name)?)
 }
@@ -267,30 +91,12 @@ fn policy(word: &str) -> Result<Policy> {
     word.parse().map_err(|rule| Error::usage(format!("policy {word:?} is not valid: {rule}")))
 }
 
-fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
-    Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
+fn optional_grace(text: Option<&str>) -> Result<Option<u64>> {
+    Ok(text.map(|text| parse_duration("grace", text)).transpose()?)
 }
 
-fn ask(
-    ctx: &Context,
-    lease: RecordName,
-    ttl_ms: u64,
-    grace: Option<&str>,
-    policy: Policy,
-) -> Result<Ask> {
-    Ok(Ask {
-        lease,
-        lease_id: host::random_hex()?,
-        agent: ctx.agent.clone(),
-        session: ctx.session.clone(),
-        processes: Processes::default(),
-        pr: None,
-        uid: getuid().as_raw(),
-        ttl_ms,
-        grace_ms: grace.map(|text| parse_duration("grace", text)).transpose()?,
-        policy,
-        purpose: None,
-    })
+fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
+    Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
 fn run_acquire(call: &Call<'_>) -> Result<u8> {
@@ -299,20 +105,21 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
+    let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
-    let mut ask = ask(&ctx, lease, ttl_ms, args.grace.as_deref(), policy)?;
+    let mut ask = draft(&ctx, lease, ttl_ms)?;
+    ask.grace_ms = grace_ms;
+    ask.policy = policy;
     ask.pr = args.pr;
     ask.purpose = args.purpose;
     if let Some(id) = args.lease_id {
         ask.lease_id = id;
     }
-    ops::refuse_inside_fence(&ctx, &ask.lease)?;
-    let (tree, node) = ctx.open()?;
-    ask.processes = session::processes(&ctx, &tree, &node)?;
     let out = call.out;
     let mut tell = |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
     let mut patience = Patience { limit_ms, on_wait: &mut tell };
-    match acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))? {
+    let (outcome, node) = acquire_for_session(&ctx, &mut ask, &mut patience)?;
+    match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
             out.talk(&words::granted(&record, cause, from.as_deref()));
@@ -327,7 +134,7 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
                 false => token.to_string(),
                 true => format!(
                     "export ZETA_LEASE='{}' ZETA_FENCING_TOKEN='{token}' ZETA_NODE='{}'",
-                    record.lease, node.name
+                    record.lease, node
                 ),
             });
             Ok(0)
@@ -492,22 +299,14 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
     let policy = policy(&args.policy)?;
-    let on_lost = match args.on_lost.as_str() {
-        "warn" => OnLost::Warn,
-        "term" => OnLost::Term,
-        "kill" => OnLost::Kill,
-        other => {
-            return Err(Error::usage(format!(
-                "--on-lost {other:?} is not valid: it is warn, term or kill"
-            )));
-        }
-    };
+    let on_lost = super::on_lost(&args.on_lost)?;
     let fence_ms = parse_duration("fence timeout", &args.fence_timeout)?;
     let limit_ms = match (&args.wait, args.nonblock) {
         (_, true) => None,
         (Some(text), false) => Some(parse_duration("wait", text)?),
         (None, false) => Some(3_600_000),
     };
+    let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
     let fence = args.fenced.then(|| Duration::from_millis(fence_ms));
     let held = match (&args.token, fence) {
@@ -515,16 +314,17 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
             exec::run_fenced(&ctx, &lease, token(Some(text.clone()))?, &args.command, limit)?
         }
         _ => {
-            let mut ask = ask(&ctx, lease.clone(), ttl_ms, args.grace.as_deref(), policy)?;
-            ask.processes.own = Some(process::identify_self());
+            let mut ask = draft(&ctx, lease.clone(), ttl_ms)?;
+            ask.grace_ms = grace_ms;
+            ask.policy = policy;
             ask.purpose = args.purpose.or_else(|| Some(words::command_line(&args.command)));
             let out = call.out;
             let mut tell =
                 |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
             let mut patience = Patience { limit_ms, on_wait: &mut tell };
             match fence {
-                None => exec::hold(&ctx, &ask, &args.command, &mut patience, on_lost)?,
-                Some(limit) => exec::hold_fenced(&ctx, &ask, &args.command, &mut patience, limit)?,
+                None => exec::hold(&ctx, ask, &args.command, &mut patience, on_lost)?,
+                Some(limit) => exec::hold_fenced(&ctx, ask, &args.command, &mut patience, limit)?,
             }
         }
     };
@@ -539,10 +339,9 @@ fn ended(
     conflict_status: Option<u8>,
 ) -> u8 {
     match held {
-        exec::Held::Ran { ended, lost } => {
-            if let Some(lost) = lost {
-                out.error(&words::lost(&lost, ctx), None);
-            }
+        exec::Held::Ran { ended, lost, trouble } => {
+            let lost = lost.map(|lost| words::lost(&lost, ctx));
+            lost.iter().chain(&trouble).for_each(|error| out.error(error, None));
             ended.status()
         }
         exec::Held::NotStarted(status, error) => {

@@ -1,8 +1,8 @@
 //! The command line: one table of nouns, each built only when it is called.
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
-//! So the root knows the names and one-line descriptions; `Command::defer` builds the rest of the
-//! one that was typed.
+//! So when a call begins with a noun and a verb, only these two are built ([`command_for`]); any
+//! other call (help, a flag first, a typing error) meets the whole command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,13 +11,19 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use rustix::process::getuid;
 use zeta_core::layout;
 use zeta_core::name::Label;
+use zeta_core::time::Host;
 
-use crate::adapters::host;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::ops::exec::OnLost;
 use crate::output::Output;
 
+mod document;
+mod heartbeat;
 mod lease;
+mod marker;
+mod persona;
+mod run;
 mod status;
 
 /// Options that every verb takes.
@@ -45,7 +51,28 @@ struct Noun {
     name: &'static str,
     about: &'static str,
     build: fn(Command) -> Command,
+    verbs: &'static [Verb],
     run: fn(&Call<'_>) -> Result<u8>,
+}
+
+/// A verb under a noun.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    args: fn(Command) -> Command,
+    run: fn(&Call<'_>) -> Result<u8>,
+}
+
+/// A noun that needs a verb.
+fn needs_verb(noun: Command) -> Command {
+    noun.subcommand_required(true).arg_required_else_help(true)
+}
+
+fn run_verb(call: &Call<'_>, verbs: &[Verb]) -> Result<u8> {
+    match verbs.iter().find(|verb| verb.name == call.verb()) {
+        Some(verb) => (verb.run)(call),
+        None => Err(Error::usage(format!("no such verb: {:?}", call.verb()))),
+    }
 }
 
 /// What a noun is handed: its arguments, and who calls.
@@ -54,20 +81,43 @@ pub(crate) struct Call<'a> {
     out: Output,
 }
 
-const NOUNS: &[Noun] = &[lease::NOUN, status::NOUN];
+const NOUNS: &[Noun] =
+    &[run::NOUN, status::NOUN, heartbeat::NOUN, lease::NOUN, marker::NOUN, persona::NOUN];
 
 /// The whole command line.
 pub fn command() -> Command {
+    NOUNS.iter().fold(root(), |root, noun| {
+        let built = (noun.build)(Command::new(noun.name).about(noun.about));
+        let verbs =
+            noun.verbs.iter().map(|verb| (verb.args)(Command::new(verb.name).about(verb.about)));
+        root.subcommand(built.subcommands(verbs))
+    })
+}
+
+/// The command line of one call: only its noun and verb, if it begins with them.
+fn command_for(args: &[OsString]) -> Command {
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str());
+    let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(1));
+    let Some(noun) = noun else { return command() };
+    let built = (noun.build)(Command::new(noun.name).about(noun.about));
+    let built = match noun.verbs.iter().find(|verb| Some(verb.name) == word(2)) {
+        Some(verb) => built
+            .subcommand((verb.args)(Command::new(verb.name).about(verb.about)))
+            .disable_help_subcommand(true),
+        None if noun.verbs.is_empty() => built,
+        None => return command(),
+    };
+    root().subcommand(built).disable_help_subcommand(true)
+}
+
+fn root() -> Command {
     let root = Command::new("zeta")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Coordination of AI agents that share a machine")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(EXIT_TABLE);
-    let root = Globals::augment_args(root);
-    NOUNS.iter().fold(root, |root, noun| {
-        root.subcommand(Command::new(noun.name).about(noun.about).defer(noun.build))
-    })
+    Globals::augment_args(root)
 }
 
 const EXIT_TABLE: &str = "\
@@ -77,22 +127,33 @@ Exit status:
   2 usage                5 lost: stop working now        unsafe or broken
 
 Examples:
-  zeta demo                                  see it work, with real processes
-  zeta run --as otto-cli -- claude           presence for the life of an agent
-  zeta status                                who is here, doing what, holding what
-  T=$(zeta lease acquire deploy --ttl 10m)   a lease that exactly one agent gets
-  zeta lease release deploy --token $T";
+  zeta demo                                # see it work, with real processes
+  zeta run --as otto-cli -- claude         # presence for the life of an agent
+  zeta status                              # who is here, doing what, holding what
+  zeta lease acquire deploy --ttl 10m      # exactly one caller gets it, and its token
+  zeta lease exec deploy -- ./deploy.sh    # or hold it while a command runs";
 
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let matches = match command().try_get_matches_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Never dropped: taking it apart costs more than an acquire.
+    let command = Box::leak(Box::new(command_for(&args)));
+    let json = args.iter().any(|arg| arg == "--json");
+    let matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
-            let _ = error.print();
-            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
+            let wrong = error.use_stderr();
+            match json && wrong {
+                true => Output { json, quiet: false }.error(&usage_error(&error), None),
+                false => {
+                    let _ = error.print();
+                }
+            }
+            return if wrong { Kind::Usage.status() } else { 0 };
         }
     };
+    let matches = Box::leak(Box::new(matches));
     let Some((name, matches)) = matches.subcommand() else { return Kind::Usage.status() };
     let leaf = leaf(matches);
     let out = Output { json: leaf.get_flag("json"), quiet: leaf.get_flag("quiet") };
@@ -104,6 +165,25 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             out.error(&error, None);
             error.kind.status()
+        }
+    }
+}
+
+fn usage_error(error: &clap::Error) -> Error {
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    Error::usage(first.strip_prefix("error: ").unwrap_or(first))
+        .hint("see the same call with --help")
+}
+
+/// Reads `--on-lost`.
+fn on_lost(word: &str) -> Result<OnLost> {
+    match word {
+        "warn" => Ok(OnLost::Warn),
+        "term" => Ok(OnLost::Term),
+        "kill" => Ok(OnLost::Kill),
+        other => {
+            Err(Error::usage(format!("--on-lost {other:?} is not valid: it is warn, term or kill")))
         }
     }
 }
@@ -143,14 +223,15 @@ impl Call<'_> {
                 Context::agent_of_user(&user, getuid().as_raw())?
             }
         };
-        Ok(Context {
+        Context {
             state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
             node: node.transpose()?,
             agent,
             agent_named,
             session: said(None, "ZETA_SESSION"),
             fenced: said(None, "ZETA_FENCED"),
-            host: host::host()?,
-        })
+            host: Host::default(),
+        }
+        .on_this_host()
     }
 }

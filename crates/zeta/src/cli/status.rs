@@ -20,6 +20,7 @@ pub(super) const NOUN: Noun = Noun {
     name: "status",
     about: "Show who is here, alive by what evidence, holding what, and what is wrong",
     build,
+    verbs: &[],
     run,
 };
 

@@ -8,13 +8,18 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::process::getuid;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Acquired, Ask, Cause, Held, HeldWhy, Observed, Record, decide_acquire};
+use zeta_core::lease::{
+    Acquired, Ask, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
+};
+use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use super::lease::{RECHECK, observe};
-use crate::adapters::guard::{self, ENTER_LIMIT, Section};
+use super::lease::{RECHECK, observe, refuse_inside_fence};
+use super::session;
+use crate::adapters::guard::{self, ENTER_LIMIT, Section, Tokens};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::queue::{Queue, Ticket};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -49,6 +54,8 @@ pub struct Refusal {
     pub waited_ms: u64,
     /// How long was to be waited; `None` for a single try.
     pub limit_ms: Option<u64>,
+    /// Somebody was inside the guard all the time: who, and what to do.
+    pub guarded: Option<Error>,
 }
 
 /// Called with the record of a grant right before it is committed, inside the guard.
@@ -62,6 +69,36 @@ pub struct Patience<'a> {
     pub limit_ms: Option<u64>,
     /// Tells the caller's user whom the wait is for.
     pub on_wait: &'a mut OnWait<'a>,
+}
+
+/// What the caller would ask for, with a random id and nothing said beyond the TTL.
+pub fn draft(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Ask> {
+    Ok(Ask {
+        lease,
+        lease_id: host::random_hex()?,
+        agent: ctx.agent.clone(),
+        session: ctx.session.clone(),
+        processes: Processes::default(),
+        pr: None,
+        uid: getuid().as_raw(),
+        ttl_ms,
+        grace_ms: None,
+        policy: Policy::default(),
+        purpose: None,
+    })
+}
+
+/// Acquires a lease for the caller's session; also says on which node.
+pub fn acquire_for_session(
+    ctx: &Context,
+    ask: &mut Ask,
+    patience: &mut Patience<'_>,
+) -> Result<(Outcome, Label)> {
+    refuse_inside_fence(ctx, &ask.lease)?;
+    let (tree, node) = ctx.open()?;
+    ask.processes = session::processes(ctx, &tree, &node)?;
+    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))?;
+    Ok((outcome, node.name))
 }
 
 /// Acquires a lease, waiting in line as long as asked.
@@ -116,8 +153,20 @@ struct Place {
 enum Step {
     Done(Outcome),
     Kill(Processes),
-    Sleep { held: Option<Held>, observed: Observed, holder: Vec<OwnedFd> },
+    /// Somebody stays inside the guard: a fenced command, or a stopped process.
+    Guarded(Error),
+    Sleep {
+        held: Option<Held>,
+        observed: Observed,
+        holder: Vec<OwnedFd>,
+    },
 }
+
+/// How long a single try waits for a critical section.
+const TRY_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often somebody who waits is told for whom.
+const TELL_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 
 /// How long a free lease may lie before those further back in the line take it, in ns.
 const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
@@ -128,20 +177,27 @@ impl Attempt<'_> {
         patience: &mut Patience<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
-        let mut told = None;
+        let mut told_ns = None;
         let mut killed = false;
         loop {
             match self.step(killed, before_commit)? {
+                Step::Guarded(busy) => {
+                    if self.rest_ms() == 0 {
+                        return self.refuse_guarded(busy);
+                    }
+                }
                 Step::Done(outcome) => return Ok(outcome),
                 Step::Kill(processes) => {
                     end_processes(&processes)?;
                     killed = true;
                 }
                 Step::Sleep { held, observed, holder } => {
+                    let now_ns = host::reading().boot_ns;
+                    let quiet_for = told_ns.map(|told_ns| now_ns.saturating_sub(told_ns));
                     if let Some(held) = &held
-                        && told != token_of(&observed)
+                        && quiet_for.is_none_or(|quiet_for| quiet_for > TELL_EVERY_NS)
                     {
-                        told = token_of(&observed);
+                        told_ns = Some(now_ns);
                         (patience.on_wait)(&observed, held);
                     }
                     if self.rest_ms() == 0 {
@@ -156,16 +212,19 @@ impl Attempt<'_> {
 
     /// One look inside the guard: take the lease, or find out what to sleep on.
     fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Step> {
-        let limit = ENTER_LIMIT.min(Duration::from_millis(match self.limit_ms {
-            Some(_) => self.rest_ms().max(50),
-            None => u64::MAX,
-        }));
-        let section = guard::enter(&self.tree.base, self.node, self.file, limit)?;
+        let limit = match self.limit_ms {
+            Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
+            None => TRY_LIMIT,
+        };
+        let section = match guard::enter(&self.tree.base, self.node, self.file, limit) {
+            Err(error) if error.kind == Kind::Busy => return Ok(Step::Guarded(error)),
+            entered => entered?,
+        };
         let bytes = section.read(layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let now = self.ctx.at(host::reading());
-        let highest = section.highest_token()?;
-        match decide_acquire(&observed, self.ask, highest, killed, &now) {
+        let tokens = section.tokens()?;
+        match decide_acquire(&observed, self.ask, tokens.highest, killed, &now) {
             Acquired::Again(record) => {
                 Ok(Step::Done(Outcome::Granted { record, cause: None, from: None }))
             }
@@ -173,7 +232,7 @@ impl Attempt<'_> {
                 if self.must_queue(&section, &now)? {
                     return Ok(Step::Sleep { held: None, observed, holder: Vec::new() });
                 }
-                self.grant(&section, record, cause, observed, before_commit)
+                self.grant(&section, &tokens, record, cause, observed, before_commit)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
@@ -191,13 +250,14 @@ impl Attempt<'_> {
     fn grant(
         &mut self,
         section: &Section<'_>,
+        tokens: &Tokens,
         mut record: Box<Record>,
         cause: Cause,
         observed: Observed,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Step> {
         before_commit(&mut record)?;
-        section.set_highest_token(record.fencing_token.get())?;
+        section.remember(tokens, record.fencing_token.get())?;
         section.publish(&record.to_fields().render(), observed != Observed::Absent)?;
         self.leave_line();
         let from = match observed {
@@ -344,14 +404,15 @@ impl Attempt<'_> {
     }
 
     fn refusal(&self, held: Held, observed: Observed) -> Refusal {
-        Refusal { held, observed, waited_ms: self.waited_ms(), limit_ms: self.limit_ms }
+        let (waited_ms, limit_ms) = (self.waited_ms(), self.limit_ms);
+        Refusal { held, observed, waited_ms, limit_ms, guarded: None }
     }
-}
 
-fn token_of(observed: &Observed) -> Option<u64> {
-    match observed {
-        Observed::Ours(record, ..) => Some(record.fencing_token.get()),
-        _ => Some(0),
+    fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
+        let bytes = self.node.read(&self.tree.base, self.file, layout::RECORD_MAX)?;
+        let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
+        let refusal = self.refusal(queued(), observed);
+        Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
     }
 }
 
@@ -386,7 +447,7 @@ fn end_processes(processes: &Processes) -> Result<()> {
     Ok(())
 }
 
-fn no_token_left(lease: &zeta_core::name::RecordName) -> Error {
+fn no_token_left(lease: &RecordName) -> Error {
     Error::new(Kind::Unsafe, format!("lease {lease}: no fencing token is left below 2^53"))
         .hint("the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')")
 }

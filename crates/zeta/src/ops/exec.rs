@@ -11,7 +11,7 @@ use zeta_core::name::RecordName;
 
 use super::acquire::{Outcome, Patience, Refusal, acquire};
 use super::lease::{LostTo, observe, refuse_inside_fence, release_in, renew_in};
-use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::guard::{self, ENTER_LIMIT, KEEPER_LIMIT};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
 use crate::adapters::watch::sleep_on;
@@ -40,6 +40,8 @@ pub enum Held {
         ended: Ended,
         /// The lease was lost while it ran.
         lost: Option<LostTo>,
+        /// The lease could not be released afterwards.
+        trouble: Option<Error>,
     },
     /// The command could not be started: the status that a shell gives, and why.
     NotStarted(u8, Error),
@@ -52,12 +54,13 @@ pub enum Held {
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
 pub fn hold(
     ctx: &Context,
-    ask: &Ask,
+    mut ask: Ask,
     argv: &[OsString],
     patience: &mut Patience<'_>,
     on_lost: OnLost,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
     let signals = Signals::take_over()?;
     let mut gated: Option<Gated> = None;
@@ -68,7 +71,7 @@ pub fn hold(
         gated = Some(child);
         Ok(())
     };
-    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut fork);
+    let outcome = acquire(ctx, &tree, &node, &ask, patience, &mut fork);
     let (record, child) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some(child)) => (record, child),
         (outcome, gated) => {
@@ -87,32 +90,38 @@ pub fn hold(
         Ok(child) => {
             let keeper = Keeper { ctx, tree: &tree, node: &node, record: &record, on_lost };
             let (ended, lost) = keeper.keep(&child, &signals)?;
-            Held::Ran { ended, lost }
+            Held::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => Held::NotStarted(status, error),
     };
-    // Lost or broken meanwhile: told by `lost` or by the next holder; nothing is left to release.
-    let _ = release_in(&tree, &node, &ask.lease, record.fencing_token)?;
-    Ok(held)
+    // If it was lost or broken meanwhile, nothing is left to release.
+    let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
+    Ok(match (held, released) {
+        (Held::Ran { ended, lost, .. }, Err(error)) => {
+            Held::Ran { ended, lost, trouble: Some(error) }
+        }
+        (held, _) => held,
+    })
 }
 
 /// Acquires a lease for one command that runs inside its guard, and releases it.
 pub fn hold_fenced(
     ctx: &Context,
-    ask: &Ask,
+    mut ask: Ask,
     argv: &[OsString],
     patience: &mut Patience<'_>,
     limit: Duration,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
-    let record = match acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))? {
+    let record = match acquire(ctx, &tree, &node, &ask, patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
         Outcome::Refused(refusal) => return Ok(Held::Refused(refusal)),
     };
     let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
-    let _ = release_in(&tree, &node, &ask.lease, record.fencing_token)?;
-    held
+    let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
+    held.and_then(|held| released.map(|_| held))
 }
 
 fn environment(
@@ -164,7 +173,8 @@ impl Keeper<'_> {
     /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
     fn renew(&self, child: &Child) -> Option<LostTo> {
         let Record { lease, fencing_token, .. } = self.record;
-        let renewed = renew_in(self.ctx, self.tree, self.node, lease, *fencing_token, None);
+        let renewed =
+            renew_in(self.ctx, self.tree, self.node, lease, *fencing_token, None, KEEPER_LIMIT);
         let Ok(Err(lost)) = renewed else { return None };
         match self.on_lost {
             OnLost::Warn => {}
@@ -186,7 +196,7 @@ pub fn pass_on(child: &Child, signals: &Signals) {
 
 /// Runs a command inside the guard of a lease, after checking that `token` still holds it.
 ///
-/// While it runs nobody can be granted the lease. After `limit` the command's whole process group is
+/// While it runs nobody can be granted the lease. After `limit` the command's process group is
 /// ended. When the command itself ends, the guard is left, even if something that it started lives.
 pub fn run_fenced(
     ctx: &Context,
@@ -221,7 +231,7 @@ pub fn run_fenced(
     let ended = wait_fenced(&child, &signals, limit)?;
     drop(section);
     match ended {
-        Some(ended) => Ok(Held::Ran { ended, lost: None }),
+        Some(ended) => Ok(Held::Ran { ended, lost: None, trouble: None }),
         None => Err(Error::new(
             Kind::Fault,
             format!(

@@ -110,19 +110,24 @@ pub struct LostTo {
     pub broken: Option<Fields<'static>>,
 }
 
-/// Renews a lease; the new record, and for how long it had been expired.
+/// A holder's right to go on, or whom it lost it to.
+pub type OrLost<T> = Result<std::result::Result<T, LostTo>>;
+/// The renewed record, and for how long it had been expired.
+pub type Renewal = (Box<Record>, Option<u64>);
+
+/// Renews a lease.
 pub fn renew(
     ctx: &Context,
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+) -> OrLost<Renewal> {
     refuse_inside_fence(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
-    renew_in(ctx, &tree, &node, lease, token, ttl_ms)
+    renew_in(ctx, &tree, &node, lease, token, ttl_ms, ENTER_LIMIT)
 }
 
-/// As [`renew`], in a tree that is open.
+/// As [`renew`], in a tree that is open, with a bound on entering the guard.
 pub fn renew_in(
     ctx: &Context,
     tree: &Tree,
@@ -130,9 +135,10 @@ pub fn renew_in(
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> Result<std::result::Result<(Box<Record>, Option<u64>), LostTo>> {
+    limit: Duration,
+) -> OrLost<Renewal> {
     let file = layout::lease_file(lease);
-    let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
+    let Some(section) = guard::try_enter(&tree.base, node, &file, limit)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
     let seen = observe_unjudged(&section, lease)?;
@@ -146,11 +152,7 @@ pub fn renew_in(
 }
 
 /// Releases a lease; true if it stood, false if it was gone already and nobody was granted since.
-pub fn release(
-    ctx: &Context,
-    lease: &RecordName,
-    token: FencingToken,
-) -> Result<std::result::Result<bool, LostTo>> {
+pub fn release(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
     refuse_inside_fence(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     release_in(&tree, &node, lease, token)
@@ -162,14 +164,14 @@ pub fn release_in(
     node: &Node,
     lease: &RecordName,
     token: FencingToken,
-) -> Result<std::result::Result<bool, LostTo>> {
+) -> OrLost<bool> {
     let file = layout::lease_file(lease);
     let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
     let seen = observe_unjudged(&section, lease)?;
     let highest = match seen {
-        Observed::Absent => section.highest_token()?,
+        Observed::Absent => section.tokens()?.highest,
         _ => 0,
     };
     match decide_release(&seen, token, highest) {
@@ -180,11 +182,7 @@ pub fn release_in(
 }
 
 /// Checks that a lease is still the caller's, without taking any lock.
-pub fn check(
-    ctx: &Context,
-    lease: &RecordName,
-    token: FencingToken,
-) -> Result<std::result::Result<Checked, LostTo>> {
+pub fn check(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<Checked> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
     let seen = read_only(bytes, lease);
@@ -202,7 +200,7 @@ pub fn break_lease(
     lease: &RecordName,
     expected: Option<FencingToken>,
     reason: &str,
-) -> Result<std::result::Result<bool, LostTo>> {
+) -> OrLost<bool> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Ok(false)) };
     let file = layout::lease_file(lease);
     // A record by another hand has no guard yet.

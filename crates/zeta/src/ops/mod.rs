@@ -1,7 +1,10 @@
 //! One function per thing that zeta can do: read, ask the core, carry out. Nothing here prints.
 
 pub mod acquire;
+pub mod beat;
+pub mod document;
 pub mod exec;
 pub mod lease;
+pub mod run;
 pub mod session;
 pub mod status;

@@ -131,8 +131,11 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
     };
     let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
     let mut error = Error::new(kind, text);
-    for hint in next_steps(lease, &refusal.held, &refusal.observed) {
-        error = error.hint(hint);
+    match &refusal.guarded {
+        Some(busy) => error = Error { kind, ..busy.clone() },
+        None => {
+            error.hints = next_steps(lease, &refusal.held, &refusal.observed);
+        }
     }
     let mut object = Object::new();
     object.text("outcome", "held").text("lease_state", held_word(refusal.held.why));

@@ -6,9 +6,8 @@ use zeta_core::presence::Judgement;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
-use crate::adapters::base::Sharing;
 use crate::cli::lease::words;
-use crate::ops::status::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place};
+use crate::ops::status::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place, Sharing};
 use crate::output::Object;
 
 /// Keys that say what was judged; a record cannot speak for them.

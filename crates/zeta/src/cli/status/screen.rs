@@ -9,10 +9,11 @@ use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
 use super::table::{Mood, Table};
-use crate::adapters::{base, host};
 use crate::cli::lease::words;
 use crate::context::Context;
-use crate::ops::status::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Place};
+use crate::ops::status::{
+    Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Place, Sharing,
+};
 use crate::output::moment;
 
 /// What the screen can show.
@@ -47,17 +48,19 @@ impl Screen {
             );
         };
         let sharing = match sharing {
-            base::Sharing::Private => "private (0700, one user)".to_owned(),
-            base::Sharing::Group { gid } => format!("shared by group id {gid}"),
+            Sharing::Private => "private (0700, one user)".to_owned(),
+            Sharing::Group { gid } => format!("shared by group id {gid}"),
         };
-        let label = host::read_line("/proc/sys/kernel/hostname").unwrap_or_default();
         let node = match &place.node {
             Some(node) => node.to_string(),
             None => "not named yet".to_owned(),
         };
         let own = if ctx.node.is_some() { "asked for" } else { "this machine's own" };
         let mut text = format!("tree    {dir}, {sharing}\n");
-        text.push_str(&format!("node    {node}, {own}; host name {}\n", printable(&label)));
+        text.push_str(&format!(
+            "node    {node}, {own}; host name {}\n",
+            printable(&place.host_name)
+        ));
         if place.is_empty() {
             text.push_str("\nnobody has used zeta here yet: there is no node in the tree\n");
         }

@@ -158,14 +158,14 @@ impl<'a> NodeStatus<'a> {
     }
 
     fn add_marker(&mut self, name: &'a str, file: &'a File) {
-        let (state, fields) = match parse(&file.bytes, layout::RECORD_MAX) {
-            Ok(Text::Own(fields)) => ("set", fields),
-            Ok(Text::Foreign(fields)) => ("foreign", fields),
-            Err(damage) => {
-                self.findings.push(findings::damaged_marker(name, &damage));
-                ("damaged", Fields::default())
-            }
-        };
+        let text = parse(&file.bytes, layout::RECORD_MAX).and_then(|text| match text {
+            Text::Own(fields) => fields.expect_kind("marker").map(|()| ("set", fields)),
+            Text::Foreign(fields) => Ok(("foreign", fields)),
+        });
+        let (state, fields) = text.unwrap_or_else(|damage| {
+            self.findings.push(findings::damaged_marker(name, &damage));
+            ("damaged", Fields::default())
+        });
         self.markers.push(Marker { name, state, fields, times: file.times });
     }
 

@@ -6,6 +6,8 @@
 mod findings;
 mod gather;
 
+pub use crate::adapters::base::Sharing;
+
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -21,7 +23,7 @@ use zeta_core::time::Now;
 
 use self::gather::Scratch;
 use super::lease::Look;
-use crate::adapters::base::Sharing;
+use crate::adapters::host;
 use crate::adapters::node::{Nodes, Tree};
 use crate::context::Context;
 use crate::error::Result;
@@ -122,6 +124,8 @@ pub struct Place {
     pub sharing: Option<Sharing>,
     /// The node that was asked for, or this machine's own; `None` if that was not decided yet.
     pub node: Option<Label>,
+    /// The host's name: a label for people, never a node's name.
+    pub host_name: String,
     /// What is wrong with the tree as a whole.
     pub findings: Vec<Finding>,
     opened: Option<(Tree, Nodes)>,
@@ -134,6 +138,7 @@ pub fn open(ctx: &Context, all: bool) -> Result<Place> {
         state_dir: ctx.state_dir.clone(),
         sharing: None,
         node: ctx.node.clone(),
+        host_name: host::read_line("/proc/sys/kernel/hostname").unwrap_or_default(),
         findings: Vec::new(),
         opened: None,
         names: Vec::new(),

@@ -1,0 +1,57 @@
+//! `zeta heartbeat`: one beat, or a beat every so often.
+
+use std::time::Duration;
+
+use clap::Args;
+use zeta_core::time::{format_utc, parse_ttl};
+
+use super::{Call, Noun};
+use crate::error::Result;
+use crate::ops::beat::beat;
+use crate::output::Object;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "heartbeat",
+    about: "One beat of this node and agent, or keep beating",
+    build: HeartbeatArgs::augment_args,
+    verbs: &[],
+    run,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta heartbeat --as otto-cli               # one beat, from a hook or a cron job
+  zeta heartbeat --as otto-cli --every 10s   # keep beating until ended
+
+'zeta run' beats by itself. Without --as (or ZETA_AGENT) only the node is marked as seen.")]
+struct HeartbeatArgs {
+    /// Keep beating with this interval
+    #[arg(long, value_name = "DURATION")]
+    every: Option<String>,
+    /// With --every: stop after this many beats
+    #[arg(long, value_name = "N", requires = "every")]
+    count: Option<u64>,
+}
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    let args: HeartbeatArgs = call.args()?;
+    let every_ms = args.every.as_deref().map(parse_ttl).transpose()?;
+    let ctx = call.context()?;
+    let (tree, node) = ctx.open()?;
+    let mut beats = 0u64;
+    loop {
+        let wall_us = beat(&ctx, &tree, &node, every_ms)?;
+        beats += 1;
+        let Some(every_ms) = every_ms.filter(|_| args.count != Some(beats)) else {
+            if call.out.json {
+                let mut object = Object::new();
+                object.text("outcome", "beaten").text("node", node.name.as_str());
+                object.text("last_seen", &format_utc(wall_us)).number("beats", beats);
+                call.out.data(&object.done());
+            }
+            return Ok(0);
+        };
+        std::thread::sleep(Duration::from_millis(every_ms));
+    }
+}

@@ -1,0 +1,158 @@
+//! The arguments of `zeta lease`, with an example for every verb.
+
+use std::ffi::OsString;
+
+use clap::{Args, Command};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease acquire deploy
+  zeta lease acquire deploy --ttl 30s --wait 1m --purpose 'release 1.2'
+  eval \"$(zeta lease acquire deploy --export)\"   # sets ZETA_LEASE, ZETA_FENCING_TOKEN")]
+pub(super) struct AcquireArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Life without renewal [default: 10m]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) ttl: Option<String>,
+    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
+    /// Wait in line for at most this long [default: try once]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) wait: Option<String>,
+    /// Pull request that it is about
+    #[arg(long, value_name = "N")]
+    pub(super) pr: Option<u64>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    pub(super) purpose: Option<String>,
+    /// Id of this attempt: the same id again gets the same token [default: random]
+    #[arg(long, value_name = "ID")]
+    pub(super) lease_id: Option<String>,
+    /// When alive and overdue: reclaim, kill or never
+    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
+    pub(super) policy: String,
+    /// Print lines that a shell can eval instead of the bare token
+    #[arg(long)]
+    pub(super) export: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta lease renew deploy --token $ZETA_FENCING_TOKEN")]
+pub(super) struct RenewArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
+    #[arg(long, value_name = "N")]
+    pub(super) token: Option<String>,
+    /// New TTL [default: as before]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) ttl: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Fencing token that acquire printed [env: ZETA_FENCING_TOKEN]
+    #[arg(long, value_name = "N")]
+    pub(super) token: Option<String>,
+}
+
+impl TokenArgs {
+    pub(super) fn augment_release(verb: Command) -> Command {
+        TokenArgs::augment_args(verb)
+            .after_help("Example:\n  zeta lease release deploy --token $ZETA_FENCING_TOKEN")
+    }
+
+    pub(super) fn augment_check(verb: Command) -> Command {
+        TokenArgs::augment_args(verb).after_help(
+            "Example:\n  zeta lease check deploy --token $ZETA_FENCING_TOKEN && git push\n\n\
+             Between the check and the push the lease can still be lost. To close that gap:\n  \
+             zeta lease exec deploy --fenced --token $ZETA_FENCING_TOKEN -- git push",
+        )
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta lease show deploy --json")]
+pub(super) struct ShowArgs {
+    /// Name of the lease
+    pub(super) name: String,
+}
+
+pub(super) fn list_args(verb: Command) -> Command {
+    verb.after_help("Example:\n  zeta lease list")
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease break deploy --expect 1795342272123456 --reason 'otto hangs, asked Max'
+  zeta lease break deploy --damaged --reason 'torn record of an old script'")]
+pub(super) struct BreakArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Fencing token of the grant that you looked at
+    #[arg(long, value_name = "N", required_unless_present = "damaged")]
+    pub(super) expect: Option<String>,
+    /// Remove a record that has no token: damaged, or by another hand
+    #[arg(long, conflicts_with = "expect")]
+    pub(super) damaged: bool,
+    /// Why; the old holder is told
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease exec deploy -- ./deploy.sh            # waits its turn, as flock(1) does
+  zeta lease exec deploy -n -E 0 -- ./nightly.sh   # somebody else does it: fine
+  zeta lease exec deploy --fenced -- git push      # nobody can take it while this runs
+
+The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
+Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
+held (or the one given with -E); 127 and 126 if there is no such command or it cannot run.")]
+pub(super) struct ExecArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Life without renewal; it is renewed every quarter of it [default: 60s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) ttl: Option<String>,
+    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace: Option<String>,
+    /// Do not wait: fail at once if it is held
+    #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
+    pub(super) nonblock: bool,
+    /// Wait for at most this long [default: 1h]
+    #[arg(short = 'w', long, visible_alias = "timeout", value_name = "SECONDS")]
+    pub(super) wait: Option<String>,
+    /// Exit status if the lease is not to be had [default: 3 for -n, 6 for -w]
+    #[arg(short = 'E', long = "conflict-exit-code", value_name = "STATUS")]
+    pub(super) conflict_status: Option<u8>,
+    /// What it is for [default: the command]
+    #[arg(long, value_name = "TEXT")]
+    pub(super) purpose: Option<String>,
+    /// When alive and overdue: reclaim, kill or never
+    #[arg(long, value_name = "POLICY", default_value = "reclaim")]
+    pub(super) policy: String,
+    /// If the lease is lost under the command: warn, term or kill it
+    #[arg(long, value_name = "WHAT", default_value = "warn")]
+    pub(super) on_lost: String,
+    /// Run the command inside the guard: nobody can be granted the lease while it runs
+    #[arg(long)]
+    pub(super) fenced: bool,
+    /// With --fenced: end the command's process group after this long
+    #[arg(long, value_name = "DURATION", default_value = "60s", requires = "fenced")]
+    pub(super) fence_timeout: String,
+    /// With --fenced: run under this grant instead of taking a new one
+    #[arg(long, value_name = "N", requires = "fenced")]
+    pub(super) token: Option<String>,
+    /// Command and arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}

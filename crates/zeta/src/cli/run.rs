@@ -1,0 +1,82 @@
+//! `zeta run`: one word in front of any agent.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use zeta_core::name::Label;
+use zeta_core::presence::BEAT_MS;
+use zeta_core::time::{format_duration, parse_duration, parse_ttl};
+
+use super::lease::words;
+use super::{Call, Noun};
+use crate::error::{Kind, Result};
+use crate::ops::run::{Finished, Note, Plan, run as run_plan};
+
+pub(super) const NOUN: Noun = Noun {
+    name: "run",
+    about: "Presence for the life of a command: one word in front of any agent",
+    build: RunArgs::augment_args,
+    verbs: &[],
+    run,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta run --as otto-cli -- claude
+  zeta run --as otto-cli --persona otto --on-lost term -- ./agent.sh
+
+The command finds ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. What it acquires with
+'zeta lease acquire' is renewed while it lives and released when it ends.
+Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is here already;
+5 if --on-lost ended it; 127 and 126 if there is no such command or it cannot run.")]
+struct RunArgs {
+    /// Persona that the agent plays [default: the agent's name]
+    #[arg(long, value_name = "PERSONA")]
+    persona: Option<String>,
+    /// Time between beats [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    beat: Option<String>,
+    /// Do not renew leases that are held longer than this
+    #[arg(long, value_name = "DURATION", default_value = "12h")]
+    max_hold: String,
+    /// If a lease of the session is lost: warn, term or kill the command
+    #[arg(long, value_name = "WHAT", default_value = "warn")]
+    on_lost: String,
+    /// If a lease of the session is lost: run this with sh, ZETA_LEASE names it
+    #[arg(long, value_name = "COMMAND")]
+    on_lost_exec: Option<String>,
+    /// Command and arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+fn run(call: &Call<'_>) -> Result<u8> {
+    let args: RunArgs = call.args()?;
+    let plan = Plan {
+        argv: args.command,
+        persona: args.persona.map(|name| Label::new("persona", &name)).transpose()?,
+        every_ms: args.beat.as_deref().map(parse_ttl).transpose()?.unwrap_or(BEAT_MS),
+        max_hold_ms: parse_duration("max-hold", &args.max_hold)?,
+        on_lost: super::on_lost(&args.on_lost)?,
+        on_lost_exec: args.on_lost_exec,
+    };
+    let ctx = call.context()?;
+    let out = call.out;
+    let mut tell = |note: Note<'_>| match note {
+        Note::Lost(lost) => out.error(&words::lost(lost, &ctx), None),
+        Note::Trouble(error) => out.error(error, None),
+        Note::HeldTooLong(lease) => out.talk(&format!(
+            "lease {lease} is held longer than {} and is not renewed any more (--max-hold)",
+            format_duration(plan.max_hold_ms)
+        )),
+    };
+    match run_plan(&ctx, &plan, &mut tell)? {
+        Finished::Ran { lost: true, .. } => Ok(Kind::Lost.status()),
+        Finished::Ran { ended, .. } => Ok(ended.status()),
+        Finished::NotStarted(status, error) => {
+            out.error(&error, None);
+            Ok(status)
+        }
+    }
+}

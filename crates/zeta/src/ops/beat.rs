@@ -1,0 +1,89 @@
+//! A beat: the node was seen, and so was the agent that says so.
+
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+use zeta_core::layout;
+use zeta_core::name::Label;
+use zeta_core::presence::{SPOKEN_MS, forget_ended_session, set_beat};
+use zeta_core::time::format_utc;
+
+use super::document::{Name, publish, read_or_new};
+use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::host;
+use crate::adapters::node::{Node, Tree, put_file};
+use crate::context::Context;
+use crate::error::{Error, Result};
+
+/// One beat of the node, and of the calling agent if it was named. Returns the time written.
+///
+/// `every_ms` is the promise of the next one; an earlier promise stands if none is given.
+pub fn beat(ctx: &Context, tree: &Tree, node: &Node, every_ms: Option<u64>) -> Result<i64> {
+    let wall_us = see_node(tree, node)?;
+    if ctx.agent_named {
+        see_agent(ctx, tree, node, &ctx.agent, every_ms)?;
+    }
+    Ok(wall_us)
+}
+
+/// Writes `last-seen.iso`: one line of fixed width, in place, because it is advisory and frequent,
+/// and because writing in place works even on a full disk.
+pub fn see_node(tree: &Tree, node: &Node) -> Result<i64> {
+    let wall_us = host::reading().wall_us;
+    let line = format!("{}\n", format_utc(wall_us));
+    let path = node.path.join(layout::LAST_SEEN);
+    match write_line(node, &path, line.as_bytes())? {
+        true => Ok(wall_us),
+        false => {
+            let mode = tree.base.sharing.file_mode();
+            match put_file(std::os::fd::AsFd::as_fd(node), layout::LAST_SEEN, line.as_bytes(), mode)
+            {
+                Ok(()) => Ok(wall_us),
+                Err(Errno::EXIST) => write_line(node, &path, line.as_bytes()).map(|_| wall_us),
+                Err(errno) => Err(Error::io("cannot write", &path, errno)),
+            }
+        }
+    }
+}
+
+/// Writes over the line; false if the file is not there.
+fn write_line(node: &Node, path: &Path, line: &[u8]) -> Result<bool> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let cannot = |errno| Error::io("cannot write", path, errno);
+    let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        opened => opened.map_err(cannot)?,
+    };
+    let stat = fstat(&fd).map_err(cannot)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+        return Err(Error::not_safe(path, "it is not a plain file of its own")
+            .hint("look who made it, then move it away"));
+    }
+    match rustix::io::pwrite(&fd, line, 0) {
+        Ok(len) if len == line.len() => Ok(true),
+        Ok(_) => Err(cannot(Errno::NOSPC)),
+        Err(errno) => Err(cannot(errno)),
+    }
+}
+
+fn see_agent(
+    ctx: &Context,
+    tree: &Tree,
+    node: &Node,
+    agent: &Label,
+    every_ms: Option<u64>,
+) -> Result<()> {
+    let name = Name::Persona(agent.clone());
+    let file = name.file();
+    let section = guard::enter(&tree.base, node, &file, ENTER_LIMIT)?;
+    let (stands, mut fields) = read_or_new(&section, node, &name)?;
+    if fields.raw("agent").is_none() {
+        fields.set_text("persona", agent.as_str());
+        fields.set_text("agent", agent.as_str());
+    }
+    forget_ended_session(&mut fields);
+    let every_ms = every_ms.or(fields.number("beat_every_ms")).unwrap_or(SPOKEN_MS);
+    set_beat(&mut fields, host::reading(), &ctx.host, every_ms);
+    publish(&section, node, &name, &fields, stands)
+}

@@ -1,0 +1,107 @@
+//! Builds the release binary: one static file that runs on any Linux of its architecture.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{elf, run};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// `cargo xtask dist`: builds, checks and files the binary under `dist/`.
+pub fn run() -> Result<()> {
+    let target = target()?;
+    provide_target(target)?;
+    build(target)?;
+    let built = run::target_dir().join(target).join("release/zeta");
+    check(&built)?;
+    let dist = run::root().join("dist");
+    fs::create_dir_all(&dist)?;
+    let full_name = format!("zeta-{VERSION}-{target}");
+    for name in ["zeta", &full_name] {
+        replace(&built, &dist.join(name))?;
+    }
+    let mut sums = run::program("sha256sum", &["zeta", &full_name]);
+    sums.current_dir(&dist);
+    let sums = run::answer(sums).context("sha256sum did not run")?;
+    fs::write(dist.join("sha256sums"), &sums)?;
+    let size = fs::metadata(&built)?.len();
+    print!("{sums}");
+    println!("{}: {size} bytes, static, not PIE", dist.join(&full_name).display());
+    println!("{}: the same file, ready to be installed", dist.join("zeta").display());
+    Ok(())
+}
+
+fn target() -> Result<&'static str> {
+    match env::consts::ARCH {
+        "x86_64" => Ok("x86_64-unknown-linux-musl"),
+        "aarch64" => Ok("aarch64-unknown-linux-musl"),
+        other => bail!("there is no release target for {other}; x86_64 and aarch64 have one"),
+    }
+}
+
+/// The standard library for the target is a part of the toolchain that must be added once.
+fn provide_target(target: &str) -> Result<()> {
+    let sysroot = run::answer(run::program("rustc", &["--print", "sysroot"]))
+        .context("rustc does not run")?;
+    if Path::new(sysroot.trim()).join("lib/rustlib").join(target).join("lib").is_dir() {
+        return Ok(());
+    }
+    ensure!(
+        run::answer(run::program("rustup", &["--version"])).is_some(),
+        "this Rust has no standard library for {target}, and there is no rustup to add it: \
+         install Rust with rustup (https://rustup.rs) and try again"
+    );
+    println!("dist: ADDING the target {target} to this Rust toolchain");
+    ensure!(
+        run::succeeds(run::program("rustup", &["target", "add", target]))?,
+        "rustup could not add {target}; its reason stands above"
+    );
+    Ok(())
+}
+
+fn build(target: &str) -> Result<()> {
+    // The paths of this machine do not belong into a release, nor would it be reproducible.
+    let root = run::root();
+    let mut flags = vec![
+        "-Crelocation-model=static".to_owned(),
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={}=zeta", root.display()),
+    ];
+    if let Some(home) = cargo_home() {
+        flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
+    }
+    let args = ["build", "--release", "--locked", "--package", "zeta", "--bin", "zeta", "--target"];
+    let mut cargo = run::cargo(&args);
+    cargo.arg(target).env_remove("RUSTFLAGS");
+    // The encoded form, because a path may hold a space.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    ensure!(run::succeeds(cargo)?, "the release build failed");
+    Ok(())
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    env::var_os("CARGO_HOME").map(PathBuf::from).or_else(usual)
+}
+
+/// A release is checked by its bytes and by running it, not by the flags that it was built with.
+fn check(binary: &Path) -> Result<()> {
+    let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let shown = binary.display();
+    elf::expect_static(&bytes).with_context(|| format!("{shown} is not what we release"))?;
+    let said = run::answer(run::program(&binary.to_string_lossy(), &["--version"]))
+        .with_context(|| format!("'{shown} --version' failed"))?;
+    ensure!(said.contains(VERSION), "'{shown} --version' says {said:?}, and not {VERSION}");
+    Ok(())
+}
+
+/// Through a rename, so that a running copy is not in the way.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let temp = to.with_extension("new");
+    fs::copy(from, &temp).with_context(|| format!("cannot write {}", temp.display()))?;
+    fs::rename(&temp, to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(())
+}

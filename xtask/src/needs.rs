@@ -1,0 +1,152 @@
+//! What the tests need besides Rust, so that a fresh Debian machine can run all of them.
+//!
+//! As root the missing packages are installed, and we say so. Otherwise we say what is missing and
+//! which tests will be skipped for it: a skipped test must never look like a passed one.
+
+use std::env;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::run;
+
+/// How a need is looked for.
+enum Probe {
+    /// A program on the path, or where Debian keeps those of the administrator.
+    Program(&'static str),
+    /// A module of Debian's own Python (another Python on the path would not see the package).
+    PythonModule(&'static str),
+}
+
+/// A program that tests use.
+struct Need {
+    probe: Probe,
+    /// The Debian package that has it.
+    package: &'static str,
+    /// The tests that are skipped without it.
+    tests: &'static str,
+}
+
+const fn need(program: &'static str, package: &'static str, tests: &'static str) -> Need {
+    Need { probe: Probe::Program(program), package, tests }
+}
+
+const NEEDS: [Need; 14] = [
+    need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
+    need("setfacl", "acl", "state directories with an access control list"),
+    need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
+    need("unshare", "util-linux", "other pid, time and mount namespaces"),
+    need("setpriv", "util-linux", "several users in one group"),
+    need("timeout", "coreutils", "the POSIX-shell agent"),
+    need("git", "git", "the demo and its bare repository"),
+    need("systemd-analyze", "systemd", "verification of the shipped units"),
+    need("systemd-tmpfiles", "systemd", "the shipped tmpfiles.d lines and their ageing"),
+    need("dash", "dash", "the POSIX-shell agent"),
+    need("python3", "python3", "records read by an ordinary YAML parser"),
+    Need {
+        probe: Probe::PythonModule("yaml"),
+        package: "python3-yaml",
+        tests: "records read by an ordinary YAML parser",
+    },
+    need("mount", "mount", "full, read-only and private file systems"),
+    need("mkfs.ext4", "e2fsprogs", "full disks (ext4 on a loop mount)"),
+];
+
+const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, PrivateTmp-like), \
+                         foreign owners, PID reuse, time namespaces";
+
+const APT_OPTIONS: [&str; 6] =
+    ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"];
+
+/// Installs what is missing, if that is possible, and tells what was done or will be skipped.
+pub fn provide() -> Result<()> {
+    let root = is_root();
+    let missing = missing();
+    if !missing.is_empty() && root {
+        install(&packages(&missing))?;
+    }
+    let missing = self::missing();
+    if missing.is_empty() && root {
+        println!("needs: every program that the tests use is here");
+        return Ok(());
+    }
+    println!("\n==================== SOME TESTS WILL BE SKIPPED ====================");
+    if !root {
+        println!("not root: skipped are the tests of {ROOT_ONLY}");
+    }
+    for need in &missing {
+        let (what, package) = (what(need), need.package);
+        println!("missing: {what} (Debian package {package}): skipped are {}", need.tests);
+    }
+    if !missing.is_empty() {
+        println!("remedy: apt-get install {}", packages(&missing).join(" "));
+    }
+    if !root {
+        println!("remedy: run 'cargo xtask test' as root to run all of them");
+    }
+    println!("=====================================================================\n");
+    Ok(())
+}
+
+fn is_root() -> bool {
+    run::answer(run::program("id", &["-u"])).is_some_and(|uid| uid.trim() == "0")
+}
+
+fn missing() -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| !is_here(&need.probe)).collect()
+}
+
+fn is_here(probe: &Probe) -> bool {
+    match probe {
+        Probe::Program(name) => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let sbin = ["/usr/sbin", "/sbin"].map(Into::into);
+            env::split_paths(&path).chain(sbin).any(|dir| dir.join(name).is_file())
+        }
+        Probe::PythonModule(module) => {
+            let import = format!("import {module}");
+            run::answer(run::program("/usr/bin/python3", &["-c", &import])).is_some()
+        }
+    }
+}
+
+fn what(need: &Need) -> String {
+    match need.probe {
+        Probe::Program(name) => name.to_owned(),
+        Probe::PythonModule(name) => format!("the Python module {name}"),
+    }
+}
+
+fn packages(needs: &[&Need]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = needs.iter().map(|need| need.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// Tries the package lists as they are, and fetches new ones only if that fails.
+fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        println!("needs: no apt-get here; please install by hand what Debian calls: {names}");
+        return Ok(());
+    }
+    println!("needs: INSTALLING the Debian packages that the tests use: {names}");
+    let done =
+        apt_install(packages)? || (run::succeeds(apt("update", &[]))? && apt_install(packages)?);
+    match done {
+        true => println!("needs: INSTALLED {names}"),
+        false => println!("needs: apt-get could not install them; its reason stands above"),
+    }
+    Ok(())
+}
+
+fn apt_install(packages: &[&str]) -> Result<bool> {
+    run::succeeds(apt("install", &[&["--no-install-recommends"], packages].concat()))
+}
+
+fn apt(verb: &str, args: &[&str]) -> std::process::Command {
+    let mut command = run::program("apt-get", &APT_OPTIONS);
+    command.arg(verb).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}

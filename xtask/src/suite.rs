@@ -1,0 +1,143 @@
+//! Runs every test of the workspace and ends with what was skipped, why, and the counts.
+//!
+//! A test that cannot run here prints `SKIPPED: <test>: <why>` to stderr and returns. Runners hide
+//! what a passing test prints, so it also appends that line to the file that `ZETA_SKIPPED_LOG`
+//! names, and we take it out of the passed ones.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::counts::{Counts, Runner};
+use crate::{needs, run};
+
+/// The variable that tells tests where to note that they were skipped.
+const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
+const SKIPPED_PREFIX: &str = "SKIPPED: ";
+
+/// What came of the tests.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    counts: Counts,
+    skips: BTreeSet<String>,
+}
+
+impl Outcome {
+    /// Nothing failed.
+    pub fn good(&self) -> bool {
+        self.counts.failed == 0
+    }
+
+    /// Joins two runs.
+    pub fn add(&mut self, other: Outcome) {
+        self.counts += other.counts;
+        self.skips.extend(other.skips);
+    }
+
+    /// Prints every skip and then, as the last line, the counts.
+    pub fn print(&self) {
+        if !self.skips.is_empty() {
+            println!(
+                "\n========== SKIPPED ({}): these were NOT tested ==========",
+                self.skips.len()
+            );
+        }
+        for skip in &self.skips {
+            println!("{SKIPPED_PREFIX}{skip}");
+        }
+        println!("\ntests: {}", self.counts);
+    }
+}
+
+/// `cargo xtask test`: provides what is needed, runs all tests, prints the counts.
+pub fn run() -> Result<bool> {
+    needs::provide()?;
+    let mut outcome = run_tests()?;
+    outcome.add(run_doc_tests()?);
+    println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
+    outcome.print();
+    Ok(outcome.good())
+}
+
+/// Runs all tests but doc tests: with nextest where it is installed, which gives each test its own
+/// process and a time limit; else with cargo's own runner, so that a fresh machine needs no more.
+pub fn run_tests() -> Result<Outcome> {
+    let nextest = run::answer(run::cargo(&["nextest", "--version"])).is_some();
+    match nextest {
+        true => counted(Runner::Nextest, &["nextest", "run", "--workspace", "--no-fail-fast"]),
+        false => counted(Runner::Libtest, &["test", "--workspace", "--tests", "--no-fail-fast"]),
+    }
+}
+
+/// Runs the examples in the documentation.
+pub fn run_doc_tests() -> Result<Outcome> {
+    counted(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
+}
+
+fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
+    let log = skipped_log()?;
+    let mut command = run::cargo(args);
+    command.env(SKIPPED_LOG, &log);
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut counts = Counts::default();
+    let status = run::watched(command, |line| {
+        if let Some(more) = runner.read_summary(line) {
+            counts += more;
+        }
+    })?;
+    if !status.success() && counts.failed == 0 {
+        println!("the test run did not get to its end ({status}); counted as one failure");
+        counts.failed = 1;
+    }
+    let skips = read_skips(&log)?;
+    Ok(Outcome { counts: set_apart(counts, skips.len()), skips })
+}
+
+/// A test that skipped itself looks passed to its runner.
+fn set_apart(counts: Counts, skips: usize) -> Counts {
+    let skips = skips as u64;
+    Counts {
+        passed: counts.passed.saturating_sub(skips),
+        skipped: counts.skipped + skips,
+        ..counts
+    }
+}
+
+fn skipped_log() -> Result<PathBuf> {
+    let dir = run::target_dir();
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let log = dir.join("skipped-tests.log");
+    fs::write(&log, "").with_context(|| format!("cannot write {}", log.display()))?;
+    Ok(log)
+}
+
+fn read_skips(log: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let lines = text.lines().map(|line| line.strip_prefix(SKIPPED_PREFIX).unwrap_or(line).trim());
+    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skipped_test_does_not_count_as_passed() {
+        let counts = Counts { passed: 10, failed: 1, skipped: 2 };
+        assert_eq!(set_apart(counts, 3), Counts { passed: 7, failed: 1, skipped: 5 });
+    }
+
+    #[test]
+    fn skips_are_read_with_and_without_their_prefix_and_once() {
+        let log = std::env::temp_dir().join(format!("xtask-skips-{}", std::process::id()));
+        fs::write(&log, "SKIPPED: a: not root\nb: no strace\n\nSKIPPED: a: not root\n").unwrap();
+        let skips = read_skips(&log).unwrap();
+        fs::remove_file(&log).unwrap();
+        assert_eq!(skips.into_iter().collect::<Vec<_>>(), ["a: not root", "b: no strace"]);
+    }
+}

@@ -1,0 +1,108 @@
+//! The rules of STYLE.md that neither the compiler nor clippy checks.
+//!
+//! It walks the checkout as it stands, tracked or not, so that a finding comes before the commit.
+
+mod imports;
+mod pages;
+mod rust;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::run;
+
+/// A text file of the checkout.
+pub struct Page {
+    /// Its path from the root, with `/`.
+    pub path: String,
+    /// All of it.
+    pub text: String,
+}
+
+impl Page {
+    /// The file name without its directory.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+/// A broken rule: where, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    path: String,
+    line: usize,
+    what: String,
+}
+
+impl Finding {
+    /// A finding on a line, counted from 1.
+    pub fn new(page: &Page, line: usize, what: impl Into<String>) -> Finding {
+        Finding { path: page.path.clone(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.what)
+    }
+}
+
+/// `cargo xtask tidy`: prints every finding; true if there is none.
+pub fn run() -> Result<bool> {
+    let findings = check_tree(&run::root())?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => println!("tidy: nothing to say"),
+        count => println!("tidy: {count} to mend; STYLE.md says why"),
+    }
+    Ok(findings.is_empty())
+}
+
+fn check_tree(root: &Path) -> Result<Vec<Finding>> {
+    let mut pages = Vec::new();
+    collect(root, "", &mut pages)?;
+    pages.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut findings = Vec::new();
+    for page in &pages {
+        if page.path.ends_with(".rs") {
+            rust::check(page, &mut findings);
+            imports::check(page, &mut findings);
+        }
+        if page.path.ends_with(".md") {
+            pages::check_headings(page, &mut findings);
+        }
+    }
+    pages::check_map(&pages, &mut findings);
+    pages::check_changelog(&pages, &mut findings);
+    Ok(findings)
+}
+
+/// Every text file below `dir`, but for what is built and what git keeps.
+fn collect(root: &Path, below: &str, pages: &mut Vec<Page>) -> Result<()> {
+    let dir = root.join(below);
+    let shown = || format!("cannot read {}", dir.display());
+    for entry in fs::read_dir(&dir).with_context(shown)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            let built = entry.path().join("CACHEDIR.TAG").exists() || path == "dist";
+            if name != ".git" && name != "target" && !built {
+                collect(root, &path, pages)?;
+            }
+        } else if kind.is_file()
+            && let Ok(text) = fs::read_to_string(entry.path())
+        {
+            pages.push(Page { path, text });
+        }
+    }
+    Ok(())
+}
