@@ -14,6 +14,8 @@ use self::scan::{key_hash, split_key, split_scalar};
 
 /// The format number that this code writes.
 pub const SCHEMA: u64 = 1;
+/// Most lines that a record may have before its last one.
+pub const KEYS_MAX: usize = 512;
 
 /// Why a record of ours cannot be believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum Damage {
     /// The value on a line (counted from 1) is neither a JSON string, an integer nor a boolean.
     #[error("the value on line {0} is neither a quoted string, an integer nor true or false")]
     BadValue(usize),
+    /// More keys than any record may have.
+    #[error("it has more than {0} keys")]
+    TooManyKeys(usize),
     /// A key stands twice.
     #[error("the key {0:?} stands twice")]
     DuplicateKey(String),
@@ -94,6 +99,9 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     let mut line = 0;
     while !rest.is_empty() {
         line += 1;
+        if line > KEYS_MAX {
+            return Err(Damage::TooManyKeys(KEYS_MAX));
+        }
         let (key, tail) = split_key(rest).ok_or(Damage::BadLine(line))?;
         let (value, tail) = split_scalar(tail).ok_or(Damage::BadValue(line))?;
         let hash = 1 << key_hash(key);
@@ -244,6 +252,16 @@ impl<'a> Fields<'a> {
         self.entries.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
         self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
@@ -371,6 +389,11 @@ mod tests {
         ] {
             assert_eq!(own(text), Err(damage), "{text:?}");
         }
+        let keys: String = (2..=KEYS_MAX).map(|n| format!("k{n}: 1\n")).collect();
+        let full = format!("schema: 1\n{keys}");
+        assert!(parse(format!("{full}end: true\n").as_bytes(), 65536).is_ok());
+        let more = format!("{full}k: 1\nend: true\n");
+        assert_eq!(parse(more.as_bytes(), 65536), Err(Damage::TooManyKeys(KEYS_MAX)));
         assert_eq!(parse(b"schema: 1\n\xff", 4096), Err(Damage::NotUtf8));
         assert_eq!(parse(&[b'x'; 4097], 4096), Err(Damage::TooLong(4096)));
     }

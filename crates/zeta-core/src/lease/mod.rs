@@ -204,14 +204,14 @@ impl Record {
             pr: optional_number(fields, "pr")?,
             uid: optional_number(fields, "uid")?.and_then(|n| n.try_into().ok()),
             renewed: read_stamp(fields, "renewed_boot_ns", "renewed_at")?,
-            acquired_boot_ns: need_number("acquired_boot_ns")?,
+            acquired_boot_ns: read_boot_ns(fields, "acquired_boot_ns")?,
             acquired_us: fields.text("acquired_at").and_then(|t| parse_utc(&t).ok()),
             ttl_ms,
             grace_ms: optional_number(fields, "grace_ms")?
                 .unwrap_or(ttl_ms)
                 .min(crate::time::TTL_MAX_MS),
             policy,
-            renew_seq: optional_number(fields, "renew_seq")?.unwrap_or(0),
+            renew_seq: read_renew_seq(fields)?,
             purpose: optional_text(fields, "purpose")?,
             extra: unknown_entries(fields, &KNOWN_KEYS),
         })
@@ -284,9 +284,22 @@ pub(crate) fn read_stamp(
         boot_id: fields.text("boot_id").ok_or(Damage::BadKey("boot_id"))?.into_owned(),
         machine_id: optional_text(fields, "machine_id")?,
         time_ns: optional_number(fields, "time_ns")?,
-        boot_ns: fields.number(boot_ns).ok_or(Damage::BadKey(boot_ns))?,
+        boot_ns: read_boot_ns(fields, boot_ns)?,
         wall_us: fields.text(wall).and_then(|t| parse_utc(&t).ok()),
     })
+}
+
+/// A boot clock that leaves room for every TTL and grace to be added; no machine runs 292 years.
+fn read_boot_ns(fields: &Fields, key: &'static str) -> Result<u64, Damage> {
+    let number = fields.number(key).filter(|ns| *ns <= i64::MAX as u64);
+    number.ok_or(Damage::BadKey(key))
+}
+
+fn read_renew_seq(fields: &Fields) -> Result<u64, Damage> {
+    match optional_number(fields, "renew_seq")?.unwrap_or(0) {
+        seq if seq <= FencingToken::LIMIT => Ok(seq),
+        _ => Err(Damage::BadKey("renew_seq")),
+    }
 }
 
 /// Reads the recorded processes of a lease or persona record.

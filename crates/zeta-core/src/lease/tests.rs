@@ -78,6 +78,27 @@ fn a_record_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn numbers_that_leave_no_room_for_arithmetic_are_damaged() {
+    let name = record().lease;
+    let ns = i64::MAX as u64;
+    for (key, good, bad) in [
+        ("renew_seq", FencingToken::LIMIT, FencingToken::LIMIT + 1),
+        ("acquired_boot_ns", ns, ns + 1),
+        ("renewed_boot_ns", ns, u64::MAX),
+    ] {
+        let read = |number| {
+            let mut fields = record().to_fields();
+            fields.set_number(key, number);
+            Record::from_fields(&fields, &name)
+        };
+        assert_eq!(read(bad), Err(Damage::BadKey(key)));
+        let far = read(good).unwrap();
+        assert!(far.expires_boot_ns() > far.renewed.boot_ns, "{key}");
+        let _ = far.to_fields().render();
+    }
+}
+
+#[test]
 fn a_record_under_another_name_is_damaged() {
     let fields = record().to_fields();
     let other = RecordName::new("lease", "other").unwrap();
