@@ -84,6 +84,16 @@ impl Error {
         self
     }
 
+    /// A file that cannot be opened: there alone EAGAIN tells of a file lease.
+    pub fn open(doing: &str, path: &Path, errno: Errno) -> Error {
+        let error = Error::io(doing, path, errno);
+        match errno {
+            Errno::AGAIN => Error { kind: Kind::Unsafe, ..error }
+                .hint("somebody holds a file lease on it: busy, broken or hostile"),
+            _ => error,
+        }
+    }
+
     /// A system call that failed: `doing` is what was tried ("cannot open").
     pub fn io(doing: &str, path: &Path, errno: Errno) -> Error {
         let (kind, hint) = kind_of(errno);
@@ -121,9 +131,6 @@ fn kind_of(errno: Errno) -> (Kind, &'static str) {
         Errno::LOOP => (Kind::Unsafe, "a symbolic link stands there, and zeta follows none"),
         Errno::NOTDIR => (Kind::Unsafe, "something that is not a directory stands there"),
         Errno::XDEV => (Kind::Unsafe, "another file system is mounted there"),
-        Errno::AGAIN => {
-            (Kind::Unsafe, "somebody holds a file lease on it: busy, broken or hostile")
-        }
         Errno::NXIO => (Kind::Unsafe, "a socket or a device stands there"),
         Errno::IO => (Kind::Fault, "the disk reports an error: see 'dmesg'"),
         _ => (Kind::Fault, ""),

@@ -19,6 +19,7 @@ use zeta_core::layout;
 use super::base::{Base, open_inner, publish_dir};
 use super::node::{Bytes, Node, check_file, list, not_a_record, read, write_temp};
 use super::process;
+use super::proclock::flock_holder;
 use crate::error::{Error, Kind, Result};
 
 /// How long a call waits for a critical section, which others leave after microseconds.
@@ -90,8 +91,9 @@ pub fn try_enter<'a>(
     let Some((fd, stat)) = open_inner(node.as_fd(), &relative, base, path)? else {
         return Ok(None);
     };
-    lock(&fd, limit, &path(), stat.st_ino)?;
-    let section = Section { base, node, file, fd, identity: (stat.st_dev, stat.st_ino) };
+    let identity = (stat.st_dev, stat.st_ino);
+    lock(&fd, limit, &path(), identity)?;
+    let section = Section { base, node, file, fd, identity };
     section.check_identity()?;
     Ok(Some(section))
 }
@@ -114,7 +116,7 @@ fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
 }
 
 /// Takes the flock, with a bound: first at once, then yielding, then in short sleeps.
-fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
+fn lock(fd: &OwnedFd, limit: Duration, path: &Path, identity: (u64, u64)) -> Result<()> {
     let mut started = None;
     let mut tries = 0u32;
     loop {
@@ -126,7 +128,7 @@ fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
         }
         let start = *started.get_or_insert_with(Instant::now);
         if start.elapsed() >= limit {
-            return Err(busy(path, ino, start.elapsed()));
+            return Err(busy(path, identity, start.elapsed()));
         }
         tries += 1;
         match tries {
@@ -139,14 +141,14 @@ fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
     }
 }
 
-fn busy(path: &Path, ino: u64, waited: Duration) -> Error {
+fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
     let text = format!(
         "{}: somebody is inside this record's critical section for more than {:.1} s",
         path.display(),
         waited.as_secs_f64()
     );
     let error = Error::new(Kind::Busy, text);
-    match flock_holder(ino) {
+    match flock_holder(identity) {
         Some(pid) => {
             let (name, state) = process::describe(pid).unwrap_or(("?".to_owned(), '?'));
             let error = error.hint(format!("process {pid} ({name}, state {state}) is inside"));
@@ -157,19 +159,6 @@ fn busy(path: &Path, ino: u64, waited: Duration) -> Error {
         }
         None => error.hint("try again; if it lasts, see 'zeta doctor'"),
     }
-}
-
-/// The process that took the flock on an inode, from `/proc/locks`.
-pub fn flock_holder(ino: u64) -> Option<u32> {
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let suffix = format!(":{ino}");
-    locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        match fields.as_slice() {
-            [_, "FLOCK", _, _, pid, file, ..] if file.ends_with(&suffix) => pid.parse().ok(),
-            _ => None,
-        }
-    })
 }
 
 impl Section<'_> {
@@ -293,7 +282,7 @@ impl Section<'_> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = match openat(&self.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Tokens { highest: 0, fd: None }),
-            opened => opened.map_err(cannot)?,
+            opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
         };
         check_file(&fstat(&fd).map_err(cannot)?, self.base)
             .map_err(|reason| not_a_record(&path(), &reason))?;
@@ -342,7 +331,10 @@ impl Section<'_> {
         let mode = self.base.sharing.file_mode();
         write_temp(self.fd.as_fd(), &temp, text.as_bytes(), mode)
             .and_then(|()| renameat(&self.fd, temp.as_str(), &self.fd, layout::BROKEN))
-            .map_err(cannot)
+            .map_err(|errno| {
+                let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+                cannot(errno)
+            })
     }
 
     /// The note about the last break by force.
@@ -355,6 +347,11 @@ impl Section<'_> {
     pub fn keep_over_exec(&self) -> Result<()> {
         rustix::io::fcntl_setfd(&self.fd, rustix::io::FdFlags::empty())
             .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file), errno))
+    }
+
+    /// Where its guard is.
+    pub fn path(&self) -> PathBuf {
+        guard_path(self.node, self.file)
     }
 
     /// The base of the tree that this section is in.

@@ -10,6 +10,7 @@ pub mod mount;
 pub mod node;
 pub mod probe;
 pub mod process;
+pub mod proclock;
 pub mod queue;
 #[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
 pub mod spawn;

@@ -361,7 +361,7 @@ fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Err
     match kind {
         Ok(FileType::Symlink) => not_a_record(path, "it is a symbolic link"),
         Ok(FileType::Socket) => not_a_record(path, "it is a socket"),
-        _ => Error::io("cannot read", path, errno),
+        _ => Error::open("cannot read", path, errno),
     }
 }
 

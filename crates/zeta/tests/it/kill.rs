@@ -263,3 +263,24 @@ fn a_section_that_somebody_is_stopped_in_is_named() {
     }
     let _ = inside.wait();
 }
+
+#[test]
+fn who_inherited_a_section_from_a_dead_process_is_named() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["job"]).to_string();
+    let pid = stage.dir.join("pid");
+    let mut flock = stage.other("flock", &["-x"]);
+    flock.arg(stage.guard("job")).args([
+        "sh",
+        "-c",
+        "echo $$ >$0.new; mv $0.new $0; exec sleep 30",
+    ]);
+    let mut inside = flock.arg(&pid).spawn().unwrap();
+    assert!(until(SOON, || pid.exists()));
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    let heir: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    let out = stage.refused(&["lease", "renew", "job", "--token", &token], 6);
+    assert!(out.err.contains(&format!("process {heir} (sleep")), "{out:?}");
+    signal(heir, Signal::KILL);
+}
