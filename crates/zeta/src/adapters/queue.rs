@@ -26,6 +26,8 @@ pub struct Ticket {
     pid: u32,
     pidfs_ino: u64,
     pid_ns: u64,
+    /// Time namespace of both clocks.
+    time_ns: u64,
 }
 
 /// The opened line of one lease.
@@ -44,13 +46,14 @@ impl Ticket {
             pid: me.pid,
             pidfs_ino: me.pidfs_ino.unwrap_or(0),
             pid_ns: host.pid_ns.unwrap_or(0),
+            time_ns: host.time_ns.unwrap_or(0),
         }
     }
 
     /// The name of its file.
     pub fn file(&self) -> String {
-        let Ticket { drawn_ns, until_ms, pid, pidfs_ino, pid_ns } = self;
-        format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}")
+        let Ticket { drawn_ns, until_ms, pid, pidfs_ino, pid_ns, time_ns } = self;
+        format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}-{time_ns}")
     }
 
     fn parse(name: &str) -> Option<Ticket> {
@@ -63,6 +66,7 @@ impl Ticket {
             pid: pid.try_into().ok()?,
             pidfs_ino: next()?,
             pid_ns: next()?,
+            time_ns: next()?,
         };
         (ticket.file() == name).then_some(ticket)
     }
@@ -73,18 +77,20 @@ impl Ticket {
         Process { pid: self.pid, start_ticks: None, pidfs_ino }
     }
 
-    /// Is its owner gone, or done waiting?
+    /// Is its owner gone, or done waiting? The latter only by the clock that it was drawn by.
     fn is_void(&self, reading: Reading, host: &Host) -> bool {
         let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
         let processes = Processes { own: Some(self.process()), child: None, pid_ns };
-        reading.boot_ns / NS_PER_MS > self.until_ms || process::life(&processes, host) == Life::Dead
+        let our_clock = self.time_ns == host.time_ns.unwrap_or(0);
+        let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;
+        over || process::life(&processes, host) == Life::Dead
     }
 }
 
 impl Queue {
     /// Opens the line of a lease; `None` if nobody ever waited.
     pub fn open(section: &Section<'_>) -> Result<Option<Queue>> {
-        let path = || section.node().path.join(layout::QUEUE);
+        let path = || section.path().join(layout::QUEUE);
         let opened = open_inner(section.as_fd(), layout::QUEUE, section.base(), path)?;
         Ok(opened.map(|(fd, _)| Queue { fd }))
     }
@@ -94,7 +100,7 @@ impl Queue {
         if let Some(queue) = Queue::open(section)? {
             return Ok(queue);
         }
-        let path = section.node().path.join(layout::QUEUE);
+        let path = section.path().join(layout::QUEUE);
         publish_dir(section.as_fd(), layout::QUEUE, section.base(), &path)?;
         Queue::open(section)?.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
     }
@@ -140,7 +146,7 @@ impl Queue {
     pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = section.base().sharing.file_mode();
-        let path = section.node().path.join(layout::QUEUE);
+        let path = section.path().join(layout::QUEUE);
         let cannot = |errno| Error::io("cannot queue in", &path, errno);
         let fd = openat(&self.fd, ticket.file(), flags, mode).map_err(cannot)?;
         // Others watch it, which needs read permission whatever the umask is.
@@ -166,12 +172,29 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn ticket() -> Ticket {
+        Ticket { drawn_ns: 5, until_ms: 60, pid: 7, pidfs_ino: 8, pid_ns: 9, time_ns: 4 }
+    }
+
+    #[test]
+    fn a_ticket_runs_out_only_by_the_clock_that_it_was_drawn_by() {
+        let reading = Reading { boot_ns: 61 * NS_PER_MS, awake_ns: 0, wall_us: 0 };
+        let void = |time_ns| {
+            // The ticket is of another pid namespace, so nothing is known about its process.
+            let host = Host { pid_ns: Some(1), time_ns, ..Host::default() };
+            ticket().is_void(reading, &host)
+        };
+        assert!(void(Some(4)));
+        assert!(!void(Some(5)));
+        assert!(!void(None));
+    }
+
     #[test]
     fn a_ticket_is_its_name() {
-        let ticket = Ticket { drawn_ns: 5, until_ms: 60, pid: 7, pidfs_ino: 8, pid_ns: 9 };
+        let ticket = ticket();
         assert_eq!(Ticket::parse(&ticket.file()), Some(ticket.clone()));
-        assert_eq!(ticket.file(), "00000000000000000005-60-7-8-9");
-        for name in ["", "5-60-7-8-9", "x", "00000000000000000005-60-7-8", "0-0-0-0-0-0"] {
+        assert_eq!(ticket.file(), "00000000000000000005-60-7-8-9-4");
+        for name in ["", "5-60-7-8-9-4", "x", "00000000000000000005-60-7-8-9", "0-0-0-0-0-0-0"] {
             assert_eq!(Ticket::parse(name), None, "{name}");
         }
     }
