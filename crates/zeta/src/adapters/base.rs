@@ -303,11 +303,26 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno) -> Error {
 /// R3: a directory with an ACL says less in its mode than it allows.
 pub fn refuse_acl(fd: impl AsFd, path: &Path) -> Result<()> {
     let mut names = [0u8; 512];
+    let mut many = Vec::new();
     let listed = match flistxattr(&fd, &mut names[..]) {
-        Ok(len) => names.get(..len).unwrap_or_default(),
+        Ok(len) => names.get(..len),
         Err(Errno::NOTSUP) => return Ok(()),
+        Err(Errno::RANGE) => {
+            // The kernel gives no list that is longer than this.
+            many.resize(64 * 1024, 0u8);
+            let len = flistxattr(&fd, &mut many[..]).map_err(|_| {
+                Error::not_safe(path, "it has more extended attributes than can be listed").hint(
+                    format!(
+                        "look, and remove those that nobody needs: getfattr {0}",
+                        path.display()
+                    ),
+                )
+            })?;
+            many.get(..len)
+        }
         Err(errno) => return Err(Error::io("cannot list the attributes of", path, errno)),
     };
+    let listed = listed.unwrap_or_default();
     let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
     match has_acl {
         false => Ok(()),
