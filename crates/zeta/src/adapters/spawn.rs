@@ -8,7 +8,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -72,16 +72,19 @@ pub fn fork_gated(setup: &Setup<'_>, signals: &Signals) -> Result<Gated> {
     let env = environment(&setup.env)?;
     let (gate_out, gate) = pipe_with(PipeFlags::CLOEXEC).map_err(cannot)?;
     let (failure, failure_in) = pipe_with(PipeFlags::CLOEXEC).map_err(cannot)?;
+    let script = script_argv(&command, &argv)?;
+    let script_pointers = pointers(&script);
     let argv_pointers = pointers(&argv);
     let env_pointers = pointers(&env);
     // SAFETY: between fork and exec the child calls only async-signal-safe functions and touches
     // only memory that was prepared before; it never returns from `child_main`.
     let raw = unsafe { libc::fork() };
     match raw {
-        -1 => Err(cannot(last_errno())),
+        -1 => Err(cannot_fork(last_errno())),
         0 => {
             let plan = ChildPlan {
                 argv: &argv_pointers,
+                script: &script_pointers,
                 env: &env_pointers,
                 gate_out: gate_out.as_raw_fd(),
                 gate_in: gate.as_raw_fd(),
@@ -101,6 +104,8 @@ pub fn fork_gated(setup: &Setup<'_>, signals: &Signals) -> Result<Gated> {
 
 struct ChildPlan<'a> {
     argv: &'a [*const libc::c_char],
+    /// The same through `/bin/sh`.
+    script: &'a [*const libc::c_char],
     env: &'a [*const libc::c_char],
     gate_out: RawFd,
     gate_in: RawFd,
@@ -132,6 +137,12 @@ fn child_main(plan: &ChildPlan<'_>) -> ! {
         libc::sigprocmask(libc::SIG_SETMASK, plan.mask, std::ptr::null_mut());
         if let Some(&command) = plan.argv.first() {
             libc::execvpe(command, plan.argv.as_ptr(), plan.env.as_ptr());
+        }
+        // A script without a first line that names its shell; not every libc runs it by itself.
+        if *libc::__errno_location() == libc::ENOEXEC
+            && let Some(&shell) = plan.script.first()
+        {
+            libc::execve(shell, plan.script.as_ptr(), plan.env.as_ptr());
         }
         let errno = *libc::__errno_location();
         libc::write(plan.failure_in, (&raw const errno).cast(), size_of::<i32>());
@@ -309,6 +320,37 @@ fn c_strings<'a>(texts: impl Iterator<Item = &'a OsStr>) -> Result<Vec<CString>>
                 .map_err(|_| Error::usage("an argument of the command contains a zero byte"))
         })
         .collect()
+}
+
+fn cannot_fork(errno: Errno) -> Error {
+    match errno {
+        Errno::AGAIN => Error::new(Kind::Fault, "cannot start a child process: too many processes")
+            .hint("see 'ulimit -u', and TasksMax= if this is a systemd unit"),
+        errno => Error::io("cannot start", Path::new("a child process"), errno),
+    }
+}
+
+/// The shell and its arguments, should the command turn out to be a script that names none.
+fn script_argv(command: &OsStr, argv: &[CString]) -> Result<Vec<CString>> {
+    let path = find_command(command);
+    let head = [OsStr::new("/bin/sh"), path.as_os_str()];
+    let mut script = c_strings(head.into_iter())?;
+    script.extend(argv.iter().skip(1).cloned());
+    Ok(script)
+}
+
+/// Where `execvp` finds a command: by its own path, or in the first directory that can run it.
+fn find_command(command: &OsStr) -> PathBuf {
+    if command.as_bytes().contains(&b'/') {
+        return PathBuf::from(command);
+    }
+    let dirs = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
+    let here = |dir: PathBuf| if dir.as_os_str().is_empty() { PathBuf::from(".") } else { dir };
+    let mut paths = std::env::split_paths(&dirs).map(|dir| here(dir).join(command));
+    let runs = |path: &PathBuf| {
+        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    paths.find(runs).unwrap_or_else(|| PathBuf::from(command))
 }
 
 /// This process's environment with some variables replaced.
