@@ -18,7 +18,7 @@ use zeta_core::time::Now;
 use super::lease::observe;
 use crate::adapters::base::{Base, open_inner};
 use crate::adapters::guard::{self, Section};
-use crate::adapters::leftover;
+use crate::adapters::leftover::{self, Leftover};
 use crate::adapters::node::{Bytes, Node, Tree, list};
 use crate::adapters::queue::Queue;
 use crate::adapters::{host, process};
@@ -50,13 +50,26 @@ pub struct Cleaned {
 
 /// Cleans all nodes of the tree, or the one that was asked for. `dry` only says what would go.
 pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
-    let Some(tree) = Tree::open(&ctx.state_dir)? else { return Ok(Cleaned::default()) };
+    let Some(tree) = Tree::open(&ctx.state_dir)? else {
+        let mut done = Cleaned::default();
+        beside(ctx, &mut done);
+        return Ok(done);
+    };
     clean_in(ctx, &tree, dry)
+}
+
+/// Trees that were never put in their place stand beside it, where much is not ours: only told.
+fn beside(ctx: &Context, done: &mut Cleaned) {
+    for name in leftover::beside(&ctx.state_dir) {
+        let path = format!("../{name}");
+        done.kept.push(Item { what: "unpublished", path, reason: "beside_the_tree".to_owned() });
+    }
 }
 
 /// As [`clean`], in a tree that is open.
 pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
     let mut broom = Broom { ctx, base: &tree.base, dry, done: Cleaned::default() };
+    beside(ctx, &mut broom.done);
     broom.sweep_dir(tree.base.as_fd(), "");
     let nodes = tree.nodes()?;
     let path = tree.base.path.join(layout::NODES);
@@ -97,8 +110,13 @@ impl Broom<'_> {
 
     /// Unpublished directories and temps of a directory that has no guard.
     fn sweep_dir(&mut self, dir: BorrowedFd<'_>, prefix: &str) {
+        self.sweep_some(dir, prefix, |_| true);
+    }
+
+    fn sweep_some(&mut self, dir: BorrowedFd<'_>, prefix: &str, which: impl Fn(&Leftover) -> bool) {
         let Ok(listing) = list(dir, layout::NODES_MAX, Path::new(prefix)) else { return };
-        for left in leftover::find(dir, self.base, &listing.names) {
+        let found = leftover::find(dir, self.base, &listing.names);
+        for left in found.into_iter().filter(which) {
             let path = format!("{prefix}{}", left.name);
             let what = if left.is_dir { "unpublished" } else { "temp" };
             if !is_old(left.times, UNPUBLISHED_KEEP_MS, &self.ctx.now()) {
@@ -168,6 +186,8 @@ impl Broom<'_> {
                 Err(errno) => self.keep("temp", path, &errno.to_string()),
             }
         }
+        // Temps are told already; a queue that was never put in its place may be left.
+        self.sweep_some(section.as_fd(), &format!("{prefix}{file}/"), |left| left.is_dir);
         let Some(queue) = Queue::open(&section)? else { return Ok(()) };
         for ticket in queue.void(host::reading(), &self.ctx.host)? {
             if !self.dry {

@@ -148,3 +148,37 @@ fn clean_under_load_never_takes_a_lease_from_somebody() {
     }
     assert!(rounds > 5, "clean ran only {rounds} times");
 }
+
+/// Whatever SIGKILL leaves, in each of the places where something is made under a random name.
+#[test]
+fn every_place_of_orphans_is_known() {
+    let stage = Stage::new();
+    stage.zeta(&["init"]).expect(0);
+    let token = stage.zeta(&["lease", "acquire", "a"]).expect(0);
+    stage.zeta(&["lease", "release", "a", "--token", token.out.trim()]).expect(0);
+    let (tree, node, random) = (stage.tree(), stage.node(), "0123456789abcdef".repeat(2));
+    let (new, temp) = (format!(".new-{random}"), format!(".tmp-{random}"));
+    let guard = node.join(".guard/a.lock");
+    let dirs = [tree.join("nodes"), node.clone(), node.join(".guard"), guard.clone()];
+    let dirs = dirs.map(|dir| dir.join(&new));
+    let temps = [&tree, &node, &guard].map(|dir| dir.join(&temp));
+    let beside = stage.dir().join(format!(".tree.new-{random}"));
+    dirs.iter().chain([&beside]).for_each(|dir| fs::create_dir(dir).unwrap());
+    temps.iter().for_each(|temp| fs::write(temp, "half a li").unwrap());
+    let done = stage.zeta(&["clean", "--json"]).expect(0).json();
+    // The flock proves a temp in a guard an orphan; the others have to be old.
+    assert_eq!(done["removed"].as_array().unwrap().len(), 1, "{done}");
+    let kept = reasons(&done["kept"], &stage.node_name());
+    let why = |path: &str| kept.iter().find(|(kept, _)| kept == path).map(|(_, why)| why.clone());
+    for path in [
+        format!("nodes/{new}"),
+        new.clone(),
+        format!(".guard/{new}"),
+        format!(".guard/a.lock/{new}"),
+        temp.clone(),
+    ] {
+        assert_eq!(why(&path).as_deref(), Some("young"), "{path}: {done}");
+    }
+    assert_eq!(why(&format!("../.tree.new-{random}")).as_deref(), Some("beside_the_tree"));
+    assert!(beside.exists());
+}
