@@ -204,14 +204,23 @@ pub fn set_beat(fields: &mut Fields, reading: Reading, host: &Host, every_ms: u6
     fields.set_number("beat_seq", seq.saturating_add(1));
 }
 
-/// Takes a session that ended out of its record: whoever beats now is somebody else.
-pub fn forget_ended_session(fields: &mut Fields<'_>) {
-    if fields.raw("ended_at").is_some() {
-        fields.remove("session");
-        fields.remove("ended_at");
-        fields.remove("exit_status");
-        remove_processes(fields);
-    }
+/// Is the session of a record over: it said so, all its processes have ended, or its boot has.
+/// `life` is that of the recorded processes and counts only on the same boot.
+pub fn judge_session_over(fields: &Fields<'_>, life: Life, now: &Now) -> bool {
+    let over = |beat: Beat| match judge_boot(&beat.stamp, now) {
+        Boot::Same => life == Life::Dead,
+        Boot::Other => true,
+        Boot::Unclear | Boot::Elsewhere => false,
+    };
+    fields.raw("ended_at").is_some() || Beat::from_fields(fields).is_ok_and(over)
+}
+
+/// Takes a session that is over out of its record: whoever beats now is somebody else.
+pub fn forget_session(fields: &mut Fields<'_>) {
+    fields.remove("session");
+    fields.remove("ended_at");
+    fields.remove("exit_status");
+    remove_processes(fields);
 }
 
 fn remove_processes(fields: &mut Fields<'_>) {
@@ -306,10 +315,22 @@ mod tests {
         let mut fields = Fields::new(KIND);
         fields.set_text("session", "s");
         fields.set_number("pid", 7);
-        forget_ended_session(&mut fields);
-        assert!(fields.raw("session").is_some());
+        let (_, host) = beat(1, false);
+        let reading = Reading { boot_ns: 9_000_000_000, awake_ns: 0, wall_us: 9_000_000 };
+        let now = Now { reading, host: &host };
+        assert!(!judge_session_over(&fields, Life::Dead, &now), "there is no beat to judge");
+        set_beat(&mut fields, reading, &host, 1);
+        for (life, over) in [(Life::Alive, false), (Life::Unknown, false), (Life::Dead, true)] {
+            assert_eq!(judge_session_over(&fields, life, &now), over, "{life:?}");
+        }
+        let earlier = Host { boot_id: "earlier".into(), ..host.clone() };
+        let started = Reading { boot_ns: 99_000_000_000, ..reading };
+        let mut old = fields.clone();
+        set_beat(&mut old, started, &earlier, 1);
+        assert!(judge_session_over(&old, Life::Alive, &now), "its boot is over");
         fields.set_text("ended_at", "x");
-        forget_ended_session(&mut fields);
+        assert!(judge_session_over(&fields, Life::Alive, &now));
+        forget_session(&mut fields);
         assert!(fields.raw("session").is_none() && fields.raw("pid").is_none());
     }
 

@@ -6,10 +6,10 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::name::Label;
-use zeta_core::presence::{SPOKEN_MS, forget_ended_session, set_beat};
+use zeta_core::presence::{SPOKEN_MS, forget_session, set_beat};
 use zeta_core::time::format_utc;
 
-use super::document::{Name, publish, read_or_new};
+use super::document::{Name, publish, read_or_new, session_over};
 use crate::adapters::guard::{self, ENTER_LIMIT};
 use crate::adapters::host;
 use crate::adapters::node::{Node, Tree, put_file};
@@ -20,11 +20,18 @@ use crate::error::{Error, Result};
 ///
 /// `every_ms` is the promise of the next one; an earlier promise stands if none is given.
 pub fn beat(ctx: &Context, tree: &Tree, node: &Node, every_ms: Option<u64>) -> Result<i64> {
-    let wall_us = see_node(tree, node)?;
-    if ctx.agent_named {
-        see_agent(ctx, tree, node, &ctx.agent, every_ms)?;
-    }
-    Ok(wall_us)
+    beat_with(tree, node, || match ctx.agent_named {
+        true => see_agent(ctx, tree, node, &ctx.agent, every_ms),
+        false => Ok(()),
+    })
+}
+
+/// The beat that `own` writes, and then that of the node. A broken `last-seen.iso` keeps no agent
+/// from its beat, nor a broken record the node: both are tried, and the first error is told.
+pub fn beat_with(tree: &Tree, node: &Node, own: impl FnOnce() -> Result<()>) -> Result<i64> {
+    let own = own();
+    let seen = see_node(tree, node);
+    own.and(seen)
 }
 
 /// Writes `last-seen.iso`: one line of fixed width, in place, because it is advisory and frequent,
@@ -53,7 +60,7 @@ fn write_line(node: &Node, path: &Path, line: &[u8]) -> Result<bool> {
     let cannot = |errno| Error::io("cannot write", path, errno);
     let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(false),
-        opened => opened.map_err(cannot)?,
+        opened => opened.map_err(|errno| Error::open("cannot write", path, errno))?,
     };
     let stat = fstat(&fd).map_err(cannot)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
@@ -82,7 +89,9 @@ fn see_agent(
         fields.set_text("persona", agent.as_str());
         fields.set_text("agent", agent.as_str());
     }
-    forget_ended_session(&mut fields);
+    if session_over(ctx, &fields) {
+        forget_session(&mut fields);
+    }
     let every_ms = every_ms.or(fields.number("beat_every_ms")).unwrap_or(SPOKEN_MS);
     set_beat(&mut fields, host::reading(), &ctx.host, every_ms);
     publish(&section, node, &name, &fields, stands)

@@ -2,12 +2,15 @@
 //! not name are kept, and a record that cannot be read is never written over.
 
 use rustix::process::getuid;
+use zeta_core::evidence::Life;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::{Label, RecordName};
-use zeta_core::presence::{self, forget_ended_session, set_beat};
-use zeta_core::record::{Fields, Text, is_key, parse};
+use zeta_core::presence::{self, Beat, forget_session, judge_session_over, set_beat};
+use zeta_core::record::{Fields, KEYS_MAX, Text, is_key, parse};
 use zeta_core::time::format_utc;
 
+use super::clean::life_of;
+use super::listing;
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::host;
 use crate::adapters::node::{Bytes, Node, Tree};
@@ -99,14 +102,21 @@ pub fn set(ctx: &Context, name: &Name, pairs: &[(String, String)]) -> Result<Fie
             }
         }
         Name::Persona(persona) => {
-            forget_ended_session(&mut fields);
-            let session = fields.text("session").map(|s| s.into_owned());
+            let over = session_over(ctx, &fields);
+            let session = fields.text("session").filter(|_| !over);
+            // Whoever speaks for itself is alive; somebody else's word proves nothing about it.
+            let itself = match session {
+                Some(session) => ctx.session.as_deref() == Some(&*session),
+                None => ctx.agent_named && ctx.agent == *persona,
+            };
             if fields.raw("agent").is_none() {
                 fields.set_text("persona", persona.as_str());
                 fields.set_text("agent", persona.as_str());
             }
-            // Whoever speaks for itself is alive; somebody else's word proves nothing about it.
-            if session == ctx.session {
+            if itself {
+                if over {
+                    forget_session(&mut fields);
+                }
                 let every_ms = fields.number("beat_every_ms").unwrap_or(presence::SPOKEN_MS);
                 set_beat(&mut fields, reading, &ctx.host, every_ms);
             }
@@ -137,7 +147,21 @@ pub fn publish(
             name.max()
         )));
     }
+    if fields.len() > KEYS_MAX {
+        return Err(Error::usage(format!(
+            "{}: the record would have {} keys, and may have {KEYS_MAX}: nothing was changed",
+            node.path.join(name.file()).display(),
+            fields.len()
+        )));
+    }
     section.publish(&text, stands)
+}
+
+/// Is the session that a record names over, as far as its processes can be asked?
+pub fn session_over(ctx: &Context, fields: &Fields<'_>) -> bool {
+    let now = ctx.now();
+    let life = Beat::from_fields(fields).map_or(Life::Unknown, |beat| life_of(&beat, &now));
+    judge_session_over(fields, life, &now)
 }
 
 /// The fields of the record inside its guard, or those of a new one; true if one stands.
@@ -206,7 +230,14 @@ fn get_in(tree: &Tree, node: &Node, name: &Name) -> Result<Option<Seen>> {
 pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<Seen>)>> {
     let mut found = Vec::new();
     let Some((tree, node)) = ctx.find()? else { return Ok(found) };
-    for file in node.list()?.names {
+    let listing = node.list()?;
+    let findings = listing::findings(&node, &listing, |kind| match (kind, markers) {
+        (Kind::Marker(text), true) => Some(RecordName::new(MARKER, text).is_ok()),
+        (Kind::Persona(text), false) => Some(Label::new("persona", text).is_ok()),
+        _ => None,
+    });
+    found.extend(findings.into_iter().map(|finding| (String::new(), Err(finding))));
+    for file in listing.names {
         let (text, name) = match (layout::kind_of(&file), markers) {
             (Kind::Marker(text), true) => (text, RecordName::new(MARKER, text).map(Name::Marker)),
             (Kind::Persona(text), false) => (text, Label::new("persona", text).map(Name::Persona)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Boot, FileTimes, Life, Processes, judge_boot};
+use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
@@ -13,6 +13,7 @@ use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
+use super::listing;
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::node::{Bytes, Node, Tree};
 use crate::adapters::{host, process};
@@ -87,7 +88,12 @@ pub fn list(ctx: &Context) -> Result<(Vec<Look>, Vec<Error>)> {
     let mut findings = Vec::new();
     let Some((tree, node)) = ctx.find()? else { return Ok((looks, findings)) };
     let now = ctx.now();
-    for file in node.list()?.names {
+    let listing = node.list()?;
+    findings.extend(listing::findings(&node, &listing, |kind| match kind {
+        layout::Kind::Lease(name) => Some(RecordName::new("lease", name).is_ok()),
+        _ => None,
+    }));
+    for file in listing.names {
         let layout::Kind::Lease(name) = layout::kind_of(&file) else { continue };
         let Ok(name) = RecordName::new("lease", name) else { continue };
         match node.read(&tree.base, &file, layout::RECORD_MAX) {
@@ -221,12 +227,17 @@ pub fn break_lease(
 ) -> OrLost<bool> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Ok(false)) };
     let file = layout::lease_file(lease);
+    // Where nothing stands, nothing is made either.
+    if node.read(&tree.base, &file, layout::RECORD_MAX)?.is_none() {
+        return Ok(Ok(false));
+    }
     // A record by another hand has no guard yet.
     let section = guard::enter(&tree.base, &node, &file, ENTER_LIMIT)?;
     let seen = observe_unjudged(&section, lease)?;
     match decide_break(&seen, expected) {
         Released::Remove => {
-            section.note_break(&break_note(ctx, lease, expected, reason).render())?;
+            // Best effort: on a full disk the lease must still be freed.
+            let _ = section.note_break(&break_note(ctx, lease, expected, reason).render());
             section.remove().map(|()| Ok(true))
         }
         Released::Already => Ok(Ok(false)),
@@ -285,11 +296,6 @@ pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
         .hint("nobody else can be granted it until this command ends; renew and release after")),
         _ => Ok(()),
     }
-}
-
-/// Is a record of this boot.
-pub fn is_of_this_boot(record: &Record, now: &Now) -> bool {
-    judge_boot(&record.renewed, now) == Boot::Same
 }
 
 /// The longest sleep between two looks of somebody who waits for nothing in particular.

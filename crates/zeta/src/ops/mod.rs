@@ -9,6 +9,7 @@ pub mod exec;
 pub mod init;
 pub mod install;
 pub mod lease;
+mod listing;
 pub mod run;
 pub mod session;
 pub mod status;
