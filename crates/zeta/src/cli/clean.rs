@@ -45,7 +45,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let args: CleanArgs = call.args()?;
     let ctx = call.context()?;
     let cleaned = clean(&ctx, args.dry_run)?;
-    call.out.either(|| object(&cleaned, args.dry_run), || text(&cleaned, args.dry_run));
+    call.out.either(|| object(&cleaned, args.dry_run), || text(&cleaned, args.dry_run))?;
     if !call.out.json {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let (gone, stay) = (cleaned.removed.len(), cleaned.kept.len());

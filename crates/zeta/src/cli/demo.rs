@@ -53,10 +53,10 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let mut house = House::new(call.out);
     let report = play(&ask, &mut house)?;
     house.clear();
-    Ok(tell(call.out, &report))
+    tell(call.out, &report)
 }
 
-fn tell(out: Output, report: &Report) -> u8 {
+fn tell(out: Output, report: &Report) -> Result<u8> {
     let account = &report.account;
     let (checked, all) = (account.checked(), account.claims.len());
     let error = match &report.stop {
@@ -72,11 +72,11 @@ fn tell(out: Output, report: &Report) -> u8 {
     };
     if !out.json {
         if all > 0 {
-            out.data(&format!("\n{}", account.table()));
+            out.data(&format!("\n{}", account.table()))?;
         }
         if error.is_none() {
             let seconds = report.elapsed_ms as f64 / 1000.0;
-            out.data(&format!("All {all} claims were checked; it took {seconds:.1} s."));
+            out.data(&format!("All {all} claims were checked; it took {seconds:.1} s."))?;
         }
     }
     if let Some(kept) = &report.kept {
@@ -85,14 +85,14 @@ fn tell(out: Output, report: &Report) -> u8 {
     let object = describe(report);
     match &error {
         Some(error) => out.error(error, Some(object)),
-        None if out.json => out.data(&object.done()),
+        None if out.json => out.data(&object.done())?,
         None => {}
     }
-    match (&report.stop, error) {
+    Ok(match (&report.stop, error) {
         (Some(Stop::Signal(number)), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         (_, Some(error)) => error.kind.status(),
         (_, None) => 0,
-    }
+    })
 }
 
 fn describe(report: &Report) -> Object {
@@ -140,7 +140,8 @@ impl Audience for House {
         for line in &event.lines {
             text += &format!("\n{:13}{}", "", printable(line));
         }
-        self.out.data(&text);
+        // The last lines tell whether anybody could be told.
+        let _ = self.out.data(&text);
     }
 
     fn waiting(&mut self, at_ms: u64, step: &str) {

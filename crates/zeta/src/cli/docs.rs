@@ -46,7 +46,7 @@ fn run_guide(call: &Call<'_>) -> Result<u8> {
         object.text("guide", GUIDE_TEXT);
         object
     };
-    call.out.either(object, || GUIDE_TEXT.trim_end().to_owned());
+    call.out.either(object, || GUIDE_TEXT.trim_end().to_owned())?;
     Ok(0)
 }
 
@@ -79,7 +79,7 @@ fn run_completions(call: &Call<'_>) -> Result<u8> {
         object.text("shell", &shell.to_string()).text("script", &script);
         object
     };
-    call.out.either(object, || script.trim_end().to_owned());
+    call.out.either(object, || script.trim_end().to_owned())?;
     Ok(0)
 }
 
@@ -101,7 +101,7 @@ fn run_man(call: &Call<'_>) -> Result<u8> {
     let Some(dir) = args.dir else {
         let all: Vec<&str> = pages.iter().map(|(_, page)| page.trim_end()).collect();
         let all = all.join("\n");
-        call.out.either(|| object(&pages, None), || all);
+        call.out.either(|| object(&pages, None), || all)?;
         return Ok(0);
     };
     let failed = |path: &Path, error: std::io::Error| {
@@ -113,7 +113,7 @@ fn run_man(call: &Call<'_>) -> Result<u8> {
         std::fs::write(&path, page).map_err(|error| failed(&path, error))?;
     }
     let text = || format!("{} pages in {}", pages.len(), dir.display());
-    call.out.either(|| object(&pages, Some(&dir)), text);
+    call.out.either(|| object(&pages, Some(&dir)), text)?;
     Ok(0)
 }
 

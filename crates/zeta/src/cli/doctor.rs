@@ -45,7 +45,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
         Err(error) if error.kind == Kind::Usage => return Err(error),
         Err(error) => Diagnosis::of_error(&error),
     };
-    call.out.either(|| object(&diagnosis), || text(&diagnosis));
+    call.out.either(|| object(&diagnosis), || text(&diagnosis))?;
     match diagnosis.is_sound() {
         true => Ok(0),
         false => Ok(Kind::Unsafe.status()),

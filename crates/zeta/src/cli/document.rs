@@ -5,7 +5,7 @@ use zeta_core::record::{Fields, printable, quote, unquote};
 use super::Call;
 use crate::error::{Error, Kind, Result};
 use crate::ops::document::{self as ops, Name, Seen};
-use crate::output::Object;
+use crate::output::{Object, json_of};
 
 /// Sets the fields of options and of `K=V` words.
 pub(super) fn set(
@@ -21,7 +21,7 @@ pub(super) fn set(
     }
     let fields = ops::set(&call.context()?, name, &pairs)?;
     if call.out.json {
-        call.out.data(&object(&fields).done());
+        call.out.data(&object(&fields).done())?;
     }
     Ok(0)
 }
@@ -34,20 +34,21 @@ pub(super) fn get(call: &Call<'_>, name: &Name, key: Option<&str>) -> Result<u8>
         None => return Err(absent(name)),
     };
     match key {
-        None => call.out.either(|| object(&fields), || text(&fields)),
+        None => call.out.either(|| object(&fields), || text(&fields))?,
         Some(key) => {
             let value = fields.raw(key).ok_or_else(|| {
                 Error::new(Kind::NotFound, format!("{}: no field {key:?}", name.file()))
             })?;
-            let plain = || unquote(value).map_or(value.to_owned(), |v| printable(&v).into_owned());
+            let safe = || json_of(value).into_owned();
+            let plain = || unquote(value).map_or_else(safe, |v| printable(&v).into_owned());
             call.out.either(
                 || {
                     let mut object = Object::new();
-                    object.raw(key, value);
+                    object.raw(key, &safe());
                     object
                 },
                 plain,
-            );
+            )?;
         }
     }
     Ok(0)
@@ -77,7 +78,7 @@ pub(super) fn list(call: &Call<'_>, markers: bool) -> Result<u8> {
             object
         },
         || rows.join("\n"),
-    );
+    )?;
     if !call.out.json {
         findings.iter().for_each(|finding| call.out.error(finding, None));
     }
@@ -92,7 +93,7 @@ pub(super) fn clear(call: &Call<'_>, name: &Name) -> Result<u8> {
     if call.out.json {
         let mut object = Object::new();
         object.text("outcome", "cleared").text("file", &name.file());
-        call.out.data(&object.done());
+        call.out.data(&object.done())?;
     }
     Ok(0)
 }
@@ -112,7 +113,9 @@ fn object(fields: &Fields<'_>) -> Object {
 }
 
 fn text(fields: &Fields<'_>) -> String {
-    let lines: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    // Not as it stands: another hand may have left in it what plays tricks on a terminal.
+    let line = |(key, value)| format!("{key}: {}", json_of(value));
+    let lines: Vec<String> = fields.iter().map(line).collect();
     lines.join("\n")
 }
 

@@ -52,7 +52,7 @@ fn run(call: &Call<'_>) -> Result<u8> {
             init_group(&ctx, &ask)?
         }
     };
-    call.out.either(|| object(&report), || text(&report));
+    call.out.either(|| object(&report), || text(&report))?;
     Ok(0)
 }
 

@@ -80,10 +80,23 @@ fn lease_name(name: &str) -> Result<RecordName> {
     Ok(RecordName::new("lease", name)?)
 }
 
-fn token(given: Option<String>) -> Result<FencingToken> {
-    let text = given
-        .or_else(|| std::env::var("ZETA_FENCING_TOKEN").ok())
-        .ok_or_else(|| Error::usage("which grant? give --token N, or set ZETA_FENCING_TOKEN"))?;
+/// The token that was given, or that of the environment, which speaks of one lease alone.
+fn token_of(lease: &RecordName, given: Option<String>) -> Result<FencingToken> {
+    if let Some(text) = given {
+        return token(&text);
+    }
+    let text = std::env::var("ZETA_FENCING_TOKEN")
+        .map_err(|_| Error::usage("which grant? give --token N, or set ZETA_FENCING_TOKEN"))?;
+    match std::env::var("ZETA_LEASE") {
+        Ok(other) if !other.is_empty() && other != lease.as_str() => Err(Error::usage(format!(
+            "which grant of {lease}? ZETA_FENCING_TOKEN is of lease {other:?} (ZETA_LEASE)"
+        ))
+        .hint("give --token N")),
+        _ => token(&text),
+    }
+}
+
+fn token(text: &str) -> Result<FencingToken> {
     text.parse().map_err(|rule| Error::usage(format!("token {text:?} is not valid: {rule}")))
 }
 
@@ -131,13 +144,15 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
                 object.fields(&record.to_fields());
                 object
             };
-            out.either(object, || match args.export {
+            let printed = out.either(object, || match args.export {
                 false => token.to_string(),
                 true => format!(
                     "export ZETA_LEASE='{}' ZETA_FENCING_TOKEN='{token}' ZETA_NODE='{}'",
                     record.lease, node
                 ),
             });
+            // A lease that stands and whose token nobody knows would be lost to everybody.
+            printed.map_err(|error| words::untold(&record, &error))?;
             Ok(0)
         }
         Outcome::Refused(refusal) => {
@@ -151,7 +166,7 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
 fn run_renew(call: &Call<'_>) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let lease = lease_name(&args.name)?;
-    let token = token(args.token)?;
+    let token = token_of(&lease, args.token)?;
     let ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
     match ops::renew(&ctx, &lease, token, ttl_ms)? {
@@ -164,14 +179,15 @@ fn run_renew(call: &Call<'_>) -> Result<u8> {
             }
             let object = || {
                 let mut object = Object::new();
-                object.text("outcome", "renewed").fields(&record.to_fields());
+                object.text("outcome", "renewed");
                 if let Some(gap_ms) = gap_ms {
                     object.number("gap_ms", gap_ms);
                 }
+                object.fields_but(&record.to_fields(), &["gap_ms"]);
                 object
             };
             let expires_us = record.expires_us(record.renewed.wall_us.unwrap_or(0));
-            call.out.either(object, || format_utc(expires_us));
+            call.out.either(object, || format_utc(expires_us))?;
             Ok(0)
         }
         Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
@@ -180,7 +196,8 @@ fn run_renew(call: &Call<'_>) -> Result<u8> {
 
 fn run_release(call: &Call<'_>) -> Result<u8> {
     let args: TokenArgs = call.args()?;
-    let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
+    let lease = lease_name(&args.name)?;
+    let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
     match ops::release(&ctx, &lease, token)? {
         Ok(stood) => {
@@ -191,7 +208,7 @@ fn run_release(call: &Call<'_>) -> Result<u8> {
                 let mut object = Object::new();
                 object.text("outcome", if stood { "released" } else { "already_released" });
                 object.text("lease", lease.as_str()).number("fencing_token", token.get());
-                call.out.data(&object.done());
+                call.out.data(&object.done())?;
             }
             Ok(0)
         }
@@ -201,7 +218,8 @@ fn run_release(call: &Call<'_>) -> Result<u8> {
 
 fn run_check(call: &Call<'_>) -> Result<u8> {
     let args: TokenArgs = call.args()?;
-    let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
+    let lease = lease_name(&args.name)?;
+    let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
     match ops::check(&ctx, &lease, token)? {
         Ok(Checked::Good { rest_ms }) => {
@@ -211,7 +229,7 @@ fn run_check(call: &Call<'_>) -> Result<u8> {
                 object.number("fencing_token", token.get()).number("rest_ms", rest_ms);
                 object
             };
-            call.out.either(object, || format_duration(rest_ms));
+            call.out.either(object, || format_duration(rest_ms))?;
             Ok(0)
         }
         Ok(_) => {
@@ -234,7 +252,8 @@ fn run_show(call: &Call<'_>) -> Result<u8> {
     match ops::show(&ctx, &lease)? {
         Some(look) => {
             let now = ctx.now();
-            call.out.either(|| words::look_object(&look, &now), || words::look_text(&look, &now));
+            call.out
+                .either(|| words::look_object(&look, &now), || words::look_text(&look, &now))?;
             Ok(0)
         }
         None => {
@@ -260,9 +279,9 @@ fn run_list(call: &Call<'_>) -> Result<u8> {
         let lines: Vec<String> = looks.iter().map(|look| words::look_line(look, &now)).collect();
         lines.join("\n")
     };
-    call.out.either(object, text);
-    for finding in &findings {
-        call.out.error(finding, None);
+    call.out.either(object, text)?;
+    if !call.out.json {
+        findings.iter().for_each(|finding| call.out.error(finding, None));
     }
     Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
 }
@@ -271,7 +290,7 @@ fn run_break(call: &Call<'_>) -> Result<u8> {
     let args: BreakArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let expected = match args.expect {
-        Some(text) => Some(token(Some(text))?),
+        Some(text) => Some(token(&text)?),
         None => None,
     };
     let ctx = call.context()?;
@@ -283,7 +302,7 @@ fn run_break(call: &Call<'_>) -> Result<u8> {
                 let mut object = Object::new();
                 object.text("outcome", if stood { "broken" } else { "absent" });
                 object.text("lease", lease.as_str());
-                call.out.data(&object.done());
+                call.out.data(&object.done())?;
             }
             Ok(0)
         }
@@ -310,10 +329,9 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
     let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
     let fence = args.fenced.then(|| Duration::from_millis(fence_ms));
-    let held = match (&args.token, fence) {
-        (Some(text), Some(limit)) => {
-            exec::run_fenced(&ctx, &lease, token(Some(text.clone()))?, &args.command, limit)?
-        }
+    let given = args.token.as_deref().map(token).transpose()?;
+    let held = match (given, fence) {
+        (Some(token), Some(limit)) => exec::run_fenced(&ctx, &lease, token, &args.command, limit),
         _ => {
             let mut ask = draft(&ctx, lease.clone(), ttl_ms)?;
             ask.grace_ms = grace_ms;
@@ -324,14 +342,21 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
                 |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
             let mut patience = Patience { limit_ms, on_wait: &mut tell };
             match fence {
-                None => exec::hold(&ctx, ask, &args.command, &mut patience, on_lost)?,
-                Some(limit) => exec::hold_fenced(&ctx, ask, &args.command, &mut patience, limit)?,
+                None => exec::hold(&ctx, ask, &args.command, &mut patience, on_lost),
+                Some(limit) => exec::hold_fenced(&ctx, ask, &args.command, &mut patience, limit),
             }
         }
     };
-    Ok(ended(call.out, &ctx, &lease, held, args.conflict_status))
+    Ok(match held {
+        Ok(held) => ended(call.out, &ctx, &lease, held, args.conflict_status),
+        Err(error) => {
+            call.out.error_beside(&error, None);
+            error.kind.status()
+        }
+    })
 }
 
+/// Stdout is the command's, even if it did not come to run: errors stand beside it.
 fn ended(
     out: Output,
     ctx: &Context,
@@ -342,18 +367,22 @@ fn ended(
     match held {
         exec::Held::Ran { ended, lost, trouble } => {
             let lost = lost.map(|lost| words::lost(&lost, ctx));
-            lost.iter().chain(&trouble).for_each(|error| out.error(error, None));
+            lost.iter().chain(&trouble).for_each(|error| out.error_beside(error, None));
             ended.status()
         }
         exec::Held::NotStarted(status, error) => {
-            out.error(&error, None);
+            out.error_beside(&error, None);
             status
         }
         exec::Held::Refused(refusal) => {
             let (error, object) = words::refused(lease, &refusal, &ctx.now());
-            out.error(&error, Some(object));
+            out.error_beside(&error, Some(object));
             conflict_status.unwrap_or(error.kind.status())
         }
-        exec::Held::Lost(lost) => words::tell_lost(out, &lost, ctx),
+        exec::Held::Lost(lost) => {
+            let (error, object) = words::lost_told(&lost, ctx);
+            out.error_beside(&error, Some(object));
+            error.kind.status()
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::exec::OnLost;
-use crate::output::Output;
+use crate::output::{Output, print};
 
 mod clean;
 mod demo;
@@ -169,11 +169,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
             let wrong = error.use_stderr();
             match json && wrong {
                 true => Output { json, quiet: false }.error(&usage_error(&error), None),
-                false => {
+                false if wrong => {
                     let _ = error.print();
                 }
+                false => return exit(Output::default(), print(&error.render().to_string())),
             }
-            return if wrong { Kind::Usage.status() } else { 0 };
+            return Kind::Usage.status();
         }
     };
     let matches = Box::leak(Box::new(matches));
@@ -185,11 +186,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     };
     match (noun.run)(&Call { matches, out, config: OnceCell::new() }) {
         Ok(status) => status,
-        Err(error) => {
-            out.error(&error, None);
-            error.kind.status()
-        }
+        Err(error) => exit(out, Err(error)),
     }
+}
+
+fn exit(out: Output, done: Result<()>) -> u8 {
+    let Err(error) = done else { return 0 };
+    out.error(&error, None);
+    error.kind.status()
 }
 
 fn usage_error(error: &clap::Error) -> Error {

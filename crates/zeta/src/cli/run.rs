@@ -66,18 +66,26 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let ctx = call.context()?;
     let out = call.out;
     let mut tell = |note: Note<'_>| match note {
-        Note::Lost(lost) => out.error(&words::lost(lost, &ctx), None),
-        Note::Trouble(error) => out.error(error, None),
+        // Stdout is the command's.
+        Note::Lost(lost) => out.error_beside(&words::lost(lost, &ctx), None),
+        Note::Trouble(error) => out.error_beside(error, None),
         Note::HeldTooLong(lease) => out.talk(&format!(
             "lease {lease} is held longer than {} and is not renewed any more (--max-hold)",
             format_duration(plan.max_hold_ms)
         )),
     };
-    match run_plan(&ctx, &plan, &mut tell)? {
+    let finished = match run_plan(&ctx, &plan, &mut tell) {
+        Ok(finished) => finished,
+        Err(error) => {
+            out.error_beside(&error, None);
+            return Ok(error.kind.status());
+        }
+    };
+    match finished {
         Finished::Ran { lost: true, .. } => Ok(Kind::Lost.status()),
         Finished::Ran { ended, .. } => Ok(ended.status()),
         Finished::NotStarted(status, error) => {
-            out.error(&error, None);
+            out.error_beside(&error, None);
             Ok(status)
         }
     }

@@ -1,6 +1,5 @@
 //! `zeta status`: who is here, alive by what evidence, doing what, holding what, and what is wrong.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::{Args, Command};
@@ -8,7 +7,7 @@ use clap::{Args, Command};
 use super::{Call, Noun};
 use crate::error::Result;
 use crate::ops::status::{self, NodeStatus, Place};
-use crate::output::Object;
+use crate::output::{Object, print};
 
 mod json;
 mod screen;
@@ -53,50 +52,54 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let ctx = call.context()?;
     let place = status::open(&ctx, args.all)?;
     match call.out.json {
-        true => print_json(&ctx, &place),
-        false => print_text(&ctx, &place, args.all),
+        true => print_json(&ctx, &place)?,
+        false => print_text(&ctx, &place, args.all)?,
     }
     Ok(0)
 }
 
-/// Writes without holding on: the whole of ten thousand nodes is never in memory. A reader that
-/// went away is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+/// Prints what comes until that fails: the whole of ten thousand nodes is never in memory.
+fn print_on(so_far: &mut Result<()>, text: &str) {
+    if so_far.is_ok() {
+        *so_far = print(text);
+    }
 }
 
-fn print_json(ctx: &crate::context::Context, place: &Place) {
+fn print_json(ctx: &crate::context::Context, place: &Place) -> Result<()> {
     let mut head = Object::new();
     json::head(&mut head, place);
     // The object stays open: the nodes follow as they are seen, the findings of the tree last.
     let head = head.done();
-    print(head.strip_suffix('}').unwrap_or(&head));
-    print(",\"nodes\":[");
+    let mut printed = print(head.strip_suffix('}').unwrap_or(&head));
+    print_on(&mut printed, ",\"nodes\":[");
     let render = |number: usize, status: &NodeStatus<'_>, text: &mut String| {
         text.push_str(if number == 0 { "\n" } else { ",\n" });
         let mut object = Object::after(std::mem::take(text));
         json::node(&mut object, status);
         *text = object.into_text();
     };
-    place.each(ctx, render, print);
+    place.each(ctx, render, |text| print_on(&mut printed, text));
+    printed?;
     let mut tail = Object::new();
     json::findings(&mut tail, &place.findings);
     let tail = tail.done();
-    print(&format!("],{}\n", tail.strip_prefix('{').unwrap_or(&tail)));
+    print(&format!("],{}\n", tail.strip_prefix('{').unwrap_or(&tail)))
 }
 
-fn print_text(ctx: &crate::context::Context, place: &Place, all: bool) {
+fn print_text(ctx: &crate::context::Context, place: &Place, all: bool) -> Result<()> {
     let screen = Screen::of_stdout();
-    print(&screen.head(place, ctx));
+    let mut printed = print(&screen.head(place, ctx));
     let wrong = AtomicUsize::new(place.findings.len());
     let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
         wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
         screen.node(text, status);
     };
-    place.each(ctx, render, print);
-    print(&screen.findings(&place.findings));
+    place.each(ctx, render, |text| print_on(&mut printed, text));
+    printed?;
+    print(&screen.findings(&place.findings))?;
     if all && !place.is_empty() {
         let wrong = wrong.load(Ordering::Relaxed);
-        print(&format!("\n{} nodes, {} findings\n", place.len(), wrong));
+        print(&format!("\n{} nodes, {} findings\n", place.len(), wrong))?;
     }
+    Ok(())
 }

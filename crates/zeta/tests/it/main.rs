@@ -5,6 +5,7 @@
 //! A test that cannot run here says so with a line `SKIPPED: …`, and never passes in silence.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
+mod exec;
 mod files;
 mod flock;
 mod identity;
@@ -15,5 +16,6 @@ mod race;
 mod stage;
 mod three;
 mod time;
+mod told;
 mod usage;
 mod worker;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use zeta_core::evidence::{Age, Boot, Life, judge_age, judge_boot};
-use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Record, Standing};
+use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Policy, Record, Standing, judge};
 use zeta_core::name::RecordName;
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
@@ -85,13 +85,22 @@ pub fn waiting(observed: &Observed, held: &Held) -> String {
         Observed::Damaged(damage, _) => format!("a damaged record: {damage}"),
         Observed::Absent => "those before us".to_owned(),
     };
-    match held.rest_ms {
-        Some(rest_ms) => format!(
-            "waiting for {who}; free in {} at the latest, unless it is renewed",
-            format_duration(rest_ms)
-        ),
-        None => format!("waiting for {who}"),
-    }
+    let Some(rest) = held.rest_ms.map(format_duration) else { return format!("waiting for {who}") };
+    let when = match (observed, held.why) {
+        (Observed::Ours(record, _, Life::Alive), HeldWhy::InTime) => {
+            let after = match record.policy {
+                Policy::Never => "its policy is 'never'".to_owned(),
+                _ => format!("so {} of grace follow", format_duration(record.grace_ms)),
+            };
+            format!("its TTL ends in {rest} unless it is renewed; it is alive, {after}")
+        }
+        (Observed::Ours(..), HeldWhy::InGrace) => {
+            format!("its grace ends in {rest} unless it is renewed")
+        }
+        (Observed::Ours(..), _) => format!("its TTL ends in {rest} unless it is renewed"),
+        _ => format!("it counts as left behind in {rest}"),
+    };
+    format!("waiting for {who}; {when}")
 }
 
 /// What is said about a grant.
@@ -129,21 +138,32 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         Some(_) => format!(" (waited {})", format_duration(refusal.waited_ms)),
         None => String::new(),
     };
-    let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
-    let mut error = Error::new(kind, text);
-    match &refusal.guarded {
-        Some(busy) => error = Error { kind, ..busy.clone() },
-        None => {
-            error.hints = next_steps(lease, &refusal.held, &refusal.observed);
+    let standing = judge(&refusal.observed, now);
+    let error = match (&refusal.guarded, &standing) {
+        (Some(busy), _) => Error { kind, ..busy.clone() },
+        // Nobody's, and yet not ours: its time ran out in line.
+        (None, Standing::Grantable(_)) => {
+            let text = format!("lease {lease} is free, but others are ahead in line{waited}");
+            Error::new(kind, text)
+                .hint(format!("wait longer: zeta lease acquire {lease} --wait 1m"))
         }
-    }
+        (None, _) => {
+            let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
+            let hints = next_steps(lease, &refusal.held, &refusal.observed);
+            Error { hints, ..Error::new(kind, text) }
+        }
+    };
+    let state = match standing {
+        Standing::Grantable(_) => standing_word(&standing),
+        _ => held_word(refusal.held.why),
+    };
     let mut object = Object::new();
-    object.text("outcome", "held").text("lease_state", held_word(refusal.held.why));
+    object.text("outcome", "held").text("lease_state", state);
+    object.number("waited_ms", refusal.waited_ms);
     add_observed(&mut object, lease, &refusal.observed, None);
     if let Some(rest_ms) = refusal.held.rest_ms {
         object.number("rest_ms", rest_ms);
     }
-    object.number("waited_ms", refusal.waited_ms);
     (error, object)
 }
 
@@ -294,23 +314,25 @@ pub fn look_line(look: &Look, now: &Now) -> String {
 
 /// Tells that a lease was lost; returns the exit status.
 pub fn tell_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
-    let error = lost_error(lost, ctx);
+    let (error, object) = lost_told(lost, ctx);
+    out.error(&error, Some(object));
+    error.kind.status()
+}
+
+/// The loss of a lease as an error and as an object.
+pub fn lost_told(lost: &LostTo, ctx: &Context) -> (Error, Object) {
+    let error = self::lost(lost, ctx);
     let mut object = Object::new();
     object.text("outcome", "lost").text("lease", lost.lease.as_str());
     if let Some(by) = &lost.lost.by {
         object.text("holder", by.agent.as_str());
         object.number("holder_fencing_token", by.fencing_token.get());
     }
-    out.error(&error, Some(object));
-    error.kind.status()
+    (error, object)
 }
 
 /// The loss of a lease as an error.
 pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
-    lost_error(lost, ctx)
-}
-
-fn lost_error(lost: &LostTo, ctx: &Context) -> Error {
     let name = &lost.lease;
     let text = match (&lost.lost.by, &lost.broken) {
         (_, Some(note)) => {
@@ -329,11 +351,31 @@ fn lost_error(lost: &LostTo, ctx: &Context) -> Error {
             by.fencing_token,
             since_until(by, &ctx.now())
         ),
-        (None, None) => format!("lease {name} is not yours any more: its record is gone"),
+        (None, None) => format!("lease {name} is not yours any more: {}", what_stands(lost, ctx)),
     };
     Error::new(Kind::Lost, text)
         .hint("stop now: what you do from here can collide with the new holder's work")
         .hint(format!("to go on, take it again: zeta lease acquire {name} --wait 10m"))
+}
+
+/// What stands in place of a grant that nobody of ours took.
+fn what_stands(lost: &LostTo, ctx: &Context) -> String {
+    match crate::ops::lease::show(ctx, &lost.lease).ok().flatten().map(|look| look.observed) {
+        None | Some(Observed::Absent) => "its record is gone".to_owned(),
+        Some(Observed::Damaged(damage, _)) => format!("a damaged record stands there ({damage})"),
+        Some(Observed::Foreign { .. }) => "another program's record stands there".to_owned(),
+        Some(Observed::Ours(by, ..)) => {
+            format!("{} holds it with token {}", holder(&by), by.fencing_token)
+        }
+    }
+}
+
+/// A grant whose token could not be printed.
+pub fn untold(record: &Record, error: &Error) -> Error {
+    let Record { lease, fencing_token, .. } = record;
+    let text = format!("{}; lease {lease} is yours, and the token is {fencing_token}", error.text);
+    Error::new(Kind::Fault, text)
+        .hint(format!("release it with: zeta lease release {lease} --token {fencing_token}"))
 }
 
 /// A break that named another grant than the one that stands.
