@@ -30,7 +30,8 @@ struct HeartbeatArgs {
     #[arg(long, value_name = "DURATION")]
     every: Option<String>,
     /// With --every: stop after this many beats
-    #[arg(long, value_name = "N", requires = "every")]
+    #[arg(long, value_name = "N", requires = "every",
+          value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 }
 
@@ -38,20 +39,31 @@ fn run(call: &Call<'_>) -> Result<u8> {
     let args: HeartbeatArgs = call.args()?;
     let every_ms = args.every.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
-    let (tree, node) = ctx.open()?;
+    // What is wrong from the start is told by its exit status; what comes later may pass.
+    ctx.open()?;
     let mut beats = 0u64;
+    let mut said = None;
     loop {
-        let wall_us = beat(&ctx, &tree, &node, every_ms)?;
+        // Opened anew: the tree may have been made again under a beat that goes on for days.
+        let beaten = ctx.open().and_then(|(tree, node)| {
+            beat(&ctx, &tree, &node, every_ms).map(|wall_us| (node.name, wall_us))
+        });
         beats += 1;
         let Some(every_ms) = every_ms.filter(|_| args.count != Some(beats)) else {
+            let (node, wall_us) = beaten?;
             if call.out.json {
                 let mut object = Object::new();
-                object.text("outcome", "beaten").text("node", node.name.as_str());
+                object.text("outcome", "beaten").text("node", node.as_str());
                 object.text("last_seen", &format_utc(wall_us)).number("beats", beats);
-                call.out.data(&object.done());
+                call.out.data(&object.done())?;
             }
             return Ok(0);
         };
+        let trouble = beaten.err();
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != said) {
+            call.out.error_beside(error, None);
+        }
+        said = trouble;
         std::thread::sleep(Duration::from_millis(every_ms));
     }
 }

@@ -5,6 +5,7 @@
 //! A test that cannot run here says so with a line `SKIPPED: …`, and never passes in silence.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
+mod beat;
 mod exec;
 mod files;
 mod flock;

@@ -36,6 +36,7 @@ fn wrong_calls_say_what_would_be_right() {
         (vec!["lease", "exec", "x", "--on-lost", "cry", "--", "true"], "warn, term or kill"),
         (vec!["lease", "exec", "x", "-E", "300", "--", "true"], "300"),
         (vec!["lease", "break", "x", "--reason", "r"], "--expect"),
+        (vec!["heartbeat", "--every", "1s", "--count", "0"], "--count"),
         (vec!["lease", "acquire", "x", "--as", "Otto"], "RFC 1123"),
         (vec!["lease", "acquire", "x", "--node", "a.b"], "RFC 1123"),
         (vec!["persona", "set", "a_b"], "RFC 1123"),
