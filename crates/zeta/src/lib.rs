@@ -8,11 +8,12 @@
 //! - [`adapters`]: the hands: the state directory, guards, processes, clocks, children.
 //! - `zeta-core`: every decision, pure.
 //!
-//! [`context`], [`error`] and [`output`] are the stairs between them.
+//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them.
 #![deny(unsafe_code)]
 
 pub mod adapters;
 pub mod cli;
+pub mod config;
 pub mod context;
 pub mod demo;
 pub mod error;

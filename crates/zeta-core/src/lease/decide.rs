@@ -242,7 +242,9 @@ pub fn decide_acquire(
 }
 
 fn granted(ask: &Ask, fencing_token: FencingToken, now: &Now) -> Record {
-    let processes = Processes { pid_ns: now.host.pid_ns, ..ask.processes };
+    // A session's wrapper may live in another pid namespace than the call that takes the lease.
+    let pid_ns = ask.processes.pid_ns.or(now.host.pid_ns);
+    let processes = Processes { pid_ns, ..ask.processes };
     Record {
         lease: ask.lease.clone(),
         fencing_token,

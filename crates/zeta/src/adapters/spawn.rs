@@ -214,6 +214,13 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
+    /// Passes a signal on to the whole process group of a child that got one of its own.
+    pub fn signal_group(&self, signal: i32) {
+        // SAFETY: the number came from the kernel; an invalid one is refused.
+        let signal = unsafe { Signal::from_raw_unchecked(signal) };
+        self.kill_group(signal);
+    }
+
     /// Ends the whole process group of a child that got one of its own.
     pub fn kill_group(&self, signal: Signal) {
         let _ = rustix::process::kill_process_group(self.pid, signal);

@@ -17,7 +17,7 @@ use zeta_core::lease::{
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use super::lease::{RECHECK, observe, refuse_inside_fence};
+use super::lease::{RECHECK, RENEWAL_ROOM, observe, publish, refuse_inside_fence};
 use super::session;
 use crate::adapters::guard::{self, ENTER_LIMIT, Section, Tokens};
 use crate::adapters::node::{Node, Tree};
@@ -258,7 +258,7 @@ impl Attempt<'_> {
     ) -> Result<Step> {
         before_commit(&mut record)?;
         section.remember(tokens, record.fencing_token.get())?;
-        section.publish(&record.to_fields().render(), observed != Observed::Absent)?;
+        publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
         self.leave_line();
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),

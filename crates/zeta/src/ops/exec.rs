@@ -62,20 +62,21 @@ pub fn hold(
     refuse_inside_fence(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
-    let signals = Signals::take_over()?;
-    let mut gated: Option<Gated> = None;
+    let mut gated: Option<(Gated, Signals)> = None;
     let mut fork = |record: &mut Record| {
+        // Not before: a signal shall end a wrapper that still waits.
+        let signals = Signals::take_over()?;
         let env = environment(ctx, &node, record.fencing_token, &record.lease);
         let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
         record.processes.child = Some(process::identify(child.pid()));
-        gated = Some(child);
+        gated = Some((child, signals));
         Ok(())
     };
     let outcome = acquire(ctx, &tree, &node, &ask, patience, &mut fork);
-    let (record, child) = match (outcome, gated) {
-        (Ok(Outcome::Granted { record, .. }), Some(child)) => (record, child),
+    let (record, child, signals) = match (outcome, gated) {
+        (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
         (outcome, gated) => {
-            if let Some(child) = gated {
+            if let Some((child, _)) = gated {
                 child.dismiss();
             }
             return match outcome? {
@@ -248,7 +249,10 @@ fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Opti
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let ready = sleep_on(&[child.fd().as_fd(), signals.fd()], left);
-        pass_on(child, signals);
+        // The child has a group of its own, so the terminal gave it none of them.
+        while let Some(signal) = signals.next() {
+            child.signal_group(signal.number);
+        }
         if ready.first() == Some(&true) {
             return child.wait().map(Some);
         }

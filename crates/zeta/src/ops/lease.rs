@@ -132,10 +132,28 @@ pub fn renew_in(
     let seen = observe_unjudged(&section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
         Renewed::Write { record, gap_ms } => {
-            section.publish(&record.to_fields().render(), true)?;
+            publish(&section, &record, true, 0)?;
             Ok(Ok((record, gap_ms)))
         }
         Renewed::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+    }
+}
+
+/// Room that a grant leaves in its record for what renewals may add to it.
+pub const RENEWAL_ROOM: usize = 64;
+
+/// Writes a lease record, if it is one that readers will believe, with `room` to spare.
+pub fn publish(section: &Section<'_>, record: &Record, replaces: bool, room: usize) -> Result<()> {
+    let text = record.to_fields().render();
+    match text.len() + room <= layout::RECORD_MAX {
+        true => section.publish(&text, replaces),
+        false => Err(Error::usage(format!(
+            "lease {}: its record would be {} bytes long, and may have {}: nothing was changed",
+            record.lease,
+            text.len() + room,
+            layout::RECORD_MAX
+        ))
+        .hint("say less in --purpose or --lease-id")),
     }
 }
 
