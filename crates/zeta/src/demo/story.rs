@@ -185,8 +185,8 @@ impl Play<'_> {
             if !stopped.iter().all(Listed::is_stopped) {
                 return Ok(None);
             }
-            // Stopped in the instant in which it writes, it would hold the guard, and keep all others
-            // from the lease until it goes on. That is not what is shown here. So: once more.
+            // Stopped in the instant in which it writes, it would hold the guard and keep everybody
+            // from the lease until it goes on. That is not what is shown here, so: once more.
             if !play.guard_becomes_free() {
                 agent.signal(&play.stage, Signal::CONT);
                 return Ok(None);
