@@ -31,6 +31,7 @@ mod lease;
 mod marker;
 mod persona;
 mod run;
+mod status;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -89,8 +90,10 @@ pub(crate) struct Call<'a> {
 }
 
 const NOUNS: &[Noun] = &[
+    demo::NOUN,
     init::NOUN,
     run::NOUN,
+    status::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
     marker::NOUN,
