@@ -100,7 +100,6 @@ const NOUNS: &[Noun] = &[
     persona::NOUN,
     clean::NOUN,
     doctor::NOUN,
-    demo::NOUN,
     docs::GUIDE,
     docs::COMPLETIONS,
     docs::MAN,
