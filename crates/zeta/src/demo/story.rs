@@ -181,16 +181,18 @@ impl Play<'_> {
         let stopped = self.wait(&format!("{name} stops, wrapper and all"), |play| {
             let agent = play.agent(&name)?;
             agent.signal(&play.stage, Signal::STOP);
-            let stopped = agent.processes(&play.stage);
-            if !stopped.iter().all(Listed::is_stopped) {
-                return Ok(None);
-            }
-            // Stopped in the instant in which it writes, it would hold the guard and keep everybody
-            // from the lease until it goes on. That is not what is shown here, so: once more.
-            if !play.guard_becomes_free() {
+            let stopped = play.soon(|| {
+                let processes = agent.processes(&play.stage);
+                processes.iter().all(Listed::is_stopped).then_some(processes)
+            });
+            // A shell that was stopped between vfork and exec of its child waits for it and never
+            // shows as stopped. And stopped in the instant in which it writes, a process would hold
+            // the guard and keep everybody from the lease. Neither is shown here, so: once more.
+            let free = || play.records.guard_is_free().then_some(());
+            let (Some(stopped), Some(())) = (stopped, play.soon(free)) else {
                 agent.signal(&play.stage, Signal::CONT);
                 return Ok(None);
-            }
+            };
             Ok(Some(stopped))
         })?;
         self.tell(format!("SIGSTOP to {name}, right before its push: {}", names(&stopped)));
