@@ -1,9 +1,8 @@
 //! `zeta status --all --json` over 10,000 nodes with 4 records each, beside the least that anybody
 //! could do: open, list and read the same files in a plain loop on one thread.
 //!
-//! `cargo bench --bench status -- [ROUNDS] [NODES]` builds the tree in `/dev/shm`, interleaves both
-//! sides, and prints medians and their ratio. Without `--bench` (as a test) it does one small
-//! round.
+//! `cargo bench --bench status -- [ROUNDS] [NODES]` builds the tree in `/dev/shm`, takes turns with
+//! both sides, and prints medians and their ratio. Run as a test, it does one small round.
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
 
 use std::mem::MaybeUninit;
