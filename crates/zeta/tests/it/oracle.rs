@@ -1,8 +1,8 @@
 //! The judge of exclusion. It knows nothing of `zeta`: it reads a log that the workers append to.
 //!
 //! A worker appends `enter TOKEN STAMP WHO` after it was granted the lease and `leave TOKEN STAMP
-//! WHO` before it gives it back, each with one write to an `O_APPEND` file, so the order of the lines
-//! is an order of events. STAMP is CLOCK_MONOTONIC in ns, or `-`.
+//! WHO` before it gives it back, each with one write to an `O_APPEND` file, so the order of the
+//! lines is an order of events. STAMP is CLOCK_MONOTONIC in ns, or `-`.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The user's own case: three surfaces of one agent share a node, are killed, stopped and continued,
-//! and never step on each other. Ten minutes of work in some twenty seconds.
+//! The user's own case: three surfaces of one agent share a node, are killed, stopped and
+//! continued, and never step on each other. Ten minutes of work in some twenty seconds.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
