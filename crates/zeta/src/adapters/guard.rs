@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use zeta_core::layout;
 
 use super::base::{Base, open_inner, publish_dir};
-use super::node::{Bytes, Node, check_file, not_a_record, read, write_temp};
+use super::node::{Bytes, Node, check_file, list, not_a_record, read, write_temp};
 use super::process;
 use crate::error::{Error, Kind, Result};
 
@@ -271,6 +271,19 @@ impl Section<'_> {
                 return swept;
             }
         }
+    }
+
+    /// Removes one of the [`Section::orphans`].
+    pub fn remove_orphan(&self, temp: &str) -> std::result::Result<(), Errno> {
+        unlinkat(&self.fd, temp, AtFlags::empty())
+    }
+
+    /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
+    pub fn orphans(&self) -> Result<Vec<String>> {
+        let path = guard_path(self.node, self.file);
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
+        let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
+        Ok(temps.collect())
     }
 
     /// The highest fencing token ever granted here, and the file to write the next one to.

@@ -1,9 +1,14 @@
 //! Everything with a window to the outside: one outside thing per file, and none of them decides.
 
+pub mod anchor;
 pub mod base;
+pub mod group;
 pub mod guard;
 pub mod host;
+pub mod leftover;
+pub mod mount;
 pub mod node;
+pub mod probe;
 pub mod process;
 pub mod queue;
 #[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]

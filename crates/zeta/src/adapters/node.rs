@@ -181,7 +181,8 @@ fn refuse_creation(path: &Path) -> Result<()> {
     }
 }
 
-fn new_node_name() -> Result<Label> {
+/// A name for this machine's own node: the installer's, or an opaque one.
+pub fn new_node_name() -> Result<Label> {
     if let Ok(line) = super::host::read_line(base::NODE_ID_FILE) {
         return Label::new("node", &line).map_err(|error| {
             Error::not_safe(Path::new(base::NODE_ID_FILE), error)
@@ -307,7 +308,8 @@ pub fn not_a_record(path: &Path, reason: &str) -> Error {
         .hint("zeta does not touch it: look who made it, then move it away")
 }
 
-fn times(stat: &Stat) -> FileTimes {
+/// The times of a file as the core wants them.
+pub fn times(stat: &Stat) -> FileTimes {
     let us = |seconds: i64, ns: u64| {
         seconds.saturating_mul(1_000_000).saturating_add((ns / 1000) as i64)
     };

@@ -46,6 +46,13 @@ impl Watch {
         self.add(&path, WatchFlags::MOVED_TO)
     }
 
+    /// Wakes when a file appears in, changes in or leaves the directory `dir`.
+    pub fn changes_in(&self, dir: BorrowedFd<'_>) -> bool {
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        self.add(&path, names | WatchFlags::MODIFY)
+    }
+
     fn add(&self, path: &str, flags: WatchFlags) -> bool {
         match &self.fd {
             Some(fd) => inotify::add_watch(fd, path, flags).is_ok(),

@@ -101,7 +101,8 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
 
 fn run_acquire(call: &Call<'_>) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
-    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_SESSION_MS)?;
+    let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
+    let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
     let lease = lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;

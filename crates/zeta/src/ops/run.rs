@@ -96,6 +96,8 @@ struct Wrapper<'a> {
 /// Runs a command under presence.
 pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result<Finished> {
     let (tree, node) = ctx.open()?;
+    // A long life stands on these; a short verb leaves them out for its speed.
+    super::init::checks(&tree.base, &node)?;
     // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
     let _ = flock(&tree.base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;

@@ -13,7 +13,7 @@ Examples:
 pub(super) struct AcquireArgs {
     /// Name of the lease
     pub(super) name: String,
-    /// Life without renewal [default: 10m]
+    /// Life without renewal [default: ttl of the configuration, or 10m]
     #[arg(long, value_name = "DURATION")]
     pub(super) ttl: Option<String>,
     /// Further time for a holder that is alive after its TTL [default: the TTL]
