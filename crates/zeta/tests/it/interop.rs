@@ -204,7 +204,7 @@ fn shell_and_zeta_exclude_each_other() {
         };
         (count(&names[0]) + count(&names[2]), count(&names[1]) + count(&names[3]))
     };
-    until(Duration::from_secs(30), || {
+    until(Duration::from_secs(20), || {
         std::thread::sleep(Duration::from_millis(50));
         let (shell, zeta) = grants();
         shell >= 60 && zeta >= 60
@@ -217,7 +217,7 @@ fn shell_and_zeta_exclude_each_other() {
     assert_eq!(verdict.violations, Vec::<String>::new());
     let (shell, zeta) = grants();
     eprintln!("{shell} grants to the shell, {zeta} to zeta, 0 violations");
-    assert!(shell >= 15 && zeta >= 15, "too little happened: shell {shell}, zeta {zeta}");
+    assert!(shell >= 10 && zeta >= 10, "too little happened: shell {shell}, zeta {zeta}");
 }
 
 #[test]
