@@ -31,6 +31,7 @@ mod lease;
 mod marker;
 mod persona;
 mod run;
+mod status;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -92,6 +93,7 @@ const NOUNS: &[Noun] = &[
     demo::NOUN,
     init::NOUN,
     run::NOUN,
+    status::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
     marker::NOUN,

@@ -184,7 +184,7 @@ impl Play<'_> {
             if !stopped.iter().all(|listed| listed.state == 'T') {
                 return Ok(None);
             }
-            // Stopped in the instant in which it writes, it would hold the guard, and keep everybody
+            // Stopped in the instant in which it writes, it would hold the guard, and keep all
             // from the lease until it goes on. That is not what is shown here. So: once more.
             if !play.guard_becomes_free() {
                 agent.signal(&play.stage, Signal::CONT);

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Boot, Life, judge_boot};
+use zeta_core::evidence::{Boot, FileTimes, Life, Processes, judge_boot};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
     decide_check, decide_release, decide_renew, judge,
 };
 use zeta_core::name::RecordName;
-use zeta_core::record::{Fields, Text, parse};
+use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
@@ -22,8 +22,20 @@ use crate::error::{Error, Kind, Result};
 /// Reads what the bytes of a lease's file say, with evidence about its processes.
 pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
-    let fields = match parse(&bytes, layout::RECORD_MAX) {
-        Err(damage) => return Observed::Damaged(damage, times),
+    let life = |processes: &Processes| process::life(processes, host);
+    observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host, life)
+}
+
+/// As [`observe`], for text that is parsed already; `life` asks about the recorded processes.
+pub fn observe_text(
+    text: &std::result::Result<Text<'_>, Damage>,
+    times: FileTimes,
+    lease: &RecordName,
+    host: &Host,
+    life: impl FnOnce(&Processes) -> Life,
+) -> Observed {
+    let fields = match text {
+        Err(damage) => return Observed::Damaged(damage.clone(), times),
         Ok(Text::Foreign(fields)) => {
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
             let who = fields.text("agent").or(fields.text("pid")).map(|t| t.into_owned());
@@ -31,11 +43,11 @@ pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observe
         }
         Ok(Text::Own(fields)) => fields,
     };
-    match Record::from_fields(&fields, lease) {
+    match Record::from_fields(fields, lease) {
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
             let life = match record.renewed.boot_id == host.boot_id {
-                true => process::life(&record.processes, host),
+                true => life(&record.processes),
                 false => Life::Unknown,
             };
             Observed::Ours(Box::new(record), times, life)

@@ -11,3 +11,4 @@ pub mod install;
 pub mod lease;
 pub mod run;
 pub mod session;
+pub mod status;
