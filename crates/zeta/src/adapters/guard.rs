@@ -159,6 +159,20 @@ fn busy(path: &Path, ino: u64, waited: Duration) -> Error {
     }
 }
 
+/// What the guard of `file` remembers, read without entering it: the highest token ever granted and
+/// the note about the last break by force.
+pub fn peek(base: &Base, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
+    let relative = format!("{}/{file}", layout::GUARDS);
+    let path = || node.path.join(&relative);
+    let Some((fd, _)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        return Ok((0, None));
+    };
+    let small = |name: &str, max| read(fd.as_fd(), name, max, base, || path().join(name));
+    let highest = small(layout::TOKEN_FILE, layout::LINE_MAX)?.map(|file| file.bytes);
+    let text = highest.map(|bytes| String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0));
+    Ok((text.unwrap_or(0), small(layout::BROKEN, layout::RECORD_MAX)?))
+}
+
 /// The process that took the flock on an inode, from `/proc/locks`.
 pub fn flock_holder(ino: u64) -> Option<u32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
@@ -243,10 +257,17 @@ impl Section<'_> {
         }
     }
 
-    /// Removes the record.
+    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where an
+    /// unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
-        match unlinkat(self.node, self.file, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.check_identity(),
+        let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
+        match renameat(self.node, self.file, &self.fd, temp.as_str()) {
+            Ok(()) => {
+                // A leftover is an orphan like any other.
+                let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+                self.check_identity()
+            }
+            Err(Errno::NOENT) => self.check_identity(),
             Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
         }
     }
