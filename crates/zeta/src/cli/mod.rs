@@ -274,3 +274,29 @@ impl Call<'_> {
         .on_this_host()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_call_meets_the_same_command_line_whole_or_in_part() {
+        for noun in NOUNS {
+            let none: &[&str] = &[""];
+            let verbs: Vec<&str> = noun.verbs.iter().map(|verb| verb.name).collect();
+            for verb in if verbs.is_empty() { none } else { &verbs } {
+                let words = ["zeta", noun.name, verb, "--help"];
+                let args: Vec<OsString> =
+                    words.iter().filter(|word| !word.is_empty()).map(OsString::from).collect();
+                let whole = command().try_get_matches_from(&args).unwrap_err().to_string();
+                let part = command_for(&args).try_get_matches_from(&args).unwrap_err().to_string();
+                assert_eq!(part, whole, "{args:?}");
+            }
+        }
+    }
+}
