@@ -99,7 +99,7 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
     Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
-fn run_acquire(call: &Call<'_>) -> Result<u8> {
+fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_SESSION_MS)?;
     let lease = lease_name(&args.name)?;
@@ -147,7 +147,7 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_renew(call: &Call<'_>) -> Result<u8> {
+fn run_renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token(args.token)?;
@@ -177,7 +177,7 @@ fn run_renew(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_release(call: &Call<'_>) -> Result<u8> {
+fn run_release(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
     let ctx = call.context()?;
@@ -198,7 +198,7 @@ fn run_release(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_check(call: &Call<'_>) -> Result<u8> {
+fn run_check(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
     let ctx = call.context()?;
@@ -226,7 +226,7 @@ fn run_check(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_show(call: &Call<'_>) -> Result<u8> {
+fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
@@ -245,7 +245,7 @@ fn run_show(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_list(call: &Call<'_>) -> Result<u8> {
+fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let (looks, findings) = ops::list(&ctx)?;
     let now = ctx.now();
@@ -266,7 +266,7 @@ fn run_list(call: &Call<'_>) -> Result<u8> {
     Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
 }
 
-fn run_break(call: &Call<'_>) -> Result<u8> {
+fn run_break(call: &Call) -> Result<u8> {
     let args: BreakArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let expected = match args.expect {
@@ -294,7 +294,7 @@ fn run_break(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_exec(call: &Call<'_>) -> Result<u8> {
+fn run_exec(call: &Call) -> Result<u8> {
     let args: ExecArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;

@@ -51,7 +51,7 @@ struct RunArgs {
     command: Vec<OsString>,
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: RunArgs = call.args()?;
     let plan = Plan {
         argv: args.command,
