@@ -205,7 +205,7 @@ const CROWD_HOLD_US: u64 = 100;
 fn crowd() -> Outcomes<()> {
     const PASSES: usize = 3;
     measure::head(&format!(
-        "{CROWD} processes, hold {CROWD_HOLD_US} us, rest 100 us, {PASSES} passes of 3 s, worst of all"
+        "{CROWD} processes, hold {CROWD_HOLD_US} us, rest 100 us, {PASSES} x 3 s, worst of all"
     ));
     let role = |kind| format!("{kind} {CROWD_HOLD_US} 100");
     let (mut stretch, mut jain, mut violations) = (0.0f64, 1.0f64, 0);

@@ -1,7 +1,7 @@
 //! One clock reading: through libc, which reads it without a system call from the first time on.
 //!
-//! The safe wrapper at hand looks for the kernel's page of clocks by itself, with a system call, and
-//! crashes under valgrind, which hides that page.
+//! The safe wrapper at hand looks for the kernel's page of clocks with a system call of its own,
+//! and crashes under valgrind, which hides that page.
 
 /// Nanoseconds of a clock; 0 if the kernel does not know it.
 pub fn clock(id: libc::clockid_t) -> i64 {
