@@ -10,8 +10,10 @@
 //! 5. [`evidence`]: is a recorded process alive, dead or unknown; is a record of this boot.
 //! 6. [`lease`]: the lease record and every decision about it.
 //! 7. [`presence`]: the persona record and how alive its agent is.
+//! 8. [`clean`]: what may be removed, and what stays.
 #![forbid(unsafe_code)]
 
+pub mod clean;
 pub mod evidence;
 pub mod layout;
 pub mod lease;

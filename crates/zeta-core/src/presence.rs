@@ -3,8 +3,10 @@
 //! The record `persona-<agent>.state` is written by the session's wrapper (`zeta run`) with every
 //! beat and by the agent itself when it has something to say. One function judges it.
 
-use crate::evidence::{Age, Boot, FileTimes, Life, Processes, Stamp, judge_age, judge_boot};
-use crate::lease::{optional_number, push_evidence, read_processes, read_stamp};
+use crate::evidence::{
+    Age, Boot, FileTimes, Life, Processes, Stamp, age_of_foreign, judge_age, judge_boot,
+};
+use crate::lease::{FOREIGN_TTL_MS, optional_number, push_evidence, read_processes, read_stamp};
 use crate::record::{Damage, Fields};
 use crate::time::{Host, NS_PER_MS, Now, Reading, format_utc};
 
@@ -113,6 +115,15 @@ impl Beat {
     }
 }
 
+/// The processes that vouch for what a session takes: none if the session has ended, because a grant
+/// must not be born free to take.
+pub fn vouch(beat: &Beat, life: Life) -> Processes {
+    match beat.ended || life == Life::Dead {
+        true => Processes::default(),
+        false => beat.processes,
+    }
+}
+
 /// A judgement and the evidence for it, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
@@ -155,6 +166,22 @@ pub fn judge(beat: &Beat, times: FileTimes, life: Life, now: &Now) -> Judgement 
         (_, Life::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
         (_, _) => verdict(Liveness::Silent, "no beat and no process to ask"),
     }
+}
+
+/// Judges a persona record by another hand, which is known by its age alone.
+pub fn judge_foreign(times: FileTimes, ttl_ms: Option<u64>, now: &Now) -> Judgement {
+    let beat_age_ms = match age_of_foreign(times, now) {
+        Age::Ms(ms) => Some(ms),
+        Age::Unclear => None,
+    };
+    let (liveness, evidence) = match beat_age_ms {
+        None => (Liveness::Silent, "its file time lies ahead of our clock"),
+        Some(ms) if ms <= ttl_ms.unwrap_or(FOREIGN_TTL_MS) => {
+            (Liveness::Live, "another program's record, within its TTL")
+        }
+        Some(_) => (Liveness::Silent, "another program's record, past its TTL"),
+    };
+    Judgement { liveness, beat_age_ms, evidence }
 }
 
 /// The part of a beat's age in which the machine was awake.
@@ -260,6 +287,21 @@ mod tests {
             assert_eq!(liveness(age_ms, 0, life, false), verdict, "{age_ms} {life:?}");
         }
         assert_eq!(liveness(0, 0, Alive, true), Liveness::Gone);
+    }
+
+    #[test]
+    fn a_record_by_another_hand_is_judged_by_its_age() {
+        let host = Host::default();
+        let now =
+            Now { reading: Reading { boot_ns: 0, awake_ns: 0, wall_us: 900_000_000 }, host: &host };
+        let judged = |changed_us, ttl_ms| {
+            let times = FileTimes { mtime_us: changed_us, ctime_us: changed_us };
+            judge_foreign(times, ttl_ms, &now).liveness
+        };
+        assert_eq!(judged(899_000_000, None), Liveness::Live);
+        assert_eq!(judged(200_000_000, None), Liveness::Silent);
+        assert_eq!(judged(890_000_000, Some(5_000)), Liveness::Silent);
+        assert_eq!(judged(901_000_000, None), Liveness::Silent);
     }
 
     #[test]

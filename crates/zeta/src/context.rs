@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use zeta_core::name::Label;
 use zeta_core::time::{Host, Now, Reading};
 
+use crate::adapters::base;
 use crate::adapters::host;
 use crate::adapters::node::{Node, Tree};
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ impl Context {
 
     /// Opens the tree and the node, making them if this is their first use.
     pub fn open(&self) -> Result<(Tree, Node)> {
-        let tree = Tree::open_or_create(&self.state_dir)?;
+        let tree = Tree::open_or_create(&self.state_dir).map_err(|error| self.explain(error))?;
         let name = match &self.node {
             Some(name) => name.clone(),
             None => tree.local_node()?,
@@ -47,13 +48,24 @@ impl Context {
 
     /// Opens the tree and the node for reading; `None` if either does not exist yet.
     pub fn find(&self) -> Result<Option<(Tree, Node)>> {
-        let Some(tree) = Tree::open(&self.state_dir)? else { return Ok(None) };
+        let tree = Tree::open(&self.state_dir).map_err(|error| self.explain(error))?;
+        let Some(tree) = tree else { return Ok(None) };
         let name = match &self.node {
             Some(name) => Some(name.clone()),
             None => tree.read_local_node()?,
         };
         let Some(name) = name else { return Ok(None) };
         Ok(tree.node(&name)?.map(|node| (tree, node)))
+    }
+
+    /// A tree that is refused may be one that only this process sees; asked only then, for speed.
+    fn explain(&self, error: Error) -> Error {
+        match base::private_tmp(&self.state_dir) {
+            Some(root) if !error.hints.iter().any(|hint| hint.contains("PrivateTmp")) => {
+                error.hint(format!("/tmp is private to this process ({root}): see 'zeta doctor'"))
+            }
+            _ => error,
+        }
     }
 
     /// A reading with its host, as the decisions want it.

@@ -1,9 +1,10 @@
 //! What is printed: data on stdout, talk on stderr, and the same as one JSON object with `--json`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use zeta_core::record::{Fields, printable, quote};
+use zeta_core::record::{Fields, is_plain, printable, quote, unquote};
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::error::{Error, Kind};
@@ -21,6 +22,8 @@ pub struct Output {
 #[derive(Debug, Clone, Default)]
 pub struct Object {
     text: String,
+    /// The object that is being written has a key already.
+    begun: bool,
 }
 
 impl Object {
@@ -29,10 +32,28 @@ impl Object {
         Object::default()
     }
 
+    /// An empty object whose text is added to `text`; [`Object::into_text`] gives it back.
+    pub fn after(text: String) -> Object {
+        Object { text, begun: false }
+    }
+
+    fn key(&mut self, key: &str) {
+        // One reservation for a key and a value of the usual length.
+        self.text.reserve(key.len() + 64);
+        self.text.push_str(if self.begun { ",\"" } else { "{\"" });
+        self.text.push_str(key);
+        self.text.push_str("\":");
+        self.begun = true;
+    }
+
+    fn close(&mut self) {
+        self.text.push_str(if self.begun { "}" } else { "{}" });
+    }
+
     /// Adds a value that is JSON already.
     pub fn raw(&mut self, key: &str, value: &str) -> &mut Object {
-        self.text.push(if self.text.is_empty() { '{' } else { ',' });
-        let _ = write!(self.text, "\"{key}\":{value}");
+        self.key(key);
+        self.text.push_str(value);
         self
     }
 
@@ -43,7 +64,9 @@ impl Object {
 
     /// Adds a number.
     pub fn number(&mut self, key: &str, value: u64) -> &mut Object {
-        self.raw(key, &value.to_string())
+        self.key(key);
+        let _ = write!(self.text, "{value}");
+        self
     }
 
     /// Adds a boolean.
@@ -57,21 +80,60 @@ impl Object {
         self.raw(key, &format!("[{}]", values.join(",")))
     }
 
+    /// Adds a list of objects, each written in place by `each`.
+    pub fn objects<T>(
+        &mut self,
+        key: &str,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Object, T),
+    ) -> &mut Object {
+        self.key(key);
+        for (at, item) in items.into_iter().enumerate() {
+            self.text.push(if at == 0 { '[' } else { ',' });
+            self.begun = false;
+            each(self, item);
+            self.close();
+        }
+        self.text.push_str(if self.text.ends_with(':') { "[]" } else { "]" });
+        self.begun = true;
+        self
+    }
+
     /// Adds all keys of a record, but for its last line.
     pub fn fields(&mut self, fields: &Fields<'_>) -> &mut Object {
-        for (key, value) in fields.iter() {
-            self.raw(key, value);
+        self.fields_but(fields, &[])
+    }
+
+    /// As [`Object::fields`], without the keys that the caller adds with a meaning of its own.
+    pub fn fields_but(&mut self, fields: &Fields<'_>, but: &[&str]) -> &mut Object {
+        for (key, value) in fields.iter().filter(|(key, _)| !but.contains(key)) {
+            self.raw(key, &json_of(value));
         }
         self
     }
 
     /// The finished object.
     pub fn done(&self) -> String {
-        match self.text.is_empty() {
-            true => "{}".to_owned(),
-            false => format!("{}}}", self.text),
-        }
+        self.clone().into_text()
     }
+
+    /// The finished object, after the text that it was added to.
+    pub fn into_text(mut self) -> String {
+        self.close();
+        self.text
+    }
+}
+
+/// A value of a record as JSON that every parser reads and that is safe on a terminal.
+///
+/// The grammar of records lets pass what a hostile hand could use: lone surrogates, and control
+/// characters beyond ASCII.
+fn json_of(value: &str) -> Cow<'_, str> {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    if is_plain(inner) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(quote(&unquote(value).unwrap_or(Cow::Borrowed(value))))
 }
 
 impl Output {

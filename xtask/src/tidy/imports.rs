@@ -26,6 +26,7 @@ const HOUSES: [House; 2] = [
             ("evidence", &["time"]),
             ("lease", &["name", "time", "record", "evidence"]),
             ("presence", &["name", "time", "record", "evidence", "lease"]),
+            ("clean", &["name", "time", "record", "evidence", "lease", "presence"]),
         ],
     },
     House {
@@ -37,6 +38,8 @@ const HOUSES: [House; 2] = [
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),
+            // The files that a person writes; only a door reads them.
+            ("config", &["error"]),
             // Hands: one outside thing per file; they never decide.
             ("adapters", &["error"]),
             // The only bundle handed down; it chooses the adapters.
@@ -45,7 +48,7 @@ const HOUSES: [House; 2] = [
             ("ops", &["adapters", "context", "error"]),
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
-            ("cli", &["demo", "ops", "output", "error", "context"]),
+            ("cli", &["demo", "ops", "output", "error", "context", "config"]),
             ("main", &["arena", "cli", "error"]),
         ],
     },

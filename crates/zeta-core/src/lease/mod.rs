@@ -5,9 +5,9 @@
 mod decide;
 
 pub use decide::{
-    Acquired, Ask, Cause, Checked, Held, HeldWhy, Lost, Observed, Released, Renewed, Standing,
-    check_margin_ms, decide_acquire, decide_break, decide_check, decide_release, decide_renew,
-    fenced_until_ns, judge,
+    Acquired, Ask, Cause, Checked, FOREIGN_TTL_MS, Fate, Held, HeldWhy, Lost, Observed, Released,
+    Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check, decide_fate,
+    decide_release, decide_renew, is_kept_by, judge,
 };
 
 use std::fmt;
@@ -333,7 +333,16 @@ pub(crate) fn optional_number(fields: &Fields, key: &'static str) -> Result<Opti
 }
 
 fn unknown_entries(fields: &Fields, known: &[&str]) -> Vec<(String, String)> {
-    let unknown = fields.iter().filter(|(key, _)| !known.contains(key));
+    // Records have their keys in the order of `known`, so the next one is looked for from there on.
+    let mut at = 0;
+    let unknown = fields.iter().filter(|(key, _)| {
+        let (before, after) = known.split_at(at.min(known.len()));
+        match after.iter().chain(before).position(|k| k == key) {
+            Some(offset) => at = (at + offset + 1) % known.len(),
+            None => return true,
+        }
+        false
+    });
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -92,6 +92,17 @@ impl AsFd for Base {
 
 /// Opens the state directory; `None` if it does not exist.
 pub fn open(path: &Path) -> Result<Option<Base>> {
+    let base = open_unanchored(path)?;
+    if let Some(base) = &base
+        && base.sharing != Sharing::Private
+    {
+        super::anchor::check(path, base.identity)?;
+    }
+    Ok(base)
+}
+
+/// As [`open`], without asking whether root made this very directory.
+pub fn open_unanchored(path: &Path) -> Result<Option<Base>> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid)?;
     let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
@@ -103,8 +114,33 @@ pub fn open(path: &Path) -> Result<Option<Base>> {
     let sharing = check_base(path, &stat, euid)?;
     refuse_acl(&fd, path)?;
     let exchange = check_file_system(&fd, path)?;
-    let path = path.to_owned();
-    Ok(Some(Base { fd, path, sharing, euid, identity: (stat.st_dev, stat.st_ino), exchange }))
+    let identity = (stat.st_dev, stat.st_ino);
+    Ok(Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
+}
+
+/// Opens a directory that [`open`] refuses, to look at and never to change anything in it; `None`
+/// if this process may not even list it.
+pub fn open_unchecked(path: &Path) -> Option<Base> {
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid).ok()?;
+    let fd = openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).ok()?;
+    let stat = fstat(&fd).ok()?;
+    let sharing = match stat.st_mode & 0o2000 {
+        0 => Sharing::Private,
+        _ => Sharing::Group { gid: stat.st_gid },
+    };
+    let identity = (stat.st_dev, stat.st_ino);
+    Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
+}
+
+/// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
+pub fn look(path: &Path) -> Result<Option<Stat>> {
+    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    match statat(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::io("cannot look at", path, errno)),
+    }
 }
 
 /// Creates a private state directory, complete or not at all, and opens it.
@@ -146,7 +182,7 @@ fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str) {
 }
 
 /// Opens the directory that holds the state directory (R1) and returns it with the last name.
-fn open_parent(path: &Path, euid: u32) -> Result<(OwnedFd, String)> {
+pub fn open_parent(path: &Path, euid: u32) -> Result<(OwnedFd, String)> {
     let mut names = Vec::new();
     for part in path.components() {
         match part {
@@ -247,6 +283,14 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno) -> Error {
         FileType::Symlink => Error::not_safe(path, "it is a symbolic link, and zeta follows none")
             .hint(format!("it belongs to {}", user(stat.st_uid)))
             .hint(format!("give the real path: --state-dir \"$(realpath {})\"", path.display())),
+        FileType::Directory
+            if errno == Errno::ACCESS && stat.st_uid == 0 && stat.st_mode & 0o7777 == 0o2750 =>
+        {
+            let group = super::group::name_of(stat.st_gid);
+            Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
+                .hint(format!("as root: 'gpasswd --add USER GROUP' for {group}, then log in anew"))
+                .hint("for a tree of your own: --state-dir DIR, or ZETA_STATE_DIR")
+        }
         FileType::Directory if errno == Errno::ACCESS => {
             squatted(path, stat.st_uid, stat.st_mode & 0o7777)
         }
@@ -381,13 +425,7 @@ fn mode(stat: &Stat) -> String {
 
 /// The mount of `/tmp` that this process sees, if it is one that others do not see.
 pub fn private_tmp(path: &Path) -> Option<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let root = fields.nth(3)?;
-        let point = fields.next()?;
-        (path.starts_with(point) && root.contains("systemd-private-")).then(|| root.to_owned())
-    })
+    super::mount::of(path).filter(super::mount::Mount::is_private_tmp).map(|mount| mount.root)
 }
 
 /// The error for a process that would make a world of its own.

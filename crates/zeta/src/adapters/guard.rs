@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use zeta_core::layout;
 
 use super::base::{Base, open_inner, publish_dir};
-use super::node::{Bytes, Node, check_file, not_a_record, read, write_temp};
+use super::node::{Bytes, Node, check_file, list, not_a_record, read, write_temp};
 use super::process;
 use crate::error::{Error, Kind, Result};
 
@@ -164,6 +164,20 @@ fn busy(path: &Path, ino: u64, waited: Duration) -> Error {
     }
 }
 
+/// What the guard of `file` remembers, read without entering it: the highest token ever granted and
+/// the note about the last break by force.
+pub fn peek(base: &Base, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
+    let relative = format!("{}/{file}", layout::GUARDS);
+    let path = || node.path.join(&relative);
+    let Some((fd, _)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        return Ok((0, None));
+    };
+    let small = |name: &str, max| read(fd.as_fd(), name, max, base, || path().join(name));
+    let highest = small(layout::TOKEN_FILE, layout::LINE_MAX)?.map(|file| file.bytes);
+    let text = highest.map(|bytes| String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0));
+    Ok((text.unwrap_or(0), small(layout::BROKEN, layout::RECORD_MAX)?))
+}
+
 /// The process that took the flock on an inode, from `/proc/locks`.
 pub fn flock_holder(ino: u64) -> Option<u32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
@@ -248,10 +262,17 @@ impl Section<'_> {
         }
     }
 
-    /// Removes the record.
+    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where an
+    /// unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
-        match unlinkat(self.node, self.file, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.check_identity(),
+        let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
+        match renameat(self.node, self.file, &self.fd, temp.as_str()) {
+            Ok(()) => {
+                // A leftover is an orphan like any other.
+                let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+                self.check_identity()
+            }
+            Err(Errno::NOENT) => self.check_identity(),
             Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
         }
     }
@@ -276,6 +297,19 @@ impl Section<'_> {
                 return swept;
             }
         }
+    }
+
+    /// Removes one of the [`Section::orphans`].
+    pub fn remove_orphan(&self, temp: &str) -> std::result::Result<(), Errno> {
+        unlinkat(&self.fd, temp, AtFlags::empty())
+    }
+
+    /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
+    pub fn orphans(&self) -> Result<Vec<String>> {
+        let path = guard_path(self.node, self.file);
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
+        let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
+        Ok(temps.collect())
     }
 
     /// The highest fencing token ever granted here, and the file to write the next one to.
@@ -306,8 +340,12 @@ impl Section<'_> {
             None => {
                 let mode = self.base.sharing.file_mode();
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode)
-                    .map_err(cannot)?;
+                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                if fd.as_ref().err() == Some(&Errno::NOENT) {
+                    // Nothing can be made in a directory that was removed.
+                    self.check_identity()?;
+                }
+                let fd = fd.map_err(cannot)?;
                 if mode.as_raw_mode() & 0o077 != 0 {
                     fchmod(&fd, mode).map_err(cannot)?;
                 }

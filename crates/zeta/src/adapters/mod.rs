@@ -1,11 +1,16 @@
 //! Everything with a window to the outside: one outside thing per file, and none of them decides.
 
+pub mod anchor;
 pub mod base;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 mod clock;
+pub mod group;
 pub mod guard;
 pub mod host;
+pub mod leftover;
+pub mod mount;
 pub mod node;
+pub mod probe;
 pub mod process;
 pub mod queue;
 #[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]

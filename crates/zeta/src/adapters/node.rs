@@ -1,5 +1,6 @@
 //! The tree below the state directory: node directories, their records, and how a file is read.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -24,10 +25,19 @@ pub struct Tree {
     pub base: Base,
 }
 
+/// The opened directory of the node directories.
+#[derive(Debug)]
+pub struct Nodes {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
 /// An opened node directory.
 #[derive(Debug)]
 pub struct Node {
     fd: OwnedFd,
+    /// The directory was read by this descriptor, so its position is not at the start.
+    moved: bool,
     /// Name of the node.
     pub name: Label,
     /// Where it is.
@@ -37,7 +47,7 @@ pub struct Node {
 /// The bytes of a file and when it was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bytes {
-    /// Content, at most one byte more than the limit.
+    /// Content; longer than the limit if the file is, and then not all of it.
     pub bytes: Vec<u8>,
     /// Times.
     pub times: FileTimes,
@@ -121,7 +131,7 @@ impl Tree {
         let path = || self.base.path.join(layout::NODES).join(name.as_str());
         let relative = format!("{}/{name}", layout::NODES);
         let opened = open_inner(self.base.as_fd(), &relative, &self.base, path)?;
-        Ok(opened.map(|(fd, _)| Node { fd, name: name.clone(), path: path() }))
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
 
     /// Opens a node directory or creates it.
@@ -142,12 +152,31 @@ impl Tree {
 
     /// The names of all nodes.
     pub fn nodes(&self) -> Result<Listing> {
-        let path = self.base.path.join(layout::NODES);
-        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || path.clone())?;
-        match opened {
-            Some((dir, _)) => list(dir.as_fd(), layout::NODES_MAX, &path),
+        match self.open_nodes()? {
+            Some(nodes) => nodes.list(),
             None => Ok(Listing::default()),
         }
+    }
+
+    /// Opens the directory of the nodes, for a look at many of them; `None` if there is none.
+    pub fn open_nodes(&self) -> Result<Option<Nodes>> {
+        let path = self.base.path.join(layout::NODES);
+        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || path.clone())?;
+        Ok(opened.map(|(fd, _)| Nodes { fd, path }))
+    }
+}
+
+impl Nodes {
+    /// The names of all nodes.
+    pub fn list(&self) -> Result<Listing> {
+        list(self.fd.as_fd(), layout::NODES_MAX, &self.path)
+    }
+
+    /// Opens one of them; `None` if it is gone.
+    pub fn node(&self, base: &Base, name: &Label) -> Result<Option<Node>> {
+        let path = || self.path.join(name.as_str());
+        let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
 }
 
@@ -157,9 +186,29 @@ impl Node {
         read(self.fd.as_fd(), file, max, base, || self.path.join(file))
     }
 
+    /// As [`Node::read`], into a buffer that is used again and again.
+    pub fn read_into(
+        &self,
+        base: &Base,
+        file: &str,
+        max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Option<FileTimes>> {
+        read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)
+    }
+
     /// Its files.
     pub fn list(&self) -> Result<Listing> {
         list(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
+    }
+
+    /// Its files, by its own descriptor: `&mut` says that nobody else moves the position.
+    pub fn list_alone(&mut self) -> Result<Listing> {
+        let cannot = |errno| Error::io("cannot list", &self.path, errno);
+        if std::mem::replace(&mut self.moved, true) {
+            rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(cannot)?;
+        }
+        list_from_here(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
     }
 }
 
@@ -181,7 +230,8 @@ fn refuse_creation(path: &Path) -> Result<()> {
     }
 }
 
-fn new_node_name() -> Result<Label> {
+/// A name for this machine's own node: the installer's, or an opaque one.
+pub fn new_node_name() -> Result<Label> {
     if let Ok(line) = super::host::read_line(base::NODE_ID_FILE) {
         return Label::new("node", &line).map_err(|error| {
             Error::not_safe(Path::new(base::NODE_ID_FILE), error)
@@ -239,6 +289,20 @@ pub fn read(
     base: &Base,
     path: impl Fn() -> PathBuf,
 ) -> Result<Option<Bytes>> {
+    let mut bytes = Vec::new();
+    let times = read_into(dir, file, max, base, path, &mut bytes)?;
+    Ok(times.map(|times| Bytes { bytes, times }))
+}
+
+fn read_into(
+    dir: BorrowedFd<'_>,
+    file: &str,
+    max: usize,
+    base: &Base,
+    path: impl Fn() -> PathBuf,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<FileTimes>> {
+    bytes.clear();
     let fd = match open_below(dir, file, RECORD) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
@@ -248,9 +312,9 @@ pub fn read(
     let stat = fstat(&fd).map_err(cannot)?;
     check_file(&stat, base).map_err(|reason| not_a_record(&path(), &reason))?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(size.min(max) + 1);
+    bytes.reserve(size.min(max) + 1);
     while bytes.len() <= max {
-        match rustix::io::read(&fd, spare_capacity(&mut bytes)) {
+        match rustix::io::read(&fd, spare_capacity(bytes)) {
             Ok(0) => break,
             // Records are never written in place, so the size that was seen is all there is.
             Ok(_) if bytes.len() == size => break,
@@ -262,7 +326,7 @@ pub fn read(
     if size > max && bytes.len() <= max {
         bytes.resize(max + 1, 0);
     }
-    Ok(Some(Bytes { bytes, times: times(&stat) }))
+    Ok(Some(times(&stat)))
 }
 
 /// Refuses everything that is not a plain file of somebody trusted (R8).
@@ -307,7 +371,8 @@ pub fn not_a_record(path: &Path, reason: &str) -> Error {
         .hint("zeta does not touch it: look who made it, then move it away")
 }
 
-fn times(stat: &Stat) -> FileTimes {
+/// The times of a file as the core wants them.
+pub fn times(stat: &Stat) -> FileTimes {
     let us = |seconds: i64, ns: u64| {
         seconds.saturating_mul(1_000_000).saturating_add((ns / 1000) as i64)
     };
@@ -322,9 +387,13 @@ pub fn list(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Listing> {
     // A descriptor of its own, so that the position of the caller's is not moved.
     let fd = open_below(dir, ".", super::walk::DIRECTORY)
         .map_err(|errno| Error::io("cannot list", path, errno))?;
+    list_from_here(fd.as_fd(), max, path)
+}
+
+fn list_from_here(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
-    let mut buffer = Vec::with_capacity(16 * 1024);
-    let mut entries = RawDir::new(&fd, buffer.spare_capacity_mut());
+    let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+    let mut entries = RawDir::new(dir, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.map_err(|errno| Error::io("cannot list", path, errno))?;
         let name = entry.file_name();

@@ -40,8 +40,13 @@ pub fn watch(recorded: &Process) -> Option<OwnedFd> {
 
 /// Sends SIGKILL to the recorded process if it is provably that process.
 pub fn kill(recorded: &Process) -> Result<(), Errno> {
+    signal(recorded, Signal::KILL)
+}
+
+/// Sends a signal to the recorded process if it is provably that process.
+pub fn signal(recorded: &Process, signal: Signal) -> Result<(), Errno> {
     match watch(recorded) {
-        Some(fd) => pidfd_send_signal(&fd, Signal::KILL),
+        Some(fd) => pidfd_send_signal(&fd, signal),
         None => Err(Errno::SRCH),
     }
 }
@@ -90,4 +95,46 @@ pub fn describe(pid: u32) -> Option<(String, char)> {
     let (head, tail) = text.rsplit_once(')')?;
     let name = head.split_once('(')?.1.to_owned();
     Some((name, tail.trim_start().chars().next()?))
+}
+
+/// A process of this machine that can be looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Well enough to know it again.
+    pub process: Process,
+    /// Name of its program.
+    pub name: String,
+    /// State letter, as in `ps`.
+    pub state: char,
+}
+
+/// The processes that were started with `line` (`KEY=value`) in their environment, by process id.
+///
+/// A process cannot leave this list by changing its parent, its group or its session. One that
+/// has ended is not in it, nor is one between fork and exec.
+pub fn with_environment(line: &str) -> Vec<Listed> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<u32> = pids.collect();
+    pids.sort_unstable();
+    let has_line = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == line.as_bytes())
+    };
+    let found = pids.into_iter().filter(has_line).filter_map(|pid| {
+        let process = identify(pid);
+        let (name, state) = describe(pid)?;
+        Some(Listed { process, name, state })
+    });
+    found.filter(|listed| !matches!(listed.state, 'Z' | 'X')).collect()
+}
+
+/// Makes this process the parent of all orphans below it, so that none is out of its sight.
+pub fn adopt_orphans() -> Result<(), Errno> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Collects children of this process that have ended. Only for when nobody waits for their status.
+pub fn reap_ended() {
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
 }

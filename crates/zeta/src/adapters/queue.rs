@@ -129,6 +129,13 @@ impl Queue {
         Ok(before.find(|ticket| !ticket.is_void(reading, host)))
     }
 
+    /// All tickets whose owners are gone or done waiting.
+    pub fn void(&self, reading: Reading, host: &Host) -> Result<Vec<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
+        Ok(tickets.filter(|ticket| ticket.is_void(reading, host)).collect())
+    }
+
     /// Puts a ticket into the line.
     pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;

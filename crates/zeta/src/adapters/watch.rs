@@ -71,6 +71,13 @@ impl Watch {
         self.add(&path, WatchFlags::MOVED_TO)
     }
 
+    /// Wakes when a file appears in, changes in or leaves the directory `dir`.
+    pub fn changes_in(&self, dir: BorrowedFd<'_>) -> bool {
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        self.add(&path, names | WatchFlags::MODIFY)
+    }
+
     fn add(&self, path: &str, flags: WatchFlags) -> bool {
         let Some(fd) = &self.fd else { return true };
         let added = inotify::add_watch(fd, path, flags);

@@ -13,8 +13,8 @@ use super::{Call, Noun, Verb};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
-use crate::ops::exec;
-use crate::ops::lease as ops;
+use crate::ops::exec::{self, OnLost};
+use crate::ops::lease::{self as ops, LostTo};
 use crate::output::{Object, Output};
 
 mod args;
@@ -101,7 +101,8 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
 
 fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
-    let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_SESSION_MS)?;
+    let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
+    let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
     let lease = lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
@@ -322,13 +323,19 @@ fn run_exec(call: &Call) -> Result<u8> {
             let mut tell =
                 |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
             let mut patience = Patience { limit_ms, on_wait: &mut tell };
+            let mut tell_loss = |lost: &LostTo| out.error(&words::lost(lost, &ctx), None);
             match fence {
-                None => exec::hold(&ctx, ask, &args.command, &mut patience, on_lost)?,
-                Some(limit) => exec::hold_fenced(&ctx, ask, &args.command, &mut patience, limit)?,
+                None => {
+                    exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)?
+                }
+                Some(limit) => {
+                    let command = &args.command;
+                    exec::hold_fenced(&ctx, ask, command, &mut patience, limit, &mut tell_loss)?
+                }
             }
         }
     };
-    Ok(ended(call.out, &ctx, &lease, held, args.conflict_status))
+    Ok(ended(call.out, &ctx, &lease, held, (args.conflict_status, on_lost)))
 }
 
 fn ended(
@@ -336,12 +343,12 @@ fn ended(
     ctx: &Context,
     lease: &RecordName,
     held: exec::Held,
-    conflict_status: Option<u8>,
+    (conflict_status, on_lost): (Option<u8>, OnLost),
 ) -> u8 {
     match held {
-        exec::Held::Ran { ended, lost, trouble } => {
-            let lost = lost.map(|lost| words::lost(&lost, ctx));
-            lost.iter().chain(&trouble).for_each(|error| out.error(error, None));
+        exec::Held::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => Kind::Lost.status(),
+        exec::Held::Ran { ended, trouble, .. } => {
+            trouble.iter().for_each(|error| out.error(error, None));
             ended.status()
         }
         exec::Held::NotStarted(status, error) => {

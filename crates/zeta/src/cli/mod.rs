@@ -1,10 +1,10 @@
 //! The command line: one table of nouns, each built only when it is called.
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
-//! So when a call begins with a noun and a verb, only these two are built ([`command_for`]); any
+//! So when a call begins with a noun and a verb, only these two are built (`command_for`); any
 //! other call (help, a flag first, a typing error) meets the whole command line.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -14,17 +14,24 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::time::Host;
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::exec::OnLost;
 use crate::output::Output;
 
+mod clean;
+mod demo;
+mod docs;
+mod doctor;
 mod document;
 mod heartbeat;
+mod init;
 mod lease;
 mod marker;
 mod persona;
 mod run;
+mod status;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -81,9 +88,24 @@ pub(crate) struct Call {
     leaf: RefCell<ArgMatches>,
     verb: String,
     out: Output,
+    config: OnceCell<Config>,
 }
 
-const NOUNS: &[Noun] = &[run::NOUN, heartbeat::NOUN, lease::NOUN, marker::NOUN, persona::NOUN];
+const NOUNS: &[Noun] = &[
+    demo::NOUN,
+    init::NOUN,
+    run::NOUN,
+    status::NOUN,
+    heartbeat::NOUN,
+    lease::NOUN,
+    marker::NOUN,
+    persona::NOUN,
+    clean::NOUN,
+    doctor::NOUN,
+    docs::GUIDE,
+    docs::COMPLETIONS,
+    docs::MAN,
+];
 
 /// The whole command line.
 pub fn command() -> Command {
@@ -117,12 +139,14 @@ fn command_for(args: &[OsString]) -> Command {
 fn root() -> Command {
     let root = Command::new("zeta")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Coordination of AI agents that share a machine")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(EXIT_TABLE);
-    Globals::augment_args(root)
+    // After the globals, whose own description would take this one's place.
+    Globals::augment_args(root).about(ABOUT)
 }
+
+const ABOUT: &str = "Coordination of AI agents that share a machine";
 
 const EXIT_TABLE: &str = "\
 Exit status:
@@ -131,11 +155,11 @@ Exit status:
   2 usage                5 lost: stop working now        unsafe or broken
 
 Examples:
-  zeta demo                                  see it work, with real processes
-  zeta run --as otto-cli -- claude           presence for the life of an agent
-  zeta status                                who is here, doing what, holding what
-  T=$(zeta lease acquire deploy --ttl 10m)   a lease that exactly one agent gets
-  zeta lease release deploy --token $T";
+  zeta demo                                # see it work, with real processes
+  zeta run --as otto-cli -- claude         # presence for the life of an agent
+  zeta status                              # who is here, doing what, holding what
+  zeta lease acquire deploy --ttl 10m      # exactly one caller gets it, and its token
+  zeta lease exec deploy -- ./deploy.sh    # or hold it while a command runs";
 
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -166,7 +190,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
         return Kind::Usage.status();
     };
-    match (noun.run)(&Call { leaf: RefCell::new(leaf), verb, out }) {
+    let leaf = RefCell::new(leaf);
+    match (noun.run)(&Call { leaf, verb, out, config: OnceCell::new() }) {
         Ok(status) => status,
         Err(error) => {
             out.error(&error, None);
@@ -206,29 +231,45 @@ impl Call {
         &self.verb
     }
 
-    /// Who calls about which tree: flags, then the environment, then the defaults.
+    /// What the configuration files say; read once, when first asked for.
+    pub(crate) fn config(&self) -> Result<&Config> {
+        match self.config.get() {
+            Some(config) => Ok(config),
+            None => {
+                let config = Config::load()?;
+                Ok(self.config.get_or_init(|| config))
+            }
+        }
+    }
+
+    /// Who calls about which tree: flags, the environment, the configuration, the defaults.
     pub(crate) fn context(&self) -> Result<Context> {
         let globals: Globals = self.args()?;
+        let config = self.config()?;
         let said = |flag: Option<String>, variable: &str| {
             flag.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
         };
         let state_dir = globals.state_dir.or_else(|| {
             std::env::var_os("ZETA_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
         });
-        let state_dir = state_dir.unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
+        let state_dir = state_dir
+            .or_else(|| config.state_dir.clone())
+            .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
         let node = said(globals.node, "ZETA_NODE").map(|name| Label::new("node", &name));
+        let node = node.transpose()?.or_else(|| config.node.clone());
         let agent = said(globals.agent, "ZETA_AGENT");
-        let agent_named = agent.is_some();
-        let agent = match agent {
-            Some(name) => Label::new("agent", &name)?,
-            None => {
+        let agent_named = agent.is_some() || config.agent.is_some();
+        let agent = match (agent, &config.agent) {
+            (Some(name), _) => Label::new("agent", &name)?,
+            (None, Some(name)) => name.clone(),
+            (None, None) => {
                 let user = said(None, "USER").or(said(None, "LOGNAME")).unwrap_or_default();
                 Context::agent_of_user(&user, getuid().as_raw())?
             }
         };
         Context {
             state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
-            node: node.transpose()?,
+            node,
             agent,
             agent_named,
             session: said(None, "ZETA_SESSION"),

@@ -34,7 +34,7 @@ struct RunArgs {
     /// Persona that the agent plays [default: the agent's name]
     #[arg(long, value_name = "PERSONA")]
     persona: Option<String>,
-    /// Time between beats [default: 10s]
+    /// Time between beats [default: beat_every of the configuration, or 10s]
     #[arg(long, value_name = "DURATION")]
     beat: Option<String>,
     /// Do not renew leases that are held longer than this
@@ -53,10 +53,12 @@ struct RunArgs {
 
 fn run(call: &Call) -> Result<u8> {
     let args: RunArgs = call.args()?;
+    let default_ms = call.config()?.beat_every_ms.unwrap_or(BEAT_MS);
+    let beat_ms = args.beat.as_deref().map(parse_ttl).transpose()?.unwrap_or(default_ms);
     let plan = Plan {
         argv: args.command,
         persona: args.persona.map(|name| Label::new("persona", &name)).transpose()?,
-        every_ms: args.beat.as_deref().map(parse_ttl).transpose()?.unwrap_or(BEAT_MS),
+        every_ms: beat_ms,
         max_hold_ms: parse_duration("max-hold", &args.max_hold)?,
         on_lost: super::on_lost(&args.on_lost)?,
         on_lost_exec: args.on_lost_exec,

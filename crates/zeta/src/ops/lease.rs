@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Boot, Life, judge_boot};
+use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
-    decide_check, decide_release, decide_renew, judge,
+    Checked, Fate, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
+    decide_check, decide_fate, decide_release, decide_renew, judge,
 };
 use zeta_core::name::RecordName;
-use zeta_core::record::{Fields, Text, parse};
+use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
@@ -22,8 +22,20 @@ use crate::error::{Error, Kind, Result};
 /// Reads what the bytes of a lease's file say, with evidence about its processes.
 pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
-    let fields = match parse(&bytes, layout::RECORD_MAX) {
-        Err(damage) => return Observed::Damaged(damage, times),
+    let life = |processes: &Processes| process::life(processes, host);
+    observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host, life)
+}
+
+/// As [`observe`], for text that is parsed already; `life` asks about the recorded processes.
+pub fn observe_text(
+    text: &std::result::Result<Text<'_>, Damage>,
+    times: FileTimes,
+    lease: &RecordName,
+    host: &Host,
+    life: impl FnOnce(&Processes) -> Life,
+) -> Observed {
+    let fields = match text {
+        Err(damage) => return Observed::Damaged(damage.clone(), times),
         Ok(Text::Foreign(fields)) => {
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
             let who = fields.text("agent").or(fields.text("pid")).map(|t| t.into_owned());
@@ -31,11 +43,11 @@ pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observe
         }
         Ok(Text::Own(fields)) => fields,
     };
-    match Record::from_fields(&fields, lease) {
+    match Record::from_fields(fields, lease) {
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
             let life = match record.renewed.boot_id == host.boot_id {
-                true => process::life(&record.processes, host),
+                true => life(&record.processes),
                 false => Life::Unknown,
             };
             Observed::Ours(Box::new(record), times, life)
@@ -132,10 +144,28 @@ pub fn renew_in(
     let seen = observe_unjudged(&section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
         Renewed::Write { record, gap_ms } => {
-            section.publish(&record.to_fields().render(), true)?;
+            publish(&section, &record, true, 0)?;
             Ok(Ok((record, gap_ms)))
         }
         Renewed::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+    }
+}
+
+/// Room that a grant leaves in its record for what renewals may add to it.
+pub const RENEWAL_ROOM: usize = 64;
+
+/// Writes a lease record, if it is one that readers will believe, with `room` to spare.
+pub fn publish(section: &Section<'_>, record: &Record, replaces: bool, room: usize) -> Result<()> {
+    let text = record.to_fields().render();
+    match text.len() + room <= layout::RECORD_MAX {
+        true => section.publish(&text, replaces),
+        false => Err(Error::usage(format!(
+            "lease {}: its record would be {} bytes long, and may have {}: nothing was changed",
+            record.lease,
+            text.len() + room,
+            layout::RECORD_MAX
+        ))
+        .hint("say less in --purpose or --lease-id")),
     }
 }
 
@@ -225,9 +255,12 @@ fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observe
     Ok(read_only(section.read(layout::RECORD_MAX)?, lease))
 }
 
-fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
-    // A host with no boot id matches no record, so no process is asked.
-    observe(bytes, lease, &Host::default())
+/// As [`observe`], for those who go by the token: no process is asked.
+pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
+    let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
+    let unasked = |_: &Processes| Life::Unknown;
+    let text = parse(&bytes, layout::RECORD_MAX);
+    observe_text(&text, times, lease, &Host::default(), unasked)
 }
 
 fn lost_to_nobody(lease: &RecordName) -> LostTo {
@@ -235,31 +268,49 @@ fn lost_to_nobody(lease: &RecordName) -> LostTo {
 }
 
 fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
-    let note = section.read_break_note().ok().flatten();
-    let broken = note.and_then(|bytes| match parse(&bytes.bytes, layout::RECORD_MAX) {
+    let broken = note_of(section.read_break_note().ok().flatten(), token);
+    LostTo { lease: lease.clone(), lost, broken }
+}
+
+/// The note of a break, if it is about this grant.
+fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> {
+    match parse(&note?.bytes, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
             Some(fields.into_owned())
         }
         _ => None,
-    });
-    LostTo { lease: lease.clone(), lost, broken }
+    }
+}
+
+/// What became of a grant that a keeper saw last with a TTL until `until_ns`; no lock is taken.
+pub fn fate(
+    ctx: &Context,
+    (tree, node): (&Tree, &Node),
+    lease: &RecordName,
+    token: FencingToken,
+    until_ns: u64,
+) -> OrLost<Fate> {
+    let file = layout::lease_file(lease);
+    let seen = read_only(node.read(&tree.base, &file, layout::RECORD_MAX)?, lease);
+    let (highest, note) = guard::peek(&tree.base, node, &file)?;
+    let broken = note_of(note, token);
+    let now = ctx.now();
+    match decide_fate(&seen, token, until_ns, highest, broken.is_some(), &now) {
+        Fate::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
+        fate => Ok(Ok(fate)),
+    }
 }
 
 /// Inside `lease exec --fenced` the wrapper holds the guard: waiting for it would never end.
 pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
     match ctx.fenced.as_deref() {
-        Some(name) if name == lease.as_str() => Err(Error::new(
+        Some(names) if names.split(',').any(|name| name == lease.as_str()) => Err(Error::new(
             Kind::Busy,
             format!("lease {lease}: this command runs inside its guard ('lease exec --fenced')"),
         )
         .hint("nobody else can be granted it until this command ends; renew and release after")),
         _ => Ok(()),
     }
-}
-
-/// Is a record of this boot.
-pub fn is_of_this_boot(record: &Record, now: &Now) -> bool {
-    judge_boot(&record.renewed, now) == Boot::Same
 }
 
 /// The longest sleep between two looks of somebody who waits for nothing in particular.

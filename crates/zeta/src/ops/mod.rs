@@ -2,8 +2,13 @@
 
 pub mod acquire;
 pub mod beat;
+pub mod clean;
+pub mod doctor;
 pub mod document;
 pub mod exec;
+pub mod init;
+pub mod install;
 pub mod lease;
 pub mod run;
 pub mod session;
+pub mod status;

@@ -13,7 +13,7 @@ Examples:
 pub(super) struct AcquireArgs {
     /// Name of the lease
     pub(super) name: String,
-    /// Life without renewal [default: 10m]
+    /// Life without renewal [default: ttl of the configuration, or 10m]
     #[arg(long, value_name = "DURATION")]
     pub(super) ttl: Option<String>,
     /// Further time for a holder that is alive after its TTL [default: the TTL]
@@ -115,7 +115,7 @@ Examples:
 
 The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
 Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
-held (or the one given with -E); 127 and 126 if there is no such command or it cannot run.")]
+held (or the one given with -E); 5 if --on-lost term or kill ended it; 127 and 126 if there is no such command or it cannot run.")]
 pub(super) struct ExecArgs {
     /// Name of the lease
     pub(super) name: String,

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use zeta_core::evidence::{Age, Life, judge_age, judge_boot};
+use zeta_core::evidence::{Age, Boot, Life, judge_age, judge_boot};
 use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Record, Standing};
 use zeta_core::name::RecordName;
-use zeta_core::record::printable;
+use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
 use crate::context::Context;
@@ -33,15 +33,18 @@ pub fn holder(record: &Record) -> String {
 }
 
 /// The wall time that a boot time was, for people.
-fn wall_of(boot_ns: u64, now: &Now) -> i64 {
+pub fn wall_of(boot_ns: u64, now: &Now) -> i64 {
     let apart_us = (boot_ns / 1000) as i64 - (now.reading.boot_ns / 1000) as i64;
     now.reading.wall_us.saturating_add(apart_us)
 }
 
+/// The boot times in a record can be compared with ours.
+pub fn by_our_clock(record: &Record, now: &Now) -> bool {
+    judge_boot(&record.renewed, now) == Boot::Same && record.renewed.time_ns == now.host.time_ns
+}
+
 fn since_until(record: &Record, now: &Now) -> String {
-    let same_clock = judge_boot(&record.renewed, now) == zeta_core::evidence::Boot::Same
-        && record.renewed.time_ns == now.host.time_ns;
-    match same_clock {
+    match by_our_clock(record, now) {
         true => format!(
             "since {}, until {}",
             moment(wall_of(record.acquired_boot_ns, now), now.reading.wall_us),
@@ -136,7 +139,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
     }
     let mut object = Object::new();
     object.text("outcome", "held").text("lease_state", held_word(refusal.held.why));
-    add_observed(&mut object, lease, &refusal.observed);
+    add_observed(&mut object, lease, &refusal.observed, None);
     if let Some(rest_ms) = refusal.held.rest_ms {
         object.number("rest_ms", rest_ms);
     }
@@ -195,10 +198,19 @@ pub fn standing_word(standing: &Standing) -> &'static str {
     }
 }
 
-fn add_observed(object: &mut Object, lease: &RecordName, observed: &Observed) {
+fn add_observed(
+    object: &mut Object,
+    lease: &RecordName,
+    observed: &Observed,
+    fields: Option<&Fields<'_>>,
+) {
     match observed {
         Observed::Ours(record, _, life) => {
-            object.fields(&record.to_fields()).text("life", life.word());
+            match fields {
+                Some(fields) => object.fields_but(fields, &JUDGED_KEYS),
+                None => object.fields_but(&record.to_fields(), &JUDGED_KEYS),
+            };
+            object.text("life", life.word());
         }
         Observed::Foreign { who, .. } => {
             object.text("lease", lease.as_str());
@@ -213,11 +225,20 @@ fn add_observed(object: &mut Object, lease: &RecordName, observed: &Observed) {
     }
 }
 
+/// Keys that say what was judged; a record cannot speak for them.
+const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
+
 /// A lease as JSON.
 pub fn look_object(look: &Look, now: &Now) -> Object {
     let mut object = Object::new();
+    add_look(&mut object, look, None, now);
+    object
+}
+
+/// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
+pub fn add_look(object: &mut Object, look: &Look, fields: Option<&Fields<'_>>, now: &Now) {
     object.text("lease_state", standing_word(&look.standing));
-    add_observed(&mut object, &look.lease, &look.observed);
+    add_observed(object, &look.lease, &look.observed, fields);
     if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
         object.number("rest_ms", rest_ms);
     }
@@ -227,7 +248,6 @@ pub fn look_object(look: &Look, now: &Now) -> Object {
             object.number("age_ms", age_ms);
         }
     }
-    object
 }
 
 /// A lease in a few lines.

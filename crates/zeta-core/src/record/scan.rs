@@ -1,0 +1,110 @@
+//! One walk over the bytes of a line: where its key ends, and where its value does.
+
+/// Splits `key: ` off the start of a line.
+pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
+    let len = text.bytes().position(|b| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))?;
+    let (key, rest) = text.split_at_checked(len)?;
+    let rest = rest.strip_prefix(": ")?;
+    (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))
+}
+
+/// Keys of one record rarely share it; a number below 64.
+pub(super) fn key_hash(key: &str) -> u32 {
+    let bytes = key.as_bytes();
+    let at = |index: usize| bytes.get(index).copied().map_or(0, u32::from);
+    let mixed = at(0) + at(bytes.len() / 2) * 5 + at(bytes.len() - 1) * 11 + at(4) * 17;
+    (mixed + bytes.len() as u32 * 3) % 64
+}
+
+/// Splits a scalar and the newline after it off the start of the text.
+pub(super) fn split_scalar(text: &str) -> Option<(&str, &str)> {
+    let bytes = text.as_bytes();
+    let len = match bytes.first()? {
+        b'"' => string_len(bytes)?,
+        b't' | b'f' => match text.starts_with("true") {
+            true => 4,
+            false => text.starts_with("false").then_some(5)?,
+        },
+        b'-' => 1 + integer_len(bytes.get(1..)?)?,
+        _ => integer_len(bytes)?,
+    };
+    let (value, rest) = text.split_at_checked(len)?;
+    Some((value, rest.strip_prefix('\n')?))
+}
+
+fn integer_len(bytes: &[u8]) -> Option<usize> {
+    let len = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
+    let good = (1..=20).contains(&len) && (len == 1 || bytes.first() != Some(&b'0'));
+    good.then_some(len)
+}
+
+/// The length of a JSON string with both quotes.
+fn string_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += plain_len(bytes.get(at..)?);
+        match bytes.get(at..)? {
+            [b'"', ..] => return Some(at + 1),
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at += 2,
+            [b'\\', b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|h| h.is_ascii_hexdigit()) => {
+                at += 6;
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// How many bytes at the start are neither a quote, a backslash nor a control character.
+///
+/// Eight at a time: a byte's top bit is set where subtracting borrowed, and the lowest is exact.
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = (below(word, 0x20) | quote | backslash) & (ONES << 7);
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let special = |b: &u8| matches!(b, b'"' | b'\\' | 0..=0x1f);
+    at + rest.iter().position(special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The grammar of strings, a byte at a time.
+    fn slow_string_len(bytes: &[u8]) -> Option<usize> {
+        let mut at = 1;
+        loop {
+            match bytes.get(at..)? {
+                [b'"', ..] => return Some(at + 1),
+                [b'\\', b'u', hex @ ..] => {
+                    let hex = hex.get(..4)?;
+                    at += hex.iter().all(u8::is_ascii_hexdigit).then_some(6)?;
+                }
+                [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at += 2,
+                [b'\\' | 0..=0x1f, ..] | [] => return None,
+                _ => at += 1,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn strings_are_measured_alike_eight_bytes_at_a_time(
+            text in "([ !#a-zé€😀\u{80}]{0,20}|\\\\[\"nu/x]|[\"\\\\\x00\x1f\x20\x7f]|\\\\u00e9){0,6}"
+        ) {
+            let text = format!("\"{text}");
+            prop_assert_eq!(string_len(text.as_bytes()), slow_string_len(text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! `zeta status --all --json` over 10,000 nodes with 4 records each, beside the least that anybody
+//! could do: open, list and read the same files in a plain loop on one thread.
+//!
+//! `cargo bench --bench status -- [ROUNDS] [NODES]` builds the tree in `/dev/shm`, takes turns with
+//! both sides, and prints medians and their ratio. Run as a test, it does one small round.
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should say where")]
+
+use std::mem::MaybeUninit;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use zeta_core::evidence::Processes;
+use zeta_core::layout;
+use zeta_core::lease::{Ask, Observed, Policy, decide_acquire};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::presence::{Beat, set_beat, set_processes};
+use zeta_core::record::{Fields, Text, parse};
+use zeta_core::time::{Host, Now};
+
+use zeta::adapters::{host, process};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let timed = args.iter().any(|arg| arg == "--bench");
+    let mut numbers = args.iter().filter_map(|arg| arg.parse::<usize>().ok());
+    let rounds = numbers.next().unwrap_or(if timed { 15 } else { 1 });
+    let nodes = numbers.next().unwrap_or(if timed { 10_000 } else { 50 });
+    let base = PathBuf::from(format!("/dev/shm/zeta-bench-{}", std::process::id()));
+    let bytes = build_tree(&base, nodes);
+    println!("{nodes} nodes, {} records, {} bytes", nodes * 4, bytes);
+    let mut raw = Vec::new();
+    let mut status = Vec::new();
+    raw_loop(&base);
+    run_status(&base);
+    let before = child_ticks();
+    let raw_cpu = thread_cpu();
+    for _ in 0..rounds {
+        raw.push(timed_run(|| assert_eq!(raw_loop(&base), bytes)));
+        status.push(timed_run(|| run_status(&base)));
+    }
+    let cpu = Duration::from_millis((child_ticks() - before) * 10) / rounds as u32;
+    let raw_cpu = (thread_cpu() - raw_cpu) / rounds as u32;
+    println!("CPU of this thread, nearly all in the raw loop: {raw_cpu:?} each");
+    let parsing = parse_all(&base);
+    report(&mut raw, &mut status, cpu, parsing);
+    let _ = std::fs::remove_dir_all(&base);
+}
+
+fn report(raw: &mut [Duration], status: &mut [Duration], cpu: Duration, parsing: [Duration; 2]) {
+    let n = raw.len();
+    let (raw, status) = (median(raw), median(status));
+    let part = |time: Duration| 100.0 * time.as_secs_f64() / cpu.as_secs_f64().max(1e-9);
+    println!("raw loop, 1 thread       median {raw:?} (n = {n})");
+    println!("status --all --json      median {status:?} (n = {n}), CPU {cpu:?} each");
+    println!("ratio                    {:.2}", status.as_secs_f64() / raw.as_secs_f64());
+    println!("parsing                  {:?}, {:.1} % of CPU", parsing[0], part(parsing[0]));
+    println!("parsing, with meaning    {:?}, {:.1} % of CPU", parsing[1], part(parsing[1]));
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn timed_run(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+fn run_status(base: &Path) {
+    let status = Command::new(env!("CARGO_BIN_EXE_zeta"))
+        .args(["status", "--all", "--json", "--state-dir"])
+        .arg(base)
+        .stdout(Stdio::null())
+        .status()
+        .expect("zeta starts");
+    assert!(status.success(), "{status}");
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// User and system time of the children that were waited for, in ticks of 10 ms.
+fn child_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    fields[14].parse::<u64>().unwrap_or(0) + fields[15].parse::<u64>().unwrap_or(0)
+}
+
+/// The floor: no checks, no meaning, one thread. Returns the bytes that it read.
+fn raw_loop(base: &Path) -> usize {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let directory = flags | OFlags::DIRECTORY;
+    let nodes = openat(CWD, base.join("nodes"), directory, Mode::empty()).expect("nodes");
+    let mut outer = [MaybeUninit::uninit(); 32 * 1024];
+    let mut inner = [MaybeUninit::uninit(); 16 * 1024];
+    let mut bytes = vec![0; 64 * 1024];
+    let mut sum = 0;
+    let mut names = RawDir::new(&nodes, &mut outer);
+    while let Some(Ok(node)) = names.next() {
+        if node.file_name().to_bytes().starts_with(b".") {
+            continue;
+        }
+        let dir = openat(&nodes, node.file_name(), directory, Mode::empty()).expect("node");
+        let mut files = RawDir::new(&dir, &mut inner);
+        while let Some(Ok(file)) = files.next() {
+            if file.file_name().to_bytes().starts_with(b".") {
+                continue;
+            }
+            let fd = openat(&dir, file.file_name(), flags, Mode::empty()).expect("file");
+            sum += rustix::io::read(&fd, &mut *bytes).expect("read");
+        }
+    }
+    sum
+}
+
+/// Time to parse all records from memory, and to read their meaning too, on one thread.
+fn parse_all(base: &Path) -> [Duration; 2] {
+    let mut files = Vec::new();
+    for node in std::fs::read_dir(base.join("nodes")).expect("nodes").flatten() {
+        for file in std::fs::read_dir(node.path()).expect("node").flatten() {
+            let name = file.file_name().into_string().expect("UTF-8");
+            files.push((name, std::fs::read(file.path()).expect("file")));
+        }
+    }
+    let parsed = || {
+        for (_, bytes) in &files {
+            std::hint::black_box(parse(bytes, layout::PERSONA_MAX).is_ok());
+        }
+    };
+    let meant = || {
+        for (name, bytes) in &files {
+            let Ok(Text::Own(fields)) = parse(bytes, layout::PERSONA_MAX) else { panic!("{name}") };
+            match layout::kind_of(name) {
+                layout::Kind::Lease(name) => {
+                    let name = RecordName::new("lease", name).expect("name");
+                    let record = zeta_core::lease::Record::from_fields(&fields, &name);
+                    std::hint::black_box(record).expect("record");
+                }
+                layout::Kind::Persona(_) => {
+                    std::hint::black_box(Beat::from_fields(&fields)).expect("beat");
+                }
+                _ => {}
+            }
+        }
+    };
+    let median_of_5 = |run: &dyn Fn()| median(&mut [(); 5].map(|()| timed_run(run)));
+    [median_of_5(&parsed), median_of_5(&meant)]
+}
+
+/// Writes the tree; returns how many bytes its records have.
+fn build_tree(base: &Path, nodes: usize) -> usize {
+    make_dir(base);
+    make_dir(&base.join("nodes"));
+    let host = host::host().expect("host");
+    std::fs::write(base.join("local-node"), "node-000000\n").expect("local-node");
+    let own = process::identify_self();
+    let mut sum = 0;
+    for number in 0..nodes {
+        let dir = base.join("nodes").join(format!("node-{number:06}"));
+        make_dir(&dir);
+        // One node in a hundred has processes that run; a machine has no ten thousand agents.
+        let mut process = own;
+        if number % 100 != 0 {
+            process.pid = 4_000_000 + number as u32 % 100_000;
+        }
+        let processes = Processes { own: Some(process), child: Some(process), pid_ns: host.pid_ns };
+        for (name, text) in records(number, &processes, &host) {
+            sum += text.len();
+            std::fs::write(dir.join(name), text).expect("record");
+        }
+    }
+    sum
+}
+
+fn make_dir(path: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().mode(0o700).create(path).expect("directory");
+}
+
+fn records(number: usize, processes: &Processes, host: &Host) -> [(String, String); 4] {
+    let now = Now { reading: host::reading(), host };
+    let lease = RecordName::new("lease", "register-pr-in-flight").expect("name");
+    let agent = Label::new("agent", "otto-cli").expect("name");
+    let session = format!("{number:032x}");
+    let ask = Ask {
+        lease: lease.clone(),
+        lease_id: format!("{:032x}", number * 31),
+        agent,
+        session: Some(session.clone()),
+        processes: *processes,
+        pr: Some(number as u64),
+        uid: 1000,
+        ttl_ms: 600_000,
+        grace_ms: None,
+        policy: Policy::Reclaim,
+        purpose: Some("register this node with the cluster, one pull request for all".into()),
+    };
+    let granted = decide_acquire(&Observed::Absent, &ask, 0, false, &now);
+    let zeta_core::lease::Acquired::Grant(record, _) = granted else { panic!("not granted") };
+    let mut marker = Fields::new("marker");
+    marker.push_text("marker", "self-registered");
+    marker.push_text("agent", "otto-cli");
+    marker.push_text("timestamp", "2026-11-22T10:11:12.123456Z");
+    marker.push_text("pr_url", "https://example.org/cluster/pull/1234");
+    marker.push_text("branch", "register/node");
+    [
+        (layout::lease_file(&lease), record.to_fields().render()),
+        ("self-registered.marker".to_owned(), marker.render()),
+        persona("otto-cli", &session, processes, &now),
+        persona("otto-vscode", &session, processes, &now),
+    ]
+}
+
+fn persona(name: &str, session: &str, processes: &Processes, now: &Now) -> (String, String) {
+    let mut fields = Fields::new(zeta_core::presence::KIND);
+    fields.set_text("persona", "otto");
+    fields.set_text("agent", name);
+    fields.set_text("session", session);
+    fields.set_text("status", "working");
+    fields.set_text("task", "B-0856: the state directory, leases that hold, presence");
+    fields.set_text("branch", "feature/state-directory");
+    fields.set_text("worktree", "/home/otto/work/state-directory");
+    set_processes(&mut fields, processes);
+    fields.set_text("started_at", "2026-11-22T10:11:12.123456Z");
+    set_beat(&mut fields, now.reading, now.host, 10_000);
+    (layout::persona_file(name), fields.render())
+}

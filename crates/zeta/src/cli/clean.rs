@@ -1,0 +1,77 @@
+//! `zeta clean`: remove what is provably dead, and say what and why.
+
+use clap::{Args, Command};
+use zeta_core::record::printable;
+
+use super::{Call, Noun};
+use crate::error::Result;
+use crate::ops::clean::{Cleaned, Item, clean};
+use crate::output::Object;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "clean",
+    about: "Remove only what is provably dead, or expired and past its grace",
+    build,
+    verbs: &[],
+    run,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What goes, on every node of the tree (or only on --node):
+  leases        the holder's processes have ended, or the record is of an earlier boot; TTL and
+                grace are over and nobody can be shown alive; by another hand and older than its
+                ttl (10m if it names none); damaged for 20m
+  personas      the agent ended more than 24h ago
+  temps, tickets  of processes that were killed, in a guard that nobody is inside
+  unpublished directories and temps that are more than 1h old
+What stays: guards, markers, last-seen.iso, whatever breaks a rule of the directory, odd names,
+records of a later schema, and every holder that may be alive.
+
+Examples:
+  zeta clean --dry-run
+  zeta clean --json")]
+struct CleanArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn build(verb: Command) -> Command {
+    CleanArgs::augment_args(verb)
+}
+
+fn run(call: &Call) -> Result<u8> {
+    let args: CleanArgs = call.args()?;
+    let ctx = call.context()?;
+    let cleaned = clean(&ctx, args.dry_run)?;
+    call.out.either(|| object(&cleaned, args.dry_run), || text(&cleaned, args.dry_run));
+    if !call.out.json {
+        let verb = if args.dry_run { "would remove" } else { "removed" };
+        let (gone, stay) = (cleaned.removed.len(), cleaned.kept.len());
+        call.out.talk(&format!("{verb} {gone}, {stay} stay"));
+    }
+    Ok(0)
+}
+
+fn object(cleaned: &Cleaned, dry: bool) -> Object {
+    let item = |item: &Item| {
+        let mut object = Object::new();
+        object.text("what", item.what).text("path", &item.path).text("reason", &item.reason);
+        object.done()
+    };
+    let mut object = Object::new();
+    object.flag("dry_run", dry);
+    object.list("removed", cleaned.removed.iter().map(item));
+    object.list("kept", cleaned.kept.iter().map(item));
+    object
+}
+
+fn text(cleaned: &Cleaned, dry: bool) -> String {
+    let verb = if dry { "would remove" } else { "removed" };
+    let line = |item: &Item| {
+        let reason = item.reason.replace('_', " ");
+        printable(&format!("{verb} {} {}: {reason}", item.what, item.path)).into_owned()
+    };
+    cleaned.removed.iter().map(line).collect::<Vec<_>>().join("\n")
+}

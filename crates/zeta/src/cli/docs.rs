@@ -1,0 +1,159 @@
+//! What `zeta` says about itself: the guide for agents, shell completions, manual pages.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Call, Noun, command};
+use crate::error::{Error, Kind, Result};
+use crate::output::Object;
+
+pub(super) const GUIDE: Noun = Noun {
+    name: "guide",
+    about: "How to use zeta here, for an agent's CLAUDE.md or AGENTS.md",
+    build: build_guide,
+    verbs: &[],
+    run: run_guide,
+};
+
+pub(super) const COMPLETIONS: Noun = Noun {
+    name: "completions",
+    about: "Completions for a shell",
+    build: CompletionsArgs::augment_args,
+    verbs: &[],
+    run: run_completions,
+};
+
+pub(super) const MAN: Noun = Noun {
+    name: "man",
+    about: "Manual pages",
+    build: ManArgs::augment_args,
+    verbs: &[],
+    run: run_man,
+};
+
+const GUIDE_TEXT: &str = include_str!("guide.txt");
+
+fn build_guide(verb: Command) -> Command {
+    verb.after_help("Example:\n  zeta guide >> CLAUDE.md")
+}
+
+fn run_guide(call: &Call) -> Result<u8> {
+    let object = || {
+        let mut object = Object::new();
+        object.text("guide", GUIDE_TEXT);
+        object
+    };
+    call.out.either(object, || GUIDE_TEXT.trim_end().to_owned());
+    Ok(0)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta completions bash > zeta.bash   # belongs in ~/.local/share/bash-completion/completions
+  zeta completions zsh > _zeta        # belongs in a directory of $fpath
+  zeta completions fish > zeta.fish   # belongs in ~/.config/fish/completions")]
+struct CompletionsArgs {
+    /// bash, elvish, fish, powershell or zsh
+    #[arg(value_name = "SHELL")]
+    shell: String,
+}
+
+fn run_completions(call: &Call) -> Result<u8> {
+    let args: CompletionsArgs = call.args()?;
+    let shell: Shell = args.shell.to_ascii_lowercase().parse().map_err(|_| {
+        Error::usage(format!(
+            "shell {:?} is not one that zeta knows: it is bash, elvish, fish, powershell or zsh",
+            args.shell
+        ))
+    })?;
+    let mut root = whole();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut root, "zeta", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let object = || {
+        let mut object = Object::new();
+        object.text("shell", &shell.to_string()).text("script", &script);
+        object
+    };
+    call.out.either(object, || script.trim_end().to_owned());
+    Ok(0)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta man > zeta.1       # all of it; read it with: man -l zeta.1
+  zeta man --dir man1     # belongs in /usr/local/share/man/man1")]
+struct ManArgs {
+    /// Write one page per command into this directory instead of all to the terminal
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+fn run_man(call: &Call) -> Result<u8> {
+    let args: ManArgs = call.args()?;
+    let mut pages = Vec::new();
+    collect(&whole(), "zeta", &mut pages)?;
+    let Some(dir) = args.dir else {
+        let all: Vec<&str> = pages.iter().map(|(_, page)| page.trim_end()).collect();
+        let all = all.join("\n");
+        call.out.either(|| object(&pages, None), || all);
+        return Ok(0);
+    };
+    let failed = |path: &Path, error: std::io::Error| {
+        Error::new(Kind::Fault, format!("cannot write {}: {error}", path.display()))
+    };
+    std::fs::create_dir_all(&dir).map_err(|error| failed(&dir, error))?;
+    for (name, page) in &pages {
+        let path = dir.join(format!("{name}.1"));
+        std::fs::write(&path, page).map_err(|error| failed(&path, error))?;
+    }
+    let text = || format!("{} pages in {}", pages.len(), dir.display());
+    call.out.either(|| object(&pages, Some(&dir)), text);
+    Ok(0)
+}
+
+fn object(pages: &[(String, String)], dir: Option<&Path>) -> Object {
+    let mut object = Object::new();
+    let page = |(name, text): &(String, String)| {
+        let mut object = Object::new();
+        object.text("name", name);
+        match dir {
+            Some(dir) => {
+                let file = dir.join(format!("{name}.1"));
+                object.text("file", &file.to_string_lossy());
+            }
+            None => {
+                object.text("page", text);
+            }
+        }
+        object.done()
+    };
+    object.list("pages", pages.iter().map(page));
+    object
+}
+
+/// The whole command line, every deferred part built.
+fn whole() -> Command {
+    let mut root = command().disable_help_subcommand(true);
+    root.build();
+    root
+}
+
+fn collect(command: &Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<()> {
+    let mut page = Vec::new();
+    // Building gave every verb its display name, "zeta-lease-acquire", which titles the page.
+    Man::new(command.clone())
+        .source(concat!("zeta ", env!("CARGO_PKG_VERSION")))
+        .render(&mut page)
+        .map_err(|error| Error::new(Kind::Fault, format!("cannot render {name}: {error}")))?;
+    pages.push((name.to_owned(), String::from_utf8_lossy(&page).into_owned()));
+    for verb in command.get_subcommands() {
+        collect(verb, &format!("{name}-{}", verb.get_name()), pages)?;
+    }
+    Ok(())
+}

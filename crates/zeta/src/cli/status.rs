@@ -1,0 +1,102 @@
+//! `zeta status`: who is here, alive by what evidence, doing what, holding what, and what is wrong.
+
+use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::{Args, Command};
+
+use super::{Call, Noun};
+use crate::error::Result;
+use crate::ops::status::{self, NodeStatus, Place};
+use crate::output::Object;
+
+mod json;
+mod screen;
+mod table;
+
+use self::screen::Screen;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "status",
+    about: "Show who is here, alive by what evidence, holding what, and what is wrong",
+    build,
+    verbs: &[],
+    run,
+};
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// Every node of the tree, not only this machine's own
+    #[arg(long)]
+    all: bool,
+}
+
+const HELP: &str = "\
+Liveness of an agent:
+  live    its last beat came in time        hung    4 beats missing, its process runs
+  late    2 beats missing                   silent  4 beats missing, nobody can say
+  gone    it ended, or its processes did
+
+The exit status is 0 with findings too; --json has them in \"findings\".
+
+Examples:
+  zeta status
+  zeta status --all
+  zeta status --all --json";
+
+fn build(noun: Command) -> Command {
+    StatusArgs::augment_args(noun).after_help(HELP)
+}
+
+fn run(call: &Call) -> Result<u8> {
+    let args: StatusArgs = call.args()?;
+    let ctx = call.context()?;
+    let place = status::open(&ctx, args.all)?;
+    match call.out.json {
+        true => print_json(&ctx, &place),
+        false => print_text(&ctx, &place, args.all),
+    }
+    Ok(0)
+}
+
+/// Writes without holding on: the whole of ten thousand nodes is never in memory. A reader that
+/// went away is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn print_json(ctx: &crate::context::Context, place: &Place) {
+    let mut head = Object::new();
+    json::head(&mut head, place);
+    // The object stays open: the nodes follow as they are seen, the findings of the tree last.
+    let head = head.done();
+    print(head.strip_suffix('}').unwrap_or(&head));
+    print(",\"nodes\":[");
+    let render = |number: usize, status: &NodeStatus<'_>, text: &mut String| {
+        text.push_str(if number == 0 { "\n" } else { ",\n" });
+        let mut object = Object::after(std::mem::take(text));
+        json::node(&mut object, status);
+        *text = object.into_text();
+    };
+    place.each(ctx, render, print);
+    let mut tail = Object::new();
+    json::findings(&mut tail, &place.findings);
+    let tail = tail.done();
+    print(&format!("],{}\n", tail.strip_prefix('{').unwrap_or(&tail)));
+}
+
+fn print_text(ctx: &crate::context::Context, place: &Place, all: bool) {
+    let screen = Screen::of_stdout();
+    print(&screen.head(place, ctx));
+    let wrong = AtomicUsize::new(place.findings.len());
+    let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
+        wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
+        screen.node(text, status);
+    };
+    place.each(ctx, render, print);
+    print(&screen.findings(&place.findings));
+    if all && !place.is_empty() {
+        let wrong = wrong.load(Ordering::Relaxed);
+        print(&format!("\n{} nodes, {} findings\n", place.len(), wrong));
+    }
+}

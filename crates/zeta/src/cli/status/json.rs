@@ -1,0 +1,95 @@
+//! The same as the screen, for programs: records with their own keys, and what was judged beside.
+
+use zeta_core::evidence::Life;
+use zeta_core::layout;
+use zeta_core::presence::Judgement;
+use zeta_core::record::Fields;
+use zeta_core::time::format_utc;
+
+use crate::cli::lease::words;
+use crate::ops::status::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place, Sharing};
+use crate::output::Object;
+
+/// Keys that say what was judged; a record cannot speak for them.
+const AGENT_KEYS: [&str; 8] =
+    ["file", "agent", "liveness", "evidence", "beat_age_ms", "life", "foreign", "damage"];
+const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
+
+/// What is known of the tree.
+pub(super) fn head(object: &mut Object, place: &Place) {
+    object.text("state_dir", &place.state_dir.display().to_string());
+    match place.sharing {
+        None => object.raw("sharing", "null"),
+        Some(Sharing::Private) => object.text("sharing", "private"),
+        Some(Sharing::Group { .. }) => object.text("sharing", "group"),
+    };
+    match &place.node {
+        None => object.raw("node", "null"),
+        Some(node) => object.text("node", node.as_str()),
+    };
+}
+
+/// One node.
+pub(super) fn node(object: &mut Object, status: &NodeStatus<'_>) {
+    let now = &status.now;
+    object.text("node", status.name.as_str());
+    match status.last_seen {
+        LastSeen::Unknown => object.raw("last_seen", "null"),
+        LastSeen::At(at_us) => {
+            let age_us = u64::try_from(now.reading.wall_us.saturating_sub(at_us)).unwrap_or(0);
+            object.text("last_seen", &format_utc(at_us)).number("last_seen_age_ms", age_us / 1000)
+        }
+    };
+    object.objects("agents", &status.agents, agent);
+    object.objects("leases", &status.leases, |object, lease| {
+        words::add_look(object, &lease.look, lease.fields.as_ref(), now);
+    });
+    object.objects("markers", &status.markers, |object, found| {
+        marker(object, found, now.reading.wall_us);
+    });
+    findings(object, &status.findings);
+}
+
+fn agent(object: &mut Object, agent: &Agent<'_>) {
+    let named = |fields: &Fields<'_>| fields.text("agent").map(|name| name.into_owned());
+    match &agent.persona {
+        Persona::Own(fields, _) => {
+            object.text("agent", named(fields).as_deref().unwrap_or(agent.name));
+            object.fields_but(fields, &AGENT_KEYS);
+        }
+        Persona::Foreign(fields) => {
+            object.text("agent", named(fields).as_deref().unwrap_or(agent.name));
+            object.flag("foreign", true).fields_but(fields, &AGENT_KEYS);
+        }
+        Persona::Damaged(damage) => {
+            object.text("agent", agent.name).text("damage", &damage.to_string());
+        }
+    }
+    let Judgement { liveness, beat_age_ms, evidence } = &agent.judgement;
+    object.text("file", &layout::persona_file(agent.name));
+    object.text("liveness", liveness.word()).text("evidence", evidence);
+    match beat_age_ms {
+        Some(ms) => object.number("beat_age_ms", *ms),
+        None => object.raw("beat_age_ms", "null"),
+    };
+    if agent.life != Life::Unknown || matches!(agent.persona, Persona::Own(..)) {
+        object.text("life", agent.life.word());
+    }
+}
+
+fn marker(object: &mut Object, marker: &Marker<'_>, wall_us: i64) {
+    object.text("marker", marker.name).text("marker_state", marker.state);
+    object.fields_but(&marker.fields, &MARKER_KEYS);
+    if let Ok(age_us) = u64::try_from(wall_us.saturating_sub(marker.times.mtime_us)) {
+        object.number("age_ms", age_us / 1000);
+    }
+}
+
+/// The list of what is wrong.
+pub(super) fn findings(object: &mut Object, findings: &[Finding]) {
+    object.objects("findings", findings, |object, finding| {
+        object.text("finding", finding.word).text("about", &finding.about);
+        object.text("message", &finding.text);
+        object.list("hints", finding.hints.iter().map(|hint| zeta_core::record::quote(hint)));
+    });
+}

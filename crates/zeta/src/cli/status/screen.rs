@@ -1,0 +1,265 @@
+//! One screen for a person: the node, its agents, its leases, its markers, and what is wrong.
+
+use std::io::IsTerminal as _;
+
+use zeta_core::evidence::Life;
+use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
+use zeta_core::presence::{Beat, Liveness};
+use zeta_core::record::{Fields, printable};
+use zeta_core::time::{Now, format_duration, parse_utc};
+
+use super::table::{Mood, Table};
+use crate::cli::lease::words;
+use crate::context::Context;
+use crate::ops::status::{
+    Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Place, Sharing,
+};
+use crate::output::moment;
+
+/// What the screen can show.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Screen {
+    width: Option<usize>,
+    colour: bool,
+}
+
+impl Screen {
+    /// Plain and as wide as need be, unless stdout is a terminal.
+    pub(super) fn of_stdout() -> Screen {
+        let stdout = std::io::stdout();
+        if !stdout.is_terminal() {
+            return Screen { width: None, colour: false };
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width >= 40);
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Screen { width, colour: !no_colour && !dumb }
+    }
+
+    /// The tree, and a plain word where there is nothing in it.
+    pub(super) fn head(&self, place: &Place, ctx: &Context) -> String {
+        let dir = place.state_dir.display().to_string();
+        let dir = printable(&dir);
+        let Some(sharing) = place.sharing else {
+            return format!(
+                "nobody has used zeta here yet: {dir} does not exist\n  \
+                 -> the first 'zeta run' or 'zeta lease acquire' makes it\n"
+            );
+        };
+        let sharing = match sharing {
+            Sharing::Private => "private (0700, one user)".to_owned(),
+            Sharing::Group { gid } => format!("shared by group id {gid}"),
+        };
+        let node = match &place.node {
+            Some(node) => node.to_string(),
+            None => "not named yet".to_owned(),
+        };
+        let own = if ctx.node.is_some() { "asked for" } else { "this machine's own" };
+        let mut text = format!("tree    {dir}, {sharing}\n");
+        text.push_str(&format!(
+            "node    {node}, {own}; host name {}\n",
+            printable(&place.host_name)
+        ));
+        if place.is_empty() {
+            text.push_str("\nnobody has used zeta here yet: there is no node in the tree\n");
+        }
+        text
+    }
+
+    /// One node.
+    pub(super) fn node(&self, text: &mut String, status: &NodeStatus<'_>) {
+        let now = &status.now;
+        let seen = match status.last_seen {
+            LastSeen::Unknown => "no beat on record".to_owned(),
+            LastSeen::At(at_us) => format!("last beat {}", moment(at_us, now.reading.wall_us)),
+        };
+        text.push_str(&format!("\n{}: {seen}\n", status.name));
+        let nothing = status.agents.is_empty()
+            && status.leases.is_empty()
+            && status.markers.is_empty()
+            && status.findings.is_empty();
+        if nothing {
+            text.push_str("nobody is here, and nothing is held\n");
+            return;
+        }
+        self.agents(text, &status.agents, now);
+        self.leases(text, &status.leases, now);
+        self.markers(text, &status.markers, now);
+        match status.findings.is_empty() {
+            true => text.push_str("\nnothing wrong was found\n"),
+            false => text.push_str(&self.findings(&status.findings)),
+        }
+    }
+
+    fn agents(&self, text: &mut String, agents: &[Agent<'_>], now: &Now) {
+        if agents.is_empty() {
+            return;
+        }
+        let mut table = Table::new([
+            "AGENT", "LIVENESS", "BEAT", "EVIDENCE", "STATUS", "TASK", "BRANCH", "SINCE", "PIDS",
+        ]);
+        for agent in agents {
+            table.row(agent_cells(agent, now), agent_mood(agent));
+        }
+        text.push('\n');
+        table.write(text, self.width, self.colour);
+    }
+
+    fn leases(&self, text: &mut String, leases: &[Lease<'_>], now: &Now) {
+        if leases.is_empty() {
+            return;
+        }
+        let mut table =
+            Table::new(["LEASE", "STANDING", "HOLDER", "EVIDENCE", "SINCE", "UNTIL", "PURPOSE"]);
+        for lease in leases {
+            table.row(lease_cells(lease, now), lease_mood(&lease.look.standing));
+        }
+        text.push('\n');
+        table.write(text, self.width, self.colour);
+    }
+
+    fn markers(&self, text: &mut String, markers: &[Marker<'_>], now: &Now) {
+        if markers.is_empty() {
+            return;
+        }
+        let mut table = Table::new(["MARKER", "STATE", "BY", "CHANGED"]);
+        for marker in markers {
+            let mood = if marker.state == "set" { Mood::Plain } else { Mood::Doubt };
+            let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
+            let changed = match u64::try_from(age_us) {
+                Ok(us) => ago(us / 1000),
+                Err(_) => "in the future".to_owned(),
+            };
+            let by = said(&marker.fields, "agent");
+            table.row([marker.name.to_owned(), marker.state.to_owned(), by, changed], mood);
+        }
+        text.push('\n');
+        table.write(text, self.width, self.colour);
+    }
+
+    /// What is wrong; nothing if nothing is.
+    pub(super) fn findings(&self, findings: &[Finding]) -> String {
+        let mut text = String::new();
+        if findings.is_empty() {
+            return text;
+        }
+        text.push_str("\nWRONG\n");
+        for finding in findings {
+            let line = format!("  {}", printable(&finding.text));
+            text.push_str(&if self.colour { Mood::Bad.paint(&line) } else { line });
+            text.push('\n');
+            for hint in &finding.hints {
+                text.push_str(&format!("    -> {}\n", printable(hint)));
+            }
+        }
+        text
+    }
+}
+
+/// The value of a key as a cell.
+fn said(fields: &Fields<'_>, key: &str) -> String {
+    match fields.text(key) {
+        Some(value) => printable(&value).into_owned(),
+        None => fields.raw(key).map(|raw| printable(raw).into_owned()).unwrap_or_default(),
+    }
+}
+
+fn ago(ms: u64) -> String {
+    format!("{} ago", format_duration(ms))
+}
+
+fn agent_cells(agent: &Agent<'_>, now: &Now) -> [String; 9] {
+    let none = Fields::default();
+    let (fields, pids) = match &agent.persona {
+        Persona::Own(fields, beat) => (fields, pids(beat)),
+        Persona::Foreign(fields) => (fields, said(fields, "pid")),
+        Persona::Damaged(_) => (&none, String::new()),
+    };
+    let started = ["started_at", "timestamp"].iter().find_map(|key| {
+        let at_us = parse_utc(&fields.text(key)?).ok()?;
+        u64::try_from(now.reading.wall_us.saturating_sub(at_us)).ok()
+    });
+    [
+        agent.name.to_owned(),
+        agent.judgement.liveness.word().to_owned(),
+        agent.judgement.beat_age_ms.map(ago).unwrap_or_default(),
+        agent.judgement.evidence.to_owned(),
+        said(fields, "status"),
+        said(fields, "task"),
+        said(fields, "branch"),
+        started.map(|us| ago(us / 1000)).unwrap_or_default(),
+        pids,
+    ]
+}
+
+fn pids(beat: &Beat) -> String {
+    let all = [beat.processes.own, beat.processes.child];
+    let all: Vec<String> = all.iter().flatten().map(|process| process.pid.to_string()).collect();
+    all.join("+")
+}
+
+fn agent_mood(agent: &Agent<'_>) -> Mood {
+    match (&agent.persona, agent.judgement.liveness) {
+        (Persona::Damaged(_), _) | (_, Liveness::Hung) => Mood::Bad,
+        (Persona::Own(_, beat), Liveness::Gone) if !beat.ended => Mood::Bad,
+        (Persona::Foreign(_), _) | (_, Liveness::Late | Liveness::Silent) => Mood::Doubt,
+        (_, Liveness::Live | Liveness::Gone) => Mood::Plain,
+    }
+}
+
+fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
+    let look = &lease.look;
+    let mut cells = <[String; 7]>::default();
+    cells[0] = look.lease.to_string();
+    cells[1] = words::standing_word(&look.standing).to_owned();
+    match &look.observed {
+        Observed::Ours(record, _, life) => {
+            cells[2] = words::holder(record);
+            cells[3] = match life {
+                Life::Alive => "process runs",
+                Life::Dead => "processes have ended",
+                Life::Unknown => "no process to ask",
+            }
+            .to_owned();
+            (cells[4], cells[5]) = since_until(record, now);
+            let purpose = record.purpose.as_deref().unwrap_or_default();
+            cells[6] = printable(purpose).into_owned();
+        }
+        Observed::Foreign { who, .. } => {
+            cells[2] = printable(who.as_deref().unwrap_or("somebody unnamed")).into_owned();
+            cells[3] = "another program's record".to_owned();
+        }
+        Observed::Damaged(..) => {
+            cells[2] = "nobody knows".to_owned();
+            cells[3] = "its record is damaged".to_owned();
+        }
+        Observed::Absent => {}
+    }
+    cells
+}
+
+fn since_until(record: &Record, now: &Now) -> (String, String) {
+    if !words::by_our_clock(record, now) {
+        return ("another clock".to_owned(), "another clock".to_owned());
+    }
+    let here = now.reading.wall_us;
+    let apart = |boot_ns| {
+        let wall_us = words::wall_of(boot_ns, now);
+        let ms = wall_us.abs_diff(here) / 1000;
+        if wall_us <= here { ago(ms) } else { format!("in {}", format_duration(ms)) }
+    };
+    (apart(record.acquired_boot_ns), apart(record.expires_boot_ns()))
+}
+
+fn lease_mood(standing: &Standing) -> Mood {
+    match standing {
+        Standing::Held(held) => match held.why {
+            HeldWhy::InTime => Mood::Plain,
+            HeldWhy::InGrace | HeldWhy::Foreign => Mood::Doubt,
+            HeldWhy::OverdueForever | HeldWhy::Damaged => Mood::Bad,
+        },
+        Standing::Grantable(Cause::Free) => Mood::Plain,
+        Standing::Grantable(_) | Standing::MustKill(_) => Mood::Bad,
+    }
+}

@@ -1,0 +1,216 @@
+//! The configuration files: the machine's, then the user's; a wrong key is an error, never ignored.
+//!
+//! Where no file exists this costs one failing open each. What the files say is overruled by
+//! `ZETA_*` and by flags, which the door reads.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use serde::Deserialize;
+use zeta_core::name::Label;
+use zeta_core::time::{TimeError, parse_duration, parse_ttl};
+
+use crate::error::{Error, Result};
+
+/// The machine's file.
+pub const SYSTEM_FILE: &str = "/etc/zeta/config.toml";
+/// The user's file, below `$XDG_CONFIG_HOME` or `~/.config`.
+pub const USER_FILE: &str = "zeta/config.toml";
+/// More is no configuration.
+const BYTES_MAX: u64 = 64 * 1024;
+
+const KEYS: [&str; 5] = ["state_dir", "node", "agent", "ttl", "beat_every"];
+
+/// What the files say, checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The state directory.
+    pub state_dir: Option<PathBuf>,
+    /// The node to work on.
+    pub node: Option<Label>,
+    /// The agent that calls.
+    pub agent: Option<Label>,
+    /// TTL of a lease that is taken by hand.
+    pub ttl_ms: Option<u64>,
+    /// Time between beats.
+    pub beat_every_ms: Option<u64>,
+}
+
+/// One file as it is written; each value keeps its place, so that an error can name the line.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    state_dir: Option<toml::Spanned<String>>,
+    node: Option<toml::Spanned<String>>,
+    agent: Option<toml::Spanned<String>>,
+    ttl: Option<toml::Spanned<String>>,
+    beat_every: Option<toml::Spanned<String>>,
+}
+
+impl Config {
+    /// Reads the machine's file, then the user's.
+    ///
+    /// # Errors
+    /// A usage error that names file, line and what would be right.
+    pub fn load() -> Result<Config> {
+        let system = Config::read(Path::new(SYSTEM_FILE))?;
+        match user_file() {
+            Some(path) => Ok(Config::read(&path)?.over(system)),
+            None => Ok(system),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Config> {
+        match read_file(path)? {
+            Some(text) => parse(&text, path),
+            None => Ok(Config::default()),
+        }
+    }
+
+    fn over(self, below: Config) -> Config {
+        Config {
+            state_dir: self.state_dir.or(below.state_dir),
+            node: self.node.or(below.node),
+            agent: self.agent.or(below.agent),
+            ttl_ms: self.ttl_ms.or(below.ttl_ms),
+            beat_every_ms: self.beat_every_ms.or(below.beat_every_ms),
+        }
+    }
+}
+
+fn user_file() -> Option<PathBuf> {
+    // As the XDG standard says: a relative path in the variable is ignored.
+    let xdg = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let dir = xdg.or_else(|| Some(home()?.join(".config")))?;
+    Some(dir.join(USER_FILE))
+}
+
+fn read_file(path: &Path) -> Result<Option<String>> {
+    use std::io::Read as _;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        // A home that this user may not search holds no configuration of this user.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+        Err(errno) => return Err(Error::io("cannot open", path, errno)),
+    };
+    let mut bytes = Vec::new();
+    let wrong = |reason: &str| Error::usage(format!("{}: {reason}", path.display()));
+    std::fs::File::from(fd)
+        .take(BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(wrong("a configuration file has at most 64 KiB"));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| wrong("it is not UTF-8 text"))
+}
+
+fn parse(text: &str, path: &Path) -> Result<Config> {
+    let raw: Raw = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+    let at =
+        |span: std::ops::Range<usize>| format!("{}:{}", path.display(), line(text, span.start));
+    let wrong_name = |span, error| Error::usage(format!("{}: {error}", at(span)));
+    let label = |kind, value: Option<toml::Spanned<String>>| {
+        value
+            .map(|v| Label::new(kind, v.get_ref()).map_err(|e| wrong_name(v.span(), e)))
+            .transpose()
+    };
+    let time = |read: fn(&str) -> std::result::Result<u64, TimeError>,
+                value: Option<toml::Spanned<String>>| {
+        let wrong = |span, error| Error::usage(format!("{}: {error}", at(span)));
+        value.map(|v| read(v.get_ref()).map_err(|e| wrong(v.span(), e))).transpose()
+    };
+    let state_dir = match raw.state_dir {
+        Some(dir) if !Path::new(dir.get_ref()).is_absolute() => {
+            return Err(Error::usage(format!(
+                "{}: state_dir {:?} is not valid: give an absolute path",
+                at(dir.span()),
+                dir.get_ref()
+            )));
+        }
+        dir => dir.map(|dir| PathBuf::from(dir.into_inner())),
+    };
+    Ok(Config {
+        state_dir,
+        node: label("node", raw.node)?,
+        agent: label("agent", raw.agent)?,
+        ttl_ms: time(parse_ttl, raw.ttl)?,
+        beat_every_ms: time(beat_every, raw.beat_every)?,
+    })
+}
+
+fn beat_every(text: &str) -> std::result::Result<u64, TimeError> {
+    let rule = "a beat comes every 100ms to 1h, as in 10s";
+    match parse_duration("beat_every", text)? {
+        ms @ 100..=3_600_000 => Ok(ms),
+        _ => Err(TimeError { what: "beat_every", text: text.to_owned(), rule }),
+    }
+}
+
+/// One sentence with the file, the line, and what would be right.
+fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
+    let span = error.span().unwrap_or_default();
+    let at = format!("{}:{}", path.display(), line(text, span.start));
+    let unknown = error.message().strip_prefix("unknown field `").and_then(|m| m.split_once('`'));
+    match unknown {
+        Some((key, _)) => {
+            Error::usage(format!("{at}: unknown key {key:?}; did you mean {:?}?", nearest(key)))
+                .hint(format!("the keys are {}", KEYS.join(", ")))
+        }
+        None => {
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            Error::usage(format!("{at}: {message}"))
+                .hint("a line is key = \"text\", as in ttl = \"10m\"")
+        }
+    }
+}
+
+fn nearest(key: &str) -> &'static str {
+    let distance = |known: &&&str| (strsim::jaro(key, known) * -1000.0) as i64;
+    KEYS.iter().min_by_key(|known| distance(known)).copied().unwrap_or("state_dir")
+}
+
+fn line(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(text, Path::new("/c.toml")).unwrap_err().text
+    }
+
+    #[test]
+    fn the_user_s_file_is_over_the_machine_s() {
+        let read = |text| parse(text, Path::new("/c.toml")).unwrap();
+        let both = read("ttl = \"5m\"").over(read("ttl = \"1m\"\nagent = \"otto\""));
+        assert_eq!(both.ttl_ms, Some(300_000));
+        assert_eq!(both.agent.unwrap().as_str(), "otto");
+    }
+
+    #[test]
+    fn every_error_names_file_line_and_what_would_be_right() {
+        for (text, parts) in [
+            ("node = \"a\"\nstate-dir = \"/x\"", ["/c.toml:2", "\"state-dir\"", "\"state_dir\""]),
+            ("tll = \"1m\"", ["/c.toml:1", "\"tll\"", "\"ttl\""]),
+            ("\n[beat]\nevery = 1", ["/c.toml:2", "\"beat\"", "\"beat_every\""]),
+            ("\n\nttl = \"10 parsecs\"", ["/c.toml:3", "10 parsecs", "30s"]),
+            ("ttl = 5", ["/c.toml:1", "invalid type", "string"]),
+            ("node = \"A B\"", ["/c.toml:1", "node name", "RFC 1123"]),
+            ("state_dir = \"x\"", ["/c.toml:1", "state_dir", "absolute"]),
+            ("beat_every = \"0s\"", ["/c.toml:1", "beat_every", "10s"]),
+            ("agent = otto", ["/c.toml:1", "", ""]),
+            ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
+        ] {
+            let message = message(text);
+            for part in parts {
+                assert!(message.contains(part), "{text:?}: {message:?} has no {part:?}");
+            }
+        }
+    }
+}

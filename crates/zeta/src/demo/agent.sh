@@ -1,0 +1,76 @@
+#!/bin/sh
+# An agent that registers its node in a git repository: once, although others want the same.
+#
+# 'zeta run' started it, vouches for it and keeps its leases alive. Below is what any agent does by
+# itself: acquire, look whether it is done already, work, push with the token, set the marker,
+# release.
+set -u
+
+lease=register-pr-in-flight
+marker=self-registered
+branch=register-node-$ZETA_NODE
+clone=$DEMO_WORK/clone
+
+zeta() {
+    "$ZETA_BIN" "$@"
+}
+
+say() {
+    printf '%s: %s\n' "$ZETA_AGENT" "$*" >&2
+}
+
+doing() {
+    zeta persona set "$ZETA_AGENT" --status "$1" --task "register $ZETA_NODE" --quiet >/dev/null ||
+        say "cannot update my persona"
+}
+
+node_yaml() {
+    cat <<YAML
+apiVersion: zeta.lucent-financial-group.com/v1
+kind: ClusterNode
+metadata:
+  name: $ZETA_NODE
+  namespace: zeta-cluster
+spec:
+  hostname: $ZETA_NODE
+  roles: [worker]
+  registration:
+    registered-via: $ZETA_AGENT
+YAML
+}
+
+doing waiting
+token=$(zeta lease acquire "$lease" --wait 2m --ttl "$DEMO_TTL" --grace "$DEMO_GRACE" \
+    --purpose "register $ZETA_NODE") || exit $?
+if zeta marker get "$marker" >/dev/null 2>&1; then
+    say "somebody registered $ZETA_NODE while I stood in line"
+    zeta lease release "$lease" --token "$token"
+    exit $?
+fi
+
+doing working
+dir=maintainers/demo/cluster-nodes/$ZETA_NODE
+git clone --quiet --depth 1 "file://$DEMO_REMOTE" "$clone" && cd "$clone" || exit 1
+mkdir -p "$dir" && node_yaml >"$dir/node.yaml" && git add "$dir/node.yaml" || exit 1
+git commit --quiet -m "feat(node-register): $ZETA_NODE self-registers" || exit 1
+
+# Last look before the side effect. It cannot be enough: between here and the push this process may
+# sleep for any length of time. That is what the token in the push is for.
+zeta lease renew "$lease" --token "$token" >/dev/null || exit $?
+
+# A stage direction of 'zeta demo': say that the push comes next, and wait for the cue.
+echo "$token" >"$DEMO_WORK/ready.new" && mv "$DEMO_WORK/ready.new" "$DEMO_WORK/ready"
+flock -w 120 "$DEMO_WORK/cue" true || exit 1
+
+# Forced, because an agent that died may have left its own commit on this branch.
+if ! git push --quiet --force -o "fencing-token=$token" origin "HEAD:refs/heads/$branch"; then
+    zeta lease renew "$lease" --token "$token" >/dev/null
+    status=$?
+    say "the push was refused, and 'zeta lease renew' exits $status: I stop"
+    [ "$status" -ne 0 ] && exit "$status"
+    exit 1
+fi
+zeta marker set "$marker" pr_url="file://$DEMO_REMOTE#$branch" branch="$branch" \
+    >/dev/null || exit $?
+doing idle
+zeta lease release "$lease" --token "$token"

@@ -1,0 +1,94 @@
+//! `zeta demo`: the main job on this machine, with real processes and a real git remote.
+//!
+//! Three agents want to register one node. The first is killed in the middle of its push, the
+//! second is stopped past the end of its lease, the third finishes, and the second's late push is
+//! refused by the repository itself. Nothing is believed because an agent said so: what is claimed
+//! is read from the state directory, from the repository, and from the kernel.
+
+mod account;
+mod cast;
+mod play;
+mod records;
+mod remote;
+mod stage;
+mod story;
+
+pub use account::{Account, Audience, Claim, Event};
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What to play.
+#[derive(Debug, Default, Clone)]
+pub struct Ask {
+    /// Where the state directory shall be; it is left there. Otherwise it is a temporary one.
+    pub state_dir: Option<PathBuf>,
+    /// Leave the temporary directory.
+    pub keep: bool,
+}
+
+/// How the play ended.
+#[derive(Debug)]
+pub struct Report {
+    /// What was told, as far as it went.
+    pub account: Account,
+    /// What ended it before its end.
+    pub stop: Option<Stop>,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// The directory that was left, if it was to be.
+    pub kept: Option<PathBuf>,
+}
+
+/// What ends the play before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Something did not happen, or failed.
+    Fault(Error),
+    /// A signal asked for it.
+    Signal(i32),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Fault(error)
+    }
+}
+
+/// Plays it, and leaves nothing behind. For a process that has no other children.
+pub fn run(ask: &Ask, audience: &mut dyn Audience) -> Result<Report> {
+    if let Some(dir) = &ask.state_dir {
+        refuse_used(dir)?;
+    }
+    let stage = stage::Stage::set(ask.state_dir.as_deref(), ask.keep)?;
+    let (stage, account, stop) = story::play(stage, audience);
+    let elapsed_ms = stage.at_ms();
+    let kept = ask.keep.then(|| stage.root.clone());
+    let left = stage.strike();
+    let stop = match (stop, left) {
+        (None, Some(left)) => {
+            let error =
+                Error::new(crate::error::Kind::Fault, format!("the demo ended, but {left}"));
+            Some(Stop::Fault(error))
+        }
+        (stop, _) => stop,
+    };
+    Ok(Report { account, stop, elapsed_ms, kept })
+}
+
+/// A directory that agents use already is no place for a play in which they are killed.
+fn refuse_used(dir: &Path) -> Result<()> {
+    let empty = match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    match empty {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "the demo wants a state directory of its own, and {} is in use",
+            dir.display()
+        ))
+        .hint("name one that does not exist yet, or leave --state-dir out")),
+    }
+}

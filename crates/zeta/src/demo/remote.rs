@@ -1,0 +1,147 @@
+//! The resource: a bare git repository whose own hook compares fencing tokens.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::Stop;
+use super::stage::Stage;
+use crate::error::{Error, Kind, Result};
+
+const HOOK: &str = include_str!("pre-receive.sh");
+/// The cue that the hook waits for; while it stands, pushes are held half-way.
+const HOLD: &str = "demo-hold";
+
+/// The bare repository.
+pub(super) struct Remote {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    hold: Option<File>,
+}
+
+impl Remote {
+    /// Makes it, with a first commit, and with the hook in place.
+    pub(super) fn create(stage: &mut Stage) -> std::result::Result<Remote, Stop> {
+        let found = stage.call(&["git", "--version"])?;
+        if found.status != 0 {
+            return Err(Error::new(Kind::Unsafe, "the demo needs git, and there is none in PATH")
+                .hint("install it (Debian: apt install git), then repeat: zeta demo")
+                .into());
+        }
+        let path = stage.root.join("remote.git");
+        let mut remote = Remote { path, hold: None };
+        remote.init(stage)?;
+        remote.install_hook()?;
+        let hold = remote.path.join(HOLD);
+        remote.hold = Some(hold_cue(&hold)?);
+        Ok(remote)
+    }
+
+    fn init(&self, stage: &mut Stage) -> std::result::Result<(), Stop> {
+        let path = self.path.as_os_str();
+        stage.must(&[
+            OsStr::new("git"),
+            "init".as_ref(),
+            "-q".as_ref(),
+            "--bare".as_ref(),
+            path,
+        ])?;
+        self.git(stage, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
+        self.git(stage, &["config", "receive.advertisePushOptions", "true"])?;
+        self.git(stage, &["config", "gc.auto", "0"])?;
+        let tree = self.git(stage, &["mktree"])?;
+        let commit = self.git(stage, &["commit-tree", &tree, "-m", "A cluster without nodes"])?;
+        self.git(stage, &["update-ref", "refs/heads/main", &commit])?;
+        Ok(())
+    }
+
+    fn install_hook(&self) -> Result<()> {
+        let hook = self.path.join("hooks").join("pre-receive");
+        let cannot = |error: std::io::Error| {
+            Error::new(Kind::Fault, format!("cannot write {}: {error}", hook.display()))
+        };
+        if let Some(dir) = hook.parent() {
+            std::fs::create_dir_all(dir).map_err(cannot)?;
+        }
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o700).open(&hook);
+        file.as_mut()
+            .map_err(|error| cannot(std::io::Error::other(error.to_string())))
+            .and_then(|file| file.write_all(HOOK.as_bytes()).map_err(cannot))?;
+        // git passes over a hook that it may not execute, and every claim would be worthless.
+        access(&hook, Access::EXEC_OK).map_err(|_| {
+            Error::not_safe(&hook, "hooks cannot be run from there (mounted with noexec?)")
+                .hint("set TMPDIR to a directory where programs may be run, then repeat")
+        })
+    }
+
+    /// Runs git in it.
+    pub(super) fn git(
+        &self,
+        stage: &mut Stage,
+        args: &[&str],
+    ) -> std::result::Result<String, Stop> {
+        stage.must(&in_repository(&self.path, args))
+    }
+
+    /// The commit that a branch points to.
+    pub(super) fn branch(
+        &self,
+        stage: &mut Stage,
+        branch: &str,
+    ) -> std::result::Result<Option<String>, Stop> {
+        let name = format!("refs/heads/{branch}");
+        let found = self.git(stage, &["for-each-ref", "--format=%(objectname)", &name])?;
+        Ok((!found.is_empty()).then_some(found))
+    }
+
+    /// Is an object in it.
+    pub(super) fn has(&self, stage: &mut Stage, id: &str) -> std::result::Result<bool, Stop> {
+        Ok(stage.call(&in_repository(&self.path, &["cat-file", "-e", id]))?.status == 0)
+    }
+
+    /// Did the hook write this line.
+    pub(super) fn logged(&self, line: &str) -> bool {
+        let log = std::fs::read_to_string(self.path.join("fencing.log")).unwrap_or_default();
+        log.lines().any(|logged| logged == line)
+    }
+
+    /// How many pushes are half-way: received, and not yet let in.
+    pub(super) fn in_quarantine(&self) -> usize {
+        std::fs::read_dir(self.path.join("objects")).map_or(0, |entries| {
+            let half_way =
+                |name: &OsStr| name.as_encoded_bytes().starts_with(b"tmp_objdir-incoming-");
+            entries.flatten().filter(|entry| half_way(&entry.file_name())).count()
+        })
+    }
+
+    /// Pushes are not held any more.
+    pub(super) fn stop_holding(&mut self) -> Result<()> {
+        let path = self.path.join(HOLD);
+        std::fs::remove_file(&path).map_err(|error| {
+            Error::new(Kind::Fault, format!("cannot remove {}: {error}", path.display()))
+        })?;
+        self.hold = None;
+        Ok(())
+    }
+}
+
+/// A call of git in a repository.
+pub(super) fn in_repository(path: &Path, args: &[&str]) -> Vec<std::ffi::OsString> {
+    let mut argv = vec!["git".into(), "-C".into(), path.into()];
+    argv.extend(args.iter().map(std::ffi::OsString::from));
+    argv
+}
+
+/// Makes a file with a flock on it: a cue. Whoever waits for it goes on when it is let go, and also
+/// when this process ends, however it ends.
+pub(super) fn hold_cue(path: &Path) -> Result<File> {
+    let held = File::create(path).and_then(|file| file.lock().map(|()| file));
+    held.map_err(|error| {
+        Error::new(Kind::Fault, format!("cannot make and lock {}: {error}", path.display()))
+    })
+}

@@ -1,0 +1,146 @@
+//! Every example of every `--help` is run: a user's first call is one of them, pasted.
+#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Examples that are not run here, each with where it is run instead.
+const ELSEWHERE: &[(&str, &str)] =
+    &[("zeta demo", "tests/demo.rs"), ("zeta init --group", "tests/ops, in a tree of its own")];
+
+/// Examples whose status is not 0, by how they begin.
+const STATUS: &[(&str, i32)] = &[
+    // Keeps beating until it is ended, here by `timeout`.
+    ("zeta heartbeat --as otto-cli --every", 124),
+    // The grant that the example names is not the one that stands.
+    ("zeta lease break deploy --expect", 3),
+    ("zeta lease break deploy --damaged", 3),
+];
+
+/// One stage per example: a state directory, and the programs that examples name.
+struct Stage {
+    dir: PathBuf,
+}
+
+impl Stage {
+    fn new(number: usize) -> Stage {
+        let dir = std::env::temp_dir().join(format!("zeta-ex-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(dir.join("bin")).unwrap();
+        for program in ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh"] {
+            let path = dir.join("bin").join(program);
+            std::fs::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let zeta = dir.join("bin/zeta");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zeta"), zeta).unwrap();
+        Stage { dir }
+    }
+
+    fn sh(&self, line: &str, token: &str) -> (i32, String) {
+        let path = format!(
+            "{}:{}",
+            self.dir.join("bin").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let limited = "timeout 5 sh -c \"$0\"";
+        let done = Command::new("sh")
+            .args(["-c", limited, line])
+            .current_dir(&self.dir)
+            .env("PATH", path)
+            .env("ZETA_STATE_DIR", self.dir.join("state"))
+            .env("HOME", &self.dir)
+            .env("ZETA_FENCING_TOKEN", token)
+            .env_remove("ZETA_SESSION")
+            .env_remove("ZETA_AGENT")
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        (done.status.code().unwrap_or(-1), said)
+    }
+
+    /// What the examples of a verb find: a lease that is held, a marker, a persona.
+    fn prepare(&self, path: &str) -> String {
+        let (_, said) = self.sh("zeta -q heartbeat", "");
+        assert!(said.is_empty(), "{said}");
+        let verb = path.rsplit(' ').next().unwrap_or_default();
+        if matches!(verb, "get" | "clear") {
+            for line in
+                ["zeta marker set self-registered branch=b", "zeta persona set otto-cli task=t"]
+            {
+                let line = line.replace(" task=t", " --task t");
+                assert_eq!(self.sh(&line, "").0, 0);
+            }
+        }
+        if path.contains("lease") && !matches!(verb, "acquire" | "exec") {
+            let (status, token) = self.sh("zeta -q lease acquire deploy", "");
+            assert_eq!(status, 0, "{token}");
+            return token.trim().to_owned();
+        }
+        String::new()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// The example lines of a command and of all its subcommands, with the path of each command.
+fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let shown = help.split_once("Example").map_or("", |(_, shown)| shown);
+    for line in shown.lines() {
+        if let Some(line) = line.strip_prefix("  ")
+            && line.contains("zeta ")
+            && !line.starts_with(' ')
+        {
+            found.push((path.to_owned(), line.to_owned()));
+        }
+    }
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+        examples(inner, &format!("{path} {}", inner.get_name()), found);
+    }
+}
+
+#[test]
+fn every_verb_has_an_example() {
+    fn without(command: &clap::Command, path: &str, bare: &mut Vec<String>) {
+        let mut found = Vec::new();
+        examples(command, path, &mut found);
+        if found.is_empty() {
+            bare.push(path.to_owned());
+        }
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            without(inner, &format!("{path} {}", inner.get_name()), bare);
+        }
+    }
+    let mut bare = Vec::new();
+    without(&zeta::cli::command(), "zeta", &mut bare);
+    assert_eq!(bare, Vec::<String>::new(), "these have no example in their --help");
+}
+
+#[test]
+fn every_example_runs() {
+    let mut found = Vec::new();
+    examples(&zeta::cli::command(), "zeta", &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for (number, (path, line)) in found.iter().enumerate() {
+        if ELSEWHERE.iter().any(|(begin, _)| line.starts_with(begin)) {
+            continue;
+        }
+        let stage = Stage::new(number);
+        let token = stage.prepare(path);
+        let (status, said) = stage.sh(line, &token);
+        let wanted = STATUS.iter().find(|(begin, _)| line.starts_with(begin));
+        let wanted = wanted.map_or(0, |(_, status)| *status);
+        assert_eq!(status, wanted, "example of '{path}':\n  {line}\n{said}");
+        let tree = Path::new(&stage.dir).join("state");
+        assert!(tree.exists() || line.contains("completions") || line.contains("man"), "{line}");
+    }
+}

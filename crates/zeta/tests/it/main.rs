@@ -1,0 +1,18 @@
+//! The adversarial tests: real processes, real files, and oracles that stand outside `zeta`.
+//!
+//! Read `stage` for how a test is set up, `worker` for what the crowd does, `oracle` for who
+//! judges. A test that cannot run here says so with a line `SKIPPED: …`, never in silence.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
+
+mod files;
+mod flock;
+mod identity;
+mod interop;
+mod kill;
+mod oracle;
+mod race;
+mod stage;
+mod three;
+mod time;
+mod usage;
+mod worker;

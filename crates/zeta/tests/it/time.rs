@@ -1,0 +1,140 @@
+//! Clocks: the wall clock, file times and time namespaces must not rob anybody.
+
+use std::fs::FileTimes;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::stage::{Stage, can, is_root, run, skip};
+
+fn set_mtime(path: &Path, mtime: SystemTime) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_times(FileTimes::new().set_modified(mtime)).unwrap();
+}
+
+fn day() -> Duration {
+    Duration::from_secs(86_400)
+}
+
+#[test]
+fn the_wall_clock_decides_nothing_on_the_same_boot() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["job"]).to_string();
+    for text in ["\"2000-01-01T00:00:00.000000Z\"", "\"2099-01-01T00:00:00.000000Z\"", "\"soon\""] {
+        let keys = ["timestamp", "acquired_at", "renewed_at", "expires_at"];
+        stage.forge_keys("job", &keys.map(|key| (key, Some(text))));
+        stage.refused(&["lease", "acquire", "job"], 3);
+        stage.ok(&["lease", "check", "job", "--token", &token]);
+    }
+    for mtime in [SystemTime::UNIX_EPOCH, SystemTime::now() + day(), SystemTime::now() - day()] {
+        set_mtime(&stage.lock("job"), mtime);
+        stage.refused(&["lease", "acquire", "job"], 3);
+        stage.ok(&["lease", "check", "job", "--token", &token]);
+    }
+    stage.ok(&["lease", "renew", "job", "--token", &token]);
+}
+
+#[test]
+fn a_shifted_boot_clock_robs_nobody() {
+    for offset in ["100000", "-60"] {
+        let shift = ["--time", "--boottime", offset];
+        if !is_root() || !can("unshare", &[&shift[..], &["true"]].concat()) {
+            return skip("time::a_shifted_boot_clock_robs_nobody", "needs root and unshare --time");
+        }
+        let stage = Stage::new();
+        let token = stage.acquire(&["job", "--ttl", "1m"]).to_string();
+        let mut shifted = stage.other("unshare", &shift);
+        shifted.args([env!("CARGO_BIN_EXE_zeta"), "lease", "acquire", "job"]);
+        let out = run(&mut shifted);
+        assert_eq!(out.status, 3, "offset {offset}: {out:?}");
+        stage.ok(&["lease", "release", "job", "--token", &token]);
+        // And the other way round: a record from in there, judged out here.
+        let out = run(&mut shifted);
+        assert_eq!(out.status, 0, "offset {offset}: {out:?}");
+        stage.refused(&["lease", "acquire", "job"], 3);
+    }
+}
+
+#[test]
+fn a_foreign_record_is_judged_by_its_age() {
+    let stage = Stage::new();
+    let first = stage.acquire(&["job"]);
+    stage.ok(&["lease", "release", "job", "--token", &first.to_string()]);
+    let path = stage.lock("job");
+    let hour = Duration::from_secs(3600);
+    for (text, mtime, status) in [
+        ("pid: 1\n", SystemTime::now(), 3),
+        ("", SystemTime::now(), 3),
+        // In the future: the kernel's own ctime says that it is fresh.
+        ("pid: 1\n", SystemTime::now() + day(), 3),
+        ("pid: 1\nttl: 2h\n", SystemTime::now() - hour, 3),
+        ("pid: 1\n", SystemTime::now() - hour, 0),
+        ("pid: 1\n", SystemTime::UNIX_EPOCH, 0),
+        ("pid: 1\nttl: \"30s\"\n", SystemTime::now() - Duration::from_secs(60), 0),
+        ("12345\n", SystemTime::now() - hour, 0),
+    ] {
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
+        set_mtime(&path, mtime);
+        let out = stage.zeta(&["lease", "acquire", "job"]);
+        assert_eq!(out.status, status, "{text:?} of {mtime:?}: {out:?}");
+        match status {
+            0 => assert!(out.out.trim().parse::<u64>().unwrap() > first),
+            _ => assert_eq!(std::fs::read_to_string(&path).unwrap(), text),
+        }
+    }
+}
+
+#[test]
+fn a_late_renewal_stands_if_nobody_was_in_between() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["job", "--ttl", "200ms"]).to_string();
+    std::thread::sleep(Duration::from_millis(300));
+    let out = stage.refused(&["lease", "check", "job", "--token", &token], 5);
+    assert!(out.err.contains("renew"), "{out:?}");
+    let effect = stage.dir.join("effect");
+    let fenced = ["lease", "exec", "job", "--fenced", "--token", &token, "--", "touch"];
+    assert_eq!(run(stage.cmd(&fenced).arg(&effect)).status, 5);
+    assert!(!effect.exists());
+    let out = stage.zeta(&["lease", "renew", "job", "--token", &token, "--ttl", "5m"]);
+    assert!(out.status == 0 && out.err.contains("had been expired"), "{out:?}");
+    stage.ok(&["lease", "check", "job", "--token", &token]);
+    // The record's TTL counts, not the asker's.
+    stage.refused(&["lease", "acquire", "job", "--ttl", "100ms"], 3);
+}
+
+#[test]
+fn tokens_grow_past_everything_that_is_known() {
+    let stage = Stage::new();
+    let mut last = stage.acquire(&["job"]);
+    let ahead = last + 1_000_000_000_000;
+    stage.ok(&["lease", "release", "job", "--token", &last.to_string()]);
+    // The wall clock was set back: the token file knows better.
+    std::fs::write(stage.guard("job").join("fencing_token"), format!("{ahead:020}\n")).unwrap();
+    assert_eq!(stage.acquire(&["job"]), ahead + 1);
+    // The token file is gone or garbage: the record knows better.
+    std::fs::write(stage.guard("job").join("fencing_token"), "garbage\n").unwrap();
+    stage.forge_keys("job", &[("ttl_ms", Some("1"))]);
+    std::thread::sleep(Duration::from_millis(10));
+    last = stage.acquire(&["job"]);
+    assert_eq!(last, ahead + 2);
+    // The record was deleted by hand: the token file knows.
+    std::fs::remove_file(stage.lock("job")).unwrap();
+    assert_eq!(stage.acquire(&["job"]), last + 1);
+    for verb in ["renew", "release", "check"] {
+        stage.refused(&["lease", verb, "job", "--token", &last.to_string()], 5);
+    }
+    // Record and guard were deleted by hand: the clock still goes on.
+    let token = stage.acquire(&["other"]);
+    std::fs::remove_file(stage.lock("other")).unwrap();
+    std::fs::remove_dir_all(stage.guard("other")).unwrap();
+    stage.refused(&["lease", "renew", "other", "--token", &token.to_string()], 5);
+    assert!(stage.acquire(&["other"]) > token);
+    // No number is left: an error, never a token that repeats.
+    let end = (1_u64 << 53) - 1;
+    std::fs::write(stage.guard("job").join("fencing_token"), format!("{end:020}\n")).unwrap();
+    std::fs::remove_file(stage.lock("job")).unwrap();
+    let out = stage.refused(&["lease", "acquire", "job"], 7);
+    assert!(out.err.contains("no fencing token is left"), "{out:?}");
+}

@@ -1,0 +1,150 @@
+//! `clean` on real residue: of killed holders, of killed waiters, of other hands.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::stage::{Stage, run, until};
+
+#[test]
+fn clean_removes_what_is_dead_or_long_expired_and_nothing_else() {
+    let stage = Stage::new();
+    stage.zeta(&["init"]).expect(0);
+    let node = stage.node();
+    stage.killed_holder("dead");
+    stage.zeta(&["lease", "acquire", "expired", "--ttl", "100ms", "--grace", "100ms"]).expect(0);
+    stage.zeta(&["lease", "acquire", "in-grace", "--ttl", "100ms", "--grace", "1h"]).expect(0);
+    stage.zeta(&["lease", "acquire", "held"]).expect(0);
+    stage.zeta(&["marker", "set", "fact", "a=1"]).expect(0);
+    stage.zeta(&["run", "--as", "otto", "--", "true"]).expect(0);
+    stage.put("foreign-old.lock", "pid: 1\nttl: 100ms\n");
+    stage.put("foreign-young.lock", "pid: 1\n");
+    stage.put("foreign-forged.lock", "pid: 1\n");
+    run(
+        "touch",
+        &["-d".as_ref(), "2020-01-01".as_ref(), node.join("foreign-forged.lock").as_os_str()],
+    );
+    stage.put("torn.lock", "schema: 1\n");
+    stage.put("A B.lock", "pid: 1\nttl: 100ms\n");
+    stage.put("open.lock", "pid: 1\nttl: 100ms\n");
+    stage.chmod_node("open.lock", 0o666);
+    run("mkfifo", &[node.join("fifo.lock")]);
+    symlink("/etc/passwd", node.join("link.lock")).unwrap();
+    let guard = node.join(".guard/held.lock");
+    fs::write(guard.join(format!(".tmp-{}", "0".repeat(32))), "half").unwrap();
+    fs::create_dir(node.join(format!(".new-{}", "0".repeat(32)))).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+
+    let before = stage.listing();
+    let dry = stage.zeta(&["clean", "--dry-run", "--json"]).expect(0).json();
+    assert_eq!(stage.listing(), before, "--dry-run changed something");
+    let done = stage.zeta(&["clean", "--json"]).expect(0).json();
+    assert_eq!(dry["removed"], done["removed"]);
+    assert_eq!(
+        reasons(&done["removed"], &stage.node_name()),
+        [
+            (".guard/held.lock/.tmp-00000000000000000000000000000000", "orphan"),
+            ("dead.lock", "holder_dead"),
+            ("expired.lock", "expired"),
+            ("foreign-old.lock", "foreign_expired"),
+        ]
+        .map(|(path, reason)| (path.to_owned(), reason.to_owned()))
+    );
+    for file in [
+        "held.lock",
+        "in-grace.lock",
+        "foreign-young.lock",
+        "foreign-forged.lock",
+        "torn.lock",
+        "A B.lock",
+        "open.lock",
+        "fact.marker",
+        "persona-otto.state",
+        "last-seen.iso",
+        ".guard/dead.lock/fencing_token",
+    ] {
+        assert!(node.join(file).exists(), "{file} is gone");
+    }
+    assert!(fs::symlink_metadata(node.join("link.lock")).is_ok());
+    assert!(fs::symlink_metadata(node.join("fifo.lock")).is_ok());
+    let kept = reasons(&done["kept"], &stage.node_name());
+    let why = |file: &str| kept.iter().find(|(path, _)| path == file).map(|(_, why)| why.as_str());
+    assert_eq!(why("held.lock"), Some("held"));
+    assert_eq!(why("in-grace.lock"), Some("in_grace"));
+    assert_eq!(why("foreign-forged.lock"), Some("foreign_in_time"));
+    assert_eq!(why("persona-otto.state"), Some("gone_recently"));
+    assert!(why("fifo.lock").unwrap().contains("FIFO"));
+    let again = stage.zeta(&["clean", "--json"]).expect(0).json();
+    assert_eq!(again["removed"].as_array().unwrap().len(), 0);
+}
+
+fn reasons(items: &Value, node: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let prefix = format!("{node}/");
+    let mut reasons: Vec<_> = items
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (text(&item["path"]).replace(&prefix, ""), text(&item["reason"])))
+        .collect();
+    reasons.sort();
+    reasons
+}
+
+#[test]
+fn a_token_still_grows_after_clean_and_the_dead_holder_is_fenced() {
+    let stage = Stage::new();
+    let old =
+        stage.zeta(&["lease", "acquire", "a", "--ttl", "100ms", "--grace", "100ms"]).expect(0);
+    std::thread::sleep(Duration::from_millis(300));
+    stage.zeta(&["clean"]).expect(0);
+    stage.zeta(&["lease", "renew", "a", "--token", old.out.trim()]).expect(5);
+    let new = stage.zeta(&["lease", "acquire", "a"]).expect(0);
+    assert!(new.out.trim().parse::<u64>().unwrap() > old.out.trim().parse::<u64>().unwrap());
+}
+
+#[test]
+fn tickets_of_killed_waiters_are_removed() {
+    let stage = Stage::new();
+    stage.zeta(&["lease", "acquire", "a"]).expect(0);
+    let mut waiter =
+        stage.command(&["lease", "acquire", "a", "--wait", "60s", "-q"]).spawn().unwrap();
+    let queue = stage.node().join(".guard/a.lock/queue");
+    until("the waiter stands in line", || {
+        fs::read_dir(&queue).is_ok_and(|mut line| line.next().is_some())
+    });
+    let done = stage.zeta(&["clean", "--json"]).expect(0).json();
+    assert_eq!(done["removed"].as_array().unwrap().len(), 0, "a living waiter's: {done}");
+    waiter.kill().unwrap();
+    waiter.wait().unwrap();
+    let done = stage.zeta(&["clean", "--json"]).expect(0).json();
+    assert_eq!(done["removed"][0]["what"], "ticket", "{done}");
+    assert!(fs::read_dir(&queue).unwrap().next().is_none());
+}
+
+#[test]
+fn clean_under_load_never_takes_a_lease_from_somebody() {
+    let stage = Stage::new();
+    stage.zeta(&["init"]).expect(0);
+    let script = "i=0; while [ $i -lt 25 ]; do i=$((i+1)); \
+                  $ZETA lease exec a --ttl 30s -- sh -c '$ZETA lease check a' || exit 9; done";
+    let mut workers: Vec<_> = (0..2)
+        .map(|_| {
+            let mut worker = Command::new("sh");
+            stage.dress(worker.args(["-c", script])).env("ZETA", env!("CARGO_BIN_EXE_zeta"));
+            worker.spawn().unwrap()
+        })
+        .collect();
+    let mut rounds = 0;
+    while workers.iter_mut().any(|worker| worker.try_wait().unwrap().is_none()) {
+        stage.zeta(&["clean"]).expect(0);
+        rounds += 1;
+    }
+    for worker in &mut workers {
+        assert!(worker.wait().unwrap().success(), "a live lease was lost");
+    }
+    assert!(rounds > 5, "clean ran only {rounds} times");
+}

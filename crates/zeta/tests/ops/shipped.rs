@@ -1,0 +1,108 @@
+//! What is shipped beside the verbs: guide, completions, pages, units and drop-ins.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::stage::{Done, Stage, has, is_root, skipped};
+
+#[test]
+fn guide_completions_and_pages_are_whole() {
+    let stage = Stage::new();
+    let guide = stage.zeta(&["guide"]).expect(0).out;
+    assert!(guide.lines().count() <= 30 && guide.contains("Exit status"), "{guide}");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = stage.zeta(&["completions", shell]).expect(0).out;
+        assert!(script.contains("acquire") && script.contains("dry-run"), "{shell}");
+    }
+    let wrong = stage.zeta(&["completions", "klingon"]).expect(2);
+    assert!(wrong.err.contains("klingon") && wrong.err.contains("zsh"), "{}", wrong.err);
+    let all = stage.zeta(&["man"]).expect(0).out;
+    for part in [".TH zeta 1", ".TH zeta-lease-acquire 1", ".TH zeta-doctor 1", "\\-\\-purpose"] {
+        assert!(all.contains(part), "no {part:?} in the pages");
+    }
+    let dir = stage.dir().join("man1");
+    stage.zeta(&["man", "--dir", dir.to_str().unwrap()]).expect(0);
+    let page = fs::read_to_string(dir.join("zeta-lease-acquire.1")).unwrap();
+    assert!(page.contains("fencing"), "{page}");
+    for verb in ["init", "clean", "doctor", "guide", "completions", "man"] {
+        let help = stage.zeta(&[verb, "--help"]).expect(0).out;
+        assert!(help.contains("Example"), "{verb}: {help}");
+        if verb != "completions" {
+            stage.zeta(&[verb, "--json"]).expect(0).json();
+        }
+    }
+}
+
+const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../units");
+
+#[test]
+fn the_units_verify_in_silence_and_are_little_exposed() {
+    if !has("systemd-analyze") {
+        return skipped("the_units_verify_in_silence_and_are_little_exposed: no systemd-analyze");
+    }
+    let stage = Stage::new();
+    let units = ["zeta-clean.service", "zeta-clean.timer"].map(|name| {
+        let text = fs::read_to_string(Path::new(UNITS).join(name)).unwrap();
+        let here = text.replace("/usr/local/bin/zeta", env!("CARGO_BIN_EXE_zeta"));
+        let path = stage.dir().join(name);
+        fs::write(&path, here).unwrap();
+        path
+    });
+    let done = Done::of(Command::new("systemd-analyze").arg("verify").args(&units)).expect(0);
+    assert_eq!(done.err, "", "verify has something to say");
+    let exposure = ["security", "--offline=yes", "--threshold=25", "--no-pager"];
+    Done::of(Command::new("systemd-analyze").args(exposure).arg(&units[0])).expect(0);
+}
+
+#[test]
+fn the_drop_ins_make_the_user_and_the_directories() {
+    if !is_root() {
+        return skipped("the_drop_ins_make_the_user_and_the_directories: not root");
+    }
+    if !has("systemd-sysusers") || !has("systemd-tmpfiles") {
+        return skipped("the_drop_ins_make_the_user_and_the_directories: no systemd");
+    }
+    let stage = Stage::new();
+    let root = stage.dir().join("root");
+    zeta::ops::install::install(&root, &label("node-a"), false).unwrap();
+    let flag = format!("--root={}", root.display());
+    let conf = |kind: &str| root.join(format!("etc/{kind}.d/zeta.conf")).display().to_string();
+    Done::of(Command::new("systemd-sysusers").args([&flag, &conf("sysusers")])).expect(0);
+    let groups = fs::read_to_string(root.join("etc/group")).unwrap();
+    let gid = groups.lines().find_map(|line| line.strip_prefix("zeta:x:")).unwrap();
+    let gid: u32 = gid.split(':').next().unwrap().parse().unwrap();
+    let conf = conf("tmpfiles");
+    Done::of(Command::new("systemd-tmpfiles").args(["--create", &flag, &conf])).expect(0);
+    let made = [("", 0o2750), ("nodes", 0o3770), ("local-node", 0o640), ("README.md", 0o444)];
+    for (path, mode) in made {
+        let meta = fs::metadata(root.join("tmp/zeta-cluster-state").join(path)).unwrap();
+        assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, 0, gid), "{path:?}");
+    }
+    let name = fs::read_to_string(root.join("tmp/zeta-cluster-state/local-node")).unwrap();
+    assert_eq!(name, "node-a\n", "the name survives the boot");
+}
+
+#[test]
+fn installed_files_of_an_operator_are_kept_unless_replaced() {
+    let stage = Stage::new();
+    let install =
+        |replace| zeta::ops::install::install(stage.dir(), &label("node-a"), replace).unwrap();
+    let words =
+        |replace| install(replace).steps.iter().map(|step| step.did.word()).collect::<Vec<_>>();
+    assert_eq!(words(false), ["made"; 6]);
+    assert_eq!(words(false), ["found"; 6]);
+    let timer = stage.dir().join("etc/systemd/system/zeta-clean.timer");
+    fs::write(&timer, "mine").unwrap();
+    assert_eq!(words(false), ["found", "found", "found", "found", "found", "left"]);
+    assert_eq!(fs::read_to_string(&timer).unwrap(), "mine");
+    assert_eq!(words(true), ["found", "found", "found", "found", "found", "made"]);
+    assert!(fs::read_to_string(&timer).unwrap().contains("OnCalendar=hourly"));
+    assert_eq!(fs::metadata(&timer).unwrap().mode() & 0o777, 0o644);
+    assert!(install(false).next.last().unwrap().contains("enable --now zeta-clean.timer"));
+}
+
+fn label(name: &str) -> zeta_core::name::Label {
+    name.parse().unwrap()
+}
