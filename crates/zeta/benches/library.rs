@@ -125,9 +125,7 @@ impl Raw {
                 break;
             }
         }
-        if RANDOM_PER_GRANT {
-            getrandom(&mut line[..16], GetRandomFlags::empty())?;
-        }
+        getrandom(&mut line[..16], GetRandomFlags::empty())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let temp = openat(&guard, TEMP, flags, Mode::from_raw_mode(0o600))?;
@@ -145,7 +143,9 @@ impl Raw {
         let mut bytes = [0u8; 1024];
         read(&record, bytes.get_mut(..self.record.len()).unwrap_or_default())?;
         drop(record);
-        unlinkat(&self.node, "loop.lock", AtFlags::empty())?;
+        getrandom(&mut line[..16], GetRandomFlags::empty())?;
+        renameat(&self.node, "loop.lock", &guard, TEMP)?;
+        unlinkat(&guard, TEMP, AtFlags::empty())?;
         self.same()?;
         flock(&guard, FlockOperation::Unlock)?;
         Ok(())
@@ -153,8 +153,6 @@ impl Raw {
 }
 
 const TEMP: &str = ".tmp-00112233445566778899aabbccddeeff";
-/// Does our own path draw a name for each temp?
-const RANDOM_PER_GRANT: bool = true;
 
 /// The usual way: write a temp beside the file and rename it over.
 struct RenameOver {
