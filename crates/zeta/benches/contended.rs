@@ -321,6 +321,9 @@ fn takeover() -> Outcomes<()> {
 fn main() -> Outcomes<()> {
     let dir = PathBuf::from(".").canonicalize()?;
     if let Ok(role) = std::env::var(ROLE) {
+        // Nobody shall take turns for ever because the bench was killed.
+        // SAFETY: it only tells the kernel which signal to send when the parent ends.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let words: Vec<&str> = role.split(' ').collect();
         return if words == ["victim"] { victim(&dir) } else { worker(&dir, &words) };
     }
