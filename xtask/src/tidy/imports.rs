@@ -33,6 +33,8 @@ const HOUSES: [House; 2] = [
         src: "crates/zeta/src/",
         prefixes: &["crate::", "zeta::"],
         rooms: &[
+            // What the static binary allocates from.
+            ("arena", &[]),
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),
@@ -47,7 +49,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["cli", "error"]),
+            ("main", &["arena", "cli", "error"]),
         ],
     },
 ];

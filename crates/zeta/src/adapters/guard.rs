@@ -113,7 +113,11 @@ fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
     publish_dir(guards.as_fd(), file, base, &path.join(file))
 }
 
-/// Takes the flock, with a bound: first at once, then yielding, then in short sleeps.
+/// Takes the flock, with a bound: first at once, then yielding, then in sleeps that grow.
+///
+/// Whoever leaves a guard wakes the next in line from inside, a few microseconds before it unlocks.
+/// If the two share a core, yielding may only run strangers, so the first sleeps are the shortest
+/// that the kernel has: its timer adds 50 us of its own.
 fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
     let mut started = None;
     let mut tries = 0u32;
@@ -130,10 +134,11 @@ fn lock(fd: &OwnedFd, limit: Duration, path: &Path, ino: u64) -> Result<()> {
         }
         tries += 1;
         match tries {
-            0..8 => std::thread::yield_now(),
+            0..4 => std::thread::yield_now(),
+            4..12 => std::thread::sleep(Duration::from_micros(5)),
             // Different for every process, so that those who wait do not march in step.
             _ => std::thread::sleep(Duration::from_micros(
-                40 * u64::from(tries.min(50)) + u64::from(std::process::id() % 40),
+                20 * u64::from(tries.min(100)) + u64::from(std::process::id() % 40),
             )),
         }
     }

@@ -99,7 +99,7 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
     Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
-fn run_acquire(call: &Call<'_>) -> Result<u8> {
+fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
     let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
@@ -148,7 +148,7 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_renew(call: &Call<'_>) -> Result<u8> {
+fn run_renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token(args.token)?;
@@ -178,7 +178,7 @@ fn run_renew(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_release(call: &Call<'_>) -> Result<u8> {
+fn run_release(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
     let ctx = call.context()?;
@@ -199,7 +199,7 @@ fn run_release(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_check(call: &Call<'_>) -> Result<u8> {
+fn run_check(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let (lease, token) = (lease_name(&args.name)?, token(args.token)?);
     let ctx = call.context()?;
@@ -227,7 +227,7 @@ fn run_check(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_show(call: &Call<'_>) -> Result<u8> {
+fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
@@ -246,7 +246,7 @@ fn run_show(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_list(call: &Call<'_>) -> Result<u8> {
+fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let (looks, findings) = ops::list(&ctx)?;
     let now = ctx.now();
@@ -267,7 +267,7 @@ fn run_list(call: &Call<'_>) -> Result<u8> {
     Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
 }
 
-fn run_break(call: &Call<'_>) -> Result<u8> {
+fn run_break(call: &Call) -> Result<u8> {
     let args: BreakArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let expected = match args.expect {
@@ -295,7 +295,7 @@ fn run_break(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_exec(call: &Call<'_>) -> Result<u8> {
+fn run_exec(call: &Call) -> Result<u8> {
     let args: ExecArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;

@@ -354,14 +354,17 @@ impl Attempt<'_> {
             Some(place) => place,
             None => self.draw(section, now)?,
         };
+        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
+        if place.watches_record {
+            self.place = Some(place);
+            return Ok(true);
+        }
         let before = place.queue.before(Some(&place.ticket), now.reading, now.host)?;
         match before {
             None => {
                 place.before = None;
-                if !place.watches_record {
-                    place.watch.removals_in(section.node().as_fd());
-                    place.watches_record = true;
-                }
+                place.watch.removals_in(section.node().as_fd());
+                place.watches_record = true;
             }
             Some(ticket) => {
                 let known = place.before.as_ref().is_some_and(|(before, _)| *before == ticket);
