@@ -115,8 +115,8 @@ impl Beat {
     }
 }
 
-/// The processes that vouch for what a session takes: none if the session has ended, because a grant
-/// must not be born free to take.
+/// The processes that vouch for what a session takes: none if the session has ended, because a
+/// grant must not be born free to take.
 pub fn vouch(beat: &Beat, life: Life) -> Processes {
     match beat.ended || life == Life::Dead {
         true => Processes::default(),

@@ -34,7 +34,6 @@ const HOUSES: [House; 2] = [
         prefixes: &["crate::", "zeta::"],
         rooms: &[
             // What the static binary allocates from.
-            ("arena", &[]),
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),
@@ -49,7 +48,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["arena", "cli", "error"]),
+            ("main", &["cli", "error"]),
         ],
     },
 ];

@@ -390,8 +390,8 @@ pub fn decide_check(observed: &Observed, token: FencingToken, now: &Now) -> Chec
     }
 }
 
-/// Does the wrapper of a session renew and release this grant? A grant that another process took and
-/// renews by itself (`lease exec` under `run`) is that process's, whatever session it belongs to.
+/// Does the wrapper of a session renew and release this grant? One that another process took and
+/// renews by itself (`lease exec` under `run`) is that process's, whatever its session.
 pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
     record.session.as_deref() == Some(session)
         && record.processes.own.is_none_or(|own| own == *keeper)
@@ -412,8 +412,8 @@ pub enum Fate {
 ///
 /// While its TTL runs, nobody is granted the lease of a keeper that lives, unless it was given back
 /// or broken by force. `highest` is the token file's number; `broken` says that a note of a break
-/// names this token. After the TTL, a release and a grant that followed it look like a takeover, and
-/// are told as one: the keeper was late.
+/// names this token. After the TTL, a release and a grant that followed it look like a takeover,
+/// and are told as one: the keeper was late.
 pub fn decide_fate(
     observed: &Observed,
     token: FencingToken,

@@ -262,8 +262,8 @@ impl Section<'_> {
         }
     }
 
-    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where an
-    /// unlink would take away the successor's record.
+    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where
+    /// an unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
         let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
         match renameat(self.node, self.file, &self.fd, temp.as_str()) {

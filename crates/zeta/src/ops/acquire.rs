@@ -255,8 +255,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Ends an overdue holder whose policy is `kill`. It happens inside the guard: a moment later the
-    /// holder could have renewed.
+    /// Ends an overdue holder whose policy is `kill`. It happens inside the guard: a moment later
+    /// the holder could have renewed.
     fn kill(
         &mut self,
         section: &Section<'_>,
