@@ -115,6 +115,15 @@ impl Beat {
     }
 }
 
+/// The processes that vouch for what a session takes: none if the session has ended, because a
+/// grant must not be born free to take.
+pub fn vouch(beat: &Beat, life: Life) -> Processes {
+    match beat.ended || life == Life::Dead {
+        true => Processes::default(),
+        false => beat.processes,
+    }
+}
+
 /// A judgement and the evidence for it, in words for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {

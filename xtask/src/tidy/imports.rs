@@ -33,6 +33,7 @@ const HOUSES: [House; 2] = [
         src: "crates/zeta/src/",
         prefixes: &["crate::", "zeta::"],
         rooms: &[
+            // What the static binary allocates from.
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),

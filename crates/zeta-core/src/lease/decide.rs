@@ -5,11 +5,11 @@
 
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
-    Age, Boot, FileTimes, Life, Processes, age_of_foreign, judge_age, judge_boot,
+    Age, Boot, FileTimes, Life, Process, Processes, age_of_foreign, judge_age, judge_boot,
 };
 use crate::name::{Label, RecordName};
 use crate::record::Damage;
-use crate::time::{NS_PER_MS, Now};
+use crate::time::Now;
 
 /// TTL of a record by another hand that names none.
 pub const FOREIGN_TTL_MS: u64 = 10 * 60 * 1000;
@@ -316,7 +316,7 @@ pub fn decide_renew(
     };
     let mut record = record.clone();
     record.renewed = stamp_now(now.reading, now.host);
-    record.renew_seq += 1;
+    record.renew_seq = record.renew_seq.saturating_add(1);
     if let Some(ttl_ms) = ttl_ms {
         record.ttl_ms = ttl_ms;
     }
@@ -390,7 +390,47 @@ pub fn decide_check(observed: &Observed, token: FencingToken, now: &Now) -> Chec
     }
 }
 
-/// The boot clock until which the holder of a record may act without asking again.
-pub fn fenced_until_ns(record: &Record) -> u64 {
-    record.expires_boot_ns() - check_margin_ms(record.ttl_ms) * NS_PER_MS
+/// Does the wrapper of a session renew and release this grant? One that another process took and
+/// renews by itself (`lease exec` under `run`) is that process's, whatever its session.
+pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
+    record.session.as_deref() == Some(session)
+        && record.processes.own.is_none_or(|own| own == *keeper)
+}
+
+/// What became of a grant that its keeper saw last with a TTL until `until_ns` (boot clock).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It stands.
+    Stands,
+    /// Its session gave it back.
+    GivenBack,
+    /// It was taken over or broken.
+    Lost(Lost),
+}
+
+/// Tells a grant that was given back from one that was lost.
+///
+/// While its TTL runs, nobody is granted the lease of a keeper that lives, unless it was given back
+/// or broken by force. `highest` is the token file's number; `broken` says that a note of a break
+/// names this token. After the TTL, a release and a grant that followed it look like a takeover,
+/// and are told as one: the keeper was late.
+pub fn decide_fate(
+    observed: &Observed,
+    token: FencingToken,
+    until_ns: u64,
+    highest: u64,
+    broken: bool,
+    now: &Now,
+) -> Fate {
+    let in_time = now.reading.boot_ns <= until_ns;
+    match observed {
+        Observed::Ours(record, ..) if record.fencing_token == token => Fate::Stands,
+        _ if broken => Fate::Lost(Lost::to(observed)),
+        Observed::Absent if in_time || highest == token.get() => Fate::GivenBack,
+        Observed::Ours(record, ..) if in_time || record.acquired_boot_ns <= until_ns => {
+            Fate::GivenBack
+        }
+        Observed::Foreign { .. } if in_time => Fate::GivenBack,
+        _ => Fate::Lost(Lost::to(observed)),
+    }
 }

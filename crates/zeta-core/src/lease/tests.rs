@@ -200,6 +200,48 @@ fn a_late_renew_is_good_only_if_nobody_was_in_between() {
 }
 
 #[test]
+fn a_keeper_tells_given_back_from_lost() {
+    let host = host();
+    let mine = FencingToken::new(TOKEN).unwrap();
+    let until_ns = record().expires_boot_ns();
+    let other = |acquired_ms| {
+        let fencing_token = FencingToken::new(TOKEN + 5).unwrap();
+        let acquired_boot_ns = after(acquired_ms).boot_ns;
+        let record = Record { fencing_token, acquired_boot_ns, ..record() };
+        Observed::Ours(Box::new(record), FileTimes::default(), Life::Alive)
+    };
+    let fate = |observed: &Observed, highest, broken, ms| {
+        let now = Now { reading: after(ms), host: &host };
+        match decide_fate(observed, mine, until_ns, highest, broken, &now) {
+            Fate::Stands => "stands",
+            Fate::GivenBack => "given back",
+            Fate::Lost(_) => "lost",
+        }
+    };
+    let late = TTL_MS + 10;
+    assert_eq!(fate(&ours(Life::Alive), TOKEN, false, late), "stands");
+    assert_eq!(fate(&Observed::Absent, TOKEN, false, late), "given back");
+    assert_eq!(fate(&Observed::Absent, TOKEN + 5, false, 10), "given back");
+    assert_eq!(fate(&Observed::Absent, TOKEN + 5, false, late), "lost");
+    assert_eq!(fate(&Observed::Absent, TOKEN, true, 10), "lost");
+    assert_eq!(fate(&other(5), TOKEN + 5, false, 10), "given back");
+    assert_eq!(fate(&other(5), TOKEN + 5, true, 10), "lost");
+    assert_eq!(fate(&other(5), TOKEN + 5, false, late), "given back");
+    assert_eq!(fate(&other(TTL_MS + 5), TOKEN + 5, false, late), "lost");
+}
+
+#[test]
+fn a_session_keeps_what_it_vouches_for_and_nothing_else() {
+    let record = record();
+    let own = record.processes.own.unwrap();
+    assert!(is_kept_by(&record, "s-1", &own));
+    assert!(!is_kept_by(&record, "s-2", &own));
+    assert!(!is_kept_by(&record, "s-1", &Process { pid: 99, ..own }));
+    let bare = Record { processes: Processes::default(), ..record };
+    assert!(is_kept_by(&bare, "s-1", &own));
+}
+
+#[test]
 fn a_check_fails_before_the_ttl_ends() {
     assert_eq!(check_margin_ms(600_000), 30_000);
     assert_eq!(check_margin_ms(10_000), 1_000);

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
 use zeta_core::time::{Host, Reading};
 
+use super::clock::clock;
 use crate::error::{Error, Result};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -14,14 +14,12 @@ const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Reads the clocks. Inside a guard: call it after the flock was taken.
 pub fn reading() -> Reading {
-    let ns = |id| {
-        let time = clock_gettime(id);
-        time.tv_sec as i128 * 1_000_000_000 + time.tv_nsec as i128
-    };
+    let (boot, awake) = (clock(libc::CLOCK_BOOTTIME), clock(libc::CLOCK_MONOTONIC));
+    let wall = clock(libc::CLOCK_REALTIME);
     Reading {
-        boot_ns: u64::try_from(ns(ClockId::Boottime)).unwrap_or(0),
-        awake_ns: u64::try_from(ns(ClockId::Monotonic)).unwrap_or(0),
-        wall_us: (ns(ClockId::Realtime) / 1000) as i64,
+        boot_ns: u64::try_from(boot).unwrap_or(0),
+        awake_ns: u64::try_from(awake).unwrap_or(0),
+        wall_us: wall / 1000,
     }
 }
 

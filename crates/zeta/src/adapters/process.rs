@@ -108,6 +108,13 @@ pub struct Listed {
     pub state: char,
 }
 
+impl Listed {
+    /// Is it stopped, by a signal or by a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+}
+
 /// The processes that were started with `line` (`KEY=value`) in their environment, by process id.
 ///
 /// A process cannot leave this list by changing its parent, its group or its session. One that

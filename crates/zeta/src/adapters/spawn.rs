@@ -120,7 +120,15 @@ fn child_main(plan: &ChildPlan<'_>) -> ! {
         // Our own copy of the writing end would keep the gate from ever closing.
         libc::close(plan.gate_in);
         if plan.own_group {
+            let in_front = libc::tcgetpgrp(0) == libc::getpgrp();
             libc::setpgid(0, 0);
+            if in_front {
+                // A prompt for a passphrase must reach the terminal. From the background this call
+                // asks for SIGTTOU, which is ignored for as long as it takes.
+                let old = libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+                libc::tcsetpgrp(0, libc::getpid());
+                libc::signal(libc::SIGTTOU, old);
+            }
         }
         let mut byte = 0u8;
         let got = loop {
@@ -304,6 +312,20 @@ impl Drop for Signals {
         // SAFETY: the mask was filled by sigprocmask in `take_over`.
         unsafe {
             libc::sigprocmask(libc::SIG_SETMASK, &raw const self.old_mask, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Brings this process's group back to the front of the terminal, if a child's group was there.
+pub fn take_terminal_back() {
+    // SAFETY: async-signal-safe calls on the standard input; all they can do is fail.
+    unsafe {
+        let here = libc::getpgrp();
+        let front = libc::tcgetpgrp(0);
+        if front > 0 && front != here {
+            let old = libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+            libc::tcsetpgrp(0, here);
+            libc::signal(libc::SIGTTOU, old);
         }
     }
 }

@@ -41,7 +41,7 @@ fn build(verb: Command) -> Command {
     CleanArgs::augment_args(verb)
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: CleanArgs = call.args()?;
     let ctx = call.context()?;
     let cleaned = clean(&ctx, args.dry_run)?;

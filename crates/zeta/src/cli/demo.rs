@@ -45,7 +45,7 @@ struct PlaceArgs {
     state_dir: Option<PathBuf>,
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: DemoArgs = call.args()?;
     let place: PlaceArgs = call.args()?;
     let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);

@@ -40,7 +40,7 @@ fn build_guide(verb: Command) -> Command {
     verb.after_help("Example:\n  zeta guide >> CLAUDE.md")
 }
 
-fn run_guide(call: &Call<'_>) -> Result<u8> {
+fn run_guide(call: &Call) -> Result<u8> {
     let object = || {
         let mut object = Object::new();
         object.text("guide", GUIDE_TEXT);
@@ -62,7 +62,7 @@ struct CompletionsArgs {
     shell: String,
 }
 
-fn run_completions(call: &Call<'_>) -> Result<u8> {
+fn run_completions(call: &Call) -> Result<u8> {
     let args: CompletionsArgs = call.args()?;
     let shell: Shell = args.shell.to_ascii_lowercase().parse().map_err(|_| {
         Error::usage(format!(
@@ -94,7 +94,7 @@ struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-fn run_man(call: &Call<'_>) -> Result<u8> {
+fn run_man(call: &Call) -> Result<u8> {
     let args: ManArgs = call.args()?;
     let mut pages = Vec::new();
     collect(&whole(), "zeta", &mut pages)?;

@@ -37,7 +37,7 @@ fn build(verb: Command) -> Command {
     DoctorArgs::augment_args(verb)
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: DoctorArgs = call.args()?;
     let diagnosis = match call.context() {
         Ok(ctx) => doctor(&ctx, args.fix),

@@ -9,7 +9,7 @@ use crate::output::{Object, json_of};
 
 /// Sets the fields of options and of `K=V` words.
 pub(super) fn set(
-    call: &Call<'_>,
+    call: &Call,
     name: &Name,
     said: Vec<(&'static str, String)>,
     words: &[String],
@@ -27,7 +27,7 @@ pub(super) fn set(
 }
 
 /// Prints a record, or one field of it.
-pub(super) fn get(call: &Call<'_>, name: &Name, key: Option<&str>) -> Result<u8> {
+pub(super) fn get(call: &Call, name: &Name, key: Option<&str>) -> Result<u8> {
     let fields = match ops::get(&call.context()?, name)? {
         Some(Seen::Fields(fields)) => fields,
         Some(Seen::Damaged(error)) => return Err(error),
@@ -55,7 +55,7 @@ pub(super) fn get(call: &Call<'_>, name: &Name, key: Option<&str>) -> Result<u8>
 }
 
 /// Lists the records of one kind.
-pub(super) fn list(call: &Call<'_>, markers: bool) -> Result<u8> {
+pub(super) fn list(call: &Call, markers: bool) -> Result<u8> {
     let found = ops::list(&call.context()?, markers)?;
     let mut findings = Vec::new();
     let mut rows = Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn list(call: &Call<'_>, markers: bool) -> Result<u8> {
 }
 
 /// Removes a record.
-pub(super) fn clear(call: &Call<'_>, name: &Name) -> Result<u8> {
+pub(super) fn clear(call: &Call, name: &Name) -> Result<u8> {
     if !ops::clear(&call.context()?, name)? {
         return Err(absent(name));
     }

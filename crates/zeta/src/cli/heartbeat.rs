@@ -35,7 +35,7 @@ struct HeartbeatArgs {
     count: Option<u64>,
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: HeartbeatArgs = call.args()?;
     let every_ms = args.every.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;

@@ -42,7 +42,7 @@ fn build(verb: Command) -> Command {
     InitArgs::augment_args(verb)
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: InitArgs = call.args()?;
     let ctx = call.context()?;
     let report = match args.group {

@@ -13,8 +13,8 @@ use super::{Call, Noun, Verb};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
-use crate::ops::exec;
-use crate::ops::lease as ops;
+use crate::ops::exec::{self, OnLost};
+use crate::ops::lease::{self as ops, LostTo};
 use crate::output::{Object, Output};
 
 mod args;
@@ -112,7 +112,7 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
     Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
-fn run_acquire(call: &Call<'_>) -> Result<u8> {
+fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
     let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
@@ -163,7 +163,7 @@ fn run_acquire(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_renew(call: &Call<'_>) -> Result<u8> {
+fn run_renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
@@ -194,7 +194,7 @@ fn run_renew(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_release(call: &Call<'_>) -> Result<u8> {
+fn run_release(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
@@ -216,7 +216,7 @@ fn run_release(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_check(call: &Call<'_>) -> Result<u8> {
+fn run_check(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
@@ -245,7 +245,7 @@ fn run_check(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_show(call: &Call<'_>) -> Result<u8> {
+fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
@@ -265,7 +265,7 @@ fn run_show(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_list(call: &Call<'_>) -> Result<u8> {
+fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let (looks, findings) = ops::list(&ctx)?;
     let now = ctx.now();
@@ -286,7 +286,7 @@ fn run_list(call: &Call<'_>) -> Result<u8> {
     Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
 }
 
-fn run_break(call: &Call<'_>) -> Result<u8> {
+fn run_break(call: &Call) -> Result<u8> {
     let args: BreakArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let expected = match args.expect {
@@ -314,7 +314,7 @@ fn run_break(call: &Call<'_>) -> Result<u8> {
     }
 }
 
-fn run_exec(call: &Call<'_>) -> Result<u8> {
+fn run_exec(call: &Call) -> Result<u8> {
     let args: ExecArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
@@ -341,14 +341,20 @@ fn run_exec(call: &Call<'_>) -> Result<u8> {
             let mut tell =
                 |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
             let mut patience = Patience { limit_ms, on_wait: &mut tell };
+            let mut tell_loss = |lost: &LostTo| out.error_beside(&words::lost(lost, &ctx), None);
             match fence {
-                None => exec::hold(&ctx, ask, &args.command, &mut patience, on_lost),
-                Some(limit) => exec::hold_fenced(&ctx, ask, &args.command, &mut patience, limit),
+                None => {
+                    exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
+                }
+                Some(limit) => {
+                    let command = &args.command;
+                    exec::hold_fenced(&ctx, ask, command, &mut patience, limit, &mut tell_loss)
+                }
             }
         }
     };
     Ok(match held {
-        Ok(held) => ended(call.out, &ctx, &lease, held, args.conflict_status),
+        Ok(held) => ended(call.out, &ctx, &lease, held, (args.conflict_status, on_lost)),
         Err(error) => {
             call.out.error_beside(&error, None);
             error.kind.status()
@@ -362,12 +368,12 @@ fn ended(
     ctx: &Context,
     lease: &RecordName,
     held: exec::Held,
-    conflict_status: Option<u8>,
+    (conflict_status, on_lost): (Option<u8>, OnLost),
 ) -> u8 {
     match held {
-        exec::Held::Ran { ended, lost, trouble } => {
-            let lost = lost.map(|lost| words::lost(&lost, ctx));
-            lost.iter().chain(&trouble).for_each(|error| out.error_beside(error, None));
+        exec::Held::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => Kind::Lost.status(),
+        exec::Held::Ran { ended, trouble, .. } => {
+            trouble.iter().for_each(|error| out.error_beside(error, None));
             ended.status()
         }
         exec::Held::NotStarted(status, error) => {

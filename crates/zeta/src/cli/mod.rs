@@ -4,7 +4,7 @@
 //! So when a call begins with a noun and a verb, only these two are built (`command_for`); any
 //! other call (help, a flag first, a typing error) meets the whole command line.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -59,7 +59,7 @@ struct Noun {
     about: &'static str,
     build: fn(Command) -> Command,
     verbs: &'static [Verb],
-    run: fn(&Call<'_>) -> Result<u8>,
+    run: fn(&Call) -> Result<u8>,
 }
 
 /// A verb under a noun.
@@ -67,7 +67,7 @@ struct Verb {
     name: &'static str,
     about: &'static str,
     args: fn(Command) -> Command,
-    run: fn(&Call<'_>) -> Result<u8>,
+    run: fn(&Call) -> Result<u8>,
 }
 
 /// A noun that needs a verb.
@@ -75,7 +75,7 @@ fn needs_verb(noun: Command) -> Command {
     noun.subcommand_required(true).arg_required_else_help(true)
 }
 
-fn run_verb(call: &Call<'_>, verbs: &[Verb]) -> Result<u8> {
+fn run_verb(call: &Call, verbs: &[Verb]) -> Result<u8> {
     match verbs.iter().find(|verb| verb.name == call.verb()) {
         Some(verb) => (verb.run)(call),
         None => Err(Error::usage(format!("no such verb: {:?}", call.verb()))),
@@ -83,8 +83,10 @@ fn run_verb(call: &Call<'_>, verbs: &[Verb]) -> Result<u8> {
 }
 
 /// What a noun is handed: its arguments, and who calls.
-pub(crate) struct Call<'a> {
-    matches: &'a ArgMatches,
+pub(crate) struct Call {
+    /// The arguments of the verb; taken out as they are read, which spares a copy of all of them.
+    leaf: RefCell<ArgMatches>,
+    verb: String,
     out: Output,
     config: OnceCell<Config>,
 }
@@ -118,6 +120,9 @@ pub fn command() -> Command {
 /// The command line of one call: only its noun and verb, if it begins with them.
 fn command_for(args: &[OsString]) -> Command {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str());
+    if args.len() == 2 && matches!(word(1), Some("--version" | "-V")) {
+        return root();
+    }
     let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(1));
     let Some(noun) = noun else { return command() };
     let built = (noun.build)(Command::new(noun.name).about(noun.about));
@@ -162,7 +167,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     // Never dropped: taking it apart costs more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
     let json = args.iter().any(|arg| arg == "--json");
-    let matches = match command.try_get_matches_from_mut(args) {
+    let mut matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
@@ -177,14 +182,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
             return Kind::Usage.status();
         }
     };
-    let matches = Box::leak(Box::new(matches));
-    let Some((name, matches)) = matches.subcommand() else { return Kind::Usage.status() };
-    let leaf = leaf(matches);
+    let Some((name, mut leaf)) = matches.remove_subcommand() else { return Kind::Usage.status() };
+    let mut verb = String::new();
+    while let Some((name, inner)) = leaf.remove_subcommand() {
+        (verb, leaf) = (name, inner);
+    }
     let out = Output { json: leaf.get_flag("json"), quiet: leaf.get_flag("quiet") };
     let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
         return Kind::Usage.status();
     };
-    match (noun.run)(&Call { matches, out, config: OnceCell::new() }) {
+    let leaf = RefCell::new(leaf);
+    match (noun.run)(&Call { leaf, verb, out, config: OnceCell::new() }) {
         Ok(status) => status,
         Err(error) => exit(out, Err(error)),
     }
@@ -215,19 +223,16 @@ fn on_lost(word: &str) -> Result<OnLost> {
     }
 }
 
-fn leaf(matches: &ArgMatches) -> &ArgMatches {
-    matches.subcommand().map_or(matches, |(_, inner)| leaf(inner))
-}
-
-impl Call<'_> {
+impl Call {
     /// The arguments of the verb.
     pub(crate) fn args<T: FromArgMatches>(&self) -> Result<T> {
-        T::from_arg_matches(leaf(self.matches)).map_err(|error| Error::usage(error.to_string()))
+        T::from_arg_matches_mut(&mut self.leaf.borrow_mut())
+            .map_err(|error| Error::usage(error.to_string()))
     }
 
     /// The name of the verb under the noun.
     pub(crate) fn verb(&self) -> &str {
-        self.matches.subcommand_name().unwrap_or_default()
+        &self.verb
     }
 
     /// What the configuration files say; read once, when first asked for.
@@ -276,5 +281,31 @@ impl Call<'_> {
             host: Host::default(),
         }
         .on_this_host()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_call_meets_the_same_command_line_whole_or_in_part() {
+        for noun in NOUNS {
+            let none: &[&str] = &[""];
+            let verbs: Vec<&str> = noun.verbs.iter().map(|verb| verb.name).collect();
+            for verb in if verbs.is_empty() { none } else { &verbs } {
+                let words = ["zeta", noun.name, verb, "--help"];
+                let args: Vec<OsString> =
+                    words.iter().filter(|word| !word.is_empty()).map(OsString::from).collect();
+                let whole = command().try_get_matches_from(&args).unwrap_err().to_string();
+                let part = command_for(&args).try_get_matches_from(&args).unwrap_err().to_string();
+                assert_eq!(part, whole, "{args:?}");
+            }
+        }
     }
 }

@@ -51,7 +51,7 @@ struct RunArgs {
     command: Vec<OsString>,
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: RunArgs = call.args()?;
     let default_ms = call.config()?.beat_every_ms.unwrap_or(BEAT_MS);
     let beat_ms = args.beat.as_deref().map(parse_ttl).transpose()?.unwrap_or(default_ms);

@@ -47,7 +47,7 @@ fn build(noun: Command) -> Command {
     StatusArgs::augment_args(noun).after_help(HELP)
 }
 
-fn run(call: &Call<'_>) -> Result<u8> {
+fn run(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
     let ctx = call.context()?;
     let place = status::open(&ctx, args.all)?;

@@ -50,7 +50,7 @@ fi
 
 doing working
 dir=maintainers/demo/cluster-nodes/$ZETA_NODE
-git clone --quiet --depth 1 "file://$DEMO_REMOTE" "$clone" && cd "$clone" || exit 1
+git clone --quiet "$DEMO_REMOTE" "$clone" && cd "$clone" || exit 1
 mkdir -p "$dir" && node_yaml >"$dir/node.yaml" && git add "$dir/node.yaml" || exit 1
 git commit --quiet -m "feat(node-register): $ZETA_NODE self-registers" || exit 1
 
@@ -59,8 +59,8 @@ git commit --quiet -m "feat(node-register): $ZETA_NODE self-registers" || exit 1
 zeta lease renew "$lease" --token "$token" >/dev/null || exit $?
 
 # A stage direction of 'zeta demo': say that the push comes next, and wait for the cue.
-echo "$token" >"$DEMO_WORK/ready.new" && mv "$DEMO_WORK/ready.new" "$DEMO_WORK/ready"
-flock -w 120 "$DEMO_WORK/cue" true || exit 1
+: >"$DEMO_WORK/ready"
+flock -w 120 9 9<"$DEMO_WORK/cue" || exit 1
 
 # Forced, because an agent that died may have left its own commit on this branch.
 if ! git push --quiet --force -o "fencing-token=$token" origin "HEAD:refs/heads/$branch"; then

@@ -97,7 +97,7 @@ impl Agent {
         }
     }
 
-    /// The token of the push that it is about to make, if it has come that far.
+    /// Has it come as far as its push.
     pub(super) fn is_ready(&self) -> bool {
         self.work.join("ready").exists()
     }

@@ -107,14 +107,14 @@ impl Play<'_> {
         })
     }
 
-    /// Somebody may just be looking, so it is asked more than once.
-    pub(super) fn guard_becomes_free(&self) -> bool {
-        (0..20).any(|_| {
-            let free = self.records.guard_is_free();
-            if !free {
+    /// Looks more than once: signals need a moment, and a guard may just be in use.
+    pub(super) fn soon<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
+        (0..20).find_map(|_| {
+            let found = look();
+            if found.is_none() {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            free
+            found
         })
     }
 

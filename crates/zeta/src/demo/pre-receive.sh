@@ -55,6 +55,6 @@ exec 9>&-
 # A stage direction of 'zeta demo': hold this push here, half-way, until the pusher is killed.
 if [ -f demo-hold ]; then
     log "holding token=$token"
-    flock -w 120 demo-hold true || refuse no-end 'the demo never let it go'
+    flock -w 120 8 8<demo-hold || refuse no-end 'the demo never let it go'
 fi
 log "accepted token=$token"

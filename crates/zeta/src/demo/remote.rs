@@ -1,6 +1,7 @@
 //! The resource: a bare git repository whose own hook compares fencing tokens.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,13 +9,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::Stop;
-use super::stage::Stage;
+use super::play::Step;
+use super::stage::{Stage, last_line};
 use crate::error::{Error, Kind, Result};
 
 const HOOK: &str = include_str!("pre-receive.sh");
 /// The cue that the hook waits for; while it stands, pushes are held half-way.
 const HOLD: &str = "demo-hold";
+
+/// Push options are asked for, so that there is one to compare.
+const CONFIG: &str = "[receive]\n\tadvertisePushOptions = true\n\tautogc = false\n";
+/// What a shell exits with when there is no such command.
+const NO_SUCH_COMMAND: u8 = 127;
+
+/// What a branch points to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Tip {
+    pub(super) commit: String,
+    pub(super) author: String,
+}
 
 /// The bare repository.
 pub(super) struct Remote {
@@ -25,13 +38,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Makes it, with a first commit, and with the hook in place.
-    pub(super) fn create(stage: &mut Stage) -> std::result::Result<Remote, Stop> {
-        let found = stage.call(&["git", "--version"])?;
-        if found.status != 0 {
-            return Err(Error::new(Kind::Unsafe, "the demo needs git, and there is none in PATH")
-                .hint("install it (Debian: apt install git), then repeat: zeta demo")
-                .into());
-        }
+    pub(super) fn create(stage: &mut Stage) -> Step<Remote> {
         let path = stage.root.join("remote.git");
         let mut remote = Remote { path, hold: None };
         remote.init(stage)?;
@@ -41,18 +48,27 @@ impl Remote {
         Ok(remote)
     }
 
-    fn init(&self, stage: &mut Stage) -> std::result::Result<(), Stop> {
-        let path = self.path.as_os_str();
-        stage.must(&[
-            OsStr::new("git"),
-            "init".as_ref(),
-            "-q".as_ref(),
-            "--bare".as_ref(),
-            path,
-        ])?;
-        self.git(stage, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
-        self.git(stage, &["config", "receive.advertisePushOptions", "true"])?;
-        self.git(stage, &["config", "gc.auto", "0"])?;
+    fn init(&self, stage: &mut Stage) -> Step<()> {
+        let mut init: Vec<OsString> =
+            ["git", "-c", "init.defaultBranch=main", "init", "-q", "--bare"].map(Into::into).into();
+        init.push(self.path.clone().into());
+        let made = stage.call(&init)?;
+        if made.status == NO_SUCH_COMMAND {
+            return Err(Error::new(Kind::Unsafe, "the demo needs git, and there is none in PATH")
+                .hint("install it (Debian: apt install git), then repeat: zeta demo")
+                .into());
+        }
+        if made.status != 0 {
+            let said = last_line(&made.stderr);
+            return Err(
+                Error::new(Kind::Fault, format!("git cannot make a repository: {said}")).into()
+            );
+        }
+        let config = self.path.join("config");
+        let appended = OpenOptions::new().append(true).open(&config);
+        appended.and_then(|mut file| file.write_all(CONFIG.as_bytes())).map_err(|error| {
+            Error::new(Kind::Fault, format!("cannot write {}: {error}", config.display()))
+        })?;
         let tree = self.git(stage, &["mktree"])?;
         let commit = self.git(stage, &["commit-tree", &tree, "-m", "A cluster without nodes"])?;
         self.git(stage, &["update-ref", "refs/heads/main", &commit])?;
@@ -80,27 +96,25 @@ impl Remote {
     }
 
     /// Runs git in it.
-    pub(super) fn git(
-        &self,
-        stage: &mut Stage,
-        args: &[&str],
-    ) -> std::result::Result<String, Stop> {
+    pub(super) fn git(&self, stage: &mut Stage, args: &[&str]) -> Step<String> {
         stage.must(&in_repository(&self.path, args))
     }
 
-    /// The commit that a branch points to.
-    pub(super) fn branch(
-        &self,
-        stage: &mut Stage,
-        branch: &str,
-    ) -> std::result::Result<Option<String>, Stop> {
-        let name = format!("refs/heads/{branch}");
-        let found = self.git(stage, &["for-each-ref", "--format=%(objectname)", &name])?;
-        Ok((!found.is_empty()).then_some(found))
+    /// Its branches, with the commits that they point to.
+    pub(super) fn branches(&self, stage: &mut Stage) -> Step<BTreeMap<String, Tip>> {
+        let format = "--format=%(refname) %(objectname) %(authorname)";
+        let listed = self.git(stage, &["for-each-ref", format, "refs/heads/"])?;
+        let tip = |line: &str| {
+            let (branch, rest) = line.strip_prefix("refs/heads/")?.split_once(' ')?;
+            let (commit, author) = rest.split_once(' ')?;
+            let tip = Tip { commit: commit.to_owned(), author: author.to_owned() };
+            Some((branch.to_owned(), tip))
+        };
+        Ok(listed.lines().filter_map(tip).collect())
     }
 
     /// Is an object in it.
-    pub(super) fn has(&self, stage: &mut Stage, id: &str) -> std::result::Result<bool, Stop> {
+    pub(super) fn has(&self, stage: &mut Stage, id: &str) -> Step<bool> {
         Ok(stage.call(&in_repository(&self.path, &["cat-file", "-e", id]))?.status == 0)
     }
 
@@ -131,9 +145,9 @@ impl Remote {
 }
 
 /// A call of git in a repository.
-pub(super) fn in_repository(path: &Path, args: &[&str]) -> Vec<std::ffi::OsString> {
+pub(super) fn in_repository(path: &Path, args: &[&str]) -> Vec<OsString> {
     let mut argv = vec!["git".into(), "-C".into(), path.into()];
-    argv.extend(args.iter().map(std::ffi::OsString::from));
+    argv.extend(args.iter().map(OsString::from));
     argv
 }
 

@@ -134,6 +134,10 @@ impl Stage {
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_TERMINAL_PROMPT", "0"),
+            // No housekeeping in repositories that live for seconds.
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "maintenance.auto"),
+            ("GIT_CONFIG_VALUE_0", "false"),
             ("GIT_AUTHOR_NAME", "zeta demo"),
             ("GIT_AUTHOR_EMAIL", "demo@zeta.invalid"),
             ("GIT_COMMITTER_NAME", "zeta demo"),

@@ -8,8 +8,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::getuid;
-use zeta_core::evidence::Processes;
+use zeta_core::evidence::{Process, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
     Acquired, Ask, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
@@ -152,7 +153,8 @@ struct Place {
 /// What one look inside the guard came to.
 enum Step {
     Done(Outcome),
-    Kill(Processes),
+    /// An overdue holder was sent SIGKILL; these tell when it has ended.
+    Killed(Vec<OwnedFd>),
     /// Somebody stays inside the guard: a fenced command, or a stopped process.
     Guarded(Error),
     Sleep {
@@ -161,6 +163,9 @@ enum Step {
         holder: Vec<OwnedFd>,
     },
 }
+
+/// How often an overdue holder is killed before it counts as undying.
+const KILLS_MAX: usize = 3;
 
 /// How long a single try waits for a critical section.
 const TRY_LIMIT: Duration = Duration::from_millis(500);
@@ -178,18 +183,21 @@ impl Attempt<'_> {
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
         let mut told_ns = None;
-        let mut killed = false;
+        let mut kills = 0;
         loop {
-            match self.step(killed, before_commit)? {
+            match self.step(kills > 0, before_commit)? {
                 Step::Guarded(busy) => {
                     if self.rest_ms() == 0 {
                         return self.refuse_guarded(busy);
                     }
                 }
                 Step::Done(outcome) => return Ok(outcome),
-                Step::Kill(processes) => {
-                    end_processes(&processes)?;
-                    killed = true;
+                Step::Killed(ends) => {
+                    kills += 1;
+                    wait_for_ends(&ends);
+                    if kills > KILLS_MAX {
+                        return Err(will_not_die(&self.ask.lease));
+                    }
                 }
                 Step::Sleep { held, observed, holder } => {
                     let now_ns = host::reading().boot_ns;
@@ -242,8 +250,41 @@ impl Attempt<'_> {
                 let holder = if first { holder_fds(&observed) } else { Vec::new() };
                 Ok(Step::Sleep { held: Some(held), observed, holder })
             }
-            Acquired::MustKill(processes) => Ok(Step::Kill(processes)),
+            Acquired::MustKill(processes) => self.kill(&section, &processes, observed, &now),
             Acquired::NoTokenLeft => Err(no_token_left(&self.ask.lease)),
+        }
+    }
+
+    /// Ends an overdue holder whose policy is `kill`. It happens inside the guard: a moment later
+    /// the holder could have renewed.
+    fn kill(
+        &mut self,
+        section: &Section<'_>,
+        processes: &Processes,
+        observed: Observed,
+        now: &Now,
+    ) -> Result<Step> {
+        let recorded: Vec<&Process> = processes.own.iter().chain(&processes.child).collect();
+        let ends = recorded.iter().filter_map(|process| process::watch(process)).collect();
+        let refused = recorded.iter().find_map(|process| match process::kill(process) {
+            Ok(()) | Err(Errno::SRCH) => None,
+            Err(errno) => Some((process.pid, errno)),
+        });
+        match (refused, self.limit_ms) {
+            (None, _) => Ok(Step::Killed(ends)),
+            (Some((pid, errno)), None) => Err(Error::new(
+                Kind::Refused,
+                format!(
+                    "the holder is overdue and its policy is 'kill', but process {pid} cannot be \
+                     ended: {errno}"
+                ),
+            )
+            .hint("ask its owner, or root, or break the lease: 'zeta lease break'")),
+            (Some(_), Some(_)) => {
+                self.queue_up(section, now)?;
+                let held = Held { why: HeldWhy::OverdueForever, rest_ms: None };
+                Ok(Step::Sleep { held: Some(held), observed, holder: ends })
+            }
         }
     }
 
@@ -313,14 +354,17 @@ impl Attempt<'_> {
             Some(place) => place,
             None => self.draw(section, now)?,
         };
+        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
+        if place.watches_record {
+            self.place = Some(place);
+            return Ok(true);
+        }
         let before = place.queue.before(Some(&place.ticket), now.reading, now.host)?;
         match before {
             None => {
                 place.before = None;
-                if !place.watches_record {
-                    place.watch.removals_in(section.node().as_fd());
-                    place.watches_record = true;
-                }
+                place.watch.removals_in(section.node().as_fd());
+                place.watches_record = true;
             }
             Some(ticket) => {
                 let known = place.before.as_ref().is_some_and(|(before, _)| *before == ticket);
@@ -427,24 +471,19 @@ fn holder_fds(observed: &Observed) -> Vec<OwnedFd> {
     recorded.filter_map(process::watch).collect()
 }
 
-/// Ends the processes of an overdue holder and waits until they have ended, for at most 2 s.
-fn end_processes(processes: &Processes) -> Result<()> {
-    for recorded in processes.own.iter().chain(&processes.child) {
-        let Some(fd) = process::watch(recorded) else { continue };
-        if let Err(errno) = process::kill(recorded)
-            && errno != rustix::io::Errno::SRCH
-        {
-            let text = format!(
-                "the holder is overdue and its policy is 'kill', but process {} cannot be ended: \
-                 {errno}",
-                recorded.pid
-            );
-            return Err(Error::new(Kind::Refused, text)
-                .hint("ask its owner, or root, or break the lease: 'zeta lease break'"));
-        }
-        sleep_on(&[fd.as_fd()], Duration::from_secs(2));
+/// Waits until killed processes have ended, for at most 2 s each.
+fn wait_for_ends(ends: &[OwnedFd]) {
+    for end in ends {
+        sleep_on(&[end.as_fd()], Duration::from_secs(2));
     }
-    Ok(())
+}
+
+fn will_not_die(lease: &RecordName) -> Error {
+    Error::new(
+        Kind::Fault,
+        format!("lease {lease}: its holder is overdue and was killed, but does not end"),
+    )
+    .hint("it may hang inside the kernel (state D): see 'zeta lease show'")
 }
 
 fn no_token_left(lease: &RecordName) -> Error {

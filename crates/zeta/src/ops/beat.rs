@@ -1,6 +1,6 @@
 //! A beat: the node was seen, and so was the agent that says so.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -39,32 +39,35 @@ pub fn beat_with(tree: &Tree, node: &Node, own: impl FnOnce() -> Result<()>) -> 
 pub fn see_node(tree: &Tree, node: &Node) -> Result<i64> {
     let wall_us = host::reading().wall_us;
     let line = format!("{}\n", format_utc(wall_us));
-    let path = node.path.join(layout::LAST_SEEN);
-    match write_line(node, &path, line.as_bytes())? {
+    match write_line(node, line.as_bytes())? {
         true => Ok(wall_us),
         false => {
             let mode = tree.base.sharing.file_mode();
             match put_file(std::os::fd::AsFd::as_fd(node), layout::LAST_SEEN, line.as_bytes(), mode)
             {
                 Ok(()) => Ok(wall_us),
-                Err(Errno::EXIST) => write_line(node, &path, line.as_bytes()).map(|_| wall_us),
-                Err(errno) => Err(Error::io("cannot write", &path, errno)),
+                Err(Errno::EXIST) => write_line(node, line.as_bytes()).map(|_| wall_us),
+                Err(errno) => Err(Error::io("cannot write", &last_seen(node), errno)),
             }
         }
     }
 }
 
+fn last_seen(node: &Node) -> PathBuf {
+    node.path.join(layout::LAST_SEEN)
+}
+
 /// Writes over the line; false if the file is not there.
-fn write_line(node: &Node, path: &Path, line: &[u8]) -> Result<bool> {
+fn write_line(node: &Node, line: &[u8]) -> Result<bool> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let cannot = |errno| Error::io("cannot write", path, errno);
+    let cannot = |errno| Error::io("cannot write", &last_seen(node), errno);
     let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(false),
-        opened => opened.map_err(|errno| Error::open("cannot write", path, errno))?,
+        opened => opened.map_err(|errno| Error::open("cannot write", &last_seen(node), errno))?,
     };
     let stat = fstat(&fd).map_err(cannot)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-        return Err(Error::not_safe(path, "it is not a plain file of its own")
+        return Err(Error::not_safe(&last_seen(node), "it is not a plain file of its own")
             .hint("look who made it, then move it away"));
     }
     match rustix::io::pwrite(&fd, line, 0) {

@@ -10,10 +10,10 @@ use zeta_core::lease::{Ask, Checked, FencingToken, Lost, Record, decide_check};
 use zeta_core::name::RecordName;
 
 use super::acquire::{Outcome, Patience, Refusal, acquire};
-use super::lease::{LostTo, observe, refuse_inside_fence, release_in, renew_in};
+use super::lease::{LostTo, OrLost, observe, refuse_inside_fence, release_in, renew_in};
 use crate::adapters::guard::{self, ENTER_LIMIT, KEEPER_LIMIT};
 use crate::adapters::node::{Node, Tree};
-use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
+use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated, take_terminal_back};
 use crate::adapters::watch::sleep_on;
 use crate::adapters::{host, process};
 use crate::context::Context;
@@ -30,6 +30,9 @@ pub enum OnLost {
     /// Send it SIGKILL.
     Kill,
 }
+
+/// Called when the lease is lost under the command.
+pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
 
 /// How holding a lease for a command ended.
 #[derive(Debug)]
@@ -58,6 +61,7 @@ pub fn hold(
     argv: &[OsString],
     patience: &mut Patience<'_>,
     on_lost: OnLost,
+    tell: &mut OnLoss<'_>,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
@@ -90,19 +94,27 @@ pub fn hold(
     let held = match child.open()? {
         Ok(child) => {
             let keeper = Keeper { ctx, tree: &tree, node: &node, record: &record, on_lost };
-            let (ended, lost) = keeper.keep(&child, &signals)?;
+            let (ended, lost) = keeper.keep(&child, &signals, tell)?;
             Held::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => Held::NotStarted(status, error),
     };
-    // If it was lost or broken meanwhile, nothing is left to release.
     let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
-    Ok(match (held, released) {
+    Ok(after_release(held, released, tell))
+}
+
+/// What the release at the end adds: the lease was lost unnoticed, or could not be given back.
+fn after_release(held: Held, released: OrLost<bool>, tell: &mut OnLoss<'_>) -> Held {
+    match (held, released) {
+        (Held::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
+            tell(&lost);
+            Held::Ran { ended, lost: Some(lost), trouble: None }
+        }
         (Held::Ran { ended, lost, .. }, Err(error)) => {
             Held::Ran { ended, lost, trouble: Some(error) }
         }
         (held, _) => held,
-    })
+    }
 }
 
 /// Acquires a lease for one command that runs inside its guard, and releases it.
@@ -112,6 +124,7 @@ pub fn hold_fenced(
     argv: &[OsString],
     patience: &mut Patience<'_>,
     limit: Duration,
+    tell: &mut OnLoss<'_>,
 ) -> Result<Held> {
     refuse_inside_fence(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
@@ -122,7 +135,7 @@ pub fn hold_fenced(
     };
     let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
     let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
-    held.and_then(|held| released.map(|_| held))
+    Ok(after_release(held?, released, tell))
 }
 
 fn environment(
@@ -131,13 +144,17 @@ fn environment(
     token: FencingToken,
     lease: &RecordName,
 ) -> Vec<(&'static str, String)> {
-    vec![
+    let mut env = vec![
         ("ZETA_FENCING_TOKEN", token.to_string()),
         ("ZETA_LEASE", lease.to_string()),
-        ("ZETA_AGENT", ctx.agent.to_string()),
         ("ZETA_NODE", node.name.to_string()),
         ("ZETA_STATE_DIR", ctx.state_dir.display().to_string()),
-    ]
+    ];
+    // A name that was made up from the user's shall not pass for one that somebody gave.
+    if ctx.agent_named {
+        env.push(("ZETA_AGENT", ctx.agent.to_string()));
+    }
+    env
 }
 
 /// Keeps one lease alive while a child works under it.
@@ -150,7 +167,12 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn keep(&self, child: &Child, signals: &Signals) -> Result<(Ended, Option<LostTo>)> {
+    fn keep(
+        &self,
+        child: &Child,
+        signals: &Signals,
+        tell: &mut OnLoss<'_>,
+    ) -> Result<(Ended, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
         let mut next = Instant::now() + every;
         let mut lost = None;
@@ -167,6 +189,7 @@ impl Keeper<'_> {
             if lost.is_none() && Instant::now() >= next {
                 next = Instant::now() + every;
                 lost = self.renew(child);
+                lost.iter().for_each(&mut *tell);
             }
         }
     }
@@ -224,12 +247,15 @@ pub fn run_fenced(
     }
     section.keep_over_exec()?;
     let mut env = environment(ctx, &node, token, lease);
-    env.push(("ZETA_FENCED", lease.to_string()));
+    let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
+    env.push(("ZETA_FENCED", format!("{outer}{lease}")));
     let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {
         Ok(child) => child,
         Err((status, error)) => return Ok(Held::NotStarted(status, error)),
     };
-    let ended = wait_fenced(&child, &signals, limit)?;
+    let ended = wait_fenced(&child, &signals, limit);
+    take_terminal_back();
+    let ended = ended?;
     drop(section);
     match ended {
         Some(ended) => Ok(Held::Ran { ended, lost: None, trouble: None }),

@@ -6,8 +6,8 @@ use rustix::process::getuid;
 use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Checked, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
-    decide_check, decide_release, decide_renew, judge,
+    Checked, Fate, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
+    decide_check, decide_fate, decide_release, decide_renew, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -266,9 +266,12 @@ fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observe
     Ok(read_only(section.read(layout::RECORD_MAX)?, lease))
 }
 
-fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
-    // A host with no boot id matches no record, so no process is asked.
-    observe(bytes, lease, &Host::default())
+/// As [`observe`], for those who go by the token: no process is asked.
+pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
+    let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
+    let unasked = |_: &Processes| Life::Unknown;
+    let text = parse(&bytes, layout::RECORD_MAX);
+    observe_text(&text, times, lease, &Host::default(), unasked)
 }
 
 fn lost_to_nobody(lease: &RecordName) -> LostTo {
@@ -276,20 +279,43 @@ fn lost_to_nobody(lease: &RecordName) -> LostTo {
 }
 
 fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
-    let note = section.read_break_note().ok().flatten();
-    let broken = note.and_then(|bytes| match parse(&bytes.bytes, layout::RECORD_MAX) {
+    let broken = note_of(section.read_break_note().ok().flatten(), token);
+    LostTo { lease: lease.clone(), lost, broken }
+}
+
+/// The note of a break, if it is about this grant.
+fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> {
+    match parse(&note?.bytes, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
             Some(fields.into_owned())
         }
         _ => None,
-    });
-    LostTo { lease: lease.clone(), lost, broken }
+    }
+}
+
+/// What became of a grant that a keeper saw last with a TTL until `until_ns`; no lock is taken.
+pub fn fate(
+    ctx: &Context,
+    (tree, node): (&Tree, &Node),
+    lease: &RecordName,
+    token: FencingToken,
+    until_ns: u64,
+) -> OrLost<Fate> {
+    let file = layout::lease_file(lease);
+    let seen = read_only(node.read(&tree.base, &file, layout::RECORD_MAX)?, lease);
+    let (highest, note) = guard::peek(&tree.base, node, &file)?;
+    let broken = note_of(note, token);
+    let now = ctx.now();
+    match decide_fate(&seen, token, until_ns, highest, broken.is_some(), &now) {
+        Fate::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
+        fate => Ok(Ok(fate)),
+    }
 }
 
 /// Inside `lease exec --fenced` the wrapper holds the guard: waiting for it would never end.
 pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
     match ctx.fenced.as_deref() {
-        Some(name) if name == lease.as_str() => Err(Error::new(
+        Some(names) if names.split(',').any(|name| name == lease.as_str()) => Err(Error::new(
             Kind::Busy,
             format!("lease {lease}: this command runs inside its guard ('lease exec --fenced')"),
         )

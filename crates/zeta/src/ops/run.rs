@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Signal, getuid};
 use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout::{self, Kind as FileKind};
-use zeta_core::lease::{FencingToken, Lost, Observed, Record};
+use zeta_core::lease::{FencingToken, Observed, Record, is_kept_by};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
 use zeta_core::record::Fields;
@@ -19,7 +19,7 @@ use zeta_core::time::{NS_PER_MS, format_utc};
 use super::beat::see_node;
 use super::document::{Name, publish, read_or_new};
 use super::exec::{OnLost, pass_on};
-use super::lease::{LostTo, observe, release_in, renew_in};
+use super::lease::{LostTo, fate, read_only, release_in, renew_in};
 use crate::adapters::guard::{self, ENTER_LIMIT, KEEPER_LIMIT};
 use crate::adapters::node::{Node, Tree};
 use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
@@ -27,6 +27,9 @@ use crate::adapters::watch::{Watch, sleep_on};
 use crate::adapters::{host, process};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+
+/// How often a wrapper looks for new leases where it cannot be told (no inotify instance is left).
+const BLIND_LOOK: Duration = Duration::from_millis(250);
 
 /// What to run and how.
 #[derive(Debug, Clone)]
@@ -70,6 +73,10 @@ pub enum Finished {
     NotStarted(u8, Error),
 }
 
+/// A command that ends this soon is not worth a watch, whose end alone takes 5 ms. The shortest TTL
+/// there is still leaves room for the first renewal.
+const SHORT: Duration = Duration::from_millis(15);
+
 /// A lease of the session, as it was last seen.
 #[derive(Debug)]
 struct Holding {
@@ -87,6 +94,7 @@ struct Wrapper<'a> {
     tree: &'a Tree,
     node: &'a Node,
     session: String,
+    processes: Processes,
     holdings: BTreeMap<RecordName, Holding>,
     said: Option<Error>,
     lost: bool,
@@ -108,6 +116,7 @@ pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result
         tree: &tree,
         node: &node,
         session,
+        processes: Processes::default(),
         holdings: BTreeMap::new(),
         said: None,
         lost: false,
@@ -133,7 +142,7 @@ impl Wrapper<'_> {
     }
 
     /// Writes the session's record and starts the command at its gate.
-    fn register(&self, signals: &Signals) -> Result<Gated> {
+    fn register(&mut self, signals: &Signals) -> Result<Gated> {
         let name = self.persona();
         let file = name.file();
         let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
@@ -158,14 +167,12 @@ impl Wrapper<'_> {
         fields.remove("exit_status");
         fields.set_text("timestamp", &format_utc(reading.wall_us));
         fields.set_number("uid", getuid().as_raw().into());
-        set_processes(
-            &mut fields,
-            &Processes {
-                own: Some(process::identify_self()),
-                child: Some(process::identify(child.pid())),
-                pid_ns: self.ctx.host.pid_ns,
-            },
-        );
+        self.processes = Processes {
+            own: Some(process::identify_self()),
+            child: Some(process::identify(child.pid())),
+            pid_ns: self.ctx.host.pid_ns,
+        };
+        set_processes(&mut fields, &self.processes);
         fields.set_text("started_at", &format_utc(reading.wall_us));
         fields.remove("beat_seq");
         set_beat(&mut fields, reading, &self.ctx.host, self.plan.every_ms);
@@ -212,15 +219,23 @@ impl Wrapper<'_> {
     ) -> Result<Ended> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
-        let watch = Watch::new();
-        watch.arrivals_in(self.node.as_fd());
         let first = see_node(self.tree, self.node);
         self.note_trouble(first.map(|_| ()), tell);
+        let ready = sleep_on(&[child.fd(), signals.fd()], SHORT);
+        if ready.first() == Some(&true) {
+            pass_on(child, signals);
+            return child.wait();
+        }
+        let watch = Watch::new();
+        watch.arrivals_in(self.node.as_fd());
         self.look_at_all(tell, child);
         loop {
             let renewals = self.holdings.values().filter(|h| !h.too_long).map(|h| h.next);
             let next = renewals.min().map_or(next_beat, |renewal| renewal.min(next_beat));
-            let limit = next.saturating_duration_since(Instant::now());
+            let mut limit = next.saturating_duration_since(Instant::now());
+            if !watch.sees() {
+                limit = limit.min(BLIND_LOOK);
+            }
             let mut fds = vec![child.fd(), signals.fd()];
             fds.extend(watch.fd());
             let ready = sleep_on(&fds, limit);
@@ -230,6 +245,8 @@ impl Wrapper<'_> {
             }
             if ready.get(2) == Some(&true) {
                 self.look_at_arrivals(&watch, tell, child);
+            } else if !watch.sees() {
+                self.look_at_all(tell, child);
             }
             self.renew_due(tell, child);
             if Instant::now() >= next_beat {
@@ -242,18 +259,20 @@ impl Wrapper<'_> {
         }
     }
 
+    /// The record that liveness is judged by comes first; the node's line is advisory.
     fn beat(&self) -> Result<()> {
-        see_node(self.tree, self.node)?;
-        self.change_own_record(|fields| {
+        let beaten = self.change_own_record(|fields| {
             set_beat(fields, host::reading(), &self.ctx.host, self.plan.every_ms);
-        })
+        });
+        let seen = see_node(self.tree, self.node);
+        beaten.and(seen.map(|_| ()))
     }
 
     /// Changes the session's record, if it is still this session's.
     fn change_own_record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let name = self.persona();
         let file = name.file();
-        let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
+        let section = guard::enter(&self.tree.base, self.node, &file, KEEPER_LIMIT)?;
         let (stands, mut fields) = read_or_new(&section, self.node, &name)?;
         if stands && fields.text("session").as_deref() != Some(&self.session) {
             return Err(Error::new(
@@ -264,6 +283,7 @@ impl Wrapper<'_> {
         if !stands {
             fields.set_text("agent", self.ctx.agent.as_str());
             fields.set_text("session", &self.session);
+            set_processes(&mut fields, &self.processes);
         }
         change(&mut fields);
         publish(&section, self.node, &name, &fields, stands)
@@ -320,25 +340,28 @@ impl Wrapper<'_> {
     fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
         let file = layout::lease_file(name);
         let Ok(bytes) = self.node.read(&self.tree.base, &file, layout::RECORD_MAX) else { return };
-        let seen = observe(bytes, name, &zeta_core::time::Host::default());
-        let record = match seen {
-            Observed::Ours(record, ..) => Some(record),
+        let mine = match read_only(bytes, name) {
+            Observed::Ours(record, ..) if self.keeps(&record) => Some(record),
             _ => None,
         };
-        match record {
-            Some(record) if record.session.as_ref() == Some(&self.session) => {
-                self.hold(&record);
-            }
-            other => {
-                let Some(held) = self.holdings.remove(name) else { return };
-                // Gone before its time was up: the session released it itself.
-                if host::reading().boot_ns <= held.until_ns {
-                    return;
-                }
-                let lost = LostTo { lease: name.clone(), lost: Lost { by: other }, broken: None };
-                self.tell_loss(&lost, tell, child);
+        // Another grant of the same session ended the one before, too.
+        let known = self.holdings.get(name).map(|held| (held.token, held.until_ns));
+        let ended =
+            known.filter(|(token, _)| Some(*token) != mine.as_ref().map(|r| r.fencing_token));
+        if let Some((token, until_ns)) = ended {
+            self.holdings.remove(name);
+            match fate(self.ctx, (self.tree, self.node), name, token, until_ns) {
+                Ok(Err(lost)) => self.tell_loss(&lost, tell, child),
+                Ok(Ok(_)) => {}
+                Err(error) => self.note_trouble(Err(error), tell),
             }
         }
+        mine.iter().for_each(|record| self.hold(record));
+    }
+
+    /// Is it this wrapper that renews and releases a grant?
+    fn keeps(&self, record: &Record) -> bool {
+        self.processes.own.is_some_and(|own| is_kept_by(record, &self.session, &own))
     }
 
     fn hold(&mut self, record: &Record) {
@@ -388,13 +411,8 @@ impl Wrapper<'_> {
                     tell(Note::HeldTooLong(name));
                 }
             }
-            Ok(Err(lost)) => {
-                let held = self.holdings.remove(name);
-                let in_time = held.is_some_and(|h| host::reading().boot_ns <= h.until_ns);
-                if !in_time || lost.broken.is_some() {
-                    self.tell_loss(&lost, tell, child);
-                }
-            }
+            // Given back, or lost: the next look tells.
+            Ok(Err(_)) => self.look_at(name, tell, child),
             // Inside the guard nobody else can be granted it: a fenced command, most likely.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => self.note_trouble(Err(error), tell),
@@ -430,9 +448,8 @@ impl Wrapper<'_> {
             let Ok(bytes) = self.node.read(&self.tree.base, file, layout::RECORD_MAX) else {
                 continue;
             };
-            let seen = observe(bytes, &name, &zeta_core::time::Host::default());
-            if let Observed::Ours(record, ..) = seen
-                && record.session.as_ref() == Some(&self.session)
+            if let Observed::Ours(record, ..) = read_only(bytes, &name)
+                && self.keeps(&record)
                 && let Err(error) = release_in(self.tree, self.node, &name, record.fencing_token)
             {
                 tell(Note::Trouble(&error));

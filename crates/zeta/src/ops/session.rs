@@ -2,10 +2,11 @@
 
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::presence::Beat;
+use zeta_core::presence::{Beat, vouch};
 use zeta_core::record::{Text, parse};
 
 use crate::adapters::node::{Node, Tree};
+use crate::adapters::process;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -21,7 +22,10 @@ pub fn processes(ctx: &Context, tree: &Tree, node: &Node) -> Result<Processes> {
         return Ok(Processes::default());
     };
     match Beat::from_fields(&fields) {
-        Ok(beat) if beat.session.as_ref() == Some(session) => Ok(beat.processes),
+        Ok(beat) if beat.session.as_ref() == Some(session) => {
+            let life = process::life(&beat.processes, &ctx.host);
+            Ok(vouch(&beat, life))
+        }
         _ => Ok(Processes::default()),
     }
 }

@@ -10,13 +10,15 @@ use crate::stage::{LIMIT, Out, Stage, can, run, skip, until, wait};
 
 const PAGE: &str = include_str!("../../../../docs/STANDARD.md");
 
-/// Writes the page's one shell block to a file.
+/// Writes the page's one shell block to a file, once: somebody may be reading it.
 fn recipe(stage: &Stage) -> PathBuf {
     let (_, rest) = PAGE.split_once("```sh\n").expect("a shell block");
     let (block, rest) = rest.split_once("```\n").expect("its end");
     assert!(!rest.contains("```sh"), "the recipe stands in one block");
     let path = stage.dir.join("zeta.sh");
-    std::fs::write(&path, block).unwrap();
+    if !path.exists() {
+        std::fs::write(&path, block).unwrap();
+    }
     path
 }
 
@@ -185,29 +187,37 @@ fn shell_and_zeta_exclude_each_other() {
         format!("{say}; while ! [ -e {} ]; do {body}; done; exit 0", stop.display())
     };
     let by_shell = turn("zeta_acquire shared 600000 2>/dev/null", "zeta_release shared $t");
+    // The shell agent does not queue: the others must leave the lease lying now and then.
     let by_zeta = turn(
-        &format!("{zeta} lease acquire shared --wait 5s -q"),
+        &format!("sleep 0.1; {zeta} lease acquire shared --wait 5s -q"),
         &format!("{zeta} lease release shared --token $t"),
     );
     let mut crowd: Vec<Child> = Vec::new();
     for script in [&by_shell, &by_zeta, &by_shell, &by_zeta] {
         crowd.push(shell(&stage, script).stdout(Stdio::null()).spawn().unwrap());
     }
-    std::thread::sleep(Duration::from_secs(15));
+    let names: Vec<String> = crowd.iter().map(|child| format!(" {}", child.id())).collect();
+    let grants = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let count = |name: &String| {
+            text.lines().filter(|l| l.starts_with("enter") && l.ends_with(name)).count()
+        };
+        (count(&names[0]) + count(&names[2]), count(&names[1]) + count(&names[3]))
+    };
+    until(Duration::from_secs(20), || {
+        std::thread::sleep(Duration::from_millis(50));
+        let (shell, zeta) = grants();
+        shell >= 60 && zeta >= 60
+    });
     std::fs::write(&stop, "").unwrap();
-    let names: Vec<String> = crowd.iter().map(|child| child.id().to_string()).collect();
     for mut child in crowd {
         assert_eq!(wait(&mut child, LIMIT), 0, "somebody's release was refused");
     }
     let verdict = judge_file(&log, &BTreeSet::new());
     assert_eq!(verdict.violations, Vec::<String>::new());
-    let text = std::fs::read_to_string(&log).unwrap();
-    let count = |at: usize| {
-        text.lines().filter(|l| l.starts_with("enter") && l.ends_with(&names[at])).count()
-    };
-    let (shell, zeta) = (count(0) + count(2), count(1) + count(3));
+    let (shell, zeta) = grants();
     eprintln!("{shell} grants to the shell, {zeta} to zeta, 0 violations");
-    assert!(shell >= 20 && zeta >= 20, "too little happened: shell {shell}, zeta {zeta}");
+    assert!(shell >= 10 && zeta >= 10, "too little happened: shell {shell}, zeta {zeta}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_command_that_is_killed_at_any_moment_leaves_nothing_wedged() {
         // A child at its gate ends by itself as soon as its wrapper is gone.
         let out = stage.zeta(&["lease", "acquire", "job", "--wait", "5s"]);
         assert_eq!(out.status, 0, "round {round}: {out:?}");
-        let token = out.out.trim().parse::<u64>().unwrap();
+        let token: u64 = out.out.trim().parse().unwrap();
         assert!(token > last, "round {round}: token {token} after {last}");
         last = token;
         stage.ok(&["lease", "release", "job", "--token", &token.to_string()]);

@@ -1,8 +1,7 @@
 //! The adversarial tests: real processes, real files, and oracles that stand outside `zeta`.
 //!
 //! Read `stage` for how a test is set up, `worker` for what the crowd does, `oracle` for who
-//! judges.
-//! A test that cannot run here says so with a line `SKIPPED: …`, and never passes in silence.
+//! judges. A test that cannot run here says so with a line `SKIPPED: …`, never in silence.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 mod beat;

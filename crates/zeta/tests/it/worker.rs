@@ -94,7 +94,7 @@ pub fn ask(lease: &str) -> Ask {
         processes: Processes { own, child: None, pid_ns: None },
         pr: None,
         uid: 0,
-        ttl_ms: 60_000,
+        ttl_ms: 300_000,
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: None,
@@ -157,7 +157,9 @@ fn volley(log: &Path, rounds: u64, start_ns: u64, every_ns: u64) {
                 at.saturating_sub(monotonic_ns()).saturating_sub(20_000),
             ));
         }
-        let ask = ask(&format!("volley-{round}"));
+        let mut ask = ask(&format!("volley-{round}"));
+        // A session's lease: it outlives this process, however late the last of the crowd comes.
+        ask.processes = Processes::default();
         let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
         match acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(())).unwrap() {
             Outcome::Granted { record, .. } => {
@@ -167,6 +169,4 @@ fn volley(log: &Path, rounds: u64, start_ns: u64, every_ns: u64) {
             Outcome::Refused(_) => log.write_all(format!("lost {round} 0\n").as_bytes()).unwrap(),
         }
     }
-    // The processes vouch for what they hold: nobody ends before all have tried.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
 }

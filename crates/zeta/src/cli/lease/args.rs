@@ -115,7 +115,8 @@ Examples:
 
 The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
 Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
-held (or the one given with -E); 127 and 126 if there is no such command or it cannot run.")]
+held (or the one given with -E); 5 if --on-lost term or kill ended it; 127 and 126 if there is no
+such command or it cannot run.")]
 pub(super) struct ExecArgs {
     /// Name of the lease
     pub(super) name: String,

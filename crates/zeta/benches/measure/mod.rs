@@ -1,0 +1,250 @@
+//! What every bench here needs: ratios of the same round, a scratch tree, children, one table.
+
+#![expect(dead_code, reason = "each bench uses the part that it needs")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use zeta::context::Context;
+use zeta::ops::acquire::{Outcome, Patience, acquire, draft};
+use zeta::ops::lease::{release, show};
+use zeta_core::lease::{Ask, FencingToken, Observed};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::time::Host;
+
+/// What a bench returns; a bench that cannot measure says so and fails.
+pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// The bounds of a row: the gate must hold, the stretch is hoped for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// At most (or at least) this.
+    pub gate: f64,
+    /// What we are after.
+    pub stretch: Option<f64>,
+    /// Larger is better.
+    pub at_least: bool,
+}
+
+/// At most `gate`, hoped for `stretch`.
+pub fn at_most(gate: f64, stretch: impl Into<Option<f64>>) -> Bounds {
+    Bounds { gate, stretch: stretch.into(), at_least: false }
+}
+
+/// At least `gate`, hoped for `stretch`.
+pub fn at_least(gate: f64, stretch: f64) -> Bounds {
+    Bounds { gate, stretch: Some(stretch), at_least: true }
+}
+
+impl Bounds {
+    fn verdict(self, value: f64) -> &'static str {
+        let holds = |bound: f64| if self.at_least { value >= bound } else { value <= bound };
+        match (holds(self.gate), self.stretch) {
+            (false, _) => "MISSED",
+            (true, Some(stretch)) if holds(stretch) => "stretch",
+            (true, _) => "gate",
+        }
+    }
+}
+
+/// Prints the head of a table.
+pub fn head(title: &str) {
+    println!("\n{title}");
+    println!(
+        "{:<44} {:>12} {:>12} {:>9} {:>7} {:>8}  met",
+        "what", "ours", "anchor", "value", "gate", "stretch"
+    );
+}
+
+/// Prints a row: `value` is the one that the bounds are about.
+pub fn row(what: &str, ours: &str, anchor: &str, value: f64, bounds: Bounds) {
+    let sign = if bounds.at_least { ">=" } else { "<=" };
+    let stretch = bounds.stretch.map_or("-".to_owned(), short);
+    println!(
+        "{what:<44} {ours:>12} {anchor:>12} {:>9} {sign}{:>5} {stretch:>8}  {}",
+        short(value),
+        short(bounds.gate),
+        bounds.verdict(value)
+    );
+}
+
+/// Prints a row that no gate is about.
+pub fn note(what: &str, ours: &str, anchor: &str) {
+    println!("{what:<44} {ours:>12} {anchor:>12}");
+}
+
+fn short(value: f64) -> String {
+    match value {
+        v if v.fract() == 0.0 => format!("{v:.0}"),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v => format!("{v:.3}"),
+    }
+}
+
+/// A time for people.
+pub fn time(ns: f64) -> String {
+    match ns {
+        ns if ns < 1e6 => format!("{:.2} us", ns / 1e3),
+        ns => format!("{:.3} ms", ns / 1e6),
+    }
+}
+
+/// The value below which `part` of all values lie.
+pub fn quantile(values: &[f64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1) as f64;
+    sorted.get((last * part).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// The middle value.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The median of the ratios of the same round.
+pub fn median_ratio(ours: &[f64], anchor: &[f64]) -> f64 {
+    let ratios: Vec<f64> = ours.iter().zip(anchor).map(|(ours, anchor)| ours / anchor).collect();
+    median(&ratios)
+}
+
+/// The median time of one call of `op` in ns, over `count` calls with a clock each.
+pub fn block(count: usize, mut op: impl FnMut() -> Outcomes<()>) -> Outcomes<f64> {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = Instant::now();
+        op()?;
+        times.push(start.elapsed().as_nanos() as f64);
+    }
+    Ok(median(&times))
+}
+
+/// A directory for one bench; it goes away with it.
+pub struct Scratch {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes one below `parent`.
+    pub fn new(parent: &Path, name: &str) -> Outcomes<Scratch> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = parent.join(format!("zeta-bench-{}-{name}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Scratch { path })
+    }
+
+    /// Makes one in memory.
+    pub fn in_memory(name: &str) -> Outcomes<Scratch> {
+        Scratch::new(Path::new("/dev/shm"), name)
+    }
+
+    /// Makes one where the build goes, which is on a disk most often.
+    pub fn on_disk(name: &str) -> Outcomes<Scratch> {
+        Scratch::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The name of the file system that `path` lies on.
+pub fn file_system(path: &Path) -> Outcomes<String> {
+    let dir = fs::File::open(path)?;
+    let magic = rustix::fs::fstatfs(dir.as_fd())?.f_type as u64 & 0xffff_ffff;
+    Ok(match magic {
+        0x0102_1994 => "tmpfs".to_owned(),
+        0xef53 => "ext4".to_owned(),
+        0x5846_5342 => "xfs".to_owned(),
+        0x9123_683e => "btrfs".to_owned(),
+        0x794c_7630 => "overlay".to_owned(),
+        other => format!("{other:#x}"),
+    })
+}
+
+/// A caller by the name of `agent` in the tree at `state_dir`.
+pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
+    let ctx = Context {
+        state_dir: state_dir.to_owned(),
+        node: None,
+        agent: Label::new("agent", agent)?,
+        agent_named: false,
+        session: None,
+        fenced: None,
+        host: Host::default(),
+    };
+    Ok(ctx.on_this_host()?)
+}
+
+/// What a caller asks for, with a minute to live.
+pub fn ask(ctx: &Context, lease: &str) -> Outcomes<Ask> {
+    Ok(draft(ctx, RecordName::new("lease", lease)?, 60_000)?)
+}
+
+/// Takes a lease that must be free, and returns its token.
+pub fn take(ctx: &Context, lease: &str) -> Outcomes<FencingToken> {
+    let (tree, node) = ctx.open()?;
+    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+    match acquire(ctx, &tree, &node, &ask(ctx, lease)?, &mut patience, &mut |_| Ok(()))? {
+        Outcome::Granted { record, .. } => Ok(record.fencing_token),
+        Outcome::Refused(refusal) => Err(format!("{lease} is held: {refusal:?}").into()),
+    }
+}
+
+/// Gives a lease back, whoever took it.
+pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
+    let lease = RecordName::new("lease", lease)?;
+    if let Some(look) = show(ctx, &lease)?
+        && let Observed::Ours(record, ..) = look.observed
+        && release(ctx, &lease, record.fencing_token)?.is_err()
+    {
+        return Err("somebody else changed the tree of this bench".into());
+    }
+    Ok(())
+}
+
+/// What a process that ended had used.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    /// From before the start to after the reap.
+    pub wall: Duration,
+    /// Page faults that needed no disk.
+    pub faults: f64,
+}
+
+/// A command with nothing but what the benches need in its environment.
+pub fn command(argv: &[OsString], state_dir: &Path) -> Command {
+    let empty = OsString::new();
+    let mut command = Command::new(argv.first().unwrap_or(&empty));
+    command.args(argv.get(1..).unwrap_or_default()).env_clear();
+    command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("USER", "bench");
+    command.env("ZETA_STATE_DIR", state_dir);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Runs a whole process and reaps it; its exit status must be 0.
+pub fn run(command: &mut Command) -> Outcomes<Used> {
+    let start = Instant::now();
+    let child = command.spawn()?;
+    let pid = i32::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: both places are ours, and the kernel fills them before they are read.
+    let (reaped, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        let reaped = libc::wait4(pid, &raw mut status, 0, &raw mut usage);
+        (reaped, usage)
+    };
+    let wall = start.elapsed();
+    if reaped != pid || status != 0 {
+        return Err(format!("{command:?} ended with wait status {status}").into());
+    }
+    Ok(Used { wall, faults: usage.ru_minflt as f64 })
+}
