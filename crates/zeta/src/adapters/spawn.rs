@@ -392,3 +392,15 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     let ends = std::iter::once(std::ptr::null());
     strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fork_that_finds_no_process_left_says_so() {
+        let error = cannot_fork(Errno::AGAIN);
+        assert_eq!(error.kind, Kind::Fault);
+        assert!(error.text.contains("too many processes") && error.hints[0].contains("ulimit -u"));
+    }
+}
