@@ -62,7 +62,9 @@ const VERBS: &[Verb] = &[
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856")]
+  zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856
+
+It is a beat of the persona only if you are it: by --as, by ZETA_AGENT or under 'zeta run'.")]
 struct SetArgs {
     /// Name of the persona, or persona and surface, as in otto-cli
     name: String,

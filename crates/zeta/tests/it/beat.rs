@@ -51,6 +51,8 @@ fn nobody_beats_for_somebody_else() {
     let beats = || std::fs::read_to_string(persona(&stage, "alice")).unwrap().contains("beat_seq");
     stage.ok(&[&set[..], &["--as", "bob"]].concat());
     assert!(!beats(), "bob beat for alice");
+    let status = stage.ok(&["status"]);
+    assert!(status.contains("agent alice never beat") && !status.contains("damaged"), "{status}");
     stage.ok(&set);
     assert!(!beats(), "somebody unnamed beat for alice");
     stage.ok(&[&set[..], &["--as", "alice"]].concat());

@@ -134,7 +134,7 @@ fn personas_are_understood_both_ways() {
     }
     let stage = Stage::new();
     assert_eq!(dash(&stage, "zeta_persona otto-sh working 'fix \"it\"'").status, 0);
-    stage.ok(&["persona", "set", "otto-sh", "branch=main"]);
+    stage.ok(&["persona", "set", "otto-sh", "branch=main", "--as", "otto-sh"]);
     assert_eq!(dash(&stage, "zeta_persona otto-sh waiting").status, 0);
     let seen: serde_json::Value =
         serde_json::from_str(&stage.ok(&["persona", "get", "otto-sh", "--json"])).unwrap();

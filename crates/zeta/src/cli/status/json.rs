@@ -53,7 +53,7 @@ pub(super) fn node(object: &mut Object, status: &NodeStatus<'_>) {
 fn agent(object: &mut Object, agent: &Agent<'_>) {
     let named = |fields: &Fields<'_>| fields.text("agent").map(|name| name.into_owned());
     match &agent.persona {
-        Persona::Own(fields, _) => {
+        Persona::Own(fields, _) | Persona::Unheard(fields) => {
             object.text("agent", named(fields).as_deref().unwrap_or(agent.name));
             object.fields_but(fields, &AGENT_KEYS);
         }

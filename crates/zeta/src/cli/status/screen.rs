@@ -173,7 +173,7 @@ fn agent_cells(agent: &Agent<'_>, now: &Now) -> [String; 9] {
     let none = Fields::default();
     let (fields, pids) = match &agent.persona {
         Persona::Own(fields, beat) => (fields, pids(beat)),
-        Persona::Foreign(fields) => (fields, said(fields, "pid")),
+        Persona::Foreign(fields) | Persona::Unheard(fields) => (fields, said(fields, "pid")),
         Persona::Damaged(_) => (&none, String::new()),
     };
     let started = ["started_at", "timestamp"].iter().find_map(|key| {

@@ -86,6 +86,13 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
                     .hint("its next beat rewrites it, if it lives"),
             );
         }
+        Persona::Unheard(_) => {
+            let text = format!("agent {name} never beat: others only spoke about it");
+            return Some(
+                finding("silent_agent", name, text)
+                    .hint(format!("it beats with: zeta heartbeat --as {name}, or zeta run")),
+            );
+        }
         Persona::Foreign(_) => {
             let text = format!(
                 "the record of agent {name} was written by another program ({age}); it is judged \

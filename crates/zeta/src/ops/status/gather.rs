@@ -4,7 +4,7 @@ use zeta_core::evidence::{FileTimes, Life, Processes};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
-use zeta_core::presence::{self, Beat, Judgement, Liveness};
+use zeta_core::presence::{self, Beat, Judgement, KIND, Liveness};
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, parse_duration, parse_utc};
 
@@ -221,6 +221,12 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     };
     let beat = match Beat::from_fields(&fields) {
         Ok(beat) => beat,
+        Err(_) if fields.raw("beat_boot_ns").is_none() && fields.expect_kind(KIND).is_ok() => {
+            let evidence = "it never beat for itself";
+            let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
+            let persona = Persona::Unheard(fields);
+            return Agent { name, persona, life: Life::Unknown, judgement };
+        }
         Err(damage) => return damaged(damage),
     };
     let life = match !beat.ended && beat.stamp.boot_id == now.host.boot_id {

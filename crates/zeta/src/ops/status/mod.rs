@@ -46,6 +46,8 @@ pub struct Finding {
 pub enum Persona<'a> {
     /// One of ours.
     Own(Fields<'a>, Box<Beat>),
+    /// One of ours about an agent that never beat: others spoke about it.
+    Unheard(Fields<'a>),
     /// By another program.
     Foreign(Fields<'a>),
     /// Not to be believed.
