@@ -7,8 +7,8 @@ use rustix::process::Signal;
 
 use crate::stage::{LIMIT, Out, Stage, can, finish, run, signal, skip, until, wait};
 
-/// What scripts use: `$Z` is zeta, `$D` the stage; files there are the only signals between a script
-/// and its test. `for_file` gives up by itself, so that no script outlives its test for long.
+/// What scripts use: `$Z` is zeta, `$D` the stage; a script and its test tell each other by files
+/// there when to go on. `for_file` gives up by itself: no script outlives its test for long.
 const PRELUDE: &str = r#"
 for_file() {
     i=0
@@ -296,7 +296,7 @@ fn a_persona_that_was_cleared_under_its_run_comes_back_with_its_processes() {
 const TERMINAL: &str = r#"
 import os, pty, select, signal, sys, time
 zeta = sys.argv[1]
-script = zeta + """ lease exec lk --fenced --fence-timeout 3s -- \
+script = zeta + """ lease exec lk --fenced --fence-timeout 5s -- \
     sh -c 'echo ask; read x; echo got $x'
 echo status=$?; echo then; read y; echo again $y"""
 pid, fd = pty.fork()
