@@ -56,6 +56,22 @@ fn locked(stage: &Stage, lease: &str) -> bool {
     !can("flock", &["-n", stage.guard(lease).to_str().unwrap(), "true"])
 }
 
+/// Stops a keeper at a moment when it is not just renewing: that would keep everybody out.
+fn stop_outside_guard(stage: &Stage, pid: u32) {
+    let stat = format!("/proc/{pid}/stat");
+    let stopped = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
+    let outside = until(LIMIT, || {
+        signal(pid, Signal::STOP);
+        if until(LIMIT / 4, stopped) && !locked(stage, "lk") {
+            return true;
+        }
+        signal(pid, Signal::CONT);
+        std::thread::sleep(Duration::from_millis(20));
+        false
+    });
+    assert!(outside, "it is inside the guard whenever it is looked at");
+}
+
 /// Can strace inject a delay here? Says loudly if not.
 fn strace_or_skip(test: &str) -> bool {
     let can =
@@ -209,8 +225,16 @@ fn a_break_and_a_takeover_under_a_run_end_it_and_name_the_breaker() {
 #[test]
 fn a_lease_that_was_given_back_behind_a_stopped_wrapper_is_not_lost() {
     let stage = Stage::new();
-    let script = r#"T=$("$Z" lease acquire lk --ttl 400ms)
-        sleep .3; kill -STOP $PPID; sleep .7
+    // A wrapper that is stopped inside the guard would keep its own agent out: stopped again, then.
+    let script = r#"stop() {
+            for n in $(seq 50); do
+                kill -STOP $PPID; sleep .05
+                flock -n "$ZETA_STATE_DIR/nodes/$ZETA_NODE/.guard/lk.lock" true && return
+                kill -CONT $PPID; sleep .02
+            done
+        }
+        T=$("$Z" lease acquire lk --ttl 400ms)
+        sleep .3; stop; sleep .7
         "$Z" lease release lk --token $T; echo released=$?
         kill -CONT $PPID; sleep .7; exit 7"#;
     let args = ["--as", "a", "run", "--on-lost", "term", "--beat", "200ms"];
@@ -232,7 +256,7 @@ fn a_lease_exec_that_was_replaced_tells_the_loss_when_it_wakes_up() {
         let errors = std::fs::File::create(stage.dir.join("errors")).unwrap();
         let mut wrapper = command.stdout(Stdio::null()).stderr(errors).spawn().unwrap();
         heard(&stage, "ready");
-        signal(wrapper.id(), Signal::STOP);
+        stop_outside_guard(&stage, wrapper.id());
         stage.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "15s"]);
         signal(wrapper.id(), Signal::CONT);
         // While the command runs, not after it.
