@@ -13,6 +13,7 @@ mod interop;
 mod kill;
 mod oracle;
 mod race;
+mod review;
 mod stage;
 mod three;
 mod time;
