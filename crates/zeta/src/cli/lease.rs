@@ -132,7 +132,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let out = call.out;
     let mut tell = |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
     let mut patience = Patience { limit_ms, on_wait: &mut tell };
-    let (outcome, node) = acquire_for_session(&ctx, &mut ask, &mut patience)?;
+    let (outcome, node) = acquire_for_session(&ctx, &ask, &mut patience)?;
     match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;

@@ -18,7 +18,7 @@ use zeta_core::lease::{
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use super::lease::{RECHECK, RENEWAL_ROOM, observe, publish, refuse_inside_fence};
+use super::lease::{RECHECK, RENEWAL_ROOM, observe, publish, refuse_inside_fence, stand_alone};
 use super::session;
 use crate::adapters::guard::{self, ENTER_LIMIT, Section, Tokens};
 use crate::adapters::node::{Node, Tree};
@@ -90,15 +90,26 @@ pub fn draft(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Ask> {
 }
 
 /// Acquires a lease for the caller's session; also says on which node.
+///
+/// Who vouches for it is asked inside the guard, because the session may end while the caller
+/// waits, and once more after the grant, because it may end in that very moment.
 pub fn acquire_for_session(
     ctx: &Context,
-    ask: &mut Ask,
+    ask: &Ask,
     patience: &mut Patience<'_>,
 ) -> Result<(Outcome, Label)> {
     refuse_inside_fence(ctx, &ask.lease)?;
     let (tree, node) = ctx.open()?;
-    ask.processes = session::processes(ctx, &tree, &node)?;
-    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut |_| Ok(()))?;
+    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut |record| {
+        record.processes = session::processes(ctx, &tree, &node)?;
+        Ok(())
+    })?;
+    if let Outcome::Granted { record, cause: Some(_), .. } = &outcome
+        && record.processes.own.is_some()
+        && session::processes(ctx, &tree, &node)?.own.is_none()
+    {
+        stand_alone(&tree, &node, &ask.lease, record.fencing_token)?;
+    }
     Ok((outcome, node.name))
 }
 

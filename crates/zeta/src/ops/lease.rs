@@ -157,6 +157,29 @@ pub fn renew_in(
     }
 }
 
+/// Takes the processes of a session that has ended out of its last grant, which would be free at
+/// once otherwise.
+pub fn stand_alone(
+    tree: &Tree,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+) -> Result<()> {
+    let file = layout::lease_file(lease);
+    let section = guard::enter(&tree.base, node, &file, ENTER_LIMIT)?;
+    match observe_unjudged(&section, lease)? {
+        Observed::Ours(record, ..) if record.fencing_token == token => {
+            let record = Record { processes: Processes::default(), ..*record };
+            publish(&section, &record, true, 0)
+        }
+        _ => Err(Error::new(
+            Kind::Lost,
+            format!("lease {lease}: your session ended, and its grant with it"),
+        )
+        .hint(format!("take it again outside of the session: zeta lease acquire {lease}"))),
+    }
+}
+
 /// Room that a grant leaves in its record for what renewals may add to it.
 pub const RENEWAL_ROOM: usize = 64;
 

@@ -130,8 +130,9 @@ pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result
         }
     };
     let ended = wrapper.work(&child, &signals, tell)?;
-    wrapper.release_all(tell);
+    // In this order: who takes a lease from here on finds that nobody vouches for it.
     wrapper.sign_off(ended.status());
+    wrapper.release_all(tell);
     let ended_for_loss = wrapper.lost && plan.on_lost != OnLost::Warn;
     Ok(Finished::Ran { ended, lost: ended_for_loss })
 }

@@ -91,6 +91,24 @@ fn delayed(stage: &Stage, inject: &str, args: &[&str]) -> Command {
 }
 
 #[test]
+fn a_grant_to_a_waiter_whose_session_has_ended_is_not_born_free() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["lk", "--as", "b", "--ttl", "10m"]).to_string();
+    let script = r#"("$Z" lease acquire lk --ttl 10m --wait 20s; echo $? >"$D/late.new"
+        mv "$D/late.new" "$D/late") >/dev/null 2>&1 &
+        for_file go"#;
+    let wrapper = spawn(&mut scripted(&stage, &["--as", "a", "run"], script));
+    let queue = || stage.guard("lk").join("queue");
+    assert!(until(LIMIT, || std::fs::read_dir(queue()).is_ok_and(|dir| dir.count() > 0)));
+    say(&stage, "go");
+    assert_eq!(end(wrapper).status, 0);
+    stage.ok(&["--as", "b", "lease", "release", "lk", "--token", &token]);
+    heard(&stage, "late");
+    assert_eq!(text(&stage, "late"), "0\n");
+    stage.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
+}
+
+#[test]
 fn a_grant_to_a_session_that_has_ended_is_not_born_free() {
     let stage = Stage::new();
     let late = r#"(for_file go; "$Z" lease acquire lk --ttl 10m; echo $? >"$D/late.new"
