@@ -125,13 +125,13 @@ impl Raw {
                 break;
             }
         }
-        getrandom(&mut line[..16], GetRandomFlags::empty())?;
+        let name = fresh_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let temp = openat(&guard, TEMP, flags, Mode::from_raw_mode(0o600))?;
+        let temp = openat(&guard, name.as_str(), flags, Mode::from_raw_mode(0o600))?;
         write(&temp, &self.record)?;
         drop(temp);
-        renameat_with(&guard, TEMP, &self.node, "loop.lock", RenameFlags::NOREPLACE)?;
+        renameat_with(&guard, name.as_str(), &self.node, "loop.lock", RenameFlags::NOREPLACE)?;
         self.same()?;
         drop(token);
         flock(&guard, FlockOperation::Unlock)?;
@@ -143,13 +143,21 @@ impl Raw {
         let mut bytes = [0u8; 1024];
         read(&record, bytes.get_mut(..self.record.len()).unwrap_or_default())?;
         drop(record);
-        getrandom(&mut line[..16], GetRandomFlags::empty())?;
-        renameat(&self.node, "loop.lock", &guard, TEMP)?;
-        unlinkat(&guard, TEMP, AtFlags::empty())?;
+        let name = fresh_name()?;
+        renameat(&self.node, "loop.lock", &guard, name.as_str())?;
+        unlinkat(&guard, name.as_str(), AtFlags::empty())?;
         self.same()?;
         flock(&guard, FlockOperation::Unlock)?;
         Ok(())
     }
+}
+
+/// A temp name that nobody used before: the kernel makes a new name entry for it, which costs both
+/// sides the same.
+fn fresh_name() -> rustix::io::Result<String> {
+    let mut bytes = [0u8; 16];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(format!(".tmp-{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 const TEMP: &str = ".tmp-00112233445566778899aabbccddeeff";

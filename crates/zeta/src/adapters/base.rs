@@ -112,7 +112,7 @@ pub fn open_unanchored(path: &Path) -> Result<Option<Base>> {
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
     let sharing = check_base(path, &stat, euid)?;
-    refuse_acl(&fd, path)?;
+    refuse_acl(&fd, &|| path.to_owned())?;
     let exchange = check_file_system(&fd, path)?;
     let identity = (stat.st_dev, stat.st_ino);
     Ok(Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
@@ -301,7 +301,7 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno) -> Error {
 }
 
 /// R3: a directory with an ACL says less in its mode than it allows.
-pub fn refuse_acl(fd: impl AsFd, path: &Path) -> Result<()> {
+pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     let mut names = [0u8; 512];
     let mut many = Vec::new();
     let listed = match flistxattr(&fd, &mut names[..]) {
@@ -311,23 +311,21 @@ pub fn refuse_acl(fd: impl AsFd, path: &Path) -> Result<()> {
             // The kernel gives no list that is longer than this.
             many.resize(64 * 1024, 0u8);
             let len = flistxattr(&fd, &mut many[..]).map_err(|_| {
-                Error::not_safe(path, "it has more extended attributes than can be listed").hint(
-                    format!(
-                        "look, and remove those that nobody needs: getfattr {0}",
-                        path.display()
-                    ),
-                )
+                let many = "it has more extended attributes than can be listed";
+                let look = path().display().to_string();
+                Error::not_safe(&path(), many)
+                    .hint(format!("look, and remove those that nobody needs: getfattr {look}"))
             })?;
             many.get(..len)
         }
-        Err(errno) => return Err(Error::io("cannot list the attributes of", path, errno)),
+        Err(errno) => return Err(Error::io("cannot list the attributes of", &path(), errno)),
     };
     let listed = listed.unwrap_or_default();
     let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
     match has_acl {
         false => Ok(()),
-        true => Err(Error::not_safe(path, "it carries a POSIX ACL, which may let others in")
-            .hint(format!("look: getfacl {}", path.display()))
+        true => Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
+            .hint(format!("look: getfacl {}", path().display()))
             .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat")),
     }
 }
@@ -353,10 +351,10 @@ fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<bool> {
 }
 
 /// Checks a directory inside the tree on its open descriptor (R3).
-pub fn check_inner(fd: impl AsFd, base: &Base, path: &Path) -> Result<Stat> {
-    let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
+fn check_inner(fd: &OwnedFd, base: &Base, path: &impl Fn() -> PathBuf) -> Result<Stat> {
+    let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", &path(), errno))?;
     let wrong = |reason: String| {
-        Err(Error::not_safe(path, reason).hint("see 'zeta doctor' for what would be right"))
+        Err(Error::not_safe(&path(), reason).hint("see 'zeta doctor' for what would be right"))
     };
     if stat.st_dev != base.identity.0 {
         return wrong("another file system is mounted there".to_owned());
@@ -371,7 +369,7 @@ pub fn check_inner(fd: impl AsFd, base: &Base, path: &Path) -> Result<Stat> {
     if stat.st_mode & 0o7777 & !allowed != 0 || stat.st_mode & 0o700 != 0o700 {
         return wrong(format!("its mode is {}", mode(&stat)));
     }
-    refuse_acl(&fd, path)?;
+    refuse_acl(fd, path)?;
     Ok(stat)
 }
 
@@ -408,11 +406,11 @@ pub fn open_inner(
     dir: BorrowedFd<'_>,
     relative: &str,
     base: &Base,
-    path: impl FnOnce() -> PathBuf,
+    path: impl Fn() -> PathBuf,
 ) -> Result<Option<(OwnedFd, Stat)>> {
     match open_below(dir, relative, DIRECTORY) {
         Ok(fd) => {
-            let stat = check_inner(&fd, base, &path())?;
+            let stat = check_inner(&fd, base, &path)?;
             Ok(Some((fd, stat)))
         }
         Err(Errno::NOENT) => Ok(None),

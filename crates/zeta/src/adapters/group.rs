@@ -95,7 +95,7 @@ pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Place
     mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
     let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(cannot)?;
     let rename = |flags| renameat_with(&parent, temp.as_str(), &parent, name.as_str(), flags);
-    let placed = base::refuse_acl(&made, path)
+    let placed = base::refuse_acl(&made, &|| path.to_owned())
         .and_then(|()| fill(&made, gid, node).map_err(cannot))
         .and_then(|()| match rename(RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Placed::New),

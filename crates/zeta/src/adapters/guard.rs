@@ -92,7 +92,7 @@ pub fn try_enter<'a>(
         return Ok(None);
     };
     let identity = (stat.st_dev, stat.st_ino);
-    lock(&fd, limit, &path(), identity)?;
+    lock(&fd, limit, &path, identity)?;
     let section = Section { base, node, file, fd, identity };
     section.check_identity()?;
     Ok(Some(section))
@@ -115,34 +115,38 @@ fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
     publish_dir(guards.as_fd(), file, base, &path.join(file))
 }
 
-/// Takes the flock, with a bound: first at once, then yielding, then in sleeps that grow.
-///
-/// Whoever leaves a guard wakes the next in line from inside, a few microseconds before it unlocks.
-/// If the two share a core, yielding may only run strangers, so the first sleeps are the shortest
-/// that the kernel has: its timer adds 50 us of its own.
-fn lock(fd: &OwnedFd, limit: Duration, path: &Path, identity: (u64, u64)) -> Result<()> {
+/// How long a section that is occupied is tried again at once: others leave after microseconds. A
+/// sleep, however short, lasts longer than that, and a yield on a busy machine a millisecond.
+const SPIN: Duration = Duration::from_micros(25);
+
+/// Takes the flock, with a bound: at once, again and again, then in short sleeps.
+fn lock(
+    fd: &OwnedFd,
+    limit: Duration,
+    path: &impl Fn() -> PathBuf,
+    identity: (u64, u64),
+) -> Result<()> {
     let mut started = None;
-    let mut tries = 0u32;
+    let mut sleeps = 0u32;
     loop {
         match flock(fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => continue,
             Err(Errno::WOULDBLOCK) => {}
-            Err(errno) => return Err(Error::io("cannot lock", path, errno)),
+            Err(errno) => return Err(Error::io("cannot lock", &path(), errno)),
         }
-        let start = *started.get_or_insert_with(Instant::now);
-        if start.elapsed() >= limit {
-            return Err(busy(path, identity, start.elapsed()));
+        let waited = started.get_or_insert_with(Instant::now).elapsed();
+        if waited >= limit {
+            return Err(busy(&path(), identity, waited));
         }
-        tries += 1;
-        match tries {
-            0..4 => std::thread::yield_now(),
-            4..12 => std::thread::sleep(Duration::from_micros(5)),
-            // Different for every process, so that those who wait do not march in step.
-            _ => std::thread::sleep(Duration::from_micros(
-                20 * u64::from(tries.min(100)) + u64::from(std::process::id() % 40),
-            )),
+        if waited < SPIN {
+            std::hint::spin_loop();
+            continue;
         }
+        sleeps += 1;
+        // Different for every process, so that those who wait do not march in step.
+        let spread = u64::from(std::process::id() % 40);
+        std::thread::sleep(Duration::from_micros(20 * u64::from(sleeps.min(100)) + spread));
     }
 }
 

@@ -33,7 +33,6 @@ impl Drop for Watch {
             // One that has fired its only shot is gone already.
             let _ = inotify::remove_watch(&fd, watch);
         }
-        empty(&fd, |_| {});
         if let Ok(mut spare) = SPARE.lock() {
             spare.get_or_insert(fd);
         }
@@ -44,6 +43,10 @@ impl Watch {
     /// A watch, or a blind one where the user's inotify instances are used up.
     pub fn new() -> Watch {
         let spare = SPARE.lock().ok().and_then(|mut spare| spare.take());
+        // Events of the wait before are nobody's.
+        if let Some(fd) = &spare {
+            empty(fd, |_| {});
+        }
         let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
         Watch { fd: spare.or_else(|| inotify::init(flags).ok()), added: RefCell::default() }
     }
@@ -114,6 +117,9 @@ fn empty(fd: &OwnedFd, mut take: impl FnMut(Option<&[u8]>)) -> bool {
         }
         whole &= !event.events().contains(ReadFlags::QUEUE_OVERFLOW);
         take(event.file_name().map(|name| name.to_bytes()));
+        if reader.is_buffer_empty() {
+            break;
+        }
     }
     whole
 }

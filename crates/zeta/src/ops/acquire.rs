@@ -134,6 +134,7 @@ pub fn acquire(
         place: None,
     };
     let outcome = attempt.run(patience, before_commit);
+    // Outside the guard: the next in line wakes up at this, and wants to enter it.
     attempt.leave_line();
     outcome
 }
@@ -311,7 +312,6 @@ impl Attempt<'_> {
         before_commit(&mut record)?;
         section.remember(tokens, record.fencing_token.get())?;
         publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
-        self.leave_line();
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,
