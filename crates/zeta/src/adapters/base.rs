@@ -304,13 +304,13 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno) -> Error {
 pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     let mut names = [0u8; 512];
     let mut many = Vec::new();
-    let listed = match flistxattr(&fd, &mut names[..]) {
+    let listed = match flistxattr(fd, &mut names[..]) {
         Ok(len) => names.get(..len),
         Err(Errno::NOTSUP) => return Ok(()),
         Err(Errno::RANGE) => {
             // The kernel gives no list that is longer than this.
             many.resize(64 * 1024, 0u8);
-            let len = flistxattr(&fd, &mut many[..]).map_err(|_| {
+            let len = flistxattr(fd, &mut many[..]).map_err(|_| {
                 let many = "it has more extended attributes than can be listed";
                 let look = path().display().to_string();
                 Error::not_safe(&path(), many)

@@ -346,6 +346,3 @@ pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
         _ => Ok(()),
     }
 }
-
-/// The longest sleep between two looks of somebody who waits for nothing in particular.
-pub const RECHECK: Duration = Duration::from_secs(1);

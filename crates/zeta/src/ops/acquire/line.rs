@@ -1,0 +1,169 @@
+//! The place of a waiter in the line, and what it sleeps on there.
+//!
+//! A waiter draws a ticket inside the guard and then sleeps on the one thing that can make it next:
+//! the ticket before its own (its removal, or its owner's death), or, at the head of the line, the
+//! record itself (its removal, its holder's death, its expiry). Nobody polls and nobody is woken in
+//! vain. A look once a second bounds what a lost wake-up or a stopped waiter can cost.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use zeta_core::lease::Held;
+use zeta_core::time::{NS_PER_MS, Now};
+
+use super::Attempt;
+use crate::adapters::guard::Section;
+use crate::adapters::queue::{Queue, Ticket};
+use crate::adapters::watch::{Watch, sleep_on};
+use crate::adapters::{host, process};
+use crate::error::Result;
+
+/// The longest sleep between two looks, whatever is watched.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// How long a free lease may lie before those further back in the line take it, in ns.
+const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
+
+/// A place in the line.
+pub(super) struct Place {
+    queue: Queue,
+    ticket: Ticket,
+    watch: Watch,
+    watches_record: bool,
+    /// The waiter right before us, and a descriptor that tells its end.
+    before: Option<(Ticket, Option<OwnedFd>)>,
+    /// The head that was seen to leave a free lease lying, and since when.
+    idle: Option<(Ticket, u64)>,
+}
+
+impl Attempt<'_> {
+    /// Is somebody before us, who came earlier and still waits?
+    pub(super) fn must_queue(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        if self.limit_ms.is_none() {
+            return Ok(false);
+        }
+        if self.place.is_none() && !self.somebody_waits(section, now)? {
+            return Ok(false);
+        }
+        if self.queue_up(section, now)? {
+            return Ok(false);
+        }
+        // A stopped head must not keep everybody from a free lease.
+        let head = self.head(now)?;
+        let Some(place) = &mut self.place else { return Ok(false) };
+        match (&place.idle, head) {
+            (_, None) => Ok(false),
+            (Some((idle, since)), Some(head)) if *idle == head => {
+                Ok(now.reading.boot_ns.saturating_sub(*since) <= IDLE_HEAD_NS)
+            }
+            (_, Some(head)) => {
+                place.idle = Some((head, now.reading.boot_ns));
+                Ok(true)
+            }
+        }
+    }
+
+    fn somebody_waits(&self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        match Queue::open(section)? {
+            Some(queue) => Ok(queue.before(None, now.reading, now.host)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    fn head(&self, now: &Now) -> Result<Option<Ticket>> {
+        match &self.place {
+            Some(place) => place.queue.head(&place.ticket, now.reading, now.host),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes sure that we stand in line and watch what is before us; true at the head.
+    pub(super) fn queue_up(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
+        let mut place = match self.place.take() {
+            Some(place) => place,
+            None => self.draw(section, now)?,
+        };
+        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
+        if place.watches_record {
+            self.place = Some(place);
+            return Ok(true);
+        }
+        let before = place.queue.before(Some(&place.ticket), now.reading, now.host)?;
+        match before {
+            None => {
+                place.before = None;
+                place.watch.removals_in(section.node().as_fd());
+                place.watches_record = true;
+            }
+            Some(ticket) => {
+                let known = place.before.as_ref().is_some_and(|(before, _)| *before == ticket);
+                if !known {
+                    place.watch.removal_of(&place.queue.watch_path(&ticket));
+                    let ends = process::watch(&ticket.process());
+                    place.before = Some((ticket, ends));
+                }
+            }
+        }
+        let first = place.before.is_none();
+        self.place = Some(place);
+        Ok(first)
+    }
+
+    fn draw(&self, section: &Section<'_>, now: &Now) -> Result<Place> {
+        let queue = Queue::open_or_create(section)?;
+        let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
+        let ticket = Ticket::draw(now.reading, until_ms, now.host);
+        queue.add(&ticket, section)?;
+        let watch = Watch::new();
+        Ok(Place { queue, ticket, watch, watches_record: false, before: None, idle: None })
+    }
+
+    pub(super) fn leave_line(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.queue.remove(&place.ticket);
+        }
+    }
+
+    /// Sleeps until something happens that may make us next.
+    pub(super) fn sleep(&self, held: Option<&Held>, holder: &[OwnedFd]) {
+        let Some(place) = &self.place else { return };
+        let mut alive: Vec<&OwnedFd> = holder.iter().collect();
+        let rest = Duration::from_millis(self.rest_ms());
+        let recheck = if place.idle.is_some() && held.is_none() {
+            Duration::from_nanos(IDLE_HEAD_NS)
+        } else if place.watch.sees() {
+            RECHECK
+        } else {
+            Duration::from_millis(20)
+        };
+        let mut limit = rest.min(recheck);
+        if place.before.is_none()
+            && let Some(rest_ms) = held.and_then(|held| held.rest_ms)
+        {
+            limit = limit.min(Duration::from_millis(rest_ms));
+        }
+        let until = host::reading().boot_ns + limit.as_nanos() as u64;
+        loop {
+            let left = until.saturating_sub(host::reading().boot_ns);
+            let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(|fd| fd.as_fd()).collect();
+            let holders = fds.len();
+            fds.extend(place.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd));
+            let befores = fds.len();
+            fds.extend(place.watch.fd());
+            let ready = sleep_on(&fds, Duration::from_nanos(left));
+            let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
+            let event = befores < fds.len() && is_ready(befores) && place.watch.drain(self.file);
+            let before_ended = (holders..befores).any(is_ready);
+            let mut at = 0;
+            alive.retain(|_| {
+                at += 1;
+                !is_ready(at - 1)
+            });
+            // Dead only if all of the holder's processes are.
+            let holder_ended = holders > 0 && alive.is_empty();
+            if event || before_ended || holder_ended || host::reading().boot_ns >= until {
+                return;
+            }
+        }
+    }
+}
