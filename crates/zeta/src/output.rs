@@ -60,7 +60,9 @@ impl Object {
 
     fn has(&self, key: &str) -> bool {
         let keys = self.keys.get(self.first..).unwrap_or_default();
-        keys.iter().any(|at| self.text.get(at.clone()) == Some(key))
+        let written = self.text.as_bytes();
+        keys.iter()
+            .any(|at| at.len() == key.len() && written.get(at.clone()) == Some(key.as_bytes()))
     }
 
     fn close(&mut self) {
