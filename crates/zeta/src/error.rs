@@ -116,10 +116,11 @@ fn kind_of(errno: Errno) -> (Kind, &'static str) {
         Errno::DQUOT => {
             (Kind::Unsafe, "your quota is used up; nothing was changed, free some space and repeat")
         }
-        Errno::MFILE => {
-            (Kind::Fault, "this process has too many open files ('ulimit -n'); nothing was changed")
-        }
-        Errno::NFILE => (Kind::Fault, "the machine has too many open files; nothing was changed"),
+        Errno::MFILE => (
+            Kind::Unsafe,
+            "this process has too many open files ('ulimit -n'); nothing was changed",
+        ),
+        Errno::NFILE => (Kind::Unsafe, "the machine has too many open files; nothing was changed"),
         Errno::ROFS => (
             Kind::Unsafe,
             "the file system is read-only; in a systemd unit add \
