@@ -225,7 +225,7 @@ fn persona(name: &str, session: &str, processes: &Processes, now: &Now) -> (Stri
     fields.set_text("status", "working");
     fields.set_text("task", "B-0856: the state directory, leases that hold, presence");
     fields.set_text("branch", "feature/state-directory");
-    fields.set_text("worktree", "/home/otto/work/state-directory");
+    fields.set_text("worktree", "/home/otto/trees/state-directory");
     set_processes(&mut fields, processes);
     fields.set_text("started_at", "2026-11-22T10:11:12.123456Z");
     set_beat(&mut fields, now.reading, now.host, 10_000);
