@@ -11,6 +11,11 @@
 //! [`config`], [`context`], [`error`] and [`output`] are the stairs between them.
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "zeta runs on Linux 5.6 or later: it rests on flock, pidfd and renameat2 of that kernel"
+);
+
 pub mod adapters;
 pub mod cli;
 pub mod config;

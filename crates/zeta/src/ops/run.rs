@@ -16,7 +16,7 @@ use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
 use zeta_core::record::Fields;
 use zeta_core::time::{NS_PER_MS, format_utc};
 
-use super::beat::see_node;
+use super::beat::{beat_with, see_node};
 use super::document::{Name, publish, read_or_new};
 use super::exec::{OnLost, pass_on};
 use super::lease::{LostTo, fate, read_only, release_in, renew_in};
@@ -260,13 +260,13 @@ impl Wrapper<'_> {
         }
     }
 
-    /// The record that liveness is judged by comes first; the node's line is advisory.
     fn beat(&self) -> Result<()> {
-        let beaten = self.change_own_record(|fields| {
-            set_beat(fields, host::reading(), &self.ctx.host, self.plan.every_ms);
-        });
-        let seen = see_node(self.tree, self.node);
-        beaten.and(seen.map(|_| ()))
+        let own = || {
+            self.change_own_record(|fields| {
+                set_beat(fields, host::reading(), &self.ctx.host, self.plan.every_ms);
+            })
+        };
+        beat_with(self.tree, self.node, own).map(|_| ())
     }
 
     /// Changes the session's record, if it is still this session's.
