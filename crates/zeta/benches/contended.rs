@@ -327,7 +327,14 @@ fn main() -> Outcomes<()> {
         let words: Vec<&str> = role.split(' ').collect();
         return if words == ["victim"] { victim(&dir) } else { worker(&dir, &words) };
     }
-    takeover()?;
-    few()?;
-    crowd()
+    // `cargo bench --bench contended -- few` measures only that.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let parts: [(&str, fn() -> Outcomes<()>); 3] =
+        [("takeover", takeover), ("few", few), ("crowd", crowd)];
+    for (name, part) in parts {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            part()?;
+        }
+    }
+    Ok(())
 }
