@@ -16,8 +16,8 @@ use rustix::time::{ClockId, clock_gettime};
 use zeta::adapters::node::{Node, Tree};
 use zeta::adapters::process::identify_self;
 use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, acquire};
-use zeta::ops::lease::release_in;
+use zeta::ops::acquire::{Outcome, Patience, Stand};
+use zeta_core::layout;
 use zeta_core::lease::{Ask, FencingToken};
 
 mod measure;
@@ -61,7 +61,12 @@ fn shared_page(path: &Path) -> Outcomes<&'static Page> {
 
 /// A way to exclude others.
 enum Lock {
-    Zeta { ctx: Box<Context>, tree: Tree, node: Node, ask: Box<Ask>, token: Option<FencingToken> },
+    Zeta {
+        ctx: Box<Context>,
+        stand: Box<Stand<'static>>,
+        ask: Box<Ask>,
+        token: Option<FencingToken>,
+    },
     Flock(fs::File),
 }
 
@@ -71,21 +76,25 @@ impl Lock {
             return Ok(Lock::Flock(fs::File::create(dir.join("flock"))?));
         }
         let ctx = measure::caller(&dir.join("state"), "bench")?;
+        // One for the life of this process.
         let (tree, node) = ctx.open()?;
+        let (tree, node): &(Tree, Node) = Box::leak(Box::new((tree, node)));
         let mut ask = measure::ask(&ctx, "lease")?;
+        let file: &String = Box::leak(Box::new(layout::lease_file(&ask.lease)));
+        let stand = Stand::before(tree, node, file).into();
         ask.processes.own = Some(identify_self());
         ask.processes.pid_ns = ctx.host.pid_ns;
-        Ok(Lock::Zeta { ctx: ctx.into(), tree, node, ask: ask.into(), token: None })
+        Ok(Lock::Zeta { ctx: ctx.into(), stand, ask: ask.into(), token: None })
     }
 
     fn enter(&mut self, on_wait: &mut dyn FnMut()) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
-            Lock::Zeta { ctx, tree, node, ask, token } => {
+            Lock::Zeta { ctx, stand, ask, token } => {
                 ask.lease_id = zeta::adapters::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
                 let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut tell };
-                match acquire(ctx, tree, node, ask, &mut patience, &mut |_| Ok(()))? {
+                match stand.acquire(ctx, ask, &mut patience, &mut |_| Ok(()))? {
                     Outcome::Granted { record, .. } => *token = Some(record.fencing_token),
                     Outcome::Refused(refusal) => return Err(format!("{refusal:?}").into()),
                 }
@@ -97,9 +106,9 @@ impl Lock {
     fn leave(&mut self) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::Unlock)?),
-            Lock::Zeta { tree, node, ask, token, .. } => {
+            Lock::Zeta { stand, ask, token, .. } => {
                 let token = token.take().ok_or("leaving without a token")?;
-                match release_in(tree, node, &ask.lease, token)? {
+                match stand.release(&ask.lease, token)? {
                     Ok(_) => Ok(()),
                     Err(lost) => Err(format!("{lost:?}").into()),
                 }
@@ -329,12 +338,15 @@ fn main() -> Outcomes<()> {
     }
     // `cargo bench --bench contended -- few` measures only that.
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let parts: [(&str, fn() -> Outcomes<()>); 3] =
-        [("takeover", takeover), ("few", few), ("crowd", crowd)];
-    for (name, part) in parts {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
-            part()?;
-        }
+    let wants = |name: &str| asked.is_empty() || asked.iter().any(|asked| asked == name);
+    if wants("takeover") {
+        takeover()?;
+    }
+    if wants("few") {
+        few()?;
+    }
+    if wants("crowd") {
+        crowd()?;
     }
     Ok(())
 }

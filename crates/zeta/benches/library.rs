@@ -13,12 +13,14 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, pwrite, read, write};
 use rustix::rand::{GetRandomFlags, getrandom};
+use zeta::adapters::guard;
 use zeta::adapters::node::{Node, Tree};
 use zeta::adapters::walk::{DIRECTORY, RECORD};
 use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, acquire};
+use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
 use zeta::ops::beat::see_node;
-use zeta::ops::lease::{release_in, renew_in};
+use zeta::ops::lease::release_in;
+use zeta_core::layout;
 use zeta_core::lease::{Ask, FencingToken};
 
 mod measure;
@@ -27,6 +29,8 @@ use measure::{Outcomes, Scratch, at_most, block, median, median_ratio, note, row
 
 const ROUNDS: usize = 11;
 const PER_ROUND: usize = 1000;
+/// Nobody else is there to wait for.
+const SOON: Duration = Duration::from_secs(1);
 /// The bench runs itself under strace with this variable to count the calls of a loop.
 const LOOP: &str = "ZETA_BENCH_LOOP";
 
@@ -60,15 +64,6 @@ impl Ours {
         match release_in(&self.tree, &self.node, &self.ask.lease, token)? {
             Ok(true) => Ok(()),
             other => Err(format!("not released: {other:?}").into()),
-        }
-    }
-
-    fn renew(&self, token: FencingToken) -> Outcomes<()> {
-        let limit = Duration::from_secs(1);
-        let lease = &self.ask.lease;
-        match renew_in(&self.ctx, &self.tree, &self.node, lease, token, None, limit)? {
-            Ok(_) => Ok(()),
-            Err(lost) => Err(format!("lost: {lost:?}").into()),
         }
     }
 }
@@ -145,9 +140,9 @@ impl Raw {
         drop(record);
         let name = fresh_name()?;
         renameat(&self.node, "loop.lock", &guard, name.as_str())?;
-        unlinkat(&guard, name.as_str(), AtFlags::empty())?;
         self.same()?;
         flock(&guard, FlockOperation::Unlock)?;
+        unlinkat(&guard, name.as_str(), AtFlags::empty())?;
         Ok(())
     }
 }
@@ -262,13 +257,30 @@ fn renewals(scratch: &Scratch, gated: bool) -> Outcomes<()> {
     let usual = scratch.path.join("usual");
     fs::create_dir(&usual)?;
     let usual = RenameOver::open(&usual, fs::read(ours.node.path.join("loop.lock"))?)?;
-    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+    let (tree, node) = (&ours.tree, &ours.node);
+    let file = layout::lease_file(&ours.ask.lease);
+    let text = fs::read_to_string(node.path.join(&file))?;
+    // As a wrapper renews: by the guard that it has open.
+    let mut stand = Stand::before(tree, node, &file);
+    let mut renew = || match stand.renew(&ours.ctx, &ours.ask.lease, token, SOON)? {
+        Ok(_) => Ok(()),
+        Err(lost) => Err(format!("lost: {lost:?}").into()),
+    };
+    let guard = guard::enter(&tree.base, node, &file, SOON)?.guard();
+    let update = || {
+        let section = guard::enter_again(&tree.base, node, &file, guard.clone(), SOON)?;
+        Ok(section.publish(&text, true)?)
+    };
+    let (mut updates, mut renewals, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        mine.push(block(PER_ROUND / 5, || ours.renew(token))?);
+        updates.push(block(PER_ROUND / 5, update)?);
         theirs.push(block(PER_ROUND / 5, || usual.replace())?);
+        renewals.push(block(PER_ROUND / 5, &mut renew)?);
     }
-    let what = format!("renew on {}", measure::file_system(&scratch.path)?);
-    compared(&what, &mine, &theirs, gated.then(|| at_most(0.35, 0.25)));
+    let place = measure::file_system(&scratch.path)?;
+    let bounds = gated.then(|| at_most(0.35, 0.25));
+    compared(&format!("record update on {place}"), &updates, &theirs, bounds);
+    compared(&format!("  a whole renew on {place}"), &renewals, &theirs, None);
     Ok(())
 }
 

@@ -5,8 +5,10 @@
 //! in its place, the identity check finds it. The kernel frees the flock of a process that dies, so
 //! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
 
+use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -28,34 +30,46 @@ pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a keeper waits, which has other things to do and tries again soon.
 pub const KEEPER_LIMIT: Duration = Duration::from_millis(200);
 
+/// An opened and checked guard, which may be entered more than once: whoever waits for a lease, or
+/// holds it for a while, need not open it anew each time.
+#[derive(Debug)]
+pub struct Guard {
+    fd: OwnedFd,
+    identity: (u64, u64),
+    /// The token file, once it was opened.
+    token_file: RefCell<Option<OwnedFd>>,
+    /// Orphans were looked for.
+    swept: Cell<bool>,
+    /// A temp's name is this number and how many there were before it: nobody else has it.
+    random: u128,
+    temps: Cell<u32>,
+}
+
 /// An entered critical section; dropping it leaves.
 #[derive(Debug)]
 pub struct Section<'a> {
     base: &'a Base,
     node: &'a Node,
     file: &'a str,
-    fd: OwnedFd,
-    identity: (u64, u64),
-}
-
-/// The memory of the tokens granted for one lease.
-#[derive(Debug)]
-pub struct Tokens {
-    /// The highest ever granted; 0 if none is known.
-    pub highest: u64,
-    fd: Option<OwnedFd>,
+    guard: Rc<Guard>,
+    /// Names in the guard that have no use any more.
+    trash: RefCell<Vec<String>>,
 }
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         // Explicitly: a child that was forked in here shares the descriptor.
-        let _ = flock(&self.fd, FlockOperation::Unlock);
+        let _ = flock(&self.guard.fd, FlockOperation::Unlock);
+        // Nobody needs to wait for this. What is left over is an orphan like any other.
+        for temp in self.trash.take() {
+            let _ = unlinkat(&self.guard.fd, temp, AtFlags::empty());
+        }
     }
 }
 
 impl AsFd for Section<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.guard.fd.as_fd()
     }
 }
 
@@ -92,10 +106,27 @@ pub fn try_enter<'a>(
         return Ok(None);
     };
     let identity = (stat.st_dev, stat.st_ino);
-    lock(&fd, limit, &path, identity)?;
-    let section = Section { base, node, file, fd, identity };
+    let random = super::host::random()?;
+    let (token_file, swept, temps) = Default::default();
+    let guard = Rc::new(Guard { fd, identity, token_file, swept, random, temps });
+    enter_again(base, node, file, guard, limit).map(Some)
+}
+
+/// Enters the critical section of `file` by a guard of it that was opened before.
+///
+/// # Errors
+/// As [`enter`]; [`Kind::Unsafe`] also if the guard was removed since, and may be opened anew.
+pub fn enter_again<'a>(
+    base: &'a Base,
+    node: &'a Node,
+    file: &'a str,
+    guard: Rc<Guard>,
+    limit: Duration,
+) -> Result<Section<'a>> {
+    lock(&guard, limit, &|| guard_path(node, file))?;
+    let section = Section { base, node, file, guard, trash: RefCell::default() };
     section.check_identity()?;
-    Ok(Some(section))
+    Ok(section)
 }
 
 fn guard_path(node: &Node, file: &str) -> PathBuf {
@@ -115,21 +146,17 @@ fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
     publish_dir(guards.as_fd(), file, base, &path.join(file))
 }
 
-/// How long a section that is occupied is tried again at once: others leave after microseconds. A
-/// sleep, however short, lasts longer than that, and a yield on a busy machine a millisecond.
-const SPIN: Duration = Duration::from_micros(25);
+/// How long a section that is occupied is tried again at once: others leave after microseconds, and
+/// whoever was woken by a release comes a moment before its end. A sleep, however short, lasts
+/// longer than that, and a yield on a busy machine a millisecond.
+const SPIN: Duration = Duration::from_micros(60);
 
 /// Takes the flock, with a bound: at once, again and again, then in short sleeps.
-fn lock(
-    fd: &OwnedFd,
-    limit: Duration,
-    path: &impl Fn() -> PathBuf,
-    identity: (u64, u64),
-) -> Result<()> {
+fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<()> {
     let mut started = None;
     let mut sleeps = 0u32;
     loop {
-        match flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => continue,
             Err(Errno::WOULDBLOCK) => {}
@@ -137,10 +164,11 @@ fn lock(
         }
         let waited = started.get_or_insert_with(Instant::now).elapsed();
         if waited >= limit {
-            return Err(busy(&path(), identity, waited));
+            return Err(busy(&path(), guard.identity, waited));
         }
         if waited < SPIN {
-            std::hint::spin_loop();
+            // Not a hammer: whoever is inside needs the kernel's side of this lock to leave.
+            (0..64).for_each(|_| std::hint::spin_loop());
             continue;
         }
         sleeps += 1;
@@ -184,13 +212,21 @@ pub fn peek(base: &Base, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)
     Ok((text.unwrap_or(0), small(layout::BROKEN, layout::RECORD_MAX)?))
 }
 
+impl Guard {
+    fn temp_name(&self) -> String {
+        let count = self.temps.get();
+        self.temps.set(count.wrapping_add(1));
+        format!("{}{:032x}-{count}", layout::TEMP_PREFIX, self.random)
+    }
+}
+
 impl Section<'_> {
     /// Is the guard that we hold still the one with the name?
     fn check_identity(&self) -> Result<()> {
         let relative = format!("{}/{}", layout::GUARDS, self.file);
         let named = statat(self.node, relative.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         match named {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == self.identity => Ok(()),
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.guard.identity => Ok(()),
             Ok(_) | Err(Errno::NOENT) => Err(Error::not_safe(
                 &guard_path(self.node, self.file),
                 "it was removed or replaced while it was in use; nothing was granted",
@@ -213,14 +249,15 @@ impl Section<'_> {
     /// After an error the old record is whole; after a failed identity check the new one may stand
     /// there, and grants nothing.
     pub fn publish(&self, text: &str, replaces: bool) -> Result<()> {
-        self.sweep();
-        let random = super::host::random_hex()?;
-        let temp = format!("{}{random}", layout::TEMP_PREFIX);
+        if !self.guard.swept.replace(true) {
+            self.sweep();
+        }
+        let temp = self.guard.temp_name();
         let mode = self.base.sharing.file_mode();
-        let committed = write_temp(self.fd.as_fd(), &temp, text.as_bytes(), mode)
+        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
             .and_then(|()| self.rename(&temp, replaces));
         if let Err(errno) = committed {
-            let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+            let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
             let path = self.node.path.join(self.file);
             return Err(match errno {
                 Errno::NOENT => self.check_identity().err().unwrap_or_else(|| {
@@ -239,17 +276,22 @@ impl Section<'_> {
 
     fn rename(&self, temp: &str, replaces: bool) -> std::result::Result<(), Errno> {
         if !replaces {
-            return renameat_with(&self.fd, temp, self.node, self.file, RenameFlags::NOREPLACE);
+            return renameat_with(
+                &self.guard.fd,
+                temp,
+                self.node,
+                self.file,
+                RenameFlags::NOREPLACE,
+            );
         }
         if !self.base.exchange {
-            return renameat(&self.fd, temp, self.node, self.file);
+            return renameat(&self.guard.fd, temp, self.node, self.file);
         }
-        match renameat_with(&self.fd, temp, self.node, self.file, RenameFlags::EXCHANGE) {
-            Err(Errno::INVAL) => renameat(&self.fd, temp, self.node, self.file),
+        match renameat_with(&self.guard.fd, temp, self.node, self.file, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, self.node, self.file),
             Err(errno) => Err(errno),
             Ok(()) => {
-                // A leftover is an orphan like any other; the new record stands already.
-                let _ = unlinkat(&self.fd, temp, AtFlags::empty());
+                self.trash.borrow_mut().push(temp.to_owned());
                 Ok(())
             }
         }
@@ -258,29 +300,31 @@ impl Section<'_> {
     /// Removes the record: by a rename into the guard, which fails if the guard was removed, where
     /// an unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
-        let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
-        match renameat(self.node, self.file, &self.fd, temp.as_str()) {
-            Ok(()) => {
-                // A leftover is an orphan like any other.
-                let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
-                self.check_identity()
-            }
-            Err(Errno::NOENT) => self.check_identity(),
+        match self.take_in(self.node.as_fd(), self.file) {
+            Ok(()) | Err(Errno::NOENT) => self.check_identity(),
             Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
         }
+    }
+
+    /// Moves the file `name` of `dir` into the guard, where it is removed on leaving.
+    pub fn take_in(&self, dir: BorrowedFd<'_>, name: &str) -> std::result::Result<(), Errno> {
+        let temp = self.guard.temp_name();
+        renameat(dir, name, &self.guard.fd, temp.as_str())?;
+        self.trash.borrow_mut().push(temp);
+        Ok(())
     }
 
     /// Removes temps that a killed process left: under the flock nobody else can be writing one.
     pub fn sweep(&self) -> usize {
         let mut buffer = Vec::with_capacity(2048);
-        let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(&self.guard.fd, buffer.spare_capacity_mut());
         let mut swept = 0;
         // One buffer full is enough for any guard in order, and what is left is found next time.
         loop {
             match entries.next() {
                 Some(Ok(entry)) if entry.file_name().to_bytes().starts_with(b".tmp-") => {
                     swept += usize::from(
-                        unlinkat(&self.fd, entry.file_name(), AtFlags::empty()).is_ok(),
+                        unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
                     );
                 }
                 Some(Ok(_)) => {}
@@ -294,46 +338,55 @@ impl Section<'_> {
 
     /// Removes one of the [`Section::orphans`].
     pub fn remove_orphan(&self, temp: &str) -> std::result::Result<(), Errno> {
-        unlinkat(&self.fd, temp, AtFlags::empty())
+        unlinkat(&self.guard.fd, temp, AtFlags::empty())
     }
 
     /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
     pub fn orphans(&self) -> Result<Vec<String>> {
         let path = guard_path(self.node, self.file);
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
+        let listing = list(self.guard.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
         let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
         Ok(temps.collect())
     }
 
-    /// The highest fencing token ever granted here, and the file to write the next one to.
-    pub fn tokens(&self) -> Result<Tokens> {
+    /// The highest fencing token ever granted here; 0 if none is known.
+    pub fn highest_token(&self) -> Result<u64> {
         let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot read", &path(), errno);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = match openat(&self.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(Tokens { highest: 0, fd: None }),
-            opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
+        let kept = self.guard.token_file.take().map(|fd| fstat(&fd).map(|stat| (fd, stat)));
+        let (fd, stat) = match kept {
+            // One that was removed meanwhile remembers nothing for anybody.
+            Some(Ok((fd, stat))) if stat.st_nlink > 0 => (fd, stat),
+            _ => {
+                let fd = match openat(&self.guard.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
+                    Err(Errno::NOENT) => return Ok(0),
+                    opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
+                };
+                let stat = fstat(&fd).map_err(cannot)?;
+                (fd, stat)
+            }
         };
-        check_file(&fstat(&fd).map_err(cannot)?, self.base)
-            .map_err(|reason| not_a_record(&path(), &reason))?;
+        check_file(&stat, self.base).map_err(|reason| not_a_record(&path(), &reason))?;
         let mut line = [0u8; layout::LINE_MAX];
         let len = rustix::io::pread(&fd, &mut line, 0).map_err(cannot)?;
         let text = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
+        self.guard.token_file.replace(Some(fd));
         // An unreadable number is no number: the record and the clock still bound the next one.
-        Ok(Tokens { highest: text.trim().parse().unwrap_or(0), fd: Some(fd) })
+        Ok(text.trim().parse().unwrap_or(0))
     }
 
     /// Remembers a token before it is granted: a crash in between skips a number.
-    pub fn remember(&self, tokens: &Tokens, token: u64) -> Result<()> {
+    pub fn remember(&self, token: u64) -> Result<()> {
         let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot write", &path(), errno);
         let line = format!("{token:020}\n");
-        let written = match &tokens.fd {
+        let written = match &*self.guard.token_file.borrow() {
             Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
             None => {
                 let mode = self.base.sharing.file_mode();
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let fd = openat(&self.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
                 if fd.as_ref().err() == Some(&Errno::NOENT) {
                     // Nothing can be made in a directory that was removed.
                     self.check_identity()?;
@@ -357,12 +410,12 @@ impl Section<'_> {
         let cannot = |errno| {
             Error::io("cannot write", &guard_path(self.node, self.file).join(layout::BROKEN), errno)
         };
-        let temp = format!("{}{}", layout::TEMP_PREFIX, super::host::random_hex()?);
+        let temp = self.guard.temp_name();
         let mode = self.base.sharing.file_mode();
-        write_temp(self.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| renameat(&self.fd, temp.as_str(), &self.fd, layout::BROKEN))
+        write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| renameat(&self.guard.fd, temp.as_str(), &self.guard.fd, layout::BROKEN))
             .map_err(|errno| {
-                let _ = unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+                let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
                 cannot(errno)
             })
     }
@@ -370,12 +423,12 @@ impl Section<'_> {
     /// The note about the last break by force.
     pub fn read_break_note(&self) -> Result<Option<Bytes>> {
         let path = || guard_path(self.node, self.file).join(layout::BROKEN);
-        read(self.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
+        read(self.guard.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
     }
 
     /// Lets a forked child keep the flock while it lives, even if this process is killed.
     pub fn keep_over_exec(&self) -> Result<()> {
-        rustix::io::fcntl_setfd(&self.fd, rustix::io::FdFlags::empty())
+        rustix::io::fcntl_setfd(&self.guard.fd, rustix::io::FdFlags::empty())
             .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file), errno))
     }
 
@@ -392,5 +445,10 @@ impl Section<'_> {
     /// The node that this section is in.
     pub fn node(&self) -> &Node {
         self.node
+    }
+
+    /// Its guard, to enter it again.
+    pub fn guard(&self) -> Rc<Guard> {
+        self.guard.clone()
     }
 }

@@ -15,12 +15,16 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// Reads the clocks. Inside a guard: call it after the flock was taken.
 pub fn reading() -> Reading {
     let (boot, awake) = (clock(libc::CLOCK_BOOTTIME), clock(libc::CLOCK_MONOTONIC));
-    let wall = clock(libc::CLOCK_REALTIME);
     Reading {
         boot_ns: u64::try_from(boot).unwrap_or(0),
         awake_ns: u64::try_from(awake).unwrap_or(0),
-        wall_us: wall / 1000,
+        wall_us: wall_us(),
     }
+}
+
+/// The wall clock alone, in microseconds since the Unix epoch: for people.
+pub fn wall_us() -> i64 {
+    clock(libc::CLOCK_REALTIME) / 1000
 }
 
 /// Reads whose clocks and process ids these are.
@@ -42,11 +46,16 @@ pub fn host() -> Result<Host> {
 
 /// A random 128-bit number in hex: a lease id, a session.
 pub fn random_hex() -> Result<String> {
+    random().map(|number| format!("{number:032x}"))
+}
+
+/// A random 128-bit number.
+pub fn random() -> Result<u128> {
     let mut bytes = [0u8; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
         |errno| Error::io("cannot read random bytes from", Path::new("the kernel"), errno),
     )?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+    Ok(u128::from_ne_bytes(bytes))
 }
 
 /// The first line of a small file that the system provides, without its newline.

@@ -77,6 +77,13 @@ impl Ticket {
         Process { pid: self.pid, start_ticks: None, pidfs_ino }
     }
 
+    /// Did this process, of our pid namespace, draw it?
+    fn is_of(&self, process: &Process, host: &Host) -> bool {
+        self.pid == process.pid
+            && self.pidfs_ino == process.pidfs_ino.unwrap_or(0)
+            && self.pid_ns == host.pid_ns.unwrap_or(0)
+    }
+
     /// Is its owner gone, or done waiting? The latter only by the clock that it was drawn by.
     fn is_void(&self, reading: Reading, host: &Host) -> bool {
         let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
@@ -85,6 +92,12 @@ impl Ticket {
         let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;
         over || process::life(&processes, host) == Life::Dead
     }
+}
+
+/// The process that has a lease, if it can be compared with those that drew tickets here.
+pub fn here<'p>(processes: &'p Processes, host: &Host) -> Option<&'p Process> {
+    let comparable = processes.pid_ns.is_none_or(|ns| Some(ns) == host.pid_ns);
+    processes.own.as_ref().filter(|_| comparable)
 }
 
 impl Queue {
@@ -106,9 +119,13 @@ impl Queue {
     }
 
     /// The ticket right before `mine` (or the last one of all); void ones are removed on the way.
+    ///
+    /// A ticket of `holder`, the process that has the lease, does not count: it got what it waited
+    /// for, and gives its ticket back together with the lease.
     pub fn before(
         &self,
         mine: Option<&Ticket>,
+        holder: Option<&Process>,
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
@@ -119,10 +136,11 @@ impl Queue {
             if mine.is_some_and(|mine| ticket >= *mine) {
                 continue;
             }
-            if !ticket.is_void(reading, host) {
+            if ticket.is_void(reading, host) {
+                self.remove(&ticket);
+            } else if !holder.is_some_and(|holder| ticket.is_of(holder, host)) {
                 return Ok(Some(ticket));
             }
-            self.remove(&ticket);
         }
         Ok(None)
     }
@@ -133,6 +151,17 @@ impl Queue {
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
         let mut before = tickets.filter(|ticket| ticket < mine);
         Ok(before.find(|ticket| !ticket.is_void(reading, host)))
+    }
+
+    /// Removes the tickets of a holder that the lease is taken from: who waited behind it wakes up.
+    /// They are hints, so it does no harm if that fails.
+    pub fn dismiss(section: &Section<'_>, holder: &Processes, host: &Host) {
+        let Some(holder) = here(holder, host) else { return };
+        let Ok(Some(queue)) = Queue::open(section) else { return };
+        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"));
+        let names = listing.unwrap_or_default().names;
+        let tickets = names.iter().filter_map(|name| Ticket::parse(name));
+        tickets.filter(|ticket| ticket.is_of(holder, host)).for_each(|t| queue.remove(&t));
     }
 
     /// All tickets whose owners are gone or done waiting.
@@ -159,6 +188,14 @@ impl Queue {
     /// Takes a ticket out of the line.
     pub fn remove(&self, ticket: &Ticket) {
         let _ = unlinkat(&self.fd, ticket.file(), AtFlags::empty());
+    }
+
+    /// As [`Queue::remove`], for a holder inside the guard. The next in line wakes up at once; its
+    /// watch is taken apart by the kernel later, when the file goes.
+    pub fn remove_inside(&self, ticket: &Ticket, section: &Section<'_>) {
+        if section.take_in(self.fd.as_fd(), &ticket.file()).is_err() {
+            self.remove(ticket);
+        }
     }
 
     /// The path under which the kernel knows a ticket, for a watch.

@@ -26,11 +26,20 @@ pub struct Watch {
     added: RefCell<Vec<i32>>,
 }
 
+/// What the events of a watch said.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Drained {
+    /// Something happened to what was asked about.
+    pub about: bool,
+    /// The watched file was moved away.
+    pub moved: bool,
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         let Some(fd) = self.fd.take() else { return };
         for watch in self.added.get_mut().drain(..) {
-            // One that has fired its only shot is gone already.
+            // One whose file is gone is gone already.
             let _ = inotify::remove_watch(&fd, watch);
         }
         if let Ok(mut spare) = SPARE.lock() {
@@ -45,7 +54,7 @@ impl Watch {
         let spare = SPARE.lock().ok().and_then(|mut spare| spare.take());
         // Events of the wait before are nobody's.
         if let Some(fd) = &spare {
-            empty(fd, |_| {});
+            empty(fd, |_, _| {});
         }
         let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
         Watch { fd: spare.or_else(|| inotify::init(flags).ok()), added: RefCell::default() }
@@ -58,8 +67,7 @@ impl Watch {
 
     /// Wakes when the file at `path` is removed. Returns false if it is gone already.
     pub fn removal_of(&self, path: &str) -> bool {
-        let flags = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB;
-        self.add(path, flags | WatchFlags::ONESHOT)
+        self.add(path, WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ATTRIB)
     }
 
     /// Wakes when a name leaves the directory `dir`.
@@ -88,17 +96,23 @@ impl Watch {
         added.is_ok()
     }
 
-    /// Empties the queue of events; true if one is about `file`, about the watched file itself, or
-    /// if events were lost.
-    pub fn drain(&self, file: &str) -> bool {
-        let mut about = false;
-        let whole = self.each(|name| about |= name.is_none_or(|name| name == file.as_bytes()));
-        about || !whole
+    /// Empties the queue of events. `about` if one is about `file`, about the watched file itself,
+    /// or if events were lost.
+    pub fn drain(&self, file: &str) -> Drained {
+        let mut drained = Drained::default();
+        let whole = self.fd.as_ref().is_some_and(|fd| {
+            empty(fd, |name, flags| {
+                drained.about |= name.is_none_or(|name| name == file.as_bytes());
+                drained.moved |= flags.contains(ReadFlags::MOVE_SELF);
+            })
+        });
+        drained.about |= !whole;
+        drained
     }
 
     /// Empties the queue of events, handing on each one's name; false if events were lost.
-    pub fn each(&self, take: impl FnMut(Option<&[u8]>)) -> bool {
-        self.fd.as_ref().is_some_and(|fd| empty(fd, take))
+    pub fn each(&self, mut take: impl FnMut(Option<&[u8]>)) -> bool {
+        self.fd.as_ref().is_some_and(|fd| empty(fd, |name, _| take(name)))
     }
 
     /// Its descriptor, where it has one.
@@ -107,16 +121,15 @@ impl Watch {
     }
 }
 
-fn empty(fd: &OwnedFd, mut take: impl FnMut(Option<&[u8]>)) -> bool {
+fn empty(fd: &OwnedFd, mut take: impl FnMut(Option<&[u8]>, ReadFlags)) -> bool {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(fd, &mut buffer);
     let mut whole = true;
     while let Ok(event) = reader.next() {
-        if event.events() == ReadFlags::IGNORED {
-            continue;
+        if event.events() != ReadFlags::IGNORED {
+            whole &= !event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            take(event.file_name().map(|name| name.to_bytes()), event.events());
         }
-        whole &= !event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-        take(event.file_name().map(|name| name.to_bytes()));
         if reader.is_buffer_empty() {
             break;
         }

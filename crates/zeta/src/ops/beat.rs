@@ -37,8 +37,9 @@ pub fn beat_with(tree: &Tree, node: &Node, own: impl FnOnce() -> Result<()>) -> 
 /// Writes `last-seen.iso`: one line of fixed width, in place, because it is advisory and frequent,
 /// and because writing in place works even on a full disk.
 pub fn see_node(tree: &Tree, node: &Node) -> Result<i64> {
-    let wall_us = host::reading().wall_us;
-    let line = format!("{}\n", format_utc(wall_us));
+    let wall_us = host::wall_us();
+    let mut line = format_utc(wall_us);
+    line.push('\n');
     match write_line(node, line.as_bytes())? {
         true => Ok(wall_us),
         false => {

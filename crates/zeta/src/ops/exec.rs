@@ -9,10 +9,10 @@ use zeta_core::layout;
 use zeta_core::lease::{Ask, Checked, FencingToken, Lost, Record, decide_check};
 use zeta_core::name::RecordName;
 
-use super::acquire::{Outcome, Patience, Refusal, acquire};
-use super::lease::{LostTo, OrLost, observe, refuse_inside_fence, release_in, renew_in};
+use super::acquire::{Outcome, Patience, Refusal, Stand};
+use super::lease::{LostTo, OrLost, observe, refuse_inside_fence};
 use crate::adapters::guard::{self, ENTER_LIMIT, KEEPER_LIMIT};
-use crate::adapters::node::{Node, Tree};
+use crate::adapters::node::Node;
 use crate::adapters::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated, take_terminal_back};
 use crate::adapters::watch::sleep_on;
 use crate::adapters::{host, process};
@@ -76,7 +76,9 @@ pub fn hold(
         gated = Some((child, signals));
         Ok(())
     };
-    let outcome = acquire(ctx, &tree, &node, &ask, patience, &mut fork);
+    let file = layout::lease_file(&ask.lease);
+    let mut stand = Stand::before(&tree, &node, &file);
+    let outcome = stand.acquire(ctx, &ask, patience, &mut fork);
     let (record, child, signals) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
         (outcome, gated) => {
@@ -93,13 +95,13 @@ pub fn hold(
     };
     let held = match child.open()? {
         Ok(child) => {
-            let keeper = Keeper { ctx, tree: &tree, node: &node, record: &record, on_lost };
+            let mut keeper = Keeper { ctx, stand: &mut stand, record: &record, on_lost };
             let (ended, lost) = keeper.keep(&child, &signals, tell)?;
             Held::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => Held::NotStarted(status, error),
     };
-    let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
+    let released = stand.release(&ask.lease, record.fencing_token);
     Ok(after_release(held, released, tell))
 }
 
@@ -129,12 +131,14 @@ pub fn hold_fenced(
     refuse_inside_fence(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
-    let record = match acquire(ctx, &tree, &node, &ask, patience, &mut |_| Ok(()))? {
+    let file = layout::lease_file(&ask.lease);
+    let mut stand = Stand::before(&tree, &node, &file);
+    let record = match stand.acquire(ctx, &ask, patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
         Outcome::Refused(refusal) => return Ok(Held::Refused(refusal)),
     };
     let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
-    let released = release_in(&tree, &node, &ask.lease, record.fencing_token);
+    let released = stand.release(&ask.lease, record.fencing_token);
     Ok(after_release(held?, released, tell))
 }
 
@@ -158,17 +162,16 @@ fn environment(
 }
 
 /// Keeps one lease alive while a child works under it.
-struct Keeper<'a> {
-    ctx: &'a Context,
-    tree: &'a Tree,
-    node: &'a Node,
-    record: &'a Record,
+struct Keeper<'s, 'a> {
+    ctx: &'s Context,
+    stand: &'s mut Stand<'a>,
+    record: &'s Record,
     on_lost: OnLost,
 }
 
-impl Keeper<'_> {
+impl Keeper<'_, '_> {
     fn keep(
-        &self,
+        &mut self,
         child: &Child,
         signals: &Signals,
         tell: &mut OnLoss<'_>,
@@ -195,10 +198,9 @@ impl Keeper<'_> {
     }
 
     /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
-    fn renew(&self, child: &Child) -> Option<LostTo> {
+    fn renew(&mut self, child: &Child) -> Option<LostTo> {
         let Record { lease, fencing_token, .. } = self.record;
-        let renewed =
-            renew_in(self.ctx, self.tree, self.node, lease, *fencing_token, None, KEEPER_LIMIT);
+        let renewed = self.stand.renew(self.ctx, lease, *fencing_token, KEEPER_LIMIT);
         let Ok(Err(lost)) = renewed else { return None };
         match self.on_lost {
             OnLost::Warn => {}

@@ -16,6 +16,7 @@ use zeta_core::time::{Host, Now, format_utc, parse_duration};
 use super::listing;
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::node::{Bytes, Node, Tree};
+use crate::adapters::queue::Queue;
 use crate::adapters::{host, process};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -147,13 +148,24 @@ pub fn renew_in(
     let Some(section) = guard::try_enter(&tree.base, node, &file, limit)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
-    let seen = observe_unjudged(&section, lease)?;
+    renew_inside(ctx, &section, lease, token, ttl_ms)
+}
+
+/// As [`renew`], inside the guard.
+pub fn renew_inside(
+    ctx: &Context,
+    section: &Section<'_>,
+    lease: &RecordName,
+    token: FencingToken,
+    ttl_ms: Option<u64>,
+) -> OrLost<Renewal> {
+    let seen = observe_unjudged(section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
         Renewed::Write { record, gap_ms } => {
-            publish(&section, &record, true, 0)?;
+            publish(section, &record, true, 0)?;
             Ok(Ok((record, gap_ms)))
         }
-        Renewed::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+        Renewed::Lost(lost) => Ok(Err(lost_to(section, lease, token, lost))),
     }
 }
 
@@ -216,15 +228,24 @@ pub fn release_in(
     let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
-    let seen = observe_unjudged(&section, lease)?;
+    release_inside(&section, lease, token)
+}
+
+/// As [`release`], inside the guard.
+pub fn release_inside(
+    section: &Section<'_>,
+    lease: &RecordName,
+    token: FencingToken,
+) -> OrLost<bool> {
+    let seen = observe_unjudged(section, lease)?;
     let highest = match seen {
-        Observed::Absent => section.tokens()?.highest,
+        Observed::Absent => section.highest_token()?,
         _ => 0,
     };
     match decide_release(&seen, token, highest) {
         Released::Remove => section.remove().map(|()| Ok(true)),
         Released::Already => Ok(Ok(false)),
-        Released::Lost(lost) => Ok(Err(lost_to(&section, lease, token, lost))),
+        Released::Lost(lost) => Ok(Err(lost_to(section, lease, token, lost))),
     }
 }
 
@@ -261,7 +282,11 @@ pub fn break_lease(
         Released::Remove => {
             // Best effort: on a full disk the lease must still be freed.
             let _ = section.note_break(&break_note(ctx, lease, expected, reason).render());
-            section.remove().map(|()| Ok(true))
+            section.remove()?;
+            if let Observed::Ours(record, ..) = &seen {
+                Queue::dismiss(&section, &record.processes, &ctx.host);
+            }
+            Ok(Ok(true))
         }
         Released::Already => Ok(Ok(false)),
         Released::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken: None })),

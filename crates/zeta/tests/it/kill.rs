@@ -28,11 +28,12 @@ pub fn holder(stage: &Stage, args: &[&str]) -> (Child, u32) {
     (child, pid)
 }
 
-/// Ends a wrapper and its command, both started by this test.
+/// Ends a wrapper and its command, both started by this test. The wrapper first: it would release
+/// when its command ends.
 pub fn end(mut wrapper: Child, command: u32) {
-    signal(command, Signal::KILL);
     let _ = wrapper.kill();
     let _ = wrapper.wait();
+    signal(command, Signal::KILL);
 }
 
 fn waiting(stage: &Stage) -> bool {

@@ -11,6 +11,7 @@ mod flock;
 mod identity;
 mod interop;
 mod kill;
+mod line;
 mod oracle;
 mod race;
 mod review;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use zeta::adapters::{host, process};
 use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, acquire};
+use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
 use zeta::ops::lease::release;
 use zeta_core::evidence::Processes;
 use zeta_core::lease::{Ask, Policy};
@@ -119,11 +119,19 @@ fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
     let (tree, node) = ctx.open().unwrap();
     let mut log = open_log(log);
     let mut round = 0;
+    // Half of a crowd keeps guard and ticket from the wait to the release, the others nothing.
+    let keeps = std::process::id().is_multiple_of(2);
+    let file = zeta_core::layout::lease_file(&ask("shared").lease);
+    let mut stand = Stand::before(&tree, &node, &file);
     while rounds.is_none_or(|rounds| round < rounds) {
         round += 1;
         let ask = ask("shared");
         let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut |_, _| {} };
-        let outcome = acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(())).unwrap();
+        let mut commit = |_: &mut _| Ok(());
+        let outcome = match keeps {
+            true => stand.acquire(&ctx, &ask, &mut patience, &mut commit).unwrap(),
+            false => acquire(&ctx, &tree, &node, &ask, &mut patience, &mut commit).unwrap(),
+        };
         let Outcome::Granted { record, .. } = outcome else {
             panic!("waited in vain: {outcome:?}")
         };
@@ -132,7 +140,11 @@ fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
             std::thread::sleep(std::time::Duration::from_micros(pause_us * (round % 20)));
         }
         say(&mut log, "leave", record.fencing_token.get());
-        assert!(release(&ctx, &ask.lease, record.fencing_token).unwrap().is_ok());
+        let released = match keeps {
+            true => stand.release(&ask.lease, record.fencing_token),
+            false => release(&ctx, &ask.lease, record.fencing_token),
+        };
+        assert!(released.unwrap().is_ok());
     }
 }
 

@@ -4,17 +4,22 @@
 //! the ticket before its own (its removal, or its owner's death), or, at the head of the line, the
 //! record itself (its removal, its holder's death, its expiry). Nobody polls and nobody is woken in
 //! vain. A look once a second bounds what a lost wake-up or a stopped waiter can cost.
+//!
+//! A holder that waited keeps its ticket, and the next one goes on sleeping on that. If it comes to
+//! look nevertheless, the ticket of the holder does not count: it is the head, and watches the
+//! record.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use zeta_core::lease::Held;
+use zeta_core::evidence::Process;
+use zeta_core::lease::{Held, Observed};
 use zeta_core::time::{NS_PER_MS, Now};
 
 use super::Attempt;
 use crate::adapters::guard::Section;
-use crate::adapters::queue::{Queue, Ticket};
-use crate::adapters::watch::{Watch, sleep_on};
+use crate::adapters::queue::{Queue, Ticket, here};
+use crate::adapters::watch::{Drained, Watch, sleep_on};
 use crate::adapters::{host, process};
 use crate::error::Result;
 
@@ -28,6 +33,9 @@ const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
 pub(super) struct Place {
     queue: Queue,
     ticket: Ticket,
+    given_back: bool,
+    /// The holder before us moved its ticket away: it releases, and we are the next.
+    handed_over: bool,
     watch: Watch,
     watches_record: bool,
     /// The waiter right before us, and a descriptor that tells its end.
@@ -36,21 +44,71 @@ pub(super) struct Place {
     idle: Option<(Ticket, u64)>,
 }
 
-impl Attempt<'_> {
-    /// Is somebody before us, who came earlier and still waits?
-    pub(super) fn must_queue(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.given_back {
+            self.queue.remove(&self.ticket);
+        }
+    }
+}
+
+impl Place {
+    /// Takes our ticket out of the line, which wakes the next one.
+    pub(super) fn give_back(&mut self, section: &Section<'_>) {
+        self.queue.remove_inside(&self.ticket, section);
+        self.given_back = true;
+    }
+
+    /// Is nobody before us? Otherwise the last of them is watched.
+    fn is_first(&mut self, holder: Option<&Process>, now: &Now) -> Result<bool> {
+        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
+        if self.watches_record || self.handed_over {
+            return Ok(true);
+        }
+        let before = self.queue.before(Some(&self.ticket), holder, now.reading, now.host)?;
+        match before {
+            // Whoever was before us is forgotten later: now the lease may be had.
+            None => return Ok(true),
+            Some(ticket) if self.before.as_ref().is_some_and(|(before, _)| *before == ticket) => {}
+            Some(ticket) => {
+                self.watch.removal_of(&self.queue.watch_path(&ticket));
+                let ends = process::watch(&ticket.process());
+                self.before = Some((ticket, ends));
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn holder<'o>(observed: &'o Observed, now: &Now) -> Option<&'o Process> {
+    let Observed::Ours(record, ..) = observed else { return None };
+    here(&record.processes, now.host)
+}
+
+impl Attempt<'_, '_> {
+    /// Is somebody before us, who came earlier and still waits? Asked where a lease is to be had.
+    pub(super) fn must_queue(
+        &mut self,
+        section: &Section<'_>,
+        observed: &Observed,
+        now: &Now,
+    ) -> Result<bool> {
         if self.limit_ms.is_none() {
             return Ok(false);
         }
-        if self.place.is_none() && !self.somebody_waits(section, now)? {
+        let holder = holder(observed, now);
+        if self.stand.place.is_none() && !self.somebody_waits(section, holder, now)? {
             return Ok(false);
         }
-        if self.queue_up(section, now)? {
+        let mut place = self.take_place(section, now)?;
+        let first = place.is_first(holder, now);
+        self.stand.place = Some(place);
+        if first? {
             return Ok(false);
         }
         // A stopped head must not keep everybody from a free lease.
         let head = self.head(now)?;
-        let Some(place) = &mut self.place else { return Ok(false) };
+        let Some(place) = &mut self.stand.place else { return Ok(false) };
         match (&place.idle, head) {
             (_, None) => Ok(false),
             (Some((idle, since)), Some(head)) if *idle == head => {
@@ -63,72 +121,70 @@ impl Attempt<'_> {
         }
     }
 
-    fn somebody_waits(&self, section: &Section<'_>, now: &Now) -> Result<bool> {
+    fn somebody_waits(
+        &self,
+        section: &Section<'_>,
+        holder: Option<&Process>,
+        now: &Now,
+    ) -> Result<bool> {
         match Queue::open(section)? {
-            Some(queue) => Ok(queue.before(None, now.reading, now.host)?.is_some()),
+            Some(queue) => Ok(queue.before(None, holder, now.reading, now.host)?.is_some()),
             None => Ok(false),
         }
     }
 
     fn head(&self, now: &Now) -> Result<Option<Ticket>> {
-        match &self.place {
+        match &self.stand.place {
             Some(place) => place.queue.head(&place.ticket, now.reading, now.host),
             None => Ok(None),
         }
     }
 
     /// Makes sure that we stand in line and watch what is before us; true at the head.
-    pub(super) fn queue_up(&mut self, section: &Section<'_>, now: &Now) -> Result<bool> {
-        let mut place = match self.place.take() {
-            Some(place) => place,
-            None => self.draw(section, now)?,
-        };
-        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
-        if place.watches_record {
-            self.place = Some(place);
-            return Ok(true);
+    pub(super) fn queue_up(
+        &mut self,
+        section: &Section<'_>,
+        observed: &Observed,
+        now: &Now,
+    ) -> Result<bool> {
+        let mut place = self.take_place(section, now)?;
+        let first = place.is_first(holder(observed, now), now)?;
+        if first && !place.watches_record {
+            place.watch.removals_in(section.node().as_fd());
+            place.watches_record = true;
+            place.before = None;
         }
-        let before = place.queue.before(Some(&place.ticket), now.reading, now.host)?;
-        match before {
-            None => {
-                place.before = None;
-                place.watch.removals_in(section.node().as_fd());
-                place.watches_record = true;
-            }
-            Some(ticket) => {
-                let known = place.before.as_ref().is_some_and(|(before, _)| *before == ticket);
-                if !known {
-                    place.watch.removal_of(&place.queue.watch_path(&ticket));
-                    let ends = process::watch(&ticket.process());
-                    place.before = Some((ticket, ends));
-                }
-            }
-        }
-        let first = place.before.is_none();
-        self.place = Some(place);
+        self.stand.place = Some(place);
         Ok(first)
     }
 
-    fn draw(&self, section: &Section<'_>, now: &Now) -> Result<Place> {
+    fn take_place(&mut self, section: &Section<'_>, now: &Now) -> Result<Place> {
+        if let Some(place) = self.stand.place.take() {
+            return Ok(place);
+        }
         let queue = Queue::open_or_create(section)?;
         let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
         let ticket = Ticket::draw(now.reading, until_ms, now.host);
         queue.add(&ticket, section)?;
         let watch = Watch::new();
-        Ok(Place { queue, ticket, watch, watches_record: false, before: None, idle: None })
-    }
-
-    pub(super) fn leave_line(&mut self) {
-        if let Some(place) = self.place.take() {
-            place.queue.remove(&place.ticket);
-        }
+        let (before, idle) = (None, None);
+        Ok(Place {
+            queue,
+            ticket,
+            given_back: false,
+            handed_over: false,
+            watch,
+            watches_record: false,
+            before,
+            idle,
+        })
     }
 
     /// Sleeps until something happens that may make us next.
-    pub(super) fn sleep(&self, held: Option<&Held>, holder: &[OwnedFd]) {
-        let Some(place) = &self.place else { return };
-        let mut alive: Vec<&OwnedFd> = holder.iter().collect();
+    pub(super) fn sleep(&mut self, held: Option<&Held>, holder: &[OwnedFd]) {
         let rest = Duration::from_millis(self.rest_ms());
+        let Some(place) = &mut self.stand.place else { return };
+        let mut alive: Vec<&OwnedFd> = holder.iter().collect();
         let recheck = if place.idle.is_some() && held.is_none() {
             Duration::from_nanos(IDLE_HEAD_NS)
         } else if place.watch.sees() {
@@ -137,7 +193,7 @@ impl Attempt<'_> {
             Duration::from_millis(20)
         };
         let mut limit = rest.min(recheck);
-        if place.before.is_none()
+        if place.watches_record
             && let Some(rest_ms) = held.and_then(|held| held.rest_ms)
         {
             limit = limit.min(Duration::from_millis(rest_ms));
@@ -152,7 +208,11 @@ impl Attempt<'_> {
             fds.extend(place.watch.fd());
             let ready = sleep_on(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
-            let event = befores < fds.len() && is_ready(befores) && place.watch.drain(self.file);
+            let drained = match befores < fds.len() && is_ready(befores) {
+                true => place.watch.drain(self.stand.file),
+                false => Drained::default(),
+            };
+            place.handed_over |= drained.moved;
             let before_ended = (holders..befores).any(is_ready);
             let mut at = 0;
             alive.retain(|_| {
@@ -161,7 +221,7 @@ impl Attempt<'_> {
             });
             // Dead only if all of the holder's processes are.
             let holder_ended = holders > 0 && alive.is_empty();
-            if event || before_ended || holder_ended || host::reading().boot_ns >= until {
+            if drained.about || before_ended || holder_ended || host::reading().boot_ns >= until {
                 return;
             }
         }

@@ -1,8 +1,10 @@
 //! Taking a lease: one look inside the guard after another, until it is granted or time is up.
 //!
-//! Between two looks a waiter sleeps in its place in the line ([`line`]).
+//! Between two looks a waiter sleeps in its place in the line ([`line`]), and what it keeps of all
+//! that until it releases is its [`Stand`].
 
 mod line;
+mod stand;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -17,11 +19,12 @@ use zeta_core::lease::{
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-use self::line::Place;
+pub use self::stand::Stand;
 use super::lease::{RENEWAL_ROOM, observe, publish, refuse_inside_fence, stand_alone};
 use super::session;
-use crate::adapters::guard::{self, ENTER_LIMIT, Section, Tokens};
+use crate::adapters::guard::{ENTER_LIMIT, Section};
 use crate::adapters::node::{Node, Tree};
+use crate::adapters::queue::Queue;
 use crate::adapters::watch::sleep_on;
 use crate::adapters::{host, process};
 use crate::context::Context;
@@ -112,7 +115,7 @@ pub fn acquire_for_session(
     Ok((outcome, node.name))
 }
 
-/// Acquires a lease, waiting in line as long as asked.
+/// Acquires a lease, waiting in line as long as asked, and keeps nothing of it open.
 pub fn acquire(
     ctx: &Context,
     tree: &Tree,
@@ -122,31 +125,15 @@ pub fn acquire(
     before_commit: &mut BeforeCommit<'_>,
 ) -> Result<Outcome> {
     let file = layout::lease_file(&ask.lease);
-    let mut attempt = Attempt {
-        ctx,
-        ask,
-        tree,
-        node,
-        file: &file,
-        started_ns: host::reading().boot_ns,
-        limit_ms: patience.limit_ms,
-        place: None,
-    };
-    let outcome = attempt.run(patience, before_commit);
-    // Outside the guard: the next in line wakes up at this, and wants to enter it.
-    attempt.leave_line();
-    outcome
+    Stand::before(tree, node, &file).acquire(ctx, ask, patience, before_commit)
 }
 
-struct Attempt<'a> {
-    ctx: &'a Context,
-    ask: &'a Ask,
-    tree: &'a Tree,
-    node: &'a Node,
-    file: &'a str,
+struct Attempt<'s, 'a> {
+    ctx: &'s Context,
+    ask: &'s Ask,
     started_ns: u64,
     limit_ms: Option<u64>,
-    place: Option<Place>,
+    stand: &'s mut Stand<'a>,
 }
 
 /// What one look inside the guard came to.
@@ -172,7 +159,7 @@ const TRY_LIMIT: Duration = Duration::from_millis(500);
 /// How often somebody who waits is told for whom.
 const TELL_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     fn run(
         &mut self,
         patience: &mut Patience<'_>,
@@ -220,29 +207,29 @@ impl Attempt<'_> {
             Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
             None => TRY_LIMIT,
         };
-        let section = match guard::enter(&self.tree.base, self.node, self.file, limit) {
+        let section = match self.stand.enter(limit) {
             Err(error) if error.kind == Kind::Busy => return Ok(Step::Guarded(error)),
             entered => entered?,
         };
         let bytes = section.read(layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let now = self.ctx.at(host::reading());
-        let tokens = section.tokens()?;
-        match decide_acquire(&observed, self.ask, tokens.highest, killed, &now) {
+        let highest = section.highest_token()?;
+        match decide_acquire(&observed, self.ask, highest, killed, &now) {
             Acquired::Again(record) => {
                 Ok(Step::Done(Outcome::Granted { record, cause: None, from: None }))
             }
             Acquired::Grant(record, cause) => {
-                if self.must_queue(&section, &now)? {
+                if self.must_queue(&section, &observed, &now)? {
                     return Ok(Step::Sleep { held: None, observed, holder: Vec::new() });
                 }
-                self.grant(&section, &tokens, record, cause, observed, before_commit)
+                self.grant(&section, record, cause, observed, before_commit)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
                     return Ok(Step::Done(Outcome::Refused(self.refusal(held, observed))));
                 }
-                let first = self.queue_up(&section, &now)?;
+                let first = self.queue_up(&section, &observed, &now)?;
                 let holder = if first { holder_fds(&observed) } else { Vec::new() };
                 Ok(Step::Sleep { held: Some(held), observed, holder })
             }
@@ -277,7 +264,7 @@ impl Attempt<'_> {
             )
             .hint("ask its owner, or root, or break the lease: 'zeta lease break'")),
             (Some(_), Some(_)) => {
-                self.queue_up(section, now)?;
+                self.queue_up(section, &observed, now)?;
                 let held = Held { why: HeldWhy::OverdueForever, rest_ms: None };
                 Ok(Step::Sleep { held: Some(held), observed, holder: ends })
             }
@@ -287,19 +274,21 @@ impl Attempt<'_> {
     fn grant(
         &mut self,
         section: &Section<'_>,
-        tokens: &Tokens,
         mut record: Box<Record>,
         cause: Cause,
         observed: Observed,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Step> {
         before_commit(&mut record)?;
-        section.remember(tokens, record.fencing_token.get())?;
+        section.remember(record.fencing_token.get())?;
         publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,
         };
+        if let Some(from) = &from {
+            Queue::dismiss(section, &from.processes, &self.ctx.host);
+        }
         Ok(Step::Done(Outcome::Granted { record, cause: Some(cause), from }))
     }
 
@@ -318,7 +307,8 @@ impl Attempt<'_> {
     }
 
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
-        let bytes = self.node.read(&self.tree.base, self.file, layout::RECORD_MAX)?;
+        let Stand { tree, node, file, .. } = &*self.stand;
+        let bytes = node.read(&tree.base, file, layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let refusal = self.refusal(queued(), observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))

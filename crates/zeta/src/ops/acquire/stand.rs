@@ -1,0 +1,103 @@
+//! Where a process stands at a lease, from its first look to its release: the opened guard, and the
+//! place in line that it waited in.
+//!
+//! Whoever waited keeps its ticket while it holds. Giving it back is the first thing of a release:
+//! the next in line wakes up while the rest of the release is done, and nobody is woken before.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use zeta_core::lease::{Ask, FencingToken};
+use zeta_core::name::RecordName;
+
+use super::line::Place;
+use super::{Attempt, BeforeCommit, Outcome, Patience};
+use crate::adapters::guard::{self, ENTER_LIMIT, Guard, Section};
+use crate::adapters::host;
+use crate::adapters::node::{Node, Tree};
+use crate::context::Context;
+use crate::error::{Kind, Result};
+use crate::ops::lease::{OrLost, Renewal, release_inside, renew_inside};
+
+/// A process at one lease. Dropping it leaves the line, and releases nothing.
+pub struct Stand<'a> {
+    pub(super) tree: &'a Tree,
+    pub(super) node: &'a Node,
+    pub(super) file: &'a str,
+    guard: Option<Rc<Guard>>,
+    pub(super) place: Option<Place>,
+}
+
+impl<'a> Stand<'a> {
+    /// Before the lease whose record is `file`; nothing is opened or made yet.
+    pub fn before(tree: &'a Tree, node: &'a Node, file: &'a str) -> Stand<'a> {
+        Stand { tree, node, file, guard: None, place: None }
+    }
+
+    /// Acquires the lease, waiting in line as long as asked.
+    pub fn acquire(
+        &mut self,
+        ctx: &Context,
+        ask: &Ask,
+        patience: &mut Patience<'_>,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Outcome> {
+        let started_ns = host::reading().boot_ns;
+        let mut attempt =
+            Attempt { ctx, ask, started_ns, limit_ms: patience.limit_ms, stand: self };
+        let outcome = attempt.run(patience, before_commit);
+        if !matches!(outcome, Ok(Outcome::Granted { .. })) {
+            self.leave_line();
+        }
+        outcome
+    }
+
+    /// Renews the lease, with a bound on entering its guard.
+    pub fn renew(
+        &mut self,
+        ctx: &Context,
+        lease: &RecordName,
+        token: FencingToken,
+        limit: Duration,
+    ) -> OrLost<Renewal> {
+        let section = self.enter(limit)?;
+        let renewed = renew_inside(ctx, &section, lease, token, None)?;
+        if renewed.is_err() {
+            self.leave_line();
+        }
+        Ok(renewed)
+    }
+
+    /// Releases the lease; true if it stood, false if it was gone already and nobody was granted
+    /// since.
+    pub fn release(&mut self, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
+        let mut place = self.place.take();
+        let section = self.enter(ENTER_LIMIT)?;
+        if let Some(place) = &mut place {
+            place.give_back(&section);
+        }
+        release_inside(&section, lease, token)
+    }
+
+    /// Leaves the line: the lease was lost, or is not wanted any more.
+    fn leave_line(&mut self) {
+        self.place = None;
+    }
+
+    /// Enters the guard that is open, or a new one where somebody removed that.
+    pub(super) fn enter(&mut self, limit: Duration) -> Result<Section<'a>> {
+        if let Some(guard) = self.guard.take() {
+            match guard::enter_again(&self.tree.base, self.node, self.file, guard, limit) {
+                // Our ticket went with it.
+                Err(error) if error.kind == Kind::Unsafe => self.place = None,
+                entered => return Ok(self.remember(entered?)),
+            }
+        }
+        Ok(self.remember(guard::enter(&self.tree.base, self.node, self.file, limit)?))
+    }
+
+    fn remember(&mut self, section: Section<'a>) -> Section<'a> {
+        self.guard = Some(section.guard());
+        section
+    }
+}
