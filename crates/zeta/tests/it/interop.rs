@@ -186,8 +186,9 @@ fn shell_and_zeta_exclude_each_other() {
         let body = format!("t=$({take}) || continue; say enter $t; say leave $t; {give} || exit 9");
         format!("{say}; while ! [ -e {} ]; do {body}; done; exit 0", stop.display())
     };
-    let by_shell = turn("zeta_acquire shared 600000 2>/dev/null", "zeta_release shared $t");
-    // The shell agent does not queue: the others must leave the lease lying now and then.
+    // The shell agent does not queue: each side must leave the lease lying now and then.
+    let by_shell =
+        turn("sleep 0.05; zeta_acquire shared 600000 2>/dev/null", "zeta_release shared $t");
     let by_zeta = turn(
         &format!("sleep 0.1; {zeta} lease acquire shared --wait 5s -q"),
         &format!("{zeta} lease release shared --token $t"),
