@@ -1,6 +1,7 @@
 //! The project's chores, so that a person, a developer's hook and CI all run the same thing.
 
 mod ci;
+mod costs;
 mod counts;
 mod dist;
 mod elf;
@@ -18,6 +19,7 @@ usage: cargo xtask <chore>
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
   dist    build the static release binary into dist/
+  costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
+        ["costs"] => costs::build_and_run(false),
+        ["costs", "--write"] => costs::build_and_run(true),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

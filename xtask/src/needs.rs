@@ -31,7 +31,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 16] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -49,6 +49,8 @@ const NEEDS: [Need; 14] = [
         tests: "records read by an ordinary YAML parser",
     },
     need("mount", "mount", "full, read-only and private file systems"),
+    need("valgrind", "valgrind", "the gate on each verb's user instructions"),
+    need("perf", "linux-perf", "the gate on each verb's page faults"),
     need("mkfs.ext4", "e2fsprogs", "full disks (ext4 on a loop mount)"),
 ];
 

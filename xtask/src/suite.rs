@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Runner};
-use crate::{needs, run};
+use crate::{costs, dist, needs, run};
 
 /// The variable that tells tests where to note that they were skipped.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -57,6 +57,7 @@ pub fn run() -> Result<bool> {
     needs::provide()?;
     let mut outcome = run_tests()?;
     outcome.add(run_doc_tests()?);
+    outcome.add(run_costs()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
     outcome.print();
     Ok(outcome.good())
@@ -75,6 +76,23 @@ pub fn run_tests() -> Result<Outcome> {
 /// Runs the examples in the documentation.
 pub fn run_doc_tests() -> Result<Outcome> {
     counted(Runner::Libtest, &["test", "--workspace", "--doc", "--no-fail-fast"])
+}
+
+/// Counts what each verb costs, as one test more.
+pub fn run_costs() -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if let Err(error) = dist::run() {
+        // Without the static binary there is nothing to compare the table with.
+        outcome.counts.skipped = 1;
+        outcome.skips.insert(format!("costs: {error:#}"));
+        return Ok(outcome);
+    }
+    match costs::run(false)? {
+        true => outcome.counts.passed = 1,
+        false => outcome.counts.failed = 1,
+    }
+    outcome.skips.extend(costs::missing());
+    Ok(outcome)
 }
 
 fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {

@@ -1,0 +1,216 @@
+//! What each verb costs, counted and not timed: system calls, user instructions and page faults of
+//! the static binary. A verb that gains more than a tenth of any fails the tests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{dist, run};
+
+/// What was counted last; the change that moves a number writes it anew, for its reviewer to see.
+const TABLE: &str = "xtask/costs.tsv";
+const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
+
+/// A verb, and what is done before it: `L` takes the lease, `F` takes it and gives it back.
+const VERBS: [(&str, char); 10] = [
+    ("--version", '-'),
+    ("lease acquire job", 'F'),
+    ("lease renew job --token T", 'L'),
+    ("lease check job --token T", 'L'),
+    ("lease release job --token T", 'L'),
+    ("lease show job", 'L'),
+    ("heartbeat", '-'),
+    ("heartbeat --as otto-cli", '-'),
+    ("persona set otto-cli --as otto-cli --task B-1", '-'),
+    ("marker set done pr=7", '-'),
+];
+
+/// The counts of one verb; `None` where the tool that counts is missing.
+type Counts = [Option<u64>; 3];
+const COUNTED: [(&str, &str, u64); 3] = [
+    ("system calls", "strace", 0),
+    ("user instructions", "valgrind", 0),
+    // These move by one or two from run to run.
+    ("page faults", "perf", 4),
+];
+
+/// `cargo xtask costs`: builds the binary, counts, prints, compares; `--write` writes the table.
+pub fn build_and_run(write: bool) -> Result<bool> {
+    dist::run()?;
+    run(write)
+}
+
+/// As [`build_and_run`], with the binary that is built already.
+pub fn run(write: bool) -> Result<bool> {
+    let stage = Stage::new()?;
+    let mut counted = BTreeMap::new();
+    for (verb, before) in VERBS {
+        counted.insert(verb, stage.count(verb, before)?);
+    }
+    if write {
+        let mut text = HEAD.to_owned();
+        for (verb, _) in VERBS {
+            let counts = counted.get(verb).copied().unwrap_or_default();
+            let counts = counts.map(|count| count.map_or("-".to_owned(), |n| n.to_string()));
+            let _ = writeln!(text, "{verb}\t{}", counts.join("\t"));
+        }
+        fs::write(run::root().join(TABLE), text).context("cannot write the table")?;
+        println!("costs: written to {TABLE}");
+        return Ok(true);
+    }
+    let table = fs::read_to_string(run::root().join(TABLE)).context("cannot read the table")?;
+    let grown = compare(&table, &counted);
+    for line in &grown {
+        println!("costs: GREW {line}");
+    }
+    println!("costs: {} verbs counted, {} gained too much", counted.len(), grown.len());
+    if !grown.is_empty() {
+        println!("costs: mend it, or say why and run 'cargo xtask costs --write'");
+    }
+    Ok(grown.is_empty())
+}
+
+/// The programs that count and are not here: each is a part of the gate that did not run.
+pub fn missing() -> Vec<String> {
+    let absent = COUNTED.iter().filter(|(_, tool, _)| !answers(tool));
+    absent.map(|(what, tool, _)| format!("costs: {what}: {tool} does not run here")).collect()
+}
+
+fn answers(tool: &str) -> bool {
+    run::answer(run::program(tool, &["--version"])).is_some()
+}
+
+fn compare(table: &str, counted: &BTreeMap<&str, Counts>) -> Vec<String> {
+    let mut grown = Vec::new();
+    for (verb, counts) in counted {
+        let row = table.lines().find_map(|line| line.strip_prefix(verb)?.strip_prefix('\t'));
+        let Some(row) = row else {
+            grown.push(format!("{verb}: it is not in the table"));
+            continue;
+        };
+        for (at, known) in row.split('\t').enumerate() {
+            let (Some((what, _, slack)), Some(Some(now))) = (COUNTED.get(at), counts.get(at))
+            else {
+                continue;
+            };
+            let Ok(known) = known.parse::<u64>() else { continue };
+            if *now > known + (known / 10).max(*slack) {
+                grown.push(format!("{verb}: {now} {what}, where {known} were"));
+            }
+        }
+    }
+    grown
+}
+
+/// A state directory in memory and the binary that is counted.
+struct Stage {
+    dir: PathBuf,
+    zeta: PathBuf,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("left behind: {}: {error}", self.dir.display());
+        }
+    }
+}
+
+impl Stage {
+    fn new() -> Result<Stage> {
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let dir = base.join(format!("zeta-costs-{}", std::process::id()));
+        fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(Stage { dir, zeta: run::root().join("dist/zeta") })
+    }
+
+    /// A call, in an environment that is the same everywhere.
+    fn call(&self, front: &[&str], verb: &[String]) -> std::process::Command {
+        let zeta = self.zeta.to_string_lossy();
+        let (name, rest) = front.split_first().map_or((&*zeta, front), |(n, r)| (*n, r));
+        let mut command = run::program(name, rest);
+        if !front.is_empty() {
+            command.arg(&self.zeta);
+        }
+        command.args(verb).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("ZETA_STATE_DIR", self.dir.join("state"));
+        command
+    }
+
+    /// Brings the lease into the state that the verb needs, and fills in its token.
+    fn prepare(&self, verb: &str, before: char) -> Result<Vec<String>> {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        // Whatever the call before left.
+        let look = run::answer(self.call(&[], &words("lease show job --json"))).unwrap_or_default();
+        let token = look.split("\"fencing_token\":").nth(1).and_then(|rest| rest.split(',').next());
+        if let Some(token) = token {
+            let release = words(&format!("lease release job --token {token}"));
+            run::answer(self.call(&[], &release)).context("cannot release the lease")?;
+        }
+        let mut token = String::new();
+        if before != '-' {
+            let took = run::answer(self.call(&[], &words("lease acquire job")));
+            token = took.context("cannot take the lease")?.trim().to_owned();
+        }
+        if before == 'F' {
+            let release = words(&format!("lease release job --token {token}"));
+            run::answer(self.call(&[], &release)).context("cannot release the lease")?;
+        }
+        Ok(verb.split(' ').map(|word| if word == "T" { &token } else { word }.to_owned()).collect())
+    }
+
+    fn count(&self, verb: &str, before: char) -> Result<Counts> {
+        // Once before, so that what is made only once is there.
+        let argv = self.prepare(verb, before)?;
+        ensure!(run::answer(self.call(&[], &argv)).is_some(), "zeta {verb} failed");
+        let trace = self.dir.join("trace");
+        let argv = self.prepare(verb, before)?;
+        let front = ["strace", "-f", "-qq", "-o", &*trace.to_string_lossy()];
+        let calls = run::answer(self.call(&front, &argv))
+            .and_then(|_| Some(fs::read_to_string(&trace).ok()?.lines().count() as u64));
+        let argv = self.prepare(verb, before)?;
+        let front = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        let instructions = self.told(&front, &argv, |line| {
+            line.split_once("Collected : ").map(|(_, number)| number.to_owned())
+        });
+        let argv = self.prepare(verb, before)?;
+        let front = ["perf", "stat", "-x,", "-e", "page-faults"];
+        let faults = self.told(&front, &argv, |line| {
+            line.contains("page-faults").then(|| line.split(',').next().map(str::to_owned))?
+        });
+        println!("costs: {verb}: {calls:?} {instructions:?} {faults:?}");
+        Ok([calls, instructions, faults])
+    }
+
+    /// A number that a tool prints on stderr; `None` if the tool is not here.
+    fn told(
+        &self,
+        front: &[&str],
+        argv: &[String],
+        find: impl Fn(&str) -> Option<String>,
+    ) -> Option<u64> {
+        let output = self.call(front, argv).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.lines().find_map(find)?.trim().parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_by_more_than_a_tenth_is_told() {
+        let table = format!("{HEAD}a b\t70\t1000\t50\n");
+        let grown = |counts| compare(&table, &BTreeMap::from([("a b", counts)]));
+        assert_eq!(grown([Some(77), Some(1100), Some(55)]), Vec::<String>::new());
+        assert_eq!(grown([None, Some(900), None]), Vec::<String>::new());
+        assert_eq!(grown([Some(78), Some(1101), Some(56)]).len(), 3);
+        assert_eq!(compare(HEAD, &BTreeMap::from([("new", [None; 3])])).len(), 1);
+    }
+}
