@@ -1,5 +1,6 @@
 //! The project's chores, so that a person, a developer's hook and CI all run the same thing.
 
+mod bench;
 mod ci;
 mod costs;
 mod counts;
@@ -18,6 +19,7 @@ usage: cargo xtask <chore>
   test    set up what the tests need, then run every test and doc test
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
+  bench   measure beside the anchors and write the figures into docs/performance.md
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["costs"] => costs::build_and_run(false),
         ["costs", "--write"] => costs::build_and_run(true),
+        ["bench"] => bench::run(),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -60,6 +60,25 @@ const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, Pr
 const APT_OPTIONS: [&str; 6] =
     ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"];
 
+/// What is measured beside, and only for `cargo xtask bench`.
+const ANCHORS: [Need; 6] = [
+    need("redis-cli", "redis-tools", "the anchor redis-cli"),
+    need("redis-server", "redis-server", "the anchor redis-cli"),
+    need("etcd", "etcd-server", "the anchor etcdctl"),
+    need("etcdctl", "etcd-client", "the anchor etcdctl"),
+    need("dotlockfile", "liblockfile-bin", "the anchor dotlockfile"),
+    need("npm", "npm", "the anchor proper-lockfile"),
+];
+
+/// Installs the anchors that are missing, as root; the bench names those that stay missing.
+pub fn provide_anchors() -> Result<()> {
+    let missing: Vec<&Need> = ANCHORS.iter().filter(|need| !is_here(&need.probe)).collect();
+    if !missing.is_empty() && is_root() {
+        install(&packages(&missing))?;
+    }
+    Ok(())
+}
+
 /// Installs what is missing, if that is possible, and tells what was done or will be skipped.
 pub fn provide() -> Result<()> {
     let root = is_root();

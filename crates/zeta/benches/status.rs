@@ -21,6 +21,10 @@ use zeta_core::time::{Host, Now};
 
 use zeta::adapters::{host, process};
 
+mod measure;
+
+use measure::{at_most, row};
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let timed = args.iter().any(|arg| arg == "--bench");
@@ -29,20 +33,20 @@ fn main() {
     let nodes = numbers.next().unwrap_or(if timed { 10_000 } else { 50 });
     let base = PathBuf::from(format!("/dev/shm/zeta-bench-{}", std::process::id()));
     let bytes = build_tree(&base, nodes);
-    println!("{nodes} nodes, {} records, {} bytes", nodes * 4, bytes);
+    measure::head(&format!(
+        "status --all --json, plain build: {nodes} nodes, {} records, {bytes} bytes, tmpfs, warm",
+        nodes * 4
+    ));
     let mut raw = Vec::new();
     let mut status = Vec::new();
     raw_loop(&base);
     run_status(&base);
     let before = child_ticks();
-    let raw_cpu = thread_cpu();
     for _ in 0..rounds {
         raw.push(timed_run(|| assert_eq!(raw_loop(&base), bytes)));
         status.push(timed_run(|| run_status(&base)));
     }
     let cpu = Duration::from_millis((child_ticks() - before) * 10) / rounds as u32;
-    let raw_cpu = (thread_cpu() - raw_cpu) / rounds as u32;
-    println!("CPU of this thread, nearly all in the raw loop: {raw_cpu:?} each");
     let parsing = parse_all(&base);
     report(&mut raw, &mut status, cpu, parsing);
     let _ = std::fs::remove_dir_all(&base);
@@ -51,12 +55,17 @@ fn main() {
 fn report(raw: &mut [Duration], status: &mut [Duration], cpu: Duration, parsing: [Duration; 2]) {
     let n = raw.len();
     let (raw, status) = (median(raw), median(status));
-    let part = |time: Duration| 100.0 * time.as_secs_f64() / cpu.as_secs_f64().max(1e-9);
-    println!("raw loop, 1 thread       median {raw:?} (n = {n})");
-    println!("status --all --json      median {status:?} (n = {n}), CPU {cpu:?} each");
-    println!("ratio                    {:.2}", status.as_secs_f64() / raw.as_secs_f64());
-    println!("parsing                  {:?}, {:.1} % of CPU", parsing[0], part(parsing[0]));
-    println!("parsing, with meaning    {:?}, {:.1} % of CPU", parsing[1], part(parsing[1]));
+    let ns = |time: Duration| measure::time(time.as_nanos() as f64);
+    let ratio = status.as_secs_f64() / raw.as_secs_f64();
+    let what = format!("status against a raw loop, 1 thread (n = {n})");
+    row(&what, &ns(status), &ns(raw), ratio, at_most(1.3, 0.7));
+    for (what, time) in [("parsing, % of its CPU", parsing[0]), ("  with meaning", parsing[1])] {
+        let part = 100.0 * time.as_secs_f64() / cpu.as_secs_f64().max(1e-9);
+        match what.starts_with(' ') {
+            false => row(what, &ns(time), &ns(cpu), part, at_most(15.0, 8.0)),
+            true => measure::shown(what, &ns(time), &ns(cpu), part),
+        }
+    }
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -78,11 +87,6 @@ fn run_status(base: &Path) {
         .status()
         .expect("zeta starts");
     assert!(status.success(), "{status}");
-}
-
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// User and system time of the children that were waited for, in ticks of 10 ms.

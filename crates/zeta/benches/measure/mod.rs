@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,23 +59,40 @@ pub fn head(title: &str) {
         "{:<44} {:>12} {:>12} {:>9} {:>7} {:>8}  met",
         "what", "ours", "anchor", "value", "gate", "stretch"
     );
+    keep(&["#", title]);
 }
 
 /// Prints a row: `value` is the one that the bounds are about.
 pub fn row(what: &str, ours: &str, anchor: &str, value: f64, bounds: Bounds) {
     let sign = if bounds.at_least { ">=" } else { "<=" };
     let stretch = bounds.stretch.map_or("-".to_owned(), short);
-    println!(
-        "{what:<44} {ours:>12} {anchor:>12} {:>9} {sign}{:>5} {stretch:>8}  {}",
-        short(value),
-        short(bounds.gate),
-        bounds.verdict(value)
-    );
+    let (gate, met) = (format!("{sign}{:>5}", short(bounds.gate)), bounds.verdict(value));
+    let value = short(value);
+    println!("{what:<44} {ours:>12} {anchor:>12} {value:>9} {gate} {stretch:>8}  {met}");
+    keep(&["", what, ours, anchor, &value, &gate, &stretch, met]);
+}
+
+/// Prints a row with a ratio that no gate is about.
+pub fn shown(what: &str, ours: &str, anchor: &str, value: f64) {
+    let value = short(value);
+    println!("{what:<44} {ours:>12} {anchor:>12} {value:>9}");
+    keep(&["", what, ours, anchor, &value, "", "", ""]);
 }
 
 /// Prints a row that no gate is about.
 pub fn note(what: &str, ours: &str, anchor: &str) {
     println!("{what:<44} {ours:>12} {anchor:>12}");
+    keep(&["", what, ours, anchor, "", "", "", ""]);
+}
+
+/// Hands a line on to `cargo xtask bench`, which makes the page of them.
+fn keep(fields: &[&str]) {
+    let Some(path) = std::env::var_os("ZETA_BENCH_TABLE") else { return };
+    let line = format!("{}\n", fields.join("\t"));
+    let file = fs::File::options().append(true).create(true).open(path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        eprintln!("cannot keep a row: {error}");
+    }
 }
 
 fn short(value: f64) -> String {

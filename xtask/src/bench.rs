@@ -1,0 +1,123 @@
+//! Measures our side and the anchors in one run and writes the figures into `docs/performance.md`:
+//! a page that was typed by hand is out of date.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{dist, needs, run};
+
+const PAGE: &str = "docs/performance.md";
+const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
+const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
+
+/// The benches, in the order of the page.
+const BENCHES: [&str; 5] = ["oneshot", "peers", "library", "contended", "status"];
+
+/// `cargo xtask bench`: provides the anchors, builds, measures, writes the page. True if no gate
+/// was missed.
+pub fn run() -> Result<bool> {
+    needs::provide_anchors()?;
+    let anchors = run::target_dir().join("anchors");
+    libraries(&anchors);
+    dist::run()?;
+    let table = run::target_dir().join("bench-table.tsv");
+    fs::write(&table, "").with_context(|| format!("cannot write {}", table.display()))?;
+    for bench in BENCHES {
+        let mut command = run::cargo(&["bench", "--package", "zeta", "--bench", bench]);
+        command.env("ZETA_BENCH_TABLE", &table).env("ZETA_ANCHORS", &anchors);
+        ensure!(run::succeeds(command)?, "the bench {bench} failed; the page is as it was");
+    }
+    let text = fs::read_to_string(&table)?;
+    let page = run::root().join(PAGE);
+    let old = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
+    fs::write(&page, replaced(&old, &figures(&text, &machine()))?)?;
+    let missed = text.lines().filter(|line| line.ends_with("\tMISSED")).count();
+    println!("\nbench: written to {PAGE}; {missed} gates missed");
+    Ok(missed == 0)
+}
+
+/// Libraries of other languages that people take for this; what cannot be had is named by the
+/// bench.
+fn libraries(anchors: &Path) {
+    let place = |name: &str| anchors.join(name).display().to_string();
+    let pip = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
+    let mut pip = run::program("python3", &pip);
+    pip.arg(place("python")).arg("filelock");
+    let npm = ["install", "--silent", "--no-fund", "--no-audit", "--prefix"];
+    let mut npm = run::program("npm", &npm);
+    npm.arg(place("node")).arg("proper-lockfile");
+    for command in [pip, npm] {
+        if !matches!(run::succeeds(command), Ok(true)) {
+            println!("bench: an anchor could not be installed; it will be named as missing");
+        }
+    }
+}
+
+/// The machine in a line, as far as it tells.
+fn machine() -> String {
+    let says = |name: &str, args: &[&str]| {
+        run::answer(run::program(name, args)).unwrap_or_default().trim().to_owned()
+    };
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!(
+        "{} cores ({}), Linux {}, {}, load average {} at the end, {}",
+        says("nproc", &[]),
+        model.map_or("unknown", |(_, name)| name),
+        says("uname", &["-r"]),
+        says("rustc", &["--version"]),
+        load.split(' ').next().unwrap_or("?"),
+        says("date", &["-u", "+%Y-%m-%d"]),
+    )
+}
+
+/// The tables in Markdown.
+fn figures(table: &str, machine: &str) -> String {
+    let mut text = format!("**Machine:** {machine}.\n");
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
+        match fields.as_slice() {
+            ["#", title] => {
+                let _ = write!(
+                    text,
+                    "\n### {title}\n\n| what | ours | anchor | value | gate | stretch | met |\n\
+                     | --- | --- | --- | --- | --- | --- | --- |\n"
+                );
+            }
+            ["", rest @ ..] => {
+                let rest = rest.join(" | ").replace("MISSED", "**missed**");
+                let _ = writeln!(text, "| {rest} |");
+            }
+            _ => {}
+        }
+    }
+    text
+}
+
+fn replaced(page: &str, figures: &str) -> Result<String> {
+    let (before, rest) = page.split_once(BEGIN).context("the page has no place for figures")?;
+    let (_, after) = rest.split_once(END).context("the place for figures has no end")?;
+    Ok(format!("{before}{BEGIN}{figures}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_take_the_place_of_the_old_ones() {
+        let table = "#\tloops\n\tadd\t1 us\t2 us\t0.500\t<=0.600\t-\tgate\n\
+                     \tsub\t3 us\t2 us\t1.500\t<=1\t-\tMISSED\n";
+        let text = figures(table, "2 cores");
+        assert!(text.contains("### loops\n"), "{text}");
+        assert!(text.contains("| add | 1 us | 2 us | 0.500 | <=0.600 | - | gate |"), "{text}");
+        assert!(text.contains("**missed** |"), "{text}");
+        let page = format!("a\n{BEGIN}old\n{END}b\n");
+        assert_eq!(replaced(&page, "new\n").unwrap(), format!("a\n{BEGIN}new\n{END}b\n"));
+        assert!(replaced("nothing", "new").is_err());
+    }
+}
