@@ -8,6 +8,7 @@ mod dist;
 mod elf;
 mod needs;
 mod run;
+mod seeded;
 mod suite;
 mod tidy;
 
@@ -20,6 +21,7 @@ usage: cargo xtask <chore>
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
   bench   measure beside the anchors and write the figures into docs/performance.md
+  seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         ["costs"] => costs::build_and_run(false),
         ["costs", "--write"] => costs::build_and_run(true),
         ["bench"] => bench::run(),
+        ["seeded-bugs"] => seeded::run(None),
+        ["seeded-bugs", name] => seeded::run(Some(name)),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

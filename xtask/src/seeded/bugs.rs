@@ -1,0 +1,256 @@
+//! The bugs that the tests must catch: each is a rule of the code taken out, as somebody who tidies
+//! up might do it, and the tests that must notice.
+
+/// A rule taken out of one file.
+pub struct Bug {
+    /// What it is.
+    pub name: &'static str,
+    /// The file that holds the rule.
+    pub file: &'static str,
+    /// The text of the rule, which stands there once.
+    pub from: &'static str,
+    /// What stands there instead.
+    pub to: &'static str,
+    /// The arguments of `cargo test` for the tests that must fail.
+    pub tests: &'static [&'static str],
+}
+
+const GUARD: &str = "crates/zeta/src/adapters/guard.rs";
+const NODE: &str = "crates/zeta/src/adapters/node.rs";
+const BASE: &str = "crates/zeta/src/adapters/base.rs";
+const WALK: &str = "crates/zeta/src/adapters/walk.rs";
+const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
+const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
+
+const CORE: &[&str] = &["-p", "zeta-core", "--lib"];
+
+const fn bug(
+    name: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    tests: &'static [&'static str],
+) -> Bug {
+    Bug { name, file, from, to, tests }
+}
+
+/// All of them.
+pub const BUGS: [Bug; 23] = [
+    bug(
+        "nothing is locked",
+        GUARD,
+        "match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {",
+        "match flock(&guard.fd, FlockOperation::Unlock) {",
+        &["-p", "zeta", "--test", "it", "race::eight_take_turns"],
+    ),
+    bug(
+        "no look at the guard after the commit",
+        GUARD,
+        "                errno => Error::io(\"cannot write\", &path, errno),
+            });
+        }
+        self.check_identity()",
+        "                errno => Error::io(\"cannot write\", &path, errno),
+            });
+        }
+        Ok(())",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "it",
+            "files::a_guard_that_vanishes_under_a_grant_grants_nothing",
+        ],
+    ),
+    bug(
+        "a release by unlink",
+        GUARD,
+        "match self.take_in(self.node.as_fd(), self.file) {",
+        "match unlinkat(self.node, self.file, AtFlags::empty()) {",
+        &["-p", "zeta", "--test", "it", "review::a_release_in_a_removed_guard"],
+    ),
+    bug(
+        "an absent record is written over",
+        GUARD,
+        "RenameFlags::NOREPLACE,
+",
+        "RenameFlags::empty(),
+",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "it",
+            "files::a_guard_that_vanishes_under_a_grant_grants_nothing",
+        ],
+    ),
+    bug(
+        "the token is not remembered",
+        "crates/zeta/src/ops/acquire/mod.rs",
+        "        section.remember(record.fencing_token.get())?;
+",
+        "",
+        &["-p", "zeta", "--test", "it", "time::tokens_grow_past_everything_that_is_known"],
+    ),
+    bug(
+        "orphans of the killed stay",
+        GUARD,
+        "if !self.guard.swept.replace(true) {",
+        "if self.guard.swept.replace(true) {",
+        &["-p", "zeta", "--test", "it", "kill::orphaned_temps_are_swept"],
+    ),
+    bug(
+        "the lock of a fork outlives its section",
+        GUARD,
+        "        let _ = flock(&self.guard.fd, FlockOperation::Unlock);
+        // Nobody",
+        "        // Nobody",
+        &["-p", "zeta", "--test", "it", "exec::", "flock::"],
+    ),
+    bug(
+        "a write that failed is published",
+        NODE,
+        "            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // The umask",
+        "            Err(_) => break,
+        }
+    }
+    // The umask",
+        &["-p", "zeta", "--test", "it", "files::a_full_file_system"],
+    ),
+    bug(
+        "a FIFO is waited for",
+        WALK,
+        "pub const RECORD: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)",
+        "pub const RECORD: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)",
+        &["-p", "zeta", "--test", "it", "files::a_record_that_is_no_plain_file"],
+    ),
+    bug(
+        "no cap on what is read",
+        NODE,
+        "    bytes.clear();
+    let fd = match open_below",
+        "    bytes.clear();
+    let max = max << 40;
+    let fd = match open_below",
+        &["-p", "zeta", "--test", "it", "files::a_record_that_cannot_be_believed"],
+    ),
+    bug(
+        "a second hard link is taken",
+        NODE,
+        "if stat.st_nlink > 1 {",
+        "if stat.st_nlink > 1000 {",
+        &["-p", "zeta", "--test", "it", "files::a_record_that_is_no_plain_file"],
+    ),
+    bug(
+        "links on the way are followed",
+        WALK,
+        "        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS",
+        "        | ResolveFlags::NO_MAGICLINKS",
+        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+    ),
+    bug(
+        "links on the way are followed without openat2",
+        WALK,
+        "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        at =",
+        "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        at =",
+        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+    ),
+    bug(
+        "an ACL is not looked for",
+        BASE,
+        "name.starts_with(b\"system.posix_acl_\")",
+        "name.starts_with(b\"system.no_such_thing\")",
+        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+    ),
+    bug(
+        "a directory of somebody else is adopted",
+        BASE,
+        "let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;",
+        "let trusted = uid == 0 || uid == me || uid != OVERFLOW_UID;",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "it",
+            "files::a_tree_of_another_user",
+            "files::a_base_that_others",
+        ],
+    ),
+    bug(
+        "a parent that others may write to is trusted",
+        BASE,
+        "if stat.st_mode & 0o022 != 0 && !sticky {",
+        "if stat.st_mode & 0o022 != 0 && !sticky && euid == u32::MAX {",
+        &["-p", "zeta", "--test", "it", "files::a_base_that_others"],
+    ),
+    bug(
+        "the wall clock decides the age",
+        EVIDENCE,
+        "        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
+        _ =>",
+        "        _ if true => age_of_unreadable(times.ctime_us, now),
+        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
+        _ =>",
+        CORE,
+    ),
+    bug(
+        "a process is its number",
+        EVIDENCE,
+        "(Some(then), Some(now)) => Some(then == now),
+        _ => match",
+        "_ if true => Some(true),
+        _ => match",
+        CORE,
+    ),
+    bug(
+        "a dead wrapper frees its living child's lease",
+        EVIDENCE,
+        "(_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
+        "(Some(Life::Dead), _) => Life::Dead,
+            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
+        CORE,
+    ),
+    bug(
+        "unknown robs before the TTL",
+        DECIDE,
+        "if life == Life::Dead {",
+        "if life != Life::Alive {",
+        CORE,
+    ),
+    bug(
+        "no grace for a holder that lives",
+        DECIDE,
+        "if life == Life::Unknown {
+        return Standing::Grantable(Cause::Expired);",
+        "if life != Life::Dead {
+        return Standing::Grantable(Cause::Expired);",
+        CORE,
+    ),
+    bug(
+        "an attempt of another session is the same",
+        DECIDE,
+        "        && record.session == ask.session
+",
+        "",
+        CORE,
+    ),
+    bug(
+        "a damaged record is free",
+        DECIDE,
+        "aged(age, DAMAGED_TTL_MS, Cause::DamagedExpired, HeldWhy::Damaged)",
+        "aged(age, 0, Cause::DamagedExpired, HeldWhy::Damaged)",
+        &["-p", "zeta", "--test", "it", "files::a_record_that_cannot_be_believed"],
+    ),
+];
