@@ -252,7 +252,15 @@ fn links_and_acls_inside_the_tree_are_refused() {
             assert_eq!(out.status, 7, "{part} as a link: {out:?}");
         });
         std::fs::remove_file(&path).unwrap();
-        std::fs::rename(&outside, &path).unwrap();
+        // A link that stays below the base is no better.
+        let beside = path.with_extension("beside");
+        std::fs::rename(&outside, &beside).unwrap();
+        symlink(beside.file_name().unwrap(), &path).unwrap();
+        both_ways(&stage, &["lease", "acquire", "job"], |out| {
+            assert_eq!(out.status, 7, "{part} as a link to its neighbour: {out:?}");
+        });
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
         // Only what is opened is looked at; what lies between is closed by the base.
         if matches!(part, "nodes" | "guards") {
             continue;
