@@ -312,11 +312,11 @@ pub(crate) fn read_processes(fields: &Fields) -> Result<Processes, Damage> {
             pidfs_ino: optional_number(fields, ino)?,
         }))
     };
-    Ok(Processes {
-        own: read("pid", "pid_start_ticks", "pidfs_ino")?,
-        child: read("child_pid", "child_pid_start_ticks", "child_pidfs_ino")?,
-        pid_ns: optional_number(fields, "pid_ns")?,
-    })
+    let own = read("pid", "pid_start_ticks", "pidfs_ino")?;
+    let child = read("child_pid", "child_pid_start_ticks", "child_pidfs_ino")?;
+    let pid_ns = optional_number(fields, "pid_ns")?;
+    // A namespace of no process says nothing.
+    Ok(Processes { own, child, pid_ns: own.or(child).and(pid_ns) })
 }
 
 /// Writes what identifies the recorded processes, all but `pid` itself.
@@ -324,7 +324,7 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
     let own = processes.own.unwrap_or_default();
     push_some_number(fields, "pid_start_ticks", own.start_ticks);
     push_some_number(fields, "pidfs_ino", own.pidfs_ino);
-    push_some_number(fields, "pid_ns", processes.own.and(processes.pid_ns));
+    push_some_number(fields, "pid_ns", processes.own.or(processes.child).and(processes.pid_ns));
     let child = processes.child.unwrap_or_default();
     push_some_number(fields, "child_pid", processes.child.map(|p| p.pid.into()));
     push_some_number(fields, "child_pid_start_ticks", child.start_ticks);

@@ -78,6 +78,15 @@ fn a_record_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn a_child_without_its_wrapper_keeps_its_namespace() {
+    let mut record = record();
+    record.processes.child = record.processes.own.take();
+    record.processes.pid_ns = Some(7);
+    let read = Record::from_fields(&record.to_fields(), &record.lease);
+    assert_eq!(read, Ok(record));
+}
+
+#[test]
 fn numbers_that_leave_no_room_for_arithmetic_are_damaged() {
     let name = record().lease;
     let ns = i64::MAX as u64;

@@ -1,0 +1,138 @@
+//! What must hold for any bytes that another user could have written: no panic, and what is
+//! believed reads back as it was. The coverage-guided targets in `fuzz/` run these very functions.
+
+use zeta_core::evidence::{FileTimes, Life};
+use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
+use zeta_core::lease::{
+    Ask, Observed, Policy, Record, decide_acquire, decide_break, decide_check, decide_release,
+    decide_renew, judge,
+};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::presence::{self, Beat, judge_foreign, judge_session_over};
+use zeta_core::record::{Fields, Text, parse, printable, quote, unquote};
+use zeta_core::time::{
+    Host, Now, Reading, format_duration, format_utc, parse_duration, parse_ttl, parse_utc,
+};
+
+/// A record of any kind, and every decision that is made about one.
+pub fn record(bytes: &[u8]) {
+    for max in [RECORD_MAX, PERSONA_MAX] {
+        match parse(bytes, max) {
+            Ok(Text::Own(fields)) => own(&fields, bytes),
+            Ok(Text::Foreign(fields)) => {
+                let ttl = fields.text("ttl").and_then(|ttl| parse_duration("ttl", &ttl).ok());
+                at_moments(bytes, |now, times| {
+                    judge_foreign(times, ttl, now);
+                    let who = fields.text("pid").map(|text| text.into_owned());
+                    decided(&Observed::Foreign { ttl_ms: ttl, who, times }, now);
+                });
+            }
+            Err(damage) => at_moments(bytes, |now, times| {
+                assert!(!damage.to_string().is_empty());
+                decided(&Observed::Damaged(damage.clone(), times), now);
+            }),
+        }
+    }
+}
+
+fn own(fields: &Fields<'_>, bytes: &[u8]) {
+    let text = fields.render();
+    let again = parse(text.as_bytes(), PERSONA_MAX + 64);
+    let Ok(Text::Own(again)) = again else { panic!("not ours any more: {text:?}") };
+    assert!(fields.iter().eq(again.iter()), "{text:?}");
+    for (key, value) in fields.iter() {
+        let _ = (fields.text(key), fields.number(key), unquote(value));
+    }
+    if let Some(lease) = fields.text("lease").and_then(|name| RecordName::new("lease", &name).ok())
+        && let Ok(record) = Record::from_fields(fields, &lease)
+    {
+        let read = Record::from_fields(&record.to_fields(), &lease);
+        assert_eq!(read.as_ref(), Ok(&record), "a rewrite says something else");
+        at_moments(bytes, |now, times| {
+            for life in [Life::Alive, Life::Dead, Life::Unknown] {
+                decided(&Observed::Ours(Box::new(record.clone()), times, life), now);
+            }
+        });
+    }
+    if let Ok(beat) = Beat::from_fields(fields) {
+        at_moments(bytes, |now, times| {
+            for life in [Life::Alive, Life::Dead, Life::Unknown] {
+                presence::judge(&beat, times, life, now);
+                judge_session_over(fields, life, now);
+            }
+        });
+    }
+}
+
+/// Every decision, asked by somebody who is not the holder and by the holder.
+fn decided(observed: &Observed, now: &Now) {
+    judge(observed, now);
+    let Ok(lease) = RecordName::new("lease", "job") else { return };
+    let Ok(agent) = Label::new("agent", "otto-cli") else { return };
+    let ask = Ask {
+        lease,
+        lease_id: "id".to_owned(),
+        agent,
+        session: None,
+        processes: Default::default(),
+        pr: None,
+        uid: 0,
+        ttl_ms: 1000,
+        grace_ms: None,
+        policy: Policy::Reclaim,
+        purpose: None,
+    };
+    decide_acquire(observed, &ask, u64::MAX, false, now);
+    decide_acquire(observed, &ask, 0, true, now);
+    decide_break(observed, None);
+    if let Observed::Ours(record, ..) = observed {
+        let token = record.fencing_token;
+        decide_renew(observed, token, None, now);
+        decide_check(observed, token, now);
+        decide_release(observed, token, 0);
+        decide_break(observed, Some(token));
+    }
+}
+
+/// Clocks at their ends and between, on this boot and on another.
+fn at_moments(bytes: &[u8], mut look: impl FnMut(&Now, FileTimes)) {
+    let mut number = [0u8; 8];
+    bytes.iter().take(8).zip(&mut number).for_each(|(byte, place)| *place = *byte);
+    let any = i64::from_le_bytes(number);
+    let id = |text: &str| Some(text.to_owned());
+    for (boot_id, machine_id, time_ns) in [("b", id("m"), Some(1)), ("c", None, None)] {
+        let host = Host { boot_id: boot_id.to_owned(), machine_id, pid_ns: Some(1), time_ns };
+        for wall_us in [i64::MIN, any, i64::MAX] {
+            for boot_ns in [0, any.unsigned_abs(), u64::MAX] {
+                let reading = Reading { boot_ns, awake_ns: boot_ns, wall_us };
+                let times = FileTimes { mtime_us: any, ctime_us: wall_us.wrapping_neg() };
+                look(&Now { reading, host: &host }, times);
+            }
+        }
+    }
+}
+
+/// Everything that is given as a word: names, durations, times, quoted text.
+pub fn words(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(ms) = parse_duration("ttl", text) {
+        let shown = format_duration(ms);
+        assert!(!shown.is_empty());
+    }
+    let _ = parse_ttl(text);
+    if let Ok(us) = parse_utc(text) {
+        assert_eq!(parse_utc(&format_utc(us)), Ok(us), "{text:?}");
+    }
+    if let Ok(name) = RecordName::new("lease", text) {
+        let file = layout::lease_file(&name);
+        assert_eq!(layout::kind_of(&file), Kind::Lease(text));
+        assert!(!file.contains('/') && !file.starts_with('.'), "{file:?}");
+    }
+    if let Ok(label) = Label::new("node", text) {
+        assert!(label.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    }
+    layout::kind_of(text);
+    assert_eq!(unquote(&quote(text)).as_deref(), Some(text));
+    assert!(!printable(text).chars().any(zeta_core::record::is_unprintable));
+    let _ = unquote(text);
+}
