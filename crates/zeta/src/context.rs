@@ -61,7 +61,7 @@ impl Context {
     /// A tree that is refused may be one that only this process sees; asked only then, for speed.
     fn explain(&self, error: Error) -> Error {
         match base::private_tmp(&self.state_dir) {
-            Some(root) if !error.hints.iter().any(|hint| hint.contains("PrivateTmp")) => {
+            Ok(Some(root)) if !error.hints.iter().any(|hint| hint.contains("PrivateTmp")) => {
                 error.hint(format!("/tmp is private to this process ({root}): see 'zeta doctor'"))
             }
             _ => error,

@@ -110,17 +110,12 @@ fn kind_of(errno: Errno) -> (Kind, &'static str) {
     match errno {
         Errno::NOSPC => (
             Kind::Unsafe,
-            "the file system is full (of bytes or of inodes: see 'df -h' and 'df -i'); \
-             nothing was changed, free some and repeat",
+            "the file system is full (of bytes or of inodes: see 'df -h' and 'df -i'): \
+             free some and repeat",
         ),
-        Errno::DQUOT => {
-            (Kind::Unsafe, "your quota is used up; nothing was changed, free some space and repeat")
-        }
-        Errno::MFILE => (
-            Kind::Unsafe,
-            "this process has too many open files ('ulimit -n'); nothing was changed",
-        ),
-        Errno::NFILE => (Kind::Unsafe, "the machine has too many open files; nothing was changed"),
+        Errno::DQUOT => (Kind::Unsafe, "your quota is used up: free some space and repeat"),
+        Errno::MFILE => (Kind::Unsafe, "this process has too many open files: see 'ulimit -n'"),
+        Errno::NFILE => (Kind::Unsafe, "the machine has too many open files"),
         Errno::ROFS => (
             Kind::Unsafe,
             "the file system is read-only; in a systemd unit add \

@@ -96,7 +96,8 @@ pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
 }
 
 fn mismatch(state_dir: &Path, seen: (u64, u64), made: (Option<u64>, Option<u64>)) -> Error {
-    let mount = mount::of(state_dir);
+    // For the words only.
+    let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {
         Some(mount) if mount.is_private_tmp() => {
             format!(

@@ -154,7 +154,10 @@ pub fn create_private(
     let temp = format!(".{name}{}{}", layout::NEW_PREFIX, super::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
     mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
-    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(cannot)?;
+    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(|errno| {
+        let _ = rustix::fs::unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
+        cannot(errno)
+    })?;
     let published = mkdirat(&made, layout::NODES, Mode::from_raw_mode(0o700))
         .map_err(cannot)
         .and_then(|()| fill(made.as_fd(), Sharing::Private.file_mode()))
@@ -437,8 +440,9 @@ fn mode(stat: &Stat) -> String {
 }
 
 /// The mount of `/tmp` that this process sees, if it is one that others do not see.
-pub fn private_tmp(path: &Path) -> Option<String> {
-    super::mount::of(path).filter(super::mount::Mount::is_private_tmp).map(|mount| mount.root)
+pub fn private_tmp(path: &Path) -> Result<Option<String>> {
+    let mount = super::mount::of(path)?;
+    Ok(mount.filter(super::mount::Mount::is_private_tmp).map(|mount| mount.root))
 }
 
 /// The error for a process that would make a world of its own.

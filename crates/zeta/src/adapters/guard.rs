@@ -125,7 +125,7 @@ pub fn enter_again<'a>(
 ) -> Result<Section<'a>> {
     lock(&guard, limit, &|| guard_path(node, file))?;
     let section = Section { base, node, file, guard, trash: RefCell::default() };
-    section.check_identity()?;
+    section.check_identity(false)?;
     Ok(section)
 }
 
@@ -221,8 +221,9 @@ impl Guard {
 }
 
 impl Section<'_> {
-    /// Is the guard that we hold still the one with the name?
-    fn check_identity(&self) -> Result<()> {
+    /// Is the guard that we hold still the one with the name? After a commit, not to know it is not
+    /// to know whether the change counts.
+    fn check_identity(&self, committed: bool) -> Result<()> {
         let relative = format!("{}/{}", layout::GUARDS, self.file);
         let named = statat(self.node, relative.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         match named {
@@ -234,7 +235,11 @@ impl Section<'_> {
             .hint("something removes files below the state directory: find it, then repeat")
             .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
-                Err(Error::io("cannot look at", &guard_path(self.node, self.file), errno))
+                let error = Error::io("cannot look at", &guard_path(self.node, self.file), errno);
+                Err(match committed {
+                    true => error.hint("it may be done all the same: look before you repeat it"),
+                    false => error,
+                })
             }
         }
     }
@@ -260,7 +265,7 @@ impl Section<'_> {
             let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
             let path = self.node.path.join(self.file);
             return Err(match errno {
-                Errno::NOENT => self.check_identity().err().unwrap_or_else(|| {
+                Errno::NOENT => self.check_identity(false).err().unwrap_or_else(|| {
                     Error::not_safe(&path, "it was removed by somebody outside zeta meanwhile")
                         .hint("repeat the command")
                 }),
@@ -268,10 +273,11 @@ impl Section<'_> {
                     Error::not_safe(&path, "somebody put a file there outside the guard meanwhile")
                         .hint("repeat the command")
                 }
-                errno => Error::io("cannot write", &path, errno),
+                errno => Error::io("cannot write", &path, errno)
+                    .hint("what stood there before still stands"),
             });
         }
-        self.check_identity()
+        self.check_identity(true)
     }
 
     fn rename(&self, temp: &str, replaces: bool) -> std::result::Result<(), Errno> {
@@ -301,7 +307,7 @@ impl Section<'_> {
     /// an unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
         match self.take_in(self.node.as_fd(), self.file) {
-            Ok(()) | Err(Errno::NOENT) => self.check_identity(),
+            Ok(()) | Err(Errno::NOENT) => self.check_identity(true),
             Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
         }
     }
@@ -389,7 +395,7 @@ impl Section<'_> {
                 let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
                 if fd.as_ref().err() == Some(&Errno::NOENT) {
                     // Nothing can be made in a directory that was removed.
-                    self.check_identity()?;
+                    self.check_identity(false)?;
                 }
                 let fd = fd.map_err(cannot)?;
                 if mode.as_raw_mode() & 0o077 != 0 {

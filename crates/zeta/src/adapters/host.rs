@@ -38,24 +38,36 @@ pub fn host() -> Result<Host> {
     })?;
     Ok(Host {
         boot_id,
-        machine_id: read_line(MACHINE_ID).ok().filter(|id| !id.is_empty()),
-        pid_ns: namespace("/proc/self/ns/pid"),
-        time_ns: namespace("/proc/self/ns/time"),
+        machine_id: known(MACHINE_ID, read_line(MACHINE_ID))?.filter(|id| !id.is_empty()),
+        pid_ns: namespace("/proc/self/ns/pid")?,
+        time_ns: namespace("/proc/self/ns/time")?,
     })
 }
 
 /// A random 128-bit number in hex: a lease id, a session.
 pub fn random_hex() -> Result<String> {
-    random().map(|number| format!("{number:032x}"))
+    random().map(hex)
 }
 
 /// A random 128-bit number.
 pub fn random() -> Result<u128> {
+    random_bits()
+        .map_err(|errno| Error::io("cannot read random bytes from", Path::new("the kernel"), errno))
+}
+
+/// As [`random_hex`], for whoever has words of its own for the error.
+pub fn try_random_hex() -> rustix::io::Result<String> {
+    random_bits().map(hex)
+}
+
+fn random_bits() -> rustix::io::Result<u128> {
     let mut bytes = [0u8; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(
-        |errno| Error::io("cannot read random bytes from", Path::new("the kernel"), errno),
-    )?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(u128::from_ne_bytes(bytes))
+}
+
+fn hex(number: u128) -> String {
+    format!("{number:032x}")
 }
 
 /// The first line of a small file that the system provides, without its newline.
@@ -68,8 +80,28 @@ pub fn read_line(path: &str) -> std::result::Result<String, Errno> {
 }
 
 /// The inode number in a namespace link such as `pid:[4026531836]`.
-fn namespace(path: &str) -> Option<u64> {
-    let link = readlinkat(CWD, path, Vec::with_capacity(64)).ok()?;
-    let text = link.to_str().ok()?;
-    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+fn namespace(path: &str) -> Result<Option<u64>> {
+    let link = known(path, readlinkat(CWD, path, Vec::with_capacity(64)))?;
+    Ok(link.and_then(|link| {
+        let text = link.to_str().ok()?;
+        text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+    }))
+}
+
+/// What this machine does not tell us is unknown, today and tomorrow. A fault that passes is told:
+/// a record that leaves out whose clock or whose processes it speaks of is believed by everybody.
+fn known<T>(path: &str, read: std::result::Result<T, Errno>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::ISDIR
+            | Errno::INVAL
+            | Errno::LOOP
+            | Errno::ACCESS
+            | Errno::PERM,
+        ) => Ok(None),
+        Err(errno) => Err(Error::io("cannot read", Path::new(path), errno)),
+    }
 }

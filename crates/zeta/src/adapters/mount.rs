@@ -1,6 +1,13 @@
 //! Which mount a path lies on, as this process sees it: two processes may see two `/tmp`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A line of `/proc/self/mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +28,20 @@ impl Mount {
 }
 
 /// The mount that `path` lies on; `None` where `/proc` does not say.
-pub fn of(path: &Path) -> Option<Mount> {
-    find(&std::fs::read_to_string("/proc/self/mountinfo").ok()?, path)
+///
+/// # Errors
+/// It could not be read this time, and whoever must know may not guess.
+pub fn of(path: &Path) -> Result<Option<Mount>> {
+    match std::fs::read_to_string(MOUNTINFO) {
+        Ok(text) => Ok(find(&text, path)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            Ok(None)
+        }
+        Err(error) => {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            Err(Error::io("cannot read", Path::new(MOUNTINFO), errno))
+        }
+    }
 }
 
 /// The deepest mount above a path; of several at one point the last covers the others.

@@ -214,11 +214,10 @@ impl Node {
 
 /// Where a tree must not be made by itself.
 fn refuse_creation(path: &Path) -> Result<()> {
-    if let Some(root) = base::private_tmp(path) {
+    if let Some(root) = base::private_tmp(path)? {
         return Err(base::private_tmp_error(path, &root));
     }
-    let group_mode =
-        path == Path::new(layout::DEFAULT_STATE_DIR) && Path::new(base::TMPFILES_CONF).exists();
+    let group_mode = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
     match group_mode {
         false => Ok(()),
         true => Err(Error::not_safe(
@@ -230,13 +229,27 @@ fn refuse_creation(path: &Path) -> Result<()> {
     }
 }
 
+/// Has root announced a group's tree? In doubt nobody may make another one in its place.
+fn is_announced() -> Result<bool> {
+    let conf = Path::new(base::TMPFILES_CONF);
+    conf.try_exists().map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::io("cannot look for", conf, errno)
+    })
+}
+
 /// A name for this machine's own node: the installer's, or an opaque one.
 pub fn new_node_name() -> Result<Label> {
-    if let Ok(line) = super::host::read_line(base::NODE_ID_FILE) {
-        return Label::new("node", &line).map_err(|error| {
-            Error::not_safe(Path::new(base::NODE_ID_FILE), error)
-                .hint("write one line with a valid name")
-        });
+    let path = Path::new(base::NODE_ID_FILE);
+    match super::host::read_line(base::NODE_ID_FILE) {
+        Ok(line) => {
+            return Label::new("node", &line).map_err(|error| {
+                Error::not_safe(path, error).hint("write one line with a valid name")
+            });
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
+        // The name is decided once: a fault that passes must not decide it.
+        Err(errno) => return Err(Error::io("cannot read", path, errno)),
     }
     let random = super::host::random_hex()?;
     Ok(Label::new("node", &format!("node-{}", random.get(..6).unwrap_or("000000")))?)
@@ -249,7 +262,7 @@ pub fn put_file(
     content: &[u8],
     mode: Mode,
 ) -> rustix::io::Result<()> {
-    let random = super::host::random_hex().map_err(|_| Errno::IO)?;
+    let random = super::host::try_random_hex()?;
     let temp = format!("{}{random}", layout::TEMP_PREFIX);
     let put = write_temp(dir, &temp, content, mode)
         .and_then(|()| renameat_with(dir, temp.as_str(), dir, name, RenameFlags::NOREPLACE));

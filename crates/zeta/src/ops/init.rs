@@ -141,7 +141,7 @@ pub fn checks(base: &Base, node: &Node) -> Result<Vec<Step>> {
         Sharing::Private => Anchored::Absent,
         Sharing::Group { .. } => anchor::check(&base.path, base.identity)?,
     };
-    let text = match (anchored, base::private_tmp(&base.path)) {
+    let text = match (anchored, base::private_tmp(&base.path)?) {
         (Anchored::Same, _) => "namespace: it is the directory that root made".to_owned(),
         (Anchored::Absent, Some(root)) => {
             return Err(base::private_tmp_error(&base.path, &root));
@@ -163,7 +163,7 @@ pub fn init_group(ctx: &Context, ask: &GroupAsk) -> Result<Report> {
         .hint(format!("run: sudo zeta init --group {}", ask.group))
         .hint("for a tree of your own: 'zeta init', perhaps with --state-dir DIR"));
     }
-    if let Some(root) = base::private_tmp(&ctx.state_dir) {
+    if let Some(root) = base::private_tmp(&ctx.state_dir)? {
         return Err(base::private_tmp_error(&ctx.state_dir, &root));
     }
     let mut steps = Vec::new();

@@ -59,7 +59,11 @@ fn clocks(ctx: &Context, diagnosis: &mut Diagnosis) {
             "nothing to do, unless you did not mean it: unshare --time, a container",
         );
     }
-    if mount::of(Path::new(BOOT_ID)).is_some_and(|mount| mount.point == Path::new(BOOT_ID)) {
+    if mount::of(Path::new(BOOT_ID))
+        .ok()
+        .flatten()
+        .is_some_and(|mount| mount.point == Path::new(BOOT_ID))
+    {
         diagnosis.add(
             Severity::Warning,
             "boot_id",
@@ -70,13 +74,13 @@ fn clocks(ctx: &Context, diagnosis: &mut Diagnosis) {
 }
 
 fn namespaces(ctx: &Context, diagnosis: &mut Diagnosis) {
-    if let Some(mount) = mount::of(&ctx.state_dir) {
+    if let Ok(Some(mount)) = mount::of(&ctx.state_dir) {
         diagnosis.fact("file_system", mount.fs_type.clone());
         diagnosis.fact("mount", format!("{} at {}", mount.root, mount.point.display()));
     }
     diagnosis.fact("pid_namespace", number(ctx.host.pid_ns));
     diagnosis.fact("time_namespace", number(ctx.host.time_ns));
-    if let Some(root) = base::private_tmp(&ctx.state_dir) {
+    if let Ok(Some(root)) = base::private_tmp(&ctx.state_dir) {
         diagnosis.add_error("private_tmp", &base::private_tmp_error(&ctx.state_dir, &root));
     }
 }

@@ -1,0 +1,49 @@
+//! The fault suite: every system call of a verb fails once and is once the last of its process.
+//!
+//! A clean run is recorded with strace; then each of its calls is made to fail, or the process is
+//! killed on entering it, in a fresh copy of the same state. Whatever happens, the record is the
+//! old or the new one, the answer is true, and the next call goes through at once. The short form
+//! takes EIO, ENOSPC and SIGKILL; `ZETA_FAULTS=all` takes all of [`fault::ALL`], and a second time
+//! without `openat2`. `ZETA_FAULTS_DIR` puts the state on another file system than that in memory.
+//!
+//! Read `scene` for what is called, `trace` for how a fault is made, `verdict` for who judges.
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod fault;
+mod scene;
+mod stage;
+mod trace;
+mod tree;
+mod verdict;
+
+use scene::{Scene, play};
+
+#[test]
+fn a_fault_at_any_call_of_acquire_grants_all_or_nothing() {
+    play("acquire", &[Scene::acquire_first(), Scene::acquire_free(), Scene::acquire_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_renew_leaves_the_old_or_the_new_term() {
+    play("renew", &[Scene::renew()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_release_leaves_the_lease_or_nothing() {
+    play("release", &[Scene::release()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_marker_set_leaves_the_old_or_the_new_marker() {
+    play("marker_set", &[Scene::marker_new(), Scene::marker_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_persona_set_leaves_the_old_or_the_new_persona() {
+    play("persona_set", &[Scene::persona_new(), Scene::persona_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_heartbeat_leaves_the_old_or_the_new_beat() {
+    play("heartbeat", &[Scene::beat_new(), Scene::beat_over()]);
+}
