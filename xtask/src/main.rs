@@ -8,6 +8,7 @@ mod needs;
 mod run;
 mod suite;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ usage: cargo xtask <chore>
   test    set up what the tests need, then run every test and doc test
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
+  torture kill, stop and rob real processes that take leases; see docs/reliability.md
   dist    build the static release binary into dist/
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
+        ["torture", args @ ..] => torture::run(args),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
