@@ -25,6 +25,9 @@ use std::path::Path;
 
 use super::stage::Outcomes;
 
+/// How late the end of a stop may come on a busy machine.
+const LATE_NS: u64 = 30_000_000;
+
 /// What the logs prove.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -40,6 +43,8 @@ pub struct Verdict {
     pub killed_inside: usize,
     /// From the kill of a holder to the next grant, in ns, where somebody waited.
     pub takeovers: Vec<u64>,
+    /// Those during which nobody at this lease was stopped.
+    pub plain_takeovers: Vec<u64>,
     /// Faults that are legal where they were, by lease and kind.
     pub faults: BTreeMap<String, usize>,
     pub reads: u64,
@@ -63,11 +68,14 @@ struct Stay {
 }
 
 type Kills = HashMap<u32, Vec<u64>>;
+/// From when to when somebody at a lease was stopped.
+type Stops = HashMap<String, Vec<(u64, u64)>>;
 
 /// Judges all logs of a run.
 pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     let mut verdict = Verdict::default();
-    let kills = kills(&fs::read_to_string(dir.join("torment.log"))?);
+    let torment = fs::read_to_string(dir.join("torment.log"))?;
+    let (kills, stops) = (kills(&torment), stops(&torment));
     let mut logs: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
     logs.sort();
     for path in logs.iter().filter(|path| path.extension().is_some_and(|end| end == "log")) {
@@ -76,9 +84,14 @@ pub fn judge(dir: &Path) -> Outcomes<Verdict> {
         match name.as_str() {
             "torment" => {}
             "readers" => judge_reads(&text, &mut verdict),
-            _ => judge_lease(&name, &text, &kills, &mut verdict),
+            _ => {
+                let stops = stops.get(&name).map_or(&[][..], Vec::as_slice);
+                judge_lease(&name, &text, &kills, stops, &mut verdict);
+            }
         }
     }
+    verdict.takeovers.sort_unstable();
+    verdict.plain_takeovers.sort_unstable();
     Ok(verdict)
 }
 
@@ -93,6 +106,19 @@ fn kills(log: &str) -> Kills {
         }
     }
     kills
+}
+
+fn stops(log: &str) -> Stops {
+    let mut stops = Stops::new();
+    for line in log.lines() {
+        if let ["stop", at, _, ms, lease] = line.split(' ').collect::<Vec<_>>().as_slice()
+            && let (Ok(at), Ok(ms)) = (at.parse::<u64>(), ms.parse::<u64>())
+        {
+            let until = at.saturating_add(ms * 1_000_000 + LATE_NS);
+            stops.entry((*lease).to_owned()).or_default().push((at, until));
+        }
+    }
+    stops
 }
 
 fn judge_reads(log: &str, verdict: &mut Verdict) {
@@ -112,7 +138,7 @@ fn judge_reads(log: &str, verdict: &mut Verdict) {
     verdict.reads = reads.values().sum();
 }
 
-fn judge_lease(name: &str, log: &str, kills: &Kills, verdict: &mut Verdict) {
+fn judge_lease(name: &str, log: &str, kills: &Kills, stops: &[(u64, u64)], verdict: &mut Verdict) {
     let mut stays: BTreeMap<u64, Stay> = BTreeMap::new();
     for line in log.lines() {
         if let Err(what) = take_down(name, line, &mut stays, verdict) {
@@ -127,7 +153,7 @@ fn judge_lease(name: &str, log: &str, kills: &Kills, verdict: &mut Verdict) {
     let convicted = walk(&stays, wild, kills);
     verdict.violations.extend(convicted.iter().map(|what| format!("{name}: {what}")));
     if !wild {
-        measure(&stays, kills, verdict);
+        measure(&stays, kills, stops, verdict);
     }
 }
 
@@ -270,7 +296,12 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, kills: &Kills) -> Vec<String> {
 }
 
 /// How long the next one needed where a holder was killed, and how many were replaced.
-fn measure(stays: &BTreeMap<u64, Stay>, kills: &Kills, verdict: &mut Verdict) {
+fn measure(
+    stays: &BTreeMap<u64, Stay>,
+    kills: &Kills,
+    stops: &[(u64, u64)],
+    verdict: &mut Verdict,
+) {
     let in_order: Vec<&Stay> = stays.values().collect();
     for (at, stay) in in_order.iter().enumerate() {
         let next = in_order.get(at + 1);
@@ -282,7 +313,11 @@ fn measure(stays: &BTreeMap<u64, Stay>, kills: &Kills, verdict: &mut Verdict) {
                 && killed < stay.until
                 && stay.how != "command"
             {
-                verdict.takeovers.push(next.got.saturating_sub(killed));
+                let took = next.got.saturating_sub(killed);
+                verdict.takeovers.push(took);
+                if !stops.iter().any(|(from, until)| *from < next.got && killed < *until) {
+                    verdict.plain_takeovers.push(took);
+                }
             }
         } else if let (Some(next), Some(leave)) = (next, stay.leave)
             && next.got < leave
@@ -290,7 +325,6 @@ fn measure(stays: &BTreeMap<u64, Stay>, kills: &Kills, verdict: &mut Verdict) {
             verdict.replaced += 1;
         }
     }
-    verdict.takeovers.sort_unstable();
 }
 
 #[cfg(test)]

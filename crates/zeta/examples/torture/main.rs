@@ -24,13 +24,14 @@ use self::stage::{Outcomes, Stage};
 
 const USAGE: &str = "\
 usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L] [--dir DIR]
-               [--broken]
+               [--broken] [--keep]
 
   --minutes, --seconds   how long (default: 1 minute)
   --seed                 of everything that is drawn (default: from the clock; it is printed)
   --workers              processes that take leases (default: 12)
   --leases               leases they take (default: 4: calm, short, wild, calm)
   --dir                  where to make a directory for it (default: the directory for temps)
+  --keep                 leave the logs
   --broken               workers skip the lease: the judge must convict them
 ";
 
@@ -66,8 +67,13 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcomes<Option<Options>> 
         if matches!(arg.as_str(), "-h" | "--help") {
             return Ok(None);
         }
-        if arg == "--broken" {
-            options.broken = true;
+        let flag = match arg.as_str() {
+            "--broken" => Some(&mut options.broken),
+            "--keep" => Some(&mut options.keep),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             continue;
         }
         let value = args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"))?;
@@ -97,7 +103,7 @@ pub fn run(options: &Options) -> Outcomes<Came> {
     let verdict = judge::judge(&stage.dir)?;
     let came = report::print(&stage, options, &torment, &verdict)?;
     // What convicts zeta stays, so that somebody can look at it.
-    match came.violations == 0 || options.broken {
+    match !options.keep && (came.violations == 0 || options.broken) {
         true => std::fs::remove_dir_all(&stage.dir)?,
         false => println!("the logs are in {}", stage.dir.display()),
     }

@@ -47,18 +47,8 @@ pub fn print(
     row("replaced past their right", &verdict.replaced.to_string());
     row("robberies, cleanings", &format!("{}, {}", torment.robberies, torment.cleanings));
     row("legal faults", &of(&verdict.faults));
-    let times = &verdict.takeovers;
-    let text = match times.is_empty() {
-        true => "none".to_owned(),
-        false => format!(
-            "n = {}: p50 {}, p99 {}, max {}",
-            times.len(),
-            ms(quantile(times, 0.5)),
-            ms(quantile(times, 0.99)),
-            ms(quantile(times, 1.0))
-        ),
-    };
-    row("takeover, kill to next grant", &text);
+    row("takeover, kill to next grant", &spread(&verdict.takeovers));
+    row("  with nobody stopped there", &spread(&verdict.plain_takeovers));
     row("torn reads", &format!("{} of {}", verdict.torn, verdict.reads));
     let mut violations = verdict.violations.clone();
     violations.extend(torment.complaints.iter().cloned());
@@ -76,6 +66,14 @@ pub fn print(
         println!("too little happened to mean anything");
     }
     Ok(Came { violations: violations.len(), enough })
+}
+
+fn spread(sorted: &[u64]) -> String {
+    let [half, most, max] = [0.5, 0.99, 1.0].map(|part| ms(quantile(sorted, part)));
+    match sorted.len() {
+        0 => "none".to_owned(),
+        count => format!("n = {count}: p50 {half}, p99 {most}, max {max}"),
+    }
 }
 
 /// The rule of three: with no event in n tries, the rate lies below 3/n with 95 % confidence.

@@ -39,6 +39,8 @@ pub struct Options {
     pub parent: PathBuf,
     /// Workers skip the lease.
     pub broken: bool,
+    /// The logs stay.
+    pub keep: bool,
     /// The `zeta` that is tormented.
     pub zeta: PathBuf,
     /// Arguments that let this program play a part.
@@ -58,6 +60,7 @@ impl Options {
             leases: 4,
             parent: std::env::temp_dir(),
             broken: false,
+            keep: false,
             zeta: built.join("zeta"),
             own_args: String::new(),
         })

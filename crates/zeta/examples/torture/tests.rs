@@ -4,7 +4,7 @@ use super::*;
 
 fn judged(name: &str, log: &str, torment: &str) -> Verdict {
     let mut verdict = Verdict::default();
-    judge_lease(name, log, &kills(torment), &mut verdict);
+    judge_lease(name, log, &kills(torment), &[], &mut verdict);
     verdict
 }
 

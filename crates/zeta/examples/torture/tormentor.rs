@@ -38,6 +38,8 @@ struct Tormentor<'a> {
     dice: fastrand::Rng,
     log: Story,
     workers: Vec<Child>,
+    /// The lease of each.
+    at: Vec<Lease>,
     lives: usize,
     stopped: Vec<(u64, u32, OwnedFd)>,
     cleaning: Option<(Child, Instant)>,
@@ -52,6 +54,7 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
         dice: fastrand::Rng::with_seed(options.seed),
         log: Story::open(&stage.dir, "torment")?,
         workers: Vec::new(),
+        at: Vec::new(),
         lives: 0,
         stopped: Vec::new(),
         cleaning: None,
@@ -64,8 +67,9 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
         readers.push(start(&mut stage.part(&format!("reader {number}"))?)?);
     }
     for _ in 0..options.workers {
-        let worker = tormentor.worker()?;
+        let (worker, lease) = tormentor.worker()?;
         tormentor.workers.push(worker);
+        tormentor.at.push(lease);
     }
     while !stage.over() {
         tormentor.tick()?;
@@ -75,7 +79,7 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
 }
 
 impl Tormentor<'_> {
-    fn worker(&mut self) -> Outcomes<Child> {
+    fn worker(&mut self) -> Outcomes<(Child, Lease)> {
         let lease = Lease::of(self.lives % self.options.leases.max(1));
         self.lives += 1;
         let how = match self.options.broken {
@@ -85,7 +89,7 @@ impl Tormentor<'_> {
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
         let child = start(self.stage.part(&role)?.stdout(Stdio::null()))?;
         self.log.say(&format!("start {} {} {} {how}", now_ns(), child.id(), lease.name()))?;
-        Ok(child)
+        Ok((child, lease))
     }
 
     fn tick(&mut self) -> Outcomes<()> {
@@ -123,9 +127,9 @@ impl Tormentor<'_> {
     }
 
     fn replace(&mut self, at: usize) -> Outcomes<()> {
-        let next = self.worker()?;
-        if let Some(place) = self.workers.get_mut(at) {
-            *place = next;
+        let (next, lease) = self.worker()?;
+        if let (Some(worker), Some(place)) = (self.workers.get_mut(at), self.at.get_mut(at)) {
+            (*worker, *place) = (next, lease);
         }
         Ok(())
     }
@@ -151,8 +155,7 @@ impl Tormentor<'_> {
         let (at, holds) = self.victim();
         let Some(worker) = self.workers.get_mut(at) else { return Ok(()) };
         // Most who are stopped shall live to see that they were replaced.
-        let pid = worker.id();
-        if self.stopped.iter().any(|(_, stopped, _)| *stopped == pid) && self.dice.u32(..4) > 0 {
+        if is_stopped(&self.stopped, worker.id()) && self.dice.u32(..20) > 0 {
             return Ok(());
         }
         self.done.kills += 1;
@@ -190,8 +193,13 @@ impl Tormentor<'_> {
             false => own(worker.id()),
         };
         let Some((pid, fd)) = victim else { return Ok(()) };
+        // The end of one stop would be the end of the other.
+        if is_stopped(&self.stopped, pid) {
+            return Ok(());
+        }
         let ms = if long { self.dice.u64(900..2200) } else { self.dice.u64(1..200) };
-        self.log.say(&format!("stop {} {pid} {ms}", now_ns()))?;
+        let lease = self.at.get(at).copied().unwrap_or(Lease::of(0)).name();
+        self.log.say(&format!("stop {} {pid} {ms} {lease}", now_ns()))?;
         let _ = pidfd_send_signal(&fd, Signal::STOP);
         self.stopped.push((now_ns() + ms * 1_000_000, pid, fd));
         self.done.stops += 1;
@@ -271,6 +279,10 @@ impl Tormentor<'_> {
         }
         Ok(())
     }
+}
+
+fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
+    stopped.iter().any(|(_, stopped, _)| *stopped == pid)
 }
 
 /// The process that the record of a lease names.
