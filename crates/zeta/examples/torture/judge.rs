@@ -25,6 +25,11 @@ use std::path::Path;
 
 use super::stage::Outcomes;
 
+/// No call may last longer: a wait of 10 s, 10 s for a guard, and stops in between.
+const LONGEST_NS: u64 = 40_000_000_000;
+/// Who was refused after that waited as long as all do.
+const WHOLE_WAIT_NS: u64 = 9_900_000_000;
+
 /// How late the end of a stop may come on a busy machine.
 const LATE_NS: u64 = 30_000_000;
 
@@ -37,6 +42,9 @@ pub struct Verdict {
     pub wild_grants: usize,
     pub renewals: usize,
     pub refusals: usize,
+    /// Refusals after the whole wait, and the longest wait that came to a grant, in ns.
+    pub in_vain: usize,
+    pub longest: u64,
     /// Grants that were taken from somebody whose right had ended while he was inside.
     pub replaced: usize,
     /// Holders that were killed inside.
@@ -67,7 +75,8 @@ struct Stay {
     lost: Option<(u64, u64)>,
 }
 
-type Kills = HashMap<u32, Vec<u64>>;
+/// Before and after the signals to each process.
+type Kills = HashMap<u32, Vec<(u64, u64)>>;
 /// From when to when somebody at a lease was stopped.
 type Stops = HashMap<String, Vec<(u64, u64)>>;
 
@@ -95,14 +104,18 @@ pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     Ok(verdict)
 }
 
-/// When each process was killed, in order.
+/// When each process was killed, in order: its number may be used again.
 fn kills(log: &str) -> Kills {
     let mut kills = Kills::new();
     for line in log.lines() {
-        if let ["kill", at, pid] = line.split(' ').collect::<Vec<_>>().as_slice()
-            && let (Ok(at), Ok(pid)) = (at.parse(), pid.parse())
-        {
-            kills.entry(pid).or_default().push(at);
+        let words: Vec<&str> = line.split(' ').collect();
+        let [what @ ("kill" | "killed"), at, pid] = words.as_slice() else { continue };
+        let (Ok(at), Ok(pid)) = (at.parse(), pid.parse()) else { continue };
+        let of: &mut Vec<(u64, u64)> = kills.entry(pid).or_default();
+        match (*what, of.last_mut()) {
+            ("killed", Some(last)) => last.1 = at,
+            // Until it is known better.
+            _ => of.push((at, u64::MAX)),
         }
     }
     kills
@@ -171,8 +184,13 @@ fn take_down(
         change(stay);
         Ok::<(), String>(())
     };
+    let brief = |ask: &str, got: &str| {
+        let took = number(got)?.saturating_sub(number(ask)?);
+        if took <= LONGEST_NS { Ok(took) } else { Err("it hung".to_owned()) }
+    };
     match words.as_slice() {
         ["enter", token, ask, got, until, how, pids] => {
+            verdict.longest = verdict.longest.max(brief(ask, got)?);
             let (ask, got, until) = (number(ask)?, number(got)?, number(until)?);
             let pids = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
             let how = (*how).to_owned();
@@ -183,6 +201,7 @@ fn take_down(
             }
         }
         ["renew", token, ask, got, until] => {
+            brief(ask, got)?;
             let (ask, got, until) = (number(ask)?, number(got)?, number(until)?);
             verdict.renewals += 1;
             of(stays, token, &|stay| {
@@ -195,18 +214,22 @@ fn take_down(
             of(stays, token, &|stay| stay.leave = stay.leave.or(Some(at)))
         }
         ["freed", token, ask, got] => {
+            brief(ask, got)?;
             let pair = (number(ask)?, number(got)?);
             of(stays, token, &|stay| stay.freed = Some(pair))
         }
         ["lost", token, ask, got] => {
+            brief(ask, got)?;
             let pair = (number(ask)?, number(got)?);
             of(stays, token, &|stay| stay.lost = Some(stay.lost.unwrap_or(pair)))
         }
-        ["refused", _, _] => {
+        ["refused", ask, got] => {
             verdict.refusals += 1;
+            verdict.in_vain += usize::from(brief(ask, got)? >= WHOLE_WAIT_NS);
             Ok(())
         }
-        ["fault", _, _, kind, ..] if is_legal(name, kind) => {
+        ["fault", ask, got, kind, ..] if is_legal(name, kind) => {
+            brief(ask, got)?;
             let kind = name.split('-').next().unwrap_or(name).to_owned() + " " + kind;
             *verdict.faults.entry(kind).or_default() += 1;
             Ok(())
@@ -241,8 +264,10 @@ fn killed(stay: &Stay, kills: &Kills) -> Option<u64> {
     if stay.leave.is_some() {
         return None;
     }
-    let of = |pid: &u32| kills.get(pid)?.iter().copied().find(|at| *at >= stay.asked);
-    stay.pids.iter().filter_map(of).min()
+    let of = |pid: &u32| kills.get(pid)?.iter().find(|(_, sent)| *sent >= stay.asked);
+    let called = stay.pids.iter().filter_map(of).map(|(called, _)| *called).min();
+    // Whoever wrote that it is inside was alive then.
+    called.map(|called| called.max(stay.got))
 }
 
 /// One walk in the order of tokens; what does not fit.

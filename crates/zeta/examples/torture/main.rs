@@ -25,6 +25,7 @@ use self::stage::{Outcomes, Stage};
 const USAGE: &str = "\
 usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L] [--dir DIR]
                [--broken] [--keep]
+       torture --judge DIR
 
   --minutes, --seconds   how long (default: 1 minute)
   --seed                 of everything that is drawn (default: from the clock; it is printed)
@@ -32,6 +33,7 @@ usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L]
   --leases               leases they take (default: 4: calm, short, wild, calm)
   --dir                  where to make a directory for it (default: the directory for temps)
   --keep                 leave the logs
+  --judge                read the logs of another run again
   --broken               workers skip the lease: the judge must convict them
 ";
 
@@ -53,6 +55,13 @@ pub fn main() -> ExitCode {
 }
 
 fn direct(args: impl Iterator<Item = String>) -> Outcomes<bool> {
+    let mut args = args.peekable();
+    if args.next_if(|arg| arg == "--judge").is_some() {
+        let dir = args.next().ok_or("--judge needs a directory")?;
+        let verdict = judge::judge(dir.as_ref())?;
+        println!("{verdict:#?}");
+        return Ok(verdict.violations.is_empty());
+    }
     let Some(options) = options(args)? else {
         print!("{USAGE}");
         return Ok(true);

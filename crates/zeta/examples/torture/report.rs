@@ -42,6 +42,7 @@ pub fn print(
     row("grants", &format!("{grants} ({})", of(&verdict.grants)));
     row("  under the robber", &verdict.wild_grants.to_string());
     row("renewals, refusals", &format!("{}, {}", verdict.renewals, verdict.refusals));
+    row("waited in vain, longest wait", &format!("{}, {}", verdict.in_vain, ms(verdict.longest)));
     row("kills (of holders)", &format!("{} ({})", torment.kills, verdict.killed_inside));
     row("stops (past TTL + grace)", &format!("{} ({})", torment.stops, torment.long_stops));
     row("replaced past their right", &verdict.replaced.to_string());

@@ -23,6 +23,11 @@ fn what_a_lease_may_do_is_not_convicted() {
             "kill 40 7\n",
         ),
         (
+            "asked and killed between the stamp and the signal",
+            "enter 1 10 20 900 plain 7\nenter 2 15 45 900 plain 8\nleave 2 50\n",
+            "kill 5 7\nkilled 30 7\n",
+        ),
+        (
             "the wrapper was killed",
             "enter 1 10 20 900 exec 7,6,5\nenter 2 15 45 900 plain 8\n\
                      leave 2 50\n",
@@ -107,6 +112,7 @@ fn what_a_lease_must_not_do_is_convicted() {
         ("lost within its right", "enter 1 10 20 900 plain 7\nleave 1 30\nlost 1 31 40\n", ""),
         ("never left", "enter 1 10 20 900 plain 7\n", ""),
         ("a fault", "fault 10 20 fault the disk\n", ""),
+        ("a call that hung", "refused 10 40000000011\n", ""),
         ("nobody's line", "leave 1 10\n", ""),
         ("no line", "garbage\n", ""),
     ] {

@@ -1,7 +1,8 @@
 //! Who kills, stops and robs: it starts all processes of a run, and keeps no promise to them.
 //!
 //! What it does stands in its log with the time before it was done, because the judge reckons a
-//! stay that was cut short up to there.
+//! stay that was cut short up to there. A kill has the time after it, too: on a busy machine its
+//! victim may have gone on for a whole round in between.
 
 use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus, Stdio};
@@ -164,10 +165,12 @@ impl Tormentor<'_> {
         {
             self.log.say(&format!("kill {} {pid}", now_ns()))?;
             let _ = pidfd_send_signal(&fd, Signal::KILL);
+            self.log.say(&format!("killed {} {pid}", now_ns()))?;
             return Ok(());
         }
         self.log.say(&format!("kill {} {}", now_ns(), worker.id()))?;
         worker.kill()?;
+        self.log.say(&format!("killed {} {}", now_ns(), worker.id()))?;
         let status = worker.wait()?;
         if status.code().is_some_and(|code| code != 0) {
             let pid = worker.id();
@@ -273,6 +276,7 @@ impl Tormentor<'_> {
                     self.done.complaints.push(format!("process {pid} did not end"));
                     self.log.say(&format!("kill {} {pid}", now_ns()))?;
                     child.kill()?;
+                    self.log.say(&format!("killed {} {pid}", now_ns()))?;
                     child.wait()?;
                 }
             }
