@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use zeta::error::Kind;
-use zeta::ops::acquire::{Patience, acquire};
+use zeta::error::{Error, Kind};
+use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
 
 use crate::stage::{LIMIT, Out, Stage, can, finish, is_root, run, skip, until};
 use crate::worker::{ask, context};
@@ -420,6 +420,36 @@ fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     assert_eq!(out.status, 7, "{out:?}");
     assert!(out.err.contains("removed"), "{out:?}");
     stage.acquire(&["job"]);
+}
+
+/// Whoever has it open would go on below its descriptor, beside those who make a new one.
+#[test]
+fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
+    for whole in [false, true] {
+        let (stage, _) = prepared();
+        let ctx = context(&stage.state);
+        let (tree, node) = ctx.open().unwrap();
+        let ask = ask("job");
+        let mut stand = Stand::before(&tree, &node, "job.lock");
+        let take = |stand: &mut Stand<'_>| {
+            let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+            stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))
+        };
+        let Ok(Outcome::Granted { record, .. }) = take(&mut stand) else { panic!("not granted") };
+        let token = record.fencing_token;
+        let moved = if whole { stage.state.clone() } else { stage.node() };
+        std::fs::rename(moved, stage.dir.join("aside")).unwrap();
+        let kind = |what: &str, error: Option<Error>| {
+            assert_eq!(error.map(|error| error.kind), Some(Kind::Unsafe), "{what}, whole: {whole}");
+        };
+        kind("renew", stand.renew(&ctx, &ask.lease, token, LIMIT).err());
+        kind("release", stand.release(&ask.lease, token).err());
+        kind("acquire", take(&mut stand).err());
+        kind("acquire anew", take(&mut Stand::before(&tree, &node, "job.lock")).err());
+        // Where the name is, all is in order.
+        stage.acquire(&["job"]);
+        kind("acquire beside it", take(&mut stand).err());
+    }
 }
 
 /// Runs a script in a mount namespace of its own, with `$Z` and `$D` (a fresh directory).
