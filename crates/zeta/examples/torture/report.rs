@@ -44,7 +44,7 @@ pub fn print(
     row("renewals, refusals", &format!("{}, {}", verdict.renewals, verdict.refusals));
     row("waited in vain, longest wait", &format!("{}, {}", verdict.in_vain, ms(verdict.longest)));
     row("kills (of holders)", &format!("{} ({})", torment.kills, verdict.killed_inside));
-    row("stops (past TTL + grace)", &format!("{} ({})", torment.stops, torment.long_stops));
+    row("stops (long ones)", &format!("{} ({})", torment.stops, torment.long_stops));
     row("replaced past their right", &verdict.replaced.to_string());
     row("robberies, cleanings", &format!("{}, {}", torment.robberies, torment.cleanings));
     row("legal faults", &of(&verdict.faults));

@@ -125,12 +125,12 @@ impl Lease {
 
     /// TTL of a grant that is bound to a process. The grace is the same again.
     pub fn ttl_ms(self) -> u64 {
-        if self.kind == Kind::Short { 400 } else { 300_000 }
+        if self.kind == Kind::Short { 200 } else { 300_000 }
     }
 
     /// TTL of a grant that no process is bound to, so that only time ends it.
     pub fn loose_ttl_ms(self) -> u64 {
-        if self.kind == Kind::Short { 400 } else { 2000 }
+        if self.kind == Kind::Short { 300 } else { 2000 }
     }
 }
 

@@ -137,7 +137,11 @@ impl Tormentor<'_> {
 
     /// Any worker, or, as often, one that has a lease right now; and which lease that is.
     fn victim(&mut self) -> (usize, Option<Lease>) {
-        let first = self.dice.usize(..self.options.leases.max(1));
+        // As often as all others the short one: who is replaced while stopped is rarest.
+        let first = match self.dice.bool() {
+            true => 1 % self.options.leases.max(1),
+            false => self.dice.usize(..self.options.leases.max(1)),
+        };
         let prefers_holders = self.dice.bool();
         for step in 0..self.options.leases {
             let lease = Lease::of((first + step) % self.options.leases);
@@ -187,7 +191,7 @@ impl Tormentor<'_> {
         let (at, holds) = self.victim();
         let Some(worker) = self.workers.get(at) else { return Ok(()) };
         let short = holds.is_some_and(|lease| lease.kind == Kind::Short);
-        let long = self.dice.u32(..if short { 2 } else { 16 }) == 0;
+        let long = if short { self.dice.u32(..3) > 0 } else { self.dice.u32(..16) == 0 };
         let own = |pid: u32| Some((pid, open(pid)?));
         // A wrapper whose command is stopped goes on renewing, and one that is stopped has a
         // command that leaves: to be replaced, the process inside must be the one that renews.
@@ -200,7 +204,7 @@ impl Tormentor<'_> {
         if is_stopped(&self.stopped, pid) {
             return Ok(());
         }
-        let ms = if long { self.dice.u64(900..2200) } else { self.dice.u64(1..200) };
+        let ms = if long { self.dice.u64(300..1200) } else { self.dice.u64(1..200) };
         let lease = self.at.get(at).copied().unwrap_or(Lease::of(0)).name();
         self.log.say(&format!("stop {} {pid} {ms} {lease}", now_ns()))?;
         let _ = pidfd_send_signal(&fd, Signal::STOP);
