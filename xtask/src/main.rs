@@ -11,6 +11,7 @@ mod run;
 mod seeded;
 mod suite;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ usage: cargo xtask <chore>
   tidy    the rules of STYLE.md that no compiler checks
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
+  torture kill, stop and rob real processes that take leases; see docs/reliability.md
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
+        ["torture", args @ ..] => torture::run(args),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -94,6 +94,19 @@ impl Error {
         }
     }
 
+    /// As [`Error::io`], below a directory of the tree that is open: what is missing there is that
+    /// directory itself.
+    pub fn below(doing: &str, path: &Path, errno: Errno) -> Error {
+        match errno {
+            Errno::NOENT => Error::not_safe(
+                path,
+                "its directory was removed while it was in use; nothing was granted",
+            )
+            .hint("something removes files below the state directory: find it, then repeat"),
+            errno => Error::io(doing, path, errno),
+        }
+    }
+
     /// A system call that failed: `doing` is what was tried ("cannot open").
     pub fn io(doing: &str, path: &Path, errno: Errno) -> Error {
         let (kind, hint) = kind_of(errno);

@@ -378,7 +378,7 @@ fn check_inner(fd: &OwnedFd, base: &Base, path: &impl Fn() -> PathBuf) -> Result
 
 /// Makes a directory of the tree, complete and with its final mode before anybody sees its name.
 pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &Base, path: &Path) -> Result<()> {
-    let cannot = |errno| Error::io("cannot create", path, errno);
+    let cannot = |errno| Error::below("cannot create", path, errno);
     let temp = format!("{}{}", layout::NEW_PREFIX, super::host::random_hex()?);
     make_dir(dir, &temp, base.sharing).map_err(cannot)?;
     let flags = rustix::fs::RenameFlags::NOREPLACE;

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
     renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -221,21 +221,22 @@ impl Guard {
 }
 
 impl Section<'_> {
-    /// Is the guard that we hold still the one with the name? After a commit, not to know it is not
-    /// to know whether the change counts.
+    /// Is the guard that we hold still the one with the name? By its whole name: a node that was
+    /// moved away works as before below its descriptor, while others make and use a new one. After a
+    /// commit, not to know it is not to know whether the change counts.
     fn check_identity(&self, committed: bool) -> Result<()> {
-        let relative = format!("{}/{}", layout::GUARDS, self.file);
-        let named = statat(self.node, relative.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        let path = self.path();
+        let named = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
         match named {
             Ok(stat) if (stat.st_dev, stat.st_ino) == self.guard.identity => Ok(()),
-            Ok(_) | Err(Errno::NOENT) => Err(Error::not_safe(
-                &guard_path(self.node, self.file),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(Error::not_safe(
+                &path,
                 "it was removed or replaced while it was in use; nothing was granted",
             )
             .hint("something removes files below the state directory: find it, then repeat")
             .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
-                let error = Error::io("cannot look at", &guard_path(self.node, self.file), errno);
+                let error = Error::io("cannot look at", &path, errno);
                 Err(match committed {
                     true => error.hint("it may be done all the same: look before you repeat it"),
                     false => error,

@@ -399,7 +399,7 @@ pub fn times(stat: &Stat) -> FileTimes {
 pub fn list(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Listing> {
     // A descriptor of its own, so that the position of the caller's is not moved.
     let fd = open_below(dir, ".", super::walk::DIRECTORY)
-        .map_err(|errno| Error::io("cannot list", path, errno))?;
+        .map_err(|errno| Error::below("cannot list", path, errno))?;
     list_from_here(fd.as_fd(), max, path)
 }
 
@@ -408,7 +408,7 @@ fn list_from_here(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Listin
     let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
     let mut entries = RawDir::new(dir, &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry.map_err(|errno| Error::io("cannot list", path, errno))?;
+        let entry = entry.map_err(|errno| Error::below("cannot list", path, errno))?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;

@@ -176,7 +176,7 @@ impl Queue {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = section.base().sharing.file_mode();
         let path = section.path().join(layout::QUEUE);
-        let cannot = |errno| Error::io("cannot queue in", &path, errno);
+        let cannot = |errno| Error::below("cannot queue in", &path, errno);
         let fd = openat(&self.fd, ticket.file(), flags, mode).map_err(cannot)?;
         // Others watch it, which needs read permission whatever the umask is.
         if mode != Mode::from_raw_mode(0o600) {

@@ -167,7 +167,11 @@ impl Gated {
     /// Opens the gate. Fails if the command cannot be started, as a shell would: 127 or 126.
     pub fn open(self) -> Result<std::result::Result<Child, (u8, Error)>> {
         let cannot = |errno| Error::io("cannot start", Path::new(&self.command), errno);
-        rustix::io::write(&self.gate, b"g").map_err(cannot)?;
+        match rustix::io::write(&self.gate, b"g") {
+            // Somebody killed it at its gate: whoever waits for it learns by which signal.
+            Ok(_) | Err(Errno::PIPE) => {}
+            Err(errno) => return Err(cannot(errno)),
+        }
         let Gated { child, gate, failure, command } = self;
         drop(gate);
         let mut raw = [0u8; 4];

@@ -3,12 +3,13 @@
 use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use zeta::error::Kind;
-use zeta::ops::acquire::{Patience, acquire};
+use zeta::error::{Error, Kind};
+use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
 
-use crate::stage::{Out, Stage, can, is_root, run, skip};
+use crate::stage::{LIMIT, Out, Stage, can, finish, is_root, run, skip, until};
 use crate::worker::{ask, context};
 
 const STRANGER: u32 = 12_345;
@@ -401,6 +402,62 @@ fn a_guard_that_vanishes_under_a_grant_grants_nothing() {
     let kind = with_hook(&stage, || std::fs::write(&path, "by hand").unwrap());
     assert_eq!(kind, Kind::Unsafe, "a file was put there outside the guard");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "by hand");
+}
+
+#[test]
+fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
+    let (stage, path) = prepared();
+    let ctx = context(&stage.state);
+    let (tree, node) = ctx.open().unwrap();
+    std::fs::remove_dir_all(stage.node()).unwrap();
+    let mut patience = Patience { limit_ms: Some(100), on_wait: &mut |_, _| {} };
+    let granted = acquire(&ctx, &tree, &node, &ask("job"), &mut patience, &mut |_| Ok(()));
+    let error = granted.expect_err("it was granted in a node that was gone");
+    assert_eq!(error.kind, Kind::Unsafe, "{error}");
+    assert!(error.text.contains("removed while it was in use"), "{error}");
+    assert!(!path.exists());
+    // The same under somebody who waits.
+    stage.acquire(&["job"]);
+    let mut waiter = stage.cmd(&["lease", "acquire", "job", "--wait", "15s"]);
+    let waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let queue = stage.guard("job").join("queue");
+    assert!(until(LIMIT, || std::fs::read_dir(&queue).is_ok_and(|dir| dir.count() > 0)));
+    std::fs::rename(stage.node(), stage.dir.join("aside")).unwrap();
+    std::fs::remove_dir_all(stage.dir.join("aside")).unwrap();
+    let out = finish(waiter, Instant::now(), LIMIT);
+    assert_eq!(out.status, 7, "{out:?}");
+    assert!(out.err.contains("removed"), "{out:?}");
+    stage.acquire(&["job"]);
+}
+
+/// Whoever has it open would go on below its descriptor, beside those who make a new one.
+#[test]
+fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
+    for whole in [false, true] {
+        let (stage, _) = prepared();
+        let ctx = context(&stage.state);
+        let (tree, node) = ctx.open().unwrap();
+        let ask = ask("job");
+        let mut stand = Stand::before(&tree, &node, "job.lock");
+        let take = |stand: &mut Stand<'_>| {
+            let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+            stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))
+        };
+        let Ok(Outcome::Granted { record, .. }) = take(&mut stand) else { panic!("not granted") };
+        let token = record.fencing_token;
+        let moved = if whole { stage.state.clone() } else { stage.node() };
+        std::fs::rename(moved, stage.dir.join("aside")).unwrap();
+        let kind = |what: &str, error: Option<Error>| {
+            assert_eq!(error.map(|error| error.kind), Some(Kind::Unsafe), "{what}, whole: {whole}");
+        };
+        kind("renew", stand.renew(&ctx, &ask.lease, token, LIMIT).err());
+        kind("release", stand.release(&ask.lease, token).err());
+        kind("acquire", take(&mut stand).err());
+        kind("acquire anew", take(&mut Stand::before(&tree, &node, "job.lock")).err());
+        // Where the name is, all is in order.
+        stage.acquire(&["job"]);
+        kind("acquire beside it", take(&mut stand).err());
+    }
 }
 
 /// Runs a script in a mount namespace of its own, with `$Z` and `$D` (a fresh directory).

@@ -1,0 +1,58 @@
+//! What an outsider can do to the files of one lease: remove the record, what remembers its token,
+//! its guard, or the directory of its whole node.
+
+use std::fs;
+use std::path::Path;
+
+use super::stage::{Lease, Stage, WILD_NODE};
+
+/// Removes something, and says what.
+pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static str {
+    let node = stage.state().join("nodes").join(WILD_NODE);
+    let file = format!("{}.lock", lease.name());
+    let (record, guard) = (node.join(&file), node.join(".guard").join(&file));
+    // What stands in the way of a removal may be new already: nobody repeats it.
+    match dice.u32(..12) {
+        0..3 => {
+            let _ = fs::remove_file(&record);
+            "record"
+        }
+        3..5 => {
+            let _ = fs::remove_file(guard.join("fencing_token"));
+            "fencing_token"
+        }
+        5..7 => {
+            let _ = fs::remove_dir_all(&guard);
+            "guard"
+        }
+        7 => {
+            aside(stage, &guard, dice);
+            "guard, moved"
+        }
+        8 => {
+            let _ = fs::remove_dir_all(guard.join("queue"));
+            "queue"
+        }
+        9 => {
+            let _ = fs::remove_file(&record);
+            let _ = fs::remove_dir_all(&guard);
+            "record and guard"
+        }
+        10 => {
+            let _ = fs::remove_dir_all(&node);
+            "node"
+        }
+        _ => {
+            aside(stage, &node, dice);
+            "node, moved"
+        }
+    }
+}
+
+/// Moves a directory out of the tree, whole, and removes it there.
+fn aside(stage: &Stage, what: &Path, dice: &mut fastrand::Rng) {
+    let away = stage.dir.join(format!("away-{:016x}", dice.u64(..)));
+    if fs::rename(what, &away).is_ok() {
+        let _ = fs::remove_dir_all(&away);
+    }
+}

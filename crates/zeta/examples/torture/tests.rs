@@ -1,0 +1,139 @@
+//! What the judge must convict, and what it must not, as short logs.
+
+use super::*;
+
+fn judged(name: &str, log: &str, torment: &str) -> Verdict {
+    let mut verdict = Verdict::default();
+    judge_lease(name, log, &kills(torment), &[], &mut verdict);
+    verdict
+}
+
+#[test]
+fn what_a_lease_may_do_is_not_convicted() {
+    for (what, log, torment) in [
+        (
+            "in turn",
+            "enter 1 10 20 900 plain 7\nleave 1 30\nfreed 1 31 40\n\
+                     enter 2 15 35 900 plain 8\nleave 2 50\nfreed 2 51 60\n",
+            "",
+        ),
+        (
+            "killed inside",
+            "enter 1 10 20 900 plain 7\nenter 2 15 45 900 plain 8\nleave 2 50\n",
+            "kill 40 7\n",
+        ),
+        (
+            "asked and killed between the stamp and the signal",
+            "enter 1 10 20 900 plain 7\nenter 2 15 45 900 plain 8\nleave 2 50\n",
+            "kill 5 7\nkilled 30 7\n",
+        ),
+        (
+            "the wrapper was killed",
+            "enter 1 10 20 900 exec 7,6,5\nenter 2 15 45 900 plain 8\n\
+                     leave 2 50\n",
+            "kill 40 6\n",
+        ),
+        (
+            "replaced past its right, and told so",
+            "enter 1 10 20 100 plain 7\n\
+                     enter 2 15 105 900 plain 8\nleave 2 140\nleave 1 150\nlost 1 151 160\n",
+            "",
+        ),
+        (
+            "renewed, then replaced",
+            "enter 1 10 20 100 renew 7\nrenew 1 90 95 195\n\
+                     enter 2 15 200 900 plain 8\nleave 1 300\nlost 1 301 302\nleave 2 310\n",
+            "",
+        ),
+        (
+            "lines out of order",
+            "enter 2 15 35 900 plain 8\nenter 1 10 20 900 plain 7\n\
+                     leave 2 40\nleave 1 30\nfreed 1 31 36\n",
+            "",
+        ),
+    ] {
+        let verdict = judged("short-1", log, torment);
+        assert_eq!(verdict.violations, Vec::<String>::new(), "{what}");
+    }
+    let verdict = judged(
+        "calm-0",
+        "enter 1 10 20 900 plain 7\nenter 2 15 45 900 plain 8\n\
+                     leave 2 50\n",
+        "kill 40 7\n",
+    );
+    assert_eq!((verdict.killed_inside, verdict.takeovers), (1, vec![5]));
+}
+
+#[test]
+fn what_a_lease_must_not_do_is_convicted() {
+    for (what, log, torment) in [
+        (
+            "two inside",
+            "enter 1 10 20 900 plain 7\nenter 2 15 25 900 plain 8\nleave 1 30\n\
+                     leave 2 40\n",
+            "",
+        ),
+        (
+            "granted before the kill",
+            "enter 1 10 20 900 plain 7\nenter 2 15 35 900 plain 8\n\
+                     leave 2 50\n",
+            "kill 40 7\n",
+        ),
+        (
+            "robbed within its right",
+            "enter 1 10 20 100 plain 7\nenter 2 15 95 900 plain 8\n\
+                     leave 2 140\nleave 1 150\nlost 1 151 160\n",
+            "",
+        ),
+        (
+            "tokens against time",
+            "enter 2 10 20 900 plain 7\nleave 2 30\nenter 1 40 50 900 plain 8\n\
+                     leave 1 60\n",
+            "",
+        ),
+        (
+            "the same token twice",
+            "enter 1 10 20 900 plain 7\nleave 1 30\nenter 1 40 50 900 plain 8\n\
+                     leave 1 60\n",
+            "",
+        ),
+        (
+            "a late release that succeeds",
+            "enter 1 10 20 100 plain 7\nenter 2 15 105 900 plain 8\n\
+                     leave 2 140\nleave 1 150\nfreed 1 151 160\n",
+            "",
+        ),
+        (
+            "a late renewal that succeeds",
+            "enter 1 10 20 100 plain 7\nenter 2 15 105 900 plain 8\n\
+                     leave 2 140\nrenew 1 145 149 249\nleave 1 150\n",
+            "",
+        ),
+        ("lost within its right", "enter 1 10 20 900 plain 7\nleave 1 30\nlost 1 31 40\n", ""),
+        ("never left", "enter 1 10 20 900 plain 7\n", ""),
+        ("a fault", "fault 10 20 fault the disk\n", ""),
+        ("a call that hung", "refused 10 40000000011\n", ""),
+        ("nobody's line", "leave 1 10\n", ""),
+        ("no line", "garbage\n", ""),
+    ] {
+        assert!(!judged("short-1", log, torment).violations.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn the_wild_lease_owes_nothing_but_the_order_of_its_grants() {
+    let two_inside = "enter 1 10 20 900 plain 7\nenter 2 15 25 900 plain 8\nfault 1 2 unsafe x\n";
+    assert_eq!(judged("wild-2", two_inside, "").violations, Vec::<String>::new());
+    let back = "enter 2 10 20 900 plain 7\nenter 1 40 50 900 plain 8\n";
+    assert!(!judged("wild-2", back, "").violations.is_empty());
+    assert!(!judged("wild-2", "fault 1 2 fault x\n", "").violations.is_empty());
+}
+
+#[test]
+fn a_torn_read_and_a_token_that_goes_back_are_convicted() {
+    let mut verdict = Verdict::default();
+    judge_reads("reads 0 5\nreads 1 4\nreads 0 9\n", &mut verdict);
+    assert_eq!((verdict.reads, verdict.violations.len()), (13, 0));
+    judge_reads("torn x y: z\nback x 1 after 2\n", &mut verdict);
+    assert_eq!((verdict.torn, verdict.violations.len()), (1, 2));
+}
