@@ -361,11 +361,16 @@ impl Section<'_> {
         let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot read", &path(), errno);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let kept = self.guard.token_file.take().map(|fd| fstat(&fd).map(|stat| (fd, stat)));
-        let (fd, stat) = match kept {
-            // One that was removed meanwhile remembers nothing for anybody.
-            Some(Ok((fd, stat))) if stat.st_nlink > 0 => (fd, stat),
-            _ => {
+        let kept = self.guard.token_file.take();
+        let named = || statat(&self.guard.fd, layout::TOKEN_FILE, AtFlags::SYMLINK_NOFOLLOW);
+        let same = |fd: OwnedFd| {
+            let (opened, named) = (fstat(&fd).ok()?, named().ok()?);
+            ((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))
+        };
+        let (fd, stat) = match kept.and_then(same) {
+            Some(kept) => kept,
+            // One that was removed or replaced meanwhile remembers nothing for anybody.
+            None => {
                 let fd = match openat(&self.guard.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
                     Err(Errno::NOENT) => return Ok(0),
                     opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,

@@ -197,6 +197,18 @@ impl Node {
         read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)
     }
 
+    /// Was it removed or moved away, so that its name means another directory or none?
+    pub fn is_gone(&self) -> bool {
+        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+        let opened = fstat(&self.fd).map(identity);
+        let named = statat(rustix::fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW).map(identity);
+        match (opened, named) {
+            (Ok(opened), Ok(named)) => opened != named,
+            (_, Err(errno)) => errno == Errno::NOENT,
+            _ => false,
+        }
+    }
+
     /// Its files.
     pub fn list(&self) -> Result<Listing> {
         list(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)

@@ -77,11 +77,12 @@ impl Ticket {
         Process { pid: self.pid, start_ticks: None, pidfs_ino }
     }
 
-    /// Did this process, of our pid namespace, draw it?
-    fn is_of(&self, process: &Process, host: &Host) -> bool {
-        self.pid == process.pid
-            && self.pidfs_ino == process.pidfs_ino.unwrap_or(0)
-            && self.pid_ns == host.pid_ns.unwrap_or(0)
+    /// Did the process that has this lease draw it? Both name their pid namespace.
+    fn is_of(&self, holder: &Processes) -> bool {
+        holder
+            .own
+            .is_some_and(|own| self.pid == own.pid && self.pidfs_ino == own.pidfs_ino.unwrap_or(0))
+            && self.pid_ns == holder.pid_ns.unwrap_or(0)
     }
 
     /// Is its owner gone, or done waiting? The latter only by the clock that it was drawn by.
@@ -92,12 +93,6 @@ impl Ticket {
         let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;
         over || process::life(&processes, host) == Life::Dead
     }
-}
-
-/// The process that has a lease, if it can be compared with those that drew tickets here.
-pub fn here<'p>(processes: &'p Processes, host: &Host) -> Option<&'p Process> {
-    let comparable = processes.pid_ns.is_none_or(|ns| Some(ns) == host.pid_ns);
-    processes.own.as_ref().filter(|_| comparable)
 }
 
 impl Queue {
@@ -125,7 +120,7 @@ impl Queue {
     pub fn before(
         &self,
         mine: Option<&Ticket>,
-        holder: Option<&Process>,
+        holder: Option<&Processes>,
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
@@ -138,30 +133,37 @@ impl Queue {
             }
             if ticket.is_void(reading, host) {
                 self.remove(&ticket);
-            } else if !holder.is_some_and(|holder| ticket.is_of(holder, host)) {
+            } else if !holder.is_some_and(|holder| ticket.is_of(holder)) {
                 return Ok(Some(ticket));
             }
         }
         Ok(None)
     }
 
-    /// The first ticket of the line that is not void, if it stands before `mine`.
-    pub fn head(&self, mine: &Ticket, reading: Reading, host: &Host) -> Result<Option<Ticket>> {
+    /// The first ticket of the line that is not void, if it stands before `mine`; the holder's does
+    /// not count.
+    pub fn head(
+        &self,
+        mine: &Ticket,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<Option<Ticket>> {
         let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
-        let mut before = tickets.filter(|ticket| ticket < mine);
+        let mut before = tickets
+            .filter(|ticket| ticket < mine && !holder.is_some_and(|holder| ticket.is_of(holder)));
         Ok(before.find(|ticket| !ticket.is_void(reading, host)))
     }
 
     /// Removes the tickets of a holder that the lease is taken from: who waited behind it wakes up.
     /// They are hints, so it does no harm if that fails.
-    pub fn dismiss(section: &Section<'_>, holder: &Processes, host: &Host) {
-        let Some(holder) = here(holder, host) else { return };
+    pub fn dismiss(section: &Section<'_>, holder: &Processes) {
         let Ok(Some(queue)) = Queue::open(section) else { return };
         let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"));
         let names = listing.unwrap_or_default().names;
         let tickets = names.iter().filter_map(|name| Ticket::parse(name));
-        tickets.filter(|ticket| ticket.is_of(holder, host)).for_each(|t| queue.remove(&t));
+        tickets.filter(|ticket| ticket.is_of(holder)).for_each(|t| queue.remove(&t));
     }
 
     /// All tickets whose owners are gone or done waiting.

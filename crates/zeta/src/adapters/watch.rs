@@ -37,11 +37,8 @@ pub struct Drained {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.stop();
         let Some(fd) = self.fd.take() else { return };
-        for watch in self.added.get_mut().drain(..) {
-            // One whose file is gone is gone already.
-            let _ = inotify::remove_watch(&fd, watch);
-        }
         if let Ok(mut spare) = SPARE.lock() {
             spare.get_or_insert(fd);
         }
@@ -54,10 +51,19 @@ impl Watch {
         let spare = SPARE.lock().ok().and_then(|mut spare| spare.take());
         // Events of the wait before are nobody's.
         if let Some(fd) = &spare {
-            empty(fd, |_, _| {});
+            empty(fd, true, |_, _| {});
         }
         let flags = CreateFlags::NONBLOCK | CreateFlags::CLOEXEC;
         Watch { fd: spare.or_else(|| inotify::init(flags).ok()), added: RefCell::default() }
+    }
+
+    /// Takes all watches away.
+    pub fn stop(&self) {
+        let Some(fd) = &self.fd else { return };
+        for watch in self.added.borrow_mut().drain(..) {
+            // One whose file is gone is gone already.
+            let _ = inotify::remove_watch(fd, watch);
+        }
     }
 
     /// Can it see anything?
@@ -101,7 +107,7 @@ impl Watch {
     pub fn drain(&self, file: &str) -> Drained {
         let mut drained = Drained::default();
         let whole = self.fd.as_ref().is_some_and(|fd| {
-            empty(fd, |name, flags| {
+            empty(fd, false, |name, flags| {
                 drained.about |= name.is_none_or(|name| name == file.as_bytes());
                 drained.moved |= flags.contains(ReadFlags::MOVE_SELF);
             })
@@ -112,7 +118,7 @@ impl Watch {
 
     /// Empties the queue of events, handing on each one's name; false if events were lost.
     pub fn each(&self, mut take: impl FnMut(Option<&[u8]>)) -> bool {
-        self.fd.as_ref().is_some_and(|fd| empty(fd, |name, _| take(name)))
+        self.fd.as_ref().is_some_and(|fd| empty(fd, false, |name, _| take(name)))
     }
 
     /// Its descriptor, where it has one.
@@ -121,7 +127,8 @@ impl Watch {
     }
 }
 
-fn empty(fd: &OwnedFd, mut take: impl FnMut(Option<&[u8]>, ReadFlags)) -> bool {
+/// Reads what lies in the queue: a buffer full, which is enough to wake up for, or `all` of it.
+fn empty(fd: &OwnedFd, all: bool, mut take: impl FnMut(Option<&[u8]>, ReadFlags)) -> bool {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(fd, &mut buffer);
     let mut whole = true;
@@ -130,7 +137,7 @@ fn empty(fd: &OwnedFd, mut take: impl FnMut(Option<&[u8]>, ReadFlags)) -> bool {
             whole &= !event.events().contains(ReadFlags::QUEUE_OVERFLOW);
             take(event.file_name().map(|name| name.to_bytes()), event.events());
         }
-        if reader.is_buffer_empty() {
+        if reader.is_buffer_empty() && !all {
             break;
         }
     }

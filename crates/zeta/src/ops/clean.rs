@@ -10,12 +10,13 @@ use std::time::Duration;
 use zeta_core::clean::{UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_persona};
 use zeta_core::evidence::{Boot, Life, judge_boot};
 use zeta_core::layout::{self, Kind};
+use zeta_core::lease::Observed;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::Beat;
 use zeta_core::record::{Text, parse};
 use zeta_core::time::Now;
 
-use super::lease::observe;
+use super::lease::{observe, read_only};
 use crate::adapters::base::{Base, open_inner};
 use crate::adapters::guard::{self, Section};
 use crate::adapters::leftover::{self, Leftover};
@@ -227,9 +228,16 @@ impl Broom<'_> {
         file: &str,
         max: usize,
     ) -> Result<Option<Verdict>> {
-        let verdict = self.judge(what, file, section.read(max)?);
+        let bytes = section.read(max)?;
+        let verdict = self.judge(what, file, bytes.clone());
         if let Some(Verdict::Remove(_)) = verdict {
             section.remove()?;
+            if let Kind::Lease(name) = layout::kind_of(file)
+                && let Ok(name) = RecordName::new("lease", name)
+                && let Observed::Ours(record, ..) = read_only(bytes, &name)
+            {
+                Queue::dismiss(section, &record.processes);
+            }
         }
         Ok(verdict)
     }

@@ -145,7 +145,7 @@ pub fn renew_in(
     limit: Duration,
 ) -> OrLost<Renewal> {
     let file = layout::lease_file(lease);
-    let Some(section) = guard::try_enter(&tree.base, node, &file, limit)? else {
+    let Some(section) = enter_as_holder(tree, node, &file, lease, token, limit)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
     renew_inside(ctx, &section, lease, token, ttl_ms)
@@ -225,17 +225,42 @@ pub fn release_in(
     token: FencingToken,
 ) -> OrLost<bool> {
     let file = layout::lease_file(lease);
-    let Some(section) = guard::try_enter(&tree.base, node, &file, ENTER_LIMIT)? else {
+    let Some(section) = enter_as_holder(tree, node, &file, lease, token, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
     };
-    release_inside(&section, lease, token)
+    release_inside(&section, lease, token, false)
 }
 
-/// As [`release`], inside the guard.
+/// Enters the guard for somebody who says that it holds the lease. A guard that was removed under a
+/// record that stands is made anew; where the node is gone, the lease is, too (`None`).
+pub(super) fn enter_as_holder<'a>(
+    tree: &'a Tree,
+    node: &'a Node,
+    file: &'a str,
+    lease: &RecordName,
+    token: FencingToken,
+    limit: Duration,
+) -> Result<Option<Section<'a>>> {
+    match guard::try_enter(&tree.base, node, file, limit) {
+        Ok(Some(section)) => return Ok(Some(section)),
+        Ok(None) => {}
+        Err(error) if error.kind == Kind::Unsafe && node.is_gone() => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    match read_only(node.read(&tree.base, file, layout::RECORD_MAX)?, lease) {
+        Observed::Ours(record, ..) if record.fencing_token == token && !node.is_gone() => {
+            guard::enter(&tree.base, node, file, limit).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// As [`release`], inside the guard; `by_stand` if the holder's own ticket was given back already.
 pub fn release_inside(
     section: &Section<'_>,
     lease: &RecordName,
     token: FencingToken,
+    by_stand: bool,
 ) -> OrLost<bool> {
     let seen = observe_unjudged(section, lease)?;
     let highest = match seen {
@@ -243,7 +268,16 @@ pub fn release_inside(
         _ => 0,
     };
     match decide_release(&seen, token, highest) {
-        Released::Remove => section.remove().map(|()| Ok(true)),
+        Released::Remove => {
+            section.remove()?;
+            // Whoever releases for a holder that waited: its ticket would stay at the head.
+            if let Observed::Ours(record, ..) = &seen
+                && !by_stand
+            {
+                Queue::dismiss(section, &record.processes);
+            }
+            Ok(Ok(true))
+        }
         Released::Already => Ok(Ok(false)),
         Released::Lost(lost) => Ok(Err(lost_to(section, lease, token, lost))),
     }
@@ -284,7 +318,7 @@ pub fn break_lease(
             let _ = section.note_break(&break_note(ctx, lease, expected, reason).render());
             section.remove()?;
             if let Observed::Ours(record, ..) = &seen {
-                Queue::dismiss(&section, &record.processes, &ctx.host);
+                Queue::dismiss(&section, &record.processes);
             }
             Ok(Ok(true))
         }
@@ -322,7 +356,7 @@ pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
     observe_text(&text, times, lease, &Host::default(), unasked)
 }
 
-fn lost_to_nobody(lease: &RecordName) -> LostTo {
+pub(super) fn lost_to_nobody(lease: &RecordName) -> LostTo {
     LostTo { lease: lease.clone(), lost: Lost { by: None }, broken: None }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::stage::{Out, Stage, finish, signal, until, wait};
+use crate::stage::{Out, Stage, finish, signal, skip, until, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -118,4 +118,76 @@ fn a_break_frees_the_line_though_the_holder_keeps_its_ticket() {
     assert!(out.took < Duration::from_millis(900), "nobody woke it: {out:?}");
     end_command(&mut first);
     assert_eq!(entries(&stage, "queue"), Vec::<String>::new());
+}
+
+#[test]
+fn a_holder_whose_node_or_tree_is_removed_learns_it() {
+    for part in ["tree", "node", "moved"] {
+        let stage = Stage::new();
+        let args = ["lease", "exec", "job", "--ttl", "800ms", "--on-lost", "kill", "--"];
+        let mut command = stage.cmd(&args);
+        let exec = command.args(["sleep", "30"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let exec = exec.spawn().unwrap();
+        assert!(until(SOON, || stage.state.exists() && holds(&stage, exec.id())));
+        match part {
+            "tree" => std::fs::remove_dir_all(&stage.state).unwrap(),
+            "node" => std::fs::remove_dir_all(stage.node()).unwrap(),
+            _ => std::fs::rename(stage.node(), stage.dir.join("moved")).unwrap(),
+        }
+        let removed = Instant::now();
+        let other = stage.acquire(&["job"]);
+        let out = finish(exec, removed, SOON);
+        assert_eq!(out.status, 5, "{part}: {out:?}");
+        stage.ok(&["lease", "check", "job", "--token", &other.to_string()]);
+    }
+}
+
+#[test]
+fn a_guard_that_is_removed_costs_its_holder_nothing() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["job"]).to_string();
+    std::fs::remove_dir_all(stage.guard("job")).unwrap();
+    stage.ok(&["lease", "renew", "job", "--token", &token]);
+    std::fs::remove_dir_all(stage.guard("job")).unwrap();
+    stage.ok(&["lease", "release", "job", "--token", &token]);
+    assert!(stage.acquire(&["job"]) > token.parse().unwrap());
+}
+
+#[test]
+fn whoever_releases_for_a_holder_that_waited_frees_the_line() {
+    let (stage, mut first, second) = handed_over("5m", |stage| call_in_line(stage, 1));
+    let record = std::fs::read_to_string(stage.lock("job")).unwrap();
+    let token = record.split("fencing_token: ").nth(1).unwrap().lines().next().unwrap();
+    let released = Instant::now();
+    stage.ok(&["lease", "release", "job", "--token", token]);
+    let out = finish(second, released, SOON);
+    granted(&out);
+    assert!(out.took < Duration::from_millis(400), "nobody woke it: {out:?}");
+    assert_eq!(entries(&stage, "queue"), Vec::<String>::new());
+    end_command(&mut first);
+}
+
+#[test]
+fn the_ticket_of_a_holder_in_another_pid_namespace_is_known_as_the_holder_s() {
+    let stage = Stage::new();
+    let token = stage.acquire(&["job"]).to_string();
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let unshare = ["--pid", "--fork", "--mount-proc", "--kill-child", zeta, "lease", "exec", "job"];
+    let mut inside = stage.other("unshare", &unshare);
+    let inside = inside.args(["--wait", "10m", "--ttl", "1s", "--", "sleep", "60"]);
+    let mut inside = inside.stderr(Stdio::null()).spawn().unwrap();
+    if !until(Duration::from_secs(3), || entries(&stage, "queue").len() == 1) {
+        let _ = inside.kill();
+        inside.wait().unwrap();
+        return skip("line::the_ticket_of_a_holder_in_another…", "needs a pid namespace");
+    }
+    stage.ok(&["lease", "release", "job", "--token", &token]);
+    let record = || std::fs::read_to_string(stage.lock("job")).unwrap_or_default();
+    assert!(until(SOON, || record().contains("\nchild_pid: ")), "it got nothing");
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+    // Unknown never robs before the TTL; then the ticket goes with the lease.
+    let token = stage.acquire(&["job", "--wait", "10s"]).to_string();
+    assert_eq!(entries(&stage, "queue"), Vec::<String>::new());
+    stage.ok(&["lease", "release", "job", "--token", &token]);
 }

@@ -12,13 +12,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use zeta_core::evidence::Process;
+use zeta_core::evidence::Processes;
 use zeta_core::lease::{Held, Observed};
 use zeta_core::time::{NS_PER_MS, Now};
 
 use super::Attempt;
 use crate::adapters::guard::Section;
-use crate::adapters::queue::{Queue, Ticket, here};
+use crate::adapters::queue::{Queue, Ticket};
 use crate::adapters::watch::{Drained, Watch, sleep_on};
 use crate::adapters::{host, process};
 use crate::error::Result;
@@ -59,8 +59,15 @@ impl Place {
         self.given_back = true;
     }
 
+    /// We have what we waited for: nothing needs to be watched any more.
+    pub(super) fn stop_watching(&self) {
+        if self.watches_record {
+            self.watch.stop();
+        }
+    }
+
     /// Is nobody before us? Otherwise the last of them is watched.
-    fn is_first(&mut self, holder: Option<&Process>, now: &Now) -> Result<bool> {
+    fn is_first(&mut self, holder: Option<&Processes>, now: &Now) -> Result<bool> {
         // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
         if self.watches_record || self.handed_over {
             return Ok(true);
@@ -80,9 +87,9 @@ impl Place {
     }
 }
 
-fn holder<'o>(observed: &'o Observed, now: &Now) -> Option<&'o Process> {
+fn holder(observed: &Observed) -> Option<&Processes> {
     let Observed::Ours(record, ..) = observed else { return None };
-    here(&record.processes, now.host)
+    Some(&record.processes)
 }
 
 impl Attempt<'_, '_> {
@@ -96,7 +103,7 @@ impl Attempt<'_, '_> {
         if self.limit_ms.is_none() {
             return Ok(false);
         }
-        let holder = holder(observed, now);
+        let holder = holder(observed);
         if self.stand.place.is_none() && !self.somebody_waits(section, holder, now)? {
             return Ok(false);
         }
@@ -107,12 +114,14 @@ impl Attempt<'_, '_> {
             return Ok(false);
         }
         // A stopped head must not keep everybody from a free lease.
-        let head = self.head(now)?;
+        let head = self.head(holder, now)?;
         let Some(place) = &mut self.stand.place else { return Ok(false) };
         match (&place.idle, head) {
             (_, None) => Ok(false),
             (Some((idle, since)), Some(head)) if *idle == head => {
-                Ok(now.reading.boot_ns.saturating_sub(*since) <= IDLE_HEAD_NS)
+                // Nobody wakes the head where a record stands: it comes by its look once a second.
+                let look_ns = if holder.is_some() { RECHECK.as_nanos() as u64 } else { 0 };
+                Ok(now.reading.boot_ns.saturating_sub(*since) <= look_ns + IDLE_HEAD_NS)
             }
             (_, Some(head)) => {
                 place.idle = Some((head, now.reading.boot_ns));
@@ -124,7 +133,7 @@ impl Attempt<'_, '_> {
     fn somebody_waits(
         &self,
         section: &Section<'_>,
-        holder: Option<&Process>,
+        holder: Option<&Processes>,
         now: &Now,
     ) -> Result<bool> {
         match Queue::open(section)? {
@@ -133,9 +142,9 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn head(&self, now: &Now) -> Result<Option<Ticket>> {
+    fn head(&self, holder: Option<&Processes>, now: &Now) -> Result<Option<Ticket>> {
         match &self.stand.place {
-            Some(place) => place.queue.head(&place.ticket, now.reading, now.host),
+            Some(place) => place.queue.head(&place.ticket, holder, now.reading, now.host),
             None => Ok(None),
         }
     }
@@ -148,7 +157,7 @@ impl Attempt<'_, '_> {
         now: &Now,
     ) -> Result<bool> {
         let mut place = self.take_place(section, now)?;
-        let first = place.is_first(holder(observed, now), now)?;
+        let first = place.is_first(holder(observed), now)?;
         if first && !place.watches_record {
             place.watch.removals_in(section.node().as_fd());
             place.watches_record = true;

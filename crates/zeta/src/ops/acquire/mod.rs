@@ -287,7 +287,7 @@ impl Attempt<'_, '_> {
             _ => None,
         };
         if let Some(from) = &from {
-            Queue::dismiss(section, &from.processes, &self.ctx.host);
+            Queue::dismiss(section, &from.processes);
         }
         Ok(Step::Done(Outcome::Granted { record, cause: Some(cause), from }))
     }

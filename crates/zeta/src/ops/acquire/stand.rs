@@ -17,9 +17,13 @@ use crate::adapters::host;
 use crate::adapters::node::{Node, Tree};
 use crate::context::Context;
 use crate::error::{Kind, Result};
-use crate::ops::lease::{OrLost, Renewal, release_inside, renew_inside};
+use crate::ops::lease::{
+    OrLost, Renewal, enter_as_holder, lost_to_nobody, release_inside, renew_inside,
+};
 
 /// A process at one lease. Dropping it leaves the line, and releases nothing.
+///
+/// It belongs to one process: a fork that does not exec would share its lock.
 pub struct Stand<'a> {
     pub(super) tree: &'a Tree,
     pub(super) node: &'a Node,
@@ -46,8 +50,9 @@ impl<'a> Stand<'a> {
         let mut attempt =
             Attempt { ctx, ask, started_ns, limit_ms: patience.limit_ms, stand: self };
         let outcome = attempt.run(patience, before_commit);
-        if !matches!(outcome, Ok(Outcome::Granted { .. })) {
-            self.leave_line();
+        match (&outcome, &self.place) {
+            (Ok(Outcome::Granted { .. }), Some(place)) => place.stop_watching(),
+            _ => self.leave_line(),
         }
         outcome
     }
@@ -60,7 +65,10 @@ impl<'a> Stand<'a> {
         token: FencingToken,
         limit: Duration,
     ) -> OrLost<Renewal> {
-        let section = self.enter(limit)?;
+        let Some(section) = self.enter_as_holder(lease, token, limit)? else {
+            self.leave_line();
+            return Ok(Err(lost_to_nobody(lease)));
+        };
         let renewed = renew_inside(ctx, &section, lease, token, None)?;
         if renewed.is_err() {
             self.leave_line();
@@ -72,11 +80,13 @@ impl<'a> Stand<'a> {
     /// since.
     pub fn release(&mut self, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
         let mut place = self.place.take();
-        let section = self.enter(ENTER_LIMIT)?;
+        let Some(section) = self.enter_as_holder(lease, token, ENTER_LIMIT)? else {
+            return Ok(Err(lost_to_nobody(lease)));
+        };
         if let Some(place) = &mut place {
             place.give_back(&section);
         }
-        release_inside(&section, lease, token)
+        release_inside(&section, lease, token, true)
     }
 
     /// Leaves the line: the lease was lost, or is not wanted any more.
@@ -86,14 +96,47 @@ impl<'a> Stand<'a> {
 
     /// Enters the guard that is open, or a new one where somebody removed that.
     pub(super) fn enter(&mut self, limit: Duration) -> Result<Section<'a>> {
-        if let Some(guard) = self.guard.take() {
-            match guard::enter_again(&self.tree.base, self.node, self.file, guard, limit) {
-                // Our ticket went with it.
-                Err(error) if error.kind == Kind::Unsafe => self.place = None,
-                entered => return Ok(self.remember(entered?)),
+        match self.enter_again(limit)? {
+            Some(section) => Ok(section),
+            None => {
+                let section = guard::enter(&self.tree.base, self.node, self.file, limit)?;
+                Ok(self.remember(section))
             }
         }
-        Ok(self.remember(guard::enter(&self.tree.base, self.node, self.file, limit)?))
+    }
+
+    fn enter_as_holder(
+        &mut self,
+        lease: &RecordName,
+        token: FencingToken,
+        limit: Duration,
+    ) -> Result<Option<Section<'a>>> {
+        if let Some(section) = self.enter_again(limit)? {
+            return Ok(Some(section));
+        }
+        let section = enter_as_holder(self.tree, self.node, self.file, lease, token, limit)?;
+        Ok(section.map(|section| self.remember(section)))
+    }
+
+    /// Enters the guard that is open; `None` if there is none, or if it is not the one with the name
+    /// any more. Our ticket stands in that guard's line, so the two are forgotten together.
+    fn enter_again(&mut self, limit: Duration) -> Result<Option<Section<'a>>> {
+        let Some(guard) = self.guard.take() else {
+            self.place = None;
+            return Ok(None);
+        };
+        match guard::enter_again(&self.tree.base, self.node, self.file, guard.clone(), limit) {
+            Err(error) if error.kind == Kind::Unsafe => {
+                self.place = None;
+                Ok(None)
+            }
+            // Somebody stays inside: it is still ours to enter.
+            Err(error) => {
+                self.guard = Some(guard);
+                Err(error)
+            }
+            Ok(section) => Ok(Some(self.remember(section))),
+        }
     }
 
     fn remember(&mut self, section: Section<'a>) -> Section<'a> {
