@@ -275,8 +275,12 @@ impl Protocol {
     }
 
     fn commit_grant(&self, world: &mut World, at: usize, lease: Lease) {
-        let record_gone = world.procs[at].seen.is_none_or(|seen| seen.lease.is_none());
+        let seen = world.procs[at].seen.and_then(|seen| seen.lease);
+        let record_gone = seen.is_none();
         let valid = world.is_named(at);
+        if !valid && world.lease.is_some_and(|stands| Some(stands) != seen) {
+            world.faults.add(Fault::LimitOfMovedGuard);
+        }
         world.lease = Some(Lease { valid, ..lease });
         if !valid {
             return;
