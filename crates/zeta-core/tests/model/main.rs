@@ -154,16 +154,20 @@ fn world_of(mutant: Mutant) -> Protocol {
     match mutant {
         NoFlock | NoReadInside => Protocol { ops: acquire, calls: 2, ticks: 3, ..two },
         GuardIsAFile => Protocol { ops: acquire, ..meddled(&[Meddling::RemoveGuard]) },
-        NoIdentityAfterCommit | RetryAfterMismatch => {
+        NoIdentityAfterCommit => {
             Protocol { ops: acquire, calls: 2, ..meddled(&[Meddling::MoveGuard]) }
+        }
+        RetryAfterMismatch => {
+            let meddling = [Meddling::MoveGuard, Meddling::SetWallBack];
+            Protocol { ops: acquire, calls: 2, ticks: 3, ..meddled(&meddling) }
         }
         ClockBeforeFlock | UnknownIsDead => Protocol { ops: acquire, ..two },
         ReleaseByUnlink => {
             Protocol { ops: give_back, calls: 2, ..meddled(&[Meddling::RemoveGuard]) }
         }
         TokenAfterCommit => {
-            let ops = give_back;
-            Protocol { ops, calls: 3, crashes: 1, ticks: 0, ..meddled(&[Meddling::SetWallBack]) }
+            let meddling = [Meddling::DeleteRecord, Meddling::SetWallBack];
+            Protocol { ops: acquire, crashes: 1, ticks: 0, ..meddled(&meddling) }
         }
         TokenWithoutRecord => {
             let meddling = [Meddling::LoseTokenFile, Meddling::SetWallBack];
