@@ -67,20 +67,27 @@ fn two_hold_through_kills_at_every_step() {
     }
 }
 
+fn guards_are_taken_away(kinds: [Kind; 2]) {
+    let protocol = Protocol {
+        ops: ALL_OPS.to_vec(),
+        calls: 2,
+        ticks: 3,
+        coarse: true,
+        meddling: vec![Meddling::RemoveGuard, Meddling::MoveGuard],
+        meddlings: 2,
+        ..Protocol::of(&kinds)
+    };
+    must_hold(&format!("guards are removed and moved, {kinds:?}"), protocol);
+}
+
 #[test]
-fn guards_that_are_taken_away_grant_nothing() {
-    for kinds in [[Kind::Session, Kind::Session], [Kind::Process, Kind::Session]] {
-        let protocol = Protocol {
-            ops: ALL_OPS.to_vec(),
-            calls: 2,
-            ticks: 3,
-            coarse: true,
-            meddling: vec![Meddling::RemoveGuard, Meddling::MoveGuard],
-            meddlings: 2,
-            ..Protocol::of(&kinds)
-        };
-        must_hold(&format!("guards are removed and moved, {kinds:?}"), protocol);
-    }
+fn a_guard_that_is_taken_away_grants_nothing() {
+    guards_are_taken_away([Kind::Session, Kind::Session]);
+}
+
+#[test]
+fn a_guard_that_is_kept_open_and_taken_away_grants_nothing() {
+    guards_are_taken_away([Kind::Process, Kind::Session]);
 }
 
 #[test]
