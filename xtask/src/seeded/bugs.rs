@@ -35,7 +35,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 23] = [
+pub const BUGS: [Bug; 24] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -49,7 +49,7 @@ pub const BUGS: [Bug; 23] = [
         "                errno => Error::io(\"cannot write\", &path, errno),
             });
         }
-        self.check_identity()",
+        self.check_identity(true)",
         "                errno => Error::io(\"cannot write\", &path, errno),
             });
         }
@@ -242,6 +242,14 @@ pub const BUGS: [Bug; 23] = [
         "an attempt of another session is the same",
         DECIDE,
         "        && record.session == ask.session
+",
+        "",
+        CORE,
+    ),
+    bug(
+        "a void record is answered again",
+        DECIDE,
+        "        && record.fencing_token.get() >= highest
 ",
         "",
         CORE,

@@ -216,7 +216,11 @@ pub fn decide_acquire(
     killed: bool,
     now: &Now,
 ) -> Acquired {
-    if let Observed::Ours(record, ..) = observed
+    // A dead holder's lease is anybody's, and a record below the token file's number is void: it
+    // was written in a guard that somebody had moved away.
+    if let Observed::Ours(record, _, life) = observed
+        && *life != Life::Dead
+        && record.fencing_token.get() >= highest
         && record.lease_id == ask.lease_id
         && record.agent == ask.agent
         && record.session == ask.session

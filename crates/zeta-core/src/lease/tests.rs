@@ -183,6 +183,19 @@ fn the_same_attempt_gets_the_same_token_and_a_sibling_does_not() {
 }
 
 #[test]
+fn a_repeated_attempt_gets_no_dead_and_no_void_lease() {
+    let host = host();
+    let now = Now { reading: after(10), host: &host };
+    let again = |life, highest| {
+        let decided = decide_acquire(&ours(life), &ask("id-1", "s-1"), highest, false, &now);
+        matches!(decided, Acquired::Again(_))
+    };
+    assert!(again(Life::Alive, TOKEN) && again(Life::Unknown, 0));
+    assert!(!again(Life::Dead, TOKEN));
+    assert!(!again(Life::Alive, TOKEN + 1));
+}
+
+#[test]
 fn release_tells_mine_from_already_from_lost() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let late = FencingToken::new(TOKEN - 1).unwrap();

@@ -222,8 +222,8 @@ impl Guard {
 
 impl Section<'_> {
     /// Is the guard that we hold still the one with the name? By its whole name: a node that was
-    /// moved away works as before below its descriptor, while others make and use a new one. After a
-    /// commit, not to know it is not to know whether the change counts.
+    /// moved away works as before below its descriptor, while others make and use a new one. After
+    /// a commit, not to know it is not to know whether the change counts.
     fn check_identity(&self, committed: bool) -> Result<()> {
         let path = self.path();
         let named = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);

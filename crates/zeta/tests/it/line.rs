@@ -16,6 +16,9 @@ fn entries(stage: &Stage, dir: &str) -> Vec<String> {
 }
 
 fn holds(stage: &Stage, pid: u32) -> bool {
+    if !stage.state.join("local-node").exists() {
+        return false;
+    }
     let record = std::fs::read_to_string(stage.lock("job")).unwrap_or_default();
     record.contains(&format!("\npid: {pid}\n"))
 }

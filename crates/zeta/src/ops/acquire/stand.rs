@@ -118,8 +118,8 @@ impl<'a> Stand<'a> {
         Ok(section.map(|section| self.remember(section)))
     }
 
-    /// Enters the guard that is open; `None` if there is none, or if it is not the one with the name
-    /// any more. Our ticket stands in that guard's line, so the two are forgotten together.
+    /// Enters the guard that is open; `None` if there is none, or if it is not the one with the
+    /// name any more. Our ticket stands in that guard's line, so the two are forgotten together.
     fn enter_again(&mut self, limit: Duration) -> Result<Option<Section<'a>>> {
         let Some(guard) = self.guard.take() else {
             self.place = None;
