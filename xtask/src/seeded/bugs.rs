@@ -54,6 +54,19 @@ pub const BUGS: [Bug; 24] = [
         }
         Ok(())
 ",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "it",
+            "files::a_guard_that_vanishes_under_a_grant_grants_nothing",
+        ],
+    ),
+    bug(
+        "a release by unlink",
+        GUARD,
+        "match self.take_in(self.node.as_fd(), self.file) {",
+        "match unlinkat(self.node, self.file, AtFlags::empty()) {",
         &["-p", "zeta", "--test", "it", "review::a_release_in_a_removed_guard"],
     ),
     bug(
