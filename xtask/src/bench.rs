@@ -63,12 +63,14 @@ fn machine() -> String {
     };
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let release = says("uname", &["-r"]);
+    let release: Vec<&str> = release.split('.').take(2).collect();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!(
         "{} cores ({}), Linux {}, {}, load average {} at the end, {}",
         says("nproc", &[]),
         model.map_or("unknown", |(_, name)| name),
-        says("uname", &["-r"]),
+        release.join("."),
         says("rustc", &["--version"]),
         load.split(' ').next().unwrap_or("?"),
         says("date", &["-u", "+%Y-%m-%d"]),

@@ -189,7 +189,8 @@ fn presence(zeta: &Path, rounds: usize) -> Outcomes<()> {
             added.push(times[0] - times[1]);
         }
     }
-    measure::head(&format!("{} run, {rounds} rounds", zeta.display()));
+    let build = if zeta.to_string_lossy().contains("musl") { "static" } else { "plain" };
+    measure::head(&format!("zeta run, {build} binary, {rounds} rounds"));
     let added = median(&added);
     row(
         "added to the start and end of 'true', ms",
