@@ -1,0 +1,574 @@
+//! What is known of a bus, so that nobody reads ten thousand messages to look at one.
+//!
+//! Below `.zeta/index`: `names` has a line for every message that was read and where its text lies
+//! in `pack`; `items/` has, for each item, the messages that speak of claims of it; `state` is one
+//! line that says as of which modification time of the directory all that is true. All of it is
+//! changed under one flock, and `state` last, so a killed process leaves something that is known to
+//! be old, and never something wrong.
+//!
+//! *In doubt, look again.* The index is believed only if the directory's modification time is the
+//! one in `state` and every later change would have had another one ([`State::settled`]).
+
+use std::collections::HashMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::io::Errno;
+use zeta_core::bus::claim::Notice;
+use zeta_core::bus::item::Item;
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
+
+use super::quiet::Quiet;
+use super::{Bus, file_of, id_of, replace, sub};
+use crate::adapters::{clock, host, node};
+use crate::error::{Error, Kind, Result};
+
+const INDEX: &str = "index";
+const STATE: &str = "state";
+const NAMES: &str = "names";
+const PACK: &str = "pack";
+const ITEMS: &str = "items";
+
+/// Most bytes of one of our own files that are read.
+const OWN_MAX: u64 = 1 << 30;
+/// How old a file that is no message must be before nobody waits for its end any more, in µs.
+const BROKEN_AFTER_US: i64 = 10_000_000;
+/// More messages than this on one item are sorted out.
+const ITEM_LINES: usize = 16;
+/// Most bytes of an item's file.
+const ITEM_BYTES: usize = 1 << 20;
+/// About as long is a line of `names`.
+const NAME_LINE: u64 = 64;
+
+/// As of when the index is true.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct State {
+    /// Modification time of the bus directory, in ns.
+    mtime_ns: i128,
+    /// Any later change of the directory has another modification time.
+    settled: bool,
+    /// Files that may still be being written.
+    pending: u64,
+    /// Valid bytes of `names`.
+    names: u64,
+    /// Valid bytes of `pack`.
+    pack: u64,
+    /// Messages.
+    count: u64,
+    /// How often `names` and `pack` were begun anew.
+    begun: u64,
+}
+
+/// How far somebody has read in the index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    names: u64,
+    begun: u64,
+}
+
+/// A message that was read, and where its text lies in the pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Packed {
+    at: u64,
+    /// 0 for a file that is no message.
+    len: u64,
+    mtime_us: i64,
+}
+
+/// A file that is known to be no message.
+const NO_MESSAGE: Packed = Packed { at: 0, len: 0, mtime_us: 0 };
+
+impl Packed {
+    /// Its text, in what was read of the pack from `start` on.
+    fn text(self, pack: &[u8], start: u64) -> &[u8] {
+        let from = usize::try_from(self.at.saturating_sub(start)).unwrap_or(usize::MAX);
+        let to = from.saturating_add(usize::try_from(self.len).unwrap_or(usize::MAX));
+        pack.get(from..to).unwrap_or_default()
+    }
+}
+
+/// A message of the bus as it was read.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// What it says.
+    pub envelope: Envelope,
+    /// The modification time of its file, in µs.
+    pub mtime_us: i64,
+}
+
+/// A file of the bus that is no message.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// Its name.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The index, entered: nobody else changes it meanwhile.
+#[derive(Debug)]
+pub struct Index<'a> {
+    bus: &'a Bus,
+    dir: OwnedFd,
+    state: State,
+    /// Files that may still be being written, as of the last look.
+    pending: Vec<String>,
+}
+
+/// A time in which we change the directory ourselves.
+#[derive(Debug)]
+pub struct Window<'a> {
+    quiet: Quiet<'a>,
+    trusted: bool,
+}
+
+impl Window<'_> {
+    /// Did the directory get `names` new names since it was asked last, all of them ours, so that
+    /// the index is as true as it was?
+    pub fn is_ours(&mut self, names: usize) -> bool {
+        self.trusted &= self.quiet.count() == Some(names);
+        self.trusted
+    }
+}
+
+impl Drop for Index<'_> {
+    fn drop(&mut self) {
+        let _ = flock(&self.dir, FlockOperation::Unlock);
+    }
+}
+
+impl<'a> Index<'a> {
+    /// Enters the index, waiting for at most `limit`; `None` if somebody was inside all the time.
+    pub fn enter(bus: &'a Bus, limit: Duration) -> Result<Option<Index<'a>>> {
+        let dir = bus.inner(INDEX)?;
+        let path = bus.base.path.join(super::INNER).join(INDEX);
+        let started = Instant::now();
+        loop {
+            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::INTR) => continue,
+                Err(Errno::WOULDBLOCK) if started.elapsed() >= limit => return Ok(None),
+                Err(Errno::WOULDBLOCK) => {
+                    let spread = u64::from(std::process::id() % 40);
+                    std::thread::sleep(Duration::from_micros(50 + spread));
+                }
+                Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
+            }
+        }
+        let mut index = Index { bus, dir, state: State::default(), pending: Vec::new() };
+        index.state = index.read_state();
+        Ok(Some(index))
+    }
+
+    /// As [`Index::enter`]; it is an error if somebody stays inside.
+    pub fn enter_or_fail(bus: &'a Bus, limit: Duration) -> Result<Index<'a>> {
+        Index::enter(bus, limit)?.ok_or_else(|| {
+            let path = bus.base.path.join(super::INNER).join(INDEX);
+            let text = format!("{}: somebody is inside for more than {limit:?}", path.display());
+            Error::new(Kind::Busy, text).hint("try again; if it lasts, look for a stopped zeta")
+        })
+    }
+
+    /// How many messages the bus had when it was looked at last.
+    pub fn count(&self) -> u64 {
+        self.state.count
+    }
+
+    /// Makes the index true: a look at the directory, if there is any doubt.
+    pub fn refresh(&mut self) -> Result<()> {
+        match self.is_true(self.mtime_ns()?) {
+            true => Ok(()),
+            false => self.look(),
+        }
+    }
+
+    fn is_true(&self, mtime_ns: i128) -> bool {
+        self.state.settled && self.state.pending == 0 && self.state.mtime_ns == mtime_ns
+    }
+
+    fn mtime_ns(&self) -> Result<i128> {
+        let stat = fstat(self.bus)
+            .map_err(|errno| Error::io("cannot look at", &self.bus.base.path, errno))?;
+        Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
+    }
+
+    /// Reads every message that is not known yet.
+    fn look(&mut self) -> Result<()> {
+        let before_ns = coarse_ns();
+        let mtime_ns = self.mtime_ns()?;
+        let fine = mtime_ns > coarse_ns();
+        let names = self.bus.list()?;
+        let known = self.read_names(0);
+        let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
+        // Names that are long gone are left out as soon as they are the greater part.
+        let lines = self.state.names / NAME_LINE;
+        let stale = lines > 4 * names.names.len() as u64 + 256;
+        let known = match stale {
+            true => {
+                // What is overwritten must not be believed if we are killed meanwhile.
+                let begun = self.state.begun + 1;
+                self.write_state(State { begun, ..State::default() })?;
+                (next.names, next.pack, next.begun) = (0, 0, begun);
+                HashMap::new()
+            }
+            false => known,
+        };
+        let mut batch = Batch::default();
+        self.pending.clear();
+        for gone in known.keys().filter(|name| names.names.binary_search(name).is_err()) {
+            batch.forget(gone);
+        }
+        let now_us = host::wall_us();
+        for file in &names.names {
+            let Some(id) = id_of(file) else { continue };
+            match known.get(file) {
+                Some(packed) => next.count += u64::from(packed.len > 0),
+                None => self.take_in(file, id, now_us, &mut next, &mut batch)?,
+            }
+        }
+        self.save(&batch, &mut next)?;
+        next.settled = before_ns > mtime_ns || fine;
+        self.write_state(next)
+    }
+
+    /// Reads one message that is new.
+    fn take_in(
+        &mut self,
+        file: &str,
+        id: &str,
+        now_us: i64,
+        next: &mut State,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let read = match self.bus.read(file) {
+            Ok(None) => return Ok(()),
+            Ok(Some(read)) => read,
+            Err(_) => {
+                batch.add(next, file, &[], 0);
+                return Ok(());
+            }
+        };
+        let mtime_us = read.times.mtime_us;
+        match Envelope::parse(&read.bytes, id) {
+            Ok(envelope) => {
+                batch.add(next, file, &read.bytes, mtime_us);
+                next.count += 1;
+                let seen = FileSeen { mtime_us, now_us };
+                if let Some(notice) = Notice::of(&envelope, seen) {
+                    self.add_to_item(&notice)?;
+                }
+            }
+            Err(error) => {
+                let written = matches!(error, BadEnvelope::NotJson(_));
+                match written && now_us - read.times.ctime_us < BROKEN_AFTER_US {
+                    true => {
+                        next.pending += 1;
+                        self.pending.push(file.to_owned());
+                    }
+                    false => batch.add(next, file, &[], mtime_us),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The messages that came after `mark`, and the files that are none; all of them from a mark of
+    /// nothing on. Call [`Index::refresh`] before.
+    pub fn messages(&self, mark: &mut Mark) -> (Vec<Message>, Vec<Unread>) {
+        if mark.begun != self.state.begun {
+            *mark = Mark::default();
+        }
+        let known = self.read_names(mark.names);
+        *mark = Mark { names: self.state.names, begun: self.state.begun };
+        let texts = known.values().filter(|packed| packed.len > 0);
+        let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
+        let pack = self.read_own(PACK, from);
+        let (mut messages, mut unread) = (Vec::with_capacity(known.len()), Vec::new());
+        let pending = self.pending.iter().map(|file| (file, &NO_MESSAGE));
+        for (file, packed) in known.iter().chain(pending) {
+            let Some(id) = id_of(file) else { continue };
+            let read = match packed.text(&pack, from) {
+                [] => self.read_again(file, id),
+                text => Envelope::parse(text, id)
+                    .map(|envelope| Some(Message { envelope, mtime_us: packed.mtime_us }))
+                    .map_err(|error| error.to_string()),
+            };
+            match read {
+                Ok(message) => messages.extend(message),
+                Err(reason) => unread.push(Unread { file: file.clone(), reason }),
+            }
+        }
+        unread.sort_by(|a, b| a.file.cmp(&b.file));
+        (messages, unread)
+    }
+
+    /// What was no message when it was read may be one by now.
+    fn read_again(&self, file: &str, id: &str) -> std::result::Result<Option<Message>, String> {
+        let Some(read) = self.bus.read(file).map_err(|error| error.text)? else { return Ok(None) };
+        let mtime_us = read.times.mtime_us;
+        let parsed = Envelope::parse(&read.bytes, id).map_err(|error| error.to_string())?;
+        Ok(Some(Message { envelope: parsed, mtime_us }))
+    }
+
+    /// The messages that speak of claims of an item. Call [`Index::refresh`] before.
+    pub fn notices(&self, item: &Item, now_us: i64) -> Result<Vec<Notice>> {
+        let mut notices = self.notices_by_digest(item.digest(), now_us)?;
+        notices.retain(|notice| notice.item == item.as_str());
+        Ok(notices)
+    }
+
+    /// Forgets an item that no message speaks of any more.
+    pub fn forget_item(&self, digest: &str) -> Result<()> {
+        let _ = unlinkat(self.items()?, digest, AtFlags::empty());
+        Ok(())
+    }
+
+    /// Digests of the items that messages speak of.
+    pub fn item_digests(&self) -> Result<Vec<String>> {
+        let items = self.items()?;
+        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
+        Ok(node::list(items.as_fd(), super::NAMES_MAX, &path)?.names)
+    }
+
+    /// The messages that speak of claims of the item with this digest.
+    pub fn notices_by_digest(&self, digest: &str, now_us: i64) -> Result<Vec<Notice>> {
+        let items = self.items()?;
+        let mut notices = Vec::new();
+        for id in self.item_lines(&items, digest) {
+            let Ok(Some(read)) = self.bus.read(&file_of(&id)) else { continue };
+            let Ok(envelope) = Envelope::parse(&read.bytes, &id) else { continue };
+            let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
+            notices.extend(Notice::of(&envelope, seen));
+        }
+        Ok(notices)
+    }
+
+    /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel counts
+    /// new names, so that nobody has to look again because of ours.
+    pub fn begin(&self) -> Result<Window<'a>> {
+        let quiet = Quiet::begin(self.bus.as_fd());
+        let trusted = self.is_true(self.mtime_ns()?);
+        Ok(Window { quiet, trusted })
+    }
+
+    /// Remembers what was published in a window, in which we made `names` names since it was asked
+    /// last. If others did, too, the next one looks again.
+    pub fn finish(
+        &mut self,
+        mut window: Window<'a>,
+        envelope: &Envelope,
+        names: usize,
+    ) -> Result<()> {
+        let before_ns = coarse_ns();
+        let mtime_ns = self.mtime_ns()?;
+        let after_ns = coarse_ns();
+        // Whoever changed the directory before that time has been counted when this call returns:
+        // it waits for the directory's own lock.
+        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
+        if window.is_ours(names) {
+            let settled = before_ns > mtime_ns || mtime_ns > after_ns;
+            let next = State { mtime_ns, settled, ..self.state };
+            // What is published is published: an index that cannot keep up is looked at again.
+            let _ = self.remember(next, envelope);
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, mut next: State, envelope: &Envelope) -> Result<()> {
+        let (mut batch, now_us) = (Batch::default(), host::wall_us());
+        batch.add(&mut next, &file_of(&envelope.id), envelope.render().as_bytes(), now_us);
+        next.count += 1;
+        if let Some(notice) = Notice::of(envelope, FileSeen { mtime_us: now_us, now_us }) {
+            self.add_to_item(&notice)?;
+        }
+        self.save(&batch, &mut next)?;
+        self.write_state(next)
+    }
+
+    fn items(&self) -> Result<OwnedFd> {
+        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
+        sub(self.dir.as_fd(), ITEMS, &self.bus.base, &path)
+    }
+
+    fn item_lines(&self, items: &OwnedFd, digest: &str) -> Vec<String> {
+        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS).join(digest);
+        let read = node::read(items.as_fd(), digest, ITEM_BYTES, &self.bus.base, path);
+        let bytes = read.ok().flatten().map(|read| read.bytes).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().filter(|line| zeta_core::bus::is_id(line)).map(str::to_owned).collect()
+    }
+
+    /// Remembers that a message speaks of an item.
+    fn add_to_item(&self, notice: &Notice) -> Result<()> {
+        let Ok(item) = Item::new(&notice.item) else { return Ok(()) };
+        let items = self.items()?;
+        let mut lines = self.item_lines(&items, item.digest());
+        if lines.contains(&notice.id) {
+            return Ok(());
+        }
+        lines.push(notice.id.clone());
+        if lines.len() > ITEM_LINES {
+            let notices = self.notices_by_digest(item.digest(), host::wall_us())?;
+            lines.retain(|id| {
+                let Some(notice) = notices.iter().find(|n| n.id == *id) else {
+                    return *id == notice.id;
+                };
+                let newer = |n: &&Notice| n.from == notice.from && n.order > notice.order;
+                notice.until_us.is_some() && !notices.iter().any(|n| newer(&n))
+            });
+        }
+        let text = lines.join("\n") + "\n";
+        let mode = self.bus.base.sharing.file_mode();
+        replace(items.as_fd(), item.digest(), text.as_bytes(), mode)
+            .map_err(|errno| Error::io("cannot write below", &self.bus.path(super::INNER), errno))
+    }
+
+    /// One of our own files from a place on; what cannot be read is nothing.
+    fn read_own(&self, name: &str, from: u64) -> Vec<u8> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let Ok(fd) = openat(&self.dir, name, flags, Mode::empty()) else { return Vec::new() };
+        let mut bytes = Vec::new();
+        let mut file = std::fs::File::from(fd);
+        let read = file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => bytes,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// What the lines of `names` from a place on say, the later one of each name.
+    fn read_names(&self, from: u64) -> HashMap<String, Packed> {
+        let bytes = self.read_own(NAMES, from);
+        let len = usize::try_from(self.state.names.saturating_sub(from)).unwrap_or(usize::MAX);
+        let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned();
+        let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let Some(name) = words.next() else { continue };
+            let mut number = || words.next()?.parse::<i64>().ok();
+            match (number(), number().map(u64::try_from), number()) {
+                (Some(at), Some(Ok(len)), Some(mtime_us)) => {
+                    let at = u64::try_from(at).unwrap_or(u64::MAX);
+                    known.insert(name.to_owned(), Packed { at, len, mtime_us });
+                }
+                _ => _ = known.remove(name),
+            }
+        }
+        known
+    }
+
+    /// Writes what a batch adds behind what is valid of `names` and `pack`.
+    fn save(&self, batch: &Batch, next: &mut State) -> Result<()> {
+        if batch.names.is_empty() {
+            return Ok(());
+        }
+        self.write_at(PACK, next.pack - batch.pack.len() as u64, &batch.pack)?;
+        self.write_at(NAMES, next.names, batch.names.as_bytes())?;
+        next.names += batch.names.len() as u64;
+        Ok(())
+    }
+
+    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<()> {
+        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(name);
+        let cannot = |errno| Error::io("cannot write", &path, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode: Mode = self.bus.base.sharing.file_mode();
+        let fd = openat(&self.dir, name, flags, mode).map_err(cannot)?;
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            match rustix::io::pwrite(&fd, rest, at) {
+                Ok(0) => return Err(cannot(Errno::NOSPC)),
+                Ok(len) => {
+                    at += len as u64;
+                    rest = rest.get(len..).unwrap_or_default();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(cannot(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_state(&self) -> State {
+        let bytes = self.read_own(STATE, 0);
+        let text = String::from_utf8_lossy(&bytes);
+        State::parse(text.lines().next().unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn write_state(&mut self, state: State) -> Result<()> {
+        self.write_at(STATE, 0, state.render().as_bytes())?;
+        self.state = state;
+        Ok(())
+    }
+}
+
+/// What a look adds to the index.
+#[derive(Debug, Default)]
+struct Batch {
+    names: String,
+    pack: Vec<u8>,
+}
+
+impl Batch {
+    fn add(&mut self, next: &mut State, file: &str, text: &[u8], mtime_us: i64) {
+        use std::fmt::Write as _;
+        let (at, len) = (next.pack, text.len());
+        let _ = writeln!(self.names, "{file} {at} {len} {mtime_us}");
+        self.pack.extend_from_slice(text);
+        next.pack += len as u64;
+    }
+
+    /// A file that is gone.
+    fn forget(&mut self, file: &str) {
+        self.names.push_str(file);
+        self.names.push_str(" 0 -1 0\n");
+    }
+}
+
+impl State {
+    /// Fixed in width, because it is written in place.
+    fn render(&self) -> String {
+        let settled = u8::from(self.settled);
+        let body = format!(
+            "1 {:030} {settled} {:010} {:015} {:015} {:010} {:010}",
+            self.mtime_ns, self.pending, self.names, self.pack, self.count, self.begun
+        );
+        format!("{body} {:016x}\n", sum(&body))
+    }
+
+    fn parse(line: &str) -> Option<State> {
+        let (body, check) = line.rsplit_once(' ')?;
+        if u64::from_str_radix(check, 16).ok()? != sum(body) {
+            return None;
+        }
+        let mut words = body.split(' ');
+        (words.next()? == "1").then_some(())?;
+        let mtime_ns = words.next()?.parse().ok()?;
+        let settled = words.next()? == "1";
+        let mut number = || words.next()?.parse().ok();
+        Some(State {
+            mtime_ns,
+            settled,
+            pending: number()?,
+            names: number()?,
+            pack: number()?,
+            count: number()?,
+            begun: number()?,
+        })
+    }
+}
+
+/// FNV-1a: tells a torn line, and no more is asked of it.
+fn sum(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// The clock that a kernel without finer ones stamps files with, in ns.
+fn coarse_ns() -> i128 {
+    clock::clock(libc::CLOCK_REALTIME_COARSE).into()
+}

@@ -1,0 +1,522 @@
+//! Taking, keeping, giving back and handing on a claim.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use zeta_core::bus::claim::{Notice, is_in_the_way};
+use zeta_core::bus::item::Item;
+use zeta_core::bus::{Address, Envelope, topic};
+use zeta_core::layout;
+use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::record::quote;
+
+use super::desk::{Desk, scope};
+use super::{Claimant, default_ttl_ms, held, key, place_of, record_of, said};
+use crate::adapters::bus::Bus;
+use crate::adapters::bus::gate::Gate;
+use crate::adapters::bus::index::Index;
+use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::host;
+use crate::adapters::node::{Node, Tree};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::ops::acquire::{OnWait, Outcome, Patience, acquire_with, draft};
+use crate::ops::bus::{Draft, INDEX_LIMIT, store};
+use crate::ops::lease::{self, OrLost, read_only, release_in, renew_in};
+use crate::ops::session;
+
+/// How long an acquire of the original, which takes milliseconds, is waited for.
+const GATE_LIMIT: Duration = Duration::from_secs(2);
+/// How often somebody who waits looks whether a claim of the original has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Who wants what.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Who.
+    pub from: Address,
+    /// What.
+    pub item: Item,
+    /// Branch that it will be worked on.
+    pub branch: Option<String>,
+    /// Worktree that it will be worked in.
+    pub worktree: Option<String>,
+    /// Other surfaces of the persona may claim it, too, if they say the same.
+    pub shareable: bool,
+    /// Life without renewal.
+    pub ttl_ms: Option<u64>,
+    /// For how long to wait; `None` tries once.
+    pub limit_ms: Option<u64>,
+}
+
+/// A claim that is the caller's.
+#[derive(Debug, Clone)]
+pub struct Mine {
+    /// The record of its grant.
+    pub record: Box<Record>,
+    /// Id of the message that tells everybody.
+    pub message: String,
+    /// It was the caller's before.
+    pub renewed: bool,
+    /// The dead or overdue holder that it was taken from.
+    pub taken_from: Option<String>,
+}
+
+/// The answer to somebody who wants an item.
+#[derive(Debug, Clone)]
+pub enum Acquired {
+    /// It is theirs.
+    Mine(Mine),
+    /// These have it.
+    Taken(Vec<Claimant>),
+}
+
+/// What a release did.
+#[derive(Debug, Clone)]
+pub struct Released {
+    /// Id of the message that tells everybody.
+    pub message: String,
+    /// A grant stood and was removed.
+    pub stood: bool,
+}
+
+/// Everything that is open while a claim is worked on.
+struct Place<'a> {
+    ctx: &'a Context,
+    bus: &'a Bus,
+    tree: &'a Tree,
+    node: &'a Node,
+}
+
+/// Claims an item. Exactly one caller gets it; one that has it keeps it, with the same token.
+pub fn acquire(
+    ctx: &Context,
+    dir: &Path,
+    asked: &Asked,
+    on_wait: &mut OnWait<'_>,
+) -> Result<Acquired> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let started = Instant::now();
+    let left = |limit_ms: u64| {
+        let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        limit_ms.saturating_sub(waited_ms)
+    };
+    loop {
+        let limit_ms = asked.limit_ms.map(left);
+        match place.acquire(asked, limit_ms, on_wait)? {
+            // Whoever is in the way by a message alone cannot be waited for in line.
+            Acquired::Taken(_) if limit_ms.is_some_and(|left| left > 0) => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            acquired => return Ok(acquired),
+        }
+    }
+}
+
+fn label(from: &Address) -> Result<Label> {
+    Ok(Label::new("agent", &from.as_label())?)
+}
+
+impl Place<'_> {
+    fn lease(&self, asked: &Asked) -> RecordName {
+        let sharer = asked.shareable.then_some(asked.from.as_str());
+        asked.item.lease(&scope(self.bus), sharer)
+    }
+
+    fn desk(&self) -> Desk<'_> {
+        Desk::new(self.ctx, Some(self.bus), Some((self.tree, self.node)))
+    }
+
+    fn acquire(
+        &self,
+        asked: &Asked,
+        limit_ms: Option<u64>,
+        on_wait: &mut OnWait<'_>,
+    ) -> Result<Acquired> {
+        let lease = self.lease(asked);
+        if let Some(record) = self.own(&lease, &asked.from)? {
+            return self.acquire_again(asked, &record);
+        }
+        let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.ctx));
+        let mut ask = draft(self.ctx, lease, ttl_ms)?;
+        ask.purpose = Some(format!("claim of {}", asked.item.as_str()));
+        let mut announced = None;
+        let mut in_the_way = Vec::new();
+        let mut patience = Patience { limit_ms, on_wait };
+        let granted =
+            acquire_with(self.ctx, (self.tree, self.node), &ask, &mut patience, &mut |record| {
+                describe(record, asked, self.bus);
+                match self.announce(asked, record)? {
+                    Ok((index, message)) => {
+                        record.extra.push((key::MESSAGE.to_owned(), quote(&message)));
+                        // Until the grant stands, nobody else may look.
+                        announced = Some((index, message));
+                        Ok(())
+                    }
+                    Err(claimants) => {
+                        in_the_way = claimants;
+                        Err(Error::new(Kind::Refused, "taken"))
+                    }
+                }
+            });
+        match (granted, announced) {
+            (Ok(Outcome::Granted { record, from, .. }), Some((_, message))) => {
+                let taken_from = from.map(|from| self.dismiss(&from));
+                Ok(Acquired::Mine(Mine { record, message, renewed: false, taken_from }))
+            }
+            (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
+            (Ok(_), _) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
+            (Err(error), announced) => {
+                if let Some((_, message)) = announced {
+                    // It told of a grant that does not stand.
+                    let _ = self.bus.remove(&message);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what a holder that is gone had told, which the original would believe for a day.
+    fn dismiss(&self, from: &Record) -> String {
+        if let Some(message) = said(from, key::MESSAGE) {
+            let _ = self.bus.bury(&message);
+        }
+        said(from, key::FROM).unwrap_or_else(|| from.agent.to_string())
+    }
+
+    /// The record of a claim that is the caller's own already.
+    fn own(&self, lease: &RecordName, from: &Address) -> Result<Option<Box<Record>>> {
+        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
+        let record = record_of(&look).filter(|record| {
+            said(record, key::FROM).as_deref() == Some(from.as_str())
+                && (record.session.is_none() || record.session == self.ctx.session)
+        });
+        Ok(record.map(|record| Box::new(record.clone())))
+    }
+
+    /// Claims again what is the caller's: the token stays, unless its session is a new one.
+    fn acquire_again(&self, asked: &Asked, record: &Record) -> Result<Acquired> {
+        let into_session = self.ctx.session.is_some() && record.session.is_none();
+        let lease = &record.lease;
+        let (record, message) = match self.announce(asked, record)? {
+            Err(claimants) => return Ok(Acquired::Taken(claimants)),
+            Ok((index, message)) => {
+                let taken = match into_session {
+                    true => self.reassign(record, &asked.from, true),
+                    false => {
+                        let (token, ttl_ms) = (record.fencing_token, asked.ttl_ms);
+                        renew_in(
+                            self.ctx, self.tree, self.node, lease, token, ttl_ms, ENTER_LIMIT,
+                        )
+                        .map(|renewed| renewed.map(|(record, _)| record))
+                    }
+                };
+                drop(index);
+                match taken {
+                    Ok(Ok(record)) => (record, message),
+                    lost => {
+                        let _ = self.bus.remove(&message);
+                        return match lost {
+                            Ok(_) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
+                            Err(error) => Err(error),
+                        };
+                    }
+                }
+            }
+        };
+        Ok(Acquired::Mine(Mine { record, message, renewed: true, taken_from: None }))
+    }
+
+    /// Tells everybody that the item is the caller's, if nobody else has told so before. The index
+    /// stays entered until the caller has committed.
+    fn announce(
+        &self,
+        asked: &Asked,
+        record: &Record,
+    ) -> Result<std::result::Result<(Index<'_>, String), Vec<Claimant>>> {
+        let started = Instant::now();
+        loop {
+            let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
+            index.refresh()?;
+            let mut window = index.begin()?;
+            let gate = match Gate::try_enter(self.bus, &asked.item)? {
+                Ok(gate) => gate,
+                Err(occupied) if started.elapsed() < GATE_LIMIT => {
+                    drop((window, index));
+                    let _ = occupied;
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                Err(occupied) => {
+                    let text = format!(
+                        "item {:?}: somebody claims it right now ({}, process {})",
+                        asked.item.as_str(),
+                        occupied.file,
+                        occupied.pid
+                    );
+                    return Err(Error::new(Kind::Busy, text).hint(
+                        "try again; a lock whose process is gone counts no more after 5 s",
+                    ));
+                }
+            };
+            // From here on the original cannot claim it; what it claimed before is known now.
+            if !window.is_ours(1) {
+                index.refresh()?;
+            }
+            let notices = index.notices(&asked.item, host::wall_us())?;
+            let in_the_way = self.in_the_way(asked, record, &notices)?;
+            if !in_the_way.is_empty() {
+                return Ok(Err(in_the_way));
+            }
+            let envelope = claim_message(asked, record, &place_of(self.tree, self.node))?;
+            self.bus.publish(&envelope.id, &envelope.render())?;
+            drop(gate);
+            index.finish(window, &envelope, 1)?;
+            return Ok(Ok((index, envelope.id)));
+        }
+    }
+
+    /// Who holds the item so that the caller may not claim it.
+    fn in_the_way(
+        &self,
+        asked: &Asked,
+        record: &Record,
+        notices: &[Notice],
+    ) -> Result<Vec<Claimant>> {
+        let (from, shareable) = (&asked.from, asked.shareable);
+        let desk = self.desk();
+        let mut claimants = desk.by_notices(notices, asked.item.as_str());
+        claimants.retain(|claimant| {
+            let notice = notices.iter().find(|n| Some(&n.id) == claimant.message.as_ref());
+            notice.is_some_and(|notice| is_in_the_way(notice, from, shareable))
+        });
+        // Who shares stands beside the exclusive lease, and looks at it; its own guard is entered.
+        let exclusive = asked.item.lease(&scope(self.bus), None);
+        if shareable && record.lease != exclusive {
+            if let Some(look) = held(self.ctx, (self.tree, self.node), &exclusive)? {
+                claimants.push(Claimant::of_grant(asked.item.as_str(), look));
+            }
+        }
+        Ok(claimants)
+    }
+
+    /// Gives a claim to somebody else (or to the caller's own session) without a moment in which it
+    /// is free; its token grows.
+    fn reassign(&self, record: &Record, to: &Address, bind: bool) -> OrLost<Box<Record>> {
+        let (lease, token) = (&record.lease, record.fencing_token);
+        let file = layout::lease_file(lease);
+        let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
+        let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
+        let now = self.ctx.at(host::reading());
+        if let Checked::Lost(lost) = decide_check(&seen, token, &now) {
+            return Ok(Err(lease::LostTo { lease: lease.clone(), lost, broken: None }));
+        }
+        let highest = section.highest_token()?;
+        let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
+        let next = next.ok_or_else(|| Error::new(Kind::Unsafe, "no fencing token is left"))?;
+        let mut record = record.clone();
+        record.fencing_token = next;
+        record.lease_id = host::random_hex()?;
+        record.agent = label(to)?;
+        record.session = bind.then(|| self.ctx.session.clone()).flatten();
+        record.processes = match bind {
+            true => session::processes(self.ctx, self.tree, self.node)?,
+            false => Default::default(),
+        };
+        record.renewed = stamp_now(now.reading, &self.ctx.host);
+        record.acquired_boot_ns = now.reading.boot_ns;
+        record.acquired_us = Some(now.reading.wall_us);
+        record.renew_seq = 0;
+        set(&mut record, key::FROM, quote(to.as_str()));
+        section.remember(next.get())?;
+        lease::publish(&section, &record, true, lease::RENEWAL_ROOM)?;
+        Ok(Ok(Box::new(record)))
+    }
+}
+
+fn set(record: &mut Record, key: &str, value: String) {
+    record.extra.retain(|(known, _)| known != key);
+    record.extra.push((key.to_owned(), value));
+}
+
+/// Writes what the claim is about into the record of its lease.
+fn describe(record: &mut Record, asked: &Asked, bus: &Bus) {
+    set(record, key::ITEM, quote(asked.item.as_str()));
+    set(record, key::FROM, quote(asked.from.as_str()));
+    for (key, text) in [(key::BRANCH, &asked.branch), (key::WORKTREE, &asked.worktree)] {
+        if let Some(text) = text {
+            set(record, key, quote(text));
+        }
+    }
+    if asked.shareable {
+        set(record, key::SHAREABLE, "true".to_owned());
+    }
+    set(record, key::BUS, quote(&scope(bus)));
+}
+
+fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
+    let draft = Draft {
+        from: from.clone(),
+        to: None,
+        topic: topic::CLAIM.to_owned(),
+        payload: Value::Object(payload),
+        life_ms: None,
+        unchecked: false,
+    };
+    draft.envelope()
+}
+
+fn claim_message(asked: &Asked, record: &Record, place: &str) -> Result<Envelope> {
+    let mut payload = Map::new();
+    let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
+    put("action", "claim".into());
+    put("itemId", asked.item.as_str().into());
+    for (key, text) in [("branch", &asked.branch), ("worktree", &asked.worktree)] {
+        if let Some(text) = text {
+            put(key, text.as_str().into());
+        }
+    }
+    if asked.shareable {
+        put("shareable", true.into());
+    }
+    put("fencingToken", record.fencing_token.get().into());
+    put("lease", record.lease.as_str().into());
+    put("leasePlace", place.into());
+    message(&asked.from, payload)
+}
+
+fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
+    let mut payload = Map::new();
+    payload.insert("action".to_owned(), "release".into());
+    payload.insert("itemId".to_owned(), item.as_str().into());
+    message(from, payload)
+}
+
+/// Gives a claim back and tells everybody, as the original does even where nothing was held.
+///
+/// # Errors
+/// [`Kind::Refused`] if it is bound to another session of the same name, and no token is given.
+pub fn release(
+    ctx: &Context,
+    dir: &Path,
+    from: &Address,
+    item: &Item,
+    token: Option<FencingToken>,
+) -> OrLost<Released> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let mut stood = false;
+    for sharer in [None, Some(from.as_str())] {
+        let lease = item.lease(&scope(&bus), sharer);
+        let Some(record) = place.claim_of(&lease, from, token)? else { continue };
+        let token = token.unwrap_or(record.fencing_token);
+        match release_in(&tree, &node, &lease, token)? {
+            Ok(removed) => stood |= removed,
+            // With a token one of the two may be another grant.
+            Err(lost) if sharer.is_none() && token == record.fencing_token => return Ok(Err(lost)),
+            Err(_) => {}
+        }
+    }
+    if let (Some(token), false) = (token, stood) {
+        let lease = item.lease(&scope(&bus), None);
+        if let Err(lost) = lease::release_in(&tree, &node, &lease, token)? {
+            return Ok(Err(lost));
+        }
+    }
+    let envelope = release_message(from, item)?;
+    store(&bus, &envelope)?;
+    Ok(Ok(Released { message: envelope.id, stood }))
+}
+
+impl Place<'_> {
+    /// The record of a claim of `from`, if whoever calls may end it.
+    fn claim_of(
+        &self,
+        lease: &RecordName,
+        from: &Address,
+        token: Option<FencingToken>,
+    ) -> Result<Option<Box<Record>>> {
+        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
+        let Some(record) = record_of(&look) else { return Ok(None) };
+        if said(record, key::FROM).as_deref() != Some(from.as_str()) {
+            return Ok(None);
+        }
+        let proven = token == Some(record.fencing_token)
+            || record.session.is_none()
+            || record.session == self.ctx.session;
+        match (proven, token) {
+            (true, _) => Ok(Some(Box::new(record.clone()))),
+            (false, Some(_)) => Ok(None),
+            (false, None) => Err(Error::new(
+                Kind::Refused,
+                format!("{from} holds it in another session, which is alive"),
+            )
+            .hint("from that session, or with the token that acquire printed: --token N")),
+        }
+    }
+}
+
+/// Starts the life of a claim again, and tells it anew, so that the original sees it for a day.
+pub fn renew(
+    ctx: &Context,
+    dir: &Path,
+    asked: &Asked,
+    token: Option<FencingToken>,
+) -> Result<Option<Acquired>> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    for shareable in [false, true] {
+        let asked = Asked { shareable, ..asked.clone() };
+        let lease = place.lease(&asked);
+        let Some(record) = place.claim_of(&lease, &asked.from, token)? else { continue };
+        if token.is_some_and(|token| token != record.fencing_token) {
+            continue;
+        }
+        let asked = Asked {
+            branch: asked.branch.clone().or_else(|| said(&record, key::BRANCH)),
+            worktree: asked.worktree.clone().or_else(|| said(&record, key::WORKTREE)),
+            ..asked
+        };
+        return place.acquire_again(&asked, &record).map(Some);
+    }
+    Ok(None)
+}
+
+/// Gives a claim to somebody else, without a moment in which it is free. The new holder takes it
+/// into its own session by acquiring it.
+pub fn hand_over(
+    ctx: &Context,
+    dir: &Path,
+    asked: &Asked,
+    to: &Address,
+    token: Option<FencingToken>,
+) -> OrLost<Option<Mine>> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let lease = asked.item.lease(&scope(&bus), None);
+    let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
+    let record = match place.reassign(&record, to, false)? {
+        Ok(record) => record,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let told = Asked {
+        from: to.clone(),
+        branch: said(&record, key::BRANCH),
+        worktree: said(&record, key::WORKTREE),
+        ..asked.clone()
+    };
+    // The new word first: between the two the original sees two holders, and never none.
+    let claim = claim_message(&told, &record, &place_of(&tree, &node))?;
+    store(&bus, &claim)?;
+    store(&bus, &release_message(&asked.from, &asked.item)?)?;
+    Ok(Ok(Some(Mine { record, message: claim.id, renewed: false, taken_from: None })))
+}
