@@ -26,6 +26,8 @@ use crate::error::{Error, Kind, Result};
 pub const MESSAGES_MAX: u64 = 100_000;
 /// Most messages that were put away undelivered; the oldest go.
 const DEAD_MAX: usize = 500;
+/// Where the bus is when nobody says otherwise.
+pub const DEFAULT_DIR: &str = crate::adapters::bus::DEFAULT_BUS_DIR;
 /// How long whoever needs the index waits for it.
 pub const INDEX_LIMIT: Duration = Duration::from_secs(5);
 
@@ -351,6 +353,11 @@ pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
 pub fn utc_ms(wall_us: i64) -> String {
     let text = format_utc(wall_us);
     format!("{}Z", text.get(..23).unwrap_or(&text))
+}
+
+/// Now, on the wall clock, which is what messages are dated by.
+pub fn now_us() -> i64 {
+    host::wall_us()
 }
 
 /// A random UUID of version 4.
