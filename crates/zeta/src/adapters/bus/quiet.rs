@@ -51,11 +51,13 @@ impl<'a> Quiet<'a> {
         let (number, set) = signals();
         let fd: RawFd = dir.as_raw_fd();
         let mut old_mask = MaybeUninit::uninit();
+        // Not libc's: the standard library's weak name of it is null in a static binary.
+        let me = rustix::thread::gettid().as_raw_nonzero().get();
         // SAFETY: plain system calls on a descriptor that is open for as long as `dir` lives; the
         // signals go to this thread alone and are blocked before the first one can come.
         unsafe {
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, old_mask.as_mut_ptr());
-            let owner = Owner { kind: F_OWNER_TID, pid: libc::gettid() };
+            let owner = Owner { kind: F_OWNER_TID, pid: me };
             let works = libc::fcntl(fd, F_SETSIG, number) == 0
                 && libc::fcntl(fd, F_SETOWN_EX, &raw const owner) == 0
                 && libc::fcntl(fd, F_NOTIFY, DN_CREATE | DN_RENAME | DN_MULTISHOT) == 0;
