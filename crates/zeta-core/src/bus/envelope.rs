@@ -1,6 +1,9 @@
 //! One message: what its file says, how it is written, and how long it counts.
 
-use serde::Serialize as _;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize as _};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::address::EVERYBODY;
@@ -35,6 +38,36 @@ pub struct Envelope {
     pub extra: Map<String, Value>,
 }
 
+/// As much of a message as a list needs, in the text of its file.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header<'a> {
+    /// What it is about.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// What it says, as JSON; absent is null.
+    #[serde(borrow, default)]
+    pub payload: Option<&'a RawValue>,
+    /// Its name.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// Who sent it.
+    #[serde(borrow)]
+    pub from: Cow<'a, str>,
+    /// Whom it is for.
+    #[serde(borrow)]
+    pub to: Cow<'a, str>,
+    /// When it was sent.
+    #[serde(borrow)]
+    pub timestamp: Cow<'a, str>,
+    /// Until when it counts.
+    #[serde(borrow)]
+    pub expires_at: Cow<'a, str>,
+    /// All of it.
+    #[serde(skip)]
+    pub text: &'a str,
+}
+
 /// Why a file is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEnvelope {
@@ -50,12 +83,9 @@ pub enum BadEnvelope {
     /// Nested too deeply.
     #[error("it is nested more than {DEPTH_MAX} deep")]
     TooDeep,
-    /// JSON that is no object.
-    #[error("it is no JSON object")]
-    NotObject,
-    /// A key is missing, or no text.
-    #[error("the key {0:?} is missing or no text")]
-    BadKey(&'static str),
+    /// JSON, and no message: a key is missing, stands twice, or is no text.
+    #[error("it is no message: {0}")]
+    NotMessage(String),
     /// The id differs from the file's name.
     #[error("its id is {0:?}, which is not its file's name")]
     OtherId(String),
@@ -91,34 +121,29 @@ pub fn is_id(text: &str) -> bool {
 impl Envelope {
     /// Reads the file of the message `id`.
     pub fn parse(bytes: &[u8], id: &str) -> Result<Envelope, BadEnvelope> {
-        if bytes.len() > ENVELOPE_MAX {
-            return Err(BadEnvelope::TooLong);
+        let header = Header::parse(bytes, id)?;
+        let object: Map<String, Value> = serde_json::from_str(header.text)
+            .map_err(|error| BadEnvelope::NotMessage(error.to_string()))?;
+        let known = ["topic", "payload", "id", "from", "to", "timestamp", "expiresAt"];
+        let mut payload = Value::Null;
+        let mut extra = Map::new();
+        for (key, value) in object {
+            match key.as_str() {
+                "payload" => payload = value,
+                key if known.contains(&key) => {}
+                _ => _ = extra.insert(key, value),
+            }
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| BadEnvelope::NotUtf8)?;
-        if depth(text) > DEPTH_MAX + 1 {
-            return Err(BadEnvelope::TooDeep);
-        }
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| BadEnvelope::NotJson(error.to_string()))?;
-        let Value::Object(mut keys) = value else { return Err(BadEnvelope::NotObject) };
-        let mut text = |key: &'static str| match keys.shift_remove(key) {
-            Some(Value::String(text)) => Ok(text),
-            _ => Err(BadEnvelope::BadKey(key)),
-        };
-        let envelope = Envelope {
-            id: text("id")?,
-            topic: text("topic")?,
-            timestamp: text("timestamp")?,
-            expires_at: text("expiresAt")?,
-            from: text("from")?,
-            to: text("to")?,
-            payload: keys.shift_remove("payload").unwrap_or(Value::Null),
-            extra: keys,
-        };
-        match envelope.id == id {
-            true => Ok(envelope),
-            false => Err(BadEnvelope::OtherId(envelope.id)),
-        }
+        Ok(Envelope {
+            topic: header.topic.into_owned(),
+            payload,
+            id: header.id.into_owned(),
+            from: header.from.into_owned(),
+            to: header.to.into_owned(),
+            timestamp: header.timestamp.into_owned(),
+            expires_at: header.expires_at.into_owned(),
+            extra,
+        })
     }
 
     /// The message as the original writes it: its keys in this order, two blanks, no last newline.
@@ -148,6 +173,11 @@ impl Envelope {
         object
     }
 
+    /// What a list needs of it.
+    fn when(&self) -> When<'_> {
+        When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
+    }
+
     /// Is it for `recipient`, by name or as a broadcast?
     pub fn is_for(&self, recipient: &str) -> bool {
         self.to == recipient || self.to == EVERYBODY
@@ -155,23 +185,92 @@ impl Envelope {
 
     /// When it was sent, in µs: what is dated in the future counts from when it was stored.
     pub fn sent_us(&self, seen: FileSeen) -> i64 {
-        let Ok(sent_us) = parse_utc(&self.timestamp) else { return i64::MIN };
+        self.when().sent_us(seen)
+    }
+
+    /// Is it dated further in the future than clocks differ?
+    pub fn is_future(&self, seen: FileSeen) -> bool {
+        self.when().is_future(seen)
+    }
+
+    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
+    pub fn fate(&self, seen: FileSeen) -> Fate {
+        self.when().fate(seen)
+    }
+}
+
+impl<'a> Header<'a> {
+    /// Reads the file of the message `id`, without taking its payload apart.
+    pub fn parse(bytes: &'a [u8], id: &str) -> Result<Header<'a>, BadEnvelope> {
+        if bytes.len() > ENVELOPE_MAX {
+            return Err(BadEnvelope::TooLong);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| BadEnvelope::NotUtf8)?;
+        if depth(text) > DEPTH_MAX + 1 {
+            return Err(BadEnvelope::TooDeep);
+        }
+        let header: Header<'a> = serde_json::from_str(text).map_err(|error| {
+            let said = error.to_string();
+            match error.classify() {
+                serde_json::error::Category::Data => BadEnvelope::NotMessage(said),
+                _ => BadEnvelope::NotJson(said),
+            }
+        })?;
+        match header.id == id {
+            true => Ok(Header { text, ..header }),
+            false => Err(BadEnvelope::OtherId(header.id.into_owned())),
+        }
+    }
+
+    fn when(&self) -> When<'_> {
+        When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
+    }
+
+    /// As [`Envelope::is_for`].
+    pub fn is_for(&self, recipient: &str) -> bool {
+        self.to == recipient || self.to == EVERYBODY
+    }
+
+    /// As [`Envelope::sent_us`].
+    pub fn sent_us(&self, seen: FileSeen) -> i64 {
+        self.when().sent_us(seen)
+    }
+
+    /// As [`Envelope::is_future`].
+    pub fn is_future(&self, seen: FileSeen) -> bool {
+        self.when().is_future(seen)
+    }
+
+    /// As [`Envelope::fate`].
+    pub fn fate(&self, seen: FileSeen) -> Fate {
+        self.when().fate(seen)
+    }
+}
+
+/// What says when a message was sent and until when it counts.
+struct When<'a> {
+    topic: &'a str,
+    timestamp: &'a str,
+    expires_at: &'a str,
+}
+
+impl When<'_> {
+    fn sent_us(&self, seen: FileSeen) -> i64 {
+        let Ok(sent_us) = parse_utc(self.timestamp) else { return i64::MIN };
         match sent_us > seen.now_us.saturating_add(SKEW_US) {
             true => seen.mtime_us.min(seen.now_us),
             false => sent_us,
         }
     }
 
-    /// Is it dated further in the future than clocks differ?
-    pub fn is_future(&self, seen: FileSeen) -> bool {
-        parse_utc(&self.timestamp).is_ok_and(|us| us > seen.now_us.saturating_add(SKEW_US))
+    fn is_future(&self, seen: FileSeen) -> bool {
+        parse_utc(self.timestamp).is_ok_and(|us| us > seen.now_us.saturating_add(SKEW_US))
     }
 
-    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
-    pub fn fate(&self, seen: FileSeen) -> Fate {
-        let Ok(mut until_us) = parse_utc(&self.expires_at) else { return Fate::NoExpiry };
+    fn fate(&self, seen: FileSeen) -> Fate {
+        let Ok(mut until_us) = parse_utc(self.expires_at) else { return Fate::NoExpiry };
         if self.is_future(seen) {
-            let life_ms = topic::known(&self.topic).map_or(topic::LIFE_MAX_MS, |t| t.life_ms);
+            let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |t| t.life_ms);
             let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
             until_us = until_us.min(self.sent_us(seen).saturating_add(life_us));
         }

@@ -12,7 +12,9 @@ pub mod item;
 pub mod topic;
 
 pub use address::{Address, EVERYBODY};
-pub use envelope::{BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, SKEW_US, is_id};
+pub use envelope::{
+    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, is_id,
+};
 
 #[cfg(test)]
 mod tests;

@@ -178,8 +178,7 @@ fn list(call: &Call) -> Result<u8> {
     }
     let filter =
         Filter { topic: args.topic.clone(), to: args.to.clone(), expired: args.include_expired };
-    let listing = ops::list(&dir, &filter)?;
-    words::print_listing(call.out, &listing)
+    ops::show(&dir, &filter, |rows, findings| words::print_rows(call.out, rows, findings))
 }
 
 fn read(call: &Call) -> Result<u8> {

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, un
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header};
 
 use super::quiet::Quiet;
 use super::{Bus, file_of, id_of, replace, sub};
@@ -86,6 +86,61 @@ impl Packed {
         let from = usize::try_from(self.at.saturating_sub(start)).unwrap_or(usize::MAX);
         let to = from.saturating_add(usize::try_from(self.len).unwrap_or(usize::MAX));
         pack.get(from..to).unwrap_or_default()
+    }
+}
+
+/// The texts of messages, read at once.
+#[derive(Debug)]
+pub struct Pages {
+    pack: Vec<u8>,
+    /// Where in the pack its bytes begin.
+    from: u64,
+    packed: Vec<(String, std::result::Result<Packed, String>)>,
+}
+
+impl Pages {
+    fn read_again(&mut self, bus: &Bus, file: String) {
+        let packed = match bus.read(&file) {
+            Ok(None) => return,
+            Ok(Some(read)) => {
+                let at = self.from + self.pack.len() as u64;
+                self.pack.extend_from_slice(&read.bytes);
+                let (len, mtime_us) = (read.bytes.len() as u64, read.times.mtime_us);
+                Ok(Packed { at, len, mtime_us })
+            }
+            Err(error) => Err(error.text),
+        };
+        self.packed.push((file, packed));
+    }
+
+    /// The headers of all messages with the modification times of their files, and the files that
+    /// are no messages.
+    pub fn headers(&self) -> (Vec<(Header<'_>, i64)>, Vec<Unread>) {
+        let (mut headers, mut unread) = (Vec::with_capacity(self.packed.len()), Vec::new());
+        for (file, packed) in &self.packed {
+            let Some(id) = id_of(file) else { continue };
+            let read = packed.clone().and_then(|packed| {
+                let text = packed.text(&self.pack, self.from);
+                let header = Header::parse(text, id).map_err(|error| error.to_string())?;
+                Ok((header, packed.mtime_us))
+            });
+            match read {
+                Ok(header) => headers.push(header),
+                Err(reason) => unread.push(Unread { file: file.clone(), reason }),
+            }
+        }
+        unread.sort_by(|a, b| a.file.cmp(&b.file));
+        (headers, unread)
+    }
+
+    /// All messages, taken apart.
+    pub fn messages(&self) -> (Vec<Message>, Vec<Unread>) {
+        let (headers, unread) = self.headers();
+        let whole = |(header, mtime_us): (Header<'_>, i64)| {
+            let envelope = Envelope::parse(header.text.as_bytes(), &header.id).ok()?;
+            Some(Message { envelope, mtime_us })
+        };
+        (headers.into_iter().filter_map(whole).collect(), unread)
     }
 }
 
@@ -274,9 +329,8 @@ impl<'a> Index<'a> {
         Ok(())
     }
 
-    /// The messages that came after `mark`, and the files that are none; all of them from a mark of
-    /// nothing on. Call [`Index::refresh`] before.
-    pub fn messages(&self, mark: &mut Mark) -> (Vec<Message>, Vec<Unread>) {
+    /// What came after `mark`; everything from a mark of nothing on. Call [`Index::refresh`] before.
+    pub fn pages(&self, mark: &mut Mark) -> Pages {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
         }
@@ -284,32 +338,17 @@ impl<'a> Index<'a> {
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
-        let pack = self.read_own(PACK, from);
-        let (mut messages, mut unread) = (Vec::with_capacity(known.len()), Vec::new());
-        let pending = self.pending.iter().map(|file| (file, &NO_MESSAGE));
-        for (file, packed) in known.iter().chain(pending) {
-            let Some(id) = id_of(file) else { continue };
-            let read = match packed.text(&pack, from) {
-                [] => self.read_again(file, id),
-                text => Envelope::parse(text, id)
-                    .map(|envelope| Some(Message { envelope, mtime_us: packed.mtime_us }))
-                    .map_err(|error| error.to_string()),
-            };
-            match read {
-                Ok(message) => messages.extend(message),
-                Err(reason) => unread.push(Unread { file: file.clone(), reason }),
+        let mut pages =
+            Pages { pack: self.read_own(PACK, from), from, packed: Vec::with_capacity(known.len()) };
+        let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
+        for (file, packed) in known.into_iter().chain(pending) {
+            match packed.len {
+                // What was no message when it was read may be one by now.
+                0 => pages.read_again(self.bus, file),
+                _ => pages.packed.push((file, Ok(packed))),
             }
         }
-        unread.sort_by(|a, b| a.file.cmp(&b.file));
-        (messages, unread)
-    }
-
-    /// What was no message when it was read may be one by now.
-    fn read_again(&self, file: &str, id: &str) -> std::result::Result<Option<Message>, String> {
-        let Some(read) = self.bus.read(file).map_err(|error| error.text)? else { return Ok(None) };
-        let mtime_us = read.times.mtime_us;
-        let parsed = Envelope::parse(&read.bytes, id).map_err(|error| error.to_string())?;
-        Ok(Some(Message { envelope: parsed, mtime_us }))
+        pages
     }
 
     /// The messages that speak of claims of an item. Call [`Index::refresh`] before.

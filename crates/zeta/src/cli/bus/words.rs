@@ -1,34 +1,22 @@
 //! How messages are shown: a line each, with the age, because a late message looks like a new one.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
-use zeta_core::bus::{Envelope, Fate};
+use zeta_core::bus::{Envelope, Fate, Header};
 use zeta_core::record::{is_unprintable, printable};
 use zeta_core::time::{format_duration, parse_utc};
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ops::bus::status::{Came, Status, field};
-use crate::ops::bus::{Listing, Seen, now_us};
+use crate::ops::bus::{Row, Seen, now_us};
 use crate::output::{Object, Output};
 
 /// JSON as the original prints it, safe on a terminal.
 pub(crate) fn json_text(value: &Value) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    if !text.chars().any(|c| c != '\n' && is_unprintable(c)) {
-        return text;
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match c != '\n' && is_unprintable(c) {
-            // Only strings can hold such a character.
-            true => {
-                let mut units = [0u16; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    safe.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-            false => safe.push(c),
-        }
-    }
+    let mut safe = String::with_capacity(text.len());
+    add_safe_json(&mut safe, &text);
     safe
 }
 
@@ -74,18 +62,81 @@ pub(super) fn whole(seen: &Seen) -> String {
 }
 
 /// Prints messages, as an array with `--json`, and what was not understood on stderr.
-pub(super) fn print_listing(out: Output, listing: &Listing) -> Result<u8> {
-    if out.json {
-        let all = listing.messages.iter().map(|seen| Value::Object(seen.envelope.to_object()));
-        out.data(&json_text(&Value::Array(all.collect())))?;
-    } else if listing.messages.is_empty() {
-        out.data("no messages")?;
-    } else {
-        let lines: Vec<String> = listing.messages.iter().map(|seen| line(seen, 60)).collect();
-        out.data(&lines.join("\n"))?;
+pub(super) fn print_rows(out: Output, rows: &[Row<'_>], findings: &[Error]) -> Result<u8> {
+    let mut text = String::with_capacity(rows.iter().map(|row| row.header.text.len() + 64).sum());
+    match (out.json, rows.is_empty()) {
+        (true, true) => text.push_str("[]"),
+        (false, true) => text.push_str("no messages"),
+        (true, false) => {
+            text.push('[');
+            for (at, row) in rows.iter().enumerate() {
+                text.push_str(if at == 0 { "\n" } else { ",\n" });
+                add_indented(&mut text, row.header.text);
+            }
+            text.push_str("\n]");
+        }
+        (false, false) => {
+            for (at, row) in rows.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "\n" });
+                add_row(&mut text, row);
+            }
+        }
     }
-    listing.findings.iter().for_each(|finding| out.talk_of(finding));
+    out.data(&text)?;
+    findings.iter().for_each(|finding| out.talk_of(finding));
     Ok(0)
+}
+
+/// Adds a message as it stands, further in: JSON has no line breaks inside of strings.
+fn add_indented(text: &mut String, json: &str) {
+    for (at, line) in json.trim().lines().enumerate() {
+        text.push_str(if at == 0 { "  " } else { "\n  " });
+        add_safe_json(text, line);
+    }
+}
+
+/// JSON that every reader reads and that is safe on a terminal.
+fn add_safe_json(text: &mut String, json: &str) {
+    if json.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return text.push_str(json);
+    }
+    for c in json.chars() {
+        match c != '\n' && is_unprintable(c) {
+            // Only strings can hold such a character.
+            true => {
+                let mut units = [0u16; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+            false => text.push(c),
+        }
+    }
+}
+
+fn add_row(text: &mut String, row: &Row<'_>) {
+    let Header { topic, from, to, id, payload, .. } = &row.header;
+    let over = if matches!(row.fate, Fate::Lives(_)) { "" } else { " (expired)" };
+    let payload = payload.map_or("null", |payload| payload.get());
+    // The payload in one line, as far as it is shown.
+    let payload: String = squeezed(payload).take(60).collect();
+    let line = format!("[{topic}] {from} -> {to} {id} {payload}");
+    let _ = write!(text, "{}{over} {}", age(row.sent_us), printable(&line));
+}
+
+/// JSON without the blanks between its words.
+fn squeezed(json: &str) -> impl Iterator<Item = char> {
+    let (mut quoted, mut escaped) = (false, false);
+    json.chars().filter(move |c| {
+        let keep = quoted || !c.is_ascii_whitespace();
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        keep
+    })
 }
 
 /// Prints messages that nobody asks the time of.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Envelope;
 
-use super::{Filter, INDEX_LIMIT, Seen, check_surface, sort_out};
+use super::{Filter, INDEX_LIMIT, Seen, check_surface, no_message, sort_out};
 use crate::adapters::bus::index::{Index, Mark};
 use crate::adapters::bus::{Bus, seen};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -51,9 +51,10 @@ pub fn watch(
     loop {
         let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let (messages, unread) = index.messages(&mut mark);
+        let pages = index.pages(&mut mark);
         drop(index);
-        for seen in sort_out(&bus, messages, unread, &following.filter).messages {
+        let (messages, _) = pages.messages();
+        for seen in sort_out(messages, &following.filter) {
             let new = known.insert(seen.envelope.id.clone());
             let wanted = new && (!first || following.from_start);
             if wanted && !take(&seen)? {
@@ -103,17 +104,18 @@ pub fn deliver(
     let mut told = seen::Seen::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let (messages, unread) = index.messages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default());
     drop(index);
+    let (messages, unread) = pages.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
     let filter = Filter {
         topic: topic.map(str::to_owned),
         to: Some(surface.to_owned()),
         expired: false,
     };
-    let listing = sort_out(&bus, messages, unread, &filter);
+    let findings = unread.iter().map(|unread| no_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
-    for Seen { envelope, .. } in listing.messages {
+    for Seen { envelope, .. } in sort_out(messages, &filter) {
         let failures = match told.of(&envelope.id) {
             Some(seen::Told::Delivered | seen::Told::Read) => continue,
             Some(seen::Told::Failed(times)) => times,
@@ -135,5 +137,5 @@ pub fn deliver(
     if told.len() > 1000 {
         told.keep_only(|id| there.contains(id))?;
     }
-    Ok((deliveries, listing.findings))
+    Ok((deliveries, findings))
 }

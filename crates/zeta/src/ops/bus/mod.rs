@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use zeta_core::bus::claim::Grant;
 use zeta_core::bus::{
-    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, is_id, topic,
+    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, Header, is_id, topic,
 };
 use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
@@ -173,54 +173,93 @@ fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
     }
 }
 
-/// The messages of the bus.
-pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
-    let Some(bus) = Bus::open(dir)? else { return Ok(Listing::default()) };
+/// A message as a list shows it.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// The message.
+    pub header: Header<'a>,
+    /// When it was sent, as far as it is believed, in µs.
+    pub sent_us: i64,
+    /// Does it still count?
+    pub fate: Fate,
+}
+
+/// As [`list`], without taking payloads apart: `show` gets the rows and the findings.
+pub fn show<T>(
+    dir: &Path,
+    filter: &Filter,
+    show: impl FnOnce(&[Row<'_>], &[Error]) -> Result<T>,
+) -> Result<T> {
+    let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let (messages, unread) = index.messages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default());
     drop(index);
-    Ok(sort_out(&bus, messages, unread, filter))
+    let (headers, unread) = pages.headers();
+    let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
+    let now_us = host::wall_us();
+    let mut rows = Vec::with_capacity(headers.len());
+    for (header, mtime_us) in headers {
+        let seen = FileSeen { mtime_us, now_us };
+        let fate = header.fate(seen);
+        findings.extend(finding(&header, seen, fate));
+        let wanted = filter.topic.as_ref().is_none_or(|topic| *topic == header.topic)
+            && filter.to.as_ref().is_none_or(|to| header.is_for(to))
+            && (filter.expired || matches!(fate, Fate::Lives(_)));
+        if wanted {
+            rows.push(Row { sent_us: header.sent_us(seen), header, fate });
+        }
+    }
+    rows.sort_by(|a, b| (a.sent_us, &a.header.id).cmp(&(b.sent_us, &b.header.id)));
+    show(&rows, &findings)
+}
+
+/// The messages of the bus, taken apart.
+pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
+    show(dir, filter, |rows, findings| {
+        let whole = |row: &Row<'_>| {
+            let envelope = Envelope::parse(row.header.text.as_bytes(), &row.header.id).ok()?;
+            Some(Seen { envelope, sent_us: row.sent_us, fate: row.fate })
+        };
+        let messages = rows.iter().filter_map(whole).collect();
+        Ok(Listing { messages, findings: findings.to_vec() })
+    })
+}
+
+fn no_message(bus: &Bus, unread: &Unread) -> Error {
+    let path = bus.path(&unread.file);
+    let text = format!("{}: {}", printable(&path.to_string_lossy()), unread.reason);
+    let hint = "it is left alone and no message: look who wrote it, then remove it";
+    Error::new(Kind::Unsafe, text).hint(hint)
 }
 
 /// Leaves out what is not wanted, and puts the rest in order.
-pub(super) fn sort_out(
-    bus: &Bus,
-    messages: Vec<Message>,
-    unread: Vec<Unread>,
-    filter: &Filter,
-) -> Listing {
+pub(super) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<Seen> {
     let now_us = host::wall_us();
-    let mut listing = Listing::default();
-    for Unread { file, reason } in unread {
-        let text = format!("{}: {}", printable(&bus.path(&file).to_string_lossy()), reason);
-        let hint = "it is left alone and no message: look who wrote it, then remove it";
-        listing.findings.push(Error::new(Kind::Unsafe, text).hint(hint));
-    }
+    let mut wanted = Vec::new();
     for Message { envelope, mtime_us } in messages {
         let seen = FileSeen { mtime_us, now_us };
         let fate = envelope.fate(seen);
-        listing.findings.extend(finding(&envelope, seen, fate));
-        let wanted = filter.topic.as_ref().is_none_or(|topic| *topic == envelope.topic)
+        if filter.topic.as_ref().is_none_or(|topic| *topic == envelope.topic)
             && filter.to.as_ref().is_none_or(|to| envelope.is_for(to))
-            && (filter.expired || matches!(fate, Fate::Lives(_)));
-        if wanted {
-            listing.messages.push(Seen { sent_us: envelope.sent_us(seen), envelope, fate });
+            && (filter.expired || matches!(fate, Fate::Lives(_)))
+        {
+            wanted.push(Seen { sent_us: envelope.sent_us(seen), envelope, fate });
         }
     }
-    listing.messages.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
-    listing
+    wanted.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
+    wanted
 }
 
-fn finding(envelope: &Envelope, seen: FileSeen, fate: Fate) -> Option<Error> {
-    let id = &envelope.id;
+fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
+    let id = &header.id;
     if fate == Fate::NoExpiry {
-        let what = printable(&envelope.expires_at);
+        let what = printable(&header.expires_at);
         let text = format!("message {id}: nobody can read when it expires ({what:?}): it has");
         return Some(Error::new(Kind::Unsafe, text).hint("zeta bus clean --expired removes it"));
     }
-    if envelope.is_future(seen) {
-        let when = printable(&envelope.timestamp);
+    if header.is_future(seen) {
+        let when = printable(&header.timestamp);
         let text = format!("message {id} is dated in the future ({when}): its file's time counts");
         return Some(Error::new(Kind::Unsafe, text).hint("the clock of its sender is wrong"));
     }
@@ -281,9 +320,10 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let (messages, unread) = index.messages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default());
     drop(index);
-    for Seen { envelope, fate, .. } in sort_out(&bus, messages, unread, &filter).messages {
+    let (messages, _) = pages.messages();
+    for Seen { envelope, fate, .. } in sort_out(messages, &filter) {
         let dead = expired && !matches!(fate, Fate::Lives(_)) || expired && is_void(ctx, &envelope);
         let wanted = match from {
             Some(from) => envelope.from == from && (!expired || dead),
