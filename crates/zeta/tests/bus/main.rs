@@ -6,4 +6,6 @@
 #[path = "../it/stage.rs"]
 mod stage;
 
+mod claims;
+mod place;
 mod vectors;
