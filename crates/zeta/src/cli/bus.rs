@@ -22,7 +22,7 @@ use args::{
     CleanArgs, ListArgs, PublishArgs, ReadArgs, StatusArgs, SubscribeArgs, WatchArgs,
 };
 
-pub(super) use words::json_text;
+pub(super) use words::{json_line, json_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "bus",
@@ -228,7 +228,7 @@ fn watch(call: &Call) -> Result<u8> {
     };
     follow::watch(&args.place.dir(), &following, |seen| {
         let line = match call.out.json {
-            true => Value::Object(seen.envelope.to_object()).to_string(),
+            true => json_line(&Value::Object(seen.envelope.to_object())),
             false => words::line(seen, 80),
         };
         call.out.data(&line).map(|()| true)
@@ -249,7 +249,7 @@ fn subscribe(call: &Call) -> Result<u8> {
             [] => call
                 .out
                 .data(&match call.out.json {
-                    true => Value::Object(envelope.to_object()).to_string(),
+                    true => json_line(&Value::Object(envelope.to_object())),
                     false => words::short(envelope, 80),
                 })
                 .map(|()| true),

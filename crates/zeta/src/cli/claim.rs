@@ -7,7 +7,7 @@ use zeta_core::lease::{FencingToken, Held, Observed};
 use zeta_core::record::printable;
 use zeta_core::time::{parse_duration, parse_ttl, parse_utc};
 
-use super::bus::{Place, address, json_text};
+use super::bus::{Place, address, json_line, json_text};
 use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
 use crate::context::Context;
@@ -223,7 +223,7 @@ fn tell_acquired(call: &Call, asked: &Asked, acquired: Acquired) -> Result<u8> {
             object.text("itemId", asked.item.as_str()).flag("acquired", false);
             let by = claimants.iter().map(|c| zeta_core::record::quote(&c.from));
             object.list("claimedBy", by);
-            let all = claimants.iter().map(|claimant| value_of(claimant).to_string());
+            let all = claimants.iter().map(|claimant| json_line(&value_of(claimant)));
             object.list("claims", all);
             call.out.error(&error, Some(object));
             Ok(error.kind.status())
@@ -271,14 +271,13 @@ fn taken(item: &str, claimants: &[Claimant]) -> Error {
     };
     let who: Vec<String> = claimants.iter().map(said).collect();
     let who = if who.is_empty() { "somebody".to_owned() } else { who.join("; ") };
-    let text = printable(&format!("item {item:?} is claimed by {who}")).into_owned();
-    let mut error = Error::new(Kind::Refused, text);
+    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
     for claimant in claimants {
         let why = match &claimant.grant {
             Some(look) => format!("its lease is {}", lease_words::standing_word(&look.standing)),
-            None => format!("told by a message until {}", printable(&claimant.expires_at)),
+            None => format!("told by a message until {}", claimant.expires_at),
         };
-        error = error.hint(format!("{}: {why}", printable(&claimant.from)));
+        error = error.hint(format!("{}: {why}", claimant.from));
     }
     error.hint("wait for it: --wait 10m; or ask its holder: zeta bus publish --to …")
 }

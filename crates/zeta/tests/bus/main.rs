@@ -7,5 +7,7 @@
 mod stage;
 
 mod claims;
+mod hostile;
+mod mixed;
 mod place;
 mod vectors;

@@ -20,6 +20,13 @@ pub(crate) fn json_text(value: &Value) -> String {
     safe
 }
 
+/// JSON in one line, safe on a terminal.
+pub(crate) fn json_line(value: &Value) -> String {
+    let mut safe = String::new();
+    add_safe_json(&mut safe, &value.to_string());
+    safe
+}
+
 /// "3m 2s ago".
 fn age(sent_us: i64) -> String {
     match sent_us {

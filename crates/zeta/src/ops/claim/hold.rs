@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use zeta_core::bus::claim::{Notice, is_in_the_way};
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{Address, Envelope, topic};
+use zeta_core::bus::{Address, Envelope, SKEW_US, topic};
 use zeta_core::layout;
 use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
+use zeta_core::time::parse_utc;
 
 use super::desk::{Desk, scope};
 use super::{Claimant, default_ttl_ms, held, key, place_of, record_of, said};
-use crate::adapters::bus::Bus;
+use crate::adapters::bus::{Bus, file_of};
 use crate::adapters::bus::gate::Gate;
 use crate::adapters::bus::index::Index;
 use crate::adapters::guard::{self, ENTER_LIMIT};
@@ -23,7 +24,7 @@ use crate::adapters::node::{Node, Tree};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::acquire::{OnWait, Outcome, Patience, acquire_with, draft};
-use crate::ops::bus::{Draft, INDEX_LIMIT, store};
+use crate::ops::bus::{Draft, INDEX_LIMIT, store, utc_ms};
 use crate::ops::lease::{self, OrLost, read_only, release_in, renew_in};
 use crate::ops::session;
 
@@ -273,7 +274,10 @@ impl Place<'_> {
             if !in_the_way.is_empty() {
                 return Ok(Err(in_the_way));
             }
-            let envelope = claim_message(asked, record, &place_of(self.tree, self.node))?;
+            let mut envelope = claim_message(asked, record, &place_of(self.tree, self.node))?;
+            for said in notices.iter().filter(|notice| notice.from == asked.from.as_str()) {
+                date_after(&mut envelope, said.order.0);
+            }
             self.bus.publish(&envelope.id, &envelope.render())?;
             drop(gate);
             index.finish(window, &envelope, 1)?;
@@ -397,6 +401,22 @@ fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
     message(from, payload)
 }
 
+/// Dates a message after another of its sender: of two words of the same millisecond nobody could
+/// say which is the newer.
+fn date_after(message: &mut Envelope, other_us: i64) {
+    let dated_us = parse_utc(&message.timestamp).unwrap_or(i64::MAX);
+    if dated_us <= other_us && other_us - host::wall_us() < SKEW_US {
+        message.timestamp = utc_ms(other_us + 1000);
+    }
+}
+
+/// When a message was sent; `None` if it is gone.
+fn sent_us(bus: &Bus, message: &str) -> Option<i64> {
+    let read = bus.read(&file_of(message)).ok()??;
+    let envelope = Envelope::parse(&read.bytes, message).ok()?;
+    parse_utc(&envelope.timestamp).ok()
+}
+
 /// Gives a claim back and tells everybody, as the original does even where nothing was held.
 ///
 /// # Errors
@@ -411,10 +431,11 @@ pub fn release(
     let bus = Bus::open_or_create(dir)?;
     let (tree, node) = ctx.open()?;
     let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
-    let mut stood = false;
+    let (mut stood, mut told) = (false, Vec::new());
     for sharer in [None, Some(from.as_str())] {
         let lease = item.lease(&scope(&bus), sharer);
         let Some(record) = place.claim_of(&lease, from, token)? else { continue };
+        told.extend(said(&record, key::MESSAGE));
         let token = token.unwrap_or(record.fencing_token);
         match release_in(&tree, &node, &lease, token)? {
             Ok(removed) => stood |= removed,
@@ -429,7 +450,10 @@ pub fn release(
             return Ok(Err(lost));
         }
     }
-    let envelope = release_message(from, item)?;
+    let mut envelope = release_message(from, item)?;
+    for claimed_us in told.iter().filter_map(|message| sent_us(&bus, message)) {
+        date_after(&mut envelope, claimed_us);
+    }
     store(&bus, &envelope)?;
     Ok(Ok(Released { message: envelope.id, stood }))
 }
