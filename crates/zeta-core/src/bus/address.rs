@@ -43,9 +43,10 @@ pub struct Address {
 impl Address {
     /// Reads an address; the error is the rule that it breaks.
     pub fn new(text: &str) -> Result<Address, &'static str> {
-        const RULE: &str = "write a name of a-z, 0-9, '.', '_' and '-' that starts with a letter or \
-                            a digit, as in otto-cli, or persona/surface[/instance][@node], as in \
-                            otto/cli@node-1a2b3c (at most 128 bytes)";
+        const RULE: &str = "write a name of a-z, 0-9, '.', '_' and '-' that starts with a \
+                            letter or a digit, as in otto-cli, or \
+                            persona/surface[/instance][@node], as in otto/cli@node-1a2b3c (at \
+                            most 128 bytes)";
         let (cell, node) = match text.split_once('@') {
             Some((cell, node)) => (cell, Some(node)),
             None => (text, None),

@@ -18,9 +18,7 @@ use crate::ops::bus::{self as ops, Draft, Filter, change};
 mod args;
 mod words;
 
-use args::{
-    CleanArgs, ListArgs, PublishArgs, ReadArgs, StatusArgs, SubscribeArgs, WatchArgs,
-};
+use args::{CleanArgs, ListArgs, PublishArgs, ReadArgs, StatusArgs, SubscribeArgs, WatchArgs};
 
 pub(super) use words::{json_line, json_text};
 
@@ -45,12 +43,7 @@ const VERBS: &[Verb] = &[
         args: ListArgs::augment_args,
         run: list,
     },
-    Verb {
-        name: "read",
-        about: "One message, by its id",
-        args: ReadArgs::augment_args,
-        run: read,
-    },
+    Verb { name: "read", about: "One message, by its id", args: ReadArgs::augment_args, run: read },
     Verb {
         name: "watch",
         about: "Print every message as it comes",
@@ -244,8 +237,8 @@ fn subscribe(call: &Call) -> Result<u8> {
         None => call.context()?.agent.to_string(),
     };
     let topic = args.topic.as_deref();
-    let (deliveries, findings) = follow::deliver(&dir, &surface, topic, |envelope| {
-        match args.handler.as_slice() {
+    let (deliveries, findings) =
+        follow::deliver(&dir, &surface, topic, |envelope| match args.handler.as_slice() {
             [] => call
                 .out
                 .data(&match call.out.json {
@@ -254,8 +247,7 @@ fn subscribe(call: &Call) -> Result<u8> {
                 })
                 .map(|()| true),
             [program, rest @ ..] => hand_to(program, rest, envelope),
-        }
-    })?;
+        })?;
     let mut failed = false;
     for delivery in &deliveries {
         match delivery {

@@ -246,9 +246,9 @@ fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Mine) ->
         object.fields(&mine.record.to_fields());
         object
     };
-    call.out.either(object, || token.to_string()).map_err(|error| {
-        error.hint(format!("the claim stands all the same, with token {token}"))
-    })
+    call.out
+        .either(object, || token.to_string())
+        .map_err(|error| error.hint(format!("the claim stands all the same, with token {token}")))
 }
 
 /// Who has it, since when, where, and what to do.
@@ -344,12 +344,8 @@ fn list(call: &Call) -> Result<u8> {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];
         let place: Vec<&str> = place.into_iter().flatten().map(String::as_str).collect();
-        let line = format!(
-            "{}  {}  since {since}  {}",
-            claimant.item,
-            claimant.from,
-            place.join(" in ")
-        );
+        let line =
+            format!("{}  {}  since {since}  {}", claimant.item, claimant.from, place.join(" in "));
         call.out.data(printable(line.trim_end()).as_ref())?;
     }
     Ok(0)

@@ -21,7 +21,8 @@ fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
                 let from = format!("agent-{number}");
                 let branch = format!("feat/{number}");
                 let args = ["claim", "acquire", "--from", &from, "--item", &item, "--branch"];
-                let args: Vec<&str> = args.iter().chain(&[&branch[..], "--json"]).copied().collect();
+                let args: Vec<&str> =
+                    args.iter().chain(&[&branch[..], "--json"]).copied().collect();
                 let mut command = place.cmd(&args);
                 command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
             })
@@ -47,8 +48,16 @@ fn a_claim_is_told_renewed_and_given_back() {
     let first = place.json(
         0,
         &[
-            "claim", "acquire", "--from", "otto-cli", "--item", "B-1", "--branch", "feat/x",
-            "--worktree", "/w/1",
+            "claim",
+            "acquire",
+            "--from",
+            "otto-cli",
+            "--item",
+            "B-1",
+            "--branch",
+            "feat/x",
+            "--worktree",
+            "/w/1",
         ],
     );
     assert_eq!(first["acquired"], true);
@@ -93,7 +102,8 @@ fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
     let script = "\"$ZETA\" claim acquire --item B-2 >\"$ZETA_STATE_DIR/../got\"; exec sleep 60";
     let mut holder = session(&place, "otto-cli", script);
     let got = place.stage.dir.join("got");
-    let held = || std::fs::read_to_string(&got).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+    let held =
+        || std::fs::read_to_string(&got).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
     assert!(until(LIMIT, held));
     let refused = place.acquire(3, "vera", "B-2");
     assert_eq!(refused["claimedBy"], serde_json::json!(["otto-cli"]));
@@ -117,7 +127,8 @@ fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
 #[test]
 fn the_end_of_a_session_gives_its_claims_back() {
     let place = Place::new();
-    let script = "\"$ZETA\" claim acquire --item B-3 >/dev/null && \"$ZETA\" claim check --item B-3";
+    let script =
+        "\"$ZETA\" claim acquire --item B-3 >/dev/null && \"$ZETA\" claim check --item B-3";
     let mut holder = session(&place, "otto-cli", script);
     assert_eq!(wait(&mut holder, LIMIT), 3);
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-3"])["claimed"], false);

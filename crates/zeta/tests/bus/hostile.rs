@@ -121,7 +121,8 @@ fn a_bus_that_others_could_have_prepared_is_refused() {
     std::fs::create_dir(&place.bus).unwrap();
     std::fs::set_permissions(&place.bus, PermissionsExt::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&place.bus, Some(65_001), Some(65_001)).unwrap();
-    let out = place.ends(7, &["bus", "publish", "--topic", "claim", "--payload", "{}", "--unchecked"]);
+    let out =
+        place.ends(7, &["bus", "publish", "--topic", "claim", "--payload", "{}", "--unchecked"]);
     assert!(out.err.contains("65001"), "{out:?}");
 }
 
@@ -177,7 +178,8 @@ fn locks_that_are_none_block_with_their_name_and_lose_nothing() {
     std::fs::create_dir(place.bus.join("acquire-D.lock")).unwrap();
     symlink("nowhere", place.bus.join("acquire-S.lock")).unwrap();
     std::fs::write(place.bus.join("acquire-N.lock"), "-1").unwrap();
-    for (item, file) in [("D", "acquire-D.lock"), ("S", "acquire-S.lock"), ("N", "acquire-N.lock")] {
+    for (item, file) in [("D", "acquire-D.lock"), ("S", "acquire-S.lock"), ("N", "acquire-N.lock")]
+    {
         let out = place.zeta(&["claim", "acquire", "--from", "otto", "--item", item]);
         assert!(matches!(out.status, 6 | 7), "{out:?}");
         assert!(out.err.contains(file), "{out:?}");

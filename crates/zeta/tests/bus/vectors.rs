@@ -1,4 +1,4 @@
-//! What the original tool was seen to do, replayed: its scenarios, its command lines, its envelopes.
+//! What the original tool was seen to do, replayed: scenarios, command lines, envelopes.
 //!
 //! A vector asks for zero or not zero, for what is printed and for which files are left. Where we
 //! do better on purpose, the place is named here with its reason, and `docs/bus.md` says so, too.
@@ -204,19 +204,25 @@ fn subscribers_are_told_what_the_original_told_them() {
             fails.join(" ")
         );
         let argv = serde_json::json!([
-            "subscribe", "--surface", surface, "--topic", case["topic"], "--", "sh", "-c", script
+            "subscribe",
+            "--surface",
+            surface,
+            "--topic",
+            case["topic"],
+            "--",
+            "sh",
+            "-c",
+            script
         ]);
         let out = run(&mut bench.cmd("bus", &argv));
         let told = format!("{}: {out:?}", case["name"]);
         let error = case["expect"]["error"] == true;
         assert_eq!(out.status != 0, error || !fails.is_empty(), "{told}");
         let handled = std::fs::read_to_string(&log).unwrap_or_default();
-        let handled: Vec<&str> =
-            handled.lines().filter(|id| !fails.contains(id)).collect();
+        let handled: Vec<&str> = handled.lines().filter(|id| !fails.contains(id)).collect();
         let delivered = case["expect"]["delivered"].as_array().unwrap();
         let delivered: Vec<&str> = delivered.iter().map(|id| id.as_str().unwrap()).collect();
-        let delivered: Vec<&str> =
-            delivered.into_iter().filter(|id| !fails.contains(id)).collect();
+        let delivered: Vec<&str> = delivered.into_iter().filter(|id| !fails.contains(id)).collect();
         assert_eq!(handled, delivered, "{told}");
         match &case["expect"]["seen_after"] {
             Value::Null => assert!(!seen.exists(), "{told}"),

@@ -37,10 +37,7 @@ pub struct Occupied {
 
 impl<'a> Gate<'a> {
     /// Takes the lock of an item, once.
-    pub fn try_enter(
-        bus: &'a Bus,
-        item: &Item,
-    ) -> Result<std::result::Result<Gate<'a>, Occupied>> {
+    pub fn try_enter(bus: &'a Bus, item: &Item) -> Result<std::result::Result<Gate<'a>, Occupied>> {
         let file = item.original_lock();
         let path = bus.path(&file);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -48,8 +45,8 @@ impl<'a> Gate<'a> {
         for _ in 0..2 {
             match openat(&bus.base, file.as_str(), flags | OFlags::CLOEXEC, mode) {
                 Ok(fd) => {
-                    let stat = fstat(&fd)
-                        .map_err(|errno| Error::io("cannot look at", &path, errno))?;
+                    let stat =
+                        fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
                     let gate = Gate { bus, file, identity: (stat.st_dev, stat.st_ino) };
                     let pid = std::process::id().to_string();
                     // Without a pid in it, it would still be a lock: it goes when we do.

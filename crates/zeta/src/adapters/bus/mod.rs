@@ -1,4 +1,4 @@
-//! The bus directory: messages as the original tool stores them, and below `.zeta` what only we keep.
+//! The bus directory: messages as the original tool stores them, and below `.zeta` what is ours.
 //!
 //! A message is published by a rename out of `.zeta/tmp`, so nobody meets half of one. Everything
 //! else below `.zeta` is a memory of what was read ([`index`]) and of who was told what ([`seen`]);

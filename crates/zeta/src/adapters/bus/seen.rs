@@ -67,7 +67,8 @@ impl<'a> Seen<'a> {
             Err(Errno::WOULDBLOCK) => {
                 let stat = rustix::fs::fstat(&lock).ok();
                 let holder = stat.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
-                let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                let who =
+                    holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
                 let text = format!("{surface}: {who} delivers its messages already");
                 return Err(Error::new(Kind::Busy, text)
                     .hint("one subscriber at a time, or messages would be handled twice"));

@@ -108,11 +108,8 @@ pub fn deliver(
     drop(index);
     let (messages, unread) = pages.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
-    let filter = Filter {
-        topic: topic.map(str::to_owned),
-        to: Some(surface.to_owned()),
-        expired: false,
-    };
+    let filter =
+        Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
     let findings = unread.iter().map(|unread| no_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
     for Seen { envelope, .. } in sort_out(messages, &filter) {

@@ -324,7 +324,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     drop(index);
     let (messages, _) = pages.messages();
     for Seen { envelope, fate, .. } in sort_out(messages, &filter) {
-        let dead = expired && !matches!(fate, Fate::Lives(_)) || expired && is_void(ctx, &envelope);
+        let dead = expired && (!matches!(fate, Fate::Lives(_)) || is_void(ctx, &envelope));
         let wanted = match from {
             Some(from) => envelope.from == from && (!expired || dead),
             None => !expired || dead,

@@ -84,9 +84,12 @@ impl Came {
     }
 }
 
+/// What became of a message as a whole, and at each subscriber that was told.
+pub type Fates = (Came, Vec<(String, Came)>);
+
 /// What became of a message, as a whole and at each subscriber that it is for; `None` if it is not
 /// known, or was cleaned away.
-pub fn fate(dir: &Path, id: &str) -> Result<Option<(Came, Vec<(String, Came)>)>> {
+pub fn fate(dir: &Path, id: &str) -> Result<Option<Fates>> {
     check_id(id)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(None) };
     let Some(message) = super::read(dir, id, None)? else {

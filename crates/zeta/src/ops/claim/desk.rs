@@ -62,12 +62,7 @@ impl<'a> Desk<'a> {
     }
 
     /// The exclusive grant counts, whatever became of its message.
-    fn add_exclusive(
-        &self,
-        bus: &Bus,
-        item: &Item,
-        claimants: &mut Vec<Claimant>,
-    ) -> Result<()> {
+    fn add_exclusive(&self, bus: &Bus, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
         let Some(place) = self.place else { return Ok(()) };
         let lease = item.lease(&scope(bus), None);
         let Some(look) = held(self.ctx, place, &lease)? else { return Ok(()) };

@@ -3,19 +3,18 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use zeta_core::bus::Address;
 use zeta_core::bus::claim::{Notice, is_in_the_way};
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{Address, Envelope, SKEW_US, topic};
 use zeta_core::layout;
 use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
-use zeta_core::time::parse_utc;
 
 use super::desk::{Desk, scope};
+use super::tell::{claim_message, date_after, describe, set};
 use super::{Claimant, default_ttl_ms, held, key, place_of, record_of, said};
-use crate::adapters::bus::{Bus, file_of};
+use crate::adapters::bus::Bus;
 use crate::adapters::bus::gate::Gate;
 use crate::adapters::bus::index::Index;
 use crate::adapters::guard::{self, ENTER_LIMIT};
@@ -24,8 +23,8 @@ use crate::adapters::node::{Node, Tree};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::acquire::{OnWait, Outcome, Patience, acquire_with, draft};
-use crate::ops::bus::{Draft, INDEX_LIMIT, store, utc_ms};
-use crate::ops::lease::{self, OrLost, read_only, release_in, renew_in};
+use crate::ops::bus::INDEX_LIMIT;
+use crate::ops::lease::{self, OrLost, read_only, renew_in};
 use crate::ops::session;
 
 /// How long an acquire of the original, which takes milliseconds, is waited for.
@@ -74,21 +73,12 @@ pub enum Acquired {
     Taken(Vec<Claimant>),
 }
 
-/// What a release did.
-#[derive(Debug, Clone)]
-pub struct Released {
-    /// Id of the message that tells everybody.
-    pub message: String,
-    /// A grant stood and was removed.
-    pub stood: bool,
-}
-
 /// Everything that is open while a claim is worked on.
-struct Place<'a> {
-    ctx: &'a Context,
-    bus: &'a Bus,
-    tree: &'a Tree,
-    node: &'a Node,
+pub(super) struct Place<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) bus: &'a Bus,
+    pub(super) tree: &'a Tree,
+    pub(super) node: &'a Node,
 }
 
 /// Claims an item. Exactly one caller gets it; one that has it keeps it, with the same token.
@@ -119,12 +109,12 @@ pub fn acquire(
     }
 }
 
-fn label(from: &Address) -> Result<Label> {
+pub(super) fn label(from: &Address) -> Result<Label> {
     Ok(Label::new("agent", &from.as_label())?)
 }
 
 impl Place<'_> {
-    fn lease(&self, asked: &Asked) -> RecordName {
+    pub(super) fn lease(&self, asked: &Asked) -> RecordName {
         let sharer = asked.shareable.then_some(asked.from.as_str());
         asked.item.lease(&scope(self.bus), sharer)
     }
@@ -201,7 +191,7 @@ impl Place<'_> {
     }
 
     /// Claims again what is the caller's: the token stays, unless its session is a new one.
-    fn acquire_again(&self, asked: &Asked, record: &Record) -> Result<Acquired> {
+    pub(super) fn acquire_again(&self, asked: &Asked, record: &Record) -> Result<Acquired> {
         let into_session = self.ctx.session.is_some() && record.session.is_none();
         let lease = &record.lease;
         let (record, message) = match self.announce(asked, record)? {
@@ -211,10 +201,8 @@ impl Place<'_> {
                     true => self.reassign(record, &asked.from, true),
                     false => {
                         let (token, ttl_ms) = (record.fencing_token, asked.ttl_ms);
-                        renew_in(
-                            self.ctx, self.tree, self.node, lease, token, ttl_ms, ENTER_LIMIT,
-                        )
-                        .map(|renewed| renewed.map(|(record, _)| record))
+                        renew_in(self.ctx, self.tree, self.node, lease, token, ttl_ms, ENTER_LIMIT)
+                            .map(|renewed| renewed.map(|(record, _)| record))
                     }
                 };
                 drop(index);
@@ -247,9 +235,8 @@ impl Place<'_> {
             let mut window = index.begin()?;
             let gate = match Gate::try_enter(self.bus, &asked.item)? {
                 Ok(gate) => gate,
-                Err(occupied) if started.elapsed() < GATE_LIMIT => {
+                Err(_) if started.elapsed() < GATE_LIMIT => {
                     drop((window, index));
-                    let _ = occupied;
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
@@ -260,9 +247,8 @@ impl Place<'_> {
                         occupied.file,
                         occupied.pid
                     );
-                    return Err(Error::new(Kind::Busy, text).hint(
-                        "try again; a lock whose process is gone counts no more after 5 s",
-                    ));
+                    return Err(Error::new(Kind::Busy, text)
+                        .hint("try again; a lock whose process is gone counts no more after 5 s"));
                 }
             };
             // From here on the original cannot claim it; what it claimed before is known now.
@@ -301,17 +287,23 @@ impl Place<'_> {
         });
         // Who shares stands beside the exclusive lease, and looks at it; its own guard is entered.
         let exclusive = asked.item.lease(&scope(self.bus), None);
-        if shareable && record.lease != exclusive {
-            if let Some(look) = held(self.ctx, (self.tree, self.node), &exclusive)? {
-                claimants.push(Claimant::of_grant(asked.item.as_str(), look));
-            }
+        if shareable
+            && record.lease != exclusive
+            && let Some(look) = held(self.ctx, (self.tree, self.node), &exclusive)?
+        {
+            claimants.push(Claimant::of_grant(asked.item.as_str(), look));
         }
         Ok(claimants)
     }
 
     /// Gives a claim to somebody else (or to the caller's own session) without a moment in which it
     /// is free; its token grows.
-    fn reassign(&self, record: &Record, to: &Address, bind: bool) -> OrLost<Box<Record>> {
+    pub(super) fn reassign(
+        &self,
+        record: &Record,
+        to: &Address,
+        bind: bool,
+    ) -> OrLost<Box<Record>> {
         let (lease, token) = (&record.lease, record.fencing_token);
         let file = layout::lease_file(lease);
         let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
@@ -341,206 +333,4 @@ impl Place<'_> {
         lease::publish(&section, &record, true, lease::RENEWAL_ROOM)?;
         Ok(Ok(Box::new(record)))
     }
-}
-
-fn set(record: &mut Record, key: &str, value: String) {
-    record.extra.retain(|(known, _)| known != key);
-    record.extra.push((key.to_owned(), value));
-}
-
-/// Writes what the claim is about into the record of its lease.
-fn describe(record: &mut Record, asked: &Asked, bus: &Bus) {
-    set(record, key::ITEM, quote(asked.item.as_str()));
-    set(record, key::FROM, quote(asked.from.as_str()));
-    for (key, text) in [(key::BRANCH, &asked.branch), (key::WORKTREE, &asked.worktree)] {
-        if let Some(text) = text {
-            set(record, key, quote(text));
-        }
-    }
-    if asked.shareable {
-        set(record, key::SHAREABLE, "true".to_owned());
-    }
-    set(record, key::BUS, quote(&scope(bus)));
-}
-
-fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
-    let draft = Draft {
-        from: from.clone(),
-        to: None,
-        topic: topic::CLAIM.to_owned(),
-        payload: Value::Object(payload),
-        life_ms: None,
-        unchecked: false,
-    };
-    draft.envelope()
-}
-
-fn claim_message(asked: &Asked, record: &Record, place: &str) -> Result<Envelope> {
-    let mut payload = Map::new();
-    let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
-    put("action", "claim".into());
-    put("itemId", asked.item.as_str().into());
-    for (key, text) in [("branch", &asked.branch), ("worktree", &asked.worktree)] {
-        if let Some(text) = text {
-            put(key, text.as_str().into());
-        }
-    }
-    if asked.shareable {
-        put("shareable", true.into());
-    }
-    put("fencingToken", record.fencing_token.get().into());
-    put("lease", record.lease.as_str().into());
-    put("leasePlace", place.into());
-    message(&asked.from, payload)
-}
-
-fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
-    let mut payload = Map::new();
-    payload.insert("action".to_owned(), "release".into());
-    payload.insert("itemId".to_owned(), item.as_str().into());
-    message(from, payload)
-}
-
-/// Dates a message after another of its sender: of two words of the same millisecond nobody could
-/// say which is the newer.
-fn date_after(message: &mut Envelope, other_us: i64) {
-    let dated_us = parse_utc(&message.timestamp).unwrap_or(i64::MAX);
-    if dated_us <= other_us && other_us - host::wall_us() < SKEW_US {
-        message.timestamp = utc_ms(other_us + 1000);
-    }
-}
-
-/// When a message was sent; `None` if it is gone.
-fn sent_us(bus: &Bus, message: &str) -> Option<i64> {
-    let read = bus.read(&file_of(message)).ok()??;
-    let envelope = Envelope::parse(&read.bytes, message).ok()?;
-    parse_utc(&envelope.timestamp).ok()
-}
-
-/// Gives a claim back and tells everybody, as the original does even where nothing was held.
-///
-/// # Errors
-/// [`Kind::Refused`] if it is bound to another session of the same name, and no token is given.
-pub fn release(
-    ctx: &Context,
-    dir: &Path,
-    from: &Address,
-    item: &Item,
-    token: Option<FencingToken>,
-) -> OrLost<Released> {
-    let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
-    let (mut stood, mut told) = (false, Vec::new());
-    for sharer in [None, Some(from.as_str())] {
-        let lease = item.lease(&scope(&bus), sharer);
-        let Some(record) = place.claim_of(&lease, from, token)? else { continue };
-        told.extend(said(&record, key::MESSAGE));
-        let token = token.unwrap_or(record.fencing_token);
-        match release_in(&tree, &node, &lease, token)? {
-            Ok(removed) => stood |= removed,
-            // With a token one of the two may be another grant.
-            Err(lost) if sharer.is_none() && token == record.fencing_token => return Ok(Err(lost)),
-            Err(_) => {}
-        }
-    }
-    if let (Some(token), false) = (token, stood) {
-        let lease = item.lease(&scope(&bus), None);
-        if let Err(lost) = lease::release_in(&tree, &node, &lease, token)? {
-            return Ok(Err(lost));
-        }
-    }
-    let mut envelope = release_message(from, item)?;
-    for claimed_us in told.iter().filter_map(|message| sent_us(&bus, message)) {
-        date_after(&mut envelope, claimed_us);
-    }
-    store(&bus, &envelope)?;
-    Ok(Ok(Released { message: envelope.id, stood }))
-}
-
-impl Place<'_> {
-    /// The record of a claim of `from`, if whoever calls may end it.
-    fn claim_of(
-        &self,
-        lease: &RecordName,
-        from: &Address,
-        token: Option<FencingToken>,
-    ) -> Result<Option<Box<Record>>> {
-        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
-        let Some(record) = record_of(&look) else { return Ok(None) };
-        if said(record, key::FROM).as_deref() != Some(from.as_str()) {
-            return Ok(None);
-        }
-        let proven = token == Some(record.fencing_token)
-            || record.session.is_none()
-            || record.session == self.ctx.session;
-        match (proven, token) {
-            (true, _) => Ok(Some(Box::new(record.clone()))),
-            (false, Some(_)) => Ok(None),
-            (false, None) => Err(Error::new(
-                Kind::Refused,
-                format!("{from} holds it in another session, which is alive"),
-            )
-            .hint("from that session, or with the token that acquire printed: --token N")),
-        }
-    }
-}
-
-/// Starts the life of a claim again, and tells it anew, so that the original sees it for a day.
-pub fn renew(
-    ctx: &Context,
-    dir: &Path,
-    asked: &Asked,
-    token: Option<FencingToken>,
-) -> Result<Option<Acquired>> {
-    let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
-    for shareable in [false, true] {
-        let asked = Asked { shareable, ..asked.clone() };
-        let lease = place.lease(&asked);
-        let Some(record) = place.claim_of(&lease, &asked.from, token)? else { continue };
-        if token.is_some_and(|token| token != record.fencing_token) {
-            continue;
-        }
-        let asked = Asked {
-            branch: asked.branch.clone().or_else(|| said(&record, key::BRANCH)),
-            worktree: asked.worktree.clone().or_else(|| said(&record, key::WORKTREE)),
-            ..asked
-        };
-        return place.acquire_again(&asked, &record).map(Some);
-    }
-    Ok(None)
-}
-
-/// Gives a claim to somebody else, without a moment in which it is free. The new holder takes it
-/// into its own session by acquiring it.
-pub fn hand_over(
-    ctx: &Context,
-    dir: &Path,
-    asked: &Asked,
-    to: &Address,
-    token: Option<FencingToken>,
-) -> OrLost<Option<Mine>> {
-    let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
-    let lease = asked.item.lease(&scope(&bus), None);
-    let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
-    let record = match place.reassign(&record, to, false)? {
-        Ok(record) => record,
-        Err(lost) => return Ok(Err(lost)),
-    };
-    let told = Asked {
-        from: to.clone(),
-        branch: said(&record, key::BRANCH),
-        worktree: said(&record, key::WORKTREE),
-        ..asked.clone()
-    };
-    // The new word first: between the two the original sees two holders, and never none.
-    let claim = claim_message(&told, &record, &place_of(&tree, &node))?;
-    store(&bus, &claim)?;
-    store(&bus, &release_message(&asked.from, &asked.item)?)?;
-    Ok(Ok(Some(Mine { record, message: claim.id, renewed: false, taken_from: None })))
 }

@@ -7,6 +7,8 @@
 
 mod desk;
 mod hold;
+mod pass;
+mod tell;
 
 use std::path::Path;
 
@@ -24,7 +26,8 @@ use crate::adapters::node::{Node, Tree};
 use crate::context::Context;
 use crate::error::{Error, Result};
 
-pub use hold::{Acquired, Asked, Mine, Released, acquire, hand_over, release, renew};
+pub use hold::{Acquired, Asked, Mine, acquire};
+pub use pass::{Released, hand_over, release, renew};
 
 /// Somebody who holds an item.
 #[derive(Debug, Clone)]

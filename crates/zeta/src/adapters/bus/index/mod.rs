@@ -9,6 +9,9 @@
 //! *In doubt, look again.* The index is believed only if the directory's modification time is the
 //! one in `state` and every later change would have had another one ([`State::settled`]).
 
+mod pages;
+mod state;
+
 use std::collections::HashMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,8 +21,11 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, un
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header};
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
 
+pub use self::pages::{Message, Pages, Unread};
+use self::pages::{NO_MESSAGE, Packed};
+use self::state::{Batch, State};
 use super::quiet::Quiet;
 use super::{Bus, file_of, id_of, replace, sub};
 use crate::adapters::{clock, host, node};
@@ -42,124 +48,11 @@ const ITEM_BYTES: usize = 1 << 20;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
 
-/// As of when the index is true.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct State {
-    /// Modification time of the bus directory, in ns.
-    mtime_ns: i128,
-    /// Any later change of the directory has another modification time.
-    settled: bool,
-    /// Files that may still be being written.
-    pending: u64,
-    /// Valid bytes of `names`.
-    names: u64,
-    /// Valid bytes of `pack`.
-    pack: u64,
-    /// Messages.
-    count: u64,
-    /// How often `names` and `pack` were begun anew.
-    begun: u64,
-}
-
 /// How far somebody has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
     names: u64,
     begun: u64,
-}
-
-/// A message that was read, and where its text lies in the pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Packed {
-    at: u64,
-    /// 0 for a file that is no message.
-    len: u64,
-    mtime_us: i64,
-}
-
-/// A file that is known to be no message.
-const NO_MESSAGE: Packed = Packed { at: 0, len: 0, mtime_us: 0 };
-
-impl Packed {
-    /// Its text, in what was read of the pack from `start` on.
-    fn text(self, pack: &[u8], start: u64) -> &[u8] {
-        let from = usize::try_from(self.at.saturating_sub(start)).unwrap_or(usize::MAX);
-        let to = from.saturating_add(usize::try_from(self.len).unwrap_or(usize::MAX));
-        pack.get(from..to).unwrap_or_default()
-    }
-}
-
-/// The texts of messages, read at once.
-#[derive(Debug)]
-pub struct Pages {
-    pack: Vec<u8>,
-    /// Where in the pack its bytes begin.
-    from: u64,
-    packed: Vec<(String, std::result::Result<Packed, String>)>,
-}
-
-impl Pages {
-    fn read_again(&mut self, bus: &Bus, file: String) {
-        let packed = match bus.read(&file) {
-            Ok(None) => return,
-            Ok(Some(read)) => {
-                let at = self.from + self.pack.len() as u64;
-                self.pack.extend_from_slice(&read.bytes);
-                let (len, mtime_us) = (read.bytes.len() as u64, read.times.mtime_us);
-                Ok(Packed { at, len, mtime_us })
-            }
-            Err(error) => Err(error.text),
-        };
-        self.packed.push((file, packed));
-    }
-
-    /// The headers of all messages with the modification times of their files, and the files that
-    /// are no messages.
-    pub fn headers(&self) -> (Vec<(Header<'_>, i64)>, Vec<Unread>) {
-        let (mut headers, mut unread) = (Vec::with_capacity(self.packed.len()), Vec::new());
-        for (file, packed) in &self.packed {
-            let Some(id) = id_of(file) else { continue };
-            let read = packed.clone().and_then(|packed| {
-                let text = packed.text(&self.pack, self.from);
-                let header = Header::parse(text, id).map_err(|error| error.to_string())?;
-                Ok((header, packed.mtime_us))
-            });
-            match read {
-                Ok(header) => headers.push(header),
-                Err(reason) => unread.push(Unread { file: file.clone(), reason }),
-            }
-        }
-        unread.sort_by(|a, b| a.file.cmp(&b.file));
-        (headers, unread)
-    }
-
-    /// All messages, taken apart.
-    pub fn messages(&self) -> (Vec<Message>, Vec<Unread>) {
-        let (headers, unread) = self.headers();
-        let whole = |(header, mtime_us): (Header<'_>, i64)| {
-            let envelope = Envelope::parse(header.text.as_bytes(), &header.id).ok()?;
-            Some(Message { envelope, mtime_us })
-        };
-        (headers.into_iter().filter_map(whole).collect(), unread)
-    }
-}
-
-/// A message of the bus as it was read.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// What it says.
-    pub envelope: Envelope,
-    /// The modification time of its file, in µs.
-    pub mtime_us: i64,
-}
-
-/// A file of the bus that is no message.
-#[derive(Debug, Clone)]
-pub struct Unread {
-    /// Its name.
-    pub file: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// The index, entered: nobody else changes it meanwhile.
@@ -329,7 +222,7 @@ impl<'a> Index<'a> {
         Ok(())
     }
 
-    /// What came after `mark`; everything from a mark of nothing on. Call [`Index::refresh`] before.
+    /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
     pub fn pages(&self, mark: &mut Mark) -> Pages {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
@@ -338,8 +231,11 @@ impl<'a> Index<'a> {
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
-        let mut pages =
-            Pages { pack: self.read_own(PACK, from), from, packed: Vec::with_capacity(known.len()) };
+        let mut pages = Pages {
+            pack: self.read_own(PACK, from),
+            from,
+            packed: Vec::with_capacity(known.len()),
+        };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
         for (file, packed) in known.into_iter().chain(pending) {
             match packed.len {
@@ -384,8 +280,8 @@ impl<'a> Index<'a> {
         Ok(notices)
     }
 
-    /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel counts
-    /// new names, so that nobody has to look again because of ours.
+    /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel
+    /// counts new names, so that nobody has to look again because of ours.
     pub fn begin(&self) -> Result<Window<'a>> {
         let quiet = Quiet::begin(self.bus.as_fd());
         let trusted = self.is_true(self.mtime_ns()?);
@@ -543,68 +439,6 @@ impl<'a> Index<'a> {
         self.state = state;
         Ok(())
     }
-}
-
-/// What a look adds to the index.
-#[derive(Debug, Default)]
-struct Batch {
-    names: String,
-    pack: Vec<u8>,
-}
-
-impl Batch {
-    fn add(&mut self, next: &mut State, file: &str, text: &[u8], mtime_us: i64) {
-        use std::fmt::Write as _;
-        let (at, len) = (next.pack, text.len());
-        let _ = writeln!(self.names, "{file} {at} {len} {mtime_us}");
-        self.pack.extend_from_slice(text);
-        next.pack += len as u64;
-    }
-
-    /// A file that is gone.
-    fn forget(&mut self, file: &str) {
-        self.names.push_str(file);
-        self.names.push_str(" 0 -1 0\n");
-    }
-}
-
-impl State {
-    /// Fixed in width, because it is written in place.
-    fn render(&self) -> String {
-        let settled = u8::from(self.settled);
-        let body = format!(
-            "1 {:030} {settled} {:010} {:015} {:015} {:010} {:010}",
-            self.mtime_ns, self.pending, self.names, self.pack, self.count, self.begun
-        );
-        format!("{body} {:016x}\n", sum(&body))
-    }
-
-    fn parse(line: &str) -> Option<State> {
-        let (body, check) = line.rsplit_once(' ')?;
-        if u64::from_str_radix(check, 16).ok()? != sum(body) {
-            return None;
-        }
-        let mut words = body.split(' ');
-        (words.next()? == "1").then_some(())?;
-        let mtime_ns = words.next()?.parse().ok()?;
-        let settled = words.next()? == "1";
-        let mut number = || words.next()?.parse().ok();
-        Some(State {
-            mtime_ns,
-            settled,
-            pending: number()?,
-            names: number()?,
-            pack: number()?,
-            count: number()?,
-            begun: number()?,
-        })
-    }
-}
-
-/// FNV-1a: tells a torn line, and no more is asked of it.
-fn sum(text: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// The clock that a kernel without finer ones stamps files with, in ns.

@@ -1,0 +1,155 @@
+//! Giving a claim back, keeping it, and handing it on.
+
+use std::path::Path;
+
+use zeta_core::bus::Address;
+use zeta_core::bus::item::Item;
+use zeta_core::lease::{FencingToken, Record};
+use zeta_core::name::RecordName;
+
+use super::desk::scope;
+use super::hold::{Acquired, Asked, Mine, Place, label};
+use super::tell::{claim_message, date_after, release_message, sent_us};
+use super::{held, key, place_of, record_of, said};
+use crate::adapters::bus::Bus;
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::ops::bus::store;
+use crate::ops::lease::{self, OrLost, release_in};
+
+/// What a release did.
+#[derive(Debug, Clone)]
+pub struct Released {
+    /// Id of the message that tells everybody.
+    pub message: String,
+    /// A grant stood and was removed.
+    pub stood: bool,
+}
+
+/// Gives a claim back and tells everybody, as the original does even where nothing was held.
+///
+/// # Errors
+/// [`Kind::Refused`] if it is bound to another session of the same name, and no token is given.
+pub fn release(
+    ctx: &Context,
+    dir: &Path,
+    from: &Address,
+    item: &Item,
+    token: Option<FencingToken>,
+) -> OrLost<Released> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let (mut stood, mut told) = (false, Vec::new());
+    for sharer in [None, Some(from.as_str())] {
+        let lease = item.lease(&scope(&bus), sharer);
+        let Some(record) = place.claim_of(&lease, from, token)? else { continue };
+        told.extend(said(&record, key::MESSAGE));
+        let token = token.unwrap_or(record.fencing_token);
+        match release_in(&tree, &node, &lease, token)? {
+            Ok(removed) => stood |= removed,
+            // With a token one of the two may be another grant.
+            Err(lost) if sharer.is_none() && token == record.fencing_token => return Ok(Err(lost)),
+            Err(_) => {}
+        }
+    }
+    if let (Some(token), false) = (token, stood) {
+        let lease = item.lease(&scope(&bus), None);
+        if let Err(lost) = lease::release_in(&tree, &node, &lease, token)? {
+            return Ok(Err(lost));
+        }
+    }
+    let mut envelope = release_message(from, item)?;
+    for claimed_us in told.iter().filter_map(|message| sent_us(&bus, message)) {
+        date_after(&mut envelope, claimed_us);
+    }
+    store(&bus, &envelope)?;
+    Ok(Ok(Released { message: envelope.id, stood }))
+}
+
+impl Place<'_> {
+    /// The record of a claim of `from`, if whoever calls may end it.
+    fn claim_of(
+        &self,
+        lease: &RecordName,
+        from: &Address,
+        token: Option<FencingToken>,
+    ) -> Result<Option<Box<Record>>> {
+        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
+        let Some(record) = record_of(&look) else { return Ok(None) };
+        if said(record, key::FROM).as_deref() != Some(from.as_str()) {
+            return Ok(None);
+        }
+        let proven = token == Some(record.fencing_token)
+            || record.session.is_none()
+            || record.session == self.ctx.session;
+        match (proven, token) {
+            (true, _) => Ok(Some(Box::new(record.clone()))),
+            (false, Some(_)) => Ok(None),
+            (false, None) => Err(Error::new(
+                Kind::Refused,
+                format!("{from} holds it in another session, which is alive"),
+            )
+            .hint("from that session, or with the token that acquire printed: --token N")),
+        }
+    }
+}
+
+/// Starts the life of a claim again, and tells it anew, so that the original sees it for a day.
+pub fn renew(
+    ctx: &Context,
+    dir: &Path,
+    asked: &Asked,
+    token: Option<FencingToken>,
+) -> Result<Option<Acquired>> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    for shareable in [false, true] {
+        let asked = Asked { shareable, ..asked.clone() };
+        let lease = place.lease(&asked);
+        let Some(record) = place.claim_of(&lease, &asked.from, token)? else { continue };
+        if token.is_some_and(|token| token != record.fencing_token) {
+            continue;
+        }
+        let asked = Asked {
+            branch: asked.branch.clone().or_else(|| said(&record, key::BRANCH)),
+            worktree: asked.worktree.clone().or_else(|| said(&record, key::WORKTREE)),
+            ..asked
+        };
+        return place.acquire_again(&asked, &record).map(Some);
+    }
+    Ok(None)
+}
+
+/// Gives a claim to somebody else, without a moment in which it is free. The new holder takes it
+/// into its own session by acquiring it.
+pub fn hand_over(
+    ctx: &Context,
+    dir: &Path,
+    asked: &Asked,
+    to: &Address,
+    token: Option<FencingToken>,
+) -> OrLost<Option<Mine>> {
+    let bus = Bus::open_or_create(dir)?;
+    let (tree, node) = ctx.open()?;
+    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let lease = asked.item.lease(&scope(&bus), None);
+    let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
+    let record = match place.reassign(&record, to, false)? {
+        Ok(record) => record,
+        Err(lost) => return Ok(Err(lost)),
+    };
+    let told = Asked {
+        from: to.clone(),
+        branch: said(&record, key::BRANCH),
+        worktree: said(&record, key::WORKTREE),
+        ..asked.clone()
+    };
+    // The new word first: between the two the original sees two holders, and never none.
+    let claim = claim_message(&told, &record, &place_of(&tree, &node))?;
+    store(&bus, &claim)?;
+    store(&bus, &release_message(&asked.from, &asked.item)?)?;
+    Ok(Ok(Some(Mine { record, message: claim.id, renewed: false, taken_from: None })))
+}
