@@ -1,6 +1,6 @@
 //! Clients of NATS and etcd as a Rust program would use them: zeta is measured beside what they do.
 //!
-//! `nats once`, and for both servers `cycles`: each line of stdin says how many times to take a
+//! `nats once`, and `nats`, `nats-new` (a new name each time) and `etcd` with `cycles`: each line of stdin says how many times to take a
 //! lock and give it back; the answer is the median in ns. `nats watch N` prints p50 and p99 of the
 //! way from before a `nats puts N` to the watcher.
 
@@ -24,7 +24,8 @@ async fn main() -> Outcome<()> {
             let store = store(url).await?;
             take_and_give(&store, "once").await
         }
-        ["nats", "cycles", url] => nats_cycles(&store(url).await?).await,
+        ["nats", "cycles", url] => nats_cycles(&store(url).await?, false).await,
+        ["nats-new", "cycles", url] => nats_cycles(&store(url).await?, true).await,
         ["nats", "watch", url, count] => watch(&store(url).await?, count.parse()?).await,
         ["nats", "puts", url, count] => puts(&store(url).await?, count.parse()?).await,
         ["etcd", "cycles", url] => etcd_cycles(url).await,
@@ -59,11 +60,10 @@ async fn store(url: &str) -> Outcome<Store> {
     Ok(jetstream.get_key_value("bench").await?)
 }
 
-/// With a key that nobody used before: one that was deleted costs `create` two more round trips.
-async fn take_and_give(store: &Store, prefix: &str) -> Outcome<()> {
-    let key = format!("{prefix}-{}", now_ns());
-    let revision = store.create(&key, "me".into()).await?;
-    store.delete_expect_revision(&key, Some(revision)).await?;
+/// A lock has one name, so its key was deleted before: that costs `create` two more round trips.
+async fn take_and_give(store: &Store, key: &str) -> Outcome<()> {
+    let revision = store.create(key, "me".into()).await?;
+    store.delete_expect_revision(key, Some(revision)).await?;
     Ok(())
 }
 
@@ -72,12 +72,15 @@ fn median(times: &mut [u128]) -> u128 {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-async fn nats_cycles(store: &Store) -> Outcome<()> {
+async fn nats_cycles(store: &Store, new_names: bool) -> Outcome<()> {
     for line in std::io::stdin().lock().lines() {
         let mut times = Vec::new();
         for _ in 0..line?.parse::<usize>()? {
             let start = Instant::now();
-            take_and_give(store, "lock").await?;
+            match new_names {
+                true => take_and_give(store, &format!("lock-{}", now_ns())).await?,
+                false => take_and_give(store, "lock").await?,
+            }
             times.push(start.elapsed().as_nanos());
         }
         println!("{}", median(&mut times));

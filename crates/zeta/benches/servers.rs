@@ -22,11 +22,11 @@ const RELEASE: &str =
 struct Other {
     name: &'static str,
     count: usize,
-    bounds: Bounds,
+    bounds: Option<Bounds>,
     asked: Option<Asked>,
 }
 
-fn other(name: &'static str, count: usize, bounds: Bounds, asked: Option<Asked>) -> Other {
+fn other(name: &'static str, count: usize, bounds: Option<Bounds>, asked: Option<Asked>) -> Other {
     Other { name, count, bounds, asked }
 }
 
@@ -71,25 +71,31 @@ fn redis_cycle(redis: &mut Redis) -> Outcomes<()> {
     }
 }
 
-/// Redis and our loop by turns, both on one core or both where the kernel puts them.
+/// Redis and our loop by turns: first where the kernel puts client and server, then both on one
+/// core, then apart.
 fn redis(ours: &Ours, server: &Server, gated: bool) -> Outcomes<()> {
-    let mut redis = Redis::connect(&server.address)?;
-    let own = std::process::id();
-    for (what, core, gate) in [("one core", Some(0), 1.3), ("unpinned", None, 0.4)] {
-        for pid in [own, server.pid()] {
-            server::pin(pid, core)?;
+    let mut clients = [("unix", Redis::connect(&server.address)?), ("tcp", server.redis_by_tcp()?)];
+    let places =
+        [("unpinned", None, at_most(0.4, 0.1)), ("one core", Some([0, 0]), at_most(1.3, 0.3))];
+    let apart = [("two cores", Some([0, 1]), at_most(0.4, 0.1))];
+    for (place, cores, bounds) in places.into_iter().chain(apart) {
+        if let Some([own, theirs]) = cores {
+            server::pin(std::process::id(), Some(own))?;
+            server::pin(server.pid(), Some(theirs))?;
         }
-        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            mine.push(block(500, || ours.cycle())?);
-            theirs.push(block(500, || redis_cycle(&mut redis))?);
+        for (socket, redis) in &mut clients {
+            let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                mine.push(block(400, || ours.cycle())?);
+                theirs.push(block(400, || redis_cycle(redis))?);
+            }
+            let what = format!("ours / redis SET NX PX + EVAL, {socket}, {place}");
+            let ratio = median_ratio(&mine, &theirs);
+            let gated = gated && *socket == "tcp" && place != "two cores";
+            told(&what, &mine, &theirs, ratio, gated.then_some(bounds));
         }
-        let what = format!("ours / redis SET NX PX + EVAL, {what}");
-        let stretch = if core.is_some() { 0.3 } else { 0.1 };
-        let ratio = median_ratio(&mine, &theirs);
-        told(&what, &mine, &theirs, ratio, gated.then(|| at_most(gate, stretch)));
     }
-    Ok(())
+    server::pin(std::process::id(), None)
 }
 
 fn told(what: &str, mine: &[f64], theirs: &[f64], ratio: f64, bounds: Option<Bounds>) {
@@ -119,9 +125,15 @@ fn beside(dir: &Path, gated: bool) -> Outcomes<()> {
         None => Ok(None),
     };
     let mut others = [
-        other("NATS KV create + delete / ours", 200, at_least(3.0, 15.0), cycles("nats", nats)?),
-        other("etcd txn + txn / ours", 60, at_least(5.0, 25.0), cycles("etcd", etcd)?),
-        other("node proper-lockfile lock() / ours", 300, at_least(2.5, 12.0), node(dir)?),
+        other(
+            "NATS KV create + delete / ours",
+            200,
+            Some(at_least(3.0, 15.0)),
+            cycles("nats", nats)?,
+        ),
+        other("  with a new name each time", 200, None, cycles("nats-new", nats)?),
+        other("etcd txn + txn / ours", 60, Some(at_least(5.0, 25.0)), cycles("etcd", etcd)?),
+        other("node proper-lockfile lock() / ours", 300, Some(at_least(2.5, 12.0)), node(dir)?),
     ];
     for Other { name, count, bounds, asked } in &mut others {
         let Some(asked) = asked else {
@@ -134,7 +146,7 @@ fn beside(dir: &Path, gated: bool) -> Outcomes<()> {
             mine.push(block(*count, || ours.cycle())?);
             theirs.push(asked.times(*count)?);
         }
-        told(name, &mine, &theirs, median_ratio(&theirs, &mine), gated.then_some(*bounds));
+        told(name, &mine, &theirs, median_ratio(&theirs, &mine), bounds.filter(|_| gated));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "each bench uses the part that it needs")]
 
 pub mod server;
+pub mod turns;
 
 use std::ffi::OsString;
 use std::fs;

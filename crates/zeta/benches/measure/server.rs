@@ -1,11 +1,11 @@
 //! Servers that a bench measures beside: started on loopback in its own scratch directory, spoken
 //! to with as little as possible, and ended by their process id.
 
-#![expect(dead_code, reason = "each bench uses the part that it needs")]
-
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,6 +16,7 @@ use super::{Outcomes, command};
 /// A server that this bench started; it ends with it.
 pub struct Server {
     child: Child,
+    port: u16,
     /// Where it listens: a path or a URL.
     pub address: String,
 }
@@ -57,13 +58,14 @@ fn free_port() -> Outcomes<u16> {
 fn serve(
     words: &str,
     dir: &Path,
+    port: u16,
     address: String,
     answers: impl Fn(&str) -> bool,
 ) -> Outcomes<Server> {
     let argv = line(&format!("setpriv --pdeathsig KILL {words}"));
     let mut command = command(&argv, dir);
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin").current_dir(dir);
-    let server = Server { child: command.spawn()?, address };
+    let server = Server { child: command.spawn()?, port, address };
     let started = Instant::now();
     while !answers(&server.address) {
         if started.elapsed() > Duration::from_secs(10) {
@@ -74,16 +76,18 @@ fn serve(
     Ok(server)
 }
 
-/// Redis without persistence, on a socket of its own.
+/// Redis without persistence, on a socket of its own and a port.
 pub fn redis(dir: &Path) -> Outcomes<Option<Server>> {
     if !here("redis-server") {
         return Ok(None);
     }
+    let port = free_port()?;
     let socket = dir.join("redis.sock").display().to_string();
-    let words = format!("redis-server --port 0 --unixsocket {socket} --save ");
+    let words =
+        format!("redis-server --bind 127.0.0.1 --port {port} --unixsocket {socket} --save ");
     let answers =
         |socket: &str| Redis::connect(socket).is_ok_and(|mut redis| redis.ask(&["PING"]).is_ok());
-    serve(&words, dir, socket, answers).map(Some)
+    serve(&words, dir, port, socket, answers).map(Some)
 }
 
 /// etcd, as it is without options but with its data below `dir`.
@@ -92,6 +96,7 @@ pub fn etcd(dir: &Path) -> Outcomes<Option<Server>> {
         return Ok(None);
     }
     let (client, peer) = (free_port()?, free_port()?);
+    let port = client;
     let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
     let words = format!(
         "etcd --data-dir {} --listen-client-urls {client} --advertise-client-urls {client} \
@@ -109,7 +114,7 @@ pub fn etcd(dir: &Path) -> Outcomes<Option<Server>> {
         };
         ask().is_ok_and(|answer| answer.contains("\"true\""))
     };
-    serve(&words, dir, client, healthy).map(Some)
+    serve(&words, dir, port, client, healthy).map(Some)
 }
 
 /// NATS with a bucket that is kept in `storage` (memory or file); it needs our own client.
@@ -126,10 +131,17 @@ pub fn nats(dir: &Path, storage: &str) -> Outcomes<Option<Server>> {
             [client.as_os_str(), "nats".as_ref(), "make".as_ref(), url.as_ref(), storage.as_ref()];
         command(&argv.map(OsString::from), dir).status().is_ok_and(|status| status.success())
     };
-    serve(&words, dir, format!("nats://127.0.0.1:{port}"), make).map(Some)
+    serve(&words, dir, port, format!("nats://127.0.0.1:{port}"), make).map(Some)
 }
 
 impl Server {
+    /// A client of a Redis by its port, as most are.
+    pub fn redis_by_tcp(&self) -> Outcomes<Redis> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_nodelay(true)?;
+        Ok(Redis(BufReader::new(OwnedFd::from(stream).into())))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -146,12 +158,13 @@ impl Server {
 }
 
 /// A client that does nothing but write a command and read its answer.
-pub struct Redis(BufReader<UnixStream>);
+pub struct Redis(BufReader<File>);
 
 impl Redis {
     /// By the path of its socket.
     pub fn connect(socket: &str) -> Outcomes<Redis> {
-        Ok(Redis(BufReader::new(UnixStream::connect(socket)?)))
+        let stream = OwnedFd::from(UnixStream::connect(socket)?);
+        Ok(Redis(BufReader::new(stream.into())))
     }
 
     /// Sends a command; what its answer ends with.
