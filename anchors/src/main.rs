@@ -1,8 +1,8 @@
 //! Clients of NATS and etcd as a Rust program would use them: zeta is measured beside what they do.
 //!
-//! `nats once`, and `nats`, `nats-new` (a new name each time) and `etcd` with `cycles`: each line of stdin says how many times to take a
-//! lock and give it back; the answer is the median in ns. `nats watch N` prints p50 and p99 of the
-//! way from before a `nats puts N` to the watcher.
+//! `nats once`; and `cycles` of `nats`, `nats-new` (a new name each time) and `etcd`: each line of
+//! stdin says how many times to take a lock and give it back, and the answer is the median in ns.
+//! `nats watch N` prints p50 and p99 of the way from before a put of `nats puts N` to the watcher.
 
 use std::error::Error;
 use std::io::BufRead;

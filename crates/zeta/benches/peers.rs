@@ -71,10 +71,9 @@ fn bus(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<()> {
         fs::create_dir(&bus)?;
         for number in 0..messages {
             let text = format!(
-                "{{\n  \"topic\": \"heartbeat\",\n  \"payload\": {{\n    \"status\": \"working\"\n  }},\n  \
-                 \"id\": \"m{number}\",\n  \"from\": \"otto-cli\",\n  \"to\": \"*\",\n  \
-                 \"timestamp\": \"2026-11-22T10:11:12.123Z\",\n  \
-                 \"expiresAt\": \"2036-11-22T10:11:12.123Z\"\n}}"
+                r#"{{ "topic": "heartbeat", "payload": {{ "status": "working" }}, "id": "m{number}",
+  "from": "otto-cli", "to": "*", "timestamp": "2026-11-22T10:11:12.123Z",
+  "expiresAt": "2036-11-22T10:11:12.123Z" }}"#
             );
             fs::write(bus.join(format!("m{number}.json")), text)?;
         }

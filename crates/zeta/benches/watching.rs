@@ -153,8 +153,8 @@ fn main() -> Outcomes<()> {
         }
     }
     measure::head(&format!(
-        "watch: from before a rename to the callback in another process, with the record's content, \
-         tmpfs, {ROUNDS} rounds of {EVENTS} events"
+        "watch: from before a rename to the callback in another process, with the record's \
+         content, tmpfs, {ROUNDS} rounds of {EVENTS} events"
     ));
     let told = |what: &str, others: &[Vec<f64>; 2], bounds| {
         let ratio = median_ratio(&mine[0], &others[0]);

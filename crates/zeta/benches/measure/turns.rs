@@ -1,5 +1,5 @@
-//! Turns that many processes take: each tells of every turn when it was asked for, entered and left,
-//! by the clock that all processes share. Workers in other languages do it by their own library.
+//! Turns that many processes take: each tells of every turn when it was asked for, entered and
+//! left, by the clock that all processes share. Workers in other languages use their own library.
 
 use std::ffi::OsString;
 use std::path::Path;
