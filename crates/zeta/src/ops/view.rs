@@ -58,7 +58,8 @@ pub struct Seen {
     stamp: Option<Stamp>,
     /// The number that the feed knows it by.
     followed: Option<i32>,
-    /// Whatever the times say, it must be read again.
+    /// It must be read again, whatever times and events say: something could not be read, or
+    /// events were lost.
     doubted: bool,
 }
 
@@ -193,7 +194,7 @@ impl View {
         for name in &changed {
             self.read_node(name, tell);
         }
-        let followed = |seen: &Seen| seen.followed.is_some();
+        let followed = |seen: &Seen| seen.followed.is_some() && !seen.doubted;
         self.blind = self.followed.is_none() || !self.seen.values().all(followed);
         Ok(())
     }
@@ -226,14 +227,13 @@ impl View {
             Ok(Some(mut node)) => {
                 let number = self.feed.as_ref().and_then(|feed| feed.follow(node.as_fd()));
                 self.numbers.extend(number.map(|number| (number, name.clone())));
-                self.blind |= number.is_none();
                 let before = std::mem::replace(&mut seen.followed, number);
                 seen.read(&mut node, &self.tree, wall_us, tell);
+                self.blind |= number.is_none() || seen.doubted;
                 self.leave(name, before.filter(|before| Some(*before) != number));
             }
             Err(error) => {
                 seen.empty(name, tell);
-                (seen.doubted, seen.stamp) = (false, None);
                 seen.fail(error);
                 let before = seen.followed.take();
                 self.blind = true;
@@ -266,6 +266,7 @@ impl View {
         match (opened, self.seen.get_mut(name), listing::limit(file)) {
             (Ok(Some(node)), Some(seen), Some(max)) => {
                 seen.read_record(&node, &self.tree, file, max, tell);
+                self.blind |= seen.doubted;
             }
             (_, _, None) => {}
             _ => self.read_node(name, tell),
@@ -312,8 +313,7 @@ impl Seen {
         if let Some(error) = listing::cut(node, &listed) {
             self.fail(error);
         }
-        let whole = self.faults.is_empty();
-        self.stamp = stamp.filter(|stamp| whole && judge_settled(stamp.times, wall_us));
+        self.stamp = stamp.filter(|stamp| judge_settled(stamp.times, wall_us));
     }
 
     fn read_record(
@@ -344,8 +344,8 @@ impl Seen {
             Err(error) => {
                 self.drop_record(&node.name, file, tell);
                 self.faults.insert(file.to_owned(), error);
-                // Its mode or owner may be mended, which no directory tells.
-                self.stamp = None;
+                // Mended modes show in no directory, and spare descriptors in no event.
+                self.doubted = true;
             }
         }
     }
@@ -366,7 +366,7 @@ impl Seen {
 
     fn fail(&mut self, error: Error) {
         self.faults.insert(String::new(), error);
-        self.stamp = None;
+        self.doubted = true;
     }
 }
 

@@ -265,6 +265,24 @@ fn without_instances_or_watches_a_view_looks_for_itself() {
 }
 
 #[test]
+fn what_could_not_be_read_is_named_and_read_as_soon_as_it_can_be() {
+    for follows in [true, false] {
+        let stage = Stage::new();
+        let (mut view, nodes) = view(&stage, follows);
+        let dir = make_node(&nodes, "odd");
+        put(&dir, "good", "made: well\n");
+        std::os::unix::fs::symlink("good.marker", dir.join("link.marker")).unwrap();
+        view.refresh(&mut |_| {}).unwrap();
+        let odd = &view.nodes()["odd"];
+        assert_eq!(odd.records.keys().collect::<Vec<_>>(), ["good.marker"]);
+        assert_eq!(odd.faults.keys().collect::<Vec<_>>(), ["link.marker"]);
+        fs::remove_file(dir.join("link.marker")).unwrap();
+        view.refresh(&mut |_| {}).unwrap();
+        assert_eq!(in_view(&view), on_disk(&stage.state), "{follows}");
+    }
+}
+
+#[test]
 fn a_tree_that_was_replaced_is_an_error_and_no_empty_view() {
     for follows in [true, false] {
         let stage = Stage::new();
