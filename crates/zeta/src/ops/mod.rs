@@ -13,3 +13,4 @@ mod listing;
 pub mod run;
 pub mod session;
 pub mod status;
+pub mod view;
