@@ -166,6 +166,16 @@ pub struct FileTimes {
     pub ctime_us: i64,
 }
 
+/// For this long a file may change and keep its times: the kernel stamps by the tick (10 ms at
+/// most), and some file systems keep whole seconds.
+const SETTLING_US: i64 = 1_100_000;
+
+/// Would every change from now on show in these times, which were read after `wall_us`? Only the
+/// kernel's own time counts; one that lies ahead of the clock settles when the clock has passed it.
+pub fn judge_settled(times: FileTimes, wall_us: i64) -> bool {
+    wall_us.saturating_sub(times.ctime_us) >= SETTLING_US
+}
+
 /// How long ago a record was renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
@@ -292,6 +302,20 @@ mod tests {
         let times = FileTimes { mtime_us: 0, ctime_us: 4999 * 1_000_000 };
         let age = judge_age(&stamp("b1", "m1", 900, 4999), Boot::Same, times, &now);
         assert_eq!(age, Age::Ms(1000));
+    }
+
+    #[test]
+    fn times_tell_of_every_change_once_they_are_older_than_a_tick_and_a_second() {
+        for (mtime_us, ctime_us, settled) in [
+            (0, 8_900_000, true),
+            (0, 8_900_001, false),
+            (0, 10_000_000, false),
+            (0, 99_000_000, false),
+            (99_000_000, 1_000_000, true),
+        ] {
+            let times = FileTimes { mtime_us, ctime_us };
+            assert_eq!(judge_settled(times, 10_000_000), settled, "{times:?}");
+        }
     }
 
     #[test]

@@ -15,3 +15,4 @@ mod listing;
 pub mod run;
 pub mod session;
 pub mod status;
+pub mod view;
