@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zeta::ops::bus::{Draft, publish};
+use zeta::adapters::bus::Bus as Opened;
+use zeta::ops::bus::{Draft, store};
 use zeta_core::bus::Address;
 
 mod measure;
@@ -192,11 +193,12 @@ fn write(dir: &Path) -> Outcomes<()> {
         life_ms: None,
         unchecked: false,
     };
+    let bus = Opened::open_or_create(dir)?;
     let mut times = Vec::new();
     let until = Instant::now() + WRITE_FOR;
     while Instant::now() < until {
         let start = Instant::now();
-        publish(dir, &draft)?;
+        store(&bus, &draft.envelope()?)?;
         times.push(start.elapsed().as_nanos().to_string());
     }
     println!("{}", times.join("\n"));

@@ -10,6 +10,7 @@ pub mod index;
 pub mod quiet;
 pub mod seen;
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,8 @@ pub struct Bus {
     /// The directory itself.
     pub base: Base,
     inner: OwnedFd,
+    /// Where messages lie until they are published, once it was opened.
+    temps: OnceCell<OwnedFd>,
 }
 
 /// The id of the message in this file; `None` if it is no message's name.
@@ -85,7 +88,7 @@ impl Bus {
     fn complete(base: Base) -> Result<Bus> {
         let path = base.path.join(INNER);
         let inner = sub(base.as_fd(), INNER, &base, &path)?;
-        Ok(Bus { base, inner })
+        Ok(Bus { base, inner, temps: OnceCell::new() })
     }
 
     /// Where a file of the bus is.
@@ -106,16 +109,22 @@ impl Bus {
 
     /// Publishes a message: it is there as a whole, or not at all.
     pub fn publish(&self, id: &str, text: &str) -> Result<()> {
-        let temps = self.inner(TEMPS)?;
+        let temps = match self.temps.get() {
+            Some(temps) => temps,
+            None => {
+                let temps = self.inner(TEMPS)?;
+                self.temps.get_or_init(|| temps)
+            }
+        };
         let path = self.path(&file_of(id));
         let cannot = |errno| Error::below("cannot store the message", &path, errno);
         write_temp(temps.as_fd(), id, text.as_bytes(), self.base.sharing.file_mode())
             .and_then(|()| {
                 let (file, flags) = (file_of(id), RenameFlags::NOREPLACE);
-                renameat_with(&temps, id, &self.base, file.as_str(), flags)
+                renameat_with(temps, id, &self.base, file.as_str(), flags)
             })
             .map_err(|errno| {
-                let _ = unlinkat(&temps, id, AtFlags::empty());
+                let _ = unlinkat(temps, id, AtFlags::empty());
                 cannot(errno)
             })
     }
