@@ -12,6 +12,7 @@
 //! 7. [`presence`]: the persona record and how alive its agent is.
 //! 8. [`clean`]: what may be removed, and what stays.
 //! 9. [`bus`]: messages, their topics, and what a pile of claim messages means.
+//! 10. [`registration`]: how a node joins, by one pull request.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -22,4 +23,5 @@ pub mod lease;
 pub mod name;
 pub mod presence;
 pub mod record;
+pub mod registration;
 pub mod time;

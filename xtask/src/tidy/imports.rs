@@ -28,6 +28,7 @@ const HOUSES: [House; 2] = [
             ("presence", &["name", "time", "record", "evidence", "lease"]),
             ("clean", &["name", "time", "record", "evidence", "lease", "presence"]),
             ("bus", &["name", "time"]),
+            ("registration", &["time"]),
         ],
     },
     House {
