@@ -1,0 +1,60 @@
+//! Where pull requests live: what is asked of a forge, and how it can refuse.
+//!
+//! Asking has three answers ([`Answer`]); doing has one error type that names what would help. A
+//! change whose answer was lost may have happened: whoever calls asks again before it repeats.
+
+pub mod github;
+pub mod token;
+
+use zeta_core::registration::{Answer, Pull};
+
+/// A pull request that is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullDraft {
+    /// The branch that it would merge; it exists already.
+    pub branch: String,
+    /// The branch that it would be merged into.
+    pub base: String,
+    /// Its title.
+    pub title: String,
+    /// Its text.
+    pub body: String,
+}
+
+/// Why a forge did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No answer came, or none that can be read: it may have happened.
+    Lost(String),
+    /// Nobody is logged in, or the token is not accepted.
+    Unauthenticated(String),
+    /// The token may not do that: its scopes, single sign-on, no write access, a protected branch.
+    Forbidden(String),
+    /// Not before so many seconds.
+    RateLimited(u64, String),
+    /// It is there already, or cannot be in this state.
+    Conflict(String),
+    /// Anything else, with status and message.
+    Refused(String),
+}
+
+/// What a forge is asked for.
+pub trait Forge {
+    /// Its name, for people: "github.com, owner/name".
+    fn name(&self) -> String;
+
+    /// The file at `path` on the default branch: its blob's id.
+    fn file(&self, path: &str) -> Answer<String>;
+
+    /// The pull requests of this node, whatever their state, by branch, title or body.
+    fn pulls(&self, node: &str) -> Answer<Vec<Pull>>;
+
+    /// Opens a pull request.
+    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble>;
+
+    /// Leaves a comment on a pull request.
+    fn comment(&self, number: u64, text: &str) -> Result<(), Trouble>;
+
+    /// Lets it be merged as soon as it may be; false where the forge or repository has no such thing.
+    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble>;
+}
