@@ -4,6 +4,7 @@
 //! change whose answer was lost may have happened: whoever calls asks again before it repeats.
 
 pub mod github;
+pub mod plain;
 pub mod token;
 
 use zeta_core::registration::{Answer, Pull};

@@ -1,0 +1,337 @@
+//! The user's own `git`, in a repository of our own that goes away again: look at a branch of a
+//! remote, put one file on top of it, push that under a name.
+//!
+//! Nothing is checked out, so no hook, filter or attribute of the remote comes to run. Every call
+//! has a limit. A secret goes to git by its environment, never by its arguments.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::host;
+use crate::error::{Error, Kind, Result};
+
+/// How long one call of git may take: a fetch of a large repository over a slow line, shallow.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Most bytes of what git says that are kept.
+const OUTPUT_MAX: u64 = 16 << 20;
+
+/// A remote, and how to speak to it.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its address, as git knows it.
+    pub url: String,
+    /// A header that proves who we are, for a remote by HTTPS.
+    pub header: Option<Header>,
+}
+
+/// A header line that holds a secret.
+#[derive(Clone)]
+pub struct Header(pub String);
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Header(…)")
+    }
+}
+
+/// A repository of our own; it goes away with this.
+#[derive(Debug)]
+pub struct Repo {
+    dir: PathBuf,
+    remote: Remote,
+}
+
+/// The branch that a file is put on top of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Its name.
+    pub branch: String,
+    /// Its tip.
+    pub commit: String,
+}
+
+/// Who a commit says that it is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// Name.
+    pub name: String,
+    /// Mail address.
+    pub mail: String,
+}
+
+impl Drop for Repo {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Repo {
+    /// Makes an empty repository that knows the remote.
+    pub fn new(remote: Remote) -> Result<Repo> {
+        let dir = std::env::temp_dir().join(format!("zeta-git-{}", host::random_hex()?));
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(|error| {
+            Error::new(Kind::Fault, format!("cannot create {}: {error}", dir.display()))
+        })?;
+        let repo = Repo { dir, remote };
+        repo.git(&["init", "-q", "--bare", "."], b"")?;
+        Ok(repo)
+    }
+
+    /// Fetches the newest state of a branch; of the remote's default branch for `None`.
+    pub fn fetch(&self, branch: Option<&str>) -> Result<Base> {
+        let branch = match branch {
+            Some(branch) => branch.to_owned(),
+            None => self.default_branch()?,
+        };
+        let reference = format!("refs/heads/{branch}");
+        self.git(&["fetch", "-q", "--depth=1", "--no-tags", "--", &self.remote.url, &reference], b"")?;
+        let commit = self.git(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"], b"")?;
+        Ok(Base { branch, commit: commit.trim().to_owned() })
+    }
+
+    fn default_branch(&self) -> Result<String> {
+        let said = self.git(&["ls-remote", "--symref", "--", &self.remote.url, "HEAD"], b"")?;
+        let named = said.lines().find_map(|line| {
+            line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD").map(str::to_owned)
+        });
+        named.ok_or_else(|| {
+            let text = format!("{}: it has no default branch yet", self.place());
+            Error::new(Kind::Unsafe, text).hint("push a first commit, or name one: --base BRANCH")
+        })
+    }
+
+    /// The tips of the remote's branches whose names match a pattern, by name.
+    pub fn branches(&self, pattern: &str) -> Result<Vec<(String, String)>> {
+        let said = self.git(&["ls-remote", "--heads", "--", &self.remote.url, pattern], b"")?;
+        let line = |line: &str| {
+            let (commit, name) = line.split_once('\t')?;
+            Some((name.strip_prefix("refs/heads/")?.to_owned(), commit.to_owned()))
+        };
+        Ok(said.lines().filter_map(line).collect())
+    }
+
+    /// The blob of a file in a commit that was fetched; `None` if it is not there.
+    pub fn blob(&self, commit: &str, path: &str) -> Result<Option<String>> {
+        let said = self.git(&["ls-tree", "--full-tree", commit, "--", path], b"")?;
+        Ok(said.split_whitespace().nth(2).map(str::to_owned))
+    }
+
+    /// The files of a commit that was fetched below a directory.
+    pub fn files(&self, commit: &str, below: &str) -> Result<Vec<String>> {
+        let args = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", commit, "--", below];
+        let said = self.git(&args, b"")?;
+        Ok(said.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// The content of a file in a commit that was fetched.
+    pub fn content(&self, commit: &str, path: &str) -> Result<String> {
+        self.git(&["cat-file", "blob", &format!("{commit}:{path}")], b"")
+    }
+
+    /// A commit on top of `base` in which `path` has this content, or is gone for `None`.
+    ///
+    /// The same content, message and time on the same base is the same commit: pushed twice, it is
+    /// pushed once.
+    pub fn commit(
+        &self,
+        base: &Base,
+        path: &str,
+        content: Option<&str>,
+        message: &str,
+        (author, at_s): (&Author, i64),
+    ) -> Result<String> {
+        self.git(&["read-tree", &base.commit], b"")?;
+        match content {
+            Some(content) => {
+                let blob = self.git(&["hash-object", "-w", "--stdin"], content.as_bytes())?;
+                let info = format!("100644,{},{path}", blob.trim());
+                self.git(&["update-index", "--add", "--cacheinfo", &info], b"")?;
+            }
+            None => {
+                self.git(&["update-index", "--force-remove", "--", path], b"")?;
+            }
+        }
+        let tree = self.git(&["write-tree"], b"")?;
+        let tree = tree.trim();
+        if self.git(&["rev-parse", &format!("{}^{{tree}}", base.commit)], b"")?.trim() == tree {
+            return Err(Error::new(Kind::Fault, format!("{path}: there is nothing to change")));
+        }
+        let mut command = self.command(&["commit-tree", tree, "-p", &base.commit]);
+        for (who, what) in [("AUTHOR", author), ("COMMITTER", author)] {
+            command.env(format!("GIT_{who}_NAME"), &what.name);
+            command.env(format!("GIT_{who}_EMAIL"), &what.mail);
+            command.env(format!("GIT_{who}_DATE"), format!("@{at_s} +0000"));
+        }
+        Ok(self.finish(command, "commit-tree", message.as_bytes())?.trim().to_owned())
+    }
+
+    /// Pushes a commit as a branch that must have the tip `expected` until now (`None`: be new).
+    pub fn push(&self, commit: &str, branch: &str, expected: Option<&str>) -> Result<()> {
+        let reference = format!("refs/heads/{branch}");
+        let lease = format!("--force-with-lease={reference}:{}", expected.unwrap_or(""));
+        let spec = format!("{commit}:{reference}");
+        self.git(&["push", "-q", "--no-verify", &lease, "--", &self.remote.url, &spec], b"")?;
+        Ok(())
+    }
+
+    /// Removes a branch that must have this tip.
+    pub fn remove_branch(&self, branch: &str, expected: &str) -> Result<()> {
+        let reference = format!("refs/heads/{branch}");
+        let lease = format!("--force-with-lease={reference}:{expected}");
+        let spec = format!(":{reference}");
+        self.git(&["push", "-q", "--no-verify", &lease, "--", &self.remote.url, &spec], b"")?;
+        Ok(())
+    }
+
+    /// The remote for people: without what somebody may have put into its address.
+    fn place(&self) -> String {
+        without_secret(&self.remote.url)
+    }
+
+    fn git(&self, args: &[&str], input: &[u8]) -> Result<String> {
+        self.finish(self.command(args), args.first().copied().unwrap_or_default(), input)
+    }
+
+    fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new("git");
+        command.arg("--git-dir").arg(&self.dir).args(args).current_dir(&self.dir);
+        // A caller inside of a repository or a hook has variables that would lead us there.
+        for (key, _) in std::env::vars_os() {
+            let name = key.to_string_lossy();
+            let ours = ["GIT_SSL_CAINFO", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
+            if name.starts_with("GIT_") && !ours.contains(&&*name) {
+                command.env_remove(key);
+            }
+        }
+        command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+        if std::env::var_os("GIT_SSH_COMMAND").is_none() {
+            command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20");
+        }
+        if let Some(Header(header)) = &self.remote.header {
+            command.env("GIT_CONFIG_COUNT", "1");
+            command.env("GIT_CONFIG_KEY_0", "http.extraHeader").env("GIT_CONFIG_VALUE_0", header);
+        }
+        command
+    }
+
+    fn finish(&self, mut command: Command, what: &str, input: &[u8]) -> Result<String> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.process_group(0).spawn().map_err(no_git)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // Git that ends early says why on its own.
+            let _ = stdin.write_all(input);
+        }
+        let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        let ended = wait(&mut child, LIMIT);
+        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+        match ended {
+            Some(true) => Ok(String::from_utf8_lossy(&out).into_owned()),
+            Some(false) => Err(self.trouble(what, &String::from_utf8_lossy(&err))),
+            None => Err(Error::new(
+                Kind::Busy,
+                format!("git {what}: {} did not answer for {LIMIT:?}", self.place()),
+            )
+            .hint("try again; nothing was decided")),
+        }
+    }
+
+    /// What git said, and what would help.
+    fn trouble(&self, what: &str, said: &str) -> Error {
+        let said = said.lines().filter(|line| !line.trim().is_empty());
+        let said: Vec<String> = said.take(4).map(without_secret).collect();
+        let said = said.join(" / ");
+        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let error = |kind: Kind| {
+            Error::new(kind, format!("git {what}: {}: {said}", self.place()))
+        };
+        match () {
+            () if has(&["stale info", "[rejected]", "non-fast-forward", "already exists"]) => {
+                error(Kind::Refused).hint("somebody else changed the branch meanwhile: try again")
+            }
+            () if has(&["protected branch", "GH006", "GH013"]) => error(Kind::Unsafe)
+                .hint("the branch is protected: let this token push to 'register-node-*'"),
+            () if has(&["Permission to", "403", "Write access", "denied to"]) => error(Kind::Unsafe)
+                .hint("this account may not push there: ask for write access, or register by a fork"),
+            () if has(&["Authentication failed", "could not read Username", "401", "publickey"]) => {
+                error(Kind::Unsafe).hint("log in: 'gh auth login', or give --token-file")
+            }
+            () if has(&["Repository not found", "does not exist", "not appear to be a git"]) => {
+                error(Kind::NotFound).hint("is the address right, and may this account see it?")
+            }
+            () if has(&["two-factor", "SSO", "SAML"]) => error(Kind::Unsafe)
+                .hint("authorise the token for this organisation on the forge's page"),
+            () => error(Kind::Fault).hint("nothing was decided; try again"),
+        }
+    }
+}
+
+fn no_git(error: std::io::Error) -> Error {
+    Error::new(Kind::Unsafe, format!("git cannot be started: {error}"))
+        .hint("install it (Debian: apt install git), then repeat")
+}
+
+/// An address, or a line of text, without what stands before an `@` in an address.
+pub fn without_secret(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '\'', ' ']).unwrap_or(rest.len());
+    let (place, path) = rest.split_at(end);
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    format!("{scheme}://{place}{path}")
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(OUTPUT_MAX).read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// Waits for a child, and ends its group after `limit`; did it succeed?
+fn wait(child: &mut Child, limit: Duration) -> Option<bool> {
+    let until = Instant::now() + limit;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status.success()),
+            Ok(None) if Instant::now() < until => {}
+            _ => {
+                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+                if let Some(group) = group {
+                    let _ = rustix::process::kill_process_group(
+                        group,
+                        rustix::process::Signal::KILL,
+                    );
+                }
+                let _ = child.wait();
+                return None;
+            }
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secret;
+
+    #[test]
+    fn an_address_is_told_without_its_secret() {
+        for (text, told) in [
+            ("https://user:t0ken@forge/o/r", "https://forge/o/r"),
+            ("fatal: unable to access 'https://t0ken@forge/o/r/': x", "fatal: unable to access 'https://forge/o/r/': x"),
+            ("git@forge:o/r", "git@forge:o/r"),
+            ("/srv/r.git", "/srv/r.git"),
+        ] {
+            assert_eq!(without_secret(text), told);
+        }
+    }
+}
