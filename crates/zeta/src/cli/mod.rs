@@ -31,6 +31,7 @@ mod heartbeat;
 mod init;
 mod lease;
 mod marker;
+mod node;
 mod persona;
 mod run;
 mod status;
@@ -118,6 +119,7 @@ const NOUNS: &[Noun] = &[
     marker::NOUN,
     persona::NOUN,
     bus::NOUN,
+    node::NOUN,
     claim::NOUN,
     clean::NOUN,
     doctor::NOUN,

@@ -210,6 +210,16 @@ pub enum Seen {
     Damaged(Error),
 }
 
+impl Seen {
+    /// The record, if it can be read.
+    pub fn own(self) -> Option<Fields<'static>> {
+        match self {
+            Seen::Fields(fields) => Some(fields),
+            Seen::Damaged(_) => None,
+        }
+    }
+}
+
 /// Reads a record; `None` if it is not there.
 pub fn get(ctx: &Context, name: &Name) -> Result<Option<Seen>> {
     let Some((tree, node)) = ctx.find()? else { return Ok(None) };

@@ -12,6 +12,7 @@ pub mod init;
 pub mod install;
 pub mod lease;
 mod listing;
+pub mod node;
 pub mod run;
 pub mod session;
 pub mod status;

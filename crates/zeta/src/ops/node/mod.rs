@@ -3,8 +3,8 @@
 //! [`register`] is the way from nothing to an open pull request, [`steward`] what carries an
 //! intent across, and here is what both need: the receipt, and its mirror in the tree.
 
-pub mod hardware;
 pub mod leave;
+pub mod place;
 pub mod register;
 pub mod steward;
 
@@ -12,11 +12,14 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use zeta_core::name::RecordName;
+use zeta_core::name::{Label, RecordName};
+use zeta_core::record::Fields;
+use zeta_core::registration::node::About;
 use zeta_core::registration::receipt::Receipt;
 
+use self::place::Place;
 use super::document::{self, Name};
-use crate::adapters::host;
+use crate::adapters::{host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 
@@ -69,6 +72,77 @@ pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()>
     }
     let marker = Name::Marker(RecordName::new("marker", MARKER)?);
     document::set(ctx, &marker, &pairs).map(|_| ())
+}
+
+/// The name of this node: opaque, or the host's if somebody asks for that.
+pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
+    if !host_name {
+        let (_, node) = ctx.open()?;
+        return Ok(node.name);
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let short = host.split('.').next().unwrap_or_default();
+    Label::new("node", short).map_err(|error| {
+        Error::usage(error.to_string()).hint("the host's name is none; use the opaque one")
+    })
+}
+
+/// The file that would be committed.
+pub fn preview(about: &About) -> Result<String> {
+    yaml::write(&place::compose_here(about))
+}
+
+/// Writes down what is wanted, for the steward.
+pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Result<()> {
+    let mut pairs = vec![
+        ("node".to_owned(), about.node.clone()),
+        ("maintainer".to_owned(), about.maintainer.clone()),
+        ("roles".to_owned(), about.roles.join(",")),
+        ("wanted_at".to_owned(), about.timestamp.clone()),
+        ("reopen".to_owned(), reopen.to_string()),
+    ];
+    for (key, value) in [
+        ("expires_at", &about.expires_at),
+        ("flake_commit", &about.flake_commit),
+        ("flake_host", &about.flake_host),
+        ("repo", &place.repo),
+        ("remote", &place.remote),
+        ("api", &place.api),
+        ("base", &place.base),
+    ] {
+        pairs.extend(value.clone().map(|value| (key.to_owned(), value)));
+    }
+    steward::intend(ctx, &pairs)
+}
+
+/// What an intent asks for. Where the token is, it does not say: that is the steward's own.
+pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
+    let text = |key: &str| intent.text(key).map(|text| text.into_owned());
+    let need = |key: &str| {
+        text(key).ok_or_else(|| {
+            Error::new(Kind::Unsafe, format!("the intent says nothing of {key:?}"))
+                .hint("write it anew: zeta node register --intent …")
+        })
+    };
+    let maintainer = need("maintainer")?;
+    place::check_maintainer(&maintainer)?;
+    let about = About {
+        node: need("node")?,
+        maintainer,
+        roles: need("roles")?.split(',').map(str::to_owned).collect(),
+        timestamp: need("wanted_at")?,
+        expires_at: text("expires_at"),
+        flake_commit: text("flake_commit"),
+        flake_host: text("flake_host"),
+    };
+    let place = Place {
+        repo: text("repo"),
+        remote: text("remote"),
+        api: text("api"),
+        base: text("base"),
+        token_file: None,
+    };
+    Ok((about, place, text("reopen").as_deref() == Some("true")))
 }
 
 /// A file and its directory, on the disk when this returns: the receipt has to outlive a power cut.

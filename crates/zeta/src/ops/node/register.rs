@@ -236,7 +236,7 @@ fn push_branch(asked: &Asked<'_>, began_s: i64) -> Result<String> {
     let repo = Repo::new(asked.remote.clone())?;
     let base = repo.fetch(asked.base.as_deref())?;
     let path = node_path(&asked.maintainer, asked.node.as_str());
-    let text = yaml::render(&asked.file)?;
+    let text = yaml::write(&asked.file)?;
     let message = format!("{}\n\nRegistered by {}.\n", title(asked.node.as_str()), asked.maintainer);
     let commit = repo.commit(&base, &path, Some(&text), &message, (&asked.author, began_s))?;
     let name = branch(asked.node.as_str());
