@@ -196,9 +196,8 @@ impl GitHub {
         // Whatever is open, by whatever name.
         self.pages("state=open&sort=created&direction=asc", &mut known, until)?;
         // What ended a moment ago is not yet found by a search.
-        let path = self.path(&format!(
-            "/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"
-        ));
+        let path =
+            self.path(&format!("/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"));
         for pull in self.must::<Vec<PullAnswer>>(&path, until)? {
             known.insert(pull.number, pull_of(pull)?);
         }
@@ -244,7 +243,8 @@ impl GitHub {
     ) -> Result<(), Trouble> {
         let Repository { owner, name, .. } = &self.repository;
         let words = encoded(&format!("repo:{owner}/{name} is:pr {term}"), false);
-        let found: Found = self.must(&format!("/search/issues?q={words}&per_page={PAGE}"), until)?;
+        let found: Found =
+            self.must(&format!("/search/issues?q={words}&per_page={PAGE}"), until)?;
         let new: Vec<u64> =
             found.items.iter().map(|item| item.number).filter(|n| !known.contains_key(n)).collect();
         if found.incomplete_results {

@@ -29,17 +29,19 @@ pub fn judge(what: &str, reply: &Reply) -> Trouble {
         return Trouble::RateLimited(s, told(&format!("; not before {s} s from now")));
     }
     match reply.status {
-        300..=399 => Trouble::Refused(told(
-            "; the repository has moved: configure the name that it has now",
-        )),
+        300..=399 => {
+            Trouble::Refused(told("; the repository has moved: configure the name that it has now"))
+        }
         401 if reply.header("x-github-otp").starts_with("required") => Trouble::Unauthenticated(
             told("; the account has two-factor authentication: use a personal access token"),
         ),
         401 => Trouble::Unauthenticated(told("; log in again: 'gh auth login', or a new token")),
-        403 | 404 if reply.header("x-github-sso").starts_with("required") => Trouble::Forbidden(
-            told("; the organization wants single sign-on: authorize the token for it at \
-                 https://github.com/settings/tokens"),
-        ),
+        403 | 404 if reply.header("x-github-sso").starts_with("required") => {
+            Trouble::Forbidden(told(
+                "; the organization wants single sign-on: authorize the token for it at \
+                 https://github.com/settings/tokens",
+            ))
+        }
         403 | 404 if missing_scopes(reply).is_some() => {
             let scopes = missing_scopes(reply).unwrap_or_default();
             Trouble::Forbidden(told(&format!("; {scopes}: 'gh auth refresh --scopes repo'")))
