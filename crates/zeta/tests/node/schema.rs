@@ -192,7 +192,7 @@ fn fits_type(schema: &Value, value: &Value, at: &str) -> Checked {
     let Some(text) = value.as_str() else { return Ok(()) };
     let so = match schema["format"].as_str() {
         Some("date-time") => zeta_core::time::parse_utc(text).is_ok(),
-        Some("uri") => text.contains("://"),
+        Some("uri") => text.split_once(':').is_some_and(|(scheme, _)| !scheme.contains('/')),
         _ => true,
     };
     if so { Ok(()) } else { Err(format!("{at}: {text:?} is no {}", schema["format"])) }

@@ -204,7 +204,10 @@ impl Wire {
 fn is_here(api: &str) -> bool {
     let Some(rest) = api.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    // Only a port may follow: what looks like one may be the password before another host.
+    let port = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let host = authority.rsplit_once(':').filter(|(_, rest)| port(rest));
+    let host = host.map_or(authority, |(host, _)| host);
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
 }
 
