@@ -7,6 +7,7 @@ mod counts;
 mod dist;
 mod elf;
 mod needs;
+mod openapi;
 mod run;
 mod seeded;
 mod suite;

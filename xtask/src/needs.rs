@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::run;
+use crate::{openapi, run};
 
 /// How a need is looked for.
 enum Probe {
@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 16] = [
+const NEEDS: [Need; 17] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -57,6 +57,7 @@ const NEEDS: [Need; 16] = [
     need("valgrind", "valgrind", "the gate on each verb's user instructions"),
     need("perf", "linux-perf", "the gate on each verb's page faults"),
     need("mkfs.ext4", "e2fsprogs", "full disks (ext4 on a loop mount)"),
+    need("npm", "npm", "the stand-in of GitHub beside GitHub's own description"),
 ];
 
 const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, PrivateTmp-like), \
@@ -99,6 +100,7 @@ pub fn provide() -> Result<()> {
     if !missing.is_empty() && root {
         install(&packages(&missing))?;
     }
+    openapi::provide()?;
     let missing = self::missing();
     if missing.is_empty() && root {
         println!("needs: every program that the tests use is here");

@@ -6,6 +6,7 @@ pub mod bus;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 mod clock;
 pub mod git;
+pub mod forge;
 pub mod group;
 pub mod guard;
 pub mod host;

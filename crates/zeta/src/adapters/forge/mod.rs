@@ -39,6 +39,19 @@ pub enum Trouble {
     Refused(String),
 }
 
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Lost(text)
+            | Trouble::Unauthenticated(text)
+            | Trouble::Forbidden(text)
+            | Trouble::RateLimited(_, text)
+            | Trouble::Conflict(text)
+            | Trouble::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
 /// What a forge is asked for.
 pub trait Forge {
     /// Its name, for people: "github.com, owner/name".

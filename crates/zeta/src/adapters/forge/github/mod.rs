@@ -1,0 +1,391 @@
+//! GitHub through its API, and servers of one's own that speak it.
+//!
+//! *Not there* is said only where GitHub said so and could have seen it: a private repository that
+//! the token may not see answers 404 to everything.
+
+mod refusal;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+use zeta_core::registration::{Answer, Pull, PullState, branch, is_of_node};
+use zeta_core::time::parse_utc;
+
+use self::wire::{Wire, encoded};
+use super::token::Token;
+use super::{Forge, PullDraft, Trouble};
+
+/// Where GitHub's own API is.
+pub const API: &str = "https://api.github.com";
+
+/// Items of one page, the most that there can be.
+const PAGE: usize = 100;
+/// Pages of open pull requests that are read; a repository with more cannot be asked.
+const MAX_PAGES: usize = 20;
+/// Pull requests that are looked at one by one because a search found them.
+const MAX_FOUND: usize = 50;
+
+/// What a question may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest time of one call.
+    pub call: Duration,
+    /// Longest time of one operation, with its pages and repetitions.
+    pub patience: Duration,
+    /// Most bytes of one answer.
+    pub bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            call: Duration::from_secs(15),
+            patience: Duration::from_secs(60),
+            // A hundred pull requests, each with a text of the greatest length.
+            bytes: 32 << 20,
+        }
+    }
+}
+
+/// A repository on GitHub.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// Where the API is: [`API`], or that of a server of one's own (`https://host/api/v3`).
+    pub api: String,
+    /// The user or organization.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// The branch that counts; `None` for the default one.
+    pub base: Option<String>,
+}
+
+/// GitHub.
+pub struct GitHub {
+    repository: Repository,
+    wire: Wire,
+}
+
+#[derive(Deserialize)]
+struct Blob {
+    #[serde(rename = "type")]
+    kind: String,
+    sha: String,
+}
+
+/// A file, or something else: the list of what is in a directory.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Contents {
+    File(Blob),
+    Other(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct PullAnswer {
+    number: u64,
+    html_url: String,
+    state: String,
+    merged_at: Option<String>,
+    title: String,
+    body: Option<String>,
+    head: Head,
+    node_id: String,
+    #[serde(default)]
+    auto_merge: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "ref")]
+    branch: String,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    total_count: usize,
+    incomplete_results: bool,
+    items: Vec<FoundItem>,
+}
+
+#[derive(Deserialize)]
+struct FoundItem {
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    default_branch: String,
+    allow_auto_merge: Option<bool>,
+    allow_merge_commit: Option<bool>,
+    allow_squash_merge: Option<bool>,
+}
+
+impl GitHub {
+    /// Nothing is asked yet.
+    pub fn new(repository: Repository, token: Token, limits: Limits) -> Result<GitHub, Trouble> {
+        let wire = Wire::new(&repository.api, token, limits)?;
+        Ok(GitHub { repository, wire })
+    }
+
+    /// A path below the repository.
+    fn path(&self, rest: &str) -> String {
+        let Repository { owner, name, .. } = &self.repository;
+        format!("/repos/{}/{}{rest}", encoded(owner, false), encoded(name, false))
+    }
+
+    /// Asks for something that has to be there, because what it belongs to is.
+    fn must<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        until: Instant,
+    ) -> Result<T, Trouble> {
+        match self.wire.get_json(path, until)? {
+            (_, Some(value)) => Ok(value),
+            (reply, None) => Err(refusal::judge(&self.wire.named("GET", path), &reply)),
+        }
+    }
+
+    fn settings(&self, until: Instant) -> Result<Settings, Trouble> {
+        self.must(&self.path(""), until)
+    }
+
+    fn ask_file(&self, path: &str) -> Result<Option<String>, Trouble> {
+        let until = self.wire.deadline();
+        let base = self.repository.base.as_deref();
+        let query = base.map_or(String::new(), |base| format!("?ref={}", encoded(base, false)));
+        let place = self.path(&format!("/contents/{}{query}", encoded(path, true)));
+        match self.wire.get_json(&place, until)? {
+            (_, Some(Contents::File(blob))) if blob.kind == "file" => Ok(Some(blob.sha)),
+            (_, Some(Contents::File(blob))) => {
+                Err(Trouble::Refused(format!("{path} is a {}, not a file", blob.kind)))
+            }
+            (_, Some(Contents::Other(_))) => {
+                Err(Trouble::Refused(format!("{path} is a directory, not a file")))
+            }
+            (reply, None) => {
+                // A token's missing scope is told with the 404 itself.
+                let trouble = refusal::judge(&self.wire.named("GET", &place), &reply);
+                if let Trouble::Forbidden(_) = trouble {
+                    return Err(trouble);
+                }
+                self.sees_contents(until).map(|()| None)
+            }
+        }
+    }
+
+    /// May the token read the branch that counts? Only then means 404 *not there*.
+    fn sees_contents(&self, until: Instant) -> Result<(), Trouble> {
+        let base = match &self.repository.base {
+            Some(base) => base.clone(),
+            None => self.settings(until)?.default_branch,
+        };
+        let head = self.path(&format!("/git/ref/heads/{}", encoded(&base, true)));
+        self.must::<serde::de::IgnoredAny>(&head, until).map(|_| ())
+    }
+
+    fn ask_pulls(&self, node: &str) -> Result<Vec<Pull>, Trouble> {
+        let until = self.wire.deadline();
+        let mut known = BTreeMap::new();
+        // The branch that we use, whatever became of its pull requests: an exact answer.
+        let head = format!("{}:{}", self.repository.owner, branch(node));
+        self.pages(&format!("state=all&head={}", encoded(&head, false)), &mut known, until)?;
+        // Whatever is open, by whatever name.
+        self.pages("state=open&sort=created&direction=asc", &mut known, until)?;
+        // What ended a moment ago is not yet found by a search.
+        let path =
+            self.path(&format!("/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"));
+        for pull in self.must::<Vec<PullAnswer>>(&path, until)? {
+            known.insert(pull.number, pull_of(pull)?);
+        }
+        for term in [
+            format!("\"{node}\" in:title,body"),
+            format!("head:{}", branch(node)),
+            format!("head:register-{node}"),
+            format!("head:register/{node}"),
+        ] {
+            self.search(&term, &mut known, until)?;
+        }
+        Ok(known.into_values().filter(|pull| is_of_node(pull, node)).collect())
+    }
+
+    /// Reads a list page by page to its end.
+    fn pages(
+        &self,
+        query: &str,
+        known: &mut BTreeMap<u64, Pull>,
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        for page in 1..=MAX_PAGES {
+            let path = self.path(&format!("/pulls?{query}&per_page={PAGE}&page={page}"));
+            let pulls: Vec<PullAnswer> = self.must(&path, until)?;
+            let last = pulls.len() < PAGE;
+            for pull in pulls {
+                known.insert(pull.number, pull_of(pull)?);
+            }
+            if last {
+                return Ok(());
+            }
+        }
+        let most = MAX_PAGES * PAGE;
+        Err(Trouble::Refused(format!("{} has more than {most} open pull requests", self.name())))
+    }
+
+    /// What a search finds and nobody has looked at; it knows no branches, so each is asked for.
+    fn search(
+        &self,
+        term: &str,
+        known: &mut BTreeMap<u64, Pull>,
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        let Repository { owner, name, .. } = &self.repository;
+        let words = encoded(&format!("repo:{owner}/{name} is:pr {term}"), false);
+        let found: Found =
+            self.must(&format!("/search/issues?q={words}&per_page={PAGE}"), until)?;
+        let new: Vec<u64> =
+            found.items.iter().map(|item| item.number).filter(|n| !known.contains_key(n)).collect();
+        if found.incomplete_results {
+            let why = format!("{}: the search for {term} did not come to its end", self.name());
+            return Err(Trouble::Lost(why));
+        }
+        if found.total_count > found.items.len() || new.len() > MAX_FOUND {
+            let why = format!(
+                "{}: {} pull requests match {term}, which are too many to look at",
+                self.name(),
+                found.total_count
+            );
+            return Err(Trouble::Refused(why));
+        }
+        for number in new {
+            let pull: PullAnswer = self.must(&self.path(&format!("/pulls/{number}")), until)?;
+            known.insert(number, pull_of(pull)?);
+        }
+        Ok(())
+    }
+}
+
+impl Forge for GitHub {
+    fn name(&self) -> String {
+        let Repository { api, owner, name, .. } = &self.repository;
+        let host = if api == API { "github.com" } else { api.as_str() };
+        format!("{host}, {owner}/{name}")
+    }
+
+    fn file(&self, path: &str) -> Answer<String> {
+        match self.ask_file(path) {
+            Ok(Some(blob)) => Answer::Found(blob),
+            Ok(None) => Answer::Absent,
+            Err(trouble) => Answer::Unknown(trouble.to_string()),
+        }
+    }
+
+    fn pulls(&self, node: &str) -> Answer<Vec<Pull>> {
+        match self.ask_pulls(node) {
+            Ok(pulls) if pulls.is_empty() => Answer::Absent,
+            Ok(pulls) => Answer::Found(pulls),
+            Err(trouble) => Answer::Unknown(trouble.to_string()),
+        }
+    }
+
+    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
+        let path = self.path("/pulls");
+        // A branch of a fork says whose it is already.
+        let head = match draft.branch.contains(':') {
+            true => draft.branch.clone(),
+            false => format!("{}:{}", self.repository.owner, draft.branch),
+        };
+        let body = json!({
+            "title": draft.title,
+            "head": head,
+            "base": draft.base,
+            "body": draft.body,
+            "maintainer_can_modify": true,
+        });
+        let reply = self.wire.post(&path, &body)?;
+        pull_of(reply.read(&self.wire.named("POST", &path))?)
+    }
+
+    fn comment(&self, number: u64, text: &str) -> Result<(), Trouble> {
+        let path = self.path(&format!("/issues/{number}/comments"));
+        self.wire.post(&path, &json!({ "body": text })).map(|_| ())
+    }
+
+    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble> {
+        let until = self.wire.deadline();
+        let path = self.path(&format!("/pulls/{}", pull.number));
+        let seen: PullAnswer = self.must(&path, until)?;
+        if seen.auto_merge.as_ref().is_some_and(|armed| !armed.is_null()) {
+            return Ok(true);
+        }
+        let settings = self.settings(until)?;
+        if settings.allow_auto_merge == Some(false) {
+            return Ok(false);
+        }
+        // Whoever may not see the settings is told by the answer.
+        let method = match (settings.allow_merge_commit, settings.allow_squash_merge) {
+            (Some(false), Some(true)) => "SQUASH",
+            (Some(false), Some(false)) => "REBASE",
+            _ => "MERGE",
+        };
+        let query = "mutation($id: ID!, $method: PullRequestMergeMethod!) { \
+                     enablePullRequestAutoMerge(input: {pullRequestId: $id, mergeMethod: $method}) \
+                     { clientMutationId } }";
+        let variables = json!({ "id": seen.node_id, "method": method });
+        let asked = json!({ "query": query, "variables": variables });
+        let reply = self.wire.post("/graphql", &asked)?;
+        armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
+    }
+}
+
+/// What the other API answered: it tells troubles with the status 200.
+fn armed(answer: &serde_json::Value) -> Result<bool, Trouble> {
+    let errors = answer.get("errors").and_then(|errors| errors.as_array());
+    let Some(error) = errors.and_then(|errors| errors.first()) else {
+        let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
+        let lost = || Trouble::Lost("arming auto-merge: the answer does not say so".to_owned());
+        return done.then_some(true).ok_or_else(lost);
+    };
+    let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
+    let said: String = text("message").chars().take(300).collect();
+    let lower = said.to_lowercase();
+    let has = |words: &str| lower.contains(words);
+    let told = format!("arming auto-merge: {said}");
+    match text("type") {
+        "RATE_LIMITED" => Err(Trouble::RateLimited(60, told)),
+        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(Trouble::Forbidden(format!(
+            "{told}; this needs write access and the scope repo: ask a maintainer to merge"
+        ))),
+        _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
+            Ok(false)
+        }
+        _ if has("clean status") => {
+            Err(Trouble::Conflict(format!("{told}; it waits for nothing and can be merged now")))
+        }
+        _ => Err(Trouble::Refused(told)),
+    }
+}
+
+fn pull_of(answer: PullAnswer) -> Result<Pull, Trouble> {
+    let state = match (&answer.merged_at, answer.state.as_str()) {
+        (Some(at), _) => match parse_utc(at) {
+            Ok(us) => PullState::Merged(us.div_euclid(1_000_000)),
+            Err(error) => {
+                let number = answer.number;
+                return Err(Trouble::Lost(format!("pull request {number}: merged_at: {error}")));
+            }
+        },
+        (None, "open") => PullState::Open,
+        (None, _) => PullState::Closed,
+    };
+    Ok(Pull {
+        number: answer.number,
+        url: answer.html_url,
+        state,
+        branch: answer.head.branch,
+        title: answer.title,
+        body: answer.body.unwrap_or_default(),
+    })
+}

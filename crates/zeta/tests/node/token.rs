@@ -1,0 +1,76 @@
+//! Where a token is looked for, and what is never shown of it.
+
+use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeta::adapters::forge::Trouble;
+use zeta::adapters::forge::token::{Places, Token, find};
+
+use crate::stage::Stage;
+
+fn found(
+    stage: &Stage,
+    file: Option<&Path>,
+    variables: &[(&str, &str)],
+    gh: &str,
+) -> Result<Token, Trouble> {
+    let program = stage.dir.join("gh");
+    if !gh.is_empty() {
+        std::fs::write(&program, format!("#!/bin/sh\n{gh}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    find(&Places { file, variable: &variable, gh: &program, host: "github.com" })
+}
+
+#[test]
+fn a_token_is_found_in_the_order_that_is_told_and_says_where() {
+    let stage = Stage::new();
+    let file = stage.dir.join("token");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let both = [("GITHUB_TOKEN", "s3cret"), ("GH_TOKEN", "s3cret")];
+    let gh = "[ \"$*\" = 'auth token --hostname github.com' ] && echo s3cret";
+    let source = |token: Result<Token, Trouble>| token.unwrap().source().to_owned();
+    assert_eq!(source(found(&stage, Some(&file), &both, gh)), file.display().to_string());
+    assert_eq!(source(found(&stage, None, &both, gh)), "GH_TOKEN");
+    assert_eq!(source(found(&stage, None, &both[..1], gh)), "GITHUB_TOKEN");
+    assert_eq!(source(found(&stage, None, &[("GH_TOKEN", "")], gh)), "'gh auth token'");
+}
+
+#[test]
+fn a_token_is_not_shown() {
+    let stage = Stage::new();
+    let token = found(&stage, None, &[("GH_TOKEN", "s3cret")], "").unwrap();
+    let mut shown = String::new();
+    write!(shown, "{token:?} {token:#?} {token}").unwrap();
+    assert!(!shown.contains("s3cret") && shown.contains("GH_TOKEN"), "{shown}");
+}
+
+#[test]
+fn a_place_of_no_use_is_told_with_its_remedy_and_without_the_token() {
+    let stage = Stage::new();
+    let file = stage.dir.join("token");
+    let refused = |token: Result<Token, Trouble>, words: &str| {
+        let Err(Trouble::Unauthenticated(why)) = token else { panic!("{token:?}") };
+        assert!(why.contains(words) && !why.contains("s3cret"), "{why}");
+    };
+    refused(found(&stage, Some(&file), &[("GH_TOKEN", "x")], ""), "cannot be opened");
+    refused(found(&stage, Some(&stage.dir), &[], ""), "not a regular file");
+    for mode in [0o640, 0o604, 0o622] {
+        std::fs::write(&file, "s3cret").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        refused(found(&stage, Some(&file), &[], ""), "chmod 600");
+    }
+    refused(found(&stage, None, &[("GH_TOKEN", "s3cret two")], ""), "more than one word");
+    refused(found(&stage, None, &[("GH_TOKEN", " \n")], ""), "is empty");
+    refused(found(&stage, None, &[], ""), "gh auth login");
+    refused(found(&stage, None, &[], "exit 1"), "gh auth login");
+    let pipe = stage.dir.join("pipe");
+    assert!(crate::stage::can("mkfifo", &["-m", "600", pipe.to_str().unwrap()]));
+    refused(found(&stage, Some(&pipe), &[], ""), "not a regular file");
+}

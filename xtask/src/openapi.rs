@@ -1,0 +1,50 @@
+//! GitHub's published description of its API, brought once so that the tests need no network.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::run;
+
+/// The variable that tells tests where it is.
+pub const VARIABLE: &str = "ZETA_GITHUB_OPENAPI";
+
+/// The version is pinned: what GitHub publishes tomorrow must not fail the tests of today.
+const PACKAGE: &str = "@octokit/openapi@23.0.2";
+const INSIDE: &str = "package/generated/api.github.com.json";
+
+/// Where it is, once it was brought.
+pub fn place() -> PathBuf {
+    run::target_dir().join("openapi/api.github.com.json")
+}
+
+/// Brings it, if npm is here; the one file of the package that we use, for all of them have 394 MB.
+pub fn provide() -> Result<()> {
+    let place = place();
+    let dir = place.parent().map(PathBuf::from).unwrap_or_default();
+    let stamp = dir.join("package");
+    if place.is_file() && fs::read_to_string(&stamp).is_ok_and(|brought| brought == PACKAGE) {
+        return Ok(());
+    }
+    if run::answer(run::program("npm", &["--version"])).is_none() {
+        return Ok(()); // the list of needs says so
+    }
+    println!("needs: BRINGING {PACKAGE}, which describes GitHub's API");
+    fs::create_dir_all(&dir)?;
+    let mut pack = run::program("npm", &["pack", PACKAGE, "--silent", "--pack-destination"]);
+    pack.arg(&dir);
+    let Some(name) = run::answer(pack) else {
+        println!("needs: npm could not bring {PACKAGE}; is there a network?");
+        return Ok(());
+    };
+    let archive = dir.join(name.trim());
+    let mut unpack = run::program("tar", &["-xz", "--strip-components=2", INSIDE, "-f"]);
+    unpack.arg(&archive).arg("-C").arg(&dir);
+    let unpacked = run::succeeds(unpack)?;
+    fs::remove_file(&archive)?;
+    if unpacked {
+        fs::write(&stamp, PACKAGE)?;
+    }
+    Ok(())
+}
