@@ -7,6 +7,7 @@ pub mod bus;
 mod clock;
 pub mod group;
 pub mod guard;
+pub mod hardware;
 pub mod host;
 pub mod leftover;
 pub mod mount;
