@@ -20,3 +20,4 @@ pub mod queue;
 pub mod spawn;
 pub mod walk;
 pub mod watch;
+pub mod yaml;
