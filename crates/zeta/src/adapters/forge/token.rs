@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use base64::Engine as _;
+
 use super::Trouble;
+use crate::adapters::git::Header;
 
 /// How long `gh auth token` may take: it reads a file or asks a keyring.
 const GH_LIMIT: Duration = Duration::from_secs(10);
@@ -45,6 +48,13 @@ impl Token {
     /// Where it was found, for people.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The header by which git proves the same over HTTPS.
+    pub fn header(&self) -> Header {
+        let pair = Zeroizing::new(format!("x-access-token:{}", self.secret.as_str()));
+        let encoded = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
+        Header(format!("Authorization: Basic {encoded}"))
     }
 
     /// The secret itself, for the one header that carries it.
