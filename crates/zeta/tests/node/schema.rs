@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -33,10 +34,14 @@ pub fn place() -> PathBuf {
     )
 }
 
-/// The description, if it was brought.
-pub fn description() -> Option<Description> {
-    let text = std::fs::read(place()).ok()?;
-    Some(serde_json::from_slice(&text).unwrap())
+/// The description, if it was brought; read once.
+pub fn description() -> Option<MutexGuard<'static, Description>> {
+    static READ: OnceLock<Option<Mutex<Description>>> = OnceLock::new();
+    let read = READ.get_or_init(|| {
+        let text = std::fs::read(place()).ok()?;
+        Some(Mutex::new(serde_json::from_slice(&text).unwrap()))
+    });
+    read.as_ref().map(|read| read.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 type Checked = Result<(), String>;

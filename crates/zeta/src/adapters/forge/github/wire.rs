@@ -89,6 +89,10 @@ impl Wire {
             let limit = until.saturating_duration_since(Instant::now()).min(self.limits.call);
             let answer = self.call(&what, path, None, limit).and_then(|reply| match reply.status {
                 200 => reply.read(&what).map(|value| (reply, Some(value))),
+                // A proxy or a half answer may have this status too: it is no word of GitHub.
+                404 if refusal::message(&reply).is_empty() => {
+                    Err(Trouble::Lost(format!("{what}: the answer 404 cannot be read")))
+                }
                 404 => Ok((reply, None)),
                 _ => Err(refusal::judge(&what, &reply)),
             });
