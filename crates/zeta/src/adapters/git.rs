@@ -89,7 +89,10 @@ impl Repo {
             None => self.default_branch()?,
         };
         let reference = format!("refs/heads/{branch}");
-        self.git(&["fetch", "-q", "--depth=1", "--no-tags", "--", &self.remote.url, &reference], b"")?;
+        self.git(
+            &["fetch", "-q", "--depth=1", "--no-tags", "--", &self.remote.url, &reference],
+            b"",
+        )?;
         let commit = self.git(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"], b"")?;
         Ok(Base { branch, commit: commit.trim().to_owned() })
     }
@@ -203,7 +206,8 @@ impl Repo {
         // A caller inside of a repository or a hook has variables that would lead us there.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
-            let ours = ["GIT_SSL_CAINFO", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
+            let ours =
+                ["GIT_SSL_CAINFO", "GIT_SSH_COMMAND", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"];
             if name.starts_with("GIT_") && !ours.contains(&&*name) {
                 command.env_remove(key);
             }
@@ -246,18 +250,24 @@ impl Repo {
         let said: Vec<String> = said.take(4).map(without_secret).collect();
         let said = said.join(" / ");
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        let error = |kind: Kind| {
-            Error::new(kind, format!("git {what}: {}: {said}", self.place()))
-        };
+        let error = |kind: Kind| Error::new(kind, format!("git {what}: {}: {said}", self.place()));
         match () {
             () if has(&["stale info", "[rejected]", "non-fast-forward", "already exists"]) => {
                 error(Kind::Refused).hint("somebody else changed the branch meanwhile: try again")
             }
             () if has(&["protected branch", "GH006", "GH013"]) => error(Kind::Unsafe)
                 .hint("the branch is protected: let this token push to 'register-node-*'"),
-            () if has(&["Permission to", "403", "Write access", "denied to"]) => error(Kind::Unsafe)
-                .hint("this account may not push there: ask for write access, or register by a fork"),
-            () if has(&["Authentication failed", "could not read Username", "401", "publickey"]) => {
+            () if has(&["Permission to", "403", "Write access", "denied to"]) => error(
+                Kind::Unsafe,
+            )
+            .hint("this account may not push there: ask for write access, or register by a fork"),
+            () if has(&[
+                "Authentication failed",
+                "could not read Username",
+                "401",
+                "publickey",
+            ]) =>
+            {
                 error(Kind::Unsafe).hint("log in: 'gh auth login', or give --token-file")
             }
             () if has(&["Repository not found", "does not exist", "not appear to be a git"]) => {
@@ -305,10 +315,8 @@ fn wait(child: &mut Child, limit: Duration) -> Option<bool> {
             _ => {
                 let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
                 if let Some(group) = group {
-                    let _ = rustix::process::kill_process_group(
-                        group,
-                        rustix::process::Signal::KILL,
-                    );
+                    let _ =
+                        rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
                 }
                 let _ = child.wait();
                 return None;
@@ -327,7 +335,10 @@ mod tests {
     fn an_address_is_told_without_its_secret() {
         for (text, told) in [
             ("https://user:t0ken@forge/o/r", "https://forge/o/r"),
-            ("fatal: unable to access 'https://t0ken@forge/o/r/': x", "fatal: unable to access 'https://forge/o/r/': x"),
+            (
+                "fatal: unable to access 'https://t0ken@forge/o/r/': x",
+                "fatal: unable to access 'https://forge/o/r/': x",
+            ),
             ("git@forge:o/r", "git@forge:o/r"),
             ("/srv/r.git", "/srv/r.git"),
         ] {

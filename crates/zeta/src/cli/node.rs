@@ -15,11 +15,11 @@ use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::ops::node as ops;
 use crate::ops::node::leave::{self, Left};
 use crate::ops::node::place::{self, Place, Ready};
 use crate::ops::node::register::{self, Asked, Came};
 use crate::ops::node::steward::{self, Tick};
-use crate::ops::node as ops;
 use crate::output::Object;
 
 pub(super) const NOUN: Noun = Noun {

@@ -107,6 +107,11 @@ fn invalid(message: &str) -> Told {
 const WHEN: &str = "2026-05-19T10:11:12Z";
 
 impl Hub {
+    /// Where the bare repository is.
+    pub fn place(&self) -> &Path {
+        &self.git
+    }
+
     /// A bare repository with one commit on `main`.
     pub fn new(dir: &Path) -> Hub {
         let git = dir.join("hub.git");

@@ -8,6 +8,7 @@ mod stage;
 
 mod forge;
 mod hub;
+mod register;
 mod schema;
 mod standin;
 mod token;

@@ -83,9 +83,9 @@ pub fn list(remote: &Remote, base: Option<&str>) -> Result<Vec<Listed>> {
         let text = repo.content(&base.commit, &path)?;
         let node = yaml::read(text.as_bytes()).map_err(|error: Error| error.text);
         let until = node.as_ref().ok().and_then(|node| node.metadata.annotations.get(EXPIRES_AT));
-        let dead = until.and_then(|until| parse_utc(until).ok()).is_some_and(|until_us| {
-            host::wall_us() > until_us.saturating_add(GRACE_US)
-        });
+        let dead = until
+            .and_then(|until| parse_utc(until).ok())
+            .is_some_and(|until_us| host::wall_us() > until_us.saturating_add(GRACE_US));
         nodes.push(Listed { path, node, dead });
     }
     match nodes.is_empty() {

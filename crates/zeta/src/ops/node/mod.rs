@@ -74,8 +74,15 @@ pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()>
     document::set(ctx, &marker, &pairs).map(|_| ())
 }
 
-/// The name of this node: opaque, or the host's if somebody asks for that.
+/// The name of this node: that of its receipt, for the tree's goes with each boot; else the tree's,
+/// which is opaque, or the host's if somebody asks for that.
 pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
+    if ctx.node.is_none()
+        && let Some(receipt) = read_receipt(&receipt_path())?
+        && let Ok(node) = Label::new("node", &receipt.node)
+    {
+        return Ok(node);
+    }
     if !host_name {
         let (_, node) = ctx.open()?;
         return Ok(node.name);

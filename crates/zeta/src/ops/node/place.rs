@@ -54,7 +54,9 @@ impl Place {
         let (owner, name) = repo
             .split_once('/')
             .filter(|(owner, name)| is_word(owner) && is_word(name))
-            .ok_or_else(|| Error::usage(format!("repository {repo:?} is not of the form owner/name")))?;
+            .ok_or_else(|| {
+                Error::usage(format!("repository {repo:?} is not of the form owner/name"))
+            })?;
         let places = Places {
             file: self.token_file.as_deref(),
             variable: &|name| std::env::var(name).ok(),
@@ -98,8 +100,5 @@ pub fn compose_here(about: &About) -> ClusterNode {
 
 /// Who commits are by: the maintainer, at an address that reaches nobody by accident.
 pub fn author(maintainer: &str) -> Author {
-    Author {
-        name: maintainer.to_owned(),
-        mail: format!("{maintainer}@users.noreply.github.com"),
-    }
+    Author { name: maintainer.to_owned(), mail: format!("{maintainer}@users.noreply.github.com") }
 }

@@ -129,12 +129,7 @@ pub fn register(ctx: &Context, asked: &Asked<'_>) -> Result<(Came, Receipt)> {
 }
 
 /// What follows without opening anything.
-fn conclude(
-    ctx: &Context,
-    asked: &Asked<'_>,
-    seen: &Seen,
-    next: Next,
-) -> Result<(Came, Receipt)> {
+fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result<(Came, Receipt)> {
     let before = seen.receipt.as_ref();
     let with = |state, detail: String| asked.receipt(state, detail, before);
     let of = |pull: &Pull, receipt: Receipt| Receipt {
@@ -187,7 +182,8 @@ fn open_once(
     receipt.branch = Some(branch(asked.node.as_str()));
     keep_receipt(ctx, &asked.receipt, &receipt)?;
     let failed = |error: Error, receipt: &Receipt| {
-        let receipt = Receipt { state: State::PullFailed, detail: error.text.clone(), ..receipt.clone() };
+        let receipt =
+            Receipt { state: State::PullFailed, detail: error.text.clone(), ..receipt.clone() };
         let kept = keep_receipt(ctx, &asked.receipt, &receipt);
         kept.err().unwrap_or(error)
     };
@@ -195,8 +191,11 @@ fn open_once(
     match check(ctx, lease, token)? {
         Ok(Checked::Good { .. }) => {}
         _ => {
-            return Err(Error::new(Kind::Lost, format!("lease {lease} was lost: nothing was opened"))
-                .hint("whoever has it now goes on; run it again to see"));
+            return Err(Error::new(
+                Kind::Lost,
+                format!("lease {lease} was lost: nothing was opened"),
+            )
+            .hint("whoever has it now goes on; run it again to see"));
         }
     }
     let draft = pull_draft(asked, &base, after.as_ref());
@@ -237,7 +236,8 @@ fn push_branch(asked: &Asked<'_>, began_s: i64) -> Result<String> {
     let base = repo.fetch(asked.base.as_deref())?;
     let path = node_path(&asked.maintainer, asked.node.as_str());
     let text = yaml::write(&asked.file)?;
-    let message = format!("{}\n\nRegistered by {}.\n", title(asked.node.as_str()), asked.maintainer);
+    let message =
+        format!("{}\n\nRegistered by {}.\n", title(asked.node.as_str()), asked.maintainer);
     let commit = repo.commit(&base, &path, Some(&text), &message, (&asked.author, began_s))?;
     let name = branch(asked.node.as_str());
     let tips = repo.branches(&format!("refs/heads/{name}"))?;

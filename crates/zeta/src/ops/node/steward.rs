@@ -101,9 +101,8 @@ fn care_for(ctx: &Context, asked: &Asked<'_>, pull: &Pull) -> Result<()> {
     let did = |what: &str| {
         done.as_ref().is_some_and(|done| done.text(what).is_some_and(|url| *url == *pull.url))
     };
-    let note = |what: &str| {
-        document::set(ctx, &name, &[(what.to_owned(), pull.url.clone())]).map(|_| ())
-    };
+    let note =
+        |what: &str| document::set(ctx, &name, &[(what.to_owned(), pull.url.clone())]).map(|_| ());
     if !did("auto_merge") {
         // Armed twice is armed once: it may be noted after it was done.
         asked.forge.arm_auto_merge(pull).map_err(|trouble| said(&trouble, asked))?;
