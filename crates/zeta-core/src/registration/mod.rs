@@ -1,8 +1,9 @@
 //! How a node joins: `node.yaml` on the default branch, through one pull request that must never be
 //! doubled.
 //!
-//! [`node`] is the file, [`receipt`] what was observed last, and [`decide`] says what to do next
-//! from what was observed now. *Could not ask* is an answer of its own, and nothing follows from it.
+//! [`node`] is the file, [`receipt`] what was observed last, and [`decide`] says what to do
+//! next from what was observed now. *Could not ask* is an answer of its own, and nothing follows
+//! from it.
 
 pub mod node;
 pub mod receipt;
@@ -11,7 +12,8 @@ mod decide;
 
 pub use decide::{Answer, Next, Policy, Pull, PullState, Seen, Stop, decide, is_of_node};
 
-/// The branch of a node's registration: without a timestamp, so that a second attempt meets the first.
+/// The branch of a node's registration: without a timestamp, so that a second attempt meets the
+/// first.
 pub fn branch(node: &str) -> String {
     format!("register-node-{node}")
 }

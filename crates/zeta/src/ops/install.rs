@@ -16,12 +16,20 @@ use crate::adapters::walk::DIRECTORY;
 use crate::error::{Error, Result};
 
 /// Where each file belongs, and what is in it.
-pub const FILES: [(&str, &str); 5] = [
+pub const FILES: [(&str, &str); 7] = [
     ("usr/local/share/zeta/README.md", README_TEXT),
     ("etc/sysusers.d/zeta.conf", include_str!("../../../../units/sysusers.d/zeta.conf")),
     ("etc/tmpfiles.d/zeta.conf", include_str!("../../../../units/tmpfiles.d/zeta.conf")),
     ("etc/systemd/system/zeta-clean.service", include_str!("../../../../units/zeta-clean.service")),
     ("etc/systemd/system/zeta-clean.timer", include_str!("../../../../units/zeta-clean.timer")),
+    (
+        "etc/systemd/system/zeta-node-register.service",
+        include_str!("../../../../units/zeta-node-register.service"),
+    ),
+    (
+        "etc/systemd/system/zeta-node-register.timer",
+        include_str!("../../../../units/zeta-node-register.timer"),
+    ),
 ];
 
 /// The program that the service starts.

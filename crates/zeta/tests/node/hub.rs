@@ -300,7 +300,8 @@ impl Hub {
         if row.armed {
             let by = told["user"].clone();
             told["auto_merge"] = json!({
-                "enabled_by": by, "merge_method": "merge", "commit_title": "t", "commit_message": "m"
+                "enabled_by": by, "merge_method": "merge", "commit_title": "t",
+                "commit_message": "m"
             });
         }
         told

@@ -69,6 +69,6 @@ pub trait Forge {
     /// Leaves a comment on a pull request.
     fn comment(&self, number: u64, text: &str) -> Result<(), Trouble>;
 
-    /// Lets it be merged as soon as it may be; false where the forge or repository has no such thing.
+    /// Lets it be merged as soon as it may be; false where there is no such thing.
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble>;
 }

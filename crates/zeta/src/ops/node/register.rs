@@ -204,7 +204,7 @@ fn open_once(
         Err(trouble @ (Trouble::Lost(_) | Trouble::Conflict(_))) => {
             match find(asked) {
                 Some(pull) => opened(ctx, asked, pull, &receipt),
-                // It stays *registering*: the next run asks, and goes on where this one was cut off.
+                // It stays *registering*: the next run asks, and goes on from here.
                 None => Err(said(&trouble, asked)),
             }
         }
@@ -251,8 +251,8 @@ fn push_branch(asked: &Asked<'_>, began_s: i64) -> Result<String> {
 fn pull_draft(asked: &Asked<'_>, base: &str, after: Option<&Pull>) -> PullDraft {
     let node = asked.node.as_str();
     let mut body = format!(
-        "Adds `{}`.\n\nOpened by `zeta node register` on the node itself. Closing this says no: it is \
-         not opened again unless somebody asks for it (`--reopen`).\n",
+        "Adds `{}`.\n\nOpened by `zeta node register` on the node itself. Closing this says no: it \
+         is not opened again unless somebody asks for it (`--reopen`).\n",
         node_path(&asked.maintainer, node)
     );
     if let Some(after) = after {

@@ -1,5 +1,5 @@
-//! Carrying an intent across: one agent of the node at a time opens or adopts the pull request, lets
-//! it be merged, and watches until it is.
+//! Carrying an intent across: one agent of the node at a time opens or adopts the pull request,
+//! lets it be merged, and watches until it is.
 //!
 //! A service that boots before anybody is logged in writes down what it wants (the *intent*, a
 //! marker of the tree); whichever agent comes by, now or later, does it. Every step looks first, so
