@@ -40,7 +40,7 @@ pub fn read_all(stage: &Stage, number: &str) -> Outcomes<()> {
             story.say(&format!("reads {number} {reads}"))?;
         }
         // The others shall have the processors, too.
-        std::thread::sleep(Duration::from_micros(300));
+        std::thread::sleep(Duration::from_millis(2));
     }
     story.say(&format!("reads {number} {reads}"))
 }

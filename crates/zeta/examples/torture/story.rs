@@ -1,8 +1,9 @@
 //! What workers write down, one line per event, and nothing that they conclude from it.
 //!
 //! `enter TOKEN ASKED GOT UNTIL HOW PIDS`, `renew TOKEN ASKED GOT UNTIL`, `leave TOKEN AT`,
-//! `freed TOKEN ASKED GOT`, `lost TOKEN ASKED GOT`, `refused ASKED GOT`, `fault ASKED GOT TEXT`.
-//! Times are ns of CLOCK_BOOTTIME, taken before a call begins (ASKED) and after it returned (GOT).
+//! `freed TOKEN ASKED GOT`, `lost TOKEN ASKED GOT`, `refused ASKED GOT WHY`, `fault ASKED GOT TEXT`.
+//! WHY is `held` for a single try that found a holder, and else `waited`, `guarded` or `killed`.
+//! Times are ns of CLOCK_BOOTTIME outside of all time namespaces, taken before a call begins (ASKED) and after it returned (GOT).
 //! UNTIL is the time before which nobody else may be granted the lease, by the record of the grant.
 //! PIDS are the processes whose death ends the stay, the one inside first.
 

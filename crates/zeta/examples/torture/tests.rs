@@ -4,7 +4,7 @@ use super::*;
 
 fn judged(name: &str, log: &str, torment: &str) -> Verdict {
     let mut verdict = Verdict::default();
-    judge_lease(name, log, &kills(torment), &[], &mut verdict);
+    judge_lease(name, log, &super::torment(torment), &mut verdict);
     verdict
 }
 
@@ -112,7 +112,7 @@ fn what_a_lease_must_not_do_is_convicted() {
         ("lost within its right", "enter 1 10 20 900 plain 7\nleave 1 30\nlost 1 31 40\n", ""),
         ("never left", "enter 1 10 20 900 plain 7\n", ""),
         ("a fault", "fault 10 20 fault the disk\n", ""),
-        ("a call that hung", "refused 10 40000000011\n", ""),
+        ("a call that hung", "refused 10 40000000011 waited\n", ""),
         ("nobody's line", "leave 1 10\n", ""),
         ("no line", "garbage\n", ""),
     ] {
