@@ -83,7 +83,7 @@ pub enum Kind {
     Wild,
     /// As short, and the wall clock jumps for all who take it and for their cleaner.
     Jumpy,
-    /// As short, and half of those who take it live in time namespaces of their own.
+    /// As short, and most of those who take it live in time namespaces of their own.
     Warped,
     /// As calm, and nobody rests: as many grants as the machine can do.
     Busy,

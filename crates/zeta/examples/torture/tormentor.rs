@@ -113,7 +113,7 @@ impl Tormentor<'_> {
         };
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
         let mut part = self.stage.part(Some(lease), &role)?;
-        if lease.kind == Kind::Warped && self.dice.bool() {
+        if lease.kind == Kind::Warped && self.dice.u32(..4) > 0 {
             self.warp(&mut part);
         }
         let child = start(part.stdout(Stdio::null()))?;
