@@ -79,7 +79,7 @@ pub enum Kind {
     Calm,
     /// A TTL and a grace that stops go beyond: the stopped are replaced, and are fenced.
     Short,
-    /// As calm, and somebody outside removes its files. On a node of its own, which goes, too.
+    /// As calm, and somebody outside removes its files, its node, or its whole tree.
     Wild,
     /// As short, and the wall clock jumps for all who take it and for their cleaner.
     Jumpy,
@@ -102,6 +102,8 @@ pub struct Lease {
     pub kind: Kind,
 }
 
+const STATE: &str = "state";
+const WILD_STATE: &str = "wild-state";
 /// The node of the wild lease.
 pub const WILD_NODE: &str = "wild";
 /// The node of the jumpy lease. A cleaner whose wall clock jumps keeps to it: the age of a record
@@ -201,9 +203,15 @@ impl Stage {
         Ok(Some((stage, role)))
     }
 
-    /// Where the tree is.
-    pub fn state(&self) -> PathBuf {
-        self.dir.join("state")
+    /// Where the tree of a lease is. The wild one has another, which goes, too.
+    pub fn state(&self, lease: Option<Lease>) -> PathBuf {
+        let is_wild = lease.is_some_and(|lease| lease.kind == Kind::Wild);
+        self.dir.join(if is_wild { WILD_STATE } else { STATE })
+    }
+
+    /// Where records are.
+    pub fn nodes(&self) -> [PathBuf; 2] {
+        [STATE, WILD_STATE].map(|state| self.dir.join(state).join("nodes"))
     }
 
     /// Is the run over?
@@ -261,7 +269,7 @@ impl Stage {
                 command.env_remove(key);
             }
         }
-        command.env("ZETA_STATE_DIR", self.state()).env(ROLE, role).env(DIR, &self.dir);
+        command.env("ZETA_STATE_DIR", self.state(lease)).env(ROLE, role).env(DIR, &self.dir);
         command.env(END, self.end_ns.to_string()).env(ZETA, &self.zeta).env(SELF, &self.own_args);
         command.env(SHIFT, shift_ms().to_string());
         if lease.is_some_and(|lease| lease.kind == Kind::Jumpy) {
@@ -273,7 +281,7 @@ impl Stage {
     pub fn context(&self, lease: Lease) -> Outcomes<Context> {
         let node = lease.node().map(|node| Label::new("node", node)).transpose()?;
         let ctx = Context {
-            state_dir: self.state(),
+            state_dir: self.state(Some(lease)),
             node,
             agent: Label::new("agent", "worker")?,
             agent_named: true,

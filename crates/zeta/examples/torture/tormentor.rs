@@ -284,18 +284,23 @@ impl Tormentor<'_> {
         self.log.say(&format!("rob {} {what}", now_ns()))
     }
 
-    /// One `zeta clean` after another: of all, of all with another boot clock, or of the jumpy
-    /// node with its wall clock.
+    /// One `zeta clean` after another: of the tree, of it with another boot clock, of the jumpy node
+    /// with its wall clock, or of the wild lease.
     fn clean(&mut self) -> Outcomes<()> {
         let Some((child, since)) = &mut self.cleaning else {
             if self.cleaned.elapsed() < CLEAN_PAUSE {
                 return Ok(());
             }
-            let way = self.dice.u32(..4);
-            let jumpy = (0..self.options.leases).map(Lease::of).find(|l| l.kind == Kind::Jumpy);
-            let mut clean = self.stage.zeta(jumpy.filter(|_| way == 0), "-");
+            let way = self.dice.u32(..5);
+            let kind = match way {
+                0 => Some(Kind::Jumpy),
+                1 => Some(Kind::Wild),
+                _ => None,
+            };
+            let lease = (0..self.options.leases).map(Lease::of).find(|l| Some(l.kind) == kind);
+            let mut clean = self.stage.zeta(lease, "-");
             clean.args(["clean", "-q"]).stdout(Stdio::null());
-            if way == 1 {
+            if way == 2 {
                 self.warp(&mut clean);
             }
             self.cleaning = Some((start(&mut clean)?, Instant::now()));
@@ -369,7 +374,7 @@ fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
 
 /// The process that the record of a lease names.
 fn holder(stage: &Stage, lease: Lease) -> Option<u32> {
-    let nodes = std::fs::read_dir(stage.state().join("nodes")).ok()?;
+    let nodes = std::fs::read_dir(stage.state(Some(lease)).join("nodes")).ok()?;
     let file = format!("{}.lock", lease.name());
     let texts = nodes.flatten().filter_map(|n| std::fs::read_to_string(n.path().join(&file)).ok());
     let pid = |text: String| text.lines().find_map(|line| line.strip_prefix("pid: ")?.parse().ok());
