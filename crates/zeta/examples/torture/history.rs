@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::judge::{Stay, Torment, end_of};
+use super::judge::{Kill, Stay, Torment, end_of};
 use super::linear::{Op, What};
 
 /// How long a grant lasts at most that a killed command took and nobody wrote down: it may be bound
@@ -59,12 +59,11 @@ fn surely_over(stay: &Stay, torment: &Torment) -> u64 {
 /// Spans in which somebody may have had the lease unseen, by their begin; each end is the latest
 /// one up to there.
 fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u64, u64)> {
-    let here = |kill: &&Kill<'_>| kill.2.lease == lease;
-    let all = torment.kills.iter().flat_map(|(pid, of)| of.iter().map(move |kill| (pid, kill)));
-    let kills: Vec<Kill<'_>> = all.map(|(pid, kill)| (*pid, kill.worker, kill)).collect();
+    let all = torment.kills.iter().flat_map(|(pid, of)| of.iter().map(move |kill| (*pid, kill)));
+    let kills: Vec<(u32, &Kill)> = all.filter(|(_, kill)| kill.lease == lease).collect();
     let mut rounds: HashMap<u32, Vec<(u64, u64)>> = HashMap::new();
-    for (_, worker, _) in kills.iter().filter(here) {
-        rounds.entry(*worker).or_default();
+    for (_, kill) in &kills {
+        rounds.entry(kill.worker).or_default();
     }
     for stay in stays.values() {
         // The worker is the last one, or the only one.
@@ -73,12 +72,12 @@ fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u
         }
     }
     let mut spans: Vec<(u64, u64)> = Vec::new();
-    for (pid, worker, kill) in kills.iter().filter(here) {
-        let rounds = rounds.get(worker).map_or(&[][..], Vec::as_slice);
+    for (pid, kill) in &kills {
+        let rounds = rounds.get(&kill.worker).map_or(&[][..], Vec::as_slice);
         let last = rounds.iter().filter(|(asked, _)| *asked <= kill.sent);
         // Its number may have been another's before, which only makes the span longer.
         let begin = last.map(|(_, leave)| *leave).filter(|leave| *leave <= kill.sent).max();
-        let end = match kill.is_library && pid == worker {
+        let end = match kill.is_library && *pid == kill.worker {
             true => kill.dead,
             false => kill.sent.saturating_add(UNSEEN_NS),
         };
@@ -92,5 +91,3 @@ fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u
     }
     spans
 }
-
-type Kill<'a> = (u32, u32, &'a super::judge::Kill);

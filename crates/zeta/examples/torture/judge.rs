@@ -272,10 +272,9 @@ fn take_down(
         }
         ["refused", ask, got, why] => {
             verdict.refusals += 1;
-            if *why == "held" {
-                refused.push((number(ask)?, number(got)?));
-            }
             verdict.in_vain += usize::from(brief(ask, got)? >= WHOLE_WAIT_NS);
+            let call = (number(ask)?, number(got)?);
+            refused.extend((*why == "held").then_some(call));
             Ok(())
         }
         ["fault", ask, got, kind, ..] if is_legal(name, kind) => {

@@ -19,8 +19,8 @@ pub struct Came {
     pub enough: bool,
     /// A token was ahead of the real time, as only a wall clock that jumps makes them.
     pub jumped: bool,
-    /// Workers lived in time namespaces of their own.
-    pub warped: bool,
+    /// Processes that lived in time namespaces of their own; `None` where that is not permitted.
+    pub warped: Option<usize>,
     /// Refusals that were judged.
     pub refusals: usize,
 }
@@ -83,7 +83,7 @@ pub fn print(
         violations: violations.len(),
         enough,
         jumped: u128::from(verdict.highest) > wall.as_micros() + 600_000_000,
-        warped: torment.warped.is_some_and(|warped| warped > 0),
+        warped: torment.warped,
         refusals: judged_refusals,
     })
 }

@@ -107,7 +107,7 @@ const WILD_STATE: &str = "wild-state";
 /// The node of the wild lease.
 pub const WILD_NODE: &str = "wild";
 /// The node of the jumpy lease. A cleaner whose wall clock jumps keeps to it: the age of a record
-/// from another time namespace is reckoned by that clock (docs/concurrency.md, what is not promised).
+/// from another time namespace is reckoned by that clock (what is not promised, item 17).
 const JUMPY_NODE: &str = "jumpy";
 
 impl Lease {

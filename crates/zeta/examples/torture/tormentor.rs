@@ -284,8 +284,8 @@ impl Tormentor<'_> {
         self.log.say(&format!("rob {} {what}", now_ns()))
     }
 
-    /// One `zeta clean` after another: of the tree, of it with another boot clock, of the jumpy node
-    /// with its wall clock, or of the wild lease.
+    /// One `zeta clean` after another: of the tree, of it with another boot clock, of the jumpy
+    /// node with its wall clock, or of the wild lease.
     fn clean(&mut self) -> Outcomes<()> {
         let Some((child, since)) = &mut self.cleaning else {
             if self.cleaned.elapsed() < CLEAN_PAUSE {
