@@ -303,7 +303,8 @@ fn is_legal(name: &str, kind: &str) -> bool {
 
 /// When the stay ended at the earliest: left, killed, or past its right.
 pub fn end_of(stay: &Stay, torment: &Torment) -> u64 {
-    let killed = killed(stay, torment);
+    // What no process is bound to outlives who took it.
+    let killed = killed(stay, torment).filter(|_| stay.how != "command");
     let left = stay.leave.or(killed).unwrap_or(u64::MAX);
     left.min(stay.until)
 }

@@ -80,6 +80,12 @@ fn what_a_lease_must_not_do_is_convicted() {
             "kill 40 7\n",
         ),
         (
+            "granted while nobody but time could end it",
+            "enter 1 10 20 900 command 7\nenter 2 15 45 900 plain 8\n\
+                     leave 2 50\n",
+            "kill 40 7\n",
+        ),
+        (
             "robbed within its right",
             "enter 1 10 20 100 plain 7\nenter 2 15 95 900 plain 8\n\
                      leave 2 140\nleave 1 150\nlost 1 151 160\n",

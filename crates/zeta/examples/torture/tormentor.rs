@@ -109,6 +109,8 @@ impl Tormentor<'_> {
         let ways = if lease.kind == Kind::Busy { LIBRARY } else { WAYS.len() };
         let how = match self.options.broken {
             true => "broken",
+            // What outlives its time namespace is bound to no process.
+            false if lease.kind == Kind::Warped && self.dice.bool() => "command",
             false => WAYS.get(self.dice.usize(..ways)).copied().unwrap_or("plain"),
         };
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
@@ -194,8 +196,16 @@ impl Tormentor<'_> {
         for step in 0..self.options.leases {
             let lease = Lease::of((first + step) % self.options.leases);
             if prefers_holders && let Some(pid) = holder(self.stage, lease) {
-                let is = |worker: &Child| worker.id() == pid || parent_of(pid) == Some(worker.id());
-                if let Some(at) = self.workers.iter().position(is) {
+                let is = |worker: &Child| {
+                    pid.is_some_and(|pid| worker.id() == pid || parent_of(pid) == Some(worker.id()))
+                };
+                // Which of the command line has what no process is bound to, only they know.
+                let may = |(at, how): &(Lease, &str)| at.at == lease.at && *how == "command";
+                let of = match pid {
+                    Some(_) => self.workers.iter().position(is),
+                    None => self.at.iter().position(may),
+                };
+                if let Some(at) = of {
                     return (at, Some(lease));
                 }
             }
@@ -372,13 +382,13 @@ fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
     stopped.iter().any(|(_, stopped, _)| *stopped == pid)
 }
 
-/// The process that the record of a lease names.
-fn holder(stage: &Stage, lease: Lease) -> Option<u32> {
+/// The process that the record of a lease names, if one stands and names one.
+fn holder(stage: &Stage, lease: Lease) -> Option<Option<u32>> {
     let nodes = std::fs::read_dir(stage.state(Some(lease)).join("nodes")).ok()?;
     let file = format!("{}.lock", lease.name());
     let texts = nodes.flatten().filter_map(|n| std::fs::read_to_string(n.path().join(&file)).ok());
     let pid = |text: String| text.lines().find_map(|line| line.strip_prefix("pid: ")?.parse().ok());
-    texts.filter_map(pid).next()
+    texts.map(pid).next()
 }
 
 fn open(pid: u32) -> Option<OwnedFd> {
