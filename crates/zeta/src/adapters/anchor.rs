@@ -69,30 +69,42 @@ pub fn write(base: &Base) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Did root make a tree at `state_dir` during this boot? Then nobody else makes one there.
+///
+/// # Errors
+/// The anchor cannot be read, and in doubt nobody may.
+pub fn stands(state_dir: &Path) -> Result<bool> {
+    Ok(of_this_boot(&path_for(state_dir))?.is_some())
+}
+
 /// Compares the tree that was opened with its anchor.
 ///
 /// # Errors
 /// The tree is another one than root made, with the reason as far as the mounts tell it.
 pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
     let path = path_for(state_dir);
-    let Some(text) = read(&path)? else { return Ok(Anchored::Absent) };
+    let Some(fields) = of_this_boot(&path)? else { return Ok(Anchored::Absent) };
+    let made = (fields.number("dev"), fields.number("ino"));
+    match made == (Some(identity.0), Some(identity.1)) {
+        true => Ok(Anchored::Same),
+        false => Err(mismatch(state_dir, identity, made)),
+    }
+}
+
+/// What an anchor says; `None` if there is none, or one of another boot: then the tree is another
+/// one by right.
+fn of_this_boot(path: &Path) -> Result<Option<Fields>> {
+    let Some(text) = read(path)? else { return Ok(None) };
     let unreadable = |reason: String| {
-        Error::not_safe(&path, reason).hint("as root: 'zeta init --group NAME' writes it anew")
+        Error::not_safe(path, reason).hint("as root: 'zeta init --group NAME' writes it anew")
     };
     let fields = match parse(&text, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) => fields,
         Ok(Text::Foreign(_)) => return Err(unreadable("it is not an anchor record".to_owned())),
         Err(damage) => return Err(unreadable(damage.to_string())),
     };
-    // Written under another boot, the tree is another one by right.
-    if fields.text("boot_id").as_deref() != Some(host::host()?.boot_id.as_str()) {
-        return Ok(Anchored::Absent);
-    }
-    let made = (fields.number("dev"), fields.number("ino"));
-    match made == (Some(identity.0), Some(identity.1)) {
-        true => Ok(Anchored::Same),
-        false => Err(mismatch(state_dir, identity, made)),
-    }
+    let same = fields.text("boot_id").as_deref() == Some(host::host()?.boot_id.as_str());
+    Ok(same.then_some(fields))
 }
 
 fn mismatch(state_dir: &Path, seen: (u64, u64), made: (Option<u64>, Option<u64>)) -> Error {
