@@ -66,7 +66,7 @@ fn a02_base_with_acl_given_away() {
     let mut tally = Tally::new("A2", "an ACL survives chown and chmod");
     // user:65001:rwx and the mask, as the kernel keeps it.
     let entries: [(u16, u16, u32); 5] =
-        [(1, 7, !0), (2, 7, OUTSIDER), (4, 0, !0), (16, 7, !0), (32, 0, !0)];
+        [(1, 7, !0), (2, 7, OUTSIDER), (4, 5, !0), (16, 7, !0), (32, 0, !0)];
     let mut acl = 2u32.to_le_bytes().to_vec();
     for (tag, perm, id) in entries {
         acl.extend([tag.to_le_bytes(), perm.to_le_bytes()].concat());
