@@ -150,7 +150,15 @@ pub fn create_private(
     path: &Path,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
 ) -> Result<Base> {
-    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid)?;
+    if euid == OVERFLOW_UID {
+        return Err(Error::not_safe(
+            path,
+            format!("it is missing, and {}, who runs this, can be anybody", user(euid)),
+        )
+        .hint("run it as a user that has a number of its own, here and outside"));
+    }
     let temp = format!(".{name}{}{}", layout::NEW_PREFIX, super::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
     make_dir(parent.as_fd(), &temp, Sharing::Private).map_err(cannot)?;
@@ -231,7 +239,9 @@ fn not_plain(path: &Path) -> Error {
 
 fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32) -> Result<()> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    if stat.st_uid != 0 && stat.st_uid != euid {
+    // In a user namespace whoever has no number there is "nobody", as we may be ourselves.
+    let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
+    if stat.st_uid != 0 && !mine {
         return Err(Error::not_safe(
             path,
             format!("it belongs to {}, who could replace the state directory", user(stat.st_uid)),

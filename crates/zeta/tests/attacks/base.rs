@@ -107,6 +107,7 @@ fn a03_base_is_a_symlink() {
         assert_eq!(arena.script(by, &format!("ln -s {target} $B")).status, 0);
         for (words, status, tells) in all("symbolic link") {
             for way in crate::arena::WAYS {
+                tally.way(way);
                 let out = run(arena.cmd(VICTIM, words).env("ZETA_NO_OPENAT2", way));
                 let told = out.status == status && out.said().contains(tells);
                 tally.outsider(told, &format!("{words} at {target}: {out:?}"));

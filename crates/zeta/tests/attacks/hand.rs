@@ -90,6 +90,8 @@ pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command 
     unsafe {
         command.pre_exec(move || {
             let (uid, gid) = (libc::getuid(), libc::getgid());
+            // Whoever changed its user owns its /proc only then.
+            libc::prctl(libc::PR_SET_DUMPABLE, 1);
             if libc::unshare(flags) != 0 {
                 return Err(std::io::Error::last_os_error());
             }

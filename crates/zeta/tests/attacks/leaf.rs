@@ -353,6 +353,7 @@ fn a21_names() {
     ];
     for name in names {
         for way in WAYS {
+            tally.way(way);
             use std::os::unix::ffi::OsStrExt;
             for before in [&["lease", "acquire"][..], &["marker", "set"], &["persona", "set"]] {
                 let name = std::ffi::OsStr::from_bytes(name);

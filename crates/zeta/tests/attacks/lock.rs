@@ -80,6 +80,7 @@ fn a19_lock_inherited_by_a_child() {
     for sharing in sharings() {
         let arena = Arena::new(*sharing);
         for way in WAYS {
+            tally.way(way);
             let script = "exec 3>&- ; ls -l /proc/self/fd; sleep 30 >/dev/null 2>&1 </dev/null &";
             for mode in ["lease exec job -n --", "run --", "lease exec job --fenced --"] {
                 let mut call = arena.cmd(VICTIM, mode);
@@ -159,6 +160,7 @@ fn a18_forged_tickets() {
             let script = format!(": >{}", forged.display());
             assert_eq!(arena.script(arena.insider(), &script).status, 0);
             for way in WAYS {
+                tally.way(way);
                 let mut call = arena.cmd(VICTIM, "lease exec job -w 10 -- true");
                 let out = run(call.env("ZETA_NO_OPENAT2", way));
                 let soon = out.status == 0 && out.took < Duration::from_secs(3);

@@ -13,13 +13,13 @@ use crate::tally::{ANY, Tally};
 
 #[test]
 fn a14_flooded_directories() {
-    let mut tally = Tally::new("A14", "a directory with 30,000 entries");
+    let mut tally = Tally::new("A14", "a directory with 8,000 entries");
     let target = std::ffi::OsStr::new("x");
     for sharing in sharings() {
         for below in ["", ".guard", ".guard/job.lock", "../..", ".."] {
             let arena = Arena::new(*sharing);
             let dir = arena.node().join(below);
-            for at in 0..30_000 {
+            for at in 0..8_000 {
                 let name = match at % 3 {
                     0 => format!("{at}.lock"),
                     1 => format!(".tmp-{at:032x}-0"),
@@ -45,7 +45,7 @@ fn a14_flooded_directories() {
     }
     // An outsider's flood beside the base.
     let arena = Arena::new(Sharing::Private);
-    for at in 0..30_000 {
+    for at in 0..20_000 {
         let name = format!(".state.new-{at:032x}");
         std::os::unix::fs::symlink(target, arena.world.join(name)).unwrap();
     }
@@ -65,6 +65,7 @@ fn a14_flooded_directories() {
 fn on_a_small_disk(tally: &mut Tally, fill: &str) {
     for sharing in sharings() {
         for way in WAYS {
+            tally.way(way);
             let arena = Arena::empty(*sharing);
             let script = format!(
                 r#"mount -t tmpfs -o size=256k,nr_inodes=64,mode=1777 none $W || exit 9
@@ -119,6 +120,7 @@ fn a25_another_directory_under_the_name() {
         for part in ["$B/nodes", "$N", "$N/.guard", "$G"] {
             for kind in ["bind", "tmpfs"] {
                 for way in WAYS {
+                    tally.way(way);
                     let arena = Arena::new(*sharing);
                     let mount = match kind {
                         "bind" => format!("cp -a {part} $W/copy && mount --bind $W/copy {part}"),
@@ -139,6 +141,7 @@ fn a25_another_directory_under_the_name() {
     let anchored = Anchored(anchor::write(&made).unwrap());
     arena.ok(MEMBER, "lease exec job -n -- true");
     for way in WAYS {
+        tally.way(way);
         for words in ["lease acquire job", "heartbeat", "status"] {
             let script = format!("cp -a $B $W/copy$$; mount --bind $W/copy$$ $B; exec $Z {words}");
             let mut command = arena.other(0, "sh", &["-c", &script]);
@@ -198,7 +201,8 @@ fn a26_cleaned_away_and_made_again() {
             tally.outsider(matches!(out.status, 5 | 7), &format!("{words}: {out:?}"));
         }
         let out = finish(waiter, Instant::now());
-        let told = out.status == 7 && out.took < Duration::from_secs(5);
+        // The cleaner may take the record first, which the waiter is granted then: for a moment.
+        let told = matches!(out.status, 0 | 7) && out.took < Duration::from_secs(5);
         tally.outsider(told, &format!("a waiter: {out:?}"));
         assert_eq!(snapshot(&arena.base), before, "it was used");
         drop(anchored);

@@ -73,6 +73,7 @@ fn a20_exchanged_while_walked() {
     for sharing in sharings() {
         for part in ["$N", "$N/m.marker"] {
             for way in WAYS {
+                tally.way(way);
                 let arena = Arena::new(*sharing);
                 // A look-alike that would be believed, and a link to it that is exchanged with the
                 // real one.
@@ -119,6 +120,7 @@ fn a20_base_exchanged_by_an_outsider() {
         return;
     }
     for way in WAYS {
+        tally.way(way);
         let arena = Arena::empty(Sharing::Private);
         // The link leads to a directory of the victim that would do.
         let script = "mkdir -m 700 $S/own $S/own/nodes $S/own/nodes/node-a; echo node-a >$S/own/local-node; \

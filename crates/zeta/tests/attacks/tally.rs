@@ -13,6 +13,8 @@ pub struct Tally {
     insider: (u32, u32),
     /// How many of them without `openat2`.
     fallback: u32,
+    /// The way of what is counted now.
+    forced: bool,
     note: String,
 }
 
@@ -25,7 +27,12 @@ pub const ANY: i32 = -1;
 impl Tally {
     pub fn new(number: &'static str, what: &'static str) -> Tally {
         let (outsider, insider) = Default::default();
-        Tally { number, what, outsider, insider, fallback: 0, note: String::new() }
+        Tally { number, what, outsider, insider, fallback: 0, forced: false, note: String::new() }
+    }
+
+    /// What is counted from here on walks this way.
+    pub fn way(&mut self, way: &str) {
+        self.forced = way == "1";
     }
 
     /// Something else that is worth a word in the table.
@@ -37,6 +44,7 @@ impl Tally {
     #[track_caller]
     pub fn outsider(&mut self, refused: bool, what: &str) {
         self.outsider.0 += 1;
+        self.fallback += u32::from(self.forced);
         self.outsider.1 += u32::from(refused);
         assert!(refused, "{}: an outsider got through: {what}", self.number);
     }
@@ -45,6 +53,7 @@ impl Tally {
     #[track_caller]
     pub fn insider(&mut self, refused: bool, what: &str) {
         self.insider.0 += 1;
+        self.fallback += u32::from(self.forced);
         self.insider.1 += u32::from(refused);
         assert!(refused, "{}: an insider got through: {what}", self.number);
     }
@@ -52,12 +61,14 @@ impl Tally {
     /// Many tries at once.
     pub fn add_insider(&mut self, tried: u32, refused: u32) {
         self.insider.0 += tried;
+        self.fallback += if self.forced { tried } else { 0 };
         self.insider.1 += refused;
     }
 
     /// As [`Tally::add_insider`], for an outsider.
     pub fn add_outsider(&mut self, tried: u32, refused: u32) {
         self.outsider.0 += tried;
+        self.fallback += if self.forced { tried } else { 0 };
         self.outsider.1 += refused;
     }
 
@@ -65,6 +76,7 @@ impl Tally {
     #[track_caller]
     pub fn calls(&mut self, arena: &Arena, by_outsider: bool, calls: &[Call<'_>]) {
         for way in WAYS {
+            self.way(way);
             for (words, status, tells) in calls {
                 let out = crate::arena::run(arena.cmd(VICTIM, words).env("ZETA_NO_OPENAT2", way));
                 let what = format!("{words} (ZETA_NO_OPENAT2={way}, {:?}): {out:?}", arena.sharing);
@@ -73,10 +85,10 @@ impl Tally {
                     true => self.outsider(good, &what),
                     false => self.insider(good, &what),
                 }
-                self.fallback += u32::from(way == "1");
                 arena.assert_safe(&what);
             }
         }
+        self.forced = false;
     }
 
     /// Something planted inside the tree by a script: an outsider must fail to plant it, and what an
