@@ -20,12 +20,17 @@ pub fn fork(uid: u32, gid: u32, busy: bool, work: impl FnOnce()) -> Hand {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
     if pid == 0 {
-        drop(reader);
         become_user(uid, gid);
-        // SAFETY: plain system calls on this process alone.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        // SAFETY: plain system calls on this process alone. Pipes of other tests must not stay open
+        // here: somebody waits for their end.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            libc::dup2(writer.as_raw_fd(), 3);
+            libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0);
+        }
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        drop(writer);
+        // SAFETY: ours, and nobody else uses it.
+        unsafe { libc::close(3) };
         loop {
             std::thread::sleep(std::time::Duration::from_secs(60));
         }
@@ -92,7 +97,12 @@ pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command 
             let (uid, gid) = (libc::getuid(), libc::getgid());
             // Whoever changed its user owns its /proc only then.
             libc::prctl(libc::PR_SET_DUMPABLE, 1);
-            if libc::unshare(flags) != 0 {
+            let none = std::ptr::null();
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let done = libc::unshare(flags) == 0
+                && (flags != libc::CLONE_NEWNS
+                    || libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0);
+            if !done {
                 return Err(std::io::Error::last_os_error());
             }
             if mapped {
@@ -123,6 +133,25 @@ pub fn exhaust_inotify() -> usize {
         }
     }
     made
+}
+
+/// Lets a command start as a user for whom /proc shows his own processes only; called by root.
+pub fn hide_proc(command: &mut Command, uid: u32, gid: u32) -> &mut Command {
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe {
+        command.pre_exec(move || {
+            let none = std::ptr::null();
+            let (proc, at, options) = (c"proc".as_ptr(), c"/proc".as_ptr(), c"hidepid=2".as_ptr());
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let done = libc::unshare(libc::CLONE_NEWNS) == 0
+                && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
+                && libc::mount(proc, at, proc, 0, options.cast()) == 0
+                && libc::setgroups(0, none.cast()) == 0
+                && libc::setresgid(gid, gid, gid) == 0
+                && libc::setresuid(uid, uid, uid) == 0;
+            if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        })
+    }
 }
 
 /// Lets a command start with a umask.

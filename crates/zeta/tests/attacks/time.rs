@@ -84,34 +84,10 @@ fn a23_pids_of_others() {
 
 /// The same call where /proc shows a user only its own processes.
 fn with_hidden_proc(arena: &Arena, words: &str, way: &str) -> std::process::Command {
-    let zeta = arena.cmd(VICTIM, "").get_program().to_string_lossy().into_owned();
-    let gid = crate::arena::gid_of(VICTIM, arena.sharing);
-    // The program's descriptor stays open for the shell: it is closed only by what is started.
-    let copy = arena.dir.join("zeta");
-    if !copy.exists() {
-        assert!(
-            std::process::Command::new("cp")
-                .arg(real(&zeta))
-                .arg(&copy)
-                .status()
-                .unwrap()
-                .success()
-        );
-        crate::arena::chmod(&copy, 0o755);
-    }
-    let script = format!(
-        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid {VICTIM} --regid {gid} \
-         --clear-groups {} {words}",
-        copy.display()
-    );
-    let mut command = arena.other(0, "sh", &["-c", &script]);
+    let mut command = arena.cmd(0, words);
     command.env("ZETA_NO_OPENAT2", way);
-    hand::unshare(&mut command, libc::CLONE_NEWNS, false);
+    hand::hide_proc(&mut command, VICTIM, crate::arena::gid_of(VICTIM, arena.sharing));
     command
-}
-
-fn real(program: &str) -> std::path::PathBuf {
-    std::fs::read_link(program).unwrap()
 }
 
 #[test]
