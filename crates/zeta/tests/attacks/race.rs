@@ -162,3 +162,26 @@ fn a20_the_naive_way_loses_this_race() {
     }
     println!("A20  the naive way was led astray after {tried} tries");
 }
+
+/// The walk that replaces `openat2` is taken where that call is missing, or forbidden by a unit.
+#[test]
+fn a20_a_kernel_without_openat2() {
+    let mut tally = Tally::new("A20k", "a kernel or a unit without openat2");
+    if !is_root() || std::process::Command::new("strace").arg("-V").output().is_err() {
+        return tally.skip("no strace here");
+    }
+    let arena = Arena::new(Sharing::Private);
+    for errno in ["ENOSYS", "EPERM"] {
+        let inject = format!("inject=openat2:error={errno}");
+        let zeta = crate::arena::built();
+        let own = arena.world.join(errno);
+        for words in ["lease exec job -n -- true", "heartbeat", "marker set m a=c", "lease list"] {
+            let mut args = vec!["-f", "-o", "/dev/null", "-e", "trace=openat2", "-e", &inject];
+            args.push(zeta.to_str().unwrap());
+            args.extend(words.split(' '));
+            let mut call = arena.other(0, "strace", &args);
+            let out = crate::arena::run(call.env("ZETA_STATE_DIR", &own));
+            tally.insider(out.status == 0, &format!("{errno}: {words}: {out:?}"));
+        }
+    }
+}
