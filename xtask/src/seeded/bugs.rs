@@ -321,8 +321,10 @@ pub const BUGS: [Bug; 38] = [
     bug(
         "a mode is set by name",
         NODE,
-        "if mode.as_raw_mode() & 0o077 != 0 { fchmod(&fd, mode) } else { Ok(()) }",
-        "if mode.as_raw_mode() & 0o077 != 0 { rustix::fs::chmodat(dir, temp, mode, AtFlags::empty()) } else { fchmod(&fd, mode) }",
+        "if mode.as_raw_mode() & 0o077 != 0 { fchmod(&fd, mode) } else",
+        "let by_name = || rustix::fs::chmodat(dir, temp, mode, AtFlags::empty());
+    drop(fd);
+    if mode.as_raw_mode() & 0o077 != 0 { by_name() } else",
         &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
     ),
     bug(

@@ -12,7 +12,8 @@ fn judged(name: &str, log: &str, torment: &str) -> Verdict {
 fn grants_that_were_lost_before_they_could_be_read_are_judged_however_many_they_are() {
     let round = |n: u64| {
         let (at, next) = (n * 100, n * 100 + 10);
-        format!("enter {n} {at} {next} 0 command 7\nlost {n} {} {}\n", next + 1, next + 2)
+        let late = next + 5;
+        format!("enter {n} {at} {next} 0 command 7\nleave {n} {late}\nlost {n} {late} {late}\n")
     };
     let log: String = (1..200).map(round).collect();
     let verdict = judged("short-1", &log, "");

@@ -93,8 +93,8 @@ pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
     }
 }
 
-/// The device and inode of an anchor; `None` if there is none, or one of another boot: then the tree is another
-/// one by right.
+/// The device and inode of an anchor; `None` if there is none, or one of another boot: then the
+/// tree is another one by right.
 fn of_this_boot(path: &Path) -> Result<Option<Made>> {
     let Some(text) = read(path)? else { return Ok(None) };
     let unreadable = |reason: String| {

@@ -175,8 +175,8 @@ impl Queue {
 
     /// Puts a ticket into the line.
     pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
-        // Exclusively: what a member of the group put there under a guessed name would be opened, and
-        // given our mode, by whoever waits here, who may be root.
+        // Exclusively: what a member of the group put there under a guessed name would be opened,
+        // and given our mode, by whoever waits here, who may be root.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = section.base().sharing.file_mode();
         let path = section.path().join(layout::QUEUE);

@@ -1,9 +1,9 @@
 //! Opening names below a directory that is already open, without ever following a link.
 //!
 //! `openat2` does it in one call. Inside a hardened systemd unit it answers ENOSYS, so the same
-//! walk is also done one component at a time; `ZETA_NO_OPENAT2=1` forces that for tests. Both refuse
-//! the same: links by `O_NOFOLLOW`, and what is mounted inside, a directory of the same file system
-//! too, by the mount's number.
+//! walk is also done one component at a time; `ZETA_NO_OPENAT2=1` forces that for tests. Both
+//! refuse the same: links by `O_NOFOLLOW`, and what is mounted inside, a directory of the same file
+//! system too, by the mount's number.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -104,7 +104,7 @@ impl Arena {
         Arena { dir, world, base, safe, sharing, safe_before, node: None }
     }
 
-    /// With a tree in which `job` was taken and given back, and a marker, a persona and a beat stand.
+    /// With a tree in which `job` was taken and given back; a marker, a persona and a beat stand.
     pub fn new(sharing: Sharing) -> Arena {
         let mut arena = Arena::empty(sharing);
         if sharing == Sharing::Group {

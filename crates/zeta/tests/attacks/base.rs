@@ -153,7 +153,7 @@ fn a04_descriptor_from_before() {
     });
     crate::arena::until("it is open", || arena.base.join("open").exists());
     same(&arena, "kept", &arena.base, || tally.calls(&arena, true, &all("65001")));
-    // What the hint says: it is moved away, and a new one is made. The descriptor is of the old one.
+    // What the hint says: it is moved away, a new one is made. The descriptor is of the old one.
     std::fs::rename(&arena.base, arena.world.join("state.refused")).unwrap();
     let token = arena.ok(VICTIM, "lease acquire job -q");
     std::fs::write(arena.world.join("ask"), "").unwrap();

@@ -12,8 +12,8 @@ pub struct Hand {
     pub pid: i32,
 }
 
-/// Forks; the child becomes `uid` and `gid`, runs `work` and then sleeps until it is killed. Returns
-/// when `work` is done, or at once if `busy`.
+/// Forks; the child becomes `uid` and `gid`, runs `work` and then sleeps until it is killed.
+/// Returns when `work` is done, or at once if `busy`.
 pub fn fork(uid: u32, gid: u32, busy: bool, work: impl FnOnce()) -> Hand {
     let (reader, writer) = std::io::pipe().unwrap();
     // SAFETY: the child uses no lock of another thread but the allocator's, which libc hands on.

@@ -103,7 +103,7 @@ fn a07_planted_temp_names() {
         ["lease exec job -n -- true", "marker set m a=c", "heartbeat", "persona set p --task u"];
     let calls: Vec<Call<'_>> = token.iter().map(|words| (*words, 0, "")).collect();
     tally.inside(&plant, false, &calls);
-    // Nobody can plant what nobody can guess: each temp has a name of its own, from 16 random bytes.
+    // Nobody can plant what nobody can guess: each temp has a name of 16 random bytes.
     let arena = Arena::new(Sharing::Private);
     let mut seen = std::collections::BTreeSet::new();
     let flags = rustix::fs::inotify::CreateFlags::NONBLOCK;
@@ -127,7 +127,7 @@ fn a07_planted_temp_names() {
     assert_eq!(seen.len(), 21, "one temp for each change, by a process of its own");
 }
 
-/// What is created is created exclusively, and no link is followed: asked of the kernel's own record.
+/// What is created is created exclusively, and no link is followed: so says the trace.
 #[test]
 fn a07_every_creating_open_is_exclusive() {
     let mut tally = Tally::new("A7x", "each creating open is exclusive");

@@ -123,7 +123,8 @@ fn a20_base_exchanged_by_an_outsider() {
         tally.way(way);
         let arena = Arena::empty(Sharing::Private);
         // The link leads to a directory of the victim that would do.
-        let script = "mkdir -m 700 $S/own $S/own/nodes $S/own/nodes/node-a; echo node-a >$S/own/local-node; \
+        let script = "mkdir -m 700 $S/own $S/own/nodes $S/own/nodes/node-a; \
+                      echo node-a >$S/own/local-node; \
                       chmod 600 $S/own/local-node; echo decoy >$S/own/nodes/node-a/m.marker";
         assert_eq!(arena.script(VICTIM, script).status, 0);
         let script = "mkdir -m 700 $B; ln -s $S/own $B.beside";

@@ -91,9 +91,9 @@ impl Tally {
         self.forced = false;
     }
 
-    /// Something planted inside the tree by a script: an outsider must fail to plant it, and what an
-    /// insider plants must be refused by each call. `group_modes` says that in a group's tree the
-    /// modes keep the insider from it, too.
+    /// Something planted inside the tree by a script: an outsider must fail to plant it, and what
+    /// an insider plants must be refused by each call. `group_modes` says that in a group's tree
+    /// the modes keep the insider from it, too.
     #[track_caller]
     pub fn inside(&mut self, plant: &str, group_modes: bool, calls: &[Call<'_>]) {
         for sharing in sharings() {
