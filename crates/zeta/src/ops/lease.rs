@@ -13,7 +13,7 @@ use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
-use super::listing;
+use super::{claim, listing};
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::node::{Bytes, Node, Tree};
 use crate::adapters::queue::Queue;
@@ -319,6 +319,7 @@ pub fn break_lease(
             section.remove()?;
             if let Observed::Ours(record, ..) = &seen {
                 Queue::dismiss(&section, &record.processes);
+                claim::tell_end(record);
             }
             Ok(Ok(true))
         }

@@ -26,6 +26,22 @@ pub struct Released {
     pub stood: bool,
 }
 
+/// Tells that a claim has ended whose lease somebody else took away: the end of its session, a
+/// cleaner, an operator. To us its messages count no more anyway; the original would believe them
+/// for a day. What cannot be told is no fault of the caller.
+pub fn tell_end(record: &Record) {
+    let told = || -> Option<()> {
+        let item = Item::new(&said(record, key::ITEM)?).ok()?;
+        let from = Address::new(&said(record, key::FROM)?).ok()?;
+        let bus = Bus::open(Path::new(&said(record, key::BUS)?)).ok()??;
+        let mut envelope = release_message(&from, &item).ok()?;
+        let claimed_us = said(record, key::MESSAGE).and_then(|message| sent_us(&bus, &message));
+        claimed_us.into_iter().for_each(|us| date_after(&mut envelope, us));
+        store(&bus, &envelope).ok()
+    };
+    let _ = told();
+}
+
 /// Gives a claim back and tells everybody, as the original does even where nothing was held.
 ///
 /// # Errors
