@@ -31,7 +31,8 @@ pub fn ops(
         if let Some((from, to)) = stay.lost {
             ops.push(Op { what: What::Lost(token), from, to });
         }
-        let end = end_of(stay, torment);
+        // No right is known of a grant that was lost before it could be read.
+        let end = end_of(stay, torment).max(stay.asked);
         if stay.freed.is_none_or(|(_, returned)| end < returned) {
             ops.push(Op { what: What::End(token), from: end, to: surely_over(stay, torment) });
         }
