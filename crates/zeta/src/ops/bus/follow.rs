@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Envelope;
 
-use super::{Filter, INDEX_LIMIT, Seen, check_surface, no_message, sort_out};
+use super::{Filter, INDEX_LIMIT, Seen, bound_dead, check_surface, no_message, sort_out};
 use crate::adapters::bus::index::{Index, Mark};
 use crate::adapters::bus::{Bus, seen};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -133,6 +133,9 @@ pub fn deliver(
     }
     if told.len() > 1000 {
         told.keep_only(|id| there.contains(id))?;
+    }
+    if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Buried(_))) {
+        bound_dead(&bus)?;
     }
     Ok((deliveries, findings))
 }

@@ -150,16 +150,36 @@ pub fn publish(dir: &Path, draft: &Draft) -> Result<Envelope> {
 
 /// Publishes an envelope. Whoever is inside the index is not waited for.
 pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
-    let text = envelope.render();
     match Index::enter(bus, Duration::ZERO)? {
-        None => bus.publish(&envelope.id, &text),
+        None => bus.publish(&envelope.id, &envelope.render()),
         Some(mut index) => {
+            if index.count() >= MESSAGES_MAX {
+                // Somebody may have cleaned since it was counted.
+                index.refresh()?;
+            }
             refuse_when_full(bus, index.count())?;
-            let window = index.begin()?;
-            bus.publish(&envelope.id, &text)?;
-            index.finish(window, envelope, 1)
+            store_inside(bus, &mut index, envelope)
         }
     }
+}
+
+/// As [`store`], on a full bus, too: what is given back must be told.
+pub(in crate::ops) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
+    match Index::enter(bus, Duration::ZERO)? {
+        None => bus.publish(&envelope.id, &envelope.render()),
+        Some(mut index) => store_inside(bus, &mut index, envelope),
+    }
+}
+
+/// As [`store`], for whoever is inside the index.
+pub(in crate::ops) fn store_inside(
+    bus: &Bus,
+    index: &mut Index<'_>,
+    envelope: &Envelope,
+) -> Result<()> {
+    let window = index.begin()?;
+    bus.publish(&envelope.id, &envelope.render())?;
+    index.finish(window, envelope, 1)
 }
 
 fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
@@ -276,9 +296,14 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
     let envelope = Envelope::parse(&read.bytes, id)
         .map_err(|error| Error::not_safe(&path, error).hint("it is no message"))?;
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
-    if let Some(reader) = reader {
-        check_surface(reader)?;
-        seen::Seen::enter(&bus, reader)?.note(id, seen::Told::Read)?;
+    // Not every agent's name is one of a subscriber.
+    if let Some(reader) = reader.filter(|reader| seen::is_surface(reader)) {
+        match seen::Seen::enter(&bus, reader) {
+            Ok(mut seen) => seen.note(id, seen::Told::Read)?,
+            // It is being delivered to this very reader, whose handler looks at it.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Some(Seen { sent_us: envelope.sent_us(file), fate: envelope.fate(file), envelope }))
 }
@@ -319,7 +344,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let Some(bus) = Bus::open(dir)? else { return Ok(cleaned) };
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
-    index.refresh()?;
+    index.refresh_partly()?;
     let pages = index.pages(&mut Mark::default());
     drop(index);
     let (messages, _) = pages.messages();
@@ -365,7 +390,7 @@ fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
     Ok(matches!(known, Some(seen::Told::Delivered | seen::Told::Read)))
 }
 
-fn bound_dead(bus: &Bus) -> Result<()> {
+pub(super) fn bound_dead(bus: &Bus) -> Result<()> {
     let mut dead = bus.buried()?;
     if dead.len() <= DEAD_MAX {
         return Ok(());

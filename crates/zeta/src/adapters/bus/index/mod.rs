@@ -17,17 +17,22 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
+use zeta_core::time::parse_utc;
 
 pub use self::pages::{Message, Pages, Unread};
 use self::pages::{NO_MESSAGE, Packed};
 use self::state::{Batch, State};
 use super::quiet::Quiet;
 use super::{Bus, file_of, id_of, replace, sub};
+use crate::adapters::proclock::flock_holder;
 use crate::adapters::{clock, host, node};
 use crate::error::{Error, Kind, Result};
 
@@ -47,6 +52,11 @@ const ITEM_LINES: usize = 16;
 const ITEM_BYTES: usize = 1 << 20;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
+
+/// Where the notes of items are, below what is ours.
+pub(super) fn path_of_items() -> String {
+    format!("{INDEX}/{ITEMS}")
+}
 
 /// How far somebody has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,8 +83,8 @@ pub struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// Did the directory get `names` new names since it was asked last, all of them ours, so that
-    /// the index is as true as it was?
+    /// Did `names` names come or go since it was asked last, all of them ours, so that the index is
+    /// as true as it was?
     pub fn is_ours(&mut self, names: usize) -> bool {
         self.trusted &= self.quiet.count() == Some(names);
         self.trusted
@@ -90,11 +100,15 @@ impl Drop for Index<'_> {
 impl<'a> Index<'a> {
     /// Enters the index, waiting for at most `limit`; `None` if somebody was inside all the time.
     pub fn enter(bus: &'a Bus, limit: Duration) -> Result<Option<Index<'a>>> {
-        let dir = bus.inner(INDEX)?;
+        let mut dir = bus.inner(INDEX)?;
         let path = bus.base.path.join(super::INNER).join(INDEX);
         let started = Instant::now();
         loop {
             match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever waited at one that was removed meanwhile goes to the new one.
+                Ok(()) if fstat(&dir).is_ok_and(|stat| stat.st_nlink == 0) => {
+                    dir = bus.inner(INDEX)?;
+                }
                 Ok(()) => break,
                 Err(Errno::INTR) => continue,
                 Err(Errno::WOULDBLOCK) if started.elapsed() >= limit => return Ok(None),
@@ -114,7 +128,10 @@ impl<'a> Index<'a> {
     pub fn enter_or_fail(bus: &'a Bus, limit: Duration) -> Result<Index<'a>> {
         Index::enter(bus, limit)?.ok_or_else(|| {
             let path = bus.base.path.join(super::INNER).join(INDEX);
-            let text = format!("{}: somebody is inside for more than {limit:?}", path.display());
+            let open = bus.inner(INDEX).ok().and_then(|dir| fstat(dir).ok());
+            let holder = open.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
+            let who = holder.map_or("somebody".to_owned(), |pid| format!("process {pid}"));
+            let text = format!("{}: {who} is inside for more than {limit:?}", path.display());
             Error::new(Kind::Busy, text).hint("try again; if it lasts, look for a stopped zeta")
         })
     }
@@ -125,9 +142,25 @@ impl<'a> Index<'a> {
     }
 
     /// Makes the index true: a look at the directory, if there is any doubt.
+    ///
+    /// # Errors
+    /// [`Kind::Unsafe`] if the directory has more names than are looked at: what was left out could
+    /// be a claim.
     pub fn refresh(&mut self) -> Result<()> {
-        match self.is_true(self.mtime_ns()?) {
+        match self.refresh_partly()? {
             true => Ok(()),
+            false => Err(Error::not_safe(
+                &self.bus.base.path,
+                format!("it has more than {} names", super::NAMES_MAX),
+            )
+            .hint("remove messages whose time is over: zeta bus clean --expired")),
+        }
+    }
+
+    /// As [`Index::refresh`], for who can do with a part; false if it is one.
+    pub fn refresh_partly(&mut self) -> Result<bool> {
+        match self.is_true(self.mtime_ns()?) {
+            true => Ok(true),
             false => self.look(),
         }
     }
@@ -142,21 +175,22 @@ impl<'a> Index<'a> {
         Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
     }
 
-    /// Reads every message that is not known yet.
-    fn look(&mut self) -> Result<()> {
+    /// Reads every message that is not known yet; false if there are too many to look at all.
+    fn look(&mut self) -> Result<bool> {
         let before_ns = coarse_ns();
         let mtime_ns = self.mtime_ns()?;
         let fine = mtime_ns > coarse_ns();
         let names = self.bus.list()?;
         let known = self.read_names(0);
         let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
-        // Names that are long gone are left out as soon as they are the greater part.
+        // Names that are long gone are left out as soon as they are the greater part. Where nothing
+        // is known, all begins anew: a mark of before says nothing.
         let lines = self.state.names / NAME_LINE;
-        let stale = lines > 4 * names.names.len() as u64 + 256;
+        let stale = self.state.begun == 0 || lines > 4 * names.names.len() as u64 + 256;
         let known = match stale {
             true => {
                 // What is overwritten must not be believed if we are killed meanwhile.
-                let begun = self.state.begun + 1;
+                let begun = State::anew(host::random()?);
                 self.write_state(State { begun, ..State::default() })?;
                 (next.names, next.pack, next.begun) = (0, 0, begun);
                 HashMap::new()
@@ -165,7 +199,8 @@ impl<'a> Index<'a> {
         };
         let mut batch = Batch::default();
         self.pending.clear();
-        for gone in known.keys().filter(|name| names.names.binary_search(name).is_err()) {
+        let gone = |name: &&String| !names.cut && names.names.binary_search(name).is_err();
+        for gone in known.keys().filter(gone) {
             batch.forget(gone);
         }
         let now_us = host::wall_us();
@@ -177,8 +212,27 @@ impl<'a> Index<'a> {
             }
         }
         self.save(&batch, &mut next)?;
-        next.settled = before_ns > mtime_ns || fine;
-        self.write_state(next)
+        next.settled = !names.cut && (before_ns > mtime_ns || fine);
+        self.write_state(next)?;
+        Ok(!names.cut)
+    }
+
+    /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
+    /// passes must never make a message, or a claim, unheard for good.
+    fn no_message(&self, file: &str, error: Error) -> Result<Option<Stat>> {
+        let stat = match statat(self.bus, file, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(_) => return Err(error),
+        };
+        let denied = || {
+            let may = accessat(self.bus, file, Access::READ_OK, AtFlags::EACCESS);
+            matches!(may, Err(Errno::ACCESS | Errno::PERM))
+        };
+        match node::check_file(&stat, &self.bus.base).is_err() || denied() {
+            true => Ok(Some(stat)),
+            false => Err(error),
+        }
     }
 
     /// Reads one message that is new.
@@ -193,8 +247,13 @@ impl<'a> Index<'a> {
         let read = match self.bus.read(file) {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => read,
-            Err(_) => {
-                batch.add(next, file, &[], 0);
+            Err(error) => {
+                let Some(stat) = self.no_message(file, error)? else { return Ok(()) };
+                // It may be on its way, as one with a second link is while it is moved.
+                match now_us - node::times(&stat).ctime_us < BROKEN_AFTER_US {
+                    true => self.wait_for(file, next),
+                    false => batch.add(next, file, &[], 0),
+                }
                 return Ok(());
             }
         };
@@ -209,17 +268,21 @@ impl<'a> Index<'a> {
                 }
             }
             Err(error) => {
-                let written = matches!(error, BadEnvelope::NotJson(_));
+                // Half of a message may end in the midst of a letter.
+                let written = matches!(error, BadEnvelope::NotJson(_) | BadEnvelope::NotUtf8);
                 match written && now_us - read.times.ctime_us < BROKEN_AFTER_US {
-                    true => {
-                        next.pending += 1;
-                        self.pending.push(file.to_owned());
-                    }
+                    true => self.wait_for(file, next),
                     false => batch.add(next, file, &[], mtime_us),
                 }
             }
         }
         Ok(())
+    }
+
+    /// A file that may be a message soon.
+    fn wait_for(&mut self, file: &str, next: &mut State) {
+        next.pending += 1;
+        self.pending.push(file.to_owned());
     }
 
     /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
@@ -237,13 +300,16 @@ impl<'a> Index<'a> {
             packed: Vec::with_capacity(known.len()),
         };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
+        let mut unread = Vec::new();
         for (file, packed) in known.into_iter().chain(pending) {
-            match packed.len {
-                // What was no message when it was read may be one by now.
-                0 => pages.read_again(self.bus, file),
-                _ => pages.packed.push((file, Ok(packed))),
+            // What was no message when it was read may be one by now; and a pack may be longer than
+            // what is read of it.
+            match packed.text(&pages.pack, from).is_empty() {
+                true => unread.push(file),
+                false => pages.packed.push((file, Ok(packed))),
             }
         }
+        unread.into_iter().for_each(|file| pages.read_again(self.bus, file));
         pages
     }
 
@@ -264,7 +330,10 @@ impl<'a> Index<'a> {
     pub fn item_digests(&self) -> Result<Vec<String>> {
         let items = self.items()?;
         let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
-        Ok(node::list(items.as_fd(), super::NAMES_MAX, &path)?.names)
+        let mut names = node::list(items.as_fd(), super::NAMES_MAX, &path)?.names;
+        // What a killed call left is no item.
+        names.retain(|name| !name.starts_with('.'));
+        Ok(names)
     }
 
     /// The messages that speak of claims of the item with this digest.
@@ -272,7 +341,14 @@ impl<'a> Index<'a> {
         let items = self.items()?;
         let mut notices = Vec::new();
         for id in self.item_lines(&items, digest) {
-            let Ok(Some(read)) = self.bus.read(&file_of(&id)) else { continue };
+            let read = match self.bus.read(&file_of(&id)) {
+                Ok(Some(read)) => read,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.no_message(&file_of(&id), error)?;
+                    continue;
+                }
+            };
             let Ok(envelope) = Envelope::parse(&read.bytes, &id) else { continue };
             let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
             notices.extend(Notice::of(&envelope, seen));
@@ -288,8 +364,8 @@ impl<'a> Index<'a> {
         Ok(Window { quiet, trusted })
     }
 
-    /// Remembers what was published in a window, in which we made `names` names since it was asked
-    /// last. If others did, too, the next one looks again.
+    /// Remembers what was published in a window, in which we made or removed `names` names since it
+    /// was asked last. If others did, too, the next one looks again.
     pub fn finish(
         &mut self,
         mut window: Window<'a>,
@@ -350,8 +426,15 @@ impl<'a> Index<'a> {
                 let Some(notice) = notices.iter().find(|n| n.id == *id) else {
                     return *id == notice.id;
                 };
-                let newer = |n: &&Notice| n.from == notice.from && n.order > notice.order;
-                notice.until_us.is_some() && !notices.iter().any(|n| newer(&n))
+                // Not by the clock, which may be wrong for a moment: a later word that lasts as
+                // long makes an earlier one idle.
+                let until_us = |n: &Notice| parse_utc(&n.expires_at).unwrap_or(i64::MIN);
+                let idle = |n: &Notice| {
+                    n.from == notice.from
+                        && n.order > notice.order
+                        && until_us(n) >= until_us(notice)
+                };
+                !notices.iter().any(idle)
             });
         }
         let text = lines.join("\n") + "\n";
