@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::place::Place;
 use crate::stage::{LIMIT, finish, until, wait};
@@ -57,8 +57,10 @@ fn nothing_that_a_dead_holder_told_outlives_the_next_claim() {
     assert_eq!(place.original_holders("B-1"), ["vera"]);
     // A grant that ended without a word.
     let listed = place.json(0, &["lease", "list"]).to_string();
-    let lease = listed.split('"').find(|word| word.starts_with("claim.B-1.")).unwrap().to_owned();
-    place.ends(0, &["lease", "break", &lease, "--reason", "a test"]);
+    let lease = listed.split('"').find(|word| word.starts_with("claim.b-1.")).unwrap().to_owned();
+    let check = place.json(3, &["claim", "check", "--item", "B-1"]);
+    let token = check["claims"][0]["fencing_token"].to_string();
+    place.ends(0, &["lease", "break", &lease, "--reason", "a test", "--expect", &token]);
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-1"])["claimed"], false);
     place.acquire(0, "lior", "B-1");
     assert_eq!(place.original_holders("B-1"), ["lior"]);
@@ -90,6 +92,7 @@ fn a_claim_that_is_shared_stands_when_its_messages_are_cleaned_away() {
 fn a_watcher_misses_nothing_when_the_index_is_removed() {
     let place = Place::new();
     (0..6).for_each(|_| _ = place.ends(0, &BEAT));
+    place.ends(0, &["bus", "list"]);
     let started = std::time::Instant::now();
     let mut command = place.cmd(&["bus", "watch", "--json", "--interval", "50", "--timeout", "8"]);
     let watcher = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -177,8 +180,6 @@ fn a_handler_may_read_its_message_by_its_own_name() {
     assert!(out.out.contains("docs/x.md"), "{out:?}");
     let status = place.json(0, &["bus", "status", &id]).to_string();
     assert!(status.contains("delivered"), "{status}");
-    // A name that no subscriber can have reads, too.
-    place.ends(0, &["bus", "read", "--as", "Otto-CLI", &id]);
 }
 
 #[test]
@@ -205,28 +206,35 @@ fn what_a_killed_call_left_among_the_notes_is_no_item() {
     assert_eq!(place.json(0, &["claim", "list"])["claims"].as_array().unwrap().len(), 1);
 }
 
+/// Lets the index believe in as many messages as a bus may have.
+fn count_to_the_most(place: &Place) {
+    let path = place.bus.join(".zeta/index/state");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (body, _) = text.trim_end().rsplit_once(' ').unwrap();
+    let mut words: Vec<&str> = body.split(' ').collect();
+    assert_eq!(words.len(), 8, "{text}");
+    words[6] = "0000100000";
+    let body = words.join(" ");
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let sum = body.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+    std::fs::write(&path, format!("{body} {sum:016x}\n")).unwrap();
+}
+
 #[test]
 fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
-    const MOST: usize = 100_000;
     let place = Place::new();
-    place.ends(0, &BEAT);
-    let old = |id: &str| {
-        json!({
-            "topic": "shadow-catch", "payload": { "content": "c" }, "id": id, "from": "vera",
-            "to": "*", "timestamp": "2026-05-27T12:00:01.000Z",
-            "expiresAt": "2026-05-27T13:00:01.000Z",
-        })
-        .to_string()
-    };
-    for number in 0..MOST {
-        let id = format!("m{number}");
-        std::fs::write(place.bus.join(format!("{id}.json")), old(&id)).unwrap();
-    }
+    let id = place.ends(0, &BEAT).out.trim().to_owned();
     place.acquire(0, "otto-cli", "B-1");
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    place.ends(0, &["bus", "list"]);
+    count_to_the_most(&place);
     let out = place.ends(3, &BEAT);
     assert!(out.err.contains("clean --expired"), "{out:?}");
     // Claims come and go all the same.
     place.release(0, "otto-cli", "B-1");
-    place.ends(0, &["bus", "clean", "--expired"]);
+    assert!(place.original_holders("B-1").is_empty());
+    place.ends(0, &["bus", "list"]);
+    count_to_the_most(&place);
+    std::fs::remove_file(place.bus.join(format!("{id}.json"))).unwrap();
     place.ends(0, &BEAT);
 }

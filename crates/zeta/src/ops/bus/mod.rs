@@ -296,8 +296,8 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
     let envelope = Envelope::parse(&read.bytes, id)
         .map_err(|error| Error::not_safe(&path, error).hint("it is no message"))?;
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
-    // Not every agent's name is one of a subscriber.
-    if let Some(reader) = reader.filter(|reader| seen::is_surface(reader)) {
+    if let Some(reader) = reader {
+        check_surface(reader)?;
         match seen::Seen::enter(&bus, reader) {
             Ok(mut seen) => seen.note(id, seen::Told::Read)?,
             // It is being delivered to this very reader, whose handler looks at it.

@@ -1,6 +1,6 @@
 //! Who holds what: the grants of the tree and the messages of the bus, looked at together.
 
-use zeta_core::bus::claim::{Notice, holders};
+use zeta_core::bus::claim::{Action, Notice, holders};
 use zeta_core::bus::item::Item;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
@@ -47,15 +47,20 @@ impl<'a> Desk<'a> {
         Ok(claimants)
     }
 
-    /// Claims that the original believes, and whose grants stand no more.
+    /// Claims of senders whom the original believes, and whose grants stand no more.
     pub(super) fn void(&self, notices: &[Notice], item: &Item) -> Vec<String> {
         let void = |notice: &&Notice| {
             let grant = notice.grant.as_ref().zip(self.place);
-            grant
-                .is_some_and(|(grant, place)| matches!(look_at(self.ctx, place, grant), Some(None)))
+            notice.action == Action::Claim
+                && grant.is_some_and(|(grant, place)| {
+                    matches!(look_at(self.ctx, place, grant), Some(None))
+                })
         };
-        let believed = holders(notices, item.as_str(), |_| None).into_iter();
-        believed.filter(void).map(|notice| notice.id.clone()).collect()
+        let mut believed = holders(notices, item.as_str(), |_| None);
+        believed.retain(|notice| void(&notice));
+        // With the newest word alone, the one before it would be believed.
+        let of_those = |notice: &&Notice| believed.iter().any(|other| other.from == notice.from);
+        notices.iter().filter(of_those).filter(void).map(|notice| notice.id.clone()).collect()
     }
 
     /// Those who hold an item by what messages say. A mirror counts while its grant stands.
