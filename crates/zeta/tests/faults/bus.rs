@@ -155,6 +155,7 @@ pub fn play(test: &str, scene: &Scene) {
             let (out, struck) = inject(&stage, point, *fault, scene.args);
             if !struck {
                 missed += 1;
+                eprintln!("MISSED {fault:?} {} {}", point.k, point.line);
                 continue;
             }
             made += 1;
@@ -164,8 +165,8 @@ pub fn play(test: &str, scene: &Scene) {
         }
     }
     eprintln!("{}: {made} injections at {} calls, {missed} missed", scene.name, points.len());
-    assert!(missed * 20 <= made, "{missed} faults never struck, {made} did");
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(missed * 50 <= made, "{missed} faults never struck, {made} did");
 }
 
 struct Case<'a> {
@@ -254,13 +255,10 @@ impl Case<'_> {
     /// Life goes on at once; a lock that stayed is stale after its time.
     fn next_call(&self, wrong: &mut Vec<String>) {
         let lock = bus_of(self.stage).join("acquire-B-1.lock");
-        let mut next = self.stage.zeta(self.scene.args);
-        if self.scene.args == ACQUIRE && lock.exists() && next.status == 6 {
-            let old = SystemTime::now() - Duration::from_secs(10);
-            let file = std::fs::File::options().write(true).open(&lock).unwrap();
-            file.set_modified(old).unwrap();
-            next = self.stage.zeta(self.scene.args);
+        if let Ok(file) = std::fs::File::options().write(true).open(&lock) {
+            file.set_modified(SystemTime::now() - Duration::from_secs(10)).unwrap();
         }
+        let next = self.stage.zeta(self.scene.args);
         let right = if self.scene.taken { 3 } else { 0 };
         if next.status != right || next.took > AT_ONCE {
             return wrong.push(format!("the next call did not go through: {next:?}"));
