@@ -279,6 +279,7 @@ fn of_the_bus(error: Error, path: &Path) -> Error {
         text.replace("--state-dir DIR, or ZETA_STATE_DIR", "--bus-dir DIR, or ZETA_BUS_DIR")
             .replace("--state-dir", "--bus-dir")
             .replace("state directory", "bus directory")
+            .replace(layout::DEFAULT_STATE_DIR, DEFAULT_BUS_DIR)
     };
     let hints = error
         .hints
