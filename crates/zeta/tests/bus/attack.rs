@@ -238,3 +238,23 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
     std::fs::remove_file(place.bus.join(format!("{id}.json"))).unwrap();
     place.ends(0, &BEAT);
 }
+
+#[test]
+fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
+    let place = Place::new();
+    place.ends(0, &BEAT);
+    let draft = zeta::ops::bus::Draft {
+        from: zeta_core::bus::Address::new("otto-cli").unwrap(),
+        to: None,
+        topic: "shadow-catch".to_owned(),
+        payload: serde_json::json!({ "content": "x" }),
+        life_ms: None,
+        unchecked: false,
+    };
+    for round in 0..500 {
+        let id = zeta::ops::bus::publish(&place.bus, &draft).unwrap().id;
+        std::fs::remove_file(place.bus.join(format!("{id}.json"))).unwrap();
+        let listed = zeta::ops::bus::list(&place.bus, &zeta::ops::bus::Filter::default()).unwrap();
+        assert_eq!(listed.messages.len(), 1, "round {round}");
+    }
+}

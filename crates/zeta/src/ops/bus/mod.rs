@@ -179,7 +179,8 @@ pub(in crate::ops) fn store_inside(
 ) -> Result<()> {
     let window = index.begin()?;
     bus.publish(&envelope.id, &envelope.render())?;
-    index.finish(window, envelope, 1)
+    index.finish(window, envelope, 1);
+    Ok(())
 }
 
 fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {

@@ -179,7 +179,7 @@ impl<'a> Index<'a> {
     fn look(&mut self) -> Result<bool> {
         let before_ns = coarse_ns();
         let mtime_ns = self.mtime_ns()?;
-        let fine = mtime_ns > coarse_ns();
+        let fine = self.bus.base.fine_stamps && mtime_ns > coarse_ns();
         let names = self.bus.list()?;
         let known = self.read_names(0);
         let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
@@ -366,25 +366,19 @@ impl<'a> Index<'a> {
 
     /// Remembers what was published in a window, in which we made or removed `names` names since it
     /// was asked last. If others did, too, the next one looks again.
-    pub fn finish(
-        &mut self,
-        mut window: Window<'a>,
-        envelope: &Envelope,
-        names: usize,
-    ) -> Result<()> {
+    pub fn finish(&mut self, mut window: Window<'a>, envelope: &Envelope, names: usize) {
         let before_ns = coarse_ns();
-        let mtime_ns = self.mtime_ns()?;
-        let after_ns = coarse_ns();
+        // What is published is published: an index that cannot keep up is looked at again.
+        let Ok(mtime_ns) = self.mtime_ns() else { return };
+        let fine = self.bus.base.fine_stamps && mtime_ns > coarse_ns();
         // Whoever changed the directory before that time has been counted when this call returns:
         // it waits for the directory's own lock.
         let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
         if window.is_ours(names) {
-            let settled = before_ns > mtime_ns || mtime_ns > after_ns;
+            let settled = before_ns > mtime_ns || fine;
             let next = State { mtime_ns, settled, ..self.state };
-            // What is published is published: an index that cannot keep up is looked at again.
             let _ = self.remember(next, envelope);
         }
-        Ok(())
     }
 
     fn remember(&mut self, mut next: State, envelope: &Envelope) -> Result<()> {
