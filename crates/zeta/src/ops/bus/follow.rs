@@ -51,7 +51,7 @@ pub fn watch(
     loop {
         let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let pages = index.pages(&mut mark);
+        let pages = index.pages(&mut mark)?;
         drop(index);
         let (messages, _) = pages.messages();
         for seen in sort_out(messages, &following.filter) {
@@ -104,7 +104,7 @@ pub fn deliver(
     let mut told = seen::Seen::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, unread) = pages.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();

@@ -214,7 +214,7 @@ pub fn show<T>(
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (headers, unread) = pages.headers();
     let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
@@ -346,7 +346,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh_partly()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, _) = pages.messages();
     for Seen { envelope, fate, .. } in sort_out(messages, &filter) {

@@ -9,6 +9,7 @@
 //! *In doubt, look again.* The index is believed only if the directory's modification time is the
 //! one in `state` and every later change would have had another one ([`State::settled`]).
 
+mod items;
 mod pages;
 mod state;
 
@@ -23,15 +24,14 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
-use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
-use zeta_core::time::parse_utc;
 
+pub(super) use self::items::path_of_items;
 pub use self::pages::{Message, Pages, Unread};
 use self::pages::{NO_MESSAGE, Packed};
 use self::state::{Batch, State};
 use super::quiet::Quiet;
-use super::{Bus, file_of, id_of, replace, sub};
+use super::{Bus, file_of, id_of};
 use crate::adapters::proclock::flock_holder;
 use crate::adapters::{clock, host, node};
 use crate::error::{Error, Kind, Result};
@@ -40,23 +40,13 @@ const INDEX: &str = "index";
 const STATE: &str = "state";
 const NAMES: &str = "names";
 const PACK: &str = "pack";
-const ITEMS: &str = "items";
 
 /// Most bytes of one of our own files that are read.
 const OWN_MAX: u64 = 1 << 30;
 /// How old a file that is no message must be before nobody waits for its end any more, in µs.
 const BROKEN_AFTER_US: i64 = 10_000_000;
-/// More messages than this on one item are sorted out.
-const ITEM_LINES: usize = 16;
-/// Most bytes of an item's file.
-const ITEM_BYTES: usize = 1 << 20;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
-
-/// Where the notes of items are, below what is ours.
-pub(super) fn path_of_items() -> String {
-    format!("{INDEX}/{ITEMS}")
-}
 
 /// How far somebody has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -181,7 +171,7 @@ impl<'a> Index<'a> {
         let mtime_ns = self.mtime_ns()?;
         let fine = self.bus.base.fine_stamps && mtime_ns > coarse_ns();
         let names = self.bus.list()?;
-        let known = self.read_names(0);
+        let known = self.read_names(0)?;
         let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
         // Names that are long gone are left out as soon as they are the greater part. Where nothing
         // is known, all begins anew: a mark of before says nothing.
@@ -286,16 +276,17 @@ impl<'a> Index<'a> {
     }
 
     /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
-    pub fn pages(&self, mark: &mut Mark) -> Pages {
+    pub fn pages(&self, mark: &mut Mark) -> Result<Pages> {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
         }
-        let known = self.read_names(mark.names);
+        let known = self.read_names(mark.names)?;
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
         let mut pages = Pages {
-            pack: self.read_own(PACK, from),
+            // Whatever is missing here is read from the messages themselves.
+            pack: self.read_own(PACK, from).unwrap_or_default(),
             from,
             packed: Vec::with_capacity(known.len()),
         };
@@ -310,50 +301,7 @@ impl<'a> Index<'a> {
             }
         }
         unread.into_iter().for_each(|file| pages.read_again(self.bus, file));
-        pages
-    }
-
-    /// The messages that speak of claims of an item. Call [`Index::refresh`] before.
-    pub fn notices(&self, item: &Item, now_us: i64) -> Result<Vec<Notice>> {
-        let mut notices = self.notices_by_digest(item.digest(), now_us)?;
-        notices.retain(|notice| notice.item == item.as_str());
-        Ok(notices)
-    }
-
-    /// Forgets an item that no message speaks of any more.
-    pub fn forget_item(&self, digest: &str) -> Result<()> {
-        let _ = unlinkat(self.items()?, digest, AtFlags::empty());
-        Ok(())
-    }
-
-    /// Digests of the items that messages speak of.
-    pub fn item_digests(&self) -> Result<Vec<String>> {
-        let items = self.items()?;
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
-        let mut names = node::list(items.as_fd(), super::NAMES_MAX, &path)?.names;
-        // What a killed call left is no item.
-        names.retain(|name| !name.starts_with('.'));
-        Ok(names)
-    }
-
-    /// The messages that speak of claims of the item with this digest.
-    pub fn notices_by_digest(&self, digest: &str, now_us: i64) -> Result<Vec<Notice>> {
-        let items = self.items()?;
-        let mut notices = Vec::new();
-        for id in self.item_lines(&items, digest) {
-            let read = match self.bus.read(&file_of(&id)) {
-                Ok(Some(read)) => read,
-                Ok(None) => continue,
-                Err(error) => {
-                    self.no_message(&file_of(&id), error)?;
-                    continue;
-                }
-            };
-            let Ok(envelope) = Envelope::parse(&read.bytes, &id) else { continue };
-            let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
-            notices.extend(Notice::of(&envelope, seen));
-        }
-        Ok(notices)
+        Ok(pages)
     }
 
     /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel
@@ -392,69 +340,29 @@ impl<'a> Index<'a> {
         self.write_state(next)
     }
 
-    fn items(&self) -> Result<OwnedFd> {
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
-        sub(self.dir.as_fd(), ITEMS, &self.bus.base, &path)
-    }
-
-    fn item_lines(&self, items: &OwnedFd, digest: &str) -> Vec<String> {
-        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS).join(digest);
-        let read = node::read(items.as_fd(), digest, ITEM_BYTES, &self.bus.base, path);
-        let bytes = read.ok().flatten().map(|read| read.bytes).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        text.lines().filter(|line| zeta_core::bus::is_id(line)).map(str::to_owned).collect()
-    }
-
-    /// Remembers that a message speaks of an item.
-    fn add_to_item(&self, notice: &Notice) -> Result<()> {
-        let Ok(item) = Item::new(&notice.item) else { return Ok(()) };
-        let items = self.items()?;
-        let mut lines = self.item_lines(&items, item.digest());
-        if lines.contains(&notice.id) {
-            return Ok(());
-        }
-        lines.push(notice.id.clone());
-        if lines.len() > ITEM_LINES {
-            let notices = self.notices_by_digest(item.digest(), host::wall_us())?;
-            lines.retain(|id| {
-                let Some(notice) = notices.iter().find(|n| n.id == *id) else {
-                    return *id == notice.id;
-                };
-                // Not by the clock, which may be wrong for a moment: a later word that lasts as
-                // long makes an earlier one idle.
-                let until_us = |n: &Notice| parse_utc(&n.expires_at).unwrap_or(i64::MIN);
-                let idle = |n: &Notice| {
-                    n.from == notice.from
-                        && n.order > notice.order
-                        && until_us(n) >= until_us(notice)
-                };
-                !notices.iter().any(idle)
-            });
-        }
-        let text = lines.join("\n") + "\n";
-        let mode = self.bus.base.sharing.file_mode();
-        replace(items.as_fd(), item.digest(), text.as_bytes(), mode)
-            .map_err(|errno| Error::io("cannot write below", &self.bus.path(super::INNER), errno))
-    }
-
-    /// One of our own files from a place on; what cannot be read is nothing.
-    fn read_own(&self, name: &str, from: u64) -> Vec<u8> {
+    /// One of our own files from a place on; one that is missing is empty.
+    fn read_own(&self, name: &str, from: u64) -> Result<Vec<u8>> {
+        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(fd) = openat(&self.dir, name, flags, Mode::empty()) else { return Vec::new() };
+        let fd = match openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(errno) => return Err(Error::io("cannot open", &path(), errno)),
+        };
         let mut bytes = Vec::new();
         let mut file = std::fs::File::from(fd);
-        let read = file
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => bytes,
-            Err(_) => Vec::new(),
-        }
+        file.seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes))
+            .map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            Error::io("cannot read", &path(), errno)
+        })?;
+        Ok(bytes)
     }
 
     /// What the lines of `names` from a place on say, the later one of each name.
-    fn read_names(&self, from: u64) -> HashMap<String, Packed> {
-        let bytes = self.read_own(NAMES, from);
+    fn read_names(&self, from: u64) -> Result<HashMap<String, Packed>> {
+        let bytes = self.read_own(NAMES, from)?;
         let len = usize::try_from(self.state.names.saturating_sub(from)).unwrap_or(usize::MAX);
         let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned();
         let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
@@ -470,7 +378,7 @@ impl<'a> Index<'a> {
                 _ => _ = known.remove(name),
             }
         }
-        known
+        Ok(known)
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.
@@ -506,7 +414,7 @@ impl<'a> Index<'a> {
     }
 
     fn read_state(&self) -> State {
-        let bytes = self.read_own(STATE, 0);
+        let bytes = self.read_own(STATE, 0).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         State::parse(text.lines().next().unwrap_or_default()).unwrap_or_default()
     }
