@@ -7,6 +7,7 @@
 //! told, only what that very error kept from being removed.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -119,6 +120,24 @@ fn see(stage: &Stage) -> Sight {
     Sight { ids, original, holders, record }
 }
 
+/// How messages name the tree: it is another one each time that it is put back.
+fn place_of(stage: &Stage) -> Option<String> {
+    let meta = std::fs::metadata(stage.world.join("state")).ok()?;
+    Some(format!("\"{:x}-{:x}/", meta.dev(), meta.ino()))
+}
+
+/// Lets the messages name the tree that was put back.
+fn settle_in(stage: &Stage, before: Option<&str>) {
+    let (Some(before), Some(now)) = (before, place_of(stage)) else { return };
+    for entry in std::fs::read_dir(bus_of(stage)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, text.replace(before, &now)).unwrap();
+        }
+    }
+}
+
 /// Which of the calls: a test of all of them would last for minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -152,8 +171,10 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
         std::fs::write(bus_of(&stage).join("taken.json"), claim.to_string()).unwrap();
     }
     let state = Tree::read(&stage.world);
+    let place = place_of(&stage);
     let set = || {
         state.put_back(&stage.world);
+        settle_in(&stage, place.as_deref());
         if scene.warm {
             // A tick of the clock that files are stamped by.
             std::thread::sleep(Duration::from_millis(12));

@@ -151,7 +151,7 @@ pub fn envelope(bytes: &[u8]) {
     let read = Envelope::parse(bytes, id);
     let envelope = match (&header, read) {
         (Err(one), Err(other)) => return assert_eq!(*one, other),
-        // A payload that is only taken apart by the reader: numbers and letters that nothing can hold.
+        // A payload that only the reader takes apart: numbers and letters that nothing can hold.
         (Ok(_), Err(error)) => return assert!(matches!(error, BadEnvelope::NotMessage(_))),
         (Err(error), Ok(_)) => panic!("only the reader believes it: {error}"),
         (Ok(_), Ok(envelope)) => envelope,

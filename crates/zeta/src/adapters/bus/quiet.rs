@@ -2,7 +2,8 @@
 //!
 //! A directory's modification time tells that it changed, and not how often: what we change
 //! ourselves would hide what somebody else changed in the same moment. dnotify queues one signal
-//! for each name that comes or goes, at no cost worth counting (an inotify instance takes milliseconds to close).
+//! for each name that comes or goes, at no cost worth counting (an inotify instance takes
+//! milliseconds to close).
 //! The signals are blocked and taken out of the queue here, so nobody's handler ever runs.
 
 use std::mem::MaybeUninit;
@@ -67,7 +68,8 @@ impl<'a> Quiet<'a> {
         }
     }
 
-    /// How many names came or went since the beginning or the last count; `None` if that is not known.
+    /// How many names came or went since the beginning or the last count; `None` if that is not
+    /// known.
     pub fn count(&self) -> Option<usize> {
         let mut count = self.works.then_some(0);
         let (number, set) = signals();

@@ -8,8 +8,8 @@ use zeta_core::bus::item::Item;
 use zeta_core::bus::{Envelope, FileSeen};
 use zeta_core::time::parse_utc;
 
-use super::super::{INNER, NAMES_MAX, file_of, replace, sub};
 use super::{INDEX, Index};
+use crate::adapters::bus::{INNER, NAMES_MAX, file_of, replace, sub};
 use crate::adapters::{host, node};
 use crate::error::{Error, Result};
 
