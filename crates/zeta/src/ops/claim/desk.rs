@@ -57,7 +57,7 @@ impl<'a> Desk<'a> {
                 })
         };
         let mut believed = holders(notices, item.as_str(), |_| None);
-        believed.retain(|notice| void(&notice));
+        believed.retain(void);
         // With the newest word alone, the one before it would be believed.
         let of_those = |notice: &&Notice| believed.iter().any(|other| other.from == notice.from);
         notices.iter().filter(of_those).filter(void).map(|notice| notice.id.clone()).collect()
