@@ -159,9 +159,22 @@ pub fn renew_inside(
     token: FencingToken,
     ttl_ms: Option<u64>,
 ) -> OrLost<Renewal> {
+    renew_with(ctx, section, lease, token, ttl_ms, &mut |_| Ok(()))
+}
+
+/// As [`renew_inside`], with something to do before the commit.
+pub fn renew_with(
+    ctx: &Context,
+    section: &Section<'_>,
+    lease: &RecordName,
+    token: FencingToken,
+    ttl_ms: Option<u64>,
+    before_commit: &mut dyn FnMut(&mut Record) -> Result<()>,
+) -> OrLost<Renewal> {
     let seen = observe_unjudged(section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
-        Renewed::Write { record, gap_ms } => {
+        Renewed::Write { mut record, gap_ms } => {
+            before_commit(&mut record)?;
             publish(section, &record, true, 0)?;
             Ok(Ok((record, gap_ms)))
         }

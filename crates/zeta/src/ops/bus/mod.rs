@@ -150,16 +150,37 @@ pub fn publish(dir: &Path, draft: &Draft) -> Result<Envelope> {
 
 /// Publishes an envelope. Whoever is inside the index is not waited for.
 pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
-    let text = envelope.render();
     match Index::enter(bus, Duration::ZERO)? {
-        None => bus.publish(&envelope.id, &text),
+        None => bus.publish(&envelope.id, &envelope.render()),
         Some(mut index) => {
+            if index.count() >= MESSAGES_MAX {
+                // Somebody may have cleaned since it was counted.
+                index.refresh()?;
+            }
             refuse_when_full(bus, index.count())?;
-            let window = index.begin()?;
-            bus.publish(&envelope.id, &text)?;
-            index.finish(window, envelope, 1)
+            store_inside(bus, &mut index, envelope)
         }
     }
+}
+
+/// As [`store`], on a full bus, too: what is given back must be told.
+pub(in crate::ops) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
+    match Index::enter(bus, Duration::ZERO)? {
+        None => bus.publish(&envelope.id, &envelope.render()),
+        Some(mut index) => store_inside(bus, &mut index, envelope),
+    }
+}
+
+/// As [`store`], for whoever is inside the index.
+pub(in crate::ops) fn store_inside(
+    bus: &Bus,
+    index: &mut Index<'_>,
+    envelope: &Envelope,
+) -> Result<()> {
+    let window = index.begin()?;
+    bus.publish(&envelope.id, &envelope.render())?;
+    index.finish(window, envelope, 1);
+    Ok(())
 }
 
 fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
@@ -193,7 +214,7 @@ pub fn show<T>(
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (headers, unread) = pages.headers();
     let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
@@ -278,7 +299,12 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
     if let Some(reader) = reader {
         check_surface(reader)?;
-        seen::Seen::enter(&bus, reader)?.note(id, seen::Told::Read)?;
+        match seen::Seen::enter(&bus, reader) {
+            Ok(mut seen) => seen.note(id, seen::Told::Read)?,
+            // It is being delivered to this very reader, whose handler looks at it.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Some(Seen { sent_us: envelope.sent_us(file), fate: envelope.fate(file), envelope }))
 }
@@ -319,8 +345,8 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let Some(bus) = Bus::open(dir)? else { return Ok(cleaned) };
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
-    index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    index.refresh_partly()?;
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, _) = pages.messages();
     for Seen { envelope, fate, .. } in sort_out(messages, &filter) {
@@ -365,7 +391,7 @@ fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
     Ok(matches!(known, Some(seen::Told::Delivered | seen::Told::Read)))
 }
 
-fn bound_dead(bus: &Bus) -> Result<()> {
+pub(super) fn bound_dead(bus: &Bus) -> Result<()> {
     let mut dead = bus.buried()?;
     if dead.len() <= DEAD_MAX {
         return Ok(());
