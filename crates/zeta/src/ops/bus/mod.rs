@@ -4,7 +4,7 @@ pub mod change;
 pub mod follow;
 pub mod status;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ use zeta_core::time::{format_duration, format_utc};
 
 use super::claim::grant_stands;
 use crate::adapters::bus::index::{Index, Mark, Message, Unread};
-use crate::adapters::bus::{Bus, file_of, seen};
+use crate::adapters::bus::{Bus, DEFAULT_BUS_DIR, file_of, seen};
 use crate::adapters::host;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -26,8 +26,13 @@ use crate::error::{Error, Kind, Result};
 pub const MESSAGES_MAX: u64 = 100_000;
 /// Most messages that were put away undelivered; the oldest go.
 const DEAD_MAX: usize = 500;
-/// Where the bus is when nobody says otherwise.
-pub const DEFAULT_DIR: &str = crate::adapters::bus::DEFAULT_BUS_DIR;
+/// Where the bus is if no flag says it: `ZETA_BUS_DIR`, or the default.
+pub fn usual_dir() -> PathBuf {
+    let said = std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
+    let dir = said.map_or_else(|| PathBuf::from(DEFAULT_BUS_DIR), PathBuf::from);
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
 /// How long whoever needs the index waits for it.
 pub const INDEX_LIMIT: Duration = Duration::from_secs(5);
 
