@@ -72,10 +72,6 @@ pub struct Base {
     pub identity: (u64, u64),
     /// Renaming over an existing name makes this file system write out: exchange instead.
     pub exchange: bool,
-    /// After a look at the times of a directory, its next change has another one, in whatever
-    /// moment (kernel 6.13 and later). Memory takes the time of a directory that a name goes from,
-    /// or is linked into, from the file, and so does not promise it.
-    pub fine_stamps: bool,
 }
 
 impl Base {
@@ -117,9 +113,9 @@ pub fn open_unanchored(path: &Path) -> Result<Option<Base>> {
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
     let sharing = check_base(path, &stat, euid)?;
     refuse_acl(&fd, &|| path.to_owned())?;
-    let (exchange, fine_stamps) = check_file_system(&fd, path)?;
+    let exchange = check_file_system(&fd, path)?;
     let identity = (stat.st_dev, stat.st_ino);
-    Ok(Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange, fine_stamps }))
+    Ok(Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
 }
 
 /// Opens a directory that [`open`] refuses, to look at and never to change anything in it; `None`
@@ -134,8 +130,7 @@ pub fn open_unchecked(path: &Path) -> Option<Base> {
         _ => Sharing::Group { gid: stat.st_gid },
     };
     let identity = (stat.st_dev, stat.st_ino);
-    let (exchange, fine_stamps) = (false, false);
-    Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange, fine_stamps })
+    Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
 }
 
 /// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
@@ -352,18 +347,17 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
 }
 
 /// Returns whether `RENAME_EXCHANGE` is the faster way to replace a record there.
-fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<(bool, bool)> {
+fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<bool> {
     let magic = fstatfs(fd).map_err(|errno| Error::io("cannot look at", path, errno))?.f_type;
     let remote = |name| {
         Err(Error::not_safe(path, format!("it lies on {name}, where file locks cannot be trusted"))
             .hint("use a directory on a local disk or in memory: --state-dir DIR"))
     };
     match magic as u64 & 0xffff_ffff {
-        0x0102_1994 | 0x8584_58f6 => Ok((false, false)),
-        // ext2/3/4, xfs
-        0xef53 | 0x5846_5342 => Ok((true, true)),
-        // btrfs, f2fs, bcachefs, zfs, overlay
-        0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1 | 0x794c_7630 => Ok((true, false)),
+        0x0102_1994 | 0x8584_58f6 => Ok(false),
+        // ext2/3/4, xfs, btrfs, f2fs, bcachefs, zfs, overlay
+        0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1
+        | 0x794c_7630 => Ok(true),
         0x6969 => remote("NFS"),
         0x6573_5546 => remote("FUSE (or virtiofs)"),
         0x0102_1997 => remote("9p"),

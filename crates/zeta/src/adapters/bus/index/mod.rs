@@ -6,8 +6,10 @@
 //! changed under one flock, and `state` last, so a killed process leaves something that is known to
 //! be old, and never something wrong.
 //!
-//! *In doubt, look again.* The index is believed only if the directory's modification time is the
-//! one in `state` and every later change would have had another one ([`State::settled`]).
+//! *In doubt, look again.* The index is believed only if the directory has the modification time
+//! that `state` names, and that is one which no change gives it: a time in the past that we set
+//! ourselves, the *seal*. Whatever anybody changes breaks it. While it is set the kernel counts who
+//! else comes or goes, so that nobody's change is sealed over.
 
 mod items;
 mod pages;
@@ -19,8 +21,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat, statat,
-    unlinkat,
+    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+    accessat, flock, fstat, futimens, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
@@ -45,6 +47,8 @@ const PACK: &str = "pack";
 const OWN_MAX: u64 = 1 << 30;
 /// How old a file that is no message must be before nobody waits for its end any more, in µs.
 const BROKEN_AFTER_US: i64 = 10_000_000;
+/// How far in the past a seal lies at least: further than any clock of files lags behind.
+const SEAL_AGE_NS: i128 = 2_000_000_000;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
 
@@ -167,9 +171,9 @@ impl<'a> Index<'a> {
 
     /// Reads every message that is not known yet; false if there are too many to look at all.
     fn look(&mut self) -> Result<bool> {
+        let quiet = Quiet::begin(self.bus.as_fd());
         let before_ns = coarse_ns();
         let mtime_ns = self.mtime_ns()?;
-        let fine = self.bus.base.fine_stamps && mtime_ns > coarse_ns();
         let names = self.bus.list()?;
         let known = self.read_names(0)?;
         let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
@@ -202,7 +206,11 @@ impl<'a> Index<'a> {
             }
         }
         self.save(&batch, &mut next)?;
-        next.settled = !names.cut && (before_ns > mtime_ns || fine);
+        match self.seal(&quiet, 0)? {
+            Some(seal_ns) => (next.mtime_ns, next.settled) = (seal_ns, !names.cut),
+            // Who cannot seal goes by the kernel's clock: what is changed in a later tick shows.
+            None => next.settled = !names.cut && before_ns > mtime_ns,
+        }
         self.write_state(next)?;
         Ok(!names.cut)
     }
@@ -315,18 +323,37 @@ impl<'a> Index<'a> {
     /// Remembers what was published in a window, in which we made or removed `names` names since it
     /// was asked last. If others did, too, the next one looks again.
     pub fn finish(&mut self, mut window: Window<'a>, envelope: &Envelope, names: usize) {
-        let before_ns = coarse_ns();
         // What is published is published: an index that cannot keep up is looked at again.
-        let Ok(mtime_ns) = self.mtime_ns() else { return };
-        let fine = self.bus.base.fine_stamps && mtime_ns > coarse_ns();
-        // Whoever changed the directory before that time has been counted when this call returns:
-        // it waits for the directory's own lock.
-        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
-        if window.is_ours(names) {
-            let settled = before_ns > mtime_ns || fine;
-            let next = State { mtime_ns, settled, ..self.state };
-            let _ = self.remember(next, envelope);
+        if !std::mem::take(&mut window.trusted) {
+            return;
         }
+        if let Ok(Some(mtime_ns)) = self.seal(&window.quiet, names) {
+            let _ = self.remember(State { mtime_ns, ..self.state }, envelope);
+        }
+    }
+
+    /// Gives the directory a modification time that no change gives it, and returns that; `None` if
+    /// there were other names than `names` of ours since `quiet` was asked last, or nobody knows.
+    fn seal(&self, quiet: &Quiet<'_>, names: usize) -> Result<Option<i128>> {
+        let past_ns = i128::from(clock::clock(libc::CLOCK_REALTIME)) - SEAL_AGE_NS;
+        let seal_ns = past_ns - i128::from((host::random()? % 1_000_000_000) as u32);
+        let [tv_sec, tv_nsec] = [seal_ns / 1_000_000_000, seal_ns % 1_000_000_000]
+            .map(|part| i64::try_from(part).unwrap_or(0));
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times =
+            Timestamps { last_access: omit, last_modification: Timespec { tv_sec, tv_nsec } };
+        if futimens(self.bus, &times).is_err() {
+            return Ok(None);
+        }
+        // Whoever changed the directory before has been counted when this call returns: it waits
+        // for the directory's own lock. Whoever did later has broken the seal.
+        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
+        if quiet.count() != Some(names) {
+            return Ok(None);
+        }
+        // A file system may know whole seconds only.
+        let told_ns = self.mtime_ns()?;
+        Ok((told_ns <= seal_ns && seal_ns - told_ns < 1_000_000_000).then_some(told_ns))
     }
 
     fn remember(&mut self, mut next: State, envelope: &Envelope) -> Result<()> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(super) struct State {
     /// Modification time of the bus directory, in ns.
     pub(super) mtime_ns: i128,
-    /// Any later change of the directory has another modification time.
+    /// Any later change of the directory gives it another modification time.
     pub(super) settled: bool,
     /// Files that may still be being written.
     pub(super) pending: u64,
