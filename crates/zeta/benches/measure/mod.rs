@@ -197,6 +197,15 @@ pub fn file_system(path: &Path) -> Outcomes<String> {
     })
 }
 
+/// The released binary: `ZETA_STATIC`, or where a release build puts it.
+pub fn static_binary() -> Option<PathBuf> {
+    let given = std::env::var_os("ZETA_STATIC").map(PathBuf::from);
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let built = Path::new(env!("CARGO_BIN_EXE_zeta")).parent()?.parent()?;
+    let built = built.join(target).join("release/zeta");
+    given.or(Some(built)).filter(|path| path.is_file())
+}
+
 /// A caller by the name of `agent` in the tree at `state_dir`.
 pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
     let ctx = Context {

@@ -2,6 +2,7 @@
 
 pub mod anchor;
 pub mod base;
+pub mod bus;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod group;

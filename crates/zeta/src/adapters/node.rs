@@ -96,7 +96,7 @@ impl Tree {
             return Ok(tree);
         }
         refuse_creation(path)?;
-        let base = base::create_private(path, |dir, mode| {
+        let base = base::create_private(path, layout::NODES, |dir, mode| {
             put_file(dir, layout::README, base::README_TEXT.as_bytes(), mode)
                 .map_err(|errno| Error::io("cannot write README.md in", path, errno))
         })?;

@@ -2,6 +2,8 @@
 
 pub mod acquire;
 pub mod beat;
+pub mod bus;
+pub mod claim;
 pub mod clean;
 pub mod doctor;
 pub mod document;
