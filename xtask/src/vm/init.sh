@@ -24,8 +24,9 @@ part() { # NAME ARGS...
         sed 's/fs.protected_//; s/ = /=/' | tr '\n' ' ')"
     sort /rows
     sort -u /skips
-    passed=$(grep -c '^test .* ok$' /out); failed=$(grep -c '^test .* FAILED$' /out)
-    if [ $status != 0 ] || [ "$failed" != 0 ] || [ "$passed" = 0 ]; then
+    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed;.*/\1/p' /out)
+    failed=$(sed -n 's/^test result: .* \([0-9]*\) failed;.*/\1/p' /out)
+    if [ "$status" != 0 ] || [ "$failed" != 0 ] || [ "${passed:-0}" = 0 ]; then
         bad=$((bad + 1))
     fi
     echo "vm: part $name passed=$passed failed=$failed status=$status"

@@ -108,7 +108,8 @@ fn a24_user_namespace() {
                     let mut call = arena.cmd(OUTSIDER, words);
                     call.env("ZETA_NO_OPENAT2", way);
                     let call = hand::unshare(&mut call, libc::CLONE_NEWUSER, mapped);
-                    if call.stdout(Stdio::null()).spawn().map(|mut c| c.wait()).is_err() {
+                    let probe = call.stdout(Stdio::null()).stderr(Stdio::null());
+                    if probe.spawn().map(|mut c| c.wait()).is_err() {
                         return tally.skip("no user namespaces for ordinary users");
                     }
                     let out = run(call);
