@@ -1,5 +1,6 @@
 //! The project's chores, so that a person, a developer's hook and CI all run the same thing.
 
+mod attacks;
 mod bench;
 mod ci;
 mod costs;
@@ -13,6 +14,7 @@ mod seeded;
 mod suite;
 mod tidy;
 mod torture;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,9 @@ usage: cargo xtask <chore>
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
+  attacks play the attack table here and print it; see docs/adversarial.md
+  vm      play it on a kernel of its own (qemu), with both settings of fs.protected_*, and set the
+          clock there
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -42,6 +47,8 @@ fn main() -> ExitCode {
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
+        ["attacks"] => attacks::run(),
+        ["vm"] => vm::run(),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

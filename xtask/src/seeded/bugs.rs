@@ -35,7 +35,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 24] = [
+pub const BUGS: [Bug; 38] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -198,11 +198,15 @@ pub const BUGS: [Bug; 24] = [
     bug(
         "the wall clock decides the age",
         EVIDENCE,
-        "        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
-        _ =>",
-        "        _ if true => age_of_unreadable(times.ctime_us, now),
-        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
-        _ =>",
+        "(Some(age_ms), _) if comparable && proven => Age::Ms(age_ms),",
+        "(Some(age_ms), _) if comparable && age_ms == u64::MAX => Age::Ms(age_ms),",
+        CORE,
+    ),
+    bug(
+        "the number of a time namespace proves its clock",
+        EVIDENCE,
+        "is_none_or(|ino| ino == FIRST_TIME_NS)",
+        "is_none_or(|ino| ino > 0)",
         CORE,
     ),
     bug(
@@ -260,5 +264,138 @@ pub const BUGS: [Bug; 24] = [
         "aged(age, DAMAGED_TTL_MS, Cause::DamagedExpired, HeldWhy::Damaged)",
         "aged(age, 0, Cause::DamagedExpired, HeldWhy::Damaged)",
         &["-p", "zeta", "--test", "it", "files::a_record_that_cannot_be_believed"],
+    ),
+    bug(
+        "every temp has the same name",
+        GUARD,
+        "format!(\"{}{:032x}-{count}\", layout::TEMP_PREFIX, self.random)",
+        "format!(\"{}{:032x}-{count}\", layout::TEMP_PREFIX, 7)",
+        &["-p", "zeta", "--test", "attacks", "leaf::a07_planted_temp_names"],
+    ),
+    bug(
+        "a temp that stands there is written over",
+        NODE,
+        "OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;",
+        "OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;",
+        &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
+    ),
+    bug(
+        "a ticket is opened where it stands",
+        "crates/zeta/src/adapters/queue.rs",
+        "OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;",
+        "OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;",
+        &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
+    ),
+    bug(
+        "a record is truncated, then written",
+        GUARD,
+        "        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| self.rename(&temp, replaces));
+",
+        "        let flags = OFlags::WRONLY | OFlags::TRUNC;
+        let committed = match replaces {
+            true => openat(self.node, self.file, flags, mode)
+                .and_then(|fd| rustix::io::write(&fd, text.as_bytes()).map(|_| ())),
+            false => write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+                .and_then(|()| self.rename(&temp, replaces)),
+        };
+",
+        &["-p", "zeta", "--test", "attacks", "place::a15_no_inode_left"],
+    ),
+    bug(
+        "looked at first, opened after",
+        WALK,
+        "    if way() == COMPONENTS {
+        return open_by",
+        "    let seen = rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    if rustix::fs::FileType::from_raw_mode(seen.st_mode) == rustix::fs::FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    if way() < 9 {
+        return openat(dir, path, flags.difference(OFlags::NOFOLLOW), Mode::empty());
+    }
+    if way() == COMPONENTS {
+        return open_by",
+        &["-p", "zeta", "--test", "attacks", "race::a20_exchanged_while_walked"],
+    ),
+    bug(
+        "a mode is set by name",
+        NODE,
+        "if mode.as_raw_mode() & 0o077 != 0 { fchmod(&fd, mode) } else",
+        "let by_name = || rustix::fs::chmodat(dir, temp, mode, AtFlags::empty());
+    drop(fd);
+    if mode.as_raw_mode() & 0o077 != 0 { by_name() } else",
+        &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
+    ),
+    bug(
+        "a claim by a second link",
+        GUARD,
+        "            return renameat_with(
+                &self.guard.fd,
+                temp,
+                self.node,
+                self.file,
+                RenameFlags::NOREPLACE,
+            );
+",
+        "            return rustix::fs::linkat(
+                &self.guard.fd,
+                temp,
+                self.node,
+                self.file,
+                AtFlags::empty(),
+            )
+            .and_then(|()| unlinkat(&self.guard.fd, temp, AtFlags::empty()));
+",
+        &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
+    ),
+    bug(
+        "directories are inherited by commands",
+        WALK,
+        "    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+",
+        "    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+",
+        &["-p", "zeta", "--test", "attacks", "lock::a19_lock_inherited"],
+    ),
+    bug(
+        "no other way without openat2",
+        WALK,
+        "Err(Errno::NOSYS | Errno::PERM) => {",
+        "Err(Errno::NOSYS | Errno::PERM) if tries > 9 => {",
+        &["-p", "zeta", "--test", "attacks", "race::a20_a_kernel_without_openat2"],
+    ),
+    bug(
+        "root adopts by chown",
+        BASE,
+        "    let sharing = check_base(path, &stat, euid)?;",
+        "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
+    let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
+    let sharing = check_base(path, &stat, euid)?;",
+        &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
+    ),
+    bug(
+        "a mount inside is walked into without openat2",
+        WALK,
+        "    match mount_of(opened.as_fd()) == mount {",
+        "    match mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
+        &["-p", "zeta", "--test", "attacks", "place::a25_another_directory"],
+    ),
+    bug(
+        "a member makes a group's tree again",
+        NODE,
+        "match announced || super::anchor::stands(path)? {",
+        "match announced {",
+        &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
+    ),
+    bug(
+        "nobody's parents are one's own",
+        BASE,
+        "let mine = stat.st_uid == euid && euid != OVERFLOW_UID;",
+        "let mine = stat.st_uid == euid;",
+        &["-p", "zeta", "--test", "attacks", "time::a24_user_namespace"],
     ),
 ];

@@ -257,14 +257,17 @@ struct When<'a> {
 impl When<'_> {
     fn sent_us(&self, seen: FileSeen) -> i64 {
         let Ok(sent_us) = parse_utc(self.timestamp) else { return i64::MIN };
-        match sent_us > seen.now_us.saturating_add(SKEW_US) {
+        match self.is_future(seen) {
             true => seen.mtime_us.min(seen.now_us),
             false => sent_us,
         }
     }
 
+    /// Nobody stores a message before it is sent: so the file's time tells even after that future
+    /// has come, and no claim comes back to life with it.
     fn is_future(&self, seen: FileSeen) -> bool {
-        parse_utc(self.timestamp).is_ok_and(|us| us > seen.now_us.saturating_add(SKEW_US))
+        let stored_us = seen.mtime_us.min(seen.now_us);
+        parse_utc(self.timestamp).is_ok_and(|us| us > stored_us.saturating_add(SKEW_US))
     }
 
     fn fate(&self, seen: FileSeen) -> Fate {

@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 const RUN_DIR: &str = "/run/zeta";
 const KIND: &str = "anchor";
 
+/// Device and inode of the tree that root made, as far as its anchor says them.
+type Made = (Option<u64>, Option<u64>);
+
 /// What the anchor of a tree says about the tree that this process sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchored {
@@ -69,33 +72,44 @@ pub fn write(base: &Base) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Did root make a tree at `state_dir` during this boot? Then nobody else makes one there.
+///
+/// # Errors
+/// The anchor cannot be read, and in doubt nobody may.
+pub fn stands(state_dir: &Path) -> Result<bool> {
+    Ok(of_this_boot(&path_for(state_dir))?.is_some())
+}
+
 /// Compares the tree that was opened with its anchor.
 ///
 /// # Errors
 /// The tree is another one than root made, with the reason as far as the mounts tell it.
 pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
     let path = path_for(state_dir);
-    let Some(text) = read(&path)? else { return Ok(Anchored::Absent) };
-    let unreadable = |reason: String| {
-        Error::not_safe(&path, reason).hint("as root: 'zeta init --group NAME' writes it anew")
-    };
-    let fields = match parse(&text, layout::RECORD_MAX) {
-        Ok(Text::Own(fields)) => fields,
-        Ok(Text::Foreign(_)) => return Err(unreadable("it is not an anchor record".to_owned())),
-        Err(damage) => return Err(unreadable(damage.to_string())),
-    };
-    // Written under another boot, the tree is another one by right.
-    if fields.text("boot_id").as_deref() != Some(host::host()?.boot_id.as_str()) {
-        return Ok(Anchored::Absent);
-    }
-    let made = (fields.number("dev"), fields.number("ino"));
+    let Some(made) = of_this_boot(&path)? else { return Ok(Anchored::Absent) };
     match made == (Some(identity.0), Some(identity.1)) {
         true => Ok(Anchored::Same),
         false => Err(mismatch(state_dir, identity, made)),
     }
 }
 
-fn mismatch(state_dir: &Path, seen: (u64, u64), made: (Option<u64>, Option<u64>)) -> Error {
+/// The device and inode of an anchor; `None` if there is none, or one of another boot: then the
+/// tree is another one by right.
+fn of_this_boot(path: &Path) -> Result<Option<Made>> {
+    let Some(text) = read(path)? else { return Ok(None) };
+    let unreadable = |reason: String| {
+        Error::not_safe(path, reason).hint("as root: 'zeta init --group NAME' writes it anew")
+    };
+    let fields = match parse(&text, layout::RECORD_MAX) {
+        Ok(Text::Own(fields)) => fields,
+        Ok(Text::Foreign(_)) => return Err(unreadable("it is not an anchor record".to_owned())),
+        Err(damage) => return Err(unreadable(damage.to_string())),
+    };
+    let same = fields.text("boot_id").as_deref() == Some(host::host()?.boot_id.as_str());
+    Ok(same.then(|| (fields.number("dev"), fields.number("ino"))))
+}
+
+fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
     // For the words only.
     let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, flistxattr, fstat, fstatfs, mkdirat, openat,
-    renameat_with, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, fchmod, flistxattr, fstat, fstatfs, mkdirat,
+    openat, renameat_with, statat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -150,15 +150,26 @@ pub fn create_private(
     inner: &str,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
 ) -> Result<Base> {
-    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid)?;
+    if euid == OVERFLOW_UID {
+        return Err(Error::not_safe(
+            path,
+            format!("it is missing, and {}, who runs this, can be anybody", user(euid)),
+        )
+        .hint("run it as a user that has a number of its own, here and outside"));
+    }
     let temp = format!(".{name}{}{}", layout::NEW_PREFIX, super::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
-    mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
-    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(|errno| {
+    make_dir(parent.as_fd(), &temp, Sharing::Private).map_err(cannot)?;
+    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty());
+    // A parent with the set-group-id bit hands it on, and a private tree must not have it.
+    let plain = |made| fchmod(&made, Sharing::Private.dir_mode()).map(|()| made);
+    let made = made.and_then(plain).map_err(|errno| {
         let _ = rustix::fs::unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
         cannot(errno)
     })?;
-    let published = mkdirat(&made, inner, Mode::from_raw_mode(0o700))
+    let published = make_dir(made.as_fd(), inner, Sharing::Private)
         .map_err(cannot)
         .and_then(|()| fill(made.as_fd(), Sharing::Private.file_mode()))
         .and_then(|()| {
@@ -228,7 +239,9 @@ fn not_plain(path: &Path) -> Error {
 
 fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32) -> Result<()> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    if stat.st_uid != 0 && stat.st_uid != euid {
+    // In a user namespace whoever has no number there is "nobody", as we may be ourselves.
+    let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
+    if stat.st_uid != 0 && !mine {
         return Err(Error::not_safe(
             path,
             format!("it belongs to {}, who could replace the state directory", user(stat.st_uid)),

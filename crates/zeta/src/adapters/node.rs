@@ -262,15 +262,17 @@ fn refuse_creation(path: &Path) -> Result<()> {
     if let Some(root) = base::private_tmp(path)? {
         return Err(base::private_tmp_error(path, &root));
     }
-    let group_mode = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
-    match group_mode {
+    let announced = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
+    // Root's anchor outlives a tree that a cleaner took away during this boot, wherever it was.
+    match announced || super::anchor::stands(path)? {
         false => Ok(()),
         true => Err(Error::not_safe(
             path,
             "it is missing, and on this machine root makes it for a group",
         )
         .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
-        .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")),
+        .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
+        .hint("if no group needs it any more: root removes its anchor below /run/zeta")),
     }
 }
 

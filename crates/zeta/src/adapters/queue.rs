@@ -175,11 +175,13 @@ impl Queue {
 
     /// Puts a ticket into the line.
     pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Exclusively: what a member of the group put there under a guessed name would be opened,
+        // and given our mode, by whoever waits here, who may be root.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = section.base().sharing.file_mode();
         let path = section.path().join(layout::QUEUE);
         let cannot = |errno| Error::below("cannot queue in", &path, errno);
-        let fd = openat(&self.fd, ticket.file(), flags, mode).map_err(cannot)?;
+        let fd = openat(&self.fd, ticket.file(), flags | OFlags::CLOEXEC, mode).map_err(cannot)?;
         // Others watch it, which needs read permission whatever the umask is.
         if mode != Mode::from_raw_mode(0o600) {
             rustix::fs::fchmod(&fd, mode).map_err(cannot)?;

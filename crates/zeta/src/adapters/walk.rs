@@ -1,12 +1,14 @@
 //! Opening names below a directory that is already open, without ever following a link.
 //!
 //! `openat2` does it in one call. Inside a hardened systemd unit it answers ENOSYS, so the same
-//! walk is also done one component at a time; `ZETA_NO_OPENAT2=1` forces that for tests.
+//! walk is also done one component at a time; `ZETA_NO_OPENAT2=1` forces that for tests. Both
+//! refuse the same: links by `O_NOFOLLOW`, and what is mounted inside, a directory of the same file
+//! system too, by the mount's number.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 
 /// Flags of every directory that is opened to be used.
@@ -67,6 +69,7 @@ fn way() -> u8 {
 
 fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let (parents, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let mount = mount_of(dir);
     let mut at: Option<OwnedFd> = None;
     for part in parents.split('/').filter(|part| !part.is_empty()) {
         let here = at.as_ref().map_or(dir, |fd| fd.as_fd());
@@ -74,5 +77,17 @@ fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<
         at = Some(openat(here, part, through, Mode::empty())?);
     }
     let here = at.as_ref().map_or(dir, |fd| fd.as_fd());
-    openat(here, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    let opened = openat(here, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // Whoever walked into a mount does not come out of it, so one look at the end is enough.
+    match mount_of(opened.as_fd()) == mount {
+        true => Ok(opened),
+        false => Err(Errno::XDEV),
+    }
+}
+
+/// The number of the mount that a descriptor lies on; `None` for kernels before 5.8, where the
+/// callers' look at the device must do.
+fn mount_of(fd: BorrowedFd<'_>) -> Option<u64> {
+    let seen = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    (seen.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(seen.stx_mnt_id)
 }

@@ -80,10 +80,10 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn dir(&self) -> PathBuf {
-        let said = || std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
-        let dir = self.bus_dir.clone().or_else(|| said().map(PathBuf::from));
-        let dir = dir.unwrap_or_else(|| PathBuf::from(ops::DEFAULT_DIR));
-        std::path::absolute(&dir).unwrap_or(dir)
+        match &self.bus_dir {
+            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
+            None => ops::usual_dir(),
+        }
     }
 }
 

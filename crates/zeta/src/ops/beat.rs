@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::name::Label;
@@ -10,9 +10,10 @@ use zeta_core::presence::{SPOKEN_MS, forget_session, set_beat};
 use zeta_core::time::format_utc;
 
 use super::document::{Name, publish, read_or_new, session_over};
+use crate::adapters::base::Base;
 use crate::adapters::guard::{self, ENTER_LIMIT};
 use crate::adapters::host;
-use crate::adapters::node::{Node, Tree, put_file};
+use crate::adapters::node::{Node, Tree, check_file, not_a_record, put_file};
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -40,14 +41,14 @@ pub fn see_node(tree: &Tree, node: &Node) -> Result<i64> {
     let wall_us = host::wall_us();
     let mut line = format_utc(wall_us);
     line.push('\n');
-    match write_line(node, line.as_bytes())? {
+    match write_line(&tree.base, node, line.as_bytes())? {
         true => Ok(wall_us),
         false => {
             let mode = tree.base.sharing.file_mode();
             match put_file(std::os::fd::AsFd::as_fd(node), layout::LAST_SEEN, line.as_bytes(), mode)
             {
                 Ok(()) => Ok(wall_us),
-                Err(Errno::EXIST) => write_line(node, line.as_bytes()).map(|_| wall_us),
+                Err(Errno::EXIST) => write_line(&tree.base, node, line.as_bytes()).map(|_| wall_us),
                 Err(errno) => Err(Error::io("cannot write", &last_seen(node), errno)),
             }
         }
@@ -59,7 +60,7 @@ fn last_seen(node: &Node) -> PathBuf {
 }
 
 /// Writes over the line; false if the file is not there.
-fn write_line(node: &Node, line: &[u8]) -> Result<bool> {
+fn write_line(base: &Base, node: &Node, line: &[u8]) -> Result<bool> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let cannot = |errno| Error::io("cannot write", &last_seen(node), errno);
     let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
@@ -67,10 +68,7 @@ fn write_line(node: &Node, line: &[u8]) -> Result<bool> {
         opened => opened.map_err(|errno| Error::open("cannot write", &last_seen(node), errno))?,
     };
     let stat = fstat(&fd).map_err(cannot)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-        return Err(Error::not_safe(&last_seen(node), "it is not a plain file of its own")
-            .hint("look who made it, then move it away"));
-    }
+    check_file(&stat, base).map_err(|reason| not_a_record(&last_seen(node), &reason))?;
     match rustix::io::pwrite(&fd, line, 0) {
         Ok(len) if len == line.len() => Ok(true),
         Ok(_) => Err(cannot(Errno::NOSPC)),

@@ -132,11 +132,25 @@ fn the_end_of_a_session_gives_its_claims_back() {
     let mut holder = session(&place, "otto-cli", script);
     assert_eq!(wait(&mut holder, LIMIT), 3);
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-3"])["claimed"], false);
-    place.acquire(0, "vera", "B-3");
-    // What the ended session had told is no claim any more when somebody cleans.
-    place.release(0, "vera", "B-3");
-    place.ends(0, &["bus", "clean", "--expired"]);
-    assert!(place.original_holders("B-3").is_empty());
+    assert!(place.original_holders("B-3").is_empty(), "the original is told, too");
+}
+
+#[test]
+fn the_original_is_told_when_a_claim_s_lease_is_broken_or_cleaned_away() {
+    let place = Place::new();
+    let lease = place.acquire(0, "otto-cli", "B-12")["lease"].as_str().unwrap().to_owned();
+    let token = place.json(3, &["claim", "check", "--item", "B-12"])["claims"][0]["fencing_token"]
+        .to_string();
+    place.ends(0, &["lease", "break", &lease, "--expect", &token, "--reason", "test"]);
+    assert!(place.original_holders("B-12").is_empty());
+    let args = ["claim", "acquire", "--from", "vera", "--item", "B-12", "--ttl", "100ms"];
+    place.ends(0, &args);
+    assert_eq!(place.original_holders("B-12"), ["vera"]);
+    let cleaned = || {
+        place.ends(0, &["clean"]);
+        place.original_holders("B-12").is_empty()
+    };
+    assert!(until(LIMIT, cleaned), "{:?}", place.original_holders("B-12"));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #[path = "../it/stage.rs"]
 mod stage;
 
+mod attack;
 mod claims;
 mod hostile;
 mod mixed;

@@ -13,8 +13,11 @@ pub mod seen;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, RenameFlags, flock, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
 use zeta_core::layout;
@@ -196,20 +199,42 @@ impl Bus {
         super::node::list(self.base.as_fd(), NAMES_MAX, &self.base.path)
     }
 
-    /// Temps of publishers that were killed, older than a minute: removed, and how many.
+    /// What calls that were killed left half made, older than a minute: removed, and how much.
     pub fn sweep(&self, now_us: i64) -> Result<usize> {
-        let temps = self.inner(TEMPS)?;
-        let path = self.base.path.join(INNER).join(TEMPS);
-        let mut swept = 0;
-        for name in super::node::list(temps.as_fd(), NAMES_MAX, &path)?.names {
-            let Ok(stat) = statat(&temps, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
-            if super::node::times(&stat).ctime_us < now_us - 60_000_000 {
-                swept += usize::from(unlinkat(&temps, name, AtFlags::empty()).is_ok());
+        let mut swept = sweep(self.as_fd(), &self.base.path, false, now_us)?;
+        let items = index::path_of_items();
+        for name in [TEMPS, DEAD, CHANGES, seen::SEEN, items.as_str()] {
+            let path = self.base.path.join(INNER).join(name);
+            let opened = open_inner(self.inner.as_fd(), name, &self.base, || path.clone())?;
+            if let Some((dir, _)) = opened {
+                swept += sweep(dir.as_fd(), &path, name == TEMPS, now_us)?;
             }
         }
         Ok(swept)
+    }
+
+    /// Keeps every other process from telling changes; waits for it for at most `limit`.
+    pub fn enter_changes(&self, limit: Duration) -> Result<OwnedFd> {
+        let dir = self.inner(CHANGES)?;
+        let started = Instant::now();
+        loop {
+            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(dir),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if started.elapsed() < limit => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(errno) => {
+                    let path = self.base.path.join(INNER).join(CHANGES);
+                    let error = Error::io("cannot lock", &path, errno);
+                    return Err(match errno {
+                        Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
+                            .hint("somebody else tells the changes of a state directory"),
+                        _ => error,
+                    });
+                }
+            }
+        }
     }
 }
 
@@ -217,6 +242,18 @@ impl AsFd for Bus {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.base.as_fd()
     }
+}
+
+/// Removes what is half made in a directory: all of it, or what has the name of a temp.
+fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usize> {
+    let mut names = super::node::list(dir, NAMES_MAX, path)?.names;
+    names.retain(|name| all || name.starts_with(layout::TEMP_PREFIX));
+    let old = |name: &String| {
+        let stat = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| super::node::times(&stat).ctime_us < now_us - 60_000_000)
+    };
+    let gone = |name: &String| unlinkat(dir, name.as_str(), AtFlags::empty()).is_ok();
+    Ok(names.iter().filter(|name| old(name) && gone(name)).count())
 }
 
 /// Opens a directory below `dir`, making it first where it is missing.
@@ -251,6 +288,7 @@ fn of_the_bus(error: Error, path: &Path) -> Error {
         text.replace("--state-dir DIR, or ZETA_STATE_DIR", "--bus-dir DIR, or ZETA_BUS_DIR")
             .replace("--state-dir", "--bus-dir")
             .replace("state directory", "bus directory")
+            .replace(layout::DEFAULT_STATE_DIR, DEFAULT_BUS_DIR)
     };
     let hints = error
         .hints

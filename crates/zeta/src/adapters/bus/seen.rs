@@ -16,7 +16,8 @@ use crate::adapters::node::read;
 use crate::adapters::proclock::flock_holder;
 use crate::error::{Error, Kind, Result};
 
-const SEEN: &str = "seen";
+/// Below ours: what each subscriber was told.
+pub(super) const SEEN: &str = "seen";
 /// Most bytes of a file that says who was told what.
 const SEEN_MAX: usize = 16 << 20;
 

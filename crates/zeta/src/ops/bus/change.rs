@@ -10,7 +10,7 @@ use zeta_core::bus::{Address, Envelope, topic};
 use zeta_core::layout::{self, Kind};
 use zeta_core::record::{Fields, Text, parse};
 
-use super::{Draft, store};
+use super::{Draft, INDEX_LIMIT, store};
 use crate::adapters::bus::Bus;
 use crate::context::Context;
 use crate::error::Result;
@@ -34,6 +34,8 @@ const RESTLESS: [&str; 11] = [
 pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<Envelope>> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Vec::new()) };
     let bus = Bus::open_or_create(dir)?;
+    // Two at once would tell each change twice.
+    let _alone = bus.enter_changes(INDEX_LIMIT)?;
     let memory = bus.told_changes(node.name.as_str())?;
     let known: BTreeMap<String, String> = memory
         .lines()

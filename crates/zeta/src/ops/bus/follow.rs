@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Envelope;
 
-use super::{Filter, INDEX_LIMIT, Seen, check_surface, no_message, sort_out};
+use super::{Filter, INDEX_LIMIT, Seen, bound_dead, check_surface, no_message, sort_out};
 use crate::adapters::bus::index::{Index, Mark};
 use crate::adapters::bus::{Bus, seen};
 use crate::adapters::watch::{Watch, sleep_on};
@@ -51,7 +51,7 @@ pub fn watch(
     loop {
         let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let pages = index.pages(&mut mark);
+        let pages = index.pages(&mut mark)?;
         drop(index);
         let (messages, _) = pages.messages();
         for seen in sort_out(messages, &following.filter) {
@@ -104,7 +104,7 @@ pub fn deliver(
     let mut told = seen::Seen::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, unread) = pages.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
@@ -133,6 +133,9 @@ pub fn deliver(
     }
     if told.len() > 1000 {
         told.keep_only(|id| there.contains(id))?;
+    }
+    if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Buried(_))) {
+        bound_dead(&bus)?;
     }
     Ok((deliveries, findings))
 }

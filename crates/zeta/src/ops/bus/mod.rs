@@ -4,7 +4,7 @@ pub mod change;
 pub mod follow;
 pub mod status;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ use zeta_core::time::{format_duration, format_utc};
 
 use super::claim::grant_stands;
 use crate::adapters::bus::index::{Index, Mark, Message, Unread};
-use crate::adapters::bus::{Bus, file_of, seen};
+use crate::adapters::bus::{Bus, DEFAULT_BUS_DIR, file_of, seen};
 use crate::adapters::host;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -26,8 +26,13 @@ use crate::error::{Error, Kind, Result};
 pub const MESSAGES_MAX: u64 = 100_000;
 /// Most messages that were put away undelivered; the oldest go.
 const DEAD_MAX: usize = 500;
-/// Where the bus is when nobody says otherwise.
-pub const DEFAULT_DIR: &str = crate::adapters::bus::DEFAULT_BUS_DIR;
+/// Where the bus is if no flag says it: `ZETA_BUS_DIR`, or the default.
+pub fn usual_dir() -> PathBuf {
+    let said = std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
+    let dir = said.map_or_else(|| PathBuf::from(DEFAULT_BUS_DIR), PathBuf::from);
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
 /// How long whoever needs the index waits for it.
 pub const INDEX_LIMIT: Duration = Duration::from_secs(5);
 
@@ -150,16 +155,37 @@ pub fn publish(dir: &Path, draft: &Draft) -> Result<Envelope> {
 
 /// Publishes an envelope. Whoever is inside the index is not waited for.
 pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
-    let text = envelope.render();
     match Index::enter(bus, Duration::ZERO)? {
-        None => bus.publish(&envelope.id, &text),
+        None => bus.publish(&envelope.id, &envelope.render()),
         Some(mut index) => {
+            if index.count() >= MESSAGES_MAX {
+                // Somebody may have cleaned since it was counted.
+                index.refresh()?;
+            }
             refuse_when_full(bus, index.count())?;
-            let window = index.begin()?;
-            bus.publish(&envelope.id, &text)?;
-            index.finish(window, envelope, 1)
+            store_inside(bus, &mut index, envelope)
         }
     }
+}
+
+/// As [`store`], on a full bus, too: what is given back must be told.
+pub(in crate::ops) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
+    match Index::enter(bus, Duration::ZERO)? {
+        None => bus.publish(&envelope.id, &envelope.render()),
+        Some(mut index) => store_inside(bus, &mut index, envelope),
+    }
+}
+
+/// As [`store`], for whoever is inside the index.
+pub(in crate::ops) fn store_inside(
+    bus: &Bus,
+    index: &mut Index<'_>,
+    envelope: &Envelope,
+) -> Result<()> {
+    let window = index.begin()?;
+    bus.publish(&envelope.id, &envelope.render())?;
+    index.finish(window, envelope, 1);
+    Ok(())
 }
 
 fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
@@ -193,7 +219,7 @@ pub fn show<T>(
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (headers, unread) = pages.headers();
     let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
@@ -278,7 +304,12 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
     if let Some(reader) = reader {
         check_surface(reader)?;
-        seen::Seen::enter(&bus, reader)?.note(id, seen::Told::Read)?;
+        match seen::Seen::enter(&bus, reader) {
+            Ok(mut seen) => seen.note(id, seen::Told::Read)?,
+            // It is being delivered to this very reader, whose handler looks at it.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Some(Seen { sent_us: envelope.sent_us(file), fate: envelope.fate(file), envelope }))
 }
@@ -319,8 +350,8 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let Some(bus) = Bus::open(dir)? else { return Ok(cleaned) };
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
-    index.refresh()?;
-    let pages = index.pages(&mut Mark::default());
+    index.refresh_partly()?;
+    let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, _) = pages.messages();
     for Seen { envelope, fate, .. } in sort_out(messages, &filter) {
@@ -365,7 +396,7 @@ fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
     Ok(matches!(known, Some(seen::Told::Delivered | seen::Told::Read)))
 }
 
-fn bound_dead(bus: &Bus) -> Result<()> {
+pub(super) fn bound_dead(bus: &Bus) -> Result<()> {
     let mut dead = bus.buried()?;
     if dead.len() <= DEAD_MAX {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Who holds what: the grants of the tree and the messages of the bus, looked at together.
 
-use zeta_core::bus::claim::{Notice, holders};
+use zeta_core::bus::claim::{Action, Notice, holders};
 use zeta_core::bus::item::Item;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
@@ -43,7 +43,24 @@ impl<'a> Desk<'a> {
         drop(index);
         let mut claimants = self.by_notices(&notices, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
+        self.add_sharers(bus, Some(item), &mut claimants)?;
         Ok(claimants)
+    }
+
+    /// Claims of senders whom the original believes, and whose grants stand no more.
+    pub(super) fn void(&self, notices: &[Notice], item: &Item) -> Vec<String> {
+        let void = |notice: &&Notice| {
+            let grant = notice.grant.as_ref().zip(self.place);
+            notice.action == Action::Claim
+                && grant.is_some_and(|(grant, place)| {
+                    matches!(look_at(self.ctx, place, grant), Some(None))
+                })
+        };
+        let mut believed = holders(notices, item.as_str(), |_| None);
+        believed.retain(void);
+        // With the newest word alone, the one before it would be believed.
+        let of_those = |notice: &&Notice| believed.iter().any(|other| other.from == notice.from);
+        notices.iter().filter(of_those).filter(void).map(|notice| notice.id.clone()).collect()
     }
 
     /// Those who hold an item by what messages say. A mirror counts while its grant stands.
@@ -93,29 +110,48 @@ impl<'a> Desk<'a> {
             }
         }
         drop(index);
-        self.add_grants(bus, &mut claimants)?;
+        self.add_sharers(bus, None, &mut claimants)?;
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
         Ok(claimants)
     }
 
-    /// Grants whose messages are gone.
-    fn add_grants(&self, bus: &Bus, claimants: &mut Vec<Claimant>) -> Result<()> {
+    /// Grants whose messages are gone: those that share an item, or all of all items.
+    pub(super) fn add_sharers(
+        &self,
+        bus: &Bus,
+        item: Option<&Item>,
+        claimants: &mut Vec<Claimant>,
+    ) -> Result<()> {
         let Some(place @ (_, node)) = self.place else { return Ok(()) };
+        let (prefix, exclusive) = match item {
+            Some(item) => {
+                let lease = item.lease(&scope(bus), None);
+                let readable = lease.as_str().rsplit_once('.').map_or(PREFIX, |(front, _)| front);
+                (format!("{readable}."), Some(lease))
+            }
+            None => (PREFIX.to_owned(), None),
+        };
         for file in node.list()?.names {
             let Kind::Lease(name) = layout::kind_of(&file) else { continue };
-            if !name.starts_with(PREFIX) {
+            if !name.starts_with(&prefix) || exclusive.as_ref().is_some_and(|e| e.as_str() == name)
+            {
                 continue;
             }
             let Ok(lease) = RecordName::new("lease", name) else { continue };
             let Some(look) = held(self.ctx, place, &lease)? else { continue };
             let Some(record) = record_of(&look) else { continue };
             let ours = said(record, key::BUS).is_some_and(|dir| dir == scope(bus));
-            let token = record.fencing_token;
-            if let Some(item) = said(record, key::ITEM)
+            let (token, lease) = (record.fencing_token, &record.lease);
+            let known = |c: &Claimant| {
+                let record = c.grant.as_deref().and_then(record_of);
+                record.is_some_and(|r| r.fencing_token == token && r.lease == *lease)
+            };
+            if let Some(about) = said(record, key::ITEM)
                 && ours
-                && !claimants.iter().any(|c| c.fencing_token() == Some(token))
+                && item.is_none_or(|item| item.as_str() == about)
+                && !claimants.iter().any(known)
             {
-                claimants.push(Claimant::of_grant(&item, look));
+                claimants.push(Claimant::of_grant(&about, look));
             }
         }
         Ok(())

@@ -17,14 +17,14 @@ use super::{Claimant, default_ttl_ms, held, key, place_of, record_of, said};
 use crate::adapters::bus::Bus;
 use crate::adapters::bus::gate::Gate;
 use crate::adapters::bus::index::Index;
-use crate::adapters::guard::{self, ENTER_LIMIT};
+use crate::adapters::guard::{ENTER_LIMIT, Section};
 use crate::adapters::host;
 use crate::adapters::node::{Node, Tree};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{OnWait, Outcome, Patience, acquire_with, draft};
+use crate::ops::acquire::{BeforeCommit, OnWait, Outcome, Patience, acquire_with, draft};
 use crate::ops::bus::INDEX_LIMIT;
-use crate::ops::lease::{self, OrLost, read_only, renew_in};
+use crate::ops::lease::{self, OrLost, read_only};
 use crate::ops::session;
 
 /// How long an acquire of the original, which takes milliseconds, is waited for.
@@ -79,6 +79,14 @@ pub(super) struct Place<'a> {
     pub(super) bus: &'a Bus,
     pub(super) tree: &'a Tree,
     pub(super) node: &'a Node,
+}
+
+/// A claim that was told and is not committed yet: until then nobody else may look.
+struct Told<'a> {
+    message: String,
+    /// Messages that mirror grants that stand no more, and that the original believes.
+    void: Vec<String>,
+    _index: Index<'a>,
 }
 
 /// Claims an item. Exactly one caller gets it; one that has it keeps it, with the same token.
@@ -143,10 +151,10 @@ impl Place<'_> {
             acquire_with(self.ctx, (self.tree, self.node), &ask, &mut patience, &mut |record| {
                 describe(record, asked, self.bus);
                 match self.announce(asked, record)? {
-                    Ok((index, message)) => {
-                        record.extra.push((key::MESSAGE.to_owned(), quote(&message)));
+                    Ok(told) => {
+                        set(record, key::MESSAGE, quote(&told.message));
                         // Until the grant stands, nobody else may look.
-                        announced = Some((index, message));
+                        announced = Some((told, record.fencing_token));
                         Ok(())
                     }
                     Err(claimants) => {
@@ -156,28 +164,45 @@ impl Place<'_> {
                 }
             });
         match (granted, announced) {
-            (Ok(Outcome::Granted { record, from, .. }), Some((_, message))) => {
-                let taken_from = from.map(|from| self.dismiss(&from));
+            (Ok(Outcome::Granted { record, from, .. }), Some((told, _))) => {
+                let message = self.dismiss_void(told);
+                let name = |from: Box<Record>| {
+                    said(&from, key::FROM).unwrap_or_else(|| from.agent.to_string())
+                };
+                let taken_from = from.map(name);
                 Ok(Acquired::Mine(Mine { record, message, renewed: false, taken_from }))
             }
             (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
             (Ok(_), _) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
             (Err(error), announced) => {
-                if let Some((_, message)) = announced {
-                    // It told of a grant that does not stand.
-                    let _ = self.bus.remove(&message);
+                if let Some((told, token)) = announced {
+                    self.take_back(&told.message, &ask.lease, token);
                 }
                 Err(error)
             }
         }
     }
 
-    /// Removes what a holder that is gone had told, which the original would believe for a day.
-    fn dismiss(&self, from: &Record) -> String {
-        if let Some(message) = said(from, key::MESSAGE) {
-            let _ = self.bus.bury(&message);
+    /// Removes a message that told of a grant which does not stand. Where it stands in spite of an
+    /// error, as when only its guard was replaced, the original must go on to see it.
+    pub(super) fn take_back(&self, message: &str, lease: &RecordName, token: FencingToken) {
+        let stands = match held(self.ctx, (self.tree, self.node), lease) {
+            Ok(Some(look)) => record_of(&look).is_none_or(|record| record.fencing_token == token),
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        if !stands {
+            let _ = self.bus.remove(message);
         }
-        said(from, key::FROM).unwrap_or_else(|| from.agent.to_string())
+    }
+
+    /// Removes what the original would believe for a day of holders that are gone; the id of the
+    /// message that stands.
+    fn dismiss_void(&self, told: Told<'_>) -> String {
+        for void in &told.void {
+            let _ = self.bus.remove(void);
+        }
+        told.message
     }
 
     /// The record of a claim that is the caller's own already.
@@ -193,32 +218,48 @@ impl Place<'_> {
     /// Claims again what is the caller's: the token stays, unless its session is a new one.
     pub(super) fn acquire_again(&self, asked: &Asked, record: &Record) -> Result<Acquired> {
         let into_session = self.ctx.session.is_some() && record.session.is_none();
-        let lease = &record.lease;
-        let (record, message) = match self.announce(asked, record)? {
-            Err(claimants) => return Ok(Acquired::Taken(claimants)),
-            Ok((index, message)) => {
-                let taken = match into_session {
-                    true => self.reassign(record, &asked.from, true),
-                    false => {
-                        let (token, ttl_ms) = (record.fencing_token, asked.ttl_ms);
-                        renew_in(self.ctx, self.tree, self.node, lease, token, ttl_ms, ENTER_LIMIT)
-                            .map(|renewed| renewed.map(|(record, _)| record))
-                    }
-                };
-                drop(index);
-                match taken {
-                    Ok(Ok(record)) => (record, message),
-                    lost => {
-                        let _ = self.bus.remove(&message);
-                        return match lost {
-                            Ok(_) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
-                            Err(error) => Err(error),
-                        };
-                    }
-                }
+        let (lease, token) = (&record.lease, record.fencing_token);
+        let file = layout::lease_file(lease);
+        let mut announced = None;
+        let mut in_the_way = Vec::new();
+        let mut tell = |record: &mut Record| match self.announce(asked, record)? {
+            Ok(told) => {
+                set(record, key::MESSAGE, quote(&told.message));
+                announced = Some((told, record.fencing_token));
+                Ok(())
+            }
+            Err(claimants) => {
+                in_the_way = claimants;
+                Err(Error::new(Kind::Refused, "taken"))
             }
         };
-        Ok(Acquired::Mine(Mine { record, message, renewed: true, taken_from: None }))
+        // The guard first and the index in it, as everybody does.
+        let entered =
+            lease::enter_as_holder(self.tree, self.node, &file, lease, token, ENTER_LIMIT)?;
+        let taken = match &entered {
+            None => Ok(None),
+            Some(section) if into_session => self
+                .reassign(section, record, &asked.from, Some(asked.ttl_ms), &mut tell)
+                .map(|taken| taken.ok()),
+            Some(section) => {
+                lease::renew_with(self.ctx, section, lease, token, asked.ttl_ms, &mut tell)
+                    .map(|renewed| renewed.ok().map(|(record, _)| record))
+            }
+        };
+        match (taken, announced) {
+            (Ok(Some(record)), Some((told, _))) => {
+                let message = self.dismiss_void(told);
+                Ok(Acquired::Mine(Mine { record, message, renewed: true, taken_from: None }))
+            }
+            (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
+            (Ok(_), _) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
+            (Err(error), announced) => {
+                if let Some((told, token)) = announced {
+                    self.take_back(&told.message, lease, token);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Tells everybody that the item is the caller's, if nobody else has told so before. The index
@@ -227,7 +268,7 @@ impl Place<'_> {
         &self,
         asked: &Asked,
         record: &Record,
-    ) -> Result<std::result::Result<(Index<'_>, String), Vec<Claimant>>> {
+    ) -> Result<std::result::Result<Told<'_>, Vec<Claimant>>> {
         let started = Instant::now();
         loop {
             let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
@@ -264,10 +305,12 @@ impl Place<'_> {
             for said in notices.iter().filter(|notice| notice.from == asked.from.as_str()) {
                 date_after(&mut envelope, said.order.0);
             }
+            let void = self.desk().void(&notices, &asked.item);
             self.bus.publish(&envelope.id, &envelope.render())?;
             drop(gate);
-            index.finish(window, &envelope, 1)?;
-            return Ok(Ok((index, envelope.id)));
+            // The message came, and the lock went.
+            index.finish(window, &envelope, 2);
+            return Ok(Ok(Told { message: envelope.id, void, _index: index }));
         }
     }
 
@@ -285,6 +328,15 @@ impl Place<'_> {
             let notice = notices.iter().find(|n| Some(&n.id) == claimant.message.as_ref());
             notice.is_some_and(|notice| is_in_the_way(notice, from, shareable))
         });
+        // Those who share it, and whose messages are gone.
+        let told = claimants.len();
+        desk.add_sharers(self.bus, Some(&asked.item), &mut claimants)?;
+        let untold = claimants.split_off(told).into_iter().filter(|claimant| {
+            let holder = Address::new(&claimant.from).ok();
+            let same = holder.is_some_and(|holder| holder.persona() == from.persona());
+            claimant.from != from.as_str() && !(shareable && same)
+        });
+        claimants.extend(untold);
         // Who shares stands beside the exclusive lease, and looks at it; its own guard is entered.
         let exclusive = asked.item.lease(&scope(self.bus), None);
         if shareable
@@ -296,17 +348,17 @@ impl Place<'_> {
         Ok(claimants)
     }
 
-    /// Gives a claim to somebody else (or to the caller's own session) without a moment in which it
-    /// is free; its token grows.
+    /// Gives a claim to somebody else (or to the caller's own session, with a new life) without a
+    /// moment in which it is free; its token grows.
     pub(super) fn reassign(
         &self,
+        section: &Section<'_>,
         record: &Record,
         to: &Address,
-        bind: bool,
+        bind: Option<Option<u64>>,
+        before_commit: &mut BeforeCommit<'_>,
     ) -> OrLost<Box<Record>> {
         let (lease, token) = (&record.lease, record.fencing_token);
-        let file = layout::lease_file(lease);
-        let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
         let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
         let now = self.ctx.at(host::reading());
         if let Checked::Lost(lost) = decide_check(&seen, token, &now) {
@@ -319,18 +371,22 @@ impl Place<'_> {
         record.fencing_token = next;
         record.lease_id = host::random_hex()?;
         record.agent = label(to)?;
-        record.session = bind.then(|| self.ctx.session.clone()).flatten();
+        record.session = bind.and(self.ctx.session.clone());
         record.processes = match bind {
-            true => session::processes(self.ctx, self.tree, self.node)?,
-            false => Default::default(),
+            Some(_) => session::processes(self.ctx, self.tree, self.node)?,
+            None => Default::default(),
         };
+        if let Some(Some(ttl_ms)) = bind {
+            record.ttl_ms = ttl_ms;
+        }
         record.renewed = stamp_now(now.reading, &self.ctx.host);
         record.acquired_boot_ns = now.reading.boot_ns;
         record.acquired_us = Some(now.reading.wall_us);
         record.renew_seq = 0;
         set(&mut record, key::FROM, quote(to.as_str()));
+        before_commit(&mut record)?;
         section.remember(next.get())?;
-        lease::publish(&section, &record, true, lease::RENEWAL_ROOM)?;
+        lease::publish(section, &record, true, lease::RENEWAL_ROOM)?;
         Ok(Ok(Box::new(record)))
     }
 }

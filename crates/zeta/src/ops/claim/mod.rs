@@ -27,7 +27,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 
 pub use hold::{Acquired, Asked, Mine, acquire};
-pub use pass::{Released, hand_over, release, renew};
+pub use pass::{Released, hand_over, release, renew, tell_end};
 
 /// Somebody who holds an item.
 #[derive(Debug, Clone)]

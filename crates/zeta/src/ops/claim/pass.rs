@@ -2,19 +2,24 @@
 
 use std::path::Path;
 
-use zeta_core::bus::Address;
 use zeta_core::bus::item::Item;
+use zeta_core::bus::{Address, Envelope};
+use zeta_core::layout;
 use zeta_core::lease::{FencingToken, Record};
 use zeta_core::name::RecordName;
+use zeta_core::record::quote;
 
 use super::desk::scope;
 use super::hold::{Acquired, Asked, Mine, Place, label};
-use super::tell::{claim_message, date_after, release_message, sent_us};
+use super::tell::{claim_message, date_after, release_message, sent_us, set};
 use super::{held, key, place_of, record_of, said};
 use crate::adapters::bus::Bus;
+use crate::adapters::bus::index::Index;
+use crate::adapters::guard::ENTER_LIMIT;
+use crate::adapters::host;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::ops::bus::store;
+use crate::ops::bus::{INDEX_LIMIT, store_always, store_inside, usual_dir};
 use crate::ops::lease::{self, OrLost, release_in};
 
 /// What a release did.
@@ -24,6 +29,25 @@ pub struct Released {
     pub message: String,
     /// A grant stood and was removed.
     pub stood: bool,
+}
+
+/// Tells that a claim has ended whose lease somebody else took away: the end of its session, a
+/// cleaner, an operator. To us its messages count no more anyway; the original would believe them
+/// for a day. What cannot be told is no fault of the caller.
+pub fn tell_end(record: &Record) {
+    let told = || -> Option<()> {
+        let item = Item::new(&said(record, key::ITEM)?).ok()?;
+        let from = Address::new(&said(record, key::FROM)?).ok()?;
+        // Nothing on disk becomes a path: only who uses that bus anyway tells it there.
+        let dir = usual_dir();
+        let bus = Bus::open(&dir).ok()??;
+        (said(record, key::BUS)? == scope(&bus)).then_some(())?;
+        let mut envelope = release_message(&from, &item).ok()?;
+        let claimed_us = said(record, key::MESSAGE).and_then(|message| sent_us(&bus, &message));
+        claimed_us.into_iter().for_each(|us| date_after(&mut envelope, us));
+        store_always(&bus, &envelope).ok()
+    };
+    let _ = told();
 }
 
 /// Gives a claim back and tells everybody, as the original does even where nothing was held.
@@ -63,7 +87,7 @@ pub fn release(
     for claimed_us in told.iter().filter_map(|message| sent_us(&bus, message)) {
         date_after(&mut envelope, claimed_us);
     }
-    store(&bus, &envelope)?;
+    store_always(&bus, &envelope)?;
     Ok(Ok(Released { message: envelope.id, stood }))
 }
 
@@ -137,19 +161,44 @@ pub fn hand_over(
     let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
     let lease = asked.item.lease(&scope(&bus), None);
     let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
-    let record = match place.reassign(&record, to, false)? {
-        Ok(record) => record,
-        Err(lost) => return Ok(Err(lost)),
-    };
     let told = Asked {
         from: to.clone(),
         branch: said(&record, key::BRANCH),
         worktree: said(&record, key::WORKTREE),
         ..asked.clone()
     };
-    // The new word first: between the two the original sees two holders, and never none.
-    let claim = claim_message(&told, &record, &place_of(&tree, &node))?;
-    store(&bus, &claim)?;
-    store(&bus, &release_message(&asked.from, &asked.item)?)?;
-    Ok(Ok(Some(Mine { record, message: claim.id, renewed: false, taken_from: None })))
+    let (file, token) = (layout::lease_file(&lease), record.fencing_token);
+    let entered = lease::enter_as_holder(&tree, &node, &file, &lease, token, ENTER_LIMIT)?;
+    let Some(section) = entered else { return Ok(Ok(None)) };
+    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
+    index.refresh()?;
+    let notices = index.notices(&asked.item, host::wall_us())?;
+    let after_own = |envelope: &mut Envelope, from: &Address| {
+        let own = notices.iter().filter(|notice| notice.from == from.as_str());
+        own.for_each(|notice| date_after(envelope, notice.order.0));
+    };
+    let mut message = None;
+    // The new word first: until both stand the original sees two holders, and never none.
+    let given = place.reassign(&section, &record, to, None, &mut |record| {
+        let mut claim = claim_message(&told, record, &place_of(&tree, &node))?;
+        after_own(&mut claim, to);
+        set(record, key::MESSAGE, quote(&claim.id));
+        store_inside(&bus, &mut index, &claim)?;
+        message = Some((claim.id, record.fencing_token));
+        Ok(())
+    });
+    let record = match (given, &message) {
+        (Ok(Ok(record)), _) => record,
+        (Ok(Err(lost)), _) => return Ok(Err(lost)),
+        (Err(error), None) => return Err(error),
+        (Err(error), Some((message, token))) => {
+            place.take_back(message, &lease, *token);
+            return Err(error);
+        }
+    };
+    let mut release = release_message(&asked.from, &asked.item)?;
+    after_own(&mut release, &asked.from);
+    store_inside(&bus, &mut index, &release)?;
+    let message = message.map(|(message, _)| message).unwrap_or_default();
+    Ok(Ok(Some(Mine { record, message, renewed: false, taken_from: None })))
 }

@@ -6,9 +6,12 @@
 //! changed under one flock, and `state` last, so a killed process leaves something that is known to
 //! be old, and never something wrong.
 //!
-//! *In doubt, look again.* The index is believed only if the directory's modification time is the
-//! one in `state` and every later change would have had another one ([`State::settled`]).
+//! *In doubt, look again.* The index is believed only if the directory has the modification time
+//! that `state` names, and that is one which no change gives it: a time in the past that we set
+//! ourselves, the *seal*. Whatever anybody changes breaks it. While it is set the kernel counts who
+//! else comes or goes, so that nobody's change is sealed over.
 
+mod items;
 mod pages;
 mod state;
 
@@ -17,17 +20,21 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+    accessat, flock, fstat, futimens, openat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use zeta_core::bus::claim::Notice;
-use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
 
+pub(super) use self::items::path_of_items;
 pub use self::pages::{Message, Pages, Unread};
 use self::pages::{NO_MESSAGE, Packed};
 use self::state::{Batch, State};
 use super::quiet::Quiet;
-use super::{Bus, file_of, id_of, replace, sub};
+use super::{Bus, file_of, id_of};
+use crate::adapters::proclock::flock_holder;
 use crate::adapters::{clock, host, node};
 use crate::error::{Error, Kind, Result};
 
@@ -35,16 +42,13 @@ const INDEX: &str = "index";
 const STATE: &str = "state";
 const NAMES: &str = "names";
 const PACK: &str = "pack";
-const ITEMS: &str = "items";
 
 /// Most bytes of one of our own files that are read.
 const OWN_MAX: u64 = 1 << 30;
 /// How old a file that is no message must be before nobody waits for its end any more, in µs.
 const BROKEN_AFTER_US: i64 = 10_000_000;
-/// More messages than this on one item are sorted out.
-const ITEM_LINES: usize = 16;
-/// Most bytes of an item's file.
-const ITEM_BYTES: usize = 1 << 20;
+/// How far in the past a seal lies at least: further than any clock of files lags behind.
+const SEAL_AGE_NS: i128 = 2_000_000_000;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
 
@@ -73,8 +77,8 @@ pub struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// Did the directory get `names` new names since it was asked last, all of them ours, so that
-    /// the index is as true as it was?
+    /// Did `names` names come or go since it was asked last, all of them ours, so that the index is
+    /// as true as it was?
     pub fn is_ours(&mut self, names: usize) -> bool {
         self.trusted &= self.quiet.count() == Some(names);
         self.trusted
@@ -90,11 +94,15 @@ impl Drop for Index<'_> {
 impl<'a> Index<'a> {
     /// Enters the index, waiting for at most `limit`; `None` if somebody was inside all the time.
     pub fn enter(bus: &'a Bus, limit: Duration) -> Result<Option<Index<'a>>> {
-        let dir = bus.inner(INDEX)?;
+        let mut dir = bus.inner(INDEX)?;
         let path = bus.base.path.join(super::INNER).join(INDEX);
         let started = Instant::now();
         loop {
             match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever waited at one that was removed meanwhile goes to the new one.
+                Ok(()) if fstat(&dir).is_ok_and(|stat| stat.st_nlink == 0) => {
+                    dir = bus.inner(INDEX)?;
+                }
                 Ok(()) => break,
                 Err(Errno::INTR) => continue,
                 Err(Errno::WOULDBLOCK) if started.elapsed() >= limit => return Ok(None),
@@ -114,7 +122,10 @@ impl<'a> Index<'a> {
     pub fn enter_or_fail(bus: &'a Bus, limit: Duration) -> Result<Index<'a>> {
         Index::enter(bus, limit)?.ok_or_else(|| {
             let path = bus.base.path.join(super::INNER).join(INDEX);
-            let text = format!("{}: somebody is inside for more than {limit:?}", path.display());
+            let open = bus.inner(INDEX).ok().and_then(|dir| fstat(dir).ok());
+            let holder = open.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
+            let who = holder.map_or("somebody".to_owned(), |pid| format!("process {pid}"));
+            let text = format!("{}: {who} is inside for more than {limit:?}", path.display());
             Error::new(Kind::Busy, text).hint("try again; if it lasts, look for a stopped zeta")
         })
     }
@@ -125,9 +136,25 @@ impl<'a> Index<'a> {
     }
 
     /// Makes the index true: a look at the directory, if there is any doubt.
+    ///
+    /// # Errors
+    /// [`Kind::Unsafe`] if the directory has more names than are looked at: what was left out could
+    /// be a claim.
     pub fn refresh(&mut self) -> Result<()> {
-        match self.is_true(self.mtime_ns()?) {
+        match self.refresh_partly()? {
             true => Ok(()),
+            false => Err(Error::not_safe(
+                &self.bus.base.path,
+                format!("it has more than {} names", super::NAMES_MAX),
+            )
+            .hint("remove messages whose time is over: zeta bus clean --expired")),
+        }
+    }
+
+    /// As [`Index::refresh`], for who can do with a part; false if it is one.
+    pub fn refresh_partly(&mut self) -> Result<bool> {
+        match self.is_true(self.mtime_ns()?) {
+            true => Ok(true),
             false => self.look(),
         }
     }
@@ -142,21 +169,22 @@ impl<'a> Index<'a> {
         Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
     }
 
-    /// Reads every message that is not known yet.
-    fn look(&mut self) -> Result<()> {
+    /// Reads every message that is not known yet; false if there are too many to look at all.
+    fn look(&mut self) -> Result<bool> {
+        let quiet = Quiet::begin(self.bus.as_fd());
         let before_ns = coarse_ns();
         let mtime_ns = self.mtime_ns()?;
-        let fine = mtime_ns > coarse_ns();
         let names = self.bus.list()?;
-        let known = self.read_names(0);
+        let known = self.read_names(0)?;
         let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
-        // Names that are long gone are left out as soon as they are the greater part.
+        // Names that are long gone are left out as soon as they are the greater part. Where nothing
+        // is known, all begins anew: a mark of before says nothing.
         let lines = self.state.names / NAME_LINE;
-        let stale = lines > 4 * names.names.len() as u64 + 256;
+        let stale = self.state.begun == 0 || lines > 4 * names.names.len() as u64 + 256;
         let known = match stale {
             true => {
                 // What is overwritten must not be believed if we are killed meanwhile.
-                let begun = self.state.begun + 1;
+                let begun = State::anew(host::random()?);
                 self.write_state(State { begun, ..State::default() })?;
                 (next.names, next.pack, next.begun) = (0, 0, begun);
                 HashMap::new()
@@ -165,7 +193,8 @@ impl<'a> Index<'a> {
         };
         let mut batch = Batch::default();
         self.pending.clear();
-        for gone in known.keys().filter(|name| names.names.binary_search(name).is_err()) {
+        let gone = |name: &&String| !names.cut && names.names.binary_search(name).is_err();
+        for gone in known.keys().filter(gone) {
             batch.forget(gone);
         }
         let now_us = host::wall_us();
@@ -177,8 +206,31 @@ impl<'a> Index<'a> {
             }
         }
         self.save(&batch, &mut next)?;
-        next.settled = before_ns > mtime_ns || fine;
-        self.write_state(next)
+        match self.seal(&quiet, 0)? {
+            Some(seal_ns) => (next.mtime_ns, next.settled) = (seal_ns, !names.cut),
+            // Who cannot seal goes by the kernel's clock: what is changed in a later tick shows.
+            None => next.settled = !names.cut && before_ns > mtime_ns,
+        }
+        self.write_state(next)?;
+        Ok(!names.cut)
+    }
+
+    /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
+    /// passes must never make a message, or a claim, unheard for good.
+    fn no_message(&self, file: &str, error: Error) -> Result<Option<Stat>> {
+        let stat = match statat(self.bus, file, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(_) => return Err(error),
+        };
+        let denied = || {
+            let may = accessat(self.bus, file, Access::READ_OK, AtFlags::EACCESS);
+            matches!(may, Err(Errno::ACCESS | Errno::PERM))
+        };
+        match node::check_file(&stat, &self.bus.base).is_err() || denied() {
+            true => Ok(Some(stat)),
+            false => Err(error),
+        }
     }
 
     /// Reads one message that is new.
@@ -193,8 +245,13 @@ impl<'a> Index<'a> {
         let read = match self.bus.read(file) {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => read,
-            Err(_) => {
-                batch.add(next, file, &[], 0);
+            Err(error) => {
+                let Some(stat) = self.no_message(file, error)? else { return Ok(()) };
+                // It may be on its way, as one with a second link is while it is moved.
+                match now_us - node::times(&stat).ctime_us < BROKEN_AFTER_US {
+                    true => self.wait_for(file, next),
+                    false => batch.add(next, file, &[], 0),
+                }
                 return Ok(());
             }
         };
@@ -209,12 +266,10 @@ impl<'a> Index<'a> {
                 }
             }
             Err(error) => {
-                let written = matches!(error, BadEnvelope::NotJson(_));
+                // Half of a message may end in the midst of a letter.
+                let written = matches!(error, BadEnvelope::NotJson(_) | BadEnvelope::NotUtf8);
                 match written && now_us - read.times.ctime_us < BROKEN_AFTER_US {
-                    true => {
-                        next.pending += 1;
-                        self.pending.push(file.to_owned());
-                    }
+                    true => self.wait_for(file, next),
                     false => batch.add(next, file, &[], mtime_us),
                 }
             }
@@ -222,62 +277,39 @@ impl<'a> Index<'a> {
         Ok(())
     }
 
+    /// A file that may be a message soon.
+    fn wait_for(&mut self, file: &str, next: &mut State) {
+        next.pending += 1;
+        self.pending.push(file.to_owned());
+    }
+
     /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
-    pub fn pages(&self, mark: &mut Mark) -> Pages {
+    pub fn pages(&self, mark: &mut Mark) -> Result<Pages> {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
         }
-        let known = self.read_names(mark.names);
+        let known = self.read_names(mark.names)?;
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
         let mut pages = Pages {
-            pack: self.read_own(PACK, from),
+            // Whatever is missing here is read from the messages themselves.
+            pack: self.read_own(PACK, from).unwrap_or_default(),
             from,
             packed: Vec::with_capacity(known.len()),
         };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
+        let mut unread = Vec::new();
         for (file, packed) in known.into_iter().chain(pending) {
-            match packed.len {
-                // What was no message when it was read may be one by now.
-                0 => pages.read_again(self.bus, file),
-                _ => pages.packed.push((file, Ok(packed))),
+            // What was no message when it was read may be one by now; and a pack may be longer than
+            // what is read of it.
+            match packed.text(&pages.pack, from).is_empty() {
+                true => unread.push(file),
+                false => pages.packed.push((file, Ok(packed))),
             }
         }
-        pages
-    }
-
-    /// The messages that speak of claims of an item. Call [`Index::refresh`] before.
-    pub fn notices(&self, item: &Item, now_us: i64) -> Result<Vec<Notice>> {
-        let mut notices = self.notices_by_digest(item.digest(), now_us)?;
-        notices.retain(|notice| notice.item == item.as_str());
-        Ok(notices)
-    }
-
-    /// Forgets an item that no message speaks of any more.
-    pub fn forget_item(&self, digest: &str) -> Result<()> {
-        let _ = unlinkat(self.items()?, digest, AtFlags::empty());
-        Ok(())
-    }
-
-    /// Digests of the items that messages speak of.
-    pub fn item_digests(&self) -> Result<Vec<String>> {
-        let items = self.items()?;
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
-        Ok(node::list(items.as_fd(), super::NAMES_MAX, &path)?.names)
-    }
-
-    /// The messages that speak of claims of the item with this digest.
-    pub fn notices_by_digest(&self, digest: &str, now_us: i64) -> Result<Vec<Notice>> {
-        let items = self.items()?;
-        let mut notices = Vec::new();
-        for id in self.item_lines(&items, digest) {
-            let Ok(Some(read)) = self.bus.read(&file_of(&id)) else { continue };
-            let Ok(envelope) = Envelope::parse(&read.bytes, &id) else { continue };
-            let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
-            notices.extend(Notice::of(&envelope, seen));
-        }
-        Ok(notices)
+        unread.into_iter().for_each(|file| pages.read_again(self.bus, file));
+        Ok(pages)
     }
 
     /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel
@@ -288,27 +320,40 @@ impl<'a> Index<'a> {
         Ok(Window { quiet, trusted })
     }
 
-    /// Remembers what was published in a window, in which we made `names` names since it was asked
-    /// last. If others did, too, the next one looks again.
-    pub fn finish(
-        &mut self,
-        mut window: Window<'a>,
-        envelope: &Envelope,
-        names: usize,
-    ) -> Result<()> {
-        let before_ns = coarse_ns();
-        let mtime_ns = self.mtime_ns()?;
-        let after_ns = coarse_ns();
-        // Whoever changed the directory before that time has been counted when this call returns:
-        // it waits for the directory's own lock.
-        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
-        if window.is_ours(names) {
-            let settled = before_ns > mtime_ns || mtime_ns > after_ns;
-            let next = State { mtime_ns, settled, ..self.state };
-            // What is published is published: an index that cannot keep up is looked at again.
-            let _ = self.remember(next, envelope);
+    /// Remembers what was published in a window, in which we made or removed `names` names since it
+    /// was asked last. If others did, too, the next one looks again.
+    pub fn finish(&mut self, mut window: Window<'a>, envelope: &Envelope, names: usize) {
+        // What is published is published: an index that cannot keep up is looked at again.
+        if !std::mem::take(&mut window.trusted) {
+            return;
         }
-        Ok(())
+        if let Ok(Some(mtime_ns)) = self.seal(&window.quiet, names) {
+            let _ = self.remember(State { mtime_ns, ..self.state }, envelope);
+        }
+    }
+
+    /// Gives the directory a modification time that no change gives it, and returns that; `None` if
+    /// there were other names than `names` of ours since `quiet` was asked last, or nobody knows.
+    fn seal(&self, quiet: &Quiet<'_>, names: usize) -> Result<Option<i128>> {
+        let past_ns = i128::from(clock::clock(libc::CLOCK_REALTIME)) - SEAL_AGE_NS;
+        let seal_ns = past_ns - i128::from((host::random()? % 1_000_000_000) as u32);
+        let [tv_sec, tv_nsec] = [seal_ns / 1_000_000_000, seal_ns % 1_000_000_000]
+            .map(|part| i64::try_from(part).unwrap_or(0));
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times =
+            Timestamps { last_access: omit, last_modification: Timespec { tv_sec, tv_nsec } };
+        if futimens(self.bus, &times).is_err() {
+            return Ok(None);
+        }
+        // Whoever changed the directory before has been counted when this call returns: it waits
+        // for the directory's own lock. Whoever did later has broken the seal.
+        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
+        if quiet.count() != Some(names) {
+            return Ok(None);
+        }
+        // A file system may know whole seconds only.
+        let told_ns = self.mtime_ns()?;
+        Ok((told_ns <= seal_ns && seal_ns - told_ns < 1_000_000_000).then_some(told_ns))
     }
 
     fn remember(&mut self, mut next: State, envelope: &Envelope) -> Result<()> {
@@ -322,62 +367,29 @@ impl<'a> Index<'a> {
         self.write_state(next)
     }
 
-    fn items(&self) -> Result<OwnedFd> {
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS);
-        sub(self.dir.as_fd(), ITEMS, &self.bus.base, &path)
-    }
-
-    fn item_lines(&self, items: &OwnedFd, digest: &str) -> Vec<String> {
-        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(ITEMS).join(digest);
-        let read = node::read(items.as_fd(), digest, ITEM_BYTES, &self.bus.base, path);
-        let bytes = read.ok().flatten().map(|read| read.bytes).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        text.lines().filter(|line| zeta_core::bus::is_id(line)).map(str::to_owned).collect()
-    }
-
-    /// Remembers that a message speaks of an item.
-    fn add_to_item(&self, notice: &Notice) -> Result<()> {
-        let Ok(item) = Item::new(&notice.item) else { return Ok(()) };
-        let items = self.items()?;
-        let mut lines = self.item_lines(&items, item.digest());
-        if lines.contains(&notice.id) {
-            return Ok(());
-        }
-        lines.push(notice.id.clone());
-        if lines.len() > ITEM_LINES {
-            let notices = self.notices_by_digest(item.digest(), host::wall_us())?;
-            lines.retain(|id| {
-                let Some(notice) = notices.iter().find(|n| n.id == *id) else {
-                    return *id == notice.id;
-                };
-                let newer = |n: &&Notice| n.from == notice.from && n.order > notice.order;
-                notice.until_us.is_some() && !notices.iter().any(|n| newer(&n))
-            });
-        }
-        let text = lines.join("\n") + "\n";
-        let mode = self.bus.base.sharing.file_mode();
-        replace(items.as_fd(), item.digest(), text.as_bytes(), mode)
-            .map_err(|errno| Error::io("cannot write below", &self.bus.path(super::INNER), errno))
-    }
-
-    /// One of our own files from a place on; what cannot be read is nothing.
-    fn read_own(&self, name: &str, from: u64) -> Vec<u8> {
+    /// One of our own files from a place on; one that is missing is empty.
+    fn read_own(&self, name: &str, from: u64) -> Result<Vec<u8>> {
+        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(fd) = openat(&self.dir, name, flags, Mode::empty()) else { return Vec::new() };
+        let fd = match openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(errno) => return Err(Error::io("cannot open", &path(), errno)),
+        };
         let mut bytes = Vec::new();
         let mut file = std::fs::File::from(fd);
-        let read = file
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => bytes,
-            Err(_) => Vec::new(),
-        }
+        file.seek(SeekFrom::Start(from))
+            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes))
+            .map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            Error::io("cannot read", &path(), errno)
+        })?;
+        Ok(bytes)
     }
 
     /// What the lines of `names` from a place on say, the later one of each name.
-    fn read_names(&self, from: u64) -> HashMap<String, Packed> {
-        let bytes = self.read_own(NAMES, from);
+    fn read_names(&self, from: u64) -> Result<HashMap<String, Packed>> {
+        let bytes = self.read_own(NAMES, from)?;
         let len = usize::try_from(self.state.names.saturating_sub(from)).unwrap_or(usize::MAX);
         let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned();
         let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
@@ -393,7 +405,7 @@ impl<'a> Index<'a> {
                 _ => _ = known.remove(name),
             }
         }
-        known
+        Ok(known)
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.
@@ -429,7 +441,7 @@ impl<'a> Index<'a> {
     }
 
     fn read_state(&self) -> State {
-        let bytes = self.read_own(STATE, 0);
+        let bytes = self.read_own(STATE, 0).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         State::parse(text.lines().next().unwrap_or_default()).unwrap_or_default()
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(super) struct State {
     /// Modification time of the bus directory, in ns.
     pub(super) mtime_ns: i128,
-    /// Any later change of the directory has another modification time.
+    /// Any later change of the directory gives it another modification time.
     pub(super) settled: bool,
     /// Files that may still be being written.
     pub(super) pending: u64,
@@ -17,7 +17,7 @@ pub(super) struct State {
     pub(super) pack: u64,
     /// Messages.
     pub(super) count: u64,
-    /// How often `names` and `pack` were begun anew.
+    /// A number that `names` and `pack` get when they are begun anew; 0 if nothing is known.
     pub(super) begun: u64,
 }
 
@@ -44,6 +44,11 @@ impl Batch {
 }
 
 impl State {
+    /// A number for `begun` that was not used before, of the width that it has here.
+    pub(super) fn anew(random: u128) -> u64 {
+        1 + (random % 9_999_999_998) as u64
+    }
+
     /// Fixed in width, because it is written in place.
     pub(super) fn render(&self) -> String {
         let settled = u8::from(self.settled);
