@@ -28,8 +28,8 @@ usage: cargo xtask <chore>
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
   attacks play the attack table here and print it; see docs/adversarial.md
-  vm      play it on a kernel of its own (qemu), with both settings of fs.protected_*, and set the
-          clock there
+  vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
+              set the clock there
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
         ["attacks"] => attacks::run(),
-        ["vm"] => vm::run(),
+        ["vm"] => vm::run(""),
+        ["vm", name] => vm::run(name),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -76,7 +76,7 @@ fn redis_cycle(redis: &mut Redis) -> Outcomes<()> {
 fn redis(ours: &Ours, server: &Server, gated: bool) -> Outcomes<()> {
     let mut clients = [("unix", Redis::connect(&server.address)?), ("tcp", server.redis_by_tcp()?)];
     let places =
-        [("unpinned", None, at_most(0.4, 0.1)), ("one core", Some([0, 0]), at_most(1.3, 0.3))];
+        [("unpinned", None, at_most(0.5, 0.1)), ("one core", Some([0, 0]), at_most(1.6, 0.3))];
     let apart = [("two cores", Some([0, 1]), at_most(0.4, 0.1))];
     for (place, cores, bounds) in places.into_iter().chain(apart) {
         if let Some([own, theirs]) = cores {

@@ -37,10 +37,11 @@ protect() {
     done
 }
 protect 1 1 1 2
+# The kernel hands on zeta_filter=NAME from its command line.
 part clock --ignored
-part distribution-defaults
+part distribution-defaults $zeta_filter
 protect 0 0 0 0
-part nothing-protected
+part nothing-protected $zeta_filter
 echo "vm: done parts=$parts bad=$bad"
 sync
 reboot -f

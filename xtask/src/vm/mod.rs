@@ -19,8 +19,8 @@ const BUSYBOX: &str = "busybox-static";
 /// Bounds a machine that does not come up; it takes minutes in software.
 const LIMIT_SECONDS: &str = "5400";
 
-/// `cargo xtask vm`: true if each part of the table passed inside.
-pub fn run() -> Result<bool> {
+/// `cargo xtask vm [NAME]`: true if each part of the table passed inside, or its tests with `NAME`.
+pub fn run(filter: &str) -> Result<bool> {
     ensure!(env::consts::ARCH == "x86_64", "only for x86_64, and this is {}", env::consts::ARCH);
     ensure!(
         run::answer(run::program("qemu-system-x86_64", &["--version"])).is_some(),
@@ -31,7 +31,7 @@ pub fn run() -> Result<bool> {
     let (kernel, busybox) = provide(&place)?;
     let image = place.join("initramfs");
     fs::write(&image, pack(&busybox)?)?;
-    boot(&kernel, &image)
+    boot(&kernel, &image, filter)
 }
 
 /// The kernel and busybox, out of Debian's packages.
@@ -104,16 +104,16 @@ fn pack(busybox: &Path) -> Result<Vec<u8>> {
 }
 
 /// Boots and listens; the verdict is what the guest said last.
-fn boot(kernel: &Path, image: &Path) -> Result<bool> {
+fn boot(kernel: &Path, image: &Path, filter: &str) -> Result<bool> {
     let (kernel, image) = (kernel.to_string_lossy(), image.to_string_lossy());
-    let append = "console=ttyS0 quiet panic=-1 oops=panic";
+    let append = format!("console=ttyS0 quiet panic=-1 oops=panic zeta_filter={filter}");
     let mut words = vec!["-k", "5", LIMIT_SECONDS, "qemu-system-x86_64", "-nodefaults"];
     // In software by default: a nested KVM may be there and not work, which ends in a hang.
     let kvm = env::var("ZETA_VM_ACCEL").is_ok_and(|accel| accel == "kvm");
     let accel = if kvm { ["kvm", "host"] } else { ["tcg,thread=multi", "qemu64"] };
     words.extend(["-accel", accel[0], "-cpu", accel[1], "-smp", "2", "-m", "1024"]);
     words.extend(["-display", "none", "-serial", "stdio", "-no-reboot"]);
-    words.extend(["-kernel", &kernel, "-initrd", &image, "-append", append]);
+    words.extend(["-kernel", &kernel, "-initrd", &image, "-append", &append]);
     let mut last = String::new();
     let mut parts = 0;
     run::watched(run::program("timeout", &words), |line| {

@@ -160,6 +160,14 @@ fn surfaces_share_only_if_both_say_so() {
     assert!(blocks("not an address", true, "vera", true));
 }
 
+#[test]
+fn numbers_are_written_as_they_were_read() {
+    let mut message = envelope("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
+    message.payload = serde_json::from_str("118446744073709551616779000000000001").unwrap();
+    let text = message.render();
+    assert_eq!(Envelope::parse(text.as_bytes(), "x").unwrap().render(), text);
+}
+
 proptest! {
     #[test]
     fn what_is_rendered_reads_back(
