@@ -9,12 +9,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{dist, needs, run};
 
+const CLIENT: &str = "zeta-anchors";
 const PAGE: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 5] = ["oneshot", "peers", "library", "contended", "status"];
+const BENCHES: [&str; 8] =
+    ["oneshot", "peers", "library", "servers", "contended", "status", "watching", "bus"];
 
 /// `cargo xtask bench`: provides the anchors, builds, measures, writes the page. True if no gate
 /// was missed.
@@ -22,6 +24,7 @@ pub fn run() -> Result<bool> {
     needs::provide_anchors()?;
     let anchors = run::target_dir().join("anchors");
     libraries(&anchors);
+    clients(&anchors)?;
     dist::run()?;
     let table = run::target_dir().join("bench-table.tsv");
     fs::write(&table, "").with_context(|| format!("cannot write {}", table.display()))?;
@@ -48,12 +51,28 @@ fn libraries(anchors: &Path) {
     pip.arg(place("python")).arg("filelock");
     let npm = ["install", "--silent", "--no-fund", "--no-audit", "--prefix"];
     let mut npm = run::program("npm", &npm);
-    npm.arg(place("node")).arg("proper-lockfile");
+    npm.arg(place("node")).args(["proper-lockfile", "bun"]);
     for command in [pip, npm] {
         if !matches!(run::succeeds(command), Ok(true)) {
             println!("bench: an anchor could not be installed; it will be named as missing");
         }
     }
+}
+
+/// Our own clients of NATS and etcd: a package outside of the workspace, as only this needs it.
+fn clients(anchors: &Path) -> Result<()> {
+    let manifest = run::root().join("anchors/Cargo.toml").display().to_string();
+    let mut build = run::cargo(&["build", "--release", "--locked", "--manifest-path", &manifest]);
+    build.env("CARGO_TARGET_DIR", anchors.join("target"));
+    let place = anchors.join(CLIENT);
+    let _ = fs::remove_file(&place);
+    if !matches!(run::succeeds(build), Ok(true)) {
+        println!("bench: the clients of NATS and etcd were not built; both are named as missing");
+        return Ok(());
+    }
+    let built = anchors.join("target/release").join(CLIENT);
+    fs::copy(built, &place).with_context(|| format!("cannot write {}", place.display()))?;
+    Ok(())
 }
 
 /// The machine in a line, as far as it tells.

@@ -14,8 +14,9 @@ use crate::{dist, run};
 const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
-/// A verb, and what is done before it: `L` takes the lease, `F` takes it and gives it back.
-const VERBS: [(&str, char); 10] = [
+/// A verb, and what is done before it: `L` takes the lease, `F` takes it and gives it back; `C` and
+/// `E` do the same with a claim.
+const VERBS: [(&str, char); 15] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
     ("lease renew job --token T", 'L'),
@@ -26,6 +27,11 @@ const VERBS: [(&str, char); 10] = [
     ("heartbeat --as otto-cli", '-'),
     ("persona set otto-cli --as otto-cli --task B-1", '-'),
     ("marker set done pr=7", '-'),
+    (r#"bus publish --topic heartbeat --payload {"status":"idle"}"#, '-'),
+    ("bus list", '-'),
+    ("claim acquire --item B-1", 'E'),
+    ("claim check --item B-2", 'E'),
+    ("claim release --item B-1", 'C'),
 ];
 
 /// The counts of one verb; `None` where the tool that counts is missing.
@@ -139,6 +145,7 @@ impl Stage {
         command.args(verb).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("ZETA_STATE_DIR", self.dir.join("state"));
+        command.env("ZETA_BUS_DIR", self.dir.join("bus"));
         command
     }
 
@@ -152,8 +159,20 @@ impl Stage {
             let release = words(&format!("lease release job --token {token}"));
             run::answer(self.call(&[], &release)).context("cannot release the lease")?;
         }
+        if matches!(before, 'C' | 'E') {
+            // A few messages, as many before each verb, and an index that knows them.
+            let _ = fs::remove_dir_all(self.dir.join("bus"));
+            let call = |text: &str| {
+                run::answer(self.call(&[], &words(text))).with_context(|| format!("zeta {text}"))
+            };
+            call("claim acquire --item B-1")?;
+            if before == 'E' {
+                call("claim release --item B-1")?;
+            }
+            call("bus list")?;
+        }
         let mut token = String::new();
-        if before != '-' {
+        if matches!(before, 'L' | 'F') {
             let took = run::answer(self.call(&[], &words("lease acquire job")));
             token = took.context("cannot take the lease")?.trim().to_owned();
         }

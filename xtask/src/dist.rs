@@ -92,10 +92,17 @@ fn check(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let shown = binary.display();
     elf::expect_static(&bytes).with_context(|| format!("{shown} is not what we release"))?;
+    ensure!(!has_seam(&bytes), "{shown} has a wall clock that tests can shift");
     let said = run::answer(run::program(&binary.to_string_lossy(), &["--version"]))
         .with_context(|| format!("'{shown} --version' failed"))?;
     ensure!(said.contains(VERSION), "'{shown} --version' says {said:?}, and not {VERSION}");
     Ok(())
+}
+
+/// The variable by which tests shift the wall clock is in no released binary.
+fn has_seam(binary: &[u8]) -> bool {
+    let name = b"ZETA_TEST_CLOCK";
+    binary.windows(name.len()).any(|window| window == name)
 }
 
 /// Through a rename, so that a running copy is not in the way.
@@ -104,4 +111,25 @@ fn replace(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, &temp).with_context(|| format!("cannot write {}", temp.display()))?;
     fs::rename(&temp, to).with_context(|| format!("cannot write {}", to.display()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_no_clock_that_can_be_shifted() {
+        assert!(has_seam(b"...ZETA_TEST_CLOCK..."));
+        assert!(!has_seam(b"ZETA_TEST_"));
+        let read = |path: &str| fs::read_to_string(run::root().join(path)).unwrap();
+        // The check looks for the name that the seam goes by.
+        assert!(has_seam(read("crates/zeta/src/adapters/clock.rs").as_bytes()));
+        // A release builds the default features, and these do not have it.
+        let manifest = read("crates/zeta/Cargo.toml");
+        assert!(manifest.contains("\nclock-seam = []\n"));
+        assert!(!manifest.lines().any(|line| line.starts_with("default =")));
+        let workspace = read("Cargo.toml");
+        let release = workspace.split("[profile.release]").nth(1).unwrap();
+        assert!(!release.split("\n[").next().unwrap().contains("debug-assertions"));
+    }
 }

@@ -4,6 +4,9 @@
 //! which tests will be skipped for it: a skipped test must never look like a passed one.
 
 use std::env;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Result;
@@ -16,6 +19,8 @@ enum Probe {
     Program(&'static str),
     /// A module of Debian's own Python (another Python on the path would not see the package).
     PythonModule(&'static str),
+    /// A file.
+    File(&'static str),
 }
 
 /// A program that tests use.
@@ -61,10 +66,18 @@ const APT_OPTIONS: [&str; 6] =
     ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"];
 
 /// What is measured beside, and only for `cargo xtask bench`.
-const ANCHORS: [Need; 6] = [
+const ANCHORS: [Need; 10] = [
     need("redis-cli", "redis-tools", "the anchor redis-cli"),
-    need("redis-server", "redis-server", "the anchor redis-cli"),
-    need("etcd", "etcd-server", "the anchor etcdctl"),
+    need("redis-server", "redis-server", "all anchors of redis"),
+    need("nats-server", "nats-server", "all anchors of NATS"),
+    need("etcd", "etcd-server", "all anchors of etcd"),
+    need("protoc", "protobuf-compiler", "our client of etcd"),
+    Need {
+        probe: Probe::File("/usr/include/google/protobuf/descriptor.proto"),
+        package: "libprotobuf-dev",
+        tests: "our client of etcd",
+    },
+    need("setpriv", "util-linux", "all servers"),
     need("etcdctl", "etcd-client", "the anchor etcdctl"),
     need("dotlockfile", "liblockfile-bin", "the anchor dotlockfile"),
     need("npm", "npm", "the anchor proper-lockfile"),
@@ -124,6 +137,7 @@ fn is_here(probe: &Probe) -> bool {
             let sbin = ["/usr/sbin", "/sbin"].map(Into::into);
             env::split_paths(&path).chain(sbin).any(|dir| dir.join(name).is_file())
         }
+        Probe::File(path) => Path::new(path).is_file(),
         Probe::PythonModule(module) => {
             let import = format!("import {module}");
             run::answer(run::program("/usr/bin/python3", &["-c", &import])).is_some()
@@ -135,6 +149,7 @@ fn what(need: &Need) -> String {
     match need.probe {
         Probe::Program(name) => name.to_owned(),
         Probe::PythonModule(name) => format!("the Python module {name}"),
+        Probe::File(path) => path.to_owned(),
     }
 }
 
@@ -153,13 +168,46 @@ fn install(packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     println!("needs: INSTALLING the Debian packages that the tests use: {names}");
+    let _quiet = NoServices::begin();
     let done =
         apt_install(packages)? || (run::succeeds(apt("update", &[]))? && apt_install(packages)?);
     match done {
-        true => println!("needs: INSTALLED {names}"),
+        true => {
+            println!("needs: INSTALLED {names}");
+            for (_, service) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
+                // Nor at the next boot; without a systemctl there is nothing that would start it.
+                run::answer(run::program("systemctl", &["disable", service]));
+            }
+        }
         false => println!("needs: apt-get could not install them; its reason stands above"),
     }
     Ok(())
+}
+
+/// Servers that a package would start: a bench starts its own and ends them.
+const SERVICES: [(&str, &str); 3] =
+    [("redis-server", "redis-server"), ("etcd-server", "etcd"), ("nats-server", "nats-server")];
+
+/// As long as this lives, no package that is installed starts a service.
+struct NoServices;
+
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+impl NoServices {
+    /// `None` if somebody else has decided already what may start.
+    fn begin() -> Option<NoServices> {
+        let mut file = fs::File::options();
+        let mut file = file.write(true).create_new(true).mode(0o755).open(POLICY).ok()?;
+        let written = file.write_all(b"#!/bin/sh\nexit 101\n");
+        let begun = NoServices;
+        written.is_ok().then_some(begun)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(POLICY);
+    }
 }
 
 fn apt_install(packages: &[&str]) -> Result<bool> {

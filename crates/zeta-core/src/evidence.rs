@@ -166,6 +166,16 @@ pub struct FileTimes {
     pub ctime_us: i64,
 }
 
+/// For this long a file may change and keep its times: the kernel stamps by the tick (10 ms at
+/// most), and some file systems keep whole seconds.
+const SETTLING_US: i64 = 1_100_000;
+
+/// Would every change from now on show in these times, which were read after `wall_us`? Only the
+/// kernel's own time counts; one that lies ahead of the clock settles when the clock has passed it.
+pub fn judge_settled(times: FileTimes, wall_us: i64) -> bool {
+    wall_us.saturating_sub(times.ctime_us) >= SETTLING_US
+}
+
 /// How long ago a record was renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
@@ -175,13 +185,43 @@ pub enum Age {
     Unclear,
 }
 
-/// The age of a record by the boot clock, or, where that clock is not ours, by its file.
+/// The number of the time namespace that every kernel starts with. It is the only one that is never
+/// another's later: the next namespace gets the number of the last that ended.
+pub const FIRST_TIME_NS: u64 = 0xEFFF_FFFA;
+
+/// How far the kernel's file times may lag behind its clock: a tick of the slowest configuration.
+const TICK_MS: u64 = 10;
+
+/// The age of a record for whoever judges another's: by the boot clock, or, where that clock is not
+/// ours, by its file. Where it only seems to be ours, the younger of both: nobody is robbed.
 pub fn judge_age(stamp: &Stamp, boot: Boot, times: FileTimes, now: &Now) -> Age {
+    age_by_both(stamp, boot, times, now, u64::min)
+}
+
+/// The same for the holder itself: in doubt the older one, so that it does not act too long.
+pub fn judge_own_age(stamp: &Stamp, boot: Boot, times: FileTimes, now: &Now) -> Age {
+    age_by_both(stamp, boot, times, now, u64::max)
+}
+
+fn age_by_both(
+    stamp: &Stamp,
+    boot: Boot,
+    times: FileTimes,
+    now: &Now,
+    doubt: fn(u64, u64) -> u64,
+) -> Age {
     let comparable = matches!(boot, Boot::Same | Boot::Unclear)
         && (stamp.time_ns.is_none() || stamp.time_ns == now.host.time_ns);
-    match now.reading.boot_ns.checked_sub(stamp.boot_ns) {
-        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
-        _ => age_of_unreadable(times.ctime_us, now),
+    let proven = now.host.time_ns.is_none_or(|ino| ino == FIRST_TIME_NS);
+    let by_file = match age_of_unreadable(times.ctime_us, now) {
+        Age::Ms(age_ms) => Age::Ms(age_ms.saturating_sub(TICK_MS)),
+        Age::Unclear => Age::Unclear,
+    };
+    let by_clock_ns = now.reading.boot_ns.checked_sub(stamp.boot_ns);
+    match (by_clock_ns.map(|age_ns| age_ns / crate::time::NS_PER_MS), by_file) {
+        (Some(age_ms), _) if comparable && proven => Age::Ms(age_ms),
+        (Some(age_ms), Age::Ms(by_file_ms)) if comparable => Age::Ms(doubt(age_ms, by_file_ms)),
+        _ => by_file,
     }
 }
 
@@ -291,7 +331,50 @@ mod tests {
         let now = Now { reading, host: &shifted };
         let times = FileTimes { mtime_us: 0, ctime_us: 4999 * 1_000_000 };
         let age = judge_age(&stamp("b1", "m1", 900, 4999), Boot::Same, times, &now);
-        assert_eq!(age, Age::Ms(1000));
+        // A tick less: the file's time may be that of the tick before.
+        assert_eq!(age, Age::Ms(990));
+    }
+
+    #[test]
+    fn a_time_namespace_with_the_number_of_one_that_ended_robs_nobody() {
+        let stamp = stamp("b1", "m1", 900, 4999);
+        for (time_ns, boot_s, ctime_s, age_ms, own_ms) in [
+            // It is the one: both clocks agree, or the wall clock was set forward.
+            (1, 901, 4999, Age::Ms(990), Age::Ms(1000)),
+            (1, 901, 4000, Age::Ms(1000), Age::Ms(999_990)),
+            // Another one whose boot clock is ahead, or behind.
+            (1, 100_900, 4999, Age::Ms(990), Age::Ms(100_000_000)),
+            (1, 10, 4999, Age::Ms(990), Age::Ms(990)),
+            // The wall clock was set back.
+            (1, 100_900, 5001, Age::Unclear, Age::Unclear),
+            // The first one has its number for ever.
+            (FIRST_TIME_NS, 901, 4000, Age::Ms(1000), Age::Ms(1000)),
+            (FIRST_TIME_NS, 901, 5001, Age::Ms(1000), Age::Ms(1000)),
+        ] {
+            let stamp = Stamp { time_ns: Some(time_ns), ..stamp.clone() };
+            let here = host("b1", "m1", time_ns);
+            let boot_ns = boot_s * 1_000_000_000;
+            let reading = Reading { boot_ns, awake_ns: 0, wall_us: 5000 * 1_000_000 };
+            let now = Now { reading, host: &here };
+            let times = FileTimes { mtime_us: 0, ctime_us: ctime_s * 1_000_000 };
+            let case = (time_ns, boot_s, ctime_s);
+            assert_eq!(judge_age(&stamp, Boot::Same, times, &now), age_ms, "{case:?}");
+            assert_eq!(judge_own_age(&stamp, Boot::Same, times, &now), own_ms, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn times_tell_of_every_change_once_they_are_older_than_a_tick_and_a_second() {
+        for (mtime_us, ctime_us, settled) in [
+            (0, 8_900_000, true),
+            (0, 8_900_001, false),
+            (0, 10_000_000, false),
+            (0, 99_000_000, false),
+            (99_000_000, 1_000_000, true),
+        ] {
+            let times = FileTimes { mtime_us, ctime_us };
+            assert_eq!(judge_settled(times, 10_000_000), settled, "{times:?}");
+        }
     }
 
     #[test]

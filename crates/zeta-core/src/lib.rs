@@ -11,8 +11,10 @@
 //! 6. [`lease`]: the lease record and every decision about it.
 //! 7. [`presence`]: the persona record and how alive its agent is.
 //! 8. [`clean`]: what may be removed, and what stays.
+//! 9. [`bus`]: messages, their topics, and what a pile of claim messages means.
 #![forbid(unsafe_code)]
 
+pub mod bus;
 pub mod clean;
 pub mod evidence;
 pub mod layout;

@@ -22,8 +22,11 @@ use zeta_core::lease::{Ask, FencingToken};
 
 mod measure;
 
+use measure::server::{self, Redis, Server};
+use measure::turns::{Turns, foreign, turns};
 use measure::{
-    Outcomes, Scratch, at_least, at_most, median, median_ratio, note, quantile, row, time,
+    Outcomes, Scratch, at_least, at_most, median, median_ratio, missing, note, quantile, row,
+    shown, time,
 };
 
 const ROLE: &str = "ZETA_BENCH_ROLE";
@@ -33,12 +36,12 @@ fn now_ns() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// What all workers of a pass see: who is inside, when it was left last, when to go and to stop.
+/// What all workers of a pass see: who is inside, when to go and to stop.
+/// Workers in other languages read it as a file, at the offsets in `turns`.
 #[repr(C)]
 struct Page {
     inside: AtomicU64,
     violations: AtomicU64,
-    left_ns: AtomicU64,
     go: AtomicU64,
     stop: AtomicU64,
 }
@@ -68,12 +71,18 @@ enum Lock {
         token: Option<FencingToken>,
     },
     Flock(fs::File),
+    /// One token in a list: whoever waits longest gets it.
+    Redis(Redis),
 }
 
 impl Lock {
     fn open(kind: &str, dir: &Path) -> Outcomes<Lock> {
         if kind == "flock" {
             return Ok(Lock::Flock(fs::File::create(dir.join("flock"))?));
+        }
+        if kind == "redis" {
+            let socket = fs::canonicalize(dir)?.join("redis.sock").display().to_string();
+            return Ok(Lock::Redis(Redis::connect(&socket)?));
         }
         let ctx = measure::caller(&dir.join("state"), "bench")?;
         // One for the life of this process.
@@ -90,6 +99,7 @@ impl Lock {
     fn enter(&mut self, on_wait: &mut dyn FnMut()) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
+            Lock::Redis(redis) => redis.ask(&["BLPOP", "token", "0"]).map(|_| ()),
             Lock::Zeta { ctx, stand, ask, token } => {
                 ask.lease_id = zeta::adapters::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
@@ -106,6 +116,7 @@ impl Lock {
     fn leave(&mut self) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::Unlock)?),
+            Lock::Redis(redis) => redis.ask(&["RPUSH", "token", "1"]).map(|_| ()),
             Lock::Zeta { stand, ask, token, .. } => {
                 let token = token.take().ok_or("leaving without a token")?;
                 match stand.release(&ask.lease, token)? {
@@ -124,17 +135,23 @@ fn spin(us: u64) {
     }
 }
 
-/// `KIND HOLD_US REST_US`: takes turns until told to stop; prints turns, longest wait, hand-offs.
+/// The CPU that this process used.
+fn cpu_ns() -> u64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec.unsigned_abs() * 1_000_000_000 + used.tv_nsec.unsigned_abs()
+}
+
+/// `KIND HOLD_US REST_US`: takes turns until told to stop, then tells of each (see `turns`).
 fn worker(dir: &Path, role: &[&str]) -> Outcomes<()> {
     let [kind, hold_us, rest_us] = role else { return Err("KIND HOLD REST".into()) };
     let (hold_us, rest_us) = (hold_us.parse()?, rest_us.parse()?);
     let page = shared_page(&dir.join("page"))?;
     let mut lock = Lock::open(kind, dir)?;
-    let (mut turns, mut longest_ns) = (0u64, 0u64);
-    let mut hand_offs = Vec::new();
+    let mut told = String::with_capacity(1 << 20);
     while page.go.load(Ordering::Acquire) == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
+    let before_ns = cpu_ns();
     while page.stop.load(Ordering::Acquire) == 0 {
         let asked_ns = now_ns();
         lock.enter(&mut || {})?;
@@ -142,37 +159,15 @@ fn worker(dir: &Path, role: &[&str]) -> Outcomes<()> {
         if page.inside.swap(1, Ordering::SeqCst) != 0 {
             page.violations.fetch_add(1, Ordering::SeqCst);
         }
-        let left_ns = page.left_ns.load(Ordering::SeqCst);
-        // Only a hand-off if it was waited for.
-        if left_ns > asked_ns {
-            hand_offs.push(entered_ns.saturating_sub(left_ns).to_string());
-        }
-        turns += 1;
-        longest_ns = longest_ns.max(entered_ns - asked_ns);
         spin(hold_us);
         page.inside.store(0, Ordering::SeqCst);
-        page.left_ns.store(now_ns(), Ordering::SeqCst);
+        let left_ns = now_ns();
         lock.leave()?;
+        told.push_str(&format!(" {asked_ns},{entered_ns},{left_ns}"));
         std::thread::sleep(Duration::from_micros(rest_us));
     }
-    println!("{turns} {longest_ns} {}", hand_offs.join(" "));
+    println!("T {}{told}", cpu_ns() - before_ns);
     Ok(())
-}
-
-/// What the workers of one pass came to.
-struct Pass {
-    turns: Vec<f64>,
-    longest_ns: f64,
-    hand_offs: Vec<f64>,
-    violations: u64,
-}
-
-impl Pass {
-    fn jain(&self) -> f64 {
-        let sum: f64 = self.turns.iter().sum();
-        let squares: f64 = self.turns.iter().map(|turns| turns * turns).sum();
-        sum * sum / (self.turns.len() as f64 * squares)
-    }
 }
 
 fn again(dir: &Path, role: &str) -> Outcomes<Child> {
@@ -181,59 +176,128 @@ fn again(dir: &Path, role: &str) -> Outcomes<Child> {
     Ok(command.spawn()?)
 }
 
-fn pass(role: &str, workers: usize, length: Duration) -> Outcomes<Pass> {
+/// Starts a worker of any kind; `None` if what it needs is not here.
+fn start(dir: &Path, role: &str) -> Outcomes<Option<Child>> {
+    let words: Vec<&str> = role.split(' ').collect();
+    let [kind @ ("node" | "python"), hold, rest] = words[..] else {
+        return again(dir, role).map(Some);
+    };
+    let Some(argv) = foreign(kind, hold.parse()?, rest.parse()?) else { return Ok(None) };
+    let mut command = measure::command(&argv, dir);
+    Ok(Some(command.current_dir(dir).stdout(Stdio::piped()).spawn()?))
+}
+
+/// Lets `workers` take turns for `length`; `None` if what they need is not here.
+fn pass(role: &str, workers: usize, length: Duration) -> Outcomes<Option<Turns>> {
     let scratch = Scratch::in_memory("contended")?;
-    let page = shared_page(&scratch.path.join("page"))?;
-    Lock::open("zeta", &scratch.path)?;
-    let children: Outcomes<Vec<Child>> = (0..workers).map(|_| again(&scratch.path, role)).collect();
-    let children = children?;
-    std::thread::sleep(Duration::from_millis(200));
+    let dir = &scratch.path;
+    let page = shared_page(&dir.join("page"))?;
+    Lock::open("zeta", dir)?;
+    fs::write(dir.join("proper"), "")?;
+    let server = if role.starts_with("redis") { server::redis(dir)? } else { None };
+    match &server {
+        Some(server) => Redis::connect(&server.address)?.ask(&["RPUSH", "token", "1"])?,
+        None if role.starts_with("redis") => return Ok(None),
+        None => String::new(),
+    };
+    let children: Outcomes<Option<Vec<Child>>> = (0..workers).map(|_| start(dir, role)).collect();
+    let Some(children) = children? else { return Ok(None) };
+    let slow = role.starts_with("node") || role.starts_with("python");
+    // Until all of them have started.
+    std::thread::sleep(Duration::from_millis(200 + if slow { 60 * workers as u64 } else { 0 }));
+    let before_ns = server.as_ref().map_or(0.0, Server::cpu_ns);
     page.go.store(1, Ordering::Release);
     std::thread::sleep(length);
     page.stop.store(1, Ordering::Release);
-    let mut pass = Pass { turns: vec![], longest_ns: 0.0, hand_offs: vec![], violations: 0 };
+    let mut texts = Vec::new();
     for child in children {
         let output = child.wait_with_output()?;
         if !output.status.success() {
             return Err(format!("a worker failed: {}", output.status).into());
         }
-        let text = String::from_utf8(output.stdout)?;
-        let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-        let numbers = numbers?;
-        pass.turns.extend(numbers.first());
-        pass.longest_ns = numbers.get(1).copied().unwrap_or(f64::NAN).max(pass.longest_ns);
-        pass.hand_offs.extend(numbers.get(2..).unwrap_or_default());
+        texts.push(String::from_utf8(output.stdout)?);
     }
-    pass.violations = page.violations.load(Ordering::SeqCst);
-    Ok(pass)
+    let mut turns = turns(&texts);
+    turns.violations += page.violations.load(Ordering::SeqCst);
+    turns.cpu_ns += server.as_ref().map_or(0.0, Server::cpu_ns) - before_ns;
+    Ok(Some(turns))
 }
 
-const CROWD: usize = 64;
-const CROWD_HOLD_US: u64 = 100;
+const HOLD_US: u64 = 100;
+const PASSES: usize = 3;
 
-fn crowd() -> Outcomes<()> {
-    const PASSES: usize = 3;
-    measure::head(&format!(
-        "{CROWD} processes, hold {CROWD_HOLD_US} us, rest 100 us, {PASSES} x 3 s, worst of all"
-    ));
-    let role = |kind| format!("{kind} {CROWD_HOLD_US} 100");
-    let (mut stretch, mut jain, mut violations) = (0.0f64, 1.0f64, 0);
-    for _ in 0..PASSES {
-        let flock = pass(&role("flock"), CROWD, Duration::from_secs(3))?;
-        let ours = pass(&role("zeta"), CROWD, Duration::from_secs(3))?;
-        let hand_off = median(&ours.hand_offs);
-        let turn_ns = CROWD_HOLD_US as f64 * 1e3 + hand_off;
-        stretch = stretch.max(ours.longest_ns / (CROWD as f64 * turn_ns));
-        jain = jain.min(ours.jain());
-        violations += ours.violations + flock.violations;
-        let turns = |pass: &Pass| format!("{:.0}", pass.turns.iter().sum::<f64>());
-        note("  turns in all", &turns(&ours), &turns(&flock));
-        note("  hand-off p50", &time(hand_off), &time(median(&flock.hand_offs)));
-        note("  longest wait", &time(ours.longest_ns), &time(flock.longest_ns));
-        note("  Jain index", &format!("{:.4}", ours.jain()), &format!("{:.4}", flock.jain()));
+/// The pass of ours that stands for all: the middle one by turns.
+fn middle(passes: &mut Vec<Turns>) -> Option<Turns> {
+    passes.sort_by(|one, other| one.all().total_cmp(&other.all()));
+    let at = passes.len() / 2;
+    (at < passes.len()).then(|| passes.swap_remove(at))
+}
+
+fn compared(name: &str, ours: &Turns, theirs: &Turns, seconds: f64) {
+    let each = |turns: &Turns| turns.all() / seconds;
+    let (mine, other) = (each(ours), each(theirs));
+    shown(
+        &format!("{name}: turns per s"),
+        &format!("{mine:.0}"),
+        &format!("{other:.0}"),
+        mine / other,
+    );
+    for (what, part) in [("p50", 0.5), ("p99", 0.99)] {
+        let at = |turns: &Turns| quantile(&turns.hand_offs, part);
+        let (mine, other) = (at(ours), at(theirs));
+        shown(&format!("  hand-off {what}"), &time(mine), &time(other), mine / other);
     }
-    row("longest wait / (64 x (hold + hand-off p50))", "", "", stretch, at_most(5.0, 2.5));
-    row("Jain index", "", "", jain, at_least(0.98, 0.995));
+    note("  longest wait", &time(ours.longest_ns), &time(theirs.longest_ns));
+    note("  Jain index", &format!("{:.4}", ours.jain()), &format!("{:.4}", theirs.jain()));
+    let cpu = |turns: &Turns| turns.cpu_ns / turns.all();
+    let (mine, other) = (cpu(ours), cpu(theirs));
+    shown("  CPU of a turn, server included", &time(mine), &time(other), mine / other);
+}
+
+/// Many processes without a pause: ours beside others, by turns; the slow ones once.
+fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
+    let seconds = length.as_secs_f64();
+    measure::head(&format!(
+        "{workers} processes, hold {HOLD_US} us, rest 100 us, tmpfs, passes of {seconds} s: \
+         {PASSES}, of node and python one; the middle one is shown"
+    ));
+    let run = |kind: &str| pass(&format!("{kind} {HOLD_US} 100"), workers, length);
+    let names = ["flock", "redis", "node", "python"];
+    let (mut mine, mut theirs) = (Vec::new(), names.map(|_| Vec::new()));
+    let (mut stretch, mut jain, mut violations) = (0.0f64, 1.0f64, 0);
+    for at in 0..PASSES {
+        let ours = run("zeta")?.ok_or("we are not here")?;
+        let turn_ns = HOLD_US as f64 * 1e3 + median(&ours.hand_offs);
+        stretch = stretch.max(ours.longest_ns / (workers as f64 * turn_ns));
+        jain = jain.min(ours.jain());
+        violations += ours.violations;
+        mine.push(ours);
+        for (kind, passes) in names.iter().zip(&mut theirs) {
+            if at == 0 || matches!(*kind, "flock" | "redis") {
+                passes.extend(run(kind)?);
+            }
+        }
+    }
+    let redis: Vec<f64> = theirs[1].iter().map(Turns::all).collect();
+    let turns: Vec<f64> = mine.iter().map(Turns::all).collect();
+    let ours = middle(&mut mine).ok_or("no pass")?;
+    let shown = ["flock", "redis BLPOP", "node proper-lockfile (1-20 ms)", "python filelock"];
+    for (name, passes) in shown.iter().zip(&mut theirs) {
+        match middle(passes) {
+            Some(theirs) => compared(name, &ours, &theirs, seconds),
+            None => missing(name),
+        }
+    }
+    if workers == 64 {
+        if redis.is_empty() {
+            missing("turns / redis BLPOP's");
+        } else {
+            let ratio = median_ratio(&turns, &redis);
+            row("turns / redis BLPOP's", "", "", ratio, at_least(0.4, 0.65));
+        }
+        row("longest wait / (64 x (hold + hand-off p50))", "", "", stretch, at_most(7.0, 2.5));
+        row("Jain index", "", "", jain, at_least(0.98, 0.995));
+    }
     row("violations", "", "", violations as f64, at_most(0.0, None));
     Ok(())
 }
@@ -247,7 +311,8 @@ fn few() -> Outcomes<()> {
     let (mut ours, mut anchor, mut count) = (Vec::new(), Vec::new(), 0);
     for at in 0..PASSES * 2 {
         let zeta = (at % 2 == 0) != (at % 4 >= 2);
-        let result = pass(if zeta { "zeta 5000 1000" } else { "flock 5000 1000" }, 4, length)?;
+        let role = if zeta { "zeta 5000 1000" } else { "flock 5000 1000" };
+        let result = pass(role, 4, length)?.ok_or("no pass")?;
         if result.violations > 0 {
             return Err("two inside at once".into());
         }
@@ -256,7 +321,7 @@ fn few() -> Outcomes<()> {
     }
     let what = format!("hand-off p50 against flock (n = {count})");
     let ratio = median_ratio(&ours, &anchor);
-    row(&what, &time(median(&ours)), &time(median(&anchor)), ratio, at_most(2.5, 1.7));
+    row(&what, &time(median(&ours)), &time(median(&anchor)), ratio, at_most(3.5, 2.5));
     Ok(())
 }
 
@@ -346,7 +411,8 @@ fn main() -> Outcomes<()> {
         few()?;
     }
     if wants("crowd") {
-        crowd()?;
+        crowd(8, Duration::from_secs(2))?;
+        crowd(64, Duration::from_secs(3))?;
     }
     Ok(())
 }

@@ -14,18 +14,15 @@ use rustix::fs::{
 use rustix::io::{Errno, pread, pwrite, read, write};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeta::adapters::guard;
-use zeta::adapters::node::{Node, Tree};
 use zeta::adapters::walk::{DIRECTORY, RECORD};
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
+use zeta::ops::acquire::Stand;
 use zeta::ops::beat::see_node;
 use zeta::ops::lease::release_in;
 use zeta_core::layout;
-use zeta_core::lease::{Ask, FencingToken};
 
 mod measure;
 
-use measure::{Outcomes, Scratch, at_most, block, median, median_ratio, note, row, time};
+use measure::{Ours, Outcomes, Scratch, at_most, block, median, median_ratio, note, row, time};
 
 const ROUNDS: usize = 11;
 const PER_ROUND: usize = 1000;
@@ -33,40 +30,6 @@ const PER_ROUND: usize = 1000;
 const SOON: Duration = Duration::from_secs(1);
 /// The bench runs itself under strace with this variable to count the calls of a loop.
 const LOOP: &str = "ZETA_BENCH_LOOP";
-
-/// One open tree and what its loop needs.
-struct Ours {
-    ctx: Context,
-    tree: Tree,
-    node: Node,
-    ask: Ask,
-}
-
-impl Ours {
-    fn open(state: &Path) -> Outcomes<Ours> {
-        let ctx = measure::caller(state, "bench")?;
-        let (tree, node) = ctx.open()?;
-        let ask = measure::ask(&ctx, "loop")?;
-        Ok(Ours { ctx, tree, node, ask })
-    }
-
-    fn take(&self) -> Outcomes<FencingToken> {
-        let Ours { ctx, tree, node, ask } = self;
-        let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
-        match acquire(ctx, tree, node, ask, &mut patience, &mut |_| Ok(()))? {
-            Outcome::Granted { record, .. } => Ok(record.fencing_token),
-            Outcome::Refused(refusal) => Err(format!("held: {refusal:?}").into()),
-        }
-    }
-
-    fn cycle(&self) -> Outcomes<()> {
-        let token = self.take()?;
-        match release_in(&self.tree, &self.node, &self.ask.lease, token)? {
-            Ok(true) => Ok(()),
-            other => Err(format!("not released: {other:?}").into()),
-        }
-    }
-}
 
 /// The calls of one acquire and one release in a tree that is open, and nothing between them.
 struct Raw {

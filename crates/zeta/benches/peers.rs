@@ -3,97 +3,91 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 mod measure;
 
-use measure::{Outcomes, Scratch, median, median_ratio, shown, time};
+use measure::server::{self, Server, here, line};
+use measure::{Outcomes, Scratch, median, median_ratio, missing, shown, time};
 
 /// Something that takes a lock and gives it back, in one process or more.
 struct Peer {
     name: &'static str,
-    /// One command after the other; all of them are one run.
+    /// One command after the other; all of them are one run. None if the tool is not here.
     steps: Vec<Vec<OsString>>,
     /// One run of a slow tool stands for this many rounds.
     every: usize,
 }
 
-/// A server that this bench started; it ends with it.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn line(words: &str) -> Vec<OsString> {
-    words.split(' ').map(OsString::from).collect()
-}
-
-fn here(program: &str) -> bool {
-    ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(program).is_file())
-}
-
-/// Starts a server and waits until `asks` succeeds.
-fn serve(argv: &[OsString], dir: &Path, asks: &[OsString]) -> Outcomes<Server> {
-    let server = Server(measure::command(argv, dir).current_dir(dir).spawn()?);
-    let started = Instant::now();
-    while !measure::command(asks, dir).status()?.success() {
-        if started.elapsed() > Duration::from_secs(10) {
-            return Err(format!("{argv:?} does not answer").into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(server)
-}
-
-fn free_port() -> Outcomes<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 fn redis(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<Option<Server>> {
-    if !here("redis-server") || !here("redis-cli") {
-        println!("not here: redis-cli");
+    let server = server::redis(dir)?.filter(|_| here("redis-cli"));
+    let Some(server) = server else {
+        peers.push(absent("redis-cli SET NX PX, DEL"));
         return Ok(None);
-    }
-    let socket = dir.join("redis.sock").display().to_string();
-    let cli = |words: &str| line(&format!("redis-cli -s {socket} {words}"));
-    let server = line(&format!("redis-server --port 0 --unixsocket {socket} --save "));
-    let server = serve(&server, dir, &cli("PING"))?;
+    };
+    let cli = |words: &str| line(&format!("redis-cli -s {} {words}", server.address));
     let steps = vec![cli("SET lock me NX PX 60000"), cli("DEL lock")];
     peers.push(Peer { name: "redis-cli SET NX PX, DEL", steps, every: 1 });
     Ok(Some(server))
 }
 
 fn etcd(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<Option<Server>> {
-    if !here("etcd") || !here("etcdctl") {
-        println!("not here: etcdctl");
+    let server = server::etcd(dir)?.filter(|_| here("etcdctl"));
+    let Some(server) = server else {
+        peers.push(absent("etcdctl lock x true"));
         return Ok(None);
-    }
-    let (client, peer) = (free_port()?, free_port()?);
-    let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
-    let server = line(&format!(
-        "etcd --data-dir {} --listen-client-urls {client} --advertise-client-urls {client} \
-         --listen-peer-urls {peer} --initial-advertise-peer-urls {peer} \
-         --initial-cluster default={peer} --log-level error",
-        dir.join("etcd").display()
-    ));
-    let ctl =
-        |words: &str| line(&format!("env ETCDCTL_API=3 etcdctl --endpoints {client} {words}"));
-    let server = serve(&server, dir, &ctl("endpoint health"))?;
-    let steps = vec![ctl("lock bench true")];
-    peers.push(Peer { name: "etcdctl lock x true", steps, every: 4 });
+    };
+    let ctl = format!("env ETCDCTL_API=3 etcdctl --endpoints {} lock bench true", server.address);
+    peers.push(Peer { name: "etcdctl lock x true", steps: vec![line(&ctl)], every: 4 });
     Ok(Some(server))
+}
+
+fn nats(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<Option<Server>> {
+    let name = "NATS KV create, delete, a Rust client";
+    let (Some(server), Some(client)) = (server::nats(dir, "memory")?, server::client()) else {
+        peers.push(absent(name));
+        return Ok(None);
+    };
+    let once = line(&format!("{} nats once {}", client.display(), server.address));
+    peers.push(Peer { name, steps: vec![once], every: 2 });
+    Ok(Some(server))
+}
+
+/// A claim tool that scans a directory of messages, by Bun; once with few and once with many.
+fn bus(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<()> {
+    let bun = server::anchors().join("node/node_modules/.bin/bun");
+    let script = dir.join("claim.ts");
+    fs::write(&script, include_str!("claim.ts"))?;
+    for (name, messages) in
+        [("bun claim tool, empty bus", 0), ("bun claim tool, 1000 messages", 1000)]
+    {
+        if !bun.exists() {
+            peers.push(absent(name));
+            continue;
+        }
+        let bus = dir.join(format!("bus-{messages}"));
+        fs::create_dir(&bus)?;
+        for number in 0..messages {
+            let text = format!(
+                r#"{{ "topic": "heartbeat", "payload": {{ "status": "working" }}, "id": "m{number}",
+  "from": "otto-cli", "to": "*", "timestamp": "2026-11-22T10:11:12.123Z",
+  "expiresAt": "2036-11-22T10:11:12.123Z" }}"#
+            );
+            fs::write(bus.join(format!("m{number}.json")), text)?;
+        }
+        let step = |verb: &str| {
+            line(&format!("{} {} {verb} {} job", bun.display(), script.display(), bus.display()))
+        };
+        peers.push(Peer { name, steps: vec![step("acquire"), step("release")], every: 4 });
+    }
+    Ok(())
 }
 
 /// Libraries of other languages, where `ZETA_ANCHORS` says that they were installed.
 fn libraries(dir: &Path, peers: &mut Vec<Peer>) {
-    let anchors = std::env::var_os("ZETA_ANCHORS").map(PathBuf::from).unwrap_or_default();
+    let anchors = server::anchors();
     let lock = dir.join("library").display().to_string();
     let (python, node) = (anchors.join("python"), anchors.join("node/node_modules"));
     if python.join("filelock").is_dir() && here("python3") {
@@ -105,7 +99,7 @@ fn libraries(dir: &Path, peers: &mut Vec<Peer>) {
         let steps = vec![["python3", "-I", "-c", &code].map(OsString::from).to_vec()];
         peers.push(Peer { name: "python filelock", steps, every: 4 });
     } else {
-        println!("not here: python filelock");
+        peers.push(absent("python filelock"));
     }
     if node.join("proper-lockfile").is_dir() && here("node") {
         let module = node.join("proper-lockfile").display().to_string();
@@ -116,8 +110,13 @@ fn libraries(dir: &Path, peers: &mut Vec<Peer>) {
         let steps = vec![["node", "-e", &code].map(OsString::from).to_vec()];
         peers.push(Peer { name: "node proper-lockfile", steps, every: 4 });
     } else {
-        println!("not here: node proper-lockfile");
+        peers.push(absent("node proper-lockfile"));
     }
+}
+
+/// What is not here is named in the table.
+fn absent(name: &'static str) -> Peer {
+    Peer { name, steps: Vec::new(), every: 1 }
 }
 
 fn simple(dir: &Path, peers: &mut Vec<Peer>) {
@@ -130,7 +129,7 @@ fn simple(dir: &Path, peers: &mut Vec<Peer>) {
         let steps = vec![step("-l"), step("-u")];
         peers.push(Peer { name: "dotlockfile -l, -u", steps, every: 1 });
     } else {
-        println!("not here: dotlockfile");
+        peers.push(absent("dotlockfile -l, -u"));
     }
     let script = format!("set -C; : >{0} && rm {0}", file("noclobber"));
     let steps = vec![["sh", "-c", &script].map(OsString::from).to_vec()];
@@ -172,7 +171,8 @@ fn main() -> Outcomes<()> {
     let dir = &scratch.path;
     let mut peers = Vec::new();
     simple(dir, &mut peers);
-    let _servers = (redis(dir, &mut peers)?, etcd(dir, &mut peers)?);
+    let _servers = (redis(dir, &mut peers)?, etcd(dir, &mut peers)?, nats(dir, &mut peers)?);
+    bus(dir, &mut peers)?;
     libraries(dir, &mut peers);
     let mut mine = Vec::new();
     let mut theirs: Vec<Vec<f64>> = peers.iter().map(|_| Vec::new()).collect();
@@ -182,7 +182,7 @@ fn main() -> Outcomes<()> {
         let our = ours(&zeta, dir)?;
         mine.push(our);
         for (peer, (theirs, beside)) in peers.iter().zip(theirs.iter_mut().zip(&mut beside)) {
-            if round % peer.every == 0 {
+            if !peer.steps.is_empty() && round % peer.every == 0 {
                 theirs.push(turn(peer, dir)?);
                 beside.push(our);
             }
@@ -195,6 +195,10 @@ fn main() -> Outcomes<()> {
         measure::file_system(dir)?
     ));
     for (peer, (theirs, beside)) in peers.iter().zip(theirs.iter().zip(&beside)) {
+        if peer.steps.is_empty() {
+            missing(peer.name);
+            continue;
+        }
         let times = median_ratio(theirs, beside);
         let (our, their) = (time(median(beside)), time(median(theirs)));
         shown(peer.name, &our, &their, times);

@@ -20,6 +20,7 @@ use zeta_core::record::{Fields, Text, parse};
 use zeta_core::time::{Host, Now};
 
 use zeta::adapters::{host, process};
+use zeta::ops::view::View;
 
 mod measure;
 
@@ -49,6 +50,8 @@ fn main() {
     let cpu = Duration::from_millis((child_ticks() - before) * 10) / rounds as u32;
     let parsing = parse_all(&base);
     report(&mut raw, &mut status, cpu, parsing);
+    others(&base, rounds.min(5));
+    view(&base, rounds);
     let _ = std::fs::remove_dir_all(&base);
 }
 
@@ -65,6 +68,98 @@ fn report(raw: &mut [Duration], status: &mut [Duration], cpu: Duration, parsing:
             false => row(what, &ns(time), &ns(cpu), part, at_most(15.0, 8.0)),
             true => measure::shown(what, &ns(time), &ns(cpu), part),
         }
+    }
+}
+
+/// Whole processes of what is at hand everywhere: each reads all files of the tree.
+const OTHERS: [(&str, &[&str]); 3] = [
+    ("grep -r", &["grep", "-r", "-c", "fencing_token", "nodes"]),
+    (
+        "python",
+        &[
+            "python3",
+            "-c",
+            "import os\nfor d in os.scandir('nodes'):\n  for f in os.scandir(d):\n    \
+             if f.name[0] != '.':\n      with open(f.path, 'rb') as r: r.read()",
+        ],
+    ),
+    (
+        "node",
+        &[
+            "node",
+            "-e",
+            "const fs = require('fs'); for (const d of fs.readdirSync('nodes')) \
+             for (const f of fs.readdirSync('nodes/' + d)) \
+             if (f[0] != '.') fs.readFileSync(`nodes/${d}/${f}`)",
+        ],
+    ),
+];
+
+fn others(base: &Path, rounds: usize) {
+    for (name, argv) in OTHERS {
+        let name = format!("status / {name}, whole processes");
+        if !measure::server::here(argv[0]) {
+            measure::missing(&name);
+            continue;
+        }
+        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            mine.push(timed_run(|| run_status(base)).as_secs_f64() * 1e9);
+            let mut command = Command::new(argv[0]);
+            command.args(&argv[1..]).current_dir(base).stdout(Stdio::null());
+            theirs.push(timed_run(|| assert!(command.status().expect(argv[0]).success())));
+        }
+        let theirs: Vec<f64> = theirs.iter().map(|time| time.as_secs_f64() * 1e9).collect();
+        let (our, their) = (measure::median(&mine), measure::median(&theirs));
+        let ratio = measure::median_ratio(&mine, &theirs);
+        measure::shown(&name, &measure::time(our), &measure::time(their), ratio);
+    }
+}
+
+/// A view on one thread: a first refresh, and one that finds nothing changed, by file times and by
+/// events. Every node has a `last-seen.iso` by now, which must be asked for itself.
+fn view(base: &Path, rounds: usize) {
+    for node in std::fs::read_dir(base.join("nodes")).expect("nodes").flatten() {
+        let line = "2026-11-22T10:11:12.123456Z\n";
+        std::fs::write(node.path().join(layout::LAST_SEEN), line).expect("last-seen.iso");
+    }
+    // Until the times of all of them are old enough to be believed.
+    std::thread::sleep(Duration::from_millis(1200));
+    measure::head("a view on one thread, the same tree with a last-seen.iso in every node");
+    let open = || View::open(base).expect("view").expect("a tree");
+    let look = |view: &mut View| {
+        let mut changes = 0;
+        view.refresh(&mut |_| changes += 1).expect("refresh");
+        changes
+    };
+    let mut following = open();
+    let follows = following.follow();
+    look(&mut following);
+    let [mut raw, mut full, mut still, mut told] = [(); 4].map(|()| Vec::new());
+    for _ in 0..rounds {
+        raw.push(timed_run(|| assert_ne!(raw_loop(base), 0)));
+        let mut view = open();
+        full.push(timed_run(|| assert_ne!(look(&mut view), 0)));
+        still.push(timed_run(|| assert_eq!(look(&mut view), 0)));
+        told.push(timed_run(|| assert_eq!(look(&mut following), 0)));
+    }
+    let ns = |times: &[Duration]| -> Vec<f64> {
+        times.iter().map(|time| time.as_secs_f64() * 1e9).collect()
+    };
+    let [raw, full, still, told] = [raw, full, still, told].map(|times| ns(&times));
+    let shown = |times: &[f64]| measure::time(measure::median(times));
+    let ratio = measure::median_ratio;
+    measure::shown("first refresh / the raw loop", &shown(&full), &shown(&raw), ratio(&full, &raw));
+    let what = "nothing changed, by file times / first refresh";
+    row(what, &shown(&still), &shown(&full), ratio(&still, &full), at_most(0.2, 0.12));
+    let what = "nothing changed, by file times / the raw loop";
+    measure::shown(what, &shown(&still), &shown(&raw), ratio(&still, &raw));
+    match follows {
+        true => {
+            let what = "nothing changed, by events / first refresh";
+            measure::shown(what, &shown(&told), &shown(&full), ratio(&told, &full));
+        }
+        false => measure::missing("nothing changed, by events"),
     }
 }
 

@@ -218,6 +218,13 @@ impl Output {
         }
     }
 
+    /// Tells what is wrong beside an answer that is right.
+    pub fn talk_of(&self, finding: &Error) {
+        if !self.quiet {
+            self.error_in_words(finding);
+        }
+    }
+
     fn error_in_words(&self, error: &Error) {
         // A refusal is an answer; in quiet mode only faults speak.
         let answer = matches!(error.kind, Kind::Refused | Kind::NotFound | Kind::Busy);

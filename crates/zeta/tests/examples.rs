@@ -16,6 +16,15 @@ const STATUS: &[(&str, i32)] = &[
     // The grant that the example names is not the one that stands.
     ("zeta lease break deploy --expect", 3),
     ("zeta lease break deploy --damaged", 3),
+    // Follows until it is ended.
+    ("zeta bus watch", 124),
+    // No such message was stored.
+    ("zeta bus read", 4),
+    ("zeta bus status 9aceec27", 4),
+    // Nobody claimed it before.
+    ("zeta claim release --from otto-cli --item B-0856 --token", 5),
+    ("zeta claim renew", 5),
+    ("zeta claim handover", 5),
 ];
 
 /// One stage per example: a state directory, and the programs that examples name.
@@ -27,7 +36,9 @@ impl Stage {
     fn new(number: usize) -> Stage {
         let dir = std::env::temp_dir().join(format!("zeta-ex-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("bin")).unwrap();
-        for program in ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh"] {
+        for program in
+            ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
+        {
             let path = dir.join("bin").join(program);
             std::fs::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
@@ -49,6 +60,7 @@ impl Stage {
             .current_dir(&self.dir)
             .env("PATH", path)
             .env("ZETA_STATE_DIR", self.dir.join("state"))
+            .env("ZETA_BUS_DIR", self.dir.join("bus"))
             .env("HOME", &self.dir)
             .env("ZETA_FENCING_TOKEN", token)
             .env_remove("ZETA_SESSION")

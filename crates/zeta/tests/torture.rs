@@ -32,6 +32,9 @@ fn eight_seconds_of_torture_break_nothing() {
     let came = torture::run(&options).unwrap();
     assert_eq!(came.violations, 0, "see the table; the seed is in its first line");
     assert!(came.enough, "{came:?}");
+    assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
+    // Builds without a seam say so in the table, and so does a place that permits no namespaces.
+    assert!(came.jumped || !zeta::adapters::clock::HAS_SEAM, "{came:?}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 37] = [
+pub const BUGS: [Bug; 38] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -198,11 +198,15 @@ pub const BUGS: [Bug; 37] = [
     bug(
         "the wall clock decides the age",
         EVIDENCE,
-        "        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
-        _ =>",
-        "        _ if true => age_of_unreadable(times.ctime_us, now),
-        Some(age_ns) if comparable => Age::Ms(age_ns / crate::time::NS_PER_MS),
-        _ =>",
+        "(Some(age_ms), _) if comparable && proven => Age::Ms(age_ms),",
+        "(Some(age_ms), _) if comparable && age_ms == u64::MAX => Age::Ms(age_ms),",
+        CORE,
+    ),
+    bug(
+        "the number of a time namespace proves its clock",
+        EVIDENCE,
+        "is_none_or(|ino| ino == FIRST_TIME_NS)",
+        "is_none_or(|ino| ino > 0)",
         CORE,
     ),
     bug(

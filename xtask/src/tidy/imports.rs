@@ -27,6 +27,7 @@ const HOUSES: [House; 2] = [
             ("lease", &["name", "time", "record", "evidence"]),
             ("presence", &["name", "time", "record", "evidence", "lease"]),
             ("clean", &["name", "time", "record", "evidence", "lease", "presence"]),
+            ("bus", &["name", "time"]),
         ],
     },
     House {

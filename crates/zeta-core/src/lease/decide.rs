@@ -6,6 +6,7 @@
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
     Age, Boot, FileTimes, Life, Process, Processes, age_of_foreign, judge_age, judge_boot,
+    judge_own_age,
 };
 use crate::name::{Label, RecordName};
 use crate::record::Damage;
@@ -388,7 +389,7 @@ pub fn decide_check(observed: &Observed, token: FencingToken, now: &Now) -> Chec
         return Checked::Lost(Lost::to(observed));
     }
     let limit_ms = record.ttl_ms - check_margin_ms(record.ttl_ms);
-    match judge_age(&record.renewed, boot, *times, now) {
+    match judge_own_age(&record.renewed, boot, *times, now) {
         Age::Ms(age_ms) if age_ms < limit_ms => Checked::Good { rest_ms: limit_ms - age_ms },
         _ => Checked::TooLate,
     }

@@ -29,7 +29,7 @@ pub fn host(boot: u8) -> Host {
         boot_id: boot.to_string(),
         machine_id: Some("m".into()),
         pid_ns: Some(1),
-        time_ns: Some(1),
+        time_ns: Some(zeta_core::evidence::FIRST_TIME_NS),
     }
 }
 
@@ -90,7 +90,7 @@ impl Protocol {
         let stamp = evidence::Stamp {
             boot_id: self.boots[owner].to_string(),
             machine_id: Some("m".into()),
-            time_ns: Some(1),
+            time_ns: Some(zeta_core::evidence::FIRST_TIME_NS),
             boot_ns: reading(lease.renewed).boot_ns,
             wall_us: Some(lease.renewed.wall_us),
         };

@@ -2,6 +2,9 @@
 
 #![expect(dead_code, reason = "each bench uses the part that it needs")]
 
+pub mod server;
+pub mod turns;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
@@ -10,9 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use zeta::adapters::node::{Node, Tree};
 use zeta::context::Context;
 use zeta::ops::acquire::{Outcome, Patience, acquire, draft};
-use zeta::ops::lease::{release, show};
+use zeta::ops::lease::{release, release_in, show};
 use zeta_core::lease::{Ask, FencingToken, Observed};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
@@ -83,6 +87,12 @@ pub fn shown(what: &str, ours: &str, anchor: &str, value: f64) {
 pub fn note(what: &str, ours: &str, anchor: &str) {
     println!("{what:<44} {ours:>12} {anchor:>12}");
     keep(&["", what, ours, anchor, "", "", "", ""]);
+}
+
+/// Prints a row for something that is not here, so that nobody takes its absence for a result.
+pub fn missing(what: &str) {
+    println!("{what:<44} not here");
+    keep(&["", what, "", "not here", "", "", "", ""]);
 }
 
 /// Hands a line on to `cargo xtask bench`, which makes the page of them.
@@ -187,6 +197,15 @@ pub fn file_system(path: &Path) -> Outcomes<String> {
     })
 }
 
+/// The released binary: `ZETA_STATIC`, or where a release build puts it.
+pub fn static_binary() -> Option<PathBuf> {
+    let given = std::env::var_os("ZETA_STATIC").map(PathBuf::from);
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let built = Path::new(env!("CARGO_BIN_EXE_zeta")).parent()?.parent()?;
+    let built = built.join(target).join("release/zeta");
+    given.or(Some(built)).filter(|path| path.is_file())
+}
+
 /// A caller by the name of `agent` in the tree at `state_dir`.
 pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
     let ctx = Context {
@@ -226,6 +245,47 @@ pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
         return Err("somebody else changed the tree of this bench".into());
     }
     Ok(())
+}
+
+/// One open tree and what its loop needs.
+pub struct Ours {
+    /// Who calls.
+    pub ctx: Context,
+    /// The tree.
+    pub tree: Tree,
+    /// Its node.
+    pub node: Node,
+    /// What is asked for.
+    pub ask: Ask,
+}
+
+impl Ours {
+    /// Opens or makes the tree.
+    pub fn open(state: &Path) -> Outcomes<Ours> {
+        let ctx = caller(state, "bench")?;
+        let (tree, node) = ctx.open()?;
+        let ask = self::ask(&ctx, "loop")?;
+        Ok(Ours { ctx, tree, node, ask })
+    }
+
+    /// Takes the lease, which must be free.
+    pub fn take(&self) -> Outcomes<FencingToken> {
+        let Ours { ctx, tree, node, ask } = self;
+        let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+        match acquire(ctx, tree, node, ask, &mut patience, &mut |_| Ok(()))? {
+            Outcome::Granted { record, .. } => Ok(record.fencing_token),
+            Outcome::Refused(refusal) => Err(format!("held: {refusal:?}").into()),
+        }
+    }
+
+    /// Takes it and gives it back.
+    pub fn cycle(&self) -> Outcomes<()> {
+        let token = self.take()?;
+        match release_in(&self.tree, &self.node, &self.ask.lease, token)? {
+            Ok(true) => Ok(()),
+            other => Err(format!("not released: {other:?}").into()),
+        }
+    }
 }
 
 /// What a process that ended had used.

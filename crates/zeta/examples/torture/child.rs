@@ -1,4 +1,5 @@
-//! Children that die with their parent; all that is unsafe here.
+//! Children that die with their parent, and those that live in another time; all that is unsafe
+//! here.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,6 +9,29 @@ use std::process::{Child, Command, Stdio};
 pub fn die_with_parent() {
     // SAFETY: it only tells the kernel which signal to send when the parent ends.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Lets a command start in a time namespace of its own, whose boot clock is another.
+///
+/// Only its start tells whether that is permitted.
+pub fn warp(command: &mut Command, shift_ms: i64) {
+    const NEW_TIME: libc::c_int = 0x80;
+    let (s, ns) = (shift_ms.div_euclid(1000), shift_ms.rem_euclid(1000) * 1_000_000);
+    let offsets = format!("boottime {s} {ns}\nmonotonic {s} {ns}\n");
+    let enter = move || {
+        let check = |came: isize| if came < 0 { Err(io::Error::last_os_error()) } else { Ok(came) };
+        let path = c"/proc/self/timens_offsets".as_ptr();
+        // SAFETY: system calls only, on memory that outlives them. The exec that follows enters.
+        unsafe {
+            check(libc::unshare(NEW_TIME) as isize)?;
+            let fd = check(libc::open(path, libc::O_WRONLY | libc::O_CLOEXEC) as isize)? as i32;
+            check(libc::write(fd, offsets.as_ptr().cast(), offsets.len()))?;
+            libc::close(fd);
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls and allocates nothing.
+    unsafe { command.pre_exec(enter) };
 }
 
 /// Starts a command that dies with this process, in silence but for its stderr.

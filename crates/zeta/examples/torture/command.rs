@@ -109,7 +109,8 @@ impl Worker<'_> {
     fn came_to_nothing(&mut self, asked_ns: u64, output: &Output) -> Outcomes<()> {
         let got_ns = now_ns();
         let Some(kind) = kind(output.status) else {
-            return self.story.say(&format!("refused {asked_ns} {got_ns}"));
+            let why = if matches!(output.status.code(), Some(3 | 6)) { "waited" } else { "killed" };
+            return self.story.say(&format!("refused {asked_ns} {got_ns} {why}"));
         };
         let text = String::from_utf8_lossy(&output.stderr);
         self.story.say(&format!("fault {asked_ns} {got_ns} {kind} {}", text.trim()))

@@ -16,6 +16,9 @@
 //! nobody is inside while another one is inside within its right follows: `enter` of the next would
 //! have returned before the end of the one before was called.
 //!
+//! All of that comes once more by a search that knows nothing of this order (`linear`), with the
+//! refusals of single tries: one is right only if somebody has the lease at a moment of that call.
+//!
 //! The wild lease is exempt from all but the order of its grants: exclusion is not promised against
 //! who removes guards and records, but the next token is larger even then, by the wall clock.
 
@@ -23,7 +26,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use super::history;
+use super::linear;
 use super::stage::Outcomes;
+use super::worker::WAYS;
 
 /// No call may last longer: a wait of 10 s, 10 s for a guard, and stops in between.
 const LONGEST_NS: u64 = 40_000_000_000;
@@ -38,6 +44,8 @@ const LATE_NS: u64 = 30_000_000;
 pub struct Verdict {
     /// Grants by the way in which they were taken.
     pub grants: BTreeMap<String, usize>,
+    /// Grants by lease.
+    pub by_lease: BTreeMap<String, usize>,
     /// Grants of leases that were subject to robbery.
     pub wild_grants: usize,
     pub renewals: usize,
@@ -57,34 +65,54 @@ pub struct Verdict {
     pub faults: BTreeMap<String, usize>,
     pub reads: u64,
     pub torn: usize,
+    /// Calls and ends for which an order was found, and the refusals among them.
+    pub ordered: usize,
+    pub judged_refusals: usize,
+    /// The highest token of all, for who wants to see how far a wall clock was ahead.
+    pub highest: u64,
     pub violations: Vec<String>,
 }
 
 /// One stay of a holder.
 #[derive(Debug, Default, Clone)]
-struct Stay {
-    asked: u64,
-    got: u64,
-    until: u64,
-    how: String,
-    pids: Vec<u32>,
-    leave: Option<u64>,
-    /// Call of the last renewal and return of the first.
-    renewed: Option<(u64, u64)>,
-    freed: Option<(u64, u64)>,
-    lost: Option<(u64, u64)>,
+pub struct Stay {
+    pub asked: u64,
+    pub got: u64,
+    pub until: u64,
+    pub how: &'static str,
+    /// The processes whose death ends it, the one inside first and the worker last.
+    pub pids: Vec<u32>,
+    pub leave: Option<u64>,
+    pub renewals: Vec<(u64, u64)>,
+    pub freed: Option<(u64, u64)>,
+    pub lost: Option<(u64, u64)>,
 }
 
-/// Before and after the signals to each process.
-type Kills = HashMap<u32, Vec<(u64, u64)>>;
-/// From when to when somebody at a lease was stopped.
-type Stops = HashMap<String, Vec<(u64, u64)>>;
+/// One kill: before and after the signal, and when the process was seen dead.
+#[derive(Debug, Clone)]
+pub struct Kill {
+    pub called: u64,
+    pub sent: u64,
+    pub dead: u64,
+    /// The worker that it was or was below, since when there was one, its way and its lease.
+    pub worker: u32,
+    pub started: u64,
+    pub is_library: bool,
+    pub lease: String,
+}
+
+/// What was done to whom.
+#[derive(Debug, Default)]
+pub struct Torment {
+    pub kills: HashMap<u32, Vec<Kill>>,
+    /// From when to when somebody at a lease was stopped.
+    stops: HashMap<String, Vec<(u64, u64)>>,
+}
 
 /// Judges all logs of a run.
 pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     let mut verdict = Verdict::default();
-    let torment = fs::read_to_string(dir.join("torment.log"))?;
-    let (kills, stops) = (kills(&torment), stops(&torment));
+    let torment = torment(&fs::read_to_string(dir.join("torment.log"))?);
     let mut logs: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
     logs.sort();
     for path in logs.iter().filter(|path| path.extension().is_some_and(|end| end == "log")) {
@@ -93,10 +121,7 @@ pub fn judge(dir: &Path) -> Outcomes<Verdict> {
         match name.as_str() {
             "torment" => {}
             "readers" => judge_reads(&text, &mut verdict),
-            _ => {
-                let stops = stops.get(&name).map_or(&[][..], Vec::as_slice);
-                judge_lease(&name, &text, &kills, stops, &mut verdict);
-            }
+            _ => judge_lease(&name, &text, &torment, &mut verdict),
         }
     }
     verdict.takeovers.sort_unstable();
@@ -104,34 +129,43 @@ pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     Ok(verdict)
 }
 
-/// When each process was killed, in order: its number may be used again.
-fn kills(log: &str) -> Kills {
-    let mut kills = Kills::new();
+/// Reads the tormentor's log. A number may be used again, so each process has a list.
+fn torment(log: &str) -> Torment {
+    let mut torment = Torment::default();
+    let mut started = HashMap::new();
     for line in log.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        let [what @ ("kill" | "killed"), at, pid] = words.as_slice() else { continue };
-        let (Ok(at), Ok(pid)) = (at.parse(), pid.parse()) else { continue };
-        let of: &mut Vec<(u64, u64)> = kills.entry(pid).or_default();
-        match (*what, of.last_mut()) {
-            ("killed", Some(last)) => last.1 = at,
-            // Until it is known better.
-            _ => of.push((at, u64::MAX)),
+        let [what, at, pid, more @ ..] = words.as_slice() else { continue };
+        let (Ok(at), Ok(pid)) = (at.parse::<u64>(), pid.parse::<u32>()) else { continue };
+        let of = torment.kills.entry(pid).or_default();
+        match (*what, more, of.last_mut()) {
+            ("start", ..) => {
+                started.insert(pid, at);
+            }
+            ("killed", _, Some(last)) => last.sent = at,
+            ("dead", _, Some(last)) => last.dead = at,
+            ("kill", ..) => {
+                let worker = more.first().and_then(|pid| pid.parse().ok()).unwrap_or(pid);
+                let is_library = more.get(1).is_some_and(|how| is_library(how));
+                let lease = more.get(2).copied().unwrap_or_default().to_owned();
+                let started = started.get(&worker).copied().unwrap_or(0);
+                // Until it is known better.
+                let (called, sent, dead) = (at, u64::MAX, u64::MAX);
+                of.push(Kill { called, sent, dead, worker, started, is_library, lease });
+            }
+            ("stop", [ms, lease], _) => {
+                let ms = ms.parse::<u64>().unwrap_or(0);
+                let until = at.saturating_add(ms * 1_000_000 + LATE_NS);
+                torment.stops.entry((*lease).to_owned()).or_default().push((at, until));
+            }
+            _ => {}
         }
     }
-    kills
+    torment
 }
 
-fn stops(log: &str) -> Stops {
-    let mut stops = Stops::new();
-    for line in log.lines() {
-        if let ["stop", at, _, ms, lease] = line.split(' ').collect::<Vec<_>>().as_slice()
-            && let (Ok(at), Ok(ms)) = (at.parse::<u64>(), ms.parse::<u64>())
-        {
-            let until = at.saturating_add(ms * 1_000_000 + LATE_NS);
-            stops.entry((*lease).to_owned()).or_default().push((at, until));
-        }
-    }
-    stops
+fn is_library(how: &str) -> bool {
+    matches!(how, "stand" | "plain" | "renew")
 }
 
 fn judge_reads(log: &str, verdict: &mut Verdict) {
@@ -151,23 +185,35 @@ fn judge_reads(log: &str, verdict: &mut Verdict) {
     verdict.reads = reads.values().sum();
 }
 
-fn judge_lease(name: &str, log: &str, kills: &Kills, stops: &[(u64, u64)], verdict: &mut Verdict) {
+fn judge_lease(name: &str, log: &str, torment: &Torment, verdict: &mut Verdict) {
     let mut stays: BTreeMap<u64, Stay> = BTreeMap::new();
+    let mut refused = Vec::new();
     for line in log.lines() {
-        if let Err(what) = take_down(name, line, &mut stays, verdict) {
+        if let Err(what) = take_down(name, line, &mut stays, &mut refused, verdict) {
             verdict.violations.push(format!("{name}: {what}: {line}"));
         }
     }
     let wild = name.starts_with("wild");
     for stay in stays.values() {
-        *verdict.grants.entry(stay.how.clone()).or_default() += 1;
-        verdict.wild_grants += usize::from(wild);
+        *verdict.grants.entry(stay.how.to_owned()).or_default() += 1;
     }
-    let convicted = walk(&stays, wild, kills);
+    verdict.wild_grants += if wild { stays.len() } else { 0 };
+    verdict.highest = stays.keys().next_back().copied().unwrap_or(0).max(verdict.highest);
+    *verdict.by_lease.entry(name.to_owned()).or_default() += stays.len();
+    let convicted = walk(&stays, wild, torment);
     verdict.violations.extend(convicted.iter().map(|what| format!("{name}: {what}")));
-    if !wild {
-        measure(&stays, kills, stops, verdict);
+    if wild {
+        return;
     }
+    let (ops, refusals) = history::ops(&stays, &refused, torment, name);
+    match linear::search(&ops) {
+        Ok(()) => {
+            verdict.ordered += ops.len();
+            verdict.judged_refusals += refusals;
+        }
+        Err(what) => verdict.violations.push(format!("{name}: {what}")),
+    }
+    measure(&stays, torment, torment.stops.get(name).map_or(&[], Vec::as_slice), verdict);
 }
 
 /// Adds a line to the stay that it is about.
@@ -175,6 +221,7 @@ fn take_down(
     name: &str,
     line: &str,
     stays: &mut BTreeMap<u64, Stay>,
+    refused: &mut Vec<(u64, u64)>,
     verdict: &mut Verdict,
 ) -> Result<(), String> {
     let words: Vec<&str> = line.split(' ').collect();
@@ -193,7 +240,7 @@ fn take_down(
             verdict.longest = verdict.longest.max(brief(ask, got)?);
             let (ask, got, until) = (number(ask)?, number(got)?, number(until)?);
             let pids = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
-            let how = (*how).to_owned();
+            let how = WAYS.iter().find(|way| *way == how).copied().unwrap_or("broken");
             let stay = Stay { asked: ask, got, until, how, pids, ..Stay::default() };
             match stays.insert(number(token)?, stay) {
                 None => Ok(()),
@@ -206,7 +253,7 @@ fn take_down(
             verdict.renewals += 1;
             of(stays, token, &|stay| {
                 stay.until = until;
-                stay.renewed = Some((ask, stay.renewed.map_or(got, |(_, first)| first)));
+                stay.renewals.push((ask, got));
             })
         }
         ["leave", token, at] => {
@@ -223,9 +270,11 @@ fn take_down(
             let pair = (number(ask)?, number(got)?);
             of(stays, token, &|stay| stay.lost = Some(stay.lost.unwrap_or(pair)))
         }
-        ["refused", ask, got] => {
+        ["refused", ask, got, why] => {
             verdict.refusals += 1;
             verdict.in_vain += usize::from(brief(ask, got)? >= WHOLE_WAIT_NS);
+            let call = (number(ask)?, number(got)?);
+            refused.extend((*why == "held").then_some(call));
             Ok(())
         }
         ["fault", ask, got, kind, ..] if is_legal(name, kind) => {
@@ -246,32 +295,33 @@ fn is_legal(name: &str, kind: &str) -> bool {
     let on = |lease: &str| name.starts_with(lease);
     match kind {
         "busy" => true,
-        "lost" => on("short") || on("wild"),
+        "lost" => ["short", "jumpy", "warped", "wild"].into_iter().any(on),
         "unsafe" => on("wild"),
         _ => false,
     }
 }
 
 /// When the stay ended at the earliest: left, killed, or past its right.
-fn end_of(stay: &Stay, kills: &Kills) -> u64 {
-    let killed = killed(stay, kills);
+pub fn end_of(stay: &Stay, torment: &Torment) -> u64 {
+    // What no process is bound to outlives who took it.
+    let killed = killed(stay, torment).filter(|_| stay.how != "command");
     let left = stay.leave.or(killed).unwrap_or(u64::MAX);
     left.min(stay.until)
 }
 
 /// When a holder that never left was killed.
-fn killed(stay: &Stay, kills: &Kills) -> Option<u64> {
+fn killed(stay: &Stay, torment: &Torment) -> Option<u64> {
     if stay.leave.is_some() {
         return None;
     }
-    let of = |pid: &u32| kills.get(pid)?.iter().find(|(_, sent)| *sent >= stay.asked);
-    let called = stay.pids.iter().filter_map(of).map(|(called, _)| *called).min();
+    let of = |pid: &u32| torment.kills.get(pid)?.iter().find(|kill| kill.sent >= stay.asked);
+    let called = stay.pids.iter().filter_map(of).map(|kill| kill.called).min();
     // Whoever wrote that it is inside was alive then.
     called.map(|called| called.max(stay.got))
 }
 
 /// One walk in the order of tokens; what does not fit.
-fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, kills: &Kills) -> Vec<String> {
+fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, torment: &Torment) -> Vec<String> {
     let mut convicted = Vec::new();
     // The latest call so far, and what was called.
     let mut latest = (0, "nothing".to_owned());
@@ -295,7 +345,9 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, kills: &Kills) -> Vec<String> {
         if wild {
             continue;
         }
-        if let Some((last_asked, first_got)) = stay.renewed {
+        if let (Some((_, first_got)), Some((last_asked, _))) =
+            (stay.renewals.first().copied(), stay.renewals.last().copied())
+        {
             // Those in between are in order: one process made them, one after the other.
             step(0, first_got, &|| format!("the first renewal of {token}"));
             step(last_asked, u64::MAX, &|| format!("the last renewal of {token}"));
@@ -304,9 +356,9 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, kills: &Kills) -> Vec<String> {
             Some((called, returned)) => {
                 step(called, returned, &|| format!("the release of {token}"));
             }
-            None => step(end_of(stay, kills), u64::MAX, &|| format!("the end of {token}")),
+            None => step(end_of(stay, torment), u64::MAX, &|| format!("the end of {token}")),
         }
-        if stay.leave.is_none() && killed(stay, kills).is_none() {
+        if stay.leave.is_none() && killed(stay, torment).is_none() {
             never_left.push(format!("{token} never left, and nobody killed it"));
         }
         if let Some((_, returned)) = stay.lost
@@ -323,14 +375,14 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, kills: &Kills) -> Vec<String> {
 /// How long the next one needed where a holder was killed, and how many were replaced.
 fn measure(
     stays: &BTreeMap<u64, Stay>,
-    kills: &Kills,
+    torment: &Torment,
     stops: &[(u64, u64)],
     verdict: &mut Verdict,
 ) {
     let in_order: Vec<&Stay> = stays.values().collect();
     for (at, stay) in in_order.iter().enumerate() {
         let next = in_order.get(at + 1);
-        if let Some(killed) = killed(stay, kills) {
+        if let Some(killed) = killed(stay, torment) {
             verdict.killed_inside += 1;
             // A grant that no process is bound to ends by time alone.
             if let Some(next) = next

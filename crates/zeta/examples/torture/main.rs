@@ -2,11 +2,14 @@
 //! judge that reads only what they wrote down. `cargo xtask torture` starts it.
 //!
 //! `stage` is the place and the calendar, `worker` and `command` are who takes leases, `reader` is
-//! who reads records meanwhile, `tormentor` is who kills, and `judge` is who knows nothing of zeta.
+//! who reads records meanwhile, `tormentor` is who kills, and `judge` is who knows nothing of zeta;
+//! `history` and `linear` are its second opinion.
 
 mod child;
 mod command;
+mod history;
 mod judge;
+mod linear;
 mod reader;
 mod report;
 mod rob;
@@ -29,8 +32,8 @@ usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L]
 
   --minutes, --seconds   how long (default: 1 minute)
   --seed                 of everything that is drawn (default: from the clock; it is printed)
-  --workers              processes that take leases (default: 12)
-  --leases               leases they take (default: 4: calm, short, wild, calm)
+  --workers              processes that take leases (default: 16)
+  --leases               leases they take (default: 7: calm, short, wild, jumpy, warped, busy, busy)
   --dir                  where to make a directory for it (default: the directory for temps)
   --keep                 leave the logs
   --judge                read the logs of another run again

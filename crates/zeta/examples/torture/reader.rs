@@ -18,7 +18,7 @@ pub fn read_all(stage: &Stage, number: &str) -> Outcomes<()> {
     let mut reads = 0;
     let mut told_ns = now_ns();
     while !stage.over() {
-        for path in records(&stage.state()) {
+        for path in stage.nodes().iter().flat_map(|nodes| records(nodes)) {
             let Ok(bytes) = fs::read(&path) else { continue };
             reads += 1;
             let shown = path.display().to_string();
@@ -40,15 +40,15 @@ pub fn read_all(stage: &Stage, number: &str) -> Outcomes<()> {
             story.say(&format!("reads {number} {reads}"))?;
         }
         // The others shall have the processors, too.
-        std::thread::sleep(Duration::from_micros(300));
+        std::thread::sleep(Duration::from_millis(2));
     }
     story.say(&format!("reads {number} {reads}"))
 }
 
 /// The records of all nodes that are there now.
-fn records(state: &Path) -> Vec<std::path::PathBuf> {
+fn records(nodes: &Path) -> Vec<std::path::PathBuf> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
-    let nodes = entries(&state.join("nodes")).map(|node| node.path());
+    let nodes = entries(nodes).map(|node| node.path());
     let files = nodes.flat_map(|node| entries(&node).map(|file| file.path()).collect::<Vec<_>>());
     files.filter(|path| path.extension().is_some_and(|end| end == "lock")).collect()
 }

@@ -17,6 +17,12 @@ pub struct Came {
     pub violations: usize,
     /// Every part did something.
     pub enough: bool,
+    /// A token was ahead of the real time, as only a wall clock that jumps makes them.
+    pub jumped: bool,
+    /// Processes that lived in time namespaces of their own; `None` where that is not permitted.
+    pub warped: Option<usize>,
+    /// Refusals that were judged.
+    pub refusals: usize,
 }
 
 /// Prints the table, and says what it comes to.
@@ -40,19 +46,25 @@ pub fn print(
     row("file system", &file_system(&stage.dir)?);
     row("workers, leases", &format!("{}, {}", options.workers, options.leases));
     row("grants", &format!("{grants} ({})", of(&verdict.grants)));
-    row("  under the robber", &verdict.wild_grants.to_string());
+    row("  by lease", &of(&verdict.by_lease));
     row("renewals, refusals", &format!("{}, {}", verdict.renewals, verdict.refusals));
     row("waited in vain, longest wait", &format!("{}, {}", verdict.in_vain, ms(verdict.longest)));
     row("kills (of holders)", &format!("{} ({})", torment.kills, verdict.killed_inside));
     row("stops (long ones)", &format!("{} ({})", torment.stops, torment.long_stops));
     row("replaced past their right", &verdict.replaced.to_string());
     row("robberies, cleanings", &format!("{}, {}", torment.robberies, torment.cleanings));
+    let loudly = |what: Option<usize>, why: &str| what.map_or(why.to_owned(), |n| n.to_string());
+    row("jumps of the wall clock", &loudly(torment.jumps, "NONE: NO SEAM IN THIS BUILD"));
+    row("put into time namespaces", &loudly(torment.warped, "NONE: NOT PERMITTED HERE"));
     row("legal faults", &of(&verdict.faults));
     row("takeover, kill to next grant", &spread(&verdict.takeovers));
     row("  with nobody stopped there", &spread(&verdict.plain_takeovers));
     row("torn reads", &format!("{} of {}", verdict.torn, verdict.reads));
     let mut violations = verdict.violations.clone();
     violations.extend(torment.complaints.iter().cloned());
+    let judged_refusals = verdict.judged_refusals;
+    row("an order was found for", &format!("{} calls and ends", verdict.ordered));
+    row("  refusals among them", &judged_refusals.to_string());
     row("violations", &violations.len().to_string());
     if violations.is_empty() {
         row("95 % bound, per grant", &format!("{} (3 / {judged})", bound(judged as f64)));
@@ -66,7 +78,14 @@ pub fn print(
     if !enough {
         println!("too little happened to mean anything");
     }
-    Ok(Came { violations: violations.len(), enough })
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(Came {
+        violations: violations.len(),
+        enough,
+        jumped: u128::from(verdict.highest) > wall.as_micros() + 600_000_000,
+        warped: torment.warped,
+        refusals: judged_refusals,
+    })
 }
 
 fn spread(sorted: &[u64]) -> String {

@@ -1,5 +1,5 @@
 //! What an outsider can do to the files of one lease: remove the record, what remembers its token,
-//! its guard, or the directory of its whole node.
+//! its guard, or the directory of its whole node or tree.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,12 @@ use super::stage::{Lease, Stage, WILD_NODE};
 
 /// Removes something, and says what.
 pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static str {
-    let node = stage.state().join("nodes").join(WILD_NODE);
+    let state = stage.state(Some(lease));
+    let node = state.join("nodes").join(WILD_NODE);
     let file = format!("{}.lock", lease.name());
     let (record, guard) = (node.join(&file), node.join(".guard").join(&file));
     // What stands in the way of a removal may be new already: nobody repeats it.
-    match dice.u32(..12) {
+    match dice.u32(..14) {
         0..3 => {
             let _ = fs::remove_file(&record);
             "record"
@@ -42,9 +43,17 @@ pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static st
             let _ = fs::remove_dir_all(&node);
             "node"
         }
-        _ => {
+        11 => {
             aside(stage, &node, dice);
             "node, moved"
+        }
+        12 => {
+            let _ = fs::remove_dir_all(&state);
+            "tree"
+        }
+        _ => {
+            aside(stage, &state, dice);
+            "tree, moved"
         }
     }
 }

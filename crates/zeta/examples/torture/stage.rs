@@ -3,6 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -10,7 +11,7 @@ use zeta::context::Context;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
 
-use self::key::{DIR, END, ROLE, SELF, ZETA};
+use self::key::{CLOCK, DIR, END, ROLE, SELF, SHIFT, ZETA};
 
 /// What can go wrong here ends the process with its story.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
@@ -22,6 +23,10 @@ mod key {
     pub const END: &str = "ZETA_TORTURE_END";
     pub const ZETA: &str = "ZETA_TORTURE_ZETA";
     pub const SELF: &str = "ZETA_TORTURE_SELF";
+    /// How far the boot clock of its time namespace is ahead, in ms.
+    pub const SHIFT: &str = "ZETA_TORTURE_SHIFT_MS";
+    /// The seam of zeta by which its wall clock jumps.
+    pub const CLOCK: &str = "ZETA_TEST_CLOCK";
 }
 
 /// What a run is asked for.
@@ -56,8 +61,8 @@ impl Options {
         Ok(Options {
             length: Duration::from_secs(60),
             seed: fastrand::u64(..1_000_000_000),
-            workers: 12,
-            leases: 4,
+            workers: 16,
+            leases: KINDS.len(),
             parent: std::env::temp_dir(),
             broken: false,
             keep: false,
@@ -74,9 +79,19 @@ pub enum Kind {
     Calm,
     /// A TTL and a grace that stops go beyond: the stopped are replaced, and are fenced.
     Short,
-    /// As calm, and somebody outside removes its files. On a node of its own, which goes, too.
+    /// As calm, and somebody outside removes its files, its node, or its whole tree.
     Wild,
+    /// As short, and the wall clock jumps for all who take it and for their cleaner.
+    Jumpy,
+    /// As short, and most of those who take it live in time namespaces of their own.
+    Warped,
+    /// As calm, and nobody rests: as many grants as the machine can do.
+    Busy,
 }
+
+/// What the leases have to endure, one after the other.
+const KINDS: [Kind; 7] =
+    [Kind::Calm, Kind::Short, Kind::Wild, Kind::Jumpy, Kind::Warped, Kind::Busy, Kind::Busy];
 
 /// One of the leases of a run.
 #[derive(Debug, Clone, Copy)]
@@ -87,18 +102,21 @@ pub struct Lease {
     pub kind: Kind,
 }
 
+const STATE: &str = "state";
+const WILD_STATE: &str = "wild-state";
 /// The node of the wild lease.
 pub const WILD_NODE: &str = "wild";
+/// The node of the jumpy lease. A cleaner whose wall clock jumps keeps to it: the age of a record
+/// from another time namespace is reckoned by that clock (what is not promised, item 17).
+const JUMPY_NODE: &str = "jumpy";
 
 impl Lease {
     /// The lease with this number.
     pub fn of(at: usize) -> Lease {
-        let kind = match at {
-            1 => Kind::Short,
-            2 => Kind::Wild,
-            at if at % 2 == 0 => Kind::Calm,
-            3 => Kind::Calm,
-            _ => Kind::Short,
+        // Only one is robbed.
+        let kind = match KINDS.get(at % KINDS.len()) {
+            Some(Kind::Wild) if at >= KINDS.len() => Kind::Calm,
+            kind => kind.copied().unwrap_or(Kind::Calm),
         };
         Lease { at, kind }
     }
@@ -109,6 +127,9 @@ impl Lease {
             Kind::Calm => "calm",
             Kind::Short => "short",
             Kind::Wild => "wild",
+            Kind::Jumpy => "jumpy",
+            Kind::Warped => "warped",
+            Kind::Busy => "busy",
         };
         format!("{kind}-{}", self.at)
     }
@@ -120,17 +141,26 @@ impl Lease {
 
     /// The node that it is not the machine's own.
     pub fn node(self) -> Option<&'static str> {
-        (self.kind == Kind::Wild).then_some(WILD_NODE)
+        match self.kind {
+            Kind::Wild => Some(WILD_NODE),
+            Kind::Jumpy => Some(JUMPY_NODE),
+            _ => None,
+        }
+    }
+
+    /// Can a stop go beyond its TTL and grace?
+    pub fn is_short(self) -> bool {
+        matches!(self.kind, Kind::Short | Kind::Jumpy | Kind::Warped)
     }
 
     /// TTL of a grant that is bound to a process. The grace is the same again.
     pub fn ttl_ms(self) -> u64 {
-        if self.kind == Kind::Short { 200 } else { 300_000 }
+        if self.is_short() { 200 } else { 300_000 }
     }
 
     /// TTL of a grant that no process is bound to, so that only time ends it.
     pub fn loose_ttl_ms(self) -> u64 {
-        if self.kind == Kind::Short { 300 } else { 2000 }
+        if self.is_short() { 300 } else { 2000 }
     }
 }
 
@@ -173,9 +203,15 @@ impl Stage {
         Ok(Some((stage, role)))
     }
 
-    /// Where the tree is.
-    pub fn state(&self) -> PathBuf {
-        self.dir.join("state")
+    /// Where the tree of a lease is. The wild one has another, which goes, too.
+    pub fn state(&self, lease: Option<Lease>) -> PathBuf {
+        let is_wild = lease.is_some_and(|lease| lease.kind == Kind::Wild);
+        self.dir.join(if is_wild { WILD_STATE } else { STATE })
+    }
+
+    /// Where records are.
+    pub fn nodes(&self) -> [PathBuf; 2] {
+        [STATE, WILD_STATE].map(|state| self.dir.join(state).join("nodes"))
     }
 
     /// Is the run over?
@@ -183,12 +219,31 @@ impl Stage {
         now_ns() >= self.end_ns
     }
 
-    /// This program, to play `role`.
-    pub fn part(&self, role: &str) -> Outcomes<Command> {
+    /// This program, to play `role`, perhaps at a lease.
+    pub fn part(&self, lease: Option<Lease>, role: &str) -> Outcomes<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(self.own_args.split_whitespace());
-        self.dress(&mut command, role);
+        self.dress(&mut command, lease, role);
         Ok(command)
+    }
+
+    /// Lets a command start where the boot clock is ahead by so much.
+    pub fn warp(&self, command: &mut Command, shift_ms: i64) {
+        command.env(SHIFT, shift_ms.to_string());
+        super::child::warp(command, shift_ms);
+    }
+
+    /// The file by which the wall clock of the jumpy lease is shifted.
+    pub fn clock(&self) -> PathBuf {
+        self.dir.join("clock")
+    }
+
+    /// Can the wall clock of this program and of the `zeta` that is tormented be shifted?
+    pub fn has_seam(&self) -> Outcomes<bool> {
+        let name = CLOCK.as_bytes();
+        let zeta = std::fs::read(&self.zeta)?;
+        let there = zeta.windows(name.len()).any(|window| window == name);
+        Ok(there && zeta::adapters::clock::HAS_SEAM)
     }
 
     /// The words of a command that plays the part that [`Stage::zeta`] is dressed for.
@@ -201,28 +256,32 @@ impl Stage {
     /// The command line. What it runs under a lease plays `role`.
     pub fn zeta(&self, lease: Option<Lease>, role: &str) -> Command {
         let mut command = Command::new(&self.zeta);
-        self.dress(&mut command, role);
+        self.dress(&mut command, lease, role);
         if let Some(node) = lease.and_then(Lease::node) {
             command.env("ZETA_NODE", node);
         }
         command
     }
 
-    fn dress(&self, command: &mut Command, role: &str) {
+    fn dress(&self, command: &mut Command, lease: Option<Lease>, role: &str) {
         for (key, _) in std::env::vars_os() {
             if key.to_string_lossy().starts_with("ZETA_") {
                 command.env_remove(key);
             }
         }
-        command.env("ZETA_STATE_DIR", self.state()).env(ROLE, role).env(DIR, &self.dir);
+        command.env("ZETA_STATE_DIR", self.state(lease)).env(ROLE, role).env(DIR, &self.dir);
         command.env(END, self.end_ns.to_string()).env(ZETA, &self.zeta).env(SELF, &self.own_args);
+        command.env(SHIFT, shift_ms().to_string());
+        if lease.is_some_and(|lease| lease.kind == Kind::Jumpy) {
+            command.env(CLOCK, self.clock());
+        }
     }
 
     /// The caller of the library.
     pub fn context(&self, lease: Lease) -> Outcomes<Context> {
         let node = lease.node().map(|node| Label::new("node", node)).transpose()?;
         let ctx = Context {
-            state_dir: self.state(),
+            state_dir: self.state(Some(lease)),
             node,
             agent: Label::new("agent", "worker")?,
             agent_named: true,
@@ -251,13 +310,31 @@ pub fn play(stage: &Stage, role: &str) -> Outcomes<()> {
             };
             super::command::inside(stage, &asked, Duration::from_micros(stay_us.parse()?))
         }
+        // What time it is by the boot clock of those outside.
+        ["clock"] => {
+            println!("clock {}", now_ns());
+            Ok(())
+        }
         ["reader", number] => super::reader::read_all(stage, number),
         _ => Err(format!("no such part: {role}").into()),
     }
 }
 
-/// CLOCK_BOOTTIME: monotonic, one for all processes, and the clock that TTLs are reckoned by.
+/// CLOCK_BOOTTIME outside of all time namespaces: monotonic, one for all processes, and the clock
+/// that TTLs are reckoned by.
 pub fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+    outside_ns(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
+}
+
+/// A time of our boot clock, by that of those outside.
+pub fn outside_ns(ns: u64) -> u64 {
+    ns.saturating_add_signed(-shift_ms() * 1_000_000)
+}
+
+/// How far our boot clock is ahead of that of those outside.
+fn shift_ms() -> i64 {
+    static SHIFT_MS: OnceLock<i64> = OnceLock::new();
+    let read = || std::env::var(SHIFT).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    *SHIFT_MS.get_or_init(read)
 }

@@ -1,10 +1,12 @@
 //! What workers write down, one line per event, and nothing that they conclude from it.
 //!
 //! `enter TOKEN ASKED GOT UNTIL HOW PIDS`, `renew TOKEN ASKED GOT UNTIL`, `leave TOKEN AT`,
-//! `freed TOKEN ASKED GOT`, `lost TOKEN ASKED GOT`, `refused ASKED GOT`, `fault ASKED GOT TEXT`.
-//! Times are ns of CLOCK_BOOTTIME, taken before a call begins (ASKED) and after it returned (GOT).
-//! UNTIL is the time before which nobody else may be granted the lease, by the record of the grant.
-//! PIDS are the processes whose death ends the stay, the one inside first.
+//! `freed TOKEN ASKED GOT`, `lost TOKEN ASKED GOT`, `refused ASKED GOT WHY`,
+//! `fault ASKED GOT TEXT`. WHY is `held` for a single try that found a holder, else `waited`,
+//! `guarded` or `killed`. Times are ns of CLOCK_BOOTTIME outside of all time namespaces, taken
+//! before a call begins (ASKED) and after it returned (GOT). UNTIL is the time before which nobody
+//! else may be granted the lease, by the record of the grant. PIDS are the processes whose death
+//! ends the stay, the one inside first and the worker last.
 
 use std::fs::File;
 use std::io::Write;

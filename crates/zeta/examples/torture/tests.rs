@@ -4,8 +4,20 @@ use super::*;
 
 fn judged(name: &str, log: &str, torment: &str) -> Verdict {
     let mut verdict = Verdict::default();
-    judge_lease(name, log, &kills(torment), &[], &mut verdict);
+    judge_lease(name, log, &super::torment(torment), &mut verdict);
     verdict
+}
+
+#[test]
+fn grants_that_were_lost_before_they_could_be_read_are_judged_however_many_they_are() {
+    let round = |n: u64| {
+        let (at, next) = (n * 100, n * 100 + 10);
+        let late = next + 5;
+        format!("enter {n} {at} {next} 0 command 7\nleave {n} {late}\nlost {n} {late} {late}\n")
+    };
+    let log: String = (1..200).map(round).collect();
+    let verdict = judged("short-1", &log, "");
+    assert_eq!(verdict.violations, Vec::<String>::new());
 }
 
 #[test]
@@ -80,6 +92,12 @@ fn what_a_lease_must_not_do_is_convicted() {
             "kill 40 7\n",
         ),
         (
+            "granted while nobody but time could end it",
+            "enter 1 10 20 900 command 7\nenter 2 15 45 900 plain 8\n\
+                     leave 2 50\n",
+            "kill 40 7\n",
+        ),
+        (
             "robbed within its right",
             "enter 1 10 20 100 plain 7\nenter 2 15 95 900 plain 8\n\
                      leave 2 140\nleave 1 150\nlost 1 151 160\n",
@@ -112,7 +130,7 @@ fn what_a_lease_must_not_do_is_convicted() {
         ("lost within its right", "enter 1 10 20 900 plain 7\nleave 1 30\nlost 1 31 40\n", ""),
         ("never left", "enter 1 10 20 900 plain 7\n", ""),
         ("a fault", "fault 10 20 fault the disk\n", ""),
-        ("a call that hung", "refused 10 40000000011\n", ""),
+        ("a call that hung", "refused 10 40000000011 waited\n", ""),
         ("nobody's line", "leave 1 10\n", ""),
         ("no line", "garbage\n", ""),
     ] {
@@ -136,4 +154,49 @@ fn a_torn_read_and_a_token_that_goes_back_are_convicted() {
     assert_eq!((verdict.reads, verdict.violations.len()), (13, 0));
     judge_reads("torn x y: z\nback x 1 after 2\n", &mut verdict);
     assert_eq!((verdict.torn, verdict.violations.len()), (1, 2));
+}
+
+#[test]
+fn a_refusal_counts_only_while_nobody_can_have_the_lease_unseen() {
+    let log = |how: &str, more: &str| {
+        format!("enter 1 10 20 900 {how} 7\nleave 1 30\nfreed 1 31 40\n{more}")
+    };
+    let start = "start 5 7 calm-0 plain\n";
+    let killed = "kill 90 7 7 plain calm-0\nkilled 91 7\ndead 95 7\n";
+    for (what, how, more, torment, count, convicted) in [
+        ("while held", "plain", "refused 25 28 held\n", start.to_owned(), 1, false),
+        ("at the end", "plain", "refused 25 60 held\n", start.to_owned(), 1, false),
+        ("while free", "plain", "refused 50 60 held\n", start.to_owned(), 0, true),
+        ("after a wait", "plain", "refused 50 60 waited\n", start.to_owned(), 0, false),
+        ("beside a kill", "plain", "refused 50 60 held\n", format!("{start}{killed}"), 0, false),
+        ("after a death", "plain", "refused 96 97 held\n", format!("{start}{killed}"), 0, true),
+        (
+            "beside what a killed command may have taken",
+            "command",
+            "refused 96 97 held\n",
+            "kill 90 8 7 command calm-0\nkilled 91 8\n".to_owned(),
+            0,
+            false,
+        ),
+        (
+            "beside a kill at another lease",
+            "plain",
+            "refused 50 60 held\n",
+            format!("{start}kill 90 9 9 plain calm-3\nkilled 91 9\ndead 95 9\n"),
+            0,
+            true,
+        ),
+    ] {
+        let verdict = judged("calm-0", &log(how, more), &torment);
+        assert_eq!(!verdict.violations.is_empty(), convicted, "{what}: {:?}", verdict.violations);
+        assert_eq!(verdict.judged_refusals, count, "{what}");
+    }
+}
+
+#[test]
+fn a_holder_that_was_reaped_refuses_nobody() {
+    let log = |refused| format!("enter 1 10 20 900 plain 7\nrefused {refused} held\n");
+    let torment = "kill 30 7 7 plain calm-0\nkilled 31 7\ndead 40 7\n";
+    assert!(judged("calm-0", &log("35 45"), torment).violations.is_empty());
+    assert!(!judged("calm-0", &log("41 45"), torment).violations.is_empty());
 }

@@ -4,8 +4,10 @@
 //! stay that was cut short up to there. A kill has the time after it, too: on a busy machine its
 //! victim may have gone on for a whole round in between.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ExitStatus, Stdio};
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -14,13 +16,20 @@ use super::child::start;
 use super::rob;
 use super::stage::{Kind, Lease, Options, Outcomes, Stage, now_ns};
 use super::story::Story;
-use super::worker::WAYS;
+use super::worker::{LIBRARY, WAYS};
 
 /// How long the last round of a worker may take.
 const LAST_ROUND: Duration = Duration::from_secs(25);
 /// No `zeta clean` may take longer, whoever is stopped.
 const CLEAN_LIMIT: Duration = Duration::from_secs(20);
 const READERS: usize = 2;
+/// From the end of one `zeta clean` to the next.
+const CLEAN_PAUSE: Duration = Duration::from_millis(40);
+/// By how much the wall clock is set off.
+const JUMPS_MS: [i64; 9] =
+    [0, -2_592_000_000, 2_592_000_000, -86_400_000, 86_400_000, -3_600_000, 3_600_000, -700, 700];
+/// By how much the boot clocks of time namespaces are ahead.
+const SHIFTS_MS: [i64; 8] = [100_000_000, -60_000, 3_600_000, 1_000, -1_000, 350, -350, 5];
 
 /// What was done to them, and what ended by itself that should not.
 #[derive(Debug, Default)]
@@ -30,6 +39,10 @@ pub struct Torment {
     pub long_stops: usize,
     pub robberies: usize,
     pub cleanings: usize,
+    /// Jumps of the wall clock; `None` where this build has no seam for it.
+    pub jumps: Option<usize>,
+    /// Workers and cleaners in time namespaces of their own; `None` where that is not permitted.
+    pub warped: Option<usize>,
     pub complaints: Vec<String>,
 }
 
@@ -39,11 +52,13 @@ struct Tormentor<'a> {
     dice: fastrand::Rng,
     log: Story,
     workers: Vec<Child>,
-    /// The lease of each.
-    at: Vec<Lease>,
-    lives: usize,
+    /// The lease of each, and its way.
+    at: Vec<(Lease, &'static str)>,
+    clock: Option<File>,
     stopped: Vec<(u64, u32, OwnedFd)>,
     cleaning: Option<(Child, Instant)>,
+    /// When the last one ended.
+    cleaned: Instant,
     done: Torment,
 }
 
@@ -56,21 +71,31 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
         log: Story::open(&stage.dir, "torment")?,
         workers: Vec::new(),
         at: Vec::new(),
-        lives: 0,
+        clock: None,
         stopped: Vec::new(),
         cleaning: None,
+        cleaned: Instant::now(),
         done: Torment::default(),
     };
+    tormentor.done.warped = can_warp(stage)?.then_some(0);
+    // Shifts of a clock that cannot be shifted would make the judge believe in them.
+    let clock = File::create(stage.clock())?;
+    clock.write_all_at(&0_i64.to_ne_bytes(), 0)?;
+    if stage.has_seam()? {
+        tormentor.clock = Some(clock);
+        tormentor.done.jumps = Some(0);
+    }
     // The tree stands before the readers and the first `clean` look for it.
     stage.context(Lease::of(0))?.open()?;
     let mut readers = Vec::new();
     for number in 0..READERS {
-        readers.push(start(&mut stage.part(&format!("reader {number}"))?)?);
+        readers.push(start(&mut stage.part(None, &format!("reader {number}"))?)?);
     }
-    for _ in 0..options.workers {
-        let (worker, lease) = tormentor.worker()?;
+    for place in 0..options.workers {
+        let lease = Lease::of(place % options.leases.max(1));
+        let (worker, how) = tormentor.worker(lease)?;
         tormentor.workers.push(worker);
-        tormentor.at.push(lease);
+        tormentor.at.push((lease, how));
     }
     while !stage.over() {
         tormentor.tick()?;
@@ -80,17 +105,39 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
 }
 
 impl Tormentor<'_> {
-    fn worker(&mut self) -> Outcomes<(Child, Lease)> {
-        let lease = Lease::of(self.lives % self.options.leases.max(1));
-        self.lives += 1;
+    fn worker(&mut self, lease: Lease) -> Outcomes<(Child, &'static str)> {
+        let ways = if lease.kind == Kind::Busy { LIBRARY } else { WAYS.len() };
         let how = match self.options.broken {
             true => "broken",
-            false => self.dice.choice(WAYS).unwrap_or("plain"),
+            // What outlives its time namespace is bound to no process.
+            false if lease.kind == Kind::Warped && self.dice.bool() => "command",
+            false => WAYS.get(self.dice.usize(..ways)).copied().unwrap_or("plain"),
         };
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
-        let child = start(self.stage.part(&role)?.stdout(Stdio::null()))?;
+        let mut part = self.stage.part(Some(lease), &role)?;
+        if lease.kind == Kind::Warped && self.dice.u32(..4) > 0 {
+            self.warp(&mut part);
+        }
+        let child = start(part.stdout(Stdio::null()))?;
         self.log.say(&format!("start {} {} {} {how}", now_ns(), child.id(), lease.name()))?;
-        Ok((child, lease))
+        Ok((child, how))
+    }
+
+    /// Puts a command into a time namespace of its own, where that is permitted.
+    fn warp(&mut self, command: &mut Command) {
+        if let Some(warped) = &mut self.done.warped {
+            *warped += 1;
+            self.stage.warp(command, self.dice.choice(SHIFTS_MS).unwrap_or(0));
+        }
+    }
+
+    /// Sets the wall clock of the jumpy lease.
+    fn jump(&mut self) -> Outcomes<()> {
+        let (Some(clock), Some(jumps)) = (&self.clock, &mut self.done.jumps) else { return Ok(()) };
+        let ms = self.dice.choice(JUMPS_MS).unwrap_or(0);
+        clock.write_all_at(&(ms * 1_000_000).to_ne_bytes(), 0)?;
+        *jumps += 1;
+        self.log.say(&format!("jump {} {ms}", now_ns()))
     }
 
     fn tick(&mut self) -> Outcomes<()> {
@@ -102,6 +149,7 @@ impl Tormentor<'_> {
             0..3 => self.kill()?,
             3..6 => self.stop()?,
             6 => self.rob()?,
+            7 => self.jump()?,
             _ => {}
         }
         Ok(())
@@ -128,26 +176,36 @@ impl Tormentor<'_> {
     }
 
     fn replace(&mut self, at: usize) -> Outcomes<()> {
-        let (next, lease) = self.worker()?;
+        let Some((lease, _)) = self.at.get(at).copied() else { return Ok(()) };
+        let (next, how) = self.worker(lease)?;
         if let (Some(worker), Some(place)) = (self.workers.get_mut(at), self.at.get_mut(at)) {
-            (*worker, *place) = (next, lease);
+            (*worker, *place) = (next, (lease, how));
         }
         Ok(())
     }
 
     /// Any worker, or, as often, one that has a lease right now; and which lease that is.
     fn victim(&mut self) -> (usize, Option<Lease>) {
-        // As often as all others the short one: who is replaced while stopped is rarest.
+        // As often as all others the short ones: who is replaced while stopped is rarest.
+        let short = [1, 3, 4].get(self.dice.usize(..3)).copied().unwrap_or(1);
         let first = match self.dice.bool() {
-            true => 1 % self.options.leases.max(1),
+            true => short % self.options.leases.max(1),
             false => self.dice.usize(..self.options.leases.max(1)),
         };
         let prefers_holders = self.dice.bool();
         for step in 0..self.options.leases {
             let lease = Lease::of((first + step) % self.options.leases);
             if prefers_holders && let Some(pid) = holder(self.stage, lease) {
-                let is = |worker: &Child| worker.id() == pid || parent_of(pid) == Some(worker.id());
-                if let Some(at) = self.workers.iter().position(is) {
+                let is = |worker: &Child| {
+                    pid.is_some_and(|pid| worker.id() == pid || parent_of(pid) == Some(worker.id()))
+                };
+                // Which of the command line has what no process is bound to, only they know.
+                let may = |(at, how): &(Lease, &str)| at.at == lease.at && *how == "command";
+                let of = match pid {
+                    Some(_) => self.workers.iter().position(is),
+                    None => self.at.iter().position(may),
+                };
+                if let Some(at) = of {
                     return (at, Some(lease));
                 }
             }
@@ -158,7 +216,10 @@ impl Tormentor<'_> {
     /// SIGKILL for a worker, or for one of the processes below it.
     fn kill(&mut self) -> Outcomes<()> {
         let (at, holds) = self.victim();
-        let Some(worker) = self.workers.get_mut(at) else { return Ok(()) };
+        let (Some(worker), Some((lease, how))) = (self.workers.get_mut(at), self.at.get(at)) else {
+            return Ok(());
+        };
+        let whose = format!("{} {how} {}", worker.id(), lease.name());
         // Most who are stopped shall live to see that they were replaced.
         if is_stopped(&self.stopped, worker.id()) && self.dice.u32(..20) > 0 {
             return Ok(());
@@ -167,15 +228,16 @@ impl Tormentor<'_> {
         if (holds.is_some() || self.dice.u32(..3) == 0)
             && let Some((pid, fd)) = below(worker.id(), &mut self.dice)
         {
-            self.log.say(&format!("kill {} {pid}", now_ns()))?;
+            self.log.say(&format!("kill {} {pid} {whose}", now_ns()))?;
             let _ = pidfd_send_signal(&fd, Signal::KILL);
             self.log.say(&format!("killed {} {pid}", now_ns()))?;
             return Ok(());
         }
-        self.log.say(&format!("kill {} {}", now_ns(), worker.id()))?;
+        self.log.say(&format!("kill {} {} {whose}", now_ns(), worker.id()))?;
         worker.kill()?;
         self.log.say(&format!("killed {} {}", now_ns(), worker.id()))?;
         let status = worker.wait()?;
+        self.log.say(&format!("dead {} {}", now_ns(), worker.id()))?;
         if status.code().is_some_and(|code| code != 0) {
             let pid = worker.id();
             self.complain(pid, status);
@@ -190,7 +252,7 @@ impl Tormentor<'_> {
         }
         let (at, holds) = self.victim();
         let Some(worker) = self.workers.get(at) else { return Ok(()) };
-        let short = holds.is_some_and(|lease| lease.kind == Kind::Short);
+        let short = holds.is_some_and(|lease| lease.is_short());
         let long = if short { self.dice.u32(..3) > 0 } else { self.dice.u32(..16) == 0 };
         let own = |pid: u32| Some((pid, open(pid)?));
         // A wrapper whose command is stopped goes on renewing, and one that is stopped has a
@@ -205,7 +267,7 @@ impl Tormentor<'_> {
             return Ok(());
         }
         let ms = if long { self.dice.u64(300..1200) } else { self.dice.u64(1..200) };
-        let lease = self.at.get(at).copied().unwrap_or(Lease::of(0)).name();
+        let lease = self.at.get(at).map_or(String::new(), |(lease, _)| lease.name());
         self.log.say(&format!("stop {} {pid} {ms} {lease}", now_ns()))?;
         let _ = pidfd_send_signal(&fd, Signal::STOP);
         self.stopped.push((now_ns() + ms * 1_000_000, pid, fd));
@@ -232,12 +294,26 @@ impl Tormentor<'_> {
         self.log.say(&format!("rob {} {what}", now_ns()))
     }
 
-    /// One `zeta clean` after another.
+    /// One `zeta clean` after another: of the tree, of it with another boot clock, of the jumpy
+    /// node with its wall clock, or of the wild lease.
     fn clean(&mut self) -> Outcomes<()> {
         let Some((child, since)) = &mut self.cleaning else {
-            let mut clean = self.stage.zeta(None, "-");
-            let clean = clean.args(["clean", "-q"]).stdout(Stdio::null());
-            self.cleaning = Some((start(clean)?, Instant::now()));
+            if self.cleaned.elapsed() < CLEAN_PAUSE {
+                return Ok(());
+            }
+            let way = self.dice.u32(..5);
+            let kind = match way {
+                0 => Some(Kind::Jumpy),
+                1 => Some(Kind::Wild),
+                _ => None,
+            };
+            let lease = (0..self.options.leases).map(Lease::of).find(|l| Some(l.kind) == kind);
+            let mut clean = self.stage.zeta(lease, "-");
+            clean.args(["clean", "-q"]).stdout(Stdio::null());
+            if way == 2 {
+                self.warp(&mut clean);
+            }
+            self.cleaning = Some((start(&mut clean)?, Instant::now()));
             return Ok(());
         };
         if let Some(status) = child.try_wait()? {
@@ -245,13 +321,14 @@ impl Tormentor<'_> {
             if !status.success() {
                 self.done.complaints.push(format!("zeta clean: {status}"));
             }
-            self.cleaning = None;
         } else if since.elapsed() > CLEAN_LIMIT {
             child.kill()?;
             child.wait()?;
             self.done.complaints.push("zeta clean did not end".to_owned());
-            self.cleaning = None;
+        } else {
+            return Ok(());
         }
+        (self.cleaning, self.cleaned) = (None, Instant::now());
         Ok(())
     }
 
@@ -289,17 +366,29 @@ impl Tormentor<'_> {
     }
 }
 
+/// Is a boot clock in a time namespace of its own permitted, and is it the one that was asked for?
+fn can_warp(stage: &Stage) -> Outcomes<bool> {
+    let mut part = stage.part(None, "clock")?;
+    stage.warp(&mut part, 100_000_000);
+    let before = now_ns();
+    let Ok(child) = start(part.stdout(Stdio::piped())) else { return Ok(false) };
+    let said = String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned();
+    let clock = |line: &str| line.split_once("clock ")?.1.trim().parse::<u64>().ok();
+    let clock = said.lines().find_map(clock);
+    Ok(clock.is_some_and(|clock| (before..=now_ns()).contains(&clock)))
+}
+
 fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
     stopped.iter().any(|(_, stopped, _)| *stopped == pid)
 }
 
-/// The process that the record of a lease names.
-fn holder(stage: &Stage, lease: Lease) -> Option<u32> {
-    let nodes = std::fs::read_dir(stage.state().join("nodes")).ok()?;
+/// The process that the record of a lease names, if one stands and names one.
+fn holder(stage: &Stage, lease: Lease) -> Option<Option<u32>> {
+    let nodes = std::fs::read_dir(stage.state(Some(lease)).join("nodes")).ok()?;
     let file = format!("{}.lock", lease.name());
     let texts = nodes.flatten().filter_map(|n| std::fs::read_to_string(n.path().join(&file)).ok());
     let pid = |text: String| text.lines().find_map(|line| line.strip_prefix("pid: ")?.parse().ok());
-    texts.filter_map(pid).next()
+    texts.map(pid).next()
 }
 
 fn open(pid: u32) -> Option<OwnedFd> {

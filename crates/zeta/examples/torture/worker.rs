@@ -9,7 +9,7 @@ use zeta::ops::acquire::{Outcome, Patience, Stand, acquire, draft};
 use zeta::ops::lease::{OrLost, release_in, renew_in};
 use zeta_core::lease::{Ask, Record};
 
-use super::stage::{Lease, Outcomes, Stage, now_ns};
+use super::stage::{Kind, Lease, Outcomes, Stage, now_ns, outside_ns};
 use super::story::Story;
 
 /// How often workers of each way are drawn.
@@ -17,6 +17,9 @@ pub const WAYS: [&str; 12] = [
     "stand", "stand", "stand", "plain", "plain", "plain", "renew", "renew", "command", "exec",
     "exec", "fenced",
 ];
+
+/// The first of them are those of the library.
+pub const LIBRARY: usize = 8;
 
 /// How long anybody waits for a lease.
 pub const WAIT_MS: u64 = 10_000;
@@ -56,6 +59,9 @@ pub fn work(stage: &Stage, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
 impl Worker<'_> {
     /// A short stay most often, a long one now and then.
     pub fn stay(&mut self) -> Duration {
+        if self.lease.kind == Kind::Busy && self.dice.u32(..100) > 0 {
+            return Duration::ZERO;
+        }
         match self.dice.u32(..20) {
             0 => Duration::from_millis(self.dice.u64(5..30)),
             1..5 => Duration::ZERO,
@@ -64,7 +70,18 @@ impl Worker<'_> {
     }
 
     pub fn rest(&mut self) {
+        if self.lease.kind == Kind::Busy && self.dice.u32(..50) > 0 {
+            return;
+        }
         std::thread::sleep(Duration::from_micros(self.dice.u64(..1500)));
+    }
+
+    /// Stays; a sleep of no time is a system call, too.
+    fn linger(&mut self) {
+        let stay = self.stay();
+        if !stay.is_zero() {
+            std::thread::sleep(stay);
+        }
     }
 
     /// Rounds on one opening of the tree; returns at the first fault, to open it again.
@@ -76,7 +93,9 @@ impl Worker<'_> {
         while !self.stage.over() {
             let ask = self.ask(&ctx)?;
             let mut patience = Patience { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
-            if self.dice.u32(..10) == 0 {
+            // Who waits gives way to others; a single try decides by its own clock.
+            let waits = if self.lease.kind == Kind::Warped { 2 } else { 10 };
+            if self.dice.u32(..waits) == 0 {
                 patience.limit_ms = None;
             }
             let asked_ns = now_ns();
@@ -86,8 +105,13 @@ impl Worker<'_> {
             };
             let record = match outcome {
                 Outcome::Granted { record, .. } => record,
-                Outcome::Refused(_) => {
-                    self.story.say(&format!("refused {asked_ns} {}", now_ns()))?;
+                Outcome::Refused(refusal) => {
+                    let why = match (refusal.guarded, refusal.limit_ms) {
+                        (Some(_), _) => "guarded",
+                        (None, Some(_)) => "waited",
+                        (None, None) => "held",
+                    };
+                    self.story.say(&format!("refused {asked_ns} {} {why}", now_ns()))?;
                     self.rest();
                     continue;
                 }
@@ -97,7 +121,7 @@ impl Worker<'_> {
             let renewals = if how == "renew" { self.dice.u32(..6) } else { 0 };
             let mut kept = true;
             for at in 0..=renewals {
-                std::thread::sleep(self.stay());
+                self.linger();
                 if at < renewals && kept {
                     let asked_ns = now_ns();
                     let renewed = match self.dice.bool() {
@@ -187,8 +211,8 @@ impl Worker<'_> {
 }
 
 /// Until when nobody else may be granted a lease whose holder lives: TTL, and grace if the record
-/// names a process.
+/// names a process. The record is one of ours: its clock is that of our time namespace.
 pub fn until_ns(record: &Record) -> u64 {
     let grace_ms = if record.processes.own.is_some() { record.grace_ms } else { 0 };
-    record.expires_boot_ns().saturating_add(grace_ms.saturating_mul(1_000_000))
+    outside_ns(record.expires_boot_ns().saturating_add(grace_ms.saturating_mul(1_000_000)))
 }

@@ -143,11 +143,11 @@ pub fn look(path: &Path) -> Result<Option<Stat>> {
     }
 }
 
-/// Creates a private state directory, complete or not at all, and opens it.
-///
-/// `fill` writes what belongs into it while nobody can see it.
+/// Creates a private directory, complete or not at all, and opens it: one directory in it, and what
+/// `fill` writes into it while nobody can see it.
 pub fn create_private(
     path: &Path,
+    inner: &str,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
 ) -> Result<Base> {
     let euid = geteuid().as_raw();
@@ -169,7 +169,7 @@ pub fn create_private(
         let _ = rustix::fs::unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
         cannot(errno)
     })?;
-    let published = make_dir(made.as_fd(), layout::NODES, Sharing::Private)
+    let published = make_dir(made.as_fd(), inner, Sharing::Private)
         .map_err(cannot)
         .and_then(|()| fill(made.as_fd(), Sharing::Private.file_mode()))
         .and_then(|()| {
@@ -181,14 +181,14 @@ pub fn create_private(
             }
         });
     if published != Ok(true) {
-        remove_unpublished(&parent, &made, &temp);
+        remove_unpublished(&parent, &made, &temp, inner);
     }
     published?;
     open(path)?.ok_or_else(|| Error::not_safe(path, "it vanished as soon as it was created"))
 }
 
-fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str) {
-    let _ = rustix::fs::unlinkat(made, layout::NODES, AtFlags::REMOVEDIR);
+fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str, inner: &str) {
+    let _ = rustix::fs::unlinkat(made, inner, AtFlags::REMOVEDIR);
     for file in [layout::README, layout::LOCAL_NODE] {
         let _ = rustix::fs::unlinkat(made, file, AtFlags::empty());
     }

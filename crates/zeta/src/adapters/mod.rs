@@ -2,8 +2,9 @@
 
 pub mod anchor;
 pub mod base;
+pub mod bus;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
-mod clock;
+pub mod clock;
 pub mod group;
 pub mod guard;
 pub mod host;

@@ -53,6 +53,14 @@ pub struct Bytes {
     pub times: FileTimes,
 }
 
+/// What a file or directory was when it was looked at: which one, and when it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    ino: u64,
+    /// Its times.
+    pub times: FileTimes,
+}
+
 /// A name in a directory, with how many were left out.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Listing {
@@ -70,6 +78,12 @@ impl AsFd for Node {
     }
 }
 
+impl AsFd for Nodes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Tree {
     /// Opens the tree; `None` if there is none.
     pub fn open(path: &Path) -> Result<Option<Tree>> {
@@ -82,7 +96,7 @@ impl Tree {
             return Ok(tree);
         }
         refuse_creation(path)?;
-        let base = base::create_private(path, |dir, mode| {
+        let base = base::create_private(path, layout::NODES, |dir, mode| {
             put_file(dir, layout::README, base::README_TEXT.as_bytes(), mode)
                 .map_err(|errno| Error::io("cannot write README.md in", path, errno))
         })?;
@@ -178,6 +192,16 @@ impl Nodes {
         let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
         Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
+
+    /// The stamp of a node, of a file in one (`NODE/FILE`), or of the directory itself (`.`).
+    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stamp(&stat))
+    }
+
+    /// Was it removed or moved away, so that its name means another directory or none?
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.fd, &self.path)
+    }
 }
 
 impl Node {
@@ -199,14 +223,12 @@ impl Node {
 
     /// Was it removed or moved away, so that its name means another directory or none?
     pub fn is_gone(&self) -> bool {
-        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
-        let opened = fstat(&self.fd).map(identity);
-        let named = statat(rustix::fs::CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW).map(identity);
-        match (opened, named) {
-            (Ok(opened), Ok(named)) => opened != named,
-            (_, Err(errno)) => errno == Errno::NOENT,
-            _ => false,
-        }
+        is_gone(&self.fd, &self.path)
+    }
+
+    /// Its stamp; `None` if it cannot be asked.
+    pub fn stamp(&self) -> Option<Stamp> {
+        fstat(&self.fd).ok().map(|stat| stamp(&stat))
     }
 
     /// Its files.
@@ -221,6 +243,17 @@ impl Node {
             rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(cannot)?;
         }
         list_from_here(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
+    }
+}
+
+fn is_gone(fd: &OwnedFd, path: &Path) -> bool {
+    let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let opened = fstat(fd).map(identity);
+    let named = statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(identity);
+    match (opened, named) {
+        (Ok(opened), Ok(named)) => opened != named,
+        (_, Err(errno)) => errno == Errno::NOENT,
+        _ => false,
     }
 }
 
@@ -396,6 +429,10 @@ fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Err
 pub fn not_a_record(path: &Path, reason: &str) -> Error {
     Error::not_safe(path, format!("{reason}, where a record belongs"))
         .hint("zeta does not touch it: look who made it, then move it away")
+}
+
+fn stamp(stat: &Stat) -> Stamp {
+    Stamp { ino: stat.st_ino, times: times(stat) }
 }
 
 /// The times of a file as the core wants them.

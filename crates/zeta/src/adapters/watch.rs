@@ -127,6 +127,69 @@ impl Watch {
     }
 }
 
+/// An instance for somebody who follows many directories for long; it goes away with it.
+#[derive(Debug)]
+pub struct Feed(OwnedFd);
+
+/// One thing that a feed says.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Something happened to a name in the directory with this number.
+    In(i32, &'a [u8]),
+    /// Something happened to the directory with this number itself, or it is followed no more.
+    Itself(i32),
+    /// Events were lost: anything may have happened.
+    Lost,
+}
+
+impl Feed {
+    /// One that follows nothing yet; `None` where the user's instances are used up.
+    pub fn new() -> Option<Feed> {
+        inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok().map(Feed)
+    }
+
+    /// Follows all that happens to the directory `dir` and to its files; the number that events
+    /// will name, or `None` where the user's watches are used up.
+    pub fn follow(&self, dir: BorrowedFd<'_>) -> Option<i32> {
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        let content = WatchFlags::MODIFY | WatchFlags::ATTRIB;
+        let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        inotify::add_watch(&self.0, path, names | content | itself).ok()
+    }
+
+    /// Follows a directory no more.
+    pub fn leave(&self, number: i32) {
+        // One whose directory is gone is gone already.
+        let _ = inotify::remove_watch(&self.0, number);
+    }
+
+    /// Hands on all that lies in the queue at the start; false if that was nothing.
+    pub fn drain(&self, mut take: impl FnMut(Event<'_>)) -> bool {
+        // An event has 16 bytes or more, so that this many are all of them.
+        let events = rustix::io::ioctl_fionread(&self.0).unwrap_or(u64::MAX) / 16;
+        let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
+        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
+        for at in 0..events {
+            let Ok(event) = reader.next() else { return at > 0 };
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                take(Event::Lost);
+            } else if let Some(name) = event.file_name() {
+                take(Event::In(event.wd(), name.to_bytes()));
+            } else {
+                take(Event::Itself(event.wd()));
+            }
+        }
+        events > 0
+    }
+}
+
+impl AsFd for Feed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Reads what lies in the queue: a buffer full, which is enough to wake up for, or `all` of it.
 fn empty(fd: &OwnedFd, all: bool, mut take: impl FnMut(Option<&[u8]>, ReadFlags)) -> bool {
     let mut buffer = [MaybeUninit::uninit(); 4096];

@@ -20,6 +20,8 @@ use crate::error::{Error, Kind, Result};
 use crate::ops::exec::OnLost;
 use crate::output::{Output, print};
 
+mod bus;
+mod claim;
 mod clean;
 mod demo;
 mod docs;
@@ -75,6 +77,21 @@ fn needs_verb(noun: Command) -> Command {
     noun.subcommand_required(true).arg_required_else_help(true)
 }
 
+/// A noun that shows its verbs when it is given none, as the original's tools do.
+fn may_lack_verb(noun: Command) -> Command {
+    noun
+}
+
+fn run_verb_or_help(call: &Call, noun: &Noun) -> Result<u8> {
+    if !call.verb().is_empty() {
+        return run_verb(call, noun.verbs);
+    }
+    let mut whole = command();
+    let help = whole.find_subcommand_mut(noun.name).map(|noun| noun.render_help().to_string());
+    print(&help.unwrap_or_default())?;
+    Ok(0)
+}
+
 fn run_verb(call: &Call, verbs: &[Verb]) -> Result<u8> {
     match verbs.iter().find(|verb| verb.name == call.verb()) {
         Some(verb) => (verb.run)(call),
@@ -100,6 +117,8 @@ const NOUNS: &[Noun] = &[
     lease::NOUN,
     marker::NOUN,
     persona::NOUN,
+    bus::NOUN,
+    claim::NOUN,
     clean::NOUN,
     doctor::NOUN,
     docs::GUIDE,

@@ -16,6 +16,7 @@ use zeta_core::presence::Beat;
 use zeta_core::record::{Text, parse};
 use zeta_core::time::Now;
 
+use super::claim;
 use super::lease::{observe, read_only};
 use crate::adapters::base::{Base, open_inner};
 use crate::adapters::guard::{self, Section};
@@ -237,6 +238,7 @@ impl Broom<'_> {
                 && let Observed::Ours(record, ..) = read_only(bytes, &name)
             {
                 Queue::dismiss(section, &record.processes);
+                claim::tell_end(&record);
             }
         }
         Ok(verdict)

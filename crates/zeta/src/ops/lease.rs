@@ -13,7 +13,7 @@ use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
-use super::listing;
+use super::{claim, listing};
 use crate::adapters::guard::{self, ENTER_LIMIT, Section};
 use crate::adapters::node::{Bytes, Node, Tree};
 use crate::adapters::queue::Queue;
@@ -159,9 +159,22 @@ pub fn renew_inside(
     token: FencingToken,
     ttl_ms: Option<u64>,
 ) -> OrLost<Renewal> {
+    renew_with(ctx, section, lease, token, ttl_ms, &mut |_| Ok(()))
+}
+
+/// As [`renew_inside`], with something to do before the commit.
+pub fn renew_with(
+    ctx: &Context,
+    section: &Section<'_>,
+    lease: &RecordName,
+    token: FencingToken,
+    ttl_ms: Option<u64>,
+    before_commit: &mut dyn FnMut(&mut Record) -> Result<()>,
+) -> OrLost<Renewal> {
     let seen = observe_unjudged(section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
-        Renewed::Write { record, gap_ms } => {
+        Renewed::Write { mut record, gap_ms } => {
+            before_commit(&mut record)?;
             publish(section, &record, true, 0)?;
             Ok(Ok((record, gap_ms)))
         }
@@ -319,6 +332,7 @@ pub fn break_lease(
             section.remove()?;
             if let Observed::Ours(record, ..) = &seen {
                 Queue::dismiss(&section, &record.processes);
+                claim::tell_end(record);
             }
             Ok(Ok(true))
         }

@@ -1,6 +1,7 @@
 //! What a listing of a node leaves out is said, and never dropped in silence.
 
 use zeta_core::layout::{self, Kind};
+use zeta_core::name::{Label, RecordName};
 use zeta_core::record::printable;
 
 use crate::adapters::node::{Listing, Node};
@@ -14,17 +15,7 @@ pub fn findings(
     is_good: impl Fn(Kind<'_>) -> Option<bool>,
 ) -> Vec<Error> {
     let mut findings = Vec::new();
-    if listing.cut {
-        let text = format!(
-            "{}: more than {} entries; the rest was not looked at",
-            node.path.display(),
-            layout::ENTRIES_MAX
-        );
-        findings.push(
-            Error::new(error::Kind::Unsafe, text)
-                .hint("see what is provably dead: zeta clean --dry-run"),
-        );
-    }
+    findings.extend(cut(node, listing));
     let odd = listing.odd.iter().filter(|name| is_good(layout::kind_of(name)).is_some());
     let bad = listing.names.iter().filter(|name| is_good(layout::kind_of(name)) == Some(false));
     for name in odd.chain(bad) {
@@ -36,4 +27,27 @@ pub fn findings(
         findings.push(Error::new(error::Kind::Unsafe, text).hint("if it is yours, move it away"));
     }
     findings
+}
+
+/// The finding about a listing that was cut.
+pub fn cut(node: &Node, listing: &Listing) -> Option<Error> {
+    let text = format!(
+        "{}: more than {} entries; the rest was not looked at",
+        node.path.display(),
+        layout::ENTRIES_MAX
+    );
+    let error = || Error::new(error::Kind::Unsafe, text);
+    listing.cut.then(|| error().hint("see what is provably dead: zeta clean --dry-run"))
+}
+
+/// How long a file may be; `None` if it is no file of ours.
+pub fn limit(file: &str) -> Option<usize> {
+    match layout::kind_of(file) {
+        Kind::Lease(name) | Kind::Marker(name) => {
+            RecordName::new("record", name).is_ok().then_some(layout::RECORD_MAX)
+        }
+        Kind::Persona(name) => Label::new("persona", name).is_ok().then_some(layout::PERSONA_MAX),
+        Kind::LastSeen => Some(layout::LINE_MAX),
+        Kind::Guards | Kind::Other => None,
+    }
 }

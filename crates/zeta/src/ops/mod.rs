@@ -2,6 +2,8 @@
 
 pub mod acquire;
 pub mod beat;
+pub mod bus;
+pub mod claim;
 pub mod clean;
 pub mod doctor;
 pub mod document;
@@ -13,3 +15,4 @@ mod listing;
 pub mod run;
 pub mod session;
 pub mod status;
+pub mod view;

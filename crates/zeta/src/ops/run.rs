@@ -17,6 +17,7 @@ use zeta_core::record::Fields;
 use zeta_core::time::{NS_PER_MS, format_utc};
 
 use super::beat::{beat_with, see_node};
+use super::claim;
 use super::document::{Name, publish, read_or_new};
 use super::exec::{OnLost, pass_on};
 use super::lease::{LostTo, fate, read_only, release_in, renew_in};
@@ -451,9 +452,11 @@ impl Wrapper<'_> {
             };
             if let Observed::Ours(record, ..) = read_only(bytes, &name)
                 && self.keeps(&record)
-                && let Err(error) = release_in(self.tree, self.node, &name, record.fencing_token)
             {
-                tell(Note::Trouble(&error));
+                match release_in(self.tree, self.node, &name, record.fencing_token) {
+                    Ok(_) => claim::tell_end(&record),
+                    Err(error) => tell(Note::Trouble(&error)),
+                }
             }
         }
     }

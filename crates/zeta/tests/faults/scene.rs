@@ -185,7 +185,7 @@ fn play_one(stage: &Stage, scene: &Scene) -> (String, Vec<String>) {
     (format!("{made} injections at {} calls, {missed} missed", points.len()), findings)
 }
 
-fn tell(point: &Point, fault: Fault, out: &Out, found: Vec<String>) -> Vec<String> {
+pub fn tell(point: &Point, fault: Fault, out: &Out, found: Vec<String>) -> Vec<String> {
     let at = |what| {
         let (call, k, said) = (&point.line, point.k, out.err.trim());
         format!("{what}\n    {fault:?} at #{k} {call}\n    ended {} saying {said:?}", out.status)

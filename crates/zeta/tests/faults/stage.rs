@@ -59,6 +59,7 @@ impl Stage {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.env_clear().env("PATH", path).env("HOME", &self.dir).env("LC_ALL", "C");
         command.env("ZETA_STATE_DIR", self.world.join("state")).env("ZETA_SESSION", "s-1");
+        command.env("ZETA_BUS_DIR", self.world.join("bus"));
         if self.no_openat2 {
             command.env("ZETA_NO_OPENAT2", "1");
         }

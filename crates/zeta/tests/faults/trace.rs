@@ -11,9 +11,22 @@ const START: &str = "/etc/zeta/config.toml";
 
 /// Killed at, but never made to fail. Memory, and the end of the runtime: where memory is refused
 /// Rust aborts the process, which is a kill; and what comes after the last word of the program can
-/// change nothing any more. And what the kernel cannot refuse: the user ids and the umask.
-const NO_ERROR: [&str; 9] =
-    ["brk", "mmap", "munmap", "mremap", "mprotect", "sigaltstack", "getuid", "geteuid", "umask"];
+/// change nothing any more. And what the kernel cannot refuse: the ids of user and thread, and the
+/// umask.
+const NO_ERROR: [&str; 10] = [
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "sigaltstack",
+    "getuid",
+    "geteuid",
+    "gettid",
+    "umask",
+];
+/// Nor random numbers for a hash table, which std asks for so.
+const NEVER_REFUSED: &str = "GRND_INSECURE";
 
 /// Left out for every fault: exit_group has no way to fail, and is an end by itself; fcntl with
 /// F_GETFD is how a debug build looks at a descriptor right before it closes it; and reading a
@@ -32,7 +45,8 @@ pub struct Point {
 impl Point {
     /// Can this fault be tried here?
     pub fn takes(&self, fault: Fault) -> bool {
-        fault == Fault::Kill || !NO_ERROR.contains(&self.call.as_str())
+        let refused = !NO_ERROR.contains(&self.call.as_str()) && !self.line.contains(NEVER_REFUSED);
+        fault == Fault::Kill || refused
     }
 }
 

@@ -1,6 +1,9 @@
 //! What must hold for any bytes that another user could have written: no panic, and what is
 //! believed reads back as it was. The coverage-guided targets in `fuzz/` run these very functions.
 
+use zeta_core::bus::claim::Notice;
+use zeta_core::bus::item::Item;
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, topic};
 use zeta_core::evidence::{FileTimes, Life};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
@@ -135,4 +138,42 @@ pub fn words(bytes: &[u8]) {
     assert_eq!(unquote(&quote(text)).as_deref(), Some(text));
     assert!(!printable(text).chars().any(zeta_core::record::is_unprintable));
     let _ = unquote(text);
+}
+
+/// A message of the bus: what a list believes and what a reader believes are the same, and what is
+/// written again says what was read.
+pub fn envelope(bytes: &[u8]) {
+    // The file is named after the id in it, or it is no message for that reason.
+    let text = String::from_utf8_lossy(bytes);
+    let id = text.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or("id");
+    is_id(id);
+    let header = Header::parse(bytes, id);
+    let read = Envelope::parse(bytes, id);
+    let envelope = match (&header, read) {
+        (Err(one), Err(other)) => return assert_eq!(*one, other),
+        // A payload that only the reader takes apart: numbers and letters that nothing can hold.
+        (Ok(_), Err(error)) => return assert!(matches!(error, BadEnvelope::NotMessage(_))),
+        (Err(error), Ok(_)) => panic!("only the reader believes it: {error}"),
+        (Ok(_), Ok(envelope)) => envelope,
+    };
+    let Ok(header) = header else { return };
+    assert_eq!(header.topic, envelope.topic);
+    assert_eq!((&*header.from, &*header.to), (&*envelope.from, &*envelope.to));
+    for mtime_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
+        for now_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
+            let seen = FileSeen { mtime_us, now_us };
+            assert_eq!(header.sent_us(seen), envelope.sent_us(seen));
+            assert_eq!(header.fate(seen), envelope.fate(seen));
+            let _ = Notice::of(&envelope, seen).map(|notice| Item::new(&notice.item));
+        }
+    }
+    if let Some(topic) = topic::known(&envelope.topic) {
+        let _ = topic.check(&envelope.payload);
+    }
+    let written = envelope.render();
+    match Envelope::parse(written.as_bytes(), id) {
+        Ok(again) => assert_eq!(again.render(), written),
+        // Blanks make it longer.
+        Err(error) => assert_eq!(error, BadEnvelope::TooLong),
+    }
 }

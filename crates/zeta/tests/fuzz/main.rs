@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod checks;
+mod notes;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Bytes that the grammar cares about.
-const PIECES: [&[u8]; 24] = [
+const PIECES: [&[u8]; 30] = [
     b": ",
     b"\n",
     b"\"",
@@ -33,6 +34,12 @@ const PIECES: [&[u8]; 24] = [
     b"ttl_ms: ",
     b"renewed_boot_ns: ",
     b"T",
+    b"{",
+    b"[",
+    b"}",
+    b"\"topic\"",
+    b"1e999",
+    b"9999-12-31T23:59:59.999Z",
 ];
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -97,4 +104,14 @@ fn records() {
 #[test]
 fn words() {
     fuzz("words", checks::words);
+}
+
+#[test]
+fn envelopes() {
+    fuzz("envelope", checks::envelope);
+}
+
+#[test]
+fn notes_of_the_bus() {
+    fuzz("notes", notes::notes);
 }

@@ -20,4 +20,5 @@ mod three;
 mod time;
 mod told;
 mod usage;
+mod view;
 mod worker;

@@ -34,6 +34,36 @@ fn the_wall_clock_decides_nothing_on_the_same_boot() {
 }
 
 #[test]
+fn a_wall_clock_that_jumps_changes_no_lease() {
+    if !zeta::adapters::clock::HAS_SEAM {
+        return skip("time::a_wall_clock_that_jumps_changes_no_lease", "a build without the seam");
+    }
+    let stage = Stage::new();
+    let clock = stage.dir.join("clock");
+    let set = |days: i64| {
+        std::fs::write(&clock, (days * 86_400 * 1_000_000_000).to_ne_bytes()).unwrap();
+    };
+    let zeta = |args: &[&str]| run(stage.cmd(args).env("ZETA_TEST_CLOCK", &clock));
+    set(0);
+    let mut token = zeta(&["lease", "acquire", "job", "--ttl", "1m"]).out.trim().to_owned();
+    for days in [30, -30, 0, 400, -400] {
+        set(days);
+        assert_eq!(zeta(&["lease", "acquire", "job"]).status, 3, "{days} days");
+        assert_eq!(zeta(&["lease", "check", "job", "--token", &token]).status, 0, "{days} days");
+        assert_eq!(zeta(&["clean"]).status, 0, "{days} days");
+        assert_eq!(zeta(&["lease", "renew", "job", "--token", &token]).status, 0, "{days} days");
+        assert_eq!(zeta(&["lease", "release", "job", "--token", &token]).status, 0, "{days} days");
+        let out = zeta(&["lease", "acquire", "job", "--ttl", "1m"]);
+        let next = out.out.trim().to_owned();
+        assert!(next.parse::<u64>().unwrap() > token.parse().unwrap(), "{days} days: {out:?}");
+        token = next;
+    }
+    // It was that clock that was read: the highest token is 400 days ahead.
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    assert!(u128::from(token.parse::<u64>().unwrap()) > (wall + 399 * day()).as_micros());
+}
+
+#[test]
 fn a_shifted_boot_clock_robs_nobody() {
     for offset in ["100000", "-60"] {
         let shift = ["--time", "--boottime", offset];
@@ -51,6 +81,58 @@ fn a_shifted_boot_clock_robs_nobody() {
         let out = run(&mut shifted);
         assert_eq!(out.status, 0, "offset {offset}: {out:?}");
         stage.refused(&["lease", "acquire", "job"], 3);
+    }
+}
+
+#[test]
+fn a_time_namespace_under_an_old_number_robs_nobody() {
+    let warp = |offset: &str| ["--time", "--boottime", offset].map(str::to_owned);
+    if !is_root() || !can("unshare", &["--time", "--boottime", "1", "true"]) {
+        let test = "time::a_time_namespace_under_an_old_number_robs_nobody";
+        return skip(test, "needs root and unshare --time");
+    }
+    let stage = Stage::new();
+    let zeta = |offset: &str, args: &[&str]| {
+        let warp = warp(offset);
+        let mut warped = stage.other("unshare", &warp.each_ref().map(String::as_str));
+        run(warped.arg(env!("CARGO_BIN_EXE_zeta")).args(args))
+    };
+    // Each namespace ends with its process, and the kernel gives its number to the next.
+    let out = zeta("1", &["lease", "acquire", "job", "--ttl", "1m"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let token = out.out.trim().to_owned();
+    for offset in ["100000", "60", "-60"] {
+        let out = zeta(offset, &["lease", "acquire", "job"]);
+        assert_eq!(out.status, 3, "offset {offset}: {out:?}");
+    }
+    assert_eq!(zeta("0", &["lease", "renew", "job", "--token", &token, "--ttl", "1m"]).status, 0);
+    assert_eq!(zeta("0", &["lease", "check", "job", "--token", &token]).status, 0);
+    // Whoever holds it and sees an older clock than it wrote rather stops too early.
+    assert_eq!(zeta("100000", &["lease", "check", "job", "--token", &token]).status, 5);
+}
+
+#[test]
+fn a_file_s_time_that_lags_robs_nobody() {
+    let shift = ["--time", "--boottime", "1000"];
+    if !is_root() || !can("unshare", &[&shift[..], &["true"]].concat()) {
+        return skip("time::a_file_s_time_that_lags_robs_nobody", "needs root and unshare --time");
+    }
+    let stage = Stage::new();
+    let renewed_ns = || -> u64 {
+        let text = std::fs::read_to_string(stage.lock("job")).unwrap();
+        let of = |line: &str| line.strip_prefix("renewed_boot_ns: ")?.parse().ok();
+        text.lines().find_map(of).unwrap()
+    };
+    for round in 0..8 {
+        stage.acquire(&["job", "--ttl", "100ms"]);
+        let before_ns = renewed_ns();
+        let mut shifted = stage.other("unshare", &shift);
+        shifted.args([env!("CARGO_BIN_EXE_zeta"), "lease", "acquire", "job", "--wait", "5s", "-q"]);
+        let out = run(&mut shifted);
+        assert_eq!(out.status, 0, "{out:?}");
+        let waited_ns = renewed_ns() - 1_000_000_000_000 - before_ns;
+        assert!(waited_ns > 100_000_000, "round {round}: granted after {waited_ns} ns");
+        stage.ok(&["lease", "release", "job", "--token", out.out.trim()]);
     }
 }
 

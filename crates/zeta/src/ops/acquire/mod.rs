@@ -100,19 +100,31 @@ pub fn acquire_for_session(
     ask: &Ask,
     patience: &mut Patience<'_>,
 ) -> Result<(Outcome, Label)> {
-    refuse_inside_fence(ctx, &ask.lease)?;
     let (tree, node) = ctx.open()?;
-    let outcome = acquire(ctx, &tree, &node, ask, patience, &mut |record| {
-        record.processes = session::processes(ctx, &tree, &node)?;
-        Ok(())
+    let outcome = acquire_with(ctx, (&tree, &node), ask, patience, &mut |_| Ok(()))?;
+    Ok((outcome, node.name))
+}
+
+/// As [`acquire_for_session`], in a tree that is open, with something to do before the commit.
+pub fn acquire_with(
+    ctx: &Context,
+    (tree, node): (&Tree, &Node),
+    ask: &Ask,
+    patience: &mut Patience<'_>,
+    before_commit: &mut BeforeCommit<'_>,
+) -> Result<Outcome> {
+    refuse_inside_fence(ctx, &ask.lease)?;
+    let outcome = acquire(ctx, tree, node, ask, patience, &mut |record| {
+        record.processes = session::processes(ctx, tree, node)?;
+        before_commit(record)
     })?;
     if let Outcome::Granted { record, cause: Some(_), .. } = &outcome
         && record.processes.own.is_some()
-        && session::processes(ctx, &tree, &node)?.own.is_none()
+        && session::processes(ctx, tree, node)?.own.is_none()
     {
-        stand_alone(&tree, &node, &ask.lease, record.fencing_token)?;
+        stand_alone(tree, node, &ask.lease, record.fencing_token)?;
     }
-    Ok((outcome, node.name))
+    Ok(outcome)
 }
 
 /// Acquires a lease, waiting in line as long as asked, and keeps nothing of it open.

@@ -16,6 +16,7 @@ use crate::adapters::{host, process};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::lease::{Look, observe_text};
+use crate::ops::listing;
 
 /// How far a time may lie ahead of our clock before it is called wrong.
 const AHEAD_US: i64 = 5_000_000;
@@ -83,9 +84,9 @@ pub(super) fn look(
 
 impl Scratch {
     fn fill(&mut self, base: &Base, node: &mut Node, found: &mut Vec<Finding>) -> Result<()> {
-        let listing = node.list_alone()?;
-        for name in listing.names {
-            let Some(max) = limit(&name) else {
+        let listed = node.list_alone()?;
+        for name in listed.names {
+            let Some(max) = listing::limit(&name) else {
                 if name != layout::GUARDS {
                     found.push(findings::odd_name(&name));
                 }
@@ -105,23 +106,11 @@ impl Scratch {
                 Err(error) => found.push(findings::unsafe_file(&name, &error)),
             }
         }
-        found.extend(listing.odd.iter().map(|name| findings::odd_name(name)));
-        if listing.cut {
+        found.extend(listed.odd.iter().map(|name| findings::odd_name(name)));
+        if listed.cut {
             found.push(findings::too_many(node.name.as_str(), layout::ENTRIES_MAX));
         }
         Ok(())
-    }
-}
-
-/// How long a file may be; `None` if it is no file of ours.
-fn limit(file: &str) -> Option<usize> {
-    match layout::kind_of(file) {
-        Kind::Lease(name) | Kind::Marker(name) => {
-            RecordName::new("record", name).is_ok().then_some(layout::RECORD_MAX)
-        }
-        Kind::Persona(name) => Label::new("persona", name).is_ok().then_some(layout::PERSONA_MAX),
-        Kind::LastSeen => Some(layout::LINE_MAX),
-        Kind::Guards | Kind::Other => None,
     }
 }
 

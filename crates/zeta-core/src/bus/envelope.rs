@@ -1,0 +1,305 @@
+//! One message: what its file says, how it is written, and how long it counts.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize as _};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::address::EVERYBODY;
+use super::topic;
+use crate::time::parse_utc;
+
+/// Most bytes of a message's file.
+pub const ENVELOPE_MAX: usize = 64 * 1024;
+/// Deepest nesting of a payload.
+pub const DEPTH_MAX: usize = 32;
+/// How far in the future a message may be dated, in µs: further on its file's time counts.
+pub const SKEW_US: i64 = 5_000_000;
+
+/// A message with all that stands round it, as the original names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// What it is about.
+    pub topic: String,
+    /// What it says.
+    pub payload: Value,
+    /// Its name: a UUID of version 4, and the name of its file.
+    pub id: String,
+    /// Who sent it.
+    pub from: String,
+    /// Whom it is for; `*` is everybody.
+    pub to: String,
+    /// When it was sent, as it stands there: ISO 8601.
+    pub timestamp: String,
+    /// Until when it counts, as it stands there.
+    pub expires_at: String,
+    /// Keys that this program does not know.
+    pub extra: Map<String, Value>,
+}
+
+/// As much of a message as a list needs, in the text of its file.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header<'a> {
+    /// What it is about.
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    /// What it says, as JSON; absent is null.
+    #[serde(borrow, default)]
+    pub payload: Option<&'a RawValue>,
+    /// Its name.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// Who sent it.
+    #[serde(borrow)]
+    pub from: Cow<'a, str>,
+    /// Whom it is for.
+    #[serde(borrow)]
+    pub to: Cow<'a, str>,
+    /// When it was sent.
+    #[serde(borrow)]
+    pub timestamp: Cow<'a, str>,
+    /// Until when it counts.
+    #[serde(borrow)]
+    pub expires_at: Cow<'a, str>,
+    /// All of it.
+    #[serde(skip)]
+    pub text: &'a str,
+}
+
+/// Why a file is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadEnvelope {
+    /// More bytes than a message may have.
+    #[error("it is longer than {ENVELOPE_MAX} bytes")]
+    TooLong,
+    /// Not UTF-8 text.
+    #[error("it is not UTF-8 text")]
+    NotUtf8,
+    /// No JSON, perhaps because it is being written.
+    #[error("it is no whole JSON: {0}")]
+    NotJson(String),
+    /// Nested too deeply.
+    #[error("it is nested more than {DEPTH_MAX} deep")]
+    TooDeep,
+    /// JSON, and no message: a key is missing, stands twice, or is no text.
+    #[error("it is no message: {0}")]
+    NotMessage(String),
+    /// The id differs from the file's name.
+    #[error("its id is {0:?}, which is not its file's name")]
+    OtherId(String),
+}
+
+/// When the file of a message was last changed and looked at, in µs since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSeen {
+    /// Its modification time.
+    pub mtime_us: i64,
+    /// Now.
+    pub now_us: i64,
+}
+
+/// Does a message still count?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It does, until this time (µs since the Unix epoch).
+    Lives(i64),
+    /// Its time is over.
+    Expired,
+    /// Nobody can read until when: it counts as expired, and is named.
+    NoExpiry,
+}
+
+/// Could this be an id, so that it is safe as the name of a file?
+pub fn is_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && !text.starts_with('.')
+}
+
+impl Envelope {
+    /// Reads the file of the message `id`.
+    pub fn parse(bytes: &[u8], id: &str) -> Result<Envelope, BadEnvelope> {
+        let header = Header::parse(bytes, id)?;
+        let object: Map<String, Value> = serde_json::from_str(header.text)
+            .map_err(|error| BadEnvelope::NotMessage(error.to_string()))?;
+        let known = ["topic", "payload", "id", "from", "to", "timestamp", "expiresAt"];
+        let mut payload = Value::Null;
+        let mut extra = Map::new();
+        for (key, value) in object {
+            match key.as_str() {
+                "payload" => payload = value,
+                key if known.contains(&key) => {}
+                _ => _ = extra.insert(key, value),
+            }
+        }
+        Ok(Envelope {
+            topic: header.topic.into_owned(),
+            payload,
+            id: header.id.into_owned(),
+            from: header.from.into_owned(),
+            to: header.to.into_owned(),
+            timestamp: header.timestamp.into_owned(),
+            expires_at: header.expires_at.into_owned(),
+            extra,
+        })
+    }
+
+    /// The message as the original writes it: its keys in this order, two blanks, no last newline.
+    pub fn render(&self) -> String {
+        let mut out = Vec::with_capacity(512);
+        let mut writer = serde_json::Serializer::pretty(&mut out);
+        // Neither a value nor a vector can fail.
+        let _ = Value::Object(self.to_object()).serialize(&mut writer);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// The message as a JSON object, its keys in the order of the original.
+    pub fn to_object(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("topic".to_owned(), self.topic.as_str().into());
+        object.insert("payload".to_owned(), self.payload.clone());
+        for (key, text) in [
+            ("id", &self.id),
+            ("from", &self.from),
+            ("to", &self.to),
+            ("timestamp", &self.timestamp),
+            ("expiresAt", &self.expires_at),
+        ] {
+            object.insert(key.to_owned(), text.as_str().into());
+        }
+        object.extend(self.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
+        object
+    }
+
+    /// What a list needs of it.
+    fn when(&self) -> When<'_> {
+        When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
+    }
+
+    /// Is it for `recipient`, by name or as a broadcast?
+    pub fn is_for(&self, recipient: &str) -> bool {
+        self.to == recipient || self.to == EVERYBODY
+    }
+
+    /// When it was sent, in µs: what is dated in the future counts from when it was stored.
+    pub fn sent_us(&self, seen: FileSeen) -> i64 {
+        self.when().sent_us(seen)
+    }
+
+    /// Is it dated further in the future than clocks differ?
+    pub fn is_future(&self, seen: FileSeen) -> bool {
+        self.when().is_future(seen)
+    }
+
+    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
+    pub fn fate(&self, seen: FileSeen) -> Fate {
+        self.when().fate(seen)
+    }
+}
+
+impl<'a> Header<'a> {
+    /// Reads the file of the message `id`, without taking its payload apart.
+    pub fn parse(bytes: &'a [u8], id: &str) -> Result<Header<'a>, BadEnvelope> {
+        if bytes.len() > ENVELOPE_MAX {
+            return Err(BadEnvelope::TooLong);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| BadEnvelope::NotUtf8)?;
+        if depth(text) > DEPTH_MAX + 1 {
+            return Err(BadEnvelope::TooDeep);
+        }
+        let header: Header<'a> = serde_json::from_str(text).map_err(|error| {
+            let said = error.to_string();
+            match error.classify() {
+                serde_json::error::Category::Data => BadEnvelope::NotMessage(said),
+                _ => BadEnvelope::NotJson(said),
+            }
+        })?;
+        match header.id == id {
+            true => Ok(Header { text, ..header }),
+            false => Err(BadEnvelope::OtherId(header.id.into_owned())),
+        }
+    }
+
+    fn when(&self) -> When<'_> {
+        When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
+    }
+
+    /// As [`Envelope::is_for`].
+    pub fn is_for(&self, recipient: &str) -> bool {
+        self.to == recipient || self.to == EVERYBODY
+    }
+
+    /// As [`Envelope::sent_us`].
+    pub fn sent_us(&self, seen: FileSeen) -> i64 {
+        self.when().sent_us(seen)
+    }
+
+    /// As [`Envelope::is_future`].
+    pub fn is_future(&self, seen: FileSeen) -> bool {
+        self.when().is_future(seen)
+    }
+
+    /// As [`Envelope::fate`].
+    pub fn fate(&self, seen: FileSeen) -> Fate {
+        self.when().fate(seen)
+    }
+}
+
+/// What says when a message was sent and until when it counts.
+struct When<'a> {
+    topic: &'a str,
+    timestamp: &'a str,
+    expires_at: &'a str,
+}
+
+impl When<'_> {
+    fn sent_us(&self, seen: FileSeen) -> i64 {
+        let Ok(sent_us) = parse_utc(self.timestamp) else { return i64::MIN };
+        match self.is_future(seen) {
+            true => seen.mtime_us.min(seen.now_us),
+            false => sent_us,
+        }
+    }
+
+    /// Nobody stores a message before it is sent: so the file's time tells even after that future
+    /// has come, and no claim comes back to life with it.
+    fn is_future(&self, seen: FileSeen) -> bool {
+        let stored_us = seen.mtime_us.min(seen.now_us);
+        parse_utc(self.timestamp).is_ok_and(|us| us > stored_us.saturating_add(SKEW_US))
+    }
+
+    fn fate(&self, seen: FileSeen) -> Fate {
+        let Ok(mut until_us) = parse_utc(self.expires_at) else { return Fate::NoExpiry };
+        if self.is_future(seen) {
+            let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |t| t.life_ms);
+            let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+            until_us = until_us.min(self.sent_us(seen).saturating_add(life_us));
+        }
+        match until_us < seen.now_us {
+            true => Fate::Expired,
+            false => Fate::Lives(until_us),
+        }
+    }
+}
+
+/// How deep brackets nest outside of strings: found before anything is built from the text.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}

@@ -1,0 +1,92 @@
+//! Items are any text; these are the names that stand for one on disk.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use crate::name::RecordName;
+
+/// Longest item, in bytes of its percent-encoded form: the name of its lock must fit into 255.
+pub const ITEM_MAX: usize = 242;
+
+/// An item that cannot be claimed, with what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "item {0:?} is not valid: write 1 to {ITEM_MAX} bytes (percent-encoded) of text, as in B-0856"
+)]
+pub struct BadItem(String);
+
+/// What an item is called on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    text: String,
+    digest: String,
+}
+
+impl Item {
+    /// Checks an item's text.
+    pub fn new(text: &str) -> Result<Item, BadItem> {
+        match (1..=ITEM_MAX).contains(&encode_uri_component(text).len()) {
+            true => Ok(Item { text: text.to_owned(), digest: digest(&[text]) }),
+            false => Err(BadItem(text.to_owned())),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A file name that no other item has: 24 hex digits.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The file by which the original keeps two acquires of an item apart.
+    pub fn original_lock(&self) -> String {
+        format!("acquire-{}.lock", encode_uri_component(&self.text))
+    }
+
+    /// The lease that a claim of this item on the bus at `bus` is, readable as far as it can be;
+    /// `sharer` for a claim that stands beside others.
+    pub fn lease(&self, bus: &str, sharer: Option<&str>) -> RecordName {
+        let plain = |c: char| match c.to_ascii_lowercase() {
+            c if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') => c,
+            _ => '-',
+        };
+        let readable: String = self.text.chars().map(plain).take(40).collect();
+        let mut parts = vec![self.text.as_str(), bus];
+        parts.extend(sharer);
+        let name = format!("claim.{readable}.{}", digest(&parts));
+        // Both parts are of the grammar's letters, and together shorter than it allows.
+        RecordName::new("lease", &name).unwrap_or_else(|_| unreachable!("{name}"))
+    }
+}
+
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut hex = String::with_capacity(24);
+    for byte in hash.finalize().iter().take(12) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// As ECMAScript's function of that name: the original names its locks with it.
+fn encode_uri_component(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(byte.into()),
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => out.push(byte.into()),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}

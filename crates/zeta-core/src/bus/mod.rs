@@ -1,0 +1,20 @@
+//! The bus: messages that agents leave for each other, one JSON file each, in a directory that the
+//! original tool reads and writes, too.
+//!
+//! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), who may be
+//! named ([`Address`]), when it ends ([`Fate`]) and what a pile of claim messages means
+//! ([`claim`]). `docs/bus.md` is the format.
+
+mod address;
+pub mod claim;
+mod envelope;
+pub mod item;
+pub mod topic;
+
+pub use address::{Address, EVERYBODY};
+pub use envelope::{
+    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, is_id,
+};
+
+#[cfg(test)]
+mod tests;
