@@ -36,7 +36,7 @@ pub enum Tick {
     /// Another agent is the steward right now.
     Taken(Box<Refusal>),
     /// This is how the registration stands.
-    Stands(Came, Receipt),
+    Stands(Came, Box<Receipt>),
 }
 
 fn marker(name: &str) -> Result<Name> {
@@ -91,7 +91,7 @@ pub fn tick<'a>(
     let released = release(ctx, &lease, token);
     let (came, receipt) = stands?;
     released?.ok();
-    Ok(Tick::Stands(came, receipt))
+    Ok(Tick::Stands(came, Box::new(receipt)))
 }
 
 /// Lets a pull request be merged, and says once that this node waits for it, if it is not ours.
