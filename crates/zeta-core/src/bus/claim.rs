@@ -90,8 +90,8 @@ impl Notice {
             grant: grant(),
             timestamp: envelope.timestamp.clone(),
             expires_at: envelope.expires_at.clone(),
-            order: (envelope.sent_us(seen), seen.mtime_us),
-            until_us: match envelope.fate(seen) {
+            order: (envelope.when().sent_us(seen), seen.mtime_us),
+            until_us: match envelope.when().fate(seen) {
                 Fate::Lives(until_us) => Some(until_us),
                 Fate::Expired | Fate::NoExpiry => None,
             },

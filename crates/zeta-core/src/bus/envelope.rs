@@ -173,30 +173,15 @@ impl Envelope {
         object
     }
 
-    /// What a list needs of it.
-    fn when(&self) -> When<'_> {
+    /// What says when it counts.
+    pub fn when(&self) -> When<'_> {
         When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
     }
+}
 
-    /// Is it for `recipient`, by name or as a broadcast?
-    pub fn is_for(&self, recipient: &str) -> bool {
-        self.to == recipient || self.to == EVERYBODY
-    }
-
-    /// When it was sent, in µs: what is dated in the future counts from when it was stored.
-    pub fn sent_us(&self, seen: FileSeen) -> i64 {
-        self.when().sent_us(seen)
-    }
-
-    /// Is it dated further in the future than clocks differ?
-    pub fn is_future(&self, seen: FileSeen) -> bool {
-        self.when().is_future(seen)
-    }
-
-    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
-    pub fn fate(&self, seen: FileSeen) -> Fate {
-        self.when().fate(seen)
-    }
+/// Is a message to `to` for `recipient`, by name or as a broadcast?
+pub fn is_for(to: &str, recipient: &str) -> bool {
+    to == recipient || to == EVERYBODY
 }
 
 impl<'a> Header<'a> {
@@ -222,40 +207,23 @@ impl<'a> Header<'a> {
         }
     }
 
-    fn when(&self) -> When<'_> {
+    /// What says when it counts.
+    pub fn when(&self) -> When<'_> {
         When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
-    }
-
-    /// As [`Envelope::is_for`].
-    pub fn is_for(&self, recipient: &str) -> bool {
-        self.to == recipient || self.to == EVERYBODY
-    }
-
-    /// As [`Envelope::sent_us`].
-    pub fn sent_us(&self, seen: FileSeen) -> i64 {
-        self.when().sent_us(seen)
-    }
-
-    /// As [`Envelope::is_future`].
-    pub fn is_future(&self, seen: FileSeen) -> bool {
-        self.when().is_future(seen)
-    }
-
-    /// As [`Envelope::fate`].
-    pub fn fate(&self, seen: FileSeen) -> Fate {
-        self.when().fate(seen)
     }
 }
 
 /// What says when a message was sent and until when it counts.
-struct When<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct When<'a> {
     topic: &'a str,
     timestamp: &'a str,
     expires_at: &'a str,
 }
 
 impl When<'_> {
-    fn sent_us(&self, seen: FileSeen) -> i64 {
+    /// When it was sent, in µs: what is dated in the future counts from when it was stored.
+    pub fn sent_us(self, seen: FileSeen) -> i64 {
         let Ok(sent_us) = parse_utc(self.timestamp) else { return i64::MIN };
         match self.is_future(seen) {
             true => seen.mtime_us.min(seen.now_us),
@@ -265,12 +233,14 @@ impl When<'_> {
 
     /// Nobody stores a message before it is sent: so the file's time tells even after that future
     /// has come, and no claim comes back to life with it.
-    fn is_future(&self, seen: FileSeen) -> bool {
+    /// Is it dated further in the future than clocks differ?
+    pub fn is_future(self, seen: FileSeen) -> bool {
         let stored_us = seen.mtime_us.min(seen.now_us);
         parse_utc(self.timestamp).is_ok_and(|us| us > stored_us.saturating_add(SKEW_US))
     }
 
-    fn fate(&self, seen: FileSeen) -> Fate {
+    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
+    pub fn fate(self, seen: FileSeen) -> Fate {
         let Ok(mut until_us) = parse_utc(self.expires_at) else { return Fate::NoExpiry };
         if self.is_future(seen) {
             let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |t| t.life_ms);

@@ -13,7 +13,8 @@ pub mod topic;
 
 pub use address::{Address, EVERYBODY};
 pub use envelope::{
-    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, is_id,
+    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, When, is_for,
+    is_id,
 };
 
 #[cfg(test)]

@@ -73,19 +73,19 @@ fn payloads_are_what_their_topic_asks_for() {
 
 #[test]
 fn a_message_counts_as_long_as_it_says_and_no_longer_than_it_may() {
-    let at = |timestamp: &str, expires_at: &str| envelope(timestamp, expires_at).fate(SEEN);
+    let at = |timestamp: &str, expires_at: &str| envelope(timestamp, expires_at).when().fate(SEEN);
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z"), Fate::Lives(3_000_000));
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:01.999Z"), Fate::Expired);
     assert_eq!(at("1970-01-01T00:00:01.000Z", "soon"), Fate::NoExpiry);
     // From the future: its file's time, and at most the life of its topic.
     let future = envelope("2099-01-01T00:00:00.000Z", "2199-01-01T00:00:00.000Z");
-    assert_eq!(future.sent_us(SEEN), SEEN.mtime_us);
+    assert_eq!(future.when().sent_us(SEEN), SEEN.mtime_us);
     // Nor when that time has come: what was said after it stays the newer word.
     let later = FileSeen { now_us: i64::MAX / 2, ..SEEN };
-    assert_eq!(future.sent_us(later), SEEN.mtime_us);
-    assert_eq!(future.fate(SEEN), Fate::Lives(SEEN.mtime_us + 86_400_000_000));
-    assert!(future.is_future(SEEN));
-    assert_eq!(envelope("never", "2199-01-01T00:00:00.000Z").sent_us(SEEN), i64::MIN);
+    assert_eq!(future.when().sent_us(later), SEEN.mtime_us);
+    assert_eq!(future.when().fate(SEEN), Fate::Lives(SEEN.mtime_us + 86_400_000_000));
+    assert!(future.when().is_future(SEEN));
+    assert_eq!(envelope("never", "2199-01-01T00:00:00.000Z").when().sent_us(SEEN), i64::MIN);
 }
 
 fn notice(id: &str, from: &str, action: Action, order: (i64, i64)) -> Notice {

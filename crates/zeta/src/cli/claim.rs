@@ -57,6 +57,19 @@ const VERBS: &[Verb] = &[
     },
 ];
 
+/// Who, what, and on which bus.
+#[derive(Debug, Args)]
+struct Subject {
+    #[command(flatten)]
+    place: Place,
+    /// Whose claim it is [default: the agent that you are]
+    #[arg(long, value_name = "WHO")]
+    from: Option<String>,
+    /// What, in any words
+    #[arg(long, value_name = "ITEM")]
+    item: String,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A claim is bound to the session ('zeta run') that takes it: free at once when that ends. Without a
@@ -68,13 +81,7 @@ Examples:
   zeta claim acquire --from otto-cli --item B-0856 --wait 10m")]
 struct AcquireArgs {
     #[command(flatten)]
-    place: Place,
-    /// Who claims [default: the agent that you are]
-    #[arg(long, value_name = "WHO")]
-    from: Option<String>,
-    /// What, in any words
-    #[arg(long, value_name = "ITEM")]
-    item: String,
+    subject: Subject,
     /// Branch that it is worked on
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
@@ -99,13 +106,7 @@ Examples:
   zeta claim release --from otto-cli --item B-0856 --token 1779000000000001")]
 struct ReleaseArgs {
     #[command(flatten)]
-    place: Place,
-    /// Who gives it back [default: the agent that you are]
-    #[arg(long, value_name = "WHO")]
-    from: Option<String>,
-    /// What
-    #[arg(long, value_name = "ITEM")]
-    item: String,
+    subject: Subject,
     /// Fencing token that acquire printed; needed for another session's claim
     #[arg(long, value_name = "N")]
     token: Option<String>,
@@ -132,13 +133,7 @@ struct ListArgs {
 #[command(after_help = "Example:\n  zeta claim renew --from otto-cli --item B-0856")]
 struct RenewArgs {
     #[command(flatten)]
-    place: Place,
-    /// Who has it [default: the agent that you are]
-    #[arg(long, value_name = "WHO")]
-    from: Option<String>,
-    /// What
-    #[arg(long, value_name = "ITEM")]
-    item: String,
+    subject: Subject,
     /// Fencing token that acquire printed
     #[arg(long, value_name = "N")]
     token: Option<String>,
@@ -155,16 +150,10 @@ Example:
   zeta claim handover --from otto-cli --to vera-codex --item B-0856")]
 struct HandoverArgs {
     #[command(flatten)]
-    place: Place,
-    /// Who has it [default: the agent that you are]
-    #[arg(long, value_name = "WHO")]
-    from: Option<String>,
+    subject: Subject,
     /// Who gets it
     #[arg(long, value_name = "WHO")]
     to: String,
-    /// What
-    #[arg(long, value_name = "ITEM")]
-    item: String,
     /// Fencing token that acquire printed; needed for another session's claim
     #[arg(long, value_name = "N")]
     token: Option<String>,
@@ -175,16 +164,14 @@ fn item(text: &str) -> Result<Item> {
 }
 
 fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
-    let read = |text: &str| {
-        text.parse().map_err(|rule| Error::usage(format!("token {text:?} is not valid: {rule}")))
-    };
-    text.map(read).transpose()
+    text.map(super::lease::token).transpose()
 }
 
-fn asked(ctx: &Context, from: Option<&str>, what: &str) -> Result<Asked> {
+fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
+    let from = subject.from.as_deref().unwrap_or(ctx.agent.as_str());
     Ok(Asked {
-        from: address("sender", from.unwrap_or(ctx.agent.as_str()))?,
-        item: item(what)?,
+        from: address("sender", from)?,
+        item: item(&subject.item)?,
         branch: None,
         worktree: None,
         shareable: false,
@@ -202,12 +189,12 @@ fn acquire(call: &Call) -> Result<u8> {
         shareable: args.shareable,
         ttl_ms: args.ttl.as_deref().map(parse_ttl).transpose()?,
         limit_ms: args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?,
-        ..asked(&ctx, args.from.as_deref(), &args.item)?
+        ..asked(&ctx, &args.subject)?
     };
     let out = call.out;
     let mut tell =
         |observed: &Observed, held: &Held| out.talk(&lease_words::waiting(observed, held));
-    let acquired = ops::acquire(&ctx, &args.place.dir(), &asked, &mut tell)?;
+    let acquired = ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)?;
     tell_acquired(call, &asked, acquired)
 }
 
@@ -354,9 +341,9 @@ fn list(call: &Call) -> Result<u8> {
 fn release(call: &Call) -> Result<u8> {
     let args: ReleaseArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = asked(&ctx, args.from.as_deref(), &args.item)?;
+    let asked = asked(&ctx, &args.subject)?;
     let token = token(args.token.as_deref())?;
-    match ops::release(&ctx, &args.place.dir(), &asked.from, &asked.item, token)? {
+    match ops::release(&ctx, &args.subject.place.dir(), &asked.from, &asked.item, token)? {
         Ok(released) => {
             if !released.stood {
                 call.out.talk(&format!(
@@ -380,10 +367,10 @@ fn release(call: &Call) -> Result<u8> {
 fn renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let ctx = call.context()?;
-    let mut asked = asked(&ctx, args.from.as_deref(), &args.item)?;
+    let mut asked = asked(&ctx, &args.subject)?;
     asked.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let token = token(args.token.as_deref())?;
-    match ops::renew(&ctx, &args.place.dir(), &asked, token)? {
+    match ops::renew(&ctx, &args.subject.place.dir(), &asked, token)? {
         Some(acquired) => tell_acquired(call, &asked, acquired),
         None => not_held(call, &asked),
     }
@@ -401,10 +388,10 @@ fn not_held(call: &Call, asked: &Asked) -> Result<u8> {
 fn handover(call: &Call) -> Result<u8> {
     let args: HandoverArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = asked(&ctx, args.from.as_deref(), &args.item)?;
+    let asked = asked(&ctx, &args.subject)?;
     let to = address("new holder", &args.to)?;
     let token = token(args.token.as_deref())?;
-    match ops::hand_over(&ctx, &args.place.dir(), &asked, &to, token)? {
+    match ops::hand_over(&ctx, &args.subject.place.dir(), &asked, &to, token)? {
         Ok(Some(mine)) => {
             tell_mine(call, asked.item.as_str(), &None, &mine)?;
             Ok(0)

@@ -96,7 +96,7 @@ fn token_of(lease: &RecordName, given: Option<String>) -> Result<FencingToken> {
     }
 }
 
-fn token(text: &str) -> Result<FencingToken> {
+pub(super) fn token(text: &str) -> Result<FencingToken> {
     text.parse().map_err(|rule| Error::usage(format!("token {text:?} is not valid: {rule}")))
 }
 

@@ -162,8 +162,8 @@ pub fn envelope(bytes: &[u8]) {
     for mtime_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
         for now_us in [0, 1_800_000_000_000_000, i64::MIN, i64::MAX] {
             let seen = FileSeen { mtime_us, now_us };
-            assert_eq!(header.sent_us(seen), envelope.sent_us(seen));
-            assert_eq!(header.fate(seen), envelope.fate(seen));
+            assert_eq!(header.when().sent_us(seen), envelope.when().sent_us(seen));
+            assert_eq!(header.when().fate(seen), envelope.when().fate(seen));
             let _ = Notice::of(&envelope, seen).map(|notice| Item::new(&notice.item));
         }
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use zeta_core::bus::claim::Grant;
 use zeta_core::bus::{
-    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, Header, is_id, topic,
+    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, Header, is_for, is_id,
+    topic,
 };
 use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
@@ -62,6 +63,14 @@ pub struct Filter {
     pub to: Option<String>,
     /// Also those whose time is over.
     pub expired: bool,
+}
+
+impl Filter {
+    fn wants(&self, topic: &str, to: &str, fate: Fate) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted == topic)
+            && self.to.as_ref().is_none_or(|recipient| is_for(to, recipient))
+            && (self.expired || matches!(fate, Fate::Lives(_)))
+    }
 }
 
 /// A message, and whether it still counts.
@@ -227,13 +236,10 @@ pub fn show<T>(
     let mut rows = Vec::with_capacity(headers.len());
     for (header, mtime_us) in headers {
         let seen = FileSeen { mtime_us, now_us };
-        let fate = header.fate(seen);
+        let fate = header.when().fate(seen);
         findings.extend(finding(&header, seen, fate));
-        let wanted = filter.topic.as_ref().is_none_or(|topic| *topic == header.topic)
-            && filter.to.as_ref().is_none_or(|to| header.is_for(to))
-            && (filter.expired || matches!(fate, Fate::Lives(_)));
-        if wanted {
-            rows.push(Row { sent_us: header.sent_us(seen), header, fate });
+        if filter.wants(&header.topic, &header.to, fate) {
+            rows.push(Row { sent_us: header.when().sent_us(seen), header, fate });
         }
     }
     rows.sort_by(|a, b| (a.sent_us, &a.header.id).cmp(&(b.sent_us, &b.header.id)));
@@ -265,12 +271,9 @@ pub(super) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<Seen> {
     let mut wanted = Vec::new();
     for Message { envelope, mtime_us } in messages {
         let seen = FileSeen { mtime_us, now_us };
-        let fate = envelope.fate(seen);
-        if filter.topic.as_ref().is_none_or(|topic| *topic == envelope.topic)
-            && filter.to.as_ref().is_none_or(|to| envelope.is_for(to))
-            && (filter.expired || matches!(fate, Fate::Lives(_)))
-        {
-            wanted.push(Seen { sent_us: envelope.sent_us(seen), envelope, fate });
+        let fate = envelope.when().fate(seen);
+        if filter.wants(&envelope.topic, &envelope.to, fate) {
+            wanted.push(Seen { sent_us: envelope.when().sent_us(seen), envelope, fate });
         }
     }
     wanted.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
@@ -284,7 +287,7 @@ fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
         let text = format!("message {id}: nobody can read when it expires ({what:?}): it has");
         return Some(Error::new(Kind::Unsafe, text).hint("zeta bus clean --expired removes it"));
     }
-    if header.is_future(seen) {
+    if header.when().is_future(seen) {
         let when = printable(&header.timestamp);
         let text = format!("message {id} is dated in the future ({when}): its file's time counts");
         return Some(Error::new(Kind::Unsafe, text).hint("the clock of its sender is wrong"));
@@ -311,7 +314,11 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(Seen { sent_us: envelope.sent_us(file), fate: envelope.fate(file), envelope }))
+    Ok(Some(Seen {
+        sent_us: envelope.when().sent_us(file),
+        fate: envelope.when().fate(file),
+        envelope,
+    }))
 }
 
 /// Refuses an id that would leave the directory.

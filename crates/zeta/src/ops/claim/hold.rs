@@ -89,6 +89,20 @@ struct Told<'a> {
     _index: Index<'a>,
 }
 
+/// What came of telling of a claim, right before its commit.
+#[derive(Default)]
+struct Telling<'a> {
+    told: Option<(Told<'a>, FencingToken)>,
+    in_the_way: Vec<Claimant>,
+}
+
+/// A claim that was committed.
+struct Committed {
+    record: Box<Record>,
+    renewed: bool,
+    taken_from: Option<String>,
+}
+
 /// Claims an item. Exactly one caller gets it; one that has it keeps it, with the same token.
 pub fn acquire(
     ctx: &Context,
@@ -144,39 +158,69 @@ impl Place<'_> {
         let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.ctx));
         let mut ask = draft(self.ctx, lease, ttl_ms)?;
         ask.purpose = Some(format!("claim of {}", asked.item.as_str()));
-        let mut announced = None;
-        let mut in_the_way = Vec::new();
+        let mut telling = Telling::default();
         let mut patience = Patience { limit_ms, on_wait };
         let granted =
             acquire_with(self.ctx, (self.tree, self.node), &ask, &mut patience, &mut |record| {
                 describe(record, asked, self.bus);
-                match self.announce(asked, record)? {
-                    Ok(told) => {
-                        set(record, key::MESSAGE, quote(&told.message));
-                        // Until the grant stands, nobody else may look.
-                        announced = Some((told, record.fencing_token));
-                        Ok(())
-                    }
-                    Err(claimants) => {
-                        in_the_way = claimants;
-                        Err(Error::new(Kind::Refused, "taken"))
-                    }
-                }
+                self.tell(asked, record, &mut telling)
             });
-        match (granted, announced) {
-            (Ok(Outcome::Granted { record, from, .. }), Some((told, _))) => {
-                let message = self.dismiss_void(told);
+        let committed = granted.map(|outcome| match outcome {
+            Outcome::Refused(_) => None,
+            Outcome::Granted { record, from, .. } => {
                 let name = |from: Box<Record>| {
                     said(&from, key::FROM).unwrap_or_else(|| from.agent.to_string())
                 };
-                let taken_from = from.map(name);
-                Ok(Acquired::Mine(Mine { record, message, renewed: false, taken_from }))
+                Some(Committed { record, renewed: false, taken_from: from.map(name) })
+            }
+        });
+        self.conclude(asked, &ask.lease, telling, committed)
+    }
+
+    /// Tells of a claim that is about to be committed; it is refused if somebody is in the way.
+    fn tell<'s>(
+        &'s self,
+        asked: &Asked,
+        record: &mut Record,
+        telling: &mut Telling<'s>,
+    ) -> Result<()> {
+        match self.announce(asked, record)? {
+            Ok(told) => {
+                set(record, key::MESSAGE, quote(&told.message));
+                telling.told = Some((told, record.fencing_token));
+                Ok(())
+            }
+            Err(claimants) => {
+                telling.in_the_way = claimants;
+                Err(Error::new(Kind::Refused, "taken"))
+            }
+        }
+    }
+
+    /// The answer, after the commit or in its place.
+    fn conclude(
+        &self,
+        asked: &Asked,
+        lease: &RecordName,
+        telling: Telling<'_>,
+        committed: Result<Option<Committed>>,
+    ) -> Result<Acquired> {
+        let Telling { told, in_the_way } = telling;
+        match (committed, told) {
+            (Ok(Some(committed)), Some((told, _))) => {
+                let message = self.dismiss_void(told);
+                let Committed { record, renewed, taken_from } = committed;
+                Ok(Acquired::Mine(Mine { record, message, renewed, taken_from }))
             }
             (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
-            (Ok(_), _) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
-            (Err(error), announced) => {
-                if let Some((told, token)) = announced {
-                    self.take_back(&told.message, &ask.lease, token);
+            (Ok(_), told) => {
+                // Who holds it is asked of the index, which must not be occupied by ourselves.
+                drop(told);
+                Ok(Acquired::Taken(self.desk().claimants(&asked.item)?))
+            }
+            (Err(error), told) => {
+                if let Some((told, token)) = told {
+                    self.take_back(&told.message, lease, token);
                 }
                 Err(error)
             }
@@ -220,19 +264,8 @@ impl Place<'_> {
         let into_session = self.ctx.session.is_some() && record.session.is_none();
         let (lease, token) = (&record.lease, record.fencing_token);
         let file = layout::lease_file(lease);
-        let mut announced = None;
-        let mut in_the_way = Vec::new();
-        let mut tell = |record: &mut Record| match self.announce(asked, record)? {
-            Ok(told) => {
-                set(record, key::MESSAGE, quote(&told.message));
-                announced = Some((told, record.fencing_token));
-                Ok(())
-            }
-            Err(claimants) => {
-                in_the_way = claimants;
-                Err(Error::new(Kind::Refused, "taken"))
-            }
-        };
+        let mut telling = Telling::default();
+        let mut tell = |record: &mut Record| self.tell(asked, record, &mut telling);
         // The guard first and the index in it, as everybody does.
         let entered =
             lease::enter_as_holder(self.tree, self.node, &file, lease, token, ENTER_LIMIT)?;
@@ -246,20 +279,8 @@ impl Place<'_> {
                     .map(|renewed| renewed.ok().map(|(record, _)| record))
             }
         };
-        match (taken, announced) {
-            (Ok(Some(record)), Some((told, _))) => {
-                let message = self.dismiss_void(told);
-                Ok(Acquired::Mine(Mine { record, message, renewed: true, taken_from: None }))
-            }
-            (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
-            (Ok(_), _) => Ok(Acquired::Taken(self.desk().claimants(&asked.item)?)),
-            (Err(error), announced) => {
-                if let Some((told, token)) = announced {
-                    self.take_back(&told.message, lease, token);
-                }
-                Err(error)
-            }
-        }
+        let committed = |record| Committed { record, renewed: true, taken_from: None };
+        self.conclude(asked, lease, telling, taken.map(|taken| taken.map(committed)))
     }
 
     /// Tells everybody that the item is the caller's, if nobody else has told so before. The index
