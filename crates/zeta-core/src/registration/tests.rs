@@ -147,9 +147,8 @@ fn receipts_read_back_and_old_ones_are_none() {
     }
 }
 
-#[test]
-fn the_file_of_a_node_has_every_field_of_the_fact_sheet() {
-    let about = About {
+fn about() -> About {
+    About {
         node: "node-1a".to_owned(),
         maintainer: "ace".to_owned(),
         roles: vec!["worker".to_owned()],
@@ -157,7 +156,12 @@ fn the_file_of_a_node_has_every_field_of_the_fact_sheet() {
         expires_at: None,
         flake_commit: Some("abc".to_owned()),
         flake_host: None,
-    };
+    }
+}
+
+#[test]
+fn the_file_of_a_node_has_every_field_of_the_fact_sheet() {
+    let about = about();
     let hardware = Hardware {
         cores: Some(2),
         network: Some(Network { ip: Some("10.0.0.2".to_owned()), mac: None }),
@@ -173,4 +177,38 @@ fn the_file_of_a_node_has_every_field_of_the_fact_sheet() {
         file["spec"]["hardware"],
         serde_json::json!({ "cores": 2, "network": { "ip": "10.0.0.2" } })
     );
+}
+
+#[test]
+fn an_end_is_judged_and_moved_and_nothing_else_is_touched() {
+    use super::expiry::{Expiry, expiry, is_due, with_end};
+    const DAY_US: i64 = 86_400_000_000;
+    let end_us = crate::time::parse_utc("2026-06-30T00:00:00.000000Z").unwrap();
+    let mut node = compose(&about(), Hardware::default());
+    assert_eq!(expiry(&node, 0), Expiry::Never);
+    node.metadata
+        .annotations
+        .insert(super::node::EXPIRES_AT.into(), "2026-06-30T00:00:00.000000Z".into());
+    for (days, want) in [
+        (-30, Expiry::Fresh),
+        (-7, Expiry::Fresh),
+        (-6, Expiry::Due),
+        (3, Expiry::Due),
+        (4, Expiry::Dead),
+    ] {
+        assert_eq!(expiry(&node, end_us + days * DAY_US), want, "{days}");
+        assert_eq!(is_due(want), want != Expiry::Fresh);
+    }
+    let key = super::node::EXPIRES_AT;
+    let text = format!(
+        "# ours\nmetadata:\n  name: n\n  annotations:\n    x: 1\n    {key}: \"old\"\n  extra: [1]\n"
+    );
+    let moved = with_end(&text, "NEW").unwrap();
+    assert_eq!(moved, text.replace("\"old\"", "\"NEW\""));
+    let without = text.replace(&format!("    {key}: \"old\"\n"), "");
+    let first = with_end(&without, "NEW").unwrap();
+    assert!(first.contains(&format!("annotations:\n    {key}: \"NEW\"\n    x: 1")), "{first}");
+    for odd in ["metadata: {}\n", "annotations: {}\n", "annotations:", &format!("{text}{text}")] {
+        assert_eq!(with_end(odd, "NEW"), None, "{odd}");
+    }
 }

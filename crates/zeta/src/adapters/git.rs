@@ -25,6 +25,8 @@ const OUTPUT_MAX: u64 = 16 << 20;
 pub struct Remote {
     /// Its address, as git knows it.
     pub url: String,
+    /// Where branches are pushed to, if not there: a fork.
+    pub fork: Option<String>,
     /// A header that proves who we are, for a remote by HTTPS.
     pub header: Option<Header>,
 }
@@ -89,10 +91,12 @@ impl Repo {
             None => self.default_branch()?,
         };
         let reference = format!("refs/heads/{branch}");
-        self.git(
-            &["fetch", "-q", "--depth=1", "--no-tags", "--", &self.remote.url, &reference],
-            b"",
-        )?;
+        // A fork may be behind, and takes no commit whose parents it never saw.
+        let depth = self.remote.fork.is_none().then_some("--depth=1");
+        let mut args = vec!["fetch", "-q", "--no-tags"];
+        args.extend(depth);
+        args.extend(["--", &self.remote.url, &reference]);
+        self.git(&args, b"")?;
         let commit = self.git(&["rev-parse", "--verify", "FETCH_HEAD^{commit}"], b"")?;
         Ok(Base { branch, commit: commit.trim().to_owned() })
     }
@@ -108,9 +112,14 @@ impl Repo {
         })
     }
 
-    /// The tips of the remote's branches whose names match a pattern, by name.
+    /// Where branches of ours are.
+    fn ours(&self) -> &str {
+        self.remote.fork.as_deref().unwrap_or(&self.remote.url)
+    }
+
+    /// The tips of our branches whose names match a pattern, by name.
     pub fn branches(&self, pattern: &str) -> Result<Vec<(String, String)>> {
-        let said = self.git(&["ls-remote", "--heads", "--", &self.remote.url, pattern], b"")?;
+        let said = self.git(&["ls-remote", "--heads", "--", self.ours(), pattern], b"")?;
         let line = |line: &str| {
             let (commit, name) = line.split_once('\t')?;
             Some((name.strip_prefix("refs/heads/")?.to_owned(), commit.to_owned()))
@@ -178,16 +187,7 @@ impl Repo {
         let reference = format!("refs/heads/{branch}");
         let lease = format!("--force-with-lease={reference}:{}", expected.unwrap_or(""));
         let spec = format!("{commit}:{reference}");
-        self.git(&["push", "-q", "--no-verify", &lease, "--", &self.remote.url, &spec], b"")?;
-        Ok(())
-    }
-
-    /// Removes a branch that must have this tip.
-    pub fn remove_branch(&self, branch: &str, expected: &str) -> Result<()> {
-        let reference = format!("refs/heads/{branch}");
-        let lease = format!("--force-with-lease={reference}:{expected}");
-        let spec = format!(":{reference}");
-        self.git(&["push", "-q", "--no-verify", &lease, "--", &self.remote.url, &spec], b"")?;
+        self.git(&["push", "-q", "--no-verify", &lease, "--", self.ours(), &spec], b"")?;
         Ok(())
     }
 

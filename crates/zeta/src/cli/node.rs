@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use zeta_core::name::Label;
 use zeta_core::record::printable;
+use zeta_core::registration::expiry::Expiry;
 use zeta_core::registration::node::{About, DEFAULT_ROLE};
 use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{Pull, Stop};
@@ -71,6 +72,12 @@ struct PlaceArgs {
     /// Address of the repository for git; alone, a branch is pushed and that is all
     #[arg(long, value_name = "URL")]
     remote: Option<String>,
+    /// Fork that branches are pushed to, for an account without write access
+    #[arg(long, value_name = "OWNER/NAME")]
+    fork: Option<String>,
+    /// Address of the fork for git
+    #[arg(long, value_name = "URL")]
+    fork_remote: Option<String>,
     /// Address of the API, for a server of your own
     #[arg(long, value_name = "URL")]
     api: Option<String>,
@@ -93,6 +100,8 @@ impl PlaceArgs {
         Place {
             repo,
             remote: self.remote,
+            fork: self.fork,
+            fork_remote: self.fork_remote,
             api: self.api,
             base: self.base,
             token_file: self.token_file,
@@ -184,9 +193,7 @@ fn run_register(call: &Call) -> Result<u8> {
         node,
         maintainer: about.maintainer.clone(),
         file: place::compose_here(&about),
-        remote: ready.remote,
-        base: ready.base,
-        forge: ready.forge.as_ref(),
+        site: &ready,
         author: place::author(&about.maintainer),
         reopen: args.reopen,
         min_interval_s: i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX),
@@ -323,9 +330,7 @@ fn run_steward(call: &Call) -> Result<u8> {
                 node: Label::new("node", &about.node)?,
                 maintainer: about.maintainer.clone(),
                 file: place::compose_here(&about),
-                remote: ready.remote.clone(),
-                base: ready.base.clone(),
-                forge: ready.forge.as_ref(),
+                site: ready,
                 author: place::author(&about.maintainer),
                 reopen,
                 min_interval_s: 86_400,
@@ -360,11 +365,11 @@ struct ListArgs {
 fn run_list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ready = args.place.place().ready()?;
-    let nodes = leave::list(&ready.remote, ready.base.as_deref())?;
+    let nodes = leave::list(&ready)?;
     let object = || {
         let mut object = Object::new();
         object.objects("nodes", &nodes, |object, listed| {
-            object.text("path", &listed.path).flag("dead", listed.dead);
+            object.text("path", &listed.path).flag("dead", listed.expiry == Some(Expiry::Dead));
             match &listed.node {
                 Ok(node) => {
                     object.text("node", &node.metadata.name);
@@ -384,7 +389,12 @@ fn run_list(call: &Call) -> Result<u8> {
                 node.metadata.name,
                 node.spec.registration.maintainer,
                 node.spec.roles.join(","),
-                if listed.dead { "  (dead: its end is over)" } else { "" }
+                match listed.expiry {
+                    Some(Expiry::Dead) => "  (dead: its end is over)",
+                    Some(Expiry::Due) => "  (its end is near)",
+                    Some(Expiry::Unreadable) => "  (its end cannot be read)",
+                    _ => "",
+                }
             ),
             Err(why) => format!("{}: {why}", listed.path),
         };
@@ -397,52 +407,75 @@ fn run_list(call: &Call) -> Result<u8> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  zeta node deregister node-1a2b3c --repo acme/cluster --maintainer ace --reason 'sold'")]
+Examples:
+  zeta node deregister node-1a2b3c --repo acme/cluster --maintainer ace --reason 'sold'
+  zeta node deregister --dead --repo acme/cluster   # each node whose end is over by three days")]
 struct DeregisterArgs {
     #[command(flatten)]
     place: PlaceArgs,
     /// The node [default: this one]
+    #[arg(conflicts_with = "dead")]
     node: Option<String>,
+    /// All nodes whose end is over by more than the grace of three days
+    #[arg(long, conflicts_with = "maintainer")]
+    dead: bool,
     /// The forge's user that the node belongs to
-    #[arg(long, value_name = "USER")]
-    maintainer: String,
+    #[arg(long, value_name = "USER", required_unless_present = "dead")]
+    maintainer: Option<String>,
     /// Why
-    #[arg(long, value_name = "TEXT")]
-    reason: String,
+    #[arg(long, value_name = "TEXT", required_unless_present = "dead")]
+    reason: Option<String>,
 }
 
 fn run_deregister(call: &Call) -> Result<u8> {
     let args: DeregisterArgs = call.args()?;
     let ctx = call.context()?;
-    place::check_maintainer(&args.maintainer)?;
-    let node = match &args.node {
-        Some(node) => Label::new("node", node)?,
-        None => ops::name(&ctx, false)?,
-    };
+    let reason = args.reason.as_deref().unwrap_or("its end is over, and it gave no sign of life");
     let ready = args.place.place().ready()?;
-    let author = place::author(&args.maintainer);
-    let left = leave::deregister(
-        &ready.remote,
-        ready.base.as_deref(),
-        ready.forge.as_ref(),
-        (&args.maintainer, node.as_str()),
-        &args.reason,
-        &author,
-    )?;
-    let (word, text) = match &left {
-        Left::Gone => ("gone", format!("{node} is not registered")),
-        Left::Opened(pull) => ("opened", format!("opened {}", pull.url)),
-        Left::Waiting => ("waiting", format!("a pull request that removes {node} waits already")),
-    };
+    let mut gone: Vec<(String, Left)> = Vec::new();
+    if args.dead {
+        let nodes = leave::list(&ready)?;
+        let dead = nodes.iter().filter(|listed| listed.expiry == Some(Expiry::Dead));
+        for (maintainer, node) in dead.filter_map(leave::Listed::named) {
+            let left = leave::deregister(&ready, (maintainer, node), reason)?;
+            gone.push((node.to_owned(), left));
+        }
+    } else {
+        let maintainer = args.maintainer.as_deref().unwrap_or_default();
+        place::check_maintainer(maintainer)?;
+        let node = match &args.node {
+            Some(node) => Label::new("node", node)?,
+            None => ops::name(&ctx, false)?,
+        };
+        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason)?;
+        gone.push((node.to_string(), left));
+    }
     let object = || {
         let mut object = Object::new();
-        object.text("node", node.as_str()).text("outcome", word);
-        if let Left::Opened(pull) = &left {
-            object.text("pr_url", &pull.url);
-        }
+        object.objects("nodes", &gone, |object, (node, left)| {
+            let (word, pull) = match left {
+                Left::Gone => ("gone", None),
+                Left::Opened(pull) => ("opened", Some(pull)),
+                Left::Waiting(pull) => ("waiting", Some(pull)),
+            };
+            object.text("node", node).text("outcome", word);
+            if let Some(pull) = pull {
+                object.text("pr_url", &pull.url);
+            }
+        });
         object
     };
-    call.out.either(object, || text)?;
+    let text = || {
+        let line = |(node, left): &(String, Left)| match left {
+            Left::Gone => format!("{node} is not registered"),
+            Left::Opened(pull) => format!("{node}: opened {}", pull.url),
+            Left::Waiting(pull) => format!("{node}: {} removes it, and waits already", pull.url),
+        };
+        match gone.as_slice() {
+            [] => "no node is dead".to_owned(),
+            gone => gone.iter().map(line).collect::<Vec<_>>().join("\n"),
+        }
+    };
+    call.out.either(object, text)?;
     Ok(0)
 }

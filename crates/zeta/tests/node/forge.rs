@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 use zeta::adapters::forge::github::{GitHub, Limits, Repository};
 use zeta::adapters::forge::token::Token;
-use zeta::adapters::forge::{Forge, PullDraft, Trouble};
+use zeta::adapters::forge::{Forge, Look, PullDraft, Trouble};
 use zeta_core::registration::{Answer, Pull, PullState, body_marker, branch, node_path, title};
 
 use crate::hub::{Call, NAME, OWNER};
@@ -31,6 +31,7 @@ fn github_with(standin: &StandIn, token: &str, base: Option<&str>, limits: Limit
         owner: OWNER.to_owned(),
         name: NAME.to_owned(),
         base: base.map(str::to_owned),
+        fork: None,
     };
     let token = Token::new(Zeroizing::new(token.to_owned()), "this test").unwrap();
     GitHub::new(repository, token, limits).unwrap()
@@ -79,23 +80,25 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     let standin = pushed();
     let github = github(&standin);
     assert_eq!(github.file(&path()), Answer::Absent);
-    assert_eq!(github.pulls(NODE), Answer::Absent);
+    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Absent);
     let opened = github.open(&draft()).unwrap();
     assert_eq!((opened.state, opened.branch.as_str()), (PullState::Open, branch(NODE).as_str()));
-    assert_eq!(github.pulls(NODE), Answer::Found(vec![opened.clone()]));
+    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Found(vec![opened.clone()]));
     let again = github.open(&draft()).unwrap_err();
     assert!(
         matches!(&again, Trouble::Conflict(why) if why.contains("already exists")),
         "{again:?}"
     );
-    github.comment(opened.number, "still here").unwrap();
-    assert_eq!(standin.hub(|hub| hub.comments.clone()), [(1, "still here".to_owned())]);
+    for text in ["still here, mark", "once more, mark"] {
+        github.comment_once(opened.number, "mark", text).unwrap();
+    }
+    assert_eq!(standin.hub(|hub| hub.comments.clone()), [(1, "still here, mark".to_owned())]);
     assert_eq!(github.arm_auto_merge(&opened), Ok(true));
     assert_eq!(github.arm_auto_merge(&opened), Ok(true), "armed already");
     assert_eq!(standin.asked(Call::Graphql), 1);
     standin.hub(|hub| hub.merge(1));
     assert!(matches!(github.file(&path()), Answer::Found(blob) if blob.len() == 40));
-    let Answer::Found(pulls) = github.pulls(NODE) else { panic!() };
+    let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
     assert_eq!(pulls[0].state, PullState::Merged(1_779_185_472));
     assert!(why(github.file("maintainers/ace")).contains("not a file"));
 }
@@ -122,11 +125,22 @@ fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when
         hub.close(356);
     });
     let github = github(&standin);
-    assert_eq!(numbers(github.pulls(NODE)), [231, 232, 233, 234, 356]);
+    let whole = || numbers(github.pulls(NODE, &path(), Look::Whole));
+    assert_eq!(whole(), [231, 232, 233, 356], "one that is open is enough");
+    assert_eq!((standin.asked(Call::Search), standin.asked(Call::Files)), (0, 0));
+    standin.hub(|hub| [231, 232, 233].map(|number| hub.close(number)));
+    assert_eq!(whole(), [231, 232, 233, 234, 356]);
     standin.hub(|hub| hub.search_lags = true);
-    assert_eq!(numbers(github.pulls(NODE)), [231, 232, 233, 356]);
+    assert_eq!(whole(), [231, 232, 233, 356]);
+    // Under another branch, title and text: it adds the file.
+    let foreign = standin.hub(|hub| {
+        hub.commit("from-the-installer", &path(), "kind: ClusterNode\n");
+        hub.foreign("from-the-installer", "a new machine", "")
+    });
+    assert!(whole().contains(&foreign));
+    standin.hub(|hub| hub.close(foreign));
     standin.hub(|hub| (hub.search_lags, hub.search_incomplete) = (false, true));
-    assert!(why(github.pulls(NODE)).contains("did not come to its end"));
+    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("did not come to its end"));
 }
 
 #[test]
@@ -135,7 +149,7 @@ fn what_the_token_may_not_see_is_not_absent() {
     let github = github(&standin);
     standin.hub(|hub| hub.hidden = true);
     assert!(why(github.file(&path())).contains("may not see it"));
-    assert!(why(github.pulls(NODE)).contains("may not see it"));
+    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("may not see it"));
     standin.hub(|hub| (hub.hidden, hub.sealed) = (false, true));
     assert!(why(github.file(&path())).contains("may not see it"));
     standin.hub(|hub| hub.sealed = false);
@@ -181,7 +195,7 @@ fn a_question_is_asked_again_after_a_fault_that_passes() {
             standin.fault(call, fault, 1);
         }
         assert_eq!(github.file(&path()), Answer::Absent, "{fault:?}");
-        assert_eq!(numbers(github.pulls(NODE)), [1], "{fault:?}");
+        assert_eq!(numbers(github.pulls(NODE, &path(), Look::Whole)), [1], "{fault:?}");
     }
 }
 
@@ -195,7 +209,7 @@ fn fails_for_good(calls: &[Call], limits: Limits, faults: &[(Fault, &str)]) {
             let begun = Instant::now();
             let said = match call {
                 Call::Contents | Call::Repository | Call::Ref => why(github.file(&path())),
-                _ => why(github.pulls(NODE)),
+                _ => why(github.pulls(NODE, &path(), Look::Whole)),
             };
             let most = limits.patience + limits.call;
             assert!(begun.elapsed() < most, "{call:?} {fault:?}: {:?}", begun.elapsed());
@@ -305,11 +319,11 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         check(&asking.open(&draft()).unwrap_err(), Call::Open);
         // Whoever looks before it asks again doubles nothing.
         let github = github(&standin);
-        let there = numbers(github.pulls(NODE));
+        let there = numbers(github.pulls(NODE, &path(), Look::Whole));
         assert_eq!(there.len(), usize::from(fault.does()), "{fault:?}");
         let second = github.open(&draft());
         assert_eq!(matches!(second, Err(Trouble::Conflict(_))), fault.does(), "{second:?}");
-        let Answer::Found(pulls) = github.pulls(NODE) else { panic!() };
+        let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
         assert_eq!(pulls.len(), 1, "{fault:?}");
 
         standin.fault(Call::Graphql, fault, 1);
@@ -319,7 +333,7 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
             continue; // what it answers to a comment is not read
         }
         standin.fault(Call::Comment, fault, 1);
-        check(&asking.comment(1, "hello").unwrap_err(), Call::Comment);
+        check(&asking.comment_once(1, "hello", "hello").unwrap_err(), Call::Comment);
         assert_eq!(standin.hub(|hub| hub.comments.len()), usize::from(fault.does()));
     }
 }
@@ -333,7 +347,7 @@ fn a_pull_request_that_cannot_be_is_refused_with_the_words_of_the_forge() {
     let same = PullDraft { branch: "main".to_owned(), ..draft() };
     let refused = github.open(&same).unwrap_err();
     assert!(matches!(&refused, Trouble::Refused(why) if why.contains("No commits between")));
-    let refused = github.comment(9, "x").unwrap_err();
+    let refused = github.comment_once(9, "x", "x").unwrap_err();
     assert!(matches!(&refused, Trouble::Refused(why) if why.contains("404")));
 }
 
@@ -361,7 +375,7 @@ fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
         "http://127.0.0.1:x@example.org",
     ] {
         let (owner, name) = (OWNER.to_owned(), NAME.to_owned());
-        let repository = Repository { api: api.to_owned(), owner, name, base: None };
+        let repository = Repository { api: api.to_owned(), owner, name, base: None, fork: None };
         let token = Token::new(Zeroizing::new(TOKEN.to_owned()), "this test").unwrap();
         let refused = GitHub::new(repository, token, PATIENT).err();
         assert!(matches!(&refused, Some(Trouble::Refused(why)) if why.contains("https")), "{api}");

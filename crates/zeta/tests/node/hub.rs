@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 pub const OWNER: &str = "forest";
 pub const NAME: &str = "trees";
+/// Whose fork there may be.
+pub const FORKER: &str = "squirrel";
 
 /// Which question this is; faults are switched per question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,8 +18,10 @@ pub enum Call {
     Ref,
     Pulls,
     Pull,
+    Files,
     Search,
     Open,
+    Comments,
     Comment,
     Graphql,
     /// Nothing that we play.
@@ -57,7 +61,9 @@ impl Request {
             ("GET", _, Some(["git", "ref", ..])) => Call::Ref,
             ("GET", _, Some(["pulls"])) => Call::Pulls,
             ("GET", _, Some(["pulls", _])) => Call::Pull,
+            ("GET", _, Some(["pulls", _, "files"])) => Call::Files,
             ("POST", _, Some(["pulls"])) => Call::Open,
+            ("GET", _, Some(["issues", _, "comments"])) => Call::Comments,
             ("POST", _, Some(["issues", _, "comments"])) => Call::Comment,
             _ => Call::Other,
         }
@@ -68,6 +74,7 @@ impl Request {
 #[derive(Debug, Clone)]
 pub struct Row {
     pub number: u64,
+    pub owner: String,
     pub branch: String,
     pub title: String,
     pub body: String,
@@ -179,11 +186,38 @@ impl Hub {
         self.git(&["update-ref", &format!("refs/heads/{branch}"), &commit], "");
     }
 
+    /// A fork, as far as it is now; nobody but us may push to the repository itself then.
+    pub fn fork(&self) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let fork = self.git.with_file_name("fork.git");
+        let mut clone = Command::new("git");
+        clone.args(["clone", "-q", "--bare"]).arg(&self.git).arg(&fork);
+        assert!(clone.status().unwrap().success());
+        let hook = self.git.join("hooks/pre-receive");
+        let says =
+            "#!/bin/sh\necho 'Permission to forest/trees.git denied to squirrel.' >&2\nexit 1\n";
+        std::fs::write(&hook, says).unwrap();
+        std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+        fork
+    }
+
+    /// Where a branch of somebody is.
+    fn place_of(owner: &str, branch: &str) -> String {
+        if owner == OWNER { format!("refs/heads/{branch}") } else { format!("refs/forks/{branch}") }
+    }
+
+    /// What stands in a file of a branch.
+    pub fn content(&self, branch: &str, path: &str) -> String {
+        self.git(&["cat-file", "blob", &format!("refs/heads/{branch}:{path}")], "") + "\n"
+    }
+
     /// Opens a pull request past the API, as somebody else would.
     pub fn foreign(&mut self, branch: &str, title: &str, body: &str) -> u64 {
         let number = self.pulls.len() as u64 + 1;
         let (branch, title, body) = (branch.to_owned(), title.to_owned(), body.to_owned());
-        let row = Row { number, branch, title, body, closed: false, merged: false, armed: false };
+        let owner = OWNER.to_owned();
+        let (closed, merged, armed) = (false, false, false);
+        let row = Row { number, owner, branch, title, body, closed, merged, armed };
         self.pulls.push(row);
         number
     }
@@ -196,7 +230,7 @@ impl Hub {
     pub fn merge(&mut self, number: u64) {
         let row = &mut self.pulls[number as usize - 1];
         (row.closed, row.merged) = (true, true);
-        let branch = format!("refs/heads/{}", row.branch);
+        let branch = Hub::place_of(&row.owner, &row.branch);
         let tree = self.git(&["merge-tree", "--write-tree", "refs/heads/main", &branch], "");
         let parents = ["-p", "refs/heads/main", "-p", &branch];
         let args = [&["commit-tree", &tree, "-m", "merged"][..], &parents].concat();
@@ -222,6 +256,14 @@ impl Hub {
                 Some(row) => (200, self.pull(row)),
                 None => missing(),
             },
+            Call::Files => match self.pulls.iter().find(|row| row.number == number()) {
+                Some(row) => self.files(row),
+                None => missing(),
+            },
+            Call::Comments => {
+                let of = self.comments.iter().filter(|(n, _)| *n == number());
+                (200, of.map(|(_, text)| self.comment(text)).collect())
+            }
             Call::Search if self.hidden => invalid("The listed repositories cannot be searched"),
             Call::Search => self.search(request.asked("q").unwrap()),
             Call::Open => self.open(&request.body),
@@ -230,14 +272,40 @@ impl Hub {
                     return missing();
                 }
                 let text = request.body["body"].as_str().unwrap().to_owned();
-                let mut told = self.templates["comment"].clone();
-                told["body"] = json!(text);
+                let told = self.comment(&text);
                 self.comments.push((number(), text));
                 (201, told)
             }
             Call::Graphql => self.arm(&request.body),
             Call::Other => missing(),
         }
+    }
+
+    fn comment(&self, text: &str) -> Value {
+        let mut told = self.templates["comment"].clone();
+        told["body"] = json!(text);
+        told
+    }
+
+    fn files(&self, row: &Row) -> Told {
+        let place = Hub::place_of(&row.owner, &row.branch);
+        let Some(sha) = self.try_git(&["rev-parse", "-q", "--verify", &place], "") else {
+            return (200, json!([])); // a pull request of which only the talk is played
+        };
+        let range = format!("refs/heads/main...{sha}");
+        let said = self.git(&["diff", "--name-status", "--no-renames", &range], "");
+        let file = |line: &str| {
+            let (kind, name) = line.split_once('\t')?;
+            let mut told = self.templates["pull_file"].clone();
+            told["filename"] = json!(name);
+            told["status"] = json!(match kind {
+                "A" => "added",
+                "D" => "removed",
+                _ => "modified",
+            });
+            Some(told)
+        };
+        (200, said.lines().filter_map(file).collect())
     }
 
     fn repository(&self) -> Value {
@@ -294,7 +362,8 @@ impl Hub {
         }
         for (side, branch) in [("head", row.branch.as_str()), ("base", "main")] {
             told[side]["ref"] = json!(branch);
-            told[side]["label"] = json!(format!("{OWNER}:{branch}"));
+            let owner = if side == "head" { row.owner.as_str() } else { OWNER };
+            told[side]["label"] = json!(format!("{owner}:{branch}"));
             told[side]["repo"] = self.repository();
         }
         if row.armed {
@@ -311,7 +380,7 @@ impl Hub {
         let state = request.asked("state").unwrap_or("open");
         let wanted = |row: &&Row| {
             let state = state == "all" || (state == "closed") == row.closed;
-            let label = format!("{OWNER}:{}", row.branch);
+            let label = format!("{}:{}", row.owner, row.branch);
             state && request.asked("head").is_none_or(|head| head == label)
         };
         let number = |key: &str, or: usize| request.asked(key).map_or(or, |n| n.parse().unwrap());
@@ -364,20 +433,29 @@ impl Hub {
     fn open(&mut self, body: &Value) -> Told {
         let text = |key: &str| body[key].as_str().unwrap_or_default();
         let head = text("head");
-        let branch = head.split_once(':').map_or(head, |(_, branch)| branch);
-        if self.reference(&format!("heads/{branch}")).0 != 200 {
+        let (owner, branch) = head.split_once(':').unwrap_or((OWNER, head));
+        let place = Hub::place_of(owner, branch);
+        if owner == FORKER {
+            let fork = self.git.with_file_name("fork.git");
+            let spec = format!("+refs/heads/{branch}:{place}");
+            let _ = self.try_git(&["fetch", "-q", &fork.display().to_string(), &spec], "");
+        }
+        if self.try_git(&["rev-parse", "-q", "--verify", &place], "").is_none() {
             return invalid("Field head is invalid");
         }
-        if self.pulls.iter().any(|row| !row.closed && row.branch == branch) {
-            return invalid(&format!("A pull request already exists for {OWNER}:{branch}."));
+        let same = |row: &&Row| !row.closed && row.branch == branch && row.owner == owner;
+        if self.pulls.iter().any(|row| same(&row)) {
+            return invalid(&format!("A pull request already exists for {owner}:{branch}."));
         }
-        let range = format!("refs/heads/{}..refs/heads/{branch}", text("base"));
+        let range = format!("refs/heads/{}..{place}", text("base"));
         if self.git(&["rev-list", "--count", &range], "") == "0" {
             return invalid(&format!("No commits between {} and {branch}", text("base")));
         }
         let number = self.foreign(branch, text("title"), text("body"));
-        let row = &self.pulls[number as usize - 1];
-        (201, self.pull(row))
+        let row = &mut self.pulls[number as usize - 1];
+        owner.clone_into(&mut row.owner);
+        let row = row.clone();
+        (201, self.pull(&row))
     }
 
     fn arm(&mut self, body: &Value) -> Told {

@@ -6,9 +6,13 @@
 #[path = "../it/stage.rs"]
 mod stage;
 
+mod cut;
 mod forge;
 mod hub;
+mod life;
+mod machine;
 mod register;
 mod schema;
 mod standin;
+mod tls;
 mod token;

@@ -1,69 +1,13 @@
 //! A node that registers itself, by the built binary, real git and the stand-in of GitHub: once,
 //! whoever runs it, however often, and wherever it is cut off.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use crate::hub::{Call, NAME, OWNER};
-use crate::stage::{LIMIT, Out, Stage, finish, run, wait};
-use crate::standin::{Fault, StandIn, TOKEN};
-
-/// A machine with a home that outlives its boots.
-struct Machine {
-    stage: Stage,
-    home: PathBuf,
-}
-
-impl Machine {
-    fn new() -> Machine {
-        let stage = Stage::new();
-        let home = stage.dir.join("home");
-        std::fs::create_dir(&home).unwrap();
-        let token = home.join("token");
-        std::fs::write(&token, TOKEN).unwrap();
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&token, private).unwrap();
-        Machine { stage, home }
-    }
-
-    fn command(&self, forge: &StandIn, verb: &str, more: &[&str]) -> Command {
-        let git = forge.hub(|hub| hub.place().to_owned());
-        let (repo, token) = (format!("{OWNER}/{NAME}"), self.home.join("token"));
-        let mut command = self.stage.cmd(&["node", verb]);
-        if verb != "steward" {
-            command.args(["--repo", &repo, "--api", &forge.url]).arg("--remote").arg(git);
-        }
-        command.arg("--token-file").arg(token).args(more).env("HOME", &self.home);
-        command.env_remove("GH_TOKEN").env_remove("GITHUB_TOKEN");
-        command
-    }
-
-    fn register(&self, forge: &StandIn, more: &[&str]) -> Out {
-        let more: Vec<&str> = ["--maintainer", "ace"].iter().chain(more).copied().collect();
-        let out = run(&mut self.command(forge, "register", &more));
-        assert!(!format!("{out:?}").contains(TOKEN), "{out:?}");
-        out
-    }
-
-    fn show(&self) -> Value {
-        let mut command = self.stage.cmd(&["node", "show", "--json"]);
-        let out = run(command.env("HOME", &self.home));
-        assert_eq!(out.status, 0, "{out:?}");
-        serde_json::from_str(&out.out).unwrap()
-    }
-
-    /// Another boot: what is in memory is gone.
-    fn reboot(&self) {
-        let _ = std::fs::remove_dir_all(&self.stage.state);
-    }
-}
-
-fn opened(forge: &StandIn) -> usize {
-    forge.hub(|hub| hub.pulls.len())
-}
+use crate::hub::Call;
+use crate::machine::{Machine, opened};
+use crate::stage::{LIMIT, finish, run, wait};
+use crate::standin::{Fault, StandIn};
 
 #[test]
 fn sixteen_agents_of_a_node_open_one_pull_request_and_each_boot_finds_it() {

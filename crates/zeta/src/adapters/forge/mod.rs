@@ -52,6 +52,17 @@ impl std::fmt::Display for Trouble {
     }
 }
 
+/// How thoroughly pull requests are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// By branch, title and text, among those that are open or ended lately: enough to say *there
+    /// is one*. It can be done by every agent at every boot.
+    Quick,
+    /// Also by a search, and by the files that open ones add: before *there is none* is believed.
+    /// A forge allows few of these per minute.
+    Whole,
+}
+
 /// What a forge is asked for.
 pub trait Forge {
     /// Its name, for people: "github.com, owner/name".
@@ -60,14 +71,18 @@ pub trait Forge {
     /// The file at `path` on the default branch: its blob's id.
     fn file(&self, path: &str) -> Answer<String>;
 
-    /// The pull requests of this node, whatever their state, by branch, title or body.
-    fn pulls(&self, node: &str) -> Answer<Vec<Pull>>;
+    /// The pull requests of this node, whatever their state, by branch, title, body, or because
+    /// they add `path`.
+    fn pulls(&self, node: &str, path: &str, look: Look) -> Answer<Vec<Pull>>;
+
+    /// The pull requests of exactly this branch of ours, whatever their state.
+    fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>>;
 
     /// Opens a pull request.
     fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble>;
 
-    /// Leaves a comment on a pull request.
-    fn comment(&self, number: u64, text: &str) -> Result<(), Trouble>;
+    /// Leaves a comment on a pull request, unless there is one that holds `mark`, as `text` does.
+    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble>;
 
     /// Lets it be merged as soon as it may be; false where there is no such thing.
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble>;

@@ -2,7 +2,7 @@
 
 use zeta_core::registration::{Answer, Pull, PullState, is_of_node};
 
-use super::{Forge, PullDraft, Trouble};
+use super::{Forge, Look, PullDraft, Trouble};
 use crate::adapters::git::{Remote, Repo};
 use crate::error::Error;
 
@@ -30,8 +30,9 @@ impl Plain {
         }
     }
 
-    fn branches(&self) -> Result<Vec<(String, String)>, Error> {
-        Repo::new(self.remote.clone())?.branches("refs/heads/register*")
+    fn branches(&self, pattern: &str) -> Result<Vec<String>, Error> {
+        let tips = Repo::new(self.remote.clone())?.branches(&format!("refs/heads/{pattern}"))?;
+        Ok(tips.into_iter().map(|(branch, _)| branch).collect())
     }
 }
 
@@ -52,25 +53,37 @@ impl Forge for Plain {
         }
     }
 
-    fn pulls(&self, node: &str) -> Answer<Vec<Pull>> {
-        match self.branches() {
+    fn pulls(&self, node: &str, _: &str, _: Look) -> Answer<Vec<Pull>> {
+        match self.branches("register*") {
             Err(error) => Answer::Unknown(error.text),
             Ok(branches) => {
-                let pulls = branches.iter().map(|(branch, _)| self.pull(branch));
+                let pulls = branches.iter().map(|branch| self.pull(branch));
                 Answer::Found(pulls.filter(|pull| is_of_node(pull, node)).collect())
             }
         }
     }
 
-    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
-        let branches = self.branches().map_err(|error| Trouble::Lost(error.text))?;
-        match branches.iter().any(|(branch, _)| *branch == draft.branch) {
-            true => Ok(self.pull(&draft.branch)),
-            false => Err(Trouble::Refused(format!("branch {} is not there", draft.branch))),
+    fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>> {
+        match self.branches(branch) {
+            Err(error) => Answer::Unknown(error.text),
+            Ok(branches) if branches.iter().any(|found| found == branch) => {
+                Answer::Found(vec![self.pull(branch)])
+            }
+            Ok(_) => Answer::Absent,
         }
     }
 
-    fn comment(&self, _: u64, _: &str) -> Result<(), Trouble> {
+    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
+        match self.of_branch(&draft.branch) {
+            Answer::Found(_) => Ok(self.pull(&draft.branch)),
+            Answer::Absent => {
+                Err(Trouble::Refused(format!("branch {} is not there", draft.branch)))
+            }
+            Answer::Unknown(why) => Err(Trouble::Lost(why)),
+        }
+    }
+
+    fn comment_once(&self, _: u64, _: &str, _: &str) -> Result<(), Trouble> {
         Ok(())
     }
 

@@ -1,17 +1,15 @@
 //! Leaving: the node's file is taken off the default branch, through a pull request again; and the
 //! nodes that are there.
 
-use zeta_core::registration::node::{ClusterNode, EXPIRES_AT};
-use zeta_core::registration::{Pull, node_path};
-use zeta_core::time::parse_utc;
+use zeta_core::registration::expiry::{Expiry, expiry};
+use zeta_core::registration::node::ClusterNode;
+use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_path};
 
-use crate::adapters::forge::{Forge, PullDraft, Trouble};
-use crate::adapters::git::{Author, Remote, Repo};
+use super::place::{Ready, author};
+use super::propose::{Proposal, Unopened, propose};
+use crate::adapters::git::Repo;
 use crate::adapters::{host, yaml};
 use crate::error::{Error, Kind, Result};
-
-/// How long a node may be overdue before it counts as dead, in µs.
-const GRACE_US: i64 = 3 * 86_400 * 1_000_000;
 
 /// What taking a node off came to.
 #[derive(Debug, Clone)]
@@ -21,43 +19,45 @@ pub enum Left {
     /// We opened a pull request that removes it.
     Opened(Pull),
     /// One that removes it is open already.
-    Waiting,
+    Waiting(Pull),
 }
 
 /// Opens a pull request that removes a node.
-pub fn deregister(
-    remote: &Remote,
-    base: Option<&str>,
-    forge: &dyn Forge,
-    (maintainer, node): (&str, &str),
-    reason: &str,
-    author: &Author,
-) -> Result<Left> {
-    let repo = Repo::new(remote.clone())?;
-    let base = repo.fetch(base)?;
+pub fn deregister(site: &Ready, (maintainer, node): (&str, &str), reason: &str) -> Result<Left> {
     let path = node_path(maintainer, node);
-    if repo.blob(&base.commit, &path)?.is_none() {
-        return Ok(Left::Gone);
+    match site.forge.file(&path) {
+        Answer::Found(_) => {}
+        Answer::Absent => return Ok(Left::Gone),
+        Answer::Unknown(why) => return Err(could_not_ask(&why)),
     }
-    let title = format!("deregister(cluster-node): {node}");
-    let message = format!("{title}\n\n{reason}\n");
-    // The base's own commit, so that the same base gives the same commit.
-    let at_s = host::wall_us() / 1_000_000;
-    let commit = repo.commit(&base, &path, None, &message, (author, at_s))?;
-    let branch = format!("deregister-node-{node}");
-    let tips = repo.branches(&format!("refs/heads/{branch}"))?;
-    let tip = tips.iter().find(|(name, _)| *name == branch).map(|(_, commit)| commit.as_str());
-    if tip.is_none() {
-        repo.push(&commit, &branch, None)?;
+    let branch = leave_branch(node);
+    match site.forge.of_branch(&branch) {
+        Answer::Unknown(why) => return Err(could_not_ask(&why)),
+        Answer::Found(pulls) => {
+            if let Some(pull) = pulls.into_iter().find(|pull| pull.state == PullState::Open) {
+                return Ok(Left::Waiting(pull));
+            }
+        }
+        Answer::Absent => {}
     }
-    let body = format!(
-        "Removes `{path}`.\n\nReason: {reason}\n\n<!-- zeta-node-deregistration: {node} -->\n"
-    );
-    match forge.open(&PullDraft { branch, base: base.branch, title, body }) {
-        Ok(pull) => Ok(Left::Opened(pull)),
-        Err(Trouble::Conflict(_)) => Ok(Left::Waiting),
-        Err(trouble) => Err(super::register::trouble(&trouble, &forge.name())),
-    }
+    let proposal = Proposal {
+        branch,
+        title: format!("deregister(cluster-node): {node}"),
+        message: reason.to_owned(),
+        body: format!(
+            "Removes `{path}`.\n\nReason: {reason}\n\n\
+             <!-- zeta-node-deregistration: {node} -->\n"
+        ),
+        path,
+        content: None,
+    };
+    let by = (&author(maintainer), host::wall_us() / 1_000_000);
+    propose(site, &proposal, by, || Ok(())).map(Left::Opened).map_err(Unopened::error)
+}
+
+fn could_not_ask(why: &str) -> Error {
+    Error::new(Kind::Fault, format!("could not ask: {why}"))
+        .hint("nothing is done before it is known; try again")
 }
 
 /// A node of the default branch.
@@ -67,14 +67,14 @@ pub struct Listed {
     pub path: String,
     /// What it says; why it could not be read otherwise.
     pub node: std::result::Result<ClusterNode, String>,
-    /// It has an end, and that is over by more than the grace.
-    pub dead: bool,
+    /// How it stands in time; `None` if it could not be read.
+    pub expiry: Option<Expiry>,
 }
 
 /// All nodes of the default branch.
-pub fn list(remote: &Remote, base: Option<&str>) -> Result<Vec<Listed>> {
-    let repo = Repo::new(remote.clone())?;
-    let base = repo.fetch(base)?;
+pub fn list(site: &Ready) -> Result<Vec<Listed>> {
+    let repo = Repo::new(site.remote.clone())?;
+    let base = repo.fetch(site.base.as_deref())?;
     let mut nodes = Vec::new();
     for path in repo.files(&base.commit, "maintainers/")? {
         if !path.ends_with("/node.yaml") || !path.contains("/cluster-nodes/") {
@@ -82,15 +82,22 @@ pub fn list(remote: &Remote, base: Option<&str>) -> Result<Vec<Listed>> {
         }
         let text = repo.content(&base.commit, &path)?;
         let node = yaml::read(text.as_bytes()).map_err(|error: Error| error.text);
-        let until = node.as_ref().ok().and_then(|node| node.metadata.annotations.get(EXPIRES_AT));
-        let dead = until
-            .and_then(|until| parse_utc(until).ok())
-            .is_some_and(|until_us| host::wall_us() > until_us.saturating_add(GRACE_US));
-        nodes.push(Listed { path, node, dead });
+        let expiry = node.as_ref().ok().map(|node| expiry(node, host::wall_us()));
+        nodes.push(Listed { path, node, expiry });
     }
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Error::new(Kind::NotFound, "no node is registered there")
             .hint("register this one: zeta node register")),
+    }
+}
+
+impl Listed {
+    /// Whose it is and what it is called, by where it lies; the file itself could say anything.
+    pub fn named(&self) -> Option<(&str, &str)> {
+        let rest = self.path.strip_prefix("maintainers/")?;
+        let (maintainer, rest) = rest.split_once("/cluster-nodes/")?;
+        Some((maintainer, rest.strip_suffix("/node.yaml")?))
+            .filter(|(maintainer, node)| !maintainer.contains('/') && !node.contains('/'))
     }
 }

@@ -1,10 +1,14 @@
 //! How this node joins and leaves a cluster's repository.
 //!
-//! [`register`] is the way from nothing to an open pull request, [`steward`] what carries an
-//! intent across, and here is what both need: the receipt, and its mirror in the tree.
+//! [`register`] is the way from nothing to an open pull request, [`propose`] the pull request
+//! itself, [`refresh`] what follows once it is merged, [`steward`] what carries an intent across,
+//! [`leave`] the way out; and here is what they need: the receipt, and its mirror in the tree.
 
+mod alone;
 pub mod leave;
 pub mod place;
+mod propose;
+mod refresh;
 pub mod register;
 pub mod steward;
 
@@ -114,6 +118,8 @@ pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Resu
         ("flake_host", &about.flake_host),
         ("repo", &place.repo),
         ("remote", &place.remote),
+        ("fork", &place.fork),
+        ("fork_remote", &place.fork_remote),
         ("api", &place.api),
         ("base", &place.base),
     ] {
@@ -145,6 +151,8 @@ pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
     let place = Place {
         repo: text("repo"),
         remote: text("remote"),
+        fork: text("fork"),
+        fork_remote: text("fork_remote"),
         api: text("api"),
         base: text("base"),
         token_file: None,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use zeta_core::registration::node::{About, ClusterNode, compose};
 
-use super::register::trouble;
+use super::propose::said;
 use crate::adapters::forge::Forge;
 use crate::adapters::forge::github::{API, GitHub, Limits, Repository};
 use crate::adapters::forge::plain::Plain;
@@ -20,6 +20,10 @@ pub struct Place {
     pub repo: Option<String>,
     /// Its address for git; of a repository on GitHub by HTTPS for `None`.
     pub remote: Option<String>,
+    /// A fork to push branches to, `owner/name`.
+    pub fork: Option<String>,
+    /// The fork's address for git; by HTTPS for `None`.
+    pub fork_remote: Option<String>,
     /// Address of the API; GitHub's own for `None`.
     pub api: Option<String>,
     /// The branch that counts; the default branch for `None`.
@@ -47,23 +51,19 @@ impl Place {
                 Error::usage("which repository? give --repo OWNER/NAME, or --remote URL")
                     .hint("with --remote alone a branch is pushed and no pull request is opened")
             })?;
-            let remote = Remote { url, header: None };
+            let remote = Remote { url, fork: self.fork_remote.clone(), header: None };
             let forge = Box::new(Plain::new(remote.clone(), base.clone()));
             return Ok(Ready { remote, forge, base });
         };
-        let (owner, name) = repo
-            .split_once('/')
-            .filter(|(owner, name)| is_word(owner) && is_word(name))
-            .ok_or_else(|| {
-                Error::usage(format!("repository {repo:?} is not of the form owner/name"))
-            })?;
+        let (owner, name) = slug(repo)?;
+        let fork = self.fork.as_deref().map(slug).transpose()?;
         let places = Places {
             file: self.token_file.as_deref(),
             variable: &|name| std::env::var(name).ok(),
             gh: "gh".as_ref(),
             host: "github.com",
         };
-        let token = token::find(&places).map_err(|error| trouble(&error, "the forge's token"))?;
+        let token = token::find(&places).map_err(|error| said(&error, "the forge's token"))?;
         let url = self.remote.clone().unwrap_or_else(|| format!("https://github.com/{repo}.git"));
         let header = url.starts_with("https://").then(|| token.header());
         let repository = Repository {
@@ -71,11 +71,20 @@ impl Place {
             owner: owner.to_owned(),
             name: name.to_owned(),
             base: base.clone(),
+            fork: fork.map(|(owner, _)| owner.to_owned()),
         };
         let github = GitHub::new(repository, token, Limits::default());
-        let github = github.map_err(|error| trouble(&error, repo))?;
-        Ok(Ready { remote: Remote { url, header }, forge: Box::new(github), base })
+        let github = github.map_err(|error| said(&error, repo))?;
+        let at_github = |fork: &String| format!("https://github.com/{fork}.git");
+        let fork = self.fork_remote.clone().or_else(|| self.fork.as_ref().map(at_github));
+        Ok(Ready { remote: Remote { url, fork, header }, forge: Box::new(github), base })
     }
+}
+
+/// The two parts of `owner/name`.
+fn slug(text: &str) -> Result<(&str, &str)> {
+    let parts = text.split_once('/').filter(|(owner, name)| is_word(owner) && is_word(name));
+    parts.ok_or_else(|| Error::usage(format!("repository {text:?} is not of the form owner/name")))
 }
 
 fn is_word(text: &str) -> bool {

@@ -1,33 +1,28 @@
 //! Registering this node: look, decide, and open one pull request if there is none.
 //!
 //! The order is what keeps it single: ask without any lock; take the lease that one agent of the
-//! node holds; ask again; write down the attempt; push the branch, whose name is fixed; check the
-//! lease; open; and where an answer is lost, ask again instead of repeating.
+//! node holds; ask again, and thoroughly; write down the attempt; push the branch, whose name is
+//! fixed; check the lease; open; and where an answer is lost, ask again instead of repeating.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use zeta_core::lease::{Checked, FencingToken, TTL_SESSION_MS};
-use zeta_core::name::{Label, RecordName};
+use zeta_core::name::Label;
 use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::receipt::{Receipt, State};
 use zeta_core::registration::{
     Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
 };
 
-use super::{IN_FLIGHT, keep_receipt, read_receipt};
-use crate::adapters::forge::{Forge, PullDraft, Trouble};
-use crate::adapters::git::{Author, Remote, Repo};
-use crate::adapters::{host, process, yaml};
+use super::alone::{Held, alone};
+use super::place::Ready;
+use super::propose::{Proposal, Unopened, propose};
+use super::{IN_FLIGHT, keep_receipt, read_receipt, refresh};
+use crate::adapters::forge::Look;
+use crate::adapters::git::Author;
+use crate::adapters::{host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, Refusal, acquire, draft};
-use crate::ops::lease::{check, release};
-
-/// How often an answer that was lost is asked for again.
-const ASK_AGAIN: usize = 5;
-/// The first pause before that; it doubles.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::ops::acquire::Refusal;
 
 /// Whom to register, and where.
 pub struct Asked<'a> {
@@ -37,12 +32,8 @@ pub struct Asked<'a> {
     pub maintainer: String,
     /// Its file.
     pub file: ClusterNode,
-    /// The repository, for git.
-    pub remote: Remote,
-    /// The branch that nodes are registered on; the default branch for `None`.
-    pub base: Option<String>,
-    /// The repository, for pull requests.
-    pub forge: &'a dyn Forge,
+    /// The repository.
+    pub site: &'a Ready,
     /// Who the commit is by.
     pub author: Author,
     /// A pull request that was closed may be followed by another one.
@@ -69,11 +60,17 @@ pub enum Came {
 }
 
 impl Asked<'_> {
-    fn seen(&self) -> Result<Seen> {
+    /// Its file in the repository.
+    pub(super) fn path(&self) -> String {
+        node_path(&self.maintainer, self.node.as_str())
+    }
+
+    fn seen(&self, look: Look) -> Result<Seen> {
+        let (forge, path) = (&self.site.forge, self.path());
         Ok(Seen {
             receipt: read_receipt(&self.receipt)?,
-            on_main: self.forge.file(&node_path(&self.maintainer, self.node.as_str())),
-            pulls: self.forge.pulls(self.node.as_str()),
+            on_main: forge.file(&path),
+            pulls: forge.pulls(self.node.as_str(), &path, look),
         })
     }
 
@@ -83,12 +80,17 @@ impl Asked<'_> {
     }
 
     /// A receipt of what was just observed; the time of the last attempt stays.
-    fn receipt(&self, state: State, detail: String, before: Option<&Receipt>) -> Receipt {
+    pub(super) fn receipt(
+        &self,
+        state: State,
+        detail: String,
+        before: Option<&Receipt>,
+    ) -> Receipt {
         Receipt {
             state,
             node: self.node.to_string(),
             observed_us: host::wall_us(),
-            node_path: node_path(&self.maintainer, self.node.as_str()),
+            node_path: self.path(),
             pr_url: None,
             branch: None,
             detail,
@@ -99,33 +101,23 @@ impl Asked<'_> {
 
 /// Converges: after this the node is registered, or a pull request waits, or a reason is known.
 pub fn register(ctx: &Context, asked: &Asked<'_>) -> Result<(Came, Receipt)> {
-    let seen = asked.seen()?;
+    let seen = asked.seen(Look::Quick)?;
     let next = decide(&seen, asked.policy());
+    if let Next::Registered(blob) = next {
+        return refresh::registered(ctx, asked, &blob, seen.receipt.as_ref());
+    }
     if !matches!(next, Next::Open { .. }) {
         return conclude(ctx, asked, &seen, next);
     }
-    let (tree, node) = ctx.open()?;
-    let lease = RecordName::new("lease", IN_FLIGHT)?;
-    let mut ask = draft(ctx, lease.clone(), TTL_SESSION_MS)?;
-    ask.processes.own = Some(process::identify_self());
-    ask.processes.pid_ns = ctx.host.pid_ns;
-    ask.purpose = Some(format!("pull request that registers {}", asked.node));
-    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
-    let granted = acquire(ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))?;
-    let token = match granted {
-        Outcome::Granted { record, .. } => record.fencing_token,
-        Outcome::Refused(refusal) => {
+    let purpose = format!("pull request that registers {}", asked.node);
+    match alone(ctx, IN_FLIGHT, purpose, |held| open_once(ctx, asked, held))? {
+        Ok(came) => Ok(came),
+        Err(refusal) => {
             let detail = "another agent of this node opens it".to_owned();
             let receipt = asked.receipt(State::Converging, detail, seen.receipt.as_ref());
-            return Ok((Came::InFlight(Box::new(refusal)), receipt));
+            Ok((Came::InFlight(refusal), receipt))
         }
-    };
-    let came = open_once(ctx, asked, &lease, token);
-    // A lease that was lost has another holder already, who asks anew.
-    let released = release(ctx, &lease, token);
-    let came = came?;
-    released?.ok();
-    Ok(came)
+    }
 }
 
 /// What follows without opening anything.
@@ -138,9 +130,7 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
         ..receipt
     };
     let (came, receipt) = match next {
-        Next::Registered(blob) => {
-            (Came::Registered, with(State::Converged, format!("on the default branch: {blob}")))
-        }
+        Next::Registered(blob) => return refresh::registered(ctx, asked, &blob, before),
         Next::Watch(pull) => {
             let receipt = of(&pull, with(State::Converging, "a pull request waits".to_owned()));
             (Came::Waiting(pull), receipt)
@@ -164,14 +154,9 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
 }
 
 /// Opens the pull request, inside the lease.
-fn open_once(
-    ctx: &Context,
-    asked: &Asked<'_>,
-    lease: &RecordName,
-    token: FencingToken,
-) -> Result<(Came, Receipt)> {
+fn open_once(ctx: &Context, asked: &Asked<'_>, held: &Held<'_>) -> Result<(Came, Receipt)> {
     // Who held the lease before us may just have opened it.
-    let seen = asked.seen()?;
+    let seen = asked.seen(Look::Whole)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
     let interrupted = seen.receipt.as_ref().filter(|before| before.state == State::Registering);
@@ -181,34 +166,16 @@ fn open_once(
     receipt.last_attempt_s = Some(began_s);
     receipt.branch = Some(branch(asked.node.as_str()));
     keep_receipt(ctx, &asked.receipt, &receipt)?;
-    let failed = |error: Error, receipt: &Receipt| {
-        let receipt =
-            Receipt { state: State::PullFailed, detail: error.text.clone(), ..receipt.clone() };
-        let kept = keep_receipt(ctx, &asked.receipt, &receipt);
-        kept.err().unwrap_or(error)
-    };
-    let base = push_branch(asked, began_s).map_err(|error| failed(error, &receipt))?;
-    match check(ctx, lease, token)? {
-        Ok(Checked::Good { .. }) => {}
-        _ => {
-            return Err(Error::new(
-                Kind::Lost,
-                format!("lease {lease} was lost: nothing was opened"),
-            )
-            .hint("whoever has it now goes on; run it again to see"));
-        }
-    }
-    let draft = pull_draft(asked, &base, after.as_ref());
-    match asked.forge.open(&draft) {
+    let proposal = proposal(asked, after.as_ref())?;
+    match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
         Ok(pull) => opened(ctx, asked, pull, &receipt),
-        Err(trouble @ (Trouble::Lost(_) | Trouble::Conflict(_))) => {
-            match find(asked) {
-                Some(pull) => opened(ctx, asked, pull, &receipt),
-                // It stays *registering*: the next run asks, and goes on from here.
-                None => Err(said(&trouble, asked)),
-            }
+        // It stays *registering*: the next run asks, and goes on from here.
+        Err(Unopened::Unclear(error)) => Err(error),
+        Err(Unopened::No(error)) => {
+            let (state, detail) = (State::PullFailed, error.text.clone());
+            keep_receipt(ctx, &asked.receipt, &Receipt { state, detail, ..receipt })?;
+            Err(error)
         }
-        Err(trouble) => Err(failed(said(&trouble, asked), &receipt)),
     }
 }
 
@@ -230,73 +197,23 @@ fn opened(
     Ok((Came::Opened(pull), receipt))
 }
 
-/// Puts the node's file on top of the base and pushes that; returns the base branch.
-fn push_branch(asked: &Asked<'_>, began_s: i64) -> Result<String> {
-    let repo = Repo::new(asked.remote.clone())?;
-    let base = repo.fetch(asked.base.as_deref())?;
-    let path = node_path(&asked.maintainer, asked.node.as_str());
-    let text = yaml::write(&asked.file)?;
-    let message =
-        format!("{}\n\nRegistered by {}.\n", title(asked.node.as_str()), asked.maintainer);
-    let commit = repo.commit(&base, &path, Some(&text), &message, (&asked.author, began_s))?;
-    let name = branch(asked.node.as_str());
-    let tips = repo.branches(&format!("refs/heads/{name}"))?;
-    let tip = tips.iter().find(|(found, _)| *found == name).map(|(_, commit)| commit.as_str());
-    if tip != Some(commit.as_str()) {
-        repo.push(&commit, &name, tip)?;
-    }
-    Ok(base.branch)
-}
-
-fn pull_draft(asked: &Asked<'_>, base: &str, after: Option<&Pull>) -> PullDraft {
+fn proposal(asked: &Asked<'_>, after: Option<&Pull>) -> Result<Proposal> {
     let node = asked.node.as_str();
     let mut body = format!(
         "Adds `{}`.\n\nOpened by `zeta node register` on the node itself. Closing this says no: it \
          is not opened again unless somebody asks for it (`--reopen`).\n",
-        node_path(&asked.maintainer, node)
+        asked.path()
     );
     if let Some(after) = after {
         body += &format!("\nIt follows {}, which was closed.\n", after.url);
     }
     body += &format!("\n{}\n", body_marker(node));
-    PullDraft { branch: branch(node), base: base.to_owned(), title: title(node), body }
-}
-
-/// The open pull request of the node, asked for until somebody answers.
-fn find(asked: &Asked<'_>) -> Option<Pull> {
-    let mut pause = PAUSE;
-    for _ in 0..ASK_AGAIN {
-        if let Ok(seen) = asked.seen()
-            && let Next::Watch(pull) = decide(&seen, asked.policy())
-        {
-            return Some(pull);
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
-    }
-    None
-}
-
-/// What a forge said, as an error with the next step.
-pub(super) fn said(trouble: &Trouble, asked: &Asked<'_>) -> Error {
-    self::trouble(trouble, &asked.forge.name())
-}
-
-/// What the forge `name` said, as an error with the next step.
-pub(super) fn trouble(trouble: &Trouble, name: &str) -> Error {
-    let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
-    match trouble {
-        Trouble::Lost(text) => error(Kind::Fault, text)
-            .hint("it may have happened: run it again, it asks before it repeats anything"),
-        Trouble::Unauthenticated(text) => error(Kind::Unsafe, text)
-            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
-        Trouble::Forbidden(text) => error(Kind::Unsafe, text),
-        Trouble::RateLimited(s, text) => {
-            error(Kind::Busy, text).hint(format!("try again in {s} s"))
-        }
-        Trouble::Conflict(text) => {
-            error(Kind::Refused, text).hint("run it again: it adopts what is open")
-        }
-        Trouble::Refused(text) => error(Kind::Fault, text),
-    }
+    Ok(Proposal {
+        branch: branch(node),
+        title: title(node),
+        message: format!("Registered by {}.", asked.maintainer),
+        body,
+        path: asked.path(),
+        content: Some(yaml::write(&asked.file)?),
+    })
 }

@@ -7,24 +7,21 @@
 
 use std::time::{Duration, Instant};
 
-use zeta_core::lease::{Checked, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
 use zeta_core::record::Fields;
 use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{Pull, body_marker};
 
-use super::register::{Asked, Came, register, said};
-use crate::adapters::process;
+use super::alone::alone;
+use super::keep_receipt;
+use super::register::{Asked, Came, register};
 use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, Refusal, acquire, draft};
+use crate::error::Result;
+use crate::ops::acquire::Refusal;
 use crate::ops::document::{self, Name};
-use crate::ops::lease::{check, release};
 
 /// The marker that says what is wanted.
 pub const INTENT: &str = "register-intent";
-/// The marker that says what the steward did, so that it does nothing twice.
-const DONE: &str = "register-steward";
 /// The lease that makes it one at a time.
 pub const STEWARD: &str = "register-steward";
 
@@ -59,66 +56,53 @@ pub fn tick<'a>(
     asked: impl FnOnce(&Fields<'static>) -> Result<Asked<'a>>,
 ) -> Result<Tick> {
     let Some(wanted) = intent(ctx)? else { return Ok(Tick::Nothing) };
-    let (tree, node) = ctx.open()?;
-    let lease = RecordName::new("lease", STEWARD)?;
-    let mut ask = draft(ctx, lease.clone(), TTL_SESSION_MS)?;
-    ask.processes.own = Some(process::identify_self());
-    ask.processes.pid_ns = ctx.host.pid_ns;
-    ask.purpose = Some("steward of this node's registration".to_owned());
-    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
-    let token = match acquire(ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))? {
-        Outcome::Granted { record, .. } => record.fencing_token,
-        Outcome::Refused(refusal) => return Ok(Tick::Taken(Box::new(refusal))),
-    };
-    let stands = (|| {
+    let purpose = "steward of this node's registration".to_owned();
+    let stands = alone(ctx, STEWARD, purpose, |held| {
         let asked = asked(&wanted)?;
-        let (came, receipt) = register(ctx, &asked)?;
+        let (came, mut receipt) = register(ctx, &asked)?;
         match &came {
             Came::Registered => {
                 document::clear(ctx, &marker(INTENT)?)?;
             }
             Came::Waiting(pull) | Came::Opened(pull) => {
-                if !matches!(check(ctx, &lease, token)?, Ok(Checked::Good { .. })) {
-                    return Err(Error::new(Kind::Lost, format!("lease {lease} was lost"))
-                        .hint("another steward goes on"));
+                held.still()?;
+                for trouble in care_for(&asked, pull) {
+                    receipt.detail += &format!("; {trouble}");
+                    keep_receipt(ctx, &asked.receipt, &receipt)?;
                 }
-                care_for(ctx, &asked, pull)?;
             }
             Came::Stopped(_) | Came::InFlight(_) => {}
         }
         Ok((came, receipt))
-    })();
-    let released = release(ctx, &lease, token);
-    let (came, receipt) = stands?;
-    released?.ok();
-    Ok(Tick::Stands(came, Box::new(receipt)))
+    })?;
+    Ok(match stands {
+        Ok((came, receipt)) => Tick::Stands(came, Box::new(receipt)),
+        Err(refusal) => Tick::Taken(refusal),
+    })
 }
 
 /// Lets a pull request be merged, and says once that this node waits for it, if it is not ours.
-fn care_for(ctx: &Context, asked: &Asked<'_>, pull: &Pull) -> Result<()> {
-    let name = marker(DONE)?;
-    let done = document::get(ctx, &name)?.and_then(|seen| seen.own());
-    let did = |what: &str| {
-        done.as_ref().is_some_and(|done| done.text(what).is_some_and(|url| *url == *pull.url))
-    };
-    let note =
-        |what: &str| document::set(ctx, &name, &[(what.to_owned(), pull.url.clone())]).map(|_| ());
-    if !did("auto_merge") {
-        // Armed twice is armed once: it may be noted after it was done.
-        asked.forge.arm_auto_merge(pull).map_err(|trouble| said(&trouble, asked))?;
-        note("auto_merge")?;
+///
+/// Both look before they act, so that another boot or another steward repeats nothing. What a forge
+/// refuses here is told and does not end the watch: a person can still merge.
+fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
+    let forge = &asked.site.forge;
+    let mut troubles = Vec::new();
+    match forge.arm_auto_merge(pull) {
+        Ok(true) => {}
+        Ok(false) => troubles.push("it has no auto-merge here: somebody has to merge it".into()),
+        Err(trouble) => troubles.push(trouble.to_string()),
     }
-    let ours = pull.body.contains(&body_marker(asked.node.as_str()));
-    if !ours && !did("commented") {
-        // A comment twice is worse than none: it is noted before it is made.
-        note("commented")?;
+    if !pull.body.contains(&body_marker(asked.node.as_str())) {
+        let mark = format!("<!-- zeta-node-waits: {} -->", asked.node);
         let text = format!(
-            "Node `{}` waits for this to be merged; it opens no pull request of its own.",
+            "Node `{}` waits for this to be merged; it opens no pull request of its own.\n\n{mark}\n",
             asked.node
         );
-        asked.forge.comment(pull.number, &text).map_err(|trouble| said(&trouble, asked))?;
+        let said = forge.comment_once(pull.number, &mark, &text);
+        troubles.extend(said.err().map(|trouble| trouble.to_string()));
     }
-    Ok(())
+    troubles
 }
 
 /// Ticks until the node is registered or `limit` is over; `tell` gets each tick.

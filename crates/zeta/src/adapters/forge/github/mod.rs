@@ -16,7 +16,7 @@ use zeta_core::time::parse_utc;
 
 use self::wire::{Wire, encoded};
 use super::token::Token;
-use super::{Forge, PullDraft, Trouble};
+use super::{Forge, Look, PullDraft, Trouble};
 
 /// Where GitHub's own API is.
 pub const API: &str = "https://api.github.com";
@@ -27,6 +27,10 @@ const PAGE: usize = 100;
 const MAX_PAGES: usize = 20;
 /// Pull requests that are looked at one by one because a search found them.
 const MAX_FOUND: usize = 50;
+/// The newest open pull requests whose files are looked at.
+const MAX_FILES: usize = 200;
+/// Pages of comments that are read before another one is made.
+const MAX_COMMENT_PAGES: usize = 5;
 
 /// What a question may cost.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +65,8 @@ pub struct Repository {
     pub name: String,
     /// The branch that counts; `None` for the default one.
     pub base: Option<String>,
+    /// Whose branches pull requests are made of, if not the owner's: that of a fork.
+    pub fork: Option<String>,
 }
 
 /// GitHub.
@@ -114,6 +120,18 @@ struct Found {
 #[derive(Deserialize)]
 struct FoundItem {
     number: u64,
+}
+
+#[derive(Deserialize)]
+struct FileChange {
+    filename: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Comment {
+    #[serde(default)]
+    body: String,
 }
 
 #[derive(Deserialize)]
@@ -187,19 +205,39 @@ impl GitHub {
         self.must::<serde::de::IgnoredAny>(&head, until).map(|_| ())
     }
 
-    fn ask_pulls(&self, node: &str) -> Result<Vec<Pull>, Trouble> {
-        let until = self.wire.deadline();
+    /// A branch of ours, as the forge names it.
+    fn head(&self, branch: &str) -> String {
+        let Repository { owner, fork, .. } = &self.repository;
+        format!("{}:{branch}", fork.as_ref().unwrap_or(owner))
+    }
+
+    fn ask_branch(&self, branch: &str, until: Instant) -> Result<BTreeMap<u64, Pull>, Trouble> {
         let mut known = BTreeMap::new();
-        // The branch that we use, whatever became of its pull requests: an exact answer.
-        let head = format!("{}:{}", self.repository.owner, branch(node));
+        let head = self.head(branch);
         self.pages(&format!("state=all&head={}", encoded(&head, false)), &mut known, until)?;
+        Ok(known)
+    }
+
+    fn ask_pulls(&self, node: &str, path: &str, look: Look) -> Result<Vec<Pull>, Trouble> {
+        let until = self.wire.deadline();
+        // The branch that we use, whatever became of its pull requests: an exact answer.
+        let mut known = self.ask_branch(&branch(node), until)?;
         // Whatever is open, by whatever name.
         self.pages("state=open&sort=created&direction=asc", &mut known, until)?;
         // What ended a moment ago is not yet found by a search.
-        let path =
+        let ended =
             self.path(&format!("/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"));
-        for pull in self.must::<Vec<PullAnswer>>(&path, until)? {
+        for pull in self.must::<Vec<PullAnswer>>(&ended, until)? {
             known.insert(pull.number, pull_of(pull)?);
+        }
+        let of_node = |known: &BTreeMap<u64, Pull>| {
+            let pulls = known.values().filter(|pull| is_of_node(pull, node));
+            pulls.cloned().collect::<Vec<_>>()
+        };
+        let quick = of_node(&known);
+        // One that is open is an answer, and so is what a look for everything would not change.
+        if look == Look::Quick || quick.iter().any(|pull| pull.state == PullState::Open) {
+            return Ok(quick);
         }
         for term in [
             format!("\"{node}\" in:title,body"),
@@ -209,7 +247,21 @@ impl GitHub {
         ] {
             self.search(&term, &mut known, until)?;
         }
-        Ok(known.into_values().filter(|pull| is_of_node(pull, node)).collect())
+        let mut found = of_node(&known);
+        let open = known.values().rev().filter(|pull| pull.state == PullState::Open);
+        for pull in open.take(MAX_FILES) {
+            if !is_of_node(pull, node) && self.adds(pull.number, path, until)? {
+                found.push(pull.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Does a pull request add this file? Only the first hundred of its files are looked at.
+    fn adds(&self, number: u64, path: &str, until: Instant) -> Result<bool, Trouble> {
+        let files = self.path(&format!("/pulls/{number}/files?per_page={PAGE}"));
+        let files: Vec<FileChange> = self.must(&files, until)?;
+        Ok(files.iter().any(|file| file.filename == path && file.status != "removed"))
     }
 
     /// Reads a list page by page to its end.
@@ -282,24 +334,20 @@ impl Forge for GitHub {
         }
     }
 
-    fn pulls(&self, node: &str) -> Answer<Vec<Pull>> {
-        match self.ask_pulls(node) {
-            Ok(pulls) if pulls.is_empty() => Answer::Absent,
-            Ok(pulls) => Answer::Found(pulls),
-            Err(trouble) => Answer::Unknown(trouble.to_string()),
-        }
+    fn pulls(&self, node: &str, path: &str, look: Look) -> Answer<Vec<Pull>> {
+        answer_of(self.ask_pulls(node, path, look))
+    }
+
+    fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>> {
+        let until = self.wire.deadline();
+        answer_of(self.ask_branch(branch, until).map(|known| known.into_values().collect()))
     }
 
     fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
         let path = self.path("/pulls");
-        // A branch of a fork says whose it is already.
-        let head = match draft.branch.contains(':') {
-            true => draft.branch.clone(),
-            false => format!("{}:{}", self.repository.owner, draft.branch),
-        };
         let body = json!({
             "title": draft.title,
-            "head": head,
+            "head": self.head(&draft.branch),
             "base": draft.base,
             "body": draft.body,
             "maintainer_can_modify": true,
@@ -308,8 +356,19 @@ impl Forge for GitHub {
         pull_of(reply.read(&self.wire.named("POST", &path))?)
     }
 
-    fn comment(&self, number: u64, text: &str) -> Result<(), Trouble> {
+    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble> {
+        let until = self.wire.deadline();
         let path = self.path(&format!("/issues/{number}/comments"));
+        for page in 1..=MAX_COMMENT_PAGES {
+            let asked = format!("{path}?per_page={PAGE}&page={page}");
+            let comments: Vec<Comment> = self.must(&asked, until)?;
+            if comments.iter().any(|comment| comment.body.contains(mark)) {
+                return Ok(());
+            }
+            if comments.len() < PAGE {
+                break;
+            }
+        }
         self.wire.post(&path, &json!({ "body": text })).map(|_| ())
     }
 
@@ -337,6 +396,14 @@ impl Forge for GitHub {
         let asked = json!({ "query": query, "variables": variables });
         let reply = self.wire.post("/graphql", &asked)?;
         armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
+    }
+}
+
+fn answer_of(pulls: Result<Vec<Pull>, Trouble>) -> Answer<Vec<Pull>> {
+    match pulls {
+        Ok(pulls) if pulls.is_empty() => Answer::Absent,
+        Ok(pulls) => Answer::Found(pulls),
+        Err(trouble) => Answer::Unknown(trouble.to_string()),
     }
 }
 
