@@ -165,7 +165,9 @@ impl Repo {
                 self.git(&["update-index", "--add", "--cacheinfo", &info], b"")?;
             }
             None => {
-                self.git(&["update-index", "--force-remove", "--", path], b"")?;
+                // The mode 0 removes; '--force-remove' would want a work tree.
+                let gone = format!("0 {}\t{path}\n", "0".repeat(40));
+                self.git(&["update-index", "--index-info"], gone.as_bytes())?;
             }
         }
         let tree = self.git(&["write-tree"], b"")?;
@@ -260,7 +262,9 @@ impl Repo {
             () if has(&["Permission to", "403", "Write access", "denied to"]) => error(
                 Kind::Unsafe,
             )
-            .hint("this account may not push there: ask for write access, or register by a fork"),
+            .hint(
+                "this account may not push there: ask for write access, or use --fork OWNER/NAME",
+            ),
             () if has(&[
                 "Authentication failed",
                 "could not read Username",

@@ -78,6 +78,8 @@ fn a_node_s_whole_life_is_one_pull_request_and_the_receipt_says_where_it_stands(
         let _ = agent.kill();
         wait(agent, LIMIT);
     }
+    // Who had the lease is dead, or of another boot: both are over, and the tree is gone with /tmp.
+    machine.reboot();
     let again = machine.command(&forge, "register", &["--maintainer", "ace"]);
     match in_another_boot(&machine, &again) {
         Some(out) => assert_eq!(out.status, 0, "{out:?}"),
