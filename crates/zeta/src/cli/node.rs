@@ -117,6 +117,7 @@ were answered with no is one opened. It can be run at every boot, by every agent
 Examples:
   zeta node register --repo acme/cluster --maintainer ace
   zeta node register --remote /srv/cluster.git --maintainer ace   # no forge: a branch
+  zeta node register --repo acme/cluster --fork ace/cluster --maintainer ace
   zeta node register --repo acme/cluster --maintainer ace --intent   # an agent does it later
   zeta node register --repo acme/cluster --maintainer ace --dry-run")]
 struct RegisterArgs {
@@ -232,7 +233,10 @@ fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8
                 format!("{} was merged, and the node was removed since", pull.url),
             ),
             Stop::Throttled(s) => (
-                Some((Kind::Busy, "one attempt a day, so that a fault opens no row of them")),
+                Some((
+                    Kind::Busy,
+                    "put right what failed ('zeta node show'), then: --min-interval 0s",
+                )),
                 format!("the last attempt failed; the next one may be made in {s} s"),
             ),
         },

@@ -1,4 +1,4 @@
-//! The forge by HTTPS, with a certificate of the test's own: trusted if it is named, refused if not.
+//! The forge by HTTPS, with a certificate of the test's own: trusted if named, refused if not.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -38,6 +38,16 @@ fn a_token_is_found_in_the_order_that_is_told_and_says_where() {
     let source = |token: Result<Token, Trouble>| token.unwrap().source().to_owned();
     assert_eq!(source(found(&stage, Some(&file), &both, gh)), file.display().to_string());
     assert_eq!(source(found(&stage, None, &both, gh)), "GH_TOKEN");
+    // A credential of a service: its mode is the mask of an ACL, and its directory is closed.
+    let dir = stage.dir.join("credentials");
+    std::fs::create_dir(&dir).unwrap();
+    let credential = dir.join("forge-token");
+    std::fs::write(&credential, "s3cret").unwrap();
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let service = dir.display().to_string();
+    let with = [("CREDENTIALS_DIRECTORY", service.as_str()), ("GH_TOKEN", "s3cret")];
+    assert_eq!(source(found(&stage, None, &with, gh)), credential.display().to_string());
+    assert!(found(&stage, Some(&credential), &both, gh).is_err(), "only for that service");
     assert_eq!(source(found(&stage, None, &both[..1], gh)), "GITHUB_TOKEN");
     assert_eq!(source(found(&stage, None, &[("GH_TOKEN", "")], gh)), "'gh auth token'");
 }

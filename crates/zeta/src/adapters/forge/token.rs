@@ -1,7 +1,8 @@
 //! Where the token of a forge comes from, and a type that shows it to nobody.
 //!
-//! Looked for in this order: the file that was named, `GH_TOKEN`, `GITHUB_TOKEN`, and what
-//! `gh auth token` prints. It never stands in an argument: every user of a machine may read those.
+//! Looked for in this order: the file that was named, the credential `forge-token` of a service
+//! (`LoadCredential=`), `GH_TOKEN`, `GITHUB_TOKEN`, and what `gh auth token` prints. It never
+//! stands in an argument: every user of a machine may read those.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
@@ -22,6 +23,10 @@ use crate::adapters::git::Header;
 const GH_LIMIT: Duration = Duration::from_secs(10);
 /// No token is longer.
 const MAX_BYTES: u64 = 4096;
+/// Where systemd puts the credentials of a service, in a place that only it can enter.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The credential that holds the token.
+const CREDENTIAL: &str = "forge-token";
 /// The variables that are looked at, in the order in which `gh` does.
 const VARIABLES: [&str; 2] = ["GH_TOKEN", "GITHUB_TOKEN"];
 
@@ -89,8 +94,14 @@ pub struct Places<'a> {
 
 /// Finds the token. A place that was named and is of no use is told, and no other is tried.
 pub fn find(places: &Places) -> Result<Token, Trouble> {
+    let service = (places.variable)(CREDENTIALS).filter(|dir| !dir.is_empty());
+    let service = service.map(std::path::PathBuf::from);
     if let Some(path) = places.file {
-        return of_file(path);
+        return of_file(path, service.as_deref());
+    }
+    let credential = service.as_ref().map(|dir| dir.join(CREDENTIAL)).filter(|path| path.exists());
+    if let Some(path) = credential {
+        return of_file(&path, service.as_deref());
     }
     for name in VARIABLES {
         if let Some(value) = (places.variable)(name).filter(|value| !value.is_empty()) {
@@ -100,7 +111,9 @@ pub fn find(places: &Places) -> Result<Token, Trouble> {
     of_gh(places.gh, places.host)
 }
 
-fn of_file(path: &Path) -> Result<Token, Trouble> {
+/// Reads a file that only we, or root, can read; a credential of our service lies in a directory
+/// that is closed already, and its mode shows the mask of an ACL.
+fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, Trouble> {
     let named = path.display();
     let fault = |why: String| Trouble::Unauthenticated(format!("the token file {named} {why}"));
     let mut options = std::fs::File::options();
@@ -115,7 +128,9 @@ fn of_file(path: &Path) -> Result<Token, Trouble> {
     if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
         return Err(fault(format!("belongs to another user, uid {}", meta.uid())));
     }
-    if meta.mode() & 0o077 != 0 {
+    let credential = service.is_some_and(|dir| path.parent() == Some(dir));
+    let others = if credential { 0o007 } else { 0o077 };
+    if meta.mode() & others != 0 {
         let mode = meta.mode() & 0o777;
         return Err(fault(format!(
             "can be read by others, mode {mode:03o}: run 'chmod 600 {named}', and replace the token"

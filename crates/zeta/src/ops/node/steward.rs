@@ -96,7 +96,8 @@ fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
     if !pull.body.contains(&body_marker(asked.node.as_str())) {
         let mark = format!("<!-- zeta-node-waits: {} -->", asked.node);
         let text = format!(
-            "Node `{}` waits for this to be merged; it opens no pull request of its own.\n\n{mark}\n",
+            "Node `{}` waits for this to be merged, and opens no pull request of its own.\n\n\
+             {mark}\n",
             asked.node
         );
         let said = forge.comment_once(pull.number, &mark, &text);
