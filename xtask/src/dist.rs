@@ -73,9 +73,8 @@ fn build(target: &str) -> Result<()> {
     if let Some(home) = cargo_home() {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }
-    let args = ["build", "--release", "--locked", "--package", "zeta", "--bin", "zeta", "--target"];
-    let mut cargo = run::cargo(&args);
-    cargo.arg(target).env_remove("RUSTFLAGS");
+    let args = ["build", "--release", "--locked", "--package", "zeta", "--bin", "zeta"];
+    let mut cargo = run::cargo_for_musl(&args, target);
     // The encoded form, because a path may hold a space.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     ensure!(run::succeeds(cargo)?, "the release build failed");

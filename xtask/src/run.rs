@@ -45,6 +45,21 @@ pub fn cargo(args: &[&str]) -> Command {
     program(&env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), args)
 }
 
+/// The same for a target with musl, of which few machines have a C compiler of its own. The C that
+/// we build (of TLS) needs nothing of a C library, so the machine's own compiler serves.
+pub fn cargo_for_musl(args: &[&str], target: &str) -> Command {
+    let mut cargo = cargo(args);
+    let name = target.replace('-', "_");
+    let special = format!("{}-gcc", target.replace("-unknown", ""));
+    if answer(program(&special, &["--version"])).is_none() {
+        cargo.env(format!("CC_{name}"), "cc");
+        // What a distribution switches on by itself would call its own C library.
+        cargo.env(format!("CFLAGS_{name}"), "-U_FORTIFY_SOURCE -fno-stack-protector");
+    }
+    cargo.args(["--target", target]).env_remove("RUSTFLAGS");
+    cargo
+}
+
 /// The command as a person would type it.
 fn typed(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default();

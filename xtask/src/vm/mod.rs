@@ -72,11 +72,10 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
 
 /// Builds what runs inside and packs it.
 fn pack(busybox: &Path) -> Result<Vec<u8>> {
-    let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run", "--target", TARGET];
-    let mut build = run::cargo(&args);
+    let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run"];
+    let mut build = run::cargo_for_musl(&args, TARGET);
     // A machine in software is slow enough; symbols would only fill its memory.
     build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
-    build.env_remove("RUSTFLAGS");
     let mut built = None;
     let status = run::watched(build, |line| {
         let path = line.split_once("Executable tests/attacks/main.rs (");
