@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod boot;
 mod ci;
 mod costs;
 mod counts;

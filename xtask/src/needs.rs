@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{openapi, run};
+use crate::{boot, openapi, run};
 
 /// How a need is looked for.
 enum Probe {
@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 19] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -57,6 +57,8 @@ const NEEDS: [Need; 17] = [
     need("valgrind", "valgrind", "the gate on each verb's user instructions"),
     need("perf", "linux-perf", "the gate on each verb's page faults"),
     need("mkfs.ext4", "e2fsprogs", "full disks (ext4 on a loop mount)"),
+    need("systemd-nspawn", "systemd-container", "whole boots with our units"),
+    need("mmdebstrap", "mmdebstrap", "whole boots with our units"),
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description"),
 ];
 
@@ -101,6 +103,9 @@ pub fn provide() -> Result<()> {
         install(&packages(&missing))?;
     }
     openapi::provide()?;
+    if root {
+        boot::provide()?;
+    }
     let missing = self::missing();
     if missing.is_empty() && root {
         println!("needs: every program that the tests use is here");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Runner};
-use crate::{costs, dist, needs, openapi, run};
+use crate::{boot, costs, dist, needs, openapi, run};
 
 /// The variable that tells tests where to note that they were skipped.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -99,6 +99,9 @@ fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
     let log = skipped_log()?;
     let mut command = run::cargo(args);
     command.env(SKIPPED_LOG, &log).env(openapi::VARIABLE, openapi::place());
+    if let Some(tree) = boot::place() {
+        command.env(boot::VARIABLE, tree);
+    }
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
