@@ -80,8 +80,8 @@ impl Machine {
         );
         let merged = shown(&dir.join("merged"));
         // The mount goes away with the namespace. In a hierarchy of its own, nspawn needs no bus.
-        let inside = "mount -t overlay overlay -o \"$0\" \"$1\" && shift 1 && exec systemd-nspawn -q \
-                      -D \"$@\"";
+        let inside = "mount -t overlay overlay -o \"$0\" \"$1\" && shift 1 && \
+                      exec systemd-nspawn -q -D \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", inside, &overlay, &merged, &merged, "-b"]);
         let name = format!("--machine=zeta-{}", std::process::id());

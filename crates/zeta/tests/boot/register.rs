@@ -1,4 +1,4 @@
-//! The unit of registration over the boots of a machine: one pull request, and a receipt that lasts.
+//! The unit of registration over many boots: one pull request, and a receipt that lasts.
 
 use std::net::TcpListener;
 use std::path::Path;
