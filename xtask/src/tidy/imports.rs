@@ -29,6 +29,7 @@ const HOUSES: [House; 2] = [
             ("clean", &["name", "time", "record", "evidence", "lease", "presence"]),
             ("bus", &["name", "time"]),
             ("registration", &["time"]),
+            ("creds", &["record"]),
         ],
     },
     House {

@@ -3,6 +3,7 @@
 pub mod anchor;
 pub mod base;
 pub mod bus;
+pub mod cipher;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod forge;
