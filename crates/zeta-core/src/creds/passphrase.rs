@@ -21,6 +21,9 @@ pub enum BadPassphrase {
     /// It is not UTF-8.
     #[error("the passphrase is not UTF-8 text")]
     NotText,
+    /// It has a NUL, and the function that stretches it takes one at the end for nothing at all.
+    #[error("the passphrase has a NUL character")]
+    Nul,
 }
 
 const CONSONANTS: &[u8; 16] = b"bdfghjklmnprstvz";
@@ -53,9 +56,13 @@ pub fn of_file(content: &[u8]) -> Result<&str, BadPassphrase> {
     check(std::str::from_utf8(cut).map_err(|_| BadPassphrase::NotText)?)
 }
 
-/// Refuses an empty one; blanks are part of a passphrase.
+/// Refuses an empty one, and one with a NUL; blanks are part of a passphrase.
 pub fn check(text: &str) -> Result<&str, BadPassphrase> {
-    if text.is_empty() { Err(BadPassphrase::Empty) } else { Ok(text) }
+    match text {
+        "" => Err(BadPassphrase::Empty),
+        text if text.contains('\0') => Err(BadPassphrase::Nul),
+        text => Ok(text),
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +94,7 @@ mod tests {
 
     #[test]
     fn one_end_of_a_line_is_cut_from_a_file_and_nothing_else() {
-        let cases: [(&[u8], Result<&str, BadPassphrase>); 9] = [
+        let cases: [(&[u8], Result<&str, BadPassphrase>); 10] = [
             (b" pad ded ", Ok(" pad ded ")),
             (b" pad ded \n", Ok(" pad ded ")),
             (b" pad ded \r\n", Ok(" pad ded ")),
@@ -96,6 +103,7 @@ mod tests {
             (b"x\r\r\n", Ok("x\r")),
             (b"", Err(BadPassphrase::Empty)),
             (b"\r\n", Err(BadPassphrase::Empty)),
+            (b"x\0", Err(BadPassphrase::Nul)),
             (b"\xff\n", Err(BadPassphrase::NotText)),
         ];
         for (content, expect) in cases {

@@ -2,4 +2,6 @@
 //! with either.
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod decoder;
+mod own;
 mod vectors;

@@ -29,7 +29,8 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// And back.
+pub fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
     digits.map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap()).collect()
 }
@@ -73,6 +74,47 @@ fn status(blob: &[u8], lock: &Lock, stretcher: &mut Stretcher) -> (u64, Option<B
     }
 }
 
+/// One thing that was done with a blob of the original.
+pub struct Case {
+    /// The name of the blob.
+    pub vector: String,
+    /// The name of the case.
+    pub name: String,
+    /// The blob.
+    pub blob: Vec<u8>,
+    /// The binding that it was opened with.
+    pub binding: String,
+    /// The passphrase; none if what was given is none.
+    pub passphrase: Option<String>,
+    /// How the blob was made and is framed, and what came of it.
+    about: Value,
+    raw: Value,
+}
+
+/// All of them, in the order of the index.
+pub fn original_cases() -> Vec<Case> {
+    let dir = folder("vectors");
+    let mut cases = Vec::new();
+    for listed in load(&dir.join("index.json")).as_array().unwrap() {
+        let vector = listed["name"].as_str().unwrap().to_owned();
+        let about = load(&dir.join(format!("{vector}.json")));
+        let blob = std::fs::read(dir.join(format!("{vector}.bin"))).unwrap();
+        assert_eq!(listed["blob_len"], blob.len(), "{vector}");
+        for raw in about["cases"].as_array().unwrap() {
+            cases.push(Case {
+                vector: vector.clone(),
+                name: raw["case"].as_str().unwrap().to_owned(),
+                blob: blob.clone(),
+                binding: raw["usb_uuid"].as_str().unwrap().to_owned(),
+                passphrase: passphrase_of(raw),
+                about: about.clone(),
+                raw: raw.clone(),
+            });
+        }
+    }
+    cases
+}
+
 fn passphrase_of(case: &Value) -> Option<String> {
     let decode = |text: &str| STANDARD.decode(text).unwrap();
     let given = match case["passphrase_file_base64"].as_str() {
@@ -113,36 +155,28 @@ fn check_baked(bundle: &Bundle, vector: &Value, told: &str) {
 
 #[test]
 fn the_blobs_of_the_original_open_as_they_did() {
-    let dir = folder("vectors");
     let (mut cases, mut opened) = (0, 0);
     let mut stretcher = Stretcher::default();
-    for listed in load(&dir.join("index.json")).as_array().unwrap() {
-        let name = listed["name"].as_str().unwrap();
-        let vector = load(&dir.join(format!("{name}.json")));
-        let blob = std::fs::read(dir.join(format!("{name}.bin"))).unwrap();
-        assert_eq!(listed["blob_len"], blob.len(), "{name}");
-        check_frame(&blob, &vector["frame"], name);
-        for case in vector["cases"].as_array().unwrap() {
-            let told = format!("{name}, {}", case["case"]);
-            let expect = case["expect"]["exit"].as_u64().unwrap();
-            cases += 1;
-            let Some(passphrase) = passphrase_of(case) else {
-                assert_eq!(expect, 2, "{told}");
-                continue;
-            };
-            let binding = case["usb_uuid"].as_str().unwrap();
-            let lock = Lock { binding, passphrase: &passphrase };
-            let before = stretcher.calls;
-            let (status, bundle) = status(&blob, &lock, &mut stretcher);
-            let refused = status == 4 || name.starts_with("frame-");
-            assert_eq!(stretcher.calls - before, if refused { 0 } else { 1 }, "{told}");
-            // 7 is the manifest's word, and the bundle is good.
-            assert_eq!(status, if expect == 7 { 0 } else { expect }, "{told}");
-            if let Some(bundle) = bundle.filter(|_| expect == 0) {
-                check_files(&bundle, case, &told);
-                check_baked(&bundle, &vector, &told);
-                opened += 1;
-            }
+    for case in original_cases() {
+        let told = format!("{}, {}", case.vector, case.name);
+        check_frame(&case.blob, &case.about["frame"], &told);
+        let expect = case.raw["expect"]["exit"].as_u64().unwrap();
+        cases += 1;
+        let Some(passphrase) = case.passphrase else {
+            assert_eq!(expect, 2, "{told}");
+            continue;
+        };
+        let lock = Lock { binding: &case.binding, passphrase: &passphrase };
+        let before = stretcher.calls;
+        let (status, bundle) = status(&case.blob, &lock, &mut stretcher);
+        let refused = status == 4 || case.vector.starts_with("frame-");
+        assert_eq!(stretcher.calls - before, usize::from(!refused), "{told}");
+        // 7 is the manifest's word, and the bundle is good.
+        assert_eq!(status, if expect == 7 { 0 } else { expect }, "{told}");
+        if let Some(bundle) = bundle.filter(|_| expect == 0) {
+            check_files(&bundle, &case.raw, &told);
+            check_baked(&bundle, &case.about, &told);
+            opened += 1;
         }
     }
     assert_eq!((cases, opened), (CASES, OPENED));

@@ -168,21 +168,22 @@ pub fn seal(
     generation: u64,
     fresh: &Fresh,
 ) -> Result<Vec<u8>, SealError> {
-    match format {
-        Format::Zcv1 => v1::seal(&mut kdf::stretch, content, lock, fresh),
-        Format::Zcv2 => v2::seal(&mut kdf::stretch, content, lock, LOG2_N, generation, fresh),
-    }
+    seal_with(&mut kdf::stretch, (format, LOG2_N), content, lock, generation, fresh)
 }
 
-/// Seals a bundle in our format at another cost, with another stretching.
+/// As [`seal`], with another stretching, and in our format at another cost (log2 of N).
 pub fn seal_with(
     stretch: &mut Stretch,
+    (format, log2_n): (Format, u8),
     content: &[u8],
     lock: &Lock,
-    (log2_n, generation): (u8, u64),
+    generation: u64,
     fresh: &Fresh,
 ) -> Result<Vec<u8>, SealError> {
-    v2::seal(stretch, content, lock, log2_n, generation, fresh)
+    match format {
+        Format::Zcv1 => v1::seal(stretch, content, lock, fresh),
+        Format::Zcv2 => v2::seal(stretch, content, lock, log2_n, generation, fresh),
+    }
 }
 
 /// Opens a blob of either format.
