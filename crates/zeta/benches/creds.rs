@@ -82,7 +82,8 @@ fn main() -> Outcomes<()> {
     };
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
     // One round each before it counts: the first touches memory that nobody had.
-    (ours()?, node.stretch()?);
+    ours()?;
+    node.stretch()?;
     for round in 0..ROUNDS {
         let (one, other) = if round % 2 == 0 {
             let one = ours()?;

@@ -97,7 +97,8 @@ const KEY_TYPES: [&str; 8] = [
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
-/// Takes `id=source` apart, at the first `=`. Blanks around the id do not count; in a value they do.
+/// Takes `id=source` apart, at the first `=`. Blanks around the id do not count; those of a value
+/// do.
 pub fn parse(given: &str) -> Result<Ask<'_>, BadBake> {
     let (id, source) = given.split_once('=').ok_or(BadBake::Form)?;
     let id = id.trim();

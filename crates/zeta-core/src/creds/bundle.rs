@@ -144,7 +144,7 @@ impl Bundle {
         Ok(Bundle { global, personas })
     }
 
-    /// Writes the plaintext, as the original does. The buffer does not grow while secrets are in it.
+    /// Writes the plaintext, as the original does. The buffer does not grow while secrets are in.
     pub fn render(&self) -> Zeroizing<Vec<u8>> {
         let mut size = Size(0);
         self.write(&mut size);

@@ -4,7 +4,8 @@ It shares no code with the Rust programs, nor with any library of ciphers: scryp
 come from Python's standard library, AES-GCM is written out below. It is for tests: slow, and not
 careful about timing.
 
-usage: decoder.py FOLDER FILE    one line for each case: place, case, outcome, SHA-256 of the content
+usage: decoder.py PLACE    the folder of the original's vectors, or the file of ours; prints a line for
+each case: vector, case, outcome, SHA-256 of the content
 """
 
 import base64
@@ -189,7 +190,7 @@ def outcome(blob, binding, passphrase):
         return str(refused), "-"
 
 
-def _cases(folder, file):
+def _original(folder):
     with open(os.path.join(folder, "index.json")) as index:
         names = [entry["name"] for entry in json.load(index)]
     for name in names:
@@ -207,6 +208,9 @@ def _cases(folder, file):
                 passphrase = base64.b64decode(case["passphrase_utf8_base64"])
             if passphrase:
                 yield name, case["case"], blob, case["usb_uuid"], passphrase
+
+
+def _own(file):
     with open(file) as text:
         for case in json.load(text):
             blob = base64.b64decode(case["blob"])
@@ -214,7 +218,8 @@ def _cases(folder, file):
 
 
 def main():
-    cases = list(_cases(*sys.argv[1:3]))
+    place = sys.argv[1]
+    cases = list(_original(place) if os.path.isdir(place) else _own(place))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         # scrypt lets other threads run; its results are remembered.
         told = pool.map(lambda c: outcome(c[2], c[3].encode(), c[4]), cases)

@@ -10,7 +10,7 @@ use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
 use zeta::adapters::cipher::{Fresh, Lock, OpenError, Opened, SealError, open_with, seal_with};
 use zeta_core::creds::frame::{BadFrame, Format, PAYLOAD_MAX, v2};
 
-use crate::decoder::word;
+use crate::decoder::{Decoder, line, word};
 use crate::vectors::{Stretcher, folder, load, unhex};
 
 /// One vector of ours.
@@ -41,7 +41,8 @@ pub fn own_vectors() -> Vec<Vector> {
 }
 
 #[test]
-fn each_vector_of_ours_has_its_declared_outcome() {
+fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
+    let (decoder, mut told) = (Decoder::start("own/vectors.json"), Vec::new());
     let mut stretcher = Stretcher::default();
     let vectors = own_vectors();
     assert!(vectors.len() >= 120, "{}", vectors.len());
@@ -51,6 +52,7 @@ fn each_vector_of_ours_has_its_declared_outcome() {
         let opened = open_with(&mut |work| stretcher.stretch(work), &vector.blob, &lock);
         let outcome = vector.raw["outcome"].as_str().unwrap();
         assert_eq!(word(&opened), outcome, "{}", vector.name);
+        told.push(line("own", &vector.name, &opened));
         let without = matches!(outcome, "frame" | "bounds");
         assert_eq!(stretcher.calls - before, usize::from(!without), "{}", vector.name);
         let Ok(opened) = opened else { continue };
@@ -72,6 +74,7 @@ fn each_vector_of_ours_has_its_declared_outcome() {
         );
         assert_eq!(again.unwrap(), vector.blob, "{}: sealed otherwise", vector.name);
     }
+    decoder.agrees(&told);
 }
 
 const LOCK: Lock = Lock { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
@@ -114,7 +117,7 @@ fn every_flipped_bit_is_noticed() {
                 flipped[at] ^= 1 << bit;
                 let opened = cheap.open(&flipped);
                 if format == Format::Zcv1 && (4..8).contains(&at) {
-                    // The original's reserved bytes: it does not look at them, and so neither do we.
+                    // The original does not look at its reserved bytes, and so neither do we.
                     assert_eq!(opened.map(|opened| opened.content.to_vec()), Ok(CONTENT.to_vec()));
                     continue;
                 }
@@ -147,7 +150,8 @@ fn every_cut_is_noticed_before_the_passphrase_is_stretched() {
 #[test]
 fn parts_of_two_good_blobs_do_not_make_a_third() {
     let mut cheap = Cheap::new();
-    let parts: [(Format, &[(&str, std::ops::Range<usize>)]); 2] = [
+    type Part = (&'static str, std::ops::Range<usize>);
+    let parts: [(Format, &[Part]); 2] = [
         (
             Format::Zcv1,
             &[("salt", 10..42), ("nonce", 44..56), ("tag", 58..74), ("payload", 78..132)],

@@ -8,10 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{Lock, OpenError, open_with};
+use zeta::adapters::cipher::{Lock, OpenError, Opened, open_with};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, v1};
 use zeta_core::creds::passphrase;
+
+use crate::decoder::{Decoder, line};
 
 /// A folder of these tests.
 pub fn folder(name: &str) -> PathBuf {
@@ -58,8 +60,7 @@ impl Stretcher {
 }
 
 /// The original's exit status for what we say.
-fn status(blob: &[u8], lock: &Lock, stretcher: &mut Stretcher) -> (u64, Option<Bundle>) {
-    let opened = open_with(&mut |work| stretcher.stretch(work), blob, lock);
+fn status(opened: Result<Opened, OpenError>) -> (u64, Option<Bundle>) {
     match opened {
         Err(OpenError::Frame(_)) => (4, None),
         Err(OpenError::NoMatch(Format::Zcv1) | OpenError::Damaged) => (5, None),
@@ -148,13 +149,15 @@ fn check_baked(bundle: &Bundle, vector: &Value, told: &str) {
         .collect();
     assert_eq!(found, ids.len(), "{told}");
     for (id, value) in ids {
-        let secret = bundle.global.get(id).or_else(|| persona?.get(id)).expect(told);
+        let secret = bundle.global.get(id).or_else(|| persona?.get(id));
+        let secret = secret.unwrap_or_else(|| panic!("{told}: {id} is missing"));
         assert_eq!(secret.bytes(), STANDARD.decode(value).unwrap(), "{told}: {id}");
     }
 }
 
 #[test]
-fn the_blobs_of_the_original_open_as_they_did() {
+fn the_blobs_of_the_original_open_as_they_did_and_the_decoder_agrees() {
+    let (decoder, mut lines) = (Decoder::start("vectors"), Vec::new());
     let (mut cases, mut opened) = (0, 0);
     let mut stretcher = Stretcher::default();
     for case in original_cases() {
@@ -168,7 +171,9 @@ fn the_blobs_of_the_original_open_as_they_did() {
         };
         let lock = Lock { binding: &case.binding, passphrase: &passphrase };
         let before = stretcher.calls;
-        let (status, bundle) = status(&case.blob, &lock, &mut stretcher);
+        let opened_now = open_with(&mut |work| stretcher.stretch(work), &case.blob, &lock);
+        lines.push(line(&case.vector, &case.name, &opened_now));
+        let (status, bundle) = status(opened_now);
         let refused = status == 4 || case.vector.starts_with("frame-");
         assert_eq!(stretcher.calls - before, usize::from(!refused), "{told}");
         // 7 is the manifest's word, and the bundle is good.
@@ -180,6 +185,7 @@ fn the_blobs_of_the_original_open_as_they_did() {
         }
     }
     assert_eq!((cases, opened), (CASES, OPENED));
+    decoder.agrees(&lines);
 }
 
 const CASES: usize = 71;
@@ -191,7 +197,7 @@ fn check_frame(blob: &[u8], expect: &Value, name: &str) {
         assert!(frame.is_err(), "{name}: {expect}");
         return;
     };
-    let frame = frame.expect(name);
+    let frame = frame.unwrap_or_else(|why| panic!("{name}: {why}"));
     assert_eq!(hex(frame.salt), salt, "{name}");
     assert_eq!(hex(frame.nonce), expect["iv_hex"].as_str().unwrap(), "{name}");
     assert_eq!(hex(frame.tag), expect["tag_hex"].as_str().unwrap(), "{name}");

@@ -1,7 +1,7 @@
 //! `ZCV1`, the original's frame, byte for byte: what it accepts is accepted here.
 //!
-//! Salt, nonce and tag carry their lengths, and wrong ones are no matter of the frame: whoever opens
-//! the blob refuses them. The four reserved bytes are neither checked nor authenticated.
+//! Salt, nonce and tag carry their lengths, and wrong ones are no matter of the frame: whoever
+//! opens the blob refuses them. The four reserved bytes are neither checked nor authenticated.
 
 use super::{BadFrame, NONCE_LEN, PAYLOAD_MAX, Rest, SALT_LEN, TAG_LEN};
 
@@ -53,8 +53,8 @@ impl<'a> Frame<'a> {
         Ok(Frame { reserved, salt, nonce, tag, payload })
     }
 
-    /// The blob. The lengths of its parts are those of a parsed one, or of one that was just sealed,
-    /// so each fits into its field.
+    /// The blob. The lengths of its parts are those of a parsed one, or of one that was just
+    /// sealed, so each fits into its field.
     pub fn render(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_LEN + self.payload.len());
         out.extend_from_slice(MAGIC);
