@@ -51,7 +51,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["cli", "error"]),
+            ("main", &["cli", "error", "adapters"]),
         ],
     },
 ];

@@ -33,11 +33,38 @@ impl fmt::Display for NoMemory {
     }
 }
 
-/// Stretches a passphrase, in as much time as the cost asks for.
+/// Stretches a passphrase, in as much time and memory as the cost asks for.
+///
+/// The memory is asked for first: where it cannot be had, taking it would end the process.
 pub fn stretch(work: &Work) -> Result<Key, NoMemory> {
-    let none = NoMemory { mib: (1u64 << (work.log2_n.min(53))) >> 10 };
+    let kib = 1_u64.checked_shl(work.log2_n.into()).unwrap_or(u64::MAX);
+    let none = NoMemory { mib: kib >> 10 };
+    if available_kib().is_some_and(|available| available < kib) {
+        return Err(none);
+    }
     let params = scrypt::Params::new(work.log2_n, R.into(), P.into(), 32).map_err(|_| none)?;
     let mut key = Key::default();
     scrypt::scrypt(work.passphrase, work.salt, &params, &mut key[..]).map_err(|_| none)?;
     Ok(key)
+}
+
+/// What the kernel says could be had without swapping; `None` where it does not say.
+fn available_kib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NoMemory, Work, available_kib, stretch};
+
+    #[test]
+    fn memory_that_is_not_there_is_not_taken() {
+        assert!(available_kib().is_some_and(|kib| kib > 1024), "/proc/meminfo is of another form");
+        for (log2_n, mib) in [(40, 1 << 30), (63, 1 << 53), (255, u64::MAX >> 10)] {
+            let work = Work { passphrase: b"x", salt: &[0; 32], log2_n };
+            assert_eq!(stretch(&work), Err(NoMemory { mib }));
+        }
+    }
 }
