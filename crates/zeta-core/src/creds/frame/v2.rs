@@ -3,6 +3,8 @@
 //! The header has a fixed length, every method in it is named by one byte, and there is one way to
 //! write each blob. The cost of the passphrase is bounded here, before anybody pays it.
 
+use std::ops::RangeInclusive;
+
 use zeroize::Zeroizing;
 
 use super::{BadFrame, NONCE_LEN, PAYLOAD_MAX, Rest, SALT_LEN, TAG_LEN};
@@ -104,17 +106,14 @@ impl<'a> Frame<'a> {
                 return Err(BadFrame::Unknown { what, found });
             }
         }
-        let costs = [("log2 of N", LOG2_N_MIN..=LOG2_N_MAX), ("r", R..=R), ("p", P..=P)];
-        let mut log2_n = 0;
-        for (at, (what, bounds)) in costs.into_iter().enumerate() {
+        let mut within = |what, bounds: RangeInclusive<u8>| {
             let found = rest.byte(what)?;
-            if !bounds.contains(&found) {
-                return Err(BadFrame::Bounds { what, found: found.into() });
-            }
-            if at == 0 {
-                log2_n = found;
-            }
-        }
+            let outside = BadFrame::Bounds { what, found: found.into() };
+            bounds.contains(&found).then_some(found).ok_or(outside)
+        };
+        let log2_n = within("log2 of N", LOG2_N_MIN..=LOG2_N_MAX)?;
+        within("r", R..=R)?;
+        within("p", P..=P)?;
         let salt = *rest.array("salt")?;
         let generation = rest.u64("generation")?;
         let nonce = *rest.array("nonce")?;
@@ -137,14 +136,14 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The content as it is sealed: its length, itself, zeros to the next multiple of [`BLOCK`]. Room
-/// for a tag is left behind it. `None` if it is longer than [`CONTENT_MAX`].
+/// The content as it is sealed: its length, itself, zeros to the next multiple of [`BLOCK`]. `None`
+/// if it is longer than [`CONTENT_MAX`].
 pub fn pad(content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     if content.len() > CONTENT_MAX {
         return None;
     }
     let padded = padded_len(content.len());
-    let mut out = Zeroizing::new(Vec::with_capacity(padded + TAG_LEN));
+    let mut out = Zeroizing::new(Vec::with_capacity(padded));
     out.extend_from_slice(&(content.len() as u32).to_le_bytes());
     out.extend_from_slice(content);
     out.resize(padded, 0);
