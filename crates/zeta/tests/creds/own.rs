@@ -7,8 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{Fresh, Lock, OpenError, Opened, SealError, open_with, seal_with};
-use zeta_core::creds::frame::{BadFrame, Format, PAYLOAD_MAX, v2};
+use zeta::adapters::cipher::{
+    Fresh, Lock, OpenError, Opened, SealError, open, open_with, seal, seal_with,
+};
+use zeta_core::creds::frame::{BadFrame, Format, Frame, PAYLOAD_MAX, v2};
 
 use crate::decoder::{Decoder, line, word};
 use crate::vectors::{Stretcher, folder, load, unhex};
@@ -222,9 +224,25 @@ fn no_blob_can_ask_for_more_than_the_bounds() {
     }
 }
 
+/// Nothing here is cheaper than in use.
+#[test]
+fn a_blob_is_sealed_at_the_usual_cost_and_opens() {
+    for (format, generation) in [(Format::Zcv1, None), (Format::Zcv2, Some(7))] {
+        let blob = seal(format, CONTENT, &LOCK, 7, &Fresh::draw().unwrap()).unwrap();
+        if let Frame::V2(frame) = Frame::parse(&blob).unwrap() {
+            assert_eq!(frame.header.log2_n, 17);
+        }
+        let opened = open(&blob, &LOCK).unwrap();
+        assert_eq!((&opened.content[..], opened.generation), (CONTENT, generation));
+        let other = Lock { binding: "4F2A-91C8", ..LOCK };
+        assert_eq!(open(&blob, &other), Err(OpenError::NoMatch(format)));
+    }
+}
+
 #[test]
 fn two_draws_differ() {
-    assert_ne!(Fresh::draw().unwrap(), Fresh::draw().unwrap());
+    let (one, other) = (Fresh::draw().unwrap(), Fresh::draw().unwrap());
+    assert!(one.salt != other.salt && one.nonce != other.nonce);
 }
 
 #[test]
