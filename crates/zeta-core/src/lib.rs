@@ -13,10 +13,12 @@
 //! 8. [`clean`]: what may be removed, and what stays.
 //! 9. [`bus`]: messages, their topics, and what a pile of claim messages means.
 //! 10. [`registration`]: how a node joins, by one pull request.
+//! 11. [`creds`]: credentials in a sealed blob, and what may be in it.
 #![forbid(unsafe_code)]
 
 pub mod bus;
 pub mod clean;
+pub mod creds;
 pub mod evidence;
 pub mod layout;
 pub mod lease;

@@ -29,6 +29,7 @@ const HOUSES: [House; 2] = [
             ("clean", &["name", "time", "record", "evidence", "lease", "presence"]),
             ("bus", &["name", "time"]),
             ("registration", &["time"]),
+            ("creds", &["record"]),
         ],
     },
     House {
@@ -50,7 +51,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["cli", "error"]),
+            ("main", &["cli", "error", "adapters"]),
         ],
     },
 ];

@@ -3,6 +3,7 @@
 pub mod anchor;
 pub mod base;
 pub mod bus;
+pub mod cipher;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod forge;
@@ -11,6 +12,8 @@ pub mod group;
 pub mod guard;
 pub mod hardware;
 pub mod host;
+#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
+pub mod large;
 pub mod leftover;
 pub mod mount;
 pub mod node;

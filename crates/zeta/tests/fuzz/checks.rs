@@ -4,6 +4,10 @@
 use zeta_core::bus::claim::Notice;
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, topic};
+use zeta_core::creds::bundle::Bundle;
+use zeta_core::creds::frame::{Format, Frame, PAYLOAD_MAX, v2};
+use zeta_core::creds::manifest::check_path;
+use zeta_core::creds::{bake, passphrase, wifi};
 use zeta_core::evidence::{FileTimes, Life};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
@@ -175,5 +179,39 @@ pub fn envelope(bytes: &[u8]) {
         Ok(again) => assert_eq!(again.render(), written),
         // Blanks make it longer.
         Err(error) => assert_eq!(error, BadEnvelope::TooLong),
+    }
+}
+
+/// A blob of credentials as it lies on a stick, and what may be in one.
+pub fn creds(bytes: &[u8]) {
+    match Frame::parse(bytes) {
+        Ok(frame) => {
+            assert_eq!(frame.render(), bytes, "it can be written in two ways");
+            if let Frame::V2(v2::Frame { header, payload, .. }) = &frame {
+                assert!((v2::LOG2_N_MIN..=v2::LOG2_N_MAX).contains(&header.log2_n));
+                assert!(payload.len() <= PAYLOAD_MAX && payload.len().is_multiple_of(v2::BLOCK));
+                assert_eq!(frame.format(), Format::Zcv2);
+            }
+        }
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
+    if let Some(content) = v2::unpad(bytes) {
+        assert_eq!(v2::pad(content).as_deref().map(Vec::as_slice), Some(bytes));
+    }
+    if let Ok(bundle) = Bundle::parse(bytes) {
+        assert_eq!(Bundle::parse(&bundle.render()).as_ref(), Ok(&bundle));
+    }
+    let _ = passphrase::of_file(bytes);
+    if let Ok(keyfile) = wifi::keyfile(bytes)
+        && keyfile.starts_with("[connection]\nid=zeta-restored-wifi\n")
+        && !bytes.starts_with(b"[")
+    {
+        let sections = keyfile.lines().filter(|line| line.starts_with('[')).count();
+        assert!((4..=5).contains(&sections) && keyfile.len() <= 1024, "{}", keyfile.as_str());
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = bake::parse(text);
+    if check_path(text).is_ok() {
+        assert!(!text.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")), "{text:?}");
     }
 }

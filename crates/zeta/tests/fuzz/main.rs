@@ -4,6 +4,7 @@
 
 mod checks;
 mod notes;
+mod sealed;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -114,4 +115,14 @@ fn envelopes() {
 #[test]
 fn notes_of_the_bus() {
     fuzz("notes", notes::notes);
+}
+
+#[test]
+fn credentials() {
+    fuzz("creds", checks::creds);
+}
+
+#[test]
+fn sealed_credentials() {
+    fuzz("creds", sealed::sealed);
 }

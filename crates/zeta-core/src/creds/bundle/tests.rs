@@ -1,0 +1,101 @@
+//! Bundles: what the original writes and reads, its reasons to refuse, and that nothing is shown.
+
+use super::{BadBundle, Bundle, Secret, lenient_base64};
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+#[test]
+fn it_is_written_as_the_original_does_and_reads_back() {
+    let mut bundle = Bundle::default();
+    let empty = br#"{"schemaVersion":1,"globalCreds":{},"personaCreds":{}}"#;
+    assert_eq!(bundle.render().as_slice(), empty);
+    bundle.global.put("gh-cli", secret("first"));
+    bundle.global.put("wifi", secret(""));
+    bundle.global.put("gh-cli", secret("last"));
+    bundle.put_persona("ot\"to", "claude", secret("?"));
+    bundle.put_persona("ot\"to", "claude", secret("{}"));
+    bundle.put_persona("vera", "codex", secret("x"));
+    let text = bundle.render();
+    assert_eq!(
+        std::str::from_utf8(&text).unwrap(),
+        r#"{"schemaVersion":1,"globalCreds":{"gh-cli":"bGFzdA==","wifi":""},"#.to_owned()
+            + r#""personaCreds":{"ot\"to":{"claude":"e30="},"vera":{"codex":"eA=="}}}"#
+    );
+    assert_eq!(text.len(), text.capacity());
+    assert_eq!(Bundle::parse(&text), Ok(bundle));
+}
+
+#[test]
+fn each_way_to_be_no_bundle_has_its_reason() {
+    let cases = [
+        ("", BadBundle::NotJson),
+        ("{", BadBundle::NotJson),
+        ("{} x", BadBundle::NotJson),
+        ("[]", BadBundle::NotObject),
+        ("null", BadBundle::NotObject),
+        ("{}", BadBundle::Schema),
+        (r#"{"schemaVersion":"1"}"#, BadBundle::Schema),
+        (r#"{"schemaVersion":2}"#, BadBundle::Schema),
+        (r#"{"schemaVersion":true}"#, BadBundle::Schema),
+        (r#"{"schemaVersion":1}"#, BadBundle::NotMap("globalCreds")),
+        (r#"{"schemaVersion":1,"globalCreds":[]}"#, BadBundle::NotMap("globalCreds")),
+        (r#"{"schemaVersion":1,"globalCreds":{}}"#, BadBundle::NotMap("personaCreds")),
+        (
+            r#"{"schemaVersion":1,"globalCreds":{"a":1},"personaCreds":{}}"#,
+            BadBundle::NotString("globalCreds"),
+        ),
+        (
+            r#"{"schemaVersion":1,"globalCreds":{},"personaCreds":{"p":{"a":null}}}"#,
+            BadBundle::NotString("personaCreds"),
+        ),
+        (
+            r#"{"schemaVersion":1,"globalCreds":{},"personaCreds":{"p":"x"}}"#,
+            BadBundle::PersonaNotMap,
+        ),
+    ];
+    for (text, why) in cases {
+        assert_eq!(Bundle::parse(text.as_bytes()), Err(why), "{text}");
+    }
+    assert_eq!(Bundle::parse(b"\xff{}"), Err(BadBundle::NotJson));
+}
+
+#[test]
+fn what_the_original_overlooks_is_overlooked() {
+    let text = r#" {"more":[1],"personaCreds":{},"schemaVersion":1.0,
+        "globalCreds":{"gh-cli":"YQ","gh-cli":"\u0059W I="}} "#;
+    let bundle = Bundle::parse(text.as_bytes()).unwrap();
+    assert_eq!(bundle.global.len(), 1);
+    assert_eq!(bundle.global.get("gh-cli").unwrap().bytes(), b"ab");
+}
+
+/// What the original's runtime made of these was observed.
+#[test]
+fn base64_is_read_as_leniently_as_by_the_original() {
+    let cases: [(&str, &[u8]); 12] = [
+        ("YQ==YQ==", b"a"),
+        ("YWI=YWJj", b"ab"),
+        ("YQ", b"a"),
+        ("YW Jj\n", b"abc"),
+        ("YW-_", b"ao\xbf"),
+        ("Y", b""),
+        ("", b""),
+        ("!!!", b""),
+        ("YQ=", b"a"),
+        ("=YQ==", b""),
+        ("YWJjZ", b"abc"),
+        ("YR==", b"a"),
+    ];
+    for (text, bytes) in cases {
+        assert_eq!(lenient_base64(text).bytes(), bytes, "{text:?}");
+    }
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let mut bundle = Bundle::default();
+    bundle.global.put("gh-cli", secret("FAKE-VALUE-77"));
+    let shown = format!("{bundle:?}");
+    assert!(shown.contains("gh-cli") && !shown.contains("FAKE") && !shown.contains("70, 65"));
+}

@@ -1,0 +1,13 @@
+//! Credentials that survive re-imaging: a sealed blob on the stick, and what may be in it.
+//!
+//! [`frame`] is the blob around the cipher, [`bundle`] the plaintext in it, [`manifest`] says which
+//! credentials there are and where they live, [`bake`] what may be put in, [`passphrase`] how one
+//! is made and read, [`wifi`] how a network becomes a file. The cipher itself is a hand: it is in
+//! the other crate. What is refused is told without any part of a secret.
+
+pub mod bake;
+pub mod bundle;
+pub mod frame;
+pub mod manifest;
+pub mod passphrase;
+pub mod wifi;

@@ -1,0 +1,110 @@
+//! The slow step of opening credentials, beside the same step of a runtime that many have.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use zeta::adapters::cipher::kdf::{Work, stretch};
+use zeta::adapters::large::Large;
+
+mod measure;
+
+use measure::{Outcomes, at_most, head, median, median_ratio, missing, note, row, time};
+
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: Large<std::alloc::System> = Large(std::alloc::System);
+
+const ROUNDS: usize = 11;
+const LOG2_N: u8 = 17;
+const PASSPHRASE: &str = "correct horse battery staple";
+const SALT: [u8; 32] = [7; 32];
+
+/// Node's own, in a process that stays: a line comes in, the nanoseconds and the key go out.
+const NODE: &str = "
+const { scryptSync } = require('crypto');
+const salt = Buffer.alloc(32, 7);
+const cost = { N: 1 << Number(process.argv[1]), r: 8, p: 1, maxmem: 1 << 30 };
+require('readline').createInterface({ input: process.stdin }).on('line', (passphrase) => {
+  const start = process.hrtime.bigint();
+  const key = scryptSync(passphrase, salt, 32, cost);
+  console.log(`${process.hrtime.bigint() - start} ${key.toString('hex')}`);
+});
+";
+
+struct Node {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Node {
+    fn start() -> Outcomes<Option<Node>> {
+        let mut command = Command::new("node");
+        command.args(["-e", NODE, &LOG2_N.to_string()]);
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let stdin = child.stdin.take().ok_or("no way in")?;
+        let stdout = BufReader::new(child.stdout.take().ok_or("no way out")?);
+        Ok(Some(Node { child, stdin, stdout }))
+    }
+
+    /// The ns of one key, and the key.
+    fn stretch(&mut self) -> Outcomes<(f64, String)> {
+        writeln!(self.stdin, "{PASSPHRASE}")?;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        let (ns, key) = line.trim().split_once(' ').ok_or("node ended")?;
+        Ok((ns.parse()?, key.to_owned()))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ours() -> Outcomes<(f64, String)> {
+    let work = Work { passphrase: PASSPHRASE.as_bytes(), salt: &SALT, log2_n: LOG2_N };
+    let start = Instant::now();
+    let key = stretch(&work).map_err(|error| error.to_string())?;
+    let ns = start.elapsed().as_nanos() as f64;
+    Ok((ns, key.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+fn main() -> Outcomes<()> {
+    head("a passphrase becomes a key: scrypt, N = 2^17, r = 8, p = 1");
+    let Some(mut node) = Node::start()? else {
+        note("ours alone", &time(ours()?.0), "");
+        missing("node crypto.scryptSync");
+        return Ok(());
+    };
+    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+    // One round each before it counts: the first touches memory that nobody had.
+    ours()?;
+    node.stretch()?;
+    for round in 0..ROUNDS {
+        let (one, other) = if round % 2 == 0 {
+            let one = ours()?;
+            (one, node.stretch()?)
+        } else {
+            let other = node.stretch()?;
+            (ours()?, other)
+        };
+        if one.1 != other.1 {
+            return Err("the two keys differ: one of them is not scrypt".into());
+        }
+        mine.push(one.0);
+        theirs.push(other.0);
+    }
+    let ratio = median_ratio(&mine, &theirs);
+    let (mine, theirs) = (time(median(&mine)), time(median(&theirs)));
+    row("ours / node crypto.scryptSync", &mine, &theirs, ratio, at_most(1.0, 0.85));
+    Ok(())
+}
