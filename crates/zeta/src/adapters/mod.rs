@@ -2,10 +2,12 @@
 
 pub mod anchor;
 pub mod base;
+pub mod blob;
 pub mod bus;
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod forge;
+pub mod fresh;
 pub mod git;
 pub mod group;
 pub mod guard;
