@@ -6,10 +6,11 @@ mod cpio;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::cpio::Archive;
+pub use self::cpio::Archive;
 use crate::run;
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -21,27 +22,46 @@ const LIMIT_SECONDS: &str = "5400";
 
 /// `cargo xtask vm [NAME]`: true if each part of the table passed inside, or its tests with `NAME`.
 pub fn run(filter: &str) -> Result<bool> {
-    ensure!(env::consts::ARCH == "x86_64", "only for x86_64, and this is {}", env::consts::ARCH);
-    ensure!(
-        run::answer(run::program("qemu-system-x86_64", &["--version"])).is_some(),
-        "there is no qemu-system-x86_64: install the Debian package qemu-system-x86"
-    );
-    let place = run::target_dir().join("vm");
-    fs::create_dir_all(&place)?;
+    let place = place()?;
     let (kernel, busybox) = provide(&place)?;
     let image = place.join("initramfs");
     fs::write(&image, pack(&busybox)?)?;
     boot(&kernel, &image, filter)
 }
 
+/// Why no machine can be started here, if so.
+pub fn hindrance() -> Option<String> {
+    if env::consts::ARCH != "x86_64" {
+        return Some(format!("only for x86_64, and this is {}", env::consts::ARCH));
+    }
+    let qemu = run::answer(run::program("qemu-system-x86_64", &["--version"]));
+    let missing = "there is no qemu-system-x86_64: install the Debian package qemu-system-x86";
+    qemu.is_none().then(|| missing.to_owned())
+}
+
+/// The directory of what the machines need; fails where none can be started.
+pub fn place() -> Result<PathBuf> {
+    if let Some(why) = hindrance() {
+        bail!(why);
+    }
+    let place = run::target_dir().join("vm");
+    fs::create_dir_all(&place)?;
+    Ok(place)
+}
+
 /// The kernel and busybox, out of Debian's packages.
-fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
+pub fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
     let unpacked = place.join("debian");
     let found = || Some((kernel_in(&unpacked)?, unpacked.join("bin/busybox")));
     if let Some(found) = found() {
         return Ok(found);
     }
-    let depends = run::answer(run::program("apt-cache", &["depends", KERNEL]));
+    let ask = || run::answer(run::program("apt-cache", &["depends", KERNEL]));
+    // A fresh machine may have no package lists at all.
+    let depends = match ask() {
+        None if run::succeeds(run::program("apt-get", &["-q", "update"]))? => ask(),
+        depends => depends,
+    };
     let depends = depends.with_context(|| format!("apt-cache knows no {KERNEL}"))?;
     let image = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
     let image = image.with_context(|| format!("{KERNEL} depends on no linux-image"))?;
@@ -70,13 +90,32 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
     boot.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz-"))
 }
 
-/// Builds what runs inside and packs it.
-fn pack(busybox: &Path) -> Result<Vec<u8>> {
-    let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run", "--target", TARGET];
-    let mut build = run::cargo(&args);
+/// A cargo that builds programs without libraries of their own, for a machine that has none.
+fn cargo_for_guest(args: &[&str]) -> Command {
+    let mut build = run::cargo(args);
+    build.args(["--target", TARGET]);
     // A machine in software is slow enough; symbols would only fill its memory.
     build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     build.env_remove("RUSTFLAGS");
+    // The little C in a dependency needs no musl of its own to be compiled.
+    if run::answer(run::program("musl-gcc", &["--version"])).is_none() {
+        build.env("CC_x86_64_unknown_linux_musl", "cc");
+    }
+    build
+}
+
+/// Builds for a machine; returns the directory that cargo puts programs into.
+pub fn build(args: &[&str]) -> Result<PathBuf> {
+    ensure!(
+        run::succeeds(cargo_for_guest(args))?,
+        "that does not build for {TARGET}: 'rustup target add {TARGET}' may be missing"
+    );
+    Ok(run::target_dir().join(TARGET).join("debug"))
+}
+
+/// Builds what runs inside and packs it.
+fn pack(busybox: &Path) -> Result<Vec<u8>> {
+    let build = cargo_for_guest(&["test", "-p", "zeta", "--test", "attacks", "--no-run"]);
     let mut built = None;
     let status = run::watched(build, |line| {
         let path = line.split_once("Executable tests/attacks/main.rs (");

@@ -1,0 +1,415 @@
+//! `cargo xtask cuts`: the power is cut while a blob is saved on FAT, and a valid one must be left.
+//!
+//! Inside a virtual machine our own code saves one blob after the other on a real vfat (the example
+//! `cuts`). At random moments the machine is stopped dead (SIGSTOP; at the last one SIGKILL) and its
+//! disk is copied: whatever the guest had given to its disk is there, in the order in which it was
+//! given, and whatever it only held in memory is gone. A disk that reorders what it holds in a cache
+//! of its own is not played. A second machine then mounts each copy and says what it finds.
+//!
+//! No proof without a conviction: the order of the textbooks is cut in the same way, and a run in
+//! which it loses nothing has not shown anything.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::vm::{self, Archive};
+
+/// Bytes of the disk: as small as FAT32 may be, so that it is copied in no time.
+const DISK: u64 = 16 * 1024 * 1024;
+/// How many cuts one machine serves before it is started anew on an empty disk.
+const PER_MACHINE: usize = 25;
+/// No machine may need longer to say its next word.
+const PATIENCE: Duration = Duration::from_secs(120);
+const TEXTBOOK_ROUNDS: usize = 10;
+
+/// What was cut, and what has to be left.
+#[derive(Debug, Clone)]
+struct Cut {
+    order: &'static str,
+    /// The last number of which the guest said that it is saved; 0 for none.
+    saved: u64,
+    /// The last number that it began.
+    begun: u64,
+}
+
+/// What is left after one cut; `None` for what is not a whole blob.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Left {
+    current: Option<u64>,
+    backup: Option<u64>,
+}
+
+/// How one cut is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Whole,
+    /// Only the backup is good enough.
+    Backup,
+    Lost,
+}
+
+fn judge(cut: &Cut, left: Left) -> Verdict {
+    let good = |number: Option<u64>| {
+        number.is_some_and(|number| number >= cut.saved.max(1) && number <= cut.begun)
+    };
+    match (good(left.current), good(left.backup)) {
+        (true, _) => Verdict::Whole,
+        (false, true) => Verdict::Backup,
+        // Before the first save was acknowledged there is nothing to lose.
+        (false, false) if cut.saved == 0 => Verdict::Whole,
+        (false, false) => Verdict::Lost,
+    }
+}
+
+/// `cargo xtask cuts [--rounds N] [--order ours|textbook]`.
+pub fn run(args: &[&str]) -> Result<bool> {
+    let (mut rounds, mut orders) = (PER_MACHINE * 2, vec!["textbook", "ours"]);
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match (*word, words.next().copied()) {
+            ("--rounds", Some(number)) => rounds = number.parse().context("--rounds N")?,
+            ("--order", Some("ours")) => orders = vec!["ours"],
+            ("--order", Some("textbook")) => orders = vec!["textbook"],
+            _ => bail!("usage: cargo xtask cuts [--rounds N] [--order ours|textbook]"),
+        }
+    }
+    play(rounds, &orders)
+}
+
+/// Why it cannot be played here, if so.
+pub fn hindrance() -> Option<String> {
+    vm::hindrance()
+}
+
+/// Cuts, looks, and tells; true if ours lost nothing and the textbook's was convicted.
+fn play(rounds: usize, orders: &[&'static str]) -> Result<bool> {
+    let place = vm::place()?;
+    let machine = Machine::prepare(&place)?;
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1;
+    println!("cuts: seed {seed} (of the moments; the guest's speed is its own)");
+    let mut random = Random(seed);
+    let copies = place.join("cuts-copies.img");
+    File::create(&copies)?;
+    let start = Instant::now();
+    let mut cuts: Vec<Cut> = Vec::new();
+    for order in orders.iter().copied() {
+        let mut left = match (order, orders.len()) {
+            ("textbook", 2) => TEXTBOOK_ROUNDS.min(rounds.max(3)),
+            _ => rounds,
+        };
+        while left > 0 {
+            let now = left.min(PER_MACHINE);
+            machine.cut(order, now, &mut random, &copies, &mut cuts)?;
+            left -= now;
+        }
+    }
+    let found = machine.look(&copies, cuts.len())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut good = true;
+    for order in orders.iter().copied() {
+        good &= tell(order, &cuts, &found);
+    }
+    println!("cuts: {} in {seconds:.0} s, {:.1} s each", cuts.len(), seconds / cuts.len() as f64);
+    fs::remove_file(&copies)?;
+    Ok(good)
+}
+
+fn tell(order: &str, cuts: &[Cut], found: &[Left]) -> bool {
+    let mut counts = [0usize; 3];
+    for (cut, left) in cuts.iter().zip(found).filter(|(cut, _)| cut.order == order) {
+        let verdict = judge(cut, *left);
+        if let Some(count) = counts.get_mut(verdict as usize) {
+            *count += 1;
+        }
+        if verdict == Verdict::Lost {
+            println!("cuts: {order}: lost: saved {}, begun {}, {left:?}", cut.saved, cut.begun);
+        }
+    }
+    let [whole, backup, lost] = counts;
+    println!(
+        "cuts: {order}: {} cuts, {whole} left the blob whole, {backup} its backup, {lost} LOST it",
+        whole + backup + lost
+    );
+    match order {
+        "ours" => lost == 0,
+        _ if lost == 0 => {
+            println!("cuts: the textbook's order lost nothing: this run has shown nothing");
+            false
+        }
+        _ => true,
+    }
+}
+
+/// What boots.
+struct Machine {
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    disk: PathBuf,
+}
+
+impl Machine {
+    fn prepare(place: &Path) -> Result<Machine> {
+        let (kernel, busybox) = vm::provide(place)?;
+        let initramfs = place.join("cuts-initramfs");
+        fs::write(&initramfs, pack(place, &busybox)?)?;
+        Ok(Machine { kernel, initramfs, disk: place.join("cuts-disk.img") })
+    }
+
+    /// Starts it on a disk; `more` goes to its first process.
+    fn start(&self, disk: &Path, more: &str) -> Result<Guest> {
+        let drive = format!("file={},format=raw,if=virtio,cache=writeback", disk.display());
+        let append = format!("console=ttyS0 quiet panic=-1 oops=panic mitigations=off {more}");
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-nodefaults", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256"]);
+        command.args(["-display", "none", "-serial", "stdio", "-no-reboot", "-drive", &drive]);
+        command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
+        command.args(["-append", &append]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
+        let out = child.stdout.take().context("qemu has no output")?;
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(out).split(b'\n') {
+                let Ok(line) = line else { return };
+                if send.send(String::from_utf8_lossy(&line).trim().to_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Guest { child, lines, saved: 0, begun: 0 })
+    }
+
+    /// One machine, `rounds` cuts; each appends a copy of the disk to `copies`.
+    fn cut(
+        &self,
+        order: &'static str,
+        rounds: usize,
+        random: &mut Random,
+        copies: &Path,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<()> {
+        File::create(&self.disk)?.set_len(DISK)?;
+        let mut guest = self.start(&self.disk, &format!("zeta_part=save zeta_order={order}"))?;
+        for round in 0..rounds {
+            // A few whole saves first, and then any moment of the next ones.
+            let enough = guest.saved + 1 + random.below(4);
+            guest.listen_until(|guest| guest.saved >= enough)?;
+            guest.listen_for(Duration::from_micros(random.below(60_000)))?;
+            match round + 1 == rounds {
+                true => guest.kill()?,
+                false => guest.signal("STOP")?,
+            }
+            guest.hear_out()?;
+            append(&self.disk, copies, cuts.len() as u64 * DISK)?;
+            cuts.push(Cut { order, saved: guest.saved, begun: guest.begun });
+            if round + 1 < rounds {
+                guest.signal("CONT")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A machine that mounts each copy and says what it finds.
+    fn look(&self, copies: &Path, images: usize) -> Result<Vec<Left>> {
+        File::options().write(true).open(copies)?.set_len(images as u64 * DISK)?;
+        let more = format!("zeta_part=check zeta_images={images} zeta_bytes={DISK}");
+        let mut guest = self.start(copies, &more)?;
+        let mut found = vec![Left::default(); images];
+        let mut at = 0;
+        loop {
+            let line = guest.next(PATIENCE)?.context("the machine that looks fell silent")?;
+            if line.ends_with("cuts: done") {
+                break;
+            }
+            if let Some(number) = after(&line, "cuts: image ") {
+                at = number.parse()?;
+            }
+            if let (Some(words), Some(left)) = (after(&line, "cuts: found "), found.get_mut(at)) {
+                let number = |key| after(words, key)?.split(' ').next()?.parse().ok();
+                *left = Left { current: number("current="), backup: number("backup=") };
+            }
+        }
+        guest.kill()?;
+        Ok(found)
+    }
+}
+
+/// A machine that runs.
+struct Guest {
+    child: Child,
+    lines: Receiver<String>,
+    saved: u64,
+    begun: u64,
+}
+
+impl Guest {
+    /// Its next line; `None` if none came in time.
+    fn next(&mut self, wait: Duration) -> Result<Option<String>> {
+        let line = match self.lines.recv_timeout(wait) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("the machine ended by itself"),
+        };
+        let number = |key| after(&line, key).and_then(|number| number.parse().ok());
+        self.saved = number("cuts: saved ").unwrap_or(self.saved);
+        self.begun = number("cuts: begin ").unwrap_or(self.begun);
+        ensure!(!line.contains("cuts: failed"), "inside the machine: {line}");
+        Ok(Some(line))
+    }
+
+    fn listen_until(&mut self, enough: impl Fn(&Guest) -> bool) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        while !enough(self) {
+            ensure!(Instant::now() < give_up, "the machine does not get on: saved {}", self.saved);
+            self.next(Duration::from_millis(200))?;
+        }
+        Ok(())
+    }
+
+    fn listen_for(&mut self, length: Duration) -> Result<()> {
+        let end = Instant::now() + length;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            self.next(left)?;
+        }
+        Ok(())
+    }
+
+    /// What it said before it was stopped may still be on its way through the pipe.
+    fn hear_out(&mut self) -> Result<()> {
+        while matches!(self.next(Duration::from_millis(30)), Ok(Some(_))) {}
+        Ok(())
+    }
+
+    fn signal(&mut self, name: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        ensure!(
+            Command::new("kill").args(["-s", name, &pid]).status()?.success(),
+            "cannot send SIG{name} to the machine"
+        );
+        let wanted = |state: char| (state == 'T') == (name == "STOP");
+        let give_up = Instant::now() + PATIENCE;
+        while !wanted(state_of(&pid)?) {
+            ensure!(Instant::now() < give_up, "SIG{name} does not reach the machine");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The state of a process, as in `ps`; all its threads are asked, for each is stopped by itself.
+fn state_of(pid: &str) -> Result<char> {
+    let mut states = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        states.extend(stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+    }
+    Ok(states.iter().copied().find(|state| *state != 'T').unwrap_or('T'))
+}
+
+/// The rest of a line behind a key in it.
+fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_once(key).map(|(_, rest)| rest)
+}
+
+/// Copies a disk to a place in a file, and leaves holes where it holds zeros.
+fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
+    let (mut from, mut to) = (File::open(disk)?, File::options().write(true).open(copies)?);
+    let mut part = vec![0; 64 * 1024];
+    let mut done = 0;
+    loop {
+        let len = from.read(&mut part)?;
+        let Some(bytes) = part.get(..len).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        if bytes.iter().any(|byte| *byte != 0) {
+            to.seek(SeekFrom::Start(at + done))?;
+            to.write_all(bytes)?;
+        }
+        done += len as u64;
+    }
+}
+
+/// What runs inside: busybox, the kernel's modules, and the program that saves.
+fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
+    let program = vm::build(&["build", "-p", "zeta", "--example", "cuts"])?;
+    let mut archive = Archive::default();
+    for dir in ["bin", "dev", "esp", "modules", "proc", "sys"] {
+        archive.dir(dir);
+    }
+    archive.program("bin/busybox", &fs::read(busybox)?);
+    archive.program("cuts", &fs::read(program.join("examples/cuts"))?);
+    archive.program("init", include_bytes!("vm/cuts.sh"));
+    let wanted = include_str!("vm/cuts.sh").split(|c: char| !c.is_alphanumeric() && c != '_');
+    let wanted: Vec<&str> = wanted.collect();
+    for path in modules(&place.join("debian/lib/modules"))? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if wanted.contains(&name.as_str()) {
+            archive.program(&format!("modules/{name}.ko"), &fs::read(&path)?);
+        }
+    }
+    Ok(archive.finish())
+}
+
+/// All modules below a directory.
+fn modules(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?.flatten() {
+            let path = entry.path();
+            match entry.file_type()?.is_dir() {
+                true => dirs.push(path),
+                false if path.extension().is_some_and(|e| e == "ko") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Moments from a seed (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_is_lost_if_neither_file_is_as_new_as_the_last_acknowledged_save() {
+        let cut = Cut { order: "ours", saved: 5, begun: 6 };
+        let left = |current, backup| Left { current, backup };
+        assert_eq!(judge(&cut, left(Some(5), Some(4))), Verdict::Whole);
+        assert_eq!(judge(&cut, left(Some(6), Some(5))), Verdict::Whole);
+        assert_eq!(judge(&cut, left(None, Some(5))), Verdict::Backup);
+        assert_eq!(judge(&cut, left(Some(4), Some(3))), Verdict::Lost);
+        assert_eq!(judge(&cut, left(None, None)), Verdict::Lost);
+        assert_eq!(judge(&cut, left(Some(7), None)), Verdict::Lost, "nobody saved that");
+        let before = Cut { order: "ours", saved: 0, begun: 1 };
+        assert_eq!(judge(&before, left(None, None)), Verdict::Whole);
+    }
+}
