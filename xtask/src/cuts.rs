@@ -371,7 +371,8 @@ fn modules(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?.flatten() {
+        for entry in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?.flatten()
+        {
             let path = entry.path();
             match entry.file_type()?.is_dir() {
                 true => dirs.push(path),

@@ -32,8 +32,7 @@ pub struct Fresh {
 pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Fresh, Errno> {
     let dir = dir.as_fd();
     let name = format!("{prefix}{}", host::try_random_hex()?);
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(dir, name.as_str(), flags, Mode::from_raw_mode(0o600))?;
     let filled = flock(&fd, FlockOperation::NonBlockingLockExclusive)
         .and_then(|()| write_all(&fd, bytes))
