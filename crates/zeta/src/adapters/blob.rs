@@ -152,7 +152,7 @@ fn lock(dir: &OwnedFd, path: &Path) -> Result<()> {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if Instant::now() < give_up => {
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(5));
             }
             Err(Errno::AGAIN) => {
                 let dir = path.parent().unwrap_or(path).display().to_string();

@@ -1,0 +1,12 @@
+//! The hands of `zeta creds`, against real files, users and processes.
+//!
+//! Users are numbers that no account has; with other users than root's own the tests need root, and
+//! say so where they are skipped. Read `stage` for the places and for the parts that this test
+//! binary plays as a process of its own.
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod blob;
+mod plant;
+mod race;
+mod secret;
+mod stage;
