@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use self::cpio::Archive;
-use crate::run;
+use crate::{dist, run};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The Debian packages of which only files are used: nothing is installed.
@@ -29,21 +29,13 @@ pub fn run(filter: &str) -> Result<bool> {
     boot(&kernel, &image, filter)
 }
 
-/// Why no machine can be started here, if so.
-pub fn hindrance() -> Option<String> {
-    if env::consts::ARCH != "x86_64" {
-        return Some(format!("only for x86_64, and this is {}", env::consts::ARCH));
-    }
-    let qemu = run::answer(run::program("qemu-system-x86_64", &["--version"]));
-    let missing = "there is no qemu-system-x86_64: install the Debian package qemu-system-x86";
-    qemu.is_none().then(|| missing.to_owned())
-}
-
 /// The directory of what the machines need; fails where none can be started.
 pub fn place() -> Result<PathBuf> {
-    if let Some(why) = hindrance() {
-        bail!(why);
-    }
+    ensure!(env::consts::ARCH == "x86_64", "only for x86_64, and this is {}", env::consts::ARCH);
+    ensure!(
+        run::answer(run::program("qemu-system-x86_64", &["--version"])).is_some(),
+        "there is no qemu-system-x86_64: install the Debian package qemu-system-x86"
+    );
     let place = run::target_dir().join("vm");
     fs::create_dir_all(&place)?;
     Ok(place)
@@ -94,8 +86,8 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
 fn cargo_for_guest(args: &[&str]) -> Command {
     let mut build = run::cargo(args);
     build.args(["--target", TARGET]);
-    // A machine in software is slow enough; symbols would only fill its memory.
-    build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    // Symbols would only fill its memory.
+    build.env("CARGO_PROFILE_DEV_DEBUG", "0");
     build.env_remove("RUSTFLAGS");
     // The little C in a dependency needs no musl of its own to be compiled.
     if run::answer(run::program("musl-gcc", &["--version"])).is_none() {
@@ -104,8 +96,9 @@ fn cargo_for_guest(args: &[&str]) -> Command {
     build
 }
 
-/// Builds for a machine; returns the directory that cargo puts programs into.
+/// Builds for a machine, as fast as it builds; returns the directory that cargo puts programs into.
 pub fn build(args: &[&str]) -> Result<PathBuf> {
+    dist::provide_target(TARGET)?;
     ensure!(
         run::succeeds(cargo_for_guest(args))?,
         "that does not build for {TARGET}: 'rustup target add {TARGET}' may be missing"
@@ -115,7 +108,9 @@ pub fn build(args: &[&str]) -> Result<PathBuf> {
 
 /// Builds what runs inside and packs it.
 fn pack(busybox: &Path) -> Result<Vec<u8>> {
-    let build = cargo_for_guest(&["test", "-p", "zeta", "--test", "attacks", "--no-run"]);
+    let mut build = cargo_for_guest(&["test", "-p", "zeta", "--test", "attacks", "--no-run"]);
+    // A machine in software is slow enough.
+    build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     let mut built = None;
     let status = run::watched(build, |line| {
         let path = line.split_once("Executable tests/attacks/main.rs (");

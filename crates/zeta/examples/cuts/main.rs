@@ -1,8 +1,8 @@
-//! The part of `cargo xtask cuts` that runs inside the virtual machine: saves a blob again and again
-//! until the power is cut, or tells what is left of it after a cut.
+//! The part of `cargo xtask cuts` that runs inside the virtual machine: saves a blob again and
+//! again until the power is cut, or tells what is left of it after a cut.
 //!
-//! A blob here is a number and a padding that follows from it, so that a torn, mixed or freed one is
-//! seen. The checker is not the code under test: it reads with plain file calls.
+//! A blob here is a number and a padding that follows from it, so that a torn, mixed or freed one
+//! is seen. The checker is not the code under test: it reads with plain file calls.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -4,9 +4,9 @@
 //! FAT has no journal. A rename only marks the moved file's entry as changed in memory, while the
 //! clusters of the file that it replaced are free at once; flushing the directory does not write
 //! that entry, flushing the *renamed file* does. So the order is: write a temp, flush it, rename,
-//! flush the file once more, flush the directory. `cargo xtask cuts` cuts the power while this runs,
-//! and convicts the order without the second flush. Before that the valid file is copied to its
-//! backup in the same way, so that at each moment one of the two is whole.
+//! flush the file once more, flush the directory. `cargo xtask cuts` cuts the power while this
+//! runs, and convicts the order without the second flush. Before that the valid file is copied to
+//! its backup in the same way, so that at each moment one of the two is whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ pub fn backup_path(path: &Path) -> PathBuf {
     path.with_extension("bak")
 }
 
-/// Saves `bytes` as the file `path`. `valid` judges what stands there: only a valid file becomes the
-/// backup. When this returns, the bytes are on the disk, and were read back.
+/// Saves `bytes` as the file `path`. `valid` judges what stands there: only a valid file becomes
+/// the backup. When this returns, the bytes are on the disk, and were read back.
 ///
 /// # Errors
 /// The directory is not there, the disk is full or read-only, another save is at work. The old file

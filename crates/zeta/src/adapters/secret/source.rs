@@ -1,5 +1,5 @@
-//! Where a passphrase comes from: a systemd credential, an inherited descriptor, a file, a variable,
-//! or a person, in this order.
+//! Where a passphrase comes from: a systemd credential, an inherited descriptor, a file, a
+//! variable, or a person, in this order.
 //!
 //! The first source that was named is used, and if it fails nothing else is tried: whoever names a
 //! source means it. Only the credential may be absent, because it is asked for by its usual name.
@@ -61,8 +61,8 @@ pub enum Used {
 /// Gets the passphrase.
 ///
 /// # Errors
-/// No source was named, or the one that was named has none: empty, too long, unreadable, or readable
-/// by others.
+/// No source was named, or the one that was named has none: empty, too long, unreadable, or
+/// readable by others.
 pub fn passphrase(sources: &Sources<'_>) -> Result<(Secret, Used)> {
     if let Some(secret) = sources.credential.map(from_credential).transpose()?.flatten() {
         return Ok((finish(secret)?, Used::Credential));
