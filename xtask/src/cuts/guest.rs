@@ -1,12 +1,4 @@
-//! `cargo xtask cuts`: the power is cut while a blob is saved on FAT, and a valid one must be left.
-//!
-//! Inside a virtual machine our own code saves one blob after the other on a real vfat (the
-//! example `cuts`). At random moments the machine is stopped dead (SIGSTOP; at the last one
-//! SIGKILL) and its disk is copied: whatever the guest had given to its disk is there, in the order
-//! in which it was given, and whatever it only held in memory is gone. A second machine then mounts each copy and says what it finds.
-//!
-//! No proof without a conviction: the order of the textbooks is cut in the same way, and a run in
-//! which it loses nothing has not shown anything.
+//! The virtual machine that saves until its power is cut, and the one that looks at what is left.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -14,137 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::log::lose_unflushed;
+use super::{Cut, DISK, Disk, Left, Random};
 use crate::vm::{self, Archive};
 
-/// Bytes of the disk: as small as FAT32 may be, so that it is copied in no time.
-const DISK: u64 = 16 * 1024 * 1024;
-/// How many cuts one machine serves before it is started anew on an empty disk.
-const PER_MACHINE: usize = 25;
 /// No machine may need longer to say its next word.
 const PATIENCE: Duration = Duration::from_secs(120);
-const TEXTBOOK_ROUNDS: usize = 10;
-/// How many cuts are a test of the suite: each of them convicts the textbook's order.
-const FEW_ROUNDS: usize = 3;
-
-/// What was cut, and what has to be left.
-#[derive(Debug, Clone)]
-struct Cut {
-    order: &'static str,
-    /// The last number of which the guest said that it is saved; 0 for none.
-    saved: u64,
-    /// The last number that it began.
-    begun: u64,
-}
-
-/// What is left after one cut; `None` for what is not a whole blob.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Left {
-    current: Option<u64>,
-    backup: Option<u64>,
-}
-
-/// How one cut is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Whole,
-    /// Only the backup is good enough.
-    Backup,
-    Lost,
-}
-
-fn judge(cut: &Cut, left: Left) -> Verdict {
-    let good = |number: Option<u64>| {
-        number.is_some_and(|number| number >= cut.saved.max(1) && number <= cut.begun)
-    };
-    match (good(left.current), good(left.backup)) {
-        (true, _) => Verdict::Whole,
-        (false, true) => Verdict::Backup,
-        // Before the first save was acknowledged there is nothing to lose.
-        (false, false) if cut.saved == 0 => Verdict::Whole,
-        (false, false) => Verdict::Lost,
-    }
-}
-
-/// `cargo xtask cuts [--rounds N] [--order ours|textbook]`.
-pub fn run(args: &[&str]) -> Result<bool> {
-    let (mut rounds, mut orders) = (PER_MACHINE * 2, vec!["textbook", "ours"]);
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        match (*word, words.next().copied()) {
-            ("--rounds", Some(number)) => rounds = number.parse().context("--rounds N")?,
-            ("--order", Some("ours")) => orders = vec!["ours"],
-            ("--order", Some("textbook")) => orders = vec!["textbook"],
-            _ => bail!("usage: cargo xtask cuts [--rounds N] [--order ours|textbook]"),
-        }
-    }
-    play(&Machine::prepare()?, rounds, &orders)
-}
-
-/// A few cuts, as one test of the suite.
-pub fn run_few(machine: &Machine) -> Result<bool> {
-    play(machine, FEW_ROUNDS, &["textbook", "ours"])
-}
-
-/// Cuts, looks, and tells; true if ours lost nothing and the textbook's was convicted.
-fn play(machine: &Machine, rounds: usize, orders: &[&'static str]) -> Result<bool> {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1;
-    println!("cuts: seed {seed} (of the moments; the guest's speed is its own)");
-    let mut random = Random(seed);
-    let copies = machine.disk.with_file_name("cuts-copies.img");
-    File::create(&copies)?;
-    let start = Instant::now();
-    let mut cuts: Vec<Cut> = Vec::new();
-    for order in orders.iter().copied() {
-        let mut left = match (order, orders.len()) {
-            ("textbook", 2) => rounds.min(TEXTBOOK_ROUNDS),
-            _ => rounds,
-        };
-        while left > 0 {
-            let now = left.min(PER_MACHINE);
-            machine.cut(order, now, &mut random, &copies, &mut cuts)?;
-            left -= now;
-        }
-    }
-    let found = machine.look(&copies, cuts.len())?;
-    let seconds = start.elapsed().as_secs_f64();
-    let mut good = true;
-    for order in orders.iter().copied() {
-        good &= tell(order, &cuts, &found);
-    }
-    println!("cuts: {} in {seconds:.0} s, {:.1} s each", cuts.len(), seconds / cuts.len() as f64);
-    fs::remove_file(&copies)?;
-    Ok(good)
-}
-
-fn tell(order: &str, cuts: &[Cut], found: &[Left]) -> bool {
-    let mut counts = [0usize; 3];
-    for (cut, left) in cuts.iter().zip(found).filter(|(cut, _)| cut.order == order) {
-        let verdict = judge(cut, *left);
-        if let Some(count) = counts.get_mut(verdict as usize) {
-            *count += 1;
-        }
-        if verdict == Verdict::Lost {
-            println!("cuts: {order}: lost: saved {}, begun {}, {left:?}", cut.saved, cut.begun);
-        }
-    }
-    let [whole, backup, lost] = counts;
-    println!(
-        "cuts: {order}: {} cuts, {whole} left the blob whole, {backup} its backup, {lost} LOST it",
-        whole + backup + lost
-    );
-    match order {
-        "ours" => lost == 0,
-        _ if lost == 0 => {
-            println!("cuts: the textbook's order lost nothing: this run has shown nothing");
-            false
-        }
-        _ => true,
-    }
-}
+/// In how many ways a disk loses something at one cut.
+const LOSSES: usize = 3;
 
 /// What boots.
 pub struct Machine {
@@ -166,13 +39,29 @@ impl Machine {
         Ok(Machine { kernel, initramfs, disk: place.join("cuts-disk.img") })
     }
 
+    /// Where the copies of the disk are gathered.
+    pub fn copies(&self) -> PathBuf {
+        self.disk.with_file_name("cuts-copies.img")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.disk.with_file_name("cuts-log")
+    }
+
     /// Starts it on a disk; `more` goes to its first process.
     fn start(&self, disk: &Path, more: &str) -> Result<Guest> {
-        let drive = format!("file={},format=raw,if=virtio,cache=writeback", disk.display());
+        File::create(self.log())?;
         let append = format!("console=ttyS0 quiet panic=-1 oops=panic mitigations=off {more}");
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-nodefaults", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "256"]);
-        command.args(["-display", "none", "-serial", "stdio", "-no-reboot", "-drive", &drive]);
+        command.args(["-display", "none", "-serial", "stdio", "-no-reboot"]);
+        for (node, path) in [("disk", disk), ("log", &self.log())] {
+            let file = format!("driver=file,node-name={node},filename={}", path.display());
+            command.args(["-blockdev", &file]);
+        }
+        // Every request is also noted, and the guest is told that the disk has a cache to flush.
+        command.args(["-blockdev", "driver=blklogwrites,node-name=noted,file=disk,log=log"]);
+        command.args(["-device", "virtio-blk-pci,drive=noted,write-cache=on"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
         command.args(["-append", &append]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start qemu-system-x86_64")?;
@@ -190,7 +79,7 @@ impl Machine {
     }
 
     /// One machine, `rounds` cuts; each appends a copy of the disk to `copies`.
-    fn cut(
+    pub fn cut(
         &self,
         order: &'static str,
         rounds: usize,
@@ -211,7 +100,14 @@ impl Machine {
             }
             guest.hear_out()?;
             append(&self.disk, copies, cuts.len() as u64 * DISK)?;
-            cuts.push(Cut { order, saved: guest.saved, begun: guest.begun });
+            let (saved, begun) = (guest.saved, guest.begun);
+            cuts.push(Cut { order, disk: Disk::Keeps, lost: 0, saved, begun });
+            let log = fs::read(self.log())?;
+            for _ in 0..LOSSES {
+                let place = cuts.len() as u64 * DISK;
+                let lost = lose_unflushed(&log, copies, place, || random.below(2) == 0)?;
+                cuts.push(Cut { order, disk: Disk::Loses, lost, saved, begun });
+            }
             if round + 1 < rounds {
                 guest.signal("CONT")?;
             }
@@ -220,7 +116,7 @@ impl Machine {
     }
 
     /// A machine that mounts each copy and says what it finds.
-    fn look(&self, copies: &Path, images: usize) -> Result<Vec<Left>> {
+    pub fn look(&self, copies: &Path, images: usize) -> Result<Vec<Left>> {
         File::options().write(true).open(copies)?.set_len(images as u64 * DISK)?;
         let more = format!("zeta_part=check zeta_images={images} zeta_bytes={DISK}");
         let mut guest = self.start(copies, &more)?;
@@ -358,8 +254,8 @@ fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
     }
     archive.program("bin/busybox", &fs::read(busybox)?);
     archive.program("cuts", &fs::read(program.join("examples/cuts"))?);
-    archive.program("init", include_bytes!("vm/cuts.sh"));
-    let wanted = include_str!("vm/cuts.sh").split(|c: char| !c.is_alphanumeric() && c != '_');
+    archive.program("init", include_bytes!("cuts.sh"));
+    let wanted = include_str!("cuts.sh").split(|c: char| !c.is_alphanumeric() && c != '_');
     let wanted: Vec<&str> = wanted.collect();
     for path in modules(&place.join("debian/lib/modules"))? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -386,35 +282,4 @@ fn modules(dir: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-/// Moments from a seed (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cut_is_lost_if_neither_file_is_as_new_as_the_last_acknowledged_save() {
-        let cut = Cut { order: "ours", saved: 5, begun: 6 };
-        let left = |current, backup| Left { current, backup };
-        assert_eq!(judge(&cut, left(Some(5), Some(4))), Verdict::Whole);
-        assert_eq!(judge(&cut, left(Some(6), Some(5))), Verdict::Whole);
-        assert_eq!(judge(&cut, left(None, Some(5))), Verdict::Backup);
-        assert_eq!(judge(&cut, left(Some(4), Some(3))), Verdict::Lost);
-        assert_eq!(judge(&cut, left(None, None)), Verdict::Lost);
-        assert_eq!(judge(&cut, left(Some(7), None)), Verdict::Lost, "nobody saved that");
-        let before = Cut { order: "ours", saved: 0, begun: 1 };
-        assert_eq!(judge(&before, left(None, None)), Verdict::Whole);
-    }
 }
