@@ -291,6 +291,43 @@ fn what_was_prepared_and_not_committed_goes_away() {
 }
 
 #[test]
+fn a_directory_that_is_moved_away_with_the_file_is_told() {
+    let place = Place::new();
+    let root = place.0.canonicalize().unwrap();
+    fs::create_dir_all(root.join("etc/zeta")).unwrap();
+    let prepared = prepare_for_system(&root);
+    fs::rename(root.join("etc/zeta"), root.join("etc/elsewhere")).unwrap();
+    for outcome in prepared.commit().remove(0) {
+        let said = refusal(outcome);
+        assert!(said.contains("was moved away"), "{said}");
+    }
+    assert_eq!(names(&root.join("etc")), ["elsewhere"], "nothing is made in its place");
+    let again = plant(&system(), &Options { root: root.clone(), ..options() }).unwrap();
+    assert_eq!(again, [[Outcome::Written, Outcome::Written]]);
+}
+
+#[test]
+fn without_root_only_ones_own_files_are_written() {
+    let place = Place::new();
+    let me = rustix::process::geteuid().as_raw();
+    let mut own = account(&place.0);
+    own.uid = me;
+    let orders = |account: &Account| {
+        let files = vec![file(".zeta/x", SECRET, 0o600)];
+        vec![Order { owner: Owner::User(account.clone()), files }]
+    };
+    assert_eq!(plant(&orders(&own), &options()).unwrap(), [[Outcome::Written]]);
+    assert_eq!(seen(&place.0.join(".zeta/x")), (me, 0o600, SECRET.to_owned()));
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    own.uid = OTHER;
+    assert_eq!(plant(&orders(&own), &options()).unwrap_err().kind, Kind::Refused);
+    let said = refusal(plant(&system(), &options()).unwrap().remove(0).remove(0));
+    assert!(said.contains("only root"), "{said}");
+}
+
+#[test]
 fn a_full_or_read_only_disk_leaves_no_file_at_all() {
     if skipped_without_root("plant::a_full_or_read_only_disk_leaves_no_file_at_all") {
         return;
