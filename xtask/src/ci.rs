@@ -20,6 +20,7 @@ pub fn run() -> Result<bool> {
     steps.take("tests", || keep(&mut tests, suite::run_tests()?))?;
     steps.take("doc tests", || keep(&mut tests, suite::run_doc_tests()?))?;
     steps.take("costs", || keep(&mut tests, suite::run_costs()?))?;
+    steps.take("cuts", || keep(&mut tests, suite::run_cuts()?))?;
     steps.take("docs", || {
         let mut doc = run::cargo(&["doc", "--no-deps", "--workspace"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");

@@ -43,7 +43,7 @@ fn target() -> Result<&'static str> {
 }
 
 /// The standard library for the target is a part of the toolchain that must be added once.
-fn provide_target(target: &str) -> Result<()> {
+pub fn provide_target(target: &str) -> Result<()> {
     let sysroot = run::answer(run::program("rustc", &["--print", "sysroot"]))
         .context("rustc does not run")?;
     if Path::new(sysroot.trim()).join("lib/rustlib").join(target).join("lib").is_dir() {
@@ -54,7 +54,7 @@ fn provide_target(target: &str) -> Result<()> {
         "this Rust has no standard library for {target}, and there is no rustup to add it: \
          install Rust with rustup (https://rustup.rs) and try again"
     );
-    println!("dist: ADDING the target {target} to this Rust toolchain");
+    println!("ADDING the target {target} to this Rust toolchain");
     ensure!(
         run::succeeds(run::program("rustup", &["target", "add", target]))?,
         "rustup could not add {target}; its reason stands above"

@@ -6,6 +6,7 @@ mod boot;
 mod ci;
 mod costs;
 mod counts;
+mod cuts;
 mod dist;
 mod elf;
 mod needs;
@@ -31,6 +32,7 @@ usage: cargo xtask <chore>
   attacks play the attack table here and print it; see docs/adversarial.md
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there
+  cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         ["attacks"] => attacks::run(),
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),
+        ["cuts", args @ ..] => cuts::run(args),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Runner};
-use crate::{boot, costs, dist, needs, openapi, run};
+use crate::{boot, costs, cuts, dist, needs, openapi, run};
 
 /// The variable that tells tests where to note that they were skipped.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -58,6 +58,7 @@ pub fn run() -> Result<bool> {
     let mut outcome = run_tests()?;
     outcome.add(run_doc_tests()?);
     outcome.add(run_costs()?);
+    outcome.add(run_cuts()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
     outcome.print();
     Ok(outcome.good())
@@ -92,6 +93,28 @@ pub fn run_costs() -> Result<Outcome> {
         false => outcome.counts.failed = 1,
     }
     outcome.skips.extend(costs::missing());
+    Ok(outcome)
+}
+
+/// Cuts the power a few times, as one test more.
+pub fn run_cuts() -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let machine = match cuts::Machine::prepare() {
+        Ok(machine) => machine,
+        Err(error) => {
+            outcome.counts.skipped = 1;
+            outcome.skips.insert(format!("cuts: {error:#}"));
+            return Ok(outcome);
+        }
+    };
+    match cuts::run_few(&machine) {
+        Ok(true) => outcome.counts.passed = 1,
+        Ok(false) => outcome.counts.failed = 1,
+        Err(error) => {
+            println!("cuts: {error:#}");
+            outcome.counts.failed = 1;
+        }
+    }
     Ok(outcome)
 }
 

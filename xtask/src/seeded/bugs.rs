@@ -35,7 +35,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 38] = [
+pub const BUGS: [Bug; 44] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -397,5 +397,49 @@ pub const BUGS: [Bug; 38] = [
         "let mine = stat.st_uid == euid && euid != OVERFLOW_UID;",
         "let mine = stat.st_uid == euid;",
         &["-p", "zeta", "--test", "attacks", "time::a24_user_namespace"],
+    ),
+    bug(
+        "a file is planted through a link",
+        "crates/zeta/src/adapters/plant/walk.rs",
+        "let open = || openat(&self.fd, name, DIRECTORY, Mode::empty());",
+        "let open = || openat(&self.fd, name, rustix::fs::OFlags::DIRECTORY, Mode::empty());",
+        &["-p", "zeta", "--test", "creds", "race::a_directory"],
+    ),
+    bug(
+        "a file with two names is replaced",
+        "crates/zeta/src/adapters/plant/site.rs",
+        "FileType::RegularFile if stat.st_nlink != 1 => {",
+        "FileType::RegularFile if stat.st_nlink == 0 => {",
+        &["-p", "zeta", "--test", "creds", "plant::each_trap"],
+    ),
+    bug(
+        "the temps of the living are swept",
+        "crates/zeta/src/adapters/fresh.rs",
+        "        Err(_) => Ok(false),
+",
+        "        Err(_) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
+",
+        &["-p", "zeta", "--test", "creds", "plant::a_run_that_is_killed"],
+    ),
+    bug(
+        "a broken blob becomes the backup",
+        "crates/zeta/src/adapters/blob.rs",
+        "Found::Bytes(old) if valid(&old) => {",
+        "Found::Bytes(old) if valid(&old) || !old.is_empty() => {",
+        &["-p", "zeta", "--test", "creds", "blob::a_valid_file"],
+    ),
+    bug(
+        "a terminal stays silent",
+        "crates/zeta/src/adapters/ask.rs",
+        "tcsetattr(self.terminal, OptionalActions::Now, &self.before);",
+        "tcgetattr(self.terminal).map(|_| &self.before);",
+        &["-p", "zeta", "--test", "creds", "secret::giving_up"],
+    ),
+    bug(
+        "whoever holds a secret can be dumped",
+        "crates/zeta/src/adapters/secret/mod.rs",
+        "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
+        "set_dumpable_behavior(DumpableBehavior::Dumpable);",
+        &["-p", "zeta", "--test", "creds", "secret::a_process"],
     ),
 ];

@@ -6,11 +6,12 @@ mod cpio;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::cpio::Archive;
-use crate::run;
+pub use self::cpio::Archive;
+use crate::{dist, run};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The Debian packages of which only files are used: nothing is installed.
@@ -21,6 +22,15 @@ const LIMIT_SECONDS: &str = "5400";
 
 /// `cargo xtask vm [NAME]`: true if each part of the table passed inside, or its tests with `NAME`.
 pub fn run(filter: &str) -> Result<bool> {
+    let place = place()?;
+    let (kernel, busybox) = provide(&place)?;
+    let image = place.join("initramfs");
+    fs::write(&image, pack(&busybox)?)?;
+    boot(&kernel, &image, filter)
+}
+
+/// The directory of what the machines need; fails where none can be started.
+pub fn place() -> Result<PathBuf> {
     ensure!(env::consts::ARCH == "x86_64", "only for x86_64, and this is {}", env::consts::ARCH);
     ensure!(
         run::answer(run::program("qemu-system-x86_64", &["--version"])).is_some(),
@@ -28,20 +38,22 @@ pub fn run(filter: &str) -> Result<bool> {
     );
     let place = run::target_dir().join("vm");
     fs::create_dir_all(&place)?;
-    let (kernel, busybox) = provide(&place)?;
-    let image = place.join("initramfs");
-    fs::write(&image, pack(&busybox)?)?;
-    boot(&kernel, &image, filter)
+    Ok(place)
 }
 
 /// The kernel and busybox, out of Debian's packages.
-fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
+pub fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
     let unpacked = place.join("debian");
     let found = || Some((kernel_in(&unpacked)?, unpacked.join("bin/busybox")));
     if let Some(found) = found() {
         return Ok(found);
     }
-    let depends = run::answer(run::program("apt-cache", &["depends", KERNEL]));
+    let ask = || run::answer(run::program("apt-cache", &["depends", KERNEL]));
+    // A fresh machine may have no package lists at all.
+    let depends = match ask() {
+        None if run::succeeds(run::program("apt-get", &["-q", "update"]))? => ask(),
+        depends => depends,
+    };
     let depends = depends.with_context(|| format!("apt-cache knows no {KERNEL}"))?;
     let image = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
     let image = image.with_context(|| format!("{KERNEL} depends on no linux-image"))?;
@@ -70,12 +82,29 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
     boot.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz-"))
 }
 
+/// A cargo that builds programs without libraries of their own, for a machine that has none.
+fn cargo_for_guest(args: &[&str]) -> Command {
+    let mut build = run::cargo_for_musl(args, TARGET);
+    // Symbols would only fill its memory.
+    build.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    build
+}
+
+/// Builds for a machine, as fast as it builds; returns the directory that cargo puts programs into.
+pub fn build(args: &[&str]) -> Result<PathBuf> {
+    dist::provide_target(TARGET)?;
+    ensure!(
+        run::succeeds(cargo_for_guest(args))?,
+        "that does not build for {TARGET}: 'rustup target add {TARGET}' may be missing"
+    );
+    Ok(run::target_dir().join(TARGET).join("debug"))
+}
+
 /// Builds what runs inside and packs it.
 fn pack(busybox: &Path) -> Result<Vec<u8>> {
-    let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run"];
-    let mut build = run::cargo_for_musl(&args, TARGET);
-    // A machine in software is slow enough; symbols would only fill its memory.
-    build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    let mut build = cargo_for_guest(&["test", "-p", "zeta", "--test", "attacks", "--no-run"]);
+    // A machine in software is slow enough.
+    build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     let mut built = None;
     let status = run::watched(build, |line| {
         let path = line.split_once("Executable tests/attacks/main.rs (");

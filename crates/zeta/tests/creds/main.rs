@@ -1,7 +1,16 @@
-//! Sealed credentials: the original's blobs, our own frozen ones, and a decoder that shares no code
-//! with either.
+//! Credentials: the blobs of the original, our own frozen ones, a decoder that shares no code with
+//! either; and the hands, against real files, users and processes.
+//!
+//! Users are numbers that no account has; with other users than root's own the tests need root, and
+//! say so where they are skipped. Read `stage` for the places and for the parts that this test
+//! binary plays as a process of its own.
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod blob;
 mod decoder;
 mod own;
+mod plant;
+mod race;
+mod secret;
+mod stage;
 mod vectors;

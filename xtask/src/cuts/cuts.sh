@@ -1,0 +1,32 @@
+#!/bin/busybox sh
+# The first process of a machine whose power will be cut: saves on FAT, or looks at what was left.
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev
+for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
+        virtio_blk fat vfat nls_cp437 nls_ascii nls_utf8 loop; do
+    [ -e /modules/$module.ko ] && insmod /modules/$module.ko
+done
+tries=0
+until [ -b /dev/vda ] || [ $tries = 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+# The kernel hands on zeta_part, zeta_order, zeta_images and zeta_bytes from its command line.
+case $zeta_part in
+save)
+    mkdosfs -n ESP /dev/vda >/dev/null && mount -t vfat -o umask=0077 /dev/vda /esp &&
+        /cuts save "$zeta_order" /esp/zeta-creds.enc 1
+    ;;
+check)
+    image=0
+    while [ $image -lt "$zeta_images" ]; do
+        losetup -r -o $((image * zeta_bytes)) /dev/loop0 /dev/vda
+        echo "cuts: image $image"
+        mount -t vfat -o ro,umask=0077 /dev/loop0 /esp && /cuts check /esp/zeta-creds.enc
+        umount /esp
+        losetup -d /dev/loop0
+        image=$((image + 1))
+    done
+    ;;
+esac
+echo "cuts: done"
+reboot -f
