@@ -12,8 +12,6 @@ pub mod group;
 pub mod guard;
 pub mod hardware;
 pub mod host;
-#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
-pub mod large;
 pub mod leftover;
 pub mod mount;
 pub mod node;
