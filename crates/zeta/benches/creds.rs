@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use zeta::adapters::cipher::kdf::{Work, stretch};
-use zeta::adapters::large::Large;
+use zeta::allocator::Large;
 
 mod measure;
 

@@ -8,7 +8,8 @@
 //! - [`adapters`]: the hands: the state directory, guards, processes, clocks, children.
 //! - `zeta-core`: every decision, pure.
 //!
-//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them.
+//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them; [`allocator`] is
+//! what the binary takes memory from.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -17,6 +18,8 @@ compile_error!(
 );
 
 pub mod adapters;
+#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod context;

@@ -1,6 +1,6 @@
 //! The one binary: parse, run, exit.
 
-use zeta::adapters::large::Large;
+use zeta::allocator::Large;
 
 #[cfg(target_env = "musl")]
 #[global_allocator]

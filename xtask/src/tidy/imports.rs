@@ -36,7 +36,8 @@ const HOUSES: [House; 2] = [
         src: "crates/zeta/src/",
         prefixes: &["crate::", "zeta::"],
         rooms: &[
-            // What the static binary allocates from.
+            // What the binary allocates from.
+            ("allocator", &[]),
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),
@@ -51,7 +52,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["cli", "error", "adapters"]),
+            ("main", &["cli", "error", "allocator"]),
         ],
     },
 ];

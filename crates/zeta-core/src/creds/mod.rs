@@ -2,7 +2,7 @@
 //!
 //! [`frame`] is the blob around the cipher, [`bundle`] the plaintext in it, [`manifest`] says which
 //! credentials there are and where they live, [`bake`] what may be put in, [`passphrase`] how one
-//! is made and read, [`wifi`] how a network becomes a file. The cipher itself is a hand: it is in
+//! is made and read, [`wifi`] how a network becomes a file, [`plan`] what a restore comes to. The cipher itself is a hand: it is in
 //! the other crate. What is refused is told without any part of a secret.
 
 pub mod bake;
@@ -10,4 +10,5 @@ pub mod bundle;
 pub mod frame;
 pub mod manifest;
 pub mod passphrase;
+pub mod plan;
 pub mod wifi;

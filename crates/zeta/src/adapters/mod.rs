@@ -17,8 +17,6 @@ pub mod hardware;
 pub mod host;
 #[expect(unsafe_code, reason = "an inherited descriptor is a bare number; all of it is in there")]
 pub mod inherited;
-#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
-pub mod large;
 pub mod leftover;
 pub mod mount;
 pub mod node;
