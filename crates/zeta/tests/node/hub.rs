@@ -10,6 +10,9 @@ pub const NAME: &str = "trees";
 /// Whose fork there may be.
 pub const FORKER: &str = "squirrel";
 
+/// Who has no part in the repository, and a fork of it.
+pub const STRANGER: &str = "magpie";
+
 /// Which question this is; faults are switched per question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -222,6 +225,13 @@ impl Hub {
         number
     }
 
+    /// The same, from a fork of somebody who has no part in the repository.
+    pub fn of_stranger(&mut self, branch: &str, title: &str, body: &str) -> u64 {
+        let number = self.foreign(branch, title, body);
+        STRANGER.clone_into(&mut self.pulls[number as usize - 1].owner);
+        number
+    }
+
     pub fn close(&mut self, number: u64) {
         self.pulls[number as usize - 1].closed = true;
     }
@@ -365,6 +375,10 @@ impl Hub {
             let owner = if side == "head" { row.owner.as_str() } else { OWNER };
             told[side]["label"] = json!(format!("{owner}:{branch}"));
             told[side]["repo"] = self.repository();
+            told[side]["repo"]["full_name"] = json!(format!("{owner}/{NAME}"));
+        }
+        if row.owner == STRANGER {
+            told["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");
         }
         if row.armed {
             let by = told["user"].clone();

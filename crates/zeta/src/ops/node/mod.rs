@@ -23,6 +23,7 @@ use zeta_core::registration::receipt::Receipt;
 
 use self::place::Place;
 use super::document::{self, Name};
+use crate::adapters::base::Sharing;
 use crate::adapters::{host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -103,8 +104,9 @@ pub fn preview(about: &About) -> Result<String> {
     yaml::write(&place::compose_here(about))
 }
 
-/// Writes down what is wanted, for the steward.
+/// Writes down what is wanted, for the steward: all of it, so that nothing of an earlier one stays.
 pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Result<()> {
+    place.check()?;
     let mut pairs = vec![
         ("node".to_owned(), about.node.clone()),
         ("maintainer".to_owned(), about.maintainer.clone()),
@@ -123,14 +125,22 @@ pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Resu
         ("api", &place.api),
         ("base", &place.base),
     ] {
-        pairs.extend(value.clone().map(|value| (key.to_owned(), value)));
+        pairs.push((key.to_owned(), value.clone().unwrap_or_default()));
     }
     steward::intend(ctx, &pairs)
 }
 
-/// What an intent asks for. Where the token is, it does not say: that is the steward's own.
-pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
-    let text = |key: &str| intent.text(key).map(|text| text.into_owned());
+/// What an intent asks for, of a steward whose call is for `own`, if it `said` so.
+///
+/// Where the token is, an intent does not say: that is the steward's own. In a tree that others
+/// write an intent may be anybody's, and the token goes where it points: there the call has to name
+/// the same place.
+pub fn wanted(
+    ctx: &Context,
+    intent: &Fields<'_>,
+    (own, said): (&Place, bool),
+) -> Result<(About, Place, bool)> {
+    let text = |key: &str| intent.text(key).map(|t| t.into_owned()).filter(|t| !t.is_empty());
     let need = |key: &str| {
         text(key).ok_or_else(|| {
             Error::new(Kind::Unsafe, format!("the intent says nothing of {key:?}"))
@@ -157,6 +167,8 @@ pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
         base: text("base"),
         token_file: None,
     };
+    let (tree, _) = ctx.open()?;
+    let place = Place::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
 }
 

@@ -3,7 +3,7 @@
 use zeta_core::registration::expiry::{expiry, is_due, with_end};
 use zeta_core::registration::node::EXPIRES_AT;
 use zeta_core::registration::receipt::{Receipt, State};
-use zeta_core::registration::{Answer, PullState, refresh_branch};
+use zeta_core::registration::{Answer, PullState, refresh_branch, rest_s};
 
 use super::alone::alone;
 use super::propose::{Proposal, Unopened, propose};
@@ -68,8 +68,7 @@ fn moved(
         }
     }
     let now_s = host::wall_us() / 1_000_000;
-    let age_s = receipt.last_attempt_s.map(|last_s| (now_s - last_s).max(0));
-    if age_s.is_some_and(|age_s| age_s < asked.min_interval_s) && !asked.reopen {
+    if rest_s(receipt, asked.min_interval_s, now_s).is_some() && !asked.reopen {
         return Ok(Some("its end is moved at the next attempt".to_owned()));
     }
     let content = with_end(&text, until);

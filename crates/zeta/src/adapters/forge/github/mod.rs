@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
-use zeta_core::registration::{Answer, Pull, PullState, branch, is_of_node};
+use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node};
 use zeta_core::time::parse_utc;
 
 use self::wire::{Wire, encoded};
@@ -99,6 +99,8 @@ struct PullAnswer {
     title: String,
     body: Option<String>,
     head: Head,
+    base: Head,
+    author_association: String,
     node_id: String,
     #[serde(default)]
     auto_merge: Option<serde_json::Value>,
@@ -108,6 +110,13 @@ struct PullAnswer {
 struct Head {
     #[serde(rename = "ref")]
     branch: String,
+    /// Whose it is; a fork may be gone.
+    repo: Option<Whose>,
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +214,10 @@ impl GitHub {
         self.must::<serde::de::IgnoredAny>(&head, until).map(|_| ())
     }
 
+    fn pull(&self, answer: PullAnswer) -> Result<Pull, Trouble> {
+        pull_of(answer, self.repository.fork.as_deref())
+    }
+
     /// A branch of ours, as the forge names it.
     fn head(&self, branch: &str) -> String {
         let Repository { owner, fork, .. } = &self.repository;
@@ -228,7 +241,7 @@ impl GitHub {
         let ended =
             self.path(&format!("/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"));
         for pull in self.must::<Vec<PullAnswer>>(&ended, until)? {
-            known.insert(pull.number, pull_of(pull)?);
+            known.insert(pull.number, self.pull(pull)?);
         }
         let of_node = |known: &BTreeMap<u64, Pull>| {
             let pulls = known.values().filter(|pull| is_of_node(pull, node));
@@ -276,7 +289,7 @@ impl GitHub {
             let pulls: Vec<PullAnswer> = self.must(&path, until)?;
             let last = pulls.len() < PAGE;
             for pull in pulls {
-                known.insert(pull.number, pull_of(pull)?);
+                known.insert(pull.number, self.pull(pull)?);
             }
             if last {
                 return Ok(());
@@ -313,7 +326,7 @@ impl GitHub {
         }
         for number in new {
             let pull: PullAnswer = self.must(&self.path(&format!("/pulls/{number}")), until)?;
-            known.insert(number, pull_of(pull)?);
+            known.insert(number, self.pull(pull)?);
         }
         Ok(())
     }
@@ -353,7 +366,7 @@ impl Forge for GitHub {
             "maintainer_can_modify": true,
         });
         let reply = self.wire.post(&path, &body)?;
-        pull_of(reply.read(&self.wire.named("POST", &path))?)
+        self.pull(reply.read(&self.wire.named("POST", &path))?)
     }
 
     fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble> {
@@ -366,10 +379,10 @@ impl Forge for GitHub {
                 return Ok(());
             }
             if comments.len() < PAGE {
-                break;
+                return self.wire.post(&path, &json!({ "body": text })).map(|_| ());
             }
         }
-        self.wire.post(&path, &json!({ "body": text })).map(|_| ())
+        Err(Trouble::Refused(format!("{path}: too many comments to look for ours: none is made")))
     }
 
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble> {
@@ -435,7 +448,7 @@ fn armed(answer: &serde_json::Value) -> Result<bool, Trouble> {
     }
 }
 
-fn pull_of(answer: PullAnswer) -> Result<Pull, Trouble> {
+fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, Trouble> {
     let state = match (&answer.merged_at, answer.state.as_str()) {
         (Some(at), _) => match parse_utc(at) {
             Ok(us) => PullState::Merged(us.div_euclid(1_000_000)),
@@ -447,12 +460,27 @@ fn pull_of(answer: PullAnswer) -> Result<Pull, Trouble> {
         (None, "open") => PullState::Open,
         (None, _) => PullState::Closed,
     };
+    let from = from(&answer, fork);
     Ok(Pull {
         number: answer.number,
         url: answer.html_url,
         state,
         branch: answer.head.branch,
+        from,
         title: answer.title,
         body: answer.body.unwrap_or_default(),
     })
+}
+
+/// Where the branch lies, by the names that the forge has for both repositories now.
+fn from(answer: &PullAnswer, fork: Option<&str>) -> From {
+    let name = |side: &Head| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
+    let (head, base) = (name(&answer.head), name(&answer.base));
+    let head_owner = head.as_deref().and_then(|head| head.split('/').next());
+    let forked = fork.is_some_and(|fork| head_owner == Some(&*fork.to_lowercase()));
+    match answer.author_association.as_str() {
+        _ if forked || (head.is_some() && head == base) => From::Ours,
+        "OWNER" | "MEMBER" | "COLLABORATOR" => From::Member,
+        _ => From::Stranger,
+    }
 }

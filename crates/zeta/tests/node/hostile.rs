@@ -1,0 +1,92 @@
+//! A world that is hostile or out of luck: strangers, members of the group, servers that lie, files
+//! that are none. No second pull request comes of it, no secret goes astray, and nothing hangs.
+
+use zeta_core::registration::body_marker;
+
+use crate::hub::Call;
+use crate::machine::{Machine, opened};
+use crate::stage::run;
+use crate::standin::{Fault, StandIn};
+
+const NODE: &str = "node-0c0ffe";
+
+/// One tick of a steward, for an intent of this node.
+fn steward(machine: &Machine, forge: &StandIn) -> crate::stage::Out {
+    run(&mut machine.command(forge, "steward", &["--node", NODE]))
+}
+
+#[test]
+fn a_stranger_s_pull_request_is_neither_armed_nor_recommended_and_its_end_is_no_no() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let branch = format!("register-node-{NODE}");
+    forge.hub(|hub| hub.of_stranger(&branch, "node-register: x", &body_marker(NODE)));
+    let out = machine.register(&forge, &["--node", NODE, "--intent"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let out = steward(&machine, &forge);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.out.contains("a stranger's fork"), "{out:?}");
+    assert!(forge.hub(|hub| !hub.pulls[0].armed && hub.comments.is_empty()));
+    assert_eq!((opened(&forge), forge.asked(Call::Graphql)), (1, 0), "nothing is doubled");
+    forge.hub(|hub| hub.close(1));
+    let out = steward(&machine, &forge);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.out.contains("/pull/2"), "{out:?}");
+    assert!(forge.hub(|hub| hub.pulls[1].armed));
+}
+
+#[test]
+fn a_reopening_that_was_asked_for_once_is_done_once() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    assert_eq!(machine.register(&forge, &["--node", NODE]).status, 0);
+    forge.hub(|hub| hub.close(1));
+    machine.register(&forge, &["--node", NODE, "--intent", "--reopen"]);
+    assert_eq!(steward(&machine, &forge).status, 0);
+    forge.hub(|hub| hub.close(2));
+    let out = steward(&machine, &forge);
+    assert_eq!((out.status, opened(&forge)), (3, 2), "a second no is a no: {out:?}");
+}
+
+#[test]
+fn an_intent_keeps_nothing_of_an_earlier_one_and_a_steward_goes_where_its_call_says() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let earlier = ["--maintainer", "ace", "--intent", "--repo", "a/b", "--api", "https://evil"];
+    let node = ["--node", NODE, "node", "register"];
+    machine.stage.ok(&[&node[..], &earlier, &["--fork", "evil/b", "--expires", "1d"]].concat());
+    assert_eq!(machine.register(&forge, &["--node", NODE, "--intent"]).status, 0);
+    let elsewhere = ["--node", NODE, "--repo", "acme/other"];
+    let out = run(&mut machine.command(&forge, "steward", &elsewhere));
+    assert_eq!((out.status, opened(&forge)), (2, 0), "{out:?}");
+    assert!(out.err.contains(&forge.url) && out.err.contains("say the same"), "{out:?}");
+    let out = steward(&machine, &forge);
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    let path = zeta_core::registration::node_path("ace", NODE);
+    let text = forge.hub(|hub| hub.content(&format!("register-node-{NODE}"), &path));
+    assert!(!text.contains("expires-at"), "{text}");
+}
+
+#[test]
+fn a_secret_in_an_address_is_refused_before_anybody_hears_of_it() {
+    let machine = Machine::new();
+    let remote = "https://user:s3cret@127.0.0.1:1/o/r.git";
+    for more in [&[][..], &["--intent"], &["--repo", "a/b"]] {
+        let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace"]);
+        let out = run(command.args(["--remote", remote]).args(more).env("HOME", &machine.home));
+        assert_eq!(out.status, 2, "{out:?}");
+        assert!(!format!("{out:?}").contains("s3cret") && out.err.contains("->"), "{out:?}");
+    }
+    assert!(!machine.home.join(".config").exists());
+    let files =
+        run(std::process::Command::new("grep").args(["-rl", "s3cret"]).arg(&machine.stage.dir));
+    assert_eq!(files.out, "");
+}
+
+#[test]
+fn a_limit_that_lasts_for_ever_is_told_as_a_day_at_most() {
+    for fault in [Fault::Secondary(u64::MAX), Fault::Primary(1 << 60)] {
+        let (forge, machine) = (StandIn::new(), Machine::new());
+        forge.fault(Call::Contents, fault, 9);
+        let out = machine.register(&forge, &[]);
+        assert_eq!(out.status, 1, "{out:?}");
+        assert!(out.err.contains("not before 86400 s"), "{out:?}");
+    }
+}
