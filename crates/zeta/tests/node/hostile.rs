@@ -1,7 +1,11 @@
 //! A world that is hostile or out of luck: strangers, members of the group, servers that lie, files
 //! that are none. No second pull request comes of it, no secret goes astray, and nothing hangs.
 
-use zeta_core::registration::body_marker;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::time::Duration;
+
+use zeta_core::registration::{body_marker, node_path};
 
 use crate::hub::Call;
 use crate::machine::{Machine, opened};
@@ -59,7 +63,7 @@ fn an_intent_keeps_nothing_of_an_earlier_one_and_a_steward_goes_where_its_call_s
     assert!(out.err.contains(&forge.url) && out.err.contains("say the same"), "{out:?}");
     let out = steward(&machine, &forge);
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
-    let path = zeta_core::registration::node_path("ace", NODE);
+    let path = node_path("ace", NODE);
     let text = forge.hub(|hub| hub.content(&format!("register-node-{NODE}"), &path));
     assert!(!text.contains("expires-at"), "{text}");
 }
@@ -75,8 +79,7 @@ fn a_secret_in_an_address_is_refused_before_anybody_hears_of_it() {
         assert!(!format!("{out:?}").contains("s3cret") && out.err.contains("->"), "{out:?}");
     }
     assert!(!machine.home.join(".config").exists());
-    let files =
-        run(std::process::Command::new("grep").args(["-rl", "s3cret"]).arg(&machine.stage.dir));
+    let files = run(Command::new("grep").args(["-rl", "s3cret"]).arg(&machine.stage.dir));
     assert_eq!(files.out, "");
 }
 
@@ -89,4 +92,76 @@ fn a_limit_that_lasts_for_ever_is_told_as_a_day_at_most() {
         assert_eq!(out.status, 1, "{out:?}");
         assert!(out.err.contains("not before 86400 s"), "{out:?}");
     }
+}
+
+#[test]
+fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let receipt = machine.home.join(".config/zeta/self-registered.marker");
+    std::fs::create_dir_all(receipt.parent().unwrap()).unwrap();
+    let refused = |what: &str| {
+        let out = machine.register(&forge, &[]);
+        assert_eq!((out.status, opened(&forge)), (7, 0), "{what}: {out:?}");
+        assert!(out.err.contains("move it away") && out.took < Duration::from_secs(5), "{out:?}");
+        std::fs::remove_file(&receipt).unwrap();
+    };
+    assert!(crate::stage::can("mkfifo", &[receipt.to_str().unwrap()]));
+    refused("a pipe");
+    symlink("/dev/zero", &receipt).unwrap();
+    refused("a device");
+    std::fs::write(&receipt, "state=converged\n".repeat(1 << 20)).unwrap();
+    refused("a long file");
+    std::fs::write(&receipt, [0xff; 9]).unwrap();
+    refused("no text");
+    let elsewhere = machine.home.join("elsewhere");
+    std::fs::write(&elsewhere, "mine\n").unwrap();
+    symlink(&elsewhere, &receipt).unwrap();
+    assert_eq!(machine.register(&forge, &[]).status, 0);
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "mine\n", "a link is not followed");
+}
+
+#[test]
+fn what_a_receipt_or_a_forge_says_moves_no_cursor() {
+    let (_, machine) = (StandIn::new(), Machine::new());
+    let receipt = machine.home.join(".config/zeta/self-registered.marker");
+    std::fs::create_dir_all(receipt.parent().unwrap()).unwrap();
+    let text = "state=pr-opened\nnode=n\npr-url=https://x/\x1b[2J\ndetail=\x1b]0;gotcha\x07\n";
+    std::fs::write(&receipt, text).unwrap();
+    for more in [&[][..], &["--json"]] {
+        let mut command = machine.stage.cmd(&["node", "show"]);
+        let out = run(command.args(more).env("HOME", &machine.home));
+        assert_eq!(out.status, 0, "{out:?}");
+        assert!(!out.out.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{out:?}");
+        assert!(out.out.contains("gotcha"), "{out:?}");
+    }
+}
+
+#[test]
+fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let ended = "2020-01-01T00:00:00Z";
+    let name = "zeta.lucent-financial-group.com/expires-at";
+    let sheet = |node: &str| {
+        format!(
+            "apiVersion: v1\nkind: ClusterNode\nmetadata:\n  name: {node}\n  namespace: n\n  \
+             annotations:\n    {name}: '{ended}'\nspec:\n  hostname: h\n  roles: [\"\\e[2J\"]\n  \
+             registration:\n    maintainer: ace\n    timestamp: t\n    registered-via: x\n  \
+             hardware: {{}}\n"
+        )
+    };
+    forge.hub(|hub| {
+        hub.commit("main", &node_path("ace", "node-1"), &sheet("node-1"));
+        hub.commit("main", &node_path("ace", "huge"), &"x".repeat(20 << 20));
+        hub.commit("main", &node_path("ace", "a:refs/heads/main"), &sheet("x"));
+        hub.commit("main", &node_path("ace", "two\nlines"), &sheet("y"));
+        hub.commit("main", &node_path("--all", "node-2"), &sheet("z"));
+        hub.gitlink("main", &node_path("ace", "module"));
+    });
+    let out = run(&mut machine.command(&forge, "list", &[]));
+    assert_eq!(out.status, 0, "{out:?}");
+    assert_eq!(out.out.lines().count(), 6, "{out:?}");
+    assert!(!out.out.contains('\x1b') && out.took < Duration::from_secs(15), "{out:?}");
+    let out = run(&mut machine.command(&forge, "deregister", &["--dead"]));
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    assert!(out.out.contains("node-1: opened"), "{out:?}");
 }

@@ -169,6 +169,16 @@ impl Hub {
 
     /// Writes a file on top of a branch, which is made from `main` if it is new.
     pub fn commit(&self, branch: &str, path: &str, text: &str) {
+        let blob = self.git(&["hash-object", "-w", "--stdin"], text);
+        self.add(branch, &format!("100644,{blob},{path}"));
+    }
+
+    /// Puts a module where a file is expected.
+    pub fn gitlink(&self, branch: &str, path: &str) {
+        self.add(branch, &format!("160000,{},{path}", "1".repeat(40)));
+    }
+
+    fn add(&self, branch: &str, entry: &str) {
         let parent = |name: &str| {
             self.try_git(&["rev-parse", "-q", "--verify", &format!("refs/heads/{name}")], "")
         };
@@ -177,9 +187,7 @@ impl Hub {
             Some(commit) => self.git(&["read-tree", commit], ""),
             None => self.git(&["read-tree", "--empty"], ""),
         };
-        let blob = self.git(&["hash-object", "-w", "--stdin"], text);
-        let entry = format!("100644,{blob},{path}");
-        self.git(&["update-index", "--add", "--cacheinfo", &entry], "");
+        self.git(&["update-index", "--add", "--cacheinfo", entry], "");
         let tree = self.git(&["write-tree"], "");
         let mut args = vec!["commit-tree", &tree, "-m", "a change"];
         if let Some(parent) = &parent {

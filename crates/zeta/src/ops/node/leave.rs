@@ -1,11 +1,12 @@
 //! Leaving: the node's file is taken off the default branch, through a pull request again; and the
 //! nodes that are there.
 
+use zeta_core::name::Label;
 use zeta_core::registration::expiry::{Expiry, expiry};
 use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_path};
 
-use super::place::{Ready, author};
+use super::place::{Ready, author, check_maintainer};
 use super::propose::{Proposal, Unopened, propose};
 use crate::adapters::git::Repo;
 use crate::adapters::{host, yaml};
@@ -80,8 +81,10 @@ pub fn list(site: &Ready) -> Result<Vec<Listed>> {
         if !path.ends_with("/node.yaml") || !path.contains("/cluster-nodes/") {
             continue;
         }
-        let text = repo.content(&base.commit, &path)?;
-        let node = yaml::read(text.as_bytes()).map_err(|error: Error| error.text);
+        // What is no file, or has a name that is no text, is damage of its own and hides no other.
+        let text = repo.content(&base.commit, &path);
+        let node = text.and_then(|text| yaml::read(text.as_bytes()));
+        let node = node.map_err(|error: Error| error.text);
         let expiry = node.as_ref().ok().map(|node| expiry(node, host::wall_us()));
         nodes.push(Listed { path, node, expiry });
     }
@@ -94,10 +97,12 @@ pub fn list(site: &Ready) -> Result<Vec<Listed>> {
 
 impl Listed {
     /// Whose it is and what it is called, by where it lies; the file itself could say anything.
+    /// `None` where these are no names: such a path goes into no branch and no line for git.
     pub fn named(&self) -> Option<(&str, &str)> {
         let rest = self.path.strip_prefix("maintainers/")?;
         let (maintainer, rest) = rest.split_once("/cluster-nodes/")?;
-        Some((maintainer, rest.strip_suffix("/node.yaml")?))
-            .filter(|(maintainer, node)| !maintainer.contains('/') && !node.contains('/'))
+        let node = rest.strip_suffix("/node.yaml")?;
+        let names = check_maintainer(maintainer).is_ok() && Label::new("node", node).is_ok();
+        names.then_some((maintainer, node))
     }
 }

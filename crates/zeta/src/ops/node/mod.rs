@@ -12,7 +12,7 @@ mod refresh;
 pub mod register;
 pub mod steward;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ pub const MARKER: &str = "self-registered";
 /// The lease that one agent of the node holds while it opens the pull request.
 pub const IN_FLIGHT: &str = "register-pr-in-flight";
 
+/// Most bytes of a receipt that is read.
+const RECEIPT_MAX: u64 = 64 << 10;
+
 /// Where the receipt of this node is kept, which outlives the boot.
 pub fn receipt_path() -> PathBuf {
     if let Some(path) = std::env::var_os("ZETA_SELF_REGISTER_MARKER").filter(|p| !p.is_empty()) {
@@ -50,7 +53,7 @@ pub fn receipt_path() -> PathBuf {
 
 /// Reads a receipt; `None` if there is none, or it says nothing that can be understood.
 pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
-    match std::fs::read_to_string(path) {
+    match read_small(path) {
         Ok(text) => Ok(Receipt::parse(&text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
@@ -170,6 +173,22 @@ pub fn wanted(
     let (tree, _) = ctx.open()?;
     let place = Place::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
+}
+
+/// A regular file of no great length: a pipe would hold us for ever, and a device has no end.
+fn read_small(path: &Path) -> std::io::Result<String> {
+    let mut options = std::fs::File::options();
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > RECEIPT_MAX {
+        true => Err(std::io::Error::other("it is too long for a receipt")),
+        false => Ok(text),
+    }
 }
 
 /// A file and its directory, on the disk when this returns: the receipt has to outlive a power cut.

@@ -151,7 +151,8 @@ fn is_word(text: &str) -> bool {
 
 /// Refuses a maintainer that could be no directory.
 pub fn check_maintainer(name: &str) -> Result<()> {
-    match is_word(name) && !name.starts_with('.') && name.len() <= 39 {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    match is_word(name) && begins && name.len() <= 39 {
         true => Ok(()),
         false => Err(Error::usage(format!(
             "maintainer {name:?} is not valid: it is a user's name on the forge"
