@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Most bytes of what git says that are kept.
 const OUTPUT_MAX: usize = 16 << 20;
 /// How long is waited for the end of what a child wrote, after its own.
-const LATE: Duration = Duration::from_secs(2);
+const LATE: Duration = Duration::from_secs(10);
 
 /// A remote, and how to speak to it.
 #[derive(Debug, Clone)]
@@ -247,7 +247,9 @@ impl Repo {
         }
         let (out, err) = (Pipe::read(child.stdout.take()), Pipe::read(child.stderr.take()));
         let ended = wait(&mut child, LIMIT);
-        let (out, err) = (out.end(), err.end());
+        // Half of an answer would be another answer; half of a complaint is one all the same.
+        let ((out, whole), (err, _)) = (out.end(LATE), err.end(LATE / 20));
+        let ended = ended.filter(|_| whole);
         match ended {
             Some(true) => Ok(String::from_utf8_lossy(&out).into_owned()),
             Some(false) => Err(self.trouble(what, &String::from_utf8_lossy(&err))),
@@ -341,11 +343,13 @@ impl Pipe {
         Pipe { bytes, ended }
     }
 
-    /// All of it, once the child has ended. Its own children may live on with the pipe in hand, as
-    /// an `ssh` does that keeps a connection for later: they are not waited for.
-    fn end(self) -> Vec<u8> {
-        let _ = self.ended.recv_timeout(LATE);
-        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What came, once the child has ended, and whether that is all. Its own children may live on
+    /// with the pipe in hand, as an `ssh` does that keeps a connection for later: for those it is
+    /// waited no longer than `late`.
+    fn end(self, late: Duration) -> (Vec<u8>, bool) {
+        let whole = self.ended.recv_timeout(late).is_ok();
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut *bytes), whole)
     }
 }
 

@@ -450,7 +450,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
         let nodes = leave::list(&ready)?;
         let dead = nodes.iter().filter(|listed| listed.expiry == Some(Expiry::Dead));
         for (maintainer, node) in dead.filter_map(leave::Listed::named) {
-            let left = leave::deregister(&ready, (maintainer, node), reason)?;
+            let left = leave::deregister(&ready, (maintainer, node), reason, false)?;
             gone.push((node.to_owned(), left));
         }
     } else {
@@ -460,7 +460,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
             Some(node) => Label::new("node", node)?,
             None => ops::name(&ctx, false)?,
         };
-        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason)?;
+        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
         gone.push((node.to_string(), left));
     }
     let object = || {
@@ -470,6 +470,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
                 Left::Gone => ("gone", None),
                 Left::Opened(pull) => ("opened", Some(pull)),
                 Left::Waiting(pull) => ("waiting", Some(pull)),
+                Left::Stays(pull) => ("stays", Some(pull)),
             };
             object.text("node", node).text("outcome", word);
             if let Some(pull) = pull {
@@ -483,6 +484,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
             Left::Gone => format!("{node} is not registered"),
             Left::Opened(pull) => format!("{node}: opened {}", pull.url),
             Left::Waiting(pull) => format!("{node}: {} removes it, and waits already", pull.url),
+            Left::Stays(pull) => format!("{node} stays: {} was closed", pull.url),
         };
         match gone.as_slice() {
             [] => "no node is dead".to_owned(),

@@ -165,3 +165,53 @@ fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
     assert!(out.out.contains("node-1: opened"), "{out:?}");
 }
+
+#[test]
+fn a_node_has_no_second_file_below_another_maintainer_or_the_same_in_other_letters() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    forge.hub(|hub| hub.commit("main", &node_path("Ace", NODE), "kind: ClusterNode\n"));
+    let out = machine.register(&forge, &["--node", NODE]);
+    assert_eq!((out.status, opened(&forge)), (3, 0), "{out:?}");
+    assert!(out.err.contains("maintainers/Ace/") && out.err.contains("->"), "{out:?}");
+}
+
+#[test]
+fn a_dead_node_that_somebody_wants_to_keep_is_left_alone() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let expires = ["--expires", "30d", "--node", NODE];
+    assert_eq!(machine.register(&forge, &expires).status, 0);
+    forge.hub(|hub| {
+        hub.merge(1);
+        let text = hub.content("main", &node_path("ace", NODE));
+        let dead = zeta_core::registration::expiry::with_end(&text, "2020-01-01T00:00:00Z");
+        hub.commit("main", &node_path("ace", NODE), &dead.unwrap());
+    });
+    let leave = |more: &[&str]| run(&mut machine.command(&forge, "deregister", more));
+    assert!(leave(&["--dead"]).out.contains("opened"));
+    forge.hub(|hub| hub.close(2));
+    let out = leave(&["--dead"]);
+    assert_eq!((out.status, opened(&forge)), (0, 2), "{out:?}");
+    assert!(out.out.contains("stays"), "{out:?}");
+    let out = leave(&[NODE, "--maintainer", "ace", "--reason", "sold"]);
+    assert_eq!((out.status, opened(&forge)), (0, 3), "a person may ask again: {out:?}");
+}
+
+#[test]
+fn a_connection_that_ssh_keeps_open_holds_nobody() {
+    use std::os::unix::fs::PermissionsExt;
+    let machine = Machine::new();
+    let (ssh, pid) = (machine.home.join("ssh"), machine.home.join("pid"));
+    let script = format!(
+        "#!/bin/sh\nsleep 15 </dev/null >/dev/null &\necho $! > {}\nexit 255\n",
+        pid.display()
+    );
+    std::fs::write(&ssh, script).unwrap();
+    std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace", "--remote"]);
+    command.arg("ssh://git@forge/o/r").env("GIT_SSH_COMMAND", &ssh).env("HOME", &machine.home);
+    let out = run(&mut command);
+    let kept = std::fs::read_to_string(&pid).unwrap();
+    let _ = Command::new("kill").arg(kept.trim()).status();
+    assert_eq!(out.status, 1, "{out:?}");
+    assert!(out.took < Duration::from_secs(12), "{out:?}");
+}

@@ -84,6 +84,8 @@ pub struct Row {
     pub closed: bool,
     pub merged: bool,
     pub armed: bool,
+    /// When it was changed last: a count.
+    pub updated: u64,
 }
 
 pub struct Hub {
@@ -228,7 +230,8 @@ impl Hub {
         let (branch, title, body) = (branch.to_owned(), title.to_owned(), body.to_owned());
         let owner = OWNER.to_owned();
         let (closed, merged, armed) = (false, false, false);
-        let row = Row { number, owner, branch, title, body, closed, merged, armed };
+        let updated = self.tick();
+        let row = Row { number, owner, branch, title, body, closed, merged, armed, updated };
         self.pulls.push(row);
         number
     }
@@ -241,13 +244,20 @@ impl Hub {
     }
 
     pub fn close(&mut self, number: u64) {
-        self.pulls[number as usize - 1].closed = true;
+        let updated = self.tick();
+        let row = &mut self.pulls[number as usize - 1];
+        (row.closed, row.updated) = (true, updated);
+    }
+
+    fn tick(&self) -> u64 {
+        self.pulls.iter().map(|row| row.updated).max().unwrap_or(0) + 1
     }
 
     /// Merges in the repository, and marks the pull request.
     pub fn merge(&mut self, number: u64) {
+        let updated = self.tick();
         let row = &mut self.pulls[number as usize - 1];
-        (row.closed, row.merged) = (true, true);
+        (row.closed, row.merged, row.updated) = (true, true, updated);
         let branch = Hub::place_of(&row.owner, &row.branch);
         let tree = self.git(&["merge-tree", "--write-tree", "refs/heads/main", &branch], "");
         let parents = ["-p", "refs/heads/main", "-p", &branch];
@@ -408,6 +418,9 @@ impl Hub {
         let number = |key: &str, or: usize| request.asked(key).map_or(or, |n| n.parse().unwrap());
         let (size, page) = (number("per_page", 30), number("page", 1));
         let mut rows: Vec<&Row> = self.pulls.iter().filter(wanted).collect();
+        if request.asked("sort") == Some("updated") {
+            rows.sort_by_key(|row| row.updated);
+        }
         if request.asked("direction") != Some("asc") {
             rows.reverse();
         }

@@ -21,10 +21,18 @@ pub enum Left {
     Opened(Pull),
     /// One that removes it is open already.
     Waiting(Pull),
+    /// One was closed: a person said that it stays.
+    Stays(Pull),
 }
 
-/// Opens a pull request that removes a node.
-pub fn deregister(site: &Ready, (maintainer, node): (&str, &str), reason: &str) -> Result<Left> {
+/// Opens a pull request that removes a node. Without a `wish` of somebody, as by a timer, one that
+/// was closed is followed by no other.
+pub fn deregister(
+    site: &Ready,
+    (maintainer, node): (&str, &str),
+    reason: &str,
+    wish: bool,
+) -> Result<Left> {
     let path = node_path(maintainer, node);
     match site.forge.file(&path) {
         Answer::Found(_) => {}
@@ -35,8 +43,12 @@ pub fn deregister(site: &Ready, (maintainer, node): (&str, &str), reason: &str) 
     match site.forge.of_branch(&branch) {
         Answer::Unknown(why) => return Err(could_not_ask(&why)),
         Answer::Found(pulls) => {
-            if let Some(pull) = pulls.into_iter().find(|pull| pull.state == PullState::Open) {
-                return Ok(Left::Waiting(pull));
+            if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
+                return Ok(Left::Waiting(pull.clone()));
+            }
+            let newest = pulls.into_iter().max_by_key(|pull| pull.number);
+            if let Some(pull) = newest.filter(|pull| pull.state == PullState::Closed && !wish) {
+                return Ok(Left::Stays(pull));
             }
         }
         Answer::Absent => {}
