@@ -215,3 +215,29 @@ fn a_connection_that_ssh_keeps_open_holds_nobody() {
     assert_eq!(out.status, 1, "{out:?}");
     assert!(out.took < Duration::from_secs(12), "{out:?}");
 }
+
+#[test]
+fn a_steward_arms_nothing_that_holds_more_than_the_node() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    forge.hub(|hub| {
+        hub.commit("feature", &node_path("ace", NODE), "kind: ClusterNode\n");
+        hub.commit("feature", "half/done", "work\n");
+        hub.foreign("feature", "a feature, not done yet", "")
+    });
+    machine.register(&forge, &["--node", NODE, "--intent"]);
+    assert_eq!(steward(&machine, &forge).status, 0);
+    assert_eq!((opened(&forge), forge.asked(Call::Graphql)), (1, 0));
+    let detail = machine.show()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("changes more than"), "{detail}");
+}
+
+#[test]
+fn a_watch_outlives_a_fault_that_passes_and_does_not_hammer() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    machine.register(&forge, &["--node", NODE, "--intent"]);
+    forge.fault(Call::Open, Fault::LostBefore, 1);
+    let watch = ["--node", NODE, "--every", "0s", "--timeout", "12s"];
+    let out = run(&mut machine.command(&forge, "steward", &watch));
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    assert!(forge.asked(Call::Contents) < 40, "{}", forge.asked(Call::Contents));
+}

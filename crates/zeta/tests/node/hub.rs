@@ -281,7 +281,11 @@ impl Hub {
             Call::Ref => self.reference(&parts[2..].join("/")),
             Call::Pulls => self.list(request),
             Call::Pull => match self.pulls.iter().find(|row| row.number == number()) {
-                Some(row) => (200, self.pull(row)),
+                Some(row) => {
+                    let mut told = self.pull(row);
+                    told["changed_files"] = json!(self.files(row).1.as_array().map_or(0, Vec::len));
+                    (200, told)
+                }
                 None => missing(),
             },
             Call::Files => match self.pulls.iter().find(|row| row.number == number()) {

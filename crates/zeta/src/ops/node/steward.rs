@@ -16,12 +16,14 @@ use super::alone::alone;
 use super::keep_receipt;
 use super::register::{Asked, Came, register};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::ops::acquire::Refusal;
 use crate::ops::document::{self, Name};
 
 /// The marker that says what is wanted.
 pub const INTENT: &str = "register-intent";
+/// The least pause between ticks.
+const LEAST: Duration = Duration::from_secs(1);
 /// The lease that makes it one at a time.
 pub const STEWARD: &str = "register-steward";
 
@@ -116,7 +118,8 @@ fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
     troubles
 }
 
-/// Ticks until the node is registered or `limit` is over; `tell` gets each tick.
+/// Ticks until the node is registered or `limit` is over; `tell` gets each tick. What passes by
+/// itself, as a line that is cut, does not end the watch.
 pub fn watch(
     every: Duration,
     limit: Option<Duration>,
@@ -124,13 +127,19 @@ pub fn watch(
     mut tell: impl FnMut(&Tick),
 ) -> Result<Tick> {
     let started = Instant::now();
+    let every = every.max(LEAST);
     loop {
-        let came = tick()?;
-        tell(&came);
+        let came = tick();
+        let over = match &came {
+            Ok(came) => {
+                tell(came);
+                matches!(came, Tick::Stands(Came::Registered, _) | Tick::Nothing)
+            }
+            Err(error) => matches!(error.kind, Kind::Usage | Kind::Unsafe | Kind::NotFound),
+        };
         let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-        let over = matches!(came, Tick::Stands(Came::Registered, _) | Tick::Nothing);
         if over || left == Some(Duration::ZERO) {
-            return Ok(came);
+            return came;
         }
         std::thread::sleep(every.min(left.unwrap_or(every)));
     }

@@ -104,6 +104,8 @@ struct PullAnswer {
     node_id: String,
     #[serde(default)]
     auto_merge: Option<serde_json::Value>,
+    /// How many files it changes: told of one alone, and not in a list.
+    changed_files: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -391,6 +393,10 @@ impl Forge for GitHub {
         let seen: PullAnswer = self.must(&path, until)?;
         if seen.auto_merge.as_ref().is_some_and(|armed| !armed.is_null()) {
             return Ok(true);
+        }
+        if seen.changed_files != Some(1) {
+            let why = "it changes more than the file of this node: somebody has to merge it";
+            return Err(Trouble::Refused(why.to_owned()));
         }
         let settings = self.settings(until)?;
         if settings.allow_auto_merge == Some(false) {
