@@ -224,6 +224,8 @@ impl Repo {
             }
         }
         command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+        // Not 'ext', which runs what stands in an address, whatever the user's own settings allow.
+        command.env("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh");
         if std::env::var_os("GIT_SSH_COMMAND").is_none() {
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20");
         }
@@ -292,6 +294,8 @@ impl Repo {
             () if has(&["Repository not found", "does not exist", "not appear to be a git"]) => {
                 error(Kind::NotFound).hint("is the address right, and may this account see it?")
             }
+            () if has(&["not allowed", "blocked", "bad repository"]) => error(Kind::Unsafe)
+                .hint("give an address by https, ssh or git, or a path of this machine"),
             () if has(&["two-factor", "SSO", "SAML"]) => error(Kind::Unsafe)
                 .hint("authorise the token for this organisation on the forge's page"),
             () => error(Kind::Fault).hint("nothing was decided; try again"),
@@ -378,7 +382,34 @@ fn wait(child: &mut Child, limit: Duration) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_secret;
+    use super::{Header, Remote, Repo, without_secret};
+
+    #[test]
+    fn a_header_is_for_one_host_stands_in_no_argument_and_follows_nobody() {
+        let header = Header { host: "forge:8443".to_owned(), line: "s3cret".to_owned() };
+        let url = "https://elsewhere/o/r.git".to_owned();
+        let remote = Remote { url, fork: None, header: Some(header) };
+        assert!(!format!("{remote:?}").contains("s3cret"));
+        let repo = Repo { dir: "/nowhere/at/all".into(), remote };
+        let command = repo.command(&["config", "--get-urlmatch", "http.extraHeader"]);
+        assert!(!command.get_args().any(|arg| arg.to_string_lossy().contains("s3cret")));
+        for (url, told) in [
+            ("https://forge:8443/o/r.git", "s3cret\n"),
+            ("https://forge/o/r.git", ""),
+            ("http://forge:8443/o/r.git", ""),
+            ("https://forge:8443.elsewhere/o", ""),
+        ] {
+            // As git itself matches it; without a repository, for there is none here.
+            let mut git = std::process::Command::new("git");
+            git.args(["config", "--get-urlmatch", "http.extraHeader", url]);
+            git.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+            let out = git.output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), told, "{url}");
+        }
+        let keys: Vec<_> =
+            command.get_envs().filter_map(|(key, value)| Some((key, value?))).collect();
+        assert!(keys.contains(&("GIT_CONFIG_KEY_1".as_ref(), "http.followRedirects".as_ref())));
+    }
 
     #[test]
     fn an_address_is_told_without_its_secret() {

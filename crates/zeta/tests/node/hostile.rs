@@ -241,3 +241,27 @@ fn a_watch_outlives_a_fault_that_passes_and_does_not_hammer() {
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
     assert!(forge.asked(Call::Contents) < 40, "{}", forge.asked(Call::Contents));
 }
+
+#[test]
+fn an_address_runs_no_program_whatever_the_settings_of_git_allow() {
+    let machine = Machine::new();
+    std::fs::write(machine.home.join(".gitconfig"), "[protocol]\n\tallow = always\n").unwrap();
+    let struck = machine.home.join("struck");
+    let touch = struck.display();
+    for remote in [
+        format!("ext::touch {touch}"),
+        format!("--upload-pack=touch {touch}"),
+        format!("ssh://-oProxyCommand=touch%20{touch}/x"),
+        "fd::7".to_owned(),
+    ] {
+        for verb in ["register", "list"] {
+            let mut command = machine.stage.cmd(&["node", verb, &format!("--remote={remote}")]);
+            if verb == "register" {
+                command.args(["--maintainer", "ace"]);
+            }
+            let out = run(command.env("HOME", &machine.home).env("GIT_ALLOW_PROTOCOL", "ext"));
+            assert!(matches!(out.status, 1 | 7) && out.err.contains("address by"), "{out:?}");
+            assert!(!struck.exists(), "{remote}: {out:?}");
+        }
+    }
+}
