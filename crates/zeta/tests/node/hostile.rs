@@ -265,3 +265,22 @@ fn an_address_runs_no_program_whatever_the_settings_of_git_allow() {
         }
     }
 }
+
+#[test]
+fn in_a_tree_of_a_group_an_intent_does_not_say_where_the_token_goes() {
+    let (forge, machine) = (StandIn::new(), Machine::new());
+    let made = machine.stage.zeta(&["init", "--group", "daemon", "--no-install"]);
+    if made.status != 0 {
+        return crate::stage::skip("node::hostile", "a tree of a group is made by root");
+    }
+    let out = machine.register(&forge, &["--intent"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let out = run(&mut machine.command(&forge, "steward", &[]));
+    assert_eq!((out.status, opened(&forge)), (2, 0), "{out:?}");
+    assert!(out.err.contains("zeta node steward --repo"), "{out:?}");
+    assert_eq!(forge.asked(Call::Contents), 0, "nobody has seen the token");
+    let git = forge.hub(|hub| hub.place().display().to_string());
+    let same = ["--repo", "forest/trees", "--api", &forge.url, "--remote", &git];
+    let out = run(&mut machine.command(&forge, "steward", &same));
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+}
