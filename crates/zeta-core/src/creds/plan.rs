@@ -96,22 +96,17 @@ pub fn plan<'a>(
     if !unknown.is_empty() {
         return Err(unknown);
     }
-    let wanted = manifest.entries().iter().filter(|entry| {
-        entry.required && (entry.scope == Scope::Global || persona.is_some())
-    });
+    let wanted = manifest
+        .entries()
+        .iter()
+        .filter(|entry| entry.required && (entry.scope == Scope::Global || persona.is_some()));
     let here = |entry: &&Entry| plan.targets.iter().any(|target| target.id == entry.id);
     plan.missing = wanted.filter(|entry| !here(entry)).map(|entry| entry.id.as_str()).collect();
     Ok(plan)
 }
 
 /// A file of the service user goes to his place; every other one to its first.
-fn place<'a>(
-    entry: &'a Entry,
-    id: &'a str,
-    value: &'a [u8],
-    service: bool,
-    plan: &mut Plan<'a>,
-) {
+fn place<'a>(entry: &'a Entry, id: &'a str, value: &'a [u8], service: bool, plan: &mut Plan<'a>) {
     let of_service = entry.paths.iter().find(|path| service && path.starts_with(SERVICE_ROOT));
     let Some(path) = of_service.or(entry.paths.first()) else { return };
     let bytes = match entry.rule {

@@ -62,6 +62,14 @@ pub fn line(prompt: &str) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&answer).trim_end_matches('\r').to_owned()))
 }
 
+/// Says something at the terminal, if there is one.
+pub fn tell(text: &str) {
+    if let Some(terminal) = terminal() {
+        // Nobody is there to whom it could be said that nobody is there.
+        let _ = write_all(terminal.as_fd(), text.as_bytes());
+    }
+}
+
 /// Can a person be asked at a terminal?
 pub fn has_terminal() -> bool {
     terminal().is_some()

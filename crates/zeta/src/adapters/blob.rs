@@ -103,6 +103,15 @@ pub fn save(path: &Path, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<
     Ok(Saved { before, swept, on_fat: fresh::is_fat(&dir) })
 }
 
+/// Gives a small file beside the blob these bytes, in the same order, without a backup.
+///
+/// # Errors
+/// As [`save`].
+pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (dir, name, _) = open_place(path)?;
+    replace(dir.as_fd(), &name, bytes, path)
+}
+
 /// Reads the blob and its backup.
 ///
 /// # Errors

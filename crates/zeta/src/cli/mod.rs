@@ -23,6 +23,7 @@ use crate::output::{Output, print};
 mod bus;
 mod claim;
 mod clean;
+mod creds;
 mod demo;
 mod docs;
 mod doctor;
@@ -120,6 +121,7 @@ const NOUNS: &[Noun] = &[
     persona::NOUN,
     bus::NOUN,
     node::NOUN,
+    creds::NOUN,
     claim::NOUN,
     clean::NOUN,
     doctor::NOUN,
@@ -185,6 +187,10 @@ Examples:
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
+    if args.iter().skip(1).map(OsString::as_os_str).eq(["creds", "plant-as"]) {
+        // A process of our own, which becomes another user before anything else.
+        return creds::plant_as();
+    }
     // Never dropped: taking it apart costs more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
     let json = args.iter().any(|arg| arg == "--json");
@@ -193,6 +199,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
+            if wrong && command.get_subcommands().next().is_some_and(|noun| creds::is(noun)) {
+                // What stands where no argument belongs may be a secret, so it is not repeated.
+                Output { json, quiet: false }.error(&creds::usage_error(&error), None);
+                return Kind::Usage.status();
+            }
             match json && wrong {
                 true => Output { json, quiet: false }.error(&usage_error(&error), None),
                 false if wrong => {

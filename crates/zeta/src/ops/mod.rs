@@ -5,6 +5,7 @@ pub mod beat;
 pub mod bus;
 pub mod claim;
 pub mod clean;
+pub mod creds;
 pub mod doctor;
 pub mod document;
 pub mod exec;

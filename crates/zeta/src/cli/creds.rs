@@ -1,0 +1,271 @@
+//! `zeta creds`: credentials that survive re-imaging, on the stick's ESP.
+//!
+//! Flags and exit numbers are those of the original's commands, so that scripts go on to work.
+
+mod args;
+mod boot;
+mod pick;
+mod words;
+
+use clap::Args;
+use zeta_core::creds::bundle::Bundle;
+use zeta_core::creds::frame::{Format, Frame};
+use zeta_core::creds::passphrase;
+
+use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
+use super::{Call, Noun, Verb};
+use crate::error::{Error, Result};
+use crate::ops::creds::gather::{self, Whose};
+use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
+use crate::output::Object;
+
+pub(super) const NOUN: Noun = Noun {
+    name: "creds",
+    about: "Credentials that survive re-imaging, sealed on the stick",
+    build: super::needs_verb,
+    verbs: VERBS,
+    run: |call| super::run_verb(call, VERBS),
+};
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "pick",
+        about: "Ask for each credential what to do with it, and save the blob",
+        args: pick::PickArgs::augment_args,
+        run: |call| ended(call, pick::run(call)),
+    },
+    Verb {
+        name: "persist",
+        about: "Put credentials into a sealed blob, without asking",
+        args: KeepArgs::augment_args,
+        run: |call| ended(call, persist(call)),
+    },
+    Verb {
+        name: "restore",
+        about: "Put what a blob holds in place, as the user it belongs to",
+        args: RestoreArgs::augment_args,
+        run: |call| ended(call, restore(call)),
+    },
+    Verb {
+        name: "verify",
+        about: "Open a blob and say whether it could be restored; nothing is written",
+        args: VerifyArgs::augment_args,
+        run: |call| ended(call, verify(call)),
+    },
+    Verb {
+        name: "inspect",
+        about: "What a blob is, and with its passphrase what it holds, without any value",
+        args: InspectArgs::augment_args,
+        run: |call| ended(call, inspect(call)),
+    },
+    Verb {
+        name: "passphrase",
+        about: "Make a passphrase of six words, 96 bits",
+        args: |verb| verb.after_help("Example:\n  zeta creds passphrase > stick.txt"),
+        run: make_passphrase,
+    },
+];
+
+/// Is this our part of the command line?
+pub(super) fn is(noun: &clap::Command) -> bool {
+    noun.get_name() == NOUN.name
+}
+
+/// What is wrong with a call, without what was given: only flags that are known by their form.
+pub(super) fn usage_error(error: &clap::Error) -> Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    };
+    let flag = |text: &String| {
+        let flag: String = text.split(['=', ' ']).next().unwrap_or_default().to_owned();
+        let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+        (flag.starts_with("--") && flag.len() < 24 && flag.chars().all(plain)).then_some(flag)
+    };
+    let flags: Vec<String> = named.iter().filter_map(flag).collect();
+    let what = match error.kind() {
+        ErrorKind::UnknownArgument => "an argument is not known",
+        ErrorKind::MissingRequiredArgument => "an argument is missing",
+        ErrorKind::ArgumentConflict => "arguments exclude each other",
+        ErrorKind::InvalidSubcommand | ErrorKind::MissingSubcommand => "no such verb",
+        _ => "an argument is not valid, or has no value",
+    };
+    let of = if flags.is_empty() { String::new() } else { format!(": {}", flags.join(", ")) };
+    Error::usage(format!("creds: {what}{of}"))
+        .hint("see the same call with --help (what was given is not shown)")
+}
+
+/// The child of a restore that writes as another user; only we start it.
+pub(super) fn plant_as() -> u8 {
+    use std::os::fd::AsFd as _;
+    ops::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
+}
+
+/// Tells a failure and ends with its number.
+fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
+    match done {
+        Ok(status) => Ok(status),
+        Err(Failed { number, error }) => {
+            call.out.error(&error, None);
+            Ok(number)
+        }
+    }
+}
+
+/// Arguments are read and this process is closed to others before any secret comes into it.
+fn begin<T: clap::FromArgMatches>(call: &Call) -> Outcome<T> {
+    crate::ops::creds::harden();
+    call.args().number(ARGUMENTS)
+}
+
+fn persist(call: &Call) -> Outcome<u8> {
+    let args: KeepArgs = begin(call)?;
+    let secret = args.lock.passphrase.find(true)?;
+    let (mut bundle, whose) = (args.begun(&secret)?, args.whose());
+    let ids = args.bake(call, &mut bundle, &whose)?;
+    save(call, &args, &bundle, &secret, &ids)
+}
+
+/// Seals, saves, and looks at what was saved if that was asked for.
+fn save(
+    call: &Call,
+    args: &KeepArgs,
+    bundle: &Bundle,
+    secret: &ops::Secret,
+    ids: &[String],
+) -> Outcome<u8> {
+    let factor = args.lock.factor()?;
+    let kept = ops::keep::keep(bundle, &args.output, &factor, secret, args.format.into())?;
+    if args.verify {
+        let opened = ops::open::open(&args.output, &factor, secret, false);
+        let opened = opened.map_err(|failed| Failed { number: ops::NO_MATCH, ..failed })?;
+        if opened.bundle != *bundle {
+            let text = "what was saved is not what was to be saved";
+            let error = Error::new(crate::error::Kind::Fault, text);
+            return Err(Failed { number: ops::NO_MATCH, error });
+        }
+    }
+    words::kept(call, args, &kept, ids).number(ops::FRAME)?;
+    Ok(0)
+}
+
+fn restore(call: &Call) -> Outcome<u8> {
+    let args: RestoreArgs = begin(call)?;
+    if args.at_boot {
+        return boot::restore(call, &args);
+    }
+    let secret = args.lock.passphrase.find(false)?;
+    restore_with(call, &args, &secret)
+}
+
+fn restore_with(call: &Call, args: &RestoreArgs, secret: &ops::Secret) -> Outcome<u8> {
+    let factor = args.lock.factor()?;
+    let opened = ops::open::open(args.input(), &factor, secret, args.accept_older)?;
+    let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
+    let wish = args.wish().number(ARGUMENTS)?;
+    let restored = ops::restore::restore(&opened, &manifest, &wish)?;
+    if !args.dry_run && !restored.refused() {
+        ops::open::remember(&factor, &opened)?;
+    }
+    words::restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
+    Ok(if restored.refused() { POLICY } else { 0 })
+}
+
+fn verify(call: &Call) -> Outcome<u8> {
+    let args: VerifyArgs = begin(call)?;
+    let secret = args.lock.passphrase.find(false)?;
+    let opened = ops::open::open(&args.input, &args.lock.factor()?, &secret, args.accept_older)?;
+    let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
+    words::verified(call, &opened, &manifest, args.persona.as_deref())
+}
+
+fn inspect(call: &Call) -> Outcome<u8> {
+    let args: InspectArgs = begin(call)?;
+    if args.lock.is_named() {
+        let secret = args.lock.passphrase.find(false)?;
+        let opened = ops::open::open(&args.input, &args.lock.factor()?, &secret, true)?;
+        words::contents(call, &opened).number(INPUT)?;
+        return Ok(0);
+    }
+    let found = ops::open::candidate(&args.input)?;
+    let frame = Frame::parse(&found.bytes);
+    let generation = match &frame {
+        Ok(Frame::V2(frame)) => Some(frame.header.generation),
+        _ => None,
+    };
+    let format = frame.map_or(Format::Zcv1, |frame| frame.format());
+    let object = || {
+        let mut object = Object::new();
+        object.text("path", &found.path.display().to_string()).text("format", format.word());
+        object.number("bytes", found.bytes.len() as u64);
+        if let Some(generation) = generation {
+            object.number("generation", generation);
+        }
+        object
+    };
+    let text = || {
+        let save = generation.map_or(String::new(), |g| format!(", save {g}"));
+        let (path, bytes) = (found.path.display(), found.bytes.len());
+        format!(
+            "{path}: {}, {bytes} bytes{save}\n  what it holds is shown with its passphrase: \
+             --usb-uuid and a source of it",
+            format.word()
+        )
+    };
+    call.out.either(object, text).number(INPUT)?;
+    Ok(0)
+}
+
+fn make_passphrase(call: &Call) -> Result<u8> {
+    let made = ops::new_passphrase()?;
+    let bits = passphrase::ENTROPY_BITS;
+    let object = || {
+        let mut object = Object::new();
+        object.text("passphrase", &made).number("entropy_bits", bits as u64);
+        object
+    };
+    call.out.either(object, || made.to_string())?;
+    call.out.talk(&format!("{bits} bits: write it down; nobody can open a blob without it"));
+    Ok(0)
+}
+
+impl KeepArgs {
+    /// Whose credentials these are.
+    fn whose(&self) -> Whose {
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into);
+        Whose { home, persona: self.persona.clone() }
+    }
+
+    /// The bundle to begin with: an empty one, or that of the blob that is there.
+    fn begun(&self, secret: &ops::Secret) -> Outcome<Bundle> {
+        match self.update && self.output.exists() {
+            false => Ok(Bundle::default()),
+            true => {
+                let factor = self.lock.factor()?;
+                Ok(ops::open::open(&self.output, &factor, secret, false)?.bundle)
+            }
+        }
+    }
+
+    /// Bakes what the arguments say; the ids of it.
+    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+        let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
+        let mut ids = Vec::new();
+        if self.bake_found {
+            ids = gather::found(bundle, &manifest, whose).number(INPUT)?;
+        }
+        for given in &self.bakes {
+            if words::is_literal(given) {
+                call.out.talk(
+                    "a value in an argument can be read by every user of this machine while this \
+                     runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",
+                );
+            }
+            ids.push(gather::bake(bundle, &manifest, whose, given).number(INPUT)?);
+        }
+        ids.dedup();
+        Ok(ids)
+    }
+}

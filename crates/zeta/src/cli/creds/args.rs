@@ -1,0 +1,252 @@
+//! The arguments of `zeta creds`: those of the original's commands, and ours beside them.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use zeta_core::creds::frame::Format;
+
+use crate::error::{Error, Result};
+use crate::ops::creds::factor::Factor;
+use crate::ops::creds::restore::{self, Wish};
+use crate::ops::creds::{ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find};
+
+/// What a blob is bound to, and its passphrase.
+#[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    /// UUID of the stick's file system, exactly as blkid tells it
+    #[arg(long, value_name = "UUID")]
+    usb_uuid: Option<String>,
+    /// File that holds it
+    #[arg(long, value_name = "FILE", conflicts_with = "usb_uuid")]
+    usb_uuid_file: Option<PathBuf>,
+    /// Bind to the stick's serial number instead
+    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["usb_uuid", "usb_uuid_file"])]
+    usb_iserial: Option<String>,
+    /// Bind to a key file of 32 bytes on the ESP instead
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["usb_uuid", "usb_uuid_file", "usb_iserial"])]
+    uefi_keyfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) passphrase: PassphraseArgs,
+}
+
+/// Where the passphrase comes from.
+#[derive(Debug, Args)]
+pub(super) struct PassphraseArgs {
+    /// File that holds the passphrase; one end of line is cut off
+    #[arg(long, value_name = "FILE")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Variable that holds it
+    #[arg(long, value_name = "NAME")]
+    passphrase_env: Option<String>,
+    /// Number of an open descriptor to read it from
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<i32>,
+    /// Ask for it, also without a terminal (systemd-ask-password)
+    #[arg(long)]
+    pub(super) ask: bool,
+}
+
+impl LockArgs {
+    /// Was anything said that opens a blob?
+    pub(super) fn is_named(&self) -> bool {
+        self.usb_uuid.is_some()
+            || self.usb_uuid_file.is_some()
+            || self.usb_iserial.is_some()
+            || self.uefi_keyfile.is_some()
+    }
+
+    /// What the blob is bound to.
+    pub(super) fn factor(&self) -> Outcome<Factor> {
+        let uuid = self.usb_uuid.clone().map(Factor::UsbUuid);
+        let factor = uuid
+            .or_else(|| self.usb_uuid_file.clone().map(Factor::UsbUuidFile))
+            .or_else(|| self.usb_iserial.clone().map(Factor::UsbISerial))
+            .or_else(|| self.uefi_keyfile.clone().map(Factor::UefiKeyfile));
+        let factor = factor.ok_or_else(|| {
+            Error::usage("which stick? give --usb-uuid UUID")
+                .hint("blkid -s UUID -o value DEVICE tells it")
+        });
+        factor.number(ARGUMENTS)
+    }
+}
+
+impl PassphraseArgs {
+    /// Gets the passphrase; a new one is asked for twice.
+    pub(super) fn find(&self, new: bool) -> Outcome<Secret> {
+        let asks = self.ask || std::io::stdin().is_terminal();
+        let sources = Sources {
+            credential: Some(CREDENTIAL),
+            fd: self.passphrase_fd,
+            file: self.passphrase_file.as_deref(),
+            variable: self.passphrase_env.as_deref(),
+            prompt: asks.then_some("Passphrase of the stick: "),
+        };
+        find(&sources, new).number(ARGUMENTS)
+    }
+}
+
+impl PassphraseArgs {
+    /// Gets the passphrase at boot: the staged file only if it is there.
+    pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<Secret> {
+        let sources = Sources {
+            credential: Some(CREDENTIAL),
+            fd: self.passphrase_fd,
+            file: staged.filter(|path| path.exists()),
+            variable: self.passphrase_env.as_deref(),
+            prompt: self.ask.then_some("Passphrase of the stick: "),
+        };
+        let found = find(&sources, false).map_err(|error| match staged {
+            Some(path) if sources.file.is_none() => {
+                error.hint(format!("{} is not there", path.display()))
+            }
+            _ => error,
+        });
+        found.number(ARGUMENTS)
+    }
+}
+
+/// The format of a new blob.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum FormatArg {
+    /// Ours
+    Zcv2,
+    /// The original's
+    Zcv1,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Format {
+        match format {
+            FormatArg::Zcv1 => Format::Zcv1,
+            FormatArg::Zcv2 => Format::Zcv2,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with 0; 2: the call; 3: something that was to be baked; 4: the blob cannot be written.
+
+Examples:
+  zeta creds persist --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt \\
+      --bake-cred gh-cli=@hosts.yml --bake-cred wifi=env:WIFI
+  zeta creds persist --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-fd 3 \\
+      --bake-found --persona otto --verify 3< stick.txt")]
+pub(super) struct KeepArgs {
+    #[command(flatten)]
+    pub(super) lock: LockArgs,
+    /// The blob [on a node: /boot/zeta-creds.enc]
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Whose persona's credentials, too
+    #[arg(long, value_name = "NAME")]
+    pub(super) persona: Option<String>,
+    /// What to put in: a literal value, id=@FILE or id=env:NAME; may be given more than once
+    #[arg(long = "bake-cred", value_name = "ID=SOURCE")]
+    pub(super) bakes: Vec<String>,
+    /// Put in whatever of the manifest lies on this machine
+    #[arg(long)]
+    pub(super) bake_found: bool,
+    /// Keep what the blob holds already
+    #[arg(long)]
+    pub(super) update: bool,
+    /// Format of the blob
+    #[arg(long, value_enum, default_value = "zcv2")]
+    pub(super) format: FormatArg,
+    /// Open what was saved, and compare
+    #[arg(long)]
+    pub(super) verify: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with 0; 2: the call; 3: the blob cannot be read; 4: it is none; 5: it does not open; 6: it holds
+no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen here, or a
+place was refused.
+
+Examples:
+  zeta creds restore --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt \\
+      --target-root new --dry-run
+  zeta creds restore --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt \\
+      --target-root new --persona otto")]
+pub(super) struct RestoreArgs {
+    #[command(flatten)]
+    pub(super) lock: LockArgs,
+    /// The blob [on a node: /boot/zeta-creds.enc]
+    #[arg(long, value_name = "FILE", required_unless_present = "at_boot")]
+    pub(super) input: Option<PathBuf>,
+    /// Whose persona's credentials, too
+    #[arg(long, value_name = "NAME")]
+    persona: Option<String>,
+    /// Whose home [default: that of HOME]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// What / means
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    target_root: PathBuf,
+    /// Only say what would come of it
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Replace files that differ
+    #[arg(long)]
+    overwrite: bool,
+    /// Take a blob that is older than one that was seen here
+    #[arg(long)]
+    pub(super) accept_older: bool,
+    /// As a unit at boot: no blob is fine; all else is told; the passphrase file is removed at the end
+    #[arg(long)]
+    pub(super) at_boot: bool,
+}
+
+impl RestoreArgs {
+    /// The blob.
+    pub(super) fn input(&self) -> &Path {
+        self.input.as_deref().unwrap_or(Path::new(BLOB))
+    }
+
+    /// How to restore.
+    pub(super) fn wish(&self) -> Result<Wish> {
+        Ok(Wish {
+            persona: self.persona.clone(),
+            user: self.user.clone(),
+            root: restore::root(&self.target_root)?,
+            dry_run: self.dry_run,
+            overwrite: self.overwrite,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends as restore does; also with 8 if something that is required is missing.
+
+Example:
+  zeta creds verify --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt")]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    pub(super) lock: LockArgs,
+    /// The blob
+    #[arg(long, value_name = "FILE", default_value = BLOB)]
+    pub(super) input: PathBuf,
+    /// Whose persona's credentials, too
+    #[arg(long, value_name = "NAME")]
+    pub(super) persona: Option<String>,
+    /// Take a blob that is older than one that was seen here
+    #[arg(long)]
+    pub(super) accept_older: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta creds inspect --input zeta-creds.enc
+  zeta creds inspect --input zeta-creds.enc --usb-uuid 4F2A-91C7 --passphrase-file stick.txt")]
+pub(super) struct InspectArgs {
+    #[command(flatten)]
+    pub(super) lock: LockArgs,
+    /// The blob
+    #[arg(long, value_name = "FILE", default_value = BLOB)]
+    pub(super) input: PathBuf,
+}

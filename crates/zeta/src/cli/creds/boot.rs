@@ -1,0 +1,54 @@
+//! Restoring at boot: nothing to restore is fine, and whatever else is missing is named.
+
+use std::path::Path;
+
+use super::args::RestoreArgs;
+use super::restore_with;
+use crate::cli::Call;
+use crate::error::Kind;
+use crate::ops::creds::{self as ops, Failed, INPUT, NO_MATCH, Numbered, Outcome, Secret};
+
+/// How often a person is asked.
+const ASKED: usize = 3;
+
+/// One restore, with its attempts. The staged passphrase is removed after the last of them, and
+/// after a success; never in between, so that each attempt fails for the same reason.
+pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
+    let staged = args.lock.passphrase.passphrase_file.as_deref();
+    let done = attempts(call, args, staged);
+    if let Some(path) = staged.filter(|path| path.exists()) {
+        let removed = std::fs::remove_file(path).map_err(|error| {
+            crate::error::Error::new(
+                Kind::Fault,
+                format!("the staged passphrase {} cannot be removed: {error}", path.display()),
+            )
+            .hint("remove it by hand: whoever reads it and has the stick has the credentials")
+        });
+        removed.number(ops::FRAME)?;
+        call.out.talk("the staged passphrase was removed");
+    }
+    done
+}
+
+fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u8> {
+    if let Err(Failed { number: INPUT, error }) = ops::open::candidate(args.input())
+        && error.kind == Kind::NotFound
+    {
+        call.out.talk(&format!("nothing to restore: {}", error.text));
+        return Ok(0);
+    }
+    // What is wrong with the call or the machine is told before anybody is asked for anything.
+    let material = args.lock.factor()?.material();
+    material.number(ops::ARGUMENTS)?;
+    let asked = args.lock.passphrase.ask && !staged.is_some_and(Path::exists);
+    for attempt in 1.. {
+        let secret: Secret = args.lock.passphrase.find_at_boot(staged)?;
+        match restore_with(call, args, &secret) {
+            Err(failed) if asked && failed.number == NO_MATCH && attempt < ASKED => {
+                call.out.error(&failed.error, None);
+            }
+            done => return done,
+        }
+    }
+    Ok(NO_MATCH)
+}

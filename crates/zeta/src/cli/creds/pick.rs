@@ -1,0 +1,161 @@
+//! `zeta creds pick`: a person decides, credential by credential; nothing is written before the end.
+
+use clap::Args;
+use zeta_core::creds::bake::{Source, check_source};
+use zeta_core::creds::bundle::{Bundle, Secret as Value};
+use zeta_core::creds::manifest::{Entry, Rule, Scope};
+
+use super::args::KeepArgs;
+use super::{begin, save};
+use crate::cli::Call;
+use crate::error::{Error, Kind, Result};
+use crate::ops::creds::gather::{self, Whose};
+use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, person};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For each credential: bake it in, defer it (log in later, and pick again), or skip it. A value is typed
+without being shown, or comes from a file or a variable. Without a terminal all are deferred.
+Ends with 0; 2: the call; 3: given up, nothing was written; 4: it could not be saved; 5: what was
+saved does not open.
+
+Examples:
+  zeta creds pick --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt --defer-all
+  zeta creds pick --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt \\
+      --bake-cred gh-cli=@hosts.yml --verify")]
+pub(super) struct PickArgs {
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Ask nothing: defer all
+    #[arg(long, conflicts_with = "bakes")]
+    defer_all: bool,
+    /// Ask, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is done with a credential.
+enum Choice {
+    Baked,
+    Deferred,
+    Skipped,
+}
+
+pub(super) fn run(call: &Call) -> Outcome<u8> {
+    let args: PickArgs = begin(call)?;
+    args.keep.lock.factor()?.material().number(ARGUMENTS)?;
+    let secret = args.keep.lock.passphrase.find(true)?;
+    let whose = args.keep.whose();
+    let mut bundle = args.keep.begun(&secret)?;
+    let mut ids = args.keep.bake(call, &mut bundle, &whose)?;
+    let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
+    if asks && person::is_here() {
+        ids.extend(ask_all(&mut bundle, &whose)?);
+    } else if asks {
+        call.out.talk("there is no terminal: all are deferred");
+    }
+    if args.dry_run {
+        let what = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
+        call.out.talk(&format!("would bake {what}; nothing was written"));
+        return Ok(0);
+    }
+    save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
+        ARGUMENTS | ops::NO_MATCH => failed,
+        _ => Failed { number: ops::FRAME, ..failed },
+    })
+}
+
+/// Asks for each; the ids of what was baked.
+fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+    let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
+    let ours = |entry: &&Entry| entry.scope == Scope::Global || whose.persona.is_some();
+    let entries: Vec<&Entry> = manifest.entries().iter().filter(ours).collect();
+    let mut baked = Vec::new();
+    let mut summary = String::new();
+    for (at, entry) in entries.iter().enumerate() {
+        let place = format!("[{}/{}] ", at + 1, entries.len());
+        let choice = ask_one(bundle, entry, whose, &place)?;
+        let word = match choice {
+            Choice::Baked => "baked",
+            Choice::Deferred => "deferred",
+            Choice::Skipped => "skipped",
+        };
+        summary += &format!("  {:<24} {word}\n", entry.id);
+        if matches!(choice, Choice::Baked) {
+            baked.push(entry.id.clone());
+        }
+    }
+    match answer(&format!("\n{summary}Save it? [Y/n] "))?.as_str() {
+        "" | "y" | "Y" | "yes" => Ok(baked),
+        _ => Err(given_up()),
+    }
+}
+
+fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Outcome<Choice> {
+    if entry.rule == Rule::NeverBaked {
+        return Ok(Choice::Deferred); // it is made on the machine
+    }
+    let need = if entry.required { "required" } else { "optional" };
+    let path = entry.paths.first().map_or("", String::as_str);
+    let asked = format!("{place}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
+    match answer(&asked)?.as_str() {
+        "b" | "B" | "bake" => {}
+        "s" | "S" | "skip" => return Ok(Choice::Skipped),
+        _ => return Ok(Choice::Deferred),
+    }
+    loop {
+        match value(entry, whose).and_then(|value| match value {
+            Some(value) => gather::put(bundle, entry, whose, value).map(|()| Choice::Baked),
+            None => Ok(Choice::Skipped),
+        }) {
+            Ok(choice) => return Ok(choice),
+            Err(error) if error.kind == Kind::Usage => {
+                person::tell(&format!("  {}; once more, or Enter to skip it\n", error.text));
+            }
+            Err(_) => return Err(given_up()),
+        }
+    }
+}
+
+/// The value of one credential; `None` if nothing was given.
+fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
+    let here = entry.paths.iter().map(|path| whose.expand(path)).find(|path| path.is_file());
+    let from = match &here {
+        Some(path) => format!("  from [l]iteral, [f]ile, [e]nv? [{}] ", path.display()),
+        None => "  from [l]iteral, [f]ile, [e]nv? [skip] ".to_owned(),
+    };
+    let line = |prompt: &str| person::line(prompt);
+    match line(&from)?.trim() {
+        "l" | "L" => person::hidden("  the value (not shown): "),
+        "f" | "F" => match line("  path: ")?.trim() {
+            "" => Ok(None),
+            path => gather::value(whose, &Source::File(path)).map(Some),
+        },
+        "e" | "E" => match line("  name of the variable: ")?.trim() {
+            "" => Ok(None),
+            name => {
+                let source = Source::Env(name);
+                check_source(entry.rule, &source).map_err(|bad| Error::usage(bad.to_string()))?;
+                gather::value(whose, &source).map(Some)
+            }
+        },
+        "" => match here {
+            Some(path) => {
+                let path = path.to_string_lossy().into_owned();
+                gather::value(whose, &Source::File(&path)).map(Some)
+            }
+            None => Ok(None),
+        },
+        _ => Err(Error::usage("that is none of l, f and e")),
+    }
+}
+
+/// A line, without blanks at its ends; the end of the input is giving up.
+fn answer(prompt: &str) -> Outcome<String> {
+    person::line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
+}
+
+fn given_up() -> Failed {
+    let error = Error::new(Kind::Refused, "given up: nothing was written");
+    Failed { number: INPUT, error: error.hint("run it again when you are ready") }
+}

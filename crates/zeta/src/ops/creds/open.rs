@@ -1,0 +1,128 @@
+//! Opening a blob: the file, or its backup if the file is no blob; and what it holds.
+
+use std::path::{Path, PathBuf};
+
+use zeta_core::creds::bundle::Bundle;
+use zeta_core::creds::frame::{Format, Frame};
+use zeta_core::creds::passphrase;
+
+use super::factor::Factor;
+use super::{ARGUMENTS, BUNDLE, FRAME, Failed, INPUT, NO_MATCH, Numbered, Outcome, POLICY, seen};
+use crate::adapters::blob::{self, Found};
+use crate::adapters::cipher::{self, Lock, OpenError};
+use crate::adapters::secret::Secret;
+use crate::error::{Error, Kind};
+
+/// A blob that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// What it holds.
+    pub bundle: Bundle,
+    /// Which of the two files it was.
+    pub path: PathBuf,
+    /// Why it was not the first one.
+    pub instead: Option<String>,
+    /// Its format.
+    pub format: Format,
+    /// Which save of its stick it is.
+    pub generation: Option<u64>,
+}
+
+/// The bytes of a blob and where they lie.
+pub struct Candidate {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The file.
+    pub path: PathBuf,
+    /// Why it is the backup, if it is.
+    pub instead: Option<String>,
+}
+
+/// The file, or its backup if the file cannot be read or is no blob.
+///
+/// # Errors
+/// 3: neither is there, or can be read. 4: what is there is no blob.
+pub fn candidate(path: &Path) -> Outcome<Candidate> {
+    let loaded = blob::load(path).number(INPUT)?;
+    let why = match loaded.current {
+        Found::Bytes(bytes) => match Frame::parse(&bytes) {
+            Ok(_) => return Ok(Candidate { bytes, path: path.to_owned(), instead: None }),
+            Err(bad) => {
+                let text = format!("{}: {}", path.display(), OpenError::from(bad));
+                let hint = "was it cut off? a blob of a later version needs a later zeta";
+                Failed { number: FRAME, error: Error::new(Kind::Unsafe, text).hint(hint) }
+            }
+        },
+        Found::Nothing => {
+            let text = format!("{}: there is no such file", path.display());
+            let hint = "make one: zeta creds pick, or zeta creds persist";
+            Failed { number: INPUT, error: Error::new(Kind::NotFound, text).hint(hint) }
+        }
+        Found::Unreadable(error) => Failed { number: INPUT, error },
+    };
+    match loaded.backup {
+        Found::Bytes(bytes) if Frame::parse(&bytes).is_ok() => {
+            Ok(Candidate { bytes, path: loaded.backup_path, instead: Some(why.error.text) })
+        }
+        _ => Err(why),
+    }
+}
+
+/// What of a secret is a passphrase.
+///
+/// # Errors
+/// 2: it is none.
+pub fn passphrase(secret: &Secret) -> Outcome<&str> {
+    let text = passphrase::of_file(secret.expose());
+    text.map_err(|bad| Error::usage(bad.to_string())).number(ARGUMENTS)
+}
+
+/// Opens a blob; the passphrase is stretched once.
+///
+/// # Errors
+/// 2: bound to another factor. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds no bundle.
+/// 8: it is older than one that was seen here.
+pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outcome<Opened> {
+    let binding = factor.material().number(ARGUMENTS)?;
+    factor.check_note(path).number(ARGUMENTS)?;
+    let found = candidate(path)?;
+    let lock = Lock { binding: &binding, passphrase: passphrase(secret)? };
+    let shown = found.path.display();
+    let opened = cipher::open(&found.bytes, &lock).map_err(|why| {
+        let number = match why {
+            OpenError::Frame(_) | OpenError::TooCostly(_) => FRAME,
+            OpenError::NoMatch(_) | OpenError::Damaged | OpenError::NoMemory(_) => NO_MATCH,
+        };
+        let error = Error::new(Kind::Unsafe, format!("{shown}: {why}"));
+        Failed { number, error: error.hint("blkid -s UUID -o value DEVICE tells a stick's UUID") }
+    })?;
+    if let Some(generation) = opened.generation {
+        let last = seen::last(&binding).number(POLICY)?;
+        if let Some(last) = last.filter(|last| generation < *last && !older) {
+            let text = format!("{shown}: it is save {generation}, and save {last} was seen here");
+            let hint = "somebody may have put an old one back; if it was you: --accept-older";
+            let error = Error::new(Kind::Unsafe, text).hint(hint);
+            return Err(Failed { number: POLICY, error });
+        }
+    }
+    let bundle = Bundle::parse(&opened.content)
+        .map_err(|bad| Error::new(Kind::Unsafe, format!("{shown}: {bad}")))
+        .number(BUNDLE)?;
+    Ok(Opened {
+        bundle,
+        format: opened.format,
+        generation: opened.generation,
+        instead: found.instead,
+        path: found.path,
+    })
+}
+
+/// Remembers that this save of the stick was seen.
+///
+/// # Errors
+/// 8: it cannot be remembered.
+pub fn remember(factor: &Factor, opened: &Opened) -> Outcome<()> {
+    let Some(generation) = opened.generation else { return Ok(()) };
+    let binding = factor.material().number(ARGUMENTS)?;
+    seen::remember(&binding, generation).number(POLICY)
+}

@@ -1,0 +1,84 @@
+//! Which save of each stick was seen last on this machine, so that an older one is noticed.
+//!
+//! It is a file of this machine: one that was installed a moment ago has seen nothing.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use crate::adapters::blob;
+use crate::error::{Error, Kind, Result};
+
+/// Sticks that are remembered; the oldest is forgotten first.
+const STICKS: usize = 64;
+
+/// Where it is kept: `$STATE_DIRECTORY` of a service, `/var/lib/zeta-creds` of root, else below the
+/// home.
+fn place() -> Option<PathBuf> {
+    let set = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
+    let dir = match set("STATE_DIRECTORY") {
+        Some(dir) => PathBuf::from(dir),
+        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/zeta-creds"),
+        None => PathBuf::from(set("HOME")?).join(".local/state/zeta"),
+    };
+    Some(dir.join("creds-seen"))
+}
+
+/// The lines of the file, `<generation> <binding>`; what is no such line is passed over.
+fn lines(path: &PathBuf) -> Result<Vec<(u64, String)>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(Error::new(
+                Kind::Unsafe,
+                format!("cannot read {}: {error}", path.display()),
+            )
+            .hint("it says which save of a stick was seen last; move it away to forget that"));
+        }
+    };
+    let line = |line: &str| {
+        let (generation, binding) = line.split_once(' ')?;
+        Some((generation.parse().ok()?, binding.to_owned()))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// The binding as one line.
+fn escaped(binding: &str) -> String {
+    binding.escape_default().to_string()
+}
+
+/// The last generation that was seen of a stick.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn last(binding: &str) -> Result<Option<u64>> {
+    let Some(path) = place() else { return Ok(None) };
+    let wanted = escaped(binding);
+    Ok(lines(&path)?.into_iter().filter(|(_, b)| *b == wanted).map(|(g, _)| g).max())
+}
+
+/// Remembers a generation; a lower one than before only if it was accepted.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn remember(binding: &str, generation: u64) -> Result<()> {
+    let Some(path) = place() else { return Ok(()) };
+    let wanted = escaped(binding);
+    let mut known = lines(&path)?;
+    if known.iter().any(|line| *line == (generation, wanted.clone())) {
+        return Ok(());
+    }
+    known.retain(|(_, binding)| *binding != wanted);
+    known.push((generation, wanted));
+    let known = known.get(known.len().saturating_sub(STICKS)..).unwrap_or_default();
+    let text: String = known.iter().map(|(g, b)| format!("{g} {b}\n")).collect();
+    if let Some(dir) = path.parent() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| {
+            Error::new(Kind::Fault, format!("cannot create {}: {error}", dir.display()))
+        })?;
+    }
+    blob::put(&path, text.as_bytes())
+}
