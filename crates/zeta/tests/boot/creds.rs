@@ -94,7 +94,6 @@ of() { systemctl show --property "$2" --value "$1"; }
 restore() {
     unit=zeta-creds-restore.service
     echo "restore: $(of $unit ActiveState) $(of $unit Result) $(of $unit ExecMainStatus)"
-    systemctl list-units --failed --no-legend --plain | sed 's/^/failed: /;s/ .*//;s/^failed:/& /'
     systemctl --failed --no-legend --plain | sed 's/ .*//;s/^/has failed: /'
 }
 register() {
@@ -182,6 +181,109 @@ fn a_machine_that_is_imaged_anew_is_who_it_was() {
         owned(&anew, "home/ace/.config/gh/hosts.yml", GH, (0o600, ACE, ACE));
     }
     assert_eq!(cluster.pulls(), 1, "it was no new node");
+}
+
+const RESTORE: &str = "restore\nregister\n";
+
+#[test]
+fn what_a_restore_fails_of_is_seen() {
+    let Some(machine) = installed("boot::creds") else { return };
+    let stick = Stick::new();
+    // Registration may run or not; where it would register is nowhere.
+    let nowhere = "--repo acme/cluster --api http://127.0.0.1:1 --maintainer ace";
+    machine.write("etc/zeta/node-register.env", &format!("ZETA_REGISTER_ARGS={nowhere}\n"), 0o644);
+    let boot = |script: &str| boot(&machine, &stick, script);
+    let ran = |said: &str| !said.contains("register: ran 0\n");
+
+    // Nobody asked for anything.
+    let said = boot(RESTORE);
+    assert!(said.contains("restore: inactive success 0\n") && ran(&said), "{said}");
+    assert!(said.contains("unmet condition check"), "{said}");
+
+    // There is nothing to restore, or a part of it is missing.
+    let arguments = format!("{ARGUMENTS} --passphrase-file /{STAGED}\n");
+    machine.write("etc/zeta/creds.env", &arguments, 0o644);
+    let said = boot(&format!(
+        "{RESTORE}rm /etc/zeta/usb-uuid; touch /boot/zeta-creds.enc
+        systemctl restart zeta-creds-restore.service; restore
+        rm /boot/zeta-creds.enc; echo {UUID} > /etc/zeta/usb-uuid"
+    ));
+    assert!(said.contains("restore: active success 0\n") && ran(&said), "{said}");
+    assert!(said.contains("nothing to restore: /boot/zeta-creds.enc"), "{said}");
+    assert!(said.contains("restore: failed exit-code 2\n"), "{said}");
+    assert!(said.contains("/etc/zeta/usb-uuid: No such file"), "{said}");
+
+    // No passphrase; then a wrong one. Registration runs, unless it was told to wait.
+    stick.persist(&[("gh-cli", GH), ("claude", CLAUDE), ("ssh-operator-pubkey", KEY)]);
+    let said = boot(RESTORE);
+    assert!(said.contains("restore: failed exit-code 2\n") && ran(&said), "{said}");
+    assert!(said.contains("/etc/zeta/creds-passphrase is not there"), "{said}");
+    machine.write(STAGED, WRONG, 0o400);
+    let said = boot(&format!("{RESTORE}systemctl is-active systemd-user-sessions.service"));
+    assert!(said.contains("restore: failed exit-code 5\n") && ran(&said), "{said}");
+    assert!(said.contains("has failed: zeta-creds-restore.service\n"), "{said}");
+    assert!(said.contains("/boot/zeta-creds.enc: "), "{said}");
+    assert!(said.contains("the staged passphrase was removed"), "{said}");
+    assert!(!machine.root().join(STAGED).exists(), "{said}");
+    assert!(!machine.root().join("home/ace/.config").exists(), "{said}");
+    machine.write(STAGED, WRONG, 0o400);
+    let said = boot(
+        "restore; systemctl add-requires zeta-node-register.service zeta-creds-restore.service
+        register",
+    );
+    assert!(said.contains("restore: failed exit-code 5\n") && !ran(&said), "{said}");
+    assert!(said.contains("Dependency failed for zeta-node-register.service"), "{said}");
+
+    // With the right one it may run again.
+    machine.write("answer", PASSPHRASE, 0o400);
+    let said = boot(
+        "mkdir /etc/systemd/system/zeta-creds-restore.service.d
+        echo '[Service]
+        LoadCredentialEncrypted=zeta-creds-passphrase:/etc/zeta/creds-passphrase.cred' \
+            > /etc/systemd/system/zeta-creds-restore.service.d/passphrase.conf
+        systemd-creds encrypt --name=zeta-creds-passphrase /answer \
+            /etc/zeta/creds-passphrase.cred",
+    );
+    assert!(said.contains("restore.service: Main process exited"), "{said}");
+    let said = boot(RESTORE);
+    assert!(said.contains("restore: active success 0\n") && ran(&said), "{said}");
+    owned(&machine, "home/ace/.config/gh/hosts.yml", GH, (0o600, ACE, ACE));
+}
+
+#[test]
+fn a_person_is_asked_and_an_older_blob_is_told() {
+    let Some(machine) = installed("boot::creds") else { return };
+    let stick = Stick::new();
+    stick.persist(&[("gh-cli", GH)]);
+    stick.persist(&[("gh-cli", GH)]);
+    machine.write("etc/zeta/creds.env", &format!("{ARGUMENTS} --ask\n"), 0o644);
+    machine.write("answer", PASSPHRASE, 0o400);
+    machine.write("wrong", WRONG, 0o400);
+    // Not before the boot is over: nobody would answer.
+    let wants = "etc/systemd/system/multi-user.target.wants/zeta-creds-restore.service";
+    fs::remove_file(machine.root().join(wants)).unwrap();
+    let said = boot(
+        &machine,
+        &stick,
+        "for answers in 'wrong wrong wrong' 'wrong answer'; do
+            systemctl start --no-block zeta-creds-restore.service
+            for file in $answers; do answer /$file; done
+            while [ $(of zeta-creds-restore.service ActiveState) = activating ]; do sleep 0.02; done
+            restore
+        done
+        cp /boot/zeta-creds.bak /boot/zeta-creds.enc
+        systemctl restart --no-block zeta-creds-restore.service
+        answer /answer
+        while [ $(of zeta-creds-restore.service ActiveState) = activating ]; do sleep 0.02; done
+        restore
+        stat -c '%n %a %u' /var/lib/zeta-creds",
+    );
+    let ends: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("restore: ")).collect();
+    let wanted = ["failed exit-code 5", "active success 0", "failed exit-code 8"];
+    assert_eq!(ends, wanted, "{said}");
+    assert!(!said.contains("nobody asked"), "{said}");
+    assert!(said.contains("it is save 1, and save 2 was seen here"), "{said}");
+    assert!(said.contains("/var/lib/zeta-creds 700 0\n"), "{said}");
 }
 
 /// Is this there, with this mode and owner?

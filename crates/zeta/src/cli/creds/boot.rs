@@ -31,8 +31,11 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
 }
 
 fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u8> {
+    // Without its directory, nobody knows what there is to restore.
+    let dir = args.input().parent().is_some_and(Path::is_dir);
     if let Err(Failed { number: INPUT, error }) = ops::open::candidate(args.input())
         && error.kind == Kind::NotFound
+        && dir
     {
         call.out.talk(&format!("nothing to restore: {}", error.text));
         return Ok(0);
@@ -40,7 +43,7 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
     // What is wrong with the call or the machine is told before anybody is asked for anything.
     let material = args.lock.factor()?.material();
     material.number(ops::ARGUMENTS)?;
-    let asked = args.lock.passphrase.ask && !staged.is_some_and(Path::exists);
+    let asked = args.lock.passphrase.is_asked_for_at_boot(staged);
     for attempt in 1.. {
         let secret: Secret = args.lock.passphrase.find_at_boot(staged)?;
         match restore_with(call, args, &secret) {
