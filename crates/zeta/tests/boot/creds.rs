@@ -16,8 +16,11 @@ const GH: &str = "github.com:\n    oauth_token: MARKED-AS-OF-GH\n";
 const CLAUDE: &str = "{\"token\":\"MARKED-AS-OF-CLAUDE\"}\n";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEFhYmNkZWZnaGlqa2xtbm9wcXJzdHV2 ace\n";
 
+const WIFI: &str = "{\"ssid\":\"Home\",\"password\":\"MARKED-AS-OF-WIFI\"}\n";
+
 /// What may be in no journal.
-const SECRETS: [&str; 4] = [PASSPHRASE, WRONG, "MARKED-AS-OF-GH", "MARKED-AS-OF-CLAUDE"];
+const SECRETS: [&str; 5] =
+    [PASSPHRASE, WRONG, "MARKED-AS-OF-GH", "MARKED-AS-OF-CLAUDE", "MARKED-AS-OF-WIFI"];
 
 /// The user whose home it is.
 const ACE: u32 = 1000;
@@ -214,16 +217,18 @@ fn what_a_restore_fails_of_is_seen() {
     assert!(said.contains("/etc/zeta/usb-uuid: No such file"), "{said}");
 
     // No passphrase; then a wrong one. Registration runs, unless it was told to wait.
-    stick.persist(&[("gh-cli", GH), ("claude", CLAUDE), ("ssh-operator-pubkey", KEY)]);
+    stick.persist(&[("gh-cli", GH), ("wifi", WIFI)]);
     let said = boot(RESTORE);
     assert!(said.contains("restore: failed exit-code 2\n") && ran(&said), "{said}");
     assert!(said.contains("/etc/zeta/creds-passphrase is not there"), "{said}");
     machine.write(STAGED, WRONG, 0o400);
-    let said = boot(&format!("{RESTORE}systemctl is-active systemd-user-sessions.service"));
+    let said = boot(RESTORE);
     assert!(said.contains("restore: failed exit-code 5\n") && ran(&said), "{said}");
     assert!(said.contains("has failed: zeta-creds-restore.service\n"), "{said}");
     assert!(said.contains("/boot/zeta-creds.enc: "), "{said}");
     assert!(said.contains("the staged passphrase was removed"), "{said}");
+    let (failed, open) = (said.find("Failed to start zeta-creds"), said.find("user-sessions"));
+    assert!(failed.unwrap() < open.unwrap(), "sessions begin after it: {said}");
     assert!(!machine.root().join(STAGED).exists(), "{said}");
     assert!(!machine.root().join("home/ace/.config").exists(), "{said}");
     machine.write(STAGED, WRONG, 0o400);
@@ -245,9 +250,18 @@ fn what_a_restore_fails_of_is_seen() {
             /etc/zeta/creds-passphrase.cred",
     );
     assert!(said.contains("restore.service: Main process exited"), "{said}");
-    let said = boot(RESTORE);
-    assert!(said.contains("restore: active success 0\n") && ran(&said), "{said}");
+    // Where NetworkManager is not, its directory is not writable; all else comes.
+    let said = boot(
+        "restore; mkdir -p /etc/NetworkManager/system-connections
+        systemctl start zeta-creds-restore.service; restore; register",
+    );
+    assert!(said.contains("restore: failed exit-code 8\n") && ran(&said), "{said}");
+    assert!(said.contains("/etc/NetworkManager: it cannot be written to"), "{said}");
+    assert!(said.contains("restore: active success 0\n"), "{said}");
     owned(&machine, "home/ace/.config/gh/hosts.yml", GH, (0o600, ACE, ACE));
+    let wifi = "etc/NetworkManager/system-connections/zeta-restored-wifi.nmconnection";
+    let wifi = fs::metadata(machine.root().join(wifi)).unwrap();
+    assert_eq!((wifi.mode() & 0o7777, wifi.uid()), (0o600, 0));
 }
 
 #[test]

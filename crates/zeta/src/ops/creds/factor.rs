@@ -172,3 +172,40 @@ fn unusable(path: &Path, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{}: {why}", path.display()))
         .hint("without what it is bound to, a blob cannot be opened")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_chooses_one_of_several_and_never_another() {
+        let dir = std::env::temp_dir().join(format!("zeta-factor-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let note = dir.join("zeta-creds.factor");
+        let uuid = || Factor::UsbUuid("1A2B".to_owned());
+        let serial = || Factor::UsbISerialFile(dir.join("serial"));
+        let chosen = |named: &[Factor], text: Option<&str>| {
+            let _ = std::fs::remove_file(&note);
+            if let Some(text) = text {
+                std::fs::write(&note, text).unwrap();
+            }
+            choose(named.to_vec(), Some(&note)).ok()
+        };
+        let both = [uuid(), serial()];
+        assert_eq!(chosen(&both, None), Some(uuid()), "without a note it is the UUID");
+        assert_eq!(chosen(&both, Some(" usbISerial\r\n")), Some(serial()));
+        assert_eq!(chosen(&both, Some("uefiKeyfile")), None);
+        assert_eq!(chosen(&both, Some("")), None);
+        assert_eq!(chosen(&[serial()], None), None);
+        assert_eq!(choose(vec![uuid()], None).unwrap(), uuid());
+        assert!(choose(both.to_vec(), None).is_err() && choose(Vec::new(), None).is_err());
+
+        for (text, material) in
+            [("S 1\r\n", Some("S 1")), (" S1\n", None), ("S1 ", None), ("\n", None), ("", None)]
+        {
+            std::fs::write(dir.join("serial"), text).unwrap();
+            assert_eq!(serial().material().ok().as_deref(), material, "{text:?}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
