@@ -188,15 +188,23 @@ fn a_machine_that_is_imaged_anew_is_who_it_was() {
 
 const RESTORE: &str = "restore\nregister\n";
 
+/// Registration may run or not; where it would register is nowhere.
+fn nowhere(machine: &Machine) {
+    let nowhere = "ZETA_REGISTER_ARGS=--repo a/b --api http://127.0.0.1:1 --maintainer ace\n";
+    machine.write("etc/zeta/node-register.env", nowhere, 0o644);
+}
+
+fn ran(said: &str) -> bool {
+    assert!(said.contains("register: ran "), "{said}");
+    !said.contains("register: ran 0\n")
+}
+
 #[test]
 fn what_a_restore_fails_of_is_seen() {
     let Some(machine) = installed("boot::creds") else { return };
     let stick = Stick::new();
-    // Registration may run or not; where it would register is nowhere.
-    let nowhere = "--repo acme/cluster --api http://127.0.0.1:1 --maintainer ace";
-    machine.write("etc/zeta/node-register.env", &format!("ZETA_REGISTER_ARGS={nowhere}\n"), 0o644);
+    nowhere(&machine);
     let boot = |script: &str| boot(&machine, &stick, script);
-    let ran = |said: &str| !said.contains("register: ran 0\n");
 
     // Nobody asked for anything.
     let said = boot(RESTORE);
@@ -215,8 +223,19 @@ fn what_a_restore_fails_of_is_seen() {
     assert!(said.contains("nothing to restore: /boot/zeta-creds.enc"), "{said}");
     assert!(said.contains("restore: failed exit-code 2\n"), "{said}");
     assert!(said.contains("/etc/zeta/usb-uuid: No such file"), "{said}");
+}
 
-    // No passphrase; then a wrong one. Registration runs, unless it was told to wait.
+#[test]
+fn a_wrong_passphrase_blocks_registration_only_if_that_was_asked_for() {
+    let Some(machine) = installed("boot::creds") else { return };
+    let stick = Stick::new();
+    nowhere(&machine);
+    let boot = |script: &str| boot(&machine, &stick, script);
+    machine.write(
+        "etc/zeta/creds.env",
+        &format!("{ARGUMENTS} --passphrase-file /{STAGED}\n"),
+        0o644,
+    );
     stick.persist(&[("gh-cli", GH), ("wifi", WIFI)]);
     let said = boot(RESTORE);
     assert!(said.contains("restore: failed exit-code 2\n") && ran(&said), "{said}");
@@ -265,11 +284,15 @@ fn what_a_restore_fails_of_is_seen() {
 }
 
 #[test]
-fn a_person_is_asked_and_an_older_blob_is_told() {
+fn a_person_is_asked_three_times_and_an_older_blob_is_told() {
     let Some(machine) = installed("boot::creds") else { return };
     let stick = Stick::new();
     stick.persist(&[("gh-cli", GH)]);
-    stick.persist(&[("gh-cli", GH)]);
+    stick.persist(&[("gh-cli", GH), ("ssh-operator-pubkey", KEY)]);
+    // A user who makes each restore fail of him does not thereby make it forget what it saw.
+    let gh = machine.root().join("home/ace/.config");
+    symlink("/etc/zeta", &gh).unwrap();
+    lchown(&gh, Some(ACE), Some(ACE)).unwrap();
     machine.write("etc/zeta/creds.env", &format!("{ARGUMENTS} --ask\n"), 0o644);
     machine.write("answer", PASSPHRASE, 0o400);
     machine.write("wrong", WRONG, 0o400);
@@ -293,8 +316,8 @@ fn a_person_is_asked_and_an_older_blob_is_told() {
         stat -c '%n %a %u' /var/lib/zeta-creds",
     );
     let ends: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("restore: ")).collect();
-    let wanted = ["failed exit-code 5", "active success 0", "failed exit-code 8"];
-    assert_eq!(ends, wanted, "{said}");
+    assert_eq!(ends, ["failed exit-code 5", "failed exit-code 8", "failed exit-code 8"], "{said}");
+    owned(&machine, "etc/zeta/operator-authorized-keys", KEY, (0o644, 0, 0));
     assert!(!said.contains("nobody asked"), "{said}");
     assert!(said.contains("it is save 1, and save 2 was seen here"), "{said}");
     assert!(said.contains("/var/lib/zeta-creds 700 0\n"), "{said}");

@@ -105,8 +105,8 @@ fn the_options_of_nixos_become_arguments() {
         return skipped("the_options_of_nixos_become_arguments: no nix-instantiate");
     }
     let made = evaluate(LEAST).unwrap();
-    let names = "blobPath enable factorPath group home package passphraseFile passphraseMode persona \
-                 repoRoot scriptPath uefiKeyfilePath usbISerialPath usbUuidPath user";
+    let names = "blobPath enable factorPath group home package passphraseFile passphraseMode \
+                 persona repoRoot scriptPath uefiKeyfilePath usbISerialPath usbUuidPath user";
     let options = words(&made["options"]);
     for name in names.split_whitespace() {
         assert!(options.iter().any(|option| option == name), "no option {name}");
@@ -116,7 +116,8 @@ fn the_options_of_nixos_become_arguments() {
 
     let all = format!(
         "{LEAST} user = \"ace\"; home = \"/srv/ace\"; blobPath = \"/esp/c.enc\"; persona = \"otto\";
-        usbUuidPath = \"/u\"; usbISerialPath = \"/s\"; uefiKeyfilePath = \"/k\"; factorPath = \"/f\";
+        usbUuidPath = \"/u\"; usbISerialPath = \"/s\"; uefiKeyfilePath = \"/k\";
+        factorPath = \"/f\";
         passphraseMode = \"interactive\"; passphraseFile = \"/run/p\"; blockRegistration = true;
         passphraseCredential = \"/c.cred\"; repoRoot = \"/r\"; group = \"users\";"
     );
