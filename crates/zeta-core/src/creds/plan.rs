@@ -27,7 +27,7 @@ pub struct Target<'a> {
 /// Why something of a bundle is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Skip {
-    /// The persona was not asked for.
+    /// No persona was asked for, and it is one's.
     #[error("{0}: its persona was not asked for")]
     NotAsked(String),
     /// There is nothing of the persona that was asked for.
@@ -85,12 +85,14 @@ pub fn plan<'a>(
     for (name, section) in bundle.personas() {
         if persona == Some(name) {
             take(section, Scope::Persona, &mut plan);
-        } else {
+        } else if persona.is_none() {
             let passed = section.iter().map(|(id, _)| Skip::NotAsked(format!("{name}/{id}")));
             plan.skipped.extend(passed);
         }
     }
-    if persona.is_some_and(|persona| bundle.persona(persona).is_none()) {
+    // A blob without any persona's section is of a machine that has none.
+    let others = bundle.personas().next().is_some();
+    if others && persona.is_some_and(|persona| bundle.persona(persona).is_none()) {
         plan.skipped.push(Skip::NoPersona);
     }
     if !unknown.is_empty() {
@@ -176,10 +178,11 @@ mod tests {
         let odd = bundle(&["claude", "wifi"], &["gh-cli", "odd"]);
         let came = plan(&odd, &manifest, Some("vera"), false).ok().unwrap();
         assert!(came.targets.is_empty());
-        assert_eq!(came.skipped.len(), 5, "{:?}", came.skipped);
+        assert_eq!(came.skipped.len(), 3, "{:?}", came.skipped);
         assert!(came.skipped.contains(&Skip::NoPersona));
         assert!(came.skipped.contains(&Skip::WrongSection("claude".to_owned())));
-        assert!(came.skipped.contains(&Skip::NotAsked("otto/odd".to_owned())));
+        let nobody = plan(&odd, &manifest, None, false).ok().unwrap();
+        assert!(nobody.skipped.contains(&Skip::NotAsked("otto/odd".to_owned())));
         assert!(came.missing.contains(&"gh-cli") && came.missing.contains(&"claude"));
         assert_eq!(plan(&odd, &manifest, Some("otto"), false).err(), Some(vec!["odd"]));
     }

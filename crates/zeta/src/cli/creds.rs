@@ -107,7 +107,11 @@ pub(super) fn plant_as() -> u8 {
 fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     match done {
         Ok(status) => Ok(status),
-        Err(Failed { number, error }) => {
+        Err(Failed { number, mut error }) => {
+            if error.hints.is_empty() {
+                error =
+                    error.hint(format!("zeta creds {} --help says what is needed", call.verb()));
+            }
             call.out.error(&error, None);
             Ok(number)
         }

@@ -199,7 +199,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
-            if wrong && command.get_subcommands().next().is_some_and(|noun| creds::is(noun)) {
+            if wrong && command.get_subcommands().next().is_some_and(creds::is) {
                 // What stands where no argument belongs may be a secret, so it is not repeated.
                 Output { json, quiet: false }.error(&creds::usage_error(&error), None);
                 return Kind::Usage.status();

@@ -7,10 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod blob;
+mod cli;
 mod decoder;
 mod own;
 mod plant;
 mod race;
 mod secret;
 mod stage;
+mod terminal;
 mod vectors;

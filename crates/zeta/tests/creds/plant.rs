@@ -233,7 +233,7 @@ fn system_files_are_roots_and_their_way_is_roots_too() {
     let options = Options { root: root.clone(), ..options() };
     assert_eq!(plant(&system(), &options).unwrap(), [[Outcome::Written, Outcome::Written]]);
     assert_eq!(seen(&etc.join("zeta/one")), (0, 0o600, SECRET.to_owned()));
-    assert_eq!(fs::metadata(etc.join("zeta")).unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(fs::metadata(etc.join("zeta")).unwrap().mode() & 0o7777, 0o755);
     fs::remove_dir_all(etc.join("zeta")).unwrap();
     for (prepare, named) in [
         (chmod as fn(&Path, u32), "others may write to it (mode 0775)"),

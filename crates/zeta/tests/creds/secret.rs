@@ -1,17 +1,16 @@
 //! Where a passphrase comes from, and that it goes nowhere else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::LocalModes;
 use zeta::adapters::secret::source::{self, Sources, Used};
 
-use crate::stage::{self, LIMIT, OTHER, Place, USER, part, put, skip, skipped_without_root, until};
+use crate::stage::{self, OTHER, Place, USER, part, put, skip, skipped_without_root, until};
+use crate::terminal::Terminal;
 
 const SECRET: &str = "correct-horse";
 
@@ -195,78 +194,6 @@ fn a_process_with_a_secret_is_not_dumped_and_not_read() {
     assert!(undumped.count() >= 1, "no page of it is kept out of dumps");
     holder.kill().unwrap();
     holder.wait().unwrap();
-}
-
-/// A terminal whose other end is ours, and a part that runs on it.
-struct Terminal {
-    ours: OwnedFd,
-    theirs: OwnedFd,
-    child: Child,
-    shown: String,
-    before: LocalModes,
-}
-
-impl Terminal {
-    fn start(name: &str, result: &Path) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-        let options = &mut File::options();
-        let theirs: OwnedFd = options.read(true).write(true).open(&path).unwrap().into();
-        // In a session of its own whose terminal this is; what the part says goes to a file.
-        let before = format!("exec 3>{}", result.display());
-        let inner = part(name, &before);
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
-        let end = || Stdio::from(theirs.try_clone().unwrap());
-        let before = tcgetattr(&theirs).unwrap().local_modes;
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        Terminal { ours, theirs, child, shown: String::new(), before }
-    }
-
-    fn modes(&self) -> LocalModes {
-        tcgetattr(&self.theirs).unwrap().local_modes
-    }
-
-    fn wait_for(&mut self, text: &str) {
-        let end = Instant::now() + LIMIT;
-        while !self.shown.contains(text) {
-            assert!(Instant::now() < end, "{:?} never shows {text:?}", self.shown);
-            self.listen(100);
-        }
-    }
-
-    fn listen(&mut self, millis: i64) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let wait = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
-        let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
-        if poll(&mut fds, Some(&wait)).unwrap() > 0 {
-            let mut part = [0; 1024];
-            let len = rustix::io::read(&self.ours, &mut part).unwrap_or(0);
-            self.shown.push_str(&String::from_utf8_lossy(&part[..len]));
-        }
-    }
-
-    fn keys(&self, keys: &[u8]) {
-        assert_eq!(rustix::io::write(self.ours.as_fd(), keys), Ok(keys.len()));
-    }
-
-    fn end(&mut self) -> Option<i32> {
-        until("the part ends", || {
-            self.listen(5);
-            self.child.try_wait().unwrap().is_some()
-        });
-        self.listen(20);
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn has_setsid() -> bool {

@@ -6,7 +6,8 @@
 //! written under random names and flushed before the first of them gets its own name: a fault
 //! before that leaves nothing behind, and a repetition finds what is there already.
 //!
-//! Existing directories are never given another owner or mode, missing ones get 0700.
+//! Existing directories are never given another owner or mode; missing ones get 0700 in a home, and
+//! 0755 elsewhere.
 
 mod account;
 mod child;

@@ -69,7 +69,9 @@ impl Place {
         let fd = match (open(), made) {
             (Err(Errno::NOENT), Some(made)) => {
                 let cannot = |errno| self.stop("cannot create", name, errno);
-                match mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)) {
+                // Services must reach what is the system's; a home is its owner's alone.
+                let mode = if trust == Trust::Above { 0o755 } else { 0o700 };
+                match mkdirat(&self.fd, name, Mode::from_raw_mode(mode)) {
                     Ok(()) => {
                         let here = self.fd.try_clone().map_err(|_| cannot(Errno::MFILE))?;
                         made.push((here, name.to_owned()));

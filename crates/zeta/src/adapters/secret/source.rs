@@ -93,7 +93,7 @@ fn finish(mut secret: Secret) -> Result<Secret> {
         None => bytes,
     };
     match bytes.len() {
-        0 => Err(Error::usage("the passphrase is empty")),
+        0 => Err(Error::usage("the passphrase is empty").hint("make one: zeta creds passphrase")),
         len if len > MAX => Err(too_long()),
         len => {
             secret.cut(len);

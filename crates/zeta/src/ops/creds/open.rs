@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame};
-use zeta_core::creds::passphrase;
+use zeta_core::creds::passphrase::{self, BadPassphrase};
 
 use super::factor::Factor;
 use super::{ARGUMENTS, BUNDLE, FRAME, Failed, INPUT, NO_MATCH, Numbered, Outcome, POLICY, seen};
@@ -73,8 +73,12 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
 /// # Errors
 /// 2: it is none.
 pub fn passphrase(secret: &Secret) -> Outcome<&str> {
-    let text = passphrase::of_file(secret.expose());
-    text.map_err(|bad| Error::usage(bad.to_string())).number(ARGUMENTS)
+    // Its end of a line was cut already, once.
+    let text = std::str::from_utf8(secret.expose()).map_err(|_| BadPassphrase::NotText);
+    let text = text.and_then(passphrase::check);
+    let refused =
+        |bad: BadPassphrase| Error::usage(bad.to_string()).hint("make one: zeta creds passphrase");
+    text.map_err(refused).number(ARGUMENTS)
 }
 
 /// Opens a blob; the passphrase is stretched once.
@@ -106,7 +110,11 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
         }
     }
     let bundle = Bundle::parse(&opened.content)
-        .map_err(|bad| Error::new(Kind::Unsafe, format!("{shown}: {bad}")))
+        .map_err(|bad| {
+            Error::new(Kind::Unsafe, format!("{shown}: {bad}")).hint(
+                "it opened, but holds no bundle of this schema; make it anew: zeta creds pick",
+            )
+        })
         .number(BUNDLE)?;
     Ok(Opened {
         bundle,
