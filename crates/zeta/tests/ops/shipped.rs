@@ -120,6 +120,22 @@ fn installed_files_of_an_operator_are_kept_unless_replaced() {
     assert!(install(false).next.last().unwrap().contains("enable --now zeta-clean.timer"));
 }
 
+#[test]
+fn the_example_of_an_added_credential_is_one() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/credentials.md");
+    let page = fs::read_to_string(page).unwrap();
+    let example = page.lines().skip_while(|line| !line.contains("schema_version = 1"));
+    let example = example.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let example: String = example.map(|line| format!("{}\n", line.trim())).collect();
+    let stage = Stage::new();
+    let file = stage.dir().join("npm.toml");
+    fs::write(&file, example).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let manifest = zeta::ops::creds::manifest::manifest(stage.dir()).unwrap();
+    let entry = manifest.get("npm").unwrap();
+    assert_eq!((entry.paths[0].as_str(), entry.mode("~/.npmrc")), ("~/.npmrc", 0o600));
+}
+
 fn label(name: &str) -> zeta_core::name::Label {
     name.parse().unwrap()
 }

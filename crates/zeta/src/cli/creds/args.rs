@@ -13,7 +13,8 @@ use crate::ops::creds::{
     ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find, has_credential,
 };
 
-/// What a blob is bound to, and its passphrase.
+// No documentation comments on parts: each would become what the help says of the whole verb.
+// What a blob is bound to, and its passphrase.
 #[derive(Debug, Args)]
 pub(super) struct LockArgs {
     /// UUID of the stick's file system, exactly as blkid tells it
@@ -38,7 +39,7 @@ pub(super) struct LockArgs {
     pub(super) passphrase: PassphraseArgs,
 }
 
-/// Where the passphrase comes from.
+// Where the passphrase comes from.
 #[derive(Debug, Args)]
 pub(super) struct PassphraseArgs {
     /// File that holds the passphrase; one end of line is cut off
