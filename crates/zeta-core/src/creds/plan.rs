@@ -53,7 +53,7 @@ pub struct Plan<'a> {
     pub targets: Vec<Target<'a>>,
     /// What is passed over.
     pub skipped: Vec<Skip>,
-    /// Required credentials that the bundle does not have; persona's ones only if one was asked for.
+    /// Required credentials that it does not have; a persona's only if one was asked for.
     pub missing: Vec<&'a str>,
 }
 

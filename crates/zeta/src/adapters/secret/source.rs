@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use zeta_core::creds::passphrase as rules;
 
 use super::{Secret, too_long};
 use crate::adapters::{ask, inherited};
@@ -87,19 +88,14 @@ pub fn has_credential(name: &str) -> bool {
 
 /// Cuts one end of a line, and refuses what is empty or too long.
 fn finish(mut secret: Secret) -> Result<Secret> {
-    let bytes = secret.expose();
-    let bytes = match bytes.strip_suffix(b"\n") {
-        Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
-        None => bytes,
-    };
-    match bytes.len() {
-        0 => Err(Error::usage("the passphrase is empty").hint("make one: zeta creds passphrase")),
-        len if len > MAX => Err(too_long()),
-        len => {
-            secret.cut(len);
-            Ok(secret)
-        }
+    let refused = |why: String| Error::usage(why).hint("make a passphrase: zeta creds passphrase");
+    let text = rules::of_file(secret.expose()).map_err(|bad| refused(bad.to_string()))?;
+    let len = text.len();
+    if len > MAX {
+        return Err(too_long());
     }
+    secret.cut(len);
+    Ok(secret)
 }
 
 fn from_credential(name: &str) -> Result<Option<Secret>> {

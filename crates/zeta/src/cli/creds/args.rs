@@ -144,10 +144,10 @@ impl From<FormatArg> for Format {
 Ends with 0; 2: the call; 3: something that was to be baked; 4: the blob cannot be written.
 
 Examples:
-  zeta creds persist --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt \\
-      --bake-cred gh-cli=@hosts.yml --bake-cred wifi=env:WIFI
-  zeta creds persist --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-fd 3 \\
-      --bake-found --persona otto --verify 3< stick.txt")]
+  zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
+  zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-fd 3 --update 3< pp
+  zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp \
+      --bake-cred gh-cli=@hosts.yml --bake-cred wifi=env:WIFI --persona otto --verify")]
 pub(super) struct KeepArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
@@ -176,15 +176,13 @@ pub(super) struct KeepArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 0; 2: the call; 3: the blob cannot be read; 4: it is none; 5: it does not open; 6: it holds
-no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen here, or a
+Ends with 0; 2: the call; 3: the blob cannot be read; 4: it is none; 5: it does not open; 6: it
+holds no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen here, or a
 place was refused.
 
 Examples:
-  zeta creds restore --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt \\
-      --target-root new --dry-run
-  zeta creds restore --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt \\
-      --target-root new --persona otto")]
+  zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --dry-run
+  zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --persona otto")]
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
@@ -209,7 +207,7 @@ pub(super) struct RestoreArgs {
     /// Take a blob that is older than one that was seen here
     #[arg(long)]
     pub(super) accept_older: bool,
-    /// As a unit at boot: no blob is fine; all else is told; the passphrase file is removed at the end
+    /// As a unit at boot: no blob is fine, and the passphrase file is removed at the end
     #[arg(long)]
     pub(super) at_boot: bool,
 }
@@ -237,7 +235,7 @@ impl RestoreArgs {
 Ends as restore does; also with 8 if something that is required is missing.
 
 Example:
-  zeta creds verify --usb-uuid 4F2A-91C7 --input zeta-creds.enc --passphrase-file stick.txt")]
+  zeta creds verify --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp")]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
@@ -255,8 +253,8 @@ pub(super) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta creds inspect --input zeta-creds.enc
-  zeta creds inspect --input zeta-creds.enc --usb-uuid 4F2A-91C7 --passphrase-file stick.txt")]
+  zeta creds inspect --input c.enc
+  zeta creds inspect --input c.enc --usb-uuid 4F2A-91C7 --passphrase-file pp")]
 pub(super) struct InspectArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,

@@ -1,4 +1,4 @@
-//! `zeta creds pick`: a person decides, credential by credential; nothing is written before the end.
+//! `zeta creds pick`: a person decides on each credential; nothing is written before the end.
 
 use clap::Args;
 use zeta_core::creds::bake::{Source, check_source};
@@ -14,15 +14,14 @@ use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-For each credential: bake it in, defer it (log in later, and pick again), or skip it. A value is typed
-without being shown, or comes from a file or a variable. Without a terminal all are deferred.
+For each credential: bake it in, defer it (log in later, and pick again), or skip it. A value is
+typed without being shown, or comes from a file or a variable. Without a terminal all are deferred.
 Ends with 0; 2: the call; 3: given up, nothing was written; 4: it could not be saved; 5: what was
 saved does not open.
 
 Examples:
-  zeta creds pick --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt --defer-all
-  zeta creds pick --usb-uuid 4F2A-91C7 --output zeta-creds.enc --passphrase-file stick.txt \\
-      --bake-cred gh-cli=@hosts.yml --verify")]
+  zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc
+  zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --defer-all --verify")]
 pub(super) struct PickArgs {
     #[command(flatten)]
     keep: KeepArgs,

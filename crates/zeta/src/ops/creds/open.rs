@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame};
-use zeta_core::creds::passphrase::{self, BadPassphrase};
+use zeta_core::creds::passphrase::BadPassphrase;
 
 use super::factor::Factor;
 use super::{ARGUMENTS, BUNDLE, FRAME, Failed, INPUT, NO_MATCH, Numbered, Outcome, POLICY, seen};
@@ -68,17 +68,14 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
     }
 }
 
-/// What of a secret is a passphrase.
+/// A passphrase as text, which it was checked to be when it was found.
 ///
 /// # Errors
 /// 2: it is none.
 pub fn passphrase(secret: &Secret) -> Outcome<&str> {
-    // Its end of a line was cut already, once.
-    let text = std::str::from_utf8(secret.expose()).map_err(|_| BadPassphrase::NotText);
-    let text = text.and_then(passphrase::check);
-    let refused =
-        |bad: BadPassphrase| Error::usage(bad.to_string()).hint("make one: zeta creds passphrase");
-    text.map_err(refused).number(ARGUMENTS)
+    std::str::from_utf8(secret.expose())
+        .map_err(|_| Error::usage(BadPassphrase::NotText.to_string()))
+        .number(ARGUMENTS)
 }
 
 /// Opens a blob; the passphrase is stretched once.
