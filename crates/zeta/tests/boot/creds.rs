@@ -215,13 +215,15 @@ fn what_a_restore_fails_of_is_seen() {
     let arguments = format!("{ARGUMENTS} --passphrase-file /{STAGED}\n");
     machine.write("etc/zeta/creds.env", &arguments, 0o644);
     let said = boot(&format!(
-        "{RESTORE}rm /etc/zeta/usb-uuid; touch /boot/zeta-creds.enc
-        systemctl restart zeta-creds-restore.service; restore
-        rm /boot/zeta-creds.enc; echo {UUID} > /etc/zeta/usb-uuid"
+        "{RESTORE}touch /boot/zeta-creds.enc; systemctl restart zeta-creds-restore.service; restore"
     ));
     assert!(said.contains("restore: active success 0\n") && ran(&said), "{said}");
     assert!(said.contains("nothing to restore: /boot/zeta-creds.enc"), "{said}");
-    assert!(said.contains("restore: failed exit-code 2\n"), "{said}");
+    assert!(said.contains("restore: failed exit-code 4\n"), "{said}");
+    stick.persist(&[("gh-cli", GH)]);
+    fs::remove_file(machine.root().join("etc/zeta/usb-uuid")).unwrap();
+    let said = boot(RESTORE);
+    assert!(said.contains("restore: failed exit-code 2\n") && ran(&said), "{said}");
     assert!(said.contains("/etc/zeta/usb-uuid: No such file"), "{said}");
 }
 
