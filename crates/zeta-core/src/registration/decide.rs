@@ -25,6 +25,17 @@ pub enum PullState {
     Closed,
 }
 
+/// Where the branch of a pull request lies. Anybody can open one from a fork, under any name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum From {
+    /// In the repository, or in the fork that we push to: who could put it there may write.
+    Ours,
+    /// In a fork of somebody who has a part in the repository.
+    Member,
+    /// In a fork of anybody else.
+    Stranger,
+}
+
 /// A pull request that may be a node's registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pull {
@@ -36,6 +47,8 @@ pub struct Pull {
     pub state: PullState,
     /// The branch that it would merge.
     pub branch: String,
+    /// Where that branch lies.
+    pub from: From,
     /// Its title.
     pub title: String,
     /// Its text.
@@ -48,9 +61,8 @@ pub struct Pull {
 /// by its title: `node-register: <node>` and `feat(node-register): <node> …`.
 pub fn is_of_node(pull: &Pull, node: &str) -> bool {
     let stamped = |prefix: &str| {
-        pull.branch.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(
-            |stamp| stamp.len() >= 8 && stamp.starts_with(|c: char| c.is_ascii_digit()),
-        )
+        let stamp = pull.branch.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
+        stamp.is_some_and(is_stamp)
     };
     let ours = branch(node);
     let word = |prefix: &str| {
@@ -65,6 +77,15 @@ pub fn is_of_node(pull: &Pull, node: &str) -> bool {
         || pull.title == title(node)
         || word("node-register: ")
         || word("feat(node-register): ")
+}
+
+/// A date, and maybe a time: `20260519`, `20260519-1011`, `20260519T101112Z`. What else begins with
+/// digits is the end of another node's name.
+fn is_stamp(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (date, time) = text.split_once(['T', '-']).unwrap_or((text, "0"));
+    let time = time.strip_suffix('Z').unwrap_or(time);
+    digits(date) && digits(time) && (date.len() == 8 || date.len() == 14)
 }
 
 /// What was observed.
@@ -136,16 +157,18 @@ pub fn decide(seen: &Seen, policy: Policy) -> Next {
         Answer::Absent => &[][..],
         Answer::Found(pulls) => pulls.as_slice(),
     };
-    // The oldest open one is the registration; there should be no other.
-    if let Some(open) = pulls.iter().filter(|p| p.state == PullState::Open).min_by_key(|p| p.number)
-    {
+    // The oldest open one is the registration; there should be no other, but a stranger's.
+    let open = pulls.iter().filter(|pull| pull.state == PullState::Open);
+    if let Some(open) = open.min_by_key(|pull| (pull.from, pull.number)) {
         return Next::Watch(open.clone());
     }
-    let newest = pulls.iter().max_by_key(|pull| pull.number);
+    // A stranger's that was closed is nobody's no.
+    let counts = |pull: &&Pull| pull.from != From::Stranger || pull.state != PullState::Closed;
+    let newest = pulls.iter().filter(counts).max_by_key(|pull| pull.number);
     let ended = match newest {
         None => None,
         Some(pull) => match pull.state {
-            PullState::Merged(at_s) if policy.now_s - at_s < LAG_S => {
+            PullState::Merged(at_s) if policy.now_s.saturating_sub(at_s) < LAG_S => {
                 return Next::Stop(Stop::Merging(pull.clone()));
             }
             PullState::Merged(_) => Some(Stop::Removed(pull.clone())),
@@ -167,11 +190,15 @@ pub fn decide(seen: &Seen, policy: Policy) -> Next {
 /// branch has a fixed name, so the forge itself has at most one pull request of it.
 fn throttled(receipt: Option<&Receipt>, policy: Policy) -> Option<i64> {
     let receipt = receipt?;
-    let attempt_s = receipt.last_attempt_s?;
-    if receipt.state == State::Registering || policy.reopen {
-        return None;
+    match receipt.state == State::Registering || policy.reopen {
+        true => None,
+        false => rest_s(receipt, policy.min_interval_s, policy.now_s),
     }
-    // A clock that was set back does not lock anybody out for longer than the interval.
-    let age_s = (policy.now_s - attempt_s).max(0);
-    (age_s < policy.min_interval_s).then(|| policy.min_interval_s - age_s)
+}
+
+/// How long the last attempt forbids another one, in s. One that is yet to come was made by a clock
+/// that was ahead, and forbids nothing: it would until the clock is there again.
+pub fn rest_s(receipt: &Receipt, min_interval_s: i64, now_s: i64) -> Option<i64> {
+    let age_s = now_s.checked_sub(receipt.last_attempt_s?)?;
+    (0..min_interval_s).contains(&age_s).then(|| min_interval_s - age_s)
 }

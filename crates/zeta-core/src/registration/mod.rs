@@ -11,7 +11,9 @@ pub mod receipt;
 
 mod decide;
 
-pub use decide::{Answer, Next, Policy, Pull, PullState, Seen, Stop, decide, is_of_node};
+pub use decide::{
+    Answer, From, Next, Policy, Pull, PullState, Seen, Stop, decide, is_of_node, rest_s,
+};
 
 /// The branch of a node's registration: without a timestamp, so that a second attempt meets the
 /// first.

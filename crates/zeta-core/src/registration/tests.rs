@@ -12,6 +12,7 @@ fn pull(number: u64, state: PullState) -> Pull {
         url: format!("https://forge/pull/{number}"),
         state,
         branch: branch("node-1a"),
+        from: From::Ours,
         title: title("node-1a"),
         body: body_marker("node-1a"),
     }
@@ -53,6 +54,8 @@ fn pull_requests_of_a_node_are_known_whoever_opened_them() {
         with("register-node-1a-20260519T101112Z", "", ""),
         with("register-node-node-1a-20260519T101112Z", "", ""),
         with("register/node-1a-20260519T101112Z", "", ""),
+        with("register/node-1a-20260519-1011", "", ""),
+        with("register-node-1a-20260519101112", "", ""),
         with("x", "node-register: node-1a", ""),
         with("x", "feat(node-register): node-1a self-registers via iter-5.4.1", ""),
         with("x", "renamed", "hello\n<!-- zeta-node-registration: node-1a -->\n"),
@@ -62,6 +65,9 @@ fn pull_requests_of_a_node_are_known_whoever_opened_them() {
     for bad in [
         with("register-node-node-1ab", "", ""),
         with("register-node-1a-b", "node-register: node-1a-b", ""),
+        // The end of a name may look like the beginning of a date.
+        with("register-node-node-1a-20260519ab", "", ""),
+        with("register-node-1a-12345678901", "", ""),
         with("deregister/node-1a-20260519", "deregister(cluster-node): node-1a", ""),
         with(
             "x",
@@ -109,6 +115,22 @@ fn what_is_there_is_not_opened_again() {
 }
 
 #[test]
+fn a_stranger_s_neither_hides_ours_nor_says_no() {
+    use PullState::{Closed, Merged, Open};
+    let stranger = |number, state| Pull { from: From::Stranger, ..pull(number, state) };
+    let member = Pull { from: From::Member, ..pull(4, Closed) };
+    let found =
+        |pulls: &[Pull]| decide(&seen(Answer::Absent, Answer::Found(pulls.to_vec())), POLICY);
+    assert_eq!(found(&[stranger(3, Open), pull(5, Open)]), Next::Watch(pull(5, Open)));
+    assert_eq!(found(&[stranger(3, Open)]), Next::Watch(stranger(3, Open)));
+    assert_eq!(found(&[stranger(3, Closed)]), Next::Open { after: None });
+    let no = Next::Stop(Stop::Closed(member.clone()));
+    assert_eq!(found(&[member, stranger(6, Closed)]), no);
+    let merged = stranger(3, Merged(1));
+    assert_eq!(found(std::slice::from_ref(&merged)), Next::Stop(Stop::Removed(merged)));
+}
+
+#[test]
 fn a_closed_one_is_followed_only_when_asked_for() {
     let closed = pull(5, PullState::Closed);
     let asked = seen(Answer::Absent, Answer::Found(vec![closed.clone()]));
@@ -122,7 +144,11 @@ fn a_receipt_forbids_another_attempt_for_a_while_and_answers_nothing() {
     let cases = [
         (receipt(State::Converged, None), Next::Open { after: None }),
         (receipt(State::PullFailed, Some(999_000)), Next::Stop(Stop::Throttled(85_400))),
-        (receipt(State::PullFailed, Some(1_000_500)), Next::Stop(Stop::Throttled(86_400))),
+        // The clock was ahead then, by a little or by a century, or the number is none.
+        (receipt(State::PullFailed, Some(1_000_500)), Next::Open { after: None }),
+        (receipt(State::PullFailed, Some(4_000_000_000)), Next::Open { after: None }),
+        (receipt(State::PullFailed, Some(i64::MIN)), Next::Open { after: None }),
+        (receipt(State::PullFailed, Some(1_000_000)), Next::Stop(Stop::Throttled(86_400))),
         (receipt(State::PullFailed, Some(900_000)), Next::Open { after: None }),
         // Cut off: the branch's name is fixed, so going on doubles nothing.
         (receipt(State::Registering, Some(999_999)), Next::Open { after: None }),

@@ -10,6 +10,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::host;
@@ -18,7 +20,9 @@ use crate::error::{Error, Kind, Result};
 /// How long one call of git may take: a fetch of a large repository over a slow line, shallow.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Most bytes of what git says that are kept.
-const OUTPUT_MAX: u64 = 16 << 20;
+const OUTPUT_MAX: usize = 16 << 20;
+/// How long is waited for the end of what a child wrote, after its own.
+const LATE: Duration = Duration::from_secs(10);
 
 /// A remote, and how to speak to it.
 #[derive(Debug, Clone)]
@@ -27,13 +31,18 @@ pub struct Remote {
     pub url: String,
     /// Where branches are pushed to, if not there: a fork.
     pub fork: Option<String>,
-    /// A header that proves who we are, for a remote by HTTPS.
+    /// A header that proves who we are, for one server.
     pub header: Option<Header>,
 }
 
-/// A header line that holds a secret.
+/// A header line that holds a secret, and the only server that gets it.
 #[derive(Clone)]
-pub struct Header(pub String);
+pub struct Header {
+    /// The host, with its port if that is not the usual one; by HTTPS alone.
+    pub host: String,
+    /// The line.
+    pub line: String,
+}
 
 impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -215,12 +224,18 @@ impl Repo {
             }
         }
         command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+        // Not 'ext', which runs what stands in an address, whatever the user's own settings allow.
+        command.env("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh");
         if std::env::var_os("GIT_SSH_COMMAND").is_none() {
             command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20");
         }
-        if let Some(Header(header)) = &self.remote.header {
-            command.env("GIT_CONFIG_COUNT", "1");
-            command.env("GIT_CONFIG_KEY_0", "http.extraHeader").env("GIT_CONFIG_VALUE_0", header);
+        if let Some(Header { host, line }) = &self.remote.header {
+            command.env("GIT_CONFIG_COUNT", "2");
+            let key = format!("http.https://{host}/.extraHeader");
+            command.env("GIT_CONFIG_KEY_0", key).env("GIT_CONFIG_VALUE_0", line);
+            // Git would carry it to wherever an answer points.
+            command.env("GIT_CONFIG_KEY_1", "http.followRedirects");
+            command.env("GIT_CONFIG_VALUE_1", "false");
         }
         command
     }
@@ -232,9 +247,11 @@ impl Repo {
             // Git that ends early says why on its own.
             let _ = stdin.write_all(input);
         }
-        let (out, err) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        let (out, err) = (Pipe::read(child.stdout.take()), Pipe::read(child.stderr.take()));
         let ended = wait(&mut child, LIMIT);
-        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+        // Half of an answer would be another answer; half of a complaint is one all the same.
+        let ((out, whole), (err, _)) = (out.end(LATE), err.end(LATE / 20));
+        let ended = ended.filter(|_| whole);
         match ended {
             Some(true) => Ok(String::from_utf8_lossy(&out).into_owned()),
             Some(false) => Err(self.trouble(what, &String::from_utf8_lossy(&err))),
@@ -277,6 +294,8 @@ impl Repo {
             () if has(&["Repository not found", "does not exist", "not appear to be a git"]) => {
                 error(Kind::NotFound).hint("is the address right, and may this account see it?")
             }
+            () if has(&["not allowed", "blocked", "bad repository"]) => error(Kind::Unsafe)
+                .hint("give an address by https, ssh or git, or a path of this machine"),
             () if has(&["two-factor", "SSO", "SAML"]) => error(Kind::Unsafe)
                 .hint("authorise the token for this organisation on the forge's page"),
             () => error(Kind::Fault).hint("nothing was decided; try again"),
@@ -291,21 +310,51 @@ fn no_git(error: std::io::Error) -> Error {
 
 /// An address, or a line of text, without what stands before an `@` in an address.
 pub fn without_secret(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find(['/', '\'', ' ']).unwrap_or(rest.len());
-    let (place, path) = rest.split_at(end);
-    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-    format!("{scheme}://{place}{path}")
+    let mut parts = text.split("://");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        let end = rest.find(['/', '\'', '"', ' ']).unwrap_or(rest.len());
+        let (place, path) = rest.split_at(end);
+        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+        told += &format!("://{place}{path}");
+    }
+    told
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(pipe) = pipe {
-            let _ = pipe.take(OUTPUT_MAX).read_to_end(&mut bytes);
-        }
-        bytes
-    })
+/// What a child writes, as it comes.
+struct Pipe {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Pipe {
+    fn read(pipe: Option<impl Read + Send + 'static>) -> Pipe {
+        let (bytes, (over, ended)) = (Arc::default(), std::sync::mpsc::channel());
+        let filled: Arc<Mutex<Vec<u8>>> = Arc::clone(&bytes);
+        std::thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            let mut pipe = pipe;
+            while let Some(pipe) = &mut pipe
+                && let Ok(len @ 1..) = pipe.read(&mut chunk)
+            {
+                let mut kept = filled.lock().unwrap_or_else(PoisonError::into_inner);
+                // What is too much is read all the same: a child that cannot write does not end.
+                let room = OUTPUT_MAX.saturating_sub(kept.len());
+                kept.extend_from_slice(chunk.get(..len.min(room)).unwrap_or_default());
+            }
+            let _ = over.send(());
+        });
+        Pipe { bytes, ended }
+    }
+
+    /// What came, once the child has ended, and whether that is all. Its own children may live on
+    /// with the pipe in hand, as an `ssh` does that keeps a connection for later: for those it is
+    /// waited no longer than `late`.
+    fn end(self, late: Duration) -> (Vec<u8>, bool) {
+        let whole = self.ended.recv_timeout(late).is_ok();
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut *bytes), whole)
+    }
 }
 
 /// Waits for a child, and ends its group after `limit`; did it succeed?
@@ -333,7 +382,34 @@ fn wait(child: &mut Child, limit: Duration) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_secret;
+    use super::{Header, Remote, Repo, without_secret};
+
+    #[test]
+    fn a_header_is_for_one_host_stands_in_no_argument_and_follows_nobody() {
+        let header = Header { host: "forge:8443".to_owned(), line: "s3cret".to_owned() };
+        let url = "https://elsewhere/o/r.git".to_owned();
+        let remote = Remote { url, fork: None, header: Some(header) };
+        assert!(!format!("{remote:?}").contains("s3cret"));
+        let repo = Repo { dir: "/nowhere/at/all".into(), remote };
+        let command = repo.command(&["config", "--get-urlmatch", "http.extraHeader"]);
+        assert!(!command.get_args().any(|arg| arg.to_string_lossy().contains("s3cret")));
+        for (url, told) in [
+            ("https://forge:8443/o/r.git", "s3cret\n"),
+            ("https://forge/o/r.git", ""),
+            ("http://forge:8443/o/r.git", ""),
+            ("https://forge:8443.elsewhere/o", ""),
+        ] {
+            // As git itself matches it; without a repository, for there is none here.
+            let mut git = std::process::Command::new("git");
+            git.args(["config", "--get-urlmatch", "http.extraHeader", url]);
+            git.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+            let out = git.output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&out.stdout), told, "{url}");
+        }
+        let keys: Vec<_> =
+            command.get_envs().filter_map(|(key, value)| Some((key, value?))).collect();
+        assert!(keys.contains(&("GIT_CONFIG_KEY_1".as_ref(), "http.followRedirects".as_ref())));
+    }
 
     #[test]
     fn an_address_is_told_without_its_secret() {
@@ -342,6 +418,10 @@ mod tests {
             (
                 "fatal: unable to access 'https://t0ken@forge/o/r/': x",
                 "fatal: unable to access 'https://forge/o/r/': x",
+            ),
+            (
+                "from https://forge/o to 'https://user:t0ken@other/o'",
+                "from https://forge/o to 'https://other/o'",
             ),
             ("git@forge:o/r", "git@forge:o/r"),
             ("/srv/r.git", "/srv/r.git"),

@@ -9,7 +9,7 @@ use zeta_core::record::printable;
 use zeta_core::registration::expiry::Expiry;
 use zeta_core::registration::node::{About, DEFAULT_ROLE};
 use zeta_core::registration::receipt::Receipt;
-use zeta_core::registration::{Pull, Stop};
+use zeta_core::registration::{From, Pull, Stop};
 use zeta_core::time::{format_utc, parse_duration};
 
 use super::lease::words as lease_words;
@@ -90,6 +90,12 @@ struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    /// Does the call itself name a place?
+    fn is_said(&self) -> bool {
+        let PlaceArgs { repo, remote, fork, fork_remote, api, base, token_file: _ } = self;
+        [repo, remote, fork, fork_remote, api, base].iter().any(|part| part.is_some())
+    }
+
     fn place(self) -> Place {
         let slug = std::env::var("ZETA_SELF_REGISTER_REPO_SLUG").ok().filter(|s| !s.is_empty());
         // Who names a remote alone means that, whatever the environment says.
@@ -207,7 +213,10 @@ fn run_register(call: &Call) -> Result<u8> {
 /// Says how a registration stands; its exit status.
 fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8> {
     let object = || receipt_object(receipt);
-    let wait = |pull: &Pull| format!("waits for {}", pull.url);
+    let wait = |pull: &Pull| match pull.from {
+        From::Ours => format!("waits for {}", pull.url),
+        _ => format!("waits for {}: {}", pull.url, receipt.detail),
+    };
     let (kind, text) = match came {
         Came::Registered => (None, format!("registered: {}", receipt.node_path)),
         Came::Waiting(pull) => (None, wait(pull)),
@@ -243,7 +252,7 @@ fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8
     };
     match kind {
         None => {
-            call.out.either(object, || text)?;
+            call.out.either(object, || printable(&text).into_owned())?;
             Ok(0)
         }
         Some((kind, hint)) => {
@@ -274,14 +283,13 @@ fn run_show(call: &Call) -> Result<u8> {
         Some(receipt) => {
             let text = || {
                 let url = receipt.pr_url.as_deref().unwrap_or("-");
-                format!(
-                    "{}: {} ({})\n  pull request {url}\n  observed at {}\n  receipt {}",
-                    receipt.node,
-                    receipt.state.word(),
-                    receipt.detail,
-                    format_utc(receipt.observed_us),
-                    path.display()
-                )
+                let lines = [
+                    format!("{}: {} ({})", receipt.node, receipt.state.word(), receipt.detail),
+                    format!("  pull request {url}"),
+                    format!("  observed at {}", format_utc(receipt.observed_us)),
+                    format!("  receipt {}", path.display()),
+                ];
+                lines.map(|line| printable(&line).into_owned()).join("\n")
             };
             call.out.either(|| receipt_object(&receipt), text)?;
             Ok(0)
@@ -298,15 +306,16 @@ fn run_show(call: &Call) -> Result<u8> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 One steward of a node at a time. Each tick looks before it does anything, so one that was killed is
-taken up by the next, whoever runs it.
+taken up by the next, whoever runs it. In a tree of a group, where an intent may be anybody's, the
+call has to name the same repository as the intent: the token is yours.
 
 Examples:
   zeta node steward                        # one tick
-  zeta node steward --every 5m             # until the node is registered")]
+  zeta node steward --every 5m             # until the node is registered
+  zeta node steward --repo acme/cluster    # in a tree of a group")]
 struct StewardArgs {
-    /// File that holds the token [default: GH_TOKEN, GITHUB_TOKEN, or that of gh]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Tick again and again, until the node is registered
     #[arg(long, value_name = "DURATION")]
     every: Option<String>,
@@ -323,11 +332,11 @@ fn run_steward(call: &Call) -> Result<u8> {
     };
     let every = ms("interval", &args.every)?.map(Duration::from_millis);
     let limit = ms("timeout", &args.timeout)?.map(Duration::from_millis);
+    let (said, own) = (args.place.is_said(), args.place.place());
     let ready = std::cell::OnceCell::new();
     let tick = || {
         steward::tick(&ctx, |intent| {
-            let (about, place, reopen) = ops::wanted(intent)?;
-            let place = Place { token_file: args.token_file.clone(), ..place };
+            let (about, place, reopen) = ops::wanted(&ctx, intent, (&own, said))?;
             let made: Ready = place.ready()?;
             let ready = ready.get_or_init(|| made);
             Ok(Asked {
@@ -441,7 +450,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
         let nodes = leave::list(&ready)?;
         let dead = nodes.iter().filter(|listed| listed.expiry == Some(Expiry::Dead));
         for (maintainer, node) in dead.filter_map(leave::Listed::named) {
-            let left = leave::deregister(&ready, (maintainer, node), reason)?;
+            let left = leave::deregister(&ready, (maintainer, node), reason, false)?;
             gone.push((node.to_owned(), left));
         }
     } else {
@@ -451,7 +460,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
             Some(node) => Label::new("node", node)?,
             None => ops::name(&ctx, false)?,
         };
-        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason)?;
+        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
         gone.push((node.to_string(), left));
     }
     let object = || {
@@ -461,6 +470,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
                 Left::Gone => ("gone", None),
                 Left::Opened(pull) => ("opened", Some(pull)),
                 Left::Waiting(pull) => ("waiting", Some(pull)),
+                Left::Stays(pull) => ("stays", Some(pull)),
             };
             object.text("node", node).text("outcome", word);
             if let Some(pull) = pull {
@@ -474,10 +484,14 @@ fn run_deregister(call: &Call) -> Result<u8> {
             Left::Gone => format!("{node} is not registered"),
             Left::Opened(pull) => format!("{node}: opened {}", pull.url),
             Left::Waiting(pull) => format!("{node}: {} removes it, and waits already", pull.url),
+            Left::Stays(pull) => format!("{node} stays: {} was closed", pull.url),
         };
         match gone.as_slice() {
             [] => "no node is dead".to_owned(),
-            gone => gone.iter().map(line).collect::<Vec<_>>().join("\n"),
+            gone => {
+                let lines = gone.iter().map(|left| printable(&line(left)).into_owned());
+                lines.collect::<Vec<_>>().join("\n")
+            }
         }
     };
     call.out.either(object, text)?;

@@ -10,6 +10,9 @@ pub const NAME: &str = "trees";
 /// Whose fork there may be.
 pub const FORKER: &str = "squirrel";
 
+/// Who has no part in the repository, and a fork of it.
+pub const STRANGER: &str = "magpie";
+
 /// Which question this is; faults are switched per question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
@@ -81,6 +84,8 @@ pub struct Row {
     pub closed: bool,
     pub merged: bool,
     pub armed: bool,
+    /// When it was changed last: a count.
+    pub updated: u64,
 }
 
 pub struct Hub {
@@ -166,6 +171,16 @@ impl Hub {
 
     /// Writes a file on top of a branch, which is made from `main` if it is new.
     pub fn commit(&self, branch: &str, path: &str, text: &str) {
+        let blob = self.git(&["hash-object", "-w", "--stdin"], text);
+        self.add(branch, &format!("100644,{blob},{path}"));
+    }
+
+    /// Puts a module where a file is expected.
+    pub fn gitlink(&self, branch: &str, path: &str) {
+        self.add(branch, &format!("160000,{},{path}", "1".repeat(40)));
+    }
+
+    fn add(&self, branch: &str, entry: &str) {
         let parent = |name: &str| {
             self.try_git(&["rev-parse", "-q", "--verify", &format!("refs/heads/{name}")], "")
         };
@@ -174,9 +189,7 @@ impl Hub {
             Some(commit) => self.git(&["read-tree", commit], ""),
             None => self.git(&["read-tree", "--empty"], ""),
         };
-        let blob = self.git(&["hash-object", "-w", "--stdin"], text);
-        let entry = format!("100644,{blob},{path}");
-        self.git(&["update-index", "--add", "--cacheinfo", &entry], "");
+        self.git(&["update-index", "--add", "--cacheinfo", entry], "");
         let tree = self.git(&["write-tree"], "");
         let mut args = vec!["commit-tree", &tree, "-m", "a change"];
         if let Some(parent) = &parent {
@@ -217,19 +230,34 @@ impl Hub {
         let (branch, title, body) = (branch.to_owned(), title.to_owned(), body.to_owned());
         let owner = OWNER.to_owned();
         let (closed, merged, armed) = (false, false, false);
-        let row = Row { number, owner, branch, title, body, closed, merged, armed };
+        let updated = self.tick();
+        let row = Row { number, owner, branch, title, body, closed, merged, armed, updated };
         self.pulls.push(row);
         number
     }
 
+    /// The same, from a fork of somebody who has no part in the repository.
+    pub fn of_stranger(&mut self, branch: &str, title: &str, body: &str) -> u64 {
+        let number = self.foreign(branch, title, body);
+        STRANGER.clone_into(&mut self.pulls[number as usize - 1].owner);
+        number
+    }
+
     pub fn close(&mut self, number: u64) {
-        self.pulls[number as usize - 1].closed = true;
+        let updated = self.tick();
+        let row = &mut self.pulls[number as usize - 1];
+        (row.closed, row.updated) = (true, updated);
+    }
+
+    fn tick(&self) -> u64 {
+        self.pulls.iter().map(|row| row.updated).max().unwrap_or(0) + 1
     }
 
     /// Merges in the repository, and marks the pull request.
     pub fn merge(&mut self, number: u64) {
+        let updated = self.tick();
         let row = &mut self.pulls[number as usize - 1];
-        (row.closed, row.merged) = (true, true);
+        (row.closed, row.merged, row.updated) = (true, true, updated);
         let branch = Hub::place_of(&row.owner, &row.branch);
         let tree = self.git(&["merge-tree", "--write-tree", "refs/heads/main", &branch], "");
         let parents = ["-p", "refs/heads/main", "-p", &branch];
@@ -253,7 +281,11 @@ impl Hub {
             Call::Ref => self.reference(&parts[2..].join("/")),
             Call::Pulls => self.list(request),
             Call::Pull => match self.pulls.iter().find(|row| row.number == number()) {
-                Some(row) => (200, self.pull(row)),
+                Some(row) => {
+                    let mut told = self.pull(row);
+                    told["changed_files"] = json!(self.files(row).1.as_array().map_or(0, Vec::len));
+                    (200, told)
+                }
                 None => missing(),
             },
             Call::Files => match self.pulls.iter().find(|row| row.number == number()) {
@@ -365,6 +397,10 @@ impl Hub {
             let owner = if side == "head" { row.owner.as_str() } else { OWNER };
             told[side]["label"] = json!(format!("{owner}:{branch}"));
             told[side]["repo"] = self.repository();
+            told[side]["repo"]["full_name"] = json!(format!("{owner}/{NAME}"));
+        }
+        if row.owner == STRANGER {
+            told["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");
         }
         if row.armed {
             let by = told["user"].clone();
@@ -386,6 +422,9 @@ impl Hub {
         let number = |key: &str, or: usize| request.asked(key).map_or(or, |n| n.parse().unwrap());
         let (size, page) = (number("per_page", 30), number("page", 1));
         let mut rows: Vec<&Row> = self.pulls.iter().filter(wanted).collect();
+        if request.asked("sort") == Some("updated") {
+            rows.sort_by_key(|row| row.updated);
+        }
         if request.asked("direction") != Some("asc") {
             rows.reverse();
         }

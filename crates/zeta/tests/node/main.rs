@@ -8,6 +8,7 @@ mod stage;
 
 mod cut;
 mod forge;
+mod hostile;
 mod hub;
 mod life;
 mod machine;

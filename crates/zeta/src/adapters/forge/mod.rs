@@ -84,6 +84,7 @@ pub trait Forge {
     /// Leaves a comment on a pull request, unless there is one that holds `mark`, as `text` does.
     fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble>;
 
-    /// Lets it be merged as soon as it may be; false where there is no such thing.
+    /// Lets it be merged as soon as it may be, if it changes one file; false where there is no such
+    /// thing.
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble>;
 }

@@ -1,6 +1,6 @@
 //! A remote without a forge: a branch that waits is what a pull request would be.
 
-use zeta_core::registration::{Answer, Pull, PullState, is_of_node};
+use zeta_core::registration::{Answer, From, Pull, PullState, is_of_node};
 
 use super::{Forge, Look, PullDraft, Trouble};
 use crate::adapters::git::{Remote, Repo};
@@ -11,6 +11,12 @@ use crate::error::Error;
 pub struct Plain {
     remote: Remote,
     base: Option<String>,
+}
+
+/// An error in one sentence, with what would help: that is all that is left of it in an answer.
+fn told(error: &Error) -> String {
+    let hints = error.hints.iter().map(|hint| format!("; {hint}"));
+    hints.fold(error.text.clone(), |text, hint| text + &hint)
 }
 
 impl Plain {
@@ -25,6 +31,7 @@ impl Plain {
             url: format!("{}#{branch}", self.name()),
             state: PullState::Open,
             branch: branch.to_owned(),
+            from: From::Ours,
             title: String::new(),
             body: String::new(),
         }
@@ -49,13 +56,13 @@ impl Forge for Plain {
         match asked {
             Ok(Some(blob)) => Answer::Found(blob),
             Ok(None) => Answer::Absent,
-            Err(error) => Answer::Unknown(error.text),
+            Err(error) => Answer::Unknown(told(&error)),
         }
     }
 
     fn pulls(&self, node: &str, _: &str, _: Look) -> Answer<Vec<Pull>> {
         match self.branches("register*") {
-            Err(error) => Answer::Unknown(error.text),
+            Err(error) => Answer::Unknown(told(&error)),
             Ok(branches) => {
                 let pulls = branches.iter().map(|branch| self.pull(branch));
                 Answer::Found(pulls.filter(|pull| is_of_node(pull, node)).collect())
@@ -65,7 +72,7 @@ impl Forge for Plain {
 
     fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>> {
         match self.branches(branch) {
-            Err(error) => Answer::Unknown(error.text),
+            Err(error) => Answer::Unknown(told(&error)),
             Ok(branches) if branches.iter().any(|found| found == branch) => {
                 Answer::Found(vec![self.pull(branch)])
             }

@@ -55,11 +55,11 @@ impl Token {
         &self.source
     }
 
-    /// The header by which git proves the same over HTTPS.
-    pub fn header(&self) -> Header {
+    /// The header by which git proves the same over HTTPS, to one host.
+    pub fn header(&self, host: &str) -> Header {
         let pair = Zeroizing::new(format!("x-access-token:{}", self.secret.as_str()));
         let encoded = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
-        Header(format!("Authorization: Basic {encoded}"))
+        Header { host: host.to_owned(), line: format!("Authorization: Basic {encoded}") }
     }
 
     /// The secret itself, for the one header that carries it.

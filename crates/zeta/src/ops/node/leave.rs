@@ -1,11 +1,12 @@
 //! Leaving: the node's file is taken off the default branch, through a pull request again; and the
 //! nodes that are there.
 
+use zeta_core::name::Label;
 use zeta_core::registration::expiry::{Expiry, expiry};
 use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_path};
 
-use super::place::{Ready, author};
+use super::place::{Ready, author, check_maintainer};
 use super::propose::{Proposal, Unopened, propose};
 use crate::adapters::git::Repo;
 use crate::adapters::{host, yaml};
@@ -20,10 +21,18 @@ pub enum Left {
     Opened(Pull),
     /// One that removes it is open already.
     Waiting(Pull),
+    /// One was closed: a person said that it stays.
+    Stays(Pull),
 }
 
-/// Opens a pull request that removes a node.
-pub fn deregister(site: &Ready, (maintainer, node): (&str, &str), reason: &str) -> Result<Left> {
+/// Opens a pull request that removes a node. Without a `wish` of somebody, as by a timer, one that
+/// was closed is followed by no other.
+pub fn deregister(
+    site: &Ready,
+    (maintainer, node): (&str, &str),
+    reason: &str,
+    wish: bool,
+) -> Result<Left> {
     let path = node_path(maintainer, node);
     match site.forge.file(&path) {
         Answer::Found(_) => {}
@@ -34,8 +43,12 @@ pub fn deregister(site: &Ready, (maintainer, node): (&str, &str), reason: &str) 
     match site.forge.of_branch(&branch) {
         Answer::Unknown(why) => return Err(could_not_ask(&why)),
         Answer::Found(pulls) => {
-            if let Some(pull) = pulls.into_iter().find(|pull| pull.state == PullState::Open) {
-                return Ok(Left::Waiting(pull));
+            if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
+                return Ok(Left::Waiting(pull.clone()));
+            }
+            let newest = pulls.into_iter().max_by_key(|pull| pull.number);
+            if let Some(pull) = newest.filter(|pull| pull.state == PullState::Closed && !wish) {
+                return Ok(Left::Stays(pull));
             }
         }
         Answer::Absent => {}
@@ -80,8 +93,10 @@ pub fn list(site: &Ready) -> Result<Vec<Listed>> {
         if !path.ends_with("/node.yaml") || !path.contains("/cluster-nodes/") {
             continue;
         }
-        let text = repo.content(&base.commit, &path)?;
-        let node = yaml::read(text.as_bytes()).map_err(|error: Error| error.text);
+        // What is no file, or has a name that is no text, is damage of its own and hides no other.
+        let text = repo.content(&base.commit, &path);
+        let node = text.and_then(|text| yaml::read(text.as_bytes()));
+        let node = node.map_err(|error: Error| error.text);
         let expiry = node.as_ref().ok().map(|node| expiry(node, host::wall_us()));
         nodes.push(Listed { path, node, expiry });
     }
@@ -94,10 +109,12 @@ pub fn list(site: &Ready) -> Result<Vec<Listed>> {
 
 impl Listed {
     /// Whose it is and what it is called, by where it lies; the file itself could say anything.
+    /// `None` where these are no names: such a path goes into no branch and no line for git.
     pub fn named(&self) -> Option<(&str, &str)> {
         let rest = self.path.strip_prefix("maintainers/")?;
         let (maintainer, rest) = rest.split_once("/cluster-nodes/")?;
-        Some((maintainer, rest.strip_suffix("/node.yaml")?))
-            .filter(|(maintainer, node)| !maintainer.contains('/') && !node.contains('/'))
+        let node = rest.strip_suffix("/node.yaml")?;
+        let names = check_maintainer(maintainer).is_ok() && Label::new("node", node).is_ok();
+        names.then_some((maintainer, node))
     }
 }

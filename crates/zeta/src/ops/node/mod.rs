@@ -12,7 +12,7 @@ mod refresh;
 pub mod register;
 pub mod steward;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ use zeta_core::registration::receipt::Receipt;
 
 use self::place::Place;
 use super::document::{self, Name};
+use crate::adapters::base::Sharing;
 use crate::adapters::{host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,9 @@ use crate::error::{Error, Kind, Result};
 pub const MARKER: &str = "self-registered";
 /// The lease that one agent of the node holds while it opens the pull request.
 pub const IN_FLIGHT: &str = "register-pr-in-flight";
+
+/// Most bytes of a receipt that is read.
+const RECEIPT_MAX: u64 = 64 << 10;
 
 /// Where the receipt of this node is kept, which outlives the boot.
 pub fn receipt_path() -> PathBuf {
@@ -49,7 +53,7 @@ pub fn receipt_path() -> PathBuf {
 
 /// Reads a receipt; `None` if there is none, or it says nothing that can be understood.
 pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
-    match std::fs::read_to_string(path) {
+    match read_small(path) {
         Ok(text) => Ok(Receipt::parse(&text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
@@ -103,8 +107,9 @@ pub fn preview(about: &About) -> Result<String> {
     yaml::write(&place::compose_here(about))
 }
 
-/// Writes down what is wanted, for the steward.
+/// Writes down what is wanted, for the steward: all of it, so that nothing of an earlier one stays.
 pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Result<()> {
+    place.check()?;
     let mut pairs = vec![
         ("node".to_owned(), about.node.clone()),
         ("maintainer".to_owned(), about.maintainer.clone()),
@@ -123,14 +128,22 @@ pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Resu
         ("api", &place.api),
         ("base", &place.base),
     ] {
-        pairs.extend(value.clone().map(|value| (key.to_owned(), value)));
+        pairs.push((key.to_owned(), value.clone().unwrap_or_default()));
     }
     steward::intend(ctx, &pairs)
 }
 
-/// What an intent asks for. Where the token is, it does not say: that is the steward's own.
-pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
-    let text = |key: &str| intent.text(key).map(|text| text.into_owned());
+/// What an intent asks for, of a steward whose call is for `own`, if it `said` so.
+///
+/// Where the token is, an intent does not say: that is the steward's own. In a tree that others
+/// write an intent may be anybody's, and the token goes where it points: there the call has to name
+/// the same place.
+pub fn wanted(
+    ctx: &Context,
+    intent: &Fields<'_>,
+    (own, said): (&Place, bool),
+) -> Result<(About, Place, bool)> {
+    let text = |key: &str| intent.text(key).map(|t| t.into_owned()).filter(|t| !t.is_empty());
     let need = |key: &str| {
         text(key).ok_or_else(|| {
             Error::new(Kind::Unsafe, format!("the intent says nothing of {key:?}"))
@@ -157,7 +170,25 @@ pub fn wanted(intent: &Fields<'_>) -> Result<(About, Place, bool)> {
         base: text("base"),
         token_file: None,
     };
+    let (tree, _) = ctx.open()?;
+    let place = Place::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
+}
+
+/// A regular file of no great length: a pipe would hold us for ever, and a device has no end.
+fn read_small(path: &Path) -> std::io::Result<String> {
+    let mut options = std::fs::File::options();
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > RECEIPT_MAX {
+        true => Err(std::io::Error::other("it is too long for a receipt")),
+        false => Ok(text),
+    }
 }
 
 /// A file and its directory, on the disk when this returns: the receipt has to outlive a power cut.

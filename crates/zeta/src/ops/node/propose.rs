@@ -7,7 +7,7 @@ use zeta_core::registration::{Answer, Pull, PullState};
 
 use super::place::Ready;
 use crate::adapters::forge::{PullDraft, Trouble};
-use crate::adapters::git::{Author, Repo};
+use crate::adapters::git::{Author, Base, Repo};
 use crate::error::{Error, Kind, Result};
 
 /// How often an answer that was lost is asked for again.
@@ -77,6 +77,11 @@ pub fn propose(
 fn push(site: &Ready, proposal: &Proposal, by: (&Author, i64)) -> Result<String> {
     let repo = Repo::new(site.remote.clone())?;
     let base = repo.fetch(site.base.as_deref())?;
+    if let Some(other) = elsewhere(&repo, &base, proposal)? {
+        let text = format!("{other}: this node is registered there, by another maintainer");
+        return Err(Error::new(Kind::Refused, text)
+            .hint("give that --maintainer, written the same; or let the node leave there first"));
+    }
     let message = format!("{}\n\n{}\n", proposal.title, proposal.message);
     let content = proposal.content.as_deref();
     let commit = repo.commit(&base, &proposal.path, content, &message, by)?;
@@ -87,6 +92,18 @@ fn push(site: &Ready, proposal: &Proposal, by: (&Author, i64)) -> Result<String>
         repo.push(&commit, name, tip)?;
     }
     Ok(base.branch)
+}
+
+/// Where the node of a new file has another one: below another maintainer, or the same one in other
+/// letters, for a forge's user is the same in both.
+fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<String>> {
+    let of_node = |path: &str| {
+        let rest = path.strip_prefix("maintainers/")?.split_once('/')?.1;
+        Some(rest.to_owned()).filter(|rest| rest.ends_with("/node.yaml"))
+    };
+    let files = repo.files(&base.commit, "maintainers/")?;
+    let (wanted, new) = (of_node(&proposal.path), !files.contains(&proposal.path));
+    Ok(files.into_iter().find(|path| new && wanted.is_some() && of_node(path) == wanted))
 }
 
 /// The open pull request of a branch, asked for until somebody answers.

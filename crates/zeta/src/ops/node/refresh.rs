@@ -3,7 +3,7 @@
 use zeta_core::registration::expiry::{expiry, is_due, with_end};
 use zeta_core::registration::node::EXPIRES_AT;
 use zeta_core::registration::receipt::{Receipt, State};
-use zeta_core::registration::{Answer, PullState, refresh_branch};
+use zeta_core::registration::{Answer, PullState, refresh_branch, rest_s};
 
 use super::alone::alone;
 use super::propose::{Proposal, Unopened, propose};
@@ -51,25 +51,12 @@ fn moved(
     if !is_due(expiry(&node, host::wall_us())) {
         return Ok(None);
     }
-    let branch = refresh_branch(asked.node.as_str());
-    match asked.site.forge.of_branch(&branch) {
-        Answer::Unknown(why) => return Ok(Some(format!("about its end nobody answered: {why}"))),
-        Answer::Absent => {}
-        Answer::Found(pulls) => {
-            if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
-                return Ok(Some(format!("{} moves its end", pull.url)));
-            }
-            let newest = pulls.iter().max_by_key(|pull| pull.number);
-            if let Some(pull) = newest.filter(|pull| pull.state == PullState::Closed)
-                && !asked.reopen
-            {
-                return Ok(Some(format!("its end stays: {} was closed", pull.url)));
-            }
-        }
+    if let Some(what) = stands(asked) {
+        return Ok(Some(what));
     }
+    let branch = refresh_branch(asked.node.as_str());
     let now_s = host::wall_us() / 1_000_000;
-    let age_s = receipt.last_attempt_s.map(|last_s| (now_s - last_s).max(0));
-    if age_s.is_some_and(|age_s| age_s < asked.min_interval_s) && !asked.reopen {
+    if rest_s(receipt, asked.min_interval_s, now_s).is_some() && !asked.reopen {
         return Ok(Some("its end is moved at the next attempt".to_owned()));
     }
     let content = with_end(&text, until);
@@ -91,11 +78,31 @@ fn moved(
     keep_receipt(ctx, &asked.receipt, receipt)?;
     let purpose = format!("pull request that moves the end of {}", asked.node);
     let opened = alone(ctx, IN_FLIGHT, purpose, |held| {
+        // Who held the lease before us may just have opened it.
+        if let Some(what) = stands(asked) {
+            return Ok(what);
+        }
         let by = (&asked.author, now_s);
-        propose(asked.site, &proposal, by, || held.still()).map_err(Unopened::error)
+        let pull = propose(asked.site, &proposal, by, || held.still()).map_err(Unopened::error)?;
+        Ok(format!("{} moves its end", pull.url))
     })?;
     Ok(Some(match opened {
-        Ok(pull) => format!("{} moves its end", pull.url),
+        Ok(what) => what,
         Err(_) => "another agent of this node moves its end".to_owned(),
     }))
+}
+
+/// Why no pull request is opened that moves the end; `None` if one may be.
+fn stands(asked: &Asked<'_>) -> Option<String> {
+    let pulls = match asked.site.forge.of_branch(&refresh_branch(asked.node.as_str())) {
+        Answer::Unknown(why) => return Some(format!("about its end nobody answered: {why}")),
+        Answer::Absent => return None,
+        Answer::Found(pulls) => pulls,
+    };
+    if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
+        return Some(format!("{} moves its end", pull.url));
+    }
+    let newest = pulls.iter().max_by_key(|pull| pull.number);
+    let closed = newest.filter(|pull| pull.state == PullState::Closed && !asked.reopen)?;
+    Some(format!("its end stays: {} was closed", closed.url))
 }

@@ -10,7 +10,7 @@ use zeta_core::name::Label;
 use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::receipt::{Receipt, State};
 use zeta_core::registration::{
-    Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
+    From, Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
 };
 
 use super::alone::{Held, alone};
@@ -120,6 +120,18 @@ pub fn register(ctx: &Context, asked: &Asked<'_>) -> Result<(Came, Receipt)> {
     }
 }
 
+/// What people have to know about a pull request that waits.
+fn waits(pull: &Pull) -> &'static str {
+    match pull.from {
+        From::Ours => "a pull request waits",
+        From::Member => "a pull request waits; it comes from a fork: somebody has to merge it",
+        From::Stranger => {
+            "a pull request waits; it comes from a stranger's fork: merge it only if it is right; \
+             once it is closed, this node opens its own"
+        }
+    }
+}
+
 /// What follows without opening anything.
 fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result<(Came, Receipt)> {
     let before = seen.receipt.as_ref();
@@ -132,7 +144,7 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
     let (came, receipt) = match next {
         Next::Registered(blob) => return refresh::registered(ctx, asked, &blob, before),
         Next::Watch(pull) => {
-            let receipt = of(&pull, with(State::Converging, "a pull request waits".to_owned()));
+            let receipt = of(&pull, with(State::Converging, waits(&pull).to_owned()));
             (Came::Waiting(pull), receipt)
         }
         Next::Open { .. } => return Err(Error::new(Kind::Fault, "nothing is opened here")),

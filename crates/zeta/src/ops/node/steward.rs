@@ -10,18 +10,20 @@ use std::time::{Duration, Instant};
 use zeta_core::name::RecordName;
 use zeta_core::record::Fields;
 use zeta_core::registration::receipt::Receipt;
-use zeta_core::registration::{Pull, body_marker};
+use zeta_core::registration::{From, Pull, body_marker};
 
 use super::alone::alone;
 use super::keep_receipt;
 use super::register::{Asked, Came, register};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::ops::acquire::Refusal;
 use crate::ops::document::{self, Name};
 
 /// The marker that says what is wanted.
 pub const INTENT: &str = "register-intent";
+/// The least pause between ticks.
+const LEAST: Duration = Duration::from_secs(1);
 /// The lease that makes it one at a time.
 pub const STEWARD: &str = "register-steward";
 
@@ -66,6 +68,10 @@ pub fn tick<'a>(
             }
             Came::Waiting(pull) | Came::Opened(pull) => {
                 held.still()?;
+                // It was asked for once: a second no is a no.
+                if asked.reopen {
+                    intend(ctx, &[("reopen".to_owned(), false.to_string())])?;
+                }
                 for trouble in care_for(&asked, pull) {
                     receipt.detail += &format!("; {trouble}");
                     keep_receipt(ctx, &asked.receipt, &receipt)?;
@@ -83,17 +89,23 @@ pub fn tick<'a>(
 
 /// Lets a pull request be merged, and says once that this node waits for it, if it is not ours.
 ///
-/// Both look before they act, so that another boot or another steward repeats nothing. What a forge
-/// refuses here is told and does not end the watch: a person can still merge.
+/// One from a fork that is not ours is left to people: what stands in it is of somebody who may not
+/// write, and our token would carry it in. Both look before they act, so that another boot or
+/// another steward repeats nothing. What a forge refuses here is told and does not end the watch: a
+/// person can still merge.
 fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
     let forge = &asked.site.forge;
     let mut troubles = Vec::new();
-    match forge.arm_auto_merge(pull) {
-        Ok(true) => {}
-        Ok(false) => troubles.push("it has no auto-merge here: somebody has to merge it".into()),
-        Err(trouble) => troubles.push(trouble.to_string()),
+    if pull.from == From::Ours {
+        match forge.arm_auto_merge(pull) {
+            Ok(true) => {}
+            Ok(false) => {
+                troubles.push("it has no auto-merge here: somebody has to merge it".into());
+            }
+            Err(trouble) => troubles.push(trouble.to_string()),
+        }
     }
-    if !pull.body.contains(&body_marker(asked.node.as_str())) {
+    if pull.from != From::Stranger && !pull.body.contains(&body_marker(asked.node.as_str())) {
         let mark = format!("<!-- zeta-node-waits: {} -->", asked.node);
         let text = format!(
             "Node `{}` waits for this to be merged, and opens no pull request of its own.\n\n\
@@ -106,7 +118,8 @@ fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
     troubles
 }
 
-/// Ticks until the node is registered or `limit` is over; `tell` gets each tick.
+/// Ticks until the node is registered or `limit` is over; `tell` gets each tick. What passes by
+/// itself, as a line that is cut, does not end the watch.
 pub fn watch(
     every: Duration,
     limit: Option<Duration>,
@@ -114,13 +127,19 @@ pub fn watch(
     mut tell: impl FnMut(&Tick),
 ) -> Result<Tick> {
     let started = Instant::now();
+    let every = every.max(LEAST);
     loop {
-        let came = tick()?;
-        tell(&came);
+        let came = tick();
+        let over = match &came {
+            Ok(came) => {
+                tell(came);
+                matches!(came, Tick::Stands(Came::Registered, _) | Tick::Nothing)
+            }
+            Err(error) => matches!(error.kind, Kind::Usage | Kind::Unsafe | Kind::NotFound),
+        };
         let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-        let over = matches!(came, Tick::Stands(Came::Registered, _) | Tick::Nothing);
         if over || left == Some(Duration::ZERO) {
-            return Ok(came);
+            return came;
         }
         std::thread::sleep(every.min(left.unwrap_or(every)));
     }

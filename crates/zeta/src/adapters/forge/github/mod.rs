@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
-use zeta_core::registration::{Answer, Pull, PullState, branch, is_of_node};
+use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node};
 use zeta_core::time::parse_utc;
 
 use self::wire::{Wire, encoded};
@@ -99,15 +99,26 @@ struct PullAnswer {
     title: String,
     body: Option<String>,
     head: Head,
+    base: Head,
+    author_association: String,
     node_id: String,
     #[serde(default)]
     auto_merge: Option<serde_json::Value>,
+    /// How many files it changes: told of one alone, and not in a list.
+    changed_files: Option<u64>,
 }
 
 #[derive(Deserialize)]
 struct Head {
     #[serde(rename = "ref")]
     branch: String,
+    /// Whose it is; a fork may be gone.
+    repo: Option<Whose>,
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +216,10 @@ impl GitHub {
         self.must::<serde::de::IgnoredAny>(&head, until).map(|_| ())
     }
 
+    fn pull(&self, answer: PullAnswer) -> Result<Pull, Trouble> {
+        pull_of(answer, self.repository.fork.as_deref())
+    }
+
     /// A branch of ours, as the forge names it.
     fn head(&self, branch: &str) -> String {
         let Repository { owner, fork, .. } = &self.repository;
@@ -228,7 +243,7 @@ impl GitHub {
         let ended =
             self.path(&format!("/pulls?state=closed&sort=updated&direction=desc&per_page={PAGE}"));
         for pull in self.must::<Vec<PullAnswer>>(&ended, until)? {
-            known.insert(pull.number, pull_of(pull)?);
+            known.insert(pull.number, self.pull(pull)?);
         }
         let of_node = |known: &BTreeMap<u64, Pull>| {
             let pulls = known.values().filter(|pull| is_of_node(pull, node));
@@ -276,7 +291,7 @@ impl GitHub {
             let pulls: Vec<PullAnswer> = self.must(&path, until)?;
             let last = pulls.len() < PAGE;
             for pull in pulls {
-                known.insert(pull.number, pull_of(pull)?);
+                known.insert(pull.number, self.pull(pull)?);
             }
             if last {
                 return Ok(());
@@ -313,7 +328,7 @@ impl GitHub {
         }
         for number in new {
             let pull: PullAnswer = self.must(&self.path(&format!("/pulls/{number}")), until)?;
-            known.insert(number, pull_of(pull)?);
+            known.insert(number, self.pull(pull)?);
         }
         Ok(())
     }
@@ -353,7 +368,7 @@ impl Forge for GitHub {
             "maintainer_can_modify": true,
         });
         let reply = self.wire.post(&path, &body)?;
-        pull_of(reply.read(&self.wire.named("POST", &path))?)
+        self.pull(reply.read(&self.wire.named("POST", &path))?)
     }
 
     fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble> {
@@ -366,10 +381,10 @@ impl Forge for GitHub {
                 return Ok(());
             }
             if comments.len() < PAGE {
-                break;
+                return self.wire.post(&path, &json!({ "body": text })).map(|_| ());
             }
         }
-        self.wire.post(&path, &json!({ "body": text })).map(|_| ())
+        Err(Trouble::Refused(format!("{path}: too many comments to look for ours: none is made")))
     }
 
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble> {
@@ -378,6 +393,10 @@ impl Forge for GitHub {
         let seen: PullAnswer = self.must(&path, until)?;
         if seen.auto_merge.as_ref().is_some_and(|armed| !armed.is_null()) {
             return Ok(true);
+        }
+        if seen.changed_files != Some(1) {
+            let why = "it changes more than the file of this node: somebody has to merge it";
+            return Err(Trouble::Refused(why.to_owned()));
         }
         let settings = self.settings(until)?;
         if settings.allow_auto_merge == Some(false) {
@@ -435,7 +454,7 @@ fn armed(answer: &serde_json::Value) -> Result<bool, Trouble> {
     }
 }
 
-fn pull_of(answer: PullAnswer) -> Result<Pull, Trouble> {
+fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, Trouble> {
     let state = match (&answer.merged_at, answer.state.as_str()) {
         (Some(at), _) => match parse_utc(at) {
             Ok(us) => PullState::Merged(us.div_euclid(1_000_000)),
@@ -447,12 +466,27 @@ fn pull_of(answer: PullAnswer) -> Result<Pull, Trouble> {
         (None, "open") => PullState::Open,
         (None, _) => PullState::Closed,
     };
+    let from = from(&answer, fork);
     Ok(Pull {
         number: answer.number,
         url: answer.html_url,
         state,
         branch: answer.head.branch,
+        from,
         title: answer.title,
         body: answer.body.unwrap_or_default(),
     })
+}
+
+/// Where the branch lies, by the names that the forge has for both repositories now.
+fn from(answer: &PullAnswer, fork: Option<&str>) -> From {
+    let name = |side: &Head| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
+    let (head, base) = (name(&answer.head), name(&answer.base));
+    let head_owner = head.as_deref().and_then(|head| head.split('/').next());
+    let forked = fork.is_some_and(|fork| head_owner == Some(&*fork.to_lowercase()));
+    match answer.author_association.as_str() {
+        _ if forked || (head.is_some() && head == base) => From::Ours,
+        "OWNER" | "MEMBER" | "COLLABORATOR" => From::Member,
+        _ => From::Stranger,
+    }
 }

@@ -9,6 +9,8 @@ use crate::adapters::forge::Trouble;
 
 /// How long a secondary limit lasts if GitHub does not say: its documentation asks for a minute.
 const SECONDARY_S: u64 = 60;
+/// No limit lasts longer than a day, whatever a header says.
+const LIMIT_MOST_S: u64 = 86_400;
 /// A message is cut after so many characters.
 const MAX_CHARS: usize = 300;
 
@@ -78,12 +80,12 @@ fn limited(reply: &Reply, said: &str) -> Option<u64> {
     }
     let number = |name: &str| reply.header(name).trim().parse::<u64>().ok();
     if let Some(s) = number("retry-after") {
-        return Some(s.max(1));
+        return Some(s.clamp(1, LIMIT_MOST_S));
     }
     if number("x-ratelimit-remaining") == Some(0) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_secs());
         let reset = number("x-ratelimit-reset").unwrap_or(now + SECONDARY_S);
-        return Some(reset.saturating_sub(now).max(1));
+        return Some(reset.saturating_sub(now).clamp(1, LIMIT_MOST_S));
     }
     let known = said.to_lowercase().contains("rate limit");
     (reply.status == 429 || known).then_some(SECONDARY_S)
