@@ -170,7 +170,8 @@ fn restore_with(call: &Call, args: &RestoreArgs, secret: &ops::Secret) -> Outcom
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let wish = args.wish().number(ARGUMENTS)?;
     let restored = ops::restore::restore(&opened, &manifest, &wish)?;
-    if !args.dry_run && !restored.refused() {
+    // Also if a place was refused: whoever can plant a link at one cannot hide a rollback by it.
+    if !args.dry_run {
         ops::open::remember(&factor, &opened)?;
     }
     words::restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;

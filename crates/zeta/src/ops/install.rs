@@ -16,7 +16,7 @@ use crate::adapters::walk::DIRECTORY;
 use crate::error::{Error, Result};
 
 /// Where each file belongs, and what is in it.
-pub const FILES: [(&str, &str); 7] = [
+pub const FILES: [(&str, &str); 8] = [
     ("usr/local/share/zeta/README.md", README_TEXT),
     ("etc/sysusers.d/zeta.conf", include_str!("../../../../units/sysusers.d/zeta.conf")),
     ("etc/tmpfiles.d/zeta.conf", include_str!("../../../../units/tmpfiles.d/zeta.conf")),
@@ -29,6 +29,10 @@ pub const FILES: [(&str, &str); 7] = [
     (
         "etc/systemd/system/zeta-node-register.timer",
         include_str!("../../../../units/zeta-node-register.timer"),
+    ),
+    (
+        "etc/systemd/system/zeta-creds-restore.service",
+        include_str!("../../../../units/zeta-creds-restore.service"),
     ),
 ];
 

@@ -65,6 +65,23 @@ impl Machine {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
+    /// Adds a user with a home.
+    pub fn user(&self, name: &str, id: u32) {
+        let tree = PathBuf::from(std::env::var_os("ZETA_BOOT_TREE").unwrap());
+        let lines = [
+            ("etc/passwd", format!("{name}:x:{id}:{id}::/home/{name}:/bin/sh\n")),
+            ("etc/group", format!("{name}:x:{id}:\n")),
+        ];
+        for (path, line) in lines {
+            let there = std::fs::read_to_string(tree.join(path)).unwrap();
+            self.write(path, &(there + &line), 0o644);
+        }
+        let home = self.root().join("home").join(name);
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+    }
+
     /// Boots, runs a script when all is up, and ends; what the script printed.
     pub fn boot(&self, script: &str, options: &[&str]) -> String {
         self.write("zeta-end.sh", script, 0o755);

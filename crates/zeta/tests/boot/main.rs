@@ -17,5 +17,7 @@ mod stage;
 #[path = "../node/standin.rs"]
 mod standin;
 
+mod cluster;
+mod creds;
 mod machine;
 mod register;

@@ -341,6 +341,49 @@ fn at_boot_no_blob_is_fine_and_the_staged_passphrase_goes_at_the_end() {
 }
 
 #[test]
+fn at_boot_only_a_person_is_given_another_try_and_a_stick_has_to_be_there() {
+    let desk = Desk::new();
+    assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
+    fs::create_dir(desk.path("credentials")).unwrap();
+    fs::write(desk.path("credentials/zeta-creds-passphrase"), "wrong").unwrap();
+    let args = ["restore", "--at-boot", "--ask", "--usb-uuid", UUID, "--target-root", "root"];
+    let mut boot = desk.command(&[&args[..], &["--input", "stick/zeta-creds.enc"]].concat());
+    let out = ran(boot.env("CREDENTIALS_DIRECTORY", desk.path("credentials")));
+    assert_eq!(out.status, 5, "{}", out.said);
+    assert_eq!(out.said.matches("wrong passphrase").count(), 1, "{}", out.said);
+
+    // A directory that is not there is no stick that holds nothing.
+    let out = desk.run(&[&args[..], &["--input", "esp/zeta-creds.enc"]].concat());
+    assert!(out.status == 3 && out.said.contains("mounted"), "{}", out.said);
+}
+
+#[test]
+fn a_file_chooses_among_the_factors_that_are_named() {
+    let desk = Desk::new();
+    fs::write(desk.path("uuid"), format!("{UUID}\n")).unwrap();
+    fs::write(desk.path("serial"), "A1\r\n").unwrap();
+    let named = ["--usb-uuid-file", "uuid", "--usb-iserial-file", "serial"];
+    let restore = || {
+        let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
+        let lock = ["--factor-file", "stick/zeta-creds.factor", "--passphrase-file", "stick.txt"];
+        desk.run(&[&args[..], &lock, &named].concat())
+    };
+    // Without a note it is the UUID; then it is the serial number, which the note says.
+    assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
+    assert_eq!(restore().status, 0);
+    let serial = ["--usb-iserial", "A1", "--passphrase-file", "stick.txt"];
+    let keep = ["persist", "--output", "stick/zeta-creds.enc", "--bake-cred", "gh-cli=x"];
+    assert_eq!(desk.run(&[&keep[..], &serial].concat()).status, 0);
+    let out = restore();
+    assert_eq!(out.status, 0, "{}", out.said);
+    fs::write(desk.path("stick/zeta-creds.factor"), "uefiKeyfile\n").unwrap();
+    let out = restore();
+    assert!(out.status == 2 && out.said.contains("never tried"), "{}", out.said);
+    let both = desk.run(&[&keep[..], &named, &serial[2..]].concat());
+    assert!(both.status == 2 && both.said.contains("--factor-file"), "{}", both.said);
+}
+
+#[test]
 fn what_lies_on_the_machine_is_found_and_baked() {
     let desk = Desk::new();
     let home = desk.path("home");

@@ -5,6 +5,7 @@
 mod clean;
 mod config;
 mod group;
+mod nix;
 mod shipped;
 mod stage;
 mod tree;

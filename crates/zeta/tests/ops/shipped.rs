@@ -46,6 +46,7 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
     let units = [
         "zeta-clean.service",
         "zeta-node-register.service",
+        "zeta-creds-restore.service",
         "zeta-clean.timer",
         "zeta-node-register.timer",
     ]
@@ -58,8 +59,8 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
     });
     let done = Done::of(Command::new("systemd-analyze").arg("verify").args(&units)).expect(0);
     assert_eq!(done.err, "", "verify has something to say");
-    let exposure = ["security", "--offline=yes", "--threshold=25", "--no-pager"];
-    for service in units.iter().take(2) {
+    let exposure = ["security", "--offline=yes", "--threshold=20", "--no-pager"];
+    for service in units.iter().take(3) {
         Done::of(Command::new("systemd-analyze").args(exposure).arg(service)).expect(0);
     }
 }
@@ -88,6 +89,9 @@ fn the_drop_ins_make_the_user_and_the_directories() {
         let meta = fs::metadata(root.join("tmp/zeta-cluster-state").join(path)).unwrap();
         assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (mode, 0, gid), "{path:?}");
     }
+    let home = fs::metadata(root.join("var/lib/zeta")).unwrap();
+    assert_eq!((home.mode() & 0o7777, home.gid()), (0o755, gid));
+    assert_ne!(home.uid(), 0, "a receipt is written there as the user of the services");
     let name = fs::read_to_string(root.join("tmp/zeta-cluster-state/local-node")).unwrap();
     assert_eq!(name, "node-a\n", "the name survives the boot");
 }
@@ -99,20 +103,37 @@ fn installed_files_of_an_operator_are_kept_unless_replaced() {
         |replace| zeta::ops::install::install(stage.dir(), &label("node-a"), replace).unwrap();
     let words =
         |replace| install(replace).steps.iter().map(|step| step.did.word()).collect::<Vec<_>>();
-    assert_eq!(words(false), ["made"; 8]);
-    assert_eq!(words(false), ["found"; 8]);
+    assert_eq!(words(false), ["made"; 9]);
+    assert_eq!(words(false), ["found"; 9]);
     let timer = stage.dir().join("etc/systemd/system/zeta-clean.timer");
     fs::write(&timer, "mine").unwrap();
-    assert_eq!(
-        words(false),
-        ["found", "found", "found", "found", "found", "left", "found", "found"]
-    );
+    let but_one = |did| {
+        let mut all = ["found"; 9];
+        all[5] = did;
+        all
+    };
+    assert_eq!(words(false), but_one("left"));
     assert_eq!(fs::read_to_string(&timer).unwrap(), "mine");
-    let replaced = ["found", "found", "found", "found", "found", "made", "found", "found"];
-    assert_eq!(words(true), replaced);
+    assert_eq!(words(true), but_one("made"));
     assert!(fs::read_to_string(&timer).unwrap().contains("OnCalendar=hourly"));
     assert_eq!(fs::metadata(&timer).unwrap().mode() & 0o777, 0o644);
     assert!(install(false).next.last().unwrap().contains("enable --now zeta-clean.timer"));
+}
+
+#[test]
+fn the_example_of_an_added_credential_is_one() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/credentials.md");
+    let page = fs::read_to_string(page).unwrap();
+    let example = page.lines().skip_while(|line| !line.contains("schema_version = 1"));
+    let example = example.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let example: String = example.map(|line| format!("{}\n", line.trim())).collect();
+    let stage = Stage::new();
+    let file = stage.dir().join("npm.toml");
+    fs::write(&file, example).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let manifest = zeta::ops::creds::manifest::manifest(stage.dir()).unwrap();
+    let entry = manifest.get("npm").unwrap();
+    assert_eq!((entry.paths[0].as_str(), entry.mode("~/.npmrc")), ("~/.npmrc", 0o600));
 }
 
 fn label(name: &str) -> zeta_core::name::Label {

@@ -106,6 +106,11 @@ impl Place {
                 format!("{doing} {path}: {}", user(geteuid().as_raw()) + " may not"),
                 "give the directory to its user, or let root look who owns it",
             ),
+            // A unit with ProtectSystem=strict sees all of it so, but what it asked for.
+            Errno::ROFS => finding(
+                format!("{doing} {path}: it cannot be written to (read-only)"),
+                "in a systemd unit: ReadWritePaths= needs the directory, which has to exist",
+            ),
             Errno::NAMETOOLONG => finding(format!("{path}: the name is too long"), ""),
             errno => fault(doing, &path, errno),
         }

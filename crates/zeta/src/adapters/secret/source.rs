@@ -81,6 +81,11 @@ pub fn passphrase(sources: &Sources<'_>) -> Result<(Secret, Used)> {
     Ok((finish(secret)?, used))
 }
 
+/// Was this process given a systemd credential of that name? It goes before all other sources.
+pub fn has_credential(name: &str) -> bool {
+    std::env::var_os(CREDENTIALS).is_some_and(|dir| Path::new(&dir).join(name).exists())
+}
+
 /// Cuts one end of a line, and refuses what is empty or too long.
 fn finish(mut secret: Secret) -> Result<Secret> {
     let refused = |why: String| Error::usage(why).hint("make a passphrase: zeta creds passphrase");

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeta_core::creds::frame::Format;
 
-use crate::error::{Error, Result};
-use crate::ops::creds::factor::Factor;
+use crate::error::Result;
+use crate::ops::creds::factor::{self, Factor};
 use crate::ops::creds::restore::{self, Wish};
-use crate::ops::creds::{ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find};
+use crate::ops::creds::{
+    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find, has_credential,
+};
 
-/// What a blob is bound to, and its passphrase.
+// No documentation comments on parts: each would become what the help says of the whole verb.
+// What a blob is bound to, and its passphrase.
 #[derive(Debug, Args)]
 pub(super) struct LockArgs {
     /// UUID of the stick's file system, exactly as blkid tells it
@@ -21,17 +24,22 @@ pub(super) struct LockArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "usb_uuid")]
     usb_uuid_file: Option<PathBuf>,
     /// Bind to the stick's serial number instead
-    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["usb_uuid", "usb_uuid_file"])]
+    #[arg(long, value_name = "SERIAL")]
     usb_iserial: Option<String>,
+    /// File that holds it
+    #[arg(long, value_name = "FILE", conflicts_with = "usb_iserial")]
+    usb_iserial_file: Option<PathBuf>,
     /// Bind to a key file of 32 bytes on the ESP instead
-    #[arg(long, value_name = "FILE",
-        conflicts_with_all = ["usb_uuid", "usb_uuid_file", "usb_iserial"])]
+    #[arg(long, value_name = "FILE")]
     uefi_keyfile: Option<PathBuf>,
+    /// File that says which of these it is; then several of them may be given
+    #[arg(long, value_name = "FILE")]
+    factor_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
 }
 
-/// Where the passphrase comes from.
+// Where the passphrase comes from.
 #[derive(Debug, Args)]
 pub(super) struct PassphraseArgs {
     /// File that holds the passphrase; one end of line is cut off
@@ -51,24 +59,23 @@ pub(super) struct PassphraseArgs {
 impl LockArgs {
     /// Was anything said that opens a blob?
     pub(super) fn is_named(&self) -> bool {
-        self.usb_uuid.is_some()
-            || self.usb_uuid_file.is_some()
-            || self.usb_iserial.is_some()
-            || self.uefi_keyfile.is_some()
+        !self.named().is_empty()
+    }
+
+    fn named(&self) -> Vec<Factor> {
+        let named = [
+            self.usb_uuid.clone().map(Factor::UsbUuid),
+            self.usb_uuid_file.clone().map(Factor::UsbUuidFile),
+            self.usb_iserial.clone().map(Factor::UsbISerial),
+            self.usb_iserial_file.clone().map(Factor::UsbISerialFile),
+            self.uefi_keyfile.clone().map(Factor::UefiKeyfile),
+        ];
+        named.into_iter().flatten().collect()
     }
 
     /// What the blob is bound to.
     pub(super) fn factor(&self) -> Outcome<Factor> {
-        let uuid = self.usb_uuid.clone().map(Factor::UsbUuid);
-        let factor = uuid
-            .or_else(|| self.usb_uuid_file.clone().map(Factor::UsbUuidFile))
-            .or_else(|| self.usb_iserial.clone().map(Factor::UsbISerial))
-            .or_else(|| self.uefi_keyfile.clone().map(Factor::UefiKeyfile));
-        let factor = factor.ok_or_else(|| {
-            Error::usage("which stick? give --usb-uuid UUID")
-                .hint("blkid -s UUID -o value DEVICE tells it")
-        });
-        factor.number(ARGUMENTS)
+        factor::choose(self.named(), self.factor_file.as_deref()).number(ARGUMENTS)
     }
 }
 
@@ -88,6 +95,13 @@ impl PassphraseArgs {
 }
 
 impl PassphraseArgs {
+    /// Is it a person who gives the passphrase? Only then another try can bring another one.
+    pub(super) fn is_asked_for_at_boot(&self, staged: Option<&Path>) -> bool {
+        let named = self.passphrase_fd.is_some() || self.passphrase_env.is_some();
+        let given = named || staged.is_some_and(Path::exists) || has_credential(CREDENTIAL);
+        self.ask && !given
+    }
+
     /// Gets the passphrase at boot: the staged file only if it is there.
     pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<Secret> {
         let sources = Sources {

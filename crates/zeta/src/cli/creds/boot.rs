@@ -31,16 +31,16 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
 }
 
 fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u8> {
-    if let Err(Failed { number: INPUT, error }) = ops::open::candidate(args.input())
-        && error.kind == Kind::NotFound
-    {
-        call.out.talk(&format!("nothing to restore: {}", error.text));
-        return Ok(0);
-    }
     // What is wrong with the call or the machine is told before anybody is asked for anything.
-    let material = args.lock.factor()?.material();
-    material.number(ops::ARGUMENTS)?;
-    let asked = args.lock.passphrase.ask && !staged.is_some_and(Path::exists);
+    match ops::open::candidate(args.input()) {
+        Err(failed) if is_nothing(&failed, args.input()) => {
+            call.out.talk(&format!("nothing to restore: {}", failed.error.text));
+            return Ok(0);
+        }
+        found => found.map(drop)?,
+    }
+    args.lock.factor()?.material().number(ops::ARGUMENTS)?;
+    let asked = args.lock.passphrase.is_asked_for_at_boot(staged);
     for attempt in 1.. {
         let secret: Secret = args.lock.passphrase.find_at_boot(staged)?;
         match restore_with(call, args, &secret) {
@@ -51,4 +51,11 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
         }
     }
     Ok(NO_MATCH)
+}
+
+/// There is no blob, and there is the directory in which it would be: without that, nobody knows.
+fn is_nothing(failed: &Failed, blob: &Path) -> bool {
+    let here = |dir: &Path| dir.as_os_str().is_empty() || dir.is_dir();
+    let absent = failed.number == INPUT && failed.error.kind == Kind::NotFound;
+    absent && blob.parent().is_some_and(here)
 }

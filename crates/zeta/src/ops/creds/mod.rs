@@ -18,7 +18,7 @@ use zeta_core::creds::passphrase::{RANDOM_BYTES, say};
 
 pub use crate::adapters::blob::Before;
 pub use crate::adapters::plant::{Outcome as Came, child_main};
-pub use crate::adapters::secret::source::Sources;
+pub use crate::adapters::secret::source::{Sources, has_credential};
 pub use crate::adapters::secret::{Secret, harden};
 use crate::adapters::{ask, host, secret};
 use crate::error::{Error, Result as Plain};

@@ -1,0 +1,183 @@
+# The unit units/zeta-creds-restore.service for NixOS, made from options that carry the names of the
+# module it replaces. A test evaluates this file and compares what comes out with that unit.
+{ config, lib, ... }:
+
+let
+  cfg = config.zeta.credsRestore;
+
+  # Words that systemd takes as they are: nothing in them is quoted, expanded or split.
+  path = lib.types.strMatching "/[A-Za-z0-9_./:@+-]*";
+  word = lib.types.strMatching "[A-Za-z0-9_][A-Za-z0-9_.-]*";
+
+  unused = what: lib.mkOption {
+    type = lib.types.nullOr lib.types.str;
+    default = null;
+    description = "Accepted and not used: ${what}";
+  };
+
+  arguments =
+    [
+      "--input" cfg.blobPath
+      "--user" cfg.user
+      "--factor-file" cfg.factorPath
+      "--usb-uuid-file" cfg.usbUuidPath
+      "--usb-iserial-file" cfg.usbISerialPath
+      "--uefi-keyfile" cfg.uefiKeyfilePath
+      "--passphrase-file" cfg.passphraseFile
+    ]
+    ++ lib.optional (cfg.passphraseMode == "interactive") "--ask"
+    ++ lib.optionals (cfg.persona != null) [ "--persona" cfg.persona ];
+
+  inHomes = builtins.any (root: lib.hasPrefix root "${cfg.home}/") [ "/home/" "/root/" ];
+in
+{
+  options.zeta.credsRestore = {
+    enable = lib.mkEnableOption "restoring this machine's credentials from its stick at boot";
+    package = lib.mkOption {
+      type = lib.types.package;
+      description = "The package that has bin/zeta.";
+    };
+    user = lib.mkOption {
+      type = word;
+      default = "zeta";
+      description = "In whose home the credentials of people are written, by a process of that user.";
+    };
+    home = lib.mkOption {
+      type = path;
+      default = "/home/zeta";
+      description = "The home of that user, as /etc/passwd has it: it is made writable for the unit.";
+    };
+    group = unused "each file gets the group that /etc/passwd gives the user.";
+    repoRoot = unused "nothing is run from a checkout.";
+    scriptPath = unused "zeta is one program; see package.";
+    blobPath = lib.mkOption {
+      type = path;
+      default = "/boot/zeta-creds.enc";
+      description = "The sealed file. If it is missing, there is nothing to restore.";
+    };
+    factorPath = lib.mkOption {
+      type = path;
+      default = "/boot/zeta-creds.factor";
+      description = ''
+        What the blob is bound to: usbUuid, usbISerial or uefiKeyfile. Missing means usbUuid; there
+        is no falling back from one to another.
+      '';
+    };
+    usbUuidPath = lib.mkOption {
+      type = path;
+      default = "/etc/zeta/usb-uuid";
+      description = "A file with the UUID of the stick's file system.";
+    };
+    usbISerialPath = lib.mkOption {
+      type = path;
+      default = "/etc/zeta/usb-iserial";
+      description = "A file with the serial number of the stick.";
+    };
+    uefiKeyfilePath = lib.mkOption {
+      type = path;
+      default = "/boot/EFI/ZETA/keyfile";
+      description = "A file of 32 bytes on the ESP.";
+    };
+    passphraseMode = lib.mkOption {
+      type = lib.types.enum [ "file" "interactive" ];
+      default = "file";
+      description = "Without passphraseFile: fail, or ask a person at the console, three times at most.";
+    };
+    passphraseFile = lib.mkOption {
+      type = path;
+      default = "/run/zeta-creds-passphrase";
+      description = "Used in either mode, if it is there, and removed afterwards.";
+    };
+    passphraseCredential = lib.mkOption {
+      type = lib.types.nullOr path;
+      default = null;
+      description = ''
+        A file made by 'systemd-creds encrypt --name=zeta-creds-passphrase'. It goes before
+        passphraseFile and stays where it is.
+      '';
+    };
+    persona = lib.mkOption {
+      type = lib.types.nullOr word;
+      default = null;
+      description = "Whose credentials are restored besides those of the machine.";
+    };
+    blockRegistration = lib.mkOption {
+      type = lib.types.bool;
+      default = false;
+      description = "A restore that failed keeps zeta-node-register.service from running.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    warnings =
+      lib.concatMap
+        (name: lib.optional (cfg.${name} != null) "zeta.credsRestore.${name} is set and not used.")
+        [ "group" "repoRoot" "scriptPath" ];
+
+    # The unit may write there, and makes neither.
+    systemd.tmpfiles.rules = [ "d /etc/zeta 0755 root root -" ];
+
+    systemd.services.zeta-creds-restore = {
+      description = "Restore this machine's credentials from its stick";
+      wantedBy = [ "multi-user.target" ];
+      requiredBy = lib.optional cfg.blockRegistration "zeta-node-register.service";
+      after = [ "local-fs.target" ];
+      before = [
+        "NetworkManager.service"
+        "systemd-user-sessions.service"
+        "zeta-node-register.service"
+      ];
+      unitConfig.RequiresMountsFor = [ (dirOf cfg.blobPath) ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart =
+          "${cfg.package}/bin/zeta creds restore --at-boot "
+          + lib.concatStringsSep " " arguments;
+        TimeoutStartSec = "16min";
+        UMask = "0077";
+        StateDirectory = "zeta-creds";
+        StateDirectoryMode = "0700";
+        MemorySwapMax = "0";
+        LimitCORE = "0";
+
+        CapabilityBoundingSet = "CAP_SETUID CAP_SETGID CAP_KILL";
+        AmbientCapabilities = "";
+        NoNewPrivileges = true;
+        ProtectSystem = "strict";
+        ReadWritePaths = [
+          "/etc/zeta"
+          "-/etc/ssh"
+          "-/etc/NetworkManager/system-connections"
+          "-/var/lib/zeta"
+          "-/home"
+          "-/root"
+          "/run"
+        ] ++ lib.optional (!inHomes) "-${cfg.home}";
+        ProtectProc = "invisible";
+        PrivateTmp = true;
+        PrivateDevices = true;
+        PrivateNetwork = true;
+        PrivateIPC = true;
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        LockPersonality = true;
+        MemoryDenyWriteExecute = true;
+        RemoveIPC = true;
+        RestrictAddressFamilies = "AF_UNIX";
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = [ "@system-service" "~@privileged @resources" "@setuid" ];
+        SystemCallErrorNumber = "EPERM";
+      } // lib.optionalAttrs (cfg.passphraseCredential != null) {
+        LoadCredentialEncrypted = "zeta-creds-passphrase:${cfg.passphraseCredential}";
+      };
+    };
+  };
+}
