@@ -1,6 +1,7 @@
 //! `zeta node`: how this machine joins and leaves a cluster's repository.
 
-use std::path::PathBuf;
+mod args;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -12,13 +13,14 @@ use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{From, Pull, Stop};
 use zeta_core::time::{format_utc, parse_duration};
 
+use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::ops::node as ops;
 use crate::ops::node::leave::{self, Left};
-use crate::ops::node::place::{self, Place, Ready};
+use crate::ops::node::place::{self, Ready};
 use crate::ops::node::register::{self, Asked, Came};
 use crate::ops::node::steward::{self, Tick};
 use crate::output::Object;
@@ -63,103 +65,6 @@ const VERBS: &[Verb] = &[
         run: run_deregister,
     },
 ];
-
-#[derive(Debug, Args)]
-struct PlaceArgs {
-    /// Repository on GitHub [env: ZETA_SELF_REGISTER_REPO_SLUG]
-    #[arg(long, value_name = "OWNER/NAME")]
-    repo: Option<String>,
-    /// Address of the repository for git; alone, a branch is pushed and that is all
-    #[arg(long, value_name = "URL")]
-    remote: Option<String>,
-    /// Fork that branches are pushed to, for an account without write access
-    #[arg(long, value_name = "OWNER/NAME")]
-    fork: Option<String>,
-    /// Address of the fork for git
-    #[arg(long, value_name = "URL")]
-    fork_remote: Option<String>,
-    /// Address of the API, for a server of your own
-    #[arg(long, value_name = "URL")]
-    api: Option<String>,
-    /// Branch that nodes are registered on [default: the default branch]
-    #[arg(long, value_name = "BRANCH")]
-    base: Option<String>,
-    /// File that holds the token [default: GH_TOKEN, GITHUB_TOKEN, or that of gh]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl PlaceArgs {
-    /// Does the call itself name a place?
-    fn is_said(&self) -> bool {
-        let PlaceArgs { repo, remote, fork, fork_remote, api, base, token_file: _ } = self;
-        [repo, remote, fork, fork_remote, api, base].iter().any(|part| part.is_some())
-    }
-
-    fn place(self) -> Place {
-        let slug = std::env::var("ZETA_SELF_REGISTER_REPO_SLUG").ok().filter(|s| !s.is_empty());
-        // Who names a remote alone means that, whatever the environment says.
-        let repo = match (&self.repo, &self.remote) {
-            (None, Some(_)) => None,
-            _ => self.repo.or(slug),
-        };
-        Place {
-            repo,
-            remote: self.remote,
-            fork: self.fork,
-            fork_remote: self.fork_remote,
-            api: self.api,
-            base: self.base,
-            token_file: self.token_file,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Looks first: is the node on the default branch, is a pull request open, by whomever? Only if both
-were answered with no is one opened. It can be run at every boot, by every agent, and by a timer.
-
-Examples:
-  zeta node register --repo acme/cluster --maintainer ace
-  zeta node register --remote /srv/cluster.git --maintainer ace   # no forge: a branch
-  zeta node register --repo acme/cluster --fork ace/cluster --maintainer ace
-  zeta node register --repo acme/cluster --maintainer ace --intent   # an agent does it later
-  zeta node register --repo acme/cluster --maintainer ace --dry-run")]
-struct RegisterArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// The forge's user that the node belongs to
-    #[arg(long, value_name = "USER")]
-    maintainer: String,
-    /// What the node is for; may be given more than once [default: worker]
-    #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<String>,
-    /// Name it after the host [default: the opaque name of the node]
-    #[arg(long)]
-    host_name: bool,
-    /// Commit of the configuration that it was installed from
-    #[arg(long, value_name = "COMMIT")]
-    flake_commit: Option<String>,
-    /// Name of that configuration
-    #[arg(long, value_name = "NAME")]
-    flake_host: Option<String>,
-    /// End of the registration without a sign of life, as in 30d [default: none]
-    #[arg(long, value_name = "DURATION")]
-    expires: Option<String>,
-    /// Open another one after a pull request that was closed
-    #[arg(long)]
-    reopen: bool,
-    /// Least time between attempts
-    #[arg(long, value_name = "DURATION", default_value = "1d")]
-    min_interval: String,
-    /// Only write down what is wanted, for 'zeta node steward'
-    #[arg(long)]
-    intent: bool,
-    /// Print the file, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-}
 
 fn words_about(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
     place::check_maintainer(&args.maintainer)?;
@@ -303,27 +208,6 @@ fn run_show(call: &Call) -> Result<u8> {
     }
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "\
-One steward of a node at a time. Each tick looks before it does anything, so one that was killed is
-taken up by the next, whoever runs it. In a tree of a group, where an intent may be anybody's, the
-call has to name the same repository as the intent: the token is yours.
-
-Examples:
-  zeta node steward                        # one tick
-  zeta node steward --every 5m             # until the node is registered
-  zeta node steward --repo acme/cluster    # in a tree of a group")]
-struct StewardArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Tick again and again, until the node is registered
-    #[arg(long, value_name = "DURATION")]
-    every: Option<String>,
-    /// Stop after this long
-    #[arg(long, value_name = "DURATION")]
-    timeout: Option<String>,
-}
-
 fn run_steward(call: &Call) -> Result<u8> {
     let args: StewardArgs = call.args()?;
     let ctx = call.context()?;
@@ -368,13 +252,6 @@ fn run_steward(call: &Call) -> Result<u8> {
     }
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  zeta node list --repo acme/cluster")]
-struct ListArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-}
-
 fn run_list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ready = args.place.place().ready()?;
@@ -416,28 +293,6 @@ fn run_list(call: &Call) -> Result<u8> {
     };
     call.out.either(object, text)?;
     Ok(0)
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  zeta node deregister node-1a2b3c --repo acme/cluster --maintainer ace --reason 'sold'
-  zeta node deregister --dead --repo acme/cluster   # each node whose end is over by three days")]
-struct DeregisterArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// The node [default: this one]
-    #[arg(conflicts_with = "dead")]
-    node: Option<String>,
-    /// All nodes whose end is over by more than the grace of three days
-    #[arg(long, conflicts_with = "maintainer")]
-    dead: bool,
-    /// The forge's user that the node belongs to
-    #[arg(long, value_name = "USER", required_unless_present = "dead")]
-    maintainer: Option<String>,
-    /// Why
-    #[arg(long, value_name = "TEXT", required_unless_present = "dead")]
-    reason: Option<String>,
 }
 
 fn run_deregister(call: &Call) -> Result<u8> {

@@ -1,0 +1,154 @@
+//! The arguments of `zeta node`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::ops::node::place::Place;
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Repository on GitHub [env: ZETA_SELF_REGISTER_REPO_SLUG]
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) repo: Option<String>,
+    /// Address of the repository for git; alone, a branch is pushed and that is all
+    #[arg(long, value_name = "URL")]
+    pub(super) remote: Option<String>,
+    /// Fork that branches are pushed to, for an account without write access
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) fork: Option<String>,
+    /// Address of the fork for git
+    #[arg(long, value_name = "URL")]
+    pub(super) fork_remote: Option<String>,
+    /// Address of the API, for a server of your own
+    #[arg(long, value_name = "URL")]
+    pub(super) api: Option<String>,
+    /// Branch that nodes are registered on [default: the default branch]
+    #[arg(long, value_name = "BRANCH")]
+    pub(super) base: Option<String>,
+    /// File that holds the token [default: GH_TOKEN, GITHUB_TOKEN, or that of gh]
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// Does the call itself name a place?
+    pub(super) fn is_said(&self) -> bool {
+        let PlaceArgs { repo, remote, fork, fork_remote, api, base, token_file: _ } = self;
+        [repo, remote, fork, fork_remote, api, base].iter().any(|part| part.is_some())
+    }
+
+    pub(super) fn place(self) -> Place {
+        let slug = std::env::var("ZETA_SELF_REGISTER_REPO_SLUG").ok().filter(|s| !s.is_empty());
+        // Who names a remote alone means that, whatever the environment says.
+        let repo = match (&self.repo, &self.remote) {
+            (None, Some(_)) => None,
+            _ => self.repo.or(slug),
+        };
+        Place {
+            repo,
+            remote: self.remote,
+            fork: self.fork,
+            fork_remote: self.fork_remote,
+            api: self.api,
+            base: self.base,
+            token_file: self.token_file,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks first: is the node on the default branch, is a pull request open, by whomever? Only if both
+were answered with no is one opened. It can be run at every boot, by every agent, and by a timer.
+
+Examples:
+  zeta node register --repo acme/cluster --maintainer ace
+  zeta node register --remote /srv/cluster.git --maintainer ace   # no forge: a branch
+  zeta node register --repo acme/cluster --fork ace/cluster --maintainer ace
+  zeta node register --repo acme/cluster --maintainer ace --intent   # an agent does it later
+  zeta node register --repo acme/cluster --maintainer ace --dry-run")]
+pub(super) struct RegisterArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    /// The forge's user that the node belongs to
+    #[arg(long, value_name = "USER")]
+    pub(super) maintainer: String,
+    /// What the node is for; may be given more than once [default: worker]
+    #[arg(long = "role", value_name = "ROLE")]
+    pub(super) roles: Vec<String>,
+    /// Name it after the host [default: the opaque name of the node]
+    #[arg(long)]
+    pub(super) host_name: bool,
+    /// Commit of the configuration that it was installed from
+    #[arg(long, value_name = "COMMIT")]
+    pub(super) flake_commit: Option<String>,
+    /// Name of that configuration
+    #[arg(long, value_name = "NAME")]
+    pub(super) flake_host: Option<String>,
+    /// End of the registration without a sign of life, as in 30d [default: none]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) expires: Option<String>,
+    /// Open another one after a pull request that was closed
+    #[arg(long)]
+    pub(super) reopen: bool,
+    /// Least time between attempts
+    #[arg(long, value_name = "DURATION", default_value = "1d")]
+    pub(super) min_interval: String,
+    /// Only write down what is wanted, for 'zeta node steward'
+    #[arg(long)]
+    pub(super) intent: bool,
+    /// Print the file, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+One steward of a node at a time. Each tick looks before it does anything, so one that was killed is
+taken up by the next, whoever runs it. In a tree of a group, where an intent may be anybody's, the
+call has to name the same repository as the intent: the token is yours.
+
+Examples:
+  zeta node steward                        # one tick
+  zeta node steward --every 5m             # until the node is registered
+  zeta node steward --repo acme/cluster    # in a tree of a group")]
+pub(super) struct StewardArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    /// Tick again and again, until the node is registered
+    #[arg(long, value_name = "DURATION")]
+    pub(super) every: Option<String>,
+    /// Stop after this long
+    #[arg(long, value_name = "DURATION")]
+    pub(super) timeout: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta node list --repo acme/cluster")]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta node deregister node-1a2b3c --repo acme/cluster --maintainer ace --reason 'sold'
+  zeta node deregister --dead --repo acme/cluster   # each node whose end is over by three days")]
+pub(super) struct DeregisterArgs {
+    #[command(flatten)]
+    pub(super) place: PlaceArgs,
+    /// The node [default: this one]
+    #[arg(conflicts_with = "dead")]
+    pub(super) node: Option<String>,
+    /// All nodes whose end is over by more than the grace of three days
+    #[arg(long, conflicts_with = "maintainer")]
+    pub(super) dead: bool,
+    /// The forge's user that the node belongs to
+    #[arg(long, value_name = "USER", required_unless_present = "dead")]
+    pub(super) maintainer: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", required_unless_present = "dead")]
+    pub(super) reason: Option<String>,
+}
