@@ -100,7 +100,13 @@ fn run_register(call: &Call) -> Result<u8> {
         call.out.talk("written down; 'zeta node steward' opens the pull request");
         return Ok(0);
     }
-    let ready = args.place.place().ready()?;
+    let receipt = ops::receipt_path();
+    let ready = args.place.place().ready().or_else(|error| {
+        if error.kind == Kind::Unsafe {
+            ops::note_logged_out(&ctx, &receipt, &about, &error)?;
+        }
+        Err(error)
+    })?;
     let asked = Asked {
         node,
         maintainer: about.maintainer.clone(),
@@ -109,7 +115,7 @@ fn run_register(call: &Call) -> Result<u8> {
         author: place::author(&about.maintainer),
         reopen: args.reopen,
         min_interval_s: i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX),
-        receipt: ops::receipt_path(),
+        receipt,
     };
     let (came, receipt) = register::register(&ctx, &asked)?;
     tell(call, &ctx, &came, &receipt)

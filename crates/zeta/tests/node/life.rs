@@ -256,6 +256,10 @@ fn a_receipt_of_another_maker_and_bad_input_are_told() {
         assert_eq!(out.status, 2, "{args:?}: {out:?}");
         assert!(out.err.contains(word), "{args:?}: {out:?}");
     }
+    std::fs::remove_file(machine.home.join("token")).unwrap();
+    let out = machine.register(&forge, &[]);
+    assert!(out.status == 7 && out.err.contains("gh auth login"), "{out:?}");
+    assert_eq!(state(&machine), "unauthenticated");
     let stage = Stage::new();
     let out = run(&mut stage.cmd(&["node", "register", "--maintainer", "ace"]));
     assert_eq!(out.status, 2, "{out:?}");

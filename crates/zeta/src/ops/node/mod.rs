@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::Fields;
 use zeta_core::registration::node::About;
-use zeta_core::registration::receipt::Receipt;
+use zeta_core::registration::node_path;
+use zeta_core::registration::receipt::{Receipt, State};
 
 use self::place::Place;
 use super::document::{self, Name};
@@ -80,6 +81,25 @@ pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()>
     }
     let marker = Name::Marker(RecordName::new("marker", MARKER)?);
     document::set(ctx, &marker, &pairs).map(|_| ())
+}
+
+/// Writes down that nobody is logged in. An attempt that was cut off stays one.
+pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -> Result<()> {
+    let before = read_receipt(path)?;
+    if before.as_ref().is_some_and(|before| before.state == State::Registering) {
+        return Ok(());
+    }
+    let receipt = Receipt {
+        state: State::Unauthenticated,
+        node: about.node.clone(),
+        observed_us: host::wall_us(),
+        node_path: node_path(&about.maintainer, &about.node),
+        pr_url: None,
+        branch: None,
+        detail: why.text.clone(),
+        last_attempt_s: before.and_then(|before| before.last_attempt_s),
+    };
+    keep_receipt(ctx, path, &receipt)
 }
 
 /// The name of this node: that of its receipt, for the tree's goes with each boot; else the tree's,
