@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::run;
 
@@ -39,12 +39,12 @@ pub fn provide() -> Result<()> {
         return Ok(());
     };
     let archive = dir.join(name.trim());
-    let mut unpack = run::program("tar", &["-xz", "--strip-components=2", INSIDE, "-f"]);
-    unpack.arg(&archive).arg("-C").arg(&dir);
+    let mut unpack = run::program("tar", &["-xz", "--strip-components=2", "-f"]);
+    // The place first: to tar it counts only for what is named after it.
+    unpack.arg(&archive).arg("-C").arg(&dir).arg(INSIDE);
     let unpacked = run::succeeds(unpack)?;
     fs::remove_file(&archive)?;
-    if unpacked {
-        fs::write(&stamp, PACKAGE)?;
-    }
+    ensure!(unpacked && place.is_file(), "{PACKAGE} holds no {INSIDE}");
+    fs::write(&stamp, PACKAGE)?;
     Ok(())
 }
