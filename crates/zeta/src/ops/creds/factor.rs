@@ -2,7 +2,6 @@
 //!
 //! A blob that was bound to one factor is never tried with another one.
 
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::blob;
@@ -11,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 /// Bytes of a key file.
 const KEY_LEN: usize = 32;
 /// No other factor is longer, in bytes.
-const TEXT_MAX: u64 = 4096;
+const TEXT_MAX: usize = 4096;
 
 /// A factor, as it was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +75,9 @@ impl Factor {
     /// It does, or it cannot be read.
     pub fn check_note(&self, blob: &Path) -> Result<()> {
         let path = note(blob);
-        let noted = match std::fs::read_to_string(&path) {
-            Ok(text) => text.split_whitespace().collect::<String>(),
-            Err(error) if error.kind() == ErrorKind::NotFound => "usbUuid".to_owned(),
-            Err(error) => return Err(unusable(&path, &error.to_string())),
+        let noted = match blob::get(&path, TEXT_MAX)? {
+            Some(bytes) => String::from_utf8_lossy(&bytes).split_whitespace().collect(),
+            None => "usbUuid".to_owned(),
         };
         if noted == self.word() {
             return Ok(());
@@ -115,11 +113,7 @@ fn note(blob: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| unusable(path, &error.to_string()))?;
-    let read = file.take(TEXT_MAX).read_to_end(&mut bytes);
-    read.map_err(|error| unusable(path, &error.to_string()))?;
-    Ok(bytes)
+    blob::get(path, TEXT_MAX)?.ok_or_else(|| unusable(path, "there is no such file"))
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
