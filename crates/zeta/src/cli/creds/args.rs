@@ -9,7 +9,9 @@ use zeta_core::creds::frame::Format;
 use crate::error::{Error, Result};
 use crate::ops::creds::factor::Factor;
 use crate::ops::creds::restore::{self, Wish};
-use crate::ops::creds::{ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find};
+use crate::ops::creds::{
+    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, Used, find,
+};
 
 /// What a blob is bound to, and its passphrase.
 #[derive(Debug, Args)]
@@ -83,13 +85,13 @@ impl PassphraseArgs {
             variable: self.passphrase_env.as_deref(),
             prompt: asks.then_some("Passphrase of the stick: "),
         };
-        find(&sources, new).number(ARGUMENTS)
+        find(&sources, new).map(|(secret, _)| secret).number(ARGUMENTS)
     }
 }
 
 impl PassphraseArgs {
-    /// Gets the passphrase at boot: the staged file only if it is there.
-    pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<Secret> {
+    /// Gets the passphrase at boot, the staged file only if it is there; and was a person asked?
+    pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<(Secret, bool)> {
         let sources = Sources {
             credential: Some(CREDENTIAL),
             fd: self.passphrase_fd,
@@ -103,7 +105,7 @@ impl PassphraseArgs {
             }
             _ => error,
         });
-        found.number(ARGUMENTS)
+        found.map(|(secret, used)| (secret, used == Used::Prompt)).number(ARGUMENTS)
     }
 }
 
