@@ -26,6 +26,10 @@ use crate::error::{Error, Kind, Result};
 const SYSTEMD_SECONDS: u64 = 300;
 /// No answer to a plain question is longer, in bytes.
 const LINE_MAX: usize = 4096;
+/// No paste is longer, in bytes.
+const PASTE_MAX: usize = 1 << 20;
+/// A paste has no longer pause, also over a slow line.
+const SILENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const SYSTEMD: &str = "systemd-ask-password";
 
 /// Asks for a passphrase: at the terminal, else through systemd.
@@ -107,32 +111,52 @@ fn hidden(terminal: &OwnedFd, prompt: &str) -> Result<Secret> {
     let quiet = Quiet::begin(terminal.as_fd()).map_err(failed)?;
     write_all(terminal.as_fd(), prompt.as_bytes()).map_err(failed)?;
     let done = loop {
-        match next_key(terminal.as_fd(), &signals) {
-            Ok(None) => break Key::GivenUp,
-            Ok(Some(byte)) => match press(&mut secret, byte)? {
-                Key::More => {}
-                key => break key,
+        match next_key(terminal.as_fd(), &signals, None).map_err(failed)? {
+            None => break Ok(Key::GivenUp),
+            Some(byte) => match press(&mut secret, byte) {
+                Ok(Key::More) => {}
+                done => break done,
             },
-            Err(errno) => return Err(failed(errno)),
         }
     };
+    // What is pasted may have more lines, or be too long: the rest must not be shown either, nor be
+    // taken for the answer to another question.
+    let more = !matches!(done, Ok(Key::GivenUp)) && drain(terminal.as_fd(), &signals);
     let _ = write_all(terminal.as_fd(), b"\n");
     drop(quiet);
     drop(signals);
-    match done {
+    match done? {
         Key::GivenUp => Err(Error::new(Kind::Refused, "nobody gave the passphrase: given up")),
+        _ if more => Err(Error::usage("more than one line was typed or pasted: nothing was taken")
+            .hint("give it as a file")),
         _ => Ok(secret),
     }
 }
 
-/// The next byte; `None` at the end of the input or if a signal wants to end this.
-fn next_key(terminal: BorrowedFd<'_>, signals: &Signals) -> rustix::io::Result<Option<u8>> {
+/// Reads until nothing comes any more, and tells if it was more than the end of a line.
+fn drain(terminal: BorrowedFd<'_>, signals: &Signals) -> bool {
+    let mut more = false;
+    for _ in 0..PASTE_MAX {
+        let Ok(Some(byte)) = next_key(terminal, signals, Some(&SILENCE)) else { break };
+        more |= !matches!(byte, b'\r' | b'\n');
+    }
+    more
+}
+
+/// The next byte; `None` at the end of the input, if a signal wants to end this, or if none comes in
+/// time.
+fn next_key(
+    terminal: BorrowedFd<'_>,
+    signals: &Signals,
+    wait: Option<&Timespec>,
+) -> rustix::io::Result<Option<u8>> {
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(terminal, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        match poll(&mut fds, wait) {
+            Ok(0) => return Ok(None),
             Err(Errno::INTR) => continue,
             polled => polled?,
         };
@@ -190,13 +214,16 @@ impl<'a> Quiet<'a> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+        // What was typed and not read is thrown away, and so never shown.
+        let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 
 fn by_systemd(prompt: &str) -> Result<Secret> {
     let mut command = Command::new(SYSTEMD);
     command.args(["--no-tty", "--id=zeta", &format!("--timeout={SYSTEMD_SECONDS}"), "--", prompt]);
+    // Values to be baked may stand in the environment, which other processes of its user may read.
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => nobody(),

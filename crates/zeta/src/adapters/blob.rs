@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    Advice, CWD, FileType, FlockOperation, Mode, OFlags, fadvise, flock, fstat, fsync, openat,
-    renameat,
+    Advice, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, fadvise, flock, fstat, fsync,
+    openat, renameat, statat,
 };
 use rustix::io::Errno;
 
@@ -183,13 +183,26 @@ fn read(dir: BorrowedFd<'_>, name: &str, path: &Path) -> Found {
         Err(Errno::NOENT) => return Found::Nothing,
         Err(errno) => return Found::Unreadable(Error::open("cannot open", path, errno)),
     };
-    match read_open(&fd, path) {
+    match read_open(&fd, path, MAX) {
         Ok(bytes) => Found::Bytes(bytes),
         Err(error) => Found::Unreadable(error),
     }
 }
 
-fn read_open(fd: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
+/// Reads another file of whatever kind and size somebody put there: a plain one of at most `max`
+/// bytes, or nothing.
+///
+/// # Errors
+/// It is no such file, or cannot be read.
+pub fn get(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
+    match openat(CWD, path, RECORD - OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(fd) => read_open(&fd, path, max).map(Some),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::open("cannot open", path, errno)),
+    }
+}
+
+fn read_open(fd: &OwnedFd, path: &Path, max: usize) -> Result<Vec<u8>> {
     let cannot = |errno| Error::io("cannot read", path, errno);
     let stat = fstat(fd).map_err(cannot)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -197,11 +210,11 @@ fn read_open(fd: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     // The size is only a promise; what is read counts.
-    if stat.st_size <= MAX as i64 {
-        read_up_to(fd, MAX, &mut bytes).map_err(cannot)?;
+    if stat.st_size <= max as i64 {
+        read_up_to(fd, max, &mut bytes).map_err(cannot)?;
     }
-    match stat.st_size > MAX as i64 || bytes.len() > MAX {
-        true => Err(Error::not_safe(path, format!("it has more than {MAX} bytes"))),
+    match stat.st_size > max as i64 || bytes.len() > max {
+        true => Err(Error::not_safe(path, format!("it has more than {max} bytes"))),
         false => Ok(bytes),
     }
 }
@@ -209,9 +222,17 @@ fn read_open(fd: &OwnedFd, path: &Path) -> Result<Vec<u8>> {
 /// Gives `name` these bytes, so that after a power cut it has them or its old ones.
 fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], path: &Path) -> Result<()> {
     let cannot = |errno| cannot_save(path, errno);
+    // Root may replace anything: a device, or a link that others go through.
+    match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(there) if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile => {
+            return Err(Error::not_safe(path, "what stands there is not a regular file")
+                .hint("it was left as it is: give another place, or move it away"));
+        }
+        _ => {}
+    }
     let temp = fresh::make(dir, PREFIX, bytes, Mode::from_raw_mode(0o600)).map_err(cannot)?;
     if let Err(errno) = renameat(dir, temp.name.as_str(), dir, name) {
-        let _ = rustix::fs::unlinkat(dir, temp.name.as_str(), rustix::fs::AtFlags::empty());
+        let _ = rustix::fs::unlinkat(dir, temp.name.as_str(), AtFlags::empty());
         return Err(cannot(errno));
     }
     // On FAT this, and not the directory's flush, writes the entry under the new name.

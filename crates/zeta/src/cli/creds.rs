@@ -15,6 +15,7 @@ use zeta_core::creds::passphrase;
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
 use crate::error::{Error, Result};
+use crate::ops::creds::factor::Factor;
 use crate::ops::creds::gather::{self, Whose};
 use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
 use crate::output::Object;
@@ -24,7 +25,11 @@ pub(super) const NOUN: Noun = Noun {
     about: "Credentials that survive re-imaging, sealed on the stick",
     build: super::needs_verb,
     verbs: VERBS,
-    run: |call| super::run_verb(call, VERBS),
+    run: |call| {
+        // Closed to others before any secret comes into it.
+        ops::harden();
+        super::run_verb(call, VERBS)
+    },
 };
 
 const VERBS: &[Verb] = &[
@@ -66,9 +71,10 @@ const VERBS: &[Verb] = &[
     },
 ];
 
-/// Is this our part of the command line?
-pub(super) fn is(noun: &clap::Command) -> bool {
-    noun.get_name() == NOUN.name
+/// Is this our part of the command line? Flags may stand before the noun.
+pub(super) fn is_called(args: &[std::ffi::OsString]) -> bool {
+    let is_noun = |arg: &&std::ffi::OsString| super::NOUNS.iter().any(|noun| **arg == *noun.name);
+    args.iter().skip(1).find(is_noun).is_some_and(|arg| *arg == *NOUN.name)
 }
 
 /// What is wrong with a call, without what was given: only flags that are known by their form.
@@ -118,16 +124,15 @@ fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     }
 }
 
-/// Arguments are read and this process is closed to others before any secret comes into it.
+/// Reads the arguments.
 fn begin<T: clap::FromArgMatches>(call: &Call) -> Outcome<T> {
-    crate::ops::creds::harden();
     call.args().number(ARGUMENTS)
 }
 
 fn persist(call: &Call) -> Outcome<u8> {
     let args: KeepArgs = begin(call)?;
-    let secret = args.lock.passphrase.find(true)?;
-    let (mut bundle, whose) = (args.begun(&secret)?, args.whose());
+    let secret = args.passphrase()?;
+    let (mut bundle, whose) = (args.begun(call, &secret)?, args.whose());
     let ids = args.bake(call, &mut bundle, &whose)?;
     save(call, &args, &bundle, &secret, &ids)
 }
@@ -160,28 +165,34 @@ fn restore(call: &Call) -> Outcome<u8> {
     if args.at_boot {
         return boot::restore(call, &args);
     }
+    let factor = args.lock.factor()?;
     let secret = args.lock.passphrase.find(false)?;
-    restore_with(call, &args, &secret)
+    restore_with(call, &args, &factor, &secret)
 }
 
-fn restore_with(call: &Call, args: &RestoreArgs, secret: &ops::Secret) -> Outcome<u8> {
-    let factor = args.lock.factor()?;
-    let opened = ops::open::open(args.input(), &factor, secret, args.accept_older)?;
+fn restore_with(
+    call: &Call,
+    args: &RestoreArgs,
+    factor: &Factor,
+    secret: &ops::Secret,
+) -> Outcome<u8> {
+    let opened = ops::open::open(args.input(), factor, secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let wish = args.wish().number(ARGUMENTS)?;
     let restored = ops::restore::restore(&opened, &manifest, &wish)?;
+    words::restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
     // Also if a place was refused: whoever can plant a link at one cannot hide a rollback by it.
     if !args.dry_run {
-        ops::open::remember(&factor, &opened)?;
+        ops::open::remember(factor, &opened)?;
     }
-    words::restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
     Ok(if restored.refused() { POLICY } else { 0 })
 }
 
 fn verify(call: &Call) -> Outcome<u8> {
     let args: VerifyArgs = begin(call)?;
+    let factor = args.lock.factor()?;
     let secret = args.lock.passphrase.find(false)?;
-    let opened = ops::open::open(&args.input, &args.lock.factor()?, &secret, args.accept_older)?;
+    let opened = ops::open::open(&args.input, &factor, &secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     words::verified(call, &opened, &manifest, args.persona.as_deref())
 }
@@ -243,15 +254,22 @@ impl KeepArgs {
         Whose { home, persona: self.persona.clone() }
     }
 
-    /// The bundle to begin with: an empty one, or that of the blob that is there.
-    fn begun(&self, secret: &ops::Secret) -> Outcome<Bundle> {
-        match self.update && self.output.exists() {
-            false => Ok(Bundle::default()),
-            true => {
-                let factor = self.lock.factor()?;
-                Ok(ops::open::open(&self.output, &factor, secret, false)?.bundle)
-            }
+    /// The passphrase: that of the blob that is kept, or a new one. What is wrong with the call is
+    /// told before anybody is asked.
+    fn passphrase(&self) -> Outcome<ops::Secret> {
+        self.lock.factor()?.material().number(ARGUMENTS)?;
+        let new = !self.update || ops::open::is_missing(&self.output)?;
+        self.lock.passphrase.find(new)
+    }
+
+    /// The bundle to begin with: an empty one, or that of the blob that is there, or of its backup.
+    fn begun(&self, call: &Call, secret: &ops::Secret) -> Outcome<Bundle> {
+        if !self.update || ops::open::is_missing(&self.output)? {
+            return Ok(Bundle::default());
         }
+        let opened = ops::open::open(&self.output, &self.lock.factor()?, secret, false)?;
+        words::told_backup(call, &opened);
+        Ok(opened.bundle)
     }
 
     /// Bakes what the arguments say; the ids of it.

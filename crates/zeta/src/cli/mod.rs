@@ -194,12 +194,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     // Never dropped: taking it apart costs more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
     let json = args.iter().any(|arg| arg == "--json");
+    let ours = creds::is_called(&args);
     let mut matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
-            if wrong && command.get_subcommands().next().is_some_and(creds::is) {
+            if wrong && ours {
                 // What stands where no argument belongs may be a secret, so it is not repeated.
                 Output { json, quiet: false }.error(&creds::usage_error(&error), None);
                 return Kind::Usage.status();

@@ -224,7 +224,7 @@ fn what_a_restore_fails_of_is_seen() {
     fs::remove_file(machine.root().join("etc/zeta/usb-uuid")).unwrap();
     let said = boot(RESTORE);
     assert!(said.contains("restore: failed exit-code 2\n") && ran(&said), "{said}");
-    assert!(said.contains("/etc/zeta/usb-uuid: No such file"), "{said}");
+    assert!(said.contains("/etc/zeta/usb-uuid: there is no such file"), "{said}");
 }
 
 #[test]

@@ -51,16 +51,16 @@ fn what_is_no_plain_file_is_not_read_and_does_not_block() {
     let path = place.0.join("b.enc");
     symlink(&target, &path).unwrap();
     assert!(matches!(blob::load(&path).unwrap().current, Found::Unreadable(_)));
-    // The link itself is replaced; what it points to is not touched.
-    blob::save(&path, b"bb", &uniform).unwrap();
-    assert_eq!(
-        (fs::read(&target).unwrap(), fs::read(&path).unwrap()),
-        (b"aaa".into(), b"bb".into())
-    );
-    assert!(!place.0.join("b.bak").exists(), "a link is no valid blob");
+    // Neither the link nor what it points to is touched; it may be /dev/stdout.
+    let error = blob::save(&path, b"bb", &uniform).unwrap_err();
+    assert!(error.text.contains("not a regular file"), "{error}");
+    assert!(path.is_symlink() && fs::read(&target).unwrap() == b"aaa");
+    assert_eq!(names(&place.0), ["b.enc", "precious"]);
     let fifo = place.0.join("f.enc");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(matches!(blob::load(&fifo).unwrap().current, Found::Unreadable(_)));
+    assert!(blob::save(&fifo, b"bb", &uniform).is_err() && !fifo.is_file());
+    assert!(blob::get(&fifo, 9).is_err() && blob::get(&target, 2).is_err());
     let big = place.0.join("big.enc");
     fs::File::create(&big).unwrap().set_len(1 << 40).unwrap();
     let Found::Unreadable(error) = blob::load(&big).unwrap().current else { panic!() };

@@ -14,22 +14,22 @@ use crate::stage::{Place, chmod, names};
 use crate::terminal::Terminal;
 use crate::vectors::{folder, load};
 
-const UUID: &str = "4F2A-91C7";
-const PASSPHRASE: &str = "todar-radaj-vofim-nadif-kapam-rarol";
+pub const UUID: &str = "4F2A-91C7";
+pub const PASSPHRASE: &str = "todar-radaj-vofim-nadif-kapam-rarol";
 
 /// What a call said.
-struct Out {
-    status: i32,
-    said: String,
+pub struct Out {
+    pub status: i32,
+    pub said: String,
 }
 
 /// A machine: a home, a stick, and what this machine remembers of it.
-struct Desk {
-    place: Place,
+pub struct Desk {
+    pub place: Place,
 }
 
 impl Desk {
-    fn new() -> Desk {
+    pub fn new() -> Desk {
         let desk = Desk { place: Place::new() };
         for dir in ["home", "root", "stick"] {
             fs::create_dir(desk.path(dir)).unwrap();
@@ -39,15 +39,15 @@ impl Desk {
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.place.0.join(name)
     }
 
-    fn blob(&self) -> PathBuf {
+    pub fn blob(&self) -> PathBuf {
         self.path("stick/zeta-creds.enc")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zeta"));
         command.arg("creds").args(args).env_clear().stdin(Stdio::null());
         command.env("HOME", "/home/zeta").env("STATE_DIRECTORY", self.path("state"));
@@ -55,26 +55,26 @@ impl Desk {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Out {
+    pub fn run(&self, args: &[&str]) -> Out {
         ran(&mut self.command(args))
     }
 
     /// `persist` with the usual lock.
-    fn persist(&self, more: &[&str]) -> Out {
+    pub fn persist(&self, more: &[&str]) -> Out {
         let args = ["persist", "--output", "stick/zeta-creds.enc"];
         self.run(&[&args, &LOCK[..], more].concat())
     }
 
     /// `restore` with the usual lock, below `root`.
-    fn restore(&self, more: &[&str]) -> Out {
+    pub fn restore(&self, more: &[&str]) -> Out {
         let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
         self.run(&[&args, &LOCK[..], more].concat())
     }
 }
 
-const LOCK: [&str; 4] = ["--usb-uuid", UUID, "--passphrase-file", "stick.txt"];
+pub const LOCK: [&str; 4] = ["--usb-uuid", UUID, "--passphrase-file", "stick.txt"];
 
-fn ran(command: &mut Command) -> Out {
+pub fn ran(command: &mut Command) -> Out {
     let out = command.output().unwrap();
     let said = [out.stdout, out.stderr].concat();
     Out {
@@ -399,7 +399,7 @@ fn what_lies_on_the_machine_is_found_and_baked() {
 }
 
 /// A picker at a terminal.
-fn picker(desk: &Desk, more: &[&str]) -> Terminal {
+pub fn picker(desk: &Desk, more: &[&str]) -> Terminal {
     let args = ["pick", "--usb-uuid", UUID, "--output", "stick/zeta-creds.enc"];
     Terminal::run(&desk.command(&[&args[..], more].concat()))
 }

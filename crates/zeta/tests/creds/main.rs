@@ -6,6 +6,7 @@
 //! binary plays as a process of its own.
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod attack;
 mod blob;
 mod cli;
 mod decoder;

@@ -287,7 +287,7 @@ fn without_a_terminal_systemd_is_asked() {
     let program = place.0.join("systemd-ask-password");
     let ask = |script: &str| {
         put(&program, &format!("#!/bin/sh\n{script}\n"), 0, 0o755);
-        let before = format!("export PATH={}:$PATH", place.0.display());
+        let before = format!("export FAKE_VALUE=x PATH={}:$PATH", place.0.display());
         let inner = part("ask", &before);
         let mut command = Command::new("setsid");
         command.arg("--wait").arg(inner.get_program()).args(inner.get_args());
@@ -296,6 +296,8 @@ fn without_a_terminal_systemd_is_asked() {
     };
     let checked = "case \" $* \" in *' --timeout=300 '*) echo correct-horse;; esac";
     assert_eq!(ask(checked), format!("got {SECRET:?}\n"));
+    let told = ask("[ -z \"$FAKE_VALUE\" ] && echo correct-horse");
+    assert_eq!(told, format!("got {SECRET:?}\n"), "what may be secret is not handed on");
     assert!(ask("exit 1").contains("nobody gave the passphrase"));
     assert!(ask("echo").contains("nobody gave the passphrase"));
     fs::remove_file(&program).unwrap();

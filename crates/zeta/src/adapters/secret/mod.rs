@@ -94,7 +94,7 @@ impl fmt::Debug for Secret {
 }
 
 fn too_long() -> Error {
-    Error::usage("a passphrase is too long")
+    Error::usage("what was given is too long")
         .hint(format!("at most {} bytes, without the end of its line", source::MAX))
 }
 

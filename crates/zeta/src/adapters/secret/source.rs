@@ -81,9 +81,21 @@ pub fn passphrase(sources: &Sources<'_>) -> Result<(Secret, Used)> {
     Ok((finish(secret)?, used))
 }
 
-/// Was this process given a systemd credential of that name? It goes before all other sources.
-pub fn has_credential(name: &str) -> bool {
-    std::env::var_os(CREDENTIALS).is_some_and(|dir| Path::new(&dir).join(name).exists())
+/// Removes a file that held the passphrase of one boot; tells if it did. A link (`/dev/stdin` is
+/// one), a device, and what systemd gave are not this boot's, and stay.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_staged(path: &Path) -> Result<bool> {
+    let plain = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    if !plain || is_from_systemd(path) {
+        return Ok(false);
+    }
+    std::fs::remove_file(path).map(|()| true).map_err(|error| {
+        let what = format!("the staged passphrase {} cannot be removed: {error}", path.display());
+        Error::new(Kind::Fault, what)
+            .hint("remove it by hand: whoever reads it and has the stick has the credentials")
+    })
 }
 
 /// Cuts one end of a line, and refuses what is empty or too long.
@@ -141,7 +153,7 @@ fn from_file(path: &Path) -> Result<Secret> {
             .hint("a pipe is given by its number: --passphrase-fd N"));
     }
     let (mode, owner) = (stat.st_mode & 0o7777, stat.st_uid);
-    let from_systemd = std::env::var_os(CREDENTIALS).is_some_and(|dir| is_below(path, &dir));
+    let from_systemd = is_from_systemd(path);
     if !from_systemd && owner != 0 && owner != geteuid().as_raw() {
         let owner = crate::adapters::base::user(owner);
         return Err(Error::not_safe(path, format!("it belongs to {owner}, who knows it")));
@@ -155,6 +167,10 @@ fn from_file(path: &Path) -> Result<Secret> {
         .hint("and think whether it was read already"));
     }
     read(fd.as_fd(), Duration::ZERO, &path.display().to_string())
+}
+
+fn is_from_systemd(path: &Path) -> bool {
+    std::env::var_os(CREDENTIALS).is_some_and(|dir| is_below(path, &dir))
 }
 
 fn is_below(path: &Path, dir: &OsStr) -> bool {

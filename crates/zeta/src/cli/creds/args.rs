@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ops::creds::factor::{self, Factor};
 use crate::ops::creds::restore::{self, Wish};
 use crate::ops::creds::{
-    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, find, has_credential,
+    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, Used, find,
 };
 
 // No documentation comments on parts: each would become what the help says of the whole verb.
@@ -90,20 +90,13 @@ impl PassphraseArgs {
             variable: self.passphrase_env.as_deref(),
             prompt: asks.then_some("Passphrase of the stick: "),
         };
-        find(&sources, new).number(ARGUMENTS)
+        find(&sources, new).map(|(secret, _)| secret).number(ARGUMENTS)
     }
 }
 
 impl PassphraseArgs {
-    /// Is it a person who gives the passphrase? Only then another try can bring another one.
-    pub(super) fn is_asked_for_at_boot(&self, staged: Option<&Path>) -> bool {
-        let named = self.passphrase_fd.is_some() || self.passphrase_env.is_some();
-        let given = named || staged.is_some_and(Path::exists) || has_credential(CREDENTIAL);
-        self.ask && !given
-    }
-
-    /// Gets the passphrase at boot: the staged file only if it is there.
-    pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<Secret> {
+    /// Gets the passphrase at boot, the staged file only if it is there; and was a person asked?
+    pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<(Secret, bool)> {
         let sources = Sources {
             credential: Some(CREDENTIAL),
             fd: self.passphrase_fd,
@@ -117,7 +110,7 @@ impl PassphraseArgs {
             }
             _ => error,
         });
-        found.number(ARGUMENTS)
+        found.map(|(secret, used)| (secret, used == Used::Prompt)).number(ARGUMENTS)
     }
 }
 

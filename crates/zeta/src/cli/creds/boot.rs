@@ -6,7 +6,7 @@ use super::args::RestoreArgs;
 use super::restore_with;
 use crate::cli::Call;
 use crate::error::Kind;
-use crate::ops::creds::{self as ops, Failed, INPUT, NO_MATCH, Numbered, Outcome, Secret};
+use crate::ops::creds::{self as ops, Failed, INPUT, NO_MATCH, Numbered, Outcome};
 
 /// How often a person is asked.
 const ASKED: usize = 3;
@@ -16,16 +16,13 @@ const ASKED: usize = 3;
 pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     let staged = args.lock.passphrase.passphrase_file.as_deref();
     let done = attempts(call, args, staged);
-    if let Some(path) = staged.filter(|path| path.exists()) {
-        let removed = std::fs::remove_file(path).map_err(|error| {
-            crate::error::Error::new(
-                Kind::Fault,
-                format!("the staged passphrase {} cannot be removed: {error}", path.display()),
-            )
-            .hint("remove it by hand: whoever reads it and has the stick has the credentials")
-        });
-        removed.number(ops::FRAME)?;
-        call.out.talk("the staged passphrase was removed");
+    let Some(path) = staged.filter(|path| path.exists() && !args.dry_run) else { return done };
+    match ops::remove_staged(path) {
+        Ok(true) => call.out.talk("the staged passphrase was removed"),
+        Ok(false) => call.out.talk("the passphrase was left: it is no plain file of this boot"),
+        // Whatever came of the restore is told, too.
+        Err(error) if done.is_err() => call.out.error(&error, None),
+        Err(error) => return Err(error).number(ops::FRAME),
     }
     done
 }
@@ -39,11 +36,11 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
         }
         found => found.map(drop)?,
     }
-    args.lock.factor()?.material().number(ops::ARGUMENTS)?;
-    let asked = args.lock.passphrase.is_asked_for_at_boot(staged);
+    let factor = args.lock.factor()?;
+    factor.material().number(ops::ARGUMENTS)?;
     for attempt in 1.. {
-        let secret: Secret = args.lock.passphrase.find_at_boot(staged)?;
-        match restore_with(call, args, &secret) {
+        let (secret, asked) = args.lock.passphrase.find_at_boot(staged)?;
+        match restore_with(call, args, &factor, &secret) {
             Err(failed) if asked && failed.number == NO_MATCH && attempt < ASKED => {
                 call.out.error(&failed.error, None);
             }

@@ -42,10 +42,12 @@ enum Choice {
 
 pub(super) fn run(call: &Call) -> Outcome<u8> {
     let args: PickArgs = begin(call)?;
-    args.keep.lock.factor()?.material().number(ARGUMENTS)?;
-    let secret = args.keep.lock.passphrase.find(true)?;
+    let secret = args.keep.passphrase().map_err(|failed| match failed.error.kind {
+        Kind::Refused => given_up(),
+        _ => failed,
+    })?;
     let whose = args.keep.whose();
-    let mut bundle = args.keep.begun(&secret)?;
+    let mut bundle = args.keep.begun(call, &secret)?;
     let mut ids = args.keep.bake(call, &mut bundle, &whose)?;
     let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
     if asks && person::is_here() {

@@ -52,7 +52,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Which of the two files was used, if it was not the first.
-fn told_backup(call: &Call, opened: &Opened) {
+pub(super) fn told_backup(call: &Call, opened: &Opened) {
     if let Some(why) = &opened.instead {
         let path = opened.path.display();
         call.out.talk(&format!("ATTENTION: the backup {path} is used, because {why}"));

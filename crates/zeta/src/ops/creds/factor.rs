@@ -2,7 +2,6 @@
 //!
 //! A blob that was bound to one factor is never tried with another one.
 
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::blob;
@@ -11,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 /// Bytes of a key file.
 const KEY_LEN: usize = 32;
 /// No other factor is longer, in bytes.
-const TEXT_MAX: u64 = 4096;
+const TEXT_MAX: usize = 4096;
 
 /// A factor, as it was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,12 +134,9 @@ const WORDS: [(&str, &str); 3] =
 
 /// The word in a note; without a note, it is the oldest of them.
 fn noted(path: &Path) -> Result<&'static str> {
-    let mut text = String::new();
-    let read = std::fs::File::open(path).map(|file| file.take(TEXT_MAX));
-    let text = match read.and_then(|mut file| file.read_to_string(&mut text)) {
-        Ok(_) => text.split_whitespace().collect::<String>(),
-        Err(error) if error.kind() == ErrorKind::NotFound => "usbUuid".to_owned(),
-        Err(error) => return Err(unusable(path, &error.to_string())),
+    let text: String = match blob::get(path, TEXT_MAX)? {
+        Some(bytes) => String::from_utf8_lossy(&bytes).split_whitespace().collect(),
+        None => "usbUuid".to_owned(),
     };
     let word = WORDS.iter().find(|(word, _)| *word == text).map(|(word, _)| *word);
     word.ok_or_else(|| unusable(path, "it names no factor that is known"))
@@ -157,11 +153,7 @@ fn note(blob: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| unusable(path, &error.to_string()))?;
-    let read = file.take(TEXT_MAX).read_to_end(&mut bytes);
-    read.map_err(|error| unusable(path, &error.to_string()))?;
-    Ok(bytes)
+    blob::get(path, TEXT_MAX)?.ok_or_else(|| unusable(path, "there is no such file"))
 }
 
 fn text_of(path: &Path) -> Result<String> {

@@ -2,8 +2,9 @@
 //!
 //! No error here shows any part of what was given; see `zeta_core::creds::bake`.
 
+use std::fs::Metadata;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -31,6 +32,18 @@ impl Whose {
         match (path.strip_prefix("~/"), &self.home) {
             (Some(rest), Some(home)) => home.join(rest),
             _ => PathBuf::from(path),
+        }
+    }
+
+    /// Root that bakes for a user must not read for him what he only planted a link to: it would be
+    /// his after the next restore.
+    fn may_hold(&self, path: &Path, file: &Metadata) -> std::io::Result<bool> {
+        match self.home.as_ref().filter(|home| path.starts_with(home)) {
+            Some(home) => {
+                let owner = std::fs::metadata(home)?.uid();
+                Ok(owner == rustix::process::geteuid().as_raw() || owner == file.uid())
+            }
+            None => Ok(true),
         }
     }
 }
@@ -90,7 +103,7 @@ pub fn found(bundle: &mut Bundle, manifest: &Manifest, whose: &Whose) -> Result<
         let places = entry.paths.iter().map(|path| whose.expand(path));
         let Some(path) = places.into_iter().find(|path| path.is_file()) else { continue };
         let about = |error: Error| Error { text: format!("{}: {}", entry.id, error.text), ..error };
-        let value = of_file(&path).map_err(about)?;
+        let value = of_file(whose, &path).map_err(about)?;
         put(bundle, entry, whose, value).map_err(about)?;
         ids.push(entry.id.clone());
     }
@@ -108,7 +121,7 @@ fn refused(bad: bake::BadBake) -> Error {
 pub fn value(whose: &Whose, source: &Source<'_>) -> Result<Secret> {
     match source {
         Source::Literal(text) => Ok(Secret::new(text.as_bytes().to_vec())),
-        Source::File(path) => of_file(&whose.expand(path)),
+        Source::File(path) => of_file(whose, &whose.expand(path)),
         Source::Env(name) => match std::env::var(name).map(Zeroizing::new) {
             Ok(text) if !text.is_empty() => Ok(Secret::new(text.as_bytes().to_vec())),
             _ => Err(Error::usage("the variable that it names is not set, or empty")),
@@ -116,7 +129,7 @@ pub fn value(whose: &Whose, source: &Source<'_>) -> Result<Secret> {
     }
 }
 
-fn of_file(path: &Path) -> Result<Secret> {
+fn of_file(whose: &Whose, path: &Path) -> Result<Secret> {
     let cannot = |error: std::io::Error| {
         Error::new(Kind::Usage, format!("its file cannot be read: {error}"))
             .hint("the path is not shown, for a secret may have been given in its place")
@@ -126,8 +139,13 @@ fn of_file(path: &Path) -> Result<Secret> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let file = file.map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
+    let meta = file.metadata().map_err(cannot)?;
+    if !meta.is_file() {
         return Err(cannot(std::io::Error::other("it is not a regular file")));
+    }
+    if !whose.may_hold(path, &meta).map_err(cannot)? {
+        let why = "it belongs to another user than the home where it was looked for";
+        return Err(cannot(std::io::Error::other(why)));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(VALUE_MAX + 1));
     file.take(VALUE_MAX as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;

@@ -48,14 +48,15 @@ pub fn keep(
     let saved = blob::save(path, &blob, &|old| Frame::parse(old).is_ok()).number(FRAME)?;
     factor.write_note(path).number(FRAME)?;
     let generation = (format == Format::Zcv2).then_some(generation);
-    if let Some(generation) = generation {
-        seen::remember(&binding, generation).number(FRAME)?;
-    }
+    seen::remember(&binding, open::save_of(generation)).number(FRAME)?;
     Ok(Kept { saved, generation, len: blob.len() })
 }
 
+/// Saves that may have been made on other machines since this one saw the stick.
+const AHEAD: u64 = 1 << 32;
+
 /// One more than any that lies there or was seen. What lies there says so without a passphrase, so
-/// somebody may have raised it; that costs numbers, and nothing else.
+/// somebody may have raised it, but never so far that the numbers come to their end.
 fn next(path: &Path, binding: &str) -> Outcome<u64> {
     let there = blob::load(path).number(FRAME)?;
     let of = |found: &Found| match found {
@@ -65,6 +66,7 @@ fn next(path: &Path, binding: &str) -> Outcome<u64> {
         },
         _ => None,
     };
-    let known = [of(&there.current), of(&there.backup), seen::last(binding).number(FRAME)?];
-    Ok(known.into_iter().flatten().max().unwrap_or(0).saturating_add(1))
+    let seen = seen::last(binding).number(FRAME)?.unwrap_or(0);
+    let said = of(&there.current).max(of(&there.backup)).unwrap_or(0);
+    Ok(seen.max(said.min(seen.saturating_add(AHEAD))).saturating_add(1))
 }

@@ -22,11 +22,15 @@ const FILES_MAX: usize = 64;
 /// it are told.
 pub fn manifest(dir: &Path) -> Result<Manifest> {
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(dir) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).take(FILES_MAX + 1).collect(),
+        Ok(entries) => {
+            check_owner(dir, &std::fs::metadata(dir).map_err(|error| unread(dir, &error))?)?;
+            let files = entries.flatten().map(|entry| entry.path());
+            let ends = |path: &PathBuf| path.extension().is_some_and(|end| end == "toml");
+            files.filter(ends).take(FILES_MAX + 1).collect()
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Manifest::default()),
-        Err(error) => return Err(unsound(dir, &format!("cannot be read: {error}"))),
+        Err(error) => return Err(unread(dir, &error)),
     };
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     if paths.len() > FILES_MAX {
         return Err(unsound(dir, &format!("more than {FILES_MAX} files")));
     }
@@ -43,18 +47,27 @@ pub fn manifest(dir: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Says where secrets go: so nobody but root, or who calls, may have written it.
 fn read(path: &Path) -> Result<String> {
-    let cannot = |error: std::io::Error| unsound(path, &format!("cannot be read: {error}"));
+    let cannot = |error: std::io::Error| unread(path, &error);
     let meta = std::fs::symlink_metadata(path).map_err(cannot)?;
-    let me = rustix::process::geteuid().as_raw();
     if !meta.is_file() || meta.len() > FILE_MAX {
         return Err(unsound(path, "it is no file of at most 64 KiB"));
     }
-    if (meta.uid() != 0 && meta.uid() != me) || meta.mode() & 0o022 != 0 {
-        return Err(unsound(path, "others may write it"));
-    }
+    check_owner(path, &meta)?;
     std::fs::read_to_string(path).map_err(cannot)
+}
+
+/// It says where secrets go: so nobody but root, or who calls, may have written it.
+fn check_owner(path: &Path, meta: &std::fs::Metadata) -> Result<()> {
+    let me = rustix::process::geteuid().as_raw();
+    match (meta.uid() == 0 || meta.uid() == me) && meta.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(unsound(path, "others may write it")),
+    }
+}
+
+fn unread(path: &Path, error: &std::io::Error) -> Error {
+    unsound(path, &format!("cannot be read: {error}"))
 }
 
 fn unsound(path: &Path, why: &str) -> Error {

@@ -18,7 +18,7 @@ use zeta_core::creds::passphrase::{RANDOM_BYTES, say};
 
 pub use crate::adapters::blob::Before;
 pub use crate::adapters::plant::{Outcome as Came, child_main};
-pub use crate::adapters::secret::source::{Sources, has_credential};
+pub use crate::adapters::secret::source::{Sources, Used, remove_staged};
 pub use crate::adapters::secret::{Secret, harden};
 use crate::adapters::{ask, host, secret};
 use crate::error::{Error, Result as Plain};
@@ -68,20 +68,21 @@ pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.
 pub const POLICY: u8 = 8;
 
-/// Gets the passphrase. A new one that a person types is typed twice, or made here.
+/// Gets the passphrase, and tells from where. A new one that a person types is typed twice, or made
+/// here.
 ///
 /// # Errors
 /// There is none, or it is not usable.
-pub fn find(sources: &Sources<'_>, new: bool) -> Plain<Secret> {
+pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let named = Sources { prompt: None, ..*sources };
     let asks = sources.prompt.is_some() && ask::has_terminal();
     if !new || !asks || sources.fd.is_some() || sources.file.is_some() || sources.variable.is_some()
     {
-        return secret::source::passphrase(sources).map(|(secret, _)| secret);
+        return secret::source::passphrase(sources);
     }
     match secret::source::passphrase(&named) {
-        Ok((secret, _)) => Ok(secret),
-        Err(_) => ask_new(),
+        Ok(found) => Ok(found),
+        Err(_) => ask_new().map(|secret| (secret, Used::Prompt)),
     }
 }
 

@@ -68,6 +68,18 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
     }
 }
 
+/// Is there neither the file nor its backup?
+///
+/// # Errors
+/// As [`candidate`], but that neither is there.
+pub fn is_missing(path: &Path) -> Outcome<bool> {
+    match candidate(path) {
+        Ok(_) => Ok(false),
+        Err(Failed { number: INPUT, error }) if error.kind == Kind::NotFound => Ok(true),
+        Err(failed) => Err(failed),
+    }
+}
+
 /// A passphrase as text, which it was checked to be when it was found.
 ///
 /// # Errors
@@ -94,17 +106,22 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
             OpenError::Frame(_) | OpenError::TooCostly(_) => FRAME,
             OpenError::NoMatch(_) | OpenError::Damaged | OpenError::NoMemory(_) => NO_MATCH,
         };
-        let error = Error::new(Kind::Unsafe, format!("{shown}: {why}"));
-        Failed { number, error: error.hint("blkid -s UUID -o value DEVICE tells a stick's UUID") }
-    })?;
-    if let Some(generation) = opened.generation {
-        let last = seen::last(&binding).number(POLICY)?;
-        if let Some(last) = last.filter(|last| generation < *last && !older) {
-            let text = format!("{shown}: it is save {generation}, and save {last} was seen here");
-            let hint = "somebody may have put an old one back; if it was you: --accept-older";
-            let error = Error::new(Kind::Unsafe, text).hint(hint);
-            return Err(Failed { number: POLICY, error });
+        let mut error = Error::new(Kind::Unsafe, format!("{shown}: {why}")).hint(next_step(&why));
+        if let Some(why) = &found.instead {
+            error = error.hint(format!("it is the backup, which was tried because {why}"));
         }
+        Failed { number, error }
+    })?;
+    let last = seen::last(&binding).number(POLICY)?;
+    if let Some(last) = last.filter(|last| save_of(opened.generation) < *last && !older) {
+        let which = match opened.generation {
+            Some(generation) => format!("it is save {generation}"),
+            None => "it is of the original's format, which counts no saves".to_owned(),
+        };
+        let text = format!("{shown}: {which}, and save {last} was seen here");
+        let hint = "somebody may have put an old one back; if it was you: --accept-older";
+        let error = Error::new(Kind::Unsafe, text).hint(hint);
+        return Err(Failed { number: POLICY, error });
     }
     let bundle = Bundle::parse(&opened.content)
         .map_err(|bad| {
@@ -127,7 +144,24 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
 /// # Errors
 /// 8: it cannot be remembered.
 pub fn remember(factor: &Factor, opened: &Opened) -> Outcome<()> {
-    let Some(generation) = opened.generation else { return Ok(()) };
     let binding = factor.material().number(ARGUMENTS)?;
-    seen::remember(&binding, generation).number(POLICY)
+    seen::remember(&binding, save_of(opened.generation)).number(POLICY)
+}
+
+/// Which save it is: a blob of the original is older than any that is counted.
+pub(super) fn save_of(generation: Option<u64>) -> u64 {
+    generation.unwrap_or(0)
+}
+
+fn next_step(why: &OpenError) -> &'static str {
+    match why {
+        OpenError::NoMatch(_) => "blkid -s UUID -o value DEVICE tells a stick's UUID",
+        OpenError::Damaged => {
+            "move it away, and its backup (.bak) is used; or make it anew: zeta creds pick"
+        }
+        OpenError::NoMemory(_) => "end what needs memory, and repeat",
+        OpenError::Frame(_) | OpenError::TooCostly(_) => {
+            "was it cut off? a blob of a later version needs a later zeta"
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Putting what a blob holds in place: as the user it belongs to, and nothing that is not in the
 //! manifest.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -127,7 +128,17 @@ fn home(wish: &Wish) -> Result<Home> {
         home => home.to_owned(),
     };
     let below = wish.root.join(home.trim_start_matches('/'));
-    let Ok(meta) = std::fs::symlink_metadata(&below) else { return Ok(Home::Bare(home)) };
+    let meta = match std::fs::symlink_metadata(&below) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == ErrorKind::NotFound && wish.root != Path::new("/") => {
+            return Ok(Home::Bare(home));
+        }
+        // A home that root made here would be closed to its user.
+        Err(error) => {
+            let text = format!("HOME {}: {error}", below.display());
+            return Err(Error::usage(text).hint("say whose home: --user NAME"));
+        }
+    };
     // Our own home needs no account: nobody has to be become.
     if meta.uid() == rustix::process::geteuid().as_raw() {
         let (name, uid, gid) = (String::new(), meta.uid(), meta.gid());

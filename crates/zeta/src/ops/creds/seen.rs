@@ -2,15 +2,16 @@
 //!
 //! It is a file of this machine: one that was installed a moment ago has seen nothing.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::adapters::blob;
 use crate::error::{Error, Kind, Result};
 
 /// Sticks that are remembered; the oldest is forgotten first.
 const STICKS: usize = 64;
+/// The file is not longer, in bytes: each binding is escaped.
+const FILE_MAX: usize = 4 << 20;
 
 /// Where it is kept: `$STATE_DIRECTORY` of a service, `/var/lib/zeta-creds` of root, else below the
 /// home.
@@ -25,18 +26,11 @@ fn place() -> Option<PathBuf> {
 }
 
 /// The lines of the file, `<generation> <binding>`; what is no such line is passed over.
-fn lines(path: &PathBuf) -> Result<Vec<(u64, String)>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => {
-            return Err(Error::new(
-                Kind::Unsafe,
-                format!("cannot read {}: {error}", path.display()),
-            )
-            .hint("it says which save of a stick was seen last; move it away to forget that"));
-        }
-    };
+fn lines(path: &Path) -> Result<Vec<(u64, String)>> {
+    let bytes = blob::get(path, FILE_MAX).map_err(|error| {
+        error.hint("it says which save of a stick was seen last; move it away to forget that")
+    })?;
+    let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default());
     let line = |line: &str| {
         let (generation, binding) = line.split_once(' ')?;
         Some((generation.parse().ok()?, binding.to_owned()))
@@ -67,7 +61,8 @@ pub fn remember(binding: &str, generation: u64) -> Result<()> {
     let Some(path) = place() else { return Ok(()) };
     let wanted = escaped(binding);
     let mut known = lines(&path)?;
-    if known.iter().any(|line| *line == (generation, wanted.clone())) {
+    let before = known.iter().find(|(_, binding)| *binding == wanted).map_or(0, |(last, _)| *last);
+    if before == generation {
         return Ok(());
     }
     known.retain(|(_, binding)| *binding != wanted);
