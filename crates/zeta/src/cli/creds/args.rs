@@ -165,8 +165,8 @@ pub(super) struct KeepArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ends with 0; 2: the call; 3: the blob cannot be read; 4: it is none; 5: it does not open; 6: it
-holds no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen here, or a
-place was refused.
+holds no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen
+here, or a place was refused.
 
 Examples:
   zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --dry-run
