@@ -143,8 +143,8 @@ fn drain(terminal: BorrowedFd<'_>, signals: &Signals) -> bool {
     more
 }
 
-/// The next byte; `None` at the end of the input, if a signal wants to end this, or if none comes in
-/// time.
+/// The next byte; `None` at the end of the input, if a signal wants to end this, or if none comes
+/// in time.
 fn next_key(
     terminal: BorrowedFd<'_>,
     signals: &Signals,

@@ -132,7 +132,8 @@ fn open_place(path: &Path) -> Result<(OwnedFd, String, String)> {
     let (Some(file), Some(backup)) = (name(path), name(&backup_path(path))) else {
         return Err(Error::usage(format!("{}: not the name of a file", path.display())));
     };
-    if file == backup {
+    // FAT folds the case of names.
+    if file.eq_ignore_ascii_case(&backup) {
         return Err(Error::usage(format!(
             "{}: that is the name of the backup; the blob needs another one, as in zeta-creds.enc",
             path.display()

@@ -110,7 +110,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
-            Err(error) if error.kind == Kind::Usage => {
+            Err(error) if error.kind == Kind::Usage && person::is_here() => {
                 person::tell(&format!("  {}; once more, or Enter to skip it\n", error.text));
             }
             Err(_) => return Err(given_up()),

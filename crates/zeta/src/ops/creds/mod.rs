@@ -92,8 +92,13 @@ fn ask_new() -> Plain<Secret> {
         let first = ask::passphrase("New passphrase (Enter alone makes one for you): ")?;
         if first.is_empty() {
             let made = new_passphrase()?;
-            ask::tell(&format!("\n    {}\n\nIt has 96 bits. Write it down: ", made.as_str()));
-            ask::tell("nobody can open the blob without it.\n");
+            for part in [
+                "\n    ",
+                made.as_str(),
+                "\n\nIt has 96 bits. Write it down: nobody can open the blob without it.\n",
+            ] {
+                ask::tell(part);
+            }
             ask::line("Enter when you have it: ")?;
             let mut secret = Secret::with_room(made.len())?;
             secret.push(made.as_bytes())?;
