@@ -160,6 +160,15 @@ impl From<NoMemory> for SealError {
     }
 }
 
+/// A name for what a blob is bound to, which does not tell it: a key file is bound to its content.
+pub fn name_of(binding: &str) -> String {
+    use sha2::Digest as _;
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"zeta-creds-seen-v1\0");
+    hash.update(binding.as_bytes());
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Seals a bundle at the usual cost. The original's format has no place for the generation.
 pub fn seal(
     format: Format,

@@ -5,13 +5,13 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::adapters::blob;
+use crate::adapters::{blob, cipher};
 use crate::error::{Error, Kind, Result};
 
 /// Sticks that are remembered; the oldest is forgotten first.
 const STICKS: usize = 64;
-/// The file is not longer, in bytes: each binding is escaped.
-const FILE_MAX: usize = 4 << 20;
+/// The file is not longer, in bytes.
+const FILE_MAX: usize = 64 << 10;
 
 /// Where it is kept: `$STATE_DIRECTORY` of a service, `/var/lib/zeta-creds` of root, else below the
 /// home.
@@ -25,7 +25,8 @@ fn place() -> Option<PathBuf> {
     Some(dir.join("creds-seen"))
 }
 
-/// The lines of the file, `<generation> <binding>`; what is no such line is passed over.
+/// The lines of the file, `<generation> <stick>`, where a stick is the hash of what it is bound to:
+/// that may be a key. What is no such line is passed over.
 fn lines(path: &Path) -> Result<Vec<(u64, String)>> {
     let bytes = blob::get(path, FILE_MAX).map_err(|error| {
         error.hint("it says which save of a stick was seen last; move it away to forget that")
@@ -38,18 +39,13 @@ fn lines(path: &Path) -> Result<Vec<(u64, String)>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// The binding as one line.
-fn escaped(binding: &str) -> String {
-    binding.escape_default().to_string()
-}
-
 /// The last generation that was seen of a stick.
 ///
 /// # Errors
 /// The file is there and cannot be read.
 pub fn last(binding: &str) -> Result<Option<u64>> {
     let Some(path) = place() else { return Ok(None) };
-    let wanted = escaped(binding);
+    let wanted = cipher::name_of(binding);
     Ok(lines(&path)?.into_iter().filter(|(_, b)| *b == wanted).map(|(g, _)| g).max())
 }
 
@@ -59,7 +55,7 @@ pub fn last(binding: &str) -> Result<Option<u64>> {
 /// The file cannot be written.
 pub fn remember(binding: &str, generation: u64) -> Result<()> {
     let Some(path) = place() else { return Ok(()) };
-    let wanted = escaped(binding);
+    let wanted = cipher::name_of(binding);
     let mut known = lines(&path)?;
     let before = known.iter().find(|(_, binding)| *binding == wanted).map_or(0, |(last, _)| *last);
     if before == generation {
