@@ -132,6 +132,11 @@ pub fn provide() -> Result<()> {
     Ok(())
 }
 
+/// Has this machine what cuts the power? Then there is no reason to skip that.
+pub fn can_cut() -> bool {
+    is_root() && is_here(&Probe::Program("qemu-system-x86_64"))
+}
+
 fn is_root() -> bool {
     run::answer(run::program("id", &["-u"])).is_some_and(|uid| uid.trim() == "0")
 }

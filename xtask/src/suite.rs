@@ -101,6 +101,11 @@ pub fn run_cuts() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let machine = match cuts::Machine::prepare() {
         Ok(machine) => machine,
+        Err(error) if needs::can_cut() => {
+            println!("cuts: {error:#}");
+            outcome.counts.failed = 1;
+            return Ok(outcome);
+        }
         Err(error) => {
             outcome.counts.skipped = 1;
             outcome.skips.insert(format!("cuts: {error:#}"));

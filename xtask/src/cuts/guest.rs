@@ -1,5 +1,6 @@
 //! The virtual machine that saves until its power is cut, and the one that looks at what is left.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::log::lose_unflushed;
 use super::{Cut, DISK, Disk, Left, Random};
+use crate::run;
 use crate::vm::{self, Archive};
 
 /// No machine may need longer to say its next word.
@@ -247,13 +249,31 @@ fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
 
 /// What runs inside: busybox, the kernel's modules, and the program that saves.
 fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
-    let program = vm::build(&["build", "-p", "zeta", "--example", "cuts"])?;
+    // As the tests build it, so that nothing is compiled a second time; with its libraries.
+    let build = ["build", "-p", "zeta", "--example", "cuts"];
+    ensure!(run::succeeds(run::cargo(&build))?, "the program that saves does not build");
+    let program = run::target_dir().join("debug/examples/cuts");
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "esp", "modules", "proc", "sys"] {
         archive.dir(dir);
     }
     archive.program("bin/busybox", &fs::read(busybox)?);
-    archive.program("cuts", &fs::read(program.join("examples/cuts"))?);
+    // Symbols would only fill the machine's memory.
+    let bare = place.join("cuts");
+    let strip = ["-s", "-o", &bare.to_string_lossy(), &program.to_string_lossy()];
+    ensure!(run::succeeds(run::program("strip", &strip))?, "strip does not run");
+    archive.program("cuts", &fs::read(&bare)?);
+    let mut made = BTreeSet::new();
+    for library in libraries(&program)? {
+        for dir in library.ancestors().skip(1).collect::<Vec<_>>().iter().rev() {
+            let name = dir.to_string_lossy().trim_start_matches('/').to_owned();
+            if !name.is_empty() && made.insert(name.clone()) {
+                archive.dir(&name);
+            }
+        }
+        let name = library.to_string_lossy().trim_start_matches('/').to_owned();
+        archive.program(&name, &fs::read(&library)?);
+    }
     archive.program("init", include_bytes!("cuts.sh"));
     let wanted = include_str!("cuts.sh").split(|c: char| !c.is_alphanumeric() && c != '_');
     let wanted: Vec<&str> = wanted.collect();
@@ -264,6 +284,15 @@ fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
         }
     }
     Ok(archive.finish())
+}
+
+/// What a program is linked with at its start, by the paths that it looks for.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let said = run::answer(run::program("ldd", &[&program.to_string_lossy()]));
+    let said = said.with_context(|| format!("ldd says nothing of {}", program.display()))?;
+    let path =
+        |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
+    Ok(said.lines().filter_map(path).collect())
 }
 
 /// All modules below a directory.

@@ -431,7 +431,7 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "a terminal stays silent",
         "crates/zeta/src/adapters/ask.rs",
-        "tcsetattr(self.terminal, OptionalActions::Now, &self.before);",
+        "tcsetattr(self.terminal, OptionalActions::Flush, &self.before);",
         "tcgetattr(self.terminal).map(|_| &self.before);",
         &["-p", "zeta", "--test", "creds", "secret::giving_up"],
     ),

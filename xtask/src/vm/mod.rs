@@ -6,7 +6,6 @@ mod cpio;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -82,29 +81,13 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
     boot.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz-"))
 }
 
-/// A cargo that builds programs without libraries of their own, for a machine that has none.
-fn cargo_for_guest(args: &[&str]) -> Command {
-    let mut build = run::cargo_for_musl(args, TARGET);
-    // Symbols would only fill its memory.
-    build.env("CARGO_PROFILE_DEV_DEBUG", "0");
-    build
-}
-
-/// Builds for a machine, as fast as it builds; returns the directory that cargo puts programs into.
-pub fn build(args: &[&str]) -> Result<PathBuf> {
-    dist::provide_target(TARGET)?;
-    ensure!(
-        run::succeeds(cargo_for_guest(args))?,
-        "that does not build for {TARGET}: 'rustup target add {TARGET}' may be missing"
-    );
-    Ok(run::target_dir().join(TARGET).join("debug"))
-}
-
 /// Builds what runs inside and packs it.
 fn pack(busybox: &Path) -> Result<Vec<u8>> {
-    let mut build = cargo_for_guest(&["test", "-p", "zeta", "--test", "attacks", "--no-run"]);
-    // A machine in software is slow enough.
-    build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+    dist::provide_target(TARGET)?;
+    let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run"];
+    let mut build = run::cargo_for_musl(&args, TARGET);
+    // A machine in software is slow enough; symbols would only fill its memory.
+    build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     let mut built = None;
     let status = run::watched(build, |line| {
         let path = line.split_once("Executable tests/attacks/main.rs (");

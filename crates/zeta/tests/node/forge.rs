@@ -14,8 +14,12 @@ use crate::standin::{Fault, StandIn, TOKEN};
 const NODE: &str = "node-1a";
 
 /// Generous, for a slow machine.
-const PATIENT: Limits =
-    Limits { call: Duration::from_secs(20), patience: Duration::from_secs(40), bytes: 8 << 20 };
+const PATIENT: Limits = Limits {
+    call: Duration::from_secs(20),
+    patience: Duration::from_secs(40),
+    pause: Duration::from_millis(10),
+    bytes: 8 << 20,
+};
 
 /// For those who wait for an answer that does not come.
 const HASTY: Limits =

@@ -39,6 +39,8 @@ pub struct Limits {
     pub call: Duration,
     /// Longest time of one operation, with its pages and repetitions.
     pub patience: Duration,
+    /// The first pause before a question is repeated; it doubles.
+    pub pause: Duration,
     /// Most bytes of one answer.
     pub bytes: u64,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
         Limits {
             call: Duration::from_secs(15),
             patience: Duration::from_secs(60),
+            pause: Duration::from_millis(200),
             // A hundred pull requests, each with a text of the greatest length.
             bytes: 32 << 20,
         }

@@ -14,8 +14,6 @@ use crate::adapters::forge::token::Token;
 const API_VERSION: &str = "2022-11-28";
 /// Most attempts at one question.
 const MAX_TRIES: u32 = 4;
-/// The first pause between two of them.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What came back.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ impl Wire {
         until: Instant,
     ) -> Result<(Reply, Option<T>), Trouble> {
         let what = self.named("GET", path);
-        let mut pause = FIRST_PAUSE;
+        let mut pause = self.limits.pause;
         for attempt in 1.. {
             let limit = until.saturating_duration_since(Instant::now()).min(self.limits.call);
             let answer = self.call(&what, path, None, limit).and_then(|reply| match reply.status {
