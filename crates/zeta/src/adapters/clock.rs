@@ -3,7 +3,7 @@
 //! The safe wrapper at hand looks for the kernel's page of clocks with a system call of its own,
 //! and crashes under valgrind, which hides that page.
 
-/// Can this build be shown another wall clock? No released one can: see [`seam`].
+/// Can this build be shown another wall clock? No released one can: see `seam`.
 pub const HAS_SEAM: bool = cfg!(any(feature = "clock-seam", debug_assertions));
 
 /// Nanoseconds of a clock; 0 if the kernel does not know it.

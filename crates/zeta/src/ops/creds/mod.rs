@@ -1,7 +1,7 @@
 //! Credentials that survive re-imaging: put into a sealed blob on the stick, and back in place.
 //!
 //! [`keep`] is the way into a blob, [`open`] out of it, [`restore`] the files on the machine;
-//! [`factor`] is what a blob is bound to, [`seen`] which save of it was seen last. The numbers by
+//! [`factor`] is what a blob is bound to, `seen` which save of it was seen last. The numbers by
 //! which all of them end are the original's, so that scripts go on to work.
 
 pub mod factor;

@@ -1,7 +1,7 @@
 //! How this node joins and leaves a cluster's repository.
 //!
-//! [`register`] is the way from nothing to an open pull request, [`propose`] the pull request
-//! itself, [`refresh`] what follows once it is merged, [`steward`] what carries an intent across,
+//! [`register`] is the way from nothing to an open pull request, `propose` the pull request
+//! itself, `refresh` what follows once it is merged, [`steward`] what carries an intent across,
 //! [`leave`] the way out; and here is what they need: the receipt, and its mirror in the tree.
 
 mod alone;
