@@ -398,6 +398,16 @@ fn what_lies_on_the_machine_is_found_and_baked() {
     assert!(there.contains_key("home/zeta/.config/claude/credentials.json"), "{:?}", there.keys());
 }
 
+/// What of all processes' arguments and environments that we may read holds a text.
+fn told_by_proc(text: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let files = processes.flat_map(|entry| ["cmdline", "environ"].map(|f| entry.path().join(f)));
+    let holds = |path: &PathBuf| {
+        fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))
+    };
+    files.filter(holds).map(|path| path.display().to_string()).collect()
+}
+
 /// A picker at a terminal.
 pub fn picker(desk: &Desk, more: &[&str]) -> Terminal {
     let args = ["pick", "--usb-uuid", UUID, "--output", "stick/zeta-creds.enc"];
@@ -420,6 +430,7 @@ fn a_person_picks_at_a_terminal_and_nothing_typed_is_shown() {
     terminal.wait_for("not shown");
     terminal.keys(b"FAKE-token\r");
     terminal.wait_for("ssh-operator-pubkey (required");
+    assert_eq!(told_by_proc("FAKE-token"), Vec::<String>::new());
     terminal.keys(b"b\n");
     terminal.wait_for("[l]iteral, [f]ile, [e]nv? [skip] ");
     terminal.shown.clear();
