@@ -200,9 +200,14 @@ impl Output {
 
     /// Tells an error: on stderr for people, and on stdout as an object with `--json`.
     pub fn error(&self, error: &Error, details: Option<Object>) {
+        self.error_with(error, error.kind.status(), details);
+    }
+
+    /// The same, for a call that ends with a number of its own.
+    pub fn error_with(&self, error: &Error, status: u8, details: Option<Object>) {
         if self.json {
             // The status is not 0 already, and stderr tells the same.
-            let _ = self.data(&error_object(error, details));
+            let _ = self.data(&error_object(error, status, details));
         }
         self.error_in_words(error);
     }
@@ -211,7 +216,7 @@ impl Output {
     pub fn error_beside(&self, error: &Error, details: Option<Object>) {
         match self.json {
             true => {
-                let line = error_object(error, details) + "\n";
+                let line = error_object(error, error.kind.status(), details) + "\n";
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
             false => self.error_in_words(error),
@@ -239,10 +244,10 @@ impl Output {
     }
 }
 
-fn error_object(error: &Error, details: Option<Object>) -> String {
+fn error_object(error: &Error, status: u8, details: Option<Object>) -> String {
     let mut object = details.unwrap_or_default();
     object.text("error", error.kind.word());
-    object.number("exit_status", error.kind.status().into());
+    object.number("exit_status", status.into());
     object.text("message", &error.text);
     object.list("hints", error.hints.iter().map(|hint| quote(hint)));
     object.done()

@@ -108,7 +108,8 @@ impl Stage {
             }
         }
         if path.contains("creds") {
-            let made = "zeta -q creds passphrase > pp && chmod 600 pp && zeta -q creds persist \
+            let made = "mkdir -p .config/gh && echo x > .config/gh/hosts.yml && \
+                        zeta -q creds passphrase > pp && chmod 600 pp && zeta -q creds persist \
                         --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp && \
                         echo x > hosts.yml";
             let (status, said) = self.sh(made, "");

@@ -270,16 +270,17 @@ impl Repo {
         let said = said.join(" / ");
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let error = |kind: Kind| Error::new(kind, format!("git {what}: {}: {said}", self.place()));
+        let by_forge = has(&["Permission to", "403", "Write access", "denied to"]);
+        // A directory of this machine, or a hook of somebody's own.
+        let by_place = has(&["Permission denied", "Read-only file system", "hook declined"]);
+        let no_write = by_forge || (by_place && !has(&["publickey"]));
         match () {
             () if has(&["stale info", "[rejected]", "non-fast-forward", "already exists"]) => {
                 error(Kind::Refused).hint("somebody else changed the branch meanwhile: try again")
             }
             () if has(&["protected branch", "GH006", "GH013"]) => error(Kind::Unsafe)
                 .hint("the branch is protected: let this token push to 'register-node-*'"),
-            () if has(&["Permission to", "403", "Write access", "denied to"]) => error(
-                Kind::Unsafe,
-            )
-            .hint(
+            () if no_write => error(Kind::Unsafe).hint(
                 "this account may not push there: ask for write access, or use --fork OWNER/NAME",
             ),
             () if has(&[

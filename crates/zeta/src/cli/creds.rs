@@ -118,7 +118,7 @@ fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
                 error =
                     error.hint(format!("zeta creds {} --help says what is needed", call.verb()));
             }
-            call.out.error(&error, None);
+            call.out.error_with(&error, number, None);
             Ok(number)
         }
     }
@@ -134,6 +134,12 @@ fn persist(call: &Call) -> Outcome<u8> {
     let secret = args.passphrase()?;
     let (mut bundle, whose) = (args.begun(call, &secret)?, args.whose());
     let ids = args.bake(call, &mut bundle, &whose)?;
+    if args.would_empty(&bundle) {
+        let text = format!("nothing was baked, and {} holds a blob", args.output.display());
+        let hint = "--update keeps what it holds; to begin anew, remove it first";
+        let error = Error::new(crate::error::Kind::Refused, text).hint(hint);
+        return Err(Failed { number: INPUT, error });
+    }
     save(call, &args, &bundle, &secret, &ids)
 }
 
@@ -267,9 +273,16 @@ impl KeepArgs {
         if !self.update || ops::open::is_missing(&self.output)? {
             return Ok(Bundle::default());
         }
-        let opened = ops::open::open(&self.output, &self.lock.factor()?, secret, false)?;
+        let (factor, older) = (self.lock.factor()?, self.accept_older);
+        let opened = ops::open::open(&self.output, &factor, secret, older)?;
         words::told_backup(call, &opened);
         Ok(opened.bundle)
+    }
+
+    /// Would a blob that may hold something be replaced by one that holds nothing?
+    fn would_empty(&self, bundle: &Bundle) -> bool {
+        let empty = bundle.global.is_empty() && bundle.personas().next().is_none();
+        empty && !self.update && ops::open::candidate(&self.output).is_ok()
     }
 
     /// Bakes what the arguments say; the ids of it.

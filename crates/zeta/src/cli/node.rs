@@ -8,7 +8,7 @@ use clap::Args;
 use zeta_core::name::Label;
 use zeta_core::record::printable;
 use zeta_core::registration::expiry::Expiry;
-use zeta_core::registration::node::{About, DEFAULT_ROLE};
+use zeta_core::registration::node::{About, DEFAULT_ROLE, EXPIRES_AT};
 use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{From, Pull, Stop};
 use zeta_core::time::{format_utc, parse_duration};
@@ -66,10 +66,17 @@ const VERBS: &[Verb] = &[
     },
 ];
 
+/// The shortest expiry, in ms.
+const SHORTEST_MS: u64 = 8 * 86_400_000;
+
 fn words_about(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
     place::check_maintainer(&args.maintainer)?;
     let now_us = ctx.now().reading.wall_us;
     let expires = args.expires.as_deref().map(|text| parse_duration("expiry", text)).transpose()?;
+    // One that is shorter would be over before a run a day can move it.
+    if expires.is_some_and(|ms| ms < SHORTEST_MS) {
+        return Err(Error::usage("an expiry is at least 8d: it is moved when 7d are left"));
+    }
     let until = |ms: u64| format_utc(now_us.saturating_add_unsigned(ms.saturating_mul(1000)));
     let roles = match args.roles.as_slice() {
         [] => vec![DEFAULT_ROLE.to_owned()],
@@ -157,7 +164,10 @@ fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8
                     Kind::Busy,
                     "put right what failed ('zeta node show'), then: --min-interval 0s",
                 )),
-                format!("the last attempt failed; the next one may be made in {s} s"),
+                format!(
+                    "one attempt a day: the next one may be made in {s} s ({})",
+                    receipt.detail
+                ),
             ),
         },
     };
@@ -222,6 +232,8 @@ fn run_steward(call: &Call) -> Result<u8> {
     };
     let every = ms("interval", &args.every)?.map(Duration::from_millis);
     let limit = ms("timeout", &args.timeout)?.map(Duration::from_millis);
+    let min_interval_ms = parse_duration("interval", &args.min_interval)?;
+    let min_interval_s = i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX);
     let (said, own) = (args.place.is_said(), args.place.place());
     let ready = std::cell::OnceCell::new();
     let tick = || {
@@ -236,7 +248,7 @@ fn run_steward(call: &Call) -> Result<u8> {
                 site: ready,
                 author: place::author(&about.maintainer),
                 reopen,
-                min_interval_s: 86_400,
+                min_interval_s,
                 receipt: ops::receipt_path(),
             })
         })
@@ -268,6 +280,9 @@ fn run_list(call: &Call) -> Result<u8> {
             object.text("path", &listed.path).flag("dead", listed.expiry == Some(Expiry::Dead));
             match &listed.node {
                 Ok(node) => {
+                    if let Some(end) = node.metadata.annotations.get(EXPIRES_AT) {
+                        object.text("expires_at", end);
+                    }
                     object.text("node", &node.metadata.name);
                     object.text("maintainer", &node.spec.registration.maintainer);
                     let roles = node.spec.roles.iter().map(|r| zeta_core::record::quote(r));
@@ -287,7 +302,7 @@ fn run_list(call: &Call) -> Result<u8> {
                 node.spec.roles.join(","),
                 match listed.expiry {
                     Some(Expiry::Dead) => "  (dead: its end is over)",
-                    Some(Expiry::Due) => "  (its end is near)",
+                    Some(Expiry::Due) => "  (its end is near, or over by less than three days)",
                     Some(Expiry::Unreadable) => "  (its end cannot be read)",
                     _ => "",
                 }
@@ -322,6 +337,11 @@ fn run_deregister(call: &Call) -> Result<u8> {
             None => ops::name(&ctx, false)?,
         };
         let left = leave::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
+        if matches!(left, Left::Gone) {
+            let text = format!("maintainer {maintainer} has no node {node} there");
+            return Err(Error::new(Kind::NotFound, text)
+                .hint("whose it is, if it is there: zeta node list, with the same repository"));
+        }
         gone.push((node.to_string(), left));
     }
     let object = || {

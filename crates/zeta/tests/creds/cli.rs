@@ -384,6 +384,25 @@ fn a_file_chooses_among_the_factors_that_are_named() {
 }
 
 #[test]
+fn nothing_picked_or_baked_leaves_a_blob_as_it_is_and_json_tells_the_number() {
+    let desk = Desk::new();
+    assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
+    let before = fs::read(desk.blob()).unwrap();
+    let out = desk.persist(&["--json"]);
+    assert_eq!(out.status, 3, "{}", out.said);
+    assert!(
+        out.said.contains("\"exit_status\":3") && out.said.contains("--update"),
+        "{}",
+        out.said
+    );
+    let pick = ["pick", "--output", "stick/zeta-creds.enc", "--defer-all"];
+    let out = desk.run(&[&pick[..], &LOCK].concat());
+    assert!(out.status == 0 && out.said.contains("stays as it is"), "{}", out.said);
+    assert_eq!(fs::read(desk.blob()).unwrap(), before);
+    assert_eq!(desk.persist(&["--update"]).status, 0);
+}
+
+#[test]
 fn what_lies_on_the_machine_is_found_and_baked() {
     let desk = Desk::new();
     let home = desk.path("home");

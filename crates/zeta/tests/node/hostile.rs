@@ -55,7 +55,7 @@ fn an_intent_keeps_nothing_of_an_earlier_one_and_a_steward_goes_where_its_call_s
     let (forge, machine) = (StandIn::new(), Machine::new());
     let earlier = ["--maintainer", "ace", "--intent", "--repo", "a/b", "--api", "https://evil"];
     let node = ["--node", NODE, "node", "register"];
-    machine.stage.ok(&[&node[..], &earlier, &["--fork", "evil/b", "--expires", "1d"]].concat());
+    machine.stage.ok(&[&node[..], &earlier, &["--fork", "evil/b", "--expires", "9d"]].concat());
     assert_eq!(machine.register(&forge, &["--node", NODE, "--intent"]).status, 0);
     let elsewhere = ["--node", NODE, "--repo", "acme/other"];
     let out = run(&mut machine.command(&forge, "steward", &elsewhere));

@@ -122,6 +122,10 @@ fn without_write_access_the_way_is_a_fork_and_the_error_says_so() {
     let forked = ["--fork", &slug, "--fork-remote", &fork];
     let out = machine.register(&forge, &forked);
     assert_eq!(out.status, 6, "one attempt a day: {out:?}");
+    assert!(machine.show()["detail"].as_str().unwrap().contains("denied to squirrel"), "why stays");
+    let other = [&forked[..], &["--node", "node-0ther"]].concat();
+    assert_eq!(machine.register(&forge, &other).status, 0, "another node's attempts are its own");
+    forge.hub(|hub| hub.pulls.clear());
     let now = [&forked[..], &["--min-interval", "0s"]].concat();
     let out = machine.register(&forge, &now);
     assert_eq!(out.status, 0, "{out:?}");
@@ -203,7 +207,9 @@ fn a_node_leaves_by_one_pull_request_and_can_come_and_leave_again() {
     leave("opened");
     leave("waits already");
     forge.hub(|hub| hub.merge(2));
-    leave("is not registered");
+    let args = ["--maintainer", "ace", "--reason", "sold"];
+    let gone = run(&mut machine.command(&forge, "deregister", &args));
+    assert!(gone.status == 4 && gone.err.contains("has no node"), "{gone:?}");
     assert_eq!(machine.register(&forge, &["--reopen"]).status, 0);
     forge.hub(|hub| hub.merge(3));
     // The branch of the first leave is still there, and merged.

@@ -159,6 +159,9 @@ pub(super) struct KeepArgs {
     /// Keep what the blob holds already
     #[arg(long)]
     pub(super) update: bool,
+    /// Also if it is older than one that was seen here
+    #[arg(long, requires = "update")]
+    pub(super) accept_older: bool,
     /// Format of the blob
     #[arg(long, value_enum, default_value = "zcv2")]
     pub(super) format: FormatArg,

@@ -21,7 +21,7 @@ saved does not open.
 
 Examples:
   zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc
-  zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --defer-all --verify")]
+  zeta creds pick --usb-uuid 4F2A-91C7 --output new.enc --passphrase-file pp --defer-all --verify")]
 pub(super) struct PickArgs {
     #[command(flatten)]
     keep: KeepArgs,
@@ -60,6 +60,11 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         call.out.talk(&format!("would bake {what}; nothing was written"));
         return Ok(0);
     }
+    if args.keep.would_empty(&bundle) {
+        let path = args.keep.output.display();
+        call.out.talk(&format!("nothing was picked: {path} stays as it is"));
+        return Ok(0);
+    }
     save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
         ARGUMENTS | ops::NO_MATCH => failed,
         _ => Failed { number: ops::FRAME, ..failed },
@@ -69,7 +74,11 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
 /// Asks for each; the ids of what was baked.
 fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
-    let ours = |entry: &&Entry| entry.scope == Scope::Global || whose.persona.is_some();
+    let ours = |entry: &&Entry| {
+        // What is made on the machine is nobody's to pick.
+        let picked = entry.rule != Rule::NeverBaked;
+        picked && (entry.scope == Scope::Global || whose.persona.is_some())
+    };
     let entries: Vec<&Entry> = manifest.entries().iter().filter(ours).collect();
     let mut baked = Vec::new();
     let mut summary = String::new();
@@ -93,16 +102,16 @@ fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
 }
 
 fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Outcome<Choice> {
-    if entry.rule == Rule::NeverBaked {
-        return Ok(Choice::Deferred); // it is made on the machine
-    }
     let need = if entry.required { "required" } else { "optional" };
     let path = entry.paths.first().map_or("", String::as_str);
     let asked = format!("{place}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
-    match answer(&asked)?.as_str() {
-        "b" | "B" | "bake" => {}
-        "s" | "S" | "skip" => return Ok(Choice::Skipped),
-        _ => return Ok(Choice::Deferred),
+    loop {
+        match answer(&asked)?.as_str() {
+            "b" | "B" | "bake" => break,
+            "s" | "S" | "skip" => return Ok(Choice::Skipped),
+            "" | "d" | "D" | "defer" => return Ok(Choice::Deferred),
+            _ => person::tell("  that is none of b, d and s\n"),
+        }
     }
     loop {
         match value(entry, whose).and_then(|value| match value {

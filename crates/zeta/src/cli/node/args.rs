@@ -116,6 +116,9 @@ Examples:
 pub(super) struct StewardArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+    /// Least time between attempts
+    #[arg(long, value_name = "DURATION", default_value = "1d")]
+    pub(super) min_interval: String,
     /// Tick again and again, until the node is registered
     #[arg(long, value_name = "DURATION")]
     pub(super) every: Option<String>,

@@ -68,7 +68,8 @@ impl Asked<'_> {
     fn seen(&self, look: Look) -> Result<Seen> {
         let (forge, path) = (&self.site.forge, self.path());
         Ok(Seen {
-            receipt: read_receipt(&self.receipt)?,
+            // That of another node says nothing about this one's attempts.
+            receipt: read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str()),
             on_main: forge.file(&path),
             pulls: forge.pulls(self.node.as_str(), &path, look),
         })
@@ -155,7 +156,10 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
                 Stop::Closed(pull) => of(pull, with(State::Closed, "it was closed".to_owned())),
                 Stop::Removed(pull) => of(pull, with(State::Closed, "it was removed".to_owned())),
                 Stop::Throttled(rest_s) => {
-                    with(State::Throttled, format!("the next attempt may be made in {rest_s} s"))
+                    // Why the last one failed stays: it is what has to be put right.
+                    let why = before.map_or(String::new(), |before| before.detail.clone());
+                    let next = format!("the next attempt may be made in {rest_s} s");
+                    with(State::Throttled, if why.is_empty() { next } else { why })
                 }
             };
             (Came::Stopped(stop), receipt)
