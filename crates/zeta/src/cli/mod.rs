@@ -200,7 +200,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
-            if wrong && ours {
+            // The verbs, for whoever names none, hold nothing that was given.
+            let is_help =
+                error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            if wrong && ours && !is_help {
                 // What stands where no argument belongs may be a secret, so it is not repeated.
                 Output { json, quiet: false }.error(&creds::usage_error(&error), None);
                 return Kind::Usage.status();

@@ -104,8 +104,13 @@ fn run_register(call: &Call) -> Result<u8> {
     }
     if args.intent {
         ops::intend(&ctx, &about, &args.place.place(), args.reopen)?;
-        call.out.talk("written down; 'zeta node steward' opens the pull request");
-        return Ok(0);
+        let object = || {
+            let mut object = Object::new();
+            object.text("node", &about.node).text("outcome", "intended");
+            object
+        };
+        let text = || "written down; 'zeta node steward' opens the pull request".to_owned();
+        return call.out.either(object, text).map(|()| 0);
     }
     let receipt = ops::receipt_path();
     let ready = args.place.place().ready().or_else(|error| {
@@ -217,7 +222,11 @@ fn run_show(call: &Call) -> Result<u8> {
         }
         None => {
             let text = format!("{}: there is no receipt: nobody looked yet", path.display());
-            let error = Error::new(Kind::NotFound, text).hint("look: zeta node register");
+            let error =
+                Error::new(Kind::NotFound, text).hint(match steward::intent(&call.context()?)? {
+                    Some(_) => "an intent waits for its steward: zeta node steward",
+                    None => "look: zeta node register --repo OWNER/NAME --maintainer USER",
+                });
             call.out.error(&error, None);
             Ok(error.kind.status())
         }
@@ -257,7 +266,12 @@ fn run_steward(call: &Call) -> Result<u8> {
     let last = steward::watch(every.unwrap_or_default(), limit, tick, |_| ())?;
     match last {
         Tick::Nothing => {
-            call.out.talk("there is no intent: nothing to do");
+            let object = || {
+                let mut object = Object::new();
+                object.text("outcome", "no_intent");
+                object
+            };
+            call.out.either(object, || "there is no intent: nothing to do".to_owned())?;
             Ok(0)
         }
         Tick::Taken(refusal) => {

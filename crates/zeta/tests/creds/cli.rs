@@ -451,7 +451,7 @@ fn a_person_picks_at_a_terminal_and_nothing_typed_is_shown() {
     terminal.wait_for("ssh-operator-pubkey (required");
     assert_eq!(told_by_proc("FAKE-token"), Vec::<String>::new());
     terminal.keys(b"b\n");
-    terminal.wait_for("[l]iteral, [f]ile, [e]nv? [skip] ");
+    terminal.wait_for("[l]iteral, [f]ile? [skip] ");
     terminal.shown.clear();
     terminal.keys(b"f\n");
     terminal.wait_for("path: ");

@@ -143,7 +143,7 @@ fn a_steward_carries_an_intent_across_and_comments_once() {
     assert!(out.out.contains("registered"), "{out:?}");
     assert_eq!(machine.show()["state"], "converged");
     let out = run(&mut machine.command(&forge, "steward", &[]));
-    assert!(out.err.contains("no intent"), "{out:?}");
+    assert!(out.out.contains("no intent"), "{out:?}");
 }
 
 #[test]

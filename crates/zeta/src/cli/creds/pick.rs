@@ -130,9 +130,11 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
 /// The value of one credential; `None` if nothing was given.
 fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
     let here = entry.paths.iter().map(|path| whose.expand(path)).find(|path| path.is_file());
+    let env = check_source(entry.rule, &Source::Env("")).is_ok();
+    let env = if env { ", [e]nv" } else { "" };
     let from = match &here {
-        Some(path) => format!("  from [l]iteral, [f]ile, [e]nv? [{}] ", path.display()),
-        None => "  from [l]iteral, [f]ile, [e]nv? [skip] ".to_owned(),
+        Some(path) => format!("  from [l]iteral, [f]ile{env}? [{}] ", path.display()),
+        None => format!("  from [l]iteral, [f]ile{env}? [skip] "),
     };
     let line = |prompt: &str| person::line(prompt);
     match line(&from)?.trim() {

@@ -103,7 +103,7 @@ pub fn list(site: &Ready) -> Result<Vec<Listed>> {
     match nodes.is_empty() {
         false => Ok(nodes),
         true => Err(Error::new(Kind::NotFound, "no node is registered there")
-            .hint("register this one: zeta node register")),
+            .hint("register this one: zeta node register, with the same repository")),
     }
 }
 
