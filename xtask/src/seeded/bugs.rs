@@ -437,7 +437,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "whoever holds a secret can be dumped",
-        "crates/zeta/src/adapters/secret/mod.rs",
+        "crates/zeta/src/adapters/secret.rs",
         "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
         "set_dumpable_behavior(DumpableBehavior::Dumpable);",
         &["-p", "zeta", "--test", "creds", "secret::a_process"],

@@ -17,8 +17,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
 
-use super::secret::Secret;
-use super::secret::source::MAX;
+use super::secret::{PASSPHRASE_MAX, Secret};
 use super::spawn::Signals;
 use crate::error::{Error, Kind, Result};
 
@@ -104,7 +103,7 @@ enum Key {
 
 fn hidden(terminal: &OwnedFd, prompt: &str) -> Result<Secret> {
     let failed = |errno| Error::io("cannot ask at", Path::new("the terminal"), errno);
-    let mut secret = Secret::with_room(MAX)?;
+    let mut secret = Secret::with_room(PASSPHRASE_MAX)?;
     // Declared first, so let go last: a signal that came meanwhile is delivered after the
     // terminal is as it was.
     let signals = Signals::take_over()?;
@@ -248,7 +247,7 @@ fn by_systemd(prompt: &str) -> Result<Secret> {
 
 /// The first line that a program prints, as far as it prints one before its time is over.
 fn hear(out: BorrowedFd<'_>) -> Result<Secret> {
-    let mut secret = Secret::with_room(MAX)?;
+    let mut secret = Secret::with_room(PASSPHRASE_MAX)?;
     let end = Instant::now() + Duration::from_secs(SYSTEMD_SECONDS + 10);
     let mut byte = zeroize::Zeroizing::new([0u8]);
     loop {

@@ -22,6 +22,7 @@ pub mod mount;
 pub mod node;
 #[expect(unsafe_code, reason = "mmap and mlock have no safe face; all of it is in there")]
 pub mod pages;
+pub mod passphrase;
 pub mod plant;
 pub mod probe;
 pub mod process;

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::termios::LocalModes;
-use zeta::adapters::secret::source::{self, Sources, Used};
+use zeta::adapters::passphrase::{self as source, Sources, Used};
+use zeta::adapters::secret::PASSPHRASE_MAX;
 
 use crate::stage::{self, OTHER, Place, USER, part, put, skip, skipped_without_root, until};
 use crate::terminal::Terminal;
@@ -51,7 +52,7 @@ fn from_file(path: &Path) -> Result<String, String> {
 fn one_end_of_a_line_is_cut_and_nothing_else() {
     let place = Place::new();
     let path = place.0.join("pass");
-    let longest = "x".repeat(source::MAX);
+    let longest = "x".repeat(PASSPHRASE_MAX);
     for (text, wanted) in [
         ("a\n", Some("a")),
         ("a\r\n", Some("a")),

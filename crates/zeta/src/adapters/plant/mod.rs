@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 pub use self::account::{Account, find, of_uid};
 use self::child::Child;
 pub use self::child::child_main;
-use self::part::{Part, Work};
+use self::part::{Ready, Work};
 use crate::error::{Error, Kind, Result};
 
 /// No file is longer, in bytes.
@@ -162,6 +162,37 @@ impl Prepared {
     /// The second phase: gives all files their names.
     pub fn commit(self) -> Vec<Vec<Outcome>> {
         self.parts.into_iter().map(Part::commit).collect()
+    }
+}
+
+/// The files of one owner between the phases.
+#[derive(Debug)]
+enum Part {
+    /// Nothing is to be done.
+    Settled(Vec<Outcome>),
+    /// Prepared by this process.
+    Here(Ready),
+    /// Prepared by a child.
+    There(Child),
+}
+
+impl Part {
+    /// What will come of each file.
+    fn outcomes(&self) -> Vec<Outcome> {
+        match self {
+            Part::Settled(outcomes) => outcomes.clone(),
+            Part::Here(ready) => ready.outcomes(),
+            Part::There(child) => child.outcomes(),
+        }
+    }
+
+    /// The second phase.
+    fn commit(self) -> Vec<Outcome> {
+        match self {
+            Part::Settled(outcomes) => outcomes,
+            Part::Here(ready) => ready.commit(),
+            Part::There(child) => child.commit(),
+        }
     }
 }
 

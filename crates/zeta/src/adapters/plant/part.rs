@@ -8,7 +8,6 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, fstat, fsync, renameat, renameat_wi
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::child::Child;
 use super::site::{Seen, look};
 use super::walk::{Made, Place, Stop, Trust, finding, top};
 use super::{File, Finding, Outcome};
@@ -47,37 +46,6 @@ impl FileHead {
     /// That of a file.
     pub fn of(file: &File) -> FileHead {
         FileHead { target: file.target.clone(), mode: file.mode, len: file.bytes.len() }
-    }
-}
-
-/// The files of one owner between the phases.
-#[derive(Debug)]
-pub enum Part {
-    /// Nothing is to be done.
-    Settled(Vec<Outcome>),
-    /// Prepared by this process.
-    Here(Ready),
-    /// Prepared by a child.
-    There(Child),
-}
-
-impl Part {
-    /// What will come of each file.
-    pub fn outcomes(&self) -> Vec<Outcome> {
-        match self {
-            Part::Settled(outcomes) => outcomes.clone(),
-            Part::Here(ready) => ready.outcomes(),
-            Part::There(child) => child.outcomes(),
-        }
-    }
-
-    /// The second phase.
-    pub fn commit(self) -> Vec<Outcome> {
-        match self {
-            Part::Settled(outcomes) => outcomes,
-            Part::Here(ready) => ready.commit(),
-            Part::There(child) => child.commit(),
-        }
     }
 }
 

@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 use zeta_core::creds::passphrase::{RANDOM_BYTES, say};
 
 pub use crate::adapters::blob::Before;
+pub use crate::adapters::passphrase::{Sources, Used, remove_staged};
 pub use crate::adapters::plant::{Outcome as Came, child_main};
-pub use crate::adapters::secret::source::{Sources, Used, remove_staged};
 pub use crate::adapters::secret::{Secret, harden};
-use crate::adapters::{ask, host, secret};
+use crate::adapters::{ask, host, passphrase as source};
 use crate::error::{Error, Result as Plain};
 
 /// The systemd credential that holds the passphrase, if this process was given one.
@@ -78,9 +78,9 @@ pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let asks = sources.prompt.is_some() && ask::has_terminal();
     if !new || !asks || sources.fd.is_some() || sources.file.is_some() || sources.variable.is_some()
     {
-        return secret::source::passphrase(sources);
+        return source::passphrase(sources);
     }
-    match secret::source::passphrase(&named) {
+    match source::passphrase(&named) {
         Ok(found) => Ok(found),
         Err(_) => ask_new().map(|secret| (secret, Used::Prompt)),
     }

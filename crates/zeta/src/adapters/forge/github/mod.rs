@@ -4,6 +4,7 @@
 //! the token may not see answers 404 to everything.
 
 mod refusal;
+mod reply;
 mod wire;
 
 use std::collections::BTreeMap;

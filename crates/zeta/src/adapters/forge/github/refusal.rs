@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use super::wire::Reply;
+use super::reply::Reply;
 use crate::adapters::forge::Trouble;
 
 /// How long a secondary limit lasts if GitHub does not say: its documentation asks for a minute.

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use ureq::http::{HeaderMap, HeaderValue};
+use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
+use super::reply::Reply;
 use super::{Limits, refusal};
 use crate::adapters::forge::Trouble;
 use crate::adapters::forge::token::Token;
@@ -14,29 +15,6 @@ use crate::adapters::forge::token::Token;
 const API_VERSION: &str = "2022-11-28";
 /// Most attempts at one question.
 const MAX_TRIES: u32 = 4;
-
-/// What came back.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    /// A header, or nothing.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
-    }
-
-    /// The body as what it should be.
-    pub fn read<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, Trouble> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let status = self.status;
-            Trouble::Lost(format!("{what}: the answer {status} cannot be read: {error}"))
-        })
-    }
-}
 
 /// The way to one API.
 pub struct Wire {

@@ -1,14 +1,15 @@
 //! A secret in memory, and a process that does not give it away: no core dump, no swap as far as
 //! the kernel allows, nothing in `Debug`.
 
-pub mod source;
-
 use std::fmt;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use super::pages::Pages;
 use crate::error::{Error, Result};
+
+/// No passphrase is longer, in bytes.
+pub const PASSPHRASE_MAX: usize = 4096;
 
 /// Makes this process one that is not dumped, and whose memory no other process of its user may
 /// read. What the kernel refuses is left as it is.
@@ -67,7 +68,7 @@ impl Secret {
     }
 
     /// Lets `read` fill the room that is left; it returns how many bytes it put there.
-    fn fill<E>(
+    pub(super) fn fill<E>(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> std::result::Result<usize, E>,
     ) -> std::result::Result<usize, E> {
@@ -93,9 +94,9 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn too_long() -> Error {
+pub(super) fn too_long() -> Error {
     Error::usage("what was given is too long")
-        .hint(format!("at most {} bytes, without the end of its line", source::MAX))
+        .hint(format!("at most {} bytes, without the end of its line", PASSPHRASE_MAX))
 }
 
 #[cfg(test)]

@@ -17,14 +17,12 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeta_core::creds::passphrase as rules;
 
-use super::{Secret, too_long};
-use crate::adapters::{ask, inherited};
+use super::secret::{PASSPHRASE_MAX, Secret, too_long};
+use super::{ask, inherited};
 use crate::error::{Error, Kind, Result};
 
-/// No passphrase is longer, in bytes.
-pub const MAX: usize = 4096;
 /// One byte more than the longest with CR and LF, to see that there is more.
-const ROOM: usize = MAX + 3;
+const ROOM: usize = PASSPHRASE_MAX + 3;
 /// How long a writer at the other end of a descriptor may need.
 const PATIENCE: Duration = Duration::from_secs(300);
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -103,7 +101,7 @@ fn finish(mut secret: Secret) -> Result<Secret> {
     let refused = |why: String| Error::usage(why).hint("make a passphrase: zeta creds passphrase");
     let text = rules::of_file(secret.expose()).map_err(|bad| refused(bad.to_string()))?;
     let len = text.len();
-    if len > MAX {
+    if len > PASSPHRASE_MAX {
         return Err(too_long());
     }
     secret.cut(len);
