@@ -9,6 +9,7 @@
 //! its backup in the same way, so that at each moment one of the two is whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,19 @@ pub fn save(path: &Path, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<
 pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let (dir, name, _) = open_place(path)?;
     replace(dir.as_fd(), &name, bytes, path)
+}
+
+/// As [`put`], below a directory that is made, for its owner alone, if it is not there.
+///
+/// # Errors
+/// As [`save`], and that the directory cannot be made.
+pub fn put_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| {
+        Error::new(Kind::Fault, format!("cannot create {}: {error}", dir.display()))
+    })?;
+    put(path, bytes)
 }
 
 /// Reads the blob and its backup.

@@ -263,7 +263,16 @@ fn run_steward(call: &Call) -> Result<u8> {
         })
     };
     let limit = if every.is_none() { Some(Duration::ZERO) } else { limit };
-    let last = steward::watch(every.unwrap_or_default(), limit, tick, |_| ())?;
+    let mut told = String::new();
+    let tell_change = |tick: &Tick| {
+        if let (Some(_), Tick::Stands(_, receipt)) = (every, tick)
+            && receipt.detail != told
+        {
+            told.clone_from(&receipt.detail);
+            call.out.talk(&format!("{}: {told}", receipt.state.word()));
+        }
+    };
+    let last = steward::watch(every.unwrap_or_default(), limit, tick, tell_change)?;
     match last {
         Tick::Nothing => {
             let object = || {

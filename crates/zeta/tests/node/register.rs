@@ -36,7 +36,9 @@ fn sixteen_agents_of_a_node_open_one_pull_request_and_each_boot_finds_it() {
     assert_eq!(machine.show()["node"], node.as_str(), "the name outlives the boot");
     forge.hub(|hub| hub.merge(1));
     machine.reboot();
+    let asked = forge.asked(Call::Pulls);
     assert!(machine.register(&forge, &[]).out.contains("registered"));
+    assert_eq!(forge.asked(Call::Pulls), asked, "one question is enough");
     assert_eq!(machine.show()["state"], "converged");
     // A receipt is no answer: without it the forge is asked, and knows.
     let marker = std::fs::read_to_string(machine.stage.node().join("self-registered.marker"));

@@ -14,7 +14,7 @@ pub mod restore;
 mod seen;
 
 use zeroize::Zeroizing;
-use zeta_core::creds::passphrase::{RANDOM_BYTES, say};
+use zeta_core::creds::passphrase::{ENTROPY_BITS, RANDOM_BYTES, say};
 
 pub use crate::adapters::blob::Before;
 pub use crate::adapters::passphrase::{Sources, Used, remove_staged};
@@ -92,11 +92,10 @@ fn ask_new() -> Plain<Secret> {
         let first = ask::passphrase("New passphrase (Enter alone makes one for you): ")?;
         if first.is_empty() {
             let made = new_passphrase()?;
-            for part in [
-                "\n    ",
-                made.as_str(),
-                "\n\nIt has 96 bits. Write it down: nobody can open the blob without it.\n",
-            ] {
+            let words = format!(
+                "\n\nIt has {ENTROPY_BITS} bits. Write it down: nobody can open the blob without it.\n"
+            );
+            for part in ["\n    ", made.as_str(), &words] {
                 ask::tell(part);
             }
             ask::line("Enter when you have it: ")?;

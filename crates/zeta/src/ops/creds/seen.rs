@@ -2,11 +2,10 @@
 //!
 //! It is a file of this machine: one that was installed a moment ago has seen nothing.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::{blob, cipher};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 /// Sticks that are remembered; the oldest is forgotten first.
 const STICKS: usize = 64;
@@ -65,11 +64,5 @@ pub fn remember(binding: &str, generation: u64) -> Result<()> {
     known.push((generation, wanted));
     let known = known.get(known.len().saturating_sub(STICKS)..).unwrap_or_default();
     let text: String = known.iter().map(|(g, b)| format!("{g} {b}\n")).collect();
-    if let Some(dir) = path.parent() {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|error| {
-            Error::new(Kind::Fault, format!("cannot create {}: {error}", dir.display()))
-        })?;
-    }
-    blob::put(&path, text.as_bytes())
+    blob::put_private(&path, text.as_bytes())
 }

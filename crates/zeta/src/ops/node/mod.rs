@@ -12,8 +12,8 @@ mod refresh;
 pub mod register;
 pub mod steward;
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use zeta_core::name::{Label, RecordName};
@@ -25,7 +25,7 @@ use zeta_core::registration::receipt::{Receipt, State};
 use self::place::Place;
 use super::document::{self, Name};
 use crate::adapters::base::Sharing;
-use crate::adapters::{host, yaml};
+use crate::adapters::{blob, host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 
@@ -66,8 +66,8 @@ pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
 
 /// Keeps a receipt: on the disk, for good, and as a marker in the tree, for this boot.
 pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()> {
-    write_whole(path, &receipt.render()).map_err(|error| {
-        Error::new(Kind::Unsafe, format!("cannot write {}: {error}", path.display()))
+    blob::put_private(path, receipt.render().as_bytes()).map_err(|error| {
+        Error { kind: Kind::Unsafe, ..error }
             .hint("without a receipt an attempt could be doubled, so none is made")
     })?;
     let mut pairs = vec![
@@ -209,24 +209,4 @@ fn read_small(path: &Path) -> std::io::Result<String> {
         true => Err(std::io::Error::other("it is too long for a receipt")),
         false => Ok(text),
     }
-}
-
-/// A file and its directory, on the disk when this returns: the receipt has to outlive a power cut.
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let random = host::random_hex().map_err(|error| std::io::Error::other(error.text))?;
-    let temp = dir.join(format!(".self-registered.{random}"));
-    let written = (|| {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&temp)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temp, path)?;
-        std::fs::File::open(dir)?.sync_all()
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temp);
-    }
-    written
 }

@@ -10,7 +10,7 @@ use zeta_core::name::Label;
 use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::receipt::{Receipt, State};
 use zeta_core::registration::{
-    From, Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
+    Answer, From, Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
 };
 
 use super::alone::{Held, alone};
@@ -67,12 +67,15 @@ impl Asked<'_> {
 
     fn seen(&self, look: Look) -> Result<Seen> {
         let (forge, path) = (&self.site.forge, self.path());
-        Ok(Seen {
-            // That of another node says nothing about this one's attempts.
-            receipt: read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str()),
-            on_main: forge.file(&path),
-            pulls: forge.pulls(self.node.as_str(), &path, look),
-        })
+        // That of another node says nothing about this one's attempts.
+        let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
+        let on_main = forge.file(&path);
+        // A node that is there, or about which nobody answered, needs no further question.
+        let pulls = match on_main {
+            Answer::Absent => forge.pulls(self.node.as_str(), &path, look),
+            _ => Answer::Absent,
+        };
+        Ok(Seen { receipt, on_main, pulls })
     }
 
     fn policy(&self) -> Policy {
