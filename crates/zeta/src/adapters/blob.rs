@@ -9,7 +9,6 @@
 //! its backup in the same way, so that at each moment one of the two is whole.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -118,10 +117,9 @@ pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`save`], and that the directory cannot be made.
 pub fn put_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| {
-        Error::new(Kind::Fault, format!("cannot create {}: {error}", dir.display()))
+    fresh::private_dir(path).map_err(|error| {
+        let dir = path.parent().unwrap_or(path).display();
+        Error::new(Kind::Fault, format!("cannot create {dir}: {error}"))
     })?;
     put(path, bytes)
 }

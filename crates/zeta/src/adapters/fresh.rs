@@ -2,15 +2,17 @@
 //! and found again by the next run if this one is killed in between.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, fsync, openat, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, fsync, openat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::walk::RECORD;
+use super::walk::{DIRECTORY, RECORD};
 use super::{host, node};
 
 /// Hex digits of a random name.
@@ -49,6 +51,27 @@ pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Fr
             Err(errno)
         }
     }
+}
+
+/// Makes the directory of a file, for its owner alone, if it is not there.
+pub fn private_dir(path: &Path) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Keeps a small file of its owner alone: on the disk, under its name, when this returns. Whatever
+/// had that name is replaced, a link too, and no link there is followed.
+pub fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
+    private_dir(path)?;
+    let name = path.file_name().ok_or(Errno::INVAL)?;
+    let dir = openat(CWD, path.parent().unwrap_or(Path::new("/")), DIRECTORY, Mode::empty())?;
+    sweep(dir.as_fd(), prefix, path);
+    let temp = make(&dir, prefix, bytes, Mode::from_raw_mode(0o600))?;
+    if let Err(errno) = renameat(&dir, temp.name.as_str(), &dir, name) {
+        let _ = unlinkat(&dir, temp.name.as_str(), AtFlags::empty());
+        return Err(errno.into());
+    }
+    fsync(&dir).map_err(Into::into)
 }
 
 /// Removes files `PREFIX<random>` whose makers were killed; returns how many. Only ours: by the

@@ -93,7 +93,7 @@ fn ask_new() -> Plain<Secret> {
         if first.is_empty() {
             let made = new_passphrase()?;
             let words = format!(
-                "\n\nIt has {ENTROPY_BITS} bits. Write it down: nobody can open the blob without it.\n"
+                "\n\nIt has {ENTROPY_BITS} bits. Write it down: without it the blob is lost.\n"
             );
             for part in ["\n    ", made.as_str(), &words] {
                 ask::tell(part);

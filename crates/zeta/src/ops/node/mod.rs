@@ -25,7 +25,7 @@ use zeta_core::registration::receipt::{Receipt, State};
 use self::place::Place;
 use super::document::{self, Name};
 use crate::adapters::base::Sharing;
-use crate::adapters::{blob, host, yaml};
+use crate::adapters::{fresh, host, yaml};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 
@@ -66,8 +66,8 @@ pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
 
 /// Keeps a receipt: on the disk, for good, and as a marker in the tree, for this boot.
 pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()> {
-    blob::put_private(path, receipt.render().as_bytes()).map_err(|error| {
-        Error { kind: Kind::Unsafe, ..error }
+    fresh::keep(path, ".self-registered.", receipt.render().as_bytes()).map_err(|error| {
+        Error::new(Kind::Unsafe, format!("cannot write {}: {error}", path.display()))
             .hint("without a receipt an attempt could be doubled, so none is made")
     })?;
     let mut pairs = vec![
