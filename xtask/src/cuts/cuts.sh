@@ -4,12 +4,13 @@
 export PATH=/bin
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev
-for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci \
-        virtio_blk fat vfat nls_cp437 nls_ascii nls_utf8 loop; do
-    [ -e /modules/$module.ko ] && insmod /modules/$module.ko
+# Numbered in an order in which they can be loaded.
+for module in /modules/*; do
+    insmod "$module" || echo "cuts: failed: the kernel does not load $module"
 done
 tries=0
 until [ -b /dev/vda ] || [ $tries = 50 ]; do sleep 0.1; tries=$((tries + 1)); done
+[ -b /dev/vda ] || { dmesg | tail -n 20; echo "cuts: failed: there is no /dev/vda"; }
 # The kernel hands on zeta_part, zeta_order, zeta_images and zeta_bytes from its command line.
 case $zeta_part in
 save)

@@ -1,6 +1,6 @@
 //! The virtual machine that saves until its power is cut, and the one that looks at what is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,11 @@ use crate::vm::{self, Archive};
 
 /// No machine may need longer to say its next word.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What the machine needs to see its disk, FAT on it, and a copy of a disk inside of a file.
+const DRIVERS: [&str; 7] =
+    ["virtio_pci", "virtio_blk", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "loop"];
+/// How many of the machine's last lines belong to the error if it ends by itself.
+const LAST_LINES: usize = 30;
 /// In how many ways a disk loses something at one cut.
 const LOSSES: usize = 3;
 
@@ -77,7 +82,7 @@ impl Machine {
                 }
             }
         });
-        Ok(Guest { child, lines, saved: 0, begun: 0 })
+        Ok(Guest { child, lines, last: VecDeque::new(), saved: 0, begun: 0 })
     }
 
     /// One machine, `rounds` cuts; each appends a copy of the disk to `copies`.
@@ -125,7 +130,9 @@ impl Machine {
         let mut found = vec![Left::default(); images];
         let mut at = 0;
         loop {
-            let line = guest.next(PATIENCE)?.context("the machine that looks fell silent")?;
+            let line = guest.next(PATIENCE)?.with_context(|| {
+                format!("the machine that looks fell silent; {}", guest.last_lines())
+            })?;
             if line.ends_with("cuts: done") {
                 break;
             }
@@ -146,6 +153,8 @@ impl Machine {
 struct Guest {
     child: Child,
     lines: Receiver<String>,
+    /// The newest lines, for the error if the machine fails.
+    last: VecDeque<String>,
     saved: u64,
     begun: u64,
 }
@@ -156,19 +165,40 @@ impl Guest {
         let line = match self.lines.recv_timeout(wait) {
             Ok(line) => line,
             Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Err(RecvTimeoutError::Disconnected) => bail!("the machine ended by itself"),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the machine ended by itself; {}", self.last_lines())
+            }
         };
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.clone());
         let number = |key| after(&line, key).and_then(|number| number.parse().ok());
         self.saved = number("cuts: saved ").unwrap_or(self.saved);
         self.begun = number("cuts: begin ").unwrap_or(self.begun);
-        ensure!(!line.contains("cuts: failed"), "inside the machine: {line}");
+        ensure!(!line.contains("cuts: failed"), "in the machine; {}", self.last_lines());
         Ok(Some(line))
+    }
+
+    /// The newest lines, as the end of an error.
+    fn last_lines(&self) -> String {
+        let lines = self.last.iter().map(|line| format!("\n    | {line}")).collect::<String>();
+        if lines.is_empty() {
+            "it printed nothing".to_owned()
+        } else {
+            format!("its last lines:{lines}")
+        }
     }
 
     fn listen_until(&mut self, enough: impl Fn(&Guest) -> bool) -> Result<()> {
         let give_up = Instant::now() + PATIENCE;
         while !enough(self) {
-            ensure!(Instant::now() < give_up, "the machine does not get on: saved {}", self.saved);
+            ensure!(
+                Instant::now() < give_up,
+                "the machine makes no progress (saved {}); {}",
+                self.saved,
+                self.last_lines()
+            );
             self.next(Duration::from_millis(200))?;
         }
         Ok(())
@@ -275,13 +305,11 @@ fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
         archive.program(&name, &fs::read(&library)?);
     }
     archive.program("init", include_bytes!("cuts.sh"));
-    let wanted = include_str!("cuts.sh").split(|c: char| !c.is_alphanumeric() && c != '_');
-    let wanted: Vec<&str> = wanted.collect();
-    for path in modules(&place.join("debian/lib/modules"))? {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if wanted.contains(&name.as_str()) {
-            archive.program(&format!("modules/{name}.ko"), &fs::read(&path)?);
-        }
+    let modules = vm::in_load_order(&place.join("debian"), busybox, &DRIVERS)?;
+    for (number, path) in modules.iter().enumerate() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        archive.program(&format!("modules/{number:02}-{name}"), &bytes);
     }
     Ok(archive.finish())
 }
@@ -293,22 +321,4 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let path =
         |line: &str| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from);
     Ok(said.lines().filter_map(path).collect())
-}
-
-/// All modules below a directory.
-fn modules(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?.flatten()
-        {
-            let path = entry.path();
-            match entry.file_type()?.is_dir() {
-                true => dirs.push(path),
-                false if path.extension().is_some_and(|e| e == "ko") => found.push(path),
-                false => {}
-            }
-        }
-    }
-    Ok(found)
 }

@@ -2,6 +2,7 @@
 //! the `fs.protected_*` switches and the clock, it may set in a virtual one.
 
 mod cpio;
+mod modules;
 
 use std::env;
 use std::fs;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 pub use self::cpio::Archive;
+pub use self::modules::in_load_order;
 use crate::{dist, run};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -47,22 +49,15 @@ pub fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
     if let Some(found) = found() {
         return Ok(found);
     }
-    let ask = || run::answer(run::program("apt-cache", &["depends", KERNEL]));
-    // A fresh machine may have no package lists at all.
-    let depends = match ask() {
-        None if run::succeeds(run::program("apt-get", &["-q", "update"]))? => ask(),
-        depends => depends,
-    };
-    let depends = depends.with_context(|| format!("apt-cache knows no {KERNEL}"))?;
-    let image = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
-    let image = image.with_context(|| format!("{KERNEL} depends on no linux-image"))?;
-    let image = format!("linux-image-{image}");
-    let mut download = run::program("apt-get", &["download", &image, BUSYBOX]);
-    download.current_dir(place);
-    ensure!(
-        run::succeeds(download)?,
-        "cannot download {image} and {BUSYBOX}: is there an apt-get, and does it reach Debian?"
-    );
+    // A fresh machine has no package lists, and old lists name a kernel that Debian no longer has.
+    if let Err(error) = download(place) {
+        println!("vm: {error:#}; once more with new package lists");
+        ensure!(
+            run::succeeds(run::program("apt-get", &["-q", "update"]))?,
+            "apt-get update failed"
+        );
+        download(place)?;
+    }
     for entry in fs::read_dir(place)?.flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
@@ -74,6 +69,22 @@ pub fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
         }
     }
     found().context("the packages hold no kernel or no busybox")
+}
+
+/// Downloads the newest kernel that the package lists name, and busybox.
+fn download(place: &Path) -> Result<()> {
+    let depends = run::answer(run::program("apt-cache", &["depends", KERNEL]));
+    let depends = depends.with_context(|| format!("apt-cache knows no {KERNEL}"))?;
+    let image = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: linux-image-"));
+    let image = image.with_context(|| format!("{KERNEL} depends on no linux-image"))?;
+    let image = format!("linux-image-{image}");
+    let mut download = run::program("apt-get", &["download", &image, BUSYBOX]);
+    download.current_dir(place);
+    ensure!(
+        run::succeeds(download)?,
+        "cannot download {image} and {BUSYBOX}: is there an apt-get, and does it reach Debian?"
+    );
+    Ok(())
 }
 
 fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
