@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::bus::Bus as Opened;
-use zeta::ops::bus::{Draft, store};
+use zeta_bus::directory::Bus as Opened;
+use zeta_bus::messages::{Draft, store};
 use zeta_core::bus::Address;
 
 mod measure;

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
-use zeta::adapters::node::{Node, Tree};
-use zeta::adapters::process::identify_self;
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, Stand};
 use zeta_core::layout;
 use zeta_core::lease::{Ask, FencingToken};
+use zeta_os::process::identify_self;
+use zeta_state::context::Context;
+use zeta_state::directory::tree::{Node, Tree};
+use zeta_state::lease::acquire::{Outcome, Patience, Stand};
 
 mod measure;
 
@@ -101,7 +101,7 @@ impl Lock {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
             Lock::Redis(redis) => redis.ask(&["BLPOP", "token", "0"]).map(|_| ()),
             Lock::Zeta { ctx, stand, ask, token } => {
-                ask.lease_id = zeta::adapters::host::random_hex()?;
+                ask.lease_id = zeta_os::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
                 let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut tell };
                 match stand.acquire(ctx, ask, &mut patience, &mut |_| Ok(()))? {

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use zeta::adapters::cipher::kdf::{Work, stretch};
 use zeta::allocator::Large;
+use zeta_creds::cipher::kdf::{Work, stretch};
 
 mod measure;
 

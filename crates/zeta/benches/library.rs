@@ -13,12 +13,12 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, pread, pwrite, read, write};
 use rustix::rand::{GetRandomFlags, getrandom};
-use zeta::adapters::guard;
-use zeta::adapters::walk::{DIRECTORY, RECORD};
-use zeta::ops::acquire::Stand;
-use zeta::ops::beat::see_node;
-use zeta::ops::lease::release_in;
 use zeta_core::layout;
+use zeta_os::open_beneath::{DIRECTORY, RECORD};
+use zeta_state::directory::guard;
+use zeta_state::lease::acquire::Stand;
+use zeta_state::lease::release_in;
+use zeta_state::presence::heartbeat::see_node;
 
 mod measure;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use zeta::context::Context;
 use zeta_core::lease::FencingToken;
+use zeta_state::context::Context;
 
 mod measure;
 

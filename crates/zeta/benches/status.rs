@@ -19,8 +19,8 @@ use zeta_core::presence::{Beat, set_beat, set_processes};
 use zeta_core::record::{Fields, Text, parse};
 use zeta_core::time::{Host, Now};
 
-use zeta::adapters::{host, process};
-use zeta::ops::view::View;
+use zeta_os::{host, process};
+use zeta_state::presence::view::View;
 
 mod measure;
 

@@ -34,7 +34,7 @@ fn eight_seconds_of_torture_break_nothing() {
     assert!(came.enough, "{came:?}");
     assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
     // Builds without a seam say so in the table, and so does a place that permits no namespaces.
-    assert!(came.jumped || !zeta::adapters::clock::HAS_SEAM, "{came:?}");
+    assert!(came.jumped || !zeta_os::clock::HAS_SEAM, "{came:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! It walks the checkout as it stands, tracked or not, so that a finding comes before the commit.
 
-mod imports;
+mod manifests;
 mod pages;
 mod rust;
 #[cfg(test)]
@@ -73,12 +73,15 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
     for page in &pages {
         if page.path.ends_with(".rs") {
             rust::check(page, &mut findings);
-            imports::check(page, &mut findings);
+        }
+        if page.path.ends_with("/Cargo.toml") {
+            manifests::check(page, &mut findings);
         }
         if page.path.ends_with(".md") {
             pages::check_headings(page, &mut findings);
         }
     }
+    manifests::check_picture(&pages, &mut findings);
     pages::check_map(&pages, &mut findings);
     pages::check_changelog(&pages, &mut findings);
     Ok(findings)

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::node::{Node, Tree};
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, acquire, draft};
-use zeta::ops::lease::{release, release_in, show};
 use zeta_core::lease::{Ask, FencingToken, Observed};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
+use zeta_state::context::Context;
+use zeta_state::directory::tree::{Node, Tree};
+use zeta_state::lease::acquire::{Outcome, Patience, acquire, draft};
+use zeta_state::lease::{release, release_in, show};
 
 /// What a bench returns; a bench that cannot measure says so and fails.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
@@ -215,6 +215,7 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         agent_named: false,
         session: None,
         fenced: None,
+        lease_ended: |_| (),
         host: Host::default(),
     };
     Ok(ctx.on_this_host()?)

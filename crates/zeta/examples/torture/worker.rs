@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use zeta::adapters::process::identify_self;
-use zeta::context::Context;
-use zeta::error::{Error, Kind as Fault};
-use zeta::ops::acquire::{Outcome, Patience, Stand, acquire, draft};
-use zeta::ops::lease::{OrLost, release_in, renew_in};
 use zeta_core::lease::{Ask, Record};
+use zeta_os::error::{Error, Kind as Fault};
+use zeta_os::process::identify_self;
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::{Outcome, Patience, Stand, acquire, draft};
+use zeta_state::lease::{OrLost, release_in, renew_in};
 
 use super::stage::{Kind, Lease, Outcomes, Stage, now_ns, outside_ns};
 use super::story::Story;

@@ -11,9 +11,11 @@ use zeta_core::bus::{Address, EVERYBODY, Envelope};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
-use crate::error::{Error, Kind, Result};
-use crate::ops::bus::follow::{self, Delivery, Following};
-use crate::ops::bus::{self as ops, Draft, Filter, change};
+use zeta_bus::messages as ops;
+use zeta_bus::messages::follow;
+use zeta_bus::messages::follow::{Delivery, Following};
+use zeta_bus::messages::{Draft, Filter, state_changes};
+use zeta_os::error::{Error, Kind, Result};
 
 mod args;
 mod words;
@@ -90,7 +92,7 @@ impl Place {
 /// A sender or recipient as typed. `ZETA_BUS_IDS=original` accepts only those that the original
 /// does, for a bus whose other readers refuse any other.
 pub(super) fn address(what: &str, text: &str) -> Result<Address> {
-    let address = crate::ops::claim::address(what, text)?;
+    let address = zeta_bus::claim::address(what, text)?;
     let closed = std::env::var("ZETA_BUS_IDS").is_ok_and(|ids| ids == "original");
     match closed && !address.is_original() {
         true => Err(Error::usage(format!("{what} {text:?} is not an id of the original"))
@@ -115,7 +117,7 @@ fn publish(call: &Call) -> Result<u8> {
         None => address("sender", ctx.agent.as_str())?,
     };
     if args.from_state {
-        let told = change::publish_changes(&ctx, &dir, &from)?;
+        let told = state_changes::publish_changes(&ctx, &dir, &from)?;
         return print_published(call, &told, true);
     }
     let (Some(topic), Some(payload)) = (&args.topic, &args.payload) else {
@@ -304,9 +306,10 @@ fn hand_to(
 fn clean(call: &Call) -> Result<u8> {
     let args: CleanArgs = call.args()?;
     let ctx = call.context()?;
-    let cleaned = ops::clean(&ctx, &args.place.dir(), args.expired, args.from.as_deref())?;
+    let cleaned =
+        zeta_bus::clean::clean(&ctx, &args.place.dir(), args.expired, args.from.as_deref())?;
     let object = || {
-        let mut object = crate::output::Object::new();
+        let mut object = zeta_core::json::Object::new();
         object.number("removed", cleaned.removed as u64);
         object.number("dead_letters", cleaned.buried as u64);
         object.number("temps_swept", cleaned.swept as u64);

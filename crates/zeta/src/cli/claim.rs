@@ -7,13 +7,15 @@ use zeta_core::lease::{FencingToken, Held, Observed};
 use zeta_core::record::printable;
 use zeta_core::time::{parse_duration, parse_ttl, parse_utc};
 
-use super::bus::{Place, address, json_line, json_text};
-use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::claim::{self as ops, Acquired, Asked, Claimant, Mine};
-use crate::output::{Object, moment};
+use crate::cli::bus::{Place, address, json_line, json_text};
+use crate::cli::lease::words as lease_words;
+use zeta_bus::claim as ops;
+use zeta_bus::claim::{Acquired, Asked, Claimant, Mine};
+use zeta_core::json::Object;
+use zeta_core::time::moment;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
@@ -164,7 +166,7 @@ fn item(text: &str) -> Result<Item> {
 }
 
 fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
-    text.map(super::lease::token).transpose()
+    text.map(crate::cli::lease::token).transpose()
 }
 
 fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
@@ -240,7 +242,7 @@ fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Mine) ->
 
 /// Who has it, since when, where, and what to do.
 fn taken(item: &str, claimants: &[Claimant]) -> Error {
-    let now_us = crate::ops::bus::now_us();
+    let now_us = zeta_bus::messages::now_us();
     let said = |claimant: &Claimant| {
         let mut text = claimant.from.clone();
         if let Some(session) = claimant.session() {
@@ -326,7 +328,7 @@ fn list(call: &Call) -> Result<u8> {
         let claims: Vec<Value> = claimants.iter().map(value_of).collect();
         return call.out.data(&json_text(&json!({ "claims": claims }))).map(|()| 0);
     }
-    let now_us = crate::ops::bus::now_us();
+    let now_us = zeta_bus::messages::now_us();
     for claimant in &claimants {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];

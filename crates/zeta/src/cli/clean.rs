@@ -4,9 +4,9 @@ use clap::{Args, Command};
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::clean::{Cleaned, Item, clean};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::upkeep::clean::{Cleaned, Item, clean};
 
 pub(super) const NOUN: Noun = Noun {
     name: "clean",

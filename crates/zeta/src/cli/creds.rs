@@ -14,11 +14,13 @@ use zeta_core::creds::passphrase;
 
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
-use crate::error::{Error, Result};
-use crate::ops::creds::factor::Factor;
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Whose;
+use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::{ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
+use zeta_os::error::{Error, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
@@ -137,7 +139,7 @@ fn persist(call: &Call) -> Outcome<u8> {
     if args.would_empty(&bundle) {
         let text = format!("nothing was baked, and {} holds a blob", args.output.display());
         let hint = "--update keeps what it holds; to begin anew, remove it first";
-        let error = Error::new(crate::error::Kind::Refused, text).hint(hint);
+        let error = Error::new(zeta_os::error::Kind::Refused, text).hint(hint);
         return Err(Failed { number: INPUT, error });
     }
     save(call, &args, &bundle, &secret, &ids)
@@ -152,13 +154,13 @@ fn save(
     ids: &[String],
 ) -> Outcome<u8> {
     let factor = args.lock.factor()?;
-    let kept = ops::keep::keep(bundle, &args.output, &factor, secret, args.format.into())?;
+    let kept = ops::save::keep(bundle, &args.output, &factor, secret, args.format.into())?;
     if args.verify {
         let opened = ops::open::open(&args.output, &factor, secret, false);
         let opened = opened.map_err(|failed| Failed { number: ops::NO_MATCH, ..failed })?;
         if opened.bundle != *bundle {
             let text = "what was saved is not what was to be saved";
-            let error = Error::new(crate::error::Kind::Fault, text);
+            let error = Error::new(zeta_os::error::Kind::Fault, text);
             return Err(Failed { number: ops::NO_MATCH, error });
         }
     }
@@ -290,7 +292,7 @@ impl KeepArgs {
         let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
         let mut ids = Vec::new();
         if self.bake_found {
-            ids = gather::found(bundle, &manifest, whose).number(INPUT)?;
+            ids = collect::found(bundle, &manifest, whose).number(INPUT)?;
         }
         for given in &self.bakes {
             if words::is_literal(given) {
@@ -299,7 +301,7 @@ impl KeepArgs {
                      runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",
                 );
             }
-            ids.push(gather::bake(bundle, &manifest, whose, given).number(INPUT)?);
+            ids.push(collect::bake(bundle, &manifest, whose, given).number(INPUT)?);
         }
         ids.dedup();
         Ok(ids)

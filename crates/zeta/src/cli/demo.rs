@@ -8,8 +8,9 @@ use zeta_core::record::printable;
 
 use super::{Call, Noun};
 use crate::demo::{Ask, Audience, Event, Report, Stop, run as play};
-use crate::error::{Error, Kind, Result};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "demo",

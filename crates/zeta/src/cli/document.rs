@@ -3,9 +3,10 @@
 use zeta_core::record::{Fields, printable, quote, unquote};
 
 use super::Call;
-use crate::error::{Error, Kind, Result};
-use crate::ops::document::{self as ops, Name, Seen};
-use crate::output::{Object, json_of};
+use zeta_core::json::{Object, json_of};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::presence::records as ops;
+use zeta_state::presence::records::{Name, Seen};
 
 /// Sets the fields of options and of `K=V` words.
 pub(super) fn set(

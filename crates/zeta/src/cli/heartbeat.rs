@@ -6,9 +6,9 @@ use clap::Args;
 use zeta_core::time::{format_utc, parse_ttl};
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::beat::beat;
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::presence::heartbeat::beat;
 
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",

@@ -10,12 +10,15 @@ use zeta_core::name::RecordName;
 use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
-use crate::ops::exec::{self, OnLost};
-use crate::ops::lease::{self as ops, LostTo};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::lease as ops;
+use zeta_state::lease::LostTo;
+use zeta_state::lease::acquire::{Outcome, Patience, acquire_for_session, draft};
+use zeta_state::lease::exec;
+use zeta_state::lease::exec::OnLost;
 
 mod args;
 pub(super) mod words;

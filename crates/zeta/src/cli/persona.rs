@@ -5,8 +5,8 @@ use zeta_core::name::Label;
 
 use super::document;
 use super::{Noun, Verb};
-use crate::error::Result;
-use crate::ops::document::Name;
+use zeta_os::error::Result;
+use zeta_state::presence::records::Name;
 
 pub(super) const NOUN: Noun = Noun {
     name: "persona",

@@ -7,10 +7,10 @@ use zeta_core::name::Label;
 use zeta_core::presence::BEAT_MS;
 use zeta_core::time::{format_duration, parse_duration, parse_ttl};
 
-use super::lease::words;
 use super::{Call, Noun};
-use crate::error::{Kind, Result};
-use crate::ops::run::{Finished, Note, Plan, run as run_plan};
+use crate::cli::lease::words;
+use zeta_os::error::{Kind, Result};
+use zeta_state::presence::run::{Finished, Note, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
     name: "run",

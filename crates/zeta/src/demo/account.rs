@@ -2,7 +2,7 @@
 
 use zeta_core::record::quote;
 
-use crate::output::Object;
+use zeta_core::json::Object;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::remote::{Remote, hold_cue};
-use super::stage::{Stage, has_ended, how, last_line};
-use crate::adapters::host;
-use crate::adapters::process::{self, Listed};
-use crate::adapters::spawn::{Child, Ended};
-use crate::adapters::watch::sleep_on;
-use crate::error::{Error, Kind, Result};
+use crate::demo::remote::{Remote, hold_cue};
+use crate::demo::stage::{Stage, has_ended, how, last_line};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+use zeta_os::inotify::sleep_on;
+use zeta_os::process;
+use zeta_os::process::Listed;
+use zeta_os::spawn::{Child, Ended};
 
 const SCRIPT: &str = include_str!("agent.sh");
 /// TTL and grace of the agents' leases: short, so that a stopped holder is soon replaced, and long

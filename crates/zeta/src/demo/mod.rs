@@ -17,7 +17,7 @@ pub use account::{Account, Audience, Claim, Event};
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use zeta_os::error::{Error, Result};
 
 /// What to play.
 #[derive(Debug, Default, Clone)]
@@ -69,7 +69,7 @@ pub fn run(ask: &Ask, audience: &mut dyn Audience) -> Result<Report> {
     let stop = match (stop, left) {
         (None, Some(left)) => {
             let error =
-                Error::new(crate::error::Kind::Fault, format!("the demo ended, but {left}"));
+                Error::new(zeta_os::error::Kind::Fault, format!("the demo ended, but {left}"));
             Some(Stop::Fault(error))
         }
         (stop, _) => stop,

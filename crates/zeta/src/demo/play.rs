@@ -6,15 +6,15 @@ use zeta_core::lease::Record;
 use zeta_core::name::Label;
 
 use super::Stop;
-use super::account::{Account, Audience, Claim, Event};
-use super::cast::Agent;
-use super::records::Records;
-use super::remote::{Remote, in_repository};
-use super::stage::{LIMIT, Stage};
-use crate::adapters::host;
-use crate::adapters::spawn::Ended;
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
+use crate::demo::account::{Account, Audience, Claim, Event};
+use crate::demo::cast::Agent;
+use crate::demo::records::Records;
+use crate::demo::remote::{Remote, in_repository};
+use crate::demo::stage::{LIMIT, Stage};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+use zeta_os::spawn::Ended;
+use zeta_state::context::Context;
 
 /// The agents' names.
 pub(super) const AGENTS: [&str; 3] = ["otto-cli", "otto-desktop", "otto-vscode"];
@@ -185,6 +185,7 @@ pub(super) fn set_up(stage: &mut Stage) -> Step<(Label, Records, Remote)> {
         agent_named: true,
         session: None,
         fenced: None,
+        lease_ended: zeta_bus::claim::tell_end,
         host: host::host()?,
     };
     let (_, node) = ctx.open()?;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::play::Step;
-use super::stage::{Stage, last_line};
-use crate::error::{Error, Kind, Result};
+use crate::demo::play::Step;
+use crate::demo::stage::{Stage, last_line};
+use zeta_os::error::{Error, Kind, Result};
 
 const HOOK: &str = include_str!("pre-receive.sh");
 /// The cue that the hook waits for; while it stands, pushes are held half-way.

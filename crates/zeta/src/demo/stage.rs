@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::Stop;
-use crate::adapters::spawn::{Child, Ended, Setup, Signals, fork_gated};
-use crate::adapters::watch::{Watch, sleep_on};
-use crate::adapters::{host, process};
-use crate::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::inotify::{Watch, sleep_on};
+use zeta_os::spawn::{Child, Ended, Setup, Signals, fork_gated};
+use zeta_os::{host, process};
 
 /// How long one call of a program may take, and one step of the play.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);

@@ -5,14 +5,14 @@ use zeta_core::lease::Record;
 use zeta_core::time::NS_PER_MS;
 
 use super::Stop;
-use super::account::{Account, Audience};
-use super::cast::{Agent, GRACE, TTL, names};
-use super::play::{AGENTS, LEASE, MARKER, Play, Step, agent_of, set_up};
-use super::remote::in_repository;
-use super::stage::{Stage, how};
-use crate::adapters::process::Listed;
-use crate::adapters::spawn::Ended;
-use crate::error::Kind;
+use crate::demo::account::{Account, Audience};
+use crate::demo::cast::{Agent, GRACE, TTL, names};
+use crate::demo::play::{AGENTS, LEASE, MARKER, Play, Step, agent_of, set_up};
+use crate::demo::remote::in_repository;
+use crate::demo::stage::{Stage, how};
+use zeta_os::error::Kind;
+use zeta_os::process::Listed;
+use zeta_os::spawn::Ended;
 
 /// Plays it as far as it goes.
 pub(super) fn play(

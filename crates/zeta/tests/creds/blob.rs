@@ -6,11 +6,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 
-use zeta::adapters::blob::{self, Before, Found};
-use zeta::error::Kind;
+use zeta_creds::blob;
+use zeta_creds::blob::{Before, Found};
+use zeta_os::error::Kind;
 
+use crate::stage;
 use crate::stage::{
-    self, Place, chmod, in_own_mounts, names, part, part_words, put, seen, skipped_without_root,
+    Place, chmod, in_own_mounts, names, part, part_words, put, seen, skipped_without_root,
 };
 
 /// Valid here is what has one byte again and again.

@@ -6,11 +6,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{
+use zeta_core::creds::frame::{BadFrame, Format, Frame, PAYLOAD_MAX, v2};
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work, stretch};
+use zeta_creds::cipher::{
     Fresh, Lock, OpenError, Opened, SealError, open, open_with, seal, seal_with,
 };
-use zeta_core::creds::frame::{BadFrame, Format, Frame, PAYLOAD_MAX, v2};
 
 use crate::decoder::{Decoder, line, word};
 use crate::vectors::{Stretcher, folder, load, unhex};

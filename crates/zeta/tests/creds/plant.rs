@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use zeta::adapters::plant::{
+use zeta_creds::file_writer::{
     Account, File, Options, Order, Outcome, Owner, Prepared, find, of_uid, plant, prepare,
 };
-use zeta::error::Kind;
+use zeta_os::error::Kind;
 
 use crate::stage::{
     OTHER, Place, USER, chmod, hand, in_own_mounts, names, own, part, part_words, put, seen,

@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::termios::LocalModes;
-use zeta::adapters::passphrase::{self as source, Sources, Used};
-use zeta::adapters::secret::PASSPHRASE_MAX;
+use zeta_creds::passphrase as source;
+use zeta_creds::passphrase::{Sources, Used};
+use zeta_creds::secret::PASSPHRASE_MAX;
 
-use crate::stage::{self, OTHER, Place, USER, part, put, skip, skipped_without_root, until};
+use crate::stage;
+use crate::stage::{OTHER, Place, USER, part, put, skip, skipped_without_root, until};
 use crate::terminal::Terminal;
 
 const SECRET: &str = "correct-horse";

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::{ask, blob, inherited, plant, secret};
+use zeta_creds::{blob, file_writer, inherited_fd, prompt, secret};
 
 /// Whose home it is.
 pub const USER: u32 = 65_110;
@@ -116,9 +116,9 @@ fn script(name: &str, before: &str) -> String {
 }
 
 /// How the tests become another user: the same program as this.
-pub fn hand(before: &str) -> plant::Hand {
+pub fn hand(before: &str) -> file_writer::Hand {
     let args = ["-c".to_owned(), script("plant-as", before)];
-    plant::Hand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
+    file_writer::Hand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
 }
 
 /// Runs a script in a mount namespace of its own.
@@ -145,11 +145,11 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
 #[test]
 fn plays_a_part() {
     let Ok(part) = std::env::var(PART) else { return };
-    let out = inherited::take(3).unwrap();
+    let out = inherited_fd::take(3).unwrap();
     let words: Vec<&str> = part.split(',').collect();
     let status = match words.as_slice() {
-        ["plant-as"] => alone(|| plant::child_main(std::io::stdin().as_fd(), out.as_fd())),
-        ["plant-as-two"] => plant::child_main(std::io::stdin().as_fd(), out.as_fd()),
+        ["plant-as"] => alone(|| file_writer::child_main(std::io::stdin().as_fd(), out.as_fd())),
+        ["plant-as-two"] => file_writer::child_main(std::io::stdin().as_fd(), out.as_fd()),
         ["prepare-and-wait", root] => {
             let prepared = crate::plant::prepare_for_system(Path::new(root));
             say(&out, &format!("{:?}\n", prepared.outcomes()));
@@ -181,7 +181,7 @@ fn plays_a_part() {
             std::thread::sleep(LIMIT);
             i32::from(held.is_empty()).try_into().unwrap()
         }
-        ["ask"] => alone(|| match ask::passphrase("Passphrase: ") {
+        ["ask"] => alone(|| match prompt::passphrase("Passphrase: ") {
             Ok(answer) => {
                 say(&out, &format!("got {:?}\n", String::from_utf8_lossy(answer.expose())));
                 0
@@ -192,7 +192,7 @@ fn plays_a_part() {
             }
         }),
         ["line"] => {
-            say(&out, &format!("{:?}\n", ask::line("Which? ")));
+            say(&out, &format!("{:?}\n", prompt::line("Which? ")));
             0
         }
         _ => crate::secret::play(&words, &|line| say(&out, line)),

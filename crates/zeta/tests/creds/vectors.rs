@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{Lock, OpenError, Opened, open_with};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, v1};
 use zeta_core::creds::passphrase;
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work, stretch};
+use zeta_creds::cipher::{Lock, OpenError, Opened, open_with};
 
 use crate::decoder::{line, outcomes};
 

@@ -1,9 +1,9 @@
 //! A sealed blob with anything done to it: nothing but the blob itself opens, and the passphrase is
 //! never stretched for a frame that is refused.
 
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work};
-use zeta::adapters::cipher::{Fresh, Lock, OpenError, open_with, seal_with};
 use zeta_core::creds::frame::{Format, v2};
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work};
+use zeta_creds::cipher::{Fresh, Lock, OpenError, open_with, seal_with};
 
 const LOCK: Lock = Lock { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
 const CONTENT: &[u8] = b"{}";

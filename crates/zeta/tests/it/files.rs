@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use zeta::error::{Error, Kind};
-use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
+use zeta_os::error::{Error, Kind};
+use zeta_state::lease::acquire::{Outcome, Patience, Stand, acquire};
 
 use crate::stage::{LIMIT, Out, Stage, can, finish, is_root, run, skip, until};
 use crate::worker::{ask, context};

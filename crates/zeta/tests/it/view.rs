@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use zeta::ops::view::{Change, View};
+use zeta_state::presence::view::{Change, View};
 
-use crate::stage::{self, LIMIT, Stage, can, skip, until};
-use crate::worker::{self, Job};
+use crate::stage;
+use crate::stage::{LIMIT, Stage, can, skip, until};
+use crate::worker;
+use crate::worker::Job;
 
 const JOB: &str = "ZETA_IT_VIEW_JOB";
 const TEST: [&str; 4] = ["--exact", "view::works", "--nocapture", "--test-threads=1"];

@@ -6,13 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use zeta::adapters::{host, process};
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
-use zeta::ops::lease::release;
 use zeta_core::evidence::Processes;
 use zeta_core::lease::{Ask, Policy};
 use zeta_core::name::{Label, RecordName};
+use zeta_os::{host, process};
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::{Outcome, Patience, Stand, acquire};
+use zeta_state::lease::release;
 
 use crate::oracle::monotonic_ns;
 use crate::stage::Stage;
@@ -80,6 +80,7 @@ pub fn context(state: &Path) -> Context {
         agent_named: true,
         session: None,
         fenced: None,
+        lease_ended: |_| (),
         host: host::host().unwrap(),
     }
 }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
-use zeta::adapters::forge::github::{GitHub, Limits, Repository};
-use zeta::adapters::forge::token::Token;
-use zeta::adapters::forge::{Forge, Look, PullDraft, Trouble};
 use zeta_core::registration::{Answer, Pull, PullState, body_marker, branch, node_path, title};
+use zeta_registration::forge::github::{GitHub, Limits, Repository};
+use zeta_registration::forge::token::Token;
+use zeta_registration::forge::{Forge, Look, PullDraft, Trouble};
 
 use crate::hub::{Call, NAME, OWNER};
 use crate::standin::{Fault, StandIn, TOKEN};

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use zeta::adapters::forge::Trouble;
-use zeta::adapters::forge::token::{Places, Token, find};
+use zeta_registration::forge::Trouble;
+use zeta_registration::forge::token::{Places, Token, find};
 
 use crate::stage::Stage;
 

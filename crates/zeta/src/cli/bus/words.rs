@@ -7,10 +7,11 @@ use zeta_core::bus::{Envelope, Fate, Header};
 use zeta_core::record::{is_unprintable, printable};
 use zeta_core::time::{format_duration, parse_utc};
 
-use crate::error::{Error, Kind, Result};
-use crate::ops::bus::status::{Came, Status, field};
-use crate::ops::bus::{Row, Seen, now_us};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_bus::messages::status::{Came, Status, field};
+use zeta_bus::messages::{Row, Seen, now_us};
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 /// JSON as the original prints it, safe on a terminal.
 pub(crate) fn json_text(value: &Value) -> String {

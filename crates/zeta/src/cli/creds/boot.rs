@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::args::RestoreArgs;
 use super::restore_with;
 use crate::cli::Call;
-use crate::error::Kind;
-use crate::ops::creds::{self as ops, Failed, INPUT, NO_MATCH, Numbered, Outcome};
+use crate::cli::creds::args::RestoreArgs;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::{Failed, INPUT, NO_MATCH, Numbered, Outcome};
+use zeta_os::error::Kind;
 
 /// How often a person is asked.
 const ASKED: usize = 3;

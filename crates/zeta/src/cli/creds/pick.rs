@@ -5,12 +5,14 @@ use zeta_core::creds::bake::{Source, check_source};
 use zeta_core::creds::bundle::{Bundle, Secret as Value};
 use zeta_core::creds::manifest::{Entry, Rule, Scope};
 
-use super::args::KeepArgs;
 use super::{begin, save};
 use crate::cli::Call;
-use crate::error::{Error, Kind, Result};
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, person};
+use crate::cli::creds::args::KeepArgs;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Whose;
+use zeta_creds::verbs::{ARGUMENTS, Failed, INPUT, Numbered, Outcome, person};
+use zeta_os::error::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -115,7 +117,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
     }
     loop {
         match value(entry, whose).and_then(|value| match value {
-            Some(value) => gather::put(bundle, entry, whose, value).map(|()| Choice::Baked),
+            Some(value) => collect::put(bundle, entry, whose, value).map(|()| Choice::Baked),
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
@@ -141,20 +143,20 @@ fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
         "l" | "L" => person::hidden("  the value (not shown): "),
         "f" | "F" => match line("  path: ")?.trim() {
             "" => Ok(None),
-            path => gather::value(whose, &Source::File(path)).map(Some),
+            path => collect::value(whose, &Source::File(path)).map(Some),
         },
         "e" | "E" => match line("  name of the variable: ")?.trim() {
             "" => Ok(None),
             name => {
                 let source = Source::Env(name);
                 check_source(entry.rule, &source).map_err(|bad| Error::usage(bad.to_string()))?;
-                gather::value(whose, &source).map(Some)
+                collect::value(whose, &source).map(Some)
             }
         },
         "" => match here {
             Some(path) => {
                 let path = path.to_string_lossy().into_owned();
-                gather::value(whose, &Source::File(&path)).map(Some)
+                collect::value(whose, &Source::File(&path)).map(Some)
             }
             None => Ok(None),
         },

@@ -5,14 +5,14 @@ use zeta_core::creds::manifest::{Manifest, Scope};
 use zeta_core::creds::plan;
 use zeta_core::record::printable;
 
-use super::args::KeepArgs;
 use crate::cli::Call;
-use crate::error::Result;
-use crate::ops::creds::keep::Kept;
-use crate::ops::creds::open::Opened;
-use crate::ops::creds::restore::Restored;
-use crate::ops::creds::{BUNDLE, Before, Came, Numbered, Outcome, POLICY};
-use crate::output::Object;
+use crate::cli::creds::args::KeepArgs;
+use zeta_core::json::Object;
+use zeta_creds::verbs::open::Opened;
+use zeta_creds::verbs::restore::Restored;
+use zeta_creds::verbs::save::Kept;
+use zeta_creds::verbs::{BUNDLE, Before, Came, Numbered, Outcome, POLICY};
+use zeta_os::error::Result;
 
 /// Is this a value in the argument itself?
 pub(super) fn is_literal(given: &str) -> bool {
@@ -151,7 +151,7 @@ pub(super) fn verified(
     };
     call.out.either(object, text).number(BUNDLE)?;
     Ok(match (unknown.is_empty(), missing.is_empty()) {
-        (false, _) => crate::ops::creds::UNKNOWN,
+        (false, _) => zeta_creds::verbs::UNKNOWN,
         (true, false) => POLICY,
         (true, true) => 0,
     })

@@ -8,11 +8,13 @@ use zeta_core::name::RecordName;
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
-use crate::context::Context;
-use crate::error::{Error, Kind};
-use crate::ops::acquire::Refusal;
-use crate::ops::lease::{Look, LostTo};
-use crate::output::{Object, Output, moment};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_core::time::moment;
+use zeta_os::error::{Error, Kind};
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::Refusal;
+use zeta_state::lease::{Look, LostTo};
 
 /// "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
@@ -360,7 +362,7 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
 
 /// What stands in place of a grant that nobody of ours took.
 fn what_stands(lost: &LostTo, ctx: &Context) -> String {
-    match crate::ops::lease::show(ctx, &lost.lease).ok().flatten().map(|look| look.observed) {
+    match zeta_state::lease::show(ctx, &lost.lease).ok().flatten().map(|look| look.observed) {
         None | Some(Observed::Absent) => "its record is gone".to_owned(),
         Some(Observed::Damaged(damage, _)) => format!("a damaged record stands there ({damage})"),
         Some(Observed::Foreign { .. }) => "another program's record stands there".to_owned(),

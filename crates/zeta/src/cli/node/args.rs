@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::ops::node::place::Place;
+use zeta_registration::node::repository::Place;
 
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {

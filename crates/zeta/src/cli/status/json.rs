@@ -7,8 +7,10 @@ use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
 use crate::cli::lease::words;
-use crate::ops::status::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place, Sharing};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_state::presence::status::{
+    Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place, Sharing,
+};
 
 /// Keys that say what was judged; a record cannot speak for them.
 const AGENT_KEYS: [&str; 8] =

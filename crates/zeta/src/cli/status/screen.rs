@@ -8,13 +8,13 @@ use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
-use super::table::{Mood, Table};
 use crate::cli::lease::words;
-use crate::context::Context;
-use crate::ops::status::{
+use crate::cli::status::table::{Mood, Table};
+use zeta_core::time::moment;
+use zeta_state::context::Context;
+use zeta_state::presence::status::{
     Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Place, Sharing,
 };
-use crate::output::moment;
 
 /// What the screen can show.
 #[derive(Debug, Clone, Copy)]
