@@ -258,8 +258,8 @@ fn compared(name: &str, ours: &Turns, theirs: &Turns, seconds: f64) {
 fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
     let seconds = length.as_secs_f64();
     measure::head(&format!(
-        "{workers} processes, hold {HOLD_US} us, rest 100 us, tmpfs, passes of {seconds} s: \
-         {PASSES}, of node and python one; the middle one is shown"
+        "{workers} processes, hold {HOLD_US} us, rest 100 us, tmpfs, {PASSES} passes of \
+         {seconds} s (node and python: 1); the median pass is shown"
     ));
     let run = |kind: &str| pass(&format!("{kind} {HOLD_US} 100"), workers, length);
     let names = ["flock", "redis", "node", "python"];
@@ -290,10 +290,10 @@ fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
     }
     if workers == 64 {
         if redis.is_empty() {
-            missing("turns / redis BLPOP's");
+            missing("turns / turns of redis BLPOP");
         } else {
             let ratio = median_ratio(&turns, &redis);
-            row("turns / redis BLPOP's", "", "", ratio, at_least(0.4, 0.65));
+            row("turns / turns of redis BLPOP", "", "", ratio, at_least(0.4, 0.65));
         }
         row("longest wait / (64 x (hold + hand-off p50))", "", "", stretch, at_most(7.0, 2.5));
         row("Jain index", "", "", jain, at_least(0.98, 0.995));

@@ -61,7 +61,7 @@ pub fn head(title: &str) {
     println!("\n{title}");
     println!(
         "{:<44} {:>12} {:>12} {:>9} {:>7} {:>8}  met",
-        "what", "ours", "anchor", "value", "gate", "stretch"
+        "what", "zeta", "anchor", "value", "gate", "stretch"
     );
     keep(&["#", title]);
 }
