@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use zeta_core::bus::claim::{Action, Grant, Notice};
+use zeta_core::bus::claim::{Action, ClaimMessage, Grant};
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, FileSeen};
 use zeta_os::error::Result;
 use zeta_os::host;
@@ -11,7 +11,7 @@ use zeta_state::context::Context;
 use crate::claim::grant_stands;
 use crate::directory::index::{INDEX_LIMIT, Index, Mark};
 use crate::directory::{Bus, delivery_log};
-use crate::messages::{Filter, Seen, bound_dead, sort_out};
+use crate::messages::{Filter, MessageView, bound_dead, sort_out};
 
 /// What cleaning did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let pages = index.pages(&mut Mark::default())?;
     drop(index);
     let (messages, _) = pages.messages();
-    for Seen { envelope, fate, .. } in sort_out(messages, &filter) {
+    for MessageView { envelope, fate, .. } in sort_out(messages, &filter) {
         let dead = expired && (!matches!(fate, Fate::Lives(_)) || is_void(ctx, &envelope));
         let wanted = match from {
             Some(from) => envelope.from == from && (!expired || dead),
@@ -45,7 +45,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
         }
         let undelivered = expired && from.is_none() && !is_delivered(&bus, &envelope)?;
         let gone = match undelivered {
-            true => bus.bury(&envelope.id)?,
+            true => bus.move_to_dead_letters(&envelope.id)?,
             false => bus.remove(&envelope.id)?,
         };
         cleaned.removed += usize::from(gone);
@@ -59,7 +59,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
 /// Does it mirror a grant that stands no more?
 fn is_void(ctx: &Context, envelope: &Envelope) -> bool {
     let seen = FileSeen { mtime_us: 0, now_us: host::wall_us() };
-    let notice = Notice::of(envelope, seen);
+    let notice = ClaimMessage::of(envelope, seen);
     let grant: Option<Grant> =
         notice.filter(|notice| notice.action == Action::Claim).and_then(|notice| notice.grant);
     grant.is_some_and(|grant| grant_stands(ctx, &grant) == Some(false))
@@ -72,5 +72,5 @@ fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
     }
     let told = delivery_log::peek(bus, &envelope.to).unwrap_or_default();
     let known = told.get(&envelope.id);
-    Ok(matches!(known, Some(delivery_log::Told::Delivered | delivery_log::Told::Read)))
+    Ok(matches!(known, Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read)))
 }

@@ -107,7 +107,7 @@ fn hidden(terminal: &OwnedFd, prompt: &str) -> Result<Secret> {
     // Declared first, so let go last: a signal that came meanwhile is delivered after the
     // terminal is as it was.
     let signals = Signals::take_over()?;
-    let quiet = Quiet::begin(terminal.as_fd()).map_err(failed)?;
+    let quiet = HiddenInput::begin(terminal.as_fd()).map_err(failed)?;
     write_all(terminal.as_fd(), prompt.as_bytes()).map_err(failed)?;
     let done = loop {
         match next_key(terminal.as_fd(), &signals, None).map_err(failed)? {
@@ -193,13 +193,13 @@ fn press(secret: &mut Secret, byte: u8) -> Result<Key> {
 }
 
 /// A terminal that shows nothing and hands on every key, until this is dropped.
-struct Quiet<'a> {
+struct HiddenInput<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
 }
 
-impl<'a> Quiet<'a> {
-    fn begin(terminal: BorrowedFd<'a>) -> rustix::io::Result<Quiet<'a>> {
+impl<'a> HiddenInput<'a> {
+    fn begin(terminal: BorrowedFd<'a>) -> rustix::io::Result<HiddenInput<'a>> {
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
         quiet.local_modes -= LocalModes::ECHO | LocalModes::ECHONL;
@@ -207,11 +207,11 @@ impl<'a> Quiet<'a> {
         quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
         quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(terminal, OptionalActions::Now, &quiet)?;
-        Ok(Quiet { terminal, before })
+        Ok(HiddenInput { terminal, before })
     }
 }
 
-impl Drop for Quiet<'_> {
+impl Drop for HiddenInput<'_> {
     fn drop(&mut self) {
         // What was typed and not read is thrown away, and so never shown.
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);

@@ -129,7 +129,7 @@ impl Watch {
 
 /// An instance for somebody who follows many directories for long; it goes away with it.
 #[derive(Debug)]
-pub struct Feed(OwnedFd);
+pub struct DirectoryWatcher(OwnedFd);
 
 /// One thing that a feed says.
 #[derive(Debug)]
@@ -142,10 +142,10 @@ pub enum Event<'a> {
     Lost,
 }
 
-impl Feed {
+impl DirectoryWatcher {
     /// One that follows nothing yet; `None` where the user's instances are used up.
-    pub fn new() -> Option<Feed> {
-        inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok().map(Feed)
+    pub fn new() -> Option<DirectoryWatcher> {
+        inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok().map(DirectoryWatcher)
     }
 
     /// Follows all that happens to the directory `dir` and to its files; the number that events
@@ -184,7 +184,7 @@ impl Feed {
     }
 }
 
-impl AsFd for Feed {
+impl AsFd for DirectoryWatcher {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -214,7 +214,7 @@ impl Default for Watch {
 }
 
 /// Sleeps until one of `fds` is readable or `limit` is over; says which are readable.
-pub fn sleep_on(fds: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
+pub fn poll_readable(fds: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let timeout = Timespec {

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use zeta_core::evidence::{Found, Life, Process, Processes, join, judge_process};
+use zeta_core::evidence::{Found, Process, ProcessState, Processes, join, judge_process};
 use zeta_core::time::Host;
 
 /// `f_type` of the file system whose inode numbers identify processes (Linux 6.9 and later).
@@ -25,9 +25,9 @@ pub fn identify_self() -> Process {
 }
 
 /// Is any of the recorded processes alive, or have all of them ended.
-pub fn life(recorded: &Processes, host: &Host) -> Life {
+pub fn life(recorded: &Processes, host: &Host) -> ProcessState {
     if recorded.pid_ns.is_some() && recorded.pid_ns != host.pid_ns {
-        return Life::Unknown;
+        return ProcessState::Unknown;
     }
     join(recorded.own.iter().chain(&recorded.child).map(|p| judge_process(p, find(p))))
 }
@@ -35,7 +35,7 @@ pub fn life(recorded: &Processes, host: &Host) -> Life {
 /// A descriptor that becomes readable when the recorded process ends; `None` if it is not there.
 pub fn watch(recorded: &Process) -> Option<OwnedFd> {
     let fd = open(recorded.pid).ok()?;
-    (judge_process(recorded, examine(recorded, &fd)) == Life::Alive).then_some(fd)
+    (judge_process(recorded, examine(recorded, &fd)) == ProcessState::Alive).then_some(fd)
 }
 
 /// Sends SIGKILL to the recorded process if it is provably that process.

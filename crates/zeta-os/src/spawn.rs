@@ -20,19 +20,19 @@ use crate::error::{Error, Kind, Result};
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitOutcome {
     /// It exited with this status.
     Exited(u8),
     /// A signal ended it.
     Signaled(i32),
 }
 
-impl Ended {
+impl ExitOutcome {
     /// The status that a shell would give: 128 + n for a signal.
     pub fn status(self) -> u8 {
         match self {
-            Ended::Exited(status) => status,
-            Ended::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(255),
+            ExitOutcome::Exited(status) => status,
+            ExitOutcome::Signaled(signal) => u8::try_from(128 + signal).unwrap_or(255),
         }
     }
 }
@@ -212,15 +212,15 @@ impl Child {
     }
 
     /// Waits for its end.
-    pub fn wait(&self) -> Result<Ended> {
+    pub fn wait(&self) -> Result<ExitOutcome> {
         loop {
             match waitpid(Some(self.pid), WaitOptions::empty()) {
                 Ok(Some((_, status))) => {
                     if let Some(signal) = status.terminating_signal() {
-                        return Ok(Ended::Signaled(signal));
+                        return Ok(ExitOutcome::Signaled(signal));
                     }
                     let code = status.exit_status().unwrap_or(255);
-                    return Ok(Ended::Exited(u8::try_from(code).unwrap_or(255)));
+                    return Ok(ExitOutcome::Exited(u8::try_from(code).unwrap_or(255)));
                 }
                 Ok(None) | Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -258,7 +258,7 @@ pub struct Signals {
 
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrived {
+pub struct Received {
     /// Its number.
     pub number: i32,
     /// The terminal sent it to the whole group, so the child has it already.
@@ -297,7 +297,7 @@ impl Signals {
     }
 
     /// Takes the next one that arrived.
-    pub fn next(&self) -> Option<Arrived> {
+    pub fn next(&self) -> Option<Received> {
         let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
         let len = rustix::io::read(&self.fd, &mut info).ok()?;
         if len != info.len() {
@@ -307,7 +307,7 @@ impl Signals {
         let info: libc::signalfd_siginfo =
             unsafe { std::ptr::read_unaligned(info.as_ptr().cast()) };
         let number = i32::try_from(info.ssi_signo).ok()?;
-        Some(Arrived { number, from_terminal: info.ssi_code == libc::SI_KERNEL })
+        Some(Received { number, from_terminal: info.ssi_code == libc::SI_KERNEL })
     }
 }
 

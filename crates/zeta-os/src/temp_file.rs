@@ -22,7 +22,7 @@ const ENTRIES_MAX: usize = 4096;
 
 /// A file that nobody knows yet; whoever drops it without publishing it removes it himself.
 #[derive(Debug)]
-pub struct Fresh {
+pub struct TempFile {
     /// Its name, in the directory it was made in.
     pub name: String,
     /// The file, open for reading and writing. A lock on it says that its maker lives.
@@ -31,7 +31,7 @@ pub struct Fresh {
 
 /// Makes a file `PREFIX<random>` in `dir` with these bytes and this mode, and flushes it. What goes
 /// wrong on the way leaves no file.
-pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Fresh, Errno> {
+pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<TempFile, Errno> {
     let dir = dir.as_fd();
     let name = format!("{prefix}{}", host::try_random_hex()?);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -45,7 +45,7 @@ pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Fr
         })
         .and_then(|()| fsync(&fd));
     match filled {
-        Ok(()) => Ok(Fresh { name, fd }),
+        Ok(()) => Ok(TempFile { name, fd }),
         Err(errno) => {
             let _ = unlinkat(dir, name.as_str(), AtFlags::empty());
             Err(errno)

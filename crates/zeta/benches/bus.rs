@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use zeta_bus::directory::Bus as Opened;
-use zeta_bus::messages::{Draft, store};
+use zeta_bus::messages::{NewMessage, store};
 use zeta_core::bus::Address;
 
 mod measure;
@@ -185,7 +185,7 @@ fn runtimes() -> Vec<(&'static str, PathBuf)> {
 
 /// One of many writers: stores as fast as it can, and prints the time of each.
 fn write(dir: &Path) -> Outcomes<()> {
-    let draft = Draft {
+    let draft = NewMessage {
         from: Address::new("otto-cli")?,
         to: None,
         topic: "shadow-catch".to_owned(),

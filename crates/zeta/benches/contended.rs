@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
 use zeta_core::layout;
-use zeta_core::lease::{Ask, FencingToken};
+use zeta_core::lease::{AcquireRequest, FencingToken};
 use zeta_os::process::identify_self;
 use zeta_state::context::Context;
 use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease::acquire::{Outcome, Patience, Stand};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions};
 
 mod measure;
 
@@ -66,8 +66,8 @@ fn shared_page(path: &Path) -> Outcomes<&'static Page> {
 enum Lock {
     Zeta {
         ctx: Box<Context>,
-        stand: Box<Stand<'static>>,
-        ask: Box<Ask>,
+        stand: Box<LeaseHandle<'static>>,
+        ask: Box<AcquireRequest>,
         token: Option<FencingToken>,
     },
     Flock(fs::File),
@@ -90,7 +90,7 @@ impl Lock {
         let (tree, node): &(Tree, Node) = Box::leak(Box::new((tree, node)));
         let mut ask = measure::ask(&ctx, "lease")?;
         let file: &String = Box::leak(Box::new(layout::lease_file(&ask.lease)));
-        let stand = Stand::before(tree, node, file).into();
+        let stand = LeaseHandle::before(tree, node, file).into();
         ask.processes.own = Some(identify_self());
         ask.processes.pid_ns = ctx.host.pid_ns;
         Ok(Lock::Zeta { ctx: ctx.into(), stand, ask: ask.into(), token: None })
@@ -103,7 +103,7 @@ impl Lock {
             Lock::Zeta { ctx, stand, ask, token } => {
                 ask.lease_id = zeta_os::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
-                let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut tell };
+                let mut patience = WaitOptions { limit_ms: Some(60_000), on_wait: &mut tell };
                 match stand.acquire(ctx, ask, &mut patience, &mut |_| Ok(()))? {
                     Outcome::Granted { record, .. } => *token = Some(record.fencing_token),
                     Outcome::Refused(refusal) => return Err(format!("{refusal:?}").into()),

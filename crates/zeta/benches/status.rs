@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Ask, Observed, Policy, decide_acquire};
+use zeta_core::lease::{AcquireRequest, Observed, Policy, decide_acquire};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{Beat, set_beat, set_processes};
 use zeta_core::record::{Fields, Text, parse};
@@ -290,7 +290,7 @@ fn records(number: usize, processes: &Processes, host: &Host) -> [(String, Strin
     let lease = RecordName::new("lease", "register-pr-in-flight").expect("name");
     let agent = Label::new("agent", "otto-cli").expect("name");
     let session = format!("{number:032x}");
-    let ask = Ask {
+    let ask = AcquireRequest {
         lease: lease.clone(),
         lease_id: format!("{:032x}", number * 31),
         agent,

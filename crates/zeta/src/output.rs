@@ -27,7 +27,7 @@ impl Output {
     }
 
     /// Prints a line of talk.
-    pub fn talk(&self, line: &str) {
+    pub fn note(&self, line: &str) {
         if !self.quiet {
             let _ = std::io::stderr().lock().write_all(format!("zeta: {line}\n").as_bytes());
         }
@@ -66,7 +66,7 @@ impl Output {
     }
 
     /// Tells an error while stdout is a command's: on stderr alone, with `--json` as an object.
-    pub fn error_beside(&self, error: &Error, details: Option<Object>) {
+    pub fn error_on_stderr(&self, error: &Error, details: Option<Object>) {
         match self.json {
             true => {
                 let line = error_object(error, error.kind.status(), details) + "\n";
@@ -77,7 +77,7 @@ impl Output {
     }
 
     /// Tells what is wrong beside an answer that is right.
-    pub fn talk_of(&self, finding: &Error) {
+    pub fn note_finding(&self, finding: &Error) {
         if !self.quiet {
             self.error_in_words(finding);
         }

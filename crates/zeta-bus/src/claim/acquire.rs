@@ -4,29 +4,31 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use zeta_core::bus::Address;
-use zeta_core::bus::claim::{Notice, is_in_the_way};
+use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
 use zeta_core::bus::item::Item;
 use zeta_core::layout;
 use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
-use super::{Claimant, default_ttl_ms, held, key, place_of, record_of, said};
-use crate::claim::holders::{Desk, scope};
+use super::{Claimant, default_ttl_ms, extra_text, held, key, place_of, record_of};
+use crate::claim::holders::{HolderView, scope};
 use crate::claim::notice::{claim_message, date_after, describe, set};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
-use crate::directory::legacy_lock::Gate;
+use crate::directory::legacy_lock::LegacyLock;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::guard::{ENTER_LIMIT, Section};
 use zeta_state::directory::tree::{Node, Tree};
 use zeta_state::lease;
-use zeta_state::lease::acquire::{BeforeCommit, OnWait, Outcome, Patience, acquire_with, draft};
+use zeta_state::lease::acquire::{
+    BeforeCommit, OnWait, Outcome, WaitOptions, acquire_with, new_request,
+};
 use zeta_state::lease::session;
-use zeta_state::lease::{OrLost, read_only};
+use zeta_state::lease::{HolderResult, read_only};
 
 /// How long an acquire of the original, which takes milliseconds, is waited for.
 const GATE_LIMIT: Duration = Duration::from_secs(2);
@@ -35,7 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Who wants what.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ClaimRequest {
     /// Who.
     pub from: Address,
     /// What.
@@ -54,7 +56,7 @@ pub struct Asked {
 
 /// A claim that is the caller's.
 #[derive(Debug, Clone)]
-pub struct Mine {
+pub struct Granted {
     /// The record of its grant.
     pub record: Box<Record>,
     /// Id of the message that tells everybody.
@@ -69,13 +71,13 @@ pub struct Mine {
 #[derive(Debug, Clone)]
 pub enum Acquired {
     /// It is theirs.
-    Mine(Mine),
+    Granted(Granted),
     /// These have it.
     Taken(Vec<Claimant>),
 }
 
 /// Everything that is open while a claim is worked on.
-pub(super) struct Place<'a> {
+pub(super) struct ClaimContext<'a> {
     pub(super) ctx: &'a Context,
     pub(super) bus: &'a Bus,
     pub(super) tree: &'a Tree,
@@ -83,7 +85,7 @@ pub(super) struct Place<'a> {
 }
 
 /// A claim that was told and is not committed yet: until then nobody else may look.
-struct Told<'a> {
+struct Published<'a> {
     message: String,
     /// Messages that mirror grants that stand no more, and that the original believes.
     void: Vec<String>,
@@ -93,7 +95,7 @@ struct Told<'a> {
 /// What came of telling of a claim, right before its commit.
 #[derive(Default)]
 struct Telling<'a> {
-    told: Option<(Told<'a>, FencingToken)>,
+    told: Option<(Published<'a>, FencingToken)>,
     in_the_way: Vec<Claimant>,
 }
 
@@ -108,13 +110,13 @@ struct Committed {
 pub fn acquire(
     ctx: &Context,
     dir: &Path,
-    asked: &Asked,
+    asked: &ClaimRequest,
     on_wait: &mut OnWait<'_>,
 ) -> Result<Acquired> {
     let bus = Bus::open_or_create(dir)?;
     let (tree, node) = ctx.open()?;
     let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
     let started = Instant::now();
     let left = |limit_ms: u64| {
         let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -136,19 +138,19 @@ pub(super) fn label(from: &Address) -> Result<Label> {
     Ok(Label::new("agent", &from.as_label())?)
 }
 
-impl Place<'_> {
-    pub(super) fn lease(&self, asked: &Asked) -> RecordName {
+impl ClaimContext<'_> {
+    pub(super) fn lease(&self, asked: &ClaimRequest) -> RecordName {
         let sharer = asked.shareable.then_some(asked.from.as_str());
         asked.item.lease(&scope(self.bus), sharer)
     }
 
-    fn desk(&self) -> Desk<'_> {
-        Desk::new(self.ctx, Some(self.bus), Some((self.tree, self.node)))
+    fn desk(&self) -> HolderView<'_> {
+        HolderView::new(self.ctx, Some(self.bus), Some((self.tree, self.node)))
     }
 
     fn acquire(
         &self,
-        asked: &Asked,
+        asked: &ClaimRequest,
         limit_ms: Option<u64>,
         on_wait: &mut OnWait<'_>,
     ) -> Result<Acquired> {
@@ -157,10 +159,10 @@ impl Place<'_> {
             return self.acquire_again(asked, &record);
         }
         let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.ctx));
-        let mut ask = draft(self.ctx, lease, ttl_ms)?;
+        let mut ask = new_request(self.ctx, lease, ttl_ms)?;
         ask.purpose = Some(format!("claim of {}", asked.item.as_str()));
         let mut telling = Telling::default();
-        let mut patience = Patience { limit_ms, on_wait };
+        let mut patience = WaitOptions { limit_ms, on_wait };
         let granted =
             acquire_with(self.ctx, (self.tree, self.node), &ask, &mut patience, &mut |record| {
                 describe(record, asked, self.bus);
@@ -170,7 +172,7 @@ impl Place<'_> {
             Outcome::Refused(_) => None,
             Outcome::Granted { record, from, .. } => {
                 let name = |from: Box<Record>| {
-                    said(&from, key::FROM).unwrap_or_else(|| from.agent.to_string())
+                    extra_text(&from, key::FROM).unwrap_or_else(|| from.agent.to_string())
                 };
                 Some(Committed { record, renewed: false, taken_from: from.map(name) })
             }
@@ -181,7 +183,7 @@ impl Place<'_> {
     /// Tells of a claim that is about to be committed; it is refused if somebody is in the way.
     fn tell<'s>(
         &'s self,
-        asked: &Asked,
+        asked: &ClaimRequest,
         record: &mut Record,
         telling: &mut Telling<'s>,
     ) -> Result<()> {
@@ -201,7 +203,7 @@ impl Place<'_> {
     /// The answer, after the commit or in its place.
     fn conclude(
         &self,
-        asked: &Asked,
+        asked: &ClaimRequest,
         lease: &RecordName,
         telling: Telling<'_>,
         committed: Result<Option<Committed>>,
@@ -211,7 +213,7 @@ impl Place<'_> {
             (Ok(Some(committed)), Some((told, _))) => {
                 let message = self.dismiss_void(told);
                 let Committed { record, renewed, taken_from } = committed;
-                Ok(Acquired::Mine(Mine { record, message, renewed, taken_from }))
+                Ok(Acquired::Granted(Granted { record, message, renewed, taken_from }))
             }
             (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
             (Ok(_), told) => {
@@ -243,7 +245,7 @@ impl Place<'_> {
 
     /// Removes what the original would believe for a day of holders that are gone; the id of the
     /// message that stands.
-    fn dismiss_void(&self, told: Told<'_>) -> String {
+    fn dismiss_void(&self, told: Published<'_>) -> String {
         for void in &told.void {
             let _ = self.bus.remove(void);
         }
@@ -254,14 +256,14 @@ impl Place<'_> {
     fn own(&self, lease: &RecordName, from: &Address) -> Result<Option<Box<Record>>> {
         let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
         let record = record_of(&look).filter(|record| {
-            said(record, key::FROM).as_deref() == Some(from.as_str())
+            extra_text(record, key::FROM).as_deref() == Some(from.as_str())
                 && (record.session.is_none() || record.session == self.ctx.session)
         });
         Ok(record.map(|record| Box::new(record.clone())))
     }
 
     /// Claims again what is the caller's: the token stays, unless its session is a new one.
-    pub(super) fn acquire_again(&self, asked: &Asked, record: &Record) -> Result<Acquired> {
+    pub(super) fn acquire_again(&self, asked: &ClaimRequest, record: &Record) -> Result<Acquired> {
         let into_session = self.ctx.session.is_some() && record.session.is_none();
         let (lease, token) = (&record.lease, record.fencing_token);
         let file = layout::lease_file(lease);
@@ -288,15 +290,15 @@ impl Place<'_> {
     /// stays entered until the caller has committed.
     fn announce(
         &self,
-        asked: &Asked,
+        asked: &ClaimRequest,
         record: &Record,
-    ) -> Result<std::result::Result<Told<'_>, Vec<Claimant>>> {
+    ) -> Result<std::result::Result<Published<'_>, Vec<Claimant>>> {
         let started = Instant::now();
         loop {
             let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
             index.refresh()?;
             let mut window = index.begin()?;
-            let gate = match Gate::try_enter(self.bus, &asked.item)? {
+            let gate = match LegacyLock::try_enter(self.bus, &asked.item)? {
                 Ok(gate) => gate,
                 Err(_) if started.elapsed() < GATE_LIMIT => {
                     drop((window, index));
@@ -332,23 +334,23 @@ impl Place<'_> {
             drop(gate);
             // The message came, and the lock went.
             index.finish(window, &envelope, 2);
-            return Ok(Ok(Told { message: envelope.id, void, _index: index }));
+            return Ok(Ok(Published { message: envelope.id, void, _index: index }));
         }
     }
 
     /// Who holds the item so that the caller may not claim it.
     fn in_the_way(
         &self,
-        asked: &Asked,
+        asked: &ClaimRequest,
         record: &Record,
-        notices: &[Notice],
+        notices: &[ClaimMessage],
     ) -> Result<Vec<Claimant>> {
         let (from, shareable) = (&asked.from, asked.shareable);
         let desk = self.desk();
         let mut claimants = desk.by_notices(notices, asked.item.as_str());
         claimants.retain(|claimant| {
             let notice = notices.iter().find(|n| Some(&n.id) == claimant.message.as_ref());
-            notice.is_some_and(|notice| is_in_the_way(notice, from, shareable))
+            notice.is_some_and(|notice| conflicts_with(notice, from, shareable))
         });
         // Those who share it, and whose messages are gone.
         let told = claimants.len();
@@ -379,7 +381,7 @@ impl Place<'_> {
         to: &Address,
         bind: Option<Option<u64>>,
         before_commit: &mut BeforeCommit<'_>,
-    ) -> OrLost<Box<Record>> {
+    ) -> HolderResult<Box<Record>> {
         let (lease, token) = (&record.lease, record.fencing_token);
         let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
         let now = self.ctx.at(host::reading());

@@ -1,11 +1,11 @@
 //! Who holds what: the grants of the tree and the messages of the bus, looked at together.
 
-use zeta_core::bus::claim::{Action, Notice, holders};
+use zeta_core::bus::claim::{Action, ClaimMessage, holders};
 use zeta_core::bus::item::Item;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
 
-use super::{Claimant, held, key, look_at, record_of, said};
+use super::{Claimant, extra_text, held, key, look_at, record_of};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -13,25 +13,25 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease::Look;
+use zeta_state::lease::LeaseView;
 
 /// How the lease of a claim begins.
 const PREFIX: &str = "claim.";
 
 /// A view on one bus and one node.
-pub(super) struct Desk<'a> {
+pub(super) struct HolderView<'a> {
     ctx: &'a Context,
     bus: Option<&'a Bus>,
     place: Option<(&'a Tree, &'a Node)>,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> HolderView<'a> {
     pub(super) fn new(
         ctx: &'a Context,
         bus: Option<&'a Bus>,
         place: Option<(&'a Tree, &'a Node)>,
-    ) -> Desk<'a> {
-        Desk { ctx, bus, place }
+    ) -> HolderView<'a> {
+        HolderView { ctx, bus, place }
     }
 
     /// Who holds an item.
@@ -48,8 +48,8 @@ impl<'a> Desk<'a> {
     }
 
     /// Claims of senders whom the original believes, and whose grants stand no more.
-    pub(super) fn void(&self, notices: &[Notice], item: &Item) -> Vec<String> {
-        let void = |notice: &&Notice| {
+    pub(super) fn void(&self, notices: &[ClaimMessage], item: &Item) -> Vec<String> {
+        let void = |notice: &&ClaimMessage| {
             let grant = notice.grant.as_ref().zip(self.place);
             notice.action == Action::Claim
                 && grant.is_some_and(|(grant, place)| {
@@ -59,17 +59,18 @@ impl<'a> Desk<'a> {
         let mut believed = holders(notices, item.as_str(), |_| None);
         believed.retain(void);
         // With the newest word alone, the one before it would be believed.
-        let of_those = |notice: &&Notice| believed.iter().any(|other| other.from == notice.from);
+        let of_those =
+            |notice: &&ClaimMessage| believed.iter().any(|other| other.from == notice.from);
         notices.iter().filter(of_those).filter(void).map(|notice| notice.id.clone()).collect()
     }
 
     /// Those who hold an item by what messages say. A mirror counts while its grant stands.
-    pub(super) fn by_notices(&self, notices: &[Notice], item: &str) -> Vec<Claimant> {
+    pub(super) fn by_notices(&self, notices: &[ClaimMessage], item: &str) -> Vec<Claimant> {
         let stands = |grant: &_| {
             let place = self.place?;
             look_at(self.ctx, place, grant).map(|look| look.is_some())
         };
-        let look = |notice: &Notice| -> Option<Look> {
+        let look = |notice: &ClaimMessage| -> Option<LeaseView> {
             look_at(self.ctx, self.place?, notice.grant.as_ref()?).flatten()
         };
         holders(notices, item, stands)
@@ -140,13 +141,13 @@ impl<'a> Desk<'a> {
             let Ok(lease) = RecordName::new("lease", name) else { continue };
             let Some(look) = held(self.ctx, place, &lease)? else { continue };
             let Some(record) = record_of(&look) else { continue };
-            let ours = said(record, key::BUS).is_some_and(|dir| dir == scope(bus));
+            let ours = extra_text(record, key::BUS).is_some_and(|dir| dir == scope(bus));
             let (token, lease) = (record.fencing_token, &record.lease);
             let known = |c: &Claimant| {
                 let record = c.grant.as_deref().and_then(record_of);
                 record.is_some_and(|r| r.fencing_token == token && r.lease == *lease)
             };
-            if let Some(about) = said(record, key::ITEM)
+            if let Some(about) = extra_text(record, key::ITEM)
                 && ours
                 && item.is_none_or(|item| item.as_str() == about)
                 && !claimants.iter().any(known)

@@ -12,22 +12,22 @@ mod release;
 
 use std::path::Path;
 
-use zeta_core::bus::claim::{Grant, Notice};
+use zeta_core::bus::claim::{ClaimMessage, Grant};
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Address, topic};
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
 use zeta_core::record::unquote;
 
-use self::holders::Desk;
+use self::holders::HolderView;
 use crate::directory::Bus;
 use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
 use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease::{Look, look};
+use zeta_state::lease::{LeaseView, view};
 
-pub use acquire::{Acquired, Asked, Mine, acquire};
-pub use release::{Released, hand_over, release, renew, tell_end};
+pub use acquire::{Acquired, ClaimRequest, Granted, acquire};
+pub use release::{Released, announce_end, hand_over, release, renew};
 
 /// Somebody who holds an item.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct Claimant {
     /// Until when, as its message or its lease says.
     pub expires_at: String,
     /// The grant behind it; a claim of the original has none.
-    pub grant: Option<Box<Look>>,
+    pub grant: Option<Box<LeaseView>>,
 }
 
 /// Keys of a claim in the record of its lease.
@@ -64,13 +64,13 @@ mod key {
 }
 
 /// A text that the record of a claim has beyond those of a lease.
-fn said(record: &Record, key: &str) -> Option<String> {
+fn extra_text(record: &Record, key: &str) -> Option<String> {
     let (_, value) = record.extra.iter().find(|(known, _)| known == key)?;
     Some(unquote(value)?.into_owned())
 }
 
 /// The lease record in a look, if it is one of ours.
-fn record_of(look: &Look) -> Option<&Record> {
+fn record_of(look: &LeaseView) -> Option<&Record> {
     match &look.observed {
         Observed::Ours(record, ..) => Some(record),
         _ => None,
@@ -78,7 +78,7 @@ fn record_of(look: &Look) -> Option<&Record> {
 }
 
 impl Claimant {
-    fn of_notice(notice: &Notice, grant: Option<Look>) -> Claimant {
+    fn of_notice(notice: &ClaimMessage, grant: Option<LeaseView>) -> Claimant {
         Claimant {
             from: notice.from.clone(),
             item: notice.item.clone(),
@@ -92,9 +92,9 @@ impl Claimant {
         }
     }
 
-    fn of_grant(item: &str, look: Look) -> Claimant {
+    fn of_grant(item: &str, look: LeaseView) -> Claimant {
         let record = record_of(&look);
-        let text = |key: &str| record.and_then(|record| said(record, key));
+        let text = |key: &str| record.and_then(|record| extra_text(record, key));
         let until_us = record.and_then(|record| {
             record.renewed.wall_us.map(|renewed_us| record.expires_us(renewed_us))
         });
@@ -152,7 +152,11 @@ pub fn grant_stands(ctx: &Context, grant: &Grant) -> Option<bool> {
 }
 
 /// As [`grant_stands`], with what stands there.
-fn look_at(ctx: &Context, (tree, node): (&Tree, &Node), grant: &Grant) -> Option<Option<Look>> {
+fn look_at(
+    ctx: &Context,
+    (tree, node): (&Tree, &Node),
+    grant: &Grant,
+) -> Option<Option<LeaseView>> {
     if place_of(tree, node) != grant.place {
         return None;
     }
@@ -166,10 +170,14 @@ fn look_at(ctx: &Context, (tree, node): (&Tree, &Node), grant: &Grant) -> Option
 }
 
 /// What stands in the way of a grant of this lease.
-fn held(ctx: &Context, (tree, node): (&Tree, &Node), lease: &RecordName) -> Result<Option<Look>> {
+fn held(
+    ctx: &Context,
+    (tree, node): (&Tree, &Node),
+    lease: &RecordName,
+) -> Result<Option<LeaseView>> {
     let file = zeta_core::layout::lease_file(lease);
     let bytes = node.read(&tree.base, &file, zeta_core::layout::RECORD_MAX)?;
-    let look = look(bytes, lease, &ctx.now());
+    let look = view(bytes, lease, &ctx.now());
     Ok((!matches!(look.standing, Standing::Grantable(_))).then_some(look))
 }
 
@@ -177,7 +185,7 @@ fn held(ctx: &Context, (tree, node): (&Tree, &Node), lease: &RecordName) -> Resu
 pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let desk = Desk::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
+    let desk = HolderView::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
     desk.claimants(item)
 }
 
@@ -185,7 +193,7 @@ pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
 pub fn list(ctx: &Context, dir: &Path) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let desk = Desk::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
+    let desk = HolderView::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
     desk.all_claimants()
 }
 

@@ -7,10 +7,10 @@ use zeta_core::lease::Record;
 use zeta_core::record::quote;
 use zeta_core::time::parse_utc;
 
-use super::{Asked, key};
+use super::{ClaimRequest, key};
 use crate::claim::holders::scope;
 use crate::directory::{Bus, file_of};
-use crate::messages::{Draft, utc_ms};
+use crate::messages::{NewMessage, utc_ms};
 use zeta_os::error::Result;
 use zeta_os::host;
 
@@ -21,7 +21,7 @@ pub(super) fn set(record: &mut Record, key: &str, value: String) {
 }
 
 /// Writes what the claim is about into the record of its lease.
-pub(super) fn describe(record: &mut Record, asked: &Asked, bus: &Bus) {
+pub(super) fn describe(record: &mut Record, asked: &ClaimRequest, bus: &Bus) {
     set(record, key::ITEM, quote(asked.item.as_str()));
     set(record, key::FROM, quote(asked.from.as_str()));
     for (key, text) in [(key::BRANCH, &asked.branch), (key::WORKTREE, &asked.worktree)] {
@@ -36,7 +36,7 @@ pub(super) fn describe(record: &mut Record, asked: &Asked, bus: &Bus) {
 }
 
 fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
-    let draft = Draft {
+    let draft = NewMessage {
         from: from.clone(),
         to: None,
         topic: topic::CLAIM.to_owned(),
@@ -48,7 +48,11 @@ fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
 }
 
 /// The message that somebody has an item.
-pub(super) fn claim_message(asked: &Asked, record: &Record, place: &str) -> Result<Envelope> {
+pub(super) fn claim_message(
+    asked: &ClaimRequest,
+    record: &Record,
+    place: &str,
+) -> Result<Envelope> {
     let mut payload = Map::new();
     let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
     put("action", "claim".into());

@@ -9,8 +9,8 @@ use zeta_core::lease::{FencingToken, Record};
 use zeta_core::name::RecordName;
 use zeta_core::record::quote;
 
-use super::{held, key, place_of, record_of, said};
-use crate::claim::acquire::{Acquired, Asked, Mine, Place, label};
+use super::{extra_text, held, key, place_of, record_of};
+use crate::claim::acquire::{Acquired, ClaimContext, ClaimRequest, Granted, label};
 use crate::claim::holders::scope;
 use crate::claim::notice::{claim_message, date_after, release_message, sent_us, set};
 use crate::directory::Bus;
@@ -22,7 +22,7 @@ use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease;
-use zeta_state::lease::{OrLost, release_in};
+use zeta_state::lease::{HolderResult, release_in};
 
 /// What a release did.
 #[derive(Debug, Clone)]
@@ -36,16 +36,17 @@ pub struct Released {
 /// Tells that a claim has ended whose lease somebody else took away: the end of its session, a
 /// cleaner, an operator. To us its messages count no more anyway; the original would believe them
 /// for a day. What cannot be told is no fault of the caller.
-pub fn tell_end(record: &Record) {
+pub fn announce_end(record: &Record) {
     let told = || -> Option<()> {
-        let item = Item::new(&said(record, key::ITEM)?).ok()?;
-        let from = Address::new(&said(record, key::FROM)?).ok()?;
+        let item = Item::new(&extra_text(record, key::ITEM)?).ok()?;
+        let from = Address::new(&extra_text(record, key::FROM)?).ok()?;
         // Nothing on disk becomes a path: only who uses that bus anyway tells it there.
         let dir = usual_dir();
         let bus = Bus::open(&dir).ok()??;
-        (said(record, key::BUS)? == scope(&bus)).then_some(())?;
+        (extra_text(record, key::BUS)? == scope(&bus)).then_some(())?;
         let mut envelope = release_message(&from, &item).ok()?;
-        let claimed_us = said(record, key::MESSAGE).and_then(|message| sent_us(&bus, &message));
+        let claimed_us =
+            extra_text(record, key::MESSAGE).and_then(|message| sent_us(&bus, &message));
         claimed_us.into_iter().for_each(|us| date_after(&mut envelope, us));
         store_always(&bus, &envelope).ok()
     };
@@ -62,15 +63,15 @@ pub fn release(
     from: &Address,
     item: &Item,
     token: Option<FencingToken>,
-) -> OrLost<Released> {
+) -> HolderResult<Released> {
     let bus = Bus::open_or_create(dir)?;
     let (tree, node) = ctx.open()?;
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
     let (mut stood, mut told) = (false, Vec::new());
     for sharer in [None, Some(from.as_str())] {
         let lease = item.lease(&scope(&bus), sharer);
         let Some(record) = place.claim_of(&lease, from, token)? else { continue };
-        told.extend(said(&record, key::MESSAGE));
+        told.extend(extra_text(&record, key::MESSAGE));
         let token = token.unwrap_or(record.fencing_token);
         match release_in(&tree, &node, &lease, token)? {
             Ok(removed) => stood |= removed,
@@ -93,7 +94,7 @@ pub fn release(
     Ok(Ok(Released { message: envelope.id, stood }))
 }
 
-impl Place<'_> {
+impl ClaimContext<'_> {
     /// The record of a claim of `from`, if whoever calls may end it.
     fn claim_of(
         &self,
@@ -103,7 +104,7 @@ impl Place<'_> {
     ) -> Result<Option<Box<Record>>> {
         let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
         let Some(record) = record_of(&look) else { return Ok(None) };
-        if said(record, key::FROM).as_deref() != Some(from.as_str()) {
+        if extra_text(record, key::FROM).as_deref() != Some(from.as_str()) {
             return Ok(None);
         }
         let proven = token == Some(record.fencing_token)
@@ -125,23 +126,23 @@ impl Place<'_> {
 pub fn renew(
     ctx: &Context,
     dir: &Path,
-    asked: &Asked,
+    asked: &ClaimRequest,
     token: Option<FencingToken>,
 ) -> Result<Option<Acquired>> {
     let bus = Bus::open_or_create(dir)?;
     let (tree, node) = ctx.open()?;
     let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
     for shareable in [false, true] {
-        let asked = Asked { shareable, ..asked.clone() };
+        let asked = ClaimRequest { shareable, ..asked.clone() };
         let lease = place.lease(&asked);
         let Some(record) = place.claim_of(&lease, &asked.from, token)? else { continue };
         if token.is_some_and(|token| token != record.fencing_token) {
             continue;
         }
-        let asked = Asked {
-            branch: asked.branch.clone().or_else(|| said(&record, key::BRANCH)),
-            worktree: asked.worktree.clone().or_else(|| said(&record, key::WORKTREE)),
+        let asked = ClaimRequest {
+            branch: asked.branch.clone().or_else(|| extra_text(&record, key::BRANCH)),
+            worktree: asked.worktree.clone().or_else(|| extra_text(&record, key::WORKTREE)),
             ..asked
         };
         return place.acquire_again(&asked, &record).map(Some);
@@ -154,19 +155,19 @@ pub fn renew(
 pub fn hand_over(
     ctx: &Context,
     dir: &Path,
-    asked: &Asked,
+    asked: &ClaimRequest,
     to: &Address,
     token: Option<FencingToken>,
-) -> OrLost<Option<Mine>> {
+) -> HolderResult<Option<Granted>> {
     let bus = Bus::open_or_create(dir)?;
     let (tree, node) = ctx.open()?;
-    let place = Place { ctx, bus: &bus, tree: &tree, node: &node };
+    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
     let lease = asked.item.lease(&scope(&bus), None);
     let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
-    let told = Asked {
+    let told = ClaimRequest {
         from: to.clone(),
-        branch: said(&record, key::BRANCH),
-        worktree: said(&record, key::WORKTREE),
+        branch: extra_text(&record, key::BRANCH),
+        worktree: extra_text(&record, key::WORKTREE),
         ..asked.clone()
     };
     let (file, token) = (layout::lease_file(&lease), record.fencing_token);
@@ -202,5 +203,5 @@ pub fn hand_over(
     after_own(&mut release, &asked.from);
     store_inside(&bus, &mut index, &release)?;
     let message = message.map(|(message, _)| message).unwrap_or_default();
-    Ok(Ok(Some(Mine { record, message, renewed: false, taken_from: None })))
+    Ok(Ok(Some(Granted { record, message, renewed: false, taken_from: None })))
 }

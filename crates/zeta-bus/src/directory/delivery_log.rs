@@ -23,7 +23,7 @@ const SEEN_MAX: usize = 16 << 20;
 
 /// What became of a message at one subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Delivery {
     /// It was handed over.
     Delivered,
     /// The subscriber looked at it by name.
@@ -34,12 +34,12 @@ pub enum Told {
 
 /// What one subscriber was told; nobody else changes it meanwhile.
 #[derive(Debug)]
-pub struct Seen<'a> {
+pub struct DeliveryLog<'a> {
     bus: &'a Bus,
     surface: String,
     dir: OwnedFd,
     _lock: OwnedFd,
-    told: BTreeMap<String, Told>,
+    told: BTreeMap<String, Delivery>,
     /// Ids of the original's file, in its order.
     ids: Vec<String>,
 }
@@ -54,9 +54,9 @@ fn file_of(surface: &str) -> String {
     format!("seen-{surface}.json")
 }
 
-impl<'a> Seen<'a> {
+impl<'a> DeliveryLog<'a> {
     /// Opens what a subscriber was told. Only one at a time may deliver to it.
-    pub fn enter(bus: &'a Bus, surface: &str) -> Result<Seen<'a>> {
+    pub fn enter(bus: &'a Bus, surface: &str) -> Result<DeliveryLog<'a>> {
         let dir = bus.inner(SEEN)?;
         let name = format!("{surface}.lock");
         let path = bus.path(super::INNER).join(SEEN).join(&name);
@@ -77,11 +77,11 @@ impl<'a> Seen<'a> {
             Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
         }
         let (told, ids) = load(bus, &dir, surface)?;
-        Ok(Seen { bus, surface: surface.to_owned(), dir, _lock: lock, told, ids })
+        Ok(DeliveryLog { bus, surface: surface.to_owned(), dir, _lock: lock, told, ids })
     }
 
     /// What became of a message here; `None` if it was not delivered yet.
-    pub fn of(&self, id: &str) -> Option<Told> {
+    pub fn of(&self, id: &str) -> Option<Delivery> {
         self.told.get(id).copied()
     }
 
@@ -92,9 +92,9 @@ impl<'a> Seen<'a> {
     }
 
     /// Notes what became of a message, on disk at once: a crash later delivers nothing twice.
-    pub fn note(&mut self, id: &str, told: Told) -> Result<()> {
+    pub fn note(&mut self, id: &str, told: Delivery) -> Result<()> {
         self.told.insert(id.to_owned(), told);
-        if !matches!(told, Told::Failed(_)) && !self.ids.iter().any(|known| known == id) {
+        if !matches!(told, Delivery::Failed(_)) && !self.ids.iter().any(|known| known == id) {
             self.ids.push(id.to_owned());
             self.save_original()?;
         }
@@ -121,9 +121,9 @@ impl<'a> Seen<'a> {
 
     fn save_ours(&self) -> Result<()> {
         let lines = self.told.iter().map(|(id, told)| match told {
-            Told::Delivered => format!("{id} delivered\n"),
-            Told::Read => format!("{id} read\n"),
-            Told::Failed(times) => format!("{id} failed {times}\n"),
+            Delivery::Delivered => format!("{id} delivered\n"),
+            Delivery::Read => format!("{id} read\n"),
+            Delivery::Failed(times) => format!("{id} failed {times}\n"),
         });
         let text: String = lines.collect();
         let mode = self.bus.base.sharing.file_mode();
@@ -135,7 +135,7 @@ impl<'a> Seen<'a> {
 }
 
 /// What a subscriber was told, without keeping others from changing it.
-pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Told>> {
+pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Delivery>> {
     let dir = bus.inner(SEEN)?;
     Ok(load(bus, &dir, surface)?.0)
 }
@@ -148,7 +148,7 @@ pub fn surfaces(bus: &Bus) -> Result<Vec<String>> {
     Ok(ours.names.into_iter().filter(|name| is_surface(name)).collect())
 }
 
-type Loaded = (BTreeMap<String, Told>, Vec<String>);
+type Loaded = (BTreeMap<String, Delivery>, Vec<String>);
 
 fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
     let mut told = BTreeMap::new();
@@ -172,15 +172,17 @@ fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
         let mut words = line.split(' ');
         let Some(id) = words.next().filter(|id| is_id(id)) else { continue };
         let what = match words.next() {
-            Some("delivered") => Told::Delivered,
-            Some("read") => Told::Read,
-            Some("failed") => Told::Failed(words.next().and_then(|n| n.parse().ok()).unwrap_or(1)),
+            Some("delivered") => Delivery::Delivered,
+            Some("read") => Delivery::Read,
+            Some("failed") => {
+                Delivery::Failed(words.next().and_then(|n| n.parse().ok()).unwrap_or(1))
+            }
             _ => continue,
         };
         told.insert(id.to_owned(), what);
     }
     for id in &ids {
-        told.entry(id.clone()).or_insert(Told::Delivered);
+        told.entry(id.clone()).or_insert(Delivery::Delivered);
     }
     Ok((told, ids))
 }

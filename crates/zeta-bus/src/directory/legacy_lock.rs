@@ -21,7 +21,7 @@ const FRESH_US: i64 = 5_000_000;
 
 /// The lock of an item; dropping it gives it back.
 #[derive(Debug)]
-pub struct Gate<'a> {
+pub struct LegacyLock<'a> {
     bus: &'a Bus,
     file: String,
     identity: (u64, u64),
@@ -36,9 +36,12 @@ pub struct Occupied {
     pub pid: String,
 }
 
-impl<'a> Gate<'a> {
+impl<'a> LegacyLock<'a> {
     /// Takes the lock of an item, once.
-    pub fn try_enter(bus: &'a Bus, item: &Item) -> Result<std::result::Result<Gate<'a>, Occupied>> {
+    pub fn try_enter(
+        bus: &'a Bus,
+        item: &Item,
+    ) -> Result<std::result::Result<LegacyLock<'a>, Occupied>> {
         let file = item.original_lock();
         let path = bus.path(&file);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -48,7 +51,7 @@ impl<'a> Gate<'a> {
                 Ok(fd) => {
                     let stat =
                         fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
-                    let gate = Gate { bus, file, identity: (stat.st_dev, stat.st_ino) };
+                    let gate = LegacyLock { bus, file, identity: (stat.st_dev, stat.st_ino) };
                     let pid = std::process::id().to_string();
                     // Without a pid in it, it would still be a lock: it goes when we do.
                     rustix::io::write(&fd, pid.as_bytes())
@@ -67,7 +70,7 @@ impl<'a> Gate<'a> {
     }
 }
 
-impl Drop for Gate<'_> {
+impl Drop for LegacyLock<'_> {
     fn drop(&mut self) {
         // Somebody who took it for stale may have put its own there.
         let named = statat(&self.bus.base, self.file.as_str(), AtFlags::SYMLINK_NOFOLLOW);

@@ -26,7 +26,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{Listing, write_temp};
 use zeta_state::directory::create::{self, publish_dir};
 use zeta_state::directory::tree::{Bytes, read};
-use zeta_state::directory::trusted_dir::{Base, open_inner};
+use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
 
 /// Where the bus is when nobody says otherwise.
 pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
@@ -49,7 +49,7 @@ pub const NAMES_MAX: usize = 200_000;
 #[derive(Debug)]
 pub struct Bus {
     /// The directory itself.
-    pub base: Base,
+    pub base: TrustedDir,
     inner: OwnedFd,
     /// Where messages lie until they are published, once it was opened.
     temps: OnceCell<OwnedFd>,
@@ -90,7 +90,7 @@ impl Bus {
         Bus::complete(base)
     }
 
-    fn complete(base: Base) -> Result<Bus> {
+    fn complete(base: TrustedDir) -> Result<Bus> {
         let path = base.path.join(INNER);
         let inner = sub(base.as_fd(), INNER, &base, &path)?;
         Ok(Bus { base, inner, temps: OnceCell::new() })
@@ -145,7 +145,7 @@ impl Bus {
 
     /// Puts a message that was not delivered away; false if it was gone. Of those that were put
     /// away before, the oldest go when there are too many.
-    pub fn bury(&self, id: &str) -> Result<bool> {
+    pub fn move_to_dead_letters(&self, id: &str) -> Result<bool> {
         let dead = self.inner(DEAD)?;
         let file = file_of(id);
         match renameat(&self.base, file.as_str(), &dead, file.as_str()) {
@@ -156,7 +156,7 @@ impl Bus {
     }
 
     /// The messages that were put away, by file name.
-    pub fn buried(&self) -> Result<Vec<(String, Bytes)>> {
+    pub fn dead_letters(&self) -> Result<Vec<(String, Bytes)>> {
         let dead = self.inner(DEAD)?;
         let path = self.base.path.join(INNER).join(DEAD);
         let mut found = Vec::new();
@@ -259,7 +259,7 @@ fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usi
 }
 
 /// Opens a directory below `dir`, making it first where it is missing.
-fn sub(dir: BorrowedFd<'_>, name: &str, base: &Base, path: &Path) -> Result<OwnedFd> {
+fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<OwnedFd> {
     if let Some((fd, _)) = open_inner(dir, name, base, || path.to_owned())? {
         return Ok(fd);
     }

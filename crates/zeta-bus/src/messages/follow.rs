@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Envelope;
 
-use super::{Filter, Seen, bound_dead, check_surface, no_message, sort_out};
+use super::{Filter, MessageView, bound_dead, check_surface, no_message, sort_out};
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::{Index, Mark};
 use crate::directory::{Bus, delivery_log};
 use std::os::fd::AsFd;
 use zeta_os::error::{Error, Result};
-use zeta_os::inotify::{Watch, sleep_on};
+use zeta_os::inotify::{Watch, poll_readable};
 
 /// How often a handler may fail before its message is put away.
 pub const FAILURES_MAX: u32 = 5;
@@ -38,7 +38,7 @@ pub struct Following {
 pub fn watch(
     dir: &Path,
     following: &Following,
-    mut take: impl FnMut(&Seen) -> Result<bool>,
+    mut take: impl FnMut(&MessageView) -> Result<bool>,
 ) -> Result<()> {
     let started = Instant::now();
     if following.limit == Some(Duration::ZERO) {
@@ -70,7 +70,7 @@ pub fn watch(
         let sleep = following.interval.min(left.unwrap_or(Duration::MAX));
         match notify.fd() {
             Some(fd) => {
-                sleep_on(&[fd], sleep);
+                poll_readable(&[fd], sleep);
                 notify.each(|_| ());
             }
             None => std::thread::sleep(sleep),
@@ -102,7 +102,7 @@ pub fn deliver(
 ) -> Result<(Vec<Delivery>, Vec<Error>)> {
     check_surface(surface)?;
     let Some(bus) = Bus::open(dir)? else { return Ok((Vec::new(), Vec::new())) };
-    let mut told = delivery_log::Seen::enter(&bus, surface)?;
+    let mut told = delivery_log::DeliveryLog::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
     let pages = index.pages(&mut Mark::default())?;
@@ -113,21 +113,21 @@ pub fn deliver(
         Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
     let findings = unread.iter().map(|unread| no_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
-    for Seen { envelope, .. } in sort_out(messages, &filter) {
+    for MessageView { envelope, .. } in sort_out(messages, &filter) {
         let failures = match told.of(&envelope.id) {
-            Some(delivery_log::Told::Delivered | delivery_log::Told::Read) => continue,
-            Some(delivery_log::Told::Failed(times)) => times,
+            Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read) => continue,
+            Some(delivery_log::Delivery::Failed(times)) => times,
             None => 0,
         };
         if handle(&envelope)? {
-            told.note(&envelope.id, delivery_log::Told::Delivered)?;
+            told.note(&envelope.id, delivery_log::Delivery::Delivered)?;
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }
-        told.note(&envelope.id, delivery_log::Told::Failed(failures + 1))?;
+        told.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
         // A broadcast is for others, too.
         let last = failures + 1 >= FAILURES_MAX && envelope.to == surface;
-        deliveries.push(match last && bus.bury(&envelope.id)? {
+        deliveries.push(match last && bus.move_to_dead_letters(&envelope.id)? {
             true => Delivery::Buried(envelope),
             false => Delivery::Failed(envelope, failures + 1),
         });

@@ -33,7 +33,7 @@ pub fn usual_dir() -> PathBuf {
 
 /// A message that is to be published.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub struct NewMessage {
     /// Who sends it.
     pub from: Address,
     /// Whom it is for; `None` is everybody.
@@ -69,7 +69,7 @@ impl Filter {
 
 /// A message, and whether it still counts.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct MessageView {
     /// The message.
     pub envelope: Envelope,
     /// When it was sent, as far as it is believed, in µs.
@@ -82,12 +82,12 @@ pub struct Seen {
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The messages.
-    pub messages: Vec<Seen>,
+    pub messages: Vec<MessageView>,
     /// Files that are no messages, and messages that nobody can believe.
     pub findings: Vec<Error>,
 }
 
-impl Draft {
+impl NewMessage {
     /// The envelope of this draft, checked against its topic and all limits.
     pub fn envelope(&self) -> Result<Envelope> {
         let refuse = |text: String| Error::usage(format!("message refused: {text}"));
@@ -149,7 +149,7 @@ fn unknown_topic(name: &str) -> Error {
 }
 
 /// Publishes a message. When this returns, it is stored: whoever looks from now on finds it whole.
-pub fn publish(dir: &Path, draft: &Draft) -> Result<Envelope> {
+pub fn publish(dir: &Path, draft: &NewMessage) -> Result<Envelope> {
     let envelope = draft.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     store(&bus, &envelope)?;
@@ -241,7 +241,7 @@ pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
     show(dir, filter, |rows, findings| {
         let whole = |row: &Row<'_>| {
             let envelope = Envelope::parse(row.header.text.as_bytes(), &row.header.id).ok()?;
-            Some(Seen { envelope, sent_us: row.sent_us, fate: row.fate })
+            Some(MessageView { envelope, sent_us: row.sent_us, fate: row.fate })
         };
         let messages = rows.iter().filter_map(whole).collect();
         Ok(Listing { messages, findings: findings.to_vec() })
@@ -256,14 +256,14 @@ fn no_message(bus: &Bus, unread: &Unread) -> Error {
 }
 
 /// Leaves out what is not wanted, and puts the rest in order.
-pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<Seen> {
+pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageView> {
     let now_us = host::wall_us();
     let mut wanted = Vec::new();
     for Message { envelope, mtime_us } in messages {
         let seen = FileSeen { mtime_us, now_us };
         let fate = envelope.when().fate(seen);
         if filter.wants(&envelope.topic, &envelope.to, fate) {
-            wanted.push(Seen { sent_us: envelope.when().sent_us(seen), envelope, fate });
+            wanted.push(MessageView { sent_us: envelope.when().sent_us(seen), envelope, fate });
         }
     }
     wanted.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
@@ -287,7 +287,7 @@ fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
 
 /// One message, whatever its time; `None` if there is none with this id. A reader that says its
 /// name leaves word that it read it.
-pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> {
+pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<MessageView>> {
     check_id(id)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(None) };
     let Some(read) = bus.read(&file_of(id))? else { return Ok(None) };
@@ -297,14 +297,14 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Seen>> 
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
     if let Some(reader) = reader {
         check_surface(reader)?;
-        match delivery_log::Seen::enter(&bus, reader) {
-            Ok(mut seen) => seen.note(id, delivery_log::Told::Read)?,
+        match delivery_log::DeliveryLog::enter(&bus, reader) {
+            Ok(mut seen) => seen.note(id, delivery_log::Delivery::Read)?,
             // It is being delivered to this very reader, whose handler looks at it.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(Seen {
+    Ok(Some(MessageView {
         sent_us: envelope.when().sent_us(file),
         fate: envelope.when().fate(file),
         envelope,
@@ -331,7 +331,7 @@ pub fn check_surface(surface: &str) -> Result<()> {
 }
 
 pub(crate) fn bound_dead(bus: &Bus) -> Result<()> {
-    let mut dead = bus.buried()?;
+    let mut dead = bus.dead_letters()?;
     if dead.len() <= DEAD_MAX {
         return Ok(());
     }
@@ -349,7 +349,7 @@ pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
         let id = crate::directory::id_of(&file)?.to_owned();
         Envelope::parse(&read.bytes, &id).ok()
     };
-    let mut dead: Vec<Envelope> = bus.buried()?.into_iter().filter_map(read).collect();
+    let mut dead: Vec<Envelope> = bus.dead_letters()?.into_iter().filter_map(read).collect();
     dead.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
     Ok(dead)
 }

@@ -10,7 +10,7 @@ use zeta_core::bus::{Address, Envelope, topic};
 use zeta_core::layout::{self, Kind};
 use zeta_core::record::{Fields, Text, parse};
 
-use super::{Draft, store};
+use super::{NewMessage, store};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use zeta_os::error::Result;
@@ -53,7 +53,7 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
             payload.insert(key.to_owned(), text.into());
         }
         payload.insert("fields".to_owned(), Value::Object(fields));
-        let draft = Draft {
+        let draft = NewMessage {
             from: from.clone(),
             to: None,
             topic: topic::STATE_CHANGE.to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, topic};
 
-use super::{Filter, Listing, Seen, check_id, list};
+use super::{Filter, Listing, MessageView, check_id, list};
 use crate::directory::{Bus, delivery_log};
 use zeta_os::error::Result;
 
@@ -30,7 +30,7 @@ pub struct Status {
 pub fn status(dir: &Path) -> Result<Status> {
     let Listing { messages, findings } = list(dir, &Filter::default())?;
     let mut status = Status { findings, messages: messages.len(), ..Status::default() };
-    for Seen { envelope, .. } in messages {
+    for MessageView { envelope, .. } in messages {
         let understood = topic::known(&envelope.topic)
             .is_some_and(|topic| topic.check(&envelope.payload).is_ok());
         match envelope.topic.as_str() {
@@ -55,7 +55,7 @@ pub fn field<'a>(envelope: &'a Envelope, key: &str) -> Option<&'a str> {
 
 /// What is known to have become of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum DeliveryState {
     /// It is on the bus, and nobody was told it yet.
     Stored,
     /// A subscriber's handler took it, or it was printed for one.
@@ -70,32 +70,32 @@ pub enum Came {
     Dead,
 }
 
-impl Came {
+impl DeliveryState {
     /// The word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
-            Came::Stored => "stored",
-            Came::Delivered => "delivered",
-            Came::Read => "read",
-            Came::Failed(_) => "failed",
-            Came::Expired => "expired",
-            Came::Dead => "dead",
+            DeliveryState::Stored => "stored",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Read => "read",
+            DeliveryState::Failed(_) => "failed",
+            DeliveryState::Expired => "expired",
+            DeliveryState::Dead => "dead",
         }
     }
 }
 
 /// What became of a message as a whole, and at each subscriber that was told.
-pub type Fates = (Came, Vec<(String, Came)>);
+pub type DeliveryReport = (DeliveryState, Vec<(String, DeliveryState)>);
 
 /// What became of a message, as a whole and at each subscriber that it is for; `None` if it is not
 /// known, or was cleaned away.
-pub fn fate(dir: &Path, id: &str) -> Result<Option<Fates>> {
+pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
     check_id(id)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(None) };
     let Some(message) = super::read(dir, id, None)? else {
         let file = crate::directory::file_of(id);
-        let buried = bus.buried()?.iter().any(|(name, _)| *name == file);
-        return Ok(buried.then_some((Came::Dead, Vec::new())));
+        let buried = bus.dead_letters()?.iter().any(|(name, _)| *name == file);
+        return Ok(buried.then_some((DeliveryState::Dead, Vec::new())));
     };
     let to = &message.envelope.to;
     let mut at = Vec::new();
@@ -105,19 +105,19 @@ pub fn fate(dir: &Path, id: &str) -> Result<Option<Fates>> {
         }
         if let Some(told) = delivery_log::peek(&bus, &surface).unwrap_or_default().get(id) {
             let came = match told {
-                delivery_log::Told::Delivered => Came::Delivered,
-                delivery_log::Told::Read => Came::Read,
-                delivery_log::Told::Failed(times) => Came::Failed(*times),
+                delivery_log::Delivery::Delivered => DeliveryState::Delivered,
+                delivery_log::Delivery::Read => DeliveryState::Read,
+                delivery_log::Delivery::Failed(times) => DeliveryState::Failed(*times),
             };
             at.push((surface, came));
         }
     }
-    let any = |wanted: Came| at.iter().any(|(_, came)| *came == wanted);
+    let any = |wanted: DeliveryState| at.iter().any(|(_, came)| *came == wanted);
     let whole = match message.fate {
-        _ if any(Came::Read) => Came::Read,
-        _ if any(Came::Delivered) => Came::Delivered,
-        Fate::Expired | Fate::NoExpiry => Came::Expired,
-        Fate::Lives(_) => Came::Stored,
+        _ if any(DeliveryState::Read) => DeliveryState::Read,
+        _ if any(DeliveryState::Delivered) => DeliveryState::Delivered,
+        Fate::Expired | Fate::NoExpiry => DeliveryState::Expired,
+        Fate::Lives(_) => DeliveryState::Stored,
     };
     Ok(Some((whole, at)))
 }

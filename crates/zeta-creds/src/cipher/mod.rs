@@ -26,31 +26,31 @@ pub type Stretch<'a> = dyn FnMut(&Work) -> Result<Key, NoMemory> + 'a;
 
 /// To whom a blob is sealed. Both are taken as they are: case and blanks matter.
 #[derive(Clone, Copy)]
-pub struct Lock<'a> {
+pub struct KeyMaterial<'a> {
     /// The UUID of the stick's file system, or what stands for it.
     pub binding: &'a str,
     /// The passphrase; not empty.
     pub passphrase: &'a str,
 }
 
-impl fmt::Debug for Lock<'_> {
+impl fmt::Debug for KeyMaterial<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lock")
+        f.write_str("KeyMaterial")
     }
 }
 
 /// Random bytes of one blob. Never used for a second one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fresh {
+pub struct Nonces {
     /// Makes the keys of this blob its own.
     pub salt: [u8; SALT_LEN],
     /// Of the cipher.
     pub nonce: [u8; NONCE_LEN],
 }
 
-impl Fresh {
+impl Nonces {
     /// Draws them from the kernel, which may fail only where there is no random source.
-    pub fn draw() -> Result<Fresh, Errno> {
+    pub fn draw() -> Result<Nonces, Errno> {
         let mut bytes = [0; SALT_LEN + NONCE_LEN];
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -59,7 +59,7 @@ impl Fresh {
                 other => other?,
             };
         }
-        let mut fresh = Fresh { salt: [0; SALT_LEN], nonce: [0; NONCE_LEN] };
+        let mut fresh = Nonces { salt: [0; SALT_LEN], nonce: [0; NONCE_LEN] };
         let places = fresh.salt.iter_mut().chain(&mut fresh.nonce);
         places.zip(bytes).for_each(|(place, byte)| *place = byte);
         Ok(fresh)
@@ -173,9 +173,9 @@ pub fn name_of(binding: &str) -> String {
 pub fn seal(
     format: Format,
     content: &[u8],
-    lock: &Lock,
+    lock: &KeyMaterial,
     generation: u64,
-    fresh: &Fresh,
+    fresh: &Nonces,
 ) -> Result<Vec<u8>, SealError> {
     seal_with(&mut kdf::stretch, (format, LOG2_N), content, lock, generation, fresh)
 }
@@ -185,9 +185,9 @@ pub fn seal_with(
     stretch: &mut Stretch,
     (format, log2_n): (Format, u8),
     content: &[u8],
-    lock: &Lock,
+    lock: &KeyMaterial,
     generation: u64,
-    fresh: &Fresh,
+    fresh: &Nonces,
 ) -> Result<Vec<u8>, SealError> {
     match format {
         Format::Zcv1 => v1::seal(stretch, content, lock, fresh),
@@ -196,13 +196,17 @@ pub fn seal_with(
 }
 
 /// Opens a blob of either format.
-pub fn open(blob: &[u8], lock: &Lock) -> Result<Opened, OpenError> {
+pub fn open(blob: &[u8], lock: &KeyMaterial) -> Result<Opened, OpenError> {
     open_with(&mut kdf::stretch, blob, lock)
 }
 
 /// As [`open`], with another stretching: it is called once, and not at all for a blob that is
 /// refused by its frame.
-pub fn open_with(stretch: &mut Stretch, blob: &[u8], lock: &Lock) -> Result<Opened, OpenError> {
+pub fn open_with(
+    stretch: &mut Stretch,
+    blob: &[u8],
+    lock: &KeyMaterial,
+) -> Result<Opened, OpenError> {
     match Frame::parse(blob)? {
         Frame::V1(frame) => v1::open(stretch, &frame, lock),
         Frame::V2(frame) => v2::open(stretch, &frame, lock),

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use zeta_core::creds::frame::v1::Frame;
 use zeta_core::creds::frame::{Format, NONCE_LEN, PAYLOAD_MAX, SALT_LEN, TAG_LEN};
 
-use super::{Fresh, Lock, OpenError, Opened, SealError, Stretch};
+use super::{KeyMaterial, Nonces, OpenError, Opened, SealError, Stretch};
 use crate::cipher::kdf::{Key, NoMemory, Work};
 
 /// The only cost that the original knows; nothing in the blob says it.
@@ -20,8 +20,8 @@ const INFO: &[u8] = b"zeta-b0852-cred-persistence-v1";
 pub fn seal(
     stretch: &mut Stretch,
     content: &[u8],
-    lock: &Lock,
-    fresh: &Fresh,
+    lock: &KeyMaterial,
+    fresh: &Nonces,
 ) -> Result<Vec<u8>, SealError> {
     if content.len() > PAYLOAD_MAX {
         return Err(SealError::TooLong);
@@ -38,7 +38,7 @@ pub fn seal(
     Ok(Frame { reserved: [0; 4], salt, nonce, tag: &tag, payload: &payload }.render())
 }
 
-pub fn open(stretch: &mut Stretch, frame: &Frame, lock: &Lock) -> Result<Opened, OpenError> {
+pub fn open(stretch: &mut Stretch, frame: &Frame, lock: &KeyMaterial) -> Result<Opened, OpenError> {
     let salt: &[u8; SALT_LEN] = frame.salt.try_into().map_err(|_| OpenError::Damaged)?;
     let nonce: &[u8; NONCE_LEN] = frame.nonce.try_into().map_err(|_| OpenError::Damaged)?;
     let tag: &[u8; TAG_LEN] = frame.tag.try_into().map_err(|_| OpenError::Damaged)?;
@@ -50,7 +50,7 @@ pub fn open(stretch: &mut Stretch, frame: &Frame, lock: &Lock) -> Result<Opened,
     Ok(Opened { content, format: Format::Zcv1, generation: None })
 }
 
-fn key(stretch: &mut Stretch, lock: &Lock, salt: &[u8; SALT_LEN]) -> Result<Key, NoMemory> {
+fn key(stretch: &mut Stretch, lock: &KeyMaterial, salt: &[u8; SALT_LEN]) -> Result<Key, NoMemory> {
     let passphrase = lock.passphrase.as_bytes();
     let stretched = stretch(&Work { passphrase, salt, log2_n: LOG2_N })?;
     let binding = lock.binding.as_bytes();

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use zeta_core::creds::frame::v2::{Frame, HEADER_LEN, Header, MAC_LEN, pad, unpad};
 use zeta_core::creds::frame::{Format, TAG_LEN};
 
-use super::{Fresh, Lock, OpenError, Opened, SealError, Stretch};
+use super::{KeyMaterial, Nonces, OpenError, Opened, SealError, Stretch};
 use crate::cipher::kdf::{Key, NoMemory, Work};
 
 /// What each key is for. Neither is the beginning of the other, and no label is used twice.
@@ -24,14 +24,14 @@ const PAYLOAD_LABEL: &[u8] = b"zeta-creds-v2 payload";
 pub fn seal(
     stretch: &mut Stretch,
     content: &[u8],
-    lock: &Lock,
+    lock: &KeyMaterial,
     log2_n: u8,
     generation: u64,
-    fresh: &Fresh,
+    fresh: &Nonces,
 ) -> Result<Vec<u8>, SealError> {
     let mut payload = pad(content).ok_or(SealError::TooLong)?;
     let payload_len = u32::try_from(payload.len()).map_err(|_| SealError::TooLong)?;
-    let Fresh { salt, nonce } = fresh.clone();
+    let Nonces { salt, nonce } = fresh.clone();
     let header = Header { log2_n, salt, generation, nonce, payload_len };
     let bytes = header.render();
     let keys = Keys::derive(stretch, lock, &header)?;
@@ -45,7 +45,7 @@ pub fn seal(
     Ok(Frame { header, mac: &mac, payload: &payload, tag: &tag }.render())
 }
 
-pub fn open(stretch: &mut Stretch, frame: &Frame, lock: &Lock) -> Result<Opened, OpenError> {
+pub fn open(stretch: &mut Stretch, frame: &Frame, lock: &KeyMaterial) -> Result<Opened, OpenError> {
     let bytes = frame.header.render();
     let keys = Keys::derive(stretch, lock, &frame.header)?;
     let no_match = |_| OpenError::NoMatch(Format::Zcv2);
@@ -73,7 +73,11 @@ struct Keys {
 }
 
 impl Keys {
-    fn derive(stretch: &mut Stretch, lock: &Lock, header: &Header) -> Result<Keys, NoMemory> {
+    fn derive(
+        stretch: &mut Stretch,
+        lock: &KeyMaterial,
+        header: &Header,
+    ) -> Result<Keys, NoMemory> {
         let passphrase = lock.passphrase.as_bytes();
         let work = Work { passphrase, salt: &header.salt, log2_n: header.log2_n };
         let stretched = stretch(&work)?;

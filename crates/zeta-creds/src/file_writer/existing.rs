@@ -5,14 +5,14 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
-use crate::file_writer::path::{Place, Stop, fault, finding, word};
+use crate::file_writer::path::{Place, WalkError, fault, finding, word};
 use zeta_os::open_beneath::RECORD;
 use zeta_os::temp_file::read_up_to;
 use zeta_os::users::user;
 
 /// What stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum Existing {
     /// Nothing.
     Nothing,
     /// A file of this owner with the bytes and the mode that are wanted.
@@ -22,11 +22,11 @@ pub enum Seen {
 }
 
 /// Looks at `name`, and refuses what is not a plain file of this process's own.
-pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Seen, Stop> {
+pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existing, WalkError> {
     let path = format!("{}/{name}", place.path);
     let fd = match openat(&place.fd, name, RECORD, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(Seen::Nothing),
+        Err(Errno::NOENT) => return Ok(Existing::Nothing),
         // A file lease of somebody who wants us to wait.
         Err(Errno::AGAIN) => {
             let hint = "somebody holds a file lease on it: busy, broken or hostile";
@@ -51,15 +51,15 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Seen, 
         return Err(finding(format!("{path}: {wrong}"), "look why, and move it away"));
     }
     if stat.st_mode & 0o7777 != mode || stat.st_size != bytes.len() as i64 {
-        return Ok(Seen::Different);
+        return Ok(Existing::Different);
     }
     let mut there = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
     read_up_to(&fd, bytes.len(), &mut there).map_err(|errno| fault("cannot read", &path, errno))?;
-    Ok(if there.as_slice() == bytes { Seen::Same } else { Seen::Different })
+    Ok(if there.as_slice() == bytes { Existing::Same } else { Existing::Different })
 }
 
 /// A file of our own that we may not read (mode 0000, say) differs; all else is told.
-fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Seen, Stop> {
+fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Existing, WalkError> {
     let stat = statat(&place.fd, name, AtFlags::SYMLINK_NOFOLLOW);
     let ours = stat.is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
@@ -67,7 +67,7 @@ fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Seen, Stop> {
             && stat.st_nlink == 1
     });
     match errno == Errno::ACCESS && ours {
-        true => Ok(Seen::Different),
+        true => Ok(Existing::Different),
         false => Err(place.stop("cannot open", name, errno)),
     }
 }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 pub use self::account::{Account, find, of_uid};
-use self::staged::{Ready, Work};
+use self::staged::{Job, Staged};
 use self::worker::Child;
 pub use self::worker::child_main;
 use zeta_os::error::{Error, Kind, Result};
@@ -36,7 +36,7 @@ pub const FILES_MAX: usize = 256;
 
 /// The files of one owner.
 #[derive(Debug)]
-pub struct Order {
+pub struct FileSet {
     /// Whose they are.
     pub owner: Owner,
     /// The files.
@@ -78,13 +78,13 @@ pub struct Options {
     /// Only look, and say what would come of it.
     pub dry_run: bool,
     /// How the child is started that becomes another user.
-    pub hand: Hand,
+    pub hand: WorkerCommand,
 }
 
 /// The program that runs [`child_main`] on its standard input and output. Nothing secret is told to
 /// it by its arguments or its environment, which is empty.
 #[derive(Debug, Clone)]
-pub struct Hand {
+pub struct WorkerCommand {
     /// Where it is.
     pub program: PathBuf,
     /// Its arguments.
@@ -93,7 +93,7 @@ pub struct Hand {
 
 impl Default for Options {
     fn default() -> Options {
-        let hand = Hand {
+        let hand = WorkerCommand {
             program: PathBuf::from("/proc/self/exe"),
             args: ["creds", "plant-as"].map(OsString::from).to_vec(),
         };
@@ -127,14 +127,14 @@ pub struct Finding {
 /// Files that are written and flushed, and have no name yet. Dropping it takes them away again.
 #[derive(Debug)]
 pub struct Prepared {
-    parts: Vec<Part>,
+    parts: Vec<Batch>,
 }
 
 /// Writes all files of all owners; the outcomes are in the order of what was asked for.
 ///
 /// # Errors
 /// A fault before any file got its name, such as a full disk: nothing was changed.
-pub fn plant(orders: &[Order], options: &Options) -> Result<Vec<Vec<Outcome>>> {
+pub fn plant(orders: &[FileSet], options: &Options) -> Result<Vec<Vec<Outcome>>> {
     Ok(prepare(orders, options)?.commit())
 }
 
@@ -142,7 +142,7 @@ pub fn plant(orders: &[Order], options: &Options) -> Result<Vec<Vec<Outcome>>> {
 ///
 /// # Errors
 /// As [`plant`].
-pub fn prepare(orders: &[Order], options: &Options) -> Result<Prepared> {
+pub fn prepare(orders: &[FileSet], options: &Options) -> Result<Prepared> {
     for order in orders {
         check(order)?;
     }
@@ -156,49 +156,49 @@ pub fn prepare(orders: &[Order], options: &Options) -> Result<Prepared> {
 impl Prepared {
     /// What will come of each file if it is committed now.
     pub fn outcomes(&self) -> Vec<Vec<Outcome>> {
-        self.parts.iter().map(Part::outcomes).collect()
+        self.parts.iter().map(Batch::outcomes).collect()
     }
 
     /// The second phase: gives all files their names.
     pub fn commit(self) -> Vec<Vec<Outcome>> {
-        self.parts.into_iter().map(Part::commit).collect()
+        self.parts.into_iter().map(Batch::commit).collect()
     }
 }
 
 /// The files of one owner between the phases.
 #[derive(Debug)]
-enum Part {
+enum Batch {
     /// Nothing is to be done.
     Settled(Vec<Outcome>),
     /// Prepared by this process.
-    Here(Ready),
+    Here(Staged),
     /// Prepared by a child.
     There(Child),
 }
 
-impl Part {
+impl Batch {
     /// What will come of each file.
     fn outcomes(&self) -> Vec<Outcome> {
         match self {
-            Part::Settled(outcomes) => outcomes.clone(),
-            Part::Here(ready) => ready.outcomes(),
-            Part::There(child) => child.outcomes(),
+            Batch::Settled(outcomes) => outcomes.clone(),
+            Batch::Here(ready) => ready.outcomes(),
+            Batch::There(child) => child.outcomes(),
         }
     }
 
     /// The second phase.
     fn commit(self) -> Vec<Outcome> {
         match self {
-            Part::Settled(outcomes) => outcomes,
-            Part::Here(ready) => ready.commit(),
-            Part::There(child) => child.commit(),
+            Batch::Settled(outcomes) => outcomes,
+            Batch::Here(ready) => ready.commit(),
+            Batch::There(child) => child.commit(),
         }
     }
 }
 
-fn prepare_one(order: &Order, options: &Options) -> Result<Part> {
+fn prepare_one(order: &FileSet, options: &Options) -> Result<Batch> {
     let me = geteuid().as_raw();
-    let work = Work {
+    let work = Job {
         root: text_of(&options.root)?,
         home: match &order.owner {
             Owner::System => None,
@@ -215,22 +215,22 @@ fn prepare_one(order: &Order, options: &Options) -> Result<Part> {
                 text: "only root may write it".to_owned(),
                 hint: "run it as root, or give a --target-root of your own".to_owned(),
             };
-            Ok(Part::Settled(vec![Outcome::Refused(finding); order.files.len()]))
+            Ok(Batch::Settled(vec![Outcome::Refused(finding); order.files.len()]))
         }
         Owner::User(account) if account.uid != me && me == 0 => {
-            Ok(Part::There(Child::start(&options.hand, account, &work, &bytes)?))
+            Ok(Batch::There(Child::start(&options.hand, account, &work, &bytes)?))
         }
         Owner::User(account) if account.uid != me => Err(Error::new(
             Kind::Refused,
             format!("only root may write files for user {} ({})", account.name, account.uid),
         )
         .hint("run it as root, or as that user for his own files")),
-        Owner::System | Owner::User(_) => Ok(Part::Here(staged::prepare(&work, &bytes)?)),
+        Owner::System | Owner::User(_) => Ok(Batch::Here(staged::prepare(&work, &bytes)?)),
     }
 }
 
 /// What is wrong with what is asked for, whatever stands on the disk.
-fn check(order: &Order) -> Result<()> {
+fn check(order: &FileSet) -> Result<()> {
     let wrong = |what: String| Err(Error::usage(what));
     if order.files.len() > FILES_MAX {
         return wrong(format!("more than {FILES_MAX} files for one owner"));

@@ -17,7 +17,7 @@ const OVERFLOW_UID: u32 = 65_534;
 
 /// Why a walk does not come to its end.
 #[derive(Debug)]
-pub enum Stop {
+pub enum WalkError {
     /// Something on the way is not as it must be: this file is refused, others may go on.
     Finding(Finding),
     /// A missing directory, in a walk that makes none.
@@ -48,7 +48,7 @@ pub struct Place {
 pub type Made = (OwnedFd, String);
 
 /// Opens `/`.
-pub fn top() -> Result<Place, Stop> {
+pub fn top() -> Result<Place, WalkError> {
     let fd = openat(rustix::fs::CWD, "/", DIRECTORY, Mode::empty())
         .map_err(|errno| fault("cannot open", "/", errno))?;
     let place = Place { fd, path: String::new() };
@@ -63,7 +63,7 @@ impl Place {
         name: &str,
         trust: Trust,
         made: Option<&mut Vec<Made>>,
-    ) -> Result<Place, Stop> {
+    ) -> Result<Place, WalkError> {
         let path = format!("{}/{name}", self.path);
         let open = || openat(&self.fd, name, DIRECTORY, Mode::empty());
         let fd = match (open(), made) {
@@ -82,7 +82,7 @@ impl Place {
                 }
                 open()
             }
-            (Err(Errno::NOENT), None) => return Err(Stop::Missing),
+            (Err(Errno::NOENT), None) => return Err(WalkError::Missing),
             (opened, _) => opened,
         };
         let fd = fd.map_err(|errno| self.stop("cannot open", name, errno))?;
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// What to say of a name in this directory that a call failed on.
-    pub fn stop(&self, doing: &str, name: &str, errno: Errno) -> Stop {
+    pub fn stop(&self, doing: &str, name: &str, errno: Errno) -> WalkError {
         let path = format!("{}/{name}", self.path);
         if let Some(thing) = odd_thing(self.fd.as_fd(), name, errno) {
             return finding(
@@ -146,17 +146,17 @@ pub fn word(kind: FileType) -> &'static str {
 }
 
 /// A finding that ends a walk.
-pub fn finding(text: String, hint: &str) -> Stop {
-    Stop::Finding(Finding { text, hint: hint.to_owned() })
+pub fn finding(text: String, hint: &str) -> WalkError {
+    WalkError::Finding(Finding { text, hint: hint.to_owned() })
 }
 
 /// A fault that ends everything.
-pub fn fault(doing: &str, path: &str, errno: Errno) -> Stop {
+pub fn fault(doing: &str, path: &str, errno: Errno) -> WalkError {
     let path = if path.is_empty() { "/" } else { path };
-    Stop::Fault(Error::io(doing, std::path::Path::new(path), errno))
+    WalkError::Fault(Error::io(doing, std::path::Path::new(path), errno))
 }
 
-fn check(place: &Place, trust: Trust) -> Result<(), Stop> {
+fn check(place: &Place, trust: Trust) -> Result<(), WalkError> {
     let path = if place.path.is_empty() { "/" } else { &place.path };
     let stat = fstat(&place.fd).map_err(|errno| fault("cannot look at", path, errno))?;
     match judge(&stat, trust, geteuid().as_raw()) {

@@ -9,17 +9,17 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{File, Finding, Outcome};
-use crate::file_writer::existing::{Seen, look};
-use crate::file_writer::path::{Made, Place, Stop, Trust, finding, top};
+use crate::file_writer::existing::{Existing, look};
+use crate::file_writer::path::{Made, Place, Trust, WalkError, finding, top};
 use zeta_os::error::Result;
 use zeta_os::temp_file;
-use zeta_os::temp_file::Fresh;
+use zeta_os::temp_file::TempFile;
 
 const PREFIX: &str = ".zeta-plant-";
 
 /// What a process is asked to do for one owner; the contents are told apart.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Work {
+pub struct Job {
     /// What `/` means.
     pub root: String,
     /// The home, below the root; `None` for the system's own files.
@@ -52,7 +52,7 @@ impl FileHead {
 
 /// Files that wait for their names.
 #[derive(Debug)]
-pub struct Ready {
+pub struct Staged {
     steps: Vec<Step>,
     /// The directories that are used, and those that were made for it, outermost first.
     places: Vec<Place>,
@@ -64,27 +64,27 @@ pub struct Ready {
 #[derive(Debug)]
 enum Step {
     Settled(Outcome),
-    Pending { place: usize, dir: String, name: String, temp: Fresh, replaces: bool },
+    Pending { place: usize, dir: String, name: String, temp: TempFile, replaces: bool },
 }
 
 /// The first phase.
-pub fn prepare(work: &Work, bytes: &[&[u8]]) -> Result<Ready> {
+pub fn prepare(work: &Job, bytes: &[&[u8]]) -> Result<Staged> {
     let (root, home) = (work.root.clone(), work.home.clone());
-    let mut ready = Ready { steps: Vec::new(), places: Vec::new(), made: Vec::new(), root, home };
+    let mut ready = Staged { steps: Vec::new(), places: Vec::new(), made: Vec::new(), root, home };
     for (head, bytes) in work.files.iter().zip(bytes) {
         let step = match ready.prepare_one(work, head, bytes) {
             Ok(step) => step,
-            Err(Stop::Finding(finding)) => Step::Settled(Outcome::Refused(finding)),
+            Err(WalkError::Finding(finding)) => Step::Settled(Outcome::Refused(finding)),
             // Only a dry run makes no directories, and then there is no such file either.
-            Err(Stop::Missing) => Step::Settled(Outcome::Written),
-            Err(Stop::Fault(error)) => return Err(error),
+            Err(WalkError::Missing) => Step::Settled(Outcome::Written),
+            Err(WalkError::Fault(error)) => return Err(error),
         };
         ready.steps.push(step);
     }
     Ok(ready)
 }
 
-impl Ready {
+impl Staged {
     /// What will come of each file.
     pub fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |step: &Step| match step {
@@ -96,10 +96,10 @@ impl Ready {
 
     fn prepare_one(
         &mut self,
-        work: &Work,
+        work: &Job,
         head: &FileHead,
         bytes: &[u8],
-    ) -> std::result::Result<Step, Stop> {
+    ) -> std::result::Result<Step, WalkError> {
         let (dir, name) = head.target.rsplit_once('/').unwrap_or(("", &head.target));
         let mut made = Vec::new();
         let reached =
@@ -108,12 +108,12 @@ impl Ready {
         let place = reached?;
         let seen = look(&place, name, bytes, head.mode)?;
         match seen {
-            Seen::Same => return Ok(Step::Settled(Outcome::AlreadyPresent)),
-            Seen::Different if !work.overwrite => {
+            Existing::Same => return Ok(Step::Settled(Outcome::AlreadyPresent)),
+            Existing::Different if !work.overwrite => {
                 return Ok(Step::Settled(Outcome::KeptDiffering));
             }
             _ if work.dry_run => return Ok(Step::Settled(Outcome::Written)),
-            Seen::Nothing | Seen::Different => {}
+            Existing::Nothing | Existing::Different => {}
         }
         temp_file::sweep(place.fd.as_fd(), PREFIX, Path::new(&place.path));
         let mode = Mode::from_raw_mode(head.mode);
@@ -125,7 +125,7 @@ impl Ready {
             dir: dir.to_owned(),
             name: name.to_owned(),
             temp,
-            replaces: seen == Seen::Different,
+            replaces: seen == Existing::Different,
         })
     }
 
@@ -154,7 +154,7 @@ impl Ready {
         &self,
         place: usize,
         name: &str,
-        temp: &Fresh,
+        temp: &TempFile,
         replaces: bool,
     ) -> std::result::Result<(), Finding> {
         let Some(place) = self.places.get(place) else { return Ok(()) };
@@ -200,7 +200,7 @@ impl Ready {
     }
 }
 
-impl Drop for Ready {
+impl Drop for Staged {
     fn drop(&mut self) {
         for step in &self.steps {
             if let Step::Pending { place, temp, .. } = step
@@ -222,7 +222,7 @@ fn reach(
     home: Option<&str>,
     dir: &str,
     mut made: Option<&mut Vec<Made>>,
-) -> std::result::Result<Place, Stop> {
+) -> std::result::Result<Place, WalkError> {
     let mut at = top()?;
     let parts = |path: &'_ str| -> Vec<String> {
         path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -232,7 +232,7 @@ fn reach(
     for (index, part) in above.iter().enumerate() {
         let trust = if Some(index) == last { Trust::Own } else { Trust::Above };
         at = at.step(part, trust, None).map_err(|stop| match stop {
-            Stop::Missing => finding(
+            WalkError::Missing => finding(
                 format!("{}/{part}: there is no such directory", at.path),
                 "is that file system mounted, and does the home exist? zeta makes neither",
             ),

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::staged;
-use super::{Account, FILE_MAX, FILES_MAX, Finding, Hand, Outcome};
-use crate::file_writer::staged::{Ready, Work};
+use super::{Account, FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
+use crate::file_writer::staged::{Job, Staged};
 use crate::secret;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -55,7 +55,12 @@ pub struct Child {
 
 impl Child {
     /// Starts it and lets it prepare the work.
-    pub fn start(hand: &Hand, account: &Account, work: &Work, bytes: &[&[u8]]) -> Result<Child> {
+    pub fn start(
+        hand: &WorkerCommand,
+        account: &Account,
+        work: &Job,
+        bytes: &[&[u8]],
+    ) -> Result<Child> {
         let who = format!("the process that writes for user {}", account.name);
         let mut command = Command::new(&hand.program);
         command.args(&hand.args).env_clear().current_dir("/");
@@ -213,7 +218,7 @@ fn serve(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<()> {
         _ => return Err(not_understood()),
     };
     let words = exactly(input, words)?;
-    let work: Work = serde_json::from_slice(&words).map_err(|_| not_understood())?;
+    let work: Job = serde_json::from_slice(&words).map_err(|_| not_understood())?;
     let body = exactly(input, body)?;
     let mut rest = body.as_slice();
     let mut bytes = Vec::new();
@@ -222,7 +227,7 @@ fn serve(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<()> {
         bytes.push(this);
         rest = others;
     }
-    let ready: Ready = staged::prepare(&work, &bytes)?;
+    let ready: Staged = staged::prepare(&work, &bytes)?;
     say(output, &Said::Prepared(ready.outcomes()));
     if line(input).is_ok_and(|line| line == COMMIT) {
         say(output, &Said::Done(ready.commit()));

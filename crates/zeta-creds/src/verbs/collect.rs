@@ -19,14 +19,14 @@ const VALUE_MAX: usize = 512 << 10;
 
 /// Whose home `~` is, and which persona's credentials there are.
 #[derive(Debug, Clone, Default)]
-pub struct Whose {
+pub struct Owner {
     /// The home.
     pub home: Option<PathBuf>,
     /// The persona.
     pub persona: Option<String>,
 }
 
-impl Whose {
+impl Owner {
     /// The place of a path that may begin with `~/`.
     pub fn expand(&self, path: &str) -> PathBuf {
         match (path.strip_prefix("~/"), &self.home) {
@@ -56,7 +56,7 @@ impl Whose {
 pub fn bake(
     bundle: &mut Bundle,
     manifest: &Manifest,
-    whose: &Whose,
+    whose: &Owner,
     given: &str,
 ) -> Result<String> {
     let ask = bake::parse(given).map_err(refused)?;
@@ -76,7 +76,7 @@ pub fn bake(
 ///
 /// # Errors
 /// It is not what the credential wants, or a persona's without a persona.
-pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Whose, value: Secret) -> Result<()> {
+pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Secret) -> Result<()> {
     bake::check_value(entry.rule, value.bytes()).map_err(refused)?;
     match (entry.scope, &whose.persona) {
         (Scope::Global, _) => bundle.global.put(&entry.id, value),
@@ -92,7 +92,7 @@ pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Whose, value: Secret) -> 
 ///
 /// # Errors
 /// A file that is there and cannot be read, or is not what it should be.
-pub fn found(bundle: &mut Bundle, manifest: &Manifest, whose: &Whose) -> Result<Vec<String>> {
+pub fn found(bundle: &mut Bundle, manifest: &Manifest, whose: &Owner) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     let of_us = |entry: &&Entry| {
         let ours = entry.scope == Scope::Global || whose.persona.is_some();
@@ -118,7 +118,7 @@ fn refused(bad: bake::BadBake) -> Error {
 ///
 /// # Errors
 /// A file or variable that is not there; which one is not told, for it may be the secret itself.
-pub fn value(whose: &Whose, source: &Source<'_>) -> Result<Secret> {
+pub fn value(whose: &Owner, source: &Source<'_>) -> Result<Secret> {
     match source {
         Source::Literal(text) => Ok(Secret::new(text.as_bytes().to_vec())),
         Source::File(path) => of_file(whose, &whose.expand(path)),
@@ -129,7 +129,7 @@ pub fn value(whose: &Whose, source: &Source<'_>) -> Result<Secret> {
     }
 }
 
-fn of_file(whose: &Whose, path: &Path) -> Result<Secret> {
+fn of_file(whose: &Owner, path: &Path) -> Result<Secret> {
     let cannot = |error: std::io::Error| {
         Error::new(Kind::Usage, format!("its file cannot be read: {error}"))
             .hint("the path is not shown, for a secret may have been given in its place")

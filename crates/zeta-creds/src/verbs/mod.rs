@@ -32,7 +32,7 @@ pub const BLOB: &str = "/boot/zeta-creds.enc";
 
 /// Why a call ended, and its exit number.
 #[derive(Debug, Clone)]
-pub struct Failed {
+pub struct Exit {
     /// The number, which is that of the original's command.
     pub number: u8,
     /// The story.
@@ -40,17 +40,17 @@ pub struct Failed {
 }
 
 /// How these calls end.
-pub type Outcome<T> = Result<T, Failed>;
+pub type Outcome<T> = Result<T, Exit>;
 
 /// Gives an error its exit number.
-pub trait Numbered<T> {
+pub trait WithExitNumber<T> {
     /// Ends with this number.
     fn number(self, number: u8) -> Outcome<T>;
 }
 
-impl<T> Numbered<T> for Result<T, Error> {
+impl<T> WithExitNumber<T> for Result<T, Error> {
     fn number(self, number: u8) -> Outcome<T> {
-        self.map_err(|error| Failed { number, error })
+        self.map_err(|error| Exit { number, error })
     }
 }
 

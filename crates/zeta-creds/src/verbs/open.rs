@@ -7,12 +7,12 @@ use zeta_core::creds::frame::{Format, Frame};
 use zeta_core::creds::passphrase::BadPassphrase;
 
 use super::{
-    ARGUMENTS, BUNDLE, FRAME, Failed, INPUT, NO_MATCH, Numbered, Outcome, POLICY, rollback,
+    ARGUMENTS, BUNDLE, Exit, FRAME, INPUT, NO_MATCH, Outcome, POLICY, WithExitNumber, rollback,
 };
 use crate::blob;
 use crate::blob::Found;
 use crate::cipher;
-use crate::cipher::{Lock, OpenError};
+use crate::cipher::{KeyMaterial, OpenError};
 use crate::secret::Secret;
 use crate::verbs::factor::Factor;
 use zeta_os::error::{Error, Kind};
@@ -54,15 +54,15 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
             Err(bad) => {
                 let text = format!("{}: {}", path.display(), OpenError::from(bad));
                 let hint = "was it cut off? a blob of a later version needs a later zeta";
-                Failed { number: FRAME, error: Error::new(Kind::Unsafe, text).hint(hint) }
+                Exit { number: FRAME, error: Error::new(Kind::Unsafe, text).hint(hint) }
             }
         },
         Found::Nothing => {
             let text = format!("{}: there is no such file", path.display());
             let hint = "make one: zeta creds pick, or zeta creds persist";
-            Failed { number: INPUT, error: Error::new(Kind::NotFound, text).hint(hint) }
+            Exit { number: INPUT, error: Error::new(Kind::NotFound, text).hint(hint) }
         }
-        Found::Unreadable(error) => Failed { number: INPUT, error },
+        Found::Unreadable(error) => Exit { number: INPUT, error },
     };
     match loaded.backup {
         Found::Bytes(bytes) if Frame::parse(&bytes).is_ok() => {
@@ -79,7 +79,7 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
 pub fn is_missing(path: &Path) -> Outcome<bool> {
     match candidate(path) {
         Ok(_) => Ok(false),
-        Err(Failed { number: INPUT, error }) if error.kind == Kind::NotFound => Ok(true),
+        Err(Exit { number: INPUT, error }) if error.kind == Kind::NotFound => Ok(true),
         Err(failed) => Err(failed),
     }
 }
@@ -103,7 +103,7 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
     let binding = factor.material().number(ARGUMENTS)?;
     factor.check_note(path).number(ARGUMENTS)?;
     let found = candidate(path)?;
-    let lock = Lock { binding: &binding, passphrase: passphrase(secret)? };
+    let lock = KeyMaterial { binding: &binding, passphrase: passphrase(secret)? };
     let shown = found.path.display();
     let opened = cipher::open(&found.bytes, &lock).map_err(|why| {
         let number = match why {
@@ -114,7 +114,7 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
         if let Some(why) = &found.instead {
             error = error.hint(format!("it is the backup, which was tried because {why}"));
         }
-        Failed { number, error }
+        Exit { number, error }
     })?;
     let last = rollback::last(&binding).number(POLICY)?;
     if let Some(last) = last.filter(|last| save_of(opened.generation) < *last && !older) {
@@ -125,7 +125,7 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
         let text = format!("{shown}: {which}, and save {last} was seen here");
         let hint = "somebody may have put an old one back; if it was you: --accept-older";
         let error = Error::new(Kind::Unsafe, text).hint(hint);
-        return Err(Failed { number: POLICY, error });
+        return Err(Exit { number: POLICY, error });
     }
     let bundle = Bundle::parse(&opened.content)
         .map_err(|bad| {

@@ -9,9 +9,9 @@ use zeta_core::creds::manifest::Manifest;
 use zeta_core::creds::plan::{self, SERVICE_ROOT, Skip, Target};
 use zeta_core::record::printable;
 
-use super::{ARGUMENTS, FRAME, Failed, Numbered, Outcome, UNKNOWN};
+use super::{ARGUMENTS, Exit, FRAME, Outcome, UNKNOWN, WithExitNumber};
 use crate::file_writer;
-use crate::file_writer::{Account, File, Options, Order, Owner};
+use crate::file_writer::{Account, File, FileSet, Options, Owner};
 use crate::verbs::open::Opened;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -20,7 +20,7 @@ const SERVICE_USER: &str = "zeta";
 
 /// How to restore.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct RestoreOptions {
     /// Whose persona's credentials, too.
     pub persona: Option<String>,
     /// Whose home; by `HOME` for `None`.
@@ -66,7 +66,7 @@ impl Restored {
 ///
 /// # Errors
 /// 2: the user. 4: a fault while writing; nothing was changed then. 7: ids that are not known.
-pub fn restore(opened: &Opened, manifest: &Manifest, wish: &Wish) -> Outcome<Restored> {
+pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> Outcome<Restored> {
     let service = file_writer::find(&wish.root, SERVICE_USER).ok();
     let service = service.filter(|account| format!("{}/", account.home) == SERVICE_ROOT);
     let persona = wish.persona.as_deref();
@@ -74,10 +74,10 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &Wish) -> Outcome<Res
         let ids: Vec<_> = ids.iter().map(|id| printable(id)).collect();
         let text = format!("the blob holds what no manifest here knows: {}", ids.join(", "));
         let hint = "nothing was written; add them in /etc/zeta/creds.d, or use a later zeta";
-        Failed { number: UNKNOWN, error: Error::new(Kind::Unsafe, text).hint(hint) }
+        Exit { number: UNKNOWN, error: Error::new(Kind::Unsafe, text).hint(hint) }
     })?;
     let home = home(wish).number(ARGUMENTS)?;
-    let mut orders: Vec<(Order, Vec<(String, String)>)> = Vec::new();
+    let mut orders: Vec<(FileSet, Vec<(String, String)>)> = Vec::new();
     for target in &plan.targets {
         let (owner, path) = owner(target, &home, service.as_ref());
         let file = File { target: path, bytes: target.secret(), mode: target.mode };
@@ -87,7 +87,7 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &Wish) -> Outcome<Res
                 order.files.push(file);
                 names.push(name);
             }
-            None => orders.push((Order { owner, files: vec![file] }, vec![name])),
+            None => orders.push((FileSet { owner, files: vec![file] }, vec![name])),
         }
     }
     let options = Options {
@@ -96,7 +96,7 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &Wish) -> Outcome<Res
         dry_run: wish.dry_run,
         ..Options::default()
     };
-    let (orders, names): (Vec<Order>, Vec<_>) = orders.into_iter().unzip();
+    let (orders, names): (Vec<FileSet>, Vec<_>) = orders.into_iter().unzip();
     let came = file_writer::plant(&orders, &options).number(FRAME)?;
     let placed = names.into_iter().flatten().zip(came.into_iter().flatten());
     Ok(Restored {
@@ -116,7 +116,7 @@ enum Home {
 
 /// The home of the user that was named; else `HOME`, whose owner writes there. One that is not
 /// there yet, below another root say, is made like any other directory.
-fn home(wish: &Wish) -> Result<Home> {
+fn home(wish: &RestoreOptions) -> Result<Home> {
     if let Some(name) = &wish.user {
         return file_writer::find(&wish.root, name).map(Home::Of);
     }

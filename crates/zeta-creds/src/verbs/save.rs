@@ -5,18 +5,18 @@ use std::path::Path;
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame};
 
-use super::{ARGUMENTS, FRAME, Numbered, Outcome, open, rollback};
+use super::{ARGUMENTS, FRAME, Outcome, WithExitNumber, open, rollback};
 use crate::blob;
 use crate::blob::{Found, Saved};
 use crate::cipher;
-use crate::cipher::{Fresh, Lock, SealError};
+use crate::cipher::{KeyMaterial, Nonces, SealError};
 use crate::secret::Secret;
 use crate::verbs::factor::Factor;
 use zeta_os::error::{Error, Kind};
 
 /// What was saved.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SaveOutcome {
     /// How the save went.
     pub saved: Saved,
     /// Which save of the stick it is; the original's format does not count them.
@@ -35,11 +35,11 @@ pub fn keep(
     factor: &Factor,
     secret: &Secret,
     format: Format,
-) -> Outcome<Kept> {
+) -> Outcome<SaveOutcome> {
     let binding = factor.material().number(ARGUMENTS)?;
-    let lock = Lock { binding: &binding, passphrase: open::passphrase(secret)? };
+    let lock = KeyMaterial { binding: &binding, passphrase: open::passphrase(secret)? };
     let generation = next(path, &binding)?;
-    let fresh = Fresh::draw().map_err(|errno| {
+    let fresh = Nonces::draw().map_err(|errno| {
         Error::new(Kind::Fault, format!("the kernel gives no random numbers: {errno}"))
     });
     let content = bundle.render();
@@ -51,7 +51,7 @@ pub fn keep(
     factor.write_note(path).number(FRAME)?;
     let generation = (format == Format::Zcv2).then_some(generation);
     rollback::remember(&binding, open::save_of(generation)).number(FRAME)?;
-    Ok(Kept { saved, generation, len: blob.len() })
+    Ok(SaveOutcome { saved, generation, len: blob.len() })
 }
 
 /// Saves that may have been made on other machines since this one saw the stick.

@@ -2,13 +2,13 @@
 
 use zeta_core::registration::{Answer, From, Pull, PullState, is_of_node};
 
-use super::{Forge, Look, PullDraft, Trouble};
+use super::{Forge, ForgeError, PullDraft, Search};
 use crate::git::{Remote, Repo};
 use zeta_os::error::Error;
 
 /// A remote that only git knows.
 #[derive(Debug)]
-pub struct Plain {
+pub struct GitOnly {
     remote: Remote,
     base: Option<String>,
 }
@@ -19,10 +19,10 @@ fn told(error: &Error) -> String {
     hints.fold(error.text.clone(), |text, hint| text + &hint)
 }
 
-impl Plain {
+impl GitOnly {
     /// The remote; `base` is the branch that nodes are registered on.
-    pub fn new(remote: Remote, base: Option<String>) -> Plain {
-        Plain { remote, base }
+    pub fn new(remote: Remote, base: Option<String>) -> GitOnly {
+        GitOnly { remote, base }
     }
 
     fn pull(&self, branch: &str) -> Pull {
@@ -43,7 +43,7 @@ impl Plain {
     }
 }
 
-impl Forge for Plain {
+impl Forge for GitOnly {
     fn name(&self) -> String {
         crate::git::without_secret(&self.remote.url)
     }
@@ -60,7 +60,7 @@ impl Forge for Plain {
         }
     }
 
-    fn pulls(&self, node: &str, _: &str, _: Look) -> Answer<Vec<Pull>> {
+    fn pulls(&self, node: &str, _: &str, _: Search) -> Answer<Vec<Pull>> {
         match self.branches("register*") {
             Err(error) => Answer::Unknown(told(&error)),
             Ok(branches) => {
@@ -80,21 +80,21 @@ impl Forge for Plain {
         }
     }
 
-    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
+    fn open(&self, draft: &PullDraft) -> Result<Pull, ForgeError> {
         match self.of_branch(&draft.branch) {
             Answer::Found(_) => Ok(self.pull(&draft.branch)),
             Answer::Absent => {
-                Err(Trouble::Refused(format!("branch {} is not there", draft.branch)))
+                Err(ForgeError::Refused(format!("branch {} is not there", draft.branch)))
             }
-            Answer::Unknown(why) => Err(Trouble::Lost(why)),
+            Answer::Unknown(why) => Err(ForgeError::Lost(why)),
         }
     }
 
-    fn comment_once(&self, _: u64, _: &str, _: &str) -> Result<(), Trouble> {
+    fn comment_once(&self, _: u64, _: &str, _: &str) -> Result<(), ForgeError> {
         Ok(())
     }
 
-    fn arm_auto_merge(&self, _: &Pull) -> Result<bool, Trouble> {
+    fn arm_auto_merge(&self, _: &Pull) -> Result<bool, ForgeError> {
         Ok(false)
     }
 }

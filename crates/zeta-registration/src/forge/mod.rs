@@ -24,7 +24,7 @@ pub struct PullDraft {
 
 /// Why a forge did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ForgeError {
     /// No answer came, or none that can be read: it may have happened.
     Lost(String),
     /// Nobody is logged in, or the token is not accepted.
@@ -39,22 +39,22 @@ pub enum Trouble {
     Refused(String),
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for ForgeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Trouble::Lost(text)
-            | Trouble::Unauthenticated(text)
-            | Trouble::Forbidden(text)
-            | Trouble::RateLimited(_, text)
-            | Trouble::Conflict(text)
-            | Trouble::Refused(text) => f.write_str(text),
+            ForgeError::Lost(text)
+            | ForgeError::Unauthenticated(text)
+            | ForgeError::Forbidden(text)
+            | ForgeError::RateLimited(_, text)
+            | ForgeError::Conflict(text)
+            | ForgeError::Refused(text) => f.write_str(text),
         }
     }
 }
 
 /// How thoroughly pull requests are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum Search {
     /// By branch, title and text, among those that are open or ended lately: enough to say *there
     /// is one*. It can be done by every agent at every boot.
     Quick,
@@ -73,18 +73,18 @@ pub trait Forge {
 
     /// The pull requests of this node, whatever their state, by branch, title, body, or because
     /// they add `path`.
-    fn pulls(&self, node: &str, path: &str, look: Look) -> Answer<Vec<Pull>>;
+    fn pulls(&self, node: &str, path: &str, look: Search) -> Answer<Vec<Pull>>;
 
     /// The pull requests of exactly this branch of ours, whatever their state.
     fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>>;
 
     /// Opens a pull request.
-    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble>;
+    fn open(&self, draft: &PullDraft) -> Result<Pull, ForgeError>;
 
     /// Leaves a comment on a pull request, unless there is one that holds `mark`, as `text` does.
-    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble>;
+    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), ForgeError>;
 
     /// Lets it be merged as soon as it may be, if it changes one file; false where there is no such
     /// thing.
-    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble>;
+    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, ForgeError>;
 }

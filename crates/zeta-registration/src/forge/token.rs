@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use base64::Engine as _;
 
-use super::Trouble;
+use super::ForgeError;
 use crate::git::Header;
 
 /// How long `gh auth token` may take: it reads a file or asks a keyring.
@@ -39,7 +39,7 @@ pub struct Token {
 
 impl Token {
     /// A token that was found at `source`; refused if it could not be one.
-    pub fn new(text: Zeroizing<String>, source: &str) -> Result<Token, Trouble> {
+    pub fn new(text: Zeroizing<String>, source: &str) -> Result<Token, ForgeError> {
         let secret = Zeroizing::new(text.trim().to_owned());
         let why = match secret.as_str() {
             "" => "is empty",
@@ -47,7 +47,7 @@ impl Token {
             some if !some.bytes().all(|b| b.is_ascii_graphic()) => "holds more than one word",
             _ => return Ok(Token { secret, source: source.to_owned() }),
         };
-        Err(Trouble::Unauthenticated(format!("the token in {source} {why}")))
+        Err(ForgeError::Unauthenticated(format!("the token in {source} {why}")))
     }
 
     /// Where it was found, for people.
@@ -93,7 +93,7 @@ pub struct Places<'a> {
 }
 
 /// Finds the token. A place that was named and is of no use is told, and no other is tried.
-pub fn find(places: &Places) -> Result<Token, Trouble> {
+pub fn find(places: &Places) -> Result<Token, ForgeError> {
     let service = (places.variable)(CREDENTIALS).filter(|dir| !dir.is_empty());
     let service = service.map(std::path::PathBuf::from);
     if let Some(path) = places.file {
@@ -113,9 +113,9 @@ pub fn find(places: &Places) -> Result<Token, Trouble> {
 
 /// Reads a file that only we, or root, can read; a credential of our service lies in a directory
 /// that is closed already, and its mode shows the mask of an ACL.
-fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, Trouble> {
+fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     let named = path.display();
-    let fault = |why: String| Trouble::Unauthenticated(format!("the token file {named} {why}"));
+    let fault = |why: String| ForgeError::Unauthenticated(format!("the token file {named} {why}"));
     let mut options = std::fs::File::options();
     // Without O_NONBLOCK a named pipe would hold us for ever.
     let flags = rustix::fs::OFlags::NONBLOCK.bits();
@@ -142,9 +142,9 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, Trouble> {
     Token::new(text, &named.to_string())
 }
 
-fn of_gh(gh: &Path, host: &str) -> Result<Token, Trouble> {
+fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
     let nobody = |why: &str| {
-        Trouble::Unauthenticated(format!(
+        ForgeError::Unauthenticated(format!(
             "nobody is logged in at {host}: {why}; run 'gh auth login', set GH_TOKEN, \
              or name a file that holds a token"
         ))

@@ -7,8 +7,8 @@ use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_path};
 
 use crate::git::Repo;
-use crate::node::proposal::{Proposal, Unopened, propose};
-use crate::node::repository::{Ready, author, check_maintainer};
+use crate::node::proposal::{Proposal, ProposeError, propose};
+use crate::node::repository::{Connection, author, check_maintainer};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -29,7 +29,7 @@ pub enum Left {
 /// Opens a pull request that removes a node. Without a `wish` of somebody, as by a timer, one that
 /// was closed is followed by no other.
 pub fn deregister(
-    site: &Ready,
+    site: &Connection,
     (maintainer, node): (&str, &str),
     reason: &str,
     wish: bool,
@@ -66,7 +66,7 @@ pub fn deregister(
         content: None,
     };
     let by = (&author(maintainer), host::wall_us() / 1_000_000);
-    propose(site, &proposal, by, || Ok(())).map(Left::Opened).map_err(Unopened::error)
+    propose(site, &proposal, by, || Ok(())).map(Left::Opened).map_err(ProposeError::error)
 }
 
 fn could_not_ask(why: &str) -> Error {
@@ -86,7 +86,7 @@ pub struct Listed {
 }
 
 /// All nodes of the default branch.
-pub fn list(site: &Ready) -> Result<Vec<Listed>> {
+pub fn list(site: &Connection) -> Result<Vec<Listed>> {
     let repo = Repo::new(site.remote.clone())?;
     let base = repo.fetch(site.base.as_deref())?;
     let mut nodes = Vec::new();

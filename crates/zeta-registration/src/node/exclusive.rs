@@ -6,7 +6,7 @@ use zeta_core::name::RecordName;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::process;
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{Outcome, Patience, Refusal, acquire, draft};
+use zeta_state::lease::acquire::{Outcome, Refusal, WaitOptions, acquire, new_request};
 use zeta_state::lease::{check, release};
 
 /// The lease, while we hold it.
@@ -31,7 +31,7 @@ impl Held<'_> {
 }
 
 /// Acts while holding the lease `name`; who has it, if that is somebody else.
-pub fn alone<T>(
+pub fn with_lease<T>(
     ctx: &Context,
     name: &str,
     purpose: String,
@@ -39,11 +39,11 @@ pub fn alone<T>(
 ) -> Result<std::result::Result<T, Box<Refusal>>> {
     let (tree, node) = ctx.open()?;
     let lease = RecordName::new("lease", name)?;
-    let mut ask = draft(ctx, lease.clone(), TTL_SESSION_MS)?;
+    let mut ask = new_request(ctx, lease.clone(), TTL_SESSION_MS)?;
     ask.processes.own = Some(process::identify_self());
     ask.processes.pid_ns = ctx.host.pid_ns;
     ask.purpose = Some(purpose);
-    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+    let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
     let token = match acquire(ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record.fencing_token,
         Outcome::Refused(refusal) => return Ok(Err(Box::new(refusal))),

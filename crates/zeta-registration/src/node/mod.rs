@@ -22,14 +22,14 @@ use zeta_core::registration::node::About;
 use zeta_core::registration::node_path;
 use zeta_core::registration::receipt::{Receipt, State};
 
-use self::repository::Place;
+use self::repository::Repository;
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, temp_file};
 use zeta_state::context::Context;
 use zeta_state::directory::trusted_dir::Sharing;
 use zeta_state::presence::records;
-use zeta_state::presence::records::Name;
+use zeta_state::presence::records::RecordKey;
 
 /// The marker of the tree that mirrors the receipt: gone after each boot, and written again.
 pub const MARKER: &str = "self-registered";
@@ -81,7 +81,7 @@ pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()>
     for (key, value) in [("pr_url", &receipt.pr_url), ("branch", &receipt.branch)] {
         pairs.extend(value.clone().map(|value| (key.to_owned(), value)));
     }
-    let marker = Name::Marker(RecordName::new("marker", MARKER)?);
+    let marker = RecordKey::Marker(RecordName::new("marker", MARKER)?);
     records::set(ctx, &marker, &pairs).map(|_| ())
 }
 
@@ -130,7 +130,7 @@ pub fn preview(about: &About) -> Result<String> {
 }
 
 /// Writes down what is wanted, for the steward: all of it, so that nothing of an earlier one stays.
-pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Result<()> {
+pub fn intend(ctx: &Context, about: &About, place: &Repository, reopen: bool) -> Result<()> {
     place.check()?;
     let mut pairs = vec![
         ("node".to_owned(), about.node.clone()),
@@ -163,8 +163,8 @@ pub fn intend(ctx: &Context, about: &About, place: &Place, reopen: bool) -> Resu
 pub fn wanted(
     ctx: &Context,
     intent: &Fields<'_>,
-    (own, said): (&Place, bool),
-) -> Result<(About, Place, bool)> {
+    (own, said): (&Repository, bool),
+) -> Result<(About, Repository, bool)> {
     let text = |key: &str| intent.text(key).map(|t| t.into_owned()).filter(|t| !t.is_empty());
     let need = |key: &str| {
         text(key).ok_or_else(|| {
@@ -183,7 +183,7 @@ pub fn wanted(
         flake_commit: text("flake_commit"),
         flake_host: text("flake_host"),
     };
-    let place = Place {
+    let place = Repository {
         repo: text("repo"),
         remote: text("remote"),
         fork: text("fork"),
@@ -193,7 +193,7 @@ pub fn wanted(
         token_file: None,
     };
     let (tree, _) = ctx.open()?;
-    let place = Place::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
+    let place = Repository::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
 }
 

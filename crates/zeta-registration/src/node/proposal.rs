@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use zeta_core::registration::{Answer, Pull, PullState};
 
-use crate::forge::{PullDraft, Trouble};
+use crate::forge::{ForgeError, PullDraft};
 use crate::git::{Author, Base, Repo};
-use crate::node::repository::Ready;
+use crate::node::repository::Connection;
 use zeta_os::error::{Error, Kind, Result};
 
 /// How often an answer that was lost is asked for again.
@@ -32,17 +32,17 @@ pub struct Proposal {
 }
 
 /// Why there is no pull request.
-pub enum Unopened {
+pub enum ProposeError {
     /// It was not opened.
     No(Error),
     /// It may have been, or somebody else is at it: the next run asks.
     Unclear(Error),
 }
 
-impl Unopened {
+impl ProposeError {
     /// The error alone.
     pub fn error(self) -> Error {
-        let (Unopened::No(error) | Unopened::Unclear(error)) = self;
+        let (ProposeError::No(error) | ProposeError::Unclear(error)) = self;
         error
     }
 }
@@ -50,13 +50,13 @@ impl Unopened {
 /// Proposes a change. `still` is asked between the push and the pull request; the same `at_s` on
 /// the same base is the same commit, so that a run that was cut off pushes nothing new.
 pub fn propose(
-    site: &Ready,
+    site: &Connection,
     proposal: &Proposal,
     (author, at_s): (&Author, i64),
     still: impl FnOnce() -> Result<()>,
-) -> std::result::Result<Pull, Unopened> {
-    let base = push(site, proposal, (author, at_s)).map_err(Unopened::No)?;
-    still().map_err(Unopened::Unclear)?;
+) -> std::result::Result<Pull, ProposeError> {
+    let base = push(site, proposal, (author, at_s)).map_err(ProposeError::No)?;
+    still().map_err(ProposeError::Unclear)?;
     let draft = PullDraft {
         branch: proposal.branch.clone(),
         base,
@@ -65,16 +65,16 @@ pub fn propose(
     };
     match site.forge.open(&draft) {
         Ok(pull) => Ok(pull),
-        Err(trouble @ (Trouble::Lost(_) | Trouble::Conflict(_))) => {
+        Err(trouble @ (ForgeError::Lost(_) | ForgeError::Conflict(_))) => {
             find_open(site, &proposal.branch)
-                .ok_or_else(|| Unopened::Unclear(said(&trouble, &site.forge.name())))
+                .ok_or_else(|| ProposeError::Unclear(said(&trouble, &site.forge.name())))
         }
-        Err(trouble) => Err(Unopened::No(said(&trouble, &site.forge.name()))),
+        Err(trouble) => Err(ProposeError::No(said(&trouble, &site.forge.name()))),
     }
 }
 
 /// Puts the change on top of the base and pushes that; returns the base branch.
-fn push(site: &Ready, proposal: &Proposal, by: (&Author, i64)) -> Result<String> {
+fn push(site: &Connection, proposal: &Proposal, by: (&Author, i64)) -> Result<String> {
     let repo = Repo::new(site.remote.clone())?;
     let base = repo.fetch(site.base.as_deref())?;
     if let Some(other) = elsewhere(&repo, &base, proposal)? {
@@ -107,7 +107,7 @@ fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<Str
 }
 
 /// The open pull request of a branch, asked for until somebody answers.
-fn find_open(site: &Ready, branch: &str) -> Option<Pull> {
+fn find_open(site: &Connection, branch: &str) -> Option<Pull> {
     let mut pause = PAUSE;
     for _ in 0..ASK_AGAIN {
         if let Answer::Found(pulls) = site.forge.of_branch(branch)
@@ -122,22 +122,22 @@ fn find_open(site: &Ready, branch: &str) -> Option<Pull> {
 }
 
 /// What the forge `name` said, as an error with the next step.
-pub fn said(trouble: &Trouble, name: &str) -> Error {
+pub fn said(trouble: &ForgeError, name: &str) -> Error {
     let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
     match trouble {
-        Trouble::Lost(text) => error(Kind::Fault, text)
+        ForgeError::Lost(text) => error(Kind::Fault, text)
             .hint("it may have happened: run it again, it asks before it repeats anything"),
-        Trouble::Unauthenticated(text) => error(Kind::Unsafe, text)
+        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
             .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
-        Trouble::Forbidden(text) => error(Kind::Unsafe, text)
+        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
             .hint("without write access, push to a fork: --fork OWNER/NAME"),
-        Trouble::RateLimited(s, text) => {
+        ForgeError::RateLimited(s, text) => {
             error(Kind::Busy, text).hint(format!("try again in {s} s"))
         }
-        Trouble::Conflict(text) => {
+        ForgeError::Conflict(text) => {
             error(Kind::Refused, text).hint("run it again: it adopts what is open")
         }
-        Trouble::Refused(text) => {
+        ForgeError::Refused(text) => {
             error(Kind::Fault, text).hint("put right what the forge names, then run it again")
         }
     }

@@ -14,11 +14,11 @@ use zeta_core::registration::{
 };
 
 use super::{IN_FLIGHT, keep_receipt, read_receipt, renew};
-use crate::forge::Look;
+use crate::forge::Search;
 use crate::git::Author;
-use crate::node::exclusive::{Held, alone};
-use crate::node::proposal::{Proposal, Unopened, propose};
-use crate::node::repository::Ready;
+use crate::node::exclusive::{Held, with_lease};
+use crate::node::proposal::{Proposal, ProposeError, propose};
+use crate::node::repository::Connection;
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -26,7 +26,7 @@ use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;
 
 /// Whom to register, and where.
-pub struct Asked<'a> {
+pub struct RegisterRequest<'a> {
     /// The node.
     pub node: Label,
     /// The forge's user that it belongs to.
@@ -34,7 +34,7 @@ pub struct Asked<'a> {
     /// Its file.
     pub file: ClusterNode,
     /// The repository.
-    pub site: &'a Ready,
+    pub site: &'a Connection,
     /// Who the commit is by.
     pub author: Author,
     /// A pull request that was closed may be followed by another one.
@@ -47,7 +47,7 @@ pub struct Asked<'a> {
 
 /// What it came to.
 #[derive(Debug, Clone)]
-pub enum Came {
+pub enum RegisterOutcome {
     /// It is on the default branch.
     Registered,
     /// A pull request waits, whoever opened it.
@@ -60,13 +60,13 @@ pub enum Came {
     InFlight(Box<Refusal>),
 }
 
-impl Asked<'_> {
+impl RegisterRequest<'_> {
     /// Its file in the repository.
     pub(super) fn path(&self) -> String {
         node_path(&self.maintainer, self.node.as_str())
     }
 
-    fn seen(&self, look: Look) -> Result<Seen> {
+    fn seen(&self, look: Search) -> Result<Seen> {
         let (forge, path) = (&self.site.forge, self.path());
         // That of another node says nothing about this one's attempts.
         let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
@@ -105,8 +105,8 @@ impl Asked<'_> {
 }
 
 /// Converges: after this the node is registered, or a pull request waits, or a reason is known.
-pub fn register(ctx: &Context, asked: &Asked<'_>) -> Result<(Came, Receipt)> {
-    let seen = asked.seen(Look::Quick)?;
+pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterOutcome, Receipt)> {
+    let seen = asked.seen(Search::Quick)?;
     let next = decide(&seen, asked.policy());
     if let Next::Registered(blob) = next {
         return renew::registered(ctx, asked, &blob, seen.receipt.as_ref());
@@ -115,12 +115,12 @@ pub fn register(ctx: &Context, asked: &Asked<'_>) -> Result<(Came, Receipt)> {
         return conclude(ctx, asked, &seen, next);
     }
     let purpose = format!("pull request that registers {}", asked.node);
-    match alone(ctx, IN_FLIGHT, purpose, |held| open_once(ctx, asked, held))? {
+    match with_lease(ctx, IN_FLIGHT, purpose, |held| open_once(ctx, asked, held))? {
         Ok(came) => Ok(came),
         Err(refusal) => {
             let detail = "another agent of this node opens it".to_owned();
             let receipt = asked.receipt(State::Converging, detail, seen.receipt.as_ref());
-            Ok((Came::InFlight(refusal), receipt))
+            Ok((RegisterOutcome::InFlight(refusal), receipt))
         }
     }
 }
@@ -138,7 +138,12 @@ fn waits(pull: &Pull) -> &'static str {
 }
 
 /// What follows without opening anything.
-fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result<(Came, Receipt)> {
+fn conclude(
+    ctx: &Context,
+    asked: &RegisterRequest<'_>,
+    seen: &Seen,
+    next: Next,
+) -> Result<(RegisterOutcome, Receipt)> {
     let before = seen.receipt.as_ref();
     let with = |state, detail: String| asked.receipt(state, detail, before);
     let of = |pull: &Pull, receipt: Receipt| Receipt {
@@ -150,7 +155,7 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
         Next::Registered(blob) => return renew::registered(ctx, asked, &blob, before),
         Next::Watch(pull) => {
             let receipt = of(&pull, with(State::Converging, waits(&pull).to_owned()));
-            (Came::Waiting(pull), receipt)
+            (RegisterOutcome::Waiting(pull), receipt)
         }
         Next::Open { .. } => return Err(Error::new(Kind::Fault, "nothing is opened here")),
         Next::Stop(stop) => {
@@ -166,7 +171,7 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
                     with(State::Throttled, if why.is_empty() { next } else { why })
                 }
             };
-            (Came::Stopped(stop), receipt)
+            (RegisterOutcome::Stopped(stop), receipt)
         }
     };
     keep_receipt(ctx, &asked.receipt, &receipt)?;
@@ -174,9 +179,13 @@ fn conclude(ctx: &Context, asked: &Asked<'_>, seen: &Seen, next: Next) -> Result
 }
 
 /// Opens the pull request, inside the lease.
-fn open_once(ctx: &Context, asked: &Asked<'_>, held: &Held<'_>) -> Result<(Came, Receipt)> {
+fn open_once(
+    ctx: &Context,
+    asked: &RegisterRequest<'_>,
+    held: &Held<'_>,
+) -> Result<(RegisterOutcome, Receipt)> {
     // Who held the lease before us may just have opened it.
-    let seen = asked.seen(Look::Whole)?;
+    let seen = asked.seen(Search::Whole)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
     let interrupted = seen.receipt.as_ref().filter(|before| before.state == State::Registering);
@@ -190,8 +199,8 @@ fn open_once(ctx: &Context, asked: &Asked<'_>, held: &Held<'_>) -> Result<(Came,
     match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
         Ok(pull) => opened(ctx, asked, pull, &receipt),
         // It stays *registering*: the next run asks, and goes on from here.
-        Err(Unopened::Unclear(error)) => Err(error),
-        Err(Unopened::No(error)) => {
+        Err(ProposeError::Unclear(error)) => Err(error),
+        Err(ProposeError::No(error)) => {
             let (state, detail) = (State::PullFailed, error.text.clone());
             keep_receipt(ctx, &asked.receipt, &Receipt { state, detail, ..receipt })?;
             Err(error)
@@ -201,10 +210,10 @@ fn open_once(ctx: &Context, asked: &Asked<'_>, held: &Held<'_>) -> Result<(Came,
 
 fn opened(
     ctx: &Context,
-    asked: &Asked<'_>,
+    asked: &RegisterRequest<'_>,
     pull: Pull,
     receipt: &Receipt,
-) -> Result<(Came, Receipt)> {
+) -> Result<(RegisterOutcome, Receipt)> {
     let receipt = Receipt {
         state: State::PullOpened,
         pr_url: Some(pull.url.clone()),
@@ -214,10 +223,10 @@ fn opened(
         ..receipt.clone()
     };
     keep_receipt(ctx, &asked.receipt, &receipt)?;
-    Ok((Came::Opened(pull), receipt))
+    Ok((RegisterOutcome::Opened(pull), receipt))
 }
 
-fn proposal(asked: &Asked<'_>, after: Option<&Pull>) -> Result<Proposal> {
+fn proposal(asked: &RegisterRequest<'_>, after: Option<&Pull>) -> Result<Proposal> {
     let node = asked.node.as_str();
     let mut body = format!(
         "Adds `{}`.\n\nOpened by `zeta node register` on the node itself. Closing this says no: it \

@@ -7,9 +7,9 @@ use zeta_core::registration::{Answer, PullState, refresh_branch, rest_s};
 
 use super::{IN_FLIGHT, keep_receipt};
 use crate::git::Repo;
-use crate::node::exclusive::alone;
-use crate::node::proposal::{Proposal, Unopened, propose};
-use crate::node::register::{Asked, Came};
+use crate::node::exclusive::with_lease;
+use crate::node::proposal::{Proposal, ProposeError, propose};
+use crate::node::register::{RegisterOutcome, RegisterRequest};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -19,10 +19,10 @@ use zeta_state::context::Context;
 /// by a pull request when it is near.
 pub fn registered(
     ctx: &Context,
-    asked: &Asked<'_>,
+    asked: &RegisterRequest<'_>,
     blob: &str,
     before: Option<&Receipt>,
-) -> Result<(Came, Receipt)> {
+) -> Result<(RegisterOutcome, Receipt)> {
     let detail = format!("on the default branch: {blob}");
     let mut receipt = asked.receipt(State::Converged, detail, before);
     let until = asked.file.metadata.annotations.get(EXPIRES_AT);
@@ -35,13 +35,13 @@ pub fn registered(
         }
     }
     keep_receipt(ctx, &asked.receipt, &receipt)?;
-    Ok((Came::Registered, receipt))
+    Ok((RegisterOutcome::Registered, receipt))
 }
 
 /// Moves the end, if it is due; what was done or found, for people.
 fn moved(
     ctx: &Context,
-    asked: &Asked<'_>,
+    asked: &RegisterRequest<'_>,
     until: &str,
     receipt: &mut Receipt,
 ) -> Result<Option<String>> {
@@ -79,13 +79,14 @@ fn moved(
     receipt.last_attempt_s = Some(now_s);
     keep_receipt(ctx, &asked.receipt, receipt)?;
     let purpose = format!("pull request that moves the end of {}", asked.node);
-    let opened = alone(ctx, IN_FLIGHT, purpose, |held| {
+    let opened = with_lease(ctx, IN_FLIGHT, purpose, |held| {
         // Who held the lease before us may just have opened it.
         if let Some(what) = stands(asked) {
             return Ok(what);
         }
         let by = (&asked.author, now_s);
-        let pull = propose(asked.site, &proposal, by, || held.still()).map_err(Unopened::error)?;
+        let pull =
+            propose(asked.site, &proposal, by, || held.still()).map_err(ProposeError::error)?;
         Ok(format!("{} moves its end", pull.url))
     })?;
     Ok(Some(match opened {
@@ -95,7 +96,7 @@ fn moved(
 }
 
 /// Why no pull request is opened that moves the end; `None` if one may be.
-fn stands(asked: &Asked<'_>) -> Option<String> {
+fn stands(asked: &RegisterRequest<'_>) -> Option<String> {
     let pulls = match asked.site.forge.of_branch(&refresh_branch(asked.node.as_str())) {
         Answer::Unknown(why) => return Some(format!("about its end nobody answered: {why}")),
         Answer::Absent => return None,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use zeta_core::registration::node::{About, ClusterNode, compose};
 
 use crate::forge::Forge;
-use crate::forge::git_only::Plain;
-use crate::forge::github::{API, GitHub, Limits, Repository};
+use crate::forge::git_only::GitOnly;
+use crate::forge::github::{API, GitHub, Limits, RepoName};
 use crate::forge::token;
 use crate::forge::token::Places;
 use crate::git::{Author, Remote, without_secret};
@@ -16,7 +16,7 @@ use zeta_os::error::{Error, Result};
 
 /// Where nodes are registered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Repository {
     /// `owner/name` on GitHub.
     pub repo: Option<String>,
     /// Its address for git; that on the server of the API, by HTTPS, for `None`.
@@ -34,7 +34,7 @@ pub struct Place {
 }
 
 /// A place that is ready to be asked.
-pub struct Ready {
+pub struct Connection {
     /// For git.
     pub remote: Remote,
     /// For pull requests.
@@ -43,11 +43,11 @@ pub struct Ready {
     pub base: Option<String>,
 }
 
-impl Place {
+impl Repository {
     /// The place of an intent, for a steward whose call is for `own`, which must be the same if it
     /// `matters`.
-    pub fn of_intent(wanted: Place, own: &Place, matters: bool) -> Result<Place> {
-        let wanted = Place { token_file: own.token_file.clone(), ..wanted };
+    pub fn of_intent(wanted: Repository, own: &Repository, matters: bool) -> Result<Repository> {
+        let wanted = Repository { token_file: own.token_file.clone(), ..wanted };
         match own == &wanted || !matters {
             true => Ok(wanted),
             false => Err(Error::usage(format!("the intent is for {wanted}, and this call is not"))
@@ -84,7 +84,7 @@ impl Place {
     }
 
     /// Finds the token, if one is needed, and makes the place ready.
-    pub fn ready(&self) -> Result<Ready> {
+    pub fn ready(&self) -> Result<Connection> {
         self.check()?;
         let base = self.base.clone();
         let Some(repo) = &self.repo else {
@@ -93,8 +93,8 @@ impl Place {
                     .hint("with --remote alone a branch is pushed and no pull request is opened")
             })?;
             let remote = Remote { url, fork: self.fork_remote.clone(), header: None };
-            let forge = Box::new(Plain::new(remote.clone(), base.clone()));
-            return Ok(Ready { remote, forge, base });
+            let forge = Box::new(GitOnly::new(remote.clone(), base.clone()));
+            return Ok(Connection { remote, forge, base });
         };
         let (owner, name) = slug(repo)?;
         let fork = self.fork.as_deref().map(slug).transpose()?;
@@ -108,7 +108,7 @@ impl Place {
         let there = |repo: &String| format!("https://{}/{repo}.git", self.host());
         let url = self.remote.clone().unwrap_or_else(|| there(repo));
         let header = Some(token.header(self.host()));
-        let repository = Repository {
+        let repository = RepoName {
             api: self.api.clone().unwrap_or_else(|| API.to_owned()),
             owner: owner.to_owned(),
             name: name.to_owned(),
@@ -118,11 +118,11 @@ impl Place {
         let github = GitHub::new(repository, token, Limits::default());
         let github = github.map_err(|error| said(&error, repo))?;
         let fork = self.fork_remote.clone().or_else(|| self.fork.as_ref().map(there));
-        Ok(Ready { remote: Remote { url, fork, header }, forge: Box::new(github), base })
+        Ok(Connection { remote: Remote { url, fork, header }, forge: Box::new(github), base })
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Repository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let said = [
             ("--repo", &self.repo),
@@ -173,23 +173,27 @@ pub fn author(maintainer: &str) -> Author {
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::Repository;
 
-    fn place(repo: &str, api: Option<&str>) -> Place {
-        Place { repo: Some(repo.to_owned()), api: api.map(str::to_owned), ..Place::default() }
+    fn place(repo: &str, api: Option<&str>) -> Repository {
+        Repository {
+            repo: Some(repo.to_owned()),
+            api: api.map(str::to_owned),
+            ..Repository::default()
+        }
     }
 
     #[test]
     fn an_intent_sends_a_token_only_where_its_owner_said() {
         let evil = place("acme/cluster", Some("https://evil"));
         let ours = place("acme/cluster", None);
-        let of = |own: &Place, matters| Place::of_intent(evil.clone(), own, matters);
-        assert_eq!(of(&Place::default(), false), Ok(evil.clone()), "nobody else can write it");
+        let of = |own: &Repository, matters| Repository::of_intent(evil.clone(), own, matters);
+        assert_eq!(of(&Repository::default(), false), Ok(evil.clone()), "nobody else can write it");
         assert_eq!(of(&evil, true), Ok(evil.clone()));
-        for own in [&Place::default(), &ours] {
+        for own in [&Repository::default(), &ours] {
             assert!(of(own, true).unwrap_err().text.contains("--api https://evil"));
         }
-        let file = Place { token_file: Some("t".into()), ..evil.clone() };
+        let file = Repository { token_file: Some("t".into()), ..evil.clone() };
         assert_eq!(of(&file, true), Ok(file.clone()));
     }
 
@@ -214,8 +218,8 @@ mod tests {
             "https://user:t0k@en@forge?x",
         ] {
             for place in [
-                Place { remote: Some(url.to_owned()), ..Place::default() },
-                Place { fork_remote: Some(url.to_owned()), ..place("a/b", None) },
+                Repository { remote: Some(url.to_owned()), ..Repository::default() },
+                Repository { fork_remote: Some(url.to_owned()), ..place("a/b", None) },
                 place("a/b", Some(url)),
             ] {
                 let error = format!("{:?}", place.check().unwrap_err());
@@ -224,7 +228,7 @@ mod tests {
             }
         }
         for good in ["git@forge:o/r", "ssh://git@forge/o/r", "/srv/a@b.git", "https://forge/a@b"] {
-            let place = Place { remote: Some(good.to_owned()), ..Place::default() };
+            let place = Repository { remote: Some(good.to_owned()), ..Repository::default() };
             assert_eq!(place.check(), Ok(()), "{good}");
         }
     }

@@ -13,13 +13,13 @@ use zeta_core::registration::receipt::Receipt;
 use zeta_core::registration::{From, Pull, body_marker};
 
 use super::keep_receipt;
-use crate::node::exclusive::alone;
-use crate::node::register::{Asked, Came, register};
+use crate::node::exclusive::with_lease;
+use crate::node::register::{RegisterOutcome, RegisterRequest, register};
 use zeta_os::error::{Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;
 use zeta_state::presence::records;
-use zeta_state::presence::records::Name;
+use zeta_state::presence::records::RecordKey;
 
 /// The marker that says what is wanted.
 pub const INTENT: &str = "register-intent";
@@ -36,11 +36,11 @@ pub enum Tick {
     /// Another agent is the steward right now.
     Taken(Box<Refusal>),
     /// This is how the registration stands.
-    Stands(Came, Box<Receipt>),
+    Stands(RegisterOutcome, Box<Receipt>),
 }
 
-fn marker(name: &str) -> Result<Name> {
-    Ok(Name::Marker(RecordName::new("marker", name)?))
+fn marker(name: &str) -> Result<RecordKey> {
+    Ok(RecordKey::Marker(RecordName::new("marker", name)?))
 }
 
 /// Writes down that this node wants to be registered, and as what.
@@ -56,18 +56,18 @@ pub fn intent(ctx: &Context) -> Result<Option<Fields<'static>>> {
 /// One tick: `asked` is made of the intent, once there is one and nobody else is at it.
 pub fn tick<'a>(
     ctx: &Context,
-    asked: impl FnOnce(&Fields<'static>) -> Result<Asked<'a>>,
+    asked: impl FnOnce(&Fields<'static>) -> Result<RegisterRequest<'a>>,
 ) -> Result<Tick> {
     let Some(wanted) = intent(ctx)? else { return Ok(Tick::Nothing) };
     let purpose = "steward of this node's registration".to_owned();
-    let stands = alone(ctx, STEWARD, purpose, |held| {
+    let stands = with_lease(ctx, STEWARD, purpose, |held| {
         let asked = asked(&wanted)?;
         let (came, mut receipt) = register(ctx, &asked)?;
         match &came {
-            Came::Registered => {
+            RegisterOutcome::Registered => {
                 records::clear(ctx, &marker(INTENT)?)?;
             }
-            Came::Waiting(pull) | Came::Opened(pull) => {
+            RegisterOutcome::Waiting(pull) | RegisterOutcome::Opened(pull) => {
                 held.still()?;
                 // It was asked for once: a second no is a no.
                 if asked.reopen {
@@ -78,7 +78,7 @@ pub fn tick<'a>(
                     keep_receipt(ctx, &asked.receipt, &receipt)?;
                 }
             }
-            Came::Stopped(_) | Came::InFlight(_) => {}
+            RegisterOutcome::Stopped(_) | RegisterOutcome::InFlight(_) => {}
         }
         Ok((came, receipt))
     })?;
@@ -94,7 +94,7 @@ pub fn tick<'a>(
 /// write, and our token would carry it in. Both look before they act, so that another boot or
 /// another steward repeats nothing. What a forge refuses here is told and does not end the watch: a
 /// person can still merge.
-fn care_for(asked: &Asked<'_>, pull: &Pull) -> Vec<String> {
+fn care_for(asked: &RegisterRequest<'_>, pull: &Pull) -> Vec<String> {
     let forge = &asked.site.forge;
     let mut troubles = Vec::new();
     if pull.from == From::Ours {
@@ -134,7 +134,7 @@ pub fn watch(
         let over = match &came {
             Ok(came) => {
                 tell(came);
-                matches!(came, Tick::Stands(Came::Registered, _) | Tick::Nothing)
+                matches!(came, Tick::Stands(RegisterOutcome::Registered, _) | Tick::Nothing)
             }
             Err(error) => matches!(error.kind, Kind::Usage | Kind::Unsafe | Kind::NotFound),
         };

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::record::{Fields, Text, parse};
 
-use crate::directory::trusted_dir::Base;
+use crate::directory::trusted_dir::TrustedDir;
 use zeta_os::error::{Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::{files, host, mount};
@@ -51,7 +51,7 @@ pub fn path_for(state_dir: &Path) -> PathBuf {
 }
 
 /// Writes the anchor of a tree, as root.
-pub fn write(base: &Base) -> Result<PathBuf> {
+pub fn write(base: &TrustedDir) -> Result<PathBuf> {
     let path = path_for(&base.path);
     let cannot = |errno| Error::io("cannot write", &path, errno);
     match mkdirat(CWD, RUN_DIR, Mode::from_raw_mode(0o755)) {

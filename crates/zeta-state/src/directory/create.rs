@@ -13,7 +13,7 @@ use zeta_os::mount;
 use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::users::user;
 
-use super::trusted_dir::{self, Base, OVERFLOW_UID, Sharing, open_parent};
+use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
 
 /// Where a tree must not be made by itself.
 pub fn refuse_creation(path: &Path) -> Result<()> {
@@ -49,7 +49,7 @@ pub fn create_private(
     path: &Path,
     inner: &str,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
-) -> Result<Base> {
+) -> Result<TrustedDir> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid)?;
     if euid == OVERFLOW_UID {
@@ -97,7 +97,7 @@ fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str, inner: &str)
 }
 
 /// Makes a directory of the tree, complete and with its final mode before anybody sees its name.
-pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &Base, path: &Path) -> Result<()> {
+pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<()> {
     let cannot = |errno| Error::below("cannot create", path, errno);
     let temp = format!("{}{}", layout::NEW_PREFIX, host::random_hex()?);
     make_dir(dir, &temp, base.sharing).map_err(cannot)?;

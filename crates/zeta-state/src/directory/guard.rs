@@ -20,7 +20,7 @@ use zeta_core::layout;
 
 use crate::directory::create::publish_dir;
 use crate::directory::tree::{Bytes, Node, check_file, not_a_record, read};
-use crate::directory::trusted_dir::{Base, open_inner};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{list, write_temp};
 use zeta_os::lock_owner::flock_holder;
@@ -50,7 +50,7 @@ pub struct Guard {
 /// An entered critical section; dropping it leaves.
 #[derive(Debug)]
 pub struct Section<'a> {
-    base: &'a Base,
+    base: &'a TrustedDir,
     node: &'a Node,
     file: &'a str,
     guard: Rc<Guard>,
@@ -80,7 +80,7 @@ impl AsFd for Section<'_> {
 /// # Errors
 /// [`Kind::Busy`] after `limit`, naming who is inside; [`Kind::Unsafe`] if the guard was replaced.
 pub fn enter<'a>(
-    base: &'a Base,
+    base: &'a TrustedDir,
     node: &'a Node,
     file: &'a str,
     limit: Duration,
@@ -97,7 +97,7 @@ pub fn enter<'a>(
 
 /// Enters the critical section of `file` if it has a guard.
 pub fn try_enter<'a>(
-    base: &'a Base,
+    base: &'a TrustedDir,
     node: &'a Node,
     file: &'a str,
     limit: Duration,
@@ -119,7 +119,7 @@ pub fn try_enter<'a>(
 /// # Errors
 /// As [`enter`]; [`Kind::Unsafe`] also if the guard was removed since, and may be opened anew.
 pub fn enter_again<'a>(
-    base: &'a Base,
+    base: &'a TrustedDir,
     node: &'a Node,
     file: &'a str,
     guard: Rc<Guard>,
@@ -135,7 +135,7 @@ fn guard_path(node: &Node, file: &str) -> PathBuf {
     node.path.join(layout::GUARDS).join(file)
 }
 
-fn make_guard(base: &Base, node: &Node, file: &str) -> Result<()> {
+fn make_guard(base: &TrustedDir, node: &Node, file: &str) -> Result<()> {
     let path = node.path.join(layout::GUARDS);
     let guards = match open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())? {
         Some((fd, _)) => fd,
@@ -202,7 +202,7 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
 
 /// What the guard of `file` remembers, read without entering it: the highest token ever granted and
 /// the note about the last break by force.
-pub fn peek(base: &Base, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
+pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
     let relative = format!("{}/{file}", layout::GUARDS);
     let path = || node.path.join(&relative);
     let Some((fd, _)) = open_inner(node.as_fd(), &relative, base, path)? else {
@@ -452,7 +452,7 @@ impl Section<'_> {
     }
 
     /// The base of the tree that this section is in.
-    pub fn base(&self) -> &Base {
+    pub fn base(&self) -> &TrustedDir {
         self.base
     }
 

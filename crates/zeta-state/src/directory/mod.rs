@@ -15,11 +15,11 @@ use std::path::Path;
 
 use zeta_os::error::Result;
 
-use self::trusted_dir::{Base, Sharing};
+use self::trusted_dir::{Sharing, TrustedDir};
 
 /// Opens the state directory under rules R1 to R4 and, for a group's, R10: it must be the very
 /// directory that root made. `None` if it does not exist.
-pub fn open(path: &Path) -> Result<Option<Base>> {
+pub fn open(path: &Path) -> Result<Option<TrustedDir>> {
     let base = trusted_dir::open(path)?;
     if let Some(base) = &base
         && base.sharing != Sharing::Private

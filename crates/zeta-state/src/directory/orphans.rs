@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, statat, unlinkat};
 use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
 
-use crate::directory::trusted_dir::{Base, open_parent};
+use crate::directory::trusted_dir::{TrustedDir, open_parent};
 use zeta_os::files::{list, times};
 
 /// Hex digits of a random name.
@@ -15,7 +15,7 @@ const RANDOM_LEN: usize = 32;
 
 /// Something unpublished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
+pub struct Orphan {
     /// Its name.
     pub name: String,
     /// It is a directory.
@@ -25,7 +25,7 @@ pub struct Leftover {
 }
 
 /// Those among `names` that are ours by their whole name, their type and their owner.
-pub fn find(dir: BorrowedFd<'_>, base: &Base, names: &[String]) -> Vec<Leftover> {
+pub fn find(dir: BorrowedFd<'_>, base: &TrustedDir, names: &[String]) -> Vec<Orphan> {
     names.iter().filter_map(|name| examine(dir, base, name)).collect()
 }
 
@@ -50,7 +50,7 @@ fn is_random(text: &str) -> bool {
     text.len() == RANDOM_LEN && text.bytes().all(hex)
 }
 
-fn examine(dir: BorrowedFd<'_>, base: &Base, name: &str) -> Option<Leftover> {
+fn examine(dir: BorrowedFd<'_>, base: &TrustedDir, name: &str) -> Option<Orphan> {
     let (is_dir, random) = match name.strip_prefix(layout::NEW_PREFIX) {
         Some(random) => (true, random),
         None => (false, name.strip_prefix(layout::TEMP_PREFIX)?),
@@ -63,11 +63,11 @@ fn examine(dir: BorrowedFd<'_>, base: &Base, name: &str) -> Option<Leftover> {
     let ours = FileType::from_raw_mode(stat.st_mode) == wanted
         && base.trusts(stat.st_uid)
         && stat.st_dev == base.identity.0;
-    ours.then(|| Leftover { name: name.to_owned(), is_dir, times: times(&stat) })
+    ours.then(|| Orphan { name: name.to_owned(), is_dir, times: times(&stat) })
 }
 
 /// Removes it: a directory only if it is empty, which an unpublished one is.
-pub fn remove(dir: impl AsFd, leftover: &Leftover) -> rustix::io::Result<()> {
+pub fn remove(dir: impl AsFd, leftover: &Orphan) -> rustix::io::Result<()> {
     let flags = if leftover.is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     unlinkat(dir, leftover.name.as_str(), flags)
 }

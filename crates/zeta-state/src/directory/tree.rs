@@ -12,7 +12,7 @@ use zeta_core::name::Label;
 
 use super::create;
 use super::trusted_dir;
-use crate::directory::trusted_dir::{Base, Sharing, open_inner};
+use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{Listing, list, list_from_here, put_file, times};
 use zeta_os::open_beneath::{RECORD, open_below};
@@ -22,7 +22,7 @@ use zeta_os::users::user;
 #[derive(Debug)]
 pub struct Tree {
     /// Its base, checked.
-    pub base: Base,
+    pub base: TrustedDir,
 }
 
 /// The opened directory of the node directories.
@@ -176,7 +176,7 @@ impl Nodes {
     }
 
     /// Opens one of them; `None` if it is gone.
-    pub fn node(&self, base: &Base, name: &Label) -> Result<Option<Node>> {
+    pub fn node(&self, base: &TrustedDir, name: &Label) -> Result<Option<Node>> {
         let path = || self.path.join(name.as_str());
         let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
         Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
@@ -195,14 +195,14 @@ impl Nodes {
 
 impl Node {
     /// Reads one of its files under the rules of R8; `None` if it does not exist.
-    pub fn read(&self, base: &Base, file: &str, max: usize) -> Result<Option<Bytes>> {
+    pub fn read(&self, base: &TrustedDir, file: &str, max: usize) -> Result<Option<Bytes>> {
         read(self.fd.as_fd(), file, max, base, || self.path.join(file))
     }
 
     /// As [`Node::read`], into a buffer that is used again and again.
     pub fn read_into(
         &self,
-        base: &Base,
+        base: &TrustedDir,
         file: &str,
         max: usize,
         bytes: &mut Vec<u8>,
@@ -268,7 +268,7 @@ pub fn read(
     dir: BorrowedFd<'_>,
     file: &str,
     max: usize,
-    base: &Base,
+    base: &TrustedDir,
     path: impl Fn() -> PathBuf,
 ) -> Result<Option<Bytes>> {
     let mut bytes = Vec::new();
@@ -280,7 +280,7 @@ fn read_into(
     dir: BorrowedFd<'_>,
     file: &str,
     max: usize,
-    base: &Base,
+    base: &TrustedDir,
     path: impl Fn() -> PathBuf,
     bytes: &mut Vec<u8>,
 ) -> Result<Option<FileTimes>> {
@@ -312,7 +312,7 @@ fn read_into(
 }
 
 /// Refuses everything that is not a plain file of somebody trusted (R8).
-pub fn check_file(stat: &Stat, base: &Base) -> std::result::Result<(), String> {
+pub fn check_file(stat: &Stat, base: &TrustedDir) -> std::result::Result<(), String> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return Err("it is a directory".to_owned()),

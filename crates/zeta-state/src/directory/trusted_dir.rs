@@ -60,7 +60,7 @@ impl Sharing {
 
 /// An opened and checked state directory.
 #[derive(Debug)]
-pub struct Base {
+pub struct TrustedDir {
     fd: OwnedFd,
     /// Where it is.
     pub path: PathBuf,
@@ -74,7 +74,7 @@ pub struct Base {
     pub exchange: bool,
 }
 
-impl Base {
+impl TrustedDir {
     /// May somebody own something inside the tree (R2)?
     pub fn trusts(&self, uid: u32) -> bool {
         match self.sharing {
@@ -84,7 +84,7 @@ impl Base {
     }
 }
 
-impl AsFd for Base {
+impl AsFd for TrustedDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -92,7 +92,7 @@ impl AsFd for Base {
 
 /// Opens a directory under rules R1 to R4; `None` if it does not exist. Whether root made this very
 /// directory is the question of [`super::open`].
-pub fn open(path: &Path) -> Result<Option<Base>> {
+pub fn open(path: &Path) -> Result<Option<TrustedDir>> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid)?;
     let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
@@ -105,12 +105,12 @@ pub fn open(path: &Path) -> Result<Option<Base>> {
     refuse_acl(&fd, &|| path.to_owned())?;
     let exchange = check_file_system(&fd, path)?;
     let identity = (stat.st_dev, stat.st_ino);
-    Ok(Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
+    Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
 }
 
 /// Opens a directory that [`open`] refuses, to look at and never to change anything in it; `None`
 /// if this process may not even list it.
-pub fn open_unchecked(path: &Path) -> Option<Base> {
+pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid).ok()?;
     let fd = openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).ok()?;
@@ -120,7 +120,7 @@ pub fn open_unchecked(path: &Path) -> Option<Base> {
         _ => Sharing::Group { gid: stat.st_gid },
     };
     let identity = (stat.st_dev, stat.st_ino);
-    Some(Base { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
+    Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
 }
 
 /// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
@@ -305,7 +305,7 @@ fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<bool> {
 }
 
 /// Checks a directory inside the tree on its open descriptor (R3).
-fn check_inner(fd: &OwnedFd, base: &Base, path: &impl Fn() -> PathBuf) -> Result<Stat> {
+fn check_inner(fd: &OwnedFd, base: &TrustedDir, path: &impl Fn() -> PathBuf) -> Result<Stat> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", &path(), errno))?;
     let wrong = |reason: String| {
         Err(Error::not_safe(&path(), reason).hint("see 'zeta doctor' for what would be right"))
@@ -331,7 +331,7 @@ fn check_inner(fd: &OwnedFd, base: &Base, path: &impl Fn() -> PathBuf) -> Result
 pub fn open_inner(
     dir: BorrowedFd<'_>,
     relative: &str,
-    base: &Base,
+    base: &TrustedDir,
     path: impl Fn() -> PathBuf,
 ) -> Result<Option<(OwnedFd, Stat)>> {
     match open_below(dir, relative, DIRECTORY) {

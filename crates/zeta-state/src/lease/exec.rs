@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use zeta_core::layout;
-use zeta_core::lease::{Ask, Checked, FencingToken, Lost, Record, decide_check};
+use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Lost, Record, decide_check};
 use zeta_core::name::RecordName;
 
-use super::{LostTo, OrLost, observe, refuse_inside_fence};
+use super::{HolderResult, LostTo, observe, refuse_if_fenced};
 use crate::context::Context;
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
 use crate::directory::tree::Node;
-use crate::lease::acquire::{Outcome, Patience, Refusal, Stand};
+use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::sleep_on;
-use zeta_os::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated, take_terminal_back};
+use zeta_os::inotify::poll_readable;
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated, take_terminal_back};
 use zeta_os::{host, process};
 
 /// What to do with the command when its lease is lost under it.
@@ -37,11 +37,11 @@ pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
 
 /// How holding a lease for a command ended.
 #[derive(Debug)]
-pub enum Held {
+pub enum ExecOutcome {
     /// The command ran.
     Ran {
         /// How it ended.
-        ended: Ended,
+        ended: ExitOutcome,
         /// The lease was lost while it ran.
         lost: Option<LostTo>,
         /// The lease could not be released afterwards.
@@ -58,13 +58,13 @@ pub enum Held {
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
 pub fn hold(
     ctx: &Context,
-    mut ask: Ask,
+    mut ask: AcquireRequest,
     argv: &[OsString],
-    patience: &mut Patience<'_>,
+    patience: &mut WaitOptions<'_>,
     on_lost: OnLost,
     tell: &mut OnLoss<'_>,
-) -> Result<Held> {
-    refuse_inside_fence(ctx, &ask.lease)?;
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
     let mut gated: Option<(Gated, Signals)> = None;
@@ -78,7 +78,7 @@ pub fn hold(
         Ok(())
     };
     let file = layout::lease_file(&ask.lease);
-    let mut stand = Stand::before(&tree, &node, &file);
+    let mut stand = LeaseHandle::before(&tree, &node, &file);
     let outcome = stand.acquire(ctx, &ask, patience, &mut fork);
     let (record, child, signals) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
@@ -87,7 +87,7 @@ pub fn hold(
                 child.dismiss();
             }
             return match outcome? {
-                Outcome::Refused(refusal) => Ok(Held::Refused(refusal)),
+                Outcome::Refused(refusal) => Ok(ExecOutcome::Refused(refusal)),
                 Outcome::Granted { .. } => Err(Error::usage(
                     "this attempt holds the lease already: 'lease exec' needs one of its own",
                 )),
@@ -96,25 +96,29 @@ pub fn hold(
     };
     let held = match child.open()? {
         Ok(child) => {
-            let mut keeper = Keeper { ctx, stand: &mut stand, record: &record, on_lost };
+            let mut keeper = Renewer { ctx, stand: &mut stand, record: &record, on_lost };
             let (ended, lost) = keeper.keep(&child, &signals, tell)?;
-            Held::Ran { ended, lost, trouble: None }
+            ExecOutcome::Ran { ended, lost, trouble: None }
         }
-        Err((status, error)) => Held::NotStarted(status, error),
+        Err((status, error)) => ExecOutcome::NotStarted(status, error),
     };
     let released = stand.release(&ask.lease, record.fencing_token);
     Ok(after_release(held, released, tell))
 }
 
 /// What the release at the end adds: the lease was lost unnoticed, or could not be given back.
-fn after_release(held: Held, released: OrLost<bool>, tell: &mut OnLoss<'_>) -> Held {
+fn after_release(
+    held: ExecOutcome,
+    released: HolderResult<bool>,
+    tell: &mut OnLoss<'_>,
+) -> ExecOutcome {
     match (held, released) {
-        (Held::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
+        (ExecOutcome::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
             tell(&lost);
-            Held::Ran { ended, lost: Some(lost), trouble: None }
+            ExecOutcome::Ran { ended, lost: Some(lost), trouble: None }
         }
-        (Held::Ran { ended, lost, .. }, Err(error)) => {
-            Held::Ran { ended, lost, trouble: Some(error) }
+        (ExecOutcome::Ran { ended, lost, .. }, Err(error)) => {
+            ExecOutcome::Ran { ended, lost, trouble: Some(error) }
         }
         (held, _) => held,
     }
@@ -123,20 +127,20 @@ fn after_release(held: Held, released: OrLost<bool>, tell: &mut OnLoss<'_>) -> H
 /// Acquires a lease for one command that runs inside its guard, and releases it.
 pub fn hold_fenced(
     ctx: &Context,
-    mut ask: Ask,
+    mut ask: AcquireRequest,
     argv: &[OsString],
-    patience: &mut Patience<'_>,
+    patience: &mut WaitOptions<'_>,
     limit: Duration,
     tell: &mut OnLoss<'_>,
-) -> Result<Held> {
-    refuse_inside_fence(ctx, &ask.lease)?;
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
     let (tree, node) = ctx.open()?;
     let file = layout::lease_file(&ask.lease);
-    let mut stand = Stand::before(&tree, &node, &file);
+    let mut stand = LeaseHandle::before(&tree, &node, &file);
     let record = match stand.acquire(ctx, &ask, patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
-        Outcome::Refused(refusal) => return Ok(Held::Refused(refusal)),
+        Outcome::Refused(refusal) => return Ok(ExecOutcome::Refused(refusal)),
     };
     let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
     let released = stand.release(&ask.lease, record.fencing_token);
@@ -163,20 +167,20 @@ fn environment(
 }
 
 /// Keeps one lease alive while a child works under it.
-struct Keeper<'s, 'a> {
+struct Renewer<'s, 'a> {
     ctx: &'s Context,
-    stand: &'s mut Stand<'a>,
+    stand: &'s mut LeaseHandle<'a>,
     record: &'s Record,
     on_lost: OnLost,
 }
 
-impl Keeper<'_, '_> {
+impl Renewer<'_, '_> {
     fn keep(
         &mut self,
         child: &Child,
         signals: &Signals,
         tell: &mut OnLoss<'_>,
-    ) -> Result<(Ended, Option<LostTo>)> {
+    ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
         let mut next = Instant::now() + every;
         let mut lost = None;
@@ -185,7 +189,7 @@ impl Keeper<'_, '_> {
                 None => next.saturating_duration_since(Instant::now()),
                 Some(_) => Duration::from_secs(3600),
             };
-            let ready = sleep_on(&[child.fd(), signals.fd()], limit);
+            let ready = poll_readable(&[child.fd(), signals.fd()], limit);
             pass_on(child, signals);
             if ready.first() == Some(&true) {
                 return Ok((child.wait()?, lost));
@@ -231,20 +235,20 @@ pub fn run_fenced(
     token: FencingToken,
     argv: &[OsString],
     limit: Duration,
-) -> Result<Held> {
-    refuse_inside_fence(ctx, lease)?;
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, lease)?;
     let nobody = || LostTo { lease: lease.clone(), lost: Lost { by: None }, broken: None };
-    let Some((tree, node)) = ctx.find()? else { return Ok(Held::Lost(nobody())) };
+    let Some((tree, node)) = ctx.find()? else { return Ok(ExecOutcome::Lost(nobody())) };
     let signals = Signals::take_over()?;
     let file = layout::lease_file(lease);
     let Some(section) = guard::try_enter(&tree.base, &node, &file, ENTER_LIMIT)? else {
-        return Ok(Held::Lost(nobody()));
+        return Ok(ExecOutcome::Lost(nobody()));
     };
     let seen = observe(section.read(layout::RECORD_MAX)?, lease, &ctx.host);
     match decide_check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {
-            return Ok(Held::Lost(LostTo { lease: lease.clone(), lost, broken: None }));
+            return Ok(ExecOutcome::Lost(LostTo { lease: lease.clone(), lost, broken: None }));
         }
         Checked::TooLate => return Err(too_late(lease, token)),
     }
@@ -254,14 +258,14 @@ pub fn run_fenced(
     env.push(("ZETA_FENCED", format!("{outer}{lease}")));
     let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {
         Ok(child) => child,
-        Err((status, error)) => return Ok(Held::NotStarted(status, error)),
+        Err((status, error)) => return Ok(ExecOutcome::NotStarted(status, error)),
     };
     let ended = wait_fenced(&child, &signals, limit);
     take_terminal_back();
     let ended = ended?;
     drop(section);
     match ended {
-        Some(ended) => Ok(Held::Ran { ended, lost: None, trouble: None }),
+        Some(ended) => Ok(ExecOutcome::Ran { ended, lost: None, trouble: None }),
         None => Err(Error::new(
             Kind::Fault,
             format!(
@@ -273,11 +277,11 @@ pub fn run_fenced(
     }
 }
 
-fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Option<Ended>> {
+fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Option<ExitOutcome>> {
     let deadline = Instant::now() + limit;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let ready = sleep_on(&[child.fd().as_fd(), signals.fd()], left);
+        let ready = poll_readable(&[child.fd().as_fd(), signals.fd()], left);
         // The child has a group of its own, so the terminal gave it none of them.
         while let Some(signal) = signals.next() {
             child.signal_group(signal.number);
@@ -287,7 +291,7 @@ fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Opti
         }
         if Instant::now() >= deadline {
             child.kill_group(Signal::TERM);
-            sleep_on(&[child.fd()], Duration::from_secs(2));
+            poll_readable(&[child.fd()], Duration::from_secs(2));
             child.kill_group(Signal::KILL);
             child.wait()?;
             return Ok(None);

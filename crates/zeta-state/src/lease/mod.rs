@@ -8,11 +8,11 @@ pub mod session;
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{FileTimes, Life, Processes};
+use zeta_core::evidence::{FileTimes, ProcessState, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Checked, Fate, FencingToken, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
-    decide_check, decide_fate, decide_release, decide_renew, judge,
+    Checked, FencingToken, Loss, Lost, Observed, Record, Released, Renewed, Standing, decide_break,
+    decide_check, decide_loss, decide_release, decide_renew, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -40,7 +40,7 @@ pub fn observe_text(
     times: FileTimes,
     lease: &RecordName,
     host: &Host,
-    life: impl FnOnce(&Processes) -> Life,
+    life: impl FnOnce(&Processes) -> ProcessState,
 ) -> Observed {
     let fields = match text {
         Err(damage) => return Observed::Damaged(damage.clone(), times),
@@ -56,7 +56,7 @@ pub fn observe_text(
         Ok(record) => {
             let life = match record.renewed.boot_id == host.boot_id {
                 true => life(&record.processes),
-                false => Life::Unknown,
+                false => ProcessState::Unknown,
             };
             Observed::Ours(Box::new(record), times, life)
         }
@@ -65,7 +65,7 @@ pub fn observe_text(
 
 /// A lease as it stands, with the judgement on it.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct LeaseView {
     /// Its name.
     pub lease: RecordName,
     /// What stands there.
@@ -75,22 +75,22 @@ pub struct Look {
 }
 
 /// Looks at a lease without taking any lock; `None` if it is free.
-pub fn show(ctx: &Context, lease: &RecordName) -> Result<Option<Look>> {
+pub fn show(ctx: &Context, lease: &RecordName) -> Result<Option<LeaseView>> {
     let Some((tree, node)) = ctx.find()? else { return Ok(None) };
     let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
-    let look = look(bytes, lease, &ctx.now());
+    let look = view(bytes, lease, &ctx.now());
     Ok((look.observed != Observed::Absent).then_some(look))
 }
 
 /// Judges the bytes of a lease's file.
-pub fn look(bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> Look {
+pub fn view(bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> LeaseView {
     let observed = observe(bytes, lease, now.host);
     let standing = judge(&observed, now);
-    Look { lease: lease.clone(), observed, standing }
+    LeaseView { lease: lease.clone(), observed, standing }
 }
 
 /// All leases of the node, and the files that could not be read with the reason.
-pub fn list(ctx: &Context) -> Result<(Vec<Look>, Vec<Error>)> {
+pub fn list(ctx: &Context) -> Result<(Vec<LeaseView>, Vec<Error>)> {
     let mut looks = Vec::new();
     let mut findings = Vec::new();
     let Some((tree, node)) = ctx.find()? else { return Ok((looks, findings)) };
@@ -105,7 +105,7 @@ pub fn list(ctx: &Context) -> Result<(Vec<Look>, Vec<Error>)> {
         let Ok(name) = RecordName::new("lease", name) else { continue };
         match node.read(&tree.base, &file, layout::RECORD_MAX) {
             Ok(None) => {}
-            Ok(bytes) => looks.push(look(bytes, &name, &now)),
+            Ok(bytes) => looks.push(view(bytes, &name, &now)),
             Err(error) => findings.push(error),
         }
     }
@@ -124,7 +124,7 @@ pub struct LostTo {
 }
 
 /// A holder's right to go on, or whom it lost it to.
-pub type OrLost<T> = Result<std::result::Result<T, LostTo>>;
+pub type HolderResult<T> = Result<std::result::Result<T, LostTo>>;
 /// The renewed record, and for how long it had been expired.
 pub type Renewal = (Box<Record>, Option<u64>);
 
@@ -134,8 +134,8 @@ pub fn renew(
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> OrLost<Renewal> {
-    refuse_inside_fence(ctx, lease)?;
+) -> HolderResult<Renewal> {
+    refuse_if_fenced(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     renew_in(ctx, &tree, &node, lease, token, ttl_ms, ENTER_LIMIT)
 }
@@ -149,7 +149,7 @@ pub fn renew_in(
     token: FencingToken,
     ttl_ms: Option<u64>,
     limit: Duration,
-) -> OrLost<Renewal> {
+) -> HolderResult<Renewal> {
     let file = layout::lease_file(lease);
     let Some(section) = enter_as_holder(tree, node, &file, lease, token, limit)? else {
         return Ok(Err(lost_to_nobody(lease)));
@@ -164,7 +164,7 @@ pub fn renew_inside(
     lease: &RecordName,
     token: FencingToken,
     ttl_ms: Option<u64>,
-) -> OrLost<Renewal> {
+) -> HolderResult<Renewal> {
     renew_with(ctx, section, lease, token, ttl_ms, &mut |_| Ok(()))
 }
 
@@ -176,7 +176,7 @@ pub fn renew_with(
     token: FencingToken,
     ttl_ms: Option<u64>,
     before_commit: &mut dyn FnMut(&mut Record) -> Result<()>,
-) -> OrLost<Renewal> {
+) -> HolderResult<Renewal> {
     let seen = observe_unjudged(section, lease)?;
     match decide_renew(&seen, token, ttl_ms, &ctx.at(host::reading())) {
         Renewed::Write { mut record, gap_ms } => {
@@ -190,7 +190,7 @@ pub fn renew_with(
 
 /// Takes the processes of a session that has ended out of its last grant, which would be free at
 /// once otherwise.
-pub fn stand_alone(
+pub fn detach_session(
     tree: &Tree,
     node: &Node,
     lease: &RecordName,
@@ -230,8 +230,8 @@ pub fn publish(section: &Section<'_>, record: &Record, replaces: bool, room: usi
 }
 
 /// Releases a lease; true if it stood, false if it was gone already and nobody was granted since.
-pub fn release(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
-    refuse_inside_fence(ctx, lease)?;
+pub fn release(ctx: &Context, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
+    refuse_if_fenced(ctx, lease)?;
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     release_in(&tree, &node, lease, token)
 }
@@ -242,7 +242,7 @@ pub fn release_in(
     node: &Node,
     lease: &RecordName,
     token: FencingToken,
-) -> OrLost<bool> {
+) -> HolderResult<bool> {
     let file = layout::lease_file(lease);
     let Some(section) = enter_as_holder(tree, node, &file, lease, token, ENTER_LIMIT)? else {
         return Ok(Err(lost_to_nobody(lease)));
@@ -280,7 +280,7 @@ pub fn release_inside(
     lease: &RecordName,
     token: FencingToken,
     by_stand: bool,
-) -> OrLost<bool> {
+) -> HolderResult<bool> {
     let seen = observe_unjudged(section, lease)?;
     let highest = match seen {
         Observed::Absent => section.highest_token()?,
@@ -303,7 +303,7 @@ pub fn release_inside(
 }
 
 /// Checks that a lease is still the caller's, without taking any lock.
-pub fn check(ctx: &Context, lease: &RecordName, token: FencingToken) -> OrLost<Checked> {
+pub fn check(ctx: &Context, lease: &RecordName, token: FencingToken) -> HolderResult<Checked> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Err(lost_to_nobody(lease))) };
     let bytes = node.read(&tree.base, &layout::lease_file(lease), layout::RECORD_MAX)?;
     let seen = read_only(bytes, lease);
@@ -321,7 +321,7 @@ pub fn break_lease(
     lease: &RecordName,
     expected: Option<FencingToken>,
     reason: &str,
-) -> OrLost<bool> {
+) -> HolderResult<bool> {
     let Some((tree, node)) = ctx.find()? else { return Ok(Ok(false)) };
     let file = layout::lease_file(lease);
     // Where nothing stands, nothing is made either.
@@ -371,7 +371,7 @@ fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observe
 /// As [`observe`], for those who go by the token: no process is asked.
 pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
-    let unasked = |_: &Processes| Life::Unknown;
+    let unasked = |_: &Processes| ProcessState::Unknown;
     let text = parse(&bytes, layout::RECORD_MAX);
     observe_text(&text, times, lease, &Host::default(), unasked)
 }
@@ -396,26 +396,26 @@ fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> 
 }
 
 /// What became of a grant that a keeper saw last with a TTL until `until_ns`; no lock is taken.
-pub fn fate(
+pub fn find_loss(
     ctx: &Context,
     (tree, node): (&Tree, &Node),
     lease: &RecordName,
     token: FencingToken,
     until_ns: u64,
-) -> OrLost<Fate> {
+) -> HolderResult<Loss> {
     let file = layout::lease_file(lease);
     let seen = read_only(node.read(&tree.base, &file, layout::RECORD_MAX)?, lease);
     let (highest, note) = guard::peek(&tree.base, node, &file)?;
     let broken = note_of(note, token);
     let now = ctx.now();
-    match decide_fate(&seen, token, until_ns, highest, broken.is_some(), &now) {
-        Fate::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
+    match decide_loss(&seen, token, until_ns, highest, broken.is_some(), &now) {
+        Loss::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
         fate => Ok(Ok(fate)),
     }
 }
 
 /// Inside `lease exec --fenced` the wrapper holds the guard: waiting for it would never end.
-pub fn refuse_inside_fence(ctx: &Context, lease: &RecordName) -> Result<()> {
+pub fn refuse_if_fenced(ctx: &Context, lease: &RecordName) -> Result<()> {
     match ctx.fenced.as_deref() {
         Some(names) if names.split(',').any(|name| name == lease.as_str()) => Err(Error::new(
             Kind::Busy,

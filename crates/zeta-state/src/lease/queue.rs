@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
-use zeta_core::evidence::{Life, Process, Processes};
+use zeta_core::evidence::{Process, ProcessState, Processes};
 use zeta_core::layout;
 use zeta_core::time::{Host, NS_PER_MS, Reading};
 
@@ -92,7 +92,7 @@ impl Ticket {
         let processes = Processes { own: Some(self.process()), child: None, pid_ns };
         let our_clock = self.time_ns == host.time_ns.unwrap_or(0);
         let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;
-        over || process::life(&processes, host) == Life::Dead
+        over || process::life(&processes, host) == ProcessState::Dead
     }
 }
 

@@ -2,7 +2,7 @@
 
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::presence::{Beat, vouch};
+use zeta_core::presence::{Beat, holder_processes};
 use zeta_core::record::{Text, parse};
 
 use crate::context::Context;
@@ -24,7 +24,7 @@ pub fn processes(ctx: &Context, tree: &Tree, node: &Node) -> Result<Processes> {
     match Beat::from_fields(&fields) {
         Ok(beat) if beat.session.as_ref() == Some(session) => {
             let life = process::life(&beat.processes, &ctx.host);
-            Ok(vouch(&beat, life))
+            Ok(holder_processes(&beat, life))
         }
         _ => Ok(Processes::default()),
     }

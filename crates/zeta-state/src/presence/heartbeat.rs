@@ -13,8 +13,8 @@ use crate::context::Context;
 use crate::directory::guard;
 use crate::directory::guard::ENTER_LIMIT;
 use crate::directory::tree::{Node, Tree, check_file, not_a_record};
-use crate::directory::trusted_dir::Base;
-use crate::presence::records::{Name, publish, read_or_new, session_over};
+use crate::directory::trusted_dir::TrustedDir;
+use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::put_file;
 use zeta_os::host;
@@ -24,7 +24,7 @@ use zeta_os::host;
 /// `every_ms` is the promise of the next one; an earlier promise stands if none is given.
 pub fn beat(ctx: &Context, tree: &Tree, node: &Node, every_ms: Option<u64>) -> Result<i64> {
     beat_with(tree, node, || match ctx.agent_named {
-        true => see_agent(ctx, tree, node, &ctx.agent, every_ms),
+        true => beat_agent(ctx, tree, node, &ctx.agent, every_ms),
         false => Ok(()),
     })
 }
@@ -33,13 +33,13 @@ pub fn beat(ctx: &Context, tree: &Tree, node: &Node, every_ms: Option<u64>) -> R
 /// from its beat, nor a broken record the node: both are tried, and the first error is told.
 pub fn beat_with(tree: &Tree, node: &Node, own: impl FnOnce() -> Result<()>) -> Result<i64> {
     let own = own();
-    let seen = see_node(tree, node);
+    let seen = touch_last_seen(tree, node);
     own.and(seen)
 }
 
 /// Writes `last-seen.iso`: one line of fixed width, in place, because it is advisory and frequent,
 /// and because writing in place works even on a full disk.
-pub fn see_node(tree: &Tree, node: &Node) -> Result<i64> {
+pub fn touch_last_seen(tree: &Tree, node: &Node) -> Result<i64> {
     let wall_us = host::wall_us();
     let mut line = format_utc(wall_us);
     line.push('\n');
@@ -62,7 +62,7 @@ fn last_seen(node: &Node) -> PathBuf {
 }
 
 /// Writes over the line; false if the file is not there.
-fn write_line(base: &Base, node: &Node, line: &[u8]) -> Result<bool> {
+fn write_line(base: &TrustedDir, node: &Node, line: &[u8]) -> Result<bool> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let cannot = |errno| Error::io("cannot write", &last_seen(node), errno);
     let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
@@ -78,14 +78,14 @@ fn write_line(base: &Base, node: &Node, line: &[u8]) -> Result<bool> {
     }
 }
 
-fn see_agent(
+fn beat_agent(
     ctx: &Context,
     tree: &Tree,
     node: &Node,
     agent: &Label,
     every_ms: Option<u64>,
 ) -> Result<()> {
-    let name = Name::Persona(agent.clone());
+    let name = RecordKey::Persona(agent.clone());
     let file = name.file();
     let section = guard::enter(&tree.base, node, &file, ENTER_LIMIT)?;
     let (stands, mut fields) = read_or_new(&section, node, &name)?;

@@ -2,7 +2,7 @@
 //! not name are kept, and a record that cannot be read is never written over.
 
 use rustix::process::getuid;
-use zeta_core::evidence::Life;
+use zeta_core::evidence::ProcessState;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{self, Beat, forget_session, judge_session_over, set_beat};
@@ -26,47 +26,47 @@ const MARKER_KEYS: [&str; 10] =
 
 /// Which record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub enum RecordKey {
     /// `<name>.marker`
     Marker(RecordName),
     /// `persona-<name>.state`
     Persona(Label),
 }
 
-impl Name {
+impl RecordKey {
     /// Its file.
     pub fn file(&self) -> String {
         match self {
-            Name::Marker(name) => layout::marker_file(name),
-            Name::Persona(name) => layout::persona_file(name.as_str()),
+            RecordKey::Marker(name) => layout::marker_file(name),
+            RecordKey::Persona(name) => layout::persona_file(name.as_str()),
         }
     }
 
     /// Most bytes that it may have.
     pub fn max(&self) -> usize {
         match self {
-            Name::Marker(_) => layout::RECORD_MAX,
-            Name::Persona(_) => layout::PERSONA_MAX,
+            RecordKey::Marker(_) => layout::RECORD_MAX,
+            RecordKey::Persona(_) => layout::PERSONA_MAX,
         }
     }
 
     fn kind(&self) -> &'static str {
         match self {
-            Name::Marker(_) => MARKER,
-            Name::Persona(_) => presence::KIND,
+            RecordKey::Marker(_) => MARKER,
+            RecordKey::Persona(_) => presence::KIND,
         }
     }
 
     fn own_keys(&self) -> &'static [&'static str] {
         match self {
-            Name::Marker(_) => &MARKER_KEYS,
-            Name::Persona(_) => &presence::OWN_KEYS,
+            RecordKey::Marker(_) => &MARKER_KEYS,
+            RecordKey::Persona(_) => &presence::OWN_KEYS,
         }
     }
 }
 
 /// Reads `K=V` as typed, and refuses keys that the program itself writes.
-pub fn parse_pair(name: &Name, pair: &str) -> Result<(String, String)> {
+pub fn parse_pair(name: &RecordKey, pair: &str) -> Result<(String, String)> {
     let (key, value) = pair.split_once('=').ok_or_else(|| {
         Error::usage(format!("{pair:?} is not of the form key=value, as in branch=main"))
     })?;
@@ -84,14 +84,14 @@ pub fn parse_pair(name: &Name, pair: &str) -> Result<(String, String)> {
 }
 
 /// Sets fields of a record, making it if need be; returns it as it stands now.
-pub fn set(ctx: &Context, name: &Name, pairs: &[(String, String)]) -> Result<Fields<'static>> {
+pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Result<Fields<'static>> {
     let (tree, node) = ctx.open()?;
     let file = name.file();
     let section = guard::enter(&tree.base, &node, &file, ENTER_LIMIT)?;
     let (stands, mut fields) = read_or_new(&section, &node, name)?;
     let reading = host::reading();
     match name {
-        Name::Marker(marker) => {
+        RecordKey::Marker(marker) => {
             fields.set_text("marker", marker.as_str());
             fields.set_text("agent", ctx.agent.as_str());
             if let Some(session) = &ctx.session {
@@ -102,7 +102,7 @@ pub fn set(ctx: &Context, name: &Name, pairs: &[(String, String)]) -> Result<Fie
                 fields.set_text("set_at", &format_utc(reading.wall_us));
             }
         }
-        Name::Persona(persona) => {
+        RecordKey::Persona(persona) => {
             let over = session_over(ctx, &fields);
             let session = fields.text("session").filter(|_| !over);
             // Whoever speaks for itself is alive; somebody else's word proves nothing about it.
@@ -135,7 +135,7 @@ pub fn set(ctx: &Context, name: &Name, pairs: &[(String, String)]) -> Result<Fie
 pub fn publish(
     section: &Section<'_>,
     node: &Node,
-    name: &Name,
+    name: &RecordKey,
     fields: &Fields<'_>,
     stands: bool,
 ) -> Result<()> {
@@ -161,7 +161,7 @@ pub fn publish(
 /// Is the session that a record names over, as far as its processes can be asked?
 pub fn session_over(ctx: &Context, fields: &Fields<'_>) -> bool {
     let now = ctx.now();
-    let life = Beat::from_fields(fields).map_or(Life::Unknown, |beat| life_of(&beat, &now));
+    let life = Beat::from_fields(fields).map_or(ProcessState::Unknown, |beat| life_of(&beat, &now));
     judge_session_over(fields, life, &now)
 }
 
@@ -169,7 +169,7 @@ pub fn session_over(ctx: &Context, fields: &Fields<'_>) -> bool {
 pub fn read_or_new(
     section: &Section<'_>,
     node: &Node,
-    name: &Name,
+    name: &RecordKey,
 ) -> Result<(bool, Fields<'static>)> {
     let Some(Bytes { bytes, .. }) = section.read(name.max())? else {
         return Ok((false, Fields::new(name.kind())));
@@ -191,11 +191,11 @@ pub fn read_or_new(
     }
 }
 
-fn damaged(node: &Node, name: &Name, damage: &zeta_core::record::Damage) -> Error {
+fn damaged(node: &Node, name: &RecordKey, damage: &zeta_core::record::Damage) -> Error {
     let path = node.path.join(name.file());
     let verb = match name {
-        Name::Marker(marker) => format!("zeta marker clear {marker}"),
-        Name::Persona(persona) => format!("zeta persona clear {persona}"),
+        RecordKey::Marker(marker) => format!("zeta marker clear {marker}"),
+        RecordKey::Persona(persona) => format!("zeta persona clear {persona}"),
     };
     Error::not_safe(&path, format!("the record is damaged: {damage}"))
         .hint("look at it first: its text may still be of use")
@@ -204,41 +204,41 @@ fn damaged(node: &Node, name: &Name, damage: &zeta_core::record::Damage) -> Erro
 
 /// What stands in a record's place.
 #[derive(Debug, Clone)]
-pub enum Seen {
+pub enum RecordState {
     /// A record, by us or by another hand.
     Fields(Fields<'static>),
     /// A damaged one, with the reason.
     Damaged(Error),
 }
 
-impl Seen {
+impl RecordState {
     /// The record, if it can be read.
     pub fn own(self) -> Option<Fields<'static>> {
         match self {
-            Seen::Fields(fields) => Some(fields),
-            Seen::Damaged(_) => None,
+            RecordState::Fields(fields) => Some(fields),
+            RecordState::Damaged(_) => None,
         }
     }
 }
 
 /// Reads a record; `None` if it is not there.
-pub fn get(ctx: &Context, name: &Name) -> Result<Option<Seen>> {
+pub fn get(ctx: &Context, name: &RecordKey) -> Result<Option<RecordState>> {
     let Some((tree, node)) = ctx.find()? else { return Ok(None) };
     get_in(&tree, &node, name)
 }
 
-fn get_in(tree: &Tree, node: &Node, name: &Name) -> Result<Option<Seen>> {
+fn get_in(tree: &Tree, node: &Node, name: &RecordKey) -> Result<Option<RecordState>> {
     let Some(Bytes { bytes, .. }) = node.read(&tree.base, &name.file(), name.max())? else {
         return Ok(None);
     };
     Ok(Some(match parse(&bytes, name.max()) {
-        Ok(Text::Own(fields) | Text::Foreign(fields)) => Seen::Fields(fields.into_owned()),
-        Err(damage) => Seen::Damaged(damaged(node, name, &damage)),
+        Ok(Text::Own(fields) | Text::Foreign(fields)) => RecordState::Fields(fields.into_owned()),
+        Err(damage) => RecordState::Damaged(damaged(node, name, &damage)),
     }))
 }
 
 /// The names of all markers (or personas) of the node, with what stands there or why not.
-pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<Seen>)>> {
+pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<RecordState>)>> {
     let mut found = Vec::new();
     let Some((tree, node)) = ctx.find()? else { return Ok(found) };
     let listing = node.list()?;
@@ -250,8 +250,12 @@ pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<Seen>)>>
     found.extend(findings.into_iter().map(|finding| (String::new(), Err(finding))));
     for file in listing.names {
         let (text, name) = match (layout::kind_of(&file), markers) {
-            (Kind::Marker(text), true) => (text, RecordName::new(MARKER, text).map(Name::Marker)),
-            (Kind::Persona(text), false) => (text, Label::new("persona", text).map(Name::Persona)),
+            (Kind::Marker(text), true) => {
+                (text, RecordName::new(MARKER, text).map(RecordKey::Marker))
+            }
+            (Kind::Persona(text), false) => {
+                (text, Label::new("persona", text).map(RecordKey::Persona))
+            }
             _ => continue,
         };
         let Ok(name) = name else { continue };
@@ -265,7 +269,7 @@ pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<Seen>)>>
 }
 
 /// Removes a record; false if it was not there.
-pub fn clear(ctx: &Context, name: &Name) -> Result<bool> {
+pub fn clear(ctx: &Context, name: &RecordKey) -> Result<bool> {
     let Some((tree, node)) = ctx.find()? else { return Ok(false) };
     let file = name.file();
     if node.read(&tree.base, &file, name.max())?.is_none() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Signal, getuid};
-use zeta_core::evidence::{FileTimes, Life, Processes};
+use zeta_core::evidence::{FileTimes, ProcessState, Processes};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::lease::{FencingToken, Observed, Record, is_kept_by};
 use zeta_core::name::{Label, RecordName};
@@ -21,12 +21,12 @@ use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
 use crate::directory::tree::{Node, Tree};
 use crate::lease::exec::{OnLost, pass_on};
-use crate::lease::{LostTo, fate, read_only, release_in, renew_in};
-use crate::presence::heartbeat::{beat_with, see_node};
-use crate::presence::records::{Name, publish, read_or_new};
+use crate::lease::{LostTo, find_loss, read_only, release_in, renew_in};
+use crate::presence::heartbeat::{beat_with, touch_last_seen};
+use crate::presence::records::{RecordKey, publish, read_or_new};
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::{Watch, sleep_on};
-use zeta_os::spawn::{Child, Ended, Gated, Setup, Signals, fork_gated};
+use zeta_os::inotify::{Watch, poll_readable};
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated};
 use zeta_os::{host, process};
 
 /// How often a wrapper looks for new leases where it cannot be told (no inotify instance is left).
@@ -51,7 +51,7 @@ pub struct Plan {
 
 /// What the wrapper has to say while it works.
 #[derive(Debug)]
-pub enum Note<'a> {
+pub enum Event<'a> {
     /// A lease of the session was lost.
     Lost(&'a LostTo),
     /// A lease is older than `--max-hold` and is left to expire.
@@ -66,7 +66,7 @@ pub enum Finished {
     /// The command ended.
     Ran {
         /// How.
-        ended: Ended,
+        ended: ExitOutcome,
         /// It was ended because a lease was lost.
         lost: bool,
     },
@@ -89,7 +89,7 @@ struct Holding {
 }
 
 /// A session at work.
-struct Wrapper<'a> {
+struct Supervisor<'a> {
     ctx: &'a Context,
     plan: &'a Plan,
     tree: &'a Tree,
@@ -103,7 +103,7 @@ struct Wrapper<'a> {
 }
 
 /// Runs a command under presence.
-pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result<Finished> {
+pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
     let (tree, node) = ctx.open()?;
     // A long life stands on these; a short verb leaves them out for its speed.
     crate::upkeep::init::checks(&tree.base, &node)?;
@@ -111,7 +111,7 @@ pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result
     let _ = flock(&tree.base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;
     let session = host::random_hex()?;
-    let mut wrapper = Wrapper {
+    let mut wrapper = Supervisor {
         ctx,
         plan,
         tree: &tree,
@@ -138,9 +138,9 @@ pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Note<'_>)) -> Result
     Ok(Finished::Ran { ended, lost: ended_for_loss })
 }
 
-impl Wrapper<'_> {
-    fn persona(&self) -> Name {
-        Name::Persona(self.ctx.agent.clone())
+impl Supervisor<'_> {
+    fn persona(&self) -> RecordKey {
+        RecordKey::Persona(self.ctx.agent.clone())
     }
 
     /// Writes the session's record and starts the command at its gate.
@@ -193,7 +193,7 @@ impl Wrapper<'_> {
         let Some(session) = &beat.session else { return Ok(()) };
         let life = match beat.stamp.boot_id == self.ctx.host.boot_id {
             true => process::life(&beat.processes, &self.ctx.host),
-            false => Life::Unknown,
+            false => ProcessState::Unknown,
         };
         let judged = judge(&beat, FileTimes::default(), life, &self.ctx.now());
         if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
@@ -217,13 +217,13 @@ impl Wrapper<'_> {
         &mut self,
         child: &Child,
         signals: &Signals,
-        tell: &mut dyn FnMut(Note<'_>),
-    ) -> Result<Ended> {
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
-        let first = see_node(self.tree, self.node);
+        let first = touch_last_seen(self.tree, self.node);
         self.note_trouble(first.map(|_| ()), tell);
-        let ready = sleep_on(&[child.fd(), signals.fd()], SHORT);
+        let ready = poll_readable(&[child.fd(), signals.fd()], SHORT);
         if ready.first() == Some(&true) {
             pass_on(child, signals);
             return child.wait();
@@ -240,7 +240,7 @@ impl Wrapper<'_> {
             }
             let mut fds = vec![child.fd(), signals.fd()];
             fds.extend(watch.fd());
-            let ready = sleep_on(&fds, limit);
+            let ready = poll_readable(&fds, limit);
             pass_on(child, signals);
             if ready.first() == Some(&true) {
                 return child.wait();
@@ -292,18 +292,18 @@ impl Wrapper<'_> {
     }
 
     /// Says a trouble once, not with every beat.
-    fn note_trouble(&mut self, result: Result<()>, tell: &mut dyn FnMut(Note<'_>)) {
+    fn note_trouble(&mut self, result: Result<()>, tell: &mut dyn FnMut(Event<'_>)) {
         match result {
             Ok(()) => self.said = None,
             Err(error) if self.said.as_ref() == Some(&error) => {}
             Err(error) => {
-                tell(Note::Trouble(&error));
+                tell(Event::Trouble(&error));
                 self.said = Some(error);
             }
         }
     }
 
-    fn look_at_all(&mut self, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
+    fn look_at_all(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         let Ok(listing) = self.node.list() else { return };
         let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
         for file in &listing.names {
@@ -319,7 +319,7 @@ impl Wrapper<'_> {
         }
     }
 
-    fn look_at_arrivals(&mut self, watch: &Watch, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
+    fn look_at_arrivals(&mut self, watch: &Watch, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         let mut names: Vec<RecordName> = Vec::new();
         let whole = watch.each(|name| {
             let text = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
@@ -339,7 +339,7 @@ impl Wrapper<'_> {
     }
 
     /// Looks whether a lease is the session's, still or again.
-    fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
+    fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         let file = layout::lease_file(name);
         let Ok(bytes) = self.node.read(&self.tree.base, &file, layout::RECORD_MAX) else { return };
         let mine = match read_only(bytes, name) {
@@ -352,7 +352,7 @@ impl Wrapper<'_> {
             known.filter(|(token, _)| Some(*token) != mine.as_ref().map(|r| r.fencing_token));
         if let Some((token, until_ns)) = ended {
             self.holdings.remove(name);
-            match fate(self.ctx, (self.tree, self.node), name, token, until_ns) {
+            match find_loss(self.ctx, (self.tree, self.node), name, token, until_ns) {
                 Ok(Err(lost)) => self.tell_loss(&lost, tell, child),
                 Ok(Ok(_)) => {}
                 Err(error) => self.note_trouble(Err(error), tell),
@@ -379,7 +379,7 @@ impl Wrapper<'_> {
         self.holdings.insert(record.lease.clone(), holding);
     }
 
-    fn renew_due(&mut self, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
+    fn renew_due(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         let now = Instant::now();
         let due: Vec<(RecordName, FencingToken)> = self
             .holdings
@@ -396,7 +396,7 @@ impl Wrapper<'_> {
         &mut self,
         name: &RecordName,
         token: FencingToken,
-        tell: &mut dyn FnMut(Note<'_>),
+        tell: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) {
         if let Some(held) = self.holdings.get_mut(name) {
@@ -410,7 +410,7 @@ impl Wrapper<'_> {
                     && let Some(held) = self.holdings.get_mut(name)
                 {
                     held.too_long = true;
-                    tell(Note::HeldTooLong(name));
+                    tell(Event::HeldTooLong(name));
                 }
             }
             // Given back, or lost: the next look tells.
@@ -421,9 +421,9 @@ impl Wrapper<'_> {
         }
     }
 
-    fn tell_loss(&mut self, lost: &LostTo, tell: &mut dyn FnMut(Note<'_>), child: &Child) {
+    fn tell_loss(&mut self, lost: &LostTo, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         self.lost = true;
-        tell(Note::Lost(lost));
+        tell(Event::Lost(lost));
         match self.plan.on_lost {
             OnLost::Warn => {}
             OnLost::Term => child.signal(Signal::TERM.as_raw()),
@@ -442,7 +442,7 @@ impl Wrapper<'_> {
     }
 
     /// Gives back what the session still holds.
-    fn release_all(&mut self, tell: &mut dyn FnMut(Note<'_>)) {
+    fn release_all(&mut self, tell: &mut dyn FnMut(Event<'_>)) {
         let Ok(listing) = self.node.list() else { return };
         for file in &listing.names {
             let FileKind::Lease(name) = layout::kind_of(file) else { continue };
@@ -455,7 +455,7 @@ impl Wrapper<'_> {
             {
                 match release_in(self.tree, self.node, &name, record.fencing_token) {
                     Ok(_) => (self.ctx.lease_ended)(&record),
-                    Err(error) => tell(Note::Trouble(&error)),
+                    Err(error) => tell(Event::Trouble(&error)),
                 }
             }
         }

@@ -27,7 +27,7 @@ use crate::directory::tree::{Bytes, Node, Nodes, Stamp, Tree};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_os::inotify;
-use zeta_os::inotify::{Event, Feed};
+use zeta_os::inotify::{DirectoryWatcher, Event};
 
 /// How often a view looks that cannot follow.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -48,7 +48,7 @@ pub type Tell<'t> = dyn FnMut(Change<'_>) + 't;
 
 /// A node as it was read last.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct NodeSnapshot {
     /// Its records by file name, as they stand on disk.
     pub records: BTreeMap<String, Bytes>,
     /// What could not be read, by file name; "" is the node itself.
@@ -69,10 +69,10 @@ pub struct Seen {
 pub struct View {
     tree: Tree,
     nodes: Nodes,
-    seen: BTreeMap<Label, Seen>,
+    seen: BTreeMap<Label, NodeSnapshot>,
     /// Of the directory of the nodes, if it tells of every later change.
     stamp: Option<Stamp>,
-    feed: Option<Feed>,
+    feed: Option<DirectoryWatcher>,
     /// The number of the directory of the nodes.
     followed: Option<i32>,
     /// Which node the feed means by a number.
@@ -102,7 +102,7 @@ impl View {
     /// watches, and the view has to look for itself now and then. The next refresh reads all.
     pub fn follow(&mut self) -> bool {
         if self.feed.is_none() {
-            self.feed = Feed::new();
+            self.feed = DirectoryWatcher::new();
         }
         let Some(feed) = &self.feed else { return false };
         self.followed = feed.follow(self.nodes.as_fd());
@@ -111,7 +111,7 @@ impl View {
     }
 
     /// The nodes, by name.
-    pub fn nodes(&self) -> &BTreeMap<Label, Seen> {
+    pub fn nodes(&self) -> &BTreeMap<Label, NodeSnapshot> {
         &self.seen
     }
 
@@ -162,7 +162,7 @@ impl View {
             }
             let left = if self.blind { left.min(LOOK_EVERY) } else { left };
             let feed = self.feed.as_ref().map(AsFd::as_fd);
-            inotify::sleep_on(feed.as_slice(), left);
+            inotify::poll_readable(feed.as_slice(), left);
         }
     }
 
@@ -195,7 +195,7 @@ impl View {
         for name in &changed {
             self.read_node(name, tell);
         }
-        let followed = |seen: &Seen| seen.followed.is_some() && !seen.doubted;
+        let followed = |seen: &NodeSnapshot| seen.followed.is_some() && !seen.doubted;
         self.blind = self.followed.is_none() || !self.seen.values().all(followed);
         Ok(())
     }
@@ -221,7 +221,7 @@ impl View {
         }
         let seen = self.seen.entry(name.clone()).or_insert_with(|| {
             tell(Change::Came(name));
-            Seen::default()
+            NodeSnapshot::default()
         });
         let wall_us = host::wall_us();
         match opened {
@@ -280,7 +280,7 @@ impl View {
     }
 }
 
-impl Seen {
+impl NodeSnapshot {
     /// Do the times say that nothing can have changed?
     fn is_as_it_was(&self, name: &Label, nodes: &Nodes, wall_us: i64) -> bool {
         let Some(stamp) = self.stamp else { return false };
@@ -362,7 +362,7 @@ impl Seen {
         for file in std::mem::take(&mut self.records).keys() {
             tell(Change::Record(node, file, None));
         }
-        *self = Seen { followed: self.followed, ..Seen::default() };
+        *self = NodeSnapshot { followed: self.followed, ..NodeSnapshot::default() };
     }
 
     fn fail(&mut self, error: Error) {

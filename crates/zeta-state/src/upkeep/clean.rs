@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use zeta_core::clean::{UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_persona};
-use zeta_core::evidence::{Boot, Life, judge_boot};
+use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::Observed;
 use zeta_core::name::{Label, RecordName};
@@ -20,9 +20,9 @@ use crate::context::Context;
 use crate::directory::guard;
 use crate::directory::guard::Section;
 use crate::directory::orphans;
-use crate::directory::orphans::Leftover;
+use crate::directory::orphans::Orphan;
 use crate::directory::tree::{Bytes, Node, Tree};
-use crate::directory::trusted_dir::{Base, open_inner};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
 use zeta_os::error::Result;
@@ -72,7 +72,7 @@ fn beside(ctx: &Context, done: &mut Cleaned) {
 
 /// As [`clean`], in a tree that is open.
 pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
-    let mut broom = Broom { ctx, base: &tree.base, dry, done: Cleaned::default() };
+    let mut broom = Cleaner { ctx, base: &tree.base, dry, done: Cleaned::default() };
     beside(ctx, &mut broom.done);
     broom.sweep_dir(tree.base.as_fd(), "");
     let nodes = tree.nodes()?;
@@ -96,14 +96,14 @@ pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
     Ok(broom.done)
 }
 
-struct Broom<'a> {
+struct Cleaner<'a> {
     ctx: &'a Context,
-    base: &'a Base,
+    base: &'a TrustedDir,
     dry: bool,
     done: Cleaned,
 }
 
-impl Broom<'_> {
+impl Cleaner<'_> {
     fn keep(&mut self, what: &'static str, path: String, reason: &str) {
         self.done.kept.push(Item { what, path, reason: reason.to_owned() });
     }
@@ -117,7 +117,7 @@ impl Broom<'_> {
         self.sweep_some(dir, prefix, |_| true);
     }
 
-    fn sweep_some(&mut self, dir: BorrowedFd<'_>, prefix: &str, which: impl Fn(&Leftover) -> bool) {
+    fn sweep_some(&mut self, dir: BorrowedFd<'_>, prefix: &str, which: impl Fn(&Orphan) -> bool) {
         let Ok(listing) = list(dir, layout::NODES_MAX, Path::new(prefix)) else { return };
         let found = orphans::find(dir, self.base, &listing.names);
         for left in found.into_iter().filter(which) {
@@ -273,9 +273,9 @@ fn persona_verdict(bytes: &Bytes, now: &Now) -> Verdict {
 }
 
 /// The life of the processes of a beat; pids of another boot mean nothing.
-pub fn life_of(beat: &Beat, now: &Now) -> Life {
+pub fn life_of(beat: &Beat, now: &Now) -> ProcessState {
     match judge_boot(&beat.stamp, now) {
         Boot::Same => process::life(&beat.processes, now.host),
-        _ => Life::Unknown,
+        _ => ProcessState::Unknown,
     }
 }

@@ -19,14 +19,14 @@ use crate::directory::group::Placed;
 use crate::directory::probe;
 use crate::directory::tree::{Node, Tree, new_node_name};
 use crate::directory::trusted_dir;
-use crate::directory::trusted_dir::{Base, Sharing, open_inner};
+use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::put_file;
 use zeta_os::users;
 
 /// What was done about one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Did {
+pub enum Action {
     /// It was in order.
     Found,
     /// It was missing and is there now.
@@ -39,15 +39,15 @@ pub enum Did {
     Left,
 }
 
-impl Did {
+impl Action {
     /// The word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
-            Did::Found => "found",
-            Did::Made => "made",
-            Did::Ran => "ran",
-            Did::Checked => "checked",
-            Did::Left => "left",
+            Action::Found => "found",
+            Action::Made => "made",
+            Action::Ran => "ran",
+            Action::Checked => "checked",
+            Action::Left => "left",
         }
     }
 }
@@ -56,14 +56,14 @@ impl Did {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What was done.
-    pub did: Did,
+    pub did: Action,
     /// About what.
     pub text: String,
 }
 
 impl Step {
     /// A line of the account.
-    pub fn new(did: Did, text: impl Into<String>) -> Step {
+    pub fn new(did: Action, text: impl Into<String>) -> Step {
         Step { did, text: text.into() }
     }
 }
@@ -85,7 +85,7 @@ pub struct Report {
 
 /// What root wants of a group's tree.
 #[derive(Debug, Clone)]
-pub struct GroupAsk {
+pub struct GroupOptions {
     /// The group.
     pub group: String,
     /// What stands there may be moved aside.
@@ -98,7 +98,7 @@ pub struct GroupAsk {
 pub fn init(ctx: &Context) -> Result<Report> {
     let mut steps = Vec::new();
     let found = Tree::open(&ctx.state_dir)?;
-    let did = if found.is_some() { Did::Found } else { Did::Made };
+    let did = if found.is_some() { Action::Found } else { Action::Made };
     let tree = match found {
         Some(tree) => tree,
         None => Tree::open_or_create(&ctx.state_dir)?,
@@ -111,38 +111,38 @@ pub fn init(ctx: &Context) -> Result<Report> {
     steps.extend(readme(&tree.base)?);
     let decided = tree.read_local_node()?.is_some();
     let name = tree.local_node()?;
-    let did = if decided { Did::Found } else { Did::Made };
+    let did = if decided { Action::Found } else { Action::Made };
     steps.push(Step::new(did, format!("local-node: this machine is {name}")));
     let there = tree.node(&name)?.is_some();
     let node = tree.node_or_create(&name)?;
-    let did = if there { Did::Found } else { Did::Made };
+    let did = if there { Action::Found } else { Action::Made };
     steps.push(Step::new(did, format!("{}/{name}", layout::NODES)));
     steps.extend(checks(&tree.base, &node)?);
     report(&tree.base, name, steps)
 }
 
-fn report(base: &Base, node: Label, steps: Vec<Step>) -> Result<Report> {
+fn report(base: &TrustedDir, node: Label, steps: Vec<Step>) -> Result<Report> {
     let mode = if base.sharing == Sharing::Private { "private" } else { "group" };
     Ok(Report { state_dir: base.path.display().to_string(), mode, node, steps, next: Vec::new() })
 }
 
 /// Writes the operator's page if it is missing and this user may; says so otherwise.
-pub fn readme(base: &Base) -> Result<Option<Step>> {
+pub fn readme(base: &TrustedDir) -> Result<Option<Step>> {
     let mode = match base.sharing {
         Sharing::Private => Mode::from_raw_mode(0o600),
         Sharing::Group { .. } => Mode::from_raw_mode(0o444),
     };
     match put_file(base.as_fd(), layout::README, trusted_dir::README_TEXT.as_bytes(), mode) {
-        Ok(()) => Ok(Some(Step::new(Did::Made, layout::README))),
+        Ok(()) => Ok(Some(Step::new(Action::Made, layout::README))),
         Err(Errno::EXIST | Errno::ACCESS | Errno::PERM) => Ok(None),
         Err(errno) => Err(Error::io("cannot write", &base.path.join(layout::README), errno)),
     }
 }
 
 /// What `init` tries out: does flock exclude, and is this the tree that everybody sees?
-pub fn checks(base: &Base, node: &Node) -> Result<Vec<Step>> {
+pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
     probe::flock_excludes(node.as_fd(), &node.path)?;
-    let mut steps = vec![Step::new(Did::Checked, "flock: the second of two holders is refused")];
+    let mut steps = vec![Step::new(Action::Checked, "flock: the second of two holders is refused")];
     let anchored = match base.sharing {
         Sharing::Private => Anchored::Absent,
         Sharing::Group { .. } => anchor::check(&base.path, base.identity)?,
@@ -156,12 +156,12 @@ pub fn checks(base: &Base, node: &Node) -> Result<Vec<Step>> {
             format!("namespace: no private /tmp; dev:ino {}:{}", base.identity.0, base.identity.1)
         }
     };
-    steps.push(Step::new(Did::Checked, text));
+    steps.push(Step::new(Action::Checked, text));
     Ok(steps)
 }
 
 /// Makes the tree that a group shares, or looks at the one that is there.
-pub fn init_group(ctx: &Context, ask: &GroupAsk) -> Result<Report> {
+pub fn init_group(ctx: &Context, ask: &GroupOptions) -> Result<Report> {
     if !geteuid().is_root() {
         return Err(Error::usage(
             "only root makes a group's tree: members could not trust one that a member made",
@@ -179,10 +179,10 @@ pub fn init_group(ctx: &Context, ask: &GroupAsk) -> Result<Report> {
     steps.extend(readme(&tree.base)?);
     ensure_nodes(&tree.base, gid)?;
     let name = tree.local_node()?;
-    steps.push(Step::new(Did::Found, format!("local-node: this machine is {name}")));
+    steps.push(Step::new(Action::Found, format!("local-node: this machine is {name}")));
     let node = tree.node_or_create(&name)?;
     let path = anchor::write(&tree.base)?;
-    steps.push(Step::new(Did::Made, format!("{} (dev, inode and boot)", path.display())));
+    steps.push(Step::new(Action::Made, format!("{} (dev, inode and boot)", path.display())));
     steps.extend(checks(&tree.base, &node)?);
     let mut report = report(&tree.base, name, steps)?;
     report.next.push(format!("gpasswd --add USER {}   # for each user who takes part", ask.group));
@@ -190,8 +190,8 @@ pub fn init_group(ctx: &Context, ask: &GroupAsk) -> Result<Report> {
     Ok(report)
 }
 
-fn install_files(ctx: &Context, ask: &GroupAsk, report: &mut Report) -> Result<()> {
-    let left = |text: &str| Step::new(Did::Left, format!("files of systemd: {text}"));
+fn install_files(ctx: &Context, ask: &GroupOptions, report: &mut Report) -> Result<()> {
+    let left = |text: &str| Step::new(Action::Left, format!("files of systemd: {text}"));
     if !ask.install {
         report.steps.push(left("not written, as asked"));
     } else if ctx.state_dir != Path::new(layout::DEFAULT_STATE_DIR) || ask.group != "zeta" {
@@ -204,7 +204,7 @@ fn install_files(ctx: &Context, ask: &GroupAsk, report: &mut Report) -> Result<(
     Ok(())
 }
 
-fn ensure_group(ask: &GroupAsk, steps: &mut Vec<Step>) -> Result<u32> {
+fn ensure_group(ask: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
     let plain = Label::new("group", &ask.group).is_ok();
     if !plain && !ask.group.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
         return Err(Error::usage(format!("group {:?} is not a group's name", ask.group)));
@@ -213,21 +213,26 @@ fn ensure_group(ask: &GroupAsk, steps: &mut Vec<Step>) -> Result<u32> {
         if gid == 0 {
             return Err(Error::usage("the group of root is no group to share a directory with"));
         }
-        steps.push(Step::new(Did::Found, format!("group {} ({gid})", ask.group)));
+        steps.push(Step::new(Action::Found, format!("group {} ({gid})", ask.group)));
         return Ok(gid);
     }
     let ran = group::create(&ask.group, ask.install && ask.group == "zeta")?;
-    steps.push(Step::new(Did::Ran, ran));
+    steps.push(Step::new(Action::Ran, ran));
     users::group_id(&ask.group).ok_or_else(|| Error::usage("the new group vanished at once"))
 }
 
 /// R2: only a directory that root made whole is used; anything else is moved aside, if asked.
-fn ensure_base(ctx: &Context, ask: &GroupAsk, gid: u32, steps: &mut Vec<Step>) -> Result<Base> {
+fn ensure_base(
+    ctx: &Context,
+    ask: &GroupOptions,
+    gid: u32,
+    steps: &mut Vec<Step>,
+) -> Result<TrustedDir> {
     let path = &ctx.state_dir;
     let seen = open_ours(path, gid)?;
     let refusal = match seen {
         Seen::Ours(base) => {
-            steps.push(Step::new(Did::Found, format!("{} (2750 root)", path.display())));
+            steps.push(Step::new(Action::Found, format!("{} (2750 root)", path.display())));
             return Ok(base);
         }
         Seen::Nothing => None,
@@ -241,11 +246,13 @@ fn ensure_base(ctx: &Context, ask: &GroupAsk, gid: u32, steps: &mut Vec<Step>) -
                 .hint("zeta never takes over what others could have prepared; look at it first")
                 .hint("--replace puts a new tree there and leaves the old one beside it"));
         }
-        Placed::New => steps.push(Step::new(Did::Made, format!("{} (2750 root)", path.display()))),
+        Placed::New => {
+            steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())))
+        }
         Placed::Swapped(old) => {
-            steps.push(Step::new(Did::Made, format!("{} (2750 root)", path.display())));
+            steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())));
             let text = format!("what stood there is {} now, untouched", old.display());
-            steps.push(Step::new(Did::Left, text));
+            steps.push(Step::new(Action::Left, text));
         }
     }
     match open_ours(path, gid)? {
@@ -257,7 +264,7 @@ fn ensure_base(ctx: &Context, ask: &GroupAsk, gid: u32, steps: &mut Vec<Step>) -
 
 enum Seen {
     Nothing,
-    Ours(Base),
+    Ours(TrustedDir),
     Other { reason: String },
 }
 
@@ -300,7 +307,7 @@ fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
 }
 
 /// `systemd-tmpfiles` makes the base and `nodes` at boot; a tree without them is not whole.
-fn ensure_nodes(base: &Base, gid: u32) -> Result<()> {
+fn ensure_nodes(base: &TrustedDir, gid: u32) -> Result<()> {
     let path = base.path.join(layout::NODES);
     let wrong = |reason: String| {
         Err(Error::not_safe(&path, reason).hint("--replace puts a new tree there, whole"))

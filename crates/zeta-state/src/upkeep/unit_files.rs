@@ -9,7 +9,7 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 
 use crate::directory::trusted_dir::{NODE_ID_FILE, README_TEXT};
-use crate::upkeep::init::{Did, Step};
+use crate::upkeep::init::{Action, Step};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{put_file, write_temp};
 use zeta_os::host;
@@ -73,10 +73,10 @@ pub fn install(root: &Path, node: &Label, replace: bool) -> Result<Installed> {
 fn install_file(path: &Path, content: &str, replace: bool) -> Result<Step> {
     let shown = path.display();
     match std::fs::read_to_string(path) {
-        Ok(there) if there == content => return Ok(Step::new(Did::Found, shown.to_string())),
+        Ok(there) if there == content => return Ok(Step::new(Action::Found, shown.to_string())),
         Ok(_) if !replace => {
             let text = format!("{shown} differs from ours (--replace overwrites files of ours)");
-            return Ok(Step::new(Did::Left, text));
+            return Ok(Step::new(Action::Left, text));
         }
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -85,7 +85,7 @@ fn install_file(path: &Path, content: &str, replace: bool) -> Result<Step> {
     let dir = path.parent().map(PathBuf::from).unwrap_or_default();
     std::fs::create_dir_all(&dir).map_err(|error| failed("cannot create", &dir, &error))?;
     write_file(&dir, path, content, replace)?;
-    Ok(Step::new(Did::Made, shown.to_string()))
+    Ok(Step::new(Action::Made, shown.to_string()))
 }
 
 fn write_file(dir: &Path, path: &Path, content: &str, replace: bool) -> Result<()> {

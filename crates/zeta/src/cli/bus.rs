@@ -14,7 +14,7 @@ use super::{Call, Noun, Verb};
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
 use zeta_bus::messages::follow::{Delivery, Following};
-use zeta_bus::messages::{Draft, Filter, state_changes};
+use zeta_bus::messages::{Filter, NewMessage, state_changes};
 use zeta_os::error::{Error, Kind, Result};
 
 mod args;
@@ -129,7 +129,7 @@ fn publish(call: &Call) -> Result<u8> {
             .hint("quote it for the shell: --payload '{\"status\":\"alive\"}'")
     })?;
     let life = args.topic_ttl.as_deref().map(|text| parse_duration("topic TTL", text));
-    let draft = Draft {
+    let draft = NewMessage {
         from,
         to: recipient(args.to.as_deref())?,
         topic: topic.clone(),
@@ -256,14 +256,14 @@ fn subscribe(call: &Call) -> Result<u8> {
             Delivery::Delivered(_) => {}
             Delivery::Failed(envelope, times) => {
                 failed = true;
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "message {}: its handler failed (time {times}); it comes again",
                     envelope.id
                 ));
             }
             Delivery::Buried(envelope) => {
                 failed = true;
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "message {}: its handler failed {} times; it was put away \
                      ('zeta bus list --dead')",
                     envelope.id,
@@ -272,7 +272,7 @@ fn subscribe(call: &Call) -> Result<u8> {
             }
         }
     }
-    findings.iter().for_each(|finding| call.out.error_beside(finding, None));
+    findings.iter().for_each(|finding| call.out.error_on_stderr(finding, None));
     Ok(if failed { Kind::Fault.status() } else { 0 })
 }
 

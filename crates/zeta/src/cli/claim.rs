@@ -11,7 +11,7 @@ use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address, json_line, json_text};
 use crate::cli::lease::words as lease_words;
 use zeta_bus::claim as ops;
-use zeta_bus::claim::{Acquired, Asked, Claimant, Mine};
+use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted};
 use zeta_core::json::Object;
 use zeta_core::time::moment;
 use zeta_os::error::{Error, Kind, Result};
@@ -169,9 +169,9 @@ fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
     text.map(crate::cli::lease::token).transpose()
 }
 
-fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
+fn asked(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
     let from = subject.from.as_deref().unwrap_or(ctx.agent.as_str());
-    Ok(Asked {
+    Ok(ClaimRequest {
         from: address("sender", from)?,
         item: item(&subject.item)?,
         branch: None,
@@ -185,7 +185,7 @@ fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
 fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = Asked {
+    let asked = ClaimRequest {
         branch: args.branch,
         worktree: args.worktree,
         shareable: args.shareable,
@@ -195,14 +195,14 @@ fn acquire(call: &Call) -> Result<u8> {
     };
     let out = call.out;
     let mut tell =
-        |observed: &Observed, held: &Held| out.talk(&lease_words::waiting(observed, held));
+        |observed: &Observed, held: &Held| out.note(&lease_words::waiting(observed, held));
     let acquired = ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)?;
     tell_acquired(call, &asked, acquired)
 }
 
-fn tell_acquired(call: &Call, asked: &Asked, acquired: Acquired) -> Result<u8> {
+fn tell_acquired(call: &Call, asked: &ClaimRequest, acquired: Acquired) -> Result<u8> {
     match acquired {
-        Acquired::Mine(mine) => {
+        Acquired::Granted(mine) => {
             tell_mine(call, asked.item.as_str(), &asked.worktree, &mine)?;
             Ok(0)
         }
@@ -220,9 +220,9 @@ fn tell_acquired(call: &Call, asked: &Asked, acquired: Acquired) -> Result<u8> {
     }
 }
 
-fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Mine) -> Result<()> {
+fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Granted) -> Result<()> {
     if let Some(from) = &mine.taken_from {
-        call.out.talk(&format!("taken over from {from}, which is gone"));
+        call.out.note(&format!("taken over from {from}, which is gone"));
     }
     let token = mine.record.fencing_token;
     let object = || {
@@ -348,7 +348,7 @@ fn release(call: &Call) -> Result<u8> {
     match ops::release(&ctx, &args.subject.place.dir(), &asked.from, &asked.item, token)? {
         Ok(released) => {
             if !released.stood {
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "{} held no claim of zeta on {:?}; the release was told all the same",
                     asked.from,
                     asked.item.as_str()
@@ -378,7 +378,7 @@ fn renew(call: &Call) -> Result<u8> {
     }
 }
 
-fn not_held(call: &Call, asked: &Asked) -> Result<u8> {
+fn not_held(call: &Call, asked: &ClaimRequest) -> Result<u8> {
     let (from, item) = (&asked.from, asked.item.as_str());
     let error = Error::new(Kind::Lost, format!("{from} does not hold {item:?} (any more)"))
         .hint(format!("who does: zeta claim check --item {item:?}"))

@@ -49,7 +49,7 @@ fn run(call: &Call) -> Result<u8> {
     if !call.out.json {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let (gone, stay) = (cleaned.removed.len(), cleaned.kept.len());
-        call.out.talk(&format!("{verb} {gone}, {stay} stay"));
+        call.out.note(&format!("{verb} {gone}, {stay} stay"));
     }
     Ok(0)
 }

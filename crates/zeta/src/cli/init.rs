@@ -6,7 +6,7 @@ use zeta_core::record::{printable, quote};
 use super::{Call, Noun};
 use zeta_core::json::Object;
 use zeta_os::error::Result;
-use zeta_state::upkeep::init::{GroupAsk, Report, init, init_group};
+use zeta_state::upkeep::init::{GroupOptions, Report, init, init_group};
 
 pub(super) const NOUN: Noun = Noun {
     name: "init",
@@ -48,7 +48,7 @@ fn run(call: &Call) -> Result<u8> {
     let report = match args.group {
         None => init(&ctx)?,
         Some(group) => {
-            let ask = GroupAsk { group, replace: args.replace, install: !args.no_install };
+            let ask = GroupOptions { group, replace: args.replace, install: !args.no_install };
             init_group(&ctx, &ask)?
         }
     };

@@ -314,7 +314,7 @@ impl Call {
             agent_named,
             session: said(None, "ZETA_SESSION"),
             fenced: said(None, "ZETA_FENCED"),
-            lease_ended: zeta_bus::claim::tell_end,
+            lease_ended: zeta_bus::claim::announce_end,
             host: Host::default(),
         }
         .on_this_host()

@@ -22,9 +22,9 @@ use zeta_registration::node as ops;
 use zeta_registration::node::deregister;
 use zeta_registration::node::deregister::Left;
 use zeta_registration::node::register;
-use zeta_registration::node::register::{Asked, Came};
+use zeta_registration::node::register::{RegisterOutcome, RegisterRequest};
 use zeta_registration::node::repository;
-use zeta_registration::node::repository::Ready;
+use zeta_registration::node::repository::Connection;
 use zeta_registration::node::steward;
 use zeta_registration::node::steward::Tick;
 use zeta_state::context::Context;
@@ -123,7 +123,7 @@ fn run_register(call: &Call) -> Result<u8> {
         }
         Err(error)
     })?;
-    let asked = Asked {
+    let asked = RegisterRequest {
         node,
         maintainer: about.maintainer.clone(),
         file: repository::compose_here(&about),
@@ -138,23 +138,23 @@ fn run_register(call: &Call) -> Result<u8> {
 }
 
 /// Says how a registration stands; its exit status.
-fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8> {
+fn tell(call: &Call, ctx: &Context, came: &RegisterOutcome, receipt: &Receipt) -> Result<u8> {
     let object = || receipt_object(receipt);
     let wait = |pull: &Pull| match pull.from {
         From::Ours => format!("waits for {}", pull.url),
         _ => format!("waits for {}: {}", pull.url, receipt.detail),
     };
     let (kind, text) = match came {
-        Came::Registered => (None, format!("registered: {}", receipt.node_path)),
-        Came::Waiting(pull) => (None, wait(pull)),
-        Came::Opened(pull) => (None, format!("opened {}", pull.url)),
-        Came::InFlight(refusal) => {
+        RegisterOutcome::Registered => (None, format!("registered: {}", receipt.node_path)),
+        RegisterOutcome::Waiting(pull) => (None, wait(pull)),
+        RegisterOutcome::Opened(pull) => (None, format!("opened {}", pull.url)),
+        RegisterOutcome::InFlight(refusal) => {
             let lease = zeta_core::name::RecordName::new("lease", ops::IN_FLIGHT)?;
             let (error, object) = lease_words::refused(&lease, refusal, &ctx.now());
             call.out.error(&error, Some(object));
             return Ok(error.kind.status());
         }
-        Came::Stopped(stop) => match stop {
+        RegisterOutcome::Stopped(stop) => match stop {
             Stop::CouldNotAsk(why) => (
                 Some((Kind::Fault, "nothing is done before it is known; try again")),
                 format!("could not ask: {why}"),
@@ -252,9 +252,9 @@ fn run_steward(call: &Call) -> Result<u8> {
     let tick = || {
         steward::tick(&ctx, |intent| {
             let (about, place, reopen) = ops::wanted(&ctx, intent, (&own, said))?;
-            let made: Ready = place.ready()?;
+            let made: Connection = place.ready()?;
             let ready = ready.get_or_init(|| made);
-            Ok(Asked {
+            Ok(RegisterRequest {
                 node: Label::new("node", &about.node)?,
                 maintainer: about.maintainer.clone(),
                 file: repository::compose_here(&about),
@@ -273,7 +273,7 @@ fn run_steward(call: &Call) -> Result<u8> {
             && receipt.detail != told
         {
             told.clone_from(&receipt.detail);
-            call.out.talk(&format!("{}: {told}", receipt.state.word()));
+            call.out.note(&format!("{}: {told}", receipt.state.word()));
         }
     };
     let last = steward::watch(every.unwrap_or_default(), limit, tick, tell_change)?;

@@ -6,7 +6,7 @@ use zeta_core::name::Label;
 use super::document;
 use super::{Noun, Verb};
 use zeta_os::error::Result;
-use zeta_state::presence::records::Name;
+use zeta_state::presence::records::RecordKey;
 
 pub(super) const NOUN: Noun = Noun {
     name: "persona",
@@ -104,6 +104,6 @@ struct ClearArgs {
     name: String,
 }
 
-fn name(text: &str) -> Result<Name> {
-    Ok(Name::Persona(Label::new("persona", text)?))
+fn name(text: &str) -> Result<RecordKey> {
+    Ok(RecordKey::Persona(Label::new("persona", text)?))
 }

@@ -243,7 +243,7 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
 fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
     let place = Place::new();
     place.ends(0, &BEAT);
-    let draft = zeta_bus::messages::Draft {
+    let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
         to: None,
         topic: "shadow-catch".to_owned(),

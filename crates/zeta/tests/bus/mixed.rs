@@ -120,7 +120,7 @@ fn thirty_two_writers_lose_nothing() {
     const EACH: usize = 50;
     let place = Place::new();
     place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
-    let draft = zeta_bus::messages::Draft {
+    let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
         to: None,
         topic: "shadow-catch".to_owned(),

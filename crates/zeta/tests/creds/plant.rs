@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use zeta_creds::file_writer::{
-    Account, File, Options, Order, Outcome, Owner, Prepared, find, of_uid, plant, prepare,
+    Account, File, FileSet, Options, Outcome, Owner, Prepared, find, of_uid, plant, prepare,
 };
 use zeta_os::error::Kind;
 
@@ -32,8 +32,8 @@ pub fn file(target: &str, text: &str, mode: u32) -> File {
     File { target: target.to_owned(), bytes: text.as_bytes().to_vec().into(), mode }
 }
 
-pub fn for_user(home: &Path, files: Vec<File>) -> Vec<Order> {
-    vec![Order { owner: Owner::User(account(home)), files }]
+pub fn for_user(home: &Path, files: Vec<File>) -> Vec<FileSet> {
+    vec![FileSet { owner: Owner::User(account(home)), files }]
 }
 
 /// One file for the user.
@@ -54,9 +54,9 @@ pub fn prepare_for_system(root: &Path) -> Prepared {
     prepare(&system(), &Options { root: root.to_owned(), ..options() }).unwrap()
 }
 
-fn system() -> Vec<Order> {
+fn system() -> Vec<FileSet> {
     let files = vec![file("/etc/zeta/one", SECRET, 0o600), file("/etc/zeta/two", "2", 0o644)];
-    vec![Order { owner: Owner::System, files }]
+    vec![FileSet { owner: Owner::System, files }]
 }
 
 /// For a part: a small file and a large one.
@@ -314,7 +314,7 @@ fn without_root_only_ones_own_files_are_written() {
     own.uid = me;
     let orders = |account: &Account| {
         let files = vec![file(".zeta/x", SECRET, 0o600)];
-        vec![Order { owner: Owner::User(account.clone()), files }]
+        vec![FileSet { owner: Owner::User(account.clone()), files }]
     };
     assert_eq!(plant(&orders(&own), &options()).unwrap(), [[Outcome::Written]]);
     assert_eq!(seen(&place.0.join(".zeta/x")), (me, 0o600, SECRET.to_owned()));

@@ -116,9 +116,9 @@ fn script(name: &str, before: &str) -> String {
 }
 
 /// How the tests become another user: the same program as this.
-pub fn hand(before: &str) -> file_writer::Hand {
+pub fn hand(before: &str) -> file_writer::WorkerCommand {
     let args = ["-c".to_owned(), script("plant-as", before)];
-    file_writer::Hand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
+    file_writer::WorkerCommand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
 }
 
 /// Runs a script in a mount namespace of its own.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use zeta_os::error::{Error, Kind};
-use zeta_state::lease::acquire::{Outcome, Patience, Stand, acquire};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire};
 
 use crate::stage::{LIMIT, Out, Stage, can, finish, is_root, run, skip, until};
 use crate::worker::{ask, context};
@@ -374,7 +374,7 @@ fn with_hook(stage: &Stage, hook: impl Fn()) -> Kind {
     let mut ask = ask("job");
     ask.ttl_ms = 300;
     ask.grace_ms = Some(0);
-    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+    let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
     let granted = acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| {
         hook();
         Ok(())
@@ -410,7 +410,7 @@ fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     let ctx = context(&stage.state);
     let (tree, node) = ctx.open().unwrap();
     std::fs::remove_dir_all(stage.node()).unwrap();
-    let mut patience = Patience { limit_ms: Some(100), on_wait: &mut |_, _| {} };
+    let mut patience = WaitOptions { limit_ms: Some(100), on_wait: &mut |_, _| {} };
     let granted = acquire(&ctx, &tree, &node, &ask("job"), &mut patience, &mut |_| Ok(()));
     let error = granted.expect_err("it was granted in a node that was gone");
     assert_eq!(error.kind, Kind::Unsafe, "{error}");
@@ -438,9 +438,9 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
         let ctx = context(&stage.state);
         let (tree, node) = ctx.open().unwrap();
         let ask = ask("job");
-        let mut stand = Stand::before(&tree, &node, "job.lock");
-        let take = |stand: &mut Stand<'_>| {
-            let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+        let mut stand = LeaseHandle::before(&tree, &node, "job.lock");
+        let take = |stand: &mut LeaseHandle<'_>| {
+            let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
             stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))
         };
         let Ok(Outcome::Granted { record, .. }) = take(&mut stand) else { panic!("not granted") };
@@ -454,7 +454,7 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
         assert!(stand.renew(&ctx, &ask.lease, token, LIMIT).unwrap().is_err(), "whole: {whole}");
         assert!(stand.release(&ask.lease, token).unwrap().is_err(), "whole: {whole}");
         kind("acquire", take(&mut stand).err());
-        kind("acquire anew", take(&mut Stand::before(&tree, &node, "job.lock")).err());
+        kind("acquire anew", take(&mut LeaseHandle::before(&tree, &node, "job.lock")).err());
         // Where the name is, all is in order.
         stage.acquire(&["job"]);
         kind("acquire beside it", take(&mut stand).err());

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use zeta_core::evidence::Processes;
-use zeta_core::lease::{Ask, Policy};
+use zeta_core::lease::{AcquireRequest, Policy};
 use zeta_core::name::{Label, RecordName};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{Outcome, Patience, Stand, acquire};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire};
 use zeta_state::lease::release;
 
 use crate::oracle::monotonic_ns;
@@ -85,9 +85,9 @@ pub fn context(state: &Path) -> Context {
     }
 }
 
-pub fn ask(lease: &str) -> Ask {
+pub fn ask(lease: &str) -> AcquireRequest {
     let own = Some(process::identify_self());
-    Ask {
+    AcquireRequest {
         lease: RecordName::new("lease", lease).unwrap(),
         lease_id: host::random_hex().unwrap(),
         agent: Label::new("agent", "worker").unwrap(),
@@ -123,11 +123,11 @@ fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
     // Half of a crowd keeps guard and ticket from the wait to the release, the others nothing.
     let keeps = std::process::id().is_multiple_of(2);
     let file = zeta_core::layout::lease_file(&ask("shared").lease);
-    let mut stand = Stand::before(&tree, &node, &file);
+    let mut stand = LeaseHandle::before(&tree, &node, &file);
     while rounds.is_none_or(|rounds| round < rounds) {
         round += 1;
         let ask = ask("shared");
-        let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut |_, _| {} };
+        let mut patience = WaitOptions { limit_ms: Some(60_000), on_wait: &mut |_, _| {} };
         let mut commit = |_: &mut _| Ok(());
         let outcome = match keeps {
             true => stand.acquire(&ctx, &ask, &mut patience, &mut commit).unwrap(),
@@ -173,7 +173,7 @@ fn volley(log: &Path, rounds: u64, start_ns: u64, every_ns: u64) {
         let mut ask = ask(&format!("volley-{round}"));
         // A session's lease: it outlives this process, however late the last of the crowd comes.
         ask.processes = Processes::default();
-        let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+        let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
         match acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(())).unwrap() {
             Outcome::Granted { record, .. } => {
                 let line = format!("won {round} {}\n", record.fencing_token);

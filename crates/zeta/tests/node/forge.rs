@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 use zeta_core::registration::{Answer, Pull, PullState, body_marker, branch, node_path, title};
-use zeta_registration::forge::github::{GitHub, Limits, Repository};
+use zeta_registration::forge::github::{GitHub, Limits, RepoName};
 use zeta_registration::forge::token::Token;
-use zeta_registration::forge::{Forge, Look, PullDraft, Trouble};
+use zeta_registration::forge::{Forge, ForgeError, PullDraft, Search};
 
 use crate::hub::{Call, NAME, OWNER};
 use crate::standin::{Fault, StandIn, TOKEN};
@@ -30,7 +30,7 @@ fn github(standin: &StandIn) -> GitHub {
 }
 
 fn github_with(standin: &StandIn, token: &str, base: Option<&str>, limits: Limits) -> GitHub {
-    let repository = Repository {
+    let repository = RepoName {
         api: standin.url.clone(),
         owner: OWNER.to_owned(),
         name: NAME.to_owned(),
@@ -84,13 +84,13 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     let standin = pushed();
     let github = github(&standin);
     assert_eq!(github.file(&path()), Answer::Absent);
-    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Absent);
+    assert_eq!(github.pulls(NODE, &path(), Search::Whole), Answer::Absent);
     let opened = github.open(&draft()).unwrap();
     assert_eq!((opened.state, opened.branch.as_str()), (PullState::Open, branch(NODE).as_str()));
-    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Found(vec![opened.clone()]));
+    assert_eq!(github.pulls(NODE, &path(), Search::Whole), Answer::Found(vec![opened.clone()]));
     let again = github.open(&draft()).unwrap_err();
     assert!(
-        matches!(&again, Trouble::Conflict(why) if why.contains("already exists")),
+        matches!(&again, ForgeError::Conflict(why) if why.contains("already exists")),
         "{again:?}"
     );
     for text in ["still here, mark", "once more, mark"] {
@@ -102,7 +102,7 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     assert_eq!(standin.asked(Call::Graphql), 1);
     standin.hub(|hub| hub.merge(1));
     assert!(matches!(github.file(&path()), Answer::Found(blob) if blob.len() == 40));
-    let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
+    let Answer::Found(pulls) = github.pulls(NODE, &path(), Search::Whole) else { panic!() };
     assert_eq!(pulls[0].state, PullState::Merged(1_779_185_472));
     assert!(why(github.file("maintainers/ace")).contains("not a file"));
 }
@@ -129,7 +129,7 @@ fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when
         hub.close(356);
     });
     let github = github(&standin);
-    let whole = || numbers(github.pulls(NODE, &path(), Look::Whole));
+    let whole = || numbers(github.pulls(NODE, &path(), Search::Whole));
     assert_eq!(whole(), [231, 232, 233, 356], "one that is open is enough");
     assert_eq!((standin.asked(Call::Search), standin.asked(Call::Files)), (0, 0));
     standin.hub(|hub| [231, 232, 233].map(|number| hub.close(number)));
@@ -144,7 +144,7 @@ fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when
     assert!(whole().contains(&foreign));
     standin.hub(|hub| hub.close(foreign));
     standin.hub(|hub| (hub.search_lags, hub.search_incomplete) = (false, true));
-    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("did not come to its end"));
+    assert!(why(github.pulls(NODE, &path(), Search::Whole)).contains("did not come to its end"));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn what_the_token_may_not_see_is_not_absent() {
     let github = github(&standin);
     standin.hub(|hub| hub.hidden = true);
     assert!(why(github.file(&path())).contains("may not see it"));
-    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("may not see it"));
+    assert!(why(github.pulls(NODE, &path(), Search::Whole)).contains("may not see it"));
     standin.hub(|hub| (hub.hidden, hub.sealed) = (false, true));
     assert!(why(github.file(&path())).contains("may not see it"));
     standin.hub(|hub| hub.sealed = false);
@@ -199,7 +199,7 @@ fn a_question_is_asked_again_after_a_fault_that_passes() {
             standin.fault(call, fault, 1);
         }
         assert_eq!(github.file(&path()), Answer::Absent, "{fault:?}");
-        assert_eq!(numbers(github.pulls(NODE, &path(), Look::Whole)), [1], "{fault:?}");
+        assert_eq!(numbers(github.pulls(NODE, &path(), Search::Whole)), [1], "{fault:?}");
     }
 }
 
@@ -213,7 +213,7 @@ fn fails_for_good(calls: &[Call], limits: Limits, faults: &[(Fault, &str)]) {
             let begun = Instant::now();
             let said = match call {
                 Call::Contents | Call::Repository | Call::Ref => why(github.file(&path())),
-                _ => why(github.pulls(NODE, &path(), Look::Whole)),
+                _ => why(github.pulls(NODE, &path(), Search::Whole)),
             };
             let most = limits.patience + limits.call;
             assert!(begun.elapsed() < most, "{call:?} {fault:?}: {:?}", begun.elapsed());
@@ -262,19 +262,20 @@ fn a_question_that_is_refused_is_unknown_and_says_what_would_help() {
 }
 
 /// What a fault of a change comes to.
-fn expected(fault: Fault) -> (fn(&Trouble) -> bool, &'static str) {
-    let lost: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Lost(_));
-    let forbidden: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Forbidden(_));
-    let nobody: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Unauthenticated(_));
-    let refused: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Refused(_));
+fn expected(fault: Fault) -> (fn(&ForgeError) -> bool, &'static str) {
+    let lost: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Lost(_));
+    let forbidden: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Forbidden(_));
+    let nobody: fn(&ForgeError) -> bool =
+        |trouble| matches!(trouble, ForgeError::Unauthenticated(_));
+    let refused: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Refused(_));
     match fault {
         Fault::Status(401) => (nobody, "gh auth login"),
         Fault::TwoFactor => (nobody, "two-factor"),
         Fault::Status(404) => (refused, "may not see it"),
         Fault::Status(307) => (refused, "has moved"),
         Fault::Echo => (refused, ""),
-        Fault::Primary(_) => (|t| matches!(t, Trouble::RateLimited(1..=60, _)), "not before"),
-        Fault::Secondary(_) => (|t| matches!(t, Trouble::RateLimited(60, _)), "not before 60 s"),
+        Fault::Primary(_) => (|t| matches!(t, ForgeError::RateLimited(1..=60, _)), "not before"),
+        Fault::Secondary(_) => (|t| matches!(t, ForgeError::RateLimited(60, _)), "not before 60 s"),
         Fault::MissingScope => (forbidden, "one of public_repo, repo"),
         Fault::SingleSignOn => (forbidden, "single sign-on"),
         Fault::NoWrite => (forbidden, "to a fork"),
@@ -311,7 +312,7 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         let hangs = fault == Fault::Hang;
         let asking = if hangs { hasty(&standin) } else { github(&standin) };
         let (fits, words) = expected(fault);
-        let check = |trouble: &Trouble, call: Call| {
+        let check = |trouble: &ForgeError, call: Call| {
             let said = trouble.to_string();
             assert!(fits(trouble) && said.contains(words), "{call:?} {fault:?}: {trouble:?}");
             assert!(said.contains("POST http://127.0.0.1:"), "{said}");
@@ -323,11 +324,11 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         check(&asking.open(&draft()).unwrap_err(), Call::Open);
         // Whoever looks before it asks again doubles nothing.
         let github = github(&standin);
-        let there = numbers(github.pulls(NODE, &path(), Look::Whole));
+        let there = numbers(github.pulls(NODE, &path(), Search::Whole));
         assert_eq!(there.len(), usize::from(fault.does()), "{fault:?}");
         let second = github.open(&draft());
-        assert_eq!(matches!(second, Err(Trouble::Conflict(_))), fault.does(), "{second:?}");
-        let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
+        assert_eq!(matches!(second, Err(ForgeError::Conflict(_))), fault.does(), "{second:?}");
+        let Answer::Found(pulls) = github.pulls(NODE, &path(), Search::Whole) else { panic!() };
         assert_eq!(pulls.len(), 1, "{fault:?}");
 
         standin.fault(Call::Graphql, fault, 1);
@@ -347,12 +348,12 @@ fn a_pull_request_that_cannot_be_is_refused_with_the_words_of_the_forge() {
     let standin = StandIn::new();
     let github = github(&standin);
     let refused = github.open(&draft()).unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("head is invalid")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("head is invalid")));
     let same = PullDraft { branch: "main".to_owned(), ..draft() };
     let refused = github.open(&same).unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("No commits between")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("No commits between")));
     let refused = github.comment_once(9, "x", "x").unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("404")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("404")));
 }
 
 #[test]
@@ -371,7 +372,7 @@ fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
     let github = github_with(&standin, "ghp_other", None, PATIENT);
     assert!(why(github.file(&path())).contains("Bad credentials"));
     let refused = github.open(&draft()).unwrap_err();
-    assert!(matches!(&refused, Trouble::Unauthenticated(_)), "{refused:?}");
+    assert!(matches!(&refused, ForgeError::Unauthenticated(_)), "{refused:?}");
     for api in [
         "http://example.org",
         "http://127.0.0.1.example.org",
@@ -379,9 +380,12 @@ fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
         "http://127.0.0.1:x@example.org",
     ] {
         let (owner, name) = (OWNER.to_owned(), NAME.to_owned());
-        let repository = Repository { api: api.to_owned(), owner, name, base: None, fork: None };
+        let repository = RepoName { api: api.to_owned(), owner, name, base: None, fork: None };
         let token = Token::new(Zeroizing::new(TOKEN.to_owned()), "this test").unwrap();
         let refused = GitHub::new(repository, token, PATIENT).err();
-        assert!(matches!(&refused, Some(Trouble::Refused(why)) if why.contains("https")), "{api}");
+        assert!(
+            matches!(&refused, Some(ForgeError::Refused(why)) if why.contains("https")),
+            "{api}"
+        );
     }
 }

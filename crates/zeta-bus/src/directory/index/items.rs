@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, unlinkat};
-use zeta_core::bus::claim::Notice;
+use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Envelope, FileSeen};
 use zeta_core::time::parse_utc;
@@ -27,7 +27,7 @@ pub(in crate::directory) fn path_of_items() -> String {
 
 impl Index<'_> {
     /// The messages that speak of claims of an item. Call [`Index::refresh`] before.
-    pub fn notices(&self, item: &Item, now_us: i64) -> Result<Vec<Notice>> {
+    pub fn notices(&self, item: &Item, now_us: i64) -> Result<Vec<ClaimMessage>> {
         let mut notices = self.notices_by_digest(item.digest(), now_us)?;
         notices.retain(|notice| notice.item == item.as_str());
         Ok(notices)
@@ -50,7 +50,7 @@ impl Index<'_> {
     }
 
     /// The messages that speak of claims of the item with this digest.
-    pub fn notices_by_digest(&self, digest: &str, now_us: i64) -> Result<Vec<Notice>> {
+    pub fn notices_by_digest(&self, digest: &str, now_us: i64) -> Result<Vec<ClaimMessage>> {
         let items = self.items()?;
         let mut notices = Vec::new();
         for id in self.item_lines(&items, digest)? {
@@ -64,7 +64,7 @@ impl Index<'_> {
             };
             let Ok(envelope) = Envelope::parse(&read.bytes, &id) else { continue };
             let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
-            notices.extend(Notice::of(&envelope, seen));
+            notices.extend(ClaimMessage::of(&envelope, seen));
         }
         Ok(notices)
     }
@@ -84,7 +84,7 @@ impl Index<'_> {
     }
 
     /// Remembers that a message speaks of an item.
-    pub(super) fn add_to_item(&self, notice: &Notice) -> Result<()> {
+    pub(super) fn add_to_item(&self, notice: &ClaimMessage) -> Result<()> {
         let Ok(item) = Item::new(&notice.item) else { return Ok(()) };
         let items = self.items()?;
         let mut lines = self.item_lines(&items, item.digest())?;
@@ -100,8 +100,8 @@ impl Index<'_> {
                 };
                 // Not by the clock, which may be wrong for a moment: a later word that lasts as
                 // long makes an earlier one idle.
-                let until_us = |n: &Notice| parse_utc(&n.expires_at).unwrap_or(i64::MIN);
-                let idle = |n: &Notice| {
+                let until_us = |n: &ClaimMessage| parse_utc(&n.expires_at).unwrap_or(i64::MIN);
+                let idle = |n: &ClaimMessage| {
                     n.from == notice.from
                         && n.order > notice.order
                         && until_us(n) >= until_us(notice)

@@ -25,7 +25,7 @@ use rustix::fs::{
     accessat, flock, fstat, futimens, openat, statat, unlinkat,
 };
 use rustix::io::Errno;
-use zeta_core::bus::claim::Notice;
+use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
 
 pub(super) use self::items::path_of_items;
@@ -265,7 +265,7 @@ impl<'a> Index<'a> {
                 batch.add(next, file, &read.bytes, mtime_us);
                 next.count += 1;
                 let seen = FileSeen { mtime_us, now_us };
-                if let Some(notice) = Notice::of(&envelope, seen) {
+                if let Some(notice) = ClaimMessage::of(&envelope, seen) {
                     self.add_to_item(&notice)?;
                 }
             }
@@ -364,7 +364,7 @@ impl<'a> Index<'a> {
         let (mut batch, now_us) = (Batch::default(), host::wall_us());
         batch.add(&mut next, &file_of(&envelope.id), envelope.render().as_bytes(), now_us);
         next.count += 1;
-        if let Some(notice) = Notice::of(envelope, FileSeen { mtime_us: now_us, now_us }) {
+        if let Some(notice) = ClaimMessage::of(envelope, FileSeen { mtime_us: now_us, now_us }) {
             self.add_to_item(&notice)?;
         }
         self.save(&batch, &mut next)?;

@@ -7,8 +7,8 @@ use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
 use super::{Limits, error};
-use crate::forge::Trouble;
-use crate::forge::github::response::Reply;
+use crate::forge::ForgeError;
+use crate::forge::github::response::Response;
 use crate::forge::token::Token;
 
 /// The version of the API that all of this was written for.
@@ -17,20 +17,20 @@ const API_VERSION: &str = "2022-11-28";
 const MAX_TRIES: u32 = 4;
 
 /// The way to one API.
-pub struct Wire {
+pub struct Client {
     agent: ureq::Agent,
     api: String,
     token: Token,
     limits: Limits,
 }
 
-impl Wire {
+impl Client {
     /// A token goes over TLS, or to this machine.
-    pub fn new(api: &str, token: Token, limits: Limits) -> Result<Wire, Trouble> {
+    pub fn new(api: &str, token: Token, limits: Limits) -> Result<Client, ForgeError> {
         let here = is_here(api);
         if !here && !api.starts_with("https://") {
             let why = format!("{api}: a token is sent only over https; configure such an address");
-            return Err(Trouble::Refused(why));
+            return Err(ForgeError::Refused(why));
         }
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -45,7 +45,7 @@ impl Wire {
             config = config.proxy(None);
         }
         let api = api.trim_end_matches('/').to_owned();
-        Ok(Wire { agent: config.build().new_agent(), api, token, limits })
+        Ok(Client { agent: config.build().new_agent(), api, token, limits })
     }
 
     /// When an operation that begins now must have ended.
@@ -58,7 +58,7 @@ impl Wire {
         &self,
         path: &str,
         until: Instant,
-    ) -> Result<(Reply, Option<T>), Trouble> {
+    ) -> Result<(Response, Option<T>), ForgeError> {
         let what = self.named("GET", path);
         let mut pause = self.limits.pause;
         for attempt in 1.. {
@@ -67,7 +67,7 @@ impl Wire {
                 200 => reply.read(&what).map(|value| (reply, Some(value))),
                 // A proxy or a half answer may have this status too: it is no word of GitHub.
                 404 if error::message(&reply).is_empty() => {
-                    Err(Trouble::Lost(format!("{what}: the answer 404 cannot be read")))
+                    Err(ForgeError::Lost(format!("{what}: the answer 404 cannot be read")))
                 }
                 404 => Ok((reply, None)),
                 _ => Err(error::judge(&what, &reply)),
@@ -77,8 +77,8 @@ impl Wire {
                 Err(trouble) => self.scrubbed(trouble),
             };
             let wait = match &trouble {
-                Trouble::Lost(_) => pause,
-                Trouble::RateLimited(s, _) => Duration::from_secs(*s),
+                ForgeError::Lost(_) => pause,
+                ForgeError::RateLimited(s, _) => Duration::from_secs(*s),
                 _ => return Err(trouble),
             };
             if attempt >= MAX_TRIES || Instant::now() + wait >= until {
@@ -87,11 +87,11 @@ impl Wire {
             std::thread::sleep(wait);
             pause *= 2;
         }
-        Err(Trouble::Lost(what))
+        Err(ForgeError::Lost(what))
     }
 
     /// Asks for a change, once: whoever lost the answer must look before it asks again.
-    pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<Reply, Trouble> {
+    pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<Response, ForgeError> {
         let what = self.named("POST", path);
         let reply = self.call(&what, path, Some(body), self.limits.call);
         let reply = reply.map_err(|trouble| self.scrubbed(trouble))?;
@@ -121,11 +121,11 @@ impl Wire {
         path: &str,
         body: Option<&serde_json::Value>,
         limit: Duration,
-    ) -> Result<Reply, Trouble> {
-        let lost = |error: ureq::Error| Trouble::Lost(format!("{what}: {error}"));
+    ) -> Result<Response, ForgeError> {
+        let lost = |error: ureq::Error| ForgeError::Lost(format!("{what}: {error}"));
         let secret = zeroize::Zeroizing::new(format!("Bearer {}", self.token.secret()));
         let mut bearer = HeaderValue::from_str(&secret)
-            .map_err(|_| Trouble::Unauthenticated(format!("{what}: the token is none")))?;
+            .map_err(|_| ForgeError::Unauthenticated(format!("{what}: the token is none")))?;
         bearer.set_sensitive(true);
         let address = self.address(path);
         let limit = Some(limit.max(Duration::from_millis(1)));
@@ -159,19 +159,19 @@ impl Wire {
             // Before a message is cut: half of a token is a secret too.
             body = self.clean(&String::from_utf8_lossy(&body)).into_bytes();
         }
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     /// An answer may repeat what it was sent; what is told to people may not.
-    fn scrubbed(&self, trouble: Trouble) -> Trouble {
+    fn scrubbed(&self, trouble: ForgeError) -> ForgeError {
         let clean = |text: String| self.clean(&text);
         match trouble {
-            Trouble::Lost(text) => Trouble::Lost(clean(text)),
-            Trouble::Unauthenticated(text) => Trouble::Unauthenticated(clean(text)),
-            Trouble::Forbidden(text) => Trouble::Forbidden(clean(text)),
-            Trouble::RateLimited(s, text) => Trouble::RateLimited(s, clean(text)),
-            Trouble::Conflict(text) => Trouble::Conflict(clean(text)),
-            Trouble::Refused(text) => Trouble::Refused(clean(text)),
+            ForgeError::Lost(text) => ForgeError::Lost(clean(text)),
+            ForgeError::Unauthenticated(text) => ForgeError::Unauthenticated(clean(text)),
+            ForgeError::Forbidden(text) => ForgeError::Forbidden(clean(text)),
+            ForgeError::RateLimited(s, text) => ForgeError::RateLimited(s, clean(text)),
+            ForgeError::Conflict(text) => ForgeError::Conflict(clean(text)),
+            ForgeError::Refused(text) => ForgeError::Refused(clean(text)),
         }
     }
 
@@ -192,13 +192,13 @@ fn is_here(api: &str) -> bool {
 }
 
 /// The certificates that are trusted: those in `SSL_CERT_FILE`, else those that we bring along.
-fn roots() -> Result<RootCerts, Trouble> {
+fn roots() -> Result<RootCerts, ForgeError> {
     let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
         return Ok(RootCerts::WebPki);
     };
     let named = std::path::Path::new(&path).display();
     let bytes = std::fs::read(&path)
-        .map_err(|error| Trouble::Refused(format!("SSL_CERT_FILE: {named}: {error}")))?;
+        .map_err(|error| ForgeError::Refused(format!("SSL_CERT_FILE: {named}: {error}")))?;
     let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&bytes)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use crate::forge::Trouble;
-use crate::forge::github::response::Reply;
+use crate::forge::ForgeError;
+use crate::forge::github::response::Response;
 
 /// How long a secondary limit lasts if GitHub does not say: its documentation asks for a minute.
 const SECONDARY_S: u64 = 60;
@@ -24,42 +24,42 @@ struct Refusal {
 }
 
 /// Names a refusal: `what` was asked for, of whom.
-pub fn judge(what: &str, reply: &Reply) -> Trouble {
+pub fn judge(what: &str, reply: &Response) -> ForgeError {
     let said = message(reply);
     let told = |more: &str| format!("{what}: {} {said}{more}", reply.status);
     if let Some(s) = limited(reply, &said) {
-        return Trouble::RateLimited(s, told(&format!("; not before {s} s from now")));
+        return ForgeError::RateLimited(s, told(&format!("; not before {s} s from now")));
     }
     match reply.status {
-        300..=399 => {
-            Trouble::Refused(told("; the repository has moved: configure the name that it has now"))
-        }
-        401 if reply.header("x-github-otp").starts_with("required") => Trouble::Unauthenticated(
+        300..=399 => ForgeError::Refused(told(
+            "; the repository has moved: configure the name that it has now",
+        )),
+        401 if reply.header("x-github-otp").starts_with("required") => ForgeError::Unauthenticated(
             told("; the account has two-factor authentication: use a personal access token"),
         ),
-        401 => Trouble::Unauthenticated(told("; log in again: 'gh auth login', or a new token")),
+        401 => ForgeError::Unauthenticated(told("; log in again: 'gh auth login', or a new token")),
         403 | 404 if reply.header("x-github-sso").starts_with("required") => {
-            Trouble::Forbidden(told(
+            ForgeError::Forbidden(told(
                 "; the organization wants single sign-on: authorize the token for it at \
                  https://github.com/settings/tokens",
             ))
         }
         403 | 404 if missing_scopes(reply).is_some() => {
             let scopes = missing_scopes(reply).unwrap_or_default();
-            Trouble::Forbidden(told(&format!("; {scopes}: 'gh auth refresh --scopes repo'")))
+            ForgeError::Forbidden(told(&format!("; {scopes}: 'gh auth refresh --scopes repo'")))
         }
-        403 => Trouble::Forbidden(told(&hint(reply, &said))),
-        404 => Trouble::Refused(told("; it does not exist, or the token may not see it")),
-        405 | 409 => Trouble::Conflict(told(&protected(&said))),
-        422 if said.to_lowercase().contains("already exists") => Trouble::Conflict(told("")),
+        403 => ForgeError::Forbidden(told(&hint(reply, &said))),
+        404 => ForgeError::Refused(told("; it does not exist, or the token may not see it")),
+        405 | 409 => ForgeError::Conflict(told(&protected(&said))),
+        422 if said.to_lowercase().contains("already exists") => ForgeError::Conflict(told("")),
         // It may have been done before the fault.
-        408 | 500..=599 => Trouble::Lost(told("")),
-        _ => Trouble::Refused(told(&protected(&said))),
+        408 | 500..=599 => ForgeError::Lost(told("")),
+        _ => ForgeError::Refused(told(&protected(&said))),
     }
 }
 
 /// What a body says about why, in one bounded line.
-pub fn message(reply: &Reply) -> String {
+pub fn message(reply: &Response) -> String {
     let refusal: Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let mut words = vec![refusal.message];
     for error in &refusal.errors {
@@ -74,7 +74,7 @@ pub fn message(reply: &Reply) -> String {
 }
 
 /// The seconds until a rate limit ends, if that is what this is.
-fn limited(reply: &Reply, said: &str) -> Option<u64> {
+fn limited(reply: &Response, said: &str) -> Option<u64> {
     if !matches!(reply.status, 403 | 429) {
         return None;
     }
@@ -92,7 +92,7 @@ fn limited(reply: &Reply, said: &str) -> Option<u64> {
 }
 
 /// A classic token tells its scopes, and the answer which of them would do.
-fn missing_scopes(reply: &Reply) -> Option<String> {
+fn missing_scopes(reply: &Response) -> Option<String> {
     // Tokens of another kind have no such header, not an empty one.
     let has = reply.headers.get("x-oauth-scopes")?.to_str().ok()?;
     let wants = reply.header("x-accepted-oauth-scopes");
@@ -107,7 +107,7 @@ fn missing_scopes(reply: &Reply) -> Option<String> {
     Some(format!("the token has {shown}, and this needs one of {}", wants.join(", ")))
 }
 
-fn hint(reply: &Reply, said: &str) -> String {
+fn hint(reply: &Response, said: &str) -> String {
     let needs = reply.header("x-accepted-github-permissions");
     let lower = said.to_lowercase();
     let known = protected(said);

@@ -15,8 +15,8 @@ use serde_json::json;
 use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node};
 use zeta_core::time::parse_utc;
 
-use self::client::{Wire, encoded};
-use super::{Forge, Look, PullDraft, Trouble};
+use self::client::{Client, encoded};
+use super::{Forge, ForgeError, PullDraft, Search};
 use crate::forge::token::Token;
 
 /// Where GitHub's own API is.
@@ -60,7 +60,7 @@ impl Default for Limits {
 
 /// A repository on GitHub.
 #[derive(Debug, Clone)]
-pub struct Repository {
+pub struct RepoName {
     /// Where the API is: [`API`], or that of a server of one's own (`https://host/api/v3`).
     pub api: String,
     /// The user or organization.
@@ -75,8 +75,8 @@ pub struct Repository {
 
 /// GitHub.
 pub struct GitHub {
-    repository: Repository,
-    wire: Wire,
+    repository: RepoName,
+    wire: Client,
 }
 
 #[derive(Deserialize)]
@@ -159,14 +159,14 @@ struct Settings {
 
 impl GitHub {
     /// Nothing is asked yet.
-    pub fn new(repository: Repository, token: Token, limits: Limits) -> Result<GitHub, Trouble> {
-        let wire = Wire::new(&repository.api, token, limits)?;
+    pub fn new(repository: RepoName, token: Token, limits: Limits) -> Result<GitHub, ForgeError> {
+        let wire = Client::new(&repository.api, token, limits)?;
         Ok(GitHub { repository, wire })
     }
 
     /// A path below the repository.
     fn path(&self, rest: &str) -> String {
-        let Repository { owner, name, .. } = &self.repository;
+        let RepoName { owner, name, .. } = &self.repository;
         format!("/repos/{}/{}{rest}", encoded(owner, false), encoded(name, false))
     }
 
@@ -175,18 +175,18 @@ impl GitHub {
         &self,
         path: &str,
         until: Instant,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, ForgeError> {
         match self.wire.get_json(path, until)? {
             (_, Some(value)) => Ok(value),
             (reply, None) => Err(error::judge(&self.wire.named("GET", path), &reply)),
         }
     }
 
-    fn settings(&self, until: Instant) -> Result<Settings, Trouble> {
+    fn settings(&self, until: Instant) -> Result<Settings, ForgeError> {
         self.must(&self.path(""), until)
     }
 
-    fn ask_file(&self, path: &str) -> Result<Option<String>, Trouble> {
+    fn ask_file(&self, path: &str) -> Result<Option<String>, ForgeError> {
         let until = self.wire.deadline();
         let base = self.repository.base.as_deref();
         let query = base.map_or(String::new(), |base| format!("?ref={}", encoded(base, false)));
@@ -194,15 +194,15 @@ impl GitHub {
         match self.wire.get_json(&place, until)? {
             (_, Some(Contents::File(blob))) if blob.kind == "file" => Ok(Some(blob.sha)),
             (_, Some(Contents::File(blob))) => {
-                Err(Trouble::Refused(format!("{path} is a {}, not a file", blob.kind)))
+                Err(ForgeError::Refused(format!("{path} is a {}, not a file", blob.kind)))
             }
             (_, Some(Contents::Other(_))) => {
-                Err(Trouble::Refused(format!("{path} is a directory, not a file")))
+                Err(ForgeError::Refused(format!("{path} is a directory, not a file")))
             }
             (reply, None) => {
                 // A token's missing scope is told with the 404 itself.
                 let trouble = error::judge(&self.wire.named("GET", &place), &reply);
-                if let Trouble::Forbidden(_) = trouble {
+                if let ForgeError::Forbidden(_) = trouble {
                     return Err(trouble);
                 }
                 self.sees_contents(until).map(|()| None)
@@ -211,7 +211,7 @@ impl GitHub {
     }
 
     /// May the token read the branch that counts? Only then means 404 *not there*.
-    fn sees_contents(&self, until: Instant) -> Result<(), Trouble> {
+    fn sees_contents(&self, until: Instant) -> Result<(), ForgeError> {
         let base = match &self.repository.base {
             Some(base) => base.clone(),
             None => self.settings(until)?.default_branch,
@@ -220,24 +220,24 @@ impl GitHub {
         self.must::<serde::de::IgnoredAny>(&head, until).map(|_| ())
     }
 
-    fn pull(&self, answer: PullAnswer) -> Result<Pull, Trouble> {
+    fn pull(&self, answer: PullAnswer) -> Result<Pull, ForgeError> {
         pull_of(answer, self.repository.fork.as_deref())
     }
 
     /// A branch of ours, as the forge names it.
     fn head(&self, branch: &str) -> String {
-        let Repository { owner, fork, .. } = &self.repository;
+        let RepoName { owner, fork, .. } = &self.repository;
         format!("{}:{branch}", fork.as_ref().unwrap_or(owner))
     }
 
-    fn ask_branch(&self, branch: &str, until: Instant) -> Result<BTreeMap<u64, Pull>, Trouble> {
+    fn ask_branch(&self, branch: &str, until: Instant) -> Result<BTreeMap<u64, Pull>, ForgeError> {
         let mut known = BTreeMap::new();
         let head = self.head(branch);
         self.pages(&format!("state=all&head={}", encoded(&head, false)), &mut known, until)?;
         Ok(known)
     }
 
-    fn ask_pulls(&self, node: &str, path: &str, look: Look) -> Result<Vec<Pull>, Trouble> {
+    fn ask_pulls(&self, node: &str, path: &str, look: Search) -> Result<Vec<Pull>, ForgeError> {
         let until = self.wire.deadline();
         // The branch that we use, whatever became of its pull requests: an exact answer.
         let mut known = self.ask_branch(&branch(node), until)?;
@@ -255,7 +255,7 @@ impl GitHub {
         };
         let quick = of_node(&known);
         // One that is open is an answer, and so is what a look for everything would not change.
-        if look == Look::Quick || quick.iter().any(|pull| pull.state == PullState::Open) {
+        if look == Search::Quick || quick.iter().any(|pull| pull.state == PullState::Open) {
             return Ok(quick);
         }
         for term in [
@@ -277,7 +277,7 @@ impl GitHub {
     }
 
     /// Does a pull request add this file? Only the first hundred of its files are looked at.
-    fn adds(&self, number: u64, path: &str, until: Instant) -> Result<bool, Trouble> {
+    fn adds(&self, number: u64, path: &str, until: Instant) -> Result<bool, ForgeError> {
         let files = self.path(&format!("/pulls/{number}/files?per_page={PAGE}"));
         let files: Vec<FileChange> = self.must(&files, until)?;
         Ok(files.iter().any(|file| file.filename == path && file.status != "removed"))
@@ -289,7 +289,7 @@ impl GitHub {
         query: &str,
         known: &mut BTreeMap<u64, Pull>,
         until: Instant,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ForgeError> {
         for page in 1..=MAX_PAGES {
             let path = self.path(&format!("/pulls?{query}&per_page={PAGE}&page={page}"));
             let pulls: Vec<PullAnswer> = self.must(&path, until)?;
@@ -302,7 +302,7 @@ impl GitHub {
             }
         }
         let most = MAX_PAGES * PAGE;
-        Err(Trouble::Refused(format!("{} has more than {most} open pull requests", self.name())))
+        Err(ForgeError::Refused(format!("{} has more than {most} open pull requests", self.name())))
     }
 
     /// What a search finds and nobody has looked at; it knows no branches, so each is asked for.
@@ -311,8 +311,8 @@ impl GitHub {
         term: &str,
         known: &mut BTreeMap<u64, Pull>,
         until: Instant,
-    ) -> Result<(), Trouble> {
-        let Repository { owner, name, .. } = &self.repository;
+    ) -> Result<(), ForgeError> {
+        let RepoName { owner, name, .. } = &self.repository;
         let words = encoded(&format!("repo:{owner}/{name} is:pr {term}"), false);
         let found: Found =
             self.must(&format!("/search/issues?q={words}&per_page={PAGE}"), until)?;
@@ -320,7 +320,7 @@ impl GitHub {
             found.items.iter().map(|item| item.number).filter(|n| !known.contains_key(n)).collect();
         if found.incomplete_results {
             let why = format!("{}: the search for {term} did not come to its end", self.name());
-            return Err(Trouble::Lost(why));
+            return Err(ForgeError::Lost(why));
         }
         if found.total_count > found.items.len() || new.len() > MAX_FOUND {
             let why = format!(
@@ -328,7 +328,7 @@ impl GitHub {
                 self.name(),
                 found.total_count
             );
-            return Err(Trouble::Refused(why));
+            return Err(ForgeError::Refused(why));
         }
         for number in new {
             let pull: PullAnswer = self.must(&self.path(&format!("/pulls/{number}")), until)?;
@@ -340,7 +340,7 @@ impl GitHub {
 
 impl Forge for GitHub {
     fn name(&self) -> String {
-        let Repository { api, owner, name, .. } = &self.repository;
+        let RepoName { api, owner, name, .. } = &self.repository;
         let host = if api == API { "github.com" } else { api.as_str() };
         format!("{host}, {owner}/{name}")
     }
@@ -353,7 +353,7 @@ impl Forge for GitHub {
         }
     }
 
-    fn pulls(&self, node: &str, path: &str, look: Look) -> Answer<Vec<Pull>> {
+    fn pulls(&self, node: &str, path: &str, look: Search) -> Answer<Vec<Pull>> {
         answer_of(self.ask_pulls(node, path, look))
     }
 
@@ -362,7 +362,7 @@ impl Forge for GitHub {
         answer_of(self.ask_branch(branch, until).map(|known| known.into_values().collect()))
     }
 
-    fn open(&self, draft: &PullDraft) -> Result<Pull, Trouble> {
+    fn open(&self, draft: &PullDraft) -> Result<Pull, ForgeError> {
         let path = self.path("/pulls");
         let body = json!({
             "title": draft.title,
@@ -375,7 +375,7 @@ impl Forge for GitHub {
         self.pull(reply.read(&self.wire.named("POST", &path))?)
     }
 
-    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), Trouble> {
+    fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), ForgeError> {
         let until = self.wire.deadline();
         let path = self.path(&format!("/issues/{number}/comments"));
         for page in 1..=MAX_COMMENT_PAGES {
@@ -388,10 +388,12 @@ impl Forge for GitHub {
                 return self.wire.post(&path, &json!({ "body": text })).map(|_| ());
             }
         }
-        Err(Trouble::Refused(format!("{path}: too many comments to look for ours: none is made")))
+        Err(ForgeError::Refused(format!(
+            "{path}: too many comments to look for ours: none is made"
+        )))
     }
 
-    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, Trouble> {
+    fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, ForgeError> {
         let until = self.wire.deadline();
         let path = self.path(&format!("/pulls/{}", pull.number));
         let seen: PullAnswer = self.must(&path, until)?;
@@ -400,7 +402,7 @@ impl Forge for GitHub {
         }
         if seen.changed_files != Some(1) {
             let why = "it changes more than the file of this node: somebody has to merge it";
-            return Err(Trouble::Refused(why.to_owned()));
+            return Err(ForgeError::Refused(why.to_owned()));
         }
         let settings = self.settings(until)?;
         if settings.allow_auto_merge == Some(false) {
@@ -422,7 +424,7 @@ impl Forge for GitHub {
     }
 }
 
-fn answer_of(pulls: Result<Vec<Pull>, Trouble>) -> Answer<Vec<Pull>> {
+fn answer_of(pulls: Result<Vec<Pull>, ForgeError>) -> Answer<Vec<Pull>> {
     match pulls {
         Ok(pulls) if pulls.is_empty() => Answer::Absent,
         Ok(pulls) => Answer::Found(pulls),
@@ -431,11 +433,11 @@ fn answer_of(pulls: Result<Vec<Pull>, Trouble>) -> Answer<Vec<Pull>> {
 }
 
 /// What the other API answered: it tells troubles with the status 200.
-fn armed(answer: &serde_json::Value) -> Result<bool, Trouble> {
+fn armed(answer: &serde_json::Value) -> Result<bool, ForgeError> {
     let errors = answer.get("errors").and_then(|errors| errors.as_array());
     let Some(error) = errors.and_then(|errors| errors.first()) else {
         let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
-        let lost = || Trouble::Lost("arming auto-merge: the answer does not say so".to_owned());
+        let lost = || ForgeError::Lost("arming auto-merge: the answer does not say so".to_owned());
         return done.then_some(true).ok_or_else(lost);
     };
     let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
@@ -444,27 +446,27 @@ fn armed(answer: &serde_json::Value) -> Result<bool, Trouble> {
     let has = |words: &str| lower.contains(words);
     let told = format!("arming auto-merge: {said}");
     match text("type") {
-        "RATE_LIMITED" => Err(Trouble::RateLimited(60, told)),
-        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(Trouble::Forbidden(format!(
+        "RATE_LIMITED" => Err(ForgeError::RateLimited(60, told)),
+        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(ForgeError::Forbidden(format!(
             "{told}; this needs write access and the scope repo: ask a maintainer to merge"
         ))),
         _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
             Ok(false)
         }
         _ if has("clean status") => {
-            Err(Trouble::Conflict(format!("{told}; it waits for nothing and can be merged now")))
+            Err(ForgeError::Conflict(format!("{told}; it waits for nothing and can be merged now")))
         }
-        _ => Err(Trouble::Refused(told)),
+        _ => Err(ForgeError::Refused(told)),
     }
 }
 
-fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, Trouble> {
+fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, ForgeError> {
     let state = match (&answer.merged_at, answer.state.as_str()) {
         (Some(at), _) => match parse_utc(at) {
             Ok(us) => PullState::Merged(us.div_euclid(1_000_000)),
             Err(error) => {
                 let number = answer.number;
-                return Err(Trouble::Lost(format!("pull request {number}: merged_at: {error}")));
+                return Err(ForgeError::Lost(format!("pull request {number}: merged_at: {error}")));
             }
         },
         (None, "open") => PullState::Open,

@@ -7,17 +7,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use zeta_core::lease::{Ask, FencingToken};
+use zeta_core::lease::{AcquireRequest, FencingToken};
 use zeta_core::name::RecordName;
 
-use super::{Attempt, BeforeCommit, Outcome, Patience};
+use super::{Attempt, BeforeCommit, Outcome, WaitOptions};
 use crate::context::Context;
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, Guard, Section};
 use crate::directory::tree::{Node, Tree};
-use crate::lease::acquire::waiting::Place;
+use crate::lease::acquire::waiting::QueuePosition;
 use crate::lease::{
-    OrLost, Renewal, enter_as_holder, lost_to_nobody, release_inside, renew_inside,
+    HolderResult, Renewal, enter_as_holder, lost_to_nobody, release_inside, renew_inside,
 };
 use zeta_os::error::{Kind, Result};
 use zeta_os::host;
@@ -25,26 +25,26 @@ use zeta_os::host;
 /// A process at one lease. Dropping it leaves the line, and releases nothing.
 ///
 /// It belongs to one process: a fork that does not exec would share its lock.
-pub struct Stand<'a> {
+pub struct LeaseHandle<'a> {
     pub(super) tree: &'a Tree,
     pub(super) node: &'a Node,
     pub(super) file: &'a str,
     guard: Option<Rc<Guard>>,
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<QueuePosition>,
 }
 
-impl<'a> Stand<'a> {
+impl<'a> LeaseHandle<'a> {
     /// Before the lease whose record is `file`; nothing is opened or made yet.
-    pub fn before(tree: &'a Tree, node: &'a Node, file: &'a str) -> Stand<'a> {
-        Stand { tree, node, file, guard: None, place: None }
+    pub fn before(tree: &'a Tree, node: &'a Node, file: &'a str) -> LeaseHandle<'a> {
+        LeaseHandle { tree, node, file, guard: None, place: None }
     }
 
     /// Acquires the lease, waiting in line as long as asked.
     pub fn acquire(
         &mut self,
         ctx: &Context,
-        ask: &Ask,
-        patience: &mut Patience<'_>,
+        ask: &AcquireRequest,
+        patience: &mut WaitOptions<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
         let started_ns = host::reading().boot_ns;
@@ -65,7 +65,7 @@ impl<'a> Stand<'a> {
         lease: &RecordName,
         token: FencingToken,
         limit: Duration,
-    ) -> OrLost<Renewal> {
+    ) -> HolderResult<Renewal> {
         let Some(section) = self.enter_as_holder(lease, token, limit)? else {
             self.leave_line();
             return Ok(Err(lost_to_nobody(lease)));
@@ -79,7 +79,7 @@ impl<'a> Stand<'a> {
 
     /// Releases the lease; true if it stood, false if it was gone already and nobody was granted
     /// since.
-    pub fn release(&mut self, lease: &RecordName, token: FencingToken) -> OrLost<bool> {
+    pub fn release(&mut self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
         let mut place = self.place.take();
         let Some(section) = self.enter_as_holder(lease, token, ENTER_LIMIT)? else {
             return Ok(Err(lost_to_nobody(lease)));

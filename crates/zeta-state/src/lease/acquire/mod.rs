@@ -1,7 +1,7 @@
 //! Taking a lease: one look inside the guard after another, until it is granted or time is up.
 //!
 //! Between two looks a waiter sleeps in its place in the line ([`line`]), and what it keeps of all
-//! that until it releases is its [`Stand`].
+//! that until it releases is its [`LeaseHandle`].
 
 mod handle;
 mod waiting;
@@ -14,20 +14,20 @@ use rustix::process::getuid;
 use zeta_core::evidence::{Process, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Acquired, Ask, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
+    AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
 };
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::{NS_PER_MS, Now};
 
-pub use self::handle::Stand;
+pub use self::handle::LeaseHandle;
 use super::session;
-use super::{RENEWAL_ROOM, observe, publish, refuse_inside_fence, stand_alone};
+use super::{RENEWAL_ROOM, detach_session, observe, publish, refuse_if_fenced};
 use crate::context::Context;
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::directory::tree::{Node, Tree};
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::sleep_on;
+use zeta_os::inotify::poll_readable;
 use zeta_os::{host, process};
 
 /// The answer to somebody who wants a lease.
@@ -67,7 +67,7 @@ pub type BeforeCommit<'a> = dyn FnMut(&mut Record) -> Result<()> + 'a;
 pub type OnWait<'a> = dyn FnMut(&Observed, &Held) + 'a;
 
 /// How to wait.
-pub struct Patience<'a> {
+pub struct WaitOptions<'a> {
     /// For how long; `None` tries once.
     pub limit_ms: Option<u64>,
     /// Tells the caller's user whom the wait is for.
@@ -75,8 +75,8 @@ pub struct Patience<'a> {
 }
 
 /// What the caller would ask for, with a random id and nothing said beyond the TTL.
-pub fn draft(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Ask> {
-    Ok(Ask {
+pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<AcquireRequest> {
+    Ok(AcquireRequest {
         lease,
         lease_id: host::random_hex()?,
         agent: ctx.agent.clone(),
@@ -97,8 +97,8 @@ pub fn draft(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Ask> {
 /// waits, and once more after the grant, because it may end in that very moment.
 pub fn acquire_for_session(
     ctx: &Context,
-    ask: &Ask,
-    patience: &mut Patience<'_>,
+    ask: &AcquireRequest,
+    patience: &mut WaitOptions<'_>,
 ) -> Result<(Outcome, Label)> {
     let (tree, node) = ctx.open()?;
     let outcome = acquire_with(ctx, (&tree, &node), ask, patience, &mut |_| Ok(()))?;
@@ -109,11 +109,11 @@ pub fn acquire_for_session(
 pub fn acquire_with(
     ctx: &Context,
     (tree, node): (&Tree, &Node),
-    ask: &Ask,
-    patience: &mut Patience<'_>,
+    ask: &AcquireRequest,
+    patience: &mut WaitOptions<'_>,
     before_commit: &mut BeforeCommit<'_>,
 ) -> Result<Outcome> {
-    refuse_inside_fence(ctx, &ask.lease)?;
+    refuse_if_fenced(ctx, &ask.lease)?;
     let outcome = acquire(ctx, tree, node, ask, patience, &mut |record| {
         record.processes = session::processes(ctx, tree, node)?;
         before_commit(record)
@@ -122,7 +122,7 @@ pub fn acquire_with(
         && record.processes.own.is_some()
         && session::processes(ctx, tree, node)?.own.is_none()
     {
-        stand_alone(tree, node, &ask.lease, record.fencing_token)?;
+        detach_session(tree, node, &ask.lease, record.fencing_token)?;
     }
     Ok(outcome)
 }
@@ -132,24 +132,24 @@ pub fn acquire(
     ctx: &Context,
     tree: &Tree,
     node: &Node,
-    ask: &Ask,
-    patience: &mut Patience<'_>,
+    ask: &AcquireRequest,
+    patience: &mut WaitOptions<'_>,
     before_commit: &mut BeforeCommit<'_>,
 ) -> Result<Outcome> {
     let file = layout::lease_file(&ask.lease);
-    Stand::before(tree, node, &file).acquire(ctx, ask, patience, before_commit)
+    LeaseHandle::before(tree, node, &file).acquire(ctx, ask, patience, before_commit)
 }
 
 struct Attempt<'s, 'a> {
     ctx: &'s Context,
-    ask: &'s Ask,
+    ask: &'s AcquireRequest,
     started_ns: u64,
     limit_ms: Option<u64>,
-    stand: &'s mut Stand<'a>,
+    stand: &'s mut LeaseHandle<'a>,
 }
 
 /// What one look inside the guard came to.
-enum Step {
+enum Attempted {
     Done(Outcome),
     /// An overdue holder was sent SIGKILL; these tell when it has ended.
     Killed(Vec<OwnedFd>),
@@ -174,27 +174,27 @@ const TELL_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 impl Attempt<'_, '_> {
     fn run(
         &mut self,
-        patience: &mut Patience<'_>,
+        patience: &mut WaitOptions<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
         let mut told_ns = None;
         let mut kills = 0;
         loop {
             match self.step(kills > 0, before_commit)? {
-                Step::Guarded(busy) => {
+                Attempted::Guarded(busy) => {
                     if self.rest_ms() == 0 {
                         return self.refuse_guarded(busy);
                     }
                 }
-                Step::Done(outcome) => return Ok(outcome),
-                Step::Killed(ends) => {
+                Attempted::Done(outcome) => return Ok(outcome),
+                Attempted::Killed(ends) => {
                     kills += 1;
                     wait_for_ends(&ends);
                     if kills > KILLS_MAX {
                         return Err(will_not_die(&self.ask.lease));
                     }
                 }
-                Step::Sleep { held, observed, holder } => {
+                Attempted::Sleep { held, observed, holder } => {
                     let now_ns = host::reading().boot_ns;
                     let quiet_for = told_ns.map(|told_ns| now_ns.saturating_sub(told_ns));
                     if let Some(held) = &held
@@ -214,13 +214,13 @@ impl Attempt<'_, '_> {
     }
 
     /// One look inside the guard: take the lease, or find out what to sleep on.
-    fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Step> {
+    fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Attempted> {
         let limit = match self.limit_ms {
             Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
             None => TRY_LIMIT,
         };
         let section = match self.stand.enter(limit) {
-            Err(error) if error.kind == Kind::Busy => return Ok(Step::Guarded(error)),
+            Err(error) if error.kind == Kind::Busy => return Ok(Attempted::Guarded(error)),
             entered => entered?,
         };
         let bytes = section.read(layout::RECORD_MAX)?;
@@ -229,21 +229,21 @@ impl Attempt<'_, '_> {
         let highest = section.highest_token()?;
         match decide_acquire(&observed, self.ask, highest, killed, &now) {
             Acquired::Again(record) => {
-                Ok(Step::Done(Outcome::Granted { record, cause: None, from: None }))
+                Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
             }
             Acquired::Grant(record, cause) => {
                 if self.must_queue(&section, &observed, &now)? {
-                    return Ok(Step::Sleep { held: None, observed, holder: Vec::new() });
+                    return Ok(Attempted::Sleep { held: None, observed, holder: Vec::new() });
                 }
                 self.grant(&section, record, cause, observed, before_commit)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
-                    return Ok(Step::Done(Outcome::Refused(self.refusal(held, observed))));
+                    return Ok(Attempted::Done(Outcome::Refused(self.refusal(held, observed))));
                 }
                 let first = self.queue_up(&section, &observed, &now)?;
                 let holder = if first { holder_fds(&observed) } else { Vec::new() };
-                Ok(Step::Sleep { held: Some(held), observed, holder })
+                Ok(Attempted::Sleep { held: Some(held), observed, holder })
             }
             Acquired::MustKill(processes) => self.kill(&section, &processes, observed, &now),
             Acquired::NoTokenLeft => Err(no_token_left(&self.ask.lease)),
@@ -258,7 +258,7 @@ impl Attempt<'_, '_> {
         processes: &Processes,
         observed: Observed,
         now: &Now,
-    ) -> Result<Step> {
+    ) -> Result<Attempted> {
         let recorded: Vec<&Process> = processes.own.iter().chain(&processes.child).collect();
         let ends = recorded.iter().filter_map(|process| process::watch(process)).collect();
         let refused = recorded.iter().find_map(|process| match process::kill(process) {
@@ -266,7 +266,7 @@ impl Attempt<'_, '_> {
             Err(errno) => Some((process.pid, errno)),
         });
         match (refused, self.limit_ms) {
-            (None, _) => Ok(Step::Killed(ends)),
+            (None, _) => Ok(Attempted::Killed(ends)),
             (Some((pid, errno)), None) => Err(Error::new(
                 Kind::Refused,
                 format!(
@@ -278,7 +278,7 @@ impl Attempt<'_, '_> {
             (Some(_), Some(_)) => {
                 self.queue_up(section, &observed, now)?;
                 let held = Held { why: HeldWhy::OverdueForever, rest_ms: None };
-                Ok(Step::Sleep { held: Some(held), observed, holder: ends })
+                Ok(Attempted::Sleep { held: Some(held), observed, holder: ends })
             }
         }
     }
@@ -290,7 +290,7 @@ impl Attempt<'_, '_> {
         cause: Cause,
         observed: Observed,
         before_commit: &mut BeforeCommit<'_>,
-    ) -> Result<Step> {
+    ) -> Result<Attempted> {
         before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
         publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
@@ -301,7 +301,7 @@ impl Attempt<'_, '_> {
         if let Some(from) = &from {
             Queue::dismiss(section, &from.processes);
         }
-        Ok(Step::Done(Outcome::Granted { record, cause: Some(cause), from }))
+        Ok(Attempted::Done(Outcome::Granted { record, cause: Some(cause), from }))
     }
 
     fn rest_ms(&self) -> u64 {
@@ -319,7 +319,7 @@ impl Attempt<'_, '_> {
     }
 
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
-        let Stand { tree, node, file, .. } = &*self.stand;
+        let LeaseHandle { tree, node, file, .. } = &*self.stand;
         let bytes = node.read(&tree.base, file, layout::RECORD_MAX)?;
         let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
         let refusal = self.refusal(queued(), observed);
@@ -341,7 +341,7 @@ fn holder_fds(observed: &Observed) -> Vec<OwnedFd> {
 /// Waits until killed processes have ended, for at most 2 s each.
 fn wait_for_ends(ends: &[OwnedFd]) {
     for end in ends {
-        sleep_on(&[end.as_fd()], Duration::from_secs(2));
+        poll_readable(&[end.as_fd()], Duration::from_secs(2));
     }
 }
 

@@ -20,7 +20,7 @@ use super::Attempt;
 use crate::directory::guard::Section;
 use crate::lease::queue::{Queue, Ticket};
 use zeta_os::error::Result;
-use zeta_os::inotify::{Drained, Watch, sleep_on};
+use zeta_os::inotify::{Drained, Watch, poll_readable};
 use zeta_os::{host, process};
 
 /// The longest sleep between two looks, whatever is watched.
@@ -30,7 +30,7 @@ const RECHECK: Duration = Duration::from_secs(1);
 const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
 
 /// A place in the line.
-pub(super) struct Place {
+pub(super) struct QueuePosition {
     queue: Queue,
     ticket: Ticket,
     given_back: bool,
@@ -44,7 +44,7 @@ pub(super) struct Place {
     idle: Option<(Ticket, u64)>,
 }
 
-impl Drop for Place {
+impl Drop for QueuePosition {
     fn drop(&mut self) {
         if !self.given_back {
             self.queue.remove(&self.ticket);
@@ -52,7 +52,7 @@ impl Drop for Place {
     }
 }
 
-impl Place {
+impl QueuePosition {
     /// Takes our ticket out of the line, which wakes the next one.
     pub(super) fn give_back(&mut self, section: &Section<'_>) {
         self.queue.remove_inside(&self.ticket, section);
@@ -167,7 +167,7 @@ impl Attempt<'_, '_> {
         Ok(first)
     }
 
-    fn take_place(&mut self, section: &Section<'_>, now: &Now) -> Result<Place> {
+    fn take_place(&mut self, section: &Section<'_>, now: &Now) -> Result<QueuePosition> {
         if let Some(place) = self.stand.place.take() {
             return Ok(place);
         }
@@ -177,7 +177,7 @@ impl Attempt<'_, '_> {
         queue.add(&ticket, section)?;
         let watch = Watch::new();
         let (before, idle) = (None, None);
-        Ok(Place {
+        Ok(QueuePosition {
             queue,
             ticket,
             given_back: false,
@@ -215,7 +215,7 @@ impl Attempt<'_, '_> {
             fds.extend(place.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd));
             let befores = fds.len();
             fds.extend(place.watch.fd());
-            let ready = sleep_on(&fds, Duration::from_nanos(left));
+            let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
             let drained = match befores < fds.len() && is_ready(befores) {
                 true => place.watch.drain(self.stand.file),

@@ -9,7 +9,7 @@ use zeta_core::record::{Damage, is_unprintable};
 use zeta_core::time::format_duration;
 
 use super::{Agent, Finding, Lease, NodeStatus, Persona};
-use crate::lease::Look;
+use crate::lease::LeaseView;
 use zeta_os::error::Error;
 
 fn finding(word: &'static str, about: &str, text: String) -> Finding {
@@ -137,7 +137,7 @@ pub(super) fn of_leases(status: &mut NodeStatus<'_>) {
     }
 }
 
-fn of_lease(look: &Look) -> Option<Finding> {
+fn of_lease(look: &LeaseView) -> Option<Finding> {
     let name = &look.lease;
     let holder = match &look.observed {
         Observed::Ours(record, ..) => record.agent.to_string(),
@@ -178,7 +178,7 @@ fn of_lease(look: &Look) -> Option<Finding> {
     Some(finding(word, name.as_str(), format!("lease {name}: {why}")).hint(hint))
 }
 
-fn of_held(look: &Look, why: HeldWhy, holder: &str) -> Option<Finding> {
+fn of_held(look: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
     let name = &look.lease;
     let by_force = format!("if you know that it is abandoned: zeta lease break {name}");
     let found = |word, text: &str| finding(word, name.as_str(), format!("lease {name}: {text}"));
@@ -204,7 +204,7 @@ fn of_held(look: &Look, why: HeldWhy, holder: &str) -> Option<Finding> {
     }
 }
 
-fn damage(look: &Look) -> String {
+fn damage(look: &LeaseView) -> String {
     match &look.observed {
         Observed::Damaged(damage, _) => format!("its record is damaged: {damage}"),
         _ => "its record is damaged".to_owned(),

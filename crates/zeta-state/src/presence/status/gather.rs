@@ -1,6 +1,6 @@
 //! One node: its files are read into buffers that are used again, and every record is judged.
 
-use zeta_core::evidence::{FileTimes, Life, Processes};
+use zeta_core::evidence::{FileTimes, ProcessState, Processes};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
@@ -13,8 +13,8 @@ use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona};
 use crate::context::Context;
 use crate::directory::listing;
 use crate::directory::tree::{Node, Nodes};
-use crate::directory::trusted_dir::Base;
-use crate::lease::{Look, observe_text};
+use crate::directory::trusted_dir::TrustedDir;
+use crate::lease::{LeaseView, observe_text};
 use zeta_os::error::Result;
 use zeta_os::{host, process};
 
@@ -38,7 +38,7 @@ struct File {
 /// Looks at one node and shows it to `seen`.
 pub(super) fn look(
     ctx: &Context,
-    base: &Base,
+    base: &TrustedDir,
     nodes: &Nodes,
     name: &Label,
     scratch: &mut Scratch,
@@ -83,7 +83,7 @@ pub(super) fn look(
 }
 
 impl Scratch {
-    fn fill(&mut self, base: &Base, node: &mut Node, found: &mut Vec<Finding>) -> Result<()> {
+    fn fill(&mut self, base: &TrustedDir, node: &mut Node, found: &mut Vec<Finding>) -> Result<()> {
         let listed = node.list_alone()?;
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
@@ -117,11 +117,11 @@ impl Scratch {
 /// What the kernel said in this look: a session and its leases name the same processes.
 #[derive(Debug, Default)]
 struct Evidence {
-    known: Vec<(Processes, Life)>,
+    known: Vec<(Processes, ProcessState)>,
 }
 
 impl Evidence {
-    fn life(&mut self, processes: &Processes, host: &Host) -> Life {
+    fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
         if let Some((_, life)) = self.known.iter().find(|(known, _)| known == processes) {
             return *life;
         }
@@ -132,7 +132,13 @@ impl Evidence {
 }
 
 impl<'a> NodeStatus<'a> {
-    fn add(&mut self, file: &'a File, base: &Base, node: Option<&Node>, evidence: &mut Evidence) {
+    fn add(
+        &mut self,
+        file: &'a File,
+        base: &TrustedDir,
+        node: Option<&Node>,
+        evidence: &mut Evidence,
+    ) {
         match layout::kind_of(&file.name) {
             Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
             Kind::Lease(name) => {
@@ -159,7 +165,7 @@ impl<'a> NodeStatus<'a> {
     }
 
     /// The line is written in place, so one odd look may be half a write: look again.
-    fn add_last_seen(&mut self, file: &File, base: &Base, node: Option<&Node>) {
+    fn add_last_seen(&mut self, file: &File, base: &TrustedDir, node: Option<&Node>) {
         let mut line = last_seen(&file.bytes, self.now.reading.wall_us);
         if line.is_err()
             && let Some(node) = node
@@ -191,7 +197,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     let damaged = |damage: Damage| Agent {
         name,
         persona: Persona::Damaged(damage),
-        life: Life::Unknown,
+        life: ProcessState::Unknown,
         judgement: Judgement {
             liveness: Liveness::Silent,
             beat_age_ms: None,
@@ -204,7 +210,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
             let judgement = presence::judge_foreign(file.times, ttl_ms, now);
             let persona = Persona::Foreign(fields);
-            return Agent { name, persona, life: Life::Unknown, judgement };
+            return Agent { name, persona, life: ProcessState::Unknown, judgement };
         }
         Ok(Text::Own(fields)) => fields,
     };
@@ -214,13 +220,13 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             let evidence = "it never beat for itself";
             let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
             let persona = Persona::Unheard(fields);
-            return Agent { name, persona, life: Life::Unknown, judgement };
+            return Agent { name, persona, life: ProcessState::Unknown, judgement };
         }
         Err(damage) => return damaged(damage),
     };
     let life = match !beat.ended && beat.stamp.boot_id == now.host.boot_id {
         true => evidence.life(&beat.processes, now.host),
-        false => Life::Unknown,
+        false => ProcessState::Unknown,
     };
     let judgement = presence::judge(&beat, file.times, life, now);
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }
@@ -235,5 +241,5 @@ fn lease<'a>(lease: RecordName, file: &'a File, now: &Now, evidence: &mut Eviden
         (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
         _ => None,
     };
-    Lease { look: Look { lease, observed, standing }, fields }
+    Lease { look: LeaseView { lease, observed, standing }, fields }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use zeta_core::evidence::{FileTimes, Life};
+use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::presence::{Beat, Judgement};
@@ -24,7 +24,7 @@ use zeta_core::time::Now;
 use self::gather::Scratch;
 use crate::context::Context;
 use crate::directory::tree::{Nodes, Tree};
-use crate::lease::Look;
+use crate::lease::LeaseView;
 use zeta_os::error::Result;
 use zeta_os::host;
 
@@ -62,7 +62,7 @@ pub struct Agent<'a> {
     /// Its record.
     pub persona: Persona<'a>,
     /// Evidence about its processes.
-    pub life: Life,
+    pub life: ProcessState,
     /// How alive it is, and why we think so.
     pub judgement: Judgement,
 }
@@ -71,7 +71,7 @@ pub struct Agent<'a> {
 #[derive(Debug)]
 pub struct Lease<'a> {
     /// The judgement on it.
-    pub look: Look,
+    pub look: LeaseView,
     /// Its record as it stands on disk, if it is one of ours.
     pub fields: Option<Fields<'a>>,
 }
@@ -119,7 +119,7 @@ pub struct NodeStatus<'a> {
 
 /// The tree and the nodes to look at.
 #[derive(Debug)]
-pub struct Place {
+pub struct StatusView {
     /// Where the state directory is or would be.
     pub state_dir: PathBuf,
     /// Who may use it; `None` if it does not exist.
@@ -135,8 +135,8 @@ pub struct Place {
 }
 
 /// Opens the tree, to look at its own node or at `all` of them.
-pub fn open(ctx: &Context, all: bool) -> Result<Place> {
-    let mut place = Place {
+pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
+    let mut place = StatusView {
         state_dir: ctx.state_dir.clone(),
         sharing: None,
         node: ctx.node.clone(),
@@ -173,7 +173,7 @@ const BATCH: usize = 16;
 /// Batches that wait for an earlier one, so that a worker that lost its processor stops nobody.
 const AHEAD: usize = 32;
 
-impl Place {
+impl StatusView {
     fn add_all(&mut self, nodes: &Nodes) -> Result<()> {
         let listing = nodes.list()?;
         for name in &listing.names {
@@ -191,7 +191,7 @@ impl Place {
         Ok(())
     }
 
-    /// How many nodes [`Place::each`] looks at.
+    /// How many nodes [`StatusView::each`] looks at.
     pub fn len(&self) -> usize {
         self.names.len()
     }

@@ -36,7 +36,7 @@ pub(super) fn examine(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
     diagnosis.fact("nodes", nodes.names.len().to_string());
     for name in &nodes.names {
         match Label::new("node", name).map(|name| tree.node(&name)) {
-            Ok(Ok(Some(node))) => Ward { ctx, tree, node: &node, diagnosis }.examine(),
+            Ok(Ok(Some(node))) => NodeExamination { ctx, tree, node: &node, diagnosis }.examine(),
             Ok(Ok(None)) => {}
             Ok(Err(error)) => diagnosis.add_error("node", &error),
             // The names of unfinished directories are among the leftovers.
@@ -151,14 +151,14 @@ pub(super) fn leftovers(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
 }
 
 /// One node under examination.
-struct Ward<'a> {
+struct NodeExamination<'a> {
     ctx: &'a Context,
     tree: &'a Tree,
     node: &'a Node,
     diagnosis: &'a mut Diagnosis,
 }
 
-impl Ward<'_> {
+impl NodeExamination<'_> {
     fn examine(mut self) {
         if let Ok(stat) = fstat(self.node) {
             shared_mode(self.tree, &self.node.path, &stat, group::NODE_MODE, self.diagnosis);

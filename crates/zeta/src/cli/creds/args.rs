@@ -9,9 +9,9 @@ use zeta_core::creds::frame::Format;
 use zeta_creds::verbs::factor;
 use zeta_creds::verbs::factor::Factor;
 use zeta_creds::verbs::restore;
-use zeta_creds::verbs::restore::Wish;
+use zeta_creds::verbs::restore::RestoreOptions;
 use zeta_creds::verbs::{
-    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, Used, find,
+    ARGUMENTS, BLOB, CREDENTIAL, Outcome, Secret, Sources, Used, WithExitNumber, find,
 };
 use zeta_os::error::Result;
 
@@ -217,8 +217,8 @@ impl RestoreArgs {
     }
 
     /// How to restore.
-    pub(super) fn wish(&self) -> Result<Wish> {
-        Ok(Wish {
+    pub(super) fn wish(&self) -> Result<RestoreOptions> {
+        Ok(RestoreOptions {
             persona: self.persona.clone(),
             user: self.user.clone(),
             root: restore::root(&self.target_root)?,

@@ -12,8 +12,8 @@ use rustix::process::Signal;
 
 use super::Stop;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::{Watch, sleep_on};
-use zeta_os::spawn::{Child, Ended, Setup, Signals, fork_gated};
+use zeta_os::inotify::{Watch, poll_readable};
+use zeta_os::spawn::{Child, ExitOutcome, Setup, Signals, fork_gated};
 use zeta_os::{host, process};
 
 /// How long one call of a program may take, and one step of the play.
@@ -31,7 +31,7 @@ const PASSED_ON: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "GIT_EXEC_PATH"];
 const PRELUDE: &str = r#"cd "$1" && exec >"$2" 2>"$3" </dev/null && shift 3 && exec "$@""#;
 
 /// Where the play takes place.
-pub(super) struct Stage {
+pub(super) struct Sandbox {
     /// The directory that holds all of it.
     pub(super) root: PathBuf,
     /// The state directory.
@@ -52,9 +52,9 @@ pub(super) struct Answer {
     pub(super) stderr: String,
 }
 
-impl Stage {
+impl Sandbox {
     /// Sets the stage below the directory for temporary files.
-    pub(super) fn set(state_dir: Option<&Path>, keep: bool) -> Result<Stage> {
+    pub(super) fn set(state_dir: Option<&Path>, keep: bool) -> Result<Sandbox> {
         let io = |what: &str, path: &Path, error: &std::io::Error| {
             Error::new(Kind::Unsafe, format!("{what} {}: {error}", path.display()))
                 .hint("set TMPDIR to a directory of your own on a local disk")
@@ -70,7 +70,7 @@ impl Stage {
         make(&root).map_err(|e| io("cannot create", &root, &e))?;
         let state_dir = state_dir.map_or_else(|| root.join("state"), Path::to_owned);
         let (watch, started) = (Watch::new(), Instant::now());
-        let stage = Stage { root, state_dir, zeta, signals, watch, started, keep, calls: 0 };
+        let stage = Sandbox { root, state_dir, zeta, signals, watch, started, keep, calls: 0 };
         for dir in ["home", "calls"] {
             let dir = stage.root.join(dir);
             make(&dir).map_err(|e| io("cannot create", &dir, &e))?;
@@ -83,7 +83,7 @@ impl Stage {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Wakes [`Stage::sleep`] when something changes in the directory.
+    /// Wakes [`Sandbox::sleep`] when something changes in the directory.
     pub(super) fn watch(&self, dir: &Path) {
         if let Ok(dir) = File::open(dir) {
             self.watch.changes_in(dir.as_fd());
@@ -95,7 +95,7 @@ impl Stage {
         let mut all = vec![self.signals.fd()];
         all.extend(self.watch.fd());
         all.extend(fds);
-        sleep_on(&all, LOOK);
+        poll_readable(&all, LOOK);
         self.watch.drain("");
         self.heed_signals()
     }
@@ -226,7 +226,7 @@ impl Stage {
                 let _ = process::kill(&listed.process);
             }
             for end in &ends {
-                sleep_on(&[end.as_fd()], Duration::from_secs(1));
+                poll_readable(&[end.as_fd()], Duration::from_secs(1));
             }
         }
         process::reap_ended();
@@ -240,14 +240,14 @@ impl Stage {
 
 /// Has it ended, though nobody has waited for it.
 pub(super) fn has_ended(child: &Child) -> bool {
-    sleep_on(&[child.fd()], Duration::ZERO).first() == Some(&true)
+    poll_readable(&[child.fd()], Duration::ZERO).first() == Some(&true)
 }
 
 /// The end of a process in words.
-pub(super) fn how(ended: Ended) -> String {
+pub(super) fn how(ended: ExitOutcome) -> String {
     match ended {
-        Ended::Exited(status) => format!("exited with status {status}"),
-        Ended::Signaled(signal) => format!("was ended by signal {signal}"),
+        ExitOutcome::Exited(status) => format!("exited with status {status}"),
+        ExitOutcome::Signaled(signal) => format!("was ended by signal {signal}"),
     }
 }
 

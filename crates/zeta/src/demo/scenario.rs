@@ -6,14 +6,14 @@ use zeta_core::lease::Record;
 use zeta_core::name::Label;
 
 use super::Stop;
-use crate::demo::account::{Account, Audience, Claim, Event};
-use crate::demo::cast::Agent;
+use crate::demo::agents::Agent;
 use crate::demo::records::Records;
 use crate::demo::remote::{Remote, in_repository};
-use crate::demo::stage::{LIMIT, Stage};
+use crate::demo::report::{Claim, Event, Observer, Report};
+use crate::demo::sandbox::{LIMIT, Sandbox};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
-use zeta_os::spawn::Ended;
+use zeta_os::spawn::ExitOutcome;
 use zeta_state::context::Context;
 
 /// The agents' names.
@@ -27,18 +27,18 @@ pub(super) const MARKER: &str = "self-registered";
 pub(super) type Step<T> = std::result::Result<T, Stop>;
 
 /// Everything on the stage.
-pub(super) struct Play<'a> {
-    pub(super) stage: Stage,
+pub(super) struct Scenario<'a> {
+    pub(super) stage: Sandbox,
     pub(super) remote: Remote,
     pub(super) records: Records,
     pub(super) agents: Vec<Agent>,
-    pub(super) account: Account,
-    pub(super) audience: &'a mut dyn Audience,
+    pub(super) account: Report,
+    pub(super) observer: &'a mut dyn Observer,
     pub(super) node: Label,
     pub(super) branch: String,
 }
 
-impl Play<'_> {
+impl Scenario<'_> {
     /// Waits until `look` finds something; meanwhile file changes are told and ends noticed.
     pub(super) fn wait<T>(
         &mut self,
@@ -60,14 +60,14 @@ impl Play<'_> {
                 let error = Error::new(Kind::Fault, text);
                 return Err(error.hint("repeat with --keep, and look into the logs there").into());
             }
-            self.audience.waiting(self.stage.at_ms(), step);
+            self.observer.waiting(self.stage.at_ms(), step);
             let ends: Vec<_> = self.agents.iter().filter_map(Agent::end).collect();
             self.stage.sleep(&ends)?;
         }
     }
 
     /// Waits for the end of an agent.
-    pub(super) fn end_of(&mut self, name: &str) -> Step<Ended> {
+    pub(super) fn end_of(&mut self, name: &str) -> Step<ExitOutcome> {
         let step = format!("{name} ends");
         let ended = self.wait(&step, |play| {
             let agent = agent_of(&mut play.agents, name)?;
@@ -156,7 +156,7 @@ impl Play<'_> {
 
     fn happened(&mut self, file: Option<String>, text: String, lines: Vec<String>) {
         let event = Event { at_ms: self.stage.at_ms(), file, text, lines };
-        self.audience.event(&event);
+        self.observer.event(&event);
         self.account.events.push(event);
     }
 
@@ -177,7 +177,7 @@ fn nobody(name: &str) -> Error {
 }
 
 /// Makes the state directory and the repository.
-pub(super) fn set_up(stage: &mut Stage) -> Step<(Label, Records, Remote)> {
+pub(super) fn set_up(stage: &mut Sandbox) -> Step<(Label, Records, Remote)> {
     let ctx = Context {
         state_dir: stage.state_dir.clone(),
         node: None,
@@ -185,7 +185,7 @@ pub(super) fn set_up(stage: &mut Stage) -> Step<(Label, Records, Remote)> {
         agent_named: true,
         session: None,
         fenced: None,
-        lease_ended: zeta_bus::claim::tell_end,
+        lease_ended: zeta_bus::claim::announce_end,
         host: host::host()?,
     };
     let (_, node) = ctx.open()?;

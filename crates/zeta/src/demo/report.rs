@@ -32,7 +32,7 @@ pub struct Claim {
 
 /// Everything that was told, in order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Account {
+pub struct Report {
     /// What happened.
     pub events: Vec<Event>,
     /// What was claimed.
@@ -40,14 +40,14 @@ pub struct Account {
 }
 
 /// Who is told while it happens.
-pub trait Audience {
+pub trait Observer {
     /// Something happened.
     fn event(&mut self, event: &Event);
     /// The play goes on and waits for something.
     fn waiting(&mut self, at_ms: u64, step: &str);
 }
 
-impl Account {
+impl Report {
     /// How many claims the evidence bears out.
     pub fn checked(&self) -> usize {
         self.claims.iter().filter(|claim| claim.checked).count()

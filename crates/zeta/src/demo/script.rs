@@ -5,34 +5,34 @@ use zeta_core::lease::Record;
 use zeta_core::time::NS_PER_MS;
 
 use super::Stop;
-use crate::demo::account::{Account, Audience};
-use crate::demo::cast::{Agent, GRACE, TTL, names};
-use crate::demo::play::{AGENTS, LEASE, MARKER, Play, Step, agent_of, set_up};
+use crate::demo::agents::{Agent, GRACE, TTL, names};
 use crate::demo::remote::in_repository;
-use crate::demo::stage::{Stage, how};
+use crate::demo::report::{Observer, Report};
+use crate::demo::sandbox::{Sandbox, how};
+use crate::demo::scenario::{AGENTS, LEASE, MARKER, Scenario, Step, agent_of, set_up};
 use zeta_os::error::Kind;
 use zeta_os::process::Listed;
-use zeta_os::spawn::Ended;
+use zeta_os::spawn::ExitOutcome;
 
 /// Plays it as far as it goes.
 pub(super) fn play(
-    mut stage: Stage,
-    audience: &mut dyn Audience,
-) -> (Stage, Account, Option<Stop>) {
+    mut stage: Sandbox,
+    observer: &mut dyn Observer,
+) -> (Sandbox, Report, Option<Stop>) {
     let set = set_up(&mut stage);
     let (node, records, remote) = match set {
         Ok(set) => set,
-        Err(stop) => return (stage, Account::default(), Some(stop)),
+        Err(stop) => return (stage, Report::default(), Some(stop)),
     };
     let branch = format!("register-node-{node}");
-    let account = Account::default();
+    let account = Report::default();
     let agents = Vec::new();
-    let mut play = Play { stage, remote, records, agents, account, audience, node, branch };
+    let mut play = Scenario { stage, remote, records, agents, account, observer, node, branch };
     let stop = play.acts().err();
     (play.stage, play.account, stop)
 }
 
-impl Play<'_> {
+impl Scenario<'_> {
     fn acts(&mut self) -> Step<()> {
         let first = self.race()?;
         let killed = self.kill_in_push(first)?;
@@ -114,7 +114,7 @@ impl Play<'_> {
         let pushed = killed.iter().any(|listed| listed.name == "git");
         self.claim(
             format!("{name} was killed half-way through its push, and nothing of it landed"),
-            ended == Ended::Signaled(Signal::KILL.as_raw())
+            ended == ExitOutcome::Signaled(Signal::KILL.as_raw())
                 && pushed
                 && half_way == 1
                 && !accepted
@@ -266,7 +266,7 @@ impl Play<'_> {
         let lease = self.records.lease()?;
         self.claim(
             format!("{name} released the lease and ended well"),
-            ended == Ended::Exited(0)
+            ended == ExitOutcome::Exited(0)
                 && lease.is_none()
                 && self.highest() == Some(third.fencing_token.get()),
             format!(
@@ -315,7 +315,7 @@ impl Play<'_> {
         );
         self.claim(
             format!("{name} learnt that it had lost, and stopped"),
-            ended == Ended::Exited(Kind::Lost.status()),
+            ended == ExitOutcome::Exited(Kind::Lost.status()),
             format!("its wrapper {}", how(ended)),
         );
         Ok(())

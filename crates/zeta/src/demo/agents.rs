@@ -10,13 +10,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::demo::remote::{Remote, hold_cue};
-use crate::demo::stage::{Stage, has_ended, how, last_line};
+use crate::demo::sandbox::{Sandbox, has_ended, how, last_line};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
-use zeta_os::inotify::sleep_on;
+use zeta_os::inotify::poll_readable;
 use zeta_os::process;
 use zeta_os::process::Listed;
-use zeta_os::spawn::{Child, Ended};
+use zeta_os::spawn::{Child, ExitOutcome};
 
 const SCRIPT: &str = include_str!("agent.sh");
 /// TTL and grace of the agents' leases: short, so that a stopped holder is soon replaced, and long
@@ -33,14 +33,14 @@ pub(super) struct Agent {
     child: Child,
     cue: File,
     /// How it ended, once it has.
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<ExitOutcome>,
     /// Its end is part of the play by now.
     pub(super) may_end: bool,
 }
 
 impl Agent {
     /// Starts it under `zeta run`.
-    pub(super) fn start(stage: &Stage, remote: &Remote, name: &'static str) -> Result<Agent> {
+    pub(super) fn start(stage: &Sandbox, remote: &Remote, name: &'static str) -> Result<Agent> {
         let work = stage.root.join(name);
         let cannot = |error: std::io::Error| {
             Error::new(Kind::Fault, format!("cannot prepare {}: {error}", work.display()))
@@ -111,12 +111,12 @@ impl Agent {
     }
 
     /// All its processes.
-    pub(super) fn processes(&self, stage: &Stage) -> Vec<Listed> {
+    pub(super) fn processes(&self, stage: &Sandbox) -> Vec<Listed> {
         stage.processes_of(&self.work)
     }
 
     /// Sends a signal to all its processes, the wrapper first; those that there were.
-    pub(super) fn signal(&self, stage: &Stage, signal: Signal) -> Vec<Listed> {
+    pub(super) fn signal(&self, stage: &Sandbox, signal: Signal) -> Vec<Listed> {
         let processes = self.processes(stage);
         send(&processes, signal);
         processes
@@ -124,14 +124,14 @@ impl Agent {
 
     /// Kills all its processes and waits until they are gone; those that there were, and the boot
     /// clock right before.
-    pub(super) fn kill(&mut self, stage: &Stage) -> (Vec<Listed>, u64) {
+    pub(super) fn kill(&mut self, stage: &Sandbox) -> (Vec<Listed>, u64) {
         self.may_end = true;
         let processes = self.processes(stage);
         let ends: Vec<_> = processes.iter().filter_map(|l| process::watch(&l.process)).collect();
         let before_ns = host::reading().boot_ns;
         send(&processes, Signal::KILL);
         for end in &ends {
-            sleep_on(&[end.as_fd()], Duration::from_secs(5));
+            poll_readable(&[end.as_fd()], Duration::from_secs(5));
         }
         (processes, before_ns)
     }
