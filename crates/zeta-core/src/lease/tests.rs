@@ -244,7 +244,7 @@ fn a_new_grant_takes_over_nothing_from_the_old_record() {
     assert!(!record().extra.is_empty() && granted.extra.is_empty());
     assert!(granted.fencing_token.get() > TOKEN);
     assert_eq!((granted.pr, granted.purpose, granted.renew_seq), (None, None, 0));
-    assert_eq!(granted.processes, Processes::default());
+    assert_eq!((granted.processes.own, granted.processes.child), (None, None));
 }
 
 #[test]
