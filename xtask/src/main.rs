@@ -9,6 +9,7 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
+mod evidence;
 mod needs;
 mod openapi;
 mod run;
@@ -26,6 +27,7 @@ usage: cargo xtask <chore>
   test    set up what the tests need, then run every test and doc test
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
+  evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
+        ["evidence"] => evidence::run(),
         ["costs"] => costs::build_and_run(false),
         ["costs", "--write"] => costs::build_and_run(true),
         ["bench"] => bench::run(),

@@ -321,6 +321,11 @@ mod tests {
         ] {
             assert_eq!(judge_boot(&stamp, &now), boot, "{stamp:?}");
         }
+        // The clocks of another time namespace prove nothing; another machine id still does.
+        let warped = Stamp { time_ns: Some(2), ..stamp("b0", "m1", 1001, 4000) };
+        assert_eq!(judge_boot(&warped, &now), Boot::Unclear);
+        let elsewhere = Stamp { machine_id: Some("m2".into()), ..warped };
+        assert_eq!(judge_boot(&elsewhere, &now), Boot::Elsewhere);
     }
 
     #[test]

@@ -301,6 +301,21 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_of_another_boot_is_gone_and_one_of_an_unknown_age_is_silent() {
+        let (beat, host) = beat(10_000, false);
+        let reading = Reading { boot_ns: beat.stamp.boot_ns - 1, awake_ns: 0, wall_us: 0 };
+        let rebooted = Host { boot_id: "later".into(), ..host.clone() };
+        let on = |host, life| {
+            judge(&beat, FileTimes { mtime_us: 0, ctime_us: 1 }, life, &Now { reading, host })
+        };
+        assert_eq!(on(&rebooted, Life::Alive).liveness, Liveness::Gone);
+        // The same boot, and both its clock and the file's time lie ahead.
+        for (life, liveness) in [(Life::Alive, Liveness::Silent), (Life::Dead, Liveness::Gone)] {
+            assert_eq!(on(&host, life).liveness, liveness, "{life:?}");
+        }
+    }
+
+    #[test]
     fn a_record_by_another_hand_is_judged_by_its_age() {
         let host = Host::default();
         let now =

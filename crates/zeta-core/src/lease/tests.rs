@@ -181,6 +181,37 @@ fn life_is_not_asked_about_another_kernel() {
 }
 
 #[test]
+fn a_lease_whose_age_no_clock_can_tell_is_held() {
+    let shifted = Host { time_ns: Some(FIRST_TIME_NS + 1), ..host() };
+    let now = Now { reading: after(9 * TTL_MS), host: &shifted };
+    let times = FileTimes { mtime_us: 0, ctime_us: now.reading.wall_us + 1 };
+    let seen = |life| Observed::Ours(Box::new(record()), times, life);
+    let held = Standing::Held(Held { why: HeldWhy::InTime, rest_ms: None });
+    assert_eq!(judge(&seen(Life::Unknown), &now), held);
+    assert_eq!(judge(&seen(Life::Alive), &now), held);
+    assert_eq!(judge(&seen(Life::Dead), &now), Standing::Grantable(Cause::HolderDead));
+}
+
+/// A limit that `docs/concurrency.md` names (N17), shown so that no code comes to rely on more.
+#[test]
+fn a_wall_clock_set_forward_ends_a_lease_of_another_time_namespace() {
+    let shifted = Host { time_ns: Some(FIRST_TIME_NS + 1), ..host() };
+    let times = FileTimes { mtime_us: 0, ctime_us: after(0).wall_us };
+    let at = |wall_ms, life| {
+        let reading = Reading { wall_us: after(wall_ms).wall_us, ..after(10) };
+        let seen = Observed::Ours(Box::new(record()), times, life);
+        judge(&seen, &Now { reading, host: &shifted })
+    };
+    assert!(matches!(at(10, Life::Unknown), Standing::Held(_)));
+    assert_eq!(at(TTL_MS + 11, Life::Unknown), Standing::Grantable(Cause::Expired));
+    assert!(matches!(at(TTL_MS + 11, Life::Alive), Standing::Held(_)));
+    assert_eq!(at(2 * TTL_MS + 11, Life::Alive), Standing::Grantable(Cause::Overdue));
+    let set_back = Reading { wall_us: after(0).wall_us - 1, ..after(9 * TTL_MS) };
+    let seen = Observed::Ours(Box::new(record()), times, Life::Unknown);
+    assert!(matches!(judge(&seen, &Now { reading: set_back, host: &shifted }), Standing::Held(_)));
+}
+
+#[test]
 fn the_same_attempt_gets_the_same_token_and_a_sibling_does_not() {
     let host = host();
     let now = Now { reading: after(10), host: &host };
@@ -207,6 +238,19 @@ fn a_repeated_attempt_gets_no_dead_and_no_void_lease() {
 }
 
 #[test]
+fn a_new_grant_takes_over_nothing_from_the_old_record() {
+    let host = host();
+    let now = Now { reading: after(10), host: &host };
+    let ask = Ask { agent: Label::new("agent", "vera").unwrap(), ..ask("id-2", "s-2") };
+    let decided = decide_acquire(&ours(Life::Dead), &ask, TOKEN, false, &now);
+    let Acquired::Grant(granted, Cause::HolderDead) = decided else { panic!("{decided:?}") };
+    assert!(!record().extra.is_empty() && granted.extra.is_empty());
+    assert!(granted.fencing_token.get() > TOKEN);
+    assert_eq!((granted.pr, granted.purpose, granted.renew_seq), (None, None, 0));
+    assert_eq!((granted.processes.own, granted.processes.child), (None, None));
+}
+
+#[test]
 fn release_tells_mine_from_already_from_lost() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let late = FencingToken::new(TOKEN - 1).unwrap();
@@ -214,6 +258,25 @@ fn release_tells_mine_from_already_from_lost() {
     assert_eq!(decide_release(&Observed::Absent, mine, TOKEN), Released::Already);
     assert!(matches!(decide_release(&Observed::Absent, late, TOKEN), Released::Lost(_)));
     assert!(matches!(decide_release(&ours(ProcessState::Alive), late, TOKEN), Released::Lost(_)));
+}
+
+#[test]
+fn a_break_removes_only_the_grant_that_was_looked_at() {
+    let seen = FencingToken::new(TOKEN);
+    let other = FencingToken::new(TOKEN - 1);
+    let times = FileTimes::default();
+    let foreign = Observed::Foreign { ttl_ms: None, who: None, times };
+    let damaged = Observed::Damaged(Damage::NoEnd, times);
+    let lost = |observed: &Observed, expected| {
+        matches!(decide_break(observed, expected), Released::Lost(_))
+    };
+    assert_eq!(decide_break(&ours(Life::Alive), seen), Released::Remove);
+    assert!(lost(&ours(Life::Alive), other) && lost(&ours(Life::Dead), other));
+    for strange in [&foreign, &damaged] {
+        assert_eq!(decide_break(strange, None), Released::Remove, "{strange:?}");
+        assert!(lost(strange, seen), "{strange:?}");
+    }
+    assert!(lost(&ours(Life::Alive), None));
 }
 
 #[test]
