@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod book;
 mod boot;
 mod ci;
 mod costs;
@@ -36,6 +37,7 @@ usage: cargo xtask <chore>
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
   dist    build the static release binary into dist/
+  book    build docs/ as web pages into target/book; a link that leads nowhere is an error
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
+        ["book"] => book::run(),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

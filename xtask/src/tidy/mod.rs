@@ -77,6 +77,7 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
         }
         if page.path.ends_with(".md") {
             pages::check_headings(page, &mut findings);
+            pages::check_links(page, &pages, &mut findings);
         }
     }
     manifests::check_picture(&pages, &mut findings);

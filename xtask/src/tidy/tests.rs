@@ -37,6 +37,38 @@ fn a_file_opens_with_a_sentence() {
 }
 
 #[test]
+fn links_lead_to_files_and_headings() {
+    let pages = [
+        page("README.md", ""),
+        page("docs/a.md", "# A title\n\n## 1. What `x` is, exactly\n\n```\n# no heading\n```\n"),
+        page("docs/use/b.md", "# B\n"),
+    ];
+    let findings_of = |path: &str, text: &str| {
+        let mut findings = Vec::new();
+        pages::check_links(&page(path, text), &pages, &mut findings);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for good in [
+        "[a](docs/a.md), [b](docs/use/b.md#b) and [c](#here)\n## Here\n",
+        "![a](docs/a.md) [x](docs/a.md#1-what-x-is-exactly)",
+        "[elsewhere](https://example.org/x.md) ![d](docs/use/)",
+        "```\n[none](none.md)\n```\n",
+    ] {
+        assert_eq!(findings_of("README.md", good), [""; 0], "{good}");
+    }
+    assert_eq!(findings_of("docs/use/b.md", "[up](../a.md#a-title)"), [""; 0]);
+    for (bad, what) in [
+        ("\n[a](a.md)", "README.md:2: link 'a.md': there is no such file"),
+        ("[a](docs/a.md#title)", "link 'docs/a.md#title': there is no such heading"),
+        ("[a](docs/a.md#no-heading)", "there is no such heading"),
+        ("[a](docs/a.md) [b](../docs/b.md)", "link '../docs/b.md': there is no such file"),
+    ] {
+        let found = findings_of("README.md", bad);
+        assert!(found.len() == 1 && found[0].contains(what), "{bad}: {found:?}");
+    }
+}
+
+#[test]
 fn names_say_something() {
     expect("a/utils.rs", "//! Why.\n", &["'utils' says nothing"]);
     expect("a/common/b.rs", "//! Why.\n", &["'common' says nothing"]);
