@@ -1,27 +1,23 @@
 //! The demo is a claim about everything else, so it must be able to fail, and must leave nothing.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{TempDir, find, skip, test_name};
 use serde_json::Value;
 
 /// A directory for temporary files that belongs to one test.
-struct Place(PathBuf);
+struct Sandbox(TempDir);
 
-impl Place {
-    fn new(name: &str) -> Place {
-        let dir = std::env::temp_dir().canonicalize().unwrap();
-        let dir = dir.join(format!("zeta-test-demo-{name}-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+impl Sandbox {
+    fn new(name: &str) -> Sandbox {
+        let dir = TempDir::new(&format!("demo-{name}"), 0o700);
         fs::create_dir(dir.join("tmp")).unwrap();
         fs::create_dir(dir.join("bin")).unwrap();
-        Place(dir)
+        Sandbox(dir)
     }
 
     fn zeta(&self, args: &[&str]) -> Command {
@@ -54,28 +50,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
-}
-
 /// The demo needs two programs; without them the test cannot run here, and says so.
 fn cannot_run(test: &str) -> bool {
     let Some(missing) = ["git", "flock"].into_iter().find(|program| find(program).is_none()) else {
         return false;
     };
-    let line = format!("SKIPPED: demo::{test}: there is no {missing} here\n");
-    eprint!("{line}");
-    if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
-        let mut log = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-        log.write_all(line.as_bytes()).unwrap();
-    }
+    skip(test, &format!("there is no {missing} here"));
     true
 }
 
@@ -103,11 +83,11 @@ fn claims(account: &Value) -> Vec<(&str, bool)> {
 
 #[test]
 fn every_claim_is_checked_and_nothing_is_left() {
-    if cannot_run("every_claim_is_checked_and_nothing_is_left") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("json");
-    let output = place.run(&["demo", "--json"]);
+    let sandbox = Sandbox::new("json");
+    let output = sandbox.run(&["demo", "--json"]);
     let account = json(&output);
     assert_eq!(output.status.code(), Some(0), "{account:#}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -132,23 +112,23 @@ fn every_claim_is_checked_and_nothing_is_left() {
         .map(|c| c["at_ms"].as_u64().unwrap())
         .collect();
     assert!(at_ms.is_sorted(), "{at_ms:?}");
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn the_files_are_shown_as_they_change_and_a_table_ends_it() {
-    if cannot_run("the_files_are_shown_as_they_change_and_a_table_ends_it") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("text");
-    let state = place.0.join("state");
+    let sandbox = Sandbox::new("text");
+    let state = sandbox.0.join("state");
     // A caller inside a session, a repository and a state directory of its own: none plays along.
-    let output = place
+    let output = sandbox
         .zeta(&["demo", "--state-dir", state.to_str().unwrap()])
-        .env("ZETA_STATE_DIR", place.0.join("not-this-one"))
+        .env("ZETA_STATE_DIR", sandbox.0.join("not-this-one"))
         .env("ZETA_SESSION", "somebody-elses")
         .env("ZETA_NODE", "not-this-node")
-        .env("GIT_DIR", place.0.join("no-such-repository"))
+        .env("GIT_DIR", sandbox.0.join("no-such-repository"))
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -167,22 +147,23 @@ fn the_files_are_shown_as_they_change_and_a_table_ends_it() {
     }
     assert!(!text.contains("  NO  ") && !text.contains('\x1b'), "{text}");
     assert!(text.lines().last().unwrap().starts_with("All "), "{text}");
-    assert!(!place.0.join("not-this-one").exists());
+    assert!(!sandbox.0.join("not-this-one").exists());
     // The state is left where it was asked for, and another demo does not play in it.
     assert!(state.join("nodes").is_dir());
-    let again = place.run(&["demo", "--state-dir", state.to_str().unwrap()]);
+    let again = sandbox.run(&["demo", "--state-dir", state.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(2));
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn a_repository_that_forgets_its_tokens_fails_the_demo() {
-    if cannot_run("a_repository_that_forgets_its_tokens_fails_the_demo") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("forget");
-    place.bend_git("case \" $* \" in *' push '*) rm -f \"${DEMO_REMOTE-.}/fencing-token\";; esac");
-    let output = place.run(&["demo", "--json"]);
+    let sandbox = Sandbox::new("forget");
+    sandbox
+        .bend_git("case \" $* \" in *' push '*) rm -f \"${DEMO_REMOTE-.}/fencing-token\";; esac");
+    let output = sandbox.run(&["demo", "--json"]);
     let account = json(&output);
     assert_eq!(output.status.code(), Some(1), "{account:#}");
     assert_eq!(account["outcome"], "not_shown");
@@ -191,65 +172,65 @@ fn a_repository_that_forgets_its_tokens_fails_the_demo() {
         refuted.iter().any(|(text, _)| text.contains("refused the late push")),
         "the fence was open, and the demo did not notice: {refuted:?}"
     );
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn a_push_without_its_token_fails_the_demo() {
-    if cannot_run("a_push_without_its_token_fails_the_demo") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("drop");
-    place.bend_git(
+    let sandbox = Sandbox::new("drop");
+    sandbox.bend_git(
         "for word do shift; case $word in fencing-token=*) word=other=1;; esac\n\
          set -- \"$@\" \"$word\"; done",
     );
-    let output = place.run(&["demo", "--json"]);
+    let output = sandbox.run(&["demo", "--json"]);
     let account = json(&output);
     assert_eq!(output.status.code(), Some(1), "{account:#}");
     assert!(account["message"].as_str().unwrap().contains("before its time"), "{account:#}");
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn a_hook_that_is_not_there_fails_the_demo() {
-    if cannot_run("a_hook_that_is_not_there_fails_the_demo") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("hook");
+    let sandbox = Sandbox::new("hook");
     let gone = "rm -f \"$DEMO_REMOTE/hooks/pre-receive\"";
-    place.bend_git(&format!("case \" $* \" in *' push '*) {gone};; esac"));
-    let output = place.run(&["demo"]);
+    sandbox.bend_git(&format!("case \" $* \" in *' push '*) {gone};; esac"));
+    let output = sandbox.run(&["demo"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("before its time"), "{text}");
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn without_git_the_next_step_is_named() {
-    let place = Place::new("nogit");
+    let sandbox = Sandbox::new("nogit");
     for program in ["env", "sh"] {
         let target = find(program).unwrap();
-        std::os::unix::fs::symlink(target, place.0.join("bin").join(program)).unwrap();
+        std::os::unix::fs::symlink(target, sandbox.0.join("bin").join(program)).unwrap();
     }
-    let output = place.zeta(&["demo"]).env("PATH", place.0.join("bin")).output().unwrap();
+    let output = sandbox.zeta(&["demo"]).env("PATH", sandbox.0.join("bin")).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{text}");
     assert!(text.contains("git") && text.contains("apt install git"), "{text}");
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }
 
 #[test]
 fn interrupted_it_takes_everything_with_it() {
-    if cannot_run("interrupted_it_takes_everything_with_it") {
+    if cannot_run(test_name!()) {
         return;
     }
-    let place = Place::new("interrupt");
+    let sandbox = Sandbox::new("interrupt");
     let mut demo =
-        place.zeta(&["demo"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sandbox.zeta(&["demo"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(30);
-    let needle = place.0.join("tmp/zeta-demo-");
+    let needle = sandbox.0.join("tmp/zeta-demo-");
     // The demo itself is not marked: three agents and their wrappers are.
     while processes_that_know(&needle).len() < 6 {
         assert!(Instant::now() < until, "its agents never came");
@@ -258,5 +239,5 @@ fn interrupted_it_takes_everything_with_it() {
     let pid = rustix::process::Pid::from_child(&demo);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(demo.wait().unwrap().code(), Some(128 + 2));
-    place.assert_nothing_is_left();
+    sandbox.assert_nothing_is_left();
 }

@@ -1,15 +1,15 @@
 //! Every example of every `--help` is run: a user's first call is one of them, pasted.
-#![expect(clippy::unwrap_used, reason = "a stage that cannot be set up fails the test")]
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::support::TempDir;
 
 /// Examples that are not run here, each with where it is run instead.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("zeta demo", "tests/demo.rs"),
-    ("zeta init --group", "tests/ops, in a tree of its own"),
-    ("zeta node register --remote", "tests/node: git is no real one here"),
+    ("zeta demo", "tests/suite/demo.rs"),
+    ("zeta init --group", "tests/suite/ops, in a tree of its own"),
+    ("zeta node register --remote", "tests/suite/node: git is no real one here"),
 ];
 
 /// Examples whose status is not 0, by how they begin.
@@ -42,15 +42,15 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta node show", 4),
 ];
 
-/// One stage per example: a state directory, and the programs that examples name.
-struct Stage {
-    dir: PathBuf,
+/// One sandbox per example: a state directory, and the programs that examples name.
+struct Sandbox {
+    dir: TempDir,
 }
 
-impl Stage {
-    fn new(number: usize) -> Stage {
-        let dir = std::env::temp_dir().join(format!("zeta-ex-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(dir.join("bin")).unwrap();
+impl Sandbox {
+    fn new() -> Sandbox {
+        let dir = TempDir::new("examples", 0o700);
+        std::fs::create_dir(dir.join("bin")).unwrap();
         for program in
             ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
         {
@@ -60,7 +60,7 @@ impl Stage {
         }
         let zeta = dir.join("bin/zeta");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zeta"), zeta).unwrap();
-        Stage { dir }
+        Sandbox { dir }
     }
 
     fn sh(&self, line: &str, token: &str) -> (i32, String) {
@@ -124,12 +124,6 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
 /// The example lines of a command and of all its subcommands, with the path of each command.
 fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -169,18 +163,18 @@ fn every_example_runs() {
     let mut found = Vec::new();
     examples(&zeta::cli::command(), "zeta", &mut found);
     assert!(found.len() > 20, "{found:?}");
-    for (number, (path, line)) in found.iter().enumerate() {
+    for (path, line) in &found {
         if ELSEWHERE.iter().any(|(begin, _)| line.starts_with(begin)) {
             continue;
         }
-        let stage = Stage::new(number);
-        let token = stage.prepare(path);
-        let (status, said) = stage.sh(line, &token);
+        let sandbox = Sandbox::new();
+        let token = sandbox.prepare(path);
+        let (status, said) = sandbox.sh(line, &token);
         let whole = format!("{line}\n");
         let wanted = STATUS.iter().find(|(begin, _)| whole.starts_with(begin));
         let wanted = wanted.map_or(0, |(_, status)| *status);
         assert_eq!(status, wanted, "example of '{path}':\n  {line}\n{said}");
-        let tree = Path::new(&stage.dir).join("state");
+        let tree = sandbox.dir.join("state");
         assert!(tree.exists() || line.contains("completions") || line.contains("man"), "{line}");
     }
 }

@@ -1,5 +1,4 @@
 //! `zeta status` against real trees: what it shows, what it says is wrong, and that it never hangs.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
@@ -14,17 +13,16 @@ use zeta_core::layout;
 use zeta_core::presence::{KIND, set_beat, set_processes};
 use zeta_core::record::Fields;
 
+use crate::support::TempDir;
+
 /// A state directory of its own, removed at the end.
 struct Tree {
-    root: PathBuf,
+    root: TempDir,
 }
 
 impl Tree {
     fn new(test: &str) -> Tree {
-        let root = format!("/tmp/zeta-status-{test}-{}", std::process::id());
-        let root = PathBuf::from(root);
-        fs::DirBuilder::new().mode(0o700).create(&root).unwrap();
-        Tree { root }
+        Tree { root: TempDir::new(&format!("status-{test}"), 0o700) }
     }
 
     fn dir(&self) -> PathBuf {
@@ -67,12 +65,6 @@ impl Tree {
         let mut all = self.json(&[]);
         assert_eq!(all["nodes"].as_array().unwrap().len(), 1, "{all}");
         all["nodes"][0].take()
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

@@ -1,27 +1,26 @@
 //! A short run of the torture, and the same with a seeded bug: its judge must convict that.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-#[path = "../examples/torture/main.rs"]
-mod torture;
+#[path = "../../examples/torture/main.rs"]
+mod program;
 
-use torture::Options;
+use program::Options;
 
 fn options() -> Options {
     let mut options = Options::new().unwrap();
     options.zeta = env!("CARGO_BIN_EXE_zeta").into();
     // This test binary again, in its other part.
-    options.own_args = "--exact plays_a_part --nocapture --test-threads=1".to_owned();
+    options.own_args = "--exact torture::plays_a_part --nocapture --test-threads=1".to_owned();
     options
 }
 
 #[test]
 fn plays_a_part() {
-    if torture::has_part() {
+    if program::has_part() {
         // The harness would make 101 of any failure.
-        std::process::exit(i32::from(torture::main() != ExitCode::SUCCESS));
+        std::process::exit(i32::from(program::main() != ExitCode::SUCCESS));
     }
 }
 
@@ -29,7 +28,7 @@ fn plays_a_part() {
 fn eight_seconds_of_torture_break_nothing() {
     let mut options = options();
     options.length = Duration::from_secs(8);
-    let came = torture::run(&options).unwrap();
+    let came = program::run(&options).unwrap();
     assert_eq!(came.violations, 0, "see the table; the seed is in its first line");
     assert!(came.enough, "{came:?}");
     assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
@@ -42,6 +41,6 @@ fn the_judge_convicts_workers_that_skip_the_lease() {
     let mut options = options();
     options.length = Duration::from_secs(2);
     options.broken = true;
-    let came = torture::run(&options).unwrap();
+    let came = program::run(&options).unwrap();
     assert!(came.violations > 0, "nobody took the lease, and nobody noticed");
 }

@@ -5,20 +5,20 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::hub::{NAME, OWNER};
-use crate::machine::Machine;
-use crate::standin::{StandIn, TOKEN};
+use super::machine::Machine;
+use crate::node::fake_github::{FakeGithub, TOKEN};
+use crate::node::github_model::{NAME, OWNER};
 
 /// The cluster.
 pub struct Cluster {
-    pub forge: StandIn,
+    pub forge: FakeGithub,
     served: Served,
 }
 
 impl Cluster {
     pub fn new() -> Cluster {
-        let forge = StandIn::new();
-        let served = Served::new(&forge.hub(|hub| hub.place().to_owned()));
+        let forge = FakeGithub::new();
+        let served = Served::new(&forge.model(|model| model.place().to_owned()));
         Cluster { forge, served }
     }
 
@@ -41,7 +41,7 @@ impl Cluster {
 
     /// How many pull requests there ever were.
     pub fn pulls(&self) -> usize {
-        self.forge.hub(|hub| hub.pulls.len())
+        self.forge.model(|model| model.pulls.len())
     }
 }
 

@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::PathBuf;
 
-use crate::cluster::Cluster;
-use crate::machine::Machine;
-use crate::stage::Stage;
+use super::cluster::Cluster;
+use super::machine::Machine;
+use crate::support::{Sandbox, test_name};
 
 const UUID: &str = "1A2B-3C4D";
 const PASSPHRASE: &str = "lusab-babad-gutih-tugad-tobog-higil";
@@ -30,36 +30,36 @@ const ARGUMENTS: &str = "ZETA_CREDS_ARGS=--usb-uuid-file /etc/zeta/usb-uuid \
 
 /// A stick, whose ESP is the machine's `/boot`: it outlives the machine's disk.
 struct Stick {
-    stage: Stage,
+    sandbox: Sandbox,
     option: String,
 }
 
 impl Stick {
     fn new() -> Stick {
-        let stage = Stage::new();
-        fs::create_dir(stage.dir.join("esp")).unwrap();
-        let option = format!("--bind={}:/boot", stage.dir.join("esp").display());
-        Stick { stage, option }
+        let sandbox = Sandbox::new();
+        fs::create_dir(sandbox.dir.join("esp")).unwrap();
+        let option = format!("--bind={}:/boot", sandbox.dir.join("esp").display());
+        Stick { sandbox, option }
     }
 
     fn blob(&self) -> PathBuf {
-        self.stage.dir.join("esp/zeta-creds.enc")
+        self.sandbox.dir.join("esp/zeta-creds.enc")
     }
 
     /// Seals these credentials, with our own binary.
     fn persist(&self, credentials: &[(&str, &str)]) {
-        let mut call = self.stage.cmd(&["creds", "persist", "--usb-uuid", UUID]);
-        call.env("STATE_DIRECTORY", self.stage.dir.join("seen"));
+        let mut call = self.sandbox.cmd(&["creds", "persist", "--usb-uuid", UUID]);
+        call.env("STATE_DIRECTORY", self.sandbox.dir.join("seen"));
         call.args(["--persona", "otto", "--output"]).arg(self.blob());
-        let passphrase = self.stage.dir.join("passphrase");
+        let passphrase = self.sandbox.dir.join("passphrase");
         secret(&passphrase, &format!("{PASSPHRASE}\n"));
         call.arg("--passphrase-file").arg(passphrase);
         for (id, value) in credentials {
-            let file = self.stage.dir.join(id);
+            let file = self.sandbox.dir.join(id);
             secret(&file, value);
             call.arg(format!("--bake-cred={id}=@{}", file.display()));
         }
-        let out = crate::stage::run(&mut call);
+        let out = crate::support::run(&mut call);
         assert_eq!(out.status, 0, "{out:?}");
     }
 }
@@ -124,13 +124,13 @@ const REGISTER: &str = "restore\nregister\ncat /var/lib/zeta/self-registered.mar
 
 #[test]
 fn a_machine_that_is_imaged_anew_is_who_it_was() {
-    let Some(machine) = installed("boot::creds") else { return };
+    let Some(machine) = installed(test_name!()) else { return };
     let cluster = Cluster::new();
     let stick = Stick::new();
     cluster.entrust(&machine);
     cluster.invite(&machine);
     boot(&machine, &stick, REGISTER);
-    cluster.forge.hub(|hub| hub.merge(1));
+    cluster.forge.model(|model| model.merge(1));
     let said = boot(&machine, &stick, REGISTER);
     assert!(said.contains("node=node-b00710\n") && said.contains("state=converged\n"), "{said}");
     let receipt = machine.root().join("var/lib/zeta/self-registered.marker");
@@ -145,7 +145,7 @@ fn a_machine_that_is_imaged_anew_is_who_it_was() {
 
     // Another disk, whose installer gave another name, and a user who would like to have the
     // token written elsewhere.
-    let Some(anew) = installed("boot::creds") else { return };
+    let Some(anew) = installed(test_name!()) else { return };
     anew.write("etc/zeta/cluster-node-id", "node-0ddba11\n", 0o644);
     cluster.entrust(&anew);
     cluster.invite(&anew);
@@ -201,7 +201,7 @@ fn ran(said: &str) -> bool {
 
 #[test]
 fn what_a_restore_fails_of_is_seen() {
-    let Some(machine) = installed("boot::creds") else { return };
+    let Some(machine) = installed(test_name!()) else { return };
     let stick = Stick::new();
     nowhere(&machine);
     let boot = |script: &str| boot(&machine, &stick, script);
@@ -229,7 +229,7 @@ fn what_a_restore_fails_of_is_seen() {
 
 #[test]
 fn a_wrong_passphrase_blocks_registration_only_if_that_was_asked_for() {
-    let Some(machine) = installed("boot::creds") else { return };
+    let Some(machine) = installed(test_name!()) else { return };
     let stick = Stick::new();
     nowhere(&machine);
     let boot = |script: &str| boot(&machine, &stick, script);
@@ -287,7 +287,7 @@ fn a_wrong_passphrase_blocks_registration_only_if_that_was_asked_for() {
 
 #[test]
 fn a_person_is_asked_three_times_and_an_older_blob_is_told() {
-    let Some(machine) = installed("boot::creds") else { return };
+    let Some(machine) = installed(test_name!()) else { return };
     let stick = Stick::new();
     stick.persist(&[("gh-cli", GH)]);
     stick.persist(&[("gh-cli", GH), ("ssh-operator-pubkey", KEY)]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::stage::{Out, Stage, run_within, skip};
+use crate::support::{Out, Sandbox, run_within, skip};
 
 /// How long a boot may take on a machine that does other things, too.
 const BOOT: Duration = Duration::from_secs(40);
@@ -26,7 +26,7 @@ StandardError=file:/zeta-end.out
 
 /// The machine.
 pub struct Machine {
-    pub stage: Stage,
+    pub sandbox: Sandbox,
 }
 
 impl Machine {
@@ -37,11 +37,11 @@ impl Machine {
             return None;
         };
         assert!(tree.join("usr/lib/systemd/systemd").exists(), "{} is no tree", tree.display());
-        let stage = Stage::new();
+        let sandbox = Sandbox::new();
         for dir in ["upper", "work", "merged"] {
-            std::fs::create_dir(stage.dir.join(dir)).unwrap();
+            std::fs::create_dir(sandbox.dir.join(dir)).unwrap();
         }
-        let machine = Machine { stage };
+        let machine = Machine { sandbox };
         let root = machine.root();
         std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
@@ -55,7 +55,7 @@ impl Machine {
 
     /// What was written onto the machine's disk.
     pub fn root(&self) -> PathBuf {
-        self.stage.dir.join("upper")
+        self.sandbox.dir.join("upper")
     }
 
     pub fn write(&self, path: &str, text: &str, mode: u32) {
@@ -85,7 +85,7 @@ impl Machine {
     /// Boots, runs a script when all is up, and ends; what the script printed.
     pub fn boot(&self, script: &str, options: &[&str]) -> String {
         self.write("zeta-end.sh", script, 0o755);
-        let dir = &self.stage.dir;
+        let dir = &self.sandbox.dir;
         let _ = std::fs::remove_file(self.root().join("zeta-end.out"));
         let tree = PathBuf::from(std::env::var_os("ZETA_BOOT_TREE").unwrap());
         let shown = |path: &Path| path.display().to_string();

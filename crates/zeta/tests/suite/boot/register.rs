@@ -1,8 +1,9 @@
 //! The unit of registration over many boots: one pull request, and a receipt that lasts.
 
-use crate::cluster::Cluster;
-use crate::machine::Machine;
-use crate::standin::TOKEN;
+use super::cluster::Cluster;
+use super::machine::Machine;
+use crate::node::fake_github::TOKEN;
+use crate::support::test_name;
 
 pub const SCRIPT: &str = "\
 systemctl start zeta-node-register.service
@@ -15,7 +16,7 @@ journalctl --no-pager -u zeta-node-register.service
 
 #[test]
 fn a_node_that_boots_again_and_again_has_one_pull_request() {
-    let Some(machine) = Machine::installed("boot::register") else { return };
+    let Some(machine) = Machine::installed(test_name!()) else { return };
     let cluster = Cluster::new();
     cluster.entrust(&machine);
 
@@ -35,7 +36,7 @@ fn a_node_that_boots_again_and_again_has_one_pull_request() {
         assert_eq!(cluster.pulls(), 1, "{said}");
         boots.push(said.lines().nth(1).unwrap().to_owned());
         if state == "converging" {
-            cluster.forge.hub(|hub| hub.merge(1));
+            cluster.forge.model(|model| model.merge(1));
         }
     }
     boots.dedup();

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::place::Place;
-use crate::stage::{LIMIT, finish, until, wait};
+use super::place::Place;
+use crate::support::{LIMIT, finish, until, wait};
 
 const BEAT: [&str; 6] =
     ["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#];
@@ -21,7 +21,7 @@ fn session(place: &Place, script: &str) -> std::process::Child {
     let mut command = place.cmd(&["run", "--as", "otto-cli", "--", "sh", "-c", &script]);
     command.env("ZETA", env!("CARGO_BIN_EXE_zeta")).stdout(Stdio::null());
     let child = command.process_group(0).spawn().unwrap();
-    let got = place.stage.dir.join("got");
+    let got = place.sandbox.dir.join("got");
     assert!(until(LIMIT, || std::fs::read_to_string(&got).is_ok_and(|text| !text.is_empty())));
     child
 }
@@ -151,7 +151,7 @@ fn a_claim_that_cannot_be_read_yet_is_not_forgotten() {
     // With a second link, as while it is moved from elsewhere.
     let id = place.original_publish("lior", "claim", "B-1");
     let file = place.bus.join(format!("{id}.json"));
-    let second = place.stage.dir.join("second");
+    let second = place.sandbox.dir.join("second");
     std::fs::hard_link(&file, &second).unwrap();
     place.ends(0, &["claim", "check", "--item", "B-1"]);
     std::fs::remove_file(&second).unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::place::Place;
-use crate::stage::{LIMIT, finish, signal, until, wait};
+use super::place::Place;
+use crate::support::{LIMIT, finish, signal, until, wait};
 
 #[test]
 fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
@@ -101,7 +101,7 @@ fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
     let place = Place::new();
     let script = "\"$ZETA\" claim acquire --item B-2 >\"$ZETA_STATE_DIR/../got\"; exec sleep 60";
     let mut holder = session(&place, "otto-cli", script);
-    let got = place.stage.dir.join("got");
+    let got = place.sandbox.dir.join("got");
     let held =
         || std::fs::read_to_string(&got).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
     assert!(until(LIMIT, held));
@@ -234,12 +234,12 @@ fn two_trees_on_one_bus_do_not_both_claim() {
     let (place, other) = (Place::new(), Place::new());
     place.acquire(0, "otto-cli", "B-9");
     let args = ["claim", "acquire", "--from", "vera", "--item", "B-9"];
-    let mut elsewhere = other.stage.cmd(&args);
-    let out = crate::stage::run(elsewhere.env("ZETA_BUS_DIR", &place.bus));
+    let mut elsewhere = other.sandbox.cmd(&args);
+    let out = crate::support::run(elsewhere.env("ZETA_BUS_DIR", &place.bus));
     assert_eq!(out.status, 3, "{out:?}");
     // And one tree on two buses keeps their items apart.
-    let mut beside = place.stage.cmd(&args);
-    let out = crate::stage::run(beside.env("ZETA_BUS_DIR", &other.bus));
+    let mut beside = place.sandbox.cmd(&args);
+    let out = crate::support::run(beside.env("ZETA_BUS_DIR", &other.bus));
     assert_eq!(out.status, 0, "{out:?}");
 }
 
@@ -298,7 +298,7 @@ fn a_stopped_holder_of_a_session_is_not_robbed() {
     let place = Place::new();
     let script = "\"$ZETA\" claim acquire --item B-11 >\"$ZETA_STATE_DIR/../got\"; exec sleep 60";
     let mut holder = session(&place, "otto-cli", script);
-    let got = place.stage.dir.join("got");
+    let got = place.sandbox.dir.join("got");
     assert!(until(LIMIT, || std::fs::read_to_string(&got).is_ok_and(|t| !t.is_empty())));
     signal(holder.id(), Signal::STOP);
     place.acquire(3, "vera", "B-11");

@@ -4,8 +4,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::json;
 
-use crate::place::Place;
-use crate::stage::{Out, is_root, skip};
+use super::place::Place;
+use crate::support::{Out, is_root, skip, test_name};
 
 const GOOD: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -72,7 +72,7 @@ fn whatever_stands_where_a_message_belongs_is_named_and_left_alone() {
 fn what_is_no_plain_file_is_named_and_never_waited_for() {
     let place = place();
     let at = |name: &str| place.bus.join(name);
-    let elsewhere = place.stage.dir.join("elsewhere");
+    let elsewhere = place.sandbox.dir.join("elsewhere");
     std::fs::write(&elsewhere, message("link")).unwrap();
     symlink(&elsewhere, at("link.json")).unwrap();
     symlink("nowhere", at("dangling.json")).unwrap();
@@ -85,7 +85,7 @@ fn what_is_no_plain_file_is_named_and_never_waited_for() {
         0,
     )
     .unwrap();
-    std::fs::hard_link(at(&format!("{GOOD}.json")), place.stage.dir.join("second")).unwrap();
+    std::fs::hard_link(at(&format!("{GOOD}.json")), place.sandbox.dir.join("second")).unwrap();
     let out = place.ends(0, &["bus", "list"]);
     for name in ["link.json", "dangling.json", "dir.json", "fifo.json", GOOD] {
         assert!(out.err.contains(name), "{name}: {out:?}");
@@ -108,14 +108,14 @@ fn a_bus_that_others_could_have_prepared_is_refused() {
         assert_eq!(std::fs::read_dir(&place.bus).unwrap().count(), 0);
     }
     let place = Place::new();
-    let real = place.stage.dir.join("real");
+    let real = place.sandbox.dir.join("real");
     std::fs::create_dir(&real).unwrap();
     std::fs::set_permissions(&real, PermissionsExt::from_mode(0o700)).unwrap();
     symlink(&real, &place.bus).unwrap();
     let out = place.ends(7, &["bus", "list"]);
     assert!(out.err.contains("symbolic link") && out.err.contains("--bus-dir"), "{out:?}");
     if !is_root() {
-        return skip("a_bus_that_others_could_have_prepared_is_refused", "needs root for an owner");
+        return skip(test_name!(), "needs root for an owner");
     }
     let place = Place::new();
     std::fs::create_dir(&place.bus).unwrap();
@@ -129,7 +129,7 @@ fn a_bus_that_others_could_have_prepared_is_refused() {
 #[test]
 fn messages_and_notes_of_another_user_are_not_believed() {
     if !is_root() {
-        return skip("messages_and_notes_of_another_user_are_not_believed", "needs root");
+        return skip(test_name!(), "needs root");
     }
     let place = place();
     let foreign = place.bus.join("foreign.json");

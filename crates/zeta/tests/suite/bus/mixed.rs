@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::item::Item;
 
-use crate::place::{Place, original_holders, original_publish};
+use super::place::{Place, original_holders, original_publish};
 
 /// Acquires as the original does: an exclusive lock, three tries, the rule, a message, no lock.
 fn original_acquire(bus: &Path, from: &str, item: &str) -> bool {

@@ -7,22 +7,22 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::stage::{Out, Stage, run};
+use crate::support::{Out, Sandbox, run};
 
 pub struct Place {
-    pub stage: Stage,
+    pub sandbox: Sandbox,
     pub bus: PathBuf,
 }
 
 impl Place {
     pub fn new() -> Place {
-        let stage = Stage::new();
-        let bus = stage.dir.join("bus");
-        Place { stage, bus }
+        let sandbox = Sandbox::new();
+        let bus = sandbox.dir.join("bus");
+        Place { sandbox, bus }
     }
 
     pub fn cmd(&self, args: &[&str]) -> Command {
-        let mut command = self.stage.cmd(args);
+        let mut command = self.sandbox.cmd(args);
         command.env("ZETA_BUS_DIR", &self.bus);
         command
     }

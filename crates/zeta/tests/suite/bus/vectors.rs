@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::stage::{Stage, run};
+use crate::support::{Sandbox, run};
 
 fn vectors() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bus/vectors")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/bus/vectors")
 }
 
 fn load(path: &Path) -> Value {
@@ -21,14 +21,14 @@ fn load(path: &Path) -> Value {
 
 /// A bus of its own for one vector, with the closed list of ids that the original has.
 struct Bench {
-    stage: Stage,
+    sandbox: Sandbox,
     bus: PathBuf,
 }
 
 impl Bench {
     fn new(files: &[Value]) -> Bench {
-        let stage = Stage::new();
-        let bus = stage.dir.join("bus");
+        let sandbox = Sandbox::new();
+        let bus = sandbox.dir.join("bus");
         std::fs::create_dir(&bus).unwrap();
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&bus, private).unwrap();
@@ -42,12 +42,12 @@ impl Bench {
             };
             std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
         }
-        Bench { stage, bus }
+        Bench { sandbox, bus }
     }
 
     fn cmd(&self, tool: &str, argv: &Value) -> Command {
         let words = argv.as_array().unwrap().iter().map(|word| word.as_str().unwrap());
-        let mut command = self.stage.cmd(&[tool]);
+        let mut command = self.sandbox.cmd(&[tool]);
         command.args(words).env("ZETA_BUS_DIR", &self.bus).env("ZETA_BUS_IDS", "original");
         command
     }
@@ -197,7 +197,7 @@ fn subscribers_are_told_what_the_original_told_them() {
         }
         let fails = case["handler_fails_for"].as_array().unwrap();
         let fails: Vec<&str> = fails.iter().map(|id| id.as_str().unwrap()).collect();
-        let log = bench.stage.dir.join("log");
+        let log = bench.sandbox.dir.join("log");
         let script = format!(
             "echo $ZETA_MESSAGE_ID >> {}; case \"{}\" in *$ZETA_MESSAGE_ID*) exit 1;; esac",
             log.display(),

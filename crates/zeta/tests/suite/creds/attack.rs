@@ -9,8 +9,9 @@ use std::process::Command;
 
 use rustix::termios::LocalModes;
 
-use crate::cli::{Desk, LOCK, PASSPHRASE, UUID, picker, ran};
-use crate::stage::{OTHER, USER, chmod, names, own, put, skipped_without_root, until};
+use super::cli::{Desk, LOCK, PASSPHRASE, UUID, picker, ran};
+use super::sandbox::{OTHER, USER, chmod, names, own, put, skipped_without_root};
+use crate::support::{test_name, wait_for};
 
 /// As `restore` of a desk, by a unit at boot.
 fn at_boot(desk: &Desk, more: &[&str]) -> Command {
@@ -51,7 +52,7 @@ fn a_process_that_makes_a_passphrase_is_not_dumped() {
     let desk = Desk::new();
     let mut maker = desk.command(&["passphrase"]).stdout(full).spawn().unwrap();
     let limits = format!("/proc/{}/limits", maker.id());
-    until("it waits for its reader, and is closed", || {
+    wait_for("it waits for its reader, and is closed", || {
         let limits = fs::read_to_string(&limits).unwrap();
         let core = limits.lines().find(|line| line.starts_with("Max core file size"));
         core.is_some_and(|core| core.split_whitespace().skip(4).eq(["0", "0", "bytes"]))
@@ -202,7 +203,7 @@ fn what_was_written_is_told_also_if_it_cannot_be_remembered() {
 
 #[test]
 fn root_does_not_bake_what_a_user_planted_a_link_to() {
-    if skipped_without_root("attack::root_does_not_bake_what_a_user_planted_a_link_to") {
+    if skipped_without_root(test_name!()) {
         return;
     }
     let desk = Desk::new();
@@ -273,7 +274,7 @@ fn nothing_of_a_long_or_manifold_paste_is_shown() {
         terminal.wait_for("[l]iteral");
         terminal.keys(b"l\n");
         terminal.wait_for("not shown");
-        until("it is quiet", || !terminal.modes().contains(LocalModes::ECHO));
+        wait_for("it is quiet", || !terminal.modes().contains(LocalModes::ECHO));
         for part in paste.as_bytes().chunks(1000) {
             terminal.keys(part);
             std::thread::sleep(std::time::Duration::from_millis(5));

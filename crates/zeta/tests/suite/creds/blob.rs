@@ -9,9 +9,10 @@ use std::process::Stdio;
 use zeta::adapters::blob::{self, Before, Found};
 use zeta::error::Kind;
 
-use crate::stage::{
-    self, Place, chmod, in_own_mounts, names, part, part_words, put, seen, skipped_without_root,
+use super::sandbox::{
+    Sandbox, chmod, in_own_mounts, names, part, part_words, put, seen, skipped_without_root,
 };
+use crate::support::test_name;
 
 /// Valid here is what has one byte again and again.
 pub fn uniform(bytes: &[u8]) -> bool {
@@ -27,7 +28,7 @@ fn bytes(found: &Found) -> &[u8] {
 
 #[test]
 fn a_valid_file_becomes_the_backup_and_a_broken_one_does_not() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("zeta-creds.enc");
     let save = |text: &str| blob::save(&path, text.as_bytes(), &uniform).unwrap().before;
     assert_eq!(save("aaa"), Before::None);
@@ -45,7 +46,7 @@ fn a_valid_file_becomes_the_backup_and_a_broken_one_does_not() {
 
 #[test]
 fn what_is_no_plain_file_is_not_read_and_does_not_block() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let target = place.0.join("precious");
     put(&target, "aaa", 0, 0o600);
     let path = place.0.join("b.enc");
@@ -70,7 +71,7 @@ fn what_is_no_plain_file_is_not_read_and_does_not_block() {
 
 #[test]
 fn a_missing_directory_is_named_and_so_is_the_esp() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("boot/zeta-creds.enc");
     for error in [blob::load(&path).unwrap_err(), blob::save(&path, b"x", &uniform).unwrap_err()] {
         assert_eq!(error.kind, Kind::NotFound);
@@ -86,7 +87,7 @@ fn a_missing_directory_is_named_and_so_is_the_esp() {
 
 #[test]
 fn only_our_own_leftovers_are_swept() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let random = "0123456789abcdef0123456789abcdef";
     let ours = format!(".zeta-blob-{random}");
     let others = [".zeta-blob-1", ".other-0123456789abcdef0123456789abcdef", "notes"];
@@ -102,7 +103,7 @@ fn only_our_own_leftovers_are_swept() {
 
 #[test]
 fn two_savers_and_twenty_kills_leave_a_valid_blob() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("b.enc");
     let name = format!("save-for-ever,{}", path.display());
     let mut savers = Vec::new();
@@ -130,7 +131,7 @@ fn two_savers_and_twenty_kills_leave_a_valid_blob() {
 
 #[test]
 fn a_save_in_a_held_directory_waits_and_then_says_so() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let dir = fs::File::open(&place.0).unwrap();
     rustix::fs::flock(&dir, rustix::fs::FlockOperation::LockShared).unwrap();
     let error = blob::save(&place.0.join("b.enc"), b"aa", &uniform).unwrap_err();
@@ -141,10 +142,10 @@ fn a_save_in_a_held_directory_waits_and_then_says_so() {
 
 #[test]
 fn a_full_and_a_read_only_disk_keep_the_old_blob() {
-    if skipped_without_root("blob::a_full_and_a_read_only_disk_keep_the_old_blob") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let esp = place.dir("esp", 0, 0o700);
     for (options, said) in [("size=64k", "No space left"), ("size=1m,ro", "Read-only")] {
         let size = options.trim_end_matches(",ro");
@@ -164,12 +165,12 @@ fn a_full_and_a_read_only_disk_keep_the_old_blob() {
 
 #[test]
 fn a_directory_in_its_place_is_no_blob_and_stays() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("b.enc");
     fs::create_dir(&path).unwrap();
     chmod(&path, 0o700);
     assert!(blob::save(&path, b"aa", &uniform).is_err());
     assert_eq!(names(&place.0), ["b.enc"]);
     assert!(Path::new(&path).is_dir());
-    stage::until("it is removed", || fs::remove_dir(&path).is_ok());
+    crate::support::wait_for("it is removed", || fs::remove_dir(&path).is_ok());
 }

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::stage::{Place, chmod, names};
-use crate::terminal::Terminal;
-use crate::vectors::{folder, load};
+use super::sandbox::{Sandbox, chmod, names};
+use super::terminal::Terminal;
+use super::vectors::{folder, load};
 
 pub const UUID: &str = "4F2A-91C7";
 pub const PASSPHRASE: &str = "todar-radaj-vofim-nadif-kapam-rarol";
@@ -25,12 +25,12 @@ pub struct Out {
 
 /// A machine: a home, a stick, and what this machine remembers of it.
 pub struct Desk {
-    pub place: Place,
+    pub place: Sandbox,
 }
 
 impl Desk {
     pub fn new() -> Desk {
-        let desk = Desk { place: Place::new() };
+        let desk = Desk { place: Sandbox::new() };
         for dir in ["home", "root", "stick"] {
             fs::create_dir(desk.path(dir)).unwrap();
         }
@@ -230,7 +230,7 @@ fn what_was_persisted_is_restored_with_owner_and_mode_and_a_second_time_is_there
         assert_eq!(out.said.matches(word).count(), 2, "{}", out.said);
     }
     let hosts = desk.path("root/home/zeta/.config/gh/hosts.yml");
-    assert_eq!(crate::stage::seen(&hosts).1, 0o600);
+    assert_eq!(super::sandbox::seen(&hosts).1, 0o600);
     fs::write(&hosts, "oauth_token: NEWER\n").unwrap();
     let out = desk.restore(&[]);
     assert!(out.status == 0 && out.said.contains("differs and was kept"), "{}", out.said);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use sha2::{Digest, Sha256};
 use zeta::adapters::cipher::{OpenError, Opened};
 
-use crate::vectors::{folder, hex};
+use super::vectors::{folder, hex};
 
 /// The word of the vectors for an outcome.
 pub fn word(opened: &Result<Opened, OpenError>) -> &'static str {

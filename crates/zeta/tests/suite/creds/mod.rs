@@ -2,9 +2,8 @@
 //! either; and the hands, against real files, users and processes.
 //!
 //! Users are numbers that no account has; with other users than root's own the tests need root, and
-//! say so where they are skipped. Read `stage` for the places and for the parts that this test
+//! say so where they are skipped. Read `sandbox` for the places and for the parts that this test
 //! binary plays as a process of its own.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod attack;
 mod blob;
@@ -13,7 +12,7 @@ mod decoder;
 mod own;
 mod plant;
 mod race;
+mod sandbox;
 mod secret;
-mod stage;
 mod terminal;
 mod vectors;

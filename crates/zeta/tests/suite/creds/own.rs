@@ -12,8 +12,8 @@ use zeta::adapters::cipher::{
 };
 use zeta_core::creds::frame::{BadFrame, Format, Frame, PAYLOAD_MAX, v2};
 
-use crate::decoder::{Decoder, line, word};
-use crate::vectors::{Stretcher, folder, load, unhex};
+use super::decoder::{Decoder, line, word};
+use super::vectors::{Stretcher, folder, load, unhex};
 
 /// One vector of ours.
 pub struct Vector {

@@ -11,10 +11,11 @@ use zeta::adapters::plant::{
 };
 use zeta::error::Kind;
 
-use crate::stage::{
-    OTHER, Place, USER, chmod, hand, in_own_mounts, names, own, part, part_words, put, seen,
+use super::sandbox::{
+    OTHER, Sandbox, USER, chmod, hand, in_own_mounts, names, own, part, part_words, put, seen,
     skipped_without_root,
 };
+use crate::support::test_name;
 
 const SECRET: &str = "never-to-be-seen-elsewhere";
 
@@ -68,10 +69,10 @@ pub fn plant_two(root: &Path) -> Result<Vec<Vec<Outcome>>, String> {
 
 #[test]
 fn a_user_gets_its_files_as_its_own_and_a_repetition_finds_them() {
-    if skipped_without_root("plant::a_user_gets_its_files_as_its_own_and_a_repetition_finds_them") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     let files = || {
         let key = file(".ssh/id.pub", "ssh-ed25519 A", 0o644);
@@ -97,10 +98,10 @@ fn a_user_gets_its_files_as_its_own_and_a_repetition_finds_them() {
 
 #[test]
 fn what_differs_is_kept_unless_told_otherwise() {
-    if skipped_without_root("plant::what_differs_is_kept_unless_told_otherwise") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o700);
     put(&home.join("a"), "newer", USER, 0o600);
     put(&home.join("b"), SECRET, USER, 0o644);
@@ -116,7 +117,7 @@ fn what_differs_is_kept_unless_told_otherwise() {
 }
 
 /// Sets up one trap; returns the target and what the finding must name.
-type Trap = fn(&Place, &Path) -> (&'static str, &'static str);
+type Trap = fn(&Sandbox, &Path) -> (&'static str, &'static str);
 
 const TRAPS: [(&str, Trap); 9] = [
     ("a link in the middle", |place, home| {
@@ -165,12 +166,12 @@ const TRAPS: [(&str, Trap); 9] = [
 
 #[test]
 fn each_trap_is_refused_and_named_and_its_victim_unharmed() {
-    if skipped_without_root("plant::each_trap_is_refused_and_named_and_its_victim_unharmed") {
+    if skipped_without_root(test_name!()) {
         return;
     }
     for (what, trap) in TRAPS {
         for overwrite in [false, true] {
-            let place = Place::new();
+            let place = Sandbox::new();
             let home = place.dir("home", USER, 0o755);
             let victim = place.dir("victim", 0, 0o777);
             put(&victim.join("precious"), "precious", 0, 0o666);
@@ -192,10 +193,10 @@ fn each_trap_is_refused_and_named_and_its_victim_unharmed() {
 
 #[test]
 fn a_home_that_is_not_the_users_own_is_refused() {
-    if skipped_without_root("plant::a_home_that_is_not_the_users_own_is_refused") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let real = place.dir("real", USER, 0o755);
     let linked = place.0.join("linked");
     symlink(&real, &linked).unwrap();
@@ -223,10 +224,10 @@ fn a_home_that_is_not_the_users_own_is_refused() {
 
 #[test]
 fn system_files_are_roots_and_their_way_is_roots_too() {
-    if skipped_without_root("plant::system_files_are_roots_and_their_way_is_roots_too") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let root = place.dir("root", 0, 0o755);
     let etc = root.join("etc");
     fs::create_dir(&etc).unwrap();
@@ -250,7 +251,7 @@ fn system_files_are_roots_and_their_way_is_roots_too() {
 
 #[test]
 fn a_run_that_is_killed_between_the_phases_leaves_nothing_for_the_next() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let root = place.0.canonicalize().unwrap();
     fs::create_dir(root.join("etc")).unwrap();
     let name = format!("prepare-and-wait,{}", root.display());
@@ -272,10 +273,10 @@ fn a_run_that_is_killed_between_the_phases_leaves_nothing_for_the_next() {
 
 #[test]
 fn what_was_prepared_and_not_committed_goes_away() {
-    if skipped_without_root("plant::what_was_prepared_and_not_committed_goes_away") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     let orders = for_user(&home, vec![file(".zeta/deep/x", SECRET, 0o600)]);
     let prepared = prepare(&orders, &options()).unwrap();
@@ -292,7 +293,7 @@ fn what_was_prepared_and_not_committed_goes_away() {
 
 #[test]
 fn a_directory_that_is_moved_away_with_the_file_is_told() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let root = place.0.canonicalize().unwrap();
     fs::create_dir_all(root.join("etc/zeta")).unwrap();
     let prepared = prepare_for_system(&root);
@@ -308,7 +309,7 @@ fn a_directory_that_is_moved_away_with_the_file_is_told() {
 
 #[test]
 fn without_root_only_ones_own_files_are_written() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let me = rustix::process::geteuid().as_raw();
     let mut own = account(&place.0);
     own.uid = me;
@@ -329,10 +330,10 @@ fn without_root_only_ones_own_files_are_written() {
 
 #[test]
 fn a_full_or_read_only_disk_leaves_no_file_at_all() {
-    if skipped_without_root("plant::a_full_or_read_only_disk_leaves_no_file_at_all") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     // A full disk ends all of it; a read-only one may be that of this place alone.
     let cases = [("size=64k", "Err", "No space left"), ("size=1m,ro", "Ok([[Refused", "read-only")];
@@ -353,12 +354,10 @@ fn a_full_or_read_only_disk_leaves_no_file_at_all() {
 
 #[test]
 fn the_child_is_told_nothing_secret_by_its_arguments_or_environment() {
-    if skipped_without_root(
-        "plant::the_child_is_told_nothing_secret_by_its_arguments_or_environment",
-    ) {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     let told = place.0.join("told");
     let look = format!("/bin/cat /proc/$$/cmdline /proc/$$/environ >{}", told.display());
@@ -372,10 +371,10 @@ fn the_child_is_told_nothing_secret_by_its_arguments_or_environment() {
 
 #[test]
 fn a_child_that_dies_or_talks_nonsense_is_an_error() {
-    if skipped_without_root("plant::a_child_that_dies_or_talks_nonsense_is_an_error") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     for script in ["exit 1", "echo nonsense; cat >/dev/null", "echo '{\"done\":[]}'"] {
         let mut hand = hand("");
@@ -389,10 +388,10 @@ fn a_child_that_dies_or_talks_nonsense_is_an_error() {
 
 #[test]
 fn a_child_with_threads_does_not_half_become_a_user() {
-    if skipped_without_root("plant::a_child_with_threads_does_not_half_become_a_user") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     let mut hand = hand("");
     for arg in &mut hand.args {
@@ -407,7 +406,7 @@ fn a_child_with_threads_does_not_half_become_a_user() {
 
 #[test]
 fn what_is_asked_for_is_checked_before_anything_is_done() {
-    let place = Place::new();
+    let place = Sandbox::new();
     for target in ["", "/x", "a/../b", "./a", "a//b", "a/"] {
         let orders = for_user(&place.0, vec![file(target, SECRET, 0o600)]);
         assert_eq!(plant(&orders, &options()).unwrap_err().kind, Kind::Usage, "{target}");
@@ -425,7 +424,7 @@ fn what_is_asked_for_is_checked_before_anything_is_done() {
 
 #[test]
 fn accounts_are_read_from_the_files_below_a_root() {
-    let place = Place::new();
+    let place = Sandbox::new();
     fs::create_dir(place.0.join("etc")).unwrap();
     let passwd = "root:x:0:0::/root:/bin/sh\nbroken\nzeta:x:1000:100:Z:/home/zeta/:/bin/sh\n";
     fs::write(place.0.join("etc/passwd"), passwd).unwrap();

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zeta::adapters::plant::{Options, Outcome, plant};
 
-use crate::plant::{file, for_user, options};
-use crate::stage::{Place, USER, names, own, skipped_without_root};
+use super::plant::{file, for_user, options};
+use super::sandbox::{Sandbox, USER, names, own, skipped_without_root};
+use crate::support::test_name;
 
 #[test]
 fn a_directory_that_changes_under_way_never_leads_to_the_victim() {
-    if skipped_without_root("race::a_directory_that_changes_under_way_never_leads_to_the_victim") {
+    if skipped_without_root(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
     let victim = place.dir("victim", USER, 0o755);
     fs::create_dir(home.join("d")).unwrap();

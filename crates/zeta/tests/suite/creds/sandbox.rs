@@ -1,37 +1,29 @@
 //! Places for one test, and this test binary as a process of its own.
 
 use std::fs;
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeta::adapters::{ask, blob, inherited, plant, secret};
+
+use crate::support::{LIMIT, TempDir, is_root, skip};
 
 /// Whose home it is.
 pub const USER: u32 = 65_110;
 /// Somebody else.
 pub const OTHER: u32 = 65_111;
-/// No wait is longer.
-pub const LIMIT: Duration = Duration::from_secs(20);
 const PART: &str = "ZETA_CREDS_PART";
-const ARGS: &str = "--exact stage::plays_a_part --nocapture --test-threads=1";
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
+const ARGS: &str = "--exact creds::sandbox::plays_a_part --nocapture --test-threads=1";
 
 /// A directory of one test, which everybody may search.
-pub struct Place(pub PathBuf);
+pub struct Sandbox(pub TempDir);
 
-impl Place {
-    pub fn new() -> Place {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/tmp/zeta-creds-{}-{number}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        chmod(&dir, 0o755);
-        Place(dir)
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        Sandbox(TempDir::new("creds", 0o755))
     }
 
     /// A directory in it, with an owner and a mode.
@@ -44,19 +36,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 pub fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 pub fn own(path: &Path, uid: u32) {
     // Without root all files are of whoever runs this.
-    if rustix::process::geteuid().is_root() {
+    if is_root() {
         chown(path, Some(uid), Some(uid)).unwrap();
     }
 }
@@ -86,20 +72,10 @@ pub fn names(dir: &Path) -> Vec<String> {
 
 /// True if this is not root, and then says loudly what is not tested.
 pub fn skipped_without_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
+    if !is_root() {
         skip(test, "not root: no other users, no mounts");
     }
-    !root
-}
-
-pub fn skip(test: &str, why: &str) {
-    let line = format!("SKIPPED: creds::{test}: {why}\n");
-    let _ = fs::write("/dev/stderr", &line);
-    if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
-        let file = fs::File::options().append(true).create(true).open(log);
-        file.unwrap().write_all(line.as_bytes()).unwrap();
-    }
+    !is_root()
 }
 
 /// This test binary as a process of its own, in one of the parts below. What a test prints goes to
@@ -133,15 +109,6 @@ pub fn part_words(name: &str) -> String {
     format!("/bin/sh -c '{}'", script(name, ""))
 }
 
-/// Waits until it is so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !so() {
-        assert!(Instant::now() < end, "waited too long until {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn plays_a_part() {
     let Ok(part) = std::env::var(PART) else { return };
@@ -151,26 +118,26 @@ fn plays_a_part() {
         ["plant-as"] => alone(|| plant::child_main(std::io::stdin().as_fd(), out.as_fd())),
         ["plant-as-two"] => plant::child_main(std::io::stdin().as_fd(), out.as_fd()),
         ["prepare-and-wait", root] => {
-            let prepared = crate::plant::prepare_for_system(Path::new(root));
+            let prepared = super::plant::prepare_for_system(Path::new(root));
             say(&out, &format!("{:?}\n", prepared.outcomes()));
             std::thread::sleep(LIMIT);
             1
         }
         ["save-for-ever", path] => loop {
             for number in 0..250u8 {
-                let saved = blob::save(Path::new(path), &[number; 5000], &crate::blob::uniform);
+                let saved = blob::save(Path::new(path), &[number; 5000], &super::blob::uniform);
                 say(&out, &format!("{:?}\n", saved.map(|_| number)));
                 // Nobody saves without a pause, and the other one must have its turn.
                 std::thread::sleep(Duration::from_millis(1));
             }
         },
         ["save-once", path] => {
-            let saved = blob::save(Path::new(path), &[7; 100_000], &crate::blob::uniform);
+            let saved = blob::save(Path::new(path), &[7; 100_000], &super::blob::uniform);
             say(&out, &format!("{saved:?}\n"));
             0
         }
         ["plant-two", root] => {
-            say(&out, &format!("{:?}\n", crate::plant::plant_two(Path::new(root))));
+            say(&out, &format!("{:?}\n", super::plant::plant_two(Path::new(root))));
             0
         }
         ["hold-secret"] => {
@@ -195,7 +162,7 @@ fn plays_a_part() {
             say(&out, &format!("{:?}\n", ask::line("Which? ")));
             0
         }
-        _ => crate::secret::play(&words, &|line| say(&out, line)),
+        _ => super::secret::play(&words, &|line| say(&out, line)),
     };
     // The harness would say what it thinks of it.
     std::process::exit(i32::from(status));

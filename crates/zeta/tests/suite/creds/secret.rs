@@ -10,8 +10,9 @@ use rustix::termios::LocalModes;
 use zeta::adapters::passphrase::{self as source, Sources, Used};
 use zeta::adapters::secret::PASSPHRASE_MAX;
 
-use crate::stage::{self, OTHER, Place, USER, part, put, skip, skipped_without_root, until};
-use crate::terminal::Terminal;
+use super::sandbox::{self, OTHER, Sandbox, USER, part, put, skipped_without_root};
+use super::terminal::Terminal;
+use crate::support::{skip, test_name, wait_for};
 
 const SECRET: &str = "correct-horse";
 
@@ -50,7 +51,7 @@ fn from_file(path: &Path) -> Result<String, String> {
 
 #[test]
 fn one_end_of_a_line_is_cut_and_nothing_else() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("pass");
     let longest = "x".repeat(PASSPHRASE_MAX);
     for (text, wanted) in [
@@ -73,7 +74,7 @@ fn one_end_of_a_line_is_cut_and_nothing_else() {
 
 #[test]
 fn a_file_that_others_know_is_refused() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("pass");
     for mode in [0o640, 0o604, 0o620, 0o602] {
         put(&path, SECRET, 0, mode);
@@ -86,7 +87,7 @@ fn a_file_that_others_know_is_refused() {
     put(&path, SECRET, 0, 0o400);
     std::os::unix::fs::symlink(&path, place.0.join("link")).unwrap();
     assert_eq!(from_file(&place.0.join("link")).as_deref(), Ok(SECRET));
-    if skipped_without_root("secret::a_file_that_others_know_is_refused (other owners)") {
+    if skipped_without_root(test_name!()) {
         return;
     }
     put(&path, SECRET, OTHER, 0o600);
@@ -102,7 +103,7 @@ fn run(name: &str, before: &str, input: Stdio) -> (String, i32) {
 
 #[test]
 fn a_credential_comes_first_and_then_what_was_named() {
-    let place = Place::new();
+    let place = Sandbox::new();
     let path = place.0.join("pass");
     put(&path, SECRET, 0, 0o444);
     let given = format!("export CREDENTIALS_DIRECTORY={}", place.0.display());
@@ -154,16 +155,16 @@ fn neither_a_variables_name_nor_its_value_is_repeated() {
 
 #[test]
 fn a_process_with_a_secret_is_not_dumped_and_not_read() {
-    if skipped_without_root("secret::a_process_with_a_secret_is_not_dumped_and_not_read") {
+    if skipped_without_root(test_name!()) {
         return;
     }
     let mut command = Command::new("setpriv");
     let (uid, gid) = (format!("--reuid={USER}"), format!("--regid={USER}"));
-    let place = Place::new();
+    let place = Sandbox::new();
     // A copy that the user may run, wherever the build directory is.
     let program = place.0.join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let script = stage::part_words("hold-secret")
+    let script = sandbox::part_words("hold-secret")
         .replace(std::env::current_exe().unwrap().to_str().unwrap(), program.to_str().unwrap());
     command.args([&uid, &gid, "--clear-groups", "/bin/sh", "-c"]);
     let limits = format!("ulimit -c unlimited; exec {script}");
@@ -184,7 +185,7 @@ fn a_process_with_a_secret_is_not_dumped_and_not_read() {
     let sleeper =
         Command::new("setpriv").args([&uid, &gid, "--clear-groups", "sleep", "20"]).spawn();
     let mut sleeper = sleeper.unwrap();
-    until("an ordinary process is readable", || read(sleeper.id()));
+    wait_for("an ordinary process is readable", || read(sleeper.id()));
     assert!(!read(pid));
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
@@ -197,20 +198,20 @@ fn a_process_with_a_secret_is_not_dumped_and_not_read() {
     holder.wait().unwrap();
 }
 
-fn has_setsid() -> bool {
+fn has_setsid(test: &str) -> bool {
     let here = Command::new("setsid").arg("--version").output().is_ok();
     if !here {
-        skip("secret::prompts", "no setsid (Debian package util-linux)");
+        skip(test, "no setsid (Debian package util-linux)");
     }
     here
 }
 
 #[test]
 fn a_hidden_prompt_shows_nothing_and_knows_its_keys() {
-    if !has_setsid() {
+    if !has_setsid(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let result = place.0.join("result");
     let mut terminal = Terminal::start("ask", &result);
     let before = terminal.before;
@@ -226,10 +227,10 @@ fn a_hidden_prompt_shows_nothing_and_knows_its_keys() {
 
 #[test]
 fn giving_up_and_signals_leave_the_terminal_as_it_was() {
-    if !has_setsid() {
+    if !has_setsid(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     for (number, keys) in [&b"abc\x03"[..], &b"abc\x04"[..], b"", b""].into_iter().enumerate() {
         let result = place.0.join(format!("result-{number}"));
         let mut terminal = Terminal::start("ask", &result);
@@ -264,10 +265,10 @@ fn last_child_of(pid: u32) -> u32 {
 
 #[test]
 fn a_line_is_asked_for_in_the_open() {
-    if !has_setsid() {
+    if !has_setsid(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let result = place.0.join("result");
     for (keys, wanted) in [("bake\r", "Ok(Some(\"bake\"))\n"), ("\x04", "Ok(None)\n")] {
         let mut terminal = Terminal::start("line", &result);
@@ -281,10 +282,10 @@ fn a_line_is_asked_for_in_the_open() {
 
 #[test]
 fn without_a_terminal_systemd_is_asked() {
-    if !has_setsid() {
+    if !has_setsid(test_name!()) {
         return;
     }
-    let place = Place::new();
+    let place = Sandbox::new();
     let program = place.0.join("systemd-ask-password");
     let ask = |script: &str| {
         put(&program, &format!("#!/bin/sh\n{script}\n"), 0, 0o755);

@@ -9,7 +9,8 @@ use std::time::Instant;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::stage::{LIMIT, part, until};
+use super::sandbox::part;
+use crate::support::{LIMIT, wait_for};
 
 /// A terminal whose other end is ours, and a program that runs on it.
 pub struct Terminal {
@@ -79,7 +80,7 @@ impl Terminal {
     }
 
     pub fn end(&mut self) -> Option<i32> {
-        until("the part ends", || {
+        wait_for("the part ends", || {
             self.listen(5);
             self.child.try_wait().unwrap().is_some()
         });

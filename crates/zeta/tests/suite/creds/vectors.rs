@@ -13,11 +13,11 @@ use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, v1};
 use zeta_core::creds::passphrase;
 
-use crate::decoder::{line, outcomes};
+use super::decoder::{line, outcomes};
 
 /// A folder of these tests.
 pub fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/creds").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/creds").join(name)
 }
 
 /// A file of JSON.

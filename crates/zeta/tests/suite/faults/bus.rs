@@ -14,11 +14,12 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use zeta::ops::bus::{Filter, list};
 
-use crate::fault::{ENOSPC, Fault, chosen, full};
-use crate::scene::tell;
-use crate::stage::{Out, Stage, skip};
-use crate::trace::{Point, inject, record, works};
-use crate::tree::{Entry, Tree};
+use super::fault::{ENOSPC, Fault, chosen, full};
+use super::sandbox::Sandbox;
+use super::scene::tell;
+use super::trace::{Point, inject, record, works};
+use super::tree::{Entry, Tree};
+use crate::support::{Out, skip};
 
 const PUBLISH: &[&str] = &[
     "bus",
@@ -87,20 +88,20 @@ struct Sight {
     record: bool,
 }
 
-fn bus_of(stage: &Stage) -> PathBuf {
-    stage.world.join("bus")
+fn bus_of(sandbox: &Sandbox) -> PathBuf {
+    sandbox.world.join("bus")
 }
 
-fn messages(stage: &Stage) -> Vec<Value> {
+fn messages(sandbox: &Sandbox) -> Vec<Value> {
     let filter = Filter { expired: true, ..Filter::default() };
-    let found = list(&bus_of(stage), &filter).unwrap();
+    let found = list(&bus_of(sandbox), &filter).unwrap();
     assert!(found.findings.is_empty(), "{:?}", found.findings);
     found.messages.into_iter().map(|seen| Value::Object(seen.envelope.to_object())).collect()
 }
 
-fn see(stage: &Stage) -> Sight {
+fn see(sandbox: &Sandbox) -> Sight {
     let mut original = BTreeSet::new();
-    let all = messages(stage);
+    let all = messages(sandbox);
     for message in all.iter().filter(|message| message["topic"] == "claim") {
         let from = message["from"].as_str().unwrap().to_owned();
         match message["payload"]["action"] == "claim" {
@@ -108,7 +109,7 @@ fn see(stage: &Stage) -> Sight {
             false => original.remove(&from),
         };
     }
-    let checked = stage.zeta(CHECK);
+    let checked = sandbox.zeta(CHECK);
     assert!(matches!(checked.status, 0 | 3), "{checked:?}");
     let checked: Value = serde_json::from_str(&checked.out).unwrap();
     let holders = checked["claims"].as_array().unwrap().iter();
@@ -116,20 +117,20 @@ fn see(stage: &Stage) -> Sight {
         holders.map(|claim| claim["from"].as_str().unwrap().to_owned()).collect();
     let ids = all.iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect();
     let is_record = |path: &String| path.contains("/claim.b-1.") && !path.contains("/.guard/");
-    let record = Tree::read(&stage.world).0.keys().any(is_record);
+    let record = Tree::read(&sandbox.world).0.keys().any(is_record);
     Sight { ids, original, holders, record }
 }
 
 /// How messages name the tree: it is another one each time that it is put back.
-fn place_of(stage: &Stage) -> Option<String> {
-    let meta = std::fs::metadata(stage.world.join("state")).ok()?;
+fn place_of(sandbox: &Sandbox) -> Option<String> {
+    let meta = std::fs::metadata(sandbox.world.join("state")).ok()?;
     Some(format!("\"{:x}-{:x}/", meta.dev(), meta.ino()))
 }
 
 /// Lets the messages name the tree that was put back.
-fn settle_in(stage: &Stage, before: Option<&str>) {
-    let (Some(before), Some(now)) = (before, place_of(stage)) else { return };
-    for entry in std::fs::read_dir(bus_of(stage)).unwrap() {
+fn settle_in(sandbox: &Sandbox, before: Option<&str>) {
+    let (Some(before), Some(now)) = (before, place_of(sandbox)) else { return };
+    for entry in std::fs::read_dir(bus_of(sandbox)).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "json") {
             let text = std::fs::read_to_string(&path).unwrap();
@@ -156,11 +157,11 @@ fn is_told(point: &Point, fault: Fault) -> bool {
 
 /// Plays one scene with every fault at every call of a part.
 pub fn play(test: &str, scene: &Scene, part: Part) {
-    let stage = Stage::new(false);
-    if !works(&stage) {
-        return skip(&format!("faults::{test}"), "needs strace, and the right to trace");
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test, "needs strace, and the right to trace");
     }
-    scene.before.iter().for_each(|args| _ = stage.ok(args));
+    scene.before.iter().for_each(|args| _ = sandbox.ok(args));
     if scene.taken {
         let now_us = zeta::ops::bus::now_us();
         let claim = serde_json::json!({
@@ -168,25 +169,25 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
             "id": "taken", "from": "lior", "to": "*", "timestamp": zeta::ops::bus::utc_ms(now_us),
             "expiresAt": zeta::ops::bus::utc_ms(now_us + 3_600_000_000),
         });
-        std::fs::write(bus_of(&stage).join("taken.json"), claim.to_string()).unwrap();
+        std::fs::write(bus_of(&sandbox).join("taken.json"), claim.to_string()).unwrap();
     }
-    let state = Tree::read(&stage.world);
-    let place = place_of(&stage);
+    let state = Tree::read(&sandbox.world);
+    let place = place_of(&sandbox);
     let set = || {
-        state.put_back(&stage.world);
-        settle_in(&stage, place.as_deref());
+        state.put_back(&sandbox.world);
+        settle_in(&sandbox, place.as_deref());
         if scene.warm {
             // A tick of the clock that files are stamped by.
             std::thread::sleep(Duration::from_millis(12));
-            messages(&stage);
+            messages(&sandbox);
         }
     };
     set();
-    let (clean, points) = record(&stage, scene.args);
+    let (clean, points) = record(&sandbox, scene.args);
     assert_eq!(clean.status, if scene.taken { 3 } else { 0 }, "{}: {clean:?}", scene.name);
-    let new = see(&stage);
+    let new = see(&sandbox);
     set();
-    let old = see(&stage);
+    let old = see(&sandbox);
     let (mut made, mut missed, mut wrong) = (0, 0, Vec::new());
     let (early, late) = points.split_at(points.len() / 2);
     let points = match part {
@@ -197,13 +198,13 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
     for point in points {
         for fault in chosen().iter().filter(|fault| is_told(point, **fault)) {
             set();
-            let (out, struck) = inject(&stage, point, *fault, scene.args);
+            let (out, struck) = inject(&sandbox, point, *fault, scene.args);
             if !struck {
                 missed += 1;
                 continue;
             }
             made += 1;
-            let judged = Case { stage: &stage, scene, old: &old, new: &new, fault: *fault };
+            let judged = Case { sandbox: &sandbox, scene, old: &old, new: &new, fault: *fault };
             let call = point.line.split_once(' ').map_or("", |(_, call)| call.trim_start());
             wrong.extend(tell(point, *fault, &out, judged.judge(call, &out)));
         }
@@ -214,7 +215,7 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
 }
 
 struct Case<'a> {
-    stage: &'a Stage,
+    sandbox: &'a Sandbox,
     scene: &'a Scene,
     old: &'a Sight,
     new: &'a Sight,
@@ -239,10 +240,10 @@ impl Case<'_> {
             wrong.push(format!("half of a message: {halves:?}"));
             return wrong;
         }
-        let now = see(self.stage);
+        let now = see(self.sandbox);
         // The index says what one says that was made anew.
-        let _ = std::fs::remove_dir_all(bus_of(self.stage).join(".zeta/index"));
-        let anew = see(self.stage);
+        let _ = std::fs::remove_dir_all(bus_of(self.sandbox).join(".zeta/index"));
+        let anew = see(self.sandbox);
         if now != anew {
             wrong.push(format!("the index was wrong: {now:?}, and is {anew:?}"));
         }
@@ -262,7 +263,7 @@ impl Case<'_> {
 
     /// Messages that are not whole.
     fn halves(&self) -> Vec<String> {
-        let bus = Tree::read(&self.stage.world);
+        let bus = Tree::read(&self.sandbox.world);
         let half = |(path, entry): (&String, &Entry)| {
             let name = path.strip_prefix("bus/")?;
             let Entry::File { bytes, .. } = entry else { return None };
@@ -298,16 +299,16 @@ impl Case<'_> {
 
     /// Life goes on at once; a lock that stayed is stale after its time.
     fn next_call(&self, wrong: &mut Vec<String>) {
-        let lock = bus_of(self.stage).join("acquire-B-1.lock");
+        let lock = bus_of(self.sandbox).join("acquire-B-1.lock");
         if let Ok(file) = std::fs::File::options().write(true).open(&lock) {
             file.set_modified(SystemTime::now() - Duration::from_secs(10)).unwrap();
         }
-        let next = self.stage.zeta(self.scene.args);
+        let next = self.sandbox.zeta(self.scene.args);
         let right = if self.scene.taken { 3 } else { 0 };
         if next.status != right || next.took > AT_ONCE {
             return wrong.push(format!("the next call did not go through: {next:?}"));
         }
-        let end = see(self.stage);
+        let end = see(self.sandbox);
         if self.scene.args != PUBLISH && (end.holders != self.new.holders) {
             wrong.push(format!("the next call did not do its work: {end:?}"));
         }

@@ -1,10 +1,11 @@
 //! What is called, upon which state: a verb, its record, and how the state before it is made.
 
-use crate::fault::{Fault, chosen, full};
-use crate::stage::{Out, Stage, skip};
-use crate::trace::{Point, inject, record, works};
-use crate::tree::Tree;
-use crate::verdict::{Run, judge};
+use super::fault::{Fault, chosen, full};
+use super::sandbox::Sandbox;
+use super::trace::{Point, inject, record, works};
+use super::tree::Tree;
+use super::verdict::{Run, judge};
+use crate::support::{Out, skip};
 
 const TOKEN: &str = "TOKEN";
 const ACQUIRE: &[&str] =
@@ -116,11 +117,11 @@ impl Scene {
     }
 
     /// Makes the state before; returns the arguments of the call.
-    fn set_up(&self, stage: &Stage) -> Vec<String> {
+    fn set_up(&self, sandbox: &Sandbox) -> Vec<String> {
         let mut token = String::new();
         for args in self.before {
             let args = filled(args, &token);
-            let said = stage.ok(&words(&args));
+            let said = sandbox.ok(&words(&args));
             if args.iter().any(|word| word == "acquire") {
                 token = said;
             }
@@ -143,11 +144,11 @@ pub fn play(test: &str, scenes: &[Scene]) {
     let ways: &[bool] = if full() { &[false, true] } else { &[false] };
     for (scene, no_openat2) in scenes.iter().flat_map(|scene| ways.iter().map(move |w| (scene, *w)))
     {
-        let stage = Stage::new(no_openat2);
-        if !works(&stage) {
-            return skip(&format!("faults::{test}"), "needs strace, and the right to trace");
+        let sandbox = Sandbox::new(no_openat2);
+        if !works(&sandbox) {
+            return skip(test, "needs strace, and the right to trace");
         }
-        let (made, findings) = play_one(&stage, scene);
+        let (made, findings) = play_one(&sandbox, scene);
         let name = format!("{}{}", scene.name, if no_openat2 { ", no openat2" } else { "" });
         eprintln!("{name}: {made}");
         wrong.extend(findings.into_iter().map(|finding| format!("{name}: {finding}")));
@@ -155,21 +156,21 @@ pub fn play(test: &str, scenes: &[Scene]) {
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-fn play_one(stage: &Stage, scene: &Scene) -> (String, Vec<String>) {
-    let args = scene.set_up(stage);
+fn play_one(sandbox: &Sandbox, scene: &Scene) -> (String, Vec<String>) {
+    let args = scene.set_up(sandbox);
     // What is to be expired is, in each copy.
     std::thread::sleep(std::time::Duration::from_millis(110));
-    let old = Tree::read(&stage.world);
-    let (out, points) = record(stage, &words(&args));
+    let old = Tree::read(&sandbox.world);
+    let (out, points) = record(sandbox, &words(&args));
     assert_eq!(out.status, 0, "{}: the clean run failed: {out:?}", scene.name);
-    let new = Tree::read(&stage.world);
+    let new = Tree::read(&sandbox.world);
     assert!(points.len() > 20, "{}: the record of the clean run is cut: {points:?}", scene.name);
-    let run = Run { stage, scene, args: &args, old: &old, new: &new };
+    let run = Run { sandbox, scene, args: &args, old: &old, new: &new };
     let (mut made, mut missed, mut findings) = (0, 0, Vec::new());
     for point in &points {
         for fault in chosen().iter().filter(|fault| point.takes(**fault)) {
-            old.put_back(&stage.world);
-            let (out, struck) = inject(stage, point, *fault, &words(&args));
+            old.put_back(&sandbox.world);
+            let (out, struck) = inject(sandbox, point, *fault, &words(&args));
             if !struck {
                 missed += 1;
                 continue;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::fault::Fault;
-use crate::stage::{Out, Stage, run};
+use super::fault::Fault;
+use super::sandbox::{Sandbox, run};
+use crate::support::Out;
 
 /// The first call of our own code. All before it belongs to the loader and to Rust's runtime, which
 /// end the process if they fail, and neither of them knows of a state directory.
@@ -51,17 +52,17 @@ impl Point {
 }
 
 /// Can this machine trace at all?
-pub fn works(stage: &Stage) -> bool {
-    let log = stage.dir.join("probe");
-    let mut command = stage.cmd("strace");
+pub fn works(sandbox: &Sandbox) -> bool {
+    let log = sandbox.dir.join("probe");
+    let mut command = sandbox.cmd("strace");
     command.arg("-f").arg("-o").arg(&log).arg("true");
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// Runs a verb and returns its calls.
-pub fn record(stage: &Stage, args: &[&str]) -> (Out, Vec<Point>) {
-    let (out, trace) = traced(stage, &[], args);
+pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
+    let (out, trace) = traced(sandbox, &[], args);
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut started = false;
     let mut points = Vec::new();
@@ -79,10 +80,10 @@ pub fn record(stage: &Stage, args: &[&str]) -> (Out, Vec<Point>) {
 
 /// Runs a verb with a fault at one of its calls. False if it did not strike there, because the
 /// program took another way.
-pub fn inject(stage: &Stage, point: &Point, fault: Fault, args: &[&str]) -> (Out, bool) {
+pub fn inject(sandbox: &Sandbox, point: &Point, fault: Fault, args: &[&str]) -> (Out, bool) {
     let trace = format!("trace={},openat", point.call);
     let inject = format!("inject={}:{}:when={}", point.call, fault.expression(), point.k);
-    let (out, trace) = traced(stage, &["-e", &trace, "-e", &inject], args);
+    let (out, trace) = traced(sandbox, &["-e", &trace, "-e", &inject], args);
     let started = trace.find(START).and_then(|at| trace.get(at..)).unwrap_or_default();
     let struck = match fault {
         Fault::Error { .. } => {
@@ -102,9 +103,9 @@ fn head(line: &str) -> Option<&str> {
     Some(if first.starts_with('"') || first.starts_with("0x") { call } else { first })
 }
 
-fn traced(stage: &Stage, options: &[&str], args: &[&str]) -> (Out, String) {
-    let log = stage.dir.join("trace");
-    let mut command = stage.cmd("strace");
+fn traced(sandbox: &Sandbox, options: &[&str], args: &[&str]) -> (Out, String) {
+    let log = sandbox.dir.join("trace");
+    let mut command = sandbox.cmd("strace");
     command.arg("-f").arg("-o").arg(&log).args(options);
     command.arg(env!("CARGO_BIN_EXE_zeta")).args(args);
     let out = run(&mut command);

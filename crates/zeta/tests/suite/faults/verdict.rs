@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use crate::fault::{EINTR, Fault};
-use crate::scene::{Scene, words};
-use crate::stage::{Out, Stage};
-use crate::trace::Point;
-use crate::tree::{Entry, Tree, is_unpublished};
+use super::fault::{EINTR, Fault};
+use super::sandbox::Sandbox;
+use super::scene::{Scene, words};
+use super::trace::Point;
+use super::tree::{Entry, Tree, is_unpublished};
+use crate::support::Out;
 
 /// Keys whose values differ from one run to the next.
 const VARYING: [&str; 13] = [
@@ -33,7 +34,7 @@ const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// A scene with what stood there before, and what a clean run made of it.
 pub struct Run<'a> {
-    pub stage: &'a Stage,
+    pub sandbox: &'a Sandbox,
     pub scene: &'a Scene,
     pub args: &'a [String],
     pub old: &'a Tree,
@@ -61,7 +62,7 @@ enum Stands {
 pub fn judge(run: &Run<'_>, fault: Fault, point: &Point, out: &Out) -> Vec<String> {
     // As it was in the clean run, with what it read.
     let call = point.line.split_once(' ').map_or("", |(_, call)| call.trim_start());
-    let after = Tree::read(&run.stage.world);
+    let after = Tree::read(&run.sandbox.world);
     let mut case = Case { run, fault, call, out, after, wrong: Vec::new() };
     case.ending();
     case.files();
@@ -235,7 +236,7 @@ impl Case<'_> {
             self.say("it said that nothing was changed, and something was");
         }
         if stands == Stands::New && !self.run.scene.removes {
-            let read = self.run.stage.zeta(self.run.scene.read);
+            let read = self.run.sandbox.zeta(self.run.scene.read);
             let json = serde_json::from_str::<serde_json::Value>(&read.out);
             if read.status != 0 || json.is_err() {
                 self.say(format!("the new record cannot be read: {read:?}"));
@@ -275,11 +276,11 @@ impl Case<'_> {
     /// The same call, without a fault, goes through at once and finds the answer that was lost.
     fn next_call(&mut self, stands: Stands) {
         let (run, name) = (self.run, self.run.scene.record);
-        let next = run.stage.zeta(&words(run.args));
+        let next = run.sandbox.zeta(&words(run.args));
         if next.status != 0 || next.took > AT_ONCE {
             return self.say(format!("the next call did not go through: {next:?}"));
         }
-        let end = Tree::read(&run.stage.world);
+        let end = Tree::read(&run.sandbox.world);
         let [granted, now] = [&self.after, &end].map(|tree| tree.file(name).and_then(token_of));
         if run.args.iter().any(|word| word == "acquire") {
             let remembered = self.after.token(name);
@@ -306,8 +307,8 @@ impl Case<'_> {
         if end.leftovers().is_empty() {
             return;
         }
-        let cleaned = self.run.stage.zeta(&["clean", "--json"]);
-        end = Tree::read(&self.run.stage.world);
+        let cleaned = self.run.sandbox.zeta(&["clean", "--json"]);
+        end = Tree::read(&self.run.sandbox.world);
         for path in end.leftovers() {
             let name = path.rsplit('/').next().unwrap_or_default();
             let in_guard = path.contains("/.guard/") && name.starts_with(".tmp-");

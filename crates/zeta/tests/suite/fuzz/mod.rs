@@ -1,6 +1,5 @@
 //! Random bytes at every parser that reads what another user could have written, on a stable
 //! compiler and for a few seconds: `fuzz/` does the same by coverage, for as long as one likes.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod checks;
 mod notes;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use zeta::error::{Error, Kind};
 use zeta::ops::acquire::{Outcome, Patience, Stand, acquire};
 
-use crate::stage::{LIMIT, Out, Stage, can, finish, is_root, run, skip, until};
-use crate::worker::{ask, context};
+use super::worker::{ask, context};
+use crate::support::{LIMIT, Out, Sandbox, can, finish, is_root, run, skip, test_name, until};
 
 const STRANGER: u32 = 12_345;
 
@@ -24,24 +24,24 @@ fn chown(path: &Path, uid: u32, gid: u32) {
 
 /// The program where every user can run it. Copied by another process: a descriptor of ours that is
 /// open for writing could be inherited by a neighbouring test's child ("text file busy").
-fn copy_of_zeta(stage: &Stage) -> PathBuf {
-    let zeta = stage.dir.join("zeta");
+fn copy_of_zeta(sandbox: &Sandbox) -> PathBuf {
+    let zeta = sandbox.dir.join("zeta");
     let (from, to) = (env!("CARGO_BIN_EXE_zeta"), zeta.to_str().unwrap());
     assert!(can("install", &["-m", "755", from, to]));
     zeta
 }
 
 /// Both ways of walking: `openat2`, and one component at a time.
-fn both_ways(stage: &Stage, args: &[&str], check: impl Fn(&Out)) {
+fn both_ways(sandbox: &Sandbox, args: &[&str], check: impl Fn(&Out)) {
     for forced in ["0", "1"] {
-        let out = run(stage.cmd(args).env("ZETA_NO_OPENAT2", forced));
+        let out = run(sandbox.cmd(args).env("ZETA_NO_OPENAT2", forced));
         assert!(out.took < Duration::from_secs(5), "{args:?} hung: {out:?}");
         assert!(!out.err.contains("panicked"), "{args:?}: {out:?}");
         check(&out);
     }
 }
 
-fn all_refuse(stage: &Stage, words: &str) {
+fn all_refuse(sandbox: &Sandbox, words: &str) {
     for args in [
         vec!["lease", "acquire", "job"],
         vec!["lease", "acquire", "job", "--wait", "1s"],
@@ -53,30 +53,30 @@ fn all_refuse(stage: &Stage, words: &str) {
         vec!["lease", "break", "job", "--damaged", "--reason", "r"],
         vec!["lease", "exec", "job", "-n", "--", "touch", "/nonexistent/effect"],
     ] {
-        both_ways(stage, &args, |out| {
+        both_ways(sandbox, &args, |out| {
             assert_eq!(out.status, 7, "{args:?}: {out:?}");
             assert!(out.err.contains(words), "{args:?} should say {words:?}: {out:?}");
         });
     }
 }
 
-/// A stage whose tree and guard of `job` stand, and the path of its record, where nothing stands.
-fn prepared() -> (Stage, PathBuf) {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job"]).to_string();
-    stage.ok(&["lease", "release", "job", "--token", &token]);
-    let path = stage.lock("job");
-    (stage, path)
+/// A sandbox whose tree and guard of `job` stand, and the path of its record, where nothing stands.
+fn prepared() -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
+    sandbox.ok(&["lease", "release", "job", "--token", &token]);
+    let path = sandbox.lock("job");
+    (sandbox, path)
 }
 
 #[test]
 fn a_record_that_is_no_plain_file_is_refused_and_left_alone() {
-    let (stage, path) = prepared();
-    let outside = stage.dir.join("outside");
+    let (sandbox, path) = prepared();
+    let outside = sandbox.dir.join("outside");
     std::fs::write(&outside, "precious").unwrap();
     let makers: [(&str, &dyn Fn() -> bool); 9] = [
         ("symbolic link", &|| symlink(&outside, &path).is_ok()),
-        ("symbolic link", &|| symlink(stage.dir.join("dangling"), &path).is_ok()),
+        ("symbolic link", &|| symlink(sandbox.dir.join("dangling"), &path).is_ok()),
         ("FIFO", &|| can("mkfifo", &[path.to_str().unwrap()])),
         ("directory", &|| std::fs::create_dir(&path).is_ok()),
         ("socket", &|| std::os::unix::net::UnixListener::bind(&path).is_ok()),
@@ -96,26 +96,26 @@ fn a_record_that_is_no_plain_file_is_refused_and_left_alone() {
     for (words, make) in makers {
         if !make() {
             let _ = std::fs::remove_file(&path);
-            skip("files::a_record_that_is_no_plain_file…", &format!("cannot make: {words}"));
+            skip(test_name!(), &format!("cannot make: {words}"));
             continue;
         }
         let before = std::fs::symlink_metadata(&path).unwrap();
-        all_refuse(&stage, words);
+        all_refuse(&sandbox, words);
         let after = std::fs::symlink_metadata(&path).unwrap();
         assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()), "{words}");
         assert_eq!(std::fs::read_to_string(&outside).unwrap(), "precious");
-        assert!(!stage.dir.join("dangling").exists());
+        assert!(!sandbox.dir.join("dangling").exists());
         match after.file_type().is_dir() && !after.file_type().is_fifo() {
             true => std::fs::remove_dir(&path).unwrap(),
             false => std::fs::remove_file(&path).unwrap(),
         }
     }
-    stage.acquire(&["job"]);
+    sandbox.acquire(&["job"]);
 }
 
 #[test]
 fn a_record_that_cannot_be_believed_is_held_and_named() {
-    let (stage, path) = prepared();
+    let (sandbox, path) = prepared();
     let long = |len: u64| {
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(len).is_ok()
@@ -137,7 +137,7 @@ fn a_record_that_cannot_be_believed_is_held_and_named() {
     ];
     for (words, make) in cases {
         if !make() {
-            skip("files::a_record_that_cannot_be_believed…", &format!("cannot make: {words}"));
+            skip(test_name!(), &format!("cannot make: {words}"));
             continue;
         }
         chmod(&path, 0o600);
@@ -152,7 +152,7 @@ fn a_record_that_cannot_be_believed_is_held_and_named() {
             (vec!["lease", "check", "job", "--token", "7"], 5),
             (vec!["lease", "break", "job", "--expect", "7", "--reason", "r"], 3),
         ] {
-            both_ways(&stage, &args, |out| {
+            both_ways(&sandbox, &args, |out| {
                 assert_eq!(out.status, status, "{words}: {args:?}: {out:?}");
                 let tells = args[1] == "acquire" || args[1] == "show";
                 let said = format!("{}{}", out.out, out.err);
@@ -161,74 +161,74 @@ fn a_record_that_cannot_be_believed_is_held_and_named() {
         }
         let after = std::fs::metadata(&path).unwrap();
         assert_eq!((before.ino(), before.len()), (after.ino(), after.len()), "{words}");
-        stage.ok(&["lease", "break", "job", "--damaged", "--reason", "test"]);
+        sandbox.ok(&["lease", "break", "job", "--damaged", "--reason", "test"]);
         assert!(!path.exists());
     }
-    stage.acquire(&["job"]);
+    sandbox.acquire(&["job"]);
 }
 
 #[test]
 fn a_base_that_others_could_have_prepared_is_refused() {
-    let stage = Stage::new();
-    let base = stage.state.clone();
+    let sandbox = Sandbox::new();
+    let base = sandbox.state.clone();
     for mode in [0o755, 0o770, 0o777, 0o1777, 0o500] {
         std::fs::create_dir(&base).unwrap();
         chmod(&base, mode);
-        all_refuse(&stage, &format!("{mode:04o}"));
+        all_refuse(&sandbox, &format!("{mode:04o}"));
         assert_eq!(std::fs::metadata(&base).unwrap().mode() & 0o7777, mode, "it was repaired");
         assert_eq!(std::fs::read_dir(&base).unwrap().count(), 0, "it was adopted");
         std::fs::remove_dir(&base).unwrap();
     }
     std::fs::write(&base, "a file").unwrap();
-    all_refuse(&stage, "not a directory");
+    all_refuse(&sandbox, "not a directory");
     std::fs::remove_file(&base).unwrap();
-    let elsewhere = stage.dir.join("elsewhere");
+    let elsewhere = sandbox.dir.join("elsewhere");
     std::fs::create_dir(&elsewhere).unwrap();
     chmod(&elsewhere, 0o700);
     symlink(&elsewhere, &base).unwrap();
-    all_refuse(&stage, "symbolic link");
+    all_refuse(&sandbox, "symbolic link");
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "a link was followed");
     std::fs::remove_file(&base).unwrap();
     // A parent in which others could exchange it.
-    chmod(&stage.dir, 0o777);
-    all_refuse(&stage, "not sticky");
-    chmod(&stage.dir, 0o700);
-    std::fs::create_dir(stage.dir.join("real")).unwrap();
-    symlink("real", stage.dir.join("link")).unwrap();
-    let through = stage.dir.join("link/state");
-    let out = stage.refused(&["--state-dir", through.to_str().unwrap(), "lease", "list"], 7);
+    chmod(&sandbox.dir, 0o777);
+    all_refuse(&sandbox, "not sticky");
+    chmod(&sandbox.dir, 0o700);
+    std::fs::create_dir(sandbox.dir.join("real")).unwrap();
+    symlink("real", sandbox.dir.join("link")).unwrap();
+    let through = sandbox.dir.join("link/state");
+    let out = sandbox.refused(&["--state-dir", through.to_str().unwrap(), "lease", "list"], 7);
     assert!(out.err.contains("symbolic link"), "{out:?}");
-    stage.refused(&["--state-dir", "/nonexistent/state", "lease", "acquire", "x"], 7);
+    sandbox.refused(&["--state-dir", "/nonexistent/state", "lease", "acquire", "x"], 7);
 }
 
 #[test]
 fn a_tree_of_another_user_is_refused_by_name() {
     if !is_root() {
-        return skip("files::a_tree_of_another_user…", "needs root to make one");
+        return skip(test_name!(), "needs root to make one");
     }
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     for mode in [0o700, 0o755, 0o777] {
-        std::fs::create_dir(&stage.state).unwrap();
-        chmod(&stage.state, mode);
-        chown(&stage.state, STRANGER, STRANGER);
-        all_refuse(&stage, "12345");
-        assert_eq!(std::fs::metadata(&stage.state).unwrap().uid(), STRANGER, "it was adopted");
-        std::fs::remove_dir(&stage.state).unwrap();
+        std::fs::create_dir(&sandbox.state).unwrap();
+        chmod(&sandbox.state, mode);
+        chown(&sandbox.state, STRANGER, STRANGER);
+        all_refuse(&sandbox, "12345");
+        assert_eq!(std::fs::metadata(&sandbox.state).unwrap().uid(), STRANGER, "it was adopted");
+        std::fs::remove_dir(&sandbox.state).unwrap();
     }
     for part in ["node", "guard"] {
-        let (stage, _) = prepared();
-        let path = if part == "node" { stage.node() } else { stage.guard("job") };
+        let (sandbox, _) = prepared();
+        let path = if part == "node" { sandbox.node() } else { sandbox.guard("job") };
         chown(&path, STRANGER, STRANGER);
-        both_ways(&stage, &["lease", "acquire", "job"], |out| {
+        both_ways(&sandbox, &["lease", "acquire", "job"], |out| {
             assert!(out.status == 7 && out.err.contains("12345"), "{part}: {out:?}");
         });
     }
     // The other way round: a second user at root's tree learns whose it is and what to do.
-    let (stage, _) = prepared();
-    chmod(&stage.dir, 0o755);
-    let zeta = copy_of_zeta(&stage);
+    let (sandbox, _) = prepared();
+    chmod(&sandbox.dir, 0o755);
+    let zeta = copy_of_zeta(&sandbox);
     let id = STRANGER.to_string();
-    let mut second = stage.other("setpriv", &["--reuid", &id, "--regid", &id, "--clear-groups"]);
+    let mut second = sandbox.other("setpriv", &["--reuid", &id, "--regid", &id, "--clear-groups"]);
     let out = run(second.arg(&zeta).args(["lease", "acquire", "job"]).current_dir("/"));
     assert_eq!(out.status, 7, "{out:?}");
     for words in ["root", "--state-dir", "zeta init --group"] {
@@ -238,18 +238,18 @@ fn a_tree_of_another_user_is_refused_by_name() {
 
 #[test]
 fn links_and_acls_inside_the_tree_are_refused() {
-    let (stage, _) = prepared();
-    let outside = stage.dir.join("outside");
+    let (sandbox, _) = prepared();
+    let outside = sandbox.dir.join("outside");
     for part in ["nodes", "node", "guards", "guard"] {
         let path = match part {
-            "nodes" => stage.state.join("nodes"),
-            "node" => stage.node(),
-            "guards" => stage.node().join(".guard"),
-            _ => stage.guard("job"),
+            "nodes" => sandbox.state.join("nodes"),
+            "node" => sandbox.node(),
+            "guards" => sandbox.node().join(".guard"),
+            _ => sandbox.guard("job"),
         };
         std::fs::rename(&path, &outside).unwrap();
         symlink(&outside, &path).unwrap();
-        both_ways(&stage, &["lease", "acquire", "job"], |out| {
+        both_ways(&sandbox, &["lease", "acquire", "job"], |out| {
             assert_eq!(out.status, 7, "{part} as a link: {out:?}");
         });
         std::fs::remove_file(&path).unwrap();
@@ -257,7 +257,7 @@ fn links_and_acls_inside_the_tree_are_refused() {
         let beside = path.with_extension("beside");
         std::fs::rename(&outside, &beside).unwrap();
         symlink(beside.file_name().unwrap(), &path).unwrap();
-        both_ways(&stage, &["lease", "acquire", "job"], |out| {
+        both_ways(&sandbox, &["lease", "acquire", "job"], |out| {
             assert_eq!(out.status, 7, "{part} as a link to its neighbour: {out:?}");
         });
         std::fs::remove_file(&path).unwrap();
@@ -267,48 +267,48 @@ fn links_and_acls_inside_the_tree_are_refused() {
             continue;
         }
         if can("setfacl", &["-m", "u:12345:rwx", path.to_str().unwrap()]) {
-            both_ways(&stage, &["lease", "acquire", "job"], |out| {
+            both_ways(&sandbox, &["lease", "acquire", "job"], |out| {
                 assert_eq!(out.status, 7, "{part} with an ACL: {out:?}");
             });
             assert!(can("setfacl", &["-b", path.to_str().unwrap()]));
             chmod(&path, 0o700);
         } else {
-            skip("files::links_and_acls…", "needs setfacl on this file system");
+            skip(test_name!(), "needs setfacl on this file system");
         }
     }
-    let base = stage.state.to_str().unwrap();
+    let base = sandbox.state.to_str().unwrap();
     for acl in [&["-m", "u:12345:rwx"][..], &["-d", "-m", "u:12345:rwx"][..]] {
         if can("setfacl", &[acl, &[base]].concat()) {
-            chmod(&stage.state, 0o700);
-            all_refuse(&stage, "ACL");
+            chmod(&sandbox.state, 0o700);
+            all_refuse(&sandbox, "ACL");
             assert!(can("setfacl", &["-b", "-k", base]));
         }
     }
-    let token = stage.guard("job").join("fencing_token");
+    let token = sandbox.guard("job").join("fencing_token");
     std::fs::remove_file(&token).unwrap();
     symlink("/etc/hostname", &token).unwrap();
-    both_ways(&stage, &["lease", "acquire", "job"], |out| assert_eq!(out.status, 7, "{out:?}"));
+    both_ways(&sandbox, &["lease", "acquire", "job"], |out| assert_eq!(out.status, 7, "{out:?}"));
     std::fs::remove_file(&token).unwrap();
-    stage.acquire(&["job"]);
+    sandbox.acquire(&["job"]);
 }
 
 #[test]
 fn modes_do_not_depend_on_the_umask() {
     for umask in ["000", "022", "077"] {
-        let stage = Stage::new();
+        let sandbox = Sandbox::new();
         let zeta = env!("CARGO_BIN_EXE_zeta");
         let script = format!("umask {umask}; {zeta} lease acquire job -q && {zeta} marker set m");
-        let out = run(&mut stage.other("sh", &["-c", &script]));
+        let out = run(&mut sandbox.other("sh", &["-c", &script]));
         assert_eq!(out.status, 0, "{out:?}");
         for (path, mode) in [
-            (stage.state.clone(), 0o700),
-            (stage.state.join("nodes"), 0o700),
-            (stage.node(), 0o700),
-            (stage.guard("job"), 0o700),
-            (stage.state.join("local-node"), 0o600),
-            (stage.lock("job"), 0o600),
-            (stage.guard("job").join("fencing_token"), 0o600),
-            (stage.node().join("m.marker"), 0o600),
+            (sandbox.state.clone(), 0o700),
+            (sandbox.state.join("nodes"), 0o700),
+            (sandbox.node(), 0o700),
+            (sandbox.guard("job"), 0o700),
+            (sandbox.state.join("local-node"), 0o600),
+            (sandbox.lock("job"), 0o600),
+            (sandbox.guard("job").join("fencing_token"), 0o600),
+            (sandbox.node().join("m.marker"), 0o600),
         ] {
             let found = std::fs::metadata(&path).unwrap().mode() & 0o7777;
             assert_eq!(found, mode, "umask {umask}: {}", path.display());
@@ -320,22 +320,22 @@ fn modes_do_not_depend_on_the_umask() {
 fn two_users_of_one_group_take_over_from_each_other() {
     let (gid, users) = (12_346_u32, [STRANGER, 12_347]);
     if !is_root() || !can("setpriv", &["--version"]) {
-        return skip("files::two_users_of_one_group…", "needs root and setpriv");
+        return skip(test_name!(), "needs root and setpriv");
     }
-    let stage = Stage::new();
-    chmod(&stage.dir, 0o755);
-    let zeta = copy_of_zeta(&stage);
-    std::fs::create_dir(&stage.state).unwrap();
-    std::fs::create_dir(stage.state.join("nodes")).unwrap();
-    std::fs::write(stage.state.join("local-node"), "node-a\n").unwrap();
+    let sandbox = Sandbox::new();
+    chmod(&sandbox.dir, 0o755);
+    let zeta = copy_of_zeta(&sandbox);
+    std::fs::create_dir(&sandbox.state).unwrap();
+    std::fs::create_dir(sandbox.state.join("nodes")).unwrap();
+    std::fs::write(sandbox.state.join("local-node"), "node-a\n").unwrap();
     for (path, mode) in [("", 0o2750), ("nodes", 0o3770), ("local-node", 0o640)] {
-        let path = if path.is_empty() { stage.state.clone() } else { stage.state.join(path) };
+        let path = if path.is_empty() { sandbox.state.clone() } else { sandbox.state.join(path) };
         chown(&path, 0, gid);
         chmod(&path, mode);
     }
     let call = |user: u32, umask: &str, words: &str| {
         let (user, gid) = (user.to_string(), gid.to_string());
-        let mut command = stage.other("setpriv", &["--reuid", &user, "--regid", &gid]);
+        let mut command = sandbox.other("setpriv", &["--reuid", &user, "--regid", &gid]);
         let script = format!("umask {umask}; exec {} {words}", zeta.display());
         let command = command.args(["--clear-groups", "sh", "-c", &script]).current_dir("/");
         run(command)
@@ -355,21 +355,21 @@ fn two_users_of_one_group_take_over_from_each_other() {
         assert_eq!(out.status, 5, "{out:?}");
         let out = call(yours, umask, &format!("lease renew job --token {last}"));
         assert_eq!(out.status, 0, "{out:?}");
-        let record = std::fs::metadata(stage.lock("job")).unwrap();
+        let record = std::fs::metadata(sandbox.lock("job")).unwrap();
         assert_eq!((record.mode() & 0o7777, record.gid()), (0o660, gid));
         let out = call(yours, umask, &format!("lease release job --token {last}"));
         assert_eq!(out.status, 0, "{out:?}");
     }
     // Somebody outside the group cannot even look.
     let id = "12348";
-    let mut other = stage.other("setpriv", &["--reuid", id, "--regid", id, "--clear-groups"]);
+    let mut other = sandbox.other("setpriv", &["--reuid", id, "--regid", id, "--clear-groups"]);
     let out = run(other.arg(&zeta).args(["lease", "show", "job"]).current_dir("/"));
     assert_eq!(out.status, 7, "{out:?}");
 }
 
 /// What happens to the guard right before a grant is committed.
-fn with_hook(stage: &Stage, hook: impl Fn()) -> Kind {
-    let ctx = context(&stage.state);
+fn with_hook(sandbox: &Sandbox, hook: impl Fn()) -> Kind {
+    let ctx = context(&sandbox.state);
     let (tree, node) = ctx.open().unwrap();
     let mut ask = ask("job");
     ask.ttl_ms = 300;
@@ -384,32 +384,32 @@ fn with_hook(stage: &Stage, hook: impl Fn()) -> Kind {
 
 #[test]
 fn a_guard_that_vanishes_under_a_grant_grants_nothing() {
-    let (stage, path) = prepared();
-    let guard = stage.guard("job");
-    let kind = with_hook(&stage, || std::fs::remove_dir_all(&guard).unwrap());
+    let (sandbox, path) = prepared();
+    let guard = sandbox.guard("job");
+    let kind = with_hook(&sandbox, || std::fs::remove_dir_all(&guard).unwrap());
     assert_eq!(kind, Kind::Unsafe, "removed");
     assert!(!path.exists());
-    stage.ok(&["lease", "exec", "job", "-n", "--", "true"]);
-    let aside = stage.dir.join("aside");
-    let kind = with_hook(&stage, || {
+    sandbox.ok(&["lease", "exec", "job", "-n", "--", "true"]);
+    let aside = sandbox.dir.join("aside");
+    let kind = with_hook(&sandbox, || {
         std::fs::rename(&guard, &aside).unwrap();
         std::fs::create_dir(&guard).unwrap();
         chmod(&guard, 0o700);
     });
     assert_eq!(kind, Kind::Unsafe, "replaced");
     // What may stand there grants nothing and ends by itself.
-    stage.ok(&["lease", "exec", "job", "-w", "10", "--", "true"]);
-    let kind = with_hook(&stage, || std::fs::write(&path, "by hand").unwrap());
+    sandbox.ok(&["lease", "exec", "job", "-w", "10", "--", "true"]);
+    let kind = with_hook(&sandbox, || std::fs::write(&path, "by hand").unwrap());
     assert_eq!(kind, Kind::Unsafe, "a file was put there outside the guard");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "by hand");
 }
 
 #[test]
 fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
-    let (stage, path) = prepared();
-    let ctx = context(&stage.state);
+    let (sandbox, path) = prepared();
+    let ctx = context(&sandbox.state);
     let (tree, node) = ctx.open().unwrap();
-    std::fs::remove_dir_all(stage.node()).unwrap();
+    std::fs::remove_dir_all(sandbox.node()).unwrap();
     let mut patience = Patience { limit_ms: Some(100), on_wait: &mut |_, _| {} };
     let granted = acquire(&ctx, &tree, &node, &ask("job"), &mut patience, &mut |_| Ok(()));
     let error = granted.expect_err("it was granted in a node that was gone");
@@ -417,25 +417,25 @@ fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     assert!(error.text.contains("removed while it was in use"), "{error}");
     assert!(!path.exists());
     // The same under somebody who waits.
-    stage.acquire(&["job"]);
-    let mut waiter = stage.cmd(&["lease", "acquire", "job", "--wait", "15s"]);
+    sandbox.acquire(&["job"]);
+    let mut waiter = sandbox.cmd(&["lease", "acquire", "job", "--wait", "15s"]);
     let waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let queue = stage.guard("job").join("queue");
+    let queue = sandbox.guard("job").join("queue");
     assert!(until(LIMIT, || std::fs::read_dir(&queue).is_ok_and(|dir| dir.count() > 0)));
-    std::fs::rename(stage.node(), stage.dir.join("aside")).unwrap();
-    std::fs::remove_dir_all(stage.dir.join("aside")).unwrap();
+    std::fs::rename(sandbox.node(), sandbox.dir.join("aside")).unwrap();
+    std::fs::remove_dir_all(sandbox.dir.join("aside")).unwrap();
     let out = finish(waiter, Instant::now(), LIMIT);
     assert_eq!(out.status, 7, "{out:?}");
     assert!(out.err.contains("removed"), "{out:?}");
-    stage.acquire(&["job"]);
+    sandbox.acquire(&["job"]);
 }
 
 /// Whoever has it open would go on below its descriptor, beside those who make a new one.
 #[test]
 fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
     for whole in [false, true] {
-        let (stage, _) = prepared();
-        let ctx = context(&stage.state);
+        let (sandbox, _) = prepared();
+        let ctx = context(&sandbox.state);
         let (tree, node) = ctx.open().unwrap();
         let ask = ask("job");
         let mut stand = Stand::before(&tree, &node, "job.lock");
@@ -445,8 +445,8 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
         };
         let Ok(Outcome::Granted { record, .. }) = take(&mut stand) else { panic!("not granted") };
         let token = record.fencing_token;
-        let moved = if whole { stage.state.clone() } else { stage.node() };
-        std::fs::rename(moved, stage.dir.join("aside")).unwrap();
+        let moved = if whole { sandbox.state.clone() } else { sandbox.node() };
+        std::fs::rename(moved, sandbox.dir.join("aside")).unwrap();
         let kind = |what: &str, error: Option<Error>| {
             assert_eq!(error.map(|error| error.kind), Some(Kind::Unsafe), "{what}, whole: {whole}");
         };
@@ -456,7 +456,7 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
         kind("acquire", take(&mut stand).err());
         kind("acquire anew", take(&mut Stand::before(&tree, &node, "job.lock")).err());
         // Where the name is, all is in order.
-        stage.acquire(&["job"]);
+        sandbox.acquire(&["job"]);
         kind("acquire beside it", take(&mut stand).err());
     }
 }
@@ -467,11 +467,11 @@ fn in_a_world(test: &str, script: &str) -> Option<String> {
         skip(test, "needs root and unshare -m");
         return None;
     }
-    let stage = Stage::new();
-    let mount = stage.dir.join("mount");
+    let sandbox = Sandbox::new();
+    let mount = sandbox.dir.join("mount");
     std::fs::create_dir(&mount).unwrap();
     chmod(&mount, 0o700);
-    let mut command = stage.other("unshare", &["-m", "sh", "-c", script]);
+    let mut command = sandbox.other("unshare", &["-m", "sh", "-c", script]);
     command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("D", &mount);
     command.env("ZETA_STATE_DIR", mount.join("state"));
     let out = run(&mut command);
@@ -500,7 +500,7 @@ fn a_full_file_system_leaves_the_old_state_intact() {
         $Z lease release job --token $t; echo $?
         rm $D/f*; $Z lease acquire other >/dev/null; echo $?
         ls $D/state/nodes/*/.guard/*/.tmp-* 2>/dev/null; true"#;
-    if let Some(said) = in_a_world("files::a_full_file_system…", script) {
+    if let Some(said) = in_a_world(test_name!(), script) {
         assert_eq!(said, "7 7 0 same 0 7 7 same 0 0 0");
     }
 }
@@ -516,7 +516,7 @@ fn a_read_only_file_system_is_named() {
         $Z lease show job >/dev/null; echo $?"#;
     let script = script.replace("$0", "/tmp/zeta-it-ro.$$");
     let script = format!("{script}\n rm /tmp/zeta-it-ro.$$");
-    if let Some(said) = in_a_world("files::a_read_only_file_system…", &script) {
+    if let Some(said) = in_a_world(test_name!(), &script) {
         assert_eq!(said, "7 1 7 7 0 0");
     }
 }
@@ -529,7 +529,7 @@ fn a_private_tmp_gets_no_world_of_its_own() {
         export ZETA_STATE_DIR=$D/tmp/state
         $Z lease acquire job 2>&1 | grep -c PrivateTmp
         $Z lease acquire job; echo $?; ls $D/tmp"#;
-    if let Some(said) = in_a_world("files::a_private_tmp…", script) {
+    if let Some(said) = in_a_world(test_name!(), script) {
         assert_eq!(said, "1 7");
     }
 }
@@ -542,18 +542,18 @@ fn a_mount_inside_the_tree_is_refused() {
         $Z lease acquire job; echo $?
         ZETA_NO_OPENAT2=1 $Z lease acquire job; echo $?
         umount $n; $Z lease check job --token $t >/dev/null; echo $?"#;
-    if let Some(said) = in_a_world("files::a_mount_inside_the_tree…", script) {
+    if let Some(said) = in_a_world(test_name!(), script) {
         assert_eq!(said, "7 7 0");
     }
 }
 
 #[test]
 fn too_few_descriptors_are_an_error_and_not_a_grant() {
-    let (stage, _) = prepared();
+    let (sandbox, _) = prepared();
     let mut granted = 0;
     for limit in 3..20 {
         let script = format!("ulimit -n {limit}; exec $Z lease exec job -n -- true");
-        let mut command = stage.other("sh", &["-c", &script]);
+        let mut command = sandbox.other("sh", &["-c", &script]);
         let out = run(command.env("Z", env!("CARGO_BIN_EXE_zeta")));
         assert!(!out.err.contains("panicked"), "{limit}: {out:?}");
         match out.status {
@@ -563,7 +563,7 @@ fn too_few_descriptors_are_an_error_and_not_a_grant() {
             1 | 7 => assert!(out.err.contains("too many open files"), "{limit}: {out:?}"),
             _ => panic!("{limit}: {out:?}"),
         }
-        let look = stage.zeta(&["lease", "show", "job"]);
+        let look = sandbox.zeta(&["lease", "show", "job"]);
         assert_eq!(look.status, 4, "{limit}: something was left: {look:?}");
     }
     assert!(granted > 5, "it needs more than 14 descriptors");

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::oracle::judge_file;
-use crate::stage::{Stage, append, finish, signal, until, wait};
-use crate::worker::{Job, log, start};
+use super::oracle::judge_file;
+use super::worker::{Job, log, start};
+use crate::support::{Sandbox, append, finish, signal, until, wait};
 
 const SOON: Duration = Duration::from_secs(10);
 
 /// A `lease exec` holder whose command writes its pid and then sleeps.
-pub fn holder(stage: &Stage, args: &[&str]) -> (Child, u32) {
-    let ready = stage.dir.join("ready");
+pub fn holder(sandbox: &Sandbox, args: &[&str]) -> (Child, u32) {
+    let ready = sandbox.dir.join("ready");
     let _ = std::fs::remove_file(&ready);
     let all: Vec<&str> = ["lease", "exec", "job"].iter().chain(args).copied().collect();
-    let mut command = stage.cmd(&all);
+    let mut command = sandbox.cmd(&all);
     // Renamed into place, so that whoever sees it reads it whole.
     let script = "echo $$ >$0.new; mv $0.new $0; exec sleep 60";
     command.args(["--", "sh", "-c", script]).arg(&ready).stderr(Stdio::null());
@@ -36,19 +36,19 @@ pub fn end(mut wrapper: Child, command: u32) {
     signal(command, Signal::KILL);
 }
 
-fn waiting(stage: &Stage) -> bool {
-    std::fs::read_dir(stage.guard("job").join("queue")).is_ok_and(|dir| dir.count() > 0)
+fn waiting(sandbox: &Sandbox) -> bool {
+    std::fs::read_dir(sandbox.guard("job").join("queue")).is_ok_and(|dir| dir.count() > 0)
 }
 
 #[test]
 fn a_waiter_takes_over_from_a_killed_holder_within_100_ms() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let mut best = Duration::MAX;
     for _ in 0..8 {
-        let (wrapper, command) = holder(&stage, &["--ttl", "5m"]);
-        let mut waiter = stage.cmd(&["lease", "acquire", "job", "--wait", "20s", "--json"]);
+        let (wrapper, command) = holder(&sandbox, &["--ttl", "5m"]);
+        let mut waiter = sandbox.cmd(&["lease", "acquire", "job", "--wait", "20s", "--json"]);
         let waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        assert!(until(SOON, || waiting(&stage)), "the waiter did not queue");
+        assert!(until(SOON, || waiting(&sandbox)), "the waiter did not queue");
         std::thread::sleep(Duration::from_millis(30));
         let killed = Instant::now();
         end(wrapper, command);
@@ -58,7 +58,7 @@ fn a_waiter_takes_over_from_a_killed_holder_within_100_ms() {
         best = best.min(out.took);
         let token = out.out.split("\"fencing_token\":").nth(1).unwrap();
         let token = token.split(',').next().unwrap();
-        stage.ok(&["lease", "release", "job", "--token", token]);
+        sandbox.ok(&["lease", "release", "job", "--token", token]);
         if best < Duration::from_millis(100) {
             return;
         }
@@ -68,22 +68,22 @@ fn a_waiter_takes_over_from_a_killed_holder_within_100_ms() {
 
 #[test]
 fn a_killed_wrapper_s_lease_is_held_until_its_command_ends() {
-    let stage = Stage::new();
-    let (mut wrapper, command) = holder(&stage, &["--ttl", "5m"]);
+    let sandbox = Sandbox::new();
+    let (mut wrapper, command) = holder(&sandbox, &["--ttl", "5m"]);
     wrapper.kill().unwrap();
     wrapper.wait().unwrap();
-    let out = stage.refused(&["lease", "acquire", "job"], 3);
+    let out = sandbox.refused(&["lease", "acquire", "job"], 3);
     assert!(out.err.contains("alive"), "{out:?}");
     signal(command, Signal::KILL);
-    let taken = until(SOON, || stage.zeta(&["lease", "acquire", "job"]).status == 0);
+    let taken = until(SOON, || sandbox.zeta(&["lease", "acquire", "job"]).status == 0);
     assert!(taken, "the lease of two dead processes is still held");
 }
 
 #[test]
 fn random_kills_leave_nothing_wedged() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let mut killed = BTreeSet::new();
-    let mut crowd: Vec<Child> = (0..4).map(|_| start(&stage, Job::Forever)).collect();
+    let mut crowd: Vec<Child> = (0..4).map(|_| start(&sandbox, Job::Forever)).collect();
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let until = Instant::now() + Duration::from_secs(8);
     while Instant::now() < until {
@@ -95,14 +95,14 @@ fn random_kills_leave_nothing_wedged() {
         killed.insert(crowd[victim].id().to_string());
         crowd[victim].kill().unwrap();
         crowd[victim].wait().unwrap();
-        crowd[victim] = start(&stage, Job::Forever);
+        crowd[victim] = start(&sandbox, Job::Forever);
     }
     for mut worker in crowd {
         killed.insert(worker.id().to_string());
         worker.kill().unwrap();
         worker.wait().unwrap();
     }
-    let verdict = judge_file(&log(&stage), &killed);
+    let verdict = judge_file(&log(&sandbox), &killed);
     eprintln!(
         "{} grants, {} kills, {} inside",
         verdict.grants,
@@ -111,86 +111,86 @@ fn random_kills_leave_nothing_wedged() {
     );
     assert_eq!(verdict.violations, Vec::<String>::new());
     assert!(verdict.grants > 100, "too little happened to prove anything: {verdict:?}");
-    let out = stage.zeta(&["lease", "acquire", "shared"]);
+    let out = sandbox.zeta(&["lease", "acquire", "shared"]);
     assert!(out.status == 0 && out.took < Duration::from_secs(3), "wedged: {out:?}");
-    let temps = std::fs::read_dir(stage.guard("shared")).unwrap();
+    let temps = std::fs::read_dir(sandbox.guard("shared")).unwrap();
     let temps = temps.filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
     assert_eq!(temps.count(), 0, "orphans are swept by the next one");
 }
 
 #[test]
 fn a_command_that_is_killed_at_any_moment_leaves_nothing_wedged() {
-    let stage = Stage::new();
-    let mut last = stage.acquire(&["job"]);
-    stage.ok(&["lease", "release", "job", "--token", &last.to_string()]);
+    let sandbox = Sandbox::new();
+    let mut last = sandbox.acquire(&["job"]);
+    sandbox.ok(&["lease", "release", "job", "--token", &last.to_string()]);
     for round in 0..60 {
-        let mut command = stage.cmd(&["lease", "exec", "job", "-n", "--", "true"]);
+        let mut command = sandbox.cmd(&["lease", "exec", "job", "-n", "--", "true"]);
         let mut call = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(200 * round));
         let _ = call.kill();
         call.wait().unwrap();
         // A child at its gate ends by itself as soon as its wrapper is gone.
-        let out = stage.zeta(&["lease", "acquire", "job", "--wait", "5s"]);
+        let out = sandbox.zeta(&["lease", "acquire", "job", "--wait", "5s"]);
         assert_eq!(out.status, 0, "round {round}: {out:?}");
         let token: u64 = out.out.trim().parse().unwrap();
         assert!(token > last, "round {round}: token {token} after {last}");
         last = token;
-        stage.ok(&["lease", "release", "job", "--token", &token.to_string()]);
+        sandbox.ok(&["lease", "release", "job", "--token", &token.to_string()]);
     }
 }
 
 #[test]
 fn a_stopped_holder_is_replaced_after_ttl_and_grace_and_learns_it() {
-    let stage = Stage::new();
-    let (wrapper, command) = holder(&stage, &["--ttl", "400ms", "--grace", "400ms"]);
-    let text = std::fs::read_to_string(stage.lock("job")).unwrap();
+    let sandbox = Sandbox::new();
+    let (wrapper, command) = holder(&sandbox, &["--ttl", "400ms", "--grace", "400ms"]);
+    let text = std::fs::read_to_string(sandbox.lock("job")).unwrap();
     let old = text.split("fencing_token: ").nth(1).unwrap().lines().next().unwrap().to_owned();
     signal(wrapper.id(), Signal::STOP);
     let stopped = Instant::now();
-    let new = stage.acquire(&["job", "--wait", "15s", "--ttl", "5m"]);
+    let new = sandbox.acquire(&["job", "--wait", "15s", "--ttl", "5m"]);
     // It renewed every 100 ms until it was stopped, so at most that much is gone of TTL + grace.
     assert!(stopped.elapsed() >= Duration::from_millis(650), "robbed: {:?}", stopped.elapsed());
     assert!(new > old.parse().unwrap());
     signal(wrapper.id(), Signal::CONT);
     for verb in ["renew", "release", "check"] {
-        let out = stage.refused(&["lease", verb, "job", "--token", &old], 5);
+        let out = sandbox.refused(&["lease", verb, "job", "--token", &old], 5);
         assert!(out.err.contains("not yours any more"), "{out:?}");
     }
-    let effect = stage.dir.join("effect");
-    let mut fenced = stage.cmd(&["lease", "exec", "job", "--fenced", "--token", &old]);
+    let effect = sandbox.dir.join("effect");
+    let mut fenced = sandbox.cmd(&["lease", "exec", "job", "--fenced", "--token", &old]);
     fenced.args(["--", "touch"]).arg(&effect);
-    assert_eq!(crate::stage::run(&mut fenced).status, 5);
+    assert_eq!(crate::support::run(&mut fenced).status, 5);
     assert!(!effect.exists(), "the late side effect happened");
-    stage.ok(&["lease", "check", "job", "--token", &new.to_string()]);
+    sandbox.ok(&["lease", "check", "job", "--token", &new.to_string()]);
     end(wrapper, command);
 }
 
 #[test]
 fn a_slow_holder_that_lives_is_not_robbed_before_ttl_and_grace() {
-    let stage = Stage::new();
-    let (wrapper, command) = holder(&stage, &["--ttl", "600ms", "--grace", "60s"]);
+    let sandbox = Sandbox::new();
+    let (wrapper, command) = holder(&sandbox, &["--ttl", "600ms", "--grace", "60s"]);
     signal(wrapper.id(), Signal::STOP);
-    let out = stage.refused(&["lease", "acquire", "job", "--wait", "2s"], 6);
+    let out = sandbox.refused(&["lease", "acquire", "job", "--wait", "2s"], 6);
     assert!(out.took >= Duration::from_secs(2) && out.took < Duration::from_secs(8), "{out:?}");
-    assert!(stage.ok(&["lease", "show", "job", "--json"]).contains("\"in_grace\""));
+    assert!(sandbox.ok(&["lease", "show", "job", "--json"]).contains("\"in_grace\""));
     signal(wrapper.id(), Signal::CONT);
     let renewed =
-        until(SOON, || stage.ok(&["lease", "show", "job", "--json"]).contains("\"held\""));
+        until(SOON, || sandbox.ok(&["lease", "show", "job", "--json"]).contains("\"held\""));
     assert!(renewed, "it woke up and did not renew");
     end(wrapper, command);
 }
 
 #[test]
 fn policies_for_a_holder_that_lives_and_is_overdue() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let limits = ["--ttl", "200ms", "--grace", "200ms", "--policy"];
-    let (wrapper, command) = holder(&stage, &[&limits[..], &["never"]].concat());
+    let (wrapper, command) = holder(&sandbox, &[&limits[..], &["never"]].concat());
     signal(wrapper.id(), Signal::STOP);
-    stage.refused(&["lease", "acquire", "job", "--wait", "1500ms"], 6);
+    sandbox.refused(&["lease", "acquire", "job", "--wait", "1500ms"], 6);
     end(wrapper, command);
-    let (wrapper, command) = holder(&stage, &[&limits[..], &["kill"]].concat());
+    let (wrapper, command) = holder(&sandbox, &[&limits[..], &["kill"]].concat());
     signal(wrapper.id(), Signal::STOP);
-    let out = stage.ok(&["lease", "acquire", "job", "--wait", "10s", "--json"]);
+    let out = sandbox.ok(&["lease", "acquire", "job", "--wait", "10s", "--json"]);
     assert!(out.contains("\"cause\":\"killed\""), "{out}");
     assert!(!Path::new(&format!("/proc/{command}/cmdline")).exists() || !runs(command));
     end(wrapper, command);
@@ -203,41 +203,41 @@ fn runs(pid: u32) -> bool {
 
 #[test]
 fn orphaned_temps_are_swept() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job"]).to_string();
-    let orphan = stage.guard("job").join(".tmp-0123456789abcdef");
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
+    let orphan = sandbox.guard("job").join(".tmp-0123456789abcdef");
     std::fs::write(&orphan, "half a rec").unwrap();
-    stage.ok(&["lease", "renew", "job", "--token", &token]);
+    sandbox.ok(&["lease", "renew", "job", "--token", &token]);
     assert!(!orphan.exists());
 }
 
 #[test]
 fn a_waiter_that_is_interrupted_goes_away_at_once() {
-    let stage = Stage::new();
-    stage.acquire(&["job"]);
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["job"]);
     for number in [Signal::INT, Signal::TERM] {
-        let mut command = stage.cmd(&["lease", "exec", "job", "--", "touch"]);
-        command.arg(stage.dir.join("effect")).stderr(Stdio::null());
+        let mut command = sandbox.cmd(&["lease", "exec", "job", "--", "touch"]);
+        command.arg(sandbox.dir.join("effect")).stderr(Stdio::null());
         let mut waiter = command.spawn().unwrap();
-        assert!(until(SOON, || waiting(&stage)), "it did not queue");
+        assert!(until(SOON, || waiting(&sandbox)), "it did not queue");
         signal(waiter.id(), number);
         let status = wait(&mut waiter, Duration::from_secs(3));
         assert_eq!(status, 128 + number.as_raw(), "Ctrl-C did not end a waiting lease exec");
-        assert!(!stage.dir.join("effect").exists());
+        assert!(!sandbox.dir.join("effect").exists());
     }
 }
 
 #[test]
 fn a_fenced_command_keeps_everybody_out_and_its_waiters_wait() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job", "--ttl", "5m"]).to_string();
-    let log = stage.dir.join("effect");
-    let mut fenced = stage.cmd(&["lease", "exec", "job", "--fenced", "--token", &token, "--"]);
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job", "--ttl", "5m"]).to_string();
+    let log = sandbox.dir.join("effect");
+    let mut fenced = sandbox.cmd(&["lease", "exec", "job", "--fenced", "--token", &token, "--"]);
     fenced.args(["sh", "-c", "echo in >>$0; sleep 6.5; echo out >>$0"]).arg(&log);
     let mut fenced = fenced.spawn().unwrap();
     assert!(until(SOON, || log.exists()));
     // Longer than anybody waits for a section in order, shorter than this one was told to wait.
-    let out = stage.zeta(&["lease", "acquire", "job", "--wait", "8s"]);
+    let out = sandbox.zeta(&["lease", "acquire", "job", "--wait", "8s"]);
     append(&log, "tried\n");
     assert_eq!(out.status, 6, "{out:?}");
     assert!(out.took >= Duration::from_secs(8), "it gave up too early: {out:?}");
@@ -247,14 +247,14 @@ fn a_fenced_command_keeps_everybody_out_and_its_waiters_wait() {
 
 #[test]
 fn a_section_that_somebody_is_stopped_in_is_named() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job"]).to_string();
-    let mut flock = stage.other("flock", &["-x"]);
-    let mut inside = flock.arg(stage.guard("job")).args(["sleep", "30"]).spawn().unwrap();
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
+    let mut flock = sandbox.other("flock", &["-x"]);
+    let mut inside = flock.arg(sandbox.guard("job")).args(["sleep", "30"]).spawn().unwrap();
     let locked =
-        || !crate::stage::can("flock", &["-n", stage.guard("job").to_str().unwrap(), "true"]);
+        || !crate::support::can("flock", &["-n", sandbox.guard("job").to_str().unwrap(), "true"]);
     assert!(until(SOON, locked));
-    let out = stage.refused(&["lease", "renew", "job", "--token", &token], 6);
+    let out = sandbox.refused(&["lease", "renew", "job", "--token", &token], 6);
     assert!(out.took < Duration::from_secs(12), "{out:?}");
     assert!(out.err.contains(&inside.id().to_string()), "{out:?}");
     // The sleeper is a child of flock(1) and ends with nothing done; both are ours.
@@ -267,11 +267,11 @@ fn a_section_that_somebody_is_stopped_in_is_named() {
 
 #[test]
 fn who_inherited_a_section_from_a_dead_process_is_named() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job"]).to_string();
-    let pid = stage.dir.join("pid");
-    let mut flock = stage.other("flock", &["-x"]);
-    flock.arg(stage.guard("job")).args([
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
+    let pid = sandbox.dir.join("pid");
+    let mut flock = sandbox.other("flock", &["-x"]);
+    flock.arg(sandbox.guard("job")).args([
         "sh",
         "-c",
         "echo $$ >$0.new; mv $0.new $0; exec sleep 30",
@@ -281,7 +281,7 @@ fn who_inherited_a_section_from_a_dead_process_is_named() {
     inside.kill().unwrap();
     inside.wait().unwrap();
     let heir: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
-    let out = stage.refused(&["lease", "renew", "job", "--token", &token], 6);
+    let out = sandbox.refused(&["lease", "renew", "job", "--token", &token], 6);
     assert!(out.err.contains(&format!("process {heir} (sleep")), "{out:?}");
     signal(heir, Signal::KILL);
 }

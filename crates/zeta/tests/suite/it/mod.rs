@@ -1,8 +1,7 @@
 //! The adversarial tests: real processes, real files, and oracles that stand outside `zeta`.
 //!
-//! Read `stage` for how a test is set up, `worker` for what the crowd does, `oracle` for who
+//! Read `sandbox` for how a test is set up, `worker` for what the crowd does, `oracle` for who
 //! judges. A test that cannot run here says so with a line `SKIPPED: …`, never in silence.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
 
 mod beat;
 mod exec;
@@ -15,7 +14,6 @@ mod line;
 mod oracle;
 mod race;
 mod review;
-mod stage;
 mod three;
 mod time;
 mod told;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::stage::{LIMIT, Out, Stage, can, finish, run, signal, skip, until, wait};
+use crate::support::{LIMIT, Out, Sandbox, can, finish, run, signal, skip, test_name, until, wait};
 
-/// What scripts use: `$Z` is zeta, `$D` the stage; a script and its test tell each other by files
+/// What scripts use: `$Z` is zeta, `$D` the sandbox; a script and its test tell each other by files
 /// there when to go on. `for_file` gives up by itself: no script outlives its test for long.
 const PRELUDE: &str = r#"
 for_file() {
@@ -17,10 +17,10 @@ for_file() {
 "#;
 
 /// A call of zeta with a script as its command.
-fn scripted(stage: &Stage, args: &[&str], script: &str) -> Command {
-    let mut command = stage.cmd(args);
+fn scripted(sandbox: &Sandbox, args: &[&str], script: &str) -> Command {
+    let mut command = sandbox.cmd(args);
     command.args(["--", "sh", "-c", &format!("{PRELUDE}{script}")]);
-    command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("D", &stage.dir);
+    command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("D", &sandbox.dir);
     command
 }
 
@@ -33,36 +33,39 @@ fn end(child: Child) -> Out {
 }
 
 /// Says something to a script.
-fn say(stage: &Stage, file: &str) {
-    std::fs::write(stage.dir.join(file), "").unwrap();
+fn say(sandbox: &Sandbox, file: &str) {
+    std::fs::write(sandbox.dir.join(file), "").unwrap();
 }
 
 /// Waits until a script said something.
-fn heard(stage: &Stage, file: &str) {
-    assert!(until(LIMIT, || stage.dir.join(file).exists()), "the script did not come to '{file}'");
+fn heard(sandbox: &Sandbox, file: &str) {
+    assert!(
+        until(LIMIT, || sandbox.dir.join(file).exists()),
+        "the script did not come to '{file}'"
+    );
 }
 
-fn text(stage: &Stage, file: &str) -> String {
-    std::fs::read_to_string(stage.dir.join(file)).unwrap_or_default()
+fn text(sandbox: &Sandbox, file: &str) -> String {
+    std::fs::read_to_string(sandbox.dir.join(file)).unwrap_or_default()
 }
 
-fn persona(stage: &Stage, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(stage.node().join("persona-a.state")).ok()?;
+fn persona(sandbox: &Sandbox, key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(sandbox.node().join("persona-a.state")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key}: ")));
     line.map(str::to_owned)
 }
 
-fn locked(stage: &Stage, lease: &str) -> bool {
-    !can("flock", &["-n", stage.guard(lease).to_str().unwrap(), "true"])
+fn locked(sandbox: &Sandbox, lease: &str) -> bool {
+    !can("flock", &["-n", sandbox.guard(lease).to_str().unwrap(), "true"])
 }
 
 /// Stops a keeper at a moment when it is not just renewing: that would keep everybody out.
-fn stop_outside_guard(stage: &Stage, pid: u32) {
+fn stop_outside_guard(sandbox: &Sandbox, pid: u32) {
     let stat = format!("/proc/{pid}/stat");
     let stopped = || std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "));
     let outside = until(LIMIT, || {
         signal(pid, Signal::STOP);
-        if until(LIMIT / 4, stopped) && !locked(stage, "lk") {
+        if until(LIMIT / 4, stopped) && !locked(sandbox, "lk") {
             return true;
         }
         signal(pid, Signal::CONT);
@@ -83,91 +86,95 @@ fn strace_or_skip(test: &str) -> bool {
 }
 
 /// A call of zeta in which strace delays the entry of system calls.
-fn delayed(stage: &Stage, inject: &str, args: &[&str]) -> Command {
-    let mut command = stage.other("strace", &["-qq", "-o"]);
-    command.arg(stage.dir.join("strace"));
+fn delayed(sandbox: &Sandbox, inject: &str, args: &[&str]) -> Command {
+    let mut command = sandbox.other("strace", &["-qq", "-o"]);
+    command.arg(sandbox.dir.join("strace"));
     command.args(["-e", &format!("inject={inject}"), env!("CARGO_BIN_EXE_zeta")]).args(args);
     command
 }
 
 #[test]
 fn a_grant_to_a_waiter_whose_session_has_ended_is_not_born_free() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["lk", "--as", "b", "--ttl", "10m"]).to_string();
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["lk", "--as", "b", "--ttl", "10m"]).to_string();
     let script = r#"("$Z" lease acquire lk --ttl 10m --wait 20s; echo $? >"$D/late.new"
         mv "$D/late.new" "$D/late") >/dev/null 2>&1 &
         for_file go"#;
-    let wrapper = spawn(&mut scripted(&stage, &["--as", "a", "run"], script));
-    let queue = || stage.guard("lk").join("queue");
+    let wrapper = spawn(&mut scripted(&sandbox, &["--as", "a", "run"], script));
+    let queue = || sandbox.guard("lk").join("queue");
     assert!(until(LIMIT, || std::fs::read_dir(queue()).is_ok_and(|dir| dir.count() > 0)));
-    say(&stage, "go");
+    say(&sandbox, "go");
     assert_eq!(end(wrapper).status, 0);
-    stage.ok(&["--as", "b", "lease", "release", "lk", "--token", &token]);
-    heard(&stage, "late");
-    assert_eq!(text(&stage, "late"), "0\n");
-    stage.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
+    sandbox.ok(&["--as", "b", "lease", "release", "lk", "--token", &token]);
+    heard(&sandbox, "late");
+    assert_eq!(text(&sandbox, "late"), "0\n");
+    sandbox.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
 }
 
 #[test]
 fn a_grant_to_a_session_that_has_ended_is_not_born_free() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let late = r#"(for_file go; "$Z" lease acquire lk --ttl 10m; echo $? >"$D/late.new"
         mv "$D/late.new" "$D/late") >/dev/null 2>&1 &
         exit 0"#;
-    let out = run(&mut scripted(&stage, &["--as", "a", "run"], late));
+    let out = run(&mut scripted(&sandbox, &["--as", "a", "run"], late));
     assert_eq!(out.status, 0, "{out:?}");
-    say(&stage, "go");
-    heard(&stage, "late");
+    say(&sandbox, "go");
+    heard(&sandbox, "late");
     // To refuse the late call would be as good; to grant it and leave it free would not.
-    assert_eq!(text(&stage, "late"), "0\n");
-    stage.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
+    assert_eq!(text(&sandbox, "late"), "0\n");
+    sandbox.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
 }
 
 #[test]
 fn the_end_of_a_run_leaves_alone_what_an_exec_of_its_session_holds() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = r#""$Z" lease exec lk -- sh -c "echo >$D/inside; $W for_file stop" \
         >/dev/null 2>&1 &
         for_file inside; sleep .3"#;
-    let mut command = scripted(&stage, &["--as", "a", "run"], script);
+    let mut command = scripted(&sandbox, &["--as", "a", "run"], script);
     let out = run(command.env("W", PRELUDE));
     assert_eq!(out.status, 0, "{out:?}");
-    heard(&stage, "inside");
-    stage.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
-    say(&stage, "stop");
+    heard(&sandbox, "inside");
+    sandbox.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
+    say(&sandbox, "stop");
     let acquire = ["--as", "b", "lease", "acquire", "lk"];
-    assert!(until(LIMIT, || stage.zeta(&acquire).status == 0), "its own keeper did not release it");
+    assert!(
+        until(LIMIT, || sandbox.zeta(&acquire).status == 0),
+        "its own keeper did not release it"
+    );
 }
 
 #[test]
 fn nobody_gives_a_lease_back_and_is_killed_for_it_then() {
-    if !strace_or_skip("review::nobody_gives_a_lease_back_and_is_killed_for_it_then") {
+    if !strace_or_skip(test_name!()) {
         return;
     }
     for verb in ["release", "renew"] {
-        let stage = Stage::new();
+        let sandbox = Sandbox::new();
         let script = format!(
             r#"T=$("$Z" lease acquire lk --ttl 300ms --grace 300ms --policy kill)
             echo >"$D/ready"; for_file go
             "$Z" lease {verb} lk --token $T; echo "{verb}=$?" >>"$D/said"
             sleep 3; echo survived >>"$D/said""#
         );
-        let mut holder = scripted(&stage, &["--as", "a", "run", "--max-hold", "1ms"], &script);
+        let mut holder = scripted(&sandbox, &["--as", "a", "run", "--max-hold", "1ms"], &script);
         let mut holder = holder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        heard(&stage, "ready");
+        heard(&sandbox, "ready");
         let show = ["lease", "show", "lk", "--json"];
-        assert!(until(LIMIT, || stage.zeta(&show).out.contains("\"lease_state\":\"overdue\"")));
+        assert!(until(LIMIT, || sandbox.zeta(&show).out.contains("\"lease_state\":\"overdue\"")));
         let inject = "pidfd_send_signal:delay_enter=1500000:when=1";
         let acquire = ["--as", "b", "lease", "acquire", "lk", "--wait", "10s", "--json"];
-        let taker = spawn(&mut delayed(&stage, inject, &acquire));
+        let taker = spawn(&mut delayed(&sandbox, inject, &acquire));
         // It is about to kill: either inside the guard, or seen by strace on its way.
-        let about = || locked(&stage, "lk") || text(&stage, "strace").contains("pidfd_send_signal");
+        let about =
+            || locked(&sandbox, "lk") || text(&sandbox, "strace").contains("pidfd_send_signal");
         assert!(until(LIMIT, about), "nobody was to be killed");
         std::thread::sleep(Duration::from_millis(200));
-        say(&stage, "go");
+        say(&sandbox, "go");
         let status = wait(&mut holder, LIMIT);
         let taken = end(taker);
-        let said = text(&stage, "said");
+        let said = text(&sandbox, "said");
         let survived = said.contains("survived") && status == 0;
         assert!(survived || !said.contains("=0"), "{verb}: {status}, {said:?}, {taken:?}");
         // It asked while the other one was about to kill it, so it has to be killed; what it asked
@@ -179,40 +186,40 @@ fn nobody_gives_a_lease_back_and_is_killed_for_it_then() {
 
 #[test]
 fn a_release_in_a_removed_guard_leaves_the_successor_s_record() {
-    if !strace_or_skip("review::a_release_in_a_removed_guard_leaves_the_successor_s_record") {
+    if !strace_or_skip(test_name!()) {
         return;
     }
-    let stage = Stage::new();
-    let token = stage.acquire(&["lk", "--as", "a", "--ttl", "300ms"]).to_string();
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["lk", "--as", "a", "--ttl", "300ms"]).to_string();
     let inject = "renameat,renameat2,unlinkat:delay_enter=2500000:when=1";
     let release = ["--as", "a", "lease", "release", "lk", "--token", &token];
-    let release = spawn(&mut delayed(&stage, inject, &release));
-    assert!(until(LIMIT, || locked(&stage, "lk")), "the release is not inside the guard");
+    let release = spawn(&mut delayed(&sandbox, inject, &release));
+    assert!(until(LIMIT, || locked(&sandbox, "lk")), "the release is not inside the guard");
     std::thread::sleep(Duration::from_millis(300));
-    std::fs::remove_dir_all(stage.guard("lk")).unwrap();
-    let next = stage.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "10s"]).to_string();
+    std::fs::remove_dir_all(sandbox.guard("lk")).unwrap();
+    let next = sandbox.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "10s"]).to_string();
     let out = end(release);
     assert_eq!(out.status, 7, "{out:?}");
-    stage.ok(&["--as", "b", "lease", "check", "lk", "--token", &next]);
+    sandbox.ok(&["--as", "b", "lease", "check", "lk", "--token", &next]);
 }
 
 #[test]
 fn an_occupied_persona_guard_costs_the_session_neither_leases_nor_signals() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = r#"sleep 30 & S=$!
         trap 'kill $S; echo >"$D/term"; exit 9' TERM
         "$Z" lease acquire lk --ttl 1s && echo >"$D/ready"
         wait"#;
-    let wrapper = spawn(&mut scripted(&stage, &["--as", "a", "run", "--beat", "200ms"], script));
-    heard(&stage, "ready");
-    let guard = stage.node().join(".guard/persona-a.state");
-    let mut inside = stage.other("flock", &["--no-fork", "-x"]);
+    let wrapper = spawn(&mut scripted(&sandbox, &["--as", "a", "run", "--beat", "200ms"], script));
+    heard(&sandbox, "ready");
+    let guard = sandbox.node().join(".guard/persona-a.state");
+    let mut inside = sandbox.other("flock", &["--no-fork", "-x"]);
     let mut inside = inside.arg(&guard).args(["sleep", "20"]).spawn().unwrap();
     assert!(until(LIMIT, || !can("flock", &["-n", guard.to_str().unwrap(), "true"])));
     std::thread::sleep(Duration::from_millis(3500));
-    stage.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
+    sandbox.refused(&["--as", "b", "lease", "acquire", "lk"], 3);
     signal(wrapper.id(), Signal::TERM);
-    let passed = until(Duration::from_secs(2), || stage.dir.join("term").exists());
+    let passed = until(Duration::from_secs(2), || sandbox.dir.join("term").exists());
     let occupied = inside.try_wait().unwrap().is_none();
     let out = end(wrapper);
     inside.kill().unwrap();
@@ -223,26 +230,26 @@ fn an_occupied_persona_guard_costs_the_session_neither_leases_nor_signals() {
 
 #[test]
 fn a_break_and_a_takeover_under_a_run_end_it_and_name_the_breaker() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = r#""$Z" lease acquire lk --ttl 10m >"$D/token"; echo >"$D/ready"; exec sleep 30"#;
     let args = ["--as", "a", "run", "--on-lost", "term", "--beat", "1s"];
-    let wrapper = spawn(&mut scripted(&stage, &args, script));
-    heard(&stage, "ready");
+    let wrapper = spawn(&mut scripted(&sandbox, &args, script));
+    heard(&sandbox, "ready");
     // The wrapper keeps what it has seen; that it renewed is no event that could be waited for.
     std::thread::sleep(Duration::from_millis(1500));
-    let token = text(&stage, "token");
+    let token = text(&sandbox, "token");
     let reason = ["--expect", token.trim(), "--reason", "it hangs since noon"];
-    stage.ok(&[&["--as", "boss", "lease", "break", "lk"][..], &reason].concat());
-    stage.acquire(&["lk", "--as", "b", "--ttl", "10m"]);
+    sandbox.ok(&[&["--as", "boss", "lease", "break", "lk"][..], &reason].concat());
+    sandbox.acquire(&["lk", "--as", "b", "--ttl", "10m"]);
     let out = end(wrapper);
     assert_eq!(out.status, 5, "{out:?}");
     assert!(out.err.contains("boss") && out.err.contains("it hangs since noon"), "{out:?}");
-    stage.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
+    sandbox.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
 }
 
 #[test]
 fn a_lease_that_was_given_back_behind_a_stopped_wrapper_is_not_lost() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     // A wrapper that is stopped inside the guard would keep its own agent out: stopped again, then.
     let script = r#"stop() {
             for n in $(seq 50); do
@@ -256,7 +263,7 @@ fn a_lease_that_was_given_back_behind_a_stopped_wrapper_is_not_lost() {
         "$Z" lease release lk --token $T; echo released=$?
         kill -CONT $PPID; sleep .7; exit 7"#;
     let args = ["--as", "a", "run", "--on-lost", "term", "--beat", "200ms"];
-    let out = run(&mut scripted(&stage, &args, script));
+    let out = run(&mut scripted(&sandbox, &args, script));
     assert!(out.out.contains("released=0"), "{out:?}");
     assert_eq!(out.status, 7, "{out:?}");
     for word in ["not yours", "broken", "lost"] {
@@ -267,68 +274,68 @@ fn a_lease_that_was_given_back_behind_a_stopped_wrapper_is_not_lost() {
 #[test]
 fn a_lease_exec_that_was_replaced_tells_the_loss_when_it_wakes_up() {
     for (on_lost, status) in [("warn", 0), ("term", 5)] {
-        let stage = Stage::new();
+        let sandbox = Sandbox::new();
         let limits = ["--ttl", "400ms", "--grace", "100ms", "--on-lost", on_lost];
         let args = [&["--as", "a", "lease", "exec", "lk"][..], &limits].concat();
-        let mut command = scripted(&stage, &args, "echo >$D/ready; for_file stop");
-        let errors = std::fs::File::create(stage.dir.join("errors")).unwrap();
+        let mut command = scripted(&sandbox, &args, "echo >$D/ready; for_file stop");
+        let errors = std::fs::File::create(sandbox.dir.join("errors")).unwrap();
         let mut wrapper = command.stdout(Stdio::null()).stderr(errors).spawn().unwrap();
-        heard(&stage, "ready");
-        stop_outside_guard(&stage, wrapper.id());
-        stage.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "15s"]);
+        heard(&sandbox, "ready");
+        stop_outside_guard(&sandbox, wrapper.id());
+        sandbox.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "15s"]);
         signal(wrapper.id(), Signal::CONT);
         // While the command runs, not after it.
-        let told = until(LIMIT / 2, || text(&stage, "errors").contains("not yours any more"));
+        let told = until(LIMIT / 2, || text(&sandbox, "errors").contains("not yours any more"));
         if on_lost == "warn" {
-            say(&stage, "stop");
+            say(&sandbox, "stop");
         }
         let ended = wait(&mut wrapper, LIMIT / 2);
-        let errors = text(&stage, "errors");
+        let errors = text(&sandbox, "errors");
         assert!(told && errors.contains("b ("), "{on_lost}: {errors}");
         assert_eq!(ended, status, "{on_lost}: {errors}");
-        stage.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
+        sandbox.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
     }
 }
 
 #[test]
 fn a_last_seen_line_that_is_a_link_does_not_stop_the_agent_s_beats() {
-    let stage = Stage::new();
-    stage.ok(&["heartbeat"]);
-    let target = stage.dir.join("target");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat"]);
+    let target = sandbox.dir.join("target");
     std::fs::write(&target, "precious\n").unwrap();
-    let line = stage.node().join("last-seen.iso");
+    let line = sandbox.node().join("last-seen.iso");
     let _ = std::fs::remove_file(&line);
     std::os::unix::fs::symlink(&target, &line).unwrap();
     let script = "echo >$D/ready; for_file stop";
-    let wrapper = spawn(&mut scripted(&stage, &["--as", "a", "run", "--beat", "100ms"], script));
-    heard(&stage, "ready");
-    let seq = || persona(&stage, "beat_seq").and_then(|seq| seq.parse::<u64>().ok());
+    let wrapper = spawn(&mut scripted(&sandbox, &["--as", "a", "run", "--beat", "100ms"], script));
+    heard(&sandbox, "ready");
+    let seq = || persona(&sandbox, "beat_seq").and_then(|seq| seq.parse::<u64>().ok());
     let beaten = until(LIMIT / 2, || seq().is_some_and(|seq| seq >= 5));
-    say(&stage, "stop");
+    say(&sandbox, "stop");
     let out = end(wrapper);
     assert!(beaten, "beat_seq is {:?}: {out:?}", seq());
     assert_eq!(out.status, 0, "{out:?}");
-    assert_eq!(text(&stage, "target"), "precious\n");
+    assert_eq!(text(&sandbox, "target"), "precious\n");
     assert!(line.is_symlink());
 }
 
 #[test]
 fn a_persona_that_was_cleared_under_its_run_comes_back_with_its_processes() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = r#"echo >"$D/ready"; for_file go
         "$Z" lease acquire lk --ttl 10m && echo >"$D/taken"; for_file stop"#;
-    let wrapper = spawn(&mut scripted(&stage, &["--as", "a", "run", "--beat", "200ms"], script));
+    let wrapper = spawn(&mut scripted(&sandbox, &["--as", "a", "run", "--beat", "200ms"], script));
     let pid = wrapper.id().to_string();
-    heard(&stage, "ready");
-    let session = persona(&stage, "session");
-    stage.ok(&["--as", "a", "persona", "clear", "a"]);
-    assert!(until(LIMIT / 2, || persona(&stage, "pid").is_some()), "it did not come back whole");
-    assert_eq!(persona(&stage, "pid"), Some(pid.clone()));
-    assert_eq!(persona(&stage, "session"), session);
-    say(&stage, "go");
-    heard(&stage, "taken");
-    let record = std::fs::read_to_string(stage.lock("lk")).unwrap();
-    say(&stage, "stop");
+    heard(&sandbox, "ready");
+    let session = persona(&sandbox, "session");
+    sandbox.ok(&["--as", "a", "persona", "clear", "a"]);
+    assert!(until(LIMIT / 2, || persona(&sandbox, "pid").is_some()), "it did not come back whole");
+    assert_eq!(persona(&sandbox, "pid"), Some(pid.clone()));
+    assert_eq!(persona(&sandbox, "session"), session);
+    say(&sandbox, "go");
+    heard(&sandbox, "taken");
+    let record = std::fs::read_to_string(sandbox.lock("lk")).unwrap();
+    say(&sandbox, "stop");
     let out = end(wrapper);
     assert!(record.contains(&format!("\npid: {pid}\n")), "{record}");
     assert_eq!(out.status, 0, "{out:?}");
@@ -368,11 +375,10 @@ print(seen.decode(errors="replace"))
 #[test]
 fn a_fenced_command_reads_from_the_terminal_and_gives_it_back() {
     if !can("python3", &["-c", "import pty"]) {
-        let test = "review::a_fenced_command_reads_from_the_terminal_and_gives_it_back";
-        return skip(test, "needs python3");
+        return skip(test_name!(), "needs python3");
     }
-    let stage = Stage::new();
-    let out = run(&mut stage.other("python3", &["-c", TERMINAL, env!("CARGO_BIN_EXE_zeta")]));
+    let sandbox = Sandbox::new();
+    let out = run(&mut sandbox.other("python3", &["-c", TERMINAL, env!("CARGO_BIN_EXE_zeta")]));
     for words in ["got hello", "status=0", "front True", "again more"] {
         assert!(out.out.contains(words), "no '{words}': {out:?}");
     }
@@ -380,14 +386,14 @@ fn a_fenced_command_reads_from_the_terminal_and_gives_it_back() {
 
 #[test]
 fn a_command_inside_two_guards_waits_for_neither() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = r#""$Z" lease exec inner --fenced -- sh -c '
         echo "$ZETA_FENCED"; date +%s%3N
         "$Z" lease renew outer --token $T; echo status=$?
         "$Z" lease renew inner; echo status=$?
         date +%s%3N'"#;
     let script = format!("export T=$ZETA_FENCING_TOKEN; {script}");
-    let out = run(&mut scripted(&stage, &["lease", "exec", "outer", "--fenced"], &script));
+    let out = run(&mut scripted(&sandbox, &["lease", "exec", "outer", "--fenced"], &script));
     assert_eq!(out.status, 0, "{out:?}");
     let lines: Vec<&str> = out.out.lines().collect();
     assert_eq!((lines[0], lines[2], lines[3]), ("outer,inner", "status=6", "status=6"), "{out:?}");
@@ -399,13 +405,13 @@ fn a_command_inside_two_guards_waits_for_neither() {
 
 #[test]
 fn a_lease_exec_without_a_named_agent_names_none() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let script = "echo ${ZETA_AGENT-nobody}";
-    let out = run(&mut scripted(&stage, &["lease", "exec", "lk"], script));
+    let out = run(&mut scripted(&sandbox, &["lease", "exec", "lk"], script));
     assert_eq!((out.status, out.out.as_str()), (0, "nobody\n"), "{out:?}");
-    let out = run(&mut scripted(&stage, &["--as", "otto-cli", "lease", "exec", "lk"], script));
+    let out = run(&mut scripted(&sandbox, &["--as", "otto-cli", "lease", "exec", "lk"], script));
     assert_eq!((out.status, out.out.as_str()), (0, "otto-cli\n"), "{out:?}");
     let script = "echo ${ZETA_AGENT-nobody}";
-    let out = run(&mut scripted(&stage, &["lease", "exec", "lk", "--fenced"], script));
+    let out = run(&mut scripted(&sandbox, &["lease", "exec", "lk", "--fenced"], script));
     assert_eq!((out.status, out.out.as_str()), (0, "nobody\n"), "{out:?}");
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::oracle::judge_file;
-use crate::stage::{LIMIT, Stage, skip, until, wait};
+use super::oracle::judge_file;
+use crate::support::{LIMIT, Sandbox, skip, test_name, until, wait};
 
 const AGENTS: [&str; 3] = ["otto-cli", "otto-desktop", "otto-vscode"];
 
@@ -34,12 +34,12 @@ struct Agent {
     group: Child,
 }
 
-fn start(stage: &Stage, name: &'static str, life: usize) -> Agent {
+fn start(sandbox: &Sandbox, name: &'static str, life: usize) -> Agent {
     let life = format!("{name}.{life}");
-    let mut command = stage.cmd(&["run", "--as", name, "--beat", "200ms", "--"]);
+    let mut command = sandbox.cmd(&["run", "--as", name, "--beat", "200ms", "--"]);
     command.args(["sh", "-c", WORK, "sh", &life]).process_group(0);
-    command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("LOG", stage.dir.join("log"));
-    command.env("STOP", stage.dir.join("stop")).env("WORKTREE", stage.dir.join("worktree"));
+    command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("LOG", sandbox.dir.join("log"));
+    command.env("STOP", sandbox.dir.join("stop")).env("WORKTREE", sandbox.dir.join("worktree"));
     let group = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     Agent { name, life, group }
 }
@@ -51,16 +51,16 @@ fn signal(agent: &Agent, signal: Signal) {
 
 #[test]
 fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
-    let stage = Stage::new();
-    if stage.zeta(&["run", "--help"]).status != 0 {
-        return skip("three::three_surfaces…", "this zeta has no 'run'");
+    let sandbox = Sandbox::new();
+    if sandbox.zeta(&["run", "--help"]).status != 0 {
+        return skip(test_name!(), "this zeta has no 'run'");
     }
     let mut lives = 0;
-    let mut begin = |stage: &Stage, name| {
+    let mut begin = |sandbox: &Sandbox, name| {
         lives += 1;
-        start(stage, name, lives)
+        start(sandbox, name, lives)
     };
-    let mut agents: Vec<Agent> = AGENTS.iter().map(|name| begin(&stage, name)).collect();
+    let mut agents: Vec<Agent> = AGENTS.iter().map(|name| begin(&sandbox, name)).collect();
     let (mut killed, mut stops) = (BTreeSet::new(), 0);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let end = Instant::now() + Duration::from_secs(18);
@@ -76,7 +76,7 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
                 signal(agent, Signal::KILL);
                 agent.group.wait().unwrap();
                 killed.insert(agent.life.clone());
-                agents[victim] = begin(&stage, agents[victim].name);
+                agents[victim] = begin(&sandbox, agents[victim].name);
             }
             _ => {
                 // Far less than the TTL: the others wait, and nobody is robbed.
@@ -87,15 +87,15 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
             }
         }
     }
-    let alive = stage.ok(&["persona", "list", "--json"]);
+    let alive = sandbox.ok(&["persona", "list", "--json"]);
     for name in AGENTS {
         assert!(alive.contains(name), "{name} is not on the list: {alive}");
     }
-    std::fs::write(stage.dir.join("stop"), "").unwrap();
+    std::fs::write(sandbox.dir.join("stop"), "").unwrap();
     for agent in &mut agents {
         assert_eq!(wait(&mut agent.group, LIMIT), 0, "{} failed", agent.life);
     }
-    let log = stage.dir.join("log");
+    let log = sandbox.dir.join("log");
     let verdict = judge_file(&log, &killed);
     eprintln!(
         "{} grants, {} kills ({} inside), {stops} stops, {} violations",
@@ -110,12 +110,13 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
     for name in AGENTS {
         let rounds = text.lines().filter(|l| l.starts_with("leave") && l.contains(name)).count();
         assert!(rounds >= 5, "{name} starved: {rounds} rounds");
-        let record = std::fs::read_to_string(stage.node().join(format!("persona-{name}.state")));
+        let record = std::fs::read_to_string(sandbox.node().join(format!("persona-{name}.state")));
         let record = record.unwrap();
         assert!(record.contains("task: \"round ") && record.contains("ended_at:"), "{record}");
     }
-    let seen = std::fs::read_to_string(stage.node().join("last-seen.iso")).unwrap();
+    let seen = std::fs::read_to_string(sandbox.node().join("last-seen.iso")).unwrap();
     assert_eq!(seen.len(), 28, "{seen:?}");
-    let free = until(LIMIT, || stage.zeta(&["lease", "show", "register-pr-in-flight"]).status == 4);
+    let free =
+        until(LIMIT, || sandbox.zeta(&["lease", "show", "register-pr-in-flight"]).status == 4);
     assert!(free, "a session that ended still holds its lease");
 }

@@ -5,13 +5,13 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::kill::{end, holder};
-use crate::stage::{Out, Stage, skip};
+use super::kill::{end, holder};
+use crate::support::{Out, Sandbox, skip, test_name};
 
 /// A call whose stdout is a full disk.
-fn into_full(stage: &Stage, args: &[&str]) -> Out {
+fn into_full(sandbox: &Sandbox, args: &[&str]) -> Out {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let mut command = stage.cmd(args);
+    let mut command = sandbox.cmd(args);
     let out = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     let err = String::from_utf8(out.stderr).unwrap();
     let status = out.status.code().unwrap();
@@ -24,13 +24,13 @@ fn json(out: &str) -> Value {
 
 #[test]
 fn what_could_not_be_printed_is_a_fault_and_a_token_is_told_all_the_same() {
-    let stage = Stage::new();
-    let out = into_full(&stage, &["lease", "acquire", "job", "-q"]);
+    let sandbox = Sandbox::new();
+    let out = into_full(&sandbox, &["lease", "acquire", "job", "-q"]);
     assert_eq!(out.status, 1, "{out:?}");
-    let token = json(&stage.ok(&["lease", "show", "job", "--json"]))["fencing_token"].to_string();
+    let token = json(&sandbox.ok(&["lease", "show", "job", "--json"]))["fencing_token"].to_string();
     let step = format!("zeta lease release job --token {token}");
     assert!(out.err.contains("could not print") && out.err.contains(&step), "{out:?}");
-    stage.ok(&["marker", "set", "m", "a=b"]);
+    sandbox.ok(&["marker", "set", "m", "a=b"]);
     for args in [
         vec!["lease", "show", "job"],
         vec!["lease", "list", "--json"],
@@ -44,7 +44,7 @@ fn what_could_not_be_printed_is_a_fault_and_a_token_is_told_all_the_same() {
         vec!["--help"],
         vec!["lease", "release", "job", "--token", &token, "--json"],
     ] {
-        let out = into_full(&stage, &args);
+        let out = into_full(&sandbox, &args);
         assert_eq!(out.status, 1, "{args:?}: {out:?}");
         assert!(out.err.contains("could not print"), "{args:?}: {out:?}");
     }
@@ -52,37 +52,37 @@ fn what_could_not_be_printed_is_a_fault_and_a_token_is_told_all_the_same() {
 
 #[test]
 fn a_reader_that_went_away_is_no_fault() {
-    let stage = Stage::new();
-    stage.acquire(&["job"]);
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["job"]);
     for args in [&["status"][..], &["status", "--json"], &["lease", "show", "job"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let out = stage.cmd(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let out = sandbox.cmd(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
         assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {out:?}");
     }
 }
 
 #[test]
 fn a_list_with_findings_is_one_object_and_drops_no_odd_name() {
-    let stage = Stage::new();
-    stage.acquire(&["job"]);
-    stage.ok(&["marker", "set", "m"]);
-    stage.ok(&["persona", "set", "p"]);
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["job"]);
+    sandbox.ok(&["marker", "set", "m"]);
+    sandbox.ok(&["persona", "set", "p"]);
     for file in ["A B.lock", "e\u{1b}[1m.lock", "X.marker", "persona-A.state", "notes.txt"] {
-        std::fs::write(stage.node().join(file), "x\n").unwrap();
+        std::fs::write(sandbox.node().join(file), "x\n").unwrap();
     }
     for (list, good, odd) in [
         ("lease", "leases", vec!["A B.lock", "e\\u{1b}[1m.lock"]),
         ("marker", "markers", vec!["X.marker"]),
         ("persona", "personas", vec!["persona-A.state"]),
     ] {
-        let out = stage.zeta(&[list, "list", "--json"]);
+        let out = sandbox.zeta(&[list, "list", "--json"]);
         assert_eq!(out.status, 7, "{out:?}");
         let object = json(&out.out);
         assert_eq!(object[good].as_array().unwrap().len(), 1, "{object}");
         let findings = object["findings"].as_array().unwrap();
         assert_eq!(findings.len(), odd.len(), "{object}");
-        let out = stage.refused(&[list, "list"], 7);
+        let out = sandbox.refused(&[list, "list"], 7);
         for name in odd {
             let said = |text: &Value| text.as_str().unwrap().contains(name);
             assert!(findings.iter().any(said), "{name}: {object}");
@@ -93,35 +93,35 @@ fn a_list_with_findings_is_one_object_and_drops_no_odd_name() {
 
 #[test]
 fn a_list_that_was_cut_says_so() {
-    let stage = Stage::new();
-    stage.ok(&["init"]);
-    stage.ok(&["heartbeat"]);
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["heartbeat"]);
     for number in 0..4_100 {
-        std::fs::write(stage.node().join(format!("n{number}")), "").unwrap();
+        std::fs::write(sandbox.node().join(format!("n{number}")), "").unwrap();
     }
     for list in ["lease", "marker", "persona"] {
-        let out = stage.refused(&[list, "list"], 7);
+        let out = sandbox.refused(&[list, "list"], 7);
         assert!(out.err.contains("more than 4096 entries"), "{out:?}");
     }
 }
 
 #[test]
 fn a_record_by_hand_plays_no_tricks_on_a_terminal_and_speaks_for_no_verb() {
-    let stage = Stage::new();
-    stage.ok(&["marker", "set", "m", "a=b"]);
-    let path = stage.node().join("m.marker");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["marker", "set", "m", "a=b"]);
+    let path = sandbox.node().join("m.marker");
     let text = std::fs::read_to_string(&path).unwrap();
     let trick = "c: \"\u{9b}31m \u{202e}x \\\"q\\\" é\"\nend: true\n";
     std::fs::write(&path, text.replace("end: true\n", trick)).unwrap();
     for args in [&["marker", "get", "m"][..], &["marker", "get", "m", "c", "--json"]] {
-        let out = stage.ok(args);
+        let out = sandbox.ok(args);
         assert!(out.contains("\"\\u009b31m \\u202ex \\\"q\\\" é\""), "{out}");
     }
-    assert_eq!(stage.ok(&["marker", "get", "m", "c"]), "\\u009b31m \\u202ex \\\"q\\\" é");
+    assert_eq!(sandbox.ok(&["marker", "get", "m", "c"]), "\\u009b31m \\u202ex \\\"q\\\" é");
 
-    let token = stage.acquire(&["job"]).to_string();
-    stage.forge_keys("job", &[("policy", Some("\"reclaim\"\noutcome: \"forged\"\ngap_ms: 7"))]);
-    let renewed = stage.ok(&["lease", "renew", "job", "--token", &token, "--json"]);
+    let token = sandbox.acquire(&["job"]).to_string();
+    sandbox.forge_keys("job", &[("policy", Some("\"reclaim\"\noutcome: \"forged\"\ngap_ms: 7"))]);
+    let renewed = sandbox.ok(&["lease", "renew", "job", "--token", &token, "--json"]);
     assert_eq!(renewed.matches("\"outcome\"").count(), 1, "{renewed}");
     assert_eq!(json(&renewed)["outcome"], "renewed");
     assert!(json(&renewed).get("gap_ms").is_none(), "{renewed}");
@@ -129,26 +129,26 @@ fn a_record_by_hand_plays_no_tricks_on_a_terminal_and_speaks_for_no_verb() {
 
 #[test]
 fn who_lost_a_lease_to_a_damaged_record_is_told_so() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job"]).to_string();
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
     let renew = ["lease", "renew", "job", "--token", &token];
-    std::fs::write(stage.lock("job"), "schema: 1\nkind: \"lease\"\n").unwrap();
-    let out = stage.refused(&renew, 5);
+    std::fs::write(sandbox.lock("job"), "schema: 1\nkind: \"lease\"\n").unwrap();
+    let out = sandbox.refused(&renew, 5);
     assert!(out.err.contains("a damaged record stands there"), "{out:?}");
-    std::fs::write(stage.lock("job"), "pid: 7\n").unwrap();
-    assert!(stage.refused(&renew, 5).err.contains("another program's record"), "{out:?}");
-    std::fs::remove_file(stage.lock("job")).unwrap();
-    assert!(stage.refused(&renew, 5).err.contains("its record is gone"), "{out:?}");
+    std::fs::write(sandbox.lock("job"), "pid: 7\n").unwrap();
+    assert!(sandbox.refused(&renew, 5).err.contains("another program's record"), "{out:?}");
+    std::fs::remove_file(sandbox.lock("job")).unwrap();
+    assert!(sandbox.refused(&renew, 5).err.contains("its record is gone"), "{out:?}");
 }
 
 #[test]
 fn who_waits_is_told_what_is_so() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["job", "--ttl", "5m"]).to_string();
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job", "--ttl", "5m"]).to_string();
     let acquire = ["lease", "acquire", "job", "--wait", "60ms"];
-    let out = stage.refused(&acquire, 6);
+    let out = sandbox.refused(&acquire, 6);
     assert!(out.err.contains("its TTL ends in") && !out.err.contains("at the latest"), "{out:?}");
-    stage.ok(&["lease", "release", "job", "--token", &token]);
+    sandbox.ok(&["lease", "release", "job", "--token", &token]);
     // Somebody who lives came before, and does not take what is free.
     let ns = |of: &str| {
         let link = std::fs::read_link(format!("/proc/self/ns/{of}")).unwrap();
@@ -156,36 +156,36 @@ fn who_waits_is_told_what_is_so() {
     };
     let (pid, pid_ns, time_ns) = (std::process::id(), ns("pid"), ns("time"));
     let ticket = format!("{:020}-{}-{pid}-0-{pid_ns}-{time_ns}", 1, u64::MAX);
-    let ticket = stage.guard("job").join("queue").join(ticket);
+    let ticket = sandbox.guard("job").join("queue").join(ticket);
     std::fs::write(&ticket, "").unwrap();
-    let out = stage.refused(&acquire, 6);
+    let out = sandbox.refused(&acquire, 6);
     assert!(out.err.contains("is free, but others are ahead in line"), "{out:?}");
     std::fs::remove_file(&ticket).unwrap();
-    let (wrapper, command) = holder(&stage, &["--ttl", "5m", "--grace", "7m"]);
-    let out = stage.refused(&acquire, 6);
+    let (wrapper, command) = holder(&sandbox, &["--ttl", "5m", "--grace", "7m"]);
+    let out = sandbox.refused(&acquire, 6);
     assert!(out.err.contains("so 7m 0s of grace follow"), "{out:?}");
     end(wrapper, command);
 }
 
 #[test]
 fn a_break_leaves_nothing_where_nothing_stood() {
-    let stage = Stage::new();
-    stage.ok(&["init"]);
-    stage.ok(&["heartbeat"]);
-    stage.ok(&["lease", "break", "nosuch", "--damaged", "--reason", "r"]);
-    assert!(!stage.guard("nosuch").exists(), "a guard was made for nothing");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["heartbeat"]);
+    sandbox.ok(&["lease", "break", "nosuch", "--damaged", "--reason", "r"]);
+    assert!(!sandbox.guard("nosuch").exists(), "a guard was made for nothing");
 }
 
 #[test]
 fn attributes_of_any_length_are_listed() {
-    let stage = Stage::new();
-    stage.ok(&["init"]);
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
     for number in 0..12 {
         let name = format!("user.{number:060}");
         let flags = rustix::fs::XattrFlags::empty();
-        if rustix::fs::setxattr(&stage.state, name, b"1", flags).is_err() {
-            return skip("told::attributes_of_any_length_are_listed", "no user attributes here");
+        if rustix::fs::setxattr(&sandbox.state, name, b"1", flags).is_err() {
+            return skip(test_name!(), "no user attributes here");
         }
     }
-    stage.ok(&["status"]);
+    sandbox.ok(&["status"]);
 }

@@ -1,10 +1,10 @@
 //! Wrong calls: exit status 2, one sentence that says what would be right, and nothing made.
 
-use crate::stage::Stage;
+use crate::support::Sandbox;
 
 #[test]
 fn wrong_calls_say_what_would_be_right() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let long = "x".repeat(121);
     for (args, words) in [
         (vec!["lease", "acquire", ".."], "use 1 to 120"),
@@ -43,43 +43,43 @@ fn wrong_calls_say_what_would_be_right() {
         (vec!["persona", "set", "a", "Key=1"], "a to z"),
         (vec!["marker", "set", "a", "schema=2"], "written by zeta itself"),
     ] {
-        let out = stage.refused(&args, 2);
+        let out = sandbox.refused(&args, 2);
         assert!(out.err.contains(words), "{args:?} should say {words:?}: {}", out.err);
         assert!(!out.err.contains("panicked"), "{args:?}: {}", out.err);
         assert!(out.out.is_empty(), "{args:?} printed data: {}", out.out);
     }
-    assert!(!stage.state.exists(), "a wrong call made a tree");
-    let out = stage.refused(&["lease", "list", "--state-dir", "/tmp/../etc/x"], 2);
+    assert!(!sandbox.state.exists(), "a wrong call made a tree");
+    let out = sandbox.refused(&["lease", "list", "--state-dir", "/tmp/../etc/x"], 2);
     assert!(out.err.contains("absolute path"), "{out:?}");
 }
 
 #[test]
 fn a_text_that_does_not_fit_into_a_record_is_refused_before_anything_is_granted() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let long = "x".repeat(5000);
     let bidi = "\u{202e}".repeat(700);
     for args in [["--purpose", &long], ["--lease-id", &long], ["--purpose", &bidi]] {
-        let out = stage.refused(&["lease", "acquire", "x", args[0], args[1]], 2);
+        let out = sandbox.refused(&["lease", "acquire", "x", args[0], args[1]], 2);
         assert!(out.err.contains("4096"), "{out:?}");
-        stage.refused(&["lease", "show", "x"], 4);
+        sandbox.refused(&["lease", "show", "x"], 4);
     }
 }
 
 #[test]
 fn refusals_name_the_holder_and_the_next_step() {
-    let stage = Stage::new();
-    let token = stage.acquire(&["x", "--as", "otto-cli", "--purpose", "a \u{1b}[31mtrick"]);
-    let out = stage.refused(&["lease", "acquire", "x"], 3);
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["x", "--as", "otto-cli", "--purpose", "a \u{1b}[31mtrick"]);
+    let out = sandbox.refused(&["lease", "acquire", "x"], 3);
     for words in ["otto-cli", "since", "until", "zeta lease acquire x --wait", "zeta lease break x"]
     {
         assert!(out.err.contains(words), "no {words:?} in {}", out.err);
     }
     assert!(!out.err.contains('\u{1b}'), "a record played a trick on the terminal");
-    let json = stage.zeta(&["lease", "acquire", "x", "--json"]);
+    let json = sandbox.zeta(&["lease", "acquire", "x", "--json"]);
     assert_eq!(json.status, 3);
     let object: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(object["agent"], "otto-cli");
     assert_eq!(object["fencing_token"], token);
     assert_eq!(object["exit_status"], 3);
-    assert_eq!(stage.zeta(&["lease", "show", "nothing"]).status, 4);
+    assert_eq!(sandbox.zeta(&["lease", "show", "nothing"]).status, 4);
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use zeta::ops::view::{Change, View};
 
-use crate::stage::{self, LIMIT, Stage, can, skip, until};
-use crate::worker::{self, Job};
+use super::worker::{self, Job};
+use crate::support::{LIMIT, Sandbox, can, skip, test_name, until, wait};
 
 const JOB: &str = "ZETA_IT_VIEW_JOB";
-const TEST: [&str; 4] = ["--exact", "view::works", "--nocapture", "--test-threads=1"];
+const TEST: [&str; 4] = ["--exact", "it::view::works", "--nocapture", "--test-threads=1"];
 
 /// All records by node and file, read by the standard library.
 type Tree = BTreeMap<(String, String), Vec<u8>>;
@@ -44,15 +44,15 @@ fn in_view(view: &View) -> Tree {
 }
 
 /// A view of a tree with one node, and the directory of the nodes.
-fn view(stage: &Stage, follows: bool) -> (View, PathBuf) {
-    stage.ok(&["heartbeat", "--as", "otto-cli"]);
-    let mut view = View::open(&stage.state).unwrap().unwrap();
+fn view(sandbox: &Sandbox, follows: bool) -> (View, PathBuf) {
+    sandbox.ok(&["heartbeat", "--as", "otto-cli"]);
+    let mut view = View::open(&sandbox.state).unwrap().unwrap();
     if follows {
         assert!(view.follow(), "no inotify here");
     }
     view.refresh(&mut |_| {}).unwrap();
-    assert_eq!(in_view(&view), on_disk(&stage.state));
-    (view, stage.state.join("nodes"))
+    assert_eq!(in_view(&view), on_disk(&sandbox.state));
+    (view, sandbox.state.join("nodes"))
 }
 
 fn make_node(nodes: &Path, name: &str) -> PathBuf {
@@ -70,8 +70,8 @@ fn put(dir: &Path, name: &str, text: &str) {
 }
 
 /// Starts this binary again with another job.
-fn again(stage: &Stage, job: &str) -> Child {
-    let mut command = stage.other(std::env::current_exe().unwrap().to_str().unwrap(), &TEST);
+fn again(sandbox: &Sandbox, job: &str) -> Child {
+    let mut command = sandbox.other(std::env::current_exe().unwrap().to_str().unwrap(), &TEST);
     command.env(JOB, job).stdout(Stdio::null()).spawn().unwrap()
 }
 
@@ -123,10 +123,10 @@ fn wait_for_the_last(state: &Path) {
 
 #[test]
 fn a_view_that_follows_ends_with_every_final_state() {
-    let stage = Stage::new();
-    let (mut view, _) = view(&stage, true);
-    let mut children: Vec<Child> = (0..3).map(|_| again(&stage, "scribble")).collect();
-    children.extend((0..2).map(|_| worker::start(&stage, Job::Loop { rounds: 100 })));
+    let sandbox = Sandbox::new();
+    let (mut view, _) = view(&sandbox, true);
+    let mut children: Vec<Child> = (0..3).map(|_| again(&sandbox, "scribble")).collect();
+    children.extend((0..2).map(|_| worker::start(&sandbox, Job::Loop { rounds: 100 })));
     // What was told, added up, must come to the same.
     let mut told: Tree = in_view(&view);
     let mut tell = |change: Change<'_>| match change {
@@ -148,7 +148,7 @@ fn a_view_that_follows_ends_with_every_final_state() {
         assert!(child.wait().unwrap().success());
     }
     view.refresh(&mut tell).unwrap();
-    let disk = on_disk(&stage.state);
+    let disk = on_disk(&sandbox.state);
     assert!(disk.len() > 20, "{disk:?}");
     assert_eq!(in_view(&view), disk);
     assert_eq!(told, disk);
@@ -156,8 +156,8 @@ fn a_view_that_follows_ends_with_every_final_state() {
 
 #[test]
 fn lost_events_cost_no_state() {
-    let stage = Stage::new();
-    let (mut view, nodes) = view(&stage, true);
+    let sandbox = Sandbox::new();
+    let (mut view, nodes) = view(&sandbox, true);
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
     let dir = make_node(&nodes, "busy");
@@ -171,29 +171,29 @@ fn lost_events_cost_no_state() {
     make_node(&nodes, "late");
     fs::remove_file(dir.join("first.marker")).unwrap();
     view.refresh(&mut |_| {}).unwrap();
-    assert_eq!(in_view(&view), on_disk(&stage.state));
+    assert_eq!(in_view(&view), on_disk(&sandbox.state));
     assert!(view.nodes().contains_key("late"));
     // And it still follows, also what came while events were lost.
     put(&nodes.join("late"), "after", "made: later\n");
     assert!(view.wait(LIMIT, &mut |_| {}).unwrap());
-    assert_eq!(in_view(&view), on_disk(&stage.state));
+    assert_eq!(in_view(&view), on_disk(&sandbox.state));
 }
 
 #[test]
 fn a_node_made_anew_is_followed_anew() {
     for follows in [true, false] {
-        let stage = Stage::new();
-        let (mut view, nodes) = view(&stage, follows);
+        let sandbox = Sandbox::new();
+        let (mut view, nodes) = view(&sandbox, follows);
         for round in 0..20 {
             let dir = make_node(&nodes, "again");
             put(&dir, "one", &format!("round: {round}\n"));
             assert!(view.wait(LIMIT, &mut |_| {}).unwrap());
             put(&dir, "two", &format!("round: {round}\n"));
             view.refresh(&mut |_| {}).unwrap();
-            assert_eq!(in_view(&view), on_disk(&stage.state), "{follows} {round}");
+            assert_eq!(in_view(&view), on_disk(&sandbox.state), "{follows} {round}");
             match round % 3 {
                 0 => fs::remove_dir_all(&dir).unwrap(),
-                1 => fs::rename(&dir, stage.dir.join(format!("away-{round}"))).unwrap(),
+                1 => fs::rename(&dir, sandbox.dir.join(format!("away-{round}"))).unwrap(),
                 _ => {
                     let other = nodes.join("other");
                     let _ = fs::remove_dir_all(&other);
@@ -201,7 +201,7 @@ fn a_node_made_anew_is_followed_anew() {
                     view.refresh(&mut |_| {}).unwrap();
                     put(&other, "three", &format!("round: {round}\n"));
                     view.refresh(&mut |_| {}).unwrap();
-                    assert_eq!(in_view(&view), on_disk(&stage.state), "{follows} {round}");
+                    assert_eq!(in_view(&view), on_disk(&sandbox.state), "{follows} {round}");
                 }
             }
             if round % 2 == 0 {
@@ -214,8 +214,8 @@ fn a_node_made_anew_is_followed_anew() {
 
 #[test]
 fn a_view_that_goes_by_file_times_sees_each_change_at_once() {
-    let stage = Stage::new();
-    let (mut view, nodes) = view(&stage, false);
+    let sandbox = Sandbox::new();
+    let (mut view, nodes) = view(&sandbox, false);
     let dir = make_node(&nodes, "quick");
     for (round, settles) in [false, false, false, true, false, true].iter().enumerate() {
         if *settles {
@@ -226,12 +226,12 @@ fn a_view_that_goes_by_file_times_sees_each_change_at_once() {
         // Renamed, then in place: neither of the last two changes the directory.
         put(&dir, "m", &format!("round: {round}\n"));
         view.refresh(&mut |_| {}).unwrap();
-        assert_eq!(in_view(&view), on_disk(&stage.state), "{round}");
+        assert_eq!(in_view(&view), on_disk(&sandbox.state), "{round}");
         for text in ["a", "b"] {
             fs::write(dir.join("m.marker"), format!("{text}: {round}\n")).unwrap();
             fs::write(dir.join("last-seen.iso"), format!("{text} {round}")).unwrap();
             view.refresh(&mut |_| {}).unwrap();
-            assert_eq!(in_view(&view), on_disk(&stage.state), "{round} {text}");
+            assert_eq!(in_view(&view), on_disk(&sandbox.state), "{round} {text}");
         }
     }
     std::thread::sleep(Duration::from_millis(1200));
@@ -246,29 +246,28 @@ fn without_instances_or_watches_a_view_looks_for_itself() {
     for (what, limit) in limits {
         let set = format!("echo {limit} > /proc/sys/user/max_inotify_{what}");
         if !can("unshare", &[&unshare[..], &[&set]].concat()) {
-            let test = "view::without_instances_or_watches_a_view_looks_for_itself";
-            return skip(test, "needs a user namespace");
+            return skip(test_name!(), "needs a user namespace");
         }
-        let stage = Stage::new();
-        let (_, nodes) = view(&stage, false);
+        let sandbox = Sandbox::new();
+        let (_, nodes) = view(&sandbox, false);
         let binary = std::env::current_exe().unwrap();
         let script = format!("{set}; exec {} {}", binary.display(), TEST.join(" "));
-        let mut command = stage.other("unshare", &unshare);
+        let mut command = sandbox.other("unshare", &unshare);
         command.arg(&script).env(JOB, "poll").stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let dirs = ["a", "b"].map(|name| make_node(&nodes, name));
         // Most often it looks at intervals by now; where it does not yet, it must work, too.
         std::thread::sleep(Duration::from_millis(400));
         put(&dirs[1], "last", "made: last\n");
-        assert_eq!(stage::wait(&mut child, LIMIT), 0, "{what} {limit}");
+        assert_eq!(wait(&mut child, LIMIT), 0, "{what} {limit}");
     }
 }
 
 #[test]
 fn what_could_not_be_read_is_named_and_read_as_soon_as_it_can_be() {
     for follows in [true, false] {
-        let stage = Stage::new();
-        let (mut view, nodes) = view(&stage, follows);
+        let sandbox = Sandbox::new();
+        let (mut view, nodes) = view(&sandbox, follows);
         let dir = make_node(&nodes, "odd");
         put(&dir, "good", "made: well\n");
         std::os::unix::fs::symlink("good.marker", dir.join("link.marker")).unwrap();
@@ -278,18 +277,18 @@ fn what_could_not_be_read_is_named_and_read_as_soon_as_it_can_be() {
         assert_eq!(odd.faults.keys().collect::<Vec<_>>(), ["link.marker"]);
         fs::remove_file(dir.join("link.marker")).unwrap();
         view.refresh(&mut |_| {}).unwrap();
-        assert_eq!(in_view(&view), on_disk(&stage.state), "{follows}");
+        assert_eq!(in_view(&view), on_disk(&sandbox.state), "{follows}");
     }
 }
 
 #[test]
 fn a_tree_that_was_replaced_is_an_error_and_no_empty_view() {
     for follows in [true, false] {
-        let stage = Stage::new();
-        let (mut view, _) = view(&stage, follows);
-        fs::rename(&stage.state, stage.dir.join("old")).unwrap();
+        let sandbox = Sandbox::new();
+        let (mut view, _) = view(&sandbox, follows);
+        fs::rename(&sandbox.state, sandbox.dir.join("old")).unwrap();
         assert!(view.refresh(&mut |_| {}).is_err());
-        stage.ok(&["heartbeat"]);
+        sandbox.ok(&["heartbeat"]);
         assert!(view.wait(LIMIT, &mut |_| {}).is_err());
     }
 }

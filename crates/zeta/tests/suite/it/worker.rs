@@ -14,8 +14,8 @@ use zeta_core::evidence::Processes;
 use zeta_core::lease::{Ask, Policy};
 use zeta_core::name::{Label, RecordName};
 
-use crate::oracle::monotonic_ns;
-use crate::stage::Stage;
+use super::oracle::monotonic_ns;
+use crate::support::Sandbox;
 
 /// What a worker is to do.
 #[derive(Debug, Clone, Copy)]
@@ -44,16 +44,17 @@ impl Job {
 }
 
 /// Starts a worker; its name is its process id.
-pub fn start(stage: &Stage, job: Job) -> Child {
-    let mut command: Command = stage.other(std::env::current_exe().unwrap().to_str().unwrap(), &[]);
-    command.args(["--exact", "worker::works", "--nocapture", "--test-threads=1"]);
-    command.env("ZETA_IT_JOB", job.words()).env("ZETA_IT_LOG", log(stage));
+pub fn start(sandbox: &Sandbox, job: Job) -> Child {
+    let mut command: Command =
+        sandbox.other(std::env::current_exe().unwrap().to_str().unwrap(), &[]);
+    command.args(["--exact", "it::worker::works", "--nocapture", "--test-threads=1"]);
+    command.env("ZETA_IT_JOB", job.words()).env("ZETA_IT_LOG", log(sandbox));
     command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap()
 }
 
-/// Where the workers of a stage write.
-pub fn log(stage: &Stage) -> PathBuf {
-    stage.dir.join("log")
+/// Where the workers of a sandbox write.
+pub fn log(sandbox: &Sandbox) -> PathBuf {
+    sandbox.dir.join("log")
 }
 
 #[test]

@@ -6,15 +6,15 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::machine::{Machine, opened};
-use crate::stage::{run, skip};
-use crate::standin::StandIn;
+use super::fake_github::FakeGithub;
+use super::machine::{Machine, opened};
+use crate::support::{run, skip, test_name};
 
 /// What may be seen from outside: files, programs, connections.
 const CALLS: &str = "?vfork,clone3,?renameat2,?rename,?renameat,fsync,connect,?sendto,?sendmsg,\
                      ?mkdir,?unlinkat,?linkat,write";
 
-fn traced(machine: &Machine, forge: &StandIn, options: &[&str]) -> (i32, String) {
+fn traced(machine: &Machine, forge: &FakeGithub, options: &[&str]) -> (i32, String) {
     let log = machine.home.join("trace");
     let command = machine.command(forge, "register", &["--maintainer", "ace"]);
     let mut strace = Command::new("strace");
@@ -31,9 +31,9 @@ fn traced(machine: &Machine, forge: &StandIn, options: &[&str]) -> (i32, String)
 
 #[test]
 fn a_registration_that_is_killed_at_any_of_its_calls_is_brought_to_its_end() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     if !run(Command::new("strace").args(["-o", "/dev/null", "true"])).err.is_empty() {
-        return skip("node::cut", "strace does not work here");
+        return skip(test_name!(), "strace does not work here");
     }
     let (status, log) = traced(&machine, &forge, &["-e", &format!("trace={CALLS}")]);
     assert_eq!((status, opened(&forge)), (0, 1), "{log}");
@@ -61,7 +61,7 @@ fn a_registration_that_is_killed_at_any_of_its_calls_is_brought_to_its_end() {
 }
 
 fn cut(call: &str, k: usize) {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let inject = format!("inject={call}:signal=KILL:when={k}");
     let (_, log) = traced(&machine, &forge, &["-e", &format!("trace={call}"), "-e", &inject]);
     let struck = log.contains("killed by SIGKILL");

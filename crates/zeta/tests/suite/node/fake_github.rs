@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::hub::{Call, Hub, Request};
-use crate::schema;
-use crate::stage::Stage;
+use super::github_model::{Call, GithubModel, Request};
+use super::schema;
+use crate::support::Sandbox;
 
 /// The token that is accepted.
 pub const TOKEN: &str = "ghp_0123456789abcdefghijKLMNOPQRSTUVWXYZ";
@@ -56,22 +56,22 @@ pub struct Exchange {
 }
 
 struct Inside {
-    hub: Hub,
+    model: GithubModel,
     faults: HashMap<Call, VecDeque<Fault>>,
     log: Vec<Exchange>,
 }
 
-pub struct StandIn {
+pub struct FakeGithub {
     pub url: String,
     inside: Arc<Mutex<Inside>>,
-    _stage: Stage,
+    _stage: Sandbox,
 }
 
-impl StandIn {
-    pub fn new() -> StandIn {
-        let stage = Stage::new();
-        let hub = Hub::new(&stage.dir);
-        let inside = Inside { hub, faults: HashMap::new(), log: Vec::new() };
+impl FakeGithub {
+    pub fn new() -> FakeGithub {
+        let sandbox = Sandbox::new();
+        let model = GithubModel::new(&sandbox.dir);
+        let inside = Inside { model, faults: HashMap::new(), log: Vec::new() };
         let inside = Arc::new(Mutex::new(inside));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -82,16 +82,16 @@ impl StandIn {
                 thread::spawn(move || serve(stream, &inside));
             }
         });
-        StandIn { url, inside, _stage: stage }
+        FakeGithub { url, inside, _stage: sandbox }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The hub itself, for what happens past the API.
-    pub fn hub<T>(&self, act: impl FnOnce(&mut Hub) -> T) -> T {
-        act(&mut self.lock().hub)
+    /// The model itself, for what happens past the API.
+    pub fn model<T>(&self, act: impl FnOnce(&mut GithubModel) -> T) -> T {
+        act(&mut self.lock().model)
     }
 
     /// The next `times` calls of this kind fail.
@@ -106,7 +106,7 @@ impl StandIn {
     }
 }
 
-impl Drop for StandIn {
+impl Drop for FakeGithub {
     fn drop(&mut self) {
         if thread::panicking() {
             return;
@@ -134,7 +134,7 @@ fn serve(stream: TcpStream, inside: &Mutex<Inside>) {
     let (told, headers) = match fault {
         _ if !accepted => (Some(refusal(401, "Bad credentials")), vec![]),
         Some(fault) if !fault.does() => fault.refusal(),
-        _ => (Some(guard.hub.answer(&request)), vec![]),
+        _ => (Some(guard.model.answer(&request)), vec![]),
     };
     let (told, faulty) = (told, fault.is_some() || !accepted);
     guard.log.push(Exchange { request, told: told.clone(), faulty });

@@ -8,8 +8,8 @@ use zeta::adapters::forge::token::Token;
 use zeta::adapters::forge::{Forge, Look, PullDraft, Trouble};
 use zeta_core::registration::{Answer, Pull, PullState, body_marker, branch, node_path, title};
 
-use crate::hub::{Call, NAME, OWNER};
-use crate::standin::{Fault, StandIn, TOKEN};
+use super::fake_github::{FakeGithub, Fault, TOKEN};
+use super::github_model::{Call, NAME, OWNER};
 
 const NODE: &str = "node-1a";
 
@@ -25,13 +25,13 @@ const PATIENT: Limits = Limits {
 const HASTY: Limits =
     Limits { call: Duration::from_millis(700), patience: Duration::from_millis(2500), ..PATIENT };
 
-fn github(standin: &StandIn) -> GitHub {
-    github_with(standin, TOKEN, None, PATIENT)
+fn github(fake: &FakeGithub) -> GitHub {
+    github_with(fake, TOKEN, None, PATIENT)
 }
 
-fn github_with(standin: &StandIn, token: &str, base: Option<&str>, limits: Limits) -> GitHub {
+fn github_with(fake: &FakeGithub, token: &str, base: Option<&str>, limits: Limits) -> GitHub {
     let repository = Repository {
-        api: standin.url.clone(),
+        api: fake.url.clone(),
         owner: OWNER.to_owned(),
         name: NAME.to_owned(),
         base: base.map(str::to_owned),
@@ -41,8 +41,8 @@ fn github_with(standin: &StandIn, token: &str, base: Option<&str>, limits: Limit
     GitHub::new(repository, token, limits).unwrap()
 }
 
-fn hasty(standin: &StandIn) -> GitHub {
-    github_with(standin, TOKEN, None, HASTY)
+fn hasty(fake: &FakeGithub) -> GitHub {
+    github_with(fake, TOKEN, None, HASTY)
 }
 
 fn draft() -> PullDraft {
@@ -58,11 +58,11 @@ fn path() -> String {
     node_path("ace", NODE)
 }
 
-/// A stand-in to which the branch was pushed.
-fn pushed() -> StandIn {
-    let standin = StandIn::new();
-    standin.hub(|hub| hub.commit(&branch(NODE), &path(), "kind: ClusterNode\n"));
-    standin
+/// A fake to which the branch was pushed.
+fn pushed() -> FakeGithub {
+    let fake = FakeGithub::new();
+    fake.model(|model| model.commit(&branch(NODE), &path(), "kind: ClusterNode\n"));
+    fake
 }
 
 fn why<T: std::fmt::Debug>(answer: Answer<T>) -> String {
@@ -81,8 +81,8 @@ fn numbers(answer: Answer<Vec<Pull>>) -> Vec<u64> {
 
 #[test]
 fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
-    let standin = pushed();
-    let github = github(&standin);
+    let fake = pushed();
+    let github = github(&fake);
     assert_eq!(github.file(&path()), Answer::Absent);
     assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Absent);
     let opened = github.open(&draft()).unwrap();
@@ -96,11 +96,11 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     for text in ["still here, mark", "once more, mark"] {
         github.comment_once(opened.number, "mark", text).unwrap();
     }
-    assert_eq!(standin.hub(|hub| hub.comments.clone()), [(1, "still here, mark".to_owned())]);
+    assert_eq!(fake.model(|model| model.comments.clone()), [(1, "still here, mark".to_owned())]);
     assert_eq!(github.arm_auto_merge(&opened), Ok(true));
     assert_eq!(github.arm_auto_merge(&opened), Ok(true), "armed already");
-    assert_eq!(standin.asked(Call::Graphql), 1);
-    standin.hub(|hub| hub.merge(1));
+    assert_eq!(fake.asked(Call::Graphql), 1);
+    fake.model(|model| model.merge(1));
     assert!(matches!(github.file(&path()), Answer::Found(blob) if blob.len() == 40));
     let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
     assert_eq!(pulls[0].state, PullState::Merged(1_779_185_472));
@@ -109,58 +109,62 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
 
 #[test]
 fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when() {
-    let standin = StandIn::new();
-    standin.hub(|hub| {
+    let fake = FakeGithub::new();
+    fake.model(|model| {
         for n in 0..230 {
-            hub.foreign(&format!("work-{n}"), "other work", "");
+            model.foreign(&format!("work-{n}"), "other work", "");
         }
-        hub.foreign("register-node-1a-20260519T101112Z", "odd", "");
-        hub.foreign("a", "feat(node-register): node-1a self-registers", "");
-        hub.foreign("b", "renamed", &body_marker(NODE));
-        hub.foreign("register/node-1a-20260519T101112Z", "closed long ago", "");
-        hub.close(234);
+        model.foreign("register-node-1a-20260519T101112Z", "odd", "");
+        model.foreign("a", "feat(node-register): node-1a self-registers", "");
+        model.foreign("b", "renamed", &body_marker(NODE));
+        model.foreign("register/node-1a-20260519T101112Z", "closed long ago", "");
+        model.close(234);
         // Enough that came after it, so that only a search finds it.
         for n in 0..120 {
-            let number = hub.foreign(&format!("later-{n}"), "other work", "");
-            hub.close(number);
+            let number = model.foreign(&format!("later-{n}"), "other work", "");
+            model.close(number);
         }
-        hub.foreign("register-node-node-1ab", "node-register: node-1ab", &body_marker("node-1ab"));
-        hub.foreign("register-node-node-1a", "of us, closed a moment ago", "");
-        hub.close(356);
+        model.foreign(
+            "register-node-node-1ab",
+            "node-register: node-1ab",
+            &body_marker("node-1ab"),
+        );
+        model.foreign("register-node-node-1a", "of us, closed a moment ago", "");
+        model.close(356);
     });
-    let github = github(&standin);
+    let github = github(&fake);
     let whole = || numbers(github.pulls(NODE, &path(), Look::Whole));
     assert_eq!(whole(), [231, 232, 233, 356], "one that is open is enough");
-    assert_eq!((standin.asked(Call::Search), standin.asked(Call::Files)), (0, 0));
-    standin.hub(|hub| [231, 232, 233].map(|number| hub.close(number)));
+    assert_eq!((fake.asked(Call::Search), fake.asked(Call::Files)), (0, 0));
+    fake.model(|model| [231, 232, 233].map(|number| model.close(number)));
     assert_eq!(whole(), [231, 232, 233, 234, 356]);
-    standin.hub(|hub| hub.search_lags = true);
+    fake.model(|model| model.search_lags = true);
     assert_eq!(whole(), [231, 232, 233, 356]);
     // Under another branch, title and text: it adds the file.
-    let foreign = standin.hub(|hub| {
-        hub.commit("from-the-installer", &path(), "kind: ClusterNode\n");
-        hub.foreign("from-the-installer", "a new machine", "")
+    let foreign = fake.model(|model| {
+        model.commit("from-the-installer", &path(), "kind: ClusterNode\n");
+        model.foreign("from-the-installer", "a new machine", "")
     });
     assert!(whole().contains(&foreign));
-    standin.hub(|hub| hub.close(foreign));
-    standin.hub(|hub| (hub.search_lags, hub.search_incomplete) = (false, true));
+    fake.model(|model| model.close(foreign));
+    fake.model(|model| (model.search_lags, model.search_incomplete) = (false, true));
     assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("did not come to its end"));
 }
 
 #[test]
 fn what_the_token_may_not_see_is_not_absent() {
-    let standin = StandIn::new();
-    let github = github(&standin);
-    standin.hub(|hub| hub.hidden = true);
+    let fake = FakeGithub::new();
+    let github = github(&fake);
+    fake.model(|model| model.hidden = true);
     assert!(why(github.file(&path())).contains("may not see it"));
     assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("may not see it"));
-    standin.hub(|hub| (hub.hidden, hub.sealed) = (false, true));
+    fake.model(|model| (model.hidden, model.sealed) = (false, true));
     assert!(why(github.file(&path())).contains("may not see it"));
-    standin.hub(|hub| hub.sealed = false);
+    fake.model(|model| model.sealed = false);
     assert_eq!(github.file(&path()), Answer::Absent);
-    let other = github_with(&standin, TOKEN, Some("no-such-branch"), PATIENT);
+    let other = github_with(&fake, TOKEN, Some("no-such-branch"), PATIENT);
     assert!(why(other.file(&path())).contains("git/ref/heads/no-such-branch"));
-    let main = github_with(&standin, TOKEN, Some("main"), PATIENT);
+    let main = github_with(&fake, TOKEN, Some("main"), PATIENT);
     assert_eq!(main.file(&path()), Answer::Absent);
 }
 
@@ -168,24 +172,24 @@ fn what_the_token_may_not_see_is_not_absent() {
 const QUESTIONS: [Call; 6] =
     [Call::Contents, Call::Repository, Call::Ref, Call::Pulls, Call::Pull, Call::Search];
 
-fn with_one() -> StandIn {
-    let standin = StandIn::new();
+fn with_one() -> FakeGithub {
+    let fake = FakeGithub::new();
     // Closed, and found by the search only, so that it is asked for by its number too.
-    standin.hub(|hub| {
-        hub.foreign("register-node-1a-20260519T101112Z", "odd", "");
-        hub.close(1);
+    fake.model(|model| {
+        model.foreign("register-node-1a-20260519T101112Z", "odd", "");
+        model.close(1);
         for n in 0..101 {
-            let number = hub.foreign(&format!("w{n}"), "", "");
-            hub.close(number);
+            let number = model.foreign(&format!("w{n}"), "", "");
+            model.close(number);
         }
     });
-    standin
+    fake
 }
 
 #[test]
 fn a_question_is_asked_again_after_a_fault_that_passes() {
-    let standin = with_one();
-    let github = github(&standin);
+    let fake = with_one();
+    let github = github(&fake);
     for fault in [
         Fault::LostBefore,
         Fault::LostAfter,
@@ -196,7 +200,7 @@ fn a_question_is_asked_again_after_a_fault_that_passes() {
         Fault::Primary(1),
     ] {
         for call in QUESTIONS {
-            standin.fault(call, fault, 1);
+            fake.fault(call, fault, 1);
         }
         assert_eq!(github.file(&path()), Answer::Absent, "{fault:?}");
         assert_eq!(numbers(github.pulls(NODE, &path(), Look::Whole)), [1], "{fault:?}");
@@ -205,11 +209,11 @@ fn a_question_is_asked_again_after_a_fault_that_passes() {
 
 /// Faults that last: each question is Unknown, and says why.
 fn fails_for_good(calls: &[Call], limits: Limits, faults: &[(Fault, &str)]) {
-    let standin = with_one();
-    let github = github_with(&standin, TOKEN, None, limits);
+    let fake = with_one();
+    let github = github_with(&fake, TOKEN, None, limits);
     for (fault, words) in faults {
         for call in calls {
-            standin.fault(*call, *fault, 20);
+            fake.fault(*call, *fault, 20);
             let begun = Instant::now();
             let said = match call {
                 Call::Contents | Call::Repository | Call::Ref => why(github.file(&path())),
@@ -221,7 +225,7 @@ fn fails_for_good(calls: &[Call], limits: Limits, faults: &[(Fault, &str)]) {
             let so = said.contains(words) || said.contains("timeout");
             assert!(so && said.contains("GET http://127.0.0.1:"), "{call:?} {fault:?}: {said}");
             assert!(!said.contains("s3cret"), "{said}");
-            standin.fault(*call, *fault, 0);
+            fake.fault(*call, *fault, 0);
         }
     }
 }
@@ -307,9 +311,9 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         Fault::Permission,
         Fault::Echo,
     ] {
-        let standin = pushed();
+        let fake = pushed();
         let hangs = fault == Fault::Hang;
-        let asking = if hangs { hasty(&standin) } else { github(&standin) };
+        let asking = if hangs { hasty(&fake) } else { github(&fake) };
         let (fits, words) = expected(fault);
         let check = |trouble: &Trouble, call: Call| {
             let said = trouble.to_string();
@@ -317,12 +321,12 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
             assert!(said.contains("POST http://127.0.0.1:"), "{said}");
             assert!(!said.contains(TOKEN) && !said.contains(&TOKEN[..20]), "{said}");
             assert!(!said.contains("s3cret"), "{said}");
-            assert_eq!(standin.asked(call), 1, "{call:?} {fault:?}");
+            assert_eq!(fake.asked(call), 1, "{call:?} {fault:?}");
         };
-        standin.fault(Call::Open, fault, 1);
+        fake.fault(Call::Open, fault, 1);
         check(&asking.open(&draft()).unwrap_err(), Call::Open);
         // Whoever looks before it asks again doubles nothing.
-        let github = github(&standin);
+        let github = github(&fake);
         let there = numbers(github.pulls(NODE, &path(), Look::Whole));
         assert_eq!(there.len(), usize::from(fault.does()), "{fault:?}");
         let second = github.open(&draft());
@@ -330,22 +334,22 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
         assert_eq!(pulls.len(), 1, "{fault:?}");
 
-        standin.fault(Call::Graphql, fault, 1);
+        fake.fault(Call::Graphql, fault, 1);
         check(&asking.arm_auto_merge(&pulls[0]).unwrap_err(), Call::Graphql);
-        assert_eq!(standin.hub(|hub| hub.pulls[0].armed), fault.does(), "{fault:?}");
+        assert_eq!(fake.model(|model| model.pulls[0].armed), fault.does(), "{fault:?}");
         if fault == Fault::Malformed || fault == Fault::Huge {
             continue; // what it answers to a comment is not read
         }
-        standin.fault(Call::Comment, fault, 1);
+        fake.fault(Call::Comment, fault, 1);
         check(&asking.comment_once(1, "hello", "hello").unwrap_err(), Call::Comment);
-        assert_eq!(standin.hub(|hub| hub.comments.len()), usize::from(fault.does()));
+        assert_eq!(fake.model(|model| model.comments.len()), usize::from(fault.does()));
     }
 }
 
 #[test]
 fn a_pull_request_that_cannot_be_is_refused_with_the_words_of_the_forge() {
-    let standin = StandIn::new();
-    let github = github(&standin);
+    let fake = FakeGithub::new();
+    let github = github(&fake);
     let refused = github.open(&draft()).unwrap_err();
     assert!(matches!(&refused, Trouble::Refused(why) if why.contains("head is invalid")));
     let same = PullDraft { branch: "main".to_owned(), ..draft() };
@@ -357,18 +361,18 @@ fn a_pull_request_that_cannot_be_is_refused_with_the_words_of_the_forge() {
 
 #[test]
 fn a_repository_without_auto_merge_says_no_and_that_is_no_trouble() {
-    let standin = pushed();
-    let github = github(&standin);
+    let fake = pushed();
+    let github = github(&fake);
     let pull = github.open(&draft()).unwrap();
-    standin.hub(|hub| hub.auto_merge = false);
+    fake.model(|model| model.auto_merge = false);
     assert_eq!(github.arm_auto_merge(&pull), Ok(false));
-    assert_eq!(standin.asked(Call::Graphql), 0);
+    assert_eq!(fake.asked(Call::Graphql), 0);
 }
 
 #[test]
 fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
-    let standin = StandIn::new();
-    let github = github_with(&standin, "ghp_other", None, PATIENT);
+    let fake = FakeGithub::new();
+    let github = github_with(&fake, "ghp_other", None, PATIENT);
     assert!(why(github.file(&path())).contains("Bad credentials"));
     let refused = github.open(&draft()).unwrap_err();
     assert!(matches!(&refused, Trouble::Unauthenticated(_)), "{refused:?}");

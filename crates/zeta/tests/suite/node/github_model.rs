@@ -88,7 +88,7 @@ pub struct Row {
     pub updated: u64,
 }
 
-pub struct Hub {
+pub struct GithubModel {
     git: PathBuf,
     templates: Value,
     pub pulls: Vec<Row>,
@@ -118,17 +118,17 @@ fn invalid(message: &str) -> Told {
 
 const WHEN: &str = "2026-05-19T10:11:12Z";
 
-impl Hub {
+impl GithubModel {
     /// Where the bare repository is.
     pub fn place(&self) -> &Path {
         &self.git
     }
 
     /// A bare repository with one commit on `main`.
-    pub fn new(dir: &Path) -> Hub {
-        let git = dir.join("hub.git");
+    pub fn new(dir: &Path) -> GithubModel {
+        let git = dir.join("model.git");
         let templates = include_str!("templates/answers.json").parse().unwrap();
-        let hub = Hub {
+        let model = GithubModel {
             git,
             templates,
             pulls: Vec::new(),
@@ -141,12 +141,12 @@ impl Hub {
         };
         let made = Command::new("git")
             .args(["init", "-q", "--bare", "-b", "main"])
-            .arg(&hub.git)
+            .arg(&model.git)
             .status()
             .unwrap();
         assert!(made.success());
-        hub.commit("main", "README.md", "a forest\n");
-        hub
+        model.commit("main", "README.md", "a forest\n");
+        model
     }
 
     fn try_git(&self, args: &[&str], input: &str) -> Option<String> {
@@ -154,10 +154,10 @@ impl Hub {
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(&self.git).args(args);
         for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "hub");
-            command.env(format!("GIT_{who}_EMAIL"), "hub@example.org");
+            command.env(format!("GIT_{who}_NAME"), "model");
+            command.env(format!("GIT_{who}_EMAIL"), "model@example.org");
         }
-        command.env("GIT_INDEX_FILE", self.git.join("hub.index"));
+        command.env("GIT_INDEX_FILE", self.git.join("model.index"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -258,7 +258,7 @@ impl Hub {
         let updated = self.tick();
         let row = &mut self.pulls[number as usize - 1];
         (row.closed, row.merged, row.updated) = (true, true, updated);
-        let branch = Hub::place_of(&row.owner, &row.branch);
+        let branch = GithubModel::place_of(&row.owner, &row.branch);
         let tree = self.git(&["merge-tree", "--write-tree", "refs/heads/main", &branch], "");
         let parents = ["-p", "refs/heads/main", "-p", &branch];
         let args = [&["commit-tree", &tree, "-m", "merged"][..], &parents].concat();
@@ -320,7 +320,7 @@ impl Hub {
     }
 
     fn files(&self, row: &Row) -> Told {
-        let place = Hub::place_of(&row.owner, &row.branch);
+        let place = GithubModel::place_of(&row.owner, &row.branch);
         let Some(sha) = self.try_git(&["rev-parse", "-q", "--verify", &place], "") else {
             return (200, json!([])); // a pull request of which only the talk is played
         };
@@ -473,7 +473,7 @@ impl Hub {
         let text = |key: &str| body[key].as_str().unwrap_or_default();
         let head = text("head");
         let (owner, branch) = head.split_once(':').unwrap_or((OWNER, head));
-        let place = Hub::place_of(owner, branch);
+        let place = GithubModel::place_of(owner, branch);
         if owner == FORKER {
             let fork = self.git.with_file_name("fork.git");
             let spec = format!("+refs/heads/{branch}:{place}");

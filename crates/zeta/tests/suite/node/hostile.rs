@@ -7,55 +7,55 @@ use std::time::Duration;
 
 use zeta_core::registration::{body_marker, node_path};
 
-use crate::hub::Call;
-use crate::machine::{Machine, opened};
-use crate::stage::run;
-use crate::standin::{Fault, StandIn};
+use super::fake_github::{FakeGithub, Fault};
+use super::github_model::Call;
+use super::machine::{Machine, opened};
+use crate::support::{run, test_name};
 
 const NODE: &str = "node-0c0ffe";
 
 /// One tick of a steward, for an intent of this node.
-fn steward(machine: &Machine, forge: &StandIn) -> crate::stage::Out {
+fn steward(machine: &Machine, forge: &FakeGithub) -> crate::support::Out {
     run(&mut machine.command(forge, "steward", &["--node", NODE]))
 }
 
 #[test]
 fn a_stranger_s_pull_request_is_neither_armed_nor_recommended_and_its_end_is_no_no() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let branch = format!("register-node-{NODE}");
-    forge.hub(|hub| hub.of_stranger(&branch, "node-register: x", &body_marker(NODE)));
+    forge.model(|model| model.of_stranger(&branch, "node-register: x", &body_marker(NODE)));
     let out = machine.register(&forge, &["--node", NODE, "--intent"]);
     assert_eq!(out.status, 0, "{out:?}");
     let out = steward(&machine, &forge);
     assert_eq!(out.status, 0, "{out:?}");
     assert!(out.out.contains("a stranger's fork"), "{out:?}");
-    assert!(forge.hub(|hub| !hub.pulls[0].armed && hub.comments.is_empty()));
+    assert!(forge.model(|model| !model.pulls[0].armed && model.comments.is_empty()));
     assert_eq!((opened(&forge), forge.asked(Call::Graphql)), (1, 0), "nothing is doubled");
-    forge.hub(|hub| hub.close(1));
+    forge.model(|model| model.close(1));
     let out = steward(&machine, &forge);
     assert_eq!(out.status, 0, "{out:?}");
     assert!(out.out.contains("/pull/2"), "{out:?}");
-    assert!(forge.hub(|hub| hub.pulls[1].armed));
+    assert!(forge.model(|model| model.pulls[1].armed));
 }
 
 #[test]
 fn a_reopening_that_was_asked_for_once_is_done_once() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     assert_eq!(machine.register(&forge, &["--node", NODE]).status, 0);
-    forge.hub(|hub| hub.close(1));
+    forge.model(|model| model.close(1));
     machine.register(&forge, &["--node", NODE, "--intent", "--reopen"]);
     assert_eq!(steward(&machine, &forge).status, 0);
-    forge.hub(|hub| hub.close(2));
+    forge.model(|model| model.close(2));
     let out = steward(&machine, &forge);
     assert_eq!((out.status, opened(&forge)), (3, 2), "a second no is a no: {out:?}");
 }
 
 #[test]
 fn an_intent_keeps_nothing_of_an_earlier_one_and_a_steward_goes_where_its_call_says() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let earlier = ["--maintainer", "ace", "--intent", "--repo", "a/b", "--api", "https://evil"];
     let node = ["--node", NODE, "node", "register"];
-    machine.stage.ok(&[&node[..], &earlier, &["--fork", "evil/b", "--expires", "9d"]].concat());
+    machine.sandbox.ok(&[&node[..], &earlier, &["--fork", "evil/b", "--expires", "9d"]].concat());
     assert_eq!(machine.register(&forge, &["--node", NODE, "--intent"]).status, 0);
     let elsewhere = ["--node", NODE, "--repo", "acme/other"];
     let out = run(&mut machine.command(&forge, "steward", &elsewhere));
@@ -64,7 +64,7 @@ fn an_intent_keeps_nothing_of_an_earlier_one_and_a_steward_goes_where_its_call_s
     let out = steward(&machine, &forge);
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
     let path = node_path("ace", NODE);
-    let text = forge.hub(|hub| hub.content(&format!("register-node-{NODE}"), &path));
+    let text = forge.model(|model| model.content(&format!("register-node-{NODE}"), &path));
     assert!(!text.contains("expires-at"), "{text}");
 }
 
@@ -73,20 +73,20 @@ fn a_secret_in_an_address_is_refused_before_anybody_hears_of_it() {
     let machine = Machine::new();
     let remote = "https://user:s3cret@127.0.0.1:1/o/r.git";
     for more in [&[][..], &["--intent"], &["--repo", "a/b"]] {
-        let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace"]);
+        let mut command = machine.sandbox.cmd(&["node", "register", "--maintainer", "ace"]);
         let out = run(command.args(["--remote", remote]).args(more).env("HOME", &machine.home));
         assert_eq!(out.status, 2, "{out:?}");
         assert!(!format!("{out:?}").contains("s3cret") && out.err.contains("->"), "{out:?}");
     }
     assert!(!machine.home.join(".config").exists());
-    let files = run(Command::new("grep").args(["-rl", "s3cret"]).arg(&machine.stage.dir));
+    let files = run(Command::new("grep").args(["-rl", "s3cret"]).arg(&machine.sandbox.dir));
     assert_eq!(files.out, "");
 }
 
 #[test]
 fn a_limit_that_lasts_for_ever_is_told_as_a_day_at_most() {
     for fault in [Fault::Secondary(u64::MAX), Fault::Primary(1 << 60)] {
-        let (forge, machine) = (StandIn::new(), Machine::new());
+        let (forge, machine) = (FakeGithub::new(), Machine::new());
         forge.fault(Call::Contents, fault, 9);
         let out = machine.register(&forge, &[]);
         assert_eq!(out.status, 1, "{out:?}");
@@ -96,7 +96,7 @@ fn a_limit_that_lasts_for_ever_is_told_as_a_day_at_most() {
 
 #[test]
 fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let receipt = machine.home.join(".config/zeta/self-registered.marker");
     std::fs::create_dir_all(receipt.parent().unwrap()).unwrap();
     let refused = |what: &str| {
@@ -105,7 +105,7 @@ fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
         assert!(out.err.contains("move it away") && out.took < Duration::from_secs(5), "{out:?}");
         std::fs::remove_file(&receipt).unwrap();
     };
-    assert!(crate::stage::can("mkfifo", &[receipt.to_str().unwrap()]));
+    assert!(crate::support::can("mkfifo", &[receipt.to_str().unwrap()]));
     refused("a pipe");
     symlink("/dev/zero", &receipt).unwrap();
     refused("a device");
@@ -122,13 +122,13 @@ fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
 
 #[test]
 fn what_a_receipt_or_a_forge_says_moves_no_cursor() {
-    let (_, machine) = (StandIn::new(), Machine::new());
+    let (_, machine) = (FakeGithub::new(), Machine::new());
     let receipt = machine.home.join(".config/zeta/self-registered.marker");
     std::fs::create_dir_all(receipt.parent().unwrap()).unwrap();
     let text = "state=pr-opened\nnode=n\npr-url=https://x/\x1b[2J\ndetail=\x1b]0;gotcha\x07\n";
     std::fs::write(&receipt, text).unwrap();
     for more in [&[][..], &["--json"]] {
-        let mut command = machine.stage.cmd(&["node", "show"]);
+        let mut command = machine.sandbox.cmd(&["node", "show"]);
         let out = run(command.args(more).env("HOME", &machine.home));
         assert_eq!(out.status, 0, "{out:?}");
         assert!(!out.out.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{out:?}");
@@ -138,7 +138,7 @@ fn what_a_receipt_or_a_forge_says_moves_no_cursor() {
 
 #[test]
 fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let ended = "2020-01-01T00:00:00Z";
     let name = "zeta.lucent-financial-group.com/expires-at";
     let sheet = |node: &str| {
@@ -149,13 +149,13 @@ fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
              hardware: {{}}\n"
         )
     };
-    forge.hub(|hub| {
-        hub.commit("main", &node_path("ace", "node-1"), &sheet("node-1"));
-        hub.commit("main", &node_path("ace", "huge"), &"x".repeat(20 << 20));
-        hub.commit("main", &node_path("ace", "a:refs/heads/main"), &sheet("x"));
-        hub.commit("main", &node_path("ace", "two\nlines"), &sheet("y"));
-        hub.commit("main", &node_path("--all", "node-2"), &sheet("z"));
-        hub.gitlink("main", &node_path("ace", "module"));
+    forge.model(|model| {
+        model.commit("main", &node_path("ace", "node-1"), &sheet("node-1"));
+        model.commit("main", &node_path("ace", "huge"), &"x".repeat(20 << 20));
+        model.commit("main", &node_path("ace", "a:refs/heads/main"), &sheet("x"));
+        model.commit("main", &node_path("ace", "two\nlines"), &sheet("y"));
+        model.commit("main", &node_path("--all", "node-2"), &sheet("z"));
+        model.gitlink("main", &node_path("ace", "module"));
     });
     let out = run(&mut machine.command(&forge, "list", &[]));
     assert_eq!(out.status, 0, "{out:?}");
@@ -168,8 +168,8 @@ fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
 
 #[test]
 fn a_node_has_no_second_file_below_another_maintainer_or_the_same_in_other_letters() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    forge.hub(|hub| hub.commit("main", &node_path("Ace", NODE), "kind: ClusterNode\n"));
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    forge.model(|model| model.commit("main", &node_path("Ace", NODE), "kind: ClusterNode\n"));
     let out = machine.register(&forge, &["--node", NODE]);
     assert_eq!((out.status, opened(&forge)), (3, 0), "{out:?}");
     assert!(out.err.contains("maintainers/Ace/") && out.err.contains("->"), "{out:?}");
@@ -177,18 +177,18 @@ fn a_node_has_no_second_file_below_another_maintainer_or_the_same_in_other_lette
 
 #[test]
 fn a_dead_node_that_somebody_wants_to_keep_is_left_alone() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let expires = ["--expires", "30d", "--node", NODE];
     assert_eq!(machine.register(&forge, &expires).status, 0);
-    forge.hub(|hub| {
-        hub.merge(1);
-        let text = hub.content("main", &node_path("ace", NODE));
+    forge.model(|model| {
+        model.merge(1);
+        let text = model.content("main", &node_path("ace", NODE));
         let dead = zeta_core::registration::expiry::with_end(&text, "2020-01-01T00:00:00Z");
-        hub.commit("main", &node_path("ace", NODE), &dead.unwrap());
+        model.commit("main", &node_path("ace", NODE), &dead.unwrap());
     });
     let leave = |more: &[&str]| run(&mut machine.command(&forge, "deregister", more));
     assert!(leave(&["--dead"]).out.contains("opened"));
-    forge.hub(|hub| hub.close(2));
+    forge.model(|model| model.close(2));
     let out = leave(&["--dead"]);
     assert_eq!((out.status, opened(&forge)), (0, 2), "{out:?}");
     assert!(out.out.contains("stays"), "{out:?}");
@@ -207,7 +207,7 @@ fn a_connection_that_ssh_keeps_open_holds_nobody() {
     );
     std::fs::write(&ssh, script).unwrap();
     std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
-    let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace", "--remote"]);
+    let mut command = machine.sandbox.cmd(&["node", "register", "--maintainer", "ace", "--remote"]);
     command.arg("ssh://git@forge/o/r").env("GIT_SSH_COMMAND", &ssh).env("HOME", &machine.home);
     let out = run(&mut command);
     let kept = std::fs::read_to_string(&pid).unwrap();
@@ -218,11 +218,11 @@ fn a_connection_that_ssh_keeps_open_holds_nobody() {
 
 #[test]
 fn a_steward_arms_nothing_that_holds_more_than_the_node() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    forge.hub(|hub| {
-        hub.commit("feature", &node_path("ace", NODE), "kind: ClusterNode\n");
-        hub.commit("feature", "half/done", "work\n");
-        hub.foreign("feature", "a feature, not done yet", "")
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    forge.model(|model| {
+        model.commit("feature", &node_path("ace", NODE), "kind: ClusterNode\n");
+        model.commit("feature", "half/done", "work\n");
+        model.foreign("feature", "a feature, not done yet", "")
     });
     machine.register(&forge, &["--node", NODE, "--intent"]);
     assert_eq!(steward(&machine, &forge).status, 0);
@@ -233,7 +233,7 @@ fn a_steward_arms_nothing_that_holds_more_than_the_node() {
 
 #[test]
 fn a_watch_outlives_a_fault_that_passes_and_does_not_hammer() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     machine.register(&forge, &["--node", NODE, "--intent"]);
     forge.fault(Call::Open, Fault::LostBefore, 1);
     let watch = ["--node", NODE, "--every", "0s", "--timeout", "12s"];
@@ -255,7 +255,7 @@ fn an_address_runs_no_program_whatever_the_settings_of_git_allow() {
         "fd::7".to_owned(),
     ] {
         for verb in ["register", "list"] {
-            let mut command = machine.stage.cmd(&["node", verb, &format!("--remote={remote}")]);
+            let mut command = machine.sandbox.cmd(&["node", verb, &format!("--remote={remote}")]);
             if verb == "register" {
                 command.args(["--maintainer", "ace"]);
             }
@@ -268,10 +268,10 @@ fn an_address_runs_no_program_whatever_the_settings_of_git_allow() {
 
 #[test]
 fn in_a_tree_of_a_group_an_intent_does_not_say_where_the_token_goes() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    let made = machine.stage.zeta(&["init", "--group", "daemon", "--no-install"]);
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let made = machine.sandbox.zeta(&["init", "--group", "daemon", "--no-install"]);
     if made.status != 0 {
-        return crate::stage::skip("node::hostile", "a tree of a group is made by root");
+        return crate::support::skip(test_name!(), "a tree of a group is made by root");
     }
     let out = machine.register(&forge, &["--intent"]);
     assert_eq!(out.status, 0, "{out:?}");
@@ -279,7 +279,7 @@ fn in_a_tree_of_a_group_an_intent_does_not_say_where_the_token_goes() {
     assert_eq!((out.status, opened(&forge)), (2, 0), "{out:?}");
     assert!(out.err.contains("zeta node steward --repo"), "{out:?}");
     assert_eq!(forge.asked(Call::Contents), 0, "nobody has seen the token");
-    let git = forge.hub(|hub| hub.place().display().to_string());
+    let git = forge.model(|model| model.place().display().to_string());
     let same = ["--repo", "forest/trees", "--api", &forge.url, "--remote", &git];
     let out = run(&mut machine.command(&forge, "steward", &same));
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");

@@ -4,10 +4,10 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::hub::{Call, FORKER, NAME};
-use crate::machine::{Machine, opened};
-use crate::stage::{LIMIT, Out, Stage, finish, run, skip, wait};
-use crate::standin::StandIn;
+use super::fake_github::FakeGithub;
+use super::github_model::{Call, FORKER, NAME};
+use super::machine::{Machine, opened};
+use crate::support::{LIMIT, Out, Sandbox, finish, run, skip, test_name, wait};
 
 fn state(machine: &Machine) -> String {
     machine.show()["state"].as_str().unwrap().to_owned()
@@ -19,7 +19,7 @@ fn node(machine: &Machine) -> String {
 
 #[test]
 fn three_nodes_at_once_open_one_pull_request_each() {
-    let forge = StandIn::new();
+    let forge = FakeGithub::new();
     let machines = [Machine::new(), Machine::new(), Machine::new()];
     let started = Instant::now();
     let mut agents = Vec::new();
@@ -34,7 +34,7 @@ fn three_nodes_at_once_open_one_pull_request_each() {
         assert!(matches!(out.status, 0 | 3), "{out:?}");
     }
     let mut branches =
-        forge.hub(|hub| hub.pulls.iter().map(|row| row.branch.clone()).collect::<Vec<_>>());
+        forge.model(|model| model.pulls.iter().map(|row| row.branch.clone()).collect::<Vec<_>>());
     branches.sort_unstable();
     let mut wanted: Vec<String> =
         machines.iter().map(|machine| format!("register-node-{}", node(machine))).collect();
@@ -65,7 +65,7 @@ fn in_another_boot(machine: &Machine, command: &Command) -> Option<Out> {
 
 #[test]
 fn a_node_s_whole_life_is_one_pull_request_and_the_receipt_says_where_it_stands() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     // Three agents; one of them dies while it opens the pull request, and the machine boots anew.
     let mut agents: Vec<_> = (0..3)
         .map(|_| {
@@ -83,7 +83,7 @@ fn a_node_s_whole_life_is_one_pull_request_and_the_receipt_says_where_it_stands(
     let again = machine.command(&forge, "register", &["--maintainer", "ace"]);
     match in_another_boot(&machine, &again) {
         Some(out) => assert_eq!(out.status, 0, "{out:?}"),
-        None => skip("node::life", "another boot id needs a mount namespace; it runs without"),
+        None => skip(test_name!(), "another boot id needs a mount namespace; it runs without"),
     }
     machine.reboot();
     assert_eq!(machine.register(&forge, &[]).status, 0);
@@ -93,15 +93,15 @@ fn a_node_s_whole_life_is_one_pull_request_and_the_receipt_says_where_it_stands(
     machine.reinstall();
     assert_eq!(machine.register(&forge, &["--node", &name]).status, 0);
     assert_eq!((opened(&forge), node(&machine)), (1, name.clone()));
-    forge.hub(|hub| hub.close(1));
+    forge.model(|model| model.close(1));
     assert_eq!(machine.register(&forge, &[]).status, 3);
     assert_eq!((opened(&forge), state(&machine).as_str()), (1, "closed"));
     machine.reinstall();
     assert_eq!(machine.register(&forge, &["--node", &name]).status, 3, "a no outlives it, too");
     assert_eq!(machine.register(&forge, &["--reopen"]).status, 0);
     assert_eq!((opened(&forge), state(&machine).as_str()), (2, "pr-opened"));
-    assert!(forge.hub(|hub| hub.pulls[1].body.contains("/pull/1, which was closed")));
-    forge.hub(|hub| hub.merge(2));
+    assert!(forge.model(|model| model.pulls[1].body.contains("/pull/1, which was closed")));
+    forge.model(|model| model.merge(2));
     for _ in 0..2 {
         machine.reinstall();
         assert_eq!(machine.register(&forge, &["--node", &name]).status, 0);
@@ -111,10 +111,10 @@ fn a_node_s_whole_life_is_one_pull_request_and_the_receipt_says_where_it_stands(
 
 #[test]
 fn without_write_access_the_way_is_a_fork_and_the_error_says_so() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    let fork = forge.hub(|hub| hub.fork());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let fork = forge.model(|model| model.fork());
     // The fork is behind.
-    forge.hub(|hub| hub.commit("main", "news.md", "later\n"));
+    forge.model(|model| model.commit("main", "news.md", "later\n"));
     let out = machine.register(&forge, &[]);
     assert_eq!(out.status, 7, "{out:?}");
     assert!(out.err.contains("denied to squirrel") && out.err.contains("--fork"), "{out:?}");
@@ -125,13 +125,13 @@ fn without_write_access_the_way_is_a_fork_and_the_error_says_so() {
     assert!(machine.show()["detail"].as_str().unwrap().contains("denied to squirrel"), "why stays");
     let other = [&forked[..], &["--node", "node-0ther"]].concat();
     assert_eq!(machine.register(&forge, &other).status, 0, "another node's attempts are its own");
-    forge.hub(|hub| hub.pulls.clear());
+    forge.model(|model| model.pulls.clear());
     let now = [&forked[..], &["--min-interval", "0s"]].concat();
     let out = machine.register(&forge, &now);
     assert_eq!(out.status, 0, "{out:?}");
-    assert_eq!(forge.hub(|hub| hub.pulls[0].owner.clone()), FORKER);
+    assert_eq!(forge.model(|model| model.pulls[0].owner.clone()), FORKER);
     assert!(machine.register(&forge, &forked).out.contains("waits for"));
-    forge.hub(|hub| hub.merge(1));
+    forge.model(|model| model.merge(1));
     assert!(machine.register(&forge, &forked).out.contains("registered"));
     assert_eq!(opened(&forge), 1);
 }
@@ -143,21 +143,21 @@ fn iso(days_from_now: i64) -> String {
 }
 
 /// Rewrites the end of a node on the default branch, as time would.
-fn age(forge: &StandIn, name: &str, days: i64) {
-    forge.hub(|hub| {
+fn age(forge: &FakeGithub, name: &str, days: i64) {
+    forge.model(|model| {
         let path = zeta_core::registration::node_path("ace", name);
-        let text = hub.content("main", &path);
+        let text = model.content("main", &path);
         let aged = zeta_core::registration::expiry::with_end(&text, &iso(days)).unwrap();
-        hub.commit("main", &path, &(aged + "# a note that somebody left\n"));
+        model.commit("main", &path, &(aged + "# a note that somebody left\n"));
     });
 }
 
 #[test]
 fn an_end_is_moved_when_it_is_near_and_a_dead_node_is_removed() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let expires = ["--expires", "30d", "--min-interval", "0s"];
     assert_eq!(machine.register(&forge, &expires).status, 0);
-    forge.hub(|hub| hub.merge(1));
+    forge.model(|model| model.merge(1));
     assert_eq!(machine.register(&forge, &expires).status, 0);
     assert_eq!(opened(&forge), 1, "30 days are far enough");
     let name = node(&machine);
@@ -168,11 +168,11 @@ fn an_end_is_moved_when_it_is_near_and_a_dead_node_is_removed() {
         assert!(machine.show()["detail"].as_str().unwrap().contains("/pull/2 moves its end"));
         assert_eq!(state(&machine), "converged");
     }
-    forge.hub(|hub| hub.merge(2));
+    forge.model(|model| model.merge(2));
     assert_eq!(machine.register(&forge, &expires).status, 0);
     assert_eq!(opened(&forge), 2);
     let path = zeta_core::registration::node_path("ace", &name);
-    let text = forge.hub(|hub| hub.content("main", &path));
+    let text = forge.model(|model| model.content("main", &path));
     assert!(text.contains("a note that somebody left"), "{text}");
     // Without the wish nothing is moved, and the node dies.
     age(&forge, &name, -4);
@@ -186,7 +186,7 @@ fn an_end_is_moved_when_it_is_near_and_a_dead_node_is_removed() {
         assert!(out.out.contains("/pull/3"), "{out:?}");
         assert_eq!(opened(&forge), 3);
     }
-    forge.hub(|hub| hub.merge(3));
+    forge.model(|model| model.merge(3));
     assert_eq!(run(&mut machine.command(&forge, "list", &[])).status, 4);
     let out = machine.register(&forge, &[]);
     assert_eq!(out.status, 3, "removed is a no: {out:?}");
@@ -195,9 +195,9 @@ fn an_end_is_moved_when_it_is_near_and_a_dead_node_is_removed() {
 
 #[test]
 fn a_node_leaves_by_one_pull_request_and_can_come_and_leave_again() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     assert_eq!(machine.register(&forge, &[]).status, 0);
-    forge.hub(|hub| hub.merge(1));
+    forge.model(|model| model.merge(1));
     let leave = |want: &str| {
         let args = ["--maintainer", "ace", "--reason", "sold"];
         let out = run(&mut machine.command(&forge, "deregister", &args));
@@ -206,12 +206,12 @@ fn a_node_leaves_by_one_pull_request_and_can_come_and_leave_again() {
     };
     leave("opened");
     leave("waits already");
-    forge.hub(|hub| hub.merge(2));
+    forge.model(|model| model.merge(2));
     let args = ["--maintainer", "ace", "--reason", "sold"];
     let gone = run(&mut machine.command(&forge, "deregister", &args));
     assert!(gone.status == 4 && gone.err.contains("has no node"), "{gone:?}");
     assert_eq!(machine.register(&forge, &["--reopen"]).status, 0);
-    forge.hub(|hub| hub.merge(3));
+    forge.model(|model| model.merge(3));
     // The branch of the first leave is still there, and merged.
     leave("opened");
     assert_eq!(opened(&forge), 4);
@@ -219,13 +219,13 @@ fn a_node_leaves_by_one_pull_request_and_can_come_and_leave_again() {
 
 #[test]
 fn a_steward_comments_once_on_what_is_not_ours_whatever_boots_between() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let name = "node-0c0ffe";
-    forge.hub(|hub| {
-        hub.auto_merge = false;
+    forge.model(|model| {
+        model.auto_merge = false;
         let branch = format!("register-{name}-20260519T101112Z");
-        hub.commit(&branch, &zeta_core::registration::node_path("ace", name), "x: 1\n");
-        hub.foreign(&branch, &format!("feat(node-register): {name} self-registers"), "")
+        model.commit(&branch, &zeta_core::registration::node_path("ace", name), "x: 1\n");
+        model.foreign(&branch, &format!("feat(node-register): {name} self-registers"), "")
     });
     for _ in 0..2 {
         let out = machine.register(&forge, &["--node", name, "--intent"]);
@@ -235,12 +235,12 @@ fn a_steward_comments_once_on_what_is_not_ours_whatever_boots_between() {
         assert!(machine.show()["detail"].as_str().unwrap().contains("no auto-merge"));
         machine.reboot();
     }
-    assert_eq!((opened(&forge), forge.hub(|hub| hub.comments.len())), (1, 1));
+    assert_eq!((opened(&forge), forge.model(|model| model.comments.len())), (1, 1));
 }
 
 #[test]
 fn a_receipt_of_another_maker_and_bad_input_are_told() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let marker = machine.home.join(".config/zeta/self-registered.marker");
     std::fs::create_dir_all(marker.parent().unwrap()).unwrap();
     for text in ["https://github.com/forest/trees/pull/7\n", "\0\0", "state=converged\n"] {
@@ -266,8 +266,8 @@ fn a_receipt_of_another_maker_and_bad_input_are_told() {
     let out = machine.register(&forge, &[]);
     assert!(out.status == 7 && out.err.contains("gh auth login"), "{out:?}");
     assert_eq!(state(&machine), "unauthenticated");
-    let stage = Stage::new();
-    let out = run(&mut stage.cmd(&["node", "register", "--maintainer", "ace"]));
+    let sandbox = Sandbox::new();
+    let out = run(&mut sandbox.cmd(&["node", "register", "--maintainer", "ace"]));
     assert_eq!(out.status, 2, "{out:?}");
     assert!(out.err.contains("--repo OWNER/NAME"), "{out:?}");
 }

@@ -1,19 +1,14 @@
-//! Registration at a forge, against a stand-in of GitHub whose requests and answers are checked
+//! Registration at a forge, against a fake of GitHub whose requests and answers are checked
 //! against GitHub's own published description.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
-
-#[expect(dead_code, reason = "a stage of the other tests, of which these need a part")]
-#[path = "../it/stage.rs"]
-mod stage;
 
 mod cut;
+pub mod fake_github;
 mod forge;
+pub mod github_model;
 mod hostile;
-mod hub;
 mod life;
 mod machine;
 mod register;
-mod schema;
-mod standin;
+pub mod schema;
 mod tls;
 mod token;

@@ -1,17 +1,17 @@
-//! A node that registers itself, by the built binary, real git and the stand-in of GitHub: once,
+//! A node that registers itself, by the built binary, real git and the fake of GitHub: once,
 //! whoever runs it, however often, and wherever it is cut off.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::hub::Call;
-use crate::machine::{Machine, opened};
-use crate::stage::{LIMIT, finish, run, wait};
-use crate::standin::{Fault, StandIn};
+use super::fake_github::{FakeGithub, Fault};
+use super::github_model::Call;
+use super::machine::{Machine, opened};
+use crate::support::{LIMIT, finish, run, wait};
 
 #[test]
 fn sixteen_agents_of_a_node_open_one_pull_request_and_each_boot_finds_it() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let started = Instant::now();
     let agents: Vec<_> = (0..16)
         .map(|_| {
@@ -34,23 +34,23 @@ fn sixteen_agents_of_a_node_open_one_pull_request_and_each_boot_finds_it() {
         assert!(out.out.contains("waits for"), "{out:?}");
     }
     assert_eq!(machine.show()["node"], node.as_str(), "the name outlives the boot");
-    forge.hub(|hub| hub.merge(1));
+    forge.model(|model| model.merge(1));
     machine.reboot();
     let asked = forge.asked(Call::Pulls);
     assert!(machine.register(&forge, &[]).out.contains("registered"));
     assert_eq!(forge.asked(Call::Pulls), asked, "one question is enough");
     assert_eq!(machine.show()["state"], "converged");
     // A receipt is no answer: without it the forge is asked, and knows.
-    let marker = std::fs::read_to_string(machine.stage.node().join("self-registered.marker"));
+    let marker = std::fs::read_to_string(machine.sandbox.node().join("self-registered.marker"));
     assert!(marker.unwrap().contains("converged"));
     assert_eq!(opened(&forge), 1);
 }
 
 #[test]
 fn a_closed_pull_request_is_a_no_until_somebody_asks_again() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     assert_eq!(machine.register(&forge, &[]).status, 0);
-    forge.hub(|hub| hub.close(1));
+    forge.model(|model| model.close(1));
     let out = machine.register(&forge, &[]);
     assert_eq!(out.status, 3, "{out:?}");
     assert!(out.err.contains("--reopen"), "{out:?}");
@@ -63,16 +63,16 @@ fn a_closed_pull_request_is_a_no_until_somebody_asks_again() {
 
 #[test]
 fn somebody_else_s_pull_request_is_adopted() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    let name = machine.stage.ok(&["lease", "acquire", "x"]);
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let name = machine.sandbox.ok(&["lease", "acquire", "x"]);
     assert!(!name.is_empty());
-    let node = std::fs::read_to_string(machine.stage.state.join("local-node")).unwrap();
+    let node = std::fs::read_to_string(machine.sandbox.state.join("local-node")).unwrap();
     let node = node.trim();
-    forge.hub(|hub| {
+    forge.model(|model| {
         let branch = format!("register-{node}-20260519T101112Z");
-        hub.commit(&branch, "maintainers/ace/x", "x");
+        model.commit(&branch, "maintainers/ace/x", "x");
         let title = format!("feat(node-register): {node} self-registers via iter-5.4.1");
-        hub.foreign(&branch, &title, "")
+        model.foreign(&branch, &title, "")
     });
     let out = machine.register(&forge, &[]);
     assert_eq!(out.status, 0, "{out:?}");
@@ -83,7 +83,7 @@ fn somebody_else_s_pull_request_is_adopted() {
 fn what_cannot_be_asked_opens_nothing() {
     for call in [Call::Contents, Call::Open] {
         for fault in [Fault::Status(500), Fault::LostBefore, Fault::Secondary(3600)] {
-            let (forge, machine) = (StandIn::new(), Machine::new());
+            let (forge, machine) = (FakeGithub::new(), Machine::new());
             forge.fault(call, fault, 50);
             let out = machine.register(&forge, &[]);
             assert_ne!(out.status, 0, "{call:?} {fault:?}: {out:?}");
@@ -96,7 +96,7 @@ fn what_cannot_be_asked_opens_nothing() {
 #[test]
 fn an_answer_that_was_lost_doubles_nothing() {
     for fault in [Fault::LostAfter, Fault::StatusAfter(502), Fault::Malformed] {
-        let (forge, machine) = (StandIn::new(), Machine::new());
+        let (forge, machine) = (FakeGithub::new(), Machine::new());
         forge.fault(Call::Open, fault, 1);
         let out = machine.register(&forge, &[]);
         assert_eq!(out.status, 0, "{fault:?}: {out:?}");
@@ -111,7 +111,7 @@ fn a_run_that_is_killed_anywhere_is_taken_up_by_the_next() {
     println!("seed {seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     for _ in 0..4 {
-        let (forge, machine) = (StandIn::new(), Machine::new());
+        let (forge, machine) = (FakeGithub::new(), Machine::new());
         for _ in 0..6 {
             let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
             command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -129,7 +129,7 @@ fn a_run_that_is_killed_anywhere_is_taken_up_by_the_next() {
 
 #[test]
 fn a_steward_carries_an_intent_across_and_comments_once() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let intent = machine.register(&forge, &["--intent"]);
     assert_eq!(intent.status, 0, "{intent:?}");
     assert_eq!(opened(&forge), 0, "an intent opens nothing");
@@ -138,9 +138,9 @@ fn a_steward_carries_an_intent_across_and_comments_once() {
         assert_eq!(out.status, 0, "{out:?}");
     }
     assert_eq!(opened(&forge), 1);
-    assert!(forge.hub(|hub| hub.pulls[0].armed));
-    assert!(forge.hub(|hub| hub.comments.is_empty()), "it is our own");
-    forge.hub(|hub| hub.merge(1));
+    assert!(forge.model(|model| model.pulls[0].armed));
+    assert!(forge.model(|model| model.comments.is_empty()), "it is our own");
+    forge.model(|model| model.merge(1));
     let out = run(&mut machine.command(&forge, "steward", &[]));
     assert!(out.out.contains("registered"), "{out:?}");
     assert_eq!(machine.show()["state"], "converged");
@@ -150,16 +150,16 @@ fn a_steward_carries_an_intent_across_and_comments_once() {
 
 #[test]
 fn without_a_forge_a_branch_waits() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
-    let git = forge.hub(|hub| hub.place().to_owned());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let git = forge.model(|model| model.place().to_owned());
     let register = || {
-        let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace"]);
+        let mut command = machine.sandbox.cmd(&["node", "register", "--maintainer", "ace"]);
         run(command.arg("--remote").arg(&git).env("HOME", &machine.home))
     };
     let out = register();
     assert_eq!(out.status, 0, "{out:?}");
     assert!(out.out.contains("#register-node-"), "{out:?}");
     assert!(register().out.contains("waits for"));
-    let mut list = machine.stage.cmd(&["node", "list", "--remote"]);
+    let mut list = machine.sandbox.cmd(&["node", "list", "--remote"]);
     assert_eq!(run(list.arg(&git)).status, 4, "no node is on the default branch yet");
 }

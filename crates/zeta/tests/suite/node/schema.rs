@@ -1,4 +1,4 @@
-//! GitHub's own published description of its API, as a judge over the stand-in and over us.
+//! GitHub's own published description of its API, as a judge over the fake and over us.
 //!
 //! It is OpenAPI 3.0; of its schemas the words are understood that these operations use.
 
@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::hub::{Call, Request};
-use crate::stage::skip;
-use crate::standin::Exchange;
+use super::fake_github::Exchange;
+use super::github_model::{Call, Request};
+use crate::support::{skip, test_name};
 
 /// Where `cargo xtask test` puts the description, if this does not say where it is.
 const VARIABLE: &str = "ZETA_GITHUB_OPENAPI";
@@ -207,9 +207,9 @@ fn fits_type(schema: &Value, value: &Value, at: &str) -> Checked {
 fn the_description_is_here_and_refuses_what_does_not_fit() {
     let Some(description) = description() else {
         let why = format!("no description of GitHub's API in {}", place().display());
-        let could = crate::stage::is_root() && crate::stage::can("npm", &["--version"]);
+        let could = crate::support::is_root() && crate::support::can("npm", &["--version"]);
         assert!(!could, "{why}, though npm is here: 'cargo xtask test' brings it");
-        return skip("the_description_is_here_and_refuses_what_does_not_fit", &why);
+        return skip(test_name!(), &why);
     };
     let asked = |method: &str, path: &str, query: &[(&str, &str)], body: Value| Request {
         method: method.to_owned(),

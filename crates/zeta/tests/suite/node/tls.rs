@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::machine::{Machine, opened};
-use crate::stage::run;
-use crate::standin::StandIn;
+use super::fake_github::FakeGithub;
+use super::machine::{Machine, opened};
+use crate::support::run;
 
-/// A door with TLS before the stand-in; its port and the certificate as PEM.
-fn door(forge: &StandIn) -> (u16, String) {
+/// A door with TLS before the fake; its port and the certificate as PEM.
+fn door(forge: &FakeGithub) -> (u16, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -31,7 +31,7 @@ fn door(forge: &StandIn) -> (u16, String) {
     (port, made.cert.pem())
 }
 
-/// One request and its answer, after which the stand-in closes.
+/// One request and its answer, after which the fake closes.
 fn pass(stream: TcpStream, config: Arc<rustls::ServerConfig>, behind: &str) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let connection = rustls::ServerConnection::new(config).ok()?;
@@ -62,14 +62,14 @@ fn pass(stream: TcpStream, config: Arc<rustls::ServerConfig>, behind: &str) -> O
 
 #[test]
 fn a_forge_by_https_is_trusted_by_a_certificate_that_was_named_and_by_no_other() {
-    let (forge, machine) = (StandIn::new(), Machine::new());
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
     let (port, pem) = door(&forge);
     let api = format!("https://localhost:{port}");
-    let git = forge.hub(|hub| hub.place().to_owned());
+    let git = forge.model(|model| model.place().to_owned());
     let named = machine.home.join("ca.pem");
     std::fs::write(&named, pem).unwrap();
     let register = |certificates: Option<&std::path::Path>| {
-        let mut command = machine.stage.cmd(&["node", "register", "--maintainer", "ace"]);
+        let mut command = machine.sandbox.cmd(&["node", "register", "--maintainer", "ace"]);
         command.args(["--repo", "forest/trees", "--api", &api, "--remote"]).arg(&git);
         command.arg("--token-file").arg(machine.home.join("token")).env("HOME", &machine.home);
         command.env_remove("SSL_CERT_FILE");

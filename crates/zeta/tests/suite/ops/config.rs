@@ -2,24 +2,24 @@
 
 use std::process::Command;
 
-use crate::stage::{Done, Stage};
+use super::sandbox::{Done, Sandbox};
 
 #[test]
 fn configuration_is_read_and_overruled_in_order() {
-    let stage = Stage::new();
-    let tree = stage.dir().join("configured");
+    let sandbox = Sandbox::new();
+    let tree = sandbox.dir().join("configured");
     let agent = "agent = \"otto-cli\"\nttl = \"5m\"\n";
-    stage.configure(&format!("state_dir = \"{}\"\n{agent}", tree.display()));
+    sandbox.configure(&format!("state_dir = \"{}\"\n{agent}", tree.display()));
     let shown = |call: &mut Command| Done::of(call).expect(0).json();
     let call = &["lease", "acquire", "a", "--json"];
-    let lease = shown(stage.command(call).env_remove("ZETA_STATE_DIR"));
+    let lease = shown(sandbox.command(call).env_remove("ZETA_STATE_DIR"));
     assert_eq!((&lease["agent"], &lease["ttl_ms"]), (&"otto-cli".into(), &300_000.into()));
     assert!(tree.join("nodes").exists());
-    let lease = shown(stage.command(call).env("ZETA_AGENT", "max"));
+    let lease = shown(sandbox.command(call).env("ZETA_AGENT", "max"));
     assert_eq!(lease["agent"], "max");
-    assert!(stage.tree().exists(), "ZETA_STATE_DIR is over the file");
+    assert!(sandbox.tree().exists(), "ZETA_STATE_DIR is over the file");
     let call = &["lease", "acquire", "b", "--json", "--as", "eve", "--ttl", "7s"];
-    let lease = shown(stage.command(call).env("ZETA_AGENT", "max"));
+    let lease = shown(sandbox.command(call).env("ZETA_AGENT", "max"));
     assert_eq!((&lease["agent"], &lease["ttl_ms"]), (&"eve".into(), &7_000.into()));
 }
 
@@ -33,10 +33,10 @@ fn a_wrong_configuration_is_a_usage_error_with_file_line_and_remedy() {
         ("node = \"A\"\n", 1, "RFC 1123"),
         ("# fine\n\nttl = \n", 3, ""),
     ] {
-        let stage = Stage::new();
-        stage.configure(text);
+        let sandbox = Sandbox::new();
+        sandbox.configure(text);
         for verb in [&["init"][..], &["doctor"], &["lease", "list"]] {
-            let done = stage.zeta(verb).expect(2);
+            let done = sandbox.zeta(verb).expect(2);
             let place = format!("config.toml:{line}: ");
             assert!(
                 done.err.contains(&place) && done.err.contains(words),
@@ -44,6 +44,6 @@ fn a_wrong_configuration_is_a_usage_error_with_file_line_and_remedy() {
                 done.err
             );
         }
-        assert!(!stage.tree().exists());
+        assert!(!sandbox.tree().exists());
     }
 }

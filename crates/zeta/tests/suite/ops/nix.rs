@@ -6,22 +6,23 @@ use std::process::Command;
 
 use serde_json::{Map, Value};
 
-use crate::stage::{Done, Stage, has, skipped};
+use super::sandbox::{Done, Sandbox};
+use crate::support::{find, skip, test_name};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// What the module makes of these settings, or what Nix says about them.
 fn evaluate(settings: &str) -> Result<Value, String> {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let ours = format!("{ROOT}/crates/zeta/tests/ops/nix/evaluate.nix");
     let module = format!("{ROOT}/nix/creds-restore.nix");
     let text = format!("import {ours} {{ module = {module}; settings = {{ {settings} }}; }}");
-    let file = stage.dir().join("ask.nix");
+    let file = sandbox.dir().join("ask.nix");
     fs::write(&file, text).unwrap();
     let mut nix = Command::new("nix-instantiate");
     nix.args(["--eval", "--strict", "--json"]).arg(file);
     // Its store and its caches are in the home and in /nix, which are no concern of ours.
-    nix.env("NIX_REMOTE", "dummy://").env("HOME", stage.dir());
+    nix.env("NIX_REMOTE", "dummy://").env("HOME", sandbox.dir());
     let done = Done::of(&mut nix);
     match done.status {
         0 => Ok(serde_json::from_str(&done.out).unwrap()),
@@ -68,8 +69,8 @@ fn words(value: &Value) -> Vec<String> {
 
 #[test]
 fn the_module_of_nixos_makes_the_unit_that_is_shipped() {
-    if !has("nix-instantiate") {
-        return skipped("the_module_of_nixos_makes_the_unit_that_is_shipped: no nix-instantiate");
+    if find("nix-instantiate").is_none() {
+        return skip(test_name!(), "no nix-instantiate");
     }
     let made = evaluate(LEAST).unwrap();
     let unit = unit(&made);
@@ -101,8 +102,8 @@ fn the_module_of_nixos_makes_the_unit_that_is_shipped() {
 
 #[test]
 fn the_options_of_nixos_become_arguments() {
-    if !has("nix-instantiate") {
-        return skipped("the_options_of_nixos_become_arguments: no nix-instantiate");
+    if find("nix-instantiate").is_none() {
+        return skip(test_name!(), "no nix-instantiate");
     }
     let made = evaluate(LEAST).unwrap();
     let names = "blobPath enable factorPath group home package passphraseFile passphraseMode \

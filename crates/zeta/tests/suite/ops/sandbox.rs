@@ -2,18 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::{TempDir, wait_for};
+
 /// A directory that goes away with the test.
-pub struct Stage {
-    dir: PathBuf,
+pub struct Sandbox {
+    dir: TempDir,
 }
 
 /// A call that ended.
@@ -24,16 +24,14 @@ pub struct Done {
     call: String,
 }
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+/// A call may last long on a busy machine, but not for ever.
+const LIMIT: Duration = Duration::from_secs(60);
 
-impl Stage {
-    pub fn new() -> Stage {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = PathBuf::from(format!("/tmp/zeta-ops-{}-{count}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        // Other users may look into it, whatever the umask of the test is.
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Stage { dir }
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        // Other users may look into it.
+        let dir = TempDir::new("ops", 0o755);
+        Sandbox { dir }
     }
 
     pub fn dir(&self) -> &Path {
@@ -79,7 +77,7 @@ impl Stage {
         fs::write(dir.join("config.toml"), text).unwrap();
     }
 
-    /// Gives a call this stage's tree and configuration, and nothing of the caller's.
+    /// Gives a call this sandbox's tree and configuration, and nothing of the caller's.
     pub fn dress<'a>(&self, call: &'a mut Command) -> &'a mut Command {
         for name in ["ZETA_NODE", "ZETA_AGENT", "ZETA_SESSION", "ZETA_FENCED"] {
             call.env_remove(name);
@@ -107,13 +105,13 @@ impl Stage {
             let line = text.lines().find_map(|line| line.strip_prefix("child_pid: "));
             line.map(str::to_owned)
         };
-        until("the holder runs its child", || child().is_some());
+        wait_for("the holder runs its child", || child().is_some());
         let child = child().unwrap();
         holder.kill().unwrap();
         holder.wait().unwrap();
         // It may have died with its parent.
         let _ = Command::new("kill").args(["-9", &child]).output();
-        until("the child has ended", || {
+        wait_for("the child has ended", || {
             let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
             stat.is_empty() || stat.contains(") Z ")
         });
@@ -125,21 +123,10 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
 impl Done {
     pub fn of(call: &mut Command) -> Done {
-        let Output { status, stdout, stderr } = call.output().unwrap();
-        Done {
-            status: status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&stdout).into_owned(),
-            err: String::from_utf8_lossy(&stderr).into_owned(),
-            call: format!("{call:?}"),
-        }
+        let out = crate::support::run_within(call.stdin(Stdio::null()), LIMIT);
+        Done { status: out.status, out: out.out, err: out.err, call: format!("{call:?}") }
     }
 
     #[track_caller]
@@ -163,32 +150,4 @@ impl Done {
 pub fn run<S: AsRef<OsStr>>(program: &str, args: &[S]) {
     let status = Command::new(program).args(args).status().unwrap();
     assert!(status.success(), "{program}: {status}");
-}
-
-#[track_caller]
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(10), "10 s are over and not yet: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-pub fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
-pub fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A test that cannot run here never passes in silence.
-pub fn skipped(what: &str) {
-    let line = format!("SKIPPED: {what}\n");
-    eprint!("{line}");
-    if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
-        let log = fs::OpenOptions::new().append(true).create(true).open(log);
-        log.unwrap().write_all(line.as_bytes()).unwrap();
-    }
 }

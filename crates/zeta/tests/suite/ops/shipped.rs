@@ -5,32 +5,33 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::stage::{Done, Stage, has, is_root, skipped};
+use super::sandbox::{Done, Sandbox};
+use crate::support::{find, is_root, skip, test_name};
 
 #[test]
 fn guide_completions_and_pages_are_whole() {
-    let stage = Stage::new();
-    let guide = stage.zeta(&["guide"]).expect(0).out;
+    let sandbox = Sandbox::new();
+    let guide = sandbox.zeta(&["guide"]).expect(0).out;
     assert!(guide.lines().count() <= 30 && guide.contains("Exit status"), "{guide}");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let script = stage.zeta(&["completions", shell]).expect(0).out;
+        let script = sandbox.zeta(&["completions", shell]).expect(0).out;
         assert!(script.contains("acquire") && script.contains("dry-run"), "{shell}");
     }
-    let wrong = stage.zeta(&["completions", "klingon"]).expect(2);
+    let wrong = sandbox.zeta(&["completions", "klingon"]).expect(2);
     assert!(wrong.err.contains("klingon") && wrong.err.contains("zsh"), "{}", wrong.err);
-    let all = stage.zeta(&["man"]).expect(0).out;
+    let all = sandbox.zeta(&["man"]).expect(0).out;
     for part in [".TH zeta 1", ".TH zeta-lease-acquire 1", ".TH zeta-doctor 1", "\\-\\-purpose"] {
         assert!(all.contains(part), "no {part:?} in the pages");
     }
-    let dir = stage.dir().join("man1");
-    stage.zeta(&["man", "--dir", dir.to_str().unwrap()]).expect(0);
+    let dir = sandbox.dir().join("man1");
+    sandbox.zeta(&["man", "--dir", dir.to_str().unwrap()]).expect(0);
     let page = fs::read_to_string(dir.join("zeta-lease-acquire.1")).unwrap();
     assert!(page.contains("fencing"), "{page}");
     for verb in ["init", "clean", "doctor", "guide", "completions", "man"] {
-        let help = stage.zeta(&[verb, "--help"]).expect(0).out;
+        let help = sandbox.zeta(&[verb, "--help"]).expect(0).out;
         assert!(help.contains("Example"), "{verb}: {help}");
         if verb != "completions" {
-            stage.zeta(&[verb, "--json"]).expect(0).json();
+            sandbox.zeta(&[verb, "--json"]).expect(0).json();
         }
     }
 }
@@ -39,10 +40,10 @@ const UNITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../units");
 
 #[test]
 fn the_units_verify_in_silence_and_are_little_exposed() {
-    if !has("systemd-analyze") {
-        return skipped("the_units_verify_in_silence_and_are_little_exposed: no systemd-analyze");
+    if find("systemd-analyze").is_none() {
+        return skip(test_name!(), "no systemd-analyze");
     }
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let units = [
         "zeta-clean.service",
         "zeta-node-register.service",
@@ -53,7 +54,7 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
     .map(|name| {
         let text = fs::read_to_string(Path::new(UNITS).join(name)).unwrap();
         let here = text.replace("/usr/local/bin/zeta", env!("CARGO_BIN_EXE_zeta"));
-        let path = stage.dir().join(name);
+        let path = sandbox.dir().join(name);
         fs::write(&path, here).unwrap();
         path
     });
@@ -68,13 +69,13 @@ fn the_units_verify_in_silence_and_are_little_exposed() {
 #[test]
 fn the_drop_ins_make_the_user_and_the_directories() {
     if !is_root() {
-        return skipped("the_drop_ins_make_the_user_and_the_directories: not root");
+        return skip(test_name!(), "not root");
     }
-    if !has("systemd-sysusers") || !has("systemd-tmpfiles") {
-        return skipped("the_drop_ins_make_the_user_and_the_directories: no systemd");
+    if find("systemd-sysusers").is_none() || find("systemd-tmpfiles").is_none() {
+        return skip(test_name!(), "no systemd");
     }
-    let stage = Stage::new();
-    let root = stage.dir().join("root");
+    let sandbox = Sandbox::new();
+    let root = sandbox.dir().join("root");
     zeta::ops::install::install(&root, &label("node-a"), false).unwrap();
     let flag = format!("--root={}", root.display());
     let conf = |kind: &str| root.join(format!("etc/{kind}.d/zeta.conf")).display().to_string();
@@ -98,14 +99,14 @@ fn the_drop_ins_make_the_user_and_the_directories() {
 
 #[test]
 fn installed_files_of_an_operator_are_kept_unless_replaced() {
-    let stage = Stage::new();
+    let sandbox = Sandbox::new();
     let install =
-        |replace| zeta::ops::install::install(stage.dir(), &label("node-a"), replace).unwrap();
+        |replace| zeta::ops::install::install(sandbox.dir(), &label("node-a"), replace).unwrap();
     let words =
         |replace| install(replace).steps.iter().map(|step| step.did.word()).collect::<Vec<_>>();
     assert_eq!(words(false), ["made"; 9]);
     assert_eq!(words(false), ["found"; 9]);
-    let timer = stage.dir().join("etc/systemd/system/zeta-clean.timer");
+    let timer = sandbox.dir().join("etc/systemd/system/zeta-clean.timer");
     fs::write(&timer, "mine").unwrap();
     let but_one = |did| {
         let mut all = ["found"; 9];
@@ -127,11 +128,11 @@ fn the_example_of_an_added_credential_is_one() {
     let example = page.lines().skip_while(|line| !line.contains("schema_version = 1"));
     let example = example.take_while(|line| line.is_empty() || line.starts_with("    "));
     let example: String = example.map(|line| format!("{}\n", line.trim())).collect();
-    let stage = Stage::new();
-    let file = stage.dir().join("npm.toml");
+    let sandbox = Sandbox::new();
+    let file = sandbox.dir().join("npm.toml");
     fs::write(&file, example).unwrap();
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let manifest = zeta::ops::creds::manifest::manifest(stage.dir()).unwrap();
+    let manifest = zeta::ops::creds::manifest::manifest(sandbox.dir()).unwrap();
     let entry = manifest.get("npm").unwrap();
     assert_eq!((entry.paths[0].as_str(), entry.mode("~/.npmrc")), ("~/.npmrc", 0o600));
 }

@@ -6,50 +6,51 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::stage::{Done, Stage, has, run, skipped};
+use super::sandbox::{Done, Sandbox, run};
+use crate::support::{find, skip, test_name};
 
 #[test]
 fn init_can_be_repeated_and_says_what_it_found() {
-    let stage = Stage::new();
-    let first = stage.zeta(&["init", "--json"]).expect(0).json();
+    let sandbox = Sandbox::new();
+    let first = sandbox.zeta(&["init", "--json"]).expect(0).json();
     let words = |report: &Value| {
         let steps = report["steps"].as_array().unwrap();
         steps.iter().map(|s| s["did"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(words(&first), ["made", "made", "made", "checked", "checked"]);
-    let second = stage.zeta(&["init", "--json"]).expect(0).json();
+    let second = sandbox.zeta(&["init", "--json"]).expect(0).json();
     assert_eq!(words(&second), ["found", "found", "found", "checked", "checked"]);
     assert_eq!(first["node"], second["node"]);
-    assert_eq!(stage.mode(""), 0o700);
-    assert_eq!(stage.mode("README.md"), 0o600);
-    let named = fs::read_to_string(stage.tree().join("local-node")).unwrap();
+    assert_eq!(sandbox.mode(""), 0o700);
+    assert_eq!(sandbox.mode("README.md"), 0o600);
+    let named = fs::read_to_string(sandbox.tree().join("local-node")).unwrap();
     assert_eq!(named.trim_end(), first["node"]);
     // An operator's page that was removed comes back.
-    fs::remove_file(stage.tree().join("README.md")).unwrap();
-    assert!(stage.zeta(&["init"]).expect(0).out.contains("made     README.md"));
-    let left: Vec<_> = fs::read_dir(stage.node()).unwrap().collect();
+    fs::remove_file(sandbox.tree().join("README.md")).unwrap();
+    assert!(sandbox.zeta(&["init"]).expect(0).out.contains("made     README.md"));
+    let left: Vec<_> = fs::read_dir(sandbox.node()).unwrap().collect();
     assert!(left.is_empty(), "the self-test left something: {left:?}");
 }
 
 #[test]
 fn init_never_follows_a_link() {
-    let stage = Stage::new();
-    let target = stage.dir().join("target");
+    let sandbox = Sandbox::new();
+    let target = sandbox.dir().join("target");
     fs::create_dir(&target).unwrap();
-    symlink(&target, stage.tree()).unwrap();
-    let done = stage.zeta(&["init"]).expect(7);
+    symlink(&target, sandbox.tree()).unwrap();
+    let done = sandbox.zeta(&["init"]).expect(7);
     assert!(done.err.contains("symbolic link"), "{}", done.err);
     assert!(fs::read_dir(&target).unwrap().next().is_none());
 }
 
 #[test]
 fn a_sound_tree_has_no_findings_and_facts_to_compare() {
-    let stage = Stage::new();
-    stage.zeta(&["doctor"]).expect(0);
-    assert!(!stage.tree().exists(), "doctor made something");
-    stage.zeta(&["init"]).expect(0);
-    let done = stage.zeta(&["doctor", "--json"]).expect(0).json();
-    let meta = fs::metadata(stage.tree()).unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.zeta(&["doctor"]).expect(0);
+    assert!(!sandbox.tree().exists(), "doctor made something");
+    sandbox.zeta(&["init"]).expect(0);
+    let done = sandbox.zeta(&["doctor", "--json"]).expect(0).json();
+    let meta = fs::metadata(sandbox.tree()).unwrap();
     assert_eq!(done["facts"]["dev_ino"], format!("{}:{}", meta.dev(), meta.ino()));
     assert_eq!(done["facts"]["mode"], "0700");
     assert_eq!(done["sound"], true);
@@ -58,7 +59,7 @@ fn a_sound_tree_has_no_findings_and_facts_to_compare() {
 }
 
 /// One defect: how to make it, what is found, in which words, how bad.
-type Defect = (&'static str, fn(&Stage), &'static str, &'static str, i32);
+type Defect = (&'static str, fn(&Sandbox), &'static str, &'static str, i32);
 
 const DEFECTS: &[Defect] = &[
     ("mode", |s| s.chmod("", 0o755), "state_directory", "its mode is 0755", 7),
@@ -114,10 +115,10 @@ const DEFECTS: &[Defect] = &[
 #[test]
 fn doctor_names_each_defect_with_a_remedy_and_never_fails() {
     for (what, spoil, finding, words, status) in DEFECTS {
-        let stage = Stage::new();
-        stage.zeta(&["init"]).expect(0);
-        spoil(&stage);
-        let done = stage.zeta(&["doctor", "--json"]).expect(*status).json();
+        let sandbox = Sandbox::new();
+        sandbox.zeta(&["init"]).expect(0);
+        spoil(&sandbox);
+        let done = sandbox.zeta(&["doctor", "--json"]).expect(*status).json();
         let found =
             done["findings"].as_array().unwrap().iter().find(|f| {
                 f["finding"] == *finding && f["reason"].as_str().unwrap().contains(words)
@@ -125,75 +126,75 @@ fn doctor_names_each_defect_with_a_remedy_and_never_fails() {
         let found = found.unwrap_or_else(|| panic!("{what}: no {finding} with {words:?}: {done}"));
         assert!(!found["remedy"].as_str().unwrap().is_empty(), "{what}");
         assert_eq!(found["severity"] == "broken", *status == 7, "{what}: {found}");
-        let plain = stage.zeta(&["doctor"]).expect(*status);
+        let plain = sandbox.zeta(&["doctor"]).expect(*status);
         assert!(!plain.out.contains('\u{1b}'), "{what}: it reached the terminal");
     }
 }
 
 #[test]
 fn an_access_control_list_is_found_on_base_and_node() {
-    if !has("setfacl") {
-        return skipped("an_access_control_list_is_found_on_base_and_node: no setfacl");
+    if find("setfacl").is_none() {
+        return skip(test_name!(), "no setfacl");
     }
     for below in ["", "node"] {
-        let stage = Stage::new();
-        stage.zeta(&["init"]).expect(0);
-        let path = if below.is_empty() { stage.tree() } else { stage.node() };
+        let sandbox = Sandbox::new();
+        sandbox.zeta(&["init"]).expect(0);
+        let path = if below.is_empty() { sandbox.tree() } else { sandbox.node() };
         run("setfacl", &["-m".as_ref(), "u:1:rwx".as_ref(), path.as_os_str()]);
         // The mask shows in the mode; hide it as an attacker would.
         run("setfacl", &["-d".as_ref(), "-m".as_ref(), "u:1:rwx".as_ref(), path.as_os_str()]);
-        let done = stage.zeta(&["doctor"]).expect(7);
+        let done = sandbox.zeta(&["doctor"]).expect(7);
         assert!(done.out.contains("ACL") || done.out.contains("mode"), "{}", done.out);
         run("setfacl", &["-x".as_ref(), "u:1".as_ref(), path.as_os_str()]);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        let done = stage.zeta(&["doctor"]).expect(7);
+        let done = sandbox.zeta(&["doctor"]).expect(7);
         assert!(done.out.contains("ACL"), "a default ACL alone: {}", done.out);
     }
 }
 
 #[test]
 fn fix_writes_what_is_missing_and_cleans() {
-    let stage = Stage::new();
-    stage.zeta(&["init"]).expect(0);
-    let node = stage.node();
-    fs::remove_file(stage.tree().join("README.md")).unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.zeta(&["init"]).expect(0);
+    let node = sandbox.node();
+    fs::remove_file(sandbox.tree().join("README.md")).unwrap();
     fs::write(node.join("fifo.lock"), "pid: 1\nttl: 100ms\n").unwrap();
-    stage.chmod_node("fifo.lock", 0o600);
+    sandbox.chmod_node("fifo.lock", 0o600);
     run("mkfifo", &[node.join("real.lock")]);
     std::thread::sleep(Duration::from_millis(150));
-    let seen = stage.zeta(&["doctor"]).expect(7).out;
+    let seen = sandbox.zeta(&["doctor"]).expect(7).out;
     assert!(seen.contains("leftover: lease") && seen.contains("foreign expired"), "{seen}");
-    let done = stage.zeta(&["doctor", "--fix"]).expect(7).out;
+    let done = sandbox.zeta(&["doctor", "--fix"]).expect(7).out;
     assert!(done.contains("wrote README.md") && done.contains("removed lease"), "{done}");
     assert!(node.join("real.lock").exists() && !node.join("fifo.lock").exists());
     fs::remove_file(node.join("real.lock")).unwrap();
-    let sound = stage.zeta(&["doctor", "--fix"]).expect(0).out;
+    let sound = sandbox.zeta(&["doctor", "--fix"]).expect(0).out;
     assert!(sound.ends_with("nothing is wrong\n"), "{sound}");
 }
 
 #[test]
 fn fix_touches_nothing_in_a_tree_that_others_could_have_prepared() {
-    let stage = Stage::new();
-    stage.zeta(&["init"]).expect(0);
-    stage.put("a.lock", "pid: 1\nttl: 100ms\n");
-    fs::remove_file(stage.tree().join("README.md")).unwrap();
-    stage.chmod("", 0o777);
+    let sandbox = Sandbox::new();
+    sandbox.zeta(&["init"]).expect(0);
+    sandbox.put("a.lock", "pid: 1\nttl: 100ms\n");
+    fs::remove_file(sandbox.tree().join("README.md")).unwrap();
+    sandbox.chmod("", 0o777);
     std::thread::sleep(Duration::from_millis(150));
-    stage.zeta(&["doctor", "--fix"]).expect(7);
-    assert!(stage.node().join("a.lock").exists());
-    assert!(!stage.tree().join("README.md").exists());
-    assert_eq!(stage.mode(""), 0o777);
+    sandbox.zeta(&["doctor", "--fix"]).expect(7);
+    assert!(sandbox.node().join("a.lock").exists());
+    assert!(!sandbox.tree().join("README.md").exists());
+    assert_eq!(sandbox.mode(""), 0o777);
 }
 
 #[test]
 fn a_lease_whose_session_has_nobody_to_renew_it_is_a_warning() {
-    let stage = Stage::new();
-    let mut call = stage.command(&["lease", "acquire", "a", "--as", "otto"]);
+    let sandbox = Sandbox::new();
+    let mut call = sandbox.command(&["lease", "acquire", "a", "--as", "otto"]);
     Done::of(call.env("ZETA_SESSION", "gone")).expect(0);
-    let done = stage.zeta(&["doctor"]).expect(0);
+    let done = sandbox.zeta(&["doctor"]).expect(0);
     assert!(done.out.contains("no_renewer") && done.out.contains("otto"), "{}", done.out);
     let script = "T=$($ZETA lease acquire b) && $ZETA doctor";
-    let mut call = stage.command(&["run", "--as", "max", "--", "sh", "-c", script]);
+    let mut call = sandbox.command(&["run", "--as", "max", "--", "sh", "-c", script]);
     let done = Done::of(call.env("ZETA", env!("CARGO_BIN_EXE_zeta"))).expect(0);
     assert!(!done.out.contains("lease b"), "a renewed one is none: {}", done.out);
 }
