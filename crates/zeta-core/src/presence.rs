@@ -308,9 +308,11 @@ mod tests {
         let on = |host, life| {
             judge(&beat, FileTimes { mtime_us: 0, ctime_us: 1 }, life, &Now { reading, host })
         };
-        assert_eq!(on(&rebooted, Life::Alive).liveness, Liveness::Gone);
+        assert_eq!(on(&rebooted, ProcessState::Alive).liveness, Liveness::Gone);
         // The same boot, and both its clock and the file's time lie ahead.
-        for (life, liveness) in [(Life::Alive, Liveness::Silent), (Life::Dead, Liveness::Gone)] {
+        for (life, liveness) in
+            [(ProcessState::Alive, Liveness::Silent), (ProcessState::Dead, Liveness::Gone)]
+        {
             assert_eq!(on(&host, life).liveness, liveness, "{life:?}");
         }
     }

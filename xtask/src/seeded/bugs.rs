@@ -43,7 +43,7 @@ pub const BUGS: [Bug; 44] = [
         GUARD,
         "match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {",
         "match flock(&guard.fd, FlockOperation::Unlock) {",
-        &["-p", "zeta", "--test", "it", "race::eight_take_turns"],
+        &["-p", "zeta", "--test", "suite", "it::race::eight_take_turns"],
     ),
     bug(
         "no look at the guard after the commit",
@@ -60,8 +60,8 @@ pub const BUGS: [Bug; 44] = [
             "-p",
             "zeta",
             "--test",
-            "it",
-            "files::a_guard_that_vanishes_under_a_grant_grants_nothing",
+            "suite",
+            "it::files::a_guard_that_vanishes_under_a_grant_grants_nothing",
         ],
     ),
     bug(
@@ -69,7 +69,7 @@ pub const BUGS: [Bug; 44] = [
         GUARD,
         "match self.take_in(self.node.as_fd(), self.file) {",
         "match unlinkat(self.node, self.file, AtFlags::empty()) {",
-        &["-p", "zeta", "--test", "it", "review::a_release_in_a_removed_guard"],
+        &["-p", "zeta", "--test", "suite", "it::review::a_release_in_a_removed_guard"],
     ),
     bug(
         "an absent record is written over",
@@ -82,8 +82,8 @@ pub const BUGS: [Bug; 44] = [
             "-p",
             "zeta",
             "--test",
-            "it",
-            "files::a_guard_that_vanishes_under_a_grant_grants_nothing",
+            "suite",
+            "it::files::a_guard_that_vanishes_under_a_grant_grants_nothing",
         ],
     ),
     bug(
@@ -92,14 +92,14 @@ pub const BUGS: [Bug; 44] = [
         "        section.remember(record.fencing_token.get())?;
 ",
         "",
-        &["-p", "zeta", "--test", "it", "time::tokens_grow_past_everything_that_is_known"],
+        &["-p", "zeta", "--test", "suite", "it::time::tokens_grow_past_everything_that_is_known"],
     ),
     bug(
         "orphans of the killed stay",
         GUARD,
         "if !self.guard.swept.replace(true) {",
         "if self.guard.swept.replace(true) {",
-        &["-p", "zeta", "--test", "it", "kill::orphaned_temps_are_swept"],
+        &["-p", "zeta", "--test", "suite", "it::kill::orphaned_temps_are_swept"],
     ),
     bug(
         "the lock of a fork outlives its section",
@@ -107,7 +107,7 @@ pub const BUGS: [Bug; 44] = [
         "        let _ = flock(&self.guard.fd, FlockOperation::Unlock);
         // Nobody",
         "        // Nobody",
-        &["-p", "zeta", "--test", "it", "exec::", "flock::"],
+        &["-p", "zeta", "--test", "suite", "it::exec::", "it::flock::"],
     ),
     bug(
         "a write that failed is published",
@@ -121,7 +121,7 @@ pub const BUGS: [Bug; 44] = [
         }
     }
     // The umask",
-        &["-p", "zeta", "--test", "it", "files::a_full_file_system"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_full_file_system"],
     ),
     bug(
         "a FIFO is waited for",
@@ -133,7 +133,7 @@ pub const BUGS: [Bug; 44] = [
         "pub const RECORD: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)",
-        &["-p", "zeta", "--test", "it", "files::a_record_that_is_no_plain_file"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_record_that_is_no_plain_file"],
     ),
     bug(
         "no cap on what is read",
@@ -143,14 +143,14 @@ pub const BUGS: [Bug; 44] = [
         "    bytes.clear();
     let max = max << 40;
     let fd = match open_below",
-        &["-p", "zeta", "--test", "it", "files::a_record_that_cannot_be_believed"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_record_that_cannot_be_believed"],
     ),
     bug(
         "a second hard link is taken",
         TREE,
         "if stat.st_nlink > 1 {",
         "if stat.st_nlink > 1000 {",
-        &["-p", "zeta", "--test", "it", "files::a_record_that_is_no_plain_file"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_record_that_is_no_plain_file"],
     ),
     bug(
         "links on the way are followed",
@@ -158,7 +158,7 @@ pub const BUGS: [Bug; 44] = [
         "        | ResolveFlags::NO_SYMLINKS
         | ResolveFlags::NO_MAGICLINKS",
         "        | ResolveFlags::NO_MAGICLINKS",
-        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+        &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
     ),
     bug(
         "links on the way are followed without openat2",
@@ -167,14 +167,14 @@ pub const BUGS: [Bug; 44] = [
         at =",
         "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         at =",
-        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+        &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
     ),
     bug(
         "an ACL is not looked for",
         TRUSTED_DIR,
         "name.starts_with(b\"system.posix_acl_\")",
         "name.starts_with(b\"system.no_such_thing\")",
-        &["-p", "zeta", "--test", "it", "files::links_and_acls_inside_the_tree"],
+        &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
     ),
     bug(
         "a directory of somebody else is adopted",
@@ -185,9 +185,9 @@ pub const BUGS: [Bug; 44] = [
             "-p",
             "zeta",
             "--test",
-            "it",
-            "files::a_tree_of_another_user",
-            "files::a_base_that_others",
+            "suite",
+            "it::files::a_tree_of_another_user",
+            "it::files::a_base_that_others",
         ],
     ),
     bug(
@@ -195,7 +195,7 @@ pub const BUGS: [Bug; 44] = [
         TRUSTED_DIR,
         "if stat.st_mode & 0o022 != 0 && !sticky {",
         "if stat.st_mode & 0o022 != 0 && !sticky && euid == u32::MAX {",
-        &["-p", "zeta", "--test", "it", "files::a_base_that_others"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_base_that_others"],
     ),
     bug(
         "the wall clock decides the age",
@@ -223,24 +223,24 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "a dead wrapper frees its living child's lease",
         EVIDENCE,
-        "(_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
-        "(Some(Life::Dead), _) => Life::Dead,
-            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
+        "(_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,",
+        "(Some(ProcessState::Dead), _) => ProcessState::Dead,
+            (_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,",
         CORE,
     ),
     bug(
         "unknown robs before the TTL",
         DECIDE,
-        "if life == Life::Dead {",
-        "if life != Life::Alive {",
+        "if life == ProcessState::Dead {",
+        "if life != ProcessState::Alive {",
         CORE,
     ),
     bug(
         "no grace for a holder that lives",
         DECIDE,
-        "if life == Life::Unknown {
+        "if life == ProcessState::Unknown {
         return Standing::Grantable(Cause::Expired);",
-        "if life != Life::Dead {
+        "if life != ProcessState::Dead {
         return Standing::Grantable(Cause::Expired);",
         CORE,
     ),
@@ -265,7 +265,7 @@ pub const BUGS: [Bug; 44] = [
         DECIDE,
         "aged(age, DAMAGED_TTL_MS, Cause::DamagedExpired, HeldWhy::Damaged)",
         "aged(age, 0, Cause::DamagedExpired, HeldWhy::Damaged)",
-        &["-p", "zeta", "--test", "it", "files::a_record_that_cannot_be_believed"],
+        &["-p", "zeta", "--test", "suite", "it::files::a_record_that_cannot_be_believed"],
     ),
     bug(
         "every temp has the same name",
@@ -405,14 +405,14 @@ pub const BUGS: [Bug; 44] = [
         "crates/zeta-creds/src/file_writer/path.rs",
         "let open = || openat(&self.fd, name, DIRECTORY, Mode::empty());",
         "let open = || openat(&self.fd, name, rustix::fs::OFlags::DIRECTORY, Mode::empty());",
-        &["-p", "zeta", "--test", "creds", "race::a_directory"],
+        &["-p", "zeta", "--test", "suite", "creds::race::a_directory"],
     ),
     bug(
         "a file with two names is replaced",
         "crates/zeta-creds/src/file_writer/existing.rs",
         "FileType::RegularFile if stat.st_nlink != 1 => {",
         "FileType::RegularFile if stat.st_nlink == 0 => {",
-        &["-p", "zeta", "--test", "creds", "plant::each_trap"],
+        &["-p", "zeta", "--test", "suite", "creds::plant::each_trap"],
     ),
     bug(
         "the temps of the living are swept",
@@ -421,27 +421,27 @@ pub const BUGS: [Bug; 44] = [
 ",
         "        Err(_) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
 ",
-        &["-p", "zeta", "--test", "creds", "plant::a_run_that_is_killed"],
+        &["-p", "zeta", "--test", "suite", "creds::plant::a_run_that_is_killed"],
     ),
     bug(
         "a broken blob becomes the backup",
         "crates/zeta-creds/src/blob.rs",
         "Found::Bytes(old) if valid(&old) => {",
         "Found::Bytes(old) if valid(&old) || !old.is_empty() => {",
-        &["-p", "zeta", "--test", "creds", "blob::a_valid_file"],
+        &["-p", "zeta", "--test", "suite", "creds::blob::a_valid_file"],
     ),
     bug(
         "a terminal stays silent",
         "crates/zeta-creds/src/prompt.rs",
         "tcsetattr(self.terminal, OptionalActions::Flush, &self.before);",
         "tcgetattr(self.terminal).map(|_| &self.before);",
-        &["-p", "zeta", "--test", "creds", "secret::giving_up"],
+        &["-p", "zeta", "--test", "suite", "creds::secret::giving_up"],
     ),
     bug(
         "whoever holds a secret can be dumped",
         "crates/zeta-creds/src/secret.rs",
         "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
         "set_dumpable_behavior(DumpableBehavior::Dumpable);",
-        &["-p", "zeta", "--test", "creds", "secret::a_process"],
+        &["-p", "zeta", "--test", "suite", "creds::secret::a_process"],
     ),
 ];

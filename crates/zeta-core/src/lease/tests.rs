@@ -187,9 +187,9 @@ fn a_lease_whose_age_no_clock_can_tell_is_held() {
     let times = FileTimes { mtime_us: 0, ctime_us: now.reading.wall_us + 1 };
     let seen = |life| Observed::Ours(Box::new(record()), times, life);
     let held = Standing::Held(Held { why: HeldWhy::InTime, rest_ms: None });
-    assert_eq!(judge(&seen(Life::Unknown), &now), held);
-    assert_eq!(judge(&seen(Life::Alive), &now), held);
-    assert_eq!(judge(&seen(Life::Dead), &now), Standing::Grantable(Cause::HolderDead));
+    assert_eq!(judge(&seen(ProcessState::Unknown), &now), held);
+    assert_eq!(judge(&seen(ProcessState::Alive), &now), held);
+    assert_eq!(judge(&seen(ProcessState::Dead), &now), Standing::Grantable(Cause::HolderDead));
 }
 
 /// A limit that `docs/concurrency.md` names (N17), shown so that no code comes to rely on more.
@@ -202,12 +202,12 @@ fn a_wall_clock_set_forward_ends_a_lease_of_another_time_namespace() {
         let seen = Observed::Ours(Box::new(record()), times, life);
         judge(&seen, &Now { reading, host: &shifted })
     };
-    assert!(matches!(at(10, Life::Unknown), Standing::Held(_)));
-    assert_eq!(at(TTL_MS + 11, Life::Unknown), Standing::Grantable(Cause::Expired));
-    assert!(matches!(at(TTL_MS + 11, Life::Alive), Standing::Held(_)));
-    assert_eq!(at(2 * TTL_MS + 11, Life::Alive), Standing::Grantable(Cause::Overdue));
+    assert!(matches!(at(10, ProcessState::Unknown), Standing::Held(_)));
+    assert_eq!(at(TTL_MS + 11, ProcessState::Unknown), Standing::Grantable(Cause::Expired));
+    assert!(matches!(at(TTL_MS + 11, ProcessState::Alive), Standing::Held(_)));
+    assert_eq!(at(2 * TTL_MS + 11, ProcessState::Alive), Standing::Grantable(Cause::Overdue));
     let set_back = Reading { wall_us: after(0).wall_us - 1, ..after(9 * TTL_MS) };
-    let seen = Observed::Ours(Box::new(record()), times, Life::Unknown);
+    let seen = Observed::Ours(Box::new(record()), times, ProcessState::Unknown);
     assert!(matches!(judge(&seen, &Now { reading: set_back, host: &shifted }), Standing::Held(_)));
 }
 
@@ -241,8 +241,8 @@ fn a_repeated_attempt_gets_no_dead_and_no_void_lease() {
 fn a_new_grant_takes_over_nothing_from_the_old_record() {
     let host = host();
     let now = Now { reading: after(10), host: &host };
-    let ask = Ask { agent: Label::new("agent", "vera").unwrap(), ..ask("id-2", "s-2") };
-    let decided = decide_acquire(&ours(Life::Dead), &ask, TOKEN, false, &now);
+    let ask = AcquireRequest { agent: Label::new("agent", "vera").unwrap(), ..ask("id-2", "s-2") };
+    let decided = decide_acquire(&ours(ProcessState::Dead), &ask, TOKEN, false, &now);
     let Acquired::Grant(granted, Cause::HolderDead) = decided else { panic!("{decided:?}") };
     assert!(!record().extra.is_empty() && granted.extra.is_empty());
     assert!(granted.fencing_token.get() > TOKEN);
@@ -270,13 +270,13 @@ fn a_break_removes_only_the_grant_that_was_looked_at() {
     let lost = |observed: &Observed, expected| {
         matches!(decide_break(observed, expected), Released::Lost(_))
     };
-    assert_eq!(decide_break(&ours(Life::Alive), seen), Released::Remove);
-    assert!(lost(&ours(Life::Alive), other) && lost(&ours(Life::Dead), other));
+    assert_eq!(decide_break(&ours(ProcessState::Alive), seen), Released::Remove);
+    assert!(lost(&ours(ProcessState::Alive), other) && lost(&ours(ProcessState::Dead), other));
     for strange in [&foreign, &damaged] {
         assert_eq!(decide_break(strange, None), Released::Remove, "{strange:?}");
         assert!(lost(strange, seen), "{strange:?}");
     }
-    assert!(lost(&ours(Life::Alive), None));
+    assert!(lost(&ours(ProcessState::Alive), None));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub enum Search {
     Quick,
     /// Also by a search, and by the files that open ones add: before *there is none* is believed.
     /// A forge allows few of these per minute.
-    Whole,
+    Exhaustive,
 }
 
 /// What a forge is asked for.

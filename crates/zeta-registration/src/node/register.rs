@@ -185,7 +185,7 @@ fn open_once(
     held: &Held<'_>,
 ) -> Result<(RegisterOutcome, Receipt)> {
     // Who held the lease before us may just have opened it.
-    let seen = asked.seen(Search::Whole)?;
+    let seen = asked.seen(Search::Exhaustive)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
     let interrupted = seen.receipt.as_ref().filter(|before| before.state == State::Registering);

@@ -7,6 +7,10 @@ use zeta_core::registration::node::{self, About, ClusterNode, Hardware, Network}
 
 use crate::node_yaml::*;
 
+/// The integration tests and this one write the same line.
+#[path = "../../../zeta/tests/suite/support/skip.rs"]
+mod skip;
+
 /// Strings that some reader of YAML takes for something else, or that break a careless writer.
 const ODD: [&str; 72] = [
     "",
@@ -162,8 +166,8 @@ fn other_readers_see_strings_where_we_wrote_strings() {
         command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     let Some(python) = pythons.into_iter().find(can) else {
-        let test = "yaml::other_readers_see_strings_where_we_wrote_strings";
-        return skip(&format!("SKIPPED: {test}: needs python3 with yaml\n"));
+        let test = "adapters::yaml::tests::other_readers_see_strings_where_we_wrote_strings";
+        return skip::skip(test, "needs python3 with yaml");
     };
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
@@ -181,15 +185,6 @@ fn other_readers_see_strings_where_we_wrote_strings() {
     assert_eq!(seen.len(), sheets.len());
     for ((seen, sheet), text) in seen.iter().zip(&sheets).zip(&texts) {
         assert_eq!(seen, &serde_json::to_value(sheet).unwrap(), "in\n{text}");
-    }
-}
-
-fn skip(line: &str) {
-    use std::io::Write;
-    let _ = std::fs::write("/dev/stderr", line);
-    if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
-        let mut log = std::fs::File::options().append(true).create(true).open(log).unwrap();
-        log.write_all(line.as_bytes()).unwrap();
     }
 }
 
