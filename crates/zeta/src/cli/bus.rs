@@ -272,7 +272,7 @@ fn subscribe(call: &Call) -> Result<u8> {
             }
         }
     }
-    findings.iter().for_each(|finding| call.out.error_on_stderr(finding, None));
+    findings.iter().for_each(|finding| call.out.warn(finding));
     Ok(if failed { Kind::Fault.status() } else { 0 })
 }
 
