@@ -10,6 +10,7 @@ mod proposal;
 pub mod register;
 mod renew;
 pub mod repository;
+pub mod request;
 pub mod steward;
 
 use std::io::Read as _;
