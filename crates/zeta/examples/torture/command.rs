@@ -5,7 +5,6 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use zeta_core::lease::{Observed, Record};
-use zeta_state::lease::show;
 
 use super::child::start;
 use super::stage::{Lease, Outcomes, Stage, now_ns};
@@ -140,8 +139,9 @@ fn output(command: &mut Command) -> Outcomes<Output> {
 
 /// The record of a grant, if it stands.
 fn record(stage: &Stage, lease: Lease, token: u64) -> Outcomes<Option<Box<Record>>> {
-    let look = show(&stage.context(lease)?, &lease.record()?);
-    Ok(match look.ok().flatten().map(|look| look.observed) {
+    let (ctx, lease) = (stage.context(lease)?, lease.record()?);
+    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lease).ok().flatten());
+    Ok(match look.map(|look| look.observed) {
         Some(Observed::Ours(record, ..)) if record.fencing_token.get() == token => Some(record),
         _ => None,
     })
