@@ -9,13 +9,14 @@ use zeta_core::time::{parse_duration, parse_ttl, parse_utc};
 
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address, json_line, json_text};
-use crate::cli::lease::words as lease_words;
+use crate::cli::lease::tell_lost;
 use zeta_bus::claim as ops;
 use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted};
 use zeta_core::json::Object;
 use zeta_core::time::moment;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
+use zeta_state::lease::report as lease_words;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
@@ -362,7 +363,7 @@ fn release(call: &Call) -> Result<u8> {
             }
             Ok(0)
         }
-        Err(lost) => Ok(lease_words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -399,6 +400,6 @@ fn handover(call: &Call) -> Result<u8> {
             Ok(0)
         }
         Ok(None) => not_held(call, &asked),
-        Err(lost) => Ok(lease_words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }

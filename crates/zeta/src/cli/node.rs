@@ -15,7 +15,6 @@ use zeta_core::time::{format_utc, parse_duration};
 
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::{Call, Noun, Verb};
-use crate::cli::lease::words as lease_words;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_registration::node as ops;
@@ -28,6 +27,7 @@ use zeta_registration::node::request::{RegisterOutcome, RegisterRequest};
 use zeta_registration::node::steward;
 use zeta_registration::node::steward::Tick;
 use zeta_state::context::Context;
+use zeta_state::lease::report as lease_words;
 
 pub(super) const NOUN: Noun = Noun {
     name: "node",
