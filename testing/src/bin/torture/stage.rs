@@ -1,7 +1,7 @@
 //! The place of one run, its leases, and how a process learns which part it plays.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -56,8 +56,8 @@ impl Options {
     /// One minute, as `cargo xtask torture` starts it.
     pub fn new() -> Outcomes<Options> {
         let program = std::env::current_exe()?;
-        // target/<profile>/examples/torture stands one below target/<profile>/zeta.
-        let built = program.parent().and_then(Path::parent).ok_or("no place for zeta")?;
+        // Both are in target/<profile>.
+        let built = program.parent().ok_or("no place for zeta")?;
         Ok(Options {
             length: Duration::from_secs(60),
             seed: fastrand::u64(..1_000_000_000),
