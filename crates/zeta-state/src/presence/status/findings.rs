@@ -77,7 +77,8 @@ pub(super) fn of_agents(status: &mut NodeStatus<'_>) {
 fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
     let name = agent.name;
     let age = agent.judgement.beat_age_ms.map(format_duration);
-    let age = age.map_or("its clock lies ahead of ours".to_owned(), |a| format!("{a} ago"));
+    let age =
+        age.map_or("its clock lies ahead of this machine's".to_owned(), |a| format!("{a} ago"));
     match &agent.persona {
         Persona::Damaged(damage) => {
             let text = format!("the record of agent {name} is damaged: {damage}");
