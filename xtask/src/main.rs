@@ -10,7 +10,6 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
-mod evidence;
 mod needs;
 mod openapi;
 mod run;
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
-        ["evidence"] => evidence::run(),
+        ["evidence"] => tidy::evidence::run(),
         ["costs"] => costs::build_and_run(false),
         ["costs", "--write"] => costs::build_and_run(true),
         ["bench"] => bench::run(),
