@@ -247,9 +247,10 @@ impl Section<'_> {
             .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
                 let error = Error::io("cannot look at", &path, errno);
-                Err(match committed {
-                    true => error.hint("it may be done all the same: look before you repeat it"),
-                    false => error,
+                Err(if committed {
+                    error.hint("it may be done all the same: look before you repeat it")
+                } else {
+                    error
                 })
             }
         }

@@ -185,11 +185,13 @@ impl Supervisor<'_> {
     fn refuse_a_second(&self, fields: &Fields<'_>) -> Result<()> {
         let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
         let Some(session) = &beat.session else { return Ok(()) };
-        let life = match beat.stamp.boot_id == self.handle.ctx.host.boot_id {
-            true => process::life(&beat.processes, &self.handle.ctx.host),
-            false => ProcessState::Unknown,
+        let ctx = self.handle.ctx;
+        let life = if beat.stamp.boot_id == ctx.host.boot_id {
+            process::life(&beat.processes, &ctx.host)
+        } else {
+            ProcessState::Unknown
         };
-        let judged = judge(&beat, FileTimes::default(), life, &self.handle.ctx.now());
+        let judged = judge(&beat, FileTimes::default(), life, &ctx.now());
         if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
             return Ok(());
         }

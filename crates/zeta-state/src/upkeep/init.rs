@@ -274,12 +274,12 @@ fn ensure_nodes(base: &TrustedDir, gid: u32) -> Result<()> {
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
     let bits = stat.st_mode & 0o7777;
-    match bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
-        true => Ok(()),
-        false => wrong(format!(
-            "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
-            users::user(stat.st_uid),
-            users::group(stat.st_gid)
-        )),
+    if bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
+        return Ok(());
     }
+    wrong(format!(
+        "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
+        users::user(stat.st_uid),
+        users::group(stat.st_gid)
+    ))
 }
