@@ -35,13 +35,14 @@ const LOCAL_NODE_MODE: u32 = 0o640;
 ///
 /// `with_user` also makes the user of that name that the services run as.
 pub fn create(name: &str, with_user: bool) -> Result<String> {
-    let line = match with_user {
-        true => include_str!("../../../../units/sysusers.d/zeta.conf")
+    let line = if with_user {
+        include_str!("../../../../units/sysusers.d/zeta.conf")
             .lines()
             .find(|line| line.starts_with("u "))
             .unwrap_or_default()
-            .to_owned(),
-        false => format!("g {name} -"),
+            .to_owned()
+    } else {
+        format!("g {name} -")
     };
     let tries: [&[&str]; 2] =
         [&["systemd-sysusers", "--inline", &line], &["groupadd", "--system", name]];

@@ -276,11 +276,12 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     };
     let listed = listed.unwrap_or_default();
     let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
-    match has_acl {
-        false => Ok(()),
-        true => Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
+    if has_acl {
+        Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
             .hint(format!("look: getfacl {}", path().display()))
-            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat")),
+            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
+    } else {
+        Ok(())
     }
 }
 

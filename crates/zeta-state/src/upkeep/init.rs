@@ -20,53 +20,10 @@ use crate::directory::probe;
 use crate::directory::tree::{Node, Tree, new_node_name};
 use crate::directory::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
+use crate::upkeep::report::{Action, Step};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::put_file;
 use zeta_os::users;
-
-/// What was done about one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It was in order.
-    Found,
-    /// It was missing and is there now.
-    Made,
-    /// A program was run.
-    Ran,
-    /// It was tried out and works.
-    Checked,
-    /// It stays as it is, for the reason given.
-    Left,
-}
-
-impl Action {
-    /// The word for people and for JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Action::Found => "found",
-            Action::Made => "made",
-            Action::Ran => "ran",
-            Action::Checked => "checked",
-            Action::Left => "left",
-        }
-    }
-}
-
-/// One line of the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// What was done.
-    pub did: Action,
-    /// About what.
-    pub text: String,
-}
-
-impl Step {
-    /// A line of the account.
-    pub fn new(did: Action, text: impl Into<String>) -> Step {
-        Step { did, text: text.into() }
-    }
-}
 
 /// The account of an `init`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -317,12 +274,12 @@ fn ensure_nodes(base: &TrustedDir, gid: u32) -> Result<()> {
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
     let bits = stat.st_mode & 0o7777;
-    match bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
-        true => Ok(()),
-        false => wrong(format!(
-            "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
-            users::user(stat.st_uid),
-            users::group(stat.st_gid)
-        )),
+    if bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
+        return Ok(());
     }
+    wrong(format!(
+        "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
+        users::user(stat.st_uid),
+        users::group(stat.st_gid)
+    ))
 }

@@ -185,7 +185,7 @@ pub(super) fn set_up(stage: &mut Sandbox) -> Step<(Label, Records, Remote)> {
         lease_ended: zeta_bus::claim::announce_end,
         host: host::host()?,
     };
-    let (_, node) = ctx.open()?;
+    let node = ctx.open()?.node;
     let records = Records::new(node.path.clone(), LEASE, MARKER, &AGENTS)?;
     let remote = Remote::create(stage)?;
     stage.watch(&records.dir);

@@ -5,7 +5,6 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use zeta_core::lease::{Observed, Record};
-use zeta_state::lease::show;
 
 use super::Outcomes;
 use super::arena::{Arena, Lease, now_ns};
@@ -141,8 +140,9 @@ fn output(command: &mut Command) -> Outcomes<Output> {
 
 /// The record of a grant, if it stands.
 fn record(arena: &Arena, lease: Lease, token: u64) -> Outcomes<Option<Box<Record>>> {
-    let look = show(&arena.context(lease)?, &lease.record()?);
-    Ok(match look.ok().flatten().map(|look| look.observed) {
+    let (ctx, lease) = (arena.context(lease)?, lease.record()?);
+    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lease).ok().flatten());
+    Ok(match look.map(|look| look.observed) {
         Some(Observed::Ours(record, ..)) if record.fencing_token.get() == token => Some(record),
         _ => None,
     })

@@ -6,8 +6,8 @@ use zeta_core::lease::{AcquireRequest, Record};
 use zeta_os::error::{Error, Kind as Fault};
 use zeta_os::process::identify_self;
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire, new_request};
-use zeta_state::lease::{HolderResult, release_in, renew_in};
+use zeta_state::lease::HolderResult;
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, new_request};
 
 use super::Outcomes;
 use super::arena::{Arena, Kind, Lease, now_ns, outside_ns};
@@ -88,9 +88,8 @@ impl Worker<'_> {
     /// Rounds on one opening of the tree; returns at the first fault, to open it again.
     fn library(&mut self, how: &str) -> Outcomes<()> {
         let ctx = self.arena.context(self.lease)?;
-        let (tree, node) = ctx.open()?;
-        let file = zeta_core::layout::lease_file(&self.lease.record()?);
-        let mut stand = LeaseHandle::before(&tree, &node, &file);
+        let (handle, lease) = (ctx.open()?, self.lease.record()?);
+        let mut stand = LeaseHandle::new(&handle, &lease);
         while !self.arena.over() {
             let ask = self.ask(&ctx)?;
             let mut patience = WaitOptions { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
@@ -101,8 +100,11 @@ impl Worker<'_> {
             }
             let asked_ns = now_ns();
             let outcome = match how {
-                "plain" => acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))?,
-                _ => stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))?,
+                "plain" => {
+                    let mut fresh = LeaseHandle::new(&handle, &lease);
+                    fresh.acquire(&ask, &mut patience, &mut |_| Ok(()))?
+                }
+                _ => stand.acquire(&ask, &mut patience, &mut |_| Ok(()))?,
             };
             let record = match outcome {
                 Outcome::Granted { record, .. } => record,
@@ -126,16 +128,16 @@ impl Worker<'_> {
                 if at < renewals && kept {
                     let asked_ns = now_ns();
                     let renewed = match self.dice.bool() {
-                        true => stand.renew(&ctx, &ask.lease, token, ENTER),
-                        false => renew_in(&ctx, &tree, &node, &ask.lease, token, None, ENTER),
+                        true => stand.renew(token, ENTER),
+                        false => handle.renew(&lease, token, None, ENTER),
                     };
                     kept = self.renewed(token.get(), asked_ns, renewed)?;
                 }
             }
             self.story.say(&format!("leave {token} {}", now_ns()))?;
             self.release(token.get(), || match how {
-                "plain" => release_in(&tree, &node, &ask.lease, token),
-                _ => stand.release(&ask.lease, token),
+                "plain" => handle.release(&lease, token),
+                _ => stand.release(token),
             })?;
             self.rest();
         }

@@ -34,9 +34,10 @@ pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
 }
 
 pub(super) fn odd_name(name: &str) -> Finding {
-    let name: String = match name.chars().any(is_unprintable) {
-        true => name.escape_default().to_string(),
-        false => name.to_owned(),
+    let name = if name.chars().any(is_unprintable) {
+        name.escape_default().to_string()
+    } else {
+        name.to_owned()
     };
     finding("odd_name", &name, format!("{name:?} is not a name of the standard; nobody reads it"))
         .hint("if it is yours, move it away")

@@ -1,0 +1,95 @@
+//! What is asked of a registration, and what it came to.
+
+use std::path::PathBuf;
+
+use zeta_core::name::Label;
+use zeta_core::registration::node::ClusterNode;
+use zeta_core::registration::receipt::{Receipt, State};
+use zeta_core::registration::{Answer, Policy, Pull, Seen, Stop, node_path};
+
+use super::read_receipt;
+use crate::forge::Search;
+use crate::git::Author;
+use crate::node::repository::Connection;
+use zeta_os::error::Result;
+use zeta_os::host;
+use zeta_state::lease::acquire::Refusal;
+
+/// Whom to register, and where.
+pub struct RegisterRequest<'a> {
+    /// The node.
+    pub node: Label,
+    /// The forge's user that it belongs to.
+    pub maintainer: String,
+    /// Its file.
+    pub file: ClusterNode,
+    /// The repository.
+    pub site: &'a Connection,
+    /// Who the commit is by.
+    pub author: Author,
+    /// A pull request that was closed may be followed by another one.
+    pub reopen: bool,
+    /// Least time between attempts, in s.
+    pub min_interval_s: i64,
+    /// Where the receipt is kept.
+    pub receipt: PathBuf,
+}
+
+/// What it came to.
+#[derive(Debug, Clone)]
+pub enum RegisterOutcome {
+    /// It is on the default branch.
+    Registered,
+    /// A pull request waits, whoever opened it.
+    Waiting(Pull),
+    /// We opened one.
+    Opened(Pull),
+    /// Nothing was done, and why.
+    Stopped(Stop),
+    /// Another agent of this node is at it.
+    InFlight(Box<Refusal>),
+}
+
+impl RegisterRequest<'_> {
+    /// Its file in the repository.
+    pub(super) fn path(&self) -> String {
+        node_path(&self.maintainer, self.node.as_str())
+    }
+
+    pub(super) fn seen(&self, look: Search) -> Result<Seen> {
+        let (forge, path) = (&self.site.forge, self.path());
+        // That of another node says nothing about this one's attempts.
+        let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
+        let on_main = forge.file(&path);
+        // A node that is there, or about which nobody answered, needs no further question.
+        let pulls = match on_main {
+            Answer::Absent => forge.pulls(self.node.as_str(), &path, look),
+            _ => Answer::Absent,
+        };
+        Ok(Seen { receipt, on_main, pulls })
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let (reopen, min_interval_s) = (self.reopen, self.min_interval_s);
+        Policy { reopen, min_interval_s, now_s: host::wall_us() / 1_000_000 }
+    }
+
+    /// A receipt of what was just observed; the time of the last attempt stays.
+    pub(super) fn receipt(
+        &self,
+        state: State,
+        detail: String,
+        before: Option<&Receipt>,
+    ) -> Receipt {
+        Receipt {
+            state,
+            node: self.node.to_string(),
+            observed_us: host::wall_us(),
+            node_path: self.path(),
+            pr_url: None,
+            branch: None,
+            detail,
+            last_attempt_s: before.and_then(|before| before.last_attempt_s),
+        }
+    }
+}
