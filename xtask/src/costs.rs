@@ -16,11 +16,12 @@ const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// A verb, and what is done before it: `L` takes the lease, `F` takes it and gives it back; `C` and
 /// `E` do the same with a claim.
-const VERBS: [(&str, char); 15] = [
+const VERBS: [(&str, char); 16] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
     ("lease renew job --token T", 'L'),
     ("lease check job --token T", 'L'),
+    ("--json lease check job --token T", 'L'),
     ("lease release job --token T", 'L'),
     ("lease show job", 'L'),
     ("heartbeat", '-'),
