@@ -5,15 +5,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use zeta::adapters::cipher::kdf::{Work, stretch};
-use zeta::allocator::Large;
 
 mod measure;
 
 use measure::{Outcomes, at_most, head, median, median_ratio, missing, note, row, time};
-
-/// The binary's.
-#[global_allocator]
-static ALLOCATOR: Large<std::alloc::System> = Large(std::alloc::System);
 
 const ROUNDS: usize = 11;
 const LOG2_N: u8 = 17;

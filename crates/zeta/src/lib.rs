@@ -8,8 +8,7 @@
 //! - [`adapters`]: the hands: the state directory, guards, processes, clocks, children.
 //! - `zeta-core`: every decision, pure.
 //!
-//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them; [`allocator`] is
-//! what the binary takes memory from.
+//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -18,8 +17,6 @@ compile_error!(
 );
 
 pub mod adapters;
-#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
-pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod context;

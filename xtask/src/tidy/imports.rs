@@ -36,8 +36,6 @@ const HOUSES: [House; 2] = [
         src: "crates/zeta/src/",
         prefixes: &["crate::", "zeta::"],
         rooms: &[
-            // What the binary allocates from.
-            ("allocator", &[]),
             // Words that every floor may use.
             ("error", &[]),
             ("output", &["error"]),
@@ -52,7 +50,7 @@ const HOUSES: [House; 2] = [
             // Doors: they call ops and show the result.
             ("demo", &["adapters", "ops", "output", "error", "context"]),
             ("cli", &["demo", "ops", "output", "error", "context", "config"]),
-            ("main", &["cli", "error", "allocator"]),
+            ("main", &["cli", "error"]),
         ],
     },
 ];
