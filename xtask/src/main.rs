@@ -33,6 +33,7 @@ usage: cargo xtask <chore>
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
+  install build the static release binary and install it where cargo install puts programs
   dist    build the static release binary into dist/
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
@@ -44,8 +45,8 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
-        ["costs"] => costs::build_and_run(false),
-        ["costs", "--write"] => costs::build_and_run(true),
+        ["costs"] => costs::run(false),
+        ["costs", "--write"] => costs::run(true),
         ["bench"] => bench::run(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
+        ["install"] => dist::install(None).map(|()| true),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
