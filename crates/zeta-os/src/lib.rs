@@ -10,6 +10,7 @@ compile_error!(
 pub mod clock;
 pub mod error;
 pub mod files;
+pub mod flock;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;
