@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::staged;
-use super::{Account, FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
+use super::{FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
 use crate::file_writer::staged::{Job, Staged};
 use crate::secret;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::Account;
 
 /// How long the child may need for one phase: a home on a server that does not answer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
