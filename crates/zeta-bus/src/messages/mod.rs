@@ -360,11 +360,6 @@ pub fn utc_ms(wall_us: i64) -> String {
     format!("{}Z", text.get(..23).unwrap_or(&text))
 }
 
-/// Now, on the wall clock, which is what messages are dated by.
-pub fn now_us() -> i64 {
-    host::wall_us()
-}
-
 /// A random UUID of version 4.
 fn uuid() -> Result<String> {
     let bits = host::random()?;
