@@ -216,9 +216,10 @@ fn read_open(fd: &OwnedFd, path: &Path, max: usize) -> Result<Vec<u8>> {
     if stat.st_size <= max as i64 {
         read_up_to(fd, max, &mut bytes).map_err(cannot)?;
     }
-    match stat.st_size > max as i64 || bytes.len() > max {
-        true => Err(Error::not_safe(path, format!("it has more than {max} bytes"))),
-        false => Ok(bytes),
+    if stat.st_size > max as i64 || bytes.len() > max {
+        Err(Error::not_safe(path, format!("it has more than {max} bytes")))
+    } else {
+        Ok(bytes)
     }
 }
 

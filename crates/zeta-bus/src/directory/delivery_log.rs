@@ -108,9 +108,10 @@ impl<'a> DeliveryLog<'a> {
         let before = self.told.len() + self.ids.len();
         self.told.retain(|id, _| exists(id));
         self.ids.retain(|id| exists(id));
-        match before == self.told.len() + self.ids.len() {
-            true => Ok(()),
-            false => self.save_original().and_then(|()| self.save_ours()),
+        if before == self.told.len() + self.ids.len() {
+            Ok(())
+        } else {
+            self.save_original().and_then(|()| self.save_ours())
         }
     }
 

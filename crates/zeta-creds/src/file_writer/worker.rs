@@ -269,9 +269,10 @@ fn become_user(line: &str) -> Result<()> {
     expect_status("Gid", &[gid; 4])?;
     expect_status("Groups", &sorted)?;
     let root = Uid::ROOT;
-    match uid == 0 || set_thread_res_uid(root, root, root) == Err(Errno::PERM) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Unsafe, format!("user id {uid} can become root again"))),
+    if uid == 0 || set_thread_res_uid(root, root, root) == Err(Errno::PERM) {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Unsafe, format!("user id {uid} can become root again")))
     }
 }
 
@@ -286,10 +287,9 @@ fn expect_status(key: &str, wanted: &[u32]) -> Result<()> {
     let mut seen: Vec<u32> =
         line.unwrap_or_default().split_whitespace().flat_map(str::parse).collect();
     seen.sort_unstable();
-    match seen == wanted {
-        true => Ok(()),
-        false => {
-            Err(Error::new(Kind::Unsafe, format!("{path}: {key} is {seen:?}, not {wanted:?}")))
-        }
+    if seen == wanted {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Unsafe, format!("{path}: {key} is {seen:?}, not {wanted:?}")))
     }
 }
