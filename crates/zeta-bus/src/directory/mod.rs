@@ -13,17 +13,16 @@ pub mod legacy_lock;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, FlockOperation, Mode, RenameFlags, flock, renameat, renameat_with, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, RenameFlags, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
 use zeta_core::layout;
 
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{Listing, write_temp};
+use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
 use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
@@ -218,25 +217,16 @@ impl Bus {
     /// Keeps every other process from telling changes; waits for it for at most `limit`.
     pub fn enter_changes(&self, limit: Duration) -> Result<OwnedFd> {
         let dir = self.inner(CHANGES)?;
-        let started = Instant::now();
-        loop {
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(dir),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if started.elapsed() < limit => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(errno) => {
-                    let path = self.base.path.join(INNER).join(CHANGES);
-                    let error = Error::io("cannot lock", &path, errno);
-                    return Err(match errno {
-                        Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
-                            .hint("somebody else tells the changes of a state directory"),
-                        _ => error,
-                    });
-                }
+        lock_within(&dir, limit).map_err(|errno| {
+            let path = self.base.path.join(INNER).join(CHANGES);
+            let error = Error::io("cannot lock", &path, errno);
+            match errno {
+                Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
+                    .hint("somebody else tells the changes of a state directory"),
+                _ => error,
             }
-        }
+        })?;
+        Ok(dir)
     }
 }
 

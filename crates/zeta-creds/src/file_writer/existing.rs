@@ -66,8 +66,9 @@ fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Existing, WalkErr
             && stat.st_uid == geteuid().as_raw()
             && stat.st_nlink == 1
     });
-    match errno == Errno::ACCESS && ours {
-        true => Ok(Existing::Different),
-        false => Err(place.stop("cannot open", name, errno)),
+    if errno == Errno::ACCESS && ours {
+        Ok(Existing::Different)
+    } else {
+        Err(place.stop("cannot open", name, errno))
     }
 }
