@@ -338,7 +338,7 @@ pub fn break_lease(
             section.remove()?;
             if let Observed::Ours(record, ..) = &seen {
                 Queue::dismiss(&section, &record.processes);
-                (ctx.lease_ended)(record);
+                (ctx.lease_ended)(ctx, record);
             }
             Ok(Ok(true))
         }
