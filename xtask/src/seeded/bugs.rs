@@ -373,10 +373,10 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "root adopts by chown",
         TRUSTED_DIR,
-        "    let sharing = check_base(path, &stat, euid)?;",
+        "    let sharing = check_base(path, &stat, euid, purpose)?;",
         "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
     let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
-    let sharing = check_base(path, &stat, euid)?;",
+    let sharing = check_base(path, &stat, euid, purpose)?;",
         &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
     ),
     bug(

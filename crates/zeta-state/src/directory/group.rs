@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::name::Label;
 
+use super::purpose::STATE;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{README_TEXT, open_parent};
 use zeta_os::error::{Error, Kind, Result};
@@ -71,7 +72,7 @@ pub enum Placed {
 
 /// Builds a complete tree and puts it at `path`.
 pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
-    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
     // After an exchange this is the name of what stood there: one step, with nothing in between.
     let temp = format!("{name}.refused-{}", zeta_os::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);

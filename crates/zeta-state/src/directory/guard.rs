@@ -195,7 +195,7 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
                 _ => error.hint("a fenced command may run there: wait for it, or end it"),
             }
         }
-        None => error.hint("try again; if it lasts, see 'zeta doctor'"),
+        None => error.doctor_hint("try again; if it lasts, see 'zeta doctor'"),
     }
 }
 
@@ -239,7 +239,7 @@ impl Section<'_> {
                 "it was removed or replaced while it was in use; nothing was granted",
             )
             .hint("something removes files below the state directory: find it, then repeat")
-            .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
                 let error = Error::io("cannot look at", &path, errno);
                 Err(if committed {

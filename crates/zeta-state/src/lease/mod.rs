@@ -212,7 +212,7 @@ impl NodeHandle<'_> {
                 section.remove()?;
                 if let Observed::Ours(record, ..) = &seen {
                     Queue::dismiss(&section, &record.processes);
-                    (self.ctx.lease_ended)(record);
+                    (self.ctx.lease_ended)(self.ctx, record);
                 }
                 Ok(Ok(true))
             }

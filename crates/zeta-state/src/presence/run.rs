@@ -449,7 +449,7 @@ impl Supervisor<'_> {
                 && self.keeps(&record)
             {
                 match self.handle.release(&name, record.fencing_token) {
-                    Ok(_) => (self.handle.ctx.lease_ended)(&record),
+                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
                     Err(error) => tell(Event::Trouble(&error)),
                 }
             }

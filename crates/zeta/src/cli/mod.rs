@@ -263,6 +263,15 @@ fn usage_error(error: &clap::Error) -> Error {
         .hint("see the same call with --help")
 }
 
+/// Returns where the bus is: what the option says, the environment, or the default.
+fn bus_dir(option: Option<PathBuf>) -> PathBuf {
+    let variable = || std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
+    let dir = option
+        .or_else(|| variable().map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
 /// Reads `--on-lost`.
 fn on_lost(word: &str) -> Result<OnLost> {
     match word {
@@ -330,6 +339,7 @@ impl Call {
             agent_named,
             session: said(None, "ZETA_SESSION"),
             fenced: said(None, "ZETA_FENCED"),
+            bus_dir: bus_dir(None),
             lease_ended: zeta_bus::claim::announce_end,
             host: Host::default(),
         }

@@ -182,6 +182,8 @@ pub(super) fn set_up(stage: &mut Sandbox) -> Step<(Label, Records, Remote)> {
         agent_named: true,
         session: None,
         fenced: None,
+        // The demo makes no claims, so nothing is ever written there.
+        bus_dir: stage.root.join("bus"),
         lease_ended: zeta_bus::claim::announce_end,
         host: host::host()?,
     };

@@ -285,7 +285,8 @@ impl Arena {
             agent_named: true,
             session: None,
             fenced: None,
-            lease_ended: |_| (),
+            bus_dir: self.state(Some(lease)).with_extension("bus"),
+            lease_ended: |_, _| (),
             host: Host::default(),
         };
         Ok(ctx.on_this_host()?)

@@ -29,7 +29,7 @@ pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
         word: "unsafe_file",
         about: about.to_owned(),
         text: error.text.clone(),
-        hints: error.hints.clone(),
+        hints: error.hints.iter().map(ToString::to_string).collect(),
     }
 }
 

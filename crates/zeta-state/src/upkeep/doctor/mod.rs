@@ -16,7 +16,7 @@ use super::{clean, init};
 use crate::context::Context;
 use crate::directory::tree::Tree;
 use crate::directory::trusted_dir;
-use zeta_os::error::Error;
+use zeta_os::error::{Error, Hint};
 use zeta_os::users;
 
 /// How bad a finding is.
@@ -91,8 +91,8 @@ impl Diagnosis {
 
     fn add_error(&mut self, finding: &'static str, error: &Error) {
         // Hints that lead to this very command are of no use here.
-        let hints: Vec<&str> =
-            error.hints.iter().map(String::as_str).filter(|h| !h.contains("zeta doctor")).collect();
+        let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
+        let hints: Vec<&str> = useful.map(Hint::as_str).collect();
         let remedy = if hints.is_empty() {
             "look who made it and what is in it, then move it away".to_owned()
         } else {

@@ -152,7 +152,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (None, _) => {
             let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
-            Error { hints, ..Error::new(kind, text) }
+            Error::new(kind, text).with_hints(hints)
         }
     };
     let state = match standing {
