@@ -10,15 +10,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{
-    Advice, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, fadvise, flock, fstat, fsync,
-    openat, renameat, statat,
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, fadvise, fstat, fsync, openat, renameat, statat,
 };
 use rustix::io::Errno;
 
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::flock::lock_within;
 use zeta_os::open_beneath::RECORD;
 use zeta_os::temp_file;
 use zeta_os::temp_file::read_up_to;
@@ -167,28 +167,17 @@ fn open_place(path: &Path) -> Result<(OwnedFd, String, String)> {
     Ok((fd, file, backup))
 }
 
-/// Two saves must not come between each other. The lock is the kernel's and ends with its holder.
+/// Keeps two saves from coming between each other. The kernel frees the lock when its holder ends.
 fn lock(dir: &OwnedFd, path: &Path) -> Result<()> {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        match flock(dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) if Instant::now() < give_up => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(Errno::AGAIN) => {
-                let dir = path.parent().unwrap_or(path).display().to_string();
-                let seconds = PATIENCE.as_secs();
-                return Err(Error::new(
-                    Kind::Busy,
-                    format!("{}: another save holds {dir} since {seconds} s", path.display()),
-                )
-                .hint(format!("see who: lslocks, or: fuser -v {dir}")));
-            }
-            Err(errno) => return Err(Error::io("cannot lock the directory of", path, errno)),
+    lock_within(dir, PATIENCE).map_err(|errno| match errno {
+        Errno::AGAIN => {
+            let dir = path.parent().unwrap_or(path).display().to_string();
+            let seconds = PATIENCE.as_secs();
+            let text = format!("{}: another save holds {dir} since {seconds} s", path.display());
+            Error::new(Kind::Busy, text).hint(format!("see who: lslocks, or: fuser -v {dir}"))
         }
-    }
+        errno => Error::io("cannot lock the directory of", path, errno),
+    })
 }
 
 fn read(dir: BorrowedFd<'_>, name: &str, path: &Path) -> Found {
@@ -227,9 +216,10 @@ fn read_open(fd: &OwnedFd, path: &Path, max: usize) -> Result<Vec<u8>> {
     if stat.st_size <= max as i64 {
         read_up_to(fd, max, &mut bytes).map_err(cannot)?;
     }
-    match stat.st_size > max as i64 || bytes.len() > max {
-        true => Err(Error::not_safe(path, format!("it has more than {max} bytes"))),
-        false => Ok(bytes),
+    if stat.st_size > max as i64 || bytes.len() > max {
+        Err(Error::not_safe(path, format!("it has more than {max} bytes")))
+    } else {
+        Ok(bytes)
     }
 }
 

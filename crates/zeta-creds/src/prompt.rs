@@ -18,6 +18,7 @@ use rustix::termios::{
 };
 
 use crate::secret::{PASSPHRASE_MAX, Secret};
+use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::spawn::Signals;
 
@@ -223,20 +224,19 @@ fn by_systemd(prompt: &str) -> Result<Secret> {
     command.args(["--no-tty", "--id=zeta", &format!("--timeout={SYSTEMD_SECONDS}"), "--", prompt]);
     // Values to be baked may stand in the environment, which other processes of its user may read.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let program = Program::start(&mut command).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => nobody(),
         _ => {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             Error::io("cannot start", Path::new(SYSTEMD), errno)
         }
     })?;
-    let answer = child.stdout.take().map(|out| hear(out.as_fd()));
+    let answer = first_line(&program)?;
     // It has ended, or its time is over.
-    let _ = child.kill();
-    let _ = child.wait();
-    match answer.transpose()? {
-        Some(secret) if !secret.is_empty() => Ok(secret),
+    drop(program);
+    match answer {
+        secret if !secret.is_empty() => Ok(secret),
         _ => Err(Error::new(
             Kind::Busy,
             format!("nobody gave the passphrase to {SYSTEMD} in {SYSTEMD_SECONDS} s"),
@@ -246,22 +246,15 @@ fn by_systemd(prompt: &str) -> Result<Secret> {
 }
 
 /// The first line that a program prints, as far as it prints one before its time is over.
-fn hear(out: BorrowedFd<'_>) -> Result<Secret> {
+fn first_line(program: &Program) -> Result<Secret> {
     let mut secret = Secret::with_room(PASSPHRASE_MAX)?;
     let end = Instant::now() + Duration::from_secs(SYSTEMD_SECONDS + 10);
     let mut byte = zeroize::Zeroizing::new([0u8]);
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let Ok(left) = Timespec::try_from(left) else { return Ok(secret) };
-        let polled = poll(&mut [PollFd::from_borrowed_fd(out, PollFlags::IN)], Some(&left));
-        match polled.and_then(|count| match count {
-            0 => Ok(0),
-            _ => rustix::io::read(out, byte.as_mut_slice()),
-        }) {
-            Ok(0) => return Ok(secret),
+        match program.read(byte.as_mut_slice(), end) {
+            Ok(0) | Err(Errno::TIMEDOUT) => return Ok(secret),
             Ok(_) if *byte == *b"\n" => return Ok(secret),
             Ok(_) => secret.push(byte.as_slice())?,
-            Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::io("cannot read from", Path::new(SYSTEMD), errno)),
         }
     }

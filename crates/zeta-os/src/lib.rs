@@ -8,8 +8,10 @@ compile_error!(
 
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
+pub mod command;
 pub mod error;
 pub mod files;
+pub mod flock;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;

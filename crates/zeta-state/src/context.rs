@@ -12,7 +12,7 @@ use zeta_core::time::{Host, Now, Reading};
 use crate::directory::guard::Section;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::{create, guard};
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Cause, Error, Result};
 use zeta_os::host;
 
 /// The caller and the place.
@@ -30,9 +30,11 @@ pub struct Context {
     pub session: Option<String>,
     /// Lease that the caller runs inside the guard of (`ZETA_FENCED`).
     pub fenced: Option<String>,
+    /// The bus directory, as far as no option of a verb names another one.
+    pub bus_dir: PathBuf,
     /// Called with the record of a lease that ended without its holder: broken, cleaned away, or
     /// released at the end of its session. A claim on it announces its end then.
-    pub lease_ended: fn(&Record),
+    pub lease_ended: fn(&Context, &Record),
     /// Whose clocks and process ids these are.
     pub host: Host,
 }
@@ -77,12 +79,16 @@ impl Context {
         Ok(tree.node(&name)?.map(|node| NodeHandle { ctx: self, tree, node }))
     }
 
-    /// A tree that is refused may be one that only this process sees; asked only then, for speed.
+    /// Adds that `/tmp` is private to this process, if it is and the error does not say so: a tree
+    /// that is refused may be one that no other process sees.
     fn explain(&self, error: Error) -> Error {
+        if error.cause == Cause::OtherView {
+            return error;
+        }
         match create::private_tmp(&self.state_dir) {
-            Ok(Some(root)) if !error.hints.iter().any(|hint| hint.contains("PrivateTmp")) => {
-                error.hint(format!("/tmp is private to this process ({root}): see 'zeta doctor'"))
-            }
+            Ok(Some(root)) => error.doctor_hint(format!(
+                "/tmp is private to this process ({root}): see 'zeta doctor'"
+            )),
             _ => error,
         }
     }

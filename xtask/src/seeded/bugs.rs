@@ -41,8 +41,8 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "nothing is locked",
         GUARD,
-        "match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {",
-        "match flock(&guard.fd, FlockOperation::Unlock) {",
+        "let attempt = || lock_within(&guard.fd, Duration::ZERO);",
+        "let attempt = || flock(&guard.fd, FlockOperation::Unlock);",
         &["-p", "zeta", "--test", "suite", "it::race::eight_take_turns"],
     ),
     bug(
@@ -373,17 +373,17 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "root adopts by chown",
         TRUSTED_DIR,
-        "    let sharing = check_base(path, &stat, euid)?;",
+        "    let sharing = check_base(path, &stat, euid, purpose)?;",
         "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
     let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
-    let sharing = check_base(path, &stat, euid)?;",
+    let sharing = check_base(path, &stat, euid, purpose)?;",
         &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
     ),
     bug(
         "a mount inside is walked into without openat2",
         OPEN_BENEATH,
-        "    match mount_of(opened.as_fd()) == mount {",
-        "    match mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
+        "    if mount_of(opened.as_fd()) == mount {",
+        "    if mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
         &["-p", "zeta", "--test", "attacks", "place::a25_another_directory"],
     ),
     bug(

@@ -15,7 +15,7 @@ use crate::claim::notice::{claim_message, date_after, release_message, sent_us, 
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
-use crate::messages::{store_always, store_inside, usual_dir};
+use crate::messages::{store_always, store_inside};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
@@ -34,13 +34,12 @@ pub struct Released {
 /// Tells that a claim has ended whose lease somebody else took away: the end of its session, a
 /// cleaner, an operator. To us its messages count no more anyway; the original would believe them
 /// for a day. What cannot be told is no fault of the caller.
-pub fn announce_end(record: &Record) {
+pub fn announce_end(ctx: &Context, record: &Record) {
     let told = || -> Option<()> {
         let item = Item::new(&extra_text(record, key::ITEM)?).ok()?;
         let from = Address::new(&extra_text(record, key::FROM)?).ok()?;
         // Nothing on disk becomes a path: only who uses that bus anyway tells it there.
-        let dir = usual_dir();
-        let bus = Bus::open(&dir).ok()??;
+        let bus = Bus::open(&ctx.bus_dir).ok()??;
         (extra_text(record, key::BUS)? == scope(&bus)).then_some(())?;
         let mut envelope = release_message(&from, &item).ok()?;
         let claimed_us =

@@ -29,7 +29,7 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
         Err(Errno::NOENT) => return Ok(Existing::Nothing),
         // A file lease of somebody who wants us to wait.
         Err(Errno::AGAIN) => {
-            let hint = "somebody holds a file lease on it: busy, broken or hostile";
+            let hint = "a process holds a file lease on it: busy, broken or hostile";
             return Err(finding(format!("{path}: it cannot be opened now"), hint));
         }
         Err(errno) => return unopened(place, name, errno),
@@ -66,8 +66,9 @@ fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Existing, WalkErr
             && stat.st_uid == geteuid().as_raw()
             && stat.st_nlink == 1
     });
-    match errno == Errno::ACCESS && ours {
-        true => Ok(Existing::Different),
-        false => Err(place.stop("cannot open", name, errno)),
+    if errno == Errno::ACCESS && ours {
+        Ok(Existing::Different)
+    } else {
+        Err(place.stop("cannot open", name, errno))
     }
 }

@@ -9,7 +9,6 @@
 //! Existing directories are never given another owner or mode; missing ones get 0700 in a home, and
 //! 0755 elsewhere.
 
-mod account;
 mod existing;
 mod path;
 mod staged;
@@ -23,11 +22,11 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use self::account::{Account, find, of_uid};
 use self::staged::{Job, Staged};
 use self::worker::Child;
 pub use self::worker::child_main;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::Account;
 
 /// No file is longer, in bytes.
 pub const FILE_MAX: usize = 1024 * 1024;

@@ -159,13 +159,14 @@ impl Staged {
     ) -> std::result::Result<(), Finding> {
         let Some(place) = self.places.get(place) else { return Ok(()) };
         let (dir, from) = (&place.fd, temp.name.as_str());
-        let renamed = match replaces {
-            true => renameat(dir, from, dir, name),
-            false => match renameat_with(dir, from, dir, name, RenameFlags::NOREPLACE) {
+        let renamed = if replaces {
+            renameat(dir, from, dir, name)
+        } else {
+            match renameat_with(dir, from, dir, name, RenameFlags::NOREPLACE) {
                 // A file system that does not know the flag.
                 Err(Errno::INVAL) => renameat(dir, from, dir, name),
                 done => done,
-            },
+            }
         };
         let done = renamed.and_then(|()| fsync(dir));
         done.map_err(|errno| {

@@ -60,9 +60,10 @@ fn read(path: &Path) -> Result<String> {
 /// It says where secrets go: so nobody but root, or who calls, may have written it.
 fn check_owner(path: &Path, meta: &std::fs::Metadata) -> Result<()> {
     let me = rustix::process::geteuid().as_raw();
-    match (meta.uid() == 0 || meta.uid() == me) && meta.mode() & 0o022 == 0 {
-        true => Ok(()),
-        false => Err(unsound(path, "others may write it")),
+    if (meta.uid() == 0 || meta.uid() == me) && meta.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        Err(unsound(path, "others may write it"))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Credentials that survive re-imaging: put into a sealed blob on the stick, and back in place.
 //!
-//! [`keep`] is the way into a blob, [`open`] out of it, [`restore`] the files on the machine;
-//! [`factor`] is what a blob is bound to, `seen` which save of it was seen last. The numbers by
-//! which all of them end are the original's, so that scripts go on to work.
+//! [`save`] writes a blob, [`open`] reads one, [`restore`] writes its files on the machine.
+//! [`factor`] is what a blob is bound to; `rollback` remembers which save of it was seen last. The
+//! numbers by which all of them end are the original's, so that scripts go on to work.
 
 pub mod collect;
 pub mod factor;
 pub mod manifest;
 pub mod open;
-pub mod person;
 pub mod restore;
 mod rollback;
 pub mod save;
@@ -16,11 +15,9 @@ pub mod save;
 use zeroize::Zeroizing;
 use zeta_core::creds::passphrase::{ENTROPY_BITS, RANDOM_BYTES, say};
 
-pub use crate::blob::Before;
-pub use crate::file_writer::{Outcome as Came, child_main};
-pub use crate::passphrase::{Sources, Used, remove_staged};
-pub use crate::secret::{Secret, harden};
-use crate::{passphrase as source, prompt};
+use crate::passphrase::{self, Sources, Used};
+use crate::prompt;
+use crate::secret::Secret;
 use zeta_os::error::{Error, Result as Plain};
 use zeta_os::host;
 
@@ -79,9 +76,9 @@ pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let asks = sources.prompt.is_some() && prompt::has_terminal();
     if !new || !asks || sources.fd.is_some() || sources.file.is_some() || sources.variable.is_some()
     {
-        return source::passphrase(sources);
+        return passphrase::passphrase(sources);
     }
-    match source::passphrase(&named) {
+    match passphrase::passphrase(&named) {
         Ok(found) => Ok(found),
         Err(_) => ask_new().map(|secret| (secret, Used::Prompt)),
     }

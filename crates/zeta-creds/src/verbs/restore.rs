@@ -11,9 +11,10 @@ use zeta_core::record::printable;
 
 use super::{ARGUMENTS, Exit, FRAME, Outcome, UNKNOWN, WithExitNumber};
 use crate::file_writer;
-use crate::file_writer::{Account, File, FileSet, Options, Owner};
+use crate::file_writer::{File, FileSet, Options, Owner};
 use crate::verbs::open::Opened;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::{self, Account};
 
 /// The user that services of ours run as.
 const SERVICE_USER: &str = "zeta";
@@ -67,7 +68,7 @@ impl Restored {
 /// # Errors
 /// 2: the user. 4: a fault while writing; nothing was changed then. 7: ids that are not known.
 pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> Outcome<Restored> {
-    let service = file_writer::find(&wish.root, SERVICE_USER).ok();
+    let service = users::account_by_name(&wish.root, SERVICE_USER).ok();
     let service = service.filter(|account| format!("{}/", account.home) == SERVICE_ROOT);
     let persona = wish.persona.as_deref();
     let plan = plan::plan(&opened.bundle, manifest, persona, service.is_some()).map_err(|ids| {
@@ -118,7 +119,7 @@ enum Home {
 /// there yet, below another root say, is made like any other directory.
 fn home(wish: &RestoreOptions) -> Result<Home> {
     if let Some(name) = &wish.user {
-        return file_writer::find(&wish.root, name).map(Home::Of);
+        return users::account_by_name(&wish.root, name).map(Home::Of);
     }
     let home =
         std::env::var("HOME").ok().filter(|home| home.starts_with('/')).ok_or_else(|| {
@@ -145,7 +146,8 @@ fn home(wish: &RestoreOptions) -> Result<Home> {
         let (name, uid, gid) = (String::new(), meta.uid(), meta.gid());
         return Ok(Home::Of(Account { name, uid, gid, groups: Vec::new(), home }));
     }
-    file_writer::of_uid(&wish.root, meta.uid()).map(|account| Home::Of(Account { home, ..account }))
+    users::account_by_uid(&wish.root, meta.uid())
+        .map(|account| Home::Of(Account { home, ..account }))
 }
 
 fn owner(target: &Target<'_>, home: &Home, service: Option<&Account>) -> (Owner, String) {

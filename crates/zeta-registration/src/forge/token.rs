@@ -8,11 +8,12 @@ use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
+use zeta_os::command::{self, Failure};
 
 use base64::Engine as _;
 
@@ -152,34 +153,21 @@ fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
     let mut command = Command::new(gh);
     command.args(["auth", "token", "--hostname", host]);
     command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+    let ended = match command::run(&mut command, b"", GH_LIMIT, MAX_BYTES as usize + 2) {
+        Ok(ended) => ended,
+        Err(Failure::NotStarted(error)) if error.kind() == ErrorKind::NotFound => {
             return Err(nobody("neither GH_TOKEN nor GITHUB_TOKEN is set, and there is no 'gh'"));
         }
-        Err(error) => return Err(nobody(&format!("'gh' cannot be started: {error}"))),
-    };
-    let until = Instant::now() + GH_LIMIT;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(nobody("'gh auth token' did not end in time"));
-            }
+        Err(Failure::NotStarted(error)) => {
+            return Err(nobody(&format!("'gh' cannot be started: {error}")));
         }
+        Err(Failure::TimedOut) => return Err(nobody("'gh auth token' did not end in time")),
     };
-    if !status.success() {
+    if !ended.status.success() {
         return Err(nobody("'gh auth token' has none"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));
-    // It fits into the pipe, so whatever was written is there.
-    let read = child.stdout.take().map(|out| out.take(MAX_BYTES + 2).read_to_string(&mut text));
-    match read {
-        Some(Ok(_)) => Token::new(text, "'gh auth token'"),
-        _ => Err(nobody("what 'gh auth token' printed cannot be read")),
+    match std::str::from_utf8(&ended.output) {
+        Ok(text) => Token::new(Zeroizing::new(text.to_owned()), "'gh auth token'"),
+        Err(_) => Err(nobody("what 'gh auth token' printed cannot be read")),
     }
 }

@@ -101,11 +101,11 @@ pub fn list(site: &Connection) -> Result<Vec<Listed>> {
         let expiry = node.as_ref().ok().map(|node| expiry(node, host::wall_us()));
         nodes.push(Listed { path, node, expiry });
     }
-    match nodes.is_empty() {
-        false => Ok(nodes),
-        true => Err(Error::new(Kind::NotFound, "no node is registered there")
-            .hint("register this one: zeta node register, with the same repository")),
+    if nodes.is_empty() {
+        return Err(Error::new(Kind::NotFound, "no node is registered there")
+            .hint("register this one: zeta node register, with the same repository"));
     }
+    Ok(nodes)
 }
 
 impl Listed {

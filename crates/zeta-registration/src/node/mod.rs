@@ -207,8 +207,9 @@ fn read_small(path: &Path) -> std::io::Result<String> {
     }
     let mut text = String::new();
     file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > RECEIPT_MAX {
-        true => Err(std::io::Error::other("it is too long for a receipt")),
-        false => Ok(text),
+    if text.len() as u64 > RECEIPT_MAX {
+        Err(std::io::Error::other("it is too long for a receipt"))
+    } else {
+        Ok(text)
     }
 }

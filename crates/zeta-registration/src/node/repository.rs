@@ -47,10 +47,11 @@ impl Repository {
     /// `matters`.
     pub fn of_intent(wanted: Repository, own: &Repository, matters: bool) -> Result<Repository> {
         let wanted = Repository { token_file: own.token_file.clone(), ..wanted };
-        match own == &wanted || !matters {
-            true => Ok(wanted),
-            false => Err(Error::usage(format!("the intent is for {wanted}, and this call is not"))
-                .hint("if that is right, say the same: zeta node steward --repo OWNER/NAME …")),
+        if own == &wanted || !matters {
+            Ok(wanted)
+        } else {
+            Err(Error::usage(format!("the intent is for {wanted}, and this call is not"))
+                .hint("if that is right, say the same: zeta node steward --repo OWNER/NAME …"))
         }
     }
 
@@ -152,11 +153,12 @@ fn is_word(text: &str) -> bool {
 /// Refuses a maintainer that could be no directory.
 pub fn check_maintainer(name: &str) -> Result<()> {
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    match is_word(name) && begins && name.len() <= 39 {
-        true => Ok(()),
-        false => Err(Error::usage(format!(
+    if is_word(name) && begins && name.len() <= 39 {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
             "maintainer {name:?} is not valid: it is a user's name on the forge"
-        ))),
+        )))
     }
 }
 

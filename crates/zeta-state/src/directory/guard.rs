@@ -24,6 +24,7 @@ use crate::directory::tree::{Bytes, Node, check_file, not_a_record, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{list, write_temp};
+use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_os::process;
 
@@ -157,31 +158,25 @@ fn make_guard(base: &TrustedDir, node: &Node, file: &str) -> Result<()> {
 /// longer than that, and a yield on a busy machine a millisecond.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// Takes the flock, with a bound: at once, again and again, then in short sleeps.
+/// Takes the flock, with a bound: at once, again and again for a moment, then in short sleeps.
 fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<()> {
-    let mut started = None;
-    let mut sleeps = 0u32;
-    loop {
-        match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => continue,
-            Err(Errno::WOULDBLOCK) => {}
-            Err(errno) => return Err(Error::io("cannot lock", &path(), errno)),
-        }
-        let waited = started.get_or_insert_with(Instant::now).elapsed();
-        if waited >= limit {
-            return Err(busy(&path(), guard.identity, waited));
-        }
-        if waited < SPIN {
-            // Not a hammer: whoever is inside needs the kernel's side of this lock to leave.
+    let attempt = || lock_within(&guard.fd, Duration::ZERO);
+    let mut locked = attempt();
+    if locked == Err(Errno::WOULDBLOCK) {
+        let started = Instant::now();
+        while locked == Err(Errno::WOULDBLOCK) && started.elapsed() < SPIN.min(limit) {
+            // Not a hammer: the holder needs the kernel's side of this lock to leave.
             (0..64).for_each(|_| std::hint::spin_loop());
-            continue;
+            locked = attempt();
         }
-        sleeps += 1;
-        // Different for every process, so that those who wait do not march in step.
-        let spread = u64::from(std::process::id() % 40);
-        std::thread::sleep(Duration::from_micros(20 * u64::from(sleeps.min(100)) + spread));
+        if locked == Err(Errno::WOULDBLOCK) {
+            locked = lock_within(&guard.fd, limit.saturating_sub(started.elapsed()));
+        }
+        if locked == Err(Errno::WOULDBLOCK) {
+            return Err(busy(&path(), guard.identity, started.elapsed()));
+        }
     }
+    locked.map_err(|errno| Error::io("cannot lock", &path(), errno))
 }
 
 fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
@@ -200,7 +195,7 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
                 _ => error.hint("a fenced command may run there: wait for it, or end it"),
             }
         }
-        None => error.hint("try again; if it lasts, see 'zeta doctor'"),
+        None => error.doctor_hint("try again; if it lasts, see 'zeta doctor'"),
     }
 }
 
@@ -244,12 +239,13 @@ impl Section<'_> {
                 "it was removed or replaced while it was in use; nothing was granted",
             )
             .hint("something removes files below the state directory: find it, then repeat")
-            .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
                 let error = Error::io("cannot look at", &path, errno);
-                Err(match committed {
-                    true => error.hint("it may be done all the same: look before you repeat it"),
-                    false => error,
+                Err(if committed {
+                    error.hint("it may be done all the same: look before you repeat it")
+                } else {
+                    error
                 })
             }
         }

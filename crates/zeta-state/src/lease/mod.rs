@@ -55,9 +55,10 @@ pub fn observe_text(
     match Record::from_fields(fields, lease) {
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
-            let life = match record.renewed.boot_id == host.boot_id {
-                true => life(&record.processes),
-                false => ProcessState::Unknown,
+            let life = if record.renewed.boot_id == host.boot_id {
+                life(&record.processes)
+            } else {
+                ProcessState::Unknown
             };
             Observed::Ours(Box::new(record), times, life)
         }
@@ -116,16 +117,16 @@ pub const RENEWAL_ROOM: usize = 64;
 /// Writes a lease record, if it is one that readers will believe, with `room` to spare.
 pub fn publish(section: &Section<'_>, record: &Record, replaces: bool, room: usize) -> Result<()> {
     let text = record.to_fields().render();
-    match text.len() + room <= layout::RECORD_MAX {
-        true => section.publish(&text, replaces),
-        false => Err(Error::usage(format!(
-            "lease {}: its record would be {} bytes long, and may have {}: nothing was changed",
+    let len = text.len() + room;
+    if len > layout::RECORD_MAX {
+        return Err(Error::usage(format!(
+            "lease {}: its record would be {len} bytes long, and may have {}: nothing was changed",
             record.lease,
-            text.len() + room,
             layout::RECORD_MAX
         ))
-        .hint("say less in --purpose or --lease-id")),
+        .hint("say less in --purpose or --lease-id"));
     }
+    section.publish(&text, replaces)
 }
 
 impl NodeHandle<'_> {
@@ -212,7 +213,7 @@ impl NodeHandle<'_> {
                 section.remove()?;
                 if let Observed::Ours(record, ..) = &seen {
                     Queue::dismiss(&section, &record.processes);
-                    (self.ctx.lease_ended)(record);
+                    (self.ctx.lease_ended)(self.ctx, record);
                 }
                 Ok(Ok(true))
             }

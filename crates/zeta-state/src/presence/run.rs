@@ -185,11 +185,13 @@ impl Supervisor<'_> {
     fn refuse_a_second(&self, fields: &Fields<'_>) -> Result<()> {
         let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
         let Some(session) = &beat.session else { return Ok(()) };
-        let life = match beat.stamp.boot_id == self.handle.ctx.host.boot_id {
-            true => process::life(&beat.processes, &self.handle.ctx.host),
-            false => ProcessState::Unknown,
+        let ctx = self.handle.ctx;
+        let life = if beat.stamp.boot_id == ctx.host.boot_id {
+            process::life(&beat.processes, &ctx.host)
+        } else {
+            ProcessState::Unknown
         };
-        let judged = judge(&beat, FileTimes::default(), life, &self.handle.ctx.now());
+        let judged = judge(&beat, FileTimes::default(), life, &ctx.now());
         if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
             return Ok(());
         }
@@ -447,7 +449,7 @@ impl Supervisor<'_> {
                 && self.keeps(&record)
             {
                 match self.handle.release(&name, record.fencing_token) {
-                    Ok(_) => (self.handle.ctx.lease_ended)(&record),
+                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
                     Err(error) => tell(Event::Trouble(&error)),
                 }
             }

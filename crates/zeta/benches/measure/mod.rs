@@ -213,7 +213,8 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         agent_named: false,
         session: None,
         fenced: None,
-        lease_ended: |_| (),
+        bus_dir: state_dir.with_extension("bus"),
+        lease_ended: |_, _| (),
         host: Host::default(),
     };
     Ok(ctx.on_this_host()?)

@@ -243,7 +243,7 @@ fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Granted)
 
 /// Who has it, since when, where, and what to do.
 fn taken(item: &str, claimants: &[Claimant]) -> Error {
-    let now_us = zeta_bus::messages::now_us();
+    let now_us = zeta_os::host::wall_us();
     let said = |claimant: &Claimant| {
         let mut text = claimant.from.clone();
         if let Some(session) = claimant.session() {
@@ -329,7 +329,7 @@ fn list(call: &Call) -> Result<u8> {
         let claims: Vec<Value> = claimants.iter().map(value_of).collect();
         return call.out.data(&json_text(&json!({ "claims": claims }))).map(|()| 0);
     }
-    let now_us = zeta_bus::messages::now_us();
+    let now_us = zeta_os::host::wall_us();
     for claimant in &claimants {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];

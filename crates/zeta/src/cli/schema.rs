@@ -44,8 +44,33 @@ macro_rules! schema {
     };
 }
 
-const SCHEMAS: &[Schema] =
-    &[schema!("error", "error"), schema!("schema", "schema"), schema!("warning", "warning")];
+const SCHEMAS: &[Schema] = &[
+    schema!("clean", "clean"),
+    schema!("doctor", "doctor"),
+    schema!("error", "error"),
+    schema!("heartbeat", "heartbeat"),
+    schema!("init", "init"),
+    schema!("lease acquire", "lease-acquire"),
+    schema!("lease break", "lease-break"),
+    schema!("lease check", "lease-check"),
+    schema!("lease exec", "lease-exec"),
+    schema!("lease list", "lease-list"),
+    schema!("lease release", "lease-release"),
+    schema!("lease renew", "lease-renew"),
+    schema!("lease show", "lease-show"),
+    schema!("marker clear", "marker-clear"),
+    schema!("marker get", "marker-get"),
+    schema!("marker list", "marker-list"),
+    schema!("marker set", "marker-set"),
+    schema!("persona clear", "persona-clear"),
+    schema!("persona get", "persona-get"),
+    schema!("persona list", "persona-list"),
+    schema!("persona set", "persona-set"),
+    schema!("run", "run"),
+    schema!("schema", "schema"),
+    schema!("status", "status"),
+    schema!("warning", "warning"),
+];
 
 fn run(call: &Call) -> Result<u8> {
     let args: SchemaArgs = call.args()?;

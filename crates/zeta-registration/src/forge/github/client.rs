@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
@@ -208,16 +209,26 @@ fn roots() -> Result<RootCerts, ForgeError> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
+/// What RFC 3986 lets stand in any part of an address.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, and the slash between the parts of a path.
+const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
+
 /// A part of a path or query; a slash stays one only in paths.
 pub fn encoded(text: &str, in_path: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            b'/' if in_path => out.push('/'),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
-        }
+    utf8_percent_encode(text, if in_path { PATH } else { UNRESERVED }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn only_what_an_address_may_hold_stays_as_it_is() {
+        let plain = "azAZ09-._~";
+        assert_eq!(encoded(plain, false), plain);
+        assert_eq!(encoded("a/b c", true), "a/b%20c");
+        assert_eq!(encoded("a/b c", false), "a%2Fb%20c");
+        assert_eq!(encoded("é&?#+%\n\x7f", true), "%C3%A9%26%3F%23%2B%25%0A%7F");
     }
-    out
 }

@@ -330,5 +330,7 @@ fn will_not_die(lease: &RecordName) -> Error {
 
 fn no_token_left(lease: &RecordName) -> Error {
     Error::new(Kind::Unsafe, format!("lease {lease}: no fencing token is left below 2^53"))
-        .hint("the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')")
+        .doctor_hint(
+            "the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')",
+        )
 }

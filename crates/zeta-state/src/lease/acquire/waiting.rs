@@ -217,9 +217,10 @@ impl Attempt<'_, '_> {
             fds.extend(place.watch.fd());
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
-            let drained = match befores < fds.len() && is_ready(befores) {
-                true => place.watch.drain(&self.handle.file),
-                false => Drained::default(),
+            let drained = if befores < fds.len() && is_ready(befores) {
+                place.watch.drain(&self.handle.file)
+            } else {
+                Drained::default()
             };
             place.handed_over |= drained.moved;
             let before_ended = (holders..befores).any(is_ready);

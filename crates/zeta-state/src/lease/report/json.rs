@@ -30,7 +30,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing) -> Ob
     let mut object = Object::new();
     object.text("outcome", "held").text("lease_state", state);
     object.number("waited_ms", refusal.waited_ms);
-    add_observed(&mut object, lease, &refusal.observed, None);
+    add_observed(&mut object, lease, &refusal.observed, None, &REFUSED_KEYS);
     if let Some(rest_ms) = refusal.held.rest_ms {
         object.number("rest_ms", rest_ms);
     }
@@ -96,12 +96,13 @@ fn add_observed(
     lease: &RecordName,
     observed: &Observed,
     fields: Option<&Fields<'_>>,
+    judged: &[&str],
 ) {
     match observed {
         Observed::Ours(record, _, life) => {
             match fields {
-                Some(fields) => object.fields_but(fields, &JUDGED_KEYS),
-                None => object.fields_but(&record.to_fields(), &JUDGED_KEYS),
+                Some(fields) => object.fields_but(fields, judged),
+                None => object.fields_but(&record.to_fields(), judged),
             };
             object.text("life", life.word());
         }
@@ -120,6 +121,9 @@ fn add_observed(
 
 /// Keys that say what was judged; a record cannot speak for them.
 const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
+/// The same for a refusal, which is an error as well.
+const REFUSED_KEYS: [&str; 8] =
+    ["lease_state", "life", "rest_ms", "damage", "error", "exit_status", "message", "hints"];
 
 /// A lease as JSON.
 pub fn view(look: &LeaseView, now: &Now) -> Object {
@@ -131,7 +135,7 @@ pub fn view(look: &LeaseView, now: &Now) -> Object {
 /// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
 pub fn add_view(object: &mut Object, look: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
     object.text("lease_state", standing_word(&look.standing));
-    add_observed(object, &look.lease, &look.observed, fields);
+    add_observed(object, &look.lease, &look.observed, fields, &JUDGED_KEYS);
     if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
         object.number("rest_ms", rest_ms);
     }

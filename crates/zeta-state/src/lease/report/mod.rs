@@ -155,7 +155,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (None, _) => {
             let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
-            Error { hints, ..Error::new(kind, text) }
+            Error::new(kind, text).with_hints(hints)
         }
     };
     (error, json::refused(lease, refusal, &standing))

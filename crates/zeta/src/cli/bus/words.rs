@@ -9,7 +9,7 @@ use zeta_core::time::{format_duration, parse_utc};
 
 use crate::output::Output;
 use zeta_bus::messages::status::{DeliveryState, Status, field};
-use zeta_bus::messages::{MessageView, Row, now_us};
+use zeta_bus::messages::{MessageView, Row};
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -32,7 +32,7 @@ pub(crate) fn json_line(value: &Value) -> String {
 fn age(sent_us: i64) -> String {
     match sent_us {
         i64::MIN => "undated".to_owned(),
-        us => format!("{} ago", format_duration(now_us().abs_diff(us) / 1000)),
+        us => format!("{} ago", format_duration(zeta_os::host::wall_us().abs_diff(us) / 1000)),
     }
 }
 

@@ -8,10 +8,12 @@ use zeta_core::record::printable;
 use crate::cli::Call;
 use crate::cli::creds::args::KeepArgs;
 use zeta_core::json::Object;
+use zeta_creds::blob::Before;
+use zeta_creds::file_writer::Outcome as Came;
 use zeta_creds::verbs::open::Opened;
 use zeta_creds::verbs::restore::Restored;
 use zeta_creds::verbs::save::SaveOutcome;
-use zeta_creds::verbs::{BUNDLE, Before, Came, Outcome, POLICY, WithExitNumber};
+use zeta_creds::verbs::{BUNDLE, Outcome, POLICY, WithExitNumber};
 use zeta_os::error::Result;
 
 /// Is this a value in the argument itself?

@@ -80,7 +80,8 @@ pub fn context(state: &Path) -> Context {
         agent_named: true,
         session: None,
         fenced: None,
-        lease_ended: |_| (),
+        bus_dir: state.with_extension("bus"),
+        lease_ended: |_, _| (),
         host: host::host().unwrap(),
     }
 }
