@@ -11,8 +11,7 @@ use super::exported;
 const GENERAL: [&str; 2] = ["error", "warning"];
 
 /// Nouns whose schemas are not written yet.
-const PENDING: &[&str] =
-    &["demo", "bus", "node", "creds", "claim", "guide", "completions", "man"];
+const PENDING: &[&str] = &["demo", "bus", "node", "creds", "claim", "guide", "completions", "man"];
 
 /// All commands: nouns without verbs, and verbs with their noun.
 fn commands() -> BTreeSet<String> {
