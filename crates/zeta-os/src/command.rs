@@ -16,8 +16,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use zeroize::Zeroizing;
 
 /// How long the end of the output is waited for after the program's own end. What it started may
-/// live on with the pipe in hand, as an `ssh` does that keeps a connection for later. Complaints, of
-/// which a part is better than nothing, are waited for a twentieth of that.
+/// live on with the pipe in hand, as an `ssh` does that keeps a connection for later. Complaints,
+/// of which a part is better than nothing, are waited for a twentieth of that.
 const LATE: Duration = Duration::from_secs(10);
 /// The size of one read.
 const PART: usize = 8192;
