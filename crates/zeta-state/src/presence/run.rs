@@ -454,7 +454,7 @@ impl Supervisor<'_> {
                 && self.keeps(&record)
             {
                 match release_in(self.tree, self.node, &name, record.fencing_token) {
-                    Ok(_) => (self.ctx.lease_ended)(&self.ctx, &record),
+                    Ok(_) => (self.ctx.lease_ended)(self.ctx, &record),
                     Err(error) => tell(Event::Trouble(&error)),
                 }
             }
