@@ -1,6 +1,6 @@
-//! What can go wrong, in one shape: the kind gives the exit status, the text names the thing and
-//! the reason, the hints say what to do next. Refusals that callers decide on are not errors; they
-//! are values of `ops` and meet this table only at the door.
+//! The one error type: the kind gives the exit status, the text names the thing and the reason, the
+//! hints say what to do next. Refusals that callers decide on are not errors: they are values, and
+//! only a front end gives them an exit status of the same table.
 
 use std::fmt;
 use std::path::Path;
@@ -47,18 +47,18 @@ impl Kind {
     }
 }
 
-/// An error with its kind, its story and the next steps.
+/// An error with its kind, its text and the next steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// Its line of the exit table.
     pub kind: Kind,
     /// One sentence: the thing and the reason, lower case, no full stop.
     pub text: String,
-    /// What to do next.
+    /// The next steps.
     pub hints: Vec<String>,
 }
 
-/// The result of everything with hands.
+/// The result of all that can fail with such an error.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -84,7 +84,8 @@ impl Error {
         self
     }
 
-    /// A file that cannot be opened: there alone EAGAIN tells of a file lease.
+    /// A file that cannot be opened. Only there EAGAIN means that another process holds a file
+    /// lease.
     pub fn open(doing: &str, path: &Path, errno: Errno) -> Error {
         let error = Error::io(doing, path, errno);
         match errno {

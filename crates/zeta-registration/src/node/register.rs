@@ -1,4 +1,4 @@
-//! Registering this node: look, decide, and open one pull request if there is none.
+//! The registration of this node: look, decide, and open one pull request if there is none.
 //!
 //! The order is what keeps it single: ask without any lock; take the lease that one agent of the
 //! node holds; ask again, and thoroughly; write down the attempt; push the branch, whose name is
@@ -25,7 +25,7 @@ use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;
 
-/// Whom to register, and where.
+/// The node to register, and the repository.
 pub struct RegisterRequest<'a> {
     /// The node.
     pub node: Label,
@@ -35,26 +35,26 @@ pub struct RegisterRequest<'a> {
     pub file: ClusterNode,
     /// The repository.
     pub site: &'a Connection,
-    /// Who the commit is by.
+    /// The author of the commit.
     pub author: Author,
     /// A pull request that was closed may be followed by another one.
     pub reopen: bool,
     /// Least time between attempts, in s.
     pub min_interval_s: i64,
-    /// Where the receipt is kept.
+    /// The path of the receipt.
     pub receipt: PathBuf,
 }
 
-/// What it came to.
+/// The result of a registration.
 #[derive(Debug, Clone)]
 pub enum RegisterOutcome {
-    /// It is on the default branch.
+    /// The node is on the default branch.
     Registered,
-    /// A pull request waits, whoever opened it.
+    /// A pull request waits, opened by this call or before.
     Waiting(Pull),
-    /// We opened one.
+    /// This call opened one.
     Opened(Pull),
-    /// Nothing was done, and why.
+    /// Nothing was done, for this reason.
     Stopped(Stop),
     /// Another agent of this node is at it.
     InFlight(Box<Refusal>),
@@ -71,7 +71,7 @@ impl RegisterRequest<'_> {
         // That of another node says nothing about this one's attempts.
         let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
         let on_main = forge.file(&path);
-        // A node that is there, or about which nobody answered, needs no further question.
+        // A node that is there, or about which no answer came, needs no further question.
         let pulls = match on_main {
             Answer::Absent => forge.pulls(self.node.as_str(), &path, look),
             _ => Answer::Absent,
@@ -125,7 +125,7 @@ pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterO
     }
 }
 
-/// What people have to know about a pull request that waits.
+/// The note for people about a pull request that waits.
 fn waits(pull: &Pull) -> &'static str {
     match pull.from {
         From::Ours => "a pull request waits",
@@ -137,7 +137,7 @@ fn waits(pull: &Pull) -> &'static str {
     }
 }
 
-/// What follows without opening anything.
+/// The result that follows without opening anything.
 fn conclude(
     ctx: &Context,
     asked: &RegisterRequest<'_>,
@@ -165,7 +165,7 @@ fn conclude(
                 Stop::Closed(pull) => of(pull, with(State::Closed, "it was closed".to_owned())),
                 Stop::Removed(pull) => of(pull, with(State::Closed, "it was removed".to_owned())),
                 Stop::Throttled(rest_s) => {
-                    // Why the last one failed stays: it is what has to be put right.
+                    // The reason why the last one failed stays: it has to be put right.
                     let why = before.map_or(String::new(), |before| before.detail.clone());
                     let next = format!("the next attempt may be made in {rest_s} s");
                     with(State::Throttled, if why.is_empty() { next } else { why })
@@ -184,7 +184,7 @@ fn open_once(
     asked: &RegisterRequest<'_>,
     held: &Held<'_>,
 ) -> Result<(RegisterOutcome, Receipt)> {
-    // Who held the lease before us may just have opened it.
+    // The holder of the lease before may just have opened it.
     let seen = asked.seen(Search::Exhaustive)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
@@ -198,7 +198,7 @@ fn open_once(
     let proposal = proposal(asked, after.as_ref())?;
     match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
         Ok(pull) => opened(ctx, asked, pull, &receipt),
-        // It stays *registering*: the next run asks, and goes on from here.
+        // The receipt stays *registering*: the next run asks, and goes on from here.
         Err(ProposeError::Unclear(error)) => Err(error),
         Err(ProposeError::No(error)) => {
             let (state, detail) = (State::PullFailed, error.text.clone());
