@@ -186,10 +186,7 @@ impl Gated {
         }
         let ended = child.wait()?;
         let errno = Errno::from_raw_os_error(i32::from_ne_bytes(raw));
-        let mut error = Error::io("cannot run", Path::new(&command), errno);
-        error.kind = Kind::Fault;
-        error.hints.clear();
-        Ok(Err((ended.status(), error)))
+        Ok(Err((ended.status(), Error::fault("cannot run", Path::new(&command), errno))))
     }
 
     /// Closes the gate: the child ends without having done anything.
@@ -405,6 +402,9 @@ mod tests {
     fn a_fork_that_finds_no_process_left_says_so() {
         let error = cannot_fork(Errno::AGAIN);
         assert_eq!(error.kind, Kind::Fault);
-        assert!(error.text.contains("too many processes") && error.hints[0].contains("ulimit -u"));
+        assert!(
+            error.text.contains("too many processes")
+                && error.hints[0].as_str().contains("ulimit -u")
+        );
     }
 }

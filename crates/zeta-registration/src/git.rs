@@ -257,7 +257,8 @@ impl Repo {
         }
     }
 
-    /// The error for a complaint of git, with what would help.
+    /// Makes an error of what git wrote to stderr. Git has one exit status for most failures, so
+    /// its sentences are read here, and nowhere else; `LC_ALL=C` keeps them in English.
     fn trouble(&self, what: &str, said: &str) -> Error {
         let said = said.lines().filter(|line| !line.trim().is_empty());
         let said: Vec<String> = said.take(4).map(without_secret).collect();

@@ -4,7 +4,7 @@ pub mod follow;
 pub mod state_changes;
 pub mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::directory::index::{INDEX_LIMIT, Index, Mark, Message, Unread};
-use crate::directory::{Bus, DEFAULT_BUS_DIR, delivery_log, file_of};
+use crate::directory::{Bus, delivery_log, file_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
@@ -24,12 +24,6 @@ use zeta_os::host;
 pub const MESSAGES_MAX: u64 = 100_000;
 /// Most messages that were put away undelivered; the oldest go.
 const DEAD_MAX: usize = 500;
-/// Where the bus is if no flag says it: `ZETA_BUS_DIR`, or the default.
-pub fn usual_dir() -> PathBuf {
-    let said = std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
-    let dir = said.map_or_else(|| PathBuf::from(DEFAULT_BUS_DIR), PathBuf::from);
-    std::path::absolute(&dir).unwrap_or(dir)
-}
 
 /// A message that is to be published.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
         Err(Errno::NOENT) => return Ok(Existing::Nothing),
         // Another process holds a file lease, so that this one has to wait.
         Err(Errno::AGAIN) => {
-            let hint = "somebody holds a file lease on it: busy, broken or hostile";
+            let hint = "a process holds a file lease on it: busy, broken or hostile";
             return Err(finding(format!("{path}: it cannot be opened now"), hint));
         }
         Err(errno) => return unopened(place, name, errno),

@@ -89,7 +89,7 @@ impl Child {
             }
             (Said::Fault { status, text, hints }, _) => {
                 let kind = if status == Kind::Unsafe.status() { Kind::Unsafe } else { Kind::Fault };
-                Err(Error { kind, text, hints })
+                Err(Error::new(kind, text).with_hints(hints))
             }
             (_, Err(error)) => Err(error),
             _ => Err(child.nonsense()),
@@ -167,7 +167,8 @@ pub fn child_main(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> u8 {
     let told = serve(input, output);
     let Err(error) = told else { return 0 };
     let status = error.kind.status();
-    say(output, &Said::Fault { status, text: error.text, hints: error.hints });
+    let hints = error.hints.iter().map(ToString::to_string).collect();
+    say(output, &Said::Fault { status, text: error.text, hints });
     status
 }
 

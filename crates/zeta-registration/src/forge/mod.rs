@@ -8,6 +8,7 @@ pub mod github;
 pub mod token;
 
 use zeta_core::registration::{Answer, Pull};
+use zeta_os::error::{Error, Kind};
 
 /// A pull request that is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,4 +88,26 @@ pub trait Forge {
     /// Lets a pull request that changes one file be merged as soon as it may be; false where the
     /// forge has no such function.
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, ForgeError>;
+}
+
+/// Makes an error with the next step of what the forge `name` answered.
+pub fn to_error(trouble: &ForgeError, name: &str) -> Error {
+    let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
+    match trouble {
+        ForgeError::Lost(text) => error(Kind::Fault, text)
+            .hint("it may have happened: run it again, it asks before it repeats anything"),
+        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
+            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
+        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
+            .hint("without write access, push to a fork: --fork OWNER/NAME"),
+        ForgeError::RateLimited(s, text) => {
+            error(Kind::Busy, text).hint(format!("try again in {s} s"))
+        }
+        ForgeError::Conflict(text) => {
+            error(Kind::Refused, text).hint("run it again: it adopts what is open")
+        }
+        ForgeError::Refused(text) => {
+            error(Kind::Fault, text).hint("put right what the forge names, then run it again")
+        }
+    }
 }

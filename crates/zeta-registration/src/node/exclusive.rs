@@ -6,8 +6,7 @@ use zeta_core::name::RecordName;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::process;
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{Outcome, Refusal, WaitOptions, acquire, new_request};
-use zeta_state::lease::{check, release};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions, new_request};
 
 /// The lease, while the caller holds it.
 pub struct Held<'a> {
@@ -22,8 +21,10 @@ impl Held<'_> {
     /// # Errors
     /// `Kind::Lost`: another holder has it now.
     pub fn still(&self) -> Result<()> {
-        match check(self.ctx, &self.lease, self.token)? {
-            Ok(Checked::Good { .. }) => Ok(()),
+        let found = self.ctx.find()?;
+        let checked = found.map(|handle| handle.check(&self.lease, self.token)).transpose()?;
+        match checked {
+            Some(Ok(Checked::Good { .. })) => Ok(()),
             _ => Err(Error::new(Kind::Lost, format!("lease {} was lost", self.lease))
                 .hint("whoever has it now goes on; run it again to see")),
         }
@@ -37,20 +38,22 @@ pub fn with_lease<T>(
     purpose: String,
     act: impl FnOnce(&Held<'_>) -> Result<T>,
 ) -> Result<std::result::Result<T, Box<Refusal>>> {
-    let (tree, node) = ctx.open()?;
+    let handle = ctx.open()?;
     let lease = RecordName::new("lease", name)?;
     let mut ask = new_request(ctx, lease.clone(), TTL_SESSION_MS)?;
     ask.processes.own = Some(process::identify_self());
     ask.processes.pid_ns = ctx.host.pid_ns;
     ask.purpose = Some(purpose);
     let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-    let token = match acquire(ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))? {
+    let outcome =
+        LeaseHandle::new(&handle, &lease).acquire(&ask, &mut patience, &mut |_| Ok(()))?;
+    let token = match outcome {
         Outcome::Granted { record, .. } => record.fencing_token,
         Outcome::Refused(refusal) => return Ok(Err(Box::new(refusal))),
     };
     let acted = act(&Held { ctx, lease: lease.clone(), token });
     // A lease that was lost has another holder already, who asks anew.
-    let released = release(ctx, &lease, token);
+    let released = ctx.as_holder(&lease, |handle| handle.release(&lease, token));
     let acted = acted?;
     released?.ok();
     Ok(Ok(acted))

@@ -10,6 +10,7 @@ mod proposal;
 pub mod register;
 mod renew;
 pub mod repository;
+pub mod request;
 pub mod steward;
 
 use std::io::Read as _;
@@ -114,8 +115,7 @@ pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
         return Ok(node);
     }
     if !host_name {
-        let (_, node) = ctx.open()?;
-        return Ok(node.name);
+        return Ok(ctx.open()?.node.name);
     }
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let short = host.split('.').next().unwrap_or_default();
@@ -192,8 +192,8 @@ pub fn wanted(
         base: text("base"),
         token_file: None,
     };
-    let (tree, _) = ctx.open()?;
-    let place = Repository::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
+    let sharing = ctx.open()?.tree.base.sharing;
+    let place = Repository::of_intent(place, own, said || sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeta_core::registration::{Answer, Pull, PullState};
 
-use crate::forge::{ForgeError, PullDraft};
+use crate::forge::{ForgeError, PullDraft, to_error};
 use crate::git::{Author, Base, Repo};
 use crate::node::repository::Connection;
 use zeta_os::error::{Error, Kind, Result};
@@ -67,9 +67,9 @@ pub fn propose(
         Ok(pull) => Ok(pull),
         Err(trouble @ (ForgeError::Lost(_) | ForgeError::Conflict(_))) => {
             find_open(site, &proposal.branch)
-                .ok_or_else(|| ProposeError::Unclear(said(&trouble, &site.forge.name())))
+                .ok_or_else(|| ProposeError::Unclear(to_error(&trouble, &site.forge.name())))
         }
-        Err(trouble) => Err(ProposeError::No(said(&trouble, &site.forge.name()))),
+        Err(trouble) => Err(ProposeError::No(to_error(&trouble, &site.forge.name()))),
     }
 }
 
@@ -119,26 +119,4 @@ fn find_open(site: &Connection, branch: &str) -> Option<Pull> {
         pause *= 2;
     }
     None
-}
-
-/// The answer of the forge `name`, as an error with the next step.
-pub fn said(trouble: &ForgeError, name: &str) -> Error {
-    let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
-    match trouble {
-        ForgeError::Lost(text) => error(Kind::Fault, text)
-            .hint("it may have happened: run it again, it asks before it repeats anything"),
-        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
-            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
-        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
-            .hint("without write access, push to a fork: --fork OWNER/NAME"),
-        ForgeError::RateLimited(s, text) => {
-            error(Kind::Busy, text).hint(format!("try again in {s} s"))
-        }
-        ForgeError::Conflict(text) => {
-            error(Kind::Refused, text).hint("run it again: it adopts what is open")
-        }
-        ForgeError::Refused(text) => {
-            error(Kind::Fault, text).hint("put right what the forge names, then run it again")
-        }
-    }
 }

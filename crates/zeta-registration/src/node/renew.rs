@@ -9,7 +9,7 @@ use super::{IN_FLIGHT, keep_receipt};
 use crate::git::Repo;
 use crate::node::exclusive::with_lease;
 use crate::node::proposal::{Proposal, ProposeError, propose};
-use crate::node::register::{RegisterOutcome, RegisterRequest};
+use crate::node::request::{RegisterOutcome, RegisterRequest};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;

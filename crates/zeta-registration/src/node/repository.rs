@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use zeta_core::registration::node::{About, ClusterNode, compose};
 
-use crate::forge::Forge;
 use crate::forge::git_only::GitOnly;
 use crate::forge::github::{API, GitHub, Limits, RepoName};
 use crate::forge::token;
 use crate::forge::token::Places;
+use crate::forge::{Forge, to_error};
 use crate::git::{Author, Remote, without_secret};
 use crate::hardware;
-use crate::node::proposal::said;
 use zeta_os::error::{Error, Result};
 
 /// The repository in which nodes are registered.
@@ -105,7 +104,7 @@ impl Repository {
             gh: "gh".as_ref(),
             host: self.host(),
         };
-        let token = token::find(&places).map_err(|error| said(&error, "the forge's token"))?;
+        let token = token::find(&places).map_err(|error| to_error(&error, "the forge's token"))?;
         let there = |repo: &String| format!("https://{}/{repo}.git", self.host());
         let url = self.remote.clone().unwrap_or_else(|| there(repo));
         let header = Some(token.header(self.host()));
@@ -117,7 +116,7 @@ impl Repository {
             fork: fork.map(|(owner, _)| owner.to_owned()),
         };
         let github = GitHub::new(repository, token, Limits::default());
-        let github = github.map_err(|error| said(&error, repo))?;
+        let github = github.map_err(|error| to_error(&error, repo))?;
         let fork = self.fork_remote.clone().or_else(|| self.fork.as_ref().map(there));
         Ok(Connection { remote: Remote { url, fork, header }, forge: Box::new(github), base })
     }

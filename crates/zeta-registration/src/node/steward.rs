@@ -14,7 +14,8 @@ use zeta_core::registration::{From, Pull, body_marker};
 
 use super::keep_receipt;
 use crate::node::exclusive::with_lease;
-use crate::node::register::{RegisterOutcome, RegisterRequest, register};
+use crate::node::register::register;
+use crate::node::request::{RegisterOutcome, RegisterRequest};
 use zeta_os::error::{Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;

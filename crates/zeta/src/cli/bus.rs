@@ -82,10 +82,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn dir(&self) -> PathBuf {
-        match &self.bus_dir {
-            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
-            None => ops::usual_dir(),
-        }
+        super::bus_dir(self.bus_dir.clone())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The command line: one table of nouns, each built only when it is called.
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
-//! So when a call begins with a noun and a verb, only these two are built (`command_for`); any
-//! other call (help, a flag first, a typing error) meets the whole command line.
+//! So when a call begins with a noun and a verb, only these two are built (`command_for`); global
+//! flags may stand before either. Any other call (help, a typing error) meets the whole command
+//! line.
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
@@ -146,10 +147,12 @@ fn command_for(args: &[OsString]) -> Command {
     if args.len() == 2 && matches!(word(1), Some("--version" | "-V")) {
         return root();
     }
-    let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(1));
+    let noun_at = past_globals(args, 1);
+    let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(noun_at));
     let Some(noun) = noun else { return command() };
     let built = (noun.build)(Command::new(noun.name).about(noun.about));
-    let built = match noun.verbs.iter().find(|verb| Some(verb.name) == word(2)) {
+    let verb_at = past_globals(args, noun_at + 1);
+    let built = match noun.verbs.iter().find(|verb| Some(verb.name) == word(verb_at)) {
         Some(verb) => built
             .subcommand((verb.args)(Command::new(verb.name).about(verb.about)))
             .disable_help_subcommand(true),
@@ -157,6 +160,19 @@ fn command_for(args: &[OsString]) -> Command {
         None => return command(),
     };
     root().subcommand(built).disable_help_subcommand(true)
+}
+
+/// Returns where the first argument from `at` on stands that is no flag of [`Globals`] and no value
+/// of one. A flag with a wrong value is an error that does not depend on what follows.
+fn past_globals(args: &[OsString], mut at: usize) -> usize {
+    while let Some(word) = args.get(at).and_then(|word| word.to_str()) {
+        at += match word.split_once('=').map_or((word, false), |(flag, _)| (flag, true)) {
+            ("--json" | "--quiet" | "-q", false) | ("--state-dir" | "--node" | "--as", true) => 1,
+            ("--state-dir" | "--node" | "--as", false) => 2,
+            _ => break,
+        };
+    }
+    at
 }
 
 fn root() -> Command {
@@ -247,6 +263,15 @@ fn usage_error(error: &clap::Error) -> Error {
         .hint("see the same call with --help")
 }
 
+/// Returns where the bus is: what the option says, the environment, or the default.
+fn bus_dir(option: Option<PathBuf>) -> PathBuf {
+    let variable = || std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
+    let dir = option
+        .or_else(|| variable().map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
 /// Reads `--on-lost`.
 fn on_lost(word: &str) -> Result<OnLost> {
     match word {
@@ -314,6 +339,7 @@ impl Call {
             agent_named,
             session: said(None, "ZETA_SESSION"),
             fenced: said(None, "ZETA_FENCED"),
+            bus_dir: bus_dir(None),
             lease_ended: zeta_bus::claim::announce_end,
             host: Host::default(),
         }
@@ -343,6 +369,72 @@ mod tests {
                 let part = command_for(&args).try_get_matches_from(&args).unwrap_err().to_string();
                 assert_eq!(part, whole, "{args:?}");
             }
+        }
+    }
+
+    /// What a parse found: each word of the command with the arguments that stand there.
+    fn found(parsed: std::result::Result<ArgMatches, clap::Error>) -> String {
+        let mut matches = match parsed {
+            Ok(matches) => matches,
+            Err(error) => return format!("{:?}: {error}", error.kind()),
+        };
+        let mut text = String::new();
+        loop {
+            for id in matches.ids().map(|id| id.as_str()) {
+                let source = matches.value_source(id);
+                let raw = matches.try_get_raw(id).map(|raw| raw.map(Vec::from_iter));
+                text += &format!("{id} {source:?} {raw:?}\n");
+            }
+            let Some((name, inner)) = matches.remove_subcommand() else { return text };
+            text += &format!("{name}:\n");
+            matches = inner;
+        }
+    }
+
+    #[test]
+    fn global_flags_before_noun_and_verb_change_nothing_that_a_call_means() {
+        let flags = "|--json|-q|--quiet|--as a|--as=a|--node n|--node=|--as lease|--state-dir /x\
+            |--state-dir=/x|--state-dir /x --json -q|--json --json|--as a --as b|--as|--as --json\
+            |--as -q|--as --|--node -1|--node -|--state-dir --as a|--json=1|--json=|-qq|-q=1|-qh\
+            |-h|--help|--version|-V|--js|--state|--no-such|--|-|--ttl 1m|=|--as=-q";
+        let calls = "|lease|lease acquire x|lease acquire x --ttl 1m|lease acquire|leas\
+            |lease acquir x|lease acquire x --frob|lease acquire -- -x|lease help\
+            |lease acquire --help|lease acquire x --as b|lease acquire help|help lease\
+            |lease check x --token 1|bus publish|bus|status|status x|heartbeat|heartbeat x\
+            |run -- lease acquire x|run|creds verify|x lease acquire y";
+        let every = command();
+        let same = |line: String| {
+            let words = std::iter::once("zeta").chain(line.split_whitespace());
+            let args: Vec<OsString> = words.map(OsString::from).collect();
+            let whole = found(every.clone().try_get_matches_from(&args));
+            assert_eq!(found(command_for(&args).try_get_matches_from(&args)), whole, "{args:?}");
+        };
+        for flag in flags.split('|') {
+            for call in calls.split('|') {
+                same(format!("{flag} {call}"));
+                let (noun, verb) = call.split_once(' ').unwrap_or((call, ""));
+                same(format!("--json {noun} {flag} {verb}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_with_global_flags_first_builds_its_noun_and_verb_only() {
+        let built = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            command_for(&args).get_subcommands().count()
+        };
+        for line in [
+            "zeta lease check x",
+            "zeta --json lease check x",
+            "zeta -q --as status --node=n lease --state-dir /x check x",
+            "zeta --quiet heartbeat",
+        ] {
+            assert_eq!(built(line), 1, "{line}");
+        }
+        for line in ["zeta --json", "zeta --as lease check", "zeta --json lease chec", "zeta -qq x"]
+        {
+            assert_eq!(built(line), NOUNS.len(), "{line}");
         }
     }
 }

@@ -1,4 +1,7 @@
 //! The meaning of a refusal by GitHub, and what would help: from status, headers and message.
+//!
+//! GitHub gives the same status to refusals of different kinds. Its sentences are read in this file
+//! and nowhere else; what leaves it is a [`ForgeError`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -55,6 +58,34 @@ pub fn judge(what: &str, reply: &Response) -> ForgeError {
         // The change may have been made before the fault.
         408 | 500..=599 => ForgeError::Lost(told("")),
         _ => ForgeError::Refused(told(&protected(&said))),
+    }
+}
+
+/// Reads the answer of the GraphQL API to "arm auto-merge": an error has the status 200 there.
+pub fn armed(answer: &serde_json::Value) -> Result<bool, ForgeError> {
+    let errors = answer.get("errors").and_then(|errors| errors.as_array());
+    let Some(error) = errors.and_then(|errors| errors.first()) else {
+        let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
+        let lost = || ForgeError::Lost("arming auto-merge: the answer does not say so".to_owned());
+        return done.then_some(true).ok_or_else(lost);
+    };
+    let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
+    let said: String = text("message").chars().take(300).collect();
+    let lower = said.to_lowercase();
+    let has = |words: &str| lower.contains(words);
+    let told = format!("arming auto-merge: {said}");
+    match text("type") {
+        "RATE_LIMITED" => Err(ForgeError::RateLimited(60, told)),
+        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(ForgeError::Forbidden(format!(
+            "{told}; this needs write access and the scope repo: ask a maintainer to merge"
+        ))),
+        _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
+            Ok(false)
+        }
+        _ if has("clean status") => {
+            Err(ForgeError::Conflict(format!("{told}; it waits for nothing and can be merged now")))
+        }
+        _ => Err(ForgeError::Refused(told)),
     }
 }
 

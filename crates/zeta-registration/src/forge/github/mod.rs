@@ -421,7 +421,7 @@ impl Forge for GitHub {
         let variables = json!({ "id": seen.node_id, "method": method });
         let asked = json!({ "query": query, "variables": variables });
         let reply = self.wire.post("/graphql", &asked)?;
-        armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
+        error::armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
     }
 }
 
@@ -430,34 +430,6 @@ fn answer_of(pulls: Result<Vec<Pull>, ForgeError>) -> Answer<Vec<Pull>> {
         Ok(pulls) if pulls.is_empty() => Answer::Absent,
         Ok(pulls) => Answer::Found(pulls),
         Err(trouble) => Answer::Unknown(trouble.to_string()),
-    }
-}
-
-/// The answer of the other API, which reports errors with the status 200.
-fn armed(answer: &serde_json::Value) -> Result<bool, ForgeError> {
-    let errors = answer.get("errors").and_then(|errors| errors.as_array());
-    let Some(error) = errors.and_then(|errors| errors.first()) else {
-        let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
-        let lost = || ForgeError::Lost("arming auto-merge: the answer does not say so".to_owned());
-        return done.then_some(true).ok_or_else(lost);
-    };
-    let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
-    let said: String = text("message").chars().take(300).collect();
-    let lower = said.to_lowercase();
-    let has = |words: &str| lower.contains(words);
-    let told = format!("arming auto-merge: {said}");
-    match text("type") {
-        "RATE_LIMITED" => Err(ForgeError::RateLimited(60, told)),
-        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(ForgeError::Forbidden(format!(
-            "{told}; this needs write access and the scope repo: ask a maintainer to merge"
-        ))),
-        _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
-            Ok(false)
-        }
-        _ if has("clean status") => {
-            Err(ForgeError::Conflict(format!("{told}; it waits for nothing and can be merged now")))
-        }
-        _ => Err(ForgeError::Refused(told)),
     }
 }
 
