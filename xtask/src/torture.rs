@@ -1,7 +1,7 @@
 //! `cargo xtask torture`: builds `zeta` and the torture, and starts the torture.
 //!
-//! The torture is a program of `testing`. Both are built as a release is, but with a wall clock that
-//! can be shifted, and in another directory.
+//! The torture is a program of `testing`. Both are built as a release is, but with a clock that can
+//! be shifted, and in another directory.
 
 use anyhow::Result;
 

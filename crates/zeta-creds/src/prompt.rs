@@ -1,4 +1,4 @@
-//! Asking the person at the terminal, or through systemd where there is no terminal.
+//! Questions to the person at the terminal, or through systemd where there is no terminal.
 //!
 //! Crates for hidden prompts leave the terminal without echo when the person types Ctrl-C or the
 //! process is ended meanwhile. Here the terminal hands on each key as it comes, Ctrl-C too, and
@@ -22,7 +22,7 @@ use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::spawn::Signals;
 
-/// How long systemd waits for a person, in seconds.
+/// The time that systemd waits for a person, in seconds.
 const SYSTEMD_SECONDS: u64 = 300;
 /// No answer to a plain question is longer, in bytes.
 const LINE_MAX: usize = 4096;
@@ -35,7 +35,7 @@ const SYSTEMD: &str = "systemd-ask-password";
 /// Asks for a passphrase: at the terminal, else through systemd.
 ///
 /// # Errors
-/// There is neither; the person gave up (Ctrl-C, Ctrl-D); nobody answered in time.
+/// There is neither; the person gave up (Ctrl-C, Ctrl-D); no answer came in time.
 pub fn passphrase(prompt: &str) -> Result<Secret> {
     match terminal() {
         Some(terminal) => hidden(&terminal, prompt),
@@ -66,15 +66,15 @@ pub fn line(prompt: &str) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&answer).trim_end_matches('\r').to_owned()))
 }
 
-/// Says something at the terminal, if there is one.
+/// Writes a text to the terminal, if there is one.
 pub fn tell(text: &str) {
     if let Some(terminal) = terminal() {
-        // Nobody is there to whom it could be said that nobody is there.
+        // Without a terminal there is no place for the error either.
         let _ = write_all(terminal.as_fd(), text.as_bytes());
     }
 }
 
-/// Can a person be asked at a terminal?
+/// Returns true if a person can be asked at a terminal.
 pub fn has_terminal() -> bool {
     terminal().is_some()
 }
@@ -86,7 +86,7 @@ fn terminal() -> Option<OwnedFd> {
         return Some(fd);
     }
     let stdin = std::io::stdin();
-    // A console that controls nobody, as at boot.
+    // A console that is no process's controlling terminal, as at boot.
     stdin.is_terminal().then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()
 }
 
@@ -95,7 +95,7 @@ fn nobody() -> Error {
         .hint("--passphrase-file FILE, --passphrase-fd N, or a systemd credential")
 }
 
-/// What a key does.
+/// The effect of a key.
 enum Key {
     More,
     Done,
@@ -133,7 +133,7 @@ fn hidden(terminal: &OwnedFd, prompt: &str) -> Result<Secret> {
     }
 }
 
-/// Reads until nothing comes any more, and tells if it was more than the end of a line.
+/// Reads until nothing comes any more; true if that was more than the end of a line.
 fn drain(terminal: BorrowedFd<'_>, signals: &Signals) -> bool {
     let mut more = false;
     for _ in 0..PASTE_MAX {

@@ -16,36 +16,36 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use zeroize::Zeroizing;
 
 /// How long the end of the output is waited for after the program's own end. What it started may
-/// live on with the pipe in hand, as an `ssh` does that keeps a connection for later. Complaints, of
-/// which a part is better than nothing, are waited for a twentieth of that.
+/// live on with the pipe in hand, as an `ssh` does that keeps a connection for later. Complaints,
+/// of which a part is better than nothing, are waited for a twentieth of that.
 const LATE: Duration = Duration::from_secs(10);
 /// The size of one read.
 const PART: usize = 8192;
-/// How many reads follow each other before anything else is looked at, the deadline for one.
+/// The number of reads that may follow each other before the deadline is looked at again.
 const PARTS: usize = 16;
-/// The room that is taken at once: output of this length is never copied to a larger place, so no
-/// second copy of a secret stays in memory.
+/// The memory that is reserved at once: output of this length is never copied to a larger place, so
+/// no second copy of a secret stays in memory.
 const ROOM: usize = 64 * 1024;
 
-/// What a program that has ended left.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// Its exit status, or the signal that ended it.
     pub status: ExitStatus,
-    /// What it wrote to its standard output, up to the limit. Wiped when dropped.
+    /// Its standard output, up to the limit. Wiped when dropped.
     pub output: Zeroizing<Vec<u8>>,
-    /// It wrote more than that.
+    /// True if its standard output was longer than that.
     pub is_cut: bool,
-    /// What it wrote to its standard error, up to the limit.
+    /// Its standard error, up to the limit.
     pub errors: Zeroizing<Vec<u8>>,
 }
 
-/// Why a program has left nothing.
+/// The reason why a program has no result.
 #[derive(Debug)]
 pub enum Failure {
-    /// It cannot be started, or not be watched.
+    /// The program cannot be started, or not be watched.
     NotStarted(io::Error),
-    /// It did not end in time, or its output did not.
+    /// The program did not end in time, or its output did not.
     TimedOut,
 }
 
@@ -147,7 +147,8 @@ impl<'a> Input<'a> {
         Ok(Input { fd: without_blocking(pipe)?, rest })
     }
 
-    /// Writes as much as the pipe takes. A program that ends early says why on its own.
+    /// Writes as much as the pipe takes. A program that ends without reading it is no failure here:
+    /// its own result says what happened.
     fn write(&mut self) {
         while let Some(fd) = &self.fd {
             match rustix::io::write(fd, self.rest) {
@@ -175,7 +176,8 @@ impl Kept {
         Ok(Kept { fd: without_blocking(pipe)?, bytes, max, is_cut: false })
     }
 
-    /// Reads what is there. What is too much is read too: a program that cannot write does not end.
+    /// Reads what is there. Output beyond the limit is read too, because a program that cannot
+    /// write does not end.
     fn read(&mut self) {
         let mut part = Zeroizing::new([0u8; PART]);
         for _ in 0..PARTS {
@@ -194,8 +196,8 @@ impl Kept {
     }
 }
 
-/// A program that is spoken with over pipes, each step with a deadline. It is killed when this is
-/// dropped; it stays in the caller's process group, so that Ctrl-C ends both.
+/// A running program and the pipes to it; each read and write has a deadline. It is killed when
+/// this is dropped. It stays in the caller's process group, so that Ctrl-C ends both.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -208,7 +210,7 @@ impl Program {
     /// a pipe to its standard input is that of [`Program::write_all`].
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The program cannot be started.
     pub fn start(command: &mut Command) -> io::Result<Program> {
         let child = command.stdout(Stdio::piped()).spawn()?;
         let mut program = Program { child, input: None, output: None };
@@ -220,7 +222,7 @@ impl Program {
     /// Writes all of `bytes` to its standard input.
     ///
     /// # Errors
-    /// [`Errno::TIMEDOUT`] if it does not take them until then.
+    /// [`Errno::TIMEDOUT`] if the program does not take them before the deadline.
     pub fn write_all(&self, mut bytes: &[u8], until: Instant) -> Result<(), Errno> {
         let fd = self.input.as_ref().ok_or(Errno::PIPE)?;
         while !bytes.is_empty() {
@@ -237,7 +239,7 @@ impl Program {
     /// Reads from its standard output; 0 at the end.
     ///
     /// # Errors
-    /// [`Errno::TIMEDOUT`] if nothing comes until then.
+    /// [`Errno::TIMEDOUT`] if nothing comes before the deadline.
     pub fn read(&self, part: &mut [u8], until: Instant) -> Result<usize, Errno> {
         let fd = self.output.as_ref().ok_or(Errno::PIPE)?;
         loop {
@@ -300,7 +302,7 @@ mod tests {
         command
     }
 
-    /// What a script says, and how long that took.
+    /// Runs a script; returns its result and the time that it took.
     fn timed(script: &str, limit: Duration) -> (Result<Finished, Failure>, Duration) {
         let started = Instant::now();
         (run(&mut sh(script), b"", limit, 1 << 20), started.elapsed())
@@ -379,7 +381,7 @@ mod tests {
     #[test]
     fn half_of_an_output_is_none() {
         let file = temp_file();
-        // Who keeps the output open may still write into it.
+        // The process that keeps the output open may still write into it.
         let script = format!("sleep 600 2>&- & echo $! >{}; echo half", file.display());
         let late = Duration::from_millis(200);
         let ended = run_late(&mut sh(&script), b"", LONG, 100, late);

@@ -209,7 +209,7 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
         Errno::ROFS => (
             Kind::Unsafe,
             Do("the file system is read-only; in a systemd unit add \
-                ReadWritePaths= for this directory"),
+                ReadWritePaths= for the state directory and the bus directory"),
         ),
         Errno::ACCESS | Errno::PERM => (
             Kind::Unsafe,

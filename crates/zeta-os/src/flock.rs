@@ -1,4 +1,4 @@
-//! An flock that is waited for with a bound, in short sleeps.
+//! An exclusive flock with a time limit, taken by short sleeps between attempts.
 //!
 //! The kernel has no flock with a time limit, and a signal that ends a blocking one would be seen
 //! by every thread. So the lock is tried again and again without blocking.
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Takes the exclusive flock of an open file, and waits for its holder for at most `limit`. One
-/// system call if nobody holds it; with a limit of zero, never more.
+/// Takes the exclusive flock of an open file, and waits for its holder for at most `limit`. A free
+/// lock costs one system call, and so does any lock with a limit of zero.
 ///
 /// # Errors
 /// [`Errno::WOULDBLOCK`] if another process held it all the time; else what the kernel reports.
@@ -35,7 +35,7 @@ pub fn lock_within(fd: impl AsFd, limit: Duration) -> Result<(), Errno> {
 }
 
 /// The sleep before the next attempt: longer each time, up to 2 ms. It differs by process, so that
-/// those who wait do not all wake at the same moment.
+/// waiting processes do not all wake at the same moment.
 fn pause(sleeps: u32) -> Duration {
     let spread = u64::from(std::process::id() % 40);
     Duration::from_micros(20 * u64::from(sleeps.min(100)) + spread)

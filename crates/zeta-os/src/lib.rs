@@ -1,4 +1,4 @@
-//! What Linux gives, behind safe functions: one thing of the system per file, and none decides.
+//! The system calls of Linux behind safe functions: one subject per file; no rule is decided here.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 /// Both files are read up to here, in bytes.
 const MAX: u64 = 4 * 1024 * 1024;
 
-/// What is needed to become a user.
+/// A user with all that a process needs to become this user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// Login name.
@@ -67,7 +67,7 @@ pub fn account_by_uid(root: &Path, uid: u32) -> Result<Account> {
     search(root, |entry| entry.id == uid, &format!("user with the id {uid}"))
 }
 
-/// A line of either file: the name, a password that nobody uses, the number, and what follows.
+/// A line of either file: the name, the number, and the fields that follow.
 struct Entry<'a> {
     name: &'a str,
     id: u32,
@@ -88,7 +88,7 @@ impl<'a> Entry<'a> {
         Some((gid.parse().ok()?, home))
     }
 
-    /// Whether the line is one of a group that has this user as a member.
+    /// Returns true for the line of a group that has this user as a member.
     fn has_member(&self, user: &str) -> bool {
         let [members] = self.rest.as_slice() else { return false };
         members.split(',').any(|member| member == user)

@@ -1,5 +1,5 @@
-//! The user's own `git`, in a repository of our own that goes away again: look at a branch of a
-//! remote, put one file on top of it, push that under a name.
+//! The user's own `git`, in a repository that is made for one call and removed after it: look at a
+//! branch of a remote, put one file on top of it, push that under a name.
 //!
 //! Nothing is checked out, so no hook, filter or attribute of the remote comes to run. Every call
 //! has a limit. A secret goes to git by its environment, never by its arguments.
@@ -14,19 +14,19 @@ use zeta_os::command::{self, Failure};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
-/// How long one call of git may take: a fetch of a large repository over a slow line, shallow.
+/// The time limit of one call of git: a shallow fetch of a large repository over a slow line.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Most bytes of what git says that are kept.
+/// Most bytes of an answer of git.
 const OUTPUT_MAX: usize = 16 << 20;
 
-/// A remote, and how to speak to it.
+/// A remote, with what is needed to reach it.
 #[derive(Debug, Clone)]
 pub struct Remote {
     /// Its address, as git knows it.
     pub url: String,
-    /// Where branches are pushed to, if not there: a fork.
+    /// The address of the fork that branches are pushed to, if there is one.
     pub fork: Option<String>,
-    /// A header that proves who we are, for one server.
+    /// A header with the token, for one server.
     pub header: Option<Header>,
 }
 
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Header {
     }
 }
 
-/// A repository of our own; it goes away with this.
+/// A repository that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Repo {
     dir: PathBuf,
@@ -61,7 +61,7 @@ pub struct Base {
     pub commit: String,
 }
 
-/// Who a commit says that it is by.
+/// The author that a commit names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     /// Name.
@@ -116,12 +116,12 @@ impl Repo {
         })
     }
 
-    /// Where branches of ours are.
+    /// The address that branches of this node are pushed to.
     fn ours(&self) -> &str {
         self.remote.fork.as_deref().unwrap_or(&self.remote.url)
     }
 
-    /// The tips of our branches whose names match a pattern, by name.
+    /// The tips of this node's branches whose names match a pattern, by name.
     pub fn branches(&self, pattern: &str) -> Result<Vec<(String, String)>> {
         let said = self.git(&["ls-remote", "--heads", "--", self.ours(), pattern], b"")?;
         let line = |line: &str| {
@@ -197,7 +197,7 @@ impl Repo {
         Ok(())
     }
 
-    /// The remote for people: without what somebody may have put into its address.
+    /// The remote for people: without a secret in its address.
     fn place(&self) -> String {
         without_secret(&self.remote.url)
     }
@@ -209,7 +209,7 @@ impl Repo {
     fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(&self.dir).args(args).current_dir(&self.dir);
-        // A caller inside of a repository or a hook has variables that would lead us there.
+        // A caller inside of a repository or a hook has variables that would lead git there.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
             let ours =
@@ -266,7 +266,7 @@ impl Repo {
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let error = |kind: Kind| Error::new(kind, format!("git {what}: {}: {said}", self.place()));
         let by_forge = has(&["Permission to", "403", "Write access", "denied to"]);
-        // A directory of this machine, or a hook of somebody's own.
+        // A directory of this machine, or a hook of the remote.
         let by_place = has(&["Permission denied", "Read-only file system", "hook declined"]);
         let no_write = by_forge || (by_place && !has(&["publickey"]));
         match () {

@@ -2,10 +2,12 @@
 //!
 //! - [`cli`]: the verbs, one file per noun.
 //! - [`demo`]: the main job played with real processes.
-//! - [`config`], [`output`]: what a person configured, and how an answer is printed.
+//! - [`config`], [`environment`]: what a person configured, and who calls about which tree.
+//! - [`output`]: how an answer is printed.
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod environment;
 pub mod output;

@@ -1,9 +1,10 @@
-//! The child that becomes a user before it touches his home, and the line to it.
+//! The child that becomes a user before it touches that user's home, and the dialogue with it.
 //!
 //! Over its standard input it gets, in this order: a line that says whom to become; a line with the
 //! lengths; what to do, as JSON; the contents, one after the other. It becomes the user after the
 //! first line and before it reads the next. It answers with one line of JSON after each phase, and
-//! goes on to the second phase only if told so: if its parent dies, it takes its files away.
+//! goes on to the second phase only on a word from its parent: if the parent dies, it removes its
+//! files.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -24,22 +25,22 @@ use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::users::Account;
 
-/// How long the child may need for one phase: a home on a server that does not answer hangs.
+/// The time limit of one phase: a home on a server that does not answer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAGIC: &str = "zeta-plant-1";
 /// No line and no list is longer, in bytes.
 const WORDS_MAX: usize = 1024 * 1024;
 const COMMIT: &str = "commit";
 
-/// What the child says after a phase.
+/// The child's answer after a phase.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
-    /// All is written, and this will come of it.
+    /// All is written; these results follow from a commit.
     Prepared(Vec<Outcome>),
-    /// This came of it.
+    /// The results of the commit.
     Done(Vec<Outcome>),
-    /// It failed, and left nothing.
+    /// A failure that left nothing.
     Fault { status: u8, text: String, hints: Vec<String> },
 }
 
@@ -75,7 +76,7 @@ impl Child {
         let groups: Vec<String> = account.groups.iter().map(u32::to_string).collect();
         let (uid, gid) = (account.uid, account.gid);
         let head = format!("{MAGIC} {uid} {gid} {}\n{} {body}\n", groups.join(","), words.len());
-        // Whoever refuses the first line says why, and reads no further.
+        // A child that refuses the first line answers with the reason, and reads no further.
         let told = [head.as_bytes(), &words].into_iter().chain(bytes.iter().copied());
         let mut sent = Ok(());
         for part in told {
@@ -95,7 +96,7 @@ impl Child {
         }
     }
 
-    /// What it will do.
+    /// The results that a commit would have.
     pub fn outcomes(&self) -> Vec<Outcome> {
         self.prepared.clone()
     }
@@ -153,7 +154,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Its input ends, and then it takes its files away; what it says meanwhile nobody reads.
+        // At the end of its input the child removes its files; its answer is read and dropped.
         self.program.close_input();
         let end = Instant::now() + PATIENCE;
         let mut part = [0u8; 4096];
@@ -161,7 +162,7 @@ impl Drop for Child {
     }
 }
 
-/// What the child does: everything. Returns its exit status.
+/// Runs as the child, from its first line to its exit status, which is returned.
 pub fn child_main(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> u8 {
     let told = serve(input, output);
     let Err(error) = told else { return 0 };
@@ -208,7 +209,7 @@ fn say(output: BorrowedFd<'_>, said: &Said) {
         match rustix::io::write(output, rest) {
             Ok(len) => rest = rest.get(len..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Nobody listens any more.
+            // The parent has ended.
             Err(_) => return,
         }
     }
@@ -245,7 +246,7 @@ fn not_understood() -> Error {
     Error::usage("this is no work that zeta gives to itself: nothing to plant")
 }
 
-/// Becomes the user that the line names, for good, and makes sure of it.
+/// Becomes the user that the line names, without a way back, and checks that.
 fn become_user(line: &str) -> Result<()> {
     let words: Vec<&str> = line.split(' ').collect();
     let [MAGIC, uid, gid, groups] = words.as_slice() else { return Err(not_understood()) };

@@ -24,19 +24,19 @@ use zeta_os::host;
 /// The systemd credential that holds the passphrase, if this process was given one.
 pub const CREDENTIAL: &str = "zeta-creds-passphrase";
 
-/// Where the blob is on an installed machine.
+/// The path of the blob on an installed machine.
 pub const BLOB: &str = "/boot/zeta-creds.enc";
 
-/// Why a call ended, and its exit number.
+/// The error that ended a call, and its exit number.
 #[derive(Debug, Clone)]
 pub struct Exit {
     /// The number, which is that of the original's command.
     pub number: u8,
-    /// The story.
+    /// The error.
     pub error: Error,
 }
 
-/// How these calls end.
+/// The result of these calls.
 pub type Outcome<T> = Result<T, Exit>;
 
 /// Gives an error its exit number.
@@ -66,11 +66,10 @@ pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.
 pub const POLICY: u8 = 8;
 
-/// Gets the passphrase, and tells from where. A new one that a person types is typed twice, or made
-/// here.
+/// Gets the passphrase and its source. A new one that a person types is typed twice, or made here.
 ///
 /// # Errors
-/// There is none, or it is not usable.
+/// There is no passphrase, or it is not usable.
 pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let named = Sources { prompt: None, ..*sources };
     let asks = sources.prompt.is_some() && prompt::has_terminal();

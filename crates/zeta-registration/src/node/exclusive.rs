@@ -1,4 +1,4 @@
-//! One agent of this node at a time: a lease around what must not be done twice at once.
+//! A lease around what only one agent of this node may do at a time.
 
 use zeta_core::lease::{Checked, FencingToken, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
@@ -8,7 +8,7 @@ use zeta_os::process;
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions, new_request};
 
-/// The lease, while we hold it.
+/// The lease, while the caller holds it.
 pub struct Held<'a> {
     ctx: &'a Context,
     lease: RecordName,
@@ -16,10 +16,10 @@ pub struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// Is it still ours? Asked right before each step that others would see.
+    /// Checks that the caller still holds the lease, right before each step that others would see.
     ///
     /// # Errors
-    /// `Kind::Lost`: it is somebody else's now.
+    /// `Kind::Lost`: another holder has it now.
     pub fn still(&self) -> Result<()> {
         let found = self.ctx.find()?;
         let checked = found.map(|handle| handle.check(&self.lease, self.token)).transpose()?;
@@ -31,7 +31,7 @@ impl Held<'_> {
     }
 }
 
-/// Acts while holding the lease `name`; who has it, if that is somebody else.
+/// Acts while holding the lease `name`; returns the refusal if another holder has it.
 pub fn with_lease<T>(
     ctx: &Context,
     name: &str,

@@ -10,7 +10,7 @@ use crate::git::{Author, Base, Repo};
 use crate::node::repository::Connection;
 use zeta_os::error::{Error, Kind, Result};
 
-/// How often an answer that was lost is asked for again.
+/// The number of times that a lost answer is asked for again.
 const ASK_AGAIN: usize = 5;
 /// The first pause before that; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -27,15 +27,15 @@ pub struct Proposal {
     pub body: String,
     /// The file.
     pub path: String,
-    /// What stands in it then; `None` if it is to go.
+    /// Its new content; `None` if it is to go.
     pub content: Option<String>,
 }
 
-/// Why there is no pull request.
+/// The reason why there is no pull request.
 pub enum ProposeError {
-    /// It was not opened.
+    /// A pull request that was not opened.
     No(Error),
-    /// It may have been, or somebody else is at it: the next run asks.
+    /// One that may have been opened, by this process or by another: the next run asks.
     Unclear(Error),
 }
 
@@ -94,7 +94,7 @@ fn push(site: &Connection, proposal: &Proposal, by: (&Author, i64)) -> Result<St
     Ok(base.branch)
 }
 
-/// Where the node of a new file has another one: below another maintainer, or the same one in other
+/// The other file of a node that gets a new one: below another maintainer, or the same one in other
 /// letters, for a forge's user is the same in both.
 fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<String>> {
     let of_node = |path: &str| {
@@ -106,7 +106,7 @@ fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<Str
     Ok(files.into_iter().find(|path| new && wanted.is_some() && of_node(path) == wanted))
 }
 
-/// The open pull request of a branch, asked for until somebody answers.
+/// The open pull request of a branch, asked for until the forge answers.
 fn find_open(site: &Connection, branch: &str) -> Option<Pull> {
     let mut pause = PAUSE;
     for _ in 0..ASK_AGAIN {

@@ -1,4 +1,4 @@
-//! Registering this node: look, decide, and open one pull request if there is none.
+//! The registration of this node: look, decide, and open one pull request if there is none.
 //!
 //! The order is what keeps it single: ask without any lock; take the lease that one agent of the
 //! node holds; ask again, and thoroughly; write down the attempt; push the branch, whose name is
@@ -38,7 +38,7 @@ pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterO
     }
 }
 
-/// What people have to know about a pull request that waits.
+/// The note for people about a pull request that waits.
 fn waits(pull: &Pull) -> &'static str {
     match pull.from {
         From::Ours => "a pull request waits",
@@ -50,7 +50,7 @@ fn waits(pull: &Pull) -> &'static str {
     }
 }
 
-/// What follows without opening anything.
+/// The result that follows without opening anything.
 fn conclude(
     ctx: &Context,
     asked: &RegisterRequest<'_>,
@@ -78,7 +78,7 @@ fn conclude(
                 Stop::Closed(pull) => of(pull, with(State::Closed, "it was closed".to_owned())),
                 Stop::Removed(pull) => of(pull, with(State::Closed, "it was removed".to_owned())),
                 Stop::Throttled(rest_s) => {
-                    // Why the last one failed stays: it is what has to be put right.
+                    // The reason why the last one failed stays: it has to be put right.
                     let why = before.map_or(String::new(), |before| before.detail.clone());
                     let next = format!("the next attempt may be made in {rest_s} s");
                     with(State::Throttled, if why.is_empty() { next } else { why })
@@ -97,7 +97,7 @@ fn open_once(
     asked: &RegisterRequest<'_>,
     held: &Held<'_>,
 ) -> Result<(RegisterOutcome, Receipt)> {
-    // Who held the lease before us may just have opened it.
+    // The holder of the lease before may just have opened it.
     let seen = asked.seen(Search::Exhaustive)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
@@ -111,7 +111,7 @@ fn open_once(
     let proposal = proposal(asked, after.as_ref())?;
     match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
         Ok(pull) => opened(ctx, asked, pull, &receipt),
-        // It stays *registering*: the next run asks, and goes on from here.
+        // The receipt stays *registering*: the next run asks, and goes on from here.
         Err(ProposeError::Unclear(error)) => Err(error),
         Err(ProposeError::No(error)) => {
             let (state, detail) = (State::PullFailed, error.text.clone());

@@ -1,4 +1,4 @@
-//! Which repository, by which forge, and as whom: made of what a person or a unit says.
+//! The repository, its forge and the account, from the flags of a person or of a unit.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::git::{Author, Remote, without_secret};
 use crate::hardware;
 use zeta_os::error::{Error, Result};
 
-/// Where nodes are registered.
+/// The repository in which nodes are registered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repository {
     /// `owner/name` on GitHub.
@@ -56,7 +56,7 @@ impl Repository {
     }
 
     /// Refuses an address that holds a secret: it would stand in the arguments of git, which every
-    /// user of the machine may read, and in whatever tells of it.
+    /// user of the machine may read, and in messages.
     pub fn check(&self) -> Result<()> {
         for (option, url) in
             [("--remote", &self.remote), ("--fork-remote", &self.fork_remote), ("--api", &self.api)]
@@ -167,7 +167,7 @@ pub fn compose_here(about: &About) -> ClusterNode {
     compose(about, hardware::probe())
 }
 
-/// Who commits are by: the maintainer, at an address that reaches nobody by accident.
+/// The author of commits: the maintainer, at an address that belongs to no other person.
 pub fn author(maintainer: &str) -> Author {
     Author { name: maintainer.to_owned(), mail: format!("{maintainer}@users.noreply.github.com") }
 }

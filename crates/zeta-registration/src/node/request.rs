@@ -1,4 +1,4 @@
-//! What is asked of a registration, and what it came to.
+//! The request for a registration, and its result.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::lease::acquire::Refusal;
 
-/// Whom to register, and where.
+/// The node to register, and the repository.
 pub struct RegisterRequest<'a> {
     /// The node.
     pub node: Label,
@@ -25,26 +25,26 @@ pub struct RegisterRequest<'a> {
     pub file: ClusterNode,
     /// The repository.
     pub site: &'a Connection,
-    /// Who the commit is by.
+    /// The author of the commit.
     pub author: Author,
     /// A pull request that was closed may be followed by another one.
     pub reopen: bool,
     /// Least time between attempts, in s.
     pub min_interval_s: i64,
-    /// Where the receipt is kept.
+    /// The path of the receipt.
     pub receipt: PathBuf,
 }
 
-/// What it came to.
+/// The result of a registration.
 #[derive(Debug, Clone)]
 pub enum RegisterOutcome {
-    /// It is on the default branch.
+    /// The node is on the default branch.
     Registered,
-    /// A pull request waits, whoever opened it.
+    /// A pull request waits, opened by this call or before.
     Waiting(Pull),
-    /// We opened one.
+    /// This call opened one.
     Opened(Pull),
-    /// Nothing was done, and why.
+    /// Nothing was done, for this reason.
     Stopped(Stop),
     /// Another agent of this node is at it.
     InFlight(Box<Refusal>),
@@ -61,7 +61,7 @@ impl RegisterRequest<'_> {
         // That of another node says nothing about this one's attempts.
         let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
         let on_main = forge.file(&path);
-        // A node that is there, or about which nobody answered, needs no further question.
+        // A node that is there, or about which no answer came, needs no further question.
         let pulls = match on_main {
             Answer::Absent => forge.pulls(self.node.as_str(), &path, look),
             _ => Answer::Absent,

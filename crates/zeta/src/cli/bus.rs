@@ -82,7 +82,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn dir(&self) -> PathBuf {
-        super::bus_dir(self.bus_dir.clone())
+        crate::environment::bus_dir(self.bus_dir.clone())
     }
 }
 

@@ -10,12 +10,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use rustix::process::getuid;
-use zeta_core::layout;
-use zeta_core::name::Label;
-use zeta_core::time::Host;
 
 use crate::config::Config;
+use crate::environment::{self, Overrides};
 use crate::output::{Output, print};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
@@ -269,15 +266,6 @@ fn tell(out: Output, wraps: bool, error: &Error) {
     }
 }
 
-/// Returns where the bus is: what the option says, the environment, or the default.
-fn bus_dir(option: Option<PathBuf>) -> PathBuf {
-    let variable = || std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
-    let dir = option
-        .or_else(|| variable().map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
-    std::path::absolute(&dir).unwrap_or(dir)
-}
-
 /// Reads `--on-lost`.
 fn on_lost(word: &str) -> Result<OnLost> {
     match word {
@@ -313,43 +301,10 @@ impl Call {
         }
     }
 
-    /// Who calls about which tree: flags, the environment, the configuration, the defaults.
+    /// Who calls, about which tree.
     pub(crate) fn context(&self) -> Result<Context> {
-        let globals: Globals = self.args()?;
-        let config = self.config()?;
-        let said = |flag: Option<String>, variable: &str| {
-            flag.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
-        };
-        let state_dir = globals.state_dir.or_else(|| {
-            std::env::var_os("ZETA_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
-        });
-        let state_dir = state_dir
-            .or_else(|| config.state_dir.clone())
-            .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
-        let node = said(globals.node, "ZETA_NODE").map(|name| Label::new("node", &name));
-        let node = node.transpose()?.or_else(|| config.node.clone());
-        let agent = said(globals.agent, "ZETA_AGENT");
-        let agent_named = agent.is_some() || config.agent.is_some();
-        let agent = match (agent, &config.agent) {
-            (Some(name), _) => Label::new("agent", &name)?,
-            (None, Some(name)) => name.clone(),
-            (None, None) => {
-                let user = said(None, "USER").or(said(None, "LOGNAME")).unwrap_or_default();
-                Context::agent_of_user(&user, getuid().as_raw())?
-            }
-        };
-        Context {
-            state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
-            node,
-            agent,
-            agent_named,
-            session: said(None, "ZETA_SESSION"),
-            fenced: said(None, "ZETA_FENCED"),
-            bus_dir: bus_dir(None),
-            lease_ended: zeta_bus::claim::announce_end,
-            host: Host::default(),
-        }
-        .on_this_host()
+        let Globals { state_dir, node, agent, .. } = self.args()?;
+        environment::context(Overrides { state_dir, node, agent }, self.config()?)
     }
 }
 
