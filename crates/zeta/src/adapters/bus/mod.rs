@@ -6,8 +6,6 @@
 
 pub mod gate;
 pub mod index;
-#[expect(unsafe_code, reason = "signals have no safe face; all of it is in there")]
-pub mod quiet;
 pub mod seen;
 
 use std::cell::OnceCell;

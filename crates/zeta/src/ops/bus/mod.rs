@@ -191,9 +191,8 @@ pub(in crate::ops) fn store_inside(
     index: &mut Index<'_>,
     envelope: &Envelope,
 ) -> Result<()> {
-    let window = index.begin()?;
     bus.publish(&envelope.id, &envelope.render())?;
-    index.finish(window, envelope, 1);
+    index.remember(envelope);
     Ok(())
 }
 
