@@ -9,19 +9,22 @@ pub mod index;
 pub mod seen;
 
 use std::cell::OnceCell;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, FlockOperation, Mode, RenameFlags, flock, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FlockOperation, Mode, OFlags, RawDir, RenameFlags, flock, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
 use zeta_core::layout;
 
 use super::base::{self, Base, open_inner, publish_dir};
-use super::node::{Bytes, Listing, read, write_temp};
+use super::node::{Bytes, read, write_temp};
 use crate::error::{Error, Kind, Result};
 
 /// Where the bus is when nobody says otherwise.
@@ -192,9 +195,29 @@ impl Bus {
         )
     }
 
-    /// All names of the bus.
-    pub fn list(&self) -> Result<Listing> {
-        super::node::list(self.base.as_fd(), NAMES_MAX, &self.base.path)
+    /// Shows every name of the bus to `look`, in no order, as the directory is right now; false if
+    /// there are more than [`NAMES_MAX`], and the rest was left out.
+    pub fn each_name(&self, mut look: impl FnMut(&CStr)) -> Result<bool> {
+        let cannot = |errno| Error::below("cannot list", &self.base.path, errno);
+        // A descriptor of its own: it begins at the first name.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = openat(self, c".", flags, Mode::empty()).map_err(cannot)?;
+        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut entries = RawDir::new(dir, &mut buffer);
+        let mut names = 0;
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(cannot)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            names += 1;
+            if names > NAMES_MAX {
+                return Ok(false);
+            }
+            look(name);
+        }
+        Ok(true)
     }
 
     /// What calls that were killed left half made, older than a minute: removed, and how much.

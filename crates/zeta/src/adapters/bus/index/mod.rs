@@ -133,45 +133,45 @@ impl<'a> Index<'a> {
 
     /// As [`Index::refresh`], for a caller that can do with a part; false if it is one.
     pub fn refresh_partly(&mut self) -> Result<bool> {
-        let names = self.bus.list()?;
-        let known = self.known(names.names.len() as u64)?;
-        let mut next = State { count: 0, ..self.state };
-        let mut batch = Batch::default();
-        self.pending.clear();
-        let gone = |name: &&String| !names.cut && names.names.binary_search(name).is_err();
-        for gone in known.keys().filter(gone) {
-            batch.forget(gone);
+        let text = self.read_names(0)?;
+        let mut known = text.as_deref().map(parse_names).unwrap_or_default();
+        // Names that are long gone are left out as soon as they are the greater part.
+        let too_long = self.state.names / NAME_LINE > 4 * known.len() as u64 + 256;
+        if self.state.begun == 0 || text.is_none() || too_long {
+            self.begin_anew()?;
+            known.clear();
         }
-        let now_us = host::wall_us();
-        for file in &names.names {
-            let Some(id) = id_of(file) else { continue };
-            match known.get(file) {
+        let mut next = State { count: 0, ..self.state };
+        let mut new = Vec::new();
+        let whole = self.bus.each_name(|name| {
+            let Ok(name) = name.to_str() else { return };
+            match known.remove(name) {
                 Some(packed) => next.count += u64::from(packed.len > 0),
-                None => self.take_in(file, id, now_us, &mut next, &mut batch)?,
+                None if id_of(name).is_some() => new.push(name.to_owned()),
+                None => {}
             }
+        })?;
+        let mut batch = Batch::default();
+        // What is left was not listed: it is gone, unless not all was listed.
+        known.keys().filter(|_| whole).for_each(|gone| batch.forget(gone));
+        self.pending.clear();
+        let now_us = host::wall_us();
+        new.sort_unstable();
+        for file in &new {
+            self.take_in(file, now_us, &mut next, &mut batch)?;
         }
         self.save(&batch, &mut next)?;
         if next != self.state {
             self.write_state(next)?;
         }
-        Ok(!names.cut)
+        Ok(whole)
     }
 
-    /// The messages that were read before, by name. All begins anew where nothing is known, where a
-    /// part of `names` is missing, and where names that are long gone are the greater part of it;
-    /// then a mark of before says nothing.
-    fn known(&mut self, names: u64) -> Result<HashMap<String, Packed>> {
-        let too_long = self.state.names / NAME_LINE > 4 * names + 256;
-        if self.state.begun > 0
-            && !too_long
-            && let Some(known) = self.read_names(0)?
-        {
-            return Ok(known);
-        }
+    /// Forgets everything that was read; a mark of before says nothing from here on.
+    fn begin_anew(&mut self) -> Result<()> {
         // What is overwritten must not be believed if this process is killed meanwhile.
         let begun = State::anew(host::random()?);
-        self.write_state(State { begun, ..State::default() })?;
-        Ok(HashMap::new())
+        self.write_state(State { begun, ..State::default() })
     }
 
     /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
@@ -196,11 +196,11 @@ impl<'a> Index<'a> {
     fn take_in(
         &mut self,
         file: &str,
-        id: &str,
         now_us: i64,
         next: &mut State,
         batch: &mut Batch,
     ) -> Result<()> {
+        let Some(id) = id_of(file) else { return Ok(()) };
         let read = match self.bus.read(file) {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => read,
@@ -241,7 +241,8 @@ impl<'a> Index<'a> {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
         }
-        let known = self.read_names(mark.names)?.unwrap_or_default();
+        let text = self.read_names(mark.names)?.unwrap_or_default();
+        let known = parse_names(&text);
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
@@ -255,7 +256,9 @@ impl<'a> Index<'a> {
         };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
         let mut unread = Vec::new();
-        for (file, packed) in known.into_iter().chain(pending) {
+        for (file, packed) in
+            known.into_iter().map(|(file, packed)| (file.to_owned(), packed)).chain(pending)
+        {
             // What was no message when it was read may be one by now; and a pack may be longer than
             // what is read of it.
             match packed.text(&pages.pack, from).is_empty() {
@@ -310,29 +313,15 @@ impl<'a> Index<'a> {
         Ok(bytes)
     }
 
-    /// What the lines of `names` from a place on say, the later one of each name; `None` if some of
-    /// them are missing.
-    fn read_names(&self, from: u64) -> Result<Option<HashMap<String, Packed>>> {
+    /// The lines of `names` from a place on; `None` if some of them are missing.
+    fn read_names(&self, from: u64) -> Result<Option<String>> {
         let len = self.state.names.saturating_sub(from);
+        if len == 0 {
+            return Ok(Some(String::new()));
+        }
         let bytes = self.read_own(NAMES, from, len)?;
-        if bytes.len() as u64 != len {
-            return Ok(None);
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            let Some(name) = words.next() else { continue };
-            let mut number = || words.next()?.parse::<i64>().ok();
-            match (number(), number().map(u64::try_from), number()) {
-                (Some(at), Some(Ok(len)), Some(mtime_us)) => {
-                    let at = u64::try_from(at).unwrap_or(u64::MAX);
-                    known.insert(name.to_owned(), Packed { at, len, mtime_us });
-                }
-                _ => _ = known.remove(name),
-            }
-        }
-        Ok(Some(known))
+        let is_whole = bytes.len() as u64 == len;
+        Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.
@@ -378,4 +367,22 @@ impl<'a> Index<'a> {
         self.state = state;
         Ok(())
     }
+}
+
+/// What lines of `names` say, the later one of each name.
+fn parse_names(text: &str) -> HashMap<&str, Packed> {
+    let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let Some(name) = words.next() else { continue };
+        let mut number = || words.next()?.parse::<i64>().ok();
+        match (number(), number().map(u64::try_from), number()) {
+            (Some(at), Some(Ok(len)), Some(mtime_us)) => {
+                let at = u64::try_from(at).unwrap_or(u64::MAX);
+                known.insert(name, Packed { at, len, mtime_us });
+            }
+            _ => _ = known.remove(name),
+        }
+    }
+    known
 }
