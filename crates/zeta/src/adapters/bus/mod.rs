@@ -202,7 +202,7 @@ impl Bus {
         // A descriptor of its own: it begins at the first name.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = openat(self, c".", flags, Mode::empty()).map_err(cannot)?;
-        let mut buffer = [MaybeUninit::uninit(); 32 * 1024];
+        let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
         let mut entries = RawDir::new(dir, &mut buffer);
         let mut names = 0;
         while let Some(entry) = entries.next() {
