@@ -122,11 +122,15 @@ mod tests {
         assert!(!has_seam(b"ZETA_TEST_"));
         let read = |path: &str| fs::read_to_string(run::root().join(path)).unwrap();
         // The check looks for the name that the seam goes by.
-        assert!(has_seam(read("crates/zeta/src/adapters/clock.rs").as_bytes()));
+        assert!(has_seam(read("crates/zeta-os/src/clock.rs").as_bytes()));
         // A release builds the default features, and these do not have it.
-        let manifest = read("crates/zeta/Cargo.toml");
-        assert!(manifest.contains("\nclock-seam = []\n"));
-        assert!(!manifest.lines().any(|line| line.starts_with("default =")));
+        let seams =
+            [("zeta-os", "clock-seam = []"), ("zeta", "clock-seam = [\"zeta-os/clock-seam\"]")];
+        for (package, seam) in seams {
+            let manifest = read(&format!("crates/{package}/Cargo.toml"));
+            assert!(manifest.lines().any(|line| line == seam), "{package}");
+            assert!(!manifest.lines().any(|line| line.starts_with("default =")), "{package}");
+        }
         let workspace = read("Cargo.toml");
         let release = workspace.split("[profile.release]").nth(1).unwrap();
         assert!(!release.split("\n[").next().unwrap().contains("debug-assertions"));

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod book;
 mod boot;
 mod ci;
 mod costs;
@@ -9,6 +10,7 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
+mod evidence;
 mod needs;
 mod openapi;
 mod run;
@@ -26,6 +28,7 @@ usage: cargo xtask <chore>
   test    set up what the tests need, then run every test and doc test
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
+  evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
@@ -34,6 +37,7 @@ usage: cargo xtask <chore>
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
   dist    build the static release binary into dist/
+  book    build docs/ as web pages into target/book; a link that leads nowhere is an error
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
 
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
+        ["evidence"] => evidence::run(),
         ["costs"] => costs::build_and_run(false),
         ["costs", "--write"] => costs::build_and_run(true),
         ["bench"] => bench::run(),
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
+        ["book"] => book::run(),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

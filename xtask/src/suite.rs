@@ -1,4 +1,5 @@
-//! Runs every test of the workspace and ends with what was skipped, why, and the counts.
+//! Runs every test of the workspace and ends with what was skipped, why, what failed, and the
+//! counts.
 //!
 //! A test that cannot run here prints `SKIPPED: <test>: <why>` to stderr and returns. Runners hide
 //! what a passing test prints, so it also appends that line to the file that `ZETA_SKIPPED_LOG`
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::counts::{Counts, Runner};
-use crate::{boot, costs, cuts, dist, needs, openapi, run};
+use crate::counts::{Counts, Reader, Runner};
+use crate::{book, boot, costs, cuts, dist, needs, openapi, run};
 
 /// The variable that tells tests where to note that they were skipped.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -23,6 +24,8 @@ const SKIPPED_PREFIX: &str = "SKIPPED: ";
 pub struct Outcome {
     counts: Counts,
     skips: BTreeSet<String>,
+    /// The names of the tests that failed.
+    failed: BTreeSet<String>,
 }
 
 impl Outcome {
@@ -35,9 +38,16 @@ impl Outcome {
     pub fn add(&mut self, other: Outcome) {
         self.counts += other.counts;
         self.skips.extend(other.skips);
+        self.failed.extend(other.failed);
     }
 
-    /// Prints every skip and then, as the last line, the counts.
+    /// Counts something as one failed test.
+    fn fail(&mut self, name: &str) {
+        self.counts.failed += 1;
+        self.failed.insert(name.to_owned());
+    }
+
+    /// Prints every skip, then the name of each failed test, and as the last line the counts.
     pub fn print(&self) {
         if !self.skips.is_empty() {
             println!(
@@ -48,7 +58,11 @@ impl Outcome {
         for skip in &self.skips {
             println!("{SKIPPED_PREFIX}{skip}");
         }
-        println!("\ntests: {}", self.counts);
+        println!();
+        for name in &self.failed {
+            println!("FAILED: {name}");
+        }
+        println!("tests: {}", self.counts);
     }
 }
 
@@ -59,6 +73,7 @@ pub fn run() -> Result<bool> {
     outcome.add(run_doc_tests()?);
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
+    outcome.add(run_book()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
     outcome.print();
     Ok(outcome.good())
@@ -90,7 +105,7 @@ pub fn run_costs() -> Result<Outcome> {
     }
     match costs::run(false)? {
         true => outcome.counts.passed = 1,
-        false => outcome.counts.failed = 1,
+        false => outcome.fail("costs"),
     }
     outcome.skips.extend(costs::missing());
     Ok(outcome)
@@ -103,7 +118,7 @@ pub fn run_cuts() -> Result<Outcome> {
         Ok(machine) => machine,
         Err(error) if needs::can_cut() => {
             println!("cuts: {error:#}");
-            outcome.counts.failed = 1;
+            outcome.fail("cuts");
             return Ok(outcome);
         }
         Err(error) => {
@@ -114,11 +129,26 @@ pub fn run_cuts() -> Result<Outcome> {
     };
     match cuts::run_few(&machine) {
         Ok(true) => outcome.counts.passed = 1,
-        Ok(false) => outcome.counts.failed = 1,
+        Ok(false) => outcome.fail("cuts"),
         Err(error) => {
             println!("cuts: {error:#}");
-            outcome.counts.failed = 1;
+            outcome.fail("cuts");
         }
+    }
+    Ok(outcome)
+}
+
+/// Builds the book of the documentation, as one test more.
+pub fn run_book() -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if let Err(error) = book::prepare() {
+        outcome.counts.skipped = 1;
+        outcome.skips.insert(format!("book: {error:#}"));
+        return Ok(outcome);
+    }
+    match book::build()? {
+        true => outcome.counts.passed = 1,
+        false => outcome.counts.failed = 1,
     }
     Ok(outcome)
 }
@@ -133,18 +163,15 @@ fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
-    let mut counts = Counts::default();
-    let status = run::watched(command, |line| {
-        if let Some(more) = runner.read_summary(line) {
-            counts += more;
-        }
-    })?;
-    if !status.success() && counts.failed == 0 {
-        println!("the test run did not get to its end ({status}); counted as one failure");
-        counts.failed = 1;
-    }
+    let mut reader = Reader::new(runner);
+    let status = run::watched(command, |line| reader.read(line))?;
     let skips = read_skips(&log)?;
-    Ok(Outcome { counts: set_apart(counts, skips.len()), skips })
+    let counts = set_apart(reader.counts, skips.len());
+    let mut outcome = Outcome { counts, skips, failed: reader.failed };
+    if !status.success() && counts.failed == 0 {
+        outcome.fail(&format!("cargo {}: it did not get to its end ({status})", args.join(" ")));
+    }
+    Ok(outcome)
 }
 
 /// A test that skipped itself looks passed to its runner.

@@ -8,7 +8,7 @@ use crate::time::Now;
 
 /// Is somebody alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
+pub enum ProcessState {
     /// Proven to run.
     Alive,
     /// Proven to have ended.
@@ -17,13 +17,13 @@ pub enum Life {
     Unknown,
 }
 
-impl Life {
+impl ProcessState {
     /// The word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
-            Life::Alive => "alive",
-            Life::Dead => "dead",
-            Life::Unknown => "unknown",
+            ProcessState::Alive => "alive",
+            ProcessState::Dead => "dead",
+            ProcessState::Unknown => "unknown",
         }
     }
 }
@@ -69,9 +69,9 @@ pub enum Found {
 }
 
 /// Judges one process.
-pub fn judge_process(recorded: &Process, found: Found) -> Life {
+pub fn judge_process(recorded: &Process, found: Found) -> ProcessState {
     let Found::Something { ended, pidfs_ino, start_ticks } = found else {
-        return if found == Found::Nothing { Life::Dead } else { Life::Unknown };
+        return if found == Found::Nothing { ProcessState::Dead } else { ProcessState::Unknown };
     };
     let same = match (recorded.pidfs_ino, pidfs_ino) {
         (Some(then), Some(now)) => Some(then == now),
@@ -81,23 +81,23 @@ pub fn judge_process(recorded: &Process, found: Found) -> Life {
         },
     };
     match (same, ended) {
-        (Some(false), _) | (_, true) => Life::Dead,
-        (Some(true), false) => Life::Alive,
-        (None, false) => Life::Unknown,
+        (Some(false), _) | (_, true) => ProcessState::Dead,
+        (Some(true), false) => ProcessState::Alive,
+        (None, false) => ProcessState::Unknown,
     }
 }
 
 /// Joins the verdicts on a holder's processes: dead only if all of them are; one alive is alive.
-pub fn join(verdicts: impl IntoIterator<Item = Life>) -> Life {
+pub fn join(verdicts: impl IntoIterator<Item = ProcessState>) -> ProcessState {
     let mut joined = None;
     for life in verdicts {
         joined = Some(match (joined, life) {
-            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,
-            (None | Some(Life::Dead), Life::Dead) => Life::Dead,
-            _ => Life::Unknown,
+            (_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,
+            (None | Some(ProcessState::Dead), ProcessState::Dead) => ProcessState::Dead,
+            _ => ProcessState::Unknown,
         });
     }
-    joined.unwrap_or(Life::Unknown)
+    joined.unwrap_or(ProcessState::Unknown)
 }
 
 /// The clock stamp of a record: when it was last renewed, and by whose clocks.
@@ -252,26 +252,26 @@ mod tests {
     #[test]
     fn a_reused_pid_is_dead_even_within_one_clock_tick() {
         let then = Process { pid: 7, start_ticks: Some(100), pidfs_ino: Some(1) };
-        assert_eq!(judge_process(&then, found(false, 1, 100)), Life::Alive);
-        assert_eq!(judge_process(&then, found(false, 2, 100)), Life::Dead);
-        assert_eq!(judge_process(&then, found(true, 1, 100)), Life::Dead);
-        assert_eq!(judge_process(&then, Found::Nothing), Life::Dead);
-        assert_eq!(judge_process(&then, Found::Unreadable), Life::Unknown);
+        assert_eq!(judge_process(&then, found(false, 1, 100)), ProcessState::Alive);
+        assert_eq!(judge_process(&then, found(false, 2, 100)), ProcessState::Dead);
+        assert_eq!(judge_process(&then, found(true, 1, 100)), ProcessState::Dead);
+        assert_eq!(judge_process(&then, Found::Nothing), ProcessState::Dead);
+        assert_eq!(judge_process(&then, Found::Unreadable), ProcessState::Unknown);
     }
 
     #[test]
     fn without_a_pidfs_the_start_ticks_decide_and_a_bare_pid_proves_nothing() {
         let ticks = Process { pid: 7, start_ticks: Some(100), pidfs_ino: None };
-        assert_eq!(judge_process(&ticks, found(false, 1, 100)), Life::Alive);
-        assert_eq!(judge_process(&ticks, found(false, 1, 101)), Life::Dead);
+        assert_eq!(judge_process(&ticks, found(false, 1, 100)), ProcessState::Alive);
+        assert_eq!(judge_process(&ticks, found(false, 1, 101)), ProcessState::Dead);
         let bare = Process { pid: 7, start_ticks: None, pidfs_ino: None };
-        assert_eq!(judge_process(&bare, found(false, 1, 100)), Life::Unknown);
-        assert_eq!(judge_process(&bare, Found::Nothing), Life::Dead);
+        assert_eq!(judge_process(&bare, found(false, 1, 100)), ProcessState::Unknown);
+        assert_eq!(judge_process(&bare, Found::Nothing), ProcessState::Dead);
     }
 
     #[test]
     fn a_holder_is_dead_only_if_all_its_processes_are() {
-        use Life::{Alive, Dead, Unknown};
+        use ProcessState::{Alive, Dead, Unknown};
         for (verdicts, joined) in [
             (vec![], Unknown),
             (vec![Dead], Dead),
@@ -321,6 +321,11 @@ mod tests {
         ] {
             assert_eq!(judge_boot(&stamp, &now), boot, "{stamp:?}");
         }
+        // The clocks of another time namespace prove nothing; another machine id still does.
+        let warped = Stamp { time_ns: Some(2), ..stamp("b0", "m1", 1001, 4000) };
+        assert_eq!(judge_boot(&warped, &now), Boot::Unclear);
+        let elsewhere = Stamp { machine_id: Some("m2".into()), ..warped };
+        assert_eq!(judge_boot(&elsewhere, &now), Boot::Elsewhere);
     }
 
     #[test]

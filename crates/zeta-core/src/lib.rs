@@ -20,6 +20,7 @@ pub mod bus;
 pub mod clean;
 pub mod creds;
 pub mod evidence;
+pub mod json;
 pub mod layout;
 pub mod lease;
 pub mod name;

@@ -399,6 +399,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_one_to_64_bytes() {
+        for good in ["a", "a_1", &"k".repeat(64)] {
+            assert!(is_key(good), "{good}");
+        }
+        for bad in ["", "1a", "_a", "A", "a-b", "a.b", "ä", &"k".repeat(65)] {
+            assert!(!is_key(bad), "{bad}");
+            let text = format!("schema: 1\n{bad}: 1\nend: true\n");
+            assert_eq!(own(&text), Err(Damage::BadLine(2)), "{bad}");
+        }
+    }
+
+    #[test]
     fn text_by_another_hand_is_foreign() {
         for text in ["", "12345\n", "pid: 77\ntimestamp: \"x\"\n", "\u{0}\u{1}"] {
             assert!(matches!(parse(text.as_bytes(), 4096), Ok(Text::Foreign(_))), "{text:?}");

@@ -133,6 +133,17 @@ pub fn parse_utc(text: &str) -> Result<i64, TimeError> {
     })
 }
 
+/// "2026-11-22T10:11:12Z (3m 2s ago)", or "(in 6m 58s)".
+pub fn moment(wall_us: i64, now_us: i64) -> String {
+    let text = format_utc(wall_us);
+    let short = text.split_once('.').map_or(text.as_str(), |(short, _)| short);
+    let apart = format_duration(wall_us.abs_diff(now_us) / 1000);
+    match wall_us <= now_us {
+        true => format!("{short}Z ({apart} ago)"),
+        false => format!("{short}Z (in {apart})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

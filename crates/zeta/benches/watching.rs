@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::time::{ClockId, clock_gettime};
-use zeta::ops::view::{Change, View};
+use zeta_state::presence::view::{Change, View};
 
 mod measure;
 

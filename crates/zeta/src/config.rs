@@ -11,7 +11,7 @@ use serde::Deserialize;
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
-use crate::error::{Error, Result};
+use zeta_os::error::{Error, Result};
 
 /// The machine's file.
 pub const SYSTEM_FILE: &str = "/etc/zeta/config.toml";

@@ -5,7 +5,7 @@
 
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
-    Age, Boot, FileTimes, Life, Process, Processes, age_of_foreign, judge_age, judge_boot,
+    Age, Boot, FileTimes, Process, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
     judge_own_age,
 };
 use crate::name::{Label, RecordName};
@@ -25,7 +25,7 @@ pub enum Observed {
     /// A record of ours, its file times and the life of its processes.
     ///
     /// `life` counts only when the record is of this boot.
-    Ours(Box<Record>, FileTimes, Life),
+    Ours(Box<Record>, FileTimes, ProcessState),
     /// Text by another hand, with the TTL that it names, if any.
     Foreign {
         /// Its own `ttl:`.
@@ -136,13 +136,13 @@ fn aged(age: Age, ttl_ms: u64, cause: Cause, why: HeldWhy) -> Standing {
     }
 }
 
-fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Standing {
+fn judge_ours(record: &Record, times: FileTimes, life: ProcessState, now: &Now) -> Standing {
     let boot = judge_boot(&record.renewed, now);
-    let life = if boot == Boot::Same { life } else { Life::Unknown };
+    let life = if boot == Boot::Same { life } else { ProcessState::Unknown };
     if boot == Boot::Other {
         return Standing::Grantable(Cause::OtherBoot);
     }
-    if life == Life::Dead {
+    if life == ProcessState::Dead {
         return Standing::Grantable(Cause::HolderDead);
     }
     let held = |why, rest_ms| Standing::Held(Held { why, rest_ms });
@@ -152,7 +152,7 @@ fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Stand
     if age_ms <= record.ttl_ms {
         return held(HeldWhy::InTime, Some(record.ttl_ms - age_ms + 1));
     }
-    if life == Life::Unknown {
+    if life == ProcessState::Unknown {
         return Standing::Grantable(Cause::Expired);
     }
     let bound_ms = record.ttl_ms.saturating_add(record.grace_ms);
@@ -168,7 +168,7 @@ fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Stand
 
 /// What somebody who wants a lease says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct AcquireRequest {
     /// Name of the lease.
     pub lease: RecordName,
     /// Id of this attempt; the same id, agent and session again get the same answer.
@@ -212,7 +212,7 @@ pub enum Acquired {
 /// an earlier [`Acquired::MustKill`] have ended since.
 pub fn decide_acquire(
     observed: &Observed,
-    ask: &Ask,
+    ask: &AcquireRequest,
     highest: u64,
     killed: bool,
     now: &Now,
@@ -220,7 +220,7 @@ pub fn decide_acquire(
     // A dead holder's lease is anybody's, and a record below the token file's number is void: it
     // was written in a guard that somebody had moved away.
     if let Observed::Ours(record, _, life) = observed
-        && *life != Life::Dead
+        && *life != ProcessState::Dead
         && record.fencing_token.get() >= highest
         && record.lease_id == ask.lease_id
         && record.agent == ask.agent
@@ -246,7 +246,7 @@ pub fn decide_acquire(
     }
 }
 
-fn granted(ask: &Ask, fencing_token: FencingToken, now: &Now) -> Record {
+fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
     // A session's wrapper may live in another pid namespace than the call that takes the lease.
     let pid_ns = ask.processes.pid_ns.or(now.host.pid_ns);
     let processes = Processes { pid_ns, ..ask.processes };
@@ -404,7 +404,7 @@ pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
 
 /// What became of a grant that its keeper saw last with a TTL until `until_ns` (boot clock).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Loss {
     /// It stands.
     Stands,
     /// Its session gave it back.
@@ -419,23 +419,23 @@ pub enum Fate {
 /// or broken by force. `highest` is the token file's number; `broken` says that a note of a break
 /// names this token. After the TTL, a release and a grant that followed it look like a takeover,
 /// and are told as one: the keeper was late.
-pub fn decide_fate(
+pub fn decide_loss(
     observed: &Observed,
     token: FencingToken,
     until_ns: u64,
     highest: u64,
     broken: bool,
     now: &Now,
-) -> Fate {
+) -> Loss {
     let in_time = now.reading.boot_ns <= until_ns;
     match observed {
-        Observed::Ours(record, ..) if record.fencing_token == token => Fate::Stands,
-        _ if broken => Fate::Lost(Lost::to(observed)),
-        Observed::Absent if in_time || highest == token.get() => Fate::GivenBack,
+        Observed::Ours(record, ..) if record.fencing_token == token => Loss::Stands,
+        _ if broken => Loss::Lost(Lost::to(observed)),
+        Observed::Absent if in_time || highest == token.get() => Loss::GivenBack,
         Observed::Ours(record, ..) if in_time || record.acquired_boot_ns <= until_ns => {
-            Fate::GivenBack
+            Loss::GivenBack
         }
-        Observed::Foreign { .. } if in_time => Fate::GivenBack,
-        _ => Fate::Lost(Lost::to(observed)),
+        Observed::Foreign { .. } if in_time => Loss::GivenBack,
+        _ => Loss::Lost(Lost::to(observed)),
     }
 }

@@ -5,9 +5,9 @@
 mod decide;
 
 pub use decide::{
-    Acquired, Ask, Cause, Checked, FOREIGN_TTL_MS, Fate, Held, HeldWhy, Lost, Observed, Released,
-    Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check, decide_fate,
-    decide_release, decide_renew, is_kept_by, judge,
+    AcquireRequest, Acquired, Cause, Checked, FOREIGN_TTL_MS, Held, HeldWhy, Loss, Lost, Observed,
+    Released, Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check,
+    decide_loss, decide_release, decide_renew, is_kept_by, judge,
 };
 
 use std::fmt;

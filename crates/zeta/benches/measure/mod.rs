@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::node::{Node, Tree};
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, acquire, draft};
-use zeta::ops::lease::{release, release_in, show};
-use zeta_core::lease::{Ask, FencingToken, Observed};
+use zeta_core::lease::{AcquireRequest, FencingToken, Observed};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
+use zeta_state::context::Context;
+use zeta_state::directory::tree::{Node, Tree};
+use zeta_state::lease::acquire::{Outcome, WaitOptions, acquire, new_request};
+use zeta_state::lease::{release, release_in, show};
 
 /// What a bench returns; a bench that cannot measure says so and fails.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
@@ -61,7 +61,7 @@ pub fn head(title: &str) {
     println!("\n{title}");
     println!(
         "{:<44} {:>12} {:>12} {:>9} {:>7} {:>8}  met",
-        "what", "ours", "anchor", "value", "gate", "stretch"
+        "what", "zeta", "anchor", "value", "gate", "stretch"
     );
     keep(&["#", title]);
 }
@@ -215,20 +215,21 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         agent_named: false,
         session: None,
         fenced: None,
+        lease_ended: |_| (),
         host: Host::default(),
     };
     Ok(ctx.on_this_host()?)
 }
 
 /// What a caller asks for, with a minute to live.
-pub fn ask(ctx: &Context, lease: &str) -> Outcomes<Ask> {
-    Ok(draft(ctx, RecordName::new("lease", lease)?, 60_000)?)
+pub fn ask(ctx: &Context, lease: &str) -> Outcomes<AcquireRequest> {
+    Ok(new_request(ctx, RecordName::new("lease", lease)?, 60_000)?)
 }
 
 /// Takes a lease that must be free, and returns its token.
 pub fn take(ctx: &Context, lease: &str) -> Outcomes<FencingToken> {
     let (tree, node) = ctx.open()?;
-    let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+    let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
     match acquire(ctx, &tree, &node, &ask(ctx, lease)?, &mut patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => Ok(record.fencing_token),
         Outcome::Refused(refusal) => Err(format!("{lease} is held: {refusal:?}").into()),
@@ -256,7 +257,7 @@ pub struct Ours {
     /// Its node.
     pub node: Node,
     /// What is asked for.
-    pub ask: Ask,
+    pub ask: AcquireRequest,
 }
 
 impl Ours {
@@ -271,7 +272,7 @@ impl Ours {
     /// Takes the lease, which must be free.
     pub fn take(&self) -> Outcomes<FencingToken> {
         let Ours { ctx, tree, node, ask } = self;
-        let mut patience = Patience { limit_ms: None, on_wait: &mut |_, _| {} };
+        let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
         match acquire(ctx, tree, node, ask, &mut patience, &mut |_| Ok(()))? {
             Outcome::Granted { record, .. } => Ok(record.fencing_token),
             Outcome::Refused(refusal) => Err(format!("held: {refusal:?}").into()),

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use zeta::adapters::blob;
+use zeta_creds::blob;
 
 /// Bytes of a blob: ten clusters and a bit.
 const SIZE: usize = 41_000;

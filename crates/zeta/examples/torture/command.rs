@@ -4,8 +4,8 @@
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
-use zeta::ops::lease::show;
 use zeta_core::lease::{Observed, Record};
+use zeta_state::lease::show;
 
 use super::child::start;
 use super::stage::{Lease, Outcomes, Stage, now_ns};

@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use zeta::context::Context;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
+use zeta_state::context::Context;
 
 use self::key::{CLOCK, DIR, END, ROLE, SELF, SHIFT, ZETA};
 
@@ -243,7 +243,7 @@ impl Stage {
         let name = CLOCK.as_bytes();
         let zeta = std::fs::read(&self.zeta)?;
         let there = zeta.windows(name.len()).any(|window| window == name);
-        Ok(there && zeta::adapters::clock::HAS_SEAM)
+        Ok(there && zeta_os::clock::HAS_SEAM)
     }
 
     /// The words of a command that plays the part that [`Stage::zeta`] is dressed for.
@@ -287,6 +287,7 @@ impl Stage {
             agent_named: true,
             session: None,
             fenced: None,
+            lease_ended: |_| (),
             host: Host::default(),
         };
         Ok(ctx.on_this_host()?)

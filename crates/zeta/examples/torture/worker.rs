@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use zeta::adapters::process::identify_self;
-use zeta::context::Context;
-use zeta::error::{Error, Kind as Fault};
-use zeta::ops::acquire::{Outcome, Patience, Stand, acquire, draft};
-use zeta::ops::lease::{OrLost, release_in, renew_in};
-use zeta_core::lease::{Ask, Record};
+use zeta_core::lease::{AcquireRequest, Record};
+use zeta_os::error::{Error, Kind as Fault};
+use zeta_os::process::identify_self;
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire, new_request};
+use zeta_state::lease::{HolderResult, release_in, renew_in};
 
 use super::stage::{Kind, Lease, Outcomes, Stage, now_ns, outside_ns};
 use super::story::Story;
@@ -89,10 +89,10 @@ impl Worker<'_> {
         let ctx = self.stage.context(self.lease)?;
         let (tree, node) = ctx.open()?;
         let file = zeta_core::layout::lease_file(&self.lease.record()?);
-        let mut stand = Stand::before(&tree, &node, &file);
+        let mut stand = LeaseHandle::before(&tree, &node, &file);
         while !self.stage.over() {
             let ask = self.ask(&ctx)?;
-            let mut patience = Patience { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
+            let mut patience = WaitOptions { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
             // Who waits gives way to others; a single try decides by its own clock.
             let waits = if self.lease.kind == Kind::Warped { 2 } else { 10 };
             if self.dice.u32(..waits) == 0 {
@@ -141,8 +141,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn ask(&self, ctx: &Context) -> Outcomes<Ask> {
-        let mut ask = draft(ctx, self.lease.record()?, self.lease.ttl_ms())?;
+    fn ask(&self, ctx: &Context) -> Outcomes<AcquireRequest> {
+        let mut ask = new_request(ctx, self.lease.record()?, self.lease.ttl_ms())?;
         ask.processes.own = Some(identify_self());
         ask.processes.pid_ns = ctx.host.pid_ns;
         Ok(ask)
@@ -159,7 +159,7 @@ impl Worker<'_> {
         &mut self,
         token: u64,
         asked_ns: u64,
-        renewed: OrLost<(Box<Record>, Option<u64>)>,
+        renewed: HolderResult<(Box<Record>, Option<u64>)>,
     ) -> Outcomes<bool> {
         let got_ns = now_ns();
         match renewed {
@@ -180,7 +180,11 @@ impl Worker<'_> {
     }
 
     /// Releases, again and again while somebody is stopped inside the guard.
-    fn release(&mut self, token: u64, mut release: impl FnMut() -> OrLost<bool>) -> Outcomes<()> {
+    fn release(
+        &mut self,
+        token: u64,
+        mut release: impl FnMut() -> HolderResult<bool>,
+    ) -> Outcomes<()> {
         const TRIES: usize = 10;
         for at in 1..=TRIES {
             let asked_ns = now_ns();

@@ -14,11 +14,13 @@ use zeta_core::creds::passphrase;
 
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
-use crate::error::{Error, Result};
-use crate::ops::creds::factor::Factor;
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Owner;
+use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, POLICY, WithExitNumber};
+use zeta_os::error::{Error, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
@@ -113,7 +115,7 @@ pub(super) fn plant_as() -> u8 {
 fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     match done {
         Ok(status) => Ok(status),
-        Err(Failed { number, mut error }) => {
+        Err(Exit { number, mut error }) => {
             if error.hints.is_empty() {
                 error =
                     error.hint(format!("zeta creds {} --help says what is needed", call.verb()));
@@ -137,8 +139,8 @@ fn persist(call: &Call) -> Outcome<u8> {
     if args.would_empty(&bundle) {
         let text = format!("nothing was baked, and {} holds a blob", args.output.display());
         let hint = "--update keeps what it holds; to begin anew, remove it first";
-        let error = Error::new(crate::error::Kind::Refused, text).hint(hint);
-        return Err(Failed { number: INPUT, error });
+        let error = Error::new(zeta_os::error::Kind::Refused, text).hint(hint);
+        return Err(Exit { number: INPUT, error });
     }
     save(call, &args, &bundle, &secret, &ids)
 }
@@ -152,14 +154,14 @@ fn save(
     ids: &[String],
 ) -> Outcome<u8> {
     let factor = args.lock.factor()?;
-    let kept = ops::keep::keep(bundle, &args.output, &factor, secret, args.format.into())?;
+    let kept = ops::save::keep(bundle, &args.output, &factor, secret, args.format.into())?;
     if args.verify {
         let opened = ops::open::open(&args.output, &factor, secret, false);
-        let opened = opened.map_err(|failed| Failed { number: ops::NO_MATCH, ..failed })?;
+        let opened = opened.map_err(|failed| Exit { number: ops::NO_MATCH, ..failed })?;
         if opened.bundle != *bundle {
             let text = "what was saved is not what was to be saved";
-            let error = Error::new(crate::error::Kind::Fault, text);
-            return Err(Failed { number: ops::NO_MATCH, error });
+            let error = Error::new(zeta_os::error::Kind::Fault, text);
+            return Err(Exit { number: ops::NO_MATCH, error });
         }
     }
     words::kept(call, args, &kept, ids).number(ops::FRAME)?;
@@ -249,15 +251,15 @@ fn make_passphrase(call: &Call) -> Result<u8> {
         object
     };
     call.out.either(object, || made.to_string())?;
-    call.out.talk(&format!("{bits} bits: write it down; nobody can open a blob without it"));
+    call.out.note(&format!("{bits} bits: write it down; nobody can open a blob without it"));
     Ok(0)
 }
 
 impl KeepArgs {
     /// Whose credentials these are.
-    fn whose(&self) -> Whose {
+    fn whose(&self) -> Owner {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into);
-        Whose { home, persona: self.persona.clone() }
+        Owner { home, persona: self.persona.clone() }
     }
 
     /// The passphrase: that of the blob that is kept, or a new one. What is wrong with the call is
@@ -286,20 +288,20 @@ impl KeepArgs {
     }
 
     /// Bakes what the arguments say; the ids of it.
-    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
         let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
         let mut ids = Vec::new();
         if self.bake_found {
-            ids = gather::found(bundle, &manifest, whose).number(INPUT)?;
+            ids = collect::found(bundle, &manifest, whose).number(INPUT)?;
         }
         for given in &self.bakes {
             if words::is_literal(given) {
-                call.out.talk(
+                call.out.note(
                     "a value in an argument can be read by every user of this machine while this \
                      runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",
                 );
             }
-            ids.push(gather::bake(bundle, &manifest, whose, given).number(INPUT)?);
+            ids.push(collect::bake(bundle, &manifest, whose, given).number(INPUT)?);
         }
         ids.dedup();
         Ok(ids)

@@ -6,9 +6,9 @@ use clap::Args;
 use zeta_core::time::{format_utc, parse_ttl};
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::beat::beat;
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::presence::heartbeat::beat;
 
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",
@@ -61,7 +61,7 @@ fn run(call: &Call) -> Result<u8> {
         };
         let trouble = beaten.err();
         if let Some(error) = trouble.as_ref().filter(|_| trouble != said) {
-            call.out.error_beside(error, None);
+            call.out.error_on_stderr(error, None);
         }
         said = trouble;
         std::thread::sleep(Duration::from_millis(every_ms));

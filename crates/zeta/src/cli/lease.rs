@@ -10,12 +10,15 @@ use zeta_core::name::RecordName;
 use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
-use crate::ops::exec::{self, OnLost};
-use crate::ops::lease::{self as ops, LostTo};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::lease as ops;
+use zeta_state::lease::LostTo;
+use zeta_state::lease::acquire::{Outcome, WaitOptions, acquire_for_session, new_request};
+use zeta_state::lease::exec;
+use zeta_state::lease::exec::OnLost;
 
 mod args;
 pub(super) mod words;
@@ -121,7 +124,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
     let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
-    let mut ask = draft(&ctx, lease, ttl_ms)?;
+    let mut ask = new_request(&ctx, lease, ttl_ms)?;
     ask.grace_ms = grace_ms;
     ask.policy = policy;
     ask.pr = args.pr;
@@ -130,13 +133,13 @@ fn run_acquire(call: &Call) -> Result<u8> {
         ask.lease_id = id;
     }
     let out = call.out;
-    let mut tell = |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
-    let mut patience = Patience { limit_ms, on_wait: &mut tell };
+    let mut tell = |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+    let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
     let (outcome, node) = acquire_for_session(&ctx, &ask, &mut patience)?;
     match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
-            out.talk(&words::granted(&record, cause, from.as_deref()));
+            out.note(&words::granted(&record, cause, from.as_deref()));
             let object = || {
                 let mut object = Object::new();
                 object.text("outcome", "granted");
@@ -172,7 +175,7 @@ fn run_renew(call: &Call) -> Result<u8> {
     match ops::renew(&ctx, &lease, token, ttl_ms)? {
         Ok((record, gap_ms)) => {
             if let Some(gap_ms) = gap_ms {
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "lease {lease} had been expired for {}, and nobody took it meanwhile",
                     format_duration(gap_ms)
                 ));
@@ -202,7 +205,7 @@ fn run_release(call: &Call) -> Result<u8> {
     match ops::release(&ctx, &lease, token)? {
         Ok(stood) => {
             if !stood {
-                call.out.talk(&format!("lease {lease} was already released or removed"));
+                call.out.note(&format!("lease {lease} was already released or removed"));
             }
             if call.out.json {
                 let mut object = Object::new();
@@ -297,7 +300,7 @@ fn run_break(call: &Call) -> Result<u8> {
     match ops::break_lease(&ctx, &lease, expected, &args.reason)? {
         Ok(stood) => {
             let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
-            call.out.talk(&format!("lease {lease}: {text}"));
+            call.out.note(&format!("lease {lease}: {text}"));
             if call.out.json {
                 let mut object = Object::new();
                 object.text("outcome", if stood { "broken" } else { "absent" });
@@ -333,15 +336,15 @@ fn run_exec(call: &Call) -> Result<u8> {
     let held = match (given, fence) {
         (Some(token), Some(limit)) => exec::run_fenced(&ctx, &lease, token, &args.command, limit),
         _ => {
-            let mut ask = draft(&ctx, lease.clone(), ttl_ms)?;
+            let mut ask = new_request(&ctx, lease.clone(), ttl_ms)?;
             ask.grace_ms = grace_ms;
             ask.policy = policy;
             ask.purpose = args.purpose.or_else(|| Some(words::command_line(&args.command)));
             let out = call.out;
             let mut tell =
-                |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
-            let mut patience = Patience { limit_ms, on_wait: &mut tell };
-            let mut tell_loss = |lost: &LostTo| out.error_beside(&words::lost(lost, &ctx), None);
+                |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+            let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
+            let mut tell_loss = |lost: &LostTo| out.error_on_stderr(&words::lost(lost, &ctx), None);
             match fence {
                 None => {
                     exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
@@ -356,7 +359,7 @@ fn run_exec(call: &Call) -> Result<u8> {
     Ok(match held {
         Ok(held) => ended(call.out, &ctx, &lease, held, (args.conflict_status, on_lost)),
         Err(error) => {
-            call.out.error_beside(&error, None);
+            call.out.error_on_stderr(&error, None);
             error.kind.status()
         }
     })
@@ -367,27 +370,29 @@ fn ended(
     out: Output,
     ctx: &Context,
     lease: &RecordName,
-    held: exec::Held,
+    held: exec::ExecOutcome,
     (conflict_status, on_lost): (Option<u8>, OnLost),
 ) -> u8 {
     match held {
-        exec::Held::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => Kind::Lost.status(),
-        exec::Held::Ran { ended, trouble, .. } => {
-            trouble.iter().for_each(|error| out.error_beside(error, None));
+        exec::ExecOutcome::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => {
+            Kind::Lost.status()
+        }
+        exec::ExecOutcome::Ran { ended, trouble, .. } => {
+            trouble.iter().for_each(|error| out.error_on_stderr(error, None));
             ended.status()
         }
-        exec::Held::NotStarted(status, error) => {
-            out.error_beside(&error, None);
+        exec::ExecOutcome::NotStarted(status, error) => {
+            out.error_on_stderr(&error, None);
             status
         }
-        exec::Held::Refused(refusal) => {
+        exec::ExecOutcome::Refused(refusal) => {
             let (error, object) = words::refused(lease, &refusal, &ctx.now());
-            out.error_beside(&error, Some(object));
+            out.error_on_stderr(&error, Some(object));
             conflict_status.unwrap_or(error.kind.status())
         }
-        exec::Held::Lost(lost) => {
+        exec::ExecOutcome::Lost(lost) => {
             let (error, object) = words::lost_told(&lost, ctx);
-            out.error_beside(&error, Some(object));
+            out.error_on_stderr(&error, Some(object));
             error.kind.status()
         }
     }

@@ -15,10 +15,10 @@ use zeta_core::name::Label;
 use zeta_core::time::Host;
 
 use crate::config::Config;
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::exec::OnLost;
 use crate::output::{Output, print};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::lease::exec::OnLost;
 
 mod bus;
 mod claim;
@@ -314,6 +314,7 @@ impl Call {
             agent_named,
             session: said(None, "ZETA_SESSION"),
             fenced: said(None, "ZETA_FENCED"),
+            lease_ended: zeta_bus::claim::announce_end,
             host: Host::default(),
         }
         .on_this_host()

@@ -15,5 +15,7 @@ mod leaf;
 mod lock;
 mod place;
 mod race;
+#[path = "../suite/support/skip.rs"]
+mod skip;
 mod tally;
 mod time;

@@ -1,8 +1,7 @@
 //! Counting refusals: how often an attack was tried and refused, by side and by way of walking.
 
-use std::io::Write;
-
 use crate::arena::{Arena, OUTSIDER, Out, Sharing, VICTIM, WAYS, is_root, sharings, snapshot};
+use crate::skip::{append, skip};
 
 /// The account of one number of the table.
 pub struct Tally {
@@ -122,7 +121,7 @@ impl Tally {
 
     /// Says that a part of this number could not be played here.
     pub fn skip(&self, why: &str) {
-        skip(&format!("attacks {}: {why}", self.number));
+        skip(&format!("attacks {}", self.number), why);
     }
 }
 
@@ -146,7 +145,7 @@ impl Drop for Tally {
         );
         print!("{line}");
         if let Some(log) = std::env::var_os("ZETA_ATTACKS_LOG") {
-            append(log, &line);
+            append(log.as_ref(), &line);
         }
         if !is_root() {
             self.skip("not root: no other users, no group's tree");
@@ -158,19 +157,4 @@ fn judge(out: &Out, status: i32) -> bool {
     let quick = out.took < std::time::Duration::from_secs(6);
     let sane = !out.err.contains("panicked") && matches!(out.status, 0 | 3 | 4 | 5 | 6 | 7);
     quick && if status == ANY { sane } else { out.status == status }
-}
-
-/// Says loudly that something did not run.
-pub fn skip(what: &str) {
-    let line = format!("SKIPPED: {what}\n");
-    let _ = std::fs::write("/dev/stderr", &line);
-    if let Some(log) = std::env::var_os("ZETA_SKIPPED_LOG") {
-        append(log, &line);
-    }
-}
-
-fn append(path: std::ffi::OsString, line: &str) {
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.append(true).create(true).open(path).unwrap();
-    file.write_all(line.as_bytes()).unwrap();
 }

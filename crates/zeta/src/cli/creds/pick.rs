@@ -5,12 +5,14 @@ use zeta_core::creds::bake::{Source, check_source};
 use zeta_core::creds::bundle::{Bundle, Secret as Value};
 use zeta_core::creds::manifest::{Entry, Rule, Scope};
 
-use super::args::KeepArgs;
 use super::{begin, save};
 use crate::cli::Call;
-use crate::error::{Error, Kind, Result};
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, person};
+use crate::cli::creds::args::KeepArgs;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Owner;
+use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, WithExitNumber, person};
+use zeta_os::error::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -53,26 +55,26 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     if asks && person::is_here() {
         ids.extend(ask_all(&mut bundle, &whose)?);
     } else if asks {
-        call.out.talk("there is no terminal: all are deferred");
+        call.out.note("there is no terminal: all are deferred");
     }
     if args.dry_run {
         let what = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
-        call.out.talk(&format!("would bake {what}; nothing was written"));
+        call.out.note(&format!("would bake {what}; nothing was written"));
         return Ok(0);
     }
     if args.keep.would_empty(&bundle) {
         let path = args.keep.output.display();
-        call.out.talk(&format!("nothing was picked: {path} stays as it is"));
+        call.out.note(&format!("nothing was picked: {path} stays as it is"));
         return Ok(0);
     }
     save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
         ARGUMENTS | ops::NO_MATCH => failed,
-        _ => Failed { number: ops::FRAME, ..failed },
+        _ => Exit { number: ops::FRAME, ..failed },
     })
 }
 
 /// Asks for each; the ids of what was baked.
-fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+fn ask_all(bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
     let ours = |entry: &&Entry| {
         // What is made on the machine is nobody's to pick.
@@ -101,7 +103,7 @@ fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
     }
 }
 
-fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Outcome<Choice> {
+fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Outcome<Choice> {
     let need = if entry.required { "required" } else { "optional" };
     let path = entry.paths.first().map_or("", String::as_str);
     let asked = format!("{place}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
@@ -115,7 +117,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
     }
     loop {
         match value(entry, whose).and_then(|value| match value {
-            Some(value) => gather::put(bundle, entry, whose, value).map(|()| Choice::Baked),
+            Some(value) => collect::put(bundle, entry, whose, value).map(|()| Choice::Baked),
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
@@ -128,7 +130,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
 }
 
 /// The value of one credential; `None` if nothing was given.
-fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
+fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
     let here = entry.paths.iter().map(|path| whose.expand(path)).find(|path| path.is_file());
     let env = check_source(entry.rule, &Source::Env("")).is_ok();
     let env = if env { ", [e]nv" } else { "" };
@@ -141,20 +143,20 @@ fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
         "l" | "L" => person::hidden("  the value (not shown): "),
         "f" | "F" => match line("  path: ")?.trim() {
             "" => Ok(None),
-            path => gather::value(whose, &Source::File(path)).map(Some),
+            path => collect::value(whose, &Source::File(path)).map(Some),
         },
         "e" | "E" => match line("  name of the variable: ")?.trim() {
             "" => Ok(None),
             name => {
                 let source = Source::Env(name);
                 check_source(entry.rule, &source).map_err(|bad| Error::usage(bad.to_string()))?;
-                gather::value(whose, &source).map(Some)
+                collect::value(whose, &source).map(Some)
             }
         },
         "" => match here {
             Some(path) => {
                 let path = path.to_string_lossy().into_owned();
-                gather::value(whose, &Source::File(&path)).map(Some)
+                collect::value(whose, &Source::File(&path)).map(Some)
             }
             None => Ok(None),
         },
@@ -167,7 +169,7 @@ fn answer(prompt: &str) -> Outcome<String> {
     person::line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
 }
 
-fn given_up() -> Failed {
+fn given_up() -> Exit {
     let error = Error::new(Kind::Refused, "given up: nothing was written");
-    Failed { number: INPUT, error: error.hint("run it again when you are ready") }
+    Exit { number: INPUT, error: error.hint("run it again when you are ready") }
 }

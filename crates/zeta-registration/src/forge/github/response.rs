@@ -1,0 +1,28 @@
+//! What GitHub answered, before anybody judges it.
+
+use ureq::http::HeaderMap;
+
+use crate::forge::ForgeError;
+
+/// What came back.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    /// The body as what it should be.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, ForgeError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let status = self.status;
+            ForgeError::Lost(format!("{what}: the answer {status} cannot be read: {error}"))
+        })
+    }
+}

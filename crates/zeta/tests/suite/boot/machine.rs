@@ -1,0 +1,118 @@
+//! A machine with a disk that lasts, which is booted again and again.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Out, Sandbox, run_within, skip};
+
+/// How long a boot may take on a machine that does other things, too.
+const BOOT: Duration = Duration::from_secs(40);
+
+/// Ends the boot; its reasons for coming last stand in it.
+const END: &str = "\
+[Unit]
+Description=What this boot is for, and its end
+After=multi-user.target
+SuccessAction=exit-force
+FailureAction=exit-force
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /zeta-end.sh
+StandardOutput=file:/zeta-end.out
+StandardError=file:/zeta-end.out
+";
+
+/// The machine.
+pub struct Machine {
+    pub sandbox: Sandbox,
+}
+
+impl Machine {
+    /// A freshly installed machine; `None`, and a word about it, where none can be booted.
+    pub fn installed(test: &str) -> Option<Machine> {
+        let Some(tree) = std::env::var_os("ZETA_BOOT_TREE").map(PathBuf::from) else {
+            skip(test, "no tree to boot: 'cargo xtask test' makes it, as root");
+            return None;
+        };
+        assert!(tree.join("usr/lib/systemd/systemd").exists(), "{} is no tree", tree.display());
+        let sandbox = Sandbox::new();
+        for dir in ["upper", "work", "merged"] {
+            std::fs::create_dir(sandbox.dir.join(dir)).unwrap();
+        }
+        let machine = Machine { sandbox };
+        let root = machine.root();
+        std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
+        std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
+        zeta_state::upkeep::unit_files::install(&root, &"node-b00710".parse().unwrap(), false)
+            .unwrap();
+        machine.write("etc/systemd/system/zeta-end.service", END, 0o644);
+        let wants = root.join("etc/systemd/system/default.target.wants");
+        std::fs::create_dir_all(&wants).unwrap();
+        std::os::unix::fs::symlink("../zeta-end.service", wants.join("zeta-end.service")).unwrap();
+        Some(machine)
+    }
+
+    /// What was written onto the machine's disk.
+    pub fn root(&self) -> PathBuf {
+        self.sandbox.dir.join("upper")
+    }
+
+    pub fn write(&self, path: &str, text: &str, mode: u32) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Adds a user with a home.
+    pub fn user(&self, name: &str, id: u32) {
+        let tree = PathBuf::from(std::env::var_os("ZETA_BOOT_TREE").unwrap());
+        let lines = [
+            ("etc/passwd", format!("{name}:x:{id}:{id}::/home/{name}:/bin/sh\n")),
+            ("etc/group", format!("{name}:x:{id}:\n")),
+        ];
+        for (path, line) in lines {
+            let there = std::fs::read_to_string(tree.join(path)).unwrap();
+            self.write(path, &(there + &line), 0o644);
+        }
+        let home = self.root().join("home").join(name);
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&home, Some(id), Some(id)).unwrap();
+    }
+
+    /// Boots, runs a script when all is up, and ends; what the script printed.
+    pub fn boot(&self, script: &str, options: &[&str]) -> String {
+        self.write("zeta-end.sh", script, 0o755);
+        let dir = &self.sandbox.dir;
+        let _ = std::fs::remove_file(self.root().join("zeta-end.out"));
+        let tree = PathBuf::from(std::env::var_os("ZETA_BOOT_TREE").unwrap());
+        let shown = |path: &Path| path.display().to_string();
+        let overlay = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            shown(&tree),
+            shown(&self.root()),
+            shown(&dir.join("work"))
+        );
+        let merged = shown(&dir.join("merged"));
+        // The mount goes away with the namespace. In a hierarchy of its own, nspawn needs no bus.
+        let inside = "mount -t overlay overlay -o \"$0\" \"$1\" && shift 1 && \
+                      exec systemd-nspawn -q -D \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", inside, &overlay, &merged, &merged, "-b"]);
+        let name = format!("--machine=zeta-{}", std::process::id());
+        command.args([
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--link-journal=no",
+            &name,
+        ]);
+        command.args(options);
+        let out: Out = run_within(&mut command, BOOT);
+        let said = std::fs::read_to_string(self.root().join("zeta-end.out"));
+        said.unwrap_or_else(|_| panic!("the boot did not come to its end: {out:?}"))
+    }
+}

@@ -1,0 +1,309 @@
+//! Claims: one winner, bound to a life, told to everybody, and understood by the original.
+
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::place::Place;
+use crate::support::{LIMIT, finish, signal, until, wait};
+
+#[test]
+fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
+    for round in 0..4 {
+        let place = Place::new();
+        let item = format!("B-{round}/ü ✓");
+        let started = std::time::Instant::now();
+        let calls: Vec<_> = (0..16)
+            .map(|number| {
+                let from = format!("agent-{number}");
+                let branch = format!("feat/{number}");
+                let args = ["claim", "acquire", "--from", &from, "--item", &item, "--branch"];
+                let args: Vec<&str> =
+                    args.iter().chain(&[&branch[..], "--json"]).copied().collect();
+                let mut command = place.cmd(&args);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        let outs: Vec<_> = calls.into_iter().map(|call| finish(call, started, LIMIT)).collect();
+        let won: Vec<usize> = (0..16).filter(|at| outs[*at].status == 0).collect();
+        assert_eq!(won.len(), 1, "{outs:?}");
+        let winner = format!("agent-{}", won[0]);
+        for (at, out) in outs.iter().enumerate().filter(|(at, _)| *at != won[0]) {
+            assert_eq!(out.status, 3, "{out:?}");
+            let told: Value = serde_json::from_str(&out.out).unwrap();
+            assert_eq!(told["claimedBy"], serde_json::json!([winner]), "{at}: {out:?}");
+            assert_eq!(told["claims"][0]["branch"], format!("feat/{}", won[0]));
+        }
+        assert_eq!(place.original_holders(&item), [winner]);
+        assert!(place.files().iter().all(|name| !name.starts_with("acquire-")));
+    }
+}
+
+#[test]
+fn a_claim_is_told_renewed_and_given_back() {
+    let place = Place::new();
+    let first = place.json(
+        0,
+        &[
+            "claim",
+            "acquire",
+            "--from",
+            "otto-cli",
+            "--item",
+            "B-1",
+            "--branch",
+            "feat/x",
+            "--worktree",
+            "/w/1",
+        ],
+    );
+    assert_eq!(first["acquired"], true);
+    assert_eq!(first["worktree"], "/w/1");
+    let out = place.ends(3, &["claim", "acquire", "--from", "vera", "--item", "B-1"]);
+    for said in ["otto-cli", "since", "feat/x", "/w/1", "--wait"] {
+        assert!(out.err.contains(said), "{said}: {out:?}");
+    }
+    let again = place.acquire(0, "otto-cli", "B-1");
+    assert_eq!(again["renewed"], true);
+    assert_eq!(again["fencing_token"], first["fencing_token"]);
+    let renewed = place.json(0, &["claim", "renew", "--from", "otto-cli", "--item", "B-1"]);
+    assert_eq!(renewed["fencing_token"], first["fencing_token"]);
+    let check = place.json(3, &["claim", "check", "--item", "B-1"]);
+    assert_eq!(check["claims"].as_array().unwrap().len(), 1);
+    assert_eq!(check["claims"][0]["branch"], "feat/x", "a renewal keeps what was said");
+    place.json(5, &["claim", "renew", "--from", "vera", "--item", "B-1"]);
+    assert_eq!(place.release(0, "otto-cli", "B-1")["stood"], true);
+    assert_eq!(place.json(0, &["claim", "check", "--item", "B-1"])["claimed"], false);
+    assert!(place.original_holders("B-1").is_empty());
+    let second = place.acquire(0, "vera", "B-1");
+    assert!(second["fencing_token"].as_u64() > first["fencing_token"].as_u64());
+    // Who comes late with an old token has lost.
+    let old = first["fencing_token"].to_string();
+    place.ends(5, &["claim", "release", "--from", "otto-cli", "--item", "B-1", "--token", &old]);
+    assert_eq!(place.original_holders("B-1"), ["vera"]);
+    let list = place.json(0, &["claim", "list"]);
+    assert_eq!(list["claims"][0]["from"], "vera");
+    assert_eq!(list["claims"].as_array().unwrap().len(), 1);
+}
+
+/// Runs a shell in a session of `agent`, which ends when the test says so.
+fn session(place: &Place, agent: &str, script: &str) -> std::process::Child {
+    let mut command = place.cmd(&["run", "--as", agent, "--", "sh", "-c", script]);
+    command.env("ZETA", env!("CARGO_BIN_EXE_zeta")).stdout(Stdio::piped());
+    command.process_group(0).spawn().unwrap()
+}
+
+#[test]
+fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
+    let place = Place::new();
+    let script = "\"$ZETA\" claim acquire --item B-2 >\"$ZETA_STATE_DIR/../got\"; exec sleep 60";
+    let mut holder = session(&place, "otto-cli", script);
+    let got = place.sandbox.dir.join("got");
+    let held =
+        || std::fs::read_to_string(&got).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
+    assert!(until(LIMIT, held));
+    let refused = place.acquire(3, "vera", "B-2");
+    assert_eq!(refused["claimedBy"], serde_json::json!(["otto-cli"]));
+    // The same name in another session is somebody else.
+    place.acquire(3, "otto-cli", "B-2");
+    place.ends(3, &["claim", "release", "--from", "otto-cli", "--item", "B-2"]);
+    assert_eq!(place.json(3, &["claim", "check", "--item", "B-2"])["claimed"], true);
+    // All of the session dies at once, the wrapper too, so that nobody releases anything.
+    rustix::process::kill_process_group(
+        rustix::process::Pid::from_raw(holder.id().try_into().unwrap()).unwrap(),
+        Signal::KILL,
+    )
+    .unwrap();
+    wait(&mut holder, LIMIT);
+    assert_eq!(place.json(0, &["claim", "check", "--item", "B-2"])["claimed"], false);
+    let taken = place.json(0, &["claim", "acquire", "--from", "vera", "--item", "B-2"]);
+    assert!(taken["fencing_token"].as_u64().unwrap() > 0);
+    assert_eq!(place.original_holders("B-2"), ["vera"], "nor does the original see the dead one");
+}
+
+#[test]
+fn the_end_of_a_session_gives_its_claims_back() {
+    let place = Place::new();
+    let script =
+        "\"$ZETA\" claim acquire --item B-3 >/dev/null && \"$ZETA\" claim check --item B-3";
+    let mut holder = session(&place, "otto-cli", script);
+    assert_eq!(wait(&mut holder, LIMIT), 3);
+    assert_eq!(place.json(0, &["claim", "check", "--item", "B-3"])["claimed"], false);
+    assert!(place.original_holders("B-3").is_empty(), "the original is told, too");
+}
+
+#[test]
+fn the_original_is_told_when_a_claim_s_lease_is_broken_or_cleaned_away() {
+    let place = Place::new();
+    let lease = place.acquire(0, "otto-cli", "B-12")["lease"].as_str().unwrap().to_owned();
+    let token = place.json(3, &["claim", "check", "--item", "B-12"])["claims"][0]["fencing_token"]
+        .to_string();
+    place.ends(0, &["lease", "break", &lease, "--expect", &token, "--reason", "test"]);
+    assert!(place.original_holders("B-12").is_empty());
+    let args = ["claim", "acquire", "--from", "vera", "--item", "B-12", "--ttl", "100ms"];
+    place.ends(0, &args);
+    assert_eq!(place.original_holders("B-12"), ["vera"]);
+    let cleaned = || {
+        place.ends(0, &["clean"]);
+        place.original_holders("B-12").is_empty()
+    };
+    assert!(until(LIMIT, cleaned), "{:?}", place.original_holders("B-12"));
+}
+
+#[test]
+fn surfaces_of_a_persona_claim_beside_each_other_only_if_both_share() {
+    let place = Place::new();
+    let share = |status: i32, from: &str, item: &str| {
+        place.json(status, &["claim", "acquire", "--from", from, "--item", item, "--shareable"])
+    };
+    share(0, "otto-cli", "B-4");
+    share(0, "otto-desktop", "B-4");
+    share(3, "vera", "B-4");
+    place.acquire(3, "otto-vscode", "B-4");
+    place.acquire(3, "vera", "B-4");
+    let check = place.json(3, &["claim", "check", "--item", "B-4"]);
+    assert_eq!(check["claims"].as_array().unwrap().len(), 2);
+    place.release(0, "otto-cli", "B-4");
+    place.acquire(3, "vera", "B-4");
+    place.release(0, "otto-desktop", "B-4");
+    place.acquire(0, "vera", "B-4");
+    // Whoever has it alone is not joined.
+    share(3, "otto-cli", "B-4");
+    share(3, "vera-codex", "B-4");
+    place.acquire(0, "otto/cli/1@node-1", "B-5");
+    share(3, "otto/desktop", "B-5");
+}
+
+#[test]
+fn a_claim_is_handed_over_without_a_moment_in_which_it_is_free() {
+    let place = Place::new();
+    let first = place.acquire(0, "otto-cli", "B-6");
+    let over = ["claim", "handover", "--from", "otto-cli", "--to", "vera", "--item", "B-6"];
+    let handed = place.json(0, &over);
+    assert!(handed["fencing_token"].as_u64() > first["fencing_token"].as_u64());
+    assert_eq!(place.original_holders("B-6"), ["vera"]);
+    place.acquire(3, "otto-cli", "B-6");
+    place.ends(5, &over);
+    let taken = place.acquire(0, "vera", "B-6");
+    assert_eq!(taken["renewed"], true);
+    place.release(0, "vera", "B-6");
+    assert_eq!(place.json(0, &["claim", "check", "--item", "B-6"])["claimed"], false);
+}
+
+#[test]
+fn what_the_original_claimed_is_respected_and_what_we_claim_it_sees() {
+    let place = Place::new();
+    place.ends(0, &["bus", "list"]);
+    place.acquire(0, "otto-cli", "X");
+    place.original_publish("lior", "claim", "B-7");
+    let refused = place.acquire(3, "vera", "B-7");
+    assert_eq!(refused["claimedBy"], serde_json::json!(["lior"]));
+    // Its own sender may take it over into a lease.
+    place.acquire(0, "lior", "B-7");
+    place.release(0, "lior", "B-7");
+    assert!(place.original_holders("B-7").is_empty());
+    place.original_publish("lior", "claim", "B-7");
+    place.acquire(3, "vera", "B-7");
+    place.original_publish("lior", "release", "B-7");
+    place.acquire(0, "vera", "B-7");
+    assert_eq!(place.original_holders("B-7"), ["vera"]);
+}
+
+#[test]
+fn a_claim_stands_when_its_messages_are_cleaned_away() {
+    let place = Place::new();
+    place.acquire(0, "otto-cli", "B-8");
+    place.ends(0, &["bus", "clean"]);
+    assert!(place.files().is_empty(), "{:?}", place.files());
+    place.acquire(3, "vera", "B-8");
+    let check = place.json(3, &["claim", "check", "--item", "B-8"]);
+    assert_eq!(check["claims"][0]["from"], "otto-cli");
+    let list = place.json(0, &["claim", "list"]);
+    assert_eq!(list["claims"][0]["itemId"], "B-8");
+    std::fs::remove_dir_all(place.bus.join(".zeta")).unwrap();
+    place.acquire(3, "vera", "B-8");
+    place.release(0, "otto-cli", "B-8");
+    place.acquire(0, "vera", "B-8");
+}
+
+#[test]
+fn two_trees_on_one_bus_do_not_both_claim() {
+    let (place, other) = (Place::new(), Place::new());
+    place.acquire(0, "otto-cli", "B-9");
+    let args = ["claim", "acquire", "--from", "vera", "--item", "B-9"];
+    let mut elsewhere = other.sandbox.cmd(&args);
+    let out = crate::support::run(elsewhere.env("ZETA_BUS_DIR", &place.bus));
+    assert_eq!(out.status, 3, "{out:?}");
+    // And one tree on two buses keeps their items apart.
+    let mut beside = place.sandbox.cmd(&args);
+    let out = crate::support::run(beside.env("ZETA_BUS_DIR", &other.bus));
+    assert_eq!(out.status, 0, "{out:?}");
+}
+
+#[test]
+fn whoever_waits_gets_it_when_it_is_given_back() {
+    for original in [false, true] {
+        let place = Place::new();
+        place.ends(0, &["bus", "list"]);
+        match original {
+            true => {
+                place.acquire(0, "x", "other");
+                place.original_publish("otto-cli", "claim", "B-10");
+            }
+            false => _ = place.acquire(0, "otto-cli", "B-10"),
+        }
+        let args = ["claim", "acquire", "--from", "vera", "--item", "B-10", "--wait", "15s"];
+        let started = std::time::Instant::now();
+        let mut command = place.cmd(&args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let waiting = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        match original {
+            true => _ = place.original_publish("otto-cli", "release", "B-10"),
+            false => _ = place.release(0, "otto-cli", "B-10"),
+        }
+        let out = finish(waiting, started, LIMIT);
+        assert_eq!(out.status, 0, "{out:?}");
+        let late = ["claim", "acquire", "--from", "lior", "--item", "B-10", "--wait", "300ms"];
+        let out = place.zeta(&late);
+        assert_eq!(out.status, 3, "{out:?}");
+        assert!(out.err.contains("vera"), "{out:?}");
+    }
+}
+
+#[test]
+fn the_state_directory_is_told_on_the_bus_when_asked_for() {
+    let place = Place::new();
+    place.ends(0, &["marker", "set", "hello", "to=world"]);
+    place.ends(0, &["lease", "acquire", "deploy"]);
+    let told = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
+    let records: Vec<&str> =
+        told.as_array().unwrap().iter().map(|m| m["payload"]["record"].as_str().unwrap()).collect();
+    assert_eq!(records, ["deploy.lock", "hello.marker"]);
+    assert_eq!(told[1]["payload"]["fields"]["to"], "world");
+    let again = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
+    assert_eq!(again, serde_json::json!([]));
+    place.ends(0, &["marker", "clear", "hello"]);
+    let gone = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
+    assert_eq!(gone[0]["payload"]["change"], "gone");
+    let listed = place.json(0, &["bus", "list", "--topic", "state-change"]);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_stopped_holder_of_a_session_is_not_robbed() {
+    let place = Place::new();
+    let script = "\"$ZETA\" claim acquire --item B-11 >\"$ZETA_STATE_DIR/../got\"; exec sleep 60";
+    let mut holder = session(&place, "otto-cli", script);
+    let got = place.sandbox.dir.join("got");
+    assert!(until(LIMIT, || std::fs::read_to_string(&got).is_ok_and(|t| !t.is_empty())));
+    signal(holder.id(), Signal::STOP);
+    place.acquire(3, "vera", "B-11");
+    signal(holder.id(), Signal::CONT);
+    signal(holder.id(), Signal::TERM);
+    wait(&mut holder, LIMIT);
+    place.acquire(0, "vera", "B-11");
+}

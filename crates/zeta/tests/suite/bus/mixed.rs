@@ -1,0 +1,150 @@
+//! Writers that follow the original's rules beside ours, at once and at random: nobody ever holds
+//! an item beside somebody else, and at the end both see the same.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use zeta_core::bus::item::Item;
+
+use super::place::{Place, original_holders, original_publish};
+
+/// Acquires as the original does: an exclusive lock, three tries, the rule, a message, no lock.
+fn original_acquire(bus: &Path, from: &str, item: &str) -> bool {
+    let lock = bus.join(Item::new(item).unwrap().original_lock());
+    for _ in 0..3 {
+        match OpenOptions::new().write(true).create_new(true).open(&lock) {
+            Ok(mut file) => {
+                file.write_all(std::process::id().to_string().as_bytes()).unwrap();
+                let holders = original_holders(bus, item);
+                let free = holders.iter().all(|holder| holder == from);
+                if free {
+                    original_publish(bus, from, "claim", item);
+                }
+                std::fs::remove_file(&lock).unwrap();
+                return free;
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    false
+}
+
+#[test]
+fn mixed_writers_never_hold_an_item_together() {
+    let place = Place::new();
+    place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
+    let items = ["B-1", "B-2/ü"];
+    let inside: Vec<Mutex<Option<String>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let (won, lost) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let until = Instant::now() + Duration::from_secs(6);
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    std::thread::scope(|scope| {
+        for number in 0..6u64 {
+            let (place, inside, won, lost) = (&place, &inside, &won, &lost);
+            scope.spawn(move || {
+                let mut dice = fastrand::Rng::with_seed(seed.wrapping_add(number));
+                let ours = number % 2 == 0;
+                let from = format!("agent-{number}");
+                while Instant::now() < until {
+                    let at = dice.usize(..items.len());
+                    let item = items[at];
+                    let got = match ours {
+                        true => {
+                            let args = ["claim", "acquire", "--from", &from, "--item", item];
+                            let out = place.zeta(&args);
+                            assert!(matches!(out.status, 0 | 3 | 6), "{out:?}");
+                            out.status == 0
+                        }
+                        false => original_acquire(&place.bus, &from, item),
+                    };
+                    if !got {
+                        lost.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(dice.u64(..3)));
+                        continue;
+                    }
+                    won.fetch_add(1, Ordering::Relaxed);
+                    let before = inside[at].lock().unwrap().replace(from.clone());
+                    assert_eq!(before, None, "{from} got {item} beside somebody");
+                    // The original itself cannot tell two words of one millisecond apart.
+                    std::thread::sleep(Duration::from_millis(dice.u64(2..5)));
+                    assert_eq!(inside[at].lock().unwrap().take().as_ref(), Some(&from));
+                    match ours {
+                        true => {
+                            let args = ["claim", "release", "--from", &from, "--item", item];
+                            place.ends(0, &args);
+                        }
+                        false => _ = original_publish(&place.bus, &from, "release", item),
+                    }
+                }
+            });
+        }
+    });
+    let (won, lost) = (won.into_inner(), lost.into_inner());
+    println!("{won} claims, {lost} refusals, {} messages", place.files().len());
+    assert!(won > 50, "{won} claims, {lost} refusals");
+    for item in items {
+        assert_eq!(original_holders(&place.bus, item), [""; 0], "{item}");
+        assert_eq!(place.json(0, &["claim", "check", "--item", item])["claimed"], false);
+    }
+}
+
+#[test]
+fn a_claim_that_the_original_makes_beside_our_messages_is_never_overlooked() {
+    let place = Place::new();
+    let beat = ["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#];
+    place.ends(0, &beat);
+    place.acquire(0, "warm", "up");
+    for round in 0..60 {
+        let item = format!("item-{round}");
+        // The three happen at once, so that the directory changes more than once in a moment.
+        std::thread::scope(|scope| {
+            scope.spawn(|| place.ends(0, &beat));
+            scope.spawn(|| place.acquire(0, "warm", &format!("other-{round}")));
+            scope.spawn(|| assert!(original_acquire(&place.bus, "lior", &item)));
+        });
+        let check = place.json(3, &["claim", "check", "--item", &item]);
+        assert_eq!(check["claims"][0]["from"], "lior", "round {round}");
+        place.acquire(3, "vera", &item);
+    }
+}
+
+#[test]
+fn thirty_two_writers_lose_nothing() {
+    const WRITERS: usize = 32;
+    const EACH: usize = 50;
+    let place = Place::new();
+    place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
+    let draft = zeta_bus::messages::NewMessage {
+        from: zeta_core::bus::Address::new("otto-cli").unwrap(),
+        to: None,
+        topic: "shadow-catch".to_owned(),
+        payload: serde_json::json!({ "content": "x" }),
+        life_ms: None,
+        unchecked: false,
+    };
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = || zeta_bus::messages::publish(&place.bus, &draft).unwrap().id;
+                    (0..EACH).map(|_| store()).collect::<Vec<String>>()
+                })
+            })
+            .collect();
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+    });
+    let listed = place.json(0, &["bus", "list", "--topic", "shadow-catch"]);
+    let mut listed: Vec<String> =
+        listed.as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+    let mut ids = ids;
+    ids.sort();
+    listed.sort();
+    assert_eq!(ids.len(), WRITERS * EACH);
+    assert_eq!(listed, ids);
+}

@@ -1,0 +1,9 @@
+//! The bus and claims, by the built binary on real directories: beside what the original wrote,
+//! beside writers that follow its rules, and beside those who follow none.
+
+mod attack;
+mod claims;
+mod hostile;
+mod mixed;
+mod place;
+mod vectors;

@@ -1,0 +1,129 @@
+//! A bus and a tree for one test, and the original's rule about claims, written down a second time
+//! and from its description alone: the judge of what our files mean to others.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Out, Sandbox, run};
+
+pub struct Place {
+    pub sandbox: Sandbox,
+    pub bus: PathBuf,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        let sandbox = Sandbox::new();
+        let bus = sandbox.dir.join("bus");
+        Place { sandbox, bus }
+    }
+
+    pub fn cmd(&self, args: &[&str]) -> Command {
+        let mut command = self.sandbox.cmd(args);
+        command.env("ZETA_BUS_DIR", &self.bus);
+        command
+    }
+
+    pub fn zeta(&self, args: &[&str]) -> Out {
+        run(&mut self.cmd(args))
+    }
+
+    /// A call that must end with `status`.
+    pub fn ends(&self, status: i32, args: &[&str]) -> Out {
+        let out = self.zeta(args);
+        assert_eq!(out.status, status, "zeta {args:?}: {out:?}");
+        out
+    }
+
+    pub fn json(&self, status: i32, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().chain(&["--json"]).copied().collect();
+        let out = self.ends(status, &args);
+        serde_json::from_str(&out.out).unwrap_or_else(|error| panic!("{error}: {out:?}"))
+    }
+
+    pub fn acquire(&self, status: i32, from: &str, item: &str) -> Value {
+        self.json(status, &["claim", "acquire", "--from", from, "--item", item])
+    }
+
+    pub fn release(&self, status: i32, from: &str, item: &str) -> Value {
+        self.json(status, &["claim", "release", "--from", from, "--item", item])
+    }
+
+    /// The names of the bus that are not our own directory.
+    pub fn files(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(&self.bus) else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != ".zeta").collect();
+        names.sort();
+        names
+    }
+
+    /// Who holds an item to the eyes of the original.
+    pub fn original_holders(&self, item: &str) -> Vec<String> {
+        original_holders(&self.bus, item)
+    }
+
+    /// Stores a message as the original does: in place, without a temp.
+    pub fn original_publish(&self, from: &str, action: &str, item: &str) -> String {
+        original_publish(&self.bus, from, action, item)
+    }
+}
+
+pub fn original_publish(bus: &std::path::Path, from: &str, action: &str, item: &str) -> String {
+    let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+    let id = random.trim().to_owned();
+    let now_us = zeta_bus::messages::now_us();
+    let message = json!({
+        "topic": "claim",
+        "payload": { "action": action, "itemId": item },
+        "id": id,
+        "from": from,
+        "to": "*",
+        "timestamp": zeta_bus::messages::utc_ms(now_us),
+        "expiresAt": zeta_bus::messages::utc_ms(now_us + 86_400_000_000),
+    });
+    let text = serde_json::to_string_pretty(&message).unwrap();
+    std::fs::write(bus.join(format!("{id}.json")), text).unwrap();
+    id
+}
+
+/// Among the claim messages of an item that have not expired, the newest action per sender counts;
+/// newest is by timestamp, then by the file's modification time.
+pub fn original_holders(bus: &std::path::Path, item: &str) -> Vec<String> {
+    let mut newest: BTreeMap<String, ((String, std::time::SystemTime), bool)> = BTreeMap::new();
+    let Ok(entries) = std::fs::read_dir(bus) else { return Vec::new() };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let Ok(message) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        let text = |key: &str| message[key].as_str().map(str::to_owned);
+        let (Some(from), Some(timestamp), Some(expires)) =
+            (text("from"), text("timestamp"), text("expiresAt"))
+        else {
+            continue;
+        };
+        let now = zeta_bus::messages::utc_ms(zeta_bus::messages::now_us());
+        let payload = &message["payload"];
+        if text("topic").as_deref() != Some("claim") || expires < now || payload["itemId"] != item {
+            continue;
+        }
+        let claims = match payload["action"].as_str() {
+            Some("claim") => true,
+            Some("release") => false,
+            _ => continue,
+        };
+        let Ok(modified) = path.metadata().and_then(|meta| meta.modified()) else { continue };
+        let order = (timestamp, modified);
+        match newest.get(&from) {
+            Some((other, _)) if *other > order => {}
+            _ => _ = newest.insert(from, (order, claims)),
+        }
+    }
+    newest.into_iter().filter(|(_, (_, claims))| *claims).map(|(from, _)| from).collect()
+}

@@ -1,0 +1,97 @@
+//! A terminal of the test's own, at which programs ask.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use super::sandbox::part;
+use crate::support::{LIMIT, wait_for};
+
+/// A terminal whose other end is ours, and a program that runs on it.
+pub struct Terminal {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    pub child: Child,
+    pub shown: String,
+    pub before: LocalModes,
+}
+
+impl Terminal {
+    /// A part of this test binary; what it says goes to a file.
+    pub fn start(name: &str, result: &Path) -> Terminal {
+        Terminal::run(&part(name, &format!("exec 3>{}", result.display())))
+    }
+
+    /// A program, in a session of its own whose terminal this is.
+    pub fn run(inner: &Command) -> Terminal {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let options = &mut File::options();
+        let theirs: OwnedFd = options.read(true).write(true).open(&path).unwrap().into();
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
+        if let Some(dir) = inner.get_current_dir() {
+            command.current_dir(dir);
+        }
+        for (key, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let before = tcgetattr(&theirs).unwrap().local_modes;
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        Terminal { ours, theirs, child, shown: String::new(), before }
+    }
+
+    pub fn modes(&self) -> LocalModes {
+        tcgetattr(&self.theirs).unwrap().local_modes
+    }
+
+    pub fn wait_for(&mut self, text: &str) {
+        let end = Instant::now() + LIMIT;
+        while !self.shown.contains(text) {
+            assert!(Instant::now() < end, "{:?} never shows {text:?}", self.shown);
+            self.listen(100);
+        }
+    }
+
+    fn listen(&mut self, millis: i64) {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let wait = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
+        let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
+        if poll(&mut fds, Some(&wait)).unwrap() > 0 {
+            let mut part = [0; 1024];
+            let len = rustix::io::read(&self.ours, &mut part).unwrap_or(0);
+            self.shown.push_str(&String::from_utf8_lossy(&part[..len]));
+        }
+    }
+
+    pub fn keys(&self, keys: &[u8]) {
+        assert_eq!(rustix::io::write(self.ours.as_fd(), keys), Ok(keys.len()));
+    }
+
+    pub fn end(&mut self) -> Option<i32> {
+        wait_for("the part ends", || {
+            self.listen(5);
+            self.child.try_wait().unwrap().is_some()
+        });
+        self.listen(20);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

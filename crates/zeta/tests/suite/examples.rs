@@ -1,0 +1,180 @@
+//! Every example of every `--help` is run: a user's first call is one of them, pasted.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::support::TempDir;
+
+/// Examples that are not run here, each with where it is run instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("zeta demo", "tests/suite/demo.rs"),
+    ("zeta init --group", "tests/suite/ops, in a tree of its own"),
+    ("zeta node register --remote", "tests/suite/node: git is no real one here"),
+];
+
+/// Examples whose status is not 0, by how they begin.
+const STATUS: &[(&str, i32)] = &[
+    // Keeps beating until it is ended, here by `timeout`.
+    ("zeta heartbeat --as otto-cli --every", 124),
+    // The grant that the example names is not the one that stands.
+    ("zeta lease break deploy --expect", 3),
+    ("zeta lease break deploy --damaged", 3),
+    // Follows until it is ended.
+    ("zeta bus watch", 124),
+    // No such message was stored.
+    ("zeta bus read", 4),
+    ("zeta bus status 9aceec27", 4),
+    // Nobody claimed it before.
+    ("zeta claim release --from otto-cli --item B-0856 --token", 5),
+    ("zeta claim renew", 5),
+    ("zeta claim handover", 5),
+    // Nobody is logged in at a forge here; the first two do not need one.
+    ("zeta node register --repo acme/cluster --maintainer ace --intent", 0),
+    ("zeta node register --repo acme/cluster --maintainer ace --dry-run", 0),
+    ("zeta node register", 7),
+    ("zeta node list", 7),
+    ("zeta node deregister", 7),
+    // Nobody can be asked for a passphrase.
+    ("zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc\n", 2),
+    // Of what is required, nothing is in it.
+    ("zeta creds verify", 8),
+    // Nobody looked yet.
+    ("zeta node show", 4),
+];
+
+/// One sandbox per example: a state directory, and the programs that examples name.
+struct Sandbox {
+    dir: TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Sandbox {
+        let dir = TempDir::new("examples", 0o700);
+        std::fs::create_dir(dir.join("bin")).unwrap();
+        for program in
+            ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
+        {
+            let path = dir.join("bin").join(program);
+            std::fs::write(&path, "#!/bin/sh\nexit 0\n").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let zeta = dir.join("bin/zeta");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_zeta"), zeta).unwrap();
+        Sandbox { dir }
+    }
+
+    fn sh(&self, line: &str, token: &str) -> (i32, String) {
+        let path = format!(
+            "{}:{}",
+            self.dir.join("bin").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let limited = "timeout 5 sh -c \"$0\"";
+        let done = Command::new("sh")
+            .args(["-c", limited, line])
+            .current_dir(&self.dir)
+            .env("PATH", path)
+            .env("ZETA_STATE_DIR", self.dir.join("state"))
+            .env("ZETA_BUS_DIR", self.dir.join("bus"))
+            .env("HOME", &self.dir)
+            .env("WIFI", "{\"ssid\":\"home\"}")
+            .env("STATE_DIRECTORY", self.dir.join("services"))
+            .env("ZETA_FENCING_TOKEN", token)
+            .env_remove("GH_TOKEN")
+            .env_remove("GITHUB_TOKEN")
+            .env_remove("ZETA_SESSION")
+            .env_remove("ZETA_AGENT")
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        (done.status.code().unwrap_or(-1), said)
+    }
+
+    /// What the examples of a verb find: a lease that is held, a marker, a persona.
+    fn prepare(&self, path: &str) -> String {
+        let (_, said) = self.sh("zeta -q heartbeat", "");
+        assert!(said.is_empty(), "{said}");
+        let verb = path.rsplit(' ').next().unwrap_or_default();
+        if matches!(verb, "get" | "clear") {
+            for line in
+                ["zeta marker set self-registered branch=b", "zeta persona set otto-cli task=t"]
+            {
+                let line = line.replace(" task=t", " --task t");
+                assert_eq!(self.sh(&line, "").0, 0);
+            }
+        }
+        if path.contains("creds") {
+            let made = "mkdir -p .config/gh && echo x > .config/gh/hosts.yml && \
+                        zeta -q creds passphrase > pp && chmod 600 pp && zeta -q creds persist \
+                        --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp && \
+                        echo x > hosts.yml";
+            let (status, said) = self.sh(made, "");
+            assert_eq!(status, 0, "{said}");
+        }
+        if path.contains("lease") && !matches!(verb, "acquire" | "exec") {
+            let (status, token) = self.sh("zeta -q lease acquire deploy", "");
+            assert_eq!(status, 0, "{token}");
+            return token.trim().to_owned();
+        }
+        String::new()
+    }
+}
+
+/// The example lines of a command and of all its subcommands, with the path of each command.
+fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let shown = help.split_once("Example").map_or("", |(_, shown)| shown);
+    for line in shown.lines() {
+        if let Some(line) = line.strip_prefix("  ")
+            && line.contains("zeta ")
+            && !line.starts_with(' ')
+        {
+            found.push((path.to_owned(), line.to_owned()));
+        }
+    }
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+        examples(inner, &format!("{path} {}", inner.get_name()), found);
+    }
+}
+
+#[test]
+fn every_verb_has_an_example() {
+    fn without(command: &clap::Command, path: &str, bare: &mut Vec<String>) {
+        let mut found = Vec::new();
+        examples(command, path, &mut found);
+        if found.is_empty() {
+            bare.push(path.to_owned());
+        }
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            without(inner, &format!("{path} {}", inner.get_name()), bare);
+        }
+    }
+    let mut bare = Vec::new();
+    without(&zeta::cli::command(), "zeta", &mut bare);
+    assert_eq!(bare, Vec::<String>::new(), "these have no example in their --help");
+}
+
+#[test]
+fn every_example_runs() {
+    let mut found = Vec::new();
+    examples(&zeta::cli::command(), "zeta", &mut found);
+    assert!(found.len() > 20, "{found:?}");
+    for (path, line) in &found {
+        if ELSEWHERE.iter().any(|(begin, _)| line.starts_with(begin)) {
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        let token = sandbox.prepare(path);
+        let (status, said) = sandbox.sh(line, &token);
+        let whole = format!("{line}\n");
+        let wanted = STATUS.iter().find(|(begin, _)| whole.starts_with(begin));
+        let wanted = wanted.map_or(0, |(_, status)| *status);
+        assert_eq!(status, wanted, "example of '{path}':\n  {line}\n{said}");
+        let tree = sandbox.dir.join("state");
+        assert!(tree.exists() || line.contains("completions") || line.contains("man"), "{line}");
+    }
+}

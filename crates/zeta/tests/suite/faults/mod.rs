@@ -1,0 +1,91 @@
+//! The fault suite: every system call of a verb fails once and is once the last of its process.
+//!
+//! A clean run is recorded with strace; then each of its calls is made to fail, or the process is
+//! killed on entering it, in a fresh copy of the same state. Whatever happens, the record is the
+//! old or the new one, the answer is true, and the next call goes through at once. The short form
+//! takes EIO, ENOSPC and SIGKILL; `ZETA_FAULTS=all` takes all of [`fault::ALL`], and a second time
+//! without `openat2`. `ZETA_FAULTS_DIR` puts the state on another file system than that in memory.
+//!
+//! Read `scene` for what is called, `trace` for how a fault is made, `verdict` for who judges.
+
+mod bus;
+mod fault;
+mod sandbox;
+mod scene;
+mod trace;
+mod tree;
+mod verdict;
+
+use crate::support::test_name;
+use bus::Part;
+use scene::{Scene, play};
+
+#[test]
+fn a_fault_at_any_call_of_acquire_grants_all_or_nothing() {
+    play(test_name!(), &[Scene::acquire_first(), Scene::acquire_free(), Scene::acquire_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_renew_leaves_the_old_or_the_new_term() {
+    play(test_name!(), &[Scene::renew()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_release_leaves_the_lease_or_nothing() {
+    play(test_name!(), &[Scene::release()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_marker_set_leaves_the_old_or_the_new_marker() {
+    play(test_name!(), &[Scene::marker_new(), Scene::marker_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_persona_set_leaves_the_old_or_the_new_persona() {
+    play(test_name!(), &[Scene::persona_new(), Scene::persona_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_heartbeat_leaves_the_old_or_the_new_beat() {
+    play(test_name!(), &[Scene::beat_new(), Scene::beat_over()]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_bus_publish_stores_the_message_or_nothing() {
+    bus::play(test_name!(), &bus::Scene::publish(), Part::All);
+}
+
+#[test]
+fn a_fault_at_any_call_of_the_first_bus_publish_stores_the_message_or_nothing() {
+    bus::play(test_name!(), &bus::Scene::publish_first(), Part::All);
+}
+
+#[test]
+fn a_fault_early_in_claim_acquire_grants_and_tells_or_does_nothing() {
+    bus::play(test_name!(), &bus::Scene::acquire(), Part::Early);
+}
+
+#[test]
+fn a_fault_late_in_claim_acquire_grants_and_tells_or_does_nothing() {
+    bus::play(test_name!(), &bus::Scene::acquire(), Part::Late);
+}
+
+#[test]
+fn a_fault_early_in_claim_acquire_again_keeps_the_claim() {
+    bus::play(test_name!(), &bus::Scene::acquire_again(), Part::Early);
+}
+
+#[test]
+fn a_fault_late_in_claim_acquire_again_keeps_the_claim() {
+    bus::play(test_name!(), &bus::Scene::acquire_again(), Part::Late);
+}
+
+#[test]
+fn a_fault_at_any_call_of_claim_acquire_never_takes_what_another_has() {
+    bus::play(test_name!(), &bus::Scene::acquire_taken(), Part::All);
+}
+
+#[test]
+fn a_fault_at_any_call_of_claim_release_leaves_the_claim_or_nothing() {
+    bus::play(test_name!(), &bus::Scene::release(), Part::All);
+}

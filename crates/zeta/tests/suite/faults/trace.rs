@@ -1,0 +1,122 @@
+//! strace in both of its roles: it records the calls of a clean run, and it makes one of them fail.
+
+use std::collections::BTreeMap;
+
+use super::fault::Fault;
+use super::sandbox::{Sandbox, run};
+use crate::support::Out;
+
+/// The first call of our own code. All before it belongs to the loader and to Rust's runtime, which
+/// end the process if they fail, and neither of them knows of a state directory.
+const START: &str = "/etc/zeta/config.toml";
+
+/// Killed at, but never made to fail. Memory, and the end of the runtime: where memory is refused
+/// Rust aborts the process, which is a kill; and what comes after the last word of the program can
+/// change nothing any more. And what the kernel cannot refuse: the ids of user and thread, and the
+/// umask.
+const NO_ERROR: [&str; 10] = [
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "sigaltstack",
+    "getuid",
+    "geteuid",
+    "gettid",
+    "umask",
+];
+/// Nor random numbers for a hash table, which std asks for so.
+const NEVER_REFUSED: &str = "GRND_INSECURE";
+
+/// Left out for every fault: exit_group has no way to fail, and is an end by itself; fcntl with
+/// F_GETFD is how a debug build looks at a descriptor right before it closes it; and reading a
+/// clock is a system call only where the kernel's page of clocks is missing, and cannot fail.
+const LEFT_OUT: [&str; 3] = ["exit_group", "fcntl", "clock_gettime"];
+
+/// The k-th call of a name, as it was in the clean run.
+#[derive(Debug, Clone)]
+pub struct Point {
+    pub call: String,
+    pub k: usize,
+    /// The line of the trace.
+    pub line: String,
+}
+
+impl Point {
+    /// Can this fault be tried here?
+    pub fn takes(&self, fault: Fault) -> bool {
+        let refused = !NO_ERROR.contains(&self.call.as_str()) && !self.line.contains(NEVER_REFUSED);
+        fault == Fault::Kill || refused
+    }
+}
+
+/// Can this machine trace at all?
+pub fn works(sandbox: &Sandbox) -> bool {
+    let log = sandbox.dir.join("probe");
+    let mut command = sandbox.cmd("strace");
+    command.arg("-f").arg("-o").arg(&log).arg("true");
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a verb and returns its calls.
+pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
+    let (out, trace) = traced(sandbox, &[], args);
+    let mut counts = BTreeMap::<&str, usize>::new();
+    let mut started = false;
+    let mut points = Vec::new();
+    for line in trace.lines() {
+        let Some((call, _)) = call_of(line) else { continue };
+        let count = counts.entry(call).or_default();
+        *count += 1;
+        started |= line.contains(START);
+        if started && !LEFT_OUT.contains(&call) {
+            points.push(Point { call: call.to_owned(), k: *count, line: line.to_owned() });
+        }
+    }
+    (out, points)
+}
+
+/// Runs a verb with a fault at one of its calls. False if it did not strike there, because the
+/// program took another way.
+pub fn inject(sandbox: &Sandbox, point: &Point, fault: Fault, args: &[&str]) -> (Out, bool) {
+    let trace = format!("trace={},openat", point.call);
+    let inject = format!("inject={}:{}:when={}", point.call, fault.expression(), point.k);
+    let (out, trace) = traced(sandbox, &["-e", &trace, "-e", &inject], args);
+    let started = trace.find(START).and_then(|at| trace.get(at..)).unwrap_or_default();
+    let struck = match fault {
+        Fault::Error { .. } => {
+            let lines = || trace.lines().skip_while(|line| !line.contains(START));
+            let line = lines().find(|line| line.ends_with("(INJECTED)"));
+            line.is_some_and(|line| head(line) == head(&point.line))
+        }
+        Fault::Kill => started.contains("killed by SIGKILL"),
+    };
+    (out, struck)
+}
+
+/// The name of the call and its first argument, which is the same in each run but for random bytes.
+fn head(line: &str) -> Option<&str> {
+    let (call, rest) = call_of(line)?;
+    let first = rest.split([',', ')']).next()?;
+    Some(if first.starts_with('"') || first.starts_with("0x") { call } else { first })
+}
+
+fn traced(sandbox: &Sandbox, options: &[&str], args: &[&str]) -> (Out, String) {
+    let log = sandbox.dir.join("trace");
+    let mut command = sandbox.cmd("strace");
+    command.arg("-f").arg("-o").arg(&log).args(options);
+    command.arg(env!("CARGO_BIN_EXE_zeta")).args(args);
+    let out = run(&mut command);
+    let trace = std::fs::read(&log).unwrap_or_default();
+    (out, String::from_utf8_lossy(&trace).into_owned())
+}
+
+/// The name and the rest of `PID  name(…`.
+fn call_of(line: &str) -> Option<(&str, &str)> {
+    let (_, call) = line.split_once(' ')?;
+    let (name, rest) = call.trim_start().split_once('(')?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(plain).then_some((name, rest))
+}

@@ -1,0 +1,97 @@
+//! Beats: an agent that says that it is here is here, and nobody else can say so for it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Sandbox, finish, signal, until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn persona(sandbox: &Sandbox, agent: &str) -> PathBuf {
+    sandbox.node().join(format!("persona-{agent}.state"))
+}
+
+fn liveness(sandbox: &Sandbox, agent: &str) -> String {
+    let status: Value = serde_json::from_str(&sandbox.ok(&["status", "--json"])).unwrap();
+    let agents = status["nodes"][0]["agents"].as_array().unwrap();
+    let found = agents.iter().find(|found| found["agent"] == agent);
+    found.map_or("absent", |found| found["liveness"].as_str().unwrap()).to_owned()
+}
+
+#[test]
+fn an_agent_that_beats_after_its_session_was_killed_is_here() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    let mut command = sandbox.cmd(&["run", "--as", "otto", "--", "sleep", "60"]);
+    let mut wrapper = command.spawn().unwrap();
+    let child = || {
+        let text = std::fs::read_to_string(persona(&sandbox, "otto")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("child_pid: "))?.parse::<u32>().ok()
+    };
+    assert!(until(SOON, || child().is_some()));
+    wrapper.kill().unwrap();
+    wrapper.wait().unwrap();
+    signal(child().unwrap(), Signal::KILL);
+    assert!(until(SOON, || liveness(&sandbox, "otto") == "gone"));
+    // What somebody else says about it is not its own word.
+    sandbox.ok(&["persona", "set", "otto", "task=t", "--as", "vera"]);
+    assert_eq!(liveness(&sandbox, "otto"), "gone");
+    sandbox.ok(&["heartbeat", "--as", "otto"]);
+    assert_eq!(liveness(&sandbox, "otto"), "live");
+}
+
+#[test]
+fn nobody_beats_for_somebody_else() {
+    let sandbox = Sandbox::new();
+    let set = ["persona", "set", "alice", "task=t"];
+    let beats =
+        || std::fs::read_to_string(persona(&sandbox, "alice")).unwrap().contains("beat_seq");
+    sandbox.ok(&[&set[..], &["--as", "bob"]].concat());
+    assert!(!beats(), "bob beat for alice");
+    let status = sandbox.ok(&["status"]);
+    assert!(status.contains("agent alice never beat") && !status.contains("damaged"), "{status}");
+    sandbox.ok(&set);
+    assert!(!beats(), "somebody unnamed beat for alice");
+    sandbox.ok(&[&set[..], &["--as", "alice"]].concat());
+    assert!(beats(), "alice did not beat for herself");
+}
+
+#[test]
+fn a_broken_last_seen_line_keeps_no_agent_from_its_beat() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat", "--as", "otto"]);
+    let line = sandbox.node().join("last-seen.iso");
+    let before = std::fs::read_to_string(persona(&sandbox, "otto")).unwrap();
+    std::fs::remove_file(&line).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &line).unwrap();
+    let out = sandbox.refused(&["heartbeat", "--as", "otto"], 7);
+    assert!(out.err.contains("last-seen.iso"), "{out:?}");
+    assert_ne!(std::fs::read_to_string(persona(&sandbox, "otto")).unwrap(), before);
+}
+
+#[test]
+fn a_heartbeat_that_goes_on_outlives_a_fault_and_tells_it_once() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["heartbeat"]);
+    let line = sandbox.node().join("last-seen.iso");
+    std::fs::remove_file(&line).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &line).unwrap();
+    let mut command =
+        sandbox.cmd(&["heartbeat", "--as", "otto", "--every", "100ms", "--count", "60"]);
+    let started = Instant::now();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let beats = |text: &str| {
+        std::fs::read_to_string(persona(&sandbox, "otto")).is_ok_and(|have| have.contains(text))
+    };
+    assert!(until(SOON, || beats("beat_seq: 5\n")), "it did not go on");
+    std::fs::remove_file(&line).unwrap();
+    let out = finish(child, started, Duration::from_secs(30));
+    assert_eq!(out.status, 0, "{out:?}");
+    assert_eq!(out.err.matches("last-seen.iso").count(), 1, "{out:?}");
+    assert!(line.is_file() && beats("beat_seq: 60\n"));
+}

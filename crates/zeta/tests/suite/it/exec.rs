@@ -1,0 +1,55 @@
+//! What a wrapper makes of the command that it starts, and of its stdout.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::support::{Sandbox, run};
+
+#[test]
+fn a_script_that_names_no_shell_runs_with_sh() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.dir.join("tool");
+    std::fs::write(&script, "echo \"$1-$ZETA_LEASE\"\n").unwrap();
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", sandbox.dir.display());
+    for name in ["tool", script.to_str().unwrap()] {
+        let mut command = sandbox.cmd(&["lease", "exec", "job", "--", name, "a b"]);
+        let out = run(command.env("PATH", &path));
+        assert_eq!((out.status, out.out.as_str()), (0, "a b-job\n"), "{name}: {out:?}");
+    }
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o644)).unwrap();
+    let out = sandbox.zeta(&["lease", "exec", "job", "--", script.to_str().unwrap()]);
+    assert_eq!(out.status, 126, "{out:?}");
+    assert_eq!(sandbox.zeta(&["lease", "exec", "job", "--", "no-such-tool"]).status, 127);
+}
+
+/// Stdout is the command's, so errors of the wrapper stand on stderr, as objects with `--json`.
+#[test]
+fn a_wrapper_writes_nothing_into_its_command_s_stdout() {
+    let sandbox = Sandbox::new();
+    let fenced = ["lease", "exec", "job", "--json", "--fenced", "--fence-timeout", "300ms"];
+    let out = run(sandbox.cmd(&fenced).args(["--", "sh", "-c", "echo data; sleep 30"]));
+    assert_eq!((out.status, out.out.as_str()), (1, "data\n"), "{out:?}");
+    let object: Value = serde_json::from_str(&out.err).unwrap();
+    assert_eq!(object["error"], "fault");
+    for verb in [&["run", "--as", "a"][..], &["lease", "exec", "job"]] {
+        let args = [verb, &["--json", "--", "no-such-tool"]].concat();
+        let out = sandbox.zeta(&args);
+        assert_eq!((out.status, out.out.as_str()), (127, ""), "{out:?}");
+        assert!(serde_json::from_str::<Value>(&out.err).is_ok(), "{out:?}");
+    }
+}
+
+#[test]
+fn the_token_of_the_environment_is_of_its_own_lease_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["bb"]);
+    let check = format!("exec {} lease check $0", env!("CARGO_BIN_EXE_zeta"));
+    let call =
+        |name| run(sandbox.cmd(&["lease", "exec", "aa", "--", "sh", "-c", &check]).arg(name));
+    assert_eq!(call("aa").status, 0);
+    let out = call("bb");
+    assert_eq!(out.status, 2, "{out:?}");
+    assert!(out.err.contains("of lease \"aa\"") && !out.err.contains("stop now"), "{out:?}");
+}

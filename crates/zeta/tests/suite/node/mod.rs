@@ -1,0 +1,14 @@
+//! Registration at a forge, against a fake of GitHub whose requests and answers are checked
+//! against GitHub's own published description.
+
+mod cut;
+pub mod fake_github;
+mod forge;
+pub mod github_model;
+mod hostile;
+mod life;
+mod machine;
+mod register;
+pub mod schema;
+mod tls;
+mod token;

@@ -1,0 +1,281 @@
+//! A tree that several users share, made by root: real users (by number), a real group, real modes.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::sandbox::{Done, Sandbox, run};
+use crate::support::{find, is_root, skip};
+
+/// Two members and an outsider; they need no line in `/etc/passwd`.
+const ALICE: &str = "64101";
+const BOB: &str = "64102";
+const MALLORY: &str = "64103";
+
+/// A sandbox with a group of its own, which goes away with the test.
+struct GroupStage {
+    sandbox: Sandbox,
+    group: String,
+    binary: PathBuf,
+}
+
+impl GroupStage {
+    /// `None`, loudly, where this cannot be tested.
+    fn new(test: &str) -> Option<GroupStage> {
+        if !is_root() {
+            skip(test, "not root");
+            return None;
+        }
+        for program in ["setpriv", "groupdel", "getent"] {
+            if find(program).is_none() {
+                skip(test, &format!("no {program}"));
+                return None;
+            }
+        }
+        let sandbox = Sandbox::new();
+        let tail = sandbox.dir().file_name().unwrap().to_string_lossy().replace("zeta-ops-", "zt");
+        // Others may not search the build directory; the copy they may run.
+        let binary = sandbox.dir().join("zeta");
+        fs::copy(env!("CARGO_BIN_EXE_zeta"), &binary).unwrap();
+        Some(GroupStage { sandbox, group: tail, binary })
+    }
+
+    fn init(&self, more: &[&str]) -> Done {
+        let args = ["init", "--group", &self.group, "--no-install"];
+        self.sandbox.zeta(&[&args[..], more].concat())
+    }
+
+    fn gid(&self) -> u32 {
+        let out = Command::new("getent").args(["group", &self.group]).output().unwrap().stdout;
+        String::from_utf8(out).unwrap().split(':').nth(2).unwrap().parse().unwrap()
+    }
+
+    /// A call by somebody else, as a member of the group or not.
+    fn by(&self, uid: &str, member: bool, args: &[&str]) -> Done {
+        let gid = self.gid().to_string();
+        let groups = if member { format!("--groups={gid}") } else { "--clear-groups".to_owned() };
+        let mut call = Command::new("setpriv");
+        call.args(["--reuid", uid, "--regid", uid, &groups]).arg(&self.binary).args(args);
+        Done::of(self.sandbox.dress(&mut call).env("USER", format!("user-{uid}")))
+    }
+
+    fn anchor(&self) -> PathBuf {
+        let path = self.sandbox.tree().display().to_string();
+        let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
+        PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
+    }
+}
+
+impl Drop for GroupStage {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.anchor());
+        let _ = Command::new("groupdel").arg(&self.group).output();
+    }
+}
+
+#[test]
+fn only_root_makes_a_group_s_tree() {
+    let Some(sandbox) = GroupStage::new("only_root_makes_a_group_s_tree") else { return };
+    sandbox.init(&[]).expect(0);
+    let args = ["init", "--group", &sandbox.group, "--no-install"];
+    let done = sandbox.by(ALICE, true, &args).expect(2);
+    assert!(done.err.contains("only root") && done.err.contains("sudo"), "{}", done.err);
+}
+
+#[test]
+fn the_tree_has_its_modes_and_repeating_is_safe() {
+    let Some(sandbox) = GroupStage::new("the_tree_has_its_modes_and_repeating_is_safe") else {
+        return;
+    };
+    let done = sandbox.init(&[]).expect(0).out;
+    assert!(done.contains("ran ") && done.contains("root made"), "{done}");
+    let (gid, node) = (sandbox.gid(), sandbox.sandbox.node_name());
+    let before: Vec<_> = ["", "nodes", "README.md", "local-node", &node]
+        .iter()
+        .map(|below| {
+            let meta = fs::metadata(sandbox.sandbox.tree().join(below)).unwrap();
+            assert_eq!((meta.uid(), meta.gid()), (0, gid), "{below:?}");
+            (meta.mode() & 0o7777, meta.ino())
+        })
+        .collect();
+    let modes: Vec<u32> = before.iter().map(|(mode, _)| *mode).collect();
+    assert_eq!(modes, [0o2750, 0o3770, 0o444, 0o640, 0o2770]);
+    let anchor = fs::read_to_string(sandbox.anchor()).unwrap();
+    assert!(anchor.contains(&format!("ino: {}\n", before[0].1)), "{anchor}");
+    let again = sandbox.init(&[]).expect(0).out;
+    assert!(again.contains("found    group") && !again.contains("ran "), "{again}");
+    assert_eq!(sandbox.sandbox.node_name(), node);
+    assert_eq!(fs::metadata(sandbox.sandbox.tree()).unwrap().ino(), before[0].1);
+    let left = fs::read_dir(sandbox.sandbox.dir()).unwrap().flatten().map(|e| e.file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("refused")));
+}
+
+#[test]
+fn members_work_in_turns_and_an_outsider_is_told_the_group() {
+    let name = "members_work_in_turns_and_an_outsider_is_told_the_group";
+    let Some(sandbox) = GroupStage::new(name) else { return };
+    sandbox.init(&[]).expect(0);
+    let token = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
+    let held = sandbox.by(BOB, true, &["lease", "acquire", "a"]).expect(3);
+    assert!(held.err.contains("user-64101"), "{}", held.err);
+    sandbox.by(ALICE, true, &["lease", "release", "a", "--token", token.out.trim()]).expect(0);
+    let short = ["lease", "acquire", "a", "--ttl", "100ms", "--grace", "100ms"];
+    sandbox.by(BOB, true, &short).expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    // One member cleans what another left, and a third takes over what is left.
+    let cleaned = sandbox.by(ALICE, true, &["clean"]).expect(0);
+    assert!(cleaned.out.contains("a.lock: expired"), "{}", cleaned.out);
+    sandbox.by(BOB, true, &short).expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
+    sandbox.by(ALICE, true, &["doctor"]).expect(0);
+    sandbox.by(ALICE, true, &["init"]).expect(0);
+    let outside = sandbox.by(MALLORY, false, &["lease", "list"]).expect(7);
+    assert!(outside.err.contains(&sandbox.group), "{}", outside.err);
+    assert!(outside.err.contains("not a member"), "{}", outside.err);
+    let doctor = sandbox.by(MALLORY, false, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("gpasswd"), "{}", doctor.out);
+}
+
+#[test]
+fn a_squatted_directory_is_refused_by_owner_and_moved_aside_untouched_on_request() {
+    let name = "a_squatted_directory_is_refused_by_owner_and_moved_aside_untouched_on_request";
+    let Some(sandbox) = GroupStage::new(name) else { return };
+    let tree = sandbox.sandbox.tree();
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("bait"), "x").unwrap();
+    fs::set_permissions(&tree, fs::Permissions::from_mode(0o777)).unwrap();
+    chown(&tree, Some(1), Some(1)).unwrap();
+    let ino = fs::metadata(&tree).unwrap().ino();
+    for args in [&["init"][..], &["lease", "acquire", "a"], &["doctor"]] {
+        let done = sandbox.sandbox.zeta(args).expect(7);
+        assert!(format!("{}{}", done.out, done.err).contains("user daemon (1)"), "{}", done.err);
+    }
+    let refused = sandbox.init(&[]).expect(7);
+    assert!(refused.err.contains("user daemon (1)"), "{}", refused.err);
+    assert!(refused.err.contains("--replace"), "{}", refused.err);
+    let done = sandbox.init(&["--replace"]).expect(0);
+    assert!(done.out.contains(".refused-"), "{}", done.out);
+    let aside = fs::read_dir(sandbox.sandbox.dir()).unwrap().flatten().map(|entry| entry.path());
+    let aside = aside.filter(|path| path.to_string_lossy().contains("tree.refused-"));
+    let aside: Vec<_> = aside.collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    let meta = fs::metadata(&aside[0]).unwrap();
+    assert_eq!((meta.ino(), meta.uid(), meta.mode() & 0o7777), (ino, 1, 0o777));
+    assert!(aside[0].join("bait").exists());
+    assert_eq!(sandbox.sandbox.mode(""), 0o2750);
+    sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
+    let doctor = sandbox.sandbox.zeta(&["doctor"]).expect(0);
+    assert!(doctor.out.contains("moved aside"), "{}", doctor.out);
+}
+
+#[test]
+fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
+    let name = "a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request";
+    let Some(sandbox) = GroupStage::new(name) else { return };
+    sandbox.sandbox.zeta(&["init"]).expect(0);
+    let node = sandbox.sandbox.node_name();
+    let refused = sandbox.init(&[]).expect(7);
+    assert!(refused.err.contains("private tree"), "{}", refused.err);
+    let seen = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
+    assert!(seen.err.contains("user root (0)"), "{}", seen.err);
+    assert!(seen.err.contains("--state-dir") && seen.err.contains("--group"), "{}", seen.err);
+    sandbox.init(&["--replace"]).expect(0);
+    assert_eq!(sandbox.sandbox.node_name(), node);
+}
+
+#[test]
+fn another_directory_under_the_same_name_is_found_by_the_anchor() {
+    let name = "another_directory_under_the_same_name_is_found_by_the_anchor";
+    let Some(sandbox) = GroupStage::new(name) else { return };
+    let (tree, other) = (sandbox.sandbox.tree(), sandbox.sandbox.dir().join("other"));
+    sandbox.init(&[]).expect(0);
+    fs::rename(&tree, &other).unwrap();
+    sandbox.init(&[]).expect(0);
+    fs::rename(&tree, sandbox.sandbox.dir().join("real")).unwrap();
+    fs::rename(&other, &tree).unwrap();
+    let done = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
+    assert!(done.err.contains("not the directory that root made"), "{}", done.err);
+    assert!(done.err.contains("somebody replaced it"), "{}", done.err);
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("not the directory that root made"), "{}", doctor.out);
+    // Without an anchor the mounts decide, and they tell nothing here.
+    fs::remove_file(sandbox.anchor()).unwrap();
+    sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(0);
+    assert!(doctor.out.contains("state-anchor"), "{}", doctor.out);
+}
+
+#[test]
+fn a_private_tmp_is_no_place_to_make_or_keep_a_tree() {
+    let test = "a_private_tmp_is_no_place_to_make_or_keep_a_tree";
+    let Some(sandbox) = GroupStage::new(test) else { return };
+    let private = sandbox.sandbox.dir().join("systemd-private-0-zeta/tmp");
+    let tmp = sandbox.sandbox.dir().join("tmp");
+    fs::create_dir_all(&private).unwrap();
+    fs::create_dir(&tmp).unwrap();
+    let inside = |args: &str| {
+        let script = format!(
+            "mount --bind {} {tmp} && ZETA_STATE_DIR={tmp}/tree {} {args}",
+            private.display(),
+            sandbox.binary.display(),
+            tmp = tmp.display(),
+        );
+        let mut call = Command::new("unshare");
+        call.args(["--mount", "sh", "-c", &script]);
+        Done::of(sandbox.sandbox.dress(&mut call))
+    };
+    let probe = inside("guide");
+    if probe.status != 0 {
+        return skip(test, &format!("no mount namespace here: {}", probe.err.trim()));
+    }
+    for args in ["init", "init --group zeta --no-install", "lease acquire a", "run -- true"] {
+        let done = inside(args).expect(7);
+        assert!(done.err.contains("PrivateTmp=no"), "{args}: {}", done.err);
+    }
+    assert!(fs::read_dir(&private).unwrap().next().is_none());
+    let doctor = inside("doctor").expect(7);
+    assert!(doctor.out.contains("private_tmp"), "{}", doctor.out);
+    run("rmdir", &[&private]);
+}
+
+#[test]
+fn doctor_finds_a_node_directory_that_members_cannot_use() {
+    let Some(sandbox) = GroupStage::new("doctor_finds_a_node_directory_that_members_cannot_use")
+    else {
+        return;
+    };
+    sandbox.init(&[]).expect(0);
+    sandbox.sandbox.chmod(&sandbox.sandbox.node_name(), 0o700);
+    let doctor = sandbox.sandbox.zeta(&["doctor"]).expect(7);
+    assert!(doctor.out.contains("mode: ") && doctor.out.contains("2770"), "{}", doctor.out);
+    sandbox.sandbox.chmod(&sandbox.sandbox.node_name(), 0o2770);
+    sandbox.sandbox.zeta(&["doctor"]).expect(0);
+    sandbox.sandbox.chmod("nodes", 0o700);
+    sandbox.init(&[]).expect(7);
+    sandbox.sandbox.zeta(&["doctor"]).expect(7);
+}
+
+#[test]
+fn a_tree_that_was_made_at_boot_is_completed() {
+    let Some(sandbox) = GroupStage::new("a_tree_that_was_made_at_boot_is_completed") else {
+        return;
+    };
+    run("groupadd", &["--system", &sandbox.group]);
+    let tree = sandbox.sandbox.tree();
+    for (path, mode) in [(tree.clone(), 0o2750), (tree.join("nodes"), 0o3770)] {
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(0), Some(sandbox.gid())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let early = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
+    assert!(early.err.contains("root decides the name"), "{}", early.err);
+    sandbox.init(&[]).expect(0);
+    assert_eq!(
+        (sandbox.sandbox.mode("local-node"), sandbox.sandbox.mode("README.md")),
+        (0o640, 0o444)
+    );
+    sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
+    sandbox.by(BOB, true, &["doctor"]).expect(0);
+}

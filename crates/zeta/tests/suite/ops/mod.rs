@@ -1,0 +1,10 @@
+//! What an operator does: `init`, `doctor`, `clean`, configuration, pages and shipped units, with
+//! the built binary on real directories.
+
+mod clean;
+mod config;
+mod group;
+mod nix;
+mod sandbox;
+mod shipped;
+mod tree;

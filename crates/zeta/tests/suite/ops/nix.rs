@@ -1,0 +1,155 @@
+//! The module for NixOS, evaluated by Nix itself: it makes the unit that we ship.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Map, Value};
+
+use super::sandbox::{Done, Sandbox};
+use crate::support::{find, skip, test_name};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// What the module makes of these settings, or what Nix says about them.
+fn evaluate(settings: &str) -> Result<Value, String> {
+    let sandbox = Sandbox::new();
+    let ours = format!("{ROOT}/crates/zeta/tests/ops/nix/evaluate.nix");
+    let module = format!("{ROOT}/nix/creds-restore.nix");
+    let text = format!("import {ours} {{ module = {module}; settings = {{ {settings} }}; }}");
+    let file = sandbox.dir().join("ask.nix");
+    fs::write(&file, text).unwrap();
+    let mut nix = Command::new("nix-instantiate");
+    nix.args(["--eval", "--strict", "--json"]).arg(file);
+    // Its store and its caches are in the home and in /nix, which are no concern of ours.
+    nix.env("NIX_REMOTE", "dummy://").env("HOME", sandbox.dir());
+    let done = Done::of(&mut nix);
+    match done.status {
+        0 => Ok(serde_json::from_str(&done.out).unwrap()),
+        _ => Err(done.err),
+    }
+}
+
+const LEAST: &str = "enable = true; package = \"/p\";";
+
+fn unit(made: &Value) -> &Map<String, Value> {
+    made["systemd"]["services"]["zeta-creds-restore"].as_object().unwrap()
+}
+
+fn start(made: &Value) -> String {
+    unit(made)["serviceConfig"]["ExecStart"].as_str().unwrap().to_owned()
+}
+
+/// Each key of a section of the shipped unit, with all words it is given.
+fn shipped(section: &str) -> BTreeMap<String, Vec<String>> {
+    let text = fs::read_to_string(format!("{ROOT}/units/zeta-creds-restore.service")).unwrap();
+    let mut here = false;
+    let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        if line.starts_with('[') {
+            here = line == section;
+        } else if here {
+            let (key, words) = line.split_once('=').unwrap();
+            let words = words.split_whitespace().map(str::to_owned);
+            keys.entry(key.to_owned()).or_default().extend(words);
+        }
+    }
+    keys
+}
+
+/// A value of Nix, as words of a unit.
+fn words(value: &Value) -> Vec<String> {
+    match value {
+        Value::Bool(true) => vec!["yes".to_owned()],
+        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
+        Value::Array(values) => values.iter().flat_map(words).collect(),
+        other => panic!("what would systemd make of {other}?"),
+    }
+}
+
+#[test]
+fn the_module_of_nixos_makes_the_unit_that_is_shipped() {
+    if find("nix-instantiate").is_none() {
+        return skip(test_name!(), "no nix-instantiate");
+    }
+    let made = evaluate(LEAST).unwrap();
+    let unit = unit(&made);
+    let mut service = shipped("[Service]");
+    let start = service.remove("ExecStart").unwrap().join(" ");
+    // The options stand in the unit itself, so no file of arguments is read.
+    service.remove("EnvironmentFile").unwrap();
+    let mut ours: BTreeMap<String, Vec<String>> = unit["serviceConfig"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| (key.clone(), words(value)))
+        .collect();
+    let ours_start = ours.remove("ExecStart").unwrap().join(" ");
+    assert_eq!(ours, service);
+    let common = start.strip_suffix(" $ZETA_CREDS_ARGS").unwrap();
+    let common = common.replace("/usr/local/bin", "/p/bin");
+    assert!(ours_start.starts_with(&format!("{common} --")), "{ours_start}");
+
+    let file = shipped("[Unit]");
+    for (key, ours) in [("After", "after"), ("Before", "before")] {
+        assert_eq!(file[key], words(&unit[ours]), "{key}");
+    }
+    assert_eq!(file["Description"].join(" "), unit["description"]);
+    assert_eq!(file["RequiresMountsFor"], words(&unit["unitConfig"]["RequiresMountsFor"]));
+    assert_eq!(shipped("[Install]")["WantedBy"], words(&unit["wantedBy"]));
+    assert_eq!((words(&unit["requiredBy"]), words(&made["warnings"])), (vec![], vec![]));
+}
+
+#[test]
+fn the_options_of_nixos_become_arguments() {
+    if find("nix-instantiate").is_none() {
+        return skip(test_name!(), "no nix-instantiate");
+    }
+    let made = evaluate(LEAST).unwrap();
+    let names = "blobPath enable factorPath group home package passphraseFile passphraseMode \
+                 persona repoRoot scriptPath uefiKeyfilePath usbISerialPath usbUuidPath user";
+    let options = words(&made["options"]);
+    for name in names.split_whitespace() {
+        assert!(options.iter().any(|option| option == name), "no option {name}");
+    }
+    let said = start(&made);
+    assert!(said.contains("--user zeta ") && !said.contains("--ask"), "{said}");
+
+    let all = format!(
+        "{LEAST} user = \"ace\"; home = \"/srv/ace\"; blobPath = \"/esp/c.enc\"; persona = \"otto\";
+        usbUuidPath = \"/u\"; usbISerialPath = \"/s\"; uefiKeyfilePath = \"/k\";
+        factorPath = \"/f\";
+        passphraseMode = \"interactive\"; passphraseFile = \"/run/p\"; blockRegistration = true;
+        passphraseCredential = \"/c.cred\"; repoRoot = \"/r\"; group = \"users\";"
+    );
+    let made = evaluate(&all).unwrap();
+    assert_eq!(
+        start(&made),
+        "/p/bin/zeta creds restore --at-boot --input /esp/c.enc --user ace --factor-file /f \
+         --usb-uuid-file /u --usb-iserial-file /s --uefi-keyfile /k --passphrase-file /run/p \
+         --ask --persona otto"
+    );
+    let unit = unit(&made);
+    assert_eq!(words(&unit["unitConfig"]["RequiresMountsFor"]), ["/esp"]);
+    assert_eq!(words(&unit["requiredBy"]), ["zeta-node-register.service"]);
+    let service = &unit["serviceConfig"];
+    assert!(words(&service["ReadWritePaths"]).contains(&"-/srv/ace".to_owned()));
+    assert_eq!(service["LoadCredentialEncrypted"], "zeta-creds-passphrase:/c.cred");
+    let warnings = made["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+
+    // What systemd would split, expand or take for an option is refused by its type.
+    for wrong in [
+        "user = \"-r\";",
+        "user = \"a b\";",
+        "blobPath = \"/boot/$HOME\";",
+        "blobPath = \"boot/x\";",
+        "passphraseMode = \"fiel\";",
+        "persona = \"%n\";",
+    ] {
+        let said = evaluate(&format!("{LEAST} {wrong}")).unwrap_err();
+        assert!(said.contains("is of another type"), "{wrong}: {said}");
+    }
+    let off = evaluate("enable = false;").unwrap();
+    assert!(off.get("systemd").is_none(), "{off}");
+}

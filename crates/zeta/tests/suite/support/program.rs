@@ -1,0 +1,122 @@
+//! The one way in which tests start programs and wait: always with a limit.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+
+/// No call may last longer: what hangs is a failure, not a slow test.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a program did.
+#[derive(Debug, Clone)]
+pub struct Out {
+    /// Its exit status; 128 + n for a signal, -9 if it was ended after its limit.
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+    pub took: Duration,
+}
+
+/// Runs a program to its end, or ends it after [`LIMIT`] with the status -9.
+pub fn run(command: &mut Command) -> Out {
+    run_within(command, LIMIT)
+}
+
+pub fn run_within(command: &mut Command, limit: Duration) -> Out {
+    let started = Instant::now();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    finish(child, started, limit)
+}
+
+/// Waits for a program whose stdout and stderr are piped.
+pub fn finish(mut child: Child, started: Instant, limit: Duration) -> Out {
+    let mut out = child.stdout.take().unwrap();
+    let mut err = child.stderr.take().unwrap();
+    let out = std::thread::spawn(move || text_of(&mut out));
+    let err = std::thread::spawn(move || text_of(&mut err));
+    let status = wait(&mut child, limit);
+    let took = started.elapsed();
+    Out { status, out: out.join().unwrap(), err: err.join().unwrap(), took }
+}
+
+fn text_of(pipe: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The exit status of a child (128 + n for a signal), which is ended after `limit`.
+pub fn wait(child: &mut Child, limit: Duration) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    let number = |status: ExitStatus| status.code().or(status.signal().map(|n| 128 + n)).unwrap();
+    if let Some(status) = child.try_wait().unwrap() {
+        return number(status);
+    }
+    if ends_within(child, limit) {
+        return number(child.wait().unwrap());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    -9
+}
+
+/// Sleeps until a child that was not waited for has ended; false after `limit`.
+fn ends_within(child: &Child, limit: Duration) -> bool {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap();
+    let end = Instant::now() + limit;
+    loop {
+        let rest = end.saturating_duration_since(Instant::now()).try_into().unwrap();
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&rest)) {
+            Ok(ready) => return ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => panic!("poll: {error}"),
+        }
+    }
+}
+
+/// Polls until something is so; false after `limit`.
+pub fn until(limit: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if so() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Polls until something is so; fails the test after [`LIMIT`].
+#[track_caller]
+pub fn wait_for(what: &str, so: impl FnMut() -> bool) {
+    assert!(until(LIMIT, so), "{LIMIT:?} are over, and not yet: {what}");
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let _ = kill_process(pid, signal);
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Does a command succeed here? For what a test needs from its machine.
+pub fn can(program: &str, args: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    let command = command.args(args).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
+/// Where a program is on the path.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
