@@ -212,7 +212,7 @@ fn fill(place: &Place, count: usize) -> std::path::PathBuf {
     let index = place.bus.join(".zeta/index");
     let mut names = std::fs::read(index.join("names")).unwrap();
     // Links are made faster than files; a file system may allow 65,000 to one file.
-    let files = [0, 1].map(|at| place.stage.dir.join(format!("empty-{at}")));
+    let files = [0, 1].map(|at| place.sandbox.dir.join(format!("empty-{at}")));
     files.iter().for_each(|file| std::fs::write(file, "").unwrap());
     let mut file = place.bus.clone();
     for at in 0..100_000 - count {
