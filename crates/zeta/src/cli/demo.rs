@@ -65,10 +65,10 @@ fn tell(out: Output, outcome: &Outcome) -> Result<u8> {
         Some(Stop::Signal(number)) => {
             Some(Error::new(Kind::Fault, format!("signal {number} ended the demo")))
         }
-        None if !report.holds() => Some(Error::new(
-            Kind::Fault,
-            format!("{} of {all} claims are not borne out by the evidence", all - checked),
-        )),
+        None if !report.holds() => Some(
+            Error::new(Kind::Fault, format!("{} of {all} checks failed", all - checked))
+                .hint("run it again; if a check fails twice, report it with this output"),
+        ),
         None => None,
     };
     if !out.json {

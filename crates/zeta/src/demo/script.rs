@@ -162,7 +162,7 @@ impl Scenario<'_> {
         let alive = self.agent(first.agent.as_str())?.work.clone();
         let alive = self.stage.processes_of(&alive).len();
         self.claim(
-            format!("{} is dead by the kernel's word, not by its own", first.agent),
+            format!("{} is dead: no process of it runs, and it did not sign off", first.agent),
             !signed_off && alive == 0,
             format!(
                 "persona-{}.state has ended_at: {signed_off}; its processes: {alive}",
