@@ -1,11 +1,13 @@
-# The unit units/zeta-creds-restore.service for NixOS, made from options that carry the names of the
-# module it replaces. A test evaluates this file and compares what comes out with that unit.
+# Makes the unit units/zeta-creds-restore.service for NixOS. The options have the names of the
+# original's module, which this module replaces. (The original is the set of TypeScript tools of the
+# Zeta project, whose file formats zeta shares.) A test evaluates this file and compares the result
+# with that unit.
 { config, lib, ... }:
 
 let
   cfg = config.zeta.credsRestore;
 
-  # Words that systemd takes as they are: nothing in them is quoted, expanded or split.
+  # Words that systemd uses unchanged: it quotes, expands and splits nothing in them.
   path = lib.types.strMatching "/[A-Za-z0-9_./:@+-]*";
   word = lib.types.strMatching "[A-Za-z0-9_][A-Za-z0-9_.-]*";
 
@@ -35,17 +37,19 @@ in
     enable = lib.mkEnableOption "restoring this machine's credentials from its stick at boot";
     package = lib.mkOption {
       type = lib.types.package;
-      description = "The package that has bin/zeta.";
+      description = "The package that contains bin/zeta.";
     };
     user = lib.mkOption {
       type = word;
       default = "zeta";
-      description = "In whose home the credentials of people are written, by a process of that user.";
+      description = ''
+        The user in whose home the credentials of people are written, by a process of that user.
+      '';
     };
     home = lib.mkOption {
       type = path;
       default = "/home/zeta";
-      description = "The home of that user, as /etc/passwd has it: it is made writable for the unit.";
+      description = "The home of that user, as in /etc/passwd. The unit may write there.";
     };
     group = unused "each file gets the group that /etc/passwd gives the user.";
     repoRoot = unused "nothing is run from a checkout.";
@@ -59,19 +63,19 @@ in
       type = path;
       default = "/boot/zeta-creds.factor";
       description = ''
-        What the blob is bound to: usbUuid, usbISerial or uefiKeyfile. Missing means usbUuid; there
-        is no falling back from one to another.
+        A file that says what the blob is bound to: usbUuid, usbISerial or uefiKeyfile. If the file
+        is missing, it is usbUuid. There is no fallback from one to another.
       '';
     };
     usbUuidPath = lib.mkOption {
       type = path;
       default = "/etc/zeta/usb-uuid";
-      description = "A file with the UUID of the stick's file system.";
+      description = "A file with the UUID of the file system on the USB stick.";
     };
     usbISerialPath = lib.mkOption {
       type = path;
       default = "/etc/zeta/usb-iserial";
-      description = "A file with the serial number of the stick.";
+      description = "A file with the serial number of the USB stick.";
     };
     uefiKeyfilePath = lib.mkOption {
       type = path;
@@ -81,30 +85,33 @@ in
     passphraseMode = lib.mkOption {
       type = lib.types.enum [ "file" "interactive" ];
       default = "file";
-      description = "Without passphraseFile: fail, or ask a person at the console, three times at most.";
+      description = ''
+        What to do if passphraseFile does not exist: fail, or ask a person at the console, three
+        times at most.
+      '';
     };
     passphraseFile = lib.mkOption {
       type = path;
       default = "/run/zeta-creds-passphrase";
-      description = "Used in either mode, if it is there, and removed afterwards.";
+      description = "Used in either mode, if it exists, and removed afterwards.";
     };
     passphraseCredential = lib.mkOption {
       type = lib.types.nullOr path;
       default = null;
       description = ''
-        A file made by 'systemd-creds encrypt --name=zeta-creds-passphrase'. It goes before
-        passphraseFile and stays where it is.
+        A file made by 'systemd-creds encrypt --name=zeta-creds-passphrase'. It takes precedence
+        over passphraseFile and is not removed.
       '';
     };
     persona = lib.mkOption {
       type = lib.types.nullOr word;
       default = null;
-      description = "Whose credentials are restored besides those of the machine.";
+      description = "The persona whose credentials are restored besides those of the machine.";
     };
     blockRegistration = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "A restore that failed keeps zeta-node-register.service from running.";
+      description = "If the restore fails, zeta-node-register.service does not run.";
     };
   };
 
@@ -114,7 +121,7 @@ in
         (name: lib.optional (cfg.${name} != null) "zeta.credsRestore.${name} is set and not used.")
         [ "group" "repoRoot" "scriptPath" ];
 
-    # The unit may write there, and makes neither.
+    # The unit may write there, but does not make the directory.
     systemd.tmpfiles.rules = [ "d /etc/zeta 0755 root root -" ];
 
     systemd.services.zeta-creds-restore = {

@@ -105,7 +105,7 @@ fn figures(table: &str, machine: &str) -> String {
             ["#", title] => {
                 let _ = write!(
                     text,
-                    "\n### {title}\n\n| what | ours | anchor | value | gate | stretch | met |\n\
+                    "\n### {title}\n\n| what | zeta | anchor | value | gate | stretch | met |\n\
                      | --- | --- | --- | --- | --- | --- | --- |\n"
                 );
             }

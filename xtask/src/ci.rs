@@ -21,6 +21,7 @@ pub fn run() -> Result<bool> {
     steps.take("doc tests", || keep(&mut tests, suite::run_doc_tests()?))?;
     steps.take("costs", || keep(&mut tests, suite::run_costs()?))?;
     steps.take("cuts", || keep(&mut tests, suite::run_cuts()?))?;
+    steps.take("book", || keep(&mut tests, suite::run_book()?))?;
     steps.take("docs", || {
         let mut doc = run::cargo(&["doc", "--no-deps", "--workspace"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");

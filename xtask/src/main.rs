@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bench;
+mod book;
 mod boot;
 mod ci;
 mod costs;
@@ -26,6 +27,7 @@ usage: cargo xtask <chore>
   test    set up what the tests need, then run every test and doc test
   ci      fmt, clippy, tests, doc tests, docs and tidy: what a change must pass
   tidy    the rules of STYLE.md that no compiler checks
+  evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
@@ -33,7 +35,9 @@ usage: cargo xtask <chore>
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
+  install build the static release binary and install it where cargo install puts programs
   dist    build the static release binary into dist/
+  book    build docs/ as web pages into target/book; a link that leads nowhere is an error
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
 
@@ -44,8 +48,9 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
-        ["costs"] => costs::build_and_run(false),
-        ["costs", "--write"] => costs::build_and_run(true),
+        ["evidence"] => tidy::evidence::run(),
+        ["costs"] => costs::run(false),
+        ["costs", "--write"] => costs::run(true),
         ["bench"] => bench::run(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
@@ -54,6 +59,8 @@ fn main() -> ExitCode {
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
+        ["book"] => book::run(),
+        ["install"] => dist::install(None).map(|()| true),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

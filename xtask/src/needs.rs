@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 22] = [
+const NEEDS: [Need; 23] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -63,6 +63,11 @@ const NEEDS: [Need; 22] = [
     need("setsid", "util-linux", "hidden prompts, at a terminal of their own"),
     need("nix-instantiate", "nix-bin", "the NixOS module beside the unit that it stands for"),
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description"),
+    Need {
+        probe: Probe::PythonModule("ensurepip"),
+        package: "python3-venv",
+        tests: "the book of the documentation, and its links",
+    },
 ];
 
 const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, PrivateTmp-like), \

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{boot, costs, cuts, dist, needs, openapi, run};
+use crate::{book, boot, costs, cuts, dist, needs, openapi, run};
 
 /// The variable that tells tests where to note that they were skipped.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -73,6 +73,7 @@ pub fn run() -> Result<bool> {
     outcome.add(run_doc_tests()?);
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
+    outcome.add(run_book()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
     outcome.print();
     Ok(outcome.good())
@@ -133,6 +134,21 @@ pub fn run_cuts() -> Result<Outcome> {
             println!("cuts: {error:#}");
             outcome.fail("cuts");
         }
+    }
+    Ok(outcome)
+}
+
+/// Builds the book of the documentation, as one test more.
+pub fn run_book() -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    if let Err(error) = book::prepare() {
+        outcome.counts.skipped = 1;
+        outcome.skips.insert(format!("book: {error:#}"));
+        return Ok(outcome);
+    }
+    match book::build()? {
+        true => outcome.counts.passed = 1,
+        false => outcome.counts.failed = 1,
     }
     Ok(outcome)
 }

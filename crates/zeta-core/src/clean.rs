@@ -1,10 +1,10 @@
 //! What may be cleaned away: only what is provably dead, or expired and past its grace.
 //!
 //! A record that may be *granted* to the next one is not yet one that may be *removed*: a holder
-//! that is merely late loses nothing as long as nobody else wants its lease. So cleaning waits
+//! that is merely late loses nothing as long as no other caller wants its lease. So cleaning waits
 //! longer than an acquire does, and any doubt keeps the record.
 
-use crate::evidence::{Age, FileTimes, Life, age_of_foreign, judge_age, judge_boot};
+use crate::evidence::{Age, FileTimes, ProcessState, age_of_foreign, judge_age, judge_boot};
 use crate::lease::{Cause, FOREIGN_TTL_MS, HeldWhy, Observed, Record, Standing, judge};
 use crate::presence::{self, Beat, Liveness};
 use crate::record::Damage;
@@ -75,7 +75,7 @@ fn past_grace(record: &Record, times: FileTimes, now: &Now) -> bool {
 }
 
 /// Judges the record of an agent. `life` is that of its recorded processes.
-pub fn judge_persona(beat: &Beat, times: FileTimes, life: Life, now: &Now) -> Verdict {
+pub fn judge_persona(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Verdict {
     let judgement = presence::judge(beat, times, life, now);
     let quiet = judgement.beat_age_ms.is_some_and(|age_ms| age_ms > PERSONA_KEEP_MS);
     match judgement.liveness {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_lease_goes_only_when_its_holder_is_proven_dead_or_ttl_and_grace_are_over() {
-        use Life::{Alive, Dead, Unknown};
+        use ProcessState::{Alive, Dead, Unknown};
         use Verdict::{Keep, Remove};
         let host = host();
         for (boot, policy, age_ms, life, verdict) in [
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_agent_s_record_goes_a_day_after_the_agent() {
-        use Life::{Alive, Dead, Unknown};
+        use ProcessState::{Alive, Dead, Unknown};
         use Verdict::{Keep, Remove};
         let (day, host) = (PERSONA_KEEP_MS, host());
         for (age_ms, touched_ms, life, ended, verdict) in [

@@ -1,4 +1,4 @@
-//! Who is alive: three answers, and any doubt is *unknown*, because unknown never robs anybody.
+//! Is a process alive: three answers, and any doubt is *unknown*, because unknown never robs.
 //!
 //! A process is recorded by its pid, its start in clock ticks, and the inode number of its pidfd,
 //! which the kernel never uses twice (6.9 and later). Pids mean something only to the kernel and
@@ -6,9 +6,9 @@
 
 use crate::time::Now;
 
-/// Is somebody alive.
+/// The state of recorded processes, as far as evidence shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
+pub enum ProcessState {
     /// Proven to run.
     Alive,
     /// Proven to have ended.
@@ -17,13 +17,13 @@ pub enum Life {
     Unknown,
 }
 
-impl Life {
+impl ProcessState {
     /// The word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
-            Life::Alive => "alive",
-            Life::Dead => "dead",
-            Life::Unknown => "unknown",
+            ProcessState::Alive => "alive",
+            ProcessState::Dead => "dead",
+            ProcessState::Unknown => "unknown",
         }
     }
 }
@@ -69,9 +69,9 @@ pub enum Found {
 }
 
 /// Judges one process.
-pub fn judge_process(recorded: &Process, found: Found) -> Life {
+pub fn judge_process(recorded: &Process, found: Found) -> ProcessState {
     let Found::Something { ended, pidfs_ino, start_ticks } = found else {
-        return if found == Found::Nothing { Life::Dead } else { Life::Unknown };
+        return if found == Found::Nothing { ProcessState::Dead } else { ProcessState::Unknown };
     };
     let same = match (recorded.pidfs_ino, pidfs_ino) {
         (Some(then), Some(now)) => Some(then == now),
@@ -81,23 +81,23 @@ pub fn judge_process(recorded: &Process, found: Found) -> Life {
         },
     };
     match (same, ended) {
-        (Some(false), _) | (_, true) => Life::Dead,
-        (Some(true), false) => Life::Alive,
-        (None, false) => Life::Unknown,
+        (Some(false), _) | (_, true) => ProcessState::Dead,
+        (Some(true), false) => ProcessState::Alive,
+        (None, false) => ProcessState::Unknown,
     }
 }
 
 /// Joins the verdicts on a holder's processes: dead only if all of them are; one alive is alive.
-pub fn join(verdicts: impl IntoIterator<Item = Life>) -> Life {
+pub fn join(verdicts: impl IntoIterator<Item = ProcessState>) -> ProcessState {
     let mut joined = None;
     for life in verdicts {
         joined = Some(match (joined, life) {
-            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,
-            (None | Some(Life::Dead), Life::Dead) => Life::Dead,
-            _ => Life::Unknown,
+            (_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,
+            (None | Some(ProcessState::Dead), ProcessState::Dead) => ProcessState::Dead,
+            _ => ProcessState::Unknown,
         });
     }
-    joined.unwrap_or(Life::Unknown)
+    joined.unwrap_or(ProcessState::Unknown)
 }
 
 /// The clock stamp of a record: when it was last renewed, and by whose clocks.
@@ -115,12 +115,12 @@ pub struct Stamp {
     pub wall_us: Option<i64>,
 }
 
-/// Was a record written during this boot of this kernel.
+/// During which boot of which machine a record was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boot {
     /// The same boot: its boot clock and its pids can be compared.
     Same,
-    /// Another boot of this machine: whoever wrote it has ended.
+    /// Another boot of this machine: its writer has ended.
     Other,
     /// The boot ids differ and nothing else says so (they can be over-mounted in a container).
     Unclear,
@@ -160,7 +160,7 @@ fn boot_started_us(boot_ns: u64, wall_us: i64) -> i64 {
 /// When the file system says that a file was changed, in µs since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileTimes {
-    /// Set by writers, and by whoever likes to.
+    /// Set by writers, and by every program that may.
     pub mtime_us: i64,
     /// Set by the kernel alone.
     pub ctime_us: i64,
@@ -192,8 +192,9 @@ pub const FIRST_TIME_NS: u64 = 0xEFFF_FFFA;
 /// How far the kernel's file times may lag behind its clock: a tick of the slowest configuration.
 const TICK_MS: u64 = 10;
 
-/// The age of a record for whoever judges another's: by the boot clock, or, where that clock is not
-/// ours, by its file. Where it only seems to be ours, the younger of both: nobody is robbed.
+/// The age of a record of another process: by the boot clock, or, where that clock is not this
+/// process's, by its file. Where it only seems to be, the younger of both, so that no holder is
+/// robbed.
 pub fn judge_age(stamp: &Stamp, boot: Boot, times: FileTimes, now: &Now) -> Age {
     age_by_both(stamp, boot, times, now, u64::min)
 }
@@ -225,7 +226,7 @@ fn age_by_both(
     }
 }
 
-/// The age of a file by another hand: by mtime, or by ctime where mtime lies in the future.
+/// The age of a file by another program: by mtime, or by ctime where mtime lies in the future.
 pub fn age_of_foreign(times: FileTimes, now: &Now) -> Age {
     match times.mtime_us <= now.reading.wall_us {
         true => age_of_unreadable(times.mtime_us, now),
@@ -252,26 +253,26 @@ mod tests {
     #[test]
     fn a_reused_pid_is_dead_even_within_one_clock_tick() {
         let then = Process { pid: 7, start_ticks: Some(100), pidfs_ino: Some(1) };
-        assert_eq!(judge_process(&then, found(false, 1, 100)), Life::Alive);
-        assert_eq!(judge_process(&then, found(false, 2, 100)), Life::Dead);
-        assert_eq!(judge_process(&then, found(true, 1, 100)), Life::Dead);
-        assert_eq!(judge_process(&then, Found::Nothing), Life::Dead);
-        assert_eq!(judge_process(&then, Found::Unreadable), Life::Unknown);
+        assert_eq!(judge_process(&then, found(false, 1, 100)), ProcessState::Alive);
+        assert_eq!(judge_process(&then, found(false, 2, 100)), ProcessState::Dead);
+        assert_eq!(judge_process(&then, found(true, 1, 100)), ProcessState::Dead);
+        assert_eq!(judge_process(&then, Found::Nothing), ProcessState::Dead);
+        assert_eq!(judge_process(&then, Found::Unreadable), ProcessState::Unknown);
     }
 
     #[test]
     fn without_a_pidfs_the_start_ticks_decide_and_a_bare_pid_proves_nothing() {
         let ticks = Process { pid: 7, start_ticks: Some(100), pidfs_ino: None };
-        assert_eq!(judge_process(&ticks, found(false, 1, 100)), Life::Alive);
-        assert_eq!(judge_process(&ticks, found(false, 1, 101)), Life::Dead);
+        assert_eq!(judge_process(&ticks, found(false, 1, 100)), ProcessState::Alive);
+        assert_eq!(judge_process(&ticks, found(false, 1, 101)), ProcessState::Dead);
         let bare = Process { pid: 7, start_ticks: None, pidfs_ino: None };
-        assert_eq!(judge_process(&bare, found(false, 1, 100)), Life::Unknown);
-        assert_eq!(judge_process(&bare, Found::Nothing), Life::Dead);
+        assert_eq!(judge_process(&bare, found(false, 1, 100)), ProcessState::Unknown);
+        assert_eq!(judge_process(&bare, Found::Nothing), ProcessState::Dead);
     }
 
     #[test]
     fn a_holder_is_dead_only_if_all_its_processes_are() {
-        use Life::{Alive, Dead, Unknown};
+        use ProcessState::{Alive, Dead, Unknown};
         for (verdicts, joined) in [
             (vec![], Unknown),
             (vec![Dead], Dead),
@@ -321,6 +322,11 @@ mod tests {
         ] {
             assert_eq!(judge_boot(&stamp, &now), boot, "{stamp:?}");
         }
+        // The clocks of another time namespace prove nothing; another machine id still does.
+        let warped = Stamp { time_ns: Some(2), ..stamp("b0", "m1", 1001, 4000) };
+        assert_eq!(judge_boot(&warped, &now), Boot::Unclear);
+        let elsewhere = Stamp { machine_id: Some("m2".into()), ..warped };
+        assert_eq!(judge_boot(&elsewhere, &now), Boot::Elsewhere);
     }
 
     #[test]

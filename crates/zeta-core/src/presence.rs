@@ -4,7 +4,7 @@
 //! beat and by the agent itself when it has something to say. One function judges it.
 
 use crate::evidence::{
-    Age, Boot, FileTimes, Life, Processes, Stamp, age_of_foreign, judge_age, judge_boot,
+    Age, Boot, FileTimes, ProcessState, Processes, Stamp, age_of_foreign, judge_age, judge_boot,
 };
 use crate::lease::{FOREIGN_TTL_MS, optional_number, push_evidence, read_processes, read_stamp};
 use crate::record::{Damage, Fields};
@@ -12,7 +12,7 @@ use crate::time::{Host, NS_PER_MS, Now, Reading, format_utc};
 
 /// The `kind` of a persona record.
 pub const KIND: &str = "persona";
-/// How often a session beats when nobody says otherwise.
+/// How often a session beats by default.
 pub const BEAT_MS: u64 = 10_000;
 /// What an agent that only speaks now and then promises: to be heard again within this time.
 pub const SPOKEN_MS: u64 = 600_000;
@@ -64,7 +64,7 @@ pub enum Liveness {
     Late,
     /// Four beats are missing, and its processes run.
     Hung,
-    /// Four beats are missing, and nobody can say whether it lives.
+    /// Four beats are missing, and no evidence says whether it lives.
     Silent,
     /// It has ended, or all its processes have.
     Gone,
@@ -117,8 +117,8 @@ impl Beat {
 
 /// The processes that vouch for what a session takes: none if the session has ended, because a
 /// grant must not be born free to take.
-pub fn vouch(beat: &Beat, life: Life) -> Processes {
-    match beat.ended || life == Life::Dead {
+pub fn holder_processes(beat: &Beat, life: ProcessState) -> Processes {
+    match beat.ended || life == ProcessState::Dead {
         true => Processes::default(),
         false => beat.processes,
     }
@@ -136,9 +136,9 @@ pub struct Judgement {
 }
 
 /// Judges a beat. `life` is that of the recorded processes and counts only on the same boot.
-pub fn judge(beat: &Beat, times: FileTimes, life: Life, now: &Now) -> Judgement {
+pub fn judge(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Judgement {
     let boot = judge_boot(&beat.stamp, now);
-    let life = if boot == Boot::Same { life } else { Life::Unknown };
+    let life = if boot == Boot::Same { life } else { ProcessState::Unknown };
     let age = judge_age(&beat.stamp, boot, times, now);
     let beat_age_ms = match age {
         Age::Ms(ms) => Some(ms),
@@ -151,24 +151,26 @@ pub fn judge(beat: &Beat, times: FileTimes, life: Life, now: &Now) -> Judgement 
     if boot == Boot::Other {
         return verdict(Liveness::Gone, "its record is of an earlier boot");
     }
-    if life == Life::Dead {
+    if life == ProcessState::Dead {
         return verdict(Liveness::Gone, "its processes have ended");
     }
     let Some(age_ms) = beat_age_ms else {
-        return verdict(Liveness::Silent, "its clock lies ahead of ours");
+        return verdict(Liveness::Silent, "its clock lies ahead of this machine's");
     };
     let missed = awake_ms(beat, boot, age_ms, now) / beat.every_ms;
     match (missed, life) {
-        (0..LATE_BEATS, Life::Alive) => verdict(Liveness::Live, "beat in time, process runs"),
+        (0..LATE_BEATS, ProcessState::Alive) => {
+            verdict(Liveness::Live, "beat in time, process runs")
+        }
         (0..LATE_BEATS, _) => verdict(Liveness::Live, "beat in time"),
-        (LATE_BEATS..SILENT_BEATS, Life::Alive) => verdict(Liveness::Late, "process runs"),
+        (LATE_BEATS..SILENT_BEATS, ProcessState::Alive) => verdict(Liveness::Late, "process runs"),
         (LATE_BEATS..SILENT_BEATS, _) => verdict(Liveness::Late, "no process to ask"),
-        (_, Life::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
+        (_, ProcessState::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
         (_, _) => verdict(Liveness::Silent, "no beat and no process to ask"),
     }
 }
 
-/// Judges a persona record by another hand, which is known by its age alone.
+/// Judges a persona record by another program, which is known by its age alone.
 pub fn judge_foreign(times: FileTimes, ttl_ms: Option<u64>, now: &Now) -> Judgement {
     let beat_age_ms = match age_of_foreign(times, now) {
         Age::Ms(ms) => Some(ms),
@@ -215,16 +217,16 @@ pub fn set_beat(fields: &mut Fields, reading: Reading, host: &Host, every_ms: u6
 
 /// Is the session of a record over: it said so, all its processes have ended, or its boot has.
 /// `life` is that of the recorded processes and counts only on the same boot.
-pub fn judge_session_over(fields: &Fields<'_>, life: Life, now: &Now) -> bool {
+pub fn judge_session_over(fields: &Fields<'_>, life: ProcessState, now: &Now) -> bool {
     let over = |beat: Beat| match judge_boot(&beat.stamp, now) {
-        Boot::Same => life == Life::Dead,
+        Boot::Same => life == ProcessState::Dead,
         Boot::Other => true,
         Boot::Unclear | Boot::Elsewhere => false,
     };
     fields.raw("ended_at").is_some() || Beat::from_fields(fields).is_ok_and(over)
 }
 
-/// Takes a session that is over out of its record: whoever beats now is somebody else.
+/// Takes a session that is over out of its record: a later beat is another agent's.
 pub fn forget_session(fields: &mut Fields<'_>) {
     fields.remove("session");
     fields.remove("ended_at");
@@ -273,7 +275,7 @@ mod tests {
         (Beat { session, processes, stamp, awake_ns: Some(7_000_000), every_ms, ended }, host)
     }
 
-    fn liveness(age_ms: u64, slept_ms: u64, life: Life, ended: bool) -> Liveness {
+    fn liveness(age_ms: u64, slept_ms: u64, life: ProcessState, ended: bool) -> Liveness {
         let (beat, host) = beat(10_000, ended);
         let boot_ns = 1_000_000_000 + age_ms * NS_PER_MS;
         let awake_ns = 7_000_000 + (age_ms - slept_ms) * NS_PER_MS;
@@ -283,7 +285,7 @@ mod tests {
 
     #[test]
     fn liveness_by_missed_beats_and_evidence() {
-        use Life::{Alive, Dead, Unknown};
+        use ProcessState::{Alive, Dead, Unknown};
         for (age_ms, life, verdict) in [
             (0, Alive, Liveness::Live),
             (19_999, Unknown, Liveness::Live),
@@ -296,6 +298,23 @@ mod tests {
             assert_eq!(liveness(age_ms, 0, life, false), verdict, "{age_ms} {life:?}");
         }
         assert_eq!(liveness(0, 0, Alive, true), Liveness::Gone);
+    }
+
+    #[test]
+    fn an_agent_of_another_boot_is_gone_and_one_of_an_unknown_age_is_silent() {
+        let (beat, host) = beat(10_000, false);
+        let reading = Reading { boot_ns: beat.stamp.boot_ns - 1, awake_ns: 0, wall_us: 0 };
+        let rebooted = Host { boot_id: "later".into(), ..host.clone() };
+        let on = |host, life| {
+            judge(&beat, FileTimes { mtime_us: 0, ctime_us: 1 }, life, &Now { reading, host })
+        };
+        assert_eq!(on(&rebooted, ProcessState::Alive).liveness, Liveness::Gone);
+        // The same boot, and both its clock and the file's time lie ahead.
+        for (life, liveness) in
+            [(ProcessState::Alive, Liveness::Silent), (ProcessState::Dead, Liveness::Gone)]
+        {
+            assert_eq!(on(&host, life).liveness, liveness, "{life:?}");
+        }
     }
 
     #[test]
@@ -315,8 +334,8 @@ mod tests {
 
     #[test]
     fn a_machine_that_slept_is_not_an_agent_that_missed_beats() {
-        assert_eq!(liveness(8_000_000, 7_990_000, Life::Alive, false), Liveness::Live);
-        assert_eq!(liveness(8_000_000, 7_980_000, Life::Alive, false), Liveness::Late);
+        assert_eq!(liveness(8_000_000, 7_990_000, ProcessState::Alive, false), Liveness::Live);
+        assert_eq!(liveness(8_000_000, 7_980_000, ProcessState::Alive, false), Liveness::Late);
     }
 
     #[test]
@@ -327,18 +346,25 @@ mod tests {
         let (_, host) = beat(1, false);
         let reading = Reading { boot_ns: 9_000_000_000, awake_ns: 0, wall_us: 9_000_000 };
         let now = Now { reading, host: &host };
-        assert!(!judge_session_over(&fields, Life::Dead, &now), "there is no beat to judge");
+        assert!(
+            !judge_session_over(&fields, ProcessState::Dead, &now),
+            "there is no beat to judge"
+        );
         set_beat(&mut fields, reading, &host, 1);
-        for (life, over) in [(Life::Alive, false), (Life::Unknown, false), (Life::Dead, true)] {
+        for (life, over) in [
+            (ProcessState::Alive, false),
+            (ProcessState::Unknown, false),
+            (ProcessState::Dead, true),
+        ] {
             assert_eq!(judge_session_over(&fields, life, &now), over, "{life:?}");
         }
         let earlier = Host { boot_id: "earlier".into(), ..host.clone() };
         let started = Reading { boot_ns: 99_000_000_000, ..reading };
         let mut old = fields.clone();
         set_beat(&mut old, started, &earlier, 1);
-        assert!(judge_session_over(&old, Life::Alive, &now), "its boot is over");
+        assert!(judge_session_over(&old, ProcessState::Alive, &now), "its boot is over");
         fields.set_text("ended_at", "x");
-        assert!(judge_session_over(&fields, Life::Alive, &now));
+        assert!(judge_session_over(&fields, ProcessState::Alive, &now));
         forget_session(&mut fields);
         assert!(fields.raw("session").is_none() && fields.raw("pid").is_none());
     }

@@ -1,7 +1,7 @@
-//! Time as a value: it is read by a door and handed in, together with the clock's identity.
+//! Time as a value: a caller reads it and hands it in, together with the clock's identity.
 //!
 //! `boot` is CLOCK_BOOTTIME: it cannot be set, runs through suspend, and decides on the same boot.
-//! `awake` is CLOCK_MONOTONIC: it tells how long an agent could have beaten and did not. `wall` is
+//! `awake` is CLOCK_MONOTONIC: it shows how long an agent could have beaten and did not. `wall` is
 //! CLOCK_REALTIME: it is for people, and for files of unknown origin.
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,7 @@ pub struct TimeError {
 pub const NS_PER_MS: u64 = 1_000_000;
 /// Shortest TTL: below it, a holder could not renew in time on a busy machine.
 pub const TTL_MIN_MS: u64 = 100;
-/// Longest TTL: a right that nobody renews should not outlast a month.
+/// Longest TTL: a right that is not renewed should not outlast a month.
 pub const TTL_MAX_MS: u64 = 31 * 24 * 3600 * 1000;
 
 const DURATION_RULE: &str = "write a number of seconds, or a number with ms, s, m, h or d, \
@@ -131,6 +131,17 @@ pub fn parse_utc(text: &str) -> Result<i64, TimeError> {
         text: text.to_owned(),
         rule: "write ISO 8601 in UTC, as in 2026-11-22T10:11:12Z",
     })
+}
+
+/// "2026-11-22T10:11:12Z (3m 2s ago)", or "(in 6m 58s)".
+pub fn moment(wall_us: i64, now_us: i64) -> String {
+    let text = format_utc(wall_us);
+    let short = text.split_once('.').map_or(text.as_str(), |(short, _)| short);
+    let apart = format_duration(wall_us.abs_diff(now_us) / 1000);
+    match wall_us <= now_us {
+        true => format!("{short}Z ({apart} ago)"),
+        false => format!("{short}Z (in {apart})"),
+    }
 }
 
 #[cfg(test)]

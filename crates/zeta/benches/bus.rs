@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::bus::Bus as Opened;
-use zeta::ops::bus::{Draft, store};
+use zeta_bus::directory::Bus as Opened;
+use zeta_bus::messages::{NewMessage, store};
 use zeta_core::bus::Address;
 
 mod measure;
@@ -143,7 +143,7 @@ fn lists(zeta: &Path) -> Outcomes<()> {
     measure::head(&format!("list of {MESSAGES} messages as JSON, whole processes, tmpfs"));
     let first = measure::run(&mut bus.command(zeta, &["bus", "list", "--json"]))?;
     measure::note(
-        "the first look, which reads every file",
+        "the first list, which reads every file",
         &time(first.wall.as_nanos() as f64),
         "",
     );
@@ -185,7 +185,7 @@ fn runtimes() -> Vec<(&'static str, PathBuf)> {
 
 /// One of many writers: stores as fast as it can, and prints the time of each.
 fn write(dir: &Path) -> Outcomes<()> {
-    let draft = Draft {
+    let draft = NewMessage {
         from: Address::new("otto-cli")?,
         to: None,
         topic: "shadow-catch".to_owned(),
@@ -229,10 +229,10 @@ fn writers() -> Outcomes<()> {
     let lost = times.len() as f64 - stored.count() as f64;
     let p99_ms = quantile(&times, 0.99) / 1e6;
     measure::head(&format!(
-        "{WRITERS} processes that store messages in a loop of the library for {WRITE_FOR:?}, tmpfs"
+        "{WRITERS} processes store messages through the library, in a loop of {WRITE_FOR:?}, tmpfs"
     ));
     let rate = times.len() as f64 / took;
-    row("messages each second", &format!("{rate:.0}"), "", rate, at_least(10_000.0, 20_000.0));
+    row("messages per second", &format!("{rate:.0}"), "", rate, at_least(10_000.0, 20_000.0));
     row("p99, ms", &time(quantile(&times, 0.99)), "", p99_ms, at_most(20.0, 5.0));
     row("lost", &format!("{lost:.0} of {}", times.len()), "", lost, at_most(0.0, None));
     Ok(())

@@ -13,12 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
-use zeta::adapters::node::{Node, Tree};
-use zeta::adapters::process::identify_self;
-use zeta::context::Context;
-use zeta::ops::acquire::{Outcome, Patience, Stand};
-use zeta_core::layout;
-use zeta_core::lease::{Ask, FencingToken};
+use zeta_core::lease::{AcquireRequest, FencingToken};
+use zeta_os::process::identify_self;
+use zeta_state::context::{Context, NodeHandle};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions};
 
 mod measure;
 
@@ -65,9 +63,8 @@ fn shared_page(path: &Path) -> Outcomes<&'static Page> {
 /// A way to exclude others.
 enum Lock {
     Zeta {
-        ctx: Box<Context>,
-        stand: Box<Stand<'static>>,
-        ask: Box<Ask>,
+        stand: Box<LeaseHandle<'static>>,
+        ask: Box<AcquireRequest>,
         token: Option<FencingToken>,
     },
     Flock(fs::File),
@@ -84,27 +81,25 @@ impl Lock {
             let socket = fs::canonicalize(dir)?.join("redis.sock").display().to_string();
             return Ok(Lock::Redis(Redis::connect(&socket)?));
         }
-        let ctx = measure::caller(&dir.join("state"), "bench")?;
         // One for the life of this process.
-        let (tree, node) = ctx.open()?;
-        let (tree, node): &(Tree, Node) = Box::leak(Box::new((tree, node)));
-        let mut ask = measure::ask(&ctx, "lease")?;
-        let file: &String = Box::leak(Box::new(layout::lease_file(&ask.lease)));
-        let stand = Stand::before(tree, node, file).into();
+        let ctx: &Context = Box::leak(Box::new(measure::caller(&dir.join("state"), "bench")?));
+        let handle: &NodeHandle<'_> = Box::leak(Box::new(ctx.open()?));
+        let mut ask = measure::ask(ctx, "lease")?;
+        let stand = LeaseHandle::new(handle, Box::leak(Box::new(ask.lease.clone()))).into();
         ask.processes.own = Some(identify_self());
         ask.processes.pid_ns = ctx.host.pid_ns;
-        Ok(Lock::Zeta { ctx: ctx.into(), stand, ask: ask.into(), token: None })
+        Ok(Lock::Zeta { stand, ask: ask.into(), token: None })
     }
 
     fn enter(&mut self, on_wait: &mut dyn FnMut()) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
             Lock::Redis(redis) => redis.ask(&["BLPOP", "token", "0"]).map(|_| ()),
-            Lock::Zeta { ctx, stand, ask, token } => {
-                ask.lease_id = zeta::adapters::host::random_hex()?;
+            Lock::Zeta { stand, ask, token } => {
+                ask.lease_id = zeta_os::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
-                let mut patience = Patience { limit_ms: Some(60_000), on_wait: &mut tell };
-                match stand.acquire(ctx, ask, &mut patience, &mut |_| Ok(()))? {
+                let mut patience = WaitOptions { limit_ms: Some(60_000), on_wait: &mut tell };
+                match stand.acquire(ask, &mut patience, &mut |_| Ok(()))? {
                     Outcome::Granted { record, .. } => *token = Some(record.fencing_token),
                     Outcome::Refused(refusal) => return Err(format!("{refusal:?}").into()),
                 }
@@ -117,9 +112,9 @@ impl Lock {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::Unlock)?),
             Lock::Redis(redis) => redis.ask(&["RPUSH", "token", "1"]).map(|_| ()),
-            Lock::Zeta { stand, ask, token, .. } => {
+            Lock::Zeta { stand, token, .. } => {
                 let token = token.take().ok_or("leaving without a token")?;
-                match stand.release(&ask.lease, token)? {
+                match stand.release(token)? {
                     Ok(_) => Ok(()),
                     Err(lost) => Err(format!("{lost:?}").into()),
                 }
@@ -258,8 +253,8 @@ fn compared(name: &str, ours: &Turns, theirs: &Turns, seconds: f64) {
 fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
     let seconds = length.as_secs_f64();
     measure::head(&format!(
-        "{workers} processes, hold {HOLD_US} us, rest 100 us, tmpfs, passes of {seconds} s: \
-         {PASSES}, of node and python one; the middle one is shown"
+        "{workers} processes, hold {HOLD_US} us, rest 100 us, tmpfs, {PASSES} passes of \
+         {seconds} s (node and python: 1); the median pass is shown"
     ));
     let run = |kind: &str| pass(&format!("{kind} {HOLD_US} 100"), workers, length);
     let names = ["flock", "redis", "node", "python"];
@@ -290,10 +285,10 @@ fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
     }
     if workers == 64 {
         if redis.is_empty() {
-            missing("turns / redis BLPOP's");
+            missing("turns / turns of redis BLPOP");
         } else {
             let ratio = median_ratio(&turns, &redis);
-            row("turns / redis BLPOP's", "", "", ratio, at_least(0.4, 0.65));
+            row("turns / turns of redis BLPOP", "", "", ratio, at_least(0.4, 0.65));
         }
         row("longest wait / (64 x (hold + hand-off p50))", "", "", stretch, at_most(7.0, 2.5));
         row("Jain index", "", "", jain, at_least(0.98, 0.995));

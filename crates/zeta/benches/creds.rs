@@ -4,16 +4,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use zeta::adapters::cipher::kdf::{Work, stretch};
-use zeta::allocator::Large;
+use zeta_creds::cipher::kdf::{Work, stretch};
 
 mod measure;
 
 use measure::{Outcomes, at_most, head, median, median_ratio, missing, note, row, time};
-
-/// The binary's.
-#[global_allocator]
-static ALLOCATOR: Large<std::alloc::System> = Large(std::alloc::System);
 
 const ROUNDS: usize = 11;
 const LOG2_N: u8 = 17;
@@ -152,7 +147,7 @@ fn whole() -> Outcomes<()> {
 fn main() -> Outcomes<()> {
     head("a passphrase becomes a key: scrypt, N = 2^17, r = 8, p = 1");
     let Some(mut node) = Node::start()? else {
-        note("ours alone", &time(ours()?.0), "");
+        note("zeta alone", &time(ours()?.0), "");
         missing("node crypto.scryptSync");
         return Ok(());
     };
@@ -176,6 +171,6 @@ fn main() -> Outcomes<()> {
     }
     let ratio = median_ratio(&mine, &theirs);
     let (mine, theirs) = (time(median(&mine)), time(median(&theirs)));
-    row("ours / node crypto.scryptSync", &mine, &theirs, ratio, at_most(1.0, 0.85));
+    row("zeta / node crypto.scryptSync", &mine, &theirs, ratio, at_most(1.0, 0.85));
     whole()
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use zeta::context::Context;
 use zeta_core::lease::FencingToken;
+use zeta_state::context::Context;
 
 mod measure;
 
@@ -220,7 +220,7 @@ fn idle(zeta: &Path, state: &Path) -> Outcomes<()> {
             Ok(line.ok_or("no such line")?.trim().trim_end_matches(" kB").parse()?)
         };
         let (all, own) = (kib("VmRSS:")?, kib("RssAnon:")?);
-        let what = format!("memory of an idle run, MiB ({own} KiB its own)");
+        let what = format!("memory of an idle run, MiB ({own} KiB private)");
         row(&what, &format!("{all} KiB"), "", all / 1024.0, at_most(4.0, None));
         let percent = beat / 10e9 * 100.0;
         let what = format!("CPU at a 10 s beat, % (n = {BEATS} beats of 200 ms)");

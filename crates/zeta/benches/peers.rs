@@ -190,7 +190,7 @@ fn main() -> Outcomes<()> {
     }
     measure::head(&format!(
         "acquire and release by two processes of {} against others, whole processes, {ROUNDS} \
-         rounds, state on {}; value: how many times ours",
+         rounds, state on {}; value: anchor / zeta",
         if zeta.to_string_lossy().contains("musl") { "the static binary" } else { "a plain build" },
         measure::file_system(dir)?
     ));

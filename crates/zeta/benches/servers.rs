@@ -89,7 +89,7 @@ fn redis(ours: &Ours, server: &Server, gated: bool) -> Outcomes<()> {
                 mine.push(block(400, || ours.cycle())?);
                 theirs.push(block(400, || redis_cycle(redis))?);
             }
-            let what = format!("ours / redis SET NX PX + EVAL, {socket}, {place}");
+            let what = format!("zeta / redis SET NX PX + EVAL, {socket}, {place}");
             let ratio = median_ratio(&mine, &theirs);
             let gated = gated && *socket == "tcp" && place != "two cores";
             told(&what, &mine, &theirs, ratio, gated.then_some(bounds));
@@ -109,8 +109,8 @@ fn told(what: &str, mine: &[f64], theirs: &[f64], ratio: f64, bounds: Option<Bou
 fn beside(dir: &Path, gated: bool) -> Outcomes<()> {
     let place = measure::file_system(dir)?;
     measure::head(&format!(
-        "library, acquire + release on {place}, beside connected clients; servers keep their data \
-         there (redis: nothing), {ROUNDS} rounds"
+        "library, acquire + release on {place}, against connected clients; the servers keep their \
+         data there (redis keeps none), {ROUNDS} rounds"
     ));
     let ours = Ours::open(&dir.join("ours"))?;
     match server::redis(dir)? {
@@ -126,14 +126,14 @@ fn beside(dir: &Path, gated: bool) -> Outcomes<()> {
     };
     let mut others = [
         other(
-            "NATS KV create + delete / ours",
+            "NATS KV create + delete / zeta",
             200,
             Some(at_least(3.0, 15.0)),
             cycles("nats", nats)?,
         ),
-        other("  with a new name each time", 200, None, cycles("nats-new", nats)?),
-        other("etcd txn + txn / ours", 60, Some(at_least(5.0, 25.0)), cycles("etcd", etcd)?),
-        other("node proper-lockfile lock() / ours", 300, Some(at_least(2.5, 12.0)), node(dir)?),
+        other("  the same with a new name each time", 200, None, cycles("nats-new", nats)?),
+        other("etcd txn + txn / zeta", 60, Some(at_least(5.0, 25.0)), cycles("etcd", etcd)?),
+        other("node proper-lockfile lock() / zeta", 300, Some(at_least(2.5, 12.0)), node(dir)?),
     ];
     for Other { name, count, bounds, asked } in &mut others {
         let Some(asked) = asked else {

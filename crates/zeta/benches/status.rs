@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Ask, Observed, Policy, decide_acquire};
+use zeta_core::lease::{AcquireRequest, Observed, Policy, decide_acquire};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{Beat, set_beat, set_processes};
 use zeta_core::record::{Fields, Text, parse};
 use zeta_core::time::{Host, Now};
 
-use zeta::adapters::{host, process};
-use zeta::ops::view::View;
+use zeta_os::{host, process};
+use zeta_state::presence::view::View;
 
 mod measure;
 
@@ -62,7 +62,10 @@ fn report(raw: &mut [Duration], status: &mut [Duration], cpu: Duration, parsing:
     let ratio = status.as_secs_f64() / raw.as_secs_f64();
     let what = format!("status against a raw loop, 1 thread (n = {n})");
     row(&what, &ns(status), &ns(raw), ratio, at_most(1.3, 0.7));
-    for (what, time) in [("parsing, % of its CPU", parsing[0]), ("  with meaning", parsing[1])] {
+    for (what, time) in [
+        ("parsing, % of the CPU time of status", parsing[0]),
+        ("  parsing and interpreting", parsing[1]),
+    ] {
         let part = 100.0 * time.as_secs_f64() / cpu.as_secs_f64().max(1e-9);
         match what.starts_with(' ') {
             false => row(what, &ns(time), &ns(cpu), part, at_most(15.0, 8.0)),
@@ -287,7 +290,7 @@ fn records(number: usize, processes: &Processes, host: &Host) -> [(String, Strin
     let lease = RecordName::new("lease", "register-pr-in-flight").expect("name");
     let agent = Label::new("agent", "otto-cli").expect("name");
     let session = format!("{number:032x}");
-    let ask = Ask {
+    let ask = AcquireRequest {
         lease: lease.clone(),
         lease_id: format!("{:032x}", number * 31),
         agent,

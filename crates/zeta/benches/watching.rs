@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::time::{ClockId, clock_gettime};
-use zeta::ops::view::{Change, View};
+use zeta_state::presence::view::{Change, View};
 
 mod measure;
 
@@ -132,7 +132,7 @@ fn main() -> Outcomes<()> {
     }
     let scratch = Scratch::in_memory("watching")?;
     let state = scratch.path.join("state");
-    let (_, node) = measure::caller(&state, "bench")?.open()?;
+    let node = measure::caller(&state, "bench")?.open()?.node;
     let mut view = View::open(&state)?.ok_or("no tree")?;
     if !view.follow() {
         return Err("no inotify here".into());

@@ -1,29 +1,13 @@
-//! Leases that hold, presence, and a directory of readable files, for AI agents on a machine.
+//! The command line of zeta: it parses, calls one function of a subject's crate, and prints.
 //!
-//! The floors, from the street down (imports only go down):
-//!
-//! - [`cli`]: the door; parses, calls one function of `ops`, prints the answer.
-//! - [`demo`]: the main job played with real processes; `ops` and `adapters` serve it.
-//! - [`ops`]: one function per thing that zeta can do: read, ask `zeta-core`, carry out.
-//! - [`adapters`]: the hands: the state directory, guards, processes, clocks, children.
-//! - `zeta-core`: every decision, pure.
-//!
-//! [`config`], [`context`], [`error`] and [`output`] are the stairs between them; [`allocator`] is
-//! what the binary takes memory from.
-#![deny(unsafe_code)]
+//! - [`cli`]: the verbs, one file per noun.
+//! - [`demo`]: the main job played with real processes.
+//! - [`config`], [`environment`]: what a person configured, and who calls about which tree.
+//! - [`output`]: how an answer is printed.
+#![forbid(unsafe_code)]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!(
-    "zeta runs on Linux 5.6 or later: it rests on flock, pidfd and renameat2 of that kernel"
-);
-
-pub mod adapters;
-#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
-pub mod allocator;
 pub mod cli;
 pub mod config;
-pub mod context;
 pub mod demo;
-pub mod error;
-pub mod ops;
+pub mod environment;
 pub mod output;

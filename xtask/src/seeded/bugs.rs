@@ -15,10 +15,12 @@ pub struct Bug {
     pub tests: &'static [&'static str],
 }
 
-const GUARD: &str = "crates/zeta/src/adapters/guard.rs";
-const NODE: &str = "crates/zeta/src/adapters/node.rs";
-const BASE: &str = "crates/zeta/src/adapters/base.rs";
-const WALK: &str = "crates/zeta/src/adapters/walk.rs";
+const GUARD: &str = "crates/zeta-state/src/directory/guard.rs";
+const TREE: &str = "crates/zeta-state/src/directory/tree.rs";
+const CREATE: &str = "crates/zeta-state/src/directory/create.rs";
+const FILES: &str = "crates/zeta-os/src/files.rs";
+const TRUSTED_DIR: &str = "crates/zeta-state/src/directory/trusted_dir.rs";
+const OPEN_BENEATH: &str = "crates/zeta-os/src/open_beneath.rs";
 const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
 const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
 
@@ -39,8 +41,8 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "nothing is locked",
         GUARD,
-        "match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {",
-        "match flock(&guard.fd, FlockOperation::Unlock) {",
+        "let attempt = || lock_within(&guard.fd, Duration::ZERO);",
+        "let attempt = || flock(&guard.fd, FlockOperation::Unlock);",
         &["-p", "zeta", "--test", "suite", "it::race::eight_take_turns"],
     ),
     bug(
@@ -65,8 +67,8 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "a release by unlink",
         GUARD,
-        "match self.take_in(self.node.as_fd(), self.file) {",
-        "match unlinkat(self.node, self.file, AtFlags::empty()) {",
+        "match self.take_in(self.node.as_fd(), self.file()) {",
+        "match unlinkat(self.node, self.file(), AtFlags::empty()) {",
         &["-p", "zeta", "--test", "suite", "it::review::a_release_in_a_removed_guard"],
     ),
     bug(
@@ -86,7 +88,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "the token is not remembered",
-        "crates/zeta/src/ops/acquire/mod.rs",
+        "crates/zeta-state/src/lease/acquire/mod.rs",
         "        section.remember(record.fencing_token.get())?;
 ",
         "",
@@ -109,7 +111,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a write that failed is published",
-        NODE,
+        FILES,
         "            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -123,7 +125,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a FIFO is waited for",
-        WALK,
+        OPEN_BENEATH,
         "pub const RECORD: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)
@@ -135,7 +137,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "no cap on what is read",
-        NODE,
+        TREE,
         "    bytes.clear();
     let fd = match open_below",
         "    bytes.clear();
@@ -145,14 +147,14 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a second hard link is taken",
-        NODE,
+        TREE,
         "if stat.st_nlink > 1 {",
         "if stat.st_nlink > 1000 {",
         &["-p", "zeta", "--test", "suite", "it::files::a_record_that_is_no_plain_file"],
     ),
     bug(
         "links on the way are followed",
-        WALK,
+        OPEN_BENEATH,
         "        | ResolveFlags::NO_SYMLINKS
         | ResolveFlags::NO_MAGICLINKS",
         "        | ResolveFlags::NO_MAGICLINKS",
@@ -160,7 +162,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "links on the way are followed without openat2",
-        WALK,
+        OPEN_BENEATH,
         "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         at =",
         "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -169,14 +171,14 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "an ACL is not looked for",
-        BASE,
+        TRUSTED_DIR,
         "name.starts_with(b\"system.posix_acl_\")",
         "name.starts_with(b\"system.no_such_thing\")",
         &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
     ),
     bug(
         "a directory of somebody else is adopted",
-        BASE,
+        TRUSTED_DIR,
         "let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;",
         "let trusted = uid == 0 || uid == me || uid != OVERFLOW_UID;",
         &[
@@ -190,7 +192,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a parent that others may write to is trusted",
-        BASE,
+        TRUSTED_DIR,
         "if stat.st_mode & 0o022 != 0 && !sticky {",
         "if stat.st_mode & 0o022 != 0 && !sticky && euid == u32::MAX {",
         &["-p", "zeta", "--test", "suite", "it::files::a_base_that_others"],
@@ -221,24 +223,24 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "a dead wrapper frees its living child's lease",
         EVIDENCE,
-        "(_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
-        "(Some(Life::Dead), _) => Life::Dead,
-            (_, Life::Alive) | (Some(Life::Alive), _) => Life::Alive,",
+        "(_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,",
+        "(Some(ProcessState::Dead), _) => ProcessState::Dead,
+            (_, ProcessState::Alive) | (Some(ProcessState::Alive), _) => ProcessState::Alive,",
         CORE,
     ),
     bug(
         "unknown robs before the TTL",
         DECIDE,
-        "if life == Life::Dead {",
-        "if life != Life::Alive {",
+        "if life == ProcessState::Dead {",
+        "if life != ProcessState::Alive {",
         CORE,
     ),
     bug(
         "no grace for a holder that lives",
         DECIDE,
-        "if life == Life::Unknown {
+        "if life == ProcessState::Unknown {
         return Standing::Grantable(Cause::Expired);",
-        "if life != Life::Dead {
+        "if life != ProcessState::Dead {
         return Standing::Grantable(Cause::Expired);",
         CORE,
     ),
@@ -274,14 +276,14 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a temp that stands there is written over",
-        NODE,
+        FILES,
         "OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;",
         "OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;",
         &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
     ),
     bug(
         "a ticket is opened where it stands",
-        "crates/zeta/src/adapters/queue.rs",
+        "crates/zeta-state/src/lease/queue.rs",
         "OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;",
         "OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW;",
         &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
@@ -294,7 +296,7 @@ pub const BUGS: [Bug; 44] = [
 ",
         "        let flags = OFlags::WRONLY | OFlags::TRUNC;
         let committed = match replaces {
-            true => openat(self.node, self.file, flags, mode)
+            true => openat(self.node, self.file(), flags, mode)
                 .and_then(|fd| rustix::io::write(&fd, text.as_bytes()).map(|_| ())),
             false => write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
                 .and_then(|()| self.rename(&temp, replaces)),
@@ -304,7 +306,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "looked at first, opened after",
-        WALK,
+        OPEN_BENEATH,
         "    if way() == COMPONENTS {
         return open_by",
         "    let seen = rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -320,7 +322,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a mode is set by name",
-        NODE,
+        FILES,
         "if mode.as_raw_mode() & 0o077 != 0 { fchmod(&fd, mode) } else",
         "let by_name = || rustix::fs::chmodat(dir, temp, mode, AtFlags::empty());
     drop(fd);
@@ -334,7 +336,7 @@ pub const BUGS: [Bug; 44] = [
                 &self.guard.fd,
                 temp,
                 self.node,
-                self.file,
+                self.file(),
                 RenameFlags::NOREPLACE,
             );
 ",
@@ -342,7 +344,7 @@ pub const BUGS: [Bug; 44] = [
                 &self.guard.fd,
                 temp,
                 self.node,
-                self.file,
+                self.file(),
                 AtFlags::empty(),
             )
             .and_then(|()| unlinkat(&self.guard.fd, temp, AtFlags::empty()));
@@ -351,7 +353,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "directories are inherited by commands",
-        WALK,
+        OPEN_BENEATH,
         "    .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)
@@ -363,58 +365,58 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "no other way without openat2",
-        WALK,
+        OPEN_BENEATH,
         "Err(Errno::NOSYS | Errno::PERM) => {",
         "Err(Errno::NOSYS | Errno::PERM) if tries > 9 => {",
         &["-p", "zeta", "--test", "attacks", "race::a20_a_kernel_without_openat2"],
     ),
     bug(
         "root adopts by chown",
-        BASE,
-        "    let sharing = check_base(path, &stat, euid)?;",
+        TRUSTED_DIR,
+        "    let sharing = check_base(path, &stat, euid, purpose)?;",
         "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
     let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
-    let sharing = check_base(path, &stat, euid)?;",
+    let sharing = check_base(path, &stat, euid, purpose)?;",
         &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
     ),
     bug(
         "a mount inside is walked into without openat2",
-        WALK,
-        "    match mount_of(opened.as_fd()) == mount {",
-        "    match mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
+        OPEN_BENEATH,
+        "    if mount_of(opened.as_fd()) == mount {",
+        "    if mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
         &["-p", "zeta", "--test", "attacks", "place::a25_another_directory"],
     ),
     bug(
         "a member makes a group's tree again",
-        NODE,
-        "match announced || super::anchor::stands(path)? {",
+        CREATE,
+        "match announced || crate::directory::anchor::stands(path)? {",
         "match announced {",
         &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
     ),
     bug(
         "nobody's parents are one's own",
-        BASE,
+        TRUSTED_DIR,
         "let mine = stat.st_uid == euid && euid != OVERFLOW_UID;",
         "let mine = stat.st_uid == euid;",
         &["-p", "zeta", "--test", "attacks", "time::a24_user_namespace"],
     ),
     bug(
         "a file is planted through a link",
-        "crates/zeta/src/adapters/plant/walk.rs",
+        "crates/zeta-creds/src/file_writer/path.rs",
         "let open = || openat(&self.fd, name, DIRECTORY, Mode::empty());",
         "let open = || openat(&self.fd, name, rustix::fs::OFlags::DIRECTORY, Mode::empty());",
         &["-p", "zeta", "--test", "suite", "creds::race::a_directory"],
     ),
     bug(
         "a file with two names is replaced",
-        "crates/zeta/src/adapters/plant/site.rs",
+        "crates/zeta-creds/src/file_writer/existing.rs",
         "FileType::RegularFile if stat.st_nlink != 1 => {",
         "FileType::RegularFile if stat.st_nlink == 0 => {",
         &["-p", "zeta", "--test", "suite", "creds::plant::each_trap"],
     ),
     bug(
         "the temps of the living are swept",
-        "crates/zeta/src/adapters/fresh.rs",
+        "crates/zeta-os/src/temp_file.rs",
         "        Err(_) => Ok(false),
 ",
         "        Err(_) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
@@ -423,21 +425,21 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "a broken blob becomes the backup",
-        "crates/zeta/src/adapters/blob.rs",
+        "crates/zeta-creds/src/blob.rs",
         "Found::Bytes(old) if valid(&old) => {",
         "Found::Bytes(old) if valid(&old) || !old.is_empty() => {",
         &["-p", "zeta", "--test", "suite", "creds::blob::a_valid_file"],
     ),
     bug(
         "a terminal stays silent",
-        "crates/zeta/src/adapters/ask.rs",
+        "crates/zeta-creds/src/prompt.rs",
         "tcsetattr(self.terminal, OptionalActions::Flush, &self.before);",
         "tcgetattr(self.terminal).map(|_| &self.before);",
         &["-p", "zeta", "--test", "suite", "creds::secret::giving_up"],
     ),
     bug(
         "whoever holds a secret can be dumped",
-        "crates/zeta/src/adapters/secret.rs",
+        "crates/zeta-creds/src/secret.rs",
         "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
         "set_dumpable_behavior(DumpableBehavior::Dumpable);",
         &["-p", "zeta", "--test", "suite", "creds::secret::a_process"],

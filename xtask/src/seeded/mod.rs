@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use self::bugs::{BUGS, Bug};
+pub use self::bugs::BUGS;
+use self::bugs::Bug;
 use crate::run;
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

@@ -2,7 +2,8 @@
 //!
 //! It walks the checkout as it stands, tracked or not, so that a finding comes before the commit.
 
-mod imports;
+pub mod evidence;
+mod manifests;
 mod pages;
 mod rust;
 #[cfg(test)]
@@ -66,22 +67,33 @@ pub fn run() -> Result<bool> {
 }
 
 fn check_tree(root: &Path) -> Result<Vec<Finding>> {
-    let mut pages = Vec::new();
-    collect(root, "", &mut pages)?;
-    pages.sort_by(|a, b| a.path.cmp(&b.path));
+    let pages = collect_pages(root)?;
     let mut findings = Vec::new();
     for page in &pages {
         if page.path.ends_with(".rs") {
             rust::check(page, &mut findings);
-            imports::check(page, &mut findings);
+        }
+        if page.path.ends_with("/Cargo.toml") {
+            manifests::check(page, &mut findings);
         }
         if page.path.ends_with(".md") {
             pages::check_headings(page, &mut findings);
+            pages::check_links(page, &pages, &mut findings);
         }
     }
+    manifests::check_picture(&pages, &mut findings);
     pages::check_map(&pages, &mut findings);
     pages::check_changelog(&pages, &mut findings);
+    evidence::check(&pages, &mut findings);
     Ok(findings)
+}
+
+/// Every text file of the checkout, in the order of the paths.
+fn collect_pages(root: &Path) -> Result<Vec<Page>> {
+    let mut pages = Vec::new();
+    collect(root, "", &mut pages)?;
+    pages.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(pages)
 }
 
 /// Every text file below `dir`, but for what is built and what git keeps.

@@ -1,21 +1,16 @@
-//! Rules for the documents: one title each, a map whose places exist, a change log.
+//! Rules for the documents: one title each, links that lead somewhere, a map whose places exist, a
+//! change log.
 
 use super::{Finding, Page};
+use crate::run;
 
 const MAP: &str = "ARCHITECTURE.md";
 const CHANGELOG: &str = "CHANGELOG.md";
 
 /// A page has exactly one title, so that it has exactly one subject.
 pub fn check_headings(page: &Page, findings: &mut Vec<Finding>) {
-    let mut fenced = false;
-    let mut titles = Vec::new();
-    for (at, line) in page.text.lines().enumerate() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced && line.starts_with("# ") {
-            titles.push(at + 1);
-        }
-    }
+    let titles = prose(page).filter(|(_, line)| line.starts_with("# "));
+    let titles: Vec<usize> = titles.map(|(at, _)| at + 1).collect();
     match titles.as_slice() {
         [_] => {}
         [] => findings.push(Finding::new(page, 1, "the page has no title ('# ' and words)")),
@@ -57,6 +52,73 @@ fn exists(place: &str, pages: &[Page]) -> bool {
         let head = page.path.strip_prefix(place);
         tail.is_some_and(|before| before.is_empty() || before.ends_with('/'))
             || head.is_some_and(|after| after.starts_with('/'))
+    })
+}
+
+/// Every link to another file of the checkout, and to a heading in it, leads there in a git web
+/// view. (The book checks its own links by its own rules; those of the README are in no book.)
+pub fn check_links(page: &Page, pages: &[Page], findings: &mut Vec<Finding>) {
+    for (at, line) in prose(page) {
+        for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains(':') || link.contains(' ') {
+                continue; // another site, or no link
+            }
+            if let Some(what) = why_broken(page, link, pages) {
+                findings.push(Finding::new(page, at + 1, format!("link '{link}': {what}")));
+            }
+        }
+    }
+}
+
+fn why_broken(page: &Page, link: &str, pages: &[Page]) -> Option<&'static str> {
+    let (file, heading) = link.split_once('#').map_or((link, None), |(f, h)| (f, Some(h)));
+    let target = match file {
+        "" => page,
+        file => {
+            let path = resolve(&page.path, file);
+            match pages.iter().find(|page| page.path == path) {
+                Some(target) => target,
+                // A directory, or a file that is no text.
+                None if run::root().join(&path).exists() => return None,
+                None => return Some("there is no such file"),
+            }
+        }
+    };
+    let missing = heading.is_some_and(|heading| {
+        let mut lines = prose(target).filter(|(_, line)| line.starts_with('#'));
+        !lines.any(|(_, line)| anchor(line) == heading)
+    });
+    missing.then_some("there is no such heading")
+}
+
+/// The path that a link means, from the root of the checkout.
+fn resolve(from: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.trim_end_matches('/').split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The anchor that git web views give to a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The lines outside of fenced code, with their numbers from 0.
+fn prose(page: &Page) -> impl Iterator<Item = (usize, &str)> {
+    let mut fenced = false;
+    page.text.lines().enumerate().filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
     })
 }
 

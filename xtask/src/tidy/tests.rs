@@ -10,7 +10,6 @@ fn findings_in(path: &str, text: &str) -> Vec<String> {
     let page = page(path, text);
     let mut findings = Vec::new();
     rust::check(&page, &mut findings);
-    imports::check(&page, &mut findings);
     findings.iter().map(ToString::to_string).collect()
 }
 
@@ -35,6 +34,38 @@ fn a_file_opens_with_a_sentence() {
     expect("a/b.rs", "//! Why.\nfn f() {}\n", &[]);
     expect("a/b.rs", "fn f() {}\n", &["a/b.rs:1: the first line"]);
     expect("a/b.rs", "//!\n//! Why.\n", &["a/b.rs:1: the first line"]);
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let pages = [
+        page("README.md", ""),
+        page("docs/a.md", "# A title\n\n## 1. What `x` is, exactly\n\n```\n# no heading\n```\n"),
+        page("docs/use/b.md", "# B\n"),
+    ];
+    let findings_of = |path: &str, text: &str| {
+        let mut findings = Vec::new();
+        pages::check_links(&page(path, text), &pages, &mut findings);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for good in [
+        "[a](docs/a.md), [b](docs/use/b.md#b) and [c](#here)\n## Here\n",
+        "![a](docs/a.md) [x](docs/a.md#1-what-x-is-exactly)",
+        "[elsewhere](https://example.org/x.md) ![d](docs/use/)",
+        "```\n[none](none.md)\n```\n",
+    ] {
+        assert_eq!(findings_of("README.md", good), [""; 0], "{good}");
+    }
+    assert_eq!(findings_of("docs/use/b.md", "[up](../a.md#a-title)"), [""; 0]);
+    for (bad, what) in [
+        ("\n[a](a.md)", "README.md:2: link 'a.md': there is no such file"),
+        ("[a](docs/a.md#title)", "link 'docs/a.md#title': there is no such heading"),
+        ("[a](docs/a.md#no-heading)", "there is no such heading"),
+        ("[a](docs/a.md) [b](../docs/b.md)", "link '../docs/b.md': there is no such file"),
+    ] {
+        let found = findings_of("README.md", bad);
+        assert!(found.len() == 1 && found[0].contains(what), "{bad}: {found:?}");
+    }
 }
 
 #[test]
@@ -83,21 +114,92 @@ fn nothing_is_left_behind() {
 }
 
 #[test]
-fn imports_go_down() {
-    let cli = "crates/zeta/src/cli/lease.rs";
-    expect(cli, "//! Why.\nuse crate::ops::lease;\nuse crate::output;\n", &[]);
-    expect(cli, "//! Why.\nuse crate::adapters::guard;\n", &["'cli' may not use 'adapters'"]);
-    let group = "//! Why.\nuse crate::{\n    ops::{self, lease},\n    adapters::{a, b},\n};\n";
-    expect(cli, group, &["lease.rs:2: 'cli' may not use 'adapters'"]);
-    expect(cli, "//! Why.\n// not crate::adapters\n", &[]);
-    let hands = "crates/zeta/src/adapters/guard.rs";
-    expect(hands, "//! Why.\nfn f() { crate::ops::f() }\n", &["'adapters' may not use 'ops'"]);
-    expect(hands, "//! Why.\nuse zeta_core::lease;\n", &[]);
-    expect(hands, "//! Why.\nuse super::super::ops;\n", &["say 'crate::'"]);
-    expect("crates/zeta/src/ops/mod.rs", "//! Why.\nuse crate::cli;\n", &["may not use 'cli'"]);
-    expect("crates/zeta/src/main.rs", "//! Why.\nuse zeta::adapters;\n", &["'main' may not use"]);
-    expect("crates/zeta/src/new_room.rs", "//! Why.\n", &["the room 'new_room' is new"]);
-    expect("crates/zeta-core/src/name.rs", "//! Why.\nuse crate::lease::Record;\n", &["'name'"]);
+fn code_decides_by_no_sentence_of_our_own() {
+    let path = "crates/zeta-os/src/a.rs";
+    for reads in [
+        "if error.text.contains(\"mode\") {}",
+        "let short = error.text.strip_prefix(\"x: \");",
+        "let other = error.text.replace(\"a\", \"b\");",
+        "if error.text.as_str() == \"free\" {}",
+        "if error.text.to_lowercase().ends_with(\"mode\") {}",
+        "let found = error.hints.iter().any(|hint| hint.as_str().contains(\"x\"));",
+        "let found = error\n        .hints\n        .iter()\n        .position(is_it);",
+        "if error.to_string().starts_with(\"x\") {}",
+        "if itself.text.contains(\"mode\") {}",
+    ] {
+        let text = format!("//! Why.\nfn f(error: &Error) {{\n    {reads}\n}}\n");
+        expect(path, &text, &["decides by no sentence"]);
+        expect("crates/zeta/tests/suite/a.rs", &text, &[]);
+        expect("crates/zeta-os/src/tests.rs", &text, &[]);
+        expect("xtask/src/a.rs", &text, &[]);
+        let tested = format!("//! Why.\n#[cfg(test)]\nmod tests {{\n{text}}}\n");
+        expect(path, &tested, &[]);
+        let late = format!("//! Why.\n#[cfg(test)]\nmod tests;\n{text}");
+        expect(path, &late, &["decides by no sentence"]);
+    }
+    for good in [
+        "if error.cause == Cause::ForeignOwner {}",
+        "let text = error.text.clone();",
+        "let text = fields.text(\"kind\").contains(\"x\");",
+        "if self.text.ends_with(':') {}",
+        "// error.text.contains",
+        "let hints: Vec<&str> = error.hints.iter().map(Hint::as_str).collect();",
+    ] {
+        expect(path, &format!("//! Why.\n{good}\n"), &[]);
+    }
+    let text = "//! Why.\n\nfn f() {\n    error\n        .text\n        .contains(\"x\")\n}\n";
+    expect(path, text, &["a.rs:5: '.text.contains('"]);
+}
+
+#[test]
+fn a_manifest_names_only_what_the_table_allows() {
+    let found = |package: &str, text: &str| {
+        let mut findings = Vec::new();
+        let path = format!("crates/{package}/Cargo.toml");
+        manifests::check(&page(&path, text), &mut findings);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let good = "[dependencies]\nzeta-core = { path = \"../zeta-core\" }\nrustix = \"1\"\n";
+    assert_eq!(found("zeta-os", good), "");
+    assert!(
+        found("zeta-os", "[dependencies]\nzeta-state.workspace = true\n")
+            .contains("Cargo.toml:2: 'zeta-os' may not use 'zeta-state'")
+    );
+    assert!(
+        found("zeta-core", "[dependencies]\n\nrustix = \"1\"\n")
+            .contains("Cargo.toml:3: 'zeta-core' may not use 'rustix'")
+    );
+    assert!(
+        found("zeta-state", "[target.'cfg(unix)'.dependencies]\ntokio = \"1\"\n")
+            .contains("'tokio'")
+    );
+    assert_eq!(found("zeta-core", "[dev-dependencies]\nrustix = \"1\"\n"), "");
+    assert!(found("zeta-new", "").contains("the package 'zeta-new' is new"));
+}
+
+#[test]
+fn the_picture_shows_what_the_manifests_say() {
+    let manifest = |package: &str, uses: &[&str]| {
+        let lines: String = uses.iter().map(|name| format!("{name} = \"1\"\n")).collect();
+        page(&format!("crates/{package}/Cargo.toml"), &format!("[dependencies]\n{lines}"))
+    };
+    let found = |picture: &str| {
+        let pages = [
+            page("ARCHITECTURE.md", picture),
+            manifest("zeta-os", &["zeta-core"]),
+            manifest("zeta-state", &["zeta-core", "zeta-os"]),
+        ];
+        let mut findings = Vec::new();
+        manifests::check_picture(&pages, &mut findings);
+        findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let all = "zeta-state --> zeta-os\n    zeta-os --> zeta-core\n";
+    assert!(found(all).is_empty());
+    assert!(found("zeta-state --> zeta-os\n")[0].contains("lacks the arrow zeta-os --> zeta-core"));
+    let more = format!("{all}zeta-state --> zeta-core\n");
+    assert!(
+        found(&more)[0].contains("ARCHITECTURE.md:3: no manifest says zeta-state --> zeta-core")
+    );
 }
 
 #[test]

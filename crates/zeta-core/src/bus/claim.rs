@@ -1,9 +1,9 @@
-//! What a pile of claim messages means: per sender the newest word counts, and who ends on *claim*
-//! holds the item.
+//! What the claim messages of an item mean together: per sender the newest message counts, and a
+//! sender whose newest message is a *claim* holds the item.
 //!
-//! That is the original's rule. A message of ours carries the fencing token and the lease that it
-//! mirrors, and counts only while that grant stands: a dead holder blocks nobody, whatever its
-//! messages say.
+//! That is the original's rule. A message of `zeta` also carries the fencing token and the lease
+//! that it mirrors, and counts only while that grant stands. So a dead holder blocks no other
+//! agent, whatever its messages say.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::address::Address;
 use super::envelope::{Envelope, Fate, FileSeen};
 use super::topic;
 
-/// The word of a claim message.
+/// What a claim message does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// I have it.
@@ -22,7 +22,7 @@ pub enum Action {
 
 /// What a claim message says, read from a whole envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct ClaimMessage {
     /// Id of the message.
     pub id: String,
     /// Who says it.
@@ -60,9 +60,9 @@ pub struct Grant {
     pub fencing_token: u64,
 }
 
-impl Notice {
+impl ClaimMessage {
     /// Reads a claim message; `None` if it is none, or says nothing that can be understood.
-    pub fn of(envelope: &Envelope, seen: FileSeen) -> Option<Notice> {
+    pub fn of(envelope: &Envelope, seen: FileSeen) -> Option<ClaimMessage> {
         if envelope.topic != topic::CLAIM {
             return None;
         }
@@ -79,7 +79,7 @@ impl Notice {
                 fencing_token: envelope.payload.get("fencingToken")?.as_u64()?,
             })
         };
-        Some(Notice {
+        Some(ClaimMessage {
             id: envelope.id.clone(),
             from: envelope.from.clone(),
             action,
@@ -103,11 +103,11 @@ impl Notice {
 /// a grant that a message mirrors still stands; `None` where this cannot be known, because it lies
 /// in another tree, and then the message is believed.
 pub fn holders<'a>(
-    notices: &'a [Notice],
+    notices: &'a [ClaimMessage],
     item: &str,
     mut stands: impl FnMut(&Grant) -> Option<bool>,
-) -> Vec<&'a Notice> {
-    let mut newest: Vec<&Notice> = Vec::new();
+) -> Vec<&'a ClaimMessage> {
+    let mut newest: Vec<&ClaimMessage> = Vec::new();
     for notice in notices.iter().filter(|n| n.item == item && n.until_us.is_some()) {
         match newest.iter_mut().find(|other| other.from == notice.from) {
             // Of two that are alike the one that stands later in the directory is the newer.
@@ -126,7 +126,7 @@ pub fn holders<'a>(
 
 /// May `from` claim what `holder` holds? Its own it may take again; beside another surface of its
 /// persona only if both say that they share.
-pub fn is_in_the_way(holder: &Notice, from: &Address, shareable: bool) -> bool {
+pub fn conflicts_with(holder: &ClaimMessage, from: &Address, shareable: bool) -> bool {
     if holder.from == from.as_str() {
         return false;
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use super::claim::{Action, Grant, Notice, holders, is_in_the_way};
+use super::claim::{Action, ClaimMessage, Grant, conflicts_with, holders};
 use super::item::{ITEM_MAX, Item};
 use super::*;
 
@@ -88,8 +88,8 @@ fn a_message_counts_as_long_as_it_says_and_no_longer_than_it_may() {
     assert_eq!(envelope("never", "2199-01-01T00:00:00.000Z").when().sent_us(SEEN), i64::MIN);
 }
 
-fn notice(id: &str, from: &str, action: Action, order: (i64, i64)) -> Notice {
-    Notice {
+fn notice(id: &str, from: &str, action: Action, order: (i64, i64)) -> ClaimMessage {
+    ClaimMessage {
         id: id.to_owned(),
         from: from.to_owned(),
         action,
@@ -120,7 +120,7 @@ fn the_newest_word_of_each_sender_counts() {
         (&[("b", Claim, (2, 1)), ("a", Claim, (1, 1))], &["a", "b"]),
     ];
     for (said, expected) in cases {
-        let notices: Vec<Notice> = said
+        let notices: Vec<ClaimMessage> = said
             .iter()
             .enumerate()
             .map(|(at, (from, action, order))| notice(&at.to_string(), from, *action, *order))
@@ -129,7 +129,7 @@ fn the_newest_word_of_each_sender_counts() {
             holders(&notices, "B-1", |_| None).iter().map(|n| n.from.as_str()).collect();
         assert_eq!(held, *expected, "{said:?}");
     }
-    let expired = Notice { until_us: None, ..notice("1", "a", Claim, (1, 1)) };
+    let expired = ClaimMessage { until_us: None, ..notice("1", "a", Claim, (1, 1)) };
     assert!(holders(&[expired], "B-1", |_| None).is_empty());
     assert!(holders(&[notice("1", "a", Claim, (1, 1))], "B-2", |_| None).is_empty());
 }
@@ -137,7 +137,7 @@ fn the_newest_word_of_each_sender_counts() {
 #[test]
 fn a_mirror_counts_while_its_grant_stands() {
     let grant = Grant { place: "p".to_owned(), lease: "l".to_owned(), fencing_token: 7 };
-    let mirror = Notice { grant: Some(grant), ..notice("1", "a", Action::Claim, (1, 1)) };
+    let mirror = ClaimMessage { grant: Some(grant), ..notice("1", "a", Action::Claim, (1, 1)) };
     let held = |stands| holders(std::slice::from_ref(&mirror), "B-1", |_| stands).len();
     assert_eq!(held(Some(true)), 1);
     assert_eq!(held(Some(false)), 0);
@@ -146,10 +146,12 @@ fn a_mirror_counts_while_its_grant_stands() {
 
 #[test]
 fn surfaces_share_only_if_both_say_so() {
-    let holder =
-        |from: &str, shareable| Notice { shareable, ..notice("1", from, Action::Claim, (1, 1)) };
+    let holder = |from: &str, shareable| ClaimMessage {
+        shareable,
+        ..notice("1", from, Action::Claim, (1, 1))
+    };
     let blocks = |from, shares, asks: &str, shareable| {
-        is_in_the_way(&holder(from, shares), &Address::new(asks).unwrap(), shareable)
+        conflicts_with(&holder(from, shares), &Address::new(asks).unwrap(), shareable)
     };
     assert!(!blocks("otto-cli", false, "otto-cli", false));
     assert!(blocks("otto-cli", false, "otto-desktop", false));

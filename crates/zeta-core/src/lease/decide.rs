@@ -1,18 +1,18 @@
 //! Every rule about leases, as pure functions: what was seen, what is asked, what time it is.
 //!
-//! The hands read the record and the evidence inside the guard, call one function here, and carry
-//! out the answer. Nothing else in the project decides who holds a lease.
+//! The caller reads the record and the evidence inside the guard, calls one function here, and
+//! carries out the answer. Nothing else in the project decides who holds a lease.
 
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
-    Age, Boot, FileTimes, Life, Process, Processes, age_of_foreign, judge_age, judge_boot,
+    Age, Boot, FileTimes, Process, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
     judge_own_age,
 };
 use crate::name::{Label, RecordName};
 use crate::record::Damage;
 use crate::time::Now;
 
-/// TTL of a record by another hand that names none.
+/// TTL of a record by another program that names none.
 pub const FOREIGN_TTL_MS: u64 = 10 * 60 * 1000;
 /// A damaged record holds its lease for this long after it was last changed: twice the usual TTL.
 pub const DAMAGED_TTL_MS: u64 = 20 * 60 * 1000;
@@ -22,11 +22,11 @@ pub const DAMAGED_TTL_MS: u64 = 20 * 60 * 1000;
 pub enum Observed {
     /// Nothing: the lease is free.
     Absent,
-    /// A record of ours, its file times and the life of its processes.
+    /// A record of zeta, its file times and the state of its processes.
     ///
     /// `life` counts only when the record is of this boot.
-    Ours(Box<Record>, FileTimes, Life),
-    /// Text by another hand, with the TTL that it names, if any.
+    Ours(Box<Record>, FileTimes, ProcessState),
+    /// Text by another program, with the TTL that it names, if any.
     Foreign {
         /// Its own `ttl:`.
         ttl_ms: Option<u64>,
@@ -35,7 +35,7 @@ pub enum Observed {
         /// File times.
         times: FileTimes,
     },
-    /// A record of ours that cannot be believed.
+    /// A record of zeta that is damaged.
     Damaged(Damage, FileTimes),
 }
 
@@ -54,9 +54,9 @@ pub enum Cause {
     Overdue,
     /// As `Overdue`, after the holder's processes were ended.
     Killed,
-    /// A record by another hand aged out.
+    /// The time of a record by another program ran out.
     ForeignExpired,
-    /// A damaged record aged out.
+    /// The time of a damaged record ran out.
     DamagedExpired,
 }
 
@@ -91,7 +91,7 @@ pub enum HeldWhy {
     Damaged,
 }
 
-/// A refusal: who is in the way and for how long.
+/// A refusal: why the lease is held, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Why.
@@ -136,13 +136,13 @@ fn aged(age: Age, ttl_ms: u64, cause: Cause, why: HeldWhy) -> Standing {
     }
 }
 
-fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Standing {
+fn judge_ours(record: &Record, times: FileTimes, life: ProcessState, now: &Now) -> Standing {
     let boot = judge_boot(&record.renewed, now);
-    let life = if boot == Boot::Same { life } else { Life::Unknown };
+    let life = if boot == Boot::Same { life } else { ProcessState::Unknown };
     if boot == Boot::Other {
         return Standing::Grantable(Cause::OtherBoot);
     }
-    if life == Life::Dead {
+    if life == ProcessState::Dead {
         return Standing::Grantable(Cause::HolderDead);
     }
     let held = |why, rest_ms| Standing::Held(Held { why, rest_ms });
@@ -152,7 +152,7 @@ fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Stand
     if age_ms <= record.ttl_ms {
         return held(HeldWhy::InTime, Some(record.ttl_ms - age_ms + 1));
     }
-    if life == Life::Unknown {
+    if life == ProcessState::Unknown {
         return Standing::Grantable(Cause::Expired);
     }
     let bound_ms = record.ttl_ms.saturating_add(record.grace_ms);
@@ -166,16 +166,16 @@ fn judge_ours(record: &Record, times: FileTimes, life: Life, now: &Now) -> Stand
     }
 }
 
-/// What somebody who wants a lease says.
+/// The request of a caller that wants a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct AcquireRequest {
     /// Name of the lease.
     pub lease: RecordName,
     /// Id of this attempt; the same id, agent and session again get the same answer.
     pub lease_id: String,
-    /// Who asks.
+    /// The agent that asks.
     pub agent: Label,
-    /// In which session.
+    /// Its session.
     pub session: Option<String>,
     /// The processes whose death shall free it.
     pub processes: Processes,
@@ -212,15 +212,15 @@ pub enum Acquired {
 /// an earlier [`Acquired::MustKill`] have ended since.
 pub fn decide_acquire(
     observed: &Observed,
-    ask: &Ask,
+    ask: &AcquireRequest,
     highest: u64,
     killed: bool,
     now: &Now,
 ) -> Acquired {
-    // A dead holder's lease is anybody's, and a record below the token file's number is void: it
-    // was written in a guard that somebody had moved away.
+    // A dead holder's lease is free, and a record below the token file's number is void: it was
+    // written in a guard that another program had moved away.
     if let Observed::Ours(record, _, life) = observed
-        && *life != Life::Dead
+        && *life != ProcessState::Dead
         && record.fencing_token.get() >= highest
         && record.lease_id == ask.lease_id
         && record.agent == ask.agent
@@ -246,7 +246,7 @@ pub fn decide_acquire(
     }
 }
 
-fn granted(ask: &Ask, fencing_token: FencingToken, now: &Now) -> Record {
+fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
     // A session's wrapper may live in another pid namespace than the call that takes the lease.
     let pid_ns = ask.processes.pid_ns.or(now.host.pid_ns);
     let processes = Processes { pid_ns, ..ask.processes };
@@ -271,10 +271,10 @@ fn granted(ask: &Ask, fencing_token: FencingToken, now: &Now) -> Record {
     }
 }
 
-/// The lease is not the caller's any more: whoever stands there now, if anybody.
+/// The lease is no longer the caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// The record that stands there, if it is one of ours.
+    /// The record that stands there now, if it is one of zeta.
     pub by: Option<Box<Record>>,
 }
 
@@ -333,7 +333,7 @@ pub fn decide_renew(
 pub enum Released {
     /// Remove the record.
     Remove,
-    /// It was released or removed before, and nobody was granted since.
+    /// It was released or removed before, and no other caller was granted it since.
     Already,
     /// It is not the caller's.
     Lost(Lost),
@@ -402,9 +402,9 @@ pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
         && record.processes.own.is_none_or(|own| own == *keeper)
 }
 
-/// What became of a grant that its keeper saw last with a TTL until `until_ns` (boot clock).
+/// What became of a grant that its renewer saw last with a TTL until `until_ns` (boot clock).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum Loss {
     /// It stands.
     Stands,
     /// Its session gave it back.
@@ -415,27 +415,27 @@ pub enum Fate {
 
 /// Tells a grant that was given back from one that was lost.
 ///
-/// While its TTL runs, nobody is granted the lease of a keeper that lives, unless it was given back
-/// or broken by force. `highest` is the token file's number; `broken` says that a note of a break
-/// names this token. After the TTL, a release and a grant that followed it look like a takeover,
-/// and are told as one: the keeper was late.
-pub fn decide_fate(
+/// While the TTL runs, the lease of a living renewer is granted to no other caller, unless it was
+/// given back or broken by force. `highest` is the token file's number; `broken` says that a note
+/// of a break names this token. After the TTL, a release and a grant that followed it look like a
+/// takeover, and count as one: the renewer was late.
+pub fn decide_loss(
     observed: &Observed,
     token: FencingToken,
     until_ns: u64,
     highest: u64,
     broken: bool,
     now: &Now,
-) -> Fate {
+) -> Loss {
     let in_time = now.reading.boot_ns <= until_ns;
     match observed {
-        Observed::Ours(record, ..) if record.fencing_token == token => Fate::Stands,
-        _ if broken => Fate::Lost(Lost::to(observed)),
-        Observed::Absent if in_time || highest == token.get() => Fate::GivenBack,
+        Observed::Ours(record, ..) if record.fencing_token == token => Loss::Stands,
+        _ if broken => Loss::Lost(Lost::to(observed)),
+        Observed::Absent if in_time || highest == token.get() => Loss::GivenBack,
         Observed::Ours(record, ..) if in_time || record.acquired_boot_ns <= until_ns => {
-            Fate::GivenBack
+            Loss::GivenBack
         }
-        Observed::Foreign { .. } if in_time => Fate::GivenBack,
-        _ => Fate::Lost(Lost::to(observed)),
+        Observed::Foreign { .. } if in_time => Loss::GivenBack,
+        _ => Loss::Lost(Lost::to(observed)),
     }
 }

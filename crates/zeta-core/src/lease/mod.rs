@@ -5,9 +5,9 @@
 mod decide;
 
 pub use decide::{
-    Acquired, Ask, Cause, Checked, FOREIGN_TTL_MS, Fate, Held, HeldWhy, Lost, Observed, Released,
-    Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check, decide_fate,
-    decide_release, decide_renew, is_kept_by, judge,
+    AcquireRequest, Acquired, Cause, Checked, FOREIGN_TTL_MS, Held, HeldWhy, Loss, Lost, Observed,
+    Released, Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check,
+    decide_loss, decide_release, decide_renew, is_kept_by, judge,
 };
 
 use std::fmt;
@@ -25,7 +25,7 @@ pub const TTL_SESSION_MS: u64 = 10 * 60 * 1000;
 /// TTL of a lease that a process holds and renews.
 pub const TTL_PROCESS_MS: u64 = 60 * 1000;
 
-/// The number of a grant. It only grows, and whoever protects a resource compares it.
+/// The number of a grant. It only grows; a protected resource compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 

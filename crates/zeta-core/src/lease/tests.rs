@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::evidence::{FIRST_TIME_NS, FileTimes, Life};
+use crate::evidence::{FIRST_TIME_NS, FileTimes, ProcessState};
 use crate::record::{Text, parse};
 use crate::time::{Host, Now, Reading};
 
@@ -55,8 +55,8 @@ fn record() -> Record {
     }
 }
 
-fn ask(lease_id: &str, session: &str) -> Ask {
-    Ask {
+fn ask(lease_id: &str, session: &str) -> AcquireRequest {
+    AcquireRequest {
         lease: RecordName::new("lease", "deploy").unwrap(),
         lease_id: lease_id.into(),
         agent: Label::new("agent", "otto-cli").unwrap(),
@@ -71,7 +71,7 @@ fn ask(lease_id: &str, session: &str) -> Ask {
     }
 }
 
-fn ours(life: Life) -> Observed {
+fn ours(life: ProcessState) -> Observed {
     Observed::Ours(Box::new(record()), FileTimes::default(), life)
 }
 
@@ -121,7 +121,7 @@ fn a_record_under_another_name_is_damaged() {
 
 #[test]
 fn who_may_take_over_and_when() {
-    use Life::{Alive, Dead, Unknown};
+    use ProcessState::{Alive, Dead, Unknown};
     let host = host();
     let grant = |cause| Standing::Grantable(cause);
     let held = |why, rest_ms| Standing::Held(Held { why, rest_ms: Some(rest_ms) });
@@ -145,7 +145,7 @@ fn the_policy_decides_about_a_holder_that_is_alive_and_overdue() {
     let now = Now { reading: after(2 * TTL_MS + 1), host: &host };
     let with = |policy| {
         let record = Record { policy, ..record() };
-        judge(&Observed::Ours(Box::new(record), FileTimes::default(), Life::Alive), &now)
+        judge(&Observed::Ours(Box::new(record), FileTimes::default(), ProcessState::Alive), &now)
     };
     assert_eq!(with(Policy::Reclaim), Standing::Grantable(Cause::Overdue));
     assert_eq!(with(Policy::Kill), Standing::MustKill(record().processes));
@@ -159,7 +159,10 @@ fn a_wall_clock_step_changes_nothing() {
     for step_us in [-86_400_000_000, 86_400_000_000i64] {
         let reading = Reading { wall_us: after(10).wall_us + step_us, ..after(10) };
         let now = Now { reading, host: &host };
-        assert!(matches!(judge(&ours(Life::Unknown), &now), Standing::Held(_)), "{step_us}");
+        assert!(
+            matches!(judge(&ours(ProcessState::Unknown), &now), Standing::Held(_)),
+            "{step_us}"
+        );
     }
 }
 
@@ -168,7 +171,7 @@ fn life_is_not_asked_about_another_kernel() {
     let elsewhere = Host { boot_id: "b2".into(), machine_id: Some("m2".into()), ..host() };
     let now = Now { reading: after(10), host: &elsewhere };
     let times = FileTimes { mtime_us: 0, ctime_us: after(0).wall_us };
-    let seen = Observed::Ours(Box::new(record()), times, Life::Dead);
+    let seen = Observed::Ours(Box::new(record()), times, ProcessState::Dead);
     assert!(matches!(judge(&seen, &now), Standing::Held(_)));
     // By the file, whose time may be that of the tick before.
     let now = Now { reading: after(TTL_MS + 10), host: &elsewhere };
@@ -178,14 +181,45 @@ fn life_is_not_asked_about_another_kernel() {
 }
 
 #[test]
+fn a_lease_whose_age_no_clock_can_tell_is_held() {
+    let shifted = Host { time_ns: Some(FIRST_TIME_NS + 1), ..host() };
+    let now = Now { reading: after(9 * TTL_MS), host: &shifted };
+    let times = FileTimes { mtime_us: 0, ctime_us: now.reading.wall_us + 1 };
+    let seen = |life| Observed::Ours(Box::new(record()), times, life);
+    let held = Standing::Held(Held { why: HeldWhy::InTime, rest_ms: None });
+    assert_eq!(judge(&seen(ProcessState::Unknown), &now), held);
+    assert_eq!(judge(&seen(ProcessState::Alive), &now), held);
+    assert_eq!(judge(&seen(ProcessState::Dead), &now), Standing::Grantable(Cause::HolderDead));
+}
+
+/// A limit that `docs/concurrency.md` names (N17), shown so that no code comes to rely on more.
+#[test]
+fn a_wall_clock_set_forward_ends_a_lease_of_another_time_namespace() {
+    let shifted = Host { time_ns: Some(FIRST_TIME_NS + 1), ..host() };
+    let times = FileTimes { mtime_us: 0, ctime_us: after(0).wall_us };
+    let at = |wall_ms, life| {
+        let reading = Reading { wall_us: after(wall_ms).wall_us, ..after(10) };
+        let seen = Observed::Ours(Box::new(record()), times, life);
+        judge(&seen, &Now { reading, host: &shifted })
+    };
+    assert!(matches!(at(10, ProcessState::Unknown), Standing::Held(_)));
+    assert_eq!(at(TTL_MS + 11, ProcessState::Unknown), Standing::Grantable(Cause::Expired));
+    assert!(matches!(at(TTL_MS + 11, ProcessState::Alive), Standing::Held(_)));
+    assert_eq!(at(2 * TTL_MS + 11, ProcessState::Alive), Standing::Grantable(Cause::Overdue));
+    let set_back = Reading { wall_us: after(0).wall_us - 1, ..after(9 * TTL_MS) };
+    let seen = Observed::Ours(Box::new(record()), times, ProcessState::Unknown);
+    assert!(matches!(judge(&seen, &Now { reading: set_back, host: &shifted }), Standing::Held(_)));
+}
+
+#[test]
 fn the_same_attempt_gets_the_same_token_and_a_sibling_does_not() {
     let host = host();
     let now = Now { reading: after(10), host: &host };
-    let again = decide_acquire(&ours(Life::Alive), &ask("id-1", "s-1"), TOKEN, false, &now);
+    let again = decide_acquire(&ours(ProcessState::Alive), &ask("id-1", "s-1"), TOKEN, false, &now);
     assert_eq!(again, Acquired::Again(Box::new(record())));
     for (lease_id, session) in [("id-2", "s-1"), ("id-1", "s-2")] {
         let sibling =
-            decide_acquire(&ours(Life::Alive), &ask(lease_id, session), TOKEN, false, &now);
+            decide_acquire(&ours(ProcessState::Alive), &ask(lease_id, session), TOKEN, false, &now);
         assert!(matches!(sibling, Acquired::Held(_)), "{lease_id} {session}");
     }
 }
@@ -198,19 +232,51 @@ fn a_repeated_attempt_gets_no_dead_and_no_void_lease() {
         let decided = decide_acquire(&ours(life), &ask("id-1", "s-1"), highest, false, &now);
         matches!(decided, Acquired::Again(_))
     };
-    assert!(again(Life::Alive, TOKEN) && again(Life::Unknown, 0));
-    assert!(!again(Life::Dead, TOKEN));
-    assert!(!again(Life::Alive, TOKEN + 1));
+    assert!(again(ProcessState::Alive, TOKEN) && again(ProcessState::Unknown, 0));
+    assert!(!again(ProcessState::Dead, TOKEN));
+    assert!(!again(ProcessState::Alive, TOKEN + 1));
+}
+
+#[test]
+fn a_new_grant_takes_over_nothing_from_the_old_record() {
+    let host = host();
+    let now = Now { reading: after(10), host: &host };
+    let ask = AcquireRequest { agent: Label::new("agent", "vera").unwrap(), ..ask("id-2", "s-2") };
+    let decided = decide_acquire(&ours(ProcessState::Dead), &ask, TOKEN, false, &now);
+    let Acquired::Grant(granted, Cause::HolderDead) = decided else { panic!("{decided:?}") };
+    assert!(!record().extra.is_empty() && granted.extra.is_empty());
+    assert!(granted.fencing_token.get() > TOKEN);
+    assert_eq!((granted.pr, granted.purpose, granted.renew_seq), (None, None, 0));
+    assert_eq!((granted.processes.own, granted.processes.child), (None, None));
 }
 
 #[test]
 fn release_tells_mine_from_already_from_lost() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let late = FencingToken::new(TOKEN - 1).unwrap();
-    assert_eq!(decide_release(&ours(Life::Alive), mine, TOKEN), Released::Remove);
+    assert_eq!(decide_release(&ours(ProcessState::Alive), mine, TOKEN), Released::Remove);
     assert_eq!(decide_release(&Observed::Absent, mine, TOKEN), Released::Already);
     assert!(matches!(decide_release(&Observed::Absent, late, TOKEN), Released::Lost(_)));
-    assert!(matches!(decide_release(&ours(Life::Alive), late, TOKEN), Released::Lost(_)));
+    assert!(matches!(decide_release(&ours(ProcessState::Alive), late, TOKEN), Released::Lost(_)));
+}
+
+#[test]
+fn a_break_removes_only_the_grant_that_was_looked_at() {
+    let seen = FencingToken::new(TOKEN);
+    let other = FencingToken::new(TOKEN - 1);
+    let times = FileTimes::default();
+    let foreign = Observed::Foreign { ttl_ms: None, who: None, times };
+    let damaged = Observed::Damaged(Damage::NoEnd, times);
+    let lost = |observed: &Observed, expected| {
+        matches!(decide_break(observed, expected), Released::Lost(_))
+    };
+    assert_eq!(decide_break(&ours(ProcessState::Alive), seen), Released::Remove);
+    assert!(lost(&ours(ProcessState::Alive), other) && lost(&ours(ProcessState::Dead), other));
+    for strange in [&foreign, &damaged] {
+        assert_eq!(decide_break(strange, None), Released::Remove, "{strange:?}");
+        assert!(lost(strange, seen), "{strange:?}");
+    }
+    assert!(lost(&ours(ProcessState::Alive), None));
 }
 
 #[test]
@@ -218,12 +284,12 @@ fn a_late_renew_is_good_only_if_nobody_was_in_between() {
     let host = host();
     let now = Now { reading: after(TTL_MS + 500), host: &host };
     let mine = FencingToken::new(TOKEN).unwrap();
-    let late = decide_renew(&ours(Life::Alive), mine, None, &now);
+    let late = decide_renew(&ours(ProcessState::Alive), mine, None, &now);
     let Renewed::Write { record, gap_ms } = late else { panic!("{late:?}") };
     assert_eq!((gap_ms, record.renew_seq), (Some(500), 4));
     assert_eq!(record.extra, super::tests::record().extra);
     let other = FencingToken::new(TOKEN - 1).unwrap();
-    let lost = decide_renew(&ours(Life::Alive), other, None, &now);
+    let lost = decide_renew(&ours(ProcessState::Alive), other, None, &now);
     assert!(matches!(lost, Renewed::Lost(Lost { by: Some(_) })));
     let gone = decide_renew(&Observed::Absent, mine, None, &now);
     assert!(matches!(gone, Renewed::Lost(Lost { by: None })));
@@ -238,18 +304,18 @@ fn a_keeper_tells_given_back_from_lost() {
         let fencing_token = FencingToken::new(TOKEN + 5).unwrap();
         let acquired_boot_ns = after(acquired_ms).boot_ns;
         let record = Record { fencing_token, acquired_boot_ns, ..record() };
-        Observed::Ours(Box::new(record), FileTimes::default(), Life::Alive)
+        Observed::Ours(Box::new(record), FileTimes::default(), ProcessState::Alive)
     };
     let fate = |observed: &Observed, highest, broken, ms| {
         let now = Now { reading: after(ms), host: &host };
-        match decide_fate(observed, mine, until_ns, highest, broken, &now) {
-            Fate::Stands => "stands",
-            Fate::GivenBack => "given back",
-            Fate::Lost(_) => "lost",
+        match decide_loss(observed, mine, until_ns, highest, broken, &now) {
+            Loss::Stands => "stands",
+            Loss::GivenBack => "given back",
+            Loss::Lost(_) => "lost",
         }
     };
     let late = TTL_MS + 10;
-    assert_eq!(fate(&ours(Life::Alive), TOKEN, false, late), "stands");
+    assert_eq!(fate(&ours(ProcessState::Alive), TOKEN, false, late), "stands");
     assert_eq!(fate(&Observed::Absent, TOKEN, false, late), "given back");
     assert_eq!(fate(&Observed::Absent, TOKEN + 5, false, 10), "given back");
     assert_eq!(fate(&Observed::Absent, TOKEN + 5, false, late), "lost");
@@ -280,7 +346,7 @@ fn a_check_fails_before_the_ttl_ends() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let at = |ms| {
         let now = Now { reading: after(ms), host: &host };
-        decide_check(&ours(Life::Alive), mine, &now)
+        decide_check(&ours(ProcessState::Alive), mine, &now)
     };
     assert_eq!(at(0), Checked::Good { rest_ms: 57_000 });
     assert_eq!(at(56_999), Checked::Good { rest_ms: 1 });
@@ -326,7 +392,7 @@ proptest! {
     fn check_and_grant_never_overlap(ms in 0u64..200_000, alive in any::<bool>()) {
         let host = host();
         let now = Now { reading: after(ms), host: &host };
-        let life = if alive { Life::Alive } else { Life::Unknown };
+        let life = if alive { ProcessState::Alive } else { ProcessState::Unknown };
         let good = matches!(
             decide_check(&ours(life), FencingToken::new(TOKEN).unwrap(), &now),
             Checked::Good { .. }

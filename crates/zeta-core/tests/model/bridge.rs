@@ -4,8 +4,9 @@
 
 use zeta_core::evidence::{self, FileTimes, Found, Process, Processes, join, judge_process};
 use zeta_core::lease::{
-    Acquired, Ask, Cause, Checked, FencingToken, Observed, Policy, Record, Released, Renewed,
-    Standing, check_margin_ms, decide_acquire, decide_check, decide_release, decide_renew, judge,
+    AcquireRequest, Acquired, Cause, Checked, FencingToken, Observed, Policy, Record, Released,
+    Renewed, Standing, check_margin_ms, decide_acquire, decide_check, decide_release, decide_renew,
+    judge,
 };
 use zeta_core::time::{Host, NS_PER_MS, Now, Reading};
 
@@ -79,9 +80,9 @@ impl Protocol {
             _ => recorded.child.map(|child| judge_process(&child, found(owner.child_alive))),
         };
         match join(own.into_iter().chain(child)) {
-            evidence::Life::Alive => Life::Alive,
-            evidence::Life::Dead => Life::Dead,
-            evidence::Life::Unknown => Life::Unknown,
+            evidence::ProcessState::Alive => Life::Alive,
+            evidence::ProcessState::Dead => Life::Dead,
+            evidence::ProcessState::Unknown => Life::Unknown,
         }
     }
 
@@ -118,10 +119,12 @@ impl Protocol {
     fn observed(&self, seen: &Seen) -> Observed {
         let Some(lease) = &seen.lease else { return Observed::Absent };
         let life = match seen.life {
-            Life::Unknown if self.mutant == Some(Mutant::UnknownIsDead) => evidence::Life::Dead,
-            Life::Unknown => evidence::Life::Unknown,
-            Life::Alive => evidence::Life::Alive,
-            Life::Dead => evidence::Life::Dead,
+            Life::Unknown if self.mutant == Some(Mutant::UnknownIsDead) => {
+                evidence::ProcessState::Dead
+            }
+            Life::Unknown => evidence::ProcessState::Unknown,
+            Life::Alive => evidence::ProcessState::Alive,
+            Life::Dead => evidence::ProcessState::Dead,
         };
         let changed_us = lease.renewed.wall_us;
         let times = FileTimes { mtime_us: changed_us, ctime_us: changed_us };
@@ -129,7 +132,7 @@ impl Protocol {
     }
 
     /// The observed thing as mutants would have it seen before an acquire.
-    fn distorted(&self, seen: &Seen, at: usize, ask: &Ask) -> Observed {
+    fn distorted(&self, seen: &Seen, at: usize, ask: &AcquireRequest) -> Observed {
         let mut observed = self.observed(seen);
         if let Observed::Ours(record, ..) = &mut observed {
             if self.mutant == Some(Mutant::LeaseIdWithoutSession) {
@@ -148,7 +151,7 @@ impl Protocol {
         let me = &world.procs[at];
         let host = host(self.boots[at]);
         let now = Now { reading: reading(clock), host: &host };
-        let ask = Ask {
+        let ask = AcquireRequest {
             lease: self.name.clone(),
             lease_id: me.id.to_string(),
             agent: self.agent.clone(),

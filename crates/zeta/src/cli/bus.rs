@@ -11,9 +11,11 @@ use zeta_core::bus::{Address, EVERYBODY, Envelope};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
-use crate::error::{Error, Kind, Result};
-use crate::ops::bus::follow::{self, Delivery, Following};
-use crate::ops::bus::{self as ops, Draft, Filter, change};
+use zeta_bus::messages as ops;
+use zeta_bus::messages::follow;
+use zeta_bus::messages::follow::{Delivery, Following};
+use zeta_bus::messages::{Filter, NewMessage, state_changes};
+use zeta_os::error::{Error, Kind, Result};
 
 mod args;
 mod words;
@@ -80,17 +82,14 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn dir(&self) -> PathBuf {
-        match &self.bus_dir {
-            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
-            None => ops::usual_dir(),
-        }
+        crate::environment::bus_dir(self.bus_dir.clone())
     }
 }
 
 /// A sender or recipient as typed. `ZETA_BUS_IDS=original` accepts only those that the original
 /// does, for a bus whose other readers refuse any other.
 pub(super) fn address(what: &str, text: &str) -> Result<Address> {
-    let address = crate::ops::claim::address(what, text)?;
+    let address = zeta_bus::claim::address(what, text)?;
     let closed = std::env::var("ZETA_BUS_IDS").is_ok_and(|ids| ids == "original");
     match closed && !address.is_original() {
         true => Err(Error::usage(format!("{what} {text:?} is not an id of the original"))
@@ -115,7 +114,7 @@ fn publish(call: &Call) -> Result<u8> {
         None => address("sender", ctx.agent.as_str())?,
     };
     if args.from_state {
-        let told = change::publish_changes(&ctx, &dir, &from)?;
+        let told = state_changes::publish_changes(&ctx, &dir, &from)?;
         return print_published(call, &told, true);
     }
     let (Some(topic), Some(payload)) = (&args.topic, &args.payload) else {
@@ -127,7 +126,7 @@ fn publish(call: &Call) -> Result<u8> {
             .hint("quote it for the shell: --payload '{\"status\":\"alive\"}'")
     })?;
     let life = args.topic_ttl.as_deref().map(|text| parse_duration("topic TTL", text));
-    let draft = Draft {
+    let draft = NewMessage {
         from,
         to: recipient(args.to.as_deref())?,
         topic: topic.clone(),
@@ -254,14 +253,14 @@ fn subscribe(call: &Call) -> Result<u8> {
             Delivery::Delivered(_) => {}
             Delivery::Failed(envelope, times) => {
                 failed = true;
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "message {}: its handler failed (time {times}); it comes again",
                     envelope.id
                 ));
             }
             Delivery::Buried(envelope) => {
                 failed = true;
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "message {}: its handler failed {} times; it was put away \
                      ('zeta bus list --dead')",
                     envelope.id,
@@ -270,7 +269,7 @@ fn subscribe(call: &Call) -> Result<u8> {
             }
         }
     }
-    findings.iter().for_each(|finding| call.out.error_beside(finding, None));
+    findings.iter().for_each(|finding| call.out.error_on_stderr(finding, None));
     Ok(if failed { Kind::Fault.status() } else { 0 })
 }
 
@@ -304,9 +303,10 @@ fn hand_to(
 fn clean(call: &Call) -> Result<u8> {
     let args: CleanArgs = call.args()?;
     let ctx = call.context()?;
-    let cleaned = ops::clean(&ctx, &args.place.dir(), args.expired, args.from.as_deref())?;
+    let cleaned =
+        zeta_bus::clean::clean(&ctx, &args.place.dir(), args.expired, args.from.as_deref())?;
     let object = || {
-        let mut object = crate::output::Object::new();
+        let mut object = zeta_core::json::Object::new();
         object.number("removed", cleaned.removed as u64);
         object.number("dead_letters", cleaned.buried as u64);
         object.number("temps_swept", cleaned.swept as u64);

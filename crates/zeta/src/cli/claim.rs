@@ -7,13 +7,15 @@ use zeta_core::lease::{FencingToken, Held, Observed};
 use zeta_core::record::printable;
 use zeta_core::time::{parse_duration, parse_ttl, parse_utc};
 
-use super::bus::{Place, address, json_line, json_text};
-use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::claim::{self as ops, Acquired, Asked, Claimant, Mine};
-use crate::output::{Object, moment};
+use crate::cli::bus::{Place, address, json_line, json_text};
+use crate::cli::lease::words as lease_words;
+use zeta_bus::claim as ops;
+use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted};
+use zeta_core::json::Object;
+use zeta_core::time::moment;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
@@ -164,12 +166,12 @@ fn item(text: &str) -> Result<Item> {
 }
 
 fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
-    text.map(super::lease::token).transpose()
+    text.map(crate::cli::lease::token).transpose()
 }
 
-fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
+fn asked(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
     let from = subject.from.as_deref().unwrap_or(ctx.agent.as_str());
-    Ok(Asked {
+    Ok(ClaimRequest {
         from: address("sender", from)?,
         item: item(&subject.item)?,
         branch: None,
@@ -183,7 +185,7 @@ fn asked(ctx: &Context, subject: &Subject) -> Result<Asked> {
 fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = Asked {
+    let asked = ClaimRequest {
         branch: args.branch,
         worktree: args.worktree,
         shareable: args.shareable,
@@ -193,14 +195,14 @@ fn acquire(call: &Call) -> Result<u8> {
     };
     let out = call.out;
     let mut tell =
-        |observed: &Observed, held: &Held| out.talk(&lease_words::waiting(observed, held));
+        |observed: &Observed, held: &Held| out.note(&lease_words::waiting(observed, held));
     let acquired = ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)?;
     tell_acquired(call, &asked, acquired)
 }
 
-fn tell_acquired(call: &Call, asked: &Asked, acquired: Acquired) -> Result<u8> {
+fn tell_acquired(call: &Call, asked: &ClaimRequest, acquired: Acquired) -> Result<u8> {
     match acquired {
-        Acquired::Mine(mine) => {
+        Acquired::Granted(mine) => {
             tell_mine(call, asked.item.as_str(), &asked.worktree, &mine)?;
             Ok(0)
         }
@@ -218,9 +220,9 @@ fn tell_acquired(call: &Call, asked: &Asked, acquired: Acquired) -> Result<u8> {
     }
 }
 
-fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Mine) -> Result<()> {
+fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Granted) -> Result<()> {
     if let Some(from) = &mine.taken_from {
-        call.out.talk(&format!("taken over from {from}, which is gone"));
+        call.out.note(&format!("taken over from {from}, which is gone"));
     }
     let token = mine.record.fencing_token;
     let object = || {
@@ -240,7 +242,7 @@ fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Mine) ->
 
 /// Who has it, since when, where, and what to do.
 fn taken(item: &str, claimants: &[Claimant]) -> Error {
-    let now_us = crate::ops::bus::now_us();
+    let now_us = zeta_os::host::wall_us();
     let said = |claimant: &Claimant| {
         let mut text = claimant.from.clone();
         if let Some(session) = claimant.session() {
@@ -326,7 +328,7 @@ fn list(call: &Call) -> Result<u8> {
         let claims: Vec<Value> = claimants.iter().map(value_of).collect();
         return call.out.data(&json_text(&json!({ "claims": claims }))).map(|()| 0);
     }
-    let now_us = crate::ops::bus::now_us();
+    let now_us = zeta_os::host::wall_us();
     for claimant in &claimants {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];
@@ -346,7 +348,7 @@ fn release(call: &Call) -> Result<u8> {
     match ops::release(&ctx, &args.subject.place.dir(), &asked.from, &asked.item, token)? {
         Ok(released) => {
             if !released.stood {
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "{} held no claim of zeta on {:?}; the release was told all the same",
                     asked.from,
                     asked.item.as_str()
@@ -376,7 +378,7 @@ fn renew(call: &Call) -> Result<u8> {
     }
 }
 
-fn not_held(call: &Call, asked: &Asked) -> Result<u8> {
+fn not_held(call: &Call, asked: &ClaimRequest) -> Result<u8> {
     let (from, item) = (&asked.from, asked.item.as_str());
     let error = Error::new(Kind::Lost, format!("{from} does not hold {item:?} (any more)"))
         .hint(format!("who does: zeta claim check --item {item:?}"))

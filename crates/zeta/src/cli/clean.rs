@@ -4,9 +4,9 @@ use clap::{Args, Command};
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::clean::{Cleaned, Item, clean};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::upkeep::clean::{Cleaned, Item, clean};
 
 pub(super) const NOUN: Noun = Noun {
     name: "clean",
@@ -49,7 +49,7 @@ fn run(call: &Call) -> Result<u8> {
     if !call.out.json {
         let verb = if args.dry_run { "would remove" } else { "removed" };
         let (gone, stay) = (cleaned.removed.len(), cleaned.kept.len());
-        call.out.talk(&format!("{verb} {gone}, {stay} stay"));
+        call.out.note(&format!("{verb} {gone}, {stay} stay"));
     }
     Ok(0)
 }

@@ -14,11 +14,15 @@ use zeta_core::creds::passphrase;
 
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
-use crate::error::{Error, Result};
-use crate::ops::creds::factor::Factor;
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, POLICY};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_creds::file_writer;
+use zeta_creds::secret::{self, Secret};
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Owner;
+use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, POLICY, WithExitNumber};
+use zeta_os::error::{Error, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
@@ -27,7 +31,7 @@ pub(super) const NOUN: Noun = Noun {
     verbs: VERBS,
     run: |call| {
         // Closed to others before any secret comes into it.
-        ops::harden();
+        secret::harden();
         super::run_verb(call, VERBS)
     },
 };
@@ -106,14 +110,14 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
 /// The child of a restore that writes as another user; only we start it.
 pub(super) fn plant_as() -> u8 {
     use std::os::fd::AsFd as _;
-    ops::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
+    file_writer::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
 }
 
 /// Tells a failure and ends with its number.
 fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     match done {
         Ok(status) => Ok(status),
-        Err(Failed { number, mut error }) => {
+        Err(Exit { number, mut error }) => {
             if error.hints.is_empty() {
                 error =
                     error.hint(format!("zeta creds {} --help says what is needed", call.verb()));
@@ -137,8 +141,8 @@ fn persist(call: &Call) -> Outcome<u8> {
     if args.would_empty(&bundle) {
         let text = format!("nothing was baked, and {} holds a blob", args.output.display());
         let hint = "--update keeps what it holds; to begin anew, remove it first";
-        let error = Error::new(crate::error::Kind::Refused, text).hint(hint);
-        return Err(Failed { number: INPUT, error });
+        let error = Error::new(zeta_os::error::Kind::Refused, text).hint(hint);
+        return Err(Exit { number: INPUT, error });
     }
     save(call, &args, &bundle, &secret, &ids)
 }
@@ -148,18 +152,18 @@ fn save(
     call: &Call,
     args: &KeepArgs,
     bundle: &Bundle,
-    secret: &ops::Secret,
+    secret: &Secret,
     ids: &[String],
 ) -> Outcome<u8> {
     let factor = args.lock.factor()?;
-    let kept = ops::keep::keep(bundle, &args.output, &factor, secret, args.format.into())?;
+    let kept = ops::save::keep(bundle, &args.output, &factor, secret, args.format.into())?;
     if args.verify {
         let opened = ops::open::open(&args.output, &factor, secret, false);
-        let opened = opened.map_err(|failed| Failed { number: ops::NO_MATCH, ..failed })?;
+        let opened = opened.map_err(|failed| Exit { number: ops::NO_MATCH, ..failed })?;
         if opened.bundle != *bundle {
             let text = "what was saved is not what was to be saved";
-            let error = Error::new(crate::error::Kind::Fault, text);
-            return Err(Failed { number: ops::NO_MATCH, error });
+            let error = Error::new(zeta_os::error::Kind::Fault, text);
+            return Err(Exit { number: ops::NO_MATCH, error });
         }
     }
     words::kept(call, args, &kept, ids).number(ops::FRAME)?;
@@ -176,12 +180,7 @@ fn restore(call: &Call) -> Outcome<u8> {
     restore_with(call, &args, &factor, &secret)
 }
 
-fn restore_with(
-    call: &Call,
-    args: &RestoreArgs,
-    factor: &Factor,
-    secret: &ops::Secret,
-) -> Outcome<u8> {
+fn restore_with(call: &Call, args: &RestoreArgs, factor: &Factor, secret: &Secret) -> Outcome<u8> {
     let opened = ops::open::open(args.input(), factor, secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let wish = args.wish().number(ARGUMENTS)?;
@@ -249,27 +248,27 @@ fn make_passphrase(call: &Call) -> Result<u8> {
         object
     };
     call.out.either(object, || made.to_string())?;
-    call.out.talk(&format!("{bits} bits: write it down; nobody can open a blob without it"));
+    call.out.note(&format!("{bits} bits: write it down; nobody can open a blob without it"));
     Ok(0)
 }
 
 impl KeepArgs {
     /// Whose credentials these are.
-    fn whose(&self) -> Whose {
+    fn whose(&self) -> Owner {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into);
-        Whose { home, persona: self.persona.clone() }
+        Owner { home, persona: self.persona.clone() }
     }
 
     /// The passphrase: that of the blob that is kept, or a new one. What is wrong with the call is
     /// told before anybody is asked.
-    fn passphrase(&self) -> Outcome<ops::Secret> {
+    fn passphrase(&self) -> Outcome<Secret> {
         self.lock.factor()?.material().number(ARGUMENTS)?;
         let new = !self.update || ops::open::is_missing(&self.output)?;
         self.lock.passphrase.find(new)
     }
 
     /// The bundle to begin with: an empty one, or that of the blob that is there, or of its backup.
-    fn begun(&self, call: &Call, secret: &ops::Secret) -> Outcome<Bundle> {
+    fn begun(&self, call: &Call, secret: &Secret) -> Outcome<Bundle> {
         if !self.update || ops::open::is_missing(&self.output)? {
             return Ok(Bundle::default());
         }
@@ -286,20 +285,20 @@ impl KeepArgs {
     }
 
     /// Bakes what the arguments say; the ids of it.
-    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
         let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
         let mut ids = Vec::new();
         if self.bake_found {
-            ids = gather::found(bundle, &manifest, whose).number(INPUT)?;
+            ids = collect::found(bundle, &manifest, whose).number(INPUT)?;
         }
         for given in &self.bakes {
             if words::is_literal(given) {
-                call.out.talk(
+                call.out.note(
                     "a value in an argument can be read by every user of this machine while this \
                      runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",
                 );
             }
-            ids.push(gather::bake(bundle, &manifest, whose, given).number(INPUT)?);
+            ids.push(collect::bake(bundle, &manifest, whose, given).number(INPUT)?);
         }
         ids.dedup();
         Ok(ids)

@@ -7,9 +7,10 @@ use clap::Args;
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::demo::{Ask, Audience, Event, Report, Stop, run as play};
-use crate::error::{Error, Kind, Result};
-use crate::output::{Object, Output};
+use crate::demo::{Event, Observer, Options, Outcome, Stop, run as play};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "demo",
@@ -49,22 +50,22 @@ fn run(call: &Call) -> Result<u8> {
     let args: DemoArgs = call.args()?;
     let place: PlaceArgs = call.args()?;
     let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);
-    let ask = Ask { state_dir: place.state_dir.map(absolute), keep: args.keep };
-    let mut house = House::new(call.out);
-    let report = play(&ask, &mut house)?;
-    house.clear();
-    tell(call.out, &report)
+    let options = Options { state_dir: place.state_dir.map(absolute), keep: args.keep };
+    let mut progress = Progress::new(call.out);
+    let outcome = play(&options, &mut progress)?;
+    progress.clear();
+    tell(call.out, &outcome)
 }
 
-fn tell(out: Output, report: &Report) -> Result<u8> {
-    let account = &report.account;
-    let (checked, all) = (account.checked(), account.claims.len());
-    let error = match &report.stop {
+fn tell(out: Output, outcome: &Outcome) -> Result<u8> {
+    let report = &outcome.report;
+    let (checked, all) = (report.checked(), report.claims.len());
+    let error = match &outcome.stop {
         Some(Stop::Fault(error)) => Some(error.clone()),
         Some(Stop::Signal(number)) => {
             Some(Error::new(Kind::Fault, format!("signal {number} ended the demo")))
         }
-        None if !account.holds() => Some(
+        None if !report.holds() => Some(
             Error::new(Kind::Fault, format!("{} of {all} checks failed", all - checked))
                 .hint("run it again; if a check fails twice, report it with this output"),
         ),
@@ -72,55 +73,55 @@ fn tell(out: Output, report: &Report) -> Result<u8> {
     };
     if !out.json {
         if all > 0 {
-            out.data(&format!("\n{}", account.table()))?;
+            out.data(&format!("\n{}", report.table()))?;
         }
         if error.is_none() {
-            let seconds = report.elapsed_ms as f64 / 1000.0;
+            let seconds = outcome.elapsed_ms as f64 / 1000.0;
             out.data(&format!("All {all} claims were checked; it took {seconds:.1} s."))?;
         }
     }
-    if let Some(kept) = &report.kept {
-        out.talk(&format!("left for you to look into: {}", kept.display()));
+    if let Some(kept) = &outcome.kept {
+        out.note(&format!("left for you to look into: {}", kept.display()));
     }
-    let object = describe(report);
+    let object = describe(outcome);
     match &error {
         Some(error) => out.error(error, Some(object)),
         None if out.json => out.data(&object.done())?,
         None => {}
     }
-    Ok(match (&report.stop, error) {
+    Ok(match (&outcome.stop, error) {
         (Some(Stop::Signal(number)), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
         (_, Some(error)) => error.kind.status(),
         (_, None) => 0,
     })
 }
 
-fn describe(report: &Report) -> Object {
-    let account = &report.account;
+fn describe(outcome: &Outcome) -> Object {
+    let report = &outcome.report;
     let mut object = Object::new();
-    let shown = report.stop.is_none() && account.holds();
+    let shown = outcome.stop.is_none() && report.holds();
     object.text("outcome", if shown { "shown" } else { "not_shown" });
-    object.number("elapsed_ms", report.elapsed_ms);
-    object.number("claims_checked", account.checked() as u64);
-    object.number("claims_all", account.claims.len() as u64);
-    if let Some(kept) = &report.kept {
+    object.number("elapsed_ms", outcome.elapsed_ms);
+    object.number("claims_checked", report.checked() as u64);
+    object.number("claims_all", report.claims.len() as u64);
+    if let Some(kept) = &outcome.kept {
         object.text("kept", &kept.display().to_string());
     }
-    account.describe(&mut object);
+    report.describe(&mut object);
     object
 }
 
 /// Those who watch: lines on stdout, and on a terminal one line that says what is waited for.
-struct House {
+struct Progress {
     out: Output,
     progress: bool,
     shown_ms: Option<u64>,
 }
 
-impl House {
-    fn new(out: Output) -> House {
+impl Progress {
+    fn new(out: Output) -> Progress {
         let progress = !out.quiet && std::io::stderr().is_terminal();
-        House { out, progress, shown_ms: None }
+        Progress { out, progress, shown_ms: None }
     }
 
     fn clear(&mut self) {
@@ -130,7 +131,7 @@ impl House {
     }
 }
 
-impl Audience for House {
+impl Observer for Progress {
     fn event(&mut self, event: &Event) {
         if self.out.json || self.out.quiet {
             return;

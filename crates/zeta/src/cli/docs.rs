@@ -7,8 +7,8 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Call, Noun, command};
-use crate::error::{Error, Kind, Result};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 pub(super) const GUIDE: Noun = Noun {
     name: "guide",

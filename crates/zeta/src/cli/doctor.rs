@@ -4,9 +4,9 @@ use clap::{Args, Command};
 use zeta_core::record::{printable, quote};
 
 use super::{Call, Noun};
-use crate::error::{Kind, Result};
-use crate::ops::doctor::{Diagnosis, Finding, doctor};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::{Kind, Result};
+use zeta_state::upkeep::doctor::{Diagnosis, Finding, doctor};
 
 pub(super) const NOUN: Noun = Noun {
     name: "doctor",

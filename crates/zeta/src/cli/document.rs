@@ -3,14 +3,15 @@
 use zeta_core::record::{Fields, printable, quote, unquote};
 
 use super::Call;
-use crate::error::{Error, Kind, Result};
-use crate::ops::document::{self as ops, Name, Seen};
-use crate::output::{Object, json_of};
+use zeta_core::json::{Object, json_of};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::presence::records as ops;
+use zeta_state::presence::records::{RecordKey, RecordState};
 
 /// Sets the fields of options and of `K=V` words.
 pub(super) fn set(
     call: &Call,
-    name: &Name,
+    name: &RecordKey,
     said: Vec<(&'static str, String)>,
     words: &[String],
 ) -> Result<u8> {
@@ -27,10 +28,10 @@ pub(super) fn set(
 }
 
 /// Prints a record, or one field of it.
-pub(super) fn get(call: &Call, name: &Name, key: Option<&str>) -> Result<u8> {
+pub(super) fn get(call: &Call, name: &RecordKey, key: Option<&str>) -> Result<u8> {
     let fields = match ops::get(&call.context()?, name)? {
-        Some(Seen::Fields(fields)) => fields,
-        Some(Seen::Damaged(error)) => return Err(error),
+        Some(RecordState::Fields(fields)) => fields,
+        Some(RecordState::Damaged(error)) => return Err(error),
         None => return Err(absent(name)),
     };
     match key {
@@ -62,11 +63,11 @@ pub(super) fn list(call: &Call, markers: bool) -> Result<u8> {
     let mut objects = Vec::new();
     for (name, seen) in found {
         match seen {
-            Ok(Seen::Fields(fields)) => {
+            Ok(RecordState::Fields(fields)) => {
                 rows.push(row(&name, &fields));
                 objects.push(object(&fields).done());
             }
-            Ok(Seen::Damaged(error)) | Err(error) => findings.push(error),
+            Ok(RecordState::Damaged(error)) | Err(error) => findings.push(error),
         }
     }
     let plural = if markers { "markers" } else { "personas" };
@@ -86,7 +87,7 @@ pub(super) fn list(call: &Call, markers: bool) -> Result<u8> {
 }
 
 /// Removes a record.
-pub(super) fn clear(call: &Call, name: &Name) -> Result<u8> {
+pub(super) fn clear(call: &Call, name: &RecordKey) -> Result<u8> {
     if !ops::clear(&call.context()?, name)? {
         return Err(absent(name));
     }
@@ -98,10 +99,10 @@ pub(super) fn clear(call: &Call, name: &Name) -> Result<u8> {
     Ok(0)
 }
 
-fn absent(name: &Name) -> Error {
+fn absent(name: &RecordKey) -> Error {
     let what = match name {
-        Name::Marker(name) => format!("marker {name}"),
-        Name::Persona(name) => format!("persona {name}"),
+        RecordKey::Marker(name) => format!("marker {name}"),
+        RecordKey::Persona(name) => format!("persona {name}"),
     };
     Error::new(Kind::NotFound, format!("{what} is not there"))
 }

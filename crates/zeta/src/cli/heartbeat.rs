@@ -6,9 +6,9 @@ use clap::Args;
 use zeta_core::time::{format_utc, parse_ttl};
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::beat::beat;
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::presence::heartbeat::beat;
 
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",
@@ -45,9 +45,9 @@ fn run(call: &Call) -> Result<u8> {
     let mut said = None;
     loop {
         // Opened anew: the tree may have been made again under a beat that goes on for days.
-        let beaten = ctx.open().and_then(|(tree, node)| {
-            beat(&ctx, &tree, &node, every_ms).map(|wall_us| (node.name, wall_us))
-        });
+        let beaten = ctx
+            .open()
+            .and_then(|handle| beat(&handle, every_ms).map(|wall_us| (handle.node.name, wall_us)));
         beats += 1;
         let Some(every_ms) = every_ms.filter(|_| args.count != Some(beats)) else {
             let (node, wall_us) = beaten?;
@@ -61,7 +61,7 @@ fn run(call: &Call) -> Result<u8> {
         };
         let trouble = beaten.err();
         if let Some(error) = trouble.as_ref().filter(|_| trouble != said) {
-            call.out.error_beside(error, None);
+            call.out.error_on_stderr(error, None);
         }
         said = trouble;
         std::thread::sleep(Duration::from_millis(every_ms));

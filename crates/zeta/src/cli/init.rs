@@ -4,9 +4,9 @@ use clap::{Args, Command};
 use zeta_core::record::{printable, quote};
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::init::{GroupAsk, Report, init, init_group};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::upkeep::init::{GroupOptions, Report, init, init_group};
 
 pub(super) const NOUN: Noun = Noun {
     name: "init",
@@ -48,7 +48,7 @@ fn run(call: &Call) -> Result<u8> {
     let report = match args.group {
         None => init(&ctx)?,
         Some(group) => {
-            let ask = GroupAsk { group, replace: args.replace, install: !args.no_install };
+            let ask = GroupOptions { group, replace: args.replace, install: !args.no_install };
             init_group(&ctx, &ask)?
         }
     };
@@ -61,7 +61,7 @@ fn object(report: &Report) -> Object {
     object.text("state_dir", &report.state_dir);
     object.text("mode", report.mode);
     object.text("node", report.node.as_str());
-    let step = |step: &crate::ops::init::Step| {
+    let step = |step: &zeta_state::upkeep::report::Step| {
         Object::new().text("did", step.did.word()).text("what", &step.text).done()
     };
     object.list("steps", report.steps.iter().map(step));

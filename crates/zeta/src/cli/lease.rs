@@ -10,12 +10,15 @@ use zeta_core::name::RecordName;
 use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::acquire::{Outcome, Patience, acquire_for_session, draft};
-use crate::ops::exec::{self, OnLost};
-use crate::ops::lease::{self as ops, LostTo};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::directory::guard::ENTER_LIMIT;
+use zeta_state::lease::LostTo;
+use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
+use zeta_state::lease::exec;
+use zeta_state::lease::exec::OnLost;
 
 mod args;
 pub(super) mod words;
@@ -121,7 +124,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
     let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
-    let mut ask = draft(&ctx, lease, ttl_ms)?;
+    let mut ask = new_request(&ctx, lease, ttl_ms)?;
     ask.grace_ms = grace_ms;
     ask.policy = policy;
     ask.pr = args.pr;
@@ -130,13 +133,16 @@ fn run_acquire(call: &Call) -> Result<u8> {
         ask.lease_id = id;
     }
     let out = call.out;
-    let mut tell = |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
-    let mut patience = Patience { limit_ms, on_wait: &mut tell };
-    let (outcome, node) = acquire_for_session(&ctx, &ask, &mut patience)?;
+    let mut tell = |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+    let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
+    let (outcome, node) = ctx.open().and_then(|handle| {
+        let outcome = handle.acquire(&ask, &mut patience, &mut |_| Ok(()))?;
+        Ok((outcome, handle.node.name))
+    })?;
     match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
-            out.talk(&words::granted(&record, cause, from.as_deref()));
+            out.note(&words::granted(&record, cause, from.as_deref()));
             let object = || {
                 let mut object = Object::new();
                 object.text("outcome", "granted");
@@ -169,10 +175,10 @@ fn run_renew(call: &Call) -> Result<u8> {
     let token = token_of(&lease, args.token)?;
     let ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
-    match ops::renew(&ctx, &lease, token, ttl_ms)? {
+    match ctx.as_holder(&lease, |handle| handle.renew(&lease, token, ttl_ms, ENTER_LIMIT))? {
         Ok((record, gap_ms)) => {
             if let Some(gap_ms) = gap_ms {
-                call.out.talk(&format!(
+                call.out.note(&format!(
                     "lease {lease} had been expired for {}, and nobody took it meanwhile",
                     format_duration(gap_ms)
                 ));
@@ -199,10 +205,10 @@ fn run_release(call: &Call) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
-    match ops::release(&ctx, &lease, token)? {
+    match ctx.as_holder(&lease, |handle| handle.release(&lease, token))? {
         Ok(stood) => {
             if !stood {
-                call.out.talk(&format!("lease {lease} was already released or removed"));
+                call.out.note(&format!("lease {lease} was already released or removed"));
             }
             if call.out.json {
                 let mut object = Object::new();
@@ -221,7 +227,11 @@ fn run_check(call: &Call) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
-    match ops::check(&ctx, &lease, token)? {
+    let checked = match ctx.find()? {
+        Some(handle) => handle.check(&lease, token)?,
+        None => Err(LostTo::no_holder(&lease)),
+    };
+    match checked {
         Ok(Checked::Good { rest_ms }) => {
             let object = || {
                 let mut object = Object::new();
@@ -249,7 +259,8 @@ fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
-    match ops::show(&ctx, &lease)? {
+    let look = ctx.find()?.map(|handle| handle.view(&lease)).transpose()?;
+    match look.flatten() {
         Some(look) => {
             let now = ctx.now();
             call.out
@@ -267,7 +278,8 @@ fn run_show(call: &Call) -> Result<u8> {
 
 fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
-    let (looks, findings) = ops::list(&ctx)?;
+    let found = ctx.find()?;
+    let (looks, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
     let now = ctx.now();
     let object = || {
         let mut object = Object::new();
@@ -294,10 +306,14 @@ fn run_break(call: &Call) -> Result<u8> {
         None => None,
     };
     let ctx = call.context()?;
-    match ops::break_lease(&ctx, &lease, expected, &args.reason)? {
+    let broken = match ctx.find()? {
+        Some(handle) => handle.break_lease(&lease, expected, &args.reason)?,
+        None => Ok(false),
+    };
+    match broken {
         Ok(stood) => {
             let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
-            call.out.talk(&format!("lease {lease}: {text}"));
+            call.out.note(&format!("lease {lease}: {text}"));
             if call.out.json {
                 let mut object = Object::new();
                 object.text("outcome", if stood { "broken" } else { "absent" });
@@ -333,15 +349,15 @@ fn run_exec(call: &Call) -> Result<u8> {
     let held = match (given, fence) {
         (Some(token), Some(limit)) => exec::run_fenced(&ctx, &lease, token, &args.command, limit),
         _ => {
-            let mut ask = draft(&ctx, lease.clone(), ttl_ms)?;
+            let mut ask = new_request(&ctx, lease.clone(), ttl_ms)?;
             ask.grace_ms = grace_ms;
             ask.policy = policy;
             ask.purpose = args.purpose.or_else(|| Some(words::command_line(&args.command)));
             let out = call.out;
             let mut tell =
-                |observed: &Observed, held: &Held| out.talk(&words::waiting(observed, held));
-            let mut patience = Patience { limit_ms, on_wait: &mut tell };
-            let mut tell_loss = |lost: &LostTo| out.error_beside(&words::lost(lost, &ctx), None);
+                |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+            let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
+            let mut tell_loss = |lost: &LostTo| out.error_on_stderr(&words::lost(lost, &ctx), None);
             match fence {
                 None => {
                     exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
@@ -356,7 +372,7 @@ fn run_exec(call: &Call) -> Result<u8> {
     Ok(match held {
         Ok(held) => ended(call.out, &ctx, &lease, held, (args.conflict_status, on_lost)),
         Err(error) => {
-            call.out.error_beside(&error, None);
+            call.out.error_on_stderr(&error, None);
             error.kind.status()
         }
     })
@@ -367,27 +383,29 @@ fn ended(
     out: Output,
     ctx: &Context,
     lease: &RecordName,
-    held: exec::Held,
+    held: exec::ExecOutcome,
     (conflict_status, on_lost): (Option<u8>, OnLost),
 ) -> u8 {
     match held {
-        exec::Held::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => Kind::Lost.status(),
-        exec::Held::Ran { ended, trouble, .. } => {
-            trouble.iter().for_each(|error| out.error_beside(error, None));
+        exec::ExecOutcome::Ran { lost: Some(_), .. } if on_lost != OnLost::Warn => {
+            Kind::Lost.status()
+        }
+        exec::ExecOutcome::Ran { ended, trouble, .. } => {
+            trouble.iter().for_each(|error| out.error_on_stderr(error, None));
             ended.status()
         }
-        exec::Held::NotStarted(status, error) => {
-            out.error_beside(&error, None);
+        exec::ExecOutcome::NotStarted(status, error) => {
+            out.error_on_stderr(&error, None);
             status
         }
-        exec::Held::Refused(refusal) => {
+        exec::ExecOutcome::Refused(refusal) => {
             let (error, object) = words::refused(lease, &refusal, &ctx.now());
-            out.error_beside(&error, Some(object));
+            out.error_on_stderr(&error, Some(object));
             conflict_status.unwrap_or(error.kind.status())
         }
-        exec::Held::Lost(lost) => {
+        exec::ExecOutcome::Lost(lost) => {
             let (error, object) = words::lost_told(&lost, ctx);
-            out.error_beside(&error, Some(object));
+            out.error_on_stderr(&error, Some(object));
             error.kind.status()
         }
     }

@@ -14,16 +14,20 @@ use zeta_core::registration::{From, Pull, Stop};
 use zeta_core::time::{format_utc, parse_duration};
 
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
-use super::lease::words as lease_words;
 use super::{Call, Noun, Verb};
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::ops::node as ops;
-use crate::ops::node::leave::{self, Left};
-use crate::ops::node::place::{self, Ready};
-use crate::ops::node::register::{self, Asked, Came};
-use crate::ops::node::steward::{self, Tick};
-use crate::output::Object;
+use crate::cli::lease::words as lease_words;
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_registration::node as ops;
+use zeta_registration::node::deregister;
+use zeta_registration::node::deregister::Left;
+use zeta_registration::node::register;
+use zeta_registration::node::repository;
+use zeta_registration::node::repository::Connection;
+use zeta_registration::node::request::{RegisterOutcome, RegisterRequest};
+use zeta_registration::node::steward;
+use zeta_registration::node::steward::Tick;
+use zeta_state::context::Context;
 
 pub(super) const NOUN: Noun = Noun {
     name: "node",
@@ -70,7 +74,7 @@ const VERBS: &[Verb] = &[
 const SHORTEST_MS: u64 = 8 * 86_400_000;
 
 fn words_about(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
-    place::check_maintainer(&args.maintainer)?;
+    repository::check_maintainer(&args.maintainer)?;
     let now_us = ctx.now().reading.wall_us;
     let expires = args.expires.as_deref().map(|text| parse_duration("expiry", text)).transpose()?;
     // One that is shorter would be over before a run a day can move it.
@@ -119,12 +123,12 @@ fn run_register(call: &Call) -> Result<u8> {
         }
         Err(error)
     })?;
-    let asked = Asked {
+    let asked = RegisterRequest {
         node,
         maintainer: about.maintainer.clone(),
-        file: place::compose_here(&about),
+        file: repository::compose_here(&about),
         site: &ready,
-        author: place::author(&about.maintainer),
+        author: repository::author(&about.maintainer),
         reopen: args.reopen,
         min_interval_s: i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX),
         receipt,
@@ -134,23 +138,23 @@ fn run_register(call: &Call) -> Result<u8> {
 }
 
 /// Says how a registration stands; its exit status.
-fn tell(call: &Call, ctx: &Context, came: &Came, receipt: &Receipt) -> Result<u8> {
+fn tell(call: &Call, ctx: &Context, came: &RegisterOutcome, receipt: &Receipt) -> Result<u8> {
     let object = || receipt_object(receipt);
     let wait = |pull: &Pull| match pull.from {
         From::Ours => format!("waits for {}", pull.url),
         _ => format!("waits for {}: {}", pull.url, receipt.detail),
     };
     let (kind, text) = match came {
-        Came::Registered => (None, format!("registered: {}", receipt.node_path)),
-        Came::Waiting(pull) => (None, wait(pull)),
-        Came::Opened(pull) => (None, format!("opened {}", pull.url)),
-        Came::InFlight(refusal) => {
+        RegisterOutcome::Registered => (None, format!("registered: {}", receipt.node_path)),
+        RegisterOutcome::Waiting(pull) => (None, wait(pull)),
+        RegisterOutcome::Opened(pull) => (None, format!("opened {}", pull.url)),
+        RegisterOutcome::InFlight(refusal) => {
             let lease = zeta_core::name::RecordName::new("lease", ops::IN_FLIGHT)?;
             let (error, object) = lease_words::refused(&lease, refusal, &ctx.now());
             call.out.error(&error, Some(object));
             return Ok(error.kind.status());
         }
-        Came::Stopped(stop) => match stop {
+        RegisterOutcome::Stopped(stop) => match stop {
             Stop::CouldNotAsk(why) => (
                 Some((Kind::Fault, "nothing is done before it is known; try again")),
                 format!("could not ask: {why}"),
@@ -248,14 +252,14 @@ fn run_steward(call: &Call) -> Result<u8> {
     let tick = || {
         steward::tick(&ctx, |intent| {
             let (about, place, reopen) = ops::wanted(&ctx, intent, (&own, said))?;
-            let made: Ready = place.ready()?;
+            let made: Connection = place.ready()?;
             let ready = ready.get_or_init(|| made);
-            Ok(Asked {
+            Ok(RegisterRequest {
                 node: Label::new("node", &about.node)?,
                 maintainer: about.maintainer.clone(),
-                file: place::compose_here(&about),
+                file: repository::compose_here(&about),
                 site: ready,
-                author: place::author(&about.maintainer),
+                author: repository::author(&about.maintainer),
                 reopen,
                 min_interval_s,
                 receipt: ops::receipt_path(),
@@ -269,7 +273,7 @@ fn run_steward(call: &Call) -> Result<u8> {
             && receipt.detail != told
         {
             told.clone_from(&receipt.detail);
-            call.out.talk(&format!("{}: {told}", receipt.state.word()));
+            call.out.note(&format!("{}: {told}", receipt.state.word()));
         }
     };
     let last = steward::watch(every.unwrap_or_default(), limit, tick, tell_change)?;
@@ -296,7 +300,7 @@ fn run_steward(call: &Call) -> Result<u8> {
 fn run_list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ready = args.place.place().ready()?;
-    let nodes = leave::list(&ready)?;
+    let nodes = deregister::list(&ready)?;
     let object = || {
         let mut object = Object::new();
         object.objects("nodes", &nodes, |object, listed| {
@@ -317,7 +321,7 @@ fn run_list(call: &Call) -> Result<u8> {
         object
     };
     let text = || {
-        let line = |listed: &leave::Listed| match &listed.node {
+        let line = |listed: &deregister::Listed| match &listed.node {
             Ok(node) => format!(
                 "{:<20} {:<16} {}{}",
                 node.metadata.name,
@@ -346,20 +350,20 @@ fn run_deregister(call: &Call) -> Result<u8> {
     let ready = args.place.place().ready()?;
     let mut gone: Vec<(String, Left)> = Vec::new();
     if args.dead {
-        let nodes = leave::list(&ready)?;
+        let nodes = deregister::list(&ready)?;
         let dead = nodes.iter().filter(|listed| listed.expiry == Some(Expiry::Dead));
-        for (maintainer, node) in dead.filter_map(leave::Listed::named) {
-            let left = leave::deregister(&ready, (maintainer, node), reason, false)?;
+        for (maintainer, node) in dead.filter_map(deregister::Listed::named) {
+            let left = deregister::deregister(&ready, (maintainer, node), reason, false)?;
             gone.push((node.to_owned(), left));
         }
     } else {
         let maintainer = args.maintainer.as_deref().unwrap_or_default();
-        place::check_maintainer(maintainer)?;
+        repository::check_maintainer(maintainer)?;
         let node = match &args.node {
             Some(node) => Label::new("node", node)?,
             None => ops::name(&ctx, false)?,
         };
-        let left = leave::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
+        let left = deregister::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
         if matches!(left, Left::Gone) {
             let text = format!("maintainer {maintainer} has no node {node} there");
             return Err(Error::new(Kind::NotFound, text)

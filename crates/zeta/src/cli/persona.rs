@@ -5,8 +5,8 @@ use zeta_core::name::Label;
 
 use super::document;
 use super::{Noun, Verb};
-use crate::error::Result;
-use crate::ops::document::Name;
+use zeta_os::error::Result;
+use zeta_state::presence::records::RecordKey;
 
 pub(super) const NOUN: Noun = Noun {
     name: "persona",
@@ -104,6 +104,6 @@ struct ClearArgs {
     name: String,
 }
 
-fn name(text: &str) -> Result<Name> {
-    Ok(Name::Persona(Label::new("persona", text)?))
+fn name(text: &str) -> Result<RecordKey> {
+    Ok(RecordKey::Persona(Label::new("persona", text)?))
 }

@@ -7,10 +7,10 @@ use zeta_core::name::Label;
 use zeta_core::presence::BEAT_MS;
 use zeta_core::time::{format_duration, parse_duration, parse_ttl};
 
-use super::lease::words;
 use super::{Call, Noun};
-use crate::error::{Kind, Result};
-use crate::ops::run::{Finished, Note, Plan, run as run_plan};
+use crate::cli::lease::words;
+use zeta_os::error::{Kind, Result};
+use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
     name: "run",
@@ -65,11 +65,11 @@ fn run(call: &Call) -> Result<u8> {
     };
     let ctx = call.context()?;
     let out = call.out;
-    let mut tell = |note: Note<'_>| match note {
+    let mut tell = |note: Event<'_>| match note {
         // Stdout is the command's.
-        Note::Lost(lost) => out.error_beside(&words::lost(lost, &ctx), None),
-        Note::Trouble(error) => out.error_beside(error, None),
-        Note::HeldTooLong(lease) => out.talk(&format!(
+        Event::Lost(lost) => out.error_on_stderr(&words::lost(lost, &ctx), None),
+        Event::Trouble(error) => out.error_on_stderr(error, None),
+        Event::HeldTooLong(lease) => out.note(&format!(
             "lease {lease} is held longer than {} and is not renewed any more (--max-hold)",
             format_duration(plan.max_hold_ms)
         )),
@@ -77,7 +77,7 @@ fn run(call: &Call) -> Result<u8> {
     let finished = match run_plan(&ctx, &plan, &mut tell) {
         Ok(finished) => finished,
         Err(error) => {
-            out.error_beside(&error, None);
+            out.error_on_stderr(&error, None);
             return Ok(error.kind.status());
         }
     };
@@ -85,7 +85,7 @@ fn run(call: &Call) -> Result<u8> {
         Finished::Ran { lost: true, .. } => Ok(Kind::Lost.status()),
         Finished::Ran { ended, .. } => Ok(ended.status()),
         Finished::NotStarted(status, error) => {
-            out.error_beside(&error, None);
+            out.error_on_stderr(&error, None);
             Ok(status)
         }
     }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::{Args, Command};
 
 use super::{Call, Noun};
-use crate::error::Result;
-use crate::ops::status::{self, NodeStatus, Place};
-use crate::output::{Object, print};
+use crate::output::print;
+use zeta_core::json::Object;
+use zeta_os::error::Result;
+use zeta_state::presence::status;
+use zeta_state::presence::status::{NodeStatus, StatusView};
 
 mod json;
 mod screen;
@@ -65,7 +67,7 @@ fn print_on(so_far: &mut Result<()>, text: &str) {
     }
 }
 
-fn print_json(ctx: &crate::context::Context, place: &Place) -> Result<()> {
+fn print_json(ctx: &zeta_state::context::Context, place: &StatusView) -> Result<()> {
     let mut head = Object::new();
     json::head(&mut head, place);
     // The object stays open: the nodes follow as they are seen, the findings of the tree last.
@@ -86,7 +88,7 @@ fn print_json(ctx: &crate::context::Context, place: &Place) -> Result<()> {
     print(&format!("],{}\n", tail.strip_prefix('{').unwrap_or(&tail)))
 }
 
-fn print_text(ctx: &crate::context::Context, place: &Place, all: bool) -> Result<()> {
+fn print_text(ctx: &zeta_state::context::Context, place: &StatusView, all: bool) -> Result<()> {
     let screen = Screen::of_stdout();
     let mut printed = print(&screen.head(place, ctx));
     let wrong = AtomicUsize::new(place.findings.len());

@@ -5,35 +5,35 @@
 //! refused by the repository itself. Nothing is believed because an agent said so: what is claimed
 //! is read from the state directory, from the repository, and from the kernel.
 
-mod account;
-mod cast;
-mod play;
+mod agents;
 mod records;
 mod remote;
-mod stage;
-mod story;
+mod report;
+mod sandbox;
+mod scenario;
+mod script;
 
-pub use account::{Account, Audience, Claim, Event};
+pub use report::{Claim, Event, Observer, Report};
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use zeta_os::error::{Error, Result};
 
-/// What to play.
+/// Where to play it.
 #[derive(Debug, Default, Clone)]
-pub struct Ask {
+pub struct Options {
     /// Where the state directory shall be; it is left there. Otherwise it is a temporary one.
     pub state_dir: Option<PathBuf>,
     /// Leave the temporary directory.
     pub keep: bool,
 }
 
-/// How the play ended.
+/// How the scenario ended.
 #[derive(Debug)]
-pub struct Report {
-    /// What was told, as far as it went.
-    pub account: Account,
-    /// What ended it before its end.
+pub struct Outcome {
+    /// What happened and what was checked, as far as it went.
+    pub report: Report,
+    /// What ended it early.
     pub stop: Option<Stop>,
     /// How long it took.
     pub elapsed_ms: u64,
@@ -41,7 +41,7 @@ pub struct Report {
     pub kept: Option<PathBuf>,
 }
 
-/// What ends the play before its end.
+/// What ends the scenario early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// Something did not happen, or failed.
@@ -50,6 +50,9 @@ pub enum Stop {
     Signal(i32),
 }
 
+/// The outcome of a step of the play.
+type Step<T> = std::result::Result<T, Stop>;
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Fault(error)
@@ -57,24 +60,24 @@ impl From<Error> for Stop {
 }
 
 /// Plays it, and leaves nothing behind. For a process that has no other children.
-pub fn run(ask: &Ask, audience: &mut dyn Audience) -> Result<Report> {
+pub fn run(ask: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
     if let Some(dir) = &ask.state_dir {
         refuse_used(dir)?;
     }
-    let stage = stage::Stage::set(ask.state_dir.as_deref(), ask.keep)?;
-    let (stage, account, stop) = story::play(stage, audience);
-    let elapsed_ms = stage.at_ms();
-    let kept = ask.keep.then(|| stage.root.clone());
-    let left = stage.strike();
+    let sandbox = sandbox::Sandbox::set(ask.state_dir.as_deref(), ask.keep)?;
+    let (sandbox, report, stop) = script::play(sandbox, observer);
+    let elapsed_ms = sandbox.at_ms();
+    let kept = ask.keep.then(|| sandbox.root.clone());
+    let left = sandbox.strike();
     let stop = match (stop, left) {
         (None, Some(left)) => {
             let error =
-                Error::new(crate::error::Kind::Fault, format!("the demo ended, but {left}"));
+                Error::new(zeta_os::error::Kind::Fault, format!("the demo ended, but {left}"));
             Some(Stop::Fault(error))
         }
         (stop, _) => stop,
     };
-    Ok(Report { account, stop, elapsed_ms, kept })
+    Ok(Outcome { report, stop, elapsed_ms, kept })
 }
 
 /// A directory that agents use already is no place for a play in which they are killed.

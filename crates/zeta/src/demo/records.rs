@@ -9,7 +9,7 @@ use zeta_core::lease::Record;
 use zeta_core::name::RecordName;
 use zeta_core::record::{Fields, Text, parse};
 
-use crate::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Kind, Result};
 
 /// The keys that are shown when they change; the rest is there for programs.
 const SHOWN: [&str; 15] = [

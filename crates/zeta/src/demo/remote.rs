@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::play::Step;
-use super::stage::{Stage, last_line};
-use crate::error::{Error, Kind, Result};
+use super::Step;
+use crate::demo::sandbox::{Sandbox, last_line};
+use zeta_os::error::{Error, Kind, Result};
 
 const HOOK: &str = include_str!("pre-receive.sh");
 /// The cue that the hook waits for; while it stands, pushes are held half-way.
@@ -38,7 +38,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Makes it, with a first commit, and with the hook in place.
-    pub(super) fn create(stage: &mut Stage) -> Step<Remote> {
+    pub(super) fn create(stage: &mut Sandbox) -> Step<Remote> {
         let path = stage.root.join("remote.git");
         let mut remote = Remote { path, hold: None };
         remote.init(stage)?;
@@ -48,7 +48,7 @@ impl Remote {
         Ok(remote)
     }
 
-    fn init(&self, stage: &mut Stage) -> Step<()> {
+    fn init(&self, stage: &mut Sandbox) -> Step<()> {
         let mut init: Vec<OsString> =
             ["git", "-c", "init.defaultBranch=main", "init", "-q", "--bare"].map(Into::into).into();
         init.push(self.path.clone().into());
@@ -96,12 +96,12 @@ impl Remote {
     }
 
     /// Runs git in it.
-    pub(super) fn git(&self, stage: &mut Stage, args: &[&str]) -> Step<String> {
+    pub(super) fn git(&self, stage: &mut Sandbox, args: &[&str]) -> Step<String> {
         stage.must(&in_repository(&self.path, args))
     }
 
     /// Its branches, with the commits that they point to.
-    pub(super) fn branches(&self, stage: &mut Stage) -> Step<BTreeMap<String, Tip>> {
+    pub(super) fn branches(&self, stage: &mut Sandbox) -> Step<BTreeMap<String, Tip>> {
         let format = "--format=%(refname) %(objectname) %(authorname)";
         let listed = self.git(stage, &["for-each-ref", format, "refs/heads/"])?;
         let tip = |line: &str| {
@@ -114,7 +114,7 @@ impl Remote {
     }
 
     /// Is an object in it.
-    pub(super) fn has(&self, stage: &mut Stage, id: &str) -> Step<bool> {
+    pub(super) fn has(&self, stage: &mut Sandbox, id: &str) -> Step<bool> {
         Ok(stage.call(&in_repository(&self.path, &["cat-file", "-e", id]))?.status == 0)
     }
 

@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use zeta::adapters::group;
 use zeta_core::name::Label;
+use zeta_state::directory::group;
 
 /// Who uses the tree.
 pub const VICTIM: u32 = 65_010;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use zeta::adapters::node::Tree;
+use zeta_state::directory::tree::Tree;
 
 use crate::arena::{Arena, OUTSIDER, Sharing, VICTIM, WAYS, gid_of, is_root, sharings, snapshot};
-use crate::hand::{self, Hand};
+use crate::hand;
+use crate::hand::Hand;
 use crate::tally::Tally;
 
 /// How long each variant is raced at least.

@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use zeta::adapters::{host, process};
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::presence::{KIND, set_beat, set_processes};
 use zeta_core::record::Fields;
+use zeta_os::{host, process};
 
 use crate::support::TempDir;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-#[path = "../../examples/torture/main.rs"]
+#[path = "../../../../testing/src/bin/torture/main.rs"]
 mod program;
 
 use program::Options;
@@ -39,7 +39,7 @@ fn eight_seconds_of_torture_break_nothing() {
         assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
         // Builds without a seam say so in the table, and so does a place that permits no
         // namespaces.
-        assert!(came.jumped || !zeta::adapters::clock::HAS_SEAM, "{came:?}");
+        assert!(came.jumped || !zeta_os::clock::HAS_SEAM, "{came:?}");
         return;
     }
 }

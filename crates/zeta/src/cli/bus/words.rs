@@ -7,10 +7,11 @@ use zeta_core::bus::{Envelope, Fate, Header};
 use zeta_core::record::{is_unprintable, printable};
 use zeta_core::time::{format_duration, parse_utc};
 
-use crate::error::{Error, Kind, Result};
-use crate::ops::bus::status::{Came, Status, field};
-use crate::ops::bus::{Row, Seen, now_us};
-use crate::output::{Object, Output};
+use crate::output::Output;
+use zeta_bus::messages::status::{DeliveryState, Status, field};
+use zeta_bus::messages::{MessageView, Row};
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 /// JSON as the original prints it, safe on a terminal.
 pub(crate) fn json_text(value: &Value) -> String {
@@ -31,13 +32,13 @@ pub(crate) fn json_line(value: &Value) -> String {
 fn age(sent_us: i64) -> String {
     match sent_us {
         i64::MIN => "undated".to_owned(),
-        us => format!("{} ago", format_duration(now_us().abs_diff(us) / 1000)),
+        us => format!("{} ago", format_duration(zeta_os::host::wall_us().abs_diff(us) / 1000)),
     }
 }
 
 /// A message in one line, its payload cut.
-pub(super) fn line(seen: &Seen, payload_max: usize) -> String {
-    let Seen { envelope, sent_us, fate } = seen;
+pub(super) fn line(seen: &MessageView, payload_max: usize) -> String {
+    let MessageView { envelope, sent_us, fate } = seen;
     let over = if matches!(fate, Fate::Lives(_)) { "" } else { " (expired)" };
     format!("{} {}{over}", age(*sent_us), short(envelope, payload_max))
 }
@@ -50,7 +51,7 @@ pub(super) fn short(envelope: &Envelope, payload_max: usize) -> String {
 }
 
 /// A whole message for people.
-pub(super) fn whole(seen: &Seen) -> String {
+pub(super) fn whole(seen: &MessageView) -> String {
     let envelope = &seen.envelope;
     let payload = json_text(&envelope.payload);
     let said = |text: &str| printable(text).into_owned();
@@ -90,7 +91,7 @@ pub(super) fn print_rows(out: Output, rows: &[Row<'_>], findings: &[Error]) -> R
         }
     }
     out.data(&text)?;
-    findings.iter().for_each(|finding| out.talk_of(finding));
+    findings.iter().for_each(|finding| out.note_finding(finding));
     Ok(0)
 }
 
@@ -166,7 +167,7 @@ pub(super) fn print_status(out: Output, status: &Status) -> Result<u8> {
         true => out.data(&json_text(&status_value(status)))?,
         false => out.data(&status_text(status))?,
     }
-    status.findings.iter().for_each(|finding| out.talk_of(finding));
+    status.findings.iter().for_each(|finding| out.note_finding(finding));
     Ok(0)
 }
 
@@ -254,13 +255,18 @@ fn status_text(status: &Status) -> String {
 }
 
 /// Prints what became of a message.
-pub(super) fn print_fate(out: Output, id: &str, came: Came, at: &[(String, Came)]) -> Result<u8> {
+pub(super) fn print_fate(
+    out: Output,
+    id: &str,
+    came: DeliveryState,
+    at: &[(String, DeliveryState)],
+) -> Result<u8> {
     let object = || {
         let mut object = Object::new();
         object.text("id", id).text("result", came.word());
         object.objects("at", at, |object, (surface, came)| {
             object.text("surface", surface).text("result", came.word());
-            if let Came::Failed(times) = came {
+            if let DeliveryState::Failed(times) = came {
                 object.number("failures", u64::from(*times));
             }
         });
@@ -272,5 +278,5 @@ pub(super) fn print_fate(out: Output, id: &str, came: Came, at: &[(String, Came)
         lines.join("\n")
     };
     out.either(object, text)?;
-    Ok(if came == Came::Dead { Kind::NotFound.status() } else { 0 })
+    Ok(if came == DeliveryState::Dead { Kind::NotFound.status() } else { 0 })
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeta_core::creds::frame::Format;
 
-use crate::error::Result;
-use crate::ops::creds::factor::{self, Factor};
-use crate::ops::creds::restore::{self, Wish};
-use crate::ops::creds::{
-    ARGUMENTS, BLOB, CREDENTIAL, Numbered, Outcome, Secret, Sources, Used, find,
-};
+use zeta_creds::passphrase::{Sources, Used};
+use zeta_creds::secret::Secret;
+use zeta_creds::verbs::factor;
+use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::restore;
+use zeta_creds::verbs::restore::RestoreOptions;
+use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
+use zeta_os::error::Result;
 
 // No documentation comments on parts: each would become what the help says of the whole verb.
 // What a blob is bound to, and its passphrase.
@@ -215,8 +217,8 @@ impl RestoreArgs {
     }
 
     /// How to restore.
-    pub(super) fn wish(&self) -> Result<Wish> {
-        Ok(Wish {
+    pub(super) fn wish(&self) -> Result<RestoreOptions> {
+        Ok(RestoreOptions {
             persona: self.persona.clone(),
             user: self.user.clone(),
             root: restore::root(&self.target_root)?,

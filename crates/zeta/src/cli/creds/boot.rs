@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::args::RestoreArgs;
 use super::restore_with;
 use crate::cli::Call;
-use crate::error::Kind;
-use crate::ops::creds::{self as ops, Failed, INPUT, NO_MATCH, Numbered, Outcome};
+use crate::cli::creds::args::RestoreArgs;
+use zeta_creds::passphrase::remove_staged;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::{Exit, INPUT, NO_MATCH, Outcome, WithExitNumber};
+use zeta_os::error::Kind;
 
 /// How often a person is asked.
 const ASKED: usize = 3;
@@ -17,9 +19,9 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     let staged = args.lock.passphrase.passphrase_file.as_deref();
     let done = attempts(call, args, staged);
     let Some(path) = staged.filter(|path| path.exists() && !args.dry_run) else { return done };
-    match ops::remove_staged(path) {
-        Ok(true) => call.out.talk("the staged passphrase was removed"),
-        Ok(false) => call.out.talk("the passphrase was left: it is no plain file of this boot"),
+    match remove_staged(path) {
+        Ok(true) => call.out.note("the staged passphrase was removed"),
+        Ok(false) => call.out.note("the passphrase was left: it is no plain file of this boot"),
         // Whatever came of the restore is told, too.
         Err(error) if done.is_err() => call.out.error(&error, None),
         Err(error) => return Err(error).number(ops::FRAME),
@@ -31,7 +33,7 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
     // What is wrong with the call or the machine is told before anybody is asked for anything.
     match ops::open::candidate(args.input()) {
         Err(failed) if is_nothing(&failed, args.input()) => {
-            call.out.talk(&format!("nothing to restore: {}", failed.error.text));
+            call.out.note(&format!("nothing to restore: {}", failed.error.text));
             return Ok(0);
         }
         found => found.map(drop)?,
@@ -51,7 +53,7 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
 }
 
 /// There is no blob, and there is the directory in which it would be: without that, nobody knows.
-fn is_nothing(failed: &Failed, blob: &Path) -> bool {
+fn is_nothing(failed: &Exit, blob: &Path) -> bool {
     let here = |dir: &Path| dir.as_os_str().is_empty() || dir.is_dir();
     let absent = failed.number == INPUT && failed.error.kind == Kind::NotFound;
     absent && blob.parent().is_some_and(here)

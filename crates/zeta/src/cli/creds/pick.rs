@@ -5,12 +5,15 @@ use zeta_core::creds::bake::{Source, check_source};
 use zeta_core::creds::bundle::{Bundle, Secret as Value};
 use zeta_core::creds::manifest::{Entry, Rule, Scope};
 
-use super::args::KeepArgs;
 use super::{begin, save};
 use crate::cli::Call;
-use crate::error::{Error, Kind, Result};
-use crate::ops::creds::gather::{self, Whose};
-use crate::ops::creds::{self as ops, ARGUMENTS, Failed, INPUT, Numbered, Outcome, person};
+use crate::cli::creds::args::KeepArgs;
+use zeta_creds::prompt;
+use zeta_creds::verbs as ops;
+use zeta_creds::verbs::collect;
+use zeta_creds::verbs::collect::Owner;
+use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, WithExitNumber};
+use zeta_os::error::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -50,29 +53,29 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     let mut bundle = args.keep.begun(call, &secret)?;
     let mut ids = args.keep.bake(call, &mut bundle, &whose)?;
     let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
-    if asks && person::is_here() {
+    if asks && prompt::has_terminal() {
         ids.extend(ask_all(&mut bundle, &whose)?);
     } else if asks {
-        call.out.talk("there is no terminal: all are deferred");
+        call.out.note("there is no terminal: all are deferred");
     }
     if args.dry_run {
         let what = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
-        call.out.talk(&format!("would bake {what}; nothing was written"));
+        call.out.note(&format!("would bake {what}; nothing was written"));
         return Ok(0);
     }
     if args.keep.would_empty(&bundle) {
         let path = args.keep.output.display();
-        call.out.talk(&format!("nothing was picked: {path} stays as it is"));
+        call.out.note(&format!("nothing was picked: {path} stays as it is"));
         return Ok(0);
     }
     save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
         ARGUMENTS | ops::NO_MATCH => failed,
-        _ => Failed { number: ops::FRAME, ..failed },
+        _ => Exit { number: ops::FRAME, ..failed },
     })
 }
 
 /// Asks for each; the ids of what was baked.
-fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
+fn ask_all(bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
     let ours = |entry: &&Entry| {
         // What is made on the machine is nobody's to pick.
@@ -101,7 +104,7 @@ fn ask_all(bundle: &mut Bundle, whose: &Whose) -> Outcome<Vec<String>> {
     }
 }
 
-fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Outcome<Choice> {
+fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Outcome<Choice> {
     let need = if entry.required { "required" } else { "optional" };
     let path = entry.paths.first().map_or("", String::as_str);
     let asked = format!("{place}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
@@ -110,17 +113,17 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
             "b" | "B" | "bake" => break,
             "s" | "S" | "skip" => return Ok(Choice::Skipped),
             "" | "d" | "D" | "defer" => return Ok(Choice::Deferred),
-            _ => person::tell("  that is none of b, d and s\n"),
+            _ => prompt::tell("  that is none of b, d and s\n"),
         }
     }
     loop {
         match value(entry, whose).and_then(|value| match value {
-            Some(value) => gather::put(bundle, entry, whose, value).map(|()| Choice::Baked),
+            Some(value) => collect::put(bundle, entry, whose, value).map(|()| Choice::Baked),
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
-            Err(error) if error.kind == Kind::Usage && person::is_here() => {
-                person::tell(&format!("  {}; once more, or Enter to skip it\n", error.text));
+            Err(error) if error.kind == Kind::Usage && prompt::has_terminal() => {
+                prompt::tell(&format!("  {}; once more, or Enter to skip it\n", error.text));
             }
             Err(_) => return Err(given_up()),
         }
@@ -128,7 +131,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Whose, place: &str) -> Ou
 }
 
 /// The value of one credential; `None` if nothing was given.
-fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
+fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
     let here = entry.paths.iter().map(|path| whose.expand(path)).find(|path| path.is_file());
     let env = check_source(entry.rule, &Source::Env("")).is_ok();
     let env = if env { ", [e]nv" } else { "" };
@@ -136,25 +139,24 @@ fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
         Some(path) => format!("  from [l]iteral, [f]ile{env}? [{}] ", path.display()),
         None => format!("  from [l]iteral, [f]ile{env}? [skip] "),
     };
-    let line = |prompt: &str| person::line(prompt);
     match line(&from)?.trim() {
-        "l" | "L" => person::hidden("  the value (not shown): "),
+        "l" | "L" => hidden("  the value (not shown): "),
         "f" | "F" => match line("  path: ")?.trim() {
             "" => Ok(None),
-            path => gather::value(whose, &Source::File(path)).map(Some),
+            path => collect::value(whose, &Source::File(path)).map(Some),
         },
         "e" | "E" => match line("  name of the variable: ")?.trim() {
             "" => Ok(None),
             name => {
                 let source = Source::Env(name);
                 check_source(entry.rule, &source).map_err(|bad| Error::usage(bad.to_string()))?;
-                gather::value(whose, &source).map(Some)
+                collect::value(whose, &source).map(Some)
             }
         },
         "" => match here {
             Some(path) => {
                 let path = path.to_string_lossy().into_owned();
-                gather::value(whose, &Source::File(&path)).map(Some)
+                collect::value(whose, &Source::File(&path)).map(Some)
             }
             None => Ok(None),
         },
@@ -162,12 +164,23 @@ fn value(entry: &Entry, whose: &Whose) -> Result<Option<Value>> {
     }
 }
 
-/// A line, without blanks at its ends; the end of the input is giving up.
-fn answer(prompt: &str) -> Outcome<String> {
-    person::line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
+/// A line as typed.
+fn line(prompt: &str) -> Result<String> {
+    prompt::line(prompt)?.ok_or_else(|| Error::new(Kind::Refused, "the input has ended"))
 }
 
-fn given_up() -> Failed {
+/// A value that is not shown while it is typed; `None` if nothing was typed.
+fn hidden(prompt: &str) -> Result<Option<Value>> {
+    let typed = prompt::passphrase(prompt)?;
+    Ok((!typed.is_empty()).then(|| Value::new(typed.expose().to_vec())))
+}
+
+/// A line, without blanks at its ends; the end of the input is giving up.
+fn answer(prompt: &str) -> Outcome<String> {
+    line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
+}
+
+fn given_up() -> Exit {
     let error = Error::new(Kind::Refused, "given up: nothing was written");
-    Failed { number: INPUT, error: error.hint("run it again when you are ready") }
+    Exit { number: INPUT, error: error.hint("run it again when you are ready") }
 }

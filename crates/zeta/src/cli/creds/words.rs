@@ -5,14 +5,16 @@ use zeta_core::creds::manifest::{Manifest, Scope};
 use zeta_core::creds::plan;
 use zeta_core::record::printable;
 
-use super::args::KeepArgs;
 use crate::cli::Call;
-use crate::error::Result;
-use crate::ops::creds::keep::Kept;
-use crate::ops::creds::open::Opened;
-use crate::ops::creds::restore::Restored;
-use crate::ops::creds::{BUNDLE, Before, Came, Numbered, Outcome, POLICY};
-use crate::output::Object;
+use crate::cli::creds::args::KeepArgs;
+use zeta_core::json::Object;
+use zeta_creds::blob::Before;
+use zeta_creds::file_writer::Outcome as Came;
+use zeta_creds::verbs::open::Opened;
+use zeta_creds::verbs::restore::Restored;
+use zeta_creds::verbs::save::SaveOutcome;
+use zeta_creds::verbs::{BUNDLE, Outcome, POLICY, WithExitNumber};
+use zeta_os::error::Result;
 
 /// Is this a value in the argument itself?
 pub(super) fn is_literal(given: &str) -> bool {
@@ -20,12 +22,12 @@ pub(super) fn is_literal(given: &str) -> bool {
 }
 
 /// What was saved.
-pub(super) fn kept(call: &Call, args: &KeepArgs, kept: &Kept, ids: &[String]) -> Result<()> {
+pub(super) fn kept(call: &Call, args: &KeepArgs, kept: &SaveOutcome, ids: &[String]) -> Result<()> {
     if let Before::NotValid(why) = &kept.saved.before {
-        call.out.talk(&format!("what stood there before was no blob ({why}) and is gone"));
+        call.out.note(&format!("what stood there before was no blob ({why}) and is gone"));
     }
     if !kept.saved.on_fat {
-        call.out.talk("this is not FAT: if it was to be a stick's ESP, is that mounted there?");
+        call.out.note("this is not FAT: if it was to be a stick's ESP, is that mounted there?");
     }
     let path = args.output.display().to_string();
     let object = || {
@@ -55,7 +57,7 @@ fn quoted(text: &str) -> String {
 pub(super) fn told_backup(call: &Call, opened: &Opened) {
     if let Some(why) = &opened.instead {
         let path = opened.path.display();
-        call.out.talk(&format!("ATTENTION: the backup {path} is used, because {why}"));
+        call.out.note(&format!("ATTENTION: the backup {path} is used, because {why}"));
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) fn restored(call: &Call, opened: &Opened, restored: &Restored, dry: b
     };
     call.out.either(object, text)?;
     if !restored.missing.is_empty() {
-        call.out.talk(&format!("not in the blob: {}", restored.missing.join(", ")));
+        call.out.note(&format!("not in the blob: {}", restored.missing.join(", ")));
     }
     Ok(())
 }
@@ -151,7 +153,7 @@ pub(super) fn verified(
     };
     call.out.either(object, text).number(BUNDLE)?;
     Ok(match (unknown.is_empty(), missing.is_empty()) {
-        (false, _) => crate::ops::creds::UNKNOWN,
+        (false, _) => zeta_creds::verbs::UNKNOWN,
         (true, false) => POLICY,
         (true, true) => 0,
     })

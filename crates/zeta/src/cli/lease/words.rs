@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 
-use zeta_core::evidence::{Age, Boot, Life, judge_age, judge_boot};
+use zeta_core::evidence::{Age, Boot, ProcessState, judge_age, judge_boot};
 use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Policy, Record, Standing, judge};
 use zeta_core::name::RecordName;
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
-use crate::context::Context;
-use crate::error::{Error, Kind};
-use crate::ops::acquire::Refusal;
-use crate::ops::lease::{Look, LostTo};
-use crate::output::{Object, Output, moment};
+use crate::output::Output;
+use zeta_core::json::Object;
+use zeta_core::time::moment;
+use zeta_os::error::{Error, Kind};
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::Refusal;
+use zeta_state::lease::{LeaseView, LostTo};
 
 /// "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
@@ -63,9 +65,9 @@ fn who(observed: &Observed, now: &Now) -> String {
                 None => String::new(),
             };
             let life = match life {
-                Life::Alive => ", its process is alive",
-                Life::Dead => ", its processes have ended",
-                Life::Unknown => "",
+                ProcessState::Alive => ", its process is alive",
+                ProcessState::Dead => ", its processes have ended",
+                ProcessState::Unknown => "",
             };
             format!("{} {}{purpose}{life}", holder(record), since_until(record, now))
         }
@@ -87,7 +89,7 @@ pub fn waiting(observed: &Observed, held: &Held) -> String {
     };
     let Some(rest) = held.rest_ms.map(format_duration) else { return format!("waiting for {who}") };
     let when = match (observed, held.why) {
-        (Observed::Ours(record, _, Life::Alive), HeldWhy::InTime) => {
+        (Observed::Ours(record, _, ProcessState::Alive), HeldWhy::InTime) => {
             let after = match record.policy {
                 Policy::Never => "its policy is 'never'".to_owned(),
                 _ => format!("so {} of grace follow", format_duration(record.grace_ms)),
@@ -150,7 +152,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (None, _) => {
             let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
-            Error { hints, ..Error::new(kind, text) }
+            Error::new(kind, text).with_hints(hints)
         }
     };
     let state = match standing {
@@ -249,14 +251,14 @@ fn add_observed(
 const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
 
 /// A lease as JSON.
-pub fn look_object(look: &Look, now: &Now) -> Object {
+pub fn look_object(look: &LeaseView, now: &Now) -> Object {
     let mut object = Object::new();
     add_look(&mut object, look, None, now);
     object
 }
 
 /// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
-pub fn add_look(object: &mut Object, look: &Look, fields: Option<&Fields<'_>>, now: &Now) {
+pub fn add_look(object: &mut Object, look: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
     object.text("lease_state", standing_word(&look.standing));
     add_observed(object, &look.lease, &look.observed, fields);
     if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
@@ -271,7 +273,7 @@ pub fn add_look(object: &mut Object, look: &Look, fields: Option<&Fields<'_>>, n
 }
 
 /// A lease in a few lines.
-pub fn look_text(look: &Look, now: &Now) -> String {
+pub fn look_text(look: &LeaseView, now: &Now) -> String {
     let mut lines = vec![format!("lease {}: {}", look.lease, standing_word(&look.standing))];
     lines.push(format!("  holder   {}", who(&look.observed, now)));
     if let Observed::Ours(record, _, life) = &look.observed {
@@ -303,7 +305,7 @@ pub fn look_text(look: &Look, now: &Now) -> String {
 }
 
 /// A lease in one line.
-pub fn look_line(look: &Look, now: &Now) -> String {
+pub fn look_line(look: &LeaseView, now: &Now) -> String {
     format!(
         "{:<24} {:<12} {}",
         look.lease.as_str(),
@@ -360,7 +362,8 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
 
 /// What stands in place of a grant that nobody of ours took.
 fn what_stands(lost: &LostTo, ctx: &Context) -> String {
-    match crate::ops::lease::show(ctx, &lost.lease).ok().flatten().map(|look| look.observed) {
+    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lost.lease).ok().flatten());
+    match look.map(|look| look.observed) {
         None | Some(Observed::Absent) => "its record is gone".to_owned(),
         Some(Observed::Damaged(damage, _)) => format!("a damaged record stands there ({damage})"),
         Some(Observed::Foreign { .. }) => "another program's record stands there".to_owned(),

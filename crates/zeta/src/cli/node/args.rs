@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::ops::node::place::Place;
+use zeta_registration::node::repository::Repository;
 
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
@@ -38,14 +38,14 @@ impl PlaceArgs {
         [repo, remote, fork, fork_remote, api, base].iter().any(|part| part.is_some())
     }
 
-    pub(super) fn place(self) -> Place {
+    pub(super) fn place(self) -> Repository {
         let slug = std::env::var("ZETA_SELF_REGISTER_REPO_SLUG").ok().filter(|s| !s.is_empty());
         // Who names a remote alone means that, whatever the environment says.
         let repo = match (&self.repo, &self.remote) {
             (None, Some(_)) => None,
             _ => self.repo.or(slug),
         };
-        Place {
+        Repository {
             repo,
             remote: self.remote,
             fork: self.fork,

@@ -1,14 +1,16 @@
 //! The same as the screen, for programs: records with their own keys, and what was judged beside.
 
-use zeta_core::evidence::Life;
+use zeta_core::evidence::ProcessState;
 use zeta_core::layout;
 use zeta_core::presence::Judgement;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
 use crate::cli::lease::words;
-use crate::ops::status::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Place, Sharing};
-use crate::output::Object;
+use zeta_core::json::Object;
+use zeta_state::presence::status::{
+    Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView,
+};
 
 /// Keys that say what was judged; a record cannot speak for them.
 const AGENT_KEYS: [&str; 8] =
@@ -16,7 +18,7 @@ const AGENT_KEYS: [&str; 8] =
 const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
 
 /// What is known of the tree.
-pub(super) fn head(object: &mut Object, place: &Place) {
+pub(super) fn head(object: &mut Object, place: &StatusView) {
     object.text("state_dir", &place.state_dir.display().to_string());
     match place.sharing {
         None => object.raw("sharing", "null"),
@@ -72,7 +74,7 @@ fn agent(object: &mut Object, agent: &Agent<'_>) {
         Some(ms) => object.number("beat_age_ms", *ms),
         None => object.raw("beat_age_ms", "null"),
     };
-    if agent.life != Life::Unknown || matches!(agent.persona, Persona::Own(..)) {
+    if agent.life != ProcessState::Unknown || matches!(agent.persona, Persona::Own(..)) {
         object.text("life", agent.life.word());
     }
 }

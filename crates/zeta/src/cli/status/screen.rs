@@ -2,19 +2,19 @@
 
 use std::io::IsTerminal as _;
 
-use zeta_core::evidence::Life;
+use zeta_core::evidence::ProcessState;
 use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
 use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, format_duration, parse_utc};
 
-use super::table::{Mood, Table};
 use crate::cli::lease::words;
-use crate::context::Context;
-use crate::ops::status::{
-    Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Place, Sharing,
+use crate::cli::status::table::{CellStyle, Table};
+use zeta_core::time::moment;
+use zeta_state::context::Context;
+use zeta_state::presence::status::{
+    Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
 };
-use crate::output::moment;
 
 /// What the screen can show.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ impl Screen {
     }
 
     /// The tree, and a plain word where there is nothing in it.
-    pub(super) fn head(&self, place: &Place, ctx: &Context) -> String {
+    pub(super) fn head(&self, place: &StatusView, ctx: &Context) -> String {
         let dir = place.state_dir.display().to_string();
         let dir = printable(&dir);
         let Some(sharing) = place.sharing else {
@@ -125,7 +125,7 @@ impl Screen {
         }
         let mut table = Table::new(["MARKER", "STATE", "BY", "CHANGED"]);
         for marker in markers {
-            let mood = if marker.state == "set" { Mood::Plain } else { Mood::Doubt };
+            let mood = if marker.state == "set" { CellStyle::Plain } else { CellStyle::Doubt };
             let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
             let changed = match u64::try_from(age_us) {
                 Ok(us) => ago(us / 1000),
@@ -147,7 +147,7 @@ impl Screen {
         text.push_str("\nWRONG\n");
         for finding in findings {
             let line = format!("  {}", printable(&finding.text));
-            text.push_str(&if self.colour { Mood::Bad.paint(&line) } else { line });
+            text.push_str(&if self.colour { CellStyle::Bad.paint(&line) } else { line });
             text.push('\n');
             for hint in &finding.hints {
                 text.push_str(&format!("    -> {}\n", printable(hint)));
@@ -199,12 +199,12 @@ fn pids(beat: &Beat) -> String {
     all.join("+")
 }
 
-fn agent_mood(agent: &Agent<'_>) -> Mood {
+fn agent_mood(agent: &Agent<'_>) -> CellStyle {
     match (&agent.persona, agent.judgement.liveness) {
-        (Persona::Damaged(_), _) | (_, Liveness::Hung) => Mood::Bad,
-        (Persona::Own(_, beat), Liveness::Gone) if !beat.ended => Mood::Bad,
-        (Persona::Foreign(_), _) | (_, Liveness::Late | Liveness::Silent) => Mood::Doubt,
-        (_, Liveness::Live | Liveness::Gone) => Mood::Plain,
+        (Persona::Damaged(_), _) | (_, Liveness::Hung) => CellStyle::Bad,
+        (Persona::Own(_, beat), Liveness::Gone) if !beat.ended => CellStyle::Bad,
+        (Persona::Foreign(_), _) | (_, Liveness::Late | Liveness::Silent) => CellStyle::Doubt,
+        (_, Liveness::Live | Liveness::Gone) => CellStyle::Plain,
     }
 }
 
@@ -217,9 +217,9 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
         Observed::Ours(record, _, life) => {
             cells[2] = words::holder(record);
             cells[3] = match life {
-                Life::Alive => "process runs",
-                Life::Dead => "processes have ended",
-                Life::Unknown => "no process to ask",
+                ProcessState::Alive => "process runs",
+                ProcessState::Dead => "processes have ended",
+                ProcessState::Unknown => "no process to ask",
             }
             .to_owned();
             (cells[4], cells[5]) = since_until(record, now);
@@ -252,14 +252,14 @@ fn since_until(record: &Record, now: &Now) -> (String, String) {
     (apart(record.acquired_boot_ns), apart(record.expires_boot_ns()))
 }
 
-fn lease_mood(standing: &Standing) -> Mood {
+fn lease_mood(standing: &Standing) -> CellStyle {
     match standing {
         Standing::Held(held) => match held.why {
-            HeldWhy::InTime => Mood::Plain,
-            HeldWhy::InGrace | HeldWhy::Foreign => Mood::Doubt,
-            HeldWhy::OverdueForever | HeldWhy::Damaged => Mood::Bad,
+            HeldWhy::InTime => CellStyle::Plain,
+            HeldWhy::InGrace | HeldWhy::Foreign => CellStyle::Doubt,
+            HeldWhy::OverdueForever | HeldWhy::Damaged => CellStyle::Bad,
         },
-        Standing::Grantable(Cause::Free) => Mood::Plain,
-        Standing::Grantable(_) | Standing::MustKill(_) => Mood::Bad,
+        Standing::Grantable(Cause::Free) => CellStyle::Plain,
+        Standing::Grantable(_) | Standing::MustKill(_) => CellStyle::Bad,
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// How a cell is shown on a terminal with colours. Nothing is ever green: that a thing is well is
 /// said by its evidence, not by a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Mood {
+pub(super) enum CellStyle {
     /// Nothing to say.
     #[default]
     Plain,
@@ -15,13 +15,13 @@ pub(super) enum Mood {
     Bad,
 }
 
-impl Mood {
+impl CellStyle {
     /// The text in its colour.
     pub(super) fn paint(self, text: &str) -> String {
         match self {
-            Mood::Plain => text.to_owned(),
-            Mood::Doubt => format!("\u{1b}[33m{text}\u{1b}[0m"),
-            Mood::Bad => format!("\u{1b}[31m{text}\u{1b}[0m"),
+            CellStyle::Plain => text.to_owned(),
+            CellStyle::Doubt => format!("\u{1b}[33m{text}\u{1b}[0m"),
+            CellStyle::Bad => format!("\u{1b}[31m{text}\u{1b}[0m"),
         }
     }
 }
@@ -29,7 +29,7 @@ impl Mood {
 /// A table; the first row is its head.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
-    rows: Vec<([Cow<'static, str>; N], Mood)>,
+    rows: Vec<([Cow<'static, str>; N], CellStyle)>,
 }
 
 const GAP: usize = 2;
@@ -38,11 +38,11 @@ const SHORTEST: usize = 8;
 impl<const N: usize> Table<N> {
     /// A table with these names of columns.
     pub(super) fn new(head: [&'static str; N]) -> Table<N> {
-        Table { rows: vec![(head.map(Cow::Borrowed), Mood::Plain)] }
+        Table { rows: vec![(head.map(Cow::Borrowed), CellStyle::Plain)] }
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that columns can be counted.
-    pub(super) fn row(&mut self, cells: [String; N], mood: Mood) {
+    pub(super) fn row(&mut self, cells: [String; N], mood: CellStyle) {
         let cells = cells.map(|cell| match cell.is_empty() {
             true => Cow::Borrowed("-"),
             false => Cow::Owned(cell),
@@ -103,8 +103,8 @@ mod tests {
 
     fn table() -> Table<2> {
         let mut table = Table::new(["AGENT", "TASK"]);
-        table.row(["otto-cli".to_owned(), "a task with many words".to_owned()], Mood::Bad);
-        table.row(["rex".to_owned(), String::new()], Mood::Plain);
+        table.row(["otto-cli".to_owned(), "a task with many words".to_owned()], CellStyle::Bad);
+        table.row(["rex".to_owned(), String::new()], CellStyle::Plain);
         table
     }
 

@@ -45,7 +45,8 @@ impl Machine {
         let root = machine.root();
         std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
-        zeta::ops::install::install(&root, &"node-b00710".parse().unwrap(), false).unwrap();
+        zeta_state::upkeep::unit_files::install(&root, &"node-b00710".parse().unwrap(), false)
+            .unwrap();
         machine.write("etc/systemd/system/zeta-end.service", END, 0o644);
         let wants = root.join("etc/systemd/system/default.target.wants");
         std::fs::create_dir_all(&wants).unwrap();

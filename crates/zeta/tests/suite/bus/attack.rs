@@ -243,7 +243,7 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
 fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
     let place = Place::new();
     place.ends(0, &BEAT);
-    let draft = zeta::ops::bus::Draft {
+    let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
         to: None,
         topic: "shadow-catch".to_owned(),
@@ -252,9 +252,10 @@ fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
         unchecked: false,
     };
     for round in 0..500 {
-        let id = zeta::ops::bus::publish(&place.bus, &draft).unwrap().id;
+        let id = zeta_bus::messages::publish(&place.bus, &draft).unwrap().id;
         std::fs::remove_file(place.bus.join(format!("{id}.json"))).unwrap();
-        let listed = zeta::ops::bus::list(&place.bus, &zeta::ops::bus::Filter::default()).unwrap();
+        let listed =
+            zeta_bus::messages::list(&place.bus, &zeta_bus::messages::Filter::default()).unwrap();
         assert_eq!(listed.messages.len(), 1, "round {round}");
     }
 }

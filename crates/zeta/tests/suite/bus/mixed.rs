@@ -120,7 +120,7 @@ fn thirty_two_writers_lose_nothing() {
     const EACH: usize = 50;
     let place = Place::new();
     place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
-    let draft = zeta::ops::bus::Draft {
+    let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
         to: None,
         topic: "shadow-catch".to_owned(),
@@ -132,7 +132,7 @@ fn thirty_two_writers_lose_nothing() {
         let writers: Vec<_> = (0..WRITERS)
             .map(|_| {
                 scope.spawn(|| {
-                    let store = || zeta::ops::bus::publish(&place.bus, &draft).unwrap().id;
+                    let store = || zeta_bus::messages::publish(&place.bus, &draft).unwrap().id;
                     (0..EACH).map(|_| store()).collect::<Vec<String>>()
                 })
             })

@@ -75,15 +75,15 @@ impl Place {
 pub fn original_publish(bus: &std::path::Path, from: &str, action: &str, item: &str) -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
     let id = random.trim().to_owned();
-    let now_us = zeta::ops::bus::now_us();
+    let now_us = zeta_os::host::wall_us();
     let message = json!({
         "topic": "claim",
         "payload": { "action": action, "itemId": item },
         "id": id,
         "from": from,
         "to": "*",
-        "timestamp": zeta::ops::bus::utc_ms(now_us),
-        "expiresAt": zeta::ops::bus::utc_ms(now_us + 86_400_000_000),
+        "timestamp": zeta_bus::messages::utc_ms(now_us),
+        "expiresAt": zeta_bus::messages::utc_ms(now_us + 86_400_000_000),
     });
     let text = serde_json::to_string_pretty(&message).unwrap();
     std::fs::write(bus.join(format!("{id}.json")), text).unwrap();
@@ -108,7 +108,7 @@ pub fn original_holders(bus: &std::path::Path, item: &str) -> Vec<String> {
         else {
             continue;
         };
-        let now = zeta::ops::bus::utc_ms(zeta::ops::bus::now_us());
+        let now = zeta_bus::messages::utc_ms(zeta_os::host::wall_us());
         let payload = &message["payload"];
         if text("topic").as_deref() != Some("claim") || expires < now || payload["itemId"] != item {
             continue;

@@ -255,7 +255,7 @@ fn a_directory_of_additions_that_others_may_write_is_refused() {
     for number in 0..99 {
         put(&added.join(format!("{number}.old")), "", 0, 0o644);
     }
-    let known = |dir: &Path| zeta::ops::creds::manifest::manifest(dir);
+    let known = |dir: &Path| zeta_creds::verbs::manifest::manifest(dir);
     assert!(known(&added).unwrap().get("more").is_some(), "other files do not count");
     for mode in [0o775, 0o777, 0o1777] {
         chmod(&added, mode);

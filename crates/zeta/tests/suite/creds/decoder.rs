@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 
 use sha2::{Digest, Sha256};
-use zeta::adapters::cipher::{OpenError, Opened};
+use zeta_creds::cipher::{OpenError, Opened};
 
 use super::vectors::{folder, hex};
 

@@ -6,11 +6,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{
-    Fresh, Lock, OpenError, Opened, SealError, open, open_with, seal, seal_with,
-};
 use zeta_core::creds::frame::{BadFrame, Format, Frame, PAYLOAD_MAX, v2};
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work, stretch};
+use zeta_creds::cipher::{
+    KeyMaterial, Nonces, OpenError, Opened, SealError, open, open_with, seal, seal_with,
+};
 
 use super::decoder::{Decoder, line, word};
 use super::vectors::{Stretcher, folder, load, unhex};
@@ -49,7 +49,7 @@ fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
     let vectors = own_vectors();
     assert!(vectors.len() >= 120, "{}", vectors.len());
     for vector in vectors {
-        let lock = Lock { binding: &vector.binding, passphrase: &vector.passphrase };
+        let lock = KeyMaterial { binding: &vector.binding, passphrase: &vector.passphrase };
         let before = stretcher.calls;
         let opened = open_with(&mut |work| stretcher.stretch(work), &vector.blob, &lock);
         let outcome = vector.raw["outcome"].as_str().unwrap();
@@ -64,7 +64,7 @@ fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
 
         let bytes = |key: &str| unhex(vector.raw[key].as_str().unwrap());
         let salt = bytes("salt").try_into().unwrap();
-        let fresh = Fresh { salt, nonce: bytes("nonce").try_into().unwrap() };
+        let fresh = Nonces { salt, nonce: bytes("nonce").try_into().unwrap() };
         let cost = u8::try_from(vector.raw["log2_n"].as_u64().unwrap()).unwrap();
         let again = seal_with(
             &mut |work| stretcher.stretch(work),
@@ -79,7 +79,8 @@ fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
     decoder.agrees(&told);
 }
 
-const LOCK: Lock = Lock { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
+const LOCK: KeyMaterial =
+    KeyMaterial { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
 const CONTENT: &[u8] = br#"{"schemaVersion":1,"globalCreds":{},"personaCreds":{}}"#;
 
 /// The real way of a blob, but for the cost: a hundredth of it, so that thousands can be opened.
@@ -99,7 +100,7 @@ impl Cheap {
     }
 
     fn seal(&mut self, format: Format, number: u8) -> Vec<u8> {
-        let fresh = Fresh { salt: [number; 32], nonce: [number ^ 0x55; 12] };
+        let fresh = Nonces { salt: [number; 32], nonce: [number ^ 0x55; 12] };
         let generation = u64::from(number);
         let stretch = &mut |work: &Work| self.stretch(work);
         seal_with(stretch, (format, v2::LOG2_N_MIN), CONTENT, &LOCK, generation, &fresh).unwrap()
@@ -189,7 +190,7 @@ fn parts_of_two_good_blobs_do_not_make_a_third() {
 #[test]
 fn what_would_not_be_opened_is_not_sealed() {
     let mut cheap = Cheap::new();
-    let fresh = Fresh::draw().unwrap();
+    let fresh = Nonces::draw().unwrap();
     for (format, most) in [(Format::Zcv1, PAYLOAD_MAX), (Format::Zcv2, v2::CONTENT_MAX)] {
         let mut seal = |content: &[u8]| {
             let stretch = &mut |work: &Work| cheap.stretch(work);
@@ -228,20 +229,20 @@ fn no_blob_can_ask_for_more_than_the_bounds() {
 #[test]
 fn a_blob_is_sealed_at_the_usual_cost_and_opens() {
     for (format, generation) in [(Format::Zcv1, None), (Format::Zcv2, Some(7))] {
-        let blob = seal(format, CONTENT, &LOCK, 7, &Fresh::draw().unwrap()).unwrap();
+        let blob = seal(format, CONTENT, &LOCK, 7, &Nonces::draw().unwrap()).unwrap();
         if let Frame::V2(frame) = Frame::parse(&blob).unwrap() {
             assert_eq!(frame.header.log2_n, 17);
         }
         let opened = open(&blob, &LOCK).unwrap();
         assert_eq!((&opened.content[..], opened.generation), (CONTENT, generation));
-        let other = Lock { binding: "4F2A-91C8", ..LOCK };
+        let other = KeyMaterial { binding: "4F2A-91C8", ..LOCK };
         assert_eq!(open(&blob, &other), Err(OpenError::NoMatch(format)));
     }
 }
 
 #[test]
 fn two_draws_differ() {
-    let (one, other) = (Fresh::draw().unwrap(), Fresh::draw().unwrap());
+    let (one, other) = (Nonces::draw().unwrap(), Nonces::draw().unwrap());
     assert!(one.salt != other.salt && one.nonce != other.nonce);
 }
 
@@ -250,7 +251,7 @@ fn no_error_and_no_debug_shows_a_secret() {
     let mut cheap = Cheap::new();
     let blob = cheap.seal(Format::Zcv2, 1);
     let opened = cheap.open(&blob).unwrap();
-    let wrong = Lock { passphrase: "FAKE-PASSPHRASE", ..LOCK };
+    let wrong = KeyMaterial { passphrase: "FAKE-PASSPHRASE", ..LOCK };
     let error = open_with(&mut |work| cheap.stretch(work), &blob, &wrong).unwrap_err();
     let shown = format!("{opened:?} {wrong:?} {error} {error:?}");
     for secret in ["schemaVersion", "FAKE-PASSPHRASE", "correct horse", "4F2A"] {

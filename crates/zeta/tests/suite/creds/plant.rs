@@ -6,10 +6,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use zeta::adapters::plant::{
-    Account, File, Options, Order, Outcome, Owner, Prepared, find, of_uid, plant, prepare,
-};
-use zeta::error::Kind;
+use zeta_creds::file_writer::{File, FileSet, Options, Outcome, Owner, Prepared, plant, prepare};
+use zeta_os::error::Kind;
+use zeta_os::users::{Account, account_by_name, account_by_uid};
 
 use super::sandbox::{
     OTHER, Sandbox, USER, chmod, hand, in_own_mounts, names, own, part, part_words, put, seen,
@@ -33,8 +32,8 @@ pub fn file(target: &str, text: &str, mode: u32) -> File {
     File { target: target.to_owned(), bytes: text.as_bytes().to_vec().into(), mode }
 }
 
-pub fn for_user(home: &Path, files: Vec<File>) -> Vec<Order> {
-    vec![Order { owner: Owner::User(account(home)), files }]
+pub fn for_user(home: &Path, files: Vec<File>) -> Vec<FileSet> {
+    vec![FileSet { owner: Owner::User(account(home)), files }]
 }
 
 /// One file for the user.
@@ -55,9 +54,9 @@ pub fn prepare_for_system(root: &Path) -> Prepared {
     prepare(&system(), &Options { root: root.to_owned(), ..options() }).unwrap()
 }
 
-fn system() -> Vec<Order> {
+fn system() -> Vec<FileSet> {
     let files = vec![file("/etc/zeta/one", SECRET, 0o600), file("/etc/zeta/two", "2", 0o644)];
-    vec![Order { owner: Owner::System, files }]
+    vec![FileSet { owner: Owner::System, files }]
 }
 
 /// For a part: a small file and a large one.
@@ -315,7 +314,7 @@ fn without_root_only_ones_own_files_are_written() {
     own.uid = me;
     let orders = |account: &Account| {
         let files = vec![file(".zeta/x", SECRET, 0o600)];
-        vec![Order { owner: Owner::User(account.clone()), files }]
+        vec![FileSet { owner: Owner::User(account.clone()), files }]
     };
     assert_eq!(plant(&orders(&own), &options()).unwrap(), [[Outcome::Written]]);
     assert_eq!(seen(&place.0.join(".zeta/x")), (me, 0o600, SECRET.to_owned()));
@@ -430,9 +429,9 @@ fn accounts_are_read_from_the_files_below_a_root() {
     fs::write(place.0.join("etc/passwd"), passwd).unwrap();
     let group = "users:x:100:\nwheel:x:10:otto,zeta\nodd:x:y:zeta\nzetas:x:11:zetas\n";
     fs::write(place.0.join("etc/group"), group).unwrap();
-    let zeta = find(&place.0, "zeta").unwrap();
+    let zeta = account_by_name(&place.0, "zeta").unwrap();
     assert_eq!((zeta.uid, zeta.gid, zeta.home.as_str()), (1000, 100, "/home/zeta"));
     assert_eq!(zeta.groups, [10, 100]);
-    assert_eq!(of_uid(&place.0, 1000).unwrap(), zeta);
-    assert_eq!(find(&place.0, "nobody").unwrap_err().kind, Kind::NotFound);
+    assert_eq!(account_by_uid(&place.0, 1000).unwrap(), zeta);
+    assert_eq!(account_by_name(&place.0, "nobody").unwrap_err().kind, Kind::NotFound);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use zeta::adapters::plant::{Options, Outcome, plant};
+use zeta_creds::file_writer::{Options, Outcome, plant};
 
 use super::plant::{file, for_user, options};
 use super::sandbox::{Sandbox, USER, names, own, skipped_without_root};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use zeta::adapters::{ask, blob, inherited, plant, secret};
+use zeta_creds::{blob, file_writer, inherited_fd, prompt, secret};
 
 use crate::support::{LIMIT, TempDir, is_root, skip};
 
@@ -92,9 +92,9 @@ fn script(name: &str, before: &str) -> String {
 }
 
 /// How the tests become another user: the same program as this.
-pub fn hand(before: &str) -> plant::Hand {
+pub fn hand(before: &str) -> file_writer::WorkerCommand {
     let args = ["-c".to_owned(), script("plant-as", before)];
-    plant::Hand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
+    file_writer::WorkerCommand { program: "/bin/sh".into(), args: args.map(Into::into).to_vec() }
 }
 
 /// Runs a script in a mount namespace of its own.
@@ -112,11 +112,11 @@ pub fn part_words(name: &str) -> String {
 #[test]
 fn plays_a_part() {
     let Ok(part) = std::env::var(PART) else { return };
-    let out = inherited::take(3).unwrap();
+    let out = inherited_fd::take(3).unwrap();
     let words: Vec<&str> = part.split(',').collect();
     let status = match words.as_slice() {
-        ["plant-as"] => alone(|| plant::child_main(std::io::stdin().as_fd(), out.as_fd())),
-        ["plant-as-two"] => plant::child_main(std::io::stdin().as_fd(), out.as_fd()),
+        ["plant-as"] => alone(|| file_writer::child_main(std::io::stdin().as_fd(), out.as_fd())),
+        ["plant-as-two"] => file_writer::child_main(std::io::stdin().as_fd(), out.as_fd()),
         ["prepare-and-wait", root] => {
             let prepared = super::plant::prepare_for_system(Path::new(root));
             say(&out, &format!("{:?}\n", prepared.outcomes()));
@@ -148,7 +148,7 @@ fn plays_a_part() {
             std::thread::sleep(LIMIT);
             i32::from(held.is_empty()).try_into().unwrap()
         }
-        ["ask"] => alone(|| match ask::passphrase("Passphrase: ") {
+        ["ask"] => alone(|| match prompt::passphrase("Passphrase: ") {
             Ok(answer) => {
                 say(&out, &format!("got {:?}\n", String::from_utf8_lossy(answer.expose())));
                 0
@@ -159,7 +159,7 @@ fn plays_a_part() {
             }
         }),
         ["line"] => {
-            say(&out, &format!("{:?}\n", ask::line("Which? ")));
+            say(&out, &format!("{:?}\n", prompt::line("Which? ")));
             0
         }
         _ => super::secret::play(&words, &|line| say(&out, line)),

@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::termios::LocalModes;
-use zeta::adapters::passphrase::{self as source, Sources, Used};
-use zeta::adapters::secret::PASSPHRASE_MAX;
+use zeta_creds::passphrase as source;
+use zeta_creds::passphrase::{Sources, Used};
+use zeta_creds::secret::PASSPHRASE_MAX;
 
-use super::sandbox::{self, OTHER, Sandbox, USER, part, put, skipped_without_root};
+use super::sandbox;
+use super::sandbox::{OTHER, Sandbox, USER, part, put, skipped_without_root};
 use super::terminal::Terminal;
 use crate::support::{skip, test_name, wait_for};
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work, stretch};
-use zeta::adapters::cipher::{Lock, OpenError, Opened, open_with};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, v1};
 use zeta_core::creds::passphrase;
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work, stretch};
+use zeta_creds::cipher::{KeyMaterial, OpenError, Opened, open_with};
 
 use super::decoder::{line, outcomes};
 
@@ -169,7 +169,7 @@ fn the_blobs_of_the_original_open_as_they_did() {
             assert_eq!(expect, 2, "{told}");
             continue;
         };
-        let lock = Lock { binding: &case.binding, passphrase: &passphrase };
+        let lock = KeyMaterial { binding: &case.binding, passphrase: &passphrase };
         let before = stretcher.calls;
         let opened_now = open_with(&mut |work| stretcher.stretch(work), &case.blob, &lock);
         lines.push(line(&case.vector, &case.name, &opened_now));

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use zeta::ops::bus::{Filter, list};
+use zeta_bus::messages::{Filter, list};
 
 use super::fault::{ENOSPC, Fault, chosen, full};
 use super::sandbox::Sandbox;
@@ -163,11 +163,12 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
     }
     scene.before.iter().for_each(|args| _ = sandbox.ok(args));
     if scene.taken {
-        let now_us = zeta::ops::bus::now_us();
+        let now_us = zeta_os::host::wall_us();
         let claim = serde_json::json!({
             "topic": "claim", "payload": { "action": "claim", "itemId": "B-1" },
-            "id": "taken", "from": "lior", "to": "*", "timestamp": zeta::ops::bus::utc_ms(now_us),
-            "expiresAt": zeta::ops::bus::utc_ms(now_us + 3_600_000_000),
+            "id": "taken", "from": "lior", "to": "*",
+            "timestamp": zeta_bus::messages::utc_ms(now_us),
+            "expiresAt": zeta_bus::messages::utc_ms(now_us + 3_600_000_000),
         });
         std::fs::write(bus_of(&sandbox).join("taken.json"), claim.to_string()).unwrap();
     }

@@ -1,18 +1,18 @@
 //! What must hold for any bytes that another user could have written: no panic, and what is
 //! believed reads back as it was. The coverage-guided targets in `fuzz/` run these very functions.
 
-use zeta_core::bus::claim::Notice;
+use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, topic};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, PAYLOAD_MAX, v2};
 use zeta_core::creds::manifest::check_path;
 use zeta_core::creds::{bake, passphrase, wifi};
-use zeta_core::evidence::{FileTimes, Life};
+use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
-    Ask, Observed, Policy, Record, decide_acquire, decide_break, decide_check, decide_release,
-    decide_renew, judge,
+    AcquireRequest, Observed, Policy, Record, decide_acquire, decide_break, decide_check,
+    decide_release, decide_renew, judge,
 };
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{self, Beat, judge_foreign, judge_session_over};
@@ -56,14 +56,14 @@ fn own(fields: &Fields<'_>, bytes: &[u8]) {
         let read = Record::from_fields(&record.to_fields(), &lease);
         assert_eq!(read.as_ref(), Ok(&record), "a rewrite says something else");
         at_moments(bytes, |now, times| {
-            for life in [Life::Alive, Life::Dead, Life::Unknown] {
+            for life in [ProcessState::Alive, ProcessState::Dead, ProcessState::Unknown] {
                 decided(&Observed::Ours(Box::new(record.clone()), times, life), now);
             }
         });
     }
     if let Ok(beat) = Beat::from_fields(fields) {
         at_moments(bytes, |now, times| {
-            for life in [Life::Alive, Life::Dead, Life::Unknown] {
+            for life in [ProcessState::Alive, ProcessState::Dead, ProcessState::Unknown] {
                 presence::judge(&beat, times, life, now);
                 judge_session_over(fields, life, now);
             }
@@ -76,7 +76,7 @@ fn decided(observed: &Observed, now: &Now) {
     judge(observed, now);
     let Ok(lease) = RecordName::new("lease", "job") else { return };
     let Ok(agent) = Label::new("agent", "otto-cli") else { return };
-    let ask = Ask {
+    let ask = AcquireRequest {
         lease,
         lease_id: "id".to_owned(),
         agent,
@@ -168,7 +168,7 @@ pub fn envelope(bytes: &[u8]) {
             let seen = FileSeen { mtime_us, now_us };
             assert_eq!(header.when().sent_us(seen), envelope.when().sent_us(seen));
             assert_eq!(header.when().fate(seen), envelope.when().fate(seen));
-            let _ = Notice::of(&envelope, seen).map(|notice| Item::new(&notice.item));
+            let _ = ClaimMessage::of(&envelope, seen).map(|notice| Item::new(&notice.item));
         }
     }
     if let Some(topic) = topic::known(&envelope.topic) {

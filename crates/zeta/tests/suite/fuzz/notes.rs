@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use zeta::ops::bus::follow::deliver;
-use zeta::ops::bus::{Filter, list};
+use zeta_bus::messages::follow::deliver;
+use zeta_bus::messages::{Filter, list};
 
 const ID: &str = "4685eacc-a3bf-4441-aad0-f78fda4976b5";
 

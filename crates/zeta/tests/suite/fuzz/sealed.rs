@@ -1,11 +1,12 @@
 //! A sealed blob with anything done to it: nothing but the blob itself opens, and the passphrase is
 //! never stretched for a frame that is refused.
 
-use zeta::adapters::cipher::kdf::{Key, NoMemory, Work};
-use zeta::adapters::cipher::{Fresh, Lock, OpenError, open_with, seal_with};
 use zeta_core::creds::frame::{Format, v2};
+use zeta_creds::cipher::kdf::{Key, NoMemory, Work};
+use zeta_creds::cipher::{KeyMaterial, Nonces, OpenError, open_with, seal_with};
 
-const LOCK: Lock = Lock { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
+const LOCK: KeyMaterial =
+    KeyMaterial { binding: "4F2A-91C7", passphrase: "correct horse battery staple" };
 const CONTENT: &[u8] = b"{}";
 
 /// Stands for the stretching, at no cost.
@@ -41,7 +42,7 @@ fn open(blob: &[u8]) -> bool {
 /// The bytes as a blob, and as a list of changes (a place, what is turned there) to a good one.
 pub fn sealed(bytes: &[u8]) {
     open(bytes);
-    let fresh = Fresh { salt: [1; 32], nonce: [2; 12] };
+    let fresh = Nonces { salt: [1; 32], nonce: [2; 12] };
     for format in [Format::Zcv1, Format::Zcv2] {
         let cost = (format, v2::LOG2_N_MIN);
         let good = seal_with(&mut stretched, cost, CONTENT, &LOCK, 7, &fresh).unwrap();

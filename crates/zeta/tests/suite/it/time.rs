@@ -35,7 +35,7 @@ fn the_wall_clock_decides_nothing_on_the_same_boot() {
 
 #[test]
 fn a_wall_clock_that_jumps_changes_no_lease() {
-    if !zeta::adapters::clock::HAS_SEAM {
+    if !zeta_os::clock::HAS_SEAM {
         return skip(test_name!(), "a build without the seam");
     }
     let sandbox = Sandbox::new();

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use zeta::adapters::watch::{Event, Feed};
-use zeta::ops::view::{Change, View};
+use zeta_os::inotify::{DirectoryWatcher, Event};
+use zeta_state::presence::view::{Change, View};
 
-use super::worker::{self, Job};
+use super::worker;
+use super::worker::Job;
 use crate::support::{LIMIT, Sandbox, can, skip, test_name, until, wait};
 
 const JOB: &str = "ZETA_IT_VIEW_JOB";
@@ -169,7 +170,7 @@ fn lost_events_cost_no_state() {
     let dir = make_node(&nodes, "busy");
     view.refresh(&mut |_| {}).unwrap();
     // An instance of the test's own gets the same events, and says that some were lost.
-    let witness = Feed::new().unwrap();
+    let witness = DirectoryWatcher::new().unwrap();
     assert!(witness.follow(fs::File::open(&dir).unwrap().as_fd()).is_some());
     fs::write(dir.join("first.marker"), "made: before\n").unwrap();
     let files = ["a.marker", "b.marker"].map(|name| dir.join(name));

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
-use zeta::adapters::forge::github::{GitHub, Limits, Repository};
-use zeta::adapters::forge::token::Token;
-use zeta::adapters::forge::{Forge, Look, PullDraft, Trouble};
 use zeta_core::registration::{Answer, Pull, PullState, body_marker, branch, node_path, title};
+use zeta_registration::forge::github::{GitHub, Limits, RepoName};
+use zeta_registration::forge::token::Token;
+use zeta_registration::forge::{Forge, ForgeError, PullDraft, Search};
 
 use super::fake_github::{FakeGithub, Fault, TOKEN};
 use super::github_model::{Call, NAME, OWNER};
@@ -30,7 +30,7 @@ fn github(fake: &FakeGithub) -> GitHub {
 }
 
 fn github_with(fake: &FakeGithub, token: &str, base: Option<&str>, limits: Limits) -> GitHub {
-    let repository = Repository {
+    let repository = RepoName {
         api: fake.url.clone(),
         owner: OWNER.to_owned(),
         name: NAME.to_owned(),
@@ -84,13 +84,16 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     let fake = pushed();
     let github = github(&fake);
     assert_eq!(github.file(&path()), Answer::Absent);
-    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Absent);
+    assert_eq!(github.pulls(NODE, &path(), Search::Exhaustive), Answer::Absent);
     let opened = github.open(&draft()).unwrap();
     assert_eq!((opened.state, opened.branch.as_str()), (PullState::Open, branch(NODE).as_str()));
-    assert_eq!(github.pulls(NODE, &path(), Look::Whole), Answer::Found(vec![opened.clone()]));
+    assert_eq!(
+        github.pulls(NODE, &path(), Search::Exhaustive),
+        Answer::Found(vec![opened.clone()])
+    );
     let again = github.open(&draft()).unwrap_err();
     assert!(
-        matches!(&again, Trouble::Conflict(why) if why.contains("already exists")),
+        matches!(&again, ForgeError::Conflict(why) if why.contains("already exists")),
         "{again:?}"
     );
     for text in ["still here, mark", "once more, mark"] {
@@ -102,7 +105,7 @@ fn a_node_goes_from_absent_through_one_pull_request_to_the_default_branch() {
     assert_eq!(fake.asked(Call::Graphql), 1);
     fake.model(|model| model.merge(1));
     assert!(matches!(github.file(&path()), Answer::Found(blob) if blob.len() == 40));
-    let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
+    let Answer::Found(pulls) = github.pulls(NODE, &path(), Search::Exhaustive) else { panic!() };
     assert_eq!(pulls[0].state, PullState::Merged(1_779_185_472));
     assert!(why(github.file("maintainers/ace")).contains("not a file"));
 }
@@ -133,7 +136,7 @@ fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when
         model.close(356);
     });
     let github = github(&fake);
-    let whole = || numbers(github.pulls(NODE, &path(), Look::Whole));
+    let whole = || numbers(github.pulls(NODE, &path(), Search::Exhaustive));
     assert_eq!(whole(), [231, 232, 233, 356], "one that is open is enough");
     assert_eq!((fake.asked(Call::Search), fake.asked(Call::Files)), (0, 0));
     fake.model(|model| [231, 232, 233].map(|number| model.close(number)));
@@ -148,7 +151,9 @@ fn pull_requests_are_found_by_branch_title_and_body_whoever_opened_them_and_when
     assert!(whole().contains(&foreign));
     fake.model(|model| model.close(foreign));
     fake.model(|model| (model.search_lags, model.search_incomplete) = (false, true));
-    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("did not come to its end"));
+    assert!(
+        why(github.pulls(NODE, &path(), Search::Exhaustive)).contains("did not come to its end")
+    );
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn what_the_token_may_not_see_is_not_absent() {
     let github = github(&fake);
     fake.model(|model| model.hidden = true);
     assert!(why(github.file(&path())).contains("may not see it"));
-    assert!(why(github.pulls(NODE, &path(), Look::Whole)).contains("may not see it"));
+    assert!(why(github.pulls(NODE, &path(), Search::Exhaustive)).contains("may not see it"));
     fake.model(|model| (model.hidden, model.sealed) = (false, true));
     assert!(why(github.file(&path())).contains("may not see it"));
     fake.model(|model| model.sealed = false);
@@ -203,7 +208,7 @@ fn a_question_is_asked_again_after_a_fault_that_passes() {
             fake.fault(call, fault, 1);
         }
         assert_eq!(github.file(&path()), Answer::Absent, "{fault:?}");
-        assert_eq!(numbers(github.pulls(NODE, &path(), Look::Whole)), [1], "{fault:?}");
+        assert_eq!(numbers(github.pulls(NODE, &path(), Search::Exhaustive)), [1], "{fault:?}");
     }
 }
 
@@ -217,7 +222,7 @@ fn fails_for_good(calls: &[Call], limits: Limits, faults: &[(Fault, &str)]) {
             let begun = Instant::now();
             let said = match call {
                 Call::Contents | Call::Repository | Call::Ref => why(github.file(&path())),
-                _ => why(github.pulls(NODE, &path(), Look::Whole)),
+                _ => why(github.pulls(NODE, &path(), Search::Exhaustive)),
             };
             let most = limits.patience + limits.call;
             assert!(begun.elapsed() < most, "{call:?} {fault:?}: {:?}", begun.elapsed());
@@ -266,19 +271,20 @@ fn a_question_that_is_refused_is_unknown_and_says_what_would_help() {
 }
 
 /// What a fault of a change comes to.
-fn expected(fault: Fault) -> (fn(&Trouble) -> bool, &'static str) {
-    let lost: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Lost(_));
-    let forbidden: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Forbidden(_));
-    let nobody: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Unauthenticated(_));
-    let refused: fn(&Trouble) -> bool = |trouble| matches!(trouble, Trouble::Refused(_));
+fn expected(fault: Fault) -> (fn(&ForgeError) -> bool, &'static str) {
+    let lost: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Lost(_));
+    let forbidden: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Forbidden(_));
+    let nobody: fn(&ForgeError) -> bool =
+        |trouble| matches!(trouble, ForgeError::Unauthenticated(_));
+    let refused: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Refused(_));
     match fault {
         Fault::Status(401) => (nobody, "gh auth login"),
         Fault::TwoFactor => (nobody, "two-factor"),
         Fault::Status(404) => (refused, "may not see it"),
         Fault::Status(307) => (refused, "has moved"),
         Fault::Echo => (refused, ""),
-        Fault::Primary(_) => (|t| matches!(t, Trouble::RateLimited(1..=60, _)), "not before"),
-        Fault::Secondary(_) => (|t| matches!(t, Trouble::RateLimited(60, _)), "not before 60 s"),
+        Fault::Primary(_) => (|t| matches!(t, ForgeError::RateLimited(1..=60, _)), "not before"),
+        Fault::Secondary(_) => (|t| matches!(t, ForgeError::RateLimited(60, _)), "not before 60 s"),
         Fault::MissingScope => (forbidden, "one of public_repo, repo"),
         Fault::SingleSignOn => (forbidden, "single sign-on"),
         Fault::NoWrite => (forbidden, "to a fork"),
@@ -315,7 +321,7 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         let hangs = fault == Fault::Hang;
         let asking = if hangs { hasty(&fake) } else { github(&fake) };
         let (fits, words) = expected(fault);
-        let check = |trouble: &Trouble, call: Call| {
+        let check = |trouble: &ForgeError, call: Call| {
             let said = trouble.to_string();
             assert!(fits(trouble) && said.contains(words), "{call:?} {fault:?}: {trouble:?}");
             assert!(said.contains("POST http://127.0.0.1:"), "{said}");
@@ -327,11 +333,13 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         check(&asking.open(&draft()).unwrap_err(), Call::Open);
         // Whoever looks before it asks again doubles nothing.
         let github = github(&fake);
-        let there = numbers(github.pulls(NODE, &path(), Look::Whole));
+        let there = numbers(github.pulls(NODE, &path(), Search::Exhaustive));
         assert_eq!(there.len(), usize::from(fault.does()), "{fault:?}");
         let second = github.open(&draft());
-        assert_eq!(matches!(second, Err(Trouble::Conflict(_))), fault.does(), "{second:?}");
-        let Answer::Found(pulls) = github.pulls(NODE, &path(), Look::Whole) else { panic!() };
+        assert_eq!(matches!(second, Err(ForgeError::Conflict(_))), fault.does(), "{second:?}");
+        let Answer::Found(pulls) = github.pulls(NODE, &path(), Search::Exhaustive) else {
+            panic!()
+        };
         assert_eq!(pulls.len(), 1, "{fault:?}");
 
         fake.fault(Call::Graphql, fault, 1);
@@ -351,12 +359,12 @@ fn a_pull_request_that_cannot_be_is_refused_with_the_words_of_the_forge() {
     let fake = FakeGithub::new();
     let github = github(&fake);
     let refused = github.open(&draft()).unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("head is invalid")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("head is invalid")));
     let same = PullDraft { branch: "main".to_owned(), ..draft() };
     let refused = github.open(&same).unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("No commits between")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("No commits between")));
     let refused = github.comment_once(9, "x", "x").unwrap_err();
-    assert!(matches!(&refused, Trouble::Refused(why) if why.contains("404")));
+    assert!(matches!(&refused, ForgeError::Refused(why) if why.contains("404")));
 }
 
 #[test]
@@ -375,7 +383,7 @@ fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
     let github = github_with(&fake, "ghp_other", None, PATIENT);
     assert!(why(github.file(&path())).contains("Bad credentials"));
     let refused = github.open(&draft()).unwrap_err();
-    assert!(matches!(&refused, Trouble::Unauthenticated(_)), "{refused:?}");
+    assert!(matches!(&refused, ForgeError::Unauthenticated(_)), "{refused:?}");
     for api in [
         "http://example.org",
         "http://127.0.0.1.example.org",
@@ -383,9 +391,12 @@ fn a_token_that_is_not_accepted_and_a_place_without_tls_are_told() {
         "http://127.0.0.1:x@example.org",
     ] {
         let (owner, name) = (OWNER.to_owned(), NAME.to_owned());
-        let repository = Repository { api: api.to_owned(), owner, name, base: None, fork: None };
+        let repository = RepoName { api: api.to_owned(), owner, name, base: None, fork: None };
         let token = Token::new(Zeroizing::new(TOKEN.to_owned()), "this test").unwrap();
         let refused = GitHub::new(repository, token, PATIENT).err();
-        assert!(matches!(&refused, Some(Trouble::Refused(why)) if why.contains("https")), "{api}");
+        assert!(
+            matches!(&refused, Some(ForgeError::Refused(why)) if why.contains("https")),
+            "{api}"
+        );
     }
 }

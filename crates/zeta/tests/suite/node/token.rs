@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use zeta::adapters::forge::Trouble;
-use zeta::adapters::forge::token::{Places, Token, find};
+use zeta_registration::forge::ForgeError;
+use zeta_registration::forge::token::{Places, Token, find};
 
 use crate::support::Sandbox;
 
@@ -14,7 +14,7 @@ fn found(
     file: Option<&Path>,
     variables: &[(&str, &str)],
     gh: &str,
-) -> Result<Token, Trouble> {
+) -> Result<Token, ForgeError> {
     let program = sandbox.dir.join("gh");
     if !gh.is_empty() {
         std::fs::write(&program, format!("#!/bin/sh\n{gh}\n")).unwrap();
@@ -35,7 +35,7 @@ fn a_token_is_found_in_the_order_that_is_told_and_says_where() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let both = [("GITHUB_TOKEN", "s3cret"), ("GH_TOKEN", "s3cret")];
     let gh = "[ \"$*\" = 'auth token --hostname github.com' ] && echo s3cret";
-    let source = |token: Result<Token, Trouble>| token.unwrap().source().to_owned();
+    let source = |token: Result<Token, ForgeError>| token.unwrap().source().to_owned();
     assert_eq!(source(found(&sandbox, Some(&file), &both, gh)), file.display().to_string());
     assert_eq!(source(found(&sandbox, None, &both, gh)), "GH_TOKEN");
     // A credential of a service: its mode is the mask of an ACL, and its directory is closed.
@@ -65,8 +65,8 @@ fn a_token_is_not_shown() {
 fn a_place_of_no_use_is_told_with_its_remedy_and_without_the_token() {
     let sandbox = Sandbox::new();
     let file = sandbox.dir.join("token");
-    let refused = |token: Result<Token, Trouble>, words: &str| {
-        let Err(Trouble::Unauthenticated(why)) = token else { panic!("{token:?}") };
+    let refused = |token: Result<Token, ForgeError>, words: &str| {
+        let Err(ForgeError::Unauthenticated(why)) = token else { panic!("{token:?}") };
         assert!(why.contains(words) && !why.contains("s3cret"), "{why}");
     };
     refused(found(&sandbox, Some(&file), &[("GH_TOKEN", "x")], ""), "cannot be opened");

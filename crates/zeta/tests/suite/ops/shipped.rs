@@ -76,7 +76,7 @@ fn the_drop_ins_make_the_user_and_the_directories() {
     }
     let sandbox = Sandbox::new();
     let root = sandbox.dir().join("root");
-    zeta::ops::install::install(&root, &label("node-a"), false).unwrap();
+    zeta_state::upkeep::unit_files::install(&root, &label("node-a"), false).unwrap();
     let flag = format!("--root={}", root.display());
     let conf = |kind: &str| root.join(format!("etc/{kind}.d/zeta.conf")).display().to_string();
     Done::of(Command::new("systemd-sysusers").args([&flag, &conf("sysusers")])).expect(0);
@@ -100,8 +100,9 @@ fn the_drop_ins_make_the_user_and_the_directories() {
 #[test]
 fn installed_files_of_an_operator_are_kept_unless_replaced() {
     let sandbox = Sandbox::new();
-    let install =
-        |replace| zeta::ops::install::install(sandbox.dir(), &label("node-a"), replace).unwrap();
+    let install = |replace| {
+        zeta_state::upkeep::unit_files::install(sandbox.dir(), &label("node-a"), replace).unwrap()
+    };
     let words =
         |replace| install(replace).steps.iter().map(|step| step.did.word()).collect::<Vec<_>>();
     assert_eq!(words(false), ["made"; 9]);
@@ -132,7 +133,7 @@ fn the_example_of_an_added_credential_is_one() {
     let file = sandbox.dir().join("npm.toml");
     fs::write(&file, example).unwrap();
     fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    let manifest = zeta::ops::creds::manifest::manifest(sandbox.dir()).unwrap();
+    let manifest = zeta_creds::verbs::manifest::manifest(sandbox.dir()).unwrap();
     let entry = manifest.get("npm").unwrap();
     assert_eq!((entry.paths[0].as_str(), entry.mode("~/.npmrc")), ("~/.npmrc", 0o600));
 }

@@ -1,0 +1,191 @@
+//! Who was told what: one file per subscriber, as the original keeps it, and a second one of ours.
+//!
+//! The original's `clean --expired` removes its `seen-*.json`, after which everything would be
+//! delivered again; the copy below `.zeta` survives that, and also counts failed deliveries.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{OFlags, openat};
+use rustix::io::Errno;
+use zeta_core::bus::is_id;
+
+use super::{Bus, replace};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::flock::lock_within;
+use zeta_os::lock_owner::flock_holder;
+use zeta_state::directory::tree::read;
+
+/// Below ours: what each subscriber was told.
+pub(super) const SEEN: &str = "seen";
+/// Most bytes of a file that says who was told what.
+const SEEN_MAX: usize = 16 << 20;
+
+/// What became of a message at one subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It was handed over.
+    Delivered,
+    /// The subscriber looked at it by name.
+    Read,
+    /// Its handler failed so many times.
+    Failed(u32),
+}
+
+/// What one subscriber was told; nobody else changes it meanwhile.
+#[derive(Debug)]
+pub struct DeliveryLog<'a> {
+    bus: &'a Bus,
+    surface: String,
+    dir: OwnedFd,
+    _lock: OwnedFd,
+    told: BTreeMap<String, Delivery>,
+    /// Ids of the original's file, in its order.
+    ids: Vec<String>,
+}
+
+/// May a subscriber be called so: as the original asks, `[a-z0-9_-]{1,64}`.
+pub fn is_surface(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(good)
+}
+
+fn file_of(surface: &str) -> String {
+    format!("seen-{surface}.json")
+}
+
+impl<'a> DeliveryLog<'a> {
+    /// Opens what a subscriber was told. Only one at a time may deliver to it.
+    pub fn enter(bus: &'a Bus, surface: &str) -> Result<DeliveryLog<'a>> {
+        let dir = bus.inner(SEEN)?;
+        let name = format!("{surface}.lock");
+        let path = bus.path(super::INNER).join(SEEN).join(&name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = openat(&dir, name.as_str(), flags, bus.base.sharing.file_mode())
+            .map_err(|errno| Error::io("cannot open", &path, errno))?;
+        match lock_within(&lock, Duration::ZERO) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let stat = rustix::fs::fstat(&lock).ok();
+                let holder = stat.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
+                let who =
+                    holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                let text = format!("{surface}: {who} delivers its messages already");
+                return Err(Error::new(Kind::Busy, text)
+                    .hint("one subscriber at a time, or messages would be handled twice"));
+            }
+            Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
+        }
+        let (told, ids) = load(bus, &dir, surface)?;
+        Ok(DeliveryLog { bus, surface: surface.to_owned(), dir, _lock: lock, told, ids })
+    }
+
+    /// What became of a message here; `None` if it was not delivered yet.
+    pub fn of(&self, id: &str) -> Option<Delivery> {
+        self.told.get(id).copied()
+    }
+
+    /// Of how many messages something is known.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Notes what became of a message, on disk at once: a crash later delivers nothing twice.
+    pub fn note(&mut self, id: &str, told: Delivery) -> Result<()> {
+        self.told.insert(id.to_owned(), told);
+        if !matches!(told, Delivery::Failed(_)) && !self.ids.iter().any(|known| known == id) {
+            self.ids.push(id.to_owned());
+            self.save_original()?;
+        }
+        self.save_ours()
+    }
+
+    /// Forgets messages that are gone.
+    pub fn keep_only(&mut self, exists: impl Fn(&str) -> bool) -> Result<()> {
+        let before = self.told.len() + self.ids.len();
+        self.told.retain(|id, _| exists(id));
+        self.ids.retain(|id| exists(id));
+        if before == self.told.len() + self.ids.len() {
+            Ok(())
+        } else {
+            self.save_original().and_then(|()| self.save_ours())
+        }
+    }
+
+    fn save_original(&self) -> Result<()> {
+        let file = file_of(&self.surface);
+        let text = serde_json::to_string_pretty(&self.ids).unwrap_or_default();
+        replace(self.bus.as_fd(), &file, text.as_bytes(), self.bus.base.sharing.file_mode())
+            .map_err(|errno| Error::io("cannot write", &self.bus.path(&file), errno))
+    }
+
+    fn save_ours(&self) -> Result<()> {
+        let lines = self.told.iter().map(|(id, told)| match told {
+            Delivery::Delivered => format!("{id} delivered\n"),
+            Delivery::Read => format!("{id} read\n"),
+            Delivery::Failed(times) => format!("{id} failed {times}\n"),
+        });
+        let text: String = lines.collect();
+        let mode = self.bus.base.sharing.file_mode();
+        replace(self.dir.as_fd(), &self.surface, text.as_bytes(), mode).map_err(|errno| {
+            let path = self.bus.path(super::INNER).join(SEEN).join(&self.surface);
+            Error::io("cannot write", &path, errno)
+        })
+    }
+}
+
+/// What a subscriber was told, without keeping others from changing it.
+pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Delivery>> {
+    let dir = bus.inner(SEEN)?;
+    Ok(load(bus, &dir, surface)?.0)
+}
+
+/// Every subscriber that was ever told anything.
+pub fn surfaces(bus: &Bus) -> Result<Vec<String>> {
+    let dir = bus.inner(SEEN)?;
+    let path = bus.path(super::INNER).join(SEEN);
+    let ours = zeta_os::files::list(dir.as_fd(), super::NAMES_MAX, &path)?;
+    Ok(ours.names.into_iter().filter(|name| is_surface(name)).collect())
+}
+
+type Loaded = (BTreeMap<String, Delivery>, Vec<String>);
+
+fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
+    let mut told = BTreeMap::new();
+    let file = file_of(surface);
+    let path = || bus.path(&file);
+    let mut ids = Vec::new();
+    if let Some(read) = read(bus.as_fd(), &file, SEEN_MAX, &bus.base, path)? {
+        let value: serde_json::Value = serde_json::from_slice(&read.bytes).map_err(|error| {
+            Error::not_safe(&path(), format!("it is no JSON: {error}"))
+                .hint("it says what was delivered already; nothing is delivered until it is mended")
+                .hint(format!("to have everything delivered again: rm {}", path().display()))
+        })?;
+        // As the original: JSON that is no array says nothing.
+        let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        ids = all.iter().filter_map(|id| id.as_str()).map(str::to_owned).collect();
+    }
+    let ours = || -> PathBuf { bus.path(super::INNER).join(SEEN).join(surface) };
+    let read = read(dir.as_fd(), surface, SEEN_MAX, &bus.base, ours)?;
+    let text = read.map(|read| read.bytes).unwrap_or_default();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let mut words = line.split(' ');
+        let Some(id) = words.next().filter(|id| is_id(id)) else { continue };
+        let what = match words.next() {
+            Some("delivered") => Delivery::Delivered,
+            Some("read") => Delivery::Read,
+            Some("failed") => {
+                Delivery::Failed(words.next().and_then(|n| n.parse().ok()).unwrap_or(1))
+            }
+            _ => continue,
+        };
+        told.insert(id.to_owned(), what);
+    }
+    for id in &ids {
+        told.entry(id.clone()).or_insert(Delivery::Delivered);
+    }
+    Ok((told, ids))
+}

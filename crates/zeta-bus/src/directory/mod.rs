@@ -1,0 +1,286 @@
+//! The bus directory: messages as the original tool stores them, and below `.zeta` what is ours.
+//!
+//! A message is published by a rename out of `.zeta/tmp`, so nobody meets half of one. Everything
+//! else below `.zeta` is a memory of what was read ([`index`]) and of who was told what ([`seen`]);
+//! it can be removed at any time, and only costs another look.
+
+pub mod delivery_log;
+#[expect(unsafe_code, reason = "signals have no safe face; all of it is in there")]
+pub mod dnotify;
+pub mod index;
+pub mod legacy_lock;
+
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, Mode, RenameFlags, renameat, renameat_with, statat, unlinkat};
+use rustix::io::Errno;
+use zeta_core::bus::{ENVELOPE_MAX, is_id};
+use zeta_core::layout;
+
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::{Listing, write_temp};
+use zeta_os::flock::lock_within;
+use zeta_state::directory::create::{self, publish_dir};
+use zeta_state::directory::purpose::Purpose;
+use zeta_state::directory::tree::{Bytes, read};
+use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
+
+/// Where the bus is when nobody says otherwise.
+pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
+/// The words of the errors about the bus directory.
+const BUS: Purpose = Purpose {
+    noun: "bus directory",
+    flag: "--bus-dir",
+    variable: "ZETA_BUS_DIR",
+    default: DEFAULT_BUS_DIR,
+    // It belongs to one user.
+    shared_by_init: false,
+    // The original makes it too, in some versions with the bits of the umask.
+    made_with_umask: true,
+};
+/// What only zeta keeps.
+const INNER: &str = ".zeta";
+/// Below it: messages that are not yet published.
+const TEMPS: &str = "tmp";
+/// Below it: messages that nobody was told in time.
+const DEAD: &str = "dead";
+/// Below it: what was told of the changes of a state directory.
+const CHANGES: &str = "changes";
+/// Most bytes of that.
+const CHANGES_MAX: usize = 64 << 20;
+/// How a message's file ends.
+pub const SUFFIX: &str = ".json";
+/// Most names of a bus that are looked at.
+pub const NAMES_MAX: usize = 200_000;
+
+/// An opened and checked bus directory.
+#[derive(Debug)]
+pub struct Bus {
+    /// The directory itself.
+    pub base: TrustedDir,
+    inner: OwnedFd,
+    /// Where messages lie until they are published, once it was opened.
+    temps: OnceCell<OwnedFd>,
+}
+
+/// The id of the message in this file; `None` if it is no message's name.
+pub fn id_of(file: &str) -> Option<&str> {
+    let id = file.strip_suffix(SUFFIX)?;
+    // The original's own notes in the same directory.
+    let note = id.starts_with("seen-") || id == "assignment-history";
+    (!note && is_id(id)).then_some(id)
+}
+
+/// The file of a message.
+pub fn file_of(id: &str) -> String {
+    format!("{id}{SUFFIX}")
+}
+
+impl Bus {
+    /// Opens the bus; `None` if there is none.
+    pub fn open(path: &Path) -> Result<Option<Bus>> {
+        match zeta_state::directory::open(path, &BUS)? {
+            Some(base) => Bus::complete(base).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the bus or makes a private one.
+    pub fn open_or_create(path: &Path) -> Result<Bus> {
+        if let Some(bus) = Bus::open(path)? {
+            return Ok(bus);
+        }
+        if let Some(root) = create::private_tmp(path)? {
+            return Err(create::private_tmp_error(path, &root));
+        }
+        let base = create::create_private(path, INNER, &BUS, |_, _| Ok(()))?;
+        Bus::complete(base)
+    }
+
+    fn complete(base: TrustedDir) -> Result<Bus> {
+        let path = base.path.join(INNER);
+        let inner = sub(base.as_fd(), INNER, &base, &path)?;
+        Ok(Bus { base, inner, temps: OnceCell::new() })
+    }
+
+    /// Where a file of the bus is.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.base.path.join(file)
+    }
+
+    /// Opens a directory of ours, making it if need be.
+    pub(super) fn inner(&self, name: &str) -> Result<OwnedFd> {
+        let path = self.base.path.join(INNER).join(name);
+        sub(self.inner.as_fd(), name, &self.base, &path)
+    }
+
+    /// Reads the file of a message; `None` if it is gone.
+    pub fn read(&self, file: &str) -> Result<Option<Bytes>> {
+        read(self.base.as_fd(), file, ENVELOPE_MAX, &self.base, || self.path(file))
+    }
+
+    /// Publishes a message: it is there as a whole, or not at all.
+    pub fn publish(&self, id: &str, text: &str) -> Result<()> {
+        let temps = match self.temps.get() {
+            Some(temps) => temps,
+            None => {
+                let temps = self.inner(TEMPS)?;
+                self.temps.get_or_init(|| temps)
+            }
+        };
+        let path = self.path(&file_of(id));
+        let cannot = |errno| Error::below("cannot store the message", &path, errno);
+        write_temp(temps.as_fd(), id, text.as_bytes(), self.base.sharing.file_mode())
+            .and_then(|()| {
+                let (file, flags) = (file_of(id), RenameFlags::NOREPLACE);
+                renameat_with(temps, id, &self.base, file.as_str(), flags)
+            })
+            .map_err(|errno| {
+                let _ = unlinkat(temps, id, AtFlags::empty());
+                cannot(errno)
+            })
+    }
+
+    /// Removes a message; false if it was gone.
+    pub fn remove(&self, id: &str) -> Result<bool> {
+        match unlinkat(&self.base, file_of(id).as_str(), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::io("cannot remove", &self.path(&file_of(id)), errno)),
+        }
+    }
+
+    /// Puts a message that was not delivered away; false if it was gone. Of those that were put
+    /// away before, the oldest go when there are too many.
+    pub fn move_to_dead_letters(&self, id: &str) -> Result<bool> {
+        let dead = self.inner(DEAD)?;
+        let file = file_of(id);
+        match renameat(&self.base, file.as_str(), &dead, file.as_str()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::io("cannot put away", &self.path(&file), errno)),
+        }
+    }
+
+    /// The messages that were put away, by file name.
+    pub fn dead_letters(&self) -> Result<Vec<(String, Bytes)>> {
+        let dead = self.inner(DEAD)?;
+        let path = self.base.path.join(INNER).join(DEAD);
+        let mut found = Vec::new();
+        for file in zeta_os::files::list(dead.as_fd(), NAMES_MAX, &path)?.names {
+            let at = || path.join(&file);
+            if let Ok(Some(bytes)) = read(dead.as_fd(), &file, ENVELOPE_MAX, &self.base, at) {
+                found.push((file, bytes));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a message that was put away.
+    pub fn forget_buried(&self, file: &str) -> Result<()> {
+        let dead = self.inner(DEAD)?;
+        let path = self.base.path.join(INNER).join(DEAD).join(file);
+        unlinkat(&dead, file, AtFlags::empty())
+            .map_err(|errno| Error::io("cannot remove", &path, errno))
+    }
+
+    /// What was told of a node's changes last.
+    pub fn told_changes(&self, node: &str) -> Result<String> {
+        let dir = self.inner(CHANGES)?;
+        let path = || self.base.path.join(INNER).join(CHANGES).join(node);
+        let told = read(dir.as_fd(), node, CHANGES_MAX, &self.base, path)?;
+        Ok(String::from_utf8_lossy(&told.map(|told| told.bytes).unwrap_or_default()).into_owned())
+    }
+
+    /// Remembers what was told of a node's changes.
+    pub fn remember_changes(&self, node: &str, told: &str) -> Result<()> {
+        let dir = self.inner(CHANGES)?;
+        replace(dir.as_fd(), node, told.as_bytes(), self.base.sharing.file_mode()).map_err(
+            |errno| {
+                let path = self.base.path.join(INNER).join(CHANGES).join(node);
+                Error::io("cannot write", &path, errno)
+            },
+        )
+    }
+
+    /// All names of the bus.
+    pub fn list(&self) -> Result<Listing> {
+        zeta_os::files::list(self.base.as_fd(), NAMES_MAX, &self.base.path)
+    }
+
+    /// What calls that were killed left half made, older than a minute: removed, and how much.
+    pub fn sweep(&self, now_us: i64) -> Result<usize> {
+        let mut swept = sweep(self.as_fd(), &self.base.path, false, now_us)?;
+        let items = index::path_of_items();
+        for name in [TEMPS, DEAD, CHANGES, delivery_log::SEEN, items.as_str()] {
+            let path = self.base.path.join(INNER).join(name);
+            let opened = open_inner(self.inner.as_fd(), name, &self.base, || path.clone())?;
+            if let Some((dir, _)) = opened {
+                swept += sweep(dir.as_fd(), &path, name == TEMPS, now_us)?;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Keeps every other process from telling changes; waits for it for at most `limit`.
+    pub fn enter_changes(&self, limit: Duration) -> Result<OwnedFd> {
+        let dir = self.inner(CHANGES)?;
+        lock_within(&dir, limit).map_err(|errno| {
+            let path = self.base.path.join(INNER).join(CHANGES);
+            let error = Error::io("cannot lock", &path, errno);
+            match errno {
+                Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
+                    .hint("somebody else tells the changes of a state directory"),
+                _ => error,
+            }
+        })?;
+        Ok(dir)
+    }
+}
+
+impl AsFd for Bus {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.base.as_fd()
+    }
+}
+
+/// Removes what is half made in a directory: all of it, or what has the name of a temp.
+fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usize> {
+    let mut names = zeta_os::files::list(dir, NAMES_MAX, path)?.names;
+    names.retain(|name| all || name.starts_with(layout::TEMP_PREFIX));
+    let old = |name: &String| {
+        let stat = statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| zeta_os::files::times(&stat).ctime_us < now_us - 60_000_000)
+    };
+    let gone = |name: &String| unlinkat(dir, name.as_str(), AtFlags::empty()).is_ok();
+    Ok(names.iter().filter(|name| old(name) && gone(name)).count())
+}
+
+/// Opens a directory below `dir`, making it first where it is missing.
+fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<OwnedFd> {
+    if let Some((fd, _)) = open_inner(dir, name, base, || path.to_owned())? {
+        return Ok(fd);
+    }
+    publish_dir(dir, name, base, path)?;
+    let opened = open_inner(dir, name, base, || path.to_owned())?;
+    Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
+}
+
+/// A small file of ours below a directory, replaced as a whole.
+pub(super) fn replace(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    content: &[u8],
+    mode: Mode,
+) -> rustix::io::Result<()> {
+    let temp = format!("{}{}", layout::TEMP_PREFIX, zeta_os::host::try_random_hex()?);
+    let put = write_temp(dir, &temp, content, mode)
+        .and_then(|()| renameat(dir, temp.as_str(), dir, name));
+    if put.is_err() {
+        let _ = unlinkat(dir, temp.as_str(), AtFlags::empty());
+    }
+    put
+}

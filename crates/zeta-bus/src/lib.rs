@@ -1,0 +1,7 @@
+//! Messages between agents as files, and claims: leases that are announced on the bus.
+#![deny(unsafe_code)]
+
+pub mod claim;
+pub mod clean;
+pub mod directory;
+pub mod messages;

@@ -1,0 +1,143 @@
+//! Following the bus: every message once, as it comes, or what one subscriber was not told yet.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use zeta_core::bus::Envelope;
+
+use super::{Filter, MessageView, bound_dead, check_surface, no_message, sort_out};
+use crate::directory::index::INDEX_LIMIT;
+use crate::directory::index::{Index, Mark};
+use crate::directory::{Bus, delivery_log};
+use std::os::fd::AsFd;
+use zeta_os::error::{Error, Result};
+use zeta_os::inotify::{Watch, poll_readable};
+
+/// How often a handler may fail before its message is put away.
+pub const FAILURES_MAX: u32 = 5;
+
+/// How to follow.
+#[derive(Debug, Clone)]
+pub struct Following {
+    /// Which messages.
+    pub filter: Filter,
+    /// Messages that are there already count, too.
+    pub from_start: bool,
+    /// The longest sleep between two looks, whatever is seen to happen.
+    pub interval: Duration,
+    /// When to stop; `None` follows until the caller's `take` says so.
+    pub limit: Option<Duration>,
+}
+
+/// Hands on each message as it comes, in the order in which each look finds them sent; ends when
+/// `take` returns false, or the time is over.
+///
+/// Messages are known by their ids and not by a mark in time: files appear out of the order of
+/// their timestamps.
+pub fn watch(
+    dir: &Path,
+    following: &Following,
+    mut take: impl FnMut(&MessageView) -> Result<bool>,
+) -> Result<()> {
+    let started = Instant::now();
+    if following.limit == Some(Duration::ZERO) {
+        return Ok(());
+    }
+    let bus = Bus::open_or_create(dir)?;
+    let notify = Watch::new();
+    notify.changes_in(bus.as_fd());
+    let (mut mark, mut known) = (Mark::default(), HashSet::new());
+    let mut first = true;
+    loop {
+        let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
+        index.refresh()?;
+        let pages = index.pages(&mut mark)?;
+        drop(index);
+        let (messages, _) = pages.messages();
+        for seen in sort_out(messages, &following.filter) {
+            let new = known.insert(seen.envelope.id.clone());
+            let wanted = new && (!first || following.from_start);
+            if wanted && !take(&seen)? {
+                return Ok(());
+            }
+        }
+        first = false;
+        let left = following.limit.map(|limit| limit.saturating_sub(started.elapsed()));
+        if left == Some(Duration::ZERO) {
+            return Ok(());
+        }
+        let sleep = following.interval.min(left.unwrap_or(Duration::MAX));
+        match notify.fd() {
+            Some(fd) => {
+                poll_readable(&[fd], sleep);
+                notify.each(|_| ());
+            }
+            None => std::thread::sleep(sleep),
+        }
+    }
+}
+
+/// What became of one message at a subscriber.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Handed over.
+    Delivered(Envelope),
+    /// The handler failed, for the time with this number; it comes again.
+    Failed(Envelope, u32),
+    /// The handler failed too often: the message was put away.
+    Buried(Envelope),
+}
+
+/// Delivers to a subscriber what it was not told yet, oldest first. `handle` returns whether it
+/// took the message; what it did not take comes again, a few times.
+///
+/// # Errors
+/// [`zeta_os::error::Kind::Busy`] if somebody else delivers to it right now.
+pub fn deliver(
+    dir: &Path,
+    surface: &str,
+    topic: Option<&str>,
+    mut handle: impl FnMut(&Envelope) -> Result<bool>,
+) -> Result<(Vec<Delivery>, Vec<Error>)> {
+    check_surface(surface)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok((Vec::new(), Vec::new())) };
+    let mut told = delivery_log::DeliveryLog::enter(&bus, surface)?;
+    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
+    index.refresh()?;
+    let pages = index.pages(&mut Mark::default())?;
+    drop(index);
+    let (messages, unread) = pages.messages();
+    let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
+    let filter =
+        Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
+    let findings = unread.iter().map(|unread| no_message(&bus, unread)).collect();
+    let mut deliveries = Vec::new();
+    for MessageView { envelope, .. } in sort_out(messages, &filter) {
+        let failures = match told.of(&envelope.id) {
+            Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read) => continue,
+            Some(delivery_log::Delivery::Failed(times)) => times,
+            None => 0,
+        };
+        if handle(&envelope)? {
+            told.note(&envelope.id, delivery_log::Delivery::Delivered)?;
+            deliveries.push(Delivery::Delivered(envelope));
+            continue;
+        }
+        told.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
+        // A broadcast is for others, too.
+        let last = failures + 1 >= FAILURES_MAX && envelope.to == surface;
+        deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
+            Delivery::Buried(envelope)
+        } else {
+            Delivery::Failed(envelope, failures + 1)
+        });
+    }
+    if told.len() > 1000 {
+        told.keep_only(|id| there.contains(id))?;
+    }
+    if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Buried(_))) {
+        bound_dead(&bus)?;
+    }
+    Ok((deliveries, findings))
+}

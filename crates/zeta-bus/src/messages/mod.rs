@@ -1,0 +1,368 @@
+//! What can be done with messages: publish, list, read. Following them is in [`follow`].
+
+pub mod follow;
+pub mod state_changes;
+pub mod status;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use zeta_core::bus::{
+    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, Header, is_for, is_id,
+    topic,
+};
+use zeta_core::record::printable;
+use zeta_core::time::{format_duration, format_utc};
+
+use crate::directory::index::{INDEX_LIMIT, Index, Mark, Message, Unread};
+use crate::directory::{Bus, delivery_log, file_of};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+
+/// Most messages of a bus: then nothing new is taken until somebody cleans.
+pub const MESSAGES_MAX: u64 = 100_000;
+/// Most messages that were put away undelivered; the oldest go.
+const DEAD_MAX: usize = 500;
+
+/// A message that is to be published.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Who sends it.
+    pub from: Address,
+    /// Whom it is for; `None` is everybody.
+    pub to: Option<Address>,
+    /// What it is about.
+    pub topic: String,
+    /// What it says.
+    pub payload: Value,
+    /// How long it lives; a topic that is known has its own.
+    pub life_ms: Option<u64>,
+    /// The payload need not be what the topic asks for.
+    pub unchecked: bool,
+}
+
+/// Which messages are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this topic.
+    pub topic: Option<String>,
+    /// Only for this recipient, or for everybody.
+    pub to: Option<String>,
+    /// Also those whose time is over.
+    pub expired: bool,
+}
+
+impl Filter {
+    fn wants(&self, topic: &str, to: &str, fate: Fate) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted == topic)
+            && self.to.as_ref().is_none_or(|recipient| is_for(to, recipient))
+            && (self.expired || matches!(fate, Fate::Lives(_)))
+    }
+}
+
+/// A message, and whether it still counts.
+#[derive(Debug, Clone)]
+pub struct MessageView {
+    /// The message.
+    pub envelope: Envelope,
+    /// When it was sent, as far as it is believed, in µs.
+    pub sent_us: i64,
+    /// Does it still count?
+    pub fate: Fate,
+}
+
+/// Messages in the order in which they were sent, and what was not understood.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The messages.
+    pub messages: Vec<MessageView>,
+    /// Files that are no messages, and messages that nobody can believe.
+    pub findings: Vec<Error>,
+}
+
+impl NewMessage {
+    /// The envelope of this draft, checked against its topic and all limits.
+    pub fn envelope(&self) -> Result<Envelope> {
+        let refuse = |text: String| Error::usage(format!("message refused: {text}"));
+        let known = topic::known(&self.topic);
+        if known.is_none() && !topic::is_name(&self.topic) {
+            return Err(refuse(format!("topic {:?} is not a name", self.topic)));
+        }
+        let life_ms = match (self.life_ms, known) {
+            (Some(ms), _) if ms == 0 || ms > topic::LIFE_MAX_MS => {
+                let most = format_duration(topic::LIFE_MAX_MS);
+                return Err(refuse(format!("a message lives up to {most}")));
+            }
+            (Some(ms), _) => ms,
+            (None, Some(topic)) => topic.life_ms,
+            (None, None) => return Err(unknown_topic(&self.topic)),
+        };
+        if let Some(topic) = known
+            && !self.unchecked
+        {
+            topic.check(&self.payload).map_err(|wrong| {
+                refuse(format!("topic {}: {wrong}", self.topic))
+                    .hint("store it all the same: --unchecked")
+            })?;
+        }
+        let now_us = host::wall_us();
+        let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        let envelope = Envelope {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            id: uuid()?,
+            from: self.from.to_string(),
+            to: self.to.as_ref().map_or(EVERYBODY, Address::as_str).to_owned(),
+            timestamp: utc_ms(now_us),
+            expires_at: utc_ms(now_us.saturating_add(life_us)),
+            extra: serde_json::Map::new(),
+        };
+        let text = envelope.render();
+        match Envelope::parse(text.as_bytes(), &envelope.id) {
+            Ok(_) => Ok(envelope),
+            Err(error) => Err(refuse(error.to_string())
+                .hint(format!("at most {ENVELOPE_MAX} bytes, nested {DEPTH_MAX} deep"))
+                .hint("put what is longer into a file, and its path into the message")),
+        }
+    }
+}
+
+fn unknown_topic(name: &str) -> Error {
+    let names = topic::TOPICS.iter().map(|topic| topic.name);
+    let near = names.clone().min_by_key(|known| strsim::levenshtein(known, name));
+    let error =
+        Error::usage(format!("message refused: topic {name:?} is not one of those that are known"))
+            .hint("say how long such a message lives: --topic-ttl 1h");
+    match near {
+        Some(near) if strsim::levenshtein(near, name) <= 3 => {
+            error.hint(format!("did you mean {near}?"))
+        }
+        _ => error.hint(format!("known: {}", names.collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Publishes a message. When this returns, it is stored: whoever looks from now on finds it whole.
+pub fn publish(dir: &Path, draft: &NewMessage) -> Result<Envelope> {
+    let envelope = draft.envelope()?;
+    let bus = Bus::open_or_create(dir)?;
+    store(&bus, &envelope)?;
+    Ok(envelope)
+}
+
+/// Publishes an envelope. Whoever is inside the index is not waited for.
+pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
+    match Index::enter(bus, Duration::ZERO)? {
+        None => bus.publish(&envelope.id, &envelope.render()),
+        Some(mut index) => {
+            if index.count() >= MESSAGES_MAX {
+                // Somebody may have cleaned since it was counted.
+                index.refresh()?;
+            }
+            refuse_when_full(bus, index.count())?;
+            store_inside(bus, &mut index, envelope)
+        }
+    }
+}
+
+/// As [`store`], on a full bus, too: what is given back must be told.
+pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
+    match Index::enter(bus, Duration::ZERO)? {
+        None => bus.publish(&envelope.id, &envelope.render()),
+        Some(mut index) => store_inside(bus, &mut index, envelope),
+    }
+}
+
+/// As [`store`], for whoever is inside the index.
+pub(crate) fn store_inside(bus: &Bus, index: &mut Index<'_>, envelope: &Envelope) -> Result<()> {
+    let window = index.begin()?;
+    bus.publish(&envelope.id, &envelope.render())?;
+    index.finish(window, envelope, 1);
+    Ok(())
+}
+
+fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
+    if count < MESSAGES_MAX {
+        Ok(())
+    } else {
+        Err(Error::new(
+            Kind::Refused,
+            format!("{}: it is full: {count} messages", bus.base.path.display()),
+        )
+        .hint("remove those whose time is over: zeta bus clean --expired"))
+    }
+}
+
+/// A message as a list shows it.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// The message.
+    pub header: Header<'a>,
+    /// When it was sent, as far as it is believed, in µs.
+    pub sent_us: i64,
+    /// Does it still count?
+    pub fate: Fate,
+}
+
+/// As [`list`], without taking payloads apart: `show` gets the rows and the findings.
+pub fn show<T>(
+    dir: &Path,
+    filter: &Filter,
+    show: impl FnOnce(&[Row<'_>], &[Error]) -> Result<T>,
+) -> Result<T> {
+    let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
+    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
+    index.refresh()?;
+    let pages = index.pages(&mut Mark::default())?;
+    drop(index);
+    let (headers, unread) = pages.headers();
+    let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
+    let now_us = host::wall_us();
+    let mut rows = Vec::with_capacity(headers.len());
+    for (header, mtime_us) in headers {
+        let seen = FileSeen { mtime_us, now_us };
+        let fate = header.when().fate(seen);
+        findings.extend(finding(&header, seen, fate));
+        if filter.wants(&header.topic, &header.to, fate) {
+            rows.push(Row { sent_us: header.when().sent_us(seen), header, fate });
+        }
+    }
+    rows.sort_by(|a, b| (a.sent_us, &a.header.id).cmp(&(b.sent_us, &b.header.id)));
+    show(&rows, &findings)
+}
+
+/// The messages of the bus, taken apart.
+pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
+    show(dir, filter, |rows, findings| {
+        let whole = |row: &Row<'_>| {
+            let envelope = Envelope::parse(row.header.text.as_bytes(), &row.header.id).ok()?;
+            Some(MessageView { envelope, sent_us: row.sent_us, fate: row.fate })
+        };
+        let messages = rows.iter().filter_map(whole).collect();
+        Ok(Listing { messages, findings: findings.to_vec() })
+    })
+}
+
+fn no_message(bus: &Bus, unread: &Unread) -> Error {
+    let path = bus.path(&unread.file);
+    let text = format!("{}: {}", printable(&path.to_string_lossy()), unread.reason);
+    let hint = "it is left alone and no message: look who wrote it, then remove it";
+    Error::new(Kind::Unsafe, text).hint(hint)
+}
+
+/// Leaves out what is not wanted, and puts the rest in order.
+pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageView> {
+    let now_us = host::wall_us();
+    let mut wanted = Vec::new();
+    for Message { envelope, mtime_us } in messages {
+        let seen = FileSeen { mtime_us, now_us };
+        let fate = envelope.when().fate(seen);
+        if filter.wants(&envelope.topic, &envelope.to, fate) {
+            wanted.push(MessageView { sent_us: envelope.when().sent_us(seen), envelope, fate });
+        }
+    }
+    wanted.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
+    wanted
+}
+
+fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
+    let id = &header.id;
+    if fate == Fate::NoExpiry {
+        let what = printable(&header.expires_at);
+        let text = format!("message {id}: nobody can read when it expires ({what:?}): it has");
+        return Some(Error::new(Kind::Unsafe, text).hint("zeta bus clean --expired removes it"));
+    }
+    if header.when().is_future(seen) {
+        let when = printable(&header.timestamp);
+        let text = format!("message {id} is dated in the future ({when}): its file's time counts");
+        return Some(Error::new(Kind::Unsafe, text).hint("the clock of its sender is wrong"));
+    }
+    None
+}
+
+/// One message, whatever its time; `None` if there is none with this id. A reader that says its
+/// name leaves word that it read it.
+pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<MessageView>> {
+    check_id(id)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok(None) };
+    let Some(read) = bus.read(&file_of(id))? else { return Ok(None) };
+    let path = bus.path(&file_of(id));
+    let envelope = Envelope::parse(&read.bytes, id)
+        .map_err(|error| Error::not_safe(&path, error).hint("it is no message"))?;
+    let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
+    if let Some(reader) = reader {
+        check_surface(reader)?;
+        match delivery_log::DeliveryLog::enter(&bus, reader) {
+            Ok(mut seen) => seen.note(id, delivery_log::Delivery::Read)?,
+            // It is being delivered to this very reader, whose handler looks at it.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(MessageView {
+        sent_us: envelope.when().sent_us(file),
+        fate: envelope.when().fate(file),
+        envelope,
+    }))
+}
+
+/// Refuses an id that would leave the directory.
+pub fn check_id(id: &str) -> Result<()> {
+    if is_id(id) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!("message id {id:?} is not valid"))
+            .hint("ids are printed by 'zeta bus publish' and 'zeta bus list'"))
+    }
+}
+
+/// Refuses a subscriber's name that could be no file's.
+pub fn check_surface(surface: &str) -> Result<()> {
+    if delivery_log::is_surface(surface) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
+            "subscriber {surface:?} is not valid: write 1 to 64 of a-z, 0-9, '_' and '-'"
+        )))
+    }
+}
+
+pub(crate) fn bound_dead(bus: &Bus) -> Result<()> {
+    let mut dead = bus.dead_letters()?;
+    if dead.len() <= DEAD_MAX {
+        return Ok(());
+    }
+    dead.sort_by_key(|(_, read)| read.times.ctime_us);
+    for (file, _) in dead.iter().take(dead.len() - DEAD_MAX) {
+        bus.forget_buried(file)?;
+    }
+    Ok(())
+}
+
+/// The messages that were put away undelivered.
+pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
+    let Some(bus) = Bus::open(dir)? else { return Ok(Vec::new()) };
+    let read = |(file, read): (String, zeta_state::directory::tree::Bytes)| {
+        let id = crate::directory::id_of(&file)?.to_owned();
+        Envelope::parse(&read.bytes, &id).ok()
+    };
+    let mut dead: Vec<Envelope> = bus.dead_letters()?.into_iter().filter_map(read).collect();
+    dead.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
+    Ok(dead)
+}
+
+/// A time as the original writes it: ISO 8601 with milliseconds.
+pub fn utc_ms(wall_us: i64) -> String {
+    let text = format_utc(wall_us);
+    format!("{}Z", text.get(..23).unwrap_or(&text))
+}
+
+/// A random UUID of version 4.
+fn uuid() -> Result<String> {
+    let bits = host::random()?;
+    let bits = bits & !(0xf << 76) | (0x4 << 76);
+    let bits = bits & !(0x3 << 62) | (0x2 << 62);
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    Ok([part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"))
+}

@@ -1,0 +1,123 @@
+//! Who is on the bus, in the words of the original; and what became of one message.
+
+use std::path::Path;
+
+use serde_json::Value;
+use zeta_core::bus::{EVERYBODY, Envelope, Fate, topic};
+
+use super::{Filter, Listing, MessageView, check_id, list};
+use crate::directory::{Bus, delivery_log};
+use zeta_os::error::Result;
+
+/// The newest heartbeats, claim messages and review requests of a bus.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Per sender, its newest heartbeat that can be understood.
+    pub agents: Vec<Envelope>,
+    /// Claim messages that can be understood, releases too.
+    pub claims: Vec<Envelope>,
+    /// Review requests.
+    pub review_requests: Vec<Envelope>,
+    /// How many shadow catches there are.
+    pub shadow_catches: usize,
+    /// All messages that count.
+    pub messages: usize,
+    /// What was not understood.
+    pub findings: Vec<zeta_os::error::Error>,
+}
+
+/// Looks at the whole bus.
+pub fn status(dir: &Path) -> Result<Status> {
+    let Listing { messages, findings } = list(dir, &Filter::default())?;
+    let mut status = Status { findings, messages: messages.len(), ..Status::default() };
+    for MessageView { envelope, .. } in messages {
+        let understood = topic::known(&envelope.topic)
+            .is_some_and(|topic| topic.check(&envelope.payload).is_ok());
+        match envelope.topic.as_str() {
+            "heartbeat" if understood => {
+                status.agents.retain(|other| other.from != envelope.from);
+                status.agents.push(envelope);
+            }
+            topic::CLAIM if understood => status.claims.push(envelope),
+            "review-request" if understood => status.review_requests.push(envelope),
+            "shadow-catch" => status.shadow_catches += 1,
+            _ => {}
+        }
+    }
+    status.agents.sort_by(|a, b| a.from.cmp(&b.from));
+    Ok(status)
+}
+
+/// One field of a payload as text.
+pub fn field<'a>(envelope: &'a Envelope, key: &str) -> Option<&'a str> {
+    envelope.payload.get(key).and_then(Value::as_str)
+}
+
+/// What is known to have become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// It is on the bus, and nobody was told it yet.
+    Stored,
+    /// A subscriber's handler took it, or it was printed for one.
+    Delivered,
+    /// A recipient looked at it by name.
+    Read,
+    /// A handler failed so many times; it comes again.
+    Failed(u32),
+    /// Its time is over.
+    Expired,
+    /// It was put away: nobody was told it in time, or its handler failed too often.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The word for people and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            DeliveryState::Stored => "stored",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Read => "read",
+            DeliveryState::Failed(_) => "failed",
+            DeliveryState::Expired => "expired",
+            DeliveryState::Dead => "dead",
+        }
+    }
+}
+
+/// What became of a message as a whole, and at each subscriber that was told.
+pub type DeliveryReport = (DeliveryState, Vec<(String, DeliveryState)>);
+
+/// What became of a message, as a whole and at each subscriber that it is for; `None` if it is not
+/// known, or was cleaned away.
+pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
+    check_id(id)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok(None) };
+    let Some(message) = super::read(dir, id, None)? else {
+        let file = crate::directory::file_of(id);
+        let buried = bus.dead_letters()?.iter().any(|(name, _)| *name == file);
+        return Ok(buried.then_some((DeliveryState::Dead, Vec::new())));
+    };
+    let to = &message.envelope.to;
+    let mut at = Vec::new();
+    for surface in delivery_log::surfaces(&bus)? {
+        if *to != surface && to != EVERYBODY {
+            continue;
+        }
+        if let Some(told) = delivery_log::peek(&bus, &surface).unwrap_or_default().get(id) {
+            let came = match told {
+                delivery_log::Delivery::Delivered => DeliveryState::Delivered,
+                delivery_log::Delivery::Read => DeliveryState::Read,
+                delivery_log::Delivery::Failed(times) => DeliveryState::Failed(*times),
+            };
+            at.push((surface, came));
+        }
+    }
+    let any = |wanted: DeliveryState| at.iter().any(|(_, came)| *came == wanted);
+    let whole = match message.fate {
+        _ if any(DeliveryState::Read) => DeliveryState::Read,
+        _ if any(DeliveryState::Delivered) => DeliveryState::Delivered,
+        Fate::Expired | Fate::NoExpiry => DeliveryState::Expired,
+        Fate::Lives(_) => DeliveryState::Stored,
+    };
+    Ok(Some((whole, at)))
+}

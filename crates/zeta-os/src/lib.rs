@@ -1,0 +1,24 @@
+//! The system calls of Linux behind safe functions: one subject per file; no rule is decided here.
+#![deny(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "zeta runs on Linux 5.6 or later: it rests on flock, pidfd and renameat2 of that kernel"
+);
+
+#[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
+pub mod clock;
+pub mod command;
+pub mod error;
+pub mod files;
+pub mod flock;
+pub mod host;
+pub mod inotify;
+pub mod lock_owner;
+pub mod mount;
+pub mod open_beneath;
+pub mod process;
+#[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
+pub mod spawn;
+pub mod temp_file;
+pub mod users;

@@ -1,0 +1,147 @@
+//! Evidence from the kernel: the identity of a process, whether it lives, and a descriptor that is
+//! readable once it has ended.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{fstat, fstatfs};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use zeta_core::evidence::{Found, Process, ProcessState, Processes, join, judge_process};
+use zeta_core::time::Host;
+
+/// `f_type` of the file system whose inode numbers identify processes (Linux 6.9 and later).
+const PIDFS_MAGIC: u64 = 0x5049_4446;
+
+/// Describes a process that runs now, well enough to know it again.
+pub fn identify(pid: u32) -> Process {
+    let pidfs_ino = open(pid).ok().and_then(|fd| pidfs_ino(&fd));
+    Process { pid, start_ticks: start_ticks(pid), pidfs_ino }
+}
+
+/// Describes the calling process.
+pub fn identify_self() -> Process {
+    identify(std::process::id())
+}
+
+/// Judges whether any of the recorded processes is alive, or all of them have ended.
+pub fn life(recorded: &Processes, host: &Host) -> ProcessState {
+    if recorded.pid_ns.is_some() && recorded.pid_ns != host.pid_ns {
+        return ProcessState::Unknown;
+    }
+    join(recorded.own.iter().chain(&recorded.child).map(|p| judge_process(p, find(p))))
+}
+
+/// A descriptor that becomes readable when the recorded process ends; `None` if it is not there.
+pub fn watch(recorded: &Process) -> Option<OwnedFd> {
+    let fd = open(recorded.pid).ok()?;
+    (judge_process(recorded, examine(recorded, &fd)) == ProcessState::Alive).then_some(fd)
+}
+
+/// Sends SIGKILL to the recorded process if it is provably that process.
+pub fn kill(recorded: &Process) -> Result<(), Errno> {
+    signal(recorded, Signal::KILL)
+}
+
+/// Sends a signal to the recorded process if it is provably that process.
+pub fn signal(recorded: &Process, signal: Signal) -> Result<(), Errno> {
+    match watch(recorded) {
+        Some(fd) => pidfd_send_signal(&fd, signal),
+        None => Err(Errno::SRCH),
+    }
+}
+
+fn open(pid: u32) -> Result<OwnedFd, Errno> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    pidfd_open(pid, PidfdFlags::empty())
+}
+
+fn find(recorded: &Process) -> Found {
+    match open(recorded.pid) {
+        Ok(fd) => examine(recorded, &fd),
+        // A thread's id is refused with ENOENT, by older kernels with EINVAL.
+        Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => Found::Nothing,
+        Err(_) => Found::Unreadable,
+    }
+}
+
+fn examine(recorded: &Process, fd: &OwnedFd) -> Found {
+    let ended = poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&Timespec::default()));
+    let Ok(ready) = ended else { return Found::Unreadable };
+    let pidfs_ino = recorded.pidfs_ino.and_then(|_| pidfs_ino(fd));
+    let start_ticks = match pidfs_ino {
+        Some(_) => None,
+        None => recorded.start_ticks.and_then(|_| start_ticks(recorded.pid)),
+    };
+    Found::Something { ended: ready > 0, pidfs_ino, start_ticks }
+}
+
+fn pidfs_ino(fd: &OwnedFd) -> Option<u64> {
+    (fstatfs(fd).ok()?.f_type as u64 == PIDFS_MAGIC).then_some(())?;
+    Some(fstat(fd).ok()?.st_ino)
+}
+
+/// Field 22 of `/proc/PID/stat`; the second field may hold blanks and brackets of its own.
+fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The name and the state letter of a process, for people.
+pub fn describe(pid: u32) -> Option<(String, char)> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    let (head, tail) = text.rsplit_once(')')?;
+    let name = head.split_once('(')?.1.to_owned();
+    Some((name, tail.trim_start().chars().next()?))
+}
+
+/// A process of this machine that can be looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its identity, well enough to know it again.
+    pub process: Process,
+    /// Name of its program.
+    pub name: String,
+    /// State letter, as in `ps`.
+    pub state: char,
+}
+
+impl Listed {
+    /// Returns true if it is stopped, by a signal or by a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+}
+
+/// The processes that were started with `line` (`KEY=value`) in their environment, by process id.
+///
+/// A process cannot leave this list by changing its parent, its group or its session. One that
+/// has ended is not in it, nor is one between fork and exec.
+pub fn with_environment(line: &str) -> Vec<Listed> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<u32> = pids.collect();
+    pids.sort_unstable();
+    let has_line = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == line.as_bytes())
+    };
+    let found = pids.into_iter().filter(has_line).filter_map(|pid| {
+        let process = identify(pid);
+        let (name, state) = describe(pid)?;
+        Some(Listed { process, name, state })
+    });
+    found.filter(|listed| !matches!(listed.state, 'Z' | 'X')).collect()
+}
+
+/// Makes this process the parent of all orphans below it, so that it can find and end them.
+pub fn adopt_orphans() -> Result<(), Errno> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Collects children of this process that have ended. No other code may wait for their status.
+pub fn reap_ended() {
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+}

@@ -1,0 +1,215 @@
+//! The way of this node into a cluster's repository, and out of it.
+//!
+//! [`register`] leads from nothing to an open pull request, `proposal` is the pull request itself,
+//! `renew` follows once it is merged, [`steward`] carries an intent out, [`deregister`] leads out
+//! again. Here is what all of them need: the receipt, and its mirror in the tree.
+
+pub mod deregister;
+mod exclusive;
+mod proposal;
+pub mod register;
+mod renew;
+pub mod repository;
+pub mod request;
+pub mod steward;
+
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use zeta_core::name::{Label, RecordName};
+use zeta_core::record::Fields;
+use zeta_core::registration::node::About;
+use zeta_core::registration::node_path;
+use zeta_core::registration::receipt::{Receipt, State};
+
+use self::repository::Repository;
+use crate::node_yaml;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::{host, temp_file};
+use zeta_state::context::Context;
+use zeta_state::directory::trusted_dir::Sharing;
+use zeta_state::presence::records;
+use zeta_state::presence::records::RecordKey;
+
+/// The marker of the tree that mirrors the receipt: gone after each boot, and written again.
+pub const MARKER: &str = "self-registered";
+/// The lease that one agent of the node holds while it opens the pull request.
+pub const IN_FLIGHT: &str = "register-pr-in-flight";
+
+/// Most bytes of a receipt that is read.
+const RECEIPT_MAX: u64 = 64 << 10;
+
+/// The path of this node's receipt, which outlives the boot.
+pub fn receipt_path() -> PathBuf {
+    if let Some(path) = std::env::var_os("ZETA_SELF_REGISTER_MARKER").filter(|p| !p.is_empty()) {
+        return PathBuf::from(path);
+    }
+    let file = "self-registered.marker";
+    let set = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
+    match (set("STATE_DIRECTORY"), set("HOME")) {
+        // A service has a directory of its own.
+        (Some(dir), _) => PathBuf::from(dir).join(file),
+        (None, Some(home)) => PathBuf::from(home).join(".config/zeta").join(file),
+        (None, None) => PathBuf::from("/var/lib/zeta").join(file),
+    }
+}
+
+/// Reads a receipt; `None` if there is none, or it says nothing that can be understood.
+pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
+    match read_small(path) {
+        Ok(text) => Ok(Receipt::parse(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(Error::new(Kind::Unsafe, format!("cannot read {}: {error}", path.display()))
+                .hint("it is the receipt of this node's registration; move it away to go on"))
+        }
+    }
+}
+
+/// Keeps a receipt: on the disk, across boots, and as a marker in the tree, for this boot.
+pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()> {
+    temp_file::keep(path, ".self-registered.", receipt.render().as_bytes()).map_err(|error| {
+        Error::new(Kind::Unsafe, format!("cannot write {}: {error}", path.display()))
+            .hint("without a receipt an attempt could be doubled, so none is made")
+    })?;
+    let mut pairs = vec![
+        ("state".to_owned(), receipt.state.word().to_owned()),
+        ("node_path".to_owned(), receipt.node_path.clone()),
+        ("observed_at".to_owned(), zeta_core::time::format_utc(receipt.observed_us)),
+        ("detail".to_owned(), receipt.detail.clone()),
+    ];
+    for (key, value) in [("pr_url", &receipt.pr_url), ("branch", &receipt.branch)] {
+        pairs.extend(value.clone().map(|value| (key.to_owned(), value)));
+    }
+    let marker = RecordKey::Marker(RecordName::new("marker", MARKER)?);
+    records::set(ctx, &marker, &pairs).map(|_| ())
+}
+
+/// Notes in the receipt that no account is logged in. An attempt that was cut off stays one.
+pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -> Result<()> {
+    let before = read_receipt(path)?;
+    if before.as_ref().is_some_and(|before| before.state == State::Registering) {
+        return Ok(());
+    }
+    let receipt = Receipt {
+        state: State::Unauthenticated,
+        node: about.node.clone(),
+        observed_us: host::wall_us(),
+        node_path: node_path(&about.maintainer, &about.node),
+        pr_url: None,
+        branch: None,
+        detail: why.text.clone(),
+        last_attempt_s: before.and_then(|before| before.last_attempt_s),
+    };
+    keep_receipt(ctx, path, &receipt)
+}
+
+/// The name of this node: that of its receipt, for the tree's ends with each boot; else the tree's,
+/// which is opaque, or the host's if the caller asks for that.
+pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
+    if ctx.node.is_none()
+        && let Some(receipt) = read_receipt(&receipt_path())?
+        && let Ok(node) = Label::new("node", &receipt.node)
+    {
+        return Ok(node);
+    }
+    if !host_name {
+        return Ok(ctx.open()?.node.name);
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let short = host.split('.').next().unwrap_or_default();
+    Label::new("node", short).map_err(|error| {
+        Error::usage(error.to_string()).hint("the host's name is none; use the opaque one")
+    })
+}
+
+/// The file that would be committed.
+pub fn preview(about: &About) -> Result<String> {
+    node_yaml::write(&repository::compose_here(about))
+}
+
+/// Writes the intent for the steward: all of it, so that nothing of an earlier one stays.
+pub fn intend(ctx: &Context, about: &About, place: &Repository, reopen: bool) -> Result<()> {
+    place.check()?;
+    let mut pairs = vec![
+        ("node".to_owned(), about.node.clone()),
+        ("maintainer".to_owned(), about.maintainer.clone()),
+        ("roles".to_owned(), about.roles.join(",")),
+        ("wanted_at".to_owned(), about.timestamp.clone()),
+        ("reopen".to_owned(), reopen.to_string()),
+    ];
+    for (key, value) in [
+        ("expires_at", &about.expires_at),
+        ("flake_commit", &about.flake_commit),
+        ("flake_host", &about.flake_host),
+        ("repo", &place.repo),
+        ("remote", &place.remote),
+        ("fork", &place.fork),
+        ("fork_remote", &place.fork_remote),
+        ("api", &place.api),
+        ("base", &place.base),
+    ] {
+        pairs.push((key.to_owned(), value.clone().unwrap_or_default()));
+    }
+    steward::intend(ctx, &pairs)
+}
+
+/// The request in an intent, for a steward whose call is for `own`, if it `said` so.
+///
+/// An intent does not say where the token is: that is the steward's own. In a tree that others
+/// write, any of them may have written the intent, and the token is sent to the place that it
+/// names: there the call has to name the same place.
+pub fn wanted(
+    ctx: &Context,
+    intent: &Fields<'_>,
+    (own, said): (&Repository, bool),
+) -> Result<(About, Repository, bool)> {
+    let text = |key: &str| intent.text(key).map(|t| t.into_owned()).filter(|t| !t.is_empty());
+    let need = |key: &str| {
+        text(key).ok_or_else(|| {
+            Error::new(Kind::Unsafe, format!("the intent says nothing of {key:?}"))
+                .hint("write it anew: zeta node register --intent …")
+        })
+    };
+    let maintainer = need("maintainer")?;
+    repository::check_maintainer(&maintainer)?;
+    let about = About {
+        node: need("node")?,
+        maintainer,
+        roles: need("roles")?.split(',').map(str::to_owned).collect(),
+        timestamp: need("wanted_at")?,
+        expires_at: text("expires_at"),
+        flake_commit: text("flake_commit"),
+        flake_host: text("flake_host"),
+    };
+    let place = Repository {
+        repo: text("repo"),
+        remote: text("remote"),
+        fork: text("fork"),
+        fork_remote: text("fork_remote"),
+        api: text("api"),
+        base: text("base"),
+        token_file: None,
+    };
+    let sharing = ctx.open()?.tree.base.sharing;
+    let place = Repository::of_intent(place, own, said || sharing != Sharing::Private)?;
+    Ok((about, place, text("reopen").as_deref() == Some("true")))
+}
+
+/// Reads a regular file of no great length: a pipe may never answer, and a device has no end.
+fn read_small(path: &Path) -> std::io::Result<String> {
+    let mut options = std::fs::File::options();
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > RECEIPT_MAX {
+        Err(std::io::Error::other("it is too long for a receipt"))
+    } else {
+        Ok(text)
+    }
+}

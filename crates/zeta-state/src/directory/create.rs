@@ -1,0 +1,144 @@
+//! Making a private tree, and directories in any tree: complete or not at all.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, fchmod, mkdirat, openat, renameat_with};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use zeta_core::layout;
+use zeta_os::error::{Cause, Error, Kind, Result};
+use zeta_os::host;
+use zeta_os::mount;
+use zeta_os::open_beneath::DIRECTORY;
+use zeta_os::users::user;
+
+use super::purpose::Purpose;
+use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
+
+/// Where a tree must not be made by itself.
+pub fn refuse_creation(path: &Path) -> Result<()> {
+    if let Some(root) = private_tmp(path)? {
+        return Err(private_tmp_error(path, &root));
+    }
+    let announced = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
+    // Root's anchor outlives a tree that a cleaner took away during this boot, wherever it was.
+    match announced || crate::directory::anchor::stands(path)? {
+        false => Ok(()),
+        true => Err(Error::not_safe(
+            path,
+            "it is missing, and on this machine root makes it for a group",
+        )
+        .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
+        .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
+        .hint("if no group needs it any more: root removes its anchor below /run/zeta")
+        .with_cause(Cause::OtherView)),
+    }
+}
+
+/// Has root announced a group's tree? In doubt nobody may make another one in its place.
+fn is_announced() -> Result<bool> {
+    let conf = Path::new(trusted_dir::TMPFILES_CONF);
+    conf.try_exists().map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::io("cannot look for", conf, errno)
+    })
+}
+
+/// Creates a private directory, complete or not at all, and opens it: one directory in it, and what
+/// `fill` writes into it while nobody can see it.
+pub fn create_private(
+    path: &Path,
+    inner: &str,
+    purpose: &Purpose,
+    fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
+) -> Result<TrustedDir> {
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid, purpose)?;
+    if euid == OVERFLOW_UID {
+        return Err(Error::not_safe(
+            path,
+            format!("it is missing, and {}, who runs this, can be anybody", user(euid)),
+        )
+        .hint("run it as a user that has a number of its own, here and outside"));
+    }
+    let temp = format!(".{name}{}{}", layout::NEW_PREFIX, host::random_hex()?);
+    let cannot = |errno| Error::io("cannot create", path, errno);
+    make_dir(parent.as_fd(), &temp, Sharing::Private).map_err(cannot)?;
+    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty());
+    // A parent with the set-group-id bit hands it on, and a private tree must not have it.
+    let plain = |made| fchmod(&made, Sharing::Private.dir_mode()).map(|()| made);
+    let made = made.and_then(plain).map_err(|errno| {
+        let _ = rustix::fs::unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
+        cannot(errno)
+    })?;
+    let published = make_dir(made.as_fd(), inner, Sharing::Private)
+        .map_err(cannot)
+        .and_then(|()| fill(made.as_fd(), Sharing::Private.file_mode()))
+        .and_then(|()| {
+            let flags = rustix::fs::RenameFlags::NOREPLACE;
+            match renameat_with(&parent, temp.as_str(), &parent, name.as_str(), flags) {
+                Ok(()) => Ok(true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(errno) => Err(cannot(errno)),
+            }
+        });
+    if published != Ok(true) {
+        remove_unpublished(&parent, &made, &temp, inner);
+    }
+    published?;
+    trusted_dir::open(path, purpose)?
+        .ok_or_else(|| Error::not_safe(path, "it vanished as soon as it was created"))
+}
+
+fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str, inner: &str) {
+    let _ = rustix::fs::unlinkat(made, inner, AtFlags::REMOVEDIR);
+    for file in [layout::README, layout::LOCAL_NODE] {
+        let _ = rustix::fs::unlinkat(made, file, AtFlags::empty());
+    }
+    let _ = rustix::fs::unlinkat(parent, temp, AtFlags::REMOVEDIR);
+}
+
+/// Makes a directory of the tree, complete and with its final mode before anybody sees its name.
+pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<()> {
+    let cannot = |errno| Error::below("cannot create", path, errno);
+    let temp = format!("{}{}", layout::NEW_PREFIX, host::random_hex()?);
+    make_dir(dir, &temp, base.sharing).map_err(cannot)?;
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    match renameat_with(dir, temp.as_str(), dir, name, flags) {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            let _ = rustix::fs::unlinkat(dir, temp.as_str(), AtFlags::REMOVEDIR);
+            if errno == Errno::EXIST { Ok(()) } else { Err(cannot(errno)) }
+        }
+    }
+}
+
+/// In a group's tree the set-group-id bit is inherited; chmod would drop it or be forbidden, so the
+/// umask is what gives the mode.
+fn make_dir(dir: BorrowedFd<'_>, name: &str, sharing: Sharing) -> std::result::Result<(), Errno> {
+    let old = match sharing {
+        Sharing::Private => Mode::from_raw_mode(0o077),
+        Sharing::Group { .. } => Mode::from_raw_mode(0o007),
+    };
+    let old = rustix::process::umask(old);
+    let made = mkdirat(dir, name, sharing.dir_mode());
+    rustix::process::umask(old);
+    made
+}
+
+/// The mount of `/tmp` that this process sees, if it is one that others do not see.
+pub fn private_tmp(path: &Path) -> Result<Option<String>> {
+    let mount = mount::of(path)?;
+    Ok(mount.filter(mount::Mount::is_private_tmp).map(|mount| mount.root))
+}
+
+/// The error for a process that would make a world of its own.
+pub fn private_tmp_error(path: &Path, root: &str) -> Error {
+    Error::new(
+        Kind::Unsafe,
+        format!("{}: /tmp is private to this service (mounted from {root})", path.display()),
+    )
+    .hint(format!("in the unit: PrivateTmp=no, or BindPaths={}", path.display()))
+    .with_cause(Cause::OtherView)
+}

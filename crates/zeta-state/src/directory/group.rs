@@ -1,0 +1,132 @@
+//! Making the tree that a group shares, as root: complete under another name, then swapped in.
+//!
+//! What stands in its place is never repaired, emptied or opened up: an ACL or a descriptor of its
+//! first owner would survive that. It is left as `<name>.refused-<random>` for a person to look at.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, RenameFlags, Uid, fchmod, fchown, mkdirat, openat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use zeta_core::layout;
+use zeta_core::name::Label;
+
+use super::purpose::STATE;
+use super::trusted_dir;
+use crate::directory::trusted_dir::{README_TEXT, open_parent};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::put_file;
+use zeta_os::open_beneath::{DIRECTORY, RECORD};
+use zeta_os::users::group_id;
+
+/// The modes of a group's tree.
+pub const BASE_MODE: u32 = 0o2750;
+/// Sticky: a member cannot remove another's node directory.
+pub const NODES_MODE: u32 = 0o3770;
+/// Not sticky: a member takes over another's lease in here.
+pub const NODE_MODE: u32 = 0o2770;
+const README_MODE: u32 = 0o444;
+const LOCAL_NODE_MODE: u32 = 0o640;
+
+/// Makes a system group; returns the command that did it.
+///
+/// `with_user` also makes the user of that name that the services run as.
+pub fn create(name: &str, with_user: bool) -> Result<String> {
+    let line = if with_user {
+        include_str!("../../../../units/sysusers.d/zeta.conf")
+            .lines()
+            .find(|line| line.starts_with("u "))
+            .unwrap_or_default()
+            .to_owned()
+    } else {
+        format!("g {name} -")
+    };
+    let tries: [&[&str]; 2] =
+        [&["systemd-sysusers", "--inline", &line], &["groupadd", "--system", name]];
+    for words in tries {
+        let [program, args @ ..] = words else { continue };
+        let ran = Command::new(program).args(args).output();
+        if ran.is_ok_and(|out| out.status.success()) && group_id(name).is_some() {
+            return Ok(words.join(" "));
+        }
+    }
+    Err(Error::new(Kind::Fault, format!("cannot create the group {name}"))
+        .hint("neither systemd-sysusers nor groupadd did it")
+        .hint(format!("make it another way, then repeat: groupadd --system {name}")))
+}
+
+/// How a tree got its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// Nothing stood there.
+    New,
+    /// Something did, and it is here now.
+    Swapped(PathBuf),
+    /// Something stands there, and it may not be replaced.
+    Taken,
+}
+
+/// Builds a complete tree and puts it at `path`.
+pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
+    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
+    // After an exchange this is the name of what stood there: one step, with nothing in between.
+    let temp = format!("{name}.refused-{}", zeta_os::host::random_hex()?);
+    let cannot = |errno| Error::io("cannot create", path, errno);
+    mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
+    let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(cannot)?;
+    let rename = |flags| renameat_with(&parent, temp.as_str(), &parent, name.as_str(), flags);
+    let placed = trusted_dir::refuse_acl(&made, &|| path.to_owned())
+        .and_then(|()| fill(&made, gid, node).map_err(cannot))
+        .and_then(|()| match rename(RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(Placed::New),
+            Err(Errno::EXIST) if !replace => Ok(Placed::Taken),
+            Err(Errno::EXIST) => rename(RenameFlags::EXCHANGE)
+                .map(|()| Placed::Swapped(path.with_file_name(&temp)))
+                .map_err(cannot),
+            Err(errno) => Err(cannot(errno)),
+        });
+    if !matches!(placed, Ok(Placed::New | Placed::Swapped(_))) {
+        remove(&parent, &temp, &made, node);
+    }
+    placed
+}
+
+/// Everything below an unpublished directory that only root can enter.
+fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno> {
+    let root_only = Mode::from_raw_mode(0o700);
+    mkdirat(made, layout::NODES, root_only)?;
+    let nodes = openat(made, layout::NODES, DIRECTORY, Mode::empty())?;
+    mkdirat(&nodes, node.as_str(), root_only)?;
+    let own = openat(&nodes, node.as_str(), DIRECTORY, Mode::empty())?;
+    let text = format!("{node}\n");
+    let files = [
+        (layout::README, README_TEXT, README_MODE),
+        (layout::LOCAL_NODE, text.as_str(), LOCAL_NODE_MODE),
+    ];
+    for (file, content, mode) in files {
+        put_file(made.as_fd(), file, content.as_bytes(), Mode::from_raw_mode(mode))?;
+        let fd = openat(made, file, RECORD, Mode::empty())?;
+        fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
+    }
+    // Owners first: a chown drops the set-group-id bit. The base last: it opens the door.
+    for (fd, mode) in [(&own, NODE_MODE), (&nodes, NODES_MODE), (made, BASE_MODE)] {
+        fchown(fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
+        fchmod(fd, Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn remove(parent: &OwnedFd, temp: &str, made: &OwnedFd, node: &Label) {
+    let own = format!("{}/{node}", layout::NODES);
+    for dir in [own.as_str(), layout::NODES] {
+        let _ = unlinkat(made, dir, AtFlags::REMOVEDIR);
+    }
+    for file in [layout::README, layout::LOCAL_NODE] {
+        let _ = unlinkat(made, file, AtFlags::empty());
+    }
+    let _ = unlinkat(parent, temp, AtFlags::REMOVEDIR);
+}

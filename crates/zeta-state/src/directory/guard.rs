@@ -1,0 +1,476 @@
+//! The critical section of one record: an flock on its guard directory.
+//!
+//! Every change of a record happens in here, and is committed by a rename out of the guard. If
+//! somebody removed the guard meanwhile, that rename fails by itself; if somebody put another one
+//! in its place, the identity check finds it. The kernel frees the flock of a process that dies, so
+//! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
+    renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+use zeta_core::layout;
+
+use crate::directory::create::publish_dir;
+use crate::directory::tree::{Bytes, Node, check_file, not_a_record, read};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::{list, write_temp};
+use zeta_os::flock::lock_within;
+use zeta_os::lock_owner::flock_holder;
+use zeta_os::process;
+
+/// How long a call waits for a critical section, which others leave after microseconds.
+pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a keeper waits, which has other things to do and tries again soon.
+pub const KEEPER_LIMIT: Duration = Duration::from_millis(200);
+
+/// An opened and checked guard, which may be entered more than once: whoever waits for a lease, or
+/// holds it for a while, need not open it anew each time.
+#[derive(Debug)]
+pub struct Guard {
+    fd: OwnedFd,
+    identity: (u64, u64),
+    /// The token file, once it was opened.
+    token_file: RefCell<Option<OwnedFd>>,
+    /// Orphans were looked for.
+    swept: Cell<bool>,
+    /// A temp's name is this number and how many there were before it: nobody else has it.
+    random: u128,
+    temps: Cell<u32>,
+}
+
+/// An entered critical section; dropping it leaves.
+#[derive(Debug)]
+pub struct Section<'a> {
+    base: &'a TrustedDir,
+    node: &'a Node,
+    file: Cow<'a, str>,
+    guard: Rc<Guard>,
+    /// Names in the guard that have no use any more.
+    trash: RefCell<Vec<String>>,
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        // Explicitly: a child that was forked in here shares the descriptor.
+        let _ = flock(&self.guard.fd, FlockOperation::Unlock);
+        // Nobody needs to wait for this. What is left over is an orphan like any other.
+        for temp in self.trash.take() {
+            let _ = unlinkat(&self.guard.fd, temp, AtFlags::empty());
+        }
+    }
+}
+
+impl AsFd for Section<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.guard.fd.as_fd()
+    }
+}
+
+/// Enters the critical section of `file`, making its guard if need be.
+///
+/// # Errors
+/// [`Kind::Busy`] after `limit`, naming who is inside; [`Kind::Unsafe`] if the guard was replaced.
+pub fn enter<'a>(
+    base: &'a TrustedDir,
+    node: &'a Node,
+    file: impl Into<Cow<'a, str>>,
+    limit: Duration,
+) -> Result<Section<'a>> {
+    let file = file.into();
+    match try_enter(base, node, file.clone(), limit)? {
+        Some(section) => Ok(section),
+        None => {
+            make_guard(base, node, &file)?;
+            try_enter(base, node, file.clone(), limit)?
+                .ok_or_else(|| Error::not_safe(&guard_path(node, &file), "it vanishes at once"))
+        }
+    }
+}
+
+/// Enters the critical section of `file` if it has a guard.
+pub fn try_enter<'a>(
+    base: &'a TrustedDir,
+    node: &'a Node,
+    file: impl Into<Cow<'a, str>>,
+    limit: Duration,
+) -> Result<Option<Section<'a>>> {
+    let file = file.into();
+    let relative = format!("{}/{file}", layout::GUARDS);
+    let path = || node.path.join(&relative);
+    let Some((fd, stat)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        return Ok(None);
+    };
+    let identity = (stat.st_dev, stat.st_ino);
+    let random = zeta_os::host::random()?;
+    let (token_file, swept, temps) = Default::default();
+    let guard = Rc::new(Guard { fd, identity, token_file, swept, random, temps });
+    enter_again(base, node, file, guard, limit).map(Some)
+}
+
+/// Enters the critical section of `file` by a guard of it that was opened before.
+///
+/// # Errors
+/// As [`enter`]; [`Kind::Unsafe`] also if the guard was removed since, and may be opened anew.
+pub fn enter_again<'a>(
+    base: &'a TrustedDir,
+    node: &'a Node,
+    file: impl Into<Cow<'a, str>>,
+    guard: Rc<Guard>,
+    limit: Duration,
+) -> Result<Section<'a>> {
+    let file = file.into();
+    lock(&guard, limit, &|| guard_path(node, &file))?;
+    let section = Section { base, node, file, guard, trash: RefCell::default() };
+    section.check_identity(false)?;
+    Ok(section)
+}
+
+fn guard_path(node: &Node, file: &str) -> PathBuf {
+    node.path.join(layout::GUARDS).join(file)
+}
+
+fn make_guard(base: &TrustedDir, node: &Node, file: &str) -> Result<()> {
+    let path = node.path.join(layout::GUARDS);
+    let guards = match open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())? {
+        Some((fd, _)) => fd,
+        None => {
+            publish_dir(node.as_fd(), layout::GUARDS, base, &path)?;
+            let opened = open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())?;
+            opened.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))?.0
+        }
+    };
+    publish_dir(guards.as_fd(), file, base, &path.join(file))
+}
+
+/// How long a section that is occupied is tried again at once: others leave after microseconds, and
+/// whoever was woken by a release comes a moment before its end. A sleep, however short, lasts
+/// longer than that, and a yield on a busy machine a millisecond.
+const SPIN: Duration = Duration::from_micros(60);
+
+/// Takes the flock, with a bound: at once, again and again for a moment, then in short sleeps.
+fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<()> {
+    let attempt = || lock_within(&guard.fd, Duration::ZERO);
+    let mut locked = attempt();
+    if locked == Err(Errno::WOULDBLOCK) {
+        let started = Instant::now();
+        while locked == Err(Errno::WOULDBLOCK) && started.elapsed() < SPIN.min(limit) {
+            // Not a hammer: the holder needs the kernel's side of this lock to leave.
+            (0..64).for_each(|_| std::hint::spin_loop());
+            locked = attempt();
+        }
+        if locked == Err(Errno::WOULDBLOCK) {
+            locked = lock_within(&guard.fd, limit.saturating_sub(started.elapsed()));
+        }
+        if locked == Err(Errno::WOULDBLOCK) {
+            return Err(busy(&path(), guard.identity, started.elapsed()));
+        }
+    }
+    locked.map_err(|errno| Error::io("cannot lock", &path(), errno))
+}
+
+fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
+    let text = format!(
+        "{}: somebody is inside this record's critical section for more than {:.1} s",
+        path.display(),
+        waited.as_secs_f64()
+    );
+    let error = Error::new(Kind::Busy, text);
+    match flock_holder(identity) {
+        Some(pid) => {
+            let (name, state) = process::describe(pid).unwrap_or(("?".to_owned(), '?'));
+            let error = error.hint(format!("process {pid} ({name}, state {state}) is inside"));
+            match state {
+                'T' | 't' => error.hint(format!("it is stopped: kill -CONT {pid}, or kill it")),
+                _ => error.hint("a fenced command may run there: wait for it, or end it"),
+            }
+        }
+        None => error.doctor_hint("try again; if it lasts, see 'zeta doctor'"),
+    }
+}
+
+/// What the guard of `file` remembers, read without entering it: the highest token ever granted and
+/// the note about the last break by force.
+pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
+    let relative = format!("{}/{file}", layout::GUARDS);
+    let path = || node.path.join(&relative);
+    let Some((fd, _)) = open_inner(node.as_fd(), &relative, base, path)? else {
+        return Ok((0, None));
+    };
+    let small = |name: &str, max| read(fd.as_fd(), name, max, base, || path().join(name));
+    let highest = small(layout::TOKEN_FILE, layout::LINE_MAX)?.map(|file| file.bytes);
+    let text = highest.map(|bytes| String::from_utf8_lossy(&bytes).trim().parse().unwrap_or(0));
+    Ok((text.unwrap_or(0), small(layout::BROKEN, layout::RECORD_MAX)?))
+}
+
+impl Guard {
+    fn temp_name(&self) -> String {
+        let count = self.temps.get();
+        self.temps.set(count.wrapping_add(1));
+        format!("{}{:032x}-{count}", layout::TEMP_PREFIX, self.random)
+    }
+}
+
+impl Section<'_> {
+    fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Is the guard that we hold still the one with the name? By its whole name: a node that was
+    /// moved away works as before below its descriptor, while others make and use a new one. After
+    /// a commit, not to know it is not to know whether the change counts.
+    fn check_identity(&self, committed: bool) -> Result<()> {
+        let path = self.path();
+        let named = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+        match named {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.guard.identity => Ok(()),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(Error::not_safe(
+                &path,
+                "it was removed or replaced while it was in use; nothing was granted",
+            )
+            .hint("something removes files below the state directory: find it, then repeat")
+            .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            Err(errno) => {
+                let error = Error::io("cannot look at", &path, errno);
+                Err(if committed {
+                    error.hint("it may be done all the same: look before you repeat it")
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    /// The record as it stands.
+    pub fn read(&self, max: usize) -> Result<Option<Bytes>> {
+        self.node.read(self.base, self.file(), max)
+    }
+
+    /// Puts `text` in the record's place. `replaces` says whether one stands there.
+    ///
+    /// After an error the old record is whole; after a failed identity check the new one may stand
+    /// there, and grants nothing.
+    pub fn publish(&self, text: &str, replaces: bool) -> Result<()> {
+        if !self.guard.swept.replace(true) {
+            self.sweep();
+        }
+        let temp = self.guard.temp_name();
+        let mode = self.base.sharing.file_mode();
+        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| self.rename(&temp, replaces));
+        if let Err(errno) = committed {
+            let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
+            let path = self.node.path.join(self.file());
+            return Err(match errno {
+                Errno::NOENT => self.check_identity(false).err().unwrap_or_else(|| {
+                    Error::not_safe(&path, "it was removed by somebody outside zeta meanwhile")
+                        .hint("repeat the command")
+                }),
+                Errno::EXIST => {
+                    Error::not_safe(&path, "somebody put a file there outside the guard meanwhile")
+                        .hint("repeat the command")
+                }
+                errno => Error::io("cannot write", &path, errno)
+                    .hint("what stood there before still stands"),
+            });
+        }
+        self.check_identity(true)
+    }
+
+    fn rename(&self, temp: &str, replaces: bool) -> std::result::Result<(), Errno> {
+        if !replaces {
+            return renameat_with(
+                &self.guard.fd,
+                temp,
+                self.node,
+                self.file(),
+                RenameFlags::NOREPLACE,
+            );
+        }
+        if !self.base.exchange {
+            return renameat(&self.guard.fd, temp, self.node, self.file());
+        }
+        match renameat_with(&self.guard.fd, temp, self.node, self.file(), RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, self.node, self.file()),
+            Err(errno) => Err(errno),
+            Ok(()) => {
+                self.trash.borrow_mut().push(temp.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where
+    /// an unlink would take away the successor's record.
+    pub fn remove(&self) -> Result<()> {
+        match self.take_in(self.node.as_fd(), self.file()) {
+            Ok(()) | Err(Errno::NOENT) => self.check_identity(true),
+            Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file()), errno)),
+        }
+    }
+
+    /// Moves the file `name` of `dir` into the guard, where it is removed on leaving.
+    pub fn take_in(&self, dir: BorrowedFd<'_>, name: &str) -> std::result::Result<(), Errno> {
+        let temp = self.guard.temp_name();
+        renameat(dir, name, &self.guard.fd, temp.as_str())?;
+        self.trash.borrow_mut().push(temp);
+        Ok(())
+    }
+
+    /// Removes temps that a killed process left: under the flock nobody else can be writing one.
+    pub fn sweep(&self) -> usize {
+        let mut buffer = Vec::with_capacity(2048);
+        let mut entries = RawDir::new(&self.guard.fd, buffer.spare_capacity_mut());
+        let mut swept = 0;
+        // One buffer full is enough for any guard in order, and what is left is found next time.
+        loop {
+            match entries.next() {
+                Some(Ok(entry)) if entry.file_name().to_bytes().starts_with(b".tmp-") => {
+                    swept += usize::from(
+                        unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
+                    );
+                }
+                Some(Ok(_)) => {}
+                _ => return swept,
+            }
+            if entries.is_buffer_empty() {
+                return swept;
+            }
+        }
+    }
+
+    /// Removes one of the [`Section::orphans`].
+    pub fn remove_orphan(&self, temp: &str) -> std::result::Result<(), Errno> {
+        unlinkat(&self.guard.fd, temp, AtFlags::empty())
+    }
+
+    /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
+    pub fn orphans(&self) -> Result<Vec<String>> {
+        let path = guard_path(self.node, self.file());
+        let listing = list(self.guard.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
+        let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
+        Ok(temps.collect())
+    }
+
+    /// The highest fencing token ever granted here; 0 if none is known.
+    pub fn highest_token(&self) -> Result<u64> {
+        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
+        let cannot = |errno| Error::io("cannot read", &path(), errno);
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let kept = self.guard.token_file.take();
+        let named = || statat(&self.guard.fd, layout::TOKEN_FILE, AtFlags::SYMLINK_NOFOLLOW);
+        let same = |fd: OwnedFd| {
+            let (opened, named) = (fstat(&fd).ok()?, named().ok()?);
+            ((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))
+        };
+        let (fd, stat) = match kept.and_then(same) {
+            Some(kept) => kept,
+            // One that was removed or replaced meanwhile remembers nothing for anybody.
+            None => {
+                let fd = match openat(&self.guard.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
+                    Err(Errno::NOENT) => return Ok(0),
+                    opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
+                };
+                let stat = fstat(&fd).map_err(cannot)?;
+                (fd, stat)
+            }
+        };
+        check_file(&stat, self.base).map_err(|reason| not_a_record(&path(), &reason))?;
+        let mut line = [0u8; layout::LINE_MAX];
+        let len = rustix::io::pread(&fd, &mut line, 0).map_err(cannot)?;
+        let text = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
+        self.guard.token_file.replace(Some(fd));
+        // An unreadable number is no number: the record and the clock still bound the next one.
+        Ok(text.trim().parse().unwrap_or(0))
+    }
+
+    /// Remembers a token before it is granted: a crash in between skips a number.
+    pub fn remember(&self, token: u64) -> Result<()> {
+        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
+        let cannot = |errno| Error::io("cannot write", &path(), errno);
+        let line = format!("{token:020}\n");
+        let written = match &*self.guard.token_file.borrow() {
+            Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
+            None => {
+                let mode = self.base.sharing.file_mode();
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                if fd.as_ref().err() == Some(&Errno::NOENT) {
+                    // Nothing can be made in a directory that was removed.
+                    self.check_identity(false)?;
+                }
+                let fd = fd.map_err(cannot)?;
+                if mode.as_raw_mode() & 0o077 != 0 {
+                    fchmod(&fd, mode).map_err(cannot)?;
+                }
+                rustix::io::pwrite(&fd, line.as_bytes(), 0)
+            }
+        };
+        match written {
+            Ok(len) if len == line.len() => Ok(()),
+            Ok(_) => Err(cannot(Errno::NOSPC)),
+            Err(errno) => Err(cannot(errno)),
+        }
+    }
+
+    /// Leaves a note about a break by force; the next break replaces it.
+    pub fn note_break(&self, text: &str) -> Result<()> {
+        let cannot = |errno| {
+            Error::io(
+                "cannot write",
+                &guard_path(self.node, self.file()).join(layout::BROKEN),
+                errno,
+            )
+        };
+        let temp = self.guard.temp_name();
+        let mode = self.base.sharing.file_mode();
+        write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| renameat(&self.guard.fd, temp.as_str(), &self.guard.fd, layout::BROKEN))
+            .map_err(|errno| {
+                let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
+                cannot(errno)
+            })
+    }
+
+    /// The note about the last break by force.
+    pub fn read_break_note(&self) -> Result<Option<Bytes>> {
+        let path = || guard_path(self.node, self.file()).join(layout::BROKEN);
+        read(self.guard.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
+    }
+
+    /// Lets a forked child keep the flock while it lives, even if this process is killed.
+    pub fn keep_over_exec(&self) -> Result<()> {
+        rustix::io::fcntl_setfd(&self.guard.fd, rustix::io::FdFlags::empty())
+            .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file()), errno))
+    }
+
+    /// Where its guard is.
+    pub fn path(&self) -> PathBuf {
+        guard_path(self.node, self.file())
+    }
+
+    /// The base of the tree that this section is in.
+    pub fn base(&self) -> &TrustedDir {
+        self.base
+    }
+
+    /// The node that this section is in.
+    pub fn node(&self) -> &Node {
+        self.node
+    }
+
+    /// Its guard, to enter it again.
+    pub fn guard(&self) -> Rc<Guard> {
+        self.guard.clone()
+    }
+}

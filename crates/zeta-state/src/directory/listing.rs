@@ -1,0 +1,55 @@
+//! What a listing of a node leaves out is said, and never dropped in silence.
+
+use zeta_core::layout::{self, Kind};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::record::printable;
+
+use crate::directory::tree::Node;
+use zeta_os::error;
+use zeta_os::error::Error;
+use zeta_os::files::Listing;
+
+/// Findings about a listing that was cut, and about names that no record can have. `is_good` says
+/// of the kind that is listed whether its name is one, and `None` of all others.
+pub fn findings(
+    node: &Node,
+    listing: &Listing,
+    is_good: impl Fn(Kind<'_>) -> Option<bool>,
+) -> Vec<Error> {
+    let mut findings = Vec::new();
+    findings.extend(cut(node, listing));
+    let odd = listing.odd.iter().filter(|name| is_good(layout::kind_of(name)).is_some());
+    let bad = listing.names.iter().filter(|name| is_good(layout::kind_of(name)) == Some(false));
+    for name in odd.chain(bad) {
+        let text = format!(
+            "{}: \"{}\" is not a name of the standard; nobody reads it",
+            node.path.display(),
+            printable(name)
+        );
+        findings.push(Error::new(error::Kind::Unsafe, text).hint("if it is yours, move it away"));
+    }
+    findings
+}
+
+/// The finding about a listing that was cut.
+pub fn cut(node: &Node, listing: &Listing) -> Option<Error> {
+    let text = format!(
+        "{}: more than {} entries; the rest was not looked at",
+        node.path.display(),
+        layout::ENTRIES_MAX
+    );
+    let error = || Error::new(error::Kind::Unsafe, text);
+    listing.cut.then(|| error().hint("see what is provably dead: zeta clean --dry-run"))
+}
+
+/// How long a file may be; `None` if it is no file of ours.
+pub fn limit(file: &str) -> Option<usize> {
+    match layout::kind_of(file) {
+        Kind::Lease(name) | Kind::Marker(name) => {
+            RecordName::new("record", name).is_ok().then_some(layout::RECORD_MAX)
+        }
+        Kind::Persona(name) => Label::new("persona", name).is_ok().then_some(layout::PERSONA_MAX),
+        Kind::LastSeen => Some(layout::LINE_MAX),
+        Kind::Guards | Kind::Other => None,
+    }
+}

@@ -1,0 +1,32 @@
+//! The directory itself: opened only if it is safe, made whole or not at all, and how one record
+//! in it is changed.
+
+pub mod anchor;
+pub mod create;
+pub mod group;
+pub mod guard;
+pub mod listing;
+pub mod orphans;
+pub mod probe;
+pub mod purpose;
+pub mod tree;
+pub mod trusted_dir;
+
+use std::path::Path;
+
+use zeta_os::error::Result;
+
+use self::purpose::Purpose;
+use self::trusted_dir::{Sharing, TrustedDir};
+
+/// Opens a trusted directory under rules R1 to R4 and, for a group's, R10: it must be the very
+/// directory that root made. `None` if it does not exist.
+pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
+    let base = trusted_dir::open(path, purpose)?;
+    if let Some(base) = &base
+        && base.sharing != Sharing::Private
+    {
+        anchor::check(path, base.identity, purpose)?;
+    }
+    Ok(base)
+}

@@ -1,0 +1,359 @@
+//! The tree below the state directory: node directories, their records, and how a file is read.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, statat};
+use rustix::io::Errno;
+use zeta_core::evidence::FileTimes;
+use zeta_core::layout;
+use zeta_core::name::Label;
+
+use super::create;
+use super::purpose::STATE;
+use super::trusted_dir;
+use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
+use zeta_os::error::{Error, Result};
+use zeta_os::files::{Listing, list, list_from_here, put_file, times};
+use zeta_os::open_beneath::{RECORD, open_below};
+use zeta_os::users::user;
+
+/// The opened state directory.
+#[derive(Debug)]
+pub struct Tree {
+    /// Its base, checked.
+    pub base: TrustedDir,
+}
+
+/// The opened directory of the node directories.
+#[derive(Debug)]
+pub struct Nodes {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// An opened node directory.
+#[derive(Debug)]
+pub struct Node {
+    fd: OwnedFd,
+    /// The directory was read by this descriptor, so its position is not at the start.
+    moved: bool,
+    /// Name of the node.
+    pub name: Label,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The bytes of a file and when it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes {
+    /// Content; longer than the limit if the file is, and then not all of it.
+    pub bytes: Vec<u8>,
+    /// Times.
+    pub times: FileTimes,
+}
+
+/// What a file or directory was when it was looked at: which one, and when it was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    ino: u64,
+    /// Its times.
+    pub times: FileTimes,
+}
+
+impl AsFd for Node {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsFd for Nodes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Tree {
+    /// Opens the tree; `None` if there is none.
+    pub fn open(path: &Path) -> Result<Option<Tree>> {
+        Ok(super::open(path, &STATE)?.map(|base| Tree { base }))
+    }
+
+    /// Opens the tree or creates a private one; never in a group's place or a private `/tmp`.
+    pub fn open_or_create(path: &Path) -> Result<Tree> {
+        if let Some(tree) = Tree::open(path)? {
+            return Ok(tree);
+        }
+        create::refuse_creation(path)?;
+        let base = create::create_private(path, layout::NODES, &STATE, |dir, mode| {
+            put_file(dir, layout::README, trusted_dir::README_TEXT.as_bytes(), mode)
+                .map_err(|errno| Error::io("cannot write README.md in", path, errno))
+        })?;
+        Ok(Tree { base })
+    }
+
+    /// The name of this machine's own node, decided once.
+    pub fn local_node(&self) -> Result<Label> {
+        if let Some(name) = self.read_local_node()? {
+            return Ok(name);
+        }
+        let name = new_node_name()?;
+        let file_mode = match self.base.sharing {
+            Sharing::Private => Mode::from_raw_mode(0o600),
+            Sharing::Group { .. } => Mode::from_raw_mode(0o640),
+        };
+        let text = format!("{name}\n");
+        match put_file(self.base.as_fd(), layout::LOCAL_NODE, text.as_bytes(), file_mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                let path = self.base.path.join(layout::LOCAL_NODE);
+                return Err(Error::io("cannot write", &path, errno)
+                    .hint("in a group's tree root decides the name: 'zeta init --group zeta'"));
+            }
+        }
+        self.read_local_node()?.ok_or_else(|| {
+            Error::not_safe(&self.base.path.join(layout::LOCAL_NODE), "it vanished at once")
+        })
+    }
+
+    /// The name in `local-node`, if it was decided.
+    pub fn read_local_node(&self) -> Result<Option<Label>> {
+        let path = || self.base.path.join(layout::LOCAL_NODE);
+        let file = read(self.base.as_fd(), layout::LOCAL_NODE, layout::LINE_MAX, &self.base, path)?;
+        let Some(file) = file else { return Ok(None) };
+        let text = String::from_utf8_lossy(&file.bytes);
+        match Label::new("node", text.trim_end_matches('\n')) {
+            Ok(name) => Ok(Some(name)),
+            Err(error) => Err(Error::not_safe(&path(), error)
+                .hint("write one line with the name, or remove the file to get a new one")),
+        }
+    }
+
+    /// Opens a node directory; `None` if there is none.
+    pub fn node(&self, name: &Label) -> Result<Option<Node>> {
+        let path = || self.base.path.join(layout::NODES).join(name.as_str());
+        let relative = format!("{}/{name}", layout::NODES);
+        let opened = open_inner(self.base.as_fd(), &relative, &self.base, path)?;
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
+    }
+
+    /// Opens a node directory or creates it.
+    pub fn node_or_create(&self, name: &Label) -> Result<Node> {
+        if let Some(node) = self.node(name)? {
+            return Ok(node);
+        }
+        let nodes = self.base.path.join(layout::NODES);
+        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || nodes.clone())?;
+        let (dir, _) = opened.ok_or_else(|| {
+            Error::not_safe(&nodes, "it is missing from a tree that somebody else changed")
+        })?;
+        create::publish_dir(dir.as_fd(), name.as_str(), &self.base, &nodes.join(name.as_str()))?;
+        self.node(name)?.ok_or_else(|| {
+            Error::not_safe(&nodes.join(name.as_str()), "it vanished as soon as it was created")
+        })
+    }
+
+    /// The names of all nodes.
+    pub fn nodes(&self) -> Result<Listing> {
+        match self.open_nodes()? {
+            Some(nodes) => nodes.list(),
+            None => Ok(Listing::default()),
+        }
+    }
+
+    /// Opens the directory of the nodes, for a look at many of them; `None` if there is none.
+    pub fn open_nodes(&self) -> Result<Option<Nodes>> {
+        let path = self.base.path.join(layout::NODES);
+        let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || path.clone())?;
+        Ok(opened.map(|(fd, _)| Nodes { fd, path }))
+    }
+}
+
+impl Nodes {
+    /// The names of all nodes.
+    pub fn list(&self) -> Result<Listing> {
+        list(self.fd.as_fd(), layout::NODES_MAX, &self.path)
+    }
+
+    /// Opens one of them; `None` if it is gone.
+    pub fn node(&self, base: &TrustedDir, name: &Label) -> Result<Option<Node>> {
+        let path = || self.path.join(name.as_str());
+        let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
+        Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
+    }
+
+    /// The stamp of a node, of a file in one (`NODE/FILE`), or of the directory itself (`.`).
+    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+        statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stamp(&stat))
+    }
+
+    /// Was it removed or moved away, so that its name means another directory or none?
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.fd, &self.path)
+    }
+}
+
+impl Node {
+    /// Reads one of its files under the rules of R8; `None` if it does not exist.
+    pub fn read(&self, base: &TrustedDir, file: &str, max: usize) -> Result<Option<Bytes>> {
+        read(self.fd.as_fd(), file, max, base, || self.path.join(file))
+    }
+
+    /// As [`Node::read`], into a buffer that is used again and again.
+    pub fn read_into(
+        &self,
+        base: &TrustedDir,
+        file: &str,
+        max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Option<FileTimes>> {
+        read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)
+    }
+
+    /// Was it removed or moved away, so that its name means another directory or none?
+    pub fn is_gone(&self) -> bool {
+        is_gone(&self.fd, &self.path)
+    }
+
+    /// Its stamp; `None` if it cannot be asked.
+    pub fn stamp(&self) -> Option<Stamp> {
+        fstat(&self.fd).ok().map(|stat| stamp(&stat))
+    }
+
+    /// Its files.
+    pub fn list(&self) -> Result<Listing> {
+        list(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
+    }
+
+    /// Its files, by its own descriptor: `&mut` says that nobody else moves the position.
+    pub fn list_alone(&mut self) -> Result<Listing> {
+        let cannot = |errno| Error::io("cannot list", &self.path, errno);
+        if std::mem::replace(&mut self.moved, true) {
+            rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(cannot)?;
+        }
+        list_from_here(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
+    }
+}
+
+fn is_gone(fd: &OwnedFd, path: &Path) -> bool {
+    let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let opened = fstat(fd).map(identity);
+    let named = statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(identity);
+    match (opened, named) {
+        (Ok(opened), Ok(named)) => opened != named,
+        (_, Err(errno)) => errno == Errno::NOENT,
+        _ => false,
+    }
+}
+
+/// A name for this machine's own node: the installer's, or an opaque one.
+pub fn new_node_name() -> Result<Label> {
+    let path = Path::new(trusted_dir::NODE_ID_FILE);
+    match zeta_os::host::read_line(trusted_dir::NODE_ID_FILE) {
+        Ok(line) => {
+            return Label::new("node", &line).map_err(|error| {
+                Error::not_safe(path, error).hint("write one line with a valid name")
+            });
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
+        // The name is decided once: a fault that passes must not decide it.
+        Err(errno) => return Err(Error::io("cannot read", path, errno)),
+    }
+    let random = zeta_os::host::random_hex()?;
+    Ok(Label::new("node", &format!("node-{}", random.get(..6).unwrap_or("000000")))?)
+}
+
+/// Reads a file of the tree (R8): never blocks, never follows, never reads more than its limit.
+pub fn read(
+    dir: BorrowedFd<'_>,
+    file: &str,
+    max: usize,
+    base: &TrustedDir,
+    path: impl Fn() -> PathBuf,
+) -> Result<Option<Bytes>> {
+    let mut bytes = Vec::new();
+    let times = read_into(dir, file, max, base, path, &mut bytes)?;
+    Ok(times.map(|times| Bytes { bytes, times }))
+}
+
+fn read_into(
+    dir: BorrowedFd<'_>,
+    file: &str,
+    max: usize,
+    base: &TrustedDir,
+    path: impl Fn() -> PathBuf,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<FileTimes>> {
+    bytes.clear();
+    let fd = match open_below(dir, file, RECORD) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(unreadable(dir, file, &path(), errno)),
+    };
+    let cannot = |errno| Error::io("cannot read", &path(), errno);
+    let stat = fstat(&fd).map_err(cannot)?;
+    check_file(&stat, base).map_err(|reason| not_a_record(&path(), &reason))?;
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    bytes.reserve(size.min(max) + 1);
+    while bytes.len() <= max {
+        match rustix::io::read(&fd, spare_capacity(bytes)) {
+            Ok(0) => break,
+            // Records are never written in place, so the size that was seen is all there is.
+            Ok(_) if bytes.len() == size => break,
+            Ok(_) => bytes.reserve(1),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(cannot(errno)),
+        }
+    }
+    if size > max && bytes.len() <= max {
+        bytes.resize(max + 1, 0);
+    }
+    Ok(Some(times(&stat)))
+}
+
+/// Refuses everything that is not a plain file of somebody trusted (R8).
+pub fn check_file(stat: &Stat, base: &TrustedDir) -> std::result::Result<(), String> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err("it is a directory".to_owned()),
+        FileType::Fifo => return Err("it is a FIFO".to_owned()),
+        FileType::CharacterDevice | FileType::BlockDevice => {
+            return Err("it is a device".to_owned());
+        }
+        _ => return Err("it is not a regular file".to_owned()),
+    }
+    if stat.st_dev != base.identity.0 {
+        return Err("another file system is mounted there".to_owned());
+    }
+    if stat.st_nlink > 1 {
+        return Err("it has a second hard link".to_owned());
+    }
+    if !base.trusts(stat.st_uid) {
+        return Err(format!("it belongs to {}", user(stat.st_uid)));
+    }
+    match stat.st_mode & 0o002 {
+        0 => Ok(()),
+        _ => Err(format!("everybody may write to it (mode {:04o})", stat.st_mode & 0o7777)),
+    }
+}
+
+fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Error {
+    let kind = statat(dir, file, AtFlags::SYMLINK_NOFOLLOW)
+        .map(|stat| FileType::from_raw_mode(stat.st_mode));
+    match kind {
+        Ok(FileType::Symlink) => not_a_record(path, "it is a symbolic link"),
+        Ok(FileType::Socket) => not_a_record(path, "it is a socket"),
+        _ => Error::open("cannot read", path, errno),
+    }
+}
+
+/// The error for something that is not a record.
+pub fn not_a_record(path: &Path, reason: &str) -> Error {
+    Error::not_safe(path, format!("{reason}, where a record belongs"))
+        .hint("zeta does not touch it: look who made it, then move it away")
+}
+
+fn stamp(stat: &Stat) -> Stamp {
+    Stamp { ino: stat.st_ino, times: times(stat) }
+}

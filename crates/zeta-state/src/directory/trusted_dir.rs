@@ -1,0 +1,360 @@
+//! A trusted directory, such as the state directory: opened only if nobody else could have
+//! prepared it.
+//!
+//! The rules are R1 to R4 of `docs/STANDARD.md`, §3. A directory that breaks one is refused with
+//! its owner and mode; it is never repaired, because an ACL of its first owner survives both chmod
+//! and chown.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, flistxattr, fstat, fstatfs, openat, statat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::purpose::{Purpose, STATE};
+use zeta_os::error::{Cause, Error, Result};
+use zeta_os::open_beneath::{DIRECTORY, open_below};
+use zeta_os::users::user;
+
+/// The tmpfiles.d drop-in of a group's tree; where it stands, only root makes the tree.
+pub const TMPFILES_CONF: &str = "/etc/tmpfiles.d/zeta.conf";
+/// Where an installer may have written the name of this machine's node.
+pub const NODE_ID_FILE: &str = "/etc/zeta/cluster-node-id";
+/// The operator's page of every tree.
+pub const README_TEXT: &str = include_str!("tree-readme.md");
+
+/// The user id that an unmapped owner appears as; never trusted.
+pub const OVERFLOW_UID: u32 = 65534;
+
+/// Who may use the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// One user: 0700.
+    Private,
+    /// Every member of the group of the base directory: 2750, made by root.
+    Group {
+        /// Its group id.
+        gid: u32,
+    },
+}
+
+impl Sharing {
+    /// Mode of the node and guard directories.
+    pub fn dir_mode(self) -> Mode {
+        match self {
+            Sharing::Private => Mode::from_raw_mode(0o700),
+            Sharing::Group { .. } => Mode::from_raw_mode(0o770),
+        }
+    }
+
+    /// Mode of records.
+    pub fn file_mode(self) -> Mode {
+        match self {
+            Sharing::Private => Mode::from_raw_mode(0o600),
+            Sharing::Group { .. } => Mode::from_raw_mode(0o660),
+        }
+    }
+}
+
+/// An opened and checked state directory.
+#[derive(Debug)]
+pub struct TrustedDir {
+    fd: OwnedFd,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Who may use it.
+    pub sharing: Sharing,
+    /// Effective user id of this process.
+    euid: u32,
+    /// Device and inode number, by which two views of it can be compared.
+    pub identity: (u64, u64),
+    /// Renaming over an existing name makes this file system write out: exchange instead.
+    pub exchange: bool,
+}
+
+impl TrustedDir {
+    /// May somebody own something inside the tree (R2)?
+    pub fn trusts(&self, uid: u32) -> bool {
+        match self.sharing {
+            Sharing::Private => uid == self.euid || uid == 0,
+            Sharing::Group { .. } => uid != OVERFLOW_UID,
+        }
+    }
+}
+
+impl AsFd for TrustedDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Opens a directory under rules R1 to R4; `None` if it does not exist. Whether root made this very
+/// directory is the question of [`super::open`].
+pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid, purpose)?;
+    let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(refused(&parent, &name, path, errno, purpose)),
+    };
+    let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
+    let sharing = check_base(path, &stat, euid, purpose)?;
+    refuse_acl(&fd, &|| path.to_owned())?;
+    let exchange = check_file_system(&fd, path, purpose)?;
+    let identity = (stat.st_dev, stat.st_ino);
+    Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
+}
+
+/// Opens a directory that [`open`] refuses, to look at and never to change anything in it; `None`
+/// if this process may not even list it.
+pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
+    let euid = geteuid().as_raw();
+    let (parent, name) = open_parent(path, euid, &STATE).ok()?;
+    let fd = openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).ok()?;
+    let stat = fstat(&fd).ok()?;
+    let sharing = match stat.st_mode & 0o2000 {
+        0 => Sharing::Private,
+        _ => Sharing::Group { gid: stat.st_gid },
+    };
+    let identity = (stat.st_dev, stat.st_ino);
+    Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
+}
+
+/// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
+pub fn look(path: &Path) -> Result<Option<Stat>> {
+    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
+    match statat(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::io("cannot look at", path, errno)),
+    }
+}
+
+/// Opens the directory that holds the trusted directory (R1) and returns it with the last name.
+pub fn open_parent(path: &Path, euid: u32, purpose: &Purpose) -> Result<(OwnedFd, String)> {
+    let not_plain = || not_plain(path, purpose);
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::RootDir => {}
+            Component::Normal(name) => {
+                names.push(name.to_str().ok_or_else(not_plain)?);
+            }
+            _ => return Err(not_plain()),
+        }
+    }
+    let last = names.pop().ok_or_else(not_plain)?.to_owned();
+    if !path.is_absolute() {
+        return Err(not_plain());
+    }
+    let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = openat(CWD, "/", through, Mode::empty())
+        .map_err(|errno| Error::io("cannot open", Path::new("/"), errno))?;
+    let mut walked = PathBuf::from("/");
+    check_ancestor(&at, &walked, euid, purpose)?;
+    for name in names {
+        walked.push(name);
+        at = openat(&at, name, through, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT => Error::not_safe(&walked, "no such directory")
+                .hint(format!("zeta creates the {}, not the directories above it", purpose.noun)),
+            errno => refused(&at, name, &walked, errno, purpose),
+        })?;
+        check_ancestor(&at, &walked, euid, purpose)?;
+    }
+    Ok((at, last))
+}
+
+fn not_plain(path: &Path, purpose: &Purpose) -> Error {
+    Error::usage(format!(
+        "{} {:?} is not valid: give an absolute path in UTF-8 without '..', as in {}",
+        purpose.noun,
+        path.display().to_string(),
+        purpose.default
+    ))
+}
+
+fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32, purpose: &Purpose) -> Result<()> {
+    let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
+    // In a user namespace whoever has no number there is "nobody", as we may be ourselves.
+    let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
+    if stat.st_uid != 0 && !mine {
+        return Err(Error::not_safe(
+            path,
+            format!("it belongs to {}, who could replace the {}", user(stat.st_uid), purpose.noun),
+        )
+        .hint(format!("use a {} whose parents belong to root or to you", purpose.flag)));
+    }
+    let sticky = stat.st_mode & 0o1000 != 0;
+    if stat.st_mode & 0o022 != 0 && !sticky {
+        return Err(Error::not_safe(
+            path,
+            format!("others may write to it and it is not sticky ({})", mode(&stat)),
+        )
+        .hint(format!("run: chmod go-w {}", path.display())));
+    }
+    Ok(())
+}
+
+/// R2 and R3 for the base directory itself.
+fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Sharing> {
+    let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
+    let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;
+    if !trusted {
+        return Err(squatted(path, uid, bits, purpose));
+    }
+    match bits {
+        0o700 if uid == me => Ok(Sharing::Private),
+        0o700 => Err(squatted(path, uid, bits, purpose)),
+        0o2750 if uid == 0 => Ok(Sharing::Group { gid: stat.st_gid }),
+        _ => Err(purpose.hint_mode(wrong_mode(path, bits), path)),
+    }
+}
+
+fn wrong_mode(path: &Path, bits: u32) -> Error {
+    let reason = format!(
+        "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and belongs to root"
+    );
+    let shown = path.display();
+    Error::not_safe(path, reason)
+        .hint(format!("look at what is in it, then move it away: mv {shown} {shown}.refused"))
+        .hint("zeta never repairs a directory that others could have prepared")
+}
+
+fn squatted(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
+    let error = Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
+        .with_cause(Cause::ForeignOwner);
+    let hint = "for one tree that several users share: 'zeta init --group zeta', as root";
+    purpose.hint_init(purpose.hint_own(error), hint)
+}
+
+fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Purpose) -> Error {
+    let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return Error::io("cannot open", path, errno);
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => Error::not_safe(path, "it is a symbolic link, and zeta follows none")
+            .hint(format!("it belongs to {}", user(stat.st_uid)))
+            .hint(format!(
+                "give the real path: {} \"$(realpath {})\"",
+                purpose.flag,
+                path.display()
+            )),
+        FileType::Directory
+            if errno == Errno::ACCESS && stat.st_uid == 0 && stat.st_mode & 0o7777 == 0o2750 =>
+        {
+            let group = zeta_os::users::group(stat.st_gid);
+            let error =
+                Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
+                    .hint(format!(
+                        "as root: 'gpasswd --add USER GROUP' for {group}, then log in anew"
+                    ));
+            purpose.hint_own(error)
+        }
+        FileType::Directory if errno == Errno::ACCESS => {
+            squatted(path, stat.st_uid, stat.st_mode & 0o7777, purpose)
+        }
+        FileType::Directory => Error::io("cannot open", path, errno),
+        _ => Error::not_safe(path, "it is not a directory")
+            .hint(format!("it belongs to {}", user(stat.st_uid))),
+    }
+}
+
+/// R3: a directory with an ACL says less in its mode than it allows.
+pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
+    let mut names = [0u8; 512];
+    let mut many = Vec::new();
+    let listed = match flistxattr(fd, &mut names[..]) {
+        Ok(len) => names.get(..len),
+        Err(Errno::NOTSUP) => return Ok(()),
+        Err(Errno::RANGE) => {
+            // The kernel gives no list that is longer than this.
+            many.resize(64 * 1024, 0u8);
+            let len = flistxattr(fd, &mut many[..]).map_err(|_| {
+                let many = "it has more extended attributes than can be listed";
+                let look = path().display().to_string();
+                Error::not_safe(&path(), many)
+                    .hint(format!("look, and remove those that nobody needs: getfattr {look}"))
+            })?;
+            many.get(..len)
+        }
+        Err(errno) => return Err(Error::io("cannot list the attributes of", &path(), errno)),
+    };
+    let listed = listed.unwrap_or_default();
+    let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
+    if has_acl {
+        Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
+            .hint(format!("look: getfacl {}", path().display()))
+            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns whether `RENAME_EXCHANGE` is the faster way to replace a record there.
+fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<bool> {
+    let magic = fstatfs(fd).map_err(|errno| Error::io("cannot look at", path, errno))?.f_type;
+    let remote = |name| {
+        Err(Error::not_safe(path, format!("it lies on {name}, where file locks cannot be trusted"))
+            .hint(format!("use a directory on a local disk or in memory: {} DIR", purpose.flag)))
+    };
+    match magic as u64 & 0xffff_ffff {
+        0x0102_1994 | 0x8584_58f6 => Ok(false),
+        // ext2/3/4, xfs, btrfs, f2fs, bcachefs, zfs, overlay
+        0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1
+        | 0x794c_7630 => Ok(true),
+        0x6969 => remote("NFS"),
+        0x6573_5546 => remote("FUSE (or virtiofs)"),
+        0x0102_1997 => remote("9p"),
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => remote("an SMB share"),
+        other => remote(&format!("a file system that zeta does not know ({other:#x})")),
+    }
+}
+
+/// Checks a directory inside the tree on its open descriptor (R3).
+fn check_inner(fd: &OwnedFd, base: &TrustedDir, path: &impl Fn() -> PathBuf) -> Result<Stat> {
+    let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", &path(), errno))?;
+    let wrong = |reason: String| {
+        Err(Error::not_safe(&path(), reason)
+            .doctor_hint("see 'zeta doctor' for what would be right"))
+    };
+    if stat.st_dev != base.identity.0 {
+        return wrong("another file system is mounted there".to_owned());
+    }
+    if !base.trusts(stat.st_uid) {
+        return wrong(format!("it belongs to {}", user(stat.st_uid)));
+    }
+    let allowed = match base.sharing {
+        Sharing::Private => 0o700,
+        Sharing::Group { .. } => 0o3770,
+    };
+    if stat.st_mode & 0o7777 & !allowed != 0 || stat.st_mode & 0o700 != 0o700 {
+        return wrong(format!("its mode is {}", mode(&stat)));
+    }
+    refuse_acl(fd, path)?;
+    Ok(stat)
+}
+
+/// Opens a directory of the tree below `dir`, all checks done; `None` if it does not exist.
+pub fn open_inner(
+    dir: BorrowedFd<'_>,
+    relative: &str,
+    base: &TrustedDir,
+    path: impl Fn() -> PathBuf,
+) -> Result<Option<(OwnedFd, Stat)>> {
+    match open_below(dir, relative, DIRECTORY) {
+        Ok(fd) => {
+            let stat = check_inner(&fd, base, &path)?;
+            Ok(Some((fd, stat)))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::io("cannot open", &path(), errno)),
+    }
+}
+
+fn mode(stat: &Stat) -> String {
+    format!("{:04o}", stat.st_mode & 0o7777)
+}

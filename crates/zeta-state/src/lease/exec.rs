@@ -1,0 +1,303 @@
+//! Holding a lease while a command runs, as `flock(1)` does, and running one inside the guard.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use zeta_core::layout;
+use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record, decide_check};
+use zeta_core::name::RecordName;
+
+use super::{HolderResult, LostTo, observe, refuse_if_fenced};
+use crate::context::{Context, NodeHandle};
+use crate::directory::guard;
+use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
+use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::inotify::poll_readable;
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated, take_terminal_back};
+use zeta_os::{host, process};
+
+/// What to do with the command when its lease is lost under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLost {
+    /// Say so and let it run; the resource refuses its token.
+    #[default]
+    Warn,
+    /// Send it SIGTERM.
+    Term,
+    /// Send it SIGKILL.
+    Kill,
+}
+
+/// Called when the lease is lost under the command.
+pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
+
+/// How holding a lease for a command ended.
+#[derive(Debug)]
+pub enum ExecOutcome {
+    /// The command ran.
+    Ran {
+        /// How it ended.
+        ended: ExitOutcome,
+        /// The lease was lost while it ran.
+        lost: Option<LostTo>,
+        /// The lease could not be released afterwards.
+        trouble: Option<Error>,
+    },
+    /// The command could not be started: the status that a shell gives, and why.
+    NotStarted(u8, Error),
+    /// The lease was not to be had.
+    Refused(Refusal),
+    /// The lease is not the caller's any more: the command was not run.
+    Lost(LostTo),
+}
+
+/// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
+pub fn hold(
+    ctx: &Context,
+    mut ask: AcquireRequest,
+    argv: &[OsString],
+    patience: &mut WaitOptions<'_>,
+    on_lost: OnLost,
+    tell: &mut OnLoss<'_>,
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
+    let at = ctx.open()?;
+    let mut gated: Option<(Gated, Signals)> = None;
+    let mut fork = |record: &mut Record| {
+        // Not before: a signal shall end a wrapper that still waits.
+        let signals = Signals::take_over()?;
+        let env = environment(&at, record.fencing_token, &record.lease);
+        let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
+        record.processes.child = Some(process::identify(child.pid()));
+        gated = Some((child, signals));
+        Ok(())
+    };
+    let mut handle = LeaseHandle::new(&at, &ask.lease);
+    let outcome = handle.acquire(&ask, patience, &mut fork);
+    let (record, child, signals) = match (outcome, gated) {
+        (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
+        (outcome, gated) => {
+            if let Some((child, _)) = gated {
+                child.dismiss();
+            }
+            return match outcome? {
+                Outcome::Refused(refusal) => Ok(ExecOutcome::Refused(refusal)),
+                Outcome::Granted { .. } => Err(Error::usage(
+                    "this attempt holds the lease already: 'lease exec' needs one of its own",
+                )),
+            };
+        }
+    };
+    let held = match child.open()? {
+        Ok(child) => {
+            let mut keeper = Renewer { handle: &mut handle, record: &record, on_lost };
+            let (ended, lost) = keeper.keep(&child, &signals, tell)?;
+            ExecOutcome::Ran { ended, lost, trouble: None }
+        }
+        Err((status, error)) => ExecOutcome::NotStarted(status, error),
+    };
+    let released = handle.release(record.fencing_token);
+    Ok(after_release(held, released, tell))
+}
+
+/// What the release at the end adds: the lease was lost unnoticed, or could not be given back.
+fn after_release(
+    held: ExecOutcome,
+    released: HolderResult<bool>,
+    tell: &mut OnLoss<'_>,
+) -> ExecOutcome {
+    match (held, released) {
+        (ExecOutcome::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
+            tell(&lost);
+            ExecOutcome::Ran { ended, lost: Some(lost), trouble: None }
+        }
+        (ExecOutcome::Ran { ended, lost, .. }, Err(error)) => {
+            ExecOutcome::Ran { ended, lost, trouble: Some(error) }
+        }
+        (held, _) => held,
+    }
+}
+
+/// Acquires a lease for one command that runs inside its guard, and releases it.
+pub fn hold_fenced(
+    ctx: &Context,
+    mut ask: AcquireRequest,
+    argv: &[OsString],
+    patience: &mut WaitOptions<'_>,
+    limit: Duration,
+    tell: &mut OnLoss<'_>,
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, &ask.lease)?;
+    ask.processes.own = Some(process::identify_self());
+    let at = ctx.open()?;
+    let mut handle = LeaseHandle::new(&at, &ask.lease);
+    let record = match handle.acquire(&ask, patience, &mut |_| Ok(()))? {
+        Outcome::Granted { record, .. } => record,
+        Outcome::Refused(refusal) => return Ok(ExecOutcome::Refused(refusal)),
+    };
+    let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
+    let released = handle.release(record.fencing_token);
+    Ok(after_release(held?, released, tell))
+}
+
+fn environment(
+    at: &NodeHandle<'_>,
+    token: FencingToken,
+    lease: &RecordName,
+) -> Vec<(&'static str, String)> {
+    let NodeHandle { ctx, node, .. } = at;
+    let mut env = vec![
+        ("ZETA_FENCING_TOKEN", token.to_string()),
+        ("ZETA_LEASE", lease.to_string()),
+        ("ZETA_NODE", node.name.to_string()),
+        ("ZETA_STATE_DIR", ctx.state_dir.display().to_string()),
+    ];
+    // A name that was made up from the user's shall not pass for one that somebody gave.
+    if ctx.agent_named {
+        env.push(("ZETA_AGENT", ctx.agent.to_string()));
+    }
+    env
+}
+
+/// Keeps one lease alive while a child works under it.
+struct Renewer<'s, 'a> {
+    handle: &'s mut LeaseHandle<'a>,
+    record: &'s Record,
+    on_lost: OnLost,
+}
+
+impl Renewer<'_, '_> {
+    fn keep(
+        &mut self,
+        child: &Child,
+        signals: &Signals,
+        tell: &mut OnLoss<'_>,
+    ) -> Result<(ExitOutcome, Option<LostTo>)> {
+        let every = Duration::from_millis(self.record.ttl_ms / 4);
+        let mut next = Instant::now() + every;
+        let mut lost = None;
+        loop {
+            let limit = match lost {
+                None => next.saturating_duration_since(Instant::now()),
+                Some(_) => Duration::from_secs(3600),
+            };
+            let ready = poll_readable(&[child.fd(), signals.fd()], limit);
+            pass_on(child, signals);
+            if ready.first() == Some(&true) {
+                return Ok((child.wait()?, lost));
+            }
+            if lost.is_none() && Instant::now() >= next {
+                next = Instant::now() + every;
+                lost = self.renew(child);
+                lost.iter().for_each(&mut *tell);
+            }
+        }
+    }
+
+    /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
+    fn renew(&mut self, child: &Child) -> Option<LostTo> {
+        let renewed = self.handle.renew(self.record.fencing_token, KEEPER_LIMIT);
+        let Ok(Err(lost)) = renewed else { return None };
+        match self.on_lost {
+            OnLost::Warn => {}
+            OnLost::Term => child.signal(Signal::TERM.as_raw()),
+            OnLost::Kill => child.signal(Signal::KILL.as_raw()),
+        }
+        Some(lost)
+    }
+}
+
+/// Passes signals on to the child, except those that the terminal gave it already.
+pub fn pass_on(child: &Child, signals: &Signals) {
+    while let Some(signal) = signals.next() {
+        if !signal.from_terminal {
+            child.signal(signal.number);
+        }
+    }
+}
+
+/// Runs a command inside the guard of a lease, after checking that `token` still holds it.
+///
+/// While it runs nobody can be granted the lease. After `limit` the command's process group is
+/// ended. When the command itself ends, the guard is left, even if something that it started lives.
+pub fn run_fenced(
+    ctx: &Context,
+    lease: &RecordName,
+    token: FencingToken,
+    argv: &[OsString],
+    limit: Duration,
+) -> Result<ExecOutcome> {
+    refuse_if_fenced(ctx, lease)?;
+    let lost = || Ok(ExecOutcome::Lost(LostTo::no_holder(lease)));
+    let Some(at) = ctx.find()? else { return lost() };
+    let signals = Signals::take_over()?;
+    let file = layout::lease_file(lease);
+    let Some(section) = guard::try_enter(&at.tree.base, &at.node, &file, ENTER_LIMIT)? else {
+        return lost();
+    };
+    let seen = observe(section.read(layout::RECORD_MAX)?, lease, &ctx.host);
+    match decide_check(&seen, token, &ctx.at(host::reading())) {
+        Checked::Good { .. } => {}
+        Checked::Lost(lost) => {
+            return Ok(ExecOutcome::Lost(LostTo::new(lease, lost)));
+        }
+        Checked::TooLate => return Err(too_late(lease, token)),
+    }
+    section.keep_over_exec()?;
+    let mut env = environment(&at, token, lease);
+    let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
+    env.push(("ZETA_FENCED", format!("{outer}{lease}")));
+    let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {
+        Ok(child) => child,
+        Err((status, error)) => return Ok(ExecOutcome::NotStarted(status, error)),
+    };
+    let ended = wait_fenced(&child, &signals, limit);
+    take_terminal_back();
+    let ended = ended?;
+    drop(section);
+    match ended {
+        Some(ended) => Ok(ExecOutcome::Ran { ended, lost: None, trouble: None }),
+        None => Err(Error::new(
+            Kind::Fault,
+            format!(
+                "lease {lease}: the fenced command ran longer than {:.0} s and was ended",
+                limit.as_secs_f64()
+            ),
+        )
+        .hint("give it longer with --fence-timeout, or do less inside the guard")),
+    }
+}
+
+fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Option<ExitOutcome>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ready = poll_readable(&[child.fd().as_fd(), signals.fd()], left);
+        // The child has a group of its own, so the terminal gave it none of them.
+        while let Some(signal) = signals.next() {
+            child.signal_group(signal.number);
+        }
+        if ready.first() == Some(&true) {
+            return child.wait().map(Some);
+        }
+        if Instant::now() >= deadline {
+            child.kill_group(Signal::TERM);
+            poll_readable(&[child.fd()], Duration::from_secs(2));
+            child.kill_group(Signal::KILL);
+            child.wait()?;
+            return Ok(None);
+        }
+    }
+}
+
+fn too_late(lease: &RecordName, token: FencingToken) -> Error {
+    Error::new(
+        Kind::Lost,
+        format!("lease {lease}: its TTL has run out or is about to, so the command was not run"),
+    )
+    .hint(format!("if it is still yours: zeta lease renew {lease} --token {token}"))
+}

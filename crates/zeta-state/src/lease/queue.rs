@@ -1,0 +1,243 @@
+//! The line of those who wait for a lease: one empty file per waiter in the guard's `queue/`.
+//!
+//! A ticket's name says everything: when it was drawn, until when its owner waits, and which
+//! process that is. Tickets are hints that make the order fair; only the flock decides.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use zeta_core::evidence::{Process, ProcessState, Processes};
+use zeta_core::layout;
+use zeta_core::time::{Host, NS_PER_MS, Reading};
+
+use crate::directory::create::publish_dir;
+use crate::directory::guard::Section;
+use crate::directory::trusted_dir::open_inner;
+use zeta_os::error::{Error, Result};
+use zeta_os::files::list;
+use zeta_os::process;
+
+/// A place in the line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    /// Boot clock when it was drawn: the order of the line.
+    drawn_ns: u64,
+    /// Boot clock in ms until which its owner waits.
+    until_ms: u64,
+    pid: u32,
+    pidfs_ino: u64,
+    pid_ns: u64,
+    /// Time namespace of both clocks.
+    time_ns: u64,
+}
+
+/// The opened line of one lease.
+#[derive(Debug)]
+pub struct Queue {
+    fd: OwnedFd,
+}
+
+impl Ticket {
+    /// A ticket for the calling process.
+    pub fn draw(reading: Reading, until_ms: u64, host: &Host) -> Ticket {
+        let me = process::identify_self();
+        Ticket {
+            drawn_ns: reading.boot_ns,
+            until_ms,
+            pid: me.pid,
+            pidfs_ino: me.pidfs_ino.unwrap_or(0),
+            pid_ns: host.pid_ns.unwrap_or(0),
+            time_ns: host.time_ns.unwrap_or(0),
+        }
+    }
+
+    /// The name of its file.
+    pub fn file(&self) -> String {
+        let Ticket { drawn_ns, until_ms, pid, pidfs_ino, pid_ns, time_ns } = self;
+        format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}-{time_ns}")
+    }
+
+    fn parse(name: &str) -> Option<Ticket> {
+        let mut parts = name.split('-').map(str::parse::<u64>);
+        let mut next = || parts.next()?.ok();
+        let (drawn_ns, until_ms, pid) = (next()?, next()?, next()?);
+        let ticket = Ticket {
+            drawn_ns,
+            until_ms,
+            pid: pid.try_into().ok()?,
+            pidfs_ino: next()?,
+            pid_ns: next()?,
+            time_ns: next()?,
+        };
+        (ticket.file() == name).then_some(ticket)
+    }
+
+    /// The process that drew it.
+    pub fn process(&self) -> Process {
+        let pidfs_ino = (self.pidfs_ino != 0).then_some(self.pidfs_ino);
+        Process { pid: self.pid, start_ticks: None, pidfs_ino }
+    }
+
+    /// Did the process that has this lease draw it? Both name their pid namespace.
+    fn is_of(&self, holder: &Processes) -> bool {
+        holder
+            .own
+            .is_some_and(|own| self.pid == own.pid && self.pidfs_ino == own.pidfs_ino.unwrap_or(0))
+            && self.pid_ns == holder.pid_ns.unwrap_or(0)
+    }
+
+    /// Is its owner gone, or done waiting? The latter only by the clock that it was drawn by.
+    fn is_void(&self, reading: Reading, host: &Host) -> bool {
+        let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
+        let processes = Processes { own: Some(self.process()), child: None, pid_ns };
+        let our_clock = self.time_ns == host.time_ns.unwrap_or(0);
+        let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;
+        over || process::life(&processes, host) == ProcessState::Dead
+    }
+}
+
+impl Queue {
+    /// Opens the line of a lease; `None` if nobody ever waited.
+    pub fn open(section: &Section<'_>) -> Result<Option<Queue>> {
+        let path = || section.path().join(layout::QUEUE);
+        let opened = open_inner(section.as_fd(), layout::QUEUE, section.base(), path)?;
+        Ok(opened.map(|(fd, _)| Queue { fd }))
+    }
+
+    /// Opens the line of a lease, or makes it.
+    pub fn open_or_create(section: &Section<'_>) -> Result<Queue> {
+        if let Some(queue) = Queue::open(section)? {
+            return Ok(queue);
+        }
+        let path = section.path().join(layout::QUEUE);
+        publish_dir(section.as_fd(), layout::QUEUE, section.base(), &path)?;
+        Queue::open(section)?.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
+    }
+
+    /// The ticket right before `mine` (or the last one of all); void ones are removed on the way.
+    ///
+    /// A ticket of `holder`, the process that has the lease, does not count: it got what it waited
+    /// for, and gives its ticket back together with the lease.
+    pub fn before(
+        &self,
+        mine: Option<&Ticket>,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<Option<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        // From the back: most often the one right before us is there, and nobody else matters.
+        for name in listing.names.iter().rev() {
+            let Some(ticket) = Ticket::parse(name) else { continue };
+            if mine.is_some_and(|mine| ticket >= *mine) {
+                continue;
+            }
+            if ticket.is_void(reading, host) {
+                self.remove(&ticket);
+            } else if !holder.is_some_and(|holder| ticket.is_of(holder)) {
+                return Ok(Some(ticket));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first ticket of the line that is not void, if it stands before `mine`; the holder's does
+    /// not count.
+    pub fn head(
+        &self,
+        mine: &Ticket,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<Option<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
+        let mut before = tickets
+            .filter(|ticket| ticket < mine && !holder.is_some_and(|holder| ticket.is_of(holder)));
+        Ok(before.find(|ticket| !ticket.is_void(reading, host)))
+    }
+
+    /// Removes the tickets of a holder that the lease is taken from: who waited behind it wakes up.
+    /// They are hints, so it does no harm if that fails.
+    pub fn dismiss(section: &Section<'_>, holder: &Processes) {
+        let Ok(Some(queue)) = Queue::open(section) else { return };
+        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"));
+        let names = listing.unwrap_or_default().names;
+        let tickets = names.iter().filter_map(|name| Ticket::parse(name));
+        tickets.filter(|ticket| ticket.is_of(holder)).for_each(|t| queue.remove(&t));
+    }
+
+    /// All tickets whose owners are gone or done waiting.
+    pub fn void(&self, reading: Reading, host: &Host) -> Result<Vec<Ticket>> {
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
+        Ok(tickets.filter(|ticket| ticket.is_void(reading, host)).collect())
+    }
+
+    /// Puts a ticket into the line.
+    pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
+        // Exclusively: what a member of the group put there under a guessed name would be opened,
+        // and given our mode, by whoever waits here, who may be root.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = section.base().sharing.file_mode();
+        let path = section.path().join(layout::QUEUE);
+        let cannot = |errno| Error::below("cannot queue in", &path, errno);
+        let fd = openat(&self.fd, ticket.file(), flags | OFlags::CLOEXEC, mode).map_err(cannot)?;
+        // Others watch it, which needs read permission whatever the umask is.
+        if mode != Mode::from_raw_mode(0o600) {
+            rustix::fs::fchmod(&fd, mode).map_err(cannot)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a ticket out of the line.
+    pub fn remove(&self, ticket: &Ticket) {
+        let _ = unlinkat(&self.fd, ticket.file(), AtFlags::empty());
+    }
+
+    /// As [`Queue::remove`], for a holder inside the guard. The next in line wakes up at once; its
+    /// watch is taken apart by the kernel later, when the file goes.
+    pub fn remove_inside(&self, ticket: &Ticket, section: &Section<'_>) {
+        if section.take_in(self.fd.as_fd(), &ticket.file()).is_err() {
+            self.remove(ticket);
+        }
+    }
+
+    /// The path under which the kernel knows a ticket, for a watch.
+    pub fn watch_path(&self, ticket: &Ticket) -> String {
+        use std::os::fd::AsRawFd;
+        format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), ticket.file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket() -> Ticket {
+        Ticket { drawn_ns: 5, until_ms: 60, pid: 7, pidfs_ino: 8, pid_ns: 9, time_ns: 4 }
+    }
+
+    #[test]
+    fn a_ticket_runs_out_only_by_the_clock_that_it_was_drawn_by() {
+        let reading = Reading { boot_ns: 61 * NS_PER_MS, awake_ns: 0, wall_us: 0 };
+        let void = |time_ns| {
+            // The ticket is of another pid namespace, so nothing is known about its process.
+            let host = Host { pid_ns: Some(1), time_ns, ..Host::default() };
+            ticket().is_void(reading, &host)
+        };
+        assert!(void(Some(4)));
+        assert!(!void(Some(5)));
+        assert!(!void(None));
+    }
+
+    #[test]
+    fn a_ticket_is_its_name() {
+        let ticket = ticket();
+        assert_eq!(Ticket::parse(&ticket.file()), Some(ticket.clone()));
+        assert_eq!(ticket.file(), "00000000000000000005-60-7-8-9-4");
+        for name in ["", "5-60-7-8-9-4", "x", "00000000000000000005-60-7-8-9", "0-0-0-0-0-0-0"] {
+            assert_eq!(Ticket::parse(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The state directory: leases, presence, and its upkeep.
+#![forbid(unsafe_code)]
+
+pub mod context;
+pub mod directory;
+pub mod lease;
+pub mod presence;
+pub mod upkeep;

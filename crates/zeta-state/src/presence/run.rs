@@ -1,0 +1,466 @@
+//! `zeta run`: presence for the life of a command. It registers the session, beats, renews what the
+//! session holds, passes signals on, and gives everything back at the end.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Signal, getuid};
+use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::layout::{self, Kind as FileKind};
+use zeta_core::lease::{FencingToken, Observed, Record, is_kept_by};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
+use zeta_core::record::Fields;
+use zeta_core::time::{NS_PER_MS, format_utc};
+
+use crate::context::{Context, NodeHandle};
+use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
+use crate::lease::exec::{OnLost, pass_on};
+use crate::lease::{LostTo, read_only};
+use crate::presence::heartbeat::{beat_with, touch_last_seen};
+use crate::presence::records::{RecordKey, publish, read_or_new};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::inotify::{Watch, poll_readable};
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated};
+use zeta_os::{host, process};
+
+/// How often a wrapper looks for new leases where it cannot be told (no inotify instance is left).
+const BLIND_LOOK: Duration = Duration::from_millis(250);
+
+/// What to run and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Command and arguments.
+    pub argv: Vec<OsString>,
+    /// The persona that the agent plays, where that is not its own name.
+    pub persona: Option<Label>,
+    /// Time between beats.
+    pub every_ms: u64,
+    /// Leases older than this are not renewed any more.
+    pub max_hold_ms: u64,
+    /// What to do with the command when a lease of its session is lost.
+    pub on_lost: OnLost,
+    /// A shell command to run then.
+    pub on_lost_exec: Option<String>,
+}
+
+/// What the wrapper has to say while it works.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A lease of the session was lost.
+    Lost(&'a LostTo),
+    /// A lease is older than `--max-hold` and is left to expire.
+    HeldTooLong(&'a RecordName),
+    /// A beat or a renewal could not be written.
+    Trouble(&'a Error),
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Finished {
+    /// The command ended.
+    Ran {
+        /// How.
+        ended: ExitOutcome,
+        /// It was ended because a lease was lost.
+        lost: bool,
+    },
+    /// The command could not be started: the status that a shell gives, and why.
+    NotStarted(u8, Error),
+}
+
+/// A command that ends this soon is not worth a watch, whose end alone takes 5 ms. The shortest TTL
+/// there is still leaves room for the first renewal.
+const SHORT: Duration = Duration::from_millis(15);
+
+/// A lease of the session, as it was last seen.
+#[derive(Debug)]
+struct Holding {
+    token: FencingToken,
+    every: Duration,
+    next: Instant,
+    until_ns: u64,
+    too_long: bool,
+}
+
+/// A session at work.
+struct Supervisor<'a> {
+    handle: &'a NodeHandle<'a>,
+    plan: &'a Plan,
+    session: String,
+    processes: Processes,
+    holdings: BTreeMap<RecordName, Holding>,
+    said: Option<Error>,
+    lost: bool,
+    hooks: Vec<std::process::Child>,
+}
+
+/// Runs a command under presence.
+pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
+    let handle = ctx.open()?;
+    let base = &handle.tree.base;
+    // A long life stands on these; a short verb leaves them out for its speed.
+    crate::upkeep::init::checks(base, &handle.node)?;
+    // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
+    let _ = flock(base, FlockOperation::NonBlockingLockShared);
+    let signals = Signals::take_over()?;
+    let session = host::random_hex()?;
+    let mut wrapper = Supervisor {
+        handle: &handle,
+        plan,
+        session,
+        processes: Processes::default(),
+        holdings: BTreeMap::new(),
+        said: None,
+        lost: false,
+        hooks: Vec::new(),
+    };
+    let child = match wrapper.register(&signals)?.open()? {
+        Ok(child) => child,
+        Err((status, error)) => {
+            wrapper.sign_off(status);
+            return Ok(Finished::NotStarted(status, error));
+        }
+    };
+    let ended = wrapper.work(&child, &signals, tell)?;
+    // In this order: who takes a lease from here on finds that nobody vouches for it.
+    wrapper.sign_off(ended.status());
+    wrapper.release_all(tell);
+    let ended_for_loss = wrapper.lost && plan.on_lost != OnLost::Warn;
+    Ok(Finished::Ran { ended, lost: ended_for_loss })
+}
+
+impl Supervisor<'_> {
+    fn persona(&self) -> RecordKey {
+        RecordKey::Persona(self.handle.ctx.agent.clone())
+    }
+
+    /// Writes the session's record and starts the command at its gate.
+    fn register(&mut self, signals: &Signals) -> Result<Gated> {
+        let name = self.persona();
+        let section = self.handle.enter(name.file(), ENTER_LIMIT)?;
+        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
+        self.refuse_a_second(&fields)?;
+        let env = vec![
+            ("ZETA_AGENT", self.handle.ctx.agent.to_string()),
+            ("ZETA_SESSION", self.session.clone()),
+            ("ZETA_NODE", self.handle.node.name.to_string()),
+            ("ZETA_STATE_DIR", self.handle.ctx.state_dir.display().to_string()),
+        ];
+        let child = fork_gated(&Setup { argv: &self.plan.argv, env, own_group: false }, signals)?;
+        let reading = host::reading();
+        let persona = self.plan.persona.as_ref().unwrap_or(&self.handle.ctx.agent);
+        fields.set_text("persona", persona.as_str());
+        fields.set_text("agent", self.handle.ctx.agent.as_str());
+        fields.set_text("session", &self.session);
+        if fields.raw("status").is_none() || fields.raw("ended_at").is_some() {
+            fields.set_text("status", "working");
+        }
+        fields.remove("ended_at");
+        fields.remove("exit_status");
+        fields.set_text("timestamp", &format_utc(reading.wall_us));
+        fields.set_number("uid", getuid().as_raw().into());
+        self.processes = Processes {
+            own: Some(process::identify_self()),
+            child: Some(process::identify(child.pid())),
+            pid_ns: self.handle.ctx.host.pid_ns,
+        };
+        set_processes(&mut fields, &self.processes);
+        fields.set_text("started_at", &format_utc(reading.wall_us));
+        fields.remove("beat_seq");
+        set_beat(&mut fields, reading, &self.handle.ctx.host, self.plan.every_ms);
+        match publish(&section, &self.handle.node, &name, &fields, stands) {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                child.dismiss();
+                Err(error)
+            }
+        }
+    }
+
+    /// Two sessions under one name would renew, release and speak for each other.
+    fn refuse_a_second(&self, fields: &Fields<'_>) -> Result<()> {
+        let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
+        let Some(session) = &beat.session else { return Ok(()) };
+        let ctx = self.handle.ctx;
+        let life = if beat.stamp.boot_id == ctx.host.boot_id {
+            process::life(&beat.processes, &ctx.host)
+        } else {
+            ProcessState::Unknown
+        };
+        let judged = judge(&beat, FileTimes::default(), life, &ctx.now());
+        if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
+            return Ok(());
+        }
+        let agent = &self.handle.ctx.agent;
+        let pid = beat.processes.own.map_or(String::new(), |p| format!(", pid {}", p.pid));
+        let since = fields.text("started_at").map_or(String::new(), |t| format!(" since {t}"));
+        Err(Error::new(
+            Kind::Refused,
+            format!(
+                "{agent} is here already{since} (session {}{pid}, {})",
+                session.get(..8).unwrap_or(session),
+                judged.liveness.word()
+            ),
+        )
+        .hint(format!("give this one a name of its own: zeta run --as {agent}-2 -- ...")))
+    }
+
+    fn work(
+        &mut self,
+        child: &Child,
+        signals: &Signals,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<ExitOutcome> {
+        let every = Duration::from_millis(self.plan.every_ms);
+        let mut next_beat = Instant::now() + every;
+        let first = touch_last_seen(self.handle);
+        self.note_trouble(first.map(|_| ()), tell);
+        let ready = poll_readable(&[child.fd(), signals.fd()], SHORT);
+        if ready.first() == Some(&true) {
+            pass_on(child, signals);
+            return child.wait();
+        }
+        let watch = Watch::new();
+        watch.arrivals_in(self.handle.node.as_fd());
+        self.look_at_all(tell, child);
+        loop {
+            let renewals = self.holdings.values().filter(|h| !h.too_long).map(|h| h.next);
+            let next = renewals.min().map_or(next_beat, |renewal| renewal.min(next_beat));
+            let mut limit = next.saturating_duration_since(Instant::now());
+            if !watch.sees() {
+                limit = limit.min(BLIND_LOOK);
+            }
+            let mut fds = vec![child.fd(), signals.fd()];
+            fds.extend(watch.fd());
+            let ready = poll_readable(&fds, limit);
+            pass_on(child, signals);
+            if ready.first() == Some(&true) {
+                return child.wait();
+            }
+            if ready.get(2) == Some(&true) {
+                self.look_at_arrivals(&watch, tell, child);
+            } else if !watch.sees() {
+                self.look_at_all(tell, child);
+            }
+            self.renew_due(tell, child);
+            if Instant::now() >= next_beat {
+                next_beat = Instant::now() + every;
+                let beat = self.beat();
+                self.note_trouble(beat, tell);
+                self.look_at_all(tell, child);
+                self.hooks.retain_mut(|hook| matches!(hook.try_wait(), Ok(None)));
+            }
+        }
+    }
+
+    fn beat(&self) -> Result<()> {
+        let own = || {
+            self.change_own_record(|fields| {
+                set_beat(fields, host::reading(), &self.handle.ctx.host, self.plan.every_ms);
+            })
+        };
+        beat_with(self.handle, own).map(|_| ())
+    }
+
+    /// Changes the session's record, if it is still this session's.
+    fn change_own_record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let name = self.persona();
+        let section = self.handle.enter(name.file(), KEEPER_LIMIT)?;
+        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
+        if stands && fields.text("session").as_deref() != Some(&self.session) {
+            return Err(Error::new(
+                Kind::Lost,
+                format!("{}: another session writes under this name now", self.handle.ctx.agent),
+            ));
+        }
+        if !stands {
+            fields.set_text("agent", self.handle.ctx.agent.as_str());
+            fields.set_text("session", &self.session);
+            set_processes(&mut fields, &self.processes);
+        }
+        change(&mut fields);
+        publish(&section, &self.handle.node, &name, &fields, stands)
+    }
+
+    /// Says a trouble once, not with every beat.
+    fn note_trouble(&mut self, result: Result<()>, tell: &mut dyn FnMut(Event<'_>)) {
+        match result {
+            Ok(()) => self.said = None,
+            Err(error) if self.said.as_ref() == Some(&error) => {}
+            Err(error) => {
+                tell(Event::Trouble(&error));
+                self.said = Some(error);
+            }
+        }
+    }
+
+    fn look_at_all(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+        let Ok(listing) = self.handle.node.list() else { return };
+        let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
+        for file in &listing.names {
+            if let FileKind::Lease(name) = layout::kind_of(file)
+                && let Ok(name) = RecordName::new("lease", name)
+                && !self.holdings.contains_key(&name)
+            {
+                names.push(name);
+            }
+        }
+        for name in names {
+            self.look_at(&name, tell, child);
+        }
+    }
+
+    fn look_at_arrivals(&mut self, watch: &Watch, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+        let mut names: Vec<RecordName> = Vec::new();
+        let whole = watch.each(|name| {
+            let text = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+            if let FileKind::Lease(name) = layout::kind_of(text)
+                && let Ok(name) = RecordName::new("lease", name)
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        });
+        if !whole {
+            return self.look_at_all(tell, child);
+        }
+        for name in names {
+            self.look_at(&name, tell, child);
+        }
+    }
+
+    /// Looks whether a lease is the session's, still or again.
+    fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+        let file = layout::lease_file(name);
+        let Ok(bytes) = self.handle.read(&file, layout::RECORD_MAX) else { return };
+        let mine = match read_only(bytes, name) {
+            Observed::Ours(record, ..) if self.keeps(&record) => Some(record),
+            _ => None,
+        };
+        // Another grant of the same session ended the one before, too.
+        let known = self.holdings.get(name).map(|held| (held.token, held.until_ns));
+        let ended =
+            known.filter(|(token, _)| Some(*token) != mine.as_ref().map(|r| r.fencing_token));
+        if let Some((token, until_ns)) = ended {
+            self.holdings.remove(name);
+            match self.handle.find_loss(name, token, until_ns) {
+                Ok(Err(lost)) => self.tell_loss(&lost, tell, child),
+                Ok(Ok(_)) => {}
+                Err(error) => self.note_trouble(Err(error), tell),
+            }
+        }
+        mine.iter().for_each(|record| self.hold(record));
+    }
+
+    /// Is it this wrapper that renews and releases a grant?
+    fn keeps(&self, record: &Record) -> bool {
+        self.processes.own.is_some_and(|own| is_kept_by(record, &self.session, &own))
+    }
+
+    fn hold(&mut self, record: &Record) {
+        let until_ns = record.expires_boot_ns();
+        let every = Duration::from_millis((record.ttl_ms / 4).max(1));
+        let now_ns = host::reading().boot_ns;
+        let age = Duration::from_nanos(now_ns.saturating_sub(record.renewed.boot_ns));
+        let next = Instant::now() + every.saturating_sub(age);
+        let known = self.holdings.get(&record.lease);
+        let too_long = known.is_some_and(|h| h.token == record.fencing_token && h.too_long);
+        let token = record.fencing_token;
+        let holding = Holding { token, every, next, until_ns, too_long };
+        self.holdings.insert(record.lease.clone(), holding);
+    }
+
+    fn renew_due(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+        let now = Instant::now();
+        let due: Vec<(RecordName, FencingToken)> = self
+            .holdings
+            .iter()
+            .filter(|(_, held)| !held.too_long && held.next <= now)
+            .map(|(name, held)| (name.clone(), held.token))
+            .collect();
+        for (name, token) in due {
+            self.renew(&name, token, tell, child);
+        }
+    }
+
+    fn renew(
+        &mut self,
+        name: &RecordName,
+        token: FencingToken,
+        tell: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        if let Some(held) = self.holdings.get_mut(name) {
+            held.next = Instant::now() + held.every;
+        }
+        match self.handle.renew(name, token, None, KEEPER_LIMIT) {
+            Ok(Ok((record, _))) => {
+                let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
+                self.hold(&record);
+                if held_ns / NS_PER_MS > self.plan.max_hold_ms
+                    && let Some(held) = self.holdings.get_mut(name)
+                {
+                    held.too_long = true;
+                    tell(Event::HeldTooLong(name));
+                }
+            }
+            // Given back, or lost: the next look tells.
+            Ok(Err(_)) => self.look_at(name, tell, child),
+            // Inside the guard nobody else can be granted it: a fenced command, most likely.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => self.note_trouble(Err(error), tell),
+        }
+    }
+
+    fn tell_loss(&mut self, lost: &LostTo, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+        self.lost = true;
+        tell(Event::Lost(lost));
+        match self.plan.on_lost {
+            OnLost::Warn => {}
+            OnLost::Term => child.signal(Signal::TERM.as_raw()),
+            OnLost::Kill => child.signal(Signal::KILL.as_raw()),
+        }
+        if let Some(command) = &self.plan.on_lost_exec {
+            let hook = std::process::Command::new("sh")
+                .args(["-c", command])
+                .env("ZETA_LEASE", lost.lease.as_str())
+                .env("ZETA_AGENT", self.handle.ctx.agent.as_str())
+                .env("ZETA_STATE_DIR", &self.handle.ctx.state_dir)
+                .stdin(std::process::Stdio::null())
+                .spawn();
+            self.hooks.extend(hook.ok());
+        }
+    }
+
+    /// Gives back what the session still holds.
+    fn release_all(&mut self, tell: &mut dyn FnMut(Event<'_>)) {
+        let Ok(listing) = self.handle.node.list() else { return };
+        for file in &listing.names {
+            let FileKind::Lease(name) = layout::kind_of(file) else { continue };
+            let Ok(name) = RecordName::new("lease", name) else { continue };
+            let Ok(bytes) = self.handle.read(file, layout::RECORD_MAX) else {
+                continue;
+            };
+            if let Observed::Ours(record, ..) = read_only(bytes, &name)
+                && self.keeps(&record)
+            {
+                match self.handle.release(&name, record.fencing_token) {
+                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
+                    Err(error) => tell(Event::Trouble(&error)),
+                }
+            }
+        }
+    }
+
+    /// Says in the session's record that it ended. If that fails, its processes' end still shows.
+    fn sign_off(&self, status: u8) {
+        let _ = self.change_own_record(|fields| {
+            fields.set_text("ended_at", &format_utc(host::reading().wall_us));
+            fields.set_number("exit_status", status.into());
+        });
+    }
+}

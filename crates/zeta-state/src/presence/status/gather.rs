@@ -1,0 +1,243 @@
+//! One node: its files are read into buffers that are used again, and every record is judged.
+
+use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::layout::{self, Kind};
+use zeta_core::lease::{Observed, Standing, judge};
+use zeta_core::name::{Label, RecordName};
+use zeta_core::presence::{self, Beat, Judgement, KIND, Liveness};
+use zeta_core::record::{Damage, Fields, Text, parse};
+use zeta_core::time::{Host, Now, parse_duration, parse_utc};
+
+use super::findings;
+use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona};
+use crate::context::Context;
+use crate::directory::listing;
+use crate::directory::tree::{Node, Nodes};
+use crate::directory::trusted_dir::TrustedDir;
+use crate::lease::{LeaseView, observe_text};
+use zeta_os::error::Result;
+use zeta_os::{host, process};
+
+/// How far a time may lie ahead of our clock before it is called wrong.
+const AHEAD_US: i64 = 5_000_000;
+
+/// The files of one node, in buffers that the next node uses again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    files: Vec<File>,
+    used: usize,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    name: String,
+    bytes: Vec<u8>,
+    times: FileTimes,
+}
+
+/// Looks at one node and shows it to `seen`.
+pub(super) fn look(
+    ctx: &Context,
+    base: &TrustedDir,
+    nodes: &Nodes,
+    name: &Label,
+    scratch: &mut Scratch,
+    seen: impl FnOnce(&NodeStatus<'_>),
+) {
+    let mut found = Vec::new();
+    scratch.used = 0;
+    let node = match nodes.node(base, name) {
+        Ok(Some(mut node)) => {
+            if let Err(error) = scratch.fill(base, &mut node, &mut found) {
+                found.push(findings::unsafe_file(name.as_str(), &error));
+            }
+            Some(node)
+        }
+        Ok(None) => {
+            found.push(findings::no_such_node(name));
+            None
+        }
+        Err(error) => {
+            found.push(findings::unsafe_file(name.as_str(), &error));
+            None
+        }
+    };
+    // Read after the files: what they say must not lie ahead of it.
+    let now = ctx.now();
+    let mut status = NodeStatus {
+        name,
+        last_seen: LastSeen::Unknown,
+        agents: Vec::new(),
+        leases: Vec::new(),
+        markers: Vec::new(),
+        findings: found,
+        now,
+    };
+    let mut evidence = Evidence::default();
+    for file in scratch.files.iter().take(scratch.used) {
+        status.add(file, base, node.as_ref(), &mut evidence);
+    }
+    findings::of_agents(&mut status);
+    findings::of_leases(&mut status);
+    seen(&status);
+}
+
+impl Scratch {
+    fn fill(&mut self, base: &TrustedDir, node: &mut Node, found: &mut Vec<Finding>) -> Result<()> {
+        let listed = node.list_alone()?;
+        for name in listed.names {
+            let Some(max) = listing::limit(&name) else {
+                if name != layout::GUARDS {
+                    found.push(findings::odd_name(&name));
+                }
+                continue;
+            };
+            if self.files.len() == self.used {
+                self.files.push(File::default());
+            }
+            let Some(file) = self.files.get_mut(self.used) else { continue };
+            match node.read_into(base, &name, max, &mut file.bytes) {
+                Ok(Some(times)) => {
+                    (file.name, file.times) = (name, times);
+                    self.used += 1;
+                }
+                // Released since the directory was listed.
+                Ok(None) => {}
+                Err(error) => found.push(findings::unsafe_file(&name, &error)),
+            }
+        }
+        found.extend(listed.odd.iter().map(|name| findings::odd_name(name)));
+        if listed.cut {
+            found.push(findings::too_many(node.name.as_str(), layout::ENTRIES_MAX));
+        }
+        Ok(())
+    }
+}
+
+/// What the kernel said in this look: a session and its leases name the same processes.
+#[derive(Debug, Default)]
+struct Evidence {
+    known: Vec<(Processes, ProcessState)>,
+}
+
+impl Evidence {
+    fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
+        if let Some((_, life)) = self.known.iter().find(|(known, _)| known == processes) {
+            return *life;
+        }
+        let life = process::life(processes, host);
+        self.known.push((*processes, life));
+        life
+    }
+}
+
+impl<'a> NodeStatus<'a> {
+    fn add(
+        &mut self,
+        file: &'a File,
+        base: &TrustedDir,
+        node: Option<&Node>,
+        evidence: &mut Evidence,
+    ) {
+        match layout::kind_of(&file.name) {
+            Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
+            Kind::Lease(name) => {
+                if let Ok(name) = RecordName::new("lease", name) {
+                    self.leases.push(lease(name, file, &self.now, evidence));
+                }
+            }
+            Kind::Marker(name) => self.add_marker(name, file),
+            Kind::LastSeen => self.add_last_seen(file, base, node),
+            Kind::Guards | Kind::Other => {}
+        }
+    }
+
+    fn add_marker(&mut self, name: &'a str, file: &'a File) {
+        let text = parse(&file.bytes, layout::RECORD_MAX).and_then(|text| match text {
+            Text::Own(fields) => fields.expect_kind("marker").map(|()| ("set", fields)),
+            Text::Foreign(fields) => Ok(("foreign", fields)),
+        });
+        let (state, fields) = text.unwrap_or_else(|damage| {
+            self.findings.push(findings::damaged_marker(name, &damage));
+            ("damaged", Fields::default())
+        });
+        self.markers.push(Marker { name, state, fields, times: file.times });
+    }
+
+    /// The line is written in place, so one odd look may be half a write: look again.
+    fn add_last_seen(&mut self, file: &File, base: &TrustedDir, node: Option<&Node>) {
+        let mut line = last_seen(&file.bytes, self.now.reading.wall_us);
+        if line.is_err()
+            && let Some(node) = node
+        {
+            let mut bytes = Vec::new();
+            match node.read_into(base, layout::LAST_SEEN, layout::LINE_MAX, &mut bytes) {
+                Ok(Some(_)) => line = last_seen(&bytes, host::reading().wall_us),
+                Ok(None) => return,
+                Err(_) => {}
+            }
+        }
+        match line {
+            Ok(at_us) => self.last_seen = LastSeen::At(at_us),
+            Err(why) => self.findings.push(findings::odd_last_seen(self.name, why)),
+        }
+    }
+}
+
+fn last_seen(bytes: &[u8], wall_us: i64) -> std::result::Result<i64, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
+    let at_us = parse_utc(text.trim_end()).map_err(|_| "it is not a time in ISO 8601")?;
+    if at_us.saturating_sub(wall_us) > AHEAD_US { Err("it lies in the future") } else { Ok(at_us) }
+}
+
+fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) -> Agent<'a> {
+    let damaged = |damage: Damage| Agent {
+        name,
+        persona: Persona::Damaged(damage),
+        life: ProcessState::Unknown,
+        judgement: Judgement {
+            liveness: Liveness::Silent,
+            beat_age_ms: None,
+            evidence: "its record is damaged",
+        },
+    };
+    let fields = match parse(&file.bytes, layout::PERSONA_MAX) {
+        Err(damage) => return damaged(damage),
+        Ok(Text::Foreign(fields)) => {
+            let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
+            let judgement = presence::judge_foreign(file.times, ttl_ms, now);
+            let persona = Persona::Foreign(fields);
+            return Agent { name, persona, life: ProcessState::Unknown, judgement };
+        }
+        Ok(Text::Own(fields)) => fields,
+    };
+    let beat = match Beat::from_fields(&fields) {
+        Ok(beat) => beat,
+        Err(_) if fields.raw("beat_boot_ns").is_none() && fields.expect_kind(KIND).is_ok() => {
+            let evidence = "it never beat for itself";
+            let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
+            let persona = Persona::Unheard(fields);
+            return Agent { name, persona, life: ProcessState::Unknown, judgement };
+        }
+        Err(damage) => return damaged(damage),
+    };
+    let life = if !beat.ended && beat.stamp.boot_id == now.host.boot_id {
+        evidence.life(&beat.processes, now.host)
+    } else {
+        ProcessState::Unknown
+    };
+    let judgement = presence::judge(&beat, file.times, life, now);
+    Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }
+}
+
+fn lease<'a>(lease: RecordName, file: &'a File, now: &Now, evidence: &mut Evidence) -> Lease<'a> {
+    let text = parse(&file.bytes, layout::RECORD_MAX);
+    let life = |processes: &Processes| evidence.life(processes, now.host);
+    let observed = observe_text(&text, file.times, &lease, now.host, life);
+    let standing: Standing = judge(&observed, now);
+    let fields = match (text, &observed) {
+        (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
+        _ => None,
+    };
+    Lease { look: LeaseView { lease, observed, standing }, fields }
+}

@@ -1,0 +1,281 @@
+//! Removing what is provably dead: each record under its guard, read and judged again in there.
+//!
+//! What may go is the rule of [`zeta_core::clean`]. Guards stay: they hold the highest fencing
+//! token, and the flock of somebody who just came in.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use zeta_core::clean::{UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_persona};
+use zeta_core::evidence::{Boot, ProcessState, judge_boot};
+use zeta_core::layout::{self, Kind};
+use zeta_core::lease::Observed;
+use zeta_core::name::{Label, RecordName};
+use zeta_core::presence::Beat;
+use zeta_core::record::{Text, parse};
+use zeta_core::time::Now;
+
+use crate::context::Context;
+use crate::directory::guard;
+use crate::directory::guard::Section;
+use crate::directory::orphans;
+use crate::directory::orphans::Orphan;
+use crate::directory::tree::{Bytes, Node, Tree};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::lease::queue::Queue;
+use crate::lease::{observe, read_only};
+use zeta_os::error::Result;
+use zeta_os::files::list;
+use zeta_os::{host, process};
+
+/// How long cleaning waits for somebody who is inside a guard: it comes again.
+const ENTER_LIMIT: Duration = Duration::from_millis(200);
+
+/// One thing that was removed, or stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What it is: lease, persona, ticket, temp, unpublished.
+    pub what: &'static str,
+    /// Where, below the state directory.
+    pub path: String,
+    /// Why, as a word of the core or a sentence about what is wrong.
+    pub reason: String,
+}
+
+/// The account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// What was removed, or would be.
+    pub removed: Vec<Item>,
+    /// What was looked at and stays.
+    pub kept: Vec<Item>,
+}
+
+/// Cleans all nodes of the tree, or the one that was asked for. `dry` only says what would go.
+pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
+    let Some(tree) = Tree::open(&ctx.state_dir)? else {
+        let mut done = Cleaned::default();
+        beside(ctx, &mut done);
+        return Ok(done);
+    };
+    clean_in(ctx, &tree, dry)
+}
+
+/// Trees that were never put in their place stand beside it, where much is not ours: only told.
+fn beside(ctx: &Context, done: &mut Cleaned) {
+    for name in orphans::beside(&ctx.state_dir) {
+        let path = format!("../{name}");
+        done.kept.push(Item { what: "unpublished", path, reason: "beside_the_tree".to_owned() });
+    }
+}
+
+/// As [`clean`], in a tree that is open.
+pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
+    let mut broom = Cleaner { ctx, base: &tree.base, dry, done: Cleaned::default() };
+    beside(ctx, &mut broom.done);
+    broom.sweep_dir(tree.base.as_fd(), "");
+    let nodes = tree.nodes()?;
+    let path = tree.base.path.join(layout::NODES);
+    if let Ok(Some((dir, _))) =
+        open_inner(tree.base.as_fd(), layout::NODES, &tree.base, || path.clone())
+    {
+        broom.sweep_dir(dir.as_fd(), "nodes/");
+    }
+    for name in nodes.names {
+        let Ok(name) = Label::new("node", &name) else { continue };
+        if ctx.node.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        match tree.node(&name) {
+            Ok(Some(node)) => broom.sweep_node(&node),
+            Ok(None) => {}
+            Err(error) => broom.keep("node", format!("nodes/{name}"), &error.text),
+        }
+    }
+    Ok(broom.done)
+}
+
+struct Cleaner<'a> {
+    ctx: &'a Context,
+    base: &'a TrustedDir,
+    dry: bool,
+    done: Cleaned,
+}
+
+impl Cleaner<'_> {
+    fn keep(&mut self, what: &'static str, path: String, reason: &str) {
+        self.done.kept.push(Item { what, path, reason: reason.to_owned() });
+    }
+
+    fn removed(&mut self, what: &'static str, path: String, reason: &str) {
+        self.done.removed.push(Item { what, path, reason: reason.to_owned() });
+    }
+
+    /// Unpublished directories and temps of a directory that has no guard.
+    fn sweep_dir(&mut self, dir: BorrowedFd<'_>, prefix: &str) {
+        self.sweep_some(dir, prefix, |_| true);
+    }
+
+    fn sweep_some(&mut self, dir: BorrowedFd<'_>, prefix: &str, which: impl Fn(&Orphan) -> bool) {
+        let Ok(listing) = list(dir, layout::NODES_MAX, Path::new(prefix)) else { return };
+        let found = orphans::find(dir, self.base, &listing.names);
+        for left in found.into_iter().filter(which) {
+            let path = format!("{prefix}{}", left.name);
+            let what = if left.is_dir { "unpublished" } else { "temp" };
+            if !is_old(left.times, UNPUBLISHED_KEEP_MS, &self.ctx.now()) {
+                self.keep(what, path, "young");
+                continue;
+            }
+            match if self.dry { Ok(()) } else { orphans::remove(dir, &left) } {
+                Ok(()) => self.removed(what, path, "never_published"),
+                Err(errno) => self.keep(what, path, &errno.to_string()),
+            }
+        }
+    }
+
+    fn sweep_node(&mut self, node: &Node) {
+        let prefix = format!("nodes/{}/", node.name);
+        self.sweep_dir(node.as_fd(), &prefix);
+        let path = || node.path.join(layout::GUARDS);
+        match open_inner(node.as_fd(), layout::GUARDS, self.base, path) {
+            Ok(Some((guards, _))) => self.sweep_guards(node, guards.as_fd(), &prefix),
+            Ok(None) => {}
+            Err(error) => self.keep("guard", format!("{prefix}{}", layout::GUARDS), &error.text),
+        }
+        let names = match node.list() {
+            Ok(listing) => listing.names,
+            Err(error) => return self.keep("node", prefix, &error.text),
+        };
+        for file in names {
+            match layout::kind_of(&file) {
+                Kind::Lease(name) if RecordName::new("lease", name).is_ok() => {
+                    self.sweep_record(node, &file, "lease", layout::RECORD_MAX);
+                }
+                Kind::Persona(name) if Label::new("persona", name).is_ok() => {
+                    self.sweep_record(node, &file, "persona", layout::PERSONA_MAX);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn sweep_guards(&mut self, node: &Node, guards: BorrowedFd<'_>, prefix: &str) {
+        let prefix = format!("{prefix}{}/", layout::GUARDS);
+        self.sweep_dir(guards, &prefix);
+        let Ok(listing) = list(guards, layout::ENTRIES_MAX, Path::new(&prefix)) else { return };
+        for file in listing.names {
+            let known = matches!(
+                layout::kind_of(&file),
+                Kind::Lease(_) | Kind::Marker(_) | Kind::Persona(_)
+            );
+            if !known {
+                continue;
+            }
+            if let Err(error) = self.sweep_guard(node, &file, &prefix) {
+                self.keep("guard", format!("{prefix}{file}"), &error.text);
+            }
+        }
+    }
+
+    /// Orphan temps and void tickets, with the flock that makes them so.
+    fn sweep_guard(&mut self, node: &Node, file: &str, prefix: &str) -> Result<()> {
+        let Some(section) = guard::try_enter(self.base, node, file, ENTER_LIMIT)? else {
+            return Ok(());
+        };
+        for temp in section.orphans()? {
+            let path = format!("{prefix}{file}/{temp}");
+            match if self.dry { Ok(()) } else { section.remove_orphan(&temp) } {
+                Ok(()) => self.removed("temp", path, "orphan"),
+                Err(errno) => self.keep("temp", path, &errno.to_string()),
+            }
+        }
+        // Temps are told already; a queue that was never put in its place may be left.
+        self.sweep_some(section.as_fd(), &format!("{prefix}{file}/"), |left| left.is_dir);
+        let Some(queue) = Queue::open(&section)? else { return Ok(()) };
+        for ticket in queue.void(host::reading(), &self.ctx.host)? {
+            if !self.dry {
+                queue.remove(&ticket);
+            }
+            let path = format!("{prefix}{file}/{}/{}", layout::QUEUE, ticket.file());
+            self.removed("ticket", path, "void");
+        }
+        Ok(())
+    }
+
+    fn sweep_record(&mut self, node: &Node, file: &str, what: &'static str, max: usize) {
+        let path = format!("nodes/{}/{file}", node.name);
+        // A first look without the guard, so that a record that stays is never disturbed.
+        let outside = node.read(self.base, file, max).map(|bytes| self.judge(what, file, bytes));
+        match outside {
+            Err(error) => return self.keep(what, path, &error.text),
+            Ok(None) => return,
+            Ok(Some(Verdict::Keep(why))) => return self.keep(what, path, why),
+            Ok(Some(Verdict::Remove(why))) if self.dry => return self.removed(what, path, why),
+            Ok(Some(Verdict::Remove(_))) => {}
+        }
+        let inside = guard::enter(self.base, node, file, ENTER_LIMIT)
+            .and_then(|section| self.remove_inside(&section, what, file, max));
+        match inside {
+            Ok(Some(Verdict::Remove(why))) => self.removed(what, path, why),
+            Ok(Some(Verdict::Keep(why))) => self.keep(what, path, why),
+            Ok(None) => {}
+            Err(error) => self.keep(what, path, &error.text),
+        }
+    }
+
+    fn remove_inside(
+        &self,
+        section: &Section<'_>,
+        what: &'static str,
+        file: &str,
+        max: usize,
+    ) -> Result<Option<Verdict>> {
+        let bytes = section.read(max)?;
+        let verdict = self.judge(what, file, bytes.clone());
+        if let Some(Verdict::Remove(_)) = verdict {
+            section.remove()?;
+            if let Kind::Lease(name) = layout::kind_of(file)
+                && let Ok(name) = RecordName::new("lease", name)
+                && let Observed::Ours(record, ..) = read_only(bytes, &name)
+            {
+                Queue::dismiss(section, &record.processes);
+                (self.ctx.lease_ended)(self.ctx, &record);
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn judge(&self, what: &str, file: &str, bytes: Option<Bytes>) -> Option<Verdict> {
+        let now = self.ctx.now();
+        match (what, layout::kind_of(file)) {
+            ("lease", Kind::Lease(name)) => {
+                let name = RecordName::new("lease", name).ok()?;
+                bytes.as_ref()?;
+                Some(judge_lease(&observe(bytes, &name, &self.ctx.host), &now))
+            }
+            _ => Some(persona_verdict(&bytes?, &now)),
+        }
+    }
+}
+
+fn persona_verdict(bytes: &Bytes, now: &Now) -> Verdict {
+    let fields = match parse(&bytes.bytes, layout::PERSONA_MAX) {
+        Ok(Text::Own(fields)) => fields,
+        Ok(Text::Foreign(_)) => return Verdict::Keep("foreign"),
+        Err(_) => return Verdict::Keep("damaged"),
+    };
+    match Beat::from_fields(&fields) {
+        // Somebody wrote it down by hand and nobody beats for it: nothing to prove it dead by.
+        Err(_) => Verdict::Keep("no_beat"),
+        Ok(beat) => judge_persona(&beat, bytes.times, life_of(&beat, now), now),
+    }
+}
+
+/// The life of the processes of a beat; pids of another boot mean nothing.
+pub fn life_of(beat: &Beat, now: &Now) -> ProcessState {
+    match judge_boot(&beat.stamp, now) {
+        Boot::Same => process::life(&beat.processes, now.host),
+        _ => ProcessState::Unknown,
+    }
+}

@@ -1,0 +1,194 @@
+//! What is wrong here: findings with a reason and a remedy, also about trees that others refuse.
+//!
+//! It reports and never fails; it repairs only what [`super::clean`] may remove and the two files
+//! that `init` would write.
+
+mod ageing;
+mod system;
+mod tree;
+
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+use zeta_core::layout;
+
+use super::{clean, init};
+use crate::context::Context;
+use crate::directory::tree::Tree;
+use crate::directory::trusted_dir;
+use zeta_os::error::{Error, Hint};
+use zeta_os::users;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Works, but not as well as it should.
+    Warning,
+    /// Unsafe or broken.
+    Broken,
+}
+
+impl Severity {
+    /// The word for people and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Broken => "broken",
+        }
+    }
+}
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about, as one word.
+    pub finding: &'static str,
+    /// What is so, and why that is wrong.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// All that is known after a look.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Things to compare between two views, as a service's and a shell's.
+    pub facts: Vec<(&'static str, String)>,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+    /// What `--fix` did.
+    pub fixed: Vec<String>,
+}
+
+impl Diagnosis {
+    /// Nothing unsafe or broken was found.
+    pub fn is_sound(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Broken)
+    }
+
+    /// The diagnosis of a call that could not even begin.
+    pub fn of_error(error: &Error) -> Diagnosis {
+        let mut diagnosis = Diagnosis::default();
+        diagnosis.add_error("host", error);
+        diagnosis
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        finding: &'static str,
+        reason: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (reason, remedy) = (reason.into(), remedy.into());
+        self.findings.push(Finding { severity, finding, reason, remedy });
+    }
+
+    fn add_error(&mut self, finding: &'static str, error: &Error) {
+        // Hints that lead to this very command are of no use here.
+        let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
+        let hints: Vec<&str> = useful.map(Hint::as_str).collect();
+        let remedy = if hints.is_empty() {
+            "look who made it and what is in it, then move it away".to_owned()
+        } else {
+            hints.join("; ")
+        };
+        self.add(Severity::Broken, finding, error.text.clone(), remedy);
+    }
+
+    fn fact(&mut self, key: &'static str, value: impl Into<String>) {
+        self.facts.push((key, value.into()));
+    }
+}
+
+/// Looks at everything that zeta depends on; `fix` repairs what is safe to repair.
+pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    look_at_base(&ctx.state_dir, &mut diagnosis);
+    system::examine(ctx, &mut diagnosis);
+    ageing::examine(&ctx.state_dir, &mut diagnosis);
+    match Tree::open(&ctx.state_dir) {
+        Ok(Some(tree)) => {
+            if fix {
+                repair(ctx, &tree, &mut diagnosis);
+            }
+            tree::examine(ctx, &tree, &mut diagnosis);
+            tree::leftovers(ctx, &tree, &mut diagnosis);
+        }
+        Ok(None) => absent(ctx, &mut diagnosis),
+        Err(error) => {
+            diagnosis.add_error("state_directory", &error);
+            // What is inside may tell who did it; nothing in there is touched.
+            if let Some(base) = trusted_dir::open_unchecked(&ctx.state_dir) {
+                tree::examine(ctx, &Tree { base }, &mut diagnosis);
+            }
+        }
+    }
+    diagnosis.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    diagnosis
+}
+
+fn absent(ctx: &Context, diagnosis: &mut Diagnosis) {
+    let default = ctx.state_dir == Path::new(layout::DEFAULT_STATE_DIR);
+    let reason = format!("{} does not exist", ctx.state_dir.display());
+    if default && Path::new(trusted_dir::TMPFILES_CONF).exists() {
+        diagnosis.add(
+            Severity::Broken,
+            "state_directory",
+            format!("{reason}, and on this machine root makes it for a group"),
+            "as root: zeta init --group zeta; if this is a service: PrivateTmp=no",
+        );
+    } else {
+        diagnosis.add(
+            Severity::Note,
+            "state_directory",
+            format!("{reason} yet"),
+            "first use makes it; or run: zeta init",
+        );
+    }
+}
+
+fn look_at_base(path: &Path, diagnosis: &mut Diagnosis) {
+    diagnosis.fact("state_dir", path.display().to_string());
+    let Ok(Some(stat)) = trusted_dir::look(path) else { return };
+    diagnosis.fact("dev_ino", format!("{}:{}", stat.st_dev, stat.st_ino));
+    diagnosis.fact("owner", users::user(stat.st_uid));
+    diagnosis.fact("group", users::group(stat.st_gid));
+    diagnosis.fact("mode", format!("{:04o}", stat.st_mode & 0o7777));
+    diagnosis.fact("type", type_word(&stat));
+}
+
+fn type_word(stat: &Stat) -> &'static str {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => "directory",
+        FileType::Symlink => "symbolic link",
+        FileType::RegularFile => "regular file",
+        _ => "something else",
+    }
+}
+
+/// The safe repairs.
+fn repair(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
+    match init::readme(&tree.base) {
+        Ok(Some(_)) => diagnosis.fixed.push(format!("wrote {}", layout::README)),
+        Ok(None) => {}
+        Err(error) => diagnosis.add_error("readme", &error),
+    }
+    if let Ok(None) = tree.read_local_node() {
+        match tree.local_node() {
+            Ok(name) => diagnosis.fixed.push(format!("wrote {}: {name}", layout::LOCAL_NODE)),
+            Err(error) => diagnosis.add_error("local_node", &error),
+        }
+    }
+    match clean::clean_in(ctx, tree, false) {
+        Ok(cleaned) => diagnosis.fixed.extend(cleaned.removed.iter().map(|item| {
+            format!("removed {} {}: {}", item.what, item.path, item.reason.replace('_', " "))
+        })),
+        Err(error) => diagnosis.add_error("clean", &error),
+    }
+}

@@ -1,0 +1,132 @@
+//! Which package may name which other one, and which of them may name a heavy crate.
+//!
+//! Cargo refuses an import that no manifest allows. So the law of imports is this one table, and a
+//! new line in it is a visible act in review. The picture in `ARCHITECTURE.md` must show the same.
+
+use super::{Finding, Page};
+
+/// A package: what it may depend on among the packages of this workspace.
+const PACKAGES: [(&str, &[&str]); 7] = [
+    ("zeta-core", &[]),
+    ("zeta-os", &["zeta-core"]),
+    ("zeta-state", &["zeta-core", "zeta-os"]),
+    ("zeta-bus", &["zeta-core", "zeta-os", "zeta-state"]),
+    ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
+    ("zeta-creds", &["zeta-core", "zeta-os"]),
+    (
+        "zeta",
+        &["zeta-core", "zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds"],
+    ),
+];
+
+/// A crate that brings a tree of its own, unsafe calls or a runtime: the packages that may name it.
+const HEAVY: [(&str, &[&str]); 16] = [
+    ("rustix", &["zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
+    ("libc", &["zeta-os"]),
+    ("serde_json", &["zeta-core", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
+    ("clap", &["zeta"]),
+    ("toml", &["zeta-creds", "zeta"]),
+    ("ureq", &["zeta-registration"]),
+    ("serde-saphyr", &["zeta-registration"]),
+    ("if-addrs", &["zeta-registration"]),
+    ("scrypt", &["zeta-creds"]),
+    ("aes-gcm", &["zeta-creds"]),
+    ("hkdf", &["zeta-creds"]),
+    ("tokio", &[]),
+    ("async-nats", &[]),
+    ("axum", &[]),
+    ("ratatui", &[]),
+    ("rmcp", &[]),
+];
+
+const PICTURE: &str = "ARCHITECTURE.md";
+
+/// Checks one manifest.
+pub fn check(page: &Page, findings: &mut Vec<Finding>) {
+    let Some(package) = package_of(page) else { return };
+    let Some((_, ours)) = PACKAGES.iter().find(|(name, _)| *name == package) else {
+        let what = format!("the package '{package}' is new: give it a line in {}", file!());
+        findings.push(Finding::new(page, 1, what));
+        return;
+    };
+    for (line, name) in dependencies(&page.text) {
+        let is_ours = PACKAGES.iter().any(|(known, _)| *known == name);
+        let heavy = HEAVY.iter().find(|(known, _)| *known == name);
+        let allowed = match heavy {
+            Some((_, packages)) => packages.contains(&package),
+            None => !is_ours || ours.contains(&name),
+        };
+        if !allowed {
+            let what = format!("'{package}' may not use '{name}' (the table is in {})", file!());
+            findings.push(Finding::new(page, line, what));
+        }
+    }
+}
+
+/// Compares the picture with the manifests: an arrow for each dependency that no other one implies.
+pub fn check_picture(pages: &[Page], findings: &mut Vec<Finding>) {
+    let Some(map) = pages.iter().find(|page| page.path == PICTURE) else { return };
+    let mut edges: Vec<(&str, &str)> = Vec::new();
+    for page in pages {
+        let Some(package) = package_of(page) else { continue };
+        let names = dependencies(&page.text).into_iter().map(|(_, name)| name);
+        edges.extend(names.filter(|name| is_package(name)).map(|name| (package, name)));
+    }
+    let wanted: Vec<(&str, &str)> =
+        edges.iter().copied().filter(|edge| !is_implied(*edge, &edges)).collect();
+    let drawn = arrows(&map.text);
+    let missing = wanted.iter().filter(|edge| !drawn.iter().any(|(_, drawn)| drawn == *edge));
+    for (from, to) in missing {
+        let what = format!("the picture lacks the arrow {from} --> {to}");
+        findings.push(Finding::new(map, 1, what));
+    }
+    for (line, (from, to)) in &drawn {
+        if !wanted.contains(&(*from, *to)) {
+            let what = format!("no manifest says {from} --> {to}, or another arrow implies it");
+            findings.push(Finding::new(map, *line, what));
+        }
+    }
+}
+
+/// Is there a way from one package to the other over a third?
+fn is_implied((from, to): (&str, &str), edges: &[(&str, &str)]) -> bool {
+    let over = edges.iter().filter(|(start, end)| *start == from && *end != to);
+    over.map(|(_, over)| *over).any(|over| reaches(over, to, edges))
+}
+
+/// The table has no circles, so this ends.
+fn reaches(from: &str, to: &str, edges: &[(&str, &str)]) -> bool {
+    let mut next = edges.iter().filter(|(start, _)| *start == from);
+    next.any(|(_, end)| *end == to || reaches(end, to, edges))
+}
+
+fn is_package(name: &str) -> bool {
+    PACKAGES.iter().any(|(known, _)| *known == name)
+}
+
+fn package_of(page: &Page) -> Option<&str> {
+    page.path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml")
+}
+
+/// The names in the sections of dependencies, but those of tests, with their lines.
+fn dependencies(manifest: &str) -> Vec<(usize, &str)> {
+    let mut inside = false;
+    let mut names = Vec::new();
+    for (at, line) in manifest.lines().enumerate() {
+        if line.starts_with('[') {
+            inside = line.trim_end().ends_with("dependencies]") && !line.contains("dev-");
+        } else if inside
+            && let Some((name, _)) = line.split_once('=')
+            && !line.starts_with('#')
+        {
+            names.push((at + 1, name.trim().trim_end_matches(".workspace")));
+        }
+    }
+    names
+}
+
+/// The arrows of the picture ("a --> b" in a block of mermaid), with their lines.
+fn arrows(text: &str) -> Vec<(usize, (&str, &str))> {
+    let lines = text.lines().enumerate();
+    lines.filter_map(|(at, line)| Some((at + 1, line.trim().split_once(" --> ")?))).collect()
+}
