@@ -38,7 +38,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 48] = [
+pub const BUGS: [Bug; 49] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -480,5 +480,12 @@ pub const BUGS: [Bug; 48] = [
         "if mark.begun != self.state.begun {",
         "if mark.begun == 0 {",
         &["-p", "zeta", "--test", "suite", "bus::attack::a_watcher_misses_nothing"],
+    ),
+    bug(
+        "a view believes that it knows all after events were lost",
+        "crates/zeta-state/src/presence/view.rs",
+        "if dirty.lost {",
+        "if dirty.lost && dirty.itself {",
+        &["-p", "zeta", "--test", "suite", "it::view::lost_events_cost_no_state"],
     ),
 ];
