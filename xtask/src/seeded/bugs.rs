@@ -390,8 +390,8 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "a member makes a group's tree again",
         CREATE,
-        "match announced || crate::directory::anchor::stands(path)? {",
-        "match announced {",
+        "if !announced && !crate::directory::anchor::stands(path)? {",
+        "if !announced {",
         &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
     ),
     bug(

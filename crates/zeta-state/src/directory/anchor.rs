@@ -88,9 +88,10 @@ pub fn stands(state_dir: &Path) -> Result<bool> {
 pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Result<Anchored> {
     let path = path_for(state_dir);
     let Some(made) = of_this_boot(&path, purpose)? else { return Ok(Anchored::Absent) };
-    match made == (Some(identity.0), Some(identity.1)) {
-        true => Ok(Anchored::Same),
-        false => Err(mismatch(state_dir, identity, made, purpose)),
+    if made == (Some(identity.0), Some(identity.1)) {
+        Ok(Anchored::Same)
+    } else {
+        Err(mismatch(state_dir, identity, made, purpose))
     }
 }
 

@@ -23,17 +23,14 @@ pub fn refuse_creation(path: &Path) -> Result<()> {
     }
     let announced = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
     // Root's anchor outlives a tree that a cleaner took away during this boot, wherever it was.
-    match announced || crate::directory::anchor::stands(path)? {
-        false => Ok(()),
-        true => Err(Error::not_safe(
-            path,
-            "it is missing, and on this machine root makes it for a group",
-        )
+    if !announced && !crate::directory::anchor::stands(path)? {
+        return Ok(());
+    }
+    Err(Error::not_safe(path, "it is missing, and on this machine root makes it for a group")
         .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
         .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
         .hint("if no group needs it any more: root removes its anchor below /run/zeta")
-        .with_cause(Cause::OtherView)),
-    }
+        .with_cause(Cause::OtherView))
 }
 
 /// Has root announced a group's tree? In doubt nobody may make another one in its place.
