@@ -9,7 +9,7 @@ use zeta_os::host;
 use zeta_state::context::Context;
 
 use crate::claim::grant_stands;
-use crate::directory::index::{INDEX_LIMIT, Index, Mark};
+use crate::directory::index::{Cursor, INDEX_LIMIT, Index};
 use crate::directory::{Bus, delivery_log};
 use crate::messages::{Filter, MessageView, bound_dead, sort_out};
 
@@ -31,9 +31,9 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh_partly()?;
-    let pages = index.pages(&mut Mark::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default())?;
     drop(index);
-    let (messages, _) = pages.messages();
+    let (messages, _) = snapshot.messages();
     for MessageView { envelope, fate, .. } in sort_out(messages, &filter) {
         let dead = expired && (!matches!(fate, Fate::Lives(_)) || is_void(ctx, &envelope));
         let wanted = match from {

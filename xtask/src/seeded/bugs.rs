@@ -468,7 +468,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "no look after the original's lock was taken",
         "crates/zeta-bus/src/claim/acquire.rs",
-        "            // From here on the original cannot claim it; what it claimed before is seen now.
+        "            // From here on the original cannot claim it; an earlier claim is seen now.
             index.refresh()?;
 ",
         "",
@@ -477,7 +477,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "an index that was begun anew is read on from the old place",
         INDEX,
-        "if mark.begun != self.state.begun {",
+        "if cursor.epoch != self.state.epoch {",
         "if mark.begun == 0 {",
         &["-p", "zeta", "--test", "suite", "bus::attack::a_watcher_misses_nothing"],
     ),
