@@ -76,6 +76,11 @@ impl Output {
         }
     }
 
+    /// TEMPORARY
+    pub fn warn(&self, error: &Error) {
+        self.error_on_stderr(error, None);
+    }
+
     /// Tells what is wrong beside an answer that is right.
     pub fn note_finding(&self, finding: &Error) {
         if !self.quiet {
