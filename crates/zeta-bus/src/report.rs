@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn json_loses_its_blanks_and_no_character_of_a_string() {
-        let json = "{\n  \"a b\": \"c \\\" d\\\\\",\r\n\t\"e\" : [ 1, 2.50 ,null ],\"f\":\"\u{9b}é \"}";
+        let json =
+            "{\n  \"a b\": \"c \\\" d\\\\\",\r\n\t\"e\" : [ 1, 2.50 ,null ],\"f\":\"\u{9b}é \"}";
         let mut compact = String::new();
         add_compact(&mut compact, json);
         let want = "{\"a b\":\"c \\\" d\\\\\",\"e\":[1,2.50,null],\"f\":\"\\u009bé \"}";

@@ -167,7 +167,9 @@ pub fn failed_delivery(delivery: &Delivery) -> Option<Error> {
             _ => format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})"),
         },
         Delivery::Buried(Envelope { id, .. }) => {
-            format!("message {id}: its handler failed {FAILURES_MAX} times; it is a dead letter now")
+            format!(
+                "message {id}: its handler failed {FAILURES_MAX} times; it is a dead letter now"
+            )
         }
     };
     Some(Error::new(Kind::Fault, text).hint(match delivery {

@@ -51,7 +51,12 @@ const VERBS: &[Verb] = &[
         args: CheckArgs::augment_args,
         run: check,
     },
-    Verb { name: "list", about: "All claims: item, holder, branch, worktree", args: ListArgs::augment_args, run: list },
+    Verb {
+        name: "list",
+        about: "All claims: item, holder, branch, worktree",
+        args: ListArgs::augment_args,
+        run: list,
+    },
     Verb {
         name: "renew",
         about: "Start the TTL of a claim again, and publish it again",
@@ -296,9 +301,9 @@ fn renew(call: &Call) -> Result<u8> {
     let token = token(args.token.as_deref())?;
     let dir = args.subject.place.dir();
     match ops::renew(&ctx, &dir, &asked, token)? {
-        Some(Acquired::Granted(granted)) => print_granted(call, &granted, || {
-            report::renewed(asked.item.as_str(), &granted)
-        }),
+        Some(Acquired::Granted(granted)) => {
+            print_granted(call, &granted, || report::renewed(asked.item.as_str(), &granted))
+        }
         Some(Acquired::Taken(claimants)) => Ok(refuse(call, &asked, &claimants)),
         None => Ok(not_held(call, &ctx, &dir, &asked)),
     }

@@ -230,7 +230,8 @@ fn run_list(call: &Call) -> Result<u8> {
 fn run_deregister(call: &Call) -> Result<u8> {
     let args: DeregisterArgs = call.args()?;
     let ctx = call.context()?;
-    let reason = args.reason.as_deref().unwrap_or("its registration expired, and it gave no sign of life");
+    let reason =
+        args.reason.as_deref().unwrap_or("its registration expired, and it gave no sign of life");
     let ready = args.place.place().ready()?;
     let mut gone: Vec<(String, Left)> = Vec::new();
     if args.dead {
