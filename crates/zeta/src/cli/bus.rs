@@ -197,9 +197,13 @@ fn duration(what: &'static str, unit_ms: u64, text: &str) -> Result<Duration> {
     Ok(Duration::from_millis(ms))
 }
 
+/// Longest time between two looks of `bus watch`, if the call does not say it.
+const INTERVAL: Duration = Duration::from_secs(2);
+
 fn watch(call: &Call) -> Result<u8> {
     let args: WatchArgs = call.args()?;
-    let interval = duration("interval", 1, &args.interval)?;
+    let interval = args.interval.as_deref().map(|text| duration("interval", 1, text)).transpose()?;
+    let interval = interval.unwrap_or(INTERVAL);
     if interval.is_zero() {
         return Err(Error::usage("interval 0 is not valid: it must be more than 0"));
     }

@@ -97,8 +97,9 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
     /// Longest time between two looks; changes are noticed at once. A bare number is in ms
-    #[arg(long, value_name = "DURATION", default_value = "2s")]
-    pub(super) interval: String,
+    /// [default: 2s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) interval: Option<String>,
     /// Stop after this long. A bare number is in seconds
     #[arg(long, value_name = "DURATION")]
     pub(super) timeout: Option<String>,
