@@ -60,25 +60,31 @@ impl Output {
     pub fn error_with(&self, error: &Error, status: u8, details: Option<Object>) {
         if self.json {
             // The status is not 0 already, and stderr tells the same.
-            let _ = self.data(&error_object(error, status, details));
+            let _ = self.data(&error_object(error, Some(status), details));
         }
         self.error_in_words(error);
     }
 
-    /// Tells an error while stdout is a command's: on stderr alone, with `--json` as an object.
-    pub fn error_on_stderr(&self, error: &Error, details: Option<Object>) {
+    /// Tells an error of a wrapper, whose stdout is its command's: on stderr alone, with `--json` as
+    /// an object. `status` is the exit status of this process.
+    pub fn error_on_stderr(&self, error: &Error, status: u8, details: Option<Object>) {
+        self.tell_on_stderr(error, Some(status), details);
+    }
+
+    /// Tells of trouble under a command that goes on. With `--json` the object has no exit status,
+    /// because the process has not ended.
+    pub fn warn(&self, error: &Error) {
+        self.tell_on_stderr(error, None, None);
+    }
+
+    fn tell_on_stderr(&self, error: &Error, status: Option<u8>, details: Option<Object>) {
         match self.json {
             true => {
-                let line = error_object(error, error.kind.status(), details) + "\n";
+                let line = error_object(error, status, details) + "\n";
                 let _ = std::io::stderr().lock().write_all(line.as_bytes());
             }
             false => self.error_in_words(error),
         }
-    }
-
-    /// TEMPORARY
-    pub fn warn(&self, error: &Error) {
-        self.error_on_stderr(error, None);
     }
 
     /// Tells what is wrong beside an answer that is right.
@@ -102,10 +108,12 @@ impl Output {
     }
 }
 
-fn error_object(error: &Error, status: u8, details: Option<Object>) -> String {
+fn error_object(error: &Error, status: Option<u8>, details: Option<Object>) -> String {
     let mut object = details.unwrap_or_default();
     object.text("error", error.kind.word());
-    object.number("exit_status", status.into());
+    if let Some(status) = status {
+        object.number("exit_status", status.into());
+    }
     object.text("message", &error.text);
     object.list("hints", error.hints.iter().map(|hint| quote(hint)));
     object.done()

@@ -61,7 +61,7 @@ fn run(call: &Call) -> Result<u8> {
         };
         let trouble = beaten.err();
         if let Some(error) = trouble.as_ref().filter(|_| trouble != said) {
-            call.out.error_on_stderr(error, None);
+            call.out.warn(error);
         }
         said = trouble;
         std::thread::sleep(Duration::from_millis(every_ms));

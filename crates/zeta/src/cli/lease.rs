@@ -344,7 +344,7 @@ fn run_exec(call: &Call) -> Result<u8> {
             let mut tell =
                 |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
             let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
-            let mut tell_loss = |lost: &LostTo| out.error_on_stderr(&words::lost(lost, &ctx), None);
+            let mut tell_loss = |lost: &LostTo| out.warn(&words::lost(lost, &ctx));
             match fence {
                 None => {
                     exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
@@ -359,7 +359,7 @@ fn run_exec(call: &Call) -> Result<u8> {
     Ok(match held {
         Ok(held) => ended(call.out, &ctx, &lease, held, (args.conflict_status, on_lost)),
         Err(error) => {
-            call.out.error_on_stderr(&error, None);
+            call.out.error_on_stderr(&error, error.kind.status(), None);
             error.kind.status()
         }
     })
@@ -378,21 +378,22 @@ fn ended(
             Kind::Lost.status()
         }
         exec::ExecOutcome::Ran { ended, trouble, .. } => {
-            trouble.iter().for_each(|error| out.error_on_stderr(error, None));
+            trouble.iter().for_each(|error| out.warn(error));
             ended.status()
         }
         exec::ExecOutcome::NotStarted(status, error) => {
-            out.error_on_stderr(&error, None);
+            out.error_on_stderr(&error, status, None);
             status
         }
         exec::ExecOutcome::Refused(refusal) => {
             let (error, object) = words::refused(lease, &refusal, &ctx.now());
-            out.error_on_stderr(&error, Some(object));
-            conflict_status.unwrap_or(error.kind.status())
+            let status = conflict_status.unwrap_or(error.kind.status());
+            out.error_on_stderr(&error, status, Some(object));
+            status
         }
         exec::ExecOutcome::Lost(lost) => {
             let (error, object) = words::lost_told(&lost, ctx);
-            out.error_on_stderr(&error, Some(object));
+            out.error_on_stderr(&error, error.kind.status(), Some(object));
             error.kind.status()
         }
     }

@@ -36,7 +36,9 @@ mod marker;
 mod node;
 mod persona;
 mod run;
+mod schema;
 mod status;
+mod usage;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -130,6 +132,7 @@ const NOUNS: &[Noun] = &[
     claim::NOUN,
     clean::NOUN,
     doctor::NOUN,
+    schema::NOUN,
     docs::GUIDE,
     docs::COMPLETIONS,
     docs::MAN,
@@ -198,8 +201,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
     // Never dropped: taking it apart costs more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
-    let json = args.iter().any(|arg| arg == "--json");
+    // What follows `--` are the words of another command.
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let ours = creds::is_called(&args);
+    let wraps = usage::is_of_wrapper(&args);
     let mut matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -214,11 +219,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
                 return Kind::Usage.status();
             }
             match json && wrong {
-                true => Output { json, quiet: false }.error(&usage_error(&error), None),
+                true => tell(Output { json, quiet: false }, wraps, &usage::error(&error)),
                 false if wrong => {
                     let _ = error.print();
                 }
-                false => return exit(Output::default(), print(&error.render().to_string())),
+                false => return exit(Output::default(), false, print(&error.render().to_string())),
             }
             return Kind::Usage.status();
         }
@@ -235,21 +240,22 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let leaf = RefCell::new(leaf);
     match (noun.run)(&Call { leaf, verb, out, config: OnceCell::new() }) {
         Ok(status) => status,
-        Err(error) => exit(out, Err(error)),
+        Err(error) => exit(out, wraps, Err(error)),
     }
 }
 
-fn exit(out: Output, done: Result<()>) -> u8 {
+fn exit(out: Output, wraps: bool, done: Result<()>) -> u8 {
     let Err(error) = done else { return 0 };
-    out.error(&error, None);
+    tell(out, wraps, &error);
     error.kind.status()
 }
 
-fn usage_error(error: &clap::Error) -> Error {
-    let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    Error::usage(first.strip_prefix("error: ").unwrap_or(first))
-        .hint("see the same call with --help")
+/// Tells an error that ends the call; of a wrapper, stdout is its command's from the start.
+fn tell(out: Output, wraps: bool, error: &Error) {
+    match wraps {
+        true => out.error_on_stderr(error, error.kind.status(), None),
+        false => out.error(error, None),
+    }
 }
 
 /// Reads `--on-lost`.

@@ -67,8 +67,8 @@ fn run(call: &Call) -> Result<u8> {
     let out = call.out;
     let mut tell = |note: Event<'_>| match note {
         // Stdout is the command's.
-        Event::Lost(lost) => out.error_on_stderr(&words::lost(lost, &ctx), None),
-        Event::Trouble(error) => out.error_on_stderr(error, None),
+        Event::Lost(lost) => out.warn(&words::lost(lost, &ctx)),
+        Event::Trouble(error) => out.warn(error),
         Event::HeldTooLong(lease) => out.note(&format!(
             "lease {lease} is held longer than {} and is not renewed any more (--max-hold)",
             format_duration(plan.max_hold_ms)
@@ -77,7 +77,7 @@ fn run(call: &Call) -> Result<u8> {
     let finished = match run_plan(&ctx, &plan, &mut tell) {
         Ok(finished) => finished,
         Err(error) => {
-            out.error_on_stderr(&error, None);
+            out.error_on_stderr(&error, error.kind.status(), None);
             return Ok(error.kind.status());
         }
     };
@@ -85,7 +85,7 @@ fn run(call: &Call) -> Result<u8> {
         Finished::Ran { lost: true, .. } => Ok(Kind::Lost.status()),
         Finished::Ran { ended, .. } => Ok(ended.status()),
         Finished::NotStarted(status, error) => {
-            out.error_on_stderr(&error, None);
+            out.error_on_stderr(&error, status, None);
             Ok(status)
         }
     }

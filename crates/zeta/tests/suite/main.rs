@@ -13,6 +13,7 @@ mod examples;
 mod faults;
 mod fuzz;
 mod it;
+mod json;
 mod modules;
 mod node;
 mod ops;

@@ -1,0 +1,85 @@
+//! `zeta schema`: the JSON Schemas of what `--json` prints.
+
+use clap::Args;
+use serde_json::Value;
+use zeta_core::json::Object;
+use zeta_core::record::quote;
+use zeta_os::error::{Error, Kind, Result};
+
+use super::{Call, Noun};
+
+pub(super) const NOUN: Noun = Noun {
+    name: "schema",
+    about: "JSON Schemas of what --json prints",
+    build: SchemaArgs::augment_args,
+    verbs: &[],
+    run,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a command it lists the names that have a schema. 'error' is the schema of every error,
+'warning' that of a line that a command writes to standard error while it goes on.
+
+Examples:
+  zeta schema
+  zeta schema lease acquire
+  zeta schema --all > zeta-schemas.json")]
+struct SchemaArgs {
+    /// A command, as in 'lease acquire', or error, or warning
+    #[arg(value_name = "NAME", num_args = 0..=2)]
+    name: Vec<String>,
+    /// All schemas in one object
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
+}
+
+/// A schema's name and its text.
+type Schema = (&'static str, &'static str);
+
+/// One line of the table below; the file of `lease acquire` is `lease-acquire.json`.
+macro_rules! schema {
+    ($name:literal, $file:literal) => {
+        ($name, include_str!(concat!("../../schemas/", $file, ".json")))
+    };
+}
+
+const SCHEMAS: &[Schema] =
+    &[schema!("error", "error"), schema!("schema", "schema"), schema!("warning", "warning")];
+
+fn run(call: &Call) -> Result<u8> {
+    let args: SchemaArgs = call.args()?;
+    if args.all {
+        let one = |(name, text): &Schema| {
+            let mut object = Object::new();
+            object.text("name", name).raw("schema", &on_one_line(text)?);
+            Ok(object.done())
+        };
+        let all = SCHEMAS.iter().map(one).collect::<Result<Vec<String>>>()?;
+        call.out.data(&Object::new().list("schemas", all).done())?;
+        return Ok(0);
+    }
+    if args.name.is_empty() {
+        let names = || SCHEMAS.iter().map(|(name, _)| *name);
+        let object = || Object::new().list("schemas", names().map(quote)).clone();
+        call.out.either(object, || names().collect::<Vec<_>>().join("\n"))?;
+        return Ok(0);
+    }
+    let name = args.name.join(" ");
+    let Some((_, text)) = SCHEMAS.iter().find(|(known, _)| *known == name) else {
+        return Err(Error::usage(format!("there is no schema of {name:?}"))
+            .hint("see the names that have one: zeta schema"));
+    };
+    match call.out.json {
+        true => call.out.data(&on_one_line(text)?)?,
+        false => call.out.data(text.trim_end())?,
+    }
+    Ok(0)
+}
+
+/// The files are made for reading; `--json` prints one line.
+fn on_one_line(text: &str) -> Result<String> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Error::new(Kind::Fault, format!("a schema is not JSON: {error}")))?;
+    Ok(value.to_string())
+}

@@ -1,0 +1,94 @@
+//! A wrong call as an error: the sentences of the parser, without its layout.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use zeta_os::error::Error;
+
+/// Makes an error of what the parser says: its message with all arguments that it names, and its
+/// tips as hints.
+pub(super) fn error(error: &clap::Error) -> Error {
+    let told = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // The parser's text is the whole help then.
+        Error::usage("the command is not complete: a verb or an argument is missing")
+    } else {
+        from_text(&error.render().to_string())
+    };
+    told.hint("see the same call with --help")
+}
+
+/// Is this a call of `run` or `lease exec`, well-formed or not?
+pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
+    let mut words = args.iter().skip(1).map_while(|arg| arg.to_str()).take_while(|w| *w != "--");
+    let mut names = Vec::new();
+    while let Some(word) = words.next().filter(|_| names.len() < 2) {
+        match word {
+            "--state-dir" | "--node" | "--as" => _ = words.next(),
+            flag if flag.starts_with('-') => {}
+            name => names.push(name),
+        }
+    }
+    names.first() == Some(&"run") || names == ["lease", "exec"]
+}
+
+/// The parser prints the message, then its tips, then the usage, with empty lines between them.
+fn from_text(text: &str) -> Error {
+    let mut paragraphs = text.split("\n\n");
+    let message = paragraphs.next().unwrap_or_default();
+    let mut lines = message.strip_prefix("error: ").unwrap_or(message).lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    // A list of arguments has one on each line.
+    let separator = if first.ends_with(':') { ", " } else { " " };
+    let rest: Vec<&str> = lines.collect();
+    let message = match rest.is_empty() {
+        true => first.to_owned(),
+        false => format!("{first} {}", rest.join(separator)),
+    };
+    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("tip: "));
+    tips.fold(Error::usage(message), Error::hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::command;
+
+    fn of(words: &[&str]) -> Error {
+        error(&command().try_get_matches_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn a_missing_argument_is_named() {
+        let missing = "the following required arguments were not provided:";
+        let one = of(&["zeta", "lease", "acquire", "--json"]);
+        assert_eq!(one.text, format!("{missing} <NAME>"));
+        let all = of(&["zeta", "lease", "break"]);
+        assert_eq!(all.text, format!("{missing} --reason <TEXT>, --expect <N>, <NAME>"));
+    }
+
+    #[test]
+    fn a_wrapper_is_recognised_wherever_its_flags_stand() {
+        let is = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            is_of_wrapper(&args)
+        };
+        for line in ["zeta run", "zeta --as a --json run --jsn", "zeta lease --node=n exec x -- y"]
+        {
+            assert!(is(line), "{line}");
+        }
+        for line in ["zeta", "zeta --as run status", "zeta lease show exec", "zeta -- run"] {
+            assert!(!is(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_tip_is_a_hint() {
+        let wrong = of(&["zeta", "lease", "aquire", "x"]);
+        assert_eq!(wrong.text, "unrecognized subcommand 'aquire'");
+        assert!(wrong.hints.iter().any(|hint| hint.contains("'acquire'")), "{wrong:?}");
+        let verbs = of(&["zeta", "--json"]);
+        assert!(verbs.text.contains("lease") && !verbs.text.contains('\n'), "{verbs:?}");
+        let verb = of(&["zeta", "--json", "lease"]);
+        assert_eq!(verb.text, "the command is not complete: a verb or an argument is missing");
+    }
+}
