@@ -202,7 +202,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 fn watch(call: &Call) -> Result<u8> {
     let args: WatchArgs = call.args()?;
-    let interval = args.interval.as_deref().map(|text| duration("interval", 1, text)).transpose()?;
+    let interval =
+        args.interval.as_deref().map(|text| duration("interval", 1, text)).transpose()?;
     let interval = interval.unwrap_or(INTERVAL);
     if interval.is_zero() {
         return Err(Error::usage("interval 0 is not valid: it must be more than 0"));

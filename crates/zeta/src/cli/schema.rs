@@ -44,8 +44,39 @@ macro_rules! schema {
     };
 }
 
-const SCHEMAS: &[Schema] =
-    &[schema!("error", "error"), schema!("schema", "schema"), schema!("warning", "warning")];
+const SCHEMAS: &[Schema] = &[
+    schema!("bus clean", "bus-clean"),
+    schema!("bus list", "bus-list"),
+    schema!("bus publish", "bus-publish"),
+    schema!("bus read", "bus-read"),
+    schema!("bus status", "bus-status"),
+    schema!("bus subscribe", "bus-subscribe"),
+    schema!("bus watch", "bus-watch"),
+    schema!("claim acquire", "claim-acquire"),
+    schema!("claim check", "claim-check"),
+    schema!("claim handover", "claim-handover"),
+    schema!("claim list", "claim-list"),
+    schema!("claim release", "claim-release"),
+    schema!("claim renew", "claim-renew"),
+    schema!("completions", "completions"),
+    schema!("creds inspect", "creds-inspect"),
+    schema!("creds passphrase", "creds-passphrase"),
+    schema!("creds persist", "creds-persist"),
+    schema!("creds pick", "creds-pick"),
+    schema!("creds restore", "creds-restore"),
+    schema!("creds verify", "creds-verify"),
+    schema!("demo", "demo"),
+    schema!("error", "error"),
+    schema!("guide", "guide"),
+    schema!("man", "man"),
+    schema!("node deregister", "node-deregister"),
+    schema!("node list", "node-list"),
+    schema!("node register", "node-register"),
+    schema!("node show", "node-show"),
+    schema!("node steward", "node-steward"),
+    schema!("schema", "schema"),
+    schema!("warning", "warning"),
+];
 
 fn run(call: &Call) -> Result<u8> {
     let args: SchemaArgs = call.args()?;

@@ -11,25 +11,8 @@ use super::exported;
 const GENERAL: [&str; 2] = ["error", "warning"];
 
 /// Nouns whose schemas are not written yet.
-const PENDING: &[&str] = &[
-    "demo",
-    "init",
-    "run",
-    "status",
-    "heartbeat",
-    "lease",
-    "marker",
-    "persona",
-    "bus",
-    "node",
-    "creds",
-    "claim",
-    "clean",
-    "doctor",
-    "guide",
-    "completions",
-    "man",
-];
+const PENDING: &[&str] =
+    &["init", "run", "status", "heartbeat", "lease", "marker", "persona", "clean", "doctor"];
 
 /// All commands: nouns without verbs, and verbs with their noun.
 fn commands() -> BTreeSet<String> {
