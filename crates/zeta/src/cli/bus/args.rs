@@ -153,7 +153,7 @@ pub(super) struct CleanArgs {
 #[command(after_help = "\
 Examples:
   zeta bus status
-  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # as in delivered")]
+  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # its state")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) place: Place,

@@ -99,7 +99,8 @@ fn the_state_of_the_bus_and_of_a_message() {
     assert_eq!(status["totals"]["shadow_catches"], 0);
     assert_eq!(check(&place, &["bus", "status", &id], 0)["result"], "stored");
     // Its handler fails until the message is a dead letter; stdout is the handler's.
-    let subscribe = ["--json", "bus", "subscribe", "--surface", "lior", "--", "false"];
+    let topic = ["--topic", "review-request", "--", "false"];
+    let subscribe = [&["--json", "bus", "subscribe", "--surface", "lior"], &topic[..]].concat();
     for attempt in 1..=5 {
         let out = place.zeta(&subscribe);
         assert_eq!((out.status, out.out.as_str()), (1, ""), "{out:?}");

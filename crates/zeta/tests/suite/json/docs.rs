@@ -1,7 +1,7 @@
 //! The answers of the guide, completions, manual pages and the demo.
 
 use super::{check, judge};
-use crate::support::{Sandbox, can, run_within, skip, test_name};
+use crate::support::{Sandbox, can, find, run_within, skip, test_name};
 
 #[test]
 fn what_zeta_says_about_itself() {
@@ -23,9 +23,13 @@ fn what_zeta_says_about_itself() {
 #[test]
 fn the_demo() {
     let sandbox = Sandbox::new();
-    std::fs::create_dir(sandbox.dir.join("empty")).unwrap();
+    std::fs::create_dir(sandbox.dir.join("bin")).unwrap();
+    for program in ["env", "sh"] {
+        let link = sandbox.dir.join("bin").join(program);
+        std::os::unix::fs::symlink(find(program).unwrap(), link).unwrap();
+    }
     let mut without = sandbox.cmd(&["demo", "--json"]);
-    let without = without.env("PATH", sandbox.dir.join("empty"));
+    let without = without.env("PATH", sandbox.dir.join("bin"));
     judge(&["demo"], &crate::support::run(without), 7);
     check(&sandbox, &["demo", "--nosuch"], 2);
     if !can("git", &["--version"]) {
