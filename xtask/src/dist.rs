@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -34,6 +35,27 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask install`: builds and checks the same binary, and installs it where `cargo install`
+/// puts programs, or below `root`. Nothing is built or fetched twice.
+pub fn install(root: Option<&Path>) -> Result<()> {
+    let target = target()?;
+    provide_target(target)?;
+    build(target)?;
+    check(&run::target_dir().join(target).join("release/zeta"))?;
+    let mut args = vec!["install", "--locked", "--offline", "--path", "crates/zeta"];
+    let root = root.map(|root| root.to_string_lossy());
+    args.extend(root.iter().flat_map(|root| ["--quiet", "--root", root]));
+    ensure!(run::succeeds(static_cargo(&args, target))?, "cargo could not install it");
+    Ok(())
+}
+
+/// Installs below the build directory and returns the path of what a person would get.
+pub fn install_apart() -> Result<PathBuf> {
+    let root = run::target_dir().join("installed");
+    install(Some(&root))?;
+    Ok(root.join("bin/zeta"))
+}
+
 fn target() -> Result<&'static str> {
     match env::consts::ARCH {
         "x86_64" => Ok("x86_64-unknown-linux-musl"),
@@ -52,7 +74,8 @@ pub fn provide_target(target: &str) -> Result<()> {
     ensure!(
         run::answer(run::program("rustup", &["--version"])).is_some(),
         "this Rust has no standard library for {target}, and there is no rustup to add it: \
-         install Rust with rustup (https://rustup.rs) and try again"
+         install Rust with rustup (https://rustup.rs) and try again, or run \
+         'cargo install --locked --path crates/zeta' for a binary that starts more slowly"
     );
     println!("ADDING the target {target} to this Rust toolchain");
     ensure!(
@@ -63,6 +86,13 @@ pub fn provide_target(target: &str) -> Result<()> {
 }
 
 fn build(target: &str) -> Result<()> {
+    let args = ["build", "--release", "--locked", "--package", "zeta", "--bin", "zeta"];
+    ensure!(run::succeeds(static_cargo(&args, target))?, "the release build failed");
+    Ok(())
+}
+
+/// A cargo that links a static binary at fixed addresses.
+fn static_cargo(args: &[&str], target: &str) -> Command {
     // The paths of this machine do not belong into a release, nor would it be reproducible.
     let root = run::root();
     let mut flags = vec![
@@ -73,12 +103,10 @@ fn build(target: &str) -> Result<()> {
     if let Some(home) = cargo_home() {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     }
-    let args = ["build", "--release", "--locked", "--package", "zeta", "--bin", "zeta"];
-    let mut cargo = run::cargo_for_musl(&args, target);
+    let mut cargo = run::cargo_for_musl(args, target);
     // The encoded form, because a path may hold a space.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    ensure!(run::succeeds(cargo)?, "the release build failed");
-    Ok(())
+    cargo
 }
 
 fn cargo_home() -> Option<PathBuf> {

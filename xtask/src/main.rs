@@ -10,7 +10,6 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
-mod evidence;
 mod needs;
 mod openapi;
 mod run;
@@ -36,6 +35,7 @@ usage: cargo xtask <chore>
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there
   cuts [--rounds N] [--order ours|textbook]   cut the power of a virtual machine that saves on FAT
+  install build the static release binary and install it where cargo install puts programs
   dist    build the static release binary into dist/
   book    build docs/ as web pages into target/book; a link that leads nowhere is an error
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
@@ -48,9 +48,9 @@ fn main() -> ExitCode {
         ["test"] => suite::run(),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
-        ["evidence"] => evidence::run(),
-        ["costs"] => costs::build_and_run(false),
-        ["costs", "--write"] => costs::build_and_run(true),
+        ["evidence"] => tidy::evidence::run(),
+        ["costs"] => costs::run(false),
+        ["costs", "--write"] => costs::run(true),
         ["bench"] => bench::run(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
         ["book"] => book::run(),
+        ["install"] => dist::install(None).map(|()| true),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

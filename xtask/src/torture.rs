@@ -1,7 +1,7 @@
-//! `cargo xtask torture`: builds the tormented and the tormentor, and lets them loose.
+//! `cargo xtask torture`: builds `zeta` and the torture, and starts the torture.
 //!
-//! All of it is the example `torture` of the crate `zeta`, which has the library at hand. Both are
-//! built as a release is, but with a wall clock that can be shifted, and in another directory.
+//! The torture is a program of `testing`. Both are built as a release is, but with a clock that can
+//! be shifted, and in another directory.
 
 use anyhow::Result;
 
@@ -9,11 +9,12 @@ use crate::run;
 
 /// Builds both and passes the arguments on.
 pub fn run(args: &[&str]) -> Result<bool> {
-    let mut build = run::cargo(&["build", "--profile", "torture", "--features", "clock-seam"]);
-    build.args(["--package", "zeta", "--bin", "zeta", "--example", "torture"]);
+    let mut build = run::cargo(&["build", "--profile", "torture", "--features", "zeta/clock-seam"]);
+    build.args(["--features", "zeta-testing/clock-seam", "--package", "zeta", "--bin", "zeta"]);
+    build.args(["--package", "zeta-testing", "--bin", "torture"]);
     if !run::succeeds(build)? {
         return Ok(false);
     }
-    let torture = run::target_dir().join("torture/examples/torture");
+    let torture = run::target_dir().join("torture/torture");
     run::succeeds(run::program(&torture.to_string_lossy(), args))
 }

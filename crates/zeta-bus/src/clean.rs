@@ -68,9 +68,10 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
             continue;
         }
         let undelivered = expired && from.is_none() && !is_delivered(&bus, &envelope)?;
-        let gone = match undelivered {
-            true => bus.move_to_dead_letters(&envelope.id)?,
-            false => bus.remove(&envelope.id)?,
+        let gone = if undelivered {
+            bus.move_to_dead_letters(&envelope.id)?
+        } else {
+            bus.remove(&envelope.id)?
         };
         cleaned.removed += usize::from(gone);
         cleaned.buried += usize::from(gone && undelivered);

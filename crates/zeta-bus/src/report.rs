@@ -21,14 +21,6 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Reads the shape from the environment: `ZETA_BUS_IDS=original` asks for the original's.
-    pub fn from_environment() -> Shape {
-        match std::env::var("ZETA_BUS_IDS") {
-            Ok(ids) if ids == "original" => Shape::Original,
-            _ => Shape::Zeta,
-        }
-    }
-
     /// Returns an answer in this shape; the original writes the keys of `camel_case` so.
     pub fn of(self, object: Object, camel_case: &[&str]) -> Object {
         match self {

@@ -1,7 +1,7 @@
 //! What may be cleaned away: only what is provably dead, or expired and past its grace.
 //!
 //! A record that may be *granted* to the next one is not yet one that may be *removed*: a holder
-//! that is merely late loses nothing as long as nobody else wants its lease. So cleaning waits
+//! that is merely late loses nothing as long as no other caller wants its lease. So cleaning waits
 //! longer than an acquire does, and any doubt keeps the record.
 
 use crate::evidence::{Age, FileTimes, ProcessState, age_of_foreign, judge_age, judge_boot};

@@ -1,4 +1,4 @@
-//! Who is alive: three answers, and any doubt is *unknown*, because unknown never robs anybody.
+//! Is a process alive: three answers, and any doubt is *unknown*, because unknown never robs.
 //!
 //! A process is recorded by its pid, its start in clock ticks, and the inode number of its pidfd,
 //! which the kernel never uses twice (6.9 and later). Pids mean something only to the kernel and
@@ -6,7 +6,7 @@
 
 use crate::time::Now;
 
-/// Is somebody alive.
+/// The state of recorded processes, as far as evidence shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessState {
     /// Proven to run.
@@ -115,12 +115,12 @@ pub struct Stamp {
     pub wall_us: Option<i64>,
 }
 
-/// Was a record written during this boot of this kernel.
+/// During which boot of which machine a record was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Boot {
     /// The same boot: its boot clock and its pids can be compared.
     Same,
-    /// Another boot of this machine: whoever wrote it has ended.
+    /// Another boot of this machine: its writer has ended.
     Other,
     /// The boot ids differ and nothing else says so (they can be over-mounted in a container).
     Unclear,
@@ -160,7 +160,7 @@ fn boot_started_us(boot_ns: u64, wall_us: i64) -> i64 {
 /// When the file system says that a file was changed, in µs since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileTimes {
-    /// Set by writers, and by whoever likes to.
+    /// Set by writers, and by every program that may.
     pub mtime_us: i64,
     /// Set by the kernel alone.
     pub ctime_us: i64,
@@ -192,8 +192,9 @@ pub const FIRST_TIME_NS: u64 = 0xEFFF_FFFA;
 /// How far the kernel's file times may lag behind its clock: a tick of the slowest configuration.
 const TICK_MS: u64 = 10;
 
-/// The age of a record for whoever judges another's: by the boot clock, or, where that clock is not
-/// ours, by its file. Where it only seems to be ours, the younger of both: nobody is robbed.
+/// The age of a record of another process: by the boot clock, or, where that clock is not this
+/// process's, by its file. Where it only seems to be, the younger of both, so that no holder is
+/// robbed.
 pub fn judge_age(stamp: &Stamp, boot: Boot, times: FileTimes, now: &Now) -> Age {
     age_by_both(stamp, boot, times, now, u64::min)
 }
@@ -225,7 +226,7 @@ fn age_by_both(
     }
 }
 
-/// The age of a file by another hand: by mtime, or by ctime where mtime lies in the future.
+/// The age of a file by another program: by mtime, or by ctime where mtime lies in the future.
 pub fn age_of_foreign(times: FileTimes, now: &Now) -> Age {
     match times.mtime_us <= now.reading.wall_us {
         true => age_of_unreadable(times.mtime_us, now),

@@ -141,7 +141,7 @@ impl Object {
 
 /// A value of a record as JSON that every parser reads and that is safe on a terminal.
 ///
-/// The grammar of records lets pass what a hostile hand could use: lone surrogates, and control
+/// The grammar of records lets pass what an attacker could use: lone surrogates, and control
 /// characters beyond ASCII.
 pub fn json_of(value: &str) -> Cow<'_, str> {
     let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);

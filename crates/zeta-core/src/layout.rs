@@ -2,7 +2,7 @@
 
 use crate::name::RecordName;
 
-/// Where the state directory is when nobody says otherwise.
+/// Where the state directory is by default.
 pub const DEFAULT_STATE_DIR: &str = "/tmp/zeta-cluster-state";
 /// The operator's page, written by `zeta init`.
 pub const README: &str = "README.md";
@@ -14,9 +14,9 @@ pub const NODES: &str = "nodes";
 pub const GUARDS: &str = ".guard";
 /// Below a guard: the highest fencing token ever granted, 20 digits and a newline.
 pub const TOKEN_FILE: &str = "fencing_token";
-/// Below a guard: the tickets of those who wait.
+/// Below a guard: the tickets of the waiting processes.
 pub const QUEUE: &str = "queue";
-/// Below a guard: who broke the lease by force, when and why.
+/// Below a guard: the note of a break by force: by which agent, when and why.
 pub const BROKEN: &str = "broken";
 /// Below a guard: how temp files begin. Any found under the guard's flock is an orphan.
 pub const TEMP_PREFIX: &str = ".tmp-";
@@ -54,7 +54,7 @@ pub enum Kind<'a> {
     LastSeen,
     /// `.guard`
     Guards,
-    /// Anything else: not ours, never touched.
+    /// Anything else: not a file of zeta, never touched.
     Other,
 }
 

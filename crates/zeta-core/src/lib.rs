@@ -1,7 +1,7 @@
-//! The thinking half of `zeta`: it is told what was seen and what time it is, and answers.
+//! Every rule of `zeta`, pure: a function gets what was seen and what time it is, and answers.
 //!
 //! No function here reads a clock, a file, a socket, the environment or a random number, so every
-//! rule can be tested as a table and searched as a model. Read the rooms in this order:
+//! rule can be tested as a table and searched as a model. Read the modules in this order:
 //!
 //! 1. [`name`]: what a node, an agent, a lease and a marker may be called.
 //! 2. [`time`]: time as a value that is handed in; durations and their text.
@@ -11,7 +11,7 @@
 //! 6. [`lease`]: the lease record and every decision about it.
 //! 7. [`presence`]: the persona record and how alive its agent is.
 //! 8. [`clean`]: what may be removed, and what stays.
-//! 9. [`bus`]: messages, their topics, and what a pile of claim messages means.
+//! 9. [`bus`]: messages, their topics, and what the claim messages of an item mean together.
 //! 10. [`registration`]: how a node joins, by one pull request.
 //! 11. [`creds`]: credentials in a sealed blob, and what may be in it.
 #![forbid(unsafe_code)]

@@ -12,7 +12,7 @@ use crate::time::{Host, NS_PER_MS, Now, Reading, format_utc};
 
 /// The `kind` of a persona record.
 pub const KIND: &str = "persona";
-/// How often a session beats when nobody says otherwise.
+/// How often a session beats by default.
 pub const BEAT_MS: u64 = 10_000;
 /// What an agent that only speaks now and then promises: to be heard again within this time.
 pub const SPOKEN_MS: u64 = 600_000;
@@ -64,7 +64,7 @@ pub enum Liveness {
     Late,
     /// Four beats are missing, and its processes run.
     Hung,
-    /// Four beats are missing, and nobody can say whether it lives.
+    /// Four beats are missing, and no evidence says whether it lives.
     Silent,
     /// It has ended, or all its processes have.
     Gone,
@@ -155,7 +155,7 @@ pub fn judge(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Ju
         return verdict(Liveness::Gone, "its processes have ended");
     }
     let Some(age_ms) = beat_age_ms else {
-        return verdict(Liveness::Silent, "its clock lies ahead of ours");
+        return verdict(Liveness::Silent, "its clock lies ahead of this machine's");
     };
     let missed = awake_ms(beat, boot, age_ms, now) / beat.every_ms;
     match (missed, life) {
@@ -170,7 +170,7 @@ pub fn judge(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Ju
     }
 }
 
-/// Judges a persona record by another hand, which is known by its age alone.
+/// Judges a persona record by another program, which is known by its age alone.
 pub fn judge_foreign(times: FileTimes, ttl_ms: Option<u64>, now: &Now) -> Judgement {
     let beat_age_ms = match age_of_foreign(times, now) {
         Age::Ms(ms) => Some(ms),
@@ -226,7 +226,7 @@ pub fn judge_session_over(fields: &Fields<'_>, life: ProcessState, now: &Now) ->
     fields.raw("ended_at").is_some() || Beat::from_fields(fields).is_ok_and(over)
 }
 
-/// Takes a session that is over out of its record: whoever beats now is somebody else.
+/// Takes a session that is over out of its record: a later beat is another agent's.
 pub fn forget_session(fields: &mut Fields<'_>) {
     fields.remove("session");
     fields.remove("ended_at");

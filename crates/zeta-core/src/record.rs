@@ -1,9 +1,10 @@
 //! The text of a record: flat `key: value` lines that `cat`, `grep` and any YAML parser can read.
 //!
 //! Strings are JSON-quoted, numbers and booleans are bare, the last line is `end: true`, so that a
-//! torn record is known by its missing end. The reader is strict: a record of ours that breaks the
-//! grammar is *damaged*, never guessed at. Text without a `schema` key was written by somebody else
-//! and is *foreign*: it is judged by its age alone. The normative grammar: `docs/STANDARD.md`, §4.
+//! torn record is known by its missing end. The reader is strict: a record of zeta that breaks the
+//! grammar is *damaged*, never guessed at. Text without a `schema` key was written by another
+//! program and is *foreign*: it is judged by its age alone. The normative grammar:
+//! `docs/STANDARD.md`, §4.
 
 mod scan;
 
@@ -17,7 +18,7 @@ pub const SCHEMA: u64 = 1;
 /// Most lines that a record may have before its last one.
 pub const KEYS_MAX: usize = 512;
 
-/// Why a record of ours cannot be believed.
+/// Why a record of zeta is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// More bytes than its kind may have.
@@ -68,7 +69,7 @@ pub struct Fields<'a> {
 pub enum Text<'a> {
     /// A whole record of schema 1.
     Own(Fields<'a>),
-    /// Text by another hand; its plain `key: value` lines, unquoted.
+    /// Text by another program; its plain `key: value` lines, unquoted.
     Foreign(Fields<'a>),
 }
 
@@ -118,7 +119,7 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     }
 }
 
-/// A foreign hand is believed about nothing but its age; these fields only help people.
+/// A foreign record is believed in nothing but its age; these fields only help people.
 fn parse_foreign(text: &str) -> Fields<'_> {
     let mut fields = Fields::default();
     for line in text.lines().take(64) {
@@ -239,7 +240,7 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields that every record of ours starts with.
+    /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
         let mut fields = Fields { entries: Vec::with_capacity(36) };
         fields.push_number("schema", SCHEMA);

@@ -1,7 +1,7 @@
-//! Time as a value: it is read by a door and handed in, together with the clock's identity.
+//! Time as a value: a caller reads it and hands it in, together with the clock's identity.
 //!
 //! `boot` is CLOCK_BOOTTIME: it cannot be set, runs through suspend, and decides on the same boot.
-//! `awake` is CLOCK_MONOTONIC: it tells how long an agent could have beaten and did not. `wall` is
+//! `awake` is CLOCK_MONOTONIC: it shows how long an agent could have beaten and did not. `wall` is
 //! CLOCK_REALTIME: it is for people, and for files of unknown origin.
 
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,7 @@ pub struct TimeError {
 pub const NS_PER_MS: u64 = 1_000_000;
 /// Shortest TTL: below it, a holder could not renew in time on a busy machine.
 pub const TTL_MIN_MS: u64 = 100;
-/// Longest TTL: a right that nobody renews should not outlast a month.
+/// Longest TTL: a right that is not renewed should not outlast a month.
 pub const TTL_MAX_MS: u64 = 31 * 24 * 3600 * 1000;
 
 const DURATION_RULE: &str = "write a number of seconds, or a number with ms, s, m, h or d, \

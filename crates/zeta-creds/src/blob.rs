@@ -10,44 +10,44 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{
-    Advice, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, fadvise, flock, fstat, fsync,
-    openat, renameat, statat,
+    Advice, AtFlags, CWD, FileType, Mode, OFlags, fadvise, fstat, fsync, openat, renameat, statat,
 };
 use rustix::io::Errno;
 
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::flock::lock_within;
 use zeta_os::open_beneath::RECORD;
 use zeta_os::temp_file;
 use zeta_os::temp_file::read_up_to;
 
 /// No blob is longer, in bytes.
 pub const MAX: usize = 2 * 1024 * 1024;
-/// How long a save waits for another one.
+/// The longest time that a save waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PREFIX: &str = ".zeta-blob-";
 
-/// What a save did besides saving.
+/// The result of a save.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// What came of the file that stood there before.
+    /// The result for the file that stood there before.
     pub before: Before,
     /// Temps of killed saves that were removed.
     pub swept: usize,
-    /// It lies on a FAT file system, as an ESP is; otherwise the ESP may not be mounted there.
+    /// True on a FAT file system, as an ESP is; otherwise the ESP may not be mounted there.
     pub on_fat: bool,
 }
 
-/// What came of the file that stood there before a save.
+/// The result for the file that stood there before a save.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
-    /// There was none.
+    /// No file was there.
     None,
-    /// It was valid, and is the backup now.
+    /// The file was valid, and is the backup now.
     KeptAsBackup,
-    /// It was not valid, for this reason: it was replaced, and an older backup stayed.
+    /// The file was not valid, for this reason: it was replaced, and an older backup stayed.
     NotValid(String),
 }
 
@@ -58,11 +58,11 @@ pub struct Loaded {
     pub current: Found,
     /// Its backup, which is one save older.
     pub backup: Found,
-    /// Where the backup lies.
+    /// The path of the backup.
     pub backup_path: PathBuf,
 }
 
-/// What lies under a name.
+/// The content under a name.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing.
@@ -73,7 +73,7 @@ pub enum Found {
     Unreadable(Error),
 }
 
-/// Where the backup of a blob lies: `zeta-creds.bak` beside `zeta-creds.enc`.
+/// The path of the backup of a blob: `zeta-creds.bak` beside `zeta-creds.enc`.
 pub fn backup_path(path: &Path) -> PathBuf {
     path.with_extension("bak")
 }
@@ -128,7 +128,7 @@ pub fn put_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Reads the blob and its backup.
 ///
 /// # Errors
-/// The directory is not there. What is wrong with a file stands in its [`Found`].
+/// The directory is not there. A fault of one file stands in its [`Found`].
 pub fn load(path: &Path) -> Result<Loaded> {
     let (dir, name, backup) = open_place(path)?;
     let backup_path = backup_path(path);
@@ -167,28 +167,17 @@ fn open_place(path: &Path) -> Result<(OwnedFd, String, String)> {
     Ok((fd, file, backup))
 }
 
-/// Two saves must not come between each other. The lock is the kernel's and ends with its holder.
+/// Keeps two saves from coming between each other. The kernel frees the lock when its holder ends.
 fn lock(dir: &OwnedFd, path: &Path) -> Result<()> {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        match flock(dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) if Instant::now() < give_up => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(Errno::AGAIN) => {
-                let dir = path.parent().unwrap_or(path).display().to_string();
-                let seconds = PATIENCE.as_secs();
-                return Err(Error::new(
-                    Kind::Busy,
-                    format!("{}: another save holds {dir} since {seconds} s", path.display()),
-                )
-                .hint(format!("see who: lslocks, or: fuser -v {dir}")));
-            }
-            Err(errno) => return Err(Error::io("cannot lock the directory of", path, errno)),
+    lock_within(dir, PATIENCE).map_err(|errno| match errno {
+        Errno::AGAIN => {
+            let dir = path.parent().unwrap_or(path).display().to_string();
+            let seconds = PATIENCE.as_secs();
+            let text = format!("{}: another save holds {dir} since {seconds} s", path.display());
+            Error::new(Kind::Busy, text).hint(format!("see who: lslocks, or: fuser -v {dir}"))
         }
-    }
+        errno => Error::io("cannot lock the directory of", path, errno),
+    })
 }
 
 fn read(dir: BorrowedFd<'_>, name: &str, path: &Path) -> Found {
@@ -203,11 +192,11 @@ fn read(dir: BorrowedFd<'_>, name: &str, path: &Path) -> Found {
     }
 }
 
-/// Reads another file of whatever kind and size somebody put there: a plain one of at most `max`
-/// bytes, or nothing.
+/// Reads another file, whatever kind and size it has: a plain one of at most `max` bytes, or
+/// nothing.
 ///
 /// # Errors
-/// It is no such file, or cannot be read.
+/// The file is no such one, or cannot be read.
 pub fn get(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
     match openat(CWD, path, RECORD - OFlags::NOFOLLOW, Mode::empty()) {
         Ok(fd) => read_open(&fd, path, max).map(Some),
@@ -227,16 +216,17 @@ fn read_open(fd: &OwnedFd, path: &Path, max: usize) -> Result<Vec<u8>> {
     if stat.st_size <= max as i64 {
         read_up_to(fd, max, &mut bytes).map_err(cannot)?;
     }
-    match stat.st_size > max as i64 || bytes.len() > max {
-        true => Err(Error::not_safe(path, format!("it has more than {max} bytes"))),
-        false => Ok(bytes),
+    if stat.st_size > max as i64 || bytes.len() > max {
+        Err(Error::not_safe(path, format!("it has more than {max} bytes")))
+    } else {
+        Ok(bytes)
     }
 }
 
 /// Gives `name` these bytes, so that after a power cut it has them or its old ones.
 fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], path: &Path) -> Result<()> {
     let cannot = |errno| cannot_save(path, errno);
-    // Root may replace anything: a device, or a link that others go through.
+    // Root could replace anything: a device, or a link that other processes follow.
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(there) if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile => {
             return Err(Error::not_safe(path, "what stands there is not a regular file")
@@ -251,7 +241,7 @@ fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], path: &Path) -> Result
     }
     // On FAT this, and not the directory's flush, writes the entry under the new name.
     fsync(&temp.fd).and_then(|()| fsync(dir)).map_err(cannot)?;
-    // From the disk, as far as the kernel drops its own copy.
+    // The check reads from the disk, as far as the kernel drops its own copy.
     let _ = fadvise(&temp.fd, 0, None, Advice::DontNeed);
     match read(dir, name, path) {
         Found::Bytes(back) if back == bytes => Ok(()),

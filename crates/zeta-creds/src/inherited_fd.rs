@@ -1,10 +1,10 @@
-//! A descriptor that whoever started this process left open under a number.
+//! A descriptor that the parent of this process left open under a number.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-/// Takes a copy of it, and keeps it from our own children.
+/// Returns a copy of the descriptor, and keeps both from children of this process.
 ///
 /// # Errors
 /// `EBADF`: no such descriptor is open.

@@ -18,14 +18,14 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// At least `len` bytes.
+    /// Maps at least `len` bytes.
     ///
     /// # Errors
     /// There is no memory. That it cannot be locked is no error; see [`Pages::locked`].
     pub fn new(len: usize) -> Result<Pages> {
         let len = len.max(1).next_multiple_of(PAGE);
         let flags = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at a place of the kernel's choice, which nobody else knows.
+        // SAFETY: a new mapping at a place of the kernel's choice, which no other code knows.
         let raw = unsafe { mmap_anonymous(std::ptr::null_mut(), len, flags, MapFlags::PRIVATE) };
         let start = raw.ok().and_then(|raw| NonNull::new(raw.cast::<u8>()));
         let start = start.ok_or_else(|| Error::new(Kind::Fault, "no memory for a secret"))?;
@@ -38,20 +38,20 @@ impl Pages {
         Ok(Pages { start, len, locked })
     }
 
-    /// The kernel promised not to swap it.
+    /// Returns true if the kernel promised not to swap it.
     pub fn locked(&self) -> bool {
         self.locked
     }
 
-    /// All of it.
+    /// The whole piece.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is ours, as long as this, and starts as zeros.
+        // SAFETY: the mapping belongs to this value, has this length, and starts as zeros.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// All of it, to be written.
+    /// The whole piece, to be written.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and `&mut` says that nobody else looks.
+        // SAFETY: as above, and `&mut` excludes every other access.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
@@ -59,7 +59,7 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         self.bytes_mut().zeroize();
-        // SAFETY: exactly the mapping from `new`, and nobody borrows it any more.
+        // SAFETY: exactly the mapping from `new`, and nothing borrows it any more.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

@@ -1,8 +1,8 @@
-//! Where a passphrase comes from: a systemd credential, an inherited descriptor, a file, a
-//! variable, or a person, in this order.
+//! The sources of a passphrase: a systemd credential, an inherited descriptor, a file, a variable,
+//! or a person, in this order.
 //!
-//! The first source that was named is used, and if it fails nothing else is tried: whoever names a
-//! source means it. Only the credential may be absent, because it is asked for by its usual name.
+//! The first source that was named is used, and if it fails no other is tried: a caller that names
+//! a source means it. Only the credential may be absent, because it is asked for by its usual name.
 //! No error repeats what was read, nor the name of a variable, in whose place a person may have
 //! typed the passphrase itself.
 
@@ -23,7 +23,7 @@ use zeta_os::error::{Error, Kind, Result};
 
 /// One byte more than the longest with CR and LF, to see that there is more.
 const ROOM: usize = PASSPHRASE_MAX + 3;
-/// How long a writer at the other end of a descriptor may need.
+/// The time limit for a writer at the other end of a descriptor.
 const PATIENCE: Duration = Duration::from_secs(300);
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -38,11 +38,11 @@ pub struct Sources<'a> {
     pub file: Option<&'a Path>,
     /// The name of an environment variable.
     pub variable: Option<&'a str>,
-    /// What a person is asked.
+    /// The question to a person.
     pub prompt: Option<&'a str>,
 }
 
-/// Which source was used, for people.
+/// The source that was used, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Used {
     /// A systemd credential.
@@ -79,11 +79,11 @@ pub fn passphrase(sources: &Sources<'_>) -> Result<(Secret, Used)> {
     Ok((finish(secret)?, used))
 }
 
-/// Removes a file that held the passphrase of one boot; tells if it did. A link (`/dev/stdin` is
-/// one), a device, and what systemd gave are not this boot's, and stay.
+/// Removes a file that held the passphrase of one boot; false if it did not. A link (`/dev/stdin`
+/// is one), a device, and what systemd gave are not this boot's, and stay.
 ///
 /// # Errors
-/// It cannot be removed.
+/// The file cannot be removed.
 pub fn remove_staged(path: &Path) -> Result<bool> {
     let plain = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
     if !plain || is_from_systemd(path) {
@@ -136,7 +136,7 @@ fn from_fd(number: i32) -> Result<Secret> {
 }
 
 fn from_file(path: &Path) -> Result<Secret> {
-    // What a shell writes for <(command).
+    // A shell writes this for <(command).
     let number = path.to_str().and_then(|path| path.strip_prefix("/dev/fd/"));
     if let Some(number) = number.and_then(|number| number.parse().ok()) {
         return from_fd(number);
@@ -196,13 +196,13 @@ fn open(path: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
     openat(CWD, path, flags, Mode::empty())
 }
 
-/// Reads to the end, or as much as tells that it is too long.
+/// Reads to the end, or as much as shows that it is too long.
 fn read(fd: BorrowedFd<'_>, patience: Duration, what: &str) -> Result<Secret> {
     let mut secret = Secret::with_room(ROOM)?;
     let failed = |errno| Error::io("cannot read", Path::new(what), errno);
     let end = Instant::now() + patience;
     while secret.len() < ROOM {
-        // A file is always ready; somebody may never write into a pipe.
+        // A file is always ready; the writer of a pipe may never write.
         let left = Timespec::try_from(end.saturating_duration_since(Instant::now()));
         let left = left.map_err(|_| failed(Errno::INVAL))?;
         match poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&left)) {

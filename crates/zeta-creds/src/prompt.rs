@@ -1,4 +1,4 @@
-//! Asking the person at the terminal, or through systemd where there is no terminal.
+//! Questions to the person at the terminal, or through systemd where there is no terminal.
 //!
 //! Crates for hidden prompts leave the terminal without echo when the person types Ctrl-C or the
 //! process is ended meanwhile. Here the terminal hands on each key as it comes, Ctrl-C too, and
@@ -18,10 +18,11 @@ use rustix::termios::{
 };
 
 use crate::secret::{PASSPHRASE_MAX, Secret};
+use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::spawn::Signals;
 
-/// How long systemd waits for a person, in seconds.
+/// The time that systemd waits for a person, in seconds.
 const SYSTEMD_SECONDS: u64 = 300;
 /// No answer to a plain question is longer, in bytes.
 const LINE_MAX: usize = 4096;
@@ -34,7 +35,7 @@ const SYSTEMD: &str = "systemd-ask-password";
 /// Asks for a passphrase: at the terminal, else through systemd.
 ///
 /// # Errors
-/// There is neither; the person gave up (Ctrl-C, Ctrl-D); nobody answered in time.
+/// There is neither; the person gave up (Ctrl-C, Ctrl-D); no answer came in time.
 pub fn passphrase(prompt: &str) -> Result<Secret> {
     match terminal() {
         Some(terminal) => hidden(&terminal, prompt),
@@ -65,15 +66,15 @@ pub fn line(prompt: &str) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&answer).trim_end_matches('\r').to_owned()))
 }
 
-/// Says something at the terminal, if there is one.
+/// Writes a text to the terminal, if there is one.
 pub fn tell(text: &str) {
     if let Some(terminal) = terminal() {
-        // Nobody is there to whom it could be said that nobody is there.
+        // Without a terminal there is no place for the error either.
         let _ = write_all(terminal.as_fd(), text.as_bytes());
     }
 }
 
-/// Can a person be asked at a terminal?
+/// Returns true if a person can be asked at a terminal.
 pub fn has_terminal() -> bool {
     terminal().is_some()
 }
@@ -85,7 +86,7 @@ fn terminal() -> Option<OwnedFd> {
         return Some(fd);
     }
     let stdin = std::io::stdin();
-    // A console that controls nobody, as at boot.
+    // A console that is no process's controlling terminal, as at boot.
     stdin.is_terminal().then(|| stdin.as_fd().try_clone_to_owned().ok()).flatten()
 }
 
@@ -94,7 +95,7 @@ fn nobody() -> Error {
         .hint("--passphrase-file FILE, --passphrase-fd N, or a systemd credential")
 }
 
-/// What a key does.
+/// The effect of a key.
 enum Key {
     More,
     Done,
@@ -132,7 +133,7 @@ fn hidden(terminal: &OwnedFd, prompt: &str) -> Result<Secret> {
     }
 }
 
-/// Reads until nothing comes any more, and tells if it was more than the end of a line.
+/// Reads until nothing comes any more; true if that was more than the end of a line.
 fn drain(terminal: BorrowedFd<'_>, signals: &Signals) -> bool {
     let mut more = false;
     for _ in 0..PASTE_MAX {
@@ -223,20 +224,19 @@ fn by_systemd(prompt: &str) -> Result<Secret> {
     command.args(["--no-tty", "--id=zeta", &format!("--timeout={SYSTEMD_SECONDS}"), "--", prompt]);
     // Values to be baked may stand in the environment, which other processes of its user may read.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let program = Program::start(&mut command).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => nobody(),
         _ => {
             let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
             Error::io("cannot start", Path::new(SYSTEMD), errno)
         }
     })?;
-    let answer = child.stdout.take().map(|out| hear(out.as_fd()));
+    let answer = first_line(&program)?;
     // It has ended, or its time is over.
-    let _ = child.kill();
-    let _ = child.wait();
-    match answer.transpose()? {
-        Some(secret) if !secret.is_empty() => Ok(secret),
+    drop(program);
+    match answer {
+        secret if !secret.is_empty() => Ok(secret),
         _ => Err(Error::new(
             Kind::Busy,
             format!("nobody gave the passphrase to {SYSTEMD} in {SYSTEMD_SECONDS} s"),
@@ -246,22 +246,15 @@ fn by_systemd(prompt: &str) -> Result<Secret> {
 }
 
 /// The first line that a program prints, as far as it prints one before its time is over.
-fn hear(out: BorrowedFd<'_>) -> Result<Secret> {
+fn first_line(program: &Program) -> Result<Secret> {
     let mut secret = Secret::with_room(PASSPHRASE_MAX)?;
     let end = Instant::now() + Duration::from_secs(SYSTEMD_SECONDS + 10);
     let mut byte = zeroize::Zeroizing::new([0u8]);
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let Ok(left) = Timespec::try_from(left) else { return Ok(secret) };
-        let polled = poll(&mut [PollFd::from_borrowed_fd(out, PollFlags::IN)], Some(&left));
-        match polled.and_then(|count| match count {
-            0 => Ok(0),
-            _ => rustix::io::read(out, byte.as_mut_slice()),
-        }) {
-            Ok(0) => return Ok(secret),
+        match program.read(byte.as_mut_slice(), end) {
+            Ok(0) | Err(Errno::TIMEDOUT) => return Ok(secret),
             Ok(_) if *byte == *b"\n" => return Ok(secret),
             Ok(_) => secret.push(byte.as_slice())?,
-            Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::io("cannot read from", Path::new(SYSTEMD), errno)),
         }
     }

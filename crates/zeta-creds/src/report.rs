@@ -10,10 +10,12 @@ use zeta_core::creds::plan;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 
+use crate::blob::Before;
+use crate::file_writer::Outcome as Came;
 use crate::verbs::open::{Candidate, Opened};
 use crate::verbs::restore::{Placed, Restored};
 use crate::verbs::save::SaveOutcome;
-use crate::verbs::{Before, Came, Exit, POLICY, UNKNOWN};
+use crate::verbs::{Exit, POLICY, UNKNOWN};
 use zeta_os::error::{Error, Kind};
 
 /// What is said beside a save, a sentence each.

@@ -11,14 +11,14 @@ use zeta_os::error::{Error, Result};
 /// No passphrase is longer, in bytes.
 pub const PASSPHRASE_MAX: usize = 4096;
 
-/// Makes this process one that is not dumped, and whose memory no other process of its user may
-/// read. What the kernel refuses is left as it is.
+/// Keeps this process from being dumped, and its memory from other processes of its user. What the
+/// kernel refuses is left as it is.
 pub fn harden() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// Bytes that nobody else shall see, in memory that never moves and is wiped at the end.
+/// Bytes that no other process may see, in memory that never moves and is wiped at the end.
 pub struct Secret {
     pages: Pages,
     len: usize,
@@ -39,17 +39,17 @@ impl Secret {
         self.pages.bytes().get(..self.len).unwrap_or_default()
     }
 
-    /// How many bytes.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Has it none?
+    /// Returns true if it has none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Did the kernel promise not to swap it?
+    /// Returns true if the kernel promised not to swap it.
     pub fn is_locked(&self) -> bool {
         self.pages.locked()
     }
@@ -57,7 +57,7 @@ impl Secret {
     /// Appends bytes.
     ///
     /// # Errors
-    /// They do not fit.
+    /// The bytes do not fit.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.len + bytes.len();
         let room = self.pages.bytes_mut().get_mut(self.len..end).filter(|_| end <= self.max);
@@ -78,7 +78,7 @@ impl Secret {
         Ok(len)
     }
 
-    /// Cuts it to its first bytes and wipes the rest.
+    /// Cuts the secret to its first bytes and wipes the rest.
     pub fn cut(&mut self, len: usize) {
         let len = len.min(self.len);
         if let Some(rest) = self.pages.bytes_mut().get_mut(len..) {

@@ -3,13 +3,13 @@
 //! The safe wrapper at hand looks for the kernel's page of clocks with a system call of its own,
 //! and crashes under valgrind, which hides that page.
 
-/// Can this build be shown another wall clock? No released one can: see `seam`.
+/// True for a build that can be given another wall clock, as no released one can: see `seam`.
 pub const HAS_SEAM: bool = cfg!(any(feature = "clock-seam", debug_assertions));
 
 /// Nanoseconds of a clock; 0 if the kernel does not know it.
 pub fn clock(id: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place is ours; where the call fails it keeps the zeros.
+    // SAFETY: the place belongs to this function; where the call fails it keeps the zeros.
     unsafe { libc::clock_gettime(id, &raw mut time) };
     let real_ns = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
     #[cfg(any(feature = "clock-seam", debug_assertions))]
@@ -19,7 +19,7 @@ pub fn clock(id: libc::clockid_t) -> i64 {
     real_ns
 }
 
-/// A wall clock that jumps, for tests: nobody may set that of a machine where others work.
+/// A wall clock that jumps, for tests, which may not set the clock of a machine.
 ///
 /// `ZETA_TEST_CLOCK` names a file of eight bytes, the shift in ns. It is mapped, so that a process
 /// sees a jump in the middle of whatever it does. Other clocks cannot be set in real life either.

@@ -1,4 +1,4 @@
-//! The clocks of this machine and whose they are.
+//! The clocks of this machine, and the boot and the namespace that they belong to.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub fn wall_us() -> i64 {
 /// Reads whose clocks and process ids these are.
 ///
 /// # Errors
-/// Without `/proc` nothing can be told about other processes, and a lease would be a guess.
+/// Without `/proc` nothing is known about other processes, and a lease would be a guess.
 pub fn host() -> Result<Host> {
     let boot_id = read_line(BOOT_ID).map_err(|errno| {
         Error::io("cannot read", Path::new(BOOT_ID), errno)
@@ -55,7 +55,7 @@ pub fn random() -> Result<u128> {
         .map_err(|errno| Error::io("cannot read random bytes from", Path::new("the kernel"), errno))
 }
 
-/// As [`random_hex`], for whoever has words of its own for the error.
+/// As [`random_hex`], for callers that write the text of the error themselves.
 pub fn try_random_hex() -> rustix::io::Result<String> {
     random_bits().map(hex)
 }
@@ -88,8 +88,8 @@ fn namespace(path: &str) -> Result<Option<u64>> {
     }))
 }
 
-/// What this machine does not tell us is unknown, today and tomorrow. A fault that passes is told:
-/// a record that leaves out whose clock or whose processes it speaks of is believed by everybody.
+/// Returns `None` for what this machine does not show, which stays so. A fault that may pass is an
+/// error: every reader believes a record that leaves out whose clock or processes it speaks of.
 fn known<T>(path: &str, read: std::result::Result<T, Errno>) -> Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// The instance that nobody uses right now.
+/// The instance that is not in use.
 static SPARE: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Watches for changes by name. Its instance outlives it.
@@ -26,7 +26,7 @@ pub struct Watch {
     added: RefCell<Vec<i32>>,
 }
 
-/// What the events of a watch said.
+/// The events of a watch, summed up.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Drained {
     /// Something happened to what was asked about.
@@ -49,7 +49,7 @@ impl Watch {
     /// A watch, or a blind one where the user's inotify instances are used up.
     pub fn new() -> Watch {
         let spare = SPARE.lock().ok().and_then(|mut spare| spare.take());
-        // Events of the wait before are nobody's.
+        // Events of the wait before are dropped.
         if let Some(fd) = &spare {
             empty(fd, true, |_, _| {});
         }
@@ -66,7 +66,7 @@ impl Watch {
         }
     }
 
-    /// Can it see anything?
+    /// Returns false for a blind watch.
     pub fn sees(&self) -> bool {
         self.fd.is_some()
     }
@@ -127,7 +127,7 @@ impl Watch {
     }
 }
 
-/// An instance for somebody who follows many directories for long; it goes away with it.
+/// An instance of its own for a caller that follows many directories for long.
 #[derive(Debug)]
 pub struct DirectoryWatcher(OwnedFd);
 

@@ -1,4 +1,4 @@
-//! What Linux gives, behind safe functions: one thing of the system per file, and none decides.
+//! The system calls of Linux behind safe functions: one subject per file; no rule is decided here.
 #![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
@@ -8,8 +8,10 @@ compile_error!(
 
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
+pub mod command;
 pub mod error;
 pub mod files;
+pub mod flock;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;

@@ -1,4 +1,4 @@
-//! Who holds an flock, as `/proc` tells it: for people, who want to know whom to wake or to end.
+//! The process that holds an flock, from `/proc`: people want to know what to wake or to end.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Which mount a path lies on, as this process sees it: two processes may see two `/tmp`.
+//! The mount that a path lies on, as this process sees it: two processes may see two `/tmp`.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,15 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub struct Mount {
     /// The directory of its file system that is mounted.
     pub root: String,
-    /// Where.
+    /// The directory where it is mounted.
     pub point: PathBuf,
     /// Type of the file system.
     pub fs_type: String,
 }
 
 impl Mount {
-    /// systemd gives a service a `/tmp` of its own by mounting a directory with this name.
+    /// Returns true for the `/tmp` that systemd gives to one service: a directory with a certain
+    /// name.
     pub fn is_private_tmp(&self) -> bool {
         self.root.contains("systemd-private-")
     }
@@ -30,7 +31,7 @@ impl Mount {
 /// The mount that `path` lies on; `None` where `/proc` does not say.
 ///
 /// # Errors
-/// It could not be read this time, and whoever must know may not guess.
+/// It could not be read this time, and a caller that must know may not guess.
 pub fn of(path: &Path) -> Result<Option<Mount>> {
     match std::fs::read_to_string(MOUNTINFO) {
         Ok(text) => Ok(find(&text, path)),
@@ -60,7 +61,7 @@ fn parse(line: &str) -> Option<Mount> {
     Some(Mount { root, point, fs_type: back.split(' ').next()?.to_owned() })
 }
 
-/// Blanks and backslashes stand there as `\040` and `\134`.
+/// Decodes a field, in which blanks and backslashes stand as `\040` and `\134`.
 fn unescape(field: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()

@@ -78,11 +78,8 @@ fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<
     }
     let here = at.as_ref().map_or(dir, |fd| fd.as_fd());
     let opened = openat(here, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    // Whoever walked into a mount does not come out of it, so one look at the end is enough.
-    match mount_of(opened.as_fd()) == mount {
-        true => Ok(opened),
-        false => Err(Errno::XDEV),
-    }
+    // A walk that entered a mount does not leave it, so one look at the end is enough.
+    if mount_of(opened.as_fd()) == mount { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
 /// The number of the mount that a descriptor lies on; `None` for kernels before 5.8, where the

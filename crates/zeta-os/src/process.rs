@@ -1,5 +1,5 @@
-//! Evidence from the kernel: who a process is, whether it lives, and a descriptor that tells its
-//! end.
+//! Evidence from the kernel: the identity of a process, whether it lives, and a descriptor that is
+//! readable once it has ended.
 
 use std::os::fd::OwnedFd;
 
@@ -24,7 +24,7 @@ pub fn identify_self() -> Process {
     identify(std::process::id())
 }
 
-/// Is any of the recorded processes alive, or have all of them ended.
+/// Judges whether any of the recorded processes is alive, or all of them have ended.
 pub fn life(recorded: &Processes, host: &Host) -> ProcessState {
     if recorded.pid_ns.is_some() && recorded.pid_ns != host.pid_ns {
         return ProcessState::Unknown;
@@ -100,7 +100,7 @@ pub fn describe(pid: u32) -> Option<(String, char)> {
 /// A process of this machine that can be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Well enough to know it again.
+    /// Its identity, well enough to know it again.
     pub process: Process,
     /// Name of its program.
     pub name: String,
@@ -109,7 +109,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Is it stopped, by a signal or by a debugger.
+    /// Returns true if it is stopped, by a signal or by a debugger.
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
@@ -136,12 +136,12 @@ pub fn with_environment(line: &str) -> Vec<Listed> {
     found.filter(|listed| !matches!(listed.state, 'Z' | 'X')).collect()
 }
 
-/// Makes this process the parent of all orphans below it, so that none is out of its sight.
+/// Makes this process the parent of all orphans below it, so that it can find and end them.
 pub fn adopt_orphans() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
 }
 
-/// Collects children of this process that have ended. Only for when nobody waits for their status.
+/// Collects children of this process that have ended. No other code may wait for their status.
 pub fn reap_ended() {
     while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
 }

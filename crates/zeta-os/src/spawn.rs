@@ -18,12 +18,12 @@ use rustix::process::{
 
 use crate::error::{Error, Kind, Result};
 
-/// How a child ended.
+/// The way a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitOutcome {
-    /// It exited with this status.
+    /// An exit with this status.
     Exited(u8),
-    /// A signal ended it.
+    /// An end by this signal.
     Signaled(i32),
 }
 
@@ -53,14 +53,14 @@ pub struct Child {
     pidfd: OwnedFd,
 }
 
-/// What a child gets.
+/// The command, the environment and the process group of a child.
 #[derive(Debug, Default, Clone)]
 pub struct Setup<'a> {
     /// Command and arguments.
     pub argv: &'a [OsString],
     /// Variables added to this process's own environment.
     pub env: Vec<(&'static str, String)>,
-    /// Give it a process group of its own, so that all of it can be ended.
+    /// True for a process group of its own, which can be ended as a whole.
     pub own_group: bool,
 }
 
@@ -117,7 +117,7 @@ struct ChildPlan<'a> {
 fn child_main(plan: &ChildPlan<'_>) -> ! {
     // SAFETY: async-signal-safe calls only, on descriptors and memory of this process.
     unsafe {
-        // Our own copy of the writing end would keep the gate from ever closing.
+        // With the child's own copy of the writing end open, the gate would never close.
         libc::close(plan.gate_in);
         if plan.own_group {
             let in_front = libc::tcgetpgrp(0) == libc::getpgrp();
@@ -168,7 +168,7 @@ impl Gated {
     pub fn open(self) -> Result<std::result::Result<Child, (u8, Error)>> {
         let cannot = |errno| Error::io("cannot start", Path::new(&self.command), errno);
         match rustix::io::write(&self.gate, b"g") {
-            // Somebody killed it at its gate: whoever waits for it learns by which signal.
+            // Another process killed it at its gate: the wait for it returns the signal.
             Ok(_) | Err(Errno::PIPE) => {}
             Err(errno) => return Err(cannot(errno)),
         }
@@ -186,10 +186,7 @@ impl Gated {
         }
         let ended = child.wait()?;
         let errno = Errno::from_raw_os_error(i32::from_ne_bytes(raw));
-        let mut error = Error::io("cannot run", Path::new(&command), errno);
-        error.kind = Kind::Fault;
-        error.hints.clear();
-        Ok(Err((ended.status(), error)))
+        Ok(Err((ended.status(), Error::fault("cannot run", Path::new(&command), errno))))
     }
 
     /// Closes the gate: the child ends without having done anything.
@@ -232,7 +229,7 @@ impl Child {
 
     /// Passes a signal on.
     pub fn signal(&self, signal: i32) {
-        // SAFETY: the number came from the kernel or is one of ours; an invalid one is refused.
+        // SAFETY: the number came from the kernel or from this program; an invalid one is refused.
         let signal = unsafe { Signal::from_raw_unchecked(signal) };
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
@@ -365,7 +362,7 @@ fn script_argv(command: &OsStr, argv: &[CString]) -> Result<Vec<CString>> {
     Ok(script)
 }
 
-/// Where `execvp` finds a command: by its own path, or in the first directory that can run it.
+/// The path at which `execvp` finds a command: its own, or in the first directory that can run it.
 fn find_command(command: &OsStr) -> PathBuf {
     if command.as_bytes().contains(&b'/') {
         return PathBuf::from(command);
@@ -405,6 +402,9 @@ mod tests {
     fn a_fork_that_finds_no_process_left_says_so() {
         let error = cannot_fork(Errno::AGAIN);
         assert_eq!(error.kind, Kind::Fault);
-        assert!(error.text.contains("too many processes") && error.hints[0].contains("ulimit -u"));
+        assert!(
+            error.text.contains("too many processes")
+                && error.hints[0].as_str().contains("ulimit -u")
+        );
     }
 }

@@ -17,15 +17,15 @@ use crate::{files, host};
 
 /// Hex digits of a random name.
 const RANDOM_LEN: usize = 32;
-/// How many names of a directory are looked through for what was left.
+/// Most names of a directory among which files of killed processes are looked for.
 const ENTRIES_MAX: usize = 4096;
 
-/// A file that nobody knows yet; whoever drops it without publishing it removes it himself.
+/// A file without its final name. A caller that does not publish it removes it.
 #[derive(Debug)]
 pub struct TempFile {
     /// Its name, in the directory it was made in.
     pub name: String,
-    /// The file, open for reading and writing. A lock on it says that its maker lives.
+    /// The file, open for reading and writing. The lock on it means that its maker lives.
     pub fd: OwnedFd,
 }
 
@@ -38,7 +38,7 @@ pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Te
     let fd = openat(dir, name.as_str(), flags, Mode::from_raw_mode(0o600))?;
     let filled = flock(&fd, FlockOperation::NonBlockingLockExclusive)
         .and_then(|()| write_all(&fd, bytes))
-        // Whatever the umask is. FAT has no modes and may refuse one that it cannot show.
+        // The umask does not count. FAT has no modes and may refuse one that it cannot show.
         .and_then(|()| match fchmod(&fd, mode) {
             Err(Errno::PERM) if is_fat(&fd) => Ok(()),
             done => done,
@@ -74,8 +74,8 @@ pub fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
     fsync(&dir).map_err(Into::into)
 }
 
-/// Removes files `PREFIX<random>` whose makers were killed; returns how many. Only ours: by the
-/// whole name, the type, the owner, and a lock that nobody holds.
+/// Removes files `PREFIX<random>` whose makers were killed; returns how many. A file is known by
+/// its whole name, its type, its owner, and a lock that no process holds.
 pub fn sweep(dir: BorrowedFd<'_>, prefix: &str, path: &Path) -> usize {
     let Ok(listing) = files::list(dir, ENTRIES_MAX, path) else { return 0 };
     let names = listing.names.iter().filter(|name| is_ours(name, prefix));
@@ -101,7 +101,7 @@ fn is_ours(name: &str, prefix: &str) -> bool {
     random.is_some_and(|random| random.len() == RANDOM_LEN && random.bytes().all(hex))
 }
 
-/// Does this file lie on FAT, where owners and modes are those of the mount?
+/// Returns true for a file on FAT, where owners and modes are those of the mount.
 pub fn is_fat(fd: impl AsFd) -> bool {
     const MSDOS: u64 = 0x4d44;
     rustix::fs::fstatfs(fd).is_ok_and(|seen| seen.f_type as u64 == MSDOS)

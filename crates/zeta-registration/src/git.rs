@@ -1,37 +1,32 @@
-//! The user's own `git`, in a repository of our own that goes away again: look at a branch of a
-//! remote, put one file on top of it, push that under a name.
+//! The user's own `git`, in a repository that is made for one call and removed after it: look at a
+//! branch of a remote, put one file on top of it, push that under a name.
 //!
 //! Nothing is checked out, so no hook, filter or attribute of the remote comes to run. Every call
 //! has a limit. A secret goes to git by its environment, never by its arguments.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use zeta_os::command::{self, Failure};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
-/// How long one call of git may take: a fetch of a large repository over a slow line, shallow.
+/// The time limit of one call of git: a shallow fetch of a large repository over a slow line.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Most bytes of what git says that are kept.
+/// Most bytes of an answer of git.
 const OUTPUT_MAX: usize = 16 << 20;
-/// How long is waited for the end of what a child wrote, after its own.
-const LATE: Duration = Duration::from_secs(10);
 
-/// A remote, and how to speak to it.
+/// A remote, with what is needed to reach it.
 #[derive(Debug, Clone)]
 pub struct Remote {
     /// Its address, as git knows it.
     pub url: String,
-    /// Where branches are pushed to, if not there: a fork.
+    /// The address of the fork that branches are pushed to, if there is one.
     pub fork: Option<String>,
-    /// A header that proves who we are, for one server.
+    /// A header with the token, for one server.
     pub header: Option<Header>,
 }
 
@@ -50,7 +45,7 @@ impl std::fmt::Debug for Header {
     }
 }
 
-/// A repository of our own; it goes away with this.
+/// A repository that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Repo {
     dir: PathBuf,
@@ -66,7 +61,7 @@ pub struct Base {
     pub commit: String,
 }
 
-/// Who a commit says that it is by.
+/// The author that a commit names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     /// Name.
@@ -121,12 +116,12 @@ impl Repo {
         })
     }
 
-    /// Where branches of ours are.
+    /// The address that branches of this node are pushed to.
     fn ours(&self) -> &str {
         self.remote.fork.as_deref().unwrap_or(&self.remote.url)
     }
 
-    /// The tips of our branches whose names match a pattern, by name.
+    /// The tips of this node's branches whose names match a pattern, by name.
     pub fn branches(&self, pattern: &str) -> Result<Vec<(String, String)>> {
         let said = self.git(&["ls-remote", "--heads", "--", self.ours(), pattern], b"")?;
         let line = |line: &str| {
@@ -202,7 +197,7 @@ impl Repo {
         Ok(())
     }
 
-    /// The remote for people: without what somebody may have put into its address.
+    /// The remote for people: without a secret in its address.
     fn place(&self) -> String {
         without_secret(&self.remote.url)
     }
@@ -214,7 +209,7 @@ impl Repo {
     fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("git");
         command.arg("--git-dir").arg(&self.dir).args(args).current_dir(&self.dir);
-        // A caller inside of a repository or a hook has variables that would lead us there.
+        // A caller inside of a repository or a hook has variables that would lead git there.
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
             let ours =
@@ -241,21 +236,20 @@ impl Repo {
     }
 
     fn finish(&self, mut command: Command, what: &str, input: &[u8]) -> Result<String> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.process_group(0).spawn().map_err(no_git)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // Git that ends early says why on its own.
-            let _ = stdin.write_all(input);
-        }
-        let (out, err) = (Pipe::read(child.stdout.take()), Pipe::read(child.stderr.take()));
-        let ended = wait(&mut child, LIMIT);
-        // Half of an answer would be another answer; half of a complaint is one all the same.
-        let ((out, whole), (err, _)) = (out.end(LATE), err.end(LATE / 20));
-        let ended = ended.filter(|_| whole);
-        match ended {
-            Some(true) => Ok(String::from_utf8_lossy(&out).into_owned()),
-            Some(false) => Err(self.trouble(what, &String::from_utf8_lossy(&err))),
-            None => Err(Error::new(
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match command::run(&mut command, input, LIMIT, OUTPUT_MAX) {
+            Ok(ended) if !ended.status.success() => Err(self.trouble(what, &text(&ended.errors))),
+            // Half of an answer would be another answer.
+            Ok(ended) if ended.is_cut => Err(Error::new(
+                Kind::Fault,
+                format!(
+                    "git {what}: {}: the answer has more than {OUTPUT_MAX} bytes",
+                    self.place()
+                ),
+            )),
+            Ok(ended) => Ok(text(&ended.output)),
+            Err(Failure::NotStarted(error)) => Err(no_git(error)),
+            Err(Failure::TimedOut) => Err(Error::new(
                 Kind::Busy,
                 format!("git {what}: {} did not answer for {LIMIT:?}", self.place()),
             )
@@ -263,7 +257,8 @@ impl Repo {
         }
     }
 
-    /// What git said, and what would help.
+    /// Makes an error of what git wrote to stderr. Git has one exit status for most failures, so
+    /// its sentences are read here, and nowhere else; `LC_ALL=C` keeps them in English.
     fn trouble(&self, what: &str, said: &str) -> Error {
         let said = said.lines().filter(|line| !line.trim().is_empty());
         let said: Vec<String> = said.take(4).map(without_secret).collect();
@@ -271,7 +266,7 @@ impl Repo {
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let error = |kind: Kind| Error::new(kind, format!("git {what}: {}: {said}", self.place()));
         let by_forge = has(&["Permission to", "403", "Write access", "denied to"]);
-        // A directory of this machine, or a hook of somebody's own.
+        // A directory of this machine, or a hook of the remote.
         let by_place = has(&["Permission denied", "Read-only file system", "hook declined"]);
         let no_write = by_forge || (by_place && !has(&["publickey"]));
         match () {
@@ -320,65 +315,6 @@ pub fn without_secret(text: &str) -> String {
         told += &format!("://{place}{path}");
     }
     told
-}
-
-/// What a child writes, as it comes.
-struct Pipe {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    ended: Receiver<()>,
-}
-
-impl Pipe {
-    fn read(pipe: Option<impl Read + Send + 'static>) -> Pipe {
-        let (bytes, (over, ended)) = (Arc::default(), std::sync::mpsc::channel());
-        let filled: Arc<Mutex<Vec<u8>>> = Arc::clone(&bytes);
-        std::thread::spawn(move || {
-            let mut chunk = [0; 8192];
-            let mut pipe = pipe;
-            while let Some(pipe) = &mut pipe
-                && let Ok(len @ 1..) = pipe.read(&mut chunk)
-            {
-                let mut kept = filled.lock().unwrap_or_else(PoisonError::into_inner);
-                // What is too much is read all the same: a child that cannot write does not end.
-                let room = OUTPUT_MAX.saturating_sub(kept.len());
-                kept.extend_from_slice(chunk.get(..len.min(room)).unwrap_or_default());
-            }
-            let _ = over.send(());
-        });
-        Pipe { bytes, ended }
-    }
-
-    /// What came, once the child has ended, and whether that is all. Its own children may live on
-    /// with the pipe in hand, as an `ssh` does that keeps a connection for later: for those it is
-    /// waited no longer than `late`.
-    fn end(self, late: Duration) -> (Vec<u8>, bool) {
-        let whole = self.ended.recv_timeout(late).is_ok();
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut *bytes), whole)
-    }
-}
-
-/// Waits for a child, and ends its group after `limit`; did it succeed?
-fn wait(child: &mut Child, limit: Duration) -> Option<bool> {
-    let until = Instant::now() + limit;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status.success()),
-            Ok(None) if Instant::now() < until => {}
-            _ => {
-                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-                if let Some(group) = group {
-                    let _ =
-                        rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-                }
-                let _ = child.wait();
-                return None;
-            }
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use zeta_core::registration::{From, Pull, Stop, node_path};
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::node::deregister::{Left, Listed};
-use crate::node::register::RegisterOutcome;
+use crate::node::request::RegisterOutcome;
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::acquire::Refusal;
 

@@ -1,14 +1,18 @@
-//! Who is calling, about which tree: the only bundle that is handed down.
+//! Who calls, about which tree: the only two bundles that are handed down, one before the tree is
+//! opened and one after.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zeta_core::lease::Record;
 use zeta_core::name::Label;
 use zeta_core::time::{Host, Now, Reading};
 
-use crate::directory::create;
-use crate::directory::tree::{Node, Tree};
-use zeta_os::error::{Error, Result};
+use crate::directory::guard::Section;
+use crate::directory::tree::{Bytes, Node, Tree};
+use crate::directory::{create, guard};
+use zeta_os::error::{Cause, Error, Result};
 use zeta_os::host;
 
 /// The caller and the place.
@@ -26,11 +30,24 @@ pub struct Context {
     pub session: Option<String>,
     /// Lease that the caller runs inside the guard of (`ZETA_FENCED`).
     pub fenced: Option<String>,
+    /// The bus directory, as far as no option of a verb names another one.
+    pub bus_dir: PathBuf,
     /// Called with the record of a lease that ended without its holder: broken, cleaned away, or
     /// released at the end of its session. A claim on it announces its end then.
-    pub lease_ended: fn(&Record),
+    pub lease_ended: fn(&Context, &Record),
     /// Whose clocks and process ids these are.
     pub host: Host,
+}
+
+/// A node of an opened tree, for the caller that opened it.
+#[derive(Debug)]
+pub struct NodeHandle<'c> {
+    /// The caller.
+    pub ctx: &'c Context,
+    /// The opened directory of the node.
+    pub node: Node,
+    /// The opened tree.
+    pub tree: Tree,
 }
 
 impl Context {
@@ -40,18 +57,18 @@ impl Context {
     }
 
     /// Opens the tree and the node, making them if this is their first use.
-    pub fn open(&self) -> Result<(Tree, Node)> {
+    pub fn open(&self) -> Result<NodeHandle<'_>> {
         let tree = Tree::open_or_create(&self.state_dir).map_err(|error| self.explain(error))?;
         let name = match &self.node {
             Some(name) => name.clone(),
             None => tree.local_node()?,
         };
         let node = tree.node_or_create(&name)?;
-        Ok((tree, node))
+        Ok(NodeHandle { ctx: self, tree, node })
     }
 
     /// Opens the tree and the node for reading; `None` if either does not exist yet.
-    pub fn find(&self) -> Result<Option<(Tree, Node)>> {
+    pub fn find(&self) -> Result<Option<NodeHandle<'_>>> {
         let tree = Tree::open(&self.state_dir).map_err(|error| self.explain(error))?;
         let Some(tree) = tree else { return Ok(None) };
         let name = match &self.node {
@@ -59,15 +76,19 @@ impl Context {
             None => tree.read_local_node()?,
         };
         let Some(name) = name else { return Ok(None) };
-        Ok(tree.node(&name)?.map(|node| (tree, node)))
+        Ok(tree.node(&name)?.map(|node| NodeHandle { ctx: self, tree, node }))
     }
 
-    /// A tree that is refused may be one that only this process sees; asked only then, for speed.
+    /// Adds that `/tmp` is private to this process, if it is and the error does not say so: a tree
+    /// that is refused may be one that no other process sees.
     fn explain(&self, error: Error) -> Error {
+        if error.cause == Cause::OtherView {
+            return error;
+        }
         match create::private_tmp(&self.state_dir) {
-            Ok(Some(root)) if !error.hints.iter().any(|hint| hint.contains("PrivateTmp")) => {
-                error.hint(format!("/tmp is private to this process ({root}): see 'zeta doctor'"))
-            }
+            Ok(Some(root)) => error.doctor_hint(format!(
+                "/tmp is private to this process ({root}): see 'zeta doctor'"
+            )),
             _ => error,
         }
     }
@@ -93,5 +114,21 @@ impl Context {
             "" => Ok(Label::new("agent", &format!("uid-{uid}"))?),
             plain => Label::new("agent", plain).map_err(Error::from),
         }
+    }
+}
+
+impl NodeHandle<'_> {
+    /// Reads the file of a record without any lock; `None` if it does not exist.
+    pub fn read(&self, file: &str, max: usize) -> Result<Option<Bytes>> {
+        self.node.read(&self.tree.base, file, max)
+    }
+
+    /// Enters the guard of a record, and makes the guard if there is none.
+    pub fn enter<'a>(
+        &'a self,
+        file: impl Into<Cow<'a, str>>,
+        limit: Duration,
+    ) -> Result<Section<'a>> {
+        guard::enter(&self.tree.base, &self.node, file, limit)
     }
 }

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
-use zeta_core::layout;
 use zeta_core::lease::{AcquireRequest, FencingToken};
 use zeta_os::process::identify_self;
-use zeta_state::context::Context;
-use zeta_state::directory::tree::{Node, Tree};
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions};
 
 mod measure;
@@ -65,7 +63,6 @@ fn shared_page(path: &Path) -> Outcomes<&'static Page> {
 /// A way to exclude others.
 enum Lock {
     Zeta {
-        ctx: Box<Context>,
         stand: Box<LeaseHandle<'static>>,
         ask: Box<AcquireRequest>,
         token: Option<FencingToken>,
@@ -84,27 +81,25 @@ impl Lock {
             let socket = fs::canonicalize(dir)?.join("redis.sock").display().to_string();
             return Ok(Lock::Redis(Redis::connect(&socket)?));
         }
-        let ctx = measure::caller(&dir.join("state"), "bench")?;
         // One for the life of this process.
-        let (tree, node) = ctx.open()?;
-        let (tree, node): &(Tree, Node) = Box::leak(Box::new((tree, node)));
-        let mut ask = measure::ask(&ctx, "lease")?;
-        let file: &String = Box::leak(Box::new(layout::lease_file(&ask.lease)));
-        let stand = LeaseHandle::before(tree, node, file).into();
+        let ctx: &Context = Box::leak(Box::new(measure::caller(&dir.join("state"), "bench")?));
+        let handle: &NodeHandle<'_> = Box::leak(Box::new(ctx.open()?));
+        let mut ask = measure::ask(ctx, "lease")?;
+        let stand = LeaseHandle::new(handle, Box::leak(Box::new(ask.lease.clone()))).into();
         ask.processes.own = Some(identify_self());
         ask.processes.pid_ns = ctx.host.pid_ns;
-        Ok(Lock::Zeta { ctx: ctx.into(), stand, ask: ask.into(), token: None })
+        Ok(Lock::Zeta { stand, ask: ask.into(), token: None })
     }
 
     fn enter(&mut self, on_wait: &mut dyn FnMut()) -> Outcomes<()> {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::LockExclusive)?),
             Lock::Redis(redis) => redis.ask(&["BLPOP", "token", "0"]).map(|_| ()),
-            Lock::Zeta { ctx, stand, ask, token } => {
+            Lock::Zeta { stand, ask, token } => {
                 ask.lease_id = zeta_os::host::random_hex()?;
                 let mut tell = |_: &_, _: &_| on_wait();
                 let mut patience = WaitOptions { limit_ms: Some(60_000), on_wait: &mut tell };
-                match stand.acquire(ctx, ask, &mut patience, &mut |_| Ok(()))? {
+                match stand.acquire(ask, &mut patience, &mut |_| Ok(()))? {
                     Outcome::Granted { record, .. } => *token = Some(record.fencing_token),
                     Outcome::Refused(refusal) => return Err(format!("{refusal:?}").into()),
                 }
@@ -117,9 +112,9 @@ impl Lock {
         match self {
             Lock::Flock(file) => Ok(flock(file, FlockOperation::Unlock)?),
             Lock::Redis(redis) => redis.ask(&["RPUSH", "token", "1"]).map(|_| ()),
-            Lock::Zeta { stand, ask, token, .. } => {
+            Lock::Zeta { stand, token, .. } => {
                 let token = token.take().ok_or("leaving without a token")?;
-                match stand.release(&ask.lease, token)? {
+                match stand.release(token)? {
                     Ok(_) => Ok(()),
                     Err(lost) => Err(format!("{lost:?}").into()),
                 }

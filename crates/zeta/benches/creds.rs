@@ -4,16 +4,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use zeta::allocator::Large;
 use zeta_creds::cipher::kdf::{Work, stretch};
 
 mod measure;
 
 use measure::{Outcomes, at_most, head, median, median_ratio, missing, note, row, time};
-
-/// The binary's.
-#[global_allocator]
-static ALLOCATOR: Large<std::alloc::System> = Large(std::alloc::System);
 
 const ROUNDS: usize = 11;
 const LOG2_N: u8 = 17;

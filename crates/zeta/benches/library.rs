@@ -15,9 +15,9 @@ use rustix::io::{Errno, pread, pwrite, read, write};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zeta_core::layout;
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
+use zeta_state::context::NodeHandle;
 use zeta_state::directory::guard;
 use zeta_state::lease::acquire::LeaseHandle;
-use zeta_state::lease::release_in;
 use zeta_state::presence::heartbeat::touch_last_seen;
 
 mod measure;
@@ -145,12 +145,12 @@ fn both() -> Outcomes<(Scratch, Ours, Raw)> {
     let scratch = Scratch::in_memory("library")?;
     let ours = Ours::open(&scratch.path.join("ours"))?;
     let token = ours.take()?;
-    let record = fs::read(ours.node.path.join("loop.lock"))?;
-    release_in(&ours.tree, &ours.node, &ours.ask.lease, token)?.map_err(|_| "lost")?;
+    let record = fs::read(ours.handle.node.path.join("loop.lock"))?;
+    ours.handle.release(&ours.ask.lease, token)?.map_err(|_| "lost")?;
     // The raw loop gets a tree that zeta itself made, of the same depth.
     let shape = Ours::open(&scratch.path.join("raws"))?;
     shape.cycle()?;
-    let raw = Raw::open(&shape.node.path, record)?;
+    let raw = Raw::open(&shape.handle.node.path, record)?;
     Ok((scratch, ours, raw))
 }
 
@@ -219,13 +219,13 @@ fn renewals(scratch: &Scratch, gated: bool) -> Outcomes<()> {
     let token = ours.take()?;
     let usual = scratch.path.join("usual");
     fs::create_dir(&usual)?;
-    let usual = RenameOver::open(&usual, fs::read(ours.node.path.join("loop.lock"))?)?;
-    let (tree, node) = (&ours.tree, &ours.node);
+    let usual = RenameOver::open(&usual, fs::read(ours.handle.node.path.join("loop.lock"))?)?;
+    let NodeHandle { tree, node, .. } = &ours.handle;
     let file = layout::lease_file(&ours.ask.lease);
     let text = fs::read_to_string(node.path.join(&file))?;
     // As a wrapper renews: by the guard that it has open.
-    let mut stand = LeaseHandle::before(tree, node, &file);
-    let mut renew = || match stand.renew(&ours.ctx, &ours.ask.lease, token, SOON)? {
+    let mut stand = LeaseHandle::new(&ours.handle, &ours.ask.lease);
+    let mut renew = || match stand.renew(token, SOON)? {
         Ok(_) => Ok(()),
         Err(lost) => Err(format!("lost: {lost:?}").into()),
     };
@@ -249,13 +249,13 @@ fn renewals(scratch: &Scratch, gated: bool) -> Outcomes<()> {
 
 fn beats(scratch: &Scratch) -> Outcomes<()> {
     let ours = Ours::open(&scratch.path.join("beats"))?;
-    touch_last_seen(&ours.tree, &ours.node)?;
+    touch_last_seen(&ours.handle)?;
     let usual = scratch.path.join("usual-beats");
     fs::create_dir(&usual)?;
     let usual = RenameOver::open(&usual, b"2026-11-22T19:04:32.123456Z\n".to_vec())?;
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        mine.push(block(PER_ROUND, || Ok(touch_last_seen(&ours.tree, &ours.node).map(|_| ())?))?);
+        mine.push(block(PER_ROUND, || Ok(touch_last_seen(&ours.handle).map(|_| ())?))?);
         theirs.push(block(PER_ROUND / 5, || usual.replace())?);
     }
     let what = format!("heartbeat on {}", measure::file_system(&scratch.path)?);

@@ -132,7 +132,7 @@ fn main() -> Outcomes<()> {
     }
     let scratch = Scratch::in_memory("watching")?;
     let state = scratch.path.join("state");
-    let (_, node) = measure::caller(&state, "bench")?.open()?;
+    let node = measure::caller(&state, "bench")?.open()?.node;
     let mut view = View::open(&state)?.ok_or("no tree")?;
     if !view.follow() {
         return Err("no inotify here".into());

@@ -154,6 +154,7 @@ fn beat_every(text: &str) -> std::result::Result<u64, TimeError> {
 fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     let span = error.span().unwrap_or_default();
     let at = format!("{}:{}", path.display(), line(text, span.start));
+    // The sentence of serde; the error of the parser has no field for the key.
     let unknown = error.message().strip_prefix("unknown field `").and_then(|m| m.split_once('`'));
     match unknown {
         Some((key, _)) => {

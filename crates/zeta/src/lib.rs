@@ -2,12 +2,12 @@
 //!
 //! - [`cli`]: the verbs, one file per noun.
 //! - [`demo`]: the main job played with real processes.
-//! - [`config`], [`output`]: what a person configured, and how an answer is printed.
-#![deny(unsafe_code)]
+//! - [`config`], [`environment`]: what a person configured, and who calls about which tree.
+//! - [`output`]: how an answer is printed.
+#![forbid(unsafe_code)]
 
-#[expect(unsafe_code, reason = "an allocator is made of raw blocks; all of it is in there")]
-pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod environment;
 pub mod output;

@@ -102,7 +102,7 @@ impl Output {
         }
         let mut text = format!("zeta: {}\n", printable(&error.text));
         for hint in &error.hints {
-            let _ = writeln!(text, "  -> {}", printable(hint));
+            let _ = writeln!(text, "  -> {}", printable(hint.as_str()));
         }
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
@@ -115,7 +115,7 @@ fn error_object(error: &Error, status: Option<u8>, details: Option<Object>) -> S
         object.number("exit_status", status.into());
     }
     object.text("message", &error.text);
-    object.list("hints", error.hints.iter().map(|hint| quote(hint)));
+    object.list("hints", error.hints.iter().map(|hint| quote(hint.as_str())));
     object.done()
 }
 

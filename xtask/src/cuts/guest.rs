@@ -280,9 +280,9 @@ fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
 /// What runs inside: busybox, the kernel's modules, and the program that saves.
 fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
     // As the tests build it, so that nothing is compiled a second time; with its libraries.
-    let build = ["build", "-p", "zeta", "--example", "cuts"];
+    let build = ["build", "-p", "zeta-testing", "--bin", "cuts"];
     ensure!(run::succeeds(run::cargo(&build))?, "the program that saves does not build");
-    let program = run::target_dir().join("debug/examples/cuts");
+    let program = run::target_dir().join("debug/cuts");
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "esp", "modules", "proc", "sys"] {
         archive.dir(dir);

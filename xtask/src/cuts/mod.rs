@@ -1,7 +1,7 @@
 //! `cargo xtask cuts`: the power is cut while a blob is saved on FAT, and a valid one must be left.
 //!
-//! Inside a virtual machine our own code saves one blob after the other on a real vfat (the
-//! example `cuts`). At random moments the machine is stopped dead (SIGSTOP; at the last one
+//! Inside a virtual machine our own code saves one blob after the other on a real vfat (`cuts`
+//! in `testing`). At random moments the machine is stopped dead (SIGSTOP; at the last one
 //! SIGKILL) and its disk is copied: whatever the guest had given to its disk is there, in the order
 //! in which it was given, and whatever it only held in memory is gone. From the same moment a
 //! second disk is made that also lost, sector by sector, what the guest had not flushed, as a disk

@@ -41,8 +41,8 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "nothing is locked",
         GUARD,
-        "match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {",
-        "match flock(&guard.fd, FlockOperation::Unlock) {",
+        "let attempt = || lock_within(&guard.fd, Duration::ZERO);",
+        "let attempt = || flock(&guard.fd, FlockOperation::Unlock);",
         &["-p", "zeta", "--test", "suite", "it::race::eight_take_turns"],
     ),
     bug(
@@ -67,8 +67,8 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "a release by unlink",
         GUARD,
-        "match self.take_in(self.node.as_fd(), self.file) {",
-        "match unlinkat(self.node, self.file, AtFlags::empty()) {",
+        "match self.take_in(self.node.as_fd(), self.file()) {",
+        "match unlinkat(self.node, self.file(), AtFlags::empty()) {",
         &["-p", "zeta", "--test", "suite", "it::review::a_release_in_a_removed_guard"],
     ),
     bug(
@@ -296,7 +296,7 @@ pub const BUGS: [Bug; 44] = [
 ",
         "        let flags = OFlags::WRONLY | OFlags::TRUNC;
         let committed = match replaces {
-            true => openat(self.node, self.file, flags, mode)
+            true => openat(self.node, self.file(), flags, mode)
                 .and_then(|fd| rustix::io::write(&fd, text.as_bytes()).map(|_| ())),
             false => write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
                 .and_then(|()| self.rename(&temp, replaces)),
@@ -336,7 +336,7 @@ pub const BUGS: [Bug; 44] = [
                 &self.guard.fd,
                 temp,
                 self.node,
-                self.file,
+                self.file(),
                 RenameFlags::NOREPLACE,
             );
 ",
@@ -344,7 +344,7 @@ pub const BUGS: [Bug; 44] = [
                 &self.guard.fd,
                 temp,
                 self.node,
-                self.file,
+                self.file(),
                 AtFlags::empty(),
             )
             .and_then(|()| unlinkat(&self.guard.fd, temp, AtFlags::empty()));
@@ -373,17 +373,17 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "root adopts by chown",
         TRUSTED_DIR,
-        "    let sharing = check_base(path, &stat, euid)?;",
+        "    let sharing = check_base(path, &stat, euid, purpose)?;",
         "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
     let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
-    let sharing = check_base(path, &stat, euid)?;",
+    let sharing = check_base(path, &stat, euid, purpose)?;",
         &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
     ),
     bug(
         "a mount inside is walked into without openat2",
         OPEN_BENEATH,
-        "    match mount_of(opened.as_fd()) == mount {",
-        "    match mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
+        "    if mount_of(opened.as_fd()) == mount {",
+        "    if mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
         &["-p", "zeta", "--test", "attacks", "place::a25_another_directory"],
     ),
     bug(

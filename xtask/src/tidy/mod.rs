@@ -2,6 +2,7 @@
 //!
 //! It walks the checkout as it stands, tracked or not, so that a finding comes before the commit.
 
+pub mod evidence;
 mod manifests;
 mod pages;
 mod rust;
@@ -14,7 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::{evidence, run};
+use crate::run;
 
 /// A text file of the checkout.
 pub struct Page {
@@ -88,7 +89,7 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
 }
 
 /// Every text file of the checkout, in the order of the paths.
-pub fn collect_pages(root: &Path) -> Result<Vec<Page>> {
+fn collect_pages(root: &Path) -> Result<Vec<Page>> {
     let mut pages = Vec::new();
     collect(root, "", &mut pages)?;
     pages.sort_by(|a, b| a.path.cmp(&b.path));

@@ -21,6 +21,34 @@ const LEFTOVERS: [(&str, &str); 6] = [
     (concat!("[all", "ow("), "use #[expect(.., reason = \"..\")]: it tells when it is not needed"),
 ];
 
+/// What holds a sentence for people: the text of an error, its hints, and any value as text.
+const SENTENCES: [&str; 3] = [".text", ".hints", ".to_string()"];
+
+/// Calls that give the same sentence in another form.
+const FORMS: [&str; 5] =
+    [".as_str()", ".iter()", ".trim()", ".to_lowercase()", ".to_ascii_lowercase()"];
+
+/// Calls and operators that look for something in a sentence.
+const READERS: [&str; 17] = [
+    ".contains(",
+    ".starts_with(",
+    ".ends_with(",
+    ".strip_prefix(",
+    ".strip_suffix(",
+    ".split_once(",
+    ".rsplit_once(",
+    ".replace(",
+    ".replacen(",
+    ".matches(",
+    ".find(",
+    ".any(",
+    ".all(",
+    ".position(",
+    ".eq_ignore_ascii_case(",
+    "==",
+    "!=",
+];
+
 /// Checks one Rust file.
 pub fn check(page: &Page, findings: &mut Vec<Finding>) {
     check_head(page, findings);
@@ -28,6 +56,7 @@ pub fn check(page: &Page, findings: &mut Vec<Finding>) {
     check_sizes(page, findings);
     check_functions(page, findings);
     check_leftovers(page, findings);
+    check_sentences(page, findings);
 }
 
 fn check_head(page: &Page, findings: &mut Vec<Finding>) {
@@ -127,4 +156,58 @@ fn has_word(line: &str, needle: &str) -> bool {
         let open = needle.ends_with('(') || !joins(after);
         !joins(before) && open
     })
+}
+
+/// Finds code of the crates that decides by a sentence of our own: an error has a kind and a cause
+/// for that.
+fn check_sentences(page: &Page, findings: &mut Vec<Finding>) {
+    if is_test(page) || !page.path.starts_with("crates/") || !page.path.contains("/src/") {
+        return;
+    }
+    let (code, line_of) = join_lines(&page.text);
+    for sentence in SENTENCES {
+        for (at, _) in code.match_indices(sentence) {
+            // What a type holds is its own business.
+            let own = code.get(..at).is_some_and(|before| has_last_word(before, "self"));
+            let mut rest = code.get(at + sentence.len()..).unwrap_or_default();
+            while let Some(form) = FORMS.iter().find_map(|form| rest.strip_prefix(form)) {
+                rest = form;
+            }
+            let rest = rest.trim_start();
+            let reader = READERS.iter().find(|reader| rest.starts_with(**reader));
+            if let (Some(reader), false) = (reader, own) {
+                let what = format!(
+                    "'{sentence}{reader}': code decides by no sentence for people; match the kind \
+                     or the cause of the error"
+                );
+                let line = line_of.get(at).copied().unwrap_or_default();
+                findings.push(Finding::new(page, line, what));
+            }
+        }
+    }
+}
+
+/// The code of a file as one line, without comment lines and its module of tests, and the line
+/// number of each byte: rustfmt breaks long chains of calls.
+fn join_lines(text: &str) -> (String, Vec<usize>) {
+    let (mut code, mut line_of) = (String::new(), Vec::new());
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((at, line)) = lines.next() {
+        let next = lines.peek().map_or("", |(_, next)| *next);
+        if line == "#[cfg(test)]" && next.starts_with("mod ") && next.ends_with('{') {
+            break;
+        }
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        code.push_str(line.trim());
+        line_of.resize(code.len(), at + 1);
+    }
+    (code, line_of)
+}
+
+/// `text` ends with `word`, which is not a part of a longer word.
+fn has_last_word(text: &str, word: &str) -> bool {
+    let before = text.strip_suffix(word).map(|before| before.chars().next_back());
+    before.is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric() && c != '_'))
 }

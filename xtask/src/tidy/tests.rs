@@ -114,6 +114,44 @@ fn nothing_is_left_behind() {
 }
 
 #[test]
+fn code_decides_by_no_sentence_of_our_own() {
+    let path = "crates/zeta-os/src/a.rs";
+    for reads in [
+        "if error.text.contains(\"mode\") {}",
+        "let short = error.text.strip_prefix(\"x: \");",
+        "let other = error.text.replace(\"a\", \"b\");",
+        "if error.text.as_str() == \"free\" {}",
+        "if error.text.to_lowercase().ends_with(\"mode\") {}",
+        "let found = error.hints.iter().any(|hint| hint.as_str().contains(\"x\"));",
+        "let found = error\n        .hints\n        .iter()\n        .position(is_it);",
+        "if error.to_string().starts_with(\"x\") {}",
+        "if itself.text.contains(\"mode\") {}",
+    ] {
+        let text = format!("//! Why.\nfn f(error: &Error) {{\n    {reads}\n}}\n");
+        expect(path, &text, &["decides by no sentence"]);
+        expect("crates/zeta/tests/suite/a.rs", &text, &[]);
+        expect("crates/zeta-os/src/tests.rs", &text, &[]);
+        expect("xtask/src/a.rs", &text, &[]);
+        let tested = format!("//! Why.\n#[cfg(test)]\nmod tests {{\n{text}}}\n");
+        expect(path, &tested, &[]);
+        let late = format!("//! Why.\n#[cfg(test)]\nmod tests;\n{text}");
+        expect(path, &late, &["decides by no sentence"]);
+    }
+    for good in [
+        "if error.cause == Cause::ForeignOwner {}",
+        "let text = error.text.clone();",
+        "let text = fields.text(\"kind\").contains(\"x\");",
+        "if self.text.ends_with(':') {}",
+        "// error.text.contains",
+        "let hints: Vec<&str> = error.hints.iter().map(Hint::as_str).collect();",
+    ] {
+        expect(path, &format!("//! Why.\n{good}\n"), &[]);
+    }
+    let text = "//! Why.\n\nfn f() {\n    error\n        .text\n        .contains(\"x\")\n}\n";
+    expect(path, text, &["a.rs:5: '.text.contains('"]);
+}
+
+#[test]
 fn a_manifest_names_only_what_the_table_allows() {
     let found = |package: &str, text: &str| {
         let mut findings = Vec::new();

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
-use zeta_core::bus::item::Item;
 use zeta_core::layout;
 use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
-use super::{Claimant, default_ttl_ms, extra_text, held, key, place_of, record_of};
+use super::{ClaimRequest, Claimant, default_ttl_ms, extra_text, held, key, place_of, record_of};
 use crate::claim::holders::{HolderView, scope};
 use crate::claim::notice::{claim_message, date_after, describe, set};
 use crate::directory::Bus;
@@ -20,39 +19,18 @@ use crate::directory::index::Index;
 use crate::directory::legacy_lock::LegacyLock;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
-use zeta_state::context::Context;
-use zeta_state::directory::guard::{ENTER_LIMIT, Section};
-use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease;
-use zeta_state::lease::acquire::{
-    BeforeCommit, OnWait, Outcome, WaitOptions, acquire_with, new_request,
-};
+use zeta_state::context::{Context, NodeHandle};
+use zeta_state::directory::guard::ENTER_LIMIT;
+use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
-use zeta_state::lease::{HolderResult, read_only};
+use zeta_state::lease::{
+    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_ROOM, publish, read_only,
+};
 
 /// How long an acquire of the original, which takes milliseconds, is waited for.
 const GATE_LIMIT: Duration = Duration::from_secs(2);
 /// How often somebody who waits looks whether a claim of the original has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-
-/// Who wants what.
-#[derive(Debug, Clone)]
-pub struct ClaimRequest {
-    /// Who.
-    pub from: Address,
-    /// What.
-    pub item: Item,
-    /// Branch that it will be worked on.
-    pub branch: Option<String>,
-    /// Worktree that it will be worked in.
-    pub worktree: Option<String>,
-    /// Other surfaces of the persona may claim it, too, if they say the same.
-    pub shareable: bool,
-    /// Life without renewal.
-    pub ttl_ms: Option<u64>,
-    /// For how long to wait; `None` tries once.
-    pub limit_ms: Option<u64>,
-}
 
 /// A claim that is the caller's.
 #[derive(Debug, Clone)]
@@ -78,10 +56,8 @@ pub enum Acquired {
 
 /// Everything that is open while a claim is worked on.
 pub(super) struct ClaimContext<'a> {
-    pub(super) ctx: &'a Context,
+    pub(super) handle: &'a NodeHandle<'a>,
     pub(super) bus: &'a Bus,
-    pub(super) tree: &'a Tree,
-    pub(super) node: &'a Node,
 }
 
 /// A claim that was told and is not committed yet: until then nobody else may look.
@@ -114,9 +90,9 @@ pub fn acquire(
     on_wait: &mut OnWait<'_>,
 ) -> Result<Acquired> {
     let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
+    let handle = ctx.open()?;
+    let ctx = Context { agent: label(&asked.from)?, ..ctx.clone() };
+    let place = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     let started = Instant::now();
     let left = |limit_ms: u64| {
         let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -145,7 +121,7 @@ impl ClaimContext<'_> {
     }
 
     fn desk(&self) -> HolderView<'_> {
-        HolderView::new(self.ctx, Some(self.bus), Some((self.tree, self.node)))
+        HolderView::new(Some(self.bus), Some(self.handle))
     }
 
     fn acquire(
@@ -158,16 +134,15 @@ impl ClaimContext<'_> {
         if let Some(record) = self.own(&lease, &asked.from)? {
             return self.acquire_again(asked, &record);
         }
-        let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.ctx));
-        let mut ask = new_request(self.ctx, lease, ttl_ms)?;
+        let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.handle.ctx));
+        let mut ask = new_request(self.handle.ctx, lease, ttl_ms)?;
         ask.purpose = Some(format!("claim of {}", asked.item.as_str()));
         let mut telling = Telling::default();
         let mut patience = WaitOptions { limit_ms, on_wait };
-        let granted =
-            acquire_with(self.ctx, (self.tree, self.node), &ask, &mut patience, &mut |record| {
-                describe(record, asked, self.bus);
-                self.tell(asked, record, &mut telling)
-            });
+        let granted = self.handle.acquire(&ask, &mut patience, &mut |record| {
+            describe(record, asked, self.bus);
+            self.tell(asked, record, &mut telling)
+        });
         let committed = granted.map(|outcome| match outcome {
             Outcome::Refused(_) => None,
             Outcome::Granted { record, from, .. } => {
@@ -233,7 +208,7 @@ impl ClaimContext<'_> {
     /// Removes a message that told of a grant which does not stand. Where it stands in spite of an
     /// error, as when only its guard was replaced, the original must go on to see it.
     pub(super) fn take_back(&self, message: &str, lease: &RecordName, token: FencingToken) {
-        let stands = match held(self.ctx, (self.tree, self.node), lease) {
+        let stands = match held(self.handle, lease) {
             Ok(Some(look)) => record_of(&look).is_none_or(|record| record.fencing_token == token),
             Ok(None) => false,
             Err(_) => true,
@@ -254,33 +229,30 @@ impl ClaimContext<'_> {
 
     /// The record of a claim that is the caller's own already.
     fn own(&self, lease: &RecordName, from: &Address) -> Result<Option<Box<Record>>> {
-        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
+        let Some(look) = held(self.handle, lease)? else { return Ok(None) };
         let record = record_of(&look).filter(|record| {
             extra_text(record, key::FROM).as_deref() == Some(from.as_str())
-                && (record.session.is_none() || record.session == self.ctx.session)
+                && (record.session.is_none() || record.session == self.handle.ctx.session)
         });
         Ok(record.map(|record| Box::new(record.clone())))
     }
 
     /// Claims again what is the caller's: the token stays, unless its session is a new one.
     pub(super) fn acquire_again(&self, asked: &ClaimRequest, record: &Record) -> Result<Acquired> {
-        let into_session = self.ctx.session.is_some() && record.session.is_none();
+        let into_session = self.handle.ctx.session.is_some() && record.session.is_none();
         let (lease, token) = (&record.lease, record.fencing_token);
-        let file = layout::lease_file(lease);
         let mut telling = Telling::default();
         let mut tell = |record: &mut Record| self.tell(asked, record, &mut telling);
         // The guard first and the index in it, as everybody does.
-        let entered =
-            lease::enter_as_holder(self.tree, self.node, &file, lease, token, ENTER_LIMIT)?;
+        let entered = self.handle.enter_as_holder(lease, token, ENTER_LIMIT)?;
         let taken = match &entered {
             None => Ok(None),
-            Some(section) if into_session => self
-                .reassign(section, record, &asked.from, Some(asked.ttl_ms), &mut tell)
+            Some(holder) if into_session => self
+                .reassign(holder, record, &asked.from, Some(asked.ttl_ms), &mut tell)
                 .map(|taken| taken.ok()),
-            Some(section) => {
-                lease::renew_with(self.ctx, section, lease, token, asked.ttl_ms, &mut tell)
-                    .map(|renewed| renewed.ok().map(|(record, _)| record))
-            }
+            Some(holder) => holder
+                .renew(asked.ttl_ms, &mut tell)
+                .map(|renewed| renewed.ok().map(|(record, _)| record)),
         };
         let committed = |record| Committed { record, renewed: true, taken_from: None };
         self.conclude(asked, lease, telling, taken.map(|taken| taken.map(committed)))
@@ -325,7 +297,7 @@ impl ClaimContext<'_> {
             if !in_the_way.is_empty() {
                 return Ok(Err(in_the_way));
             }
-            let mut envelope = claim_message(asked, record, &place_of(self.tree, self.node))?;
+            let mut envelope = claim_message(asked, record, &place_of(self.handle))?;
             for said in notices.iter().filter(|notice| notice.from == asked.from.as_str()) {
                 date_after(&mut envelope, said.order.0);
             }
@@ -365,7 +337,7 @@ impl ClaimContext<'_> {
         let exclusive = asked.item.lease(&scope(self.bus), None);
         if shareable
             && record.lease != exclusive
-            && let Some(look) = held(self.ctx, (self.tree, self.node), &exclusive)?
+            && let Some(look) = held(self.handle, &exclusive)?
         {
             claimants.push(Claimant::of_grant(asked.item.as_str(), look));
         }
@@ -376,17 +348,18 @@ impl ClaimContext<'_> {
     /// moment in which it is free; its token grows.
     pub(super) fn reassign(
         &self,
-        section: &Section<'_>,
+        holder: &HolderSection<'_>,
         record: &Record,
         to: &Address,
         bind: Option<Option<u64>>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
-        let (lease, token) = (&record.lease, record.fencing_token);
+        let HolderSection { section, lease, token, .. } = holder;
+        let (ctx, token) = (self.handle.ctx, *token);
         let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
-        let now = self.ctx.at(host::reading());
+        let now = ctx.at(host::reading());
         if let Checked::Lost(lost) = decide_check(&seen, token, &now) {
-            return Ok(Err(lease::LostTo { lease: lease.clone(), lost, broken: None }));
+            return Ok(Err(LostTo::new(lease, lost)));
         }
         let highest = section.highest_token()?;
         let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
@@ -395,22 +368,22 @@ impl ClaimContext<'_> {
         record.fencing_token = next;
         record.lease_id = host::random_hex()?;
         record.agent = label(to)?;
-        record.session = bind.and(self.ctx.session.clone());
+        record.session = bind.and(ctx.session.clone());
         record.processes = match bind {
-            Some(_) => session::processes(self.ctx, self.tree, self.node)?,
+            Some(_) => session::processes(self.handle)?,
             None => Default::default(),
         };
         if let Some(Some(ttl_ms)) = bind {
             record.ttl_ms = ttl_ms;
         }
-        record.renewed = stamp_now(now.reading, &self.ctx.host);
+        record.renewed = stamp_now(now.reading, &ctx.host);
         record.acquired_boot_ns = now.reading.boot_ns;
         record.acquired_us = Some(now.reading.wall_us);
         record.renew_seq = 0;
         set(&mut record, key::FROM, quote(to.as_str()));
         before_commit(&mut record)?;
         section.remember(next.get())?;
-        lease::publish(section, &record, true, lease::RENEWAL_ROOM)?;
+        publish(section, &record, true, RENEWAL_ROOM)?;
         Ok(Ok(Box::new(record)))
     }
 }

@@ -11,8 +11,7 @@ use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
 use zeta_os::error::Result;
 use zeta_os::host;
-use zeta_state::context::Context;
-use zeta_state::directory::tree::{Node, Tree};
+use zeta_state::context::NodeHandle;
 use zeta_state::lease::LeaseView;
 
 /// How the lease of a claim begins.
@@ -20,18 +19,13 @@ const PREFIX: &str = "claim.";
 
 /// A view on one bus and one node.
 pub(super) struct HolderView<'a> {
-    ctx: &'a Context,
     bus: Option<&'a Bus>,
-    place: Option<(&'a Tree, &'a Node)>,
+    handle: Option<&'a NodeHandle<'a>>,
 }
 
 impl<'a> HolderView<'a> {
-    pub(super) fn new(
-        ctx: &'a Context,
-        bus: Option<&'a Bus>,
-        place: Option<(&'a Tree, &'a Node)>,
-    ) -> HolderView<'a> {
-        HolderView { ctx, bus, place }
+    pub(super) fn new(bus: Option<&'a Bus>, handle: Option<&'a NodeHandle<'a>>) -> HolderView<'a> {
+        HolderView { bus, handle }
     }
 
     /// Who holds an item.
@@ -50,11 +44,9 @@ impl<'a> HolderView<'a> {
     /// Claims of senders whom the original believes, and whose grants stand no more.
     pub(super) fn void(&self, notices: &[ClaimMessage], item: &Item) -> Vec<String> {
         let void = |notice: &&ClaimMessage| {
-            let grant = notice.grant.as_ref().zip(self.place);
+            let grant = notice.grant.as_ref().zip(self.handle);
             notice.action == Action::Claim
-                && grant.is_some_and(|(grant, place)| {
-                    matches!(look_at(self.ctx, place, grant), Some(None))
-                })
+                && grant.is_some_and(|(grant, handle)| matches!(look_at(handle, grant), Some(None)))
         };
         let mut believed = holders(notices, item.as_str(), |_| None);
         believed.retain(void);
@@ -66,12 +58,9 @@ impl<'a> HolderView<'a> {
 
     /// Those who hold an item by what messages say. A mirror counts while its grant stands.
     pub(super) fn by_notices(&self, notices: &[ClaimMessage], item: &str) -> Vec<Claimant> {
-        let stands = |grant: &_| {
-            let place = self.place?;
-            look_at(self.ctx, place, grant).map(|look| look.is_some())
-        };
+        let stands = |grant: &_| look_at(self.handle?, grant).map(|look| look.is_some());
         let look = |notice: &ClaimMessage| -> Option<LeaseView> {
-            look_at(self.ctx, self.place?, notice.grant.as_ref()?).flatten()
+            look_at(self.handle?, notice.grant.as_ref()?).flatten()
         };
         holders(notices, item, stands)
             .into_iter()
@@ -81,9 +70,9 @@ impl<'a> HolderView<'a> {
 
     /// The exclusive grant counts, whatever became of its message.
     fn add_exclusive(&self, bus: &Bus, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
-        let Some(place) = self.place else { return Ok(()) };
+        let Some(handle) = self.handle else { return Ok(()) };
         let lease = item.lease(&scope(bus), None);
-        let Some(look) = held(self.ctx, place, &lease)? else { return Ok(()) };
+        let Some(look) = held(handle, &lease)? else { return Ok(()) };
         let token = record_of(&look).map(|record| record.fencing_token);
         if token.is_none() || !claimants.iter().any(|c| c.fencing_token() == token) {
             claimants.push(Claimant::of_grant(item.as_str(), look));
@@ -123,7 +112,7 @@ impl<'a> HolderView<'a> {
         item: Option<&Item>,
         claimants: &mut Vec<Claimant>,
     ) -> Result<()> {
-        let Some(place @ (_, node)) = self.place else { return Ok(()) };
+        let Some(handle) = self.handle else { return Ok(()) };
         let (prefix, exclusive) = match item {
             Some(item) => {
                 let lease = item.lease(&scope(bus), None);
@@ -132,14 +121,14 @@ impl<'a> HolderView<'a> {
             }
             None => (PREFIX.to_owned(), None),
         };
-        for file in node.list()?.names {
+        for file in handle.node.list()?.names {
             let Kind::Lease(name) = layout::kind_of(&file) else { continue };
             if !name.starts_with(&prefix) || exclusive.as_ref().is_some_and(|e| e.as_str() == name)
             {
                 continue;
             }
             let Ok(lease) = RecordName::new("lease", name) else { continue };
-            let Some(look) = held(self.ctx, place, &lease)? else { continue };
+            let Some(look) = held(handle, &lease)? else { continue };
             let Some(record) = record_of(&look) else { continue };
             let ours = extra_text(record, key::BUS).is_some_and(|dir| dir == scope(bus));
             let (token, lease) = (record.fencing_token, &record.lease);

@@ -23,12 +23,30 @@ use zeta_core::record::unquote;
 use self::holders::HolderView;
 use crate::directory::Bus;
 use zeta_os::error::{Error, Result};
-use zeta_state::context::Context;
-use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease::{LeaseView, view};
+use zeta_state::context::{Context, NodeHandle};
+use zeta_state::lease::LeaseView;
 
-pub use acquire::{Acquired, ClaimRequest, Granted, acquire};
+pub use acquire::{Acquired, Granted, acquire};
 pub use release::{Released, announce_end, hand_over, release, renew};
+
+/// Who wants what.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Who.
+    pub from: Address,
+    /// What.
+    pub item: Item,
+    /// Branch that it will be worked on.
+    pub branch: Option<String>,
+    /// Worktree that it will be worked in.
+    pub worktree: Option<String>,
+    /// Other surfaces of the persona may claim it, too, if they say the same.
+    pub shareable: bool,
+    /// Life without renewal.
+    pub ttl_ms: Option<u64>,
+    /// For how long to wait; `None` tries once.
+    pub limit_ms: Option<u64>,
+}
 
 /// Somebody who holds an item.
 #[derive(Debug, Clone)]
@@ -141,28 +159,24 @@ fn default_ttl_ms(ctx: &Context) -> u64 {
 }
 
 /// Where the leases of a tree and node are, as messages name it.
-fn place_of(tree: &Tree, node: &Node) -> String {
-    let (dev, ino) = tree.base.identity;
-    format!("{dev:x}-{ino:x}/{}", node.name)
+fn place_of(handle: &NodeHandle<'_>) -> String {
+    let (dev, ino) = handle.tree.base.identity;
+    format!("{dev:x}-{ino:x}/{}", handle.node.name)
 }
 
 /// Does a grant that a message mirrors still stand? `None` if it lies in another tree.
 pub fn grant_stands(ctx: &Context, grant: &Grant) -> Option<bool> {
-    let (tree, node) = ctx.find().ok().flatten()?;
-    look_at(ctx, (&tree, &node), grant).map(|look| look.is_some())
+    let handle = ctx.find().ok().flatten()?;
+    look_at(&handle, grant).map(|look| look.is_some())
 }
 
 /// As [`grant_stands`], with what stands there.
-fn look_at(
-    ctx: &Context,
-    (tree, node): (&Tree, &Node),
-    grant: &Grant,
-) -> Option<Option<LeaseView>> {
-    if place_of(tree, node) != grant.place {
+fn look_at(handle: &NodeHandle<'_>, grant: &Grant) -> Option<Option<LeaseView>> {
+    if place_of(handle) != grant.place {
         return None;
     }
     let lease = RecordName::new("lease", &grant.lease).ok()?;
-    let held = held(ctx, (tree, node), &lease).ok()?;
+    let held = held(handle, &lease).ok()?;
     Some(held.filter(|look| match record_of(look) {
         Some(record) => record.fencing_token.get() == grant.fencing_token,
         // Nobody can say that it is not this one.
@@ -171,31 +185,23 @@ fn look_at(
 }
 
 /// What stands in the way of a grant of this lease.
-fn held(
-    ctx: &Context,
-    (tree, node): (&Tree, &Node),
-    lease: &RecordName,
-) -> Result<Option<LeaseView>> {
-    let file = zeta_core::layout::lease_file(lease);
-    let bytes = node.read(&tree.base, &file, zeta_core::layout::RECORD_MAX)?;
-    let look = view(bytes, lease, &ctx.now());
-    Ok((!matches!(look.standing, Standing::Grantable(_))).then_some(look))
+fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>> {
+    let look = handle.view(lease)?;
+    Ok(look.filter(|look| !matches!(look.standing, Standing::Grantable(_))))
 }
 
 /// Who holds an item; empty if it is free. Files of the bus that are no messages come along.
 pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let desk = HolderView::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
-    desk.claimants(item)
+    HolderView::new(bus.as_ref(), found.as_ref()).claimants(item)
 }
 
 /// All items that somebody holds, by item.
 pub fn list(ctx: &Context, dir: &Path) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let desk = HolderView::new(ctx, bus.as_ref(), found.as_ref().map(|(tree, node)| (tree, node)));
-    desk.all_claimants()
+    HolderView::new(bus.as_ref(), found.as_ref()).all_claimants()
 }
 
 /// Reads an address as typed.

@@ -4,25 +4,23 @@ use std::path::Path;
 
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Address, Envelope};
-use zeta_core::layout;
 use zeta_core::lease::{FencingToken, Record};
 use zeta_core::name::RecordName;
 use zeta_core::record::quote;
 
-use super::{extra_text, held, key, place_of, record_of};
-use crate::claim::acquire::{Acquired, ClaimContext, ClaimRequest, Granted, label};
+use super::{ClaimRequest, extra_text, held, key, place_of, record_of};
+use crate::claim::acquire::{Acquired, ClaimContext, Granted, label};
 use crate::claim::holders::scope;
 use crate::claim::notice::{claim_message, date_after, release_message, sent_us, set};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
-use crate::messages::{store_always, store_inside, usual_dir};
+use crate::messages::{store_always, store_inside};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
-use zeta_state::lease;
-use zeta_state::lease::{HolderResult, release_in};
+use zeta_state::lease::HolderResult;
 
 /// What a release did.
 #[derive(Debug, Clone)]
@@ -36,13 +34,12 @@ pub struct Released {
 /// Tells that a claim has ended whose lease somebody else took away: the end of its session, a
 /// cleaner, an operator. To us its messages count no more anyway; the original would believe them
 /// for a day. What cannot be told is no fault of the caller.
-pub fn announce_end(record: &Record) {
+pub fn announce_end(ctx: &Context, record: &Record) {
     let told = || -> Option<()> {
         let item = Item::new(&extra_text(record, key::ITEM)?).ok()?;
         let from = Address::new(&extra_text(record, key::FROM)?).ok()?;
         // Nothing on disk becomes a path: only who uses that bus anyway tells it there.
-        let dir = usual_dir();
-        let bus = Bus::open(&dir).ok()??;
+        let bus = Bus::open(&ctx.bus_dir).ok()??;
         (extra_text(record, key::BUS)? == scope(&bus)).then_some(())?;
         let mut envelope = release_message(&from, &item).ok()?;
         let claimed_us =
@@ -65,15 +62,15 @@ pub fn release(
     token: Option<FencingToken>,
 ) -> HolderResult<Released> {
     let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
+    let handle = ctx.open()?;
+    let place = ClaimContext { handle: &handle, bus: &bus };
     let (mut stood, mut told) = (false, Vec::new());
     for sharer in [None, Some(from.as_str())] {
         let lease = item.lease(&scope(&bus), sharer);
         let Some(record) = place.claim_of(&lease, from, token)? else { continue };
         told.extend(extra_text(&record, key::MESSAGE));
         let token = token.unwrap_or(record.fencing_token);
-        match release_in(&tree, &node, &lease, token)? {
+        match handle.release(&lease, token)? {
             Ok(removed) => stood |= removed,
             // With a token one of the two may be another grant.
             Err(lost) if sharer.is_none() && token == record.fencing_token => return Ok(Err(lost)),
@@ -82,7 +79,7 @@ pub fn release(
     }
     if let (Some(token), false) = (token, stood) {
         let lease = item.lease(&scope(&bus), None);
-        if let Err(lost) = lease::release_in(&tree, &node, &lease, token)? {
+        if let Err(lost) = handle.release(&lease, token)? {
             return Ok(Err(lost));
         }
     }
@@ -102,14 +99,14 @@ impl ClaimContext<'_> {
         from: &Address,
         token: Option<FencingToken>,
     ) -> Result<Option<Box<Record>>> {
-        let Some(look) = held(self.ctx, (self.tree, self.node), lease)? else { return Ok(None) };
+        let Some(look) = held(self.handle, lease)? else { return Ok(None) };
         let Some(record) = record_of(&look) else { return Ok(None) };
         if extra_text(record, key::FROM).as_deref() != Some(from.as_str()) {
             return Ok(None);
         }
         let proven = token == Some(record.fencing_token)
             || record.session.is_none()
-            || record.session == self.ctx.session;
+            || record.session == self.handle.ctx.session;
         match (proven, token) {
             (true, _) => Ok(Some(Box::new(record.clone()))),
             (false, Some(_)) => Ok(None),
@@ -130,9 +127,9 @@ pub fn renew(
     token: Option<FencingToken>,
 ) -> Result<Option<Acquired>> {
     let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let ctx = &Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
+    let handle = ctx.open()?;
+    let ctx = Context { agent: label(&asked.from)?, ..ctx.clone() };
+    let place = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     for shareable in [false, true] {
         let asked = ClaimRequest { shareable, ..asked.clone() };
         let lease = place.lease(&asked);
@@ -160,8 +157,8 @@ pub fn hand_over(
     token: Option<FencingToken>,
 ) -> HolderResult<Option<Granted>> {
     let bus = Bus::open_or_create(dir)?;
-    let (tree, node) = ctx.open()?;
-    let place = ClaimContext { ctx, bus: &bus, tree: &tree, node: &node };
+    let handle = ctx.open()?;
+    let place = ClaimContext { handle: &handle, bus: &bus };
     let lease = asked.item.lease(&scope(&bus), None);
     let Some(record) = place.claim_of(&lease, &asked.from, token)? else { return Ok(Ok(None)) };
     let told = ClaimRequest {
@@ -170,9 +167,8 @@ pub fn hand_over(
         worktree: extra_text(&record, key::WORKTREE),
         ..asked.clone()
     };
-    let (file, token) = (layout::lease_file(&lease), record.fencing_token);
-    let entered = lease::enter_as_holder(&tree, &node, &file, &lease, token, ENTER_LIMIT)?;
-    let Some(section) = entered else { return Ok(Ok(None)) };
+    let entered = handle.enter_as_holder(&lease, record.fencing_token, ENTER_LIMIT)?;
+    let Some(holder) = entered else { return Ok(Ok(None)) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
     let notices = index.notices(&asked.item, host::wall_us())?;
@@ -182,8 +178,8 @@ pub fn hand_over(
     };
     let mut message = None;
     // The new word first: until both stand the original sees two holders, and never none.
-    let given = place.reassign(&section, &record, to, None, &mut |record| {
-        let mut claim = claim_message(&told, record, &place_of(&tree, &node))?;
+    let given = place.reassign(&holder, &record, to, None, &mut |record| {
+        let mut claim = claim_message(&told, record, &place_of(&handle))?;
         after_own(&mut claim, to);
         set(record, key::MESSAGE, quote(&claim.id));
         store_inside(&bus, &mut index, &claim)?;

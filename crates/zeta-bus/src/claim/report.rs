@@ -5,8 +5,8 @@ use zeta_core::record::{printable, quote};
 use zeta_core::time::{moment, parse_utc};
 
 use super::{Claimant, Granted, Released};
-use crate::messages::now_us;
 use zeta_os::error::{Error, Kind};
+use zeta_os::host::wall_us;
 
 /// The keys of [`granted`] and [`released`] that the original writes in camelCase.
 pub const GRANTED_CAMEL: &[&str] = &["item_id", "message_id"];
@@ -58,7 +58,7 @@ pub fn taken_over(granted: &Granted) -> Option<String> {
 
 /// The refusal of an item that others hold.
 pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
-    let now_us = now_us();
+    let now_us = wall_us();
     let said = |claimant: &Claimant| {
         let mut text = claimant.from.clone();
         if let Some(session) = claimant.session() {
@@ -128,7 +128,7 @@ pub fn list(claimants: &[Claimant]) -> Object {
 
 /// All claims in words, a line each.
 pub fn list_text(claimants: &[Claimant]) -> String {
-    let now_us = now_us();
+    let now_us = wall_us();
     let line = |claimant: &Claimant| {
         let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
         let place = [&claimant.branch, &claimant.worktree];

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags, flock, openat};
+use rustix::fs::{OFlags, openat};
 use rustix::io::Errno;
 use zeta_core::bus::is_id;
 
 use super::{Bus, replace};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_state::directory::tree::read;
 
@@ -63,7 +65,7 @@ impl<'a> DeliveryLog<'a> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = openat(&dir, name.as_str(), flags, bus.base.sharing.file_mode())
             .map_err(|errno| Error::io("cannot open", &path, errno))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock_within(&lock, Duration::ZERO) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let stat = rustix::fs::fstat(&lock).ok();
@@ -106,9 +108,10 @@ impl<'a> DeliveryLog<'a> {
         let before = self.told.len() + self.ids.len();
         self.told.retain(|id, _| exists(id));
         self.ids.retain(|id| exists(id));
-        match before == self.told.len() + self.ids.len() {
-            true => Ok(()),
-            false => self.save_original().and_then(|()| self.save_ours()),
+        if before == self.told.len() + self.ids.len() {
+            Ok(())
+        } else {
+            self.save_original().and_then(|()| self.save_ours())
         }
     }
 

@@ -13,23 +13,34 @@ pub mod legacy_lock;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{
-    AtFlags, FlockOperation, Mode, RenameFlags, flock, renameat, renameat_with, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, RenameFlags, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
 use zeta_core::layout;
 
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{Listing, write_temp};
+use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
+use zeta_state::directory::purpose::Purpose;
 use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
 
 /// Where the bus is when nobody says otherwise.
 pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
+/// The words of the errors about the bus directory.
+const BUS: Purpose = Purpose {
+    noun: "bus directory",
+    flag: "--bus-dir",
+    variable: "ZETA_BUS_DIR",
+    default: DEFAULT_BUS_DIR,
+    // It belongs to one user.
+    shared_by_init: false,
+    // The original makes it too, in some versions with the bits of the umask.
+    made_with_umask: true,
+};
 /// What only zeta keeps.
 const INNER: &str = ".zeta";
 /// Below it: messages that are not yet published.
@@ -71,7 +82,7 @@ pub fn file_of(id: &str) -> String {
 impl Bus {
     /// Opens the bus; `None` if there is none.
     pub fn open(path: &Path) -> Result<Option<Bus>> {
-        match zeta_state::directory::open(path).map_err(|error| of_the_bus(error, path))? {
+        match zeta_state::directory::open(path, &BUS)? {
             Some(base) => Bus::complete(base).map(Some),
             None => Ok(None),
         }
@@ -85,8 +96,7 @@ impl Bus {
         if let Some(root) = create::private_tmp(path)? {
             return Err(create::private_tmp_error(path, &root));
         }
-        let base = create::create_private(path, INNER, |_, _| Ok(()))
-            .map_err(|error| of_the_bus(error, path))?;
+        let base = create::create_private(path, INNER, &BUS, |_, _| Ok(()))?;
         Bus::complete(base)
     }
 
@@ -218,25 +228,16 @@ impl Bus {
     /// Keeps every other process from telling changes; waits for it for at most `limit`.
     pub fn enter_changes(&self, limit: Duration) -> Result<OwnedFd> {
         let dir = self.inner(CHANGES)?;
-        let started = Instant::now();
-        loop {
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(dir),
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if started.elapsed() < limit => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(errno) => {
-                    let path = self.base.path.join(INNER).join(CHANGES);
-                    let error = Error::io("cannot lock", &path, errno);
-                    return Err(match errno {
-                        Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
-                            .hint("somebody else tells the changes of a state directory"),
-                        _ => error,
-                    });
-                }
+        lock_within(&dir, limit).map_err(|errno| {
+            let path = self.base.path.join(INNER).join(CHANGES);
+            let error = Error::io("cannot lock", &path, errno);
+            match errno {
+                Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
+                    .hint("somebody else tells the changes of a state directory"),
+                _ => error,
             }
-        }
+        })?;
+        Ok(dir)
     }
 }
 
@@ -282,28 +283,4 @@ pub(super) fn replace(
         let _ = unlinkat(dir, temp.as_str(), AtFlags::empty());
     }
     put
-}
-
-/// The rules of the state directory hold for the bus; only their words name its flag.
-fn of_the_bus(error: Error, path: &Path) -> Error {
-    let reword = |text: String| {
-        text.replace("--state-dir DIR, or ZETA_STATE_DIR", "--bus-dir DIR, or ZETA_BUS_DIR")
-            .replace("--state-dir", "--bus-dir")
-            .replace("state directory", "bus directory")
-            .replace(layout::DEFAULT_STATE_DIR, DEFAULT_BUS_DIR)
-    };
-    let hints = error
-        .hints
-        .into_iter()
-        .filter(|hint| !hint.contains("zeta init"))
-        .map(reword)
-        .collect::<Vec<_>>();
-    let text = reword(error.text);
-    // The original makes it with the umask's bits in some versions, and then nobody else wrote it.
-    let open = error.kind == Kind::Unsafe && text.contains("its mode is");
-    let error = Error { kind: error.kind, text, hints };
-    match open {
-        true => error.hint(format!("if it is yours and only yours: chmod 700 {}", path.display())),
-        false => error,
-    }
 }

@@ -127,9 +127,10 @@ pub fn deliver(
         told.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
         // A broadcast is for others, too.
         let last = failures + 1 >= FAILURES_MAX && envelope.to == surface;
-        deliveries.push(match last && bus.move_to_dead_letters(&envelope.id)? {
-            true => Delivery::Buried(envelope),
-            false => Delivery::Failed(envelope, failures + 1),
+        deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
+            Delivery::Buried(envelope)
+        } else {
+            Delivery::Failed(envelope, failures + 1)
         });
     }
     if told.len() > 1000 {

@@ -5,7 +5,7 @@ pub mod report;
 pub mod state_changes;
 pub mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,7 +17,7 @@ use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::directory::index::{INDEX_LIMIT, Index, Mark, Message, Unread};
-use crate::directory::{Bus, DEFAULT_BUS_DIR, delivery_log, file_of};
+use crate::directory::{Bus, delivery_log, file_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
@@ -25,12 +25,6 @@ use zeta_os::host;
 pub const MESSAGES_MAX: u64 = 100_000;
 /// Most messages that were put away undelivered; the oldest go.
 const DEAD_MAX: usize = 500;
-/// Where the bus is if no flag says it: `ZETA_BUS_DIR`, or the default.
-pub fn usual_dir() -> PathBuf {
-    let said = std::env::var_os("ZETA_BUS_DIR").filter(|dir| !dir.is_empty());
-    let dir = said.map_or_else(|| PathBuf::from(DEFAULT_BUS_DIR), PathBuf::from);
-    std::path::absolute(&dir).unwrap_or(dir)
-}
 
 /// A message that is to be published.
 #[derive(Debug, Clone)]
@@ -189,13 +183,14 @@ pub(crate) fn store_inside(bus: &Bus, index: &mut Index<'_>, envelope: &Envelope
 }
 
 fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
-    match count < MESSAGES_MAX {
-        true => Ok(()),
-        false => Err(Error::new(
+    if count < MESSAGES_MAX {
+        Ok(())
+    } else {
+        Err(Error::new(
             Kind::Refused,
             format!("{}: it is full: {count} messages", bus.base.path.display()),
         )
-        .hint("remove those whose time is over: zeta bus clean --expired")),
+        .hint("remove those whose time is over: zeta bus clean --expired"))
     }
 }
 
@@ -314,20 +309,22 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
 
 /// Refuses an id that would leave the directory.
 pub fn check_id(id: &str) -> Result<()> {
-    match is_id(id) {
-        true => Ok(()),
-        false => Err(Error::usage(format!("message id {id:?} is not valid"))
-            .hint("ids are printed by 'zeta bus publish' and 'zeta bus list'")),
+    if is_id(id) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!("message id {id:?} is not valid"))
+            .hint("ids are printed by 'zeta bus publish' and 'zeta bus list'"))
     }
 }
 
 /// Refuses a subscriber's name that could be no file's.
 pub fn check_surface(surface: &str) -> Result<()> {
-    match delivery_log::is_surface(surface) {
-        true => Ok(()),
-        false => Err(Error::usage(format!(
+    if delivery_log::is_surface(surface) {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
             "subscriber {surface:?} is not valid: write 1 to 64 of a-z, 0-9, '_' and '-'"
-        ))),
+        )))
     }
 }
 
@@ -359,11 +356,6 @@ pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
 pub fn utc_ms(wall_us: i64) -> String {
     let text = format_utc(wall_us);
     format!("{}Z", text.get(..23).unwrap_or(&text))
-}
-
-/// Now, on the wall clock, which is what messages are dated by.
-pub fn now_us() -> i64 {
-    host::wall_us()
 }
 
 /// A random UUID of version 4.

@@ -14,7 +14,7 @@ use super::{NewMessage, store};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use zeta_os::error::Result;
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 
 /// Keys that change while nothing happens.
 const RESTLESS: [&str; 11] = [
@@ -33,7 +33,7 @@ const RESTLESS: [&str; 11] = [
 
 /// Publishes one message for each record of the node that changed since the last call.
 pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<Envelope>> {
-    let Some((tree, node)) = ctx.find()? else { return Ok(Vec::new()) };
+    let Some(NodeHandle { tree, node, .. }) = ctx.find()? else { return Ok(Vec::new()) };
     let bus = Bus::open_or_create(dir)?;
     // Two at once would tell each change twice.
     let _alone = bus.enter_changes(INDEX_LIMIT)?;

@@ -1,4 +1,4 @@
-//! Who sends and who receives: `persona`, or `persona/surface[/instance][@node]`.
+//! The names of senders and recipients: `persona`, or `persona/surface[/instance][@node]`.
 //!
 //! The original knows a closed list of ids and wrote surfaces with a dash (`otto-cli`). Here any
 //! name is an address; only for the personas of that list a dash is read as a surface.

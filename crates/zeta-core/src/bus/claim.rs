@@ -1,9 +1,9 @@
-//! What a pile of claim messages means: per sender the newest word counts, and who ends on *claim*
-//! holds the item.
+//! What the claim messages of an item mean together: per sender the newest message counts, and a
+//! sender whose newest message is a *claim* holds the item.
 //!
-//! That is the original's rule. A message of ours carries the fencing token and the lease that it
-//! mirrors, and counts only while that grant stands: a dead holder blocks nobody, whatever its
-//! messages say.
+//! That is the original's rule. A message of `zeta` also carries the fencing token and the lease
+//! that it mirrors, and counts only while that grant stands. So a dead holder blocks no other
+//! agent, whatever its messages say.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::address::Address;
 use super::envelope::{Envelope, Fate, FileSeen};
 use super::topic;
 
-/// The word of a claim message.
+/// What a claim message does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// I have it.

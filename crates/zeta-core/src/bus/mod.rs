@@ -1,9 +1,9 @@
 //! The bus: messages that agents leave for each other, one JSON file each, in a directory that the
 //! original tool reads and writes, too.
 //!
-//! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), who may be
-//! named ([`Address`]), when it ends ([`Fate`]) and what a pile of claim messages means
-//! ([`claim`]). `docs/bus.md` is the format.
+//! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), which
+//! names senders and recipients may have ([`Address`]), when it ends ([`Fate`]) and what the claim
+//! messages of an item mean together ([`claim`]). `docs/bus.md` is the format.
 
 mod address;
 pub mod claim;

@@ -1,7 +1,7 @@
 //! Topics: how long a message of one lives, and what its payload must say.
 //!
-//! The original checks a payload's grammar only, so readers met every shape. Here the writer is
-//! told, and a topic that nobody knows needs a lifetime from whoever publishes.
+//! The original checks only that a payload is JSON, so its readers meet every shape. Here the
+//! writer gets an error. A topic that is not in the table needs a lifetime from its publisher.
 
 use serde_json::Value;
 

@@ -38,7 +38,7 @@ impl fmt::Debug for Source<'_> {
     }
 }
 
-/// One thing to bake. Its id may be anything: whoever has the manifest looks it up.
+/// One thing to bake. Its id may be anything: the caller looks it up in the manifest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ask<'a> {
     /// Which credential.
@@ -48,7 +48,7 @@ pub struct Ask<'a> {
 }
 
 impl fmt::Debug for Ask<'_> {
-    /// An id that somebody typed may be a secret at the wrong place.
+    /// A typed id may be a secret at the wrong place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ask({})", self.source.word())
     }

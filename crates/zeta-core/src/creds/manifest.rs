@@ -1,7 +1,8 @@
 //! Which credentials there are, where each lives, and what may be added to them.
 //!
 //! The first six are the original's. A machine can add its own, from files that root writes; those
-//! come in as [`Extension`] and are checked as a whole: every fault is told, not the first.
+//! come in as [`Extension`] and are checked as a whole: every fault is reported, not only the
+//! first.
 
 use serde::Deserialize;
 
@@ -27,7 +28,7 @@ pub enum Rule {
     PublicKey,
     /// A wireless network.
     Wifi,
-    /// Made on the machine; nobody hands one in.
+    /// Made on the machine; it cannot be handed in.
     NeverBaked,
 }
 
@@ -219,7 +220,7 @@ pub struct Extension {
     pub credential: Vec<Draft>,
 }
 
-/// An entry that somebody wants to add.
+/// An entry that an administrator adds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {
@@ -255,7 +256,7 @@ pub enum Fault {
     /// None, or too many.
     #[error("there are {0} credentials; 1 to {ADDED_MAX} can be added")]
     Count(usize),
-    /// An id that could not be typed or told apart.
+    /// An id that could not be typed or distinguished.
     #[error("credential {at}: the id must be 1 to {ID_MAX} of a-z, 0-9 and '-', a letter first")]
     Id {
         /// Which table.
@@ -311,7 +312,7 @@ pub enum BadPath {
     Text,
 }
 
-/// May something be written there? The hands still follow no link.
+/// Returns whether a file may be written there. The writer follows no link in any case.
 pub fn check_path(path: &str) -> Result<(), BadPath> {
     if path.len() > PATH_MAX || path.chars().any(crate::record::is_unprintable) {
         return Err(BadPath::Text);

@@ -2,9 +2,8 @@
 //!
 //! [`frame`] is the blob around the cipher, [`bundle`] the plaintext in it, [`manifest`] says which
 //! credentials there are and where they live, [`bake`] what may be put in, [`passphrase`] how one
-//! is made and read, [`wifi`] how a network becomes a file, [`plan`] what a restore comes to.
-//! The cipher itself is a hand: it is in the other crate. What is refused is told without any part
-//! of a secret.
+//! is made and read, [`wifi`] how a network becomes a file, [`plan`] what a restore results in.
+//! The cipher itself is in `zeta-creds`. No error contains a part of a secret.
 
 pub mod bake;
 pub mod bundle;

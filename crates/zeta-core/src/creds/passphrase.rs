@@ -1,7 +1,7 @@
 //! The passphrase: one that is made here, and what of a file is the passphrase.
 //!
-//! The stick's UUID can be read by whoever holds the stick, so the passphrase is the only secret
-//! there is; one that was made has an entropy that is known.
+//! Everyone who holds the stick can read its UUID, so the passphrase is the only secret. One that
+//! was made here has a known entropy.
 
 use zeroize::Zeroizing;
 

@@ -1,7 +1,7 @@
 //! Every rule about leases, as pure functions: what was seen, what is asked, what time it is.
 //!
-//! The hands read the record and the evidence inside the guard, call one function here, and carry
-//! out the answer. Nothing else in the project decides who holds a lease.
+//! The caller reads the record and the evidence inside the guard, calls one function here, and
+//! carries out the answer. Nothing else in the project decides who holds a lease.
 
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
@@ -12,7 +12,7 @@ use crate::name::{Label, RecordName};
 use crate::record::Damage;
 use crate::time::Now;
 
-/// TTL of a record by another hand that names none.
+/// TTL of a record by another program that names none.
 pub const FOREIGN_TTL_MS: u64 = 10 * 60 * 1000;
 /// A damaged record holds its lease for this long after it was last changed: twice the usual TTL.
 pub const DAMAGED_TTL_MS: u64 = 20 * 60 * 1000;
@@ -22,11 +22,11 @@ pub const DAMAGED_TTL_MS: u64 = 20 * 60 * 1000;
 pub enum Observed {
     /// Nothing: the lease is free.
     Absent,
-    /// A record of ours, its file times and the life of its processes.
+    /// A record of zeta, its file times and the state of its processes.
     ///
     /// `life` counts only when the record is of this boot.
     Ours(Box<Record>, FileTimes, ProcessState),
-    /// Text by another hand, with the TTL that it names, if any.
+    /// Text by another program, with the TTL that it names, if any.
     Foreign {
         /// Its own `ttl:`.
         ttl_ms: Option<u64>,
@@ -35,7 +35,7 @@ pub enum Observed {
         /// File times.
         times: FileTimes,
     },
-    /// A record of ours that cannot be believed.
+    /// A record of zeta that is damaged.
     Damaged(Damage, FileTimes),
 }
 
@@ -54,9 +54,9 @@ pub enum Cause {
     Overdue,
     /// As `Overdue`, after the holder's processes were ended.
     Killed,
-    /// A record by another hand aged out.
+    /// The time of a record by another program ran out.
     ForeignExpired,
-    /// A damaged record aged out.
+    /// The time of a damaged record ran out.
     DamagedExpired,
 }
 
@@ -104,7 +104,7 @@ impl HeldWhy {
     }
 }
 
-/// A refusal: who is in the way and for how long.
+/// A refusal: why the lease is held, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Why.
@@ -190,16 +190,16 @@ fn judge_ours(record: &Record, times: FileTimes, life: ProcessState, now: &Now) 
     }
 }
 
-/// What somebody who wants a lease says.
+/// The request of a caller that wants a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcquireRequest {
     /// Name of the lease.
     pub lease: RecordName,
     /// Id of this attempt; the same id, agent and session again get the same answer.
     pub lease_id: String,
-    /// Who asks.
+    /// The agent that asks.
     pub agent: Label,
-    /// In which session.
+    /// Its session.
     pub session: Option<String>,
     /// The processes whose death shall free it.
     pub processes: Processes,
@@ -241,8 +241,8 @@ pub fn decide_acquire(
     killed: bool,
     now: &Now,
 ) -> Acquired {
-    // A dead holder's lease is anybody's, and a record below the token file's number is void: it
-    // was written in a guard that somebody had moved away.
+    // A dead holder's lease is free, and a record below the token file's number is void: it was
+    // written in a guard that another program had moved away.
     if let Observed::Ours(record, _, life) = observed
         && *life != ProcessState::Dead
         && record.fencing_token.get() >= highest
@@ -295,10 +295,10 @@ fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Reco
     }
 }
 
-/// The lease is not the caller's any more: whoever stands there now, if anybody.
+/// The lease is no longer the caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// The record that stands there, if it is one of ours.
+    /// The record that stands there now, if it is one of zeta.
     pub by: Option<Box<Record>>,
 }
 
@@ -357,7 +357,7 @@ pub fn decide_renew(
 pub enum Released {
     /// Remove the record.
     Remove,
-    /// It was released or removed before, and nobody was granted since.
+    /// It was released or removed before, and no other caller was granted it since.
     Already,
     /// It is not the caller's.
     Lost(Lost),
@@ -426,7 +426,7 @@ pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
         && record.processes.own.is_none_or(|own| own == *keeper)
 }
 
-/// What became of a grant that its keeper saw last with a TTL until `until_ns` (boot clock).
+/// What became of a grant that its renewer saw last with a TTL until `until_ns` (boot clock).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// It stands.
@@ -439,10 +439,10 @@ pub enum Loss {
 
 /// Tells a grant that was given back from one that was lost.
 ///
-/// While its TTL runs, nobody is granted the lease of a keeper that lives, unless it was given back
-/// or broken by force. `highest` is the token file's number; `broken` says that a note of a break
-/// names this token. After the TTL, a release and a grant that followed it look like a takeover,
-/// and are told as one: the keeper was late.
+/// While the TTL runs, the lease of a living renewer is granted to no other caller, unless it was
+/// given back or broken by force. `highest` is the token file's number; `broken` says that a note
+/// of a break names this token. After the TTL, a release and a grant that followed it look like a
+/// takeover, and count as one: the renewer was late.
 pub fn decide_loss(
     observed: &Observed,
     token: FencingToken,

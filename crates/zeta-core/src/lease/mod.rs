@@ -25,7 +25,7 @@ pub const TTL_SESSION_MS: u64 = 10 * 60 * 1000;
 /// TTL of a lease that a process holds and renews.
 pub const TTL_PROCESS_MS: u64 = 60 * 1000;
 
-/// The number of a grant. It only grows, and whoever protects a resource compares it.
+/// The number of a grant. It only grows; a protected resource compares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FencingToken(u64);
 

@@ -8,9 +8,9 @@ use super::{body_marker, branch, title};
 pub enum Answer<T> {
     /// It is there.
     Found(T),
-    /// It is not there: somebody who knows said so.
+    /// It is not there, by an answer of the forge.
     Absent,
-    /// Nobody could be asked, and why. Nothing follows from it.
+    /// The forge could not be asked, and why. Nothing follows from it.
     Unknown(String),
 }
 
@@ -25,14 +25,14 @@ pub enum PullState {
     Closed,
 }
 
-/// Where the branch of a pull request lies. Anybody can open one from a fork, under any name.
+/// Where the branch of a pull request lies. Every user can open one from a fork, under any name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum From {
-    /// In the repository, or in the fork that we push to: who could put it there may write.
+    /// In the repository, or in the fork that this node pushes to: its author may write there.
     Ours,
-    /// In a fork of somebody who has a part in the repository.
+    /// In a fork of a user who has a part in the repository.
     Member,
-    /// In a fork of anybody else.
+    /// In a fork of another user.
     Stranger,
 }
 
@@ -55,10 +55,11 @@ pub struct Pull {
     pub body: String,
 }
 
-/// Is a pull request the registration of this node, ours or anybody's?
+/// Returns whether a pull request is the registration of this node, whatever user opened it.
 ///
-/// By its branch (ours, and those with a timestamp of older tools), by the marker in its body, or
-/// by its title: `node-register: <node>` and `feat(node-register): <node> …`.
+/// It is known by its branch (today's name, and those of older tools with a timestamp), by the
+/// marker in its body, or by its title: `node-register: <node>` and `feat(node-register): <node>
+/// …`.
 pub fn is_of_node(pull: &Pull, node: &str) -> bool {
     let stamped = |prefix: &str| {
         let stamp = pull.branch.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-'));
@@ -116,13 +117,13 @@ const LAG_S: i64 = 600;
 /// Why nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody could not be asked.
+    /// The forge could not be asked.
     CouldNotAsk(String),
     /// It was merged a moment ago, and the default branch that we see does not have it yet.
     Merging(Pull),
     /// It was closed: a person said no.
     Closed(Pull),
-    /// It was merged, and somebody removed the node since.
+    /// It was merged, and the node was removed since.
     Removed(Pull),
     /// The last attempt failed less than the least interval ago; s until the next one.
     Throttled(i64),
@@ -162,7 +163,7 @@ pub fn decide(seen: &Seen, policy: Policy) -> Next {
     if let Some(open) = open.min_by_key(|pull| (pull.from, pull.number)) {
         return Next::Watch(open.clone());
     }
-    // A stranger's that was closed is nobody's no.
+    // A closed one of a stranger refuses nothing.
     let counts = |pull: &&Pull| pull.from != From::Stranger || pull.state != PullState::Closed;
     let newest = pulls.iter().filter(counts).max_by_key(|pull| pull.number);
     let ended = match newest {

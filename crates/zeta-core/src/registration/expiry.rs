@@ -1,6 +1,6 @@
 //! Until when a registration counts: a node that died must not stay in the list for ever.
 //!
-//! Off unless somebody asks for it. A node that lives moves its end when less than a week is left;
+//! Off by default. A node that lives moves its end when less than a week is left;
 //! one that does not is dead three days after its end.
 
 use super::node::{ClusterNode, EXPIRES_AT};
@@ -44,7 +44,7 @@ pub fn is_due(expiry: Expiry) -> bool {
 }
 
 /// The text of a `node.yaml` with another end, and else as it was: people may have written into it
-/// what no type of ours knows. `None` where there is no one place for it.
+/// what no type here knows. `None` where there is no one place for it.
 pub fn with_end(text: &str, until: &str) -> Option<String> {
     let one = |matches: &dyn Fn(&str) -> bool| {
         let mut places = text.lines().enumerate().filter(|(_, line)| matches(line.trim()));

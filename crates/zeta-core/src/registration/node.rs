@@ -13,7 +13,7 @@ pub const KIND: &str = "ClusterNode";
 pub const NAMESPACE: &str = "zeta-cluster";
 /// How it was registered: this tool.
 pub const REGISTERED_VIA: &str = "zeta-node-register";
-/// What a node may be for, if nobody says anything.
+/// What a node may be for by default.
 pub const DEFAULT_ROLE: &str = "worker";
 
 /// The whole file.

@@ -10,7 +10,7 @@ use zeta_core::creds::frame::v2::{P, R};
 /// 32 secret bytes. Cleared when they go.
 pub type Key = Zeroizing<[u8; 32]>;
 
-/// What is to be stretched.
+/// The input of one key derivation.
 pub struct Work<'a> {
     /// The passphrase, as UTF-8.
     pub passphrase: &'a [u8],
@@ -23,7 +23,7 @@ pub struct Work<'a> {
 /// The memory could not be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoMemory {
-    /// How much it would have been, in MiB.
+    /// The amount that was needed, in MiB.
     pub mib: u64,
 }
 
@@ -48,7 +48,7 @@ pub fn stretch(work: &Work) -> Result<Key, NoMemory> {
     Ok(key)
 }
 
-/// What the kernel says could be had without swapping; `None` where it does not say.
+/// The memory that could be had without swapping; `None` where the kernel does not say.
 fn available_kib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -1,6 +1,6 @@
 //! The cipher round a bundle of credentials: sealed to a passphrase and to the stick it lies on.
 //!
-//! Two formats: the original's, so that either side can read the other's, and ours. What may be
+//! There are two formats: the original's, which both programs can read, and zeta's own. What may be
 //! opened is decided by `zeta_core::creds::frame` before any work is done; the passphrase is then
 //! stretched exactly once, and nothing of the content is seen before it was authenticated. The
 //! formats are drawn in `docs/credential-format.md`.
@@ -21,10 +21,11 @@ use zeta_core::creds::frame::{BadFrame, Format, Frame, NONCE_LEN, PAYLOAD_MAX, S
 
 use kdf::{Key, NoMemory, Work};
 
-/// What stretches a passphrase: [`kdf::stretch`], or in a test something that counts.
+/// The key derivation: [`kdf::stretch`], or in a test a function that counts.
 pub type Stretch<'a> = dyn FnMut(&Work) -> Result<Key, NoMemory> + 'a;
 
-/// To whom a blob is sealed. Both are taken as they are: case and blanks matter.
+/// The passphrase and the stick that a blob is sealed to. Both are taken as they are: case and
+/// blanks matter.
 #[derive(Clone, Copy)]
 pub struct KeyMaterial<'a> {
     /// The UUID of the stick's file system, or what stands for it.
@@ -44,7 +45,7 @@ impl fmt::Debug for KeyMaterial<'_> {
 pub struct Nonces {
     /// Makes the keys of this blob its own.
     pub salt: [u8; SALT_LEN],
-    /// Of the cipher.
+    /// The nonce of the cipher.
     pub nonce: [u8; NONCE_LEN],
 }
 
@@ -66,14 +67,14 @@ impl Nonces {
     }
 }
 
-/// What a blob held. Cleared when it goes.
+/// The content of a blob that was opened. Cleared when dropped.
 #[derive(PartialEq, Eq)]
 pub struct Opened {
     /// The bundle, still as text.
     pub content: Zeroizing<Vec<u8>>,
-    /// Which format it had.
+    /// The format of the blob.
     pub format: Format,
-    /// Which save of its stick it is; the original does not count them.
+    /// The number of the save on its stick; the original does not count them.
     pub generation: Option<u64>,
 }
 
@@ -83,15 +84,15 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Why a blob was not opened. None of these tells anything of what is in it.
+/// The reason why a blob was not opened. None of these reveals anything of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenError {
-    /// It is no blob, or one that was cut; seen without the passphrase.
+    /// No blob, or one that was cut; seen without the passphrase.
     Frame(BadFrame),
-    /// It asks for work or memory that is never given; seen without the passphrase.
+    /// A blob that asks for work or memory that is never given; seen without the passphrase.
     TooCostly(BadFrame),
-    /// A wrong passphrase, or another stick. The original's format cannot tell this from damage;
-    /// in ours it can also be that the header was changed.
+    /// A wrong passphrase, or another stick. In the original's format damage looks the same; in
+    /// zeta's own the header may also have been changed.
     NoMatch(Format),
     /// The passphrase and the stick are right, and the payload is not what was sealed. Of the
     /// original's format: parts of a wrong length.
@@ -132,7 +133,7 @@ impl From<NoMemory> for OpenError {
     }
 }
 
-/// Why a bundle was not sealed.
+/// The reason why a bundle was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealError {
     /// The bundle is longer than any that would be opened.
@@ -160,7 +161,8 @@ impl From<NoMemory> for SealError {
     }
 }
 
-/// A name for what a blob is bound to, which does not tell it: a key file is bound to its content.
+/// A name for what a blob is bound to, which does not reveal it: a blob may be bound to the content
+/// of a key file.
 pub fn name_of(binding: &str) -> String {
     use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
@@ -180,7 +182,8 @@ pub fn seal(
     seal_with(&mut kdf::stretch, (format, LOG2_N), content, lock, generation, fresh)
 }
 
-/// As [`seal`], with another stretching, and in our format at another cost (log2 of N).
+/// Seals as [`seal`] does, with another stretching, and in zeta's format at another cost (log2 of
+/// N).
 pub fn seal_with(
     stretch: &mut Stretch,
     (format, log2_n): (Format, u8),
@@ -200,8 +203,8 @@ pub fn open(blob: &[u8], lock: &KeyMaterial) -> Result<Opened, OpenError> {
     open_with(&mut kdf::stretch, blob, lock)
 }
 
-/// As [`open`], with another stretching: it is called once, and not at all for a blob that is
-/// refused by its frame.
+/// Opens as [`open`] does, with another stretching: it is called once, and not at all for a blob
+/// that is refused by its frame.
 pub fn open_with(
     stretch: &mut Stretch,
     blob: &[u8],

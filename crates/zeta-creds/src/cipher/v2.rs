@@ -1,8 +1,8 @@
-//! Our format: one stretched passphrase becomes two keys, one for a MAC over the header and one for
-//! the payload, whose associated data is the header.
+//! Zeta's own format: one stretched passphrase becomes two keys, one for a MAC over the header and
+//! one for the payload, whose associated data is the header.
 //!
 //! The MAC is what ties the blob to its key: AES-GCM alone would let one payload open under several
-//! keys. It is checked first, so a wrong passphrase is told from a damaged payload.
+//! keys. The MAC is checked first, so a wrong passphrase differs from a damaged payload.
 
 use aes_gcm::aead::KeyInit;
 use aes_gcm::{AeadInPlace, Aes256Gcm};
@@ -17,7 +17,7 @@ use zeta_core::creds::frame::{Format, TAG_LEN};
 use super::{KeyMaterial, Nonces, OpenError, Opened, SealError, Stretch};
 use crate::cipher::kdf::{Key, NoMemory, Work};
 
-/// What each key is for. Neither is the beginning of the other, and no label is used twice.
+/// The label of each key. Neither is the beginning of the other, and no label is used twice.
 const HEADER_LABEL: &[u8] = b"zeta-creds-v2 header MAC";
 const PAYLOAD_LABEL: &[u8] = b"zeta-creds-v2 payload";
 

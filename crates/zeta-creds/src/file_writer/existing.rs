@@ -1,4 +1,4 @@
-//! What stands at the place of a file, and whether it may be replaced.
+//! The file that stands at a target already, and whether it may be replaced.
 
 use rustix::fs::{AtFlags, FileType, Mode, fstat, openat, statat};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use zeta_os::open_beneath::RECORD;
 use zeta_os::temp_file::read_up_to;
 use zeta_os::users::user;
 
-/// What stands there.
+/// The file that stands at a target already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     /// Nothing.
@@ -27,9 +27,9 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
     let fd = match openat(&place.fd, name, RECORD, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(Existing::Nothing),
-        // A file lease of somebody who wants us to wait.
+        // Another process holds a file lease, so that this one has to wait.
         Err(Errno::AGAIN) => {
-            let hint = "somebody holds a file lease on it: busy, broken or hostile";
+            let hint = "a process holds a file lease on it: busy, broken or hostile";
             return Err(finding(format!("{path}: it cannot be opened now"), hint));
         }
         Err(errno) => return unopened(place, name, errno),
@@ -58,7 +58,8 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
     Ok(if there.as_slice() == bytes { Existing::Same } else { Existing::Different })
 }
 
-/// A file of our own that we may not read (mode 0000, say) differs; all else is told.
+/// A file of this process's own that it may not read (mode 0000, say) differs; all else is an
+/// error.
 fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Existing, WalkError> {
     let stat = statat(&place.fd, name, AtFlags::SYMLINK_NOFOLLOW);
     let ours = stat.is_ok_and(|stat| {
@@ -66,8 +67,9 @@ fn unopened(place: &Place, name: &str, errno: Errno) -> Result<Existing, WalkErr
             && stat.st_uid == geteuid().as_raw()
             && stat.st_nlink == 1
     });
-    match errno == Errno::ACCESS && ours {
-        true => Ok(Existing::Different),
-        false => Err(place.stop("cannot open", name, errno)),
+    if errno == Errno::ACCESS && ours {
+        Ok(Existing::Different)
+    } else {
+        Err(place.stop("cannot open", name, errno))
     }
 }

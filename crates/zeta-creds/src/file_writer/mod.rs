@@ -1,15 +1,15 @@
 //! Putting files with secrets into homes and system directories, as root, without being fooled.
 //!
-//! Whoever writes into a home as root follows what its owner planted there. So for a home a child
-//! becomes that user first and writes as he could himself: a link can then only hurt whoever made
-//! it. Every step goes from one open directory to the next, and no link is followed. All files are
-//! written under random names and flushed before the first of them gets its own name: a fault
-//! before that leaves nothing behind, and a repetition finds what is there already.
+//! A process that writes into a home as root follows the links that the owner of the home put
+//! there. So for a home a child becomes that user first and writes with the rights of that user
+//! alone: a link can then only hurt the user who made it. Every step goes from one open directory
+//! to the next, and no link is followed. All files are written under random names and flushed
+//! before the first of them gets its own name: a fault before that leaves nothing behind, and a
+//! repetition finds what is there already.
 //!
 //! Existing directories are never given another owner or mode; missing ones get 0700 in a home, and
 //! 0755 elsewhere.
 
-mod account;
 mod existing;
 mod path;
 mod staged;
@@ -23,27 +23,27 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-pub use self::account::{Account, find, of_uid};
 use self::staged::{Job, Staged};
 use self::worker::Child;
 pub use self::worker::child_main;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::Account;
 
 /// No file is longer, in bytes.
 pub const FILE_MAX: usize = 1024 * 1024;
-/// Nobody gets more files at once.
+/// Most files for one owner at once.
 pub const FILES_MAX: usize = 256;
 
 /// The files of one owner.
 #[derive(Debug)]
 pub struct FileSet {
-    /// Whose they are.
+    /// Their owner.
     pub owner: Owner,
     /// The files.
     pub files: Vec<File>,
 }
 
-/// Who owns files.
+/// The owner of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The machine: targets are absolute paths, written by this process itself.
@@ -54,11 +54,11 @@ pub enum Owner {
 
 /// One file to be there.
 pub struct File {
-    /// Where, without `.` and `..`: absolute for the system, relative to the home for a user.
+    /// The path, without `.` and `..`: absolute for the system, relative to the home for a user.
     pub target: String,
     /// Its content.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// Its permission bits; nobody but the owner may be allowed to write.
+    /// Its permission bits; only the owner may be allowed to write.
     pub mode: u32,
 }
 
@@ -68,24 +68,24 @@ impl std::fmt::Debug for File {
     }
 }
 
-/// How it is done.
+/// The options of a call.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What `/` means for all targets and homes.
+    /// The directory that `/` means for all targets and homes.
     pub root: PathBuf,
     /// Replace files that differ.
     pub overwrite: bool,
     /// Only look, and say what would come of it.
     pub dry_run: bool,
-    /// How the child is started that becomes another user.
+    /// The command that starts the child that becomes another user.
     pub hand: WorkerCommand,
 }
 
-/// The program that runs [`child_main`] on its standard input and output. Nothing secret is told to
-/// it by its arguments or its environment, which is empty.
+/// The program that runs [`child_main`] on its standard input and output. No secret stands in its
+/// arguments or in its environment, which is empty.
 #[derive(Debug, Clone)]
 pub struct WorkerCommand {
-    /// Where it is.
+    /// Its path.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
@@ -101,13 +101,13 @@ impl Default for Options {
     }
 }
 
-/// What came of one file.
+/// The result for one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It is there now; in a dry run or before the commit: it would be.
+    /// The file is there now; in a dry run or before the commit: it would be.
     Written,
-    /// It was there with these bytes and this mode.
+    /// The file was there with these bytes and this mode.
     AlreadyPresent,
     /// Another content or mode is there and was kept; with `overwrite` it is replaced.
     KeptDiffering,
@@ -115,12 +115,12 @@ pub enum Outcome {
     Refused(Finding),
 }
 
-/// What is wrong at the place of a file.
+/// A fault at the place of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The thing and the reason.
     pub text: String,
-    /// What to do next.
+    /// The next step.
     pub hint: String,
 }
 
@@ -141,7 +141,7 @@ pub fn plant(orders: &[FileSet], options: &Options) -> Result<Vec<Vec<Outcome>>>
 /// The first phase of [`plant`].
 ///
 /// # Errors
-/// As [`plant`].
+/// The same as those of [`plant`].
 pub fn prepare(orders: &[FileSet], options: &Options) -> Result<Prepared> {
     for order in orders {
         check(order)?;
@@ -154,7 +154,7 @@ pub fn prepare(orders: &[FileSet], options: &Options) -> Result<Prepared> {
 }
 
 impl Prepared {
-    /// What will come of each file if it is committed now.
+    /// The results that a commit would have now.
     pub fn outcomes(&self) -> Vec<Vec<Outcome>> {
         self.parts.iter().map(Batch::outcomes).collect()
     }
@@ -177,7 +177,7 @@ enum Batch {
 }
 
 impl Batch {
-    /// What will come of each file.
+    /// The result for each file if it is committed now.
     fn outcomes(&self) -> Vec<Outcome> {
         match self {
             Batch::Settled(outcomes) => outcomes.clone(),
@@ -229,7 +229,7 @@ fn prepare_one(order: &FileSet, options: &Options) -> Result<Batch> {
     }
 }
 
-/// What is wrong with what is asked for, whatever stands on the disk.
+/// Checks what is asked for, before the disk is looked at.
 fn check(order: &FileSet) -> Result<()> {
     let wrong = |what: String| Err(Error::usage(what));
     if order.files.len() > FILES_MAX {

@@ -1,5 +1,5 @@
-//! From one open directory to the next, never through a link, and only through directories that
-//! nobody else could have exchanged.
+//! A walk from one open directory to the next, never through a link, and only through directories
+//! that no other user could have exchanged.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,10 +12,10 @@ use zeta_os::error::Error;
 use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::users::user;
 
-/// The owner whom a user namespace shows for everybody it does not know.
+/// The owner that a user namespace shows for every user that it does not know.
 const OVERFLOW_UID: u32 = 65_534;
 
-/// Why a walk does not come to its end.
+/// The reason why a walk does not come to its end.
 #[derive(Debug)]
 pub enum WalkError {
     /// Something on the way is not as it must be: this file is refused, others may go on.
@@ -26,12 +26,12 @@ pub enum WalkError {
     Fault(Error),
 }
 
-/// Which directories are good enough.
+/// The owners and modes that a directory may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// Of root or of this process; others may not write there, or it is sticky.
+    /// A directory of root or of this process; others may not write there, or it is sticky.
     Above,
-    /// Of this process alone: a home and what is below it.
+    /// A directory of this process alone: a home and what is below it.
     Own,
 }
 
@@ -44,7 +44,7 @@ pub struct Place {
     pub path: String,
 }
 
-/// A directory that a walk made: where, and its name there.
+/// A directory that a walk made: its parent, and its name there.
 pub type Made = (OwnedFd, String);
 
 /// Opens `/`.
@@ -76,7 +76,7 @@ impl Place {
                         let here = self.fd.try_clone().map_err(|_| cannot(Errno::MFILE))?;
                         made.push((here, name.to_owned()));
                     }
-                    // Somebody else was quicker; what he made is checked as any other.
+                    // Another process was quicker; its directory is checked as any other.
                     Err(Errno::EXIST) => {}
                     Err(errno) => return Err(cannot(errno)),
                 }
@@ -91,7 +91,7 @@ impl Place {
         Ok(place)
     }
 
-    /// What to say of a name in this directory that a call failed on.
+    /// The error for a name in this directory that a call failed on.
     pub fn stop(&self, doing: &str, name: &str, errno: Errno) -> WalkError {
         let path = format!("{}/{name}", self.path);
         if let Some(thing) = odd_thing(self.fd.as_fd(), name, errno) {
@@ -106,7 +106,7 @@ impl Place {
                 format!("{doing} {path}: {}", user(geteuid().as_raw()) + " may not"),
                 "give the directory to its user, or let root look who owns it",
             ),
-            // A unit with ProtectSystem=strict sees all of it so, but what it asked for.
+            // A unit with ProtectSystem=strict sees everything so but what it asked for.
             Errno::ROFS => finding(
                 format!("{doing} {path}: it cannot be written to (read-only)"),
                 "in a systemd unit: ReadWritePaths= needs the directory, which has to exist",
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-/// What stands there instead of what was wanted, if that is why a call failed.
+/// The kind of thing that stands there instead of what was wanted, if that is why a call failed.
 fn odd_thing(dir: BorrowedFd<'_>, name: &str, errno: Errno) -> Option<String> {
     if !matches!(errno, Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR) {
         return None;
@@ -179,7 +179,7 @@ fn judge(stat: &Stat, trust: Trust, me: u32) -> Option<String> {
     }
     let (writable, sticky) = match trust {
         Trust::Above => (mode & 0o022 != 0, mode & 0o1000 != 0),
-        // A group of his own is how some systems set up their users.
+        // Some systems give each user a group of its own, which may write.
         Trust::Own => (mode & 0o002 != 0, false),
     };
     (writable && !sticky).then(|| format!("others may write to it (mode {mode:04o})"))

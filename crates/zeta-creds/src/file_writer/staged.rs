@@ -17,16 +17,16 @@ use zeta_os::temp_file::TempFile;
 
 const PREFIX: &str = ".zeta-plant-";
 
-/// What a process is asked to do for one owner; the contents are told apart.
+/// The work for one owner, without the contents of the files, which follow separately.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
-    /// What `/` means.
+    /// The directory that `/` means.
     pub root: String,
     /// The home, below the root; `None` for the system's own files.
     pub home: Option<String>,
-    /// Replace what differs.
+    /// True to replace files that differ.
     pub overwrite: bool,
-    /// Only look.
+    /// True to change nothing.
     pub dry_run: bool,
     /// The files.
     pub files: Vec<FileHead>,
@@ -35,7 +35,7 @@ pub struct Job {
 /// A file without its content.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FileHead {
-    /// Where.
+    /// The path of the file.
     pub target: String,
     /// Permission bits.
     pub mode: u32,
@@ -44,7 +44,7 @@ pub struct FileHead {
 }
 
 impl FileHead {
-    /// That of a file.
+    /// Takes it from a file.
     pub fn of(file: &File) -> FileHead {
         FileHead { target: file.target.clone(), mode: file.mode, len: file.bytes.len() }
     }
@@ -85,7 +85,7 @@ pub fn prepare(work: &Job, bytes: &[&[u8]]) -> Result<Staged> {
 }
 
 impl Staged {
-    /// What will come of each file.
+    /// The result for each file if it is committed now.
     pub fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |step: &Step| match step {
             Step::Settled(outcome) => outcome.clone(),
@@ -159,13 +159,14 @@ impl Staged {
     ) -> std::result::Result<(), Finding> {
         let Some(place) = self.places.get(place) else { return Ok(()) };
         let (dir, from) = (&place.fd, temp.name.as_str());
-        let renamed = match replaces {
-            true => renameat(dir, from, dir, name),
-            false => match renameat_with(dir, from, dir, name, RenameFlags::NOREPLACE) {
+        let renamed = if replaces {
+            renameat(dir, from, dir, name)
+        } else {
+            match renameat_with(dir, from, dir, name, RenameFlags::NOREPLACE) {
                 // A file system that does not know the flag.
                 Err(Errno::INVAL) => renameat(dir, from, dir, name),
                 done => done,
-            },
+            }
         };
         let done = renamed.and_then(|()| fsync(dir));
         done.map_err(|errno| {
@@ -182,7 +183,7 @@ impl Staged {
         })
     }
 
-    /// A directory that was moved while its descriptor was in use took the file along.
+    /// Checks that the directory was not moved, with the file, while its descriptor was in use.
     fn still_there(&self, place: usize, dir: &str, name: &str) -> Outcome {
         let identity = |place: &Place| fstat(&place.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         let Some(used) = self.places.get(place) else { return Outcome::Written };
@@ -209,7 +210,7 @@ impl Drop for Staged {
                 let _ = unlinkat(&place.fd, temp.name.as_str(), AtFlags::empty());
             }
         }
-        // Only what is empty goes, so nothing of anybody else's.
+        // Only an empty directory is removed, so no file of another process is lost.
         for (parent, name) in self.made.iter().rev() {
             let _ = unlinkat(parent, name.as_str(), AtFlags::REMOVEDIR);
         }

@@ -1,54 +1,53 @@
-//! The child that becomes a user before it touches his home, and the line to it.
+//! The child that becomes a user before it touches that user's home, and the dialogue with it.
 //!
 //! Over its standard input it gets, in this order: a line that says whom to become; a line with the
 //! lengths; what to do, as JSON; the contents, one after the other. It becomes the user after the
 //! first line and before it reads the next. It answers with one line of JSON after each phase, and
-//! goes on to the second phase only if told so: if its parent dies, it takes its files away.
+//! goes on to the second phase only on a word from its parent: if the parent dies, it removes its
+//! files.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Gid, OFlags, Uid, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::staged;
-use super::{Account, FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
+use super::{FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
 use crate::file_writer::staged::{Job, Staged};
 use crate::secret;
+use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::Account;
 
-/// How long the child may need for one phase: a home on a server that does not answer hangs.
+/// The time limit of one phase: a home on a server that does not answer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAGIC: &str = "zeta-plant-1";
 /// No line and no list is longer, in bytes.
 const WORDS_MAX: usize = 1024 * 1024;
 const COMMIT: &str = "commit";
 
-/// What the child says after a phase.
+/// The child's answer after a phase.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
-    /// All is written, and this will come of it.
+    /// All is written; these results follow from a commit.
     Prepared(Vec<Outcome>),
-    /// This came of it.
+    /// The results of the commit.
     Done(Vec<Outcome>),
-    /// It failed, and left nothing.
+    /// A failure that left nothing.
     Fault { status: u8, text: String, hints: Vec<String> },
 }
 
 /// The parent's end of a child at work.
 #[derive(Debug)]
 pub struct Child {
-    process: std::process::Child,
-    /// Until it is dropped.
-    input: Option<ChildStdin>,
-    output: ChildStdout,
+    program: Program,
     who: String,
     prepared: Vec<Outcome>,
 }
@@ -64,24 +63,20 @@ impl Child {
         let who = format!("the process that writes for user {}", account.name);
         let mut command = Command::new(&hand.program);
         command.args(&hand.args).env_clear().current_dir("/");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().map_err(|error| {
+        let program = Program::start(command.stdin(Stdio::piped())).map_err(|error| {
             Error::io(
                 "cannot start",
                 Path::new(&who),
                 Errno::from_io_error(&error).unwrap_or(Errno::IO),
             )
         })?;
-        let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(Error::new(Kind::Fault, format!("{who} has no pipes")));
-        };
-        let mut child = Child { process, input: Some(input), output, who, prepared: Vec::new() };
+        let mut child = Child { program, who, prepared: Vec::new() };
         let words = serde_json::to_vec(work).unwrap_or_default();
         let body: usize = bytes.iter().map(|bytes| bytes.len()).sum();
         let groups: Vec<String> = account.groups.iter().map(u32::to_string).collect();
         let (uid, gid) = (account.uid, account.gid);
         let head = format!("{MAGIC} {uid} {gid} {}\n{} {body}\n", groups.join(","), words.len());
-        // Whoever refuses the first line says why, and reads no further.
+        // A child that refuses the first line answers with the reason, and reads no further.
         let told = [head.as_bytes(), &words].into_iter().chain(bytes.iter().copied());
         let mut sent = Ok(());
         for part in told {
@@ -94,20 +89,20 @@ impl Child {
             }
             (Said::Fault { status, text, hints }, _) => {
                 let kind = if status == Kind::Unsafe.status() { Kind::Unsafe } else { Kind::Fault };
-                Err(Error { kind, text, hints })
+                Err(Error::new(kind, text).with_hints(hints))
             }
             (_, Err(error)) => Err(error),
             _ => Err(child.nonsense()),
         }
     }
 
-    /// What it will do.
+    /// The results that a commit would have.
     pub fn outcomes(&self) -> Vec<Outcome> {
         self.prepared.clone()
     }
 
     /// Lets it go on, and waits for its end.
-    pub fn commit(mut self) -> Vec<Outcome> {
+    pub fn commit(self) -> Vec<Outcome> {
         let count = self.prepared.len();
         let heard = self.send(format!("{COMMIT}\n").as_bytes()).and_then(|()| self.hear());
         let why = match heard {
@@ -119,45 +114,30 @@ impl Child {
         vec![Outcome::Refused(Finding { text: why, hint }); count]
     }
 
-    fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
-        let failed = |errno| Error::io("cannot write to", Path::new(&self.who), errno);
-        let Some(input) = &self.input else { return Ok(()) };
-        let fd = input.as_fd();
-        fcntl_getfl(fd)
-            .and_then(|flags| fcntl_setfl(fd, flags | OFlags::NONBLOCK))
-            .map_err(failed)?;
-        let end = Instant::now() + PATIENCE;
-        while !bytes.is_empty() {
-            if !ready(fd, PollFlags::OUT, end).map_err(failed)? {
-                return Err(self.silent());
-            }
-            match rustix::io::write(fd, bytes) {
-                Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-        Ok(())
+    fn send(&self, bytes: &[u8]) -> Result<()> {
+        let sent = self.program.write_all(bytes, Instant::now() + PATIENCE);
+        sent.map_err(|errno| self.failed("cannot write to", errno))
     }
 
-    fn hear(&mut self) -> Result<Said> {
-        let failed = |errno| Error::io("cannot read from", Path::new(&self.who), errno);
-        let fd = self.output.as_fd();
+    fn hear(&self) -> Result<Said> {
         let end = Instant::now() + PATIENCE;
         let mut line = Vec::new();
         let mut part = [0u8; 4096];
         while line.last() != Some(&b'\n') && line.len() <= WORDS_MAX {
-            if !ready(fd, PollFlags::IN, end).map_err(failed)? {
-                return Err(self.silent());
-            }
-            match rustix::io::read(fd, &mut part) {
-                Ok(0) => break,
-                Ok(len) => line.extend_from_slice(part.get(..len).unwrap_or_default()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno)),
+            let read = self.program.read(&mut part, end);
+            match read.map_err(|errno| self.failed("cannot read from", errno))? {
+                0 => break,
+                len => line.extend_from_slice(part.get(..len).unwrap_or_default()),
             }
         }
         serde_json::from_slice(&line).map_err(|_| self.nonsense())
+    }
+
+    fn failed(&self, doing: &str, errno: Errno) -> Error {
+        match errno {
+            Errno::TIMEDOUT => self.silent(),
+            errno => Error::io(doing, Path::new(&self.who), errno),
+        }
     }
 
     fn nonsense(&self) -> Error {
@@ -174,35 +154,21 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Its input ends, and then it takes its files away; what it says meanwhile nobody reads.
-        drop(self.input.take());
+        // At the end of its input the child removes its files; its answer is read and dropped.
+        self.program.close_input();
         let end = Instant::now() + PATIENCE;
         let mut part = [0u8; 4096];
-        while ready(self.output.as_fd(), PollFlags::IN, end) == Ok(true)
-            && rustix::io::read(&self.output, &mut part).is_ok_and(|len| len > 0)
-        {}
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        while self.program.read(&mut part, end).is_ok_and(|len| len > 0) {}
     }
 }
 
-fn ready(fd: BorrowedFd<'_>, what: PollFlags, end: Instant) -> std::result::Result<bool, Errno> {
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let wait = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-        match poll(&mut [PollFd::from_borrowed_fd(fd, what)], Some(&wait)) {
-            Err(Errno::INTR) => {}
-            polled => return polled.map(|count| count > 0),
-        }
-    }
-}
-
-/// What the child does: everything. Returns its exit status.
+/// Runs as the child, from its first line to its exit status, which is returned.
 pub fn child_main(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> u8 {
     let told = serve(input, output);
     let Err(error) = told else { return 0 };
     let status = error.kind.status();
-    say(output, &Said::Fault { status, text: error.text, hints: error.hints });
+    let hints = error.hints.iter().map(ToString::to_string).collect();
+    say(output, &Said::Fault { status, text: error.text, hints });
     status
 }
 
@@ -243,7 +209,7 @@ fn say(output: BorrowedFd<'_>, said: &Said) {
         match rustix::io::write(output, rest) {
             Ok(len) => rest = rest.get(len..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // Nobody listens any more.
+            // The parent has ended.
             Err(_) => return,
         }
     }
@@ -280,7 +246,7 @@ fn not_understood() -> Error {
     Error::usage("this is no work that zeta gives to itself: nothing to plant")
 }
 
-/// Becomes the user that the line names, for good, and makes sure of it.
+/// Becomes the user that the line names, without a way back, and checks that.
 fn become_user(line: &str) -> Result<()> {
     let words: Vec<&str> = line.split(' ').collect();
     let [MAGIC, uid, gid, groups] = words.as_slice() else { return Err(not_understood()) };
@@ -305,9 +271,10 @@ fn become_user(line: &str) -> Result<()> {
     expect_status("Gid", &[gid; 4])?;
     expect_status("Groups", &sorted)?;
     let root = Uid::ROOT;
-    match uid == 0 || set_thread_res_uid(root, root, root) == Err(Errno::PERM) {
-        true => Ok(()),
-        false => Err(Error::new(Kind::Unsafe, format!("user id {uid} can become root again"))),
+    if uid == 0 || set_thread_res_uid(root, root, root) == Err(Errno::PERM) {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Unsafe, format!("user id {uid} can become root again")))
     }
 }
 
@@ -322,10 +289,9 @@ fn expect_status(key: &str, wanted: &[u32]) -> Result<()> {
     let mut seen: Vec<u32> =
         line.unwrap_or_default().split_whitespace().flat_map(str::parse).collect();
     seen.sort_unstable();
-    match seen == wanted {
-        true => Ok(()),
-        false => {
-            Err(Error::new(Kind::Unsafe, format!("{path}: {key} is {seen:?}, not {wanted:?}")))
-        }
+    if seen == wanted {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Unsafe, format!("{path}: {key} is {seen:?}, not {wanted:?}")))
     }
 }

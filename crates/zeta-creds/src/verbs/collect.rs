@@ -1,4 +1,5 @@
-//! The values that go into a bundle: what somebody names, and what lies on this machine already.
+//! The values that go into a bundle: those that the caller names, and those on this machine
+//! already.
 //!
 //! No error here shows any part of what was given; see `zeta_core::creds::bake`.
 
@@ -17,7 +18,7 @@ use zeta_os::error::{Error, Kind, Result};
 /// No value is longer, in bytes.
 const VALUE_MAX: usize = 512 << 10;
 
-/// Whose home `~` is, and which persona's credentials there are.
+/// The home that `~` means, and the persona whose credentials are collected.
 #[derive(Debug, Clone, Default)]
 pub struct Owner {
     /// The home.
@@ -35,8 +36,8 @@ impl Owner {
         }
     }
 
-    /// Root that bakes for a user must not read for him what he only planted a link to: it would be
-    /// his after the next restore.
+    /// Returns false for a file that root must not bake for a user, who may only have planted a
+    /// link to it: the content would be the user's after the next restore.
     fn may_hold(&self, path: &Path, file: &Metadata) -> std::io::Result<bool> {
         match self.home.as_ref().filter(|home| path.starts_with(home)) {
             Some(home) => {
@@ -75,7 +76,7 @@ pub fn bake(
 /// Puts a value into the section where it belongs.
 ///
 /// # Errors
-/// It is not what the credential wants, or a persona's without a persona.
+/// The value is not what the credential wants, or a persona's without a persona.
 pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Secret) -> Result<()> {
     bake::check_value(entry.rule, value.bytes()).map_err(refused)?;
     match (entry.scope, &whose.persona) {
@@ -88,7 +89,7 @@ pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Secret) -> 
     Ok(())
 }
 
-/// Bakes whatever of the manifest lies on this machine; the ids of what was found.
+/// Bakes all of the manifest that lies on this machine; returns the ids of what was found.
 ///
 /// # Errors
 /// A file that is there and cannot be read, or is not what it should be.
@@ -117,7 +118,8 @@ fn refused(bad: bake::BadBake) -> Error {
 /// The value that a source names.
 ///
 /// # Errors
-/// A file or variable that is not there; which one is not told, for it may be the secret itself.
+/// A file or variable that is not there. The error does not name it: the name may be the secret
+/// itself.
 pub fn value(whose: &Owner, source: &Source<'_>) -> Result<Secret> {
     match source {
         Source::Literal(text) => Ok(Secret::new(text.as_bytes().to_vec())),
@@ -135,7 +137,7 @@ fn of_file(whose: &Owner, path: &Path) -> Result<Secret> {
             .hint("the path is not shown, for a secret may have been given in its place")
     };
     let mut options = std::fs::File::options();
-    // Without O_NONBLOCK a named pipe would hold us for ever.
+    // Without O_NONBLOCK the open of a named pipe would never return.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let file = file.map_err(cannot)?;

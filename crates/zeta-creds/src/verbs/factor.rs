@@ -1,4 +1,4 @@
-//! What a blob is bound to besides its passphrase, and the note beside it that says so.
+//! The factor that a blob is bound to besides its passphrase, and the note beside it that names it.
 //!
 //! A blob that was bound to one factor is never tried with another one.
 
@@ -63,7 +63,7 @@ impl Factor {
     /// The text that goes into the key.
     ///
     /// # Errors
-    /// It is empty, has blanks at an end, or its file cannot be read.
+    /// The text is empty, has blanks at an end, or its file cannot be read.
     pub fn material(&self) -> Result<String> {
         match self {
             Factor::UsbUuid(text) if text.is_empty() => {
@@ -104,7 +104,7 @@ impl Factor {
     /// Refuses to go on if the note beside the blob names another factor.
     ///
     /// # Errors
-    /// It does, or it cannot be read.
+    /// The note names another one, or cannot be read.
     pub fn check_note(&self, blob: &Path) -> Result<()> {
         let noted = noted(&note(blob))?;
         if noted == self.word() {
@@ -118,7 +118,7 @@ impl Factor {
     /// Writes the note, unless none is needed.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The note cannot be written.
     pub fn write_note(&self, blob: &Path) -> Result<()> {
         let path = note(blob);
         if self.word() == "usbUuid" && !path.exists() {
@@ -132,7 +132,7 @@ impl Factor {
 const WORDS: [(&str, &str); 3] =
     [("usbUuid", "--usb-uuid"), ("usbISerial", "--usb-iserial"), ("uefiKeyfile", "--uefi-keyfile")];
 
-/// The word in a note; without a note, it is the oldest of them.
+/// The word in a note; without a note, the oldest of them.
 fn noted(path: &Path) -> Result<&'static str> {
     let text: String = match blob::get(path, TEXT_MAX)? {
         Some(bytes) => String::from_utf8_lossy(&bytes).split_whitespace().collect(),

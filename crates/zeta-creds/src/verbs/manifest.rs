@@ -1,4 +1,4 @@
-//! Which credentials this machine knows: the built-in ones, and those that root added.
+//! The credentials that this machine knows: the built-in ones, and those that root added.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,7 @@ use zeta_core::creds::manifest::{Extension, Manifest};
 
 use zeta_os::error::{Error, Kind, Result};
 
-/// Where root adds kinds of credentials, in files that end in `.toml`.
+/// The directory where root adds kinds of credentials, in files that end in `.toml`.
 pub const ADDED: &str = "/etc/zeta/creds.d";
 /// No file there is longer, in bytes.
 const FILE_MAX: u64 = 64 << 10;
@@ -18,8 +18,8 @@ const FILES_MAX: usize = 64;
 /// The manifest of this machine.
 ///
 /// # Errors
-/// A file of additions that others could have written, or with anything wrong in it: all faults of
-/// it are told.
+/// A file of additions that others could have written, or with a fault in it: the error names all
+/// faults of the file.
 pub fn manifest(dir: &Path) -> Result<Manifest> {
     let mut paths: Vec<PathBuf> = match std::fs::read_dir(dir) {
         Ok(entries) => {
@@ -57,12 +57,14 @@ fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(cannot)
 }
 
-/// It says where secrets go: so nobody but root, or who calls, may have written it.
+/// Refuses a file that a user other than root or the caller may have written: it says where secrets
+/// go.
 fn check_owner(path: &Path, meta: &std::fs::Metadata) -> Result<()> {
     let me = rustix::process::geteuid().as_raw();
-    match (meta.uid() == 0 || meta.uid() == me) && meta.mode() & 0o022 == 0 {
-        true => Ok(()),
-        false => Err(unsound(path, "others may write it")),
+    if (meta.uid() == 0 || meta.uid() == me) && meta.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        Err(unsound(path, "others may write it"))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Credentials that survive re-imaging: put into a sealed blob on the stick, and back in place.
 //!
-//! [`keep`] is the way into a blob, [`open`] out of it, [`restore`] the files on the machine;
-//! [`factor`] is what a blob is bound to, `seen` which save of it was seen last. The numbers by
-//! which all of them end are the original's, so that scripts go on to work.
+//! [`save`] writes a blob, [`open`] reads one, [`restore`] writes its files on the machine.
+//! [`factor`] is what a blob is bound to; `rollback` remembers which save of it was seen last. The
+//! numbers by which all of them end are the original's, so that scripts go on to work.
 
 pub mod collect;
 pub mod factor;
 pub mod manifest;
 pub mod open;
-pub mod person;
 pub mod restore;
 mod rollback;
 pub mod save;
@@ -16,30 +15,28 @@ pub mod save;
 use zeroize::Zeroizing;
 use zeta_core::creds::passphrase::{ENTROPY_BITS, RANDOM_BYTES, say};
 
-pub use crate::blob::Before;
-pub use crate::file_writer::{Outcome as Came, child_main};
-pub use crate::passphrase::{Sources, Used, remove_staged};
-pub use crate::secret::{Secret, harden};
-use crate::{passphrase as source, prompt};
+use crate::passphrase::{self, Sources, Used};
+use crate::prompt;
+use crate::secret::Secret;
 use zeta_os::error::{Error, Result as Plain};
 use zeta_os::host;
 
 /// The systemd credential that holds the passphrase, if this process was given one.
 pub const CREDENTIAL: &str = "zeta-creds-passphrase";
 
-/// Where the blob is on an installed machine.
+/// The path of the blob on an installed machine.
 pub const BLOB: &str = "/boot/zeta-creds.enc";
 
-/// Why a call ended, and its exit number.
+/// The error that ended a call, and its exit number.
 #[derive(Debug, Clone)]
 pub struct Exit {
     /// The number, which is that of the original's command.
     pub number: u8,
-    /// The story.
+    /// The error.
     pub error: Error,
 }
 
-/// How these calls end.
+/// The result of these calls.
 pub type Outcome<T> = Result<T, Exit>;
 
 /// Gives an error its exit number.
@@ -69,19 +66,18 @@ pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.
 pub const POLICY: u8 = 8;
 
-/// Gets the passphrase, and tells from where. A new one that a person types is typed twice, or made
-/// here.
+/// Gets the passphrase and its source. A new one that a person types is typed twice, or made here.
 ///
 /// # Errors
-/// There is none, or it is not usable.
+/// There is no passphrase, or it is not usable.
 pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let named = Sources { prompt: None, ..*sources };
     let asks = sources.prompt.is_some() && prompt::has_terminal();
     if !new || !asks || sources.fd.is_some() || sources.file.is_some() || sources.variable.is_some()
     {
-        return source::passphrase(sources);
+        return passphrase::passphrase(sources);
     }
-    match source::passphrase(&named) {
+    match passphrase::passphrase(&named) {
         Ok(found) => Ok(found),
         Err(_) => ask_new().map(|secret| (secret, Used::Prompt)),
     }

@@ -1,4 +1,4 @@
-//! Opening a blob: the file, or its backup if the file is no blob; and what it holds.
+//! The opening of a blob: the file, or its backup if the file is no blob; and its bundle.
 
 use std::path::{Path, PathBuf};
 
@@ -20,15 +20,15 @@ use zeta_os::error::{Error, Kind};
 /// A blob that was opened.
 #[derive(Debug)]
 pub struct Opened {
-    /// What it holds.
+    /// The bundle in it.
     pub bundle: Bundle,
-    /// Which of the two files it was.
+    /// The path of the one of the two files that was opened.
     pub path: PathBuf,
-    /// Why it was not the first one.
+    /// The reason why it was not the first one.
     pub instead: Option<String>,
     /// Its format.
     pub format: Format,
-    /// Which save of its stick it is.
+    /// The number of the save on its stick.
     pub generation: Option<u64>,
 }
 
@@ -38,7 +38,7 @@ pub struct Candidate {
     pub bytes: Vec<u8>,
     /// The file.
     pub path: PathBuf,
-    /// Why it is the backup, if it is.
+    /// The reason why it is the backup, if it is.
     pub instead: Option<String>,
 }
 
@@ -72,10 +72,10 @@ pub fn candidate(path: &Path) -> Outcome<Candidate> {
     }
 }
 
-/// Is there neither the file nor its backup?
+/// Returns true if there is neither the file nor its backup.
 ///
 /// # Errors
-/// As [`candidate`], but that neither is there.
+/// Those of [`candidate`], but that neither is there.
 pub fn is_missing(path: &Path) -> Outcome<bool> {
     match candidate(path) {
         Ok(_) => Ok(false),
@@ -87,7 +87,7 @@ pub fn is_missing(path: &Path) -> Outcome<bool> {
 /// A passphrase as text, which it was checked to be when it was found.
 ///
 /// # Errors
-/// 2: it is none.
+/// 2: it is no text.
 pub fn passphrase(secret: &Secret) -> Outcome<&str> {
     std::str::from_utf8(secret.expose())
         .map_err(|_| Error::usage(BadPassphrase::NotText.to_string()))
@@ -152,7 +152,7 @@ pub fn remember(factor: &Factor, opened: &Opened) -> Outcome<()> {
     rollback::remember(&binding, save_of(opened.generation)).number(POLICY)
 }
 
-/// Which save it is: a blob of the original is older than any that is counted.
+/// The number of a save: a blob of the original is older than any that is counted.
 pub(super) fn save_of(generation: Option<u64>) -> u64 {
     generation.unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! Putting what a blob holds in place: as the user it belongs to, and nothing that is not in the
-//! manifest.
+//! Writes what a blob holds to its places: as the user it belongs to, and nothing that is not in
+//! the manifest.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -11,63 +11,64 @@ use zeta_core::record::printable;
 
 use super::{ARGUMENTS, Exit, FRAME, Outcome, UNKNOWN, WithExitNumber};
 use crate::file_writer;
-use crate::file_writer::{Account, File, FileSet, Options, Owner};
+use crate::file_writer::{File, FileSet, Options, Owner};
 use crate::verbs::open::Opened;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::users::{self, Account};
 
-/// The user that services of ours run as.
+/// The user that zeta's services run as.
 const SERVICE_USER: &str = "zeta";
 
-/// How to restore.
+/// The options of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// Whose persona's credentials, too.
+    /// The persona whose credentials are restored too.
     pub persona: Option<String>,
-    /// Whose home; by `HOME` for `None`.
+    /// The user whose home is meant; the home of `HOME` for `None`.
     pub user: Option<String>,
-    /// What `/` means.
+    /// The directory that `/` means.
     pub root: PathBuf,
-    /// Only look.
+    /// True to change nothing.
     pub dry_run: bool,
-    /// Replace files that differ.
+    /// True to replace files that differ.
     pub overwrite: bool,
 }
 
-/// One file, and what came of it.
+/// One file and its result.
 #[derive(Debug)]
 pub struct Placed {
-    /// Which credential.
+    /// The id of the credential.
     pub id: String,
-    /// Where, for people.
+    /// The path, for people.
     pub path: String,
-    /// What came of it.
+    /// The result.
     pub came: file_writer::Outcome,
 }
 
-/// What came of all of it.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// The files.
     pub placed: Vec<Placed>,
-    /// What was passed over.
+    /// The credentials that were passed over.
     pub skipped: Vec<Skip>,
-    /// What is required and was not in the blob.
+    /// The credentials that are required and were not in the blob.
     pub missing: Vec<String>,
 }
 
 impl Restored {
-    /// Was a place refused?
+    /// Returns true if a place was refused.
     pub fn refused(&self) -> bool {
         self.placed.iter().any(|placed| matches!(placed.came, file_writer::Outcome::Refused(_)))
     }
 }
 
-/// Restores.
+/// Restores the credentials of a blob.
 ///
 /// # Errors
 /// 2: the user. 4: a fault while writing; nothing was changed then. 7: ids that are not known.
 pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> Outcome<Restored> {
-    let service = file_writer::find(&wish.root, SERVICE_USER).ok();
+    let service = users::account_by_name(&wish.root, SERVICE_USER).ok();
     let service = service.filter(|account| format!("{}/", account.home) == SERVICE_ROOT);
     let persona = wish.persona.as_deref();
     let plan = plan::plan(&opened.bundle, manifest, persona, service.is_some()).map_err(|ids| {
@@ -106,11 +107,11 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
     })
 }
 
-/// Whose home it is.
+/// The home that is written to.
 enum Home {
-    /// A user's, who writes there himself.
+    /// The home of a user, written by a process of that user.
     Of(Account),
-    /// A place that is not there yet: files there are those of whoever calls.
+    /// A place that is not there yet: files there belong to the caller.
     Bare(String),
 }
 
@@ -118,7 +119,7 @@ enum Home {
 /// there yet, below another root say, is made like any other directory.
 fn home(wish: &RestoreOptions) -> Result<Home> {
     if let Some(name) = &wish.user {
-        return file_writer::find(&wish.root, name).map(Home::Of);
+        return users::account_by_name(&wish.root, name).map(Home::Of);
     }
     let home =
         std::env::var("HOME").ok().filter(|home| home.starts_with('/')).ok_or_else(|| {
@@ -140,12 +141,13 @@ fn home(wish: &RestoreOptions) -> Result<Home> {
             return Err(Error::usage(text).hint("say whose home: --user NAME"));
         }
     };
-    // Our own home needs no account: nobody has to be become.
+    // The caller's own home needs no account: no process has to become another user.
     if meta.uid() == rustix::process::geteuid().as_raw() {
         let (name, uid, gid) = (String::new(), meta.uid(), meta.gid());
         return Ok(Home::Of(Account { name, uid, gid, groups: Vec::new(), home }));
     }
-    file_writer::of_uid(&wish.root, meta.uid()).map(|account| Home::Of(Account { home, ..account }))
+    users::account_by_uid(&wish.root, meta.uid())
+        .map(|account| Home::Of(Account { home, ..account }))
 }
 
 fn owner(target: &Target<'_>, home: &Home, service: Option<&Account>) -> (Owner, String) {
@@ -161,7 +163,7 @@ fn owner(target: &Target<'_>, home: &Home, service: Option<&Account>) -> (Owner,
 /// The root directory, as an absolute path without a link in it.
 ///
 /// # Errors
-/// It is not there.
+/// The directory is not there.
 pub fn root(given: &Path) -> Result<PathBuf> {
     std::fs::canonicalize(given)
         .map_err(|error| Error::usage(format!("--target-root {}: {error}", given.display())))

@@ -1,6 +1,6 @@
-//! Which save of each stick was seen last on this machine, so that an older one is noticed.
+//! The save of each stick that was seen last on this machine, so that an older one is noticed.
 //!
-//! It is a file of this machine: one that was installed a moment ago has seen nothing.
+//! The numbers lie in a file of this machine: one that was installed a moment ago has seen nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ const STICKS: usize = 64;
 /// The file is not longer, in bytes.
 const FILE_MAX: usize = 64 << 10;
 
-/// Where it is kept: `$STATE_DIRECTORY` of a service, `/var/lib/zeta-creds` of root, else below the
-/// home.
+/// The path of the file: in `$STATE_DIRECTORY` for a service, in `/var/lib/zeta-creds` for root,
+/// else below the home.
 fn place() -> Option<PathBuf> {
     let set = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
     let dir = match set("STATE_DIRECTORY") {

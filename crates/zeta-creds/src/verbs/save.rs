@@ -14,18 +14,18 @@ use crate::secret::Secret;
 use crate::verbs::factor::Factor;
 use zeta_os::error::{Error, Kind};
 
-/// What was saved.
+/// The result of a save.
 #[derive(Debug)]
 pub struct SaveOutcome {
-    /// How the save went.
+    /// The result for the file.
     pub saved: Saved,
-    /// Which save of the stick it is; the original's format does not count them.
+    /// The number of the save on the stick; the original's format does not count them.
     pub generation: Option<u64>,
     /// Bytes of the blob.
     pub len: usize,
 }
 
-/// Seals and saves.
+/// Seals a bundle and saves it.
 ///
 /// # Errors
 /// 2: the factor or the passphrase. 4: it could not be written.
@@ -57,8 +57,8 @@ pub fn keep(
 /// Saves that may have been made on other machines since this one saw the stick.
 const AHEAD: u64 = 1 << 32;
 
-/// One more than any that lies there or was seen. What lies there says so without a passphrase, so
-/// somebody may have raised it, but never so far that the numbers come to their end.
+/// The next number: one more than any that lies there or was seen. A blob shows its number without
+/// a passphrase, so another user may have raised it, but never so far that the numbers run out.
 fn next(path: &Path, binding: &str) -> Outcome<u64> {
     let there = blob::load(path).number(FRAME)?;
     let of = |found: &Found| match found {

@@ -13,7 +13,7 @@ pub struct GitOnly {
     base: Option<String>,
 }
 
-/// An error in one sentence, with what would help: that is all that is left of it in an answer.
+/// An error in one sentence, with what would help: an answer has no more room for it.
 fn told(error: &Error) -> String {
     let hints = error.hints.iter().map(|hint| format!("; {hint}"));
     hints.fold(error.text.clone(), |text, hint| text + &hint)

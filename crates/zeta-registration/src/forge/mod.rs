@@ -1,13 +1,14 @@
-//! Where pull requests live: what is asked of a forge, and how it can refuse.
+//! The forge, which keeps the pull requests: its requests, and its refusals.
 //!
-//! Asking has three answers ([`Answer`]); doing has one error type that names what would help. A
-//! change whose answer was lost may have happened: whoever calls asks again before it repeats.
+//! A question has three answers ([`Answer`]); a change has one error type that names what would
+//! help. A change whose answer was lost may have happened: the caller asks before it repeats.
 
 pub mod git_only;
 pub mod github;
 pub mod token;
 
 use zeta_core::registration::{Answer, Pull};
+use zeta_os::error::{Error, Kind};
 
 /// A pull request that is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,18 +23,18 @@ pub struct PullDraft {
     pub body: String,
 }
 
-/// Why a forge did not do what it was asked for.
+/// The reason why a forge did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForgeError {
-    /// No answer came, or none that can be read: it may have happened.
+    /// No answer came, or none that can be read: the change may have happened.
     Lost(String),
-    /// Nobody is logged in, or the token is not accepted.
+    /// No account is logged in, or the token is not accepted.
     Unauthenticated(String),
     /// The token may not do that: its scopes, single sign-on, no write access, a protected branch.
     Forbidden(String),
-    /// Not before so many seconds.
+    /// A rate limit, which ends after so many seconds.
     RateLimited(u64, String),
-    /// It is there already, or cannot be in this state.
+    /// A thing that is there already, or cannot be in this state.
     Conflict(String),
     /// Anything else, with status and message.
     Refused(String),
@@ -52,7 +53,7 @@ impl std::fmt::Display for ForgeError {
     }
 }
 
-/// How thoroughly pull requests are looked for.
+/// The effort of a search for pull requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Search {
     /// By branch, title and text, among those that are open or ended lately: enough to say *there
@@ -63,7 +64,7 @@ pub enum Search {
     Exhaustive,
 }
 
-/// What a forge is asked for.
+/// The requests to a forge.
 pub trait Forge {
     /// Its name, for people: "github.com, owner/name".
     fn name(&self) -> String;
@@ -75,7 +76,7 @@ pub trait Forge {
     /// they add `path`.
     fn pulls(&self, node: &str, path: &str, look: Search) -> Answer<Vec<Pull>>;
 
-    /// The pull requests of exactly this branch of ours, whatever their state.
+    /// The pull requests of exactly this branch of this node, whatever their state.
     fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>>;
 
     /// Opens a pull request.
@@ -84,7 +85,29 @@ pub trait Forge {
     /// Leaves a comment on a pull request, unless there is one that holds `mark`, as `text` does.
     fn comment_once(&self, number: u64, mark: &str, text: &str) -> Result<(), ForgeError>;
 
-    /// Lets it be merged as soon as it may be, if it changes one file; false where there is no such
-    /// thing.
+    /// Lets a pull request that changes one file be merged as soon as it may be; false where the
+    /// forge has no such function.
     fn arm_auto_merge(&self, pull: &Pull) -> Result<bool, ForgeError>;
+}
+
+/// Makes an error with the next step of what the forge `name` answered.
+pub fn to_error(trouble: &ForgeError, name: &str) -> Error {
+    let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
+    match trouble {
+        ForgeError::Lost(text) => error(Kind::Fault, text)
+            .hint("it may have happened: run it again, it asks before it repeats anything"),
+        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
+            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
+        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
+            .hint("without write access, push to a fork: --fork OWNER/NAME"),
+        ForgeError::RateLimited(s, text) => {
+            error(Kind::Busy, text).hint(format!("try again in {s} s"))
+        }
+        ForgeError::Conflict(text) => {
+            error(Kind::Refused, text).hint("run it again: it adopts what is open")
+        }
+        ForgeError::Refused(text) => {
+            error(Kind::Fault, text).hint("put right what the forge names, then run it again")
+        }
+    }
 }

@@ -1,29 +1,30 @@
-//! Where the token of a forge comes from, and a type that shows it to nobody.
+//! The sources of a forge's token, and a type that never prints it.
 //!
-//! Looked for in this order: the file that was named, the credential `forge-token` of a service
-//! (`LoadCredential=`), `GH_TOKEN`, `GITHUB_TOKEN`, and what `gh auth token` prints. It never
-//! stands in an argument: every user of a machine may read those.
+//! The order is: the file that was named, the credential `forge-token` of a service
+//! (`LoadCredential=`), `GH_TOKEN`, `GITHUB_TOKEN`, and the output of `gh auth token`. The token
+//! never stands in an argument: every user of a machine may read those.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
+use zeta_os::command::{self, Failure};
 
 use base64::Engine as _;
 
 use super::ForgeError;
 use crate::git::Header;
 
-/// How long `gh auth token` may take: it reads a file or asks a keyring.
+/// The time limit of `gh auth token`, which reads a file or asks a keyring.
 const GH_LIMIT: Duration = Duration::from_secs(10);
 /// No token is longer.
 const MAX_BYTES: u64 = 4096;
-/// Where systemd puts the credentials of a service, in a place that only it can enter.
+/// The variable with the directory of a service's credentials, which only the service can enter.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token.
 const CREDENTIAL: &str = "forge-token";
@@ -50,7 +51,7 @@ impl Token {
         Err(ForgeError::Unauthenticated(format!("the token in {source} {why}")))
     }
 
-    /// Where it was found, for people.
+    /// The source of the token, for people.
     pub fn source(&self) -> &str {
         &self.source
     }
@@ -80,7 +81,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Where a token may be.
+/// The places where a token may be.
 pub struct Places<'a> {
     /// The file that was named; then nothing else is looked at.
     pub file: Option<&'a Path>,
@@ -92,7 +93,7 @@ pub struct Places<'a> {
     pub host: &'a str,
 }
 
-/// Finds the token. A place that was named and is of no use is told, and no other is tried.
+/// Finds the token. A place that was named and is of no use is an error, and no other is tried.
 pub fn find(places: &Places) -> Result<Token, ForgeError> {
     let service = (places.variable)(CREDENTIALS).filter(|dir| !dir.is_empty());
     let service = service.map(std::path::PathBuf::from);
@@ -111,13 +112,13 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
     of_gh(places.gh, places.host)
 }
 
-/// Reads a file that only we, or root, can read; a credential of our service lies in a directory
-/// that is closed already, and its mode shows the mask of an ACL.
+/// Reads a file that only this user, or root, can read; a credential of this service lies in a
+/// directory that is closed already, and its mode shows the mask of an ACL.
 fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     let named = path.display();
     let fault = |why: String| ForgeError::Unauthenticated(format!("the token file {named} {why}"));
     let mut options = std::fs::File::options();
-    // Without O_NONBLOCK a named pipe would hold us for ever.
+    // Without O_NONBLOCK the open of a named pipe would never return.
     let flags = rustix::fs::OFlags::NONBLOCK.bits();
     let file = options.read(true).custom_flags(flags.cast_signed()).open(path);
     let file = file.map_err(|error| fault(format!("cannot be opened: {error}")))?;
@@ -152,34 +153,21 @@ fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
     let mut command = Command::new(gh);
     command.args(["auth", "token", "--hostname", host]);
     command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
+    let ended = match command::run(&mut command, b"", GH_LIMIT, MAX_BYTES as usize + 2) {
+        Ok(ended) => ended,
+        Err(Failure::NotStarted(error)) if error.kind() == ErrorKind::NotFound => {
             return Err(nobody("neither GH_TOKEN nor GITHUB_TOKEN is set, and there is no 'gh'"));
         }
-        Err(error) => return Err(nobody(&format!("'gh' cannot be started: {error}"))),
-    };
-    let until = Instant::now() + GH_LIMIT;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(nobody("'gh auth token' did not end in time"));
-            }
+        Err(Failure::NotStarted(error)) => {
+            return Err(nobody(&format!("'gh' cannot be started: {error}")));
         }
+        Err(Failure::TimedOut) => return Err(nobody("'gh auth token' did not end in time")),
     };
-    if !status.success() {
+    if !ended.status.success() {
         return Err(nobody("'gh auth token' has none"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));
-    // It fits into the pipe, so whatever was written is there.
-    let read = child.stdout.take().map(|out| out.take(MAX_BYTES + 2).read_to_string(&mut text));
-    match read {
-        Some(Ok(_)) => Token::new(text, "'gh auth token'"),
-        _ => Err(nobody("what 'gh auth token' printed cannot be read")),
+    match std::str::from_utf8(&ended.output) {
+        Ok(text) => Token::new(Zeroizing::new(text.to_owned()), "'gh auth token'"),
+        Err(_) => Err(nobody("what 'gh auth token' printed cannot be read")),
     }
 }

@@ -1,4 +1,4 @@
-//! What this machine is made of, as `/proc` and `/sys` tell any user; what they hide is left out.
+//! The hardware of this machine, as `/proc` and `/sys` show it to any user; the rest is left out.
 //!
 //! Nothing here fails: a fact sheet with less on it is still one. Each file is read only up to a
 //! limit and never waited for, because a container may have put anything in its place.
@@ -123,10 +123,10 @@ fn gpu_name(root: &Path, device: &Path) -> Option<String> {
     })
 }
 
-/// An interface that may be the one that others reach this machine by.
+/// An interface by which other machines may reach this one.
 struct Interface {
     ip: Option<IpAddr>,
-    /// Hardware is behind it: a tunnel has none.
+    /// True if hardware is behind it: a tunnel has none.
     real: bool,
     index: u32,
     mac: Option<String>,
@@ -171,7 +171,7 @@ fn is_global(ip: IpAddr) -> bool {
     !here && !link
 }
 
-/// What the kernel says over netlink; a service that may not ask has no addresses.
+/// The addresses that the kernel lists over netlink; a service that may not ask gets none.
 fn addresses() -> Vec<Address> {
     let found = if_addrs::get_if_addrs().unwrap_or_default();
     let up = found.into_iter().filter(if_addrs::Interface::is_oper_up);

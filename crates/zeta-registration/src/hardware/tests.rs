@@ -224,7 +224,7 @@ fn a_card_has_as_much_of_a_name_as_the_table_knows() {
     assert_eq!(card(0x1af4, 0x1050), "vendor 0x1af4 device 0x1050");
 }
 
-/// What a program of this machine says, if it is there.
+/// The output of a program of this machine, if it is there.
 fn says(program: &str, args: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     let out = command.args(args).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;

@@ -1,6 +1,6 @@
-//! What the kernel's small texts say about the hardware: pure functions, none of them invents.
+//! The hardware in the kernel's small texts: pure functions, none of which guesses.
 
-/// As many characters as a name may have: firmware writes what it likes.
+/// Most characters of a name: firmware writes what it likes.
 const NAME_CHARS: usize = 120;
 
 /// A name on one line: no control characters, single blanks; `None` if it says nothing.
@@ -38,7 +38,7 @@ pub fn memory(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024).filter(|bytes| *bytes > 0)
 }
 
-/// How many processors a list such as `0-3,6` names.
+/// The number of processors that a list such as `0-3,6` names.
 pub fn count(list: &str) -> Option<u64> {
     let one = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -48,7 +48,7 @@ pub fn count(list: &str) -> Option<u64> {
     list.trim().split(',').try_fold(0_u64, |sum, part| sum.checked_add(one(part)?))
 }
 
-/// How many processors `/proc/cpuinfo` has a paragraph for.
+/// The number of processors that `/proc/cpuinfo` has a paragraph for.
 pub fn processors(cpuinfo: &str) -> Option<u64> {
     let number = |value: &str| value.parse::<u32>().is_ok();
     let found = fields(cpuinfo).filter(|(key, value)| *key == "processor" && number(value)).count();
@@ -174,7 +174,7 @@ pub fn pci_names(table: &str, vendor: u32, device: u32) -> (Option<String>, Opti
     (made, own.filter_map(|line| line.strip_prefix(&device)).find_map(name))
 }
 
-/// What a graphics card is called: by the table where it knows, else by its numbers.
+/// The name of a graphics card: from the table if it is there, else its numbers.
 pub fn card(table: Option<&str>, vendor: u32, device: u32) -> String {
     let names = table.map(|table| pci_names(table, vendor, device)).unwrap_or_default();
     match names {

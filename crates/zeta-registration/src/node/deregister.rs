@@ -1,5 +1,5 @@
-//! Leaving: the node's file is taken off the default branch, through a pull request again; and the
-//! nodes that are there.
+//! The removal of a node's file from the default branch, by a pull request again; and the list of
+//! the nodes that are there.
 
 use zeta_core::name::Label;
 use zeta_core::registration::expiry::{Expiry, expiry};
@@ -13,20 +13,20 @@ use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
-/// What taking a node off came to.
+/// The result of a removal.
 #[derive(Debug, Clone)]
 pub enum Left {
-    /// It is not on the default branch.
+    /// The node is not on the default branch.
     Gone,
-    /// We opened a pull request that removes it.
+    /// This call opened a pull request that removes it.
     Opened(Pull),
     /// One that removes it is open already.
     Waiting(Pull),
-    /// One was closed: a person said that it stays.
+    /// One was closed: a person decided that the node stays.
     Stays(Pull),
 }
 
-/// Opens a pull request that removes a node. Without a `wish` of somebody, as by a timer, one that
+/// Opens a pull request that removes a node. Without a `wish` of a person, as by a timer, one that
 /// was closed is followed by no other.
 pub fn deregister(
     site: &Connection,
@@ -79,9 +79,9 @@ fn could_not_ask(why: &str) -> Error {
 pub struct Listed {
     /// Its file.
     pub path: String,
-    /// What it says; why it could not be read otherwise.
+    /// Its content, or the reason why it could not be read.
     pub node: std::result::Result<ClusterNode, String>,
-    /// How it stands in time; `None` if it could not be read.
+    /// Whether its time is over; `None` if it could not be read.
     pub expiry: Option<Expiry>,
 }
 
@@ -94,23 +94,23 @@ pub fn list(site: &Connection) -> Result<Vec<Listed>> {
         if !path.ends_with("/node.yaml") || !path.contains("/cluster-nodes/") {
             continue;
         }
-        // What is no file, or has a name that is no text, is damage of its own and hides no other.
+        // An entry that is no file, or whose name is no text, is damaged itself and hides no other.
         let text = repo.content(&base.commit, &path);
         let node = text.and_then(|text| node_yaml::read(text.as_bytes()));
         let node = node.map_err(|error: Error| error.text);
         let expiry = node.as_ref().ok().map(|node| expiry(node, host::wall_us()));
         nodes.push(Listed { path, node, expiry });
     }
-    match nodes.is_empty() {
-        false => Ok(nodes),
-        true => Err(Error::new(Kind::NotFound, "no node is registered there")
-            .hint("register this one: zeta node register, with the same repository")),
+    if nodes.is_empty() {
+        return Err(Error::new(Kind::NotFound, "no node is registered there")
+            .hint("register this one: zeta node register, with the same repository"));
     }
+    Ok(nodes)
 }
 
 impl Listed {
-    /// Whose it is and what it is called, by where it lies; the file itself could say anything.
-    /// `None` where these are no names: such a path goes into no branch and no line for git.
+    /// Its maintainer and its name, from its path; the file itself could say anything. `None` where
+    /// these are no names: such a path goes into no branch and no line for git.
     pub fn named(&self) -> Option<(&str, &str)> {
         let rest = self.path.strip_prefix("maintainers/")?;
         let (maintainer, rest) = rest.split_once("/cluster-nodes/")?;

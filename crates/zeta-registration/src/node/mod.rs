@@ -1,8 +1,8 @@
-//! How this node joins and leaves a cluster's repository.
+//! The way of this node into a cluster's repository, and out of it.
 //!
-//! [`register`] is the way from nothing to an open pull request, `propose` the pull request
-//! itself, `refresh` what follows once it is merged, [`steward`] what carries an intent across,
-//! [`leave`] the way out; and here is what they need: the receipt, and its mirror in the tree.
+//! [`register`] leads from nothing to an open pull request, `proposal` is the pull request itself,
+//! `renew` follows once it is merged, [`steward`] carries an intent out, [`deregister`] leads out
+//! again. Here is what all of them need: the receipt, and its mirror in the tree.
 
 pub mod deregister;
 mod exclusive;
@@ -10,6 +10,7 @@ mod proposal;
 pub mod register;
 mod renew;
 pub mod repository;
+pub mod request;
 pub mod steward;
 
 use std::io::Read as _;
@@ -39,7 +40,7 @@ pub const IN_FLIGHT: &str = "register-pr-in-flight";
 /// Most bytes of a receipt that is read.
 const RECEIPT_MAX: u64 = 64 << 10;
 
-/// Where the receipt of this node is kept, which outlives the boot.
+/// The path of this node's receipt, which outlives the boot.
 pub fn receipt_path() -> PathBuf {
     if let Some(path) = std::env::var_os("ZETA_SELF_REGISTER_MARKER").filter(|p| !p.is_empty()) {
         return PathBuf::from(path);
@@ -66,7 +67,7 @@ pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
     }
 }
 
-/// Keeps a receipt: on the disk, for good, and as a marker in the tree, for this boot.
+/// Keeps a receipt: on the disk, across boots, and as a marker in the tree, for this boot.
 pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()> {
     temp_file::keep(path, ".self-registered.", receipt.render().as_bytes()).map_err(|error| {
         Error::new(Kind::Unsafe, format!("cannot write {}: {error}", path.display()))
@@ -85,7 +86,7 @@ pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()>
     records::set(ctx, &marker, &pairs).map(|_| ())
 }
 
-/// Writes down that nobody is logged in. An attempt that was cut off stays one.
+/// Notes in the receipt that no account is logged in. An attempt that was cut off stays one.
 pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -> Result<()> {
     let before = read_receipt(path)?;
     if before.as_ref().is_some_and(|before| before.state == State::Registering) {
@@ -104,8 +105,8 @@ pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -
     keep_receipt(ctx, path, &receipt)
 }
 
-/// The name of this node: that of its receipt, for the tree's goes with each boot; else the tree's,
-/// which is opaque, or the host's if somebody asks for that.
+/// The name of this node: that of its receipt, for the tree's ends with each boot; else the tree's,
+/// which is opaque, or the host's if the caller asks for that.
 pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
     if ctx.node.is_none()
         && let Some(receipt) = read_receipt(&receipt_path())?
@@ -114,8 +115,7 @@ pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
         return Ok(node);
     }
     if !host_name {
-        let (_, node) = ctx.open()?;
-        return Ok(node.name);
+        return Ok(ctx.open()?.node.name);
     }
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let short = host.split('.').next().unwrap_or_default();
@@ -129,7 +129,7 @@ pub fn preview(about: &About) -> Result<String> {
     node_yaml::write(&repository::compose_here(about))
 }
 
-/// Writes down what is wanted, for the steward: all of it, so that nothing of an earlier one stays.
+/// Writes the intent for the steward: all of it, so that nothing of an earlier one stays.
 pub fn intend(ctx: &Context, about: &About, place: &Repository, reopen: bool) -> Result<()> {
     place.check()?;
     let mut pairs = vec![
@@ -155,11 +155,11 @@ pub fn intend(ctx: &Context, about: &About, place: &Repository, reopen: bool) ->
     steward::intend(ctx, &pairs)
 }
 
-/// What an intent asks for, of a steward whose call is for `own`, if it `said` so.
+/// The request in an intent, for a steward whose call is for `own`, if it `said` so.
 ///
-/// Where the token is, an intent does not say: that is the steward's own. In a tree that others
-/// write an intent may be anybody's, and the token goes where it points: there the call has to name
-/// the same place.
+/// An intent does not say where the token is: that is the steward's own. In a tree that others
+/// write, any of them may have written the intent, and the token is sent to the place that it
+/// names: there the call has to name the same place.
 pub fn wanted(
     ctx: &Context,
     intent: &Fields<'_>,
@@ -192,12 +192,12 @@ pub fn wanted(
         base: text("base"),
         token_file: None,
     };
-    let (tree, _) = ctx.open()?;
-    let place = Repository::of_intent(place, own, said || tree.base.sharing != Sharing::Private)?;
+    let sharing = ctx.open()?.tree.base.sharing;
+    let place = Repository::of_intent(place, own, said || sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
 }
 
-/// A regular file of no great length: a pipe would hold us for ever, and a device has no end.
+/// Reads a regular file of no great length: a pipe may never answer, and a device has no end.
 fn read_small(path: &Path) -> std::io::Result<String> {
     let mut options = std::fs::File::options();
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -207,8 +207,9 @@ fn read_small(path: &Path) -> std::io::Result<String> {
     }
     let mut text = String::new();
     file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > RECEIPT_MAX {
-        true => Err(std::io::Error::other("it is too long for a receipt")),
-        false => Ok(text),
+    if text.len() as u64 > RECEIPT_MAX {
+        Err(std::io::Error::other("it is too long for a receipt"))
+    } else {
+        Ok(text)
     }
 }

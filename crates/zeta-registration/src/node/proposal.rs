@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use zeta_core::registration::{Answer, Pull, PullState};
 
-use crate::forge::{ForgeError, PullDraft};
+use crate::forge::{ForgeError, PullDraft, to_error};
 use crate::git::{Author, Base, Repo};
 use crate::node::repository::Connection;
 use zeta_os::error::{Error, Kind, Result};
 
-/// How often an answer that was lost is asked for again.
+/// The number of times that a lost answer is asked for again.
 const ASK_AGAIN: usize = 5;
 /// The first pause before that; it doubles.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -27,15 +27,15 @@ pub struct Proposal {
     pub body: String,
     /// The file.
     pub path: String,
-    /// What stands in it then; `None` if it is to go.
+    /// Its new content; `None` if it is to go.
     pub content: Option<String>,
 }
 
-/// Why there is no pull request.
+/// The reason why there is no pull request.
 pub enum ProposeError {
-    /// It was not opened.
+    /// A pull request that was not opened.
     No(Error),
-    /// It may have been, or somebody else is at it: the next run asks.
+    /// One that may have been opened, by this process or by another: the next run asks.
     Unclear(Error),
 }
 
@@ -67,9 +67,9 @@ pub fn propose(
         Ok(pull) => Ok(pull),
         Err(trouble @ (ForgeError::Lost(_) | ForgeError::Conflict(_))) => {
             find_open(site, &proposal.branch)
-                .ok_or_else(|| ProposeError::Unclear(said(&trouble, &site.forge.name())))
+                .ok_or_else(|| ProposeError::Unclear(to_error(&trouble, &site.forge.name())))
         }
-        Err(trouble) => Err(ProposeError::No(said(&trouble, &site.forge.name()))),
+        Err(trouble) => Err(ProposeError::No(to_error(&trouble, &site.forge.name()))),
     }
 }
 
@@ -94,7 +94,7 @@ fn push(site: &Connection, proposal: &Proposal, by: (&Author, i64)) -> Result<St
     Ok(base.branch)
 }
 
-/// Where the node of a new file has another one: below another maintainer, or the same one in other
+/// The other file of a node that gets a new one: below another maintainer, or the same one in other
 /// letters, for a forge's user is the same in both.
 fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<String>> {
     let of_node = |path: &str| {
@@ -106,7 +106,7 @@ fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<Str
     Ok(files.into_iter().find(|path| new && wanted.is_some() && of_node(path) == wanted))
 }
 
-/// The open pull request of a branch, asked for until somebody answers.
+/// The open pull request of a branch, asked for until the forge answers.
 fn find_open(site: &Connection, branch: &str) -> Option<Pull> {
     let mut pause = PAUSE;
     for _ in 0..ASK_AGAIN {
@@ -119,26 +119,4 @@ fn find_open(site: &Connection, branch: &str) -> Option<Pull> {
         pause *= 2;
     }
     None
-}
-
-/// What the forge `name` said, as an error with the next step.
-pub fn said(trouble: &ForgeError, name: &str) -> Error {
-    let error = |kind: Kind, text: &str| Error::new(kind, format!("{name}: {text}"));
-    match trouble {
-        ForgeError::Lost(text) => error(Kind::Fault, text)
-            .hint("it may have happened: run it again, it asks before it repeats anything"),
-        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
-            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
-        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
-            .hint("without write access, push to a fork: --fork OWNER/NAME"),
-        ForgeError::RateLimited(s, text) => {
-            error(Kind::Busy, text).hint(format!("try again in {s} s"))
-        }
-        ForgeError::Conflict(text) => {
-            error(Kind::Refused, text).hint("run it again: it adopts what is open")
-        }
-        ForgeError::Refused(text) => {
-            error(Kind::Fault, text).hint("put right what the forge names, then run it again")
-        }
-    }
 }

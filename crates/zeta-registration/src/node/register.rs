@@ -1,108 +1,21 @@
-//! Registering this node: look, decide, and open one pull request if there is none.
+//! The registration of this node: look, decide, and open one pull request if there is none.
 //!
 //! The order is what keeps it single: ask without any lock; take the lease that one agent of the
 //! node holds; ask again, and thoroughly; write down the attempt; push the branch, whose name is
 //! fixed; check the lease; open; and where an answer is lost, ask again instead of repeating.
 
-use std::path::PathBuf;
-
-use zeta_core::name::Label;
-use zeta_core::registration::node::ClusterNode;
 use zeta_core::registration::receipt::{Receipt, State};
-use zeta_core::registration::{
-    Answer, From, Next, Policy, Pull, Seen, Stop, body_marker, branch, decide, node_path, title,
-};
+use zeta_core::registration::{From, Next, Pull, Seen, Stop, body_marker, branch, decide, title};
 
-use super::{IN_FLIGHT, keep_receipt, read_receipt, renew};
+use super::{IN_FLIGHT, keep_receipt, renew};
 use crate::forge::Search;
-use crate::git::Author;
 use crate::node::exclusive::{Held, with_lease};
 use crate::node::proposal::{Proposal, ProposeError, propose};
-use crate::node::repository::Connection;
+use crate::node::request::{RegisterOutcome, RegisterRequest};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::Refusal;
-
-/// Whom to register, and where.
-pub struct RegisterRequest<'a> {
-    /// The node.
-    pub node: Label,
-    /// The forge's user that it belongs to.
-    pub maintainer: String,
-    /// Its file.
-    pub file: ClusterNode,
-    /// The repository.
-    pub site: &'a Connection,
-    /// Who the commit is by.
-    pub author: Author,
-    /// A pull request that was closed may be followed by another one.
-    pub reopen: bool,
-    /// Least time between attempts, in s.
-    pub min_interval_s: i64,
-    /// Where the receipt is kept.
-    pub receipt: PathBuf,
-}
-
-/// What it came to.
-#[derive(Debug, Clone)]
-pub enum RegisterOutcome {
-    /// It is on the default branch.
-    Registered,
-    /// A pull request waits, whoever opened it.
-    Waiting(Pull),
-    /// We opened one.
-    Opened(Pull),
-    /// Nothing was done, and why.
-    Stopped(Stop),
-    /// Another agent of this node is at it.
-    InFlight(Box<Refusal>),
-}
-
-impl RegisterRequest<'_> {
-    /// Its file in the repository.
-    pub(super) fn path(&self) -> String {
-        node_path(&self.maintainer, self.node.as_str())
-    }
-
-    fn seen(&self, look: Search) -> Result<Seen> {
-        let (forge, path) = (&self.site.forge, self.path());
-        // That of another node says nothing about this one's attempts.
-        let receipt = read_receipt(&self.receipt)?.filter(|seen| seen.node == self.node.as_str());
-        let on_main = forge.file(&path);
-        // A node that is there, or about which nobody answered, needs no further question.
-        let pulls = match on_main {
-            Answer::Absent => forge.pulls(self.node.as_str(), &path, look),
-            _ => Answer::Absent,
-        };
-        Ok(Seen { receipt, on_main, pulls })
-    }
-
-    fn policy(&self) -> Policy {
-        let (reopen, min_interval_s) = (self.reopen, self.min_interval_s);
-        Policy { reopen, min_interval_s, now_s: host::wall_us() / 1_000_000 }
-    }
-
-    /// A receipt of what was just observed; the time of the last attempt stays.
-    pub(super) fn receipt(
-        &self,
-        state: State,
-        detail: String,
-        before: Option<&Receipt>,
-    ) -> Receipt {
-        Receipt {
-            state,
-            node: self.node.to_string(),
-            observed_us: host::wall_us(),
-            node_path: self.path(),
-            pr_url: None,
-            branch: None,
-            detail,
-            last_attempt_s: before.and_then(|before| before.last_attempt_s),
-        }
-    }
-}
 
 /// Converges: after this the node is registered, or a pull request waits, or a reason is known.
 pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterOutcome, Receipt)> {
@@ -125,7 +38,7 @@ pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterO
     }
 }
 
-/// What people have to know about a pull request that waits.
+/// The note for people about a pull request that waits.
 fn waits(pull: &Pull) -> &'static str {
     match pull.from {
         From::Ours => "a pull request waits",
@@ -137,7 +50,7 @@ fn waits(pull: &Pull) -> &'static str {
     }
 }
 
-/// What follows without opening anything.
+/// The result that follows without opening anything.
 fn conclude(
     ctx: &Context,
     asked: &RegisterRequest<'_>,
@@ -165,7 +78,7 @@ fn conclude(
                 Stop::Closed(pull) => of(pull, with(State::Closed, "it was closed".to_owned())),
                 Stop::Removed(pull) => of(pull, with(State::Closed, "it was removed".to_owned())),
                 Stop::Throttled(rest_s) => {
-                    // Why the last one failed stays: it is what has to be put right.
+                    // The reason why the last one failed stays: it has to be put right.
                     let why = before.map_or(String::new(), |before| before.detail.clone());
                     let next = format!("the next attempt may be made in {rest_s} s");
                     with(State::Throttled, if why.is_empty() { next } else { why })
@@ -184,7 +97,7 @@ fn open_once(
     asked: &RegisterRequest<'_>,
     held: &Held<'_>,
 ) -> Result<(RegisterOutcome, Receipt)> {
-    // Who held the lease before us may just have opened it.
+    // The holder of the lease before may just have opened it.
     let seen = asked.seen(Search::Exhaustive)?;
     let next = decide(&seen, asked.policy());
     let Next::Open { after } = next else { return conclude(ctx, asked, &seen, next) };
@@ -198,7 +111,7 @@ fn open_once(
     let proposal = proposal(asked, after.as_ref())?;
     match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
         Ok(pull) => opened(ctx, asked, pull, &receipt),
-        // It stays *registering*: the next run asks, and goes on from here.
+        // The receipt stays *registering*: the next run asks, and goes on from here.
         Err(ProposeError::Unclear(error)) => Err(error),
         Err(ProposeError::No(error)) => {
             let (state, detail) = (State::PullFailed, error.text.clone());

@@ -9,7 +9,7 @@ use super::{IN_FLIGHT, keep_receipt};
 use crate::git::Repo;
 use crate::node::exclusive::with_lease;
 use crate::node::proposal::{Proposal, ProposeError, propose};
-use crate::node::register::{RegisterOutcome, RegisterRequest};
+use crate::node::request::{RegisterOutcome, RegisterRequest};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -26,7 +26,7 @@ pub fn registered(
     let detail = format!("on the default branch: {blob}");
     let mut receipt = asked.receipt(State::Converged, detail, before);
     let until = asked.file.metadata.annotations.get(EXPIRES_AT);
-    // What goes wrong with the end is told, and the node is registered all the same.
+    // A fault with the end is part of the answer, and the node is registered all the same.
     if let Some(until) = until {
         match moved(ctx, asked, until, &mut receipt) {
             Ok(None) => {}
@@ -38,7 +38,7 @@ pub fn registered(
     Ok((RegisterOutcome::Registered, receipt))
 }
 
-/// Moves the end, if it is due; what was done or found, for people.
+/// Moves the end, if it is due; returns what was done or found, for people.
 fn moved(
     ctx: &Context,
     asked: &RegisterRequest<'_>,
@@ -80,7 +80,7 @@ fn moved(
     keep_receipt(ctx, &asked.receipt, receipt)?;
     let purpose = format!("pull request that moves the end of {}", asked.node);
     let opened = with_lease(ctx, IN_FLIGHT, purpose, |held| {
-        // Who held the lease before us may just have opened it.
+        // The holder of the lease before may just have opened it.
         if let Some(what) = stands(asked) {
             return Ok(what);
         }
@@ -95,7 +95,7 @@ fn moved(
     }))
 }
 
-/// Why no pull request is opened that moves the end; `None` if one may be.
+/// The reason why no pull request is opened that moves the end; `None` if one may be.
 fn stands(asked: &RegisterRequest<'_>) -> Option<String> {
     let pulls = match asked.site.forge.of_branch(&refresh_branch(asked.node.as_str())) {
         Answer::Unknown(why) => return Some(format!("about its end nobody answered: {why}")),

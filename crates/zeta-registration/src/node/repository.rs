@@ -1,20 +1,19 @@
-//! Which repository, by which forge, and as whom: made of what a person or a unit says.
+//! The repository, its forge and the account, from the flags of a person or of a unit.
 
 use std::path::PathBuf;
 
 use zeta_core::registration::node::{About, ClusterNode, compose};
 
-use crate::forge::Forge;
 use crate::forge::git_only::GitOnly;
 use crate::forge::github::{API, GitHub, Limits, RepoName};
 use crate::forge::token;
 use crate::forge::token::Places;
+use crate::forge::{Forge, to_error};
 use crate::git::{Author, Remote, without_secret};
 use crate::hardware;
-use crate::node::proposal::said;
 use zeta_os::error::{Error, Result};
 
-/// Where nodes are registered.
+/// The repository in which nodes are registered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Repository {
     /// `owner/name` on GitHub.
@@ -48,15 +47,16 @@ impl Repository {
     /// `matters`.
     pub fn of_intent(wanted: Repository, own: &Repository, matters: bool) -> Result<Repository> {
         let wanted = Repository { token_file: own.token_file.clone(), ..wanted };
-        match own == &wanted || !matters {
-            true => Ok(wanted),
-            false => Err(Error::usage(format!("the intent is for {wanted}, and this call is not"))
-                .hint("if that is right, say the same: zeta node steward --repo OWNER/NAME …")),
+        if own == &wanted || !matters {
+            Ok(wanted)
+        } else {
+            Err(Error::usage(format!("the intent is for {wanted}, and this call is not"))
+                .hint("if that is right, say the same: zeta node steward --repo OWNER/NAME …"))
         }
     }
 
     /// Refuses an address that holds a secret: it would stand in the arguments of git, which every
-    /// user of the machine may read, and in whatever tells of it.
+    /// user of the machine may read, and in messages.
     pub fn check(&self) -> Result<()> {
         for (option, url) in
             [("--remote", &self.remote), ("--fork-remote", &self.fork_remote), ("--api", &self.api)]
@@ -104,7 +104,7 @@ impl Repository {
             gh: "gh".as_ref(),
             host: self.host(),
         };
-        let token = token::find(&places).map_err(|error| said(&error, "the forge's token"))?;
+        let token = token::find(&places).map_err(|error| to_error(&error, "the forge's token"))?;
         let there = |repo: &String| format!("https://{}/{repo}.git", self.host());
         let url = self.remote.clone().unwrap_or_else(|| there(repo));
         let header = Some(token.header(self.host()));
@@ -116,7 +116,7 @@ impl Repository {
             fork: fork.map(|(owner, _)| owner.to_owned()),
         };
         let github = GitHub::new(repository, token, Limits::default());
-        let github = github.map_err(|error| said(&error, repo))?;
+        let github = github.map_err(|error| to_error(&error, repo))?;
         let fork = self.fork_remote.clone().or_else(|| self.fork.as_ref().map(there));
         Ok(Connection { remote: Remote { url, fork, header }, forge: Box::new(github), base })
     }
@@ -153,11 +153,12 @@ fn is_word(text: &str) -> bool {
 /// Refuses a maintainer that could be no directory.
 pub fn check_maintainer(name: &str) -> Result<()> {
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    match is_word(name) && begins && name.len() <= 39 {
-        true => Ok(()),
-        false => Err(Error::usage(format!(
+    if is_word(name) && begins && name.len() <= 39 {
+        Ok(())
+    } else {
+        Err(Error::usage(format!(
             "maintainer {name:?} is not valid: it is a user's name on the forge"
-        ))),
+        )))
     }
 }
 
@@ -166,7 +167,7 @@ pub fn compose_here(about: &About) -> ClusterNode {
     compose(about, hardware::probe())
 }
 
-/// Who commits are by: the maintainer, at an address that reaches nobody by accident.
+/// The author of commits: the maintainer, at an address that belongs to no other person.
 pub fn author(maintainer: &str) -> Author {
     Author { name: maintainer.to_owned(), mail: format!("{maintainer}@users.noreply.github.com") }
 }

@@ -1,9 +1,9 @@
-//! Carrying an intent across: one agent of the node at a time opens or adopts the pull request,
-//! lets it be merged, and watches until it is.
+//! The steward, which carries an intent out: one agent of the node at a time opens or adopts the
+//! pull request, lets it be merged, and watches until it is.
 //!
-//! A service that boots before anybody is logged in writes down what it wants (the *intent*, a
-//! marker of the tree); whichever agent comes by, now or later, does it. Every step looks first, so
-//! one that was cut off is taken up by the next tick.
+//! A service that boots before any account is logged in writes its wish down (the *intent*, a
+//! marker of the tree); the first agent that runs the steward carries it out. Every step looks
+//! first, so one that was cut off is taken up by the next tick.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use zeta_core::registration::{From, Pull, body_marker};
 
 use super::keep_receipt;
 use crate::node::exclusive::with_lease;
-use crate::node::register::{RegisterOutcome, RegisterRequest, register};
+use crate::node::register::register;
+use crate::node::request::{RegisterOutcome, RegisterRequest};
 use zeta_os::error::{Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;
@@ -28,14 +29,14 @@ const LEAST: Duration = Duration::from_secs(1);
 /// The lease that makes it one at a time.
 pub const STEWARD: &str = "register-steward";
 
-/// What one tick came to.
+/// The result of one tick.
 #[derive(Debug, Clone)]
 pub enum Tick {
     /// There is no intent.
     Nothing,
     /// Another agent is the steward right now.
     Taken(Box<Refusal>),
-    /// This is how the registration stands.
+    /// The state of the registration.
     Stands(RegisterOutcome, Box<Receipt>),
 }
 
@@ -43,17 +44,18 @@ fn marker(name: &str) -> Result<RecordKey> {
     Ok(RecordKey::Marker(RecordName::new("marker", name)?))
 }
 
-/// Writes down that this node wants to be registered, and as what.
+/// Writes the intent: that this node wants to be registered, and as what.
 pub fn intend(ctx: &Context, pairs: &[(String, String)]) -> Result<()> {
     records::set(ctx, &marker(INTENT)?, pairs).map(|_| ())
 }
 
-/// What is wanted; `None` if nothing is.
+/// The intent; `None` if there is none.
 pub fn intent(ctx: &Context) -> Result<Option<Fields<'static>>> {
     Ok(records::get(ctx, &marker(INTENT)?)?.and_then(|seen| seen.own()))
 }
 
-/// One tick: `asked` is made of the intent, once there is one and nobody else is at it.
+/// Runs one tick: `asked` is made of the intent, once there is one and no other agent is the
+/// steward.
 pub fn tick<'a>(
     ctx: &Context,
     asked: impl FnOnce(&Fields<'static>) -> Result<RegisterRequest<'a>>,
@@ -69,7 +71,7 @@ pub fn tick<'a>(
             }
             RegisterOutcome::Waiting(pull) | RegisterOutcome::Opened(pull) => {
                 held.still()?;
-                // It was asked for once: a second no is a no.
+                // The wish to reopen counts once: a second refusal stands.
                 if asked.reopen {
                     intend(ctx, &[("reopen".to_owned(), false.to_string())])?;
                 }
@@ -88,12 +90,13 @@ pub fn tick<'a>(
     })
 }
 
-/// Lets a pull request be merged, and says once that this node waits for it, if it is not ours.
+/// Lets a pull request be merged, and comments once that this node waits for it, if another account
+/// opened it.
 ///
-/// One from a fork that is not ours is left to people: what stands in it is of somebody who may not
-/// write, and our token would carry it in. Both look before they act, so that another boot or
-/// another steward repeats nothing. What a forge refuses here is told and does not end the watch: a
-/// person can still merge.
+/// One from a foreign fork is left to people: its author may not write to the repository, and this
+/// node's token would carry it in. Both steps look before they act, so that another boot or another
+/// steward repeats nothing. A refusal by the forge is part of the result and does not end the
+/// watch: a person can still merge.
 fn care_for(asked: &RegisterRequest<'_>, pull: &Pull) -> Vec<String> {
     let forge = &asked.site.forge;
     let mut troubles = Vec::new();
@@ -119,8 +122,8 @@ fn care_for(asked: &RegisterRequest<'_>, pull: &Pull) -> Vec<String> {
     troubles
 }
 
-/// Ticks until the node is registered or `limit` is over; `tell` gets each tick. What passes by
-/// itself, as a line that is cut, does not end the watch.
+/// Ticks until the node is registered or `limit` is over; `tell` gets each tick. A fault that may
+/// pass, as a line that is cut, does not end the watch.
 pub fn watch(
     every: Duration,
     limit: Option<Duration>,

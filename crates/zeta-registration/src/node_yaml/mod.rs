@@ -1,6 +1,6 @@
 //! `node.yaml` as text: written so that every YAML reader sees the same strings, read with limits.
 //!
-//! A file from a repository may come from anybody: its size, depth and number of values are
+//! A file from a repository may come from any account: its size, depth and number of values are
 //! bounded, and it may have neither anchors nor merge keys, which no fact sheet needs.
 
 use serde_saphyr::options::MergeKeyPolicy;
@@ -28,7 +28,7 @@ pub fn write(node: &ClusterNode) -> Result<String> {
 /// Reads a `node.yaml`; keys that are not known are passed over.
 ///
 /// # Errors
-/// It is no `ClusterNode`, or more than one has.
+/// The text is no `ClusterNode`, or holds more than one has.
 pub fn read(text: &[u8]) -> Result<ClusterNode> {
     let unsound = |why: String| Error::new(Kind::Unsafe, format!("cannot read node.yaml: {why}"));
     if text.len() > MOST_BYTES {
@@ -48,7 +48,7 @@ pub fn read(text: &[u8]) -> Result<ClusterNode> {
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options(text, options).map_err(|error| {
-        // One line: the text ends up inside other sentences, and has control characters of theirs.
+        // One line: the text ends up inside other sentences, and may quote control characters.
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         unsound(error.to_string().chars().map(plain).take(300).collect())
     })

@@ -1,4 +1,4 @@
-//! What is written reads back, in this reader and in another; what is hostile is an error.
+//! Tests: what is written reads back, in this reader and in another; hostile text is an error.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

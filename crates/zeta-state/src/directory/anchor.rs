@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::record::{Fields, Text, parse};
 
+use crate::directory::purpose::{Purpose, STATE};
 use crate::directory::trusted_dir::TrustedDir;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::{files, host, mount};
 
@@ -77,28 +78,29 @@ pub fn write(base: &TrustedDir) -> Result<PathBuf> {
 /// # Errors
 /// The anchor cannot be read, and in doubt nobody may.
 pub fn stands(state_dir: &Path) -> Result<bool> {
-    Ok(of_this_boot(&path_for(state_dir))?.is_some())
+    Ok(of_this_boot(&path_for(state_dir), &STATE)?.is_some())
 }
 
 /// Compares the tree that was opened with its anchor.
 ///
 /// # Errors
 /// The tree is another one than root made, with the reason as far as the mounts tell it.
-pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
+pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Result<Anchored> {
     let path = path_for(state_dir);
-    let Some(made) = of_this_boot(&path)? else { return Ok(Anchored::Absent) };
+    let Some(made) = of_this_boot(&path, purpose)? else { return Ok(Anchored::Absent) };
     match made == (Some(identity.0), Some(identity.1)) {
         true => Ok(Anchored::Same),
-        false => Err(mismatch(state_dir, identity, made)),
+        false => Err(mismatch(state_dir, identity, made, purpose)),
     }
 }
 
 /// The device and inode of an anchor; `None` if there is none, or one of another boot: then the
 /// tree is another one by right.
-fn of_this_boot(path: &Path) -> Result<Option<Made>> {
-    let Some(text) = read(path)? else { return Ok(None) };
+fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
+    let Some(text) = read(path, purpose)? else { return Ok(None) };
     let unreadable = |reason: String| {
-        Error::not_safe(path, reason).hint("as root: 'zeta init --group NAME' writes it anew")
+        let hint = "as root: 'zeta init --group NAME' writes it anew";
+        purpose.hint_init(Error::not_safe(path, reason), hint)
     };
     let fields = match parse(&text, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) => fields,
@@ -109,7 +111,7 @@ fn of_this_boot(path: &Path) -> Result<Option<Made>> {
     Ok(same.then(|| (fields.number("dev"), fields.number("ino"))))
 }
 
-fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
+fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -> Error {
     // For the words only.
     let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {
@@ -129,7 +131,7 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
         _ => "somebody replaced it since".to_owned(),
     };
     let number = |part: Option<u64>| part.map_or("?".to_owned(), |n| n.to_string());
-    Error::not_safe(
+    let error = Error::not_safe(
         state_dir,
         format!(
             "it is not the directory that root made: {reason}; here {}:{}, root's {}:{}",
@@ -139,11 +141,14 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
             number(made.1)
         ),
     )
-    .hint(format!("in a systemd unit: PrivateTmp=no, or BindPaths={}", state_dir.display()))
-    .hint("if root replaced it on purpose: 'zeta init --group NAME' as root writes the new anchor")
+    .with_cause(Cause::OtherView)
+    .hint(format!("in a systemd unit: PrivateTmp=no, or BindPaths={}", state_dir.display()));
+    let hint = "if root replaced it on purpose: 'zeta init --group NAME' as root writes the new \
+                anchor";
+    purpose.hint_init(error, hint)
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let cannot = |errno| Error::io("cannot read", path, errno);
     let fd = match openat(CWD, path, RECORD.union(OFlags::NOFOLLOW), Mode::empty()) {
@@ -154,8 +159,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let stat = fstat(&fd).map_err(cannot)?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if !regular || stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
-        return Err(Error::not_safe(path, "root alone may write it, and that is not so")
-            .hint("as root: look who made it, remove it, then 'zeta init --group NAME'"));
+        let error = Error::not_safe(path, "root alone may write it, and that is not so");
+        let hint = "as root: look who made it, remove it, then 'zeta init --group NAME'";
+        return Err(purpose.hint_init(error, hint));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::from(fd).take(layout::RECORD_MAX as u64 + 1);

@@ -7,12 +7,13 @@ use rustix::fs::{AtFlags, Mode, fchmod, mkdirat, openat, renameat_with};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeta_core::layout;
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::host;
 use zeta_os::mount;
 use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::users::user;
 
+use super::purpose::Purpose;
 use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
 
 /// Where a tree must not be made by itself.
@@ -30,7 +31,8 @@ pub fn refuse_creation(path: &Path) -> Result<()> {
         )
         .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
         .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
-        .hint("if no group needs it any more: root removes its anchor below /run/zeta")),
+        .hint("if no group needs it any more: root removes its anchor below /run/zeta")
+        .with_cause(Cause::OtherView)),
     }
 }
 
@@ -48,10 +50,11 @@ fn is_announced() -> Result<bool> {
 pub fn create_private(
     path: &Path,
     inner: &str,
+    purpose: &Purpose,
     fill: impl FnOnce(BorrowedFd<'_>, Mode) -> Result<()>,
 ) -> Result<TrustedDir> {
     let euid = geteuid().as_raw();
-    let (parent, name) = open_parent(path, euid)?;
+    let (parent, name) = open_parent(path, euid, purpose)?;
     if euid == OVERFLOW_UID {
         return Err(Error::not_safe(
             path,
@@ -84,7 +87,7 @@ pub fn create_private(
         remove_unpublished(&parent, &made, &temp, inner);
     }
     published?;
-    trusted_dir::open(path)?
+    trusted_dir::open(path, purpose)?
         .ok_or_else(|| Error::not_safe(path, "it vanished as soon as it was created"))
 }
 
@@ -137,4 +140,5 @@ pub fn private_tmp_error(path: &Path, root: &str) -> Error {
         format!("{}: /tmp is private to this service (mounted from {root})", path.display()),
     )
     .hint(format!("in the unit: PrivateTmp=no, or BindPaths={}", path.display()))
+    .with_cause(Cause::OtherView)
 }

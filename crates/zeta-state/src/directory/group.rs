@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::name::Label;
 
+use super::purpose::STATE;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{README_TEXT, open_parent};
 use zeta_os::error::{Error, Kind, Result};
@@ -35,13 +36,14 @@ const LOCAL_NODE_MODE: u32 = 0o640;
 ///
 /// `with_user` also makes the user of that name that the services run as.
 pub fn create(name: &str, with_user: bool) -> Result<String> {
-    let line = match with_user {
-        true => include_str!("../../../../units/sysusers.d/zeta.conf")
+    let line = if with_user {
+        include_str!("../../../../units/sysusers.d/zeta.conf")
             .lines()
             .find(|line| line.starts_with("u "))
             .unwrap_or_default()
-            .to_owned(),
-        false => format!("g {name} -"),
+            .to_owned()
+    } else {
+        format!("g {name} -")
     };
     let tries: [&[&str]; 2] =
         [&["systemd-sysusers", "--inline", &line], &["groupadd", "--system", name]];
@@ -70,7 +72,7 @@ pub enum Placed {
 
 /// Builds a complete tree and puts it at `path`.
 pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
-    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
     // After an exchange this is the name of what stood there: one step, with nothing in between.
     let temp = format!("{name}.refused-{}", zeta_os::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);

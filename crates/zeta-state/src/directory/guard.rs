@@ -5,6 +5,7 @@
 //! in its place, the identity check finds it. The kernel frees the flock of a process that dies, so
 //! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::directory::tree::{Bytes, Node, check_file, not_a_record, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{list, write_temp};
+use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_os::process;
 
@@ -52,7 +54,7 @@ pub struct Guard {
 pub struct Section<'a> {
     base: &'a TrustedDir,
     node: &'a Node,
-    file: &'a str,
+    file: Cow<'a, str>,
     guard: Rc<Guard>,
     /// Names in the guard that have no use any more.
     trash: RefCell<Vec<String>>,
@@ -82,15 +84,16 @@ impl AsFd for Section<'_> {
 pub fn enter<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
-    file: &'a str,
+    file: impl Into<Cow<'a, str>>,
     limit: Duration,
 ) -> Result<Section<'a>> {
-    match try_enter(base, node, file, limit)? {
+    let file = file.into();
+    match try_enter(base, node, file.clone(), limit)? {
         Some(section) => Ok(section),
         None => {
-            make_guard(base, node, file)?;
-            try_enter(base, node, file, limit)?
-                .ok_or_else(|| Error::not_safe(&guard_path(node, file), "it vanishes at once"))
+            make_guard(base, node, &file)?;
+            try_enter(base, node, file.clone(), limit)?
+                .ok_or_else(|| Error::not_safe(&guard_path(node, &file), "it vanishes at once"))
         }
     }
 }
@@ -99,9 +102,10 @@ pub fn enter<'a>(
 pub fn try_enter<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
-    file: &'a str,
+    file: impl Into<Cow<'a, str>>,
     limit: Duration,
 ) -> Result<Option<Section<'a>>> {
+    let file = file.into();
     let relative = format!("{}/{file}", layout::GUARDS);
     let path = || node.path.join(&relative);
     let Some((fd, stat)) = open_inner(node.as_fd(), &relative, base, path)? else {
@@ -121,11 +125,12 @@ pub fn try_enter<'a>(
 pub fn enter_again<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
-    file: &'a str,
+    file: impl Into<Cow<'a, str>>,
     guard: Rc<Guard>,
     limit: Duration,
 ) -> Result<Section<'a>> {
-    lock(&guard, limit, &|| guard_path(node, file))?;
+    let file = file.into();
+    lock(&guard, limit, &|| guard_path(node, &file))?;
     let section = Section { base, node, file, guard, trash: RefCell::default() };
     section.check_identity(false)?;
     Ok(section)
@@ -153,31 +158,25 @@ fn make_guard(base: &TrustedDir, node: &Node, file: &str) -> Result<()> {
 /// longer than that, and a yield on a busy machine a millisecond.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// Takes the flock, with a bound: at once, again and again, then in short sleeps.
+/// Takes the flock, with a bound: at once, again and again for a moment, then in short sleeps.
 fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<()> {
-    let mut started = None;
-    let mut sleeps = 0u32;
-    loop {
-        match flock(&guard.fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INTR) => continue,
-            Err(Errno::WOULDBLOCK) => {}
-            Err(errno) => return Err(Error::io("cannot lock", &path(), errno)),
-        }
-        let waited = started.get_or_insert_with(Instant::now).elapsed();
-        if waited >= limit {
-            return Err(busy(&path(), guard.identity, waited));
-        }
-        if waited < SPIN {
-            // Not a hammer: whoever is inside needs the kernel's side of this lock to leave.
+    let attempt = || lock_within(&guard.fd, Duration::ZERO);
+    let mut locked = attempt();
+    if locked == Err(Errno::WOULDBLOCK) {
+        let started = Instant::now();
+        while locked == Err(Errno::WOULDBLOCK) && started.elapsed() < SPIN.min(limit) {
+            // Not a hammer: the holder needs the kernel's side of this lock to leave.
             (0..64).for_each(|_| std::hint::spin_loop());
-            continue;
+            locked = attempt();
         }
-        sleeps += 1;
-        // Different for every process, so that those who wait do not march in step.
-        let spread = u64::from(std::process::id() % 40);
-        std::thread::sleep(Duration::from_micros(20 * u64::from(sleeps.min(100)) + spread));
+        if locked == Err(Errno::WOULDBLOCK) {
+            locked = lock_within(&guard.fd, limit.saturating_sub(started.elapsed()));
+        }
+        if locked == Err(Errno::WOULDBLOCK) {
+            return Err(busy(&path(), guard.identity, started.elapsed()));
+        }
     }
+    locked.map_err(|errno| Error::io("cannot lock", &path(), errno))
 }
 
 fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
@@ -196,7 +195,7 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
                 _ => error.hint("a fenced command may run there: wait for it, or end it"),
             }
         }
-        None => error.hint("try again; if it lasts, see 'zeta doctor'"),
+        None => error.doctor_hint("try again; if it lasts, see 'zeta doctor'"),
     }
 }
 
@@ -223,6 +222,10 @@ impl Guard {
 }
 
 impl Section<'_> {
+    fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Is the guard that we hold still the one with the name? By its whole name: a node that was
     /// moved away works as before below its descriptor, while others make and use a new one. After
     /// a commit, not to know it is not to know whether the change counts.
@@ -236,12 +239,13 @@ impl Section<'_> {
                 "it was removed or replaced while it was in use; nothing was granted",
             )
             .hint("something removes files below the state directory: find it, then repeat")
-            .hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
             Err(errno) => {
                 let error = Error::io("cannot look at", &path, errno);
-                Err(match committed {
-                    true => error.hint("it may be done all the same: look before you repeat it"),
-                    false => error,
+                Err(if committed {
+                    error.hint("it may be done all the same: look before you repeat it")
+                } else {
+                    error
                 })
             }
         }
@@ -249,7 +253,7 @@ impl Section<'_> {
 
     /// The record as it stands.
     pub fn read(&self, max: usize) -> Result<Option<Bytes>> {
-        self.node.read(self.base, self.file, max)
+        self.node.read(self.base, self.file(), max)
     }
 
     /// Puts `text` in the record's place. `replaces` says whether one stands there.
@@ -266,7 +270,7 @@ impl Section<'_> {
             .and_then(|()| self.rename(&temp, replaces));
         if let Err(errno) = committed {
             let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
-            let path = self.node.path.join(self.file);
+            let path = self.node.path.join(self.file());
             return Err(match errno {
                 Errno::NOENT => self.check_identity(false).err().unwrap_or_else(|| {
                     Error::not_safe(&path, "it was removed by somebody outside zeta meanwhile")
@@ -289,15 +293,15 @@ impl Section<'_> {
                 &self.guard.fd,
                 temp,
                 self.node,
-                self.file,
+                self.file(),
                 RenameFlags::NOREPLACE,
             );
         }
         if !self.base.exchange {
-            return renameat(&self.guard.fd, temp, self.node, self.file);
+            return renameat(&self.guard.fd, temp, self.node, self.file());
         }
-        match renameat_with(&self.guard.fd, temp, self.node, self.file, RenameFlags::EXCHANGE) {
-            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, self.node, self.file),
+        match renameat_with(&self.guard.fd, temp, self.node, self.file(), RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, self.node, self.file()),
             Err(errno) => Err(errno),
             Ok(()) => {
                 self.trash.borrow_mut().push(temp.to_owned());
@@ -309,9 +313,9 @@ impl Section<'_> {
     /// Removes the record: by a rename into the guard, which fails if the guard was removed, where
     /// an unlink would take away the successor's record.
     pub fn remove(&self) -> Result<()> {
-        match self.take_in(self.node.as_fd(), self.file) {
+        match self.take_in(self.node.as_fd(), self.file()) {
             Ok(()) | Err(Errno::NOENT) => self.check_identity(true),
-            Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file), errno)),
+            Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file()), errno)),
         }
     }
 
@@ -352,7 +356,7 @@ impl Section<'_> {
 
     /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
     pub fn orphans(&self) -> Result<Vec<String>> {
-        let path = guard_path(self.node, self.file);
+        let path = guard_path(self.node, self.file());
         let listing = list(self.guard.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
         let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
         Ok(temps.collect())
@@ -360,7 +364,7 @@ impl Section<'_> {
 
     /// The highest fencing token ever granted here; 0 if none is known.
     pub fn highest_token(&self) -> Result<u64> {
-        let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
+        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot read", &path(), errno);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let kept = self.guard.token_file.take();
@@ -392,7 +396,7 @@ impl Section<'_> {
 
     /// Remembers a token before it is granted: a crash in between skips a number.
     pub fn remember(&self, token: u64) -> Result<()> {
-        let path = || guard_path(self.node, self.file).join(layout::TOKEN_FILE);
+        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot write", &path(), errno);
         let line = format!("{token:020}\n");
         let written = match &*self.guard.token_file.borrow() {
@@ -422,7 +426,11 @@ impl Section<'_> {
     /// Leaves a note about a break by force; the next break replaces it.
     pub fn note_break(&self, text: &str) -> Result<()> {
         let cannot = |errno| {
-            Error::io("cannot write", &guard_path(self.node, self.file).join(layout::BROKEN), errno)
+            Error::io(
+                "cannot write",
+                &guard_path(self.node, self.file()).join(layout::BROKEN),
+                errno,
+            )
         };
         let temp = self.guard.temp_name();
         let mode = self.base.sharing.file_mode();
@@ -436,19 +444,19 @@ impl Section<'_> {
 
     /// The note about the last break by force.
     pub fn read_break_note(&self) -> Result<Option<Bytes>> {
-        let path = || guard_path(self.node, self.file).join(layout::BROKEN);
+        let path = || guard_path(self.node, self.file()).join(layout::BROKEN);
         read(self.guard.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
     }
 
     /// Lets a forked child keep the flock while it lives, even if this process is killed.
     pub fn keep_over_exec(&self) -> Result<()> {
         rustix::io::fcntl_setfd(&self.guard.fd, rustix::io::FdFlags::empty())
-            .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file), errno))
+            .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file()), errno))
     }
 
     /// Where its guard is.
     pub fn path(&self) -> PathBuf {
-        guard_path(self.node, self.file)
+        guard_path(self.node, self.file())
     }
 
     /// The base of the tree that this section is in.

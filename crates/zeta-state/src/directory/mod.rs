@@ -8,6 +8,7 @@ pub mod guard;
 pub mod listing;
 pub mod orphans;
 pub mod probe;
+pub mod purpose;
 pub mod tree;
 pub mod trusted_dir;
 
@@ -15,16 +16,17 @@ use std::path::Path;
 
 use zeta_os::error::Result;
 
+use self::purpose::Purpose;
 use self::trusted_dir::{Sharing, TrustedDir};
 
-/// Opens the state directory under rules R1 to R4 and, for a group's, R10: it must be the very
+/// Opens a trusted directory under rules R1 to R4 and, for a group's, R10: it must be the very
 /// directory that root made. `None` if it does not exist.
-pub fn open(path: &Path) -> Result<Option<TrustedDir>> {
-    let base = trusted_dir::open(path)?;
+pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
+    let base = trusted_dir::open(path, purpose)?;
     if let Some(base) = &base
         && base.sharing != Sharing::Private
     {
-        anchor::check(path, base.identity)?;
+        anchor::check(path, base.identity, purpose)?;
     }
     Ok(base)
 }

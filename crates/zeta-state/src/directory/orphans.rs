@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, statat, unlinkat};
 use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
 
+use crate::directory::purpose::STATE;
 use crate::directory::trusted_dir::{TrustedDir, open_parent};
 use zeta_os::files::{list, times};
 
@@ -32,7 +33,7 @@ pub fn find(dir: BorrowedFd<'_>, base: &TrustedDir, names: &[String]) -> Vec<Orp
 /// Names of directories beside a state directory that were to become it and were left; ours alone.
 pub fn beside(base: &Path) -> Vec<String> {
     let euid = rustix::process::geteuid().as_raw();
-    let Ok((parent, name)) = open_parent(base, euid) else { return Vec::new() };
+    let Ok((parent, name)) = open_parent(base, euid, &STATE) else { return Vec::new() };
     let Ok(listing) = list(parent.as_fd(), layout::NODES_MAX, base) else { return Vec::new() };
     let prefix = format!(".{name}{}", layout::NEW_PREFIX);
     let is_ours = |name: &String| {

@@ -22,10 +22,11 @@ pub fn flock_excludes(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
     mkdirat(dir, name.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
     let tried = try_flock(dir, &name);
     let _ = unlinkat(dir, name.as_str(), AtFlags::REMOVEDIR);
-    match tried.map_err(cannot)? {
-        true => Ok(()),
-        false => Err(Error::not_safe(path, "flock lies here: two holders got one exclusive lock")
-            .hint("use a directory on a local disk or in memory: --state-dir DIR")),
+    if tried.map_err(cannot)? {
+        Ok(())
+    } else {
+        Err(Error::not_safe(path, "flock lies here: two holders got one exclusive lock")
+            .hint("use a directory on a local disk or in memory: --state-dir DIR"))
     }
 }
 

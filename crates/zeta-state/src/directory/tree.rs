@@ -11,6 +11,7 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 
 use super::create;
+use super::purpose::STATE;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
@@ -76,7 +77,7 @@ impl AsFd for Nodes {
 impl Tree {
     /// Opens the tree; `None` if there is none.
     pub fn open(path: &Path) -> Result<Option<Tree>> {
-        Ok(super::open(path)?.map(|base| Tree { base }))
+        Ok(super::open(path, &STATE)?.map(|base| Tree { base }))
     }
 
     /// Opens the tree or creates a private one; never in a group's place or a private `/tmp`.
@@ -85,7 +86,7 @@ impl Tree {
             return Ok(tree);
         }
         create::refuse_creation(path)?;
-        let base = create::create_private(path, layout::NODES, |dir, mode| {
+        let base = create::create_private(path, layout::NODES, &STATE, |dir, mode| {
             put_file(dir, layout::README, trusted_dir::README_TEXT.as_bytes(), mode)
                 .map_err(|errno| Error::io("cannot write README.md in", path, errno))
         })?;

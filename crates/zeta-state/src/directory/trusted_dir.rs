@@ -1,4 +1,5 @@
-//! The state directory itself: opened only if nobody else could have prepared it, or created whole.
+//! A trusted directory, such as the state directory: opened only if nobody else could have
+//! prepared it.
 //!
 //! The rules are R1 to R4 of `docs/STANDARD.md`, §3. A directory that breaks one is refused with
 //! its owner and mode; it is never repaired, because an ACL of its first owner survives both chmod
@@ -12,9 +13,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
-use zeta_core::layout;
 
-use zeta_os::error::{Error, Result};
+use super::purpose::{Purpose, STATE};
+use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, open_below};
 use zeta_os::users::user;
 
@@ -92,18 +93,18 @@ impl AsFd for TrustedDir {
 
 /// Opens a directory under rules R1 to R4; `None` if it does not exist. Whether root made this very
 /// directory is the question of [`super::open`].
-pub fn open(path: &Path) -> Result<Option<TrustedDir>> {
+pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     let euid = geteuid().as_raw();
-    let (parent, name) = open_parent(path, euid)?;
+    let (parent, name) = open_parent(path, euid, purpose)?;
     let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(refused(&parent, &name, path, errno)),
+        Err(errno) => return Err(refused(&parent, &name, path, errno, purpose)),
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    let sharing = check_base(path, &stat, euid)?;
+    let sharing = check_base(path, &stat, euid, purpose)?;
     refuse_acl(&fd, &|| path.to_owned())?;
-    let exchange = check_file_system(&fd, path)?;
+    let exchange = check_file_system(&fd, path, purpose)?;
     let identity = (stat.st_dev, stat.st_ino);
     Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
 }
@@ -112,7 +113,7 @@ pub fn open(path: &Path) -> Result<Option<TrustedDir>> {
 /// if this process may not even list it.
 pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
     let euid = geteuid().as_raw();
-    let (parent, name) = open_parent(path, euid).ok()?;
+    let (parent, name) = open_parent(path, euid, &STATE).ok()?;
     let fd = openat(&parent, name.as_str(), DIRECTORY, Mode::empty()).ok()?;
     let stat = fstat(&fd).ok()?;
     let sharing = match stat.st_mode & 0o2000 {
@@ -125,7 +126,7 @@ pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
 
 /// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
 pub fn look(path: &Path) -> Result<Option<Stat>> {
-    let (parent, name) = open_parent(path, geteuid().as_raw())?;
+    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
     match statat(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
         Err(Errno::NOENT) => Ok(None),
@@ -133,58 +134,59 @@ pub fn look(path: &Path) -> Result<Option<Stat>> {
     }
 }
 
-/// Opens the directory that holds the state directory (R1) and returns it with the last name.
-pub fn open_parent(path: &Path, euid: u32) -> Result<(OwnedFd, String)> {
+/// Opens the directory that holds the trusted directory (R1) and returns it with the last name.
+pub fn open_parent(path: &Path, euid: u32, purpose: &Purpose) -> Result<(OwnedFd, String)> {
+    let not_plain = || not_plain(path, purpose);
     let mut names = Vec::new();
     for part in path.components() {
         match part {
             Component::RootDir => {}
             Component::Normal(name) => {
-                names.push(name.to_str().ok_or_else(|| not_plain(path))?);
+                names.push(name.to_str().ok_or_else(not_plain)?);
             }
-            _ => return Err(not_plain(path)),
+            _ => return Err(not_plain()),
         }
     }
-    let last = names.pop().ok_or_else(|| not_plain(path))?.to_owned();
+    let last = names.pop().ok_or_else(not_plain)?.to_owned();
     if !path.is_absolute() {
-        return Err(not_plain(path));
+        return Err(not_plain());
     }
     let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut at = openat(CWD, "/", through, Mode::empty())
         .map_err(|errno| Error::io("cannot open", Path::new("/"), errno))?;
     let mut walked = PathBuf::from("/");
-    check_ancestor(&at, &walked, euid)?;
+    check_ancestor(&at, &walked, euid, purpose)?;
     for name in names {
         walked.push(name);
         at = openat(&at, name, through, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Error::not_safe(&walked, "no such directory")
-                .hint("zeta creates the state directory, not the directories above it"),
-            errno => refused(&at, name, &walked, errno),
+                .hint(format!("zeta creates the {}, not the directories above it", purpose.noun)),
+            errno => refused(&at, name, &walked, errno, purpose),
         })?;
-        check_ancestor(&at, &walked, euid)?;
+        check_ancestor(&at, &walked, euid, purpose)?;
     }
     Ok((at, last))
 }
 
-fn not_plain(path: &Path) -> Error {
+fn not_plain(path: &Path, purpose: &Purpose) -> Error {
     Error::usage(format!(
-        "state directory {:?} is not valid: give an absolute path in UTF-8 without '..', \
-         as in {}",
+        "{} {:?} is not valid: give an absolute path in UTF-8 without '..', as in {}",
+        purpose.noun,
         path.display().to_string(),
-        layout::DEFAULT_STATE_DIR
+        purpose.default
     ))
 }
 
-fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32) -> Result<()> {
+fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32, purpose: &Purpose) -> Result<()> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
     // In a user namespace whoever has no number there is "nobody", as we may be ourselves.
     let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
     if stat.st_uid != 0 && !mine {
         return Err(Error::not_safe(
             path,
-            format!("it belongs to {}, who could replace the state directory", user(stat.st_uid)),
+            format!("it belongs to {}, who could replace the {}", user(stat.st_uid), purpose.noun),
         )
-        .hint("use a --state-dir whose parents belong to root or to you"));
+        .hint(format!("use a {} whose parents belong to root or to you", purpose.flag)));
     }
     let sticky = stat.st_mode & 0o1000 != 0;
     if stat.st_mode & 0o022 != 0 && !sticky {
@@ -198,55 +200,62 @@ fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32) -> Result<()> {
 }
 
 /// R2 and R3 for the base directory itself.
-fn check_base(path: &Path, stat: &Stat, me: u32) -> Result<Sharing> {
+fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Sharing> {
     let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
     let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;
     if !trusted {
-        return Err(squatted(path, uid, bits));
+        return Err(squatted(path, uid, bits, purpose));
     }
     match bits {
         0o700 if uid == me => Ok(Sharing::Private),
-        0o700 => Err(squatted(path, uid, bits)),
+        0o700 => Err(squatted(path, uid, bits, purpose)),
         0o2750 if uid == 0 => Ok(Sharing::Group { gid: stat.st_gid }),
-        _ => Err(Error::not_safe(
-            path,
-            format!(
-                "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and \
-                 belongs to root"
-            ),
-        )
-        .hint(format!(
-            "look at what is in it, then move it away: mv {0} {0}.refused",
-            path.display()
-        ))
-        .hint("zeta never repairs a directory that others could have prepared")),
+        _ => Err(purpose.hint_mode(wrong_mode(path, bits), path)),
     }
 }
 
-fn squatted(path: &Path, uid: u32, bits: u32) -> Error {
-    Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
-        .hint("for a tree of your own: --state-dir DIR, or ZETA_STATE_DIR")
-        .hint("for one tree that several users share: 'zeta init --group zeta', as root")
+fn wrong_mode(path: &Path, bits: u32) -> Error {
+    let reason = format!(
+        "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and belongs to root"
+    );
+    let shown = path.display();
+    Error::not_safe(path, reason)
+        .hint(format!("look at what is in it, then move it away: mv {shown} {shown}.refused"))
+        .hint("zeta never repairs a directory that others could have prepared")
 }
 
-fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno) -> Error {
+fn squatted(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
+    let error = Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
+        .with_cause(Cause::ForeignOwner);
+    let hint = "for one tree that several users share: 'zeta init --group zeta', as root";
+    purpose.hint_init(purpose.hint_own(error), hint)
+}
+
+fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Purpose) -> Error {
     let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else {
         return Error::io("cannot open", path, errno);
     };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => Error::not_safe(path, "it is a symbolic link, and zeta follows none")
             .hint(format!("it belongs to {}", user(stat.st_uid)))
-            .hint(format!("give the real path: --state-dir \"$(realpath {})\"", path.display())),
+            .hint(format!(
+                "give the real path: {} \"$(realpath {})\"",
+                purpose.flag,
+                path.display()
+            )),
         FileType::Directory
             if errno == Errno::ACCESS && stat.st_uid == 0 && stat.st_mode & 0o7777 == 0o2750 =>
         {
             let group = zeta_os::users::group(stat.st_gid);
-            Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
-                .hint(format!("as root: 'gpasswd --add USER GROUP' for {group}, then log in anew"))
-                .hint("for a tree of your own: --state-dir DIR, or ZETA_STATE_DIR")
+            let error =
+                Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
+                    .hint(format!(
+                        "as root: 'gpasswd --add USER GROUP' for {group}, then log in anew"
+                    ));
+            purpose.hint_own(error)
         }
         FileType::Directory if errno == Errno::ACCESS => {
-            squatted(path, stat.st_uid, stat.st_mode & 0o7777)
+            squatted(path, stat.st_uid, stat.st_mode & 0o7777, purpose)
         }
         FileType::Directory => Error::io("cannot open", path, errno),
         _ => Error::not_safe(path, "it is not a directory")
@@ -276,20 +285,21 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     };
     let listed = listed.unwrap_or_default();
     let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
-    match has_acl {
-        false => Ok(()),
-        true => Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
+    if has_acl {
+        Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
             .hint(format!("look: getfacl {}", path().display()))
-            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat")),
+            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
+    } else {
+        Ok(())
     }
 }
 
 /// Returns whether `RENAME_EXCHANGE` is the faster way to replace a record there.
-fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<bool> {
+fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<bool> {
     let magic = fstatfs(fd).map_err(|errno| Error::io("cannot look at", path, errno))?.f_type;
     let remote = |name| {
         Err(Error::not_safe(path, format!("it lies on {name}, where file locks cannot be trusted"))
-            .hint("use a directory on a local disk or in memory: --state-dir DIR"))
+            .hint(format!("use a directory on a local disk or in memory: {} DIR", purpose.flag)))
     };
     match magic as u64 & 0xffff_ffff {
         0x0102_1994 | 0x8584_58f6 => Ok(false),
@@ -308,7 +318,8 @@ fn check_file_system(fd: &OwnedFd, path: &Path) -> Result<bool> {
 fn check_inner(fd: &OwnedFd, base: &TrustedDir, path: &impl Fn() -> PathBuf) -> Result<Stat> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", &path(), errno))?;
     let wrong = |reason: String| {
-        Err(Error::not_safe(&path(), reason).hint("see 'zeta doctor' for what would be right"))
+        Err(Error::not_safe(&path(), reason)
+            .doctor_hint("see 'zeta doctor' for what would be right"))
     };
     if stat.st_dev != base.identity.0 {
         return wrong("another file system is mounted there".to_owned());

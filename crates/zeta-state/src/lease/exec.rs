@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use zeta_core::layout;
-use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Lost, Record, decide_check};
+use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record, decide_check};
 use zeta_core::name::RecordName;
 
 use super::{HolderResult, LostTo, observe, refuse_if_fenced};
-use crate::context::Context;
+use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
-use crate::directory::tree::Node;
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -66,20 +65,19 @@ pub fn hold(
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
-    let (tree, node) = ctx.open()?;
+    let at = ctx.open()?;
     let mut gated: Option<(Gated, Signals)> = None;
     let mut fork = |record: &mut Record| {
         // Not before: a signal shall end a wrapper that still waits.
         let signals = Signals::take_over()?;
-        let env = environment(ctx, &node, record.fencing_token, &record.lease);
+        let env = environment(&at, record.fencing_token, &record.lease);
         let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
         record.processes.child = Some(process::identify(child.pid()));
         gated = Some((child, signals));
         Ok(())
     };
-    let file = layout::lease_file(&ask.lease);
-    let mut stand = LeaseHandle::before(&tree, &node, &file);
-    let outcome = stand.acquire(ctx, &ask, patience, &mut fork);
+    let mut handle = LeaseHandle::new(&at, &ask.lease);
+    let outcome = handle.acquire(&ask, patience, &mut fork);
     let (record, child, signals) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
         (outcome, gated) => {
@@ -96,13 +94,13 @@ pub fn hold(
     };
     let held = match child.open()? {
         Ok(child) => {
-            let mut keeper = Renewer { ctx, stand: &mut stand, record: &record, on_lost };
+            let mut keeper = Renewer { handle: &mut handle, record: &record, on_lost };
             let (ended, lost) = keeper.keep(&child, &signals, tell)?;
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),
     };
-    let released = stand.release(&ask.lease, record.fencing_token);
+    let released = handle.release(record.fencing_token);
     Ok(after_release(held, released, tell))
 }
 
@@ -135,24 +133,23 @@ pub fn hold_fenced(
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, &ask.lease)?;
     ask.processes.own = Some(process::identify_self());
-    let (tree, node) = ctx.open()?;
-    let file = layout::lease_file(&ask.lease);
-    let mut stand = LeaseHandle::before(&tree, &node, &file);
-    let record = match stand.acquire(ctx, &ask, patience, &mut |_| Ok(()))? {
+    let at = ctx.open()?;
+    let mut handle = LeaseHandle::new(&at, &ask.lease);
+    let record = match handle.acquire(&ask, patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
         Outcome::Refused(refusal) => return Ok(ExecOutcome::Refused(refusal)),
     };
     let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
-    let released = stand.release(&ask.lease, record.fencing_token);
+    let released = handle.release(record.fencing_token);
     Ok(after_release(held?, released, tell))
 }
 
 fn environment(
-    ctx: &Context,
-    node: &Node,
+    at: &NodeHandle<'_>,
     token: FencingToken,
     lease: &RecordName,
 ) -> Vec<(&'static str, String)> {
+    let NodeHandle { ctx, node, .. } = at;
     let mut env = vec![
         ("ZETA_FENCING_TOKEN", token.to_string()),
         ("ZETA_LEASE", lease.to_string()),
@@ -168,8 +165,7 @@ fn environment(
 
 /// Keeps one lease alive while a child works under it.
 struct Renewer<'s, 'a> {
-    ctx: &'s Context,
-    stand: &'s mut LeaseHandle<'a>,
+    handle: &'s mut LeaseHandle<'a>,
     record: &'s Record,
     on_lost: OnLost,
 }
@@ -204,8 +200,7 @@ impl Renewer<'_, '_> {
 
     /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
     fn renew(&mut self, child: &Child) -> Option<LostTo> {
-        let Record { lease, fencing_token, .. } = self.record;
-        let renewed = self.stand.renew(self.ctx, lease, *fencing_token, KEEPER_LIMIT);
+        let renewed = self.handle.renew(self.record.fencing_token, KEEPER_LIMIT);
         let Ok(Err(lost)) = renewed else { return None };
         match self.on_lost {
             OnLost::Warn => {}
@@ -237,23 +232,23 @@ pub fn run_fenced(
     limit: Duration,
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, lease)?;
-    let nobody = || LostTo { lease: lease.clone(), lost: Lost { by: None }, broken: None };
-    let Some((tree, node)) = ctx.find()? else { return Ok(ExecOutcome::Lost(nobody())) };
+    let lost = || Ok(ExecOutcome::Lost(LostTo::no_holder(lease)));
+    let Some(at) = ctx.find()? else { return lost() };
     let signals = Signals::take_over()?;
     let file = layout::lease_file(lease);
-    let Some(section) = guard::try_enter(&tree.base, &node, &file, ENTER_LIMIT)? else {
-        return Ok(ExecOutcome::Lost(nobody()));
+    let Some(section) = guard::try_enter(&at.tree.base, &at.node, &file, ENTER_LIMIT)? else {
+        return lost();
     };
     let seen = observe(section.read(layout::RECORD_MAX)?, lease, &ctx.host);
     match decide_check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {
-            return Ok(ExecOutcome::Lost(LostTo { lease: lease.clone(), lost, broken: None }));
+            return Ok(ExecOutcome::Lost(LostTo::new(lease, lost)));
         }
         Checked::TooLate => return Err(too_late(lease, token)),
     }
     section.keep_over_exec()?;
-    let mut env = environment(ctx, &node, token, lease);
+    let mut env = environment(&at, token, lease);
     let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
     env.push(("ZETA_FENCED", format!("{outer}{lease}")));
     let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {

@@ -5,17 +5,17 @@ use zeta_core::layout;
 use zeta_core::presence::{Beat, holder_processes};
 use zeta_core::record::{Text, parse};
 
-use crate::context::Context;
-use crate::directory::tree::{Node, Tree};
+use crate::context::NodeHandle;
 use zeta_os::error::Result;
 use zeta_os::process;
 
 /// The processes of the caller's session, from the record that its `zeta run` keeps; none if it has
 /// no session. The parent process is never guessed at: agent tools start a fresh shell per command.
-pub fn processes(ctx: &Context, tree: &Tree, node: &Node) -> Result<Processes> {
+pub fn processes(handle: &NodeHandle<'_>) -> Result<Processes> {
+    let ctx = handle.ctx;
     let Some(session) = &ctx.session else { return Ok(Processes::default()) };
     let file = layout::persona_file(ctx.agent.as_str());
-    let Some(bytes) = node.read(&tree.base, &file, layout::PERSONA_MAX)? else {
+    let Some(bytes) = handle.read(&file, layout::PERSONA_MAX)? else {
         return Ok(Processes::default());
     };
     let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else {

@@ -1,18 +1,17 @@
 //! A beat: the node was seen, and so was the agent that says so.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use zeta_core::layout;
-use zeta_core::name::Label;
 use zeta_core::presence::{SPOKEN_MS, forget_session, set_beat};
 use zeta_core::time::format_utc;
 
-use crate::context::Context;
-use crate::directory::guard;
+use crate::context::NodeHandle;
 use crate::directory::guard::ENTER_LIMIT;
-use crate::directory::tree::{Node, Tree, check_file, not_a_record};
+use crate::directory::tree::{Node, check_file, not_a_record};
 use crate::directory::trusted_dir::TrustedDir;
 use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use zeta_os::error::{Error, Result};
@@ -22,38 +21,33 @@ use zeta_os::host;
 /// One beat of the node, and of the calling agent if it was named. Returns the time written.
 ///
 /// `every_ms` is the promise of the next one; an earlier promise stands if none is given.
-pub fn beat(ctx: &Context, tree: &Tree, node: &Node, every_ms: Option<u64>) -> Result<i64> {
-    beat_with(tree, node, || match ctx.agent_named {
-        true => beat_agent(ctx, tree, node, &ctx.agent, every_ms),
-        false => Ok(()),
-    })
+pub fn beat(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<i64> {
+    beat_with(handle, || if handle.ctx.agent_named { beat_agent(handle, every_ms) } else { Ok(()) })
 }
 
 /// The beat that `own` writes, and then that of the node. A broken `last-seen.iso` keeps no agent
 /// from its beat, nor a broken record the node: both are tried, and the first error is told.
-pub fn beat_with(tree: &Tree, node: &Node, own: impl FnOnce() -> Result<()>) -> Result<i64> {
+pub fn beat_with(handle: &NodeHandle<'_>, own: impl FnOnce() -> Result<()>) -> Result<i64> {
     let own = own();
-    let seen = touch_last_seen(tree, node);
+    let seen = touch_last_seen(handle);
     own.and(seen)
 }
 
 /// Writes `last-seen.iso`: one line of fixed width, in place, because it is advisory and frequent,
 /// and because writing in place works even on a full disk.
-pub fn touch_last_seen(tree: &Tree, node: &Node) -> Result<i64> {
+pub fn touch_last_seen(handle: &NodeHandle<'_>) -> Result<i64> {
+    let NodeHandle { tree, node, .. } = handle;
     let wall_us = host::wall_us();
     let mut line = format_utc(wall_us);
     line.push('\n');
-    match write_line(&tree.base, node, line.as_bytes())? {
-        true => Ok(wall_us),
-        false => {
-            let mode = tree.base.sharing.file_mode();
-            match put_file(std::os::fd::AsFd::as_fd(node), layout::LAST_SEEN, line.as_bytes(), mode)
-            {
-                Ok(()) => Ok(wall_us),
-                Err(Errno::EXIST) => write_line(&tree.base, node, line.as_bytes()).map(|_| wall_us),
-                Err(errno) => Err(Error::io("cannot write", &last_seen(node), errno)),
-            }
-        }
+    if write_line(&tree.base, node, line.as_bytes())? {
+        return Ok(wall_us);
+    }
+    let mode = tree.base.sharing.file_mode();
+    match put_file(node.as_fd(), layout::LAST_SEEN, line.as_bytes(), mode) {
+        Ok(()) => Ok(wall_us),
+        Err(Errno::EXIST) => write_line(&tree.base, node, line.as_bytes()).map(|_| wall_us),
+        Err(errno) => Err(Error::io("cannot write", &last_seen(node), errno)),
     }
 }
 
@@ -78,16 +72,11 @@ fn write_line(base: &TrustedDir, node: &Node, line: &[u8]) -> Result<bool> {
     }
 }
 
-fn beat_agent(
-    ctx: &Context,
-    tree: &Tree,
-    node: &Node,
-    agent: &Label,
-    every_ms: Option<u64>,
-) -> Result<()> {
+fn beat_agent(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<()> {
+    let NodeHandle { ctx, node, .. } = handle;
+    let agent = &ctx.agent;
     let name = RecordKey::Persona(agent.clone());
-    let file = name.file();
-    let section = guard::enter(&tree.base, node, &file, ENTER_LIMIT)?;
+    let section = handle.enter(name.file(), ENTER_LIMIT)?;
     let (stands, mut fields) = read_or_new(&section, node, &name)?;
     if fields.raw("agent").is_none() {
         fields.set_text("persona", agent.as_str());

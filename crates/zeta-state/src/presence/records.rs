@@ -9,11 +9,10 @@ use zeta_core::presence::{self, Beat, forget_session, judge_session_over, set_be
 use zeta_core::record::{Fields, KEYS_MAX, Text, is_key, parse};
 use zeta_core::time::format_utc;
 
-use crate::context::Context;
-use crate::directory::guard;
+use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::directory::listing;
-use crate::directory::tree::{Bytes, Node, Tree};
+use crate::directory::tree::{Bytes, Node};
 use crate::upkeep::clean::life_of;
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
@@ -85,10 +84,9 @@ pub fn parse_pair(name: &RecordKey, pair: &str) -> Result<(String, String)> {
 
 /// Sets fields of a record, making it if need be; returns it as it stands now.
 pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Result<Fields<'static>> {
-    let (tree, node) = ctx.open()?;
-    let file = name.file();
-    let section = guard::enter(&tree.base, &node, &file, ENTER_LIMIT)?;
-    let (stands, mut fields) = read_or_new(&section, &node, name)?;
+    let handle = ctx.open()?;
+    let section = handle.enter(name.file(), ENTER_LIMIT)?;
+    let (stands, mut fields) = read_or_new(&section, &handle.node, name)?;
     let reading = host::reading();
     match name {
         RecordKey::Marker(marker) => {
@@ -127,7 +125,7 @@ pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Resul
     for (key, value) in pairs {
         fields.set_text(key, value);
     }
-    publish(&section, &node, name, &fields, stands)?;
+    publish(&section, &handle.node, name, &fields, stands)?;
     Ok(fields)
 }
 
@@ -223,26 +221,26 @@ impl RecordState {
 
 /// Reads a record; `None` if it is not there.
 pub fn get(ctx: &Context, name: &RecordKey) -> Result<Option<RecordState>> {
-    let Some((tree, node)) = ctx.find()? else { return Ok(None) };
-    get_in(&tree, &node, name)
+    let Some(handle) = ctx.find()? else { return Ok(None) };
+    get_in(&handle, name)
 }
 
-fn get_in(tree: &Tree, node: &Node, name: &RecordKey) -> Result<Option<RecordState>> {
-    let Some(Bytes { bytes, .. }) = node.read(&tree.base, &name.file(), name.max())? else {
+fn get_in(handle: &NodeHandle<'_>, name: &RecordKey) -> Result<Option<RecordState>> {
+    let Some(Bytes { bytes, .. }) = handle.read(&name.file(), name.max())? else {
         return Ok(None);
     };
     Ok(Some(match parse(&bytes, name.max()) {
         Ok(Text::Own(fields) | Text::Foreign(fields)) => RecordState::Fields(fields.into_owned()),
-        Err(damage) => RecordState::Damaged(damaged(node, name, &damage)),
+        Err(damage) => RecordState::Damaged(damaged(&handle.node, name, &damage)),
     }))
 }
 
 /// The names of all markers (or personas) of the node, with what stands there or why not.
 pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<RecordState>)>> {
     let mut found = Vec::new();
-    let Some((tree, node)) = ctx.find()? else { return Ok(found) };
-    let listing = node.list()?;
-    let findings = listing::findings(&node, &listing, |kind| match (kind, markers) {
+    let Some(handle) = ctx.find()? else { return Ok(found) };
+    let listing = handle.node.list()?;
+    let findings = listing::findings(&handle.node, &listing, |kind| match (kind, markers) {
         (Kind::Marker(text), true) => Some(RecordName::new(MARKER, text).is_ok()),
         (Kind::Persona(text), false) => Some(Label::new("persona", text).is_ok()),
         _ => None,
@@ -259,7 +257,7 @@ pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<RecordSt
             _ => continue,
         };
         let Ok(name) = name else { continue };
-        match get_in(&tree, &node, &name) {
+        match get_in(&handle, &name) {
             Ok(Some(seen)) => found.push((text.to_owned(), Ok(seen))),
             Ok(None) => {}
             Err(error) => found.push((text.to_owned(), Err(error))),
@@ -270,12 +268,12 @@ pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<RecordSt
 
 /// Removes a record; false if it was not there.
 pub fn clear(ctx: &Context, name: &RecordKey) -> Result<bool> {
-    let Some((tree, node)) = ctx.find()? else { return Ok(false) };
+    let Some(handle) = ctx.find()? else { return Ok(false) };
     let file = name.file();
-    if node.read(&tree.base, &file, name.max())?.is_none() {
+    if handle.read(&file, name.max())?.is_none() {
         return Ok(false);
     }
-    let section = guard::enter(&tree.base, &node, &file, ENTER_LIMIT)?;
+    let section = handle.enter(file, ENTER_LIMIT)?;
     let stands = section.read(name.max())?.is_some();
     section.remove()?;
     Ok(stands)

@@ -16,12 +16,10 @@ use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
 use zeta_core::record::Fields;
 use zeta_core::time::{NS_PER_MS, format_utc};
 
-use crate::context::Context;
-use crate::directory::guard;
+use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
-use crate::directory::tree::{Node, Tree};
 use crate::lease::exec::{OnLost, pass_on};
-use crate::lease::{LostTo, find_loss, read_only, release_in, renew_in};
+use crate::lease::{LostTo, read_only};
 use crate::presence::heartbeat::{beat_with, touch_last_seen};
 use crate::presence::records::{RecordKey, publish, read_or_new};
 use zeta_os::error::{Error, Kind, Result};
@@ -90,10 +88,8 @@ struct Holding {
 
 /// A session at work.
 struct Supervisor<'a> {
-    ctx: &'a Context,
+    handle: &'a NodeHandle<'a>,
     plan: &'a Plan,
-    tree: &'a Tree,
-    node: &'a Node,
     session: String,
     processes: Processes,
     holdings: BTreeMap<RecordName, Holding>,
@@ -104,18 +100,17 @@ struct Supervisor<'a> {
 
 /// Runs a command under presence.
 pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
-    let (tree, node) = ctx.open()?;
+    let handle = ctx.open()?;
+    let base = &handle.tree.base;
     // A long life stands on these; a short verb leaves them out for its speed.
-    crate::upkeep::init::checks(&tree.base, &node)?;
+    crate::upkeep::init::checks(base, &handle.node)?;
     // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
-    let _ = flock(&tree.base, FlockOperation::NonBlockingLockShared);
+    let _ = flock(base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;
     let session = host::random_hex()?;
     let mut wrapper = Supervisor {
-        ctx,
+        handle: &handle,
         plan,
-        tree: &tree,
-        node: &node,
         session,
         processes: Processes::default(),
         holdings: BTreeMap::new(),
@@ -140,27 +135,26 @@ pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Resul
 
 impl Supervisor<'_> {
     fn persona(&self) -> RecordKey {
-        RecordKey::Persona(self.ctx.agent.clone())
+        RecordKey::Persona(self.handle.ctx.agent.clone())
     }
 
     /// Writes the session's record and starts the command at its gate.
     fn register(&mut self, signals: &Signals) -> Result<Gated> {
         let name = self.persona();
-        let file = name.file();
-        let section = guard::enter(&self.tree.base, self.node, &file, ENTER_LIMIT)?;
-        let (stands, mut fields) = read_or_new(&section, self.node, &name)?;
+        let section = self.handle.enter(name.file(), ENTER_LIMIT)?;
+        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
         self.refuse_a_second(&fields)?;
         let env = vec![
-            ("ZETA_AGENT", self.ctx.agent.to_string()),
+            ("ZETA_AGENT", self.handle.ctx.agent.to_string()),
             ("ZETA_SESSION", self.session.clone()),
-            ("ZETA_NODE", self.node.name.to_string()),
-            ("ZETA_STATE_DIR", self.ctx.state_dir.display().to_string()),
+            ("ZETA_NODE", self.handle.node.name.to_string()),
+            ("ZETA_STATE_DIR", self.handle.ctx.state_dir.display().to_string()),
         ];
         let child = fork_gated(&Setup { argv: &self.plan.argv, env, own_group: false }, signals)?;
         let reading = host::reading();
-        let persona = self.plan.persona.as_ref().unwrap_or(&self.ctx.agent);
+        let persona = self.plan.persona.as_ref().unwrap_or(&self.handle.ctx.agent);
         fields.set_text("persona", persona.as_str());
-        fields.set_text("agent", self.ctx.agent.as_str());
+        fields.set_text("agent", self.handle.ctx.agent.as_str());
         fields.set_text("session", &self.session);
         if fields.raw("status").is_none() || fields.raw("ended_at").is_some() {
             fields.set_text("status", "working");
@@ -172,13 +166,13 @@ impl Supervisor<'_> {
         self.processes = Processes {
             own: Some(process::identify_self()),
             child: Some(process::identify(child.pid())),
-            pid_ns: self.ctx.host.pid_ns,
+            pid_ns: self.handle.ctx.host.pid_ns,
         };
         set_processes(&mut fields, &self.processes);
         fields.set_text("started_at", &format_utc(reading.wall_us));
         fields.remove("beat_seq");
-        set_beat(&mut fields, reading, &self.ctx.host, self.plan.every_ms);
-        match publish(&section, self.node, &name, &fields, stands) {
+        set_beat(&mut fields, reading, &self.handle.ctx.host, self.plan.every_ms);
+        match publish(&section, &self.handle.node, &name, &fields, stands) {
             Ok(()) => Ok(child),
             Err(error) => {
                 child.dismiss();
@@ -191,15 +185,17 @@ impl Supervisor<'_> {
     fn refuse_a_second(&self, fields: &Fields<'_>) -> Result<()> {
         let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
         let Some(session) = &beat.session else { return Ok(()) };
-        let life = match beat.stamp.boot_id == self.ctx.host.boot_id {
-            true => process::life(&beat.processes, &self.ctx.host),
-            false => ProcessState::Unknown,
+        let ctx = self.handle.ctx;
+        let life = if beat.stamp.boot_id == ctx.host.boot_id {
+            process::life(&beat.processes, &ctx.host)
+        } else {
+            ProcessState::Unknown
         };
-        let judged = judge(&beat, FileTimes::default(), life, &self.ctx.now());
+        let judged = judge(&beat, FileTimes::default(), life, &ctx.now());
         if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
             return Ok(());
         }
-        let agent = &self.ctx.agent;
+        let agent = &self.handle.ctx.agent;
         let pid = beat.processes.own.map_or(String::new(), |p| format!(", pid {}", p.pid));
         let since = fields.text("started_at").map_or(String::new(), |t| format!(" since {t}"));
         Err(Error::new(
@@ -221,7 +217,7 @@ impl Supervisor<'_> {
     ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
-        let first = touch_last_seen(self.tree, self.node);
+        let first = touch_last_seen(self.handle);
         self.note_trouble(first.map(|_| ()), tell);
         let ready = poll_readable(&[child.fd(), signals.fd()], SHORT);
         if ready.first() == Some(&true) {
@@ -229,7 +225,7 @@ impl Supervisor<'_> {
             return child.wait();
         }
         let watch = Watch::new();
-        watch.arrivals_in(self.node.as_fd());
+        watch.arrivals_in(self.handle.node.as_fd());
         self.look_at_all(tell, child);
         loop {
             let renewals = self.holdings.values().filter(|h| !h.too_long).map(|h| h.next);
@@ -264,31 +260,30 @@ impl Supervisor<'_> {
     fn beat(&self) -> Result<()> {
         let own = || {
             self.change_own_record(|fields| {
-                set_beat(fields, host::reading(), &self.ctx.host, self.plan.every_ms);
+                set_beat(fields, host::reading(), &self.handle.ctx.host, self.plan.every_ms);
             })
         };
-        beat_with(self.tree, self.node, own).map(|_| ())
+        beat_with(self.handle, own).map(|_| ())
     }
 
     /// Changes the session's record, if it is still this session's.
     fn change_own_record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let name = self.persona();
-        let file = name.file();
-        let section = guard::enter(&self.tree.base, self.node, &file, KEEPER_LIMIT)?;
-        let (stands, mut fields) = read_or_new(&section, self.node, &name)?;
+        let section = self.handle.enter(name.file(), KEEPER_LIMIT)?;
+        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
         if stands && fields.text("session").as_deref() != Some(&self.session) {
             return Err(Error::new(
                 Kind::Lost,
-                format!("{}: another session writes under this name now", self.ctx.agent),
+                format!("{}: another session writes under this name now", self.handle.ctx.agent),
             ));
         }
         if !stands {
-            fields.set_text("agent", self.ctx.agent.as_str());
+            fields.set_text("agent", self.handle.ctx.agent.as_str());
             fields.set_text("session", &self.session);
             set_processes(&mut fields, &self.processes);
         }
         change(&mut fields);
-        publish(&section, self.node, &name, &fields, stands)
+        publish(&section, &self.handle.node, &name, &fields, stands)
     }
 
     /// Says a trouble once, not with every beat.
@@ -304,7 +299,7 @@ impl Supervisor<'_> {
     }
 
     fn look_at_all(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
-        let Ok(listing) = self.node.list() else { return };
+        let Ok(listing) = self.handle.node.list() else { return };
         let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
         for file in &listing.names {
             if let FileKind::Lease(name) = layout::kind_of(file)
@@ -341,7 +336,7 @@ impl Supervisor<'_> {
     /// Looks whether a lease is the session's, still or again.
     fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
         let file = layout::lease_file(name);
-        let Ok(bytes) = self.node.read(&self.tree.base, &file, layout::RECORD_MAX) else { return };
+        let Ok(bytes) = self.handle.read(&file, layout::RECORD_MAX) else { return };
         let mine = match read_only(bytes, name) {
             Observed::Ours(record, ..) if self.keeps(&record) => Some(record),
             _ => None,
@@ -352,7 +347,7 @@ impl Supervisor<'_> {
             known.filter(|(token, _)| Some(*token) != mine.as_ref().map(|r| r.fencing_token));
         if let Some((token, until_ns)) = ended {
             self.holdings.remove(name);
-            match find_loss(self.ctx, (self.tree, self.node), name, token, until_ns) {
+            match self.handle.find_loss(name, token, until_ns) {
                 Ok(Err(lost)) => self.tell_loss(&lost, tell, child),
                 Ok(Ok(_)) => {}
                 Err(error) => self.note_trouble(Err(error), tell),
@@ -402,7 +397,7 @@ impl Supervisor<'_> {
         if let Some(held) = self.holdings.get_mut(name) {
             held.next = Instant::now() + held.every;
         }
-        match renew_in(self.ctx, self.tree, self.node, name, token, None, KEEPER_LIMIT) {
+        match self.handle.renew(name, token, None, KEEPER_LIMIT) {
             Ok(Ok((record, _))) => {
                 let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
                 self.hold(&record);
@@ -433,8 +428,8 @@ impl Supervisor<'_> {
             let hook = std::process::Command::new("sh")
                 .args(["-c", command])
                 .env("ZETA_LEASE", lost.lease.as_str())
-                .env("ZETA_AGENT", self.ctx.agent.as_str())
-                .env("ZETA_STATE_DIR", &self.ctx.state_dir)
+                .env("ZETA_AGENT", self.handle.ctx.agent.as_str())
+                .env("ZETA_STATE_DIR", &self.handle.ctx.state_dir)
                 .stdin(std::process::Stdio::null())
                 .spawn();
             self.hooks.extend(hook.ok());
@@ -443,18 +438,18 @@ impl Supervisor<'_> {
 
     /// Gives back what the session still holds.
     fn release_all(&mut self, tell: &mut dyn FnMut(Event<'_>)) {
-        let Ok(listing) = self.node.list() else { return };
+        let Ok(listing) = self.handle.node.list() else { return };
         for file in &listing.names {
             let FileKind::Lease(name) = layout::kind_of(file) else { continue };
             let Ok(name) = RecordName::new("lease", name) else { continue };
-            let Ok(bytes) = self.node.read(&self.tree.base, file, layout::RECORD_MAX) else {
+            let Ok(bytes) = self.handle.read(file, layout::RECORD_MAX) else {
                 continue;
             };
             if let Observed::Ours(record, ..) = read_only(bytes, &name)
                 && self.keeps(&record)
             {
-                match release_in(self.tree, self.node, &name, record.fencing_token) {
-                    Ok(_) => (self.ctx.lease_ended)(&record),
+                match self.handle.release(&name, record.fencing_token) {
+                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
                     Err(error) => tell(Event::Trouble(&error)),
                 }
             }

@@ -331,10 +331,11 @@ impl NodeSnapshot {
                 if self.records.get(file) == Some(&bytes) {
                     return;
                 }
-                match matches!(parse(&bytes.bytes, max), Ok(Text::Own(_))) {
-                    true => self.loose.remove(file),
-                    false => self.loose.insert(file.to_owned()),
-                };
+                if matches!(parse(&bytes.bytes, max), Ok(Text::Own(_))) {
+                    self.loose.remove(file);
+                } else {
+                    self.loose.insert(file.to_owned());
+                }
                 tell(Change::Record(&node.name, file, Some(&bytes)));
                 self.records.insert(file.to_owned(), bytes);
             }

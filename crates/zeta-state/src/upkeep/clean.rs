@@ -240,7 +240,7 @@ impl Cleaner<'_> {
                 && let Observed::Ours(record, ..) = read_only(bytes, &name)
             {
                 Queue::dismiss(section, &record.processes);
-                (self.ctx.lease_ended)(&record);
+                (self.ctx.lease_ended)(self.ctx, &record);
             }
         }
         Ok(verdict)

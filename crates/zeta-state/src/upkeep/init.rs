@@ -17,56 +17,14 @@ use crate::directory::create;
 use crate::directory::group;
 use crate::directory::group::Placed;
 use crate::directory::probe;
+use crate::directory::purpose::STATE;
 use crate::directory::tree::{Node, Tree, new_node_name};
 use crate::directory::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
-use zeta_os::error::{Error, Result};
+use crate::upkeep::report::{Action, Step};
+use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::files::put_file;
 use zeta_os::users;
-
-/// What was done about one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It was in order.
-    Found,
-    /// It was missing and is there now.
-    Made,
-    /// A program was run.
-    Ran,
-    /// It was tried out and works.
-    Checked,
-    /// It stays as it is, for the reason given.
-    Left,
-}
-
-impl Action {
-    /// The word for people and for JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Action::Found => "found",
-            Action::Made => "made",
-            Action::Ran => "ran",
-            Action::Checked => "checked",
-            Action::Left => "left",
-        }
-    }
-}
-
-/// One line of the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// What was done.
-    pub did: Action,
-    /// About what.
-    pub text: String,
-}
-
-impl Step {
-    /// A line of the account.
-    pub fn new(did: Action, text: impl Into<String>) -> Step {
-        Step { did, text: text.into() }
-    }
-}
 
 /// The account of an `init`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +103,7 @@ pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
     let mut steps = vec![Step::new(Action::Checked, "flock: the second of two holders is refused")];
     let anchored = match base.sharing {
         Sharing::Private => Anchored::Absent,
-        Sharing::Group { .. } => anchor::check(&base.path, base.identity)?,
+        Sharing::Group { .. } => anchor::check(&base.path, base.identity, &STATE)?,
     };
     let text = match (anchored, create::private_tmp(&base.path)?) {
         (Anchored::Same, _) => "namespace: it is the directory that root made".to_owned(),
@@ -236,13 +194,14 @@ fn ensure_base(
             return Ok(base);
         }
         Seen::Nothing => None,
-        Seen::Other { reason } => Some(reason),
+        Seen::Other(refusal) => Some(refusal),
     };
     let name = node_name(ctx, path)?;
     match group::place(path, gid, &name, ask.replace)? {
         Placed::Taken => {
-            let reason = refusal.unwrap_or_else(|| "something stands there".to_owned());
-            return Err(Error::not_safe(path, reason)
+            let refusal =
+                refusal.unwrap_or_else(|| Error::not_safe(path, "something stands there"));
+            return Err(refusal
                 .hint("zeta never takes over what others could have prepared; look at it first")
                 .hint("--replace puts a new tree there and leaves the old one beside it"));
         }
@@ -258,38 +217,41 @@ fn ensure_base(
     match open_ours(path, gid)? {
         Seen::Ours(base) => Ok(base),
         Seen::Nothing => Err(Error::not_safe(path, "it vanished as soon as it was created")),
-        Seen::Other { reason } => Err(Error::not_safe(path, reason)),
+        Seen::Other(refusal) => Err(refusal),
     }
 }
 
 enum Seen {
     Nothing,
     Ours(TrustedDir),
-    Other { reason: String },
+    /// Why the tree that stands there is not the one that was asked for.
+    Other(Error),
 }
 
 fn open_ours(path: &Path, gid: u32) -> Result<Seen> {
     let Some(stat) = trusted_dir::look(path)? else { return Ok(Seen::Nothing) };
     let bits = stat.st_mode & 0o7777;
     // The old anchor is about to be rewritten, so a mismatch with it decides nothing here.
-    match trusted_dir::open(path) {
+    match trusted_dir::open(path, &STATE) {
         Ok(Some(base)) if base.sharing == (Sharing::Group { gid }) => Ok(Seen::Ours(base)),
-        Ok(Some(base)) => Ok(Seen::Other {
-            reason: match base.sharing {
+        Ok(Some(base)) => {
+            let reason = match base.sharing {
                 Sharing::Private => "it is a private tree of root's (mode 0700)".to_owned(),
                 Sharing::Group { gid } => format!("it is shared by {}", users::group(gid)),
-            },
-        }),
+            };
+            Ok(Seen::Other(Error::not_safe(path, reason)))
+        }
         Ok(None) => Ok(Seen::Nothing),
         Err(error) => {
-            let owner = users::user(stat.st_uid);
-            let known = error.text.strip_prefix(&format!("{}: ", path.display()));
-            let text = known.unwrap_or(&error.text);
-            let reason = match text.contains(&owner) {
-                true => text.to_owned(),
-                false => format!("{text}; it belongs to {owner} (mode {bits:04o})"),
+            // The hints are for a user of the tree; root gets others.
+            let text = match error.cause {
+                Cause::ForeignOwner => error.text,
+                _ => {
+                    let owner = users::user(stat.st_uid);
+                    format!("{}; it belongs to {owner} (mode {bits:04o})", error.text)
+                }
             };
-            Ok(Seen::Other { reason })
+            Ok(Seen::Other(Error::new(Kind::Unsafe, text)))
         }
     }
 }
@@ -299,7 +261,7 @@ fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
     if let Some(name) = &ctx.node {
         return Ok(name.clone());
     }
-    let old = trusted_dir::open(path).ok().flatten();
+    let old = trusted_dir::open(path, &STATE).ok().flatten();
     match old.map(|base| Tree { base }.read_local_node()) {
         Some(Ok(Some(name))) => Ok(name),
         _ => new_node_name(),
@@ -317,12 +279,12 @@ fn ensure_nodes(base: &TrustedDir, gid: u32) -> Result<()> {
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
     let bits = stat.st_mode & 0o7777;
-    match bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
-        true => Ok(()),
-        false => wrong(format!(
-            "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
-            users::user(stat.st_uid),
-            users::group(stat.st_gid)
-        )),
+    if bits == group::NODES_MODE && stat.st_gid == gid && stat.st_uid == 0 {
+        return Ok(());
     }
+    wrong(format!(
+        "its mode is {bits:04o}, of {} and {}; it should be 3770 of root and the group",
+        users::user(stat.st_uid),
+        users::group(stat.st_gid)
+    ))
 }

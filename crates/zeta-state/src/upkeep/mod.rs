@@ -3,4 +3,5 @@
 pub mod clean;
 pub mod doctor;
 pub mod init;
+pub mod report;
 pub mod unit_files;

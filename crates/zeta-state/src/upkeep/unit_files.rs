@@ -9,7 +9,7 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 
 use crate::directory::trusted_dir::{NODE_ID_FILE, README_TEXT};
-use crate::upkeep::init::{Action, Step};
+use crate::upkeep::report::{Action, Step};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{put_file, write_temp};
 use zeta_os::host;

@@ -16,10 +16,8 @@ use std::time::{Duration, Instant};
 use zeta_core::lease::{AcquireRequest, FencingToken, Observed};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Host;
-use zeta_state::context::Context;
-use zeta_state::directory::tree::{Node, Tree};
-use zeta_state::lease::acquire::{Outcome, WaitOptions, acquire, new_request};
-use zeta_state::lease::{release, release_in, show};
+use zeta_state::context::{Context, NodeHandle};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, new_request};
 
 /// What a bench returns; a bench that cannot measure says so and fails.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
@@ -215,7 +213,8 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         agent_named: false,
         session: None,
         fenced: None,
-        lease_ended: |_| (),
+        bus_dir: state_dir.with_extension("bus"),
+        lease_ended: |_, _| (),
         host: Host::default(),
     };
     Ok(ctx.on_this_host()?)
@@ -228,20 +227,25 @@ pub fn ask(ctx: &Context, lease: &str) -> Outcomes<AcquireRequest> {
 
 /// Takes a lease that must be free, and returns its token.
 pub fn take(ctx: &Context, lease: &str) -> Outcomes<FencingToken> {
-    let (tree, node) = ctx.open()?;
+    take_on(&ctx.open()?, &ask(ctx, lease)?)
+}
+
+fn take_on(handle: &NodeHandle<'_>, ask: &AcquireRequest) -> Outcomes<FencingToken> {
     let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-    match acquire(ctx, &tree, &node, &ask(ctx, lease)?, &mut patience, &mut |_| Ok(()))? {
+    let mut at_lease = LeaseHandle::new(handle, &ask.lease);
+    match at_lease.acquire(ask, &mut patience, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => Ok(record.fencing_token),
-        Outcome::Refused(refusal) => Err(format!("{lease} is held: {refusal:?}").into()),
+        Outcome::Refused(refusal) => Err(format!("{} is held: {refusal:?}", ask.lease).into()),
     }
 }
 
 /// Gives a lease back, whoever took it.
 pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
     let lease = RecordName::new("lease", lease)?;
-    if let Some(look) = show(ctx, &lease)?
+    let Some(handle) = ctx.find()? else { return Ok(()) };
+    if let Some(look) = handle.view(&lease)?
         && let Observed::Ours(record, ..) = look.observed
-        && release(ctx, &lease, record.fencing_token)?.is_err()
+        && handle.release(&lease, record.fencing_token)?.is_err()
     {
         return Err("somebody else changed the tree of this bench".into());
     }
@@ -250,12 +254,8 @@ pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
 
 /// One open tree and what its loop needs.
 pub struct Ours {
-    /// Who calls.
-    pub ctx: Context,
-    /// The tree.
-    pub tree: Tree,
-    /// Its node.
-    pub node: Node,
+    /// Its node, opened for the life of this process.
+    pub handle: NodeHandle<'static>,
     /// What is asked for.
     pub ask: AcquireRequest,
 }
@@ -263,26 +263,19 @@ pub struct Ours {
 impl Ours {
     /// Opens or makes the tree.
     pub fn open(state: &Path) -> Outcomes<Ours> {
-        let ctx = caller(state, "bench")?;
-        let (tree, node) = ctx.open()?;
-        let ask = self::ask(&ctx, "loop")?;
-        Ok(Ours { ctx, tree, node, ask })
+        let ctx: &Context = Box::leak(Box::new(caller(state, "bench")?));
+        Ok(Ours { handle: ctx.open()?, ask: self::ask(ctx, "loop")? })
     }
 
     /// Takes the lease, which must be free.
     pub fn take(&self) -> Outcomes<FencingToken> {
-        let Ours { ctx, tree, node, ask } = self;
-        let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-        match acquire(ctx, tree, node, ask, &mut patience, &mut |_| Ok(()))? {
-            Outcome::Granted { record, .. } => Ok(record.fencing_token),
-            Outcome::Refused(refusal) => Err(format!("held: {refusal:?}").into()),
-        }
+        take_on(&self.handle, &self.ask)
     }
 
     /// Takes it and gives it back.
     pub fn cycle(&self) -> Outcomes<()> {
         let token = self.take()?;
-        match release_in(&self.tree, &self.node, &self.ask.lease, token)? {
+        match self.handle.release(&self.ask.lease, token)? {
             Ok(true) => Ok(()),
             other => Err(format!("not released: {other:?}").into()),
         }

@@ -11,6 +11,7 @@ use zeta_core::bus::{Address, EVERYBODY, Envelope};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
+use crate::environment::bus_shape;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
 use zeta_bus::messages::follow::Following;
@@ -81,10 +82,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn dir(&self) -> PathBuf {
-        match &self.bus_dir {
-            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
-            None => ops::usual_dir(),
-        }
+        crate::environment::bus_dir(self.bus_dir.clone())
     }
 }
 
@@ -92,7 +90,7 @@ impl Place {
 /// does, for a bus whose other readers refuse any other.
 pub(super) fn address(what: &str, text: &str) -> Result<Address> {
     let address = zeta_bus::claim::address(what, text)?;
-    if Shape::from_environment() == Shape::Original && !address.is_original() {
+    if bus_shape() == Shape::Original && !address.is_original() {
         return Err(Error::usage(format!("{what} {text:?} is not an id of the original"))
             .hint("ZETA_BUS_IDS=original is set: unset it to use any name"));
     }
@@ -138,7 +136,7 @@ fn publish(call: &Call) -> Result<u8> {
     };
     let envelope = ops::publish(&dir, &draft)?;
     call.out.data(&match call.out.json {
-        true => Shape::from_environment().text(&report::published(&envelope)),
+        true => bus_shape().text(&report::published(&envelope)),
         false => envelope.id,
     })?;
     Ok(0)
@@ -156,7 +154,7 @@ fn list(call: &Call) -> Result<u8> {
         Filter { topic: args.topic.clone(), to: args.to.clone(), expired: args.include_expired };
     ops::show(&dir, &filter, |rows, findings| {
         call.out.data(&match call.out.json {
-            true => report::rows_json(rows, findings, Shape::from_environment()),
+            true => report::rows_json(rows, findings, bus_shape()),
             false => report::rows_text(rows),
         })?;
         findings.iter().for_each(|finding| call.out.note_finding(finding));
@@ -175,7 +173,7 @@ fn read(call: &Call) -> Result<u8> {
         ));
     };
     call.out.data(&match call.out.json {
-        true => Shape::from_environment().text(&report::envelope(&seen.envelope)),
+        true => bus_shape().text(&report::envelope(&seen.envelope)),
         false => report::whole(&seen),
     })?;
     Ok(0)
@@ -186,7 +184,7 @@ fn duration(what: &'static str, unit_ms: u64, text: &str) -> Result<Duration> {
     let wrong = || Error::usage(format!("{what} {text:?} is not valid: write a whole number"));
     let ms = match text.parse::<u64>() {
         Ok(number) if !text.starts_with('+') => number.saturating_mul(unit_ms),
-        _ if Shape::from_environment() == Shape::Original => {
+        _ if bus_shape() == Shape::Original => {
             return Err(wrong().hint("with ZETA_BUS_IDS=original no unit may be written"));
         }
         _ if !text.contains(|c: char| c.is_ascii_alphabetic()) => {
@@ -291,9 +289,7 @@ fn status(call: &Call) -> Result<u8> {
     let Some(id) = &args.id else {
         let status = ops::status::status(&dir)?;
         call.out.data(&match call.out.json {
-            true => {
-                Shape::from_environment().text_of(report::status(&status), report::STATUS_CAMEL)
-            }
+            true => bus_shape().text_of(report::status(&status), report::STATUS_CAMEL),
             false => report::status_text(&status),
         })?;
         status.findings.iter().for_each(|finding| call.out.note_finding(finding));

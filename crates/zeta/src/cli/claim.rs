@@ -10,6 +10,7 @@ use zeta_core::time::{parse_duration, parse_ttl};
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
 use crate::cli::lease::words as lease_words;
+use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
 use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
 use zeta_bus::report::Shape;
@@ -212,9 +213,7 @@ fn acquire(call: &Call) -> Result<u8> {
         Acquired::Granted(granted) => {
             let (item, worktree) = (asked.item.as_str(), asked.worktree.as_deref());
             let object = || report::granted(item, worktree, &granted);
-            print_granted(call, &granted, || {
-                Shape::from_environment().of(object(), report::GRANTED_CAMEL)
-            })
+            print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
         Acquired::Taken(claimants) => Ok(refuse(call, &asked, &claimants)),
     }
@@ -234,7 +233,7 @@ fn refuse(call: &Call, asked: &ClaimRequest, claimants: &[Claimant]) -> u8 {
     let item = asked.item.as_str();
     let error = report::taken(item, claimants);
     let object = report::taken_object(item, claimants);
-    let object = Shape::from_environment().of(object, report::CLAIMS_CAMEL);
+    let object = bus_shape().of(object, report::CLAIMS_CAMEL);
     call.out.error(&error, Some(object));
     error.kind.status()
 }
@@ -247,7 +246,7 @@ fn check(call: &Call) -> Result<u8> {
     let object = || report::check(item.as_str(), &claimants);
     let error = report::taken(item.as_str(), &claimants);
     let status = if claimants.is_empty() { 0 } else { error.kind.status() };
-    let shape = Shape::from_environment();
+    let shape = bus_shape();
     match shape {
         Shape::Original if call.out.json => {
             call.out.data(&shape.text_of(object(), report::CLAIMS_CAMEL))?;
@@ -263,7 +262,7 @@ fn list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let claimants = ops::list(&ctx, &args.place.dir())?;
     let text = match call.out.json {
-        true => Shape::from_environment().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
+        true => bus_shape().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
         false if claimants.is_empty() => return Ok(0),
         false => report::list_text(&claimants),
     };
@@ -285,7 +284,7 @@ fn release(call: &Call) -> Result<u8> {
             }
             let object = || {
                 let object = report::released(item, &released);
-                Shape::from_environment().of(object, report::GRANTED_CAMEL)
+                bus_shape().of(object, report::GRANTED_CAMEL)
             };
             call.out.either(object, String::new).map(|()| 0)
         }

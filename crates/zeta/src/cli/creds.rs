@@ -12,8 +12,10 @@ use zeta_core::creds::bundle::Bundle;
 
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
+use zeta_creds::file_writer;
 use zeta_creds::report;
 use zeta_creds::report::{Outside, Verified};
+use zeta_creds::secret::{self, Secret};
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
 use zeta_creds::verbs::collect::Owner;
@@ -30,7 +32,7 @@ pub(super) const NOUN: Noun = Noun {
     verbs: VERBS,
     run: |call| {
         // Closed to others before any secret comes into it.
-        ops::harden();
+        secret::harden();
         super::run_verb(call, VERBS)
     },
 };
@@ -109,7 +111,7 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
 /// The child of a restore that writes as another user; only we start it.
 pub(super) fn plant_as() -> u8 {
     use std::os::fd::AsFd as _;
-    ops::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
+    file_writer::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
 }
 
 /// Tells a failure and ends with its number.
@@ -151,7 +153,7 @@ fn save(
     call: &Call,
     args: &KeepArgs,
     bundle: &Bundle,
-    secret: &ops::Secret,
+    secret: &Secret,
     ids: &[String],
 ) -> Outcome<u8> {
     let factor = args.lock.factor()?;
@@ -183,12 +185,7 @@ fn restore(call: &Call) -> Outcome<u8> {
     restore_with(call, &args, &factor, &secret)
 }
 
-fn restore_with(
-    call: &Call,
-    args: &RestoreArgs,
-    factor: &Factor,
-    secret: &ops::Secret,
-) -> Outcome<u8> {
+fn restore_with(call: &Call, args: &RestoreArgs, factor: &Factor, secret: &Secret) -> Outcome<u8> {
     let opened = ops::open::open(args.input(), factor, secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let wish = args.wish().number(ARGUMENTS)?;
@@ -279,14 +276,14 @@ impl KeepArgs {
 
     /// The passphrase: that of the blob that is kept, or a new one. What is wrong with the call is
     /// told before anybody is asked.
-    fn passphrase(&self) -> Outcome<ops::Secret> {
+    fn passphrase(&self) -> Outcome<Secret> {
         self.lock.factor()?.material().number(ARGUMENTS)?;
         let new = !self.update || ops::open::is_missing(&self.output)?;
         self.lock.passphrase.find(new)
     }
 
     /// The bundle to begin with: an empty one, or that of the blob that is there, or of its backup.
-    fn begun(&self, call: &Call, secret: &ops::Secret) -> Outcome<Bundle> {
+    fn begun(&self, call: &Call, secret: &Secret) -> Outcome<Bundle> {
         if !self.update || ops::open::is_missing(&self.output)? {
             return Ok(Bundle::default());
         }

@@ -45,9 +45,9 @@ fn run(call: &Call) -> Result<u8> {
     let mut said = None;
     loop {
         // Opened anew: the tree may have been made again under a beat that goes on for days.
-        let beaten = ctx.open().and_then(|(tree, node)| {
-            beat(&ctx, &tree, &node, every_ms).map(|wall_us| (node.name, wall_us))
-        });
+        let beaten = ctx
+            .open()
+            .and_then(|handle| beat(&handle, every_ms).map(|wall_us| (handle.node.name, wall_us)));
         beats += 1;
         let Some(every_ms) = every_ms.filter(|_| args.count != Some(beats)) else {
             let (node, wall_us) = beaten?;

@@ -61,7 +61,7 @@ fn object(report: &Report) -> Object {
     object.text("state_dir", &report.state_dir);
     object.text("mode", report.mode);
     object.text("node", report.node.as_str());
-    let step = |step: &zeta_state::upkeep::init::Step| {
+    let step = |step: &zeta_state::upkeep::report::Step| {
         Object::new().text("did", step.did.word()).text("what", &step.text).done()
     };
     object.list("steps", report.steps.iter().map(step));

@@ -14,9 +14,9 @@ use crate::output::Output;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
-use zeta_state::lease as ops;
+use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::LostTo;
-use zeta_state::lease::acquire::{Outcome, WaitOptions, acquire_for_session, new_request};
+use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
 use zeta_state::lease::exec;
 use zeta_state::lease::exec::OnLost;
 
@@ -135,7 +135,10 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let out = call.out;
     let mut tell = |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
     let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
-    let (outcome, node) = acquire_for_session(&ctx, &ask, &mut patience)?;
+    let (outcome, node) = ctx.open().and_then(|handle| {
+        let outcome = handle.acquire(&ask, &mut patience, &mut |_| Ok(()))?;
+        Ok((outcome, handle.node.name))
+    })?;
     match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
@@ -172,7 +175,7 @@ fn run_renew(call: &Call) -> Result<u8> {
     let token = token_of(&lease, args.token)?;
     let ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
-    match ops::renew(&ctx, &lease, token, ttl_ms)? {
+    match ctx.as_holder(&lease, |handle| handle.renew(&lease, token, ttl_ms, ENTER_LIMIT))? {
         Ok((record, gap_ms)) => {
             if let Some(gap_ms) = gap_ms {
                 call.out.note(&format!(
@@ -202,7 +205,7 @@ fn run_release(call: &Call) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
-    match ops::release(&ctx, &lease, token)? {
+    match ctx.as_holder(&lease, |handle| handle.release(&lease, token))? {
         Ok(stood) => {
             if !stood {
                 call.out.note(&format!("lease {lease} was already released or removed"));
@@ -224,7 +227,11 @@ fn run_check(call: &Call) -> Result<u8> {
     let lease = lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
-    match ops::check(&ctx, &lease, token)? {
+    let checked = match ctx.find()? {
+        Some(handle) => handle.check(&lease, token)?,
+        None => Err(LostTo::no_holder(&lease)),
+    };
+    match checked {
         Ok(Checked::Good { rest_ms }) => {
             let object = || {
                 let mut object = Object::new();
@@ -252,7 +259,8 @@ fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
-    match ops::show(&ctx, &lease)? {
+    let look = ctx.find()?.map(|handle| handle.view(&lease)).transpose()?;
+    match look.flatten() {
         Some(look) => {
             let now = ctx.now();
             call.out
@@ -270,7 +278,8 @@ fn run_show(call: &Call) -> Result<u8> {
 
 fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
-    let (looks, findings) = ops::list(&ctx)?;
+    let found = ctx.find()?;
+    let (looks, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
     let now = ctx.now();
     let object = || {
         let mut object = Object::new();
@@ -297,7 +306,11 @@ fn run_break(call: &Call) -> Result<u8> {
         None => None,
     };
     let ctx = call.context()?;
-    match ops::break_lease(&ctx, &lease, expected, &args.reason)? {
+    let broken = match ctx.find()? {
+        Some(handle) => handle.break_lease(&lease, expected, &args.reason)?,
+        None => Ok(false),
+    };
+    match broken {
         Ok(stood) => {
             let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
             call.out.note(&format!("lease {lease}: {text}"));

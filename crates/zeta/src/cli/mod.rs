@@ -1,20 +1,19 @@
 //! The command line: one table of nouns, each built only when it is called.
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
-//! So when a call begins with a noun and a verb, only these two are built (`command_for`); any
-//! other call (help, a flag first, a typing error) meets the whole command line.
+//! So when a call begins with a noun and a verb, only these two are built (`command_for`); global
+//! flags may stand before either. Any other call (help, a typing error) meets the whole command
+//! line.
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use rustix::process::getuid;
-use zeta_core::layout;
-use zeta_core::name::Label;
-use zeta_core::time::Host;
 
 use crate::config::Config;
+use crate::environment::bus_shape;
+use crate::environment::{self, Overrides};
 use crate::output::{Output, print};
 use zeta_bus::report::Shape;
 use zeta_os::error::{Error, Kind, Result};
@@ -85,7 +84,7 @@ fn needs_verb(noun: Command) -> Command {
 /// A noun that needs a verb, except with `ZETA_BUS_IDS=original`: the original's tools show their
 /// verbs and end with 0.
 fn needs_verb_unless_original(noun: Command) -> Command {
-    match Shape::from_environment() {
+    match bus_shape() {
         Shape::Zeta => needs_verb(noun),
         Shape::Original => noun,
     }
@@ -154,10 +153,12 @@ fn command_for(args: &[OsString]) -> Command {
     if args.len() == 2 && matches!(word(1), Some("--version" | "-V")) {
         return root();
     }
-    let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(1));
+    let noun_at = past_globals(args, 1);
+    let noun = NOUNS.iter().find(|noun| Some(noun.name) == word(noun_at));
     let Some(noun) = noun else { return command() };
     let built = (noun.build)(Command::new(noun.name).about(noun.about));
-    let built = match noun.verbs.iter().find(|verb| Some(verb.name) == word(2)) {
+    let verb_at = past_globals(args, noun_at + 1);
+    let built = match noun.verbs.iter().find(|verb| Some(verb.name) == word(verb_at)) {
         Some(verb) => built
             .subcommand((verb.args)(Command::new(verb.name).about(verb.about)))
             .disable_help_subcommand(true),
@@ -165,6 +166,19 @@ fn command_for(args: &[OsString]) -> Command {
         None => return command(),
     };
     root().subcommand(built).disable_help_subcommand(true)
+}
+
+/// Returns where the first argument from `at` on stands that is no flag of [`Globals`] and no value
+/// of one. A flag with a wrong value is an error that does not depend on what follows.
+fn past_globals(args: &[OsString], mut at: usize) -> usize {
+    while let Some(word) = args.get(at).and_then(|word| word.to_str()) {
+        at += match word.split_once('=').map_or((word, false), |(flag, _)| (flag, true)) {
+            ("--json" | "--quiet" | "-q", false) | ("--state-dir" | "--node" | "--as", true) => 1,
+            ("--state-dir" | "--node" | "--as", false) => 2,
+            _ => break,
+        };
+    }
+    at
 }
 
 fn root() -> Command {
@@ -293,42 +307,10 @@ impl Call {
         }
     }
 
-    /// Who calls about which tree: flags, the environment, the configuration, the defaults.
+    /// Who calls, about which tree.
     pub(crate) fn context(&self) -> Result<Context> {
-        let globals: Globals = self.args()?;
-        let config = self.config()?;
-        let said = |flag: Option<String>, variable: &str| {
-            flag.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
-        };
-        let state_dir = globals.state_dir.or_else(|| {
-            std::env::var_os("ZETA_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
-        });
-        let state_dir = state_dir
-            .or_else(|| config.state_dir.clone())
-            .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
-        let node = said(globals.node, "ZETA_NODE").map(|name| Label::new("node", &name));
-        let node = node.transpose()?.or_else(|| config.node.clone());
-        let agent = said(globals.agent, "ZETA_AGENT");
-        let agent_named = agent.is_some() || config.agent.is_some();
-        let agent = match (agent, &config.agent) {
-            (Some(name), _) => Label::new("agent", &name)?,
-            (None, Some(name)) => name.clone(),
-            (None, None) => {
-                let user = said(None, "USER").or(said(None, "LOGNAME")).unwrap_or_default();
-                Context::agent_of_user(&user, getuid().as_raw())?
-            }
-        };
-        Context {
-            state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
-            node,
-            agent,
-            agent_named,
-            session: said(None, "ZETA_SESSION"),
-            fenced: said(None, "ZETA_FENCED"),
-            lease_ended: zeta_bus::claim::announce_end,
-            host: Host::default(),
-        }
-        .on_this_host()
+        let Globals { state_dir, node, agent, .. } = self.args()?;
+        environment::context(Overrides { state_dir, node, agent }, self.config()?)
     }
 }
 
@@ -369,6 +351,72 @@ mod tests {
                 let part = command_for(&args).try_get_matches_from(&args).unwrap_err().to_string();
                 assert_eq!(part, whole, "{args:?}");
             }
+        }
+    }
+
+    /// What a parse found: each word of the command with the arguments that stand there.
+    fn found(parsed: std::result::Result<ArgMatches, clap::Error>) -> String {
+        let mut matches = match parsed {
+            Ok(matches) => matches,
+            Err(error) => return format!("{:?}: {error}", error.kind()),
+        };
+        let mut text = String::new();
+        loop {
+            for id in matches.ids().map(|id| id.as_str()) {
+                let source = matches.value_source(id);
+                let raw = matches.try_get_raw(id).map(|raw| raw.map(Vec::from_iter));
+                text += &format!("{id} {source:?} {raw:?}\n");
+            }
+            let Some((name, inner)) = matches.remove_subcommand() else { return text };
+            text += &format!("{name}:\n");
+            matches = inner;
+        }
+    }
+
+    #[test]
+    fn global_flags_before_noun_and_verb_change_nothing_that_a_call_means() {
+        let flags = "|--json|-q|--quiet|--as a|--as=a|--node n|--node=|--as lease|--state-dir /x\
+            |--state-dir=/x|--state-dir /x --json -q|--json --json|--as a --as b|--as|--as --json\
+            |--as -q|--as --|--node -1|--node -|--state-dir --as a|--json=1|--json=|-qq|-q=1|-qh\
+            |-h|--help|--version|-V|--js|--state|--no-such|--|-|--ttl 1m|=|--as=-q";
+        let calls = "|lease|lease acquire x|lease acquire x --ttl 1m|lease acquire|leas\
+            |lease acquir x|lease acquire x --frob|lease acquire -- -x|lease help\
+            |lease acquire --help|lease acquire x --as b|lease acquire help|help lease\
+            |lease check x --token 1|bus publish|bus|status|status x|heartbeat|heartbeat x\
+            |run -- lease acquire x|run|creds verify|x lease acquire y";
+        let every = command();
+        let same = |line: String| {
+            let words = std::iter::once("zeta").chain(line.split_whitespace());
+            let args: Vec<OsString> = words.map(OsString::from).collect();
+            let whole = found(every.clone().try_get_matches_from(&args));
+            assert_eq!(found(command_for(&args).try_get_matches_from(&args)), whole, "{args:?}");
+        };
+        for flag in flags.split('|') {
+            for call in calls.split('|') {
+                same(format!("{flag} {call}"));
+                let (noun, verb) = call.split_once(' ').unwrap_or((call, ""));
+                same(format!("--json {noun} {flag} {verb}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_with_global_flags_first_builds_its_noun_and_verb_only() {
+        let built = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            command_for(&args).get_subcommands().count()
+        };
+        for line in [
+            "zeta lease check x",
+            "zeta --json lease check x",
+            "zeta -q --as status --node=n lease --state-dir /x check x",
+            "zeta --quiet heartbeat",
+        ] {
+            assert_eq!(built(line), 1, "{line}");
+        }
+        for line in ["zeta --json", "zeta --as lease check", "zeta --json lease chec", "zeta -qq x"]
+        {
+            assert_eq!(built(line), NOUNS.len(), "{line}");
         }
     }
 }

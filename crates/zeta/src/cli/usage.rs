@@ -85,7 +85,7 @@ mod tests {
     fn a_tip_is_a_hint() {
         let wrong = of(&["zeta", "lease", "aquire", "x"]);
         assert_eq!(wrong.text, "unrecognized subcommand 'aquire'");
-        assert!(wrong.hints.iter().any(|hint| hint.contains("'acquire'")), "{wrong:?}");
+        assert!(wrong.hints.iter().any(|hint| hint.as_str().contains("'acquire'")), "{wrong:?}");
         let verbs = of(&["zeta", "--json"]);
         assert!(verbs.text.contains("lease") && !verbs.text.contains('\n'), "{verbs:?}");
         let verb = of(&["zeta", "--json", "lease"]);

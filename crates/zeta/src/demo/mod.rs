@@ -93,6 +93,9 @@ pub enum Stop {
     Signal(i32),
 }
 
+/// The outcome of a step of the play.
+type Step<T> = std::result::Result<T, Stop>;
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Fault(error)

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use super::Step;
 use crate::demo::sandbox::{Sandbox, last_line};
-use crate::demo::scenario::Step;
 use zeta_os::error::{Error, Kind, Result};
 
 const HOOK: &str = include_str!("pre-receive.sh");

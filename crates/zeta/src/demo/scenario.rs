@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use zeta_core::lease::Record;
 use zeta_core::name::Label;
 
-use super::Stop;
+use super::Step;
 use crate::demo::agents::Agent;
 use crate::demo::records::Records;
 use crate::demo::remote::{Remote, in_repository};
@@ -22,9 +22,6 @@ pub(super) const AGENTS: [&str; 3] = ["otto-cli", "otto-desktop", "otto-vscode"]
 pub(super) const LEASE: &str = "register-pr-in-flight";
 /// The marker that says that it is done.
 pub(super) const MARKER: &str = "self-registered";
-
-/// The outcome of a step of the play.
-pub(super) type Step<T> = std::result::Result<T, Stop>;
 
 /// Everything on the stage.
 pub(super) struct Scenario<'a> {
@@ -185,10 +182,12 @@ pub(super) fn set_up(stage: &mut Sandbox) -> Step<(Label, Records, Remote)> {
         agent_named: true,
         session: None,
         fenced: None,
+        // The demo makes no claims, so nothing is ever written there.
+        bus_dir: stage.root.join("bus"),
         lease_ended: zeta_bus::claim::announce_end,
         host: host::host()?,
     };
-    let (_, node) = ctx.open()?;
+    let node = ctx.open()?.node;
     let records = Records::new(node.path.clone(), LEASE, MARKER, &AGENTS)?;
     let remote = Remote::create(stage)?;
     stage.watch(&records.dir);

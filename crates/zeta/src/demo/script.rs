@@ -4,12 +4,12 @@ use rustix::process::Signal;
 use zeta_core::lease::Record;
 use zeta_core::time::NS_PER_MS;
 
-use super::Stop;
+use super::{Step, Stop};
 use crate::demo::agents::{Agent, GRACE, TTL, names};
 use crate::demo::remote::in_repository;
 use crate::demo::report::{Observer, Report};
 use crate::demo::sandbox::{Sandbox, how};
-use crate::demo::scenario::{AGENTS, LEASE, MARKER, Scenario, Step, agent_of, set_up};
+use crate::demo::scenario::{AGENTS, LEASE, MARKER, Scenario, agent_of, set_up};
 use zeta_os::error::Kind;
 use zeta_os::process::Listed;
 use zeta_os::spawn::ExitOutcome;

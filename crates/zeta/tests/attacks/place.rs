@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use zeta_state::directory::purpose::STATE;
 use zeta_state::directory::{anchor, trusted_dir};
 
 use crate::arena::{
@@ -137,7 +138,7 @@ fn a25_another_directory_under_the_name() {
     }
     // In a group's tree the anchor tells another base from root's.
     let arena = Arena::new(Sharing::Group);
-    let made = trusted_dir::open(&arena.base).unwrap().unwrap();
+    let made = trusted_dir::open(&arena.base, &STATE).unwrap().unwrap();
     let anchored = Anchored(anchor::write(&made).unwrap());
     arena.ok(MEMBER, "lease exec job -n -- true");
     for way in WAYS {
@@ -172,7 +173,7 @@ fn a26_cleaned_away_and_made_again() {
     for sharing in sharings() {
         let arena = Arena::new(*sharing);
         let anchored = (*sharing == Sharing::Group).then(|| {
-            let made = trusted_dir::open(&arena.base).unwrap().unwrap();
+            let made = trusted_dir::open(&arena.base, &STATE).unwrap().unwrap();
             Anchored(anchor::write(&made).unwrap())
         });
         let token = arena.ok(VICTIM, "lease acquire job -q");

@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod it;
 mod json;
+mod library;
 mod modules;
 mod node;
 mod ops;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-#[path = "../../examples/torture/main.rs"]
+#[path = "../../../../testing/src/bin/torture/main.rs"]
 mod program;
 
 use program::Options;

@@ -35,6 +35,7 @@ use self::state::{Batch, State};
 use super::{Bus, file_of, id_of};
 use crate::directory::dnotify::Quiet;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_os::{clock, files, host};
 use zeta_state::directory::tree;
@@ -102,18 +103,13 @@ impl<'a> Index<'a> {
         let path = bus.base.path.join(super::INNER).join(INDEX);
         let started = Instant::now();
         loop {
-            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            match lock_within(&dir, limit.saturating_sub(started.elapsed())) {
                 // Whoever waited at one that was removed meanwhile goes to the new one.
                 Ok(()) if fstat(&dir).is_ok_and(|stat| stat.st_nlink == 0) => {
                     dir = bus.inner(INDEX)?;
                 }
                 Ok(()) => break,
-                Err(Errno::INTR) => continue,
-                Err(Errno::WOULDBLOCK) if started.elapsed() >= limit => return Ok(None),
-                Err(Errno::WOULDBLOCK) => {
-                    let spread = u64::from(std::process::id() % 40);
-                    std::thread::sleep(Duration::from_micros(50 + spread));
-                }
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
             }
         }

@@ -9,7 +9,7 @@ pub mod v2;
 /// No payload is longer, in bytes: credentials are a few kilobytes.
 pub const PAYLOAD_MAX: usize = 1 << 20;
 
-/// No blob is longer, in bytes, so nobody has to read more of a file than this.
+/// No blob is longer, in bytes, so no reader needs more of a file than this.
 pub const BLOB_MAX: usize = v2::FIXED_LEN + PAYLOAD_MAX;
 
 /// Bytes of a nonce of AES-GCM.

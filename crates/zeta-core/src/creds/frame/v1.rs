@@ -1,7 +1,7 @@
 //! `ZCV1`, the original's frame, byte for byte: what it accepts is accepted here.
 //!
-//! Salt, nonce and tag carry their lengths, and wrong ones are no matter of the frame: whoever
-//! opens the blob refuses them. The four reserved bytes are neither checked nor authenticated.
+//! Salt, nonce and tag carry their lengths, and the frame does not check them: the code that opens
+//! the blob refuses wrong ones. The four reserved bytes are neither checked nor authenticated.
 
 use super::{BadFrame, NONCE_LEN, PAYLOAD_MAX, Rest, SALT_LEN, TAG_LEN};
 

@@ -1,7 +1,7 @@
 //! `ZCV2`, our own frame: every byte of it is either authenticated or refused when it is another.
 //!
 //! The header has a fixed length, every method in it is named by one byte, and there is one way to
-//! write each blob. The cost of the passphrase is bounded here, before anybody pays it.
+//! write each blob. The cost of the passphrase is bounded here, before it is paid.
 
 use std::ops::RangeInclusive;
 
@@ -18,10 +18,10 @@ pub const SUITE: u8 = 1;
 /// scrypt.
 pub const KDF: u8 = 1;
 
-/// What a blob of ours costs, as log2 of scrypt's N: 128 MiB and a quarter of a second.
+/// What a blob of this format costs, as log2 of scrypt's N: 128 MiB and a quarter of a second.
 ///
-/// The same as the original's, so that a node which could open its blob can open ours, and so that
-/// leaving the original costs nobody more time at boot. A generated passphrase needs no more; a
+/// The same as the original's, so that a node which could open the original's blob can open this
+/// one, and so that a boot takes no more time than before. A generated passphrase needs no more; a
 /// chosen one gains a single bit from twice the work.
 pub const LOG2_N: u8 = 17;
 /// The cheapest that is opened: a blob cannot ask for a passphrase to be tried for nothing.

@@ -1,8 +1,9 @@
-//! One question to GitHub over HTTPS: bounded in time and size, and asked again only if it changes
+//! One request to GitHub over HTTPS: bounded in time and size, and repeated only if it changes
 //! nothing.
 
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
@@ -11,12 +12,12 @@ use crate::forge::ForgeError;
 use crate::forge::github::response::Response;
 use crate::forge::token::Token;
 
-/// The version of the API that all of this was written for.
+/// The version of the API that this code was written for.
 const API_VERSION: &str = "2022-11-28";
-/// Most attempts at one question.
+/// Most attempts at one request.
 const MAX_TRIES: u32 = 4;
 
-/// The way to one API.
+/// The connection to one API, with its token.
 pub struct Client {
     agent: ureq::Agent,
     api: String,
@@ -25,7 +26,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A token goes over TLS, or to this machine.
+    /// Makes a client. A token is sent over TLS only, or to this machine.
     pub fn new(api: &str, token: Token, limits: Limits) -> Result<Client, ForgeError> {
         let here = is_here(api);
         if !here && !api.starts_with("https://") {
@@ -48,12 +49,12 @@ impl Client {
         Ok(Client { agent: config.build().new_agent(), api, token, limits })
     }
 
-    /// When an operation that begins now must have ended.
+    /// The time at which an operation that begins now must have ended.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.limits.patience
     }
 
-    /// Asks. What comes back is 200 with a value, or 404 with none; all else is trouble.
+    /// Sends a GET. The result is 200 with a value, or 404 with none; all else is an error.
     pub fn get_json<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
@@ -65,7 +66,7 @@ impl Client {
             let limit = until.saturating_duration_since(Instant::now()).min(self.limits.call);
             let answer = self.call(&what, path, None, limit).and_then(|reply| match reply.status {
                 200 => reply.read(&what).map(|value| (reply, Some(value))),
-                // A proxy or a half answer may have this status too: it is no word of GitHub.
+                // A proxy or a half answer may have this status too: then GitHub did not answer.
                 404 if error::message(&reply).is_empty() => {
                     Err(ForgeError::Lost(format!("{what}: the answer 404 cannot be read")))
                 }
@@ -90,7 +91,7 @@ impl Client {
         Err(ForgeError::Lost(what))
     }
 
-    /// Asks for a change, once: whoever lost the answer must look before it asks again.
+    /// Sends a POST, once: a caller whose answer was lost must look before it repeats the request.
     pub fn post(&self, path: &str, body: &serde_json::Value) -> Result<Response, ForgeError> {
         let what = self.named("POST", path);
         let reply = self.call(&what, path, Some(body), self.limits.call);
@@ -101,7 +102,7 @@ impl Client {
         }
     }
 
-    /// What is asked, for people.
+    /// The request in words, for people.
     pub fn named(&self, method: &str, path: &str) -> String {
         let path = path.split('?').next().unwrap_or(path);
         format!("{method} {}", self.address(path))
@@ -109,7 +110,7 @@ impl Client {
 
     fn address(&self, path: &str) -> String {
         match (path, self.api.strip_suffix("/v3")) {
-            // On a server of one's own, the other API is beside this one.
+            // On a GitHub Enterprise server, the other API is beside this one.
             ("/graphql", Some(root)) => format!("{root}{path}"),
             _ => format!("{}{path}", self.api),
         }
@@ -162,7 +163,7 @@ impl Client {
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
 
-    /// An answer may repeat what it was sent; what is told to people may not.
+    /// Removes the token from an error: an answer may repeat what it was sent; a message may not.
     fn scrubbed(&self, trouble: ForgeError) -> ForgeError {
         let clean = |text: String| self.clean(&text);
         match trouble {
@@ -180,7 +181,7 @@ impl Client {
     }
 }
 
-/// Is this an address of this machine?
+/// Returns true for an address of this machine.
 fn is_here(api: &str) -> bool {
     let Some(rest) = api.strip_prefix("http://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -191,7 +192,7 @@ fn is_here(api: &str) -> bool {
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
 }
 
-/// The certificates that are trusted: those in `SSL_CERT_FILE`, else those that we bring along.
+/// The certificates that are trusted: those in `SSL_CERT_FILE`, else those in this program.
 fn roots() -> Result<RootCerts, ForgeError> {
     let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
         return Ok(RootCerts::WebPki);
@@ -208,16 +209,26 @@ fn roots() -> Result<RootCerts, ForgeError> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-/// A part of a path or query; a slash stays one only in paths.
+/// The characters that are encoded: all but those that RFC 3986 allows in any part of an address.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The same, without the slash between the parts of a path.
+const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
+
+/// Encodes a part of a path or query; a slash stays one only in paths.
 pub fn encoded(text: &str, in_path: bool) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            b'/' if in_path => out.push('/'),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
-        }
+    utf8_percent_encode(text, if in_path { PATH } else { UNRESERVED }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn only_what_an_address_may_hold_stays_as_it_is() {
+        let plain = "azAZ09-._~";
+        assert_eq!(encoded(plain, false), plain);
+        assert_eq!(encoded("a/b c", true), "a/b%20c");
+        assert_eq!(encoded("a/b c", false), "a%2Fb%20c");
+        assert_eq!(encoded("é&?#+%\n\x7f", true), "%C3%A9%26%3F%23%2B%25%0A%7F");
     }
-    out
 }

@@ -1,4 +1,7 @@
-//! What a refusal of GitHub means, and what would help: read from status, headers and message.
+//! The meaning of a refusal by GitHub, and what would help: from status, headers and message.
+//!
+//! GitHub gives the same status to refusals of different kinds. Its sentences are read in this file
+//! and nowhere else; what leaves it is a [`ForgeError`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +10,7 @@ use serde::Deserialize;
 use crate::forge::ForgeError;
 use crate::forge::github::response::Response;
 
-/// How long a secondary limit lasts if GitHub does not say: its documentation asks for a minute.
+/// The length of a secondary limit if GitHub does not say: its documentation asks for a minute.
 const SECONDARY_S: u64 = 60;
 /// No limit lasts longer than a day, whatever a header says.
 const LIMIT_MOST_S: u64 = 86_400;
@@ -52,13 +55,41 @@ pub fn judge(what: &str, reply: &Response) -> ForgeError {
         404 => ForgeError::Refused(told("; it does not exist, or the token may not see it")),
         405 | 409 => ForgeError::Conflict(told(&protected(&said))),
         422 if said.to_lowercase().contains("already exists") => ForgeError::Conflict(told("")),
-        // It may have been done before the fault.
+        // The change may have been made before the fault.
         408 | 500..=599 => ForgeError::Lost(told("")),
         _ => ForgeError::Refused(told(&protected(&said))),
     }
 }
 
-/// What a body says about why, in one bounded line.
+/// Reads the answer of the GraphQL API to "arm auto-merge": an error has the status 200 there.
+pub fn armed(answer: &serde_json::Value) -> Result<bool, ForgeError> {
+    let errors = answer.get("errors").and_then(|errors| errors.as_array());
+    let Some(error) = errors.and_then(|errors| errors.first()) else {
+        let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
+        let lost = || ForgeError::Lost("arming auto-merge: the answer does not say so".to_owned());
+        return done.then_some(true).ok_or_else(lost);
+    };
+    let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
+    let said: String = text("message").chars().take(300).collect();
+    let lower = said.to_lowercase();
+    let has = |words: &str| lower.contains(words);
+    let told = format!("arming auto-merge: {said}");
+    match text("type") {
+        "RATE_LIMITED" => Err(ForgeError::RateLimited(60, told)),
+        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(ForgeError::Forbidden(format!(
+            "{told}; this needs write access and the scope repo: ask a maintainer to merge"
+        ))),
+        _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
+            Ok(false)
+        }
+        _ if has("clean status") => {
+            Err(ForgeError::Conflict(format!("{told}; it waits for nothing and can be merged now")))
+        }
+        _ => Err(ForgeError::Refused(told)),
+    }
+}
+
+/// The reason in a body, in one bounded line.
 pub fn message(reply: &Response) -> String {
     let refusal: Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let mut words = vec![refusal.message];
@@ -91,7 +122,7 @@ fn limited(reply: &Response, said: &str) -> Option<u64> {
     (reply.status == 429 || known).then_some(SECONDARY_S)
 }
 
-/// A classic token tells its scopes, and the answer which of them would do.
+/// The scopes that would do. Only a classic token lists its own, and the answer the right ones.
 fn missing_scopes(reply: &Response) -> Option<String> {
     // Tokens of another kind have no such header, not an empty one.
     let has = reply.headers.get("x-oauth-scopes")?.to_str().ok()?;

@@ -1,4 +1,4 @@
-//! GitHub through its API, and servers of one's own that speak it.
+//! GitHub through its API, and GitHub Enterprise servers, which have the same one.
 //!
 //! *Not there* is said only where GitHub said so and could have seen it: a private repository that
 //! the token may not see answers 404 to everything.
@@ -16,10 +16,11 @@ use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node}
 use zeta_core::time::parse_utc;
 
 use self::client::{Client, encoded};
+use self::error::armed;
 use super::{Forge, ForgeError, PullDraft, Search};
 use crate::forge::token::Token;
 
-/// Where GitHub's own API is.
+/// The address of GitHub's own API.
 pub const API: &str = "https://api.github.com";
 
 /// Items of one page, the most that there can be.
@@ -33,14 +34,14 @@ const MAX_FILES: usize = 200;
 /// Pages of comments that are read before another one is made.
 const MAX_COMMENT_PAGES: usize = 5;
 
-/// What a question may cost.
+/// The limits of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Longest time of one call.
     pub call: Duration,
     /// Longest time of one operation, with its pages and repetitions.
     pub patience: Duration,
-    /// The first pause before a question is repeated; it doubles.
+    /// The first pause before a request is repeated; it doubles.
     pub pause: Duration,
     /// Most bytes of one answer.
     pub bytes: u64,
@@ -61,7 +62,7 @@ impl Default for Limits {
 /// A repository on GitHub.
 #[derive(Debug, Clone)]
 pub struct RepoName {
-    /// Where the API is: [`API`], or that of a server of one's own (`https://host/api/v3`).
+    /// The address of the API: [`API`], or that of another server (`https://host/api/v3`).
     pub api: String,
     /// The user or organization.
     pub owner: String,
@@ -69,7 +70,7 @@ pub struct RepoName {
     pub name: String,
     /// The branch that counts; `None` for the default one.
     pub base: Option<String>,
-    /// Whose branches pull requests are made of, if not the owner's: that of a fork.
+    /// The owner of the fork whose branches pull requests are made of, if there is one.
     pub fork: Option<String>,
 }
 
@@ -108,7 +109,7 @@ struct PullAnswer {
     node_id: String,
     #[serde(default)]
     auto_merge: Option<serde_json::Value>,
-    /// How many files it changes: told of one alone, and not in a list.
+    /// The number of files that it changes: in the answer about one pull request, not in a list.
     changed_files: Option<u64>,
 }
 
@@ -116,7 +117,7 @@ struct PullAnswer {
 struct Head {
     #[serde(rename = "ref")]
     branch: String,
-    /// Whose it is; a fork may be gone.
+    /// Its repository; a fork may be gone.
     repo: Option<Whose>,
 }
 
@@ -158,7 +159,7 @@ struct Settings {
 }
 
 impl GitHub {
-    /// Nothing is asked yet.
+    /// Makes the forge; no request is sent yet.
     pub fn new(repository: RepoName, token: Token, limits: Limits) -> Result<GitHub, ForgeError> {
         let wire = Client::new(&repository.api, token, limits)?;
         Ok(GitHub { repository, wire })
@@ -170,7 +171,7 @@ impl GitHub {
         format!("/repos/{}/{}{rest}", encoded(owner, false), encoded(name, false))
     }
 
-    /// Asks for something that has to be there, because what it belongs to is.
+    /// Gets something that has to be there, because what it belongs to is.
     fn must<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
@@ -200,7 +201,7 @@ impl GitHub {
                 Err(ForgeError::Refused(format!("{path} is a directory, not a file")))
             }
             (reply, None) => {
-                // A token's missing scope is told with the 404 itself.
+                // A missing scope of the token shows in the headers of the 404 itself.
                 let trouble = error::judge(&self.wire.named("GET", &place), &reply);
                 if let ForgeError::Forbidden(_) = trouble {
                     return Err(trouble);
@@ -210,7 +211,7 @@ impl GitHub {
         }
     }
 
-    /// May the token read the branch that counts? Only then means 404 *not there*.
+    /// Checks that the token may read the branch that counts. Only then 404 means *not there*.
     fn sees_contents(&self, until: Instant) -> Result<(), ForgeError> {
         let base = match &self.repository.base {
             Some(base) => base.clone(),
@@ -224,7 +225,7 @@ impl GitHub {
         pull_of(answer, self.repository.fork.as_deref())
     }
 
-    /// A branch of ours, as the forge names it.
+    /// A branch of this node, as the forge names it.
     fn head(&self, branch: &str) -> String {
         let RepoName { owner, fork, .. } = &self.repository;
         format!("{}:{branch}", fork.as_ref().unwrap_or(owner))
@@ -239,9 +240,9 @@ impl GitHub {
 
     fn ask_pulls(&self, node: &str, path: &str, look: Search) -> Result<Vec<Pull>, ForgeError> {
         let until = self.wire.deadline();
-        // The branch that we use, whatever became of its pull requests: an exact answer.
+        // The branch of this node, with pull requests in any state: an exact answer.
         let mut known = self.ask_branch(&branch(node), until)?;
-        // Whatever is open, by whatever name.
+        // All that are open, under any name.
         self.pages("state=open&sort=created&direction=asc", &mut known, until)?;
         // What ended a moment ago is not yet found by a search.
         let ended =
@@ -276,7 +277,7 @@ impl GitHub {
         Ok(found)
     }
 
-    /// Does a pull request add this file? Only the first hundred of its files are looked at.
+    /// Returns true if a pull request adds this file. Only its first hundred files are looked at.
     fn adds(&self, number: u64, path: &str, until: Instant) -> Result<bool, ForgeError> {
         let files = self.path(&format!("/pulls/{number}/files?per_page={PAGE}"));
         let files: Vec<FileChange> = self.must(&files, until)?;
@@ -305,7 +306,7 @@ impl GitHub {
         Err(ForgeError::Refused(format!("{} has more than {most} open pull requests", self.name())))
     }
 
-    /// What a search finds and nobody has looked at; it knows no branches, so each is asked for.
+    /// The pull requests that only a search finds. It knows no branches, so each one is fetched.
     fn search(
         &self,
         term: &str,
@@ -408,7 +409,8 @@ impl Forge for GitHub {
         if settings.allow_auto_merge == Some(false) {
             return Ok(false);
         }
-        // Whoever may not see the settings is told by the answer.
+        // A token that may not see the settings gets none of them; the answer to the change says
+        // why.
         let method = match (settings.allow_merge_commit, settings.allow_squash_merge) {
             (Some(false), Some(true)) => "SQUASH",
             (Some(false), Some(false)) => "REBASE",
@@ -420,7 +422,7 @@ impl Forge for GitHub {
         let variables = json!({ "id": seen.node_id, "method": method });
         let asked = json!({ "query": query, "variables": variables });
         let reply = self.wire.post("/graphql", &asked)?;
-        armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
+        error::armed(&reply.read(&self.wire.named("POST", "/graphql"))?)
     }
 }
 
@@ -429,34 +431,6 @@ fn answer_of(pulls: Result<Vec<Pull>, ForgeError>) -> Answer<Vec<Pull>> {
         Ok(pulls) if pulls.is_empty() => Answer::Absent,
         Ok(pulls) => Answer::Found(pulls),
         Err(trouble) => Answer::Unknown(trouble.to_string()),
-    }
-}
-
-/// What the other API answered: it tells troubles with the status 200.
-fn armed(answer: &serde_json::Value) -> Result<bool, ForgeError> {
-    let errors = answer.get("errors").and_then(|errors| errors.as_array());
-    let Some(error) = errors.and_then(|errors| errors.first()) else {
-        let done = answer.pointer("/data/enablePullRequestAutoMerge").is_some_and(|d| !d.is_null());
-        let lost = || ForgeError::Lost("arming auto-merge: the answer does not say so".to_owned());
-        return done.then_some(true).ok_or_else(lost);
-    };
-    let text = |key: &str| error.get(key).and_then(|v| v.as_str()).unwrap_or("");
-    let said: String = text("message").chars().take(300).collect();
-    let lower = said.to_lowercase();
-    let has = |words: &str| lower.contains(words);
-    let told = format!("arming auto-merge: {said}");
-    match text("type") {
-        "RATE_LIMITED" => Err(ForgeError::RateLimited(60, told)),
-        "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Err(ForgeError::Forbidden(format!(
-            "{told}; this needs write access and the scope repo: ask a maintainer to merge"
-        ))),
-        _ if has("auto merge is not allowed") || has("protected branch rules not configured") => {
-            Ok(false)
-        }
-        _ if has("clean status") => {
-            Err(ForgeError::Conflict(format!("{told}; it waits for nothing and can be merged now")))
-        }
-        _ => Err(ForgeError::Refused(told)),
     }
 }
 
@@ -484,7 +458,7 @@ fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, ForgeError> {
     })
 }
 
-/// Where the branch lies, by the names that the forge has for both repositories now.
+/// The repository of the branch, by the names that the forge has for both repositories now.
 fn from(answer: &PullAnswer, fork: Option<&str>) -> From {
     let name = |side: &Head| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
     let (head, base) = (name(&answer.head), name(&answer.base));

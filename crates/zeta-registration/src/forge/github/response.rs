@@ -1,10 +1,10 @@
-//! What GitHub answered, before anybody judges it.
+//! An answer of GitHub, before it is judged.
 
 use ureq::http::HeaderMap;
 
 use crate::forge::ForgeError;
 
-/// What came back.
+/// Status, headers and body of an answer.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -13,12 +13,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// A header, or nothing.
+    /// A header; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
-    /// The body as what it should be.
+    /// The body, read as a value of this type.
     pub fn read<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, ForgeError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let status = self.status;

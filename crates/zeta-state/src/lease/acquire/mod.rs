@@ -16,15 +16,14 @@ use zeta_core::layout;
 use zeta_core::lease::{
     AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
 };
-use zeta_core::name::{Label, RecordName};
+use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now};
 
 pub use self::handle::LeaseHandle;
 use super::session;
-use super::{RENEWAL_ROOM, detach_session, observe, publish, refuse_if_fenced};
-use crate::context::Context;
+use super::{BeforeCommit, RENEWAL_ROOM, observe, publish, refuse_if_fenced};
+use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
-use crate::directory::tree::{Node, Tree};
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -61,8 +60,6 @@ pub struct Refusal {
     pub guarded: Option<Error>,
 }
 
-/// Called with the record of a grant right before it is committed, inside the guard.
-pub type BeforeCommit<'a> = dyn FnMut(&mut Record) -> Result<()> + 'a;
 /// Called when waiting begins and whenever the holder changes.
 pub type OnWait<'a> = dyn FnMut(&Observed, &Held) + 'a;
 
@@ -91,61 +88,38 @@ pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Acqu
     })
 }
 
-/// Acquires a lease for the caller's session; also says on which node.
-///
-/// Who vouches for it is asked inside the guard, because the session may end while the caller
-/// waits, and once more after the grant, because it may end in that very moment.
-pub fn acquire_for_session(
-    ctx: &Context,
-    ask: &AcquireRequest,
-    patience: &mut WaitOptions<'_>,
-) -> Result<(Outcome, Label)> {
-    let (tree, node) = ctx.open()?;
-    let outcome = acquire_with(ctx, (&tree, &node), ask, patience, &mut |_| Ok(()))?;
-    Ok((outcome, node.name))
-}
-
-/// As [`acquire_for_session`], in a tree that is open, with something to do before the commit.
-pub fn acquire_with(
-    ctx: &Context,
-    (tree, node): (&Tree, &Node),
-    ask: &AcquireRequest,
-    patience: &mut WaitOptions<'_>,
-    before_commit: &mut BeforeCommit<'_>,
-) -> Result<Outcome> {
-    refuse_if_fenced(ctx, &ask.lease)?;
-    let outcome = acquire(ctx, tree, node, ask, patience, &mut |record| {
-        record.processes = session::processes(ctx, tree, node)?;
-        before_commit(record)
-    })?;
-    if let Outcome::Granted { record, cause: Some(_), .. } = &outcome
-        && record.processes.own.is_some()
-        && session::processes(ctx, tree, node)?.own.is_none()
-    {
-        detach_session(tree, node, &ask.lease, record.fencing_token)?;
+impl NodeHandle<'_> {
+    /// Acquires a lease for the caller's session, with something to do before the commit.
+    ///
+    /// Which processes vouch for it is asked inside the guard, because the session may end while
+    /// the caller waits, and once more after the grant, because it may end in that very moment.
+    pub fn acquire(
+        &self,
+        request: &AcquireRequest,
+        wait: &mut WaitOptions<'_>,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Outcome> {
+        let lease = &request.lease;
+        refuse_if_fenced(self.ctx, lease)?;
+        let outcome = LeaseHandle::new(self, lease).acquire(request, wait, &mut |record| {
+            record.processes = session::processes(self)?;
+            before_commit(record)
+        })?;
+        if let Outcome::Granted { record, cause: Some(_), .. } = &outcome
+            && record.processes.own.is_some()
+            && session::processes(self)?.own.is_none()
+        {
+            self.detach_session(lease, record.fencing_token)?;
+        }
+        Ok(outcome)
     }
-    Ok(outcome)
-}
-
-/// Acquires a lease, waiting in line as long as asked, and keeps nothing of it open.
-pub fn acquire(
-    ctx: &Context,
-    tree: &Tree,
-    node: &Node,
-    ask: &AcquireRequest,
-    patience: &mut WaitOptions<'_>,
-    before_commit: &mut BeforeCommit<'_>,
-) -> Result<Outcome> {
-    let file = layout::lease_file(&ask.lease);
-    LeaseHandle::before(tree, node, &file).acquire(ctx, ask, patience, before_commit)
 }
 
 struct Attempt<'s, 'a> {
-    ctx: &'s Context,
     ask: &'s AcquireRequest,
     started_ns: u64,
     limit_ms: Option<u64>,
-    stand: &'s mut LeaseHandle<'a>,
+    handle: &'s mut LeaseHandle<'a>,
 }
 
 /// What one look inside the guard came to.
@@ -219,13 +193,14 @@ impl Attempt<'_, '_> {
             Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
             None => TRY_LIMIT,
         };
-        let section = match self.stand.enter(limit) {
+        let section = match self.handle.enter(limit) {
             Err(error) if error.kind == Kind::Busy => return Ok(Attempted::Guarded(error)),
             entered => entered?,
         };
         let bytes = section.read(layout::RECORD_MAX)?;
-        let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
-        let now = self.ctx.at(host::reading());
+        let ctx = self.handle.at.ctx;
+        let observed = observe(bytes, &self.ask.lease, &ctx.host);
+        let now = ctx.at(host::reading());
         let highest = section.highest_token()?;
         match decide_acquire(&observed, self.ask, highest, killed, &now) {
             Acquired::Again(record) => {
@@ -319,9 +294,9 @@ impl Attempt<'_, '_> {
     }
 
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
-        let LeaseHandle { tree, node, file, .. } = &*self.stand;
-        let bytes = node.read(&tree.base, file, layout::RECORD_MAX)?;
-        let observed = observe(bytes, &self.ask.lease, &self.ctx.host);
+        let LeaseHandle { at, file, .. } = &*self.handle;
+        let bytes = at.read(file, layout::RECORD_MAX)?;
+        let observed = observe(bytes, &self.ask.lease, &at.ctx.host);
         let refusal = self.refusal(queued(), observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
     }
@@ -355,5 +330,7 @@ fn will_not_die(lease: &RecordName) -> Error {
 
 fn no_token_left(lease: &RecordName) -> Error {
     Error::new(Kind::Unsafe, format!("lease {lease}: no fencing token is left below 2^53"))
-        .hint("the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')")
+        .doctor_hint(
+            "the wall clock or a record lies beyond the year 2255: correct it ('zeta doctor')",
+        )
 }

@@ -104,18 +104,18 @@ impl Attempt<'_, '_> {
             return Ok(false);
         }
         let holder = holder(observed);
-        if self.stand.place.is_none() && !self.somebody_waits(section, holder, now)? {
+        if self.handle.place.is_none() && !self.somebody_waits(section, holder, now)? {
             return Ok(false);
         }
         let mut place = self.take_place(section, now)?;
         let first = place.is_first(holder, now);
-        self.stand.place = Some(place);
+        self.handle.place = Some(place);
         if first? {
             return Ok(false);
         }
         // A stopped head must not keep everybody from a free lease.
         let head = self.head(holder, now)?;
-        let Some(place) = &mut self.stand.place else { return Ok(false) };
+        let Some(place) = &mut self.handle.place else { return Ok(false) };
         match (&place.idle, head) {
             (_, None) => Ok(false),
             (Some((idle, since)), Some(head)) if *idle == head => {
@@ -143,7 +143,7 @@ impl Attempt<'_, '_> {
     }
 
     fn head(&self, holder: Option<&Processes>, now: &Now) -> Result<Option<Ticket>> {
-        match &self.stand.place {
+        match &self.handle.place {
             Some(place) => place.queue.head(&place.ticket, holder, now.reading, now.host),
             None => Ok(None),
         }
@@ -163,12 +163,12 @@ impl Attempt<'_, '_> {
             place.watches_record = true;
             place.before = None;
         }
-        self.stand.place = Some(place);
+        self.handle.place = Some(place);
         Ok(first)
     }
 
     fn take_place(&mut self, section: &Section<'_>, now: &Now) -> Result<QueuePosition> {
-        if let Some(place) = self.stand.place.take() {
+        if let Some(place) = self.handle.place.take() {
             return Ok(place);
         }
         let queue = Queue::open_or_create(section)?;
@@ -192,7 +192,7 @@ impl Attempt<'_, '_> {
     /// Sleeps until something happens that may make us next.
     pub(super) fn sleep(&mut self, held: Option<&Held>, holder: &[OwnedFd]) {
         let rest = Duration::from_millis(self.rest_ms());
-        let Some(place) = &mut self.stand.place else { return };
+        let Some(place) = &mut self.handle.place else { return };
         let mut alive: Vec<&OwnedFd> = holder.iter().collect();
         let recheck = if place.idle.is_some() && held.is_none() {
             Duration::from_nanos(IDLE_HEAD_NS)
@@ -217,9 +217,10 @@ impl Attempt<'_, '_> {
             fds.extend(place.watch.fd());
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
-            let drained = match befores < fds.len() && is_ready(befores) {
-                true => place.watch.drain(self.stand.file),
-                false => Drained::default(),
+            let drained = if befores < fds.len() && is_ready(befores) {
+                place.watch.drain(&self.handle.file)
+            } else {
+                Drained::default()
             };
             place.handed_over |= drained.moved;
             let before_ended = (holders..befores).any(is_ready);

@@ -29,14 +29,15 @@ pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
         word: "unsafe_file",
         about: about.to_owned(),
         text: error.text.clone(),
-        hints: error.hints.clone(),
+        hints: error.hints.iter().map(ToString::to_string).collect(),
     }
 }
 
 pub(super) fn odd_name(name: &str) -> Finding {
-    let name: String = match name.chars().any(is_unprintable) {
-        true => name.escape_default().to_string(),
-        false => name.to_owned(),
+    let name = if name.chars().any(is_unprintable) {
+        name.escape_default().to_string()
+    } else {
+        name.to_owned()
     };
     finding("odd_name", &name, format!("{name:?} is not a name of the standard; nobody reads it"))
         .hint("if it is yours, move it away")
@@ -77,7 +78,8 @@ pub(super) fn of_agents(status: &mut NodeStatus<'_>) {
 fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
     let name = agent.name;
     let age = agent.judgement.beat_age_ms.map(format_duration);
-    let age = age.map_or("its clock lies ahead of ours".to_owned(), |a| format!("{a} ago"));
+    let age =
+        age.map_or("its clock lies ahead of this machine's".to_owned(), |a| format!("{a} ago"));
     match &agent.persona {
         Persona::Damaged(damage) => {
             let text = format!("the record of agent {name} is damaged: {damage}");

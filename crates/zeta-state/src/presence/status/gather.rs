@@ -187,10 +187,7 @@ impl<'a> NodeStatus<'a> {
 fn last_seen(bytes: &[u8], wall_us: i64) -> std::result::Result<i64, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text")?;
     let at_us = parse_utc(text.trim_end()).map_err(|_| "it is not a time in ISO 8601")?;
-    match at_us.saturating_sub(wall_us) > AHEAD_US {
-        true => Err("it lies in the future"),
-        false => Ok(at_us),
-    }
+    if at_us.saturating_sub(wall_us) > AHEAD_US { Err("it lies in the future") } else { Ok(at_us) }
 }
 
 fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) -> Agent<'a> {
@@ -224,9 +221,10 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         }
         Err(damage) => return damaged(damage),
     };
-    let life = match !beat.ended && beat.stamp.boot_id == now.host.boot_id {
-        true => evidence.life(&beat.processes, now.host),
-        false => ProcessState::Unknown,
+    let life = if !beat.ended && beat.stamp.boot_id == now.host.boot_id {
+        evidence.life(&beat.processes, now.host)
+    } else {
+        ProcessState::Unknown
     };
     let judgement = presence::judge(&beat, file.times, life, now);
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }

@@ -160,9 +160,10 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         place.findings.push(findings::no_nodes());
         return Ok(place);
     };
-    match all {
-        true => place.add_all(&nodes)?,
-        false => place.names.extend(place.node.clone()),
+    if all {
+        place.add_all(&nodes)?;
+    } else {
+        place.names.extend(place.node.clone());
     }
     place.opened = Some((tree, nodes));
     Ok(place)

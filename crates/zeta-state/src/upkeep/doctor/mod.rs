@@ -16,7 +16,7 @@ use super::{clean, init};
 use crate::context::Context;
 use crate::directory::tree::Tree;
 use crate::directory::trusted_dir;
-use zeta_os::error::Error;
+use zeta_os::error::{Error, Hint};
 use zeta_os::users;
 
 /// How bad a finding is.
@@ -91,11 +91,12 @@ impl Diagnosis {
 
     fn add_error(&mut self, finding: &'static str, error: &Error) {
         // Hints that lead to this very command are of no use here.
-        let hints: Vec<&str> =
-            error.hints.iter().map(String::as_str).filter(|h| !h.contains("zeta doctor")).collect();
-        let remedy = match hints.is_empty() {
-            true => "look who made it and what is in it, then move it away".to_owned(),
-            false => hints.join("; "),
+        let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
+        let hints: Vec<&str> = useful.map(Hint::as_str).collect();
+        let remedy = if hints.is_empty() {
+            "look who made it and what is in it, then move it away".to_owned()
+        } else {
+            hints.join("; ")
         };
         self.add(Severity::Broken, finding, error.text.clone(), remedy);
     }
@@ -135,19 +136,20 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
 fn absent(ctx: &Context, diagnosis: &mut Diagnosis) {
     let default = ctx.state_dir == Path::new(layout::DEFAULT_STATE_DIR);
     let reason = format!("{} does not exist", ctx.state_dir.display());
-    match default && Path::new(trusted_dir::TMPFILES_CONF).exists() {
-        true => diagnosis.add(
+    if default && Path::new(trusted_dir::TMPFILES_CONF).exists() {
+        diagnosis.add(
             Severity::Broken,
             "state_directory",
             format!("{reason}, and on this machine root makes it for a group"),
             "as root: zeta init --group zeta; if this is a service: PrivateTmp=no",
-        ),
-        false => diagnosis.add(
+        );
+    } else {
+        diagnosis.add(
             Severity::Note,
             "state_directory",
             format!("{reason} yet"),
             "first use makes it; or run: zeta init",
-        ),
+        );
     }
 }
 

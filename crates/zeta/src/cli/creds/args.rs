@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeta_core::creds::frame::Format;
 
+use zeta_creds::passphrase::{Sources, Used};
+use zeta_creds::secret::Secret;
 use zeta_creds::verbs::factor;
 use zeta_creds::verbs::factor::Factor;
 use zeta_creds::verbs::restore;
 use zeta_creds::verbs::restore::RestoreOptions;
-use zeta_creds::verbs::{
-    ARGUMENTS, BLOB, CREDENTIAL, Outcome, Secret, Sources, Used, WithExitNumber, find,
-};
+use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
 use zeta_os::error::Result;
 
 /// The examples of the noun.

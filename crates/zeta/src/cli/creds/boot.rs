@@ -5,6 +5,7 @@ use std::path::Path;
 use super::restore_with;
 use crate::cli::Call;
 use crate::cli::creds::args::RestoreArgs;
+use zeta_creds::passphrase::remove_staged;
 use zeta_creds::report;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::{Exit, INPUT, NO_MATCH, Outcome, WithExitNumber};
@@ -19,7 +20,7 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     let staged = args.lock.passphrase.passphrase_file.as_deref();
     let done = attempts(call, args, staged);
     let Some(path) = staged.filter(|path| path.exists() && !args.dry_run) else { return done };
-    match ops::remove_staged(path) {
+    match remove_staged(path) {
         Ok(true) => call.out.note("the staged passphrase was removed"),
         Ok(false) => call.out.note("the passphrase was kept: it is not a plain file of this boot"),
         // The result of the restore is reported, too.

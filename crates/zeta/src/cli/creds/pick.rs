@@ -8,11 +8,12 @@ use zeta_core::creds::manifest::{Entry, Rule, Scope};
 use super::{begin, save};
 use crate::cli::Call;
 use crate::cli::creds::args::KeepArgs;
+use zeta_creds::prompt;
 use zeta_creds::report;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
 use zeta_creds::verbs::collect::Owner;
-use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, WithExitNumber, person};
+use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, WithExitNumber};
 use zeta_os::error::{Error, Kind, Result};
 
 #[derive(Debug, Args)]
@@ -54,7 +55,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     let mut bundle = args.keep.begun(call, &secret)?;
     let mut ids = args.keep.bake(call, &mut bundle, &whose)?;
     let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
-    if asks && person::is_here() {
+    if asks && prompt::has_terminal() {
         ids.extend(ask_all(&mut bundle, &whose)?);
     } else if asks {
         call.out.note("there is no terminal: all are deferred");
@@ -120,7 +121,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
             "b" | "B" | "bake" => break,
             "s" | "S" | "skip" => return Ok(Choice::Skipped),
             "" | "d" | "D" | "defer" => return Ok(Choice::Deferred),
-            _ => person::tell("  answer b, d or s\n"),
+            _ => prompt::tell("  answer b, d or s\n"),
         }
     }
     loop {
@@ -129,8 +130,8 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
-            Err(error) if error.kind == Kind::Usage && person::is_here() => {
-                person::tell(&format!("  {}; try again, or press Enter to skip it\n", error.text));
+            Err(error) if error.kind == Kind::Usage && prompt::has_terminal() => {
+                prompt::tell(&format!("  {}; try again, or press Enter to skip it\n", error.text));
             }
             Err(_) => return Err(given_up()),
         }
@@ -146,9 +147,8 @@ fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
         Some(path) => format!("  from [l]iteral, [f]ile{env}? [{}] ", path.display()),
         None => format!("  from [l]iteral, [f]ile{env}? [skip] "),
     };
-    let line = |prompt: &str| person::line(prompt);
     match line(&from)?.trim() {
-        "l" | "L" => person::hidden("  the value (not shown): "),
+        "l" | "L" => hidden("  the value (not shown): "),
         "f" | "F" => match line("  path: ")?.trim() {
             "" => Ok(None),
             path => collect::value(whose, &Source::File(path)).map(Some),
@@ -172,9 +172,20 @@ fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
     }
 }
 
+/// A line as typed.
+fn line(prompt: &str) -> Result<String> {
+    prompt::line(prompt)?.ok_or_else(|| Error::new(Kind::Refused, "the input has ended"))
+}
+
+/// A value that is not shown while it is typed; `None` if nothing was typed.
+fn hidden(prompt: &str) -> Result<Option<Value>> {
+    let typed = prompt::passphrase(prompt)?;
+    Ok((!typed.is_empty()).then(|| Value::new(typed.expose().to_vec())))
+}
+
 /// A line, without blanks at its ends; the end of the input is giving up.
 fn answer(prompt: &str) -> Outcome<String> {
-    person::line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
+    line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
 }
 
 fn given_up() -> Exit {

@@ -152,7 +152,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (None, _) => {
             let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
-            Error { hints, ..Error::new(kind, text) }
+            Error::new(kind, text).with_hints(hints)
         }
     };
     let state = match standing {
@@ -362,7 +362,8 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
 
 /// What stands in place of a grant that nobody of ours took.
 fn what_stands(lost: &LostTo, ctx: &Context) -> String {
-    match zeta_state::lease::show(ctx, &lost.lease).ok().flatten().map(|look| look.observed) {
+    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lost.lease).ok().flatten());
+    match look.map(|look| look.observed) {
         None | Some(Observed::Absent) => "its record is gone".to_owned(),
         Some(Observed::Damaged(damage, _)) => format!("a damaged record stands there ({damage})"),
         Some(Observed::Foreign { .. }) => "another program's record stands there".to_owned(),

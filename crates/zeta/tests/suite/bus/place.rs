@@ -75,7 +75,7 @@ impl Place {
 pub fn original_publish(bus: &std::path::Path, from: &str, action: &str, item: &str) -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
     let id = random.trim().to_owned();
-    let now_us = zeta_bus::messages::now_us();
+    let now_us = zeta_os::host::wall_us();
     let message = json!({
         "topic": "claim",
         "payload": { "action": action, "itemId": item },
@@ -108,7 +108,7 @@ pub fn original_holders(bus: &std::path::Path, item: &str) -> Vec<String> {
         else {
             continue;
         };
-        let now = zeta_bus::messages::utc_ms(zeta_bus::messages::now_us());
+        let now = zeta_bus::messages::utc_ms(zeta_os::host::wall_us());
         let payload = &message["payload"];
         if text("topic").as_deref() != Some("claim") || expires < now || payload["itemId"] != item {
             continue;

@@ -77,7 +77,7 @@ fn a_missing_directory_is_named_and_so_is_the_esp() {
     for error in [blob::load(&path).unwrap_err(), blob::save(&path, b"x", &uniform).unwrap_err()] {
         assert_eq!(error.kind, Kind::NotFound);
         assert!(error.text.contains("/boot: there is no such directory"), "{error}");
-        assert!(error.hints[0].contains("ESP"), "{:?}", error.hints);
+        assert!(error.hints[0].as_str().contains("ESP"), "{:?}", error.hints);
     }
     assert!(matches!(blob::load(&place.0.join("x.enc")).unwrap().current, Found::Nothing));
     for name in ["x.bak", "x.BAK"] {

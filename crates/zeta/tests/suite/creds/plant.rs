@@ -6,10 +6,9 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use zeta_creds::file_writer::{
-    Account, File, FileSet, Options, Outcome, Owner, Prepared, find, of_uid, plant, prepare,
-};
+use zeta_creds::file_writer::{File, FileSet, Options, Outcome, Owner, Prepared, plant, prepare};
 use zeta_os::error::Kind;
+use zeta_os::users::{Account, account_by_name, account_by_uid};
 
 use super::sandbox::{
     OTHER, Sandbox, USER, chmod, hand, in_own_mounts, names, own, part, part_words, put, seen,
@@ -430,9 +429,9 @@ fn accounts_are_read_from_the_files_below_a_root() {
     fs::write(place.0.join("etc/passwd"), passwd).unwrap();
     let group = "users:x:100:\nwheel:x:10:otto,zeta\nodd:x:y:zeta\nzetas:x:11:zetas\n";
     fs::write(place.0.join("etc/group"), group).unwrap();
-    let zeta = find(&place.0, "zeta").unwrap();
+    let zeta = account_by_name(&place.0, "zeta").unwrap();
     assert_eq!((zeta.uid, zeta.gid, zeta.home.as_str()), (1000, 100, "/home/zeta"));
     assert_eq!(zeta.groups, [10, 100]);
-    assert_eq!(of_uid(&place.0, 1000).unwrap(), zeta);
-    assert_eq!(find(&place.0, "nobody").unwrap_err().kind, Kind::NotFound);
+    assert_eq!(account_by_uid(&place.0, 1000).unwrap(), zeta);
+    assert_eq!(account_by_name(&place.0, "nobody").unwrap_err().kind, Kind::NotFound);
 }

@@ -163,7 +163,7 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
     }
     scene.before.iter().for_each(|args| _ = sandbox.ok(args));
     if scene.taken {
-        let now_us = zeta_bus::messages::now_us();
+        let now_us = zeta_os::host::wall_us();
         let claim = serde_json::json!({
             "topic": "claim", "payload": { "action": "claim", "itemId": "B-1" },
             "id": "taken", "from": "lior", "to": "*",

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use zeta_os::error::{Error, Kind};
-use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire};
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions};
 
 use super::worker::{ask, context};
 use crate::support::{LIMIT, Out, Sandbox, can, finish, is_root, run, skip, test_name, until};
@@ -370,12 +370,13 @@ fn two_users_of_one_group_take_over_from_each_other() {
 /// What happens to the guard right before a grant is committed.
 fn with_hook(sandbox: &Sandbox, hook: impl Fn()) -> Kind {
     let ctx = context(&sandbox.state);
-    let (tree, node) = ctx.open().unwrap();
+    let handle = ctx.open().unwrap();
     let mut ask = ask("job");
     ask.ttl_ms = 300;
     ask.grace_ms = Some(0);
     let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-    let granted = acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| {
+    let mut stand = LeaseHandle::new(&handle, &ask.lease);
+    let granted = stand.acquire(&ask, &mut patience, &mut |_| {
         hook();
         Ok(())
     });
@@ -408,10 +409,12 @@ fn a_guard_that_vanishes_under_a_grant_grants_nothing() {
 fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     let (sandbox, path) = prepared();
     let ctx = context(&sandbox.state);
-    let (tree, node) = ctx.open().unwrap();
+    let handle = ctx.open().unwrap();
     std::fs::remove_dir_all(sandbox.node()).unwrap();
     let mut patience = WaitOptions { limit_ms: Some(100), on_wait: &mut |_, _| {} };
-    let granted = acquire(&ctx, &tree, &node, &ask("job"), &mut patience, &mut |_| Ok(()));
+    let ask = ask("job");
+    let mut stand = LeaseHandle::new(&handle, &ask.lease);
+    let granted = stand.acquire(&ask, &mut patience, &mut |_| Ok(()));
     let error = granted.expect_err("it was granted in a node that was gone");
     assert_eq!(error.kind, Kind::Unsafe, "{error}");
     assert!(error.text.contains("removed while it was in use"), "{error}");
@@ -436,12 +439,12 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
     for whole in [false, true] {
         let (sandbox, _) = prepared();
         let ctx = context(&sandbox.state);
-        let (tree, node) = ctx.open().unwrap();
+        let handle = ctx.open().unwrap();
         let ask = ask("job");
-        let mut stand = LeaseHandle::before(&tree, &node, "job.lock");
+        let mut stand = LeaseHandle::new(&handle, &ask.lease);
         let take = |stand: &mut LeaseHandle<'_>| {
             let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-            stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))
+            stand.acquire(&ask, &mut patience, &mut |_| Ok(()))
         };
         let Ok(Outcome::Granted { record, .. }) = take(&mut stand) else { panic!("not granted") };
         let token = record.fencing_token;
@@ -451,10 +454,10 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
             assert_eq!(error.map(|error| error.kind), Some(Kind::Unsafe), "{what}, whole: {whole}");
         };
         // To its holder it is lost with its place.
-        assert!(stand.renew(&ctx, &ask.lease, token, LIMIT).unwrap().is_err(), "whole: {whole}");
-        assert!(stand.release(&ask.lease, token).unwrap().is_err(), "whole: {whole}");
+        assert!(stand.renew(token, LIMIT).unwrap().is_err(), "whole: {whole}");
+        assert!(stand.release(token).unwrap().is_err(), "whole: {whole}");
         kind("acquire", take(&mut stand).err());
-        kind("acquire anew", take(&mut LeaseHandle::before(&tree, &node, "job.lock")).err());
+        kind("acquire anew", take(&mut LeaseHandle::new(&handle, &ask.lease)).err());
         // Where the name is, all is in order.
         sandbox.acquire(&["job"]);
         kind("acquire beside it", take(&mut stand).err());

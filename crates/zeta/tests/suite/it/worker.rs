@@ -11,8 +11,7 @@ use zeta_core::lease::{AcquireRequest, Policy};
 use zeta_core::name::{Label, RecordName};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire};
-use zeta_state::lease::release;
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions};
 
 use super::oracle::monotonic_ns;
 use crate::support::Sandbox;
@@ -81,7 +80,8 @@ pub fn context(state: &Path) -> Context {
         agent_named: true,
         session: None,
         fenced: None,
-        lease_ended: |_| (),
+        bus_dir: state.with_extension("bus"),
+        lease_ended: |_, _| (),
         host: host::host().unwrap(),
     }
 }
@@ -118,22 +118,23 @@ fn say(log: &mut std::fs::File, what: &str, token: u64) {
 
 fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
     let ctx = own_context();
-    let (tree, node) = ctx.open().unwrap();
+    let handle = ctx.open().unwrap();
     let mut log = open_log(log);
     let mut round = 0;
     // Half of a crowd keeps guard and ticket from the wait to the release, the others nothing.
     let keeps = std::process::id().is_multiple_of(2);
-    let file = zeta_core::layout::lease_file(&ask("shared").lease);
-    let mut stand = LeaseHandle::before(&tree, &node, &file);
+    let lease = ask("shared").lease;
+    let mut stand = LeaseHandle::new(&handle, &lease);
     while rounds.is_none_or(|rounds| round < rounds) {
         round += 1;
         let ask = ask("shared");
         let mut patience = WaitOptions { limit_ms: Some(60_000), on_wait: &mut |_, _| {} };
         let mut commit = |_: &mut _| Ok(());
         let outcome = match keeps {
-            true => stand.acquire(&ctx, &ask, &mut patience, &mut commit).unwrap(),
-            false => acquire(&ctx, &tree, &node, &ask, &mut patience, &mut commit).unwrap(),
+            true => stand.acquire(&ask, &mut patience, &mut commit),
+            false => LeaseHandle::new(&handle, &lease).acquire(&ask, &mut patience, &mut commit),
         };
+        let outcome = outcome.unwrap();
         let Outcome::Granted { record, .. } = outcome else {
             panic!("waited in vain: {outcome:?}")
         };
@@ -143,8 +144,8 @@ fn holds(log: &Path, rounds: Option<u64>, pause_us: u64) {
         }
         say(&mut log, "leave", record.fencing_token.get());
         let released = match keeps {
-            true => stand.release(&ask.lease, record.fencing_token),
-            false => release(&ctx, &ask.lease, record.fencing_token),
+            true => stand.release(record.fencing_token),
+            false => ctx.as_holder(&lease, |node| node.release(&lease, record.fencing_token)),
         };
         assert!(released.unwrap().is_ok());
     }
@@ -162,7 +163,7 @@ fn unlocked(log: &Path, rounds: u64) {
 
 fn volley(log: &Path, rounds: u64, start_ns: u64, every_ns: u64) {
     let ctx = own_context();
-    let (tree, node) = ctx.open().unwrap();
+    let handle = ctx.open().unwrap();
     let mut log = open_log(log);
     for round in 0..rounds {
         let at = start_ns + round * every_ns;
@@ -175,7 +176,8 @@ fn volley(log: &Path, rounds: u64, start_ns: u64, every_ns: u64) {
         // A session's lease: it outlives this process, however late the last of the crowd comes.
         ask.processes = Processes::default();
         let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
-        match acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(())).unwrap() {
+        let mut stand = LeaseHandle::new(&handle, &ask.lease);
+        match stand.acquire(&ask, &mut patience, &mut |_| Ok(())).unwrap() {
             Outcome::Granted { record, .. } => {
                 let line = format!("won {round} {}\n", record.fencing_token);
                 log.write_all(line.as_bytes()).unwrap();

@@ -8,17 +8,18 @@ use std::time::Duration;
 use zeta_core::layout::RECORD_MAX;
 use zeta_core::record::{Text, parse};
 
-use super::stage::{Outcomes, Stage, now_ns};
+use super::Outcomes;
+use super::arena::{Arena, now_ns};
 use super::story::Story;
 
 /// Reads until the run is over and writes down how much, and everything that was torn.
-pub fn read_all(stage: &Stage, number: &str) -> Outcomes<()> {
-    let mut story = Story::open(&stage.dir, "readers")?;
+pub fn read_all(arena: &Arena, number: &str) -> Outcomes<()> {
+    let mut story = Story::open(&arena.dir, "readers")?;
     let mut highest: BTreeMap<String, u64> = BTreeMap::new();
     let mut reads = 0;
     let mut told_ns = now_ns();
-    while !stage.over() {
-        for path in stage.nodes().iter().flat_map(|nodes| records(nodes)) {
+    while !arena.over() {
+        for path in arena.nodes().iter().flat_map(|nodes| records(nodes)) {
             let Ok(bytes) = fs::read(&path) else { continue };
             reads += 1;
             let shown = path.display().to_string();

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::judge::{Kill, Stay, Torment, end_of};
 use super::linear::{Op, What};
+use super::stay::{Kill, Stay, Torment, end_of};
 
 /// How long a grant lasts at most that a killed command took and nobody wrote down: it may be bound
 /// to no process, and others have to die first.

@@ -6,10 +6,11 @@ use zeta_core::lease::{AcquireRequest, Record};
 use zeta_os::error::{Error, Kind as Fault};
 use zeta_os::process::identify_self;
 use zeta_state::context::Context;
-use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, acquire, new_request};
-use zeta_state::lease::{HolderResult, release_in, renew_in};
+use zeta_state::lease::HolderResult;
+use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, new_request};
 
-use super::stage::{Kind, Lease, Outcomes, Stage, now_ns, outside_ns};
+use super::Outcomes;
+use super::arena::{Arena, Kind, Lease, now_ns, outside_ns};
 use super::story::Story;
 
 /// How often workers of each way are drawn.
@@ -29,17 +30,17 @@ const ENTER: Duration = Duration::from_secs(10);
 
 /// A worker at its lease.
 pub struct Worker<'a> {
-    pub stage: &'a Stage,
+    pub arena: &'a Arena,
     pub lease: Lease,
     pub dice: fastrand::Rng,
     pub story: Story,
 }
 
 /// Works in one way until the run is over.
-pub fn work(stage: &Stage, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
-    let story = Story::open(&stage.dir, &lease.name())?;
-    let mut worker = Worker { stage, lease, dice: fastrand::Rng::with_seed(seed), story };
-    while !stage.over() {
+pub fn work(arena: &Arena, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
+    let story = Story::open(&arena.dir, &lease.name())?;
+    let mut worker = Worker { arena, lease, dice: fastrand::Rng::with_seed(seed), story };
+    while !arena.over() {
         let asked_ns = now_ns();
         let done = match how {
             "stand" | "plain" | "renew" => worker.library(how),
@@ -86,11 +87,10 @@ impl Worker<'_> {
 
     /// Rounds on one opening of the tree; returns at the first fault, to open it again.
     fn library(&mut self, how: &str) -> Outcomes<()> {
-        let ctx = self.stage.context(self.lease)?;
-        let (tree, node) = ctx.open()?;
-        let file = zeta_core::layout::lease_file(&self.lease.record()?);
-        let mut stand = LeaseHandle::before(&tree, &node, &file);
-        while !self.stage.over() {
+        let ctx = self.arena.context(self.lease)?;
+        let (handle, lease) = (ctx.open()?, self.lease.record()?);
+        let mut stand = LeaseHandle::new(&handle, &lease);
+        while !self.arena.over() {
             let ask = self.ask(&ctx)?;
             let mut patience = WaitOptions { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
             // Who waits gives way to others; a single try decides by its own clock.
@@ -100,8 +100,11 @@ impl Worker<'_> {
             }
             let asked_ns = now_ns();
             let outcome = match how {
-                "plain" => acquire(&ctx, &tree, &node, &ask, &mut patience, &mut |_| Ok(()))?,
-                _ => stand.acquire(&ctx, &ask, &mut patience, &mut |_| Ok(()))?,
+                "plain" => {
+                    let mut fresh = LeaseHandle::new(&handle, &lease);
+                    fresh.acquire(&ask, &mut patience, &mut |_| Ok(()))?
+                }
+                _ => stand.acquire(&ask, &mut patience, &mut |_| Ok(()))?,
             };
             let record = match outcome {
                 Outcome::Granted { record, .. } => record,
@@ -125,16 +128,16 @@ impl Worker<'_> {
                 if at < renewals && kept {
                     let asked_ns = now_ns();
                     let renewed = match self.dice.bool() {
-                        true => stand.renew(&ctx, &ask.lease, token, ENTER),
-                        false => renew_in(&ctx, &tree, &node, &ask.lease, token, None, ENTER),
+                        true => stand.renew(token, ENTER),
+                        false => handle.renew(&lease, token, None, ENTER),
                     };
                     kept = self.renewed(token.get(), asked_ns, renewed)?;
                 }
             }
             self.story.say(&format!("leave {token} {}", now_ns()))?;
             self.release(token.get(), || match how {
-                "plain" => release_in(&tree, &node, &ask.lease, token),
-                _ => stand.release(&ask.lease, token),
+                "plain" => handle.release(&lease, token),
+                _ => stand.release(token),
             })?;
             self.rest();
         }

@@ -1,7 +1,7 @@
 //! The place of one run, its leases, and how a process learns which part it plays.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,9 +12,7 @@ use zeta_core::time::Host;
 use zeta_state::context::Context;
 
 use self::key::{CLOCK, DIR, END, ROLE, SELF, SHIFT, ZETA};
-
-/// What can go wrong here ends the process with its story.
-pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
+use super::Outcomes;
 
 /// The variables by which a process of a run knows its part.
 mod key {
@@ -56,8 +54,8 @@ impl Options {
     /// One minute, as `cargo xtask torture` starts it.
     pub fn new() -> Outcomes<Options> {
         let program = std::env::current_exe()?;
-        // target/<profile>/examples/torture stands one below target/<profile>/zeta.
-        let built = program.parent().and_then(Path::parent).ok_or("no place for zeta")?;
+        // Both are in target/<profile>.
+        let built = program.parent().ok_or("no place for zeta")?;
         Ok(Options {
             length: Duration::from_secs(60),
             seed: fastrand::u64(..1_000_000_000),
@@ -166,7 +164,7 @@ impl Lease {
 
 /// The place of a run.
 #[derive(Debug, Clone)]
-pub struct Stage {
+pub struct Arena {
     /// All of it is below here.
     pub dir: PathBuf,
     /// When workers stop, on the boot clock.
@@ -175,14 +173,14 @@ pub struct Stage {
     own_args: String,
 }
 
-impl Stage {
+impl Arena {
     /// Makes the place of a new run.
-    pub fn new(options: &Options) -> Outcomes<Stage> {
+    pub fn new(options: &Options) -> Outcomes<Arena> {
         let name = format!("zeta-torture-{}-{}", options.seed, std::process::id());
         let dir = options.parent.canonicalize()?.join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
         let length_ns = u64::try_from(options.length.as_nanos())?;
-        Ok(Stage {
+        Ok(Arena {
             dir,
             end_ns: now_ns() + length_ns,
             zeta: options.zeta.clone(),
@@ -191,16 +189,16 @@ impl Stage {
     }
 
     /// The place and the part of this process, if it was given one.
-    pub fn of_this_process() -> Outcomes<Option<(Stage, String)>> {
+    pub fn of_this_process() -> Outcomes<Option<(Arena, String)>> {
         let Ok(role) = std::env::var(ROLE) else { return Ok(None) };
         let of = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
-        let stage = Stage {
+        let arena = Arena {
             dir: of(DIR)?.into(),
             end_ns: of(END)?.parse()?,
             zeta: of(ZETA)?.into(),
             own_args: of(SELF)?,
         };
-        Ok(Some((stage, role)))
+        Ok(Some((arena, role)))
     }
 
     /// Where the tree of a lease is. The wild one has another, which goes, too.
@@ -246,7 +244,7 @@ impl Stage {
         Ok(there && zeta_os::clock::HAS_SEAM)
     }
 
-    /// The words of a command that plays the part that [`Stage::zeta`] is dressed for.
+    /// The words of a command that plays the part that [`Arena::zeta`] is dressed for.
     pub fn own_words(&self) -> Outcomes<Vec<std::ffi::OsString>> {
         let mut words = vec![std::env::current_exe()?.into_os_string()];
         words.extend(self.own_args.split_whitespace().map(Into::into));
@@ -287,37 +285,11 @@ impl Stage {
             agent_named: true,
             session: None,
             fenced: None,
-            lease_ended: |_| (),
+            bus_dir: self.state(Some(lease)).with_extension("bus"),
+            lease_ended: |_, _| (),
             host: Host::default(),
         };
         Ok(ctx.on_this_host()?)
-    }
-}
-
-/// Plays a part until the run is over or somebody kills us.
-pub fn play(stage: &Stage, role: &str) -> Outcomes<()> {
-    super::child::die_with_parent();
-    let words: Vec<&str> = role.split(' ').collect();
-    match words.as_slice() {
-        ["worker", lease, how, seed] => {
-            super::worker::work(stage, Lease::of(lease.parse()?), how, seed.parse()?)
-        }
-        ["inside", lease, how, asked_ns, worker, stay_us] => {
-            let asked = super::command::Asked {
-                lease: Lease::of(lease.parse()?),
-                how,
-                asked_ns: asked_ns.parse()?,
-                worker,
-            };
-            super::command::inside(stage, &asked, Duration::from_micros(stay_us.parse()?))
-        }
-        // What time it is by the boot clock of those outside.
-        ["clock"] => {
-            println!("clock {}", now_ns());
-            Ok(())
-        }
-        ["reader", number] => super::reader::read_all(stage, number),
-        _ => Err(format!("no such part: {role}").into()),
     }
 }
 

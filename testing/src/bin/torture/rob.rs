@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use super::stage::{Lease, Stage, WILD_NODE};
+use super::arena::{Arena, Lease, WILD_NODE};
 
 /// Removes something, and says what.
-pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static str {
-    let state = stage.state(Some(lease));
+pub fn rob(arena: &Arena, lease: Lease, dice: &mut fastrand::Rng) -> &'static str {
+    let state = arena.state(Some(lease));
     let node = state.join("nodes").join(WILD_NODE);
     let file = format!("{}.lock", lease.name());
     let (record, guard) = (node.join(&file), node.join(".guard").join(&file));
@@ -27,7 +27,7 @@ pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static st
             "guard"
         }
         7 => {
-            aside(stage, &guard, dice);
+            aside(arena, &guard, dice);
             "guard, moved"
         }
         8 => {
@@ -44,7 +44,7 @@ pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static st
             "node"
         }
         11 => {
-            aside(stage, &node, dice);
+            aside(arena, &node, dice);
             "node, moved"
         }
         12 => {
@@ -52,15 +52,15 @@ pub fn rob(stage: &Stage, lease: Lease, dice: &mut fastrand::Rng) -> &'static st
             "tree"
         }
         _ => {
-            aside(stage, &state, dice);
+            aside(arena, &state, dice);
             "tree, moved"
         }
     }
 }
 
 /// Moves a directory out of the tree, whole, and removes it there.
-fn aside(stage: &Stage, what: &Path, dice: &mut fastrand::Rng) {
-    let away = stage.dir.join(format!("away-{:016x}", dice.u64(..)));
+fn aside(arena: &Arena, what: &Path, dice: &mut fastrand::Rng) {
+    let away = arena.dir.join(format!("away-{:016x}", dice.u64(..)));
     if fs::rename(what, &away).is_ok() {
         let _ = fs::remove_dir_all(&away);
     }

@@ -1,10 +1,11 @@
 //! Torture: real processes on real files that are killed, stopped and robbed of their files, and a
 //! judge that reads only what they wrote down. `cargo xtask torture` starts it.
 //!
-//! `stage` is the place and the calendar, `worker` and `command` are who takes leases, `reader` is
+//! `arena` is the place and the calendar, `worker` and `command` are who takes leases, `reader` is
 //! who reads records meanwhile, `tormentor` is who kills, and `judge` is who knows nothing of zeta;
 //! `history` and `linear` are its second opinion.
 
+mod arena;
 mod child;
 mod command;
 mod history;
@@ -13,7 +14,7 @@ mod linear;
 mod reader;
 mod report;
 mod rob;
-mod stage;
+mod stay;
 mod story;
 mod tormentor;
 mod worker;
@@ -21,9 +22,12 @@ mod worker;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub use self::arena::Options;
+use self::arena::{Arena, Lease, now_ns};
 use self::report::Came;
-pub use self::stage::Options;
-use self::stage::{Outcomes, Stage};
+
+/// The result of everything here; an error ends the process with its text.
+pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "\
 usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L] [--dir DIR]
@@ -42,8 +46,8 @@ usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L]
 
 /// Plays the part that the environment names, or directs the whole.
 pub fn main() -> ExitCode {
-    let played = match Stage::of_this_process() {
-        Ok(Some((stage, role))) => stage::play(&stage, &role).map(|()| true),
+    let played = match Arena::of_this_process() {
+        Ok(Some((arena, role))) => play(&arena, &role).map(|()| true),
         Ok(None) => direct(std::env::args().skip(1)),
         Err(error) => Err(error),
     };
@@ -104,20 +108,47 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcomes<Option<Options>> 
 
 /// Was this process started to play a part?
 pub fn has_part() -> bool {
-    matches!(Stage::of_this_process(), Ok(Some(_)))
+    matches!(Arena::of_this_process(), Ok(Some(_)))
 }
 
 /// One whole run: torment, judge, report.
 pub fn run(options: &Options) -> Outcomes<Came> {
     println!("torture: seed {}", options.seed);
-    let stage = Stage::new(options)?;
-    let torment = tormentor::torment(&stage, options)?;
-    let verdict = judge::judge(&stage.dir)?;
-    let came = report::print(&stage, options, &torment, &verdict)?;
+    let arena = Arena::new(options)?;
+    let torment = tormentor::torment(&arena, options)?;
+    let verdict = judge::judge(&arena.dir)?;
+    let came = report::print(&arena, options, &torment, &verdict)?;
     // What convicts zeta stays, so that somebody can look at it.
     match !options.keep && (came.violations == 0 || options.broken) {
-        true => std::fs::remove_dir_all(&stage.dir)?,
-        false => println!("the logs are in {}", stage.dir.display()),
+        true => std::fs::remove_dir_all(&arena.dir)?,
+        false => println!("the logs are in {}", arena.dir.display()),
     }
     Ok(came)
+}
+
+/// Plays a part until the run is over or this process is killed.
+fn play(arena: &Arena, role: &str) -> Outcomes<()> {
+    child::die_with_parent();
+    let words: Vec<&str> = role.split(' ').collect();
+    match words.as_slice() {
+        ["worker", lease, how, seed] => {
+            worker::work(arena, Lease::of(lease.parse()?), how, seed.parse()?)
+        }
+        ["inside", lease, how, asked_ns, worker, stay_us] => {
+            let asked = command::Asked {
+                lease: Lease::of(lease.parse()?),
+                how,
+                asked_ns: asked_ns.parse()?,
+                worker,
+            };
+            command::inside(arena, &asked, Duration::from_micros(stay_us.parse()?))
+        }
+        // What time it is by the boot clock outside of all time namespaces.
+        ["clock"] => {
+            println!("clock {}", now_ns());
+            Ok(())
+        }
+        ["reader", number] => reader::read_all(arena, number),
+        _ => Err(format!("no such part: {role}").into()),
+    }
 }

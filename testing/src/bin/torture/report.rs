@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use super::Outcomes;
+use super::arena::{Arena, Options};
 use super::judge::Verdict;
-use super::stage::{Options, Outcomes, Stage};
 use super::tormentor::Torment;
 
 /// Violations that are printed; the rest is counted.
@@ -27,7 +28,7 @@ pub struct Came {
 
 /// Prints the table, and says what it comes to.
 pub fn print(
-    stage: &Stage,
+    arena: &Arena,
     options: &Options,
     torment: &Torment,
     verdict: &Verdict,
@@ -43,7 +44,7 @@ pub fn print(
     println!();
     row("seed", &options.seed.to_string());
     row("torment, s", &format!("{:.0}", options.length.as_secs_f64()));
-    row("file system", &file_system(&stage.dir)?);
+    row("file system", &file_system(&arena.dir)?);
     row("workers, leases", &format!("{}, {}", options.workers, options.leases));
     row("grants", &format!("{grants} ({})", of(&verdict.grants)));
     row("  by lease", &of(&verdict.by_lease));

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::Outcomes;
+use super::arena::{Arena, Kind, Lease, Options, now_ns};
 use super::child::start;
 use super::rob;
-use super::stage::{Kind, Lease, Options, Outcomes, Stage, now_ns};
 use super::story::Story;
 use super::worker::{LIBRARY, WAYS};
 
@@ -47,7 +48,7 @@ pub struct Torment {
 }
 
 struct Tormentor<'a> {
-    stage: &'a Stage,
+    arena: &'a Arena,
     options: &'a Options,
     dice: fastrand::Rng,
     log: Story,
@@ -63,12 +64,12 @@ struct Tormentor<'a> {
 }
 
 /// Runs the whole, and returns when every process has ended.
-pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
+pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
     let mut tormentor = Tormentor {
-        stage,
+        arena,
         options,
         dice: fastrand::Rng::with_seed(options.seed),
-        log: Story::open(&stage.dir, "torment")?,
+        log: Story::open(&arena.dir, "torment")?,
         workers: Vec::new(),
         at: Vec::new(),
         clock: None,
@@ -77,19 +78,19 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
         cleaned: Instant::now(),
         done: Torment::default(),
     };
-    tormentor.done.warped = can_warp(stage)?.then_some(0);
+    tormentor.done.warped = can_warp(arena)?.then_some(0);
     // Shifts of a clock that cannot be shifted would make the judge believe in them.
-    let clock = File::create(stage.clock())?;
+    let clock = File::create(arena.clock())?;
     clock.write_all_at(&0_i64.to_ne_bytes(), 0)?;
-    if stage.has_seam()? {
+    if arena.has_seam()? {
         tormentor.clock = Some(clock);
         tormentor.done.jumps = Some(0);
     }
     // The tree stands before the readers and the first `clean` look for it.
-    stage.context(Lease::of(0))?.open()?;
+    arena.context(Lease::of(0))?.open()?;
     let mut readers = Vec::new();
     for number in 0..READERS {
-        readers.push(start(&mut stage.part(None, &format!("reader {number}"))?)?);
+        readers.push(start(&mut arena.part(None, &format!("reader {number}"))?)?);
     }
     for place in 0..options.workers {
         let lease = Lease::of(place % options.leases.max(1));
@@ -97,7 +98,7 @@ pub fn torment(stage: &Stage, options: &Options) -> Outcomes<Torment> {
         tormentor.workers.push(worker);
         tormentor.at.push((lease, how));
     }
-    while !stage.over() {
+    while !arena.over() {
         tormentor.tick()?;
     }
     tormentor.end(readers)?;
@@ -114,7 +115,7 @@ impl Tormentor<'_> {
             false => WAYS.get(self.dice.usize(..ways)).copied().unwrap_or("plain"),
         };
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
-        let mut part = self.stage.part(Some(lease), &role)?;
+        let mut part = self.arena.part(Some(lease), &role)?;
         if lease.kind == Kind::Warped && self.dice.u32(..4) > 0 {
             self.warp(&mut part);
         }
@@ -127,7 +128,7 @@ impl Tormentor<'_> {
     fn warp(&mut self, command: &mut Command) {
         if let Some(warped) = &mut self.done.warped {
             *warped += 1;
-            self.stage.warp(command, self.dice.choice(SHIFTS_MS).unwrap_or(0));
+            self.arena.warp(command, self.dice.choice(SHIFTS_MS).unwrap_or(0));
         }
     }
 
@@ -162,7 +163,7 @@ impl Tormentor<'_> {
             if let Some(status) = worker.try_wait()? {
                 let pid = worker.id();
                 // Within its last moments a worker may be done before we are.
-                if !self.stage.over() || !status.success() {
+                if !self.arena.over() || !status.success() {
                     self.complain(pid, status);
                 }
                 self.replace(at)?;
@@ -195,7 +196,7 @@ impl Tormentor<'_> {
         let prefers_holders = self.dice.bool();
         for step in 0..self.options.leases {
             let lease = Lease::of((first + step) % self.options.leases);
-            if prefers_holders && let Some(pid) = holder(self.stage, lease) {
+            if prefers_holders && let Some(pid) = holder(self.arena, lease) {
                 let is = |worker: &Child| {
                     pid.is_some_and(|pid| worker.id() == pid || parent_of(pid) == Some(worker.id()))
                 };
@@ -289,7 +290,7 @@ impl Tormentor<'_> {
     fn rob(&mut self) -> Outcomes<()> {
         let wild = (0..self.options.leases).map(Lease::of).find(|l| l.kind == Kind::Wild);
         let Some(wild) = wild else { return Ok(()) };
-        let what = rob::rob(self.stage, wild, &mut self.dice);
+        let what = rob::rob(self.arena, wild, &mut self.dice);
         self.done.robberies += 1;
         self.log.say(&format!("rob {} {what}", now_ns()))
     }
@@ -308,7 +309,7 @@ impl Tormentor<'_> {
                 _ => None,
             };
             let lease = (0..self.options.leases).map(Lease::of).find(|l| Some(l.kind) == kind);
-            let mut clean = self.stage.zeta(lease, "-");
+            let mut clean = self.arena.zeta(lease, "-");
             clean.args(["clean", "-q"]).stdout(Stdio::null());
             if way == 2 {
                 self.warp(&mut clean);
@@ -367,9 +368,9 @@ impl Tormentor<'_> {
 }
 
 /// Is a boot clock in a time namespace of its own permitted, and is it the one that was asked for?
-fn can_warp(stage: &Stage) -> Outcomes<bool> {
-    let mut part = stage.part(None, "clock")?;
-    stage.warp(&mut part, 100_000_000);
+fn can_warp(arena: &Arena) -> Outcomes<bool> {
+    let mut part = arena.part(None, "clock")?;
+    arena.warp(&mut part, 100_000_000);
     let before = now_ns();
     let Ok(child) = start(part.stdout(Stdio::piped())) else { return Ok(false) };
     let said = String::from_utf8_lossy(&child.wait_with_output()?.stdout).into_owned();
@@ -383,8 +384,8 @@ fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
 }
 
 /// The process that the record of a lease names, if one stands and names one.
-fn holder(stage: &Stage, lease: Lease) -> Option<Option<u32>> {
-    let nodes = std::fs::read_dir(stage.state(Some(lease)).join("nodes")).ok()?;
+fn holder(arena: &Arena, lease: Lease) -> Option<Option<u32>> {
+    let nodes = std::fs::read_dir(arena.state(Some(lease)).join("nodes")).ok()?;
     let file = format!("{}.lock", lease.name());
     let texts = nodes.flatten().filter_map(|n| std::fs::read_to_string(n.path().join(&file)).ok());
     let pid = |text: String| text.lines().find_map(|line| line.strip_prefix("pid: ")?.parse().ok());

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use super::stage::Outcomes;
+use super::Outcomes;
 
 /// A log that many processes append to.
 pub struct Story {

@@ -5,10 +5,10 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use zeta_core::lease::{Observed, Record};
-use zeta_state::lease::show;
 
+use super::Outcomes;
+use super::arena::{Arena, Lease, now_ns};
 use super::child::start;
-use super::stage::{Lease, Outcomes, Stage, now_ns};
 use super::story::Story;
 use super::worker::{Worker, until_ns};
 
@@ -41,7 +41,7 @@ impl Worker<'_> {
         let name = self.lease.name();
         let ttl = format!("{}ms", self.lease.loose_ttl_ms());
         let asked_ns = now_ns();
-        let mut acquire = self.stage.zeta(Some(self.lease), "-");
+        let mut acquire = self.arena.zeta(Some(self.lease), "-");
         acquire.args(["lease", "acquire", &name, "-q", "--ttl", &ttl, "--wait", WAIT]);
         let acquired = output(&mut acquire)?;
         let got_ns = now_ns();
@@ -49,14 +49,14 @@ impl Worker<'_> {
             return self.came_to_nothing(asked_ns, &acquired);
         };
         // The record says until when it is ours. If it is another's already, it is not.
-        let until = record(self.stage, self.lease, token)?.map_or(0, |record| until_ns(&record));
+        let until = record(self.arena, self.lease, token)?.map_or(0, |record| until_ns(&record));
         let pid = std::process::id();
         self.story.say(&format!("enter {token} {asked_ns} {got_ns} {until} command {pid}"))?;
         std::thread::sleep(self.stay());
         let word = token.to_string();
         if self.dice.bool() {
             let asked_ns = now_ns();
-            let mut renew = self.stage.zeta(Some(self.lease), "-");
+            let mut renew = self.arena.zeta(Some(self.lease), "-");
             renew.args(["lease", "renew", &name, "--token", &word]);
             let renewed = output(&mut renew)?;
             // From when on its TTL runs is known to lie between the two.
@@ -66,7 +66,7 @@ impl Worker<'_> {
         }
         self.story.say(&format!("leave {token} {}", now_ns()))?;
         let asked_ns = now_ns();
-        let mut release = self.stage.zeta(Some(self.lease), "-");
+        let mut release = self.arena.zeta(Some(self.lease), "-");
         release.args(["lease", "release", &name, "--token", &word]);
         let released = output(&mut release)?;
         self.after("freed", token, asked_ns, &released, "")
@@ -94,10 +94,10 @@ impl Worker<'_> {
         let (lease, pid) = (self.lease, std::process::id());
         let (asked_ns, stay_us) = (now_ns(), self.stay().as_micros());
         let role = format!("inside {} {how} {asked_ns} {pid} {stay_us}", lease.at);
-        let mut exec = self.stage.zeta(Some(lease), &role);
+        let mut exec = self.arena.zeta(Some(lease), &role);
         exec.args(["lease", "exec", &lease.name(), "-w", "10", "--ttl"]);
         exec.arg(format!("{}ms", lease.ttl_ms())).args(options).arg("--");
-        exec.args(self.stage.own_words()?);
+        exec.args(self.arena.own_words()?);
         let ended = output(&mut exec)?;
         if !ended.status.success() {
             self.came_to_nothing(asked_ns, &ended)?;
@@ -139,26 +139,27 @@ fn output(command: &mut Command) -> Outcomes<Output> {
 }
 
 /// The record of a grant, if it stands.
-fn record(stage: &Stage, lease: Lease, token: u64) -> Outcomes<Option<Box<Record>>> {
-    let look = show(&stage.context(lease)?, &lease.record()?);
-    Ok(match look.ok().flatten().map(|look| look.observed) {
+fn record(arena: &Arena, lease: Lease, token: u64) -> Outcomes<Option<Box<Record>>> {
+    let (ctx, lease) = (arena.context(lease)?, lease.record()?);
+    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lease).ok().flatten());
+    Ok(match look.map(|look| look.observed) {
         Some(Observed::Ours(record, ..)) if record.fencing_token.get() == token => Some(record),
         _ => None,
     })
 }
 
 /// The child of `lease exec`: it is inside from its first line to its last.
-pub fn inside(stage: &Stage, asked: &Asked<'_>, stay: Duration) -> Outcomes<()> {
+pub fn inside(arena: &Arena, asked: &Asked<'_>, stay: Duration) -> Outcomes<()> {
     let token: u64 = std::env::var("ZETA_FENCING_TOKEN")?.parse()?;
     let got_ns = now_ns();
     let until = match asked.how {
         // It has the guard itself: nobody is granted anything while it runs.
         "fenced" => u64::MAX,
-        _ => record(stage, asked.lease, token)?.map_or(0, |record| until_ns(&record)),
+        _ => record(arena, asked.lease, token)?.map_or(0, |record| until_ns(&record)),
     };
     let (pid, wrapper) = (std::process::id(), std::os::unix::process::parent_id());
     let Asked { how, asked_ns, worker, lease } = asked;
-    let mut story = Story::open(&stage.dir, &lease.name())?;
+    let mut story = Story::open(&arena.dir, &lease.name())?;
     story.say(&format!(
         "enter {token} {asked_ns} {got_ns} {until} {how} {pid},{wrapper},{worker}"
     ))?;

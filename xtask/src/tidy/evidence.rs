@@ -14,9 +14,9 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
+use super::{Finding, Page};
 use crate::run;
 use crate::seeded::BUGS;
-use crate::tidy::{Finding, Page};
 
 const DATA: &str = "docs/evidence.tsv";
 const TABLE: &str = "docs/evidence.md";
@@ -50,7 +50,7 @@ promised (`N`) are those of [the page about concurrency](concurrency.md).
 
 /// `cargo xtask evidence`: writes the table anew; true if nothing is wrong with what it binds.
 pub fn run() -> Result<bool> {
-    let pages = crate::tidy::collect_pages(&run::root())?;
+    let pages = super::collect_pages(&run::root())?;
     let mut findings = Vec::new();
     let numbers = numbers(&pages, &mut findings);
     let rows = rows(&pages, &mut findings);

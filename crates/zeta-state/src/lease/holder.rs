@@ -1,0 +1,167 @@
+//! What the holder of a lease does with it inside its guard: renew, release, and leave its session.
+
+use std::time::Duration;
+
+use zeta_core::evidence::Processes;
+use zeta_core::layout;
+use zeta_core::lease::{
+    FencingToken, Observed, Record, Released, Renewed, decide_release, decide_renew,
+};
+use zeta_core::name::RecordName;
+
+use super::{
+    BeforeCommit, HolderResult, LostTo, lost_to, observe_unjudged, publish, read_only,
+    refuse_if_fenced,
+};
+use crate::context::{Context, NodeHandle};
+use crate::directory::guard;
+use crate::directory::guard::{ENTER_LIMIT, Section};
+use crate::lease::queue::Queue;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+
+/// The renewed record, and for how long it had been expired.
+pub type Renewal = (Box<Record>, Option<u64>);
+
+/// The entered guard of a lease, for a process that says that it holds the grant `token`.
+#[derive(Debug)]
+pub struct HolderSection<'a> {
+    /// The caller.
+    pub ctx: &'a Context,
+    /// The entered guard.
+    pub section: Section<'a>,
+    /// The lease.
+    pub lease: &'a RecordName,
+    /// The grant.
+    pub token: FencingToken,
+}
+
+impl HolderSection<'_> {
+    /// Renews the lease, for its old TTL if none is given.
+    pub fn renew(
+        &self,
+        ttl_ms: Option<u64>,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> HolderResult<Renewal> {
+        let HolderSection { ctx, section, lease, token } = self;
+        let seen = observe_unjudged(section, lease)?;
+        match decide_renew(&seen, *token, ttl_ms, &ctx.at(host::reading())) {
+            Renewed::Write { mut record, gap_ms } => {
+                before_commit(&mut record)?;
+                publish(section, &record, true, 0)?;
+                Ok(Ok((record, gap_ms)))
+            }
+            Renewed::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+        }
+    }
+
+    /// Releases the lease; true if it stood, false if it was gone already and nobody was granted
+    /// it since. `ticket_given_back` says that the holder's own ticket has left the queue.
+    pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
+        let HolderSection { section, lease, token, .. } = self;
+        let seen = observe_unjudged(section, lease)?;
+        let highest = match seen {
+            Observed::Absent => section.highest_token()?,
+            _ => 0,
+        };
+        match decide_release(&seen, *token, highest) {
+            Released::Remove => {
+                section.remove()?;
+                // The ticket of a holder that waited would stay at the head of the queue.
+                if let Observed::Ours(record, ..) = &seen
+                    && !ticket_given_back
+                {
+                    Queue::dismiss(section, &record.processes);
+                }
+                Ok(Ok(true))
+            }
+            Released::Already => Ok(Ok(false)),
+            Released::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+        }
+    }
+}
+
+impl Context {
+    /// Does what the holder of a lease asks for inside its guard. Where there is no tree or no
+    /// node, the lease is lost.
+    ///
+    /// # Errors
+    /// As [`refuse_if_fenced`].
+    pub fn as_holder<T>(
+        &self,
+        lease: &RecordName,
+        verb: impl FnOnce(&NodeHandle<'_>) -> HolderResult<T>,
+    ) -> HolderResult<T> {
+        refuse_if_fenced(self, lease)?;
+        match self.find()? {
+            Some(handle) => verb(&handle),
+            None => Ok(Err(LostTo::no_holder(lease))),
+        }
+    }
+}
+
+impl NodeHandle<'_> {
+    /// Enters the guard of a lease for the holder of the grant `token`. A guard that was removed
+    /// under a record that stands is made anew; where the node is gone, the lease is, too (`None`).
+    pub fn enter_as_holder<'a>(
+        &'a self,
+        lease: &'a RecordName,
+        token: FencingToken,
+        limit: Duration,
+    ) -> Result<Option<HolderSection<'a>>> {
+        let file = layout::lease_file(lease);
+        let holder = |section| HolderSection { ctx: self.ctx, section, lease, token };
+        match guard::try_enter(&self.tree.base, &self.node, file.clone(), limit) {
+            Ok(Some(section)) => return Ok(Some(holder(section))),
+            Ok(None) => {}
+            Err(error) if error.kind == Kind::Unsafe && self.node.is_gone() => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        match read_only(self.read(&file, layout::RECORD_MAX)?, lease) {
+            Observed::Ours(record, ..) if record.fencing_token == token && !self.node.is_gone() => {
+                self.enter(file, limit).map(|section| Some(holder(section)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Renews a lease, with a bound on entering its guard.
+    pub fn renew(
+        &self,
+        lease: &RecordName,
+        token: FencingToken,
+        ttl_ms: Option<u64>,
+        limit: Duration,
+    ) -> HolderResult<Renewal> {
+        match self.enter_as_holder(lease, token, limit)? {
+            Some(holder) => holder.renew(ttl_ms, &mut |_| Ok(())),
+            None => Ok(Err(LostTo::no_holder(lease))),
+        }
+    }
+
+    /// Releases a lease; true if it stood, false if it was gone already and nobody was granted it
+    /// since.
+    pub fn release(&self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
+        match self.enter_as_holder(lease, token, ENTER_LIMIT)? {
+            Some(holder) => holder.release(false),
+            None => Ok(Err(LostTo::no_holder(lease))),
+        }
+    }
+
+    /// Takes the processes of a session that has ended out of its last grant, which would be free
+    /// at once otherwise.
+    pub fn detach_session(&self, lease: &RecordName, token: FencingToken) -> Result<()> {
+        let section = self.enter(layout::lease_file(lease), ENTER_LIMIT)?;
+        match observe_unjudged(&section, lease)? {
+            Observed::Ours(record, ..) if record.fencing_token == token => {
+                let record = Record { processes: Processes::default(), ..*record };
+                publish(&section, &record, true, 0)
+            }
+            _ => Err(Error::new(
+                Kind::Lost,
+                format!("lease {lease}: your session ended, and its grant with it"),
+            )
+            .hint(format!("take it again outside of the session: zeta lease acquire {lease}"))),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Who calls, about which tree: from options, the environment, the files of a person, and defaults.
+//! Every front end asks here, so that all of them mean the same directory and the same agent.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use rustix::process::getuid;
+use zeta_core::layout;
+use zeta_core::name::Label;
+use zeta_core::time::Host;
+
+use crate::config::Config;
+use zeta_bus::report::Shape;
+use zeta_os::error::Result;
+use zeta_state::context::Context;
+
+/// What a caller says itself; each `None` leaves the answer to the environment and the files.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// The state directory.
+    pub state_dir: Option<PathBuf>,
+    /// The node.
+    pub node: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+}
+
+/// The context of this process: `overrides`, then the variables `ZETA_*`, then `config`, then the
+/// defaults.
+///
+/// # Errors
+/// A name is not valid, or the host cannot be identified.
+pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
+    let state_dir = overrides.state_dir.or_else(|| path("ZETA_STATE_DIR"));
+    let state_dir = state_dir
+        .or_else(|| config.state_dir.clone())
+        .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));
+    let node = text(overrides.node, "ZETA_NODE").map(|name| Label::new("node", &name));
+    let node = node.transpose()?.or_else(|| config.node.clone());
+    let agent = text(overrides.agent, "ZETA_AGENT");
+    let agent_named = agent.is_some() || config.agent.is_some();
+    let agent = match (agent, &config.agent) {
+        (Some(name), _) => Label::new("agent", &name)?,
+        (None, Some(name)) => name.clone(),
+        (None, None) => {
+            let user = text(None, "USER").or(text(None, "LOGNAME")).unwrap_or_default();
+            Context::agent_of_user(&user, getuid().as_raw())?
+        }
+    };
+    Context {
+        state_dir: std::path::absolute(&state_dir).unwrap_or(state_dir),
+        node,
+        agent,
+        agent_named,
+        session: text(None, "ZETA_SESSION"),
+        fenced: text(None, "ZETA_FENCED"),
+        bus_dir: bus_dir(None),
+        lease_ended: zeta_bus::claim::announce_end,
+        host: Host::default(),
+    }
+    .on_this_host()
+}
+
+/// The bus directory: what an option says, `ZETA_BUS_DIR`, or the default.
+pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
+    let dir = option
+        .or_else(|| path("ZETA_BUS_DIR"))
+        .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// The shape of the bus's answers in JSON: with `ZETA_BUS_IDS=original` that of the original's tool,
+/// whose ids alone are accepted then.
+pub fn bus_shape() -> Shape {
+    match std::env::var("ZETA_BUS_IDS") {
+        Ok(ids) if ids == "original" => Shape::Original,
+        _ => Shape::Zeta,
+    }
+}
+
+/// A variable that is set and not empty.
+fn path(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|dir: &OsString| !dir.is_empty()).map(PathBuf::from)
+}
+
+fn text(option: Option<String>, variable: &str) -> Option<String> {
+    option.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
+}
