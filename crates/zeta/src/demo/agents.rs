@@ -5,7 +5,7 @@ use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -126,14 +126,21 @@ impl Agent {
     /// clock right before.
     pub(super) fn kill(&mut self, stage: &Sandbox) -> (Vec<Listed>, u64) {
         self.may_end = true;
-        let processes = self.processes(stage);
-        let ends: Vec<_> = processes.iter().filter_map(|l| process::watch(&l.process)).collect();
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut left = self.processes(stage);
         let before_ns = host::reading().boot_ns;
-        send(&processes, Signal::KILL);
-        for end in &ends {
-            poll_readable(&[end.as_fd()], Duration::from_secs(5));
+        let mut killed = Vec::new();
+        // One of them may have started another one after they were listed.
+        while !left.is_empty() && Instant::now() < until {
+            let ends: Vec<_> = left.iter().filter_map(|l| process::watch(&l.process)).collect();
+            send(&left, Signal::KILL);
+            for end in &ends {
+                poll_readable(&[end.as_fd()], until.saturating_duration_since(Instant::now()));
+            }
+            killed.append(&mut left);
+            left = self.processes(stage);
         }
-        (processes, before_ns)
+        (killed, before_ns)
     }
 }
 

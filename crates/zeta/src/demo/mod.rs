@@ -55,7 +55,7 @@ impl Outcome {
             None if !self.report.holds() => {
                 let text = format!("{} of {all} checks failed", all - checked);
                 let error = Error::new(Kind::Fault, text)
-                    .hint("is this machine very busy? run it again; if it fails twice, report it");
+                    .hint("run it again; if a check fails twice, report it with this output");
                 Some((error, Kind::Fault.status()))
             }
             None => None,

@@ -164,7 +164,7 @@ impl Scenario<'_> {
         let ended = || self.stage.processes_of(&work).is_empty().then_some(0);
         let alive = self.soon(ended).unwrap_or_else(|| self.stage.processes_of(&work).len());
         self.claim(
-            format!("the kernel reports {} dead; it did not say that it ended", first.agent),
+            format!("{} is dead: no process of it runs, and it did not sign off", first.agent),
             !signed_off && alive == 0,
             format!(
                 "persona-{}.state has ended_at: {signed_off}; its processes: {alive}",

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::arena::{Arena, OUTSIDER, Sharing, VICTIM, chmod, gid_of, is_root, own, run, snapshot};
+use crate::arena::{
+    Arena, OUTSIDER, Sharing, VICTIM, chmod, gid_of, is_root, own, run, sharings, snapshot,
+};
 use crate::hand;
 use crate::tally::{Call, Tally};
 
@@ -73,9 +75,12 @@ fn a02_base_with_acl_given_away() {
         acl.extend(id.to_le_bytes());
     }
     for name in ["system.posix_acl_access", "system.posix_acl_default"] {
-        for mode in [0o700, 0o2750] {
-            let sharing = if mode == 0o700 { Sharing::Private } else { Sharing::Group };
-            let arena = Arena::empty(sharing);
+        for sharing in sharings() {
+            let (mode, owner) = match sharing {
+                Sharing::Private => (0o700, VICTIM),
+                Sharing::Group => (0o2750, 0),
+            };
+            let arena = Arena::empty(*sharing);
             std::fs::create_dir(&arena.base).unwrap();
             let flags = rustix::fs::XattrFlags::empty();
             if let Err(errno) = rustix::fs::setxattr(&arena.base, name, &acl, flags) {
@@ -83,8 +88,7 @@ fn a02_base_with_acl_given_away() {
                 return;
             }
             // Somebody with the best of intentions mends owner and mode.
-            let owner = if mode == 0o700 { VICTIM } else { 0 };
-            own(&arena.base, owner, gid_of(VICTIM, sharing));
+            own(&arena.base, owner, gid_of(VICTIM, *sharing));
             chmod(&arena.base, mode);
             same(&arena, name, &arena.base, || tally.calls(&arena, true, &all("ACL")));
         }

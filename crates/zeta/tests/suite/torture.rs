@@ -27,20 +27,32 @@ fn plays_a_part() {
 #[test]
 fn eight_seconds_of_torture_break_nothing() {
     let mut options = options();
-    options.length = Duration::from_secs(8);
-    let came = program::run(&options).unwrap();
-    assert_eq!(came.violations, 0, "see the table; the seed is in its first line");
-    assert!(came.enough, "{came:?}");
-    assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
-    // Builds without a seam say so in the table, and so does a place that permits no namespaces.
-    assert!(came.jumped || !zeta_os::clock::HAS_SEAM, "{came:?}");
+    // On a busy machine too little happens in eight seconds to mean anything.
+    for seconds in [8, 24, 48] {
+        options.length = Duration::from_secs(seconds);
+        let came = program::run(&options).unwrap();
+        assert_eq!(came.violations, 0, "see the table; the seed is in its first line");
+        if !came.enough && seconds < 48 {
+            continue;
+        }
+        assert!(came.enough, "{came:?}");
+        assert!(came.refusals > 0 && came.warped != Some(0), "{came:?}");
+        // Builds without a seam say so in the table, and so does a place that permits no
+        // namespaces.
+        assert!(came.jumped || !zeta_os::clock::HAS_SEAM, "{came:?}");
+        return;
+    }
 }
 
 #[test]
 fn the_judge_convicts_workers_that_skip_the_lease() {
     let mut options = options();
-    options.length = Duration::from_secs(2);
     options.broken = true;
-    let came = program::run(&options).unwrap();
-    assert!(came.violations > 0, "nobody took the lease, and nobody noticed");
+    // On a busy machine the workers may not have begun after two seconds.
+    let mut lengths = [2, 8, 24].map(Duration::from_secs).into_iter();
+    let convicted = lengths.any(|length| {
+        options.length = length;
+        program::run(&options).unwrap().violations > 0
+    });
+    assert!(convicted, "no worker took the lease, and the judge did not notice");
 }

@@ -16,7 +16,6 @@ use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node}
 use zeta_core::time::parse_utc;
 
 use self::client::{Client, encoded};
-use self::error::armed;
 use super::{Forge, ForgeError, PullDraft, Search};
 use crate::forge::token::Token;
 

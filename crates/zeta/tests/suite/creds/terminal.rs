@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 use super::sandbox::part;
-use crate::support::{LIMIT, wait_for};
+use crate::support::{LIMIT, wait_for, with_usual_signals};
 
 /// A terminal whose other end is ours, and a program that runs on it.
 pub struct Terminal {
@@ -29,12 +30,13 @@ impl Terminal {
 
     /// A program, in a session of its own whose terminal this is.
     pub fn run(inner: &Command) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
         let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
         let options = &mut File::options();
-        let theirs: OwnedFd = options.read(true).write(true).open(&path).unwrap().into();
+        let theirs: OwnedFd =
+            options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap().into();
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
         if let Some(dir) = inner.get_current_dir() {
@@ -48,7 +50,8 @@ impl Terminal {
         }
         let end = || Stdio::from(theirs.try_clone().unwrap());
         let before = tcgetattr(&theirs).unwrap().local_modes;
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        command.stdin(end()).stdout(end()).stderr(end());
+        let child = with_usual_signals(&mut command).spawn().unwrap();
         Terminal { ours, theirs, child, shown: String::new(), before }
     }
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::oracle::judge_file;
 use super::worker::{Job, log, start};
-use crate::support::{Sandbox, append, finish, signal, until, wait};
+use crate::support::{Sandbox, append, finish, signal, until, wait, with_usual_signals};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -213,15 +213,16 @@ fn orphaned_temps_are_swept() {
 
 #[test]
 fn a_waiter_that_is_interrupted_goes_away_at_once() {
-    let sandbox = Sandbox::new();
-    sandbox.acquire(&["job"]);
     for number in [Signal::INT, Signal::TERM] {
+        // Anew for each, because the ticket of one that was interrupted may stay.
+        let sandbox = Sandbox::new();
+        sandbox.acquire(&["job"]);
         let mut command = sandbox.cmd(&["lease", "exec", "job", "--", "touch"]);
         command.arg(sandbox.dir.join("effect")).stderr(Stdio::null());
-        let mut waiter = command.spawn().unwrap();
+        let mut waiter = with_usual_signals(&mut command).spawn().unwrap();
         assert!(until(SOON, || waiting(&sandbox)), "it did not queue");
         signal(waiter.id(), number);
-        let status = wait(&mut waiter, Duration::from_secs(3));
+        let status = wait(&mut waiter, SOON);
         assert_eq!(status, 128 + number.as_raw(), "Ctrl-C did not end a waiting lease exec");
         assert!(!sandbox.dir.join("effect").exists());
     }

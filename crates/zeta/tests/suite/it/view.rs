@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use zeta_os::inotify::{DirectoryWatcher, Event};
 use zeta_state::presence::view::{Change, View};
 
 use super::worker;
@@ -161,16 +164,29 @@ fn lost_events_cost_no_state() {
     let (mut view, nodes) = view(&sandbox, true);
     let queue = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
+    if queue > 200_000 {
+        return skip(test_name!(), &format!("a queue of {queue} events is too long to fill"));
+    }
     let dir = make_node(&nodes, "busy");
     view.refresh(&mut |_| {}).unwrap();
+    // An instance of the test's own gets the same events, and says that some were lost.
+    let witness = DirectoryWatcher::new().unwrap();
+    assert!(witness.follow(fs::File::open(&dir).unwrap().as_fd()).is_some());
     fs::write(dir.join("first.marker"), "made: before\n").unwrap();
-    for round in 0..=queue.min(40_000) / 2 {
-        let file = if round % 2 == 0 { "a.marker" } else { "b.marker" };
-        fs::write(dir.join(file), format!("round: {round}\n")).unwrap();
+    let files = ["a.marker", "b.marker"].map(|name| dir.join(name));
+    for file in &files {
+        fs::write(file, "made: busy\n").unwrap();
+    }
+    // One event each; the kernel merges only equal ones in a row.
+    for round in 0..=queue {
+        fs::set_permissions(&files[round % 2], fs::Permissions::from_mode(0o600)).unwrap();
     }
     put(&dir, "last", "made: after\n");
     make_node(&nodes, "late");
     fs::remove_file(dir.join("first.marker")).unwrap();
+    let mut lost = false;
+    witness.drain(|event| lost |= matches!(event, Event::Lost));
+    assert!(lost, "no event was lost, so this test has shown nothing");
     view.refresh(&mut |_| {}).unwrap();
     assert_eq!(in_view(&view), on_disk(&sandbox.state));
     assert!(view.nodes().contains_key("late"));
@@ -243,6 +259,9 @@ fn a_view_that_goes_by_file_times_sees_each_change_at_once() {
 #[test]
 fn without_instances_or_watches_a_view_looks_for_itself() {
     let unshare = ["--user", "--map-root-user", "sh", "-c"];
+    if can("unshare", &[&unshare[..], &["test $(stat -c %u /) != 0"]].concat()) {
+        return skip(test_name!(), "root's directories are nobody's in this user's namespace");
+    }
     let limits = [("instances", "0"), ("watches", "0"), ("watches", "2")];
     for (what, limit) in limits {
         let set = format!("echo {limit} > /proc/sys/user/max_inotify_{what}");

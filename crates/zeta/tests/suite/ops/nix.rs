@@ -14,7 +14,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// What the module makes of these settings, or what Nix says about them.
 fn evaluate(settings: &str) -> Result<Value, String> {
     let sandbox = Sandbox::new();
-    let ours = format!("{ROOT}/crates/zeta/tests/ops/nix/evaluate.nix");
+    let ours = format!("{ROOT}/crates/zeta/tests/suite/ops/nix/evaluate.nix");
     let module = format!("{ROOT}/nix/creds-restore.nix");
     let text = format!("import {ours} {{ module = {module}; settings = {{ {settings} }}; }}");
     let file = sandbox.dir().join("ask.nix");

@@ -7,6 +7,7 @@ mod temp_dir;
 
 pub use program::{
     LIMIT, Out, can, find, finish, is_root, run, run_within, signal, until, wait, wait_for,
+    with_usual_signals,
 };
 pub use sandbox::Sandbox;
 pub use skip::{append, skip};

@@ -1,6 +1,7 @@
 //! The one way in which tests start programs and wait: always with a limit.
 
 use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -51,7 +52,6 @@ fn text_of(pipe: &mut impl Read) -> String {
 
 /// The exit status of a child (128 + n for a signal), which is ended after `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
     let number = |status: ExitStatus| status.code().or(status.signal().map(|n| 128 + n)).unwrap();
     if let Some(status) = child.try_wait().unwrap() {
         return number(status);
@@ -96,6 +96,20 @@ pub fn until(limit: Duration, mut so: impl FnMut() -> bool) -> bool {
 #[track_caller]
 pub fn wait_for(what: &str, so: impl FnMut() -> bool) {
     assert!(until(LIMIT, so), "{LIMIT:?} are over, and not yet: {what}");
+}
+
+/// Gives a program the usual dispositions of the signals by which a person ends it. A shell without
+/// job control ignores SIGINT in all that it starts in the background, and so did the tests there.
+pub fn with_usual_signals(command: &mut Command) -> &mut Command {
+    let reset = || {
+        for number in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+            // SAFETY: it takes no lock and no memory, as must be between fork and exec.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: what runs in the child makes these system calls and nothing else.
+    unsafe { command.pre_exec(reset) }
 }
 
 /// Sends a signal to a process that this test started.
