@@ -74,7 +74,7 @@ pub(super) struct ListArgs {
 #[command(after_help = "\
 Examples:
   zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab
-  zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab --as otto-cli   # records that otto-cli read it")]
+  zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab --as otto-cli   # marks it read")]
 pub(super) struct ReadArgs {
     #[command(flatten)]
     pub(super) place: Place,
