@@ -1,5 +1,5 @@
 //! Messages between agents as files, and claims: leases that are announced on the bus.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod claim;
 pub mod clean;

@@ -86,13 +86,16 @@ fn one_shots(zeta: &Path) -> Outcomes<()> {
     let flock = [OsString::from("flock"), "-n".into(), lock, "true".into()];
     let verbs = ["claim acquire", "claim check", "claim release", "bus publish"];
     let mut ours = vec![[Vec::new(), Vec::new()]; verbs.len()];
-    let mut anchor = Vec::new();
+    let (mut anchor, mut listed) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS + 5 {
         let item = format!("I-{round}");
         let used = measure::run(&mut measure::command(&flock, &scratch.path))?;
         let keep = round >= 5;
         if keep {
             anchor.push(used.wall.as_nanos() as f64);
+            let start = Instant::now();
+            fs::read_dir(&many.bus)?.for_each(drop);
+            listed.push(start.elapsed().as_nanos() as f64);
         }
         for (at, bus) in [&few, &many].into_iter().enumerate() {
             let calls: [&[&str]; 4] = [
@@ -118,9 +121,17 @@ fn one_shots(zeta: &Path) -> Outcomes<()> {
         row(&format!("{verb}, empty bus"), &time(ours), &time(flock), value, at_most(0.9, 0.4));
     }
     measure::head(&format!("the same with {MESSAGES} messages against an empty bus"));
-    for (verb, [few, many]) in verbs.iter().zip(&ours) {
+    for (verb, [few, many]) in verbs.iter().zip(&ours).skip(2) {
         let (value, ours, none) = (median_ratio(many, few), median(many), median(few));
         row(verb, &time(ours), &time(none), value, at_most(1.5, 1.1));
+    }
+    measure::head(&format!(
+        "what {MESSAGES} messages add to a call, against a bare listing of their names"
+    ));
+    for (verb, [few, many]) in verbs.iter().zip(&ours).take(2) {
+        let added: Vec<f64> = many.iter().zip(few).map(|(many, few)| many - few).collect();
+        let value = median_ratio(&added, &listed);
+        row(verb, &time(median(&added)), &time(median(&listed)), value, at_most(3.0, 2.0));
     }
     Ok(())
 }

@@ -68,9 +68,9 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
     std::path::absolute(&dir).unwrap_or(dir)
 }
+
 /// The shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the original's
 /// tool, whose ids alone are accepted then.
-/// whose ids alone are accepted then.
 pub fn bus_shape() -> Shape {
     match std::env::var("ZETA_BUS_IDS") {
         Ok(ids) if ids == "original" => Shape::Original,

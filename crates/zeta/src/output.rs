@@ -65,8 +65,8 @@ impl Output {
         self.error_in_words(error);
     }
 
-    /// Tells an error of a wrapper, whose stdout is its command's: on stderr alone, with `--json` as
-    /// an object. `status` is the exit status of this process.
+    /// Tells an error of a wrapper, whose stdout is its command's: on stderr alone, with `--json`
+    /// as an object. `status` is the exit status of this process.
     pub fn error_on_stderr(&self, error: &Error, status: u8, details: Option<Object>) {
         self.tell_on_stderr(error, Some(status), details);
     }

@@ -22,6 +22,7 @@ const FILES: &str = "crates/zeta-os/src/files.rs";
 const TRUSTED_DIR: &str = "crates/zeta-state/src/directory/trusted_dir.rs";
 const OPEN_BENEATH: &str = "crates/zeta-os/src/open_beneath.rs";
 const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
+const INDEX: &str = "crates/zeta-bus/src/directory/index/mod.rs";
 const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
 
 const CORE: &[&str] = &["-p", "zeta-core", "--lib"];
@@ -37,7 +38,7 @@ const fn bug(
 }
 
 /// All of them.
-pub const BUGS: [Bug; 44] = [
+pub const BUGS: [Bug; 49] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -443,5 +444,48 @@ pub const BUGS: [Bug; 44] = [
         "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
         "set_dumpable_behavior(DumpableBehavior::Dumpable);",
         &["-p", "zeta", "--test", "suite", "creds::secret::a_process"],
+    ),
+    bug(
+        "an index that knows something is not compared",
+        INDEX,
+        "        let text = self.read_names(0)?;
+",
+        "        if self.state.begun > 0 {
+            return Ok(true);
+        }
+        let text = self.read_names(0)?;
+",
+        &["-p", "zeta", "--test", "suite", "bus::mixed::a_claim_that_the_original_makes"],
+    ),
+    bug(
+        "a message that is gone stays in the index",
+        INDEX,
+        "        known.keys().filter(|_| whole).for_each(|gone| batch.forget(gone));
+",
+        "",
+        &["-p", "zeta", "--test", "suite", "bus::attack::a_message_that_goes_in_the_moment"],
+    ),
+    bug(
+        "no look after the original's lock was taken",
+        "crates/zeta-bus/src/claim/acquire.rs",
+        "            // From here on the original cannot claim it; what it claimed before is seen now.
+            index.refresh()?;
+",
+        "",
+        &["-p", "zeta", "--test", "suite", "bus::mixed::"],
+    ),
+    bug(
+        "an index that was begun anew is read on from the old place",
+        INDEX,
+        "if mark.begun != self.state.begun {",
+        "if mark.begun == 0 {",
+        &["-p", "zeta", "--test", "suite", "bus::attack::a_watcher_misses_nothing"],
+    ),
+    bug(
+        "a view believes that it knows all after events were lost",
+        "crates/zeta-state/src/presence/view.rs",
+        "if dirty.lost {",
+        "if dirty.lost && dirty.itself {",
+        &["-p", "zeta", "--test", "suite", "it::view::lost_events_cost_no_state"],
     ),
 ];

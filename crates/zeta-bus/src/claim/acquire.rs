@@ -268,12 +268,10 @@ impl ClaimContext<'_> {
         let started = Instant::now();
         loop {
             let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
-            index.refresh()?;
-            let mut window = index.begin()?;
             let gate = match LegacyLock::try_enter(self.bus, &asked.item)? {
                 Ok(gate) => gate,
                 Err(_) if started.elapsed() < GATE_LIMIT => {
-                    drop((window, index));
+                    drop(index);
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
@@ -288,10 +286,8 @@ impl ClaimContext<'_> {
                         .hint("try again; a lock whose process is gone counts no more after 5 s"));
                 }
             };
-            // From here on the original cannot claim it; what it claimed before is known now.
-            if !window.is_ours(1) {
-                index.refresh()?;
-            }
+            // From here on the original cannot claim it; what it claimed before is seen now.
+            index.refresh()?;
             let notices = index.notices(&asked.item, host::wall_us())?;
             let in_the_way = self.in_the_way(asked, record, &notices)?;
             if !in_the_way.is_empty() {
@@ -304,8 +300,7 @@ impl ClaimContext<'_> {
             let void = self.desk().void(&notices, &asked.item);
             self.bus.publish(&envelope.id, &envelope.render())?;
             drop(gate);
-            // The message came, and the lock went.
-            index.finish(window, &envelope, 2);
+            index.remember(&envelope);
             return Ok(Ok(Published { message: envelope.id, void, _index: index }));
         }
     }

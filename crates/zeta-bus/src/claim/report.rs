@@ -7,6 +7,7 @@ use zeta_core::time::{moment, parse_utc};
 use super::{Claimant, Granted, Released};
 use zeta_os::error::{Error, Kind};
 use zeta_os::host::wall_us;
+use zeta_state::lease::report::standing_word;
 
 /// The keys of [`granted`] and [`released`] that the original writes in camelCase.
 pub const GRANTED_CAMEL: &[&str] = &["item_id", "message_id"];
@@ -80,7 +81,7 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
     let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
     for claimant in claimants {
         let why = match &claimant.grant {
-            Some(look) => match look.standing.word() {
+            Some(look) => match standing_word(&look.standing) {
                 // That it is held is said already.
                 "held" => continue,
                 word => format!("its lease is {word}"),

@@ -5,23 +5,25 @@
 //! it can be removed at any time, and only costs another look.
 
 pub mod delivery_log;
-#[expect(unsafe_code, reason = "signals have no safe face; all of it is in there")]
-pub mod dnotify;
 pub mod index;
 pub mod legacy_lock;
 
 use std::cell::OnceCell;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RawDir, RenameFlags, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
 use zeta_core::layout;
 
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::files::{Listing, write_temp};
+use zeta_os::files::write_temp;
 use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
 use zeta_state::directory::purpose::Purpose;
@@ -206,9 +208,29 @@ impl Bus {
         )
     }
 
-    /// All names of the bus.
-    pub fn list(&self) -> Result<Listing> {
-        zeta_os::files::list(self.base.as_fd(), NAMES_MAX, &self.base.path)
+    /// Shows every name of the bus to `look`, in no order, as the directory is right now; false if
+    /// there are more than [`NAMES_MAX`], and the rest was left out.
+    pub fn each_name(&self, mut look: impl FnMut(&CStr)) -> Result<bool> {
+        let cannot = |errno| Error::below("cannot list", &self.base.path, errno);
+        // A descriptor of its own: it begins at the first name.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = openat(self, c".", flags, Mode::empty()).map_err(cannot)?;
+        let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
+        let mut entries = RawDir::new(dir, &mut buffer);
+        let mut names = 0;
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(cannot)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            names += 1;
+            if names > NAMES_MAX {
+                return Ok(false);
+            }
+            look(name);
+        }
+        Ok(true)
     }
 
     /// What calls that were killed left half made, older than a minute: removed, and how much.

@@ -176,9 +176,8 @@ pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
 
 /// As [`store`], for whoever is inside the index.
 pub(crate) fn store_inside(bus: &Bus, index: &mut Index<'_>, envelope: &Envelope) -> Result<()> {
-    let window = index.begin()?;
     bus.publish(&envelope.id, &envelope.render())?;
-    index.finish(window, envelope, 1);
+    index.remember(envelope);
     Ok(())
 }
 

@@ -91,19 +91,6 @@ pub enum HeldWhy {
     Damaged,
 }
 
-impl HeldWhy {
-    /// The word for people and for JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            HeldWhy::InTime => "held",
-            HeldWhy::InGrace => "in_grace",
-            HeldWhy::OverdueForever => "overdue",
-            HeldWhy::Foreign => "foreign",
-            HeldWhy::Damaged => "damaged",
-        }
-    }
-}
-
 /// A refusal: why the lease is held, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -122,17 +109,6 @@ pub enum Standing {
     Held(Held),
     /// Overdue under the policy `kill`: these processes must end first.
     MustKill(Processes),
-}
-
-impl Standing {
-    /// The word for people and for JSON.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Standing::Held(held) => held.why.word(),
-            Standing::MustKill(_) => "overdue",
-            Standing::Grantable(cause) => cause.word(),
-        }
-    }
 }
 
 /// Judges what stands where a lease record belongs.

@@ -5,6 +5,7 @@ pub mod acquire;
 pub mod exec;
 mod holder;
 pub mod queue;
+pub mod report;
 pub mod session;
 
 use rustix::process::getuid;

@@ -2,6 +2,7 @@
 
 pub mod heartbeat;
 pub mod records;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod view;

@@ -21,25 +21,10 @@ use crate::directory::purpose::STATE;
 use crate::directory::tree::{Node, Tree, new_node_name};
 use crate::directory::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
-use crate::upkeep::report::{Action, Step};
+use crate::upkeep::report::{Action, Report, Step};
 use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::files::put_file;
 use zeta_os::users;
-
-/// The account of an `init`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The tree.
-    pub state_dir: String,
-    /// `private` or `group`.
-    pub mode: &'static str,
-    /// This machine's own node.
-    pub node: Label,
-    /// What was done, in order.
-    pub steps: Vec<Step>,
-    /// Commands that a person should run now.
-    pub next: Vec<String>,
-}
 
 /// What root wants of a group's tree.
 #[derive(Debug, Clone)]

@@ -1,4 +1,11 @@
-//! What `init` did, step by step, for people and for JSON.
+//! What `init`, `clean` and `doctor` did and found, in words and as JSON, for every front end.
+
+use zeta_core::json::Object;
+use zeta_core::name::Label;
+use zeta_core::record::{printable, quote};
+
+use super::clean::{Cleaned, Item};
+use super::doctor::{Diagnosis, Finding};
 
 /// What was done about one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,4 +49,114 @@ impl Step {
     pub fn new(did: Action, text: impl Into<String>) -> Step {
         Step { did, text: text.into() }
     }
+}
+
+/// The account of an `init`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The tree.
+    pub state_dir: String,
+    /// `private` or `group`.
+    pub mode: &'static str,
+    /// This machine's own node.
+    pub node: Label,
+    /// What was done, in order.
+    pub steps: Vec<Step>,
+    /// Commands that a person should run now.
+    pub next: Vec<String>,
+}
+
+/// What `init` did.
+pub fn init_json(report: &Report) -> Object {
+    let mut object = Object::new();
+    object.text("state_dir", &report.state_dir);
+    object.text("mode", report.mode);
+    object.text("node", report.node.as_str());
+    let step =
+        |step: &Step| Object::new().text("did", step.did.word()).text("what", &step.text).done();
+    object.list("steps", report.steps.iter().map(step));
+    object.list("next", report.next.iter().map(|line| quote(line)));
+    object
+}
+
+/// What `init` did, a line for each step.
+pub fn init_text(report: &Report) -> String {
+    let steps = report.steps.iter();
+    let mut lines: Vec<String> =
+        steps.map(|step| format!("{:<8} {}", step.did.word(), printable(&step.text))).collect();
+    if !report.next.is_empty() {
+        lines.push("next:".to_owned());
+        lines.extend(report.next.iter().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
+}
+
+/// What was removed and what stays; `dry` says that nothing was removed yet.
+pub fn clean_json(cleaned: &Cleaned, dry: bool) -> Object {
+    let item = |item: &Item| {
+        let mut object = Object::new();
+        object.text("what", item.what).text("path", &item.path).text("reason", &item.reason);
+        object.done()
+    };
+    let mut object = Object::new();
+    object.flag("dry_run", dry);
+    object.list("removed", cleaned.removed.iter().map(item));
+    object.list("kept", cleaned.kept.iter().map(item));
+    object
+}
+
+/// What was removed, a line for each thing.
+pub fn clean_text(cleaned: &Cleaned, dry: bool) -> String {
+    let verb = if dry { "would remove" } else { "removed" };
+    let line = |item: &Item| {
+        let reason = item.reason.replace('_', " ");
+        printable(&format!("{verb} {} {}: {reason}", item.what, item.path)).into_owned()
+    };
+    cleaned.removed.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// How much was removed and how much stays.
+pub fn clean_total(cleaned: &Cleaned, dry: bool) -> String {
+    let verb = if dry { "would remove" } else { "removed" };
+    format!("{verb} {}, {} stay", cleaned.removed.len(), cleaned.kept.len())
+}
+
+/// All that is known after an examination.
+pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
+    let mut facts = Object::new();
+    for (key, value) in &diagnosis.facts {
+        facts.text(key, value);
+    }
+    let finding = |finding: &Finding| {
+        let mut object = Object::new();
+        object.text("severity", finding.severity.word());
+        object.text("finding", finding.finding);
+        object.text("reason", &finding.reason);
+        object.text("remedy", &finding.remedy);
+        object.done()
+    };
+    let mut object = Object::new();
+    object.flag("sound", diagnosis.is_sound());
+    object.raw("facts", &facts.done());
+    object.list("findings", diagnosis.findings.iter().map(finding));
+    object.list("fixed", diagnosis.fixed.iter().map(|line| quote(line)));
+    object
+}
+
+/// The same for people.
+pub fn doctor_text(diagnosis: &Diagnosis) -> String {
+    let facts = diagnosis.facts.iter();
+    let mut lines: Vec<String> =
+        facts.map(|(key, value)| format!("{key:<18} {}", printable(value))).collect();
+    lines.extend(diagnosis.fixed.iter().map(|line| format!("fixed              {line}")));
+    for Finding { severity, finding, reason, remedy } in &diagnosis.findings {
+        lines.push(format!("{:<8} {finding}: {}", severity.word(), printable(reason)));
+        lines.push(format!("         -> {}", printable(remedy)));
+    }
+    lines.push(match (diagnosis.is_sound(), diagnosis.findings.len()) {
+        (true, 0) => "nothing is wrong".to_owned(),
+        (true, _) => "nothing is unsafe or broken".to_owned(),
+        (false, _) => "something is unsafe or broken".to_owned(),
+    });
+    lines.join("\n")
 }

@@ -9,7 +9,7 @@ use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
-use crate::cli::lease::words as lease_words;
+use crate::cli::lease::tell_lost;
 use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
 use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
@@ -17,6 +17,7 @@ use zeta_bus::report::Shape;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
+use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
@@ -208,7 +209,7 @@ fn acquire(call: &Call) -> Result<u8> {
     };
     let out = call.out;
     let mut tell =
-        |observed: &Observed, held: &Held| out.note(&lease_words::waiting(observed, held));
+        |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
     match ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)? {
         Acquired::Granted(granted) => {
             let (item, worktree) = (asked.item.as_str(), asked.worktree.as_deref());
@@ -288,7 +289,7 @@ fn release(call: &Call) -> Result<u8> {
             };
             call.out.either(object, String::new).map(|()| 0)
         }
-        Err(lost) => Ok(lease_words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -330,6 +331,6 @@ fn handover(call: &Call) -> Result<u8> {
             report::handed_over(asked.item.as_str(), asked.from.as_str(), to.as_str(), &granted)
         }),
         Ok(None) => Ok(not_held(call, &ctx, &dir, &asked)),
-        Err(lost) => Ok(lease_words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }

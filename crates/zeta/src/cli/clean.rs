@@ -1,12 +1,11 @@
 //! `zeta clean`: remove what is provably dead, and say what and why.
 
 use clap::{Args, Command};
-use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use zeta_core::json::Object;
 use zeta_os::error::Result;
-use zeta_state::upkeep::clean::{Cleaned, Item, clean};
+use zeta_state::upkeep::clean::clean;
+use zeta_state::upkeep::report::{clean_json, clean_text, clean_total};
 
 pub(super) const NOUN: Noun = Noun {
     name: "clean",
@@ -45,33 +44,10 @@ fn run(call: &Call) -> Result<u8> {
     let args: CleanArgs = call.args()?;
     let ctx = call.context()?;
     let cleaned = clean(&ctx, args.dry_run)?;
-    call.out.either(|| object(&cleaned, args.dry_run), || text(&cleaned, args.dry_run))?;
+    let dry = args.dry_run;
+    call.out.either(|| clean_json(&cleaned, dry), || clean_text(&cleaned, dry))?;
     if !call.out.json {
-        let verb = if args.dry_run { "would remove" } else { "removed" };
-        let (gone, stay) = (cleaned.removed.len(), cleaned.kept.len());
-        call.out.note(&format!("{verb} {gone}, {stay} stay"));
+        call.out.note(&clean_total(&cleaned, dry));
     }
     Ok(0)
-}
-
-fn object(cleaned: &Cleaned, dry: bool) -> Object {
-    let item = |item: &Item| {
-        let mut object = Object::new();
-        object.text("what", item.what).text("path", &item.path).text("reason", &item.reason);
-        object.done()
-    };
-    let mut object = Object::new();
-    object.flag("dry_run", dry);
-    object.list("removed", cleaned.removed.iter().map(item));
-    object.list("kept", cleaned.kept.iter().map(item));
-    object
-}
-
-fn text(cleaned: &Cleaned, dry: bool) -> String {
-    let verb = if dry { "would remove" } else { "removed" };
-    let line = |item: &Item| {
-        let reason = item.reason.replace('_', " ");
-        printable(&format!("{verb} {} {}: {reason}", item.what, item.path)).into_owned()
-    };
-    cleaned.removed.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,12 +1,11 @@
 //! `zeta doctor`: what is wrong, why, and what to do.
 
 use clap::{Args, Command};
-use zeta_core::record::{printable, quote};
 
 use super::{Call, Noun};
-use zeta_core::json::Object;
 use zeta_os::error::{Kind, Result};
-use zeta_state::upkeep::doctor::{Diagnosis, Finding, doctor};
+use zeta_state::upkeep::doctor::{Diagnosis, doctor};
+use zeta_state::upkeep::report::{doctor_json, doctor_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "doctor",
@@ -45,47 +44,9 @@ fn run(call: &Call) -> Result<u8> {
         Err(error) if error.kind == Kind::Usage => return Err(error),
         Err(error) => Diagnosis::of_error(&error),
     };
-    call.out.either(|| object(&diagnosis), || text(&diagnosis))?;
+    call.out.either(|| doctor_json(&diagnosis), || doctor_text(&diagnosis))?;
     match diagnosis.is_sound() {
         true => Ok(0),
         false => Ok(Kind::Unsafe.status()),
     }
-}
-
-fn object(diagnosis: &Diagnosis) -> Object {
-    let mut facts = Object::new();
-    for (key, value) in &diagnosis.facts {
-        facts.text(key, value);
-    }
-    let finding = |finding: &Finding| {
-        let mut object = Object::new();
-        object.text("severity", finding.severity.word());
-        object.text("finding", finding.finding);
-        object.text("reason", &finding.reason);
-        object.text("remedy", &finding.remedy);
-        object.done()
-    };
-    let mut object = Object::new();
-    object.flag("sound", diagnosis.is_sound());
-    object.raw("facts", &facts.done());
-    object.list("findings", diagnosis.findings.iter().map(finding));
-    object.list("fixed", diagnosis.fixed.iter().map(|line| quote(line)));
-    object
-}
-
-fn text(diagnosis: &Diagnosis) -> String {
-    let facts = diagnosis.facts.iter();
-    let mut lines: Vec<String> =
-        facts.map(|(key, value)| format!("{key:<18} {}", printable(value))).collect();
-    lines.extend(diagnosis.fixed.iter().map(|line| format!("fixed              {line}")));
-    for Finding { severity, finding, reason, remedy } in &diagnosis.findings {
-        lines.push(format!("{:<8} {finding}: {}", severity.word(), printable(reason)));
-        lines.push(format!("         -> {}", printable(remedy)));
-    }
-    lines.push(match (diagnosis.is_sound(), diagnosis.findings.len()) {
-        (true, 0) => "nothing is wrong".to_owned(),
-        (true, _) => "nothing is unsafe or broken".to_owned(),
-        (false, _) => "something is unsafe or broken".to_owned(),
-    });
-    lines.join("\n")
 }

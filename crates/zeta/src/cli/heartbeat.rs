@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use zeta_core::time::{format_utc, parse_ttl};
+use zeta_core::time::parse_ttl;
 
 use super::{Call, Noun};
-use zeta_core::json::Object;
 use zeta_os::error::Result;
 use zeta_state::presence::heartbeat::beat;
+use zeta_state::presence::report::beat_json;
 
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",
@@ -52,10 +52,7 @@ fn run(call: &Call) -> Result<u8> {
         let Some(every_ms) = every_ms.filter(|_| args.count != Some(beats)) else {
             let (node, wall_us) = beaten?;
             if call.out.json {
-                let mut object = Object::new();
-                object.text("outcome", "beaten").text("node", node.as_str());
-                object.text("last_seen", &format_utc(wall_us)).number("beats", beats);
-                call.out.data(&object.done())?;
+                call.out.data(&beat_json(&node, wall_us, beats).done())?;
             }
             return Ok(0);
         };

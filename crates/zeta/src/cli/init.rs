@@ -1,12 +1,11 @@
 //! `zeta init`: make the tree, and say what was found.
 
 use clap::{Args, Command};
-use zeta_core::record::{printable, quote};
 
 use super::{Call, Noun};
-use zeta_core::json::Object;
 use zeta_os::error::Result;
-use zeta_state::upkeep::init::{GroupOptions, Report, init, init_group};
+use zeta_state::upkeep::init::{GroupOptions, init, init_group};
+use zeta_state::upkeep::report::{init_json, init_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "init",
@@ -52,30 +51,6 @@ fn run(call: &Call) -> Result<u8> {
             init_group(&ctx, &ask)?
         }
     };
-    call.out.either(|| object(&report), || text(&report))?;
+    call.out.either(|| init_json(&report), || init_text(&report))?;
     Ok(0)
-}
-
-fn object(report: &Report) -> Object {
-    let mut object = Object::new();
-    object.text("state_dir", &report.state_dir);
-    object.text("mode", report.mode);
-    object.text("node", report.node.as_str());
-    let step = |step: &zeta_state::upkeep::report::Step| {
-        Object::new().text("did", step.did.word()).text("what", &step.text).done()
-    };
-    object.list("steps", report.steps.iter().map(step));
-    object.list("next", report.next.iter().map(|line| quote(line)));
-    object
-}
-
-fn text(report: &Report) -> String {
-    let steps = report.steps.iter();
-    let mut lines: Vec<String> =
-        steps.map(|step| format!("{:<8} {}", step.did.word(), printable(&step.text))).collect();
-    if !report.next.is_empty() {
-        lines.push("next:".to_owned());
-        lines.extend(report.next.iter().map(|line| format!("  {line}")));
-    }
-    lines.join("\n")
 }

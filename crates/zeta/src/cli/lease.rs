@@ -11,7 +11,6 @@ use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
 use crate::output::Output;
-use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::directory::guard::ENTER_LIMIT;
@@ -19,9 +18,10 @@ use zeta_state::lease::LostTo;
 use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
 use zeta_state::lease::exec;
 use zeta_state::lease::exec::OnLost;
+use zeta_state::lease::report;
+use zeta_state::lease::report::json;
 
 mod args;
-pub(super) mod words;
 
 use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, list_args};
 
@@ -115,6 +115,13 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
     Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
+/// Tells that a lease was lost; returns the exit status.
+pub(super) fn tell_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
+    let (error, object) = report::lost_with_json(lost, ctx);
+    out.error(&error, Some(object));
+    error.kind.status()
+}
+
 fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
@@ -133,7 +140,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
         ask.lease_id = id;
     }
     let out = call.out;
-    let mut tell = |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+    let mut tell = |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
     let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
     let (outcome, node) = ctx.open().and_then(|handle| {
         let outcome = handle.acquire(&ask, &mut patience, &mut |_| Ok(()))?;
@@ -142,14 +149,8 @@ fn run_acquire(call: &Call) -> Result<u8> {
     match outcome {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
-            out.note(&words::granted(&record, cause, from.as_deref()));
-            let object = || {
-                let mut object = Object::new();
-                object.text("outcome", "granted");
-                object.text("cause", cause.map_or("again", |cause| cause.word()));
-                object.fields(&record.to_fields());
-                object
-            };
+            out.note(&report::granted(&record, cause, from.as_deref()));
+            let object = || json::granted(&record, cause);
             let printed = out.either(object, || match args.export {
                 false => token.to_string(),
                 true => format!(
@@ -158,11 +159,11 @@ fn run_acquire(call: &Call) -> Result<u8> {
                 ),
             });
             // A lease that stands and whose token nobody knows would be lost to everybody.
-            printed.map_err(|error| words::untold(&record, &error))?;
+            printed.map_err(|error| report::untold(&record, &error))?;
             Ok(0)
         }
         Outcome::Refused(refusal) => {
-            let (error, object) = words::refused(&ask.lease, &refusal, &ctx.now());
+            let (error, object) = report::refused(&ask.lease, &refusal, &ctx.now());
             out.error(&error, Some(object));
             Ok(error.kind.status())
         }
@@ -178,25 +179,13 @@ fn run_renew(call: &Call) -> Result<u8> {
     match ctx.as_holder(&lease, |handle| handle.renew(&lease, token, ttl_ms, ENTER_LIMIT))? {
         Ok((record, gap_ms)) => {
             if let Some(gap_ms) = gap_ms {
-                call.out.note(&format!(
-                    "lease {lease} had been expired for {}, and nobody took it meanwhile",
-                    format_duration(gap_ms)
-                ));
+                call.out.note(&report::renewed_late(&lease, gap_ms));
             }
-            let object = || {
-                let mut object = Object::new();
-                object.text("outcome", "renewed");
-                if let Some(gap_ms) = gap_ms {
-                    object.number("gap_ms", gap_ms);
-                }
-                object.fields_but(&record.to_fields(), &["gap_ms"]);
-                object
-            };
             let expires_us = record.expires_us(record.renewed.wall_us.unwrap_or(0));
-            call.out.either(object, || format_utc(expires_us))?;
+            call.out.either(|| json::renewed(&record, gap_ms), || format_utc(expires_us))?;
             Ok(0)
         }
-        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -211,14 +200,11 @@ fn run_release(call: &Call) -> Result<u8> {
                 call.out.note(&format!("lease {lease} was already released or removed"));
             }
             if call.out.json {
-                let mut object = Object::new();
-                object.text("outcome", if stood { "released" } else { "already_released" });
-                object.text("lease", lease.as_str()).number("fencing_token", token.get());
-                call.out.data(&object.done())?;
+                call.out.data(&json::released(&lease, token, stood).done())?;
             }
             Ok(0)
         }
-        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -233,25 +219,12 @@ fn run_check(call: &Call) -> Result<u8> {
     };
     match checked {
         Ok(Checked::Good { rest_ms }) => {
-            let object = || {
-                let mut object = Object::new();
-                object.text("outcome", "mine").text("lease", lease.as_str());
-                object.number("fencing_token", token.get()).number("rest_ms", rest_ms);
-                object
-            };
+            let object = || json::checked(&lease, token, rest_ms);
             call.out.either(object, || format_duration(rest_ms))?;
             Ok(0)
         }
-        Ok(_) => {
-            let error = Error::new(
-                Kind::Lost,
-                format!("lease {lease}: its TTL has run out or is about to: stop, or renew first"),
-            )
-            .hint(format!("zeta lease renew {lease} --token {token}"));
-            call.out.error(&error, None);
-            Ok(error.kind.status())
-        }
-        Err(lost) => Ok(words::tell_lost(call.out, &lost, &ctx)),
+        Ok(_) => Err(report::too_late(&lease, token)),
+        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -263,16 +236,10 @@ fn run_show(call: &Call) -> Result<u8> {
     match look.flatten() {
         Some(look) => {
             let now = ctx.now();
-            call.out
-                .either(|| words::look_object(&look, &now), || words::look_text(&look, &now))?;
+            call.out.either(|| json::view(&look, &now), || report::view_text(&look, &now))?;
             Ok(0)
         }
-        None => {
-            let error = Error::new(Kind::NotFound, format!("lease {lease} is free"))
-                .hint(format!("take it: zeta lease acquire {lease}"));
-            call.out.error(&error, None);
-            Ok(error.kind.status())
-        }
+        None => Err(report::free(&lease)),
     }
 }
 
@@ -281,17 +248,11 @@ fn run_list(call: &Call) -> Result<u8> {
     let found = ctx.find()?;
     let (looks, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
     let now = ctx.now();
-    let object = || {
-        let mut object = Object::new();
-        object.list("leases", looks.iter().map(|look| words::look_object(look, &now).done()));
-        object.list("findings", findings.iter().map(|e| zeta_core::record::quote(&e.text)));
-        object
-    };
     let text = || {
-        let lines: Vec<String> = looks.iter().map(|look| words::look_line(look, &now)).collect();
+        let lines: Vec<String> = looks.iter().map(|look| report::view_line(look, &now)).collect();
         lines.join("\n")
     };
-    call.out.either(object, text)?;
+    call.out.either(|| json::list(&looks, &findings, &now), text)?;
     if !call.out.json {
         findings.iter().for_each(|finding| call.out.error(finding, None));
     }
@@ -315,18 +276,11 @@ fn run_break(call: &Call) -> Result<u8> {
             let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
             call.out.note(&format!("lease {lease}: {text}"));
             if call.out.json {
-                let mut object = Object::new();
-                object.text("outcome", if stood { "broken" } else { "absent" });
-                object.text("lease", lease.as_str());
-                call.out.data(&object.done())?;
+                call.out.data(&json::broken(&lease, stood).done())?;
             }
             Ok(0)
         }
-        Err(lost) => {
-            let error = words::other_grant(&lost);
-            call.out.error(&error, None);
-            Ok(error.kind.status())
-        }
+        Err(lost) => Err(report::other_grant(&lost)),
     }
 }
 
@@ -352,12 +306,12 @@ fn run_exec(call: &Call) -> Result<u8> {
             let mut ask = new_request(&ctx, lease.clone(), ttl_ms)?;
             ask.grace_ms = grace_ms;
             ask.policy = policy;
-            ask.purpose = args.purpose.or_else(|| Some(words::command_line(&args.command)));
+            ask.purpose = args.purpose.or_else(|| Some(report::command_line(&args.command)));
             let out = call.out;
             let mut tell =
-                |observed: &Observed, held: &Held| out.note(&words::waiting(observed, held));
+                |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
             let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
-            let mut tell_loss = |lost: &LostTo| out.warn(&words::lost(lost, &ctx));
+            let mut tell_loss = |lost: &LostTo| out.warn(&report::lost(lost, &ctx));
             match fence {
                 None => {
                     exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
@@ -399,13 +353,13 @@ fn ended(
             status
         }
         exec::ExecOutcome::Refused(refusal) => {
-            let (error, object) = words::refused(lease, &refusal, &ctx.now());
+            let (error, object) = report::refused(lease, &refusal, &ctx.now());
             let status = conflict_status.unwrap_or(error.kind.status());
             out.error_on_stderr(&error, status, Some(object));
             status
         }
         exec::ExecOutcome::Lost(lost) => {
-            let (error, object) = words::lost_told(&lost, ctx);
+            let (error, object) = report::lost_with_json(&lost, ctx);
             out.error_on_stderr(&error, error.kind.status(), Some(object));
             error.kind.status()
         }

@@ -13,7 +13,6 @@ use zeta_core::time::{format_utc, parse_duration};
 
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::{Call, Noun, Verb};
-use crate::cli::lease::words as lease_words;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_registration::node as ops;
 use zeta_registration::node::deregister;
@@ -28,6 +27,7 @@ use zeta_registration::report;
 use zeta_registration::report::Standing;
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Refusal;
+use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "node",
@@ -154,7 +154,7 @@ fn print_standing(
 /// Reports that another agent of this node holds a lease; returns the exit status.
 fn refuse(call: &Call, ctx: &Context, lease: &str, refusal: &Refusal) -> Result<u8> {
     let lease = RecordName::new("lease", lease)?;
-    let (error, object) = lease_words::refused(&lease, refusal, &ctx.now());
+    let (error, object) = lease_report::refused(&lease, refusal, &ctx.now());
     call.out.error(&error, Some(object));
     Ok(error.kind.status())
 }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use clap::Args;
 use zeta_core::name::Label;
 use zeta_core::presence::BEAT_MS;
-use zeta_core::time::{format_duration, parse_duration, parse_ttl};
+use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun};
-use crate::cli::lease::words;
 use zeta_os::error::{Kind, Result};
+use zeta_state::lease::report;
+use zeta_state::presence::report::held_too_long;
 use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
@@ -67,12 +68,9 @@ fn run(call: &Call) -> Result<u8> {
     let out = call.out;
     let mut tell = |note: Event<'_>| match note {
         // Stdout is the command's.
-        Event::Lost(lost) => out.warn(&words::lost(lost, &ctx)),
+        Event::Lost(lost) => out.warn(&report::lost(lost, &ctx)),
         Event::Trouble(error) => out.warn(error),
-        Event::HeldTooLong(lease) => out.note(&format!(
-            "lease {lease} is held longer than {} and is not renewed any more (--max-hold)",
-            format_duration(plan.max_hold_ms)
-        )),
+        Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };
     let finished = match run_plan(&ctx, &plan, &mut tell) {
         Ok(finished) => finished,

@@ -1,21 +1,15 @@
 //! `zeta status`: who is here, alive by what evidence, doing what, holding what, and what is wrong.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::IsTerminal as _;
 
 use clap::{Args, Command};
 
 use super::{Call, Noun};
 use crate::output::print;
-use zeta_core::json::Object;
 use zeta_os::error::Result;
 use zeta_state::presence::status;
-use zeta_state::presence::status::{NodeStatus, StatusView};
-
-mod json;
-mod screen;
-mod table;
-
-use self::screen::Screen;
+use zeta_state::presence::status::json;
+use zeta_state::presence::status::text::Screen;
 
 pub(super) const NOUN: Noun = Noun {
     name: "status",
@@ -52,56 +46,29 @@ fn build(noun: Command) -> Command {
 fn run(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
     let ctx = call.context()?;
-    let place = status::open(&ctx, args.all)?;
+    let view = status::open(&ctx, args.all)?;
+    let mut printed = Ok(());
+    let emit = |piece: &str| {
+        if printed.is_ok() {
+            printed = print(piece);
+        }
+    };
     match call.out.json {
-        true => print_json(&ctx, &place)?,
-        false => print_text(&ctx, &place, args.all)?,
+        true => json::write(&view, &ctx, emit),
+        false => screen().write(&view, &ctx, args.all, emit),
     }
-    Ok(0)
+    printed.map(|()| 0)
 }
 
-/// Prints what comes until that fails: the whole of ten thousand nodes is never in memory.
-fn print_on(so_far: &mut Result<()>, text: &str) {
-    if so_far.is_ok() {
-        *so_far = print(text);
+/// Plain and as wide as need be, unless stdout is a terminal.
+fn screen() -> Screen {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return Screen::default();
     }
-}
-
-fn print_json(ctx: &zeta_state::context::Context, place: &StatusView) -> Result<()> {
-    let mut head = Object::new();
-    json::head(&mut head, place);
-    // The object stays open: the nodes follow as they are seen, the findings of the tree last.
-    let head = head.done();
-    let mut printed = print(head.strip_suffix('}').unwrap_or(&head));
-    print_on(&mut printed, ",\"nodes\":[");
-    let render = |number: usize, status: &NodeStatus<'_>, text: &mut String| {
-        text.push_str(if number == 0 { "\n" } else { ",\n" });
-        let mut object = Object::after(std::mem::take(text));
-        json::node(&mut object, status);
-        *text = object.into_text();
-    };
-    place.each(ctx, render, |text| print_on(&mut printed, text));
-    printed?;
-    let mut tail = Object::new();
-    json::findings(&mut tail, &place.findings);
-    let tail = tail.done();
-    print(&format!("],{}\n", tail.strip_prefix('{').unwrap_or(&tail)))
-}
-
-fn print_text(ctx: &zeta_state::context::Context, place: &StatusView, all: bool) -> Result<()> {
-    let screen = Screen::of_stdout();
-    let mut printed = print(&screen.head(place, ctx));
-    let wrong = AtomicUsize::new(place.findings.len());
-    let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
-        wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
-        screen.node(text, status);
-    };
-    place.each(ctx, render, |text| print_on(&mut printed, text));
-    printed?;
-    print(&screen.findings(&place.findings))?;
-    if all && !place.is_empty() {
-        let wrong = wrong.load(Ordering::Relaxed);
-        print(&format!("\n{} nodes, {} findings\n", place.len(), wrong))?;
-    }
-    Ok(())
+    let size = rustix::termios::tcgetwinsize(&stdout).ok();
+    let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width >= 40);
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    Screen { width, colour: !no_colour && !dumb }
 }

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use zeta_os::error::Error;
 
+use super::past_globals;
+
 /// Makes an error of what the parser says: its message with all arguments that it names, and its
 /// tips as hints.
 pub(super) fn error(error: &clap::Error) -> Error {
@@ -19,16 +21,10 @@ pub(super) fn error(error: &clap::Error) -> Error {
 
 /// Is this a call of `run` or `lease exec`, well-formed or not?
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
-    let mut words = args.iter().skip(1).map_while(|arg| arg.to_str()).take_while(|w| *w != "--");
-    let mut names = Vec::new();
-    while let Some(word) = words.next().filter(|_| names.len() < 2) {
-        match word {
-            "--state-dir" | "--node" | "--as" => _ = words.next(),
-            flag if flag.starts_with('-') => {}
-            name => names.push(name),
-        }
-    }
-    names.first() == Some(&"run") || names == ["lease", "exec"]
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str());
+    let noun_at = past_globals(args, 1);
+    let verb_at = past_globals(args, noun_at + 1);
+    matches!((word(noun_at), word(verb_at)), (Some("run"), _) | (Some("lease"), Some("exec")))
 }
 
 /// The parser prints the message, then its tips, then the usage, with empty lines between them.

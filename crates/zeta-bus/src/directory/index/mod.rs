@@ -2,27 +2,24 @@
 //!
 //! Below `.zeta/index`: `names` has a line for every message that was read and where its text lies
 //! in `pack`; `items/` has, for each item, the messages that speak of claims of it; `state` is one
-//! line that says as of which modification time of the directory all that is true. All of it is
-//! changed under one flock, and `state` last, so a killed process leaves something that is known to
-//! be old, and never something wrong.
+//! line that says how much of `names` and `pack` is valid. All of it is changed under one flock, and
+//! `state` last, so what a killed process leaves is not counted.
 //!
-//! *In doubt, look again.* The index is believed only if the directory has the modification time
-//! that `state` names, and that is one which no change gives it: a time in the past that we set
-//! ourselves, the *seal*. Whatever anybody changes breaks it. While it is set the kernel counts who
-//! else comes or goes, so that nobody's change is sealed over.
+//! *The directory decides which messages there are.* Every look lists its names: a name that is not
+//! in `names` is read, a line whose name is gone counts no more. No modification time is asked: two
+//! changes within a tick of the kernel's clock may leave the same one. The index only saves reading
+//! the files again, which nobody changes once they are whole.
 
 mod items;
 mod pages;
 mod state;
 
 use std::collections::HashMap;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
-    accessat, flock, fstat, futimens, openat, statat, unlinkat,
+    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat, statat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::claim::ClaimMessage;
@@ -33,11 +30,10 @@ pub use self::pages::{Message, Pages, Unread};
 use self::pages::{NO_MESSAGE, Packed};
 use self::state::{Batch, State};
 use super::{Bus, file_of, id_of};
-use crate::directory::dnotify::Quiet;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
-use zeta_os::{clock, files, host};
+use zeta_os::{files, host};
 use zeta_state::directory::tree;
 
 /// How long whoever needs the index waits for it.
@@ -50,10 +46,10 @@ const PACK: &str = "pack";
 
 /// Most bytes of one of our own files that are read.
 const OWN_MAX: u64 = 1 << 30;
+/// More bytes than the line of `state` has.
+const STATE_MAX: u64 = 1 << 10;
 /// How old a file that is no message must be before nobody waits for its end any more, in µs.
 const BROKEN_AFTER_US: i64 = 10_000_000;
-/// How far in the past a seal lies at least: further than any clock of files lags behind.
-const SEAL_AGE_NS: i128 = 2_000_000_000;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
 
@@ -72,22 +68,6 @@ pub struct Index<'a> {
     state: State,
     /// Files that may still be being written, as of the last look.
     pending: Vec<String>,
-}
-
-/// A time in which we change the directory ourselves.
-#[derive(Debug)]
-pub struct Window<'a> {
-    quiet: Quiet<'a>,
-    trusted: bool,
-}
-
-impl Window<'_> {
-    /// Did `names` names come or go since it was asked last, all of them ours, so that the index is
-    /// as true as it was?
-    pub fn is_ours(&mut self, names: usize) -> bool {
-        self.trusted &= self.quiet.count() == Some(names);
-        self.trusted
-    }
 }
 
 impl Drop for Index<'_> {
@@ -135,7 +115,7 @@ impl<'a> Index<'a> {
         self.state.count
     }
 
-    /// Makes the index true: a look at the directory, if there is any doubt.
+    /// Makes the index true: lists the directory, and reads every message that is not known yet.
     ///
     /// # Errors
     /// [`Kind::Unsafe`] if the directory has more names than are looked at: what was left out could
@@ -151,68 +131,47 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// As [`Index::refresh`], for who can do with a part; false if it is one.
+    /// As [`Index::refresh`], for a caller that can do with a part; false if it is one.
     pub fn refresh_partly(&mut self) -> Result<bool> {
-        match self.is_true(self.mtime_ns()?) {
-            true => Ok(true),
-            false => self.look(),
+        let text = self.read_names(0)?;
+        let mut known = text.as_deref().map(parse_names).unwrap_or_default();
+        // Names that are long gone are left out as soon as they are the greater part.
+        let too_long = self.state.names / NAME_LINE > 4 * known.len() as u64 + 256;
+        if self.state.begun == 0 || text.is_none() || too_long {
+            self.begin_anew()?;
+            known.clear();
         }
-    }
-
-    fn is_true(&self, mtime_ns: i128) -> bool {
-        self.state.settled && self.state.pending == 0 && self.state.mtime_ns == mtime_ns
-    }
-
-    fn mtime_ns(&self) -> Result<i128> {
-        let stat = fstat(self.bus)
-            .map_err(|errno| Error::io("cannot look at", &self.bus.base.path, errno))?;
-        Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
-    }
-
-    /// Reads every message that is not known yet; false if there are too many to look at all.
-    fn look(&mut self) -> Result<bool> {
-        let quiet = Quiet::begin(self.bus.as_fd());
-        let before_ns = coarse_ns();
-        let mtime_ns = self.mtime_ns()?;
-        let names = self.bus.list()?;
-        let known = self.read_names(0)?;
-        let mut next = State { mtime_ns, pending: 0, count: 0, ..self.state };
-        // Names that are long gone are left out as soon as they are the greater part. Where nothing
-        // is known, all begins anew: a mark of before says nothing.
-        let lines = self.state.names / NAME_LINE;
-        let stale = self.state.begun == 0 || lines > 4 * names.names.len() as u64 + 256;
-        let known = match stale {
-            true => {
-                // What is overwritten must not be believed if we are killed meanwhile.
-                let begun = State::anew(host::random()?);
-                self.write_state(State { begun, ..State::default() })?;
-                (next.names, next.pack, next.begun) = (0, 0, begun);
-                HashMap::new()
-            }
-            false => known,
-        };
-        let mut batch = Batch::default();
-        self.pending.clear();
-        let gone = |name: &&String| !names.cut && names.names.binary_search(name).is_err();
-        for gone in known.keys().filter(gone) {
-            batch.forget(gone);
-        }
-        let now_us = host::wall_us();
-        for file in &names.names {
-            let Some(id) = id_of(file) else { continue };
-            match known.get(file) {
+        let mut next = State { count: 0, ..self.state };
+        let mut new = Vec::new();
+        let whole = self.bus.each_name(|name| {
+            let Ok(name) = name.to_str() else { return };
+            match known.remove(name) {
                 Some(packed) => next.count += u64::from(packed.len > 0),
-                None => self.take_in(file, id, now_us, &mut next, &mut batch)?,
+                None if id_of(name).is_some() => new.push(name.to_owned()),
+                None => {}
             }
+        })?;
+        let mut batch = Batch::default();
+        // What is left was not listed: it is gone, unless not all was listed.
+        known.keys().filter(|_| whole).for_each(|gone| batch.forget(gone));
+        self.pending.clear();
+        let now_us = host::wall_us();
+        new.sort_unstable();
+        for file in &new {
+            self.take_in(file, now_us, &mut next, &mut batch)?;
         }
         self.save(&batch, &mut next)?;
-        match self.seal(&quiet, 0)? {
-            Some(seal_ns) => (next.mtime_ns, next.settled) = (seal_ns, !names.cut),
-            // Who cannot seal goes by the kernel's clock: what is changed in a later tick shows.
-            None => next.settled = !names.cut && before_ns > mtime_ns,
+        if next != self.state {
+            self.write_state(next)?;
         }
-        self.write_state(next)?;
-        Ok(!names.cut)
+        Ok(whole)
+    }
+
+    /// Forgets everything that was read; a mark of before says nothing from here on.
+    fn begin_anew(&mut self) -> Result<()> {
+        // What is overwritten must not be believed if this process is killed meanwhile.
+        let begun = State::anew(host::random()?);
+        self.write_state(State { begun, ..State::default() })
     }
 
     /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
@@ -237,11 +196,11 @@ impl<'a> Index<'a> {
     fn take_in(
         &mut self,
         file: &str,
-        id: &str,
         now_us: i64,
         next: &mut State,
         batch: &mut Batch,
     ) -> Result<()> {
+        let Some(id) = id_of(file) else { return Ok(()) };
         let read = match self.bus.read(file) {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => read,
@@ -249,7 +208,7 @@ impl<'a> Index<'a> {
                 let Some(stat) = self.no_message(file, error)? else { return Ok(()) };
                 // It may be on its way, as one with a second link is while it is moved.
                 match now_us - files::times(&stat).ctime_us < BROKEN_AFTER_US {
-                    true => self.wait_for(file, next),
+                    true => self.pending.push(file.to_owned()),
                     false => batch.add(next, file, &[], 0),
                 }
                 return Ok(());
@@ -269,7 +228,7 @@ impl<'a> Index<'a> {
                 // Half of a message may end in the midst of a letter.
                 let written = matches!(error, BadEnvelope::NotJson(_) | BadEnvelope::NotUtf8);
                 match written && now_us - read.times.ctime_us < BROKEN_AFTER_US {
-                    true => self.wait_for(file, next),
+                    true => self.pending.push(file.to_owned()),
                     false => batch.add(next, file, &[], mtime_us),
                 }
             }
@@ -277,30 +236,29 @@ impl<'a> Index<'a> {
         Ok(())
     }
 
-    /// A file that may be a message soon.
-    fn wait_for(&mut self, file: &str, next: &mut State) {
-        next.pending += 1;
-        self.pending.push(file.to_owned());
-    }
-
     /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
     pub fn pages(&self, mark: &mut Mark) -> Result<Pages> {
         if mark.begun != self.state.begun {
             *mark = Mark::default();
         }
-        let known = self.read_names(mark.names)?;
+        let text = self.read_names(mark.names)?.unwrap_or_default();
+        let known = parse_names(&text);
         *mark = Mark { names: self.state.names, begun: self.state.begun };
         let texts = known.values().filter(|packed| packed.len > 0);
         let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
         let mut pages = Pages {
             // Whatever is missing here is read from the messages themselves.
-            pack: self.read_own(PACK, from).unwrap_or_default(),
+            pack: self
+                .read_own(PACK, from, self.state.pack.saturating_sub(from))
+                .unwrap_or_default(),
             from,
             packed: Vec::with_capacity(known.len()),
         };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
         let mut unread = Vec::new();
-        for (file, packed) in known.into_iter().chain(pending) {
+        for (file, packed) in
+            known.into_iter().map(|(file, packed)| (file.to_owned(), packed)).chain(pending)
+        {
             // What was no message when it was read may be one by now; and a pack may be longer than
             // what is read of it.
             match packed.text(&pages.pack, from).is_empty() {
@@ -312,52 +270,17 @@ impl<'a> Index<'a> {
         Ok(pages)
     }
 
-    /// Begins to change the directory ourselves: between this and [`Index::finish`] the kernel
-    /// counts new names, so that nobody has to look again because of ours.
-    pub fn begin(&self) -> Result<Window<'a>> {
-        let quiet = Quiet::begin(self.bus.as_fd());
-        let trusted = self.is_true(self.mtime_ns()?);
-        Ok(Window { quiet, trusted })
-    }
-
-    /// Remembers what was published in a window, in which we made or removed `names` names since it
-    /// was asked last. If others did, too, the next one looks again.
-    pub fn finish(&mut self, mut window: Window<'a>, envelope: &Envelope, names: usize) {
-        // What is published is published: an index that cannot keep up is looked at again.
-        if !std::mem::take(&mut window.trusted) {
-            return;
-        }
-        if let Ok(Some(mtime_ns)) = self.seal(&window.quiet, names) {
-            let _ = self.remember(State { mtime_ns, ..self.state }, envelope);
+    /// Remembers a message that the caller published, so that nobody has to read it. The message is
+    /// published whether the index can be written or not: the next look reads it then.
+    pub fn remember(&mut self, envelope: &Envelope) {
+        // Where nothing is known, the next look begins anew.
+        if self.state.begun > 0 {
+            let _ = self.try_remember(envelope);
         }
     }
 
-    /// Gives the directory a modification time that no change gives it, and returns that; `None` if
-    /// there were other names than `names` of ours since `quiet` was asked last, or nobody knows.
-    fn seal(&self, quiet: &Quiet<'_>, names: usize) -> Result<Option<i128>> {
-        let past_ns = i128::from(clock::clock(libc::CLOCK_REALTIME)) - SEAL_AGE_NS;
-        let seal_ns = past_ns - i128::from((host::random()? % 1_000_000_000) as u32);
-        let [tv_sec, tv_nsec] = [seal_ns / 1_000_000_000, seal_ns % 1_000_000_000]
-            .map(|part| i64::try_from(part).unwrap_or(0));
-        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let times =
-            Timestamps { last_access: omit, last_modification: Timespec { tv_sec, tv_nsec } };
-        if futimens(self.bus, &times).is_err() {
-            return Ok(None);
-        }
-        // Whoever changed the directory before has been counted when this call returns: it waits
-        // for the directory's own lock. Whoever did later has broken the seal.
-        let _ = unlinkat(self.bus, ".zeta-none", AtFlags::empty());
-        if quiet.count() != Some(names) {
-            return Ok(None);
-        }
-        // A file system may know whole seconds only.
-        let told_ns = self.mtime_ns()?;
-        Ok((told_ns <= seal_ns && seal_ns - told_ns < 1_000_000_000).then_some(told_ns))
-    }
-
-    fn remember(&mut self, mut next: State, envelope: &Envelope) -> Result<()> {
-        let (mut batch, now_us) = (Batch::default(), host::wall_us());
+    fn try_remember(&mut self, envelope: &Envelope) -> Result<()> {
+        let (mut next, mut batch, now_us) = (self.state, Batch::default(), host::wall_us());
         batch.add(&mut next, &file_of(&envelope.id), envelope.render().as_bytes(), now_us);
         next.count += 1;
         if let Some(notice) = ClaimMessage::of(envelope, FileSeen { mtime_us: now_us, now_us }) {
@@ -367,8 +290,8 @@ impl<'a> Index<'a> {
         self.write_state(next)
     }
 
-    /// One of our own files from a place on; one that is missing is empty.
-    fn read_own(&self, name: &str, from: u64) -> Result<Vec<u8>> {
+    /// At most `len` bytes of one of our own files from a place on; one that is missing is empty.
+    fn read_own(&self, name: &str, from: u64, len: u64) -> Result<Vec<u8>> {
         let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = match openat(&self.dir, name, flags, Mode::empty()) {
@@ -376,36 +299,29 @@ impl<'a> Index<'a> {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             Err(errno) => return Err(Error::io("cannot open", &path(), errno)),
         };
-        let mut bytes = Vec::new();
-        let mut file = std::fs::File::from(fd);
-        file.seek(SeekFrom::Start(from))
-            .and_then(|_| file.take(OWN_MAX).read_to_end(&mut bytes))
-            .map_err(|error| {
-            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            Error::io("cannot read", &path(), errno)
-        })?;
+        let mut bytes = vec![0; usize::try_from(len.min(OWN_MAX)).unwrap_or(0)];
+        let mut got = 0;
+        while let Some(rest) = bytes.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pread(&fd, rest, from + got as u64) {
+                Ok(0) => break,
+                Ok(more) => got += more,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::io("cannot read", &path(), errno)),
+            }
+        }
+        bytes.truncate(got);
         Ok(bytes)
     }
 
-    /// What the lines of `names` from a place on say, the later one of each name.
-    fn read_names(&self, from: u64) -> Result<HashMap<String, Packed>> {
-        let bytes = self.read_own(NAMES, from)?;
-        let len = usize::try_from(self.state.names.saturating_sub(from)).unwrap_or(usize::MAX);
-        let text = String::from_utf8_lossy(bytes.get(..len).unwrap_or_default()).into_owned();
-        let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
-        for line in text.lines() {
-            let mut words = line.split(' ');
-            let Some(name) = words.next() else { continue };
-            let mut number = || words.next()?.parse::<i64>().ok();
-            match (number(), number().map(u64::try_from), number()) {
-                (Some(at), Some(Ok(len)), Some(mtime_us)) => {
-                    let at = u64::try_from(at).unwrap_or(u64::MAX);
-                    known.insert(name.to_owned(), Packed { at, len, mtime_us });
-                }
-                _ => _ = known.remove(name),
-            }
+    /// The lines of `names` from a place on; `None` if some of them are missing.
+    fn read_names(&self, from: u64) -> Result<Option<String>> {
+        let len = self.state.names.saturating_sub(from);
+        if len == 0 {
+            return Ok(Some(String::new()));
         }
-        Ok(known)
+        let bytes = self.read_own(NAMES, from, len)?;
+        let is_whole = bytes.len() as u64 == len;
+        Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.
@@ -441,7 +357,7 @@ impl<'a> Index<'a> {
     }
 
     fn read_state(&self) -> State {
-        let bytes = self.read_own(STATE, 0).unwrap_or_default();
+        let bytes = self.read_own(STATE, 0, STATE_MAX).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         State::parse(text.lines().next().unwrap_or_default()).unwrap_or_default()
     }
@@ -453,7 +369,20 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The clock that a kernel without finer ones stamps files with, in ns.
-fn coarse_ns() -> i128 {
-    clock::clock(libc::CLOCK_REALTIME_COARSE).into()
+/// What lines of `names` say, the later one of each name.
+fn parse_names(text: &str) -> HashMap<&str, Packed> {
+    let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let Some(name) = words.next() else { continue };
+        let mut number = || words.next()?.parse::<i64>().ok();
+        match (number(), number().map(u64::try_from), number()) {
+            (Some(at), Some(Ok(len)), Some(mtime_us)) => {
+                let at = u64::try_from(at).unwrap_or(u64::MAX);
+                known.insert(name, Packed { at, len, mtime_us });
+            }
+            _ => _ = known.remove(name),
+        }
+    }
+    known
 }

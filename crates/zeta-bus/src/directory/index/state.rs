@@ -1,21 +1,20 @@
-//! The line that says as of when the index is true, and what a look adds to it.
+//! The line that says how much of the index is valid, and what a look adds to it.
 
 use std::fmt::Write as _;
 
-/// As of when the index is true.
+/// The version, and three words that earlier builds read: the modification time of the directory
+/// as of which the index is true, whether that can be relied upon, and how many files may still be
+/// being written. They say that it cannot, so such a build looks again.
+const OLDER: &str = "1 000000000000000000000000000000 0 0000000000";
+
+/// How much of the index is valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
-    /// Modification time of the bus directory, in ns.
-    pub(super) mtime_ns: i128,
-    /// Any later change of the directory gives it another modification time.
-    pub(super) settled: bool,
-    /// Files that may still be being written.
-    pub(super) pending: u64,
     /// Valid bytes of `names`.
     pub(super) names: u64,
     /// Valid bytes of `pack`.
     pub(super) pack: u64,
-    /// Messages.
+    /// Messages, as of the last look, and those that were published since.
     pub(super) count: u64,
     /// A number that `names` and `pack` get when they are begun anew; 0 if nothing is known.
     pub(super) begun: u64,
@@ -51,10 +50,9 @@ impl State {
 
     /// Fixed in width, because it is written in place.
     pub(super) fn render(&self) -> String {
-        let settled = u8::from(self.settled);
         let body = format!(
-            "1 {:030} {settled} {:010} {:015} {:015} {:010} {:010}",
-            self.mtime_ns, self.pending, self.names, self.pack, self.count, self.begun
+            "{OLDER} {:015} {:015} {:010} {:010}",
+            self.names, self.pack, self.count, self.begun
         );
         format!("{body} {:016x}\n", sum(&body))
     }
@@ -66,18 +64,9 @@ impl State {
         }
         let mut words = body.split(' ');
         (words.next()? == "1").then_some(())?;
-        let mtime_ns = words.next()?.parse().ok()?;
-        let settled = words.next()? == "1";
+        let mut words = words.skip(3);
         let mut number = || words.next()?.parse().ok();
-        Some(State {
-            mtime_ns,
-            settled,
-            pending: number()?,
-            names: number()?,
-            pack: number()?,
-            count: number()?,
-            begun: number()?,
-        })
+        Some(State { names: number()?, pack: number()?, count: number()?, begun: number()? })
     }
 }
 

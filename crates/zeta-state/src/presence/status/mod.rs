@@ -5,6 +5,9 @@
 
 mod findings;
 mod gather;
+pub mod json;
+mod table;
+pub mod text;
 
 pub use crate::directory::trusted_dir::Sharing;
 

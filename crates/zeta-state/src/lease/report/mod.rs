@@ -1,20 +1,23 @@
-//! What `zeta lease` says: every refusal names the holder, since when, until when, and what to do.
+//! Leases in words and as JSON, for every front end: each refusal names the holder, since when,
+//! until when, and what to do.
+
+pub mod json;
 
 use std::ffi::OsString;
 
-use zeta_core::evidence::{Age, Boot, ProcessState, judge_age, judge_boot};
-use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Policy, Record, Standing, judge};
-use zeta_core::name::RecordName;
-use zeta_core::record::{Fields, printable};
-use zeta_core::time::{Now, format_duration, parse_utc};
-
-use crate::output::Output;
+use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
-use zeta_core::time::moment;
+use zeta_core::lease::{
+    Cause, FencingToken, Held, HeldWhy, Observed, Policy, Record, Standing, judge,
+};
+use zeta_core::name::RecordName;
+use zeta_core::record::printable;
+use zeta_core::time::{Now, format_duration, moment, parse_utc};
+
+use super::acquire::Refusal;
+use super::{LeaseView, LostTo};
+use crate::context::Context;
 use zeta_os::error::{Error, Kind};
-use zeta_state::context::Context;
-use zeta_state::lease::acquire::Refusal;
-use zeta_state::lease::{LeaseView, LostTo};
 
 /// "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
@@ -133,7 +136,7 @@ pub fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> 
     format!("lease {} is yours until {until}Z{how}", record.lease)
 }
 
-/// A refusal as an error and as an object.
+/// A refusal as an error and as JSON.
 pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Object) {
     let kind = if refusal.limit_ms.is_some() { Kind::Busy } else { Kind::Refused };
     let waited = match refusal.limit_ms {
@@ -155,18 +158,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
             Error::new(kind, text).with_hints(hints)
         }
     };
-    let state = match standing {
-        Standing::Grantable(_) => standing_word(&standing),
-        _ => held_word(refusal.held.why),
-    };
-    let mut object = Object::new();
-    object.text("outcome", "held").text("lease_state", state);
-    object.number("waited_ms", refusal.waited_ms);
-    add_observed(&mut object, lease, &refusal.observed, None);
-    if let Some(rest_ms) = refusal.held.rest_ms {
-        object.number("rest_ms", rest_ms);
-    }
-    (error, object)
+    (error, json::refused(lease, refusal, &standing))
 }
 
 fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<String> {
@@ -220,60 +212,8 @@ pub fn standing_word(standing: &Standing) -> &'static str {
     }
 }
 
-fn add_observed(
-    object: &mut Object,
-    lease: &RecordName,
-    observed: &Observed,
-    fields: Option<&Fields<'_>>,
-) {
-    match observed {
-        Observed::Ours(record, _, life) => {
-            match fields {
-                Some(fields) => object.fields_but(fields, &JUDGED_KEYS),
-                None => object.fields_but(&record.to_fields(), &JUDGED_KEYS),
-            };
-            object.text("life", life.word());
-        }
-        Observed::Foreign { who, .. } => {
-            object.text("lease", lease.as_str());
-            object.text("agent", who.as_deref().unwrap_or("unknown"));
-        }
-        Observed::Damaged(damage, _) => {
-            object.text("lease", lease.as_str()).text("damage", &damage.to_string());
-        }
-        Observed::Absent => {
-            object.text("lease", lease.as_str());
-        }
-    }
-}
-
-/// Keys that say what was judged; a record cannot speak for them.
-const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
-
-/// A lease as JSON.
-pub fn look_object(look: &LeaseView, now: &Now) -> Object {
-    let mut object = Object::new();
-    add_look(&mut object, look, None, now);
-    object
-}
-
-/// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
-pub fn add_look(object: &mut Object, look: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
-    object.text("lease_state", standing_word(&look.standing));
-    add_observed(object, &look.lease, &look.observed, fields);
-    if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
-        object.number("rest_ms", rest_ms);
-    }
-    if let Observed::Ours(record, times, _) = &look.observed {
-        let boot = judge_boot(&record.renewed, now);
-        if let Age::Ms(age_ms) = judge_age(&record.renewed, boot, *times, now) {
-            object.number("age_ms", age_ms);
-        }
-    }
-}
-
 /// A lease in a few lines.
-pub fn look_text(look: &LeaseView, now: &Now) -> String {
+pub fn view_text(look: &LeaseView, now: &Now) -> String {
     let mut lines = vec![format!("lease {}: {}", look.lease, standing_word(&look.standing))];
     lines.push(format!("  holder   {}", who(&look.observed, now)));
     if let Observed::Ours(record, _, life) = &look.observed {
@@ -305,7 +245,7 @@ pub fn look_text(look: &LeaseView, now: &Now) -> String {
 }
 
 /// A lease in one line.
-pub fn look_line(look: &LeaseView, now: &Now) -> String {
+pub fn view_line(look: &LeaseView, now: &Now) -> String {
     format!(
         "{:<24} {:<12} {}",
         look.lease.as_str(),
@@ -314,23 +254,9 @@ pub fn look_line(look: &LeaseView, now: &Now) -> String {
     )
 }
 
-/// Tells that a lease was lost; returns the exit status.
-pub fn tell_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
-    let (error, object) = lost_told(lost, ctx);
-    out.error(&error, Some(object));
-    error.kind.status()
-}
-
-/// The loss of a lease as an error and as an object.
-pub fn lost_told(lost: &LostTo, ctx: &Context) -> (Error, Object) {
-    let error = self::lost(lost, ctx);
-    let mut object = Object::new();
-    object.text("outcome", "lost").text("lease", lost.lease.as_str());
-    if let Some(by) = &lost.lost.by {
-        object.text("holder", by.agent.as_str());
-        object.number("holder_fencing_token", by.fencing_token.get());
-    }
-    (error, object)
+/// The loss of a lease as an error and as JSON.
+pub fn lost_with_json(lost: &LostTo, ctx: &Context) -> (Error, Object) {
+    (self::lost(lost, ctx), json::lost(lost))
 }
 
 /// The loss of a lease as an error.
@@ -371,6 +297,24 @@ fn what_stands(lost: &LostTo, ctx: &Context) -> String {
             format!("{} holds it with token {}", holder(&by), by.fencing_token)
         }
     }
+}
+
+/// The lease was expired when it was renewed, and nobody had taken it.
+pub fn renewed_late(lease: &RecordName, gap_ms: u64) -> String {
+    let gap = format_duration(gap_ms);
+    format!("lease {lease} had been expired for {gap}, and nobody took it meanwhile")
+}
+
+/// A check whose answer is that the TTL is over, or so short that it is as good as over.
+pub fn too_late(lease: &RecordName, token: FencingToken) -> Error {
+    let text = format!("lease {lease}: its TTL has run out or is about to: stop, or renew first");
+    Error::new(Kind::Lost, text).hint(format!("zeta lease renew {lease} --token {token}"))
+}
+
+/// A lease that was looked for and is free.
+pub fn free(lease: &RecordName) -> Error {
+    Error::new(Kind::NotFound, format!("lease {lease} is free"))
+        .hint(format!("take it: zeta lease acquire {lease}"))
 }
 
 /// A grant whose token could not be printed.

@@ -1,24 +1,48 @@
-//! The same as the screen, for programs: records with their own keys, and what was judged beside.
+//! The same as [`super::text`], for programs: records with their own keys, and what was judged
+//! beside them.
 
 use zeta_core::evidence::ProcessState;
+use zeta_core::json::Object;
 use zeta_core::layout;
 use zeta_core::presence::Judgement;
-use zeta_core::record::Fields;
+use zeta_core::record::{Fields, quote};
 use zeta_core::time::format_utc;
 
-use crate::cli::lease::words;
-use zeta_core::json::Object;
-use zeta_state::presence::status::{
-    Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView,
-};
+use super::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
+use crate::context::Context;
+use crate::lease::report::json::add_view;
 
 /// Keys that say what was judged; a record cannot speak for them.
 const AGENT_KEYS: [&str; 8] =
     ["file", "agent", "liveness", "evidence", "beat_age_ms", "life", "foreign", "damage"];
 const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
 
+/// Writes the whole answer, one object on one line, in pieces: ten thousand nodes are never in
+/// memory at once.
+pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send) {
+    let mut start = Object::new();
+    head(&mut start, view);
+    // The object stays open: the nodes follow as they are seen, the findings of the tree last.
+    let start = start.done();
+    emit(start.strip_suffix('}').unwrap_or(&start));
+    emit(",\"nodes\":[");
+    let render = |number: usize, status: &NodeStatus<'_>, text: &mut String| {
+        if number > 0 {
+            text.push(',');
+        }
+        let mut object = Object::after(std::mem::take(text));
+        node(&mut object, status);
+        *text = object.into_text();
+    };
+    view.each(ctx, render, &mut emit);
+    let mut end = Object::new();
+    findings(&mut end, &view.findings);
+    let end = end.done();
+    emit(&format!("],{}\n", end.strip_prefix('{').unwrap_or(&end)));
+}
+
 /// What is known of the tree.
-pub(super) fn head(object: &mut Object, place: &StatusView) {
+fn head(object: &mut Object, place: &StatusView) {
     object.text("state_dir", &place.state_dir.display().to_string());
     match place.sharing {
         None => object.raw("sharing", "null"),
@@ -32,7 +56,7 @@ pub(super) fn head(object: &mut Object, place: &StatusView) {
 }
 
 /// One node.
-pub(super) fn node(object: &mut Object, status: &NodeStatus<'_>) {
+pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
     let now = &status.now;
     object.text("node", status.name.as_str());
     match status.last_seen {
@@ -44,7 +68,7 @@ pub(super) fn node(object: &mut Object, status: &NodeStatus<'_>) {
     };
     object.objects("agents", &status.agents, agent);
     object.objects("leases", &status.leases, |object, lease| {
-        words::add_look(object, &lease.look, lease.fields.as_ref(), now);
+        add_view(object, &lease.look, lease.fields.as_ref(), now);
     });
     object.objects("markers", &status.markers, |object, found| {
         marker(object, found, now.reading.wall_us);
@@ -88,10 +112,10 @@ fn marker(object: &mut Object, marker: &Marker<'_>, wall_us: i64) {
 }
 
 /// The list of what is wrong.
-pub(super) fn findings(object: &mut Object, findings: &[Finding]) {
+fn findings(object: &mut Object, findings: &[Finding]) {
     object.objects("findings", findings, |object, finding| {
         object.text("finding", finding.word).text("about", &finding.about);
         object.text("message", &finding.text);
-        object.list("hints", finding.hints.iter().map(|hint| zeta_core::record::quote(hint)));
+        object.list("hints", finding.hints.iter().map(|hint| quote(hint)));
     });
 }

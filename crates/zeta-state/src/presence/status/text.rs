@@ -1,44 +1,52 @@
 //! One screen for a person: the node, its agents, its leases, its markers, and what is wrong.
 
-use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeta_core::evidence::ProcessState;
 use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
 use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
-use zeta_core::time::{Now, format_duration, parse_utc};
+use zeta_core::time::{Now, format_duration, moment, parse_utc};
 
-use crate::cli::lease::words;
-use crate::cli::status::table::{CellStyle, Table};
-use zeta_core::time::moment;
-use zeta_state::context::Context;
-use zeta_state::presence::status::{
-    Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
-};
+use super::table::{CellStyle, Table};
+use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView};
+use crate::context::Context;
+use crate::lease::report;
 
 /// What the screen can show.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Screen {
-    width: Option<usize>,
-    colour: bool,
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Screen {
+    /// Its width in characters; `None` if lines may be as long as need be.
+    pub width: Option<usize>,
+    /// It shows colours.
+    pub colour: bool,
 }
 
 impl Screen {
-    /// Plain and as wide as need be, unless stdout is a terminal.
-    pub(super) fn of_stdout() -> Screen {
-        let stdout = std::io::stdout();
-        if !stdout.is_terminal() {
-            return Screen { width: None, colour: false };
+    /// Writes the whole screen in pieces; `all` adds a line with totals.
+    pub fn write(
+        &self,
+        view: &StatusView,
+        ctx: &Context,
+        all: bool,
+        mut emit: impl FnMut(&str) + Send,
+    ) {
+        emit(&self.head(view, ctx));
+        let wrong = AtomicUsize::new(view.findings.len());
+        let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
+            wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
+            self.node(text, status);
+        };
+        view.each(ctx, render, &mut emit);
+        emit(&self.findings(&view.findings));
+        if all && !view.is_empty() {
+            let wrong = wrong.load(Ordering::Relaxed);
+            emit(&format!("\n{} nodes, {} findings\n", view.len(), wrong));
         }
-        let size = rustix::termios::tcgetwinsize(&stdout).ok();
-        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width >= 40);
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Screen { width, colour: !no_colour && !dumb }
     }
 
     /// The tree, and a plain word where there is nothing in it.
-    pub(super) fn head(&self, place: &StatusView, ctx: &Context) -> String {
+    fn head(&self, place: &StatusView, ctx: &Context) -> String {
         let dir = place.state_dir.display().to_string();
         let dir = printable(&dir);
         let Some(sharing) = place.sharing else {
@@ -68,7 +76,7 @@ impl Screen {
     }
 
     /// One node.
-    pub(super) fn node(&self, text: &mut String, status: &NodeStatus<'_>) {
+    pub fn node(&self, text: &mut String, status: &NodeStatus<'_>) {
         let now = &status.now;
         let seen = match status.last_seen {
             LastSeen::Unknown => "no beat on record".to_owned(),
@@ -139,7 +147,7 @@ impl Screen {
     }
 
     /// What is wrong; nothing if nothing is.
-    pub(super) fn findings(&self, findings: &[Finding]) -> String {
+    fn findings(&self, findings: &[Finding]) -> String {
         let mut text = String::new();
         if findings.is_empty() {
             return text;
@@ -212,10 +220,10 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
     let look = &lease.look;
     let mut cells = <[String; 7]>::default();
     cells[0] = look.lease.to_string();
-    cells[1] = words::standing_word(&look.standing).to_owned();
+    cells[1] = report::standing_word(&look.standing).to_owned();
     match &look.observed {
         Observed::Ours(record, _, life) => {
-            cells[2] = words::holder(record);
+            cells[2] = report::holder(record);
             cells[3] = match life {
                 ProcessState::Alive => "process runs",
                 ProcessState::Dead => "processes have ended",
@@ -240,12 +248,12 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
 }
 
 fn since_until(record: &Record, now: &Now) -> (String, String) {
-    if !words::by_our_clock(record, now) {
+    if !report::by_our_clock(record, now) {
         return ("another clock".to_owned(), "another clock".to_owned());
     }
     let here = now.reading.wall_us;
     let apart = |boot_ns| {
-        let wall_us = words::wall_of(boot_ns, now);
+        let wall_us = report::wall_of(boot_ns, now);
         let ms = wall_us.abs_diff(here) / 1000;
         if wall_us <= here { ago(ms) } else { format!("in {}", format_duration(ms)) }
     };

@@ -1,0 +1,148 @@
+//! Leases as JSON: records with their own keys, and what was judged beside them.
+
+use zeta_core::evidence::{Age, judge_age, judge_boot};
+use zeta_core::json::Object;
+use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record, Standing};
+use zeta_core::name::RecordName;
+use zeta_core::record::{Fields, quote};
+use zeta_core::time::Now;
+
+use super::{held_word, standing_word};
+use crate::lease::acquire::Refusal;
+use crate::lease::{LeaseView, LostTo};
+use zeta_os::error::Error;
+
+/// A grant; `cause` is missing if this attempt had it already.
+pub fn granted(record: &Record, cause: Option<Cause>) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "granted");
+    object.text("cause", cause.map_or("again", |cause| cause.word()));
+    object.fields(&record.to_fields());
+    object
+}
+
+/// A refusal: what stands there, and for how long.
+pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing) -> Object {
+    let state = match standing {
+        Standing::Grantable(_) => standing_word(standing),
+        _ => held_word(refusal.held.why),
+    };
+    let mut object = Object::new();
+    object.text("outcome", "held").text("lease_state", state);
+    object.number("waited_ms", refusal.waited_ms);
+    add_observed(&mut object, lease, &refusal.observed, None, &REFUSED_KEYS);
+    if let Some(rest_ms) = refusal.held.rest_ms {
+        object.number("rest_ms", rest_ms);
+    }
+    object
+}
+
+/// A renewal; `gap_ms` says for how long the lease had been expired.
+pub fn renewed(record: &Record, gap_ms: Option<u64>) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "renewed");
+    if let Some(gap_ms) = gap_ms {
+        object.number("gap_ms", gap_ms);
+    }
+    object.fields_but(&record.to_fields(), &["gap_ms"]);
+    object
+}
+
+/// A release; `stood` says whether the grant was still there.
+pub fn released(lease: &RecordName, token: FencingToken, stood: bool) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", if stood { "released" } else { "already_released" });
+    object.text("lease", lease.as_str()).number("fencing_token", token.get());
+    object
+}
+
+/// A check whose answer is that the lease is still the caller's.
+pub fn checked(lease: &RecordName, token: FencingToken, rest_ms: u64) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "mine").text("lease", lease.as_str());
+    object.number("fencing_token", token.get()).number("rest_ms", rest_ms);
+    object
+}
+
+/// A break; `stood` says whether there was a grant to break.
+pub fn broken(lease: &RecordName, stood: bool) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", if stood { "broken" } else { "absent" });
+    object.text("lease", lease.as_str());
+    object
+}
+
+/// A loss: who holds the lease now, if another agent does.
+pub fn lost(lost: &LostTo) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "lost").text("lease", lost.lease.as_str());
+    if let Some(by) = &lost.lost.by {
+        object.text("holder", by.agent.as_str());
+        object.number("holder_fencing_token", by.fencing_token.get());
+    }
+    object
+}
+
+/// All leases of a node, and what could not be read.
+pub fn list(looks: &[LeaseView], findings: &[Error], now: &Now) -> Object {
+    let mut object = Object::new();
+    object.list("leases", looks.iter().map(|look| view(look, now).done()));
+    object.list("findings", findings.iter().map(|error| quote(&error.text)));
+    object
+}
+
+fn add_observed(
+    object: &mut Object,
+    lease: &RecordName,
+    observed: &Observed,
+    fields: Option<&Fields<'_>>,
+    judged: &[&str],
+) {
+    match observed {
+        Observed::Ours(record, _, life) => {
+            match fields {
+                Some(fields) => object.fields_but(fields, judged),
+                None => object.fields_but(&record.to_fields(), judged),
+            };
+            object.text("life", life.word());
+        }
+        Observed::Foreign { who, .. } => {
+            object.text("lease", lease.as_str());
+            object.text("agent", who.as_deref().unwrap_or("unknown"));
+        }
+        Observed::Damaged(damage, _) => {
+            object.text("lease", lease.as_str()).text("damage", &damage.to_string());
+        }
+        Observed::Absent => {
+            object.text("lease", lease.as_str());
+        }
+    }
+}
+
+/// Keys that say what was judged; a record cannot speak for them.
+const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
+/// The same for a refusal, which is an error as well.
+const REFUSED_KEYS: [&str; 8] =
+    ["lease_state", "life", "rest_ms", "damage", "error", "exit_status", "message", "hints"];
+
+/// A lease as JSON.
+pub fn view(look: &LeaseView, now: &Now) -> Object {
+    let mut object = Object::new();
+    add_view(&mut object, look, None, now);
+    object
+}
+
+/// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
+pub fn add_view(object: &mut Object, look: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
+    object.text("lease_state", standing_word(&look.standing));
+    add_observed(object, &look.lease, &look.observed, fields, &JUDGED_KEYS);
+    if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
+        object.number("rest_ms", rest_ms);
+    }
+    if let Observed::Ours(record, times, _) = &look.observed {
+        let boot = judge_boot(&record.renewed, now);
+        if let Age::Ms(age_ms) = judge_age(&record.renewed, boot, *times, now) {
+            object.number("age_ms", age_ms);
+        }
+    }
+}
