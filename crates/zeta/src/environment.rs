@@ -69,8 +69,8 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
-/// The shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the original's
-/// tool, whose ids alone are accepted then.
+/// The shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the original,
+/// whose ids alone are accepted then.
 pub fn bus_shape() -> Shape {
     match std::env::var("ZETA_BUS_IDS") {
         Ok(ids) if ids == "original" => Shape::Original,
