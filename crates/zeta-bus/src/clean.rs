@@ -4,6 +4,7 @@ use std::path::Path;
 
 use zeta_core::bus::claim::{Action, ClaimMessage, Grant};
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, FileSeen};
+use zeta_core::json::Object;
 use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
@@ -12,6 +13,7 @@ use crate::claim::grant_stands;
 use crate::directory::index::{Cursor, INDEX_LIMIT, Index};
 use crate::directory::{Bus, delivery_log};
 use crate::messages::{Filter, MessageView, bound_dead, sort_out};
+use crate::report::count;
 
 /// What cleaning did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +24,28 @@ pub struct Cleaned {
     pub buried: usize,
     /// Left behind by publishers that were killed.
     pub swept: usize,
+}
+
+impl Cleaned {
+    /// The same as JSON.
+    pub fn object(&self) -> Object {
+        let mut object = Object::new();
+        object.number("removed", self.removed as u64);
+        object.number("dead_letters", self.buried as u64);
+        object.number("temps_swept", self.swept as u64);
+        object
+    }
+
+    /// The same in words.
+    pub fn text(&self) -> String {
+        match self.buried {
+            0 => format!("removed {}", self.removed),
+            buried => {
+                let dead = count(buried, "dead letter");
+                format!("removed {}, of them undelivered: {dead}", self.removed)
+            }
+        }
+    }
 }
 
 /// Removes messages: all of them, those of one sender, or those that count no more.

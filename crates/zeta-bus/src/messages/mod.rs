@@ -1,6 +1,7 @@
 //! What can be done with messages: publish, list, read. Following them is in [`follow`].
 
 pub mod follow;
+pub mod report;
 pub mod state_changes;
 pub mod status;
 
