@@ -4,14 +4,16 @@ use std::path::Path;
 
 use zeta_core::bus::claim::{Action, ClaimMessage, Grant};
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, FileSeen};
+use zeta_core::json::Object;
 use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 
 use crate::claim::grant_stands;
-use crate::directory::index::{INDEX_LIMIT, Index, Mark};
+use crate::directory::index::{Cursor, INDEX_LIMIT, Index};
 use crate::directory::{Bus, delivery_log};
 use crate::messages::{Filter, MessageView, bound_dead, sort_out};
+use crate::report::count;
 
 /// What cleaning did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,6 +26,28 @@ pub struct Cleaned {
     pub swept: usize,
 }
 
+impl Cleaned {
+    /// The same as JSON.
+    pub fn object(&self) -> Object {
+        let mut object = Object::new();
+        object.number("removed", self.removed as u64);
+        object.number("dead_letters", self.buried as u64);
+        object.number("temps_swept", self.swept as u64);
+        object
+    }
+
+    /// The same in words.
+    pub fn text(&self) -> String {
+        match self.buried {
+            0 => format!("removed {}", self.removed),
+            buried => {
+                let dead = count(buried, "dead letter");
+                format!("removed {}, of them undelivered: {dead}", self.removed)
+            }
+        }
+    }
+}
+
 /// Removes messages: all of them, those of one sender, or those that count no more.
 pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
@@ -31,9 +55,9 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh_partly()?;
-    let pages = index.pages(&mut Mark::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default())?;
     drop(index);
-    let (messages, _) = pages.messages();
+    let (messages, _) = snapshot.messages();
     for MessageView { envelope, fate, .. } in sort_out(messages, &filter) {
         let dead = expired && (!matches!(fate, Fate::Lives(_)) || is_void(ctx, &envelope));
         let wanted = match from {

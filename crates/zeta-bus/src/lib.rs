@@ -5,3 +5,4 @@ pub mod claim;
 pub mod clean;
 pub mod directory;
 pub mod messages;
+pub mod report;

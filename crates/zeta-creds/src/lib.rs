@@ -10,5 +10,6 @@ pub mod inherited_fd;
 pub mod locked_memory;
 pub mod passphrase;
 pub mod prompt;
+pub mod report;
 pub mod secret;
 pub mod verbs;

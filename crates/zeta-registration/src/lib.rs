@@ -6,3 +6,4 @@ pub mod git;
 pub mod hardware;
 pub mod node;
 pub mod node_yaml;
+pub mod report;

@@ -10,6 +10,7 @@ use zeta_core::name::Label;
 use zeta_core::time::Host;
 
 use crate::config::Config;
+use zeta_bus::report::Shape;
 use zeta_os::error::Result;
 use zeta_state::context::Context;
 
@@ -66,6 +67,15 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
         .or_else(|| path("ZETA_BUS_DIR"))
         .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
     std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// The shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the original,
+/// whose ids alone are accepted then.
+pub fn bus_shape() -> Shape {
+    match std::env::var("ZETA_BUS_IDS") {
+        Ok(ids) if ids == "original" => Shape::Original,
+        _ => Shape::Zeta,
+    }
 }
 
 /// A variable that is set and not empty.

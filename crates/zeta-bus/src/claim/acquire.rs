@@ -286,7 +286,7 @@ impl ClaimContext<'_> {
                         .hint("try again; a lock whose process is gone counts no more after 5 s"));
                 }
             };
-            // From here on the original cannot claim it; what it claimed before is seen now.
+            // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
             let notices = index.notices(&asked.item, host::wall_us())?;
             let in_the_way = self.in_the_way(asked, record, &notices)?;

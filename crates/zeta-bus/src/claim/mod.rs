@@ -9,6 +9,7 @@ mod acquire;
 mod holders;
 mod notice;
 mod release;
+pub mod report;
 
 use std::path::Path;
 

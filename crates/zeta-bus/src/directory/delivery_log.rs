@@ -160,7 +160,7 @@ fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
     let mut ids = Vec::new();
     if let Some(read) = read(bus.as_fd(), &file, SEEN_MAX, &bus.base, path)? {
         let value: serde_json::Value = serde_json::from_slice(&read.bytes).map_err(|error| {
-            Error::not_safe(&path(), format!("it is no JSON: {error}"))
+            Error::not_safe(&path(), format!("it is not JSON: {error}"))
                 .hint("it says what was delivered already; nothing is delivered until it is mended")
                 .hint(format!("to have everything delivered again: rm {}", path().display()))
         })?;

@@ -8,7 +8,7 @@ use zeta_core::bus::Envelope;
 
 use super::{Filter, MessageView, bound_dead, check_surface, no_message, sort_out};
 use crate::directory::index::INDEX_LIMIT;
-use crate::directory::index::{Index, Mark};
+use crate::directory::index::{Cursor, Index};
 use crate::directory::{Bus, delivery_log};
 use std::os::fd::AsFd;
 use zeta_os::error::{Error, Result};
@@ -33,7 +33,7 @@ pub struct Following {
 /// Hands on each message as it comes, in the order in which each look finds them sent; ends when
 /// `take` returns false, or the time is over.
 ///
-/// Messages are known by their ids and not by a mark in time: files appear out of the order of
+/// Messages are known by their ids and not by a cursor in time: files appear out of the order of
 /// their timestamps.
 pub fn watch(
     dir: &Path,
@@ -47,14 +47,14 @@ pub fn watch(
     let bus = Bus::open_or_create(dir)?;
     let notify = Watch::new();
     notify.changes_in(bus.as_fd());
-    let (mut mark, mut known) = (Mark::default(), HashSet::new());
+    let (mut cursor, mut known) = (Cursor::default(), HashSet::new());
     let mut first = true;
     loop {
         let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let pages = index.pages(&mut mark)?;
+        let snapshot = index.snapshot(&mut cursor)?;
         drop(index);
-        let (messages, _) = pages.messages();
+        let (messages, _) = snapshot.messages();
         for seen in sort_out(messages, &following.filter) {
             let new = known.insert(seen.envelope.id.clone());
             let wanted = new && (!first || following.from_start);
@@ -105,9 +105,9 @@ pub fn deliver(
     let mut told = delivery_log::DeliveryLog::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default())?;
     drop(index);
-    let (messages, unread) = pages.messages();
+    let (messages, unread) = snapshot.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
     let filter =
         Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };

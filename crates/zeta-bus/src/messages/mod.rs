@@ -1,6 +1,7 @@
 //! What can be done with messages: publish, list, read. Following them is in [`follow`].
 
 pub mod follow;
+pub mod report;
 pub mod state_changes;
 pub mod status;
 
@@ -15,7 +16,7 @@ use zeta_core::bus::{
 use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
 
-use crate::directory::index::{INDEX_LIMIT, Index, Mark, Message, Unread};
+use crate::directory::index::{Cursor, INDEX_LIMIT, Index, Message, Unread};
 use crate::directory::{Bus, delivery_log, file_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -212,9 +213,9 @@ pub fn show<T>(
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let pages = index.pages(&mut Mark::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default())?;
     drop(index);
-    let (headers, unread) = pages.headers();
+    let (headers, unread) = snapshot.headers();
     let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
     let now_us = host::wall_us();
     let mut rows = Vec::with_capacity(headers.len());

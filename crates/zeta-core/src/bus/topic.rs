@@ -147,7 +147,7 @@ impl Topic {
         for Field { name, shape, optional } in self.fields {
             match fields.get(*name) {
                 None if *optional => {}
-                None => return Err(format!("{name:?} is missing: it is {}", shape.words())),
+                None => return Err(format!("{name:?} is missing: it must be {}", shape.words())),
                 Some(value) if shape.fits(value) => {}
                 Some(value) => {
                     let found = value.to_string();

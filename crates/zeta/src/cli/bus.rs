@@ -11,23 +11,23 @@ use zeta_core::bus::{Address, EVERYBODY, Envelope};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
+use crate::environment::bus_shape;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
-use zeta_bus::messages::follow::{Delivery, Following};
-use zeta_bus::messages::{Filter, NewMessage, state_changes};
+use zeta_bus::messages::follow::Following;
+use zeta_bus::messages::status::DeliveryState;
+use zeta_bus::messages::{Filter, NewMessage, report, state_changes};
+use zeta_bus::report::{Shape, json_line};
 use zeta_os::error::{Error, Kind, Result};
 
 mod args;
-mod words;
 
 use args::{CleanArgs, ListArgs, PublishArgs, ReadArgs, StatusArgs, SubscribeArgs, WatchArgs};
-
-pub(super) use words::{json_line, json_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "bus",
     about: "Messages that agents leave for each other",
-    build: super::may_lack_verb,
+    build: |noun| super::needs_verb_unless_original(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb_or_help(call, &NOUN),
 };
@@ -54,25 +54,25 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "subscribe",
-        about: "Hand over what a surface was not told yet, each message once",
+        about: "Deliver the messages that a surface has not received yet, each one once, and end",
         args: SubscribeArgs::augment_args,
         run: subscribe,
     },
     Verb {
         name: "clean",
-        about: "Remove messages: all, one sender's, or those whose time is over",
+        about: "Remove messages: all, those of one sender, or the expired ones",
         args: CleanArgs::augment_args,
         run: clean,
     },
     Verb {
         name: "status",
-        about: "Who is on the bus; or what became of one message",
+        about: "Heartbeats, claims and review requests on the bus; or the state of one message",
         args: StatusArgs::augment_args,
         run: status,
     },
 ];
 
-/// Where the bus is: the flag, the environment, the default.
+// No documentation comment: it would become what the help says of the whole verb.
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// Bus directory [default: /tmp/zeta-bus] [env: ZETA_BUS_DIR]
@@ -90,12 +90,11 @@ impl Place {
 /// does, for a bus whose other readers refuse any other.
 pub(super) fn address(what: &str, text: &str) -> Result<Address> {
     let address = zeta_bus::claim::address(what, text)?;
-    let closed = std::env::var("ZETA_BUS_IDS").is_ok_and(|ids| ids == "original");
-    match closed && !address.is_original() {
-        true => Err(Error::usage(format!("{what} {text:?} is not an id of the original"))
-            .hint("ZETA_BUS_IDS=original is set: unset it to use any name")),
-        false => Ok(address),
+    if bus_shape() == Shape::Original && !address.is_original() {
+        return Err(Error::usage(format!("{what} {text:?} is not an id of the original"))
+            .hint("ZETA_BUS_IDS=original is set: unset it to use any name"));
     }
+    Ok(address)
 }
 
 fn recipient(text: Option<&str>) -> Result<Option<Address>> {
@@ -114,15 +113,16 @@ fn publish(call: &Call) -> Result<u8> {
         None => address("sender", ctx.agent.as_str())?,
     };
     if args.from_state {
-        let told = state_changes::publish_changes(&ctx, &dir, &from)?;
-        return print_published(call, &told, true);
+        let published = state_changes::publish_changes(&ctx, &dir, &from)?;
+        let ids = || published.iter().map(|one| one.id.as_str()).collect::<Vec<_>>().join("\n");
+        return call.out.either(|| report::all_published(&published), ids).map(|()| 0);
     }
     let (Some(topic), Some(payload)) = (&args.topic, &args.payload) else {
         return Err(Error::usage("a message needs --topic and --payload")
             .hint("zeta bus publish --topic shadow-catch --payload '{\"content\":\"…\"}'"));
     };
     let payload: Value = serde_json::from_str(payload).map_err(|error| {
-        Error::usage(format!("message refused: the payload is no JSON: {error}"))
+        Error::usage(format!("message refused: the payload is not JSON: {error}"))
             .hint("quote it for the shell: --payload '{\"status\":\"alive\"}'")
     })?;
     let life = args.topic_ttl.as_deref().map(|text| parse_duration("topic TTL", text));
@@ -135,29 +135,10 @@ fn publish(call: &Call) -> Result<u8> {
         unchecked: args.unchecked,
     };
     let envelope = ops::publish(&dir, &draft)?;
-    print_published(call, &[envelope], false)
-}
-
-fn print_published(call: &Call, envelopes: &[Envelope], many: bool) -> Result<u8> {
-    let stored = |envelope: &Envelope| {
-        let mut object = envelope.to_object();
-        object.insert("result".to_owned(), "stored".into());
-        Value::Object(object)
-    };
-    match call.out.json {
-        true if many => {
-            let all: Vec<Value> = envelopes.iter().map(stored).collect();
-            call.out.data(&json_text(&Value::Array(all)))?;
-        }
-        _ => {
-            for envelope in envelopes {
-                match call.out.json {
-                    true => call.out.data(&json_text(&stored(envelope)))?,
-                    false => call.out.data(&envelope.id)?,
-                }
-            }
-        }
-    }
+    call.out.data(&match call.out.json {
+        true => bus_shape().text(&report::published(&envelope)),
+        false => envelope.id,
+    })?;
     Ok(0)
 }
 
@@ -166,62 +147,76 @@ fn list(call: &Call) -> Result<u8> {
     let dir = args.place.dir();
     if args.dead {
         let dead = ops::dead_letters(&dir)?;
-        return words::print_envelopes(call.out, &dead);
+        let text = || report::dead_letters_text(&dead);
+        return call.out.either(|| report::dead_letters(&dead), text).map(|()| 0);
     }
     let filter =
         Filter { topic: args.topic.clone(), to: args.to.clone(), expired: args.include_expired };
-    ops::show(&dir, &filter, |rows, findings| words::print_rows(call.out, rows, findings))
+    ops::show(&dir, &filter, |rows, findings| {
+        call.out.data(&match call.out.json {
+            true => report::rows_json(rows, findings, bus_shape()),
+            false => report::rows_text(rows),
+        })?;
+        findings.iter().for_each(|finding| call.out.note_finding(finding));
+        Ok(0)
+    })
 }
 
 fn read(call: &Call) -> Result<u8> {
     let args: ReadArgs = call.args()?;
     let ctx = call.context()?;
     let reader = ctx.agent_named.then(|| ctx.agent.as_str());
-    match ops::read(&args.place.dir(), &args.id, reader)? {
-        Some(seen) => {
-            let object = Value::Object(seen.envelope.to_object());
-            let text = || words::whole(&seen);
-            match call.out.json {
-                true => call.out.data(&json_text(&object))?,
-                false => call.out.data(&text())?,
-            }
-            Ok(0)
-        }
-        None => {
-            let error = Error::new(Kind::NotFound, format!("no message with id {}", args.id))
-                .hint("see 'zeta bus list'; what was cleaned away is gone");
-            call.out.error(&error, None);
-            Ok(error.kind.status())
-        }
-    }
+    let Some(seen) = ops::read(&args.place.dir(), &args.id, reader)? else {
+        return Err(report::no_such_message(
+            &args.id,
+            "see 'zeta bus list'; a message that was cleaned away is not kept",
+        ));
+    };
+    call.out.data(&match call.out.json {
+        true => bus_shape().text(&report::envelope(&seen.envelope)),
+        false => report::whole(&seen),
+    })?;
+    Ok(0)
 }
 
-/// Whole numbers only, as the original asks.
-fn digits(what: &str, text: &str) -> Result<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(number) if plain => Ok(number),
-        _ => Err(Error::usage(format!("{what} {text:?} is not valid: write a whole number"))),
-    }
+/// Reads a duration whose bare numbers are units of `unit_ms`. The original accepts nothing else.
+fn duration(what: &'static str, unit_ms: u64, text: &str) -> Result<Duration> {
+    let wrong = || Error::usage(format!("{what} {text:?} is not valid: write a whole number"));
+    let ms = match text.parse::<u64>() {
+        Ok(number) if !text.starts_with('+') => number.saturating_mul(unit_ms),
+        _ if bus_shape() == Shape::Original => {
+            return Err(wrong().hint("with ZETA_BUS_IDS=original no unit may be written"));
+        }
+        _ if !text.contains(|c: char| c.is_ascii_alphabetic()) => {
+            return Err(wrong().hint("or a number with its unit, as in 500ms or 2s"));
+        }
+        _ => parse_duration(what, text)?,
+    };
+    Ok(Duration::from_millis(ms))
 }
+
+/// Longest time between two looks of `bus watch`, if the call does not say it.
+const INTERVAL: Duration = Duration::from_secs(2);
 
 fn watch(call: &Call) -> Result<u8> {
     let args: WatchArgs = call.args()?;
-    let interval_ms = digits("interval (in ms)", &args.interval)?;
-    if interval_ms == 0 {
-        return Err(Error::usage("interval 0 is not valid: it is in ms, and more than 0"));
+    let interval =
+        args.interval.as_deref().map(|text| duration("interval", 1, text)).transpose()?;
+    let interval = interval.unwrap_or(INTERVAL);
+    if interval.is_zero() {
+        return Err(Error::usage("interval 0 is not valid: it must be more than 0"));
     }
-    let limit = args.timeout.as_deref().map(|text| digits("timeout (in s)", text)).transpose()?;
+    let limit = args.timeout.as_deref().map(|text| duration("timeout", 1000, text)).transpose()?;
     let following = Following {
         filter: Filter { topic: args.topic, to: args.to, expired: false },
         from_start: args.from_start,
-        interval: Duration::from_millis(interval_ms),
-        limit: limit.map(Duration::from_secs),
+        interval,
+        limit,
     };
     follow::watch(&args.place.dir(), &following, |seen| {
         let line = match call.out.json {
-            true => json_line(&Value::Object(seen.envelope.to_object())),
-            false => words::line(seen, 80),
+            true => json_line(&report::envelope(&seen.envelope)),
+            false => report::line(seen, 80),
         };
         call.out.data(&line).map(|()| true)
     })?;
@@ -241,39 +236,18 @@ fn subscribe(call: &Call) -> Result<u8> {
             [] => call
                 .out
                 .data(&match call.out.json {
-                    true => json_line(&Value::Object(envelope.to_object())),
-                    false => words::short(envelope, 80),
+                    true => json_line(&report::envelope(envelope)),
+                    false => report::short(envelope, 80),
                 })
                 .map(|()| true),
             [program, rest @ ..] => hand_to(program, rest, envelope),
         })?;
-    let mut failed = false;
-    for delivery in &deliveries {
-        match delivery {
-            Delivery::Delivered(_) => {}
-            Delivery::Failed(envelope, times) => {
-                failed = true;
-                call.out.note(&format!(
-                    "message {}: its handler failed (time {times}); it comes again",
-                    envelope.id
-                ));
-            }
-            Delivery::Buried(envelope) => {
-                failed = true;
-                call.out.note(&format!(
-                    "message {}: its handler failed {} times; it was put away \
-                     ('zeta bus list --dead')",
-                    envelope.id,
-                    follow::FAILURES_MAX
-                ));
-            }
-        }
-    }
-    findings.iter().for_each(|finding| call.out.warn(finding));
-    Ok(if failed { Kind::Fault.status() } else { 0 })
+    let failures: Vec<Error> = deliveries.iter().filter_map(report::failed_delivery).collect();
+    failures.iter().chain(&findings).for_each(|error| call.out.warn(error));
+    Ok(if failures.is_empty() { 0 } else { Kind::Fault.status() })
 }
 
-/// Runs a handler with the message on its standard input; its exit status says whether it took it.
+/// Runs a handler with the message on its standard input; returns whether it ended with 0.
 fn hand_to(
     program: &std::ffi::OsString,
     rest: &[std::ffi::OsString],
@@ -305,33 +279,32 @@ fn clean(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let cleaned =
         zeta_bus::clean::clean(&ctx, &args.place.dir(), args.expired, args.from.as_deref())?;
-    let object = || {
-        let mut object = zeta_core::json::Object::new();
-        object.number("removed", cleaned.removed as u64);
-        object.number("dead_letters", cleaned.buried as u64);
-        object.number("temps_swept", cleaned.swept as u64);
-        object
-    };
-    let text = || match cleaned.buried {
-        0 => format!("removed {}", cleaned.removed),
-        buried => format!("removed {} (put away undelivered: {buried})", cleaned.removed),
-    };
-    call.out.either(object, text)?;
+    call.out.either(|| cleaned.object(), || cleaned.text())?;
     Ok(0)
 }
 
 fn status(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
-    match &args.id {
-        None => words::print_status(call.out, &ops::status::status(&args.place.dir())?),
-        Some(id) => match ops::status::fate(&args.place.dir(), id)? {
-            Some((came, at)) => words::print_fate(call.out, id, came, &at),
-            None => {
-                let error = Error::new(Kind::NotFound, format!("no message with id {id}"))
-                    .hint("it was never stored here, or was cleaned away");
-                call.out.error(&error, None);
-                Ok(error.kind.status())
-            }
-        },
+    let dir = args.place.dir();
+    let Some(id) = &args.id else {
+        let status = ops::status::status(&dir)?;
+        call.out.data(&match call.out.json {
+            true => bus_shape().text_of(report::status(&status), report::STATUS_CAMEL),
+            false => report::status_text(&status),
+        })?;
+        status.findings.iter().for_each(|finding| call.out.note_finding(finding));
+        return Ok(0);
+    };
+    let Some((state, at)) = ops::status::fate(&dir, id)? else {
+        let hint = "it was never stored here, or was cleaned away";
+        return Err(report::no_such_message(id, hint));
+    };
+    let object = || report::fate(id, state, &at);
+    if state == DeliveryState::Dead && call.out.json {
+        let error = report::is_dead(id);
+        call.out.error(&error, Some(object()));
+        return Ok(error.kind.status());
     }
+    call.out.either(object, || report::fate_text(state, &at))?;
+    Ok(if state == DeliveryState::Dead { Kind::NotFound.status() } else { 0 })
 }

@@ -1,35 +1,43 @@
 //! `zeta claim`: who works on which item, with branch and worktree.
 
+use std::path::Path;
+
 use clap::Args;
-use serde_json::{Map, Value, json};
 use zeta_core::bus::item::Item;
 use zeta_core::lease::{FencingToken, Held, Observed};
-use zeta_core::record::printable;
-use zeta_core::time::{parse_duration, parse_ttl, parse_utc};
+use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
-use crate::cli::bus::{Place, address, json_line, json_text};
+use crate::cli::bus::{Place, address};
 use crate::cli::lease::tell_lost;
+use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
-use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted};
+use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
+use zeta_bus::report::Shape;
 use zeta_core::json::Object;
-use zeta_core::time::moment;
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
-use zeta_state::lease::report as lease_words;
+use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
     about: "Who works on which item, with branch and worktree",
-    build: super::may_lack_verb,
+    build: |noun| super::needs_verb_unless_original(noun).after_help(EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb_or_help(call, &NOUN),
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  zeta claim acquire --from otto-cli --item B-0856 --branch feat/x --worktree /home/zeta/wt-1
+  zeta claim check --item B-0856     # 0: it is free; 3: it is claimed
+  zeta claim list
+  zeta claim release --from otto-cli --item B-0856";
+
 const VERBS: &[Verb] = &[
     Verb {
         name: "acquire",
-        about: "Claim an item; prints its fencing token. Exit 3 if another has it",
+        about: "Claim an item; prints its fencing token. Exit 3 if it is claimed already",
         args: AcquireArgs::augment_args,
         run: acquire,
     },
@@ -41,42 +49,47 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "check",
-        about: "Exit 0 if the item is free, 3 if somebody has it",
+        about: "Exit 0 if an item is free, 3 if it is claimed",
         args: CheckArgs::augment_args,
         run: check,
     },
-    Verb { name: "list", about: "Who holds what", args: ListArgs::augment_args, run: list },
+    Verb {
+        name: "list",
+        about: "All claims: item, holder, branch, worktree",
+        args: ListArgs::augment_args,
+        run: list,
+    },
     Verb {
         name: "renew",
-        about: "Start the life of a claim again, and tell it anew",
+        about: "Start the TTL of a claim again, and publish it again",
         args: RenewArgs::augment_args,
         run: renew,
     },
     Verb {
         name: "handover",
-        about: "Give a claim to somebody else, without a moment in which it is free",
+        about: "Give a claim to another holder; it is never free in between",
         args: HandoverArgs::augment_args,
         run: handover,
     },
 ];
 
-/// Who, what, and on which bus.
+// No documentation comment: it would become what the help says of the whole verb.
 #[derive(Debug, Args)]
 struct Subject {
     #[command(flatten)]
     place: Place,
-    /// Whose claim it is [default: the agent that you are]
+    /// Holder [default: the agent that you are]
     #[arg(long, value_name = "WHO")]
     from: Option<String>,
-    /// What, in any words
+    /// Item of work: any text
     #[arg(long, value_name = "ITEM")]
     item: String,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A claim is bound to the session ('zeta run') that takes it: free at once when that ends. Without a
-session it lives for 24 h, as the original's does.
+A claim belongs to the session ('zeta run') that acquires it, and is free at once when that session
+ends. Without a session it lives for 24 h.
 
 Examples:
   zeta claim acquire --from otto-cli --item B-0856
@@ -85,16 +98,16 @@ Examples:
 struct AcquireArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Branch that it is worked on
+    /// Branch of the work
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// Worktree that it is worked in
+    /// Worktree of the work
     #[arg(long, value_name = "PATH")]
     worktree: Option<String>,
-    /// Other surfaces of the persona may claim it, too, if they say the same
+    /// Let other surfaces of the persona claim it too, if they also give --shareable
     #[arg(long)]
     shareable: bool,
-    /// Life without renewal [default: 10m in a session, which renews it; else 24h]
+    /// Time to live without renewal [default: 10m in a session, which renews it; else 24h]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
     /// Wait for at most this long [default: try once]
@@ -110,7 +123,7 @@ Examples:
 struct ReleaseArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Fencing token that acquire printed; needed for another session's claim
+    /// Fencing token that acquire printed; required for a claim of another session
     #[arg(long, value_name = "N")]
     token: Option<String>,
 }
@@ -120,7 +133,7 @@ struct ReleaseArgs {
 struct CheckArgs {
     #[command(flatten)]
     place: Place,
-    /// What
+    /// Item of work
     #[arg(long, value_name = "ITEM")]
     item: String,
 }
@@ -140,24 +153,24 @@ struct RenewArgs {
     /// Fencing token that acquire printed
     #[arg(long, value_name = "N")]
     token: Option<String>,
-    /// New life without renewal [default: as before]
+    /// New time to live without renewal [default: as before]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The new holder has it until it expires; it takes it into its session with 'zeta claim acquire'.
+The new holder brings the claim into its own session with 'zeta claim acquire'.
 
 Example:
   zeta claim handover --from otto-cli --to vera-codex --item B-0856")]
 struct HandoverArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Who gets it
+    /// New holder
     #[arg(long, value_name = "WHO")]
     to: String,
-    /// Fencing token that acquire printed; needed for another session's claim
+    /// Fencing token that acquire printed; required for a claim of another session
     #[arg(long, value_name = "N")]
     token: Option<String>,
 }
@@ -196,101 +209,34 @@ fn acquire(call: &Call) -> Result<u8> {
     };
     let out = call.out;
     let mut tell =
-        |observed: &Observed, held: &Held| out.note(&lease_words::waiting(observed, held));
-    let acquired = ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)?;
-    tell_acquired(call, &asked, acquired)
-}
-
-fn tell_acquired(call: &Call, asked: &ClaimRequest, acquired: Acquired) -> Result<u8> {
-    match acquired {
-        Acquired::Granted(mine) => {
-            tell_mine(call, asked.item.as_str(), &asked.worktree, &mine)?;
-            Ok(0)
+        |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
+    match ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)? {
+        Acquired::Granted(granted) => {
+            let (item, worktree) = (asked.item.as_str(), asked.worktree.as_deref());
+            let object = || report::granted(item, worktree, &granted);
+            print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
-        Acquired::Taken(claimants) => {
-            let error = taken(asked.item.as_str(), &claimants);
-            let mut object = Object::new();
-            object.text("itemId", asked.item.as_str()).flag("acquired", false);
-            let by = claimants.iter().map(|c| zeta_core::record::quote(&c.from));
-            object.list("claimedBy", by);
-            let all = claimants.iter().map(|claimant| json_line(&value_of(claimant)));
-            object.list("claims", all);
-            call.out.error(&error, Some(object));
-            Ok(error.kind.status())
-        }
+        Acquired::Taken(claimants) => Ok(refuse(call, &asked, &claimants)),
     }
 }
 
-fn tell_mine(call: &Call, item: &str, worktree: &Option<String>, mine: &Granted) -> Result<()> {
-    if let Some(from) = &mine.taken_from {
-        call.out.note(&format!("taken over from {from}, which is gone"));
-    }
-    let token = mine.record.fencing_token;
-    let object = || {
-        let mut object = Object::new();
-        object.text("itemId", item).flag("acquired", true).text("messageId", &mine.message);
-        if let Some(worktree) = worktree {
-            object.text("worktree", worktree);
-        }
-        object.flag("renewed", mine.renewed);
-        object.fields(&mine.record.to_fields());
-        object
-    };
-    call.out
-        .either(object, || token.to_string())
-        .map_err(|error| error.hint(format!("the claim stands all the same, with token {token}")))
+/// Prints a grant: its token, or the object.
+fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object) -> Result<u8> {
+    report::taken_over(granted).into_iter().for_each(|text| call.out.note(&text));
+    let token = granted.record.fencing_token;
+    let printed = call.out.either(object, || token.to_string());
+    printed.map_err(|error| error.hint(format!("the claim stands, with token {token}")))?;
+    Ok(0)
 }
 
-/// Who has it, since when, where, and what to do.
-fn taken(item: &str, claimants: &[Claimant]) -> Error {
-    let now_us = zeta_os::host::wall_us();
-    let said = |claimant: &Claimant| {
-        let mut text = claimant.from.clone();
-        if let Some(session) = claimant.session() {
-            text += &format!(" (session {})", session.get(..8).unwrap_or(session));
-        }
-        if let Ok(since_us) = parse_utc(&claimant.timestamp) {
-            text += &format!(" since {}", moment(since_us, now_us));
-        }
-        for (word, what) in [(" on branch", &claimant.branch), (" in", &claimant.worktree)] {
-            if let Some(what) = what {
-                text += &format!("{word} {what}");
-            }
-        }
-        text
-    };
-    let who: Vec<String> = claimants.iter().map(said).collect();
-    let who = if who.is_empty() { "somebody".to_owned() } else { who.join("; ") };
-    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
-    for claimant in claimants {
-        let why = match &claimant.grant {
-            Some(look) => format!("its lease is {}", lease_words::standing_word(&look.standing)),
-            None => format!("told by a message until {}", claimant.expires_at),
-        };
-        error = error.hint(format!("{}: {why}", claimant.from));
-    }
-    error.hint("wait for it: --wait 10m; or ask its holder: zeta bus publish --to …")
-}
-
-fn value_of(claimant: &Claimant) -> Value {
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            object.insert(key.to_owned(), value);
-        }
-    };
-    let text = |text: &Option<String>| text.as_deref().map(Value::from);
-    put("id", text(&claimant.message));
-    put("from", Some(claimant.from.as_str().into()));
-    put("itemId", Some(claimant.item.as_str().into()));
-    put("branch", text(&claimant.branch));
-    put("worktree", text(&claimant.worktree));
-    put("timestamp", Some(claimant.timestamp.as_str().into()));
-    put("expiresAt", Some(claimant.expires_at.as_str().into()));
-    put("shareable", claimant.shareable.then_some(Value::Bool(true)));
-    put("fencing_token", claimant.fencing_token().map(|token| token.get().into()));
-    put("session", claimant.session().map(Value::from));
-    Value::Object(object)
+/// Reports that others hold the item; returns the exit status.
+fn refuse(call: &Call, asked: &ClaimRequest, claimants: &[Claimant]) -> u8 {
+    let item = asked.item.as_str();
+    let error = report::taken(item, claimants);
+    let object = report::taken_object(item, claimants);
+    let object = bus_shape().of(object, report::CLAIMS_CAMEL);
+    call.out.error(&error, Some(object));
+    error.kind.status()
 }
 
 fn check(call: &Call) -> Result<u8> {
@@ -298,47 +244,30 @@ fn check(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let item = item(&args.item)?;
     let claimants = ops::check(&ctx, &args.place.dir(), &item)?;
-    if call.out.json {
-        let claims: Vec<Value> = claimants.iter().map(value_of).collect();
-        let claimed = !claims.is_empty();
-        let object = json!({ "itemId": item.as_str(), "claims": claims, "claimed": claimed });
-        call.out.data(&json_text(&object))?;
-    }
-    match claimants.is_empty() {
-        true => {
-            if !call.out.json {
-                call.out.data("free")?;
-            }
-            Ok(0)
+    let object = || report::check(item.as_str(), &claimants);
+    let error = report::taken(item.as_str(), &claimants);
+    let status = if claimants.is_empty() { 0 } else { error.kind.status() };
+    let shape = bus_shape();
+    match shape {
+        Shape::Original if call.out.json => {
+            call.out.data(&shape.text_of(object(), report::CLAIMS_CAMEL))?;
         }
-        false => {
-            let error = taken(item.as_str(), &claimants);
-            if !call.out.json {
-                call.out.error(&error, None);
-            }
-            Ok(error.kind.status())
-        }
+        _ if claimants.is_empty() => call.out.either(object, || "free".to_owned())?,
+        _ => call.out.error(&error, Some(object())),
     }
+    Ok(status)
 }
 
 fn list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ctx = call.context()?;
     let claimants = ops::list(&ctx, &args.place.dir())?;
-    if call.out.json {
-        let claims: Vec<Value> = claimants.iter().map(value_of).collect();
-        return call.out.data(&json_text(&json!({ "claims": claims }))).map(|()| 0);
-    }
-    let now_us = zeta_os::host::wall_us();
-    for claimant in &claimants {
-        let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
-        let place = [&claimant.branch, &claimant.worktree];
-        let place: Vec<&str> = place.into_iter().flatten().map(String::as_str).collect();
-        let line =
-            format!("{}  {}  since {since}  {}", claimant.item, claimant.from, place.join(" in "));
-        call.out.data(printable(line.trim_end()).as_ref())?;
-    }
-    Ok(0)
+    let text = match call.out.json {
+        true => bus_shape().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
+        false if claimants.is_empty() => return Ok(0),
+        false => report::list_text(&claimants),
+    };
+    call.out.data(&text).map(|()| 0)
 }
 
 fn release(call: &Call) -> Result<u8> {
@@ -346,22 +275,19 @@ fn release(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let asked = asked(&ctx, &args.subject)?;
     let token = token(args.token.as_deref())?;
-    match ops::release(&ctx, &args.subject.place.dir(), &asked.from, &asked.item, token)? {
+    let (dir, item) = (args.subject.place.dir(), asked.item.as_str());
+    match ops::release(&ctx, &dir, &asked.from, &asked.item, token)? {
         Ok(released) => {
             if !released.stood {
-                call.out.note(&format!(
-                    "{} held no claim of zeta on {:?}; the release was told all the same",
-                    asked.from,
-                    asked.item.as_str()
-                ));
+                let claimants = ops::check(&ctx, &dir, &asked.item).ok();
+                let from = asked.from.as_str();
+                call.out.note(&report::not_released(from, item, claimants.as_deref()));
             }
-            if call.out.json {
-                let mut object = Object::new();
-                object.text("itemId", asked.item.as_str()).flag("released", true);
-                object.text("messageId", &released.message).flag("stood", released.stood);
-                call.out.data(&object.done())?;
-            }
-            Ok(0)
+            let object = || {
+                let object = report::released(item, &released);
+                bus_shape().of(object, report::GRANTED_CAMEL)
+            };
+            call.out.either(object, String::new).map(|()| 0)
         }
         Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
@@ -373,19 +299,24 @@ fn renew(call: &Call) -> Result<u8> {
     let mut asked = asked(&ctx, &args.subject)?;
     asked.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let token = token(args.token.as_deref())?;
-    match ops::renew(&ctx, &args.subject.place.dir(), &asked, token)? {
-        Some(acquired) => tell_acquired(call, &asked, acquired),
-        None => not_held(call, &asked),
+    let dir = args.subject.place.dir();
+    match ops::renew(&ctx, &dir, &asked, token)? {
+        Some(Acquired::Granted(granted)) => {
+            print_granted(call, &granted, || report::renewed(asked.item.as_str(), &granted))
+        }
+        Some(Acquired::Taken(claimants)) => Ok(refuse(call, &asked, &claimants)),
+        None => Ok(not_held(call, &ctx, &dir, &asked)),
     }
 }
 
-fn not_held(call: &Call, asked: &ClaimRequest) -> Result<u8> {
-    let (from, item) = (&asked.from, asked.item.as_str());
-    let error = Error::new(Kind::Lost, format!("{from} does not hold {item:?} (any more)"))
-        .hint(format!("who does: zeta claim check --item {item:?}"))
-        .hint("stop working on it, or claim it anew");
-    call.out.error(&error, None);
-    Ok(error.kind.status())
+/// Reports that the caller does not hold the item; returns the exit status.
+fn not_held(call: &Call, ctx: &Context, dir: &Path, asked: &ClaimRequest) -> u8 {
+    // Without an answer the refusal is the same, and does not name the holder.
+    let claimants = ops::check(ctx, dir, &asked.item).ok();
+    let (item, claimants) = (asked.item.as_str(), claimants.as_deref());
+    let error = report::not_held(asked.from.as_str(), item, claimants);
+    call.out.error(&error, Some(report::not_held_object(item, claimants)));
+    error.kind.status()
 }
 
 fn handover(call: &Call) -> Result<u8> {
@@ -394,12 +325,12 @@ fn handover(call: &Call) -> Result<u8> {
     let asked = asked(&ctx, &args.subject)?;
     let to = address("new holder", &args.to)?;
     let token = token(args.token.as_deref())?;
-    match ops::hand_over(&ctx, &args.subject.place.dir(), &asked, &to, token)? {
-        Ok(Some(mine)) => {
-            tell_mine(call, asked.item.as_str(), &None, &mine)?;
-            Ok(0)
-        }
-        Ok(None) => not_held(call, &asked),
+    let dir = args.subject.place.dir();
+    match ops::hand_over(&ctx, &dir, &asked, &to, token)? {
+        Ok(Some(granted)) => print_granted(call, &granted, || {
+            report::handed_over(asked.item.as_str(), asked.from.as_str(), to.as_str(), &granted)
+        }),
+        Ok(None) => Ok(not_held(call, &ctx, &dir, &asked)),
         Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
     }
 }

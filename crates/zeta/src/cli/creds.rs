@@ -5,29 +5,30 @@
 mod args;
 mod boot;
 mod pick;
-mod words;
 
 use clap::Args;
+use zeta_core::creds::bake::{self, Source};
 use zeta_core::creds::bundle::Bundle;
-use zeta_core::creds::frame::{Format, Frame};
-use zeta_core::creds::passphrase;
 
 use self::args::{InspectArgs, KeepArgs, RestoreArgs, VerifyArgs};
 use super::{Call, Noun, Verb};
-use zeta_core::json::Object;
 use zeta_creds::file_writer;
+use zeta_creds::report;
+use zeta_creds::report::{Outside, Verified};
 use zeta_creds::secret::{self, Secret};
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
 use zeta_creds::verbs::collect::Owner;
 use zeta_creds::verbs::factor::Factor;
-use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, POLICY, WithExitNumber};
+use zeta_creds::verbs::open::Opened;
+use zeta_creds::verbs::restore::Restored;
+use zeta_creds::verbs::{ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber};
 use zeta_os::error::{Error, Result};
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
     about: "Credentials that survive re-imaging, sealed on the stick",
-    build: super::needs_verb,
+    build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| {
         // Closed to others before any secret comes into it.
@@ -39,7 +40,7 @@ pub(super) const NOUN: Noun = Noun {
 const VERBS: &[Verb] = &[
     Verb {
         name: "pick",
-        about: "Ask for each credential what to do with it, and save the blob",
+        about: "Ask about each credential, and save the blob",
         args: pick::PickArgs::augment_args,
         run: |call| ended(call, pick::run(call)),
     },
@@ -57,19 +58,19 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "verify",
-        about: "Open a blob and say whether it could be restored; nothing is written",
+        about: "Open a blob and check that it could be restored; nothing is written",
         args: VerifyArgs::augment_args,
         run: |call| ended(call, verify(call)),
     },
     Verb {
         name: "inspect",
-        about: "What a blob is, and with its passphrase what it holds, without any value",
+        about: "The format of a blob, and with its passphrase its contents, without any value",
         args: InspectArgs::augment_args,
         run: |call| ended(call, inspect(call)),
     },
     Verb {
         name: "passphrase",
-        about: "Make a passphrase of six words, 96 bits",
+        about: "Make a passphrase of six syllable groups, 96 bits",
         args: |verb| verb.after_help("Example:\n  zeta creds passphrase > stick.txt"),
         run: make_passphrase,
     },
@@ -161,12 +162,16 @@ fn save(
         let opened = ops::open::open(&args.output, &factor, secret, false);
         let opened = opened.map_err(|failed| Exit { number: ops::NO_MATCH, ..failed })?;
         if opened.bundle != *bundle {
-            let text = "what was saved is not what was to be saved";
+            let text = "the saved blob does not hold what was to be saved";
             let error = Error::new(zeta_os::error::Kind::Fault, text);
             return Err(Exit { number: ops::NO_MATCH, error });
         }
     }
-    words::kept(call, args, &kept, ids).number(ops::FRAME)?;
+    report::save_notes(&kept).iter().for_each(|note| call.out.note(note));
+    let (path, verified) = (&args.output, args.verify);
+    let object = || report::saved(path, &kept, ids, verified);
+    let printed = call.out.either(object, || report::saved_text(path, &kept, ids, verified));
+    printed.number(ops::FRAME)?;
     Ok(0)
 }
 
@@ -185,12 +190,32 @@ fn restore_with(call: &Call, args: &RestoreArgs, factor: &Factor, secret: &Secre
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let wish = args.wish().number(ARGUMENTS)?;
     let restored = ops::restore::restore(&opened, &manifest, &wish)?;
-    words::restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
-    // Also if a place was refused: whoever can plant a link at one cannot hide a rollback by it.
+    print_restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
+    // Also if a place was refused: a link that somebody plants there must not hide a rollback.
     if !args.dry_run {
         ops::open::remember(factor, &opened)?;
     }
     Ok(if restored.refused() { POLICY } else { 0 })
+}
+
+fn print_restored(call: &Call, opened: &Opened, restored: &Restored, dry: bool) -> Result<()> {
+    note_backup(call, opened);
+    match report::refused(restored).filter(|_| call.out.json) {
+        Some(Exit { number, error }) => {
+            call.out.error_with(&error, number, Some(report::restored(opened, restored, dry)));
+        }
+        None => {
+            let object = || report::restored(opened, restored, dry);
+            call.out.either(object, || report::restored_text(restored, dry))?;
+        }
+    }
+    report::missing_note(restored).into_iter().for_each(|note| call.out.note(&note));
+    Ok(())
+}
+
+/// Says that the backup was used, if it was.
+fn note_backup(call: &Call, opened: &Opened) {
+    report::backup_note(opened).into_iter().for_each(|note| call.out.note(&note));
 }
 
 fn verify(call: &Call) -> Outcome<u8> {
@@ -199,7 +224,19 @@ fn verify(call: &Call) -> Outcome<u8> {
     let secret = args.lock.passphrase.find(false)?;
     let opened = ops::open::open(&args.input, &factor, &secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
-    words::verified(call, &opened, &manifest, args.persona.as_deref())
+    note_backup(call, &opened);
+    let verified = Verified::of(&opened.bundle, &manifest, args.persona.as_deref());
+    match verified.refused().filter(|_| call.out.json) {
+        Some(Exit { number, error }) => {
+            call.out.error_with(&error, number, Some(verified.object(&opened)));
+            return Ok(number);
+        }
+        None => {
+            let printed = call.out.either(|| verified.object(&opened), || verified.text(&opened));
+            printed.number(BUNDLE)?;
+        }
+    }
+    Ok(verified.refused().map_or(0, |refused| refused.number))
 }
 
 fn inspect(call: &Call) -> Outcome<u8> {
@@ -207,49 +244,27 @@ fn inspect(call: &Call) -> Outcome<u8> {
     if args.lock.is_named() {
         let secret = args.lock.passphrase.find(false)?;
         let opened = ops::open::open(&args.input, &args.lock.factor()?, &secret, true)?;
-        words::contents(call, &opened).number(INPUT)?;
+        note_backup(call, &opened);
+        let text = || report::contents_text(&opened);
+        call.out.either(|| report::contents(&opened), text).number(INPUT)?;
         return Ok(0);
     }
     let found = ops::open::candidate(&args.input)?;
-    let frame = Frame::parse(&found.bytes);
-    let generation = match &frame {
-        Ok(Frame::V2(frame)) => Some(frame.header.generation),
-        _ => None,
-    };
-    let format = frame.map_or(Format::Zcv1, |frame| frame.format());
-    let object = || {
-        let mut object = Object::new();
-        object.text("path", &found.path.display().to_string()).text("format", format.word());
-        object.number("bytes", found.bytes.len() as u64);
-        if let Some(generation) = generation {
-            object.number("generation", generation);
-        }
-        object
-    };
-    let text = || {
-        let save = generation.map_or(String::new(), |g| format!(", save {g}"));
-        let (path, bytes) = (found.path.display(), found.bytes.len());
-        format!(
-            "{path}: {}, {bytes} bytes{save}\n  what it holds is shown with its passphrase: \
-             --usb-uuid and a source of it",
-            format.word()
-        )
-    };
-    call.out.either(object, text).number(INPUT)?;
+    let outside = Outside::of(&found);
+    call.out.either(|| outside.object(), || outside.text()).number(INPUT)?;
     Ok(0)
 }
 
 fn make_passphrase(call: &Call) -> Result<u8> {
     let made = ops::new_passphrase()?;
-    let bits = passphrase::ENTROPY_BITS;
-    let object = || {
-        let mut object = Object::new();
-        object.text("passphrase", &made).number("entropy_bits", bits as u64);
-        object
-    };
-    call.out.either(object, || made.to_string())?;
-    call.out.note(&format!("{bits} bits: write it down; nobody can open a blob without it"));
+    call.out.either(|| report::passphrase(&made), || made.to_string())?;
+    call.out.note(&report::passphrase_note());
     Ok(0)
+}
+
+/// Is this a value in the argument itself?
+fn is_literal(given: &str) -> bool {
+    matches!(bake::parse(given), Ok(ask) if matches!(ask.source, Source::Literal(_)))
 }
 
 impl KeepArgs {
@@ -274,7 +289,7 @@ impl KeepArgs {
         }
         let (factor, older) = (self.lock.factor()?, self.accept_older);
         let opened = ops::open::open(&self.output, &factor, secret, older)?;
-        words::told_backup(call, &opened);
+        note_backup(call, &opened);
         Ok(opened.bundle)
     }
 
@@ -292,7 +307,7 @@ impl KeepArgs {
             ids = collect::found(bundle, &manifest, whose).number(INPUT)?;
         }
         for given in &self.bakes {
-            if words::is_literal(given) {
+            if is_literal(given) {
                 call.out.note(
                     "a value in an argument can be read by every user of this machine while this \
                      runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",

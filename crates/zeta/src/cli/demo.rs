@@ -1,4 +1,4 @@
-//! `zeta demo`: shows the play while it goes on, and its account at the end.
+//! `zeta demo`: prints the events while they happen, and the report at the end.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -7,10 +7,9 @@ use clap::Args;
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::demo::{Event, Observer, Options, Outcome, Stop, run as play};
+use crate::demo::{Event, Observer, Options, Outcome, run as play};
 use crate::output::Output;
-use zeta_core::json::Object;
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::Result;
 
 pub(super) const NOUN: Noun = Noun {
     name: "demo",
@@ -24,22 +23,23 @@ pub(super) const NOUN: Noun = Noun {
 #[command(after_help = "\
 Examples:
   zeta demo
-  zeta demo --keep            # leave its directory, to look into it
+  zeta demo --keep            # leave its directory, to look at it
   zeta demo --json
 
-Three agents want to register one node in a git repository. The first is killed half-way through
+Three agents want to register one node in a git repository. The first is killed in the middle of
 its push, the second is stopped past the end of its lease, the third finishes, and the second's
-late push is refused by the repository's own hook. It takes a few seconds, needs git, and plays in
-a temporary directory (TMPDIR) with a state directory of its own: never in the one that your
-agents use. With --state-dir the state is left there, in a directory that must not exist yet.
-Exit status: 0 if everything that it says was checked and is so; 1 if not; 7 without git.")]
+late push is refused by the repository's own hook. The demo takes a few seconds, needs git, and
+runs in a temporary directory (TMPDIR) with a state directory of its own: never in the one that
+your agents use. With --state-dir the state is left there; that directory must not exist yet.
+
+Exit status: 0 all checks succeeded; 1 a check failed; 7 git is missing.")]
 struct DemoArgs {
-    /// Leave the temporary directory and say where it is
+    /// Leave the temporary directory and print where it is
     #[arg(long)]
     keep: bool,
 }
 
-/// Only what the caller says here and now: the demo never plays in the tree of `ZETA_STATE_DIR`.
+// Only the flag counts: the demo never runs in the directory of `ZETA_STATE_DIR`.
 #[derive(Debug, Args)]
 struct PlaceArgs {
     #[arg(long)]
@@ -54,64 +54,33 @@ fn run(call: &Call) -> Result<u8> {
     let mut progress = Progress::new(call.out);
     let outcome = play(&options, &mut progress)?;
     progress.clear();
-    tell(call.out, &outcome)
+    print_outcome(call.out, &outcome)
 }
 
-fn tell(out: Output, outcome: &Outcome) -> Result<u8> {
-    let report = &outcome.report;
-    let (checked, all) = (report.checked(), report.claims.len());
-    let error = match &outcome.stop {
-        Some(Stop::Fault(error)) => Some(error.clone()),
-        Some(Stop::Signal(number)) => {
-            Some(Error::new(Kind::Fault, format!("signal {number} ended the demo")))
-        }
-        None if !report.holds() => Some(
-            Error::new(Kind::Fault, format!("{} of {all} checks failed", all - checked))
-                .hint("run it again; if a check fails twice, report it with this output"),
-        ),
-        None => None,
-    };
+fn print_outcome(out: Output, outcome: &Outcome) -> Result<u8> {
+    let failure = outcome.failure();
     if !out.json {
-        if all > 0 {
-            out.data(&format!("\n{}", report.table()))?;
+        if !outcome.report.claims.is_empty() {
+            out.data(&format!("\n{}", outcome.report.table()))?;
         }
-        if error.is_none() {
-            let seconds = outcome.elapsed_ms as f64 / 1000.0;
-            out.data(&format!("All {all} claims were checked; it took {seconds:.1} s."))?;
+        if failure.is_none() {
+            out.data(&outcome.text())?;
         }
     }
     if let Some(kept) = &outcome.kept {
-        out.note(&format!("left for you to look into: {}", kept.display()));
+        out.note(&format!("its directory was left: {}", kept.display()));
     }
-    let object = describe(outcome);
-    match &error {
-        Some(error) => out.error(error, Some(object)),
-        None if out.json => out.data(&object.done())?,
-        None => {}
+    match failure {
+        Some((error, status)) => {
+            out.error_with(&error, status, Some(outcome.object()));
+            Ok(status)
+        }
+        None if out.json => out.data(&outcome.object().done()).map(|()| 0),
+        None => Ok(0),
     }
-    Ok(match (&outcome.stop, error) {
-        (Some(Stop::Signal(number)), _) => u8::try_from(128 + number).unwrap_or(u8::MAX),
-        (_, Some(error)) => error.kind.status(),
-        (_, None) => 0,
-    })
 }
 
-fn describe(outcome: &Outcome) -> Object {
-    let report = &outcome.report;
-    let mut object = Object::new();
-    let shown = outcome.stop.is_none() && report.holds();
-    object.text("outcome", if shown { "shown" } else { "not_shown" });
-    object.number("elapsed_ms", outcome.elapsed_ms);
-    object.number("claims_checked", report.checked() as u64);
-    object.number("claims_all", report.claims.len() as u64);
-    if let Some(kept) = &outcome.kept {
-        object.text("kept", &kept.display().to_string());
-    }
-    report.describe(&mut object);
-    object
-}
-
-/// Those who watch: lines on stdout, and on a terminal one line that says what is waited for.
+/// Prints events as lines on stdout, and on a terminal one line that says what is waited for.
 struct Progress {
     out: Output,
     progress: bool,
@@ -141,7 +110,7 @@ impl Observer for Progress {
         for line in &event.lines {
             text += &format!("\n{:13}{}", "", printable(line));
         }
-        // The last lines tell whether anybody could be told.
+        // A failure to print shows again at the last lines, which report it.
         let _ = self.out.data(&text);
     }
 

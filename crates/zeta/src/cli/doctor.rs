@@ -4,8 +4,8 @@ use clap::{Args, Command};
 
 use super::{Call, Noun};
 use zeta_os::error::{Kind, Result};
+use zeta_state::upkeep::doctor::report::{doctor_json, doctor_text};
 use zeta_state::upkeep::doctor::{Diagnosis, doctor};
-use zeta_state::upkeep::report::{doctor_json, doctor_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "doctor",

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::Config;
+use crate::environment::bus_shape;
 use crate::environment::{self, Overrides};
 use crate::output::{Output, print};
+use zeta_bus::report::Shape;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::exec::OnLost;
@@ -25,13 +27,11 @@ mod creds;
 mod demo;
 mod docs;
 mod doctor;
-mod document;
 mod heartbeat;
 mod init;
 mod lease;
-mod marker;
 mod node;
-mod persona;
+mod record;
 mod run;
 mod schema;
 mod status;
@@ -79,9 +79,13 @@ fn needs_verb(noun: Command) -> Command {
     noun.subcommand_required(true).arg_required_else_help(true)
 }
 
-/// A noun that shows its verbs when it is given none, as the original's tools do.
-fn may_lack_verb(noun: Command) -> Command {
-    noun
+/// A noun that needs a verb, except with `ZETA_BUS_IDS=original`: the original's tools show their
+/// verbs and end with 0.
+fn needs_verb_unless_original(noun: Command) -> Command {
+    match bus_shape() {
+        Shape::Zeta => needs_verb(noun),
+        Shape::Original => noun,
+    }
 }
 
 fn run_verb_or_help(call: &Call, noun: &Noun) -> Result<u8> {
@@ -117,8 +121,8 @@ const NOUNS: &[Noun] = &[
     status::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
-    marker::NOUN,
-    persona::NOUN,
+    record::MARKER,
+    record::PERSONA,
     bus::NOUN,
     node::NOUN,
     creds::NOUN,
@@ -315,6 +319,21 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn no_comment_of_the_source_takes_the_place_of_a_description() {
+        for noun in NOUNS {
+            let built = (noun.build)(Command::new(noun.name).about(noun.about));
+            let said = built.get_about().map(ToString::to_string);
+            assert_eq!(said.as_deref(), Some(noun.about), "{}", noun.name);
+            for verb in noun.verbs {
+                let built = (verb.args)(Command::new(verb.name).about(verb.about));
+                let said = built.get_about().map(ToString::to_string);
+                assert_eq!(said.as_deref(), Some(verb.about), "{} {}", noun.name, verb.name);
+                assert_eq!(built.get_long_about(), None, "{} {}", noun.name, verb.name);
+            }
+        }
     }
 
     #[test]

@@ -5,17 +5,14 @@ mod args;
 use std::time::Duration;
 
 use clap::Args;
-use zeta_core::name::Label;
-use zeta_core::record::printable;
+use zeta_core::name::{Label, RecordName};
 use zeta_core::registration::expiry::Expiry;
-use zeta_core::registration::node::{About, DEFAULT_ROLE, EXPIRES_AT};
+use zeta_core::registration::node::{About, DEFAULT_ROLE};
 use zeta_core::registration::receipt::Receipt;
-use zeta_core::registration::{From, Pull, Stop};
 use zeta_core::time::{format_utc, parse_duration};
 
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::{Call, Noun, Verb};
-use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_registration::node as ops;
 use zeta_registration::node::deregister;
@@ -26,13 +23,16 @@ use zeta_registration::node::repository::Connection;
 use zeta_registration::node::request::{RegisterOutcome, RegisterRequest};
 use zeta_registration::node::steward;
 use zeta_registration::node::steward::Tick;
+use zeta_registration::report;
+use zeta_registration::report::Standing;
 use zeta_state::context::Context;
-use zeta_state::lease::report as lease_words;
+use zeta_state::lease::acquire::Refusal;
+use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "node",
     about: "How this machine joins and leaves a cluster's repository",
-    build: super::needs_verb,
+    build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
 };
@@ -46,13 +46,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "steward",
-        about: "Carry an intent across: open or adopt, let it be merged, watch",
+        about: "Carry out an intent: open or adopt the pull request, watch until it is merged",
         args: StewardArgs::augment_args,
         run: run_steward,
     },
     Verb {
         name: "show",
-        about: "How this node's registration stood when somebody looked last",
+        about: "This node's registration, as it was when it was last looked at",
         args: |verb| verb.after_help("Example:\n  zeta node show --json"),
         run: run_show,
     },
@@ -104,17 +104,14 @@ fn run_register(call: &Call) -> Result<u8> {
     let about = words_about(&ctx, &args, &node)?;
     let min_interval_ms = parse_duration("interval", &args.min_interval)?;
     if args.dry_run {
-        return call.out.data(ops::preview(&about)?.trim_end()).map(|()| 0);
+        let yaml = ops::preview(&about)?;
+        let text = || yaml.trim_end().to_owned();
+        return call.out.either(|| report::preview(&about, &yaml), text).map(|()| 0);
     }
     if args.intent {
         ops::intend(&ctx, &about, &args.place.place(), args.reopen)?;
-        let object = || {
-            let mut object = Object::new();
-            object.text("node", &about.node).text("outcome", "intended");
-            object
-        };
-        let text = || "written down; 'zeta node steward' opens the pull request".to_owned();
-        return call.out.either(object, text).map(|()| 0);
+        let text = report::intended_text;
+        return call.out.either(|| report::intended(&about), text).map(|()| 0);
     }
     let receipt = ops::receipt_path();
     let ready = args.place.place().ready().or_else(|error| {
@@ -133,108 +130,43 @@ fn run_register(call: &Call) -> Result<u8> {
         min_interval_s: i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX),
         receipt,
     };
-    let (came, receipt) = register::register(&ctx, &asked)?;
-    tell(call, &ctx, &came, &receipt)
+    let (outcome, receipt) = register::register(&ctx, &asked)?;
+    print_standing(call, &ctx, &outcome, &receipt)
 }
 
-/// Says how a registration stands; its exit status.
-fn tell(call: &Call, ctx: &Context, came: &RegisterOutcome, receipt: &Receipt) -> Result<u8> {
-    let object = || receipt_object(receipt);
-    let wait = |pull: &Pull| match pull.from {
-        From::Ours => format!("waits for {}", pull.url),
-        _ => format!("waits for {}: {}", pull.url, receipt.detail),
-    };
-    let (kind, text) = match came {
-        RegisterOutcome::Registered => (None, format!("registered: {}", receipt.node_path)),
-        RegisterOutcome::Waiting(pull) => (None, wait(pull)),
-        RegisterOutcome::Opened(pull) => (None, format!("opened {}", pull.url)),
-        RegisterOutcome::InFlight(refusal) => {
-            let lease = zeta_core::name::RecordName::new("lease", ops::IN_FLIGHT)?;
-            let (error, object) = lease_words::refused(&lease, refusal, &ctx.now());
+/// Reports how a registration stands; returns the exit status.
+fn print_standing(
+    call: &Call,
+    ctx: &Context,
+    outcome: &RegisterOutcome,
+    receipt: &Receipt,
+) -> Result<u8> {
+    match report::standing(outcome, receipt) {
+        Standing::Good(object, text) => call.out.either(|| object, || text).map(|()| 0),
+        Standing::Refused(error, object) => {
             call.out.error(&error, Some(object));
-            return Ok(error.kind.status());
-        }
-        RegisterOutcome::Stopped(stop) => match stop {
-            Stop::CouldNotAsk(why) => (
-                Some((Kind::Fault, "nothing is done before it is known; try again")),
-                format!("could not ask: {why}"),
-            ),
-            Stop::Merging(pull) => (None, format!("{} was merged a moment ago", pull.url)),
-            Stop::Closed(pull) => (
-                Some((Kind::Refused, "a person said no; to ask again: --reopen")),
-                format!("{} was closed", pull.url),
-            ),
-            Stop::Removed(pull) => (
-                Some((Kind::Refused, "to join again: --reopen")),
-                format!("{} was merged, and the node was removed since", pull.url),
-            ),
-            Stop::Throttled(s) => (
-                Some((
-                    Kind::Busy,
-                    "put right what failed ('zeta node show'), then: --min-interval 0s",
-                )),
-                format!(
-                    "one attempt a day: the next one may be made in {s} s ({})",
-                    receipt.detail
-                ),
-            ),
-        },
-    };
-    match kind {
-        None => {
-            call.out.either(object, || printable(&text).into_owned())?;
-            Ok(0)
-        }
-        Some((kind, hint)) => {
-            let error = Error::new(kind, text).hint(hint);
-            call.out.error(&error, Some(object()));
             Ok(error.kind.status())
         }
+        Standing::Taken(refusal) => refuse(call, ctx, ops::IN_FLIGHT, refusal),
     }
 }
 
-fn receipt_object(receipt: &Receipt) -> Object {
-    let mut object = Object::new();
-    object.text("node", &receipt.node).text("state", receipt.state.word());
-    object.text("node_path", &receipt.node_path);
-    for (key, value) in [("pr_url", &receipt.pr_url), ("branch", &receipt.branch)] {
-        if let Some(value) = value {
-            object.text(key, value);
-        }
-    }
-    object.text("observed_at", &format_utc(receipt.observed_us));
-    object.text("detail", &receipt.detail);
-    object
+/// Reports that another agent of this node holds a lease; returns the exit status.
+fn refuse(call: &Call, ctx: &Context, lease: &str, refusal: &Refusal) -> Result<u8> {
+    let lease = RecordName::new("lease", lease)?;
+    let (error, object) = lease_report::refused(&lease, refusal, &ctx.now());
+    call.out.error(&error, Some(object));
+    Ok(error.kind.status())
 }
 
 fn run_show(call: &Call) -> Result<u8> {
     let path = ops::receipt_path();
-    match ops::read_receipt(&path)? {
-        Some(receipt) => {
-            let text = || {
-                let url = receipt.pr_url.as_deref().unwrap_or("-");
-                let lines = [
-                    format!("{}: {} ({})", receipt.node, receipt.state.word(), receipt.detail),
-                    format!("  pull request {url}"),
-                    format!("  observed at {}", format_utc(receipt.observed_us)),
-                    format!("  receipt {}", path.display()),
-                ];
-                lines.map(|line| printable(&line).into_owned()).join("\n")
-            };
-            call.out.either(|| receipt_object(&receipt), text)?;
-            Ok(0)
-        }
-        None => {
-            let text = format!("{}: there is no receipt: nobody looked yet", path.display());
-            let error =
-                Error::new(Kind::NotFound, text).hint(match steward::intent(&call.context()?)? {
-                    Some(_) => "an intent waits for its steward: zeta node steward",
-                    None => "look: zeta node register --repo OWNER/NAME --maintainer USER",
-                });
-            call.out.error(&error, None);
-            Ok(error.kind.status())
-        }
-    }
+    let Some(receipt) = ops::read_receipt(&path)? else {
+        let intended = steward::intent(&call.context()?)?.is_some();
+        return Err(report::no_receipt(&path, intended));
+    };
+    call.out.either(|| report::receipt(&receipt), || report::receipt_text(&receipt, &path))?;
+    Ok(0)
 }
 
 fn run_steward(call: &Call) -> Result<u8> {
@@ -279,21 +211,11 @@ fn run_steward(call: &Call) -> Result<u8> {
     let last = steward::watch(every.unwrap_or_default(), limit, tick, tell_change)?;
     match last {
         Tick::Nothing => {
-            let object = || {
-                let mut object = Object::new();
-                object.text("outcome", "no_intent");
-                object
-            };
-            call.out.either(object, || "there is no intent: nothing to do".to_owned())?;
+            call.out.either(report::no_intent, report::no_intent_text)?;
             Ok(0)
         }
-        Tick::Taken(refusal) => {
-            let lease = zeta_core::name::RecordName::new("lease", steward::STEWARD)?;
-            let (error, object) = lease_words::refused(&lease, &refusal, &ctx.now());
-            call.out.error(&error, Some(object));
-            Ok(error.kind.status())
-        }
-        Tick::Stands(came, receipt) => tell(call, &ctx, &came, &receipt),
+        Tick::Taken(refusal) => refuse(call, &ctx, steward::STEWARD, &refusal),
+        Tick::Stands(outcome, receipt) => print_standing(call, &ctx, &outcome, &receipt),
     }
 }
 
@@ -301,52 +223,15 @@ fn run_list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ready = args.place.place().ready()?;
     let nodes = deregister::list(&ready)?;
-    let object = || {
-        let mut object = Object::new();
-        object.objects("nodes", &nodes, |object, listed| {
-            object.text("path", &listed.path).flag("dead", listed.expiry == Some(Expiry::Dead));
-            match &listed.node {
-                Ok(node) => {
-                    if let Some(end) = node.metadata.annotations.get(EXPIRES_AT) {
-                        object.text("expires_at", end);
-                    }
-                    object.text("node", &node.metadata.name);
-                    object.text("maintainer", &node.spec.registration.maintainer);
-                    let roles = node.spec.roles.iter().map(|r| zeta_core::record::quote(r));
-                    object.list("roles", roles);
-                }
-                Err(why) => _ = object.text("damage", why),
-            }
-        });
-        object
-    };
-    let text = || {
-        let line = |listed: &deregister::Listed| match &listed.node {
-            Ok(node) => format!(
-                "{:<20} {:<16} {}{}",
-                node.metadata.name,
-                node.spec.registration.maintainer,
-                node.spec.roles.join(","),
-                match listed.expiry {
-                    Some(Expiry::Dead) => "  (dead: its end is over)",
-                    Some(Expiry::Due) => "  (its end is near, or over by less than three days)",
-                    Some(Expiry::Unreadable) => "  (its end cannot be read)",
-                    _ => "",
-                }
-            ),
-            Err(why) => format!("{}: {why}", listed.path),
-        };
-        let lines = nodes.iter().map(|listed| printable(&line(listed)).into_owned());
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    call.out.either(object, text)?;
+    call.out.either(|| report::nodes(&nodes), || report::nodes_text(&nodes))?;
     Ok(0)
 }
 
 fn run_deregister(call: &Call) -> Result<u8> {
     let args: DeregisterArgs = call.args()?;
     let ctx = call.context()?;
-    let reason = args.reason.as_deref().unwrap_or("its end is over, and it gave no sign of life");
+    let reason =
+        args.reason.as_deref().unwrap_or("its registration expired, and it gave no sign of life");
     let ready = args.place.place().ready()?;
     let mut gone: Vec<(String, Left)> = Vec::new();
     if args.dead {
@@ -365,43 +250,10 @@ fn run_deregister(call: &Call) -> Result<u8> {
         };
         let left = deregister::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
         if matches!(left, Left::Gone) {
-            let text = format!("maintainer {maintainer} has no node {node} there");
-            return Err(Error::new(Kind::NotFound, text)
-                .hint("whose it is, if it is there: zeta node list, with the same repository"));
+            return Err(report::no_such_node(maintainer, node.as_str()));
         }
         gone.push((node.to_string(), left));
     }
-    let object = || {
-        let mut object = Object::new();
-        object.objects("nodes", &gone, |object, (node, left)| {
-            let (word, pull) = match left {
-                Left::Gone => ("gone", None),
-                Left::Opened(pull) => ("opened", Some(pull)),
-                Left::Waiting(pull) => ("waiting", Some(pull)),
-                Left::Stays(pull) => ("stays", Some(pull)),
-            };
-            object.text("node", node).text("outcome", word);
-            if let Some(pull) = pull {
-                object.text("pr_url", &pull.url);
-            }
-        });
-        object
-    };
-    let text = || {
-        let line = |(node, left): &(String, Left)| match left {
-            Left::Gone => format!("{node} is not registered"),
-            Left::Opened(pull) => format!("{node}: opened {}", pull.url),
-            Left::Waiting(pull) => format!("{node}: {} removes it, and waits already", pull.url),
-            Left::Stays(pull) => format!("{node} stays: {} was closed", pull.url),
-        };
-        match gone.as_slice() {
-            [] => "no node is dead".to_owned(),
-            gone => {
-                let lines = gone.iter().map(|left| printable(&line(left)).into_owned());
-                lines.collect::<Vec<_>>().join("\n")
-            }
-        }
-    };
-    call.out.either(object, text)?;
+    call.out.either(|| report::deregistered(&gone), || report::deregistered_text(&gone))?;
     Ok(0)
 }

@@ -17,7 +17,8 @@ pub use report::{Claim, Event, Observer, Report};
 
 use std::path::{Path, PathBuf};
 
-use zeta_os::error::{Error, Result};
+use zeta_core::json::Object;
+use zeta_os::error::{Error, Kind, Result};
 
 /// Where to play it.
 #[derive(Debug, Default, Clone)]
@@ -39,6 +40,48 @@ pub struct Outcome {
     pub elapsed_ms: u64,
     /// The directory that was left, if it was to be.
     pub kept: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Why the demo did not succeed, and the exit status; `None` if all checks succeeded.
+    pub fn failure(&self) -> Option<(Error, u8)> {
+        let (checked, all) = (self.report.checked(), self.report.claims.len());
+        match &self.stop {
+            Some(Stop::Fault(error)) => Some((error.clone(), error.kind.status())),
+            Some(Stop::Signal(number)) => {
+                let error = Error::new(Kind::Fault, format!("signal {number} ended the demo"));
+                Some((error, u8::try_from(128 + number).unwrap_or(u8::MAX)))
+            }
+            None if !self.report.holds() => {
+                let text = format!("{} of {all} checks failed", all - checked);
+                let error = Error::new(Kind::Fault, text)
+                    .hint("run it again; if a check fails twice, report it with this output");
+                Some((error, Kind::Fault.status()))
+            }
+            None => None,
+        }
+    }
+
+    /// The whole report as JSON.
+    pub fn object(&self) -> Object {
+        let mut object = Object::new();
+        let shown = self.stop.is_none() && self.report.holds();
+        object.text("outcome", if shown { "shown" } else { "not_shown" });
+        object.number("elapsed_ms", self.elapsed_ms);
+        object.number("claims_checked", self.report.checked() as u64);
+        object.number("claims_all", self.report.claims.len() as u64);
+        if let Some(kept) = &self.kept {
+            object.text("kept", &kept.display().to_string());
+        }
+        self.report.describe(&mut object);
+        object
+    }
+
+    /// The last line of a demo that succeeded.
+    pub fn text(&self) -> String {
+        let (all, seconds) = (self.report.claims.len(), self.elapsed_ms as f64 / 1000.0);
+        format!("All {all} claims were checked; it took {seconds:.1} s.")
+    }
 }
 
 /// What ends the scenario early.
@@ -71,8 +114,7 @@ pub fn run(ask: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
     let left = sandbox.strike();
     let stop = match (stop, left) {
         (None, Some(left)) => {
-            let error =
-                Error::new(zeta_os::error::Kind::Fault, format!("the demo ended, but {left}"));
+            let error = Error::new(Kind::Fault, format!("the demo ended, but {left}"));
             Some(Stop::Fault(error))
         }
         (stop, _) => stop,

@@ -159,8 +159,10 @@ impl Scenario<'_> {
         );
         let record = self.records.persona(first.agent.as_str())?;
         let signed_off = record.is_some_and(|record| record.raw("ended_at").is_some());
-        let alive = self.agent(first.agent.as_str())?.work.clone();
-        let alive = self.stage.processes_of(&alive).len();
+        let work = self.agent(first.agent.as_str())?.work.clone();
+        // The kernel ends a process some time after its SIGKILL.
+        let ended = || self.stage.processes_of(&work).is_empty().then_some(0);
+        let alive = self.soon(ended).unwrap_or_else(|| self.stage.processes_of(&work).len());
         self.claim(
             format!("{} is dead: no process of it runs, and it did not sign off", first.agent),
             !signed_off && alive == 0,
@@ -285,7 +287,7 @@ impl Scenario<'_> {
         for verb in ["check", "renew"] {
             let status = self.ask_zeta(verb, second)?;
             self.claim(
-                format!("'zeta lease {verb}' tells the old token that it is lost"),
+                format!("'zeta lease {verb}' reports that the old token is lost"),
                 status == Kind::Lost.status(),
                 format!("zeta lease {verb} --token {}: exit {status}", second.fencing_token),
             );
@@ -314,7 +316,7 @@ impl Scenario<'_> {
             ),
         );
         self.claim(
-            format!("{name} learnt that it had lost, and stopped"),
+            format!("{name} noticed that it had lost the lease, and stopped"),
             ended == ExitOutcome::Exited(Kind::Lost.status()),
             format!("its wrapper {}", how(ended)),
         );

@@ -1,17 +1,17 @@
 //! What is known of a bus, so that nobody reads ten thousand messages to look at one.
 //!
-//! Below `.zeta/index`: `names` has a line for every message that was read and where its text lies
-//! in `pack`; `items/` has, for each item, the messages that speak of claims of it; `state` is one
-//! line that says how much of `names` and `pack` is valid. All of it is changed under one flock, and
+//! Below `.zeta/index`, `names` has a line for every message that was read and where its text lies
+//! in `pack`. `items/` has, for each item, the messages that concern its claims. `state` is a line
+//! that says how much of `names` and `pack` is valid. All of it is changed under one flock, and
 //! `state` last, so what a killed process leaves is not counted.
 //!
-//! *The directory decides which messages there are.* Every look lists its names: a name that is not
-//! in `names` is read, a line whose name is gone counts no more. No modification time is asked: two
-//! changes within a tick of the kernel's clock may leave the same one. The index only saves reading
-//! the files again, which nobody changes once they are whole.
+//! *The directory decides which messages exist.* Every look lists its names: a message that is not
+//! in `names` is read, and a line whose name is gone does not count. No modification time is used:
+//! two changes within a tick of the kernel's clock may leave the same one. The index only saves
+//! reading the files again. No program changes a message after it is whole.
 
 mod items;
-mod pages;
+mod snapshot;
 mod state;
 
 use std::collections::HashMap;
@@ -26,8 +26,8 @@ use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
 
 pub(super) use self::items::path_of_items;
-pub use self::pages::{Message, Pages, Unread};
-use self::pages::{NO_MESSAGE, Packed};
+use self::snapshot::{Extent, NO_MESSAGE};
+pub use self::snapshot::{Message, Snapshot, Unread};
 use self::state::{Batch, State};
 use super::{Bus, file_of, id_of};
 use zeta_os::error::{Error, Kind, Result};
@@ -55,9 +55,9 @@ const NAME_LINE: u64 = 64;
 
 /// How far somebody has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct Cursor {
     names: u64,
-    begun: u64,
+    epoch: u64,
 }
 
 /// The index, entered: nobody else changes it meanwhile.
@@ -137,7 +137,7 @@ impl<'a> Index<'a> {
         let mut known = text.as_deref().map(parse_names).unwrap_or_default();
         // Names that are long gone are left out as soon as they are the greater part.
         let too_long = self.state.names / NAME_LINE > 4 * known.len() as u64 + 256;
-        if self.state.begun == 0 || text.is_none() || too_long {
+        if self.state.epoch == 0 || text.is_none() || too_long {
             self.begin_anew()?;
             known.clear();
         }
@@ -146,7 +146,7 @@ impl<'a> Index<'a> {
         let whole = self.bus.each_name(|name| {
             let Ok(name) = name.to_str() else { return };
             match known.remove(name) {
-                Some(packed) => next.count += u64::from(packed.len > 0),
+                Some(extent) => next.count += u64::from(extent.len > 0),
                 None if id_of(name).is_some() => new.push(name.to_owned()),
                 None => {}
             }
@@ -167,11 +167,11 @@ impl<'a> Index<'a> {
         Ok(whole)
     }
 
-    /// Forgets everything that was read; a mark of before says nothing from here on.
+    /// Forgets everything that was read; a cursor of before says nothing from here on.
     fn begin_anew(&mut self) -> Result<()> {
         // What is overwritten must not be believed if this process is killed meanwhile.
-        let begun = State::anew(host::random()?);
-        self.write_state(State { begun, ..State::default() })
+        let epoch = State::anew(host::random()?);
+        self.write_state(State { epoch, ..State::default() })
     }
 
     /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
@@ -236,45 +236,46 @@ impl<'a> Index<'a> {
         Ok(())
     }
 
-    /// What came after `mark`; everything from an empty mark on. Call [`Index::refresh`] before.
-    pub fn pages(&self, mark: &mut Mark) -> Result<Pages> {
-        if mark.begun != self.state.begun {
-            *mark = Mark::default();
+    /// What came after `cursor`; everything from an empty cursor on. Call [`Index::refresh`]
+    /// before.
+    pub fn snapshot(&self, cursor: &mut Cursor) -> Result<Snapshot> {
+        if cursor.epoch != self.state.epoch {
+            *cursor = Cursor::default();
         }
-        let text = self.read_names(mark.names)?.unwrap_or_default();
+        let text = self.read_names(cursor.names)?.unwrap_or_default();
         let known = parse_names(&text);
-        *mark = Mark { names: self.state.names, begun: self.state.begun };
-        let texts = known.values().filter(|packed| packed.len > 0);
-        let from = texts.map(|packed| packed.at).min().unwrap_or(self.state.pack);
-        let mut pages = Pages {
+        *cursor = Cursor { names: self.state.names, epoch: self.state.epoch };
+        let texts = known.values().filter(|extent| extent.len > 0);
+        let from = texts.map(|extent| extent.at).min().unwrap_or(self.state.pack);
+        let mut snapshot = Snapshot {
             // Whatever is missing here is read from the messages themselves.
             pack: self
                 .read_own(PACK, from, self.state.pack.saturating_sub(from))
                 .unwrap_or_default(),
             from,
-            packed: Vec::with_capacity(known.len()),
+            extents: Vec::with_capacity(known.len()),
         };
         let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
         let mut unread = Vec::new();
-        for (file, packed) in
-            known.into_iter().map(|(file, packed)| (file.to_owned(), packed)).chain(pending)
+        for (file, extent) in
+            known.into_iter().map(|(file, extent)| (file.to_owned(), extent)).chain(pending)
         {
             // What was no message when it was read may be one by now; and a pack may be longer than
             // what is read of it.
-            match packed.text(&pages.pack, from).is_empty() {
+            match extent.text(&snapshot.pack, from).is_empty() {
                 true => unread.push(file),
-                false => pages.packed.push((file, Ok(packed))),
+                false => snapshot.extents.push((file, Ok(extent))),
             }
         }
-        unread.into_iter().for_each(|file| pages.read_again(self.bus, file));
-        Ok(pages)
+        unread.into_iter().for_each(|file| snapshot.read_again(self.bus, file));
+        Ok(snapshot)
     }
 
     /// Remembers a message that the caller published, so that nobody has to read it. The message is
     /// published whether the index can be written or not: the next look reads it then.
     pub fn remember(&mut self, envelope: &Envelope) {
         // Where nothing is known, the next look begins anew.
-        if self.state.begun > 0 {
+        if self.state.epoch > 0 {
             let _ = self.try_remember(envelope);
         }
     }
@@ -370,7 +371,7 @@ impl<'a> Index<'a> {
 }
 
 /// What lines of `names` say, the later one of each name.
-fn parse_names(text: &str) -> HashMap<&str, Packed> {
+fn parse_names(text: &str) -> HashMap<&str, Extent> {
     let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
     for line in text.lines() {
         let mut words = line.split(' ');
@@ -379,7 +380,7 @@ fn parse_names(text: &str) -> HashMap<&str, Packed> {
         match (number(), number().map(u64::try_from), number()) {
             (Some(at), Some(Ok(len)), Some(mtime_us)) => {
                 let at = u64::try_from(at).unwrap_or(u64::MAX);
-                known.insert(name, Packed { at, len, mtime_us });
+                known.insert(name, Extent { at, len, mtime_us });
             }
             _ => _ = known.remove(name),
         }

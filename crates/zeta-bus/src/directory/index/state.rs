@@ -17,7 +17,7 @@ pub(super) struct State {
     /// Messages, as of the last look, and those that were published since.
     pub(super) count: u64,
     /// A number that `names` and `pack` get when they are begun anew; 0 if nothing is known.
-    pub(super) begun: u64,
+    pub(super) epoch: u64,
 }
 
 /// What a look adds to the index.
@@ -43,7 +43,7 @@ impl Batch {
 }
 
 impl State {
-    /// A number for `begun` that was not used before, of the width that it has here.
+    /// A number for `epoch` that was not used before, of the width that it has here.
     pub(super) fn anew(random: u128) -> u64 {
         1 + (random % 9_999_999_998) as u64
     }
@@ -52,7 +52,7 @@ impl State {
     pub(super) fn render(&self) -> String {
         let body = format!(
             "{OLDER} {:015} {:015} {:010} {:010}",
-            self.names, self.pack, self.count, self.begun
+            self.names, self.pack, self.count, self.epoch
         );
         format!("{body} {:016x}\n", sum(&body))
     }
@@ -66,7 +66,7 @@ impl State {
         (words.next()? == "1").then_some(())?;
         let mut words = words.skip(3);
         let mut number = || words.next()?.parse().ok();
-        Some(State { names: number()?, pack: number()?, count: number()?, begun: number()? })
+        Some(State { names: number()?, pack: number()?, count: number()?, epoch: number()? })
     }
 }
 

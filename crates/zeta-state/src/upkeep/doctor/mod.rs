@@ -4,6 +4,7 @@
 //! that `init` would write.
 
 mod ageing;
+pub mod report;
 mod system;
 mod tree;
 

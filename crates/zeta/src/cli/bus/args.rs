@@ -6,32 +6,40 @@ use clap::Args;
 
 use super::Place;
 
+/// The examples of the noun.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  zeta bus publish --to lior --topic review-request --payload '{\"artifact\":\"docs/a.md\"}'
+  zeta bus list --to otto-cli
+  zeta bus subscribe --surface otto-cli -- ./review.sh
+  zeta bus status";
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   zeta bus publish --from otto-cli --topic heartbeat --payload '{\"status\":\"working\"}'
   zeta bus publish --from vera --to lior --topic review-request --payload '{\"artifact\":\"a.md\"}'
   zeta bus publish --from otto --topic gossip --topic-ttl 10m --payload '\"any JSON\"'
-  zeta bus publish --from-state     # what changed on this node since the last call")]
+  zeta bus publish --from-state     # one message for each record that changed")]
 pub(super) struct PublishArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Who sends it [default: the agent that you are]
+    /// Sender [default: the agent that you are]
     #[arg(long, value_name = "WHO")]
     pub(super) from: Option<String>,
-    /// Whom it is for [default: '*', everybody]
+    /// Recipient [default: '*', all agents]
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
-    /// What it is about
+    /// Topic, as in heartbeat, claim, review-request
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// What it says, as JSON
+    /// Content, as JSON
     #[arg(long, value_name = "JSON")]
     pub(super) payload: Option<String>,
-    /// How long it lives; needed for a topic that is not known
+    /// Time until the message expires; required for a topic of your own
     #[arg(long, value_name = "DURATION")]
     pub(super) topic_ttl: Option<String>,
-    /// Store a payload that is not what its topic asks for
+    /// Store a payload that does not have the form that its topic requires
     #[arg(long)]
     pub(super) unchecked: bool,
     /// Publish a message for each record of the node that changed since the last call
@@ -44,20 +52,20 @@ pub(super) struct PublishArgs {
 Examples:
   zeta bus list
   zeta bus list --to otto-cli --topic review-request --json
-  zeta bus list --dead               # put away: nobody was told them")]
+  zeta bus list --dead               # messages that could not be delivered")]
 pub(super) struct ListArgs {
     #[command(flatten)]
     pub(super) place: Place,
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// Only what is for this recipient, or for everybody
+    /// Only messages for this recipient, or for all agents
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
-    /// Also those whose time is over
+    /// Expired messages, too
     #[arg(long)]
     pub(super) include_expired: bool,
-    /// Those that were put away undelivered
+    /// The dead letters: messages that could not be delivered
     #[arg(long)]
     pub(super) dead: bool,
 }
@@ -66,7 +74,7 @@ pub(super) struct ListArgs {
 #[command(after_help = "\
 Examples:
   zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab
-  zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab --as otto-cli   # and leave word of it")]
+  zeta bus read 9aceec27-66a3-4ba8-9531-73c168fd0aab --as otto-cli   # marks it read")]
 pub(super) struct ReadArgs {
     #[command(flatten)]
     pub(super) place: Place,
@@ -78,31 +86,34 @@ pub(super) struct ReadArgs {
 #[command(after_help = "\
 Examples:
   zeta bus watch --to otto-cli
-  zeta bus watch --topic claim --timeout 60 --json")]
+  zeta bus watch --topic claim --timeout 60s --json")]
 pub(super) struct WatchArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Only what is for this recipient, or for everybody
+    /// Only messages for this recipient, or for all agents
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// Longest time between two looks, in ms; changes are seen at once
-    #[arg(long, value_name = "MS", default_value = "2000")]
-    pub(super) interval: String,
-    /// Stop after this many seconds
-    #[arg(long, value_name = "S")]
+    /// Longest time between two looks; changes are noticed at once. A bare number is in ms
+    /// [default: 2s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) interval: Option<String>,
+    /// Stop after this long. A bare number is in seconds
+    #[arg(long, value_name = "DURATION")]
     pub(super) timeout: Option<String>,
-    /// Begin with the messages that are there already
+    /// Begin with the messages that are already there
     #[arg(long)]
     pub(super) from_start: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A message is handed over until its handler ended with 0, and then never again. What fails five
-times and is for this surface alone is put away ('zeta bus list --dead').
+It delivers the messages that are there, oldest first, and ends; 'zeta bus watch' waits for more.
+A message is delivered until its handler ends with 0, and then never again. When the handler has
+failed five times for a message to this surface alone, the message becomes a dead letter ('zeta bus
+list --dead').
 
 Examples:
   zeta bus subscribe --surface otto-cli
@@ -110,13 +121,13 @@ Examples:
 pub(super) struct SubscribeArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Who is told [default: the agent that you are]
+    /// Subscriber [default: the agent that you are]
     #[arg(long, value_name = "NAME")]
     pub(super) surface: Option<String>,
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// Command that takes one message on its standard input [default: print it]
+    /// Command that gets one message on its standard input [default: print the message]
     #[arg(last = true, value_name = "HANDLER")]
     pub(super) handler: Vec<OsString>,
 }
@@ -124,13 +135,13 @@ pub(super) struct SubscribeArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta bus clean --expired           # what counts no more; undelivered ones are put away
+  zeta bus clean --expired           # undelivered ones become dead letters
   zeta bus clean --from otto-cli
   zeta bus clean                     # every message")]
 pub(super) struct CleanArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Only what counts no more: expired, or a claim of a holder that is gone
+    /// Only expired messages, and claims of holders that are gone
     #[arg(long)]
     pub(super) expired: bool,
     /// Only messages of this sender
@@ -142,10 +153,10 @@ pub(super) struct CleanArgs {
 #[command(after_help = "\
 Examples:
   zeta bus status
-  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # stored, delivered, read, expired, dead")]
+  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # its state")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Id of a message: what became of it
+    /// Id of a message, to show its state
     pub(super) id: Option<String>,
 }

@@ -15,26 +15,33 @@ use zeta_creds::verbs::restore::RestoreOptions;
 use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
 use zeta_os::error::Result;
 
+/// The examples of the noun.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  zeta creds passphrase > stick.txt
+  zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
+  zeta creds inspect --input c.enc";
+
 // No documentation comments on parts: each would become what the help says of the whole verb.
 // What a blob is bound to, and its passphrase.
 #[derive(Debug, Args)]
 pub(super) struct LockArgs {
-    /// UUID of the stick's file system, exactly as blkid tells it
+    /// UUID of the stick's file system, exactly as blkid prints it
     #[arg(long, value_name = "UUID")]
     usb_uuid: Option<String>,
-    /// File that holds it
+    /// File that contains this UUID
     #[arg(long, value_name = "FILE", conflicts_with = "usb_uuid")]
     usb_uuid_file: Option<PathBuf>,
     /// Bind to the stick's serial number instead
     #[arg(long, value_name = "SERIAL")]
     usb_iserial: Option<String>,
-    /// File that holds it
+    /// File that contains this serial number
     #[arg(long, value_name = "FILE", conflicts_with = "usb_iserial")]
     usb_iserial_file: Option<PathBuf>,
     /// Bind to a key file of 32 bytes on the ESP instead
     #[arg(long, value_name = "FILE")]
     uefi_keyfile: Option<PathBuf>,
-    /// File that says which of these it is; then several of them may be given
+    /// File that says which of these counts; then several of them may be given
     #[arg(long, value_name = "FILE")]
     factor_file: Option<PathBuf>,
     #[command(flatten)]
@@ -44,16 +51,16 @@ pub(super) struct LockArgs {
 // Where the passphrase comes from.
 #[derive(Debug, Args)]
 pub(super) struct PassphraseArgs {
-    /// File that holds the passphrase; one end of line is cut off
+    /// File that contains the passphrase; one end of line is cut off
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
-    /// Variable that holds it
+    /// Environment variable that contains the passphrase
     #[arg(long, value_name = "NAME")]
     passphrase_env: Option<String>,
-    /// Number of an open descriptor to read it from
+    /// Number of an open descriptor to read the passphrase from
     #[arg(long, value_name = "N")]
     passphrase_fd: Option<i32>,
-    /// Ask for it, also without a terminal (systemd-ask-password)
+    /// Ask for the passphrase, also without a terminal (systemd-ask-password)
     #[arg(long)]
     pub(super) ask: bool,
 }
@@ -119,9 +126,9 @@ impl PassphraseArgs {
 /// The format of a new blob.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum FormatArg {
-    /// Ours
+    /// The format of zeta: the whole header is authenticated
     Zcv2,
-    /// The original's
+    /// The format of the TypeScript tool of the Zeta project
     Zcv1,
 }
 
@@ -136,7 +143,8 @@ impl From<FormatArg> for Format {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 0; 2: the call; 3: something that was to be baked; 4: the blob cannot be written.
+Exit status: 0 done; 2 the call is wrong; 3 a credential cannot be baked; 4 the blob cannot be
+written.
 
 Examples:
   zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
@@ -149,34 +157,34 @@ pub(super) struct KeepArgs {
     /// The blob [on a node: /boot/zeta-creds.enc]
     #[arg(long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// Whose persona's credentials, too
+    /// Persona whose credentials are included, too
     #[arg(long, value_name = "NAME")]
     pub(super) persona: Option<String>,
-    /// What to put in: a literal value, id=@FILE or id=env:NAME; may be given more than once
+    /// Credential to put in: id=@FILE, id=env:NAME or a literal value; may be given more than once
     #[arg(long = "bake-cred", value_name = "ID=SOURCE")]
     pub(super) bakes: Vec<String>,
-    /// Put in whatever of the manifest lies on this machine
+    /// Put in all credentials of the manifest that are on this machine
     #[arg(long)]
     pub(super) bake_found: bool,
-    /// Keep what the blob holds already
+    /// Keep what the blob already holds
     #[arg(long)]
     pub(super) update: bool,
-    /// Also if it is older than one that was seen here
+    /// Accept a blob that is older than one that was seen here
     #[arg(long, requires = "update")]
     pub(super) accept_older: bool,
     /// Format of the blob
     #[arg(long, value_enum, default_value = "zcv2")]
     pub(super) format: FormatArg,
-    /// Open what was saved, and compare
+    /// Open the saved blob, and compare
     #[arg(long)]
     pub(super) verify: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends with 0; 2: the call; 3: the blob cannot be read; 4: it is none; 5: it does not open; 6: it
-holds no bundle; 7: it holds what no manifest here knows; 8: it is older than one that was seen
-here, or a place was refused.
+Exit status: 0 done; 2 the call is wrong; 3 the blob cannot be read; 4 it is not a blob; 5 it does
+not open; 6 it holds no bundle; 7 it holds a credential that no manifest here knows; 8 it is older
+than one that was seen here, or a place was refused.
 
 Examples:
   zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --dry-run
@@ -187,25 +195,25 @@ pub(super) struct RestoreArgs {
     /// The blob [on a node: /boot/zeta-creds.enc]
     #[arg(long, value_name = "FILE", required_unless_present = "at_boot")]
     pub(super) input: Option<PathBuf>,
-    /// Whose persona's credentials, too
+    /// Persona whose credentials are included, too
     #[arg(long, value_name = "NAME")]
     persona: Option<String>,
-    /// Whose home [default: that of HOME]
+    /// User whose home it is [default: that of HOME]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// What / means
+    /// Root of the target system
     #[arg(long, value_name = "DIR", default_value = "/")]
     target_root: PathBuf,
-    /// Only say what would come of it
+    /// Print what would be done, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Replace files that differ
     #[arg(long)]
     overwrite: bool,
-    /// Take a blob that is older than one that was seen here
+    /// Accept a blob that is older than one that was seen here
     #[arg(long)]
     pub(super) accept_older: bool,
-    /// As a unit at boot: no blob is fine, and the passphrase file is removed at the end
+    /// Run as a unit at boot: a missing blob is no error, and the passphrase file is removed
     #[arg(long)]
     pub(super) at_boot: bool,
 }
@@ -230,7 +238,7 @@ impl RestoreArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Ends as restore does; also with 8 if something that is required is missing.
+Exit status: as for restore; also 8 if a required credential is missing.
 
 Example:
   zeta creds verify --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp")]
@@ -240,10 +248,10 @@ pub(super) struct VerifyArgs {
     /// The blob
     #[arg(long, value_name = "FILE", default_value = BLOB)]
     pub(super) input: PathBuf,
-    /// Whose persona's credentials, too
+    /// Persona whose credentials are included, too
     #[arg(long, value_name = "NAME")]
     pub(super) persona: Option<String>,
-    /// Take a blob that is older than one that was seen here
+    /// Accept a blob that is older than one that was seen here
     #[arg(long)]
     pub(super) accept_older: bool,
 }

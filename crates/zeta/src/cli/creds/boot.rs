@@ -6,6 +6,7 @@ use super::restore_with;
 use crate::cli::Call;
 use crate::cli::creds::args::RestoreArgs;
 use zeta_creds::passphrase::remove_staged;
+use zeta_creds::report;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::{Exit, INPUT, NO_MATCH, Outcome, WithExitNumber};
 use zeta_os::error::Kind;
@@ -21,9 +22,9 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     let Some(path) = staged.filter(|path| path.exists() && !args.dry_run) else { return done };
     match remove_staged(path) {
         Ok(true) => call.out.note("the staged passphrase was removed"),
-        Ok(false) => call.out.note("the passphrase was left: it is no plain file of this boot"),
-        // Whatever came of the restore is told, too.
-        Err(error) if done.is_err() => call.out.error(&error, None),
+        Ok(false) => call.out.note("the passphrase was kept: it is not a plain file of this boot"),
+        // The result of the restore is reported, too.
+        Err(error) if done.is_err() => call.out.warn(&error),
         Err(error) => return Err(error).number(ops::FRAME),
     }
     done
@@ -34,6 +35,10 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
     match ops::open::candidate(args.input()) {
         Err(failed) if is_nothing(&failed, args.input()) => {
             call.out.note(&format!("nothing to restore: {}", failed.error.text));
+            if call.out.json {
+                let object = report::nothing_to_restore(args.input());
+                call.out.data(&object.done()).number(ops::FRAME)?;
+            }
             return Ok(0);
         }
         found => found.map(drop)?,
@@ -44,7 +49,7 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
         let (secret, asked) = args.lock.passphrase.find_at_boot(staged)?;
         match restore_with(call, args, &factor, &secret) {
             Err(failed) if asked && failed.number == NO_MATCH && attempt < ASKED => {
-                call.out.error(&failed.error, None);
+                call.out.warn(&failed.error);
             }
             done => return done,
         }

@@ -9,6 +9,7 @@ use super::{begin, save};
 use crate::cli::Call;
 use crate::cli::creds::args::KeepArgs;
 use zeta_creds::prompt;
+use zeta_creds::report;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
 use zeta_creds::verbs::collect::Owner;
@@ -19,8 +20,9 @@ use zeta_os::error::{Error, Kind, Result};
 #[command(after_help = "\
 For each credential: bake it in, defer it (log in later, and pick again), or skip it. A value is
 typed without being shown, or comes from a file or a variable. Without a terminal all are deferred.
-Ends with 0; 2: the call; 3: given up, nothing was written; 4: it could not be saved; 5: what was
-saved does not open.
+
+Exit status: 0 done; 2 the call is wrong; 3 given up, nothing was written; 4 the blob could not be
+saved; 5 the saved blob does not open.
 
 Examples:
   zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc
@@ -59,14 +61,10 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         call.out.note("there is no terminal: all are deferred");
     }
     if args.dry_run {
-        let what = if ids.is_empty() { "nothing".to_owned() } else { ids.join(", ") };
-        call.out.note(&format!("would bake {what}; nothing was written"));
-        return Ok(0);
+        return not_saved(call, &args, &ids);
     }
     if args.keep.would_empty(&bundle) {
-        let path = args.keep.output.display();
-        call.out.note(&format!("nothing was picked: {path} stays as it is"));
-        return Ok(0);
+        return not_saved(call, &args, &ids);
     }
     save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
         ARGUMENTS | ops::NO_MATCH => failed,
@@ -74,7 +72,17 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     })
 }
 
-/// Asks for each; the ids of what was baked.
+/// Reports that nothing was saved.
+fn not_saved(call: &Call, args: &PickArgs, ids: &[String]) -> Outcome<u8> {
+    let (path, dry_run) = (&args.keep.output, args.dry_run);
+    match call.out.json {
+        true => call.out.data(&report::not_saved(path, ids, dry_run).done()).number(ops::FRAME)?,
+        false => call.out.note(&report::not_saved_text(path, ids, dry_run)),
+    }
+    Ok(0)
+}
+
+/// Asks for each; returns the ids of what was baked.
 fn ask_all(bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
     let ours = |entry: &&Entry| {
@@ -113,7 +121,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
             "b" | "B" | "bake" => break,
             "s" | "S" | "skip" => return Ok(Choice::Skipped),
             "" | "d" | "D" | "defer" => return Ok(Choice::Deferred),
-            _ => prompt::tell("  that is none of b, d and s\n"),
+            _ => prompt::tell("  answer b, d or s\n"),
         }
     }
     loop {
@@ -123,7 +131,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
         }) {
             Ok(choice) => return Ok(choice),
             Err(error) if error.kind == Kind::Usage && prompt::has_terminal() => {
-                prompt::tell(&format!("  {}; once more, or Enter to skip it\n", error.text));
+                prompt::tell(&format!("  {}; try again, or press Enter to skip it\n", error.text));
             }
             Err(_) => return Err(given_up()),
         }
@@ -160,7 +168,7 @@ fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
             }
             None => Ok(None),
         },
-        _ => Err(Error::usage("that is none of l, f and e")),
+        _ => Err(Error::usage("answer l, f or e")),
     }
 }
 

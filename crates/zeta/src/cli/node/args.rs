@@ -6,12 +6,19 @@ use clap::Args;
 
 use zeta_registration::node::repository::Repository;
 
+/// The examples of the noun.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  zeta node register --repo acme/cluster --maintainer ace --dry-run   # print the file
+  zeta node show
+  zeta node list --repo acme/cluster";
+
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
     /// Repository on GitHub [env: ZETA_SELF_REGISTER_REPO_SLUG]
     #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
-    /// Address of the repository for git; alone, a branch is pushed and that is all
+    /// Address of the repository for git; without --repo, only a branch is pushed
     #[arg(long, value_name = "URL")]
     pub(super) remote: Option<String>,
     /// Fork that branches are pushed to, for an account without write access
@@ -20,13 +27,13 @@ pub(super) struct PlaceArgs {
     /// Address of the fork for git
     #[arg(long, value_name = "URL")]
     pub(super) fork_remote: Option<String>,
-    /// Address of the API, for a server of your own
+    /// Address of the API, for another server than GitHub's
     #[arg(long, value_name = "URL")]
     pub(super) api: Option<String>,
     /// Branch that nodes are registered on [default: the default branch]
     #[arg(long, value_name = "BRANCH")]
     pub(super) base: Option<String>,
-    /// File that holds the token [default: GH_TOKEN, GITHUB_TOKEN, or that of gh]
+    /// File with the token [default: GH_TOKEN, GITHUB_TOKEN, or the token of gh]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -59,60 +66,60 @@ impl PlaceArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Looks first: is the node on the default branch, is a pull request open, by whomever? Only if both
-were answered with no is one opened. It can be run at every boot, by every agent, and by a timer.
+It looks first: is the node on the default branch, is a pull request open, opened by anyone? Only
+if both answers are no does it open one. So every agent and a timer may run it, at every boot.
 
 Examples:
   zeta node register --repo acme/cluster --maintainer ace
   zeta node register --remote /srv/cluster.git --maintainer ace   # no forge: a branch
   zeta node register --repo acme/cluster --fork ace/cluster --maintainer ace
-  zeta node register --repo acme/cluster --maintainer ace --intent   # an agent does it later
+  zeta node register --repo acme/cluster --maintainer ace --intent   # for the steward
   zeta node register --repo acme/cluster --maintainer ace --dry-run")]
 pub(super) struct RegisterArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
-    /// The forge's user that the node belongs to
+    /// User of the forge that the node belongs to
     #[arg(long, value_name = "USER")]
     pub(super) maintainer: String,
-    /// What the node is for; may be given more than once [default: worker]
+    /// Role of the node; may be given more than once [default: worker]
     #[arg(long = "role", value_name = "ROLE")]
     pub(super) roles: Vec<String>,
     /// Name it after the host [default: the opaque name of the node]
     #[arg(long)]
     pub(super) host_name: bool,
-    /// Commit of the configuration that it was installed from
+    /// Commit of the configuration that the node was installed from
     #[arg(long, value_name = "COMMIT")]
     pub(super) flake_commit: Option<String>,
     /// Name of that configuration
     #[arg(long, value_name = "NAME")]
     pub(super) flake_host: Option<String>,
-    /// End of the registration without a sign of life, as in 30d [default: none]
+    /// Time until the registration expires without a sign of life, as in 30d [default: never]
     #[arg(long, value_name = "DURATION")]
     pub(super) expires: Option<String>,
-    /// Open another one after a pull request that was closed
+    /// Open another pull request after one that was closed
     #[arg(long)]
     pub(super) reopen: bool,
     /// Least time between attempts
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     pub(super) min_interval: String,
-    /// Only write down what is wanted, for 'zeta node steward'
+    /// Only write down the intent, for 'zeta node steward'
     #[arg(long)]
     pub(super) intent: bool,
-    /// Print the file, and do nothing
+    /// Print the file that would be registered, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-One steward of a node at a time. Each tick looks before it does anything, so one that was killed is
-taken up by the next, whoever runs it. In a tree of a group, where an intent may be anybody's, the
-call has to name the same repository as the intent: the token is yours.
+A node has one steward at a time. Each tick looks before it does anything, so the next steward
+continues the work of one that was killed. In a state directory of a group, where any member may
+write an intent, the call must name the repository of the intent, because your token is used.
 
 Examples:
   zeta node steward                        # one tick
   zeta node steward --every 5m             # until the node is registered
-  zeta node steward --repo acme/cluster    # in a tree of a group")]
+  zeta node steward --repo acme/cluster    # for a group")]
 pub(super) struct StewardArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
@@ -138,20 +145,20 @@ pub(super) struct ListArgs {
 #[command(after_help = "\
 Examples:
   zeta node deregister node-1a2b3c --repo acme/cluster --maintainer ace --reason 'sold'
-  zeta node deregister --dead --repo acme/cluster   # each node whose end is over by three days")]
+  zeta node deregister --dead --repo acme/cluster   # all that expired 3 days ago")]
 pub(super) struct DeregisterArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
     /// The node [default: this one]
     #[arg(conflicts_with = "dead")]
     pub(super) node: Option<String>,
-    /// All nodes whose end is over by more than the grace of three days
+    /// All nodes that expired more than three days ago
     #[arg(long, conflicts_with = "maintainer")]
     pub(super) dead: bool,
-    /// The forge's user that the node belongs to
+    /// User of the forge that the node belongs to
     #[arg(long, value_name = "USER", required_unless_present = "dead")]
     pub(super) maintainer: Option<String>,
-    /// Why
+    /// Reason, for the pull request
     #[arg(long, value_name = "TEXT", required_unless_present = "dead")]
     pub(super) reason: Option<String>,
 }

@@ -77,7 +77,7 @@ fn a_claim_that_is_shared_stands_when_its_messages_are_cleaned_away() {
     place.ends(0, &["bus", "clean"]);
     let check = place.json(3, &["claim", "check", "--item", "S/1"]);
     assert_eq!(check["claims"].as_array().unwrap().len(), 2, "{check}");
-    assert_eq!(place.acquire(3, "vera", "S/1")["claimedBy"].as_array().unwrap().len(), 2);
+    assert_eq!(place.acquire(3, "vera", "S/1")["claimed_by"].as_array().unwrap().len(), 2);
     share(3, "vera");
     share(0, "otto-vscode");
     share(0, "otto-cli");
@@ -134,7 +134,7 @@ fn a_message_that_goes_while_another_comes_is_listed_no_more() {
         }
     });
     let listed = place.json(0, &["bus", "list"]);
-    let mut listed: Vec<String> = listed
+    let mut listed: Vec<String> = listed["messages"]
         .as_array()
         .unwrap()
         .iter()
@@ -191,7 +191,7 @@ fn changes_are_told_once_by_many_at_once() {
             scope.spawn(|| place.ends(0, &["bus", "publish", "--from", "otto", "--from-state"]));
         }
     });
-    assert_eq!(place.json(0, &["bus", "list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.json(0, &["bus", "list"])["messages"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -252,6 +252,31 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
     std::fs::remove_file(place.bus.join(format!("{id}.json"))).unwrap();
     place.ends(0, &BEAT);
     place.ends(3, &BEAT);
+}
+
+#[test]
+fn names_that_the_index_lost_are_listed_and_read_again() {
+    let place = Place::new();
+    let listed = || place.json(0, &["bus", "list"]).as_array().unwrap().len();
+    (0..3).for_each(|_| _ = place.ends(0, &BEAT));
+    assert_eq!(listed(), 3);
+    let names = place.bus.join(".zeta/index/names");
+    let whole = std::fs::read(&names).unwrap();
+    let losses: [(&str, Option<Vec<u8>>); 4] = [
+        ("removed", None),
+        ("empty", Some(Vec::new())),
+        ("cut", Some(whole[..whole.len() / 2].to_vec())),
+        ("zeros", Some(vec![0; whole.len()])),
+    ];
+    for (count, (loss, left)) in (3..).zip(losses) {
+        match left {
+            Some(left) => std::fs::write(&names, left).unwrap(),
+            None => std::fs::remove_file(&names).unwrap(),
+        }
+        assert_eq!(listed(), count, "{loss}");
+        place.ends(0, &BEAT);
+        assert_eq!(listed(), count + 1, "{loss}, and one more");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
         for (at, out) in outs.iter().enumerate().filter(|(at, _)| *at != won[0]) {
             assert_eq!(out.status, 3, "{out:?}");
             let told: Value = serde_json::from_str(&out.out).unwrap();
-            assert_eq!(told["claimedBy"], serde_json::json!([winner]), "{at}: {out:?}");
+            assert_eq!(told["claimed_by"], serde_json::json!([winner]), "{at}: {out:?}");
             assert_eq!(told["claims"][0]["branch"], format!("feat/{}", won[0]));
         }
         assert_eq!(place.original_holders(&item), [winner]);
@@ -106,7 +106,7 @@ fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
         || std::fs::read_to_string(&got).is_ok_and(|text| text.trim().parse::<u64>().is_ok());
     assert!(until(LIMIT, held));
     let refused = place.acquire(3, "vera", "B-2");
-    assert_eq!(refused["claimedBy"], serde_json::json!(["otto-cli"]));
+    assert_eq!(refused["claimed_by"], serde_json::json!(["otto-cli"]));
     // The same name in another session is somebody else.
     place.acquire(3, "otto-cli", "B-2");
     place.ends(3, &["claim", "release", "--from", "otto-cli", "--item", "B-2"]);
@@ -200,7 +200,7 @@ fn what_the_original_claimed_is_respected_and_what_we_claim_it_sees() {
     place.acquire(0, "otto-cli", "X");
     place.original_publish("lior", "claim", "B-7");
     let refused = place.acquire(3, "vera", "B-7");
-    assert_eq!(refused["claimedBy"], serde_json::json!(["lior"]));
+    assert_eq!(refused["claimed_by"], serde_json::json!(["lior"]));
     // Its own sender may take it over into a lease.
     place.acquire(0, "lior", "B-7");
     place.release(0, "lior", "B-7");
@@ -222,7 +222,7 @@ fn a_claim_stands_when_its_messages_are_cleaned_away() {
     let check = place.json(3, &["claim", "check", "--item", "B-8"]);
     assert_eq!(check["claims"][0]["from"], "otto-cli");
     let list = place.json(0, &["claim", "list"]);
-    assert_eq!(list["claims"][0]["itemId"], "B-8");
+    assert_eq!(list["claims"][0]["item_id"], "B-8");
     std::fs::remove_dir_all(place.bus.join(".zeta")).unwrap();
     place.acquire(3, "vera", "B-8");
     place.release(0, "otto-cli", "B-8");
@@ -274,6 +274,10 @@ fn whoever_waits_gets_it_when_it_is_given_back() {
     }
 }
 
+fn messages(answer: &Value) -> &[Value] {
+    answer["messages"].as_array().unwrap()
+}
+
 #[test]
 fn the_state_directory_is_told_on_the_bus_when_asked_for() {
     let place = Place::new();
@@ -281,16 +285,16 @@ fn the_state_directory_is_told_on_the_bus_when_asked_for() {
     place.ends(0, &["lease", "acquire", "deploy"]);
     let told = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
     let records: Vec<&str> =
-        told.as_array().unwrap().iter().map(|m| m["payload"]["record"].as_str().unwrap()).collect();
+        messages(&told).iter().map(|m| m["payload"]["record"].as_str().unwrap()).collect();
     assert_eq!(records, ["deploy.lock", "hello.marker"]);
-    assert_eq!(told[1]["payload"]["fields"]["to"], "world");
+    assert_eq!(told["messages"][1]["payload"]["fields"]["to"], "world");
     let again = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
-    assert_eq!(again, serde_json::json!([]));
+    assert_eq!(again, serde_json::json!({ "messages": [] }));
     place.ends(0, &["marker", "clear", "hello"]);
     let gone = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
-    assert_eq!(gone[0]["payload"]["change"], "gone");
+    assert_eq!(gone["messages"][0]["payload"]["change"], "gone");
     let listed = place.json(0, &["bus", "list", "--topic", "state-change"]);
-    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(messages(&listed).len(), 3);
 }
 
 #[test]

@@ -140,8 +140,12 @@ fn thirty_two_writers_lose_nothing() {
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
     let listed = place.json(0, &["bus", "list", "--topic", "shadow-catch"]);
-    let mut listed: Vec<String> =
-        listed.as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+    let mut listed: Vec<String> = listed["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["id"].as_str().unwrap().to_owned())
+        .collect();
     let mut ids = ids;
     ids.sort();
     listed.sort();

@@ -5,5 +5,5 @@ mod attack;
 mod claims;
 mod hostile;
 mod mixed;
-mod place;
+pub mod place;
 mod vectors;

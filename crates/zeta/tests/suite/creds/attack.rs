@@ -279,7 +279,7 @@ fn nothing_of_a_long_or_manifold_paste_is_shown() {
             terminal.keys(part);
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        terminal.wait_for("once more");
+        terminal.wait_for("try again");
         terminal.keys(b"\x04");
         assert_eq!(terminal.end(), Some(3), "{}", terminal.shown);
         assert!(!terminal.shown.contains("FAKE"), "{}", terminal.shown);

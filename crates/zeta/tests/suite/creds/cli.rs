@@ -470,7 +470,7 @@ fn a_person_picks_at_a_terminal_and_nothing_typed_is_shown() {
     terminal.keys(b"f\n");
     terminal.wait_for("path: ");
     terminal.keys(b"stick.txt\n");
-    terminal.wait_for("once more");
+    terminal.wait_for("try again");
     terminal.keys(b"\n");
     for _ in 0..3 {
         terminal.wait_for("[d] ");

@@ -7,7 +7,7 @@
 
 mod attack;
 mod blob;
-mod cli;
+pub mod cli;
 mod decoder;
 mod own;
 mod plant;

@@ -208,7 +208,7 @@ fn a_node_leaves_by_one_pull_request_and_can_come_and_leave_again() {
         assert!(out.out.contains(want), "{out:?}");
     };
     leave("opened");
-    leave("waits already");
+    leave("is open already");
     forge.model(|model| model.merge(2));
     let args = ["--maintainer", "ace", "--reason", "sold"];
     let gone = run(&mut machine.command(&forge, "deregister", &args));

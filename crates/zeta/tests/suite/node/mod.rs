@@ -7,7 +7,7 @@ mod forge;
 pub mod github_model;
 mod hostile;
 mod life;
-mod machine;
+pub mod machine;
 mod register;
 pub mod schema;
 mod tls;

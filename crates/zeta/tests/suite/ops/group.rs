@@ -81,6 +81,9 @@ fn only_root_makes_a_group_s_tree() {
     let args = ["init", "--group", &sandbox.group, "--no-install"];
     let done = sandbox.by(ALICE, true, &args).expect(2);
     assert!(done.err.contains("only root") && done.err.contains("sudo"), "{}", done.err);
+    let again = sandbox.init(&["--json"]).expect(0).json();
+    assert_eq!(again["mode"], "group");
+    assert_eq!(crate::json::misfits("init", &again), [""; 0], "{again}");
 }
 
 #[test]

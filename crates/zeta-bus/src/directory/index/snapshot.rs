@@ -6,7 +6,7 @@ use crate::directory::{Bus, id_of};
 
 /// A message that was read, and where its text lies in the pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packed {
+pub(super) struct Extent {
     pub(super) at: u64,
     /// 0 for a file that is no message.
     pub(super) len: u64,
@@ -14,9 +14,9 @@ pub(super) struct Packed {
 }
 
 /// A file that is known to be no message.
-pub(super) const NO_MESSAGE: Packed = Packed { at: 0, len: 0, mtime_us: 0 };
+pub(super) const NO_MESSAGE: Extent = Extent { at: 0, len: 0, mtime_us: 0 };
 
-impl Packed {
+impl Extent {
     /// Its text, in what was read of the pack from `start` on.
     pub(super) fn text(self, pack: &[u8], start: u64) -> &[u8] {
         let from = usize::try_from(self.at.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -27,38 +27,38 @@ impl Packed {
 
 /// The texts of messages, read at once.
 #[derive(Debug)]
-pub struct Pages {
+pub struct Snapshot {
     pub(super) pack: Vec<u8>,
     /// Where in the pack its bytes begin.
     pub(super) from: u64,
-    pub(super) packed: Vec<(String, std::result::Result<Packed, String>)>,
+    pub(super) extents: Vec<(String, std::result::Result<Extent, String>)>,
 }
 
-impl Pages {
+impl Snapshot {
     pub(super) fn read_again(&mut self, bus: &Bus, file: String) {
-        let packed = match bus.read(&file) {
+        let extent = match bus.read(&file) {
             Ok(None) => return,
             Ok(Some(read)) => {
                 let at = self.from + self.pack.len() as u64;
                 self.pack.extend_from_slice(&read.bytes);
                 let (len, mtime_us) = (read.bytes.len() as u64, read.times.mtime_us);
-                Ok(Packed { at, len, mtime_us })
+                Ok(Extent { at, len, mtime_us })
             }
             Err(error) => Err(error.text),
         };
-        self.packed.push((file, packed));
+        self.extents.push((file, extent));
     }
 
     /// The headers of all messages with the modification times of their files, and the files that
     /// are no messages.
     pub fn headers(&self) -> (Vec<(Header<'_>, i64)>, Vec<Unread>) {
-        let (mut headers, mut unread) = (Vec::with_capacity(self.packed.len()), Vec::new());
-        for (file, packed) in &self.packed {
+        let (mut headers, mut unread) = (Vec::with_capacity(self.extents.len()), Vec::new());
+        for (file, extent) in &self.extents {
             let Some(id) = id_of(file) else { continue };
-            let read = packed.clone().and_then(|packed| {
-                let text = packed.text(&self.pack, self.from);
+            let read = extent.clone().and_then(|extent| {
+                let text = extent.text(&self.pack, self.from);
                 let header = Header::parse(text, id).map_err(|error| error.to_string())?;
-                Ok((header, packed.mtime_us))
+                Ok((header, extent.mtime_us))
             });
             match read {
                 Ok(header) => headers.push(header),

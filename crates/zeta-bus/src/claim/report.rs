@@ -1,0 +1,211 @@
+//! Claims in words and as JSON: who holds an item, since when, where, and what to do.
+
+use zeta_core::json::Object;
+use zeta_core::record::{printable, quote};
+use zeta_core::time::{moment, parse_utc};
+
+use super::{Claimant, Granted, Released};
+use zeta_os::error::{Error, Kind};
+use zeta_os::host::wall_us;
+use zeta_state::lease::report::standing_word;
+
+/// The keys of [`granted`] and [`released`] that the original writes in camelCase.
+pub const GRANTED_CAMEL: &[&str] = &["item_id", "message_id"];
+/// The keys of [`taken_object`], [`check`] and [`list`] that the original writes in camelCase.
+pub const CLAIMS_CAMEL: &[&str] = &["item_id", "claimed_by", "expires_at"];
+
+/// A claim that was granted, as JSON; `worktree` is what the call said.
+pub fn granted(item: &str, worktree: Option<&str>, granted: &Granted) -> Object {
+    let outcome = if granted.renewed { "renewed" } else { "granted" };
+    let mut object = Object::new();
+    object.text("outcome", outcome).text("item_id", item).flag("acquired", true);
+    add_grant(&mut object, worktree, granted);
+    object
+}
+
+/// A claim that was renewed, as JSON.
+pub fn renewed(item: &str, granted: &Granted) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "renewed").text("item_id", item);
+    add_grant(&mut object, None, granted);
+    object
+}
+
+/// A claim that has a new holder, as JSON; `from` held it before.
+pub fn handed_over(item: &str, from: &str, to: &str, granted: &Granted) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "handed_over").text("item_id", item);
+    object.text("from", from).text("to", to).text("message_id", &granted.message);
+    object.fields(&granted.record.to_fields());
+    object
+}
+
+fn add_grant(object: &mut Object, worktree: Option<&str>, granted: &Granted) {
+    object.text("message_id", &granted.message);
+    if let Some(worktree) = worktree {
+        object.text("worktree", worktree);
+    }
+    object.flag("renewed", granted.renewed);
+    if let Some(from) = &granted.taken_from {
+        object.text("taken_from", from);
+    }
+    object.fields(&granted.record.to_fields());
+}
+
+/// What is said beside a grant that replaced another one.
+pub fn taken_over(granted: &Granted) -> Option<String> {
+    granted.taken_from.as_ref().map(|from| format!("taken over from {from}, which is gone"))
+}
+
+/// The refusal of an item that others hold.
+pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
+    let now_us = wall_us();
+    let said = |claimant: &Claimant| {
+        let mut text = claimant.from.clone();
+        if let Some(session) = claimant.session() {
+            text += &format!(" (session {})", session.get(..8).unwrap_or(session));
+        }
+        if let Ok(since_us) = parse_utc(&claimant.timestamp) {
+            text += &format!(" since {}", moment(since_us, now_us));
+        }
+        for (word, what) in [(" on branch", &claimant.branch), (" in", &claimant.worktree)] {
+            if let Some(what) = what {
+                text += &format!("{word} {what}");
+            }
+        }
+        text
+    };
+    let who: Vec<String> = claimants.iter().map(said).collect();
+    // The holder may have released it between the refusal and this look.
+    let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
+    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
+    for claimant in claimants {
+        let why = match &claimant.grant {
+            Some(look) => match standing_word(&look.standing) {
+                // That it is held is said already.
+                "held" => continue,
+                word => format!("its lease is {word}"),
+            },
+            None => format!("its claim message counts until {}", claimant.expires_at),
+        };
+        error = error.hint(format!("{}: {why}", claimant.from));
+    }
+    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", shell(item)))
+}
+
+/// A text as one word of a shell command.
+fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+/// The same as JSON, without the keys of an error.
+pub fn taken_object(item: &str, claimants: &[Claimant]) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "held").text("item_id", item).flag("acquired", false);
+    object.list("claimed_by", claimants.iter().map(|claimant| quote(&claimant.from)));
+    add_claims(&mut object, claimants);
+    object
+}
+
+/// Who holds one item, as JSON.
+pub fn check(item: &str, claimants: &[Claimant]) -> Object {
+    let mut object = Object::new();
+    object.text("item_id", item);
+    add_claims(&mut object, claimants);
+    object.flag("claimed", !claimants.is_empty());
+    object
+}
+
+/// All claims, as JSON.
+pub fn list(claimants: &[Claimant]) -> Object {
+    let mut object = Object::new();
+    add_claims(&mut object, claimants);
+    object
+}
+
+/// All claims in words, a line each.
+pub fn list_text(claimants: &[Claimant]) -> String {
+    let now_us = wall_us();
+    let line = |claimant: &Claimant| {
+        let since = parse_utc(&claimant.timestamp).map(|us| moment(us, now_us)).unwrap_or_default();
+        let place = [&claimant.branch, &claimant.worktree];
+        let place: Vec<&str> = place.into_iter().flatten().map(String::as_str).collect();
+        let line =
+            format!("{}  {}  since {since}  {}", claimant.item, claimant.from, place.join(" in "));
+        printable(line.trim_end()).into_owned()
+    };
+    claimants.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn add_claims(object: &mut Object, claimants: &[Claimant]) {
+    object.objects("claims", claimants, |object, claimant| {
+        let mut put = |key: &str, text: Option<&str>| {
+            if let Some(text) = text {
+                object.text(key, text);
+            }
+        };
+        put("id", claimant.message.as_deref());
+        put("from", Some(&claimant.from));
+        put("item_id", Some(&claimant.item));
+        put("branch", claimant.branch.as_deref());
+        put("worktree", claimant.worktree.as_deref());
+        put("timestamp", Some(&claimant.timestamp));
+        put("expires_at", Some(&claimant.expires_at));
+        if claimant.shareable {
+            object.flag("shareable", true);
+        }
+        if let Some(token) = claimant.fencing_token() {
+            object.number("fencing_token", token.get());
+        }
+        if let Some(session) = claimant.session() {
+            object.text("session", session);
+        }
+    });
+}
+
+/// A release, as JSON.
+pub fn released(item: &str, released: &Released) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", if released.stood { "released" } else { "not_held" });
+    object.text("item_id", item).flag("released", true);
+    object.text("message_id", &released.message).flag("stood", released.stood);
+    object
+}
+
+/// What is said beside the release of an item that the caller did not hold. `claimants` hold it,
+/// as far as that is known.
+pub fn not_released(from: &str, item: &str, claimants: Option<&[Claimant]>) -> String {
+    let who = holders(claimants).map_or(String::new(), |who| format!(" ({who})"));
+    let text = format!("{from} held no claim on {item:?}{who}; the release was published anyway");
+    printable(&text).into_owned()
+}
+
+/// The refusal of an item that the caller does not hold. `claimants` hold it, as far as that is
+/// known.
+pub fn not_held(from: &str, item: &str, claimants: Option<&[Claimant]>) -> Error {
+    let who = holders(claimants).map_or(String::new(), |who| format!(": {who}"));
+    Error::new(Kind::Lost, format!("{from} does not hold {item:?}{who}"))
+        .hint("stop working on it, or claim it again with 'zeta claim acquire'")
+}
+
+fn holders(claimants: Option<&[Claimant]>) -> Option<String> {
+    let who: Vec<&str> = claimants?.iter().map(|claimant| claimant.from.as_str()).collect();
+    Some(match who.as_slice() {
+        [] => "it is free".to_owned(),
+        who => format!("it is held by {}", who.join(", ")),
+    })
+}
+
+/// The same as JSON, without the keys of an error.
+pub fn not_held_object(item: &str, claimants: Option<&[Claimant]>) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "lost").text("item_id", item);
+    if let Some(claimants) = claimants {
+        add_claims(&mut object, claimants);
+    }
+    object
+}

@@ -1,0 +1,107 @@
+//! The answers of `zeta claim`.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::judge;
+use crate::bus::place::Place;
+use crate::support::run;
+
+fn answer(command: &mut Command, args: &[&str], status: i32) -> Value {
+    judge(args, &run(command.args(args)), status)
+}
+
+/// Runs `zeta claim VERB --from WHO --item B-1 MORE` and compares its answer with the contract.
+fn claim(place: &Place, verb: &str, from: &str, more: &[&str], status: i32) -> Value {
+    let args = [&["claim", verb, "--from", from, "--item", "B-1"], more].concat();
+    answer(&mut place.cmd(&["--json"]), &args, status)
+}
+
+fn check(place: &Place, status: i32) -> Value {
+    answer(&mut place.cmd(&["--json"]), &["claim", "check", "--item", "B-1"], status)
+}
+
+#[test]
+fn a_claim_from_its_grant_to_its_release() {
+    let place = Place::new();
+    assert_eq!(check(&place, 0), json!({"item_id": "B-1", "claims": [], "claimed": false}));
+    let place_of_work = ["--branch", "feat/x", "--worktree", "/w/1"];
+    let first = claim(&place, "acquire", "otto", &place_of_work, 0);
+    assert_eq!((&first["outcome"], &first["acquired"]), (&json!("granted"), &json!(true)));
+    assert!(first["message_id"].is_string() && first["worktree"] == "/w/1", "{first}");
+    assert_eq!(claim(&place, "acquire", "otto", &[], 0)["outcome"], "renewed");
+    let renewed = claim(&place, "renew", "otto", &["--ttl", "1h"], 0);
+    assert_eq!(renewed["outcome"], "renewed");
+    assert!(renewed.get("acquired").is_none(), "{renewed}");
+    let held = claim(&place, "acquire", "vera", &[], 3);
+    assert_eq!((&held["outcome"], &held["claimed_by"]), (&json!("held"), &json!(["otto"])));
+    assert_eq!(held["claims"][0]["branch"], "feat/x");
+    assert_eq!(check(&place, 3)["claims"][0]["fencing_token"], first["fencing_token"]);
+    let list = answer(&mut place.cmd(&["--json"]), &["claim", "list"], 0);
+    assert_eq!(list["claims"][0]["item_id"], "B-1");
+    let handed = claim(&place, "handover", "otto", &["--to", "vera"], 0);
+    assert_eq!(handed["outcome"], "handed_over");
+    assert_eq!((&handed["from"], &handed["to"]), (&json!("otto"), &json!("vera")));
+    assert!(handed.get("acquired").is_none(), "{handed}");
+    let released = claim(&place, "release", "vera", &[], 0);
+    assert_eq!((&released["outcome"], &released["stood"]), (&json!("released"), &json!(true)));
+    let again = claim(&place, "release", "vera", &[], 0);
+    assert_eq!((&again["outcome"], &again["stood"]), (&json!("not_held"), &json!(false)));
+}
+
+#[test]
+fn whoever_does_not_hold_the_item_is_told_who_does() {
+    let place = Place::new();
+    for (verb, more) in [("renew", &[][..]), ("handover", &["--to", "lior"])] {
+        let lost = claim(&place, verb, "otto", more, 5);
+        assert_eq!(lost["outcome"], "lost");
+        assert!(lost["message"].as_str().unwrap().ends_with("it is free"), "{lost}");
+    }
+    let token = claim(&place, "acquire", "vera", &[], 0)["fencing_token"].to_string();
+    for (verb, more) in [("renew", &[][..]), ("handover", &["--to", "lior"])] {
+        let lost = claim(&place, verb, "otto", more, 5);
+        assert!(lost["message"].as_str().unwrap().ends_with("it is held by vera"), "{lost}");
+        assert_eq!(lost["claims"][0]["from"], "vera");
+    }
+    let other = (token.parse::<u64>().unwrap() - 1).to_string();
+    let lost = claim(&place, "release", "otto", &["--token", &other], 5);
+    assert_eq!((&lost["outcome"], &lost["holder"]), (&json!("lost"), &json!("vera")));
+    let out = place.ends(0, &["claim", "release", "--from", "otto", "--item", "B-1"]);
+    assert!(out.err.contains("it is held by vera"), "{out:?}");
+}
+
+#[test]
+fn another_session_of_the_same_name_is_refused() {
+    let place = Place::new();
+    let mut first = place.cmd(&["--json"]);
+    let args = ["claim", "acquire", "--from", "otto", "--item", "B-1"];
+    answer(first.env("ZETA_SESSION", "0a"), &args, 0);
+    for (verb, more) in [("release", &[][..]), ("renew", &[]), ("handover", &["--to", "lior"])] {
+        assert_eq!(claim(&place, verb, "otto", more, 3)["error"], "refused");
+    }
+}
+
+#[test]
+fn an_acquire_that_another_program_has_begun_is_busy() {
+    let place = Place::new();
+    place.ends(0, &["bus", "list"]);
+    place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
+    let lock = place.bus.join("acquire-B-1.lock");
+    std::fs::write(lock, std::process::id().to_string()).unwrap();
+    assert_eq!(claim(&place, "acquire", "otto", &[], 6)["error"], "busy");
+}
+
+#[test]
+fn wrong_calls() {
+    let place = Place::new();
+    claim(&place, "acquire", "Otto!", &[], 2);
+    claim(&place, "acquire", "otto", &["--ttl", "1ms"], 2);
+    claim(&place, "acquire", "otto", &["--wait", "soon"], 2);
+    claim(&place, "release", "otto", &["--token", "x"], 2);
+    claim(&place, "renew", "otto", &["--ttl", "never"], 2);
+    claim(&place, "handover", "otto", &["--to", "*"], 2);
+    for args in [&["claim", "check"][..], &["claim", "acquire"], &["claim", "list", "--nosuch"]] {
+        answer(&mut place.cmd(&["--json"]), args, 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! The answers of `zeta creds`, which ends with numbers of its own.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::judge;
+use crate::creds::cli::{Desk, LOCK};
+use crate::support::run;
+
+fn answer(desk: &Desk, args: &[&str], status: i32) -> Value {
+    judge_call(&mut desk.command(args), args, status)
+}
+
+fn judge_call(command: &mut Command, args: &[&str], status: i32) -> Value {
+    judge(&["creds", args[0]], &run(command.arg("--json")), status)
+}
+
+const BLOB: &str = "stick/zeta-creds.enc";
+const WRONG: [&str; 4] = ["--usb-uuid", "0000-0000", "--passphrase-file", "stick.txt"];
+
+#[test]
+fn a_blob_from_its_making_to_its_restore() {
+    let desk = Desk::new();
+    let persist = [&["persist", "--output", BLOB], &LOCK[..]].concat();
+    let saved =
+        answer(&desk, &[&persist[..], &["--bake-cred", "gh-cli=x", "--verify"]].concat(), 0);
+    assert_eq!((&saved["outcome"], &saved["verified"]), (&json!("saved"), &json!(true)));
+    assert_eq!(saved["baked"], json!(["gh-cli"]));
+    let outside = answer(&desk, &["inspect", "--input", BLOB], 0);
+    assert_eq!((&outside["format"], &outside["generation"]), (&json!("zcv2"), &json!(1)));
+    let inspect = [&["inspect", "--input", BLOB], &LOCK[..]].concat();
+    assert_eq!(answer(&desk, &inspect, 0)["credentials"][0]["id"], "gh-cli");
+    let verify = [&["verify", "--input", BLOB], &LOCK[..]].concat();
+    let lacking = answer(&desk, &verify, 8);
+    assert_eq!((&lacking["files"], &lacking["error"]), (&json!(1), &json!("not_found")));
+    let restore = [&["restore", "--input", BLOB, "--target-root", "root"], &LOCK[..]].concat();
+    let dry = answer(&desk, &[&restore[..], &["--dry-run"]].concat(), 0);
+    assert_eq!(dry["files"][0]["outcome"], "would_write");
+    assert_eq!(answer(&desk, &restore, 0)["files"][0]["outcome"], "written");
+    assert_eq!(answer(&desk, &restore, 0)["files"][0]["outcome"], "already_present");
+    // A link where a file belongs is refused.
+    let place = desk.path("root/home/zeta/.config/gh/hosts.yml");
+    std::fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &place).unwrap();
+    let refused = answer(&desk, &restore, 8);
+    assert_eq!((&refused["outcome"], &refused["error"]), (&json!("restored"), &json!("refused")));
+    assert_eq!(refused["files"][0]["outcome"], "refused");
+    for (verb, flag) in [("restore", "--input"), ("verify", "--input")] {
+        answer(&desk, &[&[verb, flag, BLOB], &WRONG[..]].concat(), 5);
+    }
+    let update = [&["persist", "--output", BLOB, "--update"], &WRONG[..]].concat();
+    answer(&desk, &update, 5);
+}
+
+#[test]
+fn a_pick_that_writes_nothing() {
+    let desk = Desk::new();
+    let pick = [&["pick", "--output", BLOB], &LOCK[..]].concat();
+    let dry = answer(&desk, &[&pick[..], &["--bake-cred", "gh-cli=x", "--dry-run"]].concat(), 0);
+    assert_eq!(dry, json!({"outcome": "dry_run", "path": BLOB, "baked": ["gh-cli"]}));
+    assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "saved");
+    assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "unchanged");
+    let persist = [&["persist", "--output", BLOB], &LOCK[..]].concat();
+    assert_eq!(answer(&desk, &persist, 3)["error"], "refused");
+    answer(&desk, &[&persist[..], &["--bake-cred", "nosuch=x"]].concat(), 3);
+    answer(&desk, &[&pick[..], &["--bake-cred", "nosuch=x"]].concat(), 3);
+}
+
+#[test]
+fn wrong_calls_and_what_is_not_there() {
+    let desk = Desk::new();
+    for args in [
+        &["pick"][..],
+        &["persist", "--nosuch"],
+        &["restore"],
+        &["verify", "--input", BLOB],
+        &["inspect", "--nosuch"],
+        &["passphrase", "x"],
+    ] {
+        answer(&desk, args, 2);
+    }
+    for verb in ["restore", "verify", "inspect"] {
+        answer(&desk, &[&[verb, "--input", BLOB], &LOCK[..]].concat(), 3);
+    }
+    answer(&desk, &[&["persist", "--output", "nosuch/c.enc"], &LOCK[..]].concat(), 4);
+    answer(&desk, &[&["pick", "--defer-all", "--output", "nosuch/c.enc"], &LOCK[..]].concat(), 4);
+    std::fs::write(desk.blob(), "not a blob").unwrap();
+    for verb in ["restore", "verify", "inspect"] {
+        answer(&desk, &[&[verb, "--input", BLOB], &LOCK[..]].concat(), 4);
+    }
+    let made = answer(&desk, &["passphrase"], 0);
+    assert_eq!(made["entropy_bits"], 96);
+}
+
+#[test]
+fn at_boot_nothing_to_restore_is_an_answer() {
+    let desk = Desk::new();
+    let boot = ["restore", "--at-boot", "--input", BLOB, "--target-root", "root"];
+    let args = [&boot[..], &LOCK].concat();
+    let nothing = answer(&desk, &args, 0);
+    assert_eq!(nothing, json!({"outcome": "nothing_to_restore", "blob": BLOB}));
+}
