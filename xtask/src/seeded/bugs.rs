@@ -390,7 +390,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "a member makes a group's tree again",
         CREATE,
-        "if !announced && !crate::directory::anchor::stands(path)? {",
+        "if !announced && !crate::directory::anchor::exists(path)? {",
         "if !announced {",
         &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
     ),

@@ -24,7 +24,7 @@ use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
 use zeta_state::lease::{
-    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_ROOM, publish, read_only,
+    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_RESERVE, publish, read_only,
 };
 
 /// How long an acquire of the original, which takes milliseconds, is waited for.
@@ -378,7 +378,7 @@ impl ClaimContext<'_> {
         set(&mut record, key::FROM, quote(to.as_str()));
         before_commit(&mut record)?;
         section.remember(next.get())?;
-        publish(section, &record, true, RENEWAL_ROOM)?;
+        publish(section, &record, true, RENEWAL_RESERVE)?;
         Ok(Ok(Box::new(record)))
     }
 }
