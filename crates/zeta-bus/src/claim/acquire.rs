@@ -293,7 +293,7 @@ impl ClaimContext<'_> {
                         .hint("try again; the lock of an ended process counts for 5 s"));
                 }
             };
-            // From here on the original cannot claim it; an earlier claim is seen now.
+            // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
             let messages = index.notices(&request.item, host::wall_us())?;
             let conflicts = self.conflicts(request, record, &messages)?;
