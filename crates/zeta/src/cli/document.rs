@@ -1,4 +1,4 @@
-//! What `zeta marker` and `zeta persona` share: set, get, list and clear of one record.
+//! The verbs that `zeta marker` and `zeta persona` share: set, get, list and clear.
 
 use zeta_os::error::{Kind, Result};
 use zeta_state::presence::records as ops;
@@ -8,15 +8,15 @@ use zeta_state::presence::report::Records;
 
 use super::Call;
 
-/// Sets the fields of options and of `K=V` words.
+/// Sets the fields that the options and the `K=V` arguments give.
 pub(super) fn set(
     call: &Call,
     name: &RecordKey,
-    said: Vec<(&'static str, String)>,
+    options: Vec<(&'static str, String)>,
     words: &[String],
 ) -> Result<u8> {
     let mut pairs: Vec<(String, String)> =
-        said.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     for word in words {
         pairs.push(ops::parse_pair(name, word)?);
     }

@@ -1,4 +1,4 @@
-//! `zeta marker`: facts that agents write down for each other.
+//! `zeta marker`: facts that agents record for each other.
 
 use clap::Args;
 use zeta_core::name::RecordName;
@@ -10,16 +10,21 @@ use zeta_state::presence::records::RecordKey;
 
 pub(super) const NOUN: Noun = Noun {
     name: "marker",
-    about: "Facts that agents write down for each other",
-    build: super::needs_verb,
+    about: "Record facts for other agents",
+    build: |noun| super::needs_verb(noun).after_help(EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  zeta marker set self-registered branch=register-node
+  zeta marker list";
+
 const VERBS: &[Verb] = &[
     Verb {
         name: "set",
-        about: "Write a marker, or change fields of it",
+        about: "Write a marker, or change some of its fields",
         args: SetArgs::augment_args,
         run: |call| {
             let args: SetArgs = call.args()?;
@@ -28,7 +33,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "get",
-        about: "Print a marker, or one field of it; exit 4 if it is not there",
+        about: "Print a marker, or one of its fields; exit 4 if there is none",
         args: GetArgs::augment_args,
         run: |call| {
             let args: GetArgs = call.args()?;
@@ -37,13 +42,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "list",
-        about: "All markers of the node",
+        about: "List all markers of the node",
         args: |verb| verb.after_help("Example:\n  zeta marker list --json"),
         run: |call| document::list(call, true),
     },
     Verb {
         name: "clear",
-        about: "Remove a marker; exit 4 if it is not there",
+        about: "Remove a marker; exit 4 if there is none",
         args: ClearArgs::augment_args,
         run: |call| {
             let args: ClearArgs = call.args()?;

@@ -1,4 +1,4 @@
-//! `zeta persona`: what an agent is doing, in its own words.
+//! `zeta persona`: the state that an agent publishes: its task, branch and worktree.
 
 use clap::Args;
 use zeta_core::name::Label;
@@ -10,32 +10,37 @@ use zeta_state::presence::records::RecordKey;
 
 pub(super) const NOUN: Noun = Noun {
     name: "persona",
-    about: "What an agent is doing, in its own words",
-    build: super::needs_verb,
+    about: "Publish what an agent is doing",
+    build: |noun| super::needs_verb(noun).after_help(EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  zeta persona set otto-cli --task B-0856
+  zeta persona list";
+
 const VERBS: &[Verb] = &[
     Verb {
         name: "set",
-        about: "Say what a persona is doing",
+        about: "Publish what a persona is doing",
         args: SetArgs::augment_args,
         run: |call| {
             let args: SetArgs = call.args()?;
-            let said = [
+            let options = [
                 ("status", args.status),
                 ("task", args.task),
                 ("branch", args.branch),
                 ("worktree", args.worktree),
             ];
-            let said = said.into_iter().filter_map(|(key, value)| Some((key, value?)));
-            document::set(call, &name(&args.name)?, said.collect(), &args.fields)
+            let options = options.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            document::set(call, &name(&args.name)?, options.collect(), &args.fields)
         },
     },
     Verb {
         name: "get",
-        about: "Print what a persona said, or one field of it; exit 4 if it is not there",
+        about: "Print what a persona published, or one field; exit 4 if there is nothing",
         args: GetArgs::augment_args,
         run: |call| {
             let args: GetArgs = call.args()?;
@@ -44,13 +49,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "list",
-        about: "All personas of the node",
+        about: "List all personas of the node",
         args: |verb| verb.after_help("Example:\n  zeta persona list --json"),
         run: |call| document::list(call, false),
     },
     Verb {
         name: "clear",
-        about: "Remove what a persona said; exit 4 if it is not there",
+        about: "Remove what a persona published; exit 4 if there is nothing",
         args: ClearArgs::augment_args,
         run: |call| {
             let args: ClearArgs = call.args()?;
@@ -64,20 +69,20 @@ const VERBS: &[Verb] = &[
 Example:
   zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856
 
-It is a beat of the persona only if you are it: by --as, by ZETA_AGENT or under 'zeta run'.")]
+This is also a heartbeat if the persona is your own: by --as, ZETA_AGENT or 'zeta run'.")]
 struct SetArgs {
     /// Name of the persona, or persona and surface, as in otto-cli
     name: String,
-    /// What it does: working, idle, waiting, ...
+    /// Status: working, idle, waiting, ...
     #[arg(long, value_name = "TEXT")]
     status: Option<String>,
-    /// On what
+    /// Task
     #[arg(long, value_name = "TEXT")]
     task: Option<String>,
-    /// On which branch
+    /// Branch of the work
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// In which worktree
+    /// Worktree of the work
     #[arg(long, value_name = "DIR")]
     worktree: Option<String>,
     /// Further fields to set; the others are kept
