@@ -95,7 +95,7 @@ fn every_claim_is_checked_and_nothing_is_left() {
     let claims = claims(&account);
     assert!(claims.iter().all(|(_, checked)| *checked), "{claims:?}");
     for wanted in [
-        "won the lease register-pr-in-flight, the other two wait in line",
+        "won the lease register-pr-in-flight, the other two wait in the queue",
         "was killed half-way through its push, and nothing of it landed",
         "ms after the kill, with a higher token",
         "which is alive, after TTL and grace",
