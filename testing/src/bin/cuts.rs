@@ -56,7 +56,7 @@ fn say(line: &str) -> Result<(), String> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
-/// Saves with write, fsync and rename, as textbooks do. FAT loses the file then: the check must fail.
+/// Saves with write, fsync and rename, as textbooks do. On FAT that loses the file.
 fn textbook(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temp = path.with_extension("tmp");
     let mut file = File::create(&temp)?;
