@@ -149,12 +149,13 @@ fn leases_read_as_they_do_in_a_list() {
     tree.zeta(&["lease", "acquire", "deploy", "--purpose", "a \"quoted\" one", "--pr", "7"]);
     let list: Value =
         serde_json::from_slice(&tree.zeta(&["lease", "list", "--json"]).stdout).unwrap();
-    let (mut ours, mut theirs) = (tree.seen()["leases"][0].clone(), list["leases"][0].clone());
-    for lease in [&mut ours, &mut theirs] {
+    let (mut in_status, mut in_list) =
+        (tree.seen()["leases"][0].clone(), list["leases"][0].clone());
+    for lease in [&mut in_status, &mut in_list] {
         let lease = lease.as_object_mut().unwrap();
         assert!(lease.remove("age_ms").is_some() && lease.remove("rest_ms").is_some());
     }
-    assert_eq!(ours, theirs);
+    assert_eq!(in_status, in_list);
 }
 
 #[test]

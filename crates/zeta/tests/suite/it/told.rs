@@ -149,7 +149,7 @@ fn who_waits_is_told_what_is_so() {
     let out = sandbox.refused(&acquire, 6);
     assert!(out.err.contains("its TTL ends in") && !out.err.contains("at the latest"), "{out:?}");
     sandbox.ok(&["lease", "release", "job", "--token", &token]);
-    // Somebody who lives came before, and does not take what is free.
+    // A live process came before, and does not take the free lease.
     let ns = |of: &str| {
         let link = std::fs::read_link(format!("/proc/self/ns/{of}")).unwrap();
         link.to_str().unwrap().replace(|c: char| !c.is_ascii_digit(), "")

@@ -1,4 +1,4 @@
-//! An HTTP server on the loopback interface that answers as GitHub does, or fails as it is told to.
+//! An HTTP server on the loopback interface that answers as GitHub does, or fails as a test wants.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -51,7 +51,7 @@ pub enum Fault {
 /// A request and what it was answered; `None` if nothing was.
 pub struct Exchange {
     pub request: Request,
-    pub told: Option<(u16, Value)>,
+    pub answered: Option<(u16, Value)>,
     pub faulty: bool,
 }
 
@@ -131,20 +131,20 @@ fn serve(stream: TcpStream, inside: &Mutex<Inside>) {
     let call = request.call();
     let fault = guard.faults.get_mut(&call).and_then(VecDeque::pop_front);
     let accepted = request.header("authorization") == Some(format!("Bearer {TOKEN}").as_str());
-    let (told, headers) = match fault {
+    let (answered, headers) = match fault {
         _ if !accepted => (Some(refusal(401, "Bad credentials")), vec![]),
         Some(fault) if !fault.does() => fault.refusal(),
         _ => (Some(guard.model.answer(&request)), vec![]),
     };
-    let (told, faulty) = (told, fault.is_some() || !accepted);
-    guard.log.push(Exchange { request, told: told.clone(), faulty });
+    let (answered, faulty) = (answered, fault.is_some() || !accepted);
+    guard.log.push(Exchange { request, answered: answered.clone(), faulty });
     drop(guard);
-    let Some((status, body)) = told else { return };
+    let Some((status, body)) = answered else { return };
     let text = body.to_string();
     match fault {
         Some(Fault::LostAfter) => {}
         Some(Fault::Hang) => {
-            // Until whoever asked goes away.
+            // Waits until the client closes the connection.
             let _ = reader.read(&mut [0]);
         }
         Some(Fault::StatusAfter(status)) => write(&stream, status, &headers, "{}"),
@@ -174,7 +174,7 @@ impl Fault {
         let header = |name, value: &str| vec![(name, value.to_owned())];
         let scope = |value: &str| vec![("x-oauth-scopes", value.to_owned())];
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let (told, headers) = match self {
+        let (answered, headers) = match self {
             Fault::LostBefore => return (None, vec![]),
             Fault::Status(status) => (refusal(status, "Something went wrong"), vec![]),
             Fault::Primary(s) => {
@@ -208,7 +208,7 @@ impl Fault {
             Fault::Echo => (refusal(422, &format!("{}{TOKEN} is odd", "x".repeat(280))), vec![]),
             _ => unreachable!("it is done and answered"),
         };
-        (Some(told), headers)
+        (Some(answered), headers)
     }
 }
 

@@ -49,13 +49,13 @@ type Checked = Result<(), String>;
 impl Description {
     /// Is this exchange one that GitHub describes?
     pub fn check(&self, exchange: &Exchange) -> Checked {
-        let Exchange { request, told, faulty } = exchange;
+        let Exchange { request, answered, faulty } = exchange;
         if request.call() == Call::Graphql {
             return Ok(()); // the other API has a description of its own kind
         }
         let operation = self.operation(request)?;
         self.check_request(&operation, request).map_err(|why| format!("the request: {why}"))?;
-        let Some((status, body)) = told else { return Ok(()) };
+        let Some((status, body)) = answered else { return Ok(()) };
         let responses = &operation["responses"];
         let Some(response) = responses.get(status.to_string()) else {
             let general = matches!(status, 301..=499 | 500..) && *faulty;
@@ -220,8 +220,8 @@ fn the_description_is_here_and_refuses_what_does_not_fit() {
         headers: ["user-agent", "accept"].map(|name| (name.to_owned(), "x".to_owned())).to_vec(),
         body,
     };
-    let refused = |request: Request, told: Option<(u16, Value)>, words: &str| {
-        let why = description.check(&Exchange { request, told, faulty: false }).unwrap_err();
+    let refused = |request: Request, answered: Option<(u16, Value)>, words: &str| {
+        let why = description.check(&Exchange { request, answered, faulty: false }).unwrap_err();
         assert!(why.contains(words), "{why}");
     };
     let pulls = "/repos/a/b/pulls";

@@ -51,7 +51,7 @@ impl GroupStage {
         String::from_utf8(out).unwrap().split(':').nth(2).unwrap().parse().unwrap()
     }
 
-    /// A call by somebody else, as a member of the group or not.
+    /// Makes a call as another user, a member of the group or not.
     fn by(&self, uid: &str, member: bool, args: &[&str]) -> Done {
         let gid = self.gid().to_string();
         let groups = if member { format!("--groups={gid}") } else { "--clear-groups".to_owned() };
