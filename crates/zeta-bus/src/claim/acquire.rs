@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
+use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
+use zeta_core::lease::{FencingToken, Reassigned, Record, Successor, decide_reassign};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
@@ -255,7 +256,7 @@ impl ClaimContext<'_> {
         let taken = match &entered {
             None => Ok(None),
             Some(holder) if into_session => self
-                .reassign(holder, record, &request.from, Some(request.ttl_ms), &mut announce)
+                .reassign(holder, &request.from, Some(request.ttl_ms), &mut announce)
                 .map(|taken| taken.ok()),
             Some(holder) => holder
                 .renew(request.ttl_ms, &mut announce)
@@ -352,41 +353,35 @@ impl ClaimContext<'_> {
     pub(super) fn reassign(
         &self,
         holder: &HolderSection<'_>,
-        record: &Record,
         to: &Address,
         bind: Option<Option<u64>>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
         let HolderSection { section, lease, token, .. } = holder;
-        let (ctx, token) = (self.handle.ctx, *token);
+        let ctx = self.handle.ctx;
         let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
-        let now = ctx.at(host::reading());
-        if let Checked::Lost(lost) = decide_check(&seen, token, &now) {
-            return Ok(Err(LostTo::new(lease, lost)));
-        }
-        let highest = section.highest_token()?;
-        let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
-        let next = next.ok_or_else(|| Error::new(Kind::Unsafe, "no fencing token is left"))?;
-        let mut record = record.clone();
-        record.fencing_token = next;
-        record.lease_id = host::random_hex()?;
-        record.agent = label(to)?;
-        record.session = bind.and(ctx.session.clone());
-        record.processes = match bind {
-            Some(_) => session::processes(self.handle)?,
-            None => Default::default(),
+        let successor = Successor {
+            lease_id: host::random_hex()?,
+            agent: label(to)?,
+            session: bind.and(ctx.session.clone()),
+            processes: match bind {
+                Some(_) => session::processes(self.handle)?,
+                None => Processes::default(),
+            },
+            ttl_ms: bind.flatten(),
         };
-        if let Some(Some(ttl_ms)) = bind {
-            record.ttl_ms = ttl_ms;
-        }
-        record.renewed = stamp_now(now.reading, &ctx.host);
-        record.acquired_boot_ns = now.reading.boot_ns;
-        record.acquired_us = Some(now.reading.wall_us);
-        record.renew_seq = 0;
+        let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
+        let mut record = match decide_reassign(&seen, *token, highest, successor, &now) {
+            Reassigned::Write(record) => record,
+            Reassigned::Lost(lost) => return Ok(Err(LostTo::new(lease, lost))),
+            Reassigned::NoTokenLeft => {
+                return Err(Error::new(Kind::Unsafe, "no fencing token is left"));
+            }
+        };
         set(&mut record, key::FROM, quote(to.as_str()));
         before_commit(&mut record)?;
-        section.remember(next.get())?;
+        section.remember(record.fencing_token.get())?;
         publish(section, &record, true, RENEWAL_RESERVE)?;
-        Ok(Ok(Box::new(record)))
+        Ok(Ok(record))
     }
 }

@@ -179,7 +179,7 @@ pub fn hand_over(
     };
     let mut message = None;
     // The new claim first: the original sees two holders for a moment, and never none.
-    let handed = claims.reassign(&holder, &record, to, None, &mut |record| {
+    let handed = claims.reassign(&holder, to, None, &mut |record| {
         let mut claim = claim_message(&handed_over, record, &lease_place(&handle))?;
         after_own(&mut claim, to);
         set(record, key::MESSAGE, quote(&claim.id));

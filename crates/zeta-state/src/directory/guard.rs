@@ -341,7 +341,9 @@ impl Section<'_> {
         // One buffer is enough for any guard in order; the next sweep finds the rest.
         loop {
             match entries.next() {
-                Some(Ok(entry)) if entry.file_name().to_bytes().starts_with(b".tmp-") => {
+                Some(Ok(entry))
+                    if entry.file_name().to_bytes().starts_with(layout::TEMP_PREFIX.as_bytes()) =>
+                {
                     swept += usize::from(
                         unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
                     );

@@ -5,6 +5,7 @@
 //! process that is. Tickets are hints that make the order fair; only the flock decides.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use zeta_core::evidence::{Process, ProcessState, Processes};
@@ -128,7 +129,7 @@ impl Queue {
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         // From the back: most often the ticket right before `own` is valid, and no other matters.
         for name in listing.names.iter().rev() {
             let Some(ticket) = Ticket::parse(name) else { continue };
@@ -153,7 +154,7 @@ impl Queue {
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
         let mut before = tickets
             .filter(|ticket| ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder)));
@@ -164,7 +165,7 @@ impl Queue {
     /// are hints, so a failure does no harm.
     pub fn remove_tickets_of(section: &Section<'_>, holder: &Processes) {
         let Ok(Some(queue)) = Queue::open(section) else { return };
-        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"));
+        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE));
         let names = listing.unwrap_or_default().names;
         let tickets = names.iter().filter_map(|name| Ticket::parse(name));
         tickets.filter(|ticket| ticket.is_of(holder)).for_each(|t| queue.remove(&t));
@@ -172,7 +173,7 @@ impl Queue {
 
     /// Lists the tickets whose owners have ended or stopped waiting.
     pub fn void(&self, reading: Reading, host: &Host) -> Result<Vec<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
         Ok(tickets.filter(|ticket| ticket.is_void(reading, host)).collect())
     }

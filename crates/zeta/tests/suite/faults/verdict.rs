@@ -305,8 +305,8 @@ impl Case<'_> {
         self.swept(end);
     }
 
-    /// Checks that the next call or `zeta clean` handles what is left: orphans in a guard are removed,
-    /// and what another process may be creating right now is named until it is old.
+    /// Checks that the next call or `zeta clean` handles what is left: orphans in a guard are
+    /// removed, and what another process may be creating right now is named until it is old.
     fn swept(&mut self, mut end: Tree) {
         if end.leftovers().is_empty() {
             return;
