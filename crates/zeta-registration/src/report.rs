@@ -74,7 +74,7 @@ pub fn standing<'a>(outcome: &'a RegisterOutcome, receipt: &Receipt) -> Standing
             let rest = format_duration(u64::try_from(*s).unwrap_or(0).saturating_mul(1000));
             refused(
                 Kind::Busy,
-                format!("the last attempt failed ({}); try again in {rest}", receipt.detail),
+                format!("the next attempt is due in {rest}; the last one: {}", receipt.detail),
                 "put right what failed ('zeta node show'), then: --min-interval 0s",
             )
         }

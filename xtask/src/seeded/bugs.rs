@@ -390,7 +390,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "a member makes a group's tree again",
         CREATE,
-        "if !announced && !crate::directory::anchor::stands(path)? {",
+        "if !announced && !crate::directory::anchor::exists(path)? {",
         "if !announced {",
         &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
     ),
@@ -455,7 +455,7 @@ pub const BUGS: [Bug; 49] = [
         }
         let text = self.read_names(0)?;
 ",
-        &["-p", "zeta", "--test", "suite", "bus::mixed::a_claim_that_the_original_makes"],
+        &["-p", "zeta", "--test", "suite", "bus::mixed::a_claim_that_the_original"],
     ),
     bug(
         "a message that is gone stays in the index",
@@ -466,13 +466,13 @@ pub const BUGS: [Bug; 49] = [
         &["-p", "zeta", "--test", "suite", "bus::attack::a_message_that_goes_in_the_moment"],
     ),
     bug(
-        "no look after the original's lock was taken",
+        "an acquire does not look at the directory",
         "crates/zeta-bus/src/claim/acquire.rs",
-        "            // From here on the original cannot claim it; an earlier claim is seen now.
+        "            // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
 ",
         "",
-        &["-p", "zeta", "--test", "suite", "bus::mixed::"],
+        &["-p", "zeta", "--test", "suite", "bus::attack::a_claim_that_cannot_be_read"],
     ),
     bug(
         "an index that was begun anew is read on from the old place",

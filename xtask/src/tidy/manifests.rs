@@ -50,11 +50,10 @@ pub fn check(page: &Page, findings: &mut Vec<Finding>) {
         return;
     };
     for (line, name) in dependencies(&page.text) {
-        let is_ours = PACKAGES.iter().any(|(known, _)| *known == name);
         let heavy = HEAVY.iter().find(|(known, _)| *known == name);
         let allowed = match heavy {
             Some((_, packages)) => packages.contains(&package),
-            None => !is_ours || ours.contains(&name),
+            None => !is_package(&name) || ours.contains(&name.as_str()),
         };
         if !allowed {
             let what = format!("'{package}' may not use '{name}' (the table is in {})", file!());
@@ -69,8 +68,10 @@ pub fn check_picture(pages: &[Page], findings: &mut Vec<Finding>) {
     let mut edges: Vec<(&str, &str)> = Vec::new();
     for page in pages {
         let Some(package) = package_of(page) else { continue };
-        let names = dependencies(&page.text).into_iter().map(|(_, name)| name);
-        edges.extend(names.filter(|name| is_package(name)).map(|name| (package, name)));
+        for (_, name) in dependencies(&page.text) {
+            let known = PACKAGES.iter().find(|(known, _)| *known == name);
+            edges.extend(known.map(|(known, _)| (package, *known)));
+        }
     }
     let wanted: Vec<(&str, &str)> =
         edges.iter().copied().filter(|edge| !is_implied(*edge, &edges)).collect();
@@ -108,21 +109,37 @@ fn package_of(page: &Page) -> Option<&str> {
     page.path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml")
 }
 
-/// Lists the names in the sections of dependencies, except those of tests, with their lines.
-fn dependencies(manifest: &str) -> Vec<(usize, &str)> {
-    let mut inside = false;
-    let mut names = Vec::new();
-    for (at, line) in manifest.lines().enumerate() {
-        if line.starts_with('[') {
-            inside = line.trim_end().ends_with("dependencies]") && !line.contains("dev-");
-        } else if inside
-            && let Some((name, _)) = line.split_once('=')
-            && !line.starts_with('#')
-        {
-            names.push((at + 1, name.trim().trim_end_matches(".workspace")));
-        }
-    }
-    names
+/// The packages in the sections of dependencies, but those of tests, with the lines of their names.
+/// A manifest that is not TOML has none here; Cargo refuses it.
+fn dependencies(manifest: &str) -> Vec<(usize, String)> {
+    let Ok(table) = manifest.parse::<toml::Table>() else { return Vec::new() };
+    let mut tables: Vec<&toml::Table> = sections(&table);
+    let targets = table.get("target").and_then(toml::Value::as_table);
+    let targets = targets.into_iter().flat_map(|targets| targets.values());
+    tables.extend(targets.filter_map(toml::Value::as_table).flat_map(sections));
+    let named = |(key, value): (&String, &toml::Value)| {
+        let package = value.get("package").and_then(toml::Value::as_str);
+        (line_of(manifest, key), package.unwrap_or(key).to_owned())
+    };
+    tables.into_iter().flatten().map(named).collect()
+}
+
+/// The tables of dependencies of a package, or of one of its targets.
+fn sections(table: &toml::Table) -> Vec<&toml::Table> {
+    let names = ["dependencies", "build-dependencies"];
+    names.iter().filter_map(|name| table.get(*name)?.as_table()).collect()
+}
+
+/// The first line that begins with a key, bare, quoted, or as a table of its own; counted from 1.
+fn line_of(manifest: &str, key: &str) -> usize {
+    let begins = |line: &str| {
+        let line = line.trim_start();
+        let last = line.trim_end_matches(']').rsplit(['.', '[']).next();
+        let bare = line.trim_start_matches('"').strip_prefix(key);
+        bare.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
+            || line.starts_with('[') && last == Some(key)
+    };
+    manifest.lines().position(begins).map_or(1, |at| at + 1)
 }
 
 /// Lists the arrows of the picture ("a --> b" in a block of mermaid), with their lines.

@@ -174,6 +174,16 @@ fn a_manifest_names_only_what_the_table_allows() {
             .contains("'tokio'")
     );
     assert_eq!(found("zeta-core", "[dev-dependencies]\nrustix = \"1\"\n"), "");
+    for other_way in [
+        "[dependencies.tokio]\nversion = \"1\"\n",
+        "[dependencies]\ntokio.version = \"1\"\n",
+        "[dependencies]\n\"tokio\" = \"1\"\n",
+        "[dependencies]\nrt = { package = \"tokio\", version = \"1\" }\n",
+        "[target.'cfg(unix)'.build-dependencies]\ntokio = \"1\"\n",
+    ] {
+        let found = found("zeta-state", other_way);
+        assert!(found.contains("'zeta-state' may not use 'tokio'"), "{other_way}: {found}");
+    }
     assert!(found("zeta-new", "").contains("the package 'zeta-new' is new"));
 }
 

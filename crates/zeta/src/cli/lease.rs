@@ -7,7 +7,7 @@ use zeta_core::lease::{
     Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
 };
 use zeta_core::name::RecordName;
-use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
+use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
 use crate::output::Output;
@@ -160,7 +160,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
                 ),
             });
             // Without its token no caller could use or release the lease until its TTL ends.
-            printed.map_err(|error| report::untold(&record, &error))?;
+            printed.map_err(|error| report::token_not_printed(&record, &error))?;
             Ok(0)
         }
         Outcome::Refused(refusal) => {
@@ -221,7 +221,7 @@ fn run_check(call: &Call) -> Result<u8> {
     match checked {
         Ok(Checked::Good { rest_ms }) => {
             let object = || json::checked(&lease, token, rest_ms);
-            call.out.either(object, || format_duration(rest_ms))?;
+            call.out.either(object, || report::checked(rest_ms))?;
             Ok(0)
         }
         Ok(_) => Err(report::too_late(&lease, token)),
@@ -274,12 +274,7 @@ fn run_break(call: &Call) -> Result<u8> {
     };
     match broken {
         Ok(stood) => {
-            let text = if stood {
-                "removed; its token is refused from now on"
-            } else {
-                "there was no grant to remove"
-            };
-            call.out.note(&format!("lease {lease}: {text}"));
+            call.out.note(&report::broken(&lease, stood));
             if call.out.json {
                 call.out.data(&json::broken(&lease, stood).done())?;
             }

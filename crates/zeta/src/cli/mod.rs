@@ -27,13 +27,11 @@ mod creds;
 mod demo;
 mod docs;
 mod doctor;
-mod document;
 mod heartbeat;
 mod init;
 mod lease;
-mod marker;
 mod node;
-mod persona;
+mod record;
 mod run;
 mod schema;
 mod status;
@@ -123,8 +121,8 @@ const NOUNS: &[Noun] = &[
     status::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
-    marker::NOUN,
-    persona::NOUN,
+    record::MARKER,
+    record::PERSONA,
     bus::NOUN,
     node::NOUN,
     creds::NOUN,

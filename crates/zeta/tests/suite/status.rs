@@ -97,8 +97,8 @@ fn persona(node: &Path, agent: &str, lives: bool) {
 #[test]
 fn nobody_has_used_it_yet() {
     let tree = Tree::new("empty");
-    assert!(tree.text(&[]).contains("nobody has used zeta here yet"));
-    assert!(tree.text(&["--all"]).contains("nobody has used zeta here yet"));
+    assert!(tree.text(&[]).contains("zeta has not been used here yet"));
+    assert!(tree.text(&["--all"]).contains("zeta has not been used here yet"));
     for args in [&[][..], &["--all"]] {
         let all = tree.json(args);
         assert_eq!(all["nodes"], serde_json::json!([]));
@@ -109,7 +109,7 @@ fn nobody_has_used_it_yet() {
 
     fs::DirBuilder::new().mode(0o700).create(tree.dir()).unwrap();
     fs::DirBuilder::new().mode(0o700).create(tree.dir().join("nodes")).unwrap();
-    assert!(tree.text(&["--all"]).contains("nobody has used zeta here yet"));
+    assert!(tree.text(&["--all"]).contains("zeta has not been used here yet"));
     assert_eq!(tree.json(&[])["nodes"], serde_json::json!([]));
 }
 

@@ -1,14 +1,14 @@
 //! What is known of a bus, so that nobody reads ten thousand messages to look at one.
 //!
-//! Below `.zeta/index`: `names` has a line for every message that was read and where its text lies
-//! in `pack`; `items/` has, for each item, the messages that speak of claims of it; `state` is one
-//! line that says how much of `names` and `pack` is valid. All of it is changed under one flock,
-//! and `state` last, so what a killed process leaves is not counted.
+//! Below `.zeta/index`, `names` has a line for every message that was read and where its text lies
+//! in `pack`. `items/` has, for each item, the messages that concern its claims. `state` is a line
+//! that says how much of `names` and `pack` is valid. All of it is changed under one flock, and
+//! `state` last, so what a killed process leaves is not counted.
 //!
-//! *The directory decides which messages there are.* Every look lists its names: a name that is not
-//! in `names` is read, a line whose name is gone counts no more. No modification time is asked: two
-//! changes within a tick of the kernel's clock may leave the same one. The index only saves reading
-//! the files again, which nobody changes once they are whole.
+//! *The directory decides which messages exist.* Every look lists its names: a message that is not
+//! in `names` is read, and a line whose name is gone does not count. No modification time is used:
+//! two changes within a tick of the kernel's clock may leave the same one. The index only saves
+//! reading the files again. No program changes a message after it is whole.
 
 mod items;
 mod snapshot;

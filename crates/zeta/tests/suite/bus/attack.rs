@@ -255,6 +255,31 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
 }
 
 #[test]
+fn names_that_the_index_lost_are_listed_and_read_again() {
+    let place = Place::new();
+    let listed = || place.json(0, &["bus", "list"]).as_array().unwrap().len();
+    (0..3).for_each(|_| _ = place.ends(0, &BEAT));
+    assert_eq!(listed(), 3);
+    let names = place.bus.join(".zeta/index/names");
+    let whole = std::fs::read(&names).unwrap();
+    let losses: [(&str, Option<Vec<u8>>); 4] = [
+        ("removed", None),
+        ("empty", Some(Vec::new())),
+        ("cut", Some(whole[..whole.len() / 2].to_vec())),
+        ("zeros", Some(vec![0; whole.len()])),
+    ];
+    for (count, (loss, left)) in (3..).zip(losses) {
+        match left {
+            Some(left) => std::fs::write(&names, left).unwrap(),
+            None => std::fs::remove_file(&names).unwrap(),
+        }
+        assert_eq!(listed(), count, "{loss}");
+        place.ends(0, &BEAT);
+        assert_eq!(listed(), count + 1, "{loss}, and one more");
+    }
+}
+
+#[test]
 fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
     let place = Place::new();
     place.ends(0, &BEAT);

@@ -83,7 +83,7 @@ fn at_boot_only_a_plain_file_is_removed_and_only_after_a_restore() {
     // A secret that a manager of secrets keeps elsewhere; and /dev/stdin is a link, too.
     symlink(&staged, desk.path("link")).unwrap();
     let out = ran(&mut at_boot(&desk, &["--passphrase-file", "link"]));
-    assert!(out.status == 0 && out.said.contains("was left"), "{}", out.said);
+    assert!(out.status == 0 && out.said.contains("was kept"), "{}", out.said);
     assert!(desk.path("link").is_symlink() && staged.exists());
 }
 

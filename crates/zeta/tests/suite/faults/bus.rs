@@ -148,7 +148,8 @@ pub enum Part {
 }
 
 /// Calls that ask the disk for room.
-const TAKES_ROOM: [&str; 6] = ["write", "pwrite64", "openat", "openat2", "mkdirat", "renameat2"];
+const TAKES_ROOM: [&str; 7] =
+    ["write", "pwrite64", "openat", "openat2", "mkdirat", "renameat", "renameat2"];
 
 /// Reports whether the fault is in this form; the short form fills the disk at each write.
 fn is_told(point: &Point, fault: Fault) -> bool {

@@ -233,7 +233,10 @@ impl Case<'_> {
         let denies = ["nothing was changed", "nothing was granted"]
             .iter()
             .any(|words| self.out.err.contains(words));
-        if denies && (stands == Stands::New || (self.run.scene.beats && self.seen_is_new())) {
+        let denies_record = denies || self.out.err.contains("the record is unchanged");
+        if denies_record && stands == Stands::New
+            || denies && self.run.scene.beats && self.seen_is_new()
+        {
             self.say("it said that nothing was changed, and something was");
         }
         if stands == Stands::New && !self.run.scene.removes {

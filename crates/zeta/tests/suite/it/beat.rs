@@ -53,7 +53,10 @@ fn nobody_beats_for_somebody_else() {
     sandbox.ok(&[&set[..], &["--as", "bob"]].concat());
     assert!(!beats(), "bob beat for alice");
     let status = sandbox.ok(&["status"]);
-    assert!(status.contains("agent alice never beat") && !status.contains("damaged"), "{status}");
+    assert!(
+        status.contains("agent alice has no heartbeat") && !status.contains("damaged"),
+        "{status}"
+    );
     sandbox.ok(&set);
     assert!(!beats(), "an unnamed agent beat for alice");
     sandbox.ok(&[&set[..], &["--as", "alice"]].concat());

@@ -1,0 +1,258 @@
+//! `zeta marker` and `zeta persona`: records that agents write for each other. Both nouns have the
+//! same verbs; they differ in their sentences, and a persona has options for its usual fields.
+
+use clap::{Args, Command};
+use zeta_core::name::{Label, RecordName};
+use zeta_os::error::{Kind, Result};
+use zeta_state::presence::records as ops;
+use zeta_state::presence::records::RecordKey;
+use zeta_state::presence::report;
+use zeta_state::presence::report::Records;
+
+use super::{Call, Noun, Verb};
+
+/// `zeta marker`.
+pub(super) const MARKER: Noun = Marker::NOUN;
+/// `zeta persona`.
+pub(super) const PERSONA: Noun = Persona::NOUN;
+
+/// A noun for one kind of record.
+trait RecordNoun: Sized {
+    /// Its name and what it is for.
+    const ABOUT: (&'static str, &'static str);
+    /// The sentence of a verb, and what stands below its help.
+    const SET: (&'static str, &'static str);
+    const GET: (&'static str, &'static str);
+    const LIST: (&'static str, &'static str);
+    const CLEAR: (&'static str, &'static str);
+    /// The help of the arguments `NAME` and `K=V` of `set`.
+    const SET_ARGS: (&'static str, &'static str);
+    /// The help of the argument `NAME` of the other verbs.
+    const NAME: &'static str;
+    const IS_MARKER: bool;
+
+    /// The record with this name.
+    fn key(name: &str) -> Result<RecordKey>;
+
+    /// Adds the options of `set`.
+    fn add_options(verb: Command) -> Command {
+        verb
+    }
+
+    /// The fields that were given by options.
+    fn fields_of_options(_: &Call) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
+    /// The verbs, the same for each kind of record.
+    const VERBS: &'static [Verb] = &[
+        Verb { name: "set", about: Self::SET.0, args: set_args::<Self>, run: set::<Self> },
+        Verb { name: "get", about: Self::GET.0, args: get_args::<Self>, run: get::<Self> },
+        Verb { name: "list", about: Self::LIST.0, args: list_args::<Self>, run: list::<Self> },
+        Verb { name: "clear", about: Self::CLEAR.0, args: clear_args::<Self>, run: clear::<Self> },
+    ];
+
+    const NOUN: Noun = Noun {
+        name: Self::ABOUT.0,
+        about: Self::ABOUT.1,
+        build: super::needs_verb,
+        verbs: Self::VERBS,
+        run: |call| super::run_verb(call, Self::VERBS),
+    };
+}
+
+struct Marker;
+
+impl RecordNoun for Marker {
+    const ABOUT: (&'static str, &'static str) =
+        ("marker", "Facts that agents write down for each other");
+    const SET: (&'static str, &'static str) = (
+        "Write a marker, or change fields of it",
+        "\
+Example:
+  zeta marker set self-registered pr_url=https://example.org/pull/7 branch=register-node",
+    );
+    const GET: (&'static str, &'static str) = (
+        "Print a marker, or one field of it; exit 4 if it is not there",
+        "\
+Examples:
+  zeta marker get self-registered
+  zeta marker get self-registered branch",
+    );
+    const LIST: (&'static str, &'static str) =
+        ("All markers of the node", "Example:\n  zeta marker list --json");
+    const CLEAR: (&'static str, &'static str) = (
+        "Remove a marker; exit 4 if it is not there",
+        "Example:\n  zeta marker clear self-registered",
+    );
+    const SET_ARGS: (&'static str, &'static str) =
+        ("Name of the marker", "Fields to set; the others are kept");
+    const NAME: &'static str = "Name of the marker";
+    const IS_MARKER: bool = true;
+
+    fn key(name: &str) -> Result<RecordKey> {
+        Ok(RecordKey::Marker(RecordName::new("marker", name)?))
+    }
+}
+
+struct Persona;
+
+impl RecordNoun for Persona {
+    const ABOUT: (&'static str, &'static str) =
+        ("persona", "What an agent is doing, in its own words");
+    const SET: (&'static str, &'static str) = (
+        "Say what a persona is doing",
+        "\
+Example:
+  zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856
+
+It is a beat of the persona only if you are it: by --as, by ZETA_AGENT or under 'zeta run'.",
+    );
+    const GET: (&'static str, &'static str) = (
+        "Print what a persona said, or one field of it; exit 4 if it is not there",
+        "\
+Examples:
+  zeta persona get otto-cli
+  zeta persona get otto-cli task",
+    );
+    const LIST: (&'static str, &'static str) =
+        ("All personas of the node", "Example:\n  zeta persona list --json");
+    const CLEAR: (&'static str, &'static str) = (
+        "Remove what a persona said; exit 4 if it is not there",
+        "Example:\n  zeta persona clear otto-cli",
+    );
+    const SET_ARGS: (&'static str, &'static str) = (
+        "Name of the persona, or persona and surface, as in otto-cli",
+        "Further fields to set; the others are kept",
+    );
+    const NAME: &'static str = "Name of the persona";
+    const IS_MARKER: bool = false;
+
+    fn key(name: &str) -> Result<RecordKey> {
+        Ok(RecordKey::Persona(Label::new("persona", name)?))
+    }
+
+    fn add_options(verb: Command) -> Command {
+        PersonaOptions::augment_args(verb)
+    }
+
+    fn fields_of_options(call: &Call) -> Result<Vec<(String, String)>> {
+        let PersonaOptions { status, task, branch, worktree } = call.args()?;
+        let all = [("status", status), ("task", task), ("branch", branch), ("worktree", worktree)];
+        Ok(all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
+    }
+}
+
+// No documentation comments on parts: each would become what the help says of the whole verb.
+#[derive(Debug, Args)]
+struct NameArg {
+    name: String,
+}
+
+#[derive(Debug, Args)]
+struct FieldArgs {
+    #[arg(value_name = "K=V")]
+    fields: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct KeyArg {
+    /// Only this field
+    key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct PersonaOptions {
+    /// What it does: working, idle, waiting, ...
+    #[arg(long, value_name = "TEXT")]
+    status: Option<String>,
+    /// On what
+    #[arg(long, value_name = "TEXT")]
+    task: Option<String>,
+    /// On which branch
+    #[arg(long, value_name = "BRANCH")]
+    branch: Option<String>,
+    /// In which worktree
+    #[arg(long, value_name = "DIR")]
+    worktree: Option<String>,
+}
+
+fn name_arg(verb: Command, help: &'static str) -> Command {
+    NameArg::augment_args(verb).mut_arg("name", |arg| arg.help(help))
+}
+
+fn set_args<N: RecordNoun>(verb: Command) -> Command {
+    let (name, fields) = N::SET_ARGS;
+    let verb = FieldArgs::augment_args(N::add_options(name_arg(verb, name)));
+    verb.mut_arg("fields", |arg| arg.help(fields)).after_help(N::SET.1)
+}
+
+fn get_args<N: RecordNoun>(verb: Command) -> Command {
+    KeyArg::augment_args(name_arg(verb, N::NAME)).after_help(N::GET.1)
+}
+
+fn list_args<N: RecordNoun>(verb: Command) -> Command {
+    verb.after_help(N::LIST.1)
+}
+
+fn clear_args<N: RecordNoun>(verb: Command) -> Command {
+    name_arg(verb, N::NAME).after_help(N::CLEAR.1)
+}
+
+fn named<N: RecordNoun>(call: &Call) -> Result<RecordKey> {
+    let NameArg { name } = call.args()?;
+    N::key(&name)
+}
+
+/// Sets the fields of options and of `K=V` words.
+fn set<N: RecordNoun>(call: &Call) -> Result<u8> {
+    let name = named::<N>(call)?;
+    let mut pairs = N::fields_of_options(call)?;
+    let FieldArgs { fields } = call.args()?;
+    for word in &fields {
+        pairs.push(ops::parse_pair(&name, word)?);
+    }
+    let fields = ops::set(&call.context()?, &name, &pairs)?;
+    if call.out.json {
+        call.out.data(&report::record_json(&fields).done())?;
+    }
+    Ok(0)
+}
+
+/// Prints a record, or one field of it.
+fn get<N: RecordNoun>(call: &Call) -> Result<u8> {
+    let (name, KeyArg { key }) = (named::<N>(call)?, call.args()?);
+    let fields = report::fields_of(&name, ops::get(&call.context()?, &name)?)?;
+    match &key {
+        None => {
+            call.out.either(|| report::record_json(&fields), || report::record_text(&fields))?;
+        }
+        Some(key) => {
+            let (object, text) = report::field(&name, &fields, key)?;
+            call.out.either(|| object, || text)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Lists the records of one kind.
+fn list<N: RecordNoun>(call: &Call) -> Result<u8> {
+    let records = Records::new(N::IS_MARKER, ops::list(&call.context()?, N::IS_MARKER)?);
+    call.out.either(|| records.json(), || records.text())?;
+    if !call.out.json {
+        records.findings.iter().for_each(|finding| call.out.error(finding, None));
+    }
+    Ok(if records.findings.is_empty() { 0 } else { Kind::Unsafe.status() })
+}
+
+/// Removes a record.
+fn clear<N: RecordNoun>(call: &Call) -> Result<u8> {
+    let name = named::<N>(call)?;
+    if !ops::clear(&call.context()?, &name)? {
+        return Err(report::absent(&name));
+    }
+    if call.out.json {
+        call.out.data(&report::cleared_json(&name).done())?;
+    }
+    Ok(0)
+}
