@@ -8,7 +8,7 @@
 //! not searched for: it must be grant, renewals and end of the smallest token, then those of the
 //! next, and so on. For a given order such moments exist if and only if no operation returned
 //! before one that precedes it in the order was called: then the latest call so far is a moment
-//! that suits. So one walk in the order of tokens, with the latest call so far in hand, decides it.
+//! that suits. So one walk in the order of tokens that keeps the latest call so far decides it.
 //!
 //! The end of a stay is an operation, too. It was called when the holder wrote `leave`, and has no
 //! return if no process observed it: a killed holder, an expiry. A killed holder's end was called

@@ -1,10 +1,10 @@
 //! The second check, which does not use the order of the tokens. It searches for any order of the
 //! calls, each at one moment between its call and its return, in which one lease would answer so.
 //!
-//! It walks through calls and returns in the order of time, with all the states that the lease may
-//! be in (just-in-time linearization: Wing and Gong's search, in the form of Lowe). A call is given
-//! its moment no earlier than a return needs it, but answers that change nothing get theirs as soon
-//! as they are true: a later moment could not be better for any other call.
+//! The search walks through calls and returns in the order of time, with all the states that the
+//! lease may be in (just-in-time linearization: Wing and Gong's search, in the form of Lowe). A
+//! call is given its moment no earlier than a return needs it, but answers that change nothing get
+//! theirs as soon as they are true: a later moment could not be better for any other call.
 //!
 //! The model of the lease has a holder or none, and remembers the highest token. A grant needs no
 //! holder and a higher token. A renewal needs the holder's token. A release needs it as well, or a

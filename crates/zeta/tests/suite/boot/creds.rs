@@ -325,7 +325,7 @@ fn a_person_is_asked_three_times_and_an_older_blob_is_told() {
     assert!(said.contains("/var/lib/zeta-creds 700 0\n"), "{said}");
 }
 
-/// Is this there, with this mode and owner?
+/// Checks that a file exists with this mode and owner.
 #[track_caller]
 fn owned(machine: &Machine, path: &str, text: &str, owner: (u32, u32, u32)) {
     let path = machine.root().join(path);

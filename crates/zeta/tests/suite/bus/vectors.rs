@@ -168,18 +168,18 @@ fn envelopes_of_the_original_are_read_and_written_byte_for_byte() {
         assert_eq!(said.status, 0, "{said:?}");
         let id = said.out.trim();
         let written = std::fs::read(bench.bus.join(format!("{id}.json"))).unwrap();
-        let envelope = zeta_core::bus::Envelope::parse(&written, id).unwrap();
+        let own = zeta_core::bus::Envelope::parse(&written, id).unwrap();
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes()[14], b'4', "a UUID of version 4: {id}");
         let same = zeta_core::bus::Envelope {
             id: envelope.id.clone(),
             timestamp: envelope.timestamp.clone(),
             expires_at: envelope.expires_at.clone(),
-            ..envelope.clone()
+            ..own.clone()
         };
         assert_eq!(same.render().as_bytes(), bytes, "{case}");
         let ms = |text: &str| zeta_core::time::parse_utc(text).unwrap() / 1000;
-        let life_ms = ms(&envelope.expires_at) - ms(&envelope.timestamp);
+        let life_ms = ms(&own.expires_at) - ms(&own.timestamp);
         assert_eq!(life_ms as u64, topic.life_ms);
     }
 }

@@ -32,7 +32,7 @@ impl Decoder {
         Decoder(child.unwrap_or_else(|error| panic!("python3, which this test rests on: {error}")))
     }
 
-    /// It said the same, in the same order.
+    /// Checks that the decoder printed the same lines in the same order.
     pub fn agrees(self, expected: &[String]) {
         let out = self.0.wait_with_output().unwrap();
         assert!(out.status.success(), "the decoder failed: {}", out.status);

@@ -17,7 +17,7 @@ use super::vectors::{Stretcher, folder, load, unhex};
 
 /// A vector of zeta's format.
 pub struct Vector {
-    /// Its name; it begins with the outcome.
+    /// The name of the vector, which begins with the outcome.
     pub name: String,
     /// The blob.
     pub blob: Vec<u8>,

@@ -168,7 +168,7 @@ fn plays_a_part() {
     std::process::exit(i32::from(status));
 }
 
-/// Does it in a process with a single thread, which one of the test harness never has.
+/// Runs a closure in a process with a single thread; the test harness has more than one.
 fn alone(work: impl FnOnce() -> u8) -> u8 {
     // SAFETY: the child uses no lock of another thread but the allocator's, which libc hands on.
     let pid = unsafe { libc::fork() };

@@ -151,7 +151,7 @@ pub enum Part {
 const TAKES_ROOM: [&str; 7] =
     ["write", "pwrite64", "openat", "openat2", "mkdirat", "renameat", "renameat2"];
 
-/// Is it worth its time? The short form fills the disk where something is written.
+/// Reports whether the fault is in this form; the short form fills the disk at each write.
 fn is_told(point: &Point, fault: Fault) -> bool {
     point.takes(fault) && (full() || fault != ENOSPC || TAKES_ROOM.contains(&&*point.call))
 }

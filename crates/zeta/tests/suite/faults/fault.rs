@@ -30,7 +30,7 @@ pub const ALL: [Fault; 7] = [
     error("EROFS", 30, 7),
 ];
 
-/// Is this the full form?
+/// Reports whether this is the full form.
 pub fn full() -> bool {
     std::env::var_os("ZETA_FAULTS").is_some_and(|word| word == "all")
 }

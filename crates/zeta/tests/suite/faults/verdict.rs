@@ -1,6 +1,6 @@
 //! The judge: what stands after a fault, whether the answer is true, and whether life goes on.
 //!
-//! It compares bytes with those of the state before and of the clean run, and asks `zeta` only
+//! The verdict compares bytes with the state before and with the clean run, and asks `zeta` only
 //! whether it can read what is new.
 
 use std::time::Duration;
@@ -83,7 +83,7 @@ impl Case<'_> {
         self.call.starts_with(call)
     }
 
-    /// It ends, in time, by a status that the exit table has for this, and with words.
+    /// Checks that the call ends in time, with the right exit status, and with a message.
     fn ending(&mut self) {
         let (status, err) = (self.out.status, &self.out.err);
         if err.contains("panicked") {
@@ -115,7 +115,7 @@ impl Case<'_> {
         }
     }
 
-    /// May a call fail and the whole succeed?
+    /// Reports whether the whole may succeed although a system call fails.
     fn is_harmless(&self) -> bool {
         // Closing what was read, or a file system without a flush: the bytes are in the kernel.
         self.struck("close(")
@@ -306,7 +306,7 @@ impl Case<'_> {
     }
 
     /// Checks that the next call or `zeta clean` handles what is left: orphans in a guard are
-    /// removed, and what another process may be creating right now is named until it is old.
+    /// removed, and what another process may be creating now is named until it is old.
     fn swept(&mut self, mut end: Tree) {
         if end.leftovers().is_empty() {
             return;

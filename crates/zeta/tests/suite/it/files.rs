@@ -23,7 +23,7 @@ fn chown(path: &Path, uid: u32, gid: u32) {
 }
 
 /// Copies the program to a path where every user can run it. Another process makes the copy: a
-/// child of a parallel test could inherit a descriptor that is open for writing ("text file busy").
+/// child of a parallel test could inherit an open descriptor for writing ("text file busy").
 fn copy_of_zeta(sandbox: &Sandbox) -> PathBuf {
     let zeta = sandbox.dir.join("zeta");
     let (from, to) = (env!("CARGO_BIN_EXE_zeta"), zeta.to_str().unwrap());

@@ -75,7 +75,7 @@ fn stop_outside_guard(sandbox: &Sandbox, pid: u32) {
     assert!(outside, "it is inside the guard whenever it is looked at");
 }
 
-/// Can strace inject a delay here? Says loudly if not.
+/// Reports whether strace can inject a delay here; prints a line if not.
 fn strace_or_skip(test: &str) -> bool {
     let can =
         can("strace", &["-qq", "-o", "/dev/null", "-e", "inject=getpid:delay_enter=1", "true"]);

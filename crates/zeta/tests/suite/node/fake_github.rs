@@ -19,15 +19,15 @@ pub const TOKEN: &str = "ghp_0123456789abcdefghijKLMNOPQRSTUVWXYZ";
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is done, and the connection closed without an answer.
+    /// The request is carried out, and the connection closed without an answer.
     LostAfter,
     /// The connection is closed and nothing done.
     LostBefore,
-    /// It is done and answered with this status.
+    /// The request is carried out and answered with this status.
     StatusAfter(u16),
-    /// It is not done and answered with this status.
+    /// The request is not carried out and answered with this status.
     Status(u16),
-    /// It is done, and no answer comes.
+    /// The request is carried out, and no answer comes.
     Hang,
     /// The hour's calls are used up; so many seconds are left.
     Primary(u64),
@@ -40,9 +40,9 @@ pub enum Fault {
     Protected,
     /// The permissions of a token of the finer kind do not suffice.
     Permission,
-    /// It is done, and the answer ends in its middle.
+    /// The request is carried out, and the answer ends in the middle.
     Malformed,
-    /// It is done, and the answer has no end.
+    /// The request is carried out, and the answer has no end.
     Huge,
     /// The answer repeats the token.
     Echo,
@@ -164,7 +164,7 @@ fn refusal(status: u16, message: &str) -> (u16, Value) {
 type Refusal = (Option<(u16, Value)>, Vec<(&'static str, String)>);
 
 impl Fault {
-    /// Is it done nevertheless?
+    /// Reports whether the request is carried out nevertheless.
     pub fn does(self) -> bool {
         use Fault::{Hang, Huge, LostAfter, Malformed, StatusAfter};
         matches!(self, LostAfter | StatusAfter(_) | Hang | Malformed | Huge)

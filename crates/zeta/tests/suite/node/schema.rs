@@ -1,6 +1,6 @@
 //! GitHub's own published description of its API, as a judge over the fake and over us.
 //!
-//! It is OpenAPI 3.0; of its schemas the words are understood that these operations use.
+//! The description is OpenAPI 3.0; only the keywords that these operations use are supported.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ pub fn description() -> Option<MutexGuard<'static, Description>> {
 type Checked = Result<(), String>;
 
 impl Description {
-    /// Is this exchange one that GitHub describes?
+    /// Checks that GitHub's description allows this exchange.
     pub fn check(&self, exchange: &Exchange) -> Checked {
         let Exchange { request, answered, faulty } = exchange;
         if request.call() == Call::Graphql {
@@ -138,7 +138,7 @@ impl Description {
         Ok(read)
     }
 
-    /// Does a value fit a schema? The reason names its place.
+    /// Checks a value against a schema; an error names the path.
     pub fn fits(&self, schema: &Value, value: &Value, at: &str) -> Checked {
         let schema = self.resolved(schema)?;
         if value.is_null() && schema["nullable"] == true {
