@@ -1,4 +1,4 @@
-//! The attack table on this machine, printed as a table: the tests write one row each.
+//! The attack table on this machine: each test writes one row, and this prints the rows.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use anyhow::Result;
 
 use crate::run;
 
-/// `cargo xtask attacks`: plays it and prints the rows; true if nothing got through.
+/// `cargo xtask attacks`: runs the attacks and prints the rows; true if no attack succeeded.
 pub fn run() -> Result<bool> {
     let rows = run::target_dir().join("attacks.log");
     fs::create_dir_all(run::target_dir())?;
     fs::write(&rows, "")?;
     let mut tests = run::cargo(&["test", "-p", "zeta", "--test", "attacks", "--"]);
-    // One after the other: some of them measure how long a call takes.
+    // One after the other, because some of them measure how long a call takes.
     tests.arg("--test-threads=1").env("ZETA_ATTACKS_LOG", &rows);
     let good = run::succeeds(tests)?;
     for name in ["symlinks", "hardlinks", "fifos", "regular"] {

@@ -1,5 +1,5 @@
-//! Measures our side and the anchors in one run and writes the figures into `docs/performance.md`:
-//! a page that was typed by hand is out of date.
+//! Measures zeta and the anchors in one run and writes the figures into `docs/performance.md`, so
+//! that the page is never out of date.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -42,8 +42,8 @@ pub fn run() -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// Libraries of other languages that people take for this; what cannot be had is named by the
-/// bench.
+/// Installs libraries of other languages that people use for locks; the bench names those that are
+/// missing.
 fn libraries(anchors: &Path) {
     let place = |name: &str| anchors.join(name).display().to_string();
     let pip = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
@@ -59,7 +59,8 @@ fn libraries(anchors: &Path) {
     }
 }
 
-/// Our own clients of NATS and etcd: a package outside of the workspace, as only this needs it.
+/// Builds clients of NATS and etcd: a package outside of the workspace, because only the bench
+/// needs it.
 fn clients(anchors: &Path) -> Result<()> {
     let manifest = run::root().join("anchors/Cargo.toml").display().to_string();
     let mut build = run::cargo(&["build", "--release", "--locked", "--manifest-path", &manifest]);
@@ -75,7 +76,7 @@ fn clients(anchors: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The machine in a line, as far as it tells.
+/// Describes the machine in one line, as far as it is known.
 fn machine() -> String {
     let says = |name: &str, args: &[&str]| {
         run::answer(run::program(name, args)).unwrap_or_default().trim().to_owned()
@@ -96,7 +97,7 @@ fn machine() -> String {
     )
 }
 
-/// The tables in Markdown.
+/// Formats the tables in Markdown.
 fn figures(table: &str, machine: &str) -> String {
     let mut text = format!("**Machine:** {machine}.\n");
     for line in table.lines() {

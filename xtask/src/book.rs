@@ -1,7 +1,7 @@
-//! Builds the documentation as a book of web pages, and fails on a link that leads nowhere.
+//! Builds the documentation as a book of web pages, and fails on a broken link.
 //!
-//! MkDocs does it. It comes from PyPI at pinned versions into a Python environment below `target/`,
-//! so that nothing of the machine's own Python changes.
+//! MkDocs builds the pages. It is installed from PyPI at pinned versions into a Python environment
+//! below `target/`, so that the machine's own Python does not change.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run;
 
-/// The packages, with exact versions: what is published tomorrow must not fail the builds of today.
+/// The packages with exact versions, so that a new release of one cannot break the build.
 const PACKAGES: &str = "xtask/book/requirements.txt";
-/// Debian's own Python: another one on the path may lack the module that makes environments.
+/// Debian's own Python; another one on the path may lack the module that makes environments.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// `cargo xtask book`: prepares MkDocs if it is not there yet, then builds the book.
+/// `cargo xtask book`: installs MkDocs if necessary, then builds the book.
 pub fn run() -> Result<bool> {
     prepare()?;
     build()
@@ -37,7 +37,7 @@ pub fn prepare() -> Result<()> {
         return Ok(());
     }
     let shown = environment.display().to_string();
-    // A new environment each time: one that was made halfway is of no use.
+    // Each installation makes a new environment, because an incomplete one is useless.
     let mut make = run::program(PYTHON, &["-m", "venv", "--clear"]);
     make.arg(&environment);
     if !run::succeeds(make).unwrap_or(false) {

@@ -1,4 +1,4 @@
-//! A Debian with systemd that tests boot: made once, as root, out of Debian's own packages.
+//! A Debian system with systemd that tests boot: created once, as root, from Debian's own packages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use anyhow::Result;
 
 use crate::run;
 
-/// The variable that tells tests where it is.
+/// The variable that gives tests the path of the system.
 pub const VARIABLE: &str = "ZETA_BOOT_TREE";
 
-/// What is in it besides the least.
+/// The packages besides those of a minimal system.
 const PACKAGES: &str = "systemd,systemd-sysv,git";
 const SUITE: &str = "bookworm";
 
-/// Where it is, if it was made.
+/// Returns the path of the system, if it was created.
 pub fn place() -> Option<PathBuf> {
     let place = run::target_dir().join("boot/tree");
     place.join("usr/lib/systemd/systemd").exists().then_some(place)
 }
 
-/// Makes it, if what makes it is here.
+/// Creates the system, if the programs for that are installed.
 pub fn provide() -> Result<()> {
     let tools = ["mmdebstrap", "systemd-nspawn"];
     let here = |tool: &&str| run::answer(run::program(tool, &["--version"])).is_some();
@@ -29,7 +29,7 @@ pub fn provide() -> Result<()> {
     }
     let dir = run::target_dir().join("boot");
     fs::create_dir_all(&dir)?;
-    // Under another name until it is whole.
+    // It has another name until it is complete.
     let begun = dir.join("tree.new");
     if begun.exists() {
         fs::remove_dir_all(&begun)?;

@@ -1,4 +1,4 @@
-//! Everything that a change must pass, in one command; CI runs no other.
+//! Everything that a change must pass, in one command; CI runs only this command.
 
 use std::time::Instant;
 
@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::suite::{self, Outcome};
 use crate::{needs, run, tidy};
 
-/// `cargo xtask ci`: all steps, also after one failed; a line for each, and the counts last.
+/// `cargo xtask ci`: runs all steps, also after a failed one; prints a line for each and the
+/// counts.
 pub fn run() -> Result<bool> {
     needs::provide()?;
     let mut steps = Steps::default();
@@ -39,7 +40,7 @@ fn keep(tests: &mut Outcome, outcome: Outcome) -> Result<bool> {
     Ok(good)
 }
 
-/// The steps that were taken.
+/// The steps that were run.
 #[derive(Default)]
 struct Steps(Vec<(&'static str, bool, f64)>);
 

@@ -1,6 +1,6 @@
-//! What each verb costs, counted and not timed: system calls, user instructions and page faults of
-//! the binary that `cargo xtask install` gives. A verb that gains more than a tenth of any fails
-//! the tests.
+//! The cost of each verb, counted and not timed: system calls, user instructions and page faults of
+//! the binary that `cargo xtask install` installs. If one of them grows by more than a tenth, the
+//! tests fail.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +11,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{dist, run};
 
-/// What was counted last; the change that moves a number writes it anew, for its reviewer to see.
+/// The table of the last counts. A change that moves a number updates it, so that the reviewer
+/// sees.
 const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
-/// A verb, and what is done before it: `L` takes the lease, `F` takes it and gives it back; `C` and
-/// `E` do the same with a claim.
+/// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
+/// `C` and `E` do the same with a claim.
 const VERBS: [(&str, char); 16] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
@@ -41,12 +42,12 @@ type Counts = [Option<u64>; 3];
 const COUNTED: [(&str, &str, u64); 3] = [
     ("system calls", "strace", 0),
     ("user instructions", "valgrind", 0),
-    // These move by one or two from run to run.
+    // These numbers differ by one or two from run to run.
     ("page faults", "perf", 4),
 ];
 
-/// `cargo xtask costs`: installs the binary apart, counts, prints, compares; `--write` writes the
-/// table.
+/// `cargo xtask costs`: installs the binary in a directory of its own, counts, prints and compares;
+/// `--write` writes the table.
 pub fn run(write: bool) -> Result<bool> {
     let stage = Stage::new(dist::install_apart()?)?;
     let mut counted = BTreeMap::new();
@@ -76,7 +77,7 @@ pub fn run(write: bool) -> Result<bool> {
     Ok(grown.is_empty())
 }
 
-/// The programs that count and are not here: each is a part of the gate that did not run.
+/// Lists the counting programs that are missing: each is a part of the check that did not run.
 pub fn missing() -> Vec<String> {
     let absent = COUNTED.iter().filter(|(_, tool, _)| !answers(tool));
     absent.map(|(what, tool, _)| format!("costs: {what}: {tool} does not run here")).collect()
@@ -108,7 +109,7 @@ fn compare(table: &str, counted: &BTreeMap<&str, Counts>) -> Vec<String> {
     grown
 }
 
-/// A state directory in memory and the binary that is counted.
+/// A state directory in memory, and the binary whose calls are counted.
 struct Stage {
     dir: PathBuf,
     zeta: PathBuf,
@@ -131,7 +132,7 @@ impl Stage {
         Ok(Stage { dir, zeta })
     }
 
-    /// A call, in an environment that is the same everywhere.
+    /// Makes a call, in an environment that is the same everywhere.
     fn call(&self, front: &[&str], verb: &[String]) -> std::process::Command {
         let zeta = self.zeta.to_string_lossy();
         let (name, rest) = front.split_first().map_or((&*zeta, front), |(n, r)| (*n, r));
@@ -149,7 +150,7 @@ impl Stage {
     /// Brings the lease into the state that the verb needs, and fills in its token.
     fn prepare(&self, verb: &str, before: char) -> Result<Vec<String>> {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        // Whatever the call before left.
+        // Removes what the previous call left.
         let look = run::answer(self.call(&[], &words("lease show job --json"))).unwrap_or_default();
         let token = look.split("\"fencing_token\":").nth(1).and_then(|rest| rest.split(',').next());
         if let Some(token) = token {
@@ -157,7 +158,7 @@ impl Stage {
             run::answer(self.call(&[], &release)).context("cannot release the lease")?;
         }
         if matches!(before, 'C' | 'E') {
-            // A few messages, as many before each verb, and an index that knows them.
+            // The same few messages before each verb, and an index that has them.
             let _ = fs::remove_dir_all(self.dir.join("bus"));
             let call = |text: &str| {
                 run::answer(self.call(&[], &words(text))).with_context(|| format!("zeta {text}"))
@@ -181,7 +182,7 @@ impl Stage {
     }
 
     fn count(&self, verb: &str, before: char) -> Result<Counts> {
-        // Once before, so that what is made only once is there.
+        // One call before, which creates what is created only once.
         let argv = self.prepare(verb, before)?;
         ensure!(run::answer(self.call(&[], &argv)).is_some(), "zeta {verb} failed");
         let trace = self.dir.join("trace");
@@ -191,20 +192,20 @@ impl Stage {
             .and_then(|_| Some(fs::read_to_string(&trace).ok()?.lines().count() as u64));
         let argv = self.prepare(verb, before)?;
         let front = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
-        let instructions = self.told(&front, &argv, |line| {
+        let instructions = self.number_on_stderr(&front, &argv, |line| {
             line.split_once("Collected : ").map(|(_, number)| number.to_owned())
         });
         let argv = self.prepare(verb, before)?;
         let front = ["perf", "stat", "-x,", "-e", "page-faults"];
-        let faults = self.told(&front, &argv, |line| {
+        let faults = self.number_on_stderr(&front, &argv, |line| {
             line.contains("page-faults").then(|| line.split(',').next().map(str::to_owned))?
         });
         println!("costs: {verb}: {calls:?} {instructions:?} {faults:?}");
         Ok([calls, instructions, faults])
     }
 
-    /// A number that a tool prints on stderr; `None` if the tool is not here.
-    fn told(
+    /// Returns a number that a tool prints on stderr; `None` if the tool is not installed.
+    fn number_on_stderr(
         &self,
         front: &[&str],
         argv: &[String],

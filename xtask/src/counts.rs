@@ -1,5 +1,5 @@
-//! How many tests passed, failed and were skipped, and which failed, read from what the test
-//! runners print.
+//! The counts of passed, failed and skipped tests and the names of the failed ones, read from the
+//! output of the test runners.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::ops::AddAssign;
 /// The counts of one or more runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Ran and held.
+    /// Tests that passed.
     pub passed: u64,
-    /// Ran and did not hold, or did not get to its end.
+    /// Tests that failed or did not finish.
     pub failed: u64,
-    /// Did not run.
+    /// Tests that did not run.
     pub skipped: u64,
 }
 
@@ -30,13 +30,13 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Who runs the tests. Each repeats what a failed test printed, which may look like the summary of
-/// the other one, so that a line can be read only by whoever knows who wrote it.
+/// The test runner. Each one repeats the output of a failed test, which may look like the summary
+/// of the other runner, so a line can be read only if its runner is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runner {
     /// cargo-nextest.
     Nextest,
-    /// The one that is built into every test binary.
+    /// libtest, which is built into every test binary.
     Libtest,
 }
 
@@ -48,14 +48,14 @@ pub struct Reader {
     pub counts: Counts,
     /// The names of the tests that failed.
     pub failed: BTreeSet<String>,
-    /// The list of the failed tests is being read.
+    /// Whether the list of the failed tests is being read.
     in_list: bool,
-    /// The test program of which libtest reports; nextest names it in each line.
+    /// The test program that libtest reports on; nextest names it in each line.
     program: String,
 }
 
 impl Reader {
-    /// Nothing was read yet.
+    /// Starts with no line read.
     pub fn new(runner: Runner) -> Reader {
         let (counts, failed) = Default::default();
         Reader { runner, counts, failed, in_list: false, program: String::new() }
@@ -70,7 +70,7 @@ impl Reader {
         }
     }
 
-    /// nextest lists the failed tests below its summary.
+    /// Reads a line of nextest, which lists the failed tests below its summary.
     fn read_nextest(&mut self, line: &str) {
         if let Some(counts) = read_nextest(line) {
             self.counts += counts;
@@ -82,7 +82,8 @@ impl Reader {
         }
     }
 
-    /// libtest lists them, indented, below `failures:`, before its summary.
+    /// Reads a line of libtest, which lists the failed tests, indented, below `failures:` and
+    /// before its summary.
     fn read_libtest(&mut self, line: &str) {
         if let Some(results) = line.strip_prefix("test result: ") {
             let results = results.split_once(". ").map_or("", |(_, results)| results);
@@ -90,7 +91,7 @@ impl Reader {
         }
         let started = line.trim_start().strip_prefix("Running ");
         if let Some(program) = started.or(line.trim_start().strip_prefix("Doc-tests ")) {
-            // The file that was built stands in parentheses behind the source.
+            // The built file is in parentheses after the source.
             let program = program.split(" (").next().unwrap_or(program);
             self.program = program.trim_start_matches("unittests ").to_owned();
         }
@@ -136,7 +137,7 @@ fn add_up<'a>(parts: impl Iterator<Item = &'a str>) -> Counts {
             "skipped" | "ignored" => counts.skipped += number,
             "measured" | "filtered out" => {}
             what if what.starts_with("filtered out") => {}
-            // "failed", "timed out", "exec failed", and whatever a later runner calls it.
+            // "failed", "timed out", "exec failed", and any term of a later runner.
             _ => counts.failed += number,
         }
     }

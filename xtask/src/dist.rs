@@ -49,7 +49,7 @@ pub fn install(root: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Installs below the build directory and returns the path of what a person would get.
+/// Installs below the build directory; returns the path of the program that a user would get.
 pub fn install_apart() -> Result<PathBuf> {
     let root = run::target_dir().join("installed");
     install(Some(&root))?;
@@ -64,7 +64,7 @@ fn target() -> Result<&'static str> {
     }
 }
 
-/// The standard library for the target is a part of the toolchain that must be added once.
+/// Adds the target's standard library to the toolchain, if it is missing.
 pub fn provide_target(target: &str) -> Result<()> {
     let sysroot = run::answer(run::program("rustc", &["--print", "sysroot"]))
         .context("rustc does not run")?;
@@ -91,9 +91,9 @@ fn build(target: &str) -> Result<()> {
     Ok(())
 }
 
-/// A cargo that links a static binary at fixed addresses.
+/// Returns the command of a cargo that links a static binary at fixed addresses.
 fn static_cargo(args: &[&str], target: &str) -> Command {
-    // The paths of this machine do not belong into a release, nor would it be reproducible.
+    // Paths of this machine do not belong in a release, which would not be reproducible with them.
     let root = run::root();
     let mut flags = vec![
         "-Crelocation-model=static".to_owned(),
@@ -114,7 +114,7 @@ fn cargo_home() -> Option<PathBuf> {
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(usual)
 }
 
-/// A release is checked by its bytes and by running it, not by the flags that it was built with.
+/// Checks a release by its bytes and by running it, not by the flags that it was built with.
 fn check(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let shown = binary.display();
@@ -126,13 +126,13 @@ fn check(binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The variable by which tests shift the wall clock is in no released binary.
+/// Checks that the binary does not contain the variable by which tests shift the wall clock.
 fn has_seam(binary: &[u8]) -> bool {
     let name = b"ZETA_TEST_CLOCK";
     binary.windows(name.len()).any(|window| window == name)
 }
 
-/// Through a rename, so that a running copy is not in the way.
+/// Copies through a rename, so that a running copy is no obstacle.
 fn replace(from: &Path, to: &Path) -> Result<()> {
     let temp = to.with_extension("new");
     fs::copy(from, &temp).with_context(|| format!("cannot write {}", temp.display()))?;

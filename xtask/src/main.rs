@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
-        // What failed has been told, and the counts shall stay the last lines.
+        // The failures are printed already, and the counts must stay the last lines.
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");

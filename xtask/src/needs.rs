@@ -1,7 +1,7 @@
-//! What the tests need besides Rust, so that a fresh Debian machine can run all of them.
+//! The programs and packages that the tests need besides Rust, for a fresh Debian machine.
 //!
-//! As root the missing packages are installed, and we say so. Otherwise we say what is missing and
-//! which tests will be skipped for it: a skipped test must never look like a passed one.
+//! As root, missing packages are installed and listed. Otherwise the missing packages and the tests
+//! that will be skipped are listed: a skipped test must never look like a passed one.
 
 use std::env;
 use std::fs;
@@ -13,9 +13,9 @@ use anyhow::Result;
 
 use crate::{boot, openapi, run};
 
-/// How a need is looked for.
+/// How to check a need.
 enum Probe {
-    /// A program on the path, or where Debian keeps those of the administrator.
+    /// A program on the path, or in Debian's directories for the administrator.
     Program(&'static str),
     /// A module of Debian's own Python (another Python on the path would not see the package).
     PythonModule(&'static str),
@@ -76,7 +76,7 @@ const ROOT_ONLY: &str = "other users and group mode, mounts (full, read-only, Pr
 const APT_OPTIONS: [&str; 6] =
     ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"];
 
-/// What is measured beside, and only for `cargo xtask bench`.
+/// The anchors of the benches, which only `cargo xtask bench` needs.
 const ANCHORS: [Need; 10] = [
     need("redis-cli", "redis-tools", "the anchor redis-cli"),
     need("redis-server", "redis-server", "all anchors of redis"),
@@ -103,7 +103,7 @@ pub fn provide_anchors() -> Result<()> {
     Ok(())
 }
 
-/// Installs what is missing, if that is possible, and tells what was done or will be skipped.
+/// Installs what is missing, if possible; prints what was done and what will be skipped.
 pub fn provide() -> Result<()> {
     let root = is_root();
     let missing = missing();
@@ -137,7 +137,7 @@ pub fn provide() -> Result<()> {
     Ok(())
 }
 
-/// Has this machine what cuts the power? Then there is no reason to skip that.
+/// Reports whether this machine has the programs for the power cuts.
 pub fn can_cut() -> bool {
     is_root() && is_here(&Probe::Program("qemu-system-x86_64"))
 }
@@ -180,7 +180,7 @@ fn packages(needs: &[&Need]) -> Vec<&'static str> {
     packages
 }
 
-/// Tries the package lists as they are, and fetches new ones only if that fails.
+/// Installs with the existing package lists, and fetches new ones only if that fails.
 fn install(packages: &[&str]) -> Result<()> {
     let names = packages.join(" ");
     if !Path::new("/usr/bin/apt-get").exists() {
@@ -195,7 +195,8 @@ fn install(packages: &[&str]) -> Result<()> {
         true => {
             println!("needs: INSTALLED {names}");
             for (_, service) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
-                // Nor at the next boot; without a systemctl there is nothing that would start it.
+                // It must not start at the next boot either; without systemctl nothing would start
+                // it.
                 run::answer(run::program("systemctl", &["disable", service]));
             }
         }
@@ -208,13 +209,13 @@ fn install(packages: &[&str]) -> Result<()> {
 const SERVICES: [(&str, &str); 3] =
     [("redis-server", "redis-server"), ("etcd-server", "etcd"), ("nats-server", "nats-server")];
 
-/// As long as this lives, no package that is installed starts a service.
+/// A guard: while it exists, no package that is installed starts a service.
 struct NoServices;
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 impl NoServices {
-    /// `None` if somebody else has decided already what may start.
+    /// Returns `None` if the machine already has a rule about what may start.
     fn begin() -> Option<NoServices> {
         let mut file = fs::File::options();
         let mut file = file.write(true).create_new(true).mode(0o755).open(POLICY).ok()?;

@@ -1,4 +1,4 @@
-//! GitHub's published description of its API, brought once so that the tests need no network.
+//! GitHub's published description of its API, downloaded once so that the tests need no network.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use anyhow::{Result, ensure};
 
 use crate::run;
 
-/// The variable that tells tests where it is.
+/// The variable that gives tests the path of the file.
 pub const VARIABLE: &str = "ZETA_GITHUB_OPENAPI";
 
-/// The version is pinned: what GitHub publishes tomorrow must not fail the tests of today.
+/// The pinned version, so that a new publication of GitHub cannot break the tests.
 const PACKAGE: &str = "@octokit/openapi@23.0.2";
 const INSIDE: &str = "package/generated/api.github.com.json";
 
-/// Where it is, once it was brought.
+/// Returns the path of the file, if it was downloaded.
 pub fn place() -> PathBuf {
     run::target_dir().join("openapi/api.github.com.json")
 }
 
-/// Brings it, if npm is here; the one file of the package that we use, for all of them have 394 MB.
+/// Downloads the one file of the package that is used (all of them have 394 MB), if npm is here.
 pub fn provide() -> Result<()> {
     let place = place();
     let dir = place.parent().map(PathBuf::from).unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn provide() -> Result<()> {
     };
     let archive = dir.join(name.trim());
     let mut unpack = run::program("tar", &["-xz", "--strip-components=2", "-f"]);
-    // The place first: to tar it counts only for what is named after it.
+    // The directory comes first: tar applies it only to the names after it.
     unpack.arg(&archive).arg("-C").arg(&dir).arg(INSIDE);
     let unpacked = run::succeeds(unpack)?;
     fs::remove_file(&archive)?;

@@ -1,4 +1,4 @@
-//! How chores start programs: always from the root, never with a terminal's stdin.
+//! How the tasks start programs: always from the root, never with a terminal's stdin.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// How long output may still come after the program ended: a test may have left a process behind
-/// that keeps the pipe open, and we do not wait for it.
+/// How long to read output after the program ended. A test may have left a process that keeps the
+/// pipe open; that process is not waited for.
 const AFTERGLOW: Duration = Duration::from_secs(2);
 
-/// How long a watched program may print nothing. nextest ends a hung test by itself; cargo's own
-/// runner has no limit, and a run that hangs must not hang whoever waits for it.
+/// How long a watched program may print nothing. nextest ends a hung test by itself, but cargo's
+/// own runner has no limit, and a hung run must end, too.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub fn root() -> PathBuf {
     let compiled = || PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let manifest = env::var_os("CARGO_MANIFEST_DIR").map_or_else(compiled, PathBuf::from);
     manifest.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
-/// Where cargo builds.
+/// Returns the directory in which cargo builds.
 pub fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root().join(dir),
@@ -33,20 +33,20 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// A program to be started in the root.
+/// Makes a command that starts a program in the root.
 pub fn program(name: &str, args: &[&str]) -> Command {
     let mut command = Command::new(name);
     command.args(args).current_dir(root()).stdin(Stdio::null());
     command
 }
 
-/// The cargo that runs this chore.
+/// Returns the command for the cargo that runs this task.
 pub fn cargo(args: &[&str]) -> Command {
     program(&env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), args)
 }
 
-/// The same for a target with musl, of which few machines have a C compiler of its own. The C that
-/// we build (of TLS) needs nothing of a C library, so the machine's own compiler serves.
+/// Returns the command of cargo for a target with musl. Few machines have a C compiler for musl,
+/// but the C code here (of TLS) uses no C library, so the machine's own compiler works.
 pub fn cargo_for_musl(args: &[&str], target: &str) -> Command {
     let mut cargo = cargo(args);
     let name = target.replace('-', "_");
@@ -60,14 +60,14 @@ pub fn cargo_for_musl(args: &[&str], target: &str) -> Command {
     cargo
 }
 
-/// The command as a person would type it.
+/// Formats the command as a person would type it.
 fn typed(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default();
     let args = command.get_args().map(|arg| arg.to_string_lossy());
     [name.to_string_lossy()].into_iter().chain(args).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a command with our own stdout and stderr; true if it succeeded.
+/// Runs a command with the stdout and stderr of this process; true if it succeeded.
 pub fn succeeds(mut command: Command) -> Result<bool> {
     println!("$ {}", typed(&command));
     let status = command.status().with_context(|| format!("cannot start {}", typed(&command)))?;
@@ -80,7 +80,7 @@ pub fn answer(mut command: Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command, shows what it prints as it comes, and hands every line to `look`.
+/// Runs a command, prints its output as it comes, and passes every line to `look`.
 pub fn watched(mut command: Command, mut look: impl FnMut(&str)) -> Result<ExitStatus> {
     println!("$ {}", typed(&command));
     // One pipe for both streams keeps their order.

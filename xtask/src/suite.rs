@@ -1,9 +1,9 @@
-//! Runs every test of the workspace and ends with what was skipped, why, what failed, and the
-//! counts.
+//! Runs every test of the workspace; prints the skipped tests with reasons, the failed ones, and
+//! the counts.
 //!
 //! A test that cannot run here prints `SKIPPED: <test>: <why>` to stderr and returns. Runners hide
 //! what a passing test prints, so it also appends that line to the file that `ZETA_SKIPPED_LOG`
-//! names, and we take it out of the passed ones.
+//! names, and this file takes the test out of the passed ones.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,11 +15,11 @@ use anyhow::{Context, Result};
 use crate::counts::{Counts, Reader, Runner};
 use crate::{book, boot, costs, cuts, dist, needs, openapi, run};
 
-/// The variable that tells tests where to note that they were skipped.
+/// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
 const SKIPPED_PREFIX: &str = "SKIPPED: ";
 
-/// What came of the tests.
+/// The results of the tests.
 #[derive(Debug, Default)]
 pub struct Outcome {
     counts: Counts,
@@ -29,7 +29,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing failed.
+    /// Reports whether nothing failed.
     pub fn good(&self) -> bool {
         self.counts.failed == 0
     }
@@ -98,7 +98,7 @@ pub fn run_doc_tests() -> Result<Outcome> {
 pub fn run_costs() -> Result<Outcome> {
     let mut outcome = Outcome::default();
     if let Err(error) = dist::run() {
-        // Without the static binary there is nothing to compare the table with.
+        // The table can be compared only with the static binary.
         outcome.counts.skipped = 1;
         outcome.skips.insert(format!("costs: {error:#}"));
         return Ok(outcome);

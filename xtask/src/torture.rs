@@ -1,13 +1,13 @@
-//! `cargo xtask torture`: builds `zeta` and the torture, and starts the torture.
+//! `cargo xtask torture`: builds `zeta` and the torture test, and starts the test.
 //!
-//! The torture is a program of `testing`. Both are built as a release is, but with a clock that can
-//! be shifted, and in another directory.
+//! The test is a program of `testing`. Both are built like a release, but with a clock that can be
+//! shifted, and in another directory.
 
 use anyhow::Result;
 
 use crate::run;
 
-/// Builds both and passes the arguments on.
+/// Builds both programs and passes the arguments on.
 pub fn run(args: &[&str]) -> Result<bool> {
     let mut build = run::cargo(&["build", "--profile", "torture", "--features", "zeta/clock-seam"]);
     build.args(["--features", "zeta-testing/clock-seam", "--package", "zeta", "--bin", "zeta"]);

@@ -1,4 +1,4 @@
-//! Removing messages: it needs to know messages and the claims that some of them mirror.
+//! Removes messages; for messages about claims it also reads their leases.
 
 use std::path::Path;
 
@@ -9,46 +9,46 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 
-use crate::claim::grant_stands;
+use crate::claim::grant_lasts;
 use crate::directory::index::{Cursor, INDEX_LIMIT, Index};
 use crate::directory::{Bus, delivery_log};
-use crate::messages::{Filter, MessageView, bound_dead, sort_out};
+use crate::messages::{Filter, MessageView, limit_dead_letters, sort_out};
 use crate::report::count;
 
-/// What cleaning did.
+/// The result of cleaning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// Messages that are on the bus no more.
+    /// How many messages were removed from the bus.
     pub removed: usize,
-    /// Of those: put away, because nobody had told them to whom they were for.
-    pub buried: usize,
-    /// Left behind by publishers that were killed.
+    /// How many of those became dead letters, because they had not been delivered.
+    pub dead_letters: usize,
+    /// How many temps of killed publishers were removed.
     pub swept: usize,
 }
 
 impl Cleaned {
-    /// The same as JSON.
+    /// Returns the result as JSON.
     pub fn object(&self) -> Object {
         let mut object = Object::new();
         object.number("removed", self.removed as u64);
-        object.number("dead_letters", self.buried as u64);
+        object.number("dead_letters", self.dead_letters as u64);
         object.number("temps_swept", self.swept as u64);
         object
     }
 
-    /// The same in words.
+    /// Returns the result as text.
     pub fn text(&self) -> String {
-        match self.buried {
+        match self.dead_letters {
             0 => format!("removed {}", self.removed),
-            buried => {
-                let dead = count(buried, "dead letter");
+            number => {
+                let dead = count(number, "dead letter");
                 format!("removed {}, of them undelivered: {dead}", self.removed)
             }
         }
     }
 }
 
-/// Removes messages: all of them, those of one sender, or those that count no more.
+/// Removes messages: all of them, those of one sender, or those that do not count any more.
 pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let Some(bus) = Bus::open(dir)? else { return Ok(cleaned) };
@@ -74,28 +74,29 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
             bus.remove(&envelope.id)?
         };
         cleaned.removed += usize::from(gone);
-        cleaned.buried += usize::from(gone && undelivered);
+        cleaned.dead_letters += usize::from(gone && undelivered);
     }
     cleaned.swept = bus.sweep(host::wall_us())?;
-    bound_dead(&bus)?;
+    limit_dead_letters(&bus)?;
     Ok(cleaned)
 }
 
-/// Does it mirror a grant that stands no more?
+/// Returns whether the message announces a grant that has ended.
 fn is_void(ctx: &Context, envelope: &Envelope) -> bool {
     let seen = FileSeen { mtime_us: 0, now_us: host::wall_us() };
-    let notice = ClaimMessage::of(envelope, seen);
+    let message = ClaimMessage::of(envelope, seen);
     let grant: Option<Grant> =
-        notice.filter(|notice| notice.action == Action::Claim).and_then(|notice| notice.grant);
-    grant.is_some_and(|grant| grant_stands(ctx, &grant) == Some(false))
+        message.filter(|message| message.action == Action::Claim).and_then(|message| message.grant);
+    grant.is_some_and(|grant| grant_lasts(ctx, &grant) == Some(false))
 }
 
-/// Was a message that is for one recipient handed to it? A broadcast is for whoever comes by.
+/// Returns whether a message for one recipient was delivered to it. A broadcast counts as
+/// delivered.
 fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
     if envelope.to == EVERYBODY || !delivery_log::is_surface(&envelope.to) {
         return Ok(true);
     }
-    let told = delivery_log::peek(bus, &envelope.to).unwrap_or_default();
-    let known = told.get(&envelope.id);
+    let log = delivery_log::peek(bus, &envelope.to).unwrap_or_default();
+    let known = log.get(&envelope.id);
     Ok(matches!(known, Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read)))
 }

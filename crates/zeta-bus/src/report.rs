@@ -1,4 +1,4 @@
-//! What the reports of messages and of claims share: the shape of an answer, JSON that is safe on
+//! Helpers for the reports of messages and of claims: the shape of an answer, JSON that is safe on
 //! a terminal, and ages.
 
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ pub enum Shape {
     /// One object on one line, with keys in snake_case.
     #[default]
     Zeta,
-    /// What the original's tool prints: bare arrays, keys in camelCase, several lines.
+    /// The shape of the original's tool: bare arrays, keys in camelCase, several lines.
     Original,
 }
 
 impl Shape {
-    /// Returns an answer in this shape; the original writes the keys of `camel_case` so.
+    /// Returns an answer in this shape; the original writes the keys in `camel_case` in camelCase.
     pub fn of(self, object: Object, camel_case: &[&str]) -> Object {
         match self {
             Shape::Zeta => object,
@@ -37,7 +37,7 @@ impl Shape {
         }
     }
 
-    /// Does both: the keys, and the lines.
+    /// Returns the text of an answer in this shape: both its keys and its lines.
     pub fn text_of(self, object: Object, camel_case: &[&str]) -> String {
         match self {
             Shape::Zeta => object.done(),
@@ -85,14 +85,14 @@ fn in_camel_case(key: &str) -> String {
     name
 }
 
-/// JSON on one line, safe on a terminal.
+/// Writes JSON on one line, safe on a terminal.
 pub fn json_line(value: &Value) -> String {
     let mut safe = String::new();
     add_safe_json(&mut safe, &value.to_string());
     safe
 }
 
-/// JSON over several lines, as the original prints it, safe on a terminal.
+/// Writes JSON over several lines, as the original prints it, safe on a terminal.
 pub fn json_lines(value: &Value) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     let mut safe = String::with_capacity(text.len());
@@ -100,8 +100,7 @@ pub fn json_lines(value: &Value) -> String {
     safe
 }
 
-/// Adds a message as it stands, further in. Its line breaks are between its words, for JSON has
-/// none inside of strings.
+/// Adds the text of a message, indented. JSON has no line breaks inside strings.
 pub fn add_indented(text: &mut String, json: &str) {
     for (at, line) in json.trim().lines().enumerate() {
         text.push_str(if at == 0 { "  " } else { "\n  " });
@@ -109,7 +108,7 @@ pub fn add_indented(text: &mut String, json: &str) {
     }
 }
 
-/// Adds JSON on one line, without the blanks between its words.
+/// Adds JSON on one line, without the blanks between its tokens.
 pub fn add_compact(text: &mut String, json: &str) {
     let mut rest = json;
     while !rest.is_empty() {
@@ -121,7 +120,7 @@ pub fn add_compact(text: &mut String, json: &str) {
     }
 }
 
-/// How many bytes the string has with which `json` begins, its quotes included.
+/// Returns the length of the string at the start of `json`, its quotes included, in bytes.
 fn string_len(json: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in json.bytes().enumerate().skip(1) {
@@ -135,7 +134,7 @@ fn string_len(json: &str) -> usize {
     json.len()
 }
 
-/// Adds JSON that every reader reads and that is safe on a terminal.
+/// Adds JSON that every reader can parse and that is safe on a terminal.
 fn add_safe_json(text: &mut String, json: &str) {
     if json.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return text.push_str(json);
@@ -154,7 +153,7 @@ fn add_safe_json(text: &mut String, json: &str) {
     }
 }
 
-/// "3m 2s ago".
+/// Formats an age: "3m 2s ago".
 pub fn age(sent_us: i64) -> String {
     match sent_us {
         i64::MIN => "undated".to_owned(),
@@ -162,7 +161,7 @@ pub fn age(sent_us: i64) -> String {
     }
 }
 
-/// "1 message", "2 messages".
+/// Formats a count: "1 message", "2 messages".
 pub fn count(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
@@ -182,7 +181,7 @@ mod tests {
         let (before, after): (Value, Value) =
             (serde_json::from_str(json).unwrap(), serde_json::from_str(&compact).unwrap());
         assert_eq!(before, after);
-        // Nothing hangs at what is no JSON.
+        // Text that is not JSON does not cause an endless loop.
         add_compact(&mut compact, "\"open \\");
     }
 

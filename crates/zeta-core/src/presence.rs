@@ -96,7 +96,7 @@ pub struct Beat {
     pub awake_ns: Option<u64>,
     /// Time between beats.
     pub every_ms: u64,
-    /// It said that it ended.
+    /// Its session has ended, by its own record.
     pub ended: bool,
 }
 
@@ -146,7 +146,7 @@ pub fn judge(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Ju
     };
     let verdict = |liveness, evidence| Judgement { liveness, beat_age_ms, evidence };
     if beat.ended {
-        return verdict(Liveness::Gone, "it said that it ended");
+        return verdict(Liveness::Gone, "its session has ended");
     }
     if boot == Boot::Other {
         return verdict(Liveness::Gone, "its record is of an earlier boot");
@@ -164,9 +164,9 @@ pub fn judge(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Ju
         }
         (0..LATE_BEATS, _) => verdict(Liveness::Live, "beat in time"),
         (LATE_BEATS..SILENT_BEATS, ProcessState::Alive) => verdict(Liveness::Late, "process runs"),
-        (LATE_BEATS..SILENT_BEATS, _) => verdict(Liveness::Late, "no process to ask"),
+        (LATE_BEATS..SILENT_BEATS, _) => verdict(Liveness::Late, "not tied to a process"),
         (_, ProcessState::Alive) => verdict(Liveness::Hung, "process runs but does not beat"),
-        (_, _) => verdict(Liveness::Silent, "no beat and no process to ask"),
+        (_, _) => verdict(Liveness::Silent, "no beat, and not tied to a process"),
     }
 }
 

@@ -92,7 +92,7 @@ pub fn remove_staged(path: &Path) -> Result<bool> {
     std::fs::remove_file(path).map(|()| true).map_err(|error| {
         let what = format!("the staged passphrase {} cannot be removed: {error}", path.display());
         Error::new(Kind::Fault, what)
-            .hint("remove it by hand: whoever reads it and has the stick has the credentials")
+            .hint("remove it by hand: a person who reads it and has the stick has the credentials")
     })
 }
 

@@ -162,7 +162,7 @@ impl Error {
         match errno {
             Errno::NOENT => Error::not_safe(
                 path,
-                "its directory was removed while it was in use; nothing was granted",
+                "its directory was removed while it was in use; nothing was changed",
             )
             .hint("another program removes files there: find it, then repeat"),
             errno => Error::io(doing, path, errno),

@@ -1,5 +1,4 @@
-//! Who calls, about which tree: the only two bundles that are handed down, one before the tree is
-//! opened and one after.
+//! The caller and the tree of a call: [`Context`] before the tree is opened, [`NodeHandle`] after.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -15,31 +14,31 @@ use crate::directory::{create, guard};
 use zeta_os::error::{Cause, Error, Result};
 use zeta_os::host;
 
-/// The caller and the place.
+/// The caller, the state directory and the options that every verb has.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The state directory.
     pub state_dir: PathBuf,
-    /// The node that was asked for; this machine's own otherwise.
+    /// The node that the caller named; `None` means this machine's own.
     pub node: Option<Label>,
     /// The agent that calls.
     pub agent: Label,
-    /// Somebody said the agent's name; it was not made up from the user's.
+    /// The agent's name was given by an option or a variable, not derived from the user's name.
     pub agent_named: bool,
-    /// The session that it calls in (`ZETA_SESSION`).
+    /// The session of the caller (`ZETA_SESSION`).
     pub session: Option<String>,
-    /// Lease that the caller runs inside the guard of (`ZETA_FENCED`).
+    /// The leases inside whose guards the caller runs (`ZETA_FENCED`).
     pub fenced: Option<String>,
-    /// The bus directory, as far as no option of a verb names another one.
+    /// The bus directory, unless an option of a verb names another one.
     pub bus_dir: PathBuf,
     /// Called with the record of a lease that ended without its holder: broken, cleaned away, or
     /// released at the end of its session. A claim on it announces its end then.
     pub lease_ended: fn(&Context, &Record),
-    /// Whose clocks and process ids these are.
+    /// The machine, boot and namespaces that clocks and process ids belong to.
     pub host: Host,
 }
 
-/// A node of an opened tree, for the caller that opened it.
+/// A node of an opened tree, and the caller that opened it.
 #[derive(Debug)]
 pub struct NodeHandle<'c> {
     /// The caller.
@@ -51,7 +50,7 @@ pub struct NodeHandle<'c> {
 }
 
 impl Context {
-    /// The same caller, on the machine that this process runs on.
+    /// Returns the same caller, on the machine that this process runs on.
     pub fn on_this_host(self) -> Result<Context> {
         Ok(Context { host: host::host()?, ..self })
     }
@@ -93,17 +92,17 @@ impl Context {
         }
     }
 
-    /// A reading with its host, as the decisions want it.
+    /// Returns a reading together with its host, as the decisions need it.
     pub fn at(&self, reading: Reading) -> Now<'_> {
         Now { reading, host: &self.host }
     }
 
-    /// Now.
+    /// Reads all clocks.
     pub fn now(&self) -> Now<'_> {
         self.at(host::reading())
     }
 
-    /// The name of a user as an agent's name.
+    /// Derives an agent's name from the name of a user.
     pub fn agent_of_user(user: &str, uid: u32) -> Result<Label> {
         let lower = user.to_ascii_lowercase();
         let plain: String =

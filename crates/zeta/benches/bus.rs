@@ -1,5 +1,5 @@
-//! The bus and claims: what a call costs with no history and with ten thousand messages, what a
-//! list costs beside the same in JavaScript, and how much thirty-two writers store.
+//! The bus and claims: the cost of a call without history and with ten thousand messages, of a list
+//! compared with JavaScript, and the throughput of thirty-two writers.
 
 use std::ffi::OsString;
 use std::fs;
@@ -33,7 +33,7 @@ fn main() -> Outcomes<()> {
     writers()
 }
 
-/// A bus with so many messages, a third of them claims by another tool.
+/// Makes a bus with this many messages, a third of them claims by another tool.
 fn fill(bus: &Path, count: usize) -> Outcomes<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(bus)?;
     for at in 0..count {
@@ -174,7 +174,7 @@ fn lists(zeta: &Path) -> Outcomes<()> {
     Ok(())
 }
 
-/// What of bun and node is here.
+/// Lists which of bun and node are installed.
 fn runtimes() -> Vec<(&'static str, PathBuf)> {
     let mut found = Vec::new();
     for (name, path) in [
@@ -194,7 +194,7 @@ fn runtimes() -> Vec<(&'static str, PathBuf)> {
     found
 }
 
-/// One of many writers: stores as fast as it can, and prints the time of each.
+/// Runs one of many writers: stores as fast as it can, and prints the time of each message.
 fn write(dir: &Path) -> Outcomes<()> {
     let draft = NewMessage {
         from: Address::new("otto-cli")?,

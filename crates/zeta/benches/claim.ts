@@ -1,4 +1,4 @@
-// A claim tool of the shape that many agents use today, written anew for this bench: a bus is a
+// A claim tool like those that many agents use today, written for this bench: a bus is a
 // directory of JSON messages, every call lists and parses all of them, and a guard file that only
 // one can create holds while the check and the publishing run. `claim.ts acquire|release BUS ITEM`.
 import { closeSync, openSync, readFileSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
@@ -18,7 +18,7 @@ function messages(): Message[] {
     try {
       found.push(JSON.parse(readFileSync(join(bus, name), "utf8")));
     } catch {
-      // Written right now, or by somebody else.
+      // The file is being written, or belongs to another tool.
     }
   }
   return found;

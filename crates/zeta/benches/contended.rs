@@ -1,4 +1,5 @@
-//! Many processes and one lease: fairness, hand-off against blocking flock, takeover from the dead.
+//! Many processes and one lease: fairness, hand-off compared with flock, takeover from dead
+//! holders.
 //!
 //! The workers are this program again, with a role in its environment. Exclusion is checked on a
 //! shared page outside zeta.
@@ -34,7 +35,7 @@ fn now_ns() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// What all workers of a pass see: who is inside, when to go and to stop.
+/// The shared page of all workers of a pass: which one is inside, when to go and to stop.
 /// Workers in other languages read it as a file, at the offsets in `turns`.
 #[repr(C)]
 struct Page {
@@ -60,7 +61,7 @@ fn shared_page(path: &Path) -> Outcomes<&'static Page> {
     Ok(unsafe { &*at.cast::<Page>() })
 }
 
-/// A way to exclude others.
+/// A kind of lock.
 enum Lock {
     Zeta {
         stand: Box<LeaseHandle<'static>>,
@@ -68,7 +69,7 @@ enum Lock {
         token: Option<FencingToken>,
     },
     Flock(fs::File),
-    /// One token in a list: whoever waits longest gets it.
+    /// One token in a list: the longest waiter gets it.
     Redis(Redis),
 }
 
@@ -81,7 +82,7 @@ impl Lock {
             let socket = fs::canonicalize(dir)?.join("redis.sock").display().to_string();
             return Ok(Lock::Redis(Redis::connect(&socket)?));
         }
-        // One for the life of this process.
+        // One connection for the life of this process.
         let ctx: &Context = Box::leak(Box::new(measure::caller(&dir.join("state"), "bench")?));
         let handle: &NodeHandle<'_> = Box::leak(Box::new(ctx.open()?));
         let mut ask = measure::ask(ctx, "lease")?;
@@ -130,13 +131,14 @@ fn spin(us: u64) {
     }
 }
 
-/// The CPU that this process used.
+/// Returns the CPU time that this process used.
 fn cpu_ns() -> u64 {
     let used = clock_gettime(ClockId::ProcessCPUTime);
     used.tv_sec.unsigned_abs() * 1_000_000_000 + used.tv_nsec.unsigned_abs()
 }
 
-/// `KIND HOLD_US REST_US`: takes turns until told to stop, then tells of each (see `turns`).
+/// Runs a worker (`KIND HOLD_US REST_US`): takes turns until the stop, then prints each (see
+/// `turns`).
 fn worker(dir: &Path, role: &[&str]) -> Outcomes<()> {
     let [kind, hold_us, rest_us] = role else { return Err("KIND HOLD REST".into()) };
     let (hold_us, rest_us) = (hold_us.parse()?, rest_us.parse()?);
@@ -221,7 +223,7 @@ fn pass(role: &str, workers: usize, length: Duration) -> Outcomes<Option<Turns>>
 const HOLD_US: u64 = 100;
 const PASSES: usize = 3;
 
-/// The pass of ours that stands for all: the middle one by turns.
+/// Picks the pass of zeta for the table: the median by turns.
 fn middle(passes: &mut Vec<Turns>) -> Option<Turns> {
     passes.sort_by(|one, other| one.all().total_cmp(&other.all()));
     let at = passes.len() / 2;
@@ -249,7 +251,7 @@ fn compared(name: &str, ours: &Turns, theirs: &Turns, seconds: f64) {
     shown("  CPU of a turn, server included", &time(mine), &time(other), mine / other);
 }
 
-/// Many processes without a pause: ours beside others, by turns; the slow ones once.
+/// Measures many processes without a pause: zeta and the anchors in turns; the slow anchors once.
 fn crowd(workers: usize, length: Duration) -> Outcomes<()> {
     let seconds = length.as_secs_f64();
     measure::head(&format!(
@@ -320,7 +322,7 @@ fn few() -> Outcomes<()> {
     Ok(())
 }
 
-/// Takes the lease, says when, and sleeps until it is killed.
+/// Takes the lease, prints when, and sleeps until it is killed.
 fn victim(dir: &Path) -> Outcomes<()> {
     let mut lock = Lock::open("zeta", dir)?;
     let mut stdout = std::io::stdout();
@@ -369,7 +371,7 @@ fn takeover() -> Outcomes<()> {
         if said != "waits" {
             return Err(format!("a second holder: {said:?}").into());
         }
-        // It said so before it fell asleep.
+        // The holder printed the time before it slept.
         std::thread::sleep(Duration::from_millis(3));
         let killed_ns = now_ns();
         holder.child.kill()?;
@@ -390,8 +392,8 @@ fn takeover() -> Outcomes<()> {
 fn main() -> Outcomes<()> {
     let dir = PathBuf::from(".").canonicalize()?;
     if let Ok(role) = std::env::var(ROLE) {
-        // Nobody shall take turns for ever because the bench was killed.
-        // SAFETY: it only tells the kernel which signal to send when the parent ends.
+        // A worker must end if the bench is killed.
+        // SAFETY: the call only sets the signal that the kernel sends when the parent ends.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         let words: Vec<&str> = role.split(' ').collect();
         return if words == ["victim"] { victim(&dir) } else { worker(&dir, &words) };

@@ -1,4 +1,4 @@
-//! The slow step of opening credentials, beside the same step of a runtime that many have.
+//! The slow step of opening credentials, compared with the same step in Node.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +15,8 @@ const LOG2_N: u8 = 17;
 const PASSPHRASE: &str = "correct horse battery staple";
 const SALT: [u8; 32] = [7; 32];
 
-/// Node's own, in a process that stays: a line comes in, the nanoseconds and the key go out.
+/// Node's implementation, in a process that stays: reads a line, prints the nanoseconds and the
+/// key.
 const NODE: &str = "
 const { scryptSync } = require('crypto');
 const salt = Buffer.alloc(32, 7);
@@ -48,7 +49,7 @@ impl Node {
         Ok(Some(Node { child, stdin, stdout }))
     }
 
-    /// The ns of one key, and the key.
+    /// Returns the ns of one key, and the key.
     fn stretch(&mut self) -> Outcomes<(f64, String)> {
         writeln!(self.stdin, "{PASSPHRASE}")?;
         let mut line = String::new();
@@ -73,10 +74,10 @@ fn ours() -> Outcomes<(f64, String)> {
     Ok((ns, key.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
-/// What a whole restore may take beside the key alone: starting, reading, writing and flushing, ns.
+/// The time in ns that a restore may take beyond the key: starting, reading, writing and flushing.
 const REST_NS: f64 = 20e6;
 
-/// A blob of three credentials, and where it is restored to.
+/// A blob of three credentials, and the directory that it is restored to.
 struct Stick {
     dir: std::path::PathBuf,
     count: usize,
@@ -109,7 +110,7 @@ impl Stick {
         Ok(stick)
     }
 
-    /// A restore of all three into a new root.
+    /// Restores all three into a new root.
     fn restore(&mut self) -> Outcomes<f64> {
         self.count += 1;
         let root = format!("root-{}", self.count);
@@ -124,7 +125,7 @@ impl Drop for Stick {
     }
 }
 
-/// A whole restore beside the key alone.
+/// Measures a whole restore and the key alone.
 fn whole() -> Outcomes<()> {
     let mut stick = Stick::new()?;
     stick.restore()?;
@@ -152,7 +153,7 @@ fn main() -> Outcomes<()> {
         return Ok(());
     };
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-    // One round each before it counts: the first touches memory that nobody had.
+    // One round of each is not counted, because the first one touches new memory.
     ours()?;
     node.stretch()?;
     for round in 0..ROUNDS {

@@ -1,5 +1,5 @@
-//! The library in loops, uncontended: against the raw calls it stands on, and against the usual way
-//! of replacing a file.
+//! The library in loops, uncontended: compared with the system calls that it makes, and with the
+//! usual way of replacing a file.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -26,12 +26,12 @@ use measure::{Ours, Outcomes, Scratch, at_most, block, median, median_ratio, not
 
 const ROUNDS: usize = 11;
 const PER_ROUND: usize = 1000;
-/// Nobody else is there to wait for.
+/// The limit of a wait; no other process holds anything here.
 const SOON: Duration = Duration::from_secs(1);
 /// The bench runs itself under strace with this variable to count the calls of a loop.
 const LOOP: &str = "ZETA_BENCH_LOOP";
 
-/// The calls of one acquire and one release in a tree that is open, and nothing between them.
+/// Makes only the system calls of one acquire and one release in an open tree.
 struct Raw {
     node: OwnedFd,
     record: Vec<u8>,
@@ -110,8 +110,7 @@ impl Raw {
     }
 }
 
-/// A temp name that nobody used before: the kernel makes a new name entry for it, which costs both
-/// sides the same.
+/// Makes a new name for a temporary file: the kernel's new name entry costs both sides the same.
 fn fresh_name() -> rustix::io::Result<String> {
     let mut bytes = [0u8; 16];
     getrandom(&mut bytes, GetRandomFlags::empty())?;
@@ -120,7 +119,7 @@ fn fresh_name() -> rustix::io::Result<String> {
 
 const TEMP: &str = ".tmp-00112233445566778899aabbccddeeff";
 
-/// The usual way: write a temp beside the file and rename it over.
+/// Replaces a file in the usual way: writes a temporary file beside it and renames that.
 struct RenameOver {
     dir: OwnedFd,
     content: Vec<u8>,
@@ -140,21 +139,21 @@ impl RenameOver {
     }
 }
 
-/// Our tree and the raw loop's own copy of its shape, both in memory.
+/// The tree of zeta and a copy of it for the raw loop, both in memory.
 fn both() -> Outcomes<(Scratch, Ours, Raw)> {
     let scratch = Scratch::in_memory("library")?;
     let ours = Ours::open(&scratch.path.join("ours"))?;
     let token = ours.take()?;
     let record = fs::read(ours.handle.node.path.join("loop.lock"))?;
     ours.handle.release(&ours.ask.lease, token)?.map_err(|_| "lost")?;
-    // The raw loop gets a tree that zeta itself made, of the same depth.
+    // The raw loop gets a tree that zeta made, of the same depth.
     let shape = Ours::open(&scratch.path.join("raws"))?;
     shape.cycle()?;
     let raw = Raw::open(&shape.handle.node.path, record)?;
     Ok((scratch, ours, raw))
 }
 
-/// The body of the counting run.
+/// Runs the loop whose calls are counted.
 fn count_loop(what: &str) -> Outcomes<()> {
     let (name, count) = what.split_once(':').ok_or("NAME:COUNT")?;
     let (_scratch, ours, raw) = both()?;
@@ -167,7 +166,7 @@ fn count_loop(what: &str) -> Outcomes<()> {
     Ok(())
 }
 
-/// System calls per cycle: the difference of two loop lengths. `None` without strace.
+/// Counts system calls per cycle: the difference of two loop lengths. `None` without strace.
 fn calls_per_cycle(name: &str) -> Outcomes<Option<f64>> {
     let scratch = Scratch::in_memory("trace")?;
     let trace = scratch.path.join("trace");
@@ -223,7 +222,7 @@ fn renewals(scratch: &Scratch, gated: bool) -> Outcomes<()> {
     let NodeHandle { tree, node, .. } = &ours.handle;
     let file = layout::lease_file(&ours.ask.lease);
     let text = fs::read_to_string(node.path.join(&file))?;
-    // As a wrapper renews: by the guard that it has open.
+    // Renews as a wrapper does, with the guard that it has open.
     let mut stand = LeaseHandle::new(&ours.handle, &ours.ask.lease);
     let mut renew = || match stand.renew(token, SOON)? {
         Ok(_) => Ok(()),

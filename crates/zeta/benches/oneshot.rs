@@ -1,4 +1,4 @@
-//! Whole processes: what one short call costs, against `flock -n FILE true` in the same rounds.
+//! Whole processes: the cost of one short call, compared with `flock -n FILE true` in each round.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +18,7 @@ struct Job {
     what: &'static str,
     argv: Vec<OsString>,
     before: Before,
-    /// Is it `lease exec`, which has gates of its own?
+    /// Whether it is `lease exec`, which has gates of its own.
     whole: bool,
 }
 
@@ -51,7 +51,7 @@ fn jobs(zeta: &Path) -> Vec<Job> {
     jobs
 }
 
-/// Makes true what must be true, and returns the whole command.
+/// Establishes the precondition, and returns the whole command.
 fn prepare(job: &Job, ctx: &Context) -> Outcomes<Command> {
     let mut argv = job.argv.clone();
     match job.before {
@@ -81,7 +81,7 @@ fn compare(name: &str, zeta: &Path, gates: (Bounds, Bounds), rounds: usize) -> O
     let mut faults: Vec<Vec<f64>> = ours.clone();
     let mut anchor = Vec::new();
     for round in 0..rounds + 5 {
-        // The order turns, so that nobody always runs after the same neighbour.
+        // The order rotates, so that no command always runs after the same other one.
         for at in (0..=jobs.len()).map(|at| (at + round) % (jobs.len() + 1)) {
             let Some(job) = jobs.get(at) else {
                 let used = measure::run(&mut measure::command(&flock, &scratch.path))?;
@@ -110,7 +110,7 @@ fn compare(name: &str, zeta: &Path, gates: (Bounds, Bounds), rounds: usize) -> O
     Ok(())
 }
 
-/// Counts that repeat exactly: system calls, user instructions, page faults.
+/// Takes the counts that repeat exactly: system calls, user instructions, page faults.
 fn count(zeta: &Path) -> Outcomes<()> {
     let scratch = Scratch::in_memory("counts")?;
     let ctx = measure::caller(&scratch.path.join("state"), "bench")?;
@@ -170,7 +170,7 @@ fn count(zeta: &Path) -> Outcomes<()> {
     Ok(())
 }
 
-/// What `zeta run` adds to the start of a command, and what it costs while the command works.
+/// Measures what `zeta run` adds to the start of a command, and its cost while the command works.
 fn presence(zeta: &Path, rounds: usize) -> Outcomes<()> {
     let scratch = Scratch::in_memory("presence")?;
     let state = scratch.path.join("state");
@@ -202,7 +202,7 @@ fn presence(zeta: &Path, rounds: usize) -> Outcomes<()> {
     idle(zeta, &state)
 }
 
-/// Memory and CPU of a wrapper whose command sleeps. A short beat is scaled to the usual 10 s.
+/// Measures memory and CPU of a wrapper whose command sleeps. A short beat is scaled to 10 s.
 fn idle(zeta: &Path, state: &Path) -> Outcomes<()> {
     const BEATS: u32 = 50;
     const EVERY: Duration = Duration::from_millis(200);

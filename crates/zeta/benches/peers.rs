@@ -1,5 +1,5 @@
-//! Whole processes beside what a user would take instead: a lock taken and given back, by each
-//! tool's own command line. Tools that are not here are named; `cargo xtask bench` installs them.
+//! Whole processes compared with other tools: each takes and releases a lock by its own command
+//! line. Missing tools are named; `cargo xtask bench` installs them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,12 +12,12 @@ mod measure;
 use measure::server::{self, Server, here, line};
 use measure::{Outcomes, Scratch, median, median_ratio, missing, shown, time};
 
-/// Something that takes a lock and gives it back, in one process or more.
+/// A tool that takes a lock and releases it, in one process or more.
 struct Peer {
     name: &'static str,
-    /// One command after the other; all of them are one run. None if the tool is not here.
+    /// The commands of one run, in order. None if the tool is not installed.
     steps: Vec<Vec<OsString>>,
-    /// One run of a slow tool stands for this many rounds.
+    /// The number of rounds for one run of a slow tool.
     every: usize,
 }
 
@@ -55,7 +55,7 @@ fn nats(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<Option<Server>> {
     Ok(Some(server))
 }
 
-/// A claim tool that scans a directory of messages, by Bun; once with few and once with many.
+/// Makes the claim tool that scans a directory of messages, run by Bun, with few and many messages.
 fn bus(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<()> {
     let bun = server::anchors().join("node/node_modules/.bin/bun");
     let script = dir.join("claim.ts");
@@ -85,7 +85,7 @@ fn bus(dir: &Path, peers: &mut Vec<Peer>) -> Outcomes<()> {
     Ok(())
 }
 
-/// Libraries of other languages, where `ZETA_ANCHORS` says that they were installed.
+/// Makes the libraries of other languages that are installed in the directory `ZETA_ANCHORS`.
 fn libraries(dir: &Path, peers: &mut Vec<Peer>) {
     let anchors = server::anchors();
     let lock = dir.join("library").display().to_string();
@@ -114,7 +114,7 @@ fn libraries(dir: &Path, peers: &mut Vec<Peer>) {
     }
 }
 
-/// What is not here is named in the table.
+/// Makes a peer without commands, which the table shows as missing.
 fn absent(name: &'static str) -> Peer {
     Peer { name, steps: Vec::new(), every: 1 }
 }
@@ -136,7 +136,7 @@ fn simple(dir: &Path, peers: &mut Vec<Peer>) {
     peers.push(Peer { name: "sh, noclobber file, rm", steps, every: 1 });
 }
 
-/// The time of one run of all steps, in ns.
+/// Measures one run of all steps, in ns.
 fn turn(peer: &Peer, dir: &Path) -> Outcomes<f64> {
     let mut wall = Duration::ZERO;
     for step in &peer.steps {
@@ -145,7 +145,7 @@ fn turn(peer: &Peer, dir: &Path) -> Outcomes<f64> {
     Ok(wall.as_nanos() as f64)
 }
 
-/// Ours: a lease taken and given back by two processes, as an agent does it.
+/// Measures zeta: a lease acquired and released by two processes, as an agent does it.
 fn ours(zeta: &Path, dir: &Path) -> Outcomes<f64> {
     let call = |words: &str| line(&format!("{} {words}", zeta.display()));
     let state = dir.join("state");
@@ -176,7 +176,7 @@ fn main() -> Outcomes<()> {
     libraries(dir, &mut peers);
     let mut mine = Vec::new();
     let mut theirs: Vec<Vec<f64>> = peers.iter().map(|_| Vec::new()).collect();
-    // Ours of the same rounds as each peer's.
+    // zeta's times of the same rounds as each peer's.
     let mut beside = theirs.clone();
     for round in 0..ROUNDS {
         let our = ours(&zeta, dir)?;

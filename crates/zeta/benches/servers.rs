@@ -1,5 +1,5 @@
-//! The library's acquire and release in a loop beside the same done by servers and by the library
-//! that JavaScript programs take: one client each, which stays connected.
+//! The library's acquire and release in a loop, compared with servers and with the library that
+//! JavaScript programs use: one client each, which stays connected.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 9;
 const RELEASE: &str =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end";
 
-/// Something that is measured beside: how often in a round, and what must hold of the ratio.
+/// An anchor: the number of calls in a round, and the bounds of the ratio.
 struct Other {
     name: &'static str,
     count: usize,
@@ -71,8 +71,8 @@ fn redis_cycle(redis: &mut Redis) -> Outcomes<()> {
     }
 }
 
-/// Redis and our loop by turns: first where the kernel puts client and server, then both on one
-/// core, then apart.
+/// Measures Redis and zeta's loop in turns: first where the kernel puts client and server, then
+/// both on one core, then on two.
 fn redis(ours: &Ours, server: &Server, gated: bool) -> Outcomes<()> {
     let mut clients = [("unix", Redis::connect(&server.address)?), ("tcp", server.redis_by_tcp()?)];
     let places =

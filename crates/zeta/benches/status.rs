@@ -1,5 +1,5 @@
-//! `zeta status --all --json` over 10,000 nodes with 4 records each, beside the least that anybody
-//! could do: open, list and read the same files in a plain loop on one thread.
+//! `zeta status --all --json` over 10,000 nodes with 4 records each, compared with the minimum:
+//! open, list and read the same files in a plain loop on one thread.
 //!
 //! `cargo bench --bench status -- [ROUNDS] [NODES]` builds the tree in `/dev/shm`, takes turns with
 //! both sides, and prints medians and their ratio. Run as a test, it does one small round.
@@ -74,7 +74,7 @@ fn report(raw: &mut [Duration], status: &mut [Duration], cpu: Duration, parsing:
     }
 }
 
-/// Whole processes of what is at hand everywhere: each reads all files of the tree.
+/// Measures common tools as whole processes: each reads all files of the tree.
 const OTHERS: [(&str, &[&str]); 3] = [
     ("grep -r", &["grep", "-r", "-c", "fencing_token", "nodes"]),
     (
@@ -119,14 +119,14 @@ fn others(base: &Path, rounds: usize) {
     }
 }
 
-/// A view on one thread: a first refresh, and one that finds nothing changed, by file times and by
-/// events. Every node has a `last-seen.iso` by now, which must be asked for itself.
+/// Measures a view on one thread: a first refresh, and one that finds no change, by file times and
+/// by events. Every node has a `last-seen.iso` by now, whose time must be read by itself.
 fn view(base: &Path, rounds: usize) {
     for node in std::fs::read_dir(base.join("nodes")).expect("nodes").flatten() {
         let line = "2026-11-22T10:11:12.123456Z\n";
         std::fs::write(node.path().join(layout::LAST_SEEN), line).expect("last-seen.iso");
     }
-    // Until the times of all of them are old enough to be believed.
+    // Waits until the times of all files are old enough to be trusted.
     std::thread::sleep(Duration::from_millis(1200));
     measure::head("a view on one thread, the same tree with a last-seen.iso in every node");
     let open = || View::open(base).expect("view").expect("a tree");
@@ -187,14 +187,14 @@ fn run_status(base: &Path) {
     assert!(status.success(), "{status}");
 }
 
-/// User and system time of the children that were waited for, in ticks of 10 ms.
+/// Returns user and system time of the children that were waited for, in ticks of 10 ms.
 fn child_ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
     fields[14].parse::<u64>().unwrap_or(0) + fields[15].parse::<u64>().unwrap_or(0)
 }
 
-/// The floor: no checks, no meaning, one thread. Returns the bytes that it read.
+/// Runs the minimum: reads on one thread without checks or parsing. Returns the number of bytes.
 fn raw_loop(base: &Path) -> usize {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let directory = flags | OFlags::DIRECTORY;
@@ -221,7 +221,7 @@ fn raw_loop(base: &Path) -> usize {
     sum
 }
 
-/// Time to parse all records from memory, and to read their meaning too, on one thread.
+/// Measures parsing all records from memory, without and with their interpretation, on one thread.
 fn parse_all(base: &Path) -> [Duration; 2] {
     let mut files = Vec::new();
     for node in std::fs::read_dir(base.join("nodes")).expect("nodes").flatten() {

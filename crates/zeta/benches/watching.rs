@@ -1,5 +1,5 @@
-//! From before a rename to the callback of a watcher in another process: a view that follows the
-//! tree, beside a bare inotify loop and beside a watch on a NATS bucket.
+//! The time from a rename to the callback of a watcher in another process: a view of the tree,
+//! compared with a bare inotify loop and with a watch on a NATS bucket.
 
 use std::ffi::OsString;
 use std::fs;
@@ -44,7 +44,7 @@ fn write(dir: &Path) -> Outcomes<()> {
     Ok(())
 }
 
-/// What lies between the stamp in a record and now.
+/// Returns the time between the stamp in a record and now.
 fn since(bytes: &[u8], now_ns: u64) -> Outcomes<f64> {
     let text = std::str::from_utf8(bytes)?.trim().trim_start_matches("stamp: ");
     Ok(now_ns.saturating_sub(text.parse()?) as f64)
@@ -55,7 +55,7 @@ fn writer(dir: &Path) -> Outcomes<std::process::Child> {
     Ok(command.env(WRITER, dir).stdout(Stdio::null()).spawn()?)
 }
 
-/// The least that anybody could do: read one event, then look at the clock.
+/// Measures the minimum: read one event, then the clock.
 fn raw(dir: &Path) -> Outcomes<Vec<f64>> {
     let fd = inotify::init(CreateFlags::CLOEXEC)?;
     inotify::add_watch(&fd, dir, WatchFlags::MOVED_TO | WatchFlags::CREATE)?;
@@ -77,7 +77,7 @@ fn raw(dir: &Path) -> Outcomes<Vec<f64>> {
     Ok(times)
 }
 
-/// Ours: the callback names node and record and brings its content along.
+/// Measures zeta: the callback gets node, record and content.
 fn ours(view: &mut View, dir: &Path) -> Outcomes<Vec<f64>> {
     view.refresh(&mut |_| {})?;
     let mut child = writer(dir)?;
@@ -102,7 +102,7 @@ fn ours(view: &mut View, dir: &Path) -> Outcomes<Vec<f64>> {
     Ok(times)
 }
 
-/// p50 and p99 of a watch on a bucket, by a client of its own and a writer of its own.
+/// Measures p50 and p99 of a watch on a bucket, with a client and a writer of its own.
 fn nats(server: &Server, dir: &Path) -> Outcomes<[f64; 2]> {
     let client = server::client().ok_or("no client")?;
     let argv = |verb: &str| {

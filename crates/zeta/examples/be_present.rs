@@ -1,4 +1,4 @@
-//! Is present without `zeta run`: `be_present AGENT BEATS` beats that many times, once a second.
+//! Shows an agent as present without `zeta run`: `be_present AGENT BEATS` beats once a second.
 //!
 //! `zeta status` shows the agent as *live* while it beats, and as *late* after two missed beats.
 

@@ -1,7 +1,7 @@
-//! Reads the messages that this subscriber was not shown yet: `subscribe_to_bus SURFACE`.
+//! Reads the messages that this subscriber has not received yet: `subscribe_to_bus SURFACE`.
 //!
-//! A message counts as delivered when the closure returns true. After false it comes again, and
-//! after five times it is put with the dead letters.
+//! A message counts as delivered when the closure returns true. After false it is delivered again,
+//! and after five failures it becomes a dead letter.
 
 use zeta::environment::bus_dir;
 use zeta_bus::messages::follow::deliver;

@@ -1,7 +1,7 @@
-//! The configuration files: the machine's, then the user's; a wrong key is an error, never ignored.
+//! The configuration files: the machine's, then the user's. A wrong key is an error, never ignored.
 //!
-//! Where no file exists this costs one failing open each. What the files say is overruled by
-//! `ZETA_*` and by flags, which the door reads.
+//! A file that does not exist costs one failing open. The variables `ZETA_*` and the flags take
+//! precedence over the files; `environment` applies them.
 
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,12 @@ use zeta_os::error::{Error, Result};
 pub const SYSTEM_FILE: &str = "/etc/zeta/config.toml";
 /// The user's file, below `$XDG_CONFIG_HOME` or `~/.config`.
 pub const USER_FILE: &str = "zeta/config.toml";
-/// More is no configuration.
+/// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
 const KEYS: [&str; 5] = ["state_dir", "node", "agent", "ttl", "beat_every"];
 
-/// What the files say, checked.
+/// The values of the files, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     /// The state directory.
@@ -31,13 +31,13 @@ pub struct Config {
     pub node: Option<Label>,
     /// The agent that calls.
     pub agent: Option<Label>,
-    /// TTL of a lease that is taken by hand.
+    /// The default TTL of `zeta lease acquire`.
     pub ttl_ms: Option<u64>,
-    /// Time between beats.
+    /// The time between beats.
     pub beat_every_ms: Option<u64>,
 }
 
-/// One file as it is written; each value keeps its place, so that an error can name the line.
+/// One file as written. Each value keeps its position, so that an error can name the line.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -52,7 +52,7 @@ impl Config {
     /// Reads the machine's file, then the user's.
     ///
     /// # Errors
-    /// A usage error that names file, line and what would be right.
+    /// A usage error that names the file, the line and the correct form.
     pub fn load() -> Result<Config> {
         let system = Config::read(Path::new(SYSTEM_FILE))?;
         match user_file() {
@@ -150,11 +150,11 @@ fn beat_every(text: &str) -> std::result::Result<u64, TimeError> {
     }
 }
 
-/// One sentence with the file, the line, and what would be right.
+/// Makes an error of one sentence: the file, the line, and the correct form.
 fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     let span = error.span().unwrap_or_default();
     let at = format!("{}:{}", path.display(), line(text, span.start));
-    // The sentence of serde; the error of the parser has no field for the key.
+    // The key is in serde's sentence only: the parser's error has no field for it.
     let unknown = error.message().strip_prefix("unknown field `").and_then(|m| m.split_once('`'));
     match unknown {
         Some((key, _)) => {

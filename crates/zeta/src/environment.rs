@@ -1,5 +1,5 @@
-//! Who calls, about which tree: from options, the environment, the files of a person, and defaults.
-//! Every front end asks here, so that all of them mean the same directory and the same agent.
+//! The context of a call: agent, node and directories, from options, environment, files, defaults.
+//! Every front end uses this module, so that all of them mean the same directory and agent.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use zeta_bus::report::Shape;
 use zeta_os::error::Result;
 use zeta_state::context::Context;
 
-/// What a caller says itself; each `None` leaves the answer to the environment and the files.
+/// The values that the caller gives. For a `None` the environment and the files decide.
 #[derive(Debug, Default, Clone)]
 pub struct Overrides {
     /// The state directory.
@@ -25,11 +25,11 @@ pub struct Overrides {
     pub agent: Option<String>,
 }
 
-/// The context of this process: `overrides`, then the variables `ZETA_*`, then `config`, then the
-/// defaults.
+/// Returns the context of this process: from `overrides`, the variables `ZETA_*`, `config`, and the
+/// defaults, in this order.
 ///
 /// # Errors
-/// A name is not valid, or the host cannot be identified.
+/// A usage error if a name is not valid; the error of the system if it cannot identify the host.
 pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
     let state_dir = overrides.state_dir.or_else(|| path("ZETA_STATE_DIR"));
     let state_dir = state_dir
@@ -61,7 +61,7 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
     .on_this_host()
 }
 
-/// The bus directory: what an option says, `ZETA_BUS_DIR`, or the default.
+/// Returns the bus directory: the option's, that of `ZETA_BUS_DIR`, or the default.
 pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
     let dir = option
         .or_else(|| path("ZETA_BUS_DIR"))
@@ -69,8 +69,8 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
-/// The shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the original,
-/// whose ids alone are accepted then.
+/// Returns the shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the
+/// original tool, and only the original's ids are accepted.
 pub fn bus_shape() -> Shape {
     match std::env::var("ZETA_BUS_IDS") {
         Ok(ids) if ids == "original" => Shape::Original,
@@ -78,7 +78,7 @@ pub fn bus_shape() -> Shape {
     }
 }
 
-/// A variable that is set and not empty.
+/// Returns the path in a variable, if it is set and not empty.
 fn path(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|dir: &OsString| !dir.is_empty()).map(PathBuf::from)
 }

@@ -1,7 +1,7 @@
 //! The command line of zeta: it parses, calls one function of a subject's crate, and prints.
 //!
 //! - [`cli`]: the verbs, one file per noun.
-//! - [`demo`]: the main job played with real processes.
+//! - [`demo`]: a demonstration with real processes.
 //! - [`config`], [`environment`]: what a person configured, and who calls about which tree.
 //! - [`output`]: how an answer is printed.
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! What is printed: data on stdout, talk on stderr, and the same as one JSON object with `--json`.
+//! Printing: data on stdout, notes and errors on stderr; with `--json` one JSON object.
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
@@ -8,17 +8,17 @@ use zeta_core::record::{printable, quote};
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 
-/// Where to print and how.
+/// How to print.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Output {
-    /// One JSON object instead of text.
+    /// Print one JSON object instead of text.
     pub json: bool,
-    /// No talk.
+    /// Print no notes and no refusals.
     pub quiet: bool,
 }
 
 impl Output {
-    /// Prints a line of data. A reader that went away is no error; a full disk is one.
+    /// Prints a line of data. A reader that went away is not an error; a full disk is one.
     pub fn data(&self, line: &str) -> Result<()> {
         let mut text = String::with_capacity(line.len() + 1);
         text.push_str(line);
@@ -26,7 +26,7 @@ impl Output {
         print(&text)
     }
 
-    /// Prints a line of talk.
+    /// Prints a note on stderr.
     pub fn note(&self, line: &str) {
         if !self.quiet {
             let _ = std::io::stderr().lock().write_all(format!("zeta: {line}\n").as_bytes());
@@ -51,33 +51,33 @@ impl Output {
         }
     }
 
-    /// Tells an error: on stderr for people, and on stdout as an object with `--json`.
+    /// Prints an error: on stderr for people, and with `--json` also on stdout as an object.
     pub fn error(&self, error: &Error, details: Option<Object>) {
         self.error_with(error, error.kind.status(), details);
     }
 
-    /// The same, for a call that ends with a number of its own.
+    /// Prints an error like [`Output::error`], for a call whose exit status is its own.
     pub fn error_with(&self, error: &Error, status: u8, details: Option<Object>) {
         if self.json {
-            // The status is not 0 already, and stderr tells the same.
+            // If this fails, the exit status and stderr still report the error.
             let _ = self.data(&error_object(error, Some(status), details));
         }
         self.error_in_words(error);
     }
 
-    /// Tells an error of a wrapper, whose stdout is its command's: on stderr alone, with `--json`
-    /// as an object. `status` is the exit status of this process.
+    /// Prints an error of a wrapper, whose stdout belongs to its command: only on stderr, with
+    /// `--json` as an object. `status` is the exit status of this process.
     pub fn error_on_stderr(&self, error: &Error, status: u8, details: Option<Object>) {
-        self.tell_on_stderr(error, Some(status), details);
+        self.print_on_stderr(error, Some(status), details);
     }
 
-    /// Tells of trouble under a command that goes on. With `--json` the object has no exit status,
+    /// Prints a warning while a command goes on. With `--json` the object has no exit status,
     /// because the process has not ended.
     pub fn warn(&self, error: &Error) {
-        self.tell_on_stderr(error, None, None);
+        self.print_on_stderr(error, None, None);
     }
 
-    fn tell_on_stderr(&self, error: &Error, status: Option<u8>, details: Option<Object>) {
+    fn print_on_stderr(&self, error: &Error, status: Option<u8>, details: Option<Object>) {
         match self.json {
             true => {
                 let line = error_object(error, status, details) + "\n";
@@ -87,7 +87,7 @@ impl Output {
         }
     }
 
-    /// Tells what is wrong beside an answer that is right.
+    /// Prints a finding that does not change the answer.
     pub fn note_finding(&self, finding: &Error) {
         if !self.quiet {
             self.error_in_words(finding);
@@ -95,7 +95,7 @@ impl Output {
     }
 
     fn error_in_words(&self, error: &Error) {
-        // A refusal is an answer; in quiet mode only faults speak.
+        // A refusal is an answer; quiet mode prints only faults.
         let answer = matches!(error.kind, Kind::Refused | Kind::NotFound | Kind::Busy);
         if self.quiet && answer {
             return;
@@ -119,12 +119,12 @@ fn error_object(error: &Error, status: Option<u8>, details: Option<Object>) -> S
     object.done()
 }
 
-/// Writes to stdout. A reader that went away is no error; everything else is.
+/// Writes to stdout. A reader that went away is not an error; any other failure is.
 pub fn print(text: &str) -> Result<()> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::new(Kind::Fault, format!("could not print: {error}"))
-                .hint("what was asked for may be done all the same: look before you repeat it"))
+                .hint("the call may have done its work: check before you repeat it"))
         }
         _ => Ok(()),
     }

@@ -1,8 +1,8 @@
 //! The part of `cargo xtask cuts` that runs inside the virtual machine: saves a blob again and
-//! again until the power is cut, or tells what is left of it after a cut.
+//! again until the power is cut, or reports what is left of it after a cut.
 //!
-//! A blob here is a number and a padding that follows from it, so that a torn, mixed or freed one
-//! is seen. The checker is not the code under test: it reads with plain file calls.
+//! A blob here is a number and a padding that follows from it, so that a torn, mixed or freed blob
+//! is detected. The checker is not the code under test: it reads with plain file calls.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use zeta_creds::blob;
 
-/// Bytes of a blob: ten clusters and a bit.
+/// The size of a blob in bytes: a little more than ten clusters.
 const SIZE: usize = 41_000;
 const HEAD: usize = 20;
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Saves numbers from `first` on; says each one before it is begun and when it was acknowledged.
+/// Saves numbers from `first` on; prints each one before the save and after it returned.
 fn save_for_ever(order: &str, path: &Path, first: &str) -> Result<(), String> {
     let first: u64 = first.parse().map_err(|_| "the first number is none".to_owned())?;
     for number in first.. {
@@ -50,13 +50,13 @@ fn save_for_ever(order: &str, path: &Path, first: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A line that the host must have before the next step.
+/// Prints a line that the host must have before the next step.
 fn say(line: &str) -> Result<(), String> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| error.to_string())
 }
 
-/// What every book says, and what loses the file on FAT: the harness must convict it.
+/// Saves with write, fsync and rename, as textbooks do. On FAT that loses the file.
 fn textbook(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temp = path.with_extension("tmp");
     let mut file = File::create(&temp)?;

@@ -1,4 +1,4 @@
-//! The virtual machine that saves until its power is cut, and the one that looks at what is left.
+//! The virtual machine that saves until its power is cut, and the one that checks what is left.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
@@ -16,17 +16,17 @@ use super::{Cut, DISK, Disk, Left, Random};
 use crate::run;
 use crate::vm::{self, Archive};
 
-/// No machine may need longer to say its next word.
+/// The time limit for a machine's next line.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What the machine needs to see its disk, FAT on it, and a copy of a disk inside of a file.
+/// The drivers for the disk, for FAT, and for a copy of a disk inside a file.
 const DRIVERS: [&str; 7] =
     ["virtio_pci", "virtio_blk", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "loop"];
-/// How many of the machine's last lines belong to the error if it ends by itself.
+/// The number of the machine's last lines in the error, if it ends by itself.
 const LAST_LINES: usize = 30;
-/// In how many ways a disk loses something at one cut.
+/// The number of disks with random losses that are made at one cut.
 const LOSSES: usize = 3;
 
-/// What boots.
+/// The files that a machine boots from.
 pub struct Machine {
     kernel: PathBuf,
     initramfs: PathBuf,
@@ -34,7 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds and downloads what it is made of.
+    /// Builds and downloads the files.
     ///
     /// # Errors
     /// There is no qemu, no apt-get, no network, or no Rust for such a machine.
@@ -46,7 +46,7 @@ impl Machine {
         Ok(Machine { kernel, initramfs, disk: place.join("cuts-disk.img") })
     }
 
-    /// Where the copies of the disk are gathered.
+    /// Returns the file that collects the copies of the disk.
     pub fn copies(&self) -> PathBuf {
         self.disk.with_file_name("cuts-copies.img")
     }
@@ -55,7 +55,7 @@ impl Machine {
         self.disk.with_file_name("cuts-log")
     }
 
-    /// Starts it on a disk; `more` goes to its first process.
+    /// Starts a machine on a disk; `more` goes to its first process.
     fn start(&self, disk: &Path, more: &str) -> Result<Guest> {
         File::create(self.log())?;
         let append = format!("console=ttyS0 quiet panic=-1 oops=panic mitigations=off {more}");
@@ -66,7 +66,7 @@ impl Machine {
             let file = format!("driver=file,node-name={node},filename={}", path.display());
             command.args(["-blockdev", &file]);
         }
-        // Every request is also noted, and the guest is told that the disk has a cache to flush.
+        // Every request is also logged, and the disk announces a cache, so that the guest flushes.
         command.args(["-blockdev", "driver=blklogwrites,node-name=noted,file=disk,log=log"]);
         command.args(["-device", "virtio-blk-pci,drive=noted,write-cache=on"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
@@ -85,7 +85,7 @@ impl Machine {
         Ok(Guest { child, lines, last: VecDeque::new(), saved: 0, begun: 0 })
     }
 
-    /// One machine, `rounds` cuts; each appends a copy of the disk to `copies`.
+    /// Runs one machine with `rounds` cuts; each appends a copy of the disk to `copies`.
     pub fn cut(
         &self,
         order: &'static str,
@@ -122,7 +122,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A machine that mounts each copy and says what it finds.
+    /// Runs a machine that mounts each copy and prints what it finds.
     pub fn look(&self, copies: &Path, images: usize) -> Result<Vec<Left>> {
         File::options().write(true).open(copies)?.set_len(images as u64 * DISK)?;
         let more = format!("zeta_part=check zeta_images={images} zeta_bytes={DISK}");
@@ -149,7 +149,7 @@ impl Machine {
     }
 }
 
-/// A machine that runs.
+/// A running machine.
 struct Guest {
     child: Child,
     lines: Receiver<String>,
@@ -160,7 +160,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Its next line; `None` if none came in time.
+    /// Returns the machine's next line; `None` if none came in time.
     fn next(&mut self, wait: Duration) -> Result<Option<String>> {
         let line = match self.lines.recv_timeout(wait) {
             Ok(line) => line,
@@ -180,7 +180,7 @@ impl Guest {
         Ok(Some(line))
     }
 
-    /// The newest lines, as the end of an error.
+    /// Returns the newest lines, as the end of an error.
     fn last_lines(&self) -> String {
         let lines = self.last.iter().map(|line| format!("\n    | {line}")).collect::<String>();
         if lines.is_empty() {
@@ -212,7 +212,8 @@ impl Guest {
         Ok(())
     }
 
-    /// What it said before it was stopped may still be on its way through the pipe.
+    /// Reads the lines that the machine printed before it was stopped, which may still be in the
+    /// pipe.
     fn hear_out(&mut self) -> Result<()> {
         while matches!(self.next(Duration::from_millis(30)), Ok(Some(_))) {}
         Ok(())
@@ -246,7 +247,8 @@ impl Drop for Guest {
     }
 }
 
-/// The state of a process, as in `ps`; all its threads are asked, for each is stopped by itself.
+/// Reads the state of a process, as in `ps`, from all its threads, because each one stops by
+/// itself.
 fn state_of(pid: &str) -> Result<char> {
     let mut states = Vec::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
@@ -256,12 +258,12 @@ fn state_of(pid: &str) -> Result<char> {
     Ok(states.iter().copied().find(|state| *state != 'T').unwrap_or('T'))
 }
 
-/// The rest of a line behind a key in it.
+/// Returns the rest of a line after a key in it.
 fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_once(key).map(|(_, rest)| rest)
 }
 
-/// Copies a disk to a place in a file, and leaves holes where it holds zeros.
+/// Copies a disk to an offset in a file, and leaves holes where it holds zeros.
 fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
     let (mut from, mut to) = (File::open(disk)?, File::options().write(true).open(copies)?);
     let mut part = vec![0; 64 * 1024];
@@ -277,7 +279,7 @@ fn append(disk: &Path, copies: &Path, at: u64) -> Result<()> {
     }
 }
 
-/// What runs inside: busybox, the kernel's modules, and the program that saves.
+/// Packs the machine's first file system: busybox, kernel modules, and the program that saves.
 fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
     // As the tests build it, so that nothing is compiled a second time; with its libraries.
     let build = ["build", "-p", "zeta-testing", "--bin", "cuts"];
@@ -314,7 +316,7 @@ fn pack(place: &Path, busybox: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// What a program is linked with at its start, by the paths that it looks for.
+/// Lists the libraries that a program loads at its start, by the paths that it uses.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let said = run::answer(run::program("ldd", &[&program.to_string_lossy()]));
     let said = said.with_context(|| format!("ldd says nothing of {}", program.display()))?;

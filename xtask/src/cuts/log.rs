@@ -1,4 +1,4 @@
-//! What a guest gave to its disk, request by request, as qemu's `blklogwrites` notes it; and disks
+//! The log of a guest's disk requests, as qemu's `blklogwrites` writes it, and the making of disks
 //! that lost what was not flushed.
 //!
 //! The format is that of Linux's dm-log-writes: sectors of 512 bytes; after one for the whole log,
@@ -16,16 +16,16 @@ const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 
-/// One request.
+/// A request.
 struct Entry<'a> {
-    /// Byte on the disk.
+    /// The offset on the disk, in bytes.
     at: u64,
     flags: u64,
     data: &'a [u8],
 }
 
-/// Writes a disk at a place in a file: what was flushed is there, and of the sectors written since
-/// then each with even chance, whatever its request was. Returns how many were lost.
+/// Writes a disk at an offset in a file. Flushed sectors are there; each sector written since then
+/// is there with even chance, whatever its request was. Returns the number of lost sectors.
 pub fn lose_unflushed(
     log: &[u8],
     to: &Path,
@@ -38,7 +38,7 @@ pub fn lose_unflushed(
     let mut disk = File::options().write(true).open(to)?;
     let mut lost = 0;
     for (index, entry) in entries.iter().enumerate() {
-        // A request that asks for it is on the disk before it is answered.
+        // A request with the flag for it is on the disk before it is answered.
         let safe = index < flushed || entry.flags & FUA != 0;
         for (number, sector) in entry.data.chunks(SECTOR).enumerate() {
             if safe || chance() {
@@ -52,7 +52,7 @@ pub fn lose_unflushed(
     Ok(lost)
 }
 
-/// The requests, as far as they were noted to the end.
+/// Reads the requests that were logged completely.
 fn read(log: &[u8]) -> Result<Vec<Entry<'_>>> {
     let word = |at: usize| {
         let bytes = log.get(at..at + 8)?;

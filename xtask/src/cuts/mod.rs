@@ -1,14 +1,14 @@
 //! `cargo xtask cuts`: the power is cut while a blob is saved on FAT, and a valid one must be left.
 //!
-//! Inside a virtual machine our own code saves one blob after the other on a real vfat (`cuts`
-//! in `testing`). At random moments the machine is stopped dead (SIGSTOP; at the last one
-//! SIGKILL) and its disk is copied: whatever the guest had given to its disk is there, in the order
-//! in which it was given, and whatever it only held in memory is gone. From the same moment a
-//! second disk is made that also lost, sector by sector, what the guest had not flushed, as a disk
-//! with a cache of its own may. A second machine then mounts all of them and says what it finds.
+//! Inside a virtual machine the code of zeta saves one blob after the other on a real vfat (`cuts`
+//! in `testing`). At random moments the machine is stopped (SIGSTOP; the last time SIGKILL) and its
+//! disk is copied: all writes that the guest had sent to its disk are there, in their order, and
+//! all data that it only held in memory is lost. For the same moment a second disk is made that
+//! also lost, sector by sector, what the guest had not flushed, as a disk with a cache of its own
+//! may. A second machine then mounts all of these disks and prints what it finds.
 //!
-//! No proof without a conviction: the order of the textbooks is cut in the same way, and a run in
-//! which it loses nothing has not shown anything.
+//! The order of the textbooks is cut in the same way. It must lose data, or the run has not shown
+//! anything.
 
 mod guest;
 mod log;
@@ -20,33 +20,33 @@ use anyhow::{Context, Result, bail};
 
 pub use self::guest::Machine;
 
-/// Bytes of the disk: as small as FAT32 may be, so that it is copied in no time.
+/// The size of the disk in bytes: as small as FAT32 may be, so that copying is fast.
 const DISK: u64 = 16 * 1024 * 1024;
-/// How many cuts one machine serves before it is started anew on an empty disk.
+/// The number of cuts of one machine before a new one starts on an empty disk.
 const PER_MACHINE: usize = 25;
 const TEXTBOOK_ROUNDS: usize = 10;
-/// How many cuts are a test of the suite: each of them convicts the textbook's order.
+/// The number of cuts in the test of the suite; in each of them the textbook's order loses data.
 const FEW_ROUNDS: usize = 3;
 
-/// What a disk does with what was given to it and not flushed.
+/// What a disk does with data that was written and not flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disk {
-    /// It is kept, all of it.
+    /// All of it is kept.
     Keeps,
-    /// It is lost, sector by sector, with even chance.
+    /// Each sector is lost with even chance.
     Loses,
 }
 
-/// What was cut, and what has to be left.
+/// A cut, and the numbers that must be left.
 #[derive(Debug, Clone)]
 pub struct Cut {
     order: &'static str,
     disk: Disk,
-    /// Sectors that the disk lost.
+    /// The number of sectors that the disk lost.
     lost: usize,
-    /// The last number of which the guest said that it is saved; 0 for none.
+    /// The last number that the guest reported as saved; 0 for none.
     saved: u64,
-    /// The last number that it began.
+    /// The last number that the guest began to save.
     begun: u64,
 }
 
@@ -57,11 +57,11 @@ pub struct Left {
     backup: Option<u64>,
 }
 
-/// How one cut is judged.
+/// The result of one cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Whole,
-    /// Only the backup is good enough.
+    /// Only the backup has a valid number.
     Backup,
     Lost,
 }
@@ -94,12 +94,12 @@ pub fn run(args: &[&str]) -> Result<bool> {
     play(&Machine::prepare()?, rounds, &orders)
 }
 
-/// A few cuts, as one test of the suite.
+/// Runs a few cuts, as one test of the suite.
 pub fn run_few(machine: &Machine) -> Result<bool> {
     play(machine, FEW_ROUNDS, &["textbook", "ours"])
 }
 
-/// Cuts, looks, and tells; true if ours lost nothing and the textbook's was convicted.
+/// Cuts, checks and reports; true if zeta's order lost nothing and the textbook's order lost data.
 fn play(machine: &Machine, rounds: usize, orders: &[&'static str]) -> Result<bool> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 | 1;
     println!("cuts: seed {seed} (of the moments; the guest's speed is its own)");
@@ -171,7 +171,7 @@ fn tell<'a>(order: &str, disk: Disk, cuts: impl Iterator<Item = (&'a Cut, &'a Le
     }
 }
 
-/// Moments from a seed (xorshift).
+/// Random moments from a seed (xorshift).
 pub struct Random(u64);
 
 impl Random {

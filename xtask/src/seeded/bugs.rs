@@ -1,15 +1,15 @@
-//! The bugs that the tests must catch: each is a rule of the code taken out, as somebody who tidies
-//! up might do it, and the tests that must notice.
+//! The bugs that the tests must catch: each one removes a rule from the code, as a careless cleanup
+//! might, and names the tests that must fail.
 
-/// A rule taken out of one file.
+/// A rule that is removed from one file.
 pub struct Bug {
-    /// What it is.
+    /// The name of the bug.
     pub name: &'static str,
     /// The file that holds the rule.
     pub file: &'static str,
-    /// The text of the rule, which stands there once.
+    /// The text of the rule, which occurs once in the file.
     pub from: &'static str,
-    /// What stands there instead.
+    /// The text that replaces it.
     pub to: &'static str,
     /// The arguments of `cargo test` for the tests that must fail.
     pub tests: &'static [&'static str],
@@ -37,7 +37,7 @@ const fn bug(
     Bug { name, file, from, to, tests }
 }
 
-/// All of them.
+/// All bugs.
 pub const BUGS: [Bug; 49] = [
     bug(
         "nothing is locked",
@@ -390,7 +390,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "a member makes a group's tree again",
         CREATE,
-        "if !announced && !crate::directory::anchor::stands(path)? {",
+        "if !announced && !crate::directory::anchor::exists(path)? {",
         "if !announced {",
         &["-p", "zeta", "--test", "attacks", "place::a26_cleaned_away"],
     ),

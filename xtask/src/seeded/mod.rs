@@ -1,5 +1,5 @@
-//! Puts known bugs into a copy of the project, one at a time, and demands that the tests notice:
-//! a suite that never failed has proven nothing.
+//! Puts known bugs into a copy of the project, one at a time, and checks that the tests fail: a
+//! suite that never failed has proven nothing.
 
 mod bugs;
 
@@ -61,7 +61,7 @@ fn copy_tree(to: &Path) -> Result<()> {
         let (from, to) = (run::root().join(file), to.join(file));
         fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
         let text = fs::read(&from).with_context(|| format!("cannot read {file}"))?;
-        // What did not change keeps its time, so that nothing is built in vain.
+        // An unchanged file keeps its time, so that it is not built again.
         if fs::read(&to).ok().as_ref() != Some(&text) {
             fs::write(&to, text)?;
         }
@@ -71,7 +71,7 @@ fn copy_tree(to: &Path) -> Result<()> {
 
 fn passes(copy: &Path, tests: &[&str]) -> Result<bool> {
     let target: PathBuf = copy.with_file_name("target");
-    // What follows the first filter is for the test program, which takes more than one.
+    // The arguments after the first filter go to the test program, which takes more than one.
     let at = tests.iter().position(|word| word.contains("::")).unwrap_or(tests.len());
     let (cargo, filters) = tests.split_at(at);
     let (flags, filters): (Vec<&str>, Vec<&str>) =

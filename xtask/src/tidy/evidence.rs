@@ -1,6 +1,6 @@
 //! Binds each numbered rule and promise to its tests, its seeded bug and its figure.
 //!
-//! The rules (`S1`, `R1`) stand in `docs/STANDARD.md`, the promises (`P1`) and their limits (`N1`)
+//! The rules (`S1`, `R1`) are in `docs/STANDARD.md`, the promises (`P1`) and their limits (`N1`)
 //! in `docs/concurrency.md`. `docs/evidence.tsv` has one line for each: number, tests, bug, figure.
 //! `docs/evidence.md` is the table that a person reads. It is written by `cargo xtask evidence`,
 //! and `cargo xtask tidy` checks that all three agree with each other and with the code.
@@ -20,12 +20,12 @@ use crate::seeded::BUGS;
 
 const DATA: &str = "docs/evidence.tsv";
 const TABLE: &str = "docs/evidence.md";
-/// The pages whose numbers are bound, and what each is called in the table.
+/// The pages with numbers, and the name of each in the table.
 const SOURCES: [(&str, &str); 2] = [
     ("docs/STANDARD.md", "The rules of the standard"),
     ("docs/concurrency.md", "The promises, and what is not promised"),
 ];
-/// The pages that have figures, by the words of the data file.
+/// The pages that have figures, by their names in the data file.
 const FIGURES: [(&str, &str); 2] =
     [("reliability", "docs/reliability.md"), ("performance", "docs/performance.md")];
 const ATTACKS: &str = "docs/adversarial.md";
@@ -48,7 +48,7 @@ promised (`N`) are those of [the page about concurrency](concurrency.md).
 - 🔴 **MISSING** marks what should exist and does not. A dash and a reason mark what cannot exist.
 ";
 
-/// `cargo xtask evidence`: writes the table anew; true if nothing is wrong with what it binds.
+/// `cargo xtask evidence`: writes the table; true if the check found nothing.
 pub fn run() -> Result<bool> {
     let pages = super::collect_pages(&run::root())?;
     let mut findings = Vec::new();
@@ -85,14 +85,14 @@ fn find<'a>(pages: &'a [Page], path: &str) -> Option<&'a Page> {
     pages.iter().find(|page| page.path == path)
 }
 
-/// A numbered rule or promise as it stands in its page.
+/// A numbered rule or promise of a page.
 struct Number {
     name: String,
     page: &'static str,
     line: usize,
-    /// The heading above it.
+    /// The heading above the rule.
     section: String,
-    /// Its first sentence.
+    /// The first sentence of the rule.
     text: String,
 }
 
@@ -140,8 +140,8 @@ fn numbers_of(page: &Page, path: &'static str) -> Vec<Number> {
     numbers
 }
 
-/// The number that a line defines, and what follows it: a line, a list item or the row of a table
-/// begins with the number in bold.
+/// Returns the number that a line defines, and the text after it: a line, a list item or the row of
+/// a table begins with the number in bold.
 fn definition(line: &str) -> Option<(&str, &str)> {
     let rest = line.trim_start();
     let rest = rest.strip_prefix("| ").or_else(|| rest.strip_prefix("- ")).unwrap_or(rest);
@@ -155,8 +155,8 @@ fn definition(line: &str) -> Option<(&str, &str)> {
     (number && rest.starts_with(['.', '*'])).then_some((name, rest))
 }
 
-/// The first sentence of a rule. It may go on over the following lines of its paragraph; the row
-/// of a table is one line, whose cells are joined.
+/// Returns the first sentence of a rule. It may continue on the next lines of its paragraph; the
+/// row of a table is one line, whose cells are joined.
 fn first_sentence(rest: &str, following: &[&str], line: &str) -> String {
     let mut text = rest.trim_start_matches(['.', '*']).trim().to_owned();
     if line.trim_start().starts_with('|') {
@@ -182,7 +182,7 @@ fn first_sentence(rest: &str, following: &[&str], line: &str) -> String {
     shortened(sentence)
 }
 
-/// At most as many characters as a cell should have, never cut inside of a code span.
+/// Shortens a text to the width of a cell, never inside a code span.
 fn shortened(text: &str) -> String {
     const MOST: usize = 110;
     if text.chars().count() <= MOST {
@@ -210,9 +210,9 @@ struct Row {
 enum Binding {
     /// The name of a test, a bug or a figure.
     Name(String),
-    /// It should exist and does not; the text says what exactly, if that needs saying.
+    /// A missing entry; the text may say what is missing.
     Missing(String),
-    /// It cannot exist, and why.
+    /// The reason why there can be no entry.
     Without(String),
 }
 
@@ -311,7 +311,7 @@ fn check_bindings(pages: &[Page], numbers: &[Number], rows: &[Row], findings: &m
     }
 }
 
-/// What stands in the data file for the tests of [`FAULT_TESTS`].
+/// The entry of the data file that stands for the tests of [`FAULT_TESTS`].
 const FAULTS: &str = "faults";
 const FAULT_TESTS: [&str; 6] = [
     "a_fault_at_any_call_of_acquire_grants_all_or_nothing",
@@ -329,7 +329,8 @@ fn names(cell: &[Binding]) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A seeded bug has this name, or it is `model: ` and a rule that the model drops.
+/// Reports whether a seeded bug has this name, or the name is `model: ` and a rule that the model
+/// drops.
 fn bug_exists(name: &str, pages: &[Page]) -> bool {
     let Some(rule) = name.strip_prefix("model: ") else {
         return BUGS.iter().any(|bug| bug.name == name);
@@ -339,7 +340,7 @@ fn bug_exists(name: &str, pages: &[Page]) -> bool {
     mutants.is_some_and(|page| page.text.lines().any(|found| found == line))
 }
 
-/// How many test functions of each name the workspace has.
+/// Counts the test functions of each name in the workspace.
 fn tests_of(pages: &[Page]) -> BTreeMap<&str, usize> {
     let mut tests = BTreeMap::new();
     for page in pages.iter().filter(|page| page.path.ends_with(".rs")) {
@@ -357,7 +358,7 @@ fn tests_of(pages: &[Page]) -> BTreeMap<&str, usize> {
     tests
 }
 
-/// The page and the anchor of a figure: `A7`, or `reliability: ` and how a heading begins.
+/// Finds the page and the anchor of a figure: `A7`, or `reliability: ` and the start of a heading.
 fn link(figure: &str, pages: &[Page]) -> Option<String> {
     if figure.starts_with('A') {
         let row = format!("| {figure} | ");
@@ -379,7 +380,7 @@ fn link(figure: &str, pages: &[Page]) -> Option<String> {
     None
 }
 
-/// The anchor of a heading, as GitHub and mdBook make it.
+/// Makes the anchor of a heading, as GitHub and mdBook do.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
@@ -403,7 +404,7 @@ fn summary(numbers: &[Number], rows: &[Row]) -> String {
     )
 }
 
-/// The whole table.
+/// Makes the whole table.
 fn render(pages: &[Page], numbers: &[Number], rows: &[Row]) -> String {
     let mut out = format!("{INTRO}\n{}.\n", summary(numbers, rows));
     let (mut page, mut section) = ("", "");
@@ -438,7 +439,7 @@ fn render(pages: &[Page], numbers: &[Number], rows: &[Row]) -> String {
     out
 }
 
-/// A cell as it is printed: one entry a line.
+/// Formats a cell: one entry per line.
 fn shown(cell: Option<&[Binding]>, name: impl Fn(&str) -> String) -> String {
     let Some(cell) = cell else { return "🔴 **MISSING**".to_owned() };
     let entry = |binding: &Binding| match binding {

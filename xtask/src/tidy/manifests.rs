@@ -1,11 +1,11 @@
-//! Which package may name which other one, and which of them may name a heavy crate.
+//! The table of the packages that each package may depend on, and of the heavy crates.
 //!
-//! Cargo refuses an import that no manifest allows. So the law of imports is this one table, and a
-//! new line in it is a visible act in review. The picture in `ARCHITECTURE.md` must show the same.
+//! Cargo refuses an import that no manifest allows. So this table is the whole rule of imports, and
+//! review sees each new line in it. The picture in `ARCHITECTURE.md` must show the same.
 
 use super::{Finding, Page};
 
-/// A package: what it may depend on among the packages of this workspace.
+/// A package, and the packages of this workspace that it may depend on.
 const PACKAGES: [(&str, &[&str]); 7] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
@@ -19,7 +19,7 @@ const PACKAGES: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// A crate that brings a tree of its own, unsafe calls or a runtime: the packages that may name it.
+/// A crate with many dependencies, unsafe calls or a runtime, and the packages that may name it.
 const HEAVY: [(&str, &[&str]); 16] = [
     ("rustix", &["zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
     ("libc", &["zeta-os"]),
@@ -89,13 +89,13 @@ pub fn check_picture(pages: &[Page], findings: &mut Vec<Finding>) {
     }
 }
 
-/// Is there a way from one package to the other over a third?
+/// Reports whether there is a path from one package to the other over a third.
 fn is_implied((from, to): (&str, &str), edges: &[(&str, &str)]) -> bool {
     let over = edges.iter().filter(|(start, end)| *start == from && *end != to);
     over.map(|(_, over)| *over).any(|over| reaches(over, to, edges))
 }
 
-/// The table has no circles, so this ends.
+/// Reports whether there is a path between two packages. The table has no circles, so this ends.
 fn reaches(from: &str, to: &str, edges: &[(&str, &str)]) -> bool {
     let mut next = edges.iter().filter(|(start, _)| *start == from);
     next.any(|(_, end)| *end == to || reaches(end, to, edges))
@@ -142,7 +142,7 @@ fn line_of(manifest: &str, key: &str) -> usize {
     manifest.lines().position(begins).map_or(1, |at| at + 1)
 }
 
-/// The arrows of the picture ("a --> b" in a block of mermaid), with their lines.
+/// Lists the arrows of the picture ("a --> b" in a block of mermaid), with their lines.
 fn arrows(text: &str) -> Vec<(usize, (&str, &str))> {
     let lines = text.lines().enumerate();
     lines.filter_map(|(at, line)| Some((at + 1, line.trim().split_once(" --> ")?))).collect()

@@ -1,6 +1,7 @@
 //! The rules of STYLE.md that neither the compiler nor clippy checks.
 //!
-//! It walks the checkout as it stands, tracked or not, so that a finding comes before the commit.
+//! The check reads all files of the checkout, tracked or not, so that it finds errors before a
+//! commit.
 
 pub mod evidence;
 mod manifests;
@@ -19,14 +20,14 @@ use crate::run;
 
 /// A text file of the checkout.
 pub struct Page {
-    /// Its path from the root, with `/`.
+    /// The path from the root, with `/`.
     pub path: String,
-    /// All of it.
+    /// The whole text.
     pub text: String,
 }
 
 impl Page {
-    /// The file name without its directory.
+    /// Returns the file name without the directory.
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
@@ -41,7 +42,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding on a line, counted from 1.
+    /// Makes a finding on a line, counted from 1.
     pub fn new(page: &Page, line: usize, what: impl Into<String>) -> Finding {
         Finding { path: page.path.clone(), line, what: what.into() }
     }
@@ -88,7 +89,7 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Every text file of the checkout, in the order of the paths.
+/// Reads every text file of the checkout, in the order of the paths.
 fn collect_pages(root: &Path) -> Result<Vec<Page>> {
     let mut pages = Vec::new();
     collect(root, "", &mut pages)?;
@@ -96,7 +97,7 @@ fn collect_pages(root: &Path) -> Result<Vec<Page>> {
     Ok(pages)
 }
 
-/// Every text file below `dir`, but for what is built and what git keeps.
+/// Reads every text file below `dir`, except build output and git's own files.
 fn collect(root: &Path, below: &str, pages: &mut Vec<Page>) -> Result<()> {
     let dir = root.join(below);
     let shown = || format!("cannot read {}", dir.display());

@@ -1,5 +1,5 @@
-//! Rules for the documents: one title each, links that lead somewhere, a map whose places exist, a
-//! change log.
+//! Rules for the documents: one title per page, working links, a map whose paths exist, a change
+//! log.
 
 use super::{Finding, Page};
 use crate::run;
@@ -7,7 +7,7 @@ use crate::run;
 const MAP: &str = "ARCHITECTURE.md";
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// A page has exactly one title, so that it has exactly one subject.
+/// Checks that a page has exactly one title, so that it has exactly one subject.
 pub fn check_headings(page: &Page, findings: &mut Vec<Finding>) {
     let titles = prose(page).filter(|(_, line)| line.starts_with("# "));
     let titles: Vec<usize> = titles.map(|(at, _)| at + 1).collect();
@@ -20,7 +20,7 @@ pub fn check_headings(page: &Page, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Every place that the map names exists: a map that lies is worse than none.
+/// Checks that every path in the map exists: a wrong map is worse than none.
 pub fn check_map(pages: &[Page], findings: &mut Vec<Finding>) {
     let Some(map) = pages.iter().find(|page| page.path == MAP) else { return };
     for (at, line) in map.text.lines().enumerate() {
@@ -44,7 +44,8 @@ fn looks_like_path(place: &str, pages: &[Page]) -> bool {
     file || below_root
 }
 
-/// A place may be written from the root or, for a file in a crate, by its last names.
+/// Reports whether a path exists. It may begin at the root or, for a file in a crate, be its last
+/// parts.
 fn exists(place: &str, pages: &[Page]) -> bool {
     let place = place.trim_end_matches('/');
     pages.iter().any(|page| {
@@ -55,7 +56,7 @@ fn exists(place: &str, pages: &[Page]) -> bool {
     })
 }
 
-/// Every link to another file of the checkout, and to a heading in it, leads there in a git web
+/// Checks that every link to a file of the checkout, and to a heading in it, works in a git web
 /// view. (The book checks its own links by its own rules; those of the README are in no book.)
 pub fn check_links(page: &Page, pages: &[Page], findings: &mut Vec<Finding>) {
     for (at, line) in prose(page) {
@@ -91,7 +92,7 @@ fn why_broken(page: &Page, link: &str, pages: &[Page]) -> Option<&'static str> {
     missing.then_some("there is no such heading")
 }
 
-/// The path that a link means, from the root of the checkout.
+/// Returns the target of a link as a path from the root of the checkout.
 fn resolve(from: &str, link: &str) -> String {
     let mut parts: Vec<&str> = from.split('/').collect();
     parts.pop();
@@ -105,14 +106,14 @@ fn resolve(from: &str, link: &str) -> String {
     parts.join("/")
 }
 
-/// The anchor that git web views give to a heading.
+/// Returns the anchor that git web views give to a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// The lines outside of fenced code, with their numbers from 0.
+/// Lists the lines outside of fenced code, with their numbers from 0.
 fn prose(page: &Page) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     page.text.lines().enumerate().filter(move |(_, line)| {
@@ -122,7 +123,7 @@ fn prose(page: &Page) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// There is a change log, and it has a place for what was not released yet.
+/// Checks that there is a change log with a section for unreleased changes.
 pub fn check_changelog(pages: &[Page], findings: &mut Vec<Finding>) {
     let unreleased = "## [Unreleased]";
     let good = pages.iter().any(|page| page.path == CHANGELOG && page.text.contains(unreleased));

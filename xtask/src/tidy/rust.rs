@@ -1,4 +1,4 @@
-//! Rules for each Rust file: sizes, the head sentence, names, and what must not be left behind.
+//! Rules for each Rust file: sizes, the first sentence, names, and leftovers.
 
 use super::{Finding, Page};
 
@@ -7,7 +7,7 @@ const TEST_FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 const LINE_CHARS: usize = 100;
 
-/// Names that say nothing about what is inside.
+/// File names that say nothing about the content.
 const BANNED_NAMES: [&str; 8] =
     ["util", "utils", "common", "helper", "helpers", "manager", "misc", "types"];
 
@@ -21,14 +21,14 @@ const LEFTOVERS: [(&str, &str); 6] = [
     (concat!("[all", "ow("), "use #[expect(.., reason = \"..\")]: it tells when it is not needed"),
 ];
 
-/// What holds a sentence for people: the text of an error, its hints, and any value as text.
+/// Expressions with a sentence for people: the text of an error, its hints, and any value as text.
 const SENTENCES: [&str; 3] = [".text", ".hints", ".to_string()"];
 
-/// Calls that give the same sentence in another form.
+/// Calls that return the same sentence in another form.
 const FORMS: [&str; 5] =
     [".as_str()", ".iter()", ".trim()", ".to_lowercase()", ".to_ascii_lowercase()"];
 
-/// Calls and operators that look for something in a sentence.
+/// Calls and operators that search or compare a sentence.
 const READERS: [&str; 17] = [
     ".contains(",
     ".starts_with(",
@@ -96,8 +96,8 @@ fn check_sizes(page: &Page, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Functions are found by their indentation, which rustfmt guarantees: one ends at the first
-/// closing brace that stands as far left as its `fn`.
+/// Finds functions by their indentation, which rustfmt guarantees: a function ends at the first
+/// closing brace with the indentation of its `fn`.
 fn check_functions(page: &Page, findings: &mut Vec<Finding>) {
     let lines: Vec<&str> = page.text.lines().collect();
     for (at, line) in lines.iter().enumerate() {
@@ -119,7 +119,7 @@ fn check_functions(page: &Page, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The name of the function that starts on this line.
+/// Returns the name of the function that starts on this line.
 fn function_name(line: &str) -> Option<&str> {
     let mut words = line.split_whitespace();
     loop {
@@ -147,7 +147,7 @@ fn check_leftovers(page: &Page, findings: &mut Vec<Finding>) {
     }
 }
 
-/// `needle` stands in `line` and is not a part of a longer word.
+/// Reports whether `needle` is in `line` and not a part of a longer word.
 fn has_word(line: &str, needle: &str) -> bool {
     let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(needle).any(|(at, _)| {
@@ -158,8 +158,8 @@ fn has_word(line: &str, needle: &str) -> bool {
     })
 }
 
-/// Finds code of the crates that decides by a sentence of our own: an error has a kind and a cause
-/// for that.
+/// Finds code of the crates that decides by a sentence of zeta's own messages: an error has a kind
+/// and a cause for that.
 fn check_sentences(page: &Page, findings: &mut Vec<Finding>) {
     if is_test(page) || !page.path.starts_with("crates/") || !page.path.contains("/src/") {
         return;
@@ -167,7 +167,7 @@ fn check_sentences(page: &Page, findings: &mut Vec<Finding>) {
     let (code, line_of) = join_lines(&page.text);
     for sentence in SENTENCES {
         for (at, _) in code.match_indices(sentence) {
-            // What a type holds is its own business.
+            // A type may read its own fields.
             let own = code.get(..at).is_some_and(|before| has_last_word(before, "self"));
             let mut rest = code.get(at + sentence.len()..).unwrap_or_default();
             while let Some(form) = FORMS.iter().find_map(|form| rest.strip_prefix(form)) {
@@ -187,8 +187,8 @@ fn check_sentences(page: &Page, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The code of a file as one line, without comment lines and its module of tests, and the line
-/// number of each byte: rustfmt breaks long chains of calls.
+/// Returns the code of a file as one line, without comment lines and the module of tests, and the
+/// line number of each byte: rustfmt breaks long chains of calls.
 fn join_lines(text: &str) -> (String, Vec<usize>) {
     let (mut code, mut line_of) = (String::new(), Vec::new());
     let mut lines = text.lines().enumerate().peekable();
@@ -206,7 +206,7 @@ fn join_lines(text: &str) -> (String, Vec<usize>) {
     (code, line_of)
 }
 
-/// `text` ends with `word`, which is not a part of a longer word.
+/// Reports whether `text` ends with `word`, which is not a part of a longer word.
 fn has_last_word(text: &str, word: &str) -> bool {
     let before = text.strip_suffix(word).map(|before| before.chars().next_back());
     before.is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric() && c != '_'))

@@ -1,4 +1,4 @@
-//! Each rule with something that breaks it, and the whole checkout, which breaks none.
+//! Tests of each rule with a text that breaks it, and of the whole checkout, which breaks none.
 
 use super::*;
 

@@ -1,7 +1,7 @@
-//! The archive that a kernel unpacks into its first file system (cpio, "newc"): directories and
-//! programs of root, which is all that is needed here.
+//! The archive that a kernel unpacks into its first file system (cpio, "newc"), with directories
+//! and programs of root only.
 
-/// An archive that grows.
+/// An archive under construction.
 #[derive(Default)]
 pub struct Archive {
     bytes: Vec<u8>,
@@ -9,17 +9,17 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// A directory that everybody may search.
+    /// Adds a directory with mode 0755.
     pub fn dir(&mut self, name: &str) {
         self.entry(name, 0o040_755, &[]);
     }
 
-    /// A file that everybody may run.
+    /// Adds a file with mode 0755.
     pub fn program(&mut self, name: &str, content: &[u8]) {
         self.entry(name, 0o100_755, content);
     }
 
-    /// The whole of it.
+    /// Returns the complete archive.
     pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes
@@ -41,7 +41,7 @@ impl Archive {
         self.pad();
     }
 
-    /// Each part begins at a multiple of four.
+    /// Pads to a multiple of four, where each part begins.
     fn pad(&mut self) {
         while !self.bytes.len().is_multiple_of(4) {
             self.bytes.push(0);

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of the virtual machine: sets the clock, plays the attack table twice, goes down.
+# The first process of the virtual machine: sets the clock, runs the attack table twice, shuts down.
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/ RUST_BACKTRACE=0
 mount -t proc proc /proc
@@ -37,7 +37,7 @@ protect() {
     done
 }
 protect 1 1 1 2
-# The kernel hands on zeta_filter=NAME from its command line.
+# The kernel passes on zeta_filter=NAME from its command line.
 part clock --ignored
 part distribution-defaults $zeta_filter
 protect 0 0 0 0

@@ -1,5 +1,5 @@
-//! The attack table on a kernel of its own: what a test may not set on a machine that others use,
-//! the `fs.protected_*` switches and the clock, it may set in a virtual one.
+//! The attack table on a kernel of its own: in a virtual machine a test may set the
+//! `fs.protected_*` switches and the clock, which it may not change on a shared machine.
 
 mod cpio;
 mod modules;
@@ -18,7 +18,7 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 /// The Debian packages of which only files are used: nothing is installed.
 const KERNEL: &str = "linux-image-cloud-amd64";
 const BUSYBOX: &str = "busybox-static";
-/// Bounds a machine that does not come up; it takes minutes in software.
+/// The time limit of a machine that does not boot; booting takes minutes in software.
 const LIMIT_SECONDS: &str = "5400";
 
 /// `cargo xtask vm [NAME]`: true if each part of the table passed inside, or its tests with `NAME`.
@@ -30,7 +30,7 @@ pub fn run(filter: &str) -> Result<bool> {
     boot(&kernel, &image, filter)
 }
 
-/// The directory of what the machines need; fails where none can be started.
+/// Returns the directory for the machines' files; fails where no machine can be started.
 pub fn place() -> Result<PathBuf> {
     ensure!(env::consts::ARCH == "x86_64", "only for x86_64, and this is {}", env::consts::ARCH);
     ensure!(
@@ -42,7 +42,7 @@ pub fn place() -> Result<PathBuf> {
     Ok(place)
 }
 
-/// The kernel and busybox, out of Debian's packages.
+/// Returns the kernel and busybox, from Debian's packages.
 pub fn provide(place: &Path) -> Result<(PathBuf, PathBuf)> {
     let unpacked = place.join("debian");
     let found = || Some((kernel_in(&unpacked)?, unpacked.join("bin/busybox")));
@@ -92,7 +92,7 @@ fn kernel_in(unpacked: &Path) -> Option<PathBuf> {
     boot.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz-"))
 }
 
-/// Builds what runs inside and packs it.
+/// Builds the programs for the machine and packs them.
 fn pack(busybox: &Path) -> Result<Vec<u8>> {
     dist::provide_target(TARGET)?;
     let args = ["test", "-p", "zeta", "--test", "attacks", "--no-run"];
@@ -125,12 +125,12 @@ fn pack(busybox: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// Boots and listens; the verdict is what the guest said last.
+/// Boots the machine and reads its output; the result is the guest's last line.
 fn boot(kernel: &Path, image: &Path, filter: &str) -> Result<bool> {
     let (kernel, image) = (kernel.to_string_lossy(), image.to_string_lossy());
     let append = format!("console=ttyS0 quiet panic=-1 oops=panic zeta_filter={filter}");
     let mut words = vec!["-k", "5", LIMIT_SECONDS, "qemu-system-x86_64", "-nodefaults"];
-    // In software by default: a nested KVM may be there and not work, which ends in a hang.
+    // In software by default: a nested KVM may exist and not work, and then the machine hangs.
     let kvm = env::var("ZETA_VM_ACCEL").is_ok_and(|accel| accel == "kvm");
     let accel = if kvm { ["kvm", "host"] } else { ["tcg,thread=multi", "qemu64"] };
     words.extend(["-accel", accel[0], "-cpu", accel[1], "-smp", "2", "-m", "1024"]);

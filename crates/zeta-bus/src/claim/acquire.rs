@@ -1,18 +1,21 @@
-//! Taking, keeping, giving back and handing on a claim.
+//! Acquires a claim, renews one that the caller has, and assigns it to another agent.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
+use zeta_core::evidence::Processes;
 use zeta_core::layout;
-use zeta_core::lease::{Checked, FencingToken, Record, decide_check, stamp_now};
+use zeta_core::lease::{FencingToken, Reassigned, Record, Successor, decide_reassign};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
-use super::{ClaimRequest, Claimant, default_ttl_ms, extra_text, held, key, place_of, record_of};
+use super::{
+    ClaimRequest, Claimant, default_ttl_ms, extra_text, held, key, lease_place, record_of,
+};
 use crate::claim::holders::{HolderView, scope};
-use crate::claim::notice::{claim_message, date_after, describe, set};
+use crate::claim::message::{claim_message, date_after, describe, set};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -24,55 +27,56 @@ use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
 use zeta_state::lease::{
-    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_ROOM, publish, read_only,
+    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_RESERVE, publish, read_only,
 };
 
-/// How long an acquire of the original, which takes milliseconds, is waited for.
-const GATE_LIMIT: Duration = Duration::from_secs(2);
-/// How often somebody who waits looks whether a claim of the original has ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a caller waits for an acquire of the original, which takes milliseconds.
+const LEGACY_LOCK_LIMIT: Duration = Duration::from_secs(2);
+/// How often a waiting caller checks whether a claim of the original has ended.
+const RECHECK: Duration = Duration::from_millis(200);
 
 /// A claim that is the caller's.
 #[derive(Debug, Clone)]
 pub struct Granted {
     /// The record of its grant.
     pub record: Box<Record>,
-    /// Id of the message that tells everybody.
+    /// The id of the claim message.
     pub message: String,
-    /// It was the caller's before.
+    /// Whether the caller had the claim before.
     pub renewed: bool,
     /// The dead or overdue holder that it was taken from.
     pub taken_from: Option<String>,
 }
 
-/// The answer to somebody who wants an item.
+/// The result of an attempt to acquire a claim.
 #[derive(Debug, Clone)]
 pub enum Acquired {
-    /// It is theirs.
+    /// The claim is the caller's.
     Granted(Granted),
-    /// These have it.
+    /// Other agents hold the item.
     Taken(Vec<Claimant>),
 }
 
-/// Everything that is open while a claim is worked on.
+/// The opened node and bus for a call on a claim.
 pub(super) struct ClaimContext<'a> {
     pub(super) handle: &'a NodeHandle<'a>,
     pub(super) bus: &'a Bus,
 }
 
-/// A claim that was told and is not committed yet: until then nobody else may look.
+/// A claim that was published and is not committed yet: until then no other process enters the
+/// index.
 struct Published<'a> {
     message: String,
-    /// Messages that mirror grants that stand no more, and that the original believes.
+    /// Messages of ended grants that the original still believes.
     void: Vec<String>,
     _index: Index<'a>,
 }
 
-/// What came of telling of a claim, right before its commit.
+/// The result of publishing a claim, right before its commit.
 #[derive(Default)]
-struct Telling<'a> {
-    told: Option<(Published<'a>, FencingToken)>,
-    in_the_way: Vec<Claimant>,
+struct Announcement<'a> {
+    published: Option<(Published<'a>, FencingToken)>,
+    conflicts: Vec<Claimant>,
 }
 
 /// A claim that was committed.
@@ -82,28 +86,28 @@ struct Committed {
     taken_from: Option<String>,
 }
 
-/// Claims an item. Exactly one caller gets it; one that has it keeps it, with the same token.
+/// Claims an item. Exactly one caller gets it; a caller that has it keeps it, with the same token.
 pub fn acquire(
     ctx: &Context,
     dir: &Path,
-    asked: &ClaimRequest,
+    request: &ClaimRequest,
     on_wait: &mut OnWait<'_>,
 ) -> Result<Acquired> {
     let bus = Bus::open_or_create(dir)?;
     let handle = ctx.open()?;
-    let ctx = Context { agent: label(&asked.from)?, ..ctx.clone() };
-    let place = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
+    let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };
+    let claims = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     let started = Instant::now();
     let left = |limit_ms: u64| {
         let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         limit_ms.saturating_sub(waited_ms)
     };
     loop {
-        let limit_ms = asked.limit_ms.map(left);
-        match place.acquire(asked, limit_ms, on_wait)? {
-            // Whoever is in the way by a message alone cannot be waited for in line.
+        let limit_ms = request.limit_ms.map(left);
+        match claims.acquire(request, limit_ms, on_wait)? {
+            // A holder that is known only by a message has no queue.
             Acquired::Taken(_) if limit_ms.is_some_and(|left| left > 0) => {
-                std::thread::sleep(LOOK_AGAIN);
+                std::thread::sleep(RECHECK);
             }
             acquired => return Ok(acquired),
         }
@@ -115,33 +119,33 @@ pub(super) fn label(from: &Address) -> Result<Label> {
 }
 
 impl ClaimContext<'_> {
-    pub(super) fn lease(&self, asked: &ClaimRequest) -> RecordName {
-        let sharer = asked.shareable.then_some(asked.from.as_str());
-        asked.item.lease(&scope(self.bus), sharer)
+    pub(super) fn lease(&self, request: &ClaimRequest) -> RecordName {
+        let sharer = request.shareable.then_some(request.from.as_str());
+        request.item.lease(&scope(self.bus), sharer)
     }
 
-    fn desk(&self) -> HolderView<'_> {
+    fn holders(&self) -> HolderView<'_> {
         HolderView::new(Some(self.bus), Some(self.handle))
     }
 
     fn acquire(
         &self,
-        asked: &ClaimRequest,
+        request: &ClaimRequest,
         limit_ms: Option<u64>,
         on_wait: &mut OnWait<'_>,
     ) -> Result<Acquired> {
-        let lease = self.lease(asked);
-        if let Some(record) = self.own(&lease, &asked.from)? {
-            return self.acquire_again(asked, &record);
+        let lease = self.lease(request);
+        if let Some(record) = self.own(&lease, &request.from)? {
+            return self.acquire_again(request, &record);
         }
-        let ttl_ms = asked.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.handle.ctx));
-        let mut ask = new_request(self.handle.ctx, lease, ttl_ms)?;
-        ask.purpose = Some(format!("claim of {}", asked.item.as_str()));
-        let mut telling = Telling::default();
-        let mut patience = WaitOptions { limit_ms, on_wait };
-        let granted = self.handle.acquire(&ask, &mut patience, &mut |record| {
-            describe(record, asked, self.bus);
-            self.tell(asked, record, &mut telling)
+        let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.handle.ctx));
+        let mut lease_request = new_request(self.handle.ctx, lease, ttl_ms)?;
+        lease_request.purpose = Some(format!("claim of {}", request.item.as_str()));
+        let mut announcement = Announcement::default();
+        let mut wait = WaitOptions { limit_ms, on_wait };
+        let granted = self.handle.acquire(&lease_request, &mut wait, &mut |record| {
+            describe(record, request, self.bus);
+            self.announce(request, record, &mut announcement)
         });
         let committed = granted.map(|outcome| match outcome {
             Outcome::Refused(_) => None,
@@ -152,233 +156,232 @@ impl ClaimContext<'_> {
                 Some(Committed { record, renewed: false, taken_from: from.map(name) })
             }
         });
-        self.conclude(asked, &ask.lease, telling, committed)
+        self.conclude(request, &lease_request.lease, announcement, committed)
     }
 
-    /// Tells of a claim that is about to be committed; it is refused if somebody is in the way.
-    fn tell<'s>(
+    /// Publishes a claim that is about to be committed; refuses it if another agent holds the item.
+    fn announce<'s>(
         &'s self,
-        asked: &ClaimRequest,
+        request: &ClaimRequest,
         record: &mut Record,
-        telling: &mut Telling<'s>,
+        announcement: &mut Announcement<'s>,
     ) -> Result<()> {
-        match self.announce(asked, record)? {
-            Ok(told) => {
-                set(record, key::MESSAGE, quote(&told.message));
-                telling.told = Some((told, record.fencing_token));
+        match self.publish(request, record)? {
+            Ok(published) => {
+                set(record, key::MESSAGE, quote(&published.message));
+                announcement.published = Some((published, record.fencing_token));
                 Ok(())
             }
             Err(claimants) => {
-                telling.in_the_way = claimants;
+                announcement.conflicts = claimants;
                 Err(Error::new(Kind::Refused, "taken"))
             }
         }
     }
 
-    /// The answer, after the commit or in its place.
+    /// Makes the result, after the commit or an error.
     fn conclude(
         &self,
-        asked: &ClaimRequest,
+        request: &ClaimRequest,
         lease: &RecordName,
-        telling: Telling<'_>,
+        announcement: Announcement<'_>,
         committed: Result<Option<Committed>>,
     ) -> Result<Acquired> {
-        let Telling { told, in_the_way } = telling;
-        match (committed, told) {
-            (Ok(Some(committed)), Some((told, _))) => {
-                let message = self.dismiss_void(told);
+        let Announcement { published, conflicts } = announcement;
+        match (committed, published) {
+            (Ok(Some(committed)), Some((published, _))) => {
+                let message = self.remove_void(published);
                 let Committed { record, renewed, taken_from } = committed;
                 Ok(Acquired::Granted(Granted { record, message, renewed, taken_from }))
             }
-            (_, None) if !in_the_way.is_empty() => Ok(Acquired::Taken(in_the_way)),
-            (Ok(_), told) => {
-                // Who holds it is asked of the index, which must not be occupied by ourselves.
-                drop(told);
-                Ok(Acquired::Taken(self.desk().claimants(&asked.item)?))
+            (_, None) if !conflicts.is_empty() => Ok(Acquired::Taken(conflicts)),
+            (Ok(_), published) => {
+                // The list of holders needs the index, which this call must leave first.
+                drop(published);
+                Ok(Acquired::Taken(self.holders().claimants(&request.item)?))
             }
-            (Err(error), told) => {
-                if let Some((told, token)) = told {
-                    self.take_back(&told.message, lease, token);
+            (Err(error), published) => {
+                if let Some((published, token)) = published {
+                    self.withdraw(&published.message, lease, token);
                 }
                 Err(error)
             }
         }
     }
 
-    /// Removes a message that told of a grant which does not stand. Where it stands in spite of an
-    /// error, as when only its guard was replaced, the original must go on to see it.
-    pub(super) fn take_back(&self, message: &str, lease: &RecordName, token: FencingToken) {
-        let stands = match held(self.handle, lease) {
-            Ok(Some(look)) => record_of(&look).is_none_or(|record| record.fencing_token == token),
+    /// Removes the message of a grant that was not committed. If the record is there in spite of an
+    /// error, as when only its guard was replaced, the message stays for the original.
+    pub(super) fn withdraw(&self, message: &str, lease: &RecordName, token: FencingToken) {
+        let exists = match held(self.handle, lease) {
+            Ok(Some(view)) => record_of(&view).is_none_or(|record| record.fencing_token == token),
             Ok(None) => false,
             Err(_) => true,
         };
-        if !stands {
+        if !exists {
             let _ = self.bus.remove(message);
         }
     }
 
-    /// Removes what the original would believe for a day of holders that are gone; the id of the
-    /// message that stands.
-    fn dismiss_void(&self, told: Published<'_>) -> String {
-        for void in &told.void {
+    /// Removes the messages of ended grants, which the original would believe for a day; returns
+    /// the id of the new message.
+    fn remove_void(&self, published: Published<'_>) -> String {
+        for void in &published.void {
             let _ = self.bus.remove(void);
         }
-        told.message
+        published.message
     }
 
-    /// The record of a claim that is the caller's own already.
+    /// Returns the record of a claim that the caller already has.
     fn own(&self, lease: &RecordName, from: &Address) -> Result<Option<Box<Record>>> {
-        let Some(look) = held(self.handle, lease)? else { return Ok(None) };
-        let record = record_of(&look).filter(|record| {
+        let Some(view) = held(self.handle, lease)? else { return Ok(None) };
+        let record = record_of(&view).filter(|record| {
             extra_text(record, key::FROM).as_deref() == Some(from.as_str())
                 && (record.session.is_none() || record.session == self.handle.ctx.session)
         });
         Ok(record.map(|record| Box::new(record.clone())))
     }
 
-    /// Claims again what is the caller's: the token stays, unless its session is a new one.
-    pub(super) fn acquire_again(&self, asked: &ClaimRequest, record: &Record) -> Result<Acquired> {
+    /// Acquires a claim that the caller has: the token stays, unless the session is a new one.
+    pub(super) fn acquire_again(
+        &self,
+        request: &ClaimRequest,
+        record: &Record,
+    ) -> Result<Acquired> {
         let into_session = self.handle.ctx.session.is_some() && record.session.is_none();
         let (lease, token) = (&record.lease, record.fencing_token);
-        let mut telling = Telling::default();
-        let mut tell = |record: &mut Record| self.tell(asked, record, &mut telling);
-        // The guard first and the index in it, as everybody does.
+        let mut announcement = Announcement::default();
+        let mut announce = |record: &mut Record| self.announce(request, record, &mut announcement);
+        // The guard first and the index in it, as in every call.
         let entered = self.handle.enter_as_holder(lease, token, ENTER_LIMIT)?;
         let taken = match &entered {
             None => Ok(None),
             Some(holder) if into_session => self
-                .reassign(holder, record, &asked.from, Some(asked.ttl_ms), &mut tell)
+                .reassign(holder, &request.from, Some(request.ttl_ms), &mut announce)
                 .map(|taken| taken.ok()),
             Some(holder) => holder
-                .renew(asked.ttl_ms, &mut tell)
+                .renew(request.ttl_ms, &mut announce)
                 .map(|renewed| renewed.ok().map(|(record, _)| record)),
         };
         let committed = |record| Committed { record, renewed: true, taken_from: None };
-        self.conclude(asked, lease, telling, taken.map(|taken| taken.map(committed)))
+        self.conclude(request, lease, announcement, taken.map(|taken| taken.map(committed)))
     }
 
-    /// Tells everybody that the item is the caller's, if nobody else has told so before. The index
-    /// stays entered until the caller has committed.
-    fn announce(
+    /// Publishes that the item is the caller's, unless another agent holds it. The index stays
+    /// entered until the caller has committed.
+    fn publish(
         &self,
-        asked: &ClaimRequest,
+        request: &ClaimRequest,
         record: &Record,
     ) -> Result<std::result::Result<Published<'_>, Vec<Claimant>>> {
         let started = Instant::now();
         loop {
             let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
-            let gate = match LegacyLock::try_enter(self.bus, &asked.item)? {
-                Ok(gate) => gate,
-                Err(_) if started.elapsed() < GATE_LIMIT => {
+            let legacy_lock = match LegacyLock::try_enter(self.bus, &request.item)? {
+                Ok(legacy_lock) => legacy_lock,
+                Err(_) if started.elapsed() < LEGACY_LOCK_LIMIT => {
                     drop(index);
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
                 Err(occupied) => {
                     let text = format!(
-                        "item {:?}: somebody claims it right now ({}, process {})",
-                        asked.item.as_str(),
+                        "item {:?}: another process is claiming it right now ({}, process {})",
+                        request.item.as_str(),
                         occupied.file,
                         occupied.pid
                     );
                     return Err(Error::new(Kind::Busy, text)
-                        .hint("try again; a lock whose process is gone counts no more after 5 s"));
+                        .hint("try again; the lock of an ended process counts for 5 s"));
                 }
             };
             // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
-            let notices = index.notices(&asked.item, host::wall_us())?;
-            let in_the_way = self.in_the_way(asked, record, &notices)?;
-            if !in_the_way.is_empty() {
-                return Ok(Err(in_the_way));
+            let messages = index.notices(&request.item, host::wall_us())?;
+            let conflicts = self.conflicts(request, record, &messages)?;
+            if !conflicts.is_empty() {
+                return Ok(Err(conflicts));
             }
-            let mut envelope = claim_message(asked, record, &place_of(self.handle))?;
-            for said in notices.iter().filter(|notice| notice.from == asked.from.as_str()) {
-                date_after(&mut envelope, said.order.0);
+            let mut envelope = claim_message(request, record, &lease_place(self.handle))?;
+            for own in messages.iter().filter(|message| message.from == request.from.as_str()) {
+                date_after(&mut envelope, own.order.0);
             }
-            let void = self.desk().void(&notices, &asked.item);
+            let void = self.holders().void(&messages, &request.item);
             self.bus.publish(&envelope.id, &envelope.render())?;
-            drop(gate);
+            drop(legacy_lock);
             index.remember(&envelope);
             return Ok(Ok(Published { message: envelope.id, void, _index: index }));
         }
     }
 
-    /// Who holds the item so that the caller may not claim it.
-    fn in_the_way(
+    /// Returns the holders of the item because of which the caller may not claim it.
+    fn conflicts(
         &self,
-        asked: &ClaimRequest,
+        request: &ClaimRequest,
         record: &Record,
-        notices: &[ClaimMessage],
+        messages: &[ClaimMessage],
     ) -> Result<Vec<Claimant>> {
-        let (from, shareable) = (&asked.from, asked.shareable);
-        let desk = self.desk();
-        let mut claimants = desk.by_notices(notices, asked.item.as_str());
+        let (from, shareable) = (&request.from, request.shareable);
+        let holders = self.holders();
+        let mut claimants = holders.by_messages(messages, request.item.as_str());
         claimants.retain(|claimant| {
-            let notice = notices.iter().find(|n| Some(&n.id) == claimant.message.as_ref());
-            notice.is_some_and(|notice| conflicts_with(notice, from, shareable))
+            let message = messages.iter().find(|m| Some(&m.id) == claimant.message.as_ref());
+            message.is_some_and(|message| conflicts_with(message, from, shareable))
         });
-        // Those who share it, and whose messages are gone.
-        let told = claimants.len();
-        desk.add_sharers(self.bus, Some(&asked.item), &mut claimants)?;
-        let untold = claimants.split_off(told).into_iter().filter(|claimant| {
+        // Those that share it, and whose messages are gone.
+        let with_message = claimants.len();
+        holders.add_sharers(self.bus, Some(&request.item), &mut claimants)?;
+        let without_message = claimants.split_off(with_message).into_iter().filter(|claimant| {
             let holder = Address::new(&claimant.from).ok();
             let same = holder.is_some_and(|holder| holder.persona() == from.persona());
             claimant.from != from.as_str() && !(shareable && same)
         });
-        claimants.extend(untold);
-        // Who shares stands beside the exclusive lease, and looks at it; its own guard is entered.
-        let exclusive = asked.item.lease(&scope(self.bus), None);
+        claimants.extend(without_message);
+        // A shareable claim has its own lease, whose guard is entered: check the exclusive one,
+        // too.
+        let exclusive = request.item.lease(&scope(self.bus), None);
         if shareable
             && record.lease != exclusive
-            && let Some(look) = held(self.handle, &exclusive)?
+            && let Some(view) = held(self.handle, &exclusive)?
         {
-            claimants.push(Claimant::of_grant(asked.item.as_str(), look));
+            claimants.push(Claimant::of_grant(request.item.as_str(), view));
         }
         Ok(claimants)
     }
 
-    /// Gives a claim to somebody else (or to the caller's own session, with a new life) without a
+    /// Assigns a claim to another agent, or to the caller's own session with a new TTL, without a
     /// moment in which it is free; its token grows.
     pub(super) fn reassign(
         &self,
         holder: &HolderSection<'_>,
-        record: &Record,
         to: &Address,
         bind: Option<Option<u64>>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
         let HolderSection { section, lease, token, .. } = holder;
-        let (ctx, token) = (self.handle.ctx, *token);
+        let ctx = self.handle.ctx;
         let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
-        let now = ctx.at(host::reading());
-        if let Checked::Lost(lost) = decide_check(&seen, token, &now) {
-            return Ok(Err(LostTo::new(lease, lost)));
-        }
-        let highest = section.highest_token()?;
-        let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
-        let next = next.ok_or_else(|| Error::new(Kind::Unsafe, "no fencing token is left"))?;
-        let mut record = record.clone();
-        record.fencing_token = next;
-        record.lease_id = host::random_hex()?;
-        record.agent = label(to)?;
-        record.session = bind.and(ctx.session.clone());
-        record.processes = match bind {
-            Some(_) => session::processes(self.handle)?,
-            None => Default::default(),
+        let successor = Successor {
+            lease_id: host::random_hex()?,
+            agent: label(to)?,
+            session: bind.and(ctx.session.clone()),
+            processes: match bind {
+                Some(_) => session::processes(self.handle)?,
+                None => Processes::default(),
+            },
+            ttl_ms: bind.flatten(),
         };
-        if let Some(Some(ttl_ms)) = bind {
-            record.ttl_ms = ttl_ms;
-        }
-        record.renewed = stamp_now(now.reading, &ctx.host);
-        record.acquired_boot_ns = now.reading.boot_ns;
-        record.acquired_us = Some(now.reading.wall_us);
-        record.renew_seq = 0;
+        let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
+        let mut record = match decide_reassign(&seen, *token, highest, successor, &now) {
+            Reassigned::Write(record) => record,
+            Reassigned::Lost(lost) => return Ok(Err(LostTo::new(lease, lost))),
+            Reassigned::NoTokenLeft => {
+                return Err(Error::new(Kind::Unsafe, "no fencing token is left"));
+            }
+        };
         set(&mut record, key::FROM, quote(to.as_str()));
         before_commit(&mut record)?;
-        section.remember(next.get())?;
-        publish(section, &record, true, RENEWAL_ROOM)?;
-        Ok(Ok(Box::new(record)))
+        section.remember(record.fencing_token.get())?;
+        publish(section, &record, true, RENEWAL_RESERVE)?;
+        Ok(Ok(record))
     }
 }

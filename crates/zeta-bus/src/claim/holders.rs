@@ -1,11 +1,11 @@
-//! Who holds what: the grants of the tree and the messages of the bus, looked at together.
+//! The holders of items: combines the grants of the tree with the messages of the bus.
 
 use zeta_core::bus::claim::{Action, ClaimMessage, holders};
 use zeta_core::bus::item::Item;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
 
-use super::{Claimant, extra_text, held, key, look_at, record_of};
+use super::{Claimant, extra_text, grant_view, held, key, record_of};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -14,10 +14,10 @@ use zeta_os::host;
 use zeta_state::context::NodeHandle;
 use zeta_state::lease::LeaseView;
 
-/// How the lease of a claim begins.
+/// The prefix of a claim's lease.
 const PREFIX: &str = "claim.";
 
-/// A view on one bus and one node.
+/// The holders of items on one bus and one node.
 pub(super) struct HolderView<'a> {
     bus: Option<&'a Bus>,
     handle: Option<&'a NodeHandle<'a>>,
@@ -28,75 +28,77 @@ impl<'a> HolderView<'a> {
         HolderView { bus, handle }
     }
 
-    /// Who holds an item.
+    /// Returns the holders of an item.
     pub(super) fn claimants(&self, item: &Item) -> Result<Vec<Claimant>> {
         let Some(bus) = self.bus else { return Ok(Vec::new()) };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let notices = index.notices(item, host::wall_us())?;
+        let messages = index.notices(item, host::wall_us())?;
         drop(index);
-        let mut claimants = self.by_notices(&notices, item.as_str());
+        let mut claimants = self.by_messages(&messages, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
         self.add_sharers(bus, Some(item), &mut claimants)?;
         Ok(claimants)
     }
 
-    /// Claims of senders whom the original believes, and whose grants stand no more.
-    pub(super) fn void(&self, notices: &[ClaimMessage], item: &Item) -> Vec<String> {
-        let void = |notice: &&ClaimMessage| {
-            let grant = notice.grant.as_ref().zip(self.handle);
-            notice.action == Action::Claim
-                && grant.is_some_and(|(grant, handle)| matches!(look_at(handle, grant), Some(None)))
+    /// Returns the ids of claim messages that the original believes, and whose grants have ended.
+    pub(super) fn void(&self, messages: &[ClaimMessage], item: &Item) -> Vec<String> {
+        let void = |message: &&ClaimMessage| {
+            let grant = message.grant.as_ref().zip(self.handle);
+            message.action == Action::Claim
+                && grant
+                    .is_some_and(|(grant, handle)| matches!(grant_view(handle, grant), Some(None)))
         };
-        let mut believed = holders(notices, item.as_str(), |_| None);
+        let mut believed = holders(messages, item.as_str(), |_| None);
         believed.retain(void);
-        // With the newest word alone, the one before it would be believed.
+        // If only the newest message were removed, the original would believe the one before it.
         let of_those =
-            |notice: &&ClaimMessage| believed.iter().any(|other| other.from == notice.from);
-        notices.iter().filter(of_those).filter(void).map(|notice| notice.id.clone()).collect()
+            |message: &&ClaimMessage| believed.iter().any(|other| other.from == message.from);
+        messages.iter().filter(of_those).filter(void).map(|message| message.id.clone()).collect()
     }
 
-    /// Those who hold an item by what messages say. A mirror counts while its grant stands.
-    pub(super) fn by_notices(&self, notices: &[ClaimMessage], item: &str) -> Vec<Claimant> {
-        let stands = |grant: &_| look_at(self.handle?, grant).map(|look| look.is_some());
-        let look = |notice: &ClaimMessage| -> Option<LeaseView> {
-            look_at(self.handle?, notice.grant.as_ref()?).flatten()
+    /// Returns the holders of an item according to messages. A message of `zeta` counts only while
+    /// its grant lasts.
+    pub(super) fn by_messages(&self, messages: &[ClaimMessage], item: &str) -> Vec<Claimant> {
+        let lasts = |grant: &_| grant_view(self.handle?, grant).map(|view| view.is_some());
+        let view = |message: &ClaimMessage| -> Option<LeaseView> {
+            grant_view(self.handle?, message.grant.as_ref()?).flatten()
         };
-        holders(notices, item, stands)
+        holders(messages, item, lasts)
             .into_iter()
-            .map(|notice| Claimant::of_notice(notice, look(notice)))
+            .map(|message| Claimant::of_message(message, view(message)))
             .collect()
     }
 
-    /// The exclusive grant counts, whatever became of its message.
+    /// Adds the exclusive grant: it counts even if its message is gone.
     fn add_exclusive(&self, bus: &Bus, item: &Item, claimants: &mut Vec<Claimant>) -> Result<()> {
         let Some(handle) = self.handle else { return Ok(()) };
         let lease = item.lease(&scope(bus), None);
-        let Some(look) = held(handle, &lease)? else { return Ok(()) };
-        let token = record_of(&look).map(|record| record.fencing_token);
+        let Some(view) = held(handle, &lease)? else { return Ok(()) };
+        let token = record_of(&view).map(|record| record.fencing_token);
         if token.is_none() || !claimants.iter().any(|c| c.fencing_token() == token) {
-            claimants.push(Claimant::of_grant(item.as_str(), look));
+            claimants.push(Claimant::of_grant(item.as_str(), view));
         }
         Ok(())
     }
 
-    /// Who holds anything, by item.
+    /// Returns the holders of all items, by item.
     pub(super) fn all_claimants(&self) -> Result<Vec<Claimant>> {
         let Some(bus) = self.bus else { return Ok(Vec::new()) };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
         let mut claimants = Vec::new();
         for digest in index.item_digests()? {
-            let notices = index.notices_by_digest(&digest, host::wall_us())?;
-            if notices.iter().all(|notice| notice.until_us.is_none()) {
+            let messages = index.notices_by_digest(&digest, host::wall_us())?;
+            if messages.iter().all(|message| message.until_us.is_none()) {
                 index.forget_item(&digest)?;
                 continue;
             }
-            let mut items: Vec<&str> = notices.iter().map(|n| n.item.as_str()).collect();
+            let mut items: Vec<&str> = messages.iter().map(|m| m.item.as_str()).collect();
             items.sort_unstable();
             items.dedup();
             for item in items {
-                claimants.extend(self.by_notices(&notices, item));
+                claimants.extend(self.by_messages(&messages, item));
             }
         }
         drop(index);
@@ -105,7 +107,7 @@ impl<'a> HolderView<'a> {
         Ok(claimants)
     }
 
-    /// Grants whose messages are gone: those that share an item, or all of all items.
+    /// Adds grants whose messages are gone: those that share an item, or all grants of all items.
     pub(super) fn add_sharers(
         &self,
         bus: &Bus,
@@ -128,27 +130,27 @@ impl<'a> HolderView<'a> {
                 continue;
             }
             let Ok(lease) = RecordName::new("lease", name) else { continue };
-            let Some(look) = held(handle, &lease)? else { continue };
-            let Some(record) = record_of(&look) else { continue };
-            let ours = extra_text(record, key::BUS).is_some_and(|dir| dir == scope(bus));
+            let Some(view) = held(handle, &lease)? else { continue };
+            let Some(record) = record_of(&view) else { continue };
+            let of_this_bus = extra_text(record, key::BUS).is_some_and(|dir| dir == scope(bus));
             let (token, lease) = (record.fencing_token, &record.lease);
             let known = |c: &Claimant| {
                 let record = c.grant.as_deref().and_then(record_of);
                 record.is_some_and(|r| r.fencing_token == token && r.lease == *lease)
             };
             if let Some(about) = extra_text(record, key::ITEM)
-                && ours
+                && of_this_bus
                 && item.is_none_or(|item| item.as_str() == about)
                 && !claimants.iter().any(known)
             {
-                claimants.push(Claimant::of_grant(&about, look));
+                claimants.push(Claimant::of_grant(&about, view));
             }
         }
         Ok(())
     }
 }
 
-/// What keeps the claims of one bus apart from those of another.
+/// Returns what distinguishes the claims of one bus from those of another.
 pub(super) fn scope(bus: &Bus) -> String {
     bus.base.path.to_string_lossy().into_owned()
 }

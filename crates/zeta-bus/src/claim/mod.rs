@@ -1,13 +1,14 @@
-//! Claims: the lease of an item of work, with its branch and worktree, told on the bus.
+//! Claims: the lease of an item of work, with its branch and worktree, announced on the bus.
 //!
 //! The lease decides. It is free at once when its holder's session has ended, and its fencing token
-//! grows. The messages tell everybody else, the original tool included, which knows nothing of
-//! leases: what *it* wrote is respected, and what we write mirrors a grant and counts only while
-//! that stands. Who acquires looks at both, inside the lease's guard and the bus's index.
+//! grows. The messages inform all other agents, also those of the original tool, which does not
+//! know leases. Claims of the original are respected. A claim message of `zeta` announces a grant,
+//! and counts only while that grant lasts. An acquire checks both, inside the lease's guard and the
+//! bus's index.
 
 mod acquire;
 mod holders;
-mod notice;
+mod message;
 mod release;
 pub mod report;
 
@@ -29,43 +30,43 @@ use zeta_state::lease::LeaseView;
 pub use acquire::{Acquired, Granted, acquire};
 pub use release::{Released, announce_end, hand_over, release, renew};
 
-/// Who wants what.
+/// The request of a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// Who.
+    /// The agent that claims.
     pub from: Address,
-    /// What.
+    /// The item.
     pub item: Item,
-    /// Branch that it will be worked on.
+    /// The branch for the work.
     pub branch: Option<String>,
-    /// Worktree that it will be worked in.
+    /// The worktree for the work.
     pub worktree: Option<String>,
-    /// Other surfaces of the persona may claim it, too, if they say the same.
+    /// Whether other surfaces of the persona may claim it, too, if they also set this.
     pub shareable: bool,
-    /// Life without renewal.
+    /// The TTL; `None` is the default.
     pub ttl_ms: Option<u64>,
-    /// For how long to wait; `None` tries once.
+    /// How long to wait; `None` tries once.
     pub limit_ms: Option<u64>,
 }
 
-/// Somebody who holds an item.
+/// A holder of an item.
 #[derive(Debug, Clone)]
 pub struct Claimant {
-    /// Who.
+    /// The agent that holds it.
     pub from: String,
-    /// What.
+    /// The item.
     pub item: String,
-    /// Branch that it is worked on.
+    /// The branch of the work.
     pub branch: Option<String>,
-    /// Worktree that it is worked in.
+    /// The worktree of the work.
     pub worktree: Option<String>,
-    /// Others of the persona may claim it, too.
+    /// Whether other surfaces of the persona may claim it, too.
     pub shareable: bool,
-    /// The newest message about it, if one stands.
+    /// The id of its newest claim message, if there is one.
     pub message: Option<String>,
-    /// Since when, as its message or its lease says.
+    /// Since when, from its message or its lease.
     pub timestamp: String,
-    /// Until when, as its message or its lease says.
+    /// Until when, from its message or its lease.
     pub expires_at: String,
     /// The grant behind it; a claim of the original has none.
     pub grant: Option<Box<LeaseView>>,
@@ -82,43 +83,43 @@ mod key {
     pub const BUS: &str = "bus_dir";
 }
 
-/// A text that the record of a claim has beyond those of a lease.
+/// Returns the text of a key that only records of claims have.
 fn extra_text(record: &Record, key: &str) -> Option<String> {
     let (_, value) = record.extra.iter().find(|(known, _)| known == key)?;
     Some(unquote(value)?.into_owned())
 }
 
-/// The lease record in a look, if it is one of ours.
-fn record_of(look: &LeaseView) -> Option<&Record> {
-    match &look.observed {
+/// Returns the lease record of a view, if it is one of the standard.
+fn record_of(view: &LeaseView) -> Option<&Record> {
+    match &view.observed {
         Observed::Ours(record, ..) => Some(record),
         _ => None,
     }
 }
 
 impl Claimant {
-    fn of_notice(notice: &ClaimMessage, grant: Option<LeaseView>) -> Claimant {
+    fn of_message(message: &ClaimMessage, grant: Option<LeaseView>) -> Claimant {
         Claimant {
-            from: notice.from.clone(),
-            item: notice.item.clone(),
-            branch: notice.branch.clone(),
-            worktree: notice.worktree.clone(),
-            shareable: notice.shareable,
-            message: Some(notice.id.clone()),
-            timestamp: notice.timestamp.clone(),
-            expires_at: notice.expires_at.clone(),
+            from: message.from.clone(),
+            item: message.item.clone(),
+            branch: message.branch.clone(),
+            worktree: message.worktree.clone(),
+            shareable: message.shareable,
+            message: Some(message.id.clone()),
+            timestamp: message.timestamp.clone(),
+            expires_at: message.expires_at.clone(),
             grant: grant.map(Box::new),
         }
     }
 
-    fn of_grant(item: &str, look: LeaseView) -> Claimant {
-        let record = record_of(&look);
+    fn of_grant(item: &str, view: LeaseView) -> Claimant {
+        let record = record_of(&view);
         let text = |key: &str| record.and_then(|record| extra_text(record, key));
         let until_us = record.and_then(|record| {
             record.renewed.wall_us.map(|renewed_us| record.expires_us(renewed_us))
         });
         let utc = |us: Option<i64>| us.map(crate::messages::utc_ms).unwrap_or_default();
-        let unnamed = || "somebody whose record cannot be read".to_owned();
+        let unnamed = || "a holder whose record cannot be read".to_owned();
         Claimant {
             from: text(key::FROM)
                 .or_else(|| record.map(|record| record.agent.to_string()))
@@ -130,16 +131,16 @@ impl Claimant {
             message: text(key::MESSAGE),
             timestamp: utc(record.and_then(|record| record.acquired_us)),
             expires_at: utc(until_us),
-            grant: Some(Box::new(look)),
+            grant: Some(Box::new(view)),
         }
     }
 
-    /// Number of its grant.
+    /// Returns the fencing token of its grant.
     pub fn fencing_token(&self) -> Option<FencingToken> {
         Some(record_of(self.grant.as_deref()?)?.fencing_token)
     }
 
-    /// The session that it is bound to.
+    /// Returns the session that it is bound to.
     pub fn session(&self) -> Option<&str> {
         record_of(self.grant.as_deref()?)?.session.as_deref()
     }
@@ -149,8 +150,8 @@ fn is_shareable(record: &Record) -> bool {
     record.extra.iter().any(|(known, value)| known == key::SHAREABLE && value == "true")
 }
 
-/// How long a claim lives without renewal, if nobody says: a session renews it, and without one it
-/// lives as long as the original's.
+/// Returns the default TTL of a claim: a session renews it; without one it lasts as long as a claim
+/// of the original.
 fn default_ttl_ms(ctx: &Context) -> u64 {
     match ctx.session {
         Some(_) => TTL_SESSION_MS,
@@ -158,53 +159,53 @@ fn default_ttl_ms(ctx: &Context) -> u64 {
     }
 }
 
-/// Where the leases of a tree and node are, as messages name it.
-fn place_of(handle: &NodeHandle<'_>) -> String {
+/// Names the tree and node of a lease, for messages.
+fn lease_place(handle: &NodeHandle<'_>) -> String {
     let (dev, ino) = handle.tree.base.identity;
     format!("{dev:x}-{ino:x}/{}", handle.node.name)
 }
 
-/// Does a grant that a message mirrors still stand? `None` if it lies in another tree.
-pub fn grant_stands(ctx: &Context, grant: &Grant) -> Option<bool> {
+/// Returns whether a grant that a message announces still lasts; `None` if it is in another tree.
+pub fn grant_lasts(ctx: &Context, grant: &Grant) -> Option<bool> {
     let handle = ctx.find().ok().flatten()?;
-    look_at(&handle, grant).map(|look| look.is_some())
+    grant_view(&handle, grant).map(|view| view.is_some())
 }
 
-/// As [`grant_stands`], with what stands there.
-fn look_at(handle: &NodeHandle<'_>, grant: &Grant) -> Option<Option<LeaseView>> {
-    if place_of(handle) != grant.place {
+/// As [`grant_lasts`], with the view of the lease.
+fn grant_view(handle: &NodeHandle<'_>, grant: &Grant) -> Option<Option<LeaseView>> {
+    if lease_place(handle) != grant.place {
         return None;
     }
     let lease = RecordName::new("lease", &grant.lease).ok()?;
     let held = held(handle, &lease).ok()?;
-    Some(held.filter(|look| match record_of(look) {
+    Some(held.filter(|view| match record_of(view) {
         Some(record) => record.fencing_token.get() == grant.fencing_token,
-        // Nobody can say that it is not this one.
+        // A damaged record may be of this very grant.
         None => true,
     }))
 }
 
-/// What stands in the way of a grant of this lease.
+/// Returns the view of a lease that is held; `None` if it can be granted.
 fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>> {
-    let look = handle.view(lease)?;
-    Ok(look.filter(|look| !matches!(look.standing, Standing::Grantable(_))))
+    let view = handle.view(lease)?;
+    Ok(view.filter(|view| !matches!(view.standing, Standing::Grantable(_))))
 }
 
-/// Who holds an item; empty if it is free. Files of the bus that are no messages come along.
+/// Returns the holders of an item; empty if it is free.
 pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
     HolderView::new(bus.as_ref(), found.as_ref()).claimants(item)
 }
 
-/// All items that somebody holds, by item.
+/// Returns the holders of all items, by item.
 pub fn list(ctx: &Context, dir: &Path) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
     HolderView::new(bus.as_ref(), found.as_ref()).all_claimants()
 }
 
-/// Reads an address as typed.
+/// Parses an address as typed.
 pub fn address(what: &str, text: &str) -> Result<Address> {
     Address::new(text).map_err(|rule| Error::usage(format!("{what} {text:?} is not valid: {rule}")))
 }

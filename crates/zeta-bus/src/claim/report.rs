@@ -1,4 +1,4 @@
-//! Claims in words and as JSON: who holds an item, since when, where, and what to do.
+//! Claims as text and as JSON: who holds an item, since when, where, and what to do.
 
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
@@ -14,7 +14,7 @@ pub const GRANTED_CAMEL: &[&str] = &["item_id", "message_id"];
 /// The keys of [`taken_object`], [`check`] and [`list`] that the original writes in camelCase.
 pub const CLAIMS_CAMEL: &[&str] = &["item_id", "claimed_by", "expires_at"];
 
-/// A claim that was granted, as JSON; `worktree` is what the call said.
+/// A claim that was granted, as JSON; `worktree` is that of the request.
 pub fn granted(item: &str, worktree: Option<&str>, granted: &Granted) -> Object {
     let outcome = if granted.renewed { "renewed" } else { "granted" };
     let mut object = Object::new();
@@ -52,15 +52,15 @@ fn add_grant(object: &mut Object, worktree: Option<&str>, granted: &Granted) {
     object.fields(&granted.record.to_fields());
 }
 
-/// What is said beside a grant that replaced another one.
+/// Returns the message about a grant that was taken over from another holder.
 pub fn taken_over(granted: &Granted) -> Option<String> {
     granted.taken_from.as_ref().map(|from| format!("taken over from {from}, which is gone"))
 }
 
-/// The refusal of an item that others hold.
+/// Makes the refusal of an item that other agents hold.
 pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
     let now_us = wall_us();
-    let said = |claimant: &Claimant| {
+    let describe = |claimant: &Claimant| {
         let mut text = claimant.from.clone();
         if let Some(session) = claimant.session() {
             text += &format!(" (session {})", session.get(..8).unwrap_or(session));
@@ -75,14 +75,14 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
         }
         text
     };
-    let who: Vec<String> = claimants.iter().map(said).collect();
-    // The holder may have released it between the refusal and this look.
+    let who: Vec<String> = claimants.iter().map(describe).collect();
+    // The holder may have released it since the refusal.
     let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
     let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
     for claimant in claimants {
         let why = match &claimant.grant {
-            Some(look) => match standing_word(&look.standing) {
-                // That it is held is said already.
+            Some(view) => match standing_word(&view.standing) {
+                // The message already says that it is held.
                 "held" => continue,
                 word => format!("its lease is {word}"),
             },
@@ -93,7 +93,7 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
     error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", shell(item)))
 }
 
-/// A text as one word of a shell command.
+/// Quotes a text as one word of a shell command.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
@@ -102,7 +102,7 @@ fn shell(text: &str) -> String {
     }
 }
 
-/// The same as JSON, without the keys of an error.
+/// The refusal of an item as JSON, without the keys of an error.
 pub fn taken_object(item: &str, claimants: &[Claimant]) -> Object {
     let mut object = Object::new();
     object.text("outcome", "held").text("item_id", item).flag("acquired", false);
@@ -111,7 +111,7 @@ pub fn taken_object(item: &str, claimants: &[Claimant]) -> Object {
     object
 }
 
-/// Who holds one item, as JSON.
+/// The holders of one item as JSON.
 pub fn check(item: &str, claimants: &[Claimant]) -> Object {
     let mut object = Object::new();
     object.text("item_id", item);
@@ -120,14 +120,14 @@ pub fn check(item: &str, claimants: &[Claimant]) -> Object {
     object
 }
 
-/// All claims, as JSON.
+/// All claims as JSON.
 pub fn list(claimants: &[Claimant]) -> Object {
     let mut object = Object::new();
     add_claims(&mut object, claimants);
     object
 }
 
-/// All claims in words, a line each.
+/// All claims as text, a line each.
 pub fn list_text(claimants: &[Claimant]) -> String {
     let now_us = wall_us();
     let line = |claimant: &Claimant| {
@@ -167,7 +167,7 @@ fn add_claims(object: &mut Object, claimants: &[Claimant]) {
     });
 }
 
-/// A release, as JSON.
+/// A release as JSON.
 pub fn released(item: &str, released: &Released) -> Object {
     let mut object = Object::new();
     object.text("outcome", if released.stood { "released" } else { "not_held" });
@@ -176,16 +176,16 @@ pub fn released(item: &str, released: &Released) -> Object {
     object
 }
 
-/// What is said beside the release of an item that the caller did not hold. `claimants` hold it,
-/// as far as that is known.
+/// Returns the message about the release of an item that the caller did not hold. `claimants` are
+/// its holders, as far as they are known.
 pub fn not_released(from: &str, item: &str, claimants: Option<&[Claimant]>) -> String {
     let who = holders(claimants).map_or(String::new(), |who| format!(" ({who})"));
     let text = format!("{from} held no claim on {item:?}{who}; the release was published anyway");
     printable(&text).into_owned()
 }
 
-/// The refusal of an item that the caller does not hold. `claimants` hold it, as far as that is
-/// known.
+/// Makes the error for an item that the caller does not hold. `claimants` are its holders, as far
+/// as they are known.
 pub fn not_held(from: &str, item: &str, claimants: Option<&[Claimant]>) -> Error {
     let who = holders(claimants).map_or(String::new(), |who| format!(": {who}"));
     Error::new(Kind::Lost, format!("{from} does not hold {item:?}{who}"))
@@ -200,7 +200,7 @@ fn holders(claimants: Option<&[Claimant]>) -> Option<String> {
     })
 }
 
-/// The same as JSON, without the keys of an error.
+/// The error for an item that the caller does not hold as JSON, without the keys of an error.
 pub fn not_held_object(item: &str, claimants: Option<&[Claimant]>) -> Object {
     let mut object = Object::new();
     object.text("outcome", "lost").text("item_id", item);

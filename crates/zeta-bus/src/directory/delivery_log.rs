@@ -1,7 +1,8 @@
-//! Who was told what: one file per subscriber, as the original keeps it, and a second one of ours.
+//! The log of deliveries: one file per subscriber, as the original keeps it, and a copy below
+//! `.zeta`.
 //!
 //! The original's `clean --expired` removes its `seen-*.json`, after which everything would be
-//! delivered again; the copy below `.zeta` survives that, and also counts failed deliveries.
+//! delivered again; the copy survives that, and also counts failed deliveries.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,35 +19,36 @@ use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_state::directory::tree::read;
 
-/// Below ours: what each subscriber was told.
+/// The directory below `.zeta` with the logs of all subscribers.
 pub(super) const SEEN: &str = "seen";
-/// Most bytes of a file that says who was told what.
+/// Most bytes of one log.
 const SEEN_MAX: usize = 16 << 20;
 
-/// What became of a message at one subscriber.
+/// The state of a message at one subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It was handed over.
+    /// The message was delivered.
     Delivered,
-    /// The subscriber looked at it by name.
+    /// The subscriber read it by its id.
     Read,
-    /// Its handler failed so many times.
+    /// The subscriber's handler failed so many times.
     Failed(u32),
 }
 
-/// What one subscriber was told; nobody else changes it meanwhile.
+/// The log of one subscriber; while it is open, no other process changes it.
 #[derive(Debug)]
 pub struct DeliveryLog<'a> {
     bus: &'a Bus,
     surface: String,
     dir: OwnedFd,
     _lock: OwnedFd,
-    told: BTreeMap<String, Delivery>,
-    /// Ids of the original's file, in its order.
+    states: BTreeMap<String, Delivery>,
+    /// The ids in the original's file, in its order.
     ids: Vec<String>,
 }
 
-/// May a subscriber be called so: as the original asks, `[a-z0-9_-]{1,64}`.
+/// Returns whether the text is a valid name of a subscriber, by the original's rule
+/// `[a-z0-9_-]{1,64}`.
 pub fn is_surface(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
     (1..=64).contains(&text.len()) && text.bytes().all(good)
@@ -57,7 +59,7 @@ fn file_of(surface: &str) -> String {
 }
 
 impl<'a> DeliveryLog<'a> {
-    /// Opens what a subscriber was told. Only one at a time may deliver to it.
+    /// Opens the log of a subscriber. Only one process at a time may deliver to it.
     pub fn enter(bus: &'a Bus, surface: &str) -> Result<DeliveryLog<'a>> {
         let dir = bus.inner(SEEN)?;
         let name = format!("{surface}.lock");
@@ -72,46 +74,47 @@ impl<'a> DeliveryLog<'a> {
                 let holder = stat.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
                 let who =
                     holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-                let text = format!("{surface}: {who} delivers its messages already");
+                let text = format!("{surface}: {who} already delivers its messages");
                 return Err(Error::new(Kind::Busy, text)
-                    .hint("one subscriber at a time, or messages would be handled twice"));
+                    .hint("one process per subscriber, or messages would be handled twice"));
             }
             Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
         }
-        let (told, ids) = load(bus, &dir, surface)?;
-        Ok(DeliveryLog { bus, surface: surface.to_owned(), dir, _lock: lock, told, ids })
+        let (states, ids) = load(bus, &dir, surface)?;
+        Ok(DeliveryLog { bus, surface: surface.to_owned(), dir, _lock: lock, states, ids })
     }
 
-    /// What became of a message here; `None` if it was not delivered yet.
+    /// Returns the state of a message; `None` if it was not delivered yet.
     pub fn of(&self, id: &str) -> Option<Delivery> {
-        self.told.get(id).copied()
+        self.states.get(id).copied()
     }
 
-    /// Of how many messages something is known.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    /// Returns how many messages the log knows.
+    #[expect(clippy::len_without_is_empty, reason = "no caller needs it")]
     pub fn len(&self) -> usize {
-        self.told.len()
+        self.states.len()
     }
 
-    /// Notes what became of a message, on disk at once: a crash later delivers nothing twice.
-    pub fn note(&mut self, id: &str, told: Delivery) -> Result<()> {
-        self.told.insert(id.to_owned(), told);
-        if !matches!(told, Delivery::Failed(_)) && !self.ids.iter().any(|known| known == id) {
+    /// Writes the state of a message to disk at once, so that after a crash nothing is delivered
+    /// twice.
+    pub fn note(&mut self, id: &str, state: Delivery) -> Result<()> {
+        self.states.insert(id.to_owned(), state);
+        if !matches!(state, Delivery::Failed(_)) && !self.ids.iter().any(|known| known == id) {
             self.ids.push(id.to_owned());
             self.save_original()?;
         }
-        self.save_ours()
+        self.save_copy()
     }
 
     /// Forgets messages that are gone.
     pub fn keep_only(&mut self, exists: impl Fn(&str) -> bool) -> Result<()> {
-        let before = self.told.len() + self.ids.len();
-        self.told.retain(|id, _| exists(id));
+        let before = self.states.len() + self.ids.len();
+        self.states.retain(|id, _| exists(id));
         self.ids.retain(|id| exists(id));
-        if before == self.told.len() + self.ids.len() {
+        if before == self.states.len() + self.ids.len() {
             Ok(())
         } else {
-            self.save_original().and_then(|()| self.save_ours())
+            self.save_original().and_then(|()| self.save_copy())
         }
     }
 
@@ -122,8 +125,8 @@ impl<'a> DeliveryLog<'a> {
             .map_err(|errno| Error::io("cannot write", &self.bus.path(&file), errno))
     }
 
-    fn save_ours(&self) -> Result<()> {
-        let lines = self.told.iter().map(|(id, told)| match told {
+    fn save_copy(&self) -> Result<()> {
+        let lines = self.states.iter().map(|(id, state)| match state {
             Delivery::Delivered => format!("{id} delivered\n"),
             Delivery::Read => format!("{id} read\n"),
             Delivery::Failed(times) => format!("{id} failed {times}\n"),
@@ -137,44 +140,44 @@ impl<'a> DeliveryLog<'a> {
     }
 }
 
-/// What a subscriber was told, without keeping others from changing it.
+/// Reads the log of a subscriber without locking it.
 pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Delivery>> {
     let dir = bus.inner(SEEN)?;
     Ok(load(bus, &dir, surface)?.0)
 }
 
-/// Every subscriber that was ever told anything.
+/// Lists every subscriber that has a log.
 pub fn surfaces(bus: &Bus) -> Result<Vec<String>> {
     let dir = bus.inner(SEEN)?;
     let path = bus.path(super::INNER).join(SEEN);
-    let ours = zeta_os::files::list(dir.as_fd(), super::NAMES_MAX, &path)?;
-    Ok(ours.names.into_iter().filter(|name| is_surface(name)).collect())
+    let logs = zeta_os::files::list(dir.as_fd(), super::NAMES_MAX, &path)?;
+    Ok(logs.names.into_iter().filter(|name| is_surface(name)).collect())
 }
 
 type Loaded = (BTreeMap<String, Delivery>, Vec<String>);
 
 fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
-    let mut told = BTreeMap::new();
+    let mut states = BTreeMap::new();
     let file = file_of(surface);
     let path = || bus.path(&file);
     let mut ids = Vec::new();
     if let Some(read) = read(bus.as_fd(), &file, SEEN_MAX, &bus.base, path)? {
         let value: serde_json::Value = serde_json::from_slice(&read.bytes).map_err(|error| {
             Error::not_safe(&path(), format!("it is not JSON: {error}"))
-                .hint("it says what was delivered already; nothing is delivered until it is mended")
-                .hint(format!("to have everything delivered again: rm {}", path().display()))
+                .hint("it lists what was delivered; nothing is delivered until it is repaired")
+                .hint(format!("to deliver everything again: rm {}", path().display()))
         })?;
-        // As the original: JSON that is no array says nothing.
+        // As the original: JSON that is not an array counts as empty.
         let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
         ids = all.iter().filter_map(|id| id.as_str()).map(str::to_owned).collect();
     }
-    let ours = || -> PathBuf { bus.path(super::INNER).join(SEEN).join(surface) };
-    let read = read(dir.as_fd(), surface, SEEN_MAX, &bus.base, ours)?;
+    let copy = || -> PathBuf { bus.path(super::INNER).join(SEEN).join(surface) };
+    let read = read(dir.as_fd(), surface, SEEN_MAX, &bus.base, copy)?;
     let text = read.map(|read| read.bytes).unwrap_or_default();
     for line in String::from_utf8_lossy(&text).lines() {
         let mut words = line.split(' ');
         let Some(id) = words.next().filter(|id| is_id(id)) else { continue };
-        let what = match words.next() {
+        let state = match words.next() {
             Some("delivered") => Delivery::Delivered,
             Some("read") => Delivery::Read,
             Some("failed") => {
@@ -182,10 +185,10 @@ fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
             }
             _ => continue,
         };
-        told.insert(id.to_owned(), what);
+        states.insert(id.to_owned(), state);
     }
     for id in &ids {
-        told.entry(id.clone()).or_insert(Delivery::Delivered);
+        states.entry(id.clone()).or_insert(Delivery::Delivered);
     }
-    Ok((told, ids))
+    Ok((states, ids))
 }

@@ -1,7 +1,7 @@
-//! The file by which the original keeps two acquires of one item apart, respected and taken too.
+//! The lock file of the original for one item: `zeta` respects it and creates it too.
 //!
-//! It holds a bare pid, so it is judged as the original judges it: stale only if it is older than
-//! five seconds *and* its process is gone.
+//! The file contains only a pid, so it is judged as the original judges it: stale only if it is
+//! older than five seconds *and* its process has ended.
 
 use std::os::fd::AsFd;
 
@@ -16,10 +16,10 @@ use zeta_os::files::times;
 use zeta_os::host;
 use zeta_state::directory::tree::read;
 
-/// The age below which a lock is believed without a look at its process, in µs.
+/// The age below which a lock counts without a check of its process, in µs.
 const FRESH_US: i64 = 5_000_000;
 
-/// The lock of an item; dropping it gives it back.
+/// The lock of an item; dropping it removes the file.
 #[derive(Debug)]
 pub struct LegacyLock<'a> {
     bus: &'a Bus,
@@ -27,17 +27,17 @@ pub struct LegacyLock<'a> {
     identity: (u64, u64),
 }
 
-/// Who is in the way.
+/// The holder of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupied {
-    /// Where the lock is.
+    /// The file of the lock.
     pub file: String,
-    /// What it says: a pid, most often.
+    /// The content of the file: usually a pid.
     pub pid: String,
 }
 
 impl<'a> LegacyLock<'a> {
-    /// Takes the lock of an item, once.
+    /// Tries once to take the lock of an item.
     pub fn try_enter(
         bus: &'a Bus,
         item: &Item,
@@ -51,12 +51,12 @@ impl<'a> LegacyLock<'a> {
                 Ok(fd) => {
                     let stat =
                         fstat(&fd).map_err(|errno| Error::io("cannot look at", &path, errno))?;
-                    let gate = LegacyLock { bus, file, identity: (stat.st_dev, stat.st_ino) };
+                    let lock = LegacyLock { bus, file, identity: (stat.st_dev, stat.st_ino) };
                     let pid = std::process::id().to_string();
-                    // Without a pid in it, it would still be a lock: it goes when we do.
+                    // Even without a pid the file is a lock; it is removed when this call ends.
                     rustix::io::write(&fd, pid.as_bytes())
                         .map_err(|errno| Error::io("cannot write", &path, errno))?;
-                    return Ok(Ok(gate));
+                    return Ok(Ok(lock));
                 }
                 Err(Errno::EXIST) => {
                     if let Some(occupied) = occupied(bus, &file)? {
@@ -66,13 +66,13 @@ impl<'a> LegacyLock<'a> {
                 Err(errno) => return Err(Error::below("cannot create", &path, errno)),
             }
         }
-        Ok(Err(Occupied { file, pid: "somebody new".to_owned() }))
+        Ok(Err(Occupied { file, pid: "unknown".to_owned() }))
     }
 }
 
 impl Drop for LegacyLock<'_> {
     fn drop(&mut self) {
-        // Somebody who took it for stale may have put its own there.
+        // Another process may have judged the lock stale and created its own.
         let named = statat(&self.bus.base, self.file.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         if named.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == self.identity) {
             let _ = unlinkat(&self.bus.base, self.file.as_str(), AtFlags::empty());
@@ -80,7 +80,7 @@ impl Drop for LegacyLock<'_> {
     }
 }
 
-/// Who holds the lock; `None` if it was stale and is gone now.
+/// Returns the holder of the lock; `None` if it was stale and was removed.
 fn occupied(bus: &Bus, file: &str) -> Result<Option<Occupied>> {
     let before = statat(&bus.base, file, AtFlags::SYMLINK_NOFOLLOW);
     let Ok(before) = before else { return Ok(None) };
@@ -88,13 +88,13 @@ fn occupied(bus: &Bus, file: &str) -> Result<Option<Occupied>> {
     let Some(content) = content else { return Ok(None) };
     let pid = String::from_utf8_lossy(&content.bytes).trim().to_owned();
     let (now_us, times) = (host::wall_us(), times(&before));
-    // A time in the future says nothing; the one that nobody can set does.
+    // A modification time in the future is wrong; no program can set the change time.
     let us = if times.mtime_us > now_us + FRESH_US { times.ctime_us } else { times.mtime_us };
     let age_us = now_us.saturating_sub(us);
     if age_us < FRESH_US || lives(&pid) {
         return Ok(Some(Occupied { file: file.to_owned(), pid }));
     }
-    // Only the one that was judged: a new one has another inode.
+    // Only the file that was judged: a new one has another inode.
     let named = statat(&bus.base, file, AtFlags::SYMLINK_NOFOLLOW);
     if named.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (before.st_dev, before.st_ino)) {
         let _ = unlinkat(&bus.base, file, AtFlags::empty());

@@ -1,8 +1,9 @@
-//! The bus directory: messages as the original tool stores them, and below `.zeta` what is ours.
+//! The bus directory: messages as the original tool stores them, and the files of `zeta` below
+//! `.zeta`.
 //!
-//! A message is published by a rename out of `.zeta/tmp`, so nobody meets half of one. Everything
-//! else below `.zeta` is a memory of what was read ([`index`]) and of who was told what ([`seen`]);
-//! it can be removed at any time, and only costs another look.
+//! A message is published by a rename out of `.zeta/tmp`, so no reader finds half of one.
+//! Everything else below `.zeta` is derived: the index of the messages ([`index`]) and the logs of
+//! deliveries ([`delivery_log`]). The index can be removed at any time and is built again.
 
 pub mod delivery_log;
 pub mod index;
@@ -30,9 +31,9 @@ use zeta_state::directory::purpose::Purpose;
 use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
 
-/// Where the bus is when nobody says otherwise.
+/// The default path of the bus directory.
 pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
-/// The words of the errors about the bus directory.
+/// The words for errors about the bus directory.
 const BUS: Purpose = Purpose {
     noun: "bus directory",
     flag: "--bus-dir",
@@ -40,22 +41,22 @@ const BUS: Purpose = Purpose {
     default: DEFAULT_BUS_DIR,
     // It belongs to one user.
     shared_by_init: false,
-    // The original makes it too, in some versions with the bits of the umask.
+    // The original creates it too, in some versions with the mode that the umask leaves.
     made_with_umask: true,
 };
-/// What only zeta keeps.
+/// The directory of `zeta`'s own files.
 const INNER: &str = ".zeta";
-/// Below it: messages that are not yet published.
+/// Below it: messages that are not published yet.
 const TEMPS: &str = "tmp";
-/// Below it: messages that nobody was told in time.
+/// Below it: dead letters.
 const DEAD: &str = "dead";
-/// Below it: what was told of the changes of a state directory.
+/// Below it: the changes of a state directory that were published last.
 const CHANGES: &str = "changes";
-/// Most bytes of that.
+/// Most bytes of a file in it.
 const CHANGES_MAX: usize = 64 << 20;
-/// How a message's file ends.
+/// The suffix of a message's file.
 pub const SUFFIX: &str = ".json";
-/// Most names of a bus that are looked at.
+/// Most names of a bus that are read.
 pub const NAMES_MAX: usize = 200_000;
 
 /// An opened and checked bus directory.
@@ -64,19 +65,19 @@ pub struct Bus {
     /// The directory itself.
     pub base: TrustedDir,
     inner: OwnedFd,
-    /// Where messages lie until they are published, once it was opened.
+    /// The directory of messages that are not published yet, once it was opened.
     temps: OnceCell<OwnedFd>,
 }
 
-/// The id of the message in this file; `None` if it is no message's name.
+/// Returns the id of the message in this file; `None` if the name is not that of a message.
 pub fn id_of(file: &str) -> Option<&str> {
     let id = file.strip_suffix(SUFFIX)?;
-    // The original's own notes in the same directory.
+    // The original's own files in the same directory.
     let note = id.starts_with("seen-") || id == "assignment-history";
     (!note && is_id(id)).then_some(id)
 }
 
-/// The file of a message.
+/// Returns the file of a message.
 pub fn file_of(id: &str) -> String {
     format!("{id}{SUFFIX}")
 }
@@ -90,7 +91,7 @@ impl Bus {
         }
     }
 
-    /// Opens the bus or makes a private one.
+    /// Opens the bus or creates a private one.
     pub fn open_or_create(path: &Path) -> Result<Bus> {
         if let Some(bus) = Bus::open(path)? {
             return Ok(bus);
@@ -108,12 +109,12 @@ impl Bus {
         Ok(Bus { base, inner, temps: OnceCell::new() })
     }
 
-    /// Where a file of the bus is.
+    /// Returns the path of a file of the bus.
     pub fn path(&self, file: &str) -> PathBuf {
         self.base.path.join(file)
     }
 
-    /// Opens a directory of ours, making it if need be.
+    /// Opens a directory below `.zeta`, and creates it if it is missing.
     pub(super) fn inner(&self, name: &str) -> Result<OwnedFd> {
         let path = self.base.path.join(INNER).join(name);
         sub(self.inner.as_fd(), name, &self.base, &path)
@@ -124,7 +125,7 @@ impl Bus {
         read(self.base.as_fd(), file, ENVELOPE_MAX, &self.base, || self.path(file))
     }
 
-    /// Publishes a message: it is there as a whole, or not at all.
+    /// Publishes a message: it appears whole, or not at all.
     pub fn publish(&self, id: &str, text: &str) -> Result<()> {
         let temps = match self.temps.get() {
             Some(temps) => temps,
@@ -155,19 +156,20 @@ impl Bus {
         }
     }
 
-    /// Puts a message that was not delivered away; false if it was gone. Of those that were put
-    /// away before, the oldest go when there are too many.
+    /// Moves a message that was not delivered to the dead letters; false if it was gone.
     pub fn move_to_dead_letters(&self, id: &str) -> Result<bool> {
         let dead = self.inner(DEAD)?;
         let file = file_of(id);
         match renameat(&self.base, file.as_str(), &dead, file.as_str()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(Error::io("cannot put away", &self.path(&file), errno)),
+            Err(errno) => {
+                Err(Error::io("cannot move to the dead letters", &self.path(&file), errno))
+            }
         }
     }
 
-    /// The messages that were put away, by file name.
+    /// Returns the dead letters, by file name.
     pub fn dead_letters(&self) -> Result<Vec<(String, Bytes)>> {
         let dead = self.inner(DEAD)?;
         let path = self.base.path.join(INNER).join(DEAD);
@@ -181,26 +183,26 @@ impl Bus {
         Ok(found)
     }
 
-    /// Removes a message that was put away.
-    pub fn forget_buried(&self, file: &str) -> Result<()> {
+    /// Removes a dead letter.
+    pub fn remove_dead_letter(&self, file: &str) -> Result<()> {
         let dead = self.inner(DEAD)?;
         let path = self.base.path.join(INNER).join(DEAD).join(file);
         unlinkat(&dead, file, AtFlags::empty())
             .map_err(|errno| Error::io("cannot remove", &path, errno))
     }
 
-    /// What was told of a node's changes last.
-    pub fn told_changes(&self, node: &str) -> Result<String> {
+    /// Reads the changes of a node that were published last.
+    pub fn published_changes(&self, node: &str) -> Result<String> {
         let dir = self.inner(CHANGES)?;
         let path = || self.base.path.join(INNER).join(CHANGES).join(node);
-        let told = read(dir.as_fd(), node, CHANGES_MAX, &self.base, path)?;
-        Ok(String::from_utf8_lossy(&told.map(|told| told.bytes).unwrap_or_default()).into_owned())
+        let text = read(dir.as_fd(), node, CHANGES_MAX, &self.base, path)?;
+        Ok(String::from_utf8_lossy(&text.map(|text| text.bytes).unwrap_or_default()).into_owned())
     }
 
-    /// Remembers what was told of a node's changes.
-    pub fn remember_changes(&self, node: &str, told: &str) -> Result<()> {
+    /// Writes down the changes of a node that were published.
+    pub fn remember_changes(&self, node: &str, text: &str) -> Result<()> {
         let dir = self.inner(CHANGES)?;
-        replace(dir.as_fd(), node, told.as_bytes(), self.base.sharing.file_mode()).map_err(
+        replace(dir.as_fd(), node, text.as_bytes(), self.base.sharing.file_mode()).map_err(
             |errno| {
                 let path = self.base.path.join(INNER).join(CHANGES).join(node);
                 Error::io("cannot write", &path, errno)
@@ -208,11 +210,11 @@ impl Bus {
         )
     }
 
-    /// Shows every name of the bus to `look`, in no order, as the directory is right now; false if
-    /// there are more than [`NAMES_MAX`], and the rest was left out.
-    pub fn each_name(&self, mut look: impl FnMut(&CStr)) -> Result<bool> {
+    /// Calls `visit` with every name of the bus, in no order; false if there are more than
+    /// [`NAMES_MAX`], and the rest was left out.
+    pub fn each_name(&self, mut visit: impl FnMut(&CStr)) -> Result<bool> {
         let cannot = |errno| Error::below("cannot list", &self.base.path, errno);
-        // A descriptor of its own: it begins at the first name.
+        // A new descriptor begins at the first name.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = openat(self, c".", flags, Mode::empty()).map_err(cannot)?;
         let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
@@ -228,12 +230,12 @@ impl Bus {
             if names > NAMES_MAX {
                 return Ok(false);
             }
-            look(name);
+            visit(name);
         }
         Ok(true)
     }
 
-    /// What calls that were killed left half made, older than a minute: removed, and how much.
+    /// Removes unfinished files of killed calls that are older than a minute; returns how many.
     pub fn sweep(&self, now_us: i64) -> Result<usize> {
         let mut swept = sweep(self.as_fd(), &self.base.path, false, now_us)?;
         let items = index::path_of_items();
@@ -247,7 +249,7 @@ impl Bus {
         Ok(swept)
     }
 
-    /// Keeps every other process from telling changes; waits for it for at most `limit`.
+    /// Locks the publishing of changes; waits for another process for at most `limit`.
     pub fn enter_changes(&self, limit: Duration) -> Result<OwnedFd> {
         let dir = self.inner(CHANGES)?;
         lock_within(&dir, limit).map_err(|errno| {
@@ -255,7 +257,7 @@ impl Bus {
             let error = Error::io("cannot lock", &path, errno);
             match errno {
                 Errno::WOULDBLOCK => Error { kind: Kind::Busy, ..error }
-                    .hint("somebody else tells the changes of a state directory"),
+                    .hint("another process is publishing the changes of a state directory"),
                 _ => error,
             }
         })?;
@@ -269,7 +271,7 @@ impl AsFd for Bus {
     }
 }
 
-/// Removes what is half made in a directory: all of it, or what has the name of a temp.
+/// Removes old unfinished files from a directory: all files, or those with the name of a temp.
 fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usize> {
     let mut names = zeta_os::files::list(dir, NAMES_MAX, path)?.names;
     names.retain(|name| all || name.starts_with(layout::TEMP_PREFIX));
@@ -281,7 +283,7 @@ fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usi
     Ok(names.iter().filter(|name| old(name) && gone(name)).count())
 }
 
-/// Opens a directory below `dir`, making it first where it is missing.
+/// Opens a directory below `dir`, and creates it if it is missing.
 fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<OwnedFd> {
     if let Some((fd, _)) = open_inner(dir, name, base, || path.to_owned())? {
         return Ok(fd);
@@ -291,7 +293,7 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
     Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
 }
 
-/// A small file of ours below a directory, replaced as a whole.
+/// Replaces a small file below a directory as a whole.
 pub(super) fn replace(
     dir: BorrowedFd<'_>,
     name: &str,

@@ -1,4 +1,4 @@
-//! Following the bus: every message once, as it comes, or what one subscriber was not told yet.
+//! Follows the bus: every message once, as it comes, or what was not delivered to one subscriber.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Envelope;
 
-use super::{Filter, MessageView, bound_dead, check_surface, no_message, sort_out};
+use super::{Filter, MessageView, check_surface, limit_dead_letters, not_a_message, sort_out};
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::{Cursor, Index};
 use crate::directory::{Bus, delivery_log};
@@ -14,24 +14,24 @@ use std::os::fd::AsFd;
 use zeta_os::error::{Error, Result};
 use zeta_os::inotify::{Watch, poll_readable};
 
-/// How often a handler may fail before its message is put away.
+/// How often a handler may fail before its message becomes a dead letter.
 pub const FAILURES_MAX: u32 = 5;
 
-/// How to follow.
+/// Options for following.
 #[derive(Debug, Clone)]
 pub struct Following {
-    /// Which messages.
+    /// The messages to follow.
     pub filter: Filter,
-    /// Messages that are there already count, too.
+    /// Whether messages that are there already count, too.
     pub from_start: bool,
-    /// The longest sleep between two looks, whatever is seen to happen.
+    /// The longest sleep between two reads of the bus.
     pub interval: Duration,
-    /// When to stop; `None` follows until the caller's `take` says so.
+    /// When to stop; `None` follows until the caller's `take` returns false.
     pub limit: Option<Duration>,
 }
 
-/// Hands on each message as it comes, in the order in which each look finds them sent; ends when
-/// `take` returns false, or the time is over.
+/// Passes on each message as it comes; those of one read in the order in which they were sent. Ends
+/// when `take` returns false, or the time is over.
 ///
 /// Messages are known by their ids and not by a cursor in time: files appear out of the order of
 /// their timestamps.
@@ -78,22 +78,23 @@ pub fn watch(
     }
 }
 
-/// What became of one message at a subscriber.
+/// The result of one delivery.
 #[derive(Debug, Clone)]
 pub enum Delivery {
-    /// Handed over.
+    /// The handler took the message.
     Delivered(Envelope),
-    /// The handler failed, for the time with this number; it comes again.
+    /// The handler failed, so many times by now; the delivery will be retried.
     Failed(Envelope, u32),
-    /// The handler failed too often: the message was put away.
-    Buried(Envelope),
+    /// The handler failed too often: the message is a dead letter.
+    DeadLetter(Envelope),
 }
 
-/// Delivers to a subscriber what it was not told yet, oldest first. `handle` returns whether it
-/// took the message; what it did not take comes again, a few times.
+/// Delivers to a subscriber the messages that were not delivered yet, oldest first. `handle`
+/// returns whether it took the message; otherwise the delivery is retried by later calls, a few
+/// times.
 ///
 /// # Errors
-/// [`zeta_os::error::Kind::Busy`] if somebody else delivers to it right now.
+/// [`zeta_os::error::Kind::Busy`] if another process delivers to it right now.
 pub fn deliver(
     dir: &Path,
     surface: &str,
@@ -102,7 +103,7 @@ pub fn deliver(
 ) -> Result<(Vec<Delivery>, Vec<Error>)> {
     check_surface(surface)?;
     let Some(bus) = Bus::open(dir)? else { return Ok((Vec::new(), Vec::new())) };
-    let mut told = delivery_log::DeliveryLog::enter(&bus, surface)?;
+    let mut log = delivery_log::DeliveryLog::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
     let snapshot = index.snapshot(&mut Cursor::default())?;
@@ -111,33 +112,33 @@ pub fn deliver(
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
     let filter =
         Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
-    let findings = unread.iter().map(|unread| no_message(&bus, unread)).collect();
+    let findings = unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
     for MessageView { envelope, .. } in sort_out(messages, &filter) {
-        let failures = match told.of(&envelope.id) {
+        let failures = match log.of(&envelope.id) {
             Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read) => continue,
             Some(delivery_log::Delivery::Failed(times)) => times,
             None => 0,
         };
         if handle(&envelope)? {
-            told.note(&envelope.id, delivery_log::Delivery::Delivered)?;
+            log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }
-        told.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
-        // A broadcast is for others, too.
+        log.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
+        // A broadcast is for other subscribers, too.
         let last = failures + 1 >= FAILURES_MAX && envelope.to == surface;
         deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
-            Delivery::Buried(envelope)
+            Delivery::DeadLetter(envelope)
         } else {
             Delivery::Failed(envelope, failures + 1)
         });
     }
-    if told.len() > 1000 {
-        told.keep_only(|id| there.contains(id))?;
+    if log.len() > 1000 {
+        log.keep_only(|id| there.contains(id))?;
     }
-    if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Buried(_))) {
-        bound_dead(&bus)?;
+    if deliveries.iter().any(|delivery| matches!(delivery, Delivery::DeadLetter(_))) {
+        limit_dead_letters(&bus)?;
     }
     Ok((deliveries, findings))
 }

@@ -1,4 +1,4 @@
-//! What can be done with messages: publish, list, read. Following them is in [`follow`].
+//! Publishes, lists and reads messages. [`follow`] follows the bus.
 
 pub mod follow;
 pub mod report;
@@ -21,36 +21,36 @@ use crate::directory::{Bus, delivery_log, file_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
-/// Most messages of a bus: then nothing new is taken until somebody cleans.
+/// Most messages of a bus: beyond that, new ones are refused until the bus is cleaned.
 pub const MESSAGES_MAX: u64 = 100_000;
-/// Most messages that were put away undelivered; the oldest go.
+/// Most dead letters; the oldest are removed first.
 const DEAD_MAX: usize = 500;
 
-/// A message that is to be published.
+/// A message to publish.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
-    /// Who sends it.
+    /// The sender.
     pub from: Address,
-    /// Whom it is for; `None` is everybody.
+    /// The recipient; `None` is all agents.
     pub to: Option<Address>,
-    /// What it is about.
+    /// The topic.
     pub topic: String,
-    /// What it says.
+    /// The payload.
     pub payload: Value,
-    /// How long it lives; a topic that is known has its own.
+    /// The time until it expires, in ms; a known topic has a default.
     pub life_ms: Option<u64>,
-    /// The payload need not be what the topic asks for.
+    /// Whether the payload is published without the check of its topic.
     pub unchecked: bool,
 }
 
-/// Which messages are wanted.
+/// A selection of messages.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only of this topic.
+    /// Only messages of this topic.
     pub topic: Option<String>,
-    /// Only for this recipient, or for everybody.
+    /// Only messages for this recipient, or for all agents.
     pub to: Option<String>,
-    /// Also those whose time is over.
+    /// Also expired messages.
     pub expired: bool,
 }
 
@@ -62,28 +62,28 @@ impl Filter {
     }
 }
 
-/// A message, and whether it still counts.
+/// A message, and whether it has expired.
 #[derive(Debug, Clone)]
 pub struct MessageView {
     /// The message.
     pub envelope: Envelope,
-    /// When it was sent, as far as it is believed, in µs.
+    /// The time when it was sent, corrected if it is in the future, in µs.
     pub sent_us: i64,
-    /// Does it still count?
+    /// Whether it has expired.
     pub fate: Fate,
 }
 
-/// Messages in the order in which they were sent, and what was not understood.
+/// Messages in the order in which they were sent, and findings.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// The messages.
     pub messages: Vec<MessageView>,
-    /// Files that are no messages, and messages that nobody can believe.
+    /// Files that are not messages, and messages with wrong times.
     pub findings: Vec<Error>,
 }
 
 impl NewMessage {
-    /// The envelope of this draft, checked against its topic and all limits.
+    /// Makes the envelope of the message, checked against its topic and all limits.
     pub fn envelope(&self) -> Result<Envelope> {
         let refuse = |text: String| Error::usage(format!("message refused: {text}"));
         let known = topic::known(&self.topic);
@@ -104,7 +104,7 @@ impl NewMessage {
         {
             topic.check(&self.payload).map_err(|wrong| {
                 refuse(format!("topic {}: {wrong}", self.topic))
-                    .hint("store it all the same: --unchecked")
+                    .hint("to publish it anyway: --unchecked")
             })?;
         }
         let now_us = host::wall_us();
@@ -124,7 +124,7 @@ impl NewMessage {
             Ok(_) => Ok(envelope),
             Err(error) => Err(refuse(error.to_string())
                 .hint(format!("at most {ENVELOPE_MAX} bytes, nested {DEPTH_MAX} deep"))
-                .hint("put what is longer into a file, and its path into the message")),
+                .hint("put a longer text into a file, and its path into the message")),
         }
     }
 }
@@ -132,9 +132,8 @@ impl NewMessage {
 fn unknown_topic(name: &str) -> Error {
     let names = topic::TOPICS.iter().map(|topic| topic.name);
     let near = names.clone().min_by_key(|known| strsim::levenshtein(known, name));
-    let error =
-        Error::usage(format!("message refused: topic {name:?} is not one of those that are known"))
-            .hint("say how long such a message lives: --topic-ttl 1h");
+    let error = Error::usage(format!("message refused: topic {name:?} is not known"))
+        .hint("for another topic, set the time until its messages expire: --topic-ttl 1h");
     match near {
         Some(near) if strsim::levenshtein(near, name) <= 3 => {
             error.hint(format!("did you mean {near}?"))
@@ -143,21 +142,21 @@ fn unknown_topic(name: &str) -> Error {
     }
 }
 
-/// Publishes a message. When this returns, it is stored: whoever looks from now on finds it whole.
-pub fn publish(dir: &Path, draft: &NewMessage) -> Result<Envelope> {
-    let envelope = draft.envelope()?;
+/// Publishes a message. When this returns, every reader finds it whole.
+pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
+    let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     store(&bus, &envelope)?;
     Ok(envelope)
 }
 
-/// Publishes an envelope. Whoever is inside the index is not waited for.
+/// Publishes an envelope. It does not wait for a process inside the index.
 pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
     match Index::enter(bus, Duration::ZERO)? {
         None => bus.publish(&envelope.id, &envelope.render()),
         Some(mut index) => {
             if index.count() >= MESSAGES_MAX {
-                // Somebody may have cleaned since it was counted.
+                // The bus may have been cleaned since the count.
                 index.refresh()?;
             }
             refuse_when_full(bus, index.count())?;
@@ -166,7 +165,7 @@ pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
     }
 }
 
-/// As [`store`], on a full bus, too: what is given back must be told.
+/// As [`store`], on a full bus, too: a release must be published.
 pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
     match Index::enter(bus, Duration::ZERO)? {
         None => bus.publish(&envelope.id, &envelope.render()),
@@ -174,7 +173,7 @@ pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
     }
 }
 
-/// As [`store`], for whoever is inside the index.
+/// As [`store`], for a caller inside the index.
 pub(crate) fn store_inside(bus: &Bus, index: &mut Index<'_>, envelope: &Envelope) -> Result<()> {
     bus.publish(&envelope.id, &envelope.render())?;
     index.remember(envelope);
@@ -187,9 +186,9 @@ fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
     } else {
         Err(Error::new(
             Kind::Refused,
-            format!("{}: it is full: {count} messages", bus.base.path.display()),
+            format!("{}: the bus is full: {count} messages", bus.base.path.display()),
         )
-        .hint("remove those whose time is over: zeta bus clean --expired"))
+        .hint("remove expired messages: zeta bus clean --expired"))
     }
 }
 
@@ -198,13 +197,13 @@ fn refuse_when_full(bus: &Bus, count: u64) -> Result<()> {
 pub struct Row<'a> {
     /// The message.
     pub header: Header<'a>,
-    /// When it was sent, as far as it is believed, in µs.
+    /// The time when it was sent, corrected if it is in the future, in µs.
     pub sent_us: i64,
-    /// Does it still count?
+    /// Whether it has expired.
     pub fate: Fate,
 }
 
-/// As [`list`], without taking payloads apart: `show` gets the rows and the findings.
+/// As [`list`], without parsing payloads: `show` gets the rows and the findings.
 pub fn show<T>(
     dir: &Path,
     filter: &Filter,
@@ -216,7 +215,8 @@ pub fn show<T>(
     let snapshot = index.snapshot(&mut Cursor::default())?;
     drop(index);
     let (headers, unread) = snapshot.headers();
-    let mut findings: Vec<Error> = unread.iter().map(|unread| no_message(&bus, unread)).collect();
+    let mut findings: Vec<Error> =
+        unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let now_us = host::wall_us();
     let mut rows = Vec::with_capacity(headers.len());
     for (header, mtime_us) in headers {
@@ -231,7 +231,7 @@ pub fn show<T>(
     show(&rows, &findings)
 }
 
-/// The messages of the bus, taken apart.
+/// Lists the messages of the bus, parsed.
 pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
     show(dir, filter, |rows, findings| {
         let whole = |row: &Row<'_>| {
@@ -243,14 +243,14 @@ pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
     })
 }
 
-fn no_message(bus: &Bus, unread: &Unread) -> Error {
+fn not_a_message(bus: &Bus, unread: &Unread) -> Error {
     let path = bus.path(&unread.file);
     let text = format!("{}: {}", printable(&path.to_string_lossy()), unread.reason);
-    let hint = "it is left alone and no message: look who wrote it, then remove it";
+    let hint = "it is not a message and stays: find out who wrote it, then remove it";
     Error::new(Kind::Unsafe, text).hint(hint)
 }
 
-/// Leaves out what is not wanted, and puts the rest in order.
+/// Selects messages, and sorts them by time.
 pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageView> {
     let now_us = host::wall_us();
     let mut wanted = Vec::new();
@@ -269,32 +269,34 @@ fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
     let id = &header.id;
     if fate == Fate::NoExpiry {
         let what = printable(&header.expires_at);
-        let text = format!("message {id}: nobody can read when it expires ({what:?}): it has");
+        let text =
+            format!("message {id}: its expiry {what:?} is not a time, so it counts as expired");
         return Some(Error::new(Kind::Unsafe, text).hint("zeta bus clean --expired removes it"));
     }
     if header.when().is_future(seen) {
         let when = printable(&header.timestamp);
-        let text = format!("message {id} is dated in the future ({when}): its file's time counts");
+        let text =
+            format!("message {id} has a time in the future ({when}): the time of its file counts");
         return Some(Error::new(Kind::Unsafe, text).hint("the clock of its sender is wrong"));
     }
     None
 }
 
-/// One message, whatever its time; `None` if there is none with this id. A reader that says its
-/// name leaves word that it read it.
+/// Reads one message, expired or not; `None` if there is none with this id. If `reader` is given,
+/// its log records that it read the message.
 pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<MessageView>> {
     check_id(id)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(None) };
     let Some(read) = bus.read(&file_of(id))? else { return Ok(None) };
     let path = bus.path(&file_of(id));
     let envelope = Envelope::parse(&read.bytes, id)
-        .map_err(|error| Error::not_safe(&path, error).hint("it is no message"))?;
+        .map_err(|error| Error::not_safe(&path, error).hint("it is not a message"))?;
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
     if let Some(reader) = reader {
         check_surface(reader)?;
         match delivery_log::DeliveryLog::enter(&bus, reader) {
             Ok(mut seen) => seen.note(id, delivery_log::Delivery::Read)?,
-            // It is being delivered to this very reader, whose handler looks at it.
+            // It is being delivered to this very reader, whose handler reads it.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => return Err(error),
         }
@@ -316,7 +318,7 @@ pub fn check_id(id: &str) -> Result<()> {
     }
 }
 
-/// Refuses a subscriber's name that could be no file's.
+/// Refuses a name of a subscriber that is not valid.
 pub fn check_surface(surface: &str) -> Result<()> {
     if delivery_log::is_surface(surface) {
         Ok(())
@@ -327,19 +329,19 @@ pub fn check_surface(surface: &str) -> Result<()> {
     }
 }
 
-pub(crate) fn bound_dead(bus: &Bus) -> Result<()> {
+pub(crate) fn limit_dead_letters(bus: &Bus) -> Result<()> {
     let mut dead = bus.dead_letters()?;
     if dead.len() <= DEAD_MAX {
         return Ok(());
     }
     dead.sort_by_key(|(_, read)| read.times.ctime_us);
     for (file, _) in dead.iter().take(dead.len() - DEAD_MAX) {
-        bus.forget_buried(file)?;
+        bus.remove_dead_letter(file)?;
     }
     Ok(())
 }
 
-/// The messages that were put away undelivered.
+/// Returns the dead letters.
 pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
     let Some(bus) = Bus::open(dir)? else { return Ok(Vec::new()) };
     let read = |(file, read): (String, zeta_state::directory::tree::Bytes)| {
@@ -351,13 +353,13 @@ pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
     Ok(dead)
 }
 
-/// A time as the original writes it: ISO 8601 with milliseconds.
+/// Formats a time as the original does: ISO 8601 with milliseconds.
 pub fn utc_ms(wall_us: i64) -> String {
     let text = format_utc(wall_us);
     format!("{}Z", text.get(..23).unwrap_or(&text))
 }
 
-/// A random UUID of version 4.
+/// Makes a random UUID of version 4.
 fn uuid() -> Result<String> {
     let bits = host::random()?;
     let bits = bits & !(0xf << 76) | (0x4 << 76);

@@ -1,4 +1,4 @@
-//! Messages in words and as JSON. Text shows the age, because a late message looks like a new one.
+//! Messages as text and as JSON. Text shows the age, because an old message looks like a new one.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use zeta_os::error::{Error, Kind};
 /// The keys of [`status`] that the original writes in camelCase.
 pub const STATUS_CAMEL: &[&str] = &["review_requests", "shadow_catches", "item_id", "expires_at"];
 
-/// A message as JSON: its file's own keys.
+/// A message as JSON, with the keys of its file.
 pub fn envelope(envelope: &Envelope) -> Value {
     Value::Object(envelope.to_object())
 }
@@ -43,33 +43,33 @@ pub fn line(seen: &MessageView, payload_max: usize) -> String {
     format!("{} {}{over}", age(*sent_us), short(envelope, payload_max))
 }
 
-/// As [`line`], without what the clock says.
+/// As [`line`], without the age.
 pub fn short(envelope: &Envelope, payload_max: usize) -> String {
     let payload: String = envelope.payload.to_string().chars().take(payload_max).collect();
     let Envelope { id, topic, from, to, .. } = envelope;
     printable(&format!("[{topic}] {from} -> {to} {id} {payload}")).into_owned()
 }
 
-/// A whole message in words.
+/// A whole message as text.
 pub fn whole(seen: &MessageView) -> String {
     let envelope = &seen.envelope;
     let payload = crate::report::json_lines(&envelope.payload);
-    let said = |text: &str| printable(text).into_owned();
+    let safe = |text: &str| printable(text).into_owned();
     format!(
         "id:      {}\ntopic:   {}\nfrom:    {}\nto:      {}\nsent:    {} ({})\nexpires: {}{}\n{}",
         envelope.id,
-        said(&envelope.topic),
-        said(&envelope.from),
-        said(&envelope.to),
-        said(&envelope.timestamp),
+        safe(&envelope.topic),
+        safe(&envelope.from),
+        safe(&envelope.to),
+        safe(&envelope.timestamp),
         age(seen.sent_us),
-        said(&envelope.expires_at),
+        safe(&envelope.expires_at),
         if matches!(seen.fate, Fate::Lives(_)) { "" } else { " (expired)" },
         payload
     )
 }
 
-/// A list of messages as JSON, and what was not understood. Payloads are not taken apart.
+/// A list of messages and findings as JSON. Payloads are not parsed.
 pub fn rows_json(rows: &[Row<'_>], findings: &[Error], shape: Shape) -> String {
     let mut text = String::with_capacity(rows.iter().map(|row| row.header.text.len() + 64).sum());
     match (shape, rows.is_empty()) {
@@ -99,7 +99,7 @@ pub fn rows_json(rows: &[Row<'_>], findings: &[Error], shape: Shape) -> String {
     text
 }
 
-/// A list of messages in words, a line each.
+/// A list of messages as text, a line each.
 pub fn rows_text(rows: &[Row<'_>]) -> String {
     if rows.is_empty() {
         return "no messages".to_owned();
@@ -116,13 +116,13 @@ fn add_row(text: &mut String, row: &Row<'_>) {
     let Header { topic, from, to, id, payload, .. } = &row.header;
     let over = if matches!(row.fate, Fate::Lives(_)) { "" } else { " (expired)" };
     let payload = payload.map_or("null", |payload| payload.get());
-    // The payload in one line, as far as it is shown.
+    // The part of the payload that is shown, in one line.
     let payload: String = squeezed(payload).take(60).collect();
     let line = format!("[{topic}] {from} -> {to} {id} {payload}");
     let _ = write!(text, "{}{over} {}", age(row.sent_us), printable(&line));
 }
 
-/// JSON without the blanks between its words, read only as far as it is asked for.
+/// Returns JSON without the blanks between its tokens, as an iterator that reads only what is used.
 fn squeezed(json: &str) -> impl Iterator<Item = char> {
     let (mut quoted, mut escaped) = (false, false);
     json.chars().filter(move |c| {
@@ -144,7 +144,7 @@ pub fn dead_letters(envelopes: &[Envelope]) -> Object {
     object
 }
 
-/// The dead letters in words, a line each.
+/// The dead letters as text, a line each.
 pub fn dead_letters_text(envelopes: &[Envelope]) -> String {
     match envelopes {
         [] => "no messages".to_owned(),
@@ -152,12 +152,12 @@ pub fn dead_letters_text(envelopes: &[Envelope]) -> String {
     }
 }
 
-/// The refusal of an id that no message has; `hint` says where messages go.
+/// Makes the error for an id that no message has; `hint` says how messages are removed.
 pub fn no_such_message(id: &str, hint: &str) -> Error {
     Error::new(Kind::NotFound, format!("no message with id {id}")).hint(hint)
 }
 
-/// A delivery that failed, as an error; `None` if it was delivered.
+/// Makes the error for a failed delivery; `None` if it succeeded.
 pub fn failed_delivery(delivery: &Delivery) -> Option<Error> {
     let text = match delivery {
         Delivery::Delivered(_) => return None,
@@ -166,19 +166,19 @@ pub fn failed_delivery(delivery: &Delivery) -> Option<Error> {
             EVERYBODY => format!("message {id}: its handler failed (attempt {times})"),
             _ => format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})"),
         },
-        Delivery::Buried(Envelope { id, .. }) => {
+        Delivery::DeadLetter(Envelope { id, .. }) => {
             format!(
                 "message {id}: its handler failed {FAILURES_MAX} times; it is a dead letter now"
             )
         }
     };
     Some(Error::new(Kind::Fault, text).hint(match delivery {
-        Delivery::Buried(_) => "see it with 'zeta bus list --dead'",
+        Delivery::DeadLetter(_) => "see it with 'zeta bus list --dead'",
         _ => "it will be retried by the next 'zeta bus subscribe'",
     }))
 }
 
-/// Adds the texts that are there, as the original does.
+/// Adds the texts that are present, as the original does.
 fn add_texts(object: &mut Object, pairs: &[(&str, Option<&str>)]) {
     for (key, text) in pairs {
         if let Some(text) = text {
@@ -216,7 +216,7 @@ pub fn status(status: &Status) -> Object {
     object
 }
 
-/// The same in words.
+/// The status of a bus as text.
 pub fn status_text(status: &Status) -> String {
     if status.messages == 0 {
         return "bus: empty".to_owned();
@@ -258,7 +258,7 @@ pub fn status_text(status: &Status) -> String {
     lines.iter().map(|line| printable(line).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// What became of a message, as JSON.
+/// The state of a message as JSON.
 pub fn fate(id: &str, state: DeliveryState, at: &[(String, DeliveryState)]) -> Object {
     let mut object = Object::new();
     object.text("id", id).text("result", state.word());
@@ -271,14 +271,14 @@ pub fn fate(id: &str, state: DeliveryState, at: &[(String, DeliveryState)]) -> O
     object
 }
 
-/// What became of a message, in words.
+/// The state of a message as text.
 pub fn fate_text(state: DeliveryState, at: &[(String, DeliveryState)]) -> String {
     let mut lines = vec![state.word().to_owned()];
     lines.extend(at.iter().map(|(surface, state)| format!("  {surface}: {}", state.word())));
     lines.join("\n")
 }
 
-/// The refusal that goes with a dead letter: nobody will get it.
+/// Makes the error for a dead letter, which will not be delivered.
 pub fn is_dead(id: &str) -> Error {
     Error::new(Kind::NotFound, format!("message {id} is a dead letter"))
         .hint("see it with 'zeta bus list --dead'")

@@ -1,6 +1,7 @@
-//! What changed in the state directory, told on the bus: one message per record, on request.
+//! Publishes the changes of a state directory on the bus: one message per record, on request.
 //!
-//! What was told last is remembered below `.zeta`, per node; beats and renewals are no news.
+//! The records that were published last are kept below `.zeta`, per node. Beats and renewals are
+//! not published.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +17,8 @@ use crate::directory::index::INDEX_LIMIT;
 use zeta_os::error::Result;
 use zeta_state::context::{Context, NodeHandle};
 
-/// Keys that change while nothing happens.
-const RESTLESS: [&str; 11] = [
+/// Keys that change with every beat or renewal.
+const UNPUBLISHED: [&str; 11] = [
     "timestamp",
     "acquired_boot_ns",
     "renewed_boot_ns",
@@ -35,17 +36,17 @@ const RESTLESS: [&str; 11] = [
 pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<Envelope>> {
     let Some(NodeHandle { tree, node, .. }) = ctx.find()? else { return Ok(Vec::new()) };
     let bus = Bus::open_or_create(dir)?;
-    // Two at once would tell each change twice.
-    let _alone = bus.enter_changes(INDEX_LIMIT)?;
-    let memory = bus.told_changes(node.name.as_str())?;
-    let known: BTreeMap<String, String> = memory
+    // Two calls at once would publish each change twice.
+    let _lock = bus.enter_changes(INDEX_LIMIT)?;
+    let before = bus.published_changes(node.name.as_str())?;
+    let known: BTreeMap<String, String> = before
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .map(|(file, said)| (file.to_owned(), said.to_owned()))
+        .map(|(file, text)| (file.to_owned(), text.to_owned()))
         .collect();
     let mut now = BTreeMap::new();
     let mut published = Vec::new();
-    let mut tell = |file: &str, change: &str, kind: &str, fields: Map<String, Value>| {
+    let mut publish = |file: &str, change: &str, kind: &str, fields: Map<String, Value>| {
         let mut payload = Map::new();
         for (key, text) in
             [("node", node.name.as_str()), ("record", file), ("change", change), ("kind", kind)]
@@ -53,7 +54,7 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
             payload.insert(key.to_owned(), text.into());
         }
         payload.insert("fields".to_owned(), Value::Object(fields));
-        let draft = NewMessage {
+        let message = NewMessage {
             from: from.clone(),
             to: None,
             topic: topic::STATE_CHANGE.to_owned(),
@@ -61,7 +62,7 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
             life_ms: None,
             unchecked: false,
         };
-        let envelope = draft.envelope()?;
+        let envelope = message.envelope()?;
         store(&bus, &envelope)?;
         published.push(envelope);
         Ok::<(), zeta_os::error::Error>(())
@@ -76,11 +77,11 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
         let Ok(Some(read)) = node.read(&tree.base, &file, max) else { continue };
         let Ok(Text::Own(fields)) = parse(&read.bytes, max) else { continue };
         let fields = lasting(&fields);
-        let said = Value::Object(fields.clone()).to_string();
-        if known.get(&file) != Some(&said) {
-            tell(&file, "set", kind, fields)?;
+        let text = Value::Object(fields.clone()).to_string();
+        if known.get(&file) != Some(&text) {
+            publish(&file, "set", kind, fields)?;
         }
-        now.insert(file, said);
+        now.insert(file, text);
     }
     for file in known.keys().filter(|file| !now.contains_key(*file)) {
         let kind = match layout::kind_of(file) {
@@ -88,18 +89,18 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
             Kind::Marker(_) => "marker",
             _ => "persona",
         };
-        tell(file, "gone", kind, Map::new())?;
+        publish(file, "gone", kind, Map::new())?;
     }
-    let text: String = now.iter().map(|(file, said)| format!("{file} {said}\n")).collect();
+    let text: String = now.iter().map(|(file, text)| format!("{file} {text}\n")).collect();
     bus.remember_changes(node.name.as_str(), &text)?;
     Ok(published)
 }
 
-/// The fields of a record that say something new when they change.
+/// Returns the fields of a record whose changes are published.
 fn lasting(fields: &Fields<'_>) -> Map<String, Value> {
     fields
         .iter()
-        .filter(|(key, _)| !RESTLESS.contains(key) && *key != "schema" && *key != "kind")
+        .filter(|(key, _)| !UNPUBLISHED.contains(key) && *key != "schema" && *key != "kind")
         .filter_map(|(key, value)| Some((key.to_owned(), serde_json::from_str(value).ok()?)))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! Who is on the bus, in the words of the original; and what became of one message.
+//! The status of a bus, as the original defines it; and the state of one message.
 
 use std::path::Path;
 
@@ -12,34 +12,34 @@ use zeta_os::error::Result;
 /// The newest heartbeats, claim messages and review requests of a bus.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// Per sender, its newest heartbeat that can be understood.
+    /// Per sender, its newest valid heartbeat.
     pub agents: Vec<Envelope>,
-    /// Claim messages that can be understood, releases too.
+    /// Valid claim messages, releases too.
     pub claims: Vec<Envelope>,
     /// Review requests.
     pub review_requests: Vec<Envelope>,
-    /// How many shadow catches there are.
+    /// The number of shadow catches.
     pub shadow_catches: usize,
-    /// All messages that count.
+    /// The number of messages that have not expired.
     pub messages: usize,
-    /// What was not understood.
+    /// The findings.
     pub findings: Vec<zeta_os::error::Error>,
 }
 
-/// Looks at the whole bus.
+/// Reads the whole bus.
 pub fn status(dir: &Path) -> Result<Status> {
     let Listing { messages, findings } = list(dir, &Filter::default())?;
     let mut status = Status { findings, messages: messages.len(), ..Status::default() };
     for MessageView { envelope, .. } in messages {
-        let understood = topic::known(&envelope.topic)
+        let is_valid = topic::known(&envelope.topic)
             .is_some_and(|topic| topic.check(&envelope.payload).is_ok());
         match envelope.topic.as_str() {
-            "heartbeat" if understood => {
+            "heartbeat" if is_valid => {
                 status.agents.retain(|other| other.from != envelope.from);
                 status.agents.push(envelope);
             }
-            topic::CLAIM if understood => status.claims.push(envelope),
-            "review-request" if understood => status.review_requests.push(envelope),
+            topic::CLAIM if is_valid => status.claims.push(envelope),
+            "review-request" if is_valid => status.review_requests.push(envelope),
             "shadow-catch" => status.shadow_catches += 1,
             _ => {}
         }
@@ -48,30 +48,30 @@ pub fn status(dir: &Path) -> Result<Status> {
     Ok(status)
 }
 
-/// One field of a payload as text.
+/// Returns one field of a payload as text.
 pub fn field<'a>(envelope: &'a Envelope, key: &str) -> Option<&'a str> {
     envelope.payload.get(key).and_then(Value::as_str)
 }
 
-/// What is known to have become of a message.
+/// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// It is on the bus, and nobody was told it yet.
+    /// It is on the bus, and was not delivered yet.
     Stored,
     /// A subscriber's handler took it, or it was printed for one.
     Delivered,
-    /// A recipient looked at it by name.
+    /// A recipient read it by its id.
     Read,
-    /// A handler failed so many times; it comes again.
+    /// A handler failed so many times; the delivery will be retried.
     Failed(u32),
-    /// Its time is over.
+    /// It has expired.
     Expired,
-    /// It was put away: nobody was told it in time, or its handler failed too often.
+    /// It is a dead letter: it was not delivered in time, or its handler failed too often.
     Dead,
 }
 
 impl DeliveryState {
-    /// The word for people and for JSON.
+    /// Returns the word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
             DeliveryState::Stored => "stored",
@@ -84,18 +84,18 @@ impl DeliveryState {
     }
 }
 
-/// What became of a message as a whole, and at each subscriber that was told.
+/// The state of a message as a whole, and at each subscriber that it was delivered to.
 pub type DeliveryReport = (DeliveryState, Vec<(String, DeliveryState)>);
 
-/// What became of a message, as a whole and at each subscriber that it is for; `None` if it is not
-/// known, or was cleaned away.
+/// Returns the state of a message, as a whole and at each subscriber that it is for; `None` if it
+/// is not known, or was removed by cleaning.
 pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
     check_id(id)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(None) };
     let Some(message) = super::read(dir, id, None)? else {
         let file = crate::directory::file_of(id);
-        let buried = bus.dead_letters()?.iter().any(|(name, _)| *name == file);
-        return Ok(buried.then_some((DeliveryState::Dead, Vec::new())));
+        let is_dead = bus.dead_letters()?.iter().any(|(name, _)| *name == file);
+        return Ok(is_dead.then_some((DeliveryState::Dead, Vec::new())));
     };
     let to = &message.envelope.to;
     let mut at = Vec::new();
@@ -103,16 +103,16 @@ pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
         if *to != surface && to != EVERYBODY {
             continue;
         }
-        if let Some(told) = delivery_log::peek(&bus, &surface).unwrap_or_default().get(id) {
-            let came = match told {
+        if let Some(logged) = delivery_log::peek(&bus, &surface).unwrap_or_default().get(id) {
+            let state = match logged {
                 delivery_log::Delivery::Delivered => DeliveryState::Delivered,
                 delivery_log::Delivery::Read => DeliveryState::Read,
                 delivery_log::Delivery::Failed(times) => DeliveryState::Failed(*times),
             };
-            at.push((surface, came));
+            at.push((surface, state));
         }
     }
-    let any = |wanted: DeliveryState| at.iter().any(|(_, came)| *came == wanted);
+    let any = |wanted: DeliveryState| at.iter().any(|(_, state)| *state == wanted);
     let whole = match message.fate {
         _ if any(DeliveryState::Read) => DeliveryState::Read,
         _ if any(DeliveryState::Delivered) => DeliveryState::Delivered,

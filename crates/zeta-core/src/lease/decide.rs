@@ -328,6 +328,65 @@ pub fn decide_renew(
     Renewed::Write { record, gap_ms }
 }
 
+/// The new holder of a lease that its holder passes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Successor {
+    /// Id of this attempt.
+    pub lease_id: String,
+    /// The agent.
+    pub agent: Label,
+    /// Its session.
+    pub session: Option<String>,
+    /// The processes whose death shall free the lease.
+    pub processes: Processes,
+    /// Life without renewal, in ms; the old one if not given.
+    pub ttl_ms: Option<u64>,
+}
+
+/// The answer to a reassignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reassigned {
+    /// Write this record; it is the new grant.
+    Write(Box<Record>),
+    /// The lease is no longer the caller's.
+    Lost(Lost),
+    /// The token range is used up: the wall clock or a record lies beyond the year 2255.
+    NoTokenLeft,
+}
+
+/// Decides whether the holder with `token` passes its lease on, without a moment in which it is
+/// free. The token grows, so that the old holder is fenced. `highest` is the token file's number.
+pub fn decide_reassign(
+    observed: &Observed,
+    token: FencingToken,
+    highest: u64,
+    successor: Successor,
+    now: &Now,
+) -> Reassigned {
+    if let Checked::Lost(lost) = decide_check(observed, token, now) {
+        return Reassigned::Lost(lost);
+    }
+    let Observed::Ours(record, ..) = observed else {
+        return Reassigned::Lost(Lost::to(observed));
+    };
+    let next = FencingToken::after(highest, Some(token), now.reading.wall_us);
+    let Some(fencing_token) = next else { return Reassigned::NoTokenLeft };
+    let Successor { lease_id, agent, session, processes, ttl_ms } = successor;
+    Reassigned::Write(Box::new(Record {
+        fencing_token,
+        lease_id,
+        agent,
+        session,
+        processes,
+        ttl_ms: ttl_ms.unwrap_or(record.ttl_ms),
+        renewed: stamp_now(now.reading, now.host),
+        acquired_boot_ns: now.reading.boot_ns,
+        acquired_us: Some(now.reading.wall_us),
+        renew_seq: 0,
+        ..(**record).clone()
+    }))
+}
+
 /// The answer to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Released {

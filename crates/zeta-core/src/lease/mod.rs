@@ -6,8 +6,9 @@ mod decide;
 
 pub use decide::{
     AcquireRequest, Acquired, Cause, Checked, FOREIGN_TTL_MS, Held, HeldWhy, Loss, Lost, Observed,
-    Released, Renewed, Standing, check_margin_ms, decide_acquire, decide_break, decide_check,
-    decide_loss, decide_release, decide_renew, is_kept_by, judge,
+    Reassigned, Released, Renewed, Standing, Successor, check_margin_ms, decide_acquire,
+    decide_break, decide_check, decide_loss, decide_reassign, decide_release, decide_renew,
+    is_kept_by, judge,
 };
 
 use std::fmt;

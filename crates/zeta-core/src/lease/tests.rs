@@ -280,6 +280,36 @@ fn a_break_removes_only_the_grant_that_was_looked_at() {
 }
 
 #[test]
+fn a_lease_is_passed_on_by_its_holder_alone_and_its_token_grows() {
+    let host = host();
+    let now = Now { reading: after(1_000), host: &host };
+    let successor = || Successor {
+        lease_id: "id-2".into(),
+        agent: Label::new("agent", "vera").unwrap(),
+        session: None,
+        processes: Processes::default(),
+        ttl_ms: None,
+    };
+    let mine = FencingToken::new(TOKEN).unwrap();
+    let highest = 10_000_000;
+    let passed = decide_reassign(&ours(ProcessState::Alive), mine, highest, successor(), &now);
+    let Reassigned::Write(new) = passed else { panic!("{passed:?}") };
+    assert_eq!(new.fencing_token.get(), highest + 1, "above the token file's number");
+    assert_eq!((new.agent.as_str(), new.session.as_deref()), ("vera", None));
+    assert_eq!((new.renew_seq, new.ttl_ms), (0, TTL_MS));
+    assert_eq!(new.acquired_boot_ns, now.reading.boot_ns);
+    assert_eq!(new.extra, record().extra, "what the record says of its work stays");
+    let other = FencingToken::new(TOKEN + 1).unwrap();
+    for (seen, token) in [(ours(ProcessState::Alive), other), (Observed::Absent, mine)] {
+        let refused = decide_reassign(&seen, token, highest, successor(), &now);
+        assert!(matches!(refused, Reassigned::Lost(_)), "{refused:?}");
+    }
+    let full = FencingToken::LIMIT;
+    let none = decide_reassign(&ours(ProcessState::Alive), mine, full, successor(), &now);
+    assert_eq!(none, Reassigned::NoTokenLeft);
+}
+
+#[test]
 fn a_late_renew_is_good_only_if_nobody_was_in_between() {
     let host = host();
     let now = Now { reading: after(TTL_MS + 500), host: &host };

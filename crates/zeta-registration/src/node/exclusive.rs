@@ -26,7 +26,7 @@ impl Held<'_> {
         match checked {
             Some(Ok(Checked::Good { .. })) => Ok(()),
             _ => Err(Error::new(Kind::Lost, format!("lease {} was lost", self.lease))
-                .hint("whoever has it now goes on; run it again to see")),
+                .hint("the agent that has it now goes on; run it again to see")),
         }
     }
 }

@@ -1,5 +1,7 @@
-//! The anchor of a group's tree: which directory root made, so that a process that sees another one
-//! under the same name finds out (R10) instead of holding a lease that nobody else can see.
+//! The anchor of a group's tree: a record of the directory that root made.
+//!
+//! A process that sees another directory under the same name finds out by it (R10), and does not
+//! hold a lease that no other process can see.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -15,30 +17,30 @@ use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::{files, host, mount};
 
-/// Where anchors are; emptied at boot, as the trees are.
+/// The directory of all anchors; emptied at boot, as the trees are.
 const RUN_DIR: &str = "/run/zeta";
 const KIND: &str = "anchor";
 
-/// Device and inode of the tree that root made, as far as its anchor says them.
+/// Device and inode of the tree that root made, as far as its anchor names them.
 type Made = (Option<u64>, Option<u64>);
 
 /// What the anchor of a tree says about the tree that this process sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchored {
-    /// It is the one that root made.
+    /// The tree is the one that root made.
     Same,
     /// Root left no anchor during this boot.
     Absent,
 }
 
-/// The anchor of the tree at `state_dir`: `state-anchor` for the default one.
+/// Returns the path of the anchor for the tree at `state_dir`.
 pub fn path_for(state_dir: &Path) -> PathBuf {
     let dir = Path::new(RUN_DIR);
     if state_dir == Path::new(layout::DEFAULT_STATE_DIR) {
         return dir.join("state-anchor");
     }
     let text = state_dir.to_string_lossy();
-    // As systemd-escape does it: every path has one name, and no two have the same.
+    // As systemd-escape does it: no two paths have the same name.
     let escaped: String = text
         .trim_start_matches('/')
         .bytes()
@@ -73,18 +75,20 @@ pub fn write(base: &TrustedDir) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Did root make a tree at `state_dir` during this boot? Then nobody else makes one there.
+/// Returns whether root made a tree at `state_dir` during this boot. No other user may make one
+/// there then.
 ///
 /// # Errors
-/// The anchor cannot be read, and in doubt nobody may.
-pub fn stands(state_dir: &Path) -> Result<bool> {
+/// The anchor cannot be read. The caller must not make a tree in this case either.
+pub fn exists(state_dir: &Path) -> Result<bool> {
     Ok(of_this_boot(&path_for(state_dir), &STATE)?.is_some())
 }
 
 /// Compares the tree that was opened with its anchor.
 ///
 /// # Errors
-/// The tree is another one than root made, with the reason as far as the mounts tell it.
+/// The tree is not the one that root made. The error gives the reason, as far as the mounts show
+/// it.
 pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Result<Anchored> {
     let path = path_for(state_dir);
     let Some(made) = of_this_boot(&path, purpose)? else { return Ok(Anchored::Absent) };
@@ -95,12 +99,12 @@ pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Resul
     }
 }
 
-/// The device and inode of an anchor; `None` if there is none, or one of another boot: then the
-/// tree is another one by right.
+/// Returns the device and inode of an anchor; `None` if there is none. An anchor of an earlier boot
+/// counts as none, because each boot has a new tree.
 fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
     let Some(text) = read(path, purpose)? else { return Ok(None) };
     let unreadable = |reason: String| {
-        let hint = "as root: 'zeta init --group NAME' writes it anew";
+        let hint = "as root: 'zeta init --group NAME' writes a new one";
         purpose.hint_init(Error::not_safe(path, reason), hint)
     };
     let fields = match parse(&text, layout::RECORD_MAX) {
@@ -113,7 +117,7 @@ fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
 }
 
 fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -> Error {
-    // For the words only.
+    // The mount is needed for the text only.
     let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {
         Some(mount) if mount.is_private_tmp() => {
@@ -129,7 +133,7 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -
             mount.root,
             mount.fs_type
         ),
-        _ => "somebody replaced it since".to_owned(),
+        _ => "it was replaced since".to_owned(),
     };
     let number = |part: Option<u64>| part.map_or("?".to_owned(), |n| n.to_string());
     let error = Error::not_safe(
@@ -160,8 +164,8 @@ fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     let stat = fstat(&fd).map_err(cannot)?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if !regular || stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
-        let error = Error::not_safe(path, "root alone may write it, and that is not so");
-        let hint = "as root: look who made it, remove it, then 'zeta init --group NAME'";
+        let error = Error::not_safe(path, "users other than root can write it");
+        let hint = "as root: find out who made it, remove it, then 'zeta init --group NAME'";
         return Err(purpose.hint_init(error, hint));
     }
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! Making a private tree, and directories in any tree: complete or not at all.
+//! Creates private trees, and directories in any tree: complete or not at all.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -16,24 +16,25 @@ use zeta_os::users::user;
 use super::purpose::Purpose;
 use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
 
-/// Where a tree must not be made by itself.
+/// Refuses to create a tree in a private `/tmp`, or where root makes the tree for a group.
 pub fn refuse_creation(path: &Path) -> Result<()> {
     if let Some(root) = private_tmp(path)? {
         return Err(private_tmp_error(path, &root));
     }
     let announced = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
-    // Root's anchor outlives a tree that a cleaner took away during this boot, wherever it was.
-    if !announced && !crate::directory::anchor::stands(path)? {
+    // The anchor is still there if a cleaner removed the tree during this boot.
+    if !announced && !crate::directory::anchor::exists(path)? {
         return Ok(());
     }
     Err(Error::not_safe(path, "it is missing, and on this machine root makes it for a group")
         .hint("as root: 'systemd-tmpfiles --create zeta.conf' or 'zeta init --group zeta'")
         .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
-        .hint("if no group needs it any more: root removes its anchor below /run/zeta")
+        .hint("if no group needs it any more: as root, remove its anchor below /run/zeta")
         .with_cause(Cause::OtherView))
 }
 
-/// Has root announced a group's tree? In doubt nobody may make another one in its place.
+/// Returns whether root has announced a group's tree. An error here means that no other tree may be
+/// created in its place.
 fn is_announced() -> Result<bool> {
     let conf = Path::new(trusted_dir::TMPFILES_CONF);
     conf.try_exists().map_err(|error| {
@@ -42,8 +43,8 @@ fn is_announced() -> Result<bool> {
     })
 }
 
-/// Creates a private directory, complete or not at all, and opens it: one directory in it, and what
-/// `fill` writes into it while nobody can see it.
+/// Creates a private directory, complete or not at all, and opens it. It contains the directory
+/// `inner` and what `fill` writes before the new directory gets its name.
 pub fn create_private(
     path: &Path,
     inner: &str,
@@ -55,15 +56,15 @@ pub fn create_private(
     if euid == OVERFLOW_UID {
         return Err(Error::not_safe(
             path,
-            format!("it is missing, and {}, who runs this, can be anybody", user(euid)),
+            format!("it is missing, and zeta runs as {}, which can stand for any user", user(euid)),
         )
-        .hint("run it as a user that has a number of its own, here and outside"));
+        .hint("run zeta as a user that has the same user id inside and outside of the sandbox"));
     }
     let temp = format!(".{name}{}{}", layout::NEW_PREFIX, host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
     make_dir(parent.as_fd(), &temp, Sharing::Private).map_err(cannot)?;
     let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty());
-    // A parent with the set-group-id bit hands it on, and a private tree must not have it.
+    // A new directory inherits the set-group-id bit; a private tree must not have it.
     let plain = |made| fchmod(&made, Sharing::Private.dir_mode()).map(|()| made);
     let made = made.and_then(plain).map_err(|errno| {
         let _ = rustix::fs::unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
@@ -96,7 +97,7 @@ fn remove_unpublished(parent: &OwnedFd, made: &OwnedFd, temp: &str, inner: &str)
     let _ = rustix::fs::unlinkat(parent, temp, AtFlags::REMOVEDIR);
 }
 
-/// Makes a directory of the tree, complete and with its final mode before anybody sees its name.
+/// Creates a directory of the tree: it has its final mode before its name appears.
 pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<()> {
     let cannot = |errno| Error::below("cannot create", path, errno);
     let temp = format!("{}{}", layout::NEW_PREFIX, host::random_hex()?);
@@ -111,8 +112,8 @@ pub fn publish_dir(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Pa
     }
 }
 
-/// In a group's tree the set-group-id bit is inherited; chmod would drop it or be forbidden, so the
-/// umask is what gives the mode.
+/// Creates a directory whose mode comes from the umask. In a group's tree the set-group-id bit is
+/// inherited, and a chmod would drop it or be forbidden.
 fn make_dir(dir: BorrowedFd<'_>, name: &str, sharing: Sharing) -> std::result::Result<(), Errno> {
     let old = match sharing {
         Sharing::Private => Mode::from_raw_mode(0o077),
@@ -124,13 +125,13 @@ fn make_dir(dir: BorrowedFd<'_>, name: &str, sharing: Sharing) -> std::result::R
     made
 }
 
-/// The mount of `/tmp` that this process sees, if it is one that others do not see.
+/// Returns the root of the mount of `/tmp`, if other processes do not see this mount.
 pub fn private_tmp(path: &Path) -> Result<Option<String>> {
     let mount = mount::of(path)?;
     Ok(mount.filter(mount::Mount::is_private_tmp).map(|mount| mount.root))
 }
 
-/// The error for a process that would make a world of its own.
+/// Makes the error for a process whose `/tmp` is private to it.
 pub fn private_tmp_error(path: &Path, root: &str) -> Error {
     Error::new(
         Kind::Unsafe,

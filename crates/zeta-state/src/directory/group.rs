@@ -1,7 +1,8 @@
-//! Making the tree that a group shares, as root: complete under another name, then swapped in.
+//! Creates the tree that a group shares, as root: complete under another name, then swapped in.
 //!
-//! What stands in its place is never repaired, emptied or opened up: an ACL or a descriptor of its
-//! first owner would survive that. It is left as `<name>.refused-<random>` for a person to look at.
+//! A directory that is there already is never repaired, emptied or opened up: an ACL or a
+//! descriptor of its first owner would survive that. It is renamed to `<name>.refused-<random>`, so
+//! that a person can examine it.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,18 +24,18 @@ use zeta_os::files::put_file;
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::users::group_id;
 
-/// The modes of a group's tree.
+/// The mode of the base of a group's tree.
 pub const BASE_MODE: u32 = 0o2750;
 /// Sticky: a member cannot remove another's node directory.
 pub const NODES_MODE: u32 = 0o3770;
-/// Not sticky: a member takes over another's lease in here.
+/// Not sticky: a member must be able to take over another's lease in it.
 pub const NODE_MODE: u32 = 0o2770;
 const README_MODE: u32 = 0o444;
 const LOCAL_NODE_MODE: u32 = 0o640;
 
-/// Makes a system group; returns the command that did it.
+/// Creates a system group; returns the command that did it.
 ///
-/// `with_user` also makes the user of that name that the services run as.
+/// `with_user` also creates the user of that name, which the services run as.
 pub fn create(name: &str, with_user: bool) -> Result<String> {
     let line = if with_user {
         include_str!("../../../../units/sysusers.d/zeta.conf")
@@ -55,25 +56,25 @@ pub fn create(name: &str, with_user: bool) -> Result<String> {
         }
     }
     Err(Error::new(Kind::Fault, format!("cannot create the group {name}"))
-        .hint("neither systemd-sysusers nor groupadd did it")
-        .hint(format!("make it another way, then repeat: groupadd --system {name}")))
+        .hint("neither systemd-sysusers nor groupadd could create it")
+        .hint(format!("create it another way, then repeat: groupadd --system {name}")))
 }
 
-/// How a tree got its place.
+/// How a new tree was put in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// Nothing stood there.
+    /// Nothing was there before.
     New,
-    /// Something did, and it is here now.
+    /// What was there before is at this path now.
     Swapped(PathBuf),
-    /// Something stands there, and it may not be replaced.
+    /// Something is there, and the caller did not allow to replace it.
     Taken,
 }
 
 /// Builds a complete tree and puts it at `path`.
 pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
     let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
-    // After an exchange this is the name of what stood there: one step, with nothing in between.
+    // After the exchange, which is one step, the old directory has this name.
     let temp = format!("{name}.refused-{}", zeta_os::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
     mkdirat(&parent, temp.as_str(), Mode::from_raw_mode(0o700)).map_err(cannot)?;
@@ -95,7 +96,7 @@ pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Place
     placed
 }
 
-/// Everything below an unpublished directory that only root can enter.
+/// Creates everything below an unpublished directory, which only root can enter.
 fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno> {
     let root_only = Mode::from_raw_mode(0o700);
     mkdirat(made, layout::NODES, root_only)?;
@@ -112,7 +113,7 @@ fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno
         let fd = openat(made, file, RECORD, Mode::empty())?;
         fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
     }
-    // Owners first: a chown drops the set-group-id bit. The base last: it opens the door.
+    // Owners first: a chown drops the set-group-id bit. The base last: its mode lets members in.
     for (fd, mode) in [(&own, NODE_MODE), (&nodes, NODES_MODE), (made, BASE_MODE)] {
         fchown(fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
         fchmod(fd, Mode::from_raw_mode(mode))?;

@@ -1,9 +1,9 @@
 //! The critical section of one record: an flock on its guard directory.
 //!
-//! Every change of a record happens in here, and is committed by a rename out of the guard. If
-//! somebody removed the guard meanwhile, that rename fails by itself; if somebody put another one
-//! in its place, the identity check finds it. The kernel frees the flock of a process that dies, so
-//! there is nothing to clean up and nothing that can go stale. `docs/concurrency.md` has the proof.
+//! Every change of a record happens in here, and is committed by a rename out of the guard. If the
+//! guard was removed meanwhile, that rename fails by itself; if it was replaced, the identity check
+//! finds it. The kernel frees the flock of a process that dies, so nothing has to be cleaned up and
+//! nothing can go stale. `docs/concurrency.md` has the proof.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -28,23 +28,23 @@ use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
 use zeta_os::process;
 
-/// How long a call waits for a critical section, which others leave after microseconds.
+/// How long a call waits for a critical section, which other processes leave after microseconds.
 pub const ENTER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a keeper waits, which has other things to do and tries again soon.
-pub const KEEPER_LIMIT: Duration = Duration::from_millis(200);
+/// How long a renewer waits for a critical section: it has other work to do, and tries again soon.
+pub const RENEWER_LIMIT: Duration = Duration::from_millis(200);
 
-/// An opened and checked guard, which may be entered more than once: whoever waits for a lease, or
-/// holds it for a while, need not open it anew each time.
+/// An opened and checked guard. A process that waits for a lease, or holds it for a while, enters
+/// it more than once and need not open it again each time.
 #[derive(Debug)]
 pub struct Guard {
     fd: OwnedFd,
     identity: (u64, u64),
     /// The token file, once it was opened.
     token_file: RefCell<Option<OwnedFd>>,
-    /// Orphans were looked for.
+    /// Orphans were swept already.
     swept: Cell<bool>,
-    /// A temp's name is this number and how many there were before it: nobody else has it.
+    /// A temp's name is this number and a count, so it is unique.
     random: u128,
     temps: Cell<u32>,
 }
@@ -64,7 +64,7 @@ impl Drop for Section<'_> {
     fn drop(&mut self) {
         // Explicitly: a child that was forked in here shares the descriptor.
         let _ = flock(&self.guard.fd, FlockOperation::Unlock);
-        // Nobody needs to wait for this. What is left over is an orphan like any other.
+        // Nobody needs to wait for this. A file that is left over here is an orphan like any other.
         for temp in self.trash.take() {
             let _ = unlinkat(&self.guard.fd, temp, AtFlags::empty());
         }
@@ -77,10 +77,11 @@ impl AsFd for Section<'_> {
     }
 }
 
-/// Enters the critical section of `file`, making its guard if need be.
+/// Enters the critical section of `file`, and creates its guard if there is none.
 ///
 /// # Errors
-/// [`Kind::Busy`] after `limit`, naming who is inside; [`Kind::Unsafe`] if the guard was replaced.
+/// [`Kind::Busy`] after `limit`, naming the process inside; [`Kind::Unsafe`] if the guard was
+/// replaced.
 pub fn enter<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
@@ -98,7 +99,7 @@ pub fn enter<'a>(
     }
 }
 
-/// Enters the critical section of `file` if it has a guard.
+/// Enters the critical section of `file`; `None` if it has no guard.
 pub fn try_enter<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
@@ -118,10 +119,11 @@ pub fn try_enter<'a>(
     enter_again(base, node, file, guard, limit).map(Some)
 }
 
-/// Enters the critical section of `file` by a guard of it that was opened before.
+/// Enters the critical section of `file` by a guard that was opened before.
 ///
 /// # Errors
-/// As [`enter`]; [`Kind::Unsafe`] also if the guard was removed since, and may be opened anew.
+/// As [`enter`]; [`Kind::Unsafe`] also if the guard was removed since: the caller may open it
+/// again.
 pub fn enter_again<'a>(
     base: &'a TrustedDir,
     node: &'a Node,
@@ -153,19 +155,20 @@ fn make_guard(base: &TrustedDir, node: &Node, file: &str) -> Result<()> {
     publish_dir(guards.as_fd(), file, base, &path.join(file))
 }
 
-/// How long a section that is occupied is tried again at once: others leave after microseconds, and
-/// whoever was woken by a release comes a moment before its end. A sleep, however short, lasts
-/// longer than that, and a yield on a busy machine a millisecond.
+/// How long the caller spins for a section that is occupied: other processes leave it after
+/// microseconds, and a waiter that was woken by a release arrives a moment before the releasing
+/// process leaves. Even the shortest sleep lasts longer than that, and a yield on a busy machine
+/// takes a millisecond.
 const SPIN: Duration = Duration::from_micros(60);
 
-/// Takes the flock, with a bound: at once, again and again for a moment, then in short sleeps.
+/// Takes the flock within `limit`: spins for a moment, then sleeps for short times.
 fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<()> {
     let attempt = || lock_within(&guard.fd, Duration::ZERO);
     let mut locked = attempt();
     if locked == Err(Errno::WOULDBLOCK) {
         let started = Instant::now();
         while locked == Err(Errno::WOULDBLOCK) && started.elapsed() < SPIN.min(limit) {
-            // Not a hammer: the holder needs the kernel's side of this lock to leave.
+            // Not more often: to leave, the holder needs the same lock inside the kernel.
             (0..64).for_each(|_| std::hint::spin_loop());
             locked = attempt();
         }
@@ -181,7 +184,7 @@ fn lock(guard: &Guard, limit: Duration, path: &impl Fn() -> PathBuf) -> Result<(
 
 fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
     let text = format!(
-        "{}: somebody is inside this record's critical section for more than {:.1} s",
+        "{}: another process has been inside this record's critical section for more than {:.1} s",
         path.display(),
         waited.as_secs_f64()
     );
@@ -199,8 +202,8 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
     }
 }
 
-/// What the guard of `file` remembers, read without entering it: the highest token ever granted and
-/// the note about the last break by force.
+/// Reads what the guard of `file` remembers, without entering it: the highest token ever granted,
+/// and the note about the last break by force.
 pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
     let relative = format!("{}/{file}", layout::GUARDS);
     let path = || node.path.join(&relative);
@@ -226,24 +229,27 @@ impl Section<'_> {
         &self.file
     }
 
-    /// Is the guard that we hold still the one with the name? By its whole name: a node that was
-    /// moved away works as before below its descriptor, while others make and use a new one. After
-    /// a commit, not to know it is not to know whether the change counts.
+    /// Checks that the guard that this process holds still has its name. The whole path is
+    /// compared: a node that was moved away works as before below its descriptor, while other
+    /// processes create and use a new one. After a commit, an error means that the change may not
+    /// count.
     fn check_identity(&self, committed: bool) -> Result<()> {
         let path = self.path();
         let named = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
         match named {
             Ok(stat) if (stat.st_dev, stat.st_ino) == self.guard.identity => Ok(()),
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(Error::not_safe(
-                &path,
-                "it was removed or replaced while it was in use; nothing was granted",
-            )
-            .hint("something removes files below the state directory: find it, then repeat")
-            .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line")),
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                let effect =
+                    if committed { "the change does not count" } else { "the record is unchanged" };
+                let text = format!("it was removed or replaced while it was in use; {effect}");
+                Err(Error::not_safe(&path, text)
+                    .hint("another program removes files below the state directory: stop it")
+                    .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line"))
+            }
             Err(errno) => {
                 let error = Error::io("cannot look at", &path, errno);
                 Err(if committed {
-                    error.hint("it may be done all the same: look before you repeat it")
+                    error.hint("the change may count all the same: check before you repeat it")
                 } else {
                     error
                 })
@@ -251,15 +257,15 @@ impl Section<'_> {
         }
     }
 
-    /// The record as it stands.
+    /// Reads the record; `None` if there is none.
     pub fn read(&self, max: usize) -> Result<Option<Bytes>> {
         self.node.read(self.base, self.file(), max)
     }
 
-    /// Puts `text` in the record's place. `replaces` says whether one stands there.
+    /// Writes `text` as the record. `replaces` says whether the caller saw a record before.
     ///
-    /// After an error the old record is whole; after a failed identity check the new one may stand
-    /// there, and grants nothing.
+    /// After an error the old record is whole; after a failed identity check the new one may be in
+    /// its place, and grants nothing.
     pub fn publish(&self, text: &str, replaces: bool) -> Result<()> {
         if !self.guard.swept.replace(true) {
             self.sweep();
@@ -273,15 +279,14 @@ impl Section<'_> {
             let path = self.node.path.join(self.file());
             return Err(match errno {
                 Errno::NOENT => self.check_identity(false).err().unwrap_or_else(|| {
-                    Error::not_safe(&path, "it was removed by somebody outside zeta meanwhile")
+                    Error::not_safe(&path, "another program removed it meanwhile")
                         .hint("repeat the command")
                 }),
                 Errno::EXIST => {
-                    Error::not_safe(&path, "somebody put a file there outside the guard meanwhile")
+                    Error::not_safe(&path, "another program put a file there meanwhile")
                         .hint("repeat the command")
                 }
-                errno => Error::io("cannot write", &path, errno)
-                    .hint("what stood there before still stands"),
+                errno => Error::io("cannot write", &path, errno).hint("the record is unchanged"),
             });
         }
         self.check_identity(true)
@@ -310,8 +315,8 @@ impl Section<'_> {
         }
     }
 
-    /// Removes the record: by a rename into the guard, which fails if the guard was removed, where
-    /// an unlink would take away the successor's record.
+    /// Removes the record by a rename into the guard. If the guard was removed, the rename fails,
+    /// where an unlink would remove the next holder's record.
     pub fn remove(&self) -> Result<()> {
         match self.take_in(self.node.as_fd(), self.file()) {
             Ok(()) | Err(Errno::NOENT) => self.check_identity(true),
@@ -327,15 +332,18 @@ impl Section<'_> {
         Ok(())
     }
 
-    /// Removes temps that a killed process left: under the flock nobody else can be writing one.
+    /// Removes temps that a killed process left: under the flock no other process can be writing
+    /// one. Returns how many.
     pub fn sweep(&self) -> usize {
         let mut buffer = Vec::with_capacity(2048);
         let mut entries = RawDir::new(&self.guard.fd, buffer.spare_capacity_mut());
         let mut swept = 0;
-        // One buffer full is enough for any guard in order, and what is left is found next time.
+        // One buffer is enough for any guard in order; the next sweep finds the rest.
         loop {
             match entries.next() {
-                Some(Ok(entry)) if entry.file_name().to_bytes().starts_with(b".tmp-") => {
+                Some(Ok(entry))
+                    if entry.file_name().to_bytes().starts_with(layout::TEMP_PREFIX.as_bytes()) =>
+                {
                     swept += usize::from(
                         unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
                     );
@@ -354,7 +362,7 @@ impl Section<'_> {
         unlinkat(&self.guard.fd, temp, AtFlags::empty())
     }
 
-    /// Temps that a killed process left, by name: what [`Section::sweep`] removes unseen.
+    /// Lists the names of temps that a killed process left; [`Section::sweep`] removes the same.
     pub fn orphans(&self) -> Result<Vec<String>> {
         let path = guard_path(self.node, self.file());
         let listing = list(self.guard.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
@@ -362,7 +370,7 @@ impl Section<'_> {
         Ok(temps.collect())
     }
 
-    /// The highest fencing token ever granted here; 0 if none is known.
+    /// Reads the highest fencing token ever granted here; 0 if none is known.
     pub fn highest_token(&self) -> Result<u64> {
         let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot read", &path(), errno);
@@ -375,7 +383,7 @@ impl Section<'_> {
         };
         let (fd, stat) = match kept.and_then(same) {
             Some(kept) => kept,
-            // One that was removed or replaced meanwhile remembers nothing for anybody.
+            // A descriptor whose file was removed or replaced meanwhile is of no use.
             None => {
                 let fd = match openat(&self.guard.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
                     Err(Errno::NOENT) => return Ok(0),
@@ -390,11 +398,11 @@ impl Section<'_> {
         let len = rustix::io::pread(&fd, &mut line, 0).map_err(cannot)?;
         let text = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
         self.guard.token_file.replace(Some(fd));
-        // An unreadable number is no number: the record and the clock still bound the next one.
+        // An unreadable number counts as none: the record and the clock still bound the next one.
         Ok(text.trim().parse().unwrap_or(0))
     }
 
-    /// Remembers a token before it is granted: a crash in between skips a number.
+    /// Writes a token down before it is granted: a crash in between skips a number.
     pub fn remember(&self, token: u64) -> Result<()> {
         let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
         let cannot = |errno| Error::io("cannot write", &path(), errno);
@@ -423,7 +431,7 @@ impl Section<'_> {
         }
     }
 
-    /// Leaves a note about a break by force; the next break replaces it.
+    /// Writes a note about a break by force; the next break replaces it.
     pub fn note_break(&self, text: &str) -> Result<()> {
         let cannot = |errno| {
             Error::io(
@@ -442,7 +450,7 @@ impl Section<'_> {
             })
     }
 
-    /// The note about the last break by force.
+    /// Reads the note about the last break by force.
     pub fn read_break_note(&self) -> Result<Option<Bytes>> {
         let path = || guard_path(self.node, self.file()).join(layout::BROKEN);
         read(self.guard.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
@@ -454,22 +462,22 @@ impl Section<'_> {
             .map_err(|errno| Error::io("cannot share", &guard_path(self.node, self.file()), errno))
     }
 
-    /// Where its guard is.
+    /// Returns the path of the guard.
     pub fn path(&self) -> PathBuf {
         guard_path(self.node, self.file())
     }
 
-    /// The base of the tree that this section is in.
+    /// Returns the base of the tree that this section belongs to.
     pub fn base(&self) -> &TrustedDir {
         self.base
     }
 
-    /// The node that this section is in.
+    /// Returns the node that this section belongs to.
     pub fn node(&self) -> &Node {
         self.node
     }
 
-    /// Its guard, to enter it again.
+    /// Returns the guard, to enter it again.
     pub fn guard(&self) -> Rc<Guard> {
         self.guard.clone()
     }

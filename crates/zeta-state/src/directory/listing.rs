@@ -1,4 +1,4 @@
-//! What a listing of a node leaves out is said, and never dropped in silence.
+//! Reports what a listing of a node leaves out, so that nothing is dropped in silence.
 
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::{Label, RecordName};
@@ -9,8 +9,8 @@ use zeta_os::error;
 use zeta_os::error::Error;
 use zeta_os::files::Listing;
 
-/// Findings about a listing that was cut, and about names that no record can have. `is_good` says
-/// of the kind that is listed whether its name is one, and `None` of all others.
+/// Reports a listing that was cut, and names that no record can have. For the kind that is listed,
+/// `is_good` returns whether the name is valid; for all other kinds it returns `None`.
 pub fn findings(
     node: &Node,
     listing: &Listing,
@@ -22,7 +22,7 @@ pub fn findings(
     let bad = listing.names.iter().filter(|name| is_good(layout::kind_of(name)) == Some(false));
     for name in odd.chain(bad) {
         let text = format!(
-            "{}: \"{}\" is not a name of the standard; nobody reads it",
+            "{}: \"{}\" is not a name of the standard, so zeta does not read it",
             node.path.display(),
             printable(name)
         );
@@ -31,18 +31,18 @@ pub fn findings(
     findings
 }
 
-/// The finding about a listing that was cut.
+/// Reports a listing that was cut.
 pub fn cut(node: &Node, listing: &Listing) -> Option<Error> {
     let text = format!(
-        "{}: more than {} entries; the rest was not looked at",
+        "{}: more than {} entries; the rest was not read",
         node.path.display(),
         layout::ENTRIES_MAX
     );
     let error = || Error::new(error::Kind::Unsafe, text);
-    listing.cut.then(|| error().hint("see what is provably dead: zeta clean --dry-run"))
+    listing.cut.then(|| error().hint("list what can be removed: zeta clean --dry-run"))
 }
 
-/// How long a file may be; `None` if it is no file of ours.
+/// Returns the maximum length of a file of the standard, in bytes; `None` for other files.
 pub fn limit(file: &str) -> Option<usize> {
     match layout::kind_of(file) {
         Kind::Lease(name) | Kind::Marker(name) => {

@@ -1,5 +1,5 @@
-//! The directory itself: opened only if it is safe, made whole or not at all, and how one record
-//! in it is changed.
+//! The state directory on disk: opened only if it is safe, created whole or not at all, and changed
+//! one record at a time.
 
 pub mod anchor;
 pub mod create;

@@ -1,4 +1,4 @@
-//! What a killed process never published: directories and temps under their random names.
+//! Orphans: directories and temps with random names that a killed process never published.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -14,7 +14,7 @@ use zeta_os::files::{list, times};
 /// Hex digits of a random name.
 const RANDOM_LEN: usize = 32;
 
-/// Something unpublished.
+/// A directory or file that was never published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Its name.
@@ -25,25 +25,26 @@ pub struct Orphan {
     pub times: FileTimes,
 }
 
-/// Those among `names` that are ours by their whole name, their type and their owner.
+/// Returns the orphans among `names`: the whole name, the type and the owner must fit.
 pub fn find(dir: BorrowedFd<'_>, base: &TrustedDir, names: &[String]) -> Vec<Orphan> {
     names.iter().filter_map(|name| examine(dir, base, name)).collect()
 }
 
-/// Names of directories beside a state directory that were to become it and were left; ours alone.
+/// Returns the names of directories beside a state directory that were meant to become it, and
+/// belong to this user.
 pub fn beside(base: &Path) -> Vec<String> {
     let euid = rustix::process::geteuid().as_raw();
     let Ok((parent, name)) = open_parent(base, euid, &STATE) else { return Vec::new() };
     let Ok(listing) = list(parent.as_fd(), layout::NODES_MAX, base) else { return Vec::new() };
     let prefix = format!(".{name}{}", layout::NEW_PREFIX);
-    let is_ours = |name: &String| {
+    let is_orphan = |name: &String| {
         let stat = statat(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         name.strip_prefix(&prefix).is_some_and(is_random)
             && stat.is_ok_and(|stat| {
                 stat.st_uid == euid && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
             })
     };
-    listing.names.into_iter().filter(is_ours).collect()
+    listing.names.into_iter().filter(is_orphan).collect()
 }
 
 fn is_random(text: &str) -> bool {
@@ -61,14 +62,14 @@ fn examine(dir: BorrowedFd<'_>, base: &TrustedDir, name: &str) -> Option<Orphan>
     }
     let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let wanted = if is_dir { FileType::Directory } else { FileType::RegularFile };
-    let ours = FileType::from_raw_mode(stat.st_mode) == wanted
+    let is_orphan = FileType::from_raw_mode(stat.st_mode) == wanted
         && base.trusts(stat.st_uid)
         && stat.st_dev == base.identity.0;
-    ours.then(|| Orphan { name: name.to_owned(), is_dir, times: times(&stat) })
+    is_orphan.then(|| Orphan { name: name.to_owned(), is_dir, times: times(&stat) })
 }
 
-/// Removes it: a directory only if it is empty, which an unpublished one is.
-pub fn remove(dir: impl AsFd, leftover: &Orphan) -> rustix::io::Result<()> {
-    let flags = if leftover.is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-    unlinkat(dir, leftover.name.as_str(), flags)
+/// Removes an orphan; a directory only if it is empty, which an unpublished one is.
+pub fn remove(dir: impl AsFd, orphan: &Orphan) -> rustix::io::Result<()> {
+    let flags = if orphan.is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    unlinkat(dir, orphan.name.as_str(), flags)
 }

@@ -1,4 +1,4 @@
-//! What this kernel and file system can really do, found out by doing it.
+//! Probes of what this kernel and file system can really do.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -12,10 +12,10 @@ use zeta_core::layout;
 use zeta_os::error::{Error, Result};
 use zeta_os::open_beneath::DIRECTORY;
 
-/// Tries whether flock excludes: of two descriptors of a fresh directory only one may have it.
+/// Checks that flock excludes: of two descriptors of a new directory only one may get the lock.
 ///
 /// # Errors
-/// It does not, or could not be tried.
+/// It does not exclude, or could not be tried.
 pub fn flock_excludes(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let name = format!("{}{}", layout::NEW_PREFIX, zeta_os::host::random_hex()?);
     let cannot = |errno| Error::io("cannot try flock in", path, errno);
@@ -25,7 +25,7 @@ pub fn flock_excludes(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
     if tried.map_err(cannot)? {
         Ok(())
     } else {
-        Err(Error::not_safe(path, "flock lies here: two holders got one exclusive lock")
+        Err(Error::not_safe(path, "flock does not work here: two holders got one exclusive lock")
             .hint("use a directory on a local disk or in memory: --state-dir DIR"))
     }
 }
@@ -43,12 +43,12 @@ fn try_flock(dir: BorrowedFd<'_>, name: &str) -> std::result::Result<bool, Errno
     flock(&second, FlockOperation::NonBlockingLockExclusive).map(|()| true)
 }
 
-/// Is openat2 there? A hardened systemd unit answers ENOSYS.
+/// Returns whether openat2 works. In a hardened systemd unit it fails with ENOSYS.
 pub fn has_openat2(dir: impl AsFd) -> bool {
     openat2(dir, ".", DIRECTORY, Mode::empty(), ResolveFlags::BENEATH).is_ok()
 }
 
-/// Can this user still have an inotify instance?
+/// Returns whether this user can still get an inotify instance.
 pub fn has_inotify() -> bool {
     inotify::init(inotify::CreateFlags::CLOEXEC).is_ok()
 }

@@ -20,9 +20,9 @@ pub struct Purpose {
     pub variable: &'static str,
     /// Where it is by default.
     pub default: &'static str,
-    /// `zeta init --group` makes one that several users share.
+    /// `zeta init --group` creates one that several users share.
     pub shared_by_init: bool,
-    /// Another program makes one too, with the mode that its umask leaves.
+    /// Another program creates one too, with the mode that its umask leaves.
     pub made_with_umask: bool,
 }
 
@@ -37,12 +37,12 @@ pub const STATE: Purpose = Purpose {
 };
 
 impl Purpose {
-    /// Adds how to use a directory of one's own.
+    /// Adds how to use a private directory.
     pub(super) fn hint_own(&self, error: Error) -> Error {
-        error.hint(format!("for a tree of your own: {} DIR, or {}", self.flag, self.variable))
+        error.hint(format!("to use your own directory: {} DIR, or {}", self.flag, self.variable))
     }
 
-    /// Adds a hint that names `zeta init`, if that command makes such a directory.
+    /// Adds a hint that names `zeta init`, if that command creates such a directory.
     pub(super) fn hint_init(&self, error: Error, hint: &str) -> Error {
         if self.shared_by_init { error.hint(hint) } else { error }
     }
@@ -51,7 +51,7 @@ impl Purpose {
     pub(super) fn hint_mode(&self, error: Error, path: &Path) -> Error {
         if self.made_with_umask {
             let path = path.display();
-            error.hint(format!("if it is yours and only yours: chmod 700 {path}"))
+            error.hint(format!("if only you use it: chmod 700 {path}"))
         } else {
             error
         }

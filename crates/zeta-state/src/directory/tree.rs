@@ -37,24 +37,24 @@ pub struct Nodes {
 #[derive(Debug)]
 pub struct Node {
     fd: OwnedFd,
-    /// The directory was read by this descriptor, so its position is not at the start.
+    /// The directory was read through this descriptor, so its position is not at the start.
     moved: bool,
     /// Name of the node.
     pub name: Label,
-    /// Where it is.
+    /// Path of the directory.
     pub path: PathBuf,
 }
 
-/// The bytes of a file and when it was changed.
+/// The content of a file and its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bytes {
-    /// Content; longer than the limit if the file is, and then not all of it.
+    /// Content; a file that is longer than the limit is cut, but stays longer than the limit.
     pub bytes: Vec<u8>,
     /// Times.
     pub times: FileTimes,
 }
 
-/// What a file or directory was when it was looked at: which one, and when it was changed.
+/// The identity and the times of a file or directory when it was examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     ino: u64,
@@ -80,7 +80,8 @@ impl Tree {
         Ok(super::open(path, &STATE)?.map(|base| Tree { base }))
     }
 
-    /// Opens the tree or creates a private one; never in a group's place or a private `/tmp`.
+    /// Opens the tree or creates a private one; never where root makes a group's tree, and never in
+    /// a private `/tmp`.
     pub fn open_or_create(path: &Path) -> Result<Tree> {
         if let Some(tree) = Tree::open(path)? {
             return Ok(tree);
@@ -93,7 +94,7 @@ impl Tree {
         Ok(Tree { base })
     }
 
-    /// The name of this machine's own node, decided once.
+    /// Returns the name of this machine's own node, and chooses it if this is the first use.
     pub fn local_node(&self) -> Result<Label> {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
@@ -117,7 +118,7 @@ impl Tree {
         })
     }
 
-    /// The name in `local-node`, if it was decided.
+    /// Reads the name in `local-node`; `None` if it was not chosen yet.
     pub fn read_local_node(&self) -> Result<Option<Label>> {
         let path = || self.base.path.join(layout::LOCAL_NODE);
         let file = read(self.base.as_fd(), layout::LOCAL_NODE, layout::LINE_MAX, &self.base, path)?;
@@ -146,7 +147,7 @@ impl Tree {
         let nodes = self.base.path.join(layout::NODES);
         let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || nodes.clone())?;
         let (dir, _) = opened.ok_or_else(|| {
-            Error::not_safe(&nodes, "it is missing from a tree that somebody else changed")
+            Error::not_safe(&nodes, "it is missing: another program changed the tree")
         })?;
         create::publish_dir(dir.as_fd(), name.as_str(), &self.base, &nodes.join(name.as_str()))?;
         self.node(name)?.ok_or_else(|| {
@@ -154,7 +155,7 @@ impl Tree {
         })
     }
 
-    /// The names of all nodes.
+    /// Lists the names of all nodes.
     pub fn nodes(&self) -> Result<Listing> {
         match self.open_nodes()? {
             Some(nodes) => nodes.list(),
@@ -162,7 +163,7 @@ impl Tree {
         }
     }
 
-    /// Opens the directory of the nodes, for a look at many of them; `None` if there is none.
+    /// Opens the directory of the nodes, to read many of them; `None` if there is none.
     pub fn open_nodes(&self) -> Result<Option<Nodes>> {
         let path = self.base.path.join(layout::NODES);
         let opened = open_inner(self.base.as_fd(), layout::NODES, &self.base, || path.clone())?;
@@ -171,36 +172,38 @@ impl Tree {
 }
 
 impl Nodes {
-    /// The names of all nodes.
+    /// Lists the names of all nodes.
     pub fn list(&self) -> Result<Listing> {
         list(self.fd.as_fd(), layout::NODES_MAX, &self.path)
     }
 
-    /// Opens one of them; `None` if it is gone.
+    /// Opens one of the nodes; `None` if it is gone.
     pub fn node(&self, base: &TrustedDir, name: &Label) -> Result<Option<Node>> {
         let path = || self.path.join(name.as_str());
         let opened = open_inner(self.fd.as_fd(), name.as_str(), base, path)?;
         Ok(opened.map(|(fd, _)| Node { fd, moved: false, name: name.clone(), path: path() }))
     }
 
-    /// The stamp of a node, of a file in one (`NODE/FILE`), or of the directory itself (`.`).
+    /// Returns the stamp of a node, of a file in one (`NODE/FILE`), or of the directory itself
+    /// (`.`).
     pub fn stamp(&self, name: &str) -> Option<Stamp> {
         statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stamp(&stat))
     }
 
-    /// Was it removed or moved away, so that its name means another directory or none?
+    /// Returns whether the directory was removed or moved away, so that its name means another one
+    /// or none.
     pub fn is_gone(&self) -> bool {
         is_gone(&self.fd, &self.path)
     }
 }
 
 impl Node {
-    /// Reads one of its files under the rules of R8; `None` if it does not exist.
+    /// Reads a file of the node under the rules of R8; `None` if it does not exist.
     pub fn read(&self, base: &TrustedDir, file: &str, max: usize) -> Result<Option<Bytes>> {
         read(self.fd.as_fd(), file, max, base, || self.path.join(file))
     }
 
-    /// As [`Node::read`], into a buffer that is used again and again.
+    /// As [`Node::read`], into a buffer that the caller reuses.
     pub fn read_into(
         &self,
         base: &TrustedDir,
@@ -211,22 +214,24 @@ impl Node {
         read_into(self.fd.as_fd(), file, max, base, || self.path.join(file), bytes)
     }
 
-    /// Was it removed or moved away, so that its name means another directory or none?
+    /// Returns whether the directory was removed or moved away, so that its name means another one
+    /// or none.
     pub fn is_gone(&self) -> bool {
         is_gone(&self.fd, &self.path)
     }
 
-    /// Its stamp; `None` if it cannot be asked.
+    /// Returns the stamp of the node; `None` if it cannot be read.
     pub fn stamp(&self) -> Option<Stamp> {
         fstat(&self.fd).ok().map(|stat| stamp(&stat))
     }
 
-    /// Its files.
+    /// Lists the files of the node.
     pub fn list(&self) -> Result<Listing> {
         list(self.fd.as_fd(), layout::ENTRIES_MAX, &self.path)
     }
 
-    /// Its files, by its own descriptor: `&mut` says that nobody else moves the position.
+    /// As [`Node::list`], through the node's own descriptor: `&mut` ensures that no other call
+    /// moves its position.
     pub fn list_alone(&mut self) -> Result<Listing> {
         let cannot = |errno| Error::io("cannot list", &self.path, errno);
         if std::mem::replace(&mut self.moved, true) {
@@ -247,7 +252,7 @@ fn is_gone(fd: &OwnedFd, path: &Path) -> bool {
     }
 }
 
-/// A name for this machine's own node: the installer's, or an opaque one.
+/// Chooses a name for this machine's own node: the installer's, or an opaque one.
 pub fn new_node_name() -> Result<Label> {
     let path = Path::new(trusted_dir::NODE_ID_FILE);
     match zeta_os::host::read_line(trusted_dir::NODE_ID_FILE) {
@@ -257,14 +262,15 @@ pub fn new_node_name() -> Result<Label> {
             });
         }
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
-        // The name is decided once: a fault that passes must not decide it.
+        // The name is chosen once: a fault that passes must not decide it.
         Err(errno) => return Err(Error::io("cannot read", path, errno)),
     }
     let random = zeta_os::host::random_hex()?;
     Ok(Label::new("node", &format!("node-{}", random.get(..6).unwrap_or("000000")))?)
 }
 
-/// Reads a file of the tree (R8): never blocks, never follows, never reads more than its limit.
+/// Reads a file of the tree (R8). It never blocks, never follows a link, and never reads more than
+/// `max` bytes and one.
 pub fn read(
     dir: BorrowedFd<'_>,
     file: &str,
@@ -299,7 +305,7 @@ fn read_into(
     while bytes.len() <= max {
         match rustix::io::read(&fd, spare_capacity(bytes)) {
             Ok(0) => break,
-            // Records are never written in place, so the size that was seen is all there is.
+            // Records are never written in place, so the size does not change.
             Ok(_) if bytes.len() == size => break,
             Ok(_) => bytes.reserve(1),
             Err(Errno::INTR) => {}
@@ -312,7 +318,7 @@ fn read_into(
     Ok(Some(times(&stat)))
 }
 
-/// Refuses everything that is not a plain file of somebody trusted (R8).
+/// Refuses everything that is not a plain file of a trusted owner (R8).
 pub fn check_file(stat: &Stat, base: &TrustedDir) -> std::result::Result<(), String> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
@@ -348,10 +354,10 @@ fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Err
     }
 }
 
-/// The error for something that is not a record.
+/// Makes the error for a file that is not a record.
 pub fn not_a_record(path: &Path, reason: &str) -> Error {
     Error::not_safe(path, format!("{reason}, where a record belongs"))
-        .hint("zeta does not touch it: look who made it, then move it away")
+        .hint("zeta does not touch it: find out who made it, then move it away")
 }
 
 fn stamp(stat: &Stat) -> Stamp {

@@ -1,4 +1,4 @@
-//! A trusted directory, such as the state directory: opened only if nobody else could have
+//! A trusted directory, such as the state directory: opened only if no other user could have
 //! prepared it.
 //!
 //! The rules are R1 to R4 of `docs/STANDARD.md`, §3. A directory that breaks one is refused with
@@ -19,9 +19,9 @@ use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, open_below};
 use zeta_os::users::user;
 
-/// The tmpfiles.d drop-in of a group's tree; where it stands, only root makes the tree.
+/// The tmpfiles.d drop-in of a group's tree. If it exists, only root creates the tree.
 pub const TMPFILES_CONF: &str = "/etc/tmpfiles.d/zeta.conf";
-/// Where an installer may have written the name of this machine's node.
+/// The file in which an installer may have written the name of this machine's node.
 pub const NODE_ID_FILE: &str = "/etc/zeta/cluster-node-id";
 /// The operator's page of every tree.
 pub const README_TEXT: &str = include_str!("tree-readme.md");
@@ -34,7 +34,7 @@ pub const OVERFLOW_UID: u32 = 65534;
 pub enum Sharing {
     /// One user: 0700.
     Private,
-    /// Every member of the group of the base directory: 2750, made by root.
+    /// Every member of the group of the base directory: 2750, created by root.
     Group {
         /// Its group id.
         gid: u32,
@@ -42,7 +42,7 @@ pub enum Sharing {
 }
 
 impl Sharing {
-    /// Mode of the node and guard directories.
+    /// Returns the mode of the node and guard directories.
     pub fn dir_mode(self) -> Mode {
         match self {
             Sharing::Private => Mode::from_raw_mode(0o700),
@@ -50,7 +50,7 @@ impl Sharing {
         }
     }
 
-    /// Mode of records.
+    /// Returns the mode of records.
     pub fn file_mode(self) -> Mode {
         match self {
             Sharing::Private => Mode::from_raw_mode(0o600),
@@ -63,7 +63,7 @@ impl Sharing {
 #[derive(Debug)]
 pub struct TrustedDir {
     fd: OwnedFd,
-    /// Where it is.
+    /// Path of the directory.
     pub path: PathBuf,
     /// Who may use it.
     pub sharing: Sharing,
@@ -71,12 +71,13 @@ pub struct TrustedDir {
     euid: u32,
     /// Device and inode number, by which two views of it can be compared.
     pub identity: (u64, u64),
-    /// Renaming over an existing name makes this file system write out: exchange instead.
+    /// Records are replaced by an exchange: on this file system a rename over an existing name
+    /// would force the data to disk.
     pub exchange: bool,
 }
 
 impl TrustedDir {
-    /// May somebody own something inside the tree (R2)?
+    /// Returns whether a user may own a file inside the tree (R2).
     pub fn trusts(&self, uid: u32) -> bool {
         match self.sharing {
             Sharing::Private => uid == self.euid || uid == 0,
@@ -91,8 +92,8 @@ impl AsFd for TrustedDir {
     }
 }
 
-/// Opens a directory under rules R1 to R4; `None` if it does not exist. Whether root made this very
-/// directory is the question of [`super::open`].
+/// Opens a directory under rules R1 to R4; `None` if it does not exist. [`super::open`] also checks
+/// that root made this very directory.
 pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid, purpose)?;
@@ -109,8 +110,8 @@ pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
 }
 
-/// Opens a directory that [`open`] refuses, to look at and never to change anything in it; `None`
-/// if this process may not even list it.
+/// Opens a directory that [`open`] refuses, only to read it; `None` if this process may not even
+/// list it.
 pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
     let euid = geteuid().as_raw();
     let (parent, name) = open_parent(path, euid, &STATE).ok()?;
@@ -124,8 +125,9 @@ pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
     Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
 }
 
-/// What stands at `path`, without opening it: owner, group, mode and inode; `None` if nothing does.
-pub fn look(path: &Path) -> Result<Option<Stat>> {
+/// Returns owner, group, mode and inode of what is at `path`, without opening it; `None` if nothing
+/// is there.
+pub fn stat(path: &Path) -> Result<Option<Stat>> {
     let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
     match statat(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -179,7 +181,7 @@ fn not_plain(path: &Path, purpose: &Purpose) -> Error {
 
 fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32, purpose: &Purpose) -> Result<()> {
     let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    // In a user namespace whoever has no number there is "nobody", as we may be ourselves.
+    // In a user namespace every user without a number there is "nobody", perhaps this one too.
     let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
     if stat.st_uid != 0 && !mine {
         return Err(Error::not_safe(
@@ -199,7 +201,7 @@ fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32, purpose: &Purpose) -> Re
     Ok(())
 }
 
-/// R2 and R3 for the base directory itself.
+/// Checks the base directory itself by R2 and R3.
 fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Sharing> {
     let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
     let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;
@@ -220,8 +222,8 @@ fn wrong_mode(path: &Path, bits: u32) -> Error {
     );
     let shown = path.display();
     Error::not_safe(path, reason)
-        .hint(format!("look at what is in it, then move it away: mv {shown} {shown}.refused"))
-        .hint("zeta never repairs a directory that others could have prepared")
+        .hint(format!("examine what is in it, then move it away: mv {shown} {shown}.refused"))
+        .hint("zeta never repairs a directory that other users could have created")
 }
 
 fn squatted(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
@@ -250,7 +252,7 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Pu
             let error =
                 Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
                     .hint(format!(
-                        "as root: 'gpasswd --add USER GROUP' for {group}, then log in anew"
+                        "as root: 'gpasswd --add USER GROUP' for {group}, then log in again"
                     ));
             purpose.hint_own(error)
         }
@@ -263,7 +265,7 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Pu
     }
 }
 
-/// R3: a directory with an ACL says less in its mode than it allows.
+/// Refuses a directory with an ACL (R3): it can allow more than its mode shows.
 pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     let mut names = [0u8; 512];
     let mut many = Vec::new();
@@ -275,9 +277,10 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
             many.resize(64 * 1024, 0u8);
             let len = flistxattr(fd, &mut many[..]).map_err(|_| {
                 let many = "it has more extended attributes than can be listed";
-                let look = path().display().to_string();
-                Error::not_safe(&path(), many)
-                    .hint(format!("look, and remove those that nobody needs: getfattr {look}"))
+                let shown = path().display().to_string();
+                Error::not_safe(&path(), many).hint(format!(
+                    "list them, and remove those that are not needed: getfattr {shown}"
+                ))
             })?;
             many.get(..len)
         }
@@ -286,15 +289,16 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     let listed = listed.unwrap_or_default();
     let has_acl = listed.split(|b| *b == 0).any(|name| name.starts_with(b"system.posix_acl_"));
     if has_acl {
-        Err(Error::not_safe(&path(), "it carries a POSIX ACL, which may let others in")
-            .hint(format!("look: getfacl {}", path().display()))
+        Err(Error::not_safe(&path(), "it has a POSIX ACL, which may let other users in")
+            .hint(format!("show it: getfacl {}", path().display()))
             .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
     } else {
         Ok(())
     }
 }
 
-/// Returns whether `RENAME_EXCHANGE` is the faster way to replace a record there.
+/// Checks the file system, and returns whether `RENAME_EXCHANGE` is the faster way to replace a
+/// record on it.
 fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<bool> {
     let magic = fstatfs(fd).map_err(|errno| Error::io("cannot look at", path, errno))?.f_type;
     let remote = |name| {

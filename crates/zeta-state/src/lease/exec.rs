@@ -1,4 +1,4 @@
-//! Holding a lease while a command runs, as `flock(1)` does, and running one inside the guard.
+//! Holds a lease while a command runs, as `flock(1)` does, or runs a command inside the guard.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -12,17 +12,17 @@ use zeta_core::name::RecordName;
 use super::{HolderResult, LostTo, observe, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
-use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
+use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated, take_terminal_back};
 use zeta_os::{host, process};
 
-/// What to do with the command when its lease is lost under it.
+/// What to do with the command when its lease is lost while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLost {
-    /// Say so and let it run; the resource refuses its token.
+    /// Warn and let it run; the resource refuses its token.
     #[default]
     Warn,
     /// Send it SIGTERM.
@@ -31,10 +31,10 @@ pub enum OnLost {
     Kill,
 }
 
-/// Called when the lease is lost under the command.
+/// Called when the lease is lost while the command runs.
 pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
 
-/// How holding a lease for a command ended.
+/// How the call ended.
 #[derive(Debug)]
 pub enum ExecOutcome {
     /// The command ran.
@@ -48,7 +48,7 @@ pub enum ExecOutcome {
     },
     /// The command could not be started: the status that a shell gives, and why.
     NotStarted(u8, Error),
-    /// The lease was not to be had.
+    /// The lease was refused.
     Refused(Refusal),
     /// The lease is not the caller's any more: the command was not run.
     Lost(LostTo),
@@ -57,18 +57,18 @@ pub enum ExecOutcome {
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
 pub fn hold(
     ctx: &Context,
-    mut ask: AcquireRequest,
+    mut request: AcquireRequest,
     argv: &[OsString],
-    patience: &mut WaitOptions<'_>,
+    wait: &mut WaitOptions<'_>,
     on_lost: OnLost,
-    tell: &mut OnLoss<'_>,
+    on_loss: &mut OnLoss<'_>,
 ) -> Result<ExecOutcome> {
-    refuse_if_fenced(ctx, &ask.lease)?;
-    ask.processes.own = Some(process::identify_self());
+    refuse_if_fenced(ctx, &request.lease)?;
+    request.processes.own = Some(process::identify_self());
     let at = ctx.open()?;
     let mut gated: Option<(Gated, Signals)> = None;
     let mut fork = |record: &mut Record| {
-        // Not before: a signal shall end a wrapper that still waits.
+        // Not before: a signal must end a wrapper that still waits.
         let signals = Signals::take_over()?;
         let env = environment(&at, record.fencing_token, &record.lease);
         let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
@@ -76,8 +76,8 @@ pub fn hold(
         gated = Some((child, signals));
         Ok(())
     };
-    let mut handle = LeaseHandle::new(&at, &ask.lease);
-    let outcome = handle.acquire(&ask, patience, &mut fork);
+    let mut handle = LeaseHandle::new(&at, &request.lease);
+    let outcome = handle.acquire(&request, wait, &mut fork);
     let (record, child, signals) = match (outcome, gated) {
         (Ok(Outcome::Granted { record, .. }), Some((child, signals))) => (record, child, signals),
         (outcome, gated) => {
@@ -87,32 +87,32 @@ pub fn hold(
             return match outcome? {
                 Outcome::Refused(refusal) => Ok(ExecOutcome::Refused(refusal)),
                 Outcome::Granted { .. } => Err(Error::usage(
-                    "this attempt holds the lease already: 'lease exec' needs one of its own",
+                    "this lease id holds the lease already: 'lease exec' needs its own",
                 )),
             };
         }
     };
     let held = match child.open()? {
         Ok(child) => {
-            let mut keeper = Renewer { handle: &mut handle, record: &record, on_lost };
-            let (ended, lost) = keeper.keep(&child, &signals, tell)?;
+            let mut renewer = Renewer { handle: &mut handle, record: &record, on_lost };
+            let (ended, lost) = renewer.run(&child, &signals, on_loss)?;
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),
     };
     let released = handle.release(record.fencing_token);
-    Ok(after_release(held, released, tell))
+    Ok(after_release(held, released, on_loss))
 }
 
-/// What the release at the end adds: the lease was lost unnoticed, or could not be given back.
+/// Adds the result of the release: the lease was lost unnoticed, or could not be released.
 fn after_release(
     held: ExecOutcome,
     released: HolderResult<bool>,
-    tell: &mut OnLoss<'_>,
+    on_loss: &mut OnLoss<'_>,
 ) -> ExecOutcome {
     match (held, released) {
         (ExecOutcome::Ran { ended, lost: None, .. }, Ok(Err(lost))) => {
-            tell(&lost);
+            on_loss(&lost);
             ExecOutcome::Ran { ended, lost: Some(lost), trouble: None }
         }
         (ExecOutcome::Ran { ended, lost, .. }, Err(error)) => {
@@ -125,23 +125,23 @@ fn after_release(
 /// Acquires a lease for one command that runs inside its guard, and releases it.
 pub fn hold_fenced(
     ctx: &Context,
-    mut ask: AcquireRequest,
+    mut request: AcquireRequest,
     argv: &[OsString],
-    patience: &mut WaitOptions<'_>,
+    wait: &mut WaitOptions<'_>,
     limit: Duration,
-    tell: &mut OnLoss<'_>,
+    on_loss: &mut OnLoss<'_>,
 ) -> Result<ExecOutcome> {
-    refuse_if_fenced(ctx, &ask.lease)?;
-    ask.processes.own = Some(process::identify_self());
+    refuse_if_fenced(ctx, &request.lease)?;
+    request.processes.own = Some(process::identify_self());
     let at = ctx.open()?;
-    let mut handle = LeaseHandle::new(&at, &ask.lease);
-    let record = match handle.acquire(&ask, patience, &mut |_| Ok(()))? {
+    let mut handle = LeaseHandle::new(&at, &request.lease);
+    let record = match handle.acquire(&request, wait, &mut |_| Ok(()))? {
         Outcome::Granted { record, .. } => record,
         Outcome::Refused(refusal) => return Ok(ExecOutcome::Refused(refusal)),
     };
-    let held = run_fenced(ctx, &ask.lease, record.fencing_token, argv, limit);
+    let held = run_fenced(ctx, &request.lease, record.fencing_token, argv, limit);
     let released = handle.release(record.fencing_token);
-    Ok(after_release(held?, released, tell))
+    Ok(after_release(held?, released, on_loss))
 }
 
 fn environment(
@@ -156,14 +156,14 @@ fn environment(
         ("ZETA_NODE", node.name.to_string()),
         ("ZETA_STATE_DIR", ctx.state_dir.display().to_string()),
     ];
-    // A name that was made up from the user's shall not pass for one that somebody gave.
+    // A name that was derived from the user's must not pass for one that was given.
     if ctx.agent_named {
         env.push(("ZETA_AGENT", ctx.agent.to_string()));
     }
     env
 }
 
-/// Keeps one lease alive while a child works under it.
+/// Renews one lease while a child works under it.
 struct Renewer<'s, 'a> {
     handle: &'s mut LeaseHandle<'a>,
     record: &'s Record,
@@ -171,11 +171,11 @@ struct Renewer<'s, 'a> {
 }
 
 impl Renewer<'_, '_> {
-    fn keep(
+    fn run(
         &mut self,
         child: &Child,
         signals: &Signals,
-        tell: &mut OnLoss<'_>,
+        on_loss: &mut OnLoss<'_>,
     ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
         let mut next = Instant::now() + every;
@@ -193,14 +193,15 @@ impl Renewer<'_, '_> {
             if lost.is_none() && Instant::now() >= next {
                 next = Instant::now() + every;
                 lost = self.renew(child);
-                lost.iter().for_each(&mut *tell);
+                lost.iter().for_each(&mut *on_loss);
             }
         }
     }
 
-    /// A fault of the disk is no loss: the next round tries again, and the TTL is four rounds long.
+    /// Renews the lease; returns its loss. A fault of the disk is no loss: the next round tries
+    /// again, and the TTL is four rounds long.
     fn renew(&mut self, child: &Child) -> Option<LostTo> {
-        let renewed = self.handle.renew(self.record.fencing_token, KEEPER_LIMIT);
+        let renewed = self.handle.renew(self.record.fencing_token, RENEWER_LIMIT);
         let Ok(Err(lost)) = renewed else { return None };
         match self.on_lost {
             OnLost::Warn => {}
@@ -211,7 +212,7 @@ impl Renewer<'_, '_> {
     }
 }
 
-/// Passes signals on to the child, except those that the terminal gave it already.
+/// Passes signals on to the child, except those that the terminal sent it already.
 pub fn pass_on(child: &Child, signals: &Signals) {
     while let Some(signal) = signals.next() {
         if !signal.from_terminal {
@@ -222,8 +223,8 @@ pub fn pass_on(child: &Child, signals: &Signals) {
 
 /// Runs a command inside the guard of a lease, after checking that `token` still holds it.
 ///
-/// While it runs nobody can be granted the lease. After `limit` the command's process group is
-/// ended. When the command itself ends, the guard is left, even if something that it started lives.
+/// While it runs, no process can be granted the lease. After `limit` the command's process group is
+/// killed. When the command itself ends, the guard is left, even if processes that it started live.
 pub fn run_fenced(
     ctx: &Context,
     lease: &RecordName,
@@ -264,11 +265,11 @@ pub fn run_fenced(
         None => Err(Error::new(
             Kind::Fault,
             format!(
-                "lease {lease}: the fenced command ran longer than {:.0} s and was ended",
+                "lease {lease}: the fenced command ran longer than {:.0} s and was killed",
                 limit.as_secs_f64()
             ),
         )
-        .hint("give it longer with --fence-timeout, or do less inside the guard")),
+        .hint("give it more time with --fence-timeout, or do less inside the guard")),
     }
 }
 
@@ -277,7 +278,7 @@ fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Opti
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let ready = poll_readable(&[child.fd().as_fd(), signals.fd()], left);
-        // The child has a group of its own, so the terminal gave it none of them.
+        // The child has its own process group, so the terminal sent it none of them.
         while let Some(signal) = signals.next() {
             child.signal_group(signal.number);
         }

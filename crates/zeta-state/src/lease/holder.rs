@@ -23,7 +23,7 @@ use zeta_os::host;
 /// The renewed record, and for how long it had been expired.
 pub type Renewal = (Box<Record>, Option<u64>);
 
-/// The entered guard of a lease, for a process that says that it holds the grant `token`.
+/// The entered guard of a lease, for a caller that claims to hold the grant `token`.
 #[derive(Debug)]
 pub struct HolderSection<'a> {
     /// The caller.
@@ -55,8 +55,9 @@ impl HolderSection<'_> {
         }
     }
 
-    /// Releases the lease; true if it stood, false if it was gone already and nobody was granted
-    /// it since. `ticket_given_back` says that the holder's own ticket has left the queue.
+    /// Releases the lease; true if the grant was there, false if it was gone already and no other
+    /// process was granted the lease since. `ticket_given_back` says that the holder's own ticket
+    /// has left the queue.
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
         let HolderSection { section, lease, token, .. } = self;
         let seen = observe_unjudged(section, lease)?;
@@ -67,11 +68,11 @@ impl HolderSection<'_> {
         match decide_release(&seen, *token, highest) {
             Released::Remove => {
                 section.remove()?;
-                // The ticket of a holder that waited would stay at the head of the queue.
+                // The ticket of a holder that waited must not stay at the head of the queue.
                 if let Observed::Ours(record, ..) = &seen
                     && !ticket_given_back
                 {
-                    Queue::dismiss(section, &record.processes);
+                    Queue::remove_tickets_of(section, &record.processes);
                 }
                 Ok(Ok(true))
             }
@@ -82,8 +83,7 @@ impl HolderSection<'_> {
 }
 
 impl Context {
-    /// Does what the holder of a lease asks for inside its guard. Where there is no tree or no
-    /// node, the lease is lost.
+    /// Runs `verb` for the holder of a lease. Where there is no tree or no node, the lease is lost.
     ///
     /// # Errors
     /// As [`refuse_if_fenced`].
@@ -101,8 +101,8 @@ impl Context {
 }
 
 impl NodeHandle<'_> {
-    /// Enters the guard of a lease for the holder of the grant `token`. A guard that was removed
-    /// under a record that stands is made anew; where the node is gone, the lease is, too (`None`).
+    /// Enters the guard of a lease for the holder of the grant `token`. If only the guard
+    /// was removed, a new one is created; if the node is gone, the lease is gone too (`None`).
     pub fn enter_as_holder<'a>(
         &'a self,
         lease: &'a RecordName,
@@ -139,8 +139,8 @@ impl NodeHandle<'_> {
         }
     }
 
-    /// Releases a lease; true if it stood, false if it was gone already and nobody was granted it
-    /// since.
+    /// Releases a lease; true if the grant was there, false if it was gone already and no other
+    /// process was granted the lease since.
     pub fn release(&self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
         match self.enter_as_holder(lease, token, ENTER_LIMIT)? {
             Some(holder) => holder.release(false),
@@ -148,8 +148,8 @@ impl NodeHandle<'_> {
         }
     }
 
-    /// Takes the processes of a session that has ended out of its last grant, which would be free
-    /// at once otherwise.
+    /// Removes the processes of a session that has ended from its last grant. Otherwise the lease
+    /// would be free at once.
     pub fn detach_session(&self, lease: &RecordName, token: FencingToken) -> Result<()> {
         let section = self.enter(layout::lease_file(lease), ENTER_LIMIT)?;
         match observe_unjudged(&section, lease)? {

@@ -1,5 +1,5 @@
-//! What can be done with a lease that stands. Here: look, check and break; `holder` renews and
-//! releases, `acquire` takes, `exec` holds one while a command runs.
+//! Leases. This file views, checks and breaks them; `holder` renews and releases, `acquire`
+//! acquires, `exec` holds a lease while a command runs.
 
 pub mod acquire;
 pub mod exec;
@@ -28,14 +28,15 @@ use crate::directory::{guard, listing};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, process};
 
-/// Reads what the bytes of a lease's file say, with evidence about its processes.
+/// Parses the bytes of a lease's file, with evidence about the recorded processes.
 pub fn observe(bytes: Option<Bytes>, lease: &RecordName, host: &Host) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
     let life = |processes: &Processes| process::life(processes, host);
     observe_text(&parse(&bytes, layout::RECORD_MAX), times, lease, host, life)
 }
 
-/// As [`observe`], for text that is parsed already; `life` asks about the recorded processes.
+/// As [`observe`], for text that is parsed already; `life` gives the state of the recorded
+/// processes.
 pub fn observe_text(
     text: &std::result::Result<Text<'_>, Damage>,
     times: FileTimes,
@@ -65,14 +66,14 @@ pub fn observe_text(
     }
 }
 
-/// A lease as it stands, with the judgement on it.
+/// A lease as it was read, with the judgement on it.
 #[derive(Debug, Clone)]
 pub struct LeaseView {
-    /// Its name.
+    /// The name of the lease.
     pub lease: RecordName,
-    /// What stands there.
+    /// The record that was found.
     pub observed: Observed,
-    /// What that means.
+    /// The judgement.
     pub standing: Standing,
 }
 
@@ -83,61 +84,66 @@ pub fn view(bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> LeaseView {
     LeaseView { lease: lease.clone(), observed, standing }
 }
 
-/// The lease was lost: who stands there now, and who broke it, if somebody did.
+/// The loss of a lease: which holder has it now, and the note of a break, if it was broken.
 #[derive(Debug, Clone)]
 pub struct LostTo {
     /// The name of the lease.
     pub lease: RecordName,
-    /// What the core says.
+    /// The loss, as the core judged it.
     pub lost: Lost,
     /// The note of a break by force.
     pub broken: Option<Fields<'static>>,
 }
 
 impl LostTo {
-    /// A loss about which the guard keeps no note.
+    /// Makes a loss about which the guard keeps no note.
     pub fn new(lease: &RecordName, lost: Lost) -> LostTo {
         LostTo { lease: lease.clone(), lost, broken: None }
     }
 
-    /// The loss of a lease that no holder is known of, as where its tree or node is gone.
+    /// Makes the loss of a lease without a known holder, as when its tree or node is gone.
     pub fn no_holder(lease: &RecordName) -> LostTo {
         LostTo::new(lease, Lost { by: None })
     }
 }
 
-/// What a holder asked for, or to whom it lost the lease.
+/// The result of a holder's call, or the loss of its lease.
 pub type HolderResult<T> = Result<std::result::Result<T, LostTo>>;
 /// Called with a record right before it is committed, inside the guard.
 pub type BeforeCommit<'a> = dyn FnMut(&mut Record) -> Result<()> + 'a;
 
-/// Room that a grant leaves in its record for what renewals may add to it.
-pub const RENEWAL_ROOM: usize = 64;
+/// Bytes that a grant leaves free in its record for what renewals may add.
+pub const RENEWAL_RESERVE: usize = 64;
 
-/// Writes a lease record, if it is one that readers will believe, with `room` to spare.
-pub fn publish(section: &Section<'_>, record: &Record, replaces: bool, room: usize) -> Result<()> {
+/// Writes a lease record, if it is no longer than readers accept, with `reserve` bytes to spare.
+pub fn publish(
+    section: &Section<'_>,
+    record: &Record,
+    replaces: bool,
+    reserve: usize,
+) -> Result<()> {
     let text = record.to_fields().render();
-    let len = text.len() + room;
+    let len = text.len() + reserve;
     if len > layout::RECORD_MAX {
         return Err(Error::usage(format!(
             "lease {}: its record would be {len} bytes long, and may have {}: nothing was changed",
             record.lease,
             layout::RECORD_MAX
         ))
-        .hint("say less in --purpose or --lease-id"));
+        .hint("use a shorter --purpose or --lease-id"));
     }
     section.publish(&text, replaces)
 }
 
 impl NodeHandle<'_> {
-    /// Looks at a lease without taking any lock; `None` if it is free.
+    /// Reads and judges a lease without taking any lock; `None` if there is no record.
     pub fn view(&self, lease: &RecordName) -> Result<Option<LeaseView>> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
-        let look = view(bytes, lease, &self.ctx.now());
-        Ok((look.observed != Observed::Absent).then_some(look))
+        let view = view(bytes, lease, &self.ctx.now());
+        Ok((view.observed != Observed::Absent).then_some(view))
     }
 
-    /// All leases of the node, and the files that could not be read with the reason.
+    /// Returns all leases of the node, and for each file that could not be read the reason.
     pub fn leases(&self) -> Result<(Vec<LeaseView>, Vec<Error>)> {
         let now = self.ctx.now();
         let listing = self.node.list()?;
@@ -145,17 +151,17 @@ impl NodeHandle<'_> {
             layout::Kind::Lease(name) => Some(RecordName::new("lease", name).is_ok()),
             _ => None,
         });
-        let mut looks = Vec::new();
+        let mut views = Vec::new();
         for file in listing.names {
             let layout::Kind::Lease(name) = layout::kind_of(&file) else { continue };
             let Ok(name) = RecordName::new("lease", name) else { continue };
             match self.read(&file, layout::RECORD_MAX) {
                 Ok(None) => {}
-                Ok(bytes) => looks.push(view(bytes, &name, &now)),
+                Ok(bytes) => views.push(view(bytes, &name, &now)),
                 Err(error) => findings.push(error),
             }
         }
-        Ok((looks, findings))
+        Ok((views, findings))
     }
 
     /// Checks that a lease is still the caller's, without taking any lock.
@@ -168,8 +174,8 @@ impl NodeHandle<'_> {
         }
     }
 
-    /// What became of a grant whose TTL ran until `until_ns` when its keeper saw it last; no lock
-    /// is taken.
+    /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last.
+    /// No lock is taken.
     pub fn find_loss(
         &self,
         lease: &RecordName,
@@ -188,9 +194,9 @@ impl NodeHandle<'_> {
     }
 
     /// Removes by force the grant with token `expected`, or an unreadable record if `None`; false
-    /// if nothing stands there.
+    /// if there is no record.
     ///
-    /// Leaves a note in the guard, so that the old holder's next renew can say what happened.
+    /// Writes a note into the guard, so that the old holder's next renew can say what happened.
     pub fn break_lease(
         &self,
         lease: &RecordName,
@@ -198,11 +204,11 @@ impl NodeHandle<'_> {
         reason: &str,
     ) -> HolderResult<bool> {
         let file = layout::lease_file(lease);
-        // Where nothing stands, nothing is made either.
+        // Where there is no record, no guard is created either.
         if self.read(&file, layout::RECORD_MAX)?.is_none() {
             return Ok(Ok(false));
         }
-        // A record by another hand has no guard yet.
+        // A record that another program wrote may have no guard yet.
         let section = self.enter(&file, ENTER_LIMIT)?;
         let seen = observe_unjudged(&section, lease)?;
         match decide_break(&seen, expected) {
@@ -212,7 +218,7 @@ impl NodeHandle<'_> {
                 let _ = section.note_break(&note.render());
                 section.remove()?;
                 if let Observed::Ours(record, ..) = &seen {
-                    Queue::dismiss(&section, &record.processes);
+                    Queue::remove_tickets_of(&section, &record.processes);
                     (self.ctx.lease_ended)(self.ctx, record);
                 }
                 Ok(Ok(true))
@@ -239,17 +245,17 @@ fn break_note(
     note
 }
 
-/// Reads the record inside the guard; evidence is not asked, because renew and release go by token.
+/// Reads the record inside the guard, without evidence: renew and release go by the token.
 fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observed> {
     Ok(read_only(section.read(layout::RECORD_MAX)?, lease))
 }
 
-/// As [`observe`], for those who go by the token: no process is asked.
+/// As [`observe`], for callers that go by the token: the state of the processes is not read.
 pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
     let Some(Bytes { bytes, times }) = bytes else { return Observed::Absent };
-    let unasked = |_: &Processes| ProcessState::Unknown;
+    let unknown = |_: &Processes| ProcessState::Unknown;
     let text = parse(&bytes, layout::RECORD_MAX);
-    observe_text(&text, times, lease, &Host::default(), unasked)
+    observe_text(&text, times, lease, &Host::default(), unknown)
 }
 
 fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
@@ -257,7 +263,7 @@ fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost:
     LostTo { lease: lease.clone(), lost, broken }
 }
 
-/// The note of a break, if it is about this grant.
+/// Parses the note of a break, if it is about this grant.
 fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> {
     match parse(&note?.bytes, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
@@ -267,14 +273,15 @@ fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> 
     }
 }
 
-/// Inside `lease exec --fenced` the wrapper holds the guard: waiting for it would never end.
+/// Refuses a call inside `lease exec --fenced`: the wrapper holds the guard, so waiting for it
+/// would never end.
 pub fn refuse_if_fenced(ctx: &Context, lease: &RecordName) -> Result<()> {
     match ctx.fenced.as_deref() {
         Some(names) if names.split(',').any(|name| name == lease.as_str()) => Err(Error::new(
             Kind::Busy,
             format!("lease {lease}: this command runs inside its guard ('lease exec --fenced')"),
         )
-        .hint("nobody else can be granted it until this command ends; renew and release after")),
+        .hint("no other process can be granted it until this command ends: renew or release then")),
         _ => Ok(()),
     }
 }

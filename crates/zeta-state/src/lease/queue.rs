@@ -1,9 +1,11 @@
-//! The line of those who wait for a lease: one empty file per waiter in the guard's `queue/`.
+//! The queue of the processes that wait for a lease: one empty file per waiter in the guard's
+//! `queue/`.
 //!
-//! A ticket's name says everything: when it was drawn, until when its owner waits, and which
+//! A ticket's name holds all its data: when it was drawn, until when its owner waits, and which
 //! process that is. Tickets are hints that make the order fair; only the flock decides.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use zeta_core::evidence::{Process, ProcessState, Processes};
@@ -17,10 +19,10 @@ use zeta_os::error::{Error, Result};
 use zeta_os::files::list;
 use zeta_os::process;
 
-/// A place in the line.
+/// The ticket of one waiter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket {
-    /// Boot clock when it was drawn: the order of the line.
+    /// Boot clock when it was drawn: the order of the queue.
     drawn_ns: u64,
     /// Boot clock in ms until which its owner waits.
     until_ms: u64,
@@ -31,14 +33,14 @@ pub struct Ticket {
     time_ns: u64,
 }
 
-/// The opened line of one lease.
+/// The opened queue of one lease.
 #[derive(Debug)]
 pub struct Queue {
     fd: OwnedFd,
 }
 
 impl Ticket {
-    /// A ticket for the calling process.
+    /// Makes a ticket for the calling process.
     pub fn draw(reading: Reading, until_ms: u64, host: &Host) -> Ticket {
         let me = process::identify_self();
         Ticket {
@@ -51,7 +53,7 @@ impl Ticket {
         }
     }
 
-    /// The name of its file.
+    /// Returns the name of the ticket's file.
     pub fn file(&self) -> String {
         let Ticket { drawn_ns, until_ms, pid, pidfs_ino, pid_ns, time_ns } = self;
         format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}-{time_ns}")
@@ -72,13 +74,13 @@ impl Ticket {
         (ticket.file() == name).then_some(ticket)
     }
 
-    /// The process that drew it.
+    /// Returns the process that drew the ticket.
     pub fn process(&self) -> Process {
         let pidfs_ino = (self.pidfs_ino != 0).then_some(self.pidfs_ino);
         Process { pid: self.pid, start_ticks: None, pidfs_ino }
     }
 
-    /// Did the process that has this lease draw it? Both name their pid namespace.
+    /// Returns whether the holder drew the ticket; the pid namespace must be the same.
     fn is_of(&self, holder: &Processes) -> bool {
         holder
             .own
@@ -86,7 +88,8 @@ impl Ticket {
             && self.pid_ns == holder.pid_ns.unwrap_or(0)
     }
 
-    /// Is its owner gone, or done waiting? The latter only by the clock that it was drawn by.
+    /// Returns whether the owner has ended or stopped waiting; the latter is judged only by the
+    /// clock that the ticket was drawn by.
     fn is_void(&self, reading: Reading, host: &Host) -> bool {
         let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
         let processes = Processes { own: Some(self.process()), child: None, pid_ns };
@@ -97,14 +100,14 @@ impl Ticket {
 }
 
 impl Queue {
-    /// Opens the line of a lease; `None` if nobody ever waited.
+    /// Opens the queue of a lease; `None` if no process ever waited.
     pub fn open(section: &Section<'_>) -> Result<Option<Queue>> {
         let path = || section.path().join(layout::QUEUE);
         let opened = open_inner(section.as_fd(), layout::QUEUE, section.base(), path)?;
         Ok(opened.map(|(fd, _)| Queue { fd }))
     }
 
-    /// Opens the line of a lease, or makes it.
+    /// Opens the queue of a lease, or creates it.
     pub fn open_or_create(section: &Section<'_>) -> Result<Queue> {
         if let Some(queue) = Queue::open(section)? {
             return Ok(queue);
@@ -114,22 +117,23 @@ impl Queue {
         Queue::open(section)?.ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
     }
 
-    /// The ticket right before `mine` (or the last one of all); void ones are removed on the way.
+    /// Returns the ticket right before `own` (or the last one of all), and removes void ones on the
+    /// way.
     ///
-    /// A ticket of `holder`, the process that has the lease, does not count: it got what it waited
-    /// for, and gives its ticket back together with the lease.
+    /// A ticket of `holder`, the process that has the lease, does not count: this process does not
+    /// wait any more, and removes its ticket when it releases the lease.
     pub fn before(
         &self,
-        mine: Option<&Ticket>,
+        own: Option<&Ticket>,
         holder: Option<&Processes>,
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
-        // From the back: most often the one right before us is there, and nobody else matters.
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
+        // From the back: most often the ticket right before `own` is valid, and no other matters.
         for name in listing.names.iter().rev() {
             let Some(ticket) = Ticket::parse(name) else { continue };
-            if mine.is_some_and(|mine| ticket >= *mine) {
+            if own.is_some_and(|own| ticket >= *own) {
                 continue;
             }
             if ticket.is_void(reading, host) {
@@ -141,69 +145,69 @@ impl Queue {
         Ok(None)
     }
 
-    /// The first ticket of the line that is not void, if it stands before `mine`; the holder's does
-    /// not count.
+    /// Returns the first ticket of the queue that is not void, if it comes before `own`; the
+    /// holder's does not count.
     pub fn head(
         &self,
-        mine: &Ticket,
+        own: &Ticket,
         holder: Option<&Processes>,
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
         let mut before = tickets
-            .filter(|ticket| ticket < mine && !holder.is_some_and(|holder| ticket.is_of(holder)));
+            .filter(|ticket| ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder)));
         Ok(before.find(|ticket| !ticket.is_void(reading, host)))
     }
 
-    /// Removes the tickets of a holder that the lease is taken from: who waited behind it wakes up.
-    /// They are hints, so it does no harm if that fails.
-    pub fn dismiss(section: &Section<'_>, holder: &Processes) {
+    /// Removes the tickets of a holder that lost the lease: the waiter behind it wakes up. Tickets
+    /// are hints, so a failure does no harm.
+    pub fn remove_tickets_of(section: &Section<'_>, holder: &Processes) {
         let Ok(Some(queue)) = Queue::open(section) else { return };
-        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"));
+        let listing = list(queue.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE));
         let names = listing.unwrap_or_default().names;
         let tickets = names.iter().filter_map(|name| Ticket::parse(name));
         tickets.filter(|ticket| ticket.is_of(holder)).for_each(|t| queue.remove(&t));
     }
 
-    /// All tickets whose owners are gone or done waiting.
+    /// Lists the tickets whose owners have ended or stopped waiting.
     pub fn void(&self, reading: Reading, host: &Host) -> Result<Vec<Ticket>> {
-        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, std::path::Path::new("queue"))?;
+        let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
         Ok(tickets.filter(|ticket| ticket.is_void(reading, host)).collect())
     }
 
-    /// Puts a ticket into the line.
+    /// Puts a ticket into the queue.
     pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
-        // Exclusively: what a member of the group put there under a guessed name would be opened,
-        // and given our mode, by whoever waits here, who may be root.
+        // Exclusively: otherwise a member of the group could put a file there under a guessed name,
+        // and a waiter, which may be root, would open it and change its mode.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let mode = section.base().sharing.file_mode();
         let path = section.path().join(layout::QUEUE);
         let cannot = |errno| Error::below("cannot queue in", &path, errno);
         let fd = openat(&self.fd, ticket.file(), flags | OFlags::CLOEXEC, mode).map_err(cannot)?;
-        // Others watch it, which needs read permission whatever the umask is.
+        // Other waiters watch it, which needs read permission whatever the umask is.
         if mode != Mode::from_raw_mode(0o600) {
             rustix::fs::fchmod(&fd, mode).map_err(cannot)?;
         }
         Ok(())
     }
 
-    /// Takes a ticket out of the line.
+    /// Removes a ticket from the queue.
     pub fn remove(&self, ticket: &Ticket) {
         let _ = unlinkat(&self.fd, ticket.file(), AtFlags::empty());
     }
 
-    /// As [`Queue::remove`], for a holder inside the guard. The next in line wakes up at once; its
-    /// watch is taken apart by the kernel later, when the file goes.
+    /// As [`Queue::remove`], for a holder inside the guard. The next waiter wakes up at once; the
+    /// kernel removes its watch later, together with the file.
     pub fn remove_inside(&self, ticket: &Ticket, section: &Section<'_>) {
         if section.take_in(self.fd.as_fd(), &ticket.file()).is_err() {
             self.remove(ticket);
         }
     }
 
-    /// The path under which the kernel knows a ticket, for a watch.
+    /// Returns a path to the ticket through the opened queue, for a watch.
     pub fn watch_path(&self, ticket: &Ticket) -> String {
         use std::os::fd::AsRawFd;
         format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), ticket.file())

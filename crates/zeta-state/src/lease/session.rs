@@ -1,4 +1,5 @@
-//! The session that a short call belongs to: its wrapper's processes vouch for what it takes.
+//! The session that a short call belongs to: its processes are the evidence for the leases that the
+//! call acquires.
 
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
@@ -9,8 +10,9 @@ use crate::context::NodeHandle;
 use zeta_os::error::Result;
 use zeta_os::process;
 
-/// The processes of the caller's session, from the record that its `zeta run` keeps; none if it has
-/// no session. The parent process is never guessed at: agent tools start a fresh shell per command.
+/// Returns the processes of the caller's session, from the record that its `zeta run` keeps; none
+/// if the caller has no session. The parent process is never guessed at: agent tools start a fresh
+/// shell per command.
 pub fn processes(handle: &NodeHandle<'_>) -> Result<Processes> {
     let ctx = handle.ctx;
     let Some(session) = &ctx.session else { return Ok(Processes::default()) };

@@ -1,4 +1,4 @@
-//! A beat: the node was seen, and so was the agent that says so.
+//! A beat: it shows that an agent is alive, and that its node is in use.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -18,15 +18,17 @@ use zeta_os::error::{Error, Result};
 use zeta_os::files::put_file;
 use zeta_os::host;
 
-/// One beat of the node, and of the calling agent if it was named. Returns the time written.
+/// Writes one beat of the node, and of the calling agent if its name was given. Returns the time
+/// written.
 ///
-/// `every_ms` is the promise of the next one; an earlier promise stands if none is given.
+/// `every_ms` is the time until the next beat; without it, the record's own value stays.
 pub fn beat(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<i64> {
     beat_with(handle, || if handle.ctx.agent_named { beat_agent(handle, every_ms) } else { Ok(()) })
 }
 
-/// The beat that `own` writes, and then that of the node. A broken `last-seen.iso` keeps no agent
-/// from its beat, nor a broken record the node: both are tried, and the first error is told.
+/// Writes the agent's beat with `own`, and then that of the node. A broken `last-seen.iso` does not
+/// prevent the agent's beat, nor a broken record the node's: both are tried, and the first error is
+/// returned.
 pub fn beat_with(handle: &NodeHandle<'_>, own: impl FnOnce() -> Result<()>) -> Result<i64> {
     let own = own();
     let seen = touch_last_seen(handle);
@@ -77,7 +79,7 @@ fn beat_agent(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<()> {
     let agent = &ctx.agent;
     let name = RecordKey::Persona(agent.clone());
     let section = handle.enter(name.file(), ENTER_LIMIT)?;
-    let (stands, mut fields) = read_or_new(&section, node, &name)?;
+    let (exists, mut fields) = read_or_new(&section, node, &name)?;
     if fields.raw("agent").is_none() {
         fields.set_text("persona", agent.as_str());
         fields.set_text("agent", agent.as_str());
@@ -87,5 +89,5 @@ fn beat_agent(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<()> {
     }
     let every_ms = every_ms.or(fields.number("beat_every_ms")).unwrap_or(SPOKEN_MS);
     set_beat(&mut fields, host::reading(), &ctx.host, every_ms);
-    publish(&section, node, &name, &fields, stands)
+    publish(&section, node, &name, &fields, exists)
 }

@@ -1,4 +1,4 @@
-//! Who is here: beats, markers and persona states, and what a reader makes of them.
+//! Presence: beats, markers and persona states, and what a reader concludes from them.
 
 pub mod heartbeat;
 pub mod records;

@@ -1,5 +1,5 @@
-//! Records that agents write for each other: markers and persona states. Fields that a call does
-//! not name are kept, and a record that cannot be read is never written over.
+//! Records that agents write for each other: markers and persona states. A call keeps the fields
+//! that it does not name, and never overwrites a record that it cannot read.
 
 use rustix::process::getuid;
 use zeta_core::evidence::ProcessState;
@@ -23,7 +23,7 @@ const MARKER: &str = "marker";
 const MARKER_KEYS: [&str; 10] =
     ["schema", "kind", "marker", "agent", "session", "uid", "set_at", "updated_at", "file", "end"];
 
-/// Which record.
+/// The name of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordKey {
     /// `<name>.marker`
@@ -33,7 +33,7 @@ pub enum RecordKey {
 }
 
 impl RecordKey {
-    /// Its file.
+    /// Returns the record's file.
     pub fn file(&self) -> String {
         match self {
             RecordKey::Marker(name) => layout::marker_file(name),
@@ -41,7 +41,7 @@ impl RecordKey {
         }
     }
 
-    /// Most bytes that it may have.
+    /// Returns the maximum length of the record, in bytes.
     pub fn max(&self) -> usize {
         match self {
             RecordKey::Marker(_) => layout::RECORD_MAX,
@@ -64,7 +64,7 @@ impl RecordKey {
     }
 }
 
-/// Reads `K=V` as typed, and refuses keys that the program itself writes.
+/// Parses `K=V` as typed, and refuses keys that zeta itself writes.
 pub fn parse_pair(name: &RecordKey, pair: &str) -> Result<(String, String)> {
     let (key, value) = pair.split_once('=').ok_or_else(|| {
         Error::usage(format!("{pair:?} is not of the form key=value, as in branch=main"))
@@ -76,17 +76,17 @@ pub fn parse_pair(name: &RecordKey, pair: &str) -> Result<(String, String)> {
     }
     if name.own_keys().contains(&key) {
         return Err(Error::usage(format!(
-            "key {key:?} is written by zeta itself: choose another name for yours"
+            "key {key:?} is written by zeta itself: choose another name"
         )));
     }
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Sets fields of a record, making it if need be; returns it as it stands now.
+/// Sets fields of a record, and creates it if there is none; returns the new record.
 pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Result<Fields<'static>> {
     let handle = ctx.open()?;
     let section = handle.enter(name.file(), ENTER_LIMIT)?;
-    let (stands, mut fields) = read_or_new(&section, &handle.node, name)?;
+    let (exists, mut fields) = read_or_new(&section, &handle.node, name)?;
     let reading = host::reading();
     match name {
         RecordKey::Marker(marker) => {
@@ -96,14 +96,15 @@ pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Resul
                 fields.set_text("session", session);
             }
             fields.set_number("uid", getuid().as_raw().into());
-            if !stands {
+            if !exists {
                 fields.set_text("set_at", &format_utc(reading.wall_us));
             }
         }
         RecordKey::Persona(persona) => {
             let over = session_over(ctx, &fields);
             let session = fields.text("session").filter(|_| !over);
-            // Whoever speaks for itself is alive; somebody else's word proves nothing about it.
+            // An agent that writes its own record is alive; a record by another agent proves
+            // nothing.
             let itself = match session {
                 Some(session) => ctx.session.as_deref() == Some(&*session),
                 None => ctx.agent_named && ctx.agent == *persona,
@@ -125,7 +126,7 @@ pub fn set(ctx: &Context, name: &RecordKey, pairs: &[(String, String)]) -> Resul
     for (key, value) in pairs {
         fields.set_text(key, value);
     }
-    publish(&section, &handle.node, name, &fields, stands)?;
+    publish(&section, &handle.node, name, &fields, exists)?;
     Ok(fields)
 }
 
@@ -135,7 +136,7 @@ pub fn publish(
     node: &Node,
     name: &RecordKey,
     fields: &Fields<'_>,
-    stands: bool,
+    exists: bool,
 ) -> Result<()> {
     let text = fields.render();
     if text.len() > name.max() {
@@ -153,17 +154,18 @@ pub fn publish(
             fields.len()
         )));
     }
-    section.publish(&text, stands)
+    section.publish(&text, exists)
 }
 
-/// Is the session that a record names over, as far as its processes can be asked?
+/// Returns whether the session that a record names has ended, as far as its processes show.
 pub fn session_over(ctx: &Context, fields: &Fields<'_>) -> bool {
     let now = ctx.now();
     let life = Beat::from_fields(fields).map_or(ProcessState::Unknown, |beat| life_of(&beat, &now));
     judge_session_over(fields, life, &now)
 }
 
-/// The fields of the record inside its guard, or those of a new one; true if one stands.
+/// Reads the fields of the record inside its guard, or makes those of a new one; true if there is a
+/// record.
 pub fn read_or_new(
     section: &Section<'_>,
     node: &Node,
@@ -178,7 +180,7 @@ pub fn read_or_new(
             Ok((true, fields.into_owned()))
         }
         Ok(Text::Foreign(found)) => {
-            // Adopted: what another hand wrote is kept, under our grammar.
+            // What another program wrote is kept, in the grammar of the standard.
             let mut fields = Fields::new(name.kind());
             for (key, value) in found.iter().filter(|(key, _)| !name.own_keys().contains(key)) {
                 fields.push_raw(key, value);
@@ -196,21 +198,21 @@ fn damaged(node: &Node, name: &RecordKey, damage: &zeta_core::record::Damage) ->
         RecordKey::Persona(persona) => format!("zeta persona clear {persona}"),
     };
     Error::not_safe(&path, format!("the record is damaged: {damage}"))
-        .hint("look at it first: its text may still be of use")
+        .hint("read it first: its text may still be useful")
         .hint(format!("then: {verb}"))
 }
 
-/// What stands in a record's place.
+/// A record as it was read.
 #[derive(Debug, Clone)]
 pub enum RecordState {
-    /// A record, by us or by another hand.
+    /// A record, by zeta or by another program.
     Fields(Fields<'static>),
     /// A damaged one, with the reason.
     Damaged(Error),
 }
 
 impl RecordState {
-    /// The record, if it can be read.
+    /// Returns the fields, if the record could be read.
     pub fn own(self) -> Option<Fields<'static>> {
         match self {
             RecordState::Fields(fields) => Some(fields),
@@ -235,7 +237,7 @@ fn get_in(handle: &NodeHandle<'_>, name: &RecordKey) -> Result<Option<RecordStat
     }))
 }
 
-/// The names of all markers (or personas) of the node, with what stands there or why not.
+/// Returns all markers (or personas) of the node by name, each with its record or an error.
 pub fn list(ctx: &Context, markers: bool) -> Result<Vec<(String, Result<RecordState>)>> {
     let mut found = Vec::new();
     let Some(handle) = ctx.find()? else { return Ok(found) };
@@ -274,7 +276,7 @@ pub fn clear(ctx: &Context, name: &RecordKey) -> Result<bool> {
         return Ok(false);
     }
     let section = handle.enter(file, ENTER_LIMIT)?;
-    let stands = section.read(name.max())?.is_some();
+    let exists = section.read(name.max())?.is_some();
     section.remove()?;
-    Ok(stands)
+    Ok(exists)
 }

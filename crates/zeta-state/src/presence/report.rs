@@ -1,4 +1,4 @@
-//! Beats, markers and persona states in words and as JSON, for every front end.
+//! Beats, markers and persona states as text and as JSON, for every front end.
 
 use zeta_core::json::{Object, json_of};
 use zeta_core::name::{Label, RecordName};
@@ -16,13 +16,13 @@ pub fn beat_json(node: &Label, wall_us: i64, beats: u64) -> Object {
     object
 }
 
-/// A lease of a session that is not renewed any more.
+/// Returns the message about a lease that its session does not renew any more.
 pub fn held_too_long(lease: &RecordName, max_hold_ms: u64) -> String {
     let limit = format_duration(max_hold_ms);
     format!("lease {lease} is held longer than {limit} and is not renewed any more (--max-hold)")
 }
 
-/// The fields of a record that was read, or why there are none.
+/// Returns the fields of a record that was read, or the reason why there are none.
 pub fn fields_of(name: &RecordKey, found: Option<RecordState>) -> Result<Fields<'static>> {
     match found {
         Some(RecordState::Fields(fields)) => Ok(fields),
@@ -40,7 +40,7 @@ pub fn record_json(fields: &Fields<'_>) -> Object {
 
 /// A record, a line for each field.
 pub fn record_text(fields: &Fields<'_>) -> String {
-    // Not as it stands: another hand may have left in it what plays tricks on a terminal.
+    // Not the raw text: another program may have written control characters into it.
     let line = |(key, value)| format!("{key}: {}", json_of(value));
     let lines: Vec<String> = fields.iter().map(line).collect();
     lines.join("\n")
@@ -63,12 +63,12 @@ pub fn field(name: &RecordKey, fields: &Fields<'_>, key: &str) -> Result<(Object
 pub struct Records {
     kind: &'static str,
     records: Vec<(String, Fields<'static>)>,
-    /// What could not be read.
+    /// The records that could not be read.
     pub findings: Vec<Error>,
 }
 
 impl Records {
-    /// Sorts what was found: markers, or personas.
+    /// Sorts the markers or personas that were found.
     pub fn new(markers: bool, found: Vec<(String, Result<RecordState>)>) -> Records {
         let kind = if markers { "markers" } else { "personas" };
         let mut sorted = Records { kind, records: Vec::new(), findings: Vec::new() };
@@ -81,7 +81,7 @@ impl Records {
         sorted
     }
 
-    /// One object with the records and the findings.
+    /// Makes one object with the records and the findings.
     pub fn json(&self) -> Object {
         let mut object = Object::new();
         let records = self.records.iter();
@@ -90,7 +90,7 @@ impl Records {
         object
     }
 
-    /// A line for each record.
+    /// Makes a line for each record.
     pub fn text(&self) -> String {
         let lines: Vec<String> =
             self.records.iter().map(|(name, fields)| row(name, fields)).collect();
@@ -105,16 +105,16 @@ pub fn cleared_json(name: &RecordKey) -> Object {
     object
 }
 
-/// A record that does not exist.
+/// Makes the error for a record that does not exist.
 pub fn absent(name: &RecordKey) -> Error {
     let what = match name {
         RecordKey::Marker(name) => format!("marker {name}"),
         RecordKey::Persona(name) => format!("persona {name}"),
     };
-    Error::new(Kind::NotFound, format!("{what} is not there"))
+    Error::new(Kind::NotFound, format!("{what} does not exist"))
 }
 
-/// The name and the fields that an agent wrote on purpose.
+/// Makes a line of the name and the fields that an agent sets itself.
 fn row(name: &str, fields: &Fields<'_>) -> String {
     const SHOWN: [&str; 7] =
         ["agent", "status", "task", "branch", "worktree", "updated_at", "ended_at"];

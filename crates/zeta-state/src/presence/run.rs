@@ -1,5 +1,5 @@
-//! `zeta run`: presence for the life of a command. It registers the session, beats, renews what the
-//! session holds, passes signals on, and gives everything back at the end.
+//! `zeta run`: presence for the life of a command. It registers the session, beats, renews the
+//! leases of the session, passes signals on, and releases everything at the end.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use zeta_core::record::Fields;
 use zeta_core::time::{NS_PER_MS, format_utc};
 
 use crate::context::{Context, NodeHandle};
-use crate::directory::guard::{ENTER_LIMIT, KEEPER_LIMIT};
+use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
 use crate::lease::exec::{OnLost, pass_on};
 use crate::lease::{LostTo, read_only};
 use crate::presence::heartbeat::{beat_with, touch_last_seen};
@@ -27,15 +27,15 @@ use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated};
 use zeta_os::{host, process};
 
-/// How often a wrapper looks for new leases where it cannot be told (no inotify instance is left).
-const BLIND_LOOK: Duration = Duration::from_millis(250);
+/// How often the supervisor polls for new leases if no inotify instance is left.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What to run and how.
+/// The command to run, and options.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Command and arguments.
     pub argv: Vec<OsString>,
-    /// The persona that the agent plays, where that is not its own name.
+    /// The agent's persona, if that is not its own name.
     pub persona: Option<Label>,
     /// Time between beats.
     pub every_ms: u64,
@@ -43,11 +43,11 @@ pub struct Plan {
     pub max_hold_ms: u64,
     /// What to do with the command when a lease of its session is lost.
     pub on_lost: OnLost,
-    /// A shell command to run then.
+    /// A shell command to run when a lease of its session is lost.
     pub on_lost_exec: Option<String>,
 }
 
-/// What the wrapper has to say while it works.
+/// An event that the supervisor reports while the command runs.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A lease of the session was lost.
@@ -58,22 +58,22 @@ pub enum Event<'a> {
     Trouble(&'a Error),
 }
 
-/// How it ended.
+/// How the call ended.
 #[derive(Debug)]
 pub enum Finished {
     /// The command ended.
     Ran {
-        /// How.
+        /// How it ended.
         ended: ExitOutcome,
-        /// It was ended because a lease was lost.
+        /// The command was killed because a lease was lost.
         lost: bool,
     },
     /// The command could not be started: the status that a shell gives, and why.
     NotStarted(u8, Error),
 }
 
-/// A command that ends this soon is not worth a watch, whose end alone takes 5 ms. The shortest TTL
-/// there is still leaves room for the first renewal.
+/// A command that ends within this time gets no inotify watch: closing one takes 5 ms. The shortest
+/// TTL is long enough for the first renewal to come later.
 const SHORT: Duration = Duration::from_millis(15);
 
 /// A lease of the session, as it was last seen.
@@ -86,50 +86,51 @@ struct Holding {
     too_long: bool,
 }
 
-/// A session at work.
+/// A session whose command runs.
 struct Supervisor<'a> {
     handle: &'a NodeHandle<'a>,
     plan: &'a Plan,
     session: String,
     processes: Processes,
     holdings: BTreeMap<RecordName, Holding>,
-    said: Option<Error>,
+    last_error: Option<Error>,
     lost: bool,
     hooks: Vec<std::process::Child>,
 }
 
-/// Runs a command under presence.
-pub fn run(ctx: &Context, plan: &Plan, tell: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
+/// Runs a command as an agent's session.
+pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
     let handle = ctx.open()?;
     let base = &handle.tree.base;
-    // A long life stands on these; a short verb leaves them out for its speed.
+    // A session is long and depends on these; short verbs leave them out to be fast.
     crate::upkeep::init::checks(base, &handle.node)?;
-    // A directory with a flock on it is spared by the cleaner of /tmp; death drops the flock.
+    // The cleaner of /tmp spares a directory with a flock on it; the kernel frees the flock when
+    // this process ends.
     let _ = flock(base, FlockOperation::NonBlockingLockShared);
     let signals = Signals::take_over()?;
     let session = host::random_hex()?;
-    let mut wrapper = Supervisor {
+    let mut supervisor = Supervisor {
         handle: &handle,
         plan,
         session,
         processes: Processes::default(),
         holdings: BTreeMap::new(),
-        said: None,
+        last_error: None,
         lost: false,
         hooks: Vec::new(),
     };
-    let child = match wrapper.register(&signals)?.open()? {
+    let child = match supervisor.register(&signals)?.open()? {
         Ok(child) => child,
         Err((status, error)) => {
-            wrapper.sign_off(status);
+            supervisor.record_end(status);
             return Ok(Finished::NotStarted(status, error));
         }
     };
-    let ended = wrapper.work(&child, &signals, tell)?;
-    // In this order: who takes a lease from here on finds that nobody vouches for it.
-    wrapper.sign_off(ended.status());
-    wrapper.release_all(tell);
-    let ended_for_loss = wrapper.lost && plan.on_lost != OnLost::Warn;
+    let ended = supervisor.work(&child, &signals, on_event)?;
+    // In this order: a lease that is acquired from here on is not bound to the session any more.
+    supervisor.record_end(ended.status());
+    supervisor.release_all(on_event);
+    let ended_for_loss = supervisor.lost && plan.on_lost != OnLost::Warn;
     Ok(Finished::Ran { ended, lost: ended_for_loss })
 }
 
@@ -138,12 +139,12 @@ impl Supervisor<'_> {
         RecordKey::Persona(self.handle.ctx.agent.clone())
     }
 
-    /// Writes the session's record and starts the command at its gate.
+    /// Writes the session's record and forks the command, which waits to be started.
     fn register(&mut self, signals: &Signals) -> Result<Gated> {
         let name = self.persona();
         let section = self.handle.enter(name.file(), ENTER_LIMIT)?;
-        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
-        self.refuse_a_second(&fields)?;
+        let (exists, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
+        self.refuse_second_session(&fields)?;
         let env = vec![
             ("ZETA_AGENT", self.handle.ctx.agent.to_string()),
             ("ZETA_SESSION", self.session.clone()),
@@ -172,7 +173,7 @@ impl Supervisor<'_> {
         fields.set_text("started_at", &format_utc(reading.wall_us));
         fields.remove("beat_seq");
         set_beat(&mut fields, reading, &self.handle.ctx.host, self.plan.every_ms);
-        match publish(&section, &self.handle.node, &name, &fields, stands) {
+        match publish(&section, &self.handle.node, &name, &fields, exists) {
             Ok(()) => Ok(child),
             Err(error) => {
                 child.dismiss();
@@ -181,8 +182,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Two sessions under one name would renew, release and speak for each other.
-    fn refuse_a_second(&self, fields: &Fields<'_>) -> Result<()> {
+    /// Refuses a second session under one name: the two would renew and release each other's
+    /// leases.
+    fn refuse_second_session(&self, fields: &Fields<'_>) -> Result<()> {
         let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
         let Some(session) = &beat.session else { return Ok(()) };
         let ctx = self.handle.ctx;
@@ -201,24 +203,24 @@ impl Supervisor<'_> {
         Err(Error::new(
             Kind::Refused,
             format!(
-                "{agent} is here already{since} (session {}{pid}, {})",
+                "{agent} is already running{since} (session {}{pid}, {})",
                 session.get(..8).unwrap_or(session),
                 judged.liveness.word()
             ),
         )
-        .hint(format!("give this one a name of its own: zeta run --as {agent}-2 -- ...")))
+        .hint(format!("give this session another name: zeta run --as {agent}-2 -- ...")))
     }
 
     fn work(
         &mut self,
         child: &Child,
         signals: &Signals,
-        tell: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
         let first = touch_last_seen(self.handle);
-        self.note_trouble(first.map(|_| ()), tell);
+        self.report_error(first.map(|_| ()), on_event);
         let ready = poll_readable(&[child.fd(), signals.fd()], SHORT);
         if ready.first() == Some(&true) {
             pass_on(child, signals);
@@ -226,13 +228,13 @@ impl Supervisor<'_> {
         }
         let watch = Watch::new();
         watch.arrivals_in(self.handle.node.as_fd());
-        self.look_at_all(tell, child);
+        self.check_all_leases(on_event, child);
         loop {
             let renewals = self.holdings.values().filter(|h| !h.too_long).map(|h| h.next);
             let next = renewals.min().map_or(next_beat, |renewal| renewal.min(next_beat));
             let mut limit = next.saturating_duration_since(Instant::now());
             if !watch.sees() {
-                limit = limit.min(BLIND_LOOK);
+                limit = limit.min(POLL_INTERVAL);
             }
             let mut fds = vec![child.fd(), signals.fd()];
             fds.extend(watch.fd());
@@ -242,16 +244,16 @@ impl Supervisor<'_> {
                 return child.wait();
             }
             if ready.get(2) == Some(&true) {
-                self.look_at_arrivals(&watch, tell, child);
+                self.check_arrived_leases(&watch, on_event, child);
             } else if !watch.sees() {
-                self.look_at_all(tell, child);
+                self.check_all_leases(on_event, child);
             }
-            self.renew_due(tell, child);
+            self.renew_due(on_event, child);
             if Instant::now() >= next_beat {
                 next_beat = Instant::now() + every;
                 let beat = self.beat();
-                self.note_trouble(beat, tell);
-                self.look_at_all(tell, child);
+                self.report_error(beat, on_event);
+                self.check_all_leases(on_event, child);
                 self.hooks.retain_mut(|hook| matches!(hook.try_wait(), Ok(None)));
             }
         }
@@ -269,36 +271,36 @@ impl Supervisor<'_> {
     /// Changes the session's record, if it is still this session's.
     fn change_own_record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let name = self.persona();
-        let section = self.handle.enter(name.file(), KEEPER_LIMIT)?;
-        let (stands, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
-        if stands && fields.text("session").as_deref() != Some(&self.session) {
+        let section = self.handle.enter(name.file(), RENEWER_LIMIT)?;
+        let (exists, mut fields) = read_or_new(&section, &self.handle.node, &name)?;
+        if exists && fields.text("session").as_deref() != Some(&self.session) {
             return Err(Error::new(
                 Kind::Lost,
                 format!("{}: another session writes under this name now", self.handle.ctx.agent),
             ));
         }
-        if !stands {
+        if !exists {
             fields.set_text("agent", self.handle.ctx.agent.as_str());
             fields.set_text("session", &self.session);
             set_processes(&mut fields, &self.processes);
         }
         change(&mut fields);
-        publish(&section, &self.handle.node, &name, &fields, stands)
+        publish(&section, &self.handle.node, &name, &fields, exists)
     }
 
-    /// Says a trouble once, not with every beat.
-    fn note_trouble(&mut self, result: Result<()>, tell: &mut dyn FnMut(Event<'_>)) {
+    /// Reports an error once, not with every beat.
+    fn report_error(&mut self, result: Result<()>, on_event: &mut dyn FnMut(Event<'_>)) {
         match result {
-            Ok(()) => self.said = None,
-            Err(error) if self.said.as_ref() == Some(&error) => {}
+            Ok(()) => self.last_error = None,
+            Err(error) if self.last_error.as_ref() == Some(&error) => {}
             Err(error) => {
-                tell(Event::Trouble(&error));
-                self.said = Some(error);
+                on_event(Event::Trouble(&error));
+                self.last_error = Some(error);
             }
         }
     }
 
-    fn look_at_all(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+    fn check_all_leases(&mut self, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
         let Ok(listing) = self.handle.node.list() else { return };
         let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
         for file in &listing.names {
@@ -310,11 +312,16 @@ impl Supervisor<'_> {
             }
         }
         for name in names {
-            self.look_at(&name, tell, child);
+            self.check_lease(&name, on_event, child);
         }
     }
 
-    fn look_at_arrivals(&mut self, watch: &Watch, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+    fn check_arrived_leases(
+        &mut self,
+        watch: &Watch,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
         let mut names: Vec<RecordName> = Vec::new();
         let whole = watch.each(|name| {
             let text = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
@@ -326,42 +333,47 @@ impl Supervisor<'_> {
             }
         });
         if !whole {
-            return self.look_at_all(tell, child);
+            return self.check_all_leases(on_event, child);
         }
         for name in names {
-            self.look_at(&name, tell, child);
+            self.check_lease(&name, on_event, child);
         }
     }
 
-    /// Looks whether a lease is the session's, still or again.
-    fn look_at(&mut self, name: &RecordName, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+    /// Checks whether a lease is the session's, still or again.
+    fn check_lease(
+        &mut self,
+        name: &RecordName,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
         let file = layout::lease_file(name);
         let Ok(bytes) = self.handle.read(&file, layout::RECORD_MAX) else { return };
-        let mine = match read_only(bytes, name) {
-            Observed::Ours(record, ..) if self.keeps(&record) => Some(record),
+        let own = match read_only(bytes, name) {
+            Observed::Ours(record, ..) if self.owns(&record) => Some(record),
             _ => None,
         };
         // Another grant of the same session ended the one before, too.
         let known = self.holdings.get(name).map(|held| (held.token, held.until_ns));
         let ended =
-            known.filter(|(token, _)| Some(*token) != mine.as_ref().map(|r| r.fencing_token));
+            known.filter(|(token, _)| Some(*token) != own.as_ref().map(|r| r.fencing_token));
         if let Some((token, until_ns)) = ended {
             self.holdings.remove(name);
             match self.handle.find_loss(name, token, until_ns) {
-                Ok(Err(lost)) => self.tell_loss(&lost, tell, child),
+                Ok(Err(lost)) => self.report_loss(&lost, on_event, child),
                 Ok(Ok(_)) => {}
-                Err(error) => self.note_trouble(Err(error), tell),
+                Err(error) => self.report_error(Err(error), on_event),
             }
         }
-        mine.iter().for_each(|record| self.hold(record));
+        own.iter().for_each(|record| self.track(record));
     }
 
-    /// Is it this wrapper that renews and releases a grant?
-    fn keeps(&self, record: &Record) -> bool {
+    /// Returns whether this supervisor renews and releases a grant.
+    fn owns(&self, record: &Record) -> bool {
         self.processes.own.is_some_and(|own| is_kept_by(record, &self.session, &own))
     }
 
-    fn hold(&mut self, record: &Record) {
+    fn track(&mut self, record: &Record) {
         let until_ns = record.expires_boot_ns();
         let every = Duration::from_millis((record.ttl_ms / 4).max(1));
         let now_ns = host::reading().boot_ns;
@@ -374,7 +386,7 @@ impl Supervisor<'_> {
         self.holdings.insert(record.lease.clone(), holding);
     }
 
-    fn renew_due(&mut self, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+    fn renew_due(&mut self, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
         let now = Instant::now();
         let due: Vec<(RecordName, FencingToken)> = self
             .holdings
@@ -383,7 +395,7 @@ impl Supervisor<'_> {
             .map(|(name, held)| (name.clone(), held.token))
             .collect();
         for (name, token) in due {
-            self.renew(&name, token, tell, child);
+            self.renew(&name, token, on_event, child);
         }
     }
 
@@ -391,34 +403,34 @@ impl Supervisor<'_> {
         &mut self,
         name: &RecordName,
         token: FencingToken,
-        tell: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) {
         if let Some(held) = self.holdings.get_mut(name) {
             held.next = Instant::now() + held.every;
         }
-        match self.handle.renew(name, token, None, KEEPER_LIMIT) {
+        match self.handle.renew(name, token, None, RENEWER_LIMIT) {
             Ok(Ok((record, _))) => {
                 let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
-                self.hold(&record);
+                self.track(&record);
                 if held_ns / NS_PER_MS > self.plan.max_hold_ms
                     && let Some(held) = self.holdings.get_mut(name)
                 {
                     held.too_long = true;
-                    tell(Event::HeldTooLong(name));
+                    on_event(Event::HeldTooLong(name));
                 }
             }
-            // Given back, or lost: the next look tells.
-            Ok(Err(_)) => self.look_at(name, tell, child),
-            // Inside the guard nobody else can be granted it: a fenced command, most likely.
+            // Released or lost: the check finds out which.
+            Ok(Err(_)) => self.check_lease(name, on_event, child),
+            // No other process can be granted it meanwhile: most likely a fenced command runs.
             Err(error) if error.kind == Kind::Busy => {}
-            Err(error) => self.note_trouble(Err(error), tell),
+            Err(error) => self.report_error(Err(error), on_event),
         }
     }
 
-    fn tell_loss(&mut self, lost: &LostTo, tell: &mut dyn FnMut(Event<'_>), child: &Child) {
+    fn report_loss(&mut self, lost: &LostTo, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
         self.lost = true;
-        tell(Event::Lost(lost));
+        on_event(Event::Lost(lost));
         match self.plan.on_lost {
             OnLost::Warn => {}
             OnLost::Term => child.signal(Signal::TERM.as_raw()),
@@ -436,8 +448,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Gives back what the session still holds.
-    fn release_all(&mut self, tell: &mut dyn FnMut(Event<'_>)) {
+    /// Releases the leases that the session still holds.
+    fn release_all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
         let Ok(listing) = self.handle.node.list() else { return };
         for file in &listing.names {
             let FileKind::Lease(name) = layout::kind_of(file) else { continue };
@@ -446,18 +458,19 @@ impl Supervisor<'_> {
                 continue;
             };
             if let Observed::Ours(record, ..) = read_only(bytes, &name)
-                && self.keeps(&record)
+                && self.owns(&record)
             {
                 match self.handle.release(&name, record.fencing_token) {
                     Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
-                    Err(error) => tell(Event::Trouble(&error)),
+                    Err(error) => on_event(Event::Trouble(&error)),
                 }
             }
         }
     }
 
-    /// Says in the session's record that it ended. If that fails, its processes' end still shows.
-    fn sign_off(&self, status: u8) {
+    /// Writes the end into the session's record. If that fails, the end of its processes still
+    /// shows it.
+    fn record_end(&self, status: u8) {
         let _ = self.change_own_record(|fields| {
             fields.set_text("ended_at", &format_utc(host::reading().wall_us));
             fields.set_number("exit_status", status.into());

@@ -3,16 +3,16 @@
 //! **What is promised.** After [`View::refresh`] the view has every change that was complete before
 //! the call began. It shows the latest content, and not each one in between.
 //!
-//! A view that *follows* is told by the kernel, in the call that makes the change, writing in place
-//! included. Where events were lost, everything is read again.
+//! A view that *follows* gets an event from the kernel for every change, writing in place included.
+//! If events were lost, everything is read again.
 //!
-//! A view that does not follow, or not all for want of watches, goes by file times. The times of a
-//! node's directory tell of every rename and removal in it, and are believed only when they are so
-//! old that a later change must show ([`judge_settled`]). Files that are written in place are asked
-//! one by one: `last-seen.iso`, and every record that is not of this standard, whose writers need
-//! not rename. *Not* promised then: that a record of this standard is seen to change if somebody
-//! writes over it in place, against the standard, nor a change at the very tick that a clock which
-//! was set back comes through a second time.
+//! A view that does not follow, or not everything because too few watches are left, goes by file
+//! times. The times of a node's directory show every rename and removal in it. They count only when
+//! they are so old that a later change must show ([`judge_settled`]). Files that may be written in
+//! place are checked one by one: `last-seen.iso`, and every record that is not of this standard.
+//! Two changes are *not* promised then: a record of this standard that another program overwrites
+//! in place, against the standard; and a change at the very tick that a clock which was set back
+//! shows for the second time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::AsFd;
@@ -29,39 +29,39 @@ use zeta_os::host;
 use zeta_os::inotify;
 use zeta_os::inotify::{DirectoryWatcher, Event};
 
-/// How often a view looks that cannot follow.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a view that cannot follow reads the tree.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// One thing that is other than it was.
+/// One change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// A node is there now; its records are told next.
-    Came(&'a Label),
+    /// A node is new; its records follow.
+    NodeAdded(&'a Label),
     /// A record of a node is new or changed, or is gone (`None`).
     Record(&'a Label, &'a str, Option<&'a Bytes>),
-    /// A node is gone; its records were told before.
-    Went(&'a Label),
+    /// A node is gone; its records came before.
+    NodeRemoved(&'a Label),
 }
 
-/// Who is told of changes.
-pub type Tell<'t> = dyn FnMut(Change<'_>) + 't;
+/// Called for each change.
+pub type OnChange<'t> = dyn FnMut(Change<'_>) + 't;
 
 /// A node as it was read last.
 #[derive(Debug, Default)]
 pub struct NodeSnapshot {
-    /// Its records by file name, as they stand on disk.
+    /// Its records by file name, as they are on disk.
     pub records: BTreeMap<String, Bytes>,
-    /// What could not be read, by file name; "" is the node itself.
+    /// Errors of files that could not be read, by file name; "" is the node itself.
     pub faults: BTreeMap<String, Error>,
     /// Records that may be written in place.
-    loose: BTreeSet<String>,
-    /// Of the directory, if it tells of every later change.
+    in_place: BTreeSet<String>,
+    /// The directory's stamp, if every later change must change it.
     stamp: Option<Stamp>,
-    /// The number that the feed knows it by.
+    /// The watcher's number for the node.
     followed: Option<i32>,
-    /// It must be read again, whatever times and events say: something could not be read, or
+    /// The node must be read again, whatever times and events show: a file could not be read, or
     /// events were lost.
-    doubted: bool,
+    must_reread: bool,
 }
 
 /// All nodes and records of a tree.
@@ -70,19 +70,19 @@ pub struct View {
     tree: Tree,
     nodes: Nodes,
     seen: BTreeMap<Label, NodeSnapshot>,
-    /// Of the directory of the nodes, if it tells of every later change.
+    /// The stamp of the directory of the nodes, if every later change must change it.
     stamp: Option<Stamp>,
-    feed: Option<DirectoryWatcher>,
-    /// The number of the directory of the nodes.
+    watcher: Option<DirectoryWatcher>,
+    /// The watcher's number for the directory of the nodes.
     followed: Option<i32>,
-    /// Which node the feed means by a number.
+    /// The nodes by the watcher's numbers.
     numbers: HashMap<i32, Label>,
-    /// Something is not followed, so that the next refresh has to look.
-    blind: bool,
+    /// Not everything is followed, so the next refresh must read file times.
+    must_poll: bool,
 }
 
 impl View {
-    /// A view that has read nothing yet; `None` if there is no tree.
+    /// Makes a view that has read nothing yet; `None` if there is no tree.
     pub fn open(state_dir: &std::path::Path) -> Result<Option<View>> {
         let Some(tree) = Tree::open(state_dir)? else { return Ok(None) };
         let Some(nodes) = tree.open_nodes()? else { return Ok(None) };
@@ -91,211 +91,213 @@ impl View {
             nodes,
             seen: BTreeMap::new(),
             stamp: None,
-            feed: None,
+            watcher: None,
             followed: None,
             numbers: HashMap::new(),
-            blind: true,
+            must_poll: true,
         }))
     }
 
-    /// From now on the kernel tells what changes; false where it cannot, for want of instances or
-    /// watches, and the view has to look for itself now and then. The next refresh reads all.
+    /// Follows the tree by events of the kernel from now on. Returns false if no instances or
+    /// watches are left: the view polls then. The next refresh reads everything.
     pub fn follow(&mut self) -> bool {
-        if self.feed.is_none() {
-            self.feed = DirectoryWatcher::new();
+        if self.watcher.is_none() {
+            self.watcher = DirectoryWatcher::new();
         }
-        let Some(feed) = &self.feed else { return false };
-        self.followed = feed.follow(self.nodes.as_fd());
-        self.distrust();
+        let Some(watcher) = &self.watcher else { return false };
+        self.followed = watcher.follow(self.nodes.as_fd());
+        self.invalidate();
         self.followed.is_some()
     }
 
-    /// The nodes, by name.
+    /// Returns the nodes, by name.
     pub fn nodes(&self) -> &BTreeMap<Label, NodeSnapshot> {
         &self.seen
     }
 
-    /// Brings the view up to date and tells what changed.
+    /// Brings the view up to date, and reports each change.
     ///
     /// # Errors
     ///
-    /// The tree was removed or replaced, so that this view is of nothing: open another one.
-    pub fn refresh(&mut self, tell: &mut Tell<'_>) -> Result<()> {
+    /// The tree was removed or replaced: open a new view.
+    pub fn refresh(&mut self, on_change: &mut OnChange<'_>) -> Result<()> {
         let mut dirty = Dirty::default();
-        if let Some(feed) = &self.feed
-            && feed.drain(|event| dirty.add(event, self.followed, &self.numbers))
+        if let Some(watcher) = &self.watcher
+            && watcher.drain(|event| dirty.add(event, self.followed, &self.numbers))
         {
             if dirty.lost {
-                self.distrust();
+                self.invalidate();
             }
             for name in &dirty.nodes {
-                self.read_node(name, tell);
+                self.read_node(name, on_change);
             }
             for (name, file) in &dirty.files {
-                self.read_record(name, file, tell);
+                self.read_record(name, file, on_change);
             }
         } else if self.nodes.is_gone() {
             return Err(self.gone());
         }
-        if self.blind || dirty.itself {
-            return self.look(tell);
+        if self.must_poll || dirty.itself {
+            return self.poll(on_change);
         }
         Ok(())
     }
 
-    /// Sleeps until something changes, and tells what; false if nothing did within `limit`.
+    /// Sleeps until something changes, and reports each change; false if nothing did within
+    /// `limit`.
     ///
     /// # Errors
     ///
     /// As [`View::refresh`].
-    pub fn wait(&mut self, limit: Duration, tell: &mut Tell<'_>) -> Result<bool> {
+    pub fn wait(&mut self, limit: Duration, on_change: &mut OnChange<'_>) -> Result<bool> {
         let started = Instant::now();
-        let mut told = false;
+        let mut changed = false;
         loop {
             self.refresh(&mut |change| {
-                told = true;
-                tell(change);
+                changed = true;
+                on_change(change);
             })?;
             let left = limit.saturating_sub(started.elapsed());
-            if told || left.is_zero() {
-                return Ok(told);
+            if changed || left.is_zero() {
+                return Ok(changed);
             }
-            let left = if self.blind { left.min(LOOK_EVERY) } else { left };
-            let feed = self.feed.as_ref().map(AsFd::as_fd);
-            inotify::poll_readable(feed.as_slice(), left);
+            let left = if self.must_poll { left.min(POLL_INTERVAL) } else { left };
+            let watcher = self.watcher.as_ref().map(AsFd::as_fd);
+            inotify::poll_readable(watcher.as_slice(), left);
         }
     }
 
-    /// Nothing that was read counts as unchanged any more.
-    fn distrust(&mut self) {
-        (self.stamp, self.blind) = (None, true);
+    /// Marks everything as to be read again.
+    fn invalidate(&mut self) {
+        (self.stamp, self.must_poll) = (None, true);
         for seen in self.seen.values_mut() {
-            seen.doubted = true;
+            seen.must_reread = true;
         }
     }
 
-    /// Looks at all that is not followed, and reads what may have changed.
-    fn look(&mut self, tell: &mut Tell<'_>) -> Result<()> {
+    /// Checks everything that is not followed, and reads what may have changed.
+    fn poll(&mut self, on_change: &mut OnChange<'_>) -> Result<()> {
         if self.nodes.is_gone() {
             return Err(self.gone());
         }
         let wall_us = host::wall_us();
         let stamp = self.nodes.stamp(".");
         if stamp.is_none() || stamp != self.stamp {
-            self.look_for_nodes(tell)?;
+            self.find_nodes(on_change)?;
             self.stamp = stamp.filter(|stamp| judge_settled(stamp.times, wall_us));
         }
         let mut changed = Vec::new();
         for (name, seen) in &mut self.seen {
-            let told = seen.followed.is_some();
-            if seen.doubted || !told && !seen.is_as_it_was(name, &self.nodes, wall_us) {
+            let followed = seen.followed.is_some();
+            if seen.must_reread || !followed && !seen.is_unchanged(name, &self.nodes, wall_us) {
                 changed.push(name.clone());
             }
         }
         for name in &changed {
-            self.read_node(name, tell);
+            self.read_node(name, on_change);
         }
-        let followed = |seen: &NodeSnapshot| seen.followed.is_some() && !seen.doubted;
-        self.blind = self.followed.is_none() || !self.seen.values().all(followed);
+        let followed = |seen: &NodeSnapshot| seen.followed.is_some() && !seen.must_reread;
+        self.must_poll = self.followed.is_none() || !self.seen.values().all(followed);
         Ok(())
     }
 
-    fn look_for_nodes(&mut self, tell: &mut Tell<'_>) -> Result<()> {
+    fn find_nodes(&mut self, on_change: &mut OnChange<'_>) -> Result<()> {
         let listing = self.nodes.list()?;
         let names: BTreeSet<Label> =
             listing.names.iter().filter_map(|name| Label::new("node", name).ok()).collect();
         let gone = self.seen.keys().filter(|name| !names.contains(*name));
         let new = names.iter().filter(|name| !self.seen.contains_key(*name));
         for name in gone.chain(new).cloned().collect::<Vec<_>>() {
-            self.read_node(&name, tell);
+            self.read_node(&name, on_change);
         }
         Ok(())
     }
 
-    /// Reads a node that came, went or was replaced. It is followed first, so that what changes
-    /// while it is read is told later.
-    fn read_node(&mut self, name: &Label, tell: &mut Tell<'_>) {
+    /// Reads a node that was added, removed or replaced. The node is followed first, so that a
+    /// change during the read causes an event.
+    fn read_node(&mut self, name: &Label, on_change: &mut OnChange<'_>) {
         let opened = self.nodes.node(&self.tree.base, name);
         if let Ok(None) = opened {
-            return self.forget(name, tell);
+            return self.forget(name, on_change);
         }
         let seen = self.seen.entry(name.clone()).or_insert_with(|| {
-            tell(Change::Came(name));
+            on_change(Change::NodeAdded(name));
             NodeSnapshot::default()
         });
         let wall_us = host::wall_us();
         match opened {
             Ok(Some(mut node)) => {
-                let number = self.feed.as_ref().and_then(|feed| feed.follow(node.as_fd()));
+                let number = self.watcher.as_ref().and_then(|watcher| watcher.follow(node.as_fd()));
                 self.numbers.extend(number.map(|number| (number, name.clone())));
                 let before = std::mem::replace(&mut seen.followed, number);
-                seen.read(&mut node, &self.tree, wall_us, tell);
-                self.blind |= number.is_none() || seen.doubted;
+                seen.read(&mut node, &self.tree, wall_us, on_change);
+                self.must_poll |= number.is_none() || seen.must_reread;
                 self.leave(name, before.filter(|before| Some(*before) != number));
             }
             Err(error) => {
-                seen.empty(name, tell);
+                seen.empty(name, on_change);
                 seen.fail(error);
                 let before = seen.followed.take();
-                self.blind = true;
+                self.must_poll = true;
                 self.leave(name, before);
             }
             Ok(None) => {}
         }
     }
 
-    fn forget(&mut self, name: &Label, tell: &mut Tell<'_>) {
+    fn forget(&mut self, name: &Label, on_change: &mut OnChange<'_>) {
         let Some(mut seen) = self.seen.remove(name) else { return };
-        seen.empty(name, tell);
-        tell(Change::Went(name));
+        seen.empty(name, on_change);
+        on_change(Change::NodeRemoved(name));
         self.leave(name, seen.followed);
     }
 
-    /// A directory that was renamed keeps its number, which may mean another node by now.
+    /// Stops following a node. A directory that was renamed keeps its number, which may belong to
+    /// another node by now.
     fn leave(&mut self, name: &Label, number: Option<i32>) {
         let Some(number) = number else { return };
         if self.numbers.get(&number).is_some_and(|meant| meant == name) {
             self.numbers.remove(&number);
-            if let Some(feed) = &self.feed {
-                feed.leave(number);
+            if let Some(watcher) = &self.watcher {
+                watcher.leave(number);
             }
         }
     }
 
-    fn read_record(&mut self, name: &Label, file: &str, tell: &mut Tell<'_>) {
+    fn read_record(&mut self, name: &Label, file: &str, on_change: &mut OnChange<'_>) {
         let opened = self.nodes.node(&self.tree.base, name);
         match (opened, self.seen.get_mut(name), listing::limit(file)) {
             (Ok(Some(node)), Some(seen), Some(max)) => {
-                seen.read_record(&node, &self.tree, file, max, tell);
-                self.blind |= seen.doubted;
+                seen.read_record(&node, &self.tree, file, max, on_change);
+                self.must_poll |= seen.must_reread;
             }
             (_, _, None) => {}
-            _ => self.read_node(name, tell),
+            _ => self.read_node(name, on_change),
         }
     }
 
     fn gone(&self) -> Error {
         let text = format!("{}: it was removed or replaced", self.tree.base.path.display());
-        Error::new(Kind::Unsafe, text).hint("look at it anew")
+        Error::new(Kind::Unsafe, text).hint("open it again")
     }
 }
 
 impl NodeSnapshot {
-    /// Do the times say that nothing can have changed?
-    fn is_as_it_was(&self, name: &Label, nodes: &Nodes, wall_us: i64) -> bool {
+    /// Returns whether the times show that nothing can have changed.
+    fn is_unchanged(&self, name: &Label, nodes: &Nodes, wall_us: i64) -> bool {
         let Some(stamp) = self.stamp else { return false };
         let unchanged = |file: &String| {
             let now = nodes.stamp(&format!("{name}/{file}")).map(|stamp| stamp.times);
             let then = self.records.get(file).map(|bytes| bytes.times);
             now == then && now.is_some_and(|times| judge_settled(times, wall_us))
         };
-        nodes.stamp(name.as_str()) == Some(stamp) && self.loose.iter().all(unchanged)
+        nodes.stamp(name.as_str()) == Some(stamp) && self.in_place.iter().all(unchanged)
     }
 
-    fn read(&mut self, node: &mut Node, tree: &Tree, wall_us: i64, tell: &mut Tell<'_>) {
+    fn read(&mut self, node: &mut Node, tree: &Tree, wall_us: i64, on_change: &mut OnChange<'_>) {
         self.faults.clear();
-        self.doubted = false;
-        // Taken before the names are read: what changes meanwhile makes it another one.
+        self.must_reread = false;
+        // Taken before the names are read: a change meanwhile gives another stamp.
         let stamp = node.stamp();
         self.stamp = None;
         let listed = match node.list_alone() {
@@ -304,11 +306,11 @@ impl NodeSnapshot {
         };
         let gone = |file: &&String| listed.names.binary_search(file).is_err();
         for file in self.records.keys().filter(gone).cloned().collect::<Vec<_>>() {
-            self.drop_record(&node.name, &file, tell);
+            self.drop_record(&node.name, &file, on_change);
         }
         for file in &listed.names {
             if let Some(max) = listing::limit(file) {
-                self.read_record(node, tree, file, max, tell);
+                self.read_record(node, tree, file, max, on_change);
             }
         }
         if let Some(error) = listing::cut(node, &listed) {
@@ -323,7 +325,7 @@ impl NodeSnapshot {
         tree: &Tree,
         file: &str,
         max: usize,
-        tell: &mut Tell<'_>,
+        on_change: &mut OnChange<'_>,
     ) {
         match node.read(&tree.base, file, max) {
             Ok(Some(bytes)) => {
@@ -332,52 +334,52 @@ impl NodeSnapshot {
                     return;
                 }
                 if matches!(parse(&bytes.bytes, max), Ok(Text::Own(_))) {
-                    self.loose.remove(file);
+                    self.in_place.remove(file);
                 } else {
-                    self.loose.insert(file.to_owned());
+                    self.in_place.insert(file.to_owned());
                 }
-                tell(Change::Record(&node.name, file, Some(&bytes)));
+                on_change(Change::Record(&node.name, file, Some(&bytes)));
                 self.records.insert(file.to_owned(), bytes);
             }
             Ok(None) => {
                 self.faults.remove(file);
-                self.drop_record(&node.name, file, tell);
+                self.drop_record(&node.name, file, on_change);
             }
             Err(error) => {
-                self.drop_record(&node.name, file, tell);
+                self.drop_record(&node.name, file, on_change);
                 self.faults.insert(file.to_owned(), error);
-                // Mended modes show in no directory, and spare descriptors in no event.
-                self.doubted = true;
+                // No directory time shows a repaired mode, and no event a free descriptor.
+                self.must_reread = true;
             }
         }
     }
 
-    fn drop_record(&mut self, node: &Label, file: &str, tell: &mut Tell<'_>) {
-        self.loose.remove(file);
+    fn drop_record(&mut self, node: &Label, file: &str, on_change: &mut OnChange<'_>) {
+        self.in_place.remove(file);
         if self.records.remove(file).is_some() {
-            tell(Change::Record(node, file, None));
+            on_change(Change::Record(node, file, None));
         }
     }
 
-    fn empty(&mut self, node: &Label, tell: &mut Tell<'_>) {
+    fn empty(&mut self, node: &Label, on_change: &mut OnChange<'_>) {
         for file in std::mem::take(&mut self.records).keys() {
-            tell(Change::Record(node, file, None));
+            on_change(Change::Record(node, file, None));
         }
         *self = NodeSnapshot { followed: self.followed, ..NodeSnapshot::default() };
     }
 
     fn fail(&mut self, error: Error) {
         self.faults.insert(String::new(), error);
-        self.doubted = true;
+        self.must_reread = true;
     }
 }
 
-/// What events are about, each thing once.
+/// The nodes and files that events are about, each once.
 #[derive(Debug, Default)]
 struct Dirty {
     nodes: BTreeSet<Label>,
     files: BTreeSet<(Label, String)>,
-    /// The directory of the nodes went or was moved.
+    /// The directory of the nodes was removed or moved.
     itself: bool,
     lost: bool,
 }

@@ -1,7 +1,7 @@
-//! Removing what is provably dead: each record under its guard, read and judged again in there.
+//! Removes what is provably dead. Each record is read and judged again inside its guard.
 //!
-//! What may go is the rule of [`zeta_core::clean`]. Guards stay: they hold the highest fencing
-//! token, and the flock of somebody who just came in.
+//! [`zeta_core::clean`] decides what may be removed. Guards stay: they hold the highest fencing
+//! token, and another process may just have entered one.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -29,30 +29,31 @@ use zeta_os::error::Result;
 use zeta_os::files::list;
 use zeta_os::{host, process};
 
-/// How long cleaning waits for somebody who is inside a guard: it comes again.
+/// How long cleaning waits for a process inside a guard; the next cleaning tries again.
 const ENTER_LIMIT: Duration = Duration::from_millis(200);
 
 /// One thing that was removed, or stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What it is: lease, persona, ticket, temp, unpublished.
+    /// The kind: lease, persona, ticket, temp, unpublished.
     pub what: &'static str,
-    /// Where, below the state directory.
+    /// The path, below the state directory.
     pub path: String,
-    /// Why, as a word of the core or a sentence about what is wrong.
+    /// The reason: a word of the core, or a sentence about what is wrong.
     pub reason: String,
 }
 
-/// The account.
+/// The result of cleaning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleaned {
-    /// What was removed, or would be.
+    /// The things that were removed, or would be.
     pub removed: Vec<Item>,
-    /// What was looked at and stays.
+    /// The things that were checked and stay.
     pub kept: Vec<Item>,
 }
 
-/// Cleans all nodes of the tree, or the one that was asked for. `dry` only says what would go.
+/// Cleans all nodes of the tree, or the one that the caller named. `dry` only lists what would be
+/// removed.
 pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
     let Some(tree) = Tree::open(&ctx.state_dir)? else {
         let mut done = Cleaned::default();
@@ -62,7 +63,8 @@ pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
     clean_in(ctx, &tree, dry)
 }
 
-/// Trees that were never put in their place stand beside it, where much is not ours: only told.
+/// Lists unpublished trees beside the state directory. They are never removed: other programs use
+/// the parent directory too.
 fn beside(ctx: &Context, done: &mut Cleaned) {
     for name in orphans::beside(&ctx.state_dir) {
         let path = format!("../{name}");
@@ -70,17 +72,17 @@ fn beside(ctx: &Context, done: &mut Cleaned) {
     }
 }
 
-/// As [`clean`], in a tree that is open.
+/// As [`clean`], in an opened tree.
 pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
-    let mut broom = Cleaner { ctx, base: &tree.base, dry, done: Cleaned::default() };
-    beside(ctx, &mut broom.done);
-    broom.sweep_dir(tree.base.as_fd(), "");
+    let mut cleaner = Cleaner { ctx, base: &tree.base, dry, done: Cleaned::default() };
+    beside(ctx, &mut cleaner.done);
+    cleaner.sweep_dir(tree.base.as_fd(), "");
     let nodes = tree.nodes()?;
     let path = tree.base.path.join(layout::NODES);
     if let Ok(Some((dir, _))) =
         open_inner(tree.base.as_fd(), layout::NODES, &tree.base, || path.clone())
     {
-        broom.sweep_dir(dir.as_fd(), "nodes/");
+        cleaner.sweep_dir(dir.as_fd(), "nodes/");
     }
     for name in nodes.names {
         let Ok(name) = Label::new("node", &name) else { continue };
@@ -88,12 +90,12 @@ pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
             continue;
         }
         match tree.node(&name) {
-            Ok(Some(node)) => broom.sweep_node(&node),
+            Ok(Some(node)) => cleaner.sweep_node(&node),
             Ok(None) => {}
-            Err(error) => broom.keep("node", format!("nodes/{name}"), &error.text),
+            Err(error) => cleaner.keep("node", format!("nodes/{name}"), &error.text),
         }
     }
-    Ok(broom.done)
+    Ok(cleaner.done)
 }
 
 struct Cleaner<'a> {
@@ -112,7 +114,7 @@ impl Cleaner<'_> {
         self.done.removed.push(Item { what, path, reason: reason.to_owned() });
     }
 
-    /// Unpublished directories and temps of a directory that has no guard.
+    /// Removes unpublished directories and temps from a directory that has no guard.
     fn sweep_dir(&mut self, dir: BorrowedFd<'_>, prefix: &str) {
         self.sweep_some(dir, prefix, |_| true);
     }
@@ -120,14 +122,14 @@ impl Cleaner<'_> {
     fn sweep_some(&mut self, dir: BorrowedFd<'_>, prefix: &str, which: impl Fn(&Orphan) -> bool) {
         let Ok(listing) = list(dir, layout::NODES_MAX, Path::new(prefix)) else { return };
         let found = orphans::find(dir, self.base, &listing.names);
-        for left in found.into_iter().filter(which) {
-            let path = format!("{prefix}{}", left.name);
-            let what = if left.is_dir { "unpublished" } else { "temp" };
-            if !is_old(left.times, UNPUBLISHED_KEEP_MS, &self.ctx.now()) {
+        for orphan in found.into_iter().filter(which) {
+            let path = format!("{prefix}{}", orphan.name);
+            let what = if orphan.is_dir { "unpublished" } else { "temp" };
+            if !is_old(orphan.times, UNPUBLISHED_KEEP_MS, &self.ctx.now()) {
                 self.keep(what, path, "young");
                 continue;
             }
-            match if self.dry { Ok(()) } else { orphans::remove(dir, &left) } {
+            match if self.dry { Ok(()) } else { orphans::remove(dir, &orphan) } {
                 Ok(()) => self.removed(what, path, "never_published"),
                 Err(errno) => self.keep(what, path, &errno.to_string()),
             }
@@ -178,7 +180,7 @@ impl Cleaner<'_> {
         }
     }
 
-    /// Orphan temps and void tickets, with the flock that makes them so.
+    /// Removes orphan temps and void tickets under the flock, which proves that they are.
     fn sweep_guard(&mut self, node: &Node, file: &str, prefix: &str) -> Result<()> {
         let Some(section) = guard::try_enter(self.base, node, file, ENTER_LIMIT)? else {
             return Ok(());
@@ -190,8 +192,8 @@ impl Cleaner<'_> {
                 Err(errno) => self.keep("temp", path, &errno.to_string()),
             }
         }
-        // Temps are told already; a queue that was never put in its place may be left.
-        self.sweep_some(section.as_fd(), &format!("{prefix}{file}/"), |left| left.is_dir);
+        // Temps are done already; an unpublished queue directory may be left.
+        self.sweep_some(section.as_fd(), &format!("{prefix}{file}/"), |orphan| orphan.is_dir);
         let Some(queue) = Queue::open(&section)? else { return Ok(()) };
         for ticket in queue.void(host::reading(), &self.ctx.host)? {
             if !self.dry {
@@ -205,7 +207,7 @@ impl Cleaner<'_> {
 
     fn sweep_record(&mut self, node: &Node, file: &str, what: &'static str, max: usize) {
         let path = format!("nodes/{}/{file}", node.name);
-        // A first look without the guard, so that a record that stays is never disturbed.
+        // First without the guard, so that a record that stays is never disturbed.
         let outside = node.read(self.base, file, max).map(|bytes| self.judge(what, file, bytes));
         match outside {
             Err(error) => return self.keep(what, path, &error.text),
@@ -239,7 +241,7 @@ impl Cleaner<'_> {
                 && let Ok(name) = RecordName::new("lease", name)
                 && let Observed::Ours(record, ..) = read_only(bytes, &name)
             {
-                Queue::dismiss(section, &record.processes);
+                Queue::remove_tickets_of(section, &record.processes);
                 (self.ctx.lease_ended)(self.ctx, &record);
             }
         }
@@ -266,13 +268,13 @@ fn persona_verdict(bytes: &Bytes, now: &Now) -> Verdict {
         Err(_) => return Verdict::Keep("damaged"),
     };
     match Beat::from_fields(&fields) {
-        // Somebody wrote it down by hand and nobody beats for it: nothing to prove it dead by.
+        // Other agents wrote it, and no agent beats for it: nothing proves it dead.
         Err(_) => Verdict::Keep("no_beat"),
         Ok(beat) => judge_persona(&beat, bytes.times, life_of(&beat, now), now),
     }
 }
 
-/// The life of the processes of a beat; pids of another boot mean nothing.
+/// Returns the state of the processes of a beat; pids of another boot mean nothing.
 pub fn life_of(beat: &Beat, now: &Now) -> ProcessState {
     match judge_boot(&beat.stamp, now) {
         Boot::Same => process::life(&beat.processes, now.host),

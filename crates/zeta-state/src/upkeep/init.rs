@@ -1,4 +1,4 @@
-//! Making the tree: a private one by whoever calls, a group's by root; and saying what was found.
+//! Creates the tree: a private one for any caller, a group's as root; and reports what was found.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -26,18 +26,18 @@ use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::files::put_file;
 use zeta_os::users;
 
-/// What root wants of a group's tree.
+/// Options for a group's tree.
 #[derive(Debug, Clone)]
 pub struct GroupOptions {
     /// The group.
     pub group: String,
-    /// What stands there may be moved aside.
+    /// What is there may be moved aside.
     pub replace: bool,
-    /// Write the files of systemd.
+    /// Write the systemd files.
     pub install: bool,
 }
 
-/// Makes the tree as first use does, or looks at the one that is there.
+/// Creates the tree as first use does, or checks the one that is there.
 pub fn init(ctx: &Context) -> Result<Report> {
     let mut steps = Vec::new();
     let found = Tree::open(&ctx.state_dir)?;
@@ -69,7 +69,7 @@ fn report(base: &TrustedDir, node: Label, steps: Vec<Step>) -> Result<Report> {
     Ok(Report { state_dir: base.path.display().to_string(), mode, node, steps, next: Vec::new() })
 }
 
-/// Writes the operator's page if it is missing and this user may; says so otherwise.
+/// Writes the operator's page if it is missing and this user may write it.
 pub fn readme(base: &TrustedDir) -> Result<Option<Step>> {
     let mode = match base.sharing {
         Sharing::Private => Mode::from_raw_mode(0o600),
@@ -82,7 +82,7 @@ pub fn readme(base: &TrustedDir) -> Result<Option<Step>> {
     }
 }
 
-/// What `init` tries out: does flock exclude, and is this the tree that everybody sees?
+/// Checks that flock excludes, and that this is the tree that all processes see.
 pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
     probe::flock_excludes(node.as_fd(), &node.path)?;
     let mut steps = vec![Step::new(Action::Checked, "flock: the second of two holders is refused")];
@@ -103,21 +103,21 @@ pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// Makes the tree that a group shares, or looks at the one that is there.
-pub fn init_group(ctx: &Context, ask: &GroupOptions) -> Result<Report> {
+/// Creates the tree that a group shares, or checks the one that is there.
+pub fn init_group(ctx: &Context, options: &GroupOptions) -> Result<Report> {
     if !geteuid().is_root() {
         return Err(Error::usage(
-            "only root makes a group's tree: members could not trust one that a member made",
+            "only root can create a group's tree: members could not trust another member's",
         )
-        .hint(format!("run: sudo zeta init --group {}", ask.group))
-        .hint("for a tree of your own: 'zeta init', perhaps with --state-dir DIR"));
+        .hint(format!("run: sudo zeta init --group {}", options.group))
+        .hint("to use your own directory: 'zeta init', perhaps with --state-dir DIR"));
     }
     if let Some(root) = create::private_tmp(&ctx.state_dir)? {
         return Err(create::private_tmp_error(&ctx.state_dir, &root));
     }
     let mut steps = Vec::new();
-    let gid = ensure_group(ask, &mut steps)?;
-    let base = ensure_base(ctx, ask, gid, &mut steps)?;
+    let gid = ensure_group(options, &mut steps)?;
+    let base = ensure_base(ctx, options, gid, &mut steps)?;
     let tree = Tree { base };
     steps.extend(readme(&tree.base)?);
     ensure_nodes(&tree.base, gid)?;
@@ -128,66 +128,68 @@ pub fn init_group(ctx: &Context, ask: &GroupOptions) -> Result<Report> {
     steps.push(Step::new(Action::Made, format!("{} (dev, inode and boot)", path.display())));
     steps.extend(checks(&tree.base, &node)?);
     let mut report = report(&tree.base, name, steps)?;
-    report.next.push(format!("gpasswd --add USER {}   # for each user who takes part", ask.group));
-    install_files(ctx, ask, &mut report)?;
+    report
+        .next
+        .push(format!("gpasswd --add USER {}   # for each user who takes part", options.group));
+    install_files(ctx, options, &mut report)?;
     Ok(report)
 }
 
-fn install_files(ctx: &Context, ask: &GroupOptions, report: &mut Report) -> Result<()> {
-    let left = |text: &str| Step::new(Action::Left, format!("files of systemd: {text}"));
-    if !ask.install {
-        report.steps.push(left("not written, as asked"));
-    } else if ctx.state_dir != Path::new(layout::DEFAULT_STATE_DIR) || ask.group != "zeta" {
+fn install_files(ctx: &Context, options: &GroupOptions, report: &mut Report) -> Result<()> {
+    let left = |text: &str| Step::new(Action::Left, format!("systemd files: {text}"));
+    if !options.install {
+        report.steps.push(left("not written (--no-install)"));
+    } else if ctx.state_dir != Path::new(layout::DEFAULT_STATE_DIR) || options.group != "zeta" {
         report.steps.push(left("not written: they are for group zeta and the default directory"));
     } else {
-        let installed = unit_files::install(Path::new("/"), &report.node, ask.replace)?;
+        let installed = unit_files::install(Path::new("/"), &report.node, options.replace)?;
         report.steps.extend(installed.steps);
         report.next.extend(installed.next);
     }
     Ok(())
 }
 
-fn ensure_group(ask: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
-    let plain = Label::new("group", &ask.group).is_ok();
-    if !plain && !ask.group.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
-        return Err(Error::usage(format!("group {:?} is not a group's name", ask.group)));
+fn ensure_group(options: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
+    let plain = Label::new("group", &options.group).is_ok();
+    if !plain && !options.group.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
+        return Err(Error::usage(format!("group {:?} is not a group's name", options.group)));
     }
-    if let Some(gid) = users::group_id(&ask.group) {
+    if let Some(gid) = users::group_id(&options.group) {
         if gid == 0 {
             return Err(Error::usage("the group of root is no group to share a directory with"));
         }
-        steps.push(Step::new(Action::Found, format!("group {} ({gid})", ask.group)));
+        steps.push(Step::new(Action::Found, format!("group {} ({gid})", options.group)));
         return Ok(gid);
     }
-    let ran = group::create(&ask.group, ask.install && ask.group == "zeta")?;
+    let ran = group::create(&options.group, options.install && options.group == "zeta")?;
     steps.push(Step::new(Action::Ran, ran));
-    users::group_id(&ask.group).ok_or_else(|| Error::usage("the new group vanished at once"))
+    users::group_id(&options.group).ok_or_else(|| Error::usage("the new group vanished at once"))
 }
 
-/// R2: only a directory that root made whole is used; anything else is moved aside, if asked.
+/// Uses only a directory that root created whole (R2); moves anything else aside, if the options
+/// allow it.
 fn ensure_base(
     ctx: &Context,
-    ask: &GroupOptions,
+    options: &GroupOptions,
     gid: u32,
     steps: &mut Vec<Step>,
 ) -> Result<TrustedDir> {
     let path = &ctx.state_dir;
-    let seen = open_ours(path, gid)?;
-    let refusal = match seen {
-        Seen::Ours(base) => {
+    let refusal = match open_existing(path, gid)? {
+        Existing::Usable(base) => {
             steps.push(Step::new(Action::Found, format!("{} (2750 root)", path.display())));
             return Ok(base);
         }
-        Seen::Nothing => None,
-        Seen::Other(refusal) => Some(refusal),
+        Existing::Nothing => None,
+        Existing::Refused(refusal) => Some(refusal),
     };
     let name = node_name(ctx, path)?;
-    match group::place(path, gid, &name, ask.replace)? {
+    match group::place(path, gid, &name, options.replace)? {
         Placed::Taken => {
             let refusal =
-                refusal.unwrap_or_else(|| Error::not_safe(path, "something stands there"));
+                refusal.unwrap_or_else(|| Error::not_safe(path, "something else is there"));
             return Err(refusal
-                .hint("zeta never takes over what others could have prepared; look at it first")
+                .hint("zeta never takes over what other users could have created; examine it first")
                 .hint("--replace puts a new tree there and leaves the old one beside it"));
         }
         Placed::New => {
@@ -195,40 +197,41 @@ fn ensure_base(
         }
         Placed::Swapped(old) => {
             steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())));
-            let text = format!("what stood there is {} now, untouched", old.display());
+            let text = format!("the old one is {} now, unchanged", old.display());
             steps.push(Step::new(Action::Left, text));
         }
     }
-    match open_ours(path, gid)? {
-        Seen::Ours(base) => Ok(base),
-        Seen::Nothing => Err(Error::not_safe(path, "it vanished as soon as it was created")),
-        Seen::Other(refusal) => Err(refusal),
+    match open_existing(path, gid)? {
+        Existing::Usable(base) => Ok(base),
+        Existing::Nothing => Err(Error::not_safe(path, "it vanished as soon as it was created")),
+        Existing::Refused(refusal) => Err(refusal),
     }
 }
 
-enum Seen {
+/// What is at the path of a group's tree.
+enum Existing {
     Nothing,
-    Ours(TrustedDir),
-    /// Why the tree that stands there is not the one that was asked for.
-    Other(Error),
+    Usable(TrustedDir),
+    /// The reason why what is there cannot be the group's tree.
+    Refused(Error),
 }
 
-fn open_ours(path: &Path, gid: u32) -> Result<Seen> {
-    let Some(stat) = trusted_dir::look(path)? else { return Ok(Seen::Nothing) };
+fn open_existing(path: &Path, gid: u32) -> Result<Existing> {
+    let Some(stat) = trusted_dir::stat(path)? else { return Ok(Existing::Nothing) };
     let bits = stat.st_mode & 0o7777;
-    // The old anchor is about to be rewritten, so a mismatch with it decides nothing here.
+    // The old anchor is about to be rewritten, so a mismatch with it does not matter here.
     match trusted_dir::open(path, &STATE) {
-        Ok(Some(base)) if base.sharing == (Sharing::Group { gid }) => Ok(Seen::Ours(base)),
+        Ok(Some(base)) if base.sharing == (Sharing::Group { gid }) => Ok(Existing::Usable(base)),
         Ok(Some(base)) => {
             let reason = match base.sharing {
-                Sharing::Private => "it is a private tree of root's (mode 0700)".to_owned(),
+                Sharing::Private => "it is a private tree of root (mode 0700)".to_owned(),
                 Sharing::Group { gid } => format!("it is shared by {}", users::group(gid)),
             };
-            Ok(Seen::Other(Error::not_safe(path, reason)))
+            Ok(Existing::Refused(Error::not_safe(path, reason)))
         }
-        Ok(None) => Ok(Seen::Nothing),
+        Ok(None) => Ok(Existing::Nothing),
         Err(error) => {
-            // The hints are for a user of the tree; root gets others.
+            // The hints are for users of the tree; root gets others.
             let text = match error.cause {
                 Cause::ForeignOwner => error.text,
                 _ => {
@@ -236,12 +239,12 @@ fn open_ours(path: &Path, gid: u32) -> Result<Seen> {
                     format!("{}; it belongs to {owner} (mode {bits:04o})", error.text)
                 }
             };
-            Ok(Seen::Other(Error::new(Kind::Unsafe, text)))
+            Ok(Existing::Refused(Error::new(Kind::Unsafe, text)))
         }
     }
 }
 
-/// Decided once: a tree of root's own that is replaced hands its name on.
+/// Chooses the node's name: that of the tree that is replaced, if it has one.
 fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
     if let Some(name) = &ctx.node {
         return Ok(name.clone());
@@ -253,7 +256,7 @@ fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
     }
 }
 
-/// `systemd-tmpfiles` makes the base and `nodes` at boot; a tree without them is not whole.
+/// Checks `nodes`: `systemd-tmpfiles` creates it at boot, and a tree without it is not whole.
 fn ensure_nodes(base: &TrustedDir, gid: u32) -> Result<()> {
     let path = base.path.join(layout::NODES);
     let wrong = |reason: String| {

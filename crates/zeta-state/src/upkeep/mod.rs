@@ -1,4 +1,4 @@
-//! Making the state directory, cleaning it, and examining it.
+//! Creates, cleans and examines the state directory.
 
 pub mod clean;
 pub mod doctor;

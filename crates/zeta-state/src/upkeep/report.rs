@@ -1,4 +1,4 @@
-//! What `init` and `clean` did, in words and as JSON, for every front end.
+//! Reports of `init` and `clean` as text and as JSON, for every front end.
 
 use zeta_core::json::Object;
 use zeta_core::name::Label;
@@ -6,23 +6,23 @@ use zeta_core::record::{printable, quote};
 
 use super::clean::{Cleaned, Item};
 
-/// What was done about one thing.
+/// What was done in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It was in order.
+    /// The thing was in order.
     Found,
-    /// It was missing and is there now.
+    /// The thing was missing and was created.
     Made,
     /// A program was run.
     Ran,
-    /// It was tried out and works.
+    /// The thing was tried and works.
     Checked,
-    /// It stays as it is, for the reason given.
+    /// The thing stays as it is, for the reason given.
     Left,
 }
 
 impl Action {
-    /// The word for people and for JSON.
+    /// Returns the word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
             Action::Found => "found",
@@ -34,23 +34,23 @@ impl Action {
     }
 }
 
-/// One line of the account.
+/// One step of an `init`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What was done.
     pub did: Action,
-    /// About what.
+    /// The thing, and remarks.
     pub text: String,
 }
 
 impl Step {
-    /// A line of the account.
+    /// Makes a step.
     pub fn new(did: Action, text: impl Into<String>) -> Step {
         Step { did, text: text.into() }
     }
 }
 
-/// The account of an `init`.
+/// The report of an `init`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The tree.
@@ -65,7 +65,7 @@ pub struct Report {
     pub next: Vec<String>,
 }
 
-/// What `init` did.
+/// The report of an `init` as JSON.
 pub fn init_json(report: &Report) -> Object {
     let mut object = Object::new();
     object.text("state_dir", &report.state_dir);
@@ -78,7 +78,7 @@ pub fn init_json(report: &Report) -> Object {
     object
 }
 
-/// What `init` did, a line for each step.
+/// The report of an `init` as text, a line for each step.
 pub fn init_text(report: &Report) -> String {
     let steps = report.steps.iter();
     let mut lines: Vec<String> =
@@ -90,7 +90,7 @@ pub fn init_text(report: &Report) -> String {
     lines.join("\n")
 }
 
-/// What was removed and what stays; `dry` says that nothing was removed yet.
+/// The result of cleaning as JSON; `dry` says that nothing was removed yet.
 pub fn clean_json(cleaned: &Cleaned, dry: bool) -> Object {
     let item = |item: &Item| {
         let mut object = Object::new();
@@ -104,7 +104,7 @@ pub fn clean_json(cleaned: &Cleaned, dry: bool) -> Object {
     object
 }
 
-/// What was removed, a line for each thing.
+/// The things that were removed as text, a line for each.
 pub fn clean_text(cleaned: &Cleaned, dry: bool) -> String {
     let verb = if dry { "would remove" } else { "removed" };
     let line = |item: &Item| {
@@ -114,7 +114,7 @@ pub fn clean_text(cleaned: &Cleaned, dry: bool) -> String {
     cleaned.removed.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// How much was removed and how much stays.
+/// Counts what was removed and what stays.
 pub fn clean_total(cleaned: &Cleaned, dry: bool) -> String {
     let verb = if dry { "would remove" } else { "removed" };
     format!("{verb} {}, {} stay", cleaned.removed.len(), cleaned.kept.len())

@@ -15,7 +15,7 @@ use zeta_os::files::{put_file, write_temp};
 use zeta_os::host;
 use zeta_os::open_beneath::DIRECTORY;
 
-/// Where each file belongs, and what is in it.
+/// The path and the content of each file.
 pub const FILES: [(&str, &str); 8] = [
     ("usr/local/share/zeta/README.md", README_TEXT),
     ("etc/sysusers.d/zeta.conf", include_str!("../../../../units/sysusers.d/zeta.conf")),
@@ -39,7 +39,7 @@ pub const FILES: [(&str, &str); 8] = [
 /// The program that the service starts.
 const PROGRAM: &str = "usr/local/bin/zeta";
 
-/// What was written, and what to run now.
+/// The files that were written, and the commands to run next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     /// One line per file.
@@ -48,10 +48,11 @@ pub struct Installed {
     pub next: Vec<String>,
 }
 
-/// Writes the files below `root`. One that differs is an operator's: it stays, unless `replace`.
+/// Writes the files below `root`. A file that differs was changed by an operator: it stays, unless
+/// `replace` is set.
 ///
-/// The name of this machine's node is kept where `systemd-tmpfiles` finds it at the next boot; one
-/// that stands there is the installer's, and stays in any case.
+/// The name of this machine's node is written where `systemd-tmpfiles` finds it at the next boot; a
+/// name that is there already is the installer's, and stays in any case.
 pub fn install(root: &Path, node: &Label, replace: bool) -> Result<Installed> {
     let mut installed = Installed::default();
     let id_file = root.join(NODE_ID_FILE.trim_start_matches('/'));
@@ -75,7 +76,7 @@ fn install_file(path: &Path, content: &str, replace: bool) -> Result<Step> {
     match std::fs::read_to_string(path) {
         Ok(there) if there == content => return Ok(Step::new(Action::Found, shown.to_string())),
         Ok(_) if !replace => {
-            let text = format!("{shown} differs from ours (--replace overwrites files of ours)");
+            let text = format!("{shown} differs from the one of zeta (--replace overwrites it)");
             return Ok(Step::new(Action::Left, text));
         }
         Ok(_) => {}

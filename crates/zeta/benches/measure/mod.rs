@@ -1,4 +1,4 @@
-//! What every bench here needs: ratios of the same round, a scratch tree, children, one table.
+//! The tools of all benches: ratios of the same round, a scratch tree, child processes, one table.
 
 #![expect(dead_code, reason = "each bench uses the part that it needs")]
 
@@ -19,26 +19,26 @@ use zeta_core::time::Host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::acquire::{LeaseHandle, Outcome, WaitOptions, new_request};
 
-/// What a bench returns; a bench that cannot measure says so and fails.
+/// The result of a bench; a bench that cannot measure fails with the reason.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// The bounds of a row: the gate must hold, the stretch is hoped for.
+/// The bounds of a row: the gate must hold, the stretch is a goal.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// At most (or at least) this.
+    /// The bound that must hold.
     pub gate: f64,
-    /// What we are after.
+    /// The bound that is the goal.
     pub stretch: Option<f64>,
-    /// Larger is better.
+    /// Whether larger is better.
     pub at_least: bool,
 }
 
-/// At most `gate`, hoped for `stretch`.
+/// Makes upper bounds: `gate` must hold, `stretch` is the goal.
 pub fn at_most(gate: f64, stretch: impl Into<Option<f64>>) -> Bounds {
     Bounds { gate, stretch: stretch.into(), at_least: false }
 }
 
-/// At least `gate`, hoped for `stretch`.
+/// Makes lower bounds: `gate` must hold, `stretch` is the goal.
 pub fn at_least(gate: f64, stretch: f64) -> Bounds {
     Bounds { gate, stretch: Some(stretch), at_least: true }
 }
@@ -64,7 +64,7 @@ pub fn head(title: &str) {
     keep(&["#", title]);
 }
 
-/// Prints a row: `value` is the one that the bounds are about.
+/// Prints a row; the bounds apply to `value`.
 pub fn row(what: &str, ours: &str, anchor: &str, value: f64, bounds: Bounds) {
     let sign = if bounds.at_least { ">=" } else { "<=" };
     let stretch = bounds.stretch.map_or("-".to_owned(), short);
@@ -74,26 +74,26 @@ pub fn row(what: &str, ours: &str, anchor: &str, value: f64, bounds: Bounds) {
     keep(&["", what, ours, anchor, &value, &gate, &stretch, met]);
 }
 
-/// Prints a row with a ratio that no gate is about.
+/// Prints a row with a ratio that has no gate.
 pub fn shown(what: &str, ours: &str, anchor: &str, value: f64) {
     let value = short(value);
     println!("{what:<44} {ours:>12} {anchor:>12} {value:>9}");
     keep(&["", what, ours, anchor, &value, "", "", ""]);
 }
 
-/// Prints a row that no gate is about.
+/// Prints a row that has no gate.
 pub fn note(what: &str, ours: &str, anchor: &str) {
     println!("{what:<44} {ours:>12} {anchor:>12}");
     keep(&["", what, ours, anchor, "", "", "", ""]);
 }
 
-/// Prints a row for something that is not here, so that nobody takes its absence for a result.
+/// Prints a row for a missing anchor, so that its absence is not mistaken for a result.
 pub fn missing(what: &str) {
     println!("{what:<44} not here");
     keep(&["", what, "", "not here", "", "", "", ""]);
 }
 
-/// Hands a line on to `cargo xtask bench`, which makes the page of them.
+/// Passes a line to `cargo xtask bench`, which makes the page from them.
 fn keep(fields: &[&str]) {
     let Some(path) = std::env::var_os("ZETA_BENCH_TABLE") else { return };
     let line = format!("{}\n", fields.join("\t"));
@@ -111,7 +111,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// A time for people.
+/// Formats a time.
 pub fn time(ns: f64) -> String {
     match ns {
         ns if ns < 1e6 => format!("{:.2} us", ns / 1e3),
@@ -119,7 +119,7 @@ pub fn time(ns: f64) -> String {
     }
 }
 
-/// The value below which `part` of all values lie.
+/// Returns the value below which `part` of all values are.
 pub fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -127,18 +127,18 @@ pub fn quantile(values: &[f64], part: f64) -> f64 {
     sorted.get((last * part).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
-/// The middle value.
+/// Returns the median.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The median of the ratios of the same round.
+/// Returns the median of the ratios of the same round.
 pub fn median_ratio(ours: &[f64], anchor: &[f64]) -> f64 {
     let ratios: Vec<f64> = ours.iter().zip(anchor).map(|(ours, anchor)| ours / anchor).collect();
     median(&ratios)
 }
 
-/// The median time of one call of `op` in ns, over `count` calls with a clock each.
+/// Measures the median time of one call of `op` in ns, over `count` calls that are timed singly.
 pub fn block(count: usize, mut op: impl FnMut() -> Outcomes<()>) -> Outcomes<f64> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
@@ -149,14 +149,14 @@ pub fn block(count: usize, mut op: impl FnMut() -> Outcomes<()>) -> Outcomes<f64
     Ok(median(&times))
 }
 
-/// A directory for one bench; it goes away with it.
+/// A directory for one bench; dropping it removes the directory.
 pub struct Scratch {
-    /// Where it is.
+    /// The path of the directory.
     pub path: PathBuf,
 }
 
 impl Scratch {
-    /// Makes one below `parent`.
+    /// Creates a directory below `parent`.
     pub fn new(parent: &Path, name: &str) -> Outcomes<Scratch> {
         use std::os::unix::fs::DirBuilderExt;
         let path = parent.join(format!("zeta-bench-{}-{name}", std::process::id()));
@@ -164,12 +164,12 @@ impl Scratch {
         Ok(Scratch { path })
     }
 
-    /// Makes one in memory.
+    /// Creates a directory in memory.
     pub fn in_memory(name: &str) -> Outcomes<Scratch> {
         Scratch::new(Path::new("/dev/shm"), name)
     }
 
-    /// Makes one where the build goes, which is on a disk most often.
+    /// Creates a directory beside the build output, which is on a disk most often.
     pub fn on_disk(name: &str) -> Outcomes<Scratch> {
         Scratch::new(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
     }
@@ -181,7 +181,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The name of the file system that `path` lies on.
+/// Returns the name of the file system that `path` is on.
 pub fn file_system(path: &Path) -> Outcomes<String> {
     let dir = fs::File::open(path)?;
     let magic = rustix::fs::fstatfs(dir.as_fd())?.f_type as u64 & 0xffff_ffff;
@@ -195,7 +195,7 @@ pub fn file_system(path: &Path) -> Outcomes<String> {
     })
 }
 
-/// The released binary: `ZETA_STATIC`, or where a release build puts it.
+/// Returns the released binary: `ZETA_STATIC`, or the one of the release build.
 pub fn static_binary() -> Option<PathBuf> {
     let given = std::env::var_os("ZETA_STATIC").map(PathBuf::from);
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -204,7 +204,7 @@ pub fn static_binary() -> Option<PathBuf> {
     given.or(Some(built)).filter(|path| path.is_file())
 }
 
-/// A caller by the name of `agent` in the tree at `state_dir`.
+/// Makes the context of the agent `agent` with the state directory `state_dir`.
 pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
     let ctx = Context {
         state_dir: state_dir.to_owned(),
@@ -220,7 +220,7 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
     Ok(ctx.on_this_host()?)
 }
 
-/// What a caller asks for, with a minute to live.
+/// Makes a request with a TTL of a minute.
 pub fn ask(ctx: &Context, lease: &str) -> Outcomes<AcquireRequest> {
     Ok(new_request(ctx, RecordName::new("lease", lease)?, 60_000)?)
 }
@@ -239,7 +239,7 @@ fn take_on(handle: &NodeHandle<'_>, ask: &AcquireRequest) -> Outcomes<FencingTok
     }
 }
 
-/// Gives a lease back, whoever took it.
+/// Releases a lease with the token of its record.
 pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
     let lease = RecordName::new("lease", lease)?;
     let Some(handle) = ctx.find()? else { return Ok(()) };
@@ -252,16 +252,16 @@ pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
     Ok(())
 }
 
-/// One open tree and what its loop needs.
+/// An open tree and the values that a loop needs.
 pub struct Ours {
-    /// Its node, opened for the life of this process.
+    /// The node, opened for the life of this process.
     pub handle: NodeHandle<'static>,
-    /// What is asked for.
+    /// The request of the loop.
     pub ask: AcquireRequest,
 }
 
 impl Ours {
-    /// Opens or makes the tree.
+    /// Opens or creates the tree.
     pub fn open(state: &Path) -> Outcomes<Ours> {
         let ctx: &Context = Box::leak(Box::new(caller(state, "bench")?));
         Ok(Ours { handle: ctx.open()?, ask: self::ask(ctx, "loop")? })
@@ -272,7 +272,7 @@ impl Ours {
         take_on(&self.handle, &self.ask)
     }
 
-    /// Takes it and gives it back.
+    /// Acquires and releases the lease.
     pub fn cycle(&self) -> Outcomes<()> {
         let token = self.take()?;
         match self.handle.release(&self.ask.lease, token)? {
@@ -282,16 +282,16 @@ impl Ours {
     }
 }
 
-/// What a process that ended had used.
+/// The resources that an ended process had used.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
-    /// From before the start to after the reap.
+    /// The time from before the start to after the reap.
     pub wall: Duration,
     /// Page faults that needed no disk.
     pub faults: f64,
 }
 
-/// A command with nothing but what the benches need in its environment.
+/// Makes a command with only the variables that the benches need.
 pub fn command(argv: &[OsString], state_dir: &Path) -> Command {
     let empty = OsString::new();
     let mut command = Command::new(argv.first().unwrap_or(&empty));
@@ -308,7 +308,7 @@ pub fn run(command: &mut Command) -> Outcomes<Used> {
     let child = command.spawn()?;
     let pid = i32::try_from(child.id())?;
     let mut status = 0;
-    // SAFETY: both places are ours, and the kernel fills them before they are read.
+    // SAFETY: both are local variables, and the kernel fills them before they are read.
     let (reaped, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         let reaped = libc::wait4(pid, &raw mut status, 0, &raw mut usage);

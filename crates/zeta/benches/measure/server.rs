@@ -1,5 +1,5 @@
-//! Servers that a bench measures beside: started on loopback in its own scratch directory, spoken
-//! to with as little as possible, and ended by their process id.
+//! Servers that a bench compares with: started on loopback in its own scratch directory, used with
+//! minimal clients, and ended by their process id.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::{Outcomes, command};
 
-/// A server that this bench started; it ends with it.
+/// A server that this bench started; dropping it ends the server.
 pub struct Server {
     child: Child,
     port: u16,
-    /// Where it listens: a path or a URL.
+    /// The address of the server: a path or a URL.
     pub address: String,
 }
 
@@ -28,33 +28,34 @@ impl Drop for Server {
     }
 }
 
-/// Words that have no space in them.
+/// Splits a command line whose arguments have no spaces.
 pub fn line(words: &str) -> Vec<OsString> {
     words.split(' ').map(OsString::from).collect()
 }
 
-/// Is a program here? If not, that is said.
+/// Reports whether a program is installed; prints a note if not.
 pub fn here(program: &str) -> bool {
     let dirs = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin"];
     dirs.iter().any(|dir| Path::new(dir).join(program).is_file())
 }
 
-/// Where `cargo xtask bench` puts what it builds and fetches for this.
+/// Returns the directory in which `cargo xtask bench` installs the anchors.
 pub fn anchors() -> PathBuf {
     std::env::var_os("ZETA_ANCHORS").map(PathBuf::from).unwrap_or_default()
 }
 
-/// Our own clients of NATS and etcd, if they were built.
+/// Returns the path of the clients of NATS and etcd, if they were built.
 pub fn client() -> Option<PathBuf> {
     Some(anchors().join("zeta-anchors")).filter(|path| path.is_file())
 }
 
-/// A port of loopback that was free a moment ago.
+/// Returns a port of loopback that was free a moment ago.
 fn free_port() -> Outcomes<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Starts a server, which ends with us even if we are killed, and waits until it answers.
+/// Starts a server and waits until it answers. The server ends with this process, even if that is
+/// killed.
 fn serve(
     words: &str,
     dir: &Path,
@@ -76,7 +77,7 @@ fn serve(
     Ok(server)
 }
 
-/// Redis without persistence, on a socket of its own and a port.
+/// Starts Redis without persistence, on a socket of its own and a port.
 pub fn redis(dir: &Path) -> Outcomes<Option<Server>> {
     if !here("redis-server") {
         return Ok(None);
@@ -90,7 +91,7 @@ pub fn redis(dir: &Path) -> Outcomes<Option<Server>> {
     serve(&words, dir, port, socket, answers).map(Some)
 }
 
-/// etcd, as it is without options but with its data below `dir`.
+/// Starts etcd with default options and its data below `dir`.
 pub fn etcd(dir: &Path) -> Outcomes<Option<Server>> {
     if !here("etcd") {
         return Ok(None);
@@ -117,7 +118,7 @@ pub fn etcd(dir: &Path) -> Outcomes<Option<Server>> {
     serve(&words, dir, port, client, healthy).map(Some)
 }
 
-/// NATS with a bucket that is kept in `storage` (memory or file); it needs our own client.
+/// Starts NATS with a bucket in `storage` (memory or file); this needs the built client.
 pub fn nats(dir: &Path, storage: &str) -> Outcomes<Option<Server>> {
     let Some(client) = client() else { return Ok(None) };
     if !here("nats-server") {
@@ -135,19 +136,19 @@ pub fn nats(dir: &Path, storage: &str) -> Outcomes<Option<Server>> {
 }
 
 impl Server {
-    /// A client of a Redis by its port, as most are.
+    /// Connects to a Redis by its port, as most clients do.
     pub fn redis_by_tcp(&self) -> Outcomes<Redis> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         Ok(Redis(BufReader::new(OwnedFd::from(stream).into())))
     }
 
-    /// Its process id.
+    /// Returns the process id of the server.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The CPU that it used so far, in ns.
+    /// Returns the CPU time that the server used so far, in ns.
     pub fn cpu_ns(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         let stat = stat.unwrap_or_default();
@@ -157,17 +158,17 @@ impl Server {
     }
 }
 
-/// A client that does nothing but write a command and read its answer.
+/// A client that only writes a command and reads its answer.
 pub struct Redis(BufReader<File>);
 
 impl Redis {
-    /// By the path of its socket.
+    /// Connects by the path of the socket.
     pub fn connect(socket: &str) -> Outcomes<Redis> {
         let stream = OwnedFd::from(UnixStream::connect(socket)?);
         Ok(Redis(BufReader::new(stream.into())))
     }
 
-    /// Sends a command; what its answer ends with.
+    /// Sends a command; returns the end of the answer.
     pub fn ask(&mut self, words: &[&str]) -> Outcomes<String> {
         let mut text = format!("*{}\r\n", words.len());
         for word in words {
@@ -200,7 +201,7 @@ impl Redis {
     }
 }
 
-/// A program that is told by a line how often to do it, and answers with the median in ns.
+/// A program that reads a number of repetitions from a line, and answers with the median in ns.
 pub struct Asked {
     child: Child,
     stdin: ChildStdin,
@@ -208,7 +209,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Starts it.
+    /// Starts the program.
     pub fn start(argv: &[OsString], dir: &Path) -> Outcomes<Asked> {
         let mut command: Command = command(argv, dir);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -217,7 +218,7 @@ impl Asked {
         Ok(Asked { child, stdin, stdout })
     }
 
-    /// Has it done `count` times.
+    /// Runs `count` repetitions; returns the median.
     pub fn times(&mut self, count: usize) -> Outcomes<f64> {
         writeln!(self.stdin, "{count}")?;
         let mut line = String::new();
@@ -233,11 +234,11 @@ impl Drop for Asked {
     }
 }
 
-/// Lets a process run on these processors only; all of them if `None`.
+/// Restricts a process to these processors; all of them if `None`.
 pub fn pin(pid: u32, core: Option<usize>) -> Outcomes<()> {
     let all = 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get).max(64);
     let cores = core.map_or(all, |core| core..core + 1);
-    // SAFETY: a set of bits that is zeroed, filled and handed over by its own size.
+    // SAFETY: a set of bits that is zeroed, filled and passed with its own size.
     let done = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         cores.for_each(|core| libc::CPU_SET(core, &mut set));

@@ -1,12 +1,12 @@
-//! Turns that many processes take: each tells of every turn when it was asked for, entered and
-//! left, by the clock that all processes share. Workers in other languages use their own library.
+//! The turns of many processes: each prints when it requested, entered and left every turn, by the
+//! clock that all processes share. Workers in other languages use their own library.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::server::{anchors, here};
 
-/// Reads 'go' and 'stop' of the shared page, whose file is called so.
+/// The code of a JavaScript worker, which reads 'go' and 'stop' from the shared page's file.
 const NODE: &str = r"
 const fs = require('fs'), lockfile = require(MODULE);
 const page = fs.openSync('page', 'r'), word = Buffer.alloc(8);
@@ -51,7 +51,7 @@ while not says(24):
     time.sleep(REST / 1e6)
 print('T', time.process_time_ns() - used, *turns)";
 
-/// The command of a worker of `kind` (node or python), if its library is here.
+/// Makes the command of a worker of `kind` (node or python), if its library is installed.
 pub fn foreign(kind: &str, hold_us: u64, rest_us: u64) -> Option<Vec<OsString>> {
     let (program, module, code) = match kind {
         "node" => (["node", "-e"], "node/node_modules/proper-lockfile", NODE),
@@ -70,30 +70,30 @@ pub fn foreign(kind: &str, hold_us: u64, rest_us: u64) -> Option<Vec<OsString>> 
 }
 
 impl Turns {
-    /// How many there were.
+    /// The number of turns.
     pub fn all(&self) -> f64 {
         self.counts.iter().sum()
     }
 
-    /// 1 if all workers had as many.
+    /// The fairness: 1 if all workers had equally many turns.
     pub fn jain(&self) -> f64 {
         let squares: f64 = self.counts.iter().map(|count| count * count).sum();
         self.all() * self.all() / (self.counts.len() as f64 * squares)
     }
 }
 
-/// What the turns of all workers come to.
+/// The results of the turns of all workers.
 #[derive(Debug, Default)]
 pub struct Turns {
-    /// Of each worker.
+    /// The number of turns of each worker.
     pub counts: Vec<f64>,
-    /// From one's leaving to the entering of the next one, which waited already.
+    /// The times from one leave to the enter of the next worker, which was waiting already.
     pub hand_offs: Vec<f64>,
-    /// From asking to entering.
+    /// The longest time from the request to the enter.
     pub longest_ns: f64,
-    /// Two were inside at once.
+    /// How many times two workers were inside at once.
     pub violations: u64,
-    /// CPU of all workers while they took turns.
+    /// The CPU time of all workers while they took turns.
     pub cpu_ns: f64,
 }
 

@@ -1,4 +1,4 @@
-//! `zeta bus`: messages that agents leave for each other, in the files of the original tool.
+//! `zeta bus`: messages between agents, in the files of the original tool.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -41,11 +41,16 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "list",
-        about: "The messages, oldest first",
+        about: "List the messages, oldest first",
         args: ListArgs::augment_args,
         run: list,
     },
-    Verb { name: "read", about: "One message, by its id", args: ReadArgs::augment_args, run: read },
+    Verb {
+        name: "read",
+        about: "Print one message, by its id",
+        args: ReadArgs::augment_args,
+        run: read,
+    },
     Verb {
         name: "watch",
         about: "Print every message as it comes",
@@ -54,7 +59,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "subscribe",
-        about: "Deliver the messages that a surface has not received yet, each one once, and end",
+        about: "Deliver the messages that a surface has not received yet, each once, and end",
         args: SubscribeArgs::augment_args,
         run: subscribe,
     },
@@ -66,13 +71,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "status",
-        about: "Heartbeats, claims and review requests on the bus; or the state of one message",
+        about: "Show heartbeats, claims and review requests, or the state of one message",
         args: StatusArgs::augment_args,
         run: status,
     },
 ];
 
-// No documentation comment: it would become what the help says of the whole verb.
+// No documentation comment: the help would print it as the description of the whole verb.
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// Bus directory [default: /tmp/zeta-bus] [env: ZETA_BUS_DIR]
@@ -86,8 +91,8 @@ impl Place {
     }
 }
 
-/// A sender or recipient as typed. `ZETA_BUS_IDS=original` accepts only those that the original
-/// does, for a bus whose other readers refuse any other.
+/// Parses a sender or recipient. With `ZETA_BUS_IDS=original` only the ids of the original tool are
+/// valid, for a bus whose other readers refuse all others.
 pub(super) fn address(what: &str, text: &str) -> Result<Address> {
     let address = zeta_bus::claim::address(what, text)?;
     if bus_shape() == Shape::Original && !address.is_original() {
@@ -169,7 +174,7 @@ fn read(call: &Call) -> Result<u8> {
     let Some(seen) = ops::read(&args.place.dir(), &args.id, reader)? else {
         return Err(report::no_such_message(
             &args.id,
-            "see 'zeta bus list'; a message that was cleaned away is not kept",
+            "see 'zeta bus list'; removed messages are not kept",
         ));
     };
     call.out.data(&match call.out.json {
@@ -195,7 +200,7 @@ fn duration(what: &'static str, unit_ms: u64, text: &str) -> Result<Duration> {
     Ok(Duration::from_millis(ms))
 }
 
-/// Longest time between two looks of `bus watch`, if the call does not say it.
+/// The longest time between two checks of `bus watch`, by default.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 fn watch(call: &Call) -> Result<u8> {
@@ -265,11 +270,11 @@ fn hand_to(
             .hint("nothing was delivered; the messages stay")
     })?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A handler may know enough by the environment, and read nothing.
+        // A handler may need only the environment and read nothing, so a failure is ignored.
         let _ = stdin.write_all(envelope.render().as_bytes());
     }
     let ended = child.wait().map_err(|error| {
-        Error::new(Kind::Fault, format!("the handler cannot be waited for: {error}"))
+        Error::new(Kind::Fault, format!("cannot wait for the handler: {error}"))
     })?;
     Ok(ended.success())
 }
@@ -296,7 +301,7 @@ fn status(call: &Call) -> Result<u8> {
         return Ok(0);
     };
     let Some((state, at)) = ops::status::fate(&dir, id)? else {
-        let hint = "it was never stored here, or was cleaned away";
+        let hint = "it was never stored here, or it was removed";
         return Err(report::no_such_message(id, hint));
     };
     let object = || report::fate(id, state, &at);

@@ -9,7 +9,7 @@ use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
-use crate::cli::lease::tell_lost;
+use crate::cli::lease::print_lost;
 use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
 use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
@@ -21,7 +21,7 @@ use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
-    about: "Who works on which item, with branch and worktree",
+    about: "Claim work items: who works on what, on which branch, in which worktree",
     build: |noun| super::needs_verb_unless_original(noun).after_help(EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb_or_help(call, &NOUN),
@@ -30,7 +30,7 @@ pub(super) const NOUN: Noun = Noun {
 const EXAMPLES: &str = "\
 Examples:
   zeta claim acquire --from otto-cli --item B-0856 --branch feat/x --worktree /home/zeta/wt-1
-  zeta claim check --item B-0856     # 0: it is free; 3: it is claimed
+  zeta claim check --item B-0856     # exit 0: free; exit 3: claimed
   zeta claim list
   zeta claim release --from otto-cli --item B-0856";
 
@@ -43,7 +43,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "release",
-        about: "Give an item back",
+        about: "Release a claim",
         args: ReleaseArgs::augment_args,
         run: release,
     },
@@ -55,33 +55,33 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "list",
-        about: "All claims: item, holder, branch, worktree",
+        about: "List all claims: item, holder, branch, worktree",
         args: ListArgs::augment_args,
         run: list,
     },
     Verb {
         name: "renew",
-        about: "Start the TTL of a claim again, and publish it again",
+        about: "Restart the TTL of a claim, and publish the claim again",
         args: RenewArgs::augment_args,
         run: renew,
     },
     Verb {
         name: "handover",
-        about: "Give a claim to another holder; it is never free in between",
+        about: "Give a claim to another holder; the item is never free in between",
         args: HandoverArgs::augment_args,
         run: handover,
     },
 ];
 
-// No documentation comment: it would become what the help says of the whole verb.
+// No documentation comment: the help would print it as the description of the whole verb.
 #[derive(Debug, Args)]
 struct Subject {
     #[command(flatten)]
     place: Place,
-    /// Holder [default: the agent that you are]
+    /// Holder [default: your agent name]
     #[arg(long, value_name = "WHO")]
     from: Option<String>,
-    /// Item of work: any text
+    /// Work item: any text
     #[arg(long, value_name = "ITEM")]
     item: String,
 }
@@ -89,7 +89,7 @@ struct Subject {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A claim belongs to the session ('zeta run') that acquires it, and is free at once when that session
-ends. Without a session it lives for 24 h.
+ends. Without a session the claim lasts for 24 h.
 
 Examples:
   zeta claim acquire --from otto-cli --item B-0856
@@ -133,7 +133,7 @@ struct ReleaseArgs {
 struct CheckArgs {
     #[command(flatten)]
     place: Place,
-    /// Item of work
+    /// Work item
     #[arg(long, value_name = "ITEM")]
     item: String,
 }
@@ -160,7 +160,7 @@ struct RenewArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The new holder brings the claim into its own session with 'zeta claim acquire'.
+To move the claim into its own session, the new holder calls 'zeta claim acquire'.
 
 Example:
   zeta claim handover --from otto-cli --to vera-codex --item B-0856")]
@@ -183,7 +183,7 @@ fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
     text.map(crate::cli::lease::token).transpose()
 }
 
-fn asked(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
+fn new_request(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
     let from = subject.from.as_deref().unwrap_or(ctx.agent.as_str());
     Ok(ClaimRequest {
         from: address("sender", from)?,
@@ -199,24 +199,24 @@ fn asked(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
 fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = ClaimRequest {
+    let request = ClaimRequest {
         branch: args.branch,
         worktree: args.worktree,
         shareable: args.shareable,
         ttl_ms: args.ttl.as_deref().map(parse_ttl).transpose()?,
         limit_ms: args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?,
-        ..asked(&ctx, &args.subject)?
+        ..new_request(&ctx, &args.subject)?
     };
     let out = call.out;
-    let mut tell =
+    let mut on_wait =
         |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
-    match ops::acquire(&ctx, &args.subject.place.dir(), &asked, &mut tell)? {
+    match ops::acquire(&ctx, &args.subject.place.dir(), &request, &mut on_wait)? {
         Acquired::Granted(granted) => {
-            let (item, worktree) = (asked.item.as_str(), asked.worktree.as_deref());
+            let (item, worktree) = (request.item.as_str(), request.worktree.as_deref());
             let object = || report::granted(item, worktree, &granted);
             print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
-        Acquired::Taken(claimants) => Ok(refuse(call, &asked, &claimants)),
+        Acquired::Taken(claimants) => Ok(refuse(call, &request, &claimants)),
     }
 }
 
@@ -225,13 +225,13 @@ fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object
     report::taken_over(granted).into_iter().for_each(|text| call.out.note(&text));
     let token = granted.record.fencing_token;
     let printed = call.out.either(object, || token.to_string());
-    printed.map_err(|error| error.hint(format!("the claim stands, with token {token}")))?;
+    printed.map_err(|error| error.hint(format!("the claim was granted, with token {token}")))?;
     Ok(0)
 }
 
 /// Reports that others hold the item; returns the exit status.
-fn refuse(call: &Call, asked: &ClaimRequest, claimants: &[Claimant]) -> u8 {
-    let item = asked.item.as_str();
+fn refuse(call: &Call, request: &ClaimRequest, claimants: &[Claimant]) -> u8 {
+    let item = request.item.as_str();
     let error = report::taken(item, claimants);
     let object = report::taken_object(item, claimants);
     let object = bus_shape().of(object, report::CLAIMS_CAMEL);
@@ -273,14 +273,14 @@ fn list(call: &Call) -> Result<u8> {
 fn release(call: &Call) -> Result<u8> {
     let args: ReleaseArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = asked(&ctx, &args.subject)?;
+    let request = new_request(&ctx, &args.subject)?;
     let token = token(args.token.as_deref())?;
-    let (dir, item) = (args.subject.place.dir(), asked.item.as_str());
-    match ops::release(&ctx, &dir, &asked.from, &asked.item, token)? {
+    let (dir, item) = (args.subject.place.dir(), request.item.as_str());
+    match ops::release(&ctx, &dir, &request.from, &request.item, token)? {
         Ok(released) => {
             if !released.stood {
-                let claimants = ops::check(&ctx, &dir, &asked.item).ok();
-                let from = asked.from.as_str();
+                let claimants = ops::check(&ctx, &dir, &request.item).ok();
+                let from = request.from.as_str();
                 call.out.note(&report::not_released(from, item, claimants.as_deref()));
             }
             let object = || {
@@ -289,32 +289,32 @@ fn release(call: &Call) -> Result<u8> {
             };
             call.out.either(object, String::new).map(|()| 0)
         }
-        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }
 
 fn renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
     let ctx = call.context()?;
-    let mut asked = asked(&ctx, &args.subject)?;
-    asked.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
+    let mut request = new_request(&ctx, &args.subject)?;
+    request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let token = token(args.token.as_deref())?;
     let dir = args.subject.place.dir();
-    match ops::renew(&ctx, &dir, &asked, token)? {
+    match ops::renew(&ctx, &dir, &request, token)? {
         Some(Acquired::Granted(granted)) => {
-            print_granted(call, &granted, || report::renewed(asked.item.as_str(), &granted))
+            print_granted(call, &granted, || report::renewed(request.item.as_str(), &granted))
         }
-        Some(Acquired::Taken(claimants)) => Ok(refuse(call, &asked, &claimants)),
-        None => Ok(not_held(call, &ctx, &dir, &asked)),
+        Some(Acquired::Taken(claimants)) => Ok(refuse(call, &request, &claimants)),
+        None => Ok(not_held(call, &ctx, &dir, &request)),
     }
 }
 
 /// Reports that the caller does not hold the item; returns the exit status.
-fn not_held(call: &Call, ctx: &Context, dir: &Path, asked: &ClaimRequest) -> u8 {
+fn not_held(call: &Call, ctx: &Context, dir: &Path, request: &ClaimRequest) -> u8 {
     // Without an answer the refusal is the same, and does not name the holder.
-    let claimants = ops::check(ctx, dir, &asked.item).ok();
-    let (item, claimants) = (asked.item.as_str(), claimants.as_deref());
-    let error = report::not_held(asked.from.as_str(), item, claimants);
+    let claimants = ops::check(ctx, dir, &request.item).ok();
+    let (item, claimants) = (request.item.as_str(), claimants.as_deref());
+    let error = report::not_held(request.from.as_str(), item, claimants);
     call.out.error(&error, Some(report::not_held_object(item, claimants)));
     error.kind.status()
 }
@@ -322,15 +322,15 @@ fn not_held(call: &Call, ctx: &Context, dir: &Path, asked: &ClaimRequest) -> u8 
 fn handover(call: &Call) -> Result<u8> {
     let args: HandoverArgs = call.args()?;
     let ctx = call.context()?;
-    let asked = asked(&ctx, &args.subject)?;
+    let request = new_request(&ctx, &args.subject)?;
     let to = address("new holder", &args.to)?;
     let token = token(args.token.as_deref())?;
     let dir = args.subject.place.dir();
-    match ops::hand_over(&ctx, &dir, &asked, &to, token)? {
+    match ops::hand_over(&ctx, &dir, &request, &to, token)? {
         Ok(Some(granted)) => print_granted(call, &granted, || {
-            report::handed_over(asked.item.as_str(), asked.from.as_str(), to.as_str(), &granted)
+            report::handed_over(request.item.as_str(), request.from.as_str(), to.as_str(), &granted)
         }),
-        Ok(None) => Ok(not_held(call, &ctx, &dir, &asked)),
-        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
+        Ok(None) => Ok(not_held(call, &ctx, &dir, &request)),
+        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }

@@ -1,4 +1,4 @@
-//! `zeta clean`: remove what is provably dead, and say what and why.
+//! `zeta clean`: removes what is provably dead, and reports what and why.
 
 use clap::{Args, Command};
 
@@ -17,21 +17,21 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What goes, on every node of the tree (or only on --node):
-  leases        the holder's processes have ended, or the record is of an earlier boot; TTL and
-                grace are over and nobody can be shown alive; by another hand and older than its
-                ttl (10m if it names none); damaged for 20m
-  personas      the agent ended more than 24h ago
-  temps, tickets  of processes that were killed, in a guard that nobody is inside
-  unpublished directories and temps that are more than 1h old
-What stays: guards, markers, last-seen.iso, whatever breaks a rule of the directory, odd names,
-records of a later schema, and every holder that may be alive.
+What is removed, on every node of the state directory (with --node: on that node only):
+  leases     whose holder's processes have ended, or that are from an earlier boot; whose TTL and
+             grace are over, if no process of the holder is known to live; that another tool wrote
+             and that are older than their ttl (10m if they have none); damaged for 20m
+  personas   of agents that ended more than 24h ago
+  temporary files and queue tickets of killed processes, in a guard that no process is inside
+  unpublished directories and temporary files older than 1h
+What stays: guards, markers, last-seen.iso, every file that breaks a rule of the directory, unknown
+names, records of a later schema, and the leases of every holder that may be alive.
 
 Examples:
   zeta clean --dry-run
   zeta clean --json")]
 struct CleanArgs {
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
 }

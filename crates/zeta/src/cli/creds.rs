@@ -1,6 +1,6 @@
-//! `zeta creds`: credentials that survive re-imaging, on the stick's ESP.
+//! `zeta creds`: credentials that survive re-imaging, in a sealed file on the stick's ESP.
 //!
-//! Flags and exit numbers are those of the original's commands, so that scripts go on to work.
+//! Flags and exit numbers are those of the original's commands, so that scripts keep working.
 
 mod args;
 mod boot;
@@ -31,7 +31,7 @@ pub(super) const NOUN: Noun = Noun {
     build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| {
-        // Closed to others before any secret comes into it.
+        // The process is closed to others before any secret comes into it.
         secret::harden();
         super::run_verb(call, VERBS)
     },
@@ -46,25 +46,25 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "persist",
-        about: "Put credentials into a sealed blob, without asking",
+        about: "Save credentials in a sealed blob, without asking",
         args: KeepArgs::augment_args,
         run: |call| ended(call, persist(call)),
     },
     Verb {
         name: "restore",
-        about: "Put what a blob holds in place, as the user it belongs to",
+        about: "Write the credentials of a blob to their files, as the user they belong to",
         args: RestoreArgs::augment_args,
         run: |call| ended(call, restore(call)),
     },
     Verb {
         name: "verify",
-        about: "Open a blob and check that it could be restored; nothing is written",
+        about: "Open a blob and check that it can be restored; nothing is written",
         args: VerifyArgs::augment_args,
         run: |call| ended(call, verify(call)),
     },
     Verb {
         name: "inspect",
-        about: "The format of a blob, and with its passphrase its contents, without any value",
+        about: "Show the format of a blob, and with its passphrase the contents, without values",
         args: InspectArgs::augment_args,
         run: |call| ended(call, inspect(call)),
     },
@@ -76,13 +76,13 @@ const VERBS: &[Verb] = &[
     },
 ];
 
-/// Is this our part of the command line? Flags may stand before the noun.
+/// Reports whether the call's noun is `creds`; flags may come before the noun.
 pub(super) fn is_called(args: &[std::ffi::OsString]) -> bool {
     let is_noun = |arg: &&std::ffi::OsString| super::NOUNS.iter().any(|noun| **arg == *noun.name);
     args.iter().skip(1).find(is_noun).is_some_and(|arg| *arg == *NOUN.name)
 }
 
-/// What is wrong with a call, without what was given: only flags that are known by their form.
+/// Makes the error of a wrong call, without the arguments: only flags with a plain form are shown.
 pub(super) fn usage_error(error: &clap::Error) -> Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let named = match error.get(ContextKind::InvalidArg) {
@@ -105,23 +105,22 @@ pub(super) fn usage_error(error: &clap::Error) -> Error {
     };
     let of = if flags.is_empty() { String::new() } else { format!(": {}", flags.join(", ")) };
     Error::usage(format!("creds: {what}{of}"))
-        .hint("see the same call with --help (what was given is not shown)")
+        .hint("see the same call with --help (the arguments are not shown)")
 }
 
-/// The child of a restore that writes as another user; only we start it.
+/// Runs the child of a restore that writes as another user; only zeta itself starts it.
 pub(super) fn plant_as() -> u8 {
     use std::os::fd::AsFd as _;
     file_writer::child_main(std::io::stdin().as_fd(), std::io::stdout().as_fd())
 }
 
-/// Tells a failure and ends with its number.
+/// Prints a failure; returns its number.
 fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     match done {
         Ok(status) => Ok(status),
         Err(Exit { number, mut error }) => {
             if error.hints.is_empty() {
-                error =
-                    error.hint(format!("zeta creds {} --help says what is needed", call.verb()));
+                error = error.hint(format!("see zeta creds {} --help", call.verb()));
             }
             call.out.error_with(&error, number, None);
             Ok(number)
@@ -137,18 +136,18 @@ fn begin<T: clap::FromArgMatches>(call: &Call) -> Outcome<T> {
 fn persist(call: &Call) -> Outcome<u8> {
     let args: KeepArgs = begin(call)?;
     let secret = args.passphrase()?;
-    let (mut bundle, whose) = (args.begun(call, &secret)?, args.whose());
-    let ids = args.bake(call, &mut bundle, &whose)?;
+    let (mut bundle, owner) = (args.starting_bundle(call, &secret)?, args.owner());
+    let ids = args.bake(call, &mut bundle, &owner)?;
     if args.would_empty(&bundle) {
         let text = format!("nothing was baked, and {} holds a blob", args.output.display());
-        let hint = "--update keeps what it holds; to begin anew, remove it first";
+        let hint = "--update keeps its contents; to start again, remove it first";
         let error = Error::new(zeta_os::error::Kind::Refused, text).hint(hint);
         return Err(Exit { number: INPUT, error });
     }
     save(call, &args, &bundle, &secret, &ids)
 }
 
-/// Seals, saves, and looks at what was saved if that was asked for.
+/// Seals and saves; with --verify it also opens and compares the saved blob.
 fn save(
     call: &Call,
     args: &KeepArgs,
@@ -162,7 +161,7 @@ fn save(
         let opened = ops::open::open(&args.output, &factor, secret, false);
         let opened = opened.map_err(|failed| Exit { number: ops::NO_MATCH, ..failed })?;
         if opened.bundle != *bundle {
-            let text = "the saved blob does not hold what was to be saved";
+            let text = "the saved blob does not hold the given credentials";
             let error = Error::new(zeta_os::error::Kind::Fault, text);
             return Err(Exit { number: ops::NO_MATCH, error });
         }
@@ -188,10 +187,10 @@ fn restore(call: &Call) -> Outcome<u8> {
 fn restore_with(call: &Call, args: &RestoreArgs, factor: &Factor, secret: &Secret) -> Outcome<u8> {
     let opened = ops::open::open(args.input(), factor, secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
-    let wish = args.wish().number(ARGUMENTS)?;
-    let restored = ops::restore::restore(&opened, &manifest, &wish)?;
+    let options = args.options().number(ARGUMENTS)?;
+    let restored = ops::restore::restore(&opened, &manifest, &options)?;
     print_restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
-    // Also if a place was refused: a link that somebody plants there must not hide a rollback.
+    // Also if a path was refused: a link that an attacker put there must not hide a rollback.
     if !args.dry_run {
         ops::open::remember(factor, &opened)?;
     }
@@ -213,7 +212,7 @@ fn print_restored(call: &Call, opened: &Opened, restored: &Restored, dry: bool) 
     Ok(())
 }
 
-/// Says that the backup was used, if it was.
+/// Prints a note if the backup was used.
 fn note_backup(call: &Call, opened: &Opened) {
     report::backup_note(opened).into_iter().for_each(|note| call.out.note(&note));
 }
@@ -262,28 +261,28 @@ fn make_passphrase(call: &Call) -> Result<u8> {
     Ok(0)
 }
 
-/// Is this a value in the argument itself?
+/// Reports whether the argument contains the value itself.
 fn is_literal(given: &str) -> bool {
-    matches!(bake::parse(given), Ok(ask) if matches!(ask.source, Source::Literal(_)))
+    matches!(bake::parse(given), Ok(given) if matches!(given.source, Source::Literal(_)))
 }
 
 impl KeepArgs {
-    /// Whose credentials these are.
-    fn whose(&self) -> Owner {
+    /// Returns the owner of the credentials.
+    fn owner(&self) -> Owner {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(Into::into);
         Owner { home, persona: self.persona.clone() }
     }
 
-    /// The passphrase: that of the blob that is kept, or a new one. What is wrong with the call is
-    /// told before anybody is asked.
+    /// Gets the passphrase: that of the blob that is updated, or a new one. Errors of the call are
+    /// reported before the person is asked.
     fn passphrase(&self) -> Outcome<Secret> {
         self.lock.factor()?.material().number(ARGUMENTS)?;
         let new = !self.update || ops::open::is_missing(&self.output)?;
         self.lock.passphrase.find(new)
     }
 
-    /// The bundle to begin with: an empty one, or that of the blob that is there, or of its backup.
-    fn begun(&self, call: &Call, secret: &Secret) -> Outcome<Bundle> {
+    /// Returns the bundle to start with: an empty one, or that of the existing blob or its backup.
+    fn starting_bundle(&self, call: &Call, secret: &Secret) -> Outcome<Bundle> {
         if !self.update || ops::open::is_missing(&self.output)? {
             return Ok(Bundle::default());
         }
@@ -293,27 +292,27 @@ impl KeepArgs {
         Ok(opened.bundle)
     }
 
-    /// Would a blob that may hold something be replaced by one that holds nothing?
+    /// Reports whether an empty blob would replace one that may hold credentials.
     fn would_empty(&self, bundle: &Bundle) -> bool {
         let empty = bundle.global.is_empty() && bundle.personas().next().is_none();
         empty && !self.update && ops::open::candidate(&self.output).is_ok()
     }
 
-    /// Bakes what the arguments say; the ids of it.
-    fn bake(&self, call: &Call, bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
+    /// Bakes the credentials that the arguments name; returns their ids.
+    fn bake(&self, call: &Call, bundle: &mut Bundle, owner: &Owner) -> Outcome<Vec<String>> {
         let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
         let mut ids = Vec::new();
         if self.bake_found {
-            ids = collect::found(bundle, &manifest, whose).number(INPUT)?;
+            ids = collect::found(bundle, &manifest, owner).number(INPUT)?;
         }
         for given in &self.bakes {
             if is_literal(given) {
                 call.out.note(
-                    "a value in an argument can be read by every user of this machine while this \
-                     runs; better are id=@FILE, id=env:NAME and 'zeta creds pick'",
+                    "every user of this machine can read a value in an argument while this command \
+                     runs; use id=@FILE, id=env:NAME or 'zeta creds pick'",
                 );
             }
-            ids.push(collect::bake(bundle, &manifest, whose, given).number(INPUT)?);
+            ids.push(collect::bake(bundle, &manifest, owner, given).number(INPUT)?);
         }
         ids.dedup();
         Ok(ids)

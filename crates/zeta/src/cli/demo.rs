@@ -7,13 +7,13 @@ use clap::Args;
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::demo::{Event, Observer, Options, Outcome, run as play};
+use crate::demo::{Event, Observer, Options, Outcome, run as run_demo};
 use crate::output::Output;
 use zeta_os::error::Result;
 
 pub(super) const NOUN: Noun = Noun {
     name: "demo",
-    about: "See it work: three agents, a kill, a stop, a fenced push; real processes, real git",
+    about: "Show zeta at work: a kill, a stop, a refused push; real processes and git",
     build: DemoArgs::augment_args,
     verbs: &[],
     run,
@@ -23,7 +23,7 @@ pub(super) const NOUN: Noun = Noun {
 #[command(after_help = "\
 Examples:
   zeta demo
-  zeta demo --keep            # leave its directory, to look at it
+  zeta demo --keep            # keep its directory, to look at it
   zeta demo --json
 
 Three agents want to register one node in a git repository. The first is killed in the middle of
@@ -34,7 +34,7 @@ your agents use. With --state-dir the state is left there; that directory must n
 
 Exit status: 0 all checks succeeded; 1 a check failed; 7 git is missing.")]
 struct DemoArgs {
-    /// Leave the temporary directory and print where it is
+    /// Keep the temporary directory and print where it is
     #[arg(long)]
     keep: bool,
 }
@@ -52,7 +52,7 @@ fn run(call: &Call) -> Result<u8> {
     let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);
     let options = Options { state_dir: place.state_dir.map(absolute), keep: args.keep };
     let mut progress = Progress::new(call.out);
-    let outcome = play(&options, &mut progress)?;
+    let outcome = run_demo(&options, &mut progress)?;
     progress.clear();
     print_outcome(call.out, &outcome)
 }
@@ -68,7 +68,7 @@ fn print_outcome(out: Output, outcome: &Outcome) -> Result<u8> {
         }
     }
     if let Some(kept) = &outcome.kept {
-        out.note(&format!("its directory was left: {}", kept.display()));
+        out.note(&format!("its directory was kept: {}", kept.display()));
     }
     match failure {
         Some((error, status)) => {
@@ -80,7 +80,7 @@ fn print_outcome(out: Output, outcome: &Outcome) -> Result<u8> {
     }
 }
 
-/// Prints events as lines on stdout, and on a terminal one line that says what is waited for.
+/// Prints events as lines on stdout, and on a terminal one line with the current wait.
 struct Progress {
     out: Output,
     progress: bool,
@@ -110,7 +110,7 @@ impl Observer for Progress {
         for line in &event.lines {
             text += &format!("\n{:13}{}", "", printable(line));
         }
-        // A failure to print shows again at the last lines, which report it.
+        // If printing fails, printing the last lines fails too, and that is reported.
         let _ = self.out.data(&text);
     }
 

@@ -1,4 +1,4 @@
-//! What `zeta` says about itself: the guide for agents, shell completions, manual pages.
+//! The texts about `zeta` itself: the guide for agents, shell completions, manual pages.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use zeta_os::error::{Error, Kind, Result};
 
 pub(super) const GUIDE: Noun = Noun {
     name: "guide",
-    about: "How to use zeta here, for an agent's CLAUDE.md or AGENTS.md",
+    about: "Print how to use zeta, for an agent's CLAUDE.md or AGENTS.md",
     build: build_guide,
     verbs: &[],
     run: run_guide,
@@ -20,7 +20,7 @@ pub(super) const GUIDE: Noun = Noun {
 
 pub(super) const COMPLETIONS: Noun = Noun {
     name: "completions",
-    about: "Completions for a shell",
+    about: "Print completions for a shell",
     build: CompletionsArgs::augment_args,
     verbs: &[],
     run: run_completions,
@@ -28,7 +28,7 @@ pub(super) const COMPLETIONS: Noun = Noun {
 
 pub(super) const MAN: Noun = Noun {
     name: "man",
-    about: "Manual pages",
+    about: "Print or write the manual pages",
     build: ManArgs::augment_args,
     verbs: &[],
     run: run_man,
@@ -66,7 +66,7 @@ fn run_completions(call: &Call) -> Result<u8> {
     let args: CompletionsArgs = call.args()?;
     let shell: Shell = args.shell.to_ascii_lowercase().parse().map_err(|_| {
         Error::usage(format!(
-            "shell {:?} is not one that zeta knows: it is bash, elvish, fish, powershell or zsh",
+            "shell {:?} is not supported: give bash, elvish, fish, powershell or zsh",
             args.shell
         ))
     })?;
@@ -86,10 +86,10 @@ fn run_completions(call: &Call) -> Result<u8> {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta man > zeta.1       # all of it; read it with: man -l zeta.1
+  zeta man > zeta.1       # all pages; read them with: man -l zeta.1
   zeta man --dir man1     # belongs in /usr/local/share/man/man1")]
 struct ManArgs {
-    /// Write one page per command into this directory instead of all to the terminal
+    /// Write one page per command into this directory instead of printing all pages
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -137,7 +137,7 @@ fn object(pages: &[(String, String)], dir: Option<&Path>) -> Object {
     object
 }
 
-/// The whole command line, every deferred part built.
+/// Builds the whole command line, every deferred part included.
 fn whole() -> Command {
     let mut root = command().disable_help_subcommand(true);
     root.build();
@@ -146,7 +146,7 @@ fn whole() -> Command {
 
 fn collect(command: &Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<()> {
     let mut page = Vec::new();
-    // Building gave every verb its display name, "zeta-lease-acquire", which titles the page.
+    // The display name that building gave the verb ("zeta-lease-acquire") is the page's title.
     Man::new(command.clone())
         .source(concat!("zeta ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)

@@ -1,4 +1,4 @@
-//! `zeta doctor`: what is wrong, why, and what to do.
+//! `zeta doctor`: reports what is wrong, why, and what to do.
 
 use clap::{Args, Command};
 
@@ -9,7 +9,7 @@ use zeta_state::upkeep::doctor::{Diagnosis, doctor};
 
 pub(super) const NOUN: Noun = Noun {
     name: "doctor",
-    about: "Modes, owners, namespace, ageing, clocks, leftovers: what is wrong and what to do",
+    about: "Check modes, owners, namespaces, clocks, leftovers and more: what is wrong, what to do",
     build,
     verbs: &[],
     run,
@@ -17,10 +17,10 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It works on trees that every other verb refuses, and changes nothing without --fix. To see whether
-a service and a shell look at the same directory, compare their dev_ino.
+The doctor also examines state directories that every other verb refuses, and changes nothing
+without --fix. To see whether a service and a shell use the same directory, compare their dev_ino.
 
-Exit status: 0 nothing is unsafe or broken (there may be warnings), 7 something is.
+Exit status: 0 nothing is unsafe or broken (there may be warnings); 7 something is.
 
 Examples:
   zeta doctor
@@ -40,7 +40,7 @@ fn run(call: &Call) -> Result<u8> {
     let args: DoctorArgs = call.args()?;
     let diagnosis = match call.context() {
         Ok(ctx) => doctor(&ctx, args.fix),
-        // A wrong call is the caller's; what the machine refuses is a finding.
+        // A wrong call is the caller's error; a refusal by the machine is a finding.
         Err(error) if error.kind == Kind::Usage => return Err(error),
         Err(error) => Diagnosis::of_error(&error),
     };

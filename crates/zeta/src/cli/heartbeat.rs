@@ -1,4 +1,4 @@
-//! `zeta heartbeat`: one beat, or a beat every so often.
+//! `zeta heartbeat`: one beat, or beats at an interval.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use zeta_state::presence::report::beat_json;
 
 pub(super) const NOUN: Noun = Noun {
     name: "heartbeat",
-    about: "One beat of this node and agent, or keep beating",
+    about: "Record one beat of this node and agent, or keep beating",
     build: HeartbeatArgs::augment_args,
     verbs: &[],
     run,
@@ -39,12 +39,12 @@ fn run(call: &Call) -> Result<u8> {
     let args: HeartbeatArgs = call.args()?;
     let every_ms = args.every.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
-    // What is wrong from the start is told by its exit status; what comes later may pass.
+    // An error at the start ends the call; a later one may be temporary.
     ctx.open()?;
     let mut beats = 0u64;
-    let mut said = None;
+    let mut reported = None;
     loop {
-        // Opened anew: the tree may have been made again under a beat that goes on for days.
+        // Opened again for each beat: over days the directory may be removed and created again.
         let beaten = ctx
             .open()
             .and_then(|handle| beat(&handle, every_ms).map(|wall_us| (handle.node.name, wall_us)));
@@ -57,10 +57,10 @@ fn run(call: &Call) -> Result<u8> {
             return Ok(0);
         };
         let trouble = beaten.err();
-        if let Some(error) = trouble.as_ref().filter(|_| trouble != said) {
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != reported) {
             call.out.warn(error);
         }
-        said = trouble;
+        reported = trouble;
         std::thread::sleep(Duration::from_millis(every_ms));
     }
 }

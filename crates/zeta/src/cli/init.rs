@@ -1,4 +1,4 @@
-//! `zeta init`: make the tree, and say what was found.
+//! `zeta init`: creates the state directory, and reports what was found.
 
 use clap::{Args, Command};
 
@@ -9,7 +9,7 @@ use zeta_state::upkeep::report::{init_json, init_text};
 
 pub(super) const NOUN: Noun = Noun {
     name: "init",
-    about: "Make the state directory, and say what is there",
+    about: "Create the state directory, and check what zeta depends on",
     build,
     verbs: &[],
     run,
@@ -17,22 +17,22 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --group it makes a tree of your own (mode 0700), as first use does, and tries out what zeta
-depends on. With --group, as root, it makes one that the members of the group share, complete
-before anybody sees it, and writes the files of systemd that keep it. Repeating either is safe.
+Without --group the directory is yours alone (mode 0700), as on first use. With --group, as root,
+the members of the group share it; it is complete before any other process sees it, and the systemd
+files that preserve it are written. Repeating either call is safe.
 
 Examples:
   zeta init
   zeta init --group zeta             # as root
-  zeta init --group zeta --replace   # as root; what stands there is moved aside, untouched")]
+  zeta init --group zeta --replace   # as root; an existing directory is moved aside")]
 struct InitArgs {
-    /// Make the tree that the members of this group share; as root
+    /// Create a directory that the members of this group share; as root
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Move aside what stands in its place, untouched; overwrite files of systemd that differ
+    /// Move an existing directory aside, unchanged; overwrite systemd files that differ
     #[arg(long, requires = "group")]
     replace: bool,
-    /// Do not write the files of systemd (sysusers.d, tmpfiles.d, zeta-clean.service and .timer)
+    /// Do not write systemd files (sysusers.d, tmpfiles.d, zeta-clean.service and .timer)
     #[arg(long, requires = "group")]
     no_install: bool,
 }
@@ -47,8 +47,8 @@ fn run(call: &Call) -> Result<u8> {
     let report = match args.group {
         None => init(&ctx)?,
         Some(group) => {
-            let ask = GroupOptions { group, replace: args.replace, install: !args.no_install };
-            init_group(&ctx, &ask)?
+            let options = GroupOptions { group, replace: args.replace, install: !args.no_install };
+            init_group(&ctx, &options)?
         }
     };
     call.out.either(|| init_json(&report), || init_text(&report))?;

@@ -1,4 +1,4 @@
-//! `zeta lease`: acquire, renew, release, check, show, list, break, exec.
+//! `zeta lease`: the verbs acquire, renew, release, check, show, list, break and exec.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use zeta_core::lease::{
     Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
 };
 use zeta_core::name::RecordName;
-use zeta_core::time::{format_duration, format_utc, parse_duration, parse_ttl};
+use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
 use crate::output::Output;
@@ -27,8 +27,8 @@ use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, lis
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",
-    about: "Take, keep and give back exclusive rights with a time limit",
-    build: super::needs_verb,
+    about: "Acquire, keep and release exclusive rights with a time limit",
+    build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
 };
@@ -36,38 +36,38 @@ pub(super) const NOUN: Noun = Noun {
 const VERBS: &[Verb] = &[
     Verb {
         name: "acquire",
-        about: "Take a lease; prints its fencing token",
+        about: "Acquire a lease; prints its fencing token",
         args: AcquireArgs::augment_args,
         run: run_acquire,
     },
     Verb {
         name: "renew",
-        about: "Start the TTL of a lease again",
+        about: "Restart the TTL of a lease",
         args: RenewArgs::augment_args,
         run: run_renew,
     },
     Verb {
         name: "release",
-        about: "Give a lease back",
+        about: "Release a lease",
         args: TokenArgs::augment_release,
         run: run_release,
     },
     Verb {
         name: "check",
-        about: "Is the lease still mine? Exit 5 if not",
+        about: "Check that you still hold a lease; exit 5 if not",
         args: TokenArgs::augment_check,
         run: run_check,
     },
     Verb {
         name: "show",
-        about: "Who holds a lease, since, until, why",
+        about: "Show who holds a lease, since when, until when, and why",
         args: ShowArgs::augment_args,
         run: run_show,
     },
-    Verb { name: "list", about: "All leases of the node", args: list_args, run: run_list },
+    Verb { name: "list", about: "List all leases of the node", args: list_args, run: run_list },
     Verb {
         name: "break",
-        about: "Remove a grant by force, as an operator",
+        about: "Take a lease away from its holder, as an operator",
         args: BreakArgs::augment_args,
         run: run_break,
     },
@@ -83,16 +83,17 @@ fn lease_name(name: &str) -> Result<RecordName> {
     Ok(RecordName::new("lease", name)?)
 }
 
-/// The token that was given, or that of the environment, which speaks of one lease alone.
+/// Returns the given token, or that of the environment, which is about one lease only.
 fn token_of(lease: &RecordName, given: Option<String>) -> Result<FencingToken> {
     if let Some(text) = given {
         return token(&text);
     }
-    let text = std::env::var("ZETA_FENCING_TOKEN")
-        .map_err(|_| Error::usage("which grant? give --token N, or set ZETA_FENCING_TOKEN"))?;
+    let text = std::env::var("ZETA_FENCING_TOKEN").map_err(|_| {
+        Error::usage("the fencing token is missing: give --token N, or set ZETA_FENCING_TOKEN")
+    })?;
     match std::env::var("ZETA_LEASE") {
         Ok(other) if !other.is_empty() && other != lease.as_str() => Err(Error::usage(format!(
-            "which grant of {lease}? ZETA_FENCING_TOKEN is of lease {other:?} (ZETA_LEASE)"
+            "ZETA_FENCING_TOKEN is of lease {other:?} (ZETA_LEASE), not of {lease}"
         ))
         .hint("give --token N")),
         _ => token(&text),
@@ -115,8 +116,8 @@ fn optional_ttl(text: Option<&str>, default_ms: u64) -> Result<u64> {
     Ok(text.map(parse_ttl).transpose()?.unwrap_or(default_ms))
 }
 
-/// Tells that a lease was lost; returns the exit status.
-pub(super) fn tell_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
+/// Reports that a lease was lost; returns the exit status.
+pub(super) fn print_lost(out: Output, lost: &LostTo, ctx: &Context) -> u8 {
     let (error, object) = report::lost_with_json(lost, ctx);
     out.error(&error, Some(object));
     error.kind.status()
@@ -131,19 +132,19 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
     let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
-    let mut ask = new_request(&ctx, lease, ttl_ms)?;
-    ask.grace_ms = grace_ms;
-    ask.policy = policy;
-    ask.pr = args.pr;
-    ask.purpose = args.purpose;
+    let mut request = new_request(&ctx, lease, ttl_ms)?;
+    request.grace_ms = grace_ms;
+    request.policy = policy;
+    request.pr = args.pr;
+    request.purpose = args.purpose;
     if let Some(id) = args.lease_id {
-        ask.lease_id = id;
+        request.lease_id = id;
     }
     let out = call.out;
-    let mut tell = |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
-    let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
+    let mut on_wait = |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
+    let mut wait = WaitOptions { limit_ms, on_wait: &mut on_wait };
     let (outcome, node) = ctx.open().and_then(|handle| {
-        let outcome = handle.acquire(&ask, &mut patience, &mut |_| Ok(()))?;
+        let outcome = handle.acquire(&request, &mut wait, &mut |_| Ok(()))?;
         Ok((outcome, handle.node.name))
     })?;
     match outcome {
@@ -158,12 +159,12 @@ fn run_acquire(call: &Call) -> Result<u8> {
                     record.lease, node
                 ),
             });
-            // A lease that stands and whose token nobody knows would be lost to everybody.
-            printed.map_err(|error| report::untold(&record, &error))?;
+            // Without its token no caller could use or release the lease until its TTL ends.
+            printed.map_err(|error| report::token_not_printed(&record, &error))?;
             Ok(0)
         }
         Outcome::Refused(refusal) => {
-            let (error, object) = report::refused(&ask.lease, &refusal, &ctx.now());
+            let (error, object) = report::refused(&request.lease, &refusal, &ctx.now());
             out.error(&error, Some(object));
             Ok(error.kind.status())
         }
@@ -185,7 +186,7 @@ fn run_renew(call: &Call) -> Result<u8> {
             call.out.either(|| json::renewed(&record, gap_ms), || format_utc(expires_us))?;
             Ok(0)
         }
-        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -204,7 +205,7 @@ fn run_release(call: &Call) -> Result<u8> {
             }
             Ok(0)
         }
-        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -220,11 +221,11 @@ fn run_check(call: &Call) -> Result<u8> {
     match checked {
         Ok(Checked::Good { rest_ms }) => {
             let object = || json::checked(&lease, token, rest_ms);
-            call.out.either(object, || format_duration(rest_ms))?;
+            call.out.either(object, || report::checked(rest_ms))?;
             Ok(0)
         }
         Ok(_) => Err(report::too_late(&lease, token)),
-        Err(lost) => Ok(tell_lost(call.out, &lost, &ctx)),
+        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }
 
@@ -232,11 +233,11 @@ fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
-    let look = ctx.find()?.map(|handle| handle.view(&lease)).transpose()?;
-    match look.flatten() {
-        Some(look) => {
+    let view = ctx.find()?.map(|handle| handle.view(&lease)).transpose()?;
+    match view.flatten() {
+        Some(view) => {
             let now = ctx.now();
-            call.out.either(|| json::view(&look, &now), || report::view_text(&look, &now))?;
+            call.out.either(|| json::view(&view, &now), || report::view_text(&view, &now))?;
             Ok(0)
         }
         None => Err(report::free(&lease)),
@@ -246,13 +247,13 @@ fn run_show(call: &Call) -> Result<u8> {
 fn run_list(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let found = ctx.find()?;
-    let (looks, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
+    let (views, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
     let now = ctx.now();
     let text = || {
-        let lines: Vec<String> = looks.iter().map(|look| report::view_line(look, &now)).collect();
+        let lines: Vec<String> = views.iter().map(|view| report::view_line(view, &now)).collect();
         lines.join("\n")
     };
-    call.out.either(|| json::list(&looks, &findings, &now), text)?;
+    call.out.either(|| json::list(&views, &findings, &now), text)?;
     if !call.out.json {
         findings.iter().for_each(|finding| call.out.error(finding, None));
     }
@@ -273,8 +274,7 @@ fn run_break(call: &Call) -> Result<u8> {
     };
     match broken {
         Ok(stood) => {
-            let text = if stood { "broken; its holder is fenced" } else { "nothing to break" };
-            call.out.note(&format!("lease {lease}: {text}"));
+            call.out.note(&report::broken(&lease, stood));
             if call.out.json {
                 call.out.data(&json::broken(&lease, stood).done())?;
             }
@@ -299,26 +299,24 @@ fn run_exec(call: &Call) -> Result<u8> {
     let grace_ms = optional_grace(args.grace.as_deref())?;
     let ctx = call.context()?;
     let fence = args.fenced.then(|| Duration::from_millis(fence_ms));
-    let given = args.token.as_deref().map(token).transpose()?;
-    let held = match (given, fence) {
+    let token = args.token.as_deref().map(token).transpose()?;
+    let held = match (token, fence) {
         (Some(token), Some(limit)) => exec::run_fenced(&ctx, &lease, token, &args.command, limit),
         _ => {
-            let mut ask = new_request(&ctx, lease.clone(), ttl_ms)?;
-            ask.grace_ms = grace_ms;
-            ask.policy = policy;
-            ask.purpose = args.purpose.or_else(|| Some(report::command_line(&args.command)));
+            let mut request = new_request(&ctx, lease.clone(), ttl_ms)?;
+            request.grace_ms = grace_ms;
+            request.policy = policy;
+            request.purpose = args.purpose.or_else(|| Some(report::command_line(&args.command)));
             let out = call.out;
-            let mut tell =
+            let mut on_wait =
                 |observed: &Observed, held: &Held| out.note(&report::waiting(observed, held));
-            let mut patience = WaitOptions { limit_ms, on_wait: &mut tell };
-            let mut tell_loss = |lost: &LostTo| out.warn(&report::lost(lost, &ctx));
+            let mut wait = WaitOptions { limit_ms, on_wait: &mut on_wait };
+            let mut on_loss = |lost: &LostTo| out.warn(&report::lost(lost, &ctx));
             match fence {
-                None => {
-                    exec::hold(&ctx, ask, &args.command, &mut patience, on_lost, &mut tell_loss)
-                }
+                None => exec::hold(&ctx, request, &args.command, &mut wait, on_lost, &mut on_loss),
                 Some(limit) => {
                     let command = &args.command;
-                    exec::hold_fenced(&ctx, ask, command, &mut patience, limit, &mut tell_loss)
+                    exec::hold_fenced(&ctx, request, command, &mut wait, limit, &mut on_loss)
                 }
             }
         }
@@ -332,7 +330,8 @@ fn run_exec(call: &Call) -> Result<u8> {
     })
 }
 
-/// Stdout is the command's, even if it did not come to run: errors stand beside it.
+/// Reports how the command ended; returns the exit status. Stdout belongs to the command, even if
+/// it did not start, so errors go to stderr.
 fn ended(
     out: Output,
     ctx: &Context,

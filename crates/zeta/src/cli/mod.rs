@@ -2,8 +2,8 @@
 //!
 //! Start-up is what a short verb costs, and building the arguments of thirty verbs is most of it.
 //! So when a call begins with a noun and a verb, only these two are built (`command_for`); global
-//! flags may stand before either. Any other call (help, a typing error) meets the whole command
-//! line.
+//! flags may stand before either. Any other call (help, a typing error) is parsed by the whole
+//! command line.
 
 use std::cell::{OnceCell, RefCell};
 use std::ffi::OsString;
@@ -43,16 +43,16 @@ struct Globals {
     /// State directory [default: /tmp/zeta-cluster-state]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     state_dir: Option<PathBuf>,
-    /// Node to look at or work on [default: this machine's own]
+    /// Node to read or change [default: this machine's own]
     #[arg(long, global = true, value_name = "NODE", help_heading = "Global options")]
     node: Option<String>,
-    /// Agent that you are [default: your user name]
+    /// Your agent name [default: your user name]
     #[arg(long = "as", global = true, value_name = "AGENT", help_heading = "Global options")]
     agent: Option<String>,
     /// Print one JSON object
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// Print only data and faults
+    /// Print only data and faults, no notes and no refusals
     #[arg(long, short, global = true, help_heading = "Global options")]
     quiet: bool,
 }
@@ -74,13 +74,13 @@ struct Verb {
     run: fn(&Call) -> Result<u8>,
 }
 
-/// A noun that needs a verb.
+/// Makes the noun require a verb.
 fn needs_verb(noun: Command) -> Command {
     noun.subcommand_required(true).arg_required_else_help(true)
 }
 
-/// A noun that needs a verb, except with `ZETA_BUS_IDS=original`: the original's tools show their
-/// verbs and end with 0.
+/// Makes the noun require a verb, except with `ZETA_BUS_IDS=original`: without a verb the
+/// original's tools print their verbs and end with 0.
 fn needs_verb_unless_original(noun: Command) -> Command {
     match bus_shape() {
         Shape::Zeta => needs_verb(noun),
@@ -105,9 +105,9 @@ fn run_verb(call: &Call, verbs: &[Verb]) -> Result<u8> {
     }
 }
 
-/// What a noun is handed: its arguments, and who calls.
+/// A parsed call: the arguments of its verb, and how to print.
 pub(crate) struct Call {
-    /// The arguments of the verb; taken out as they are read, which spares a copy of all of them.
+    /// The arguments of the verb; reading takes them out, which spares a copy of all of them.
     leaf: RefCell<ArgMatches>,
     verb: String,
     out: Output,
@@ -135,7 +135,7 @@ const NOUNS: &[Noun] = &[
     docs::MAN,
 ];
 
-/// The whole command line.
+/// Builds the whole command line.
 pub fn command() -> Command {
     NOUNS.iter().fold(root(), |root, noun| {
         let built = (noun.build)(Command::new(noun.name).about(noun.about));
@@ -145,7 +145,7 @@ pub fn command() -> Command {
     })
 }
 
-/// The command line of one call: only its noun and verb, if it begins with them.
+/// Builds the command line of one call: only its noun and verb, if the call begins with them.
 fn command_for(args: &[OsString]) -> Command {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str());
     if args.len() == 2 && matches!(word(1), Some("--version" | "-V")) {
@@ -185,7 +185,7 @@ fn root() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help(EXIT_TABLE);
-    // After the globals, whose own description would take this one's place.
+    // Set after the globals, whose own description would replace this one.
     Globals::augment_args(root).about(ABOUT)
 }
 
@@ -199,39 +199,39 @@ Exit status:
 
 Examples:
   zeta demo                                # see it work, with real processes
-  zeta run --as otto-cli -- claude         # presence for the life of an agent
-  zeta status                              # who is here, doing what, holding what
-  zeta lease acquire deploy --ttl 10m      # exactly one caller gets it, and its token
-  zeta lease exec deploy -- ./deploy.sh    # or hold it while a command runs";
+  zeta run --as otto-cli -- claude         # run an agent, and show that it is here
+  zeta status                              # which agents are here, what they do and hold
+  zeta lease acquire deploy --ttl 10m      # exactly one caller gets the lease
+  zeta lease exec deploy -- ./deploy.sh    # hold a lease while a command runs";
 
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
     if args.iter().skip(1).map(OsString::as_os_str).eq(["creds", "plant-as"]) {
-        // A process of our own, which becomes another user before anything else.
+        // A child process of `creds restore`, which becomes another user before anything else.
         return creds::plant_as();
     }
-    // Never dropped: taking it apart costs more than an acquire.
+    // Never dropped: that would cost more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
-    // What follows `--` are the words of another command.
+    // What follows `--` belongs to another command.
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
-    let ours = creds::is_called(&args);
+    let is_creds = creds::is_called(&args);
     let wraps = usage::is_of_wrapper(&args);
     let mut matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
-            // The verbs, for whoever names none, hold nothing that was given.
+            // The list of verbs that answers a call without a verb repeats no argument.
             let is_help =
                 error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-            if wrong && ours && !is_help {
-                // What stands where no argument belongs may be a secret, so it is not repeated.
+            if wrong && is_creds && !is_help {
+                // An argument in a wrong place may be a secret, so it is not repeated.
                 Output { json, quiet: false }.error(&creds::usage_error(&error), None);
                 return Kind::Usage.status();
             }
             match json && wrong {
-                true => tell(Output { json, quiet: false }, wraps, &usage::error(&error)),
+                true => print_error(Output { json, quiet: false }, wraps, &usage::error(&error)),
                 false if wrong => {
                     let _ = error.print();
                 }
@@ -258,12 +258,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn exit(out: Output, wraps: bool, done: Result<()>) -> u8 {
     let Err(error) = done else { return 0 };
-    tell(out, wraps, &error);
+    print_error(out, wraps, &error);
     error.kind.status()
 }
 
-/// Tells an error that ends the call; of a wrapper, stdout is its command's from the start.
-fn tell(out: Output, wraps: bool, error: &Error) {
+/// Prints an error that ends the call. The stdout of a wrapper belongs to its command.
+fn print_error(out: Output, wraps: bool, error: &Error) {
     match wraps {
         true => out.error_on_stderr(error, error.kind.status(), None),
         false => out.error(error, None),
@@ -277,13 +277,13 @@ fn on_lost(word: &str) -> Result<OnLost> {
         "term" => Ok(OnLost::Term),
         "kill" => Ok(OnLost::Kill),
         other => {
-            Err(Error::usage(format!("--on-lost {other:?} is not valid: it is warn, term or kill")))
+            Err(Error::usage(format!("--on-lost {other:?} is not valid: give warn, term or kill")))
         }
     }
 }
 
 impl Call {
-    /// The arguments of the verb.
+    /// Reads the arguments of the verb.
     pub(crate) fn args<T: FromArgMatches>(&self) -> Result<T> {
         T::from_arg_matches_mut(&mut self.leaf.borrow_mut())
             .map_err(|error| Error::usage(error.to_string()))
@@ -294,7 +294,7 @@ impl Call {
         &self.verb
     }
 
-    /// What the configuration files say; read once, when first asked for.
+    /// Returns the content of the configuration files, which are read on first use.
     pub(crate) fn config(&self) -> Result<&Config> {
         match self.config.get() {
             Some(config) => Ok(config),
@@ -305,7 +305,7 @@ impl Call {
         }
     }
 
-    /// Who calls, about which tree.
+    /// Returns the context: the agent that calls, and the directories that the call is about.
     pub(crate) fn context(&self) -> Result<Context> {
         let Globals { state_dir, node, agent, .. } = self.args()?;
         environment::context(Overrides { state_dir, node, agent }, self.config()?)
@@ -325,12 +325,12 @@ mod tests {
     fn no_comment_of_the_source_takes_the_place_of_a_description() {
         for noun in NOUNS {
             let built = (noun.build)(Command::new(noun.name).about(noun.about));
-            let said = built.get_about().map(ToString::to_string);
-            assert_eq!(said.as_deref(), Some(noun.about), "{}", noun.name);
+            let shown = built.get_about().map(ToString::to_string);
+            assert_eq!(shown.as_deref(), Some(noun.about), "{}", noun.name);
             for verb in noun.verbs {
                 let built = (verb.args)(Command::new(verb.name).about(verb.about));
-                let said = built.get_about().map(ToString::to_string);
-                assert_eq!(said.as_deref(), Some(verb.about), "{} {}", noun.name, verb.name);
+                let shown = built.get_about().map(ToString::to_string);
+                assert_eq!(shown.as_deref(), Some(verb.about), "{} {}", noun.name, verb.name);
                 assert_eq!(built.get_long_about(), None, "{} {}", noun.name, verb.name);
             }
         }
@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// What a parse found: each word of the command with the arguments that stand there.
+    /// Lists what a parse found: each word of the command with its arguments.
     fn found(parsed: std::result::Result<ArgMatches, clap::Error>) -> String {
         let mut matches = match parsed {
             Ok(matches) => matches,

@@ -1,4 +1,4 @@
-//! `zeta node`: how this machine joins and leaves a cluster's repository.
+//! `zeta node`: registers this machine in a cluster's repository, and removes it.
 
 mod args;
 
@@ -31,7 +31,7 @@ use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "node",
-    about: "How this machine joins and leaves a cluster's repository",
+    about: "Register this machine in a cluster's repository, or remove it",
     build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb(call, VERBS),
@@ -40,7 +40,7 @@ pub(super) const NOUN: Noun = Noun {
 const VERBS: &[Verb] = &[
     Verb {
         name: "register",
-        about: "Register this node: one pull request, and never a second one",
+        about: "Register this node with one pull request, never with a second one",
         args: RegisterArgs::augment_args,
         run: run_register,
     },
@@ -52,13 +52,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "show",
-        about: "This node's registration, as it was when it was last looked at",
+        about: "Show this node's registration, as it was at the last check",
         args: |verb| verb.after_help("Example:\n  zeta node show --json"),
         run: run_show,
     },
     Verb {
         name: "list",
-        about: "The nodes of the repository",
+        about: "List the nodes of the repository",
         args: ListArgs::augment_args,
         run: run_list,
     },
@@ -73,13 +73,15 @@ const VERBS: &[Verb] = &[
 /// The shortest expiry, in ms.
 const SHORTEST_MS: u64 = 8 * 86_400_000;
 
-fn words_about(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
+fn registration_of(ctx: &Context, args: &RegisterArgs, node: &Label) -> Result<About> {
     repository::check_maintainer(&args.maintainer)?;
     let now_us = ctx.now().reading.wall_us;
     let expires = args.expires.as_deref().map(|text| parse_duration("expiry", text)).transpose()?;
-    // One that is shorter would be over before a run a day can move it.
+    // A shorter one could pass before a daily run extends it.
     if expires.is_some_and(|ms| ms < SHORTEST_MS) {
-        return Err(Error::usage("an expiry is at least 8d: it is moved when 7d are left"));
+        return Err(Error::usage(
+            "an expiry is at least 8d, because it is extended when 7d are left",
+        ));
     }
     let until = |ms: u64| format_utc(now_us.saturating_add_unsigned(ms.saturating_mul(1000)));
     let roles = match args.roles.as_slice() {
@@ -101,7 +103,7 @@ fn run_register(call: &Call) -> Result<u8> {
     let args: RegisterArgs = call.args()?;
     let ctx = call.context()?;
     let node = ops::name(&ctx, args.host_name)?;
-    let about = words_about(&ctx, &args, &node)?;
+    let about = registration_of(&ctx, &args, &node)?;
     let min_interval_ms = parse_duration("interval", &args.min_interval)?;
     if args.dry_run {
         let yaml = ops::preview(&about)?;
@@ -120,7 +122,7 @@ fn run_register(call: &Call) -> Result<u8> {
         }
         Err(error)
     })?;
-    let asked = RegisterRequest {
+    let request = RegisterRequest {
         node,
         maintainer: about.maintainer.clone(),
         file: repository::compose_here(&about),
@@ -130,11 +132,11 @@ fn run_register(call: &Call) -> Result<u8> {
         min_interval_s: i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX),
         receipt,
     };
-    let (outcome, receipt) = register::register(&ctx, &asked)?;
+    let (outcome, receipt) = register::register(&ctx, &request)?;
     print_standing(call, &ctx, &outcome, &receipt)
 }
 
-/// Reports how a registration stands; returns the exit status.
+/// Reports the state of a registration; returns the exit status.
 fn print_standing(
     call: &Call,
     ctx: &Context,
@@ -179,11 +181,11 @@ fn run_steward(call: &Call) -> Result<u8> {
     let limit = ms("timeout", &args.timeout)?.map(Duration::from_millis);
     let min_interval_ms = parse_duration("interval", &args.min_interval)?;
     let min_interval_s = i64::try_from(min_interval_ms / 1000).unwrap_or(i64::MAX);
-    let (said, own) = (args.place.is_said(), args.place.place());
+    let (is_given, own) = (args.place.is_given(), args.place.place());
     let ready = std::cell::OnceCell::new();
     let tick = || {
         steward::tick(&ctx, |intent| {
-            let (about, place, reopen) = ops::wanted(&ctx, intent, (&own, said))?;
+            let (about, place, reopen) = ops::wanted(&ctx, intent, (&own, is_given))?;
             let made: Connection = place.ready()?;
             let ready = ready.get_or_init(|| made);
             Ok(RegisterRequest {
@@ -199,16 +201,16 @@ fn run_steward(call: &Call) -> Result<u8> {
         })
     };
     let limit = if every.is_none() { Some(Duration::ZERO) } else { limit };
-    let mut told = String::new();
-    let tell_change = |tick: &Tick| {
+    let mut printed = String::new();
+    let print_change = |tick: &Tick| {
         if let (Some(_), Tick::Stands(_, receipt)) = (every, tick)
-            && receipt.detail != told
+            && receipt.detail != printed
         {
-            told.clone_from(&receipt.detail);
-            call.out.note(&format!("{}: {told}", receipt.state.word()));
+            printed.clone_from(&receipt.detail);
+            call.out.note(&format!("{}: {printed}", receipt.state.word()));
         }
     };
-    let last = steward::watch(every.unwrap_or_default(), limit, tick, tell_change)?;
+    let last = steward::watch(every.unwrap_or_default(), limit, tick, print_change)?;
     match last {
         Tick::Nothing => {
             call.out.either(report::no_intent, report::no_intent_text)?;

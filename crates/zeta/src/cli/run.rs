@@ -1,4 +1,4 @@
-//! `zeta run`: one word in front of any agent.
+//! `zeta run`: runs an agent's command, beats for it and renews its leases.
 
 use std::ffi::OsString;
 
@@ -15,7 +15,7 @@ use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
     name: "run",
-    about: "Presence for the life of a command: one word in front of any agent",
+    about: "Run an agent: send its heartbeats, and keep its leases until it ends",
     build: RunArgs::augment_args,
     verbs: &[],
     run,
@@ -27,24 +27,26 @@ Examples:
   zeta run --as otto-cli -- claude
   zeta run --as otto-cli --persona otto --on-lost term -- ./agent.sh
 
-The command finds ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. What it acquires with
-'zeta lease acquire' is renewed while it lives and released when it ends.
-Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is here already;
-5 if --on-lost ended it; 127 and 126 if there is no such command or it cannot run.")]
+The command's environment has ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. A lease that
+the command takes with 'zeta lease acquire' is renewed while the command runs and released when it
+ends.
+Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is
+already running; 5 if --on-lost ended the command; 127 if there is no such command, 126 if it
+cannot run.")]
 struct RunArgs {
-    /// Persona that the agent plays [default: the agent's name]
+    /// Persona of the agent [default: the agent's name]
     #[arg(long, value_name = "PERSONA")]
     persona: Option<String>,
-    /// Time between beats [default: beat_every of the configuration, or 10s]
+    /// Time between beats [default: beat_every in the configuration, or 10s]
     #[arg(long, value_name = "DURATION")]
     beat: Option<String>,
     /// Do not renew leases that are held longer than this
     #[arg(long, value_name = "DURATION", default_value = "12h")]
     max_hold: String,
-    /// If a lease of the session is lost: warn, term or kill the command
+    /// What to do if a lease of the session is lost: warn, term or kill the command
     #[arg(long, value_name = "WHAT", default_value = "warn")]
     on_lost: String,
-    /// If a lease of the session is lost: run this with sh, ZETA_LEASE names it
+    /// Run this with sh if a lease of the session is lost; ZETA_LEASE names the lease
     #[arg(long, value_name = "COMMAND")]
     on_lost_exec: Option<String>,
     /// Command and arguments
@@ -66,13 +68,13 @@ fn run(call: &Call) -> Result<u8> {
     };
     let ctx = call.context()?;
     let out = call.out;
-    let mut tell = |note: Event<'_>| match note {
-        // Stdout is the command's.
+    let mut on_event = |event: Event<'_>| match event {
+        // Stdout belongs to the command.
         Event::Lost(lost) => out.warn(&report::lost(lost, &ctx)),
         Event::Trouble(error) => out.warn(error),
         Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };
-    let finished = match run_plan(&ctx, &plan, &mut tell) {
+    let finished = match run_plan(&ctx, &plan, &mut on_event) {
         Ok(finished) => finished,
         Err(error) => {
             out.error_on_stderr(&error, error.kind.status(), None);

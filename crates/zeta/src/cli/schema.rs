@@ -10,7 +10,7 @@ use super::{Call, Noun};
 
 pub(super) const NOUN: Noun = Noun {
     name: "schema",
-    about: "JSON Schemas of what --json prints",
+    about: "Print the JSON Schemas of what --json prints",
     build: SchemaArgs::augment_args,
     verbs: &[],
     run,
@@ -18,8 +18,8 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a command it lists the names that have a schema. 'error' is the schema of every error,
-'warning' that of a line that a command writes to standard error while it goes on.
+Without a name the command lists the names that have a schema. 'error' is the schema of every error,
+'warning' that of a line that a command writes to standard error while it keeps running.
 
 Examples:
   zeta schema
@@ -37,7 +37,7 @@ struct SchemaArgs {
 /// A schema's name and its text.
 type Schema = (&'static str, &'static str);
 
-/// One line of the table below; the file of `lease acquire` is `lease-acquire.json`.
+/// Makes one line of the table below; the file of `lease acquire` is `lease-acquire.json`.
 macro_rules! schema {
     ($name:literal, $file:literal) => {
         ($name, include_str!(concat!("../../schemas/", $file, ".json")))
@@ -130,7 +130,7 @@ fn run(call: &Call) -> Result<u8> {
     Ok(0)
 }
 
-/// The files are made for reading; `--json` prints one line.
+/// Returns a schema on one line, for `--json`; the files have many lines.
 fn on_one_line(text: &str) -> Result<String> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Error::new(Kind::Fault, format!("a schema is not JSON: {error}")))?;

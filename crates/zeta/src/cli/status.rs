@@ -1,4 +1,4 @@
-//! `zeta status`: who is here, alive by what evidence, doing what, holding what, and what is wrong.
+//! `zeta status`: the agents, the evidence that they live, what they do and hold, what is wrong.
 
 use std::io::IsTerminal as _;
 
@@ -13,7 +13,7 @@ use zeta_state::presence::status::text::Screen;
 
 pub(super) const NOUN: Noun = Noun {
     name: "status",
-    about: "Show who is here, alive by what evidence, holding what, and what is wrong",
+    about: "Show which agents are here, how we know they are alive, what they hold, what is wrong",
     build,
     verbs: &[],
     run,
@@ -21,18 +21,18 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 struct StatusArgs {
-    /// Every node of the tree, not only this machine's own
+    /// Show every node of the state directory, not only this machine's own
     #[arg(long)]
     all: bool,
 }
 
 const HELP: &str = "\
 Liveness of an agent:
-  live    its last beat came in time        hung    4 beats missing, its process runs
-  late    2 beats missing                   silent  4 beats missing, nobody can say
-  gone    it ended, or its processes did
+  live    the last beat came in time        hung    4 beats are missing, the process runs
+  late    2 beats are missing               silent  4 beats are missing, nothing else is known
+  gone    the agent or its processes ended
 
-The exit status is 0 with findings too; --json has them in \"findings\".
+The exit status is 0 even if something is wrong; --json lists the problems in \"findings\".
 
 Examples:
   zeta status
@@ -60,7 +60,7 @@ fn run(call: &Call) -> Result<u8> {
     printed.map(|()| 0)
 }
 
-/// Plain and as wide as need be, unless stdout is a terminal.
+/// Returns the layout: plain and of any width, unless stdout is a terminal.
 fn screen() -> Screen {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {

@@ -1,4 +1,4 @@
-//! A wrong call as an error: the sentences of the parser, without its layout.
+//! A wrong call as an error: the parser's sentences, without its layout.
 
 use std::ffi::OsString;
 
@@ -7,19 +7,19 @@ use zeta_os::error::Error;
 
 use super::past_globals;
 
-/// Makes an error of what the parser says: its message with all arguments that it names, and its
-/// tips as hints.
+/// Makes an error of the parser's text: its message with all arguments that it names, and its tips
+/// as hints.
 pub(super) fn error(error: &clap::Error) -> Error {
-    let told = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // The parser's text is the whole help then.
+    let wrong = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Here the parser's text is the whole help.
         Error::usage("the command is not complete: a verb or an argument is missing")
     } else {
         from_text(&error.render().to_string())
     };
-    told.hint("see the same call with --help")
+    wrong.hint("see the same call with --help")
 }
 
-/// Is this a call of `run` or `lease exec`, well-formed or not?
+/// Reports whether this is a call of `run` or `lease exec`, well-formed or not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str());
     let noun_at = past_globals(args, 1);
@@ -27,7 +27,7 @@ pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     matches!((word(noun_at), word(verb_at)), (Some("run"), _) | (Some("lease"), Some("exec")))
 }
 
-/// The parser prints the message, then its tips, then the usage, with empty lines between them.
+/// Splits the parser's text: the message, then the tips, then the usage, with empty lines between.
 fn from_text(text: &str) -> Error {
     let mut paragraphs = text.split("\n\n");
     let message = paragraphs.next().unwrap_or_default();

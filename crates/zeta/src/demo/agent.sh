@@ -1,8 +1,8 @@
 #!/bin/sh
-# An agent that registers its node in a git repository: once, although others want the same.
+# An agent that registers its node in a git repository: once, although other agents want the same.
 #
-# 'zeta run' started it, vouches for it and keeps its leases alive. Below is what any agent does by
-# itself: acquire, look whether it is done already, work, push with the token, set the marker,
+# 'zeta run' started this script, beats for it and renews its leases. The script does the rest:
+# acquire, check whether the work is done already, work, push with the token, set the marker,
 # release.
 set -u
 
@@ -43,7 +43,7 @@ doing waiting
 token=$(zeta lease acquire "$lease" --wait 2m --ttl "$DEMO_TTL" --grace "$DEMO_GRACE" \
     --purpose "register $ZETA_NODE") || exit $?
 if zeta marker get "$marker" >/dev/null 2>&1; then
-    say "somebody registered $ZETA_NODE while I stood in line"
+    say "another agent registered $ZETA_NODE while I waited"
     zeta lease release "$lease" --token "$token"
     exit $?
 fi
@@ -54,13 +54,13 @@ git clone --quiet "$DEMO_REMOTE" "$clone" && cd "$clone" || exit 1
 mkdir -p "$dir" && node_yaml >"$dir/node.yaml" && git add "$dir/node.yaml" || exit 1
 git commit --quiet -m "feat(node-register): $ZETA_NODE self-registers" || exit 1
 
-# Last look before the side effect. It cannot be enough: between here and the push this process may
-# sleep for any length of time. That is what the token in the push is for.
+# The last check before the side effect. It cannot be enough: between here and the push this process
+# may sleep for any length of time. That is why the push carries the token.
 zeta lease renew "$lease" --token "$token" >/dev/null || exit $?
 
-# A stage direction of 'zeta demo': say that the push comes next, and wait for the cue.
+# For 'zeta demo' only: report that the push comes next, and wait until the demo opens the barrier.
 : >"$DEMO_WORK/ready"
-flock -w 120 9 9<"$DEMO_WORK/cue" || exit 1
+flock -w 120 9 9<"$DEMO_WORK/barrier" || exit 1
 
 # Forced, because an agent that died may have left its own commit on this branch.
 if ! git push --quiet --force -o "fencing-token=$token" origin "HEAD:refs/heads/$branch"; then

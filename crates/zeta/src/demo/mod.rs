@@ -1,9 +1,9 @@
-//! `zeta demo`: the main job on this machine, with real processes and a real git remote.
+//! `zeta demo`: shows leases and fencing tokens with real processes and a real git remote.
 //!
 //! Three agents want to register one node. The first is killed in the middle of its push, the
 //! second is stopped past the end of its lease, the third finishes, and the second's late push is
-//! refused by the repository itself. Nothing is believed because an agent said so: what is claimed
-//! is read from the state directory, from the repository, and from the kernel.
+//! refused by the repository itself. No check relies on an agent's words: the evidence is read from
+//! the state directory, the repository and the kernel.
 
 mod agents;
 mod records;
@@ -20,30 +20,30 @@ use std::path::{Path, PathBuf};
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 
-/// Where to play it.
+/// Where to run the demo.
 #[derive(Debug, Default, Clone)]
 pub struct Options {
-    /// Where the state directory shall be; it is left there. Otherwise it is a temporary one.
+    /// The state directory to create and keep; otherwise it is in the temporary directory.
     pub state_dir: Option<PathBuf>,
-    /// Leave the temporary directory.
+    /// Keep the temporary directory.
     pub keep: bool,
 }
 
-/// How the scenario ended.
+/// The outcome of the demo.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What happened and what was checked, as far as it went.
+    /// The events and checks, up to the end or the stop.
     pub report: Report,
-    /// What ended it early.
+    /// What ended the demo early.
     pub stop: Option<Stop>,
-    /// How long it took.
+    /// The duration in milliseconds.
     pub elapsed_ms: u64,
-    /// The directory that was left, if it was to be.
+    /// The temporary directory, if it was kept.
     pub kept: Option<PathBuf>,
 }
 
 impl Outcome {
-    /// Why the demo did not succeed, and the exit status; `None` if all checks succeeded.
+    /// Returns why the demo failed and its exit status; `None` if all checks succeeded.
     pub fn failure(&self) -> Option<(Error, u8)> {
         let (checked, all) = (self.report.checked(), self.report.claims.len());
         match &self.stop {
@@ -62,7 +62,7 @@ impl Outcome {
         }
     }
 
-    /// The whole report as JSON.
+    /// Makes the JSON object of the whole report.
     pub fn object(&self) -> Object {
         let mut object = Object::new();
         let shown = self.stop.is_none() && self.report.holds();
@@ -77,23 +77,23 @@ impl Outcome {
         object
     }
 
-    /// The last line of a demo that succeeded.
+    /// Makes the last line of a demo that succeeded.
     pub fn text(&self) -> String {
         let (all, seconds) = (self.report.claims.len(), self.elapsed_ms as f64 / 1000.0);
-        format!("All {all} claims were checked; it took {seconds:.1} s.")
+        format!("All {all} checks succeeded; they took {seconds:.1} s.")
     }
 }
 
 /// What ends the scenario early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// Something did not happen, or failed.
+    /// A step failed or did not happen in time.
     Fault(Error),
-    /// A signal asked for it.
+    /// The demo received a signal.
     Signal(i32),
 }
 
-/// The outcome of a step of the play.
+/// The result of a step of the scenario.
 type Step<T> = std::result::Result<T, Stop>;
 
 impl From<Error> for Stop {
@@ -102,16 +102,17 @@ impl From<Error> for Stop {
     }
 }
 
-/// Plays it, and leaves nothing behind. For a process that has no other children.
-pub fn run(ask: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
-    if let Some(dir) = &ask.state_dir {
+/// Runs the demo and removes everything that it created. The calling process must have no other
+/// children.
+pub fn run(options: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
+    if let Some(dir) = &options.state_dir {
         refuse_used(dir)?;
     }
-    let sandbox = sandbox::Sandbox::set(ask.state_dir.as_deref(), ask.keep)?;
-    let (sandbox, report, stop) = script::play(sandbox, observer);
+    let sandbox = sandbox::Sandbox::create(options.state_dir.as_deref(), options.keep)?;
+    let (sandbox, report, stop) = script::run(sandbox, observer);
     let elapsed_ms = sandbox.at_ms();
-    let kept = ask.keep.then(|| sandbox.root.clone());
-    let left = sandbox.strike();
+    let kept = options.keep.then(|| sandbox.root.clone());
+    let left = sandbox.remove();
     let stop = match (stop, left) {
         (None, Some(left)) => {
             let error = Error::new(Kind::Fault, format!("the demo ended, but {left}"));
@@ -122,7 +123,7 @@ pub fn run(ask: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
     Ok(Outcome { report, stop, elapsed_ms, kept })
 }
 
-/// A directory that agents use already is no place for a play in which they are killed.
+/// Refuses a directory that agents may use already, because the demo kills agents.
 fn refuse_used(dir: &Path) -> Result<()> {
     let empty = match std::fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_none(),
@@ -131,9 +132,9 @@ fn refuse_used(dir: &Path) -> Result<()> {
     match empty {
         true => Ok(()),
         false => Err(Error::usage(format!(
-            "the demo wants a state directory of its own, and {} is in use",
+            "the demo needs a state directory of its own, and {} is in use",
             dir.display()
         ))
-        .hint("name one that does not exist yet, or leave --state-dir out")),
+        .hint("give one that does not exist yet, or omit --state-dir")),
     }
 }

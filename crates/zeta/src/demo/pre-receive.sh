@@ -1,10 +1,10 @@
 #!/bin/sh
 # pre-receive: the resource itself checks the fencing token of every push.
 #
-# A lease cannot stop a process that slept through its end; only what that process writes to can.
-# So a push names the token of its lease (git push -o fencing-token=N), this hook remembers the
-# highest one that it has seen, and whoever comes with a lower one comes too late. Needs only sh,
-# flock(1) and 'git config receive.advertisePushOptions true' in the repository.
+# A lease cannot stop a process that slept past the lease's end; only the resource that the process
+# writes to can. So a push names the token of its lease (git push -o fencing-token=N), this hook
+# remembers the highest token that it has seen, and refuses a push with a lower one. It needs only
+# sh, flock(1) and 'git config receive.advertisePushOptions true' in the repository.
 set -u
 
 log() {
@@ -34,10 +34,10 @@ case $token in
         ;;
 esac
 
-# Two pushes at once compare and remember one after the other. The lock ends with the hook: should
-# two ever pass, git's own comparison of the branch's old value lets one of them update it.
+# The lock makes two pushes at once compare and remember one after the other. It ends with the hook.
+# If two pushes pass, git compares the branch's old value and lets only one of them update it.
 exec 9>>fencing.lock
-flock -w 10 9 || refuse no-lock 'the lock of this repository could not be had'
+flock -w 10 9 || refuse no-lock 'the lock of this repository could not be taken'
 highest=0
 if [ -f fencing-token ]; then
     read -r highest <fencing-token
@@ -52,9 +52,9 @@ printf '%s\n' "$token" >fencing-token.new && mv -f fencing-token.new fencing-tok
     refuse no-write 'the token could not be remembered'
 exec 9>&-
 
-# A stage direction of 'zeta demo': hold this push here, half-way, until the pusher is killed.
+# For 'zeta demo' only: hold this push here, half-way, until its process is killed.
 if [ -f demo-hold ]; then
     log "holding token=$token"
-    flock -w 120 8 8<demo-hold || refuse no-end 'the demo never let it go'
+    flock -w 120 8 8<demo-hold || refuse no-end 'the demo did not let the push continue'
 fi
 log "accepted token=$token"

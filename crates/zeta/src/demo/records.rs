@@ -1,4 +1,4 @@
-//! The files of the state directory as any reader sees them, and what changed since the last look.
+//! The files of the state directory as any reader sees them, and their changes since the last call.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use zeta_core::record::{Fields, Text, parse};
 
 use zeta_os::error::{Error, Kind, Result};
 
-/// The keys that are shown when they change; the rest is there for programs.
+/// The keys whose changes are shown; the others are for programs.
 const SHOWN: [&str; 15] = [
     "agent",
     "fencing_token",
@@ -32,7 +32,7 @@ const SHOWN: [&str; 15] = [
 
 /// The node directory under observation.
 pub(super) struct Records {
-    /// Where it is.
+    /// The path of the directory.
     pub(super) dir: PathBuf,
     lease: RecordName,
     marker: RecordName,
@@ -40,7 +40,7 @@ pub(super) struct Records {
     shown: BTreeMap<String, Vec<String>>,
 }
 
-/// A file that is not as it was.
+/// A file that changed.
 pub(super) struct Change {
     pub(super) file: String,
     pub(super) what: &'static str,
@@ -56,7 +56,7 @@ impl Records {
         Ok(Records { dir, lease, marker, files, shown: BTreeMap::new() })
     }
 
-    /// What changed since the last call.
+    /// Returns what changed since the last call.
     pub(super) fn changes(&mut self) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
         for file in &self.files {
@@ -77,7 +77,7 @@ impl Records {
         Ok(changes)
     }
 
-    /// The lease as it stands.
+    /// Reads the current record of the lease.
     pub(super) fn lease(&self) -> Result<Option<Record>> {
         let file = layout::lease_file(&self.lease);
         let Some(fields) = self.read(&file)? else { return Ok(None) };
@@ -85,18 +85,18 @@ impl Records {
         record.map(Some).map_err(|damage| self.damaged(&file, &damage.to_string()))
     }
 
-    /// The marker as it stands.
+    /// Reads the current marker.
     pub(super) fn marker(&self) -> Result<Option<Fields<'static>>> {
         self.read(&layout::marker_file(&self.marker))
     }
 
-    /// The record of an agent as it stands.
+    /// Reads the current record of an agent.
     pub(super) fn persona(&self, agent: &str) -> Result<Option<Fields<'static>>> {
         self.read(&layout::persona_file(agent))
     }
 
-    /// How many stand in line for the lease.
-    pub(super) fn in_line(&self) -> usize {
+    /// Counts the tickets in the lease's queue.
+    pub(super) fn queue_length(&self) -> usize {
         std::fs::read_dir(self.guard().join(layout::QUEUE)).map_or(0, |tickets| {
             tickets
                 .flatten()
@@ -105,13 +105,14 @@ impl Records {
         })
     }
 
-    /// The highest token ever granted, from the guard's own file.
+    /// Reads the highest token ever granted from the guard's own file.
     pub(super) fn highest_token(&self) -> Option<u64> {
         let text = std::fs::read_to_string(self.guard().join(layout::TOKEN_FILE)).ok()?;
         text.trim().parse().ok()
     }
 
-    /// Can the guard of the lease be entered? A process stopped inside keeps everybody out.
+    /// Reports whether the guard of the lease can be entered. A process that is stopped inside
+    /// keeps all others out.
     pub(super) fn guard_is_free(&self) -> bool {
         File::open(self.guard()).is_ok_and(|guard| guard.try_lock().is_ok())
     }

@@ -14,15 +14,15 @@ use crate::demo::sandbox::{Sandbox, last_line};
 use zeta_os::error::{Error, Kind, Result};
 
 const HOOK: &str = include_str!("pre-receive.sh");
-/// The cue that the hook waits for; while it stands, pushes are held half-way.
+/// The file that the hook waits for; while it exists, pushes are held half-way.
 const HOLD: &str = "demo-hold";
 
-/// Push options are asked for, so that there is one to compare.
+/// The configuration that makes git accept push options, which carry the token.
 const CONFIG: &str = "[receive]\n\tadvertisePushOptions = true\n\tautogc = false\n";
-/// What a shell exits with when there is no such command.
+/// The exit status of a shell if there is no such command.
 const NO_SUCH_COMMAND: u8 = 127;
 
-/// What a branch points to.
+/// The commit that a branch points to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Tip {
     pub(super) commit: String,
@@ -31,37 +31,37 @@ pub(super) struct Tip {
 
 /// The bare repository.
 pub(super) struct Remote {
-    /// Where it is.
+    /// The path of the repository.
     pub(super) path: PathBuf,
     hold: Option<File>,
 }
 
 impl Remote {
-    /// Makes it, with a first commit, and with the hook in place.
-    pub(super) fn create(stage: &mut Sandbox) -> Step<Remote> {
-        let path = stage.root.join("remote.git");
+    /// Creates the repository with a first commit and the hook.
+    pub(super) fn create(sandbox: &mut Sandbox) -> Step<Remote> {
+        let path = sandbox.root.join("remote.git");
         let mut remote = Remote { path, hold: None };
-        remote.init(stage)?;
+        remote.init(sandbox)?;
         remote.install_hook()?;
         let hold = remote.path.join(HOLD);
-        remote.hold = Some(hold_cue(&hold)?);
+        remote.hold = Some(hold_barrier(&hold)?);
         Ok(remote)
     }
 
-    fn init(&self, stage: &mut Sandbox) -> Step<()> {
+    fn init(&self, sandbox: &mut Sandbox) -> Step<()> {
         let mut init: Vec<OsString> =
             ["git", "-c", "init.defaultBranch=main", "init", "-q", "--bare"].map(Into::into).into();
         init.push(self.path.clone().into());
-        let made = stage.call(&init)?;
+        let made = sandbox.call(&init)?;
         if made.status == NO_SUCH_COMMAND {
             return Err(Error::new(Kind::Unsafe, "the demo needs git, and there is none in PATH")
                 .hint("install it (Debian: apt install git), then repeat: zeta demo")
                 .into());
         }
         if made.status != 0 {
-            let said = last_line(&made.stderr);
+            let output = last_line(&made.stderr);
             return Err(
-                Error::new(Kind::Fault, format!("git cannot make a repository: {said}")).into()
+                Error::new(Kind::Fault, format!("git cannot make a repository: {output}")).into()
             );
         }
         let config = self.path.join("config");
@@ -69,9 +69,9 @@ impl Remote {
         appended.and_then(|mut file| file.write_all(CONFIG.as_bytes())).map_err(|error| {
             Error::new(Kind::Fault, format!("cannot write {}: {error}", config.display()))
         })?;
-        let tree = self.git(stage, &["mktree"])?;
-        let commit = self.git(stage, &["commit-tree", &tree, "-m", "A cluster without nodes"])?;
-        self.git(stage, &["update-ref", "refs/heads/main", &commit])?;
+        let tree = self.git(sandbox, &["mktree"])?;
+        let commit = self.git(sandbox, &["commit-tree", &tree, "-m", "A cluster without nodes"])?;
+        self.git(sandbox, &["update-ref", "refs/heads/main", &commit])?;
         Ok(())
     }
 
@@ -88,22 +88,22 @@ impl Remote {
         file.as_mut()
             .map_err(|error| cannot(std::io::Error::other(error.to_string())))
             .and_then(|file| file.write_all(HOOK.as_bytes()).map_err(cannot))?;
-        // git passes over a hook that it may not execute, and every claim would be worthless.
+        // git ignores a hook that it may not execute, and then every check would be worthless.
         access(&hook, Access::EXEC_OK).map_err(|_| {
             Error::not_safe(&hook, "hooks cannot be run from there (mounted with noexec?)")
                 .hint("set TMPDIR to a directory where programs may be run, then repeat")
         })
     }
 
-    /// Runs git in it.
-    pub(super) fn git(&self, stage: &mut Sandbox, args: &[&str]) -> Step<String> {
-        stage.must(&in_repository(&self.path, args))
+    /// Runs git in the repository.
+    pub(super) fn git(&self, sandbox: &mut Sandbox, args: &[&str]) -> Step<String> {
+        sandbox.must(&in_repository(&self.path, args))
     }
 
-    /// Its branches, with the commits that they point to.
-    pub(super) fn branches(&self, stage: &mut Sandbox) -> Step<BTreeMap<String, Tip>> {
+    /// Lists the branches with the commits that they point to.
+    pub(super) fn branches(&self, sandbox: &mut Sandbox) -> Step<BTreeMap<String, Tip>> {
         let format = "--format=%(refname) %(objectname) %(authorname)";
-        let listed = self.git(stage, &["for-each-ref", format, "refs/heads/"])?;
+        let listed = self.git(sandbox, &["for-each-ref", format, "refs/heads/"])?;
         let tip = |line: &str| {
             let (branch, rest) = line.strip_prefix("refs/heads/")?.split_once(' ')?;
             let (commit, author) = rest.split_once(' ')?;
@@ -113,18 +113,18 @@ impl Remote {
         Ok(listed.lines().filter_map(tip).collect())
     }
 
-    /// Is an object in it.
-    pub(super) fn has(&self, stage: &mut Sandbox, id: &str) -> Step<bool> {
-        Ok(stage.call(&in_repository(&self.path, &["cat-file", "-e", id]))?.status == 0)
+    /// Reports whether the repository has an object.
+    pub(super) fn has(&self, sandbox: &mut Sandbox, id: &str) -> Step<bool> {
+        Ok(sandbox.call(&in_repository(&self.path, &["cat-file", "-e", id]))?.status == 0)
     }
 
-    /// Did the hook write this line.
+    /// Reports whether the hook wrote this line to its log.
     pub(super) fn logged(&self, line: &str) -> bool {
         let log = std::fs::read_to_string(self.path.join("fencing.log")).unwrap_or_default();
         log.lines().any(|logged| logged == line)
     }
 
-    /// How many pushes are half-way: received, and not yet let in.
+    /// Counts the pushes that are half-way: received, but not yet accepted.
     pub(super) fn in_quarantine(&self) -> usize {
         std::fs::read_dir(self.path.join("objects")).map_or(0, |entries| {
             let half_way =
@@ -133,7 +133,7 @@ impl Remote {
         })
     }
 
-    /// Pushes are not held any more.
+    /// Stops holding pushes.
     pub(super) fn stop_holding(&mut self) -> Result<()> {
         let path = self.path.join(HOLD);
         std::fs::remove_file(&path).map_err(|error| {
@@ -144,16 +144,16 @@ impl Remote {
     }
 }
 
-/// A call of git in a repository.
+/// Makes the argument list of a git call in a repository.
 pub(super) fn in_repository(path: &Path, args: &[&str]) -> Vec<OsString> {
     let mut argv = vec!["git".into(), "-C".into(), path.into()];
     argv.extend(args.iter().map(OsString::from));
     argv
 }
 
-/// Makes a file with a flock on it: a cue. Whoever waits for it goes on when it is let go, and also
-/// when this process ends, however it ends.
-pub(super) fn hold_cue(path: &Path) -> Result<File> {
+/// Creates a file and takes its flock: a barrier. A process that waits for the lock continues when
+/// it is released, and also when this process ends in any way.
+pub(super) fn hold_barrier(path: &Path) -> Result<File> {
     let held = File::create(path).and_then(|file| file.lock().map(|()| file));
     held.map_err(|error| {
         Error::new(Kind::Fault, format!("cannot make and lock {}: {error}", path.display()))

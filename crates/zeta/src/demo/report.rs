@@ -1,59 +1,59 @@
-//! What the demo tells: things as they happen, and claims with the evidence that was looked at.
+//! The report of the demo: events as they happen, and claims with the evidence for each.
 
 use zeta_core::record::quote;
 
 use zeta_core::json::Object;
 
-/// Something that happened.
+/// An event of the demo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Time since the start.
     pub at_ms: u64,
-    /// The file that changed, if it is about one.
+    /// The file that changed, if the event is about a file.
     pub file: Option<String>,
-    /// One sentence.
+    /// The event in one sentence.
     pub text: String,
-    /// The lines of the file that are new.
+    /// The new lines of the file.
     pub lines: Vec<String>,
 }
 
-/// Something that the demo says is so, and what it looked at to know.
+/// A claim of the demo, and the evidence that it was checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Time since the start.
     pub at_ms: u64,
-    /// The claim.
+    /// The claim in one sentence.
     pub text: String,
-    /// The evidence bears it out.
+    /// The evidence supports the claim.
     pub checked: bool,
-    /// What was found, and where.
+    /// What was found, and in which place.
     pub evidence: String,
 }
 
-/// Everything that was told, in order.
+/// All events and claims, in order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What happened.
+    /// The events.
     pub events: Vec<Event>,
-    /// What was claimed.
+    /// The claims.
     pub claims: Vec<Claim>,
 }
 
-/// Who is told while it happens.
+/// A receiver of the events while they happen.
 pub trait Observer {
-    /// Something happened.
+    /// Receives an event.
     fn event(&mut self, event: &Event);
-    /// The play goes on and waits for something.
+    /// Receives the step that the demo waits for, many times per second.
     fn waiting(&mut self, at_ms: u64, step: &str);
 }
 
 impl Report {
-    /// How many claims the evidence bears out.
+    /// Counts the claims that the evidence supports.
     pub fn checked(&self) -> usize {
         self.claims.iter().filter(|claim| claim.checked).count()
     }
 
-    /// All of them, and there are some.
+    /// Reports whether there are claims and the evidence supports all of them.
     pub fn holds(&self) -> bool {
         !self.claims.is_empty() && self.checked() == self.claims.len()
     }
@@ -64,7 +64,7 @@ impl Report {
         object.list("claims", self.claims.iter().map(Claim::json));
     }
 
-    /// The table at the end.
+    /// Makes the table at the end.
     pub fn table(&self) -> String {
         let mut text = String::from("  at ms  checked  what happened, and the evidence\n");
         for Claim { at_ms, text: what, checked, evidence } in &self.claims {

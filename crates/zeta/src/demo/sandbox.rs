@@ -1,5 +1,5 @@
-//! The stage: a directory of its own, a clean environment for everything that is started, waits
-//! that end, and nothing left behind.
+//! The demo's sandbox: a directory of its own, a clean environment for every program, bounded
+//! waits, and complete removal at the end.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
@@ -16,23 +16,23 @@ use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::spawn::{Child, ExitOutcome, Setup, Signals, fork_gated};
 use zeta_os::{host, process};
 
-/// How long one call of a program may take, and one step of the play.
+/// The time limit of one call of a program, and of one step of the scenario.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// How often is looked where no event can tell.
-const LOOK: Duration = Duration::from_millis(25);
-/// Marks everything that a demo started, whoever its parent is by now.
+/// The longest sleep between two checks, for changes that cause no event.
+const POLL: Duration = Duration::from_millis(25);
+/// The variable that marks every process of a demo, whatever its parent is now.
 const MARK: &str = "ZETA_DEMO";
-/// Marks what belongs to one agent.
+/// The variable that marks the processes of one agent.
 const MARK_AGENT: &str = "DEMO_WORK";
-/// What is passed on from the caller's environment: where programs are, and nothing else, so that
-/// neither a session of the caller's nor its git repository or settings can play along.
+/// The variables that are passed on from the caller: the places of programs, and nothing else, so
+/// that neither the caller's session nor its git repository or settings have an effect.
 const PASSED_ON: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "GIT_EXEC_PATH"];
 /// Enters a directory, redirects and becomes the command.
 const PRELUDE: &str = r#"cd "$1" && exec >"$2" 2>"$3" </dev/null && shift 3 && exec "$@""#;
 
-/// Where the play takes place.
+/// The directory and the processes of one demo.
 pub(super) struct Sandbox {
-    /// The directory that holds all of it.
+    /// The directory of the demo.
     pub(super) root: PathBuf,
     /// The state directory.
     pub(super) state_dir: PathBuf,
@@ -45,7 +45,7 @@ pub(super) struct Sandbox {
     calls: u32,
 }
 
-/// The answer of a program.
+/// The result of a program.
 pub(super) struct Answer {
     pub(super) status: u8,
     pub(super) stdout: String,
@@ -53,8 +53,8 @@ pub(super) struct Answer {
 }
 
 impl Sandbox {
-    /// Sets the stage below the directory for temporary files.
-    pub(super) fn set(state_dir: Option<&Path>, keep: bool) -> Result<Sandbox> {
+    /// Creates the sandbox below the directory for temporary files.
+    pub(super) fn create(state_dir: Option<&Path>, keep: bool) -> Result<Sandbox> {
         let io = |what: &str, path: &Path, error: &std::io::Error| {
             Error::new(Kind::Unsafe, format!("{what} {}: {error}", path.display()))
                 .hint("set TMPDIR to a directory of your own on a local disk")
@@ -70,15 +70,15 @@ impl Sandbox {
         make(&root).map_err(|e| io("cannot create", &root, &e))?;
         let state_dir = state_dir.map_or_else(|| root.join("state"), Path::to_owned);
         let (watch, started) = (Watch::new(), Instant::now());
-        let stage = Sandbox { root, state_dir, zeta, signals, watch, started, keep, calls: 0 };
+        let sandbox = Sandbox { root, state_dir, zeta, signals, watch, started, keep, calls: 0 };
         for dir in ["home", "calls"] {
-            let dir = stage.root.join(dir);
+            let dir = sandbox.root.join(dir);
             make(&dir).map_err(|e| io("cannot create", &dir, &e))?;
         }
-        Ok(stage)
+        Ok(sandbox)
     }
 
-    /// Time since the start.
+    /// Returns the time since the start, in milliseconds.
     pub(super) fn at_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -90,12 +90,12 @@ impl Sandbox {
         }
     }
 
-    /// Sleeps until something happens, but not long. Ends the play on a signal.
+    /// Sleeps until something happens, for a short time at most. A signal stops the demo.
     pub(super) fn sleep(&self, fds: &[BorrowedFd<'_>]) -> std::result::Result<(), Stop> {
         let mut all = vec![self.signals.fd()];
         all.extend(self.watch.fd());
         all.extend(fds);
-        poll_readable(&all, LOOK);
+        poll_readable(&all, POLL);
         self.watch.drain("");
         self.heed_signals()
     }
@@ -134,7 +134,7 @@ impl Sandbox {
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_TERMINAL_PROMPT", "0"),
-            // No housekeeping in repositories that live for seconds.
+            // Repositories that live for seconds need no maintenance.
             ("GIT_CONFIG_COUNT", "1"),
             ("GIT_CONFIG_KEY_0", "maintenance.auto"),
             ("GIT_CONFIG_VALUE_0", "false"),
@@ -199,18 +199,18 @@ impl Sandbox {
         }
     }
 
-    /// Everything that runs and was started by this play.
+    /// Lists all running processes that this demo started.
     pub(super) fn all_processes(&self) -> Vec<process::Listed> {
         process::with_environment(&format!("{MARK}={}", self.root.display()))
     }
 
-    /// What runs and belongs to an agent: its wrapper, itself, and all that they started.
+    /// Lists the running processes of an agent: wrapper, command, and all that they started.
     pub(super) fn processes_of(&self, work: &Path) -> Vec<process::Listed> {
         process::with_environment(&format!("{MARK_AGENT}={}", work.display()))
     }
 
-    /// Ends what still runs and removes the directory; what could not be done.
-    pub(super) fn strike(&self) -> Option<String> {
+    /// Ends all running processes and removes the directory; returns what failed.
+    pub(super) fn remove(&self) -> Option<String> {
         let until = Instant::now() + Duration::from_secs(5);
         loop {
             let left = self.all_processes();
@@ -222,7 +222,7 @@ impl Sandbox {
             }
             let ends: Vec<_> = left.iter().filter_map(|l| process::watch(&l.process)).collect();
             for listed in &left {
-                // Ended by itself meanwhile: as well.
+                // A process that has ended meanwhile needs no signal.
                 let _ = process::kill(&listed.process);
             }
             for end in &ends {
@@ -238,12 +238,12 @@ impl Sandbox {
     }
 }
 
-/// Has it ended, though nobody has waited for it.
+/// Reports whether a child has ended; it is not reaped by this.
 pub(super) fn has_ended(child: &Child) -> bool {
     poll_readable(&[child.fd()], Duration::ZERO).first() == Some(&true)
 }
 
-/// The end of a process in words.
+/// Describes the end of a process.
 pub(super) fn how(ended: ExitOutcome) -> String {
     match ended {
         ExitOutcome::Exited(status) => format!("exited with status {status}"),
@@ -251,9 +251,13 @@ pub(super) fn how(ended: ExitOutcome) -> String {
     }
 }
 
-/// The last line that says something.
+/// Returns the last line that is not empty.
 pub(super) fn last_line(text: &str) -> &str {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("(it said nothing)")
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("(it printed nothing)")
 }
 
 fn words<A: AsRef<OsStr>>(argv: &[A]) -> String {

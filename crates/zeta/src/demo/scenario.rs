@@ -1,4 +1,4 @@
-//! What the acts are played with: the stage and everything on it, waits that end, and the account.
+//! The tools of the script: sandbox, agents and repository, bounded waits, and the report.
 
 use std::time::{Duration, Instant};
 
@@ -16,36 +16,36 @@ use zeta_os::host;
 use zeta_os::spawn::ExitOutcome;
 use zeta_state::context::Context;
 
-/// The agents' names.
+/// The names of the agents.
 pub(super) const AGENTS: [&str; 3] = ["otto-cli", "otto-desktop", "otto-vscode"];
 /// The lease that they all want.
 pub(super) const LEASE: &str = "register-pr-in-flight";
-/// The marker that says that it is done.
+/// The marker that records the registration.
 pub(super) const MARKER: &str = "self-registered";
 
-/// Everything on the stage.
+/// The state of a running demo.
 pub(super) struct Scenario<'a> {
-    pub(super) stage: Sandbox,
+    pub(super) sandbox: Sandbox,
     pub(super) remote: Remote,
     pub(super) records: Records,
     pub(super) agents: Vec<Agent>,
-    pub(super) account: Report,
+    pub(super) report: Report,
     pub(super) observer: &'a mut dyn Observer,
     pub(super) node: Label,
     pub(super) branch: String,
 }
 
 impl Scenario<'_> {
-    /// Waits until `look` finds something; meanwhile file changes are told and ends noticed.
+    /// Waits until `find` returns something; meanwhile reports file changes and unexpected ends.
     pub(super) fn wait<T>(
         &mut self,
         step: &str,
-        look: impl Fn(&mut Self) -> Step<Option<T>>,
+        find: impl Fn(&mut Self) -> Step<Option<T>>,
     ) -> Step<T> {
         let until = Instant::now() + LIMIT;
         loop {
-            self.tell_changes()?;
-            let found = look(self)?;
+            self.report_changes()?;
+            let found = find(self)?;
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -55,47 +55,47 @@ impl Scenario<'_> {
             if Instant::now() >= until {
                 let text = format!("this did not happen within {} s: {step}", LIMIT.as_secs());
                 let error = Error::new(Kind::Fault, text);
-                return Err(error.hint("repeat with --keep, and look into the logs there").into());
+                return Err(error.hint("repeat with --keep, and read the logs there").into());
             }
-            self.observer.waiting(self.stage.at_ms(), step);
+            self.observer.waiting(self.sandbox.at_ms(), step);
             let ends: Vec<_> = self.agents.iter().filter_map(Agent::end).collect();
-            self.stage.sleep(&ends)?;
+            self.sandbox.sleep(&ends)?;
         }
     }
 
     /// Waits for the end of an agent.
     pub(super) fn end_of(&mut self, name: &str) -> Step<ExitOutcome> {
         let step = format!("{name} ends");
-        let ended = self.wait(&step, |play| {
-            let agent = agent_of(&mut play.agents, name)?;
+        let ended = self.wait(&step, |scenario| {
+            let agent = agent_of(&mut scenario.agents, name)?;
             agent.notice_end(&step)?;
             Ok(agent.ended)
         })?;
-        // What it did last shall be told before what is concluded from it.
-        self.tell_changes()?;
+        // The agent's last changes are reported before the conclusions from them.
+        self.report_changes()?;
         Ok(ended)
     }
 
-    /// Lets an agent push, once it says that it is about to.
-    pub(super) fn cue(&mut self, name: &str) -> Step<()> {
-        self.wait(&format!("{name} is about to push"), |play| {
-            Ok(play.agent(name)?.is_ready().then_some(()))
+    /// Lets an agent push, once it is about to.
+    pub(super) fn let_push(&mut self, name: &str) -> Step<()> {
+        self.wait(&format!("{name} is about to push"), |scenario| {
+            Ok(scenario.agent(name)?.is_ready().then_some(()))
         })?;
-        Ok(agent_of(&mut self.agents, name)?.give_cue()?)
+        Ok(agent_of(&mut self.agents, name)?.open_barrier()?)
     }
 
-    /// An agent, to look at it.
+    /// Returns an agent.
     pub(super) fn agent(&self, name: &str) -> Result<&Agent> {
-        self.agents.iter().find(|agent| agent.name == name).ok_or_else(|| nobody(name))
+        self.agents.iter().find(|agent| agent.name == name).ok_or_else(|| not_started(name))
     }
 
-    /// From now on its end is part of the play.
+    /// Expects an agent's end from now on.
     pub(super) fn agent_may_end(&mut self, name: &str) -> Step<()> {
         agent_of(&mut self.agents, name)?.may_end = true;
         Ok(())
     }
 
-    /// The lease, which is still under this grant.
+    /// Returns the lease's record; an error if it is not under this grant any more.
     pub(super) fn lease_of(&self, grant: &Record) -> Result<Record> {
         let lease = self.records.lease()?;
         lease.filter(|lease| lease.fencing_token == grant.fencing_token).ok_or_else(|| {
@@ -104,10 +104,10 @@ impl Scenario<'_> {
         })
     }
 
-    /// Looks more than once: signals need a moment, and a guard may just be in use.
-    pub(super) fn soon<T>(&self, look: impl Fn() -> Option<T>) -> Option<T> {
+    /// Tries `find` several times: signals need a moment, and a guard may be in use.
+    pub(super) fn soon<T>(&self, find: impl Fn() -> Option<T>) -> Option<T> {
         (0..20).find_map(|_| {
-            let found = look();
+            let found = find();
             if found.is_none() {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -115,82 +115,82 @@ impl Scenario<'_> {
         })
     }
 
-    /// The commit that an agent made, from its own clone.
+    /// Returns the commit that an agent made, from its own clone.
     pub(super) fn commit_of(&mut self, name: &str) -> Step<String> {
         let clone = self.agent(name)?.work.join("clone");
-        self.stage.must(&in_repository(&clone, &["rev-parse", "HEAD"]))
+        self.sandbox.must(&in_repository(&clone, &["rev-parse", "HEAD"]))
     }
 
-    /// Asks about a grant as its holder would.
-    pub(super) fn ask_zeta(&mut self, verb: &str, grant: &Record) -> Step<u8> {
-        let zeta = self.stage.zeta.clone().into_os_string();
-        let dir = self.stage.state_dir.clone().into_os_string();
+    /// Runs a lease verb about a grant, as its holder would; returns the exit status.
+    pub(super) fn run_lease_verb(&mut self, verb: &str, grant: &Record) -> Step<u8> {
+        let zeta = self.sandbox.zeta.clone().into_os_string();
+        let dir = self.sandbox.state_dir.clone().into_os_string();
         let token = grant.fencing_token.to_string();
         let mut argv = vec![zeta, "--state-dir".into(), dir];
         let rest = ["--as", grant.agent.as_str(), "lease", verb, LEASE, "--token", &token];
         argv.extend(rest.map(std::ffi::OsString::from));
-        Ok(self.stage.call(&argv)?.status)
+        Ok(self.sandbox.call(&argv)?.status)
     }
 
-    /// The highest token ever granted.
+    /// Returns the highest token ever granted.
     pub(super) fn highest(&self) -> Option<u64> {
         self.records.highest_token()
     }
 
-    /// Tells what changed in the files.
-    pub(super) fn tell_changes(&mut self) -> Step<()> {
+    /// Reports the changes of the files.
+    pub(super) fn report_changes(&mut self) -> Step<()> {
         for change in self.records.changes()? {
             let text = format!("{} {}", change.file, change.what);
-            self.happened(Some(change.file), text, change.lines);
+            self.add_event(Some(change.file), text, change.lines);
         }
         Ok(())
     }
 
-    /// Tells what happened.
-    pub(super) fn tell(&mut self, text: String) {
-        self.happened(None, text, Vec::new());
+    /// Reports an event.
+    pub(super) fn report_event(&mut self, text: String) {
+        self.add_event(None, text, Vec::new());
     }
 
-    fn happened(&mut self, file: Option<String>, text: String, lines: Vec<String>) {
-        let event = Event { at_ms: self.stage.at_ms(), file, text, lines };
+    fn add_event(&mut self, file: Option<String>, text: String, lines: Vec<String>) {
+        let event = Event { at_ms: self.sandbox.at_ms(), file, text, lines };
         self.observer.event(&event);
-        self.account.events.push(event);
+        self.report.events.push(event);
     }
 
-    /// Claims something; the evidence is looked at before.
+    /// Adds a claim; `checked` is whether the evidence supports it.
     pub(super) fn claim(&mut self, text: impl Into<String>, checked: bool, evidence: String) {
-        let at_ms = self.stage.at_ms();
-        self.account.claims.push(Claim { at_ms, text: text.into(), checked, evidence });
+        let at_ms = self.sandbox.at_ms();
+        self.report.claims.push(Claim { at_ms, text: text.into(), checked, evidence });
     }
 }
 
-/// An agent, to do something to it.
+/// Returns an agent, to change it.
 pub(super) fn agent_of<'a>(agents: &'a mut [Agent], name: &str) -> Result<&'a mut Agent> {
-    agents.iter_mut().find(|agent| agent.name == name).ok_or_else(|| nobody(name))
+    agents.iter_mut().find(|agent| agent.name == name).ok_or_else(|| not_started(name))
 }
 
-fn nobody(name: &str) -> Error {
+fn not_started(name: &str) -> Error {
     Error::new(Kind::Fault, format!("the lease is held by {name}, which the demo did not start"))
 }
 
-/// Makes the state directory and the repository.
-pub(super) fn set_up(stage: &mut Sandbox) -> Step<(Label, Records, Remote)> {
+/// Creates the state directory and the repository.
+pub(super) fn set_up(sandbox: &mut Sandbox) -> Step<(Label, Records, Remote)> {
     let ctx = Context {
-        state_dir: stage.state_dir.clone(),
+        state_dir: sandbox.state_dir.clone(),
         node: None,
         agent: Label::new("agent", "demo").map_err(Error::from)?,
         agent_named: true,
         session: None,
         fenced: None,
         // The demo makes no claims, so nothing is ever written there.
-        bus_dir: stage.root.join("bus"),
+        bus_dir: sandbox.root.join("bus"),
         lease_ended: zeta_bus::claim::announce_end,
         host: host::host()?,
     };
     let node = ctx.open()?.node;
     let records = Records::new(node.path.clone(), LEASE, MARKER, &AGENTS)?;
-    let remote = Remote::create(stage)?;
-    stage.watch(&records.dir);
-    stage.watch(&remote.path);
+    let remote = Remote::create(sandbox)?;
+    sandbox.watch(&records.dir);
+    sandbox.watch(&remote.path);
     Ok((node.name, records, remote))
 }

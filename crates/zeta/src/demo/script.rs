@@ -1,4 +1,4 @@
-//! The play: what is done in which order, and which evidence each claim rests on.
+//! The script: the steps in order, and the evidence for each claim.
 
 use rustix::process::Signal;
 use zeta_core::lease::Record;
@@ -14,26 +14,27 @@ use zeta_os::error::Kind;
 use zeta_os::process::Listed;
 use zeta_os::spawn::ExitOutcome;
 
-/// Plays it as far as it goes.
-pub(super) fn play(
-    mut stage: Sandbox,
+/// Runs the script until it ends or stops.
+pub(super) fn run(
+    mut sandbox: Sandbox,
     observer: &mut dyn Observer,
 ) -> (Sandbox, Report, Option<Stop>) {
-    let set = set_up(&mut stage);
+    let set = set_up(&mut sandbox);
     let (node, records, remote) = match set {
         Ok(set) => set,
-        Err(stop) => return (stage, Report::default(), Some(stop)),
+        Err(stop) => return (sandbox, Report::default(), Some(stop)),
     };
     let branch = format!("register-node-{node}");
-    let account = Report::default();
+    let report = Report::default();
     let agents = Vec::new();
-    let mut play = Scenario { stage, remote, records, agents, account, observer, node, branch };
-    let stop = play.acts().err();
-    (play.stage, play.account, stop)
+    let mut scenario =
+        Scenario { sandbox, remote, records, agents, report, observer, node, branch };
+    let stop = scenario.run_steps().err();
+    (scenario.sandbox, scenario.report, stop)
 }
 
 impl Scenario<'_> {
-    fn acts(&mut self) -> Step<()> {
+    fn run_steps(&mut self) -> Step<()> {
         let first = self.race()?;
         let killed = self.kill_in_push(first)?;
         let second = self.succeed(&killed)?;
@@ -45,18 +46,25 @@ impl Scenario<'_> {
         self.close()
     }
 
-    /// Three agents race; one wins the lease, two stand in line.
+    /// Starts three agents; one gets the lease, two wait in its queue.
     fn race(&mut self) -> Step<Record> {
-        let root = self.stage.root.display().to_string();
-        self.tell(format!("node {}, a state directory and a bare repository in {root}", self.node));
+        let root = self.sandbox.root.display().to_string();
+        self.report_event(format!(
+            "node {}, a state directory and a bare repository in {root}",
+            self.node
+        ));
         for name in AGENTS {
-            let agent = Agent::start(&self.stage, &self.remote, name)?;
+            let agent = Agent::start(&self.sandbox, &self.remote, name)?;
             self.agents.push(agent);
         }
-        self.tell(format!("{} started under 'zeta run', all to register the node", and(&AGENTS)));
-        let first = self.wait("one agent takes the lease and two wait in line", |play| {
-            Ok(play.records.lease()?.filter(|_| play.records.in_line() == 2))
-        })?;
+        self.report_event(format!(
+            "{} started under 'zeta run', all to register the node",
+            and(&AGENTS)
+        ));
+        let first =
+            self.wait("one agent takes the lease and two wait in the queue", |scenario| {
+                Ok(scenario.records.lease()?.filter(|_| scenario.records.queue_length() == 2))
+            })?;
         let mut present = Vec::new();
         for agent in &self.agents {
             let record = self.records.persona(agent.name)?;
@@ -72,7 +80,7 @@ impl Scenario<'_> {
         );
         let agent = first.agent.as_str();
         self.claim(
-            format!("{agent} won the lease {LEASE}, the other two wait in line"),
+            format!("{agent} won the lease {LEASE}, the other two wait in the queue"),
             self.highest() == Some(first.fencing_token.get()),
             format!(
                 "{LEASE}.lock: agent {agent}, token {}, which is also the highest ever granted; 2 \
@@ -83,33 +91,37 @@ impl Scenario<'_> {
         Ok(first)
     }
 
-    /// The winner's push is held half-way by the repository, and the winner is killed in it.
+    /// Kills the holder in the middle of its push, which the repository holds half-way.
     fn kill_in_push(&mut self, first: Record) -> Step<Killed> {
         let (token, name) = (first.fencing_token, first.agent.to_string());
-        self.cue(&name)?;
+        self.let_push(&name)?;
         let holding = format!("holding token={token}");
-        self.wait(&format!("the push of {name} arrives at the repository"), |play| {
-            Ok(play.remote.logged(&holding).then_some(()))
+        self.wait(&format!("the push of {name} arrives at the repository"), |scenario| {
+            Ok(scenario.remote.logged(&holding).then_some(()))
         })?;
         let seen = self.lease_of(&first)?;
-        let renewed = self.wait("'zeta run' renews the lease while the push hangs", |play| {
-            let lease = play.lease_of(&first)?;
-            Ok((lease.renew_seq > seen.renew_seq).then_some(lease))
-        })?;
+        let renewed =
+            self.wait("'zeta run' renews the lease while the push hangs", |scenario| {
+                let lease = scenario.lease_of(&first)?;
+                Ok((lease.renew_seq > seen.renew_seq).then_some(lease))
+            })?;
         self.claim(
             format!("'zeta run' keeps the lease of {name} alive while its push hangs"),
             renewed.renewed.boot_ns > seen.renewed.boot_ns,
             format!("{LEASE}.lock: renew_seq {} after {}", renewed.renew_seq, seen.renew_seq),
         );
         let half_way = self.remote.in_quarantine();
-        let (killed, died_ns) = agent_of(&mut self.agents, &name)?.kill(&self.stage);
+        let (killed, died_ns) = agent_of(&mut self.agents, &name)?.kill(&self.sandbox);
         self.remote.stop_holding()?;
         let ended = self.end_of(&name)?;
-        self.tell(format!("SIGKILL to {name}, in the middle of its push: {}", names(&killed)));
+        self.report_event(format!(
+            "SIGKILL to {name}, in the middle of its push: {}",
+            names(&killed)
+        ));
         let commit = self.commit_of(&name)?;
         let branch = self.branch.clone();
-        let landed = self.remote.branches(&mut self.stage)?.remove(&branch).map(|tip| tip.commit);
-        let has_commit = self.remote.has(&mut self.stage, &commit)?;
+        let landed = self.remote.branches(&mut self.sandbox)?.remove(&branch).map(|tip| tip.commit);
+        let has_commit = self.remote.has(&mut self.sandbox, &commit)?;
         let accepted = self.remote.logged(&format!("accepted token={token}"));
         let pushed = killed.iter().any(|listed| listed.name == "git");
         self.claim(
@@ -131,11 +143,11 @@ impl Scenario<'_> {
         Ok(Killed { lease: renewed, died_ns })
     }
 
-    /// The next in line takes over at once.
+    /// Waits until the next waiter takes over, at once.
     fn succeed(&mut self, killed: &Killed) -> Step<Record> {
         let first = &killed.lease;
-        let second = self.wait("the next in line takes over from the dead", |play| {
-            Ok(play.records.lease()?.filter(|lease| lease.agent != first.agent))
+        let second = self.wait("the next waiter takes over from the dead holder", |scenario| {
+            Ok(scenario.records.lease()?.filter(|lease| lease.agent != first.agent))
         })?;
         let after_ns = second.acquired_boot_ns.saturating_sub(killed.died_ns);
         let early_ns = first.expires_boot_ns().saturating_sub(second.acquired_boot_ns);
@@ -160,9 +172,9 @@ impl Scenario<'_> {
         let record = self.records.persona(first.agent.as_str())?;
         let signed_off = record.is_some_and(|record| record.raw("ended_at").is_some());
         let work = self.agent(first.agent.as_str())?.work.clone();
-        // The kernel ends a process some time after its SIGKILL.
-        let ended = || self.stage.processes_of(&work).is_empty().then_some(0);
-        let alive = self.soon(ended).unwrap_or_else(|| self.stage.processes_of(&work).len());
+        // The kernel ends a process some time after the SIGKILL.
+        let ended = || self.sandbox.processes_of(&work).is_empty().then_some(0);
+        let alive = self.soon(ended).unwrap_or_else(|| self.sandbox.processes_of(&work).len());
         self.claim(
             format!("{} is dead: no process of it runs, and it did not sign off", first.agent),
             !signed_off && alive == 0,
@@ -174,42 +186,42 @@ impl Scenario<'_> {
         Ok(second)
     }
 
-    /// The second is stopped right before its push.
+    /// Stops the second agent right before its push.
     fn stop_past_the_end(&mut self, second: &Record) -> Step<Record> {
         let name = second.agent.to_string();
-        self.wait(&format!("{name} is about to push"), |play| {
-            Ok(play.agent(&name)?.is_ready().then_some(()))
+        self.wait(&format!("{name} is about to push"), |scenario| {
+            Ok(scenario.agent(&name)?.is_ready().then_some(()))
         })?;
-        let stopped = self.wait(&format!("{name} stops, wrapper and all"), |play| {
-            let agent = play.agent(&name)?;
-            agent.signal(&play.stage, Signal::STOP);
-            let stopped = play.soon(|| {
-                let processes = agent.processes(&play.stage);
+        let stopped = self.wait(&format!("{name} stops, wrapper and all"), |scenario| {
+            let agent = scenario.agent(&name)?;
+            agent.signal(&scenario.sandbox, Signal::STOP);
+            let stopped = scenario.soon(|| {
+                let processes = agent.processes(&scenario.sandbox);
                 processes.iter().all(Listed::is_stopped).then_some(processes)
             });
-            // A shell that was stopped between vfork and exec of its child waits for it and never
-            // shows as stopped. And stopped in the instant in which it writes, a process would hold
-            // the guard and keep everybody from the lease. Neither is shown here, so: once more.
-            let free = || play.records.guard_is_free().then_some(());
-            let (Some(stopped), Some(())) = (stopped, play.soon(free)) else {
-                agent.signal(&play.stage, Signal::CONT);
+            // A shell that is stopped between vfork and exec of its child waits for the child and
+            // never shows as stopped. A process that is stopped while it writes holds the guard and
+            // keeps all others from the lease. The demo shows neither, so the stop is repeated.
+            let free = || scenario.records.guard_is_free().then_some(());
+            let (Some(stopped), Some(())) = (stopped, scenario.soon(free)) else {
+                agent.signal(&scenario.sandbox, Signal::CONT);
                 return Ok(None);
             };
             Ok(Some(stopped))
         })?;
-        self.tell(format!("SIGSTOP to {name}, right before its push: {}", names(&stopped)));
+        self.report_event(format!("SIGSTOP to {name}, right before its push: {}", names(&stopped)));
         self.lease_of(second).map_err(Stop::from)
     }
 
-    /// Only after its TTL and its grace is it replaced.
+    /// Waits until the stopped agent is replaced, after its TTL and its grace.
     fn replace(&mut self, stopped: &Record) -> Step<Record> {
         let name = stopped.agent.to_string();
         let third = self.wait(
             &format!("the TTL ({}) and the grace ({}) of {name} run out", TTL.0, GRACE.0),
-            |play| Ok(play.records.lease()?.filter(|lease| lease.agent != stopped.agent)),
+            |scenario| Ok(scenario.records.lease()?.filter(|lease| lease.agent != stopped.agent)),
         )?;
         let work = self.agent(&name)?.work.clone();
-        let processes = self.stage.processes_of(&work);
+        let processes = self.sandbox.processes_of(&work);
         let still = !processes.is_empty() && processes.iter().all(Listed::is_stopped);
         let after_ns = third.acquired_boot_ns.saturating_sub(stopped.renewed.boot_ns);
         let after_ms = after_ns / NS_PER_MS;
@@ -231,15 +243,15 @@ impl Scenario<'_> {
         Ok(third)
     }
 
-    /// The third pushes, sets the marker and releases.
+    /// Lets the third agent push, set the marker and release.
     fn finish(&mut self, third: &Record) -> Step<String> {
         let name = third.agent.to_string();
         self.agent_may_end(&name)?;
-        self.cue(&name)?;
+        self.let_push(&name)?;
         let ended = self.end_of(&name)?;
         let commit = self.commit_of(&name)?;
         let branch = self.branch.clone();
-        let tip = self.remote.branches(&mut self.stage)?.remove(&branch).unwrap_or_default();
+        let tip = self.remote.branches(&mut self.sandbox)?.remove(&branch).unwrap_or_default();
         self.claim(
             format!("{name} pushed the registration"),
             tip.commit == commit
@@ -281,11 +293,11 @@ impl Scenario<'_> {
         Ok(commit)
     }
 
-    /// The second wakes, and pushes as if nothing had happened.
+    /// Wakes the second agent, which pushes as if nothing had happened.
     fn refuse_the_late_push(&mut self, second: &Record, third: &Record, commit: &str) -> Step<()> {
         let name = second.agent.to_string();
         for verb in ["check", "renew"] {
-            let status = self.ask_zeta(verb, second)?;
+            let status = self.run_lease_verb(verb, second)?;
             self.claim(
                 format!("'zeta lease {verb}' reports that the old token is lost"),
                 status == Kind::Lost.status(),
@@ -293,18 +305,18 @@ impl Scenario<'_> {
             );
         }
         self.agent_may_end(&name)?;
-        self.cue(&name)?;
+        self.let_push(&name)?;
         let agent = self.agent(&name)?;
-        let continued = agent.signal(&self.stage, Signal::CONT);
-        self.tell(format!("SIGCONT to {name}: {}", names(&continued)));
+        let continued = agent.signal(&self.sandbox, Signal::CONT);
+        self.report_event(format!("SIGCONT to {name}: {}", names(&continued)));
         let ended = self.end_of(&name)?;
         let refused =
             format!("refused token={} highest={}", second.fencing_token, third.fencing_token);
         let logged = self.remote.logged(&refused);
         let branch = self.branch.clone();
-        let landed = self.remote.branches(&mut self.stage)?.remove(&branch).map(|tip| tip.commit);
+        let landed = self.remote.branches(&mut self.sandbox)?.remove(&branch).map(|tip| tip.commit);
         let late = self.commit_of(&name)?;
-        let has_late = self.remote.has(&mut self.stage, &late)?;
+        let has_late = self.remote.has(&mut self.sandbox, &late)?;
         self.claim(
             format!("the repository refused the late push of {name}"),
             logged && landed.as_deref() == Some(commit) && !has_late && late != commit,
@@ -323,13 +335,13 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// A push that names no token is refused as well: the fence has no gap beside it.
+    /// Pushes without a token: the repository refuses that as well.
     fn refuse_without_token(&mut self, third: &Record, commit: &str) -> Step<()> {
         let clone = self.agent(third.agent.as_str())?.work.join("clone");
         let target = format!("HEAD:refs/heads/{}-again", self.branch);
         let push = in_repository(&clone, &["push", "-q", "origin", &target]);
-        let status = self.stage.call(&push)?.status;
-        let branches = self.remote.branches(&mut self.stage)?;
+        let status = self.sandbox.call(&push)?.status;
+        let branches = self.remote.branches(&mut self.sandbox)?;
         let names: Vec<&str> = branches.keys().map(String::as_str).collect();
         let unchanged = branches.get(&self.branch).is_some_and(|tip| tip.commit == commit);
         let logged = self.remote.logged("refused token=none no-token");
@@ -344,10 +356,10 @@ impl Scenario<'_> {
         Ok(())
     }
 
-    /// Nothing of it is left.
+    /// Checks that no process is left.
     fn close(&mut self) -> Step<()> {
-        let left = self.wait("the last processes end", |play| {
-            let left = play.stage.all_processes();
+        let left = self.wait("the last processes end", |scenario| {
+            let left = scenario.sandbox.all_processes();
             Ok(left.is_empty().then_some(left))
         })?;
         self.claim(
@@ -359,7 +371,7 @@ impl Scenario<'_> {
     }
 }
 
-/// The lease of the killed, as it was last seen, and the moment.
+/// The last seen lease of the killed agent, and the boot clock's time of the kill.
 struct Killed {
     lease: Record,
     died_ns: u64,

@@ -20,12 +20,12 @@ use zeta_state::directory::group;
 pub const VICTIM: u32 = 65_010;
 /// Another member of the group.
 pub const MEMBER: u32 = 65_011;
-/// Somebody else.
+/// The user id of another user.
 pub const OUTSIDER: u32 = 65_001;
 /// The group.
 pub const GROUP: u32 = 65_020;
 
-/// No call may last longer, whoever blocks it.
+/// The time limit of a call, whichever process blocks it.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Whose tree it is.

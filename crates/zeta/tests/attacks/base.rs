@@ -1,4 +1,4 @@
-//! A1 to A5: what somebody prepares at or above the place of the state directory.
+//! A1 to A5: what another user prepares at or above the path of the state directory.
 
 use std::path::Path;
 
@@ -87,7 +87,7 @@ fn a02_base_with_acl_given_away() {
                 tally.skip(&format!("no ACL on this file system: {errno}"));
                 return;
             }
-            // Somebody with the best of intentions mends owner and mode.
+            // An administrator repairs owner and mode by hand.
             own(&arena.base, owner, gid_of(VICTIM, *sharing));
             chmod(&arena.base, mode);
             same(&arena, name, &arena.base, || tally.calls(&arena, true, &all("ACL")));
@@ -113,8 +113,8 @@ fn a03_base_is_a_symlink() {
             for way in crate::arena::WAYS {
                 tally.way(way);
                 let out = run(arena.cmd(VICTIM, words).env("ZETA_NO_OPENAT2", way));
-                let told = out.status == status && out.said().contains(tells);
-                tally.outsider(told, &format!("{words} at {target}: {out:?}"));
+                let named = out.status == status && out.said().contains(tells);
+                tally.outsider(named, &format!("{words} at {target}: {out:?}"));
             }
         }
         let after = (snapshot(&arena.safe), snapshot(&arena.world.join("own")));

@@ -28,7 +28,7 @@ fn a22_the_clock_of_the_machine_is_set() {
             let to = now() + step;
             let set = Command::new("date").args(["-s", &format!("@{to}")]).output().unwrap();
             assert!(set.status.success() && (now() - to).abs() < 5, "{set:?}");
-            // Nobody who lives is robbed.
+            // No live holder loses its lease.
             tally.calls(
                 &arena,
                 false,
@@ -42,7 +42,7 @@ fn a22_the_clock_of_the_machine_is_set() {
                 let out = arena.zeta(VICTIM, &format!("lease {words} job --token {token}"));
                 tally.insider(out.status == 0, &format!("{step}: {words}: {out:?}"));
             }
-            // Whoever died is replaced at once.
+            // A dead holder is replaced at once.
             holder.kill().unwrap();
             holder.wait().unwrap();
             let pid = std::fs::read_to_string(&child).unwrap();

@@ -22,14 +22,14 @@ pub fn fork(uid: u32, gid: u32, busy: bool, work: impl FnOnce()) -> Hand {
     if pid == 0 {
         become_user(uid, gid);
         // SAFETY: plain system calls on this process alone. Pipes of other tests must not stay open
-        // here: somebody waits for their end.
+        // here: those tests wait for their end.
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             libc::dup2(writer.as_raw_fd(), 3);
             libc::syscall(libc::SYS_close_range, 4, u32::MAX, 0);
         }
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // SAFETY: ours, and nobody else uses it.
+        // SAFETY: the descriptor belongs to this process, and no other code uses it.
         unsafe { libc::close(3) };
         loop {
             std::thread::sleep(std::time::Duration::from_secs(60));
@@ -82,7 +82,8 @@ pub fn rename_self(name: &std::ffi::CStr) {
 
 /// Takes a lease of the kernel's kind on an open file; false if that is not allowed.
 pub fn file_lease(file: &std::fs::File, kind: i32) -> bool {
-    // SAFETY: plain system calls; whoever breaks the lease sends SIGIO, which must not end us.
+    // SAFETY: plain system calls; a break of the lease sends SIGIO, which must not end this
+    // process.
     unsafe {
         libc::signal(libc::SIGIO, libc::SIG_IGN);
         libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0
@@ -95,7 +96,7 @@ pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command 
     unsafe {
         command.pre_exec(move || {
             let (uid, gid) = (libc::getuid(), libc::getgid());
-            // Whoever changed its user owns its /proc only then.
+            // Only after this does a process that changed its user own its /proc.
             libc::prctl(libc::PR_SET_DUMPABLE, 1);
             let none = std::ptr::null();
             let private = libc::MS_REC | libc::MS_PRIVATE;
@@ -117,7 +118,7 @@ pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command 
 
 /// Sets this process's environment; only in a forked hand, which has one thread.
 pub fn set_env(key: &str, value: &str) {
-    // SAFETY: nobody else reads the environment meanwhile.
+    // SAFETY: no other thread reads the environment meanwhile.
     unsafe { std::env::set_var(key, value) };
 }
 

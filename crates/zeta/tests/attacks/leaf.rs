@@ -103,7 +103,8 @@ fn a07_planted_temp_names() {
         ["lease exec job -n -- true", "marker set m a=c", "heartbeat", "persona set p --task u"];
     let calls: Vec<Call<'_>> = token.iter().map(|words| (*words, 0, "")).collect();
     tally.inside(&plant, false, &calls);
-    // Nobody can plant what nobody can guess: each temp has a name of 16 random bytes.
+    // No user can create a file under a name that cannot be guessed: each temporary file's name has
+    // 16 random bytes.
     let arena = Arena::new(Sharing::Private);
     let mut seen = std::collections::BTreeSet::new();
     let flags = rustix::fs::inotify::CreateFlags::NONBLOCK;
@@ -235,7 +236,8 @@ fn a10_no_lock_by_link() {
 fn a11_fifo_socket_device() {
     let mut tally = Tally::new("A11", "a FIFO, a socket or a device");
     for (leaf, closed, calls) in leaves(7, "FIFO") {
-        // Opening one for writing without a reader answers ENXIO, which is told without its kind.
+        // Opening one for writing without a reader returns ENXIO, which is reported without its
+        // kind.
         let words = if leaf.contains("last-seen") { "" } else { "FIFO" };
         let mut calls: Vec<_> = calls.into_iter().map(|(verb, st, _)| (verb, st, words)).collect();
         calls.extend(harmless());
@@ -259,7 +261,7 @@ fn a11_fifo_socket_device() {
         if !is_root() {
             continue;
         }
-        // Nobody but root can make one.
+        // Only root can create one.
         for uid in [OUTSIDER, arena.insider()] {
             let out = arena.script(uid, "rm -f $L; mknod $L c 1 3");
             assert_ne!(out.status, 0, "{uid} made a device");
@@ -285,8 +287,8 @@ fn a12_lease_of_the_kernel_on_a_file() {
             let out = arena.script(insider, &put);
             let path = PathBuf::from(out.out.trim());
             let leased = path.clone();
-            let told = arena.world.join("leased");
-            let mark = told.clone();
+            let leased_mark = arena.world.join("leased");
+            let mark = leased_mark.clone();
             let gid = crate::arena::gid_of(insider, *sharing);
             let keeper = hand::fork(insider, gid, false, move || {
                 let file = File::open(&leased).unwrap();
@@ -295,7 +297,7 @@ fn a12_lease_of_the_kernel_on_a_file() {
                     std::mem::forget(file);
                 }
             });
-            assert!(told.exists(), "no lease on {}", path.display());
+            assert!(leased_mark.exists(), "no lease on {}", path.display());
             tally.calls(&arena, false, &calls);
             drop(keeper);
         }

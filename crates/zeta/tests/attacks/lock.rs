@@ -1,4 +1,4 @@
-//! A17 to A19: the kernel's locks and watches, used against whoever relies on them.
+//! A17 to A19: the kernel's locks and watches, used against the processes that rely on them.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -23,7 +23,7 @@ fn a18_flock_by_a_reader() {
                 let out = arena.script(OUTSIDER, &format!("exec 3<{path} && flock -n 3"));
                 tally.outsider(out.status != 0, &format!("{path}: {out:?}"));
             }
-            // What everybody can lock is nothing that anybody waits for.
+            // zeta never waits for a lock that every user can take.
             let _hand = lock(&arena, OUTSIDER, arena.world.clone(), c"locker");
             arena.ok(VICTIM, "lease exec job -n -- true");
         }
@@ -33,7 +33,7 @@ fn a18_flock_by_a_reader() {
             let out = arena.zeta(VICTIM, "lease exec job -n -- true");
             tally.insider(out.status == 0, &format!("{}: {out:?}", path.display()));
         }
-        // An insider can stay inside. He is named, with what a terminal must not be told escaped.
+        // An insider can stay inside. The error names him, with control characters escaped.
         let token = arena.ok(VICTIM, "lease acquire job -q");
         let hand = lock(&arena, insider, arena.guard(), c"ev\x1b[31mil");
         let calls = ["renew", "release", "check"]
@@ -146,7 +146,8 @@ fn a17_inotify_used_up_or_flooded() {
     }
 }
 
-/// Tickets are hints: forged ones cost a moment, and nobody waits for ever behind one.
+/// Checks that tickets are only hints: a forged one costs a moment, and no process waits for ever
+/// behind one.
 #[test]
 fn a18_forged_tickets() {
     let mut tally = Tally::new("A18t", "forged places in the line");
@@ -154,7 +155,7 @@ fn a18_forged_tickets() {
         let arena = Arena::new(*sharing);
         let queue = arena.guard().join("queue");
         hands_over(&arena, || {});
-        // The first in line for ever: of a process that lives, and of one that nobody can ask.
+        // Always the first in the queue: a ticket of a live process, and one of an unknown process.
         for (pid, ns) in [(1, 0), (std::process::id(), 0), (1, 4_026_531_000u64)] {
             let forged = queue.join(format!("{:020}-{}-{pid}-0-{ns}-0", 1, u64::MAX / 2_000_000));
             let script = format!(": >{}", forged.display());

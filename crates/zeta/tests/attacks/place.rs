@@ -203,8 +203,8 @@ fn a26_cleaned_away_and_made_again() {
         }
         let out = finish(waiter, Instant::now());
         // The cleaner may take the record first, which the waiter is granted then: for a moment.
-        let told = matches!(out.status, 0 | 7) && out.took < Duration::from_secs(5);
-        tally.outsider(told, &format!("a waiter: {out:?}"));
+        let ended = matches!(out.status, 0 | 7) && out.took < Duration::from_secs(5);
+        tally.outsider(ended, &format!("a waiter: {out:?}"));
         assert_eq!(snapshot(&arena.base), before, "it was used");
         drop(anchored);
     }

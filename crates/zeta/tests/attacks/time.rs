@@ -19,12 +19,12 @@ fn a22_forged_times() {
                 let out = arena.script(OUTSIDER, &touch);
                 tally.outsider(out.status != 0, &format!("{out:?}"));
             }
-            // Whoever owns a file sets its time; another member cannot.
+            // The owner of a file can set its time; another member cannot.
             let _ = arena.script(holder, &touch);
             tally.calls(&arena, false, &[("lease acquire job", 3, "")]);
             arena.ok(holder, &format!("lease renew job --token {token}"));
             arena.ok(holder, &format!("lease release job --token {token}"));
-            // And nobody is kept alive by it.
+            // And the time keeps no holder alive.
             arena.ok(holder, "lease acquire job -q --ttl 100ms --grace 0");
             let _ = arena.script(holder, &touch);
             tally.calls(&arena, false, &[("lease exec job -w 2 -- true", 0, "")]);
@@ -72,7 +72,7 @@ fn a23_pids_of_others() {
                 tally.insider(out.status == 0, &format!("dead, hidden {hidden}: {out:?}"));
             }
         }
-        // A record that names somebody who lives, in another's place, still ends by its time.
+        // A record that names a live process of another holder still ends by its time.
         let arena = Arena::new(*sharing);
         let insider = arena.insider();
         arena.ok(insider, "lease acquire job -q --ttl 100ms --grace 0");

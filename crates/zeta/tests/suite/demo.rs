@@ -1,4 +1,5 @@
-//! The demo is a claim about everything else, so it must be able to fail, and must leave nothing.
+//! Tests of the demo, which makes claims about the rest: it must be able to fail, and leave
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -76,8 +77,8 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn claims(account: &Value) -> Vec<(&str, bool)> {
-    let claims = account["claims"].as_array().unwrap().iter();
+fn claims(report: &Value) -> Vec<(&str, bool)> {
+    let claims = report["claims"].as_array().unwrap().iter();
     claims.map(|c| (c["text"].as_str().unwrap(), c["checked"].as_bool().unwrap())).collect()
 }
 
@@ -88,14 +89,14 @@ fn every_claim_is_checked_and_nothing_is_left() {
     }
     let sandbox = Sandbox::new("json");
     let output = sandbox.run(&["demo", "--json"]);
-    let account = json(&output);
-    assert_eq!(output.status.code(), Some(0), "{account:#}");
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(account["outcome"], "shown");
-    let claims = claims(&account);
+    assert_eq!(report["outcome"], "shown");
+    let claims = claims(&report);
     assert!(claims.iter().all(|(_, checked)| *checked), "{claims:?}");
     for wanted in [
-        "won the lease register-pr-in-flight, the other two wait in line",
+        "won the lease register-pr-in-flight, the other two wait in the queue",
         "was killed half-way through its push, and nothing of it landed",
         "ms after the kill, with a higher token",
         "which is alive, after TTL and grace",
@@ -105,12 +106,8 @@ fn every_claim_is_checked_and_nothing_is_left() {
     ] {
         assert!(claims.iter().any(|(text, _)| text.contains(wanted)), "no claim: {wanted}");
     }
-    let at_ms: Vec<u64> = account["claims"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|c| c["at_ms"].as_u64().unwrap())
-        .collect();
+    let at_ms: Vec<u64> =
+        report["claims"].as_array().unwrap().iter().map(|c| c["at_ms"].as_u64().unwrap()).collect();
     assert!(at_ms.is_sorted(), "{at_ms:?}");
     sandbox.assert_nothing_is_left();
 }
@@ -122,7 +119,7 @@ fn the_files_are_shown_as_they_change_and_a_table_ends_it() {
     }
     let sandbox = Sandbox::new("text");
     let state = sandbox.0.join("state");
-    // A caller inside a session, a repository and a state directory of its own: none plays along.
+    // A caller inside a session, a repository and a state directory of its own: none has an effect.
     let output = sandbox
         .zeta(&["demo", "--state-dir", state.to_str().unwrap()])
         .env("ZETA_STATE_DIR", sandbox.0.join("not-this-one"))
@@ -148,7 +145,7 @@ fn the_files_are_shown_as_they_change_and_a_table_ends_it() {
     assert!(!text.contains("  NO  ") && !text.contains('\x1b'), "{text}");
     assert!(text.lines().last().unwrap().starts_with("All "), "{text}");
     assert!(!sandbox.0.join("not-this-one").exists());
-    // The state is left where it was asked for, and another demo does not play in it.
+    // The state is left where it was asked for, and another demo does not run in it.
     assert!(state.join("nodes").is_dir());
     let again = sandbox.run(&["demo", "--state-dir", state.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(2));
@@ -164,10 +161,10 @@ fn a_repository_that_forgets_its_tokens_fails_the_demo() {
     sandbox
         .bend_git("case \" $* \" in *' push '*) rm -f \"${DEMO_REMOTE-.}/fencing-token\";; esac");
     let output = sandbox.run(&["demo", "--json"]);
-    let account = json(&output);
-    assert_eq!(output.status.code(), Some(1), "{account:#}");
-    assert_eq!(account["outcome"], "not_shown");
-    let refuted: Vec<_> = claims(&account).into_iter().filter(|(_, checked)| !checked).collect();
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    assert_eq!(report["outcome"], "not_shown");
+    let refuted: Vec<_> = claims(&report).into_iter().filter(|(_, checked)| !checked).collect();
     assert!(
         refuted.iter().any(|(text, _)| text.contains("refused the late push")),
         "the fence was open, and the demo did not notice: {refuted:?}"
@@ -186,9 +183,9 @@ fn a_push_without_its_token_fails_the_demo() {
          set -- \"$@\" \"$word\"; done",
     );
     let output = sandbox.run(&["demo", "--json"]);
-    let account = json(&output);
-    assert_eq!(output.status.code(), Some(1), "{account:#}");
-    assert!(account["message"].as_str().unwrap().contains("before its time"), "{account:#}");
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1), "{report:#}");
+    assert!(report["message"].as_str().unwrap().contains("before its time"), "{report:#}");
     sandbox.assert_nothing_is_left();
 }
 

@@ -16,7 +16,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const STATUS: &[(&str, i32)] = &[
     // Keeps beating until it is ended, here by `timeout`.
     ("zeta heartbeat --as otto-cli --every", 124),
-    // The grant that the example names is not the one that stands.
+    // The example names another grant than the current one.
     ("zeta lease break deploy --expect", 3),
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
@@ -24,21 +24,21 @@ const STATUS: &[(&str, i32)] = &[
     // No such message was stored.
     ("zeta bus read", 4),
     ("zeta bus status 9aceec27", 4),
-    // Nobody claimed it before.
+    // The item was not claimed before.
     ("zeta claim release --from otto-cli --item B-0856 --token", 5),
     ("zeta claim renew", 5),
     ("zeta claim handover", 5),
-    // Nobody is logged in at a forge here; the first two do not need one.
+    // There is no login at a forge here; the first two do not need one.
     ("zeta node register --repo acme/cluster --maintainer ace --intent", 0),
     ("zeta node register --repo acme/cluster --maintainer ace --dry-run", 0),
     ("zeta node register", 7),
     ("zeta node list", 7),
     ("zeta node deregister", 7),
-    // Nobody can be asked for a passphrase.
+    // There is no terminal to ask for a passphrase.
     ("zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc\n", 2),
-    // Of what is required, nothing is in it.
+    // The blob has none of the required credentials.
     ("zeta creds verify", 8),
-    // Nobody looked yet.
+    // There is no receipt yet.
     ("zeta node show", 4),
 ];
 
@@ -66,7 +66,7 @@ impl Sandbox {
         Sandbox { dir }
     }
 
-    /// Runs a line, and ends it with the status 124 after so many seconds.
+    /// Runs a line, and ends it with the status 124 after this many seconds.
     fn sh(&self, line: &str, token: &str, seconds: u64) -> (i32, String) {
         let path = format!(
             "{}:{}",
@@ -98,7 +98,7 @@ impl Sandbox {
         (done.status.code().unwrap_or(-1), said)
     }
 
-    /// What the examples of a verb find: a lease that is held, a marker, a persona.
+    /// Prepares what the examples of a verb need: a held lease, a marker, a persona.
     fn prepare(&self, path: &str) -> String {
         let (_, said) = self.sh("zeta -q heartbeat", "", LIMIT);
         assert!(said.is_empty(), "{said}");
@@ -128,7 +128,7 @@ impl Sandbox {
     }
 }
 
-/// The example lines of a command and of all its subcommands, with the path of each command.
+/// Collects the example lines of a command and of all its subcommands, with the path of each one.
 fn examples(command: &clap::Command, path: &str, found: &mut Vec<(String, String)>) {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let shown = help.split_once("Example").map_or("", |(_, shown)| shown);
@@ -176,7 +176,7 @@ fn every_example_runs() {
         let whole = format!("{line}\n");
         let wanted = STATUS.iter().find(|(begin, _)| whole.starts_with(begin));
         let wanted = wanted.map_or(0, |(_, status)| *status);
-        // What is ended by its limit has shown by then that it goes on.
+        // An example that is ended by its limit has shown by then that it keeps running.
         let seconds = if wanted == 124 { 3 } else { LIMIT };
         let (status, said) = sandbox.sh(line, &token, seconds);
         assert_eq!(status, wanted, "example of '{path}':\n  {line}\n{said}");

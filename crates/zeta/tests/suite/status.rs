@@ -97,8 +97,8 @@ fn persona(node: &Path, agent: &str, lives: bool) {
 #[test]
 fn nobody_has_used_it_yet() {
     let tree = Tree::new("empty");
-    assert!(tree.text(&[]).contains("nobody has used zeta here yet"));
-    assert!(tree.text(&["--all"]).contains("nobody has used zeta here yet"));
+    assert!(tree.text(&[]).contains("zeta has not been used here yet"));
+    assert!(tree.text(&["--all"]).contains("zeta has not been used here yet"));
     for args in [&[][..], &["--all"]] {
         let all = tree.json(args);
         assert_eq!(all["nodes"], serde_json::json!([]));
@@ -109,7 +109,7 @@ fn nobody_has_used_it_yet() {
 
     fs::DirBuilder::new().mode(0o700).create(tree.dir()).unwrap();
     fs::DirBuilder::new().mode(0o700).create(tree.dir().join("nodes")).unwrap();
-    assert!(tree.text(&["--all"]).contains("nobody has used zeta here yet"));
+    assert!(tree.text(&["--all"]).contains("zeta has not been used here yet"));
     assert_eq!(tree.json(&[])["nodes"], serde_json::json!([]));
 }
 
@@ -149,12 +149,13 @@ fn leases_read_as_they_do_in_a_list() {
     tree.zeta(&["lease", "acquire", "deploy", "--purpose", "a \"quoted\" one", "--pr", "7"]);
     let list: Value =
         serde_json::from_slice(&tree.zeta(&["lease", "list", "--json"]).stdout).unwrap();
-    let (mut ours, mut theirs) = (tree.seen()["leases"][0].clone(), list["leases"][0].clone());
-    for lease in [&mut ours, &mut theirs] {
+    let (mut in_status, mut in_list) =
+        (tree.seen()["leases"][0].clone(), list["leases"][0].clone());
+    for lease in [&mut in_status, &mut in_list] {
         let lease = lease.as_object_mut().unwrap();
         assert!(lease.remove("age_ms").is_some() && lease.remove("rest_ms").is_some());
     }
-    assert_eq!(ours, theirs);
+    assert_eq!(in_status, in_list);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The place of one run, its leases, and how a process learns which part it plays.
+//! The directory of one run, its leases, and the variables that give each process its role.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -14,44 +14,44 @@ use zeta_state::context::Context;
 use self::key::{CLOCK, DIR, END, ROLE, SELF, SHIFT, ZETA};
 use super::Outcomes;
 
-/// The variables by which a process of a run knows its part.
+/// The variables that give a process its role in a run.
 mod key {
     pub const ROLE: &str = "ZETA_TORTURE_ROLE";
     pub const DIR: &str = "ZETA_TORTURE_DIR";
     pub const END: &str = "ZETA_TORTURE_END";
     pub const ZETA: &str = "ZETA_TORTURE_ZETA";
     pub const SELF: &str = "ZETA_TORTURE_SELF";
-    /// How far the boot clock of its time namespace is ahead, in ms.
+    /// The offset of the boot clock in the process's time namespace, in ms.
     pub const SHIFT: &str = "ZETA_TORTURE_SHIFT_MS";
-    /// The seam of zeta by which its wall clock jumps.
+    /// The seam of zeta that shifts its wall clock.
     pub const CLOCK: &str = "ZETA_TEST_CLOCK";
 }
 
-/// What a run is asked for.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long the torment lasts.
+    /// The duration of the run.
     pub length: Duration,
-    /// Of everything that is drawn.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// Processes that take leases at a time.
+    /// The number of workers at a time.
     pub workers: usize,
-    /// Leases.
+    /// The number of leases.
     pub leases: usize,
-    /// Where its directory is made.
+    /// The directory in which the run's directory is created.
     pub parent: PathBuf,
-    /// Workers skip the lease.
+    /// Workers enter without a lease, so the judge must find violations.
     pub broken: bool,
-    /// The logs stay.
+    /// Keep the logs.
     pub keep: bool,
-    /// The `zeta` that is tormented.
+    /// The `zeta` binary under test.
     pub zeta: PathBuf,
-    /// Arguments that let this program play a part.
+    /// The arguments that make this program take a role.
     pub own_args: String,
 }
 
 impl Options {
-    /// One minute, as `cargo xtask torture` starts it.
+    /// Returns the options of one minute, as `cargo xtask torture` uses them.
     pub fn new() -> Outcomes<Options> {
         let program = std::env::current_exe()?;
         // Both are in target/<profile>.
@@ -70,33 +70,33 @@ impl Options {
     }
 }
 
-/// What a lease has to endure.
+/// The disturbances of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A long TTL: nobody is replaced but the dead.
+    /// A long TTL: only dead holders are replaced.
     Calm,
-    /// A TTL and a grace that stops go beyond: the stopped are replaced, and are fenced.
+    /// Stops last longer than TTL and grace: stopped holders are replaced and fenced.
     Short,
-    /// As calm, and somebody outside removes its files, its node, or its whole tree.
+    /// Like calm, and an outsider removes its files, its node, or its whole tree.
     Wild,
-    /// As short, and the wall clock jumps for all who take it and for their cleaner.
+    /// Like short, and the wall clock of its workers and of their cleaner jumps.
     Jumpy,
-    /// As short, and most of those who take it live in time namespaces of their own.
+    /// Like short, and most of its workers are in time namespaces of their own.
     Warped,
-    /// As calm, and nobody rests: as many grants as the machine can do.
+    /// Like calm, and without pauses: as many grants as the machine can do.
     Busy,
 }
 
-/// What the leases have to endure, one after the other.
+/// The disturbances of the leases, in the order of their numbers.
 const KINDS: [Kind; 7] =
     [Kind::Calm, Kind::Short, Kind::Wild, Kind::Jumpy, Kind::Warped, Kind::Busy, Kind::Busy];
 
-/// One of the leases of a run.
+/// A lease of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
-    /// Its number.
+    /// The number of the lease.
     pub at: usize,
-    /// What it has to endure.
+    /// The disturbances of the lease.
     pub kind: Kind,
 }
 
@@ -104,14 +104,15 @@ const STATE: &str = "state";
 const WILD_STATE: &str = "wild-state";
 /// The node of the wild lease.
 pub const WILD_NODE: &str = "wild";
-/// The node of the jumpy lease. A cleaner whose wall clock jumps keeps to it: the age of a record
-/// from another time namespace is reckoned by that clock (what is not promised, item 17).
+/// The node of the jumpy lease. A cleaner whose wall clock jumps works on this node only, because
+/// it computes the age of a record from another time namespace by that clock (not promised, item
+/// 17).
 const JUMPY_NODE: &str = "jumpy";
 
 impl Lease {
-    /// The lease with this number.
+    /// Returns the lease with this number.
     pub fn of(at: usize) -> Lease {
-        // Only one is robbed.
+        // Only one lease loses files.
         let kind = match KINDS.get(at % KINDS.len()) {
             Some(Kind::Wild) if at >= KINDS.len() => Kind::Calm,
             kind => kind.copied().unwrap_or(Kind::Calm),
@@ -119,7 +120,7 @@ impl Lease {
         Lease { at, kind }
     }
 
-    /// Its name, and the name of its log.
+    /// Returns the name of the lease, which is also the name of its log.
     pub fn name(self) -> String {
         let kind = match self.kind {
             Kind::Calm => "calm",
@@ -132,12 +133,12 @@ impl Lease {
         format!("{kind}-{}", self.at)
     }
 
-    /// Its name, checked.
+    /// Returns the name of the lease as a record name.
     pub fn record(self) -> Outcomes<RecordName> {
         Ok(RecordName::new("lease", &self.name())?)
     }
 
-    /// The node that it is not the machine's own.
+    /// Returns the node of the lease, if it is not the machine's own.
     pub fn node(self) -> Option<&'static str> {
         match self.kind {
             Kind::Wild => Some(WILD_NODE),
@@ -146,35 +147,35 @@ impl Lease {
         }
     }
 
-    /// Can a stop go beyond its TTL and grace?
+    /// Reports whether a stop can last longer than TTL and grace.
     pub fn is_short(self) -> bool {
         matches!(self.kind, Kind::Short | Kind::Jumpy | Kind::Warped)
     }
 
-    /// TTL of a grant that is bound to a process. The grace is the same again.
+    /// Returns the TTL of a grant that is bound to a process. The grace is equally long.
     pub fn ttl_ms(self) -> u64 {
         if self.is_short() { 200 } else { 300_000 }
     }
 
-    /// TTL of a grant that no process is bound to, so that only time ends it.
+    /// Returns the TTL of a grant that is bound to no process, so that only time ends it.
     pub fn loose_ttl_ms(self) -> u64 {
         if self.is_short() { 300 } else { 2000 }
     }
 }
 
-/// The place of a run.
+/// The directory and the clock of a run.
 #[derive(Debug, Clone)]
 pub struct Arena {
-    /// All of it is below here.
+    /// The directory of the run.
     pub dir: PathBuf,
-    /// When workers stop, on the boot clock.
+    /// The time at which workers stop, by the boot clock.
     pub end_ns: u64,
     zeta: PathBuf,
     own_args: String,
 }
 
 impl Arena {
-    /// Makes the place of a new run.
+    /// Creates the directory of a new run.
     pub fn new(options: &Options) -> Outcomes<Arena> {
         let name = format!("zeta-torture-{}-{}", options.seed, std::process::id());
         let dir = options.parent.canonicalize()?.join(name);
@@ -188,7 +189,7 @@ impl Arena {
         })
     }
 
-    /// The place and the part of this process, if it was given one.
+    /// Returns the run and the role of this process, if it has one.
     pub fn of_this_process() -> Outcomes<Option<(Arena, String)>> {
         let Ok(role) = std::env::var(ROLE) else { return Ok(None) };
         let of = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
@@ -201,23 +202,24 @@ impl Arena {
         Ok(Some((arena, role)))
     }
 
-    /// Where the tree of a lease is. The wild one has another, which goes, too.
+    /// Returns the state directory of a lease. The wild lease has its own, which is removed at
+    /// times.
     pub fn state(&self, lease: Option<Lease>) -> PathBuf {
         let is_wild = lease.is_some_and(|lease| lease.kind == Kind::Wild);
         self.dir.join(if is_wild { WILD_STATE } else { STATE })
     }
 
-    /// Where records are.
+    /// Returns the directories with records.
     pub fn nodes(&self) -> [PathBuf; 2] {
         [STATE, WILD_STATE].map(|state| self.dir.join(state).join("nodes"))
     }
 
-    /// Is the run over?
+    /// Reports whether the run is over.
     pub fn over(&self) -> bool {
         now_ns() >= self.end_ns
     }
 
-    /// This program, to play `role`, perhaps at a lease.
+    /// Makes a command of this program in `role`, perhaps for a lease.
     pub fn part(&self, lease: Option<Lease>, role: &str) -> Outcomes<Command> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(self.own_args.split_whitespace());
@@ -225,18 +227,18 @@ impl Arena {
         Ok(command)
     }
 
-    /// Lets a command start where the boot clock is ahead by so much.
+    /// Makes a command start in a time namespace with this offset of the boot clock.
     pub fn warp(&self, command: &mut Command, shift_ms: i64) {
         command.env(SHIFT, shift_ms.to_string());
         super::child::warp(command, shift_ms);
     }
 
-    /// The file by which the wall clock of the jumpy lease is shifted.
+    /// Returns the file that shifts the wall clock of the jumpy lease.
     pub fn clock(&self) -> PathBuf {
         self.dir.join("clock")
     }
 
-    /// Can the wall clock of this program and of the `zeta` that is tormented be shifted?
+    /// Reports whether the wall clock of this program and of the `zeta` under test can be shifted.
     pub fn has_seam(&self) -> Outcomes<bool> {
         let name = CLOCK.as_bytes();
         let zeta = std::fs::read(&self.zeta)?;
@@ -244,14 +246,14 @@ impl Arena {
         Ok(there && zeta_os::clock::HAS_SEAM)
     }
 
-    /// The words of a command that plays the part that [`Arena::zeta`] is dressed for.
+    /// Returns the command for the role that [`Arena::zeta`] prepares.
     pub fn own_words(&self) -> Outcomes<Vec<std::ffi::OsString>> {
         let mut words = vec![std::env::current_exe()?.into_os_string()];
         words.extend(self.own_args.split_whitespace().map(Into::into));
         Ok(words)
     }
 
-    /// The command line. What it runs under a lease plays `role`.
+    /// Makes a call of the command line. The command under its lease has `role`.
     pub fn zeta(&self, lease: Option<Lease>, role: &str) -> Command {
         let mut command = Command::new(&self.zeta);
         self.dress(&mut command, lease, role);
@@ -275,7 +277,7 @@ impl Arena {
         }
     }
 
-    /// The caller of the library.
+    /// Returns the context for calls of the library.
     pub fn context(&self, lease: Lease) -> Outcomes<Context> {
         let node = lease.node().map(|node| Label::new("node", node)).transpose()?;
         let ctx = Context {
@@ -293,19 +295,19 @@ impl Arena {
     }
 }
 
-/// CLOCK_BOOTTIME outside of all time namespaces: monotonic, one for all processes, and the clock
-/// that TTLs are reckoned by.
+/// Reads CLOCK_BOOTTIME outside of all time namespaces: monotonic, the same for all processes, and
+/// the clock of the TTLs.
 pub fn now_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     outside_ns(time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs())
 }
 
-/// A time of our boot clock, by that of those outside.
+/// Converts a time of this process's boot clock to the boot clock outside of time namespaces.
 pub fn outside_ns(ns: u64) -> u64 {
     ns.saturating_add_signed(-shift_ms() * 1_000_000)
 }
 
-/// How far our boot clock is ahead of that of those outside.
+/// Returns the offset of this process's boot clock from the one outside of time namespaces.
 fn shift_ms() -> i64 {
     static SHIFT_MS: OnceLock<i64> = OnceLock::new();
     let read = || std::env::var(SHIFT).ok().and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -1,5 +1,4 @@
-//! Children that die with their parent, and those that live in another time; all that is unsafe
-//! here.
+//! Children that die with their parent, and children in time namespaces; all unsafe code is here.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,13 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 /// Asks the kernel to end this process with its parent.
 pub fn die_with_parent() {
-    // SAFETY: it only tells the kernel which signal to send when the parent ends.
+    // SAFETY: the call only sets the signal that the kernel sends when the parent ends.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// Lets a command start in a time namespace of its own, whose boot clock is another.
+/// Makes a command start in a time namespace of its own with another boot clock.
 ///
-/// Only its start tells whether that is permitted.
+/// Whether that is permitted is known only when the command starts.
 pub fn warp(command: &mut Command, shift_ms: i64) {
     const NEW_TIME: libc::c_int = 0x80;
     let (s, ns) = (shift_ms.div_euclid(1000), shift_ms.rem_euclid(1000) * 1_000_000);
@@ -34,13 +33,13 @@ pub fn warp(command: &mut Command, shift_ms: i64) {
     unsafe { command.pre_exec(enter) };
 }
 
-/// Starts a command that dies with this process, in silence but for its stderr.
+/// Starts a command that dies with this process; only its stderr is passed on.
 pub fn start(command: &mut Command) -> io::Result<Child> {
     let parent = std::process::id();
     command.stdin(Stdio::null());
     let guarded = move || {
         die_with_parent();
-        // It may have ended before we asked.
+        // The parent may have ended before the call.
         match std::os::unix::process::parent_id() == parent {
             true => Ok(()),
             false => Err(io::ErrorKind::BrokenPipe.into()),

@@ -1,5 +1,5 @@
-//! A worker of the command line: `zeta lease` as child processes, alone or around a child that
-//! says for itself that it is inside.
+//! A worker that uses the command line: `zeta lease` as child processes, either alone or around a
+//! child that writes its own log lines.
 
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::child::start;
 use super::story::Story;
 use super::worker::{Worker, until_ns};
 
-/// Seconds that anybody waits for a lease.
+/// The longest wait for a lease, in seconds.
 const WAIT: &str = "10s";
 
-/// What the process inside is told about how it came there.
+/// The call that a process under `lease exec` belongs to, passed to it by its worker.
 pub struct Asked<'a> {
     pub lease: Lease,
     pub how: &'a str,
@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 }
 
 impl Worker<'_> {
-    /// One round through the command line.
+    /// Runs one round through the command line.
     pub fn command(&mut self, how: &str) -> Outcomes<()> {
         match how {
             "command" => self.verbs(),
@@ -36,7 +36,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// `acquire`, perhaps `renew`, `release`: no process is bound to the lease, only a TTL.
+    /// Runs `acquire`, perhaps `renew`, and `release`: no process is bound to the lease, only a
+    /// TTL.
     fn verbs(&mut self) -> Outcomes<()> {
         let name = self.lease.name();
         let ttl = format!("{}ms", self.lease.loose_ttl_ms());
@@ -48,7 +49,7 @@ impl Worker<'_> {
         let Ok(token) = String::from_utf8_lossy(&acquired.stdout).trim().parse::<u64>() else {
             return self.came_to_nothing(asked_ns, &acquired);
         };
-        // The record says until when it is ours. If it is another's already, it is not.
+        // The record has the end of this grant, unless it is already of another holder's grant.
         let until = record(self.arena, self.lease, token)?.map_or(0, |record| until_ns(&record));
         let pid = std::process::id();
         self.story.say(&format!("enter {token} {asked_ns} {got_ns} {until} command {pid}"))?;
@@ -59,7 +60,7 @@ impl Worker<'_> {
             let mut renew = self.arena.zeta(Some(self.lease), "-");
             renew.args(["lease", "renew", &name, "--token", &word]);
             let renewed = output(&mut renew)?;
-            // From when on its TTL runs is known to lie between the two.
+            // The TTL began at a moment between these two times.
             let until = asked_ns + self.lease.loose_ttl_ms() * 1_000_000;
             self.after("renew", token, asked_ns, &renewed, &format!(" {until}"))?;
             std::thread::sleep(self.stay());
@@ -72,7 +73,7 @@ impl Worker<'_> {
         self.after("freed", token, asked_ns, &released, "")
     }
 
-    /// Writes down what a verb with a token came to.
+    /// Logs the outcome of a verb with a token.
     fn after(
         &mut self,
         what: &str,
@@ -89,7 +90,7 @@ impl Worker<'_> {
         }
     }
 
-    /// `lease exec`: the child inside writes the lines.
+    /// Runs `lease exec`; the child inside writes the log lines.
     fn wrapper(&mut self, how: &str, options: &[&str]) -> Outcomes<()> {
         let (lease, pid) = (self.lease, std::process::id());
         let (asked_ns, stay_us) = (now_ns(), self.stay().as_micros());
@@ -105,7 +106,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Refused, killed, or a fault that the judge shall hear of.
+    /// Logs a refusal, a kill, or a fault, for the judge.
     fn came_to_nothing(&mut self, asked_ns: u64, output: &Output) -> Outcomes<()> {
         let got_ns = now_ns();
         let Some(kind) = kind(output.status) else {
@@ -117,8 +118,8 @@ impl Worker<'_> {
     }
 }
 
-/// The word for an exit status that is a fault. To be killed is none, nor that of a child which
-/// `lease exec` passes on; to be ended by any other signal is one.
+/// Returns the name of an exit status that is a fault. A SIGKILL is not a fault, nor is the status
+/// of a child that `lease exec` passes on; any other signal is one.
 fn kind(status: ExitStatus) -> Option<&'static str> {
     match status.code() {
         Some(3 | 6 | 137) => None,
@@ -138,7 +139,7 @@ fn output(command: &mut Command) -> Outcomes<Output> {
     Ok(start(command)?.wait_with_output()?)
 }
 
-/// The record of a grant, if it stands.
+/// Reads the record of a grant, if it still exists.
 fn record(arena: &Arena, lease: Lease, token: u64) -> Outcomes<Option<Box<Record>>> {
     let (ctx, lease) = (arena.context(lease)?, lease.record()?);
     let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lease).ok().flatten());
@@ -148,12 +149,12 @@ fn record(arena: &Arena, lease: Lease, token: u64) -> Outcomes<Option<Box<Record
     })
 }
 
-/// The child of `lease exec`: it is inside from its first line to its last.
+/// Runs the child of `lease exec`, which is inside from its first line to its last.
 pub fn inside(arena: &Arena, asked: &Asked<'_>, stay: Duration) -> Outcomes<()> {
     let token: u64 = std::env::var("ZETA_FENCING_TOKEN")?.parse()?;
     let got_ns = now_ns();
     let until = match asked.how {
-        // It has the guard itself: nobody is granted anything while it runs.
+        // The child holds the guard itself: no lease is granted while it runs.
         "fenced" => u64::MAX,
         _ => record(arena, asked.lease, token)?.map_or(0, |record| until_ns(&record)),
     };

@@ -1,18 +1,18 @@
-//! What a lease's log says, as the calls that the search for an order is made over.
+//! Converts a lease's log into the calls that `linear` searches an order for.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::linear::{Op, What};
 use super::stay::{Kill, Stay, Torment, end_of};
 
-/// How long a grant lasts at most that a killed command took and nobody wrote down: it may be bound
-/// to no process, and others have to die first.
+/// The longest duration of a grant that a killed command took and did not log: it may be bound to
+/// no process, and other processes have to die first.
 const UNSEEN_NS: u64 = 4_000_000_000;
 
 /// The calls of a lease, and how many refusals are among them.
 ///
-/// Of refusals those count that are of single tries (`refused`), while nobody can have had the
-/// lease unseen: a worker that was killed may have taken it and not written that down.
+/// A refusal counts if it is of a single try (`refused`) and no unlogged holder is possible at that
+/// time: a worker that was killed may have taken the lease without logging it.
 pub fn ops(
     stays: &BTreeMap<u64, Stay>,
     refused: &[(u64, u64)],
@@ -31,7 +31,7 @@ pub fn ops(
         if let Some((from, to)) = stay.lost {
             ops.push(Op { what: What::Lost(token), from, to });
         }
-        // No right is known of a grant that was lost before it could be read.
+        // The end of a grant that was lost before its record was read is not known.
         let end = end_of(stay, torment).max(stay.asked);
         if stay.freed.is_none_or(|(_, returned)| end < returned) {
             ops.push(Op { what: What::End(token), from: end, to: surely_over(stay, torment) });
@@ -48,17 +48,17 @@ pub fn ops(
     (ops, refused.len())
 }
 
-/// When the holder was certainly dead, if no other process was bound to its lease.
+/// Returns when the holder was certainly dead, if no other process was bound to its lease.
 fn surely_over(stay: &Stay, torment: &Torment) -> u64 {
     let [pid] = stay.pids.as_slice() else { return u64::MAX };
     let kills = torment.kills.get(pid).map_or(&[][..], Vec::as_slice);
     let of = kills.iter().find(|kill| kill.sent >= stay.got);
-    // Nothing but time ends what the command line acquired.
+    // Only time ends a lease that the command line acquired.
     of.filter(|_| stay.how != "command").map_or(u64::MAX, |kill| kill.dead)
 }
 
-/// Spans in which somebody may have had the lease unseen, by their begin; each end is the latest
-/// one up to there.
+/// Returns the spans in which an unlogged holder is possible, by their begin; each end is the
+/// latest end up to there.
 fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u64, u64)> {
     let all = torment.kills.iter().flat_map(|(pid, of)| of.iter().map(move |kill| (*pid, kill)));
     let kills: Vec<(u32, &Kill)> = all.filter(|(_, kill)| kill.lease == lease).collect();
@@ -67,7 +67,7 @@ fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u
         rounds.entry(kill.worker).or_default();
     }
     for stay in stays.values() {
-        // The worker is the last one, or the only one.
+        // The worker is the last process, or the only one.
         if let Some(of) = stay.pids.last().and_then(|pid| rounds.get_mut(pid)) {
             of.push((stay.asked, stay.leave.unwrap_or(stay.asked)));
         }
@@ -76,7 +76,7 @@ fn unseen(stays: &BTreeMap<u64, Stay>, torment: &Torment, lease: &str) -> Vec<(u
     for (pid, kill) in &kills {
         let rounds = rounds.get(&kill.worker).map_or(&[][..], Vec::as_slice);
         let last = rounds.iter().filter(|(asked, _)| *asked <= kill.sent);
-        // Its number may have been another's before, which only makes the span longer.
+        // The pid may have been another process's before, which only makes the span longer.
         let begin = last.map(|(_, leave)| *leave).filter(|leave| *leave <= kill.sent).max();
         let end = match kill.is_library && *pid == kill.worker {
             true => kill.dead,

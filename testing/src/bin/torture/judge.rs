@@ -1,5 +1,5 @@
-//! The judge. It knows nothing of zeta and asks no process: it reads what was written down, and
-//! holds it against what a lease is.
+//! The judge. It uses no code of zeta and asks no process: it reads the logs and compares them with
+//! the definition of a lease.
 //!
 //! **What is checked.** A lease is an object with the operations grant, renew and release, whose
 //! grants bear growing tokens. Its history is linearizable if every operation can be given one
@@ -8,19 +8,20 @@
 //! not searched for: it must be grant, renewals and end of the smallest token, then those of the
 //! next, and so on. For a given order such moments exist if and only if no operation returned
 //! before one that precedes it in the order was called: then the latest call so far is a moment
-//! that suits. So one walk in the order of tokens, with the latest call so far in hand, decides it.
+//! that suits. So one walk in the order of tokens that keeps the latest call so far decides it.
 //!
 //! The end of a stay is an operation, too. It was called when the holder wrote `leave`, and has no
-//! return if nobody learned of it: a killed holder, an expiry. A killed holder's end was called no
-//! earlier than the kill; a holder that was late has the end of its right (UNTIL) as its end. That
-//! nobody is inside while another one is inside within its right follows: `enter` of the next would
-//! have returned before the end of the one before was called.
+//! return if no process observed it: a killed holder, an expiry. A killed holder's end was called
+//! no earlier than the kill; a holder that was late has the end of its right (UNTIL) as its end.
+//! From this follows that no two holders are inside within their right at once: `enter` of the
+//! second would have returned before the end of the first was called.
 //!
-//! All of that comes once more by a search that knows nothing of this order (`linear`), with the
-//! refusals of single tries: one is right only if somebody has the lease at a moment of that call.
+//! `linear` checks all of this once more by a search that does not use this order, together with
+//! the refusals of single tries: a refusal is right only if the lease is held at a moment of that
+//! call.
 //!
-//! The wild lease is exempt from all but the order of its grants: exclusion is not promised against
-//! who removes guards and records, but the next token is larger even then, by the wall clock.
+//! The wild lease is exempt from all checks but the order of its grants: exclusion is not promised
+//! if guards and records are removed, but the next token is larger even then, by the wall clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -32,15 +33,15 @@ use super::linear;
 use super::stay::{Kill, Stay, Torment, end_of, killed};
 use super::worker::WAYS;
 
-/// No call may last longer: a wait of 10 s, 10 s for a guard, and stops in between.
+/// The time limit of a call: a wait of 10 s, 10 s for a guard, and stops in between.
 const LONGEST_NS: u64 = 40_000_000_000;
-/// Who was refused after that waited as long as all do.
+/// The shortest time after which a refusal counts as one after the whole wait.
 const WHOLE_WAIT_NS: u64 = 9_900_000_000;
 
-/// How late the end of a stop may come on a busy machine.
+/// The delay of the end of a stop that is allowed for a busy machine.
 const LATE_NS: u64 = 30_000_000;
 
-/// What the logs prove.
+/// The findings from the logs.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// Grants by the way in which they were taken.
@@ -54,27 +55,27 @@ pub struct Verdict {
     /// Refusals after the whole wait, and the longest wait that came to a grant, in ns.
     pub in_vain: usize,
     pub longest: u64,
-    /// Grants that were taken from somebody whose right had ended while he was inside.
+    /// Grants that replaced a holder whose right had ended while it was inside.
     pub replaced: usize,
     /// Holders that were killed inside.
     pub killed_inside: usize,
-    /// From the kill of a holder to the next grant, in ns, where somebody waited.
+    /// The times from the kill of a holder to the next grant, in ns, if a process waited.
     pub takeovers: Vec<u64>,
-    /// Those during which nobody at this lease was stopped.
+    /// Those of these times during which no process of the lease was stopped.
     pub plain_takeovers: Vec<u64>,
-    /// Faults that are legal where they were, by lease and kind.
+    /// Permitted faults, by lease and kind.
     pub faults: BTreeMap<String, usize>,
     pub reads: u64,
     pub torn: usize,
     /// Calls and ends for which an order was found, and the refusals among them.
     pub ordered: usize,
     pub judged_refusals: usize,
-    /// The highest token of all, for who wants to see how far a wall clock was ahead.
+    /// The highest token of all, which shows how far a wall clock was ahead.
     pub highest: u64,
     pub violations: Vec<String>,
 }
 
-/// Judges all logs of a run.
+/// Checks all logs of a run.
 pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     let mut verdict = Verdict::default();
     let torment = torment(&fs::read_to_string(dir.join("torment.log"))?);
@@ -94,7 +95,7 @@ pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     Ok(verdict)
 }
 
-/// Reads the tormentor's log. A number may be used again, so each process has a list.
+/// Reads the log of kills and stops. A pid may be used again, so each one has a list.
 fn torment(log: &str) -> Torment {
     let mut torment = Torment::default();
     let mut started = HashMap::new();
@@ -114,7 +115,7 @@ fn torment(log: &str) -> Torment {
                 let is_library = more.get(1).is_some_and(|how| is_library(how));
                 let lease = more.get(2).copied().unwrap_or_default().to_owned();
                 let started = started.get(&worker).copied().unwrap_or(0);
-                // Until it is known better.
+                // Replaced when the end is known.
                 let (called, sent, dead) = (at, u64::MAX, u64::MAX);
                 of.push(Kill { called, sent, dead, worker, started, is_library, lease });
             }
@@ -181,7 +182,7 @@ fn judge_lease(name: &str, log: &str, torment: &Torment, verdict: &mut Verdict) 
     measure(&stays, torment, torment.stops.get(name).map_or(&[], Vec::as_slice), verdict);
 }
 
-/// Adds a line to the stay that it is about.
+/// Adds a line to its stay.
 fn take_down(
     name: &str,
     line: &str,
@@ -253,9 +254,9 @@ fn take_down(
     }
 }
 
-/// May a call on this lease end with a fault of this kind? Everywhere somebody may be stopped
-/// inside the guard. A fenced command that comes too late is refused, where a stop can outlast the
-/// TTL. Where guards are removed under a call, it must say so.
+/// Reports whether a call on this lease may end with a fault of this kind. On every lease a process
+/// may be stopped inside the guard. A fenced command that comes too late is refused, where a stop
+/// can outlast the TTL. Where guards are removed during a call, the call must report that.
 fn is_legal(name: &str, kind: &str) -> bool {
     let on = |lease: &str| name.starts_with(lease);
     match kind {
@@ -266,7 +267,7 @@ fn is_legal(name: &str, kind: &str) -> bool {
     }
 }
 
-/// One walk in the order of tokens; what does not fit.
+/// Walks through the calls in the order of tokens; returns the violations.
 fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, torment: &Torment) -> Vec<String> {
     let mut convicted = Vec::new();
     // The latest call so far, and what was called.
@@ -318,7 +319,7 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, torment: &Torment) -> Vec<Strin
     convicted
 }
 
-/// How long the next one needed where a holder was killed, and how many were replaced.
+/// Measures the takeovers after kills, and counts the replaced holders.
 fn measure(
     stays: &BTreeMap<u64, Stay>,
     torment: &Torment,
@@ -330,7 +331,7 @@ fn measure(
         let next = in_order.get(at + 1);
         if let Some(killed) = killed(stay, torment) {
             verdict.killed_inside += 1;
-            // A grant that no process is bound to ends by time alone.
+            // Only time ends a grant that is bound to no process.
             if let Some(next) = next
                 && next.asked < killed
                 && killed < stay.until

@@ -1,15 +1,15 @@
-//! A second opinion, which takes no order from the tokens: is there any order of the calls, each
-//! at one moment between its call and its return, in which a single lease would answer like that?
+//! The second check, which does not use the order of the tokens. It searches for any order of the
+//! calls, each at one moment between its call and its return, in which one lease would answer so.
 //!
-//! It walks through calls and returns in the order of time, with all the states that the lease may
-//! be in (just-in-time linearization: Wing and Gong's search, in the form of Lowe). A call is
-//! given its moment no earlier than somebody's return needs it, but answers that change nothing
-//! get theirs as soon as they are true: a later moment could not be better for anything else.
+//! The search walks through calls and returns in the order of time, with all the states that the
+//! lease may be in (just-in-time linearization: Wing and Gong's search, in the form of Lowe). A
+//! call is given its moment no earlier than a return needs it, but answers that change nothing get
+//! theirs as soon as they are true: a later moment could not be better for any other call.
 //!
-//! The lease it is held against: it has a holder or none, and remembers the highest token. A grant
-//! needs no holder and a higher token; a renewal the holder's token; a release, too, or that it is
-//! free and this token was the last; *lost*, another holder than that; *held*, any holder. A stay
-//! that nobody gives back ends by itself at any moment of a span that `judge` reckons.
+//! The model of the lease has a holder or none, and remembers the highest token. A grant needs no
+//! holder and a higher token. A renewal needs the holder's token. A release needs it as well, or a
+//! free lease whose last token this was. *Lost* needs another holder than that; *held*, any holder.
+//! A stay that is not released ends by itself at any moment of a span that `judge` computes.
 
 use std::collections::HashSet;
 
@@ -17,13 +17,13 @@ use std::collections::HashSet;
 #[derive(Debug, Clone, Copy)]
 pub struct Op {
     pub what: What,
-    /// When it was called, or could happen.
+    /// When the call was made, or the end could happen.
     pub from: u64,
-    /// When it had returned, or must have happened; `u64::MAX` if nobody knows.
+    /// When the call had returned, or the end must have happened; `u64::MAX` if that is not known.
     pub to: u64,
 }
 
-/// What was answered.
+/// The answer to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Grant(u64),
@@ -31,13 +31,13 @@ pub enum What {
     Released(u64),
     /// The token is not the holder's.
     Lost(u64),
-    /// A single try: somebody holds it.
+    /// A single try: the lease is held.
     Held,
-    /// The stay with this token ended by itself, if nobody ended it before.
+    /// The stay with this token ended by itself, unless a call ended it before.
     End(u64),
 }
 
-/// The lease: token of the holder or 0, and the highest one.
+/// The model of the lease: the token of the holder or 0, and the highest token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Lease {
     holder: u64,
@@ -45,7 +45,7 @@ struct Lease {
 }
 
 impl Lease {
-    /// The lease after an answer, if it can be given.
+    /// Returns the lease after an answer, if the answer is possible.
     fn after(self, what: What) -> Option<Lease> {
         let free = Lease { holder: 0, ..self };
         let is = |token| self.holder == token;
@@ -68,16 +68,16 @@ impl What {
     }
 }
 
-/// One way in which it may have gone so far: the lease, and which open calls had their moment.
+/// One possible history so far: the lease, and which open calls had their moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Way {
     lease: Lease,
     done: u64,
 }
 
-/// Calls that are open at a time: a bit each.
+/// The number of calls that can be open at a time: a bit each.
 const OPEN_MAX: usize = 64;
-/// From so many on, ends that cannot happen any more are forgotten.
+/// The number of open calls from which on impossible ends are removed.
 const OPEN_MANY: usize = 8;
 
 #[derive(Default)]
@@ -86,7 +86,7 @@ struct Search {
     ways: Vec<Way>,
 }
 
-/// Searches for an order; the error says at whose return there was none left.
+/// Searches for an order; the error names the call at whose return no order was left.
 pub fn search(ops: &[Op]) -> Result<(), String> {
     let mut events: Vec<(u64, bool, usize)> = Vec::with_capacity(ops.len() * 2);
     for (at, op) in ops.iter().enumerate() {
@@ -95,7 +95,7 @@ pub fn search(ops: &[Op]) -> Result<(), String> {
             events.push((op.to.max(op.from), true, at));
         }
     }
-    // What touches at one moment may have been in either order: calls come first.
+    // Events at the same moment may have been in either order: calls come first.
     events.sort_unstable();
     let mut search = Search { open: Vec::new(), ways: vec![Way::default()] };
     let mut places = vec![None; ops.len()];
@@ -115,7 +115,7 @@ pub fn search(ops: &[Op]) -> Result<(), String> {
 }
 
 impl Search {
-    /// A call begins; its place among the open ones.
+    /// Begins a call; returns its slot among the open ones.
     fn call(&mut self, what: What) -> Option<usize> {
         if self.open.iter().flatten().count() >= OPEN_MANY {
             self.forget();
@@ -137,9 +137,9 @@ impl Search {
         Some(place)
     }
 
-    /// A call has returned: only ways remain in which it had its moment.
+    /// Ends a call: only histories remain in which it had its moment.
     fn returned(&mut self, place: usize, what: What) {
-        // An end may be forgotten, and its place another's.
+        // An end may have been removed and its slot reused.
         if self.open.get(place) != Some(&Some(what)) {
             return;
         }
@@ -147,7 +147,7 @@ impl Search {
         let mut seen = HashSet::new();
         for way in std::mem::take(&mut self.ways) {
             match what {
-                // It need not have been an end, but after that moment nobody can have it.
+                // The end need not have happened, but after this moment the stay is over.
                 What::End(token) if way.lease.holder == token => {
                     let lease = Lease { holder: 0, ..way.lease };
                     remain.insert(self.read(Way { lease, ..way }));
@@ -166,7 +166,7 @@ impl Search {
         self.ways.extend(remain);
     }
 
-    /// All ways on from this one, up to where the call at `place` has its moment.
+    /// Lists all continuations of this history, up to the moment of the call at `place`.
     fn explore(&self, way: Way, place: usize, seen: &mut HashSet<Way>, remain: &mut HashSet<Way>) {
         if way.done & 1 << place != 0 {
             remain.insert(way);
@@ -187,7 +187,7 @@ impl Search {
         }
     }
 
-    /// Gives their moment to all answers that are true now.
+    /// Gives all answers that are true now their moment.
     fn read(&self, mut way: Way) -> Way {
         for (at, what) in self.open.iter().enumerate() {
             if let Some(what) = what
@@ -200,7 +200,7 @@ impl Search {
         way
     }
 
-    /// Forgets ends of stays that are over in every way: nobody waits for their return.
+    /// Removes the ends of stays that are over in every history: no return needs them.
     fn forget(&mut self) {
         for at in 0..self.open.len() {
             let Some(Some(What::End(token))) = self.open.get(at).copied() else { continue };

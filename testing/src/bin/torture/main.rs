@@ -1,9 +1,9 @@
-//! Torture: real processes on real files that are killed, stopped and robbed of their files, and a
-//! judge that reads only what they wrote down. `cargo xtask torture` starts it.
+//! The torture test: real processes are killed and stopped and lose files, and a judge checks their
+//! logs. `cargo xtask torture` starts it.
 //!
-//! `arena` is the place and the calendar, `worker` and `command` are who takes leases, `reader` is
-//! who reads records meanwhile, `tormentor` is who kills, and `judge` is who knows nothing of zeta;
-//! `history` and `linear` are its second opinion.
+//! `arena` has the directory and the options of a run, `worker` and `command` take leases, `reader`
+//! reads records meanwhile, `tormentor` kills and stops, and `judge` checks the logs without any
+//! code of zeta; `history` and `linear` check them a second time, in another way.
 
 mod arena;
 mod child;
@@ -26,7 +26,7 @@ pub use self::arena::Options;
 use self::arena::{Arena, Lease, now_ns};
 use self::report::Came;
 
-/// The result of everything here; an error ends the process with its text.
+/// The result type of this program; an error ends the process with its text.
 pub type Outcomes<T> = Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "\
@@ -44,7 +44,7 @@ usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L]
   --broken               workers skip the lease: the judge must convict them
 ";
 
-/// Plays the part that the environment names, or directs the whole.
+/// Runs the role that the environment names, or starts a whole run.
 pub fn main() -> ExitCode {
     let played = match Arena::of_this_process() {
         Ok(Some((arena, role))) => play(&arena, &role).map(|()| true),
@@ -106,19 +106,19 @@ fn options(mut args: impl Iterator<Item = String>) -> Outcomes<Option<Options>> 
     Ok(Some(options))
 }
 
-/// Was this process started to play a part?
+/// Reports whether this process was started with a role.
 pub fn has_part() -> bool {
     matches!(Arena::of_this_process(), Ok(Some(_)))
 }
 
-/// One whole run: torment, judge, report.
+/// Runs everything: the processes, the judge and the report.
 pub fn run(options: &Options) -> Outcomes<Came> {
     println!("torture: seed {}", options.seed);
     let arena = Arena::new(options)?;
     let torment = tormentor::torment(&arena, options)?;
     let verdict = judge::judge(&arena.dir)?;
     let came = report::print(&arena, options, &torment, &verdict)?;
-    // What convicts zeta stays, so that somebody can look at it.
+    // The logs of a violation are kept for examination.
     match !options.keep && (came.violations == 0 || options.broken) {
         true => std::fs::remove_dir_all(&arena.dir)?,
         false => println!("the logs are in {}", arena.dir.display()),
@@ -126,7 +126,7 @@ pub fn run(options: &Options) -> Outcomes<Came> {
     Ok(came)
 }
 
-/// Plays a part until the run is over or this process is killed.
+/// Runs a role until the run is over or this process is killed.
 fn play(arena: &Arena, role: &str) -> Outcomes<()> {
     child::die_with_parent();
     let words: Vec<&str> = role.split(' ').collect();
@@ -143,7 +143,7 @@ fn play(arena: &Arena, role: &str) -> Outcomes<()> {
             };
             command::inside(arena, &asked, Duration::from_micros(stay_us.parse()?))
         }
-        // What time it is by the boot clock outside of all time namespaces.
+        // The time by the boot clock outside of all time namespaces.
         ["clock"] => {
             println!("clock {}", now_ns());
             Ok(())

@@ -1,4 +1,4 @@
-//! A reader of all records, all the time: each must be whole, and tokens must never go back.
+//! A process that reads all records all the time: each must be whole, and tokens must never shrink.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use super::Outcomes;
 use super::arena::{Arena, now_ns};
 use super::story::Story;
 
-/// Reads until the run is over and writes down how much, and everything that was torn.
+/// Reads until the run is over; logs how many records it read, and each torn one.
 pub fn read_all(arena: &Arena, number: &str) -> Outcomes<()> {
     let mut story = Story::open(&arena.dir, "readers")?;
     let mut highest: BTreeMap<String, u64> = BTreeMap::new();
@@ -40,13 +40,13 @@ pub fn read_all(arena: &Arena, number: &str) -> Outcomes<()> {
             told_ns = now_ns();
             story.say(&format!("reads {number} {reads}"))?;
         }
-        // The others shall have the processors, too.
+        // The other processes need the processors, too.
         std::thread::sleep(Duration::from_millis(2));
     }
     story.say(&format!("reads {number} {reads}"))
 }
 
-/// The records of all nodes that are there now.
+/// Lists the records of all nodes that exist now.
 fn records(nodes: &Path) -> Vec<std::path::PathBuf> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
     let nodes = entries(nodes).map(|node| node.path());
@@ -54,7 +54,7 @@ fn records(nodes: &Path) -> Vec<std::path::PathBuf> {
     files.filter(|path| path.extension().is_some_and(|end| end == "lock")).collect()
 }
 
-/// The token of a whole record.
+/// Returns the token of a whole record.
 fn token(bytes: &[u8]) -> Result<u64, String> {
     if !bytes.ends_with(b"\nend: true\n") {
         return Err("no last line".to_owned());

@@ -1,4 +1,4 @@
-//! The table at the end, and whether enough happened to mean anything.
+//! The table at the end, and the check that enough happened for a valid result.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,25 +8,25 @@ use super::arena::{Arena, Options};
 use super::judge::Verdict;
 use super::tormentor::Torment;
 
-/// Violations that are printed; the rest is counted.
+/// The number of violations that are printed; the others are only counted.
 const SHOWN: usize = 20;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Came {
-    /// Things that should not be.
+    /// The violations.
     pub violations: usize,
-    /// Every part did something.
+    /// Every role did something.
     pub enough: bool,
-    /// A token was ahead of the real time, as only a wall clock that jumps makes them.
+    /// A token was ahead of the real time, which only a wall clock that jumps causes.
     pub jumped: bool,
     /// Processes that lived in time namespaces of their own; `None` where that is not permitted.
     pub warped: Option<usize>,
-    /// Refusals that were judged.
+    /// The number of refusals that were checked.
     pub refusals: usize,
 }
 
-/// Prints the table, and says what it comes to.
+/// Prints the table; returns the result.
 pub fn print(
     arena: &Arena,
     options: &Options,
@@ -74,7 +74,8 @@ pub fn print(
     for violation in violations.iter().take(SHOWN) {
         println!("VIOLATION: {violation}");
     }
-    // Few, so that a slow machine can do it: it only shows that all parts did something.
+    // Low numbers, so that a slow machine reaches them: they only show that each role did
+    // something.
     let enough = judged >= 50 && torment.kills >= 5 && torment.stops >= 5 && verdict.reads >= 100;
     if !enough {
         println!("too little happened to mean anything");
@@ -97,7 +98,7 @@ fn spread(sorted: &[u64]) -> String {
     }
 }
 
-/// The rule of three: with no event in n tries, the rate lies below 3/n with 95 % confidence.
+/// Applies the rule of three: with no event in n tries, the rate is below 3/n with 95 % confidence.
 fn bound(tries: f64) -> String {
     format!("{:.1e}", 3.0 / tries)
 }
@@ -111,7 +112,7 @@ fn ms(ns: u64) -> String {
     format!("{:.2} ms", ns as f64 / 1e6)
 }
 
-/// The name of the file system that `path` lies on.
+/// Returns the name of the file system that `path` is on.
 fn file_system(path: &Path) -> Outcomes<String> {
     let magic = rustix::fs::fstatfs(File::open(path)?)?.f_type as u64 & 0xffff_ffff;
     Ok(match magic {

@@ -1,18 +1,18 @@
-//! What an outsider can do to the files of one lease: remove the record, what remembers its token,
-//! its guard, or the directory of its whole node or tree.
+//! Removals by an outsider: the record of one lease, the file with its token, its guard, or the
+//! directory of its node or tree.
 
 use std::fs;
 use std::path::Path;
 
 use super::arena::{Arena, Lease, WILD_NODE};
 
-/// Removes something, and says what.
+/// Removes something; returns what.
 pub fn rob(arena: &Arena, lease: Lease, dice: &mut fastrand::Rng) -> &'static str {
     let state = arena.state(Some(lease));
     let node = state.join("nodes").join(WILD_NODE);
     let file = format!("{}.lock", lease.name());
     let (record, guard) = (node.join(&file), node.join(".guard").join(&file));
-    // What stands in the way of a removal may be new already: nobody repeats it.
+    // A removal is not repeated: the file that made it fail may be a new one.
     match dice.u32(..14) {
         0..3 => {
             let _ = fs::remove_file(&record);
@@ -58,7 +58,7 @@ pub fn rob(arena: &Arena, lease: Lease, dice: &mut fastrand::Rng) -> &'static st
     }
 }
 
-/// Moves a directory out of the tree, whole, and removes it there.
+/// Moves a whole directory out of the tree and removes it there.
 fn aside(arena: &Arena, what: &Path, dice: &mut fastrand::Rng) {
     let away = arena.dir.join(format!("away-{:016x}", dice.u64(..)));
     if fs::rename(what, &away).is_ok() {

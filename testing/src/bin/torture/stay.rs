@@ -1,4 +1,4 @@
-//! A stay at a lease, and what was done to its processes, as the logs say.
+//! A stay at a lease, and the kills and stops of its processes, from the logs.
 
 use std::collections::HashMap;
 
@@ -23,36 +23,36 @@ pub struct Kill {
     pub called: u64,
     pub sent: u64,
     pub dead: u64,
-    /// The worker that it was or was below, since when there was one, its way and its lease.
+    /// The worker (the killed process or an ancestor of it), its start, its way and its lease.
     pub worker: u32,
     pub started: u64,
     pub is_library: bool,
     pub lease: String,
 }
 
-/// What was done to whom.
+/// The kills and stops of a run.
 #[derive(Debug, Default)]
 pub struct Torment {
     pub kills: HashMap<u32, Vec<Kill>>,
-    /// From when to when somebody at a lease was stopped.
+    /// The spans in which a process of a lease was stopped.
     pub stops: HashMap<String, Vec<(u64, u64)>>,
 }
 
-/// When the stay ended at the earliest: left, killed, or past its right.
+/// Returns when the stay ended at the earliest: left, killed, or past its right.
 pub fn end_of(stay: &Stay, torment: &Torment) -> u64 {
-    // What no process is bound to outlives who took it.
+    // A lease that is bound to no process outlives the process that took it.
     let killed = killed(stay, torment).filter(|_| stay.how != "command");
     let left = stay.leave.or(killed).unwrap_or(u64::MAX);
     left.min(stay.until)
 }
 
-/// When a holder that never left was killed.
+/// Returns when a holder that never left was killed.
 pub fn killed(stay: &Stay, torment: &Torment) -> Option<u64> {
     if stay.leave.is_some() {
         return None;
     }
     let of = |pid: &u32| torment.kills.get(pid)?.iter().find(|kill| kill.sent >= stay.asked);
     let called = stay.pids.iter().filter_map(of).map(|kill| kill.called).min();
-    // Whoever wrote that it is inside was alive then.
+    // A process was alive when it logged that it is inside.
     called.map(|called| called.max(stay.got))
 }

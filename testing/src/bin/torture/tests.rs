@@ -1,4 +1,4 @@
-//! What the judge must convict, and what it must not, as short logs.
+//! Short logs: those in which the judge must find a violation, and those in which it must not.
 
 use super::*;
 

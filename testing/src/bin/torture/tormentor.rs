@@ -1,8 +1,8 @@
-//! Who kills, stops and robs: it starts all processes of a run, and keeps no promise to them.
+//! Starts all processes of a run, kills and stops them, and removes their files.
 //!
-//! What it does stands in its log with the time before it was done, because the judge reckons a
-//! stay that was cut short up to there. A kill has the time after it, too: on a busy machine its
-//! victim may have gone on for a whole round in between.
+//! Each action is in the log with the time before it, because for the judge a stay that was cut
+//! short ends there. A kill has the time after it, too: on a busy machine the process may have run
+//! a whole round in between.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -19,20 +19,20 @@ use super::rob;
 use super::story::Story;
 use super::worker::{LIBRARY, WAYS};
 
-/// How long the last round of a worker may take.
+/// The time limit of a worker's last round.
 const LAST_ROUND: Duration = Duration::from_secs(25);
-/// No `zeta clean` may take longer, whoever is stopped.
+/// The time limit of a `zeta clean`, whichever processes are stopped.
 const CLEAN_LIMIT: Duration = Duration::from_secs(20);
 const READERS: usize = 2;
-/// From the end of one `zeta clean` to the next.
+/// The pause between two calls of `zeta clean`.
 const CLEAN_PAUSE: Duration = Duration::from_millis(40);
-/// By how much the wall clock is set off.
+/// The shifts of the wall clock.
 const JUMPS_MS: [i64; 9] =
     [0, -2_592_000_000, 2_592_000_000, -86_400_000, 86_400_000, -3_600_000, 3_600_000, -700, 700];
-/// By how much the boot clocks of time namespaces are ahead.
+/// The offsets of the boot clocks in time namespaces.
 const SHIFTS_MS: [i64; 8] = [100_000_000, -60_000, 3_600_000, 1_000, -1_000, 350, -350, 5];
 
-/// What was done to them, and what ended by itself that should not.
+/// The counts of all actions, and the processes that ended unexpectedly.
 #[derive(Debug, Default)]
 pub struct Torment {
     pub kills: usize,
@@ -53,17 +53,17 @@ struct Tormentor<'a> {
     dice: fastrand::Rng,
     log: Story,
     workers: Vec<Child>,
-    /// The lease of each, and its way.
+    /// The lease of each worker, and the way in which it takes it.
     at: Vec<(Lease, &'static str)>,
     clock: Option<File>,
     stopped: Vec<(u64, u32, OwnedFd)>,
     cleaning: Option<(Child, Instant)>,
-    /// When the last one ended.
+    /// The time at which the last one ended.
     cleaned: Instant,
     done: Torment,
 }
 
-/// Runs the whole, and returns when every process has ended.
+/// Runs all processes, and returns when every one has ended.
 pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
     let mut tormentor = Tormentor {
         arena,
@@ -79,14 +79,14 @@ pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
         done: Torment::default(),
     };
     tormentor.done.warped = can_warp(arena)?.then_some(0);
-    // Shifts of a clock that cannot be shifted would make the judge believe in them.
+    // The judge would count shifts of a clock that cannot be shifted.
     let clock = File::create(arena.clock())?;
     clock.write_all_at(&0_i64.to_ne_bytes(), 0)?;
     if arena.has_seam()? {
         tormentor.clock = Some(clock);
         tormentor.done.jumps = Some(0);
     }
-    // The tree stands before the readers and the first `clean` look for it.
+    // The tree exists before the readers and the first `clean` open it.
     arena.context(Lease::of(0))?.open()?;
     let mut readers = Vec::new();
     for number in 0..READERS {
@@ -110,7 +110,7 @@ impl Tormentor<'_> {
         let ways = if lease.kind == Kind::Busy { LIBRARY } else { WAYS.len() };
         let how = match self.options.broken {
             true => "broken",
-            // What outlives its time namespace is bound to no process.
+            // A lease that outlives its time namespace is bound to no process.
             false if lease.kind == Kind::Warped && self.dice.bool() => "command",
             false => WAYS.get(self.dice.usize(..ways)).copied().unwrap_or("plain"),
         };
@@ -162,7 +162,7 @@ impl Tormentor<'_> {
             let Some(worker) = self.workers.get_mut(at) else { continue };
             if let Some(status) = worker.try_wait()? {
                 let pid = worker.id();
-                // Within its last moments a worker may be done before we are.
+                // At the end of the run a worker may end before this process does.
                 if !self.arena.over() || !status.success() {
                     self.complain(pid, status);
                 }
@@ -185,9 +185,10 @@ impl Tormentor<'_> {
         Ok(())
     }
 
-    /// Any worker, or, as often, one that has a lease right now; and which lease that is.
+    /// Picks any worker or, equally often, one that holds a lease now; returns also that lease.
     fn victim(&mut self) -> (usize, Option<Lease>) {
-        // As often as all others the short ones: who is replaced while stopped is rarest.
+        // Half of the picks are of short leases: a replacement of a stopped holder is the rarest
+        // case.
         let short = [1, 3, 4].get(self.dice.usize(..3)).copied().unwrap_or(1);
         let first = match self.dice.bool() {
             true => short % self.options.leases.max(1),
@@ -200,7 +201,7 @@ impl Tormentor<'_> {
                 let is = |worker: &Child| {
                     pid.is_some_and(|pid| worker.id() == pid || parent_of(pid) == Some(worker.id()))
                 };
-                // Which of the command line has what no process is bound to, only they know.
+                // Only the workers know which of them holds a lease that is bound to no process.
                 let may = |(at, how): &(Lease, &str)| at.at == lease.at && *how == "command";
                 let of = match pid {
                     Some(_) => self.workers.iter().position(is),
@@ -214,14 +215,14 @@ impl Tormentor<'_> {
         (self.dice.usize(..self.workers.len().max(1)), None)
     }
 
-    /// SIGKILL for a worker, or for one of the processes below it.
+    /// Sends SIGKILL to a worker, or to one of the processes below it.
     fn kill(&mut self) -> Outcomes<()> {
         let (at, holds) = self.victim();
         let (Some(worker), Some((lease, how))) = (self.workers.get_mut(at), self.at.get(at)) else {
             return Ok(());
         };
         let whose = format!("{} {how} {}", worker.id(), lease.name());
-        // Most who are stopped shall live to see that they were replaced.
+        // Most stopped processes must survive, so that they notice their replacement.
         if is_stopped(&self.stopped, worker.id()) && self.dice.u32(..20) > 0 {
             return Ok(());
         }
@@ -246,7 +247,7 @@ impl Tormentor<'_> {
         self.replace(at)
     }
 
-    /// SIGSTOP for a while; now and then for longer than TTL and grace of a short lease.
+    /// Sends SIGSTOP for a while, sometimes for longer than TTL and grace of a short lease.
     fn stop(&mut self) -> Outcomes<()> {
         if self.stopped.len() > self.workers.len() / 3 {
             return Ok(());
@@ -256,14 +257,14 @@ impl Tormentor<'_> {
         let short = holds.is_some_and(|lease| lease.is_short());
         let long = if short { self.dice.u32(..3) > 0 } else { self.dice.u32(..16) == 0 };
         let own = |pid: u32| Some((pid, open(pid)?));
-        // A wrapper whose command is stopped goes on renewing, and one that is stopped has a
-        // command that leaves: to be replaced, the process inside must be the one that renews.
+        // A wrapper whose command is stopped keeps renewing, and the command of a stopped wrapper
+        // leaves. A holder is replaced only if the process inside is the one that renews.
         let victim = match !(short && long) && self.dice.bool() {
             true => below(worker.id(), &mut self.dice).or_else(|| own(worker.id())),
             false => own(worker.id()),
         };
         let Some((pid, fd)) = victim else { return Ok(()) };
-        // The end of one stop would be the end of the other.
+        // Two stops of one process would end together.
         if is_stopped(&self.stopped, pid) {
             return Ok(());
         }
@@ -295,8 +296,8 @@ impl Tormentor<'_> {
         self.log.say(&format!("rob {} {what}", now_ns()))
     }
 
-    /// One `zeta clean` after another: of the tree, of it with another boot clock, of the jumpy
-    /// node with its wall clock, or of the wild lease.
+    /// Runs one `zeta clean` after another: of the tree, of the tree with another boot clock, of
+    /// the jumpy node with its wall clock, or of the wild lease.
     fn clean(&mut self) -> Outcomes<()> {
         let Some((child, since)) = &mut self.cleaning else {
             if self.cleaned.elapsed() < CLEAN_PAUSE {
@@ -333,7 +334,7 @@ impl Tormentor<'_> {
         Ok(())
     }
 
-    /// Everybody may finish the last round. Who does not is a finding.
+    /// Lets every worker finish its last round. One that does not finish is a finding.
     fn end(&mut self, readers: Vec<Child>) -> Outcomes<()> {
         self.continue_those(u64::MAX);
         let limit = Instant::now() + LAST_ROUND;
@@ -367,7 +368,7 @@ impl Tormentor<'_> {
     }
 }
 
-/// Is a boot clock in a time namespace of its own permitted, and is it the one that was asked for?
+/// Reports whether a time namespace is permitted and has the requested boot clock.
 fn can_warp(arena: &Arena) -> Outcomes<bool> {
     let mut part = arena.part(None, "clock")?;
     arena.warp(&mut part, 100_000_000);
@@ -383,7 +384,7 @@ fn is_stopped(stopped: &[(u64, u32, OwnedFd)], pid: u32) -> bool {
     stopped.iter().any(|(_, stopped, _)| *stopped == pid)
 }
 
-/// The process that the record of a lease names, if one stands and names one.
+/// Returns the process that the record of a lease names, if any.
 fn holder(arena: &Arena, lease: Lease) -> Option<Option<u32>> {
     let nodes = std::fs::read_dir(arena.state(Some(lease)).join("nodes")).ok()?;
     let file = format!("{}.lock", lease.name());
@@ -396,11 +397,11 @@ fn open(pid: u32) -> Option<OwnedFd> {
     pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()
 }
 
-/// A process below one of ours, by a descriptor: its number may be used again before we signal it.
+/// Returns a process below a worker as a descriptor: its pid may be reused before the signal.
 fn below(pid: u32, dice: &mut fastrand::Rng) -> Option<(u32, OwnedFd)> {
     let mut found = None;
     let mut parent = pid;
-    // A wrapper and its command: nobody here has grandchildren's children.
+    // A worker has at most a wrapper and its command below it.
     for depth in 0..2 {
         let list =
             std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
@@ -408,7 +409,7 @@ fn below(pid: u32, dice: &mut fastrand::Rng) -> Option<(u32, OwnedFd)> {
             break;
         };
         let Some(fd) = open(child) else { break };
-        // Asked after it was opened: the descriptor is one of a child of ours.
+        // Checked after the open, so the descriptor is certainly of a child of the worker.
         if parent_of(child) != Some(parent) {
             break;
         }

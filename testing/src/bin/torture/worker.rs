@@ -1,4 +1,4 @@
-//! A worker of the library: it takes its lease, writes down that it is inside, and gives it back.
+//! A worker that uses the library: it takes its lease, logs that it is inside, and releases it.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use super::Outcomes;
 use super::arena::{Arena, Kind, Lease, now_ns, outside_ns};
 use super::story::Story;
 
-/// How often workers of each way are drawn.
+/// The ways in which workers take leases; a way that is listed more often is drawn more often.
 pub const WAYS: [&str; 12] = [
     "stand", "stand", "stand", "plain", "plain", "plain", "renew", "renew", "command", "exec",
     "exec", "fenced",
 ];
 
-/// The first of them are those of the library.
+/// The number of ways that use the library; they come first.
 pub const LIBRARY: usize = 8;
 
-/// How long anybody waits for a lease.
+/// The longest wait for a lease.
 pub const WAIT_MS: u64 = 10_000;
 
-/// Longer than a process is ever stopped: a guard is free again by then.
+/// The longest wait for a guard. It is longer than any stop, so a guard is free again by then.
 const ENTER: Duration = Duration::from_secs(10);
 
 /// A worker at its lease.
@@ -36,7 +36,7 @@ pub struct Worker<'a> {
     pub story: Story,
 }
 
-/// Works in one way until the run is over.
+/// Works in the given way until the run is over.
 pub fn work(arena: &Arena, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
     let story = Story::open(&arena.dir, &lease.name())?;
     let mut worker = Worker { arena, lease, dice: fastrand::Rng::with_seed(seed), story };
@@ -48,7 +48,7 @@ pub fn work(arena: &Arena, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
             _ => worker.command(how),
         };
         if let Err(error) = done {
-            // Somebody outside removes files of the wild lease; elsewhere the judge convicts this.
+            // An outsider removes files of the wild lease; for other leases the judge reports this.
             let kind = error.downcast_ref::<Error>().map_or("other", |error| error.kind.word());
             worker.story.say(&format!("fault {asked_ns} {} {kind} {error}", now_ns()))?;
             worker.rest();
@@ -58,7 +58,7 @@ pub fn work(arena: &Arena, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
 }
 
 impl Worker<'_> {
-    /// A short stay most often, a long one now and then.
+    /// Returns the length of a stay: short most often, sometimes long.
     pub fn stay(&mut self) -> Duration {
         if self.lease.kind == Kind::Busy && self.dice.u32(..100) > 0 {
             return Duration::ZERO;
@@ -77,7 +77,7 @@ impl Worker<'_> {
         std::thread::sleep(Duration::from_micros(self.dice.u64(..1500)));
     }
 
-    /// Stays; a sleep of no time is a system call, too.
+    /// Sleeps for the stay; a sleep of no time would be a system call, too.
     fn linger(&mut self) {
         let stay = self.stay();
         if !stay.is_zero() {
@@ -85,7 +85,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Rounds on one opening of the tree; returns at the first fault, to open it again.
+    /// Runs rounds with one open handle; returns at the first fault, so that the tree is opened
+    /// again.
     fn library(&mut self, how: &str) -> Outcomes<()> {
         let ctx = self.arena.context(self.lease)?;
         let (handle, lease) = (ctx.open()?, self.lease.record()?);
@@ -93,7 +94,7 @@ impl Worker<'_> {
         while !self.arena.over() {
             let ask = self.ask(&ctx)?;
             let mut patience = WaitOptions { limit_ms: Some(WAIT_MS), on_wait: &mut |_, _| {} };
-            // Who waits gives way to others; a single try decides by its own clock.
+            // A worker that waited lets others go first; a single try pauses by its own clock.
             let waits = if self.lease.kind == Kind::Warped { 2 } else { 10 };
             if self.dice.u32(..waits) == 0 {
                 patience.limit_ms = None;
@@ -157,7 +158,7 @@ impl Worker<'_> {
         self.story.say(&format!("enter {token} {asked_ns} {got_ns} {until_ns} {how} {pid}"))
     }
 
-    /// Writes down what became of a renewal; false if the lease was lost.
+    /// Logs the outcome of a renewal; false if the lease was lost.
     fn renewed(
         &mut self,
         token: u64,
@@ -182,7 +183,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Releases, again and again while somebody is stopped inside the guard.
+    /// Releases, with repetitions while a process is stopped inside the guard.
     fn release(
         &mut self,
         token: u64,
@@ -205,7 +206,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Nobody takes a lease: what the judge must convict.
+    /// Enters without taking a lease: the judge must report this.
     fn broken(&mut self) -> Outcomes<()> {
         let token = now_ns() / 1000 + u64::from(std::process::id());
         let (at_ns, pid) = (now_ns(), std::process::id());
@@ -217,8 +218,8 @@ impl Worker<'_> {
     }
 }
 
-/// Until when nobody else may be granted a lease whose holder lives: TTL, and grace if the record
-/// names a process. The record is one of ours: its clock is that of our time namespace.
+/// Returns until when a lease whose holder lives may not be granted to others: TTL, and grace if
+/// the record names a process. This process wrote the record, by the clock of its time namespace.
 pub fn until_ns(record: &Record) -> u64 {
     let grace_ms = if record.processes.own.is_some() { record.grace_ms } else { 0 };
     outside_ns(record.expires_boot_ns().saturating_add(grace_ms.saturating_mul(1_000_000)))

@@ -20,7 +20,7 @@ const ITEM_LINES: usize = 16;
 /// Most bytes of an item's file.
 const ITEM_BYTES: usize = 1 << 20;
 
-/// Where the notes of items are, below what is ours.
+/// The directory of the notes of items, below `.zeta`.
 pub(in crate::directory) fn path_of_items() -> String {
     format!("{INDEX}/{ITEMS}")
 }
@@ -74,7 +74,7 @@ impl Index<'_> {
         sub(self.dir.as_fd(), ITEMS, &self.bus.base, &path)
     }
 
-    /// What cannot be read is no empty note: somebody could claim what another has.
+    /// A note that cannot be read is not an empty one: a caller could claim what another agent has.
     fn item_lines(&self, items: &OwnedFd, digest: &str) -> Result<Vec<String>> {
         let path = || self.bus.base.path.join(INNER).join(INDEX).join(ITEMS).join(digest);
         let read = tree::read(items.as_fd(), digest, ITEM_BYTES, &self.bus.base, path)?;

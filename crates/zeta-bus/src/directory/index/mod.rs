@@ -1,4 +1,5 @@
-//! What is known of a bus, so that nobody reads ten thousand messages to look at one.
+//! The index of a bus: what was read before, so that a call does not read ten thousand messages to
+//! look at one.
 //!
 //! Below `.zeta/index`, `names` has a line for every message that was read and where its text lies
 //! in `pack`. `items/` has, for each item, the messages that concern its claims. `state` is a line
@@ -36,7 +37,7 @@ use zeta_os::lock_owner::flock_holder;
 use zeta_os::{files, host};
 use zeta_state::directory::tree;
 
-/// How long whoever needs the index waits for it.
+/// How long a caller waits for the index, if it cannot do without it.
 pub const INDEX_LIMIT: Duration = Duration::from_secs(5);
 
 const INDEX: &str = "index";
@@ -44,23 +45,23 @@ const STATE: &str = "state";
 const NAMES: &str = "names";
 const PACK: &str = "pack";
 
-/// Most bytes of one of our own files that are read.
+/// Most bytes of a file of the index that are read.
 const OWN_MAX: u64 = 1 << 30;
 /// More bytes than the line of `state` has.
 const STATE_MAX: u64 = 1 << 10;
-/// How old a file that is no message must be before nobody waits for its end any more, in µs.
+/// The age, in µs, from which on a file that is not a message counts as one that never will be.
 const BROKEN_AFTER_US: i64 = 10_000_000;
 /// About as long is a line of `names`.
 const NAME_LINE: u64 = 64;
 
-/// How far somebody has read in the index.
+/// How far a reader has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cursor {
     names: u64,
     epoch: u64,
 }
 
-/// The index, entered: nobody else changes it meanwhile.
+/// The index, entered: no other process changes it meanwhile.
 #[derive(Debug)]
 pub struct Index<'a> {
     bus: &'a Bus,
@@ -77,14 +78,15 @@ impl Drop for Index<'_> {
 }
 
 impl<'a> Index<'a> {
-    /// Enters the index, waiting for at most `limit`; `None` if somebody was inside all the time.
+    /// Enters the index, waiting for at most `limit`; `None` if another process was inside all the
+    /// time.
     pub fn enter(bus: &'a Bus, limit: Duration) -> Result<Option<Index<'a>>> {
         let mut dir = bus.inner(INDEX)?;
         let path = bus.base.path.join(super::INNER).join(INDEX);
         let started = Instant::now();
         loop {
             match lock_within(&dir, limit.saturating_sub(started.elapsed())) {
-                // Whoever waited at one that was removed meanwhile goes to the new one.
+                // A process that waited at one that was removed meanwhile goes to the new one.
                 Ok(()) if fstat(&dir).is_ok_and(|stat| stat.st_nlink == 0) => {
                     dir = bus.inner(INDEX)?;
                 }
@@ -98,13 +100,13 @@ impl<'a> Index<'a> {
         Ok(Some(index))
     }
 
-    /// As [`Index::enter`]; it is an error if somebody stays inside.
+    /// As [`Index::enter`]; it is an error if another process stays inside.
     pub fn enter_or_fail(bus: &'a Bus, limit: Duration) -> Result<Index<'a>> {
         Index::enter(bus, limit)?.ok_or_else(|| {
             let path = bus.base.path.join(super::INNER).join(INDEX);
             let open = bus.inner(INDEX).ok().and_then(|dir| fstat(dir).ok());
             let holder = open.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
-            let who = holder.map_or("somebody".to_owned(), |pid| format!("process {pid}"));
+            let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
             let text = format!("{}: {who} is inside for more than {limit:?}", path.display());
             Error::new(Kind::Busy, text).hint("try again; if it lasts, look for a stopped zeta")
         })
@@ -131,7 +133,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// As [`Index::refresh`], for a caller that can do with a part; false if it is one.
+    /// As [`Index::refresh`], for a caller that can use a part of the names; false if it got a
+    /// part.
     pub fn refresh_partly(&mut self) -> Result<bool> {
         let text = self.read_names(0)?;
         let mut known = text.as_deref().map(parse_names).unwrap_or_default();
@@ -174,8 +177,8 @@ impl<'a> Index<'a> {
         self.write_state(State { epoch, ..State::default() })
     }
 
-    /// A file that cannot be read: is that its own fault, so that it is no message? A fault that
-    /// passes must never make a message, or a claim, unheard for good.
+    /// Returns whether a file that cannot be read is at fault itself, so that it is not a message.
+    /// A fault that passes must never hide a message, or a claim, for longer.
     fn no_message(&self, file: &str, error: Error) -> Result<Option<Stat>> {
         let stat = match statat(self.bus, file, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -260,8 +263,8 @@ impl<'a> Index<'a> {
         for (file, extent) in
             known.into_iter().map(|(file, extent)| (file.to_owned(), extent)).chain(pending)
         {
-            // What was no message when it was read may be one by now; and a pack may be longer than
-            // what is read of it.
+            // A file that was not a message when it was read can be one now; and a pack may be
+            // longer than what is read of it.
             match extent.text(&snapshot.pack, from).is_empty() {
                 true => unread.push(file),
                 false => snapshot.extents.push((file, Ok(extent))),
@@ -271,8 +274,8 @@ impl<'a> Index<'a> {
         Ok(snapshot)
     }
 
-    /// Remembers a message that the caller published, so that nobody has to read it. The message is
-    /// published whether the index can be written or not: the next look reads it then.
+    /// Remembers a message that the caller published, so that no caller has to read it. The message
+    /// is published whether the index can be written or not: the next look reads it then.
     pub fn remember(&mut self, envelope: &Envelope) {
         // Where nothing is known, the next look begins anew.
         if self.state.epoch > 0 {
@@ -291,7 +294,7 @@ impl<'a> Index<'a> {
         self.write_state(next)
     }
 
-    /// At most `len` bytes of one of our own files from a place on; one that is missing is empty.
+    /// At most `len` bytes of a file of the index from a place on; one that is missing is empty.
     fn read_own(&self, name: &str, from: u64, len: u64) -> Result<Vec<u8>> {
         let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;

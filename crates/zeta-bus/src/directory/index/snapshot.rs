@@ -1,4 +1,4 @@
-//! Texts of many messages, read at once and taken apart only as far as somebody asks.
+//! The texts of many messages, read at once and parsed only as far as a caller asks.
 
 use zeta_core::bus::{Envelope, Header};
 

@@ -1,9 +1,9 @@
-//! One lease of one process, from its first look to its release: the opened guard, and the position
-//! in the queue that the process waited in.
+//! One lease of one process, from its first attempt to its release: the opened guard, and the
+//! position in the queue.
 //!
 //! A process that waited keeps its ticket while it holds. Giving it back is the first step of a
 //! release: the next process in the queue wakes up while the rest of the release is done, and no
-//! process is woken before.
+//! process wakes up before.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,37 +21,37 @@ use zeta_core::layout;
 use zeta_os::error::{Kind, Result};
 use zeta_os::host;
 
-/// A process at one lease. Dropping it leaves the queue, and releases nothing.
+/// The handle of one process on one lease. Dropping it leaves the queue, and releases nothing.
 ///
-/// It belongs to one process: a fork that does not exec would share its lock.
+/// A handle belongs to one process: a fork that does not exec would share its lock.
 pub struct LeaseHandle<'a> {
     pub(super) at: &'a NodeHandle<'a>,
     pub(super) lease: &'a RecordName,
-    /// The file of its record.
+    /// The file of the lease's record.
     pub(super) file: String,
     guard: Option<Rc<Guard>>,
-    pub(super) place: Option<QueuePosition>,
+    pub(super) position: Option<QueuePosition>,
 }
 
 impl<'a> LeaseHandle<'a> {
-    /// A handle on which nothing is opened or made yet.
+    /// Makes a handle; nothing is opened or created yet.
     pub fn new(at: &'a NodeHandle<'a>, lease: &'a RecordName) -> LeaseHandle<'a> {
-        LeaseHandle { at, lease, file: layout::lease_file(lease), guard: None, place: None }
+        LeaseHandle { at, lease, file: layout::lease_file(lease), guard: None, position: None }
     }
 
-    /// Acquires the lease, waiting in the queue as long as asked.
+    /// Acquires the lease, waiting in the queue as `wait` says.
     pub fn acquire(
         &mut self,
-        ask: &AcquireRequest,
-        patience: &mut WaitOptions<'_>,
+        request: &AcquireRequest,
+        wait: &mut WaitOptions<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
         let started_ns = host::reading().boot_ns;
-        let mut attempt = Attempt { ask, started_ns, limit_ms: patience.limit_ms, handle: self };
-        let outcome = attempt.run(patience, before_commit);
-        match (&outcome, &self.place) {
-            (Ok(Outcome::Granted { .. }), Some(place)) => place.stop_watching(),
-            _ => self.leave_line(),
+        let mut attempt = Attempt { request, started_ns, limit_ms: wait.limit_ms, handle: self };
+        let outcome = attempt.run(wait, before_commit);
+        match (&outcome, &self.position) {
+            (Ok(Outcome::Granted { .. }), Some(position)) => position.stop_watching(),
+            _ => self.leave_queue(),
         }
         outcome
     }
@@ -59,32 +59,32 @@ impl<'a> LeaseHandle<'a> {
     /// Renews the lease, with a bound on entering its guard.
     pub fn renew(&mut self, token: FencingToken, limit: Duration) -> HolderResult<Renewal> {
         let Some(holder) = self.enter_as_holder(token, limit)? else {
-            self.leave_line();
+            self.leave_queue();
             return Ok(Err(LostTo::no_holder(self.lease)));
         };
         let renewed = holder.renew(None, &mut |_| Ok(()))?;
         if renewed.is_err() {
-            self.leave_line();
+            self.leave_queue();
         }
         Ok(renewed)
     }
 
-    /// Releases the lease; true if it stood, false if it was gone already and nobody was granted it
-    /// since.
+    /// Releases the lease; true if the grant was there, false if it was gone already and no other
+    /// process was granted the lease since.
     pub fn release(&mut self, token: FencingToken) -> HolderResult<bool> {
-        let mut place = self.place.take();
+        let mut position = self.position.take();
         let Some(holder) = self.enter_as_holder(token, ENTER_LIMIT)? else {
             return Ok(Err(LostTo::no_holder(self.lease)));
         };
-        if let Some(place) = &mut place {
-            place.give_back(&holder.section);
+        if let Some(position) = &mut position {
+            position.give_back(&holder.section);
         }
         holder.release(true)
     }
 
     /// Leaves the queue: the lease was lost, or is not wanted any more.
-    fn leave_line(&mut self) {
-        self.place = None;
+    fn leave_queue(&mut self) {
+        self.position = None;
     }
 
     /// Enters the guard that is open, or a new one if that was removed.
@@ -115,17 +115,17 @@ impl<'a> LeaseHandle<'a> {
         Ok(holder)
     }
 
-    /// Enters the guard that is open; `None` if there is none, or if it is not the one with the
-    /// name any more. Our ticket stands in that guard's queue, so the two are forgotten together.
+    /// Enters the guard that is open; `None` if there is none, or if it was removed or replaced.
+    /// The ticket is in that guard's queue, so both are dropped together.
     fn enter_again(&mut self, limit: Duration) -> Result<Option<Section<'a>>> {
         let Some(guard) = self.guard.take() else {
-            self.place = None;
+            self.position = None;
             return Ok(None);
         };
         let NodeHandle { tree, node, .. } = self.at;
         match guard::enter_again(&tree.base, node, self.file.clone(), guard.clone(), limit) {
             Err(error) if error.kind == Kind::Unsafe => {
-                self.place = None;
+                self.position = None;
                 Ok(None)
             }
             // Another process stays inside: this guard can still be entered later.

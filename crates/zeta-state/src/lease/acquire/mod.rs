@@ -1,7 +1,8 @@
-//! Taking a lease: one look inside the guard after another, until it is granted or time is up.
+//! Acquiring a lease: one attempt inside the guard after another, until it is granted or the time
+//! is up.
 //!
-//! Between two looks a waiter sleeps in its place in the line ([`line`]), and what it keeps of all
-//! that until it releases is its [`LeaseHandle`].
+//! Between two attempts a waiter sleeps at its position in the queue ([`waiting`]). What it keeps
+//! until it releases is its [`LeaseHandle`].
 
 mod handle;
 mod waiting;
@@ -21,7 +22,7 @@ use zeta_core::time::{NS_PER_MS, Now};
 
 pub use self::handle::LeaseHandle;
 use super::session;
-use super::{BeforeCommit, RENEWAL_ROOM, observe, publish, refuse_if_fenced};
+use super::{BeforeCommit, RENEWAL_RESERVE, observe, publish, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::lease::queue::Queue;
@@ -29,49 +30,49 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::{host, process};
 
-/// The answer to somebody who wants a lease.
+/// The result of an attempt to acquire a lease.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It is theirs.
+    /// The lease was granted.
     Granted {
         /// The record of the grant.
         record: Box<Record>,
         /// Why it could be granted; `None` if it was granted to the same attempt before.
         cause: Option<Cause>,
-        /// The one it was taken from, if any.
+        /// The record of the holder that the lease was taken from, if any.
         from: Option<Box<Record>>,
     },
-    /// Somebody else has it.
+    /// Another process holds the lease.
     Refused(Refusal),
 }
 
-/// Who is in the way.
+/// Why a lease was not granted.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// Why and for how long.
+    /// The reason, and for how long it lasts.
     pub held: Held,
-    /// What stands there.
+    /// The record that was found.
     pub observed: Observed,
-    /// How long was waited.
+    /// How long the caller waited.
     pub waited_ms: u64,
-    /// How long was to be waited; `None` for a single try.
+    /// How long the caller was to wait; `None` for a single try.
     pub limit_ms: Option<u64>,
-    /// Somebody was inside the guard all the time: who, and what to do.
+    /// Another process was inside the guard all the time: which one, and what to do.
     pub guarded: Option<Error>,
 }
 
 /// Called when waiting begins and whenever the holder changes.
 pub type OnWait<'a> = dyn FnMut(&Observed, &Held) + 'a;
 
-/// How to wait.
+/// Options for waiting.
 pub struct WaitOptions<'a> {
-    /// For how long; `None` tries once.
+    /// How long to wait; `None` tries once.
     pub limit_ms: Option<u64>,
-    /// Tells the caller's user whom the wait is for.
+    /// Shows the caller's user which holder the caller waits for.
     pub on_wait: &'a mut OnWait<'a>,
 }
 
-/// What the caller would ask for, with a random id and nothing said beyond the TTL.
+/// Makes a request of the caller, with a random id and defaults for everything but the TTL.
 pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<AcquireRequest> {
     Ok(AcquireRequest {
         lease,
@@ -89,10 +90,10 @@ pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Acqu
 }
 
 impl NodeHandle<'_> {
-    /// Acquires a lease for the caller's session, with something to do before the commit.
+    /// Acquires a lease for the caller's session; `before_commit` may change the record.
     ///
-    /// Which processes vouch for it is asked inside the guard, because the session may end while
-    /// the caller waits, and once more after the grant, because it may end in that very moment.
+    /// The session's processes are read inside the guard, because the session may end while the
+    /// caller waits, and once more after the grant, because it may end at that very moment.
     pub fn acquire(
         &self,
         request: &AcquireRequest,
@@ -116,18 +117,18 @@ impl NodeHandle<'_> {
 }
 
 struct Attempt<'s, 'a> {
-    ask: &'s AcquireRequest,
+    request: &'s AcquireRequest,
     started_ns: u64,
     limit_ms: Option<u64>,
     handle: &'s mut LeaseHandle<'a>,
 }
 
-/// What one look inside the guard came to.
+/// The result of one attempt inside the guard.
 enum Attempted {
     Done(Outcome),
-    /// An overdue holder was sent SIGKILL; these tell when it has ended.
+    /// An overdue holder was sent SIGKILL; these descriptors become readable when it has ended.
     Killed(Vec<OwnedFd>),
-    /// Somebody stays inside the guard: a fenced command, or a stopped process.
+    /// Another process stays inside the guard: a fenced command, or a stopped process.
     Guarded(Error),
     Sleep {
         held: Option<Held>,
@@ -136,22 +137,22 @@ enum Attempted {
     },
 }
 
-/// How often an overdue holder is killed before it counts as undying.
+/// How often an overdue holder is killed before the caller gives up.
 const KILLS_MAX: usize = 3;
 
 /// How long a single try waits for a critical section.
 const TRY_LIMIT: Duration = Duration::from_millis(500);
 
-/// How often somebody who waits is told for whom.
-const TELL_EVERY_NS: u64 = 30_000 * NS_PER_MS;
+/// How often a waiting caller's user is shown the holder.
+const SHOW_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 
 impl Attempt<'_, '_> {
     fn run(
         &mut self,
-        patience: &mut WaitOptions<'_>,
+        wait: &mut WaitOptions<'_>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Outcome> {
-        let mut told_ns = None;
+        let mut shown_ns = None;
         let mut kills = 0;
         loop {
             match self.step(kills > 0, before_commit)? {
@@ -165,17 +166,17 @@ impl Attempt<'_, '_> {
                     kills += 1;
                     wait_for_ends(&ends);
                     if kills > KILLS_MAX {
-                        return Err(will_not_die(&self.ask.lease));
+                        return Err(will_not_die(&self.request.lease));
                     }
                 }
                 Attempted::Sleep { held, observed, holder } => {
                     let now_ns = host::reading().boot_ns;
-                    let quiet_for = told_ns.map(|told_ns| now_ns.saturating_sub(told_ns));
+                    let quiet_for = shown_ns.map(|shown_ns| now_ns.saturating_sub(shown_ns));
                     if let Some(held) = &held
-                        && quiet_for.is_none_or(|quiet_for| quiet_for > TELL_EVERY_NS)
+                        && quiet_for.is_none_or(|quiet_for| quiet_for > SHOW_EVERY_NS)
                     {
-                        told_ns = Some(now_ns);
-                        (patience.on_wait)(&observed, held);
+                        shown_ns = Some(now_ns);
+                        (wait.on_wait)(&observed, held);
                     }
                     if self.rest_ms() == 0 {
                         let held = held.unwrap_or_else(queued);
@@ -187,7 +188,7 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// One look inside the guard: take the lease, or find out what to sleep on.
+    /// Makes one attempt inside the guard: takes the lease, or finds out what to sleep on.
     fn step(&mut self, killed: bool, before_commit: &mut BeforeCommit<'_>) -> Result<Attempted> {
         let limit = match self.limit_ms {
             Some(_) => ENTER_LIMIT.min(Duration::from_millis(self.rest_ms().max(50))),
@@ -199,10 +200,10 @@ impl Attempt<'_, '_> {
         };
         let bytes = section.read(layout::RECORD_MAX)?;
         let ctx = self.handle.at.ctx;
-        let observed = observe(bytes, &self.ask.lease, &ctx.host);
+        let observed = observe(bytes, &self.request.lease, &ctx.host);
         let now = ctx.at(host::reading());
         let highest = section.highest_token()?;
-        match decide_acquire(&observed, self.ask, highest, killed, &now) {
+        match decide_acquire(&observed, self.request, highest, killed, &now) {
             Acquired::Again(record) => {
                 Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
             }
@@ -221,12 +222,12 @@ impl Attempt<'_, '_> {
                 Ok(Attempted::Sleep { held: Some(held), observed, holder })
             }
             Acquired::MustKill(processes) => self.kill(&section, &processes, observed, &now),
-            Acquired::NoTokenLeft => Err(no_token_left(&self.ask.lease)),
+            Acquired::NoTokenLeft => Err(no_token_left(&self.request.lease)),
         }
     }
 
-    /// Ends an overdue holder whose policy is `kill`. It happens inside the guard: a moment later
-    /// the holder could have renewed.
+    /// Kills an overdue holder whose policy is `kill`. This happens inside the guard: a moment
+    /// later the holder could have renewed.
     fn kill(
         &mut self,
         section: &Section<'_>,
@@ -246,7 +247,7 @@ impl Attempt<'_, '_> {
                 Kind::Refused,
                 format!(
                     "the holder is overdue and its policy is 'kill', but process {pid} cannot be \
-                     ended: {errno}"
+                     killed: {errno}"
                 ),
             )
             .hint("ask its owner, or root, or break the lease: 'zeta lease break'")),
@@ -268,13 +269,13 @@ impl Attempt<'_, '_> {
     ) -> Result<Attempted> {
         before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
-        publish(section, &record, observed != Observed::Absent, RENEWAL_ROOM)?;
+        publish(section, &record, observed != Observed::Absent, RENEWAL_RESERVE)?;
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,
         };
         if let Some(from) = &from {
-            Queue::dismiss(section, &from.processes);
+            Queue::remove_tickets_of(section, &from.processes);
         }
         Ok(Attempted::Done(Outcome::Granted { record, cause: Some(cause), from }))
     }
@@ -296,13 +297,14 @@ impl Attempt<'_, '_> {
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
         let LeaseHandle { at, file, .. } = &*self.handle;
         let bytes = at.read(file, layout::RECORD_MAX)?;
-        let observed = observe(bytes, &self.ask.lease, &at.ctx.host);
+        let observed = observe(bytes, &self.request.lease, &at.ctx.host);
         let refusal = self.refusal(queued(), observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
     }
 }
 
-/// The refusal of somebody whose time ran out in line before a lease that just became free.
+/// Returns the refusal of a waiter whose time ran out in the queue of a lease that just became
+/// free.
 fn queued() -> Held {
     Held { why: HeldWhy::InTime, rest_ms: None }
 }
@@ -323,7 +325,7 @@ fn wait_for_ends(ends: &[OwnedFd]) {
 fn will_not_die(lease: &RecordName) -> Error {
     Error::new(
         Kind::Fault,
-        format!("lease {lease}: its holder is overdue and was killed, but does not end"),
+        format!("lease {lease}: its holder is overdue and was killed, but has not ended"),
     )
     .hint("it may hang inside the kernel (state D): see 'zeta lease show'")
 }

@@ -1,13 +1,14 @@
-//! The place of a waiter in the line, and what it sleeps on there.
+//! The position of a waiter in the queue, and what it sleeps on there.
 //!
-//! A waiter draws a ticket inside the guard and then sleeps on the one thing that can make it next:
-//! the ticket before its own (its removal, or its owner's death), or, at the head of the line, the
-//! record itself (its removal, its holder's death, its expiry). Nobody polls and nobody is woken in
-//! vain. A look once a second bounds what a lost wake-up or a stopped waiter can cost.
+//! A waiter draws a ticket inside the guard and then sleeps on the one event that can make it the
+//! next: the end of the ticket before its own (its removal, or its owner's death), or, at the head
+//! of the queue, the end of the record (its removal, its holder's death, its expiry). No waiter
+//! polls, and none wakes up in vain. A check once a second bounds what a lost wake-up or a stopped
+//! waiter can cost.
 //!
-//! A holder that waited keeps its ticket, and the next one goes on sleeping on that. If it comes to
-//! look nevertheless, the ticket of the holder does not count: it is the head, and watches the
-//! record.
+//! A holder that waited keeps its ticket, and the next waiter goes on sleeping on that. If this
+//! waiter checks nevertheless, the ticket of the holder does not count: the waiter is the head, and
+//! watches the record.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -23,24 +24,25 @@ use zeta_os::error::Result;
 use zeta_os::inotify::{Drained, Watch, poll_readable};
 use zeta_os::{host, process};
 
-/// The longest sleep between two looks, whatever is watched.
+/// The longest sleep between two checks, whatever is watched.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// How long a free lease may lie before those further back in the line take it, in ns.
+/// How long the head of the queue may leave a free lease before the waiters behind it take it, in
+/// ns.
 const IDLE_HEAD_NS: u64 = 100 * NS_PER_MS;
 
-/// A place in the line.
+/// A position in the queue.
 pub(super) struct QueuePosition {
     queue: Queue,
     ticket: Ticket,
     given_back: bool,
-    /// The holder before us moved its ticket away: it releases, and we are the next.
+    /// The holder moved its ticket away: it is releasing, and this waiter is the next.
     handed_over: bool,
     watch: Watch,
     watches_record: bool,
-    /// The waiter right before us, and a descriptor that tells its end.
+    /// The waiter right before this one, and a descriptor that becomes readable when it ends.
     before: Option<(Ticket, Option<OwnedFd>)>,
-    /// The head that was seen to leave a free lease lying, and since when.
+    /// The head that leaves a free lease, and since when.
     idle: Option<(Ticket, u64)>,
 }
 
@@ -53,28 +55,28 @@ impl Drop for QueuePosition {
 }
 
 impl QueuePosition {
-    /// Takes our ticket out of the line, which wakes the next one.
+    /// Removes this waiter's ticket from the queue, which wakes the next one.
     pub(super) fn give_back(&mut self, section: &Section<'_>) {
         self.queue.remove_inside(&self.ticket, section);
         self.given_back = true;
     }
 
-    /// We have what we waited for: nothing needs to be watched any more.
+    /// Stops watching: the lease was granted.
     pub(super) fn stop_watching(&self) {
         if self.watches_record {
             self.watch.stop();
         }
     }
 
-    /// Is nobody before us? Otherwise the last of them is watched.
+    /// Returns whether this waiter is the first; otherwise it watches the one right before it.
     fn is_first(&mut self, holder: Option<&Processes>, now: &Now) -> Result<bool> {
-        // Tickets are drawn inside the guard, so nobody comes before whoever is the first.
+        // Tickets are drawn inside the guard, so the first one stays the first.
         if self.watches_record || self.handed_over {
             return Ok(true);
         }
         let before = self.queue.before(Some(&self.ticket), holder, now.reading, now.host)?;
         match before {
-            // Whoever was before us is forgotten later: now the lease may be had.
+            // `before` is cleared later: now the lease may be free.
             None => return Ok(true),
             Some(ticket) if self.before.as_ref().is_some_and(|(before, _)| *before == ticket) => {}
             Some(ticket) => {
@@ -93,7 +95,7 @@ fn holder(observed: &Observed) -> Option<&Processes> {
 }
 
 impl Attempt<'_, '_> {
-    /// Is somebody before us, who came earlier and still waits? Asked where a lease is to be had.
+    /// Returns whether a free lease is another process's: one that came earlier and still waits.
     pub(super) fn must_queue(
         &mut self,
         section: &Section<'_>,
@@ -104,33 +106,33 @@ impl Attempt<'_, '_> {
             return Ok(false);
         }
         let holder = holder(observed);
-        if self.handle.place.is_none() && !self.somebody_waits(section, holder, now)? {
+        if self.handle.position.is_none() && !self.is_waited_for(section, holder, now)? {
             return Ok(false);
         }
-        let mut place = self.take_place(section, now)?;
-        let first = place.is_first(holder, now);
-        self.handle.place = Some(place);
+        let mut position = self.take_position(section, now)?;
+        let first = position.is_first(holder, now);
+        self.handle.position = Some(position);
         if first? {
             return Ok(false);
         }
-        // A stopped head must not keep everybody from a free lease.
+        // A stopped head must not keep all others from a free lease.
         let head = self.head(holder, now)?;
-        let Some(place) = &mut self.handle.place else { return Ok(false) };
-        match (&place.idle, head) {
+        let Some(position) = &mut self.handle.position else { return Ok(false) };
+        match (&position.idle, head) {
             (_, None) => Ok(false),
             (Some((idle, since)), Some(head)) if *idle == head => {
-                // Nobody wakes the head where a record stands: it comes by its look once a second.
-                let look_ns = if holder.is_some() { RECHECK.as_nanos() as u64 } else { 0 };
-                Ok(now.reading.boot_ns.saturating_sub(*since) <= look_ns + IDLE_HEAD_NS)
+                // Nothing wakes the head while there is a record: it checks once a second.
+                let recheck_ns = if holder.is_some() { RECHECK.as_nanos() as u64 } else { 0 };
+                Ok(now.reading.boot_ns.saturating_sub(*since) <= recheck_ns + IDLE_HEAD_NS)
             }
             (_, Some(head)) => {
-                place.idle = Some((head, now.reading.boot_ns));
+                position.idle = Some((head, now.reading.boot_ns));
                 Ok(true)
             }
         }
     }
 
-    fn somebody_waits(
+    fn is_waited_for(
         &self,
         section: &Section<'_>,
         holder: Option<&Processes>,
@@ -143,33 +145,33 @@ impl Attempt<'_, '_> {
     }
 
     fn head(&self, holder: Option<&Processes>, now: &Now) -> Result<Option<Ticket>> {
-        match &self.handle.place {
-            Some(place) => place.queue.head(&place.ticket, holder, now.reading, now.host),
+        match &self.handle.position {
+            Some(position) => position.queue.head(&position.ticket, holder, now.reading, now.host),
             None => Ok(None),
         }
     }
 
-    /// Makes sure that we stand in line and watch what is before us; true at the head.
+    /// Puts this waiter into the queue, where it watches the one before it; true at the head.
     pub(super) fn queue_up(
         &mut self,
         section: &Section<'_>,
         observed: &Observed,
         now: &Now,
     ) -> Result<bool> {
-        let mut place = self.take_place(section, now)?;
-        let first = place.is_first(holder(observed), now)?;
-        if first && !place.watches_record {
-            place.watch.removals_in(section.node().as_fd());
-            place.watches_record = true;
-            place.before = None;
+        let mut position = self.take_position(section, now)?;
+        let first = position.is_first(holder(observed), now)?;
+        if first && !position.watches_record {
+            position.watch.removals_in(section.node().as_fd());
+            position.watches_record = true;
+            position.before = None;
         }
-        self.handle.place = Some(place);
+        self.handle.position = Some(position);
         Ok(first)
     }
 
-    fn take_place(&mut self, section: &Section<'_>, now: &Now) -> Result<QueuePosition> {
-        if let Some(place) = self.handle.place.take() {
-            return Ok(place);
+    fn take_position(&mut self, section: &Section<'_>, now: &Now) -> Result<QueuePosition> {
+        if let Some(position) = self.handle.position.take() {
+            return Ok(position);
         }
         let queue = Queue::open_or_create(section)?;
         let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
@@ -189,20 +191,20 @@ impl Attempt<'_, '_> {
         })
     }
 
-    /// Sleeps until something happens that may make us next.
+    /// Sleeps until an event that may make this waiter the next.
     pub(super) fn sleep(&mut self, held: Option<&Held>, holder: &[OwnedFd]) {
         let rest = Duration::from_millis(self.rest_ms());
-        let Some(place) = &mut self.handle.place else { return };
+        let Some(position) = &mut self.handle.position else { return };
         let mut alive: Vec<&OwnedFd> = holder.iter().collect();
-        let recheck = if place.idle.is_some() && held.is_none() {
+        let recheck = if position.idle.is_some() && held.is_none() {
             Duration::from_nanos(IDLE_HEAD_NS)
-        } else if place.watch.sees() {
+        } else if position.watch.sees() {
             RECHECK
         } else {
             Duration::from_millis(20)
         };
         let mut limit = rest.min(recheck);
-        if place.watches_record
+        if position.watches_record
             && let Some(rest_ms) = held.and_then(|held| held.rest_ms)
         {
             limit = limit.min(Duration::from_millis(rest_ms));
@@ -212,17 +214,19 @@ impl Attempt<'_, '_> {
             let left = until.saturating_sub(host::reading().boot_ns);
             let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(|fd| fd.as_fd()).collect();
             let holders = fds.len();
-            fds.extend(place.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd));
+            fds.extend(
+                position.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd),
+            );
             let befores = fds.len();
-            fds.extend(place.watch.fd());
+            fds.extend(position.watch.fd());
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
             let drained = if befores < fds.len() && is_ready(befores) {
-                place.watch.drain(&self.handle.file)
+                position.watch.drain(&self.handle.file)
             } else {
                 Drained::default()
             };
-            place.handed_over |= drained.moved;
+            position.handed_over |= drained.moved;
             let before_ended = (holders..befores).any(is_ready);
             let mut at = 0;
             alive.retain(|_| {

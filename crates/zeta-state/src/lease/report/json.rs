@@ -1,4 +1,4 @@
-//! Leases as JSON: records with their own keys, and what was judged beside them.
+//! Leases as JSON: the keys of the records, and the judgements beside them.
 
 use zeta_core::evidence::{Age, judge_age, judge_boot};
 use zeta_core::json::Object;
@@ -12,7 +12,7 @@ use crate::lease::acquire::Refusal;
 use crate::lease::{LeaseView, LostTo};
 use zeta_os::error::Error;
 
-/// A grant; `cause` is missing if this attempt had it already.
+/// A grant; `cause` is `None` if the same attempt was granted it before.
 pub fn granted(record: &Record, cause: Option<Cause>) -> Object {
     let mut object = Object::new();
     object.text("outcome", "granted");
@@ -21,7 +21,7 @@ pub fn granted(record: &Record, cause: Option<Cause>) -> Object {
     object
 }
 
-/// A refusal: what stands there, and for how long.
+/// A refusal: the record that was found, and for how long it counts.
 pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing) -> Object {
     let state = match standing {
         Standing::Grantable(_) => standing_word(standing),
@@ -48,10 +48,10 @@ pub fn renewed(record: &Record, gap_ms: Option<u64>) -> Object {
     object
 }
 
-/// A release; `stood` says whether the grant was still there.
-pub fn released(lease: &RecordName, token: FencingToken, stood: bool) -> Object {
+/// A release; `existed` says whether the grant was still there.
+pub fn released(lease: &RecordName, token: FencingToken, existed: bool) -> Object {
     let mut object = Object::new();
-    object.text("outcome", if stood { "released" } else { "already_released" });
+    object.text("outcome", if existed { "released" } else { "already_released" });
     object.text("lease", lease.as_str()).number("fencing_token", token.get());
     object
 }
@@ -64,10 +64,10 @@ pub fn checked(lease: &RecordName, token: FencingToken, rest_ms: u64) -> Object 
     object
 }
 
-/// A break; `stood` says whether there was a grant to break.
-pub fn broken(lease: &RecordName, stood: bool) -> Object {
+/// A break; `existed` says whether there was a grant to remove.
+pub fn broken(lease: &RecordName, existed: bool) -> Object {
     let mut object = Object::new();
-    object.text("outcome", if stood { "broken" } else { "absent" });
+    object.text("outcome", if existed { "broken" } else { "absent" });
     object.text("lease", lease.as_str());
     object
 }
@@ -83,10 +83,10 @@ pub fn lost(lost: &LostTo) -> Object {
     object
 }
 
-/// All leases of a node, and what could not be read.
-pub fn list(looks: &[LeaseView], findings: &[Error], now: &Now) -> Object {
+/// All leases of a node, and the files that could not be read.
+pub fn list(views: &[LeaseView], findings: &[Error], now: &Now) -> Object {
     let mut object = Object::new();
-    object.list("leases", looks.iter().map(|look| view(look, now).done()));
+    object.list("leases", views.iter().map(|one| view(one, now).done()));
     object.list("findings", findings.iter().map(|error| quote(&error.text)));
     object
 }
@@ -119,27 +119,27 @@ fn add_observed(
     }
 }
 
-/// Keys that say what was judged; a record cannot speak for them.
+/// Keys of judgements; a record cannot set them.
 const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
 /// The same for a refusal, which is an error as well.
 const REFUSED_KEYS: [&str; 8] =
     ["lease_state", "life", "rest_ms", "damage", "error", "exit_status", "message", "hints"];
 
 /// A lease as JSON.
-pub fn view(look: &LeaseView, now: &Now) -> Object {
+pub fn view(lease: &LeaseView, now: &Now) -> Object {
     let mut object = Object::new();
-    add_view(&mut object, look, None, now);
+    add_view(&mut object, lease, None, now);
     object
 }
 
-/// A lease as JSON, in an object that is begun; `fields` are its record's, where they are at hand.
-pub fn add_view(object: &mut Object, look: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
-    object.text("lease_state", standing_word(&look.standing));
-    add_observed(object, &look.lease, &look.observed, fields, &JUDGED_KEYS);
-    if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = look.standing {
+/// Adds a lease to an object; `fields` are those of its record, if the caller has parsed it.
+pub fn add_view(object: &mut Object, view: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
+    object.text("lease_state", standing_word(&view.standing));
+    add_observed(object, &view.lease, &view.observed, fields, &JUDGED_KEYS);
+    if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = view.standing {
         object.number("rest_ms", rest_ms);
     }
-    if let Observed::Ours(record, times, _) = &look.observed {
+    if let Observed::Ours(record, times, _) = &view.observed {
         let boot = judge_boot(&record.renewed, now);
         if let Age::Ms(age_ms) = judge_age(&record.renewed, boot, *times, now) {
             object.number("age_ms", age_ms);

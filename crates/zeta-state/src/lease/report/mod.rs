@@ -1,4 +1,4 @@
-//! Leases in words and as JSON, for every front end: each refusal names the holder, since when,
+//! Leases as text and as JSON, for every front end. Each refusal names the holder, since when,
 //! until when, and what to do.
 
 pub mod json;
@@ -19,7 +19,7 @@ use super::{LeaseView, LostTo};
 use crate::context::Context;
 use zeta_os::error::{Error, Kind};
 
-/// "otto-cli (session 1f.., pid 77, uid 1000)".
+/// Describes the holder: "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
     let mut parts = Vec::new();
     if let Some(session) = &record.session {
@@ -37,31 +37,31 @@ pub fn holder(record: &Record) -> String {
     }
 }
 
-/// The wall time that a boot time was, for people.
+/// Converts a boot time to a wall time, for people.
 pub fn wall_of(boot_ns: u64, now: &Now) -> i64 {
     let apart_us = (boot_ns / 1000) as i64 - (now.reading.boot_ns / 1000) as i64;
     now.reading.wall_us.saturating_add(apart_us)
 }
 
-/// The boot times in a record can be compared with ours.
-pub fn by_our_clock(record: &Record, now: &Now) -> bool {
+/// Returns whether the boot times in a record can be compared with those of this process.
+pub fn has_same_clock(record: &Record, now: &Now) -> bool {
     judge_boot(&record.renewed, now) == Boot::Same && record.renewed.time_ns == now.host.time_ns
 }
 
 fn since_until(record: &Record, now: &Now) -> String {
-    match by_our_clock(record, now) {
+    match has_same_clock(record, now) {
         true => format!(
             "since {}, until {}",
             moment(wall_of(record.acquired_boot_ns, now), now.reading.wall_us),
             moment(wall_of(record.expires_boot_ns(), now), now.reading.wall_us)
         ),
-        false => "by another clock than ours".to_owned(),
+        false => "by the clock of another boot or container".to_owned(),
     }
 }
 
 fn who(observed: &Observed, now: &Now) -> String {
     match observed {
-        Observed::Absent => "nobody".to_owned(),
+        Observed::Absent => "no process".to_owned(),
         Observed::Ours(record, _, life) => {
             let purpose = match &record.purpose {
                 Some(purpose) => format!(", for \"{}\"", printable(purpose)),
@@ -75,20 +75,20 @@ fn who(observed: &Observed, now: &Now) -> String {
             format!("{} {}{purpose}{life}", holder(record), since_until(record, now))
         }
         Observed::Foreign { who, .. } => {
-            let who = who.as_deref().unwrap_or("somebody unnamed");
+            let who = who.as_deref().unwrap_or("an unnamed holder");
             format!("{}, in a record written by another program", printable(who))
         }
         Observed::Damaged(damage, _) => format!("a damaged record ({damage})"),
     }
 }
 
-/// What is said when waiting begins.
+/// Returns the message for the beginning of a wait.
 pub fn waiting(observed: &Observed, held: &Held) -> String {
     let who = match observed {
         Observed::Ours(record, ..) => holder(record),
         Observed::Foreign { .. } => "a program that is not zeta".to_owned(),
         Observed::Damaged(damage, _) => format!("a damaged record: {damage}"),
-        Observed::Absent => "those before us".to_owned(),
+        Observed::Absent => "the processes ahead in the queue".to_owned(),
     };
     let Some(rest) = held.rest_ms.map(format_duration) else { return format!("waiting for {who}") };
     let when = match (observed, held.why) {
@@ -108,7 +108,7 @@ pub fn waiting(observed: &Observed, held: &Held) -> String {
     format!("waiting for {who}; {when}")
 }
 
-/// What is said about a grant.
+/// Returns the message about a grant.
 pub fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> String {
     let until = record.renewed.wall_us.map(|us| zeta_core::time::format_utc(record.expires_us(us)));
     let until = until.as_deref().and_then(|text| text.split_once('.')).map_or("", |(t, _)| t);
@@ -120,7 +120,7 @@ pub fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> 
             match cause {
                 Cause::HolderDead => format!(", taken over from{from}, whose processes ended"),
                 Cause::Killed => {
-                    format!(", taken over from{from}, which was overdue and was ended")
+                    format!(", taken over from{from}, which was overdue and has been killed")
                 }
                 Cause::Expired => format!(", taken over from{from}, which let it expire"),
                 Cause::Overdue => format!(
@@ -136,7 +136,7 @@ pub fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> 
     format!("lease {} is yours until {until}Z{how}", record.lease)
 }
 
-/// A refusal as an error and as JSON.
+/// Makes a refusal as an error and as JSON.
 pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Object) {
     let kind = if refusal.limit_ms.is_some() { Kind::Busy } else { Kind::Refused };
     let waited = match refusal.limit_ms {
@@ -146,9 +146,11 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
     let standing = judge(&refusal.observed, now);
     let error = match (&refusal.guarded, &standing) {
         (Some(busy), _) => Error { kind, ..busy.clone() },
-        // Nobody's, and yet not ours: its time ran out in line.
+        // The lease is free, but the caller's time ran out in the queue.
         (None, Standing::Grantable(_)) => {
-            let text = format!("lease {lease} is free, but others are ahead in line{waited}");
+            let text = format!(
+                "lease {lease} is free, but other processes are ahead in the queue{waited}"
+            );
             Error::new(kind, text)
                 .hint(format!("wait longer: zeta lease acquire {lease} --wait 1m"))
         }
@@ -166,10 +168,10 @@ fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<Strin
     match held.why {
         HeldWhy::InTime | HeldWhy::InGrace => {
             let rest = held.rest_ms.map_or("1m".to_owned(), |ms| format!("{}s", ms / 1000 + 1));
-            steps.push(format!("wait in line: zeta lease acquire {lease} --wait {rest}"));
+            steps.push(format!("wait in the queue: zeta lease acquire {lease} --wait {rest}"));
         }
         HeldWhy::OverdueForever => {
-            steps.push("its policy is 'never': only its holder or a person ends it".to_owned());
+            steps.push("its policy is 'never': only its holder or a person can end it".to_owned());
         }
         HeldWhy::Foreign => steps.push(match held.rest_ms {
             Some(ms) => format!("it counts as left behind in {}", format_duration(ms)),
@@ -203,7 +205,7 @@ fn held_word(why: HeldWhy) -> &'static str {
     }
 }
 
-/// The word for how a lease stands.
+/// Returns the word for the state of a lease.
 pub fn standing_word(standing: &Standing) -> &'static str {
     match standing {
         Standing::Held(held) => held_word(held.why),
@@ -212,11 +214,11 @@ pub fn standing_word(standing: &Standing) -> &'static str {
     }
 }
 
-/// A lease in a few lines.
-pub fn view_text(look: &LeaseView, now: &Now) -> String {
-    let mut lines = vec![format!("lease {}: {}", look.lease, standing_word(&look.standing))];
-    lines.push(format!("  holder   {}", who(&look.observed, now)));
-    if let Observed::Ours(record, _, life) = &look.observed {
+/// A lease as text, in several lines.
+pub fn view_text(view: &LeaseView, now: &Now) -> String {
+    let mut lines = vec![format!("lease {}: {}", view.lease, standing_word(&view.standing))];
+    lines.push(format!("  holder   {}", who(&view.observed, now)));
+    if let Observed::Ours(record, _, life) = &view.observed {
         lines.push(format!("  token    {}", record.fencing_token));
         lines.push(format!(
             "  ttl      {}, policy {}",
@@ -228,38 +230,38 @@ pub fn view_text(look: &LeaseView, now: &Now) -> String {
             lines.push(format!("  pr       {pr}"));
         }
     }
-    match &look.standing {
+    match &view.standing {
         Standing::Grantable(_) => {
-            lines.push(format!("  next     free to take: zeta lease acquire {}", look.lease));
+            lines.push(format!("  next     free to take: zeta lease acquire {}", view.lease));
         }
         Standing::Held(held) => {
-            for step in next_steps(&look.lease, held, &look.observed) {
+            for step in next_steps(&view.lease, held, &view.observed) {
                 lines.push(format!("  next     {step}"));
             }
         }
         Standing::MustKill(_) => {
-            lines.push("  next     the next acquire ends its processes (policy kill)".to_owned());
+            lines.push("  next     the next acquire kills its processes (policy kill)".to_owned());
         }
     }
     lines.join("\n")
 }
 
-/// A lease in one line.
-pub fn view_line(look: &LeaseView, now: &Now) -> String {
+/// A lease as text, in one line.
+pub fn view_line(view: &LeaseView, now: &Now) -> String {
     format!(
         "{:<24} {:<12} {}",
-        look.lease.as_str(),
-        standing_word(&look.standing),
-        who(&look.observed, now)
+        view.lease.as_str(),
+        standing_word(&view.standing),
+        who(&view.observed, now)
     )
 }
 
-/// The loss of a lease as an error and as JSON.
+/// Makes the loss of a lease as an error and as JSON.
 pub fn lost_with_json(lost: &LostTo, ctx: &Context) -> (Error, Object) {
     (self::lost(lost, ctx), json::lost(lost))
 }
 
-/// The loss of a lease as an error.
+/// Makes the loss of a lease as an error.
 pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
     let name = &lost.lease;
     let text = match (&lost.lost.by, &lost.broken) {
@@ -279,65 +281,83 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
             by.fencing_token,
             since_until(by, &ctx.now())
         ),
-        (None, None) => format!("lease {name} is not yours any more: {}", what_stands(lost, ctx)),
+        (None, None) => format!("lease {name} is not yours any more: {}", what_is_there(lost, ctx)),
     };
     Error::new(Kind::Lost, text)
         .hint("stop now: what you do from here can collide with the new holder's work")
         .hint(format!("to go on, take it again: zeta lease acquire {name} --wait 10m"))
 }
 
-/// What stands in place of a grant that nobody of ours took.
-fn what_stands(lost: &LostTo, ctx: &Context) -> String {
-    let look = ctx.find().ok().flatten().and_then(|handle| handle.view(&lost.lease).ok().flatten());
-    match look.map(|look| look.observed) {
+/// Describes what is in place of a grant that was not taken over by another holder.
+fn what_is_there(lost: &LostTo, ctx: &Context) -> String {
+    let view = ctx.find().ok().flatten().and_then(|handle| handle.view(&lost.lease).ok().flatten());
+    match view.map(|view| view.observed) {
         None | Some(Observed::Absent) => "its record is gone".to_owned(),
-        Some(Observed::Damaged(damage, _)) => format!("a damaged record stands there ({damage})"),
-        Some(Observed::Foreign { .. }) => "another program's record stands there".to_owned(),
+        Some(Observed::Damaged(damage, _)) => {
+            format!("a damaged record is in its place ({damage})")
+        }
+        Some(Observed::Foreign { .. }) => "a record of another program is in its place".to_owned(),
         Some(Observed::Ours(by, ..)) => {
             format!("{} holds it with token {}", holder(&by), by.fencing_token)
         }
     }
 }
 
-/// The lease was expired when it was renewed, and nobody had taken it.
+/// Returns the message about a renewal of an expired lease that no other process had taken.
 pub fn renewed_late(lease: &RecordName, gap_ms: u64) -> String {
     let gap = format_duration(gap_ms);
-    format!("lease {lease} had been expired for {gap}, and nobody took it meanwhile")
+    format!("lease {lease} had been expired for {gap}, and no other process took it meanwhile")
 }
 
-/// A check whose answer is that the TTL is over, or so short that it is as good as over.
+/// Returns the answer of a check that the lease is the caller's for `rest_ms` more.
+pub fn checked(rest_ms: u64) -> String {
+    format!("yours for {} more", format_duration(rest_ms))
+}
+
+/// Returns the message about a break; `existed` says whether there was a grant to remove.
+pub fn broken(lease: &RecordName, existed: bool) -> String {
+    let text = if existed {
+        "removed; the old token is refused from now on"
+    } else {
+        "there is no grant to break"
+    };
+    format!("lease {lease}: {text}")
+}
+
+/// Makes the error for a check when the TTL has run out, or is about to.
 pub fn too_late(lease: &RecordName, token: FencingToken) -> Error {
     let text = format!("lease {lease}: its TTL has run out or is about to: stop, or renew first");
     Error::new(Kind::Lost, text).hint(format!("zeta lease renew {lease} --token {token}"))
 }
 
-/// A lease that was looked for and is free.
+/// Makes the error for a lease that was to be shown and is free.
 pub fn free(lease: &RecordName) -> Error {
     Error::new(Kind::NotFound, format!("lease {lease} is free"))
         .hint(format!("take it: zeta lease acquire {lease}"))
 }
 
-/// A grant whose token could not be printed.
-pub fn untold(record: &Record, error: &Error) -> Error {
+/// Makes the error for a grant whose token could not be printed.
+pub fn token_not_printed(record: &Record, error: &Error) -> Error {
     let Record { lease, fencing_token, .. } = record;
     let text = format!("{}; lease {lease} is yours, and the token is {fencing_token}", error.text);
     Error::new(Kind::Fault, text)
         .hint(format!("release it with: zeta lease release {lease} --token {fencing_token}"))
 }
 
-/// A break that named another grant than the one that stands.
+/// Makes the refusal of a break whose token is not that of the present grant.
 pub fn other_grant(lost: &LostTo) -> Error {
     let text = match &lost.lost.by {
         Some(by) => format!(
-            "lease {}: the grant that stands is {}'s with token {}, not the one that you named",
+            "lease {}: the present grant is {}'s with token {}, not the one that you named",
             lost.lease, by.agent, by.fencing_token
         ),
-        None => format!("lease {}: what stands there is not the grant that you named", lost.lease),
+        None => format!("lease {}: the record is not the grant that you named", lost.lease),
     };
-    Error::new(Kind::Refused, text).hint(format!("look again: zeta lease show {}", lost.lease))
+    Error::new(Kind::Refused, text)
+        .hint(format!("see what is there now: zeta lease show {}", lost.lease))
 }
 
-/// A command for people, cut to one line.
+/// Formats a command for people, cut to one line.
 pub fn command_line(command: &[OsString]) -> String {
     let words: Vec<String> =
         command.iter().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -1,5 +1,4 @@
-//! What is wrong with a node, in words: every finding has a stable word and, where there is one, a
-//! next step.
+//! Findings about a node: each has a stable word and, if there is one, a next step.
 
 use zeta_core::layout;
 use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
@@ -23,7 +22,7 @@ impl Finding {
     }
 }
 
-/// A file or directory that breaks the rules, with the reason that the adapter gave.
+/// Reports a file or directory that breaks the rules, with the reason.
 pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
     Finding {
         word: "unsafe_file",
@@ -39,36 +38,44 @@ pub(super) fn odd_name(name: &str) -> Finding {
     } else {
         name.to_owned()
     };
-    finding("odd_name", &name, format!("{name:?} is not a name of the standard; nobody reads it"))
-        .hint("if it is yours, move it away")
+    finding(
+        "odd_name",
+        &name,
+        format!("{name:?} is not a name of the standard, so zeta does not read it"),
+    )
+    .hint("if it is yours, move it away")
 }
 
 pub(super) fn too_many(about: &str, max: usize) -> Finding {
-    let text = format!("{about} has more than {max} entries; the rest was not looked at");
-    finding("too_many_entries", about, text).hint("see what is provably dead: zeta clean --dry-run")
+    let text = format!("{about} has more than {max} entries; the rest was not read");
+    finding("too_many_entries", about, text).hint("list what can be removed: zeta clean --dry-run")
 }
 
 pub(super) fn no_nodes() -> Finding {
     let text = format!("the directory {}/ is missing from the tree", layout::NODES);
-    finding("missing_directory", layout::NODES, text).hint("zeta doctor says what would be right")
+    finding("missing_directory", layout::NODES, text).hint("zeta doctor says what is expected")
 }
 
 pub(super) fn no_such_node(name: &Label) -> Finding {
-    finding("no_such_node", name.as_str(), format!("nobody has used zeta on node {name} yet"))
-        .hint("the nodes that there are: zeta status --all")
+    finding(
+        "no_such_node",
+        name.as_str(),
+        format!("node {name} does not exist: no agent has used zeta on it yet"),
+    )
+    .hint("list all nodes: zeta status --all")
 }
 
 pub(super) fn odd_last_seen(node: &Label, why: &str) -> Finding {
-    let text = format!("{} of node {node} cannot be believed: {why}", layout::LAST_SEEN);
+    let text = format!("{} of node {node} is not valid: {why}", layout::LAST_SEEN);
     finding("odd_last_seen", layout::LAST_SEEN, text).hint("the next beat rewrites it")
 }
 
 pub(super) fn damaged_marker(name: &str, damage: &Damage) -> Finding {
     finding("damaged_record", name, format!("marker {name} is a damaged record: {damage}"))
-        .hint(format!("look at it, then: zeta marker clear {name}"))
+        .hint(format!("read it, then: zeta marker clear {name}"))
 }
 
-/// What is wrong with the agents of a node.
+/// Adds the findings about the agents of a node.
 pub(super) fn of_agents(status: &mut NodeStatus<'_>) {
     for agent in &status.agents {
         status.findings.extend(of_agent(agent));
@@ -85,14 +92,14 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
             let text = format!("the record of agent {name} is damaged: {damage}");
             return Some(
                 finding("damaged_record", name, text)
-                    .hint("its next beat rewrites it, if it lives"),
+                    .hint("if it is alive, its next beat rewrites it"),
             );
         }
-        Persona::Unheard(_) => {
-            let text = format!("agent {name} never beat: others only spoke about it");
+        Persona::NoBeat(_) => {
+            let text = format!("agent {name} has no heartbeat; only others wrote its record");
             return Some(
                 finding("silent_agent", name, text)
-                    .hint(format!("it beats with: zeta heartbeat --as {name}, or zeta run")),
+                    .hint(format!("to give it one: zeta heartbeat --as {name}, or zeta run")),
             );
         }
         Persona::Foreign(_) => {
@@ -115,76 +122,77 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
         Liveness::Hung => {
             let text = format!("agent {name} is hung: last beat {age}, {why}");
             Some(finding("hung_agent", name, text).hint(
-                "it may be stopped (SIGSTOP) or stuck: look at its process, continue or end it",
+                "it may be stopped (SIGSTOP) or stuck: examine its process, continue or kill it",
             ))
         }
         Liveness::Silent => {
             let text = format!("agent {name} is silent: last beat {age}, {why}");
-            Some(finding("silent_agent", name, text).hint(
-                "nobody can say whether it lives; its leases are free when their TTL runs out",
-            ))
+            Some(
+                finding("silent_agent", name, text)
+                    .hint("it may be alive or not; its leases are free when their TTL runs out"),
+            )
         }
         Liveness::Gone => {
-            let text = format!("agent {name} is gone without saying so: {why}");
+            let text = format!("agent {name} ended without recording it: {why}");
             Some(finding("dead_agent", name, text).hint("zeta clean removes what it left"))
         }
     }
 }
 
-/// What is wrong with the leases of a node.
+/// Adds the findings about the leases of a node.
 pub(super) fn of_leases(status: &mut NodeStatus<'_>) {
     for lease in &status.leases {
-        status.findings.extend(of_lease(&lease.look));
+        status.findings.extend(of_lease(&lease.view));
         status.findings.extend(of_holder(lease, &status.agents));
     }
 }
 
-fn of_lease(look: &LeaseView) -> Option<Finding> {
-    let name = &look.lease;
-    let holder = match &look.observed {
+fn of_lease(view: &LeaseView) -> Option<Finding> {
+    let name = &view.lease;
+    let holder = match &view.observed {
         Observed::Ours(record, ..) => record.agent.to_string(),
         _ => "its holder".to_owned(),
     };
     let free = format!("free to take: zeta lease acquire {name}");
-    let (word, why, hint) = match &look.standing {
-        Standing::Held(held) => return of_held(look, held.why, &holder),
+    let (word, why, hint) = match &view.standing {
+        Standing::Held(held) => return of_held(view, held.why, &holder),
         Standing::MustKill(_) => (
             "overdue_lease",
             format!("{holder} is alive but past TTL and grace"),
-            "the next acquire ends its processes (policy kill)".to_owned(),
+            "the next acquire kills its processes (policy kill)".to_owned(),
         ),
         Standing::Grantable(cause) => match cause {
             Cause::Free => return None,
             Cause::HolderDead | Cause::Killed => {
                 ("dead_holder", format!("the processes of {holder} have ended"), free)
             }
-            Cause::OtherBoot => {
-                ("dead_holder", format!("{holder} took it before the machine started"), free)
-            }
-            Cause::Expired => (
-                "expired_lease",
-                format!("{holder} let its TTL run out and cannot be shown to be alive"),
+            Cause::OtherBoot => (
+                "dead_holder",
+                format!("{holder} acquired it before the machine was restarted"),
                 free,
             ),
+            Cause::Expired => {
+                ("expired_lease", format!("{holder} let its TTL run out and may be dead"), free)
+            }
             Cause::Overdue => {
                 ("overdue_lease", format!("{holder} is alive but past TTL and grace"), free)
             }
             Cause::ForeignExpired => {
-                ("foreign_record", "another program left it behind".to_owned(), free)
+                ("foreign_record", "another program wrote it, and it has expired".to_owned(), free)
             }
             Cause::DamagedExpired => {
-                ("damaged_record", format!("{} and nobody mended it", damage(look)), free)
+                ("damaged_record", format!("{}, and was not repaired in time", damage(view)), free)
             }
         },
     };
     Some(finding(word, name.as_str(), format!("lease {name}: {why}")).hint(hint))
 }
 
-fn of_held(look: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
-    let name = &look.lease;
+fn of_held(view: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
+    let name = &view.lease;
     let by_force = format!("if you know that it is abandoned: zeta lease break {name}");
     let found = |word, text: &str| finding(word, name.as_str(), format!("lease {name}: {text}"));
-    match (why, &look.observed) {
+    match (why, &view.observed) {
         (HeldWhy::InTime, _) => None,
         (HeldWhy::InGrace, _) => Some(
             found("late_renewal", &format!("{holder} is alive but has not renewed it in time"))
@@ -200,23 +208,23 @@ fn of_held(look: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
                 .hint(format!("{by_force} --damaged --reason WHY")),
         ),
         (HeldWhy::Damaged, _) => Some(
-            found("damaged_record", &damage(look))
+            found("damaged_record", &damage(view))
                 .hint(format!("{by_force} --damaged --reason WHY")),
         ),
     }
 }
 
-fn damage(look: &LeaseView) -> String {
-    match &look.observed {
+fn damage(view: &LeaseView) -> String {
+    match &view.observed {
         Observed::Damaged(damage, _) => format!("its record is damaged: {damage}"),
         _ => "its record is damaged".to_owned(),
     }
 }
 
-/// A lease in time whose holder's session does not beat: it will not be renewed.
+/// Reports a lease in time whose holder's session does not beat: it will not be renewed.
 fn of_holder(lease: &Lease<'_>, agents: &[Agent<'_>]) -> Option<Finding> {
-    let Observed::Ours(record, ..) = &lease.look.observed else { return None };
-    let Standing::Held(_) = &lease.look.standing else { return None };
+    let Observed::Ours(record, ..) = &lease.view.observed else { return None };
+    let Standing::Held(_) = &lease.view.standing else { return None };
     let agent = agents.iter().find(|agent| is_session(agent, record))?;
     let liveness = agent.judgement.liveness;
     if matches!(liveness, Liveness::Live | Liveness::Late) {

@@ -1,4 +1,4 @@
-//! One node: its files are read into buffers that are used again, and every record is judged.
+//! Reads the files of one node into reusable buffers, and judges every record.
 
 use zeta_core::evidence::{FileTimes, ProcessState, Processes};
 use zeta_core::layout::{self, Kind};
@@ -18,10 +18,10 @@ use crate::lease::{LeaseView, observe_text};
 use zeta_os::error::Result;
 use zeta_os::{host, process};
 
-/// How far a time may lie ahead of our clock before it is called wrong.
+/// How far a time may be ahead of this machine's clock before it is a finding.
 const AHEAD_US: i64 = 5_000_000;
 
-/// The files of one node, in buffers that the next node uses again.
+/// The files of one node, in buffers that are reused for the next node.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     files: Vec<File>,
@@ -35,14 +35,14 @@ struct File {
     times: FileTimes,
 }
 
-/// Looks at one node and shows it to `seen`.
-pub(super) fn look(
+/// Examines one node and passes its status to `show`.
+pub(super) fn examine(
     ctx: &Context,
     base: &TrustedDir,
     nodes: &Nodes,
     name: &Label,
     scratch: &mut Scratch,
-    seen: impl FnOnce(&NodeStatus<'_>),
+    show: impl FnOnce(&NodeStatus<'_>),
 ) {
     let mut found = Vec::new();
     scratch.used = 0;
@@ -62,7 +62,7 @@ pub(super) fn look(
             None
         }
     };
-    // Read after the files: what they say must not lie ahead of it.
+    // Read after the files: their times must not be ahead of it.
     let now = ctx.now();
     let mut status = NodeStatus {
         name,
@@ -79,7 +79,7 @@ pub(super) fn look(
     }
     findings::of_agents(&mut status);
     findings::of_leases(&mut status);
-    seen(&status);
+    show(&status);
 }
 
 impl Scratch {
@@ -101,7 +101,7 @@ impl Scratch {
                     (file.name, file.times) = (name, times);
                     self.used += 1;
                 }
-                // Released since the directory was listed.
+                // Removed since the directory was listed.
                 Ok(None) => {}
                 Err(error) => found.push(findings::unsafe_file(&name, &error)),
             }
@@ -114,7 +114,8 @@ impl Scratch {
     }
 }
 
-/// What the kernel said in this look: a session and its leases name the same processes.
+/// The states of processes that were read for this node: a session and its leases name the same
+/// processes.
 #[derive(Debug, Default)]
 struct Evidence {
     known: Vec<(Processes, ProcessState)>,
@@ -164,7 +165,8 @@ impl<'a> NodeStatus<'a> {
         self.markers.push(Marker { name, state, fields, times: file.times });
     }
 
-    /// The line is written in place, so one odd look may be half a write: look again.
+    /// Adds `last-seen.iso`. The line is written in place, so an odd one may be half written and is
+    /// read once more.
     fn add_last_seen(&mut self, file: &File, base: &TrustedDir, node: Option<&Node>) {
         let mut line = last_seen(&file.bytes, self.now.reading.wall_us);
         if line.is_err()
@@ -214,9 +216,9 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     let beat = match Beat::from_fields(&fields) {
         Ok(beat) => beat,
         Err(_) if fields.raw("beat_boot_ns").is_none() && fields.expect_kind(KIND).is_ok() => {
-            let evidence = "it never beat for itself";
+            let evidence = "it has no heartbeat";
             let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
-            let persona = Persona::Unheard(fields);
+            let persona = Persona::NoBeat(fields);
             return Agent { name, persona, life: ProcessState::Unknown, judgement };
         }
         Err(damage) => return damaged(damage),
@@ -239,5 +241,5 @@ fn lease<'a>(lease: RecordName, file: &'a File, now: &Now, evidence: &mut Eviden
         (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
         _ => None,
     };
-    Lease { look: LeaseView { lease, observed, standing }, fields }
+    Lease { view: LeaseView { lease, observed, standing }, fields }
 }

@@ -1,5 +1,4 @@
-//! The same as [`super::text`], for programs: records with their own keys, and what was judged
-//! beside them.
+//! The status as JSON: the keys of the records, and the judgements beside them.
 
 use zeta_core::evidence::ProcessState;
 use zeta_core::json::Object;
@@ -12,7 +11,7 @@ use super::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Sharing, Stat
 use crate::context::Context;
 use crate::lease::report::json::add_view;
 
-/// Keys that say what was judged; a record cannot speak for them.
+/// Keys of judgements; a record cannot set them.
 const AGENT_KEYS: [&str; 8] =
     ["file", "agent", "liveness", "evidence", "beat_age_ms", "life", "foreign", "damage"];
 const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
@@ -22,7 +21,7 @@ const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
 pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send) {
     let mut start = Object::new();
     head(&mut start, view);
-    // The object stays open: the nodes follow as they are seen, the findings of the tree last.
+    // The object stays open: the nodes follow one by one, the findings of the tree last.
     let start = start.done();
     emit(start.strip_suffix('}').unwrap_or(&start));
     emit(",\"nodes\":[");
@@ -41,21 +40,21 @@ pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send
     emit(&format!("],{}\n", end.strip_prefix('{').unwrap_or(&end)));
 }
 
-/// What is known of the tree.
-fn head(object: &mut Object, place: &StatusView) {
-    object.text("state_dir", &place.state_dir.display().to_string());
-    match place.sharing {
+/// Adds the facts about the tree.
+fn head(object: &mut Object, view: &StatusView) {
+    object.text("state_dir", &view.state_dir.display().to_string());
+    match view.sharing {
         None => object.raw("sharing", "null"),
         Some(Sharing::Private) => object.text("sharing", "private"),
         Some(Sharing::Group { .. }) => object.text("sharing", "group"),
     };
-    match &place.node {
+    match &view.node {
         None => object.raw("node", "null"),
         Some(node) => object.text("node", node.as_str()),
     };
 }
 
-/// One node.
+/// Adds one node.
 pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
     let now = &status.now;
     object.text("node", status.name.as_str());
@@ -68,7 +67,7 @@ pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
     };
     object.objects("agents", &status.agents, agent);
     object.objects("leases", &status.leases, |object, lease| {
-        add_view(object, &lease.look, lease.fields.as_ref(), now);
+        add_view(object, &lease.view, lease.fields.as_ref(), now);
     });
     object.objects("markers", &status.markers, |object, found| {
         marker(object, found, now.reading.wall_us);
@@ -79,7 +78,7 @@ pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
 fn agent(object: &mut Object, agent: &Agent<'_>) {
     let named = |fields: &Fields<'_>| fields.text("agent").map(|name| name.into_owned());
     match &agent.persona {
-        Persona::Own(fields, _) | Persona::Unheard(fields) => {
+        Persona::Own(fields, _) | Persona::NoBeat(fields) => {
             object.text("agent", named(fields).as_deref().unwrap_or(agent.name));
             object.fields_but(fields, &AGENT_KEYS);
         }
@@ -111,7 +110,7 @@ fn marker(object: &mut Object, marker: &Marker<'_>, wall_us: i64) {
     }
 }
 
-/// The list of what is wrong.
+/// Adds the list of findings.
 fn findings(object: &mut Object, findings: &[Finding]) {
     object.objects("findings", findings, |object, finding| {
         object.text("finding", finding.word).text("about", &finding.about);

@@ -1,7 +1,7 @@
-//! What is on a node and what is wrong with it: read the files, judge them, hand on what was seen.
+//! The status of nodes: reads their files, judges them, and passes the results on.
 //!
-//! A look takes no lock and changes nothing. Ten thousand nodes are looked at by all processors, a
-//! batch at a time, and handed on in order, so that no more than a few batches are in memory.
+//! Reading takes no lock and changes nothing. All processors read ten thousand nodes, a batch at a
+//! time. The results are passed on in order, so that only a few batches are in memory.
 
 mod findings;
 mod gather;
@@ -31,12 +31,12 @@ use crate::lease::LeaseView;
 use zeta_os::error::Result;
 use zeta_os::host;
 
-/// Something that a person or an agent should know: what, about whom, and what to do.
+/// A finding that a person or an agent should know: what, about what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// A stable word for scripts: `dead_holder`, `hung_agent`, ...
     pub word: &'static str,
-    /// The file, directory, agent or lease that it is about.
+    /// The file, directory, agent or lease that the finding is about.
     pub about: String,
     /// One sentence, lower case, no full stop.
     pub text: String,
@@ -47,42 +47,42 @@ pub struct Finding {
 /// A persona record, read.
 #[derive(Debug)]
 pub enum Persona<'a> {
-    /// One of ours.
+    /// A record of the standard.
     Own(Fields<'a>, Box<Beat>),
-    /// One of ours about an agent that never beat: others spoke about it.
-    Unheard(Fields<'a>),
-    /// By another program.
+    /// A record of the standard without a beat: only other agents wrote it.
+    NoBeat(Fields<'a>),
+    /// A record of another program.
     Foreign(Fields<'a>),
-    /// Not to be believed.
+    /// A damaged record.
     Damaged(Damage),
 }
 
 /// An agent as its record and the kernel show it.
 #[derive(Debug)]
 pub struct Agent<'a> {
-    /// What its file is named after.
+    /// The agent's name, as in the name of its file.
     pub name: &'a str,
-    /// Its record.
+    /// The agent's record.
     pub persona: Persona<'a>,
     /// Evidence about its processes.
     pub life: ProcessState,
-    /// How alive it is, and why we think so.
+    /// Whether it is alive, and by what evidence.
     pub judgement: Judgement,
 }
 
 /// A lease with the fields of its record.
 #[derive(Debug)]
 pub struct Lease<'a> {
-    /// The judgement on it.
-    pub look: LeaseView,
-    /// Its record as it stands on disk, if it is one of ours.
+    /// The record and the judgement on it.
+    pub view: LeaseView,
+    /// The record as it is on disk, if it is one of the standard.
     pub fields: Option<Fields<'a>>,
 }
 
 /// A marker record, read.
 #[derive(Debug)]
 pub struct Marker<'a> {
-    /// What its file is named after.
+    /// The marker's name, as in the name of its file.
     pub name: &'a str,
     /// `set`, `foreign` or `damaged`.
     pub state: &'static str,
@@ -95,18 +95,18 @@ pub struct Marker<'a> {
 /// The line of `last-seen.iso`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastSeen {
-    /// There is none, or it says nothing that can be believed.
+    /// There is none, or it is not valid.
     Unknown,
     /// Wall clock of the last beat, in µs.
     At(i64),
 }
 
-/// One node as it was found.
+/// One node as it was read.
 #[derive(Debug)]
 pub struct NodeStatus<'a> {
-    /// Its name.
+    /// The node's name.
     pub name: &'a Label,
-    /// When anybody was last seen on it.
+    /// When any agent last beat on it.
     pub last_seen: LastSeen,
     /// Its agents, by name.
     pub agents: Vec<Agent<'a>>,
@@ -114,32 +114,32 @@ pub struct NodeStatus<'a> {
     pub leases: Vec<Lease<'a>>,
     /// Its markers, by name.
     pub markers: Vec<Marker<'a>>,
-    /// What is wrong.
+    /// The findings about the node.
     pub findings: Vec<Finding>,
-    /// When it was looked at.
+    /// When it was read.
     pub now: Now<'a>,
 }
 
-/// The tree and the nodes to look at.
+/// The tree and the nodes to show.
 #[derive(Debug)]
 pub struct StatusView {
-    /// Where the state directory is or would be.
+    /// The path of the state directory, which need not exist.
     pub state_dir: PathBuf,
-    /// Who may use it; `None` if it does not exist.
+    /// The users that may use it; `None` if it does not exist.
     pub sharing: Option<Sharing>,
-    /// The node that was asked for, or this machine's own; `None` if that was not decided yet.
+    /// The node that the caller named, or this machine's own; `None` if that has no name yet.
     pub node: Option<Label>,
     /// The host's name: a label for people, never a node's name.
     pub host_name: String,
-    /// What is wrong with the tree as a whole.
+    /// The findings about the tree as a whole.
     pub findings: Vec<Finding>,
     opened: Option<(Tree, Nodes)>,
     names: Vec<Label>,
 }
 
-/// Opens the tree, to look at its own node or at `all` of them.
+/// Opens the tree, to show its own node or `all` of them.
 pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
-    let mut place = StatusView {
+    let mut view = StatusView {
         state_dir: ctx.state_dir.clone(),
         sharing: None,
         node: ctx.node.clone(),
@@ -148,33 +148,34 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         opened: None,
         names: Vec::new(),
     };
-    let Some(tree) = Tree::open(&ctx.state_dir)? else { return Ok(place) };
-    place.sharing = Some(tree.base.sharing);
-    if place.node.is_none() {
+    let Some(tree) = Tree::open(&ctx.state_dir)? else { return Ok(view) };
+    view.sharing = Some(tree.base.sharing);
+    if view.node.is_none() {
         match tree.read_local_node() {
-            Ok(node) => place.node = node,
+            Ok(node) => view.node = node,
             Err(error) if all => {
-                place.findings.push(findings::unsafe_file(layout::LOCAL_NODE, &error));
+                view.findings.push(findings::unsafe_file(layout::LOCAL_NODE, &error));
             }
             Err(error) => return Err(error),
         }
     }
     let Some(nodes) = tree.open_nodes()? else {
-        place.findings.push(findings::no_nodes());
-        return Ok(place);
+        view.findings.push(findings::no_nodes());
+        return Ok(view);
     };
     if all {
-        place.add_all(&nodes)?;
+        view.add_all(&nodes)?;
     } else {
-        place.names.extend(place.node.clone());
+        view.names.extend(view.node.clone());
     }
-    place.opened = Some((tree, nodes));
-    Ok(place)
+    view.opened = Some((tree, nodes));
+    Ok(view)
 }
 
-/// Nodes that one worker looks at before it hands on what it saw.
+/// Nodes that one worker reads before it passes them on.
 const BATCH: usize = 16;
-/// Batches that wait for an earlier one, so that a worker that lost its processor stops nobody.
+/// Most batches that wait for an earlier one, so that a worker that lost its processor does not
+/// stop the others.
 const AHEAD: usize = 32;
 
 impl StatusView {
@@ -183,7 +184,7 @@ impl StatusView {
         for name in &listing.names {
             match Label::new("node", name) {
                 Ok(label) => self.names.push(label),
-                // A node that is being made right now, or that a killed process left half made.
+                // A node that is being created, or that a killed process left unfinished.
                 Err(_) if name.starts_with(layout::NEW_PREFIX) => {}
                 Err(_) => self.findings.push(findings::odd_name(name)),
             }
@@ -195,18 +196,18 @@ impl StatusView {
         Ok(())
     }
 
-    /// How many nodes [`StatusView::each`] looks at.
+    /// Returns how many nodes [`StatusView::each`] reads.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// There is no node to look at.
+    /// Returns whether there is no node to show.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Looks at every node. `render` turns the node with a number into text, on any thread and in
-    /// any order; `sink` gets the texts in the order of the numbers.
+    /// Reads every node. `render` turns a node and its number into text, on any thread and in any
+    /// order; `sink` gets the texts in the order of the numbers.
     pub fn each(
         &self,
         ctx: &Context,
@@ -225,16 +226,16 @@ impl StatusView {
                 let Some(batch) = batches.get(at) else { break };
                 for (offset, name) in batch.iter().enumerate() {
                     let number = at * BATCH + offset;
-                    let seen = |status: &NodeStatus<'_>| render(number, status, &mut text);
-                    gather::look(ctx, &tree.base, nodes, name, &mut scratch, seen);
+                    let show = |status: &NodeStatus<'_>| render(number, status, &mut text);
+                    gather::examine(ctx, &tree.base, nodes, name, &mut scratch, show);
                 }
-                text = order.hand_on(at, text);
+                text = order.pass_on(at, text);
             }
         };
         let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
         std::thread::scope(|scope| {
             for _ in 1..workers.min(batches.len()) {
-                // Without a further thread the work is done all the same, only later.
+                // Without another thread the work only takes longer.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
             work();
@@ -242,7 +243,7 @@ impl StatusView {
     }
 }
 
-/// Puts what the workers saw in order again.
+/// Puts the results of the workers in order again.
 struct Order<F> {
     state: Mutex<OrderState<F>>,
     moved: Condvar,
@@ -263,8 +264,8 @@ impl<F: FnMut(&str)> Order<F> {
         Order { state: Mutex::new(state), moved: Condvar::new() }
     }
 
-    /// Hands on a batch, now or when its turn comes; returns an empty buffer for another one.
-    fn hand_on(&self, batch: usize, text: String) -> String {
+    /// Passes on a batch, now or when its turn comes; returns an empty buffer for another one.
+    fn pass_on(&self, batch: usize, text: String) -> String {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let too_far = |s: &mut OrderState<F>| s.next != batch && s.ahead.len() >= AHEAD;
         let waited = self.moved.wait_while(state, too_far);

@@ -2,21 +2,21 @@
 
 use std::borrow::Cow;
 
-/// How a cell is shown on a terminal with colours. Nothing is ever green: that a thing is well is
-/// said by its evidence, not by a colour.
+/// How a cell is shown on a terminal with colours. Nothing is ever green: the evidence shows that
+/// an agent is alive, not a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum CellStyle {
-    /// Nothing to say.
+    /// Nothing is wrong.
     #[default]
     Plain,
-    /// Look at it some time.
+    /// A person should check it at some time.
     Doubt,
-    /// Look at it now.
+    /// A person should check it now.
     Bad,
 }
 
 impl CellStyle {
-    /// The text in its colour.
+    /// Returns the text in its colour.
     pub(super) fn paint(self, text: &str) -> String {
         match self {
             CellStyle::Plain => text.to_owned(),
@@ -36,24 +36,24 @@ const GAP: usize = 2;
 const SHORTEST: usize = 8;
 
 impl<const N: usize> Table<N> {
-    /// A table with these names of columns.
+    /// Makes a table with these names of columns.
     pub(super) fn new(head: [&'static str; N]) -> Table<N> {
         Table { rows: vec![(head.map(Cow::Borrowed), CellStyle::Plain)] }
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that columns can be counted.
-    pub(super) fn row(&mut self, cells: [String; N], mood: CellStyle) {
+    pub(super) fn row(&mut self, cells: [String; N], style: CellStyle) {
         let cells = cells.map(|cell| match cell.is_empty() {
             true => Cow::Borrowed("-"),
             false => Cow::Owned(cell),
         });
-        self.rows.push((cells, mood));
+        self.rows.push((cells, style));
     }
 
-    /// Writes the table; `width` is the terminal's, `colour` says whether rows show their mood.
+    /// Writes the table; `width` is the terminal's, `colour` says whether rows show their style.
     pub(super) fn write(&self, text: &mut String, width: Option<usize>, colour: bool) {
         let widths = self.widths(width);
-        for (cells, mood) in &self.rows {
+        for (cells, style) in &self.rows {
             let mut line = String::new();
             for (cell, width) in cells.iter().zip(widths) {
                 let cell = cut(cell, width);
@@ -62,12 +62,12 @@ impl<const N: usize> Table<N> {
                 line.extend(std::iter::repeat_n(' ', missing));
             }
             let line = line.trim_end();
-            text.push_str(&if colour { mood.paint(line) } else { line.to_owned() });
+            text.push_str(&if colour { style.paint(line) } else { line.to_owned() });
             text.push('\n');
         }
     }
 
-    /// The columns' widths: the widest give way until all fit.
+    /// Returns the widths of the columns: the widest are cut until all fit.
     fn widths(&self, limit: Option<usize>) -> [usize; N] {
         let mut widths = [0; N];
         for (cells, _) in &self.rows {
@@ -87,7 +87,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Text of at most `width` characters; what was cut is shown as an ellipsis.
+/// Cuts text to at most `width` characters; an ellipsis shows the cut.
 fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
         return Cow::Borrowed(text);

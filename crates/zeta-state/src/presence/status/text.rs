@@ -1,4 +1,4 @@
-//! One screen for a person: the node, its agents, its leases, its markers, and what is wrong.
+//! The status as text: the node, its agents, its leases, its markers, and the findings.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +18,7 @@ use crate::lease::report;
 pub struct Screen {
     /// Its width in characters; `None` if lines may be as long as need be.
     pub width: Option<usize>,
-    /// It shows colours.
+    /// Whether it shows colours.
     pub colour: bool,
 }
 
@@ -45,37 +45,41 @@ impl Screen {
         }
     }
 
-    /// The tree, and a plain word where there is nothing in it.
-    fn head(&self, place: &StatusView, ctx: &Context) -> String {
-        let dir = place.state_dir.display().to_string();
+    /// Describes the tree, and says so if there is nothing in it.
+    fn head(&self, view: &StatusView, ctx: &Context) -> String {
+        let dir = view.state_dir.display().to_string();
         let dir = printable(&dir);
-        let Some(sharing) = place.sharing else {
+        let Some(sharing) = view.sharing else {
             return format!(
-                "nobody has used zeta here yet: {dir} does not exist\n  \
-                 -> the first 'zeta run' or 'zeta lease acquire' makes it\n"
+                "zeta has not been used here yet: {dir} does not exist\n  \
+                 -> the first 'zeta run' or 'zeta lease acquire' creates it\n"
             );
         };
         let sharing = match sharing {
             Sharing::Private => "private (0700, one user)".to_owned(),
             Sharing::Group { gid } => format!("shared by group id {gid}"),
         };
-        let node = match &place.node {
+        let node = match &view.node {
             Some(node) => node.to_string(),
             None => "not named yet".to_owned(),
         };
-        let own = if ctx.node.is_some() { "asked for" } else { "this machine's own" };
+        let own = if ctx.node.is_some() {
+            "selected by --node or ZETA_NODE"
+        } else {
+            "this machine's own"
+        };
         let mut text = format!("tree    {dir}, {sharing}\n");
         text.push_str(&format!(
             "node    {node}, {own}; host name {}\n",
-            printable(&place.host_name)
+            printable(&view.host_name)
         ));
-        if place.is_empty() {
-            text.push_str("\nnobody has used zeta here yet: there is no node in the tree\n");
+        if view.is_empty() {
+            text.push_str("\nzeta has not been used here yet: there is no node in the tree\n");
         }
         text
     }
 
-    /// One node.
+    /// Writes one node.
     pub fn node(&self, text: &mut String, status: &NodeStatus<'_>) {
         let now = &status.now;
         let seen = match status.last_seen {
@@ -88,7 +92,7 @@ impl Screen {
             && status.markers.is_empty()
             && status.findings.is_empty();
         if nothing {
-            text.push_str("nobody is here, and nothing is held\n");
+            text.push_str("no agents, no leases\n");
             return;
         }
         self.agents(text, &status.agents, now);
@@ -108,7 +112,7 @@ impl Screen {
             "AGENT", "LIVENESS", "BEAT", "EVIDENCE", "STATUS", "TASK", "BRANCH", "SINCE", "PIDS",
         ]);
         for agent in agents {
-            table.row(agent_cells(agent, now), agent_mood(agent));
+            table.row(agent_cells(agent, now), agent_style(agent));
         }
         text.push('\n');
         table.write(text, self.width, self.colour);
@@ -121,7 +125,7 @@ impl Screen {
         let mut table =
             Table::new(["LEASE", "STANDING", "HOLDER", "EVIDENCE", "SINCE", "UNTIL", "PURPOSE"]);
         for lease in leases {
-            table.row(lease_cells(lease, now), lease_mood(&lease.look.standing));
+            table.row(lease_cells(lease, now), lease_style(&lease.view.standing));
         }
         text.push('\n');
         table.write(text, self.width, self.colour);
@@ -133,20 +137,20 @@ impl Screen {
         }
         let mut table = Table::new(["MARKER", "STATE", "BY", "CHANGED"]);
         for marker in markers {
-            let mood = if marker.state == "set" { CellStyle::Plain } else { CellStyle::Doubt };
+            let style = if marker.state == "set" { CellStyle::Plain } else { CellStyle::Doubt };
             let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
             let changed = match u64::try_from(age_us) {
                 Ok(us) => ago(us / 1000),
                 Err(_) => "in the future".to_owned(),
             };
-            let by = said(&marker.fields, "agent");
-            table.row([marker.name.to_owned(), marker.state.to_owned(), by, changed], mood);
+            let by = cell_of(&marker.fields, "agent");
+            table.row([marker.name.to_owned(), marker.state.to_owned(), by, changed], style);
         }
         text.push('\n');
         table.write(text, self.width, self.colour);
     }
 
-    /// What is wrong; nothing if nothing is.
+    /// Describes the findings; empty if there are none.
     fn findings(&self, findings: &[Finding]) -> String {
         let mut text = String::new();
         if findings.is_empty() {
@@ -165,8 +169,8 @@ impl Screen {
     }
 }
 
-/// The value of a key as a cell.
-fn said(fields: &Fields<'_>, key: &str) -> String {
+/// Returns the value of a key as a cell.
+fn cell_of(fields: &Fields<'_>, key: &str) -> String {
     match fields.text(key) {
         Some(value) => printable(&value).into_owned(),
         None => fields.raw(key).map(|raw| printable(raw).into_owned()).unwrap_or_default(),
@@ -181,7 +185,7 @@ fn agent_cells(agent: &Agent<'_>, now: &Now) -> [String; 9] {
     let none = Fields::default();
     let (fields, pids) = match &agent.persona {
         Persona::Own(fields, beat) => (fields, pids(beat)),
-        Persona::Foreign(fields) | Persona::Unheard(fields) => (fields, said(fields, "pid")),
+        Persona::Foreign(fields) | Persona::NoBeat(fields) => (fields, cell_of(fields, "pid")),
         Persona::Damaged(_) => (&none, String::new()),
     };
     let started = ["started_at", "timestamp"].iter().find_map(|key| {
@@ -193,9 +197,9 @@ fn agent_cells(agent: &Agent<'_>, now: &Now) -> [String; 9] {
         agent.judgement.liveness.word().to_owned(),
         agent.judgement.beat_age_ms.map(ago).unwrap_or_default(),
         agent.judgement.evidence.to_owned(),
-        said(fields, "status"),
-        said(fields, "task"),
-        said(fields, "branch"),
+        cell_of(fields, "status"),
+        cell_of(fields, "task"),
+        cell_of(fields, "branch"),
         started.map(|us| ago(us / 1000)).unwrap_or_default(),
         pids,
     ]
@@ -207,7 +211,7 @@ fn pids(beat: &Beat) -> String {
     all.join("+")
 }
 
-fn agent_mood(agent: &Agent<'_>) -> CellStyle {
+fn agent_style(agent: &Agent<'_>) -> CellStyle {
     match (&agent.persona, agent.judgement.liveness) {
         (Persona::Damaged(_), _) | (_, Liveness::Hung) => CellStyle::Bad,
         (Persona::Own(_, beat), Liveness::Gone) if !beat.ended => CellStyle::Bad,
@@ -217,17 +221,17 @@ fn agent_mood(agent: &Agent<'_>) -> CellStyle {
 }
 
 fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
-    let look = &lease.look;
+    let view = &lease.view;
     let mut cells = <[String; 7]>::default();
-    cells[0] = look.lease.to_string();
-    cells[1] = report::standing_word(&look.standing).to_owned();
-    match &look.observed {
+    cells[0] = view.lease.to_string();
+    cells[1] = report::standing_word(&view.standing).to_owned();
+    match &view.observed {
         Observed::Ours(record, _, life) => {
             cells[2] = report::holder(record);
             cells[3] = match life {
                 ProcessState::Alive => "process runs",
                 ProcessState::Dead => "processes have ended",
-                ProcessState::Unknown => "no process to ask",
+                ProcessState::Unknown => "not tied to a process",
             }
             .to_owned();
             (cells[4], cells[5]) = since_until(record, now);
@@ -235,11 +239,11 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
             cells[6] = printable(purpose).into_owned();
         }
         Observed::Foreign { who, .. } => {
-            cells[2] = printable(who.as_deref().unwrap_or("somebody unnamed")).into_owned();
+            cells[2] = printable(who.as_deref().unwrap_or("an unnamed holder")).into_owned();
             cells[3] = "another program's record".to_owned();
         }
         Observed::Damaged(..) => {
-            cells[2] = "nobody knows".to_owned();
+            cells[2] = "unknown".to_owned();
             cells[3] = "its record is damaged".to_owned();
         }
         Observed::Absent => {}
@@ -248,7 +252,7 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
 }
 
 fn since_until(record: &Record, now: &Now) -> (String, String) {
-    if !report::by_our_clock(record, now) {
+    if !report::has_same_clock(record, now) {
         return ("another clock".to_owned(), "another clock".to_owned());
     }
     let here = now.reading.wall_us;
@@ -260,7 +264,7 @@ fn since_until(record: &Record, now: &Now) -> (String, String) {
     (apart(record.acquired_boot_ns), apart(record.expires_boot_ns()))
 }
 
-fn lease_mood(standing: &Standing) -> CellStyle {
+fn lease_style(standing: &Standing) -> CellStyle {
     match standing {
         Standing::Held(held) => match held.why {
             HeldWhy::InTime => CellStyle::Plain,

@@ -1,11 +1,12 @@
-//! Would systemd-tmpfiles age the state directory away? It looks at no lock and no open descriptor.
+//! Checks whether systemd-tmpfiles would remove old files from the state directory: it checks
+//! neither locks inside nor open descriptors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Diagnosis, Severity};
 
-/// Later ones mask earlier ones of the same file name.
+/// The configuration directories; later ones mask earlier ones with the same file name.
 const CONF_DIRS: [&str; 4] =
     ["/usr/lib/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/run/tmpfiles.d", "/etc/tmpfiles.d"];
 
@@ -79,7 +80,7 @@ fn judge(configs: &[(String, String)], path: &Path) -> Ageing {
     aged
 }
 
-/// Does the pattern of an `x` line name the directory, or one above it?
+/// Returns whether the pattern of an `x` line names the directory, or one above it.
 fn covers(pattern: &str, path: &Path) -> bool {
     let pattern = Path::new(pattern);
     path.ancestors().any(|above| {
@@ -113,12 +114,12 @@ mod tests {
     #[test]
     fn an_x_line_keeps_what_an_age_would_remove() {
         let aged = "# comment\nq /tmp 1777 root root 10d\n";
-        let ours = include_str!("../../../../../units/tmpfiles.d/zeta.conf");
+        let shipped = include_str!("../../../../../units/tmpfiles.d/zeta.conf");
         for (texts, word) in [
             (vec!["D /tmp 1777 root root -"], "none"),
             (vec!["d /var/tmp 1777 root root 30d"], "none"),
             (vec![aged], "aged"),
-            (vec![aged, ours], "kept"),
+            (vec![aged, shipped], "kept"),
             (vec![aged, "x /tmp/zeta-*"], "kept"),
             (vec![aged, "x /tmp"], "kept"),
             (vec![aged, "X /tmp/zeta-cluster-state"], "aged"),

@@ -1,7 +1,8 @@
-//! What is wrong here: findings with a reason and a remedy, also about trees that others refuse.
+//! Findings about the tree and the machine, each with a reason and a remedy, also about trees that
+//! other verbs refuse.
 //!
-//! It reports and never fails; it repairs only what [`super::clean`] may remove and the two files
-//! that `init` would write.
+//! The doctor reports and never fails; it repairs only what [`super::clean`] may remove and the two
+//! files that `init` would write.
 
 mod ageing;
 pub mod report;
@@ -20,7 +21,7 @@ use crate::directory::trusted_dir;
 use zeta_os::error::{Error, Hint};
 use zeta_os::users;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Worth knowing.
@@ -32,7 +33,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The word for people and for JSON.
+    /// Returns the word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
             Severity::Note => "note",
@@ -42,37 +43,37 @@ impl Severity {
     }
 }
 
-/// Something that was found.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad.
+    /// How severe it is.
     pub severity: Severity,
-    /// What it is about, as one word.
+    /// The subject, as one word.
     pub finding: &'static str,
-    /// What is so, and why that is wrong.
+    /// What was found, and why that is wrong.
     pub reason: String,
     /// What to do.
     pub remedy: String,
 }
 
-/// All that is known after a look.
+/// The result of an examination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Things to compare between two views, as a service's and a shell's.
+    /// Facts to compare between two processes, such as a service and a shell.
     pub facts: Vec<(&'static str, String)>,
-    /// What is wrong, the worst first.
+    /// The findings, the worst first.
     pub findings: Vec<Finding>,
-    /// What `--fix` did.
+    /// The repairs of `--fix`.
     pub fixed: Vec<String>,
 }
 
 impl Diagnosis {
-    /// Nothing unsafe or broken was found.
+    /// Returns whether nothing unsafe or broken was found.
     pub fn is_sound(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity != Severity::Broken)
     }
 
-    /// The diagnosis of a call that could not even begin.
+    /// Makes the diagnosis of a call that failed at its start.
     pub fn of_error(error: &Error) -> Diagnosis {
         let mut diagnosis = Diagnosis::default();
         diagnosis.add_error("host", error);
@@ -91,11 +92,11 @@ impl Diagnosis {
     }
 
     fn add_error(&mut self, finding: &'static str, error: &Error) {
-        // Hints that lead to this very command are of no use here.
+        // Hints that name this very command are of no use here.
         let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
         let hints: Vec<&str> = useful.map(Hint::as_str).collect();
         let remedy = if hints.is_empty() {
-            "look who made it and what is in it, then move it away".to_owned()
+            "find out who made it and what is in it, then move it away".to_owned()
         } else {
             hints.join("; ")
         };
@@ -107,10 +108,10 @@ impl Diagnosis {
     }
 }
 
-/// Looks at everything that zeta depends on; `fix` repairs what is safe to repair.
+/// Examines everything that zeta depends on; `fix` repairs what is safe to repair.
 pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
-    look_at_base(&ctx.state_dir, &mut diagnosis);
+    describe_base(&ctx.state_dir, &mut diagnosis);
     system::examine(ctx, &mut diagnosis);
     ageing::examine(&ctx.state_dir, &mut diagnosis);
     match Tree::open(&ctx.state_dir) {
@@ -124,7 +125,7 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
         Ok(None) => absent(ctx, &mut diagnosis),
         Err(error) => {
             diagnosis.add_error("state_directory", &error);
-            // What is inside may tell who did it; nothing in there is touched.
+            // The content may show who did it; nothing in there is changed.
             if let Some(base) = trusted_dir::open_unchecked(&ctx.state_dir) {
                 tree::examine(ctx, &Tree { base }, &mut diagnosis);
             }
@@ -154,9 +155,9 @@ fn absent(ctx: &Context, diagnosis: &mut Diagnosis) {
     }
 }
 
-fn look_at_base(path: &Path, diagnosis: &mut Diagnosis) {
+fn describe_base(path: &Path, diagnosis: &mut Diagnosis) {
     diagnosis.fact("state_dir", path.display().to_string());
-    let Ok(Some(stat)) = trusted_dir::look(path) else { return };
+    let Ok(Some(stat)) = trusted_dir::stat(path) else { return };
     diagnosis.fact("dev_ino", format!("{}:{}", stat.st_dev, stat.st_ino));
     diagnosis.fact("owner", users::user(stat.st_uid));
     diagnosis.fact("group", users::group(stat.st_gid));
@@ -173,7 +174,7 @@ fn type_word(stat: &Stat) -> &'static str {
     }
 }
 
-/// The safe repairs.
+/// Makes the safe repairs.
 fn repair(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
     match init::readme(&tree.base) {
         Ok(Some(_)) => diagnosis.fixed.push(format!("wrote {}", layout::README)),

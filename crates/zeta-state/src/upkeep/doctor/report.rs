@@ -1,11 +1,11 @@
-//! What an examination found, in words and as JSON, for every front end.
+//! The report of an examination as text and as JSON, for every front end.
 
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 
 use super::{Diagnosis, Finding};
 
-/// All that is known after an examination.
+/// The report as JSON.
 pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
     let mut facts = Object::new();
     for (key, value) in &diagnosis.facts {
@@ -27,7 +27,7 @@ pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
     object
 }
 
-/// The same for people.
+/// The report as text.
 pub fn doctor_text(diagnosis: &Diagnosis) -> String {
     let facts = diagnosis.facts.iter();
     let mut lines: Vec<String> =

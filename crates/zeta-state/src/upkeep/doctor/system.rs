@@ -1,4 +1,4 @@
-//! The machine below the tree: clocks, namespaces, the kernel's answers, and what stands beside it.
+//! Examines the machine: clocks, namespaces, the kernel, and what is beside the tree.
 
 use std::path::Path;
 
@@ -14,9 +14,9 @@ use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::{host, mount};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// No clock of a machine that runs this can truly be before it.
+/// The earliest time that the clock of a machine with this program can show.
 const OLDEST: &str = "2026-01-01T00:00:00Z";
-/// Most names that are looked at beside the state directory.
+/// Most names that are read beside the state directory.
 const NEIGHBOURS_MAX: usize = 4_096;
 
 pub(super) fn examine(ctx: &Context, diagnosis: &mut Diagnosis) {
@@ -45,7 +45,7 @@ fn clocks(ctx: &Context, diagnosis: &mut Diagnosis) {
             Severity::Warning,
             "clock",
             format!("the wall clock says {}, which cannot be", format_utc(wall_us)),
-            "set the clock; records by other hands are judged by it",
+            "set the clock; records of other programs are judged by it",
         );
     }
     let offsets = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
@@ -57,8 +57,8 @@ fn clocks(ctx: &Context, diagnosis: &mut Diagnosis) {
         diagnosis.add(
             Severity::Note,
             "time_namespace",
-            "this process has a boot clock of its own; records of others are judged by file times",
-            "nothing to do, unless you did not mean it: unshare --time, a container",
+            "this process has its own boot clock; other records are judged by file times",
+            "nothing to do, if that is intended: unshare --time, a container",
         );
     }
     if mount::of(Path::new(BOOT_ID))
@@ -109,13 +109,13 @@ fn kernel(diagnosis: &mut Diagnosis) {
         diagnosis.add(
             Severity::Warning,
             "inotify",
-            "this user's inotify instances are used up: those who wait for a lease poll instead",
+            "this user's inotify instances are used up: processes that wait for leases poll",
             "as root: sysctl fs.inotify.max_user_instances=512",
         );
     }
 }
 
-/// Unfinished trees of killed processes, and what `init --group --replace` moved aside.
+/// Reports unfinished trees of killed processes, and what `init --group --replace` moved aside.
 fn neighbours(path: &Path, diagnosis: &mut Diagnosis) {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return };
     let name = name.to_string_lossy();
@@ -128,7 +128,7 @@ fn neighbours(path: &Path, diagnosis: &mut Diagnosis) {
             diagnosis.add(
                 Severity::Note,
                 "unpublished",
-                format!("{}/{shown} was being made when its maker ended", parent.display()),
+                format!("{}/{shown} was left unfinished by a process that ended", parent.display()),
                 "if it is yours and older than an hour: rm -r it",
             );
         } else if other.starts_with(&format!("{name}.refused-")) {
@@ -136,7 +136,7 @@ fn neighbours(path: &Path, diagnosis: &mut Diagnosis) {
                 Severity::Note,
                 "refused",
                 format!("{}/{shown} was moved aside by 'init --group --replace'", parent.display()),
-                "look who made it and why, then remove it with care: it may hold links",
+                "find out who made it and why, then remove it with care: it may contain links",
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The tree itself: its directories, its records, and what killed processes left in it.
+//! Examines the tree: its directories, its records, and what killed processes left in it.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::upkeep::clean::{clean_in, life_of};
 use zeta_os::files::{Listing, list};
 use zeta_os::{host, users};
 
-/// Seconds by which a file may be younger than the clock.
+/// How many seconds the time of a file may be ahead of the clock.
 const AHEAD_S: i64 = 5;
 
 pub(super) fn examine(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
@@ -45,8 +45,8 @@ pub(super) fn examine(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
             Err(_) => diagnosis.add(
                 Severity::Note,
                 "odd_name",
-                format!("nodes/{name} is no node's name"),
-                "zeta does not touch it: look who made it",
+                format!("nodes/{name} is not the name of a node"),
+                "zeta does not touch it: find out who made it",
             ),
         }
     }
@@ -75,7 +75,7 @@ fn base(tree: &Tree, diagnosis: &mut Diagnosis) {
         diagnosis.add(
             Severity::Warning,
             "clock",
-            "the tree was changed in the future: the wall clock was set back since",
+            "the last change of the tree has a time in the future: the clock was set back since",
             "wait, or set the clock; leases of this boot do not depend on it",
         );
     }
@@ -105,7 +105,7 @@ fn nodes_dir(tree: &Tree, diagnosis: &mut Diagnosis) {
     }
 }
 
-/// In a group's tree too few bits lock members out, which looks like a fault of theirs.
+/// Reports a mode of a group's tree that locks members out.
 fn shared_mode(tree: &Tree, path: &Path, stat: &Stat, wanted: u32, diagnosis: &mut Diagnosis) {
     let Sharing::Group { gid } = tree.base.sharing else { return };
     let bits = stat.st_mode & 0o7777;
@@ -126,16 +126,21 @@ fn shared_mode(tree: &Tree, path: &Path, stat: &Stat, wanted: u32, diagnosis: &m
 
 fn odd_names(what: &'static str, path: &Path, listing: &Listing, diagnosis: &mut Diagnosis) {
     for name in &listing.odd {
-        let reason = format!("{}: a name that no record can have: {name}", path.display());
+        let reason = format!("{}: no record can have the name {name}", path.display());
         diagnosis.add(Severity::Note, "odd_name", reason, "zeta does not touch it");
     }
     if listing.cut {
-        let reason = format!("{} holds more entries than are looked at", path.display());
-        diagnosis.add(Severity::Warning, what, reason, "find who fills it; results are partial");
+        let reason = format!("{} has more entries than zeta reads", path.display());
+        diagnosis.add(
+            Severity::Warning,
+            what,
+            reason,
+            "find out what fills it; results are partial",
+        );
     }
 }
 
-/// What `zeta clean` would remove.
+/// Reports what `zeta clean` would remove.
 pub(super) fn leftovers(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
     let cleaned = match clean_in(ctx, tree, true) {
         Ok(cleaned) => cleaned,
@@ -165,7 +170,7 @@ impl NodeExamination<'_> {
             shared_mode(self.tree, &self.node.path, &stat, group::NODE_MODE, self.diagnosis);
         }
         let own = self.tree.read_local_node().ok().flatten();
-        // Trying means making a directory, which only an owner of the tree does.
+        // The check creates a directory, which only an owner of the tree may do.
         if own.as_ref() == Some(&self.node.name)
             && Tree::open(&self.tree.base.path).is_ok()
             && let Err(error) = probe::flock_excludes(self.node.as_fd(), &self.node.path)
@@ -213,8 +218,8 @@ impl NodeExamination<'_> {
             Kind::Guards => return,
             Kind::Other if file.starts_with(layout::NEW_PREFIX) => return,
             Kind::Other => {
-                let reason = format!("{} is no file of the standard", self.path(file));
-                let remedy = "zeta does not touch it: look who made it";
+                let reason = format!("{} is not a file of the standard", self.path(file));
+                let remedy = "zeta does not touch it: find out who made it";
                 return self.diagnosis.add(Severity::Note, "odd_name", reason, remedy);
             }
         };
@@ -249,7 +254,7 @@ impl NodeExamination<'_> {
             Ok(Text::Foreign(_)) => self.foreign(file),
             Err(damage) => {
                 let reason = format!("{} is damaged: {damage}", self.path(file));
-                let remedy = "look at it, then write it anew with 'zeta marker' or 'zeta persona'";
+                let remedy = "read it, then write it again with 'zeta marker' or 'zeta persona'";
                 self.diagnosis.add(Severity::Broken, "damaged", reason, remedy);
             }
         }
@@ -273,7 +278,7 @@ impl NodeExamination<'_> {
                     && !self.renewed_by(record.agent.as_str(), session)
                 {
                     let reason = format!(
-                        "lease {name} of {}: no process beats for its session, so nobody renews it",
+                        "lease {name} of {}: no process beats for its session: it is not renewed",
                         record.agent
                     );
                     let remedy = format!("wait for its TTL, or see: zeta lease show {name}");
@@ -295,7 +300,7 @@ impl NodeExamination<'_> {
         }
     }
 
-    /// Does the session's own record show somebody who will renew?
+    /// Returns whether the session's own record shows a process that renews.
     fn renewed_by(&self, agent: &str, session: &str) -> bool {
         let file = layout::persona_file(agent);
         let Ok(Some(bytes)) = self.node.read(&self.tree.base, &file, layout::PERSONA_MAX) else {
@@ -311,7 +316,7 @@ impl NodeExamination<'_> {
 
     fn foreign(&mut self, file: &str) {
         let reason = format!("{} was written by another program than zeta", self.path(file));
-        let remedy = "nothing, if it keeps to the standard; it is judged by its age";
+        let remedy = "nothing, if it follows the standard; it is judged by its age";
         self.diagnosis.add(Severity::Note, "foreign", reason, remedy);
     }
 

@@ -1,4 +1,4 @@
-//! The arguments of `zeta bus`, with an example for every verb.
+//! The arguments of `zeta bus`, with examples for every verb.
 
 use std::ffi::OsString;
 
@@ -24,22 +24,22 @@ Examples:
 pub(super) struct PublishArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Sender [default: the agent that you are]
+    /// Sender [default: your agent name]
     #[arg(long, value_name = "WHO")]
     pub(super) from: Option<String>,
     /// Recipient [default: '*', all agents]
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
-    /// Topic, as in heartbeat, claim, review-request
+    /// Topic, such as heartbeat, claim or review-request
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// Content, as JSON
+    /// Content, in JSON
     #[arg(long, value_name = "JSON")]
     pub(super) payload: Option<String>,
     /// Time until the message expires; required for a topic of your own
     #[arg(long, value_name = "DURATION")]
     pub(super) topic_ttl: Option<String>,
-    /// Store a payload that does not have the form that its topic requires
+    /// Store the payload even if it does not have the form of its topic
     #[arg(long)]
     pub(super) unchecked: bool,
     /// Publish a message for each record of the node that changed since the last call
@@ -62,7 +62,7 @@ pub(super) struct ListArgs {
     /// Only messages for this recipient, or for all agents
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
-    /// Expired messages, too
+    /// Also expired messages
     #[arg(long)]
     pub(super) include_expired: bool,
     /// The dead letters: messages that could not be delivered
@@ -96,21 +96,21 @@ pub(super) struct WatchArgs {
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
-    /// Longest time between two looks; changes are noticed at once. A bare number is in ms
+    /// Longest time between two checks; changes are noticed at once. A bare number is in ms
     /// [default: 2s]
     #[arg(long, value_name = "DURATION")]
     pub(super) interval: Option<String>,
     /// Stop after this long. A bare number is in seconds
     #[arg(long, value_name = "DURATION")]
     pub(super) timeout: Option<String>,
-    /// Begin with the messages that are already there
+    /// Start with the messages that are already stored
     #[arg(long)]
     pub(super) from_start: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It delivers the messages that are there, oldest first, and ends; 'zeta bus watch' waits for more.
+The command delivers the stored messages, oldest first, and ends; 'zeta bus watch' waits for more.
 A message is delivered until its handler ends with 0, and then never again. When the handler has
 failed five times for a message to this surface alone, the message becomes a dead letter ('zeta bus
 list --dead').
@@ -121,7 +121,7 @@ Examples:
 pub(super) struct SubscribeArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Subscriber [default: the agent that you are]
+    /// Subscriber [default: your agent name]
     #[arg(long, value_name = "NAME")]
     pub(super) surface: Option<String>,
     /// Only this topic
@@ -141,7 +141,7 @@ Examples:
 pub(super) struct CleanArgs {
     #[command(flatten)]
     pub(super) place: Place,
-    /// Only expired messages, and claims of holders that are gone
+    /// Only expired messages, and claims of holders that have ended
     #[arg(long)]
     pub(super) expired: bool,
     /// Only messages of this sender
@@ -153,7 +153,7 @@ pub(super) struct CleanArgs {
 #[command(after_help = "\
 Examples:
   zeta bus status
-  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # its state")]
+  zeta bus status 9aceec27-66a3-4ba8-9531-73c168fd0aab   # the state of one message")]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     pub(super) place: Place,

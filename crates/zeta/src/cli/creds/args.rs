@@ -1,4 +1,4 @@
-//! The arguments of `zeta creds`: those of the original's commands, and ours beside them.
+//! The arguments of `zeta creds`: those of the original's commands, and those that zeta adds.
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ Examples:
   zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
   zeta creds inspect --input c.enc";
 
-// No documentation comments on parts: each would become what the help says of the whole verb.
-// What a blob is bound to, and its passphrase.
+// The binding of a blob, and its passphrase. Not a documentation comment: the help would print it
+// as the description of the whole verb.
 #[derive(Debug, Args)]
 pub(super) struct LockArgs {
     /// UUID of the stick's file system, exactly as blkid prints it
@@ -41,17 +41,17 @@ pub(super) struct LockArgs {
     /// Bind to a key file of 32 bytes on the ESP instead
     #[arg(long, value_name = "FILE")]
     uefi_keyfile: Option<PathBuf>,
-    /// File that says which of these counts; then several of them may be given
+    /// File that names the factor to use; then several factors may be given
     #[arg(long, value_name = "FILE")]
     factor_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) passphrase: PassphraseArgs,
 }
 
-// Where the passphrase comes from.
+// The sources of the passphrase; not a documentation comment either.
 #[derive(Debug, Args)]
 pub(super) struct PassphraseArgs {
-    /// File that contains the passphrase; one end of line is cut off
+    /// File that contains the passphrase; one newline at the end is removed
     #[arg(long, value_name = "FILE")]
     pub(super) passphrase_file: Option<PathBuf>,
     /// Environment variable that contains the passphrase
@@ -66,7 +66,7 @@ pub(super) struct PassphraseArgs {
 }
 
 impl LockArgs {
-    /// Was anything said that opens a blob?
+    /// Reports whether the call names a factor that opens a blob.
     pub(super) fn is_named(&self) -> bool {
         !self.named().is_empty()
     }
@@ -82,14 +82,14 @@ impl LockArgs {
         named.into_iter().flatten().collect()
     }
 
-    /// What the blob is bound to.
+    /// Returns the factor that the blob is bound to.
     pub(super) fn factor(&self) -> Outcome<Factor> {
         factor::choose(self.named(), self.factor_file.as_deref()).number(ARGUMENTS)
     }
 }
 
 impl PassphraseArgs {
-    /// Gets the passphrase; a new one is asked for twice.
+    /// Gets the passphrase; the person types a new one twice.
     pub(super) fn find(&self, new: bool) -> Outcome<Secret> {
         let asks = self.ask || std::io::stdin().is_terminal();
         let sources = Sources {
@@ -104,7 +104,8 @@ impl PassphraseArgs {
 }
 
 impl PassphraseArgs {
-    /// Gets the passphrase at boot, the staged file only if it is there; and was a person asked?
+    /// Gets the passphrase at boot, from the staged file only if it exists; returns also whether a
+    /// person typed it.
     pub(super) fn find_at_boot(&self, staged: Option<&Path>) -> Outcome<(Secret, bool)> {
         let sources = Sources {
             credential: Some(CREDENTIAL),
@@ -126,7 +127,7 @@ impl PassphraseArgs {
 /// The format of a new blob.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum FormatArg {
-    /// The format of zeta: the whole header is authenticated
+    /// zeta's own format: the whole header is authenticated
     Zcv2,
     /// The format of the TypeScript tool of the Zeta project
     Zcv1,
@@ -143,8 +144,7 @@ impl From<FormatArg> for Format {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: 0 done; 2 the call is wrong; 3 a credential cannot be baked; 4 the blob cannot be
-written.
+Exit status: 0 done; 2 wrong call; 3 a credential cannot be put in; 4 the blob cannot be written.
 
 Examples:
   zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
@@ -154,10 +154,10 @@ Examples:
 pub(super) struct KeepArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
-    /// The blob [on a node: /boot/zeta-creds.enc]
+    /// Blob file [on a node: /boot/zeta-creds.enc]
     #[arg(long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// Persona whose credentials are included, too
+    /// Persona whose credentials are included as well
     #[arg(long, value_name = "NAME")]
     pub(super) persona: Option<String>,
     /// Credential to put in: id=@FILE, id=env:NAME or a literal value; may be given more than once
@@ -175,16 +175,16 @@ pub(super) struct KeepArgs {
     /// Format of the blob
     #[arg(long, value_enum, default_value = "zcv2")]
     pub(super) format: FormatArg,
-    /// Open the saved blob, and compare
+    /// Open the saved blob and compare it
     #[arg(long)]
     pub(super) verify: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: 0 done; 2 the call is wrong; 3 the blob cannot be read; 4 it is not a blob; 5 it does
-not open; 6 it holds no bundle; 7 it holds a credential that no manifest here knows; 8 it is older
-than one that was seen here, or a place was refused.
+Exit status: 0 done; 2 wrong call; 3 the blob cannot be read; 4 the file is not a blob; 5 the blob
+does not open; 6 it holds no bundle; 7 it holds a credential that no manifest here knows; 8 it is
+older than one that was seen here, or a target path was refused.
 
 Examples:
   zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --dry-run
@@ -192,13 +192,13 @@ Examples:
 pub(super) struct RestoreArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
-    /// The blob [on a node: /boot/zeta-creds.enc]
+    /// Blob file [on a node: /boot/zeta-creds.enc]
     #[arg(long, value_name = "FILE", required_unless_present = "at_boot")]
     pub(super) input: Option<PathBuf>,
-    /// Persona whose credentials are included, too
+    /// Persona whose credentials are included as well
     #[arg(long, value_name = "NAME")]
     persona: Option<String>,
-    /// User whose home it is [default: that of HOME]
+    /// User whose home directory is meant [default: that of HOME]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Root of the target system
@@ -213,19 +213,19 @@ pub(super) struct RestoreArgs {
     /// Accept a blob that is older than one that was seen here
     #[arg(long)]
     pub(super) accept_older: bool,
-    /// Run as a unit at boot: a missing blob is no error, and the passphrase file is removed
+    /// Run as a unit at boot: a missing blob is not an error, and the passphrase file is removed
     #[arg(long)]
     pub(super) at_boot: bool,
 }
 
 impl RestoreArgs {
-    /// The blob.
+    /// Returns the path of the blob.
     pub(super) fn input(&self) -> &Path {
         self.input.as_deref().unwrap_or(Path::new(BLOB))
     }
 
-    /// How to restore.
-    pub(super) fn wish(&self) -> Result<RestoreOptions> {
+    /// Returns the options of the restore.
+    pub(super) fn options(&self) -> Result<RestoreOptions> {
         Ok(RestoreOptions {
             persona: self.persona.clone(),
             user: self.user.clone(),
@@ -245,10 +245,10 @@ Example:
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
-    /// The blob
+    /// Blob file
     #[arg(long, value_name = "FILE", default_value = BLOB)]
     pub(super) input: PathBuf,
-    /// Persona whose credentials are included, too
+    /// Persona whose credentials are included as well
     #[arg(long, value_name = "NAME")]
     pub(super) persona: Option<String>,
     /// Accept a blob that is older than one that was seen here
@@ -264,7 +264,7 @@ Examples:
 pub(super) struct InspectArgs {
     #[command(flatten)]
     pub(super) lock: LockArgs,
-    /// The blob
+    /// Blob file
     #[arg(long, value_name = "FILE", default_value = BLOB)]
     pub(super) input: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Restoring at boot: nothing to restore is fine, and whatever else is missing is named.
+//! Restoring at boot: a missing blob is fine; anything else that is missing is an error.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use zeta_creds::verbs as ops;
 use zeta_creds::verbs::{Exit, INPUT, NO_MATCH, Outcome, WithExitNumber};
 use zeta_os::error::Kind;
 
-/// How often a person is asked.
+/// How many times a person is asked.
 const ASKED: usize = 3;
 
-/// One restore, with its attempts. The staged passphrase is removed after the last of them, and
-/// after a success; never in between, so that each attempt fails for the same reason.
+/// Restores, with several attempts. The staged passphrase is removed after a success and after the
+/// last attempt, never in between, so that each attempt fails for the same reason.
 pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     let staged = args.lock.passphrase.passphrase_file.as_deref();
     let done = attempts(call, args, staged);
@@ -23,7 +23,7 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     match remove_staged(path) {
         Ok(true) => call.out.note("the staged passphrase was removed"),
         Ok(false) => call.out.note("the passphrase was kept: it is not a plain file of this boot"),
-        // The result of the restore is reported, too.
+        // The failure of the restore is reported by the caller.
         Err(error) if done.is_err() => call.out.warn(&error),
         Err(error) => return Err(error).number(ops::FRAME),
     }
@@ -31,7 +31,7 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
 }
 
 fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u8> {
-    // What is wrong with the call or the machine is told before anybody is asked for anything.
+    // Errors of the call or the machine are reported before the person is asked.
     match ops::open::candidate(args.input()) {
         Err(failed) if is_nothing(&failed, args.input()) => {
             call.out.note(&format!("nothing to restore: {}", failed.error.text));
@@ -57,7 +57,8 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
     Ok(NO_MATCH)
 }
 
-/// There is no blob, and there is the directory in which it would be: without that, nobody knows.
+/// Reports whether the blob is missing and its directory exists. Without the directory it is not
+/// known whether there is a blob.
 fn is_nothing(failed: &Exit, blob: &Path) -> bool {
     let here = |dir: &Path| dir.as_os_str().is_empty() || dir.is_dir();
     let absent = failed.number == INPUT && failed.error.kind == Kind::NotFound;

@@ -19,10 +19,10 @@ use zeta_os::error::{Error, Kind, Result};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 For each credential: bake it in, defer it (log in later, and pick again), or skip it. A value is
-typed without being shown, or comes from a file or a variable. Without a terminal all are deferred.
+typed without being shown, or read from a file or a variable. Without a terminal all are deferred.
 
-Exit status: 0 done; 2 the call is wrong; 3 given up, nothing was written; 4 the blob could not be
-saved; 5 the saved blob does not open.
+Exit status: 0 done; 2 wrong call; 3 given up, nothing was written; 4 the blob could not be saved;
+5 the saved blob does not open.
 
 Examples:
   zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc
@@ -30,15 +30,15 @@ Examples:
 pub(super) struct PickArgs {
     #[command(flatten)]
     keep: KeepArgs,
-    /// Ask nothing: defer all
+    /// Do not ask: defer all
     #[arg(long, conflicts_with = "bakes")]
     defer_all: bool,
-    /// Ask, and write nothing
+    /// Ask, but write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What is done with a credential.
+/// The decision about a credential.
 enum Choice {
     Baked,
     Deferred,
@@ -51,12 +51,12 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         Kind::Refused => given_up(),
         _ => failed,
     })?;
-    let whose = args.keep.whose();
-    let mut bundle = args.keep.begun(call, &secret)?;
-    let mut ids = args.keep.bake(call, &mut bundle, &whose)?;
+    let owner = args.keep.owner();
+    let mut bundle = args.keep.starting_bundle(call, &secret)?;
+    let mut ids = args.keep.bake(call, &mut bundle, &owner)?;
     let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
     if asks && prompt::has_terminal() {
-        ids.extend(ask_all(&mut bundle, &whose)?);
+        ids.extend(ask_all(&mut bundle, &owner)?);
     } else if asks {
         call.out.note("there is no terminal: all are deferred");
     }
@@ -82,20 +82,20 @@ fn not_saved(call: &Call, args: &PickArgs, ids: &[String]) -> Outcome<u8> {
     Ok(0)
 }
 
-/// Asks for each; returns the ids of what was baked.
-fn ask_all(bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
+/// Asks about each credential; returns the ids of those that were baked.
+fn ask_all(bundle: &mut Bundle, owner: &Owner) -> Outcome<Vec<String>> {
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
-    let ours = |entry: &&Entry| {
-        // What is made on the machine is nobody's to pick.
+    let can_be_picked = |entry: &&Entry| {
+        // A credential that is made on the machine itself is never baked.
         let picked = entry.rule != Rule::NeverBaked;
-        picked && (entry.scope == Scope::Global || whose.persona.is_some())
+        picked && (entry.scope == Scope::Global || owner.persona.is_some())
     };
-    let entries: Vec<&Entry> = manifest.entries().iter().filter(ours).collect();
+    let entries: Vec<&Entry> = manifest.entries().iter().filter(can_be_picked).collect();
     let mut baked = Vec::new();
     let mut summary = String::new();
     for (at, entry) in entries.iter().enumerate() {
-        let place = format!("[{}/{}] ", at + 1, entries.len());
-        let choice = ask_one(bundle, entry, whose, &place)?;
+        let position = format!("[{}/{}] ", at + 1, entries.len());
+        let choice = ask_one(bundle, entry, owner, &position)?;
         let word = match choice {
             Choice::Baked => "baked",
             Choice::Deferred => "deferred",
@@ -112,12 +112,13 @@ fn ask_all(bundle: &mut Bundle, whose: &Owner) -> Outcome<Vec<String>> {
     }
 }
 
-fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Outcome<Choice> {
+fn ask_one(bundle: &mut Bundle, entry: &Entry, owner: &Owner, position: &str) -> Outcome<Choice> {
     let need = if entry.required { "required" } else { "optional" };
     let path = entry.paths.first().map_or("", String::as_str);
-    let asked = format!("{place}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
+    let question =
+        format!("{position}{} ({need}, {path})\n  [b]ake, [d]efer, [s]kip? [d] ", entry.id);
     loop {
-        match answer(&asked)?.as_str() {
+        match answer(&question)?.as_str() {
             "b" | "B" | "bake" => break,
             "s" | "S" | "skip" => return Ok(Choice::Skipped),
             "" | "d" | "D" | "defer" => return Ok(Choice::Deferred),
@@ -125,8 +126,8 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
         }
     }
     loop {
-        match value(entry, whose).and_then(|value| match value {
-            Some(value) => collect::put(bundle, entry, whose, value).map(|()| Choice::Baked),
+        match value(entry, owner).and_then(|value| match value {
+            Some(value) => collect::put(bundle, entry, owner, value).map(|()| Choice::Baked),
             None => Ok(Choice::Skipped),
         }) {
             Ok(choice) => return Ok(choice),
@@ -138,9 +139,9 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, whose: &Owner, place: &str) -> Ou
     }
 }
 
-/// The value of one credential; `None` if nothing was given.
-fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
-    let here = entry.paths.iter().map(|path| whose.expand(path)).find(|path| path.is_file());
+/// Asks for the value of one credential; `None` if nothing was given.
+fn value(entry: &Entry, owner: &Owner) -> Result<Option<Value>> {
+    let here = entry.paths.iter().map(|path| owner.expand(path)).find(|path| path.is_file());
     let env = check_source(entry.rule, &Source::Env("")).is_ok();
     let env = if env { ", [e]nv" } else { "" };
     let from = match &here {
@@ -151,20 +152,20 @@ fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
         "l" | "L" => hidden("  the value (not shown): "),
         "f" | "F" => match line("  path: ")?.trim() {
             "" => Ok(None),
-            path => collect::value(whose, &Source::File(path)).map(Some),
+            path => collect::value(owner, &Source::File(path)).map(Some),
         },
         "e" | "E" => match line("  name of the variable: ")?.trim() {
             "" => Ok(None),
             name => {
                 let source = Source::Env(name);
                 check_source(entry.rule, &source).map_err(|bad| Error::usage(bad.to_string()))?;
-                collect::value(whose, &source).map(Some)
+                collect::value(owner, &source).map(Some)
             }
         },
         "" => match here {
             Some(path) => {
                 let path = path.to_string_lossy().into_owned();
-                collect::value(whose, &Source::File(&path)).map(Some)
+                collect::value(owner, &Source::File(&path)).map(Some)
             }
             None => Ok(None),
         },
@@ -172,18 +173,18 @@ fn value(entry: &Entry, whose: &Owner) -> Result<Option<Value>> {
     }
 }
 
-/// A line as typed.
+/// Reads a line as typed.
 fn line(prompt: &str) -> Result<String> {
     prompt::line(prompt)?.ok_or_else(|| Error::new(Kind::Refused, "the input has ended"))
 }
 
-/// A value that is not shown while it is typed; `None` if nothing was typed.
+/// Reads a value that is not shown while it is typed; `None` if nothing was typed.
 fn hidden(prompt: &str) -> Result<Option<Value>> {
     let typed = prompt::passphrase(prompt)?;
     Ok((!typed.is_empty()).then(|| Value::new(typed.expose().to_vec())))
 }
 
-/// A line, without blanks at its ends; the end of the input is giving up.
+/// Reads a line without blanks at its ends; the end of the input means giving up.
 fn answer(prompt: &str) -> Outcome<String> {
     line(prompt).map(|line| line.trim().to_owned()).map_err(|_| given_up())
 }

@@ -4,6 +4,13 @@ use std::ffi::OsString;
 
 use clap::{Args, Command};
 
+/// The examples of the noun.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  zeta lease acquire migration --ttl 10m
+  zeta lease exec migration -- ./deploy.sh
+  zeta lease list";
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,28 +20,28 @@ Examples:
 pub(super) struct AcquireArgs {
     /// Name of the lease
     pub(super) name: String,
-    /// Life without renewal [default: ttl of the configuration, or 10m]
+    /// Time to live without renewal [default: ttl in the configuration, or 10m]
     #[arg(long, value_name = "DURATION")]
     pub(super) ttl: Option<String>,
-    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    /// Extra time for a holder that is still alive after its TTL [default: the TTL]
     #[arg(long, value_name = "DURATION")]
     pub(super) grace: Option<String>,
-    /// Wait in line for at most this long [default: try once]
+    /// Wait in the queue for at most this long [default: try once]
     #[arg(long, value_name = "DURATION")]
     pub(super) wait: Option<String>,
-    /// Pull request that it is about
+    /// Pull request that the lease is about
     #[arg(long, value_name = "N")]
     pub(super) pr: Option<u64>,
-    /// What it is for
+    /// What the lease is for
     #[arg(long, value_name = "TEXT")]
     pub(super) purpose: Option<String>,
     /// Id of this attempt: the same id again gets the same token [default: random]
     #[arg(long, value_name = "ID")]
     pub(super) lease_id: Option<String>,
-    /// When alive and overdue: reclaim, kill or never
+    /// What to do with a holder that is alive but overdue: reclaim, kill or never
     #[arg(long, value_name = "POLICY", default_value = "reclaim")]
     pub(super) policy: String,
-    /// Print lines that a shell can eval instead of the bare token
+    /// Print a line for eval in a shell instead of the bare token
     #[arg(long)]
     pub(super) export: bool,
 }
@@ -95,13 +102,13 @@ Examples:
 pub(super) struct BreakArgs {
     /// Name of the lease
     pub(super) name: String,
-    /// Fencing token of the grant that you looked at
+    /// Fencing token of the grant that you want to remove
     #[arg(long, value_name = "N", required_unless_present = "damaged")]
     pub(super) expect: Option<String>,
-    /// Remove a record that has no token: damaged, or by another hand
+    /// Remove a record that has no token: damaged, or written by another tool
     #[arg(long, conflicts_with = "expect")]
     pub(super) damaged: bool,
-    /// Why; the old holder is told
+    /// Reason; the old holder sees it
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: String,
 }
@@ -109,48 +116,49 @@ pub(super) struct BreakArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta lease exec deploy -- ./deploy.sh            # waits its turn, as flock(1) does
-  zeta lease exec deploy -n -E 0 -- ./nightly.sh   # somebody else does it: fine
-  zeta lease exec deploy --fenced -- git push      # nobody can take it while this runs
+  zeta lease exec deploy -- ./deploy.sh            # waits for the lease, as flock(1) does
+  zeta lease exec deploy -n -E 0 -- ./nightly.sh   # ends with 0 if the lease is held
+  zeta lease exec deploy --fenced -- git push      # no other holder while this runs
 
-The command finds ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and ZETA_STATE_DIR.
-Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is
-held (or the one given with -E); 5 if --on-lost term or kill ended it; 127 and 126 if there is no
-such command or it cannot run.")]
+The command's environment has ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and
+ZETA_STATE_DIR.
+Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is held
+(or the status given with -E); 5 if --on-lost term or kill ended the command; 127 if there is no
+such command, 126 if it cannot run.")]
 pub(super) struct ExecArgs {
     /// Name of the lease
     pub(super) name: String,
-    /// Life without renewal; it is renewed every quarter of it [default: 60s]
+    /// Time to live without renewal; renewed after every quarter of it [default: 60s]
     #[arg(long, value_name = "DURATION")]
     pub(super) ttl: Option<String>,
-    /// Further time for a holder that is alive after its TTL [default: the TTL]
+    /// Extra time for a holder that is still alive after its TTL [default: the TTL]
     #[arg(long, value_name = "DURATION")]
     pub(super) grace: Option<String>,
-    /// Do not wait: fail at once if it is held
+    /// Do not wait: fail at once if the lease is held
     #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
     pub(super) nonblock: bool,
     /// Wait for at most this long [default: 1h]
     #[arg(short = 'w', long, visible_alias = "timeout", value_name = "SECONDS")]
     pub(super) wait: Option<String>,
-    /// Exit status if the lease is not to be had [default: 3 for -n, 6 for -w]
+    /// Exit status if the lease is held [default: 3 for -n, 6 for -w]
     #[arg(short = 'E', long = "conflict-exit-code", value_name = "STATUS")]
     pub(super) conflict_status: Option<u8>,
-    /// What it is for [default: the command]
+    /// What the lease is for [default: the command]
     #[arg(long, value_name = "TEXT")]
     pub(super) purpose: Option<String>,
-    /// When alive and overdue: reclaim, kill or never
+    /// What to do with a holder that is alive but overdue: reclaim, kill or never
     #[arg(long, value_name = "POLICY", default_value = "reclaim")]
     pub(super) policy: String,
-    /// If the lease is lost under the command: warn, term or kill it
+    /// What to do if the lease is lost: warn, term or kill the command
     #[arg(long, value_name = "WHAT", default_value = "warn")]
     pub(super) on_lost: String,
-    /// Run the command inside the guard: nobody can be granted the lease while it runs
+    /// Run the command inside the guard: the lease cannot be granted to others while it runs
     #[arg(long)]
     pub(super) fenced: bool,
     /// With --fenced: end the command's process group after this long
     #[arg(long, value_name = "DURATION", default_value = "60s", requires = "fenced")]
     pub(super) fence_timeout: String,
-    /// With --fenced: run under this grant instead of taking a new one
+    /// With --fenced: run under the grant with this token instead of a new one
     #[arg(long, value_name = "N", requires = "fenced")]
     pub(super) token: Option<String>,
     /// Command and arguments

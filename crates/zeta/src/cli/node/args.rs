@@ -39,15 +39,15 @@ pub(super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
-    /// Does the call itself name a place?
-    pub(super) fn is_said(&self) -> bool {
+    /// Reports whether the call itself names a repository.
+    pub(super) fn is_given(&self) -> bool {
         let PlaceArgs { repo, remote, fork, fork_remote, api, base, token_file: _ } = self;
         [repo, remote, fork, fork_remote, api, base].iter().any(|part| part.is_some())
     }
 
     pub(super) fn place(self) -> Repository {
         let slug = std::env::var("ZETA_SELF_REGISTER_REPO_SLUG").ok().filter(|s| !s.is_empty());
-        // Who names a remote alone means that, whatever the environment says.
+        // A remote without --repo takes precedence over the environment.
         let repo = match (&self.repo, &self.remote) {
             (None, Some(_)) => None,
             _ => self.repo.or(slug),
@@ -66,8 +66,8 @@ impl PlaceArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It looks first: is the node on the default branch, is a pull request open, opened by anyone? Only
-if both answers are no does it open one. So every agent and a timer may run it, at every boot.
+The command opens a pull request only if the node is not on the default branch and no pull request
+for it is open, from any account. So every agent and a timer may run it, at every boot.
 
 Examples:
   zeta node register --repo acme/cluster --maintainer ace
@@ -84,13 +84,13 @@ pub(super) struct RegisterArgs {
     /// Role of the node; may be given more than once [default: worker]
     #[arg(long = "role", value_name = "ROLE")]
     pub(super) roles: Vec<String>,
-    /// Name it after the host [default: the opaque name of the node]
+    /// Name the node after the host [default: its opaque name]
     #[arg(long)]
     pub(super) host_name: bool,
     /// Commit of the configuration that the node was installed from
     #[arg(long, value_name = "COMMIT")]
     pub(super) flake_commit: Option<String>,
-    /// Name of that configuration
+    /// Host name in that configuration
     #[arg(long, value_name = "NAME")]
     pub(super) flake_host: Option<String>,
     /// Time until the registration expires without a sign of life, as in 30d [default: never]
@@ -102,7 +102,7 @@ pub(super) struct RegisterArgs {
     /// Least time between attempts
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     pub(super) min_interval: String,
-    /// Only write down the intent, for 'zeta node steward'
+    /// Only record the intent, for 'zeta node steward'
     #[arg(long)]
     pub(super) intent: bool,
     /// Print the file that would be registered, and change nothing
@@ -112,8 +112,8 @@ pub(super) struct RegisterArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A node has one steward at a time. Each tick looks before it does anything, so the next steward
-continues the work of one that was killed. In a state directory of a group, where any member may
+A node has one steward at a time. Each tick checks before it acts, so the next steward continues
+the work of one that was killed. In a state directory of a group, where any member may
 write an intent, the call must name the repository of the intent, because your token is used.
 
 Examples:
@@ -126,7 +126,7 @@ pub(super) struct StewardArgs {
     /// Least time between attempts
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     pub(super) min_interval: String,
-    /// Tick again and again, until the node is registered
+    /// Repeat the tick at this interval until the node is registered
     #[arg(long, value_name = "DURATION")]
     pub(super) every: Option<String>,
     /// Stop after this long
@@ -149,7 +149,7 @@ Examples:
 pub(super) struct DeregisterArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
-    /// The node [default: this one]
+    /// Node to remove [default: this one]
     #[arg(conflicts_with = "dead")]
     pub(super) node: Option<String>,
     /// All nodes that expired more than three days ago

@@ -81,12 +81,12 @@ fn installed(test: &str) -> Option<Machine> {
     Some(machine)
 }
 
-/// Boots with the stick, and makes sure that no secret is told.
+/// Boots with the stick, and checks that no secret is printed.
 fn boot(machine: &Machine, stick: &Stick, script: &str) -> String {
     let whole = format!("{FUNCTIONS}{script}\njournalctl --no-pager --boot\n");
     let said = machine.boot(&whole, &[&stick.option]);
     for secret in SECRETS {
-        assert!(!said.contains(secret), "a secret is told: {said}");
+        assert!(!said.contains(secret), "a secret is printed: {said}");
     }
     said
 }
@@ -206,7 +206,7 @@ fn what_a_restore_fails_of_is_seen() {
     nowhere(&machine);
     let boot = |script: &str| boot(&machine, &stick, script);
 
-    // Nobody asked for anything.
+    // No prompt appeared.
     let said = boot(RESTORE);
     assert!(said.contains("restore: inactive success 0\n") && ran(&said), "{said}");
     assert!(said.contains("unmet condition check"), "{said}");
@@ -298,7 +298,7 @@ fn a_person_is_asked_three_times_and_an_older_blob_is_told() {
     machine.write("etc/zeta/creds.env", &format!("{ARGUMENTS} --ask\n"), 0o644);
     machine.write("answer", PASSPHRASE, 0o400);
     machine.write("wrong", WRONG, 0o400);
-    // Not before the boot is over: nobody would answer.
+    // Not before the boot is over: no program would answer.
     let wants = "etc/systemd/system/multi-user.target.wants/zeta-creds-restore.service";
     fs::remove_file(machine.root().join(wants)).unwrap();
     let said = boot(
@@ -325,7 +325,7 @@ fn a_person_is_asked_three_times_and_an_older_blob_is_told() {
     assert!(said.contains("/var/lib/zeta-creds 700 0\n"), "{said}");
 }
 
-/// Is this there, with this mode and owner?
+/// Checks that a file exists with this mode and owner.
 #[track_caller]
 fn owned(machine: &Machine, path: &str, text: &str, owner: (u32, u32, u32)) {
     let path = machine.root().join(path);

@@ -20,7 +20,7 @@ fn a_node_that_boots_again_and_again_has_one_pull_request() {
     let cluster = Cluster::new();
     cluster.entrust(&machine);
 
-    // Nobody said where to register: the unit is passed over.
+    // The place to register is not configured: the unit is skipped.
     let said = machine.boot(SCRIPT, &[]);
     assert!(said.contains("condition"), "{said}");
     assert_eq!(cluster.pulls(), 0);

@@ -1,4 +1,4 @@
-//! Claims: one winner, bound to a life, told to everybody, and understood by the original.
+//! Claims: one winner, bound to a session, published to all, and understood by the original.
 
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -33,9 +33,9 @@ fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
         let winner = format!("agent-{}", won[0]);
         for (at, out) in outs.iter().enumerate().filter(|(at, _)| *at != won[0]) {
             assert_eq!(out.status, 3, "{out:?}");
-            let told: Value = serde_json::from_str(&out.out).unwrap();
-            assert_eq!(told["claimed_by"], serde_json::json!([winner]), "{at}: {out:?}");
-            assert_eq!(told["claims"][0]["branch"], format!("feat/{}", won[0]));
+            let json: Value = serde_json::from_str(&out.out).unwrap();
+            assert_eq!(json["claimed_by"], serde_json::json!([winner]), "{at}: {out:?}");
+            assert_eq!(json["claims"][0]["branch"], format!("feat/{}", won[0]));
         }
         assert_eq!(place.original_holders(&item), [winner]);
         assert!(place.files().iter().all(|name| !name.starts_with("acquire-")));
@@ -107,11 +107,11 @@ fn a_dead_session_s_claim_is_free_at_once_and_a_live_one_keeps_it() {
     assert!(until(LIMIT, held));
     let refused = place.acquire(3, "vera", "B-2");
     assert_eq!(refused["claimed_by"], serde_json::json!(["otto-cli"]));
-    // The same name in another session is somebody else.
+    // The same name in another session is another holder.
     place.acquire(3, "otto-cli", "B-2");
     place.ends(3, &["claim", "release", "--from", "otto-cli", "--item", "B-2"]);
     assert_eq!(place.json(3, &["claim", "check", "--item", "B-2"])["claimed"], true);
-    // All of the session dies at once, the wrapper too, so that nobody releases anything.
+    // All processes of the session die at once, the wrapper too, so that none releases anything.
     rustix::process::kill_process_group(
         rustix::process::Pid::from_raw(holder.id().try_into().unwrap()).unwrap(),
         Signal::KILL,
@@ -132,7 +132,7 @@ fn the_end_of_a_session_gives_its_claims_back() {
     let mut holder = session(&place, "otto-cli", script);
     assert_eq!(wait(&mut holder, LIMIT), 3);
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-3"])["claimed"], false);
-    assert!(place.original_holders("B-3").is_empty(), "the original is told, too");
+    assert!(place.original_holders("B-3").is_empty(), "the original sees the release, too");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn surfaces_of_a_persona_claim_beside_each_other_only_if_both_share() {
     place.acquire(3, "vera", "B-4");
     place.release(0, "otto-desktop", "B-4");
     place.acquire(0, "vera", "B-4");
-    // Whoever has it alone is not joined.
+    // A claim that is not shareable cannot be joined.
     share(3, "otto-cli", "B-4");
     share(3, "vera-codex", "B-4");
     place.acquire(0, "otto/cli/1@node-1", "B-5");
@@ -283,11 +283,11 @@ fn the_state_directory_is_told_on_the_bus_when_asked_for() {
     let place = Place::new();
     place.ends(0, &["marker", "set", "hello", "to=world"]);
     place.ends(0, &["lease", "acquire", "deploy"]);
-    let told = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
+    let json = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
     let records: Vec<&str> =
-        messages(&told).iter().map(|m| m["payload"]["record"].as_str().unwrap()).collect();
+        messages(&json).iter().map(|m| m["payload"]["record"].as_str().unwrap()).collect();
     assert_eq!(records, ["deploy.lock", "hello.marker"]);
-    assert_eq!(told["messages"][1]["payload"]["fields"]["to"], "world");
+    assert_eq!(json["messages"][1]["payload"]["fields"]["to"], "world");
     let again = place.json(0, &["bus", "publish", "--from", "otto-cli", "--from-state"]);
     assert_eq!(again, serde_json::json!({ "messages": [] }));
     place.ends(0, &["marker", "clear", "hello"]);

@@ -1,4 +1,4 @@
-//! Files that nobody sane would write: each is named, nothing crashes, and no message is lost.
+//! Files that no sane program writes: each is named, nothing crashes, and no message is lost.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -162,12 +162,12 @@ fn a_damaged_index_costs_another_look_and_nothing_else() {
                 // Only who removes the state with them may expect them to be made anew.
                 std::fs::remove_file(index.join("state")).unwrap();
             }
-            let told = format!("{file}: {bytes:?}");
+            let context = format!("{file}: {bytes:?}");
             let check = place.json(3, &["claim", "check", "--item", "B-2"]);
-            assert_eq!(check["claims"][0]["from"], "lior", "{told}");
+            assert_eq!(check["claims"][0]["from"], "lior", "{context}");
             place.acquire(3, "vera", "B-1");
             let list = place.json(0, &["bus", "list"]);
-            assert_eq!(list["messages"].as_array().unwrap().len(), 4, "{told}");
+            assert_eq!(list["messages"].as_array().unwrap().len(), 4, "{context}");
         }
     }
 }

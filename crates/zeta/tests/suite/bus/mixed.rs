@@ -1,5 +1,5 @@
-//! Writers that follow the original's rules beside ours, at once and at random: nobody ever holds
-//! an item beside somebody else, and at the end both see the same.
+//! Writers that follow the original's rules beside zeta's writers, at random: no two ever hold one
+//! item at once, and at the end both see the same.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -49,12 +49,12 @@ fn mixed_writers_never_hold_an_item_together() {
             let (place, inside, won, lost) = (&place, &inside, &won, &lost);
             scope.spawn(move || {
                 let mut dice = fastrand::Rng::with_seed(seed.wrapping_add(number));
-                let ours = number % 2 == 0;
+                let is_zeta = number % 2 == 0;
                 let from = format!("agent-{number}");
                 while Instant::now() < until {
                     let at = dice.usize(..items.len());
                     let item = items[at];
-                    let got = match ours {
+                    let got = match is_zeta {
                         true => {
                             let args = ["claim", "acquire", "--from", &from, "--item", item];
                             let out = place.zeta(&args);
@@ -70,11 +70,11 @@ fn mixed_writers_never_hold_an_item_together() {
                     }
                     won.fetch_add(1, Ordering::Relaxed);
                     let before = inside[at].lock().unwrap().replace(from.clone());
-                    assert_eq!(before, None, "{from} got {item} beside somebody");
+                    assert_eq!(before, None, "{from} got {item} while another holds it");
                     // The original itself cannot tell two words of one millisecond apart.
                     std::thread::sleep(Duration::from_millis(dice.u64(2..5)));
                     assert_eq!(inside[at].lock().unwrap().take().as_ref(), Some(&from));
-                    match ours {
+                    match is_zeta {
                         true => {
                             let args = ["claim", "release", "--from", &from, "--item", item];
                             place.ends(0, &args);

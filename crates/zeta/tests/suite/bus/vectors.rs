@@ -77,11 +77,11 @@ fn contains(found: &Value, asked: &Value) -> bool {
 /// Where we differ on purpose: the scenario, its operation (from 0), and what is true instead.
 fn better(scenario: &str, at: usize) -> Option<(i32, Value)> {
     match (scenario, at) {
-        // An expiry that nobody can read is over, instead of never: the item is free.
+        // An expiry that cannot be read is over, instead of never: the item is free.
         ("unparseable-expiry-never-expires", 0) => {
             Some((0, serde_json::json!({ "claims": [], "claimed": false })))
         }
-        // What a subscriber was told stays known.
+        // What was delivered to a subscriber stays known.
         ("clean-expired-eats-seen-file", 0) => Some((0, serde_json::json!({ "removed": 0 }))),
         _ => None,
     }
@@ -97,25 +97,25 @@ fn the_scenarios_of_the_original_come_out_as_they_did() {
         for (at, op) in scenario["ops"].as_array().unwrap().iter().enumerate() {
             let out = run(&mut bench.cmd(op["tool"].as_str().unwrap(), &op["argv"]));
             let expect = &op["expect"];
-            let told = format!("{name}, operation {at}: {op}\n{out:?}");
+            let context = format!("{name}, operation {at}: {op}\n{out:?}");
             if let Some((status, json)) = better(name, at) {
-                assert_eq!(out.status, status, "{told}");
-                assert!(contains(&serde_json::from_str(&out.out).unwrap(), &json), "{told}");
+                assert_eq!(out.status, status, "{context}");
+                assert!(contains(&serde_json::from_str(&out.out).unwrap(), &json), "{context}");
                 continue;
             }
-            assert_eq!(out.status == 0, expect["exit"] == 0, "{told}");
+            assert_eq!(out.status == 0, expect["exit"] == 0, "{context}");
             for key in ["stdout_json", "stdout_fields"] {
                 if let Some(asked) = expect.get(key) {
-                    let found = serde_json::from_str(&out.out).expect(&told);
-                    assert!(contains(&found, asked), "{told}");
+                    let found = serde_json::from_str(&out.out).expect(&context);
+                    assert!(contains(&found, asked), "{context}");
                 }
             }
             if let Some(text) = expect["stdout"].as_str() {
-                assert_eq!(out.out, text, "{told}");
+                assert_eq!(out.out, text, "{context}");
             }
             if let Some(files) = expect["files_after"].as_array() {
                 let files: Vec<&str> = files.iter().map(|file| file.as_str().unwrap()).collect();
-                assert_eq!(bench.files(), files, "{told}");
+                assert_eq!(bench.files(), files, "{context}");
             }
             count += 1;
         }
@@ -129,7 +129,7 @@ fn the_command_lines_of_the_original_come_out_as_they_did() {
     for case in load(&vectors().join("cli-cases.json")).as_array().unwrap() {
         let bench = Bench::new(&[]);
         let out = run(&mut bench.cmd(case["tool"].as_str().unwrap(), &case["argv"]));
-        let told = format!("{case}: {out:?}");
+        let context = format!("{case}: {out:?}");
         // A payload that is not what its topic asks for is refused: readers need not check it.
         let checked = case["case"] == "publish-payload-shape-not-checked";
         let (exit, files) = match checked {
@@ -138,8 +138,8 @@ fn the_command_lines_of_the_original_come_out_as_they_did() {
                 (case["expect"]["exit"] == 0, case["expect"]["files_written"].as_u64().unwrap())
             }
         };
-        assert_eq!(out.status == 0, exit, "{told}");
-        assert_eq!(bench.files().len() as u64, files, "{told}");
+        assert_eq!(out.status == 0, exit, "{context}");
+        assert_eq!(bench.files().len() as u64, files, "{context}");
     }
 }
 
@@ -168,18 +168,18 @@ fn envelopes_of_the_original_are_read_and_written_byte_for_byte() {
         assert_eq!(said.status, 0, "{said:?}");
         let id = said.out.trim();
         let written = std::fs::read(bench.bus.join(format!("{id}.json"))).unwrap();
-        let ours = zeta_core::bus::Envelope::parse(&written, id).unwrap();
+        let own = zeta_core::bus::Envelope::parse(&written, id).unwrap();
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes()[14], b'4', "a UUID of version 4: {id}");
         let same = zeta_core::bus::Envelope {
             id: envelope.id.clone(),
             timestamp: envelope.timestamp.clone(),
             expires_at: envelope.expires_at.clone(),
-            ..ours.clone()
+            ..own.clone()
         };
         assert_eq!(same.render().as_bytes(), bytes, "{case}");
         let ms = |text: &str| zeta_core::time::parse_utc(text).unwrap() / 1000;
-        let life_ms = ms(&ours.expires_at) - ms(&ours.timestamp);
+        let life_ms = ms(&own.expires_at) - ms(&own.timestamp);
         assert_eq!(life_ms as u64, topic.life_ms);
     }
 }
@@ -215,22 +215,22 @@ fn subscribers_are_told_what_the_original_told_them() {
             script
         ]);
         let out = run(&mut bench.cmd("bus", &argv));
-        let told = format!("{}: {out:?}", case["name"]);
+        let context = format!("{}: {out:?}", case["name"]);
         let error = case["expect"]["error"] == true;
-        assert_eq!(out.status != 0, error || !fails.is_empty(), "{told}");
+        assert_eq!(out.status != 0, error || !fails.is_empty(), "{context}");
         let handled = std::fs::read_to_string(&log).unwrap_or_default();
         let handled: Vec<&str> = handled.lines().filter(|id| !fails.contains(id)).collect();
         let delivered = case["expect"]["delivered"].as_array().unwrap();
         let delivered: Vec<&str> = delivered.iter().map(|id| id.as_str().unwrap()).collect();
         let delivered: Vec<&str> = delivered.into_iter().filter(|id| !fails.contains(id)).collect();
-        assert_eq!(handled, delivered, "{told}");
+        assert_eq!(handled, delivered, "{context}");
         match &case["expect"]["seen_after"] {
-            Value::Null => assert!(!seen.exists(), "{told}"),
+            Value::Null => assert!(!seen.exists(), "{context}"),
             Value::String(_) => {
                 let left = std::fs::read_to_string(&seen).unwrap();
-                assert_eq!(left, case["seen_before"].as_str().unwrap(), "{told}");
+                assert_eq!(left, case["seen_before"].as_str().unwrap(), "{context}");
             }
-            ids => assert_eq!(load(&seen), *ids, "{told}"),
+            ids => assert_eq!(load(&seen), *ids, "{context}"),
         }
     }
 }

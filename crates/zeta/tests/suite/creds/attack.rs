@@ -83,7 +83,7 @@ fn at_boot_only_a_plain_file_is_removed_and_only_after_a_restore() {
     // A secret that a manager of secrets keeps elsewhere; and /dev/stdin is a link, too.
     symlink(&staged, desk.path("link")).unwrap();
     let out = ran(&mut at_boot(&desk, &["--passphrase-file", "link"]));
-    assert!(out.status == 0 && out.said.contains("was left"), "{}", out.said);
+    assert!(out.status == 0 && out.said.contains("was kept"), "{}", out.said);
     assert!(desk.path("link").is_symlink() && staged.exists());
 }
 
@@ -109,7 +109,7 @@ fn a_link_or_a_fifo_is_neither_replaced_nor_waited_for() {
     assert!(out.status == 4 && out.said.contains("not a regular file"), "{}", out.said);
     assert!(desk.path("out").is_symlink());
     assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
-    // The note lies on the stick, where anybody can put a thing of any kind and size.
+    // The note is on the stick, where any person can put a file of any kind and size.
     let note = desk.path("stick/zeta-creds.factor");
     assert!(Command::new("mkfifo").arg(&note).status().unwrap().success());
     let out = desk.restore(&[]);
@@ -134,7 +134,7 @@ fn a_blob_of_the_original_does_not_go_round_the_count_of_saves() {
     // Neither does a damaged one, for which the backup is used.
     fs::write(desk.blob(), &new[..99]).unwrap();
     assert_eq!(desk.restore(&[]).status, 8);
-    // Whoever goes back to that format himself is not stopped.
+    // A user may go back to that format deliberately.
     assert_eq!(desk.persist(&["--format", "zcv1", "--bake-cred", "gh-cli=x"]).status, 0);
     assert_eq!(desk.restore(&[]).status, 0);
 }
@@ -195,7 +195,7 @@ fn what_was_written_is_told_also_if_it_cannot_be_remembered() {
     assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
     let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
     let mut command = desk.command(&[&args[..], &LOCK].concat());
-    // Where nobody can make a directory.
+    // In a place where no directory can be created.
     let out = ran(command.env("STATE_DIRECTORY", "/proc/none"));
     assert!(out.status == 8 && out.said.contains("cannot create /proc/none"), "{}", out.said);
     assert!(out.said.contains("hosts.yml: written"), "{}", out.said);

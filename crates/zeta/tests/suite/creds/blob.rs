@@ -90,15 +90,15 @@ fn a_missing_directory_is_named_and_so_is_the_esp() {
 fn only_our_own_leftovers_are_swept() {
     let place = Sandbox::new();
     let random = "0123456789abcdef0123456789abcdef";
-    let ours = format!(".zeta-blob-{random}");
+    let pending = format!(".zeta-blob-{random}");
     let others = [".zeta-blob-1", ".other-0123456789abcdef0123456789abcdef", "notes"];
-    for name in others.iter().copied().chain([ours.as_str()]) {
+    for name in others.iter().copied().chain([pending.as_str()]) {
         put(&place.0.join(name), "x", 0, 0o600);
     }
     fs::create_dir(place.0.join(format!(".zeta-blob-{}", random.replace('0', "f")))).unwrap();
     let saved = blob::save(&place.0.join("b.enc"), b"aa", &uniform).unwrap();
     assert_eq!(saved.swept, 1);
-    assert!(!place.0.join(ours).exists());
+    assert!(!place.0.join(pending).exists());
     assert_eq!(names(&place.0).len(), others.len() + 2);
 }
 

@@ -1,5 +1,5 @@
 //! `zeta creds` as a person or a script calls it: the original's blobs and cases through the built
-//! binary, and what ours does beyond them.
+//! binary, and what zeta does beyond them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -172,11 +172,12 @@ fn restores(vector: &Value, case: &Value) {
     if out.status == 0 {
         assert_eq!(tree(&desk.path("root")), wanted, "{what}");
         let skipped = expect["skipped"].as_array().map_or(0, Vec::len);
-        let told = out.said.lines().filter(|line| line.starts_with("passed over:")).count();
-        assert_eq!(told, skipped, "{what}");
+        let skipped_count =
+            out.said.lines().filter(|line| line.starts_with("passed over:")).count();
+        assert_eq!(skipped_count, skipped, "{what}");
     } else {
         assert!(tree(&desk.path("root")).is_empty(), "nothing at all is written: {what}");
-        assert!(out.said.contains("->"), "what to do next is told: {what}");
+        assert!(out.said.contains("->"), "no next step is named: {what}");
     }
     let value = |files: &BTreeMap<String, Vec<u8>>| {
         let long = files.values().filter(|bytes| bytes.len() > 8);
@@ -234,7 +235,10 @@ fn what_was_persisted_is_restored_with_owner_and_mode_and_a_second_time_is_there
         assert!(out.said.contains("gh-cli, codex baked"), "{}", out.said);
         let blob = fs::read(desk.blob()).unwrap();
         assert_eq!(blob[..4].to_ascii_lowercase(), format.as_bytes());
-        assert!(out.said.contains("can be read by every user"), "a literal is warned of");
+        assert!(
+            out.said.contains("every user of this machine can read"),
+            "no warning of a literal"
+        );
     }
     let dry = desk.restore(&["--persona", "otto", "--dry-run"]);
     assert!(dry.said.contains("would be written") && tree(&desk.path("root")).is_empty());

@@ -4,7 +4,7 @@ It shares no code with the Rust programs, nor with any library of ciphers: scryp
 come from Python's standard library, AES-GCM is written out below. It is for tests: slow, and not
 careful about timing.
 
-usage: decoder.py PLACE    the folder of the original's vectors, or the file of ours; prints a line for
+usage: decoder.py PLACE    the folder of the original's vectors, or the file of zeta's; prints a line for
 each case: vector, case, outcome, SHA-256 of the content
 """
 
@@ -222,8 +222,8 @@ def main():
     cases = list(_original(place) if os.path.isdir(place) else _own(place))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         # scrypt lets other threads run; its results are remembered.
-        told = pool.map(lambda c: outcome(c[2], c[3].encode(), c[4]), cases)
-        for (name, case, *_), (word, digest) in zip(cases, told):
+        outcomes = pool.map(lambda c: outcome(c[2], c[3].encode(), c[4]), cases)
+        for (name, case, *_), (word, digest) in zip(cases, outcomes):
             print(name, case, word, digest, sep="\t")
 
 

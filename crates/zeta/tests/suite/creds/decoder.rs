@@ -32,16 +32,16 @@ impl Decoder {
         Decoder(child.unwrap_or_else(|error| panic!("python3, which this test rests on: {error}")))
     }
 
-    /// It said the same, in the same order.
-    pub fn agrees(self, ours: &[String]) {
+    /// Checks that the decoder printed the same lines in the same order.
+    pub fn agrees(self, expected: &[String]) {
         let out = self.0.wait_with_output().unwrap();
         assert!(out.status.success(), "the decoder failed: {}", out.status);
-        let theirs = String::from_utf8(out.stdout).unwrap();
-        let theirs: Vec<&str> = theirs.lines().collect();
-        for (ours, theirs) in ours.iter().zip(&theirs) {
-            assert_eq!(ours, theirs);
+        let decoded = String::from_utf8(out.stdout).unwrap();
+        let decoded: Vec<&str> = decoded.lines().collect();
+        for (expected, decoded) in expected.iter().zip(&decoded) {
+            assert_eq!(expected, decoded);
         }
-        assert_eq!(ours.len(), theirs.len());
+        assert_eq!(expected.len(), decoded.len());
     }
 }
 

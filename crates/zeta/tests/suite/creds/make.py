@@ -30,7 +30,7 @@ def parts(content=CONTENT, binding=BINDING, passphrase=PASSPHRASE, padded=None, 
     f = {**BASE, "length": len(padded), **given}
     names = ["magic", "version", "suite", "kdf", "log2_n", "r", "p", "salt", "generation", "nonce"]
     header = struct.pack("<4s6B32sQ12sI", *[f[name] for name in names + ["length"]])
-    # A cost that nobody pays is not paid here either.
+    # A cost that no reader pays is not paid here either.
     stretched = scrypt(passphrase.encode(), f["salt"], min(f["log2_n"], 17) or 1)
     binding = binding.encode()
     labels = {"header": HEADER_LABEL, "payload": PAYLOAD_LABEL}

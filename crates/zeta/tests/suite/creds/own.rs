@@ -1,7 +1,7 @@
 //! Our own vectors, frozen: each bad one has a single defect and a declared outcome. And what no
 //! list can hold: every flipped bit, every cut, every exchange of parts.
 //!
-//! `make.py` made the vectors, with the decoder's parts and none of ours.
+//! `make.py` made the vectors, with the decoder's code and none of zeta's.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,9 +15,9 @@ use zeta_creds::cipher::{
 use super::decoder::{Decoder, line, word};
 use super::vectors::{Stretcher, folder, load, unhex};
 
-/// One vector of ours.
+/// A vector of zeta's format.
 pub struct Vector {
-    /// Its name; it begins with the outcome.
+    /// The name of the vector, which begins with the outcome.
     pub name: String,
     /// The blob.
     pub blob: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct Vector {
     raw: Value,
 }
 
-/// All of ours.
+/// Reads all vectors of zeta's format.
 pub fn own_vectors() -> Vec<Vector> {
     let text = |raw: &Value, key: &str| raw[key].as_str().unwrap().to_owned();
     let vectors = load(&folder("own/vectors.json"));
@@ -44,7 +44,7 @@ pub fn own_vectors() -> Vec<Vector> {
 
 #[test]
 fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
-    let (decoder, mut told) = (Decoder::start("own/vectors.json"), Vec::new());
+    let (decoder, mut lines) = (Decoder::start("own/vectors.json"), Vec::new());
     let mut stretcher = Stretcher::default();
     let vectors = own_vectors();
     assert!(vectors.len() >= 120, "{}", vectors.len());
@@ -54,7 +54,7 @@ fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
         let opened = open_with(&mut |work| stretcher.stretch(work), &vector.blob, &lock);
         let outcome = vector.raw["outcome"].as_str().unwrap();
         assert_eq!(word(&opened), outcome, "{}", vector.name);
-        told.push(line("own", &vector.name, &opened));
+        lines.push(line("own", &vector.name, &opened));
         let without = matches!(outcome, "frame" | "bounds");
         assert_eq!(stretcher.calls - before, usize::from(!without), "{}", vector.name);
         let Ok(opened) = opened else { continue };
@@ -76,7 +76,7 @@ fn each_vector_of_ours_has_its_declared_outcome_and_the_decoder_agrees() {
         );
         assert_eq!(again.unwrap(), vector.blob, "{}: sealed otherwise", vector.name);
     }
-    decoder.agrees(&told);
+    decoder.agrees(&lines);
 }
 
 const LOCK: KeyMaterial =

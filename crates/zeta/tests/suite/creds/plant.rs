@@ -358,12 +358,12 @@ fn the_child_is_told_nothing_secret_by_its_arguments_or_environment() {
     }
     let place = Sandbox::new();
     let home = place.dir("home", USER, 0o755);
-    let told = place.0.join("told");
-    let look = format!("/bin/cat /proc/$$/cmdline /proc/$$/environ >{}", told.display());
+    let leaked = place.0.join("leaked");
+    let look = format!("/bin/cat /proc/$$/cmdline /proc/$$/environ >{}", leaked.display());
     let options = Options { hand: hand(&look), ..options() };
     assert_eq!(one(&home, "x", &options), Outcome::Written);
-    let told = fs::read(&told).unwrap();
-    let has = |text: &str| told.windows(text.len()).any(|part| part == text.as_bytes());
+    let leaked = fs::read(&leaked).unwrap();
+    let has = |text: &str| leaked.windows(text.len()).any(|part| part == text.as_bytes());
     assert!(has("plays_a_part") && !has(SECRET));
     assert!(!has("PATH=") && !has("CARGO"), "its environment is empty");
 }

@@ -13,7 +13,7 @@ use crate::support::{LIMIT, TempDir, is_root, skip};
 
 /// Whose home it is.
 pub const USER: u32 = 65_110;
-/// Somebody else.
+/// The user id of another user.
 pub const OTHER: u32 = 65_111;
 const PART: &str = "ZETA_CREDS_PART";
 const ARGS: &str = "--exact creds::sandbox::plays_a_part --nocapture --test-threads=1";
@@ -41,7 +41,7 @@ pub fn chmod(path: &Path, mode: u32) {
 }
 
 pub fn own(path: &Path, uid: u32) {
-    // Without root all files are of whoever runs this.
+    // Without root all files belong to the user who runs the test.
     if is_root() {
         chown(path, Some(uid), Some(uid)).unwrap();
     }
@@ -127,7 +127,7 @@ fn plays_a_part() {
             for number in 0..250u8 {
                 let saved = blob::save(Path::new(path), &[number; 5000], &super::blob::uniform);
                 say(&out, &format!("{:?}\n", saved.map(|_| number)));
-                // Nobody saves without a pause, and the other one must have its turn.
+                // Real programs pause between saves, and the other process must have its turn.
                 std::thread::sleep(Duration::from_millis(1));
             }
         },
@@ -168,7 +168,7 @@ fn plays_a_part() {
     std::process::exit(i32::from(status));
 }
 
-/// Does it in a process with a single thread, which one of the test harness never has.
+/// Runs a closure in a process with a single thread; the test harness has more than one.
 fn alone(work: impl FnOnce() -> u8) -> u8 {
     // SAFETY: the child uses no lock of another thread but the allocator's, which libc hands on.
     let pid = unsafe { libc::fork() };

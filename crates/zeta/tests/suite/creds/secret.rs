@@ -145,7 +145,7 @@ fn a_slow_pipe_is_read_to_its_end() {
 fn neither_a_variables_name_nor_its_value_is_repeated() {
     let set = format!("export PASS={SECRET}");
     assert_eq!(run("source,variable,PASS", &set, Stdio::null()).0, format!("Variable {SECRET}"));
-    // Somebody typed the passphrase where its variable's name belongs.
+    // The user typed the passphrase where its variable's name belongs.
     for name in [SECRET, "a=correct-horse", ""] {
         let (said, status) = run(&format!("source,variable,{name}"), "", Stdio::null());
         assert!(said.contains("is not set") && status == 2, "{said}");
@@ -300,8 +300,8 @@ fn without_a_terminal_systemd_is_asked() {
     };
     let checked = "case \" $* \" in *' --timeout=300 '*) echo correct-horse;; esac";
     assert_eq!(ask(checked), format!("got {SECRET:?}\n"));
-    let told = ask("[ -z \"$FAKE_VALUE\" ] && echo correct-horse");
-    assert_eq!(told, format!("got {SECRET:?}\n"), "what may be secret is not handed on");
+    let printed = ask("[ -z \"$FAKE_VALUE\" ] && echo correct-horse");
+    assert_eq!(printed, format!("got {SECRET:?}\n"), "a possible secret is not passed on");
     assert!(ask("exit 1").contains("nobody gave the passphrase"));
     assert!(ask("echo").contains("nobody gave the passphrase"));
     fs::remove_file(&program).unwrap();

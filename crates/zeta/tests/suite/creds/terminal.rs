@@ -13,10 +13,10 @@ use rustix::termios::{LocalModes, tcgetattr};
 use super::sandbox::part;
 use crate::support::{LIMIT, wait_for, with_usual_signals};
 
-/// A terminal whose other end is ours, and a program that runs on it.
+/// A terminal whose controlling end the test holds, and a program that runs on it.
 pub struct Terminal {
-    ours: OwnedFd,
-    theirs: OwnedFd,
+    controller: OwnedFd,
+    device: OwnedFd,
     pub child: Child,
     pub shown: String,
     pub before: LocalModes,
@@ -30,12 +30,13 @@ impl Terminal {
 
     /// A program, in a session of its own whose terminal this is.
     pub fn run(inner: &Command) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let path = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let controller =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
         let options = &mut File::options();
-        let theirs: OwnedFd =
+        let device: OwnedFd =
             options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap().into();
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
@@ -48,15 +49,15 @@ impl Terminal {
                 None => command.env_remove(key),
             };
         }
-        let end = || Stdio::from(theirs.try_clone().unwrap());
-        let before = tcgetattr(&theirs).unwrap().local_modes;
+        let end = || Stdio::from(device.try_clone().unwrap());
+        let before = tcgetattr(&device).unwrap().local_modes;
         command.stdin(end()).stdout(end()).stderr(end());
         let child = with_usual_signals(&mut command).spawn().unwrap();
-        Terminal { ours, theirs, child, shown: String::new(), before }
+        Terminal { controller, device, child, shown: String::new(), before }
     }
 
     pub fn modes(&self) -> LocalModes {
-        tcgetattr(&self.theirs).unwrap().local_modes
+        tcgetattr(&self.device).unwrap().local_modes
     }
 
     pub fn wait_for(&mut self, text: &str) {
@@ -70,16 +71,16 @@ impl Terminal {
     fn listen(&mut self, millis: i64) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let wait = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
-        let mut fds = [PollFd::new(&self.ours, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.controller, PollFlags::IN)];
         if poll(&mut fds, Some(&wait)).unwrap() > 0 {
             let mut part = [0; 1024];
-            let len = rustix::io::read(&self.ours, &mut part).unwrap_or(0);
+            let len = rustix::io::read(&self.controller, &mut part).unwrap_or(0);
             self.shown.push_str(&String::from_utf8_lossy(&part[..len]));
         }
     }
 
     pub fn keys(&self, keys: &[u8]) {
-        assert_eq!(rustix::io::write(self.ours.as_fd(), keys), Ok(keys.len()));
+        assert_eq!(rustix::io::write(self.controller.as_fd(), keys), Ok(keys.len()));
     }
 
     pub fn end(&mut self) -> Option<i32> {

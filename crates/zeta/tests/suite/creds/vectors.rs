@@ -126,19 +126,19 @@ fn passphrase_of(case: &Value) -> Option<String> {
 }
 
 /// Every file that the original wrote comes from the bundle.
-fn check_files(bundle: &Bundle, case: &Value, told: &str) {
+fn check_files(bundle: &Bundle, case: &Value, context: &str) {
     let persona = case["persona"].as_str().and_then(|name| bundle.persona(name));
     let sections = [Some(&bundle.global), persona];
     let values: Vec<&[u8]> =
         sections.iter().flatten().flat_map(|s| s.iter()).map(|(_, s)| s.bytes()).collect();
     for content in case["expect"]["files"].as_object().unwrap().values() {
         let content = STANDARD.decode(content.as_str().unwrap()).unwrap();
-        assert!(values.contains(&content.as_slice()), "{told}");
+        assert!(values.contains(&content.as_slice()), "{context}");
     }
 }
 
 /// What was baked by the command of the original is in the bundle, and nothing else.
-fn check_baked(bundle: &Bundle, vector: &Value, told: &str) {
+fn check_baked(bundle: &Bundle, vector: &Value, context: &str) {
     let produced = &vector["produced"];
     let Some(baked) = produced["bake"].as_array() else { return };
     let persona = produced["persona"].as_str().and_then(|name| bundle.persona(name));
@@ -147,11 +147,11 @@ fn check_baked(bundle: &Bundle, vector: &Value, told: &str) {
         .iter()
         .filter_map(|one| Some((one["id"].as_str()?, one["value_base64"].as_str()?)))
         .collect();
-    assert_eq!(found, ids.len(), "{told}");
+    assert_eq!(found, ids.len(), "{context}");
     for (id, value) in ids {
         let secret = bundle.global.get(id).or_else(|| persona?.get(id));
-        let secret = secret.unwrap_or_else(|| panic!("{told}: {id} is missing"));
-        assert_eq!(secret.bytes(), STANDARD.decode(value).unwrap(), "{told}: {id}");
+        let secret = secret.unwrap_or_else(|| panic!("{context}: {id} is missing"));
+        assert_eq!(secret.bytes(), STANDARD.decode(value).unwrap(), "{context}: {id}");
     }
 }
 
@@ -161,12 +161,12 @@ fn the_blobs_of_the_original_open_as_they_did() {
     let (mut cases, mut opened) = (0, 0);
     let mut stretcher = Stretcher::default();
     for case in original_cases() {
-        let told = format!("{}, {}", case.vector, case.name);
-        check_frame(&case.blob, &case.about["frame"], &told);
+        let context = format!("{}, {}", case.vector, case.name);
+        check_frame(&case.blob, &case.about["frame"], &context);
         let expect = case.raw["expect"]["exit"].as_u64().unwrap();
         cases += 1;
         let Some(passphrase) = case.passphrase else {
-            assert_eq!(expect, 2, "{told}");
+            assert_eq!(expect, 2, "{context}");
             continue;
         };
         let lock = KeyMaterial { binding: &case.binding, passphrase: &passphrase };
@@ -175,12 +175,12 @@ fn the_blobs_of_the_original_open_as_they_did() {
         lines.push(line(&case.vector, &case.name, &opened_now));
         let (status, bundle) = status(opened_now);
         let refused = status == 4 || case.vector.starts_with("frame-");
-        assert_eq!(stretcher.calls - before, usize::from(!refused), "{told}");
+        assert_eq!(stretcher.calls - before, usize::from(!refused), "{context}");
         // 7 is the manifest's word, and the bundle is good.
-        assert_eq!(status, if expect == 7 { 0 } else { expect }, "{told}");
+        assert_eq!(status, if expect == 7 { 0 } else { expect }, "{context}");
         if let Some(bundle) = bundle.filter(|_| expect == 0) {
-            check_files(&bundle, &case.raw, &told);
-            check_baked(&bundle, &case.about, &told);
+            check_files(&bundle, &case.raw, &context);
+            check_baked(&bundle, &case.about, &context);
             opened += 1;
         }
     }

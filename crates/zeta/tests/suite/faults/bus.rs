@@ -1,10 +1,10 @@
-//! The scenes of the bus: a message is there as a whole or not at all, a claim is the caller's with
-//! its record and its message or it is as before, and the index never says what is not so.
+//! The cases of the bus: a message exists completely or not at all, a claim is granted with its
+//! record and its message or is as before, and the index is never wrong.
 //!
-//! What may remain: after a kill a message that mirrors a grant which never came to stand (it
-//! counts for nothing), the claim message of a release that was killed in the midst, the original's
-//! lock (stale after 5 s), and names that are half made below `.zeta`. After an error that was
-//! told, only what that very error kept from being removed.
+//! What may remain after a kill: a message for a grant that was not made (it does not count), the
+//! claim message of a release that was interrupted, the original's lock (stale after 5 s), and
+//! incomplete files below `.zeta`. After an error that was reported: only what that error prevented
+//! from being removed.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -42,7 +42,7 @@ pub struct Scene {
     name: &'static str,
     before: &'static [&'static [&'static str]],
     args: &'static [&'static str],
-    /// Somebody else claims the item by a message that was not read yet.
+    /// Another tool claims the item by a message that was not read yet.
     taken: bool,
     /// The index is as true as it can be when the call begins.
     warm: bool,
@@ -151,7 +151,7 @@ pub enum Part {
 const TAKES_ROOM: [&str; 7] =
     ["write", "pwrite64", "openat", "openat2", "mkdirat", "renameat", "renameat2"];
 
-/// Is it worth its time? The short form fills the disk where something is written.
+/// Reports whether the fault is in this form; the short form fills the disk at each write.
 fn is_told(point: &Point, fault: Fault) -> bool {
     point.takes(fault) && (full() || fault != ENOSPC || TAKES_ROOM.contains(&&*point.call))
 }
@@ -285,7 +285,7 @@ impl Case<'_> {
         if out.status == 0 && stands != new {
             wrong.push("it said that it was done, and it was not".to_owned());
         }
-        // Whoever has it to us has it to the original.
+        // The holder that zeta sees is the holder that the original sees.
         if !now.original.is_superset(&now.holders) {
             wrong.push(format!("the original does not see it: {now:?}"));
         }

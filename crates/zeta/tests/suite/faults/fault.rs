@@ -9,8 +9,8 @@ pub enum Fault {
     Kill,
 }
 
-/// What a full disk, a quota, a limit of descriptors and a read-only mount are: the place is
-/// broken, and the exit table has 7 for it. The others are faults that nobody could have known.
+/// Makes an error. A full disk, a quota, a limit of descriptors and a read-only mount end with 7,
+/// because the directory is unusable. The other errors are faults.
 const fn error(name: &'static str, errno: i32, status: i32) -> Fault {
     Fault::Error { name, errno, status }
 }
@@ -30,7 +30,7 @@ pub const ALL: [Fault; 7] = [
     error("EROFS", 30, 7),
 ];
 
-/// Is this the full form?
+/// Reports whether this is the full form.
 pub fn full() -> bool {
     std::env::var_os("ZETA_FAULTS").is_some_and(|word| word == "all")
 }
@@ -44,7 +44,7 @@ pub fn chosen() -> &'static [Fault] {
 }
 
 impl Fault {
-    /// As strace is told.
+    /// Returns the fault in strace's notation.
     pub fn expression(self) -> String {
         match self {
             Fault::Error { name, .. } => format!("error={name}"),

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A directory of its own, in memory where there is such a place.
 pub struct Sandbox {
     pub dir: TempDir,
-    /// What is in it is wiped between two faults; nothing of ours lies there.
+    /// The directory is emptied between two faults; the test keeps nothing of its own in it.
     pub world: PathBuf,
     /// As in a hardened unit, where a path is walked one component at a time.
     no_openat2: bool,

@@ -70,7 +70,7 @@ impl Scene {
         Scene { name: "acquire, free", before, ..LEASE }
     }
 
-    /// An expired record of somebody else stands there.
+    /// An expired record of another holder exists.
     pub fn acquire_over() -> Scene {
         let before: &[&[&str]] =
             &[&["lease", "acquire", "job", "--as", "ann", "--ttl", "100ms", "--grace", "0"]];

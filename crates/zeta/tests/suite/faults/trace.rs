@@ -44,14 +44,14 @@ pub struct Point {
 }
 
 impl Point {
-    /// Can this fault be tried here?
+    /// Reports whether this fault can be injected here.
     pub fn takes(&self, fault: Fault) -> bool {
         let refused = !NO_ERROR.contains(&self.call.as_str()) && !self.line.contains(NEVER_REFUSED);
         fault == Fault::Kill || refused
     }
 }
 
-/// Can this machine trace at all?
+/// Reports whether this machine can trace at all.
 pub fn works(sandbox: &Sandbox) -> bool {
     let log = sandbox.dir.join("probe");
     let mut command = sandbox.cmd("strace");

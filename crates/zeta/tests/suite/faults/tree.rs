@@ -97,7 +97,7 @@ impl Tree {
     }
 }
 
-/// Is it a name under which something is made before it is put in its place?
+/// Reports whether a file of this name is made before it is renamed into place.
 pub fn is_unpublished(name: &str) -> bool {
     name.starts_with(".tmp-") || name.starts_with(".new-") || name.starts_with(".state.new-")
 }

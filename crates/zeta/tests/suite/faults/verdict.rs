@@ -1,6 +1,6 @@
 //! The judge: what stands after a fault, whether the answer is true, and whether life goes on.
 //!
-//! It compares bytes with those of the state before and of the clean run, and asks `zeta` only
+//! The verdict compares bytes with the state before and with the clean run, and asks `zeta` only
 //! whether it can read what is new.
 
 use std::time::Duration;
@@ -83,7 +83,7 @@ impl Case<'_> {
         self.call.starts_with(call)
     }
 
-    /// It ends, in time, by a status that the exit table has for this, and with words.
+    /// Checks that the call ends in time, with the right exit status, and with a message.
     fn ending(&mut self) {
         let (status, err) = (self.out.status, &self.out.err);
         if err.contains("panicked") {
@@ -99,7 +99,8 @@ impl Case<'_> {
                 }
             }
             Fault::Error { errno, status: honest, .. } => {
-                // Where the answer cannot be told, the work may be done: no kind of its own.
+                // If the answer cannot be printed, the work may be done: this is no kind of its
+                // own.
                 let honest = if self.struck("write(1,") { 1 } else { honest };
                 if status != honest {
                     self.say(format!("it should have ended with {honest}"));
@@ -114,7 +115,7 @@ impl Case<'_> {
         }
     }
 
-    /// May a call fail and the whole succeed?
+    /// Reports whether the whole may succeed although a system call fails.
     fn is_harmless(&self) -> bool {
         // Closing what was read, or a file system without a flush: the bytes are in the kernel.
         self.struck("close(")
@@ -125,7 +126,7 @@ impl Case<'_> {
             || self.struck("getdents64(")
             // A ticket that stays costs the line a look, after the record is what it shall be.
             || (self.struck("openat2(") && self.call.contains("\"queue\""))
-            // Talk, which nobody can be told about. Data is stdout.
+            // A note that could not be printed cannot be reported. Data is on stdout.
             || self.struck("write(2,")
             // How much room std reserves for a file of /proc.
             || self.struck("statx(")
@@ -232,7 +233,10 @@ impl Case<'_> {
         let denies = ["nothing was changed", "nothing was granted"]
             .iter()
             .any(|words| self.out.err.contains(words));
-        if denies && (stands == Stands::New || (self.run.scene.beats && self.seen_is_new())) {
+        let denies_record = denies || self.out.err.contains("the record is unchanged");
+        if denies_record && stands == Stands::New
+            || denies && self.run.scene.beats && self.seen_is_new()
+        {
             self.say("it said that nothing was changed, and something was");
         }
         if stands == Stands::New && !self.run.scene.removes {
@@ -259,17 +263,17 @@ impl Case<'_> {
         if granted > after {
             self.say(format!("token {granted:?} stands, the token file has {after:?}"));
         }
-        let told = self.out.out.trim().parse::<u64>().ok();
+        let printed = self.out.out.trim().parse::<u64>().ok();
         let grants = self.run.args.iter().any(|word| word == "acquire");
         if grants && stands == Stands::New {
             if granted <= before {
                 self.say(format!("token {granted:?} after {before:?}"));
             }
-            if told.is_some() && told != granted {
-                self.say(format!("told was token {told:?}, granted {granted:?}"));
+            if printed.is_some() && printed != granted {
+                self.say(format!("it printed token {printed:?}, granted {granted:?}"));
             }
-        } else if grants && told.is_some() {
-            self.say(format!("it told token {told:?}, and granted none"));
+        } else if grants && printed.is_some() {
+            self.say(format!("it printed token {printed:?}, and granted none"));
         }
     }
 
@@ -301,8 +305,8 @@ impl Case<'_> {
         self.swept(end);
     }
 
-    /// What is left is swept by the next call; where it is not, `zeta clean` knows it: orphans in a
-    /// guard are removed, what may be somebody's who is just making it is named until it is old.
+    /// Checks that the next call or `zeta clean` handles what is left: orphans in a guard are
+    /// removed, and what another process may be creating now is named until it is old.
     fn swept(&mut self, mut end: Tree) {
         if end.leftovers().is_empty() {
             return;
@@ -315,7 +319,7 @@ impl Case<'_> {
             // What is inside of something unpublished goes with it.
             let inner = path.split('/').rev().skip(1).any(is_unpublished);
             if in_guard || (!inner && !cleaned.out.contains(name)) {
-                self.wrong.push(format!("{path} is left for good: {}", cleaned.out));
+                self.wrong.push(format!("{path} is never removed: {}", cleaned.out));
             }
         }
         if cleaned.status != 0 {

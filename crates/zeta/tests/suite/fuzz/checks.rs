@@ -45,7 +45,9 @@ pub fn record(bytes: &[u8]) {
 fn own(fields: &Fields<'_>, bytes: &[u8]) {
     let text = fields.render();
     let again = parse(text.as_bytes(), PERSONA_MAX + 64);
-    let Ok(Text::Own(again)) = again else { panic!("not ours any more: {text:?}") };
+    let Ok(Text::Own(again)) = again else {
+        panic!("not a record of the standard any more: {text:?}")
+    };
     assert!(fields.iter().eq(again.iter()), "{text:?}");
     for (key, value) in fields.iter() {
         let _ = (fields.text(key), fields.number(key), unquote(value));
@@ -71,7 +73,7 @@ fn own(fields: &Fields<'_>, bytes: &[u8]) {
     }
 }
 
-/// Every decision, asked by somebody who is not the holder and by the holder.
+/// Makes every decision, for a caller that is not the holder and for the holder.
 fn decided(observed: &Observed, now: &Now) {
     judge(observed, now);
     let Ok(lease) = RecordName::new("lease", "job") else { return };

@@ -53,13 +53,13 @@ pub fn notes(bytes: &[u8]) {
     let found = list(bus, &Filter { expired: true, ..Filter::default() });
     let found = found.unwrap_or_else(|error| panic!("{}: {error}", note.display()));
     assert!(found.messages.iter().all(|seen| seen.envelope.id == ID), "{found:?}");
-    let mut told = 0;
+    let mut delivered_count = 0;
     let delivered = deliver(bus, "otto", None, |envelope| {
         assert_eq!(envelope.id, ID);
-        told += 1;
+        delivered_count += 1;
         Ok(true)
     });
-    assert!(told <= 1, "{delivered:?}");
+    assert!(delivered_count <= 1, "{delivered:?}");
     // Whatever it was, the message is there when the notes are gone.
     std::fs::remove_dir_all(bus.join(".zeta")).unwrap();
     let _ = std::fs::remove_file(bus.join("seen-otto.json"));

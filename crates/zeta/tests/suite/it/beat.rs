@@ -1,4 +1,4 @@
-//! Beats: an agent that says that it is here is here, and nobody else can say so for it.
+//! Beats: an agent that beats is shown as present, and no other agent can beat for it.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -37,7 +37,7 @@ fn an_agent_that_beats_after_its_session_was_killed_is_here() {
     wrapper.wait().unwrap();
     signal(child().unwrap(), Signal::KILL);
     assert!(until(SOON, || liveness(&sandbox, "otto") == "gone"));
-    // What somebody else says about it is not its own word.
+    // What another agent writes about it is not its own beat.
     sandbox.ok(&["persona", "set", "otto", "task=t", "--as", "vera"]);
     assert_eq!(liveness(&sandbox, "otto"), "gone");
     sandbox.ok(&["heartbeat", "--as", "otto"]);
@@ -53,9 +53,12 @@ fn nobody_beats_for_somebody_else() {
     sandbox.ok(&[&set[..], &["--as", "bob"]].concat());
     assert!(!beats(), "bob beat for alice");
     let status = sandbox.ok(&["status"]);
-    assert!(status.contains("agent alice never beat") && !status.contains("damaged"), "{status}");
+    assert!(
+        status.contains("agent alice has no heartbeat") && !status.contains("damaged"),
+        "{status}"
+    );
     sandbox.ok(&set);
-    assert!(!beats(), "somebody unnamed beat for alice");
+    assert!(!beats(), "an unnamed agent beat for alice");
     sandbox.ok(&[&set[..], &["--as", "alice"]].concat());
     assert!(beats(), "alice did not beat for herself");
 }

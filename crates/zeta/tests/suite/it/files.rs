@@ -22,8 +22,8 @@ fn chown(path: &Path, uid: u32, gid: u32) {
     std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
 }
 
-/// The program where every user can run it. Copied by another process: a descriptor of ours that is
-/// open for writing could be inherited by a neighbouring test's child ("text file busy").
+/// Copies the program to a path where every user can run it. Another process makes the copy: a
+/// child of a parallel test could inherit an open descriptor for writing ("text file busy").
 fn copy_of_zeta(sandbox: &Sandbox) -> PathBuf {
     let zeta = sandbox.dir.join("zeta");
     let (from, to) = (env!("CARGO_BIN_EXE_zeta"), zeta.to_str().unwrap());
@@ -360,7 +360,7 @@ fn two_users_of_one_group_take_over_from_each_other() {
         let out = call(yours, umask, &format!("lease release job --token {last}"));
         assert_eq!(out.status, 0, "{out:?}");
     }
-    // Somebody outside the group cannot even look.
+    // A user outside the group cannot even read.
     let id = "12348";
     let mut other = sandbox.other("setpriv", &["--reuid", id, "--regid", id, "--clear-groups"]);
     let out = run(other.arg(&zeta).args(["lease", "show", "job"]).current_dir("/"));
@@ -419,7 +419,7 @@ fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     assert_eq!(error.kind, Kind::Unsafe, "{error}");
     assert!(error.text.contains("removed while it was in use"), "{error}");
     assert!(!path.exists());
-    // The same under somebody who waits.
+    // The same while another process waits.
     sandbox.acquire(&["job"]);
     let mut waiter = sandbox.cmd(&["lease", "acquire", "job", "--wait", "15s"]);
     let waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -433,7 +433,8 @@ fn a_node_that_vanishes_under_a_call_is_named_and_grants_nothing() {
     sandbox.acquire(&["job"]);
 }
 
-/// Whoever has it open would go on below its descriptor, beside those who make a new one.
+/// A process that has the directory open would continue below its descriptor, beside the processes
+/// that create a new one.
 #[test]
 fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
     for whole in [false, true] {

@@ -69,7 +69,7 @@ fn a_thread_s_id_is_nobody_s_pid() {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
     let mut threads = threads.map(|e| e.unwrap().file_name().into_string().unwrap());
     let tid = threads.find(|tid| *tid != me).unwrap();
-    // Without a pidfs inode number: by it alone the thread would be told apart anyway.
+    // Without a pidfs inode number, which alone would distinguish the thread.
     for keys in [("pid", Some(tid.as_str())), ("child_pid", Some(tid.as_str()))] {
         sandbox.forge_keys("job", &[keys, ("pidfs_ino", None), ("child_pidfs_ino", None)]);
     }
@@ -98,7 +98,7 @@ fn a_holder_in_another_pid_namespace_is_unknown_and_keeps_its_ttl() {
     assert!(sandbox.ok(&["lease", "show", "job", "--json"]).contains("\"life\":\"unknown\""));
     world.kill().unwrap();
     world.wait().unwrap();
-    // Nobody out here can know that it died, so its TTL decides.
+    // No process out here can know that the holder died, so its TTL decides.
     sandbox.refused(&["lease", "acquire", "job"], 3);
     assert_eq!(cause(&sandbox, &["--wait", "15s"]), "expired");
 }
@@ -141,7 +141,7 @@ fn another_boot_is_known_by_more_than_its_id() {
     let first = sandbox.acquire(&["job"]).to_string();
     sandbox.forge_keys("job", &[OTHER_BOOT]);
     sandbox.refused(&["lease", "acquire", "job"], 3);
-    // The boot clock of the record lies ahead of ours: it was another boot.
+    // The boot clock of the record is ahead of the machine's: it was another boot.
     let ahead = moved(&value(&sandbox, "renewed_boot_ns"), 1_000_000);
     sandbox.forge_keys("job", &[("renewed_boot_ns", Some(&ahead))]);
     sandbox.refused(&["lease", "check", "job", "--token", &first], 5);

@@ -10,7 +10,7 @@ use crate::support::{LIMIT, Out, Sandbox, can, run, skip, test_name, until, wait
 
 const PAGE: &str = include_str!("../../../../../docs/STANDARD.md");
 
-/// Writes the page's one shell block to a file, once: somebody may be reading it.
+/// Writes the page's one shell block to a file, once: another test may be reading it.
 fn recipe(sandbox: &Sandbox) -> PathBuf {
     let (_, rest) = PAGE.split_once("```sh\n").expect("a shell block");
     let (block, rest) = rest.split_once("```\n").expect("its end");
@@ -40,7 +40,7 @@ fn missing(test: &str) -> bool {
     missing
 }
 
-/// A zeta and a shell agent take turns; each tells what it was told.
+/// Lets a zeta and a shell agent take turns; each prints what it read.
 #[test]
 fn records_are_understood_both_ways() {
     if missing(test_name!()) {
@@ -68,7 +68,7 @@ fn records_are_understood_both_ways() {
     assert_eq!(dash(&sandbox, &format!("zeta_check job {first}")).status, 0);
     assert_eq!(dash(&sandbox, &format!("zeta_renew job {first}")).status, 0);
     sandbox.ok(&["lease", "release", "job", "--token", &first.to_string()]);
-    // Released before, and nobody since: done, whoever asks.
+    // Released before, and not acquired since: the release succeeds for any caller.
     assert_eq!(dash(&sandbox, &format!("zeta_release job {first}")).status, 0);
     // zeta holds it; the shell is refused, reads it, and may act for it by its token.
     let second = sandbox.acquire(&["job", "--purpose", "über \u{202e}\"q\""]);
@@ -216,7 +216,7 @@ fn shell_and_zeta_exclude_each_other() {
     });
     std::fs::write(&stop, "").unwrap();
     for mut child in crowd {
-        assert_eq!(wait(&mut child, LIMIT), 0, "somebody's release was refused");
+        assert_eq!(wait(&mut child, LIMIT), 0, "a release was refused");
     }
     let verdict = judge_file(&log, &BTreeSet::new());
     assert_eq!(verdict.violations, Vec::<String>::new());

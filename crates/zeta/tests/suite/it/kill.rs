@@ -1,4 +1,5 @@
-//! SIGKILL and SIGSTOP at any moment: nothing is wedged, nobody is robbed, nobody works twice.
+//! SIGKILL and SIGSTOP at any moment: nothing is blocked, no live holder loses its lease, and no
+//! two processes hold one lease.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +20,7 @@ pub fn holder(sandbox: &Sandbox, args: &[&str]) -> (Child, u32) {
     let _ = std::fs::remove_file(&ready);
     let all: Vec<&str> = ["lease", "exec", "job"].iter().chain(args).copied().collect();
     let mut command = sandbox.cmd(&all);
-    // Renamed into place, so that whoever sees it reads it whole.
+    // Renamed into place, so that a reader sees the whole file.
     let script = "echo $$ >$0.new; mv $0.new $0; exec sleep 60";
     command.args(["--", "sh", "-c", script]).arg(&ready).stderr(Stdio::null());
     let child = command.spawn().unwrap();
@@ -237,7 +238,7 @@ fn a_fenced_command_keeps_everybody_out_and_its_waiters_wait() {
     fenced.args(["sh", "-c", "echo in >>$0; sleep 6.5; echo out >>$0"]).arg(&log);
     let mut fenced = fenced.spawn().unwrap();
     assert!(until(SOON, || log.exists()));
-    // Longer than anybody waits for a section in order, shorter than this one was told to wait.
+    // Longer than any wait for a healthy guard, shorter than the wait of this call.
     let out = sandbox.zeta(&["lease", "acquire", "job", "--wait", "8s"]);
     append(&log, "tried\n");
     assert_eq!(out.status, 6, "{out:?}");
@@ -258,7 +259,7 @@ fn a_section_that_somebody_is_stopped_in_is_named() {
     let out = sandbox.refused(&["lease", "renew", "job", "--token", &token], 6);
     assert!(out.took < Duration::from_secs(12), "{out:?}");
     assert!(out.err.contains(&inside.id().to_string()), "{out:?}");
-    // The sleeper is a child of flock(1) and ends with nothing done; both are ours.
+    // The sleeper is a child of flock(1) and ends with nothing done; the test started both.
     let children = format!("/proc/{0}/task/{0}/children", inside.id());
     for pid in std::fs::read_to_string(children).unwrap_or_default().split_whitespace() {
         signal(pid.parse().unwrap(), Signal::KILL);

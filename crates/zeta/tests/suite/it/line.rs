@@ -1,5 +1,5 @@
-//! The line of those who wait: whoever waited keeps its ticket while it holds, and nobody behind it
-//! is left asleep, however the holding ends.
+//! The queue: a waiter keeps its ticket while it holds the lease, and the waiters behind it are
+//! woken, however the holding ends.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -64,7 +64,8 @@ fn handed_over(ttl: &str, second: impl Fn(&Sandbox) -> Child) -> (Sandbox, Child
     (sandbox, first, second)
 }
 
-/// The fastest of up to five rounds must be under `limit`: a slow machine fails nobody.
+/// Checks that the fastest of up to five rounds is under `limit`, so that a slow machine does not
+/// fail.
 fn one_is_faster(limit: Duration, round: impl Fn() -> Duration) {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -73,7 +74,7 @@ fn one_is_faster(limit: Duration, round: impl Fn() -> Duration) {
             return;
         }
     }
-    panic!("nobody woke it: the fastest of 5 took {best:?}");
+    panic!("it was not woken in time: the fastest of 5 took {best:?}");
 }
 
 fn granted(out: &Out) {

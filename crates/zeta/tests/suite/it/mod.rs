@@ -1,7 +1,7 @@
-//! The adversarial tests: real processes, real files, and oracles that stand outside `zeta`.
+//! The adversarial tests: real processes, real files, and oracles outside `zeta`.
 //!
-//! Read `sandbox` for how a test is set up, `worker` for what the crowd does, `oracle` for who
-//! judges. A test that cannot run here says so with a line `SKIPPED: …`, never in silence.
+//! Read `sandbox` for the setup of a test, `worker` for the processes, `oracle` for the checks. A
+//! test that cannot run here prints a line `SKIPPED: …`.
 
 mod beat;
 mod exec;

@@ -50,7 +50,7 @@ fn quiet(command: &mut std::process::Command) -> Child {
     command.stdout(std::process::Stdio::null()).spawn().unwrap()
 }
 
-/// All of them ask for the same fresh lease at the same moment, which nobody gives back.
+/// Lets all processes request the same new lease at the same moment; none of them releases it.
 fn volleys(workers: u64, rounds: u64, every_ms: u64) {
     let sandbox = Sandbox::new();
     let start_ns = monotonic_ns() + 500_000_000 + workers * 20_000_000;
@@ -94,7 +94,7 @@ fn one_of_eight_commands_wins_even_on_first_use() {
         let nodes = std::fs::read_dir(sandbox.state.join("nodes")).unwrap().count();
         assert_eq!(nodes, 1, "two agents resolved two names for one machine");
         let left: Vec<_> = std::fs::read_dir(&sandbox.dir).unwrap().collect();
-        assert_eq!(left.len(), 1, "somebody left an unpublished tree behind: {left:?}");
+        assert_eq!(left.len(), 1, "an unpublished tree was left behind: {left:?}");
     }
 }
 

@@ -75,7 +75,7 @@ fn stop_outside_guard(sandbox: &Sandbox, pid: u32) {
     assert!(outside, "it is inside the guard whenever it is looked at");
 }
 
-/// Can strace inject a delay here? Says loudly if not.
+/// Reports whether strace can inject a delay here; prints a line if not.
 fn strace_or_skip(test: &str) -> bool {
     let can =
         can("strace", &["-qq", "-o", "/dev/null", "-e", "inject=getpid:delay_enter=1", "true"]);
@@ -169,7 +169,7 @@ fn nobody_gives_a_lease_back_and_is_killed_for_it_then() {
         // It is about to kill: either inside the guard, or seen by strace on its way.
         let about =
             || locked(&sandbox, "lk") || text(&sandbox, "strace").contains("pidfd_send_signal");
-        assert!(until(LIMIT, about), "nobody was to be killed");
+        assert!(until(LIMIT, about), "no process was to be killed");
         std::thread::sleep(Duration::from_millis(200));
         say(&sandbox, "go");
         let status = wait(&mut holder, LIMIT);
@@ -178,7 +178,7 @@ fn nobody_gives_a_lease_back_and_is_killed_for_it_then() {
         let survived = said.contains("survived") && status == 0;
         assert!(survived || !said.contains("=0"), "{verb}: {status}, {said:?}, {taken:?}");
         // It asked while the other one was about to kill it, so it has to be killed; what it asked
-        // for may still be done afterwards, by a process that nobody waits for any more.
+        // for may still be done afterwards, by a process that is not waited for any more.
         assert!(status == 137 && said.is_empty(), "{verb}: {status}, {said:?}, {taken:?}");
         assert_eq!(taken.status, 0, "{taken:?}");
     }
@@ -285,13 +285,13 @@ fn a_lease_exec_that_was_replaced_tells_the_loss_when_it_wakes_up() {
         sandbox.acquire(&["lk", "--as", "b", "--ttl", "10m", "--wait", "15s"]);
         signal(wrapper.id(), Signal::CONT);
         // While the command runs, not after it.
-        let told = until(LIMIT / 2, || text(&sandbox, "errors").contains("not yours any more"));
+        let reported = until(LIMIT / 2, || text(&sandbox, "errors").contains("not yours any more"));
         if on_lost == "warn" {
             say(&sandbox, "stop");
         }
         let ended = wait(&mut wrapper, LIMIT / 2);
         let errors = text(&sandbox, "errors");
-        assert!(told && errors.contains("b ("), "{on_lost}: {errors}");
+        assert!(reported && errors.contains("b ("), "{on_lost}: {errors}");
         assert_eq!(ended, status, "{on_lost}: {errors}");
         sandbox.refused(&["--as", "c", "lease", "acquire", "lk"], 3);
     }
@@ -398,7 +398,7 @@ fn a_command_inside_two_guards_waits_for_neither() {
     let lines: Vec<&str> = out.out.lines().collect();
     assert_eq!((lines[0], lines[2], lines[3]), ("outer,inner", "status=6", "status=6"), "{out:?}");
     let took_ms = lines[4].parse::<u64>().unwrap() - lines[1].parse::<u64>().unwrap();
-    // Whoever waits for a guard gives up after 5 s.
+    // A process that waits for a guard gives up after 5 s.
     assert!(took_ms < 2500, "two answers after {took_ms} ms: {out:?}");
     assert!(out.err.contains("inside its guard"), "{out:?}");
 }

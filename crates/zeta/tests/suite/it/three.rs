@@ -22,7 +22,7 @@ const WORK: &str = r#"
         say enter $t
         echo "$t $me" >"$WORKTREE"
         $Z persona set $ZETA_AGENT --status working --task "round $t" || exit 8
-        # What is shared is as I left it: nobody stepped on it.
+        # The shared file is as I left it: no other process changed it.
         [ "$(cat "$WORKTREE")" = "$t $me" ] || say clash $t
         say leave $t
         $Z lease release register-pr-in-flight --token $t || exit 9
@@ -79,7 +79,7 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
                 agents[victim] = begin(&sandbox, agents[victim].name);
             }
             _ => {
-                // Far less than the TTL: the others wait, and nobody is robbed.
+                // Far less than the TTL: the others wait, and no live holder loses its lease.
                 signal(agent, Signal::STOP);
                 std::thread::sleep(Duration::from_millis(50 + seed % 250));
                 signal(agent, Signal::CONT);

@@ -1,4 +1,4 @@
-//! Clocks: the wall clock, file times and time namespaces must not rob anybody.
+//! Clocks: the wall clock, file times and time namespaces must not take a lease from a live holder.
 
 use std::fs::FileTimes;
 use std::path::Path;
@@ -106,7 +106,7 @@ fn a_time_namespace_under_an_old_number_robs_nobody() {
     }
     assert_eq!(zeta("0", &["lease", "renew", "job", "--token", &token, "--ttl", "1m"]).status, 0);
     assert_eq!(zeta("0", &["lease", "check", "job", "--token", &token]).status, 0);
-    // Whoever holds it and sees an older clock than it wrote rather stops too early.
+    // A holder that sees an older clock than it wrote stops too early rather than too late.
     assert_eq!(zeta("100000", &["lease", "check", "job", "--token", &token]).status, 5);
 }
 

@@ -134,9 +134,9 @@ fn who_lost_a_lease_to_a_damaged_record_is_told_so() {
     let renew = ["lease", "renew", "job", "--token", &token];
     std::fs::write(sandbox.lock("job"), "schema: 1\nkind: \"lease\"\n").unwrap();
     let out = sandbox.refused(&renew, 5);
-    assert!(out.err.contains("a damaged record stands there"), "{out:?}");
+    assert!(out.err.contains("a damaged record is in its place"), "{out:?}");
     std::fs::write(sandbox.lock("job"), "pid: 7\n").unwrap();
-    assert!(sandbox.refused(&renew, 5).err.contains("another program's record"), "{out:?}");
+    assert!(sandbox.refused(&renew, 5).err.contains("a record of another program"), "{out:?}");
     std::fs::remove_file(sandbox.lock("job")).unwrap();
     assert!(sandbox.refused(&renew, 5).err.contains("its record is gone"), "{out:?}");
 }
@@ -149,7 +149,7 @@ fn who_waits_is_told_what_is_so() {
     let out = sandbox.refused(&acquire, 6);
     assert!(out.err.contains("its TTL ends in") && !out.err.contains("at the latest"), "{out:?}");
     sandbox.ok(&["lease", "release", "job", "--token", &token]);
-    // Somebody who lives came before, and does not take what is free.
+    // A live process came before, and does not take the free lease.
     let ns = |of: &str| {
         let link = std::fs::read_link(format!("/proc/self/ns/{of}")).unwrap();
         link.to_str().unwrap().replace(|c: char| !c.is_ascii_digit(), "")
@@ -159,7 +159,7 @@ fn who_waits_is_told_what_is_so() {
     let ticket = sandbox.guard("job").join("queue").join(ticket);
     std::fs::write(&ticket, "").unwrap();
     let out = sandbox.refused(&acquire, 6);
-    assert!(out.err.contains("is free, but others are ahead in line"), "{out:?}");
+    assert!(out.err.contains("is free, but other processes are ahead in the queue"), "{out:?}");
     std::fs::remove_file(&ticket).unwrap();
     let (wrapper, command) = holder(&sandbox, &["--ttl", "5m", "--grace", "7m"]);
     let out = sandbox.refused(&acquire, 6);

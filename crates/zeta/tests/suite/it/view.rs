@@ -112,7 +112,7 @@ fn scribble(state: &Path) {
     }
 }
 
-/// Ends well when the view shows the last record, without ever having been told by the kernel.
+/// Succeeds when the view shows the last record, without any event from the kernel.
 fn wait_for_the_last(state: &Path) {
     let mut view = View::open(state).unwrap().unwrap();
     view.follow();
@@ -131,17 +131,17 @@ fn a_view_that_follows_ends_with_every_final_state() {
     let (mut view, _) = view(&sandbox, true);
     let mut children: Vec<Child> = (0..3).map(|_| again(&sandbox, "scribble")).collect();
     children.extend((0..2).map(|_| worker::start(&sandbox, Job::Loop { rounds: 100 })));
-    // What was told, added up, must come to the same.
-    let mut told: Tree = in_view(&view);
+    // The sum of all reported changes must be the same.
+    let mut replayed: Tree = in_view(&view);
     let mut tell = |change: Change<'_>| match change {
         Change::Record(node, file, Some(bytes)) => {
-            told.insert((node.to_string(), file.to_owned()), bytes.bytes.clone());
+            replayed.insert((node.to_string(), file.to_owned()), bytes.bytes.clone());
         }
         Change::Record(node, file, None) => {
             let key = (node.to_string(), file.to_owned());
-            assert!(told.remove(&key).is_some(), "{key:?} went and never came");
+            assert!(replayed.remove(&key).is_some(), "{key:?} went and never came");
         }
-        Change::Came(_) | Change::Went(_) => {}
+        Change::NodeAdded(_) | Change::NodeRemoved(_) => {}
     };
     let done = until(LIMIT, || {
         view.wait(Duration::from_millis(10), &mut tell).unwrap();
@@ -155,7 +155,7 @@ fn a_view_that_follows_ends_with_every_final_state() {
     let disk = on_disk(&sandbox.state);
     assert!(disk.len() > 20, "{disk:?}");
     assert_eq!(in_view(&view), disk);
-    assert_eq!(told, disk);
+    assert_eq!(replayed, disk);
 }
 
 #[test]
@@ -260,7 +260,10 @@ fn a_view_that_goes_by_file_times_sees_each_change_at_once() {
 fn without_instances_or_watches_a_view_looks_for_itself() {
     let unshare = ["--user", "--map-root-user", "sh", "-c"];
     if can("unshare", &[&unshare[..], &["test $(stat -c %u /) != 0"]].concat()) {
-        return skip(test_name!(), "root's directories are nobody's in this user's namespace");
+        return skip(
+            test_name!(),
+            "root's directories belong to no known user in this user namespace",
+        );
     }
     let limits = [("instances", "0"), ("watches", "0"), ("watches", "2")];
     for (what, limit) in limits {

@@ -137,8 +137,8 @@ fn break_by_force() {
     drop(locked);
     assert_eq!(check(&sandbox, &args(&token), 0)["outcome"], "broken");
     assert_eq!(check(&sandbox, &args(&token), 0)["outcome"], "absent");
-    let told = check(&sandbox, &["lease", "renew", "job", "--token", &token], 5);
-    assert!(told["message"].as_str().unwrap().contains("was broken by"), "{told}");
+    let lost = check(&sandbox, &["lease", "renew", "job", "--token", &token], 5);
+    assert!(lost["message"].as_str().unwrap().contains("was broken by"), "{lost}");
     loosen(&sandbox);
     check(&sandbox, &args(&token), 7);
 }

@@ -122,7 +122,7 @@ pub fn judge(args: &[&str], out: &Out, status: i32) -> Value {
     judge_line(args, lines[0], status)
 }
 
-/// Does the command run another command, whose output is on stdout?
+/// Reports whether the command runs another command, whose output is on stdout.
 fn is_wrapper(args: &[&str]) -> bool {
     args[0] == "run" || args.get(..2) == Some(&["lease", "exec"])
 }

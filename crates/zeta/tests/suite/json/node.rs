@@ -86,7 +86,7 @@ fn what_fails_and_what_is_refused() {
     forge.fault(Call::Contents, Fault::Status(500), 50);
     let failed = register(&machine, &forge, &[], 1);
     assert_eq!((&failed["state"], &failed["error"]), (&json!("check-failed"), &json!("fault")));
-    // Without a token nobody is logged in.
+    // Without a token the user is not logged in.
     std::fs::remove_file(machine.home.join("token")).unwrap();
     for verb in ["register", "list", "deregister"] {
         let more: &[&str] = match verb {

@@ -1,4 +1,4 @@
-//! An HTTP server on the loopback interface that answers as GitHub does, or fails as it is told to.
+//! An HTTP server on the loopback interface that answers as GitHub does, or fails as a test wants.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,15 +19,15 @@ pub const TOKEN: &str = "ghp_0123456789abcdefghijKLMNOPQRSTUVWXYZ";
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is done, and the connection closed without an answer.
+    /// The request is carried out, and the connection closed without an answer.
     LostAfter,
     /// The connection is closed and nothing done.
     LostBefore,
-    /// It is done and answered with this status.
+    /// The request is carried out and answered with this status.
     StatusAfter(u16),
-    /// It is not done and answered with this status.
+    /// The request is not carried out and answered with this status.
     Status(u16),
-    /// It is done, and no answer comes.
+    /// The request is carried out, and no answer comes.
     Hang,
     /// The hour's calls are used up; so many seconds are left.
     Primary(u64),
@@ -40,9 +40,9 @@ pub enum Fault {
     Protected,
     /// The permissions of a token of the finer kind do not suffice.
     Permission,
-    /// It is done, and the answer ends in its middle.
+    /// The request is carried out, and the answer ends in the middle.
     Malformed,
-    /// It is done, and the answer has no end.
+    /// The request is carried out, and the answer has no end.
     Huge,
     /// The answer repeats the token.
     Echo,
@@ -51,7 +51,7 @@ pub enum Fault {
 /// A request and what it was answered; `None` if nothing was.
 pub struct Exchange {
     pub request: Request,
-    pub told: Option<(u16, Value)>,
+    pub answered: Option<(u16, Value)>,
     pub faulty: bool,
 }
 
@@ -131,20 +131,20 @@ fn serve(stream: TcpStream, inside: &Mutex<Inside>) {
     let call = request.call();
     let fault = guard.faults.get_mut(&call).and_then(VecDeque::pop_front);
     let accepted = request.header("authorization") == Some(format!("Bearer {TOKEN}").as_str());
-    let (told, headers) = match fault {
+    let (answered, headers) = match fault {
         _ if !accepted => (Some(refusal(401, "Bad credentials")), vec![]),
         Some(fault) if !fault.does() => fault.refusal(),
         _ => (Some(guard.model.answer(&request)), vec![]),
     };
-    let (told, faulty) = (told, fault.is_some() || !accepted);
-    guard.log.push(Exchange { request, told: told.clone(), faulty });
+    let (answered, faulty) = (answered, fault.is_some() || !accepted);
+    guard.log.push(Exchange { request, answered: answered.clone(), faulty });
     drop(guard);
-    let Some((status, body)) = told else { return };
+    let Some((status, body)) = answered else { return };
     let text = body.to_string();
     match fault {
         Some(Fault::LostAfter) => {}
         Some(Fault::Hang) => {
-            // Until whoever asked goes away.
+            // Waits until the client closes the connection.
             let _ = reader.read(&mut [0]);
         }
         Some(Fault::StatusAfter(status)) => write(&stream, status, &headers, "{}"),
@@ -164,7 +164,7 @@ fn refusal(status: u16, message: &str) -> (u16, Value) {
 type Refusal = (Option<(u16, Value)>, Vec<(&'static str, String)>);
 
 impl Fault {
-    /// Is it done nevertheless?
+    /// Reports whether the request is carried out nevertheless.
     pub fn does(self) -> bool {
         use Fault::{Hang, Huge, LostAfter, Malformed, StatusAfter};
         matches!(self, LostAfter | StatusAfter(_) | Hang | Malformed | Huge)
@@ -174,7 +174,7 @@ impl Fault {
         let header = |name, value: &str| vec![(name, value.to_owned())];
         let scope = |value: &str| vec![("x-oauth-scopes", value.to_owned())];
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let (told, headers) = match self {
+        let (answered, headers) = match self {
             Fault::LostBefore => return (None, vec![]),
             Fault::Status(status) => (refusal(status, "Something went wrong"), vec![]),
             Fault::Primary(s) => {
@@ -208,7 +208,7 @@ impl Fault {
             Fault::Echo => (refusal(422, &format!("{}{TOKEN} is odd", "x".repeat(280))), vec![]),
             _ => unreachable!("it is done and answered"),
         };
-        (Some(told), headers)
+        (Some(answered), headers)
     }
 }
 

@@ -274,12 +274,12 @@ fn a_question_that_is_refused_is_unknown_and_says_what_would_help() {
 fn expected(fault: Fault) -> (fn(&ForgeError) -> bool, &'static str) {
     let lost: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Lost(_));
     let forbidden: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Forbidden(_));
-    let nobody: fn(&ForgeError) -> bool =
+    let is_logged_out: fn(&ForgeError) -> bool =
         |trouble| matches!(trouble, ForgeError::Unauthenticated(_));
     let refused: fn(&ForgeError) -> bool = |trouble| matches!(trouble, ForgeError::Refused(_));
     match fault {
-        Fault::Status(401) => (nobody, "gh auth login"),
-        Fault::TwoFactor => (nobody, "two-factor"),
+        Fault::Status(401) => (is_logged_out, "gh auth login"),
+        Fault::TwoFactor => (is_logged_out, "two-factor"),
         Fault::Status(404) => (refused, "may not see it"),
         Fault::Status(307) => (refused, "has moved"),
         Fault::Echo => (refused, ""),
@@ -331,7 +331,7 @@ fn a_change_is_asked_for_once_whatever_happens_and_its_trouble_is_named() {
         };
         fake.fault(Call::Open, fault, 1);
         check(&asking.open(&draft()).unwrap_err(), Call::Open);
-        // Whoever looks before it asks again doubles nothing.
+        // A caller that looks before it repeats a request duplicates nothing.
         let github = github(&fake);
         let there = numbers(github.pulls(NODE, &path(), Search::Exhaustive));
         assert_eq!(there.len(), usize::from(fault.does()), "{fault:?}");

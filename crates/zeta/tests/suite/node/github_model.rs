@@ -103,17 +103,17 @@ pub struct GithubModel {
     pub search_incomplete: bool,
 }
 
-pub type Told = (u16, Value);
+pub type Answer = (u16, Value);
 
-fn refusal(status: u16, message: &str) -> Told {
+fn refusal(status: u16, message: &str) -> Answer {
     (status, json!({ "message": message, "documentation_url": "https://docs.github.com/rest" }))
 }
 
-fn invalid(message: &str) -> Told {
+fn invalid(message: &str) -> Answer {
     let error = json!({ "resource": "PullRequest", "code": "custom", "message": message });
-    let (status, mut told) = refusal(422, "Validation Failed");
-    told["errors"] = json!([error]);
-    (status, told)
+    let (status, mut answer) = refusal(422, "Validation Failed");
+    answer["errors"] = json!([error]);
+    (status, answer)
 }
 
 const WHEN: &str = "2026-05-19T10:11:12Z";
@@ -199,7 +199,7 @@ impl GithubModel {
         self.git(&["update-ref", &format!("refs/heads/{branch}"), &commit], "");
     }
 
-    /// A fork, as far as it is now; nobody but us may push to the repository itself then.
+    /// A fork in its current state; only this test may push to the repository itself then.
     pub fn fork(&self) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let fork = self.git.with_file_name("fork.git");
@@ -214,7 +214,7 @@ impl GithubModel {
         fork
     }
 
-    /// Where a branch of somebody is.
+    /// Returns the repository that holds an owner's branch.
     fn place_of(owner: &str, branch: &str) -> String {
         if owner == OWNER { format!("refs/heads/{branch}") } else { format!("refs/forks/{branch}") }
     }
@@ -224,7 +224,7 @@ impl GithubModel {
         self.git(&["cat-file", "blob", &format!("refs/heads/{branch}:{path}")], "") + "\n"
     }
 
-    /// Opens a pull request past the API, as somebody else would.
+    /// Opens a pull request without the API, as another user would.
     pub fn foreign(&mut self, branch: &str, title: &str, body: &str) -> u64 {
         let number = self.pulls.len() as u64 + 1;
         let (branch, title, body) = (branch.to_owned(), title.to_owned(), body.to_owned());
@@ -236,7 +236,7 @@ impl GithubModel {
         number
     }
 
-    /// The same, from a fork of somebody who has no part in the repository.
+    /// Opens a pull request from a fork of a user without access to the repository.
     pub fn of_stranger(&mut self, branch: &str, title: &str, body: &str) -> u64 {
         let number = self.foreign(branch, title, body);
         STRANGER.clone_into(&mut self.pulls[number as usize - 1].owner);
@@ -266,7 +266,7 @@ impl GithubModel {
         self.git(&["update-ref", "refs/heads/main", &commit], "");
     }
 
-    pub fn answer(&mut self, request: &Request) -> Told {
+    pub fn answer(&mut self, request: &Request) -> Answer {
         let call = request.call();
         let missing = || refusal(404, "Not Found");
         let content = matches!(call, Call::Contents | Call::Ref);
@@ -282,9 +282,10 @@ impl GithubModel {
             Call::Pulls => self.list(request),
             Call::Pull => match self.pulls.iter().find(|row| row.number == number()) {
                 Some(row) => {
-                    let mut told = self.pull(row);
-                    told["changed_files"] = json!(self.files(row).1.as_array().map_or(0, Vec::len));
-                    (200, told)
+                    let mut answer = self.pull(row);
+                    answer["changed_files"] =
+                        json!(self.files(row).1.as_array().map_or(0, Vec::len));
+                    (200, answer)
                 }
                 None => missing(),
             },
@@ -304,9 +305,9 @@ impl GithubModel {
                     return missing();
                 }
                 let text = request.body["body"].as_str().unwrap().to_owned();
-                let told = self.comment(&text);
+                let answer = self.comment(&text);
                 self.comments.push((number(), text));
-                (201, told)
+                (201, answer)
             }
             Call::Graphql => self.arm(&request.body),
             Call::Other => missing(),
@@ -314,12 +315,12 @@ impl GithubModel {
     }
 
     fn comment(&self, text: &str) -> Value {
-        let mut told = self.templates["comment"].clone();
-        told["body"] = json!(text);
-        told
+        let mut answer = self.templates["comment"].clone();
+        answer["body"] = json!(text);
+        answer
     }
 
-    fn files(&self, row: &Row) -> Told {
+    fn files(&self, row: &Row) -> Answer {
         let place = GithubModel::place_of(&row.owner, &row.branch);
         let Some(sha) = self.try_git(&["rev-parse", "-q", "--verify", &place], "") else {
             return (200, json!([])); // a pull request of which only the talk is played
@@ -328,56 +329,56 @@ impl GithubModel {
         let said = self.git(&["diff", "--name-status", "--no-renames", &range], "");
         let file = |line: &str| {
             let (kind, name) = line.split_once('\t')?;
-            let mut told = self.templates["pull_file"].clone();
-            told["filename"] = json!(name);
-            told["status"] = json!(match kind {
+            let mut answer = self.templates["pull_file"].clone();
+            answer["filename"] = json!(name);
+            answer["status"] = json!(match kind {
                 "A" => "added",
                 "D" => "removed",
                 _ => "modified",
             });
-            Some(told)
+            Some(answer)
         };
         (200, said.lines().filter_map(file).collect())
     }
 
     fn repository(&self) -> Value {
-        let mut told = self.templates["repository"].clone();
-        told["name"] = json!(NAME);
-        told["full_name"] = json!(format!("{OWNER}/{NAME}"));
-        told["default_branch"] = json!("main");
-        told["allow_auto_merge"] = json!(self.auto_merge);
-        told
+        let mut answer = self.templates["repository"].clone();
+        answer["name"] = json!(NAME);
+        answer["full_name"] = json!(format!("{OWNER}/{NAME}"));
+        answer["default_branch"] = json!("main");
+        answer["allow_auto_merge"] = json!(self.auto_merge);
+        answer
     }
 
-    fn contents(&self, path: &str, branch: Option<&str>) -> Told {
+    fn contents(&self, path: &str, branch: Option<&str>) -> Answer {
         let object = format!("refs/heads/{}:{path}", branch.unwrap_or("main"));
         let Some(sha) = self.try_git(&["rev-parse", "-q", "--verify", &object], "") else {
             return refusal(404, "Not Found");
         };
-        let mut told = self.templates["file"].clone();
+        let mut answer = self.templates["file"].clone();
         if self.git(&["cat-file", "-t", &sha], "") == "tree" {
             return (200, json!([]));
         }
-        told["sha"] = json!(sha);
-        told["path"] = json!(path);
-        told["name"] = json!(path.rsplit('/').next());
-        told["size"] = json!(self.git(&["cat-file", "-s", &sha], "").parse::<u64>().unwrap());
-        (200, told)
+        answer["sha"] = json!(sha);
+        answer["path"] = json!(path);
+        answer["name"] = json!(path.rsplit('/').next());
+        answer["size"] = json!(self.git(&["cat-file", "-s", &sha], "").parse::<u64>().unwrap());
+        (200, answer)
     }
 
-    fn reference(&self, name: &str) -> Told {
+    fn reference(&self, name: &str) -> Answer {
         let full = format!("refs/{name}");
         let Some(sha) = self.try_git(&["rev-parse", "-q", "--verify", &full], "") else {
             return refusal(404, "Not Found");
         };
-        let mut told = self.templates["ref"].clone();
-        told["ref"] = json!(full);
-        told["object"]["sha"] = json!(sha);
-        (200, told)
+        let mut answer = self.templates["ref"].clone();
+        answer["ref"] = json!(full);
+        answer["object"]["sha"] = json!(sha);
+        (200, answer)
     }
 
     fn pull(&self, row: &Row) -> Value {
-        let mut told = self.templates["pull"].clone();
+        let mut answer = self.templates["pull"].clone();
         let page = format!("https://github.com/{OWNER}/{NAME}/pull/{}", row.number);
         for (key, value) in [
             ("number", json!(row.number)),
@@ -390,29 +391,29 @@ impl GithubModel {
             ("merged_at", json!(row.merged.then_some(WHEN))),
             ("merged", json!(row.merged)),
         ] {
-            told[key] = value;
+            answer[key] = value;
         }
         for (side, branch) in [("head", row.branch.as_str()), ("base", "main")] {
-            told[side]["ref"] = json!(branch);
+            answer[side]["ref"] = json!(branch);
             let owner = if side == "head" { row.owner.as_str() } else { OWNER };
-            told[side]["label"] = json!(format!("{owner}:{branch}"));
-            told[side]["repo"] = self.repository();
-            told[side]["repo"]["full_name"] = json!(format!("{owner}/{NAME}"));
+            answer[side]["label"] = json!(format!("{owner}:{branch}"));
+            answer[side]["repo"] = self.repository();
+            answer[side]["repo"]["full_name"] = json!(format!("{owner}/{NAME}"));
         }
         if row.owner == STRANGER {
-            told["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");
+            answer["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");
         }
         if row.armed {
-            let by = told["user"].clone();
-            told["auto_merge"] = json!({
+            let by = answer["user"].clone();
+            answer["auto_merge"] = json!({
                 "enabled_by": by, "merge_method": "merge", "commit_title": "t",
                 "commit_message": "m"
             });
         }
-        told
+        answer
     }
 
-    fn list(&self, request: &Request) -> Told {
+    fn list(&self, request: &Request) -> Answer {
         let state = request.asked("state").unwrap_or("open");
         let wanted = |row: &&Row| {
             let state = state == "all" || (state == "closed") == row.closed;
@@ -432,7 +433,7 @@ impl GithubModel {
         (200, rows.map(|row| self.pull(row)).collect())
     }
 
-    fn search(&self, query: &str) -> Told {
+    fn search(&self, query: &str) -> Answer {
         let words: Vec<&str> = query.split(' ').collect();
         assert!(words.contains(&format!("repo:{OWNER}/{NAME}").as_str()), "{query}");
         assert!(words.contains(&"is:pr"), "{query}");
@@ -460,16 +461,16 @@ impl GithubModel {
             })
             .take(100)
             .collect();
-        let told = json!({
+        let answer = json!({
             "total_count": items.len(),
             "incomplete_results": self.search_incomplete,
             "search_type": "lexical",
             "items": items,
         });
-        (200, told)
+        (200, answer)
     }
 
-    fn open(&mut self, body: &Value) -> Told {
+    fn open(&mut self, body: &Value) -> Answer {
         let text = |key: &str| body[key].as_str().unwrap_or_default();
         let head = text("head");
         let (owner, branch) = head.split_once(':').unwrap_or((OWNER, head));
@@ -497,7 +498,7 @@ impl GithubModel {
         (201, self.pull(&row))
     }
 
-    fn arm(&mut self, body: &Value) -> Told {
+    fn arm(&mut self, body: &Value) -> Answer {
         assert!(body["query"].as_str().unwrap().contains("enablePullRequestAutoMerge"));
         let id = body["variables"]["id"].as_str().unwrap_or_default();
         let number = id.strip_prefix("PR_").and_then(|n| n.parse::<u64>().ok());

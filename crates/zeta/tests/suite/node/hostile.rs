@@ -278,7 +278,7 @@ fn in_a_tree_of_a_group_an_intent_does_not_say_where_the_token_goes() {
     let out = run(&mut machine.command(&forge, "steward", &[]));
     assert_eq!((out.status, opened(&forge)), (2, 0), "{out:?}");
     assert!(out.err.contains("zeta node steward --repo"), "{out:?}");
-    assert_eq!(forge.asked(Call::Contents), 0, "nobody has seen the token");
+    assert_eq!(forge.asked(Call::Contents), 0, "no request carried the token");
     let git = forge.model(|model| model.place().display().to_string());
     let same = ["--repo", "forest/trees", "--api", &forge.url, "--remote", &git];
     let out = run(&mut machine.command(&forge, "steward", &same));

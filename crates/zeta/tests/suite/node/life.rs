@@ -40,7 +40,7 @@ fn three_nodes_at_once_open_one_pull_request_each() {
         machines.iter().map(|machine| format!("register-node-{}", node(machine))).collect();
     wanted.sort_unstable();
     assert_eq!(branches, wanted);
-    // A search is for whoever is about to open one, and not for everybody who asks.
+    // A search is made only by a caller that is about to open a pull request, not by every caller.
     assert!(forge.asked(Call::Search) <= 4 * 2 * machines.len(), "{}", forge.asked(Call::Search));
 }
 
@@ -151,7 +151,7 @@ fn age(forge: &FakeGithub, name: &str, days: i64) {
         let path = zeta_core::registration::node_path("ace", name);
         let text = model.content("main", &path);
         let aged = zeta_core::registration::expiry::with_end(&text, &iso(days)).unwrap();
-        model.commit("main", &path, &(aged + "# a note that somebody left\n"));
+        model.commit("main", &path, &(aged + "# a note of a person\n"));
     });
 }
 
@@ -176,7 +176,7 @@ fn an_end_is_moved_when_it_is_near_and_a_dead_node_is_removed() {
     assert_eq!(opened(&forge), 2);
     let path = zeta_core::registration::node_path("ace", &name);
     let text = forge.model(|model| model.content("main", &path));
-    assert!(text.contains("a note that somebody left"), "{text}");
+    assert!(text.contains("a note of a person"), "{text}");
     // Without the wish nothing is moved, and the node dies.
     age(&forge, &name, -4);
     assert_eq!(machine.register(&forge, &[]).status, 0);

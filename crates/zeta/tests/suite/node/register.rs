@@ -1,5 +1,5 @@
-//! A node that registers itself, by the built binary, real git and the fake of GitHub: once,
-//! whoever runs it, however often, and wherever it is cut off.
+//! A node that registers itself, by the built binary, real git and the fake of GitHub: once, by any
+//! agent, after any number of calls, and after an interruption at any step.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! GitHub's own published description of its API, as a judge over the fake and over us.
 //!
-//! It is OpenAPI 3.0; of its schemas the words are understood that these operations use.
+//! The description is OpenAPI 3.0; only the keywords that these operations use are supported.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,15 +47,15 @@ pub fn description() -> Option<MutexGuard<'static, Description>> {
 type Checked = Result<(), String>;
 
 impl Description {
-    /// Is this exchange one that GitHub describes?
+    /// Checks that GitHub's description allows this exchange.
     pub fn check(&self, exchange: &Exchange) -> Checked {
-        let Exchange { request, told, faulty } = exchange;
+        let Exchange { request, answered, faulty } = exchange;
         if request.call() == Call::Graphql {
             return Ok(()); // the other API has a description of its own kind
         }
         let operation = self.operation(request)?;
         self.check_request(&operation, request).map_err(|why| format!("the request: {why}"))?;
-        let Some((status, body)) = told else { return Ok(()) };
+        let Some((status, body)) = answered else { return Ok(()) };
         let responses = &operation["responses"];
         let Some(response) = responses.get(status.to_string()) else {
             let general = matches!(status, 301..=499 | 500..) && *faulty;
@@ -138,7 +138,7 @@ impl Description {
         Ok(read)
     }
 
-    /// Does a value fit a schema? The reason names its place.
+    /// Checks a value against a schema; an error names the path.
     pub fn fits(&self, schema: &Value, value: &Value, at: &str) -> Checked {
         let schema = self.resolved(schema)?;
         if value.is_null() && schema["nullable"] == true {
@@ -220,8 +220,8 @@ fn the_description_is_here_and_refuses_what_does_not_fit() {
         headers: ["user-agent", "accept"].map(|name| (name.to_owned(), "x".to_owned())).to_vec(),
         body,
     };
-    let refused = |request: Request, told: Option<(u16, Value)>, words: &str| {
-        let why = description.check(&Exchange { request, told, faulty: false }).unwrap_err();
+    let refused = |request: Request, answered: Option<(u16, Value)>, words: &str| {
+        let why = description.check(&Exchange { request, answered, faulty: false }).unwrap_err();
         assert!(why.contains(words), "{why}");
     };
     let pulls = "/repos/a/b/pulls";

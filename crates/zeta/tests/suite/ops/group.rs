@@ -51,7 +51,7 @@ impl GroupSandbox {
         String::from_utf8(out).unwrap().split(':').nth(2).unwrap().parse().unwrap()
     }
 
-    /// A call by somebody else, as a member of the group or not.
+    /// Makes a call as another user, a member of the group or not.
     fn by(&self, uid: &str, member: bool, args: &[&str]) -> Done {
         let gid = self.gid().to_string();
         let groups = if member { format!("--groups={gid}") } else { "--clear-groups".to_owned() };
@@ -200,7 +200,7 @@ fn another_directory_under_the_same_name_is_found_by_the_anchor() {
     fs::rename(&other, &tree).unwrap();
     let done = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
     assert!(done.err.contains("not the directory that root made"), "{}", done.err);
-    assert!(done.err.contains("somebody replaced it"), "{}", done.err);
+    assert!(done.err.contains("it was replaced since"), "{}", done.err);
     let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
     assert!(doctor.out.contains("not the directory that root made"), "{}", doctor.out);
     // Without an anchor the mounts decide, and they tell nothing here.

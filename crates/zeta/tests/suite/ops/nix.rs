@@ -14,14 +14,14 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// What the module makes of these settings, or what Nix says about them.
 fn evaluate(settings: &str) -> Result<Value, String> {
     let sandbox = Sandbox::new();
-    let ours = format!("{ROOT}/crates/zeta/tests/suite/ops/nix/evaluate.nix");
+    let evaluator = format!("{ROOT}/crates/zeta/tests/suite/ops/nix/evaluate.nix");
     let module = format!("{ROOT}/nix/creds-restore.nix");
-    let text = format!("import {ours} {{ module = {module}; settings = {{ {settings} }}; }}");
+    let text = format!("import {evaluator} {{ module = {module}; settings = {{ {settings} }}; }}");
     let file = sandbox.dir().join("ask.nix");
     fs::write(&file, text).unwrap();
     let mut nix = Command::new("nix-instantiate");
     nix.args(["--eval", "--strict", "--json"]).arg(file);
-    // Its store and its caches are in the home and in /nix, which are no concern of ours.
+    // Nix keeps its store and its caches in the home and in /nix, which this test does not use.
     nix.env("NIX_REMOTE", "dummy://").env("HOME", sandbox.dir());
     let done = Done::of(&mut nix);
     match done.status {
@@ -78,21 +78,21 @@ fn the_module_of_nixos_makes_the_unit_that_is_shipped() {
     let start = service.remove("ExecStart").unwrap().join(" ");
     // The options stand in the unit itself, so no file of arguments is read.
     service.remove("EnvironmentFile").unwrap();
-    let mut ours: BTreeMap<String, Vec<String>> = unit["serviceConfig"]
+    let mut from_module: BTreeMap<String, Vec<String>> = unit["serviceConfig"]
         .as_object()
         .unwrap()
         .iter()
         .map(|(key, value)| (key.clone(), words(value)))
         .collect();
-    let ours_start = ours.remove("ExecStart").unwrap().join(" ");
-    assert_eq!(ours, service);
+    let module_start = from_module.remove("ExecStart").unwrap().join(" ");
+    assert_eq!(from_module, service);
     let common = start.strip_suffix(" $ZETA_CREDS_ARGS").unwrap();
     let common = common.replace("/usr/local/bin", "/p/bin");
-    assert!(ours_start.starts_with(&format!("{common} --")), "{ours_start}");
+    assert!(module_start.starts_with(&format!("{common} --")), "{module_start}");
 
     let file = shipped("[Unit]");
-    for (key, ours) in [("After", "after"), ("Before", "before")] {
-        assert_eq!(file[key], words(&unit[ours]), "{key}");
+    for (key, option) in [("After", "after"), ("Before", "before")] {
+        assert_eq!(file[key], words(&unit[option]), "{key}");
     }
     assert_eq!(file["Description"].join(" "), unit["description"]);
     assert_eq!(file["RequiresMountsFor"], words(&unit["unitConfig"]["RequiresMountsFor"]));

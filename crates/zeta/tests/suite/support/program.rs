@@ -15,7 +15,7 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// What a program did.
 #[derive(Debug, Clone)]
 pub struct Out {
-    /// Its exit status; 128 + n for a signal, -9 if it was ended after its limit.
+    /// The exit status; 128 + n for a signal, -9 if the program was ended after its limit.
     pub status: i32,
     pub out: String,
     pub err: String,
@@ -122,7 +122,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Does a command succeed here? For what a test needs from its machine.
+/// Reports whether a command succeeds, to check what a test needs from its machine.
 pub fn can(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
     let command = command.args(args).stdin(Stdio::null());

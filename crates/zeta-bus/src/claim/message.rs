@@ -1,4 +1,4 @@
-//! What a claim says of itself: in the record of its lease, and in the messages that tell of it.
+//! The data of a claim: in the record of its lease, and in the messages that announce it.
 
 use serde_json::{Map, Value};
 use zeta_core::bus::item::Item;
@@ -14,29 +14,29 @@ use crate::messages::{NewMessage, utc_ms};
 use zeta_os::error::Result;
 use zeta_os::host;
 
-/// Sets a key of a record that a lease knows nothing of.
+/// Sets a key of a record that only claims have.
 pub(super) fn set(record: &mut Record, key: &str, value: String) {
     record.extra.retain(|(known, _)| known != key);
     record.extra.push((key.to_owned(), value));
 }
 
-/// Writes what the claim is about into the record of its lease.
-pub(super) fn describe(record: &mut Record, asked: &ClaimRequest, bus: &Bus) {
-    set(record, key::ITEM, quote(asked.item.as_str()));
-    set(record, key::FROM, quote(asked.from.as_str()));
-    for (key, text) in [(key::BRANCH, &asked.branch), (key::WORKTREE, &asked.worktree)] {
+/// Writes the data of the claim into the record of its lease.
+pub(super) fn describe(record: &mut Record, request: &ClaimRequest, bus: &Bus) {
+    set(record, key::ITEM, quote(request.item.as_str()));
+    set(record, key::FROM, quote(request.from.as_str()));
+    for (key, text) in [(key::BRANCH, &request.branch), (key::WORKTREE, &request.worktree)] {
         if let Some(text) = text {
             set(record, key, quote(text));
         }
     }
-    if asked.shareable {
+    if request.shareable {
         set(record, key::SHAREABLE, "true".to_owned());
     }
     set(record, key::BUS, quote(&scope(bus)));
 }
 
 fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
-    let draft = NewMessage {
+    let message = NewMessage {
         from: from.clone(),
         to: None,
         topic: topic::CLAIM.to_owned(),
@@ -44,34 +44,34 @@ fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
         life_ms: None,
         unchecked: false,
     };
-    draft.envelope()
+    message.envelope()
 }
 
-/// The message that somebody has an item.
+/// Makes the message that an agent has claimed an item.
 pub(super) fn claim_message(
-    asked: &ClaimRequest,
+    request: &ClaimRequest,
     record: &Record,
     place: &str,
 ) -> Result<Envelope> {
     let mut payload = Map::new();
     let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
     put("action", "claim".into());
-    put("itemId", asked.item.as_str().into());
-    for (key, text) in [("branch", &asked.branch), ("worktree", &asked.worktree)] {
+    put("itemId", request.item.as_str().into());
+    for (key, text) in [("branch", &request.branch), ("worktree", &request.worktree)] {
         if let Some(text) = text {
             put(key, text.as_str().into());
         }
     }
-    if asked.shareable {
+    if request.shareable {
         put("shareable", true.into());
     }
     put("fencingToken", record.fencing_token.get().into());
     put("lease", record.lease.as_str().into());
     put("leasePlace", place.into());
-    message(&asked.from, payload)
+    message(&request.from, payload)
 }
 
-/// The message that somebody has an item no more.
+/// Makes the message that an agent has released an item.
 pub(super) fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
     let mut payload = Map::new();
     payload.insert("action".to_owned(), "release".into());
@@ -79,8 +79,8 @@ pub(super) fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
     message(from, payload)
 }
 
-/// Dates a message after another of its sender: of two words of the same millisecond nobody could
-/// say which is the newer.
+/// Dates a message after another of its sender: of two messages of the same millisecond, no reader
+/// could decide which one is newer.
 pub(super) fn date_after(message: &mut Envelope, other_us: i64) {
     let dated_us = parse_utc(&message.timestamp).unwrap_or(i64::MAX);
     if dated_us <= other_us && other_us - host::wall_us() < SKEW_US {
@@ -88,7 +88,7 @@ pub(super) fn date_after(message: &mut Envelope, other_us: i64) {
     }
 }
 
-/// When a message was sent; `None` if it is gone.
+/// Returns when a message was sent; `None` if it is gone.
 pub(super) fn sent_us(bus: &Bus, message: &str) -> Option<i64> {
     let read = bus.read(&file_of(message)).ok()??;
     let envelope = Envelope::parse(&read.bytes, message).ok()?;
