@@ -49,6 +49,18 @@ fn signal(agent: &Agent, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
+/// Does a process group have a member that runs?
+fn has_members(group: u32) -> bool {
+    let stats = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    stats.into_iter().any(|stat| {
+        // Behind the name, which may hold anything: state, parent, group.
+        let mut rest = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let state = rest.next();
+        !matches!(state, Some("Z" | "X")) && rest.nth(1) == Some(&group.to_string())
+    })
+}
+
 #[test]
 fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
     let sandbox = Sandbox::new();
@@ -75,6 +87,9 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
             0 => {
                 signal(agent, Signal::KILL);
                 agent.group.wait().unwrap();
+                // Its command dies a moment later on a busy machine, and until then 'zeta run'
+                // refuses a second agent of this name.
+                assert!(until(LIMIT, || !has_members(agent.group.id())), "a killed group lives");
                 killed.insert(agent.life.clone());
                 agents[victim] = begin(&sandbox, agents[victim].name);
             }
