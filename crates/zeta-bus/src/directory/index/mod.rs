@@ -314,14 +314,15 @@ impl<'a> Index<'a> {
         Ok(bytes)
     }
 
-    /// The lines of `names` from a place on; `None` if some of them are missing.
+    /// The lines of `names` from a place on; `None` if some of them are missing, or if the last one
+    /// has no end: the next line would be a part of it.
     fn read_names(&self, from: u64) -> Result<Option<String>> {
         let len = self.state.names.saturating_sub(from);
         if len == 0 {
             return Ok(Some(String::new()));
         }
         let bytes = self.read_own(NAMES, from, len)?;
-        let is_whole = bytes.len() as u64 == len;
+        let is_whole = bytes.len() as u64 == len && bytes.ends_with(b"\n");
         Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
     }
 
@@ -340,6 +341,8 @@ impl<'a> Index<'a> {
         let path = self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let cannot = |errno| Error::io("cannot write", &path, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A FIFO without a reader is an error and no wait inside the index.
+        let flags = flags | OFlags::NONBLOCK;
         let mode: Mode = self.bus.base.sharing.file_mode();
         let fd = openat(&self.dir, name, flags, mode).map_err(cannot)?;
         let (mut at, mut rest) = (at, bytes);
@@ -377,9 +380,8 @@ fn parse_names(text: &str) -> HashMap<&str, Extent> {
         let mut words = line.split(' ');
         let Some(name) = words.next() else { continue };
         let mut number = || words.next()?.parse::<i64>().ok();
-        match (number(), number().map(u64::try_from), number()) {
-            (Some(at), Some(Ok(len)), Some(mtime_us)) => {
-                let at = u64::try_from(at).unwrap_or(u64::MAX);
+        match (number().map(u64::try_from), number().map(u64::try_from), number()) {
+            (Some(Ok(at)), Some(Ok(len)), Some(mtime_us)) => {
                 known.insert(name, Extent { at, len, mtime_us });
             }
             _ => _ = known.remove(name),

@@ -261,15 +261,23 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
     (0..3).for_each(|_| _ = place.ends(0, &BEAT));
     assert_eq!(listed(), 3);
     let names = place.bus.join(".zeta/index/names");
-    let whole = std::fs::read(&names).unwrap();
-    let losses: [(&str, Option<Vec<u8>>); 4] = [
-        ("removed", None),
-        ("empty", Some(Vec::new())),
-        ("cut", Some(whole[..whole.len() / 2].to_vec())),
-        ("zeros", Some(vec![0; whole.len()])),
+    // The state beside it still says how long it was.
+    let losses: [(&str, fn(Vec<u8>) -> Option<Vec<u8>>); 6] = [
+        ("removed", |_| None),
+        ("empty", |_| Some(Vec::new())),
+        ("cut", |whole| Some(whole[..whole.len() / 2].to_vec())),
+        ("zeros", |whole| Some(vec![0; whole.len()])),
+        ("no line has an end", |whole| Some(vec![b'x'; whole.len()])),
+        ("places before the pack", |whole| {
+            let text = String::from_utf8(whole).unwrap();
+            let line = |line: &str| format!("{} -1 9 0\n", line.split(' ').next().unwrap());
+            let mut lines = text.lines().map(line).collect::<String>();
+            lines += &"\n".repeat(text.len() - lines.len());
+            Some(lines.into_bytes())
+        }),
     ];
-    for (count, (loss, left)) in (3..).zip(losses) {
-        match left {
+    for (count, (loss, damage)) in (3..).zip(losses) {
+        match damage(std::fs::read(&names).unwrap()) {
             Some(left) => std::fs::write(&names, left).unwrap(),
             None => std::fs::remove_file(&names).unwrap(),
         }
@@ -277,6 +285,22 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
         place.ends(0, &BEAT);
         assert_eq!(listed(), count + 1, "{loss}, and one more");
     }
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_note_blocks_no_call() {
+    let place = Place::new();
+    place.ends(0, &BEAT);
+    for note in ["names", "pack", "state"] {
+        place.ends(0, &["bus", "list"]);
+        let path = place.bus.join(".zeta/index").join(note);
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        // The message is published; no process can remember it.
+        place.ends(0, &BEAT);
+        std::fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(place.json(0, &["bus", "list"])["messages"].as_array().unwrap().len(), 4);
 }
 
 #[test]
