@@ -242,7 +242,8 @@ impl<'a> Index<'a> {
         if cursor.epoch != self.state.epoch {
             *cursor = Cursor::default();
         }
-        let text = self.read_names(cursor.names)?.unwrap_or_default();
+        // Without them the messages would be missing in the answer.
+        let text = self.read_names(cursor.names)?.ok_or_else(|| self.names_are_gone())?;
         let known = parse_names(&text);
         *cursor = Cursor { names: self.state.names, epoch: self.state.epoch };
         let texts = known.values().filter(|extent| extent.len > 0);
@@ -324,6 +325,12 @@ impl<'a> Index<'a> {
         let bytes = self.read_own(NAMES, from, len)?;
         let is_whole = bytes.len() as u64 == len && bytes.ends_with(b"\n");
         Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
+    }
+
+    fn names_are_gone(&self) -> Error {
+        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(NAMES);
+        let text = format!("{}: it was cut or removed during this call", path.display());
+        Error::new(Kind::Fault, text).hint("try again: the next call builds the index anew")
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.

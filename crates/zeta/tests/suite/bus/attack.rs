@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use zeta_bus::directory::index::{Cursor, INDEX_LIMIT, Index};
 
 use super::place::Place;
 use crate::support::{LIMIT, finish, until, wait};
@@ -285,6 +286,22 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
         place.ends(0, &BEAT);
         assert_eq!(listed(), count + 1, "{loss}, and one more");
     }
+}
+
+#[test]
+fn names_that_are_lost_during_a_call_end_it_with_an_error() {
+    let place = Place::new();
+    (0..3).for_each(|_| _ = place.ends(0, &BEAT));
+    let bus = zeta_bus::directory::Bus::open(&place.bus).unwrap().unwrap();
+    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT).unwrap();
+    index.refresh().unwrap();
+    let shown = |index: &Index<'_>| index.snapshot(&mut Cursor::default());
+    assert_eq!(shown(&index).unwrap().messages().0.len(), 3);
+    std::fs::write(place.bus.join(".zeta/index/names"), "").unwrap();
+    let error = shown(&index).unwrap_err();
+    assert!(error.text.contains("index/names"), "{error:?}");
+    index.refresh().unwrap();
+    assert_eq!(shown(&index).unwrap().messages().0.len(), 3);
 }
 
 #[test]
