@@ -255,6 +255,26 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
     place.ends(3, &BEAT);
 }
 
+/// Returns what is left of the file `names`; `None` if it is removed.
+fn left_of_names(loss: &str, whole: &[u8]) -> Option<Vec<u8>> {
+    match loss {
+        "removed" => None,
+        "empty" => Some(Vec::new()),
+        "cut" => Some(whole[..whole.len() / 2].to_vec()),
+        "zeros" => Some(vec![0; whole.len()]),
+        "a line without an end" => Some(vec![b'x'; whole.len()]),
+        "places before the pack" => {
+            let text = std::str::from_utf8(whole).unwrap();
+            let line = |line: &str| format!("{} -1 9 0\n", line.split(' ').next().unwrap());
+            let mut lines = text.lines().map(line).collect::<String>();
+            // The state beside it still says how long it was.
+            lines += &"\n".repeat(text.len() - lines.len());
+            Some(lines.into_bytes())
+        }
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn names_that_the_index_lost_are_listed_and_read_again() {
     let place = Place::new();
@@ -262,23 +282,10 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
     (0..3).for_each(|_| _ = place.ends(0, &BEAT));
     assert_eq!(listed(), 3);
     let names = place.bus.join(".zeta/index/names");
-    // The state beside it still says how long it was.
-    let losses: [(&str, fn(Vec<u8>) -> Option<Vec<u8>>); 6] = [
-        ("removed", |_| None),
-        ("empty", |_| Some(Vec::new())),
-        ("cut", |whole| Some(whole[..whole.len() / 2].to_vec())),
-        ("zeros", |whole| Some(vec![0; whole.len()])),
-        ("no line has an end", |whole| Some(vec![b'x'; whole.len()])),
-        ("places before the pack", |whole| {
-            let text = String::from_utf8(whole).unwrap();
-            let line = |line: &str| format!("{} -1 9 0\n", line.split(' ').next().unwrap());
-            let mut lines = text.lines().map(line).collect::<String>();
-            lines += &"\n".repeat(text.len() - lines.len());
-            Some(lines.into_bytes())
-        }),
-    ];
-    for (count, (loss, damage)) in (3..).zip(losses) {
-        match damage(std::fs::read(&names).unwrap()) {
+    let losses =
+        ["removed", "empty", "cut", "zeros", "a line without an end", "places before the pack"];
+    for (count, loss) in (3..).zip(losses) {
+        match left_of_names(loss, &std::fs::read(&names).unwrap()) {
             Some(left) => std::fs::write(&names, left).unwrap(),
             None => std::fs::remove_file(&names).unwrap(),
         }
