@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::sandbox::{Done, Sandbox, run};
-use crate::support::{find, is_root, skip};
+use crate::support::{find, is_root, skip, test_name};
 
 /// Two members and an outsider; they need no line in `/etc/passwd`.
 const ALICE: &str = "64101";
@@ -14,15 +14,15 @@ const BOB: &str = "64102";
 const MALLORY: &str = "64103";
 
 /// A sandbox with a group of its own, which goes away with the test.
-struct GroupStage {
+struct GroupSandbox {
     sandbox: Sandbox,
     group: String,
     binary: PathBuf,
 }
 
-impl GroupStage {
+impl GroupSandbox {
     /// `None`, loudly, where this cannot be tested.
-    fn new(test: &str) -> Option<GroupStage> {
+    fn new(test: &str) -> Option<GroupSandbox> {
         if !is_root() {
             skip(test, "not root");
             return None;
@@ -38,7 +38,7 @@ impl GroupStage {
         // Others may not search the build directory; the copy they may run.
         let binary = sandbox.dir().join("zeta");
         fs::copy(env!("CARGO_BIN_EXE_zeta"), &binary).unwrap();
-        Some(GroupStage { sandbox, group: tail, binary })
+        Some(GroupSandbox { sandbox, group: tail, binary })
     }
 
     fn init(&self, more: &[&str]) -> Done {
@@ -67,7 +67,7 @@ impl GroupStage {
     }
 }
 
-impl Drop for GroupStage {
+impl Drop for GroupSandbox {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.anchor());
         let _ = Command::new("groupdel").arg(&self.group).output();
@@ -76,7 +76,7 @@ impl Drop for GroupStage {
 
 #[test]
 fn only_root_makes_a_group_s_tree() {
-    let Some(sandbox) = GroupStage::new("only_root_makes_a_group_s_tree") else { return };
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
     sandbox.init(&[]).expect(0);
     let args = ["init", "--group", &sandbox.group, "--no-install"];
     let done = sandbox.by(ALICE, true, &args).expect(2);
@@ -88,7 +88,7 @@ fn only_root_makes_a_group_s_tree() {
 
 #[test]
 fn the_tree_has_its_modes_and_repeating_is_safe() {
-    let Some(sandbox) = GroupStage::new("the_tree_has_its_modes_and_repeating_is_safe") else {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
     let done = sandbox.init(&[]).expect(0).out;
@@ -117,7 +117,7 @@ fn the_tree_has_its_modes_and_repeating_is_safe() {
 #[test]
 fn members_work_in_turns_and_an_outsider_is_told_the_group() {
     let name = "members_work_in_turns_and_an_outsider_is_told_the_group";
-    let Some(sandbox) = GroupStage::new(name) else { return };
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
     sandbox.init(&[]).expect(0);
     let token = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
     let held = sandbox.by(BOB, true, &["lease", "acquire", "a"]).expect(3);
@@ -144,7 +144,7 @@ fn members_work_in_turns_and_an_outsider_is_told_the_group() {
 #[test]
 fn a_squatted_directory_is_refused_by_owner_and_moved_aside_untouched_on_request() {
     let name = "a_squatted_directory_is_refused_by_owner_and_moved_aside_untouched_on_request";
-    let Some(sandbox) = GroupStage::new(name) else { return };
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
     let tree = sandbox.sandbox.tree();
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("bait"), "x").unwrap();
@@ -176,7 +176,7 @@ fn a_squatted_directory_is_refused_by_owner_and_moved_aside_untouched_on_request
 #[test]
 fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
     let name = "a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request";
-    let Some(sandbox) = GroupStage::new(name) else { return };
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
     sandbox.sandbox.zeta(&["init"]).expect(0);
     let node = sandbox.sandbox.node_name();
     let refused = sandbox.init(&[]).expect(7);
@@ -191,7 +191,7 @@ fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
 #[test]
 fn another_directory_under_the_same_name_is_found_by_the_anchor() {
     let name = "another_directory_under_the_same_name_is_found_by_the_anchor";
-    let Some(sandbox) = GroupStage::new(name) else { return };
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
     let (tree, other) = (sandbox.sandbox.tree(), sandbox.sandbox.dir().join("other"));
     sandbox.init(&[]).expect(0);
     fs::rename(&tree, &other).unwrap();
@@ -212,8 +212,8 @@ fn another_directory_under_the_same_name_is_found_by_the_anchor() {
 
 #[test]
 fn a_private_tmp_is_no_place_to_make_or_keep_a_tree() {
-    let test = "a_private_tmp_is_no_place_to_make_or_keep_a_tree";
-    let Some(sandbox) = GroupStage::new(test) else { return };
+    let test = test_name!();
+    let Some(sandbox) = GroupSandbox::new(test) else { return };
     let private = sandbox.sandbox.dir().join("systemd-private-0-zeta/tmp");
     let tmp = sandbox.sandbox.dir().join("tmp");
     fs::create_dir_all(&private).unwrap();
@@ -245,8 +245,7 @@ fn a_private_tmp_is_no_place_to_make_or_keep_a_tree() {
 
 #[test]
 fn doctor_finds_a_node_directory_that_members_cannot_use() {
-    let Some(sandbox) = GroupStage::new("doctor_finds_a_node_directory_that_members_cannot_use")
-    else {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
     sandbox.init(&[]).expect(0);
@@ -262,7 +261,7 @@ fn doctor_finds_a_node_directory_that_members_cannot_use() {
 
 #[test]
 fn a_tree_that_was_made_at_boot_is_completed() {
-    let Some(sandbox) = GroupStage::new("a_tree_that_was_made_at_boot_is_completed") else {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
     run("groupadd", &["--system", &sandbox.group]);
