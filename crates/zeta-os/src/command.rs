@@ -131,6 +131,8 @@ impl Drop for Group {
         // The group of a program that has ended may be that of another one by now.
         if self.status.is_none() {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            // The program may have moved to another group.
+            let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
@@ -361,6 +363,16 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(!alive());
+    }
+
+    #[test]
+    fn a_program_that_has_left_its_group_is_killed_too() {
+        // It never had a group of its own, so none has its number.
+        let child = sh("exec sleep 600").spawn().unwrap();
+        let (pid, started) = (child.id(), Instant::now());
+        drop(Group { child, status: None });
+        assert!(started.elapsed() < LONG / 2, "{:?}", started.elapsed());
+        assert!(crate::process::describe(pid).is_none());
     }
 
     /// Kills the process that a script left running, which proves that it lived on.

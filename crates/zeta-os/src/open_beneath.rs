@@ -69,7 +69,7 @@ fn way() -> u8 {
 
 fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let (parents, last) = path.rsplit_once('/').unwrap_or(("", path));
-    let mount = mount_of(dir);
+    let mount = mount_of(dir)?;
     let mut at: Option<OwnedFd> = None;
     for part in parents.split('/').filter(|part| !part.is_empty()) {
         let here = at.as_ref().map_or(dir, |fd| fd.as_fd());
@@ -79,12 +79,15 @@ fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<
     let here = at.as_ref().map_or(dir, |fd| fd.as_fd());
     let opened = openat(here, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     // A walk that entered a mount does not leave it, so one look at the end is enough.
-    if mount_of(opened.as_fd()) == mount { Ok(opened) } else { Err(Errno::XDEV) }
+    if mount_of(opened.as_fd())? == mount { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
-/// The number of the mount that a descriptor lies on; `None` for kernels before 5.8, where the
-/// callers' look at the device must do.
-fn mount_of(fd: BorrowedFd<'_>) -> Option<u64> {
-    let seen = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
-    (seen.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(seen.stx_mnt_id)
+/// The number of the mount that a descriptor lies on; `None` for kernels before 5.8 and where statx
+/// is not permitted: there the callers' look at the device must do.
+fn mount_of(fd: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
+    match statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Ok(seen) if seen.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Ok(Some(seen.stx_mnt_id)),
+        Ok(_) | Err(Errno::NOSYS) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }

@@ -383,7 +383,7 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "a mount inside is walked into without openat2",
         OPEN_BENEATH,
-        "    if mount_of(opened.as_fd()) == mount {",
+        "    if mount_of(opened.as_fd())? == mount {",
         "    if mount_of(opened.as_fd()) == mount || way() == COMPONENTS {",
         &["-p", "zeta", "--test", "attacks", "place::a25_another_directory"],
     ),

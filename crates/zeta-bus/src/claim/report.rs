@@ -49,7 +49,7 @@ fn add_grant(object: &mut Object, worktree: Option<&str>, granted: &Granted) {
     if let Some(from) = &granted.taken_from {
         object.text("taken_from", from);
     }
-    object.fields(&granted.record.to_fields());
+    object.fields_but(&granted.record.to_fields(), &["taken_from"]);
 }
 
 /// Returns the message about a grant that was taken over from another holder.

@@ -1,5 +1,5 @@
 //! `zeta marker` and `zeta persona`: records that agents write for each other. Both nouns have the
-//! same verbs; they differ in their sentences, and a persona has options for its usual fields.
+//! same verbs; their help texts differ, and a persona has options for its usual fields.
 
 use clap::{Args, Command};
 use zeta_core::name::{Label, RecordName};
@@ -18,9 +18,11 @@ pub(super) const PERSONA: Noun = Persona::NOUN;
 
 /// A noun for one kind of record.
 trait RecordNoun: Sized {
-    /// Its name and what it is for.
+    /// The name and the description of the noun.
     const ABOUT: (&'static str, &'static str);
-    /// The sentence of a verb, and what stands below its help.
+    /// The examples of the noun.
+    const EXAMPLES: &'static str;
+    /// The description of a verb, and the text below its help.
     const SET: (&'static str, &'static str);
     const GET: (&'static str, &'static str);
     const LIST: (&'static str, &'static str);
@@ -31,7 +33,7 @@ trait RecordNoun: Sized {
     const NAME: &'static str;
     const IS_MARKER: bool;
 
-    /// The record with this name.
+    /// Returns the key of the record with this name.
     fn key(name: &str) -> Result<RecordKey>;
 
     /// Adds the options of `set`.
@@ -39,7 +41,7 @@ trait RecordNoun: Sized {
         verb
     }
 
-    /// The fields that were given by options.
+    /// Returns the fields that options give.
     fn fields_of_options(_: &Call) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
     }
@@ -55,7 +57,7 @@ trait RecordNoun: Sized {
     const NOUN: Noun = Noun {
         name: Self::ABOUT.0,
         about: Self::ABOUT.1,
-        build: super::needs_verb,
+        build: |noun| super::needs_verb(noun).after_help(Self::EXAMPLES),
         verbs: Self::VERBS,
         run: |call| super::run_verb(call, Self::VERBS),
     };
@@ -64,25 +66,28 @@ trait RecordNoun: Sized {
 struct Marker;
 
 impl RecordNoun for Marker {
-    const ABOUT: (&'static str, &'static str) =
-        ("marker", "Facts that agents write down for each other");
+    const ABOUT: (&'static str, &'static str) = ("marker", "Record facts for other agents");
+    const EXAMPLES: &'static str = "\
+Examples:
+  zeta marker set self-registered branch=register-node
+  zeta marker list";
     const SET: (&'static str, &'static str) = (
-        "Write a marker, or change fields of it",
+        "Write a marker, or change some of its fields",
         "\
 Example:
   zeta marker set self-registered pr_url=https://example.org/pull/7 branch=register-node",
     );
     const GET: (&'static str, &'static str) = (
-        "Print a marker, or one field of it; exit 4 if it is not there",
+        "Print a marker, or one of its fields; exit 4 if there is none",
         "\
 Examples:
   zeta marker get self-registered
   zeta marker get self-registered branch",
     );
     const LIST: (&'static str, &'static str) =
-        ("All markers of the node", "Example:\n  zeta marker list --json");
+        ("List all markers of the node", "Example:\n  zeta marker list --json");
     const CLEAR: (&'static str, &'static str) = (
-        "Remove a marker; exit 4 if it is not there",
+        "Remove a marker; exit 4 if there is none",
         "Example:\n  zeta marker clear self-registered",
     );
     const SET_ARGS: (&'static str, &'static str) =
@@ -98,27 +103,30 @@ Examples:
 struct Persona;
 
 impl RecordNoun for Persona {
-    const ABOUT: (&'static str, &'static str) =
-        ("persona", "What an agent is doing, in its own words");
+    const ABOUT: (&'static str, &'static str) = ("persona", "Publish what an agent is doing");
+    const EXAMPLES: &'static str = "\
+Examples:
+  zeta persona set otto-cli --task B-0856
+  zeta persona list";
     const SET: (&'static str, &'static str) = (
-        "Say what a persona is doing",
+        "Publish what a persona is doing",
         "\
 Example:
   zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856
 
-It is a beat of the persona only if you are it: by --as, by ZETA_AGENT or under 'zeta run'.",
+This is also a heartbeat if the persona is your own: by --as, ZETA_AGENT or 'zeta run'.",
     );
     const GET: (&'static str, &'static str) = (
-        "Print what a persona said, or one field of it; exit 4 if it is not there",
+        "Print what a persona published, or one field; exit 4 if there is nothing",
         "\
 Examples:
   zeta persona get otto-cli
   zeta persona get otto-cli task",
     );
     const LIST: (&'static str, &'static str) =
-        ("All personas of the node", "Example:\n  zeta persona list --json");
+        ("List all personas of the node", "Example:\n  zeta persona list --json");
     const CLEAR: (&'static str, &'static str) = (
-        "Remove what a persona said; exit 4 if it is not there",
+        "Remove what a persona published; exit 4 if there is nothing",
         "Example:\n  zeta persona clear otto-cli",
     );
     const SET_ARGS: (&'static str, &'static str) = (
@@ -143,7 +151,7 @@ Examples:
     }
 }
 
-// No documentation comments on parts: each would become what the help says of the whole verb.
+// No documentation comments on the parts: the help would print them as the verb's description.
 #[derive(Debug, Args)]
 struct NameArg {
     name: String,
@@ -163,16 +171,16 @@ struct KeyArg {
 
 #[derive(Debug, Args)]
 struct PersonaOptions {
-    /// What it does: working, idle, waiting, ...
+    /// Status: working, idle, waiting, ...
     #[arg(long, value_name = "TEXT")]
     status: Option<String>,
-    /// On what
+    /// Task
     #[arg(long, value_name = "TEXT")]
     task: Option<String>,
-    /// On which branch
+    /// Branch of the work
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// In which worktree
+    /// Worktree of the work
     #[arg(long, value_name = "DIR")]
     worktree: Option<String>,
 }
@@ -204,7 +212,7 @@ fn named<N: RecordNoun>(call: &Call) -> Result<RecordKey> {
     N::key(&name)
 }
 
-/// Sets the fields of options and of `K=V` words.
+/// Sets the fields that the options and the `K=V` arguments give.
 fn set<N: RecordNoun>(call: &Call) -> Result<u8> {
     let name = named::<N>(call)?;
     let mut pairs = N::fields_of_options(call)?;

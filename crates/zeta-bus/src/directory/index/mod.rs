@@ -245,7 +245,8 @@ impl<'a> Index<'a> {
         if cursor.epoch != self.state.epoch {
             *cursor = Cursor::default();
         }
-        let text = self.read_names(cursor.names)?.unwrap_or_default();
+        // Without them the messages would be missing in the answer.
+        let text = self.read_names(cursor.names)?.ok_or_else(|| self.names_are_gone())?;
         let known = parse_names(&text);
         *cursor = Cursor { names: self.state.names, epoch: self.state.epoch };
         let texts = known.values().filter(|extent| extent.len > 0);
@@ -317,15 +318,22 @@ impl<'a> Index<'a> {
         Ok(bytes)
     }
 
-    /// The lines of `names` from a place on; `None` if some of them are missing.
+    /// The lines of `names` from a place on; `None` if some of them are missing, or if the last one
+    /// has no end: the next line would be a part of it.
     fn read_names(&self, from: u64) -> Result<Option<String>> {
         let len = self.state.names.saturating_sub(from);
         if len == 0 {
             return Ok(Some(String::new()));
         }
         let bytes = self.read_own(NAMES, from, len)?;
-        let is_whole = bytes.len() as u64 == len;
+        let is_whole = bytes.len() as u64 == len && bytes.ends_with(b"\n");
         Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
+    }
+
+    fn names_are_gone(&self) -> Error {
+        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(NAMES);
+        let text = format!("{}: it was cut or removed during this call", path.display());
+        Error::new(Kind::Fault, text).hint("try again: the next call builds the index anew")
     }
 
     /// Writes what a batch adds behind what is valid of `names` and `pack`.
@@ -343,6 +351,8 @@ impl<'a> Index<'a> {
         let path = self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let cannot = |errno| Error::io("cannot write", &path, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A FIFO without a reader is an error and no wait inside the index.
+        let flags = flags | OFlags::NONBLOCK;
         let mode: Mode = self.bus.base.sharing.file_mode();
         let fd = openat(&self.dir, name, flags, mode).map_err(cannot)?;
         let (mut at, mut rest) = (at, bytes);
@@ -380,9 +390,8 @@ fn parse_names(text: &str) -> HashMap<&str, Extent> {
         let mut words = line.split(' ');
         let Some(name) = words.next() else { continue };
         let mut number = || words.next()?.parse::<i64>().ok();
-        match (number(), number().map(u64::try_from), number()) {
-            (Some(at), Some(Ok(len)), Some(mtime_us)) => {
-                let at = u64::try_from(at).unwrap_or(u64::MAX);
+        match (number().map(u64::try_from), number().map(u64::try_from), number()) {
+            (Some(Ok(at)), Some(Ok(len)), Some(mtime_us)) => {
                 known.insert(name, Extent { at, len, mtime_us });
             }
             _ => _ = known.remove(name),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use zeta_bus::directory::index::{Cursor, INDEX_LIMIT, Index};
 
 use super::place::Place;
 use crate::support::{LIMIT, finish, until, wait};
@@ -254,6 +255,26 @@ fn a_full_bus_takes_messages_again_when_it_was_cleaned() {
     place.ends(3, &BEAT);
 }
 
+/// Returns what is left of the file `names`; `None` if it is removed.
+fn left_of_names(loss: &str, whole: &[u8]) -> Option<Vec<u8>> {
+    match loss {
+        "removed" => None,
+        "empty" => Some(Vec::new()),
+        "cut" => Some(whole[..whole.len() / 2].to_vec()),
+        "zeros" => Some(vec![0; whole.len()]),
+        "a line without an end" => Some(vec![b'x'; whole.len()]),
+        "places before the pack" => {
+            let text = std::str::from_utf8(whole).unwrap();
+            let line = |line: &str| format!("{} -1 9 0\n", line.split(' ').next().unwrap());
+            let mut lines = text.lines().map(line).collect::<String>();
+            // The state beside it still says how long it was.
+            lines += &"\n".repeat(text.len() - lines.len());
+            Some(lines.into_bytes())
+        }
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn names_that_the_index_lost_are_listed_and_read_again() {
     let place = Place::new();
@@ -261,15 +282,10 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
     (0..3).for_each(|_| _ = place.ends(0, &BEAT));
     assert_eq!(listed(), 3);
     let names = place.bus.join(".zeta/index/names");
-    let whole = std::fs::read(&names).unwrap();
-    let losses: [(&str, Option<Vec<u8>>); 4] = [
-        ("removed", None),
-        ("empty", Some(Vec::new())),
-        ("cut", Some(whole[..whole.len() / 2].to_vec())),
-        ("zeros", Some(vec![0; whole.len()])),
-    ];
-    for (count, (loss, left)) in (3..).zip(losses) {
-        match left {
+    let losses =
+        ["removed", "empty", "cut", "zeros", "a line without an end", "places before the pack"];
+    for (count, loss) in (3..).zip(losses) {
+        match left_of_names(loss, &std::fs::read(&names).unwrap()) {
             Some(left) => std::fs::write(&names, left).unwrap(),
             None => std::fs::remove_file(&names).unwrap(),
         }
@@ -277,6 +293,38 @@ fn names_that_the_index_lost_are_listed_and_read_again() {
         place.ends(0, &BEAT);
         assert_eq!(listed(), count + 1, "{loss}, and one more");
     }
+}
+
+#[test]
+fn names_that_are_lost_during_a_call_end_it_with_an_error() {
+    let place = Place::new();
+    (0..3).for_each(|_| _ = place.ends(0, &BEAT));
+    let bus = zeta_bus::directory::Bus::open(&place.bus).unwrap().unwrap();
+    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT).unwrap();
+    index.refresh().unwrap();
+    let shown = |index: &Index<'_>| index.snapshot(&mut Cursor::default());
+    assert_eq!(shown(&index).unwrap().messages().0.len(), 3);
+    std::fs::write(place.bus.join(".zeta/index/names"), "").unwrap();
+    let error = shown(&index).unwrap_err();
+    assert!(error.text.contains("index/names"), "{error:?}");
+    index.refresh().unwrap();
+    assert_eq!(shown(&index).unwrap().messages().0.len(), 3);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_note_blocks_no_call() {
+    let place = Place::new();
+    place.ends(0, &BEAT);
+    for note in ["names", "pack", "state"] {
+        place.ends(0, &["bus", "list"]);
+        let path = place.bus.join(".zeta/index").join(note);
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        // The message is published; no process can remember it.
+        place.ends(0, &BEAT);
+        std::fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(place.json(0, &["bus", "list"])["messages"].as_array().unwrap().len(), 4);
 }
 
 #[test]

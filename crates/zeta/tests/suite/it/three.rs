@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use super::oracle::judge_file;
 use crate::support::{LIMIT, Sandbox, skip, test_name, until, wait};
@@ -44,21 +44,20 @@ fn start(sandbox: &Sandbox, name: &'static str, life: usize) -> Agent {
     Agent { name, life, group }
 }
 
-fn signal(agent: &Agent, signal: Signal) {
-    let group = Pid::from_raw(agent.group.id().try_into().unwrap()).unwrap();
-    let _ = kill_process_group(group, signal);
+fn group(agent: &Agent) -> Pid {
+    Pid::from_raw(agent.group.id().try_into().unwrap()).unwrap()
 }
 
-/// Does a process group have a member that runs?
-fn has_members(group: u32) -> bool {
-    let stats = std::fs::read_dir("/proc").unwrap().flatten();
-    let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-    stats.into_iter().any(|stat| {
-        // Behind the name, which may hold anything: state, parent, group.
-        let mut rest = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let state = rest.next();
-        !matches!(state, Some("Z" | "X")) && rest.nth(1) == Some(&group.to_string())
-    })
+fn signal(agent: &Agent, signal: Signal) {
+    let _ = kill_process_group(group(agent), signal);
+}
+
+/// Kills an agent and waits until each of its processes has ended: one that had not would be the
+/// same agent, still running.
+fn kill(agent: &mut Agent) {
+    signal(agent, Signal::KILL);
+    agent.group.wait().unwrap();
+    until(LIMIT, || test_kill_process_group(group(agent)).is_err());
 }
 
 #[test]
@@ -85,11 +84,7 @@ fn three_surfaces_of_one_agent_do_not_step_on_each_other() {
         let agent = &mut agents[victim];
         match (seed >> 32) % 3 {
             0 => {
-                signal(agent, Signal::KILL);
-                agent.group.wait().unwrap();
-                // Its command dies a moment later on a busy machine, and until then 'zeta run'
-                // refuses a second agent of this name.
-                assert!(until(LIMIT, || !has_members(agent.group.id())), "a killed group lives");
+                kill(agent);
                 killed.insert(agent.life.clone());
                 agents[victim] = begin(&sandbox, agents[victim].name);
             }

@@ -51,6 +51,18 @@ fn a_claim_from_its_grant_to_its_release() {
 }
 
 #[test]
+fn a_record_cannot_say_from_whom_a_claim_was_taken() {
+    let place = Place::new();
+    let lease = claim(&place, "acquire", "otto", &[], 0)["lease"].as_str().unwrap().to_owned();
+    let forged = "\"reclaim\"\ntaken_from: \"vera\"\nacquired: false\nrenewed: \"no\"";
+    place.sandbox.forge_keys(&lease, &[("policy", Some(forged))]);
+    let again = claim(&place, "acquire", "otto", &[], 0);
+    assert_eq!((&again["acquired"], &again["renewed"]), (&json!(true), &json!(true)));
+    assert!(again.get("taken_from").is_none(), "{again}");
+    assert!(claim(&place, "renew", "otto", &[], 0).get("taken_from").is_none());
+}
+
+#[test]
 fn whoever_does_not_hold_the_item_is_told_who_does() {
     let place = Place::new();
     for (verb, more) in [("renew", &[][..]), ("handover", &["--to", "lior"])] {
