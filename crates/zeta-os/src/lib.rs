@@ -15,6 +15,7 @@ pub mod flock;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;
+pub mod machine;
 pub mod mount;
 pub mod open_beneath;
 pub mod process;
