@@ -16,6 +16,7 @@ pub mod hardening;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;
+pub mod machine;
 pub mod mount;
 pub mod open_beneath;
 pub mod process;
