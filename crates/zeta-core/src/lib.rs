@@ -30,3 +30,4 @@ pub mod presence;
 pub mod record;
 pub mod registration;
 pub mod time;
+pub mod trust;

@@ -20,6 +20,7 @@ const TREE: &str = "crates/zeta-state/src/directory/tree.rs";
 const CREATE: &str = "crates/zeta-state/src/directory/create.rs";
 const FILES: &str = "crates/zeta-os/src/files.rs";
 const TRUSTED_DIR: &str = "crates/zeta-state/src/directory/trusted_dir.rs";
+const TRUST: &str = "crates/zeta-core/src/trust.rs";
 const OPEN_BENEATH: &str = "crates/zeta-os/src/open_beneath.rs";
 const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
 const INDEX: &str = "crates/zeta-bus/src/directory/index/mod.rs";
@@ -38,7 +39,7 @@ const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 49] = [
+pub const BUGS: [Bug; 52] = [
     bug(
         "nothing is locked",
         GUARD,
@@ -179,9 +180,9 @@ pub const BUGS: [Bug; 49] = [
     ),
     bug(
         "a directory of somebody else is adopted",
-        TRUSTED_DIR,
-        "let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;",
-        "let trusted = uid == 0 || uid == me || uid != OVERFLOW_UID;",
+        TRUST,
+        "        (Owner::Other, _) => Base::ForeignOwner,",
+        "        (Owner::Other, _) => Base::Private,",
         &[
             "-p",
             "zeta",
@@ -193,9 +194,9 @@ pub const BUGS: [Bug; 49] = [
     ),
     bug(
         "a parent that others may write to is trusted",
-        TRUSTED_DIR,
-        "if stat.st_mode & 0o022 != 0 && !sticky {",
-        "if stat.st_mode & 0o022 != 0 && !sticky && euid == u32::MAX {",
+        TRUST,
+        "        _ if mode & 0o022 != 0 && !sticky => Ancestor::Writable,",
+        "        _ if mode & 0o022 != 0 && !sticky && mode == 0 => Ancestor::Writable,",
         &["-p", "zeta", "--test", "suite", "it::files::a_base_that_others"],
     ),
     bug(
@@ -374,10 +375,10 @@ pub const BUGS: [Bug; 49] = [
     bug(
         "root adopts by chown",
         TRUSTED_DIR,
-        "    let sharing = check_base(path, &stat, euid, purpose)?;",
+        "    let kind = check_base(path, &stat, euid, purpose)?;",
         "    let _ = rustix::fs::fchown(&fd, Some(geteuid()), None);
     let stat = fstat(&fd).map_err(|errno| Error::io(\"cannot look at\", path, errno))?;
-    let sharing = check_base(path, &stat, euid, purpose)?;",
+    let kind = check_base(path, &stat, euid, purpose)?;",
         &["-p", "zeta", "--test", "attacks", "base::a01_base_made"],
     ),
     bug(
@@ -396,10 +397,34 @@ pub const BUGS: [Bug; 49] = [
     ),
     bug(
         "nobody's parents are one's own",
-        TRUSTED_DIR,
-        "let mine = stat.st_uid == euid && euid != OVERFLOW_UID;",
-        "let mine = stat.st_uid == euid;",
+        TRUST,
+        "        Owner::Unmapped if !of_root() => Ancestor::UnknownOwner,",
+        "        Owner::Unmapped if path == Path::new(\"\") => Ancestor::UnknownOwner,",
         &["-p", "zeta", "--test", "attacks", "time::a24_user_namespace"],
+    ),
+    bug(
+        "an owner without a number is root everywhere",
+        TRUST,
+        "        OVERFLOW_UID if root_is_unmapped => Owner::Unmapped,",
+        "        OVERFLOW_UID => Owner::Unmapped,",
+        &["-p", "zeta", "--test", "attacks", "namespace::a24_an_owner_without_a_number"],
+    ),
+    bug(
+        "a group's tree needs no anchor where root has no number",
+        "crates/zeta-state/src/directory/mod.rs",
+        "if base.unproven && anchored != Anchored::Same {",
+        "if base.unproven && anchored != Anchored::Same && path.as_os_str().is_empty() {",
+        &["-p", "zeta", "--test", "attacks", "namespace::a24_a_tree_that_looks_like"],
+    ),
+    bug(
+        "a device number decides what is mounted inside",
+        TREE,
+        "    if stat.st_nlink > 1 {",
+        "    if stat.st_dev != base.identity.0 {
+        return Err(\"another file system is mounted there\".to_owned());
+    }
+    if stat.st_nlink > 1 {",
+        &["-p", "zeta", "--test", "suite", "place::overlay"],
     ),
     bug(
         "a file is planted through a link",
