@@ -12,6 +12,7 @@ pub mod command;
 pub mod error;
 pub mod files;
 pub mod flock;
+pub mod hardening;
 pub mod host;
 pub mod inotify;
 pub mod lock_owner;
