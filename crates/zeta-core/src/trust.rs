@@ -95,7 +95,7 @@ pub enum Base {
     WrongMode,
 }
 
-/// Judges a trusted directory by its owner and its mode (R2 and R3). `bits` are the permission bits.
+/// Judges a trusted directory by its owner and its mode (R2 and R3). `bits` are those of the mode.
 pub fn judge_base(owner: Owner, caller_is_owner: bool, bits: u32) -> Base {
     match (owner, bits) {
         (Owner::Other, _) => Base::ForeignOwner,

@@ -208,10 +208,8 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
         Errno::NFILE => (Kind::Unsafe, Do("the machine has too many open files")),
         Errno::ROFS => (
             Kind::Unsafe,
-            Do(
-                "the file system is read-only; a sandbox must let zeta write to the state directory \
-                and to the bus directory (bwrap: --bind, a systemd unit: ReadWritePaths=)",
-            ),
+            Do("the file system is read-only; a sandbox must let zeta write to the state \
+                directory and the bus directory (bwrap: --bind; in a unit: ReadWritePaths=)"),
         ),
         Errno::ACCESS | Errno::PERM => (
             Kind::Unsafe,

@@ -24,8 +24,8 @@ use self::purpose::Purpose;
 use self::trusted_dir::{Sharing, TrustedDir};
 
 /// Opens a trusted directory under rules R1 to R4 and, for a group's, R10: it must be the very
-/// directory that root made. Where root has no number in the caller's user namespace, only the anchor
-/// says whose it is. `None` if it does not exist.
+/// directory that root made. Where root has no number in the caller's user namespace, only the
+/// anchor says whose it is. `None` if it does not exist.
 pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     let base = trusted_dir::open(path, purpose)?;
     if let Some(base) = &base

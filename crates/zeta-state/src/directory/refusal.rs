@@ -192,8 +192,8 @@ fn closed(path: &Path, stat: &Stat, bits: u32, purpose: &Purpose) -> Error {
     }
 }
 
-/// Makes the error for a symbolic link at `path`, on the way to `whole`. The real path is offered if
-/// the link is root's or the caller's, and the real path is not refused, too.
+/// Makes the error for a symbolic link at `path`, on the way to `whole`. The real path is offered
+/// if the link is root's or the caller's, and the real path is not refused, too.
 fn link(path: &Path, whole: &Path, stat: &Stat, purpose: &Purpose) -> Error {
     let error = Error::not_safe(path, "it is a symbolic link, and zeta follows none")
         .hint(format!("it belongs to {}", user(stat.st_uid)));

@@ -1,8 +1,8 @@
 //! Which state directory a session works in, so that its children notice when they see another one
 //! under the same name: a sandbox can have a `/tmp` of its own.
 //!
-//! `zeta run` and `zeta lease exec` put its numbers and its path into [`VARIABLE`]. A tree that was removed and
-//! made again has another number, but the directory above it is still the same.
+//! `zeta run` and `zeta lease exec` put its numbers and its path into [`VARIABLE`]. A tree that was
+//! removed and made again has another number, but the directory above it is still the same.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! More of A24: the victim is in a user namespace in which root has no number, as in the sandboxes of
-//! agents, and all owners that it does not know look alike.
+//! More of A24: the victim is in a user namespace in which root has no number, as in the sandboxes
+//! of agents, and all owners that it does not know look alike.
 
 use std::path::{Path, PathBuf};
 

@@ -13,8 +13,8 @@ fn in_a_container(test: &str, place: &Place, mounts: &str, script: &str) -> Opti
         return None;
     }
     let container = format!(
-        "exec env -u ZETA_STATE_DIR -u ZETA_BUS_DIR bwrap --unshare-pid --unshare-ipc --ro-bind / / \
-         --dev /dev --proc /proc {mounts} --ro-bind $Z /run/zeta-under-test \
+        "exec env -u ZETA_STATE_DIR -u ZETA_BUS_DIR bwrap --unshare-pid --unshare-ipc \
+         --ro-bind / / --dev /dev --proc /proc {mounts} --ro-bind $Z /run/zeta-under-test \
          --setenv Z /run/zeta-under-test --cap-add ALL \
          setpriv --reuid {USER} --regid {USER} --clear-groups --bounding-set=-all sh -c '{script}'"
     );
@@ -50,15 +50,12 @@ fn an_open_tmp_is_refused_and_a_place_that_works_is_named() {
         let place = Place::new();
         let mounts =
             format!("--perms {mode} --tmpfs /tmp --perms 1777 --tmpfs /dev/shm --tmpfs /run");
-        let script = format!(
-            "$Z lease acquire a --as one 2>/tmp/said || touch /dev/shm/refused
-             said=$(cat /tmp/said 2>/dev/null || $Z lease acquire a --as one 2>&1); echo \"$said\"
-             eval \"$(echo \"$said\" | sed -n \"s/.*: export ZETA/export ZETA/p\")\"
-             $Z lease acquire a -q --as one >/dev/null || exit 1
-             $Z lease acquire a --as two; [ $? = 3 ] || exit 2
-             stat -c %a /tmp"
-        );
-        let Some(out) = in_a_container(test_name!(), &place, &mounts, &script) else { return };
+        let script = "said=$($Z lease acquire a --as one 2>&1); echo \"$said\"
+            eval \"$(echo \"$said\" | sed -n \"s/.*: export ZETA/export ZETA/p\")\"
+            $Z lease acquire a -q --as one >/dev/null || exit 1
+            $Z lease acquire a --as two; [ $? = 3 ] || exit 2
+            stat -c %a /tmp";
+        let Some(out) = in_a_container(test_name!(), &place, &mounts, script) else { return };
         assert_eq!(out.status, 0, "{mode}: {out:?}");
         assert!(out.out.contains("not sticky"), "{mode}: {out:?}");
         assert!(!out.out.contains("chmod") && !out.err.contains("chmod"), "{mode}: {out:?}");
@@ -125,10 +122,12 @@ fn a_refused_system_call_is_done_another_way_or_means_unknown() {
              {strace} $Z run --as three -- $Z lease exec b -n -- touch $D/ran; s=$?
              if [ {calls} = pidfd_open ]; then [ $s = 7 ] && [ ! -e $D/ran ] && exit 0; exit 4; fi
              [ $s = 0 ] || exit 4
-             {strace} $Z lease exec c -n -- sh -c \"$Z lease acquire c --as two\"; [ $? = 3 ] || exit 5
+             {strace} $Z lease exec c -n -- $Z lease acquire c --as two
+             [ $? = 3 ] || exit 5
              {strace} $Z heartbeat --as four || exit 6
              {strace} $Z status || exit 7
-             {strace} $Z bus publish --from a --topic shadow-catch --payload '{{\"content\":\"m\"}}' || exit 8
+             {strace} $Z bus publish --from a --topic shadow-catch --payload '{{}}' --unchecked
+             [ $? = 0 ] || exit 8
              {strace} $Z bus list || exit 9"
         );
         let out = run(&mut place.command(&script));

@@ -43,7 +43,8 @@ fn every_verb_works_on_an_overlay_of_two_file_systems() {
                 $Z lease renew a --token $t; $Z lease release a --token $t
                 $Z lease exec a -n -- $Z marker set m
                 $Z run --as a -- $Z persona set a --task t
-                id=$($Z bus publish --topic shadow-catch --from a --to b --payload "{{\"content\":\"m\"}}")
+                m="{{\"content\":\"m\"}}"
+                id=$($Z bus publish --topic shadow-catch --from a --to b --payload "$m")
                 $Z bus list --json | grep -q $id
                 {FORGET}
                 $Z bus read $id >/dev/null
@@ -77,8 +78,8 @@ fn a_tree_in_the_lower_layer_is_the_same_tree_and_excludes() {
         r#"$Z lease acquire old --as b -q; [ $? = 3 ] || exit 11
         for n in 1 2 3 4 5 6 7 8; do
             (for i in 1 2 3 4 5; do
-                $Z lease exec job -w 60 -- sh -c "mkdir $D/inside && sleep 0.01 && rmdir $D/inside" \
-                    || echo bad
+                $Z lease exec job -w 60 -- sh -c \
+                    "mkdir $D/inside && sleep 0.01 && rmdir $D/inside" || echo bad
             done) &
         done
         for i in 1 2 3; do {FORGET}; sleep 0.1; done
