@@ -14,6 +14,7 @@
 //! 9. [`bus`]: messages, their topics, and what the claim messages of an item mean together.
 //! 10. [`registration`]: how a node joins, by one pull request.
 //! 11. [`creds`]: credentials in a sealed blob, and what may be in it.
+//! 12. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -27,4 +28,5 @@ pub mod name;
 pub mod presence;
 pub mod record;
 pub mod registration;
+pub mod shell;
 pub mod time;
