@@ -37,7 +37,14 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 43] = [
+pub const BUGS: [Bug; 44] = [
+    bug(
+        "a kept token file is believed although another has its name",
+        GUARD,
+        "((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))",
+        "((opened.st_dev, opened.st_ino) != (0, named.st_ino)).then_some((fd, opened))",
+        &["-p", "zeta", "--test", "suite", "it::files::a_token_file_that_was_replaced"],
+    ),
     bug(
         "nothing is locked",
         GUARD,

@@ -19,6 +19,7 @@ mod modules;
 mod node;
 mod ops;
 mod place;
+mod screen;
 mod status;
 mod support;
 mod torture;
