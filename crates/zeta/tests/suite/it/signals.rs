@@ -17,7 +17,7 @@ const WRAPPERS: [&[&str]; 2] = [&["run", "--as", "otto", "--"], &["lease", "exec
 
 /// Writes a line for each signal that it gets, until a file tells it to stop.
 const AGENT: &str = r#"
-for name in TERM HUP USR1; do trap "echo $name >>$0" $name; done
+for name in TERM HUP INT USR1; do trap "echo $name >>$0" $name; done
 echo ready >>$0
 while [ ! -e $0.stop ]; do sleep 0.02; done"#;
 
@@ -100,6 +100,29 @@ fn the_end_of_the_terminal_ends_the_command_and_frees_its_leases() {
         assert_eq!(wait(&mut wrapper, LIMIT), 128 + libc::SIGHUP, "{words:?}");
         assert_eq!(comm(command), "", "{words:?}: the command lives");
         assert!(is_free(&sandbox, "job"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_key_of_the_terminal_reaches_the_command_once() {
+    if find("setsid").is_none() {
+        return skip(test_name!(), "no setsid (Debian package util-linux)");
+    }
+    for words in WRAPPERS {
+        let sandbox = Sandbox::new();
+        let log = sandbox.dir.join("log");
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+        let mut command = sandbox.cmd(words);
+        command.args(["sh", "-c", AGENT]).arg(&log);
+        let mut terminal = Terminal::run(&command);
+        wait_for("ready", || lines() == "ready\n");
+        terminal.keys(b"\x03");
+        wait_for("INT", || lines().contains("INT"));
+        signal(terminal.child.id(), Signal::USR1);
+        wait_for("USR1", || lines().contains("USR1"));
+        assert_eq!(lines(), "ready\nINT\nUSR1\n", "{words:?}");
+        std::fs::write(sandbox.dir.join("log.stop"), "").unwrap();
+        assert_eq!(terminal.end(), Some(0));
     }
 }
 
