@@ -52,7 +52,8 @@ fn run_guide(call: &Call) -> Result<u8> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-In bash, fish and zsh, Tab also completes what exists: leases, claimed items, agents, markers, nodes.
+In bash, fish and zsh, Tab also completes what exists: leases, claimed items, agents, markers
+and nodes.
 
 Examples:
   zeta completions bash > zeta.bash   # belongs in ~/.local/share/bash-completion/completions

@@ -66,7 +66,8 @@ fn bash_completes_what_exists() {
     // What bash does with a line before it calls the function: `=` is a word of its own.
     let script = r#"
         source "$SCRIPT"
-        line=${1//=/ = }; read -ra COMP_WORDS <<< "$line"; [[ $line == *' ' ]] && COMP_WORDS+=("")
+        line=${1//=/ = }; read -ra COMP_WORDS <<< "$line"
+        [[ $line == *' ' ]] && COMP_WORDS+=("")
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
         _zeta
         [[ ${#COMPREPLY[@]} = 0 ]] && mapfile -t COMPREPLY < <(compgen -o default "${COMP_WORDS[-1]}")
@@ -119,7 +120,8 @@ fn zsh_completes_what_exists() {
         assert_eq!(out.err, "", "{line}");
     }
     let terminal = r#"
-        autoload -Uz compinit; compinit -u -d "$HOME/.dump"; source "$SCRIPT"; print ${_comps[zeta]}"#;
+        autoload -Uz compinit; compinit -u -d "$HOME/.dump"
+        source "$SCRIPT"; print ${_comps[zeta]}"#;
     let out = run(&mut place.shell("zsh", &["-f", "-c", terminal]));
     assert_eq!(out.out.trim(), "_zeta", "{out:?}");
 }
