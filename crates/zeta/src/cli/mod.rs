@@ -253,6 +253,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
         return Kind::Usage.status();
     };
+    zeta_os::signal::end_by_signals_as_init();
     let leaf = RefCell::new(leaf);
     match (noun.run)(&Call { leaf, verb, out, config: OnceCell::new() }) {
         Ok(status) => status,
