@@ -23,6 +23,7 @@ use zeta_state::lease::exec::OnLost;
 mod bus;
 mod claim;
 mod clean;
+mod complete;
 mod creds;
 mod demo;
 mod docs;
@@ -210,6 +211,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     if args.iter().skip(1).map(OsString::as_os_str).eq(["creds", "plant-as"]) {
         // A child process of `creds restore`, which becomes another user before anything else.
         return creds::plant_as();
+    }
+    if args.get(1).is_some_and(|word| word == complete::WORD) {
+        return complete::run(args.get(3..).unwrap_or_default());
     }
     // Never dropped: that would cost more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
