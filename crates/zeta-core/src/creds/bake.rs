@@ -165,9 +165,9 @@ pub fn check_value(rule: Rule, value: &[u8]) -> Result<(), BadBake> {
         Rule::Login(places) if places.iter().any(|keys| is_there(value, keys)) => Ok(()),
         Rule::Login(_) => Err(BadBake::NoLogin("it has no token, or the tool keeps it elsewhere")),
         Rule::GhHosts if has_gh_token(value) => Ok(()),
-        Rule::GhHosts => {
-            Err(BadBake::NoLogin("it has no oauth_token: gh keeps it in the keyring of the desktop"))
-        }
+        Rule::GhHosts => Err(BadBake::NoLogin(
+            "it has no oauth_token: gh keeps it in the keyring of the desktop",
+        )),
         Rule::PublicKey => check_public_keys(value),
         Rule::Wifi => wifi::keyfile(value).map(|_| ()).map_err(BadBake::NotWifi),
         Rule::NeverBaked => Err(BadBake::Never),
@@ -187,7 +187,8 @@ fn is_there(value: &[u8], keys: &[&str]) -> bool {
     let Some((key, below)) = keys.split_first() else {
         let is_text = |text: String| !Zeroizing::new(text).trim().is_empty();
         let members = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text);
-        return serde_json::from_str(text).is_ok_and(is_text) || members.is_ok_and(|m| !m.is_empty());
+        return serde_json::from_str(text).is_ok_and(is_text)
+            || members.is_ok_and(|m| !m.is_empty());
     };
     let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(text).unwrap_or_default();
     members.get(*key).is_some_and(|raw| is_there(raw.get().as_bytes(), below))

@@ -254,6 +254,9 @@ mod tests {
         let nobody = plan(&odd, &manifest, None, &Machine::default()).ok().unwrap();
         assert!(nobody.skipped.contains(&Skip::NotAsked("otto/odd".to_owned())));
         assert!(came.missing.contains(&"gh-cli") && came.missing.contains(&"claude"));
-        assert_eq!(plan(&odd, &manifest, Some("otto"), &Machine::default()).err(), Some(vec!["odd"]));
+        assert_eq!(
+            plan(&odd, &manifest, Some("otto"), &Machine::default()).err(),
+            Some(vec!["odd"])
+        );
     }
 }

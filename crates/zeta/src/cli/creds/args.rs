@@ -9,11 +9,12 @@ use zeta_core::creds::frame::Format;
 use zeta_creds::passphrase::{Sources, Used};
 use zeta_creds::secret::Secret;
 use zeta_creds::verbs::factor;
-use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::factor::{Factor, Factors};
 use zeta_creds::verbs::restore;
 use zeta_creds::verbs::restore::RestoreOptions;
 use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
 use zeta_os::error::Result;
+use zeta_os::given_path;
 
 /// The examples of the noun.
 pub(super) const EXAMPLES: &str = "\
@@ -82,8 +83,8 @@ impl LockArgs {
         named.into_iter().flatten().collect()
     }
 
-    /// Returns the factor that the blob is bound to.
-    pub(super) fn factor(&self) -> Outcome<Factor> {
+    /// Returns the factors that the blob may be bound to.
+    pub(super) fn factors(&self) -> Outcome<Factors> {
         factor::choose(self.named(), self.factor_file.as_deref()).number(ARGUMENTS)
     }
 }
@@ -116,7 +117,7 @@ impl PassphraseArgs {
         };
         let found = find(&sources, false).map_err(|error| match staged {
             Some(path) if sources.file.is_none() => {
-                error.hint(format!("{} is not there", path.display()))
+                error.hint(format!("{} is not there", given_path::shown(path)))
             }
             _ => error,
         });

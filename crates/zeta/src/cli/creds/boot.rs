@@ -43,11 +43,11 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
         }
         found => found.map(drop)?,
     }
-    let factor = args.lock.factor()?;
-    factor.material().number(ops::ARGUMENTS)?;
+    let factors = args.lock.factors()?;
+    factors.to_open(args.input()).number(ops::ARGUMENTS)?;
     for attempt in 1.. {
         let (secret, asked) = args.lock.passphrase.find_at_boot(staged)?;
-        match restore_with(call, args, &factor, &secret) {
+        match restore_with(call, args, &factors, &secret) {
             Err(failed) if asked && failed.number == NO_MATCH && attempt < ASKED => {
                 call.out.warn(&failed.error);
             }
