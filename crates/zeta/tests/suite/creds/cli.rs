@@ -234,8 +234,7 @@ fn what_was_persisted_is_restored_with_owner_and_mode_and_a_second_time_is_there
     fs::write(desk.path("hosts.yml"), "oauth_token: FAKE-1\n").unwrap();
     let bakes = ["--bake-cred", "gh-cli=@hosts.yml", "--persona", "otto", "--bake-cred"];
     for format in ["zcv1", "zcv2"] {
-        let out =
-            desk.persist(&[&bakes[..], &[CODEX, "--format", format, "--verify"]].concat());
+        let out = desk.persist(&[&bakes[..], &[CODEX, "--format", format, "--verify"]].concat());
         assert_eq!(out.status, 0, "{}", out.said);
         assert!(out.said.contains("gh-cli, codex baked"), "{}", out.said);
         let blob = fs::read(desk.blob()).unwrap();
@@ -455,7 +454,11 @@ fn what_lies_on_the_machine_is_found_and_baked() {
     let desk = Desk::new();
     let home = desk.path("home");
     fs::create_dir_all(home.join(".claude")).unwrap();
-    fs::write(home.join(".claude/.credentials.json"), "{\"claudeAiOauth\":{\"accessToken\":\"FAKE-2\"}}").unwrap();
+    fs::write(
+        home.join(".claude/.credentials.json"),
+        "{\"claudeAiOauth\":{\"accessToken\":\"FAKE-2\"}}",
+    )
+    .unwrap();
     let args = ["persist", "--output", "stick/zeta-creds.enc", "--bake-found", "--persona", "otto"];
     let mut command = desk.command(&[&args[..], &LOCK].concat());
     let out = ran(command.env("HOME", &home));

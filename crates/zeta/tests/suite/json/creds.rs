@@ -58,7 +58,10 @@ fn a_pick_that_writes_nothing() {
     let desk = Desk::new();
     let pick = [&["pick", "--output", BLOB], &LOCK[..]].concat();
     let dry = answer(&desk, &[&pick[..], &["--bake-cred", "gh-cli=x", "--dry-run"]].concat(), 0);
-    assert_eq!(dry, json!({"outcome": "dry_run", "path": BLOB, "baked": ["gh-cli"], "left_out": []}));
+    assert_eq!(
+        dry,
+        json!({"outcome": "dry_run", "path": BLOB, "baked": ["gh-cli"], "left_out": []})
+    );
     assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "saved");
     assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "unchanged");
     let persist = [&["persist", "--output", BLOB], &LOCK[..]].concat();
