@@ -1,8 +1,8 @@
 //! Where a credential lies: at the places of the manifest, or where a variable of its tool moves
 //! them; and which place a blob may remember.
 //!
-//! A blob remembers where a login was found, because a tool reads it there and nowhere else. What it
-//! remembers is checked as any path from a disk: below the home, and of a name that the manifest
+//! A blob remembers where a login was found, because a tool reads it there and nowhere else. What
+//! it remembers is checked as any path from a disk: below the home, and of a name that the manifest
 //! gives to this credential.
 
 use super::manifest::{Entry, check_path};
@@ -83,7 +83,8 @@ mod tests {
         assert_eq!(places("claude", &[("CLAUDE_CONFIG_DIR", "")]), claude);
         assert_eq!(places("claude", &[("CLAUDE_CONFIG_DIR", "relative")]), claude);
         assert_eq!(places("claude", &[("XDG_CONFIG_HOME", "/x")]), claude);
-        let cases: [(&str, &[(&str, &str)], &str); 9] = [
+        type Set = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Set, &str); 9] = [
             ("claude", &[("CLAUDE_CONFIG_DIR", "/home/ace/.otto/")], "~/.otto/.credentials.json"),
             ("claude", &[("CLAUDE_CONFIG_DIR", "/opt/c")], "/opt/c/.credentials.json"),
             ("claude", &[("CLAUDE_CONFIG_DIR", "/home/acer")], "/home/acer/.credentials.json"),

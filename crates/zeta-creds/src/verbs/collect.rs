@@ -148,8 +148,8 @@ pub struct LeftOut {
     pub error: Error,
 }
 
-/// Bakes all of the manifest that lies on this machine. A file of a tool that holds no login is left
-/// out.
+/// Bakes all of the manifest that lies on this machine. A file of a tool that holds no login is
+/// left out.
 ///
 /// # Errors
 /// A file that is there and cannot be read, or is not what it should be.

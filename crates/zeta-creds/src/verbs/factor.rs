@@ -1,7 +1,8 @@
 //! The factor that a blob is bound to besides its passphrase, and the note beside it that names it.
 //!
 //! The note is a hint and no gate: it is another file, which a copy leaves behind and a power cut
-//! leaves old. What a blob is bound to is decided by its MAC, among the factors that the call names.
+//! leaves old. What a blob is bound to is decided by its MAC, among the factors that the call
+//! names.
 
 use std::path::{Path, PathBuf};
 

@@ -65,9 +65,9 @@ pub const BUNDLE: u8 = 6;
 pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.
 pub const POLICY: u8 = 8;
-/// 9: all was done, but this machine could not remember which save it saw, or the note beside the
-/// blob could not be written.
-pub const NOT_REMEMBERED: u8 = 9;
+/// 9: all that was asked for was done, and something after it failed: this machine could not
+/// remember which save it saw, say, or the answer could not be printed.
+pub const AFTERWARDS: u8 = 9;
 
 /// Gets the passphrase and its source. A new one that a person types is typed twice, or made here.
 ///
@@ -111,7 +111,7 @@ fn ask_new() -> Plain<Secret> {
     }
 }
 
-/// A passphrase of six words.
+/// A passphrase of six syllable groups.
 ///
 /// # Errors
 /// The kernel gives no random numbers.

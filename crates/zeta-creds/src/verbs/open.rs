@@ -8,8 +8,8 @@ use zeta_core::creds::frame::{Format, Frame};
 use zeta_core::creds::passphrase::BadPassphrase;
 
 use super::{
-    ARGUMENTS, BUNDLE, Exit, FRAME, INPUT, NO_MATCH, NOT_REMEMBERED, Outcome, POLICY,
-    WithExitNumber, rollback,
+    AFTERWARDS, ARGUMENTS, BUNDLE, Exit, FRAME, INPUT, NO_MATCH, Outcome, POLICY, WithExitNumber,
+    rollback,
 };
 use crate::blob;
 use crate::blob::Found;
@@ -103,8 +103,8 @@ pub fn passphrase(secret: &Secret) -> Outcome<&str> {
 /// Opens a blob that is bound to one of these factors; the passphrase is stretched once.
 ///
 /// # Errors
-/// 2: the text of no factor can be had. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds no
-/// bundle. 8: it is older than one that was seen here.
+/// 2: the text of no factor can be had. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds
+/// no bundle. 8: it is older than one that was seen here.
 pub fn open(path: &Path, factors: &Factors, secret: &Secret, older: bool) -> Outcome<Opened> {
     let mut bindings = factors.to_open(path).number(ARGUMENTS)?;
     let found = candidate(path)?;
@@ -176,7 +176,7 @@ pub fn remember(opened: &Opened, accepted: bool) -> Outcome<()> {
     let stick = cipher::name_of(&opened.binding.text);
     let remembered = rollback::open(PATIENCE)
         .and_then(|seen| seen.remember(&stick, save_of(opened.generation), accepted));
-    remembered.map_err(not_remembered).number(NOT_REMEMBERED)
+    remembered.map_err(not_remembered).number(AFTERWARDS)
 }
 
 /// What is said of a call that did its work, and could not remember it.
@@ -195,7 +195,7 @@ fn next_step(why: &OpenError) -> &'static str {
     match why {
         OpenError::NoMatch(_) => "blkid -s UUID -o value DEVICE tells a stick's UUID",
         OpenError::Damaged => {
-            "its backup is the save before: give the .bak beside it; or make it anew: zeta creds pick"
+            "its backup, the .bak beside it, is the save before; or make it anew: zeta creds pick"
         }
         OpenError::NoMemory(_) => {
             "see 'free -m' and 'ulimit -v'; end what needs memory, and repeat"

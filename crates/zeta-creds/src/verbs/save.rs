@@ -1,7 +1,7 @@
 //! Sealing a bundle and saving it on the stick.
 //!
-//! One lock holds from the look at the blob that is there until the new one is checked. So an update
-//! never loses what another one put in, and no number of a save is given twice.
+//! One lock holds from the look at the blob that is there until the new one is checked. So an
+//! update never loses what another one put in, and no number of a save is given twice.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use zeta_core::creds::frame::{Format, Frame};
 
 use super::open::{Opened, is_missing, not_remembered, save_of};
 use super::{
-    ARGUMENTS, Exit, FRAME, NO_MATCH, NOT_REMEMBERED, Outcome, WithExitNumber, open, rollback,
+    AFTERWARDS, ARGUMENTS, Exit, FRAME, NO_MATCH, Outcome, WithExitNumber, open, rollback,
 };
 use crate::blob;
 use crate::blob::{Found, Saved};
@@ -60,8 +60,8 @@ pub struct SaveOutcome {
 /// Puts what was baked into a new blob, or into the one that is there, and saves it.
 ///
 /// # Errors
-/// 2: the factor or the passphrase. 4: it could not be written. 5: no memory, or what was saved does
-/// not open. Of an update, also those of [`open::open`].
+/// 2: the factor or the passphrase. 4: it could not be written. 5: no memory, or what was saved
+/// does not open. Of an update, also those of [`open::open`].
 pub fn keep(baked: Bundle, wish: &Wish<'_>) -> Outcome<SaveOutcome> {
     let passphrase = open::passphrase(wish.secret)?;
     let held = blob::hold(wish.path, PATIENCE).number(FRAME)?;
@@ -90,7 +90,7 @@ pub fn keep(baked: Bundle, wish: &Wish<'_>) -> Outcome<SaveOutcome> {
     let noted = write_note(wish.path, binding.word)
         .and_then(|()| seen.remember(&stick, save_of(generation), true));
     let failed = noted.err().map(not_remembered);
-    let failed_afterwards = failed.map(|error| Exit { number: NOT_REMEMBERED, error });
+    let failed_afterwards = failed.map(|error| Exit { number: AFTERWARDS, error });
     Ok(SaveOutcome { saved, generation, len: blob.len(), instead, failed_afterwards })
 }
 

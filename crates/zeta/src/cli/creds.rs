@@ -23,7 +23,9 @@ use zeta_creds::verbs::factor::Factors;
 use zeta_creds::verbs::open::Opened;
 use zeta_creds::verbs::restore::Restored;
 use zeta_creds::verbs::save::Wish;
-use zeta_creds::verbs::{ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber};
+use zeta_creds::verbs::{
+    AFTERWARDS, ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber,
+};
 use zeta_os::error::{Error, Result};
 use zeta_os::hardening;
 
@@ -173,13 +175,13 @@ fn save(
     if let Some(Exit { number, error }) = &kept.failed_afterwards {
         if !call.out.json {
             let text = report::saved_text(&args.output, &kept, baked, args.verify);
-            call.out.data(&text).number(ops::FRAME)?;
+            call.out.data(&text).number(AFTERWARDS)?;
         }
         call.out.error_with(error, *number, Some(object()));
         return Ok(*number);
     }
     let text = || report::saved_text(&args.output, &kept, baked, args.verify);
-    call.out.either(object, text).number(ops::FRAME)?;
+    call.out.either(object, text).number(AFTERWARDS)?;
     Ok(0)
 }
 
@@ -208,7 +210,7 @@ fn restore_with(
         true => Ok(()),
         false => ops::open::remember(&opened, args.accept_older),
     };
-    print_restored(call, &opened, &restored, (args.dry_run, remembered.err())).number(ops::FRAME)
+    print_restored(call, &opened, &restored, (args.dry_run, remembered.err())).number(AFTERWARDS)
 }
 
 /// Prints what came of a restore; returns its number. A refused place counts more than a save that

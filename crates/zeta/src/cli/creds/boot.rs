@@ -23,9 +23,9 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     match remove_staged(path) {
         Ok(true) => call.out.note("the staged passphrase was removed"),
         Ok(false) => call.out.note("the passphrase was kept: it is not a plain file of this boot"),
-        // The failure of the restore is reported by the caller.
-        Err(error) if done.is_err() => call.out.warn(&error),
-        Err(error) => return Err(error).number(ops::FRAME),
+        // Another number says more about the restore than this one.
+        Err(error) if !matches!(done, Ok(0)) => call.out.warn(&error),
+        Err(error) => return Err(error).number(ops::AFTERWARDS),
     }
     done
 }

@@ -22,7 +22,8 @@ For each credential: bake it in, defer it (log in later, and pick again), or ski
 typed without being shown, or read from a file or a variable. Without a terminal all are deferred.
 
 Exit status: 0 done; 2 wrong call; 3 given up, nothing was written; 4 the blob could not be saved;
-5 the saved blob does not open.
+5 too little memory, or a blob does not open; 6, 8 the blob to be updated: see persist; 9 saved, but
+this machine could not remember it.
 
 Examples:
   zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc

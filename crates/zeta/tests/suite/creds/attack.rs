@@ -232,8 +232,8 @@ fn why_the_backup_was_tried_and_what_to_do_with_a_damaged_blob_is_told() {
 fn what_was_written_is_told_also_if_it_cannot_be_remembered() {
     let desk = Desk::new();
     assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
-    let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
-    let mut command = desk.command(&[&args[..], &LOCK].concat());
+    let restore = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
+    let mut command = desk.command(&[&restore[..], &LOCK].concat());
     // In a place where no directory can be created.
     let out = ran(command.env("STATE_DIRECTORY", "/proc/none"));
     assert!(out.status == 9 && out.said.contains("cannot create /proc/none"), "{}", out.said);
@@ -244,6 +244,13 @@ fn what_was_written_is_told_also_if_it_cannot_be_remembered() {
     let out = ran(command.env("STATE_DIRECTORY", "/proc/none"));
     assert!(out.status == 9 && out.said.contains("gh-cli baked"), "{}", out.said);
     assert!(out.said.contains("done, but this machine does not remember it"), "{}", out.said);
+    // What cannot be printed was done, too.
+    for args in [[&args[..], &LOCK].concat(), [&restore[..], &LOCK].concat()] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let out = desk.command(&args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(9) && said.contains("could not print"), "{said}");
+    }
     // The blob is the new one: that was done.
     let out = desk.restore(&["--overwrite"]);
     assert!(out.status == 0 && out.said.contains("hosts.yml: written"), "{}", out.said);
