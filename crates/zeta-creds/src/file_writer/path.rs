@@ -132,8 +132,8 @@ impl Place {
 }
 
 /// The target of a link that only root can have put there: it belongs to root, as the directory
-/// does, and no other user may write to that. Systems that keep homes elsewhere have one (`/home` is
-/// a link to `/var/home`).
+/// does, and no other user may write to that. Systems that keep homes elsewhere have one: `/home`
+/// is a link to `/var/home`.
 fn link_of_root(place: &Place, name: &str) -> Option<String> {
     let link = statat(&place.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let dir = fstat(&place.fd).ok()?;
