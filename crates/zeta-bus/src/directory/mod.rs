@@ -27,23 +27,10 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::write_temp;
 use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
-use zeta_state::directory::purpose::Purpose;
+use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
 
-/// The default path of the bus directory.
-pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
-/// The words for errors about the bus directory.
-const BUS: Purpose = Purpose {
-    noun: "bus directory",
-    flag: "--bus-dir",
-    variable: "ZETA_BUS_DIR",
-    default: DEFAULT_BUS_DIR,
-    // It belongs to one user.
-    shared_by_init: false,
-    // The original creates it too, in some versions with the mode that the umask leaves.
-    made_with_umask: true,
-};
 /// The directory of `zeta`'s own files.
 const INNER: &str = ".zeta";
 /// Below it: messages that are not published yet.
@@ -96,9 +83,7 @@ impl Bus {
         if let Some(bus) = Bus::open(path)? {
             return Ok(bus);
         }
-        if let Some(root) = create::private_tmp(path)? {
-            return Err(create::private_tmp_error(path, &root));
-        }
+        create::refuse_creation(path, &BUS)?;
         let base = create::create_private(path, INNER, &BUS, |_, _| Ok(()))?;
         Bus::complete(base)
     }

@@ -1,4 +1,4 @@
-//! The anchor of a group's tree: a record of the directory that root made.
+//! The anchor of a group's tree or bus: a record of the directory that root made.
 //!
 //! A process that sees another directory under the same name finds out by it (R10), and does not
 //! hold a lease that no other process can see.
@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::record::{Fields, Text, parse};
 
-use crate::directory::purpose::{Purpose, STATE};
 use crate::directory::trusted_dir::TrustedDir;
 use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
@@ -81,7 +80,7 @@ pub fn write(base: &TrustedDir) -> Result<PathBuf> {
 /// # Errors
 /// The anchor cannot be read. The caller must not make a tree in this case either.
 pub fn exists(state_dir: &Path) -> Result<bool> {
-    Ok(of_this_boot(&path_for(state_dir), &STATE)?.is_some())
+    Ok(of_this_boot(&path_for(state_dir))?.is_some())
 }
 
 /// Compares the tree that was opened with its anchor.
@@ -89,23 +88,23 @@ pub fn exists(state_dir: &Path) -> Result<bool> {
 /// # Errors
 /// The tree is not the one that root made. The error gives the reason, as far as the mounts show
 /// it.
-pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Result<Anchored> {
+pub fn check(state_dir: &Path, identity: (u64, u64)) -> Result<Anchored> {
     let path = path_for(state_dir);
-    let Some(made) = of_this_boot(&path, purpose)? else { return Ok(Anchored::Absent) };
+    let Some(made) = of_this_boot(&path)? else { return Ok(Anchored::Absent) };
     if made == (Some(identity.0), Some(identity.1)) {
         Ok(Anchored::Same)
     } else {
-        Err(mismatch(state_dir, identity, made, purpose))
+        Err(mismatch(state_dir, identity, made))
     }
 }
 
 /// Returns the device and inode of an anchor; `None` if there is none. An anchor of an earlier boot
 /// counts as none, because each boot has a new tree.
-fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
-    let Some(text) = read(path, purpose)? else { return Ok(None) };
+fn of_this_boot(path: &Path) -> Result<Option<Made>> {
+    let Some(text) = read(path)? else { return Ok(None) };
     let unreadable = |reason: String| {
         let hint = "as root: 'zeta init --group NAME' writes a new one";
-        purpose.hint_init(Error::not_safe(path, reason), hint)
+        Error::not_safe(path, reason).hint(hint)
     };
     let fields = match parse(&text, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) => fields,
@@ -116,7 +115,7 @@ fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
     Ok(same.then(|| (fields.number("dev"), fields.number("ino"))))
 }
 
-fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -> Error {
+fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
     // The mount is needed for the text only.
     let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {
@@ -150,10 +149,10 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -
     .hint(format!("in a systemd unit: PrivateTmp=no, or BindPaths={}", state_dir.display()));
     let hint = "if root replaced it on purpose: 'zeta init --group NAME' as root writes the new \
                 anchor";
-    purpose.hint_init(error, hint)
+    error.hint(hint)
 }
 
-fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     use std::io::Read as _;
     let cannot = |errno| Error::io("cannot read", path, errno);
     let fd = match openat(CWD, path, RECORD.union(OFlags::NOFOLLOW), Mode::empty()) {
@@ -166,7 +165,7 @@ fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     if !regular || stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
         let error = Error::not_safe(path, "users other than root can write it");
         let hint = "as root: find out who made it, remove it, then 'zeta init --group NAME'";
-        return Err(purpose.hint_init(error, hint));
+        return Err(error.hint(hint));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::from(fd).take(layout::RECORD_MAX as u64 + 1);

@@ -14,7 +14,7 @@ pub mod trusted_dir;
 
 use std::path::Path;
 
-use zeta_os::error::Result;
+use zeta_os::error::{Cause, Error, Result};
 
 use self::purpose::Purpose;
 use self::trusted_dir::{Sharing, TrustedDir};
@@ -22,11 +22,25 @@ use self::trusted_dir::{Sharing, TrustedDir};
 /// Opens a trusted directory under rules R1 to R4 and, for a group's, R10: it must be the very
 /// directory that root made. `None` if it does not exist.
 pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
-    let base = trusted_dir::open(path, purpose)?;
+    let base =
+        trusted_dir::open(path, purpose).map_err(|error| for_a_group(path, purpose, error))?;
     if let Some(base) = &base
         && base.sharing != Sharing::Private
     {
-        anchor::check(path, base.identity, purpose)?;
+        anchor::check(path, base.identity)?;
     }
     Ok(base)
+}
+
+/// Replaces the next steps for a directory that one user has made where root makes it for a group:
+/// a second directory would keep this user apart from the group.
+fn for_a_group(path: &Path, purpose: &Purpose, error: Error) -> Error {
+    if error.cause == Cause::ForeignOwner && create::is_for_a_group(path, purpose).unwrap_or(false) {
+        Error { hints: Vec::new(), ..error }.hint(
+            "on this machine a group shares it: as root, 'zeta init --group zeta --replace' puts a \
+             new one there and leaves the old one beside it",
+        )
+    } else {
+        error
+    }
 }

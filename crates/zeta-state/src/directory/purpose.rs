@@ -20,8 +20,8 @@ pub struct Purpose {
     pub variable: &'static str,
     /// Where it is by default.
     pub default: &'static str,
-    /// `zeta init --group` creates one that several users share.
-    pub shared_by_init: bool,
+    /// The mode of one that `zeta init --group` creates, and that several users share.
+    pub group_mode: u32,
     /// Another program creates one too, with the mode that its umask leaves.
     pub made_with_umask: bool,
 }
@@ -32,19 +32,25 @@ pub const STATE: Purpose = Purpose {
     flag: "--state-dir",
     variable: "ZETA_STATE_DIR",
     default: layout::DEFAULT_STATE_DIR,
-    shared_by_init: true,
+    group_mode: 0o2750,
     made_with_umask: false,
+};
+
+/// The bus directory. Its messages lie in the directory itself, so that members write into it.
+pub const BUS: Purpose = Purpose {
+    noun: "bus directory",
+    flag: "--bus-dir",
+    variable: "ZETA_BUS_DIR",
+    default: layout::DEFAULT_BUS_DIR,
+    group_mode: 0o2770,
+    // The original creates it too, in some versions with the mode that the umask leaves.
+    made_with_umask: true,
 };
 
 impl Purpose {
     /// Adds how to use a private directory.
     pub(super) fn hint_own(&self, error: Error) -> Error {
         error.hint(format!("to use your own directory: {} DIR, or {}", self.flag, self.variable))
-    }
-
-    /// Adds a hint that names `zeta init`, if that command creates such a directory.
-    pub(super) fn hint_init(&self, error: Error, hint: &str) -> Error {
-        if self.shared_by_init { error.hint(hint) } else { error }
     }
 
     /// Adds how to correct a wrong mode, if the user's own umask may be the reason for it.

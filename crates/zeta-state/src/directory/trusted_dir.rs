@@ -211,14 +211,15 @@ fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Sh
     match bits {
         0o700 if uid == me => Ok(Sharing::Private),
         0o700 => Err(squatted(path, uid, bits, purpose)),
-        0o2750 if uid == 0 => Ok(Sharing::Group { gid: stat.st_gid }),
-        _ => Err(purpose.hint_mode(wrong_mode(path, bits), path)),
+        mode if mode == purpose.group_mode && uid == 0 => Ok(Sharing::Group { gid: stat.st_gid }),
+        _ => Err(purpose.hint_mode(wrong_mode(path, bits, purpose), path)),
     }
 }
 
-fn wrong_mode(path: &Path, bits: u32) -> Error {
+fn wrong_mode(path: &Path, bits: u32, purpose: &Purpose) -> Error {
     let reason = format!(
-        "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and belongs to root"
+        "its mode is {bits:04o}; a private one has 0700, a group's has {:04o} and belongs to root",
+        purpose.group_mode
     );
     let shown = path.display();
     Error::not_safe(path, reason)
@@ -229,8 +230,8 @@ fn wrong_mode(path: &Path, bits: u32) -> Error {
 fn squatted(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
     let error = Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
         .with_cause(Cause::ForeignOwner);
-    let hint = "for one tree that several users share: 'zeta init --group zeta', as root";
-    purpose.hint_init(purpose.hint_own(error), hint)
+    let hint = "for one that several users share: 'zeta init --group zeta', as root";
+    purpose.hint_own(error).hint(hint)
 }
 
 fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Purpose) -> Error {
@@ -246,7 +247,9 @@ fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Pu
                 path.display()
             )),
         FileType::Directory
-            if errno == Errno::ACCESS && stat.st_uid == 0 && stat.st_mode & 0o7777 == 0o2750 =>
+            if errno == Errno::ACCESS
+                && stat.st_uid == 0
+                && stat.st_mode & 0o7777 == purpose.group_mode =>
         {
             let group = zeta_os::users::group(stat.st_gid);
             let error =

@@ -180,7 +180,7 @@ fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
     sandbox.sandbox.zeta(&["init"]).expect(0);
     let node = sandbox.sandbox.node_name();
     let refused = sandbox.init(&[]).expect(7);
-    assert!(refused.err.contains("private tree"), "{}", refused.err);
+    assert!(refused.err.contains("private to root"), "{}", refused.err);
     let seen = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
     assert!(seen.err.contains("user root (0)"), "{}", seen.err);
     assert!(seen.err.contains("--state-dir") && seen.err.contains("--group"), "{}", seen.err);
