@@ -3,6 +3,7 @@
 use zeta_core::json::Object;
 use zeta_core::bus::grant::Identity;
 use zeta_core::record::{printable, quote};
+use zeta_core::shell::quote_word;
 use zeta_core::time::{format_duration, moment, parse_utc};
 
 use super::{ClaimRequest, Claimant, Granted, Released, Taken};
@@ -81,7 +82,7 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
     let text = format!("item {item:?} is claimed by {who}{}", question.unwrap_or_default());
     let mut error = Error::new(Kind::Refused, text);
     if let Some(holder) = namesake {
-        let (item, from) = (shell(item), &holder.from);
+        let (item, from) = (quote_word(item), &holder.from);
         error = error
             .hint(format!(
                 "if you claimed it: --token N, with the number that acquire printed, renews it: zeta \
@@ -103,7 +104,7 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", claimant.from));
     }
-    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", shell(item)))
+    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", quote_word(item)))
 }
 
 /// Describes a holder: name, session, since when, branch and worktree.
@@ -121,15 +122,6 @@ fn describe(claimant: &Claimant, now_us: i64) -> String {
         }
     }
     text
-}
-
-/// Quotes a text as one word of a shell command.
-pub fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
 }
 
 /// The refusal of an item as JSON, without the keys of an error.

@@ -1,5 +1,7 @@
 //! A claim as the record of its lease holds it, and whether a caller is its holder.
 
+use std::collections::BTreeMap;
+
 use crate::lease::Record;
 use crate::record::unquote;
 
@@ -184,28 +186,31 @@ impl SharedPlace<'_> {
     }
 }
 
-/// Returns the branches and worktrees that claims of several holders name. Items that one holder
-/// works on in one place are its own business.
+/// Returns the branches and worktrees that claims of several holders name. What one holder does in
+/// one place, or several do who share one item, is no finding.
 pub fn shared_places<'a>(claims: &[HeldClaim<'a>]) -> Vec<SharedPlace<'a>> {
-    let mut places: Vec<SharedPlace<'a>> = Vec::new();
+    let mut places: BTreeMap<(PlaceKind, &'a str), Vec<HeldClaim<'a>>> = BTreeMap::new();
     for held in claims {
         let HeldClaim { claim, .. } = held;
         let named = [(PlaceKind::Worktree, &claim.worktree), (PlaceKind::Branch, &claim.branch)];
         for (kind, place) in named {
-            let Some(place) = place.as_deref() else { continue };
-            match places.iter_mut().find(|other| other.kind == kind && other.place == place) {
-                Some(known) => known.claims.push(*held),
-                None => places.push(SharedPlace { kind, place, claims: vec![*held] }),
+            if let Some(place) = place.as_deref() {
+                let place = place.strip_suffix('/').unwrap_or(place);
+                places.entry((kind, place)).or_default().push(*held);
             }
         }
     }
     let holder = |held: &HeldClaim<'a>| (held.claim.from.as_str(), held.session);
-    places.retain(|shared| {
-        let first = shared.claims.first().map(holder);
-        shared.claims.iter().any(|held| Some(holder(held)) != first)
+    places.retain(|_, claims| {
+        let Some(first) = claims.first() else { return false };
+        claims.iter().any(|held| {
+            let (one, other) = (held.claim, first.claim);
+            let shared_item = one.shareable && other.shareable && one.item == other.item;
+            holder(held) != holder(first) && !shared_item
+        })
     });
-    places.sort_by_key(|shared| shared.kind);
-    places
+    let shared = |((kind, place), claims)| SharedPlace { kind, place, claims };
+    places.into_iter().map(shared).collect()
 }
 
 #[cfg(test)]
@@ -303,7 +308,7 @@ mod tests {
             claim("A", "ann", "main", "/w/1"),
             claim("B", "ann", "main", "/w/1"),
             claim("C", "bob", "main", "/w/2"),
-            claim("D", "cat", "", "/w/2"),
+            claim("D", "cat", "", "/w/2/"),
             claim("E", "cat", "feat", ""),
         ];
         let held: Vec<HeldClaim<'_>> =
@@ -323,5 +328,10 @@ mod tests {
         let one = |session| HeldClaim { claim: &claims[0], session };
         assert_eq!(shared_places(&[one(Some("s")), one(Some("s"))]), []);
         assert_eq!(shared_places(&[one(Some("s")), one(Some("t"))]).len(), 2);
+        // Those that share an item do so in one place.
+        let share = |from| ClaimRecord { shareable: true, ..claim("S", from, "main", "/w") };
+        let claims = ["otto-cli", "otto-desktop"].map(share);
+        let held = claims.each_ref().map(|claim| HeldClaim { claim, session: None });
+        assert_eq!(shared_places(&held), []);
     }
 }

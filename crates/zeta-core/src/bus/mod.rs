@@ -3,7 +3,8 @@
 //!
 //! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), which
 //! names senders and recipients may have ([`Address`]), when it ends ([`Fate`]), what the claim
-//! messages of an item mean together ([`claim`]) and who holds a claim ([`grant`]). `docs/bus.md` is the format.
+//! messages of an item mean together ([`claim`]) and who holds a claim ([`grant`]). The format is
+//! in `docs/bus.md`.
 
 mod address;
 pub mod claim;
