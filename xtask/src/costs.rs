@@ -157,7 +157,9 @@ impl Stage {
         ] {
             let found = run::answer(self.call(&[], &words(look))).unwrap_or_default();
             let token = found.split("\"fencing_token\":").nth(1);
-            let Some(token) = token.and_then(|rest| rest.split([',', '}']).next()) else { continue };
+            let Some(token) = token.and_then(|rest| rest.split([',', '}']).next()) else {
+                continue;
+            };
             let release = format!("{release} {token}");
             run::answer(self.call(&[], &words(&release))).with_context(|| release.clone())?;
         }

@@ -116,7 +116,8 @@ impl<'a> HolderView<'a> {
         let (prefix, exclusive) = match item {
             Some(item) => {
                 let lease = item.lease(&scope(bus), None);
-                let readable = lease.as_str().rsplit_once('.').map_or(CLAIM_PREFIX, |(front, _)| front);
+                let readable =
+                    lease.as_str().rsplit_once('.').map_or(CLAIM_PREFIX, |(front, _)| front);
                 (format!("{readable}."), Some(lease))
             }
             None => (CLAIM_PREFIX.to_owned(), None),

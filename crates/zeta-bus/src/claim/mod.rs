@@ -275,8 +275,7 @@ fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>
 pub fn check(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let mut claimants =
-        HolderView::new(bus.as_ref(), found.as_ref()).claimants(&request.item)?;
+    let mut claimants = HolderView::new(bus.as_ref(), found.as_ref()).claimants(&request.item)?;
     identify(&mut claimants, &request.caller(ctx));
     Ok(claimants)
 }

@@ -1,7 +1,7 @@
 //! Claims as text and as JSON: who holds an item, since when, where, and what to do.
 
-use zeta_core::json::Object;
 use zeta_core::bus::grant::Identity;
+use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 use zeta_core::shell::quote_word;
 use zeta_core::time::{format_duration, moment, parse_utc};
@@ -78,7 +78,8 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
     // The holder may have released it since the refusal.
     let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
     let namesake = claimants.iter().find(|holder| holder.identity == Identity::Unproven);
-    let question = namesake.map(|holder| format!(". {} is your name, too: held by you?", holder.from));
+    let question =
+        namesake.map(|holder| format!(". {} is your name, too: held by you?", holder.from));
     let text = format!("item {item:?} is claimed by {who}{}", question.unwrap_or_default());
     let mut error = Error::new(Kind::Refused, text);
     if let Some(holder) = namesake {

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RawDir, RenameFlags, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, Mode, OFlags, RawDir, RenameFlags, fchmod, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
@@ -29,7 +30,7 @@ use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
 use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::tree::{Bytes, read};
-use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
+use zeta_state::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 
 /// The directory of `zeta`'s own files.
 const INNER: &str = ".zeta";
@@ -276,6 +277,26 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
     publish_dir(dir, name, base, path)?;
     let opened = open_inner(dir, name, base, || path.to_owned())?;
     Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
+}
+
+/// Opens a file of the bus with `flags`, which may create it. In a group's bus the members can write
+/// it, whatever the umask of the one that creates it.
+pub(super) fn open_file(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    flags: OFlags,
+    sharing: Sharing,
+) -> rustix::io::Result<OwnedFd> {
+    let mode = sharing.file_mode();
+    let fd = openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)?;
+    match sharing {
+        Sharing::Private => Ok(fd),
+        // A file of another member has its mode already.
+        Sharing::Group { .. } => match fchmod(&fd, mode) {
+            Ok(()) | Err(Errno::PERM) => Ok(fd),
+            Err(errno) => Err(errno),
+        },
+    }
 }
 
 /// Replaces a small file below a directory as a whole.

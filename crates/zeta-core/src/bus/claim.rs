@@ -127,7 +127,6 @@ pub fn holders<'a>(
 /// Judges whether a holder keeps another agent from claiming the item: all do, except another
 /// surface of the same persona if both say that they share.
 pub fn conflicts_with(holder: &str, holder_shares: bool, from: &Address, shareable: bool) -> bool {
-    let same_persona =
-        Address::new(holder).is_ok_and(|holder| holder.persona() == from.persona());
+    let same_persona = Address::new(holder).is_ok_and(|holder| holder.persona() == from.persona());
     !(same_persona && shareable && holder_shares)
 }

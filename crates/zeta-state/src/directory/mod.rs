@@ -36,7 +36,8 @@ pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
 /// Replaces the next steps for a directory that one user has made where root makes it for a group:
 /// a second directory would keep this user apart from the group.
 fn for_a_group(path: &Path, purpose: &Purpose, error: Error) -> Error {
-    if error.cause == Cause::ForeignOwner && create::is_for_a_group(path, purpose).unwrap_or(false) {
+    if error.cause == Cause::ForeignOwner && create::is_for_a_group(path, purpose).unwrap_or(false)
+    {
         Error { hints: Vec::new(), ..error }.hint(
             "on this machine a group shares it: as root, 'zeta init --group zeta --replace' puts a \
              new one there and leaves the old one beside it",

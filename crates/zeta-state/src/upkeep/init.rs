@@ -153,7 +153,8 @@ fn ensure_bus(
     let path = &ctx.bus_dir;
     let is_default = |dir: &Path, purpose: &Purpose| dir == Path::new(purpose.default);
     if is_default(path, &BUS) && !is_default(&ctx.state_dir, &STATE) {
-        let text = "bus: none was made for this directory; ZETA_BUS_DIR=DIR beside --group makes it";
+        let text =
+            "bus: none was made for this directory; ZETA_BUS_DIR=DIR beside --group makes it";
         steps.push(Step::new(Action::Left, text));
         return Ok(());
     }

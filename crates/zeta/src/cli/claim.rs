@@ -353,9 +353,7 @@ fn handover(call: &Call) -> Result<u8> {
         Ok(Some(granted)) => print_granted(call, &granted, || {
             report::handed_over(request.item.as_str(), request.from.as_str(), to.as_str(), &granted)
         }),
-        Ok(None) => {
-            Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref()))
-        }
+        Ok(None) => Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref())),
         Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }

@@ -69,8 +69,7 @@ fn nothing_that_a_dead_holder_told_outlives_the_next_claim() {
 #[test]
 fn a_claim_that_is_shared_stands_when_its_messages_are_cleaned_away() {
     let place = Place::new();
-    let share =
-        |status: i32, from: &str| place.acquire_with(status, from, "S/1", &["--shareable"]);
+    let share = |status: i32, from: &str| place.acquire_with(status, from, "S/1", &["--shareable"]);
     share(0, "otto-cli");
     share(0, "otto-desktop");
     place.ends(0, &["bus", "clean"]);

@@ -25,7 +25,10 @@ fn check(place: &Place, status: i32) -> Value {
 #[test]
 fn a_claim_from_its_grant_to_its_release() {
     let place = Place::new();
-    assert_eq!(check(&place, 0), json!({"item_id": "B-1", "claims": [], "claimed": false, "yours": false}));
+    assert_eq!(
+        check(&place, 0),
+        json!({"item_id": "B-1", "claims": [], "claimed": false, "yours": false})
+    );
     let place_of_work = ["--branch", "feat/x", "--worktree", "/w/1"];
     let first = claim(&place, "acquire", "otto", &place_of_work, 0);
     assert_eq!((&first["outcome"], &first["acquired"]), (&json!("granted"), &json!(true)));
