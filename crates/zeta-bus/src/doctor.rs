@@ -56,7 +56,7 @@ fn shared(ctx: &Context, bus: Option<Sharing>, diagnosis: &mut Diagnosis) {
             "{bus} {what}, and {tree} is shared by {}: its members cannot claim items",
             users::group(gid)
         ),
-        "as root, with these directories: zeta init --group NAME (--replace moves another bus aside)",
+        "as root, with these directories: zeta init --group NAME (--replace: moves another aside)",
     );
 }
 

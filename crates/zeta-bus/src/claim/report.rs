@@ -86,8 +86,8 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
         let (item, from) = (quote_word(item), &holder.from);
         error = error
             .hint(format!(
-                "if you claimed it: --token N, with the number that acquire printed, renews it: zeta \
-                 claim acquire {item} --from {from} --token N"
+                "if you claimed it: the number that acquire printed renews it: zeta claim acquire \
+                 {item} --from {from} --token N"
             ))
             .hint(
                 "if another agent did: each agent needs a name of its own: 'zeta run --as NAME -- \

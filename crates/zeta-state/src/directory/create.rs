@@ -32,8 +32,8 @@ pub fn refuse_creation(path: &Path, purpose: &Purpose) -> Result<()> {
         .with_cause(Cause::OtherView))
 }
 
-/// Returns whether root makes this directory for a group: it has an anchor, which outlives a cleaner
-/// during this boot, or it is the default one of a machine whose default tree is a group's.
+/// Returns whether root makes this directory for a group: it has an anchor, which outlives a
+/// cleaner during this boot, or it is the default one of a machine whose tree is a group's.
 pub fn is_for_a_group(path: &Path, purpose: &Purpose) -> Result<bool> {
     let is_default = path == Path::new(purpose.default);
     if anchor::exists(path)? || (is_default && is_announced()?) {

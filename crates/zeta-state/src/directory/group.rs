@@ -1,4 +1,5 @@
-//! Creates the tree and the bus that a group shares, as root: complete under another name, then swapped in.
+//! Creates the tree and the bus that a group shares, as root: complete under another name, then
+//! swapped in.
 //!
 //! A directory that is there already is never repaired, emptied or opened up: an ACL or a
 //! descriptor of its first owner would survive that. It is renamed to `<name>.refused-<random>`, so

@@ -106,13 +106,13 @@ struct Subject {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one, or --as NAME in each
-call. A claim belongs to the session ('zeta run') that acquires it, and is free at once when that
-session ends. Without a session the claim lasts for 24 h.
+Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one, or --as NAME in
+each call. A claim belongs to the session ('zeta run') that acquires it, and is free at once when
+that session ends. Without a session the claim lasts for 24 h.
 
 A held item is refused (3), also under your own name: another agent may use that name. The claim is
-yours, and acquire renews it, in the session that holds it; with its --token; or, if no session holds
-it, with the same --branch and the same --worktree. The other verbs go by the same rule.
+yours, and acquire renews it, in the session that holds it; with its --token; or, if no session
+holds it, with the same --branch and the same --worktree. The other verbs go by the same rule.
 
 Examples:
   zeta claim acquire B-0856

@@ -18,7 +18,8 @@ pub(super) const NOUN: Noun = Noun {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The doctor also examines the bus, and state directories that every other verb refuses. It changes
-nothing without --fix. To see whether a service and a shell use the same directory, compare their dev_ino.
+nothing without --fix. To see whether a service and a shell use the same directory, compare their
+dev_ino.
 
 Exit status: 0 nothing is unsafe or broken (there may be warnings); 7 something is.
 

@@ -13,7 +13,7 @@ use crate::support::{Out, Sandbox, run};
 pub struct Place {
     pub sandbox: Sandbox,
     pub bus: PathBuf,
-    /// What acquire printed, by holder and item: by it, the holder shows later that it is the holder.
+    /// What acquire printed, by holder and item: it shows later that a caller is the holder.
     tokens: Mutex<BTreeMap<(String, String), String>>,
 }
 
