@@ -9,6 +9,7 @@ use zeta_core::name::Label;
 use zeta_core::time::{Host, Now, Reading};
 
 use crate::directory::guard::Section;
+use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::{create, guard};
 use zeta_os::error::{Cause, Error, Result};
@@ -68,10 +69,14 @@ impl Context {
         Ok(NodeHandle { ctx: self, tree, node })
     }
 
-    /// Opens the tree and the node for reading; `None` if either does not exist yet.
+    /// Opens the tree and the node for reading; `None` if either does not exist yet. Where a tree
+    /// may not be made, its absence is an error: other processes may see one.
     pub fn find(&self) -> Result<Option<NodeHandle<'_>>> {
         let tree = Tree::open(&self.state_dir).map_err(|error| self.explain(error))?;
-        let Some(tree) = tree else { return Ok(None) };
+        let Some(tree) = tree else {
+            create::refuse_creation(&self.state_dir, &STATE)?;
+            return Ok(None);
+        };
         let name = match &self.node {
             Some(name) => Some(name.clone()),
             None => tree.read_local_node()?,

@@ -15,7 +15,8 @@ use zeta_os::users::user;
 
 use super::anchor;
 use super::purpose::Purpose;
-use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
+use super::trusted_dir::{self, Sharing, TrustedDir, open_parent};
+use zeta_core::trust::OVERFLOW_UID;
 
 /// Refuses to create a directory in a private `/tmp`, or where root makes it for a group.
 pub fn refuse_creation(path: &Path, purpose: &Purpose) -> Result<()> {

@@ -14,6 +14,7 @@ use super::{Diagnosis, Severity};
 use crate::context::Context;
 use crate::directory::anchor;
 use crate::directory::anchor::Anchored;
+use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{Sharing, open_inner};
 use crate::directory::{group, probe};
@@ -79,7 +80,7 @@ fn base(tree: &Tree, diagnosis: &mut Diagnosis) {
         );
     }
     if let Sharing::Group { .. } = tree.base.sharing
-        && let Ok(Anchored::Absent) = anchor::check(&tree.base.path, tree.base.identity)
+        && let Ok(Anchored::Absent) = anchor::check(&tree.base, &STATE)
     {
         diagnosis.add(
             Severity::Note,
