@@ -398,11 +398,17 @@ pub enum Released {
     Lost(Lost),
 }
 
-/// Decides a release. `highest` is the token file's number.
-pub fn decide_release(observed: &Observed, token: FencingToken, highest: u64) -> Released {
+/// Decides a release. `highest` is the token file's number; `broken` says that a note of a break
+/// names this token.
+pub fn decide_release(
+    observed: &Observed,
+    token: FencingToken,
+    highest: u64,
+    broken: bool,
+) -> Released {
     match observed {
         Observed::Ours(record, ..) if record.fencing_token == token => Released::Remove,
-        Observed::Absent if highest == token.get() => Released::Already,
+        Observed::Absent if highest == token.get() && !broken => Released::Already,
         _ => Released::Lost(Lost::to(observed)),
     }
 }
@@ -475,21 +481,21 @@ pub enum Loss {
 /// Tells a grant that was given back from one that was lost.
 ///
 /// While the TTL runs, the lease of a living renewer is granted to no other caller, unless it was
-/// given back or broken by force. `highest` is the token file's number; `broken` says that a note
-/// of a break names this token. After the TTL, a release and a grant that followed it look like a
+/// given back or removed by force. `highest` is the token file's number; `by_force` says that a
+/// note of a break names this token, or that its record was deleted, which no release does. After the TTL, a release and a grant that followed it look like a
 /// takeover, and count as one: the renewer was late.
 pub fn decide_loss(
     observed: &Observed,
     token: FencingToken,
     until_ns: u64,
     highest: u64,
-    broken: bool,
+    by_force: bool,
     now: &Now,
 ) -> Loss {
     let in_time = now.reading.boot_ns <= until_ns;
     match observed {
         Observed::Ours(record, ..) if record.fencing_token == token => Loss::Stands,
-        _ if broken => Loss::Lost(Lost::to(observed)),
+        _ if by_force => Loss::Lost(Lost::to(observed)),
         Observed::Absent if in_time || highest == token.get() => Loss::GivenBack,
         Observed::Ours(record, ..) if in_time || record.acquired_boot_ns <= until_ns => {
             Loss::GivenBack

@@ -254,10 +254,14 @@ fn a_new_grant_takes_over_nothing_from_the_old_record() {
 fn release_tells_mine_from_already_from_lost() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let late = FencingToken::new(TOKEN - 1).unwrap();
-    assert_eq!(decide_release(&ours(ProcessState::Alive), mine, TOKEN), Released::Remove);
-    assert_eq!(decide_release(&Observed::Absent, mine, TOKEN), Released::Already);
-    assert!(matches!(decide_release(&Observed::Absent, late, TOKEN), Released::Lost(_)));
-    assert!(matches!(decide_release(&ours(ProcessState::Alive), late, TOKEN), Released::Lost(_)));
+    assert_eq!(decide_release(&ours(ProcessState::Alive), mine, TOKEN, true), Released::Remove);
+    assert_eq!(decide_release(&Observed::Absent, mine, TOKEN, false), Released::Already);
+    assert!(matches!(decide_release(&Observed::Absent, mine, TOKEN, true), Released::Lost(_)));
+    assert!(matches!(decide_release(&Observed::Absent, late, TOKEN, false), Released::Lost(_)));
+    assert!(matches!(
+        decide_release(&ours(ProcessState::Alive), late, TOKEN, false),
+        Released::Lost(_)
+    ));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use zeta_core::lease::{
 use zeta_core::name::RecordName;
 
 use super::{
-    BeforeCommit, HolderResult, LostTo, lost_to, observe_unjudged, publish, read_only,
+    BeforeCommit, HolderResult, LostTo, lost_to, note_of, observe_unjudged, publish, read_only,
     refuse_if_fenced,
 };
 use crate::context::{Context, NodeHandle};
@@ -61,11 +61,11 @@ impl HolderSection<'_> {
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
         let HolderSection { section, lease, token, .. } = self;
         let seen = observe_unjudged(section, lease)?;
-        let highest = match seen {
-            Observed::Absent => section.highest_token()?,
-            _ => 0,
+        let (highest, broken) = match seen {
+            Observed::Absent => (section.highest_token()?, self.was_broken()),
+            _ => (0, false),
         };
-        match decide_release(&seen, *token, highest) {
+        match decide_release(&seen, *token, highest, broken) {
             Released::Remove => {
                 section.remove()?;
                 // The ticket of a holder that waited must not stay at the head of the queue.
@@ -79,6 +79,10 @@ impl HolderSection<'_> {
             Released::Already => Ok(Ok(false)),
             Released::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
         }
+    }
+
+    fn was_broken(&self) -> bool {
+        note_of(self.section.read_break_note().ok().flatten(), self.token).is_some()
     }
 }
 

@@ -9,7 +9,7 @@ pub mod report;
 pub mod session;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Loss, Lost, Observed, Record, Released, Standing, decide_break,
@@ -174,23 +174,44 @@ impl NodeHandle<'_> {
         }
     }
 
-    /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last.
-    /// No lock is taken.
+    /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last;
+    /// `deleted` says that a record of the lease was deleted since. No lock is taken.
     pub fn find_loss(
         &self,
         lease: &RecordName,
         token: FencingToken,
         until_ns: u64,
+        deleted: bool,
     ) -> HolderResult<Loss> {
         let file = layout::lease_file(lease);
         let seen = read_only(self.read(&file, layout::RECORD_MAX)?, lease);
         let (highest, note) = guard::peek(&self.tree.base, &self.node, &file)?;
         let broken = note_of(note, token);
         let now = self.ctx.now();
-        match decide_loss(&seen, token, until_ns, highest, broken.is_some(), &now) {
+        let by_force = deleted || broken.is_some();
+        match decide_loss(&seen, token, until_ns, highest, by_force, &now) {
             Loss::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
             loss => Ok(Ok(loss)),
         }
+    }
+
+    /// Returns the loss of a grant that was broken before its renewer saw it: one of this session,
+    /// kept by this process, with a token above `seen`.
+    pub fn find_unseen_break(
+        &self,
+        lease: &RecordName,
+        session: &str,
+        keeper: &Process,
+        seen: u64,
+    ) -> Result<Option<LostTo>> {
+        let (_, note) = guard::peek(&self.tree.base, &self.node, &layout::lease_file(lease))?;
+        let ours = |note: &Fields<'_>| {
+            note.text("session").as_deref() == Some(session)
+                && note.number("pid").is_none_or(|pid| pid == u64::from(keeper.pid))
+                && note.number("fencing_token").is_some_and(|token| token > seen)
+        };
+        let broken = note.and_then(fields_of_note).filter(ours);
+        Ok(broken.map(|note| LostTo { broken: Some(note), ..LostTo::no_holder(lease) }))
     }
 
     /// Removes by force the grant with token `expected`, or an unreadable record if `None`; false
@@ -214,7 +235,7 @@ impl NodeHandle<'_> {
         match decide_break(&seen, expected) {
             Released::Remove => {
                 // Best effort: on a full disk the lease must still be freed.
-                let note = break_note(self.ctx, lease, expected, reason);
+                let note = break_note(self.ctx, lease, &seen, reason);
                 let _ = section.note_break(&note.render());
                 section.remove()?;
                 if let Observed::Ours(record, ..) = &seen {
@@ -232,12 +253,22 @@ impl NodeHandle<'_> {
 fn break_note(
     ctx: &Context,
     lease: &RecordName,
-    token: Option<FencingToken>,
+    broken: &Observed,
     reason: &str,
 ) -> Fields<'static> {
+    let record = match broken {
+        Observed::Ours(record, ..) => Some(record),
+        _ => None,
+    };
     let mut note = Fields::new("break");
     note.push_text("lease", lease.as_str());
-    note.push_number("fencing_token", token.map_or(0, FencingToken::get));
+    note.push_number("fencing_token", record.map_or(0, |record| record.fencing_token.get()));
+    if let Some(record) = record {
+        note.push_text("holder", record.agent.as_str());
+        record.session.iter().for_each(|session| note.push_text("session", session));
+        let own = record.processes.own;
+        own.iter().for_each(|own| note.push_number("pid", own.pid.into()));
+    }
     note.push_text("agent", ctx.agent.as_str());
     note.push_number("uid", getuid().as_raw().into());
     note.push_text("broken_at", &format_utc(host::reading().wall_us));
@@ -265,10 +296,13 @@ fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost:
 
 /// Parses the note of a break, if it is about this grant.
 fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> {
-    match parse(&note?.bytes, layout::RECORD_MAX) {
-        Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
-            Some(fields.into_owned())
-        }
+    let note = fields_of_note(note?)?;
+    (note.number("fencing_token") == Some(token.get())).then_some(note)
+}
+
+fn fields_of_note(note: Bytes) -> Option<Fields<'static>> {
+    match parse(&note.bytes, layout::RECORD_MAX) {
+        Ok(Text::Own(fields)) => Some(fields.into_owned()),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use zeta_core::time::{parse_duration, parse_ttl};
 use super::{Call, Noun};
 use zeta_os::error::{Kind, Result};
 use zeta_state::lease::report;
-use zeta_state::presence::report::held_too_long;
+use zeta_state::presence::report::{came_back, held_too_long};
 use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
@@ -72,6 +72,7 @@ fn run(call: &Call) -> Result<u8> {
         // Stdout belongs to the command.
         Event::Lost(lost) => out.warn(&report::lost(lost, &ctx)),
         Event::Trouble(error) => out.warn(error),
+        Event::CameBack(dir) => out.note(&came_back(dir)),
         Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };
     let finished = match run_plan(&ctx, &plan, &mut on_event) {

@@ -98,7 +98,7 @@ fn decided(observed: &Observed, now: &Now) {
         let token = record.fencing_token;
         decide_renew(observed, token, None, now);
         decide_check(observed, token, now);
-        decide_release(observed, token, 0);
+        decide_release(observed, token, 0, false);
         decide_break(observed, Some(token));
     }
 }

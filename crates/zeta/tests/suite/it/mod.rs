@@ -11,6 +11,7 @@ mod identity;
 mod interop;
 mod kill;
 mod line;
+mod lost;
 mod node_name;
 mod oracle;
 mod race;
