@@ -30,6 +30,8 @@ Examples:
 The command's environment has ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. A lease that
 the command takes with 'zeta lease acquire' is renewed while the command runs and released when it
 ends.
+If the state directory is removed, the session is back in a new one after one beat; its leases are
+lost then. It ends as --on-lost says if another session has its name now.
 Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is
 already running; 5 if --on-lost ended the command; 127 if there is no such command, 126 if it
 cannot run.")]
