@@ -5,7 +5,7 @@ use std::time::Duration;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::{
-    FencingToken, Observed, Record, Released, Renewed, decide_release, decide_renew,
+    FencingToken, Lost, Observed, Record, Released, Renewed, decide_release, decide_renew,
 };
 use zeta_core::name::RecordName;
 
@@ -51,7 +51,7 @@ impl HolderSection<'_> {
                 publish(section, &record, true, 0)?;
                 Ok(Ok((record, gap_ms)))
             }
-            Renewed::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+            Renewed::Lost(lost) => Ok(Err(self.lost(lost))),
         }
     }
 
@@ -77,8 +77,12 @@ impl HolderSection<'_> {
                 Ok(Ok(true))
             }
             Released::Already => Ok(Ok(false)),
-            Released::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+            Released::Lost(lost) => Ok(Err(self.lost(lost))),
         }
+    }
+
+    fn lost(&self, lost: Lost) -> LostTo {
+        lost_to(self.section.base(), self.section.node(), self.lease, self.token, lost)
     }
 
     fn was_broken(&self) -> bool {
@@ -99,7 +103,7 @@ impl Context {
         refuse_if_fenced(self, lease)?;
         match self.find()? {
             Some(handle) => verb(&handle),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(LostTo::no_tree(lease))),
         }
     }
 }
@@ -129,6 +133,11 @@ impl NodeHandle<'_> {
         }
     }
 
+    /// Makes the loss of a lease that has no guard.
+    fn lost_outside(&self, lease: &RecordName, token: FencingToken) -> LostTo {
+        lost_to(&self.tree.base, &self.node, lease, token, Lost { by: None })
+    }
+
     /// Renews a lease, with a bound on entering its guard.
     pub fn renew(
         &self,
@@ -139,7 +148,7 @@ impl NodeHandle<'_> {
     ) -> HolderResult<Renewal> {
         match self.enter_as_holder(lease, token, limit)? {
             Some(holder) => holder.renew(ttl_ms, &mut |_| Ok(())),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(self.lost_outside(lease, token))),
         }
     }
 
@@ -148,7 +157,7 @@ impl NodeHandle<'_> {
     pub fn release(&self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
         match self.enter_as_holder(lease, token, ENTER_LIMIT)? {
             Some(holder) => holder.release(false),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(self.lost_outside(lease, token))),
         }
     }
 

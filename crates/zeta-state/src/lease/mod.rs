@@ -7,13 +7,14 @@ mod holder;
 pub mod queue;
 pub mod report;
 pub mod session;
+pub mod wait;
 
 use rustix::process::getuid;
 use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Checked, FencingToken, Loss, Lost, Observed, Record, Released, Standing, decide_break,
-    decide_check, decide_loss, judge,
+    Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
+    decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -23,7 +24,8 @@ pub use self::holder::{HolderSection, Renewal};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
-use crate::directory::tree::Bytes;
+use crate::directory::tree::{Bytes, Node};
+use crate::directory::trusted_dir::TrustedDir;
 use crate::directory::{guard, listing};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, process};
@@ -48,8 +50,8 @@ pub fn observe_text(
         Err(damage) => return Observed::Damaged(damage.clone(), times),
         Ok(Text::Foreign(fields)) => {
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
-            let who = fields.text("agent").or(fields.text("pid")).map(|t| t.into_owned());
-            return Observed::Foreign { ttl_ms, who, times };
+            let said = Box::new(Said::from_fields(fields));
+            return Observed::Foreign { ttl_ms, said, times };
         }
         Ok(Text::Own(fields)) => fields,
     };
@@ -93,12 +95,19 @@ pub struct LostTo {
     pub lost: Lost,
     /// The note of a break by force.
     pub broken: Option<Fields<'static>>,
+    /// What is known of the grant.
+    pub past: Past,
 }
 
 impl LostTo {
     /// Makes a loss about which the guard keeps no note.
     pub fn new(lease: &RecordName, lost: Lost) -> LostTo {
-        LostTo { lease: lease.clone(), lost, broken: None }
+        LostTo { lease: lease.clone(), lost, broken: None, past: Past::Granted }
+    }
+
+    /// Makes the loss of a lease in a tree, or a node, that is not there.
+    pub fn no_tree(lease: &RecordName) -> LostTo {
+        LostTo { past: Past::NoGrant, ..LostTo::no_holder(lease) }
     }
 
     /// Makes the loss of a lease without a known holder, as when its tree or node is gone.
@@ -169,7 +178,9 @@ impl NodeHandle<'_> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
         let seen = read_only(bytes, lease);
         match decide_check(&seen, token, &self.ctx.now()) {
-            Checked::Lost(lost) => Ok(Err(LostTo::new(lease, lost))),
+            Checked::Lost(lost) => {
+                Ok(Err(lost_to(&self.tree.base, &self.node, lease, token, lost)))
+            }
             checked => Ok(Ok(checked)),
         }
     }
@@ -190,7 +201,7 @@ impl NodeHandle<'_> {
         let now = self.ctx.now();
         let by_force = deleted || broken.is_some();
         match decide_loss(&seen, token, until_ns, highest, by_force, &now) {
-            Loss::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
+            Loss::Lost(lost) => Ok(Err(LostTo { broken, ..LostTo::new(lease, lost) })),
             loss => Ok(Ok(loss)),
         }
     }
@@ -289,9 +300,18 @@ pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
     observe_text(&text, times, lease, &Host::default(), unknown)
 }
 
-fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
-    let broken = note_of(section.read_break_note().ok().flatten(), token);
-    LostTo { lease: lease.clone(), lost, broken }
+/// Adds to a loss what the guard remembers of the grant.
+fn lost_to(
+    base: &TrustedDir,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+    lost: Lost,
+) -> LostTo {
+    let peeked = guard::peek(base, node, &layout::lease_file(lease));
+    let (highest, note) = peeked.unwrap_or_default();
+    let past = judge_past(&lost, token, highest);
+    LostTo { lease: lease.clone(), lost, broken: note_of(note, token), past }
 }
 
 /// Parses the note of a break, if it is about this grant.

@@ -238,8 +238,9 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
             let purpose = record.purpose.as_deref().unwrap_or_default();
             cells[6] = printable(purpose).into_owned();
         }
-        Observed::Foreign { who, .. } => {
-            cells[2] = printable(who.as_deref().unwrap_or("an unnamed holder")).into_owned();
+        Observed::Foreign { said, .. } => {
+            cells[2] = printable(&report::foreign_holder(said)).into_owned();
+            (cells[4], cells[5]) = foreign_times(&view.observed, now);
             cells[3] = "another program's record".to_owned();
         }
         Observed::Damaged(..) => {
@@ -251,16 +252,23 @@ fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
     cells
 }
 
+fn foreign_times(observed: &Observed, now: &Now) -> (String, String) {
+    let apart = |at_us: Option<i64>| at_us.map_or(String::new(), |at_us| distance(at_us, now));
+    let (since, until) = report::times(observed, now);
+    (apart(since), apart(until))
+}
+
+fn distance(at_us: i64, now: &Now) -> String {
+    let here = now.reading.wall_us;
+    let ms = at_us.abs_diff(here) / 1000;
+    if at_us <= here { ago(ms) } else { format!("in {}", format_duration(ms)) }
+}
+
 fn since_until(record: &Record, now: &Now) -> (String, String) {
     if !report::has_same_clock(record, now) {
         return ("another clock".to_owned(), "another clock".to_owned());
     }
-    let here = now.reading.wall_us;
-    let apart = |boot_ns| {
-        let wall_us = report::wall_of(boot_ns, now);
-        let ms = wall_us.abs_diff(here) / 1000;
-        if wall_us <= here { ago(ms) } else { format!("in {}", format_duration(ms)) }
-    };
+    let apart = |boot_ns| distance(report::wall_of(boot_ns, now), now);
     (apart(record.acquired_boot_ns), apart(record.expires_boot_ns()))
 }
 

@@ -90,6 +90,22 @@ pub(super) struct ShowArgs {
     pub(super) name: String,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease wait deploy --timeout 5m && ./look-at-it.sh
+  zeta lease acquire deploy --wait 5m   # waits in the queue, and takes it
+
+A lease that is free at the end of the wait may be held again a moment later.
+Exit status: 0 if it is free or can be taken; 6 if it is held until the timeout.")]
+pub(super) struct WaitArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Wait for at most this long
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(super) timeout: String,
+}
+
 pub(super) fn list_args(verb: Command) -> Command {
     verb.after_help("Example:\n  zeta lease list")
 }

@@ -30,8 +30,9 @@ pub fn record(bytes: &[u8]) {
                 let ttl = fields.text("ttl").and_then(|ttl| parse_duration("ttl", &ttl).ok());
                 at_moments(bytes, |now, times| {
                     judge_foreign(times, ttl, now);
-                    let who = fields.text("pid").map(|text| text.into_owned());
-                    decided(&Observed::Foreign { ttl_ms: ttl, who, times }, now);
+                    let said = Box::new(Said::from_fields(&fields));
+                    assert!(said.who().is_none_or(|who| !who.is_empty()));
+                    decided(&Observed::Foreign { ttl_ms: ttl, said, times }, now);
                 });
             }
             Err(damage) => at_moments(bytes, |now, times| {

@@ -26,6 +26,11 @@ fn persona(sandbox: &Sandbox, agent: &str) -> String {
     fs::read_to_string(sandbox.state.join(file)).unwrap_or_default()
 }
 
+/// Removes the tree, while its session may put files there.
+fn remove_tree(sandbox: &Sandbox) {
+    wait_for("the tree is removed", || fs::remove_dir_all(&sandbox.state).is_ok());
+}
+
 const HOLDS: &str = r#""$Z" lease acquire deploy --ttl 10m >/dev/null && exec sleep 30"#;
 
 #[test]
@@ -34,7 +39,7 @@ fn a_session_whose_tree_was_removed_comes_back_under_its_node_s_name() {
     let run = session(&sandbox, "a1", "warn", "exec sleep 3");
     wait_for("the session is there", || persona(&sandbox, "a1").contains("beat_seq: 2"));
     let (node, before) = (sandbox.node(), persona(&sandbox, "a1"));
-    fs::remove_dir_all(&sandbox.state).unwrap();
+    remove_tree(&sandbox);
     wait_for("the session is back", || persona(&sandbox, "a1").contains("beat_seq: 2"));
     assert_eq!(sandbox.node(), node);
     let key =
@@ -64,14 +69,12 @@ fn a_lease_that_is_removed_by_hand_ends_its_session() {
     for whole_tree in [false, true] {
         let sandbox = Sandbox::new();
         let run = session(&sandbox, "a1", "term", HOLDS);
-        wait_for("the lease is held", || {
-            sandbox.state.join("local-node").exists() && sandbox.lock("deploy").exists()
-        });
+        wait_for("the lease is held", || sandbox.lock_exists("deploy"));
         // The wrapper learns of the grant by an event.
         std::thread::sleep(std::time::Duration::from_millis(100));
         let removed = Instant::now();
         match whole_tree {
-            true => fs::remove_dir_all(&sandbox.state).unwrap(),
+            true => remove_tree(&sandbox),
             false => fs::remove_file(sandbox.lock("deploy")).unwrap(),
         }
         let out = end(run);
@@ -161,7 +164,7 @@ fn a_release_after_a_break_names_the_breaker_and_ends_with_5() {
         sandbox.ok(&[&["--as", "boss", "lease", "break", lease][..], &reason].concat());
         token
     };
-    for verb in ["release", "renew"] {
+    for verb in ["release", "check", "renew"] {
         let token = broken("deploy");
         let out = sandbox.refused(&["lease", verb, "deploy", "--token", &token], 5);
         assert!(out.err.contains("boss") && out.err.contains("it hangs"), "{verb}: {out:?}");
@@ -179,4 +182,48 @@ fn exec_whose_lease_was_broken_ends_with_5_even_if_its_command_is_short() {
         assert_eq!(out.status, status, "{on_lost}: {out:?}");
         assert!(out.err.contains("boss"), "{on_lost}: {out:?}");
     }
+}
+
+#[test]
+fn a_grant_that_never_was_is_not_called_yours() {
+    let sandbox = Sandbox::new();
+    let never = |verb: &str, lease: &str, token: &str, text: &str| {
+        let out = sandbox.refused(&["lease", verb, lease, "--token", token], 5);
+        assert!(out.err.contains(text) && !out.err.contains("any more"), "{verb}: {out:?}");
+    };
+    let none = "no grant of it is known here";
+    let verbs = ["check", "release", "renew"];
+    verbs.iter().for_each(|verb| never(verb, "nosuch", "5", none));
+    let token = sandbox.acquire(&["job", "--as", "otto"]);
+    let above = (token + 1).to_string();
+    for verb in verbs {
+        never(verb, "nosuch", "5", none);
+        never(verb, "job", &above, "never granted with this token: otto");
+    }
+    sandbox.ok(&["lease", "release", "job", "--token", &token.to_string()]);
+    for verb in verbs {
+        never(verb, "job", &above, &format!("its last grant had {token}"));
+    }
+}
+
+#[test]
+fn doctor_names_a_session_of_a_lost_tree() {
+    let sandbox = Sandbox::new();
+    // It beats so seldom that it does not notice.
+    let args = ["run", "--as", "a1", "--beat", "1h", "--", "sleep", "30"];
+    let mut run = sandbox.cmd(&args).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the session is there", || persona(&sandbox, "a1").contains("beat_seq: 1"));
+    let doctor = || sandbox.zeta(&["doctor"]).out;
+    // The command has its variables once it was executed.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!doctor().contains("session"), "{}", doctor());
+    fs::rename(&sandbox.state, sandbox.dir.join("old")).unwrap();
+    let lost = "agent a1 runs (session ";
+    assert!(doctor().contains(lost), "no tree: {}", doctor());
+    sandbox.ok(&["init"]);
+    let text = doctor();
+    assert!(text.contains(lost) && text.contains(&format!("kill {}", run.id())), "{text}");
+    crate::support::signal(run.id(), rustix::process::Signal::TERM);
+    assert_eq!(crate::support::wait(&mut run, LIMIT), 143);
+    assert!(!doctor().contains(lost));
 }

@@ -21,4 +21,5 @@ mod time;
 mod told;
 mod usage;
 mod view;
+mod wait;
 mod worker;
