@@ -11,7 +11,7 @@ use zeta_core::creds::{bake, passphrase, wifi};
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
-    AcquireRequest, Observed, Policy, Record, decide_acquire, decide_break, decide_check,
+    AcquireRequest, Observed, Policy, Record, Said, decide_acquire, decide_break, decide_check,
     decide_release, decide_renew, judge,
 };
 use zeta_core::name::{Label, RecordName};
