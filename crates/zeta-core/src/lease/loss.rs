@@ -52,8 +52,9 @@ pub enum Loss {
 ///
 /// While the TTL runs, the lease of a living renewer is granted to no other caller, unless it was
 /// given back or removed by force. `highest` is the token file's number; `by_force` says that a
-/// note of a break names this token, or that its record was deleted, which no release does. After the TTL, a release and a grant that followed it look like a
-/// takeover, and count as one: the renewer was late.
+/// note of a break names this token, or that its record was deleted, which no release does. After
+/// the TTL, a release and a grant that followed it look like a takeover, and count as one: the
+/// renewer was late.
 pub fn decide_loss(
     observed: &Observed,
     token: FencingToken,

@@ -97,7 +97,7 @@ fn beat_agent(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<()> {
     publish(&section, node, &name, &fields, exists)
 }
 
-/// Makes the refusal of a beat for a session from outside of it: it would show a hung agent as live.
+/// Makes the refusal of a beat from outside of its session: it would show a hung agent as live.
 fn beats_itself(agent: &Label, session: &str) -> Error {
     let session = session.get(..8).unwrap_or(session);
     let text = format!("{agent} is run by 'zeta run' (session {session}), which beats for it");

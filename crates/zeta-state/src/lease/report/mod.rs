@@ -55,12 +55,14 @@ pub fn times(observed: &Observed, now: &Now) -> (Option<i64>, Option<i64>) {
     let after = |us: i64, ms: u64| us.saturating_add_unsigned(ms.saturating_mul(1000));
     match observed {
         Observed::Absent => (None, None),
-        Observed::Ours(record, ..) if has_same_clock(record, now) => (
-            Some(wall_of(record.acquired_boot_ns, now)),
-            Some(wall_of(record.expires_boot_ns(), now)),
-        ),
+        // The times in the record come first: each reading of the clocks differs by microseconds.
         Observed::Ours(record, ..) => {
-            (record.acquired_us, record.renewed.wall_us.map(|us| record.expires_us(us)))
+            let wall_of = |boot_ns| has_same_clock(record, now).then(|| wall_of(boot_ns, now));
+            let until = record.renewed.wall_us.map(|us| record.expires_us(us));
+            (
+                record.acquired_us.or_else(|| wall_of(record.acquired_boot_ns)),
+                until.or_else(|| wall_of(record.expires_boot_ns())),
+            )
         }
         Observed::Foreign { ttl_ms, said, times } => (
             Some(said.since_us.unwrap_or(times.mtime_us)),

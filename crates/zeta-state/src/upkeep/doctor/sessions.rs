@@ -1,5 +1,5 @@
-//! Sessions that run and that the tree knows nothing of: theirs was removed, or is another one under
-//! the same path.
+//! Sessions that run and that the tree knows nothing of: theirs was removed, or is another one
+//! under the same path.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub(super) fn examine(ctx: &Context, tree: Option<&Tree>, diagnosis: &mut Diagno
              on node {node}: its state directory was removed, or it has another /tmp"
         );
         let remedy = format!(
-            "it is back after its next beat; if it is not, end it and start it again: kill {wrapper}"
+            "it is back after its next beat; if not, end it and start it again: kill {wrapper}"
         );
         diagnosis.add(Severity::Warning, "lost_session", reason, remedy);
     }

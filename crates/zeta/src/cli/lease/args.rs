@@ -139,8 +139,8 @@ Examples:
 The command's environment has ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and
 ZETA_STATE_DIR.
 Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is held
-(or the status given with -E); 5 if --on-lost term or kill ended the command; 127 if there is no
-such command, 126 if it cannot run.")]
+(or the status given with -E); 5 if the lease was lost and --on-lost is term or kill; 127 if there
+is no such command, 126 if it cannot run.")]
 pub(super) struct ExecArgs {
     /// Name of the lease
     pub(super) name: String,

@@ -66,7 +66,7 @@ fn nobody_beats_for_somebody_else() {
 #[test]
 fn nobody_beats_for_a_session_from_outside() {
     let sandbox = Sandbox::new();
-    let script = r#""$Z" heartbeat --as otto || exit 7; touch "$D/inside"; sleep 30"#;
+    let script = r#""$Z" heartbeat --as otto || exit 7; touch "$D/inside"; exec sleep 30"#;
     let mut command = sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", script]);
     command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("D", &*sandbox.dir);
     let mut run = command.spawn().unwrap();
@@ -80,8 +80,8 @@ fn nobody_beats_for_a_session_from_outside() {
     assert_eq!(record(), before);
     // The node is marked as seen by any beat, and another agent may beat.
     sandbox.ok(&["heartbeat", "--as", "vera"]);
-    run.kill().unwrap();
-    run.wait().unwrap();
+    crate::support::signal(run.id(), rustix::process::Signal::TERM);
+    crate::support::wait(&mut run, SOON);
 }
 
 #[test]

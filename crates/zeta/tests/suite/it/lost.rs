@@ -1,5 +1,5 @@
-//! What a session and a wrapper notice when others take away what is theirs: the tree, the session's
-//! record, a lease's record, a grant.
+//! What a session and a wrapper notice when others take away what is theirs: the tree, the
+//! session's record, a lease's record, a grant.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};

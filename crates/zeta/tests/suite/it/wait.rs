@@ -1,5 +1,5 @@
-//! Waiting for a lease without taking it, the grace of a holder that is overdue, and a killed holder
-//! that does not end.
+//! Waiting for a lease without taking it, the grace of a holder that is overdue, and a killed
+//! holder that does not end.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -18,8 +18,9 @@ fn stopped_holder(sandbox: &Sandbox, more: &[&str]) -> Child {
 }
 
 fn end(mut holder: Child) {
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    signal(holder.id(), Signal::TERM);
+    signal(holder.id(), Signal::CONT);
+    crate::support::wait(&mut holder, LIMIT);
 }
 
 #[test]
