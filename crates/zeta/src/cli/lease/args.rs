@@ -93,8 +93,8 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  zeta lease wait deploy --timeout 5m && ./look-at-it.sh
-  zeta lease acquire deploy --wait 5m   # waits in the queue, and takes it
+  zeta lease wait nightly --timeout 5m && ./review.sh
+  zeta lease acquire nightly --wait 5m   # waits in the queue, and takes it
 
 A lease that is free at the end of the wait may be held again a moment later.
 Exit status: 0 if it is free or can be taken; 6 if it is held until the timeout.")]
