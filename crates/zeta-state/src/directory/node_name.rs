@@ -18,6 +18,8 @@ use zeta_os::{files, host, machine, temp_file};
 /// The directory of the kept names, below [`crate::context::Context::lasting_dir`]. A file is named
 /// after a binding of the machine, so that a home may be shared and an image may be copied.
 pub const KEPT: &str = "node-name";
+/// What stands before the name in the file.
+const KEY: &str = "node: ";
 /// How the name of a file that is being written begins.
 const TEMP_PREFIX: &str = ".new-";
 
@@ -98,9 +100,10 @@ fn read_file(path: &Path) -> std::result::Result<Option<Label>, Errno> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    temp_file::read_up_to(&fd, layout::LINE_MAX, &mut bytes)?;
+    temp_file::read_up_to(&fd, KEY.len() + layout::LINE_MAX, &mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(Label::new("node", text.trim_end_matches('\n')).ok())
+    let name = text.strip_prefix(KEY).map(|name| name.trim_end_matches('\n'));
+    Ok(name.and_then(|name| Label::new("node", name).ok()))
 }
 
 /// Keeps a name under a binding, unless one is kept there: by a link, because a home on NFS knows
@@ -115,7 +118,7 @@ fn keep(dir: &Path, binding: &str, name: &Label) -> std::io::Result<()> {
     // What a killed process left has this name, too.
     let temp = format!("{TEMP_PREFIX}{binding}");
     let _ = unlinkat(&opened, &temp, AtFlags::empty());
-    let text = format!("{name}\n");
+    let text = format!("{KEY}{name}\n");
     let mode = Mode::from_raw_mode(0o600);
     let linked = files::write_temp(opened.as_fd(), &temp, text.as_bytes(), mode)
         .and_then(|()| linkat(&opened, &temp, &opened, binding, AtFlags::empty()));
