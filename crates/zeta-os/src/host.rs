@@ -44,6 +44,11 @@ pub fn host() -> Result<Host> {
     })
 }
 
+/// The id of this boot; empty where `/proc` does not show it.
+pub fn boot_id() -> String {
+    read_line(BOOT_ID).unwrap_or_default()
+}
+
 /// A random 128-bit number in hex: a lease id, a session.
 pub fn random_hex() -> Result<String> {
     random().map(hex)

@@ -191,18 +191,31 @@ fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>
     Ok(view.filter(|view| !matches!(view.standing, Standing::Grantable(_))))
 }
 
-/// Returns the holders of an item; empty if it is free.
-pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
+/// The holders of one item or of all, and claims that cannot be read as they should.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// The holders.
+    pub claimants: Vec<Claimant>,
+    /// Claims that count although they cannot be read, and claims whose item cannot be seen.
+    pub findings: Vec<Error>,
+}
+
+/// Returns the holders of an item, or of all items, by item.
+pub fn holders(ctx: &Context, dir: &Path, item: Option<&Item>) -> Result<Holders> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    HolderView::new(bus.as_ref(), found.as_ref()).claimants(item)
+    let view = HolderView::new(bus.as_ref(), found.as_ref());
+    item.map_or_else(|| view.of_all(), |item| view.of_item(item))
+}
+
+/// Returns the holders of an item; empty if it is free.
+pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
+    Ok(holders(ctx, dir, Some(item))?.claimants)
 }
 
 /// Returns the holders of all items, by item.
 pub fn list(ctx: &Context, dir: &Path) -> Result<Vec<Claimant>> {
-    let bus = Bus::open(dir)?;
-    let found = ctx.find()?;
-    HolderView::new(bus.as_ref(), found.as_ref()).all_claimants()
+    Ok(holders(ctx, dir, None)?.claimants)
 }
 
 /// Parses an address as typed.

@@ -1,5 +1,6 @@
 //! Claims as text and as JSON: who holds an item, since when, where, and what to do.
 
+use zeta_core::bus::broken::UNKNOWN;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 use zeta_core::time::{moment, parse_utc};
@@ -61,7 +62,7 @@ pub fn taken_over(granted: &Granted) -> Option<String> {
 pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
     let now_us = wall_us();
     let describe = |claimant: &Claimant| {
-        let mut text = claimant.from.clone();
+        let mut text = who(claimant).to_owned();
         if let Some(session) = claimant.session() {
             text += &format!(" (session {})", session.get(..8).unwrap_or(session));
         }
@@ -75,10 +76,10 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
         }
         text
     };
-    let who: Vec<String> = claimants.iter().map(describe).collect();
+    let all: Vec<String> = claimants.iter().map(describe).collect();
     // The holder may have released it since the refusal.
-    let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
-    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
+    let all = if all.is_empty() { "another process".to_owned() } else { all.join("; ") };
+    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {all}"));
     for claimant in claimants {
         let why = match &claimant.grant {
             Some(view) => match standing_word(&view.standing) {
@@ -88,9 +89,17 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
             },
             None => format!("its claim message counts until {}", claimant.expires_at),
         };
-        error = error.hint(format!("{}: {why}", claimant.from));
+        error = error.hint(format!("{}: {why}", who(claimant)));
     }
     error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", shell(item)))
+}
+
+/// Names a holder; the sender of a broken message may be unknown.
+fn who(claimant: &Claimant) -> &str {
+    match claimant.from.as_str() {
+        UNKNOWN => "an unknown sender",
+        from => from,
+    }
 }
 
 /// Quotes a text as one word of a shell command.

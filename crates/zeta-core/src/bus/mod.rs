@@ -6,6 +6,7 @@
 //! messages of an item mean together ([`claim`]). `docs/bus.md` is the format.
 
 mod address;
+pub mod broken;
 pub mod claim;
 mod envelope;
 pub mod item;
@@ -14,7 +15,7 @@ pub mod topic;
 pub use address::{Address, EVERYBODY};
 pub use envelope::{
     BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, When, is_for,
-    is_id,
+    is_id, text_of,
 };
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
 use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
-use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
+use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, Holders, report};
 use zeta_bus::report::Shape;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Result};
@@ -223,6 +223,7 @@ fn acquire(call: &Call) -> Result<u8> {
 /// Prints a grant: its token, or the object.
 fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object) -> Result<u8> {
     report::taken_over(granted).into_iter().for_each(|text| call.out.note(&text));
+    granted.findings.iter().for_each(|finding| call.out.warn(finding));
     let token = granted.record.fencing_token;
     let printed = call.out.either(object, || token.to_string());
     printed.map_err(|error| error.hint(format!("the claim was granted, with token {token}")))?;
@@ -243,7 +244,8 @@ fn check(call: &Call) -> Result<u8> {
     let args: CheckArgs = call.args()?;
     let ctx = call.context()?;
     let item = item(&args.item)?;
-    let claimants = ops::check(&ctx, &args.place.dir(), &item)?;
+    let Holders { claimants, findings } = ops::holders(&ctx, &args.place.dir(), Some(&item))?;
+    findings.iter().for_each(|finding| call.out.warn(finding));
     let object = || report::check(item.as_str(), &claimants);
     let error = report::taken(item.as_str(), &claimants);
     let status = if claimants.is_empty() { 0 } else { error.kind.status() };
@@ -261,7 +263,8 @@ fn check(call: &Call) -> Result<u8> {
 fn list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ctx = call.context()?;
-    let claimants = ops::list(&ctx, &args.place.dir())?;
+    let Holders { claimants, findings } = ops::holders(&ctx, &args.place.dir(), None)?;
+    findings.iter().for_each(|finding| call.out.warn(finding));
     let text = match call.out.json {
         true => bus_shape().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
         false if claimants.is_empty() => return Ok(0),
