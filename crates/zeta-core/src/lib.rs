@@ -13,7 +13,9 @@
 //! 8. [`clean`]: what may be removed, and what stays.
 //! 9. [`bus`]: messages, their topics, and what the claim messages of an item mean together.
 //! 10. [`registration`]: how a node joins, by one pull request.
-//! 11. [`creds`]: credentials in a sealed blob, and what may be in it.
+//! 11. [`machine`]: what tells this machine from every other one.
+//! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
+//! 13. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -23,8 +25,10 @@ pub mod evidence;
 pub mod json;
 pub mod layout;
 pub mod lease;
+pub mod machine;
 pub mod name;
 pub mod presence;
 pub mod record;
 pub mod registration;
+pub mod shell;
 pub mod time;

@@ -3,6 +3,7 @@
 use zeta_core::bus::broken::UNKNOWN;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
+use zeta_core::shell::quote_word;
 use zeta_core::time::{moment, parse_utc};
 
 use super::{Claimant, Granted, Released};
@@ -91,7 +92,7 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", who(claimant)));
     }
-    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", shell(item)))
+    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", quote_word(item)))
 }
 
 /// Names a holder; the sender of a broken message may be unknown.
@@ -99,15 +100,6 @@ fn who(claimant: &Claimant) -> &str {
     match claimant.from.as_str() {
         UNKNOWN => "an unknown sender",
         from => from,
-    }
-}
-
-/// Quotes a text as one word of a shell command.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 
