@@ -89,11 +89,12 @@ pub fn release(
         date_after(&mut envelope, claimed_us);
     }
     // On a full disk the messages of the grant, which has ended, make room for the release.
-    if store_always(&bus, &envelope).is_err() {
+    let stored = || store_always(&bus, &envelope);
+    if stored().is_err() && stored().is_err() {
         for message in &messages {
             bus.remove(message)?;
         }
-        store_always(&bus, &envelope)?;
+        stored()?;
     }
     Ok(Ok(Released { message: envelope.id, stood }))
 }

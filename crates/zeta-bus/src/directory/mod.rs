@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, RenameFlags, Timespec, Timestamps, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, CWD, Mode, RenameFlags, Timespec, Timestamps, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
@@ -302,7 +302,8 @@ fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usi
 
 /// Sets the modification time of a file.
 fn set_modified(dir: &OwnedFd, name: &str, us: i64) -> rustix::io::Result<()> {
-    let time = Timespec { tv_sec: us.div_euclid(1_000_000), tv_nsec: us.rem_euclid(1_000_000) * 1000 };
+    let time =
+        Timespec { tv_sec: us.div_euclid(1_000_000), tv_nsec: us.rem_euclid(1_000_000) * 1000 };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }

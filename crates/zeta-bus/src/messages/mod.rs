@@ -248,8 +248,7 @@ pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
                     listing.messages.push(MessageView { envelope, sent_us, stored_us, fate });
                 }
                 Err(error) => listing.findings.push(
-                    Error::new(Kind::Unsafe, format!("message {}: {error}", header.id))
-                        .hint(STAYS),
+                    Error::new(Kind::Unsafe, format!("message {}: {error}", header.id)).hint(STAYS),
                 ),
             }
         }

@@ -79,7 +79,8 @@ pub fn judge_said(envelope: &Envelope, seen: FileSeen) -> Said {
     let action = envelope.payload.get("action").and_then(Value::as_str);
     match envelope.topic == topic::CLAIM
         && action == Some("claim")
-        && matches!(envelope.when().fate(seen), Fate::Lives(_)) {
+        && matches!(envelope.when().fate(seen), Fate::Lives(_))
+    {
         true => Said::Untold,
         false => Said::Nothing,
     }

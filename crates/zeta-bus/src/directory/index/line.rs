@@ -133,7 +133,9 @@ pub(super) fn parse_claims<'t>(text: &'t str, digest: Option<&str>) -> Vec<(&'t 
         if wanted || line.ends_with(GONE) {
             match parse(line) {
                 Some((file, Some(line))) => found.push((file, line)),
-                Some((file, None)) if !found.is_empty() => found.retain(|(known, _)| *known != file),
+                Some((file, None)) if !found.is_empty() => {
+                    found.retain(|(known, _)| *known != file)
+                }
                 _ => {}
             }
         }

@@ -78,9 +78,8 @@ pub(super) fn add_line(sum: u64, line: &str) -> u64 {
 
 /// Tells damage from what was written. It keeps nobody out who forges it.
 pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| {
-        (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27)
-    };
+    let step =
+        |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
     let mut words = bytes.chunks_exact(8);
     let mut sum = words.by_ref().fold(bytes.len() as u64, |sum, word| {
         step(sum, word.try_into().map_or(0, u64::from_le_bytes))

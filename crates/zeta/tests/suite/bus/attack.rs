@@ -208,9 +208,8 @@ fn what_a_killed_call_left_among_the_notes_is_no_item() {
 
 /// The hash of the index, written down a second time.
 fn hash(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| {
-        (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27)
-    };
+    let step =
+        |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
     let words = bytes.chunks_exact(8);
     let rest = words.remainder();
     let whole = |word: &[u8]| u64::from_le_bytes(word.try_into().unwrap());
@@ -249,7 +248,8 @@ fn fill(place: &Place, count: usize) -> std::path::PathBuf {
     words[6] = format!("{set:016x}");
     (words[5], words[7]) = ("0000100000".to_owned(), "0000100000".to_owned());
     let body = words[..10].join(" ");
-    std::fs::write(index.join("state"), format!("{body} {:016x}\n", hash(body.as_bytes()))).unwrap();
+    std::fs::write(index.join("state"), format!("{body} {:016x}\n", hash(body.as_bytes())))
+        .unwrap();
     file
 }
 

@@ -90,7 +90,6 @@ fn broken_claims() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("too long", with("HALF", &"x".repeat(70_000)), true),
         ("too large a number", with("\"feat/HALF\"", "1e999"), true),
         ("a mark before it", [b"\xef\xbb\xbf", text.as_bytes()].concat(), true),
-        ("a date that is none", with("202", "x202"), true),
     ]
 }
 
@@ -181,9 +180,8 @@ fn messages_of_one_sender_keep_their_order_however_fast_they_come() {
     assert!(sent.windows(2).any(|two| two[0].timestamp == two[1].timestamp), "none at one time");
     let sent: Vec<String> = sent.into_iter().map(|message| message.id).collect();
     let ids = |out: &str| -> Vec<String> {
-        let id = |line| {
-            serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
-        };
+        let id =
+            |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
         out.lines().map(id).collect()
     };
     let check = |when: &str| {
@@ -191,8 +189,12 @@ fn messages_of_one_sender_keep_their_order_however_fast_they_come() {
         let listed: Vec<String> = listed.into_iter().map(|seen| seen.envelope.id).collect();
         assert_eq!(listed, sent, "{when}");
         let json = place.json(0, &["bus", "list"]);
-        let listed: Vec<&str> =
-            json["messages"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap()).collect();
+        let listed: Vec<&str> = json["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|m| m["id"].as_str().unwrap())
+            .collect();
         assert_eq!(listed, sent, "{when}");
         let watch = ["bus", "watch", "--json", "--from-start", "--timeout", "1ms"];
         assert_eq!(ids(&place.ends(0, &watch).out), sent, "{when}");

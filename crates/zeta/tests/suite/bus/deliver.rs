@@ -255,7 +255,8 @@ fn a_read_only_file_system_is_listed() {
     if !may_mount() {
         return skip(test_name!(), "needs root and mounts");
     }
-    for before in ["true", "rm -rf \"$ZETA_BUS_DIR/.zeta\"", "rm -rf \"$ZETA_BUS_DIR/.zeta/index\""] {
+    for before in ["true", "rm -rf \"$ZETA_BUS_DIR/.zeta\"", "rm -rf \"$ZETA_BUS_DIR/.zeta/index\""]
+    {
         let place = Place::new();
         place.ends(0, &BEAT);
         place.original_publish("vera", "claim", "B-1");

@@ -120,8 +120,11 @@ fn an_index_of_another_directory_is_not_believed() {
     for file in other.files() {
         let text = std::fs::read_to_string(other.bus.join(&file)).unwrap();
         if text.contains("IT-1") {
-            std::fs::write(other.bus.join(&file), release.replace(id, file.trim_end_matches(".json")))
-                .unwrap();
+            std::fs::write(
+                other.bus.join(&file),
+                release.replace(id, file.trim_end_matches(".json")),
+            )
+            .unwrap();
         }
     }
     other.ends(0, &["claim", "check", "--item", "IT-1"]);
