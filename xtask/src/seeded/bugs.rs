@@ -38,7 +38,14 @@ const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 49] = [
+pub const BUGS: [Bug; 50] = [
+    bug(
+        "a kept token file is believed although another has its name",
+        GUARD,
+        "((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))",
+        "((opened.st_dev, opened.st_ino) != (0, named.st_ino)).then_some((fd, opened))",
+        &["-p", "zeta", "--test", "suite", "it::files::a_token_file_that_was_replaced"],
+    ),
     bug(
         "nothing is locked",
         GUARD,
