@@ -48,7 +48,7 @@ pub fn judge_broken(bytes: &[u8], id: &str, seen: FileSeen) -> Said {
     let when = When { topic: topic::CLAIM, timestamp: &timestamp, expires_at: &expires_at };
     let Fate::Lives(until_us) = when.fate(seen) else { return Said::Nothing };
     let Some(item) = find("itemId", usize::MAX) else { return Said::Untold };
-    Said::Claim(ClaimMessage {
+    Said::Claim(Box::new(ClaimMessage {
         id: id.to_owned(),
         from: top("from").unwrap_or_else(|| UNKNOWN.to_owned()),
         action: Action::Claim,
@@ -61,7 +61,7 @@ pub fn judge_broken(bytes: &[u8], id: &str, seen: FileSeen) -> Said {
         until_us: Some(until_us),
         timestamp,
         expires_at,
-    })
+    }))
 }
 
 /// A key and its value, both strings.

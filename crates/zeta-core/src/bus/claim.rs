@@ -55,7 +55,7 @@ pub enum Said {
     /// Nothing.
     Nothing,
     /// This.
-    Claim(ClaimMessage),
+    Claim(Box<ClaimMessage>),
     /// It is a claim, and nobody can see of which item.
     Untold,
 }
@@ -74,7 +74,7 @@ pub struct Grant {
 /// Judges what a message says about claims.
 pub fn judge_said(envelope: &Envelope, seen: FileSeen) -> Said {
     if let Some(message) = ClaimMessage::of(envelope, seen) {
-        return Said::Claim(message);
+        return Said::Claim(Box::new(message));
     }
     let action = envelope.payload.get("action").and_then(Value::as_str);
     match envelope.topic == topic::CLAIM

@@ -269,7 +269,10 @@ impl<'a> Index<'a> {
             Ok(None) => return Ok(()),
             Ok(Some(read)) => {
                 let seen = FileSeen { mtime_us: read.times.mtime_us, now_us: look.now_us };
-                let Some(id) = id_of(file) else { return Ok(self.loose.push(file.to_owned())) };
+                let Some(id) = id_of(file) else {
+                    self.loose.push(file.to_owned());
+                    return Ok(());
+                };
                 match judge_file(&read.bytes, id, seen) {
                     (Ok(_), said) => {
                         let (text, at) = (text_of(&read.bytes), look.next.pack);
@@ -361,8 +364,9 @@ impl<'a> Index<'a> {
             Said::Nothing => return,
             Said::Untold => None,
             Said::Claim(message) => {
-                claims.messages.push(message.clone());
-                Some(message.item)
+                let item = message.item.clone();
+                claims.messages.push(*message);
+                Some(item)
             }
         };
         let reason = match envelope {
