@@ -23,4 +23,5 @@ pub mod process;
 #[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
 pub mod spawn;
 pub mod temp_file;
+pub mod user_namespace;
 pub mod users;
