@@ -178,8 +178,8 @@ fn message(id: &str, action: &str, form: Form) -> Vec<u8> {
     let behind = if form == Form::TextBehind { "} // the end" } else { "" };
     let text = format!(
         "{{\n  \"topic\": \"claim\",\n  \"payload\": {{ \"action\": \"{action}\", \"itemId\": \
-         \"{ITEM}\", \"branch\": \"{branch}\" }},\n  \"id\": \"{said}\",\n  \"from\": \"{from}\",\n  \
-         \"to\": {to},\n  \"timestamp\": \"{}\"{expires}\n}}{behind}",
+         \"{ITEM}\", \"branch\": \"{branch}\" }},\n  \"id\": \"{said}\",\n  \
+         \"from\": \"{from}\",\n  \"to\": {to},\n  \"timestamp\": \"{}\"{expires}\n}}{behind}",
         date(now_us)
     );
     let mut bytes = text.into_bytes();

@@ -212,8 +212,7 @@ fn take_down(
             verdict.longest = verdict.longest.max(brief(ask, got)?);
             let (ask, got, until) = (number(ask)?, number(got)?, number(until)?);
             let pids = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
-            let mut ways = WAYS.iter().chain(&item::WAYS);
-            let how = ways.find(|way| *way == how).copied().unwrap_or("broken");
+            let how = way(how);
             let stay = Stay { asked: ask, got, until, how, pids, ..Stay::default() };
             match stays.insert(number(token)?, stay) {
                 None => Ok(()),
@@ -259,6 +258,12 @@ fn take_down(
         ["fault", ..] => Err("a fault that nobody is to blame for".to_owned()),
         _ => Err("not a line of this log".to_owned()),
     }
+}
+
+/// Returns the way of this name.
+fn way(name: &str) -> &'static str {
+    let mut ways = WAYS.iter().chain(&item::WAYS);
+    ways.find(|way| **way == name).copied().unwrap_or("broken")
 }
 
 /// Reports whether a call on this lease may end with a fault of this kind. On every lease a process

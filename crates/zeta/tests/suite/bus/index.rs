@@ -25,7 +25,7 @@ fn copy(place: &Place) -> Copy {
 }
 
 /// What happens to a part.
-const HARM: [&str; 6] = ["nothing", "removed", "cut", "zeros", "older", "oldest"];
+const HARM: [&str; 5] = ["nothing", "removed", "cut", "zeros", "older"];
 
 fn harm(path: &Path, how: &str, [now, older, oldest]: [&[u8]; 3]) {
     match how {
@@ -80,9 +80,12 @@ fn whatever_happens_to_parts_of_the_index_the_answers_are_those_of_a_full_read()
     place.ends(0, &BEAT);
     place.ends(3, &["claim", "check", "--item", "IT-1"]);
     let now = copy(&place);
-    let subsets = (0..HARM.len().pow(3)).map(|at| {
-        [at % HARM.len(), at / HARM.len() % HARM.len(), at / HARM.len().pow(2)].map(|at| HARM[at])
-    });
+    let each = HARM.len();
+    let subsets = (0..each.pow(3))
+        .map(|at| [at % each, at / each % each, at / each.pow(2)].map(|at| HARM[at]));
+    let mixed = (1..8)
+        .map(|at| [at & 1, at & 2, at & 4].map(|bit| ["nothing", "oldest"][usize::from(bit > 0)]));
+    let subsets = subsets.chain(mixed);
     for (at, subset) in subsets.enumerate() {
         for (part, how) in subset.iter().enumerate() {
             let path = index(&place).join(PARTS[part]);
