@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zeta_core::bus::{Address, is_id};
 
@@ -85,8 +85,8 @@ impl<'a> DeliveryLog<'a> {
         let name = name_of(surface);
         let file = format!("{name}.lock");
         let path = bus.path(super::INNER).join(SEEN).join(&file);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = openat(&dir, file.as_str(), flags, bus.base.sharing.file_mode())
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let lock = super::open_file(dir.as_fd(), &file, flags, bus.base.sharing)
             .map_err(|errno| Error::io("cannot open", &path, errno))?;
         match lock_within(&lock, Duration::ZERO) {
             Ok(()) => {}
@@ -130,10 +130,9 @@ impl<'a> DeliveryLog<'a> {
         let path = self.path();
         let cannot = |errno| Error::io("cannot write", &path, errno);
         if self.file.is_none() {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND;
-            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let mode = self.bus.base.sharing.file_mode();
-            let opened = openat(&self.dir, self.name.as_str(), flags, mode).map_err(cannot)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK;
+            let (dir, sharing) = (self.dir.as_fd(), self.bus.base.sharing);
+            let opened = super::open_file(dir, &self.name, flags, sharing).map_err(cannot)?;
             self.file = Some(opened);
         }
         let line = line_of(id, state);

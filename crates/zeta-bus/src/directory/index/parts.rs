@@ -1,12 +1,13 @@
 //! The files of the index: read as they are, written in place.
 
 use std::cell::OnceCell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::directory::Bus;
+use crate::directory::{Bus, open_file};
+use zeta_state::directory::trusted_dir::Sharing;
 
 pub(super) const NAMES: &str = "names";
 pub(super) const PACK: &str = "pack";
@@ -22,7 +23,7 @@ const STATE_MAX: u64 = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Parts {
     dir: OwnedFd,
-    mode: Mode,
+    sharing: Sharing,
     /// The pack, once it was read.
     pack: OnceCell<Option<OwnedFd>>,
 }
@@ -31,7 +32,7 @@ impl Parts {
     /// Opens the directory of the index; `None` where it cannot be had, as on a full disk.
     pub(super) fn open(bus: &Bus) -> Option<Parts> {
         let dir = bus.inner(INDEX).ok()?;
-        Some(Parts { dir, mode: bus.base.sharing.file_mode(), pack: OnceCell::new() })
+        Some(Parts { dir, sharing: bus.base.sharing, pack: OnceCell::new() })
     }
 
     /// Reads a part of a file, all of it; `None` if it is not there.
@@ -59,9 +60,9 @@ impl Parts {
     }
 
     pub(super) fn write(&self, name: &str, at: u64, bytes: &[u8]) -> rustix::io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // A FIFO without a reader is an error and no wait inside the index.
-        let fd = openat(&self.dir, name, flags | OFlags::NONBLOCK, self.mode)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+        let fd = open_file(self.dir.as_fd(), name, flags, self.sharing)?;
         let (mut at, mut rest) = (at, bytes);
         while !rest.is_empty() {
             match rustix::io::pwrite(&fd, rest, at) {
