@@ -3,7 +3,10 @@
 
 mod attack;
 mod claims;
+mod decode;
+mod deliver;
 mod hostile;
+mod index;
 mod mixed;
 pub mod place;
 mod vectors;
