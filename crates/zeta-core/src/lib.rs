@@ -13,7 +13,8 @@
 //! 8. [`clean`]: what may be removed, and what stays.
 //! 9. [`bus`]: messages, their topics, and what the claim messages of an item mean together.
 //! 10. [`registration`]: how a node joins, by one pull request.
-//! 11. [`creds`]: credentials in a sealed blob, and what may be in it.
+//! 11. [`machine`]: what tells this machine from every other one.
+//! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -23,6 +24,7 @@ pub mod evidence;
 pub mod json;
 pub mod layout;
 pub mod lease;
+pub mod machine;
 pub mod name;
 pub mod presence;
 pub mod record;

@@ -1,22 +1,12 @@
-//! A secret in memory, and a process that does not give it away: no core dump, no swap as far as
-//! the kernel allows, nothing in `Debug`.
+//! A secret in memory: not dumped, not swapped as far as the kernel allows, nothing in `Debug`.
 
 use std::fmt;
-
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::locked_memory::Pages;
 use zeta_os::error::{Error, Result};
 
 /// No passphrase is longer, in bytes.
 pub const PASSPHRASE_MAX: usize = 4096;
-
-/// Keeps this process from being dumped, and its memory from other processes of its user. What the
-/// kernel refuses is left as it is.
-pub fn harden() {
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-}
 
 /// Bytes that no other process may see, in memory that never moves and is wiped at the end.
 pub struct Secret {

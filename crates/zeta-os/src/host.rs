@@ -38,10 +38,18 @@ pub fn host() -> Result<Host> {
     })?;
     Ok(Host {
         boot_id,
-        machine_id: known(MACHINE_ID, read_line(MACHINE_ID))?.filter(|id| !id.is_empty()),
+        machine_id: machine_id()?,
         pid_ns: namespace("/proc/self/ns/pid")?,
         time_ns: namespace("/proc/self/ns/time")?,
     })
+}
+
+/// Reads the machine id; `None` if the machine has none. It is not to be published as it is.
+///
+/// # Errors
+/// A fault that may pass.
+pub fn machine_id() -> Result<Option<String>> {
+    Ok(known(MACHINE_ID, read_line(MACHINE_ID))?.filter(|id| !id.is_empty()))
 }
 
 /// A random 128-bit number in hex: a lease id, a session.

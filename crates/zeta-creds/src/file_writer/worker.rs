@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 use super::staged;
 use super::{FILE_MAX, FILES_MAX, Finding, Outcome, WorkerCommand};
 use crate::file_writer::staged::{Job, Staged};
-use crate::secret;
 use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::hardening;
 use zeta_os::users::Account;
 
 /// The time limit of one phase: a home on a server that does not answer hangs.
@@ -174,7 +174,7 @@ pub fn child_main(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> u8 {
 
 fn serve(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<()> {
     become_user(&line(input)?)?;
-    secret::harden();
+    hardening::harden();
     let lengths = line(input)?;
     let lengths = lengths.split_once(' ').map(|(words, body)| (words.parse(), body.parse()));
     let (words, body): (usize, usize) = match lengths {

@@ -15,7 +15,7 @@ use super::{Call, Noun, Verb};
 use zeta_creds::file_writer;
 use zeta_creds::report;
 use zeta_creds::report::{Outside, Verified};
-use zeta_creds::secret::{self, Secret};
+use zeta_creds::secret::Secret;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
 use zeta_creds::verbs::collect::Owner;
@@ -24,6 +24,7 @@ use zeta_creds::verbs::open::Opened;
 use zeta_creds::verbs::restore::Restored;
 use zeta_creds::verbs::{ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber};
 use zeta_os::error::{Error, Result};
+use zeta_os::hardening;
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
@@ -32,7 +33,7 @@ pub(super) const NOUN: Noun = Noun {
     verbs: VERBS,
     run: |call| {
         // The process is closed to others before any secret comes into it.
-        secret::harden();
+        hardening::harden();
         super::run_verb(call, VERBS)
     },
 };

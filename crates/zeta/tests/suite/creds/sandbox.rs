@@ -141,7 +141,7 @@ fn plays_a_part() {
             0
         }
         ["hold-secret"] => {
-            secret::harden();
+            zeta_os::hardening::harden();
             let mut held = secret::Secret::with_room(64).unwrap();
             held.push(b"held-and-never-dumped").unwrap();
             say(&out, "held\n");
