@@ -10,6 +10,7 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
+mod litter;
 mod needs;
 mod openapi;
 mod run;

@@ -22,5 +22,6 @@ pub mod open_beneath;
 pub mod process;
 #[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
 pub mod spawn;
+pub mod temp_dir;
 pub mod temp_file;
 pub mod users;

@@ -73,9 +73,9 @@ pub struct Receipt {
     pub retry_after_s: Option<i64>,
     /// Page of the pull request that this node opened last.
     pub opened_url: Option<String>,
-    /// The machine that wrote this, as its own secret id; `None` if it has none, or an older
-    /// program wrote it.
-    pub machine: Option<String>,
+    /// The bindings of the machine that wrote this ([`crate::machine`]); none if it has none, or if
+    /// another program wrote it.
+    pub machine: Vec<String>,
 }
 
 impl Receipt {
@@ -101,7 +101,9 @@ impl Receipt {
             last_attempt_s: value("last-pr-attempt-epoch").and_then(|s| s.parse().ok()),
             retry_after_s: value("retry-after").and_then(|s| s.parse().ok()),
             opened_url: some("opened-pr-url"),
-            machine: some("machine"),
+            machine: some("machine")
+                .map(|all| all.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
         })
     }
 
@@ -114,9 +116,10 @@ impl Receipt {
         is_said && lines.all(|line| line.trim().is_empty())
     }
 
-    /// Returns whether another machine wrote this; unknown is no.
-    pub fn is_of_another_machine(&self, this: Option<&str>) -> bool {
-        self.machine.as_deref().zip(this).is_some_and(|(its, this)| its != this)
+    /// Returns whether a machine with other bindings than `these` wrote this. A receipt without any
+    /// may be of this one.
+    pub fn is_of_another_machine(&self, these: &[String]) -> bool {
+        !self.machine.is_empty() && !self.machine.iter().any(|binding| these.contains(binding))
     }
 
     /// Takes over what later runs rely on from the receipt before.
@@ -144,7 +147,7 @@ impl Receipt {
             ("pr-url", &self.pr_url),
             ("branch", &self.branch),
             ("opened-pr-url", &self.opened_url),
-            ("machine", &self.machine),
+            ("machine", &Some(self.machine.join(",")).filter(|all| !all.is_empty())),
             ("last-pr-attempt-epoch", &self.last_attempt_s.map(|s| s.to_string())),
             ("retry-after", &self.retry_after_s.map(|s| s.to_string())),
         ] {
