@@ -15,6 +15,7 @@
 //! 10. [`registration`]: how a node joins, by one pull request.
 //! 11. [`machine`]: what tells this machine from every other one.
 //! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
+//! 13. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -29,4 +30,5 @@ pub mod name;
 pub mod presence;
 pub mod record;
 pub mod registration;
+pub mod shell;
 pub mod time;

@@ -191,9 +191,9 @@ pub fn is_unprintable(c: char) -> bool {
 
 /// Text for a terminal: what [`quote`] would escape is escaped, without the quotes.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    match text.chars().any(is_unprintable) {
-        false => Cow::Borrowed(text),
-        true => Cow::Owned(quote(text).trim_matches('"').to_owned()),
+    match is_plain(text) || !text.chars().any(is_unprintable) {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(quote(text).trim_matches('"').to_owned()),
     }
 }
 
@@ -265,7 +265,10 @@ impl<'a> Fields<'a> {
 
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
+        // Many keys are of one length, and few end alike.
+        let last = key.as_bytes().last();
+        let is_it = |k: &str| k.len() == key.len() && k.as_bytes().last() == last && k == key;
+        self.iter().find(|(k, _)| is_it(k)).map(|(_, value)| value)
     }
 
     /// The value of `key` as text, if it is a string.

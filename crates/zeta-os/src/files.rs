@@ -10,6 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
+use zeta_core::record::{is_plain, is_unprintable};
 
 use crate::error::{Error, Result};
 use crate::open_beneath::{DIRECTORY, open_below};
@@ -88,7 +89,7 @@ pub fn list_from_here(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Li
             break;
         }
         match name.to_str() {
-            Ok(text) if !text.chars().any(zeta_core::record::is_unprintable) => {
+            Ok(text) if is_plain(text) || !text.chars().any(is_unprintable) => {
                 listing.names.push(text.to_owned());
             }
             _ => listing.odd.push(name.to_string_lossy().escape_default().to_string()),

@@ -29,6 +29,8 @@ pub struct Context {
     pub session: Option<String>,
     /// The leases inside whose guards the caller runs (`ZETA_FENCED`).
     pub fenced: Option<String>,
+    /// The directory of what outlives the tree and the boot; `None` for a caller without a home.
+    pub lasting_dir: Option<PathBuf>,
     /// The bus directory, unless an option of a verb names another one.
     pub bus_dir: PathBuf,
     /// Called with the record of a lease that ended without its holder: broken, cleaned away, or
@@ -60,7 +62,7 @@ impl Context {
         let tree = Tree::open_or_create(&self.state_dir).map_err(|error| self.explain(error))?;
         let name = match &self.node {
             Some(name) => name.clone(),
-            None => tree.local_node()?,
+            None => tree.local_node(self.lasting_dir.as_deref())?,
         };
         let node = tree.node_or_create(&name)?;
         Ok(NodeHandle { ctx: self, tree, node })

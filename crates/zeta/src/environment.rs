@@ -54,6 +54,7 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
         agent_named,
         session: text(None, "ZETA_SESSION"),
         fenced: text(None, "ZETA_FENCED"),
+        lasting_dir: lasting_dir(),
         bus_dir: bus_dir(None),
         lease_ended: zeta_bus::claim::announce_end,
         host: Host::default(),
@@ -67,6 +68,16 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
         .or_else(|| path("ZETA_BUS_DIR"))
         .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
     std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// Returns the directory of what outlives the boot: a service's own, or the user's. Whether it can
+/// be used is looked at when it is.
+fn lasting_dir() -> Option<PathBuf> {
+    let absolute = |variable: &str| path(variable).filter(|path| path.is_absolute());
+    let home = || absolute("HOME").filter(|home| home.parent().is_some());
+    absolute("STATE_DIRECTORY")
+        .or_else(|| Some(absolute("XDG_STATE_HOME")?.join("zeta")))
+        .or_else(|| Some(home()?.join(".local/state/zeta")))
 }
 
 /// Returns the shape of the bus's answers in JSON. With `ZETA_BUS_IDS=original` it is that of the

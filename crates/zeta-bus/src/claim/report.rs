@@ -2,6 +2,7 @@
 
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
+use zeta_core::shell::quote_word;
 use zeta_core::time::{moment, parse_utc};
 
 use super::{Claimant, Granted, Released};
@@ -90,16 +91,7 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", claimant.from));
     }
-    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", shell(item)))
-}
-
-/// Quotes a text as one word of a shell command.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
+    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", quote_word(item)))
 }
 
 /// The refusal of an item as JSON, without the keys of an error.

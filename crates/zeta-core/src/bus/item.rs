@@ -9,6 +9,11 @@ use crate::name::RecordName;
 /// Longest item, in bytes of its percent-encoded form: the name of its lock must fit into 255.
 pub const ITEM_MAX: usize = 242;
 
+/// How the name of a claim's lease begins.
+pub const CLAIM_PREFIX: &str = "claim.";
+/// Bytes of a digest.
+const DIGEST_LEN: usize = 12;
+
 /// An item that cannot be claimed, with what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -57,10 +62,18 @@ impl Item {
         let readable: String = self.text.chars().map(plain).take(40).collect();
         let mut parts = vec![self.text.as_str(), bus];
         parts.extend(sharer);
-        let name = format!("claim.{readable}.{}", digest(&parts));
+        let name = format!("{CLAIM_PREFIX}{readable}.{}", digest(&parts));
         // Both parts are of the grammar's letters, and together shorter than it allows.
         RecordName::new("lease", &name).unwrap_or_else(|_| unreachable!("{name}"))
     }
+}
+
+/// Returns whether a lease has the name of a claim: `claim.<readable>.<24 hex digits>`.
+pub fn is_claim_lease(name: &str) -> bool {
+    let digest = name.strip_prefix(CLAIM_PREFIX).and_then(|rest| rest.rsplit_once('.'));
+    digest.is_some_and(|(_, digest)| {
+        digest.len() == 2 * DIGEST_LEN && digest.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
 
 fn digest(parts: &[&str]) -> String {
@@ -69,8 +82,8 @@ fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    let mut hex = String::with_capacity(24);
-    for byte in hash.finalize().iter().take(12) {
+    let mut hex = String::with_capacity(2 * DIGEST_LEN);
+    for byte in hash.finalize().iter().take(DIGEST_LEN) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex

@@ -2,12 +2,14 @@
 //! original tool reads and writes, too.
 //!
 //! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), which
-//! names senders and recipients may have ([`Address`]), when it ends ([`Fate`]) and what the claim
-//! messages of an item mean together ([`claim`]). `docs/bus.md` is the format.
+//! names senders and recipients may have ([`Address`]), when it ends ([`Fate`]), what the claim
+//! messages of an item mean together ([`claim`]) and who holds a claim ([`grant`]). The format is
+//! in `docs/bus.md`.
 
 mod address;
 pub mod claim;
 mod envelope;
+pub mod grant;
 pub mod item;
 pub mod topic;
 

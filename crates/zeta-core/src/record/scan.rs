@@ -1,8 +1,19 @@
 //! One walk over the bytes of a line: where its key ends, and where its value does.
 
+/// Which bytes a key has.
+const IS_KEY: [bool; 256] = {
+    let mut is_key = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        is_key[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        byte += 1;
+    }
+    is_key
+};
+
 /// Splits `key: ` off the start of a line.
 pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
-    let len = text.bytes().position(|b| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))?;
+    let len = text.bytes().position(|b| !IS_KEY[usize::from(b)])?;
     let (key, rest) = text.split_at_checked(len)?;
     let rest = rest.strip_prefix(": ")?;
     (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))

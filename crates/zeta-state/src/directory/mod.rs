@@ -6,6 +6,7 @@ pub mod create;
 pub mod group;
 pub mod guard;
 pub mod listing;
+pub mod node_name;
 pub mod orphans;
 pub mod probe;
 pub mod purpose;

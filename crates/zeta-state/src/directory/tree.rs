@@ -11,6 +11,7 @@ use zeta_core::layout;
 use zeta_core::name::Label;
 
 use super::create;
+use super::node_name;
 use super::purpose::STATE;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
@@ -94,12 +95,13 @@ impl Tree {
         Ok(Tree { base })
     }
 
-    /// Returns the name of this machine's own node, and chooses it if this is the first use.
-    pub fn local_node(&self) -> Result<Label> {
+    /// Returns the name of this machine's own node, and chooses it if this is the first use of the
+    /// tree: below `lasting_dir` it may be kept from an earlier one.
+    pub fn local_node(&self, lasting_dir: Option<&Path>) -> Result<Label> {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
         }
-        let name = new_node_name()?;
+        let name = node_name::choose(lasting_dir)?;
         let file_mode = match self.base.sharing {
             Sharing::Private => Mode::from_raw_mode(0o600),
             Sharing::Group { .. } => Mode::from_raw_mode(0o640),
@@ -250,23 +252,6 @@ fn is_gone(fd: &OwnedFd, path: &Path) -> bool {
         (_, Err(errno)) => errno == Errno::NOENT,
         _ => false,
     }
-}
-
-/// Chooses a name for this machine's own node: the installer's, or an opaque one.
-pub fn new_node_name() -> Result<Label> {
-    let path = Path::new(trusted_dir::NODE_ID_FILE);
-    match zeta_os::host::read_line(trusted_dir::NODE_ID_FILE) {
-        Ok(line) => {
-            return Label::new("node", &line).map_err(|error| {
-                Error::not_safe(path, error).hint("write one line with a valid name")
-            });
-        }
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => {}
-        // The name is chosen once: a fault that passes must not decide it.
-        Err(errno) => return Err(Error::io("cannot read", path, errno)),
-    }
-    let random = zeta_os::host::random_hex()?;
-    Ok(Label::new("node", &format!("node-{}", random.get(..6).unwrap_or("000000")))?)
 }
 
 /// Reads a file of the tree (R8). It never blocks, never follows a link, and never reads more than

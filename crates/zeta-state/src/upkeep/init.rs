@@ -16,9 +16,10 @@ use crate::directory::anchor::Anchored;
 use crate::directory::create;
 use crate::directory::group;
 use crate::directory::group::Placed;
+use crate::directory::node_name;
 use crate::directory::probe;
 use crate::directory::purpose::STATE;
-use crate::directory::tree::{Node, Tree, new_node_name};
+use crate::directory::tree::{Node, Tree};
 use crate::directory::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use crate::upkeep::report::{Action, Report, Step};
@@ -53,7 +54,7 @@ pub fn init(ctx: &Context) -> Result<Report> {
     steps.push(Step::new(did, format!("{} ({mode})", ctx.state_dir.display())));
     steps.extend(readme(&tree.base)?);
     let decided = tree.read_local_node()?.is_some();
-    let name = tree.local_node()?;
+    let name = tree.local_node(ctx.lasting_dir.as_deref())?;
     let did = if decided { Action::Found } else { Action::Made };
     steps.push(Step::new(did, format!("local-node: this machine is {name}")));
     let there = tree.node(&name)?.is_some();
@@ -121,7 +122,7 @@ pub fn init_group(ctx: &Context, options: &GroupOptions) -> Result<Report> {
     let tree = Tree { base };
     steps.extend(readme(&tree.base)?);
     ensure_nodes(&tree.base, gid)?;
-    let name = tree.local_node()?;
+    let name = tree.local_node(ctx.lasting_dir.as_deref())?;
     steps.push(Step::new(Action::Found, format!("local-node: this machine is {name}")));
     let node = tree.node_or_create(&name)?;
     let path = anchor::write(&tree.base)?;
@@ -252,7 +253,7 @@ fn node_name(ctx: &Context, path: &Path) -> Result<Label> {
     let old = trusted_dir::open(path, &STATE).ok().flatten();
     match old.map(|base| Tree { base }.read_local_node()) {
         Some(Ok(Some(name))) => Ok(name),
-        _ => new_node_name(),
+        _ => node_name::choose(ctx.lasting_dir.as_deref()),
     }
 }
 

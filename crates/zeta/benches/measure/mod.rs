@@ -213,6 +213,7 @@ pub fn caller(state_dir: &Path, agent: &str) -> Outcomes<Context> {
         agent_named: false,
         session: None,
         fenced: None,
+        lasting_dir: None,
         bus_dir: state_dir.with_extension("bus"),
         lease_ended: |_, _| (),
         host: Host::default(),

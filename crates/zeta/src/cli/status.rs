@@ -21,7 +21,7 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 struct StatusArgs {
-    /// Show every node of the state directory, not only this machine's own
+    /// Show every node of the state directory, and agents that have ended
     #[arg(long)]
     all: bool,
 }
@@ -55,20 +55,20 @@ fn run(call: &Call) -> Result<u8> {
     };
     match call.out.json {
         true => json::write(&view, &ctx, emit),
-        false => screen().write(&view, &ctx, args.all, emit),
+        false => screen(args.all).write(&view, &ctx, emit),
     }
     printed.map(|()| 0)
 }
 
 /// Returns the layout: plain and of any width, unless stdout is a terminal.
-fn screen() -> Screen {
+fn screen(all: bool) -> Screen {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {
-        return Screen::default();
+        return Screen { all, ..Screen::default() };
     }
     let size = rustix::termios::tcgetwinsize(&stdout).ok();
-    let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width >= 40);
+    let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    Screen { width, colour: !no_colour && !dumb }
+    Screen { width, colour: !no_colour && !dumb, all }
 }

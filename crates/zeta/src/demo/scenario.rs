@@ -182,6 +182,7 @@ pub(super) fn set_up(sandbox: &mut Sandbox) -> Step<(Label, Records, Remote)> {
         agent_named: true,
         session: None,
         fenced: None,
+        lasting_dir: None,
         // The demo makes no claims, so nothing is ever written there.
         bus_dir: sandbox.root.join("bus"),
         lease_ended: zeta_bus::claim::announce_end,

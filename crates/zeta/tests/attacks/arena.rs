@@ -153,6 +153,7 @@ impl Arena {
                 command.env_remove(key);
             }
         }
+        command.env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY");
         command.env("ZETA_STATE_DIR", &self.base).env("B", &self.base).env("W", &self.world);
         command.env("S", &self.safe).env("HOME", "/").current_dir("/").stdin(Stdio::null());
         if self.node.is_some() {

@@ -18,6 +18,7 @@ mod library;
 mod modules;
 mod node;
 mod ops;
+mod screen;
 mod status;
 mod support;
 mod torture;

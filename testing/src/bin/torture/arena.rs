@@ -269,6 +269,7 @@ impl Arena {
                 command.env_remove(key);
             }
         }
+        command.env("HOME", "/").env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY");
         command.env("ZETA_STATE_DIR", self.state(lease)).env(ROLE, role).env(DIR, &self.dir);
         command.env(END, self.end_ns.to_string()).env(ZETA, &self.zeta).env(SELF, &self.own_args);
         command.env(SHIFT, shift_ms().to_string());
@@ -287,6 +288,7 @@ impl Arena {
             agent_named: true,
             session: None,
             fenced: None,
+            lasting_dir: None,
             bus_dir: self.state(Some(lease)).with_extension("bus"),
             lease_ended: |_, _| (),
             host: Host::default(),

@@ -4,6 +4,7 @@
 pub mod json;
 
 use std::ffi::OsString;
+use std::fmt::{Display, Write as _};
 
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
@@ -21,20 +22,25 @@ use zeta_os::error::{Error, Kind};
 
 /// Describes the holder: "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
-    let mut parts = Vec::new();
+    let mut text = record.agent.to_string();
+    let mut start = " (";
+    let mut add = |word: &str, value: &dyn Display| {
+        let _ = write!(text, "{start}{word} {value}");
+        start = ", ";
+    };
     if let Some(session) = &record.session {
-        parts.push(format!("session {}", session.get(..8).unwrap_or(session)));
+        add("session", &printable(session.get(..8).unwrap_or(session)));
     }
     if let Some(own) = record.processes.own {
-        parts.push(format!("pid {}", own.pid));
+        add("pid", &own.pid);
     }
     if let Some(uid) = record.uid {
-        parts.push(format!("uid {uid}"));
+        add("uid", &uid);
     }
-    match parts.is_empty() {
-        true => record.agent.to_string(),
-        false => format!("{} ({})", record.agent, printable(&parts.join(", "))),
+    if start == ", " {
+        text.push(')');
     }
+    text
 }
 
 /// Converts a boot time to a wall time, for people.

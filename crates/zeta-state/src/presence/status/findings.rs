@@ -1,10 +1,16 @@
 //! Findings about a node: each has a stable word and, if there is one, a next step.
 
+use std::path::Path;
+
+use zeta_core::bus::grant::{HeldClaim, SharedPlace, shared_places};
+use zeta_core::bus::item::is_claim_lease;
+use zeta_core::evidence::ProcessState;
 use zeta_core::layout;
-use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
+use zeta_core::lease::{Cause, HeldWhy, Observed, Policy, Record, Standing};
 use zeta_core::name::Label;
 use zeta_core::presence::Liveness;
 use zeta_core::record::{Damage, is_unprintable};
+use zeta_core::shell::quote_word;
 use zeta_core::time::format_duration;
 
 use super::{Agent, Finding, Lease, NodeStatus, Persona};
@@ -134,65 +140,99 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
         }
         Liveness::Gone => {
             let text = format!("agent {name} ended without recording it: {why}");
-            Some(finding("dead_agent", name, text).hint("zeta clean removes what it left"))
+            Some(
+                finding("dead_agent", name, text)
+                    .hint(format!("when you have seen it: zeta persona clear {name}"))
+                    .hint("its record stays for a day; zeta clean removes it after that"),
+            )
         }
     }
 }
 
-/// Adds the findings about the leases of a node.
-pub(super) fn of_leases(status: &mut NodeStatus<'_>) {
+/// Adds the findings about the leases of a node. `bus_dir` is the bus that a claim of the caller
+/// would be announced on.
+pub(super) fn of_leases(status: &mut NodeStatus<'_>, bus_dir: &Path) {
     for lease in &status.leases {
-        status.findings.extend(of_lease(&lease.view));
+        status.findings.extend(of_lease(lease, bus_dir));
         status.findings.extend(of_holder(lease, &status.agents));
+    }
+    let overlaps = of_claims(&status.leases);
+    status.findings.extend(overlaps);
+}
+
+/// Returns what a lease is called: a claim by its item.
+fn name_of(lease: &Lease<'_>) -> String {
+    match &lease.claim {
+        Some(claim) => format!("claim {}", claim.item),
+        None => format!("lease {}", lease.view.lease),
     }
 }
 
-fn of_lease(view: &LeaseView) -> Option<Finding> {
-    let name = &view.lease;
-    let holder = match &view.observed {
-        Observed::Ours(record, ..) => record.agent.to_string(),
-        _ => "its holder".to_owned(),
-    };
-    let free = format!("free to take: zeta lease acquire {name}");
-    let (word, why, hint) = match &view.standing {
-        Standing::Held(held) => return of_held(view, held.why, &holder),
-        Standing::MustKill(_) => (
-            "overdue_lease",
-            format!("{holder} is alive but past TTL and grace"),
-            "the next acquire kills its processes (policy kill)".to_owned(),
-        ),
-        Standing::Grantable(cause) => match cause {
-            Cause::Free => return None,
-            Cause::HolderDead | Cause::Killed => {
-                ("dead_holder", format!("the processes of {holder} have ended"), free)
-            }
-            Cause::OtherBoot => (
-                "dead_holder",
-                format!("{holder} acquired it before the machine was restarted"),
-                free,
-            ),
-            Cause::Expired => {
-                ("expired_lease", format!("{holder} let its TTL run out and may be dead"), free)
-            }
-            Cause::Overdue => {
-                ("overdue_lease", format!("{holder} is alive but past TTL and grace"), free)
-            }
-            Cause::ForeignExpired => {
-                ("foreign_record", "another program wrote it, and it has expired".to_owned(), free)
-            }
-            Cause::DamagedExpired => {
-                ("damaged_record", format!("{}, and was not repaired in time", damage(view)), free)
-            }
-        },
-    };
-    Some(finding(word, name.as_str(), format!("lease {name}: {why}")).hint(hint))
+fn holder_of<'l>(lease: &'l Lease<'_>) -> &'l str {
+    match (&lease.claim, &lease.view.observed) {
+        (Some(claim), _) => &claim.from,
+        (_, Observed::Ours(record, ..)) => record.agent.as_str(),
+        _ => "its holder",
+    }
 }
 
-fn of_held(view: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
-    let name = &view.lease;
-    let by_force = format!("if you know that it is abandoned: zeta lease break {name}");
-    let found = |word, text: &str| finding(word, name.as_str(), format!("lease {name}: {text}"));
-    match (why, &view.observed) {
+fn of_lease(lease: &Lease<'_>, bus_dir: &Path) -> Option<Finding> {
+    let holder = holder_of(lease);
+    let cause = match &lease.view.standing {
+        Standing::Held(held) => return of_held(lease, held.why, holder),
+        Standing::MustKill(_) => {
+            let text = format!("{}: {holder} is alive but past TTL and grace", name_of(lease));
+            let hint = "the next acquire kills its processes (policy kill)";
+            return Some(finding("overdue_lease", lease.view.lease.as_str(), text).hint(hint));
+        }
+        Standing::Grantable(Cause::Free) => return None,
+        Standing::Grantable(cause) => cause,
+    };
+    let (word, why) = match cause {
+        Cause::Free | Cause::HolderDead | Cause::Killed => {
+            ("dead_holder", format!("the processes of {holder} have ended"))
+        }
+        Cause::OtherBoot => {
+            ("dead_holder", format!("{holder} acquired it before the machine was restarted"))
+        }
+        Cause::Expired => {
+            ("expired_lease", format!("{holder} let its TTL run out and may be dead"))
+        }
+        Cause::Overdue => ("overdue_lease", format!("{holder} is alive but past TTL and grace")),
+        Cause::ForeignExpired => {
+            ("foreign_record", "another program wrote it, and it has expired".to_owned())
+        }
+        Cause::DamagedExpired => {
+            let damage = damage(&lease.view);
+            ("damaged_record", format!("{damage}, and was not repaired in time"))
+        }
+    };
+    let text = format!("{}: {why}", name_of(lease));
+    Some(finding(word, lease.view.lease.as_str(), text).hint(how_to_take(lease, bus_dir)))
+}
+
+/// Returns how to take a lease that is free. A claim is taken as a claim: only so it is announced.
+fn how_to_take(lease: &Lease<'_>, bus_dir: &Path) -> String {
+    let name = &lease.view.lease;
+    let Some(claim) = &lease.claim else {
+        return match is_claim_lease(name.as_str()) {
+            true => "free to take: zeta claim acquire with the item that it was about".to_owned(),
+            false => format!("free to take: zeta lease acquire {name}"),
+        };
+    };
+    let bus = match &claim.bus_dir {
+        Some(dir) if Path::new(dir) != bus_dir => format!(" --bus-dir {}", quote_word(dir)),
+        _ => String::new(),
+    };
+    format!("free to take: zeta claim acquire --item {}{bus}", quote_word(&claim.item))
+}
+
+fn of_held(lease: &Lease<'_>, why: HeldWhy, holder: &str) -> Option<Finding> {
+    let name = &lease.view.lease;
+    let by_force = || format!("if you know that it is abandoned: zeta lease break {name}");
+    let found =
+        |word, text: &str| finding(word, name.as_str(), format!("{}: {text}", name_of(lease)));
+    match (why, &lease.view.observed) {
         (HeldWhy::InTime, _) => None,
         (HeldWhy::InGrace, _) => Some(
             found("late_renewal", &format!("{holder} is alive but has not renewed it in time"))
@@ -200,16 +240,16 @@ fn of_held(view: &LeaseView, why: HeldWhy, holder: &str) -> Option<Finding> {
         ),
         (HeldWhy::OverdueForever, Observed::Ours(record, ..)) => Some(
             found("overdue_lease", &format!("{holder} is past TTL and grace, policy never"))
-                .hint(format!("{by_force} --expect {} --reason WHY", record.fencing_token)),
+                .hint(format!("{} --expect {} --reason WHY", by_force(), record.fencing_token)),
         ),
         (HeldWhy::OverdueForever, _) => None,
         (HeldWhy::Foreign, _) => Some(
             found("foreign_record", "another program wrote it; it is judged by its age alone")
-                .hint(format!("{by_force} --damaged --reason WHY")),
+                .hint(format!("{} --damaged --reason WHY", by_force())),
         ),
         (HeldWhy::Damaged, _) => Some(
-            found("damaged_record", &damage(view))
-                .hint(format!("{by_force} --damaged --reason WHY")),
+            found("damaged_record", &damage(&lease.view))
+                .hint(format!("{} --damaged --reason WHY", by_force())),
         ),
     }
 }
@@ -221,19 +261,48 @@ fn damage(view: &LeaseView) -> String {
     }
 }
 
-/// Reports a lease in time whose holder's session does not beat: it will not be renewed.
+/// Reports a lease that counts as held, and whose holder's session does not beat: it will not be
+/// renewed.
 fn of_holder(lease: &Lease<'_>, agents: &[Agent<'_>]) -> Option<Finding> {
-    let Observed::Ours(record, ..) = &lease.view.observed else { return None };
-    let Standing::Held(_) = &lease.view.standing else { return None };
+    let Observed::Ours(record, _, life) = &lease.view.observed else { return None };
+    let Standing::Held(held) = &lease.view.standing else { return None };
     let agent = agents.iter().find(|agent| is_session(agent, record))?;
     let liveness = agent.judgement.liveness;
     if matches!(liveness, Liveness::Live | Liveness::Late) {
         return None;
     }
-    let name = &record.lease;
-    let text = format!("lease {name}: its holder {} is {}", record.agent, liveness.word());
-    let step = "it is free when its TTL runs out";
-    Some(finding("holder_not_live", name.as_str(), text).hint(step))
+    let rest = held.rest_ms.map(format_duration);
+    let hint = match (held.why, rest) {
+        (HeldWhy::InGrace, Some(rest)) => format!("it is free in {rest}, when its grace ends"),
+        (_, Some(rest)) if *life == ProcessState::Alive && record.policy != Policy::Never => {
+            let grace = format_duration(record.grace_ms);
+            format!("its TTL runs out in {rest}, and it is free after {grace} of grace")
+        }
+        (_, Some(rest)) if *life != ProcessState::Alive => format!("it is free in {rest}"),
+        _ => "it stays held until its holder or a person ends it".to_owned(),
+    };
+    let text = format!("{}: its holder {} is {}", name_of(lease), record.agent, liveness.word());
+    Some(finding("holder_not_live", record.lease.as_str(), text).hint(hint))
+}
+
+/// Reports held claims that are on one worktree or branch.
+fn of_claims(leases: &[Lease<'_>]) -> Vec<Finding> {
+    let held = leases.iter().filter_map(|lease| match (&lease.view.standing, &lease.claim) {
+        (Standing::Held(_), Some(claim)) => {
+            let session = match &lease.view.observed {
+                Observed::Ours(record, ..) => record.session.as_deref(),
+                _ => None,
+            };
+            Some(HeldClaim { claim, session })
+        }
+        _ => None,
+    });
+    let held: Vec<HeldClaim<'_>> = held.collect();
+    let found = shared_places(&held).into_iter().map(|shared: SharedPlace<'_>| {
+        let hint = "give each of them a place of its own, with --branch and --worktree";
+        finding(shared.word(), shared.place, shared.text()).hint(hint)
+    });
+    found.collect()
 }
 
 fn is_session(agent: &Agent<'_>, record: &Record) -> bool {

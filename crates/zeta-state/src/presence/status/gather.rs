@@ -1,5 +1,6 @@
 //! Reads the files of one node into reusable buffers, and judges every record.
 
+use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::evidence::{FileTimes, ProcessState, Processes};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Standing, judge};
@@ -9,7 +10,7 @@ use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, parse_duration, parse_utc};
 
 use super::findings;
-use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona};
+use super::{Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona};
 use crate::context::Context;
 use crate::directory::listing;
 use crate::directory::tree::{Node, Nodes};
@@ -41,6 +42,7 @@ pub(super) fn examine(
     base: &TrustedDir,
     nodes: &Nodes,
     name: &Label,
+    keep: Keep,
     scratch: &mut Scratch,
     show: impl FnOnce(&NodeStatus<'_>),
 ) {
@@ -75,10 +77,10 @@ pub(super) fn examine(
     };
     let mut evidence = Evidence::default();
     for file in scratch.files.iter().take(scratch.used) {
-        status.add(file, base, node.as_ref(), &mut evidence);
+        status.add(file, base, node.as_ref(), keep, &mut evidence);
     }
     findings::of_agents(&mut status);
-    findings::of_leases(&mut status);
+    findings::of_leases(&mut status, &ctx.bus_dir);
     show(&status);
 }
 
@@ -138,13 +140,14 @@ impl<'a> NodeStatus<'a> {
         file: &'a File,
         base: &TrustedDir,
         node: Option<&Node>,
+        keep: Keep,
         evidence: &mut Evidence,
     ) {
         match layout::kind_of(&file.name) {
             Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
             Kind::Lease(name) => {
                 if let Ok(name) = RecordName::new("lease", name) {
-                    self.leases.push(lease(name, file, &self.now, evidence));
+                    self.leases.push(lease(name, file, &self.now, keep, evidence));
                 }
             }
             Kind::Marker(name) => self.add_marker(name, file),
@@ -232,14 +235,24 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }
 }
 
-fn lease<'a>(lease: RecordName, file: &'a File, now: &Now, evidence: &mut Evidence) -> Lease<'a> {
+fn lease<'a>(
+    lease: RecordName,
+    file: &'a File,
+    now: &Now,
+    keep: Keep,
+    evidence: &mut Evidence,
+) -> Lease<'a> {
     let text = parse(&file.bytes, layout::RECORD_MAX);
     let life = |processes: &Processes| evidence.life(processes, now.host);
     let observed = observe_text(&text, file.times, &lease, now.host, life);
     let standing: Standing = judge(&observed, now);
     let fields = match (text, &observed) {
-        (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
+        (Ok(Text::Own(fields)), Observed::Ours(..)) if keep == Keep::Fields => Some(fields),
         _ => None,
     };
-    Lease { view: LeaseView { lease, observed, standing }, fields }
+    let claim = match &observed {
+        Observed::Ours(record, ..) => ClaimRecord::of(record),
+        _ => None,
+    };
+    Lease { view: LeaseView { lease, observed, standing }, fields, claim }
 }

@@ -7,7 +7,7 @@ use zeta_core::presence::Judgement;
 use zeta_core::record::{Fields, quote};
 use zeta_core::time::format_utc;
 
-use super::{Agent, Finding, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
+use super::{Agent, Finding, Keep, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
 use crate::context::Context;
 use crate::lease::report::json::add_view;
 
@@ -33,7 +33,7 @@ pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send
         node(&mut object, status);
         *text = object.into_text();
     };
-    view.each(ctx, render, &mut emit);
+    view.each(ctx, Keep::Fields, render, &mut emit);
     let mut end = Object::new();
     findings(&mut end, &view.findings);
     let end = end.done();

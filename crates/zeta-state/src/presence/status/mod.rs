@@ -6,6 +6,7 @@
 mod findings;
 mod gather;
 pub mod json;
+mod rows;
 mod table;
 pub mod text;
 
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout;
 use zeta_core::name::Label;
@@ -75,8 +77,20 @@ pub struct Agent<'a> {
 pub struct Lease<'a> {
     /// The record and the judgement on it.
     pub view: LeaseView,
-    /// The record as it is on disk, if it is one of the standard.
+    /// The record as it is on disk, if it is one of the standard and was asked for.
     pub fields: Option<Fields<'a>>,
+    /// The claim that it is, if it is one.
+    pub claim: Option<ClaimRecord>,
+}
+
+/// What stays of the records of leases. Hundreds of them are held by one node, and a text shows
+/// only what was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The judgements alone.
+    Judgements,
+    /// The fields on disk, too.
+    Fields,
 }
 
 /// A marker record, read.
@@ -207,10 +221,11 @@ impl StatusView {
     }
 
     /// Reads every node. `render` turns a node and its number into text, on any thread and in any
-    /// order; `sink` gets the texts in the order of the numbers.
+    /// order; `sink` gets the texts in the order of the numbers. `keep` says what stays of a lease.
     pub fn each(
         &self,
         ctx: &Context,
+        keep: Keep,
         render: impl Fn(usize, &NodeStatus<'_>, &mut String) + Sync,
         sink: impl FnMut(&str) + Send,
     ) {
@@ -227,7 +242,7 @@ impl StatusView {
                 for (offset, name) in batch.iter().enumerate() {
                     let number = at * BATCH + offset;
                     let show = |status: &NodeStatus<'_>| render(number, status, &mut text);
-                    gather::examine(ctx, &tree.base, nodes, name, &mut scratch, show);
+                    gather::examine(ctx, &tree.base, nodes, name, keep, &mut scratch, show);
                 }
                 text = order.pass_on(at, text);
             }

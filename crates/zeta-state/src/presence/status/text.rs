@@ -2,16 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use zeta_core::evidence::ProcessState;
-use zeta_core::lease::{Cause, HeldWhy, Observed, Record, Standing};
-use zeta_core::presence::{Beat, Liveness};
-use zeta_core::record::{Fields, printable};
-use zeta_core::time::{Now, format_duration, moment, parse_utc};
+use zeta_core::record::printable;
+use zeta_core::time::{Now, moment};
 
-use super::table::{CellStyle, Table};
-use super::{Agent, Finding, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView};
+use super::rows::{self, Cell};
+use super::table::{CellStyle, Column, Table};
+use super::{
+    Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
+};
 use crate::context::Context;
-use crate::lease::report;
 
 /// What the screen can show.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,28 +19,25 @@ pub struct Screen {
     pub width: Option<usize>,
     /// Whether it shows colours.
     pub colour: bool,
+    /// Whether every node is shown, with its agents that have ended and a line of totals.
+    pub all: bool,
 }
 
 impl Screen {
-    /// Writes the whole screen in pieces; `all` adds a line with totals.
-    pub fn write(
-        &self,
-        view: &StatusView,
-        ctx: &Context,
-        all: bool,
-        mut emit: impl FnMut(&str) + Send,
-    ) {
+    /// Writes the whole screen in pieces.
+    pub fn write(&self, view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send) {
         emit(&self.head(view, ctx));
         let wrong = AtomicUsize::new(view.findings.len());
         let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
             wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
             self.node(text, status);
         };
-        view.each(ctx, render, &mut emit);
+        view.each(ctx, Keep::Judgements, render, &mut emit);
         emit(&self.findings(&view.findings));
-        if all && !view.is_empty() {
+        if self.all && !view.is_empty() {
             let wrong = wrong.load(Ordering::Relaxed);
-            emit(&format!("\n{} nodes, {} findings\n", view.len(), wrong));
+            let (nodes, findings) = (count(view.len(), "node"), count(wrong, "finding"));
+            emit(&format!("\n{nodes}, {findings}\n"));
         }
     }
 
@@ -104,47 +100,56 @@ impl Screen {
         }
     }
 
+    /// Writes the table of agents; those that have recorded their end are only counted, except in a
+    /// list of everything.
     fn agents(&self, text: &mut String, agents: &[Agent<'_>], now: &Now) {
-        if agents.is_empty() {
-            return;
+        let is_shown = |agent: &&Agent<'_>| self.all || !has_ended(agent);
+        let shown = agents.iter().filter(is_shown);
+        self.table(text, rows::AGENTS, shown, |agent| {
+            (rows::agent(agent, now), rows::agent_style(agent))
+        });
+        match agents.iter().filter(|agent| !is_shown(agent)).count() {
+            0 => {}
+            1 => text.push_str("\n1 agent has ended: zeta status --all shows it\n"),
+            ended => text
+                .push_str(&format!("\n{ended} agents have ended: zeta status --all shows them\n")),
         }
-        let mut table = Table::new([
-            "AGENT", "LIVENESS", "BEAT", "EVIDENCE", "STATUS", "TASK", "BRANCH", "SINCE", "PIDS",
-        ]);
-        for agent in agents {
-            table.row(agent_cells(agent, now), agent_style(agent));
-        }
-        text.push('\n');
-        table.write(text, self.width, self.colour);
     }
 
+    /// Writes the table of claims, and that of all other leases.
     fn leases(&self, text: &mut String, leases: &[Lease<'_>], now: &Now) {
-        if leases.is_empty() {
-            return;
-        }
-        let mut table =
-            Table::new(["LEASE", "STANDING", "HOLDER", "EVIDENCE", "SINCE", "UNTIL", "PURPOSE"]);
-        for lease in leases {
-            table.row(lease_cells(lease, now), lease_style(&lease.view.standing));
-        }
-        text.push('\n');
-        table.write(text, self.width, self.colour);
+        let claims = leases.iter().filter_map(|lease| Some((lease, lease.claim.as_ref()?)));
+        self.table(text, rows::CLAIMS, claims, |(lease, claim)| {
+            (rows::claim(lease, claim, now), rows::lease_style(&lease.view.standing))
+        });
+        let others = leases.iter().filter(|lease| lease.claim.is_none());
+        self.table(text, rows::LEASES, others, |lease| {
+            (rows::lease(lease, now), rows::lease_style(&lease.view.standing))
+        });
     }
 
     fn markers(&self, text: &mut String, markers: &[Marker<'_>], now: &Now) {
-        if markers.is_empty() {
+        self.table(text, rows::MARKERS, markers, |marker| {
+            (rows::marker(marker, now), rows::marker_style(marker))
+        });
+    }
+
+    /// Writes a table with a row for each item; nothing if there is no item.
+    fn table<T, const N: usize>(
+        &self,
+        text: &mut String,
+        columns: [Column; N],
+        items: impl IntoIterator<Item = T>,
+        row: impl Fn(T) -> ([Cell; N], CellStyle),
+    ) {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
             return;
         }
-        let mut table = Table::new(["MARKER", "STATE", "BY", "CHANGED"]);
-        for marker in markers {
-            let style = if marker.state == "set" { CellStyle::Plain } else { CellStyle::Doubt };
-            let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
-            let changed = match u64::try_from(age_us) {
-                Ok(us) => ago(us / 1000),
-                Err(_) => "in the future".to_owned(),
-            };
-            let by = cell_of(&marker.fields, "agent");
-            table.row([marker.name.to_owned(), marker.state.to_owned(), by, changed], style);
+        let mut table = Table::new(columns);
+        for item in items {
+            let (cells, style) = row(item);
+            table.row(cells, style);
         }
         text.push('\n');
         table.write(text, self.width, self.colour);
@@ -159,7 +164,8 @@ impl Screen {
         text.push_str("\nWRONG\n");
         for finding in findings {
             let line = format!("  {}", printable(&finding.text));
-            text.push_str(&if self.colour { CellStyle::Bad.paint(&line) } else { line });
+            let style = if self.colour { CellStyle::Bad } else { CellStyle::Plain };
+            text.push_str(&style.paint(&line));
             text.push('\n');
             for hint in &finding.hints {
                 text.push_str(&format!("    -> {}\n", printable(hint)));
@@ -169,109 +175,11 @@ impl Screen {
     }
 }
 
-/// Returns the value of a key as a cell.
-fn cell_of(fields: &Fields<'_>, key: &str) -> String {
-    match fields.text(key) {
-        Some(value) => printable(&value).into_owned(),
-        None => fields.raw(key).map(|raw| printable(raw).into_owned()).unwrap_or_default(),
-    }
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn ago(ms: u64) -> String {
-    format!("{} ago", format_duration(ms))
-}
-
-fn agent_cells(agent: &Agent<'_>, now: &Now) -> [String; 9] {
-    let none = Fields::default();
-    let (fields, pids) = match &agent.persona {
-        Persona::Own(fields, beat) => (fields, pids(beat)),
-        Persona::Foreign(fields) | Persona::NoBeat(fields) => (fields, cell_of(fields, "pid")),
-        Persona::Damaged(_) => (&none, String::new()),
-    };
-    let started = ["started_at", "timestamp"].iter().find_map(|key| {
-        let at_us = parse_utc(&fields.text(key)?).ok()?;
-        u64::try_from(now.reading.wall_us.saturating_sub(at_us)).ok()
-    });
-    [
-        agent.name.to_owned(),
-        agent.judgement.liveness.word().to_owned(),
-        agent.judgement.beat_age_ms.map(ago).unwrap_or_default(),
-        agent.judgement.evidence.to_owned(),
-        cell_of(fields, "status"),
-        cell_of(fields, "task"),
-        cell_of(fields, "branch"),
-        started.map(|us| ago(us / 1000)).unwrap_or_default(),
-        pids,
-    ]
-}
-
-fn pids(beat: &Beat) -> String {
-    let all = [beat.processes.own, beat.processes.child];
-    let all: Vec<String> = all.iter().flatten().map(|process| process.pid.to_string()).collect();
-    all.join("+")
-}
-
-fn agent_style(agent: &Agent<'_>) -> CellStyle {
-    match (&agent.persona, agent.judgement.liveness) {
-        (Persona::Damaged(_), _) | (_, Liveness::Hung) => CellStyle::Bad,
-        (Persona::Own(_, beat), Liveness::Gone) if !beat.ended => CellStyle::Bad,
-        (Persona::Foreign(_), _) | (_, Liveness::Late | Liveness::Silent) => CellStyle::Doubt,
-        (_, Liveness::Live | Liveness::Gone) => CellStyle::Plain,
-    }
-}
-
-fn lease_cells(lease: &Lease<'_>, now: &Now) -> [String; 7] {
-    let view = &lease.view;
-    let mut cells = <[String; 7]>::default();
-    cells[0] = view.lease.to_string();
-    cells[1] = report::standing_word(&view.standing).to_owned();
-    match &view.observed {
-        Observed::Ours(record, _, life) => {
-            cells[2] = report::holder(record);
-            cells[3] = match life {
-                ProcessState::Alive => "process runs",
-                ProcessState::Dead => "processes have ended",
-                ProcessState::Unknown => "not tied to a process",
-            }
-            .to_owned();
-            (cells[4], cells[5]) = since_until(record, now);
-            let purpose = record.purpose.as_deref().unwrap_or_default();
-            cells[6] = printable(purpose).into_owned();
-        }
-        Observed::Foreign { who, .. } => {
-            cells[2] = printable(who.as_deref().unwrap_or("an unnamed holder")).into_owned();
-            cells[3] = "another program's record".to_owned();
-        }
-        Observed::Damaged(..) => {
-            cells[2] = "unknown".to_owned();
-            cells[3] = "its record is damaged".to_owned();
-        }
-        Observed::Absent => {}
-    }
-    cells
-}
-
-fn since_until(record: &Record, now: &Now) -> (String, String) {
-    if !report::has_same_clock(record, now) {
-        return ("another clock".to_owned(), "another clock".to_owned());
-    }
-    let here = now.reading.wall_us;
-    let apart = |boot_ns| {
-        let wall_us = report::wall_of(boot_ns, now);
-        let ms = wall_us.abs_diff(here) / 1000;
-        if wall_us <= here { ago(ms) } else { format!("in {}", format_duration(ms)) }
-    };
-    (apart(record.acquired_boot_ns), apart(record.expires_boot_ns()))
-}
-
-fn lease_style(standing: &Standing) -> CellStyle {
-    match standing {
-        Standing::Held(held) => match held.why {
-            HeldWhy::InTime => CellStyle::Plain,
-            HeldWhy::InGrace | HeldWhy::Foreign => CellStyle::Doubt,
-            HeldWhy::OverdueForever | HeldWhy::Damaged => CellStyle::Bad,
-        },
-        Standing::Grantable(Cause::Free) => CellStyle::Plain,
-        Standing::Grantable(_) | Standing::MustKill(_) => CellStyle::Bad,
-    }
+/// Returns whether the agent's session has recorded its end.
+fn has_ended(agent: &Agent<'_>) -> bool {
+    matches!(&agent.persona, Persona::Own(_, beat) if beat.ended)
 }

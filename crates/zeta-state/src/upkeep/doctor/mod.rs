@@ -193,7 +193,7 @@ fn repair(ctx: &Context, tree: &Tree, diagnosis: &mut Diagnosis) {
         Err(error) => diagnosis.add_error("readme", &error),
     }
     if let Ok(None) = tree.read_local_node() {
-        match tree.local_node() {
+        match tree.local_node(ctx.lasting_dir.as_deref()) {
             Ok(name) => diagnosis.fixed.push(format!("wrote {}: {name}", layout::LOCAL_NODE)),
             Err(error) => diagnosis.add_error("local_node", &error),
         }

@@ -11,6 +11,7 @@ mod identity;
 mod interop;
 mod kill;
 mod line;
+mod node_name;
 mod oracle;
 mod race;
 mod review;

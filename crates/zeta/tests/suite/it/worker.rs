@@ -80,6 +80,7 @@ pub fn context(state: &Path) -> Context {
         agent_named: true,
         session: None,
         fenced: None,
+        lasting_dir: None,
         bus_dir: state.with_extension("bus"),
         lease_ended: |_, _| (),
         host: host::host().unwrap(),

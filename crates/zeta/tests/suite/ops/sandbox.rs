@@ -82,6 +82,7 @@ impl Sandbox {
         for name in ["ZETA_NODE", "ZETA_AGENT", "ZETA_SESSION", "ZETA_FENCED"] {
             call.env_remove(name);
         }
+        call.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", self.dir.join("lasting"));
         call.env("ZETA_STATE_DIR", self.tree()).env("XDG_CONFIG_HOME", self.dir.join("config"))
     }
 

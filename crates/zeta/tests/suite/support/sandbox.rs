@@ -40,6 +40,8 @@ impl Sandbox {
                 command.env_remove(key);
             }
         }
+        // What outlives a tree must not reach the home of the person who runs the tests.
+        command.env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY").env("HOME", &*self.dir);
         command.env("ZETA_STATE_DIR", &self.state).stdin(Stdio::null());
     }
 
