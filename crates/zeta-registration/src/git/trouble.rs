@@ -93,6 +93,8 @@ const LOGIN: &str = "log in: 'gh auth login', or give --token-file; for git alon
                      helper, or a key of ssh";
 const NO_WRITE: &str =
     "this account may not push there: ask for write access, or use --fork OWNER/NAME";
+const NOT_WRITABLE: &str = "the repository cannot be written: its owner lets this user not, its file \
+                            system is read-only (in a unit, see ReadWritePaths=), or the disk is full";
 const NOT_FOUND: &str = "is the address right, and may this account see it?";
 
 /// Judges a failure: the kind of the error, and the next step.
@@ -134,15 +136,9 @@ fn by_server(lines: &[&str]) -> Option<(Kind, &'static str)> {
             (Kind::Unsafe, NO_WRITE)
         }
         () if begins("Repository not found") => (Kind::NotFound, NOT_FOUND),
-        () if has(&["Read-only file system"]) => (
-            Kind::Unsafe,
-            "the repository is on a file system that this process cannot write; in a unit, name \
-             it in ReadWritePaths=",
-        ),
-        () if has(&["Permission denied"]) || has(&["insufficient permission"]) => (
-            Kind::Unsafe,
-            "this user may not write the files of the repository: ask its owner for access",
-        ),
+        () if has(&["Read-only file system"]) || has(&["Permission denied"]) => {
+            (Kind::Unsafe, NOT_WRITABLE)
+        }
         () => return None,
     })
 }
@@ -154,6 +150,7 @@ fn by_summary(summary: &str) -> (Kind, &'static str) {
         () if has("hook declined") || has("not permitted") || has("prohibited") => {
             (Kind::Unsafe, "the server's rules forbid it: its words above say why")
         }
+        () if has("unpacker error") => (Kind::Unsafe, NOT_WRITABLE),
         () if has("failed to update ref") || has("cannot lock ref") => {
             (Kind::Fault, "another push was at work there: try again")
         }
@@ -282,6 +279,8 @@ mod tests {
             assert_eq!((kind, effect(&said, kind)), (Kind::Unsafe, Effect::Refused), "{errors}");
             assert!(hint.contains(words), "{errors}: {hint}");
         }
+        let unpack = "!\ta:refs/heads/b\t[remote rejected] (unpacker error)\n";
+        assert!(judge(&Said { output: unpack, errors: "" }).1.contains("ReadWritePaths"));
         let ssh = "ERROR: Repository not found.\nfatal: Could not read from remote repository.\n";
         assert_eq!(kind("", ssh).0, Kind::NotFound);
         let key = "git@h: Permission denied (publickey).\n";

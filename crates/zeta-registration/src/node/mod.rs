@@ -126,7 +126,9 @@ pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -
 /// which is opaque, or the host's if the caller asks for that, or if the first generation of the
 /// original registered this machine, which named every node so.
 pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
-    if let Some(node) = &ctx.node {
+    if let Some(node) = &ctx.node
+        && !is_of_session(ctx, node)?
+    {
         return Ok(node.clone());
     }
     let path = receipt_path();
@@ -146,6 +148,16 @@ pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
     Label::new("node", short).map_err(|error| {
         Error::usage(error.to_string()).hint("the host's name is none; use the opaque one")
     })
+}
+
+/// Returns whether a node is named because the call runs in a session, to which the tree gave its
+/// own name. That is no wish of a person.
+fn is_of_session(ctx: &Context, node: &Label) -> Result<bool> {
+    if std::env::var("ZETA_NODE").ok().as_deref() != Some(node.as_str()) {
+        return Ok(false);
+    }
+    let own = ctx.find()?.map(|handle| handle.tree.read_local_node()).transpose()?.flatten();
+    Ok(own.as_ref() == Some(node))
 }
 
 /// The file that would be committed.

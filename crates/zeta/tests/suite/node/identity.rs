@@ -66,3 +66,17 @@ fn a_receipt_that_was_carried_to_another_machine_gives_it_no_name() {
     assert_eq!((out.status, opened(&forge)), (0, 2), "{out:?}");
     assert_ne!(machine.show()["node"], "node-0e");
 }
+
+#[test]
+fn a_session_s_name_of_the_tree_is_no_other_node() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    machine.sandbox.ok(&["init"]);
+    forge.model(|model| model.commit("main", &node_path("ace", "kestrel"), "kind: ClusterNode\n"));
+    put(&machine, &format!("state=converged\nnode-path={}\n", node_path("ace", "kestrel")));
+    let inner = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let mut session = machine.sandbox.cmd(&["run", "--as", "otto", "--"]);
+    session.arg(inner.get_program()).args(inner.get_args());
+    let out = run(machine.settle(&mut session));
+    assert!(out.status == 0 && out.out.contains("registered"), "{out:?}");
+    assert_eq!((opened(&forge), machine.show()["node"].as_str()), (0, Some("kestrel")));
+}
