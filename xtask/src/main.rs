@@ -11,6 +11,7 @@ mod cuts;
 mod dist;
 mod elf;
 mod litter;
+mod mutants;
 mod needs;
 mod openapi;
 mod run;
@@ -31,6 +32,7 @@ usage: cargo xtask <chore>
   evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
+  mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
   attacks play the attack table here and print it; see docs/adversarial.md
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
+        ["mutants"] => mutants::run(None),
+        ["mutants", name] => mutants::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
         ["attacks"] => attacks::run(),
         ["vm"] => vm::run(""),

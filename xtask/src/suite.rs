@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{book, boot, costs, cuts, dist, litter, needs, openapi, run};
+use crate::{book, boot, costs, cuts, dist, litter, mutants, needs, openapi, run};
 
 /// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -73,6 +73,7 @@ pub fn run() -> Result<bool> {
     outcome.add(run_doc_tests()?);
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
+    outcome.add(run_mutants());
     outcome.add(run_book()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
     outcome.print();
@@ -142,6 +143,25 @@ pub fn run_cuts() -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Tries a few mutants, others for each commit, as one test more.
+pub fn run_mutants() -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = mutants::provide() {
+        outcome.counts.skipped = 1;
+        outcome.skips.insert(format!("mutants: {error:#}"));
+        return outcome;
+    }
+    match mutants::sample() {
+        Ok(true) => outcome.counts.passed = 1,
+        Ok(false) => outcome.fail("mutants"),
+        Err(error) => {
+            println!("mutants: {error:#}");
+            outcome.fail("mutants");
+        }
+    }
+    outcome
 }
 
 /// Builds the book of the documentation, as one test more.

@@ -223,12 +223,14 @@ mod tests {
     fn an_agent_s_record_goes_a_day_after_the_agent() {
         use ProcessState::{Alive, Dead, Unknown};
         use Verdict::{Keep, Remove};
-        let (day, host) = (PERSONA_KEEP_MS, host());
+        let (day, host) = (24 * 60 * 60_000, host());
+        assert_eq!([PERSONA_KEEP_MS, UNPUBLISHED_KEEP_MS], [day, 60 * 60_000]);
         for (age_ms, touched_ms, life, ended, verdict) in [
             (day + 1, day + 1, Dead, false, Remove("gone")),
             (day + 1, day + 1, Unknown, true, Remove("gone")),
             (day + 1, 10, Unknown, true, Keep("gone_recently")),
-            (day, day, Dead, false, Keep("gone_recently")),
+            (day, day + 1, Dead, false, Keep("gone_recently")),
+            (day + 1, day, Dead, false, Keep("gone_recently")),
             (day + 1, day + 1, Unknown, false, Keep("silent")),
             (day + 1, day + 1, Alive, false, Keep("hung")),
             (5, 5, Alive, false, Keep("live")),

@@ -273,6 +273,7 @@ mod tests {
     #[test]
     fn a_holder_is_dead_only_if_all_its_processes_are() {
         use ProcessState::{Alive, Dead, Unknown};
+        assert_eq!([Alive, Dead, Unknown].map(ProcessState::word), ["alive", "dead", "unknown"]);
         for (verdicts, joined) in [
             (vec![], Unknown),
             (vec![Dead], Dead),
@@ -318,6 +319,10 @@ mod tests {
             (stamp("b0", "m1", 900, 4903), Boot::Unclear),
             (stamp("b0", "m1", 900, 4000), Boot::Other),
             (stamp("b0", "m1", 1001, 5001), Boot::Other),
+            // A record of this very moment is not ahead, and five seconds are still drift.
+            (stamp("b0", "m1", 1000, 5000), Boot::Unclear),
+            (stamp("b0", "m1", 900, 4905), Boot::Unclear),
+            (stamp("b0", "m1", 900, 4906), Boot::Other),
             (stamp("b0", "m2", 900, 4000), Boot::Elsewhere),
         ] {
             assert_eq!(judge_boot(&stamp, &now), boot, "{stamp:?}");

@@ -32,3 +32,4 @@ pub mod record;
 pub mod registration;
 pub mod shell;
 pub mod time;
+pub mod trust;

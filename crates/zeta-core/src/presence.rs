@@ -339,6 +339,36 @@ mod tests {
     }
 
     #[test]
+    fn the_sleep_of_another_clock_excuses_nothing() {
+        let (beat, host) = beat(10_000, false);
+        let age_ms = 8_000_000;
+        let awake_ns = 7_000_000 + 10_000 * NS_PER_MS;
+        let boot_ns = 1_000_000_000 + age_ms * NS_PER_MS;
+        let now = Now { reading: Reading { boot_ns, awake_ns, wall_us: 0 }, host: &host };
+        assert_eq!(awake_ms(&beat, Boot::Same, age_ms, &now), 10_000);
+        assert_eq!(awake_ms(&beat, Boot::Unclear, age_ms, &now), age_ms);
+        let warped = Host { time_ns: Some(2), ..host.clone() };
+        assert_eq!(awake_ms(&beat, Boot::Same, age_ms, &Now { host: &warped, ..now }), age_ms);
+    }
+
+    #[test]
+    fn a_session_that_has_ended_vouches_for_nothing() {
+        use ProcessState::{Alive, Dead, Unknown};
+        let process = crate::evidence::Process { pid: 7, ..Default::default() };
+        let processes = Processes { own: Some(process), ..Processes::default() };
+        for (ended, life, vouches) in [
+            (false, Alive, true),
+            (false, Unknown, true),
+            (false, Dead, false),
+            (true, Alive, false),
+        ] {
+            let beat = Beat { processes, ..beat(10_000, ended).0 };
+            let expected = if vouches { processes } else { Processes::default() };
+            assert_eq!(holder_processes(&beat, life), expected, "{ended} {life:?}");
+        }
+    }
+
+    #[test]
     fn a_beat_after_the_end_is_not_the_session_s() {
         let mut fields = Fields::new(KIND);
         fields.set_text("session", "s");

@@ -208,8 +208,8 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
         Errno::NFILE => (Kind::Unsafe, Do("the machine has too many open files")),
         Errno::ROFS => (
             Kind::Unsafe,
-            Do("the file system is read-only; in a systemd unit add \
-                ReadWritePaths= for the state directory and the bus directory"),
+            Do("the file system is read-only; a sandbox must let zeta write to the state \
+                directory and the bus directory (bwrap: --bind; in a unit: ReadWritePaths=)"),
         ),
         Errno::ACCESS | Errno::PERM => (
             Kind::Unsafe,
@@ -217,7 +217,9 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
         ),
         Errno::LOOP => (Kind::Unsafe, Do("a symbolic link stands there, and zeta follows none")),
         Errno::NOTDIR => (Kind::Unsafe, Do("something that is not a directory stands there")),
-        Errno::XDEV => (Kind::Unsafe, Do("another file system is mounted there")),
+        Errno::XDEV => {
+            (Kind::Unsafe, Do("something is mounted there, and zeta stays on one mount"))
+        }
         Errno::NXIO => (Kind::Unsafe, Do("a socket or a device stands there")),
         Errno::IO => (Kind::Fault, Do("the disk reports an error: see 'dmesg'")),
         _ => (Kind::Fault, Nothing),

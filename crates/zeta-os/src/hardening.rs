@@ -1,5 +1,5 @@
-//! A process with a secret in its memory: no core dump, and no look into it by other processes of its
-//! user.
+//! A process with a secret in its memory: no core dump, and no look into it by other processes of
+//! its user.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use zeta_core::time::{Host, Reading};
 
 use crate::clock::clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -33,7 +33,7 @@ pub fn wall_us() -> i64 {
 /// Without `/proc` nothing is known about other processes, and a lease would be a guess.
 pub fn host() -> Result<Host> {
     let boot_id = read_line(BOOT_ID).map_err(|errno| {
-        Error::io("cannot read", Path::new(BOOT_ID), errno)
+        Error { kind: Kind::Unsafe, ..Error::io("cannot read", Path::new(BOOT_ID), errno) }
             .hint("zeta needs /proc (in a systemd unit do not set ProcSubset=pid)")
     })?;
     Ok(Host {

@@ -24,4 +24,5 @@ pub mod process;
 pub mod spawn;
 pub mod temp_dir;
 pub mod temp_file;
+pub mod user_namespace;
 pub mod users;

@@ -9,7 +9,12 @@ use zeta_core::layout;
 ///
 /// `/proc/locks` names the one that took it. A child that inherited the descriptor keeps the flock
 /// when that one is gone, so then the descriptors of all processes are looked through.
+///
+/// `None` also where `/proc` has the numbers of another pid namespace.
 pub fn flock_holder(identity: (u64, u64)) -> Option<u32> {
+    if !crate::process::proc_is_own() {
+        return None;
+    }
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let taker = locks.lines().find_map(|line| taker(line, identity));
     let alive = taker.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());

@@ -5,10 +5,10 @@
 //! refuse the same: links by `O_NOFOLLOW`, and what is mounted inside, a directory of the same file
 //! system too, by the mount's number.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx};
 use rustix::io::Errno;
 
 /// Flags of every directory that is opened to be used.
@@ -82,12 +82,29 @@ fn open_by_components(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<
     if mount_of(opened.as_fd())? == mount { Ok(opened) } else { Err(Errno::XDEV) }
 }
 
-/// The number of the mount that a descriptor lies on; `None` for kernels before 5.8 and where statx
-/// is not permitted: there the callers' look at the device must do.
-fn mount_of(fd: BorrowedFd<'_>) -> rustix::io::Result<Option<u64>> {
-    match statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
-        Ok(seen) if seen.stx_mask & StatxFlags::MNT_ID.bits() != 0 => Ok(Some(seen.stx_mnt_id)),
-        Ok(_) | Err(Errno::NOSYS) => Ok(None),
-        Err(errno) => Err(errno),
+/// What says on which mount a descriptor lies: the kernel's number of the mount; where neither
+/// statx (5.8 and later, and not forbidden) nor `/proc` gives it, the number of the device.
+#[derive(Debug, PartialEq, Eq)]
+enum MountOf {
+    Mount(u64),
+    Device(u64),
+}
+
+fn mount_of(fd: BorrowedFd<'_>) -> rustix::io::Result<MountOf> {
+    if let Ok(seen) = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
+        && seen.stx_mask & StatxFlags::MNT_ID.bits() != 0
+    {
+        return Ok(MountOf::Mount(seen.stx_mnt_id));
     }
+    match mount_by_proc(fd) {
+        Some(id) => Ok(MountOf::Mount(id)),
+        None => fstat(fd).map(|stat| MountOf::Device(stat.st_dev)),
+    }
+}
+
+/// The number of the mount as `/proc/self/fdinfo` shows it.
+fn mount_by_proc(fd: BorrowedFd<'_>) -> Option<u64> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+    let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    line.trim().parse().ok()
 }

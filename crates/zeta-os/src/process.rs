@@ -2,6 +2,7 @@
 //! readable once it has ended.
 
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
@@ -26,7 +27,8 @@ pub fn identify_self() -> Process {
 
 /// Judges whether any of the recorded processes is alive, or all of them have ended.
 pub fn life(recorded: &Processes, host: &Host) -> ProcessState {
-    if recorded.pid_ns.is_some() && recorded.pid_ns != host.pid_ns {
+    // Where either namespace is hidden, the numbers may be of another one.
+    if recorded.pid_ns.is_none() || recorded.pid_ns != host.pid_ns {
         return ProcessState::Unknown;
     }
     join(recorded.own.iter().chain(&recorded.child).map(|p| judge_process(p, find(p))))
@@ -81,8 +83,24 @@ fn pidfs_ino(fd: &OwnedFd) -> Option<u64> {
     Some(fstat(fd).ok()?.st_ino)
 }
 
+/// Returns whether `/proc` numbers processes as this process's own pid namespace does. In a sandbox
+/// that has a pid namespace of its own and the `/proc` of the machine, it does not.
+pub fn proc_is_own() -> bool {
+    static SEEN: OnceLock<bool> = OnceLock::new();
+    *SEEN.get_or_init(|| {
+        let status = std::fs::read("/proc/self/status").unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
+        // One number for each namespace, from that of `/proc` down to this process's.
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_none_or(|numbers| numbers.split_ascii_whitespace().count() == 1)
+    })
+}
+
 /// Field 22 of `/proc/PID/stat`; the second field may hold blanks and brackets of its own.
 fn start_ticks(pid: u32) -> Option<u64> {
+    if !proc_is_own() {
+        return None;
+    }
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
@@ -90,6 +108,9 @@ fn start_ticks(pid: u32) -> Option<u64> {
 
 /// The name and the state letter of a process, for people.
 pub fn describe(pid: u32) -> Option<(String, char)> {
+    if !proc_is_own() {
+        return None;
+    }
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     let (head, tail) = text.rsplit_once(')')?;
@@ -120,6 +141,9 @@ impl Listed {
 /// A process cannot leave this list by changing its parent, its group or its session. One that
 /// has ended is not in it, nor is one between fork and exec.
 pub fn with_environment(line: &str) -> Vec<Listed> {
+    if !proc_is_own() {
+        return Vec::new();
+    }
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut pids: Vec<u32> = pids.collect();

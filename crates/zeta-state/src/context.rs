@@ -68,10 +68,14 @@ impl Context {
         Ok(NodeHandle { ctx: self, tree, node })
     }
 
-    /// Opens the tree and the node for reading; `None` if either does not exist yet.
+    /// Opens the tree and the node for reading; `None` if either does not exist yet. Where a tree
+    /// may not be made, its absence is an error: other processes may see one.
     pub fn find(&self) -> Result<Option<NodeHandle<'_>>> {
         let tree = Tree::open(&self.state_dir).map_err(|error| self.explain(error))?;
-        let Some(tree) = tree else { return Ok(None) };
+        let Some(tree) = tree else {
+            create::refuse_creation(&self.state_dir)?;
+            return Ok(None);
+        };
         let name = match &self.node {
             Some(name) => Some(name.clone()),
             None => tree.read_local_node()?,

@@ -13,6 +13,7 @@ use crate::config::Config;
 use zeta_bus::report::Shape;
 use zeta_os::error::Result;
 use zeta_state::context::Context;
+use zeta_state::directory::sight;
 
 /// The values that the caller gives. For a `None` the environment and the files decide.
 #[derive(Debug, Default, Clone)]
@@ -29,9 +30,14 @@ pub struct Overrides {
 /// defaults, in this order.
 ///
 /// # Errors
-/// A usage error if a name is not valid; the error of the system if it cannot identify the host.
+/// A usage error if a name is not valid; the error of the system if it cannot identify the host; an
+/// error if this process sees another state directory than its session.
 pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
-    let state_dir = overrides.state_dir.or_else(|| path("ZETA_STATE_DIR"));
+    let inherited = path("ZETA_STATE_DIR").filter(|_| overrides.state_dir.is_none());
+    if let (Some(dir), Some(id)) = (&inherited, text(None, sight::VARIABLE)) {
+        sight::check(dir, &id)?;
+    }
+    let state_dir = overrides.state_dir.or(inherited);
     let state_dir = state_dir
         .or_else(|| config.state_dir.clone())
         .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_STATE_DIR));

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 
 use super::{Finding, Page};
 use crate::run;
-use crate::seeded::BUGS;
+use crate::seeded::bugs;
 
 const DATA: &str = "docs/evidence.tsv";
 const TABLE: &str = "docs/evidence.md";
@@ -333,7 +333,7 @@ fn names(cell: &[Binding]) -> impl Iterator<Item = &str> {
 /// drops.
 fn bug_exists(name: &str, pages: &[Page]) -> bool {
     let Some(rule) = name.strip_prefix("model: ") else {
-        return BUGS.iter().any(|bug| bug.name == name);
+        return bugs().any(|bug| bug.name == name);
     };
     let line = format!("    {rule},");
     let mutants = pages.iter().find(|page| page.path.ends_with("/model/mutant.rs"));

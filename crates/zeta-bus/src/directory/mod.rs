@@ -41,8 +41,7 @@ const BUS: Purpose = Purpose {
     default: DEFAULT_BUS_DIR,
     // It belongs to one user.
     shared_by_init: false,
-    // The original creates it too, in some versions with the mode that the umask leaves.
-    made_with_umask: true,
+    is_own_name: |name| name == INNER || name.ends_with(SUFFIX),
 };
 /// The directory of `zeta`'s own files.
 const INNER: &str = ".zeta";

@@ -83,6 +83,41 @@ fn a_record_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn the_words_and_numbers_of_the_standard_are_these() {
+    let ttls = [TTL_SESSION_MS, TTL_PROCESS_MS, FOREIGN_TTL_MS];
+    assert_eq!(ttls, [600_000, 60_000, 600_000]);
+    for (policy, word) in
+        [(Policy::Reclaim, "reclaim"), (Policy::Kill, "kill"), (Policy::Never, "never")]
+    {
+        assert_eq!(policy.word(), word);
+        assert_eq!(word.parse(), Ok(policy));
+    }
+    assert!("Kill".parse::<Policy>().is_err());
+    let token = FencingToken::new(TOKEN).unwrap();
+    assert_eq!(token.to_string(), "1000");
+    assert_eq!("1000".parse(), Ok(token));
+    assert!("0".parse::<FencingToken>().is_err());
+}
+
+#[test]
+fn a_ttl_of_nothing_and_one_beyond_the_limit_are_damaged() {
+    let max_ms = crate::time::TTL_MAX_MS;
+    for (ttl_ms, good) in [(0, false), (1, true), (max_ms, true), (max_ms + 1, false)] {
+        let mut fields = record().to_fields();
+        fields.set_number("ttl_ms", ttl_ms);
+        let read = Record::from_fields(&fields, &record().lease);
+        assert_eq!(read.is_ok(), good, "{ttl_ms}");
+    }
+}
+
+#[test]
+fn the_end_of_a_ttl_is_the_same_by_both_clocks() {
+    let record = record();
+    assert_eq!(record.expires_boot_ns(), after(TTL_MS).boot_ns);
+    assert_eq!(record.expires_us(after(0).wall_us), after(TTL_MS).wall_us);
+}
+
+#[test]
 fn a_child_without_its_wrapper_keeps_its_namespace() {
     let mut record = record();
     record.processes.child = record.processes.own.take();

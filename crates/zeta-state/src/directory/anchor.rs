@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::record::{Fields, Text, parse};
+use zeta_core::trust::Owner;
 
 use crate::directory::purpose::{Purpose, STATE};
-use crate::directory::trusted_dir::TrustedDir;
+use crate::directory::trusted_dir::{TrustedDir, born_ns, open_parent, owner_of};
 use zeta_os::error::{Cause, Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::{files, host, mount};
@@ -21,8 +23,14 @@ use zeta_os::{files, host, mount};
 const RUN_DIR: &str = "/run/zeta";
 const KIND: &str = "anchor";
 
-/// Device and inode of the tree that root made, as far as its anchor names them.
-type Made = (Option<u64>, Option<u64>);
+/// The tree that root made, as far as its anchor names it.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    dev: Option<u64>,
+    ino: Option<u64>,
+    /// When it was made. An inode number can be another directory's as soon as the tree is gone.
+    born_ns: Option<u64>,
+}
 
 /// What the anchor of a tree says about the tree that this process sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +74,9 @@ pub fn write(base: &TrustedDir) -> Result<PathBuf> {
     fields.push_text("state_dir", &base.path.to_string_lossy());
     fields.push_number("dev", base.identity.0);
     fields.push_number("ino", base.identity.1);
+    if let Some(born_ns) = born_ns(base.as_fd()) {
+        fields.push_number("born_ns", born_ns);
+    }
     fields.push_text("boot_id", &host::host()?.boot_id);
     let temp = format!("{}{}", layout::TEMP_PREFIX, host::random_hex()?);
     let name = path.file_name().unwrap_or_default();
@@ -84,18 +95,22 @@ pub fn exists(state_dir: &Path) -> Result<bool> {
     Ok(of_this_boot(&path_for(state_dir), &STATE)?.is_some())
 }
 
-/// Compares the tree that was opened with its anchor.
+/// Compares the tree that was opened with its anchor. Where root has no number in the caller's user
+/// namespace, an anchor without the time of the tree's birth counts as none.
 ///
 /// # Errors
 /// The tree is not the one that root made. The error gives the reason, as far as the mounts show
 /// it.
-pub fn check(state_dir: &Path, identity: (u64, u64), purpose: &Purpose) -> Result<Anchored> {
-    let path = path_for(state_dir);
-    let Some(made) = of_this_boot(&path, purpose)? else { return Ok(Anchored::Absent) };
-    if made == (Some(identity.0), Some(identity.1)) {
-        Ok(Anchored::Same)
-    } else {
-        Err(mismatch(state_dir, identity, made, purpose))
+pub fn check(base: &TrustedDir, purpose: &Purpose) -> Result<Anchored> {
+    let Some(made) = of_this_boot(&path_for(&base.path), purpose)? else {
+        return Ok(Anchored::Absent);
+    };
+    let same = (made.dev, made.ino) == (Some(base.identity.0), Some(base.identity.1));
+    match made.born_ns {
+        None if base.unproven => Ok(Anchored::Absent),
+        None if same => Ok(Anchored::Same),
+        Some(then) if same && born_ns(base.as_fd()) == Some(then) => Ok(Anchored::Same),
+        _ => Err(mismatch(&base.path, base.identity, made, purpose)),
     }
 }
 
@@ -113,7 +128,9 @@ fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
         Err(damage) => return Err(unreadable(damage.to_string())),
     };
     let same = fields.text("boot_id").as_deref() == Some(host::host()?.boot_id.as_str());
-    Ok(same.then(|| (fields.number("dev"), fields.number("ino"))))
+    let number = |key| fields.number(key);
+    let made = Made { dev: number("dev"), ino: number("ino"), born_ns: number("born_ns") };
+    Ok(same.then_some(made))
 }
 
 fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -> Error {
@@ -142,8 +159,8 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -
             "it is not the directory that root made: {reason}; here {}:{}, root's {}:{}",
             seen.0,
             seen.1,
-            number(made.0),
-            number(made.1)
+            number(made.dev),
+            number(made.ino)
         ),
     )
     .with_cause(Cause::OtherView)
@@ -163,7 +180,14 @@ fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     };
     let stat = fstat(&fd).map_err(cannot)?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !regular || stat.st_uid != 0 || stat.st_mode & 0o022 != 0 {
+    let euid = geteuid().as_raw();
+    let of_root = match owner_of(stat.st_uid, euid) {
+        Owner::Root => true,
+        // Only root can put a file there, if the directories above it are root's.
+        Owner::Unmapped => open_parent(path, euid, purpose).is_ok(),
+        Owner::Caller | Owner::Other => false,
+    };
+    if !regular || !of_root || stat.st_mode & 0o022 != 0 {
         let error = Error::not_safe(path, "users other than root can write it");
         let hint = "as root: find out who made it, remove it, then 'zeta init --group NAME'";
         return Err(purpose.hint_init(error, hint));

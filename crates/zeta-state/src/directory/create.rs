@@ -14,7 +14,8 @@ use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::users::user;
 
 use super::purpose::Purpose;
-use super::trusted_dir::{self, OVERFLOW_UID, Sharing, TrustedDir, open_parent};
+use super::trusted_dir::{self, Sharing, TrustedDir, open_parent};
+use zeta_core::trust::OVERFLOW_UID;
 
 /// Refuses to create a tree in a private `/tmp`, or where root makes the tree for a group.
 pub fn refuse_creation(path: &Path) -> Result<()> {

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
+    AtFlags, CWD, FlockOperation, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
     renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
@@ -26,6 +26,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{list, write_temp};
 use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
+use zeta_os::open_beneath::open_below;
 use zeta_os::process;
 
 /// How long a call waits for a critical section, which other processes leave after microseconds.
@@ -385,7 +386,7 @@ impl Section<'_> {
             Some(kept) => kept,
             // A descriptor whose file was removed or replaced meanwhile is of no use.
             None => {
-                let fd = match openat(&self.guard.fd, layout::TOKEN_FILE, flags, Mode::empty()) {
+                let fd = match open_below(self.guard.fd.as_fd(), layout::TOKEN_FILE, flags) {
                     Err(Errno::NOENT) => return Ok(0),
                     opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
                 };

@@ -10,6 +10,8 @@ pub mod node_name;
 pub mod orphans;
 pub mod probe;
 pub mod purpose;
+mod refusal;
+pub mod sight;
 pub mod tree;
 pub mod trusted_dir;
 
@@ -17,17 +19,22 @@ use std::path::Path;
 
 use zeta_os::error::Result;
 
+use self::anchor::Anchored;
 use self::purpose::Purpose;
 use self::trusted_dir::{Sharing, TrustedDir};
 
 /// Opens a trusted directory under rules R1 to R4 and, for a group's, R10: it must be the very
-/// directory that root made. `None` if it does not exist.
+/// directory that root made. Where root has no number in the caller's user namespace, only the
+/// anchor says whose it is. `None` if it does not exist.
 pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     let base = trusted_dir::open(path, purpose)?;
     if let Some(base) = &base
         && base.sharing != Sharing::Private
     {
-        anchor::check(path, base.identity, purpose)?;
+        let anchored = anchor::check(base, purpose)?;
+        if base.unproven && anchored != Anchored::Same {
+            return Err(refusal::unproven(path, purpose));
+        }
     }
     Ok(base)
 }

@@ -9,8 +9,11 @@ use std::path::Path;
 use zeta_core::layout;
 use zeta_os::error::Error;
 
+/// Most entries that are looked at to know what a directory is.
+const LOOKED_AT: usize = 1_000;
+
 /// The words of one kind of trusted directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Purpose {
     /// Its name: "state directory".
     pub noun: &'static str,
@@ -22,8 +25,8 @@ pub struct Purpose {
     pub default: &'static str,
     /// `zeta init --group` creates one that several users share.
     pub shared_by_init: bool,
-    /// Another program creates one too, with the mode that its umask leaves.
-    pub made_with_umask: bool,
+    /// Returns whether an entry of such a directory can have this name.
+    pub is_own_name: fn(&str) -> bool,
 }
 
 /// The state directory.
@@ -33,7 +36,7 @@ pub const STATE: Purpose = Purpose {
     variable: "ZETA_STATE_DIR",
     default: layout::DEFAULT_STATE_DIR,
     shared_by_init: true,
-    made_with_umask: false,
+    is_own_name: is_name_of_tree,
 };
 
 impl Purpose {
@@ -47,13 +50,16 @@ impl Purpose {
         if self.shared_by_init { error.hint(hint) } else { error }
     }
 
-    /// Adds how to correct a wrong mode, if the user's own umask may be the reason for it.
-    pub(super) fn hint_mode(&self, error: Error, path: &Path) -> Error {
-        if self.made_with_umask {
-            let path = path.display();
-            error.hint(format!("if only you use it: chmod 700 {path}"))
-        } else {
-            error
-        }
+    /// Returns whether a directory has nothing in it but what zeta, or another program that follows
+    /// the standard, makes there. Only such a directory is zeta's to give advice about.
+    pub(super) fn is_made_here(&self, path: &Path) -> bool {
+        let Ok(entries) = std::fs::read_dir(path) else { return false };
+        let mut entries = entries.flatten().take(LOOKED_AT).peekable();
+        entries.peek().is_some()
+            && entries.all(|entry| entry.file_name().to_str().is_some_and(self.is_own_name))
     }
+}
+
+fn is_name_of_tree(name: &str) -> bool {
+    [layout::NODES, layout::LOCAL_NODE, layout::README].contains(&name)
 }

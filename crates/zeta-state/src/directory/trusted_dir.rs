@@ -9,14 +9,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, flistxattr, fstat, fstatfs, openat, statat,
+    AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, flistxattr, fstat, fstatfs, major, openat,
+    statat, statx,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use zeta_core::trust::{
+    Ancestor, Base, OVERFLOW_UID, Owner, judge_ancestor, judge_base, judge_owner,
+};
 
 use super::purpose::{Purpose, STATE};
-use zeta_os::error::{Cause, Error, Result};
+use super::refusal;
+use zeta_os::error::{Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, open_below};
+use zeta_os::user_namespace::root_is_unmapped;
 use zeta_os::users::user;
 
 /// The tmpfiles.d drop-in of a group's tree. If it exists, only root creates the tree.
@@ -25,9 +31,6 @@ pub const TMPFILES_CONF: &str = "/etc/tmpfiles.d/zeta.conf";
 pub const NODE_ID_FILE: &str = "/etc/zeta/cluster-node-id";
 /// The operator's page of every tree.
 pub const README_TEXT: &str = include_str!("tree-readme.md");
-
-/// The user id that an unmapped owner appears as; never trusted.
-pub const OVERFLOW_UID: u32 = 65534;
 
 /// Who may use the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,11 @@ pub struct TrustedDir {
     pub sharing: Sharing,
     /// Effective user id of this process.
     euid: u32,
-    /// Device and inode number, by which two views of it can be compared.
+    /// Root has no number in this process's user namespace: the owner is root if its anchor names
+    /// this very directory ([`super::open`]), and other members have no number either.
+    pub unproven: bool,
+    /// Device and inode number, by which two views of it can be compared; on an overlay the time of
+    /// its birth in place of the inode number, which can change there.
     pub identity: (u64, u64),
     /// Records are replaced by an exchange: on this file system a rename over an existing name
     /// would force the data to disk.
@@ -81,7 +88,7 @@ impl TrustedDir {
     pub fn trusts(&self, uid: u32) -> bool {
         match self.sharing {
             Sharing::Private => uid == self.euid || uid == 0,
-            Sharing::Group { .. } => uid != OVERFLOW_UID,
+            Sharing::Group { .. } => uid != OVERFLOW_UID || self.unproven,
         }
     }
 }
@@ -100,14 +107,19 @@ pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
     let fd = match openat(&parent, name.as_str(), DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(refused(&parent, &name, path, errno, purpose)),
+        Err(errno) => return Err(refusal::at(&parent, &name, path, path, errno, purpose)),
     };
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    let sharing = check_base(path, &stat, euid, purpose)?;
+    let kind = check_base(path, &stat, euid, purpose)?;
+    let sharing = match kind {
+        Base::Private => Sharing::Private,
+        _ => Sharing::Group { gid: stat.st_gid },
+    };
     refuse_acl(&fd, &|| path.to_owned())?;
     let exchange = check_file_system(&fd, path, purpose)?;
-    let identity = (stat.st_dev, stat.st_ino);
-    Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange }))
+    let identity = identity(fd.as_fd(), &stat);
+    let unproven = kind == Base::GroupIfAnchored;
+    Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, unproven, identity, exchange }))
 }
 
 /// Opens a directory that [`open`] refuses, only to read it; `None` if this process may not even
@@ -122,7 +134,8 @@ pub fn open_unchecked(path: &Path) -> Option<TrustedDir> {
         _ => Sharing::Group { gid: stat.st_gid },
     };
     let identity = (stat.st_dev, stat.st_ino);
-    Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, identity, exchange: false })
+    let (unproven, exchange) = (false, false);
+    Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, unproven, identity, exchange })
 }
 
 /// Returns owner, group, mode and inode of what is at `path`, without opening it; `None` if nothing
@@ -138,7 +151,7 @@ pub fn stat(path: &Path) -> Result<Option<Stat>> {
 
 /// Opens the directory that holds the trusted directory (R1) and returns it with the last name.
 pub fn open_parent(path: &Path, euid: u32, purpose: &Purpose) -> Result<(OwnedFd, String)> {
-    let not_plain = || not_plain(path, purpose);
+    let not_plain = || refusal::not_plain(path, purpose);
     let mut names = Vec::new();
     for part in path.components() {
         match part {
@@ -153,115 +166,52 @@ pub fn open_parent(path: &Path, euid: u32, purpose: &Purpose) -> Result<(OwnedFd
     if !path.is_absolute() {
         return Err(not_plain());
     }
+    if euid == OVERFLOW_UID && root_is_unmapped() {
+        return Err(refusal::no_number(path, euid));
+    }
     let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut at = openat(CWD, "/", through, Mode::empty())
         .map_err(|errno| Error::io("cannot open", Path::new("/"), errno))?;
     let mut walked = PathBuf::from("/");
-    check_ancestor(&at, &walked, euid, purpose)?;
+    check_ancestor(&at, &walked, path, euid, purpose)?;
     for name in names {
         walked.push(name);
         at = openat(&at, name, through, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => Error::not_safe(&walked, "no such directory")
                 .hint(format!("zeta creates the {}, not the directories above it", purpose.noun)),
-            errno => refused(&at, name, &walked, errno, purpose),
+            errno => refusal::at(&at, name, &walked, path, errno, purpose),
         })?;
-        check_ancestor(&at, &walked, euid, purpose)?;
+        check_ancestor(&at, &walked, path, euid, purpose)?;
     }
     Ok((at, last))
 }
 
-fn not_plain(path: &Path, purpose: &Purpose) -> Error {
-    Error::usage(format!(
-        "{} {:?} is not valid: give an absolute path in UTF-8 without '..', as in {}",
-        purpose.noun,
-        path.display().to_string(),
-        purpose.default
-    ))
+fn check_ancestor(
+    fd: &OwnedFd,
+    path: &Path,
+    whole: &Path,
+    euid: u32,
+    purpose: &Purpose,
+) -> Result<()> {
+    let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
+    match judge_ancestor(path, owner_of(stat.st_uid, euid), stat.st_mode) {
+        Ancestor::Trusted => Ok(()),
+        verdict => Err(refusal::ancestor(path, &stat, verdict, whole, purpose)),
+    }
 }
 
-fn check_ancestor(fd: &OwnedFd, path: &Path, euid: u32, purpose: &Purpose) -> Result<()> {
-    let stat = fstat(fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
-    // In a user namespace every user without a number there is "nobody", perhaps this one too.
-    let mine = stat.st_uid == euid && euid != OVERFLOW_UID;
-    if stat.st_uid != 0 && !mine {
-        return Err(Error::not_safe(
-            path,
-            format!("it belongs to {}, who could replace the {}", user(stat.st_uid), purpose.noun),
-        )
-        .hint(format!("use a {} whose parents belong to root or to you", purpose.flag)));
-    }
-    let sticky = stat.st_mode & 0o1000 != 0;
-    if stat.st_mode & 0o022 != 0 && !sticky {
-        return Err(Error::not_safe(
-            path,
-            format!("others may write to it and it is not sticky ({})", mode(&stat)),
-        )
-        .hint(format!("run: chmod go-w {}", path.display())));
-    }
-    Ok(())
+/// Returns who a user id is to the caller, in its user namespace.
+pub fn owner_of(uid: u32, caller: u32) -> Owner {
+    judge_owner(uid, caller, uid == OVERFLOW_UID && root_is_unmapped())
 }
 
 /// Checks the base directory itself by R2 and R3.
-fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Sharing> {
+fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Base> {
     let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
-    let trusted = (uid == 0 || uid == me) && uid != OVERFLOW_UID;
-    if !trusted {
-        return Err(squatted(path, uid, bits, purpose));
-    }
-    match bits {
-        0o700 if uid == me => Ok(Sharing::Private),
-        0o700 => Err(squatted(path, uid, bits, purpose)),
-        0o2750 if uid == 0 => Ok(Sharing::Group { gid: stat.st_gid }),
-        _ => Err(purpose.hint_mode(wrong_mode(path, bits), path)),
-    }
-}
-
-fn wrong_mode(path: &Path, bits: u32) -> Error {
-    let reason = format!(
-        "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and belongs to root"
-    );
-    let shown = path.display();
-    Error::not_safe(path, reason)
-        .hint(format!("examine what is in it, then move it away: mv {shown} {shown}.refused"))
-        .hint("zeta never repairs a directory that other users could have created")
-}
-
-fn squatted(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
-    let error = Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
-        .with_cause(Cause::ForeignOwner);
-    let hint = "for one tree that several users share: 'zeta init --group zeta', as root";
-    purpose.hint_init(purpose.hint_own(error), hint)
-}
-
-fn refused(parent: &OwnedFd, name: &str, path: &Path, errno: Errno, purpose: &Purpose) -> Error {
-    let Ok(stat) = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) else {
-        return Error::io("cannot open", path, errno);
-    };
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => Error::not_safe(path, "it is a symbolic link, and zeta follows none")
-            .hint(format!("it belongs to {}", user(stat.st_uid)))
-            .hint(format!(
-                "give the real path: {} \"$(realpath {})\"",
-                purpose.flag,
-                path.display()
-            )),
-        FileType::Directory
-            if errno == Errno::ACCESS && stat.st_uid == 0 && stat.st_mode & 0o7777 == 0o2750 =>
-        {
-            let group = zeta_os::users::group(stat.st_gid);
-            let error =
-                Error::not_safe(path, format!("it is shared by {group}, and you are not a member"))
-                    .hint(format!(
-                        "as root: 'gpasswd --add USER GROUP' for {group}, then log in again"
-                    ));
-            purpose.hint_own(error)
-        }
-        FileType::Directory if errno == Errno::ACCESS => {
-            squatted(path, stat.st_uid, stat.st_mode & 0o7777, purpose)
-        }
-        FileType::Directory => Error::io("cannot open", path, errno),
-        _ => Error::not_safe(path, "it is not a directory")
-            .hint(format!("it belongs to {}", user(stat.st_uid))),
+    match judge_base(owner_of(uid, me), uid == me, bits) {
+        Base::ForeignOwner => Err(refusal::foreign_owner(path, uid, bits, purpose)),
+        Base::WrongMode => Err(refusal::wrong_mode(path, bits, purpose)),
+        kind => Ok(kind),
     }
 }
 
@@ -297,6 +247,10 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     }
 }
 
+/// `f_type` of an overlay. Its files and directories can have several device numbers, and the
+/// kernel gives its directories other inode numbers when it has forgotten them.
+const OVERLAY: u64 = 0x794c_7630;
+
 /// Checks the file system, and returns whether `RENAME_EXCHANGE` is the faster way to replace a
 /// record on it.
 fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<bool> {
@@ -307,15 +261,34 @@ fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<boo
     };
     match magic as u64 & 0xffff_ffff {
         0x0102_1994 | 0x8584_58f6 => Ok(false),
-        // ext2/3/4, xfs, btrfs, f2fs, bcachefs, zfs, overlay
-        0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1
-        | 0x794c_7630 => Ok(true),
+        // ext2/3/4, xfs, btrfs, f2fs, bcachefs, zfs
+        0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1 | OVERLAY => {
+            Ok(true)
+        }
         0x6969 => remote("NFS"),
         0x6573_5546 => remote("FUSE (or virtiofs)"),
         0x0102_1997 => remote("9p"),
         0xff53_4d42 | 0xfe53_4d42 | 0x517b => remote("an SMB share"),
         other => remote(&format!("a file system that zeta does not know ({other:#x})")),
     }
+}
+
+/// Returns the numbers by which two views of a directory are compared, see
+/// [`TrustedDir::identity`].
+pub fn identity(fd: BorrowedFd<'_>, stat: &Stat) -> (u64, u64) {
+    // Every disk has another major number than 0.
+    let overlay = || fstatfs(fd).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == OVERLAY);
+    let born_ns = if major(stat.st_dev) == 0 && overlay() { born_ns(fd) } else { None };
+    (stat.st_dev, born_ns.unwrap_or(stat.st_ino))
+}
+
+/// Returns when a file was made, in nanoseconds since the Unix epoch; `None` where the file system
+/// does not keep it. The kernel sets it, and no user can.
+pub fn born_ns(fd: BorrowedFd<'_>) -> Option<u64> {
+    let seen = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let known = seen.stx_mask & StatxFlags::BTIME.bits() != 0;
+    let seconds = u64::try_from(seen.stx_btime.tv_sec).ok().filter(|_| known)?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(seen.stx_btime.tv_nsec.into())
 }
 
 /// Checks a directory inside the tree on its open descriptor (R3).
@@ -325,9 +298,6 @@ fn check_inner(fd: &OwnedFd, base: &TrustedDir, path: &impl Fn() -> PathBuf) -> 
         Err(Error::not_safe(&path(), reason)
             .doctor_hint("see 'zeta doctor' for what would be right"))
     };
-    if stat.st_dev != base.identity.0 {
-        return wrong("another file system is mounted there".to_owned());
-    }
     if !base.trusts(stat.st_uid) {
         return wrong(format!("it belongs to {}", user(stat.st_uid)));
     }

@@ -13,6 +13,7 @@ use super::{HolderResult, LostTo, observe, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
+use crate::directory::sight;
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -149,12 +150,13 @@ fn environment(
     token: FencingToken,
     lease: &RecordName,
 ) -> Vec<(&'static str, String)> {
-    let NodeHandle { ctx, node, .. } = at;
+    let NodeHandle { ctx, node, tree } = at;
     let mut env = vec![
         ("ZETA_FENCING_TOKEN", token.to_string()),
         ("ZETA_LEASE", lease.to_string()),
         ("ZETA_NODE", node.name.to_string()),
         ("ZETA_STATE_DIR", ctx.state_dir.display().to_string()),
+        (sight::VARIABLE, sight::of(&tree.base)),
     ];
     // A name that was derived from the user's must not pass for one that was given.
     if ctx.agent_named {

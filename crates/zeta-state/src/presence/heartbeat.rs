@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use zeta_core::layout;
 use zeta_core::presence::{SPOKEN_MS, forget_session, set_beat};
@@ -17,6 +17,7 @@ use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::put_file;
 use zeta_os::host;
+use zeta_os::open_beneath::open_below;
 
 /// Writes one beat of the node, and of the calling agent if its name was given. Returns the time
 /// written.
@@ -61,7 +62,7 @@ fn last_seen(node: &Node) -> PathBuf {
 fn write_line(base: &TrustedDir, node: &Node, line: &[u8]) -> Result<bool> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let cannot = |errno| Error::io("cannot write", &last_seen(node), errno);
-    let fd = match openat(node, layout::LAST_SEEN, flags, Mode::empty()) {
+    let fd = match open_below(node.as_fd(), layout::LAST_SEEN, flags) {
         Err(Errno::NOENT) => return Ok(false),
         opened => opened.map_err(|errno| Error::open("cannot write", &last_seen(node), errno))?,
     };

@@ -18,6 +18,7 @@ use zeta_core::time::{NS_PER_MS, format_utc};
 
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
+use crate::directory::sight;
 use crate::lease::exec::{OnLost, pass_on};
 use crate::lease::{LostTo, read_only};
 use crate::presence::heartbeat::{beat_with, touch_last_seen};
@@ -150,6 +151,7 @@ impl Supervisor<'_> {
             ("ZETA_SESSION", self.session.clone()),
             ("ZETA_NODE", self.handle.node.name.to_string()),
             ("ZETA_STATE_DIR", self.handle.ctx.state_dir.display().to_string()),
+            (sight::VARIABLE, sight::of(&self.handle.tree.base)),
         ];
         let child = fork_gated(&Setup { argv: &self.plan.argv, env, own_group: false }, signals)?;
         let reading = host::reading();

@@ -89,7 +89,7 @@ pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
     let mut steps = vec![Step::new(Action::Checked, "flock: the second of two holders is refused")];
     let anchored = match base.sharing {
         Sharing::Private => Anchored::Absent,
-        Sharing::Group { .. } => anchor::check(&base.path, base.identity, &STATE)?,
+        Sharing::Group { .. } => anchor::check(base, &STATE)?,
     };
     let text = match (anchored, create::private_tmp(&base.path)?) {
         (Anchored::Same, _) => "namespace: it is the directory that root made".to_owned(),

@@ -92,6 +92,18 @@ pub fn file_lease(file: &std::fs::File, kind: i32) -> bool {
 
 /// Lets a command start in namespaces of its own, in which its user is root if `mapped`.
 pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command {
+    unshare_as(command, flags, if mapped { Some(Inside::Root) } else { None })
+}
+
+/// The number that a user has in a user namespace.
+#[derive(Debug, Clone, Copy)]
+pub enum Inside {
+    Root,
+    Same,
+}
+
+/// As [`unshare`]; without a number, its user has none there.
+pub fn unshare_as(command: &mut Command, flags: i32, inside: Option<Inside>) -> &mut Command {
     // SAFETY: between fork and exec only system calls and small writes are made.
     unsafe {
         command.pre_exec(move || {
@@ -106,10 +118,11 @@ pub fn unshare(command: &mut Command, flags: i32, mapped: bool) -> &mut Command 
             if !done {
                 return Err(std::io::Error::last_os_error());
             }
-            if mapped {
+            if let Some(inside) = inside {
+                let number = |id| if matches!(inside, Inside::Root) { 0 } else { id };
                 std::fs::write("/proc/self/setgroups", "deny")?;
-                std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-                std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+                std::fs::write("/proc/self/uid_map", format!("{} {uid} 1", number(uid)))?;
+                std::fs::write("/proc/self/gid_map", format!("{} {gid} 1", number(gid)))?;
             }
             Ok(())
         })

@@ -13,6 +13,7 @@ mod clock;
 mod hand;
 mod leaf;
 mod lock;
+mod namespace;
 mod place;
 mod race;
 #[path = "../suite/support/skip.rs"]

@@ -18,6 +18,7 @@ mod library;
 mod modules;
 mod node;
 mod ops;
+mod place;
 mod screen;
 mod status;
 mod support;

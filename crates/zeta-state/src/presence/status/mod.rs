@@ -28,6 +28,7 @@ use zeta_core::time::Now;
 
 use self::gather::Scratch;
 use crate::context::Context;
+use crate::directory::create;
 use crate::directory::tree::{Nodes, Tree};
 use crate::lease::LeaseView;
 use zeta_os::error::Result;
@@ -162,7 +163,10 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         opened: None,
         names: Vec::new(),
     };
-    let Some(tree) = Tree::open(&ctx.state_dir)? else { return Ok(view) };
+    let Some(tree) = Tree::open(&ctx.state_dir)? else {
+        create::refuse_creation(&ctx.state_dir)?;
+        return Ok(view);
+    };
     view.sharing = Some(tree.base.sharing);
     if view.node.is_none() {
         match tree.read_local_node() {

@@ -80,7 +80,7 @@ fn base(tree: &Tree, diagnosis: &mut Diagnosis) {
         );
     }
     if let Sharing::Group { .. } = tree.base.sharing
-        && let Ok(Anchored::Absent) = anchor::check(&tree.base.path, tree.base.identity, &STATE)
+        && let Ok(Anchored::Absent) = anchor::check(&tree.base, &STATE)
     {
         diagnosis.add(
             Severity::Note,

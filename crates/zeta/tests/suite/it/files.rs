@@ -465,6 +465,37 @@ fn a_node_or_tree_that_was_moved_away_grants_and_renews_nothing_any_more() {
     }
 }
 
+/// A handle keeps the token file open. A token that another process granted in a file that was made
+/// anew is the one that counts.
+#[test]
+fn a_token_file_that_was_replaced_is_read_by_its_name() {
+    let (sandbox, _) = prepared();
+    let ctx = context(&sandbox.state);
+    let node = ctx.open().unwrap();
+    let ask = ask("job");
+    let mut handle = LeaseHandle::new(&node, &ask.lease);
+    let mut take = || {
+        let mut patience = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
+        match handle.acquire(&ask, &mut patience, &mut |_| Ok(())).unwrap() {
+            Outcome::Granted { record, .. } => record.fencing_token,
+            other => panic!("not granted: {other:?}"),
+        }
+    };
+    // The second grant is by the descriptor that the first one kept.
+    let first = take();
+    sandbox.ok(&["lease", "release", "job", "--token", &first.to_string()]);
+    let second = take();
+    sandbox.ok(&["lease", "release", "job", "--token", &second.to_string()]);
+    let ahead = second.get() + 3_600_000_000;
+    let file = sandbox.guard("job").join("fencing_token");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, format!("{ahead:020}\n")).unwrap();
+    chmod(&file, 0o600);
+    assert!(take().get() > ahead);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.trim().parse::<u64>().unwrap() > ahead, "{written}");
+}
+
 /// Runs a script in a mount namespace of its own, with `$Z` and `$D` (a fresh directory).
 fn in_a_world(test: &str, script: &str) -> Option<String> {
     if !is_root() || !can("unshare", &["-m", "true"]) {

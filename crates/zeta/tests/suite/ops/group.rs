@@ -195,6 +195,13 @@ fn another_directory_under_the_same_name_is_found_by_the_anchor() {
     let (tree, other) = (sandbox.sandbox.tree(), sandbox.sandbox.dir().join("other"));
     sandbox.init(&[]).expect(0);
     fs::rename(&tree, &other).unwrap();
+    // Where root made one, no answer is given without it.
+    for args in
+        [&["status"][..], &["status", "--json"], &["lease", "list"], &["lease", "show", "a"]]
+    {
+        let done = sandbox.by(ALICE, true, args).expect(7);
+        assert!(done.err.contains("it is missing"), "{args:?}: {}", done.err);
+    }
     sandbox.init(&[]).expect(0);
     fs::rename(&tree, sandbox.sandbox.dir().join("real")).unwrap();
     fs::rename(&other, &tree).unwrap();
@@ -233,7 +240,9 @@ fn a_private_tmp_is_no_place_to_make_or_keep_a_tree() {
     if probe.status != 0 {
         return skip(test, &format!("no mount namespace here: {}", probe.err.trim()));
     }
-    for args in ["init", "init --group zeta --no-install", "lease acquire a", "run -- true"] {
+    // Those that only read know as little.
+    let verbs = ["init", "init --group zeta --no-install", "lease acquire a", "run -- true"];
+    for args in verbs.into_iter().chain(["status", "status --json", "lease list", "lease show a"]) {
         let done = inside(args).expect(7);
         assert!(done.err.contains("PrivateTmp=no"), "{args}: {}", done.err);
     }

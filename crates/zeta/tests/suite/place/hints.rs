@@ -1,0 +1,1 @@
+//! Hints are safe.
