@@ -1,5 +1,5 @@
 //! A private directory for the work of one call, below the directory for temporary files. It goes
-//! with the call; if the call was killed, a later one finds the directory by its lock and removes it.
+//! with the call; if the call was killed, a later one finds it by its lock and removes it.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;

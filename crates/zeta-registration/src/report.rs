@@ -162,7 +162,7 @@ pub fn no_receipt(path: &Path, intended: bool) -> Error {
 /// The refusal where there is a file that is no receipt of this machine.
 pub fn foreign_receipt(path: &Path) -> Error {
     let text = format!(
-        "{}: it is the receipt of another machine or of an older program: it says nothing of this one",
+        "{}: it is no receipt of this machine, but of another machine or an older program",
         path.display()
     );
     Error::new(Kind::NotFound, text)

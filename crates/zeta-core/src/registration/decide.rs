@@ -156,8 +156,8 @@ pub enum Next {
     Stop(Stop),
 }
 
-/// Decides. A receipt is believed about two things only: when the last attempt was made and how long
-/// it forbids another one, and which pull request this node opened itself.
+/// Decides. A receipt is believed about two things only: when the last attempt was made and how
+/// long it forbids another one, and which pull request this node opened itself.
 pub fn decide(seen: &Seen, policy: Policy) -> Next {
     let unknown = |why: &String| Next::Stop(Stop::CouldNotAsk(why.clone()));
     match &seen.on_main {

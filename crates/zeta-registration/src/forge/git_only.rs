@@ -1,5 +1,5 @@
-//! A remote without a forge: a branch that waits is what a pull request would be, and the history of
-//! the default branch is what is known of those that ended.
+//! A remote without a forge: a branch that waits is what a pull request would be, and the history
+//! of the default branch is what is known of those that ended.
 
 use zeta_core::registration::{
     Answer, From, Pull, PullState, branch, is_of_node, is_of_older_tool,

@@ -29,8 +29,8 @@ const MAX_BYTES: u64 = 4096;
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token.
 const CREDENTIAL: &str = "forge-token";
-/// The variables for a host, in the order in which `gh` looks at them: a token of github.com goes to
-/// no other server.
+/// The variables for a host, in the order in which `gh` looks at them: a token of github.com goes
+/// to no other server.
 fn variables(host: &str) -> [&'static str; 2] {
     let host = host.to_ascii_lowercase();
     match host == "github.com" || host.ends_with(".ghe.com") {

@@ -1,10 +1,10 @@
 //! What a failure of git means, and what would help.
 //!
-//! Git has one exit status for most failures. What it says in a fixed form is read first: the status
-//! lines of `push --porcelain`, and the end of its line about a status of HTTP. Then sentences are
-//! read, in this file and nowhere else: those of git, in which everything between quotes is dropped,
-//! because a name may hold any word; and those of the server, which git marks. `LC_ALL=C` keeps the
-//! first in English.
+//! Git has one exit status for most failures. What it says in a fixed form is read first: the
+//! status lines of `push --porcelain`, and the end of its line about a status of HTTP. Then
+//! sentences are read, in this file and nowhere else: those of git, in which everything between
+//! quotes is dropped, because a name may hold any word; and those of the server, which git marks.
+//! `LC_ALL=C` keeps the first in English.
 
 use zeta_os::error::{Error, Kind};
 
@@ -93,8 +93,9 @@ const LOGIN: &str = "log in: 'gh auth login', or give --token-file; for git alon
                      helper, or a key of ssh";
 const NO_WRITE: &str =
     "this account may not push there: ask for write access, or use --fork OWNER/NAME";
-const NOT_WRITABLE: &str = "the repository cannot be written: its owner lets this user not, its file \
-                            system is read-only (in a unit, see ReadWritePaths=), or the disk is full";
+const NOT_WRITABLE: &str =
+    "the repository cannot be written: this user may not, its file system is read-only (in a unit: \
+     ReadWritePaths=), or its disk is full";
 const NOT_FOUND: &str = "is the address right, and may this account see it?";
 
 /// Judges a failure: the kind of the error, and the next step.

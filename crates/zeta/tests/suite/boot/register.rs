@@ -65,8 +65,9 @@ fn a_node_that_was_set_up_by_the_documents_registers_at_boot_and_asks_again_soon
     cluster.forge.fault(Call::Contents, Fault::Status(500), 4);
     let script = "\
 systemctl is-enabled zeta-node-register.timer
-for i in $(seq 100); do grep -q pr-opened /var/lib/zeta/self-registered.marker && break; sleep 0.2; done
-cat /var/lib/zeta/self-registered.marker
+receipt=/var/lib/zeta/self-registered.marker
+for i in $(seq 100); do grep -q pr-opened $receipt && break; sleep 0.2; done
+cat $receipt
 journalctl --no-pager -u zeta-node-register.service
 ";
     let said = machine.boot(script, &[]);
