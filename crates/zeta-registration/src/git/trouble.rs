@@ -93,9 +93,8 @@ const LOGIN: &str = "log in: 'gh auth login', or give --token-file; for git alon
                      helper, or a key of ssh";
 const NO_WRITE: &str =
     "this account may not push there: ask for write access, or use --fork OWNER/NAME";
-const NOT_WRITABLE: &str =
-    "the repository cannot be written: this user may not, its file system is read-only (in a unit: \
-     ReadWritePaths=), or its disk is full";
+const NOT_WRITABLE: &str = "the repository cannot be written: this user may not, its disk is full, \
+                            or read-only (in a unit: ReadWritePaths=)";
 const NOT_FOUND: &str = "is the address right, and may this account see it?";
 
 /// Judges a failure: the kind of the error, and the next step.

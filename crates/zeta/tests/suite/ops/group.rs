@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::sandbox::{Done, Sandbox, run};
@@ -27,7 +27,7 @@ impl GroupSandbox {
             skip(test, "not root");
             return None;
         }
-        for program in ["setpriv", "groupdel", "getent"] {
+        for program in ["setpriv", "groupadd", "groupdel", "getent"] {
             if find(program).is_none() {
                 skip(test, &format!("no {program}"));
                 return None;
@@ -38,7 +38,9 @@ impl GroupSandbox {
         // Others may not search the build directory; the copy they may run.
         let binary = sandbox.dir().join("zeta");
         fs::copy(env!("CARGO_BIN_EXE_zeta"), &binary).unwrap();
-        Some(GroupSandbox { sandbox, group: tail, binary })
+        let group = GroupSandbox { sandbox, group: tail, binary };
+        run("groupadd", &["--system", &group.group]);
+        Some(group)
     }
 
     fn init(&self, more: &[&str]) -> Done {
@@ -61,15 +63,21 @@ impl GroupSandbox {
     }
 
     fn anchor(&self) -> PathBuf {
-        let path = self.sandbox.tree().display().to_string();
-        let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
-        PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
+        anchor_of(&self.sandbox.tree())
     }
+}
+
+/// The anchor of a directory that root made for a group.
+fn anchor_of(dir: &Path) -> PathBuf {
+    let path = dir.display().to_string();
+    let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
+    PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
 }
 
 impl Drop for GroupSandbox {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.anchor());
+        let _ = fs::remove_file(anchor_of(&self.sandbox.bus()));
         let _ = Command::new("groupdel").arg(&self.group).output();
     }
 }
@@ -87,12 +95,35 @@ fn only_root_makes_a_group_s_tree() {
 }
 
 #[test]
+fn a_refused_init_has_created_no_group() {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
+    let is_there = |group: &str| {
+        Command::new("getent").args(["group", group]).output().unwrap().status.success()
+    };
+    // A name that may be misspelt.
+    for more in [&["--no-install"][..], &[]] {
+        let args = [&["init", "--group", "zt-misspelt"], more].concat();
+        let done = sandbox.sandbox.zeta(&args).expect(4);
+        assert!(done.err.contains("groupadd --system zt-misspelt"), "{}", done.err);
+        assert!(!is_there("zt-misspelt") && !sandbox.sandbox.tree().exists());
+    }
+    if is_there("zeta") {
+        return skip(test_name!(), "there is a group zeta on this machine");
+    }
+    sandbox.sandbox.zeta(&["init"]).expect(0);
+    sandbox.sandbox.zeta(&["init", "--group", "zeta", "--no-install"]).expect(4);
+    let done = sandbox.sandbox.zeta(&["init", "--group", "zeta"]).expect(7);
+    assert!(done.err.contains("--replace"), "{}", done.err);
+    assert!(!is_there("zeta"), "the refused call has created a group");
+}
+
+#[test]
 fn the_tree_has_its_modes_and_repeating_is_safe() {
     let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
     let done = sandbox.init(&[]).expect(0).out;
-    assert!(done.contains("ran ") && done.contains("root made"), "{done}");
+    assert!(done.contains("found    group") && done.contains("root made"), "{done}");
     let (gid, node) = (sandbox.gid(), sandbox.sandbox.node_name());
     let before: Vec<_> = ["", "nodes", "README.md", "local-node", &node]
         .iter()
@@ -107,7 +138,7 @@ fn the_tree_has_its_modes_and_repeating_is_safe() {
     let anchor = fs::read_to_string(sandbox.anchor()).unwrap();
     assert!(anchor.contains(&format!("ino: {}\n", before[0].1)), "{anchor}");
     let again = sandbox.init(&[]).expect(0).out;
-    assert!(again.contains("found    group") && !again.contains("ran "), "{again}");
+    assert!(again.contains("found    group"), "{again}");
     assert_eq!(sandbox.sandbox.node_name(), node);
     assert_eq!(fs::metadata(sandbox.sandbox.tree()).unwrap().ino(), before[0].1);
     let left = fs::read_dir(sandbox.sandbox.dir()).unwrap().flatten().map(|e| e.file_name());
@@ -180,7 +211,7 @@ fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
     sandbox.sandbox.zeta(&["init"]).expect(0);
     let node = sandbox.sandbox.node_name();
     let refused = sandbox.init(&[]).expect(7);
-    assert!(refused.err.contains("private tree"), "{}", refused.err);
+    assert!(refused.err.contains("private to root"), "{}", refused.err);
     let seen = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
     assert!(seen.err.contains("user root (0)"), "{}", seen.err);
     assert!(seen.err.contains("--state-dir") && seen.err.contains("--group"), "{}", seen.err);
@@ -273,7 +304,6 @@ fn a_tree_that_was_made_at_boot_is_completed() {
     let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
-    run("groupadd", &["--system", &sandbox.group]);
     let tree = sandbox.sandbox.tree();
     for (path, mode) in [(tree.clone(), 0o2750), (tree.join("nodes"), 0o3770)] {
         fs::create_dir(&path).unwrap();
@@ -289,4 +319,75 @@ fn a_tree_that_was_made_at_boot_is_completed() {
     );
     sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
     sandbox.by(BOB, true, &["doctor"]).expect(0);
+}
+
+#[test]
+fn a_group_s_tree_comes_with_a_bus_on_which_all_members_claim() {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
+    sandbox.init(&[]).expect(0);
+    let (bus, gid) = (sandbox.sandbox.bus(), sandbox.gid());
+    let meta = fs::metadata(&bus).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, gid, 0o2770));
+    assert!(anchor_of(&bus).exists());
+    let claim = |uid, verb: &str, more: &[&str]| {
+        sandbox.by(uid, true, &[&["claim", verb, "B-1"], more].concat())
+    };
+    let token = claim(ALICE, "acquire", &["--branch", "b"]).expect(0).out.trim().to_owned();
+    let held = claim(BOB, "acquire", &[]).expect(3);
+    assert!(held.err.contains("user-64101") && !held.err.contains("--bus-dir"), "{}", held.err);
+    claim(BOB, "release", &[]).expect(5);
+    claim(ALICE, "release", &["--token", &token]).expect(0);
+    let short = claim(BOB, "acquire", &["--ttl", "100ms"]).expect(0);
+    assert!(short.out.trim() > token.as_str());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    claim(ALICE, "acquire", &[]).expect(0);
+    // Messages, their deliveries and what is cleaned are everybody's, too.
+    let publish = ["bus", "publish", "--to", "user-64102", "--topic", "note", "--topic-ttl", "1h"];
+    sandbox.by(ALICE, true, &[&publish[..], &["--payload", "1"]].concat()).expect(0);
+    sandbox.by(BOB, true, &["bus", "subscribe"]).expect(0);
+    let list = sandbox.by(BOB, true, &["bus", "list", "--topic", "note"]).expect(0);
+    assert!(list.out.contains("user-64101 -> user-64102"), "{}", list.out);
+    sandbox.by(BOB, true, &["bus", "clean"]).expect(0);
+    sandbox.by(ALICE, true, &["doctor"]).expect(0);
+    // An outsider is kept out, and gets no advice that leads away from the group.
+    for args in [&["bus", "list"][..], &["claim", "acquire", "B-1"]] {
+        let done = sandbox.by(MALLORY, false, args).expect(7);
+        assert!(done.err.contains("not a member"), "{}", done.err);
+    }
+    let again = sandbox.init(&[]).expect(0);
+    assert!(again.out.contains("2770 root"), "{}", again.out);
+}
+
+#[test]
+fn a_bus_of_one_user_beside_a_group_s_tree_is_refused_for_claims_and_found() {
+    let name = "a_bus_of_one_user_beside_a_group_s_tree_is_refused_for_claims_and_found";
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
+    let bus = sandbox.sandbox.bus();
+    sandbox.init(&[]).expect(0);
+    // Where root makes the bus, no member makes one in its place.
+    fs::remove_dir_all(&bus).unwrap();
+    for args in [&["claim", "acquire", "B-1"][..], &["bus", "watch", "--timeout", "1s"]] {
+        let done = sandbox.by(ALICE, true, args).expect(7);
+        assert!(done.err.contains("zeta init --group"), "{}", done.err);
+        assert!(!done.err.contains("--bus-dir"), "{}", done.err);
+    }
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("does not exist"), "{}", doctor.out);
+    // As a version without a group's bus left it.
+    fs::remove_file(anchor_of(&bus)).unwrap();
+    fs::create_dir(&bus).unwrap();
+    fs::set_permissions(&bus, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&bus, Some(64101), Some(64101)).unwrap();
+    let own = sandbox.by(ALICE, true, &["claim", "acquire", "B-1"]).expect(7);
+    assert!(own.err.contains("is yours alone"), "{}", own.err);
+    let other = sandbox.by(BOB, true, &["claim", "acquire", "B-1"]).expect(7);
+    assert!(other.err.contains("64101") && !other.err.contains("--bus-dir"), "{}", other.err);
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("is one user's alone"), "{}", doctor.out);
+    let refused = sandbox.init(&[]).expect(7);
+    assert!(refused.err.contains("64101") && refused.err.contains("--replace"), "{}", refused.err);
+    let done = sandbox.init(&["--replace"]).expect(0);
+    assert!(done.out.contains("bus.refused-"), "{}", done.out);
+    sandbox.by(BOB, true, &["claim", "acquire", "B-1"]).expect(0);
+    sandbox.by(ALICE, true, &["doctor"]).expect(0);
 }
