@@ -4,6 +4,7 @@
 mod attack;
 mod claims;
 mod hostile;
+mod inbox;
 mod mixed;
 pub mod place;
 mod vectors;
