@@ -15,7 +15,7 @@ use crate::environment::bus_shape;
 use zeta_bus::messages;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
-use zeta_bus::messages::follow::{Changes, Following};
+use zeta_bus::messages::follow::{Changes, Following, Seen};
 use zeta_bus::messages::status::DeliveryState;
 use zeta_bus::messages::{Filter, NewMessage, report, state_changes};
 use zeta_bus::report::{Shape, json_line};
@@ -278,6 +278,13 @@ fn watch(call: &Call) -> Result<u8> {
         limit,
     };
     follow::watch(&args.place.dir(), &following, |seen| {
+        let seen = match seen {
+            Seen::Message(message) => message,
+            Seen::Finding(finding) => {
+                call.out.warn(finding);
+                return Ok(true);
+            }
+        };
         let line = match call.out.json {
             true => json_line(&report::envelope(&seen.envelope)),
             false => report::line(seen, 80),
