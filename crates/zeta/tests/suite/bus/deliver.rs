@@ -215,7 +215,7 @@ fn on_full_disk(place: &Place, options: &str, then: &str) -> crate::support::Out
     std::fs::create_dir(&place.bus).unwrap();
     let script = format!(
         "mount -t tmpfs -o mode=0700,{options} none \"$ZETA_BUS_DIR\" || exit 99
-        \"$Z\" claim acquire --from otto-cli --item B-1 || exit 98
+        token=$(\"$Z\" claim acquire --from otto-cli --item B-1) || exit 98
         n=0; while \"$Z\" bus publish --topic note --topic-ttl 1ms --payload '\"{}\"'; do
             n=$((n + 1)); [ $n -lt 400 ] || exit 97; done >\"$ZETA_STATE_DIR/../filling\" 2>&1
         while echo x >\"$ZETA_BUS_DIR/.fill$n\"; do n=$((n + 1)); [ $n -lt 800 ] || exit 96; done
@@ -230,7 +230,7 @@ fn a_full_disk_can_be_listed_and_cleaned_and_a_claim_released() {
     if !may_mount() {
         return skip(test_name!(), "needs root and mounts");
     }
-    let releases = "\"$Z\" claim release --from otto-cli --item B-1 || exit 11
+    let releases = "\"$Z\" claim release --from otto-cli --item B-1 --token $token || exit 11
         \"$Z\" claim check --item B-1 || exit 12";
     let cleans = "\"$Z\" bus list --include-expired >/dev/null || exit 21
         \"$Z\" bus clean --expired || exit 22
