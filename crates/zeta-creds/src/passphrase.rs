@@ -161,8 +161,8 @@ fn from_file(path: &Path) -> Result<Secret> {
             path,
             format!("others may read or write it (mode {mode:04o})"),
         )
-        .hint(format!("chmod 600 {}", path.display()))
-        .hint("and think whether it was read already"));
+        .hint("a file with a passphrase has mode 0600: make one that only you can read")
+        .hint("and think whether this one was read already"));
     }
     read(fd.as_fd(), Duration::ZERO, &path.display().to_string())
 }

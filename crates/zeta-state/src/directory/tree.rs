@@ -13,6 +13,7 @@ use zeta_core::name::Label;
 use super::create;
 use super::node_name;
 use super::purpose::STATE;
+use super::refusal;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
@@ -100,6 +101,9 @@ impl Tree {
     pub fn local_node(&self, lasting_dir: Option<&Path>) -> Result<Label> {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
+        }
+        if self.open_nodes()?.is_none() {
+            return Err(refusal::not_a_tree(&self.base.path));
         }
         let name = node_name::choose(lasting_dir)?;
         let file_mode = match self.base.sharing {

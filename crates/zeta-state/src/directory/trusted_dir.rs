@@ -228,9 +228,7 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
             let len = flistxattr(fd, &mut many[..]).map_err(|_| {
                 let many = "it has more extended attributes than can be listed";
                 let shown = path().display().to_string();
-                Error::not_safe(&path(), many).hint(format!(
-                    "list them, and remove those that are not needed: getfattr {shown}"
-                ))
+                Error::not_safe(&path(), many).hint(format!("list them: getfattr {shown}"))
             })?;
             many.get(..len)
         }
@@ -241,7 +239,7 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     if has_acl {
         Err(Error::not_safe(&path(), "it has a POSIX ACL, which may let other users in")
             .hint(format!("show it: getfacl {}", path().display()))
-            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
+            .hint("use a directory without one; a default ACL of the parent gives it one"))
     } else {
         Ok(())
     }
