@@ -16,6 +16,7 @@
 //! 11. [`machine`]: what tells this machine from every other one.
 //! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
 //! 13. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
+//! 14. [`signal`]: which signals a wrapper passes on.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -31,5 +32,6 @@ pub mod presence;
 pub mod record;
 pub mod registration;
 pub mod shell;
+pub mod signal;
 pub mod time;
 pub mod trust;

@@ -61,14 +61,18 @@ impl Label {
 impl RecordName {
     /// Checks `name`; `kind` ("lease", "marker") only words the error.
     pub fn new(kind: &'static str, name: &str) -> Result<RecordName, NameError> {
-        let bytes = name.as_bytes();
-        let good = (1..=RECORD_NAME_MAX).contains(&bytes.len())
-            && bytes.iter().all(|&b| is_lower_alnum(b) || matches!(b, b'.' | b'_' | b'-'))
-            && bytes.first().copied().is_some_and(is_lower_alnum);
-        match good {
+        match RecordName::is_valid(name) {
             true => Ok(RecordName(name.to_owned())),
             false => Err(NameError { kind, name: name.to_owned(), rule: RECORD_RULE }),
         }
+    }
+
+    /// Returns whether a lease or a marker may have this name.
+    pub fn is_valid(name: &str) -> bool {
+        let bytes = name.as_bytes();
+        (1..=RECORD_NAME_MAX).contains(&bytes.len())
+            && bytes.iter().all(|&b| is_lower_alnum(b) || matches!(b, b'.' | b'_' | b'-'))
+            && bytes.first().copied().is_some_and(is_lower_alnum)
     }
 
     /// The name as text.

@@ -104,6 +104,7 @@ impl Beat {
     /// Reads the beat of a persona record.
     pub fn from_fields(fields: &Fields) -> Result<Beat, Damage> {
         fields.expect_kind(KIND)?;
+        let fields = &fields.reader();
         Ok(Beat {
             session: fields.text("session").map(|t| t.into_owned()),
             processes: read_processes(fields)?,
@@ -336,6 +337,36 @@ mod tests {
     fn a_machine_that_slept_is_not_an_agent_that_missed_beats() {
         assert_eq!(liveness(8_000_000, 7_990_000, ProcessState::Alive, false), Liveness::Live);
         assert_eq!(liveness(8_000_000, 7_980_000, ProcessState::Alive, false), Liveness::Late);
+    }
+
+    #[test]
+    fn the_sleep_of_another_clock_excuses_nothing() {
+        let (beat, host) = beat(10_000, false);
+        let age_ms = 8_000_000;
+        let awake_ns = 7_000_000 + 10_000 * NS_PER_MS;
+        let boot_ns = 1_000_000_000 + age_ms * NS_PER_MS;
+        let now = Now { reading: Reading { boot_ns, awake_ns, wall_us: 0 }, host: &host };
+        assert_eq!(awake_ms(&beat, Boot::Same, age_ms, &now), 10_000);
+        assert_eq!(awake_ms(&beat, Boot::Unclear, age_ms, &now), age_ms);
+        let warped = Host { time_ns: Some(2), ..host.clone() };
+        assert_eq!(awake_ms(&beat, Boot::Same, age_ms, &Now { host: &warped, ..now }), age_ms);
+    }
+
+    #[test]
+    fn a_session_that_has_ended_vouches_for_nothing() {
+        use ProcessState::{Alive, Dead, Unknown};
+        let process = crate::evidence::Process { pid: 7, ..Default::default() };
+        let processes = Processes { own: Some(process), ..Processes::default() };
+        for (ended, life, vouches) in [
+            (false, Alive, true),
+            (false, Unknown, true),
+            (false, Dead, false),
+            (true, Alive, false),
+        ] {
+            let beat = Beat { processes, ..beat(10_000, ended).0 };
+            let expected = if vouches { processes } else { Processes::default() };
+            assert_eq!(holder_processes(&beat, life), expected, "{ended} {life:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod scan;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use self::scan::{key_hash, split_key, split_scalar};
@@ -239,6 +240,35 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     Some(())
 }
 
+/// Reads the values of many keys. Each key is looked for from where the last one stood, because
+/// programs read keys in about the order in which they write them.
+#[derive(Debug)]
+pub struct Reader<'f> {
+    entries: &'f [(Cow<'f, str>, Cow<'f, str>)],
+    at: Cell<usize>,
+}
+
+impl<'f> Reader<'f> {
+    /// The value of `key` as it stands on disk.
+    pub fn raw(&self, key: &str) -> Option<&'f str> {
+        let (before, after) = self.entries.split_at_checked(self.at.get())?;
+        let (offset, (_, value)) =
+            after.iter().chain(before).enumerate().find(|(_, (known, _))| known == key)?;
+        self.at.set((self.at.get() + offset + 1) % self.entries.len());
+        Some(value)
+    }
+
+    /// The value of `key` as text, if it is a string.
+    pub fn text(&self, key: &str) -> Option<Cow<'f, str>> {
+        self.raw(key).and_then(unquote)
+    }
+
+    /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.raw(key)?.parse().ok()
+    }
+}
+
 impl<'a> Fields<'a> {
     /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
@@ -279,6 +309,11 @@ impl<'a> Fields<'a> {
     /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.raw(key)?.parse().ok()
+    }
+
+    /// Reads key after key; see [`Reader`].
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { entries: &self.entries, at: Cell::new(0) }
     }
 
     /// Fails unless the record says that it is of this kind.

@@ -126,11 +126,43 @@ pub fn format_utc(wall_us: i64) -> String {
 
 /// Reads an ISO 8601 / RFC 3339 time as microseconds since the Unix epoch.
 pub fn parse_utc(text: &str) -> Result<i64, TimeError> {
+    if let Some(wall_us) = parse_fixed(text.as_bytes()) {
+        return Ok(wall_us);
+    }
     text.parse::<Timestamp>().map(Timestamp::as_microsecond).map_err(|_| TimeError {
         what: "time",
         text: text.to_owned(),
         rule: "write ISO 8601 in UTC, as in 2026-11-22T10:11:12Z",
     })
+}
+
+/// Reads a time as [`format_utc`] writes it; hundreds of them are read at once. `None` is for all
+/// other texts, and for days that not every month has.
+fn parse_fixed(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 27] = text.try_into().ok()?;
+    let signs = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (26, b'Z')];
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        let add = |sum: i64, digit: &u8| {
+            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
+        };
+        digits.iter().try_fold(0, add)
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let good = signs.iter().all(|(at, sign)| text.get(*at) == Some(sign))
+        && (1..=12).contains(&month)
+        && (1..=28).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    // Years begin in March here, so that a leap day is the last one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - 719_469;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    let us = number(20, 26)?;
+    good.then_some(seconds * 1_000_000 + us)
 }
 
 /// "2026-11-22T10:11:12Z (3m 2s ago)", or "(in 6m 58s)".
@@ -146,6 +178,8 @@ pub fn moment(wall_us: i64, now_us: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -192,6 +226,22 @@ mod tests {
             [(850, "850ms"), (9_400, "9.4s"), (723_000, "12m 3s"), (187_200_000, "2d 4h")]
         {
             assert_eq!(format_duration(ms), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn fixed_times_are_read_as_the_library_reads_them(
+            wall_us in -62_167_219_200_000_000i64..253_402_207_200_000_000,
+            digits in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9].[0-9]{6}Z",
+        ) {
+            for text in [format_utc(wall_us), digits] {
+                let library = text.parse::<Timestamp>().map(Timestamp::as_microsecond).ok();
+                if let Some(fixed) = parse_fixed(text.as_bytes()) {
+                    prop_assert_eq!(Some(fixed), library, "{}", text);
+                }
+            }
+            prop_assert_eq!(parse_utc(&format_utc(wall_us)), Ok(wall_us));
         }
     }
 }

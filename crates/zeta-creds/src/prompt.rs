@@ -20,7 +20,7 @@ use rustix::termios::{
 use crate::secret::{PASSPHRASE_MAX, Secret};
 use zeta_os::command::Program;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::spawn::Signals;
+use zeta_os::signal::Signals;
 
 /// The time that systemd waits for a person, in seconds.
 const SYSTEMD_SECONDS: u64 = 300;

@@ -20,8 +20,15 @@ pub mod machine;
 pub mod mount;
 pub mod open_beneath;
 pub mod process;
-#[expect(unsafe_code, reason = "fork, exec and signalfd have no safe face; all of it is in there")]
+pub mod relay;
+#[expect(
+    unsafe_code,
+    reason = "signalfd and dispositions have no safe face; all of it is in there"
+)]
+pub mod signal;
+#[expect(unsafe_code, reason = "fork and exec have no safe face; all of it is in there")]
 pub mod spawn;
 pub mod temp_file;
 pub mod user_namespace;
 pub mod users;
+mod witness;

@@ -27,11 +27,33 @@ pub fn identify_self() -> Process {
 
 /// Judges whether any of the recorded processes is alive, or all of them have ended.
 pub fn life(recorded: &Processes, host: &Host) -> ProcessState {
+    session(recorded, host).0
+}
+
+/// Judges as [`life`] does, and finds a command that runs on while its `zeta run` has ended.
+pub fn session(recorded: &Processes, host: &Host) -> (ProcessState, Option<Survivor>) {
     // Where either namespace is hidden, the numbers may be of another one.
     if recorded.pid_ns.is_none() || recorded.pid_ns != host.pid_ns {
-        return ProcessState::Unknown;
+        return (ProcessState::Unknown, None);
     }
-    join(recorded.own.iter().chain(&recorded.child).map(|p| judge_process(p, find(p))))
+    let judged = |process: Option<Process>| process.map(|p| (p.pid, judge_process(&p, find(&p))));
+    let (own, child) = (judged(recorded.own), judged(recorded.child));
+    let survivor = match (own, child) {
+        (Some((wrapper, ProcessState::Dead)), Some((command, ProcessState::Alive))) => {
+            Some(Survivor { wrapper, command })
+        }
+        _ => None,
+    };
+    (join(own.into_iter().chain(child).map(|(_, life)| life)), survivor)
+}
+
+/// A command that runs on without its `zeta run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Survivor {
+    /// The process id of the `zeta run` that has ended.
+    pub wrapper: u32,
+    /// The process id of the command.
+    pub command: u32,
 }
 
 /// A descriptor that becomes readable when the recorded process ends; `None` if it is not there.

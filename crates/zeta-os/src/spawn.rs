@@ -6,7 +6,7 @@
 //! before, the pipe closes and the child ends without having done anything.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,8 @@ use rustix::process::{
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::signal;
+use crate::signal::Signals;
 
 /// The way a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +91,7 @@ pub fn fork_gated(setup: &Setup<'_>, signals: &Signals) -> Result<Gated> {
                 gate_out: gate_out.as_raw_fd(),
                 gate_in: gate.as_raw_fd(),
                 failure_in: failure_in.as_raw_fd(),
-                mask: &signals.old_mask,
+                mask: signals.inherited_mask(),
                 own_group: setup.own_group,
             };
             child_main(&plan)
@@ -140,9 +142,7 @@ fn child_main(plan: &ChildPlan<'_>) -> ! {
         if got != 1 {
             libc::_exit(0);
         }
-        // Rust ignores SIGPIPE; the command shall not inherit that.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        libc::sigprocmask(libc::SIG_SETMASK, plan.mask, std::ptr::null_mut());
+        signal::restore_inherited(plan.mask);
         if let Some(&command) = plan.argv.first() {
             libc::execvpe(command, plan.argv.as_ptr(), plan.env.as_ptr());
         }
@@ -227,6 +227,34 @@ impl Child {
         }
     }
 
+    /// Returns whether it is in the process group of this process.
+    pub fn is_in_own_group(&self) -> bool {
+        // In a pid namespace, a group of outside has the number 0, which rustix does not expect.
+        // SAFETY: plain system calls that take and return numbers.
+        unsafe { libc::getpgid(self.pid.as_raw_nonzero().get()) == libc::getpgid(0) }
+    }
+
+    /// Collects the other children of this process that have ended: orphans, if it is process 1,
+    /// and those that it had before it became this program. The status of this child stays for
+    /// [`Child::wait`].
+    pub fn reap_others(&self) {
+        loop {
+            // SAFETY: the kernel fills the structure, which is plain numbers.
+            let found = unsafe {
+                let mut info: libc::siginfo_t = std::mem::zeroed();
+                let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+                let done = libc::waitid(libc::P_ALL, 0, &raw mut info, which);
+                if done == 0 { info.si_pid() } else { 0 }
+            };
+            match Pid::from_raw(found) {
+                Some(pid) if pid != self.pid => {
+                    let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+                }
+                _ => return,
+            }
+        }
+    }
+
     /// Passes a signal on.
     pub fn signal(&self, signal: i32) {
         // SAFETY: the number came from the kernel or from this program; an invalid one is refused.
@@ -244,76 +272,6 @@ impl Child {
     /// Ends the whole process group of a child that got one of its own.
     pub fn kill_group(&self, signal: Signal) {
         let _ = rustix::process::kill_process_group(self.pid, signal);
-    }
-}
-
-/// The signals that a wrapper passes on instead of dying from them.
-pub struct Signals {
-    fd: OwnedFd,
-    old_mask: libc::sigset_t,
-}
-
-/// A signal that arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received {
-    /// Its number.
-    pub number: i32,
-    /// The terminal sent it to the whole group, so the child has it already.
-    pub from_terminal: bool,
-}
-
-const PASSED_ON: [i32; 6] =
-    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
-
-impl Signals {
-    /// Takes the signals over from their default actions.
-    pub fn take_over() -> Result<Signals> {
-        let cannot = |errno| Error::io("cannot take over", Path::new("signals"), errno);
-        // SAFETY: the sets are written by sigemptyset and sigprocmask before they are read.
-        unsafe {
-            let mut set = std::mem::zeroed();
-            let mut old_mask = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            for signal in PASSED_ON {
-                libc::sigaddset(&raw mut set, signal);
-            }
-            if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, &raw mut old_mask) != 0 {
-                return Err(cannot(last_errno()));
-            }
-            let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-            if fd < 0 {
-                return Err(cannot(last_errno()));
-            }
-            Ok(Signals { fd: OwnedFd::from_raw_fd(fd), old_mask })
-        }
-    }
-
-    /// A descriptor that is readable when one arrived.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// Takes the next one that arrived.
-    pub fn next(&self) -> Option<Received> {
-        let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
-        let len = rustix::io::read(&self.fd, &mut info).ok()?;
-        if len != info.len() {
-            return None;
-        }
-        // SAFETY: the kernel filled the whole structure, which is plain numbers.
-        let info: libc::signalfd_siginfo =
-            unsafe { std::ptr::read_unaligned(info.as_ptr().cast()) };
-        let number = i32::try_from(info.ssi_signo).ok()?;
-        Some(Received { number, from_terminal: info.ssi_code == libc::SI_KERNEL })
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // SAFETY: the mask was filled by sigprocmask in `take_over`.
-        unsafe {
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const self.old_mask, std::ptr::null_mut());
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod context;
 pub mod directory;
+pub mod finding;
 pub mod lease;
 pub mod presence;
 pub mod upkeep;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 
 /// The machine's file.
 pub const SYSTEM_FILE: &str = "/etc/zeta/config.toml";
@@ -52,7 +52,7 @@ impl Config {
     /// Reads the machine's file, then the user's.
     ///
     /// # Errors
-    /// A usage error that names the file, the line and the correct form.
+    /// An error that names the file, the line and the correct form.
     pub fn load() -> Result<Config> {
         let system = Config::read(Path::new(SYSTEM_FILE))?;
         match user_file() {
@@ -97,7 +97,7 @@ fn read_file(path: &Path) -> Result<Option<String>> {
         Err(errno) => return Err(Error::io("cannot open", path, errno)),
     };
     let mut bytes = Vec::new();
-    let wrong = |reason: &str| Error::usage(format!("{}: {reason}", path.display()));
+    let wrong = |reason: &str| broken(format!("{}: {reason}", path.display()));
     std::fs::File::from(fd)
         .take(BYTES_MAX + 1)
         .read_to_end(&mut bytes)
@@ -112,7 +112,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     let raw: Raw = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
     let at =
         |span: std::ops::Range<usize>| format!("{}:{}", path.display(), line(text, span.start));
-    let wrong_name = |span, error| Error::usage(format!("{}: {error}", at(span)));
+    let wrong_name = |span, error| broken(format!("{}: {error}", at(span)));
     let label = |kind, value: Option<toml::Spanned<String>>| {
         value
             .map(|v| Label::new(kind, v.get_ref()).map_err(|e| wrong_name(v.span(), e)))
@@ -120,12 +120,12 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     };
     let time = |read: fn(&str) -> std::result::Result<u64, TimeError>,
                 value: Option<toml::Spanned<String>>| {
-        let wrong = |span, error| Error::usage(format!("{}: {error}", at(span)));
+        let wrong = |span, error| broken(format!("{}: {error}", at(span)));
         value.map(|v| read(v.get_ref()).map_err(|e| wrong(v.span(), e))).transpose()
     };
     let state_dir = match raw.state_dir {
         Some(dir) if !Path::new(dir.get_ref()).is_absolute() => {
-            return Err(Error::usage(format!(
+            return Err(broken(format!(
                 "{}: state_dir {:?} is not valid: give an absolute path",
                 at(dir.span()),
                 dir.get_ref()
@@ -140,6 +140,11 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         ttl_ms: time(parse_ttl, raw.ttl)?,
         beat_every_ms: time(beat_every, raw.beat_every)?,
     })
+}
+
+/// What is broken is not a word of this call, but what every call depends on.
+fn broken(text: impl Into<String>) -> Error {
+    Error::new(Kind::Unsafe, text)
 }
 
 fn beat_every(text: &str) -> std::result::Result<u64, TimeError> {
@@ -158,13 +163,12 @@ fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     let unknown = error.message().strip_prefix("unknown field `").and_then(|m| m.split_once('`'));
     match unknown {
         Some((key, _)) => {
-            Error::usage(format!("{at}: unknown key {key:?}; did you mean {:?}?", nearest(key)))
+            broken(format!("{at}: unknown key {key:?}; did you mean {:?}?", nearest(key)))
                 .hint(format!("the keys are {}", KEYS.join(", ")))
         }
         None => {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            Error::usage(format!("{at}: {message}"))
-                .hint("a line is key = \"text\", as in ttl = \"10m\"")
+            broken(format!("{at}: {message}")).hint("a line is key = \"text\", as in ttl = \"10m\"")
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header};
 use zeta_core::json::Object;
-use zeta_core::record::{printable, quote};
+use zeta_core::record::printable;
 use zeta_core::time::parse_utc;
 
 use super::follow::{Delivery, FAILURES_MAX};
@@ -13,6 +13,7 @@ use super::status::{DeliveryState, Status, field};
 use super::{MessageView, Row};
 use crate::report::{Shape, add_compact, add_indented, age, count, json_line};
 use zeta_os::error::{Error, Kind};
+use zeta_state::finding;
 
 /// The keys of [`status`] that the original writes in camelCase.
 pub const STATUS_CAMEL: &[&str] = &["review_requests", "shadow_catches", "item_id", "expires_at"];
@@ -88,12 +89,10 @@ pub fn rows_json(rows: &[Row<'_>], findings: &[Error], shape: Shape) -> String {
                 text.push_str(if at == 0 { "" } else { "," });
                 add_compact(&mut text, row.header.text);
             }
-            text.push_str("],\"findings\":[");
-            for (at, finding) in findings.iter().enumerate() {
-                text.push_str(if at == 0 { "" } else { "," });
-                text.push_str(&quote(&finding.text));
-            }
-            text.push_str("]}");
+            let mut end = Object::new();
+            finding::add_errors(&mut end, findings);
+            text.push_str("],");
+            text.push_str(end.done().trim_start_matches('{'));
         }
     }
     text
@@ -212,7 +211,7 @@ pub fn status(status: &Status) -> Object {
     totals.number("shadow_catches", status.shadow_catches as u64);
     totals.number("review_requests", status.review_requests.len() as u64);
     object.raw("totals", &totals.done());
-    object.list("findings", status.findings.iter().map(|finding| quote(&finding.text)));
+    finding::add_errors(&mut object, &status.findings);
     object
 }
 

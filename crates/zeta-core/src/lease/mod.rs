@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
-use crate::record::{Damage, Fields};
+use crate::record::{Damage, Fields, Reader};
 use crate::time::{Host, NS_PER_MS, Reading, format_utc, parse_utc};
 
 /// The `kind` of a lease record.
@@ -180,6 +180,8 @@ impl Record {
     /// Reads a record of the lease that its file is named after.
     pub fn from_fields(fields: &Fields, lease: &RecordName) -> Result<Record, Damage> {
         fields.expect_kind(KIND)?;
+        let extra = unknown_entries(fields, &KNOWN_KEYS);
+        let fields = &fields.reader();
         let need_text = |key: &'static str| fields.text(key).ok_or(Damage::BadKey(key));
         let need_number = |key: &'static str| fields.number(key).ok_or(Damage::BadKey(key));
         if need_text("lease")? != lease.as_str() {
@@ -214,7 +216,7 @@ impl Record {
             policy,
             renew_seq: read_renew_seq(fields)?,
             purpose: optional_text(fields, "purpose")?,
-            extra: unknown_entries(fields, &KNOWN_KEYS),
+            extra,
         })
     }
 
@@ -277,7 +279,7 @@ pub fn stamp_now(reading: Reading, host: &Host) -> Stamp {
 
 /// Reads the clock stamp of a lease or persona record.
 pub(crate) fn read_stamp(
-    fields: &Fields,
+    fields: &Reader<'_>,
     boot_ns: &'static str,
     wall: &'static str,
 ) -> Result<Stamp, Damage> {
@@ -291,12 +293,12 @@ pub(crate) fn read_stamp(
 }
 
 /// A boot clock that leaves room for every TTL and grace to be added; no machine runs 292 years.
-fn read_boot_ns(fields: &Fields, key: &'static str) -> Result<u64, Damage> {
+fn read_boot_ns(fields: &Reader<'_>, key: &'static str) -> Result<u64, Damage> {
     let number = fields.number(key).filter(|ns| *ns <= i64::MAX as u64);
     number.ok_or(Damage::BadKey(key))
 }
 
-fn read_renew_seq(fields: &Fields) -> Result<u64, Damage> {
+fn read_renew_seq(fields: &Reader<'_>) -> Result<u64, Damage> {
     match optional_number(fields, "renew_seq")?.unwrap_or(0) {
         seq if seq <= FencingToken::LIMIT => Ok(seq),
         _ => Err(Damage::BadKey("renew_seq")),
@@ -304,7 +306,7 @@ fn read_renew_seq(fields: &Fields) -> Result<u64, Damage> {
 }
 
 /// Reads the recorded processes of a lease or persona record.
-pub(crate) fn read_processes(fields: &Fields) -> Result<Processes, Damage> {
+pub(crate) fn read_processes(fields: &Reader<'_>) -> Result<Processes, Damage> {
     let read = |pid, ticks, ino| -> Result<Option<Process>, Damage> {
         let Some(number) = optional_number(fields, pid)? else { return Ok(None) };
         Ok(Some(Process {
@@ -332,14 +334,17 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
     push_some_number(fields, "child_pidfs_ino", child.pidfs_ino);
 }
 
-fn optional_text(fields: &Fields, key: &'static str) -> Result<Option<String>, Damage> {
+fn optional_text(fields: &Reader<'_>, key: &'static str) -> Result<Option<String>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
         Some(_) => Ok(Some(fields.text(key).ok_or(Damage::BadKey(key))?.into_owned())),
     }
 }
 
-pub(crate) fn optional_number(fields: &Fields, key: &'static str) -> Result<Option<u64>, Damage> {
+pub(crate) fn optional_number(
+    fields: &Reader<'_>,
+    key: &'static str,
+) -> Result<Option<u64>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
         Some(_) => Ok(Some(fields.number(key).ok_or(Damage::BadKey(key))?)),

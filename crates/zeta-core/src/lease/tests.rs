@@ -111,6 +111,13 @@ fn a_ttl_of_nothing_and_one_beyond_the_limit_are_damaged() {
 }
 
 #[test]
+fn the_end_of_a_ttl_is_the_same_by_both_clocks() {
+    let record = record();
+    assert_eq!(record.expires_boot_ns(), after(TTL_MS).boot_ns);
+    assert_eq!(record.expires_us(after(0).wall_us), after(TTL_MS).wall_us);
+}
+
+#[test]
 fn a_child_without_its_wrapper_keeps_its_namespace() {
     let mut record = record();
     record.processes.child = record.processes.own.take();

@@ -33,21 +33,18 @@ pub const NODE_MODE: u32 = 0o2770;
 const README_MODE: u32 = 0o444;
 const LOCAL_NODE_MODE: u32 = 0o640;
 
-/// Creates a system group; returns the command that did it.
-///
-/// `with_user` also creates the user of that name, which the services run as.
-pub fn create(name: &str, with_user: bool) -> Result<String> {
-    let line = if with_user {
-        include_str!("../../../../units/sysusers.d/zeta.conf")
-            .lines()
-            .find(|line| line.starts_with("u "))
-            .unwrap_or_default()
-            .to_owned()
-    } else {
-        format!("g {name} -")
-    };
+/// The group of the systemd files, and the user that the services run as.
+pub const SERVICES: &str = "zeta";
+
+/// Creates that group and its user; returns the command that did it.
+pub fn create() -> Result<String> {
+    let name = SERVICES;
+    let line = include_str!("../../../../units/sysusers.d/zeta.conf")
+        .lines()
+        .find(|line| line.starts_with("u "))
+        .unwrap_or_default();
     let tries: [&[&str]; 2] =
-        [&["systemd-sysusers", "--inline", &line], &["groupadd", "--system", name]];
+        [&["systemd-sysusers", "--inline", line], &["groupadd", "--system", name]];
     for words in tries {
         let [program, args @ ..] = words else { continue };
         let ran = Command::new(program).args(args).output();

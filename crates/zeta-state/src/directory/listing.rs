@@ -46,7 +46,7 @@ pub fn cut(node: &Node, listing: &Listing) -> Option<Error> {
 pub fn limit(file: &str) -> Option<usize> {
     match layout::kind_of(file) {
         Kind::Lease(name) | Kind::Marker(name) => {
-            RecordName::new("record", name).is_ok().then_some(layout::RECORD_MAX)
+            RecordName::is_valid(name).then_some(layout::RECORD_MAX)
         }
         Kind::Persona(name) => Label::new("persona", name).is_ok().then_some(layout::PERSONA_MAX),
         Kind::LastSeen => Some(layout::LINE_MAX),

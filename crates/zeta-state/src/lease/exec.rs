@@ -17,7 +17,9 @@ use crate::directory::sight;
 use crate::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
-use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated, take_terminal_back};
+use zeta_os::relay::Relay;
+use zeta_os::signal::{CHILD_ENDED, Signals};
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated, take_terminal_back};
 use zeta_os::{host, process};
 
 /// What to do with the command when its lease is lost while it runs.
@@ -31,6 +33,9 @@ pub enum OnLost {
     /// Send it SIGKILL.
     Kill,
 }
+
+/// A command that ends within this time is short: it gets nothing that only a long one needs.
+pub const SHORT: Duration = Duration::from_millis(15);
 
 /// Called when the lease is lost while the command runs.
 pub type OnLoss<'a> = dyn FnMut(&LostTo) + 'a;
@@ -70,7 +75,7 @@ pub fn hold(
     let mut gated: Option<(Gated, Signals)> = None;
     let mut fork = |record: &mut Record| {
         // Not before: a signal must end a wrapper that still waits.
-        let signals = Signals::take_over()?;
+        let signals = Signals::take_over_with_children()?;
         let env = environment(&at, record.fencing_token, &record.lease);
         let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
         record.processes.child = Some(process::identify(child.pid()));
@@ -96,7 +101,7 @@ pub fn hold(
     let held = match child.open()? {
         Ok(child) => {
             let mut renewer = Renewer { handle: &mut handle, record: &record, on_lost };
-            let (ended, lost) = renewer.run(&child, &signals, on_loss)?;
+            let (ended, lost) = renewer.run(&child, Relay::new(&child, &signals), on_loss)?;
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),
@@ -176,24 +181,28 @@ impl Renewer<'_, '_> {
     fn run(
         &mut self,
         child: &Child,
-        signals: &Signals,
+        mut relay: Relay<'_>,
         on_loss: &mut OnLoss<'_>,
     ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
         let mut next = Instant::now() + every;
         let mut lost = None;
+        if poll_readable(&relay.fds(), SHORT).first() == Some(&false) {
+            relay.watch_group();
+        }
         loop {
             let limit = match lost {
                 None => next.saturating_duration_since(Instant::now()),
                 Some(_) => Duration::from_secs(3600),
             };
-            let ready = poll_readable(&[child.fd(), signals.fd()], limit);
-            pass_on(child, signals);
+            let ready = poll_readable(&relay.fds(), limit);
+            relay.pass_on();
             if ready.first() == Some(&true) {
                 return Ok((child.wait()?, lost));
             }
             if lost.is_none() && Instant::now() >= next {
                 next = Instant::now() + every;
+                relay.watch_group();
                 lost = self.renew(child);
                 lost.iter().for_each(&mut *on_loss);
             }
@@ -214,15 +223,6 @@ impl Renewer<'_, '_> {
     }
 }
 
-/// Passes signals on to the child, except those that the terminal sent it already.
-pub fn pass_on(child: &Child, signals: &Signals) {
-    while let Some(signal) = signals.next() {
-        if !signal.from_terminal {
-            child.signal(signal.number);
-        }
-    }
-}
-
 /// Runs a command inside the guard of a lease, after checking that `token` still holds it.
 ///
 /// While it runs, no process can be granted the lease. After `limit` the command's process group is
@@ -237,7 +237,7 @@ pub fn run_fenced(
     refuse_if_fenced(ctx, lease)?;
     let lost = || Ok(ExecOutcome::Lost(LostTo::no_holder(lease)));
     let Some(at) = ctx.find()? else { return lost() };
-    let signals = Signals::take_over()?;
+    let signals = Signals::take_over_with_children()?;
     let file = layout::lease_file(lease);
     let Some(section) = guard::try_enter(&at.tree.base, &at.node, &file, ENTER_LIMIT)? else {
         return lost();
@@ -282,7 +282,10 @@ fn wait_fenced(child: &Child, signals: &Signals, limit: Duration) -> Result<Opti
         let ready = poll_readable(&[child.fd().as_fd(), signals.fd()], left);
         // The child has its own process group, so the terminal sent it none of them.
         while let Some(signal) = signals.next() {
-            child.signal_group(signal.number);
+            match signal.number {
+                CHILD_ENDED => child.reap_others(),
+                number => child.signal_group(number),
+            }
         }
         if ready.first() == Some(&true) {
             return child.wait().map(Some);

@@ -2,10 +2,11 @@
 
 use zeta_core::json::{Object, json_of};
 use zeta_core::name::{Label, RecordName};
-use zeta_core::record::{Fields, printable, quote, unquote};
+use zeta_core::record::{Fields, printable, unquote};
 use zeta_core::time::{format_duration, format_utc};
 
 use super::records::{RecordKey, RecordState};
+use crate::finding;
 use zeta_os::error::{Error, Kind, Result};
 
 /// Beats that were written, the last one at `wall_us`.
@@ -86,7 +87,7 @@ impl Records {
         let mut object = Object::new();
         let records = self.records.iter();
         object.list(self.kind, records.map(|(_, fields)| record_json(fields).done()));
-        object.list("findings", self.findings.iter().map(|error| quote(&error.text)));
+        finding::add_errors(&mut object, &self.findings);
         object
     }
 

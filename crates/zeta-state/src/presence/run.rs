@@ -19,13 +19,15 @@ use zeta_core::time::{NS_PER_MS, format_utc};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
 use crate::directory::sight;
-use crate::lease::exec::{OnLost, pass_on};
+use crate::lease::exec::{OnLost, SHORT};
 use crate::lease::{LostTo, read_only};
 use crate::presence::heartbeat::{beat_with, touch_last_seen};
 use crate::presence::records::{RecordKey, publish, read_or_new};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{Watch, poll_readable};
-use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, Signals, fork_gated};
+use zeta_os::relay::Relay;
+use zeta_os::signal::Signals;
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated};
 use zeta_os::{host, process};
 
 /// How often the supervisor polls for new leases if no inotify instance is left.
@@ -73,10 +75,6 @@ pub enum Finished {
     NotStarted(u8, Error),
 }
 
-/// A command that ends within this time gets no inotify watch: closing one takes 5 ms. The shortest
-/// TTL is long enough for the first renewal to come later.
-const SHORT: Duration = Duration::from_millis(15);
-
 /// A lease of the session, as it was last seen.
 #[derive(Debug)]
 struct Holding {
@@ -96,7 +94,6 @@ struct Supervisor<'a> {
     holdings: BTreeMap<RecordName, Holding>,
     last_error: Option<Error>,
     lost: bool,
-    hooks: Vec<std::process::Child>,
 }
 
 /// Runs a command as an agent's session.
@@ -108,7 +105,7 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
     // The cleaner of /tmp spares a directory with a flock on it; the kernel frees the flock when
     // this process ends.
     let _ = flock(base, FlockOperation::NonBlockingLockShared);
-    let signals = Signals::take_over()?;
+    let signals = Signals::take_over_with_children()?;
     let session = host::random_hex()?;
     let mut supervisor = Supervisor {
         handle: &handle,
@@ -118,7 +115,6 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         holdings: BTreeMap::new(),
         last_error: None,
         lost: false,
-        hooks: Vec::new(),
     };
     let child = match supervisor.register(&signals)?.open()? {
         Ok(child) => child,
@@ -127,7 +123,7 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
             return Ok(Finished::NotStarted(status, error));
         }
     };
-    let ended = supervisor.work(&child, &signals, on_event)?;
+    let ended = supervisor.work(&child, Relay::new(&child, &signals), on_event)?;
     // In this order: a lease that is acquired from here on is not bound to the session any more.
     supervisor.record_end(ended.status());
     supervisor.release_all(on_event);
@@ -190,16 +186,24 @@ impl Supervisor<'_> {
         let Ok(beat) = Beat::from_fields(fields) else { return Ok(()) };
         let Some(session) = &beat.session else { return Ok(()) };
         let ctx = self.handle.ctx;
-        let life = if beat.stamp.boot_id == ctx.host.boot_id {
-            process::life(&beat.processes, &ctx.host)
+        let (life, survivor) = if beat.stamp.boot_id == ctx.host.boot_id {
+            process::session(&beat.processes, &ctx.host)
         } else {
-            ProcessState::Unknown
+            (ProcessState::Unknown, None)
         };
         let judged = judge(&beat, FileTimes::default(), life, &ctx.now());
         if matches!(judged.liveness, Liveness::Gone | Liveness::Silent) {
             return Ok(());
         }
         let agent = &self.handle.ctx.agent;
+        if let Some(survivor) = survivor {
+            let text = format!(
+                "{agent}: its zeta run (pid {}) is gone, and its command (pid {}) runs without it",
+                survivor.wrapper, survivor.command
+            );
+            return Err(Error::new(Kind::Refused, text)
+                .hint(format!("end the command, then repeat: kill {}", survivor.command)));
+        }
         let pid = beat.processes.own.map_or(String::new(), |p| format!(", pid {}", p.pid));
         let since = fields.text("started_at").map_or(String::new(), |t| format!(" since {t}"));
         Err(Error::new(
@@ -216,18 +220,21 @@ impl Supervisor<'_> {
     fn work(
         &mut self,
         child: &Child,
-        signals: &Signals,
+        mut relay: Relay<'_>,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
         let first = touch_last_seen(self.handle);
         self.report_error(first.map(|_| ()), on_event);
-        let ready = poll_readable(&[child.fd(), signals.fd()], SHORT);
+        let ready = poll_readable(&relay.fds(), SHORT);
         if ready.first() == Some(&true) {
-            pass_on(child, signals);
+            relay.pass_on();
             return child.wait();
         }
+        relay.watch_group();
+        // Not before: closing it takes 5 ms. The shortest TTL is long enough for the first renewal
+        // to come later.
         let watch = Watch::new();
         watch.arrivals_in(self.handle.node.as_fd());
         self.check_all_leases(on_event, child);
@@ -238,10 +245,10 @@ impl Supervisor<'_> {
             if !watch.sees() {
                 limit = limit.min(POLL_INTERVAL);
             }
-            let mut fds = vec![child.fd(), signals.fd()];
+            let mut fds = relay.fds().to_vec();
             fds.extend(watch.fd());
             let ready = poll_readable(&fds, limit);
-            pass_on(child, signals);
+            relay.pass_on();
             if ready.first() == Some(&true) {
                 return child.wait();
             }
@@ -256,7 +263,7 @@ impl Supervisor<'_> {
                 let beat = self.beat();
                 self.report_error(beat, on_event);
                 self.check_all_leases(on_event, child);
-                self.hooks.retain_mut(|hook| matches!(hook.try_wait(), Ok(None)));
+                relay.watch_group();
             }
         }
     }
@@ -439,14 +446,18 @@ impl Supervisor<'_> {
             OnLost::Kill => child.signal(Signal::KILL.as_raw()),
         }
         if let Some(command) = &self.plan.on_lost_exec {
-            let hook = std::process::Command::new("sh")
+            // Like every child that has ended, it is collected by the relay.
+            let started = std::process::Command::new("sh")
                 .args(["-c", command])
                 .env("ZETA_LEASE", lost.lease.as_str())
                 .env("ZETA_AGENT", self.handle.ctx.agent.as_str())
                 .env("ZETA_STATE_DIR", &self.handle.ctx.state_dir)
                 .stdin(std::process::Stdio::null())
                 .spawn();
-            self.hooks.extend(hook.ok());
+            if let Err(error) = started {
+                let text = format!("cannot run the command of --on-lost-exec: {error}");
+                on_event(Event::Trouble(&Error::new(Kind::Fault, text)));
+            }
         }
     }
 

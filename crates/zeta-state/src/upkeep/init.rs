@@ -117,7 +117,7 @@ pub fn init_group(ctx: &Context, options: &GroupOptions) -> Result<Report> {
         return Err(create::private_tmp_error(&ctx.state_dir, &root));
     }
     let mut steps = Vec::new();
-    let gid = ensure_group(options, &mut steps)?;
+    let gid = ensure_group(ctx, options, &mut steps)?;
     let base = ensure_base(ctx, options, gid, &mut steps)?;
     let tree = Tree { base };
     steps.extend(readme(&tree.base)?);
@@ -150,7 +150,7 @@ fn install_files(ctx: &Context, options: &GroupOptions, report: &mut Report) -> 
     Ok(())
 }
 
-fn ensure_group(options: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
+fn ensure_group(ctx: &Context, options: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
     let plain = Label::new("group", &options.group).is_ok();
     if !plain && !options.group.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)) {
         return Err(Error::usage(format!("group {:?} is not a group's name", options.group)));
@@ -162,9 +162,34 @@ fn ensure_group(options: &GroupOptions, steps: &mut Vec<Step>) -> Result<u32> {
         steps.push(Step::new(Action::Found, format!("group {} ({gid})", options.group)));
         return Ok(gid);
     }
-    let ran = group::create(&options.group, options.install && options.group == "zeta")?;
+    // A name that nobody knows may be misspelt; only the group of the systemd files is created.
+    if !options.install || options.group != group::SERVICES {
+        return Err(Error::new(Kind::NotFound, format!("there is no group {:?}", options.group))
+            .hint(format!(
+                "if that is its name, create it first: groupadd --system {}",
+                options.group
+            )));
+    }
+    refuse_taken(ctx, options)?;
+    let ran = group::create()?;
     steps.push(Step::new(Action::Ran, ran));
     users::group_id(&options.group).ok_or_else(|| Error::usage("the new group vanished at once"))
+}
+
+/// Refuses before anything was created, if the tree cannot be made: what is at its path cannot be
+/// that of a group that does not exist yet.
+fn refuse_taken(ctx: &Context, options: &GroupOptions) -> Result<()> {
+    trusted_dir::open_parent(&ctx.state_dir, 0, &STATE)?;
+    match open_existing(&ctx.state_dir, None)? {
+        Existing::Refused(refusal) if !options.replace => Err(taken(refusal)),
+        _ => Ok(()),
+    }
+}
+
+fn taken(refusal: Error) -> Error {
+    refusal
+        .hint("zeta never takes over what other users could have created; examine it first")
+        .hint("--replace puts a new tree there and leaves the old one beside it")
 }
 
 /// Uses only a directory that root created whole (R2); moves anything else aside, if the options
@@ -176,7 +201,7 @@ fn ensure_base(
     steps: &mut Vec<Step>,
 ) -> Result<TrustedDir> {
     let path = &ctx.state_dir;
-    let refusal = match open_existing(path, gid)? {
+    let refusal = match open_existing(path, Some(gid))? {
         Existing::Usable(base) => {
             steps.push(Step::new(Action::Found, format!("{} (2750 root)", path.display())));
             return Ok(base);
@@ -189,9 +214,7 @@ fn ensure_base(
         Placed::Taken => {
             let refusal =
                 refusal.unwrap_or_else(|| Error::not_safe(path, "something else is there"));
-            return Err(refusal
-                .hint("zeta never takes over what other users could have created; examine it first")
-                .hint("--replace puts a new tree there and leaves the old one beside it"));
+            return Err(taken(refusal));
         }
         Placed::New => {
             steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())))
@@ -202,7 +225,7 @@ fn ensure_base(
             steps.push(Step::new(Action::Left, text));
         }
     }
-    match open_existing(path, gid)? {
+    match open_existing(path, Some(gid))? {
         Existing::Usable(base) => Ok(base),
         Existing::Nothing => Err(Error::not_safe(path, "it vanished as soon as it was created")),
         Existing::Refused(refusal) => Err(refusal),
@@ -217,12 +240,15 @@ enum Existing {
     Refused(Error),
 }
 
-fn open_existing(path: &Path, gid: u32) -> Result<Existing> {
+/// Looks at what is there; `gid` is the group, if it exists.
+fn open_existing(path: &Path, gid: Option<u32>) -> Result<Existing> {
     let Some(stat) = trusted_dir::stat(path)? else { return Ok(Existing::Nothing) };
     let bits = stat.st_mode & 0o7777;
     // The old anchor is about to be rewritten, so a mismatch with it does not matter here.
     match trusted_dir::open(path, &STATE) {
-        Ok(Some(base)) if base.sharing == (Sharing::Group { gid }) => Ok(Existing::Usable(base)),
+        Ok(Some(base)) if gid.is_some_and(|gid| base.sharing == Sharing::Group { gid }) => {
+            Ok(Existing::Usable(base))
+        }
         Ok(Some(base)) => {
             let reason = match base.sharing {
                 Sharing::Private => "it is a private tree of root (mode 0700)".to_owned(),

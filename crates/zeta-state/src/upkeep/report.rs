@@ -1,5 +1,7 @@
 //! Reports of `init` and `clean` as text and as JSON, for every front end.
 
+use std::collections::BTreeMap;
+
 use zeta_core::json::Object;
 use zeta_core::name::Label;
 use zeta_core::record::{printable, quote};
@@ -114,8 +116,42 @@ pub fn clean_text(cleaned: &Cleaned, dry: bool) -> String {
     cleaned.removed.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Counts what was removed and what stays.
+/// Counts what was removed and what stays, and says why it stays, in a line for each reason.
 pub fn clean_total(cleaned: &Cleaned, dry: bool) -> String {
     let verb = if dry { "would remove" } else { "removed" };
-    format!("{verb} {}, {} stay", cleaned.removed.len(), cleaned.kept.len())
+    let mut text = format!("{verb} {}, {} stay", cleaned.removed.len(), cleaned.kept.len());
+    let mut reasons: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
+    for item in &cleaned.kept {
+        reasons.entry(&item.reason).or_default().push(item);
+    }
+    for (reason, items) in reasons {
+        let paths: Vec<&str> = items.iter().take(3).map(|item| item.path.as_str()).collect();
+        let more = if items.len() > 3 { ", ..." } else { "" };
+        let line = format!("  {} {}: {}{more}", items.len(), stays(reason), paths.join(", "));
+        text.push('\n');
+        text.push_str(&printable(&line));
+    }
+    text
+}
+
+/// Says why something stays, and until when; a reason that is a sentence says it itself.
+fn stays(reason: &str) -> &str {
+    match reason {
+        "gone_recently" => {
+            "ended less than 24h ago and go after that; to drop one now: zeta persona clear NAME"
+        }
+        "live" | "late" | "hung" | "silent" => "of agents that may be alive",
+        "held" => "held",
+        "in_grace" => "past their TTL: until their grace is over, or their holder has ended",
+        "overdue_but_alive" => "overdue, and their holders' processes run",
+        "foreign" => "written by another program",
+        "foreign_in_time" => "written by another program: until their ttl is over (10m if none)",
+        "damaged" => "damaged: look at them, then clear them by name",
+        "damaged_in_time" => "damaged: until they are 20m old",
+        "unknown_schema" => "perhaps written by a later zeta",
+        "no_beat" => "without a heartbeat: only others wrote them",
+        "young" => "unpublished, and younger than 1h",
+        "beside_the_tree" => "beside the state directory: never removed",
+        reason => reason,
+    }
 }

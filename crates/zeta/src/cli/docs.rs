@@ -6,7 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Call, Noun, command};
+use super::{Call, Noun, command, complete};
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -52,6 +52,9 @@ fn run_guide(call: &Call) -> Result<u8> {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+In bash, fish and zsh, Tab also completes what exists: leases, claimed items, agents, markers
+and nodes.
+
 Examples:
   zeta completions bash > zeta.bash   # belongs in ~/.local/share/bash-completion/completions
   zeta completions zsh > _zeta        # belongs in a directory of $fpath
@@ -70,10 +73,14 @@ fn run_completions(call: &Call) -> Result<u8> {
             args.shell
         ))
     })?;
-    let mut root = whole();
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut root, "zeta", &mut script);
-    let script = String::from_utf8_lossy(&script).into_owned();
+    let script = match complete::script(shell) {
+        Some(script) => script.to_owned(),
+        None => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut whole(), "zeta", &mut script);
+            String::from_utf8_lossy(&script).into_owned()
+        }
+    };
     let object = || {
         let mut object = Object::new();
         object.text("shell", &shell.to_string()).text("script", &script);
@@ -146,14 +153,60 @@ fn whole() -> Command {
 
 fn collect(command: &Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<()> {
     let mut page = Vec::new();
-    // The display name that building gave the verb ("zeta-lease-acquire") is the page's title.
-    Man::new(command.clone())
-        .source(concat!("zeta ", env!("CARGO_PKG_VERSION")))
-        .render(&mut page)
+    render(command, &mut page)
         .map_err(|error| Error::new(Kind::Fault, format!("cannot render {name}: {error}")))?;
     pages.push((name.to_owned(), String::from_utf8_lossy(&page).into_owned()));
     for verb in command.get_subcommands() {
         collect(verb, &format!("{name}-{}", verb.get_name()), pages)?;
     }
     Ok(())
+}
+
+/// Renders a page as the library does, but for what follows the options: it has lines of its own.
+fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    // The display name that building gave the verb ("zeta-lease-acquire") is the page's title.
+    let man = Man::new(command.clone()).source(concat!("zeta ", env!("CARGO_PKG_VERSION")));
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    if command.get_arguments().any(|arg| !arg.is_hide_set()) {
+        man.render_options_section(page)?;
+    }
+    if command.has_subcommands() {
+        man.render_subcommands_section(page)?;
+    }
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    page.extend_from_slice(sections(&after).as_bytes());
+    Ok(())
+}
+
+/// Returns the text after the options as sections of a page, each line as it is.
+fn sections(after: &str) -> String {
+    let mut page = String::new();
+    let mut section = "";
+    for line in after.lines() {
+        let wanted = match line {
+            "Example:" | "Examples:" => "EXAMPLES",
+            _ if section.is_empty() => "NOTES",
+            _ => section,
+        };
+        if wanted != section {
+            page.push_str(&format!(
+                "{}.SH {wanted}\n.nf\n",
+                if section.is_empty() { "" } else { ".fi\n" }
+            ));
+            section = wanted;
+        }
+        if !line.starts_with("Example") || !line.ends_with(':') {
+            let line = line.strip_prefix("  ").unwrap_or(line);
+            let safe = line.replace('\\', "\\e").replace('-', "\\-");
+            let start = if safe.starts_with(['.', '\'']) { "\\&" } else { "" };
+            page.push_str(&format!("{start}{safe}\n"));
+        }
+    }
+    if !section.is_empty() {
+        page.push_str(".fi\n");
+    }
+    page
 }

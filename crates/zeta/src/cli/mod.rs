@@ -23,6 +23,7 @@ use zeta_state::lease::exec::OnLost;
 mod bus;
 mod claim;
 mod clean;
+mod complete;
 mod creds;
 mod demo;
 mod docs;
@@ -211,6 +212,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         // A child process of `creds restore`, which becomes another user before anything else.
         return creds::plant_as();
     }
+    if args.get(1).is_some_and(|word| word == complete::WORD) {
+        return complete::run(args.get(3..).unwrap_or_default());
+    }
     // Never dropped: that would cost more than an acquire.
     let command = Box::leak(Box::new(command_for(&args)));
     // What follows `--` belongs to another command.
@@ -249,6 +253,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let Some(noun) = NOUNS.iter().find(|noun| noun.name == name) else {
         return Kind::Usage.status();
     };
+    zeta_os::signal::end_by_signals_as_init();
     let leaf = RefCell::new(leaf);
     match (noun.run)(&Call { leaf, verb, out, config: OnceCell::new() }) {
         Ok(status) => status,

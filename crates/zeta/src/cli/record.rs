@@ -3,7 +3,8 @@
 
 use clap::{Args, Command};
 use zeta_core::name::{Label, RecordName};
-use zeta_os::error::{Kind, Result};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
 use zeta_state::presence::records as ops;
 use zeta_state::presence::records::RecordKey;
 use zeta_state::presence::report;
@@ -35,6 +36,9 @@ trait RecordNoun: Sized {
 
     /// Returns the key of the record with this name.
     fn key(name: &str) -> Result<RecordKey>;
+
+    /// Returns the key of the caller's own record, for a call of `set` without a name.
+    fn own_key(ctx: &Context) -> Result<RecordKey>;
 
     /// Adds the options of `set`.
     fn add_options(verb: Command) -> Command {
@@ -98,6 +102,10 @@ Examples:
     fn key(name: &str) -> Result<RecordKey> {
         Ok(RecordKey::Marker(RecordName::new("marker", name)?))
     }
+
+    fn own_key(_: &Context) -> Result<RecordKey> {
+        Err(Error::usage("the name of the marker is missing"))
+    }
 }
 
 struct Persona;
@@ -111,8 +119,9 @@ Examples:
     const SET: (&'static str, &'static str) = (
         "Publish what a persona is doing",
         "\
-Example:
+Examples:
   zeta persona set otto-cli --status working --task B-0856 --branch otto/B-0856
+  zeta --as otto-cli persona set --task B-0857   # your own; inside of 'zeta run' without --as
 
 This is also a heartbeat if the persona is your own: by --as, ZETA_AGENT or 'zeta run'.",
     );
@@ -130,7 +139,7 @@ Examples:
         "Example:\n  zeta persona clear otto-cli",
     );
     const SET_ARGS: (&'static str, &'static str) = (
-        "Name of the persona, or persona and surface, as in otto-cli",
+        "Name of the persona, or persona and surface, as in otto-cli [default: your own]",
         "Further fields to set; the others are kept",
     );
     const NAME: &'static str = "Name of the persona";
@@ -138,6 +147,14 @@ Examples:
 
     fn key(name: &str) -> Result<RecordKey> {
         Ok(RecordKey::Persona(Label::new("persona", name)?))
+    }
+
+    fn own_key(ctx: &Context) -> Result<RecordKey> {
+        if ctx.agent_named {
+            return Ok(RecordKey::Persona(ctx.agent.clone()));
+        }
+        Err(Error::usage("the name of the persona is missing, and this call has no agent's name")
+            .hint("inside of 'zeta run --as NAME', or with --as NAME, it is that name"))
     }
 
     fn add_options(verb: Command) -> Command {
@@ -155,6 +172,11 @@ Examples:
 #[derive(Debug, Args)]
 struct NameArg {
     name: String,
+}
+
+#[derive(Debug, Args)]
+struct OptionalNameArg {
+    name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -191,7 +213,9 @@ fn name_arg(verb: Command, help: &'static str) -> Command {
 
 fn set_args<N: RecordNoun>(verb: Command) -> Command {
     let (name, fields) = N::SET_ARGS;
-    let verb = FieldArgs::augment_args(N::add_options(name_arg(verb, name)));
+    let verb = OptionalNameArg::augment_args(verb);
+    let verb = verb.mut_arg("name", |arg| arg.help(name).required(N::IS_MARKER));
+    let verb = FieldArgs::augment_args(N::add_options(verb));
     verb.mut_arg("fields", |arg| arg.help(fields)).after_help(N::SET.1)
 }
 
@@ -214,13 +238,23 @@ fn named<N: RecordNoun>(call: &Call) -> Result<RecordKey> {
 
 /// Sets the fields that the options and the `K=V` arguments give.
 fn set<N: RecordNoun>(call: &Call) -> Result<u8> {
-    let name = named::<N>(call)?;
+    let ctx = call.context()?;
+    let OptionalNameArg { name } = call.args()?;
+    let FieldArgs { mut fields } = call.args()?;
+    let name = match name {
+        Some(name) if N::IS_MARKER || !name.contains('=') => N::key(&name)?,
+        // No name has this character: it is the first field.
+        Some(field) => {
+            fields.insert(0, field);
+            N::own_key(&ctx)?
+        }
+        None => N::own_key(&ctx)?,
+    };
     let mut pairs = N::fields_of_options(call)?;
-    let FieldArgs { fields } = call.args()?;
     for word in &fields {
         pairs.push(ops::parse_pair(&name, word)?);
     }
-    let fields = ops::set(&call.context()?, &name, &pairs)?;
+    let fields = ops::set(&ctx, &name, &pairs)?;
     if call.out.json {
         call.out.data(&report::record_json(&fields).done())?;
     }

@@ -26,10 +26,12 @@ pub(super) const NOUN: Noun = Noun {
 Examples:
   zeta run --as otto-cli -- claude
   zeta run --as otto-cli --persona otto --on-lost term -- ./agent.sh
+  zeta run --as otto-cli claude --resume   # options after the command are its own
 
 The command's environment has ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. A lease that
 the command takes with 'zeta lease acquire' is renewed while the command runs and released when it
-ends.
+ends. The end of the terminal ends the command, and a signal reaches it once, also if it is sent to
+the whole process group.
 Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is
 already running; 5 if --on-lost ended the command; 127 if there is no such command, 126 if it
 cannot run.")]
@@ -50,7 +52,7 @@ struct RunArgs {
     #[arg(long, value_name = "COMMAND")]
     on_lost_exec: Option<String>,
     /// Command and arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
@@ -85,6 +87,14 @@ fn run(call: &Call) -> Result<u8> {
         Finished::Ran { lost: true, .. } => Ok(Kind::Lost.status()),
         Finished::Ran { ended, .. } => Ok(ended.status()),
         Finished::NotStarted(status, error) => {
+            let error = match plan.argv.as_slice() {
+                // Perhaps a name, as 'lease exec' takes one.
+                [name, dashes, ..] if dashes == "--" => error.hint(format!(
+                    "the name of the agent is an option: zeta run --as {} -- ...",
+                    name.to_string_lossy()
+                )),
+                _ => error,
+            };
             out.error_on_stderr(&error, status, None);
             Ok(status)
         }

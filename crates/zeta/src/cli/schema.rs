@@ -100,6 +100,12 @@ const SCHEMAS: &[Schema] = &[
     schema!("warning", "warning"),
 ];
 
+/// Returns the first or second words of all names.
+pub(super) fn words(at: usize) -> Vec<String> {
+    let names = SCHEMAS.iter().filter_map(|(name, _)| name.split(' ').nth(at));
+    names.map(str::to_owned).collect()
+}
+
 fn run(call: &Call) -> Result<u8> {
     let args: SchemaArgs = call.args()?;
     if args.all {

@@ -55,7 +55,8 @@ impl Outcome {
             None if !self.report.holds() => {
                 let text = format!("{} of {all} checks failed", all - checked);
                 let error = Error::new(Kind::Fault, text)
-                    .hint("run it again; if a check fails twice, report it with this output");
+                    .hint("is this machine busy? run it again")
+                    .hint("if a check fails twice, report it with this output");
                 Some((error, Kind::Fault.status()))
             }
             None => None,

@@ -13,7 +13,8 @@ use rustix::process::Signal;
 use super::Stop;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{Watch, poll_readable};
-use zeta_os::spawn::{Child, ExitOutcome, Setup, Signals, fork_gated};
+use zeta_os::signal::Signals;
+use zeta_os::spawn::{Child, ExitOutcome, Setup, fork_gated};
 use zeta_os::{host, process};
 
 /// The time limit of one call of a program, and of one step of the scenario.

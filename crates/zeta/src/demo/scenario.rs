@@ -104,15 +104,15 @@ impl Scenario<'_> {
         })
     }
 
-    /// Tries `find` several times: signals need a moment, and a guard may be in use.
-    pub(super) fn soon<T>(&self, find: impl Fn() -> Option<T>) -> Option<T> {
-        (0..20).find_map(|_| {
-            let found = find();
-            if found.is_none() {
-                std::thread::sleep(Duration::from_millis(5));
+    /// Tries `find` again for `limit`: signals need a moment, and a guard may be in use.
+    pub(super) fn within<T>(&self, limit: Duration, find: impl Fn() -> Option<T>) -> Option<T> {
+        let until = Instant::now() + limit;
+        loop {
+            match find() {
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                found => return found,
             }
-            found
-        })
+        }
     }
 
     /// Returns the commit that an agent made, from its own clone.

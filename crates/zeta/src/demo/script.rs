@@ -1,5 +1,7 @@
 //! The script: the steps in order, and the evidence for each claim.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use zeta_core::lease::Record;
 use zeta_core::time::NS_PER_MS;
@@ -8,11 +10,14 @@ use super::{Step, Stop};
 use crate::demo::agents::{Agent, GRACE, TTL, names};
 use crate::demo::remote::in_repository;
 use crate::demo::report::{Observer, Report};
-use crate::demo::sandbox::{Sandbox, how};
+use crate::demo::sandbox::{LIMIT, Sandbox, how};
 use crate::demo::scenario::{AGENTS, LEASE, MARKER, Scenario, agent_of, set_up};
 use zeta_os::error::Kind;
 use zeta_os::process::Listed;
 use zeta_os::spawn::ExitOutcome;
+
+/// How long a stop is waited for before it is repeated.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Runs the script until it ends or stops.
 pub(super) fn run(
@@ -172,9 +177,12 @@ impl Scenario<'_> {
         let record = self.records.persona(first.agent.as_str())?;
         let signed_off = record.is_some_and(|record| record.raw("ended_at").is_some());
         let work = self.agent(first.agent.as_str())?.work.clone();
-        // The kernel ends a process some time after the SIGKILL.
-        let ended = || self.sandbox.processes_of(&work).is_empty().then_some(0);
-        let alive = self.soon(ended).unwrap_or_else(|| self.sandbox.processes_of(&work).len());
+        // The kernel ends a process some time after the SIGKILL, and one that was just about to
+        // become another program was not in the list then.
+        let agent = self.agent(first.agent.as_str())?;
+        let ended = || agent.signal(&self.sandbox, Signal::KILL).is_empty().then_some(0);
+        let alive = self.within(LIMIT, ended);
+        let alive = alive.unwrap_or_else(|| self.sandbox.processes_of(&work).len());
         self.claim(
             format!("{} is dead: no process of it runs, and it did not sign off", first.agent),
             !signed_off && alive == 0,
@@ -195,7 +203,7 @@ impl Scenario<'_> {
         let stopped = self.wait(&format!("{name} stops, wrapper and all"), |scenario| {
             let agent = scenario.agent(&name)?;
             agent.signal(&scenario.sandbox, Signal::STOP);
-            let stopped = scenario.soon(|| {
+            let stopped = scenario.within(MOMENT, || {
                 let processes = agent.processes(&scenario.sandbox);
                 processes.iter().all(Listed::is_stopped).then_some(processes)
             });
@@ -203,7 +211,7 @@ impl Scenario<'_> {
             // never shows as stopped. A process that is stopped while it writes holds the guard and
             // keeps all others from the lease. The demo shows neither, so the stop is repeated.
             let free = || scenario.records.guard_is_free().then_some(());
-            let (Some(stopped), Some(())) = (stopped, scenario.soon(free)) else {
+            let (Some(stopped), Some(())) = (stopped, scenario.within(MOMENT, free)) else {
                 agent.signal(&scenario.sandbox, Signal::CONT);
                 return Ok(None);
             };

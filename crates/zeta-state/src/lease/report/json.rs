@@ -4,10 +4,11 @@ use zeta_core::evidence::{Age, judge_age, judge_boot};
 use zeta_core::json::Object;
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record, Standing};
 use zeta_core::name::RecordName;
-use zeta_core::record::{Fields, quote};
+use zeta_core::record::Fields;
 use zeta_core::time::Now;
 
 use super::{held_word, standing_word};
+use crate::finding;
 use crate::lease::acquire::Refusal;
 use crate::lease::{LeaseView, LostTo};
 use zeta_os::error::Error;
@@ -87,7 +88,7 @@ pub fn lost(lost: &LostTo) -> Object {
 pub fn list(views: &[LeaseView], findings: &[Error], now: &Now) -> Object {
     let mut object = Object::new();
     object.list("leases", views.iter().map(|one| view(one, now).done()));
-    object.list("findings", findings.iter().map(|error| quote(&error.text)));
+    finding::add_errors(&mut object, findings);
     object
 }
 

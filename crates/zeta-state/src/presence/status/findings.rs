@@ -16,6 +16,7 @@ use zeta_core::time::format_duration;
 use super::{Agent, Finding, Lease, NodeStatus, Persona};
 use crate::lease::LeaseView;
 use zeta_os::error::Error;
+use zeta_os::process::Survivor;
 
 fn finding(word: &'static str, about: &str, text: String) -> Finding {
     Finding { word, about: about.to_owned(), text, hints: Vec::new() }
@@ -118,6 +119,9 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
         Persona::Own(_, beat) if beat.ended => return None,
         Persona::Own(..) => {}
     }
+    if let Some(survivor) = agent.survivor {
+        return Some(lost_wrapper(name, survivor));
+    }
     let why = agent.judgement.evidence;
     match agent.judgement.liveness {
         Liveness::Live => None,
@@ -147,6 +151,18 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
             )
         }
     }
+}
+
+/// Reports a command that runs on without its `zeta run`.
+fn lost_wrapper(name: &str, survivor: Survivor) -> Finding {
+    let Survivor { wrapper, command } = survivor;
+    let text = format!(
+        "agent {name}: its zeta run (pid {wrapper}) is gone, and its command (pid {command}) runs \
+         without it: no beat and no renewal of its leases comes any more"
+    );
+    finding("lost_wrapper", name, text)
+        .hint(format!("end the command: kill {command}"))
+        .hint(format!("then start it again: zeta run --as {name} -- ..."))
 }
 
 /// Adds the findings about the leases of a node. `bus_dir` is the bus that a claim of the caller

@@ -17,6 +17,7 @@ use crate::directory::tree::{Node, Nodes};
 use crate::directory::trusted_dir::TrustedDir;
 use crate::lease::{LeaseView, observe_text};
 use zeta_os::error::Result;
+use zeta_os::process::Survivor;
 use zeta_os::{host, process};
 
 /// How far a time may be ahead of this machine's clock before it is a finding.
@@ -120,17 +121,21 @@ impl Scratch {
 /// processes.
 #[derive(Debug, Default)]
 struct Evidence {
-    known: Vec<(Processes, ProcessState)>,
+    known: Vec<(Processes, (ProcessState, Option<Survivor>))>,
 }
 
 impl Evidence {
     fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
-        if let Some((_, life)) = self.known.iter().find(|(known, _)| known == processes) {
-            return *life;
+        self.session(processes, host).0
+    }
+
+    fn session(&mut self, processes: &Processes, host: &Host) -> (ProcessState, Option<Survivor>) {
+        if let Some((_, found)) = self.known.iter().find(|(known, _)| known == processes) {
+            return *found;
         }
-        let life = process::life(processes, host);
-        self.known.push((*processes, life));
-        life
+        let found = process::session(processes, host);
+        self.known.push((*processes, found));
+        found
     }
 }
 
@@ -200,6 +205,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         name,
         persona: Persona::Damaged(damage),
         life: ProcessState::Unknown,
+        survivor: None,
         judgement: Judgement {
             liveness: Liveness::Silent,
             beat_age_ms: None,
@@ -212,7 +218,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
             let judgement = presence::judge_foreign(file.times, ttl_ms, now);
             let persona = Persona::Foreign(fields);
-            return Agent { name, persona, life: ProcessState::Unknown, judgement };
+            return Agent { name, persona, life: ProcessState::Unknown, survivor: None, judgement };
         }
         Ok(Text::Own(fields)) => fields,
     };
@@ -222,17 +228,17 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             let evidence = "it has no heartbeat";
             let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
             let persona = Persona::NoBeat(fields);
-            return Agent { name, persona, life: ProcessState::Unknown, judgement };
+            return Agent { name, persona, life: ProcessState::Unknown, survivor: None, judgement };
         }
         Err(damage) => return damaged(damage),
     };
-    let life = if !beat.ended && beat.stamp.boot_id == now.host.boot_id {
-        evidence.life(&beat.processes, now.host)
+    let (life, survivor) = if !beat.ended && beat.stamp.boot_id == now.host.boot_id {
+        evidence.session(&beat.processes, now.host)
     } else {
-        ProcessState::Unknown
+        (ProcessState::Unknown, None)
     };
     let judgement = presence::judge(&beat, file.times, life, now);
-    Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, judgement }
+    Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, survivor, judgement }
 }
 
 fn lease<'a>(

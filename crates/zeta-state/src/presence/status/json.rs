@@ -4,11 +4,12 @@ use zeta_core::evidence::ProcessState;
 use zeta_core::json::Object;
 use zeta_core::layout;
 use zeta_core::presence::Judgement;
-use zeta_core::record::{Fields, quote};
+use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
 use super::{Agent, Finding, Keep, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
 use crate::context::Context;
+use crate::finding;
 use crate::lease::report::json::add_view;
 
 /// Keys of judgements; a record cannot set them.
@@ -113,8 +114,8 @@ fn marker(object: &mut Object, marker: &Marker<'_>, wall_us: i64) {
 /// Adds the list of findings.
 fn findings(object: &mut Object, findings: &[Finding]) {
     object.objects("findings", findings, |object, finding| {
-        object.text("finding", finding.word).text("about", &finding.about);
-        object.text("message", &finding.text);
-        object.list("hints", finding.hints.iter().map(|hint| quote(hint)));
+        object.text("about", &finding.about);
+        let hints = finding.hints.iter().map(String::as_str);
+        finding::add(object, finding.word, &finding.text, hints);
     });
 }

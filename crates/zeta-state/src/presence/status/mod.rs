@@ -33,6 +33,7 @@ use crate::directory::tree::{Nodes, Tree};
 use crate::lease::LeaseView;
 use zeta_os::error::Result;
 use zeta_os::host;
+use zeta_os::process::Survivor;
 
 /// A finding that a person or an agent should know: what, about what, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Agent<'a> {
     pub persona: Persona<'a>,
     /// Evidence about its processes.
     pub life: ProcessState,
+    /// Its command, if that runs without its `zeta run`.
+    pub survivor: Option<Survivor>,
     /// Whether it is alive, and by what evidence.
     pub judgement: Judgement,
 }
@@ -144,6 +147,8 @@ pub struct StatusView {
     pub sharing: Option<Sharing>,
     /// The node that the caller named, or this machine's own; `None` if that has no name yet.
     pub node: Option<Label>,
+    /// Whether that is this machine's own.
+    pub is_own: bool,
     /// The host's name: a label for people, never a node's name.
     pub host_name: String,
     /// The findings about the tree as a whole.
@@ -158,6 +163,7 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         state_dir: ctx.state_dir.clone(),
         sharing: None,
         node: ctx.node.clone(),
+        is_own: true,
         host_name: host::read_line("/proc/sys/kernel/hostname").unwrap_or_default(),
         findings: Vec::new(),
         opened: None,
@@ -168,14 +174,14 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         return Ok(view);
     };
     view.sharing = Some(tree.base.sharing);
-    if view.node.is_none() {
-        match tree.read_local_node() {
-            Ok(node) => view.node = node,
-            Err(error) if all => {
-                view.findings.push(findings::unsafe_file(layout::LOCAL_NODE, &error));
-            }
-            Err(error) => return Err(error),
+    match (tree.read_local_node(), &view.node) {
+        (Ok(node), None) => view.node = node,
+        (Ok(node), named) => view.is_own = node == *named,
+        (Err(_), Some(_)) => view.is_own = false,
+        (Err(error), None) if all => {
+            view.findings.push(findings::unsafe_file(layout::LOCAL_NODE, &error));
         }
+        (Err(error), None) => return Err(error),
     }
     let Some(nodes) = tree.open_nodes()? else {
         view.findings.push(findings::no_nodes());

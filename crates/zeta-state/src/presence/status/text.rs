@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use zeta_core::record::printable;
-use zeta_core::time::{Now, moment};
+use zeta_core::time::{Now, format_duration, moment};
 
 use super::rows::{self, Cell};
 use super::table::{CellStyle, Column, Table};
@@ -26,7 +26,7 @@ pub struct Screen {
 impl Screen {
     /// Writes the whole screen in pieces.
     pub fn write(&self, view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send) {
-        emit(&self.head(view, ctx));
+        emit(&self.head(view));
         let wrong = AtomicUsize::new(view.findings.len());
         let render = |_: usize, status: &NodeStatus<'_>, text: &mut String| {
             wrong.fetch_add(status.findings.len(), Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Screen {
     }
 
     /// Describes the tree, and says so if there is nothing in it.
-    fn head(&self, view: &StatusView, ctx: &Context) -> String {
+    fn head(&self, view: &StatusView) -> String {
         let dir = view.state_dir.display().to_string();
         let dir = printable(&dir);
         let Some(sharing) = view.sharing else {
@@ -59,10 +59,9 @@ impl Screen {
             Some(node) => node.to_string(),
             None => "not named yet".to_owned(),
         };
-        let own = if ctx.node.is_some() {
-            "selected by --node or ZETA_NODE"
-        } else {
-            "this machine's own"
+        let own = match view.is_own {
+            true => "this machine's own",
+            false => "another one than this machine's own (--node, ZETA_NODE, configuration)",
         };
         let mut text = format!("tree    {dir}, {sharing}\n");
         text.push_str(&format!(
@@ -79,8 +78,14 @@ impl Screen {
     pub fn node(&self, text: &mut String, status: &NodeStatus<'_>) {
         let now = &status.now;
         let seen = match status.last_seen {
-            LastSeen::Unknown => "no beat on record".to_owned(),
             LastSeen::At(at_us) => format!("last beat {}", moment(at_us, now.reading.wall_us)),
+            // Only calls that beat for the node write its line; an agent's own word is one, too.
+            LastSeen::Unknown => {
+                match status.agents.iter().filter_map(|a| a.judgement.beat_age_ms).min() {
+                    Some(age_ms) => format!("last beat {} ago", format_duration(age_ms)),
+                    None => "no beat on record".to_owned(),
+                }
+            }
         };
         text.push_str(&format!("\n{}: {seen}\n", status.name));
         let nothing = status.agents.is_empty()

@@ -4,6 +4,7 @@ use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 
 use super::{Diagnosis, Finding};
+use crate::finding;
 
 /// The report as JSON.
 pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
@@ -11,18 +12,13 @@ pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
     for (key, value) in &diagnosis.facts {
         facts.text(key, value);
     }
-    let finding = |finding: &Finding| {
-        let mut object = Object::new();
-        object.text("severity", finding.severity.word());
-        object.text("finding", finding.finding);
-        object.text("reason", &finding.reason);
-        object.text("remedy", &finding.remedy);
-        object.done()
-    };
     let mut object = Object::new();
     object.flag("sound", diagnosis.is_sound());
     object.raw("facts", &facts.done());
-    object.list("findings", diagnosis.findings.iter().map(finding));
+    object.objects("findings", &diagnosis.findings, |object, found| {
+        object.text("severity", found.severity.word());
+        finding::add(object, found.finding, &found.reason, [found.remedy.as_str()]);
+    });
     object.list("fixed", diagnosis.fixed.iter().map(|line| quote(line)));
     object
 }

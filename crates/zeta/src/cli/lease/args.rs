@@ -162,6 +162,6 @@ pub(super) struct ExecArgs {
     #[arg(long, value_name = "N", requires = "fenced")]
     pub(super) token: Option<String>,
     /// Command and arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
 }

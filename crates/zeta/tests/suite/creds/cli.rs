@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::sandbox::{Sandbox, chmod, names};
-use super::terminal::Terminal;
 use super::vectors::{folder, load};
+use crate::support::Terminal;
 
 pub const UUID: &str = "4F2A-91C7";
 pub const PASSPHRASE: &str = "todar-radaj-vofim-nadif-kapam-rarol";

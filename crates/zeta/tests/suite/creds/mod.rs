@@ -14,5 +14,4 @@ mod plant;
 mod race;
 mod sandbox;
 mod secret;
-mod terminal;
 mod vectors;

@@ -13,8 +13,7 @@ use zeta_creds::secret::PASSPHRASE_MAX;
 
 use super::sandbox;
 use super::sandbox::{OTHER, Sandbox, USER, part, put, skipped_without_root};
-use super::terminal::Terminal;
-use crate::support::{skip, test_name, wait_for};
+use crate::support::{Terminal, skip, test_name, wait_for};
 
 const SECRET: &str = "correct-horse";
 
@@ -208,6 +207,11 @@ fn has_setsid(test: &str) -> bool {
     here
 }
 
+/// A part of this test binary at a terminal; what it says goes to a file.
+fn terminal(name: &str, result: &Path) -> Terminal {
+    Terminal::run(&part(name, &format!("exec 3>{}", result.display())))
+}
+
 #[test]
 fn a_hidden_prompt_shows_nothing_and_knows_its_keys() {
     if !has_setsid(test_name!()) {
@@ -215,7 +219,7 @@ fn a_hidden_prompt_shows_nothing_and_knows_its_keys() {
     }
     let place = Sandbox::new();
     let result = place.0.join("result");
-    let mut terminal = Terminal::start("ask", &result);
+    let mut terminal = terminal("ask", &result);
     let before = terminal.before;
     assert!(before.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
     terminal.wait_for("Passphrase: ");
@@ -235,7 +239,7 @@ fn giving_up_and_signals_leave_the_terminal_as_it_was() {
     let place = Sandbox::new();
     for (number, keys) in [&b"abc\x03"[..], &b"abc\x04"[..], b"", b""].into_iter().enumerate() {
         let result = place.0.join(format!("result-{number}"));
-        let mut terminal = Terminal::start("ask", &result);
+        let mut terminal = terminal("ask", &result);
         let before = terminal.before;
         terminal.wait_for("Passphrase: ");
         assert!(!terminal.modes().contains(LocalModes::ECHO));
@@ -273,7 +277,7 @@ fn a_line_is_asked_for_in_the_open() {
     let place = Sandbox::new();
     let result = place.0.join("result");
     for (keys, wanted) in [("bake\r", "Ok(Some(\"bake\"))\n"), ("\x04", "Ok(None)\n")] {
-        let mut terminal = Terminal::start("line", &result);
+        let mut terminal = terminal("line", &result);
         terminal.wait_for("Which? ");
         terminal.keys(keys.as_bytes());
         assert_eq!(terminal.end(), Some(0));

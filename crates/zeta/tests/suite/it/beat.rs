@@ -45,6 +45,35 @@ fn an_agent_that_beats_after_its_session_was_killed_is_here() {
 }
 
 #[test]
+fn a_command_that_outlives_its_zeta_run_is_named_with_what_to_do() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["init"]);
+    let run = ["run", "--as", "otto", "--", "sleep", "60"];
+    let mut wrapper = sandbox.cmd(&run).spawn().unwrap();
+    let child = || {
+        let text = std::fs::read_to_string(persona(&sandbox, "otto")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("child_pid: "))?.parse::<u32>().ok()
+    };
+    assert!(until(SOON, || child().is_some()));
+    let pid = child().unwrap();
+    assert!(!sandbox.ok(&["status"]).contains("is gone"));
+    wrapper.kill().unwrap();
+    wrapper.wait().unwrap();
+    let words = format!("its zeta run (pid {}) is gone, and its command (pid {pid})", wrapper.id());
+    let status = sandbox.ok(&["status"]);
+    assert!(status.contains(&words) && status.contains(&format!("kill {pid}")), "{status}");
+    let status: Value = serde_json::from_str(&sandbox.ok(&["status", "--json"])).unwrap();
+    assert!(status["nodes"][0]["findings"].to_string().contains("lost_wrapper"), "{status}");
+    let out = sandbox.refused(&run, 3);
+    assert!(out.err.contains(&words) && out.err.contains(&format!("kill {pid}")), "{out:?}");
+    signal(pid, Signal::TERM);
+    assert!(until(SOON, || liveness(&sandbox, "otto") == "gone"));
+    let status = sandbox.ok(&["status"]);
+    assert!(status.contains("zeta persona clear otto"), "{status}");
+    assert_eq!(sandbox.zeta(&["run", "--as", "otto", "--", "true"]).status, 0);
+}
+
+#[test]
 fn nobody_beats_for_somebody_else() {
     let sandbox = Sandbox::new();
     let set = ["persona", "set", "alice", "task=t"];
@@ -61,6 +90,30 @@ fn nobody_beats_for_somebody_else() {
     assert!(!beats(), "an unnamed agent beat for alice");
     sandbox.ok(&[&set[..], &["--as", "alice"]].concat());
     assert!(beats(), "alice did not beat for herself");
+}
+
+#[test]
+fn an_agent_need_not_name_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.refused(&["persona", "set", "--task", "x"], 2);
+    assert!(!sandbox.state.exists());
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let script =
+        format!("{zeta} persona set --task B-1 && {zeta} persona set colour=red && {zeta} status");
+    let out = sandbox.ok(&["run", "--as", "otto", "--", "sh", "-c", &script]);
+    let record = std::fs::read_to_string(persona(&sandbox, "otto")).unwrap();
+    assert!(record.contains("task: \"B-1\"") || record.contains("task: B-1"), "{record}");
+    assert!(record.contains("colour: "), "{record}");
+    // What 'zeta run' sets is not what a person chose.
+    assert!(out.contains("this machine's own") && !out.contains("ZETA_NODE"), "{out}");
+    sandbox.ok(&["--as", "vera", "persona", "set", "--task", "y"]);
+    assert!(persona(&sandbox, "vera").exists());
+    // Its own word is a beat of the node, too.
+    let fresh = Sandbox::new();
+    fresh.ok(&["--as", "vera", "persona", "set", "--task", "y"]);
+    let status = fresh.ok(&["status"]);
+    assert!(status.contains("last beat ") && !status.contains("no beat on record"), "{status}");
+    sandbox.refused(&["marker", "set"], 2);
 }
 
 #[test]

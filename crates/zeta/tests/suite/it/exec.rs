@@ -42,6 +42,30 @@ fn a_wrapper_writes_nothing_into_its_command_s_stdout() {
 }
 
 #[test]
+fn a_command_needs_no_dashes_before_it() {
+    let sandbox = Sandbox::new();
+    for words in [
+        "run --as a sh -c",
+        "run --as a -- sh -c",
+        "lease exec job sh -c",
+        "lease exec job -n -- sh -c",
+    ] {
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut command = sandbox.cmd(&words);
+        let out = run(command.args([r#"echo "$0|$*""#, "--json", "--", "-n", "--as"]));
+        assert_eq!((out.status, out.out.as_str()), (0, "--json|-- -n --as\n"), "{out:?}");
+    }
+    // An unknown option before the command is no word of the command.
+    for words in [&["run", "--bet", "1s", "true"][..], &["lease", "exec", "job", "--wiat", "true"]]
+    {
+        sandbox.refused(words, 2);
+    }
+    sandbox.refused(&["lease", "exec", "./deploy.sh"], 2);
+    let out = sandbox.refused(&["run", "claude-1", "--", "claude"], 127);
+    assert!(out.err.contains("zeta run --as claude-1 -- ..."), "{out:?}");
+}
+
+#[test]
 fn the_token_of_the_environment_is_of_its_own_lease_alone() {
     let sandbox = Sandbox::new();
     sandbox.acquire(&["bb"]);

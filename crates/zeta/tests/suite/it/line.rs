@@ -42,7 +42,9 @@ fn call_in_line(sandbox: &Sandbox, before: usize) -> Child {
 /// The command of a `lease exec`.
 fn command(wrapper: &Child) -> u32 {
     let children = format!("/proc/{0}/task/{0}/children", wrapper.id());
-    std::fs::read_to_string(children).unwrap().trim().parse().unwrap()
+    // The first child; a command that runs for a moment has a witness beside it.
+    let children = std::fs::read_to_string(children).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// Ends the command of a `lease exec`, so that its wrapper releases.

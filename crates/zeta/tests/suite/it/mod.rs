@@ -15,6 +15,7 @@ mod node_name;
 mod oracle;
 mod race;
 mod review;
+mod signals;
 mod three;
 mod time;
 mod told;

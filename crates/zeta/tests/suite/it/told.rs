@@ -84,7 +84,7 @@ fn a_list_with_findings_is_one_object_and_drops_no_odd_name() {
         assert_eq!(findings.len(), odd.len(), "{object}");
         let out = sandbox.refused(&[list, "list"], 7);
         for name in odd {
-            let said = |text: &Value| text.as_str().unwrap().contains(name);
+            let said = |finding: &Value| finding["message"].as_str().unwrap().contains(name);
             assert!(findings.iter().any(said), "{name}: {object}");
             assert!(out.err.contains(name) && !out.err.contains('\u{1b}'), "{out:?}");
         }

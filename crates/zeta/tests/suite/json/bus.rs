@@ -57,8 +57,8 @@ fn a_message_and_lists_of_messages() {
     std::fs::write(place.bus.join("odd.json"), "42").unwrap();
     let list = check(&place, &["bus", "list"], 0);
     assert_eq!(list["messages"], json!([read]));
-    assert!(list["findings"][0].as_str().unwrap().contains("odd.json"), "{list}");
-    assert!(check(&place, &["bus", "status"], 0)["findings"][0].is_string());
+    assert!(list["findings"][0]["message"].as_str().unwrap().contains("odd.json"), "{list}");
+    assert!(check(&place, &["bus", "status"], 0)["findings"][0].is_object());
     // A message that another program wrote keeps its blanks inside of strings only.
     let text =
         "{\n \"topic\" : \"note\", \"payload\": { \"a b\" : \" \u{9b} \" }, \"id\":\"other\",

@@ -96,6 +96,22 @@ fn reasons(items: &Value, node: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn clean_says_why_a_thing_stays_and_until_when() {
+    let sandbox = Sandbox::new();
+    sandbox.zeta(&["lease", "acquire", "held"]).expect(0);
+    sandbox.zeta(&["run", "--as", "otto", "--", "true"]).expect(0);
+    let text = sandbox.zeta(&["clean"]).expect(0).err;
+    for line in [
+        "removed 0, 2 stay\n",
+        "\n  1 ended less than 24h ago and go after that; to drop one now: ",
+        "zeta persona clear NAME: nodes/",
+        "\n  1 held: nodes/",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn a_token_still_grows_after_clean_and_the_dead_holder_is_fenced() {
     let sandbox = Sandbox::new();
     let old =

@@ -27,7 +27,7 @@ impl GroupSandbox {
             skip(test, "not root");
             return None;
         }
-        for program in ["setpriv", "groupdel", "getent"] {
+        for program in ["setpriv", "groupadd", "groupdel", "getent"] {
             if find(program).is_none() {
                 skip(test, &format!("no {program}"));
                 return None;
@@ -38,7 +38,9 @@ impl GroupSandbox {
         // Others may not search the build directory; the copy they may run.
         let binary = sandbox.dir().join("zeta");
         fs::copy(env!("CARGO_BIN_EXE_zeta"), &binary).unwrap();
-        Some(GroupSandbox { sandbox, group: tail, binary })
+        let group = GroupSandbox { sandbox, group: tail, binary };
+        run("groupadd", &["--system", &group.group]);
+        Some(group)
     }
 
     fn init(&self, more: &[&str]) -> Done {
@@ -87,12 +89,35 @@ fn only_root_makes_a_group_s_tree() {
 }
 
 #[test]
+fn a_refused_init_has_created_no_group() {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
+    let is_there = |group: &str| {
+        Command::new("getent").args(["group", group]).output().unwrap().status.success()
+    };
+    // A name that may be misspelt.
+    for more in [&["--no-install"][..], &[]] {
+        let args = [&["init", "--group", "zt-misspelt"], more].concat();
+        let done = sandbox.sandbox.zeta(&args).expect(4);
+        assert!(done.err.contains("groupadd --system zt-misspelt"), "{}", done.err);
+        assert!(!is_there("zt-misspelt") && !sandbox.sandbox.tree().exists());
+    }
+    if is_there("zeta") {
+        return skip(test_name!(), "there is a group zeta on this machine");
+    }
+    sandbox.sandbox.zeta(&["init"]).expect(0);
+    sandbox.sandbox.zeta(&["init", "--group", "zeta", "--no-install"]).expect(4);
+    let done = sandbox.sandbox.zeta(&["init", "--group", "zeta"]).expect(7);
+    assert!(done.err.contains("--replace"), "{}", done.err);
+    assert!(!is_there("zeta"), "the refused call has created a group");
+}
+
+#[test]
 fn the_tree_has_its_modes_and_repeating_is_safe() {
     let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
     let done = sandbox.init(&[]).expect(0).out;
-    assert!(done.contains("ran ") && done.contains("root made"), "{done}");
+    assert!(done.contains("found    group") && done.contains("root made"), "{done}");
     let (gid, node) = (sandbox.gid(), sandbox.sandbox.node_name());
     let before: Vec<_> = ["", "nodes", "README.md", "local-node", &node]
         .iter()
@@ -107,7 +132,7 @@ fn the_tree_has_its_modes_and_repeating_is_safe() {
     let anchor = fs::read_to_string(sandbox.anchor()).unwrap();
     assert!(anchor.contains(&format!("ino: {}\n", before[0].1)), "{anchor}");
     let again = sandbox.init(&[]).expect(0).out;
-    assert!(again.contains("found    group") && !again.contains("ran "), "{again}");
+    assert!(again.contains("found    group"), "{again}");
     assert_eq!(sandbox.sandbox.node_name(), node);
     assert_eq!(fs::metadata(sandbox.sandbox.tree()).unwrap().ino(), before[0].1);
     let left = fs::read_dir(sandbox.sandbox.dir()).unwrap().flatten().map(|e| e.file_name());
@@ -273,7 +298,6 @@ fn a_tree_that_was_made_at_boot_is_completed() {
     let Some(sandbox) = GroupSandbox::new(test_name!()) else {
         return;
     };
-    run("groupadd", &["--system", &sandbox.group]);
     let tree = sandbox.sandbox.tree();
     for (path, mode) in [(tree.clone(), 0o2750), (tree.join("nodes"), 0o3770)] {
         fs::create_dir(&path).unwrap();

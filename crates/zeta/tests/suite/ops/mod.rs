@@ -2,6 +2,7 @@
 //! the built binary on real directories.
 
 mod clean;
+mod complete;
 mod config;
 mod group;
 mod nix;

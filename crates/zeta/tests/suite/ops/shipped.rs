@@ -15,7 +15,8 @@ fn guide_completions_and_pages_are_whole() {
     assert!(guide.lines().count() <= 30 && guide.contains("Exit status"), "{guide}");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = sandbox.zeta(&["completions", shell]).expect(0).out;
-        assert!(script.contains("acquire") && script.contains("dry-run"), "{shell}");
+        let asks = script.contains("__complete");
+        assert!(asks || script.contains("acquire") && script.contains("dry-run"), "{shell}");
     }
     let wrong = sandbox.zeta(&["completions", "klingon"]).expect(2);
     assert!(wrong.err.contains("klingon") && wrong.err.contains("zsh"), "{}", wrong.err);
@@ -27,6 +28,10 @@ fn guide_completions_and_pages_are_whole() {
     sandbox.zeta(&["man", "--dir", dir.to_str().unwrap()]).expect(0);
     let page = fs::read_to_string(dir.join("zeta-lease-acquire.1")).unwrap();
     assert!(page.contains("fencing"), "{page}");
+    let example =
+        "\nzeta lease acquire deploy \\-\\-ttl 30s \\-\\-wait 1m \\-\\-purpose 'release 1.2'\n";
+    let (_, examples) = page.split_once(".SH EXAMPLES\n.nf\n").unwrap();
+    assert!(examples.contains(example) && !page.contains("EXTRA"), "{page}");
     for verb in ["init", "clean", "doctor", "guide", "completions", "man"] {
         let help = sandbox.zeta(&[verb, "--help"]).expect(0).out;
         assert!(help.contains("Example"), "{verb}: {help}");

@@ -121,10 +121,10 @@ fn doctor_names_each_defect_with_a_remedy_and_never_fails() {
         let done = sandbox.zeta(&["doctor", "--json"]).expect(*status).json();
         let found =
             done["findings"].as_array().unwrap().iter().find(|f| {
-                f["finding"] == *finding && f["reason"].as_str().unwrap().contains(words)
+                f["finding"] == *finding && f["message"].as_str().unwrap().contains(words)
             });
         let found = found.unwrap_or_else(|| panic!("{what}: no {finding} with {words:?}: {done}"));
-        assert!(!found["remedy"].as_str().unwrap().is_empty(), "{what}");
+        assert!(!found["hints"][0].as_str().unwrap().is_empty(), "{what}");
         assert_eq!(found["severity"] == "broken", *status == 7, "{what}: {found}");
         let plain = sandbox.zeta(&["doctor"]).expect(*status);
         assert!(!plain.out.contains('\u{1b}'), "{what}: it reached the terminal");

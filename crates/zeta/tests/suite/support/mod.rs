@@ -4,14 +4,16 @@ mod program;
 mod sandbox;
 mod skip;
 mod temp_dir;
+mod terminal;
 
 pub use program::{
     LIMIT, Out, can, find, finish, is_root, run, run_within, signal, until, wait, wait_for,
-    with_usual_signals,
+    with_unusual_signals, with_usual_signals,
 };
 pub use sandbox::Sandbox;
 pub use skip::{append, skip};
 pub use temp_dir::TempDir;
+pub use terminal::Terminal;
 
 /// The full name of the test in whose body this stands, as the test runner prints it.
 macro_rules! test_name {

@@ -112,6 +112,25 @@ pub fn with_usual_signals(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(reset) }
 }
 
+/// Gives a program dispositions and a mask that a careful parent would not leave to it.
+pub fn with_unusual_signals(command: &mut Command) -> &mut Command {
+    let set = || {
+        // SAFETY: async-signal-safe calls; the set is written before it is read.
+        unsafe {
+            for number in [libc::SIGCHLD, libc::SIGPIPE, libc::SIGHUP] {
+                libc::signal(number, libc::SIG_IGN);
+            }
+            let mut blocked = std::mem::zeroed();
+            libc::sigemptyset(&raw mut blocked);
+            libc::sigaddset(&raw mut blocked, libc::SIGUSR2);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut());
+        }
+        Ok(())
+    };
+    // SAFETY: what runs in the child makes these system calls and nothing else.
+    unsafe { command.pre_exec(set) }
+}
+
 /// Sends a signal to a process that this test started.
 pub fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();

@@ -3,15 +3,13 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use super::sandbox::part;
-use crate::support::{LIMIT, wait_for, with_usual_signals};
+use super::{LIMIT, wait_for, with_usual_signals};
 
 /// A terminal whose controlling end the test holds, and a program that runs on it.
 pub struct Terminal {
@@ -23,11 +21,6 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// A part of this test binary; what it says goes to a file.
-    pub fn start(name: &str, result: &Path) -> Terminal {
-        Terminal::run(&part(name, &format!("exec 3>{}", result.display())))
-    }
-
     /// A program, in a session of its own whose terminal this is.
     pub fn run(inner: &Command) -> Terminal {
         let controller =
@@ -77,6 +70,12 @@ impl Terminal {
             let len = rustix::io::read(&self.controller, &mut part).unwrap_or(0);
             self.shown.push_str(&String::from_utf8_lossy(&part[..len]));
         }
+    }
+
+    /// Closes the terminal, as its window does; the program stays.
+    pub fn hang_up(mut self) -> Child {
+        let nothing = Command::new("true").spawn().unwrap();
+        std::mem::replace(&mut self.child, nothing)
     }
 
     pub fn keys(&self, keys: &[u8]) {

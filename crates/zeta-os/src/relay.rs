@@ -1,0 +1,83 @@
+//! Relays the signals of a wrapper to its command, each one once.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use zeta_core::signal::{Arrival, decide_pass_on};
+
+use crate::inotify::poll_readable;
+use crate::signal::{CHILD_ENDED, HANGUP, Received, Signals, leads_session};
+use crate::spawn::Child;
+use crate::witness::Witness;
+
+/// How long a signal that was sent to each process of a service takes to reach the last of them.
+const ALL_SENT: Duration = Duration::from_millis(20);
+
+/// A command, and the signals that its wrapper takes over for it.
+pub struct Relay<'a> {
+    child: &'a Child,
+    signals: &'a Signals,
+    witness: Option<Witness>,
+}
+
+impl<'a> Relay<'a> {
+    /// Relays signals to a command that is in the process group of this process. `signals` should
+    /// have those of children, too.
+    pub fn new(child: &'a Child, signals: &'a Signals) -> Relay<'a> {
+        Relay { child, signals, witness: None }
+    }
+
+    /// The descriptors that are readable when the command has ended, and when a signal arrived.
+    pub fn fds(&self) -> [BorrowedFd<'a>; 2] {
+        [self.child.fd(), self.signals.fd()]
+    }
+
+    /// Notices from now on which signals are sent to all processes, the command among them, and
+    /// collects the children that had ended before. It costs a process, so a command that ends at
+    /// once should not get it. Called again, it forgets what it noticed before.
+    pub fn watch_group(&mut self) {
+        self.child.reap_others();
+        let clean = self.witness.as_ref().is_some_and(|witness| witness.pending() == Some(0));
+        if !clean {
+            // The old one ends first.
+            self.witness = None;
+            self.witness = Witness::start();
+        }
+    }
+
+    /// Passes on what arrived, except what the command has got already; collects ended children.
+    pub fn pass_on(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            if signal.number == CHILD_ENDED {
+                self.child.reap_others();
+            } else if decide_pass_on(&self.arrival(signal)) {
+                self.child.signal(signal.number);
+            }
+        }
+    }
+
+    fn arrival(&mut self, signal: Received) -> Arrival {
+        Arrival {
+            from_kernel: signal.from_kernel,
+            to_session_leader: signal.number == HANGUP && leads_session(),
+            command_in_group: self.child.is_in_own_group(),
+            sent_to_all: self.was_sent_to_all(signal.number),
+        }
+    }
+
+    /// Returns whether a signal was sent to the whole group or service; `None` if that is not
+    /// known.
+    fn was_sent_to_all(&mut self, number: i32) -> Option<bool> {
+        let until = Instant::now() + ALL_SENT;
+        loop {
+            if self.witness.as_ref()?.has(number)? {
+                self.watch_group();
+                return Some(true);
+            }
+            let ended = poll_readable(&[self.child.fd()], Duration::from_millis(1));
+            if ended.first() == Some(&true) || Instant::now() >= until {
+                return Some(false);
+            }
+        }
+    }
+}
