@@ -34,7 +34,7 @@ const VERBS: [(&str, char); 16] = [
     ("bus list", '-'),
     ("claim acquire --item B-1", 'E'),
     ("claim check --item B-2", 'E'),
-    ("claim release --item B-1", 'C'),
+    ("claim release B-1 --token T", 'C'),
 ];
 
 /// The counts of one verb; `None` where the tool that counts is missing.
@@ -151,25 +151,31 @@ impl Stage {
     fn prepare(&self, verb: &str, before: char) -> Result<Vec<String>> {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         // Removes what the previous call left.
-        let look = run::answer(self.call(&[], &words("lease show job --json"))).unwrap_or_default();
-        let token = look.split("\"fencing_token\":").nth(1).and_then(|rest| rest.split(',').next());
-        if let Some(token) = token {
-            let release = words(&format!("lease release job --token {token}"));
-            run::answer(self.call(&[], &release)).context("cannot release the lease")?;
+        for (look, release) in [
+            ("lease show job --json", "lease release job --token"),
+            ("claim list --json", "claim release B-1 --token"),
+        ] {
+            let found = run::answer(self.call(&[], &words(look))).unwrap_or_default();
+            let token = found.split("\"fencing_token\":").nth(1);
+            let Some(token) = token.and_then(|rest| rest.split([',', '}']).next()) else {
+                continue;
+            };
+            let release = format!("{release} {token}");
+            run::answer(self.call(&[], &words(&release))).with_context(|| release.clone())?;
         }
+        let mut token = String::new();
         if matches!(before, 'C' | 'E') {
             // The same few messages before each verb, and an index that has them.
             let _ = fs::remove_dir_all(self.dir.join("bus"));
             let call = |text: &str| {
                 run::answer(self.call(&[], &words(text))).with_context(|| format!("zeta {text}"))
             };
-            call("claim acquire --item B-1")?;
+            token = call("claim acquire --item B-1")?.trim().to_owned();
             if before == 'E' {
-                call("claim release --item B-1")?;
+                call(&format!("claim release B-1 --token {token}"))?;
             }
             call("bus list")?;
         }
-        let mut token = String::new();
         if matches!(before, 'L' | 'F') {
             let took = run::answer(self.call(&[], &words("lease acquire job")));
             token = took.context("cannot take the lease")?.trim().to_owned();

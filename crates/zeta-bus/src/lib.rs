@@ -4,5 +4,6 @@
 pub mod claim;
 pub mod clean;
 pub mod directory;
+pub mod doctor;
 pub mod messages;
 pub mod report;

@@ -4,6 +4,8 @@ use crate::name::RecordName;
 
 /// Where the state directory is by default.
 pub const DEFAULT_STATE_DIR: &str = "/tmp/zeta-cluster-state";
+/// Where the bus is by default.
+pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
 /// The operator's page, written by `zeta init`.
 pub const README: &str = "README.md";
 /// The name of this machine's own node, written once.

@@ -95,15 +95,16 @@ pub enum Base {
     WrongMode,
 }
 
-/// Judges a trusted directory by its owner and its mode (R2 and R3). `bits` are those of the mode.
-pub fn judge_base(owner: Owner, caller_is_owner: bool, bits: u32) -> Base {
+/// Judges a trusted directory by its owner and its mode (R2 and R3). `bits` are those of the mode,
+/// `group_mode` those of a directory of this kind that a group shares.
+pub fn judge_base(owner: Owner, caller_is_owner: bool, bits: u32, group_mode: u32) -> Base {
     match (owner, bits) {
         (Owner::Other, _) => Base::ForeignOwner,
-        (Owner::Unmapped, 0o2750) => Base::GroupIfAnchored,
+        (Owner::Unmapped, bits) if bits == group_mode => Base::GroupIfAnchored,
         (Owner::Unmapped, _) => Base::ForeignOwner,
         (_, 0o700) if caller_is_owner => Base::Private,
         (_, 0o700) => Base::ForeignOwner,
-        (Owner::Root, 0o2750) => Base::Group,
+        (Owner::Root, bits) if bits == group_mode => Base::Group,
         _ => Base::WrongMode,
     }
 }
@@ -208,8 +209,12 @@ mod tests {
             (Owner::Unmapped, false, 0o2770, Base::ForeignOwner),
             (Owner::Unmapped, false, 0o2750, Base::GroupIfAnchored),
         ] {
-            assert_eq!(judge_base(owner, mine, bits), verdict, "{owner:?} {mine} {bits:o}");
+            let judged = judge_base(owner, mine, bits, 0o2750);
+            assert_eq!(judged, verdict, "{owner:?} {mine} {bits:o}");
         }
+        assert_eq!(judge_base(Owner::Root, false, 0o2770, 0o2770), Base::Group);
+        assert_eq!(judge_base(Owner::Root, false, 0o2750, 0o2770), Base::WrongMode);
+        assert_eq!(judge_base(Owner::Unmapped, false, 0o2770, 0o2770), Base::GroupIfAnchored);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use zeta_core::name::Label;
 use zeta_core::time::{Host, Now, Reading};
 
 use crate::directory::guard::Section;
+use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::{create, guard};
 use zeta_os::error::{Cause, Error, Result};
@@ -73,7 +74,7 @@ impl Context {
     pub fn find(&self) -> Result<Option<NodeHandle<'_>>> {
         let tree = Tree::open(&self.state_dir).map_err(|error| self.explain(error))?;
         let Some(tree) = tree else {
-            create::refuse_creation(&self.state_dir)?;
+            create::refuse_creation(&self.state_dir, &STATE)?;
             return Ok(None);
         };
         let name = match &self.node {

@@ -99,9 +99,9 @@ fn one_shots(zeta: &Path) -> Outcomes<()> {
         }
         for (at, bus) in [&few, &many].into_iter().enumerate() {
             let calls: [&[&str]; 4] = [
-                &["claim", "acquire", "--from", "otto-cli", "--item", &item],
+                &["claim", "acquire", &item, "--branch", "b", "--worktree", "/w"],
                 &["claim", "check", "--item", "free"],
-                &["claim", "release", "--from", "otto-cli", "--item", &item],
+                &["claim", "release", &item, "--branch", "b", "--worktree", "/w"],
                 &["bus", "publish", "--topic", "heartbeat", "--payload", "{\"status\":\"idle\"}"],
             ];
             for (call, times) in calls.iter().zip(&mut ours) {

@@ -72,7 +72,7 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
 pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
     let dir = option
         .or_else(|| path("ZETA_BUS_DIR"))
-        .unwrap_or_else(|| PathBuf::from(zeta_bus::directory::DEFAULT_BUS_DIR));
+        .unwrap_or_else(|| PathBuf::from(layout::DEFAULT_BUS_DIR));
     std::path::absolute(&dir).unwrap_or(dir)
 }
 

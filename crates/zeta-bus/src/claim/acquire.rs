@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
+use zeta_core::bus::grant::{ClaimRecord, Identity, key};
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::{FencingToken, Reassigned, Record, Successor, decide_reassign};
@@ -12,10 +13,11 @@ use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
 use super::{
-    ClaimRequest, Claimant, default_ttl_ms, extra_text, held, key, lease_place, record_of,
+    ClaimRequest, Claimant, bus_of, default_ttl_ms, held, identify, judge_record, lease_place,
+    record_of,
 };
 use crate::claim::holders::{HolderView, scope};
-use crate::claim::message::{claim_message, date_after, describe, set};
+use crate::claim::message::{claim_message, date_after, describe, set, unset};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -53,8 +55,19 @@ pub struct Granted {
 pub enum Acquired {
     /// The claim is the caller's.
     Granted(Granted),
-    /// Other agents hold the item.
-    Taken(Vec<Claimant>),
+    /// Others hold the item.
+    Taken(Taken),
+}
+
+/// The holders of an item that the caller did not get.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The holders.
+    pub claimants: Vec<Claimant>,
+    /// How long the caller waited; `None` for a single try.
+    pub waited_ms: Option<u64>,
+    /// The caller's whole time has passed in the queue of the lease.
+    in_queue: bool,
 }
 
 /// The opened node and bus for a call on a claim.
@@ -93,23 +106,28 @@ pub fn acquire(
     request: &ClaimRequest,
     on_wait: &mut OnWait<'_>,
 ) -> Result<Acquired> {
-    let bus = Bus::open_or_create(dir)?;
     let handle = ctx.open()?;
+    let bus = bus_of(&handle, dir)?;
     let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };
     let claims = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     let started = Instant::now();
-    let left = |limit_ms: u64| {
-        let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        limit_ms.saturating_sub(waited_ms)
-    };
+    let waited_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     loop {
-        let limit_ms = request.limit_ms.map(left);
-        match claims.acquire(request, limit_ms, on_wait)? {
+        let left_ms = request.limit_ms.map(|limit_ms| limit_ms.saturating_sub(waited_ms()));
+        let mut taken = match claims.acquire(request, left_ms, on_wait)? {
+            Acquired::Taken(taken) => taken,
+            granted => return Ok(granted),
+        };
+        match request.limit_ms {
             // A holder that is known only by a message has no queue.
-            Acquired::Taken(_) if limit_ms.is_some_and(|left| left > 0) => {
+            Some(limit_ms) if !taken.in_queue && waited_ms() < limit_ms => {
                 std::thread::sleep(RECHECK);
             }
-            acquired => return Ok(acquired),
+            limit_ms => {
+                taken.waited_ms = limit_ms.map(|_| waited_ms());
+                identify(&mut taken.claimants, &request.caller(&ctx));
+                return Ok(Acquired::Taken(taken));
+            }
         }
     }
 }
@@ -124,7 +142,7 @@ impl ClaimContext<'_> {
         request.item.lease(&scope(self.bus), sharer)
     }
 
-    fn holders(&self) -> HolderView<'_> {
+    pub(super) fn holders(&self) -> HolderView<'_> {
         HolderView::new(Some(self.bus), Some(self.handle))
     }
 
@@ -135,8 +153,8 @@ impl ClaimContext<'_> {
         on_wait: &mut OnWait<'_>,
     ) -> Result<Acquired> {
         let lease = self.lease(request);
-        if let Some(record) = self.own(&lease, &request.from)? {
-            return self.acquire_again(request, &record);
+        if let Some((record, claim)) = self.own(&lease, request)? {
+            return self.acquire_again(request, &record, &claim);
         }
         let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(self.handle.ctx));
         let mut lease_request = new_request(self.handle.ctx, lease, ttl_ms)?;
@@ -145,13 +163,13 @@ impl ClaimContext<'_> {
         let mut wait = WaitOptions { limit_ms, on_wait };
         let granted = self.handle.acquire(&lease_request, &mut wait, &mut |record| {
             describe(record, request, self.bus);
-            self.announce(request, record, &mut announcement)
+            self.announce(request, record, false, &mut announcement)
         });
         let committed = granted.map(|outcome| match outcome {
             Outcome::Refused(_) => None,
             Outcome::Granted { record, from, .. } => {
                 let name = |from: Box<Record>| {
-                    extra_text(&from, key::FROM).unwrap_or_else(|| from.agent.to_string())
+                    ClaimRecord::of(&from).map_or_else(|| from.agent.to_string(), |c| c.from)
                 };
                 Some(Committed { record, renewed: false, taken_from: from.map(name) })
             }
@@ -160,13 +178,15 @@ impl ClaimContext<'_> {
     }
 
     /// Publishes a claim that is about to be committed; refuses it if another agent holds the item.
+    /// `renewal` says that the caller holds it by its lease.
     fn announce<'s>(
         &'s self,
         request: &ClaimRequest,
         record: &mut Record,
+        renewal: bool,
         announcement: &mut Announcement<'s>,
     ) -> Result<()> {
-        match self.publish(request, record)? {
+        match self.publish(request, record, renewal)? {
             Ok(published) => {
                 set(record, key::MESSAGE, quote(&published.message));
                 announcement.published = Some((published, record.fencing_token));
@@ -194,11 +214,11 @@ impl ClaimContext<'_> {
                 let Committed { record, renewed, taken_from } = committed;
                 Ok(Acquired::Granted(Granted { record, message, renewed, taken_from }))
             }
-            (_, None) if !conflicts.is_empty() => Ok(Acquired::Taken(conflicts)),
+            (_, None) if !conflicts.is_empty() => Ok(taken(conflicts, false)),
             (Ok(_), published) => {
                 // The list of holders needs the index, which this call must leave first.
                 drop(published);
-                Ok(Acquired::Taken(self.holders().claimants(&request.item)?))
+                Ok(taken(self.holders().claimants(&request.item)?, true))
             }
             (Err(error), published) => {
                 if let Some((published, token)) = published {
@@ -232,25 +252,39 @@ impl ClaimContext<'_> {
     }
 
     /// Returns the record of a claim that the caller already has.
-    fn own(&self, lease: &RecordName, from: &Address) -> Result<Option<Box<Record>>> {
+    fn own(
+        &self,
+        lease: &RecordName,
+        request: &ClaimRequest,
+    ) -> Result<Option<(Box<Record>, ClaimRecord)>> {
         let Some(view) = held(self.handle, lease)? else { return Ok(None) };
-        let record = record_of(&view).filter(|record| {
-            extra_text(record, key::FROM).as_deref() == Some(from.as_str())
-                && (record.session.is_none() || record.session == self.handle.ctx.session)
-        });
-        Ok(record.map(|record| Box::new(record.clone())))
+        let Some(record) = record_of(&view) else { return Ok(None) };
+        let Some(claim) = ClaimRecord::of(record) else { return Ok(None) };
+        let identity = judge_record(&claim, record, &request.caller(self.handle.ctx));
+        Ok((identity == Identity::Same).then(|| (Box::new(record.clone()), claim)))
     }
 
     /// Acquires a claim that the caller has: the token stays, unless the session is a new one.
+    /// Branch and worktree stay, too, unless the caller names others.
     pub(super) fn acquire_again(
         &self,
         request: &ClaimRequest,
         record: &Record,
+        claim: &ClaimRecord,
     ) -> Result<Acquired> {
+        let request = &ClaimRequest {
+            branch: request.branch.clone().or_else(|| claim.branch.clone()),
+            worktree: request.worktree.clone().or_else(|| claim.worktree.clone()),
+            ..request.clone()
+        };
         let into_session = self.handle.ctx.session.is_some() && record.session.is_none();
         let (lease, token) = (&record.lease, record.fencing_token);
         let mut announcement = Announcement::default();
-        let mut announce = |record: &mut Record| self.announce(request, record, &mut announcement);
+        let mut announce = |record: &mut Record| {
+            unset(record, key::HANDED_OVER);
+            describe(record, request, self.bus);
+            self.announce(request, record, true, &mut announcement)
+        };
         // The guard first and the index in it, as in every call.
         let entered = self.handle.enter_as_holder(lease, token, ENTER_LIMIT)?;
         let taken = match &entered {
@@ -272,6 +306,7 @@ impl ClaimContext<'_> {
         &self,
         request: &ClaimRequest,
         record: &Record,
+        renewal: bool,
     ) -> Result<std::result::Result<Published<'_>, Vec<Claimant>>> {
         let started = Instant::now();
         loop {
@@ -297,7 +332,7 @@ impl ClaimContext<'_> {
             // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
             let messages = index.notices(&request.item, host::wall_us())?;
-            let conflicts = self.conflicts(request, record, &messages)?;
+            let conflicts = self.conflicts(request, record, renewal, &messages)?;
             if !conflicts.is_empty() {
                 return Ok(Err(conflicts));
             }
@@ -318,24 +353,20 @@ impl ClaimContext<'_> {
         &self,
         request: &ClaimRequest,
         record: &Record,
+        renewal: bool,
         messages: &[ClaimMessage],
     ) -> Result<Vec<Claimant>> {
         let (from, shareable) = (&request.from, request.shareable);
         let holders = self.holders();
         let mut claimants = holders.by_messages(messages, request.item.as_str());
-        claimants.retain(|claimant| {
-            let message = messages.iter().find(|m| Some(&m.id) == claimant.message.as_ref());
-            message.is_some_and(|message| conflicts_with(message, from, shareable))
-        });
         // Those that share it, and whose messages are gone.
-        let with_message = claimants.len();
         holders.add_sharers(self.bus, Some(&request.item), &mut claimants)?;
-        let without_message = claimants.split_off(with_message).into_iter().filter(|claimant| {
-            let holder = Address::new(&claimant.from).ok();
-            let same = holder.is_some_and(|holder| holder.persona() == from.persona());
-            claimant.from != from.as_str() && !(shareable && same)
+        let caller = request.caller(self.handle.ctx);
+        claimants.retain(|claimant| match claimant.judge(&caller) {
+            Identity::Same => false,
+            Identity::Unproven => !renewal,
+            Identity::Other => conflicts_with(&claimant.from, claimant.shareable, from, shareable),
         });
-        claimants.extend(without_message);
         // A shareable claim has its own lease, whose guard is entered: check the exclusive one,
         // too.
         let exclusive = request.item.lease(&scope(self.bus), None);
@@ -384,4 +415,8 @@ impl ClaimContext<'_> {
         publish(section, &record, true, RENEWAL_RESERVE)?;
         Ok(Ok(record))
     }
+}
+
+fn taken(claimants: Vec<Claimant>, in_queue: bool) -> Acquired {
+    Acquired::Taken(Taken { claimants, waited_ms: None, in_queue })
 }

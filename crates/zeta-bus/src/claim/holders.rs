@@ -1,11 +1,12 @@
 //! The holders of items: combines the grants of the tree with the messages of the bus.
 
 use zeta_core::bus::claim::{Action, ClaimMessage, holders};
-use zeta_core::bus::item::Item;
+use zeta_core::bus::grant::ClaimRecord;
+use zeta_core::bus::item::{CLAIM_PREFIX, Item};
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
 
-use super::{Claimant, extra_text, grant_view, held, key, record_of};
+use super::{Claimant, grant_view, held, record_of};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -13,9 +14,6 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::NodeHandle;
 use zeta_state::lease::LeaseView;
-
-/// The prefix of a claim's lease.
-const PREFIX: &str = "claim.";
 
 /// The holders of items on one bus and one node.
 pub(super) struct HolderView<'a> {
@@ -118,10 +116,11 @@ impl<'a> HolderView<'a> {
         let (prefix, exclusive) = match item {
             Some(item) => {
                 let lease = item.lease(&scope(bus), None);
-                let readable = lease.as_str().rsplit_once('.').map_or(PREFIX, |(front, _)| front);
+                let readable =
+                    lease.as_str().rsplit_once('.').map_or(CLAIM_PREFIX, |(front, _)| front);
                 (format!("{readable}."), Some(lease))
             }
-            None => (PREFIX.to_owned(), None),
+            None => (CLAIM_PREFIX.to_owned(), None),
         };
         for file in handle.node.list()?.names {
             let Kind::Lease(name) = layout::kind_of(&file) else { continue };
@@ -132,18 +131,18 @@ impl<'a> HolderView<'a> {
             let Ok(lease) = RecordName::new("lease", name) else { continue };
             let Some(view) = held(handle, &lease)? else { continue };
             let Some(record) = record_of(&view) else { continue };
-            let of_this_bus = extra_text(record, key::BUS).is_some_and(|dir| dir == scope(bus));
+            let Some(claim) = ClaimRecord::of(record) else { continue };
+            let of_this_bus = claim.bus_dir.is_some_and(|dir| dir == scope(bus));
             let (token, lease) = (record.fencing_token, &record.lease);
             let known = |c: &Claimant| {
                 let record = c.grant.as_deref().and_then(record_of);
                 record.is_some_and(|r| r.fencing_token == token && r.lease == *lease)
             };
-            if let Some(about) = extra_text(record, key::ITEM)
-                && of_this_bus
-                && item.is_none_or(|item| item.as_str() == about)
+            if of_this_bus
+                && item.is_none_or(|item| item.as_str() == claim.item)
                 && !claimants.iter().any(known)
             {
-                claimants.push(Claimant::of_grant(&about, view));
+                claimants.push(Claimant::of_grant(&claim.item, view));
             }
         }
         Ok(())

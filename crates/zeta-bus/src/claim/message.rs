@@ -1,22 +1,28 @@
 //! The data of a claim: in the record of its lease, and in the messages that announce it.
 
 use serde_json::{Map, Value};
+use zeta_core::bus::grant::key;
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Address, Envelope, SKEW_US, topic};
 use zeta_core::lease::Record;
 use zeta_core::record::quote;
 use zeta_core::time::parse_utc;
 
-use super::{ClaimRequest, key};
+use super::ClaimRequest;
 use crate::claim::holders::scope;
 use crate::directory::{Bus, file_of};
 use crate::messages::{NewMessage, utc_ms};
 use zeta_os::error::Result;
 use zeta_os::host;
 
+/// Removes a key of a record that only claims have.
+pub(super) fn unset(record: &mut Record, key: &str) {
+    record.extra.retain(|(known, _)| known != key);
+}
+
 /// Sets a key of a record that only claims have.
 pub(super) fn set(record: &mut Record, key: &str, value: String) {
-    record.extra.retain(|(known, _)| known != key);
+    unset(record, key);
     record.extra.push((key.to_owned(), value));
 }
 

@@ -15,25 +15,27 @@ pub mod report;
 use std::path::Path;
 
 use zeta_core::bus::claim::{ClaimMessage, Grant};
+use zeta_core::bus::grant::{Caller, ClaimRecord, Holder, Identity, judge_identity};
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Address, topic};
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
-use zeta_core::record::unquote;
 
 use self::holders::HolderView;
 use crate::directory::Bus;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Cause, Error, Result};
+use zeta_os::users;
 use zeta_state::context::{Context, NodeHandle};
+use zeta_state::directory::trusted_dir::Sharing;
 use zeta_state::lease::LeaseView;
 
-pub use acquire::{Acquired, Granted, acquire};
+pub use acquire::{Acquired, Granted, Taken, acquire};
 pub use release::{Released, announce_end, hand_over, release, renew};
 
-/// The request of a claim.
+/// A call about the claim of an item.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// The agent that claims.
+    /// The agent that calls.
     pub from: Address,
     /// The item.
     pub item: Item,
@@ -47,6 +49,40 @@ pub struct ClaimRequest {
     pub ttl_ms: Option<u64>,
     /// How long to wait; `None` tries once.
     pub limit_ms: Option<u64>,
+    /// The fencing token of the caller's claim.
+    pub token: Option<FencingToken>,
+    /// The original's rule holds: callers of one name are one caller, and a release is published in
+    /// any case.
+    pub by_name: bool,
+}
+
+impl ClaimRequest {
+    /// Makes the request of an agent about an item, with defaults for everything else.
+    pub fn new(from: Address, item: Item) -> ClaimRequest {
+        ClaimRequest {
+            from,
+            item,
+            branch: None,
+            worktree: None,
+            shareable: false,
+            ttl_ms: None,
+            limit_ms: None,
+            token: None,
+            by_name: false,
+        }
+    }
+
+    /// Returns what the caller gives to show that it is the holder.
+    fn caller<'a>(&'a self, ctx: &'a Context) -> Caller<'a> {
+        Caller {
+            from: self.from.as_str(),
+            session: ctx.session.as_deref(),
+            branch: self.branch.as_deref(),
+            worktree: self.worktree.as_deref(),
+            fencing_token: self.token.map(FencingToken::get),
+            by_name: self.by_name,
+        }
+    }
 }
 
 /// A holder of an item.
@@ -70,23 +106,8 @@ pub struct Claimant {
     pub expires_at: String,
     /// The grant behind it; a claim of the original has none.
     pub grant: Option<Box<LeaseView>>,
-}
-
-/// Keys of a claim in the record of its lease.
-mod key {
-    pub const ITEM: &str = "item";
-    pub const FROM: &str = "claim_from";
-    pub const BRANCH: &str = "branch";
-    pub const WORKTREE: &str = "worktree";
-    pub const SHAREABLE: &str = "shareable";
-    pub const MESSAGE: &str = "message";
-    pub const BUS: &str = "bus_dir";
-}
-
-/// Returns the text of a key that only records of claims have.
-fn extra_text(record: &Record, key: &str) -> Option<String> {
-    let (_, value) = record.extra.iter().find(|(known, _)| known == key)?;
-    Some(unquote(value)?.into_owned())
+    /// Whether it is the caller.
+    pub identity: Identity,
 }
 
 /// Returns the lease record of a view, if it is one of the standard.
@@ -109,30 +130,48 @@ impl Claimant {
             timestamp: message.timestamp.clone(),
             expires_at: message.expires_at.clone(),
             grant: grant.map(Box::new),
+            identity: Identity::Other,
         }
     }
 
     fn of_grant(item: &str, view: LeaseView) -> Claimant {
         let record = record_of(&view);
-        let text = |key: &str| record.and_then(|record| extra_text(record, key));
+        let claim = record.and_then(ClaimRecord::of);
         let until_us = record.and_then(|record| {
             record.renewed.wall_us.map(|renewed_us| record.expires_us(renewed_us))
         });
         let utc = |us: Option<i64>| us.map(crate::messages::utc_ms).unwrap_or_default();
         let unnamed = || "a holder whose record cannot be read".to_owned();
+        let (from, branch, worktree, shareable, message) = match claim {
+            Some(c) => (Some(c.from), c.branch, c.worktree, c.shareable, c.message),
+            None => (record.map(|record| record.agent.to_string()), None, None, false, None),
+        };
         Claimant {
-            from: text(key::FROM)
-                .or_else(|| record.map(|record| record.agent.to_string()))
-                .unwrap_or_else(unnamed),
+            from: from.unwrap_or_else(unnamed),
             item: item.to_owned(),
-            branch: text(key::BRANCH),
-            worktree: text(key::WORKTREE),
-            shareable: record.is_some_and(is_shareable),
-            message: text(key::MESSAGE),
+            branch,
+            worktree,
+            shareable,
+            message,
             timestamp: utc(record.and_then(|record| record.acquired_us)),
             expires_at: utc(until_us),
             grant: Some(Box::new(view)),
+            identity: Identity::Other,
         }
+    }
+
+    /// Judges whether the caller holds this claim.
+    fn judge(&self, caller: &Caller<'_>) -> Identity {
+        let claim = self.grant.as_deref().and_then(record_of).and_then(ClaimRecord::of);
+        let holder = Holder {
+            from: &self.from,
+            session: self.session(),
+            branch: self.branch.as_deref(),
+            worktree: self.worktree.as_deref(),
+            fencing_token: self.fencing_token().map(FencingToken::get),
+            handed_over: claim.is_some_and(|claim| claim.handed_over),
+        };
+        judge_identity(&holder, caller)
     }
 
     /// Returns the fencing token of its grant.
@@ -146,8 +185,22 @@ impl Claimant {
     }
 }
 
-fn is_shareable(record: &Record) -> bool {
-    record.extra.iter().any(|(known, value)| known == key::SHAREABLE && value == "true")
+/// Writes down which of the holders is the caller.
+fn identify(claimants: &mut [Claimant], caller: &Caller<'_>) {
+    claimants.iter_mut().for_each(|claimant| claimant.identity = claimant.judge(caller));
+}
+
+/// Judges whether the caller holds the claim in this record.
+fn judge_record(claim: &ClaimRecord, record: &Record, caller: &Caller<'_>) -> Identity {
+    let holder = Holder {
+        from: &claim.from,
+        session: record.session.as_deref(),
+        branch: claim.branch.as_deref(),
+        worktree: claim.worktree.as_deref(),
+        fencing_token: Some(record.fencing_token.get()),
+        handed_over: claim.handed_over,
+    };
+    judge_identity(&holder, caller)
 }
 
 /// Returns the default TTL of a claim: a session renews it; without one it lasts as long as a claim
@@ -185,6 +238,33 @@ fn grant_view(handle: &NodeHandle<'_>, grant: &Grant) -> Option<Option<LeaseView
     }))
 }
 
+/// Opens the bus for a call that changes claims, or creates it. The claims of a group's tree are
+/// announced on a bus that the group shares: on another one, other members would not see them.
+fn bus_of(handle: &NodeHandle<'_>, dir: &Path) -> Result<Bus> {
+    let base = &handle.tree.base;
+    let Sharing::Group { gid } = base.sharing else { return Bus::open_or_create(dir) };
+    let group = users::group(gid);
+    let hint = format!(
+        "as root: 'zeta init --group NAME', with these directories, makes a bus for {group}; \
+         --replace moves another one aside"
+    );
+    let refuse = |reason: &str| {
+        let shared = base.path.display();
+        let text = format!("it {reason}, and {shared} is shared by {group}");
+        Err(Error::not_safe(dir, text).hint(hint.clone()))
+    };
+    match Bus::open(dir) {
+        Ok(Some(bus)) if bus.base.sharing != Sharing::Private => Ok(bus),
+        Ok(Some(_)) => refuse("is yours alone"),
+        Ok(None) => refuse("does not exist"),
+        // A bus of one's own would keep this member apart from the others.
+        Err(error) if error.cause == Cause::ForeignOwner => {
+            Err(Error { hints: Vec::new(), ..error }.hint(hint))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns the view of a lease that is held; `None` if it can be granted.
 fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>> {
     let view = handle.view(lease)?;
@@ -192,10 +272,12 @@ fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>
 }
 
 /// Returns the holders of an item; empty if it is free.
-pub fn check(ctx: &Context, dir: &Path, item: &Item) -> Result<Vec<Claimant>> {
+pub fn check(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Vec<Claimant>> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    HolderView::new(bus.as_ref(), found.as_ref()).claimants(item)
+    let mut claimants = HolderView::new(bus.as_ref(), found.as_ref()).claimants(&request.item)?;
+    identify(&mut claimants, &request.caller(ctx));
+    Ok(claimants)
 }
 
 /// Returns the holders of all items, by item.

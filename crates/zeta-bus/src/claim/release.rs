@@ -2,13 +2,18 @@
 
 use std::path::Path;
 
+use zeta_core::bus::claim::holders;
+use zeta_core::bus::grant::{ClaimRecord, Identity, key};
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{Address, Envelope};
-use zeta_core::lease::{FencingToken, Record};
+use zeta_core::lease::Record;
 use zeta_core::name::RecordName;
 use zeta_core::record::quote;
 
-use super::{ClaimRequest, extra_text, held, key, lease_place, record_of};
+use super::{
+    ClaimRequest, Claimant, bus_of, grant_view, held, identify, judge_record, lease_place,
+    record_of,
+};
 use crate::claim::acquire::{Acquired, ClaimContext, Granted, label};
 use crate::claim::holders::scope;
 use crate::claim::message::{claim_message, date_after, release_message, sent_us, set};
@@ -16,7 +21,7 @@ use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
 use crate::messages::{store_always, store_inside};
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
@@ -24,11 +29,18 @@ use zeta_state::lease::HolderResult;
 
 /// What a release did.
 #[derive(Debug, Clone)]
-pub struct Released {
-    /// The id of the release message.
-    pub message: String,
-    /// Whether there was a grant, which was removed.
-    pub stood: bool,
+pub enum Released {
+    /// The release was published.
+    Published {
+        /// The id of the release message.
+        message: String,
+        /// Whether there was a grant, which was removed.
+        stood: bool,
+    },
+    /// The grant with the caller's token was released before, and no other since.
+    Before,
+    /// The caller does not hold the item: these agents do. Nothing was published.
+    NotHeld(Vec<Claimant>),
 }
 
 /// Publishes the end of a claim whose lease was not removed by its holder, but by the end of its
@@ -36,136 +48,131 @@ pub struct Released {
 /// original would believe them for a day. An error here is not the caller's, and is ignored.
 pub fn announce_end(ctx: &Context, record: &Record) {
     let publish = || -> Option<()> {
-        let item = Item::new(&extra_text(record, key::ITEM)?).ok()?;
-        let from = Address::new(&extra_text(record, key::FROM)?).ok()?;
+        let claim = ClaimRecord::of(record)?;
+        let item = Item::new(&claim.item).ok()?;
+        let from = Address::new(&claim.from).ok()?;
         // Text from a record never becomes a path: only a caller that uses this bus publishes it.
         let bus = Bus::open(&ctx.bus_dir).ok()??;
-        (extra_text(record, key::BUS)? == scope(&bus)).then_some(())?;
+        (claim.bus_dir? == scope(&bus)).then_some(())?;
         let mut envelope = release_message(&from, &item).ok()?;
-        let claimed_us =
-            extra_text(record, key::MESSAGE).and_then(|message| sent_us(&bus, &message));
+        let claimed_us = claim.message.and_then(|message| sent_us(&bus, &message));
         claimed_us.into_iter().for_each(|us| date_after(&mut envelope, us));
         store_always(&bus, &envelope).ok()
     };
     let _ = publish();
 }
 
-/// Releases a claim and publishes that, as the original does, even if nothing was held.
+/// Releases the caller's claim and publishes that.
 ///
-/// # Errors
-/// [`Kind::Refused`] if the claim is bound to another session of the same name, and no token is
-/// given.
-pub fn release(
-    ctx: &Context,
-    dir: &Path,
-    from: &Address,
-    item: &Item,
-    token: Option<FencingToken>,
-) -> HolderResult<Released> {
-    let bus = Bus::open_or_create(dir)?;
+/// A claim that the original made, and one whose grant has ended without a release message, is
+/// released by a message alone. By the original's rule a release is published in any case.
+pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResult<Released> {
     let handle = ctx.open()?;
+    let bus = bus_of(&handle, dir)?;
     let claims = ClaimContext { handle: &handle, bus: &bus };
+    let (item, mut from) = (&request.item, request.from.clone());
     let (mut stood, mut messages) = (false, Vec::new());
-    for sharer in [None, Some(from.as_str())] {
+    for sharer in [None, Some(request.from.as_str())] {
         let lease = item.lease(&scope(&bus), sharer);
-        let Some(record) = claims.claim_of(&lease, from, token)? else { continue };
-        messages.extend(extra_text(&record, key::MESSAGE));
-        let token = token.unwrap_or(record.fencing_token);
-        match handle.release(&lease, token)? {
+        let Some((record, claim)) = claims.claim_of(&lease, request)? else { continue };
+        messages.extend(claim.message);
+        from = Address::new(&claim.from).unwrap_or(from);
+        match handle.release(&lease, record.fencing_token)? {
             Ok(removed) => stood |= removed,
-            // With a token, one of the two leases may have another grant.
-            Err(lost) if sharer.is_none() && token == record.fencing_token => return Ok(Err(lost)),
+            Err(lost) if !stood => return Ok(Err(lost)),
             Err(_) => {}
         }
     }
-    if let (Some(token), false) = (token, stood) {
-        let lease = item.lease(&scope(&bus), None);
-        if let Err(lost) = handle.release(&lease, token)? {
-            return Ok(Err(lost));
+    if let (Some(token), false) = (request.token, stood) {
+        match handle.release(&item.lease(&scope(&bus), None), token)? {
+            Ok(_) if claims.is_believed(request)? => {}
+            Ok(_) => return Ok(Ok(Released::Before)),
+            Err(lost) => return Ok(Err(lost)),
+        }
+    } else if !stood && !claims.is_believed(request)? {
+        let mut claimants = claims.holders().claimants(item)?;
+        identify(&mut claimants, &request.caller(ctx));
+        let unproven = claimants.iter().any(|holder| holder.identity == Identity::Unproven);
+        if unproven || !request.by_name {
+            return Ok(Ok(Released::NotHeld(claimants)));
         }
     }
-    let mut envelope = release_message(from, item)?;
+    let mut envelope = release_message(&from, item)?;
     for claimed_us in messages.iter().filter_map(|message| sent_us(&bus, message)) {
         date_after(&mut envelope, claimed_us);
     }
     store_always(&bus, &envelope)?;
-    Ok(Ok(Released { message: envelope.id, stood }))
+    Ok(Ok(Released::Published { message: envelope.id, stood }))
 }
 
 impl ClaimContext<'_> {
-    /// Returns the record of a claim of `from`, if the caller may end it.
+    /// Returns the claim on a lease, if the caller is its holder. The token alone shows that, too.
     fn claim_of(
         &self,
         lease: &RecordName,
-        from: &Address,
-        token: Option<FencingToken>,
-    ) -> Result<Option<Box<Record>>> {
+        request: &ClaimRequest,
+    ) -> Result<Option<(Box<Record>, ClaimRecord)>> {
         let Some(view) = held(self.handle, lease)? else { return Ok(None) };
         let Some(record) = record_of(&view) else { return Ok(None) };
-        if extra_text(record, key::FROM).as_deref() != Some(from.as_str()) {
-            return Ok(None);
-        }
-        let proven = token == Some(record.fencing_token)
-            || record.session.is_none()
-            || record.session == self.handle.ctx.session;
-        match (proven, token) {
-            (true, _) => Ok(Some(Box::new(record.clone()))),
-            (false, Some(_)) => Ok(None),
-            (false, None) => Err(Error::new(
-                Kind::Refused,
-                format!("{from} holds it in another session, which is running"),
-            )
-            .hint("do it in that session, or give the token that acquire printed: --token N")),
-        }
+        let Some(claim) = ClaimRecord::of(record) else { return Ok(None) };
+        let caller = request.caller(self.handle.ctx);
+        let own = request.token == Some(record.fencing_token)
+            || judge_record(&claim, record, &caller) == Identity::Same;
+        Ok(own.then(|| (Box::new(record.clone()), claim)))
+    }
+
+    /// Returns whether the original believes that the caller's name holds the item, and no grant
+    /// stands behind that.
+    fn is_believed(&self, request: &ClaimRequest) -> Result<bool> {
+        let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
+        index.refresh()?;
+        let messages = index.notices(&request.item, host::wall_us())?;
+        let believed = holders(&messages, request.item.as_str(), |_| None);
+        Ok(believed.into_iter().filter(|message| message.from == request.from.as_str()).any(
+            |message| match &message.grant {
+                None => true,
+                Some(grant) => matches!(grant_view(self.handle, grant), Some(None)),
+            },
+        ))
     }
 }
 
-/// Renews a claim, and publishes it again, so that the original counts it for another day.
-pub fn renew(
-    ctx: &Context,
-    dir: &Path,
-    request: &ClaimRequest,
-    token: Option<FencingToken>,
-) -> Result<Option<Acquired>> {
-    let bus = Bus::open_or_create(dir)?;
+/// Renews the caller's claim, and publishes it again, so that the original counts it for another
+/// day; `None` if the caller does not hold the item.
+pub fn renew(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Option<Acquired>> {
     let handle = ctx.open()?;
+    let bus = bus_of(&handle, dir)?;
     let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };
     let claims = ClaimContext { handle: &NodeHandle { ctx: &ctx, ..handle }, bus: &bus };
     for shareable in [false, true] {
         let request = ClaimRequest { shareable, ..request.clone() };
         let lease = claims.lease(&request);
-        let Some(record) = claims.claim_of(&lease, &request.from, token)? else { continue };
-        if token.is_some_and(|token| token != record.fencing_token) {
-            continue;
-        }
-        let request = ClaimRequest {
-            branch: request.branch.clone().or_else(|| extra_text(&record, key::BRANCH)),
-            worktree: request.worktree.clone().or_else(|| extra_text(&record, key::WORKTREE)),
-            ..request
-        };
-        return claims.acquire_again(&request, &record).map(Some);
+        let Some((record, claim)) = claims.claim_of(&lease, &request)? else { continue };
+        let from = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
+        let request = ClaimRequest { from, ..request };
+        return claims.acquire_again(&request, &record, &claim).map(Some);
     }
     Ok(None)
 }
 
-/// Hands a claim over to another agent, without a moment in which it is free. The new holder binds
-/// it to its own session by acquiring it.
+/// Hands the caller's claim over to another agent, without a moment in which it is free; `None` if
+/// the caller does not hold the item. The new holder binds it to its own session by acquiring it.
 pub fn hand_over(
     ctx: &Context,
     dir: &Path,
     request: &ClaimRequest,
     to: &Address,
-    token: Option<FencingToken>,
 ) -> HolderResult<Option<Granted>> {
-    let bus = Bus::open_or_create(dir)?;
     let handle = ctx.open()?;
+    let bus = bus_of(&handle, dir)?;
     let claims = ClaimContext { handle: &handle, bus: &bus };
     let lease = request.item.lease(&scope(&bus), None);
-    let Some(record) = claims.claim_of(&lease, &request.from, token)? else { return Ok(Ok(None)) };
+    let Some((record, claim)) = claims.claim_of(&lease, request)? else { return Ok(Ok(None)) };
+    let giver = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
     let handed_over = ClaimRequest {
         from: to.clone(),
-        branch: extra_text(&record, key::BRANCH),
-        worktree: extra_text(&record, key::WORKTREE),
+        branch: claim.branch,
+        worktree: claim.worktree,
         ..request.clone()
     };
     let entered = handle.enter_as_holder(&lease, record.fencing_token, ENTER_LIMIT)?;
@@ -183,6 +190,7 @@ pub fn hand_over(
         let mut claim = claim_message(&handed_over, record, &lease_place(&handle))?;
         after_own(&mut claim, to);
         set(record, key::MESSAGE, quote(&claim.id));
+        set(record, key::HANDED_OVER, "true".to_owned());
         store_inside(&bus, &mut index, &claim)?;
         message = Some((claim.id, record.fencing_token));
         Ok(())
@@ -196,8 +204,8 @@ pub fn hand_over(
             return Err(error);
         }
     };
-    let mut release = release_message(&request.from, &request.item)?;
-    after_own(&mut release, &request.from);
+    let mut release = release_message(&giver, &request.item)?;
+    after_own(&mut release, &giver);
     store_inside(&bus, &mut index, &release)?;
     let message = message.map(|(message, _)| message).unwrap_or_default();
     Ok(Ok(Some(Granted { record, message, renewed: false, taken_from: None })))

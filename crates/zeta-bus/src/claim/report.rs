@@ -1,11 +1,12 @@
 //! Claims as text and as JSON: who holds an item, since when, where, and what to do.
 
+use zeta_core::bus::grant::Identity;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 use zeta_core::shell::quote_word;
-use zeta_core::time::{moment, parse_utc};
+use zeta_core::time::{format_duration, moment, parse_utc};
 
-use super::{Claimant, Granted, Released};
+use super::{ClaimRequest, Claimant, Granted, Released, Taken};
 use zeta_os::error::{Error, Kind};
 use zeta_os::host::wall_us;
 use zeta_state::lease::report::standing_word;
@@ -58,28 +59,41 @@ pub fn taken_over(granted: &Granted) -> Option<String> {
     granted.taken_from.as_ref().map(|from| format!("taken over from {from}, which is gone"))
 }
 
-/// Makes the refusal of an item that other agents hold.
-pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
+/// Makes the refusal of an item that others hold.
+pub fn taken(item: &str, taken: &Taken) -> Error {
+    let error = held(item, &taken.claimants);
+    match taken.waited_ms {
+        None => error,
+        Some(waited_ms) => {
+            let text = format!("{} (waited {})", error.text, format_duration(waited_ms));
+            Error { kind: Kind::Busy, text, ..error }
+        }
+    }
+}
+
+/// Makes the answer that others hold an item, or a holder of the caller's name.
+pub fn held(item: &str, claimants: &[Claimant]) -> Error {
     let now_us = wall_us();
-    let describe = |claimant: &Claimant| {
-        let mut text = claimant.from.clone();
-        if let Some(session) = claimant.session() {
-            text += &format!(" (session {})", session.get(..8).unwrap_or(session));
-        }
-        if let Ok(since_us) = parse_utc(&claimant.timestamp) {
-            text += &format!(" since {}", moment(since_us, now_us));
-        }
-        for (word, what) in [(" on branch", &claimant.branch), (" in", &claimant.worktree)] {
-            if let Some(what) = what {
-                text += &format!("{word} {what}");
-            }
-        }
-        text
-    };
-    let who: Vec<String> = claimants.iter().map(describe).collect();
+    let who: Vec<String> = claimants.iter().map(|claimant| describe(claimant, now_us)).collect();
     // The holder may have released it since the refusal.
     let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
-    let mut error = Error::new(Kind::Refused, format!("item {item:?} is claimed by {who}"));
+    let namesake = claimants.iter().find(|holder| holder.identity == Identity::Unproven);
+    let question =
+        namesake.map(|holder| format!(". {} is your name, too: held by you?", holder.from));
+    let text = format!("item {item:?} is claimed by {who}{}", question.unwrap_or_default());
+    let mut error = Error::new(Kind::Refused, text);
+    if let Some(holder) = namesake {
+        let (item, from) = (quote_word(item), &holder.from);
+        error = error
+            .hint(format!(
+                "if you claimed it: the number that acquire printed renews it: zeta claim acquire \
+                 {item} --from {from} --token N"
+            ))
+            .hint(
+                "if another agent did: each agent needs a name of its own: 'zeta run --as NAME -- \
+                 COMMAND', or --as NAME in each call",
+            );
+    }
     for claimant in claimants {
         let why = match &claimant.grant {
             Some(view) => match standing_word(&view.standing) {
@@ -91,15 +105,35 @@ pub fn taken(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", claimant.from));
     }
-    error.hint(format!("wait for it: zeta claim acquire --item {} --wait 10m", quote_word(item)))
+    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", quote_word(item)))
+}
+
+/// Describes a holder: name, session, since when, branch and worktree.
+fn describe(claimant: &Claimant, now_us: i64) -> String {
+    let mut text = claimant.from.clone();
+    if let Some(session) = claimant.session() {
+        text += &format!(" (session {})", session.get(..8).unwrap_or(session));
+    }
+    if let Ok(since_us) = parse_utc(&claimant.timestamp) {
+        text += &format!(" since {}", moment(since_us, now_us));
+    }
+    for (word, what) in [(" on branch", &claimant.branch), (" in", &claimant.worktree)] {
+        if let Some(what) = what {
+            text += &format!("{word} {what}");
+        }
+    }
+    text
 }
 
 /// The refusal of an item as JSON, without the keys of an error.
-pub fn taken_object(item: &str, claimants: &[Claimant]) -> Object {
+pub fn taken_object(item: &str, taken: &Taken) -> Object {
     let mut object = Object::new();
     object.text("outcome", "held").text("item_id", item).flag("acquired", false);
-    object.list("claimed_by", claimants.iter().map(|claimant| quote(&claimant.from)));
-    add_claims(&mut object, claimants);
+    if let Some(waited_ms) = taken.waited_ms {
+        object.number("waited_ms", waited_ms);
+    }
+    object.list("claimed_by", taken.claimants.iter().map(|claimant| quote(&claimant.from)));
+    add_claims(&mut object, &taken.claimants);
     object
 }
 
@@ -108,8 +142,21 @@ pub fn check(item: &str, claimants: &[Claimant]) -> Object {
     let mut object = Object::new();
     object.text("item_id", item);
     add_claims(&mut object, claimants);
-    object.flag("claimed", !claimants.is_empty());
+    object.flag("claimed", !claimants.is_empty()).flag("yours", yours(claimants).is_some());
     object
+}
+
+/// Returns the caller's own claim among those of an item.
+pub fn yours(claimants: &[Claimant]) -> Option<&Claimant> {
+    claimants.iter().find(|claimant| claimant.identity == Identity::Same)
+}
+
+/// The answer to a check by the holder as text.
+pub fn yours_text(claimant: &Claimant) -> String {
+    let now_us = wall_us();
+    let until = parse_utc(&claimant.expires_at).map(|us| format!(", until {}", moment(us, now_us)));
+    let text = format!("yours: {}{}", describe(claimant, now_us), until.unwrap_or_default());
+    printable(&text).into_owned()
 }
 
 /// All claims as JSON.
@@ -150,6 +197,9 @@ fn add_claims(object: &mut Object, claimants: &[Claimant]) {
         if claimant.shareable {
             object.flag("shareable", true);
         }
+        if claimant.identity != Identity::Other {
+            object.flag("same_name", true);
+        }
         if let Some(token) = claimant.fencing_token() {
             object.number("fencing_token", token.get());
         }
@@ -159,26 +209,45 @@ fn add_claims(object: &mut Object, claimants: &[Claimant]) {
     });
 }
 
-/// A release as JSON.
-pub fn released(item: &str, released: &Released) -> Object {
+/// A release as JSON; `None` if the caller held nothing.
+pub fn released(item: &str, released: &Released) -> Option<Object> {
     let mut object = Object::new();
-    object.text("outcome", if released.stood { "released" } else { "not_held" });
-    object.text("item_id", item).flag("released", true);
-    object.text("message_id", &released.message).flag("stood", released.stood);
-    object
+    match released {
+        Released::Published { message, stood } => {
+            object.text("outcome", "released").text("item_id", item).flag("released", true);
+            object.text("message_id", message).flag("stood", *stood);
+        }
+        Released::Before => {
+            object.text("outcome", "already_released").text("item_id", item);
+            object.flag("released", true).flag("stood", false);
+        }
+        Released::NotHeld(_) => return None,
+    }
+    Some(object)
 }
 
-/// Returns the message about the release of an item that the caller did not hold. `claimants` are
-/// its holders, as far as they are known.
-pub fn not_released(from: &str, item: &str, claimants: Option<&[Claimant]>) -> String {
-    let who = holders(claimants).map_or(String::new(), |who| format!(" ({who})"));
-    let text = format!("{from} held no claim on {item:?}{who}; the release was published anyway");
-    printable(&text).into_owned()
+/// Makes the error of a release for an item that the caller does not hold: held by others, free, or
+/// held under the caller's name.
+pub fn not_released(request: &ClaimRequest, claimants: &[Claimant]) -> Error {
+    let (item, from) = (request.item.as_str(), request.from.as_str());
+    match claimants {
+        [] => Error::new(Kind::NotFound, format!("{from} does not hold {item:?}: it is free"))
+            .hint("nothing was published: there is nothing to release"),
+        _ => not_held(request, Some(claimants)),
+    }
 }
 
 /// Makes the error for an item that the caller does not hold. `claimants` are its holders, as far
 /// as they are known.
-pub fn not_held(from: &str, item: &str, claimants: Option<&[Claimant]>) -> Error {
+pub fn not_held(request: &ClaimRequest, claimants: Option<&[Claimant]>) -> Error {
+    let (item, from) = (request.item.as_str(), request.from.as_str());
+    let known = claimants.unwrap_or_default();
+    if request.token.is_none() && known.iter().any(|one| one.identity == Identity::Unproven) {
+        let error = held(item, known);
+        return Error { hints: Vec::new(), ..error }
+            .hint("if you hold it: give the number that acquire printed: --token N")
+            .hint("or do it in the session ('zeta run') that claimed it");
+    }
     let who = holders(claimants).map_or(String::new(), |who| format!(": {who}"));
     Error::new(Kind::Lost, format!("{from} does not hold {item:?}{who}"))
         .hint("stop working on it, or claim it again with 'zeta claim acquire'")
@@ -193,9 +262,14 @@ fn holders(claimants: Option<&[Claimant]>) -> Option<String> {
 }
 
 /// The error for an item that the caller does not hold as JSON, without the keys of an error.
-pub fn not_held_object(item: &str, claimants: Option<&[Claimant]>) -> Object {
+pub fn not_held_object(item: &str, claimants: Option<&[Claimant]>, kind: Kind) -> Object {
+    let outcome = match kind {
+        Kind::Lost => "lost",
+        Kind::NotFound => "free",
+        _ => "held",
+    };
     let mut object = Object::new();
-    object.text("outcome", "lost").text("item_id", item);
+    object.text("outcome", outcome).text("item_id", item);
     if let Some(claimants) = claimants {
         add_claims(&mut object, claimants);
     }

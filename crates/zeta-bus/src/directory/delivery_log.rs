@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zeta_core::bus::is_id;
 
@@ -64,8 +64,8 @@ impl<'a> DeliveryLog<'a> {
         let dir = bus.inner(SEEN)?;
         let name = format!("{surface}.lock");
         let path = bus.path(super::INNER).join(SEEN).join(&name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = openat(&dir, name.as_str(), flags, bus.base.sharing.file_mode())
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let lock = super::open_file(dir.as_fd(), &name, flags, bus.base.sharing)
             .map_err(|errno| Error::io("cannot open", &path, errno))?;
         match lock_within(&lock, Duration::ZERO) {
             Ok(()) => {}

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RawDir, RenameFlags, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, Mode, OFlags, RawDir, RenameFlags, fchmod, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
@@ -27,22 +28,10 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::write_temp;
 use zeta_os::flock::lock_within;
 use zeta_state::directory::create::{self, publish_dir};
-use zeta_state::directory::purpose::Purpose;
+use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::tree::{Bytes, read};
-use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
+use zeta_state::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 
-/// The default path of the bus directory.
-pub const DEFAULT_BUS_DIR: &str = "/tmp/zeta-bus";
-/// The words for errors about the bus directory.
-const BUS: Purpose = Purpose {
-    noun: "bus directory",
-    flag: "--bus-dir",
-    variable: "ZETA_BUS_DIR",
-    default: DEFAULT_BUS_DIR,
-    // It belongs to one user.
-    shared_by_init: false,
-    is_own_name: |name| name == INNER || name.ends_with(SUFFIX),
-};
 /// The directory of `zeta`'s own files.
 const INNER: &str = ".zeta";
 /// Below it: messages that are not published yet.
@@ -95,9 +84,7 @@ impl Bus {
         if let Some(bus) = Bus::open(path)? {
             return Ok(bus);
         }
-        if let Some(root) = create::private_tmp(path)? {
-            return Err(create::private_tmp_error(path, &root));
-        }
+        create::refuse_creation(path, &BUS)?;
         let base = create::create_private(path, INNER, &BUS, |_, _| Ok(()))?;
         Bus::complete(base)
     }
@@ -290,6 +277,26 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
     publish_dir(dir, name, base, path)?;
     let opened = open_inner(dir, name, base, || path.to_owned())?;
     Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
+}
+
+/// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can write
+/// it, whatever the umask of its creator was.
+pub(super) fn open_file(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    flags: OFlags,
+    sharing: Sharing,
+) -> rustix::io::Result<OwnedFd> {
+    let mode = sharing.file_mode();
+    let fd = openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)?;
+    match sharing {
+        Sharing::Private => Ok(fd),
+        // A file of another member has its mode already.
+        Sharing::Group { .. } => match fchmod(&fd, mode) {
+            Ok(()) | Err(Errno::PERM) => Ok(fd),
+            Err(errno) => Err(errno),
+        },
+    }
 }
 
 /// Replaces a small file below a directory as a whole.

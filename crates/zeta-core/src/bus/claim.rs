@@ -124,13 +124,9 @@ pub fn holders<'a>(
     newest
 }
 
-/// May `from` claim what `holder` holds? Its own it may take again; beside another surface of its
-/// persona only if both say that they share.
-pub fn conflicts_with(holder: &ClaimMessage, from: &Address, shareable: bool) -> bool {
-    if holder.from == from.as_str() {
-        return false;
-    }
-    let same_persona =
-        Address::new(&holder.from).is_ok_and(|holder| holder.persona() == from.persona());
-    !(same_persona && shareable && holder.shareable)
+/// Judges whether a holder keeps another agent from claiming the item: all do, except another
+/// surface of the same persona if both say that they share.
+pub fn conflicts_with(holder: &str, holder_shares: bool, from: &Address, shareable: bool) -> bool {
+    let same_persona = Address::new(holder).is_ok_and(|holder| holder.persona() == from.persona());
+    !(same_persona && shareable && holder_shares)
 }

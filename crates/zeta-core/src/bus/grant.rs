@@ -186,8 +186,8 @@ impl SharedPlace<'_> {
     }
 }
 
-/// Returns the branches and worktrees that claims of several holders name. Items that one holder
-/// works on in one place are its own business.
+/// Returns the branches and worktrees that claims of several holders name. What one holder does in
+/// one place, or several do who share one item, is no finding.
 pub fn shared_places<'a>(claims: &[HeldClaim<'a>]) -> Vec<SharedPlace<'a>> {
     let mut places: BTreeMap<(PlaceKind, &'a str), Vec<HeldClaim<'a>>> = BTreeMap::new();
     for held in claims {
@@ -195,14 +195,19 @@ pub fn shared_places<'a>(claims: &[HeldClaim<'a>]) -> Vec<SharedPlace<'a>> {
         let named = [(PlaceKind::Worktree, &claim.worktree), (PlaceKind::Branch, &claim.branch)];
         for (kind, place) in named {
             if let Some(place) = place.as_deref() {
+                let place = place.strip_suffix('/').unwrap_or(place);
                 places.entry((kind, place)).or_default().push(*held);
             }
         }
     }
     let holder = |held: &HeldClaim<'a>| (held.claim.from.as_str(), held.session);
     places.retain(|_, claims| {
-        let first = claims.first().map(holder);
-        claims.iter().any(|held| Some(holder(held)) != first)
+        let Some(first) = claims.first() else { return false };
+        claims.iter().any(|held| {
+            let (one, other) = (held.claim, first.claim);
+            let shared_item = one.shareable && other.shareable && one.item == other.item;
+            holder(held) != holder(first) && !shared_item
+        })
     });
     let shared = |((kind, place), claims)| SharedPlace { kind, place, claims };
     places.into_iter().map(shared).collect()
@@ -303,7 +308,7 @@ mod tests {
             claim("A", "ann", "main", "/w/1"),
             claim("B", "ann", "main", "/w/1"),
             claim("C", "bob", "main", "/w/2"),
-            claim("D", "cat", "", "/w/2"),
+            claim("D", "cat", "", "/w/2/"),
             claim("E", "cat", "feat", ""),
         ];
         let held: Vec<HeldClaim<'_>> =
@@ -323,5 +328,10 @@ mod tests {
         let one = |session| HeldClaim { claim: &claims[0], session };
         assert_eq!(shared_places(&[one(Some("s")), one(Some("s"))]), []);
         assert_eq!(shared_places(&[one(Some("s")), one(Some("t"))]).len(), 2);
+        // Those that share an item do so in one place.
+        let share = |from| ClaimRecord { shareable: true, ..claim("S", from, "main", "/w") };
+        let claims = ["otto-cli", "otto-desktop"].map(share);
+        let held = claims.each_ref().map(|claim| HeldClaim { claim, session: None });
+        assert_eq!(shared_places(&held), []);
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use super::claim::{Action, ClaimMessage, Grant, conflicts_with, holders};
-use super::item::{ITEM_MAX, Item};
+use super::item::{ITEM_MAX, Item, is_claim_lease};
 use super::*;
 
 const SEEN: FileSeen = FileSeen { mtime_us: 1_000_000, now_us: 2_000_000 };
@@ -49,6 +49,11 @@ fn an_item_is_any_text_that_fits_a_file_name() {
         assert!(item.original_lock().len() <= 255 && !item.original_lock().contains('/'));
         assert_ne!(item.lease("/tmp/a", None), item.lease("/tmp/b", None));
         assert_ne!(item.lease("/tmp/a", None), item.lease("/tmp/a", Some("otto-cli")));
+    }
+    let lease = Item::new("B-1").unwrap().lease("/tmp/a", None);
+    assert!(is_claim_lease(lease.as_str()), "{lease}");
+    for other in ["claim", "claim.x", "claim.b-1.123", "deploy", &lease.as_str()[6..]] {
+        assert!(!is_claim_lease(other), "{other}");
     }
     assert!(Item::new("").is_err());
     assert!(Item::new(&"x".repeat(ITEM_MAX)).is_ok());
@@ -146,14 +151,9 @@ fn a_mirror_counts_while_its_grant_stands() {
 
 #[test]
 fn surfaces_share_only_if_both_say_so() {
-    let holder = |from: &str, shareable| ClaimMessage {
-        shareable,
-        ..notice("1", from, Action::Claim, (1, 1))
-    };
     let blocks = |from, shares, asks: &str, shareable| {
-        conflicts_with(&holder(from, shares), &Address::new(asks).unwrap(), shareable)
+        conflicts_with(from, shares, &Address::new(asks).unwrap(), shareable)
     };
-    assert!(!blocks("otto-cli", false, "otto-cli", false));
     assert!(blocks("otto-cli", false, "otto-desktop", false));
     assert!(blocks("otto-cli", true, "otto-desktop", false));
     assert!(blocks("otto-cli", false, "otto-desktop", true));

@@ -1,4 +1,4 @@
-//! The anchor of a group's tree: a record of the directory that root made.
+//! The anchor of a group's tree or bus: a record of the directory that root made.
 //!
 //! A process that sees another directory under the same name finds out by it (R10), and does not
 //! hold a lease that no other process can see.
@@ -110,7 +110,7 @@ pub fn check(base: &TrustedDir, purpose: &Purpose) -> Result<Anchored> {
         None if base.unproven => Ok(Anchored::Absent),
         None if same => Ok(Anchored::Same),
         Some(then) if same && born_ns(base.as_fd()) == Some(then) => Ok(Anchored::Same),
-        _ => Err(mismatch(&base.path, base.identity, made, purpose)),
+        _ => Err(mismatch(&base.path, base.identity, made)),
     }
 }
 
@@ -120,7 +120,7 @@ fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
     let Some(text) = read(path, purpose)? else { return Ok(None) };
     let unreadable = |reason: String| {
         let hint = "as root: 'zeta init --group NAME' writes a new one";
-        purpose.hint_init(Error::not_safe(path, reason), hint)
+        Error::not_safe(path, reason).hint(hint)
     };
     let fields = match parse(&text, layout::RECORD_MAX) {
         Ok(Text::Own(fields)) => fields,
@@ -133,7 +133,7 @@ fn of_this_boot(path: &Path, purpose: &Purpose) -> Result<Option<Made>> {
     Ok(same.then_some(made))
 }
 
-fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -> Error {
+fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made) -> Error {
     // The mount is needed for the text only.
     let mount = mount::of(state_dir).ok().flatten();
     let reason = match &mount {
@@ -167,7 +167,7 @@ fn mismatch(state_dir: &Path, seen: (u64, u64), made: Made, purpose: &Purpose) -
     .hint(format!("in a systemd unit: PrivateTmp=no, or BindPaths={}", state_dir.display()));
     let hint = "if root replaced it on purpose: 'zeta init --group NAME' as root writes the new \
                 anchor";
-    purpose.hint_init(error, hint)
+    error.hint(hint)
 }
 
 fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
@@ -190,7 +190,7 @@ fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     if !regular || !of_root || stat.st_mode & 0o022 != 0 {
         let error = Error::not_safe(path, "users other than root can write it");
         let hint = "as root: find out who made it, remove it, then 'zeta init --group NAME'";
-        return Err(purpose.hint_init(error, hint));
+        return Err(error.hint(hint));
     }
     let mut bytes = Vec::new();
     let mut limited = std::fs::File::from(fd).take(layout::RECORD_MAX as u64 + 1);

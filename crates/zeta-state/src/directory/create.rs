@@ -15,18 +15,17 @@ use zeta_os::open_beneath::DIRECTORY;
 use zeta_os::user_namespace::root_is_unmapped;
 use zeta_os::users::user;
 
+use super::anchor;
 use super::purpose::Purpose;
 use super::trusted_dir::{self, Sharing, TrustedDir, open_parent};
 use zeta_core::trust::OVERFLOW_UID;
 
-/// Refuses to create a tree in a private `/tmp`, or where root makes the tree for a group.
-pub fn refuse_creation(path: &Path) -> Result<()> {
+/// Refuses to create a directory in a private `/tmp`, or where root makes it for a group.
+pub fn refuse_creation(path: &Path, purpose: &Purpose) -> Result<()> {
     if let Some(root) = private_tmp(path)? {
         return Err(private_tmp_error(path, &root));
     }
-    let announced = path == Path::new(layout::DEFAULT_STATE_DIR) && is_announced()?;
-    // The anchor is still there if a cleaner removed the tree during this boot.
-    if !announced && !crate::directory::anchor::exists(path)? {
+    if !is_for_a_group(path, purpose)? {
         return Ok(());
     }
     Err(Error::not_safe(path, "it is missing, and on this machine root makes it for a group")
@@ -34,6 +33,17 @@ pub fn refuse_creation(path: &Path) -> Result<()> {
         .hint("if this is a service: it may see another /tmp (PrivateTmp=, DynamicUser=)")
         .hint("if no group needs it any more: as root, remove its anchor below /run/zeta")
         .with_cause(Cause::OtherView))
+}
+
+/// Returns whether root makes this directory for a group: it has an anchor, which outlives a
+/// cleaner during this boot, or it is the default one of a machine whose tree is a group's.
+pub fn is_for_a_group(path: &Path, purpose: &Purpose) -> Result<bool> {
+    let is_default = path == Path::new(purpose.default);
+    if anchor::exists(path)? || (is_default && is_announced()?) {
+        return Ok(true);
+    }
+    let tree = Path::new(layout::DEFAULT_STATE_DIR);
+    Ok(is_default && path != tree && anchor::exists(tree)?)
 }
 
 /// Returns whether root has announced a group's tree. An error here means that no other tree may be

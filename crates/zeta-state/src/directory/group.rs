@@ -1,4 +1,5 @@
-//! Creates the tree that a group shares, as root: complete under another name, then swapped in.
+//! Creates the tree and the bus that a group shares, as root: complete under another name, then
+//! swapped in.
 //!
 //! A directory that is there already is never repaired, emptied or opened up: an ACL or a
 //! descriptor of its first owner would survive that. It is renamed to `<name>.refused-<random>`, so
@@ -16,7 +17,7 @@ use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::name::Label;
 
-use super::purpose::STATE;
+use super::purpose::{BUS, Purpose, STATE};
 use super::trusted_dir;
 use crate::directory::trusted_dir::{README_TEXT, open_parent};
 use zeta_os::error::{Error, Kind, Result};
@@ -24,8 +25,6 @@ use zeta_os::files::put_file;
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
 use zeta_os::users::group_id;
 
-/// The mode of the base of a group's tree.
-pub const BASE_MODE: u32 = 0o2750;
 /// Sticky: a member cannot remove another's node directory.
 pub const NODES_MODE: u32 = 0o3770;
 /// Not sticky: a member must be able to take over another's lease in it.
@@ -70,7 +69,26 @@ pub enum Placed {
 
 /// Builds a complete tree and puts it at `path`.
 pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Placed> {
-    let (parent, name) = open_parent(path, geteuid().as_raw(), &STATE)?;
+    place_filled(path, replace, &STATE, |made| fill(made, gid, node), |made| clear(made, node))
+}
+
+/// Puts a new bus directory at `path`: members write messages into it, and remove those of others.
+pub fn place_bus(path: &Path, gid: u32, replace: bool) -> Result<Placed> {
+    let share = |made: &OwnedFd| {
+        fchown(made, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
+        fchmod(made, Mode::from_raw_mode(BUS.group_mode))
+    };
+    place_filled(path, replace, &BUS, share, |_| ())
+}
+
+fn place_filled(
+    path: &Path,
+    replace: bool,
+    purpose: &Purpose,
+    fill: impl FnOnce(&OwnedFd) -> std::result::Result<(), Errno>,
+    clear: impl FnOnce(&OwnedFd),
+) -> Result<Placed> {
+    let (parent, name) = open_parent(path, geteuid().as_raw(), purpose)?;
     // After the exchange, which is one step, the old directory has this name.
     let temp = format!("{name}.refused-{}", zeta_os::host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
@@ -78,7 +96,7 @@ pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Place
     let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty()).map_err(cannot)?;
     let rename = |flags| renameat_with(&parent, temp.as_str(), &parent, name.as_str(), flags);
     let placed = trusted_dir::refuse_acl(&made, &|| path.to_owned())
-        .and_then(|()| fill(&made, gid, node).map_err(cannot))
+        .and_then(|()| fill(&made).map_err(cannot))
         .and_then(|()| match rename(RenameFlags::NOREPLACE) {
             Ok(()) => Ok(Placed::New),
             Err(Errno::EXIST) if !replace => Ok(Placed::Taken),
@@ -88,7 +106,8 @@ pub fn place(path: &Path, gid: u32, node: &Label, replace: bool) -> Result<Place
             Err(errno) => Err(cannot(errno)),
         });
     if !matches!(placed, Ok(Placed::New | Placed::Swapped(_))) {
-        remove(&parent, &temp, &made, node);
+        clear(&made);
+        let _ = unlinkat(&parent, temp.as_str(), AtFlags::REMOVEDIR);
     }
     placed
 }
@@ -111,14 +130,15 @@ fn fill(made: &OwnedFd, gid: u32, node: &Label) -> std::result::Result<(), Errno
         fchown(&fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
     }
     // Owners first: a chown drops the set-group-id bit. The base last: its mode lets members in.
-    for (fd, mode) in [(&own, NODE_MODE), (&nodes, NODES_MODE), (made, BASE_MODE)] {
+    for (fd, mode) in [(&own, NODE_MODE), (&nodes, NODES_MODE), (made, STATE.group_mode)] {
         fchown(fd, Some(Uid::ROOT), Some(Gid::from_raw(gid)))?;
         fchmod(fd, Mode::from_raw_mode(mode))?;
     }
     Ok(())
 }
 
-fn remove(parent: &OwnedFd, temp: &str, made: &OwnedFd, node: &Label) {
+/// Removes what [`fill`] made.
+fn clear(made: &OwnedFd, node: &Label) {
     let own = format!("{}/{node}", layout::NODES);
     for dir in [own.as_str(), layout::NODES] {
         let _ = unlinkat(made, dir, AtFlags::REMOVEDIR);
@@ -126,5 +146,4 @@ fn remove(parent: &OwnedFd, temp: &str, made: &OwnedFd, node: &Label) {
     for file in [layout::README, layout::LOCAL_NODE] {
         let _ = unlinkat(made, file, AtFlags::empty());
     }
-    let _ = unlinkat(parent, temp, AtFlags::REMOVEDIR);
 }

@@ -17,7 +17,7 @@ pub mod trusted_dir;
 
 use std::path::Path;
 
-use zeta_os::error::Result;
+use zeta_os::error::{Cause, Error, Result};
 
 use self::anchor::Anchored;
 use self::purpose::Purpose;
@@ -27,14 +27,29 @@ use self::trusted_dir::{Sharing, TrustedDir};
 /// directory that root made. Where root has no number in the caller's user namespace, only the
 /// anchor says whose it is. `None` if it does not exist.
 pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
-    let base = trusted_dir::open(path, purpose)?;
+    let base =
+        trusted_dir::open(path, purpose).map_err(|error| for_a_group(path, purpose, error))?;
     if let Some(base) = &base
         && base.sharing != Sharing::Private
     {
         let anchored = anchor::check(base, purpose)?;
         if base.unproven && anchored != Anchored::Same {
-            return Err(refusal::unproven(path, purpose));
+            return Err(refusal::unproven(path));
         }
     }
     Ok(base)
+}
+
+/// Replaces the next steps for a directory that one user has made where root makes it for a group:
+/// a second directory would keep this user apart from the group.
+fn for_a_group(path: &Path, purpose: &Purpose, error: Error) -> Error {
+    if error.cause == Cause::ForeignOwner && create::is_for_a_group(path, purpose).unwrap_or(false)
+    {
+        Error { hints: Vec::new(), ..error }.hint(
+            "on this machine a group shares it: as root, 'zeta init --group zeta --replace' puts a \
+             new one there and leaves the old one beside it",
+        )
+    } else {
+        error
+    }
 }

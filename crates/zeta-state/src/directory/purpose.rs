@@ -23,8 +23,8 @@ pub struct Purpose {
     pub variable: &'static str,
     /// Where it is by default.
     pub default: &'static str,
-    /// `zeta init --group` creates one that several users share.
-    pub shared_by_init: bool,
+    /// The mode of one that `zeta init --group` creates, and that several users share.
+    pub group_mode: u32,
     /// Returns whether an entry of such a directory can have this name.
     pub is_own_name: fn(&str) -> bool,
 }
@@ -35,19 +35,24 @@ pub const STATE: Purpose = Purpose {
     flag: "--state-dir",
     variable: "ZETA_STATE_DIR",
     default: layout::DEFAULT_STATE_DIR,
-    shared_by_init: true,
+    group_mode: 0o2750,
     is_own_name: is_name_of_tree,
+};
+
+/// The bus directory. Its messages lie in the directory itself, so that members write into it.
+pub const BUS: Purpose = Purpose {
+    noun: "bus directory",
+    flag: "--bus-dir",
+    variable: "ZETA_BUS_DIR",
+    default: layout::DEFAULT_BUS_DIR,
+    group_mode: 0o2770,
+    is_own_name: |name| name == ".zeta" || name.ends_with(".json"),
 };
 
 impl Purpose {
     /// Adds how to use a private directory.
     pub(super) fn hint_own(&self, error: Error) -> Error {
         error.hint(format!("to use your own directory: {} DIR, or {}", self.flag, self.variable))
-    }
-
-    /// Adds a hint that names `zeta init`, if that command creates such a directory.
-    pub(super) fn hint_init(&self, error: Error, hint: &str) -> Error {
-        if self.shared_by_init { error.hint(hint) } else { error }
     }
 
     /// Returns whether a directory has nothing in it but what zeta, or another program that follows

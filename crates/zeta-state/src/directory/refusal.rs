@@ -82,8 +82,8 @@ pub fn no_number(path: &Path, uid: u32) -> Error {
 }
 
 /// Makes the error for a group's tree whose owner cannot be shown to be root.
-pub fn unproven(path: &Path, purpose: &Purpose) -> Error {
-    let error = Error::not_safe(
+pub fn unproven(path: &Path) -> Error {
+    Error::not_safe(
         path,
         format!(
             "it looks like a group's, but you are in a user namespace in which root has no \
@@ -94,23 +94,25 @@ pub fn unproven(path: &Path, purpose: &Purpose) -> Error {
     )
     .with_cause(Cause::ForeignOwner)
     .hint("let the sandbox see /run/zeta, for example: bwrap --ro-bind /run/zeta /run/zeta")
-    .hint("or run zeta outside of the sandbox");
-    purpose.hint_init(error, "as root, if that record is missing: 'zeta init --group NAME'")
+    .hint("or run zeta outside of the sandbox")
+    .hint("as root, if that record is missing: 'zeta init --group NAME'")
 }
 
 /// Makes the error for a trusted directory of another user.
 pub fn foreign_owner(path: &Path, uid: u32, bits: u32, purpose: &Purpose) -> Error {
     let error = Error::not_safe(path, format!("it belongs to {} (mode {bits:04o})", user(uid)))
         .with_cause(Cause::ForeignOwner);
-    let hint = "for one tree that several users share: 'sudo zeta init --group zeta'";
-    let error = purpose.hint_init(purpose.hint_own(error), hint);
-    error.hint("two trees do not exclude each other: all agents of one project need the same one")
+    purpose
+        .hint_own(error)
+        .hint("for one that several users share: 'sudo zeta init --group zeta'")
+        .hint("two do not exclude each other: all agents of one project need the same one")
 }
 
 /// Makes the error for a directory of the caller's, or of root's, with the mode of neither kind.
 pub fn wrong_mode(path: &Path, bits: u32, purpose: &Purpose) -> Error {
     let reason = format!(
-        "its mode is {bits:04o}; a private tree has 0700, a group's has 2750 and belongs to root"
+        "its mode is {bits:04o}; a private one has 0700, a group's has {:04o} and belongs to root",
+        purpose.group_mode
     );
     let error = Error::not_safe(path, reason);
     if purpose.is_made_here(path) {
@@ -166,7 +168,7 @@ pub fn at(
                 .hint(format!("it belongs to {} (mode {bits:04o})", user(stat.st_uid)));
             elsewhere(error, whole, purpose)
         }
-        FileType::Directory if errno == Errno::ACCESS && bits == 0o2750 => {
+        FileType::Directory if errno == Errno::ACCESS && bits == purpose.group_mode => {
             closed(path, &stat, bits, purpose)
         }
         FileType::Directory if errno == Errno::ACCESS => {

@@ -88,7 +88,7 @@ impl Tree {
         if let Some(tree) = Tree::open(path)? {
             return Ok(tree);
         }
-        create::refuse_creation(path)?;
+        create::refuse_creation(path, &STATE)?;
         let base = create::create_private(path, layout::NODES, &STATE, |dir, mode| {
             put_file(dir, layout::README, trusted_dir::README_TEXT.as_bytes(), mode)
                 .map_err(|errno| Error::io("cannot write README.md in", path, errno))

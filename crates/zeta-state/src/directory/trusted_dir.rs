@@ -208,7 +208,7 @@ pub fn owner_of(uid: u32, caller: u32) -> Owner {
 /// Checks the base directory itself by R2 and R3.
 fn check_base(path: &Path, stat: &Stat, me: u32, purpose: &Purpose) -> Result<Base> {
     let (uid, bits) = (stat.st_uid, stat.st_mode & 0o7777);
-    match judge_base(owner_of(uid, me), uid == me, bits) {
+    match judge_base(owner_of(uid, me), uid == me, bits, purpose.group_mode) {
         Base::ForeignOwner => Err(refusal::foreign_owner(path, uid, bits, purpose)),
         Base::WrongMode => Err(refusal::wrong_mode(path, bits, purpose)),
         kind => Ok(kind),

@@ -18,7 +18,7 @@ use crate::directory::group;
 use crate::directory::group::Placed;
 use crate::directory::node_name;
 use crate::directory::probe;
-use crate::directory::purpose::STATE;
+use crate::directory::purpose::{BUS, Purpose, STATE};
 use crate::directory::tree::{Node, Tree};
 use crate::directory::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
@@ -133,15 +133,42 @@ pub fn init_group(ctx: &Context, options: &GroupOptions) -> Result<Report> {
     let name = tree.local_node(ctx.lasting_dir.as_deref())?;
     steps.push(Step::new(Action::Found, format!("local-node: this machine is {name}")));
     let node = tree.node_or_create(&name)?;
-    let path = anchor::write(&tree.base)?;
-    steps.push(Step::new(Action::Made, format!("{} (dev, inode and boot)", path.display())));
+    leave_anchor(&tree.base, &mut steps)?;
     steps.extend(checks(&tree.base, &node)?);
+    ensure_bus(ctx, options, gid, &mut steps)?;
     let mut report = report(&tree.base, name, steps)?;
     report
         .next
         .push(format!("gpasswd --add USER {}   # for each user who takes part", options.group));
     install_files(ctx, options, &mut report)?;
     Ok(report)
+}
+
+fn leave_anchor(base: &TrustedDir, steps: &mut Vec<Step>) -> Result<()> {
+    let path = anchor::write(base)?;
+    steps.push(Step::new(Action::Made, format!("{} (dev, inode and boot)", path.display())));
+    Ok(())
+}
+
+/// Creates the group's bus, or checks the one that is there. The default bus belongs to the default
+/// tree: for another tree, the caller names another bus.
+fn ensure_bus(
+    ctx: &Context,
+    options: &GroupOptions,
+    gid: u32,
+    steps: &mut Vec<Step>,
+) -> Result<()> {
+    let path = &ctx.bus_dir;
+    let is_default = |dir: &Path, purpose: &Purpose| dir == Path::new(purpose.default);
+    if is_default(path, &BUS) && !is_default(&ctx.state_dir, &STATE) {
+        let text =
+            "bus: none was made for this directory; ZETA_BUS_DIR=DIR beside --group makes it";
+        steps.push(Step::new(Action::Left, text));
+        return Ok(());
+    }
+    let place = |replace| group::place_bus(path, gid, replace);
+    let base = ensure_dir(path, options, gid, &BUS, steps, place)?;
+    leave_anchor(&base, steps)
 }
 
 fn install_files(ctx: &Context, options: &GroupOptions, report: &mut Report) -> Result<()> {
@@ -188,7 +215,7 @@ fn ensure_group(ctx: &Context, options: &GroupOptions, steps: &mut Vec<Step>) ->
 /// that of a group that does not exist yet.
 fn refuse_taken(ctx: &Context, options: &GroupOptions) -> Result<()> {
     trusted_dir::open_parent(&ctx.state_dir, 0, &STATE)?;
-    match open_existing(&ctx.state_dir, None)? {
+    match open_existing(&ctx.state_dir, None, &STATE)? {
         Existing::Refused(refusal) if !options.replace => Err(taken(refusal)),
         _ => Ok(()),
     }
@@ -197,11 +224,9 @@ fn refuse_taken(ctx: &Context, options: &GroupOptions) -> Result<()> {
 fn taken(refusal: Error) -> Error {
     refusal
         .hint("zeta never takes over what other users could have created; examine it first")
-        .hint("--replace puts a new tree there and leaves the old one beside it")
+        .hint("--replace puts a new one there and leaves the old one beside it")
 }
 
-/// Uses only a directory that root created whole (R2); moves anything else aside, if the options
-/// allow it.
 fn ensure_base(
     ctx: &Context,
     options: &GroupOptions,
@@ -209,57 +234,70 @@ fn ensure_base(
     steps: &mut Vec<Step>,
 ) -> Result<TrustedDir> {
     let path = &ctx.state_dir;
-    let refusal = match open_existing(path, Some(gid))? {
+    ensure_dir(path, options, gid, &STATE, steps, |replace| {
+        group::place(path, gid, &node_name(ctx, path)?, replace)
+    })
+}
+
+/// Uses only a directory that root created whole (R2); moves anything else aside, if the options
+/// allow it.
+fn ensure_dir(
+    path: &Path,
+    options: &GroupOptions,
+    gid: u32,
+    purpose: &Purpose,
+    steps: &mut Vec<Step>,
+    place: impl FnOnce(bool) -> Result<Placed>,
+) -> Result<TrustedDir> {
+    let shown = format!("{} ({:04o} root)", path.display(), purpose.group_mode);
+    let refusal = match open_existing(path, Some(gid), purpose)? {
         Existing::Usable(base) => {
-            steps.push(Step::new(Action::Found, format!("{} (2750 root)", path.display())));
+            steps.push(Step::new(Action::Found, shown));
             return Ok(base);
         }
         Existing::Nothing => None,
         Existing::Refused(refusal) => Some(refusal),
     };
-    let name = node_name(ctx, path)?;
-    match group::place(path, gid, &name, options.replace)? {
+    match place(options.replace)? {
         Placed::Taken => {
             let refusal =
                 refusal.unwrap_or_else(|| Error::not_safe(path, "something else is there"));
             return Err(taken(refusal));
         }
-        Placed::New => {
-            steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())))
-        }
+        Placed::New => steps.push(Step::new(Action::Made, shown)),
         Placed::Swapped(old) => {
-            steps.push(Step::new(Action::Made, format!("{} (2750 root)", path.display())));
+            steps.push(Step::new(Action::Made, shown));
             let text = format!("the old one is {} now, unchanged", old.display());
             steps.push(Step::new(Action::Left, text));
         }
     }
-    match open_existing(path, Some(gid))? {
+    match open_existing(path, Some(gid), purpose)? {
         Existing::Usable(base) => Ok(base),
         Existing::Nothing => Err(Error::not_safe(path, "it vanished as soon as it was created")),
         Existing::Refused(refusal) => Err(refusal),
     }
 }
 
-/// What is at the path of a group's tree.
+/// What is at the path of a group's directory.
 enum Existing {
     Nothing,
     Usable(TrustedDir),
-    /// The reason why what is there cannot be the group's tree.
+    /// The reason why what is there cannot be the group's.
     Refused(Error),
 }
 
 /// Looks at what is there; `gid` is the group, if it exists.
-fn open_existing(path: &Path, gid: Option<u32>) -> Result<Existing> {
+fn open_existing(path: &Path, gid: Option<u32>, purpose: &Purpose) -> Result<Existing> {
     let Some(stat) = trusted_dir::stat(path)? else { return Ok(Existing::Nothing) };
     let bits = stat.st_mode & 0o7777;
     // The old anchor is about to be rewritten, so a mismatch with it does not matter here.
-    match trusted_dir::open(path, &STATE) {
+    match trusted_dir::open(path, purpose) {
         Ok(Some(base)) if gid.is_some_and(|gid| base.sharing == Sharing::Group { gid }) => {
             Ok(Existing::Usable(base))
         }
         Ok(Some(base)) => {
             let reason = match base.sharing {
-                Sharing::Private => "it is a private tree of root (mode 0700)".to_owned(),
+                Sharing::Private => "it is private to root (mode 0700)".to_owned(),
                 Sharing::Group { gid } => format!("it is shared by {}", users::group(gid)),
             };
             Ok(Existing::Refused(Error::not_safe(path, reason)))

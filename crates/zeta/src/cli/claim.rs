@@ -1,10 +1,9 @@
 //! `zeta claim`: who works on which item, with branch and worktree.
 
-use std::path::Path;
-
 use clap::Args;
+use zeta_core::bus::Address;
 use zeta_core::bus::item::Item;
-use zeta_core::lease::{FencingToken, Held, Observed};
+use zeta_core::lease::{Held, Observed};
 use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
@@ -12,10 +11,10 @@ use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
 use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
-use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, report};
+use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, Released, Taken, report};
 use zeta_bus::report::Shape;
 use zeta_core::json::Object;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::report as lease_report;
 
@@ -29,10 +28,10 @@ pub(super) const NOUN: Noun = Noun {
 
 const EXAMPLES: &str = "\
 Examples:
-  zeta claim acquire --from otto-cli --item B-0856 --branch feat/x --worktree /home/zeta/wt-1
-  zeta claim check --item B-0856     # exit 0: free; exit 3: claimed
+  zeta claim acquire B-0856 --branch feat/x --worktree /home/zeta/wt-1
+  zeta claim check B-0856            # exit 0: free, or yours; exit 3: claimed
   zeta claim list
-  zeta claim release --from otto-cli --item B-0856";
+  zeta claim release B-0856 --token 1779000000000001";
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -43,13 +42,13 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "release",
-        about: "Release a claim",
+        about: "Release your claim, and publish that",
         args: ReleaseArgs::augment_args,
         run: release,
     },
     Verb {
         name: "check",
-        about: "Exit 0 if an item is free, 3 if it is claimed",
+        about: "Check who holds an item; exit 0 if it is free or yours, 3 if it is claimed",
         args: CheckArgs::augment_args,
         run: check,
     },
@@ -75,35 +74,54 @@ const VERBS: &[Verb] = &[
 
 // No documentation comment: the help would print it as the description of the whole verb.
 #[derive(Debug, Args)]
+struct ItemArgs {
+    /// Work item: any text
+    #[arg(value_name = "ITEM", required_unless_present = "named_item")]
+    item: Option<String>,
+    /// Work item, as the original's tool takes it
+    #[arg(id = "named_item", long = "item", value_name = "ITEM", conflicts_with = "item")]
+    named_item: Option<String>,
+}
+
+// No documentation comment: as above.
+#[derive(Debug, Args)]
 struct Subject {
+    #[command(flatten)]
+    item: ItemArgs,
     #[command(flatten)]
     place: Place,
     /// Holder [default: your agent name]
     #[arg(long, value_name = "WHO")]
     from: Option<String>,
-    /// Work item: any text
-    #[arg(long, value_name = "ITEM")]
-    item: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-A claim belongs to the session ('zeta run') that acquires it, and is free at once when that session
-ends. Without a session the claim lasts for 24 h.
-
-Examples:
-  zeta claim acquire --from otto-cli --item B-0856
-  zeta claim acquire --from otto-cli --item B-0856 --branch feat/x --worktree /home/zeta/wt-1
-  zeta claim acquire --from otto-cli --item B-0856 --wait 10m")]
-struct AcquireArgs {
-    #[command(flatten)]
-    subject: Subject,
+    /// Fencing token that acquire printed: it shows that the claim is yours
+    #[arg(long, value_name = "N")]
+    token: Option<String>,
     /// Branch of the work
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
     /// Worktree of the work
     #[arg(long, value_name = "PATH")]
     worktree: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one, or --as NAME in
+each call. A claim belongs to the session ('zeta run') that acquires it, and is free at once when
+that session ends. Without a session the claim lasts for 24 h.
+
+A held item is refused (3), also under your own name: another agent may use that name. The claim is
+yours, and acquire renews it, in the session that holds it; with its --token; or, if no session
+holds it, with the same --branch and the same --worktree. The other verbs go by the same rule.
+
+Examples:
+  zeta claim acquire B-0856
+  zeta claim acquire B-0856 --branch feat/x --worktree /home/zeta/wt-1
+  zeta claim acquire B-0856 --wait 10m
+  zeta claim acquire B-0856 --token 1779000000000001   # renew it")]
+struct AcquireArgs {
+    #[command(flatten)]
+    subject: Subject,
     /// Let other surfaces of the persona claim it too, if they also give --shareable
     #[arg(long)]
     shareable: bool,
@@ -117,25 +135,28 @@ struct AcquireArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Exit status: 0 released; 4 the item is free; 5 another agent holds it; 3 an agent of your name holds
+it, and neither your session nor a token shows that it is you. Only a release is published.
+
 Examples:
-  zeta claim release --from otto-cli --item B-0856
-  zeta claim release --from otto-cli --item B-0856 --token 1779000000000001")]
+  zeta claim release B-0856          # in the session that claimed it
+  zeta claim release B-0856 --token 1779000000000001")]
 struct ReleaseArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Fencing token that acquire printed; required for a claim of another session
-    #[arg(long, value_name = "N")]
-    token: Option<String>,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  zeta claim check --item B-0856 --json")]
+#[command(after_help = "\
+Exit status: 0 the item is free, or yours (by your session or --token); 3 it is claimed; 5 the claim
+with your --token is lost: stop working on it.
+
+Examples:
+  zeta claim check B-0856 --json
+  zeta claim check B-0856 --token 1779000000000001     # is it still mine?")]
 struct CheckArgs {
     #[command(flatten)]
-    place: Place,
-    /// Work item
-    #[arg(long, value_name = "ITEM")]
-    item: String,
+    subject: Subject,
 }
 
 #[derive(Debug, Args)]
@@ -146,13 +167,10 @@ struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  zeta claim renew --from otto-cli --item B-0856")]
+#[command(after_help = "Example:\n  zeta claim renew B-0856 --token 1779000000000001")]
 struct RenewArgs {
     #[command(flatten)]
     subject: Subject,
-    /// Fencing token that acquire printed
-    #[arg(long, value_name = "N")]
-    token: Option<String>,
     /// New time to live without renewal [default: as before]
     #[arg(long, value_name = "DURATION")]
     ttl: Option<String>,
@@ -160,39 +178,40 @@ struct RenewArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-To move the claim into its own session, the new holder calls 'zeta claim acquire'.
+Branch and worktree stay. To move the claim into its own session, the new holder calls 'zeta claim
+acquire'; until then, its name is enough.
 
 Example:
-  zeta claim handover --from otto-cli --to vera-codex --item B-0856")]
+  zeta claim handover B-0856 --to vera-codex --token 1779000000000001")]
 struct HandoverArgs {
     #[command(flatten)]
     subject: Subject,
     /// New holder
     #[arg(long, value_name = "WHO")]
     to: String,
-    /// Fencing token that acquire printed; required for a claim of another session
-    #[arg(long, value_name = "N")]
-    token: Option<String>,
 }
 
 fn item(text: &str) -> Result<Item> {
     Item::new(text).map_err(|error| Error::usage(error.to_string()))
 }
 
-fn token(text: Option<&str>) -> Result<Option<FencingToken>> {
-    text.map(crate::cli::lease::token).transpose()
+fn new_request(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
+    new_request_of(address("sender", name(ctx, subject))?, subject)
 }
 
-fn new_request(ctx: &Context, subject: &Subject) -> Result<ClaimRequest> {
-    let from = subject.from.as_deref().unwrap_or(ctx.agent.as_str());
+fn name<'a>(ctx: &'a Context, subject: &'a Subject) -> &'a str {
+    subject.from.as_deref().unwrap_or(ctx.agent.as_str())
+}
+
+fn new_request_of(from: Address, subject: &Subject) -> Result<ClaimRequest> {
+    let ItemArgs { item: positional, named_item } = &subject.item;
+    let text = positional.as_ref().or(named_item.as_ref()).map_or("", String::as_str);
     Ok(ClaimRequest {
-        from: address("sender", from)?,
-        item: item(&subject.item)?,
-        branch: None,
-        worktree: None,
-        shareable: false,
-        ttl_ms: None,
-        limit_ms: None,
+        token: subject.token.as_deref().map(crate::cli::lease::token).transpose()?,
+        branch: subject.branch.clone(),
+        worktree: subject.worktree.clone(),
+        by_name: bus_shape() == Shape::Original,
+        ..ClaimRequest::new(from, item(text)?)
     })
 }
 
@@ -200,8 +219,6 @@ fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let ctx = call.context()?;
     let request = ClaimRequest {
-        branch: args.branch,
-        worktree: args.worktree,
         shareable: args.shareable,
         ttl_ms: args.ttl.as_deref().map(parse_ttl).transpose()?,
         limit_ms: args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?,
@@ -216,7 +233,7 @@ fn acquire(call: &Call) -> Result<u8> {
             let object = || report::granted(item, worktree, &granted);
             print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
-        Acquired::Taken(claimants) => Ok(refuse(call, &request, &claimants)),
+        Acquired::Taken(taken) => Ok(refuse(call, &request, &taken)),
     }
 }
 
@@ -230,10 +247,10 @@ fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object
 }
 
 /// Reports that others hold the item; returns the exit status.
-fn refuse(call: &Call, request: &ClaimRequest, claimants: &[Claimant]) -> u8 {
+fn refuse(call: &Call, request: &ClaimRequest, taken: &Taken) -> u8 {
     let item = request.item.as_str();
-    let error = report::taken(item, claimants);
-    let object = report::taken_object(item, claimants);
+    let error = report::taken(item, taken);
+    let object = report::taken_object(item, taken);
     let object = bus_shape().of(object, report::CLAIMS_CAMEL);
     call.out.error(&error, Some(object));
     error.kind.status()
@@ -242,20 +259,30 @@ fn refuse(call: &Call, request: &ClaimRequest, claimants: &[Claimant]) -> u8 {
 fn check(call: &Call) -> Result<u8> {
     let args: CheckArgs = call.args()?;
     let ctx = call.context()?;
-    let item = item(&args.item)?;
-    let claimants = ops::check(&ctx, &args.place.dir(), &item)?;
-    let object = || report::check(item.as_str(), &claimants);
-    let error = report::taken(item.as_str(), &claimants);
-    let status = if claimants.is_empty() { 0 } else { error.kind.status() };
+    // A check writes no name, so that any name may ask.
+    let from = ops::address("sender", name(&ctx, &args.subject))?;
+    let request = new_request_of(from, &args.subject)?;
+    let dir = args.subject.place.dir();
+    let (item, claimants) = (request.item.as_str(), ops::check(&ctx, &dir, &request)?);
+    let object = || report::check(item, &claimants);
     let shape = bus_shape();
-    match shape {
-        Shape::Original if call.out.json => {
-            call.out.data(&shape.text_of(object(), report::CLAIMS_CAMEL))?;
-        }
-        _ if claimants.is_empty() => call.out.either(object, || "free".to_owned())?,
-        _ => call.out.error(&error, Some(object())),
+    if shape == Shape::Original && call.out.json {
+        call.out.data(&shape.text_of(object(), report::CLAIMS_CAMEL))?;
+        return Ok(if claimants.is_empty() { 0 } else { Kind::Refused.status() });
     }
-    Ok(status)
+    match report::yours(&claimants) {
+        Some(yours) if shape == Shape::Zeta => {
+            call.out.either(object, || report::yours_text(yours)).map(|()| 0)
+        }
+        // Whoever asks about a token asks whether its claim lasts.
+        _ if request.token.is_some() => Ok(not_held(call, &request, Some(&claimants))),
+        _ if claimants.is_empty() => call.out.either(object, || "free".to_owned()).map(|()| 0),
+        _ => {
+            let error = report::held(item, &claimants);
+            call.out.error(&error, Some(object()));
+            Ok(error.kind.status())
+        }
+    }
 }
 
 fn list(call: &Call) -> Result<u8> {
@@ -274,23 +301,22 @@ fn release(call: &Call) -> Result<u8> {
     let args: ReleaseArgs = call.args()?;
     let ctx = call.context()?;
     let request = new_request(&ctx, &args.subject)?;
-    let token = token(args.token.as_deref())?;
-    let (dir, item) = (args.subject.place.dir(), request.item.as_str());
-    match ops::release(&ctx, &dir, &request.from, &request.item, token)? {
-        Ok(released) => {
-            if !released.stood {
-                let claimants = ops::check(&ctx, &dir, &request.item).ok();
-                let from = request.from.as_str();
-                call.out.note(&report::not_released(from, item, claimants.as_deref()));
-            }
-            let object = || {
-                let object = report::released(item, &released);
-                bus_shape().of(object, report::GRANTED_CAMEL)
-            };
-            call.out.either(object, String::new).map(|()| 0)
+    let item = request.item.as_str();
+    let released = match ops::release(&ctx, &args.subject.place.dir(), &request)? {
+        Ok(Released::NotHeld(claimants)) => {
+            let error = report::not_released(&request, &claimants);
+            let object = report::not_held_object(item, Some(&claimants), error.kind);
+            call.out.error(&error, Some(object));
+            return Ok(error.kind.status());
         }
-        Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
-    }
+        Ok(released) => released,
+        Err(lost) => return Ok(print_lost(call.out, &lost, &ctx)),
+    };
+    let object = || {
+        let object = report::released(item, &released).unwrap_or_default();
+        bus_shape().of(object, report::GRANTED_CAMEL)
+    };
+    call.out.either(object, String::new).map(|()| 0)
 }
 
 fn renew(call: &Call) -> Result<u8> {
@@ -298,24 +324,22 @@ fn renew(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let mut request = new_request(&ctx, &args.subject)?;
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
-    let token = token(args.token.as_deref())?;
     let dir = args.subject.place.dir();
-    match ops::renew(&ctx, &dir, &request, token)? {
+    match ops::renew(&ctx, &dir, &request)? {
         Some(Acquired::Granted(granted)) => {
             print_granted(call, &granted, || report::renewed(request.item.as_str(), &granted))
         }
-        Some(Acquired::Taken(claimants)) => Ok(refuse(call, &request, &claimants)),
-        None => Ok(not_held(call, &ctx, &dir, &request)),
+        Some(Acquired::Taken(taken)) => Ok(refuse(call, &request, &taken)),
+        // Without an answer the refusal is the same, and does not name the holder.
+        None => Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref())),
     }
 }
 
 /// Reports that the caller does not hold the item; returns the exit status.
-fn not_held(call: &Call, ctx: &Context, dir: &Path, request: &ClaimRequest) -> u8 {
-    // Without an answer the refusal is the same, and does not name the holder.
-    let claimants = ops::check(ctx, dir, &request.item).ok();
-    let (item, claimants) = (request.item.as_str(), claimants.as_deref());
-    let error = report::not_held(request.from.as_str(), item, claimants);
-    call.out.error(&error, Some(report::not_held_object(item, claimants)));
+fn not_held(call: &Call, request: &ClaimRequest, claimants: Option<&[Claimant]>) -> u8 {
+    let error = report::not_held(request, claimants);
+    let object = report::not_held_object(request.item.as_str(), claimants, error.kind);
+    call.out.error(&error, Some(object));
     error.kind.status()
 }
 
@@ -324,13 +348,12 @@ fn handover(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let request = new_request(&ctx, &args.subject)?;
     let to = address("new holder", &args.to)?;
-    let token = token(args.token.as_deref())?;
     let dir = args.subject.place.dir();
-    match ops::hand_over(&ctx, &dir, &request, &to, token)? {
+    match ops::hand_over(&ctx, &dir, &request, &to)? {
         Ok(Some(granted)) => print_granted(call, &granted, || {
             report::handed_over(request.item.as_str(), request.from.as_str(), to.as_str(), &granted)
         }),
-        Ok(None) => Ok(not_held(call, &ctx, &dir, &request)),
+        Ok(None) => Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref())),
         Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }
 }

@@ -17,8 +17,9 @@ pub(super) const NOUN: Noun = Noun {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The doctor also examines state directories that every other verb refuses, and changes nothing
-without --fix. To see whether a service and a shell use the same directory, compare their dev_ino.
+The doctor also examines the bus, and state directories that every other verb refuses. It changes
+nothing without --fix. To see whether a service and a shell use the same directory, compare their
+dev_ino.
 
 Exit status: 0 nothing is unsafe or broken (there may be warnings); 7 something is.
 
@@ -39,7 +40,11 @@ fn build(verb: Command) -> Command {
 fn run(call: &Call) -> Result<u8> {
     let args: DoctorArgs = call.args()?;
     let diagnosis = match call.context() {
-        Ok(ctx) => doctor(&ctx, args.fix),
+        Ok(ctx) => {
+            let mut diagnosis = doctor(&ctx, args.fix);
+            zeta_bus::doctor::examine(&ctx, &mut diagnosis);
+            diagnosis
+        }
         // A wrong call is the caller's error; a refusal by the machine is a finding.
         Err(error) if error.kind == Kind::Usage => return Err(error),
         Err(error) => Diagnosis::of_error(&error),

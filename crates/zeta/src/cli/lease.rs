@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use zeta_core::bus::item::is_claim_lease;
 use zeta_core::lease::{
     Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
 };
 use zeta_core::name::RecordName;
+use zeta_core::shell::quote_word;
 use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 
 use super::{Call, Noun, Verb};
@@ -80,7 +82,21 @@ const VERBS: &[Verb] = &[
 ];
 
 fn lease_name(name: &str) -> Result<RecordName> {
-    Ok(RecordName::new("lease", name)?)
+    RecordName::new("lease", name).map_err(|error| {
+        let claim = format!("a claim takes any text: zeta claim acquire {}", quote_word(name));
+        Error::from(error).hint(claim)
+    })
+}
+
+/// As [`lease_name`], for a verb that would change a claim without its messages: the item would be
+/// neither free nor held.
+fn own_lease_name(name: &str) -> Result<RecordName> {
+    let lease = lease_name(name)?;
+    if is_claim_lease(lease.as_str()) {
+        return Err(Error::usage(format!("lease {lease} is the lease of a claim"))
+            .hint("'zeta claim' has the same verbs for its item, which 'zeta claim list' names"));
+    }
+    Ok(lease)
 }
 
 /// Returns the given token, or that of the environment, which is about one lease only.
@@ -127,7 +143,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     let default_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
     let ttl_ms = optional_ttl(args.ttl.as_deref(), default_ms)?;
-    let lease = lease_name(&args.name)?;
+    let lease = own_lease_name(&args.name)?;
     let policy = policy(&args.policy)?;
     let limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
     let grace_ms = optional_grace(args.grace.as_deref())?;
@@ -173,7 +189,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
 
 fn run_renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
-    let lease = lease_name(&args.name)?;
+    let lease = own_lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     let ctx = call.context()?;
@@ -192,7 +208,7 @@ fn run_renew(call: &Call) -> Result<u8> {
 
 fn run_release(call: &Call) -> Result<u8> {
     let args: TokenArgs = call.args()?;
-    let lease = lease_name(&args.name)?;
+    let lease = own_lease_name(&args.name)?;
     let token = token_of(&lease, args.token)?;
     let ctx = call.context()?;
     match ctx.as_holder(&lease, |handle| handle.release(&lease, token))? {
@@ -286,7 +302,7 @@ fn run_break(call: &Call) -> Result<u8> {
 
 fn run_exec(call: &Call) -> Result<u8> {
     let args: ExecArgs = call.args()?;
-    let lease = lease_name(&args.name)?;
+    let lease = own_lease_name(&args.name)?;
     let ttl_ms = optional_ttl(args.ttl.as_deref(), TTL_PROCESS_MS)?;
     let policy = policy(&args.policy)?;
     let on_lost = super::on_lost(&args.on_lost)?;

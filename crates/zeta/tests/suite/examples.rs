@@ -25,7 +25,9 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta bus read", 4),
     ("zeta bus status 9aceec27", 4),
     // The item was not claimed before.
-    ("zeta claim release --from otto-cli --item B-0856 --token", 5),
+    ("zeta claim release B-0856 --token", 5),
+    ("zeta claim release B-0856", 4),
+    ("zeta claim check B-0856 --token", 5),
     ("zeta claim renew", 5),
     ("zeta claim handover", 5),
     // There is no login at a forge here; the first two do not need one.

@@ -16,7 +16,7 @@ mod snapshot;
 mod state;
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -350,11 +350,10 @@ impl<'a> Index<'a> {
     fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<()> {
         let path = self.bus.base.path.join(super::INNER).join(INDEX).join(name);
         let cannot = |errno| Error::io("cannot write", &path, errno);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // A FIFO without a reader is an error and no wait inside the index.
-        let flags = flags | OFlags::NONBLOCK;
-        let mode: Mode = self.bus.base.sharing.file_mode();
-        let fd = openat(&self.dir, name, flags, mode).map_err(cannot)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
+        let sharing = self.bus.base.sharing;
+        let fd = super::open_file(self.dir.as_fd(), name, flags, sharing).map_err(cannot)?;
         let (mut at, mut rest) = (at, bytes);
         while !rest.is_empty() {
             match rustix::io::pwrite(&fd, rest, at) {

@@ -29,6 +29,7 @@ use zeta_core::time::Now;
 use self::gather::Scratch;
 use crate::context::Context;
 use crate::directory::create;
+use crate::directory::purpose::STATE;
 use crate::directory::tree::{Nodes, Tree};
 use crate::lease::LeaseView;
 use zeta_os::error::Result;
@@ -170,7 +171,7 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         names: Vec::new(),
     };
     let Some(tree) = Tree::open(&ctx.state_dir)? else {
-        create::refuse_creation(&ctx.state_dir)?;
+        create::refuse_creation(&ctx.state_dir, &STATE)?;
         return Ok(view);
     };
     view.sharing = Some(tree.base.sharing);

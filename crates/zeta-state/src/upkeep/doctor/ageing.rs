@@ -21,20 +21,22 @@ enum Ageing {
     Aged(String),
 }
 
-pub(super) fn examine(path: &Path, diagnosis: &mut Diagnosis) {
+/// Reports which rule keeps or ages a directory; `fact` is the key of that fact, and `used` says
+/// what would be lost.
+pub fn examine(path: &Path, fact: &'static str, used: &str, diagnosis: &mut Diagnosis) {
     match judge(&read_configs(), path) {
-        Ageing::None => diagnosis.fact("ageing", "no tmpfiles.d rule ages it"),
-        Ageing::Kept(line) => diagnosis.fact("ageing", format!("kept by: {line}")),
+        Ageing::None => diagnosis.fact(fact, "no tmpfiles.d rule ages it"),
+        Ageing::Kept(line) => diagnosis.fact(fact, format!("kept by: {line}")),
         Ageing::Aged(line) => {
-            diagnosis.fact("ageing", format!("aged by: {line}"));
+            diagnosis.fact(fact, format!("aged by: {line}"));
+            let shown = path.display();
             diagnosis.add(
                 Severity::Warning,
-                "ageing",
-                format!("systemd-tmpfiles removes old files in it, leases in use too ({line})"),
+                fact,
+                format!("systemd-tmpfiles removes old files in {shown}, {used} ({line})"),
                 format!(
-                    "as root, for a group: zeta init --group zeta; or: echo 'x {}' > \
-                     /etc/tmpfiles.d/zeta-keep.conf",
-                    path.display()
+                    "as root, for a group: zeta init --group zeta; or: echo 'x {shown}' >> \
+                     /etc/tmpfiles.d/zeta-keep.conf"
                 ),
             );
         }

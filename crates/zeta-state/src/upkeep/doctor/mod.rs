@@ -4,7 +4,7 @@
 //! The doctor reports and never fails; it repairs only what [`super::clean`] may remove and the two
 //! files that `init` would write.
 
-mod ageing;
+pub mod ageing;
 pub mod report;
 mod system;
 mod tree;
@@ -73,6 +73,11 @@ impl Diagnosis {
         self.findings.iter().all(|finding| finding.severity != Severity::Broken)
     }
 
+    /// Puts the worst findings first.
+    pub fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    }
+
     /// Makes the diagnosis of a call that failed at its start.
     pub fn of_error(error: &Error) -> Diagnosis {
         let mut diagnosis = Diagnosis::default();
@@ -80,7 +85,8 @@ impl Diagnosis {
         diagnosis
     }
 
-    fn add(
+    /// Adds a finding.
+    pub fn add(
         &mut self,
         severity: Severity,
         finding: &'static str,
@@ -91,7 +97,8 @@ impl Diagnosis {
         self.findings.push(Finding { severity, finding, reason, remedy });
     }
 
-    fn add_error(&mut self, finding: &'static str, error: &Error) {
+    /// Adds an error as a finding.
+    pub fn add_error(&mut self, finding: &'static str, error: &Error) {
         // Hints that name this very command are of no use here.
         let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
         let hints: Vec<&str> = useful.map(Hint::as_str).collect();
@@ -103,7 +110,8 @@ impl Diagnosis {
         self.add(Severity::Broken, finding, error.text.clone(), remedy);
     }
 
-    fn fact(&mut self, key: &'static str, value: impl Into<String>) {
+    /// Adds a fact.
+    pub fn fact(&mut self, key: &'static str, value: impl Into<String>) {
         self.facts.push((key, value.into()));
     }
 }
@@ -113,7 +121,7 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     describe_base(&ctx.state_dir, &mut diagnosis);
     system::examine(ctx, &mut diagnosis);
-    ageing::examine(&ctx.state_dir, &mut diagnosis);
+    ageing::examine(&ctx.state_dir, "ageing", "leases in use too", &mut diagnosis);
     match Tree::open(&ctx.state_dir) {
         Ok(Some(tree)) => {
             if fix {
@@ -131,7 +139,7 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
             }
         }
     }
-    diagnosis.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    diagnosis.sort();
     diagnosis
 }
 

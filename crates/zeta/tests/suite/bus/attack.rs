@@ -37,10 +37,9 @@ fn kill_all(mut session: std::process::Child) {
 fn a_claim_that_moved_into_a_session_is_told_with_its_new_token() {
     let place = Place::new();
     place.acquire(0, "otto-cli", "B-1");
-    let holder = session(
-        &place,
-        "\"$ZETA\" claim acquire --from otto-cli --item B-1; \"$ZETA\" bus clean --expired",
-    );
+    let token = place.token("otto-cli", "B-1");
+    let acquire = format!("\"$ZETA\" claim acquire --from otto-cli --item B-1 --token {token}");
+    let holder = session(&place, &format!("{acquire}; \"$ZETA\" bus clean --expired"));
     assert_eq!(place.original_holders("B-1"), ["otto-cli"]);
     let check = place.json(3, &["claim", "check", "--item", "B-1"]);
     assert_eq!(check["claims"].as_array().unwrap().len(), 1, "{check}");
@@ -70,9 +69,7 @@ fn nothing_that_a_dead_holder_told_outlives_the_next_claim() {
 #[test]
 fn a_claim_that_is_shared_stands_when_its_messages_are_cleaned_away() {
     let place = Place::new();
-    let share = |status: i32, from: &str| {
-        place.json(status, &["claim", "acquire", "--from", from, "--item", "S/1", "--shareable"])
-    };
+    let share = |status: i32, from: &str| place.acquire_with(status, from, "S/1", &["--shareable"]);
     share(0, "otto-cli");
     share(0, "otto-desktop");
     place.ends(0, &["bus", "clean"]);
@@ -81,7 +78,9 @@ fn a_claim_that_is_shared_stands_when_its_messages_are_cleaned_away() {
     assert_eq!(place.acquire(3, "vera", "S/1")["claimed_by"].as_array().unwrap().len(), 2);
     share(3, "vera");
     share(0, "otto-vscode");
-    share(0, "otto-cli");
+    share(3, "otto-cli");
+    let token = place.token("otto-cli", "S/1");
+    place.acquire_with(0, "otto-cli", "S/1", &["--shareable", "--token", &token]);
     for from in ["otto-cli", "otto-desktop", "otto-vscode"] {
         place.acquire(3, "vera", "S/1");
         place.release(0, from, "S/1");

@@ -45,31 +45,19 @@ fn of_sixteen_callers_one_wins_and_the_others_are_told_who() {
 #[test]
 fn a_claim_is_told_renewed_and_given_back() {
     let place = Place::new();
-    let first = place.json(
-        0,
-        &[
-            "claim",
-            "acquire",
-            "--from",
-            "otto-cli",
-            "--item",
-            "B-1",
-            "--branch",
-            "feat/x",
-            "--worktree",
-            "/w/1",
-        ],
-    );
+    let first =
+        place.acquire_with(0, "otto-cli", "B-1", &["--branch", "feat/x", "--worktree", "/w/1"]);
     assert_eq!(first["acquired"], true);
     assert_eq!(first["worktree"], "/w/1");
     let out = place.ends(3, &["claim", "acquire", "--from", "vera", "--item", "B-1"]);
     for said in ["otto-cli", "since", "feat/x", "/w/1", "--wait"] {
         assert!(out.err.contains(said), "{said}: {out:?}");
     }
-    let again = place.acquire(0, "otto-cli", "B-1");
+    let again = place.again(0, "otto-cli", "B-1");
     assert_eq!(again["renewed"], true);
     assert_eq!(again["fencing_token"], first["fencing_token"]);
-    let renewed = place.json(0, &["claim", "renew", "--from", "otto-cli", "--item", "B-1"]);
+    let token = place.token("otto-cli", "B-1");
+    let renewed = place.json(0, &["claim", "renew", "B-1", "--token", &token]);
     assert_eq!(renewed["fencing_token"], first["fencing_token"]);
     let check = place.json(3, &["claim", "check", "--item", "B-1"]);
     assert_eq!(check["claims"].as_array().unwrap().len(), 1);
@@ -130,7 +118,8 @@ fn the_end_of_a_session_gives_its_claims_back() {
     let script =
         "\"$ZETA\" claim acquire --item B-3 >/dev/null && \"$ZETA\" claim check --item B-3";
     let mut holder = session(&place, "otto-cli", script);
-    assert_eq!(wait(&mut holder, LIMIT), 3);
+    // The holder's own check says that the item is its own.
+    assert_eq!(wait(&mut holder, LIMIT), 0);
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-3"])["claimed"], false);
     assert!(place.original_holders("B-3").is_empty(), "the original sees the release, too");
 }
@@ -157,7 +146,7 @@ fn the_original_is_told_when_a_claim_s_lease_is_broken_or_cleaned_away() {
 fn surfaces_of_a_persona_claim_beside_each_other_only_if_both_share() {
     let place = Place::new();
     let share = |status: i32, from: &str, item: &str| {
-        place.json(status, &["claim", "acquire", "--from", from, "--item", item, "--shareable"])
+        place.acquire_with(status, from, item, &["--shareable"])
     };
     share(0, "otto-cli", "B-4");
     share(0, "otto-desktop", "B-4");
@@ -180,15 +169,23 @@ fn surfaces_of_a_persona_claim_beside_each_other_only_if_both_share() {
 #[test]
 fn a_claim_is_handed_over_without_a_moment_in_which_it_is_free() {
     let place = Place::new();
-    let first = place.acquire(0, "otto-cli", "B-6");
-    let over = ["claim", "handover", "--from", "otto-cli", "--to", "vera", "--item", "B-6"];
+    let first =
+        place.acquire_with(0, "otto-cli", "B-6", &["--branch", "feat/x", "--worktree", "/w/1"]);
+    let token = place.token("otto-cli", "B-6");
+    let over =
+        ["claim", "handover", "B-6", "--from", "otto-cli", "--to", "vera", "--token", &token];
     let handed = place.json(0, &over);
     assert!(handed["fencing_token"].as_u64() > first["fencing_token"].as_u64());
     assert_eq!(place.original_holders("B-6"), ["vera"]);
     place.acquire(3, "otto-cli", "B-6");
     place.ends(5, &over);
+    // The new holder has only its name to show, and once.
     let taken = place.acquire(0, "vera", "B-6");
     assert_eq!(taken["renewed"], true);
+    place.acquire(3, "vera", "B-6");
+    let claim = &place.json(3, &["claim", "check", "B-6"])["claims"][0];
+    assert_eq!((&claim["branch"], &claim["worktree"]), (&"feat/x".into(), &"/w/1".into()));
+    assert_eq!((&taken["branch"], &taken["worktree"]), (&"feat/x".into(), &"/w/1".into()));
     place.release(0, "vera", "B-6");
     assert_eq!(place.json(0, &["claim", "check", "--item", "B-6"])["claimed"], false);
 }
@@ -201,9 +198,14 @@ fn what_the_original_claimed_is_respected_and_what_we_claim_it_sees() {
     place.original_publish("lior", "claim", "B-7");
     let refused = place.acquire(3, "vera", "B-7");
     assert_eq!(refused["claimed_by"], serde_json::json!(["lior"]));
-    // Its own sender may take it over into a lease.
-    place.acquire(0, "lior", "B-7");
-    place.release(0, "lior", "B-7");
+    // Another agent may have its sender's name. By the original's rule it is its sender.
+    place.acquire(3, "lior", "B-7");
+    let args = ["claim", "acquire", "--from", "lior", "--item", "B-7"];
+    let out = crate::support::run(place.cmd(&args).env("ZETA_BUS_IDS", "original"));
+    assert_eq!(out.status, 0, "{out:?}");
+    let args = ["claim", "release", "--from", "lior", "--item", "B-7"];
+    let out = crate::support::run(place.cmd(&args).env("ZETA_BUS_IDS", "original"));
+    assert_eq!(out.status, 0, "{out:?}");
     assert!(place.original_holders("B-7").is_empty());
     place.original_publish("lior", "claim", "B-7");
     place.acquire(3, "vera", "B-7");
@@ -269,8 +271,9 @@ fn whoever_waits_gets_it_when_it_is_given_back() {
         assert_eq!(out.status, 0, "{out:?}");
         let late = ["claim", "acquire", "--from", "lior", "--item", "B-10", "--wait", "300ms"];
         let out = place.zeta(&late);
-        assert_eq!(out.status, 3, "{out:?}");
-        assert!(out.err.contains("vera"), "{out:?}");
+        assert_eq!(out.status, 6, "{out:?}");
+        assert!(out.err.contains("vera") && out.err.contains("(waited "), "{out:?}");
+        assert_eq!(out.err.matches("waiting for").count(), 1, "{out:?}");
     }
 }
 
@@ -310,4 +313,87 @@ fn a_stopped_holder_of_a_session_is_not_robbed() {
     signal(holder.id(), Signal::TERM);
     wait(&mut holder, LIMIT);
     place.acquire(0, "vera", "B-11");
+}
+
+#[test]
+fn two_agents_of_one_name_do_not_get_one_item() {
+    let place = Place::new();
+    let work = ["--branch", "feat/x", "--worktree", "/w/1"];
+    let first = place.acquire_with(0, "ann", "B-13", &work);
+    // A second shell of the same user, as the guide says, on a branch of its own.
+    let args = ["claim", "acquire", "B-13", "--as", "ann"];
+    let out = place.ends(3, &[&args[..], &["--branch", "feat/y", "--worktree", "/w/2"]].concat());
+    for said in ["ann", "since", "feat/x", "/w/1", "held by you?", "zeta run --as", "--token"] {
+        assert!(out.err.contains(said), "{said}: {out:?}");
+    }
+    assert!(!out.err.contains(&place.token("ann", "B-13")), "a token is no advice: {out:?}");
+    for more in [&[][..], &["--branch", "feat/x"], &["--worktree", "/w/1"], &["--token", "7"]] {
+        place.ends(3, &[&args[..], more].concat());
+    }
+    // Neither does it end or pass on what the first one has.
+    for verb in [&["release"][..], &["renew"], &["handover", "--to", "vera"]] {
+        let out = place.ends(3, &[&["claim"], verb, &["B-13", "--as", "ann"]].concat());
+        assert!(out.err.contains("held by you?"), "{out:?}");
+    }
+    place.ends(3, &["claim", "check", "B-13", "--as", "ann"]);
+    // The first one repeats its call, and goes on.
+    let again = place.acquire_with(0, "ann", "B-13", &work);
+    assert_eq!(again["fencing_token"], first["fencing_token"]);
+    assert_eq!(place.json(0, &["claim", "list"])["claims"][0]["branch"], "feat/x");
+    // In a session it needs nothing more, and another session is another agent.
+    let other = ["claim", "acquire", "B-13", "--as", "ann", "--branch", "b", "--worktree", "/w/1"];
+    let out = crate::support::run(place.cmd(&other).env("ZETA_SESSION", "0b"));
+    assert_eq!(out.status, 3, "{out:?}");
+    place.release(0, "ann", "B-13");
+    place.ends(4, &["claim", "release", "B-13", "--as", "ann"]);
+    place.ends(2, &["claim", "acquire"]);
+    place.ends(2, &["claim", "acquire", "B-13", "--item", "B-14"]);
+}
+
+#[test]
+fn a_holder_under_the_same_name_that_only_a_message_names_is_another_one() {
+    let (place, other) = (Place::new(), Place::new());
+    place.acquire(0, "ann", "B-15");
+    // Its lease is in another tree.
+    let args = ["claim", "acquire", "B-15", "--from", "ann"];
+    let mut elsewhere = other.sandbox.cmd(&args);
+    let out = crate::support::run(elsewhere.env("ZETA_BUS_DIR", &place.bus));
+    assert_eq!(out.status, 3, "{out:?}");
+    let args = ["claim", "release", "B-15", "--from", "ann"];
+    let mut elsewhere = other.sandbox.cmd(&args);
+    let out = crate::support::run(elsewhere.env("ZETA_BUS_DIR", &place.bus));
+    assert_eq!(out.status, 3, "{out:?}");
+    place.again(0, "ann", "B-15");
+    // A claim of the original ends by a release of its name, as the original does it.
+    place.original_publish("lior", "claim", "B-16");
+    place.acquire(3, "lior", "B-16");
+    place.release(0, "lior", "B-16");
+    place.acquire(0, "lior", "B-16");
+    // The lease counts, whatever the original publishes under the holder's name.
+    place.original_publish("lior", "claim", "B-16");
+    place.again(0, "lior", "B-16");
+    place.original_publish("lior", "release", "B-16");
+    place.acquire(3, "vera", "B-16");
+}
+
+#[test]
+fn the_lease_of_a_claim_is_not_taken_by_the_verbs_of_leases() {
+    let place = Place::new();
+    let lease = place.acquire(0, "otto-cli", "B-17")["lease"].as_str().unwrap().to_owned();
+    let token = place.token("otto-cli", "B-17");
+    for args in [
+        &["lease", "acquire", &lease][..],
+        &["lease", "renew", &lease, "--token", &token],
+        &["lease", "release", &lease, "--token", &token],
+        &["lease", "exec", &lease, "--", "true"],
+    ] {
+        let out = place.ends(2, args);
+        assert!(out.err.contains("zeta claim"), "{out:?}");
+    }
+    place.ends(0, &["lease", "check", &lease, "--token", &token]);
+    place.ends(0, &["lease", "show", &lease]);
+    place.again(0, "otto-cli", "B-17");
+    let out = place.ends(2, &["lease", "acquire", "src/main.rs"]);
+    assert!(out.err.contains("zeta claim acquire src/main.rs"), "{out:?}");
+    place.ends(0, &["claim", "acquire", "src/main.rs"]);
 }

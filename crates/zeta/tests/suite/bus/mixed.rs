@@ -51,6 +51,7 @@ fn mixed_writers_never_hold_an_item_together() {
                 let mut dice = fastrand::Rng::with_seed(seed.wrapping_add(number));
                 let is_zeta = number % 2 == 0;
                 let from = format!("agent-{number}");
+                let mut token = String::new();
                 while Instant::now() < until {
                     let at = dice.usize(..items.len());
                     let item = items[at];
@@ -59,6 +60,7 @@ fn mixed_writers_never_hold_an_item_together() {
                             let args = ["claim", "acquire", "--from", &from, "--item", item];
                             let out = place.zeta(&args);
                             assert!(matches!(out.status, 0 | 3 | 6), "{out:?}");
+                            token = out.out.trim().to_owned();
                             out.status == 0
                         }
                         false => original_acquire(&place.bus, &from, item),
@@ -76,8 +78,8 @@ fn mixed_writers_never_hold_an_item_together() {
                     assert_eq!(inside[at].lock().unwrap().take().as_ref(), Some(&from));
                     match is_zeta {
                         true => {
-                            let args = ["claim", "release", "--from", &from, "--item", item];
-                            place.ends(0, &args);
+                            let args = ["claim", "release", "--from", &from, item];
+                            place.ends(0, &[&args[..], &["--token", &token]].concat());
                         }
                         false => _ = original_publish(&place.bus, &from, "release", item),
                     }

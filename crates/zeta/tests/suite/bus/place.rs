@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -12,13 +13,15 @@ use crate::support::{Out, Sandbox, run};
 pub struct Place {
     pub sandbox: Sandbox,
     pub bus: PathBuf,
+    /// What acquire printed, by holder and item: it shows later that a caller is the holder.
+    tokens: Mutex<BTreeMap<(String, String), String>>,
 }
 
 impl Place {
     pub fn new() -> Place {
         let sandbox = Sandbox::new();
         let bus = sandbox.dir.join("bus");
-        Place { sandbox, bus }
+        Place { sandbox, bus, tokens: Mutex::default() }
     }
 
     pub fn cmd(&self, args: &[&str]) -> Command {
@@ -45,11 +48,36 @@ impl Place {
     }
 
     pub fn acquire(&self, status: i32, from: &str, item: &str) -> Value {
-        self.json(status, &["claim", "acquire", "--from", from, "--item", item])
+        self.acquire_with(status, from, item, &[])
     }
 
+    pub fn acquire_with(&self, status: i32, from: &str, item: &str, more: &[&str]) -> Value {
+        let args = [&["claim", "acquire", "--from", from, "--item", item], more].concat();
+        let answer = self.json(status, &args);
+        if status == 0 {
+            let token = answer["fencing_token"].to_string();
+            self.tokens.lock().unwrap().insert((from.to_owned(), item.to_owned()), token);
+        }
+        answer
+    }
+
+    /// The same holder again: it gives its token.
+    pub fn again(&self, status: i32, from: &str, item: &str) -> Value {
+        self.acquire_with(status, from, item, &["--token", &self.token(from, item)])
+    }
+
+    pub fn token(&self, from: &str, item: &str) -> String {
+        self.tokens.lock().unwrap()[&(from.to_owned(), item.to_owned())].clone()
+    }
+
+    /// A release by the holder, which gives its token if `acquire` got one for it.
     pub fn release(&self, status: i32, from: &str, item: &str) -> Value {
-        self.json(status, &["claim", "release", "--from", from, "--item", item])
+        let known = self.tokens.lock().unwrap().get(&(from.to_owned(), item.to_owned())).cloned();
+        let args = ["claim", "release", "--from", from, "--item", item];
+        match known {
+            Some(token) => self.json(status, &[&args[..], &["--token", &token]].concat()),
+            None => self.json(status, &args),
+        }
     }
 
     /// The names of the bus that are not our own directory.

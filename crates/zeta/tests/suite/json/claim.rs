@@ -25,13 +25,25 @@ fn check(place: &Place, status: i32) -> Value {
 #[test]
 fn a_claim_from_its_grant_to_its_release() {
     let place = Place::new();
-    assert_eq!(check(&place, 0), json!({"item_id": "B-1", "claims": [], "claimed": false}));
+    assert_eq!(
+        check(&place, 0),
+        json!({"item_id": "B-1", "claims": [], "claimed": false, "yours": false})
+    );
     let place_of_work = ["--branch", "feat/x", "--worktree", "/w/1"];
     let first = claim(&place, "acquire", "otto", &place_of_work, 0);
     assert_eq!((&first["outcome"], &first["acquired"]), (&json!("granted"), &json!(true)));
     assert!(first["message_id"].is_string() && first["worktree"] == "/w/1", "{first}");
-    assert_eq!(claim(&place, "acquire", "otto", &[], 0)["outcome"], "renewed");
-    let renewed = claim(&place, "renew", "otto", &["--ttl", "1h"], 0);
+    let token = first["fencing_token"].to_string();
+    let own = ["--token", &token];
+    assert_eq!(claim(&place, "acquire", "otto", &own, 0)["outcome"], "renewed");
+    assert_eq!(claim(&place, "acquire", "otto", &place_of_work, 0)["outcome"], "renewed");
+    let namesake = claim(&place, "acquire", "otto", &[], 3);
+    assert_eq!(namesake["claims"][0]["same_name"], true, "{namesake}");
+    assert_eq!(claim(&place, "check", "otto", &own, 0)["yours"], true);
+    assert_eq!(claim(&place, "check", "otto", &[], 3)["yours"], false);
+    assert_eq!(claim(&place, "check", "vera", &[], 3)["claims"][0].get("same_name"), None);
+    assert_eq!(claim(&place, "check", "otto", &["--token", "7"], 5)["outcome"], "lost");
+    let renewed = claim(&place, "renew", "otto", &["--ttl", "1h", "--token", &token], 0);
     assert_eq!(renewed["outcome"], "renewed");
     assert!(renewed.get("acquired").is_none(), "{renewed}");
     let held = claim(&place, "acquire", "vera", &[], 3);
@@ -40,26 +52,34 @@ fn a_claim_from_its_grant_to_its_release() {
     assert_eq!(check(&place, 3)["claims"][0]["fencing_token"], first["fencing_token"]);
     let list = answer(&mut place.cmd(&["--json"]), &["claim", "list"], 0);
     assert_eq!(list["claims"][0]["item_id"], "B-1");
-    let handed = claim(&place, "handover", "otto", &["--to", "vera"], 0);
+    let late = claim(&place, "acquire", "vera", &["--wait", "10ms"], 6);
+    assert_eq!((&late["outcome"], late["waited_ms"].is_u64()), (&json!("held"), true), "{late}");
+    let handed = claim(&place, "handover", "otto", &["--to", "vera", "--token", &token], 0);
     assert_eq!(handed["outcome"], "handed_over");
     assert_eq!((&handed["from"], &handed["to"]), (&json!("otto"), &json!("vera")));
     assert!(handed.get("acquired").is_none(), "{handed}");
     let released = claim(&place, "release", "vera", &[], 0);
     assert_eq!((&released["outcome"], &released["stood"]), (&json!("released"), &json!(true)));
-    let again = claim(&place, "release", "vera", &[], 0);
-    assert_eq!((&again["outcome"], &again["stood"]), (&json!("not_held"), &json!(false)));
+    let again = claim(&place, "release", "vera", &[], 4);
+    assert_eq!((&again["outcome"], &again["error"]), (&json!("free"), &json!("not_found")));
+    let token = handed["fencing_token"].to_string();
+    let again = claim(&place, "release", "vera", &["--token", &token], 0);
+    assert_eq!((&again["outcome"], &again["stood"]), (&json!("already_released"), &json!(false)));
+    assert_eq!(claim(&place, "check", "vera", &["--token", &token], 5)["outcome"], "lost");
 }
 
 #[test]
 fn a_record_cannot_say_from_whom_a_claim_was_taken() {
     let place = Place::new();
-    let lease = claim(&place, "acquire", "otto", &[], 0)["lease"].as_str().unwrap().to_owned();
+    let first = claim(&place, "acquire", "otto", &[], 0);
+    let (lease, token) = (first["lease"].as_str().unwrap(), first["fencing_token"].to_string());
     let forged = "\"reclaim\"\ntaken_from: \"vera\"\nacquired: false\nrenewed: \"no\"";
-    place.sandbox.forge_keys(&lease, &[("policy", Some(forged))]);
-    let again = claim(&place, "acquire", "otto", &[], 0);
+    place.sandbox.forge_keys(lease, &[("policy", Some(forged))]);
+    let again = claim(&place, "acquire", "otto", &["--token", &token], 0);
     assert_eq!((&again["acquired"], &again["renewed"]), (&json!(true), &json!(true)));
     assert!(again.get("taken_from").is_none(), "{again}");
-    assert!(claim(&place, "renew", "otto", &[], 0).get("taken_from").is_none());
+    let renewed = claim(&place, "renew", "otto", &["--token", &token], 0);
+    assert!(renewed.get("taken_from").is_none());
 }
 
 #[test]
@@ -79,8 +99,10 @@ fn whoever_does_not_hold_the_item_is_told_who_does() {
     let other = (token.parse::<u64>().unwrap() - 1).to_string();
     let lost = claim(&place, "release", "otto", &["--token", &other], 5);
     assert_eq!((&lost["outcome"], &lost["holder"]), (&json!("lost"), &json!("vera")));
-    let out = place.ends(0, &["claim", "release", "--from", "otto", "--item", "B-1"]);
-    assert!(out.err.contains("it is held by vera"), "{out:?}");
+    let before = place.files();
+    let lost = claim(&place, "release", "otto", &[], 5);
+    assert!(lost["message"].as_str().unwrap().ends_with("it is held by vera"), "{lost}");
+    assert_eq!(place.files(), before, "nothing is published");
 }
 
 #[test]
@@ -90,7 +112,9 @@ fn another_session_of_the_same_name_is_refused() {
     let args = ["claim", "acquire", "--from", "otto", "--item", "B-1"];
     answer(first.env("ZETA_SESSION", "0a"), &args, 0);
     for (verb, more) in [("release", &[][..]), ("renew", &[]), ("handover", &["--to", "lior"])] {
-        assert_eq!(claim(&place, verb, "otto", more, 3)["error"], "refused");
+        let refused = claim(&place, verb, "otto", more, 3);
+        assert_eq!((&refused["error"], &refused["outcome"]), (&json!("refused"), &json!("held")));
+        assert!(refused["message"].as_str().unwrap().contains("held by you?"), "{refused}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::sandbox::{Done, Sandbox, run};
@@ -63,15 +63,21 @@ impl GroupSandbox {
     }
 
     fn anchor(&self) -> PathBuf {
-        let path = self.sandbox.tree().display().to_string();
-        let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
-        PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
+        anchor_of(&self.sandbox.tree())
     }
+}
+
+/// The anchor of a directory that root made for a group.
+fn anchor_of(dir: &Path) -> PathBuf {
+    let path = dir.display().to_string();
+    let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
+    PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
 }
 
 impl Drop for GroupSandbox {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.anchor());
+        let _ = fs::remove_file(anchor_of(&self.sandbox.bus()));
         let _ = Command::new("groupdel").arg(&self.group).output();
     }
 }
@@ -205,7 +211,7 @@ fn a_private_tree_of_root_keeps_its_name_and_is_replaced_only_on_request() {
     sandbox.sandbox.zeta(&["init"]).expect(0);
     let node = sandbox.sandbox.node_name();
     let refused = sandbox.init(&[]).expect(7);
-    assert!(refused.err.contains("private tree"), "{}", refused.err);
+    assert!(refused.err.contains("private to root"), "{}", refused.err);
     let seen = sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(7);
     assert!(seen.err.contains("user root (0)"), "{}", seen.err);
     assert!(seen.err.contains("--state-dir") && seen.err.contains("--group"), "{}", seen.err);
@@ -313,4 +319,75 @@ fn a_tree_that_was_made_at_boot_is_completed() {
     );
     sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
     sandbox.by(BOB, true, &["doctor"]).expect(0);
+}
+
+#[test]
+fn a_group_s_tree_comes_with_a_bus_on_which_all_members_claim() {
+    let Some(sandbox) = GroupSandbox::new(test_name!()) else { return };
+    sandbox.init(&[]).expect(0);
+    let (bus, gid) = (sandbox.sandbox.bus(), sandbox.gid());
+    let meta = fs::metadata(&bus).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, gid, 0o2770));
+    assert!(anchor_of(&bus).exists());
+    let claim = |uid, verb: &str, more: &[&str]| {
+        sandbox.by(uid, true, &[&["claim", verb, "B-1"], more].concat())
+    };
+    let token = claim(ALICE, "acquire", &["--branch", "b"]).expect(0).out.trim().to_owned();
+    let held = claim(BOB, "acquire", &[]).expect(3);
+    assert!(held.err.contains("user-64101") && !held.err.contains("--bus-dir"), "{}", held.err);
+    claim(BOB, "release", &[]).expect(5);
+    claim(ALICE, "release", &["--token", &token]).expect(0);
+    let short = claim(BOB, "acquire", &["--ttl", "100ms"]).expect(0);
+    assert!(short.out.trim() > token.as_str());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    claim(ALICE, "acquire", &[]).expect(0);
+    // Messages, their deliveries and what is cleaned are everybody's, too.
+    let publish = ["bus", "publish", "--to", "user-64102", "--topic", "note", "--topic-ttl", "1h"];
+    sandbox.by(ALICE, true, &[&publish[..], &["--payload", "1"]].concat()).expect(0);
+    sandbox.by(BOB, true, &["bus", "subscribe"]).expect(0);
+    let list = sandbox.by(BOB, true, &["bus", "list", "--topic", "note"]).expect(0);
+    assert!(list.out.contains("user-64101 -> user-64102"), "{}", list.out);
+    sandbox.by(BOB, true, &["bus", "clean"]).expect(0);
+    sandbox.by(ALICE, true, &["doctor"]).expect(0);
+    // An outsider is kept out, and gets no advice that leads away from the group.
+    for args in [&["bus", "list"][..], &["claim", "acquire", "B-1"]] {
+        let done = sandbox.by(MALLORY, false, args).expect(7);
+        assert!(done.err.contains("not a member"), "{}", done.err);
+    }
+    let again = sandbox.init(&[]).expect(0);
+    assert!(again.out.contains("2770 root"), "{}", again.out);
+}
+
+#[test]
+fn a_bus_of_one_user_beside_a_group_s_tree_is_refused_for_claims_and_found() {
+    let name = "a_bus_of_one_user_beside_a_group_s_tree_is_refused_for_claims_and_found";
+    let Some(sandbox) = GroupSandbox::new(name) else { return };
+    let bus = sandbox.sandbox.bus();
+    sandbox.init(&[]).expect(0);
+    // Where root makes the bus, no member makes one in its place.
+    fs::remove_dir_all(&bus).unwrap();
+    for args in [&["claim", "acquire", "B-1"][..], &["bus", "watch", "--timeout", "1s"]] {
+        let done = sandbox.by(ALICE, true, args).expect(7);
+        assert!(done.err.contains("zeta init --group"), "{}", done.err);
+        assert!(!done.err.contains("--bus-dir"), "{}", done.err);
+    }
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("does not exist"), "{}", doctor.out);
+    // As a version without a group's bus left it.
+    fs::remove_file(anchor_of(&bus)).unwrap();
+    fs::create_dir(&bus).unwrap();
+    fs::set_permissions(&bus, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&bus, Some(64101), Some(64101)).unwrap();
+    let own = sandbox.by(ALICE, true, &["claim", "acquire", "B-1"]).expect(7);
+    assert!(own.err.contains("is yours alone"), "{}", own.err);
+    let other = sandbox.by(BOB, true, &["claim", "acquire", "B-1"]).expect(7);
+    assert!(other.err.contains("64101") && !other.err.contains("--bus-dir"), "{}", other.err);
+    let doctor = sandbox.by(ALICE, true, &["doctor"]).expect(7);
+    assert!(doctor.out.contains("is one user's alone"), "{}", doctor.out);
+    let refused = sandbox.init(&[]).expect(7);
+    assert!(refused.err.contains("64101") && refused.err.contains("--replace"), "{}", refused.err);
+    let done = sandbox.init(&["--replace"]).expect(0);
+    assert!(done.out.contains("bus.refused-"), "{}", done.out);
+    sandbox.by(BOB, true, &["claim", "acquire", "B-1"]).expect(0);
+    sandbox.by(ALICE, true, &["doctor"]).expect(0);
 }

@@ -83,7 +83,12 @@ impl Sandbox {
             call.env_remove(name);
         }
         call.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", self.dir.join("lasting"));
-        call.env("ZETA_STATE_DIR", self.tree()).env("XDG_CONFIG_HOME", self.dir.join("config"))
+        call.env("ZETA_STATE_DIR", self.tree()).env("ZETA_BUS_DIR", self.bus());
+        call.env("XDG_CONFIG_HOME", self.dir.join("config"))
+    }
+
+    pub fn bus(&self) -> PathBuf {
+        self.dir.join("bus")
     }
 
     pub fn command(&self, args: &[&str]) -> Command {

@@ -42,7 +42,8 @@ impl Sandbox {
         }
         // What outlives a tree must not reach the home of the person who runs the tests.
         command.env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY").env("HOME", &*self.dir);
-        command.env("ZETA_STATE_DIR", &self.state).stdin(Stdio::null());
+        command.env("ZETA_STATE_DIR", &self.state).env("ZETA_BUS_DIR", self.dir.join("bus"));
+        command.stdin(Stdio::null());
     }
 
     pub fn zeta(&self, args: &[&str]) -> Out {
