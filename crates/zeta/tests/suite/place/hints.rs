@@ -117,8 +117,8 @@ fn commands(text: &str) -> Vec<String> {
     found.filter(real).map(end).collect()
 }
 
-const NOUNS: &str = "lease claim bus run status heartbeat marker persona init doctor clean node creds \
-                     guide schema demo completions man help";
+const NOUNS: &str = "lease claim bus run status heartbeat marker persona init doctor clean node \
+                     creds guide schema demo completions man help";
 
 /// The lines of an answer that propose something: hints, and the remedies of the doctor.
 fn hints(out: &Out) -> Vec<String> {
