@@ -71,7 +71,7 @@ pub fn watch(
         match notify.fd() {
             Some(fd) => {
                 poll_readable(&[fd], sleep);
-                notify.each(|_| ());
+                notify.each(|_, _| ());
             }
             None => std::thread::sleep(sleep),
         }

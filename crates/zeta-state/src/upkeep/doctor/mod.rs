@@ -6,6 +6,7 @@
 
 pub mod ageing;
 pub mod report;
+mod sessions;
 mod system;
 mod tree;
 
@@ -129,8 +130,12 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
             }
             tree::examine(ctx, &tree, &mut diagnosis);
             tree::leftovers(ctx, &tree, &mut diagnosis);
+            sessions::examine(ctx, Some(&tree), &mut diagnosis);
         }
-        Ok(None) => absent(ctx, &mut diagnosis),
+        Ok(None) => {
+            absent(ctx, &mut diagnosis);
+            sessions::examine(ctx, None, &mut diagnosis);
+        }
         Err(error) => {
             diagnosis.add_error("state_directory", &error);
             // The content may show who did it; nothing in there is changed.

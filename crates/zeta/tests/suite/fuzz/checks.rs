@@ -11,7 +11,7 @@ use zeta_core::creds::{bake, passphrase, wifi};
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
-    AcquireRequest, Observed, Policy, Record, decide_acquire, decide_break, decide_check,
+    AcquireRequest, Observed, Policy, Record, Said, decide_acquire, decide_break, decide_check,
     decide_release, decide_renew, judge,
 };
 use zeta_core::name::{Label, RecordName};
@@ -30,8 +30,9 @@ pub fn record(bytes: &[u8]) {
                 let ttl = fields.text("ttl").and_then(|ttl| parse_duration("ttl", &ttl).ok());
                 at_moments(bytes, |now, times| {
                     judge_foreign(times, ttl, now);
-                    let who = fields.text("pid").map(|text| text.into_owned());
-                    decided(&Observed::Foreign { ttl_ms: ttl, who, times }, now);
+                    let said = Box::new(Said::from_fields(&fields));
+                    assert!(said.who().is_none_or(|who| !who.is_empty()));
+                    decided(&Observed::Foreign { ttl_ms: ttl, said, times }, now);
                 });
             }
             Err(damage) => at_moments(bytes, |now, times| {
@@ -98,7 +99,7 @@ fn decided(observed: &Observed, now: &Now) {
         let token = record.fencing_token;
         decide_renew(observed, token, None, now);
         decide_check(observed, token, now);
-        decide_release(observed, token, 0);
+        decide_release(observed, token, 0, false);
         decide_break(observed, Some(token));
     }
 }
