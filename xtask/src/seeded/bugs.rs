@@ -24,6 +24,9 @@ const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
 const INDEX: &str = "crates/zeta-bus/src/directory/index/mod.rs";
 const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
 
+const PROPOSAL: &str = "crates/zeta-registration/src/node/proposal.rs";
+const GIT: &str = "crates/zeta-registration/src/git/mod.rs";
+
 const CORE: &[&str] = &["-p", "zeta-core", "--lib"];
 
 pub(super) const fn bug(
@@ -37,7 +40,7 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 44] = [
+pub const BUGS: [Bug; 47] = [
     bug(
         "a kept token file is believed although another has its name",
         GUARD,
@@ -442,5 +445,38 @@ pub const BUGS: [Bug; 44] = [
         "if dirty.lost {",
         "if dirty.lost && dirty.itself {",
         &["-p", "zeta", "--test", "suite", "it::view::lost_events_cost_no_state"],
+    ),
+    bug(
+        "the lease is not checked before a pull request is opened",
+        PROPOSAL,
+        "    still().map_err(ProposeError::Unclear)?;",
+        "    drop(still);",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "suite",
+            "node::faults::a_lease_that_was_lost_during_the_push_opens_nothing",
+        ],
+    ),
+    bug(
+        "a push takes no heed of the tip",
+        GIT,
+        "let lease = format!(\"--force-with-lease={reference}:{}\", expected.unwrap_or(\"\"));",
+        "let (lease, _) = (\"--force\".to_owned(), expected);",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "suite",
+            "node::faults::a_branch_that_another_pushed_meanwhile_is_not_overwritten",
+        ],
+    ),
+    bug(
+        "a pull request of our own is not remembered",
+        "crates/zeta-core/src/registration/decide.rs",
+        "if opened == Some(&*pull.url) { From::Ours } else { pull.from }",
+        "if opened == Some(\"\") { From::Ours } else { pull.from }",
+        &["-p", "zeta-core", "--lib", "registration::tests::a_stranger_s_neither"],
     ),
 ];
