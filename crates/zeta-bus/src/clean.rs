@@ -81,6 +81,7 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
         cleaned.dead_letters += gone;
     }
     cleaned.swept = bus.sweep(host::wall_us())?;
+    crate::messages::inbox::sweep(&bus)?;
     limit_dead_letters(&bus)?;
     Ok(cleaned)
 }

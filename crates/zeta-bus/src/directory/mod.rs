@@ -33,9 +33,11 @@ use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 
 /// The directory of `zeta`'s own files.
-const INNER: &str = ".zeta";
+pub(crate) const INNER: &str = ".zeta";
 /// Below it: messages that are not published yet.
 const TEMPS: &str = "tmp";
+/// Below it: the marks of unread messages.
+pub(crate) const INBOX: &str = "inbox";
 /// Below it: dead letters.
 const DEAD: &str = "dead";
 /// Below it: the changes of a state directory that were published last.
@@ -305,7 +307,7 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
 
 /// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can
 /// write it, whatever the umask of its creator was.
-pub(super) fn open_file(
+pub(crate) fn open_file(
     dir: BorrowedFd<'_>,
     name: &str,
     flags: OFlags,

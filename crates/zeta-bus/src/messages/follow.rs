@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use zeta_core::bus::{EVERYBODY, Envelope};
 
-use super::{Filter, MessageView, check_surface, limit_dead_letters, not_a_message, sort_out};
+use super::{
+    Filter, MessageView, check_surface, inbox, limit_dead_letters, not_a_message, sort_out,
+};
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::{Cursor, Index};
 use crate::directory::{Bus, delivery_log};
@@ -98,6 +100,32 @@ pub fn watch(
     }
 }
 
+/// Notices that the bus changes. It is made before a look at the bus, so that no change after that
+/// look is missed.
+pub struct Changes {
+    notify: Watch,
+    _bus: Option<Bus>,
+}
+
+impl Changes {
+    /// Begins to watch; a bus that does not exist yet is looked for again later.
+    pub fn of(dir: &Path) -> Result<Changes> {
+        let (notify, bus) = (Watch::new(), Bus::open(dir)?);
+        if let Some(bus) = &bus {
+            notify.changes_in(bus.as_fd());
+        }
+        Ok(Changes { notify, _bus: bus })
+    }
+
+    /// Sleeps until the bus has changed, and for at most `limit`.
+    pub fn wait(&self, limit: Duration) {
+        match self.notify.fd() {
+            Some(fd) => _ = poll_readable(&[fd], limit),
+            None => std::thread::sleep(limit),
+        }
+    }
+}
+
 /// The result of one delivery.
 #[derive(Debug, Clone)]
 pub enum Delivery {
@@ -164,6 +192,9 @@ fn hand_over(
         bus.check_place()?;
         if handle(&envelope)? {
             log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
+            if envelope.to != EVERYBODY {
+                inbox::unmark(bus, &envelope);
+            }
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }

@@ -1,6 +1,7 @@
 //! Publishes, lists and reads messages. [`follow`] follows the bus.
 
 pub mod follow;
+pub mod inbox;
 pub mod report;
 pub mod state_changes;
 pub mod status;
@@ -149,6 +150,7 @@ pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
     let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     store(&bus, &envelope)?;
+    inbox::mark(&bus, &envelope);
     Ok(envelope)
 }
 
@@ -326,6 +328,9 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
             // It is being delivered to this very reader, whose handler reads it.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => return Err(error),
+        }
+        if envelope.to == reader {
+            inbox::unmark(&bus, &envelope);
         }
     }
     Ok(Some(MessageView {

@@ -6,6 +6,7 @@ mod claims;
 mod decode;
 mod deliver;
 mod hostile;
+mod inbox;
 mod index;
 mod mixed;
 pub mod place;
