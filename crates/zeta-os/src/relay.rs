@@ -53,9 +53,14 @@ impl<'a> Relay<'a> {
 
     /// `seen` says that the witness was there when the signals came.
     fn pass_on_what_came(&mut self, mut seen: bool) {
+        let mut had = None;
         while let Some(signal) = self.signals.next() {
             if signal.number == CHILD_ENDED {
                 self.child.reap_others();
+                continue;
+            }
+            if had == Some(signal.number) {
+                // `timeout` signals its child first, then the group: this is the second of the two.
                 continue;
             }
             let arrival = Arrival {
@@ -68,6 +73,7 @@ impl<'a> Relay<'a> {
                 // The same signal may come again, and to this process alone.
                 self.renew_witness();
                 seen = false;
+                had = Some(signal.number);
             }
             if decide_pass_on(&arrival) {
                 self.child.signal(signal.number);
