@@ -25,7 +25,7 @@ use zeta_os::temp_file::read_up_to;
 
 /// No blob is longer, in bytes.
 pub const MAX: usize = 2 * 1024 * 1024;
-/// The longest time that a save waits for another one.
+/// The longest time that a save of bytes that are there already waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PREFIX: &str = ".zeta-blob-";
 
@@ -78,54 +78,88 @@ pub fn backup_path(path: &Path) -> PathBuf {
     path.with_extension("bak")
 }
 
-/// Saves `bytes` as the file `path`. `valid` judges what stands there: only a valid file becomes
-/// the backup. When this returns, the bytes are on the disk, and were read back.
+/// A blob whose directory is locked: no other save comes between what is read and what is saved
+/// while this lives. The kernel frees the lock when its holder ends.
+#[derive(Debug)]
+pub struct Held {
+    dir: OwnedFd,
+    name: String,
+    backup: String,
+    path: PathBuf,
+}
+
+/// Locks the directory of a blob, and waits for another holder for at most `patience`.
 ///
 /// # Errors
-/// The directory is not there, the disk is full or read-only, another save is at work. The old file
-/// or its backup is whole then.
-pub fn save(path: &Path, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<Saved> {
-    if bytes.len() > MAX {
-        return Err(Error::usage(format!("{}: a blob has at most {MAX} bytes", path.display())));
-    }
+/// The directory is not there; another save holds it all the time; the name is that of a backup.
+pub fn hold(path: &Path, patience: Duration) -> Result<Held> {
     let (dir, name, backup) = open_place(path)?;
-    lock(&dir, path)?;
-    let swept = temp_file::sweep(dir.as_fd(), PREFIX, path);
-    let before = match read(dir.as_fd(), &name, path) {
-        Found::Nothing => Before::None,
-        Found::Unreadable(error) => Before::NotValid(error.text),
-        Found::Bytes(old) if valid(&old) => {
-            replace(dir.as_fd(), &backup, &old, &backup_path(path))?;
-            Before::KeptAsBackup
+    let backup = backup.ok_or_else(|| {
+        Error::usage(format!(
+            "{}: that is the name of the backup; the blob needs another one, as in zeta-creds.enc",
+            path.display()
+        ))
+    })?;
+    lock_within(&dir, patience).map_err(|errno| match errno {
+        Errno::AGAIN => {
+            let dir = path.parent().unwrap_or(path).display().to_string();
+            let seconds = patience.as_secs();
+            let text = format!("{}: another save holds {dir} since {seconds} s", path.display());
+            Error::new(Kind::Busy, text).hint(format!("see who: lslocks, or: fuser -v {dir}"))
         }
-        Found::Bytes(_) => Before::NotValid("its content is not valid".to_owned()),
-    };
-    replace(dir.as_fd(), &name, bytes, path)?;
-    Ok(Saved { before, swept, on_fat: temp_file::is_fat(&dir) })
+        errno => Error::io("cannot lock the directory of", path, errno),
+    })?;
+    Ok(Held { dir, name, backup, path: path.to_owned() })
+}
+
+impl Held {
+    /// Saves `bytes` as the file. `valid` judges what stands there: only a valid file becomes the
+    /// backup. When this returns, the bytes are on the disk, and were read back.
+    ///
+    /// # Errors
+    /// The disk is full or read-only, say. The old file or its backup is whole then.
+    pub fn save(&self, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<Saved> {
+        let (dir, path) = (self.dir.as_fd(), self.path.as_path());
+        if bytes.len() > MAX {
+            return Err(Error::usage(format!(
+                "{}: a blob has at most {MAX} bytes",
+                path.display()
+            )));
+        }
+        let swept = temp_file::sweep(dir, PREFIX, path);
+        let before = match read(dir, &self.name, path) {
+            Found::Nothing => Before::None,
+            Found::Unreadable(error) => Before::NotValid(error.text),
+            Found::Bytes(old) if valid(&old) => {
+                replace(dir, &self.backup, &old, &backup_path(path))?;
+                Before::KeptAsBackup
+            }
+            Found::Bytes(_) => Before::NotValid("its content is not valid".to_owned()),
+        };
+        replace(dir, &self.name, bytes, path)?;
+        Ok(Saved { before, swept, on_fat: temp_file::is_fat(&self.dir) })
+    }
+}
+
+/// Locks, and saves as [`Held::save`] does.
+///
+/// # Errors
+/// Those of [`hold`] and of [`Held::save`].
+pub fn save(path: &Path, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<Saved> {
+    hold(path, PATIENCE)?.save(bytes, valid)
 }
 
 /// Gives a small file beside the blob these bytes, in the same order, without a backup.
 ///
 /// # Errors
-/// As [`save`].
+/// As [`Held::save`].
 pub fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let (dir, name, _) = open_place(path)?;
+    temp_file::sweep(dir.as_fd(), PREFIX, path);
     replace(dir.as_fd(), &name, bytes, path)
 }
 
-/// As [`put`], below a directory that is made, for its owner alone, if it is not there.
-///
-/// # Errors
-/// As [`save`], and that the directory cannot be made.
-pub fn put_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    temp_file::private_dir(path).map_err(|error| {
-        let dir = path.parent().unwrap_or(path).display();
-        Error::new(Kind::Fault, format!("cannot create {dir}: {error}"))
-    })?;
-    put(path, bytes)
-}
-
-/// Reads the blob and its backup.
+/// Reads the blob and its backup; what has the name of a backup has none itself.
 ///
 /// # Errors
 /// The directory is not there. A fault of one file stands in its [`Found`].
@@ -134,24 +168,22 @@ pub fn load(path: &Path) -> Result<Loaded> {
     let backup_path = backup_path(path);
     Ok(Loaded {
         current: read(dir.as_fd(), &name, path),
-        backup: read(dir.as_fd(), &backup, &backup_path),
+        backup: match backup {
+            Some(backup) => read(dir.as_fd(), &backup, &backup_path),
+            None => Found::Nothing,
+        },
         backup_path,
     })
 }
 
-/// The directory, and the names of the blob and of its backup in it.
-fn open_place(path: &Path) -> Result<(OwnedFd, String, String)> {
+/// The directory, and the names of the blob and of its backup in it; no second one for a backup.
+fn open_place(path: &Path) -> Result<(OwnedFd, String, Option<String>)> {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let (Some(file), Some(backup)) = (name(path), name(&backup_path(path))) else {
         return Err(Error::usage(format!("{}: not the name of a file", path.display())));
     };
     // FAT folds the case of names.
-    if file.eq_ignore_ascii_case(&backup) {
-        return Err(Error::usage(format!(
-            "{}: that is the name of the backup; the blob needs another one, as in zeta-creds.enc",
-            path.display()
-        )));
-    }
+    let backup = (!file.eq_ignore_ascii_case(&backup)).then_some(backup);
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -165,19 +197,6 @@ fn open_place(path: &Path) -> Result<(OwnedFd, String, String)> {
         errno => Error::io("cannot open", dir, errno),
     })?;
     Ok((fd, file, backup))
-}
-
-/// Keeps two saves from coming between each other. The kernel frees the lock when its holder ends.
-fn lock(dir: &OwnedFd, path: &Path) -> Result<()> {
-    lock_within(dir, PATIENCE).map_err(|errno| match errno {
-        Errno::AGAIN => {
-            let dir = path.parent().unwrap_or(path).display().to_string();
-            let seconds = PATIENCE.as_secs();
-            let text = format!("{}: another save holds {dir} since {seconds} s", path.display());
-            Error::new(Kind::Busy, text).hint(format!("see who: lslocks, or: fuser -v {dir}"))
-        }
-        errno => Error::io("cannot lock the directory of", path, errno),
-    })
 }
 
 fn read(dir: BorrowedFd<'_>, name: &str, path: &Path) -> Found {
@@ -230,7 +249,7 @@ fn replace(dir: BorrowedFd<'_>, name: &str, bytes: &[u8], path: &Path) -> Result
     match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(there) if FileType::from_raw_mode(there.st_mode) != FileType::RegularFile => {
             return Err(Error::not_safe(path, "what stands there is not a regular file")
-                .hint("it was left as it is: give another place, or move it away"));
+                .hint("it was left as it is: give another place"));
         }
         _ => {}
     }

@@ -20,6 +20,7 @@ use zeta_core::creds::passphrase as rules;
 use crate::secret::{PASSPHRASE_MAX, Secret, too_long};
 use crate::{inherited_fd, prompt};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::given_path;
 
 /// One byte more than the longest with CR and LF, to see that there is more.
 const ROOM: usize = PASSPHRASE_MAX + 3;
@@ -144,7 +145,8 @@ fn from_file(path: &Path) -> Result<Secret> {
     if path == Path::new("-") || path == Path::new("/dev/stdin") {
         return from_fd(0);
     }
-    let fd = open(path).map_err(|errno| Error::open("cannot open", path, errno))?;
+    let fd = open(path)
+        .map_err(|errno| Error::open("cannot open", Path::new(&given_path::shown(path)), errno))?;
     let stat = fstat(&fd).map_err(|errno| Error::io("cannot look at", path, errno))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Error::not_safe(path, "it is not a file")
@@ -161,8 +163,9 @@ fn from_file(path: &Path) -> Result<Secret> {
             path,
             format!("others may read or write it (mode {mode:04o})"),
         )
-        .hint(format!("chmod 600 {}", path.display()))
-        .hint("and think whether it was read already"));
+        .hint(
+            "it needs the mode 0600; if another user has read it already, make a new passphrase",
+        ));
     }
     read(fd.as_fd(), Duration::ZERO, &path.display().to_string())
 }

@@ -12,6 +12,7 @@ use zeta_core::record::{printable, quote};
 
 use crate::blob::Before;
 use crate::file_writer::Outcome as Came;
+use crate::verbs::collect::Baked;
 use crate::verbs::open::{Candidate, Opened};
 use crate::verbs::restore::{Placed, Restored};
 use crate::verbs::save::SaveOutcome;
@@ -21,6 +22,9 @@ use zeta_os::error::{Error, Kind};
 /// What is said beside a save, a sentence each.
 pub fn save_notes(kept: &SaveOutcome) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Some((backup, why)) = &kept.instead {
+        notes.extend(backup_note(backup, Some(why)));
+    }
     if let Before::NotValid(why) = &kept.saved.before {
         notes.push(format!("the file that was replaced was not a blob ({why})"));
     }
@@ -34,10 +38,10 @@ pub fn save_notes(kept: &SaveOutcome) -> Vec<String> {
 }
 
 /// A blob that was saved, as JSON; `verified`: it was opened again and compared.
-pub fn saved(path: &Path, kept: &SaveOutcome, ids: &[String], verified: bool) -> Object {
+pub fn saved(path: &Path, kept: &SaveOutcome, baked: &Baked, verified: bool) -> Object {
     let mut object = Object::new();
     object.text("outcome", "saved").text("path", &path.display().to_string());
-    object.list("baked", ids.iter().map(|id| quote(id)));
+    list_baked(&mut object, baked);
     object.number("bytes", kept.len as u64);
     if let Some(generation) = kept.generation {
         object.number("generation", generation);
@@ -46,11 +50,16 @@ pub fn saved(path: &Path, kept: &SaveOutcome, ids: &[String], verified: bool) ->
     object
 }
 
+fn list_baked(object: &mut Object, baked: &Baked) {
+    object.list("baked", baked.ids.iter().map(|id| quote(id)));
+    object.list("left_out", baked.left_out.iter().map(|left_out| quote(&left_out.id)));
+}
+
 /// The same in words.
-pub fn saved_text(path: &Path, kept: &SaveOutcome, ids: &[String], verified: bool) -> String {
+pub fn saved_text(path: &Path, kept: &SaveOutcome, baked: &Baked, verified: bool) -> String {
     let save = kept.generation.map_or(String::new(), |g| format!(", save {g}"));
     let seen = if verified { ", opened and compared" } else { "" };
-    format!("{}: {} baked; {} bytes{save}{seen}", path.display(), names(ids), kept.len)
+    format!("{}: {} baked; {} bytes{save}{seen}", path.display(), names(&baked.ids), kept.len)
 }
 
 fn names(ids: &[String]) -> String {
@@ -58,11 +67,11 @@ fn names(ids: &[String]) -> String {
 }
 
 /// A save that did not take place, as JSON: a dry run, or a pick of nothing.
-pub fn not_saved(path: &Path, ids: &[String], dry_run: bool) -> Object {
+pub fn not_saved(path: &Path, baked: &Baked, dry_run: bool) -> Object {
     let mut object = Object::new();
     object.text("outcome", if dry_run { "dry_run" } else { "unchanged" });
     object.text("path", &path.display().to_string());
-    object.list("baked", ids.iter().map(|id| quote(id)));
+    list_baked(&mut object, baked);
     object
 }
 
@@ -75,9 +84,9 @@ pub fn not_saved_text(path: &Path, ids: &[String], dry_run: bool) -> String {
 }
 
 /// What is said if the backup was used.
-pub fn backup_note(opened: &Opened) -> Option<String> {
-    let why = opened.instead.as_ref()?;
-    Some(format!("ATTENTION: the backup {} is used, because {why}", opened.path.display()))
+pub fn backup_note(backup: &Path, instead: Option<&str>) -> Option<String> {
+    let why = instead?;
+    Some(format!("ATTENTION: the backup {} is used, because {why}", backup.display()))
 }
 
 /// A restore as JSON; `dry`: nothing was written.
@@ -168,7 +177,7 @@ impl Verified {
     /// Plans a restore of what was opened.
     pub fn of(bundle: &Bundle, manifest: &Manifest, persona: Option<&str>) -> Verified {
         let texts = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
-        match plan::plan(bundle, manifest, persona, false) {
+        match plan::plan(bundle, manifest, persona, &plan::Machine::default()) {
             Ok(plan) => Verified {
                 files: plan.targets.len(),
                 missing: texts(&plan.missing),

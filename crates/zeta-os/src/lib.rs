@@ -12,6 +12,7 @@ pub mod command;
 pub mod error;
 pub mod files;
 pub mod flock;
+pub mod given_path;
 pub mod hardening;
 pub mod host;
 pub mod inotify;

@@ -395,7 +395,7 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "whoever holds a secret can be dumped",
-        "crates/zeta-creds/src/secret.rs",
+        "crates/zeta-os/src/hardening.rs",
         "set_dumpable_behavior(DumpableBehavior::NotDumpable);",
         "set_dumpable_behavior(DumpableBehavior::Dumpable);",
         &["-p", "zeta", "--test", "suite", "creds::secret::a_process"],

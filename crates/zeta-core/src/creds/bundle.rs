@@ -39,12 +39,21 @@ impl fmt::Debug for Secret {
 
 /// Credentials by id, in the order in which they were put in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Section(Vec<(String, Secret)>);
+pub struct Section {
+    secrets: Vec<(String, Secret)>,
+    /// Where some of them were found.
+    places: Vec<(String, String)>,
+}
 
 impl Section {
     /// Puts one in; the last of an id counts and stays where the first one was.
     pub fn put(&mut self, id: &str, secret: Secret) {
-        put(&mut self.0, id, secret);
+        put(&mut self.secrets, id, secret);
+    }
+
+    /// Remembers the place where the credential of an id was found.
+    pub fn put_place(&mut self, id: &str, place: &str) {
+        put(&mut self.places, id, place.to_owned());
     }
 
     /// The secret of an id.
@@ -52,19 +61,36 @@ impl Section {
         self.iter().find(|(known, _)| *known == id).map(|(_, secret)| secret)
     }
 
+    /// The place where the credential of an id was found. It was read from a blob, so it has to be
+    /// judged before it is used.
+    pub fn place(&self, id: &str) -> Option<&str> {
+        let found = self.places.iter().find(|(known, _)| *known == id);
+        found.map(|(_, place)| place.as_str())
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.0.iter().map(|(id, secret)| (id.as_str(), secret))
+        self.secrets.iter().map(|(id, secret)| (id.as_str(), secret))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.secrets.len()
     }
 
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.secrets.is_empty()
+    }
+
+    /// Puts all of another section in. A place that only this one knows stays.
+    fn merge(&mut self, other: Section) {
+        for (id, secret) in other.secrets {
+            self.put(&id, secret);
+        }
+        for (id, place) in other.places {
+            self.put_place(&id, &place);
+        }
     }
 }
 
@@ -102,8 +128,24 @@ pub enum BadBundle {
 
 const GLOBAL: &str = "globalCreds";
 const PERSONAS: &str = "personaCreds";
+/// Keys of ours, which the original passes over.
+const PLACES: &str = "places";
+const PERSONA_PLACES: &str = "personaPlaces";
 
 impl Bundle {
+    /// Returns true without any credential.
+    pub fn is_empty(&self) -> bool {
+        self.global.is_empty() && self.personas.iter().all(|(_, section)| section.is_empty())
+    }
+
+    /// Puts all of another bundle in.
+    pub fn merge(&mut self, other: Bundle) {
+        self.global.merge(other.global);
+        for (name, section) in other.personas {
+            self.in_persona(&name, |own| own.merge(section));
+        }
+    }
+
     /// The section of a persona, if there is one.
     pub fn persona(&self, name: &str) -> Option<&Section> {
         self.personas().find(|(known, _)| *known == name).map(|(_, section)| section)
@@ -111,9 +153,18 @@ impl Bundle {
 
     /// Puts one into the section of a persona.
     pub fn put_persona(&mut self, name: &str, id: &str, secret: Secret) {
+        self.in_persona(name, |section| section.put(id, secret));
+    }
+
+    /// Changes the section of a persona, which is made if there is none.
+    pub fn in_persona(&mut self, name: &str, change: impl FnOnce(&mut Section)) {
         match self.personas.iter_mut().find(|(known, _)| known == name) {
-            Some((_, section)) => section.put(id, secret),
-            None => self.personas.push((name.to_owned(), Section(vec![(id.to_owned(), secret)]))),
+            Some((_, section)) => change(section),
+            None => {
+                let mut section = Section::default();
+                change(&mut section);
+                self.personas.push((name.to_owned(), section));
+            }
         }
     }
 
@@ -133,14 +184,19 @@ impl Bundle {
             return Err(BadBundle::Schema);
         }
         let map = |key| find(key).and_then(object).ok_or(BadBundle::NotMap(key));
-        let global = section(map(GLOBAL)?, GLOBAL)?;
-        let personas = map(PERSONAS)?
+        let mut global = section(map(GLOBAL)?, GLOBAL)?;
+        let mut personas: Vec<(String, Section)> = map(PERSONAS)?
             .into_iter()
             .map(|(name, raw)| {
                 let values = object(raw).ok_or(BadBundle::PersonaNotMap)?;
                 Ok((name, section(values, PERSONAS)?))
             })
             .collect::<Result<_, _>>()?;
+        find(PLACES).into_iter().for_each(|raw| read_places(raw, &mut global));
+        for (name, raw) in find(PERSONA_PLACES).and_then(object).unwrap_or_default() {
+            let section = personas.iter_mut().find(|(known, _)| *known == name);
+            section.into_iter().for_each(|(_, section)| read_places(raw, section));
+        }
         Ok(Bundle { global, personas })
     }
 
@@ -161,7 +217,40 @@ impl Bundle {
             write_key(at, name, out);
             write_section(section, out);
         }
-        out.text("}}");
+        out.text("}");
+        if !self.global.places.is_empty() {
+            write_key(1, PLACES, out);
+            write_places(&self.global, out);
+        }
+        let placed = self.personas().filter(|(_, section)| !section.places.is_empty());
+        let placed: Vec<(&str, &Section)> = placed.collect();
+        if !placed.is_empty() {
+            write_key(1, PERSONA_PLACES, out);
+            out.text("{");
+            for (at, (name, section)) in placed.into_iter().enumerate() {
+                write_key(at, name, out);
+                write_places(section, out);
+            }
+            out.text("}");
+        }
+        out.text("}");
+    }
+}
+
+fn write_places(section: &Section, out: &mut impl Out) {
+    out.text("{");
+    for (at, (id, place)) in section.places.iter().enumerate() {
+        write_key(at, id, out);
+        out.text(&serde_json::Value::from(place.as_str()).to_string());
+    }
+    out.text("}");
+}
+
+/// Reads the places of a section. What is no text is passed over: it is a hint, and no credential.
+fn read_places(raw: &RawValue, section: &mut Section) {
+    for (id, raw) in object(raw).unwrap_or_default() {
+        let place = Json(raw).string(str::to_owned);
+        place.into_iter().for_each(|place| section.put_place(&id, &place));
     }
 }
 

@@ -24,7 +24,14 @@ pub enum Rule {
     Text,
     /// A JSON object.
     Json,
-    /// A public key of OpenSSH in its first line.
+    /// The `hosts.yml` of gh with a token in it.
+    #[serde(skip)]
+    GhHosts,
+    /// A JSON object with something under one of these lists of keys, one key below the other: the
+    /// file of a tool exists without a login, too.
+    #[serde(skip)]
+    Login(&'static [&'static [&'static str]]),
+    /// Public keys of OpenSSH, as `authorized_keys` has them.
     PublicKey,
     /// A wireless network.
     Wifi,
@@ -37,7 +44,8 @@ pub enum Rule {
 pub struct Entry {
     /// Its name in a bundle and in arguments.
     pub id: String,
-    /// Where it may live; the first is where it is written to. `~/` is the user's home.
+    /// Where it may live; the first is where its tool documents it today, and where it is written
+    /// to if the blob remembers no other place. `~/` is the user's home.
     pub paths: Vec<String>,
     /// Whose it is.
     pub scope: Scope,
@@ -73,18 +81,40 @@ type BuiltIn = (&'static str, &'static [&'static str], Scope, bool, Rule, bool);
 
 /// Id, paths, scope, required, rule, secret.
 const BUILT_IN: [BuiltIn; 9] = [
-    ("gh-cli", &["~/.config/gh/hosts.yml"], Scope::Global, true, Rule::Text, true),
+    ("gh-cli", &["~/.config/gh/hosts.yml"], Scope::Global, true, Rule::GhHosts, true),
     (
         "claude",
-        // Its later place is the second one.
-        &["~/.config/claude/credentials.json", "~/.claude/.credentials.json"],
+        // The original writes to the second one, where no Claude Code of today looks.
+        &["~/.claude/.credentials.json", "~/.config/claude/credentials.json"],
         Scope::Persona,
         true,
-        Rule::Json,
+        Rule::Login(&[&["claudeAiOauth", "accessToken"], &["claudeAiOauth", "refreshToken"]]),
         true,
     ),
-    ("gemini", &["~/.gemini/oauth_creds.json"], Scope::Persona, true, Rule::Json, true),
-    ("codex", &["~/.codex/auth.json"], Scope::Persona, true, Rule::Json, true),
+    (
+        "gemini",
+        &["~/.gemini/oauth_creds.json"],
+        Scope::Persona,
+        true,
+        Rule::Login(&[&["refresh_token"], &["access_token"]]),
+        true,
+    ),
+    (
+        "codex",
+        &["~/.codex/auth.json"],
+        Scope::Persona,
+        true,
+        Rule::Login(&[
+            &["OPENAI_API_KEY"],
+            &["tokens", "refresh_token"],
+            &["tokens", "access_token"],
+            &["personal_access_token"],
+            &["agent_identity"],
+            &["bedrock_api_key"],
+            &["bedrock_access_keys"],
+        ]),
+        true,
+    ),
     (
         "ssh-host-keys",
         &[
@@ -226,7 +256,7 @@ pub struct Extension {
 pub struct Draft {
     /// Small letters, digits and `-`.
     pub id: String,
-    /// Where it may live; the first is written to.
+    /// Where it may live; the first is written to if the blob remembers no other place.
     pub paths: Vec<String>,
     /// Whose it is.
     pub scope: Scope,

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::bundle::{Bundle, Section};
 use super::manifest::{Entry, Manifest, Rule, Scope};
+use super::place::may_be_remembered;
 use super::wifi;
 
 /// Below this, files belong to the service user, if there is one.
@@ -16,8 +17,11 @@ pub const SERVICE_ROOT: &str = "/var/lib/zeta/";
 pub struct Target<'a> {
     /// Which credential.
     pub id: &'a str,
-    /// Where, as the manifest says it: `~/` is the user's home.
-    pub path: &'a str,
+    /// Where: `~/` is the user's home. Below none of the manifest's roots if a variable of its tool
+    /// leads there: then nothing may be written.
+    pub path: Cow<'a, str>,
+    /// The variable that moved it.
+    pub variable: Option<&'static str>,
     /// Permission bits.
     pub mode: u32,
     /// Its content.
@@ -57,7 +61,21 @@ pub struct Plan<'a> {
     pub missing: Vec<&'a str>,
 }
 
-/// Plans a restore. `service` says that the machine has the service user.
+/// What a restore depends on besides the bundle.
+pub struct Machine<'a> {
+    /// It has the service user.
+    pub service: bool,
+    /// The place to which a variable moves a credential, and the variable.
+    pub moved: &'a dyn Fn(&Entry) -> Option<(String, &'static str)>,
+}
+
+impl Default for Machine<'_> {
+    fn default() -> Self {
+        Machine { service: false, moved: &|_| None }
+    }
+}
+
+/// Plans a restore.
 ///
 /// # Errors
 /// The ids that the manifest does not know, of the sections that were asked for: nothing at all is
@@ -66,7 +84,7 @@ pub fn plan<'a>(
     bundle: &'a Bundle,
     manifest: &'a Manifest,
     persona: Option<&str>,
-    service: bool,
+    machine: &Machine<'_>,
 ) -> Result<Plan<'a>, Vec<&'a str>> {
     let mut plan = Plan { targets: Vec::new(), skipped: Vec::new(), missing: Vec::new() };
     let mut unknown = Vec::new();
@@ -77,7 +95,10 @@ pub fn plan<'a>(
                 Some(entry) if entry.scope != scope => {
                     plan.skipped.push(Skip::WrongSection(id.to_owned()));
                 }
-                Some(entry) => place(entry, id, secret.bytes(), service, plan),
+                Some(entry) => {
+                    let found = section.place(id);
+                    place(entry, (id, secret.bytes()), found, machine, plan);
+                }
             }
         }
     };
@@ -107,10 +128,28 @@ pub fn plan<'a>(
     Ok(plan)
 }
 
-/// A file of the service user goes to his place; every other one to its first.
-fn place<'a>(entry: &'a Entry, id: &'a str, value: &'a [u8], service: bool, plan: &mut Plan<'a>) {
-    let of_service = entry.paths.iter().find(|path| service && path.starts_with(SERVICE_ROOT));
-    let Some(path) = of_service.or(entry.paths.first()) else { return };
+/// A file of the service user goes to his place. Every other one goes where a variable moved its
+/// tool, else where it was found, else to its first place.
+fn place<'a>(
+    entry: &'a Entry,
+    (id, value): (&'a str, &'a [u8]),
+    found: Option<&'a str>,
+    machine: &Machine<'_>,
+    plan: &mut Plan<'a>,
+) {
+    let of_service = |path: &&str| path.starts_with(SERVICE_ROOT);
+    let mut known = entry.paths.iter().map(String::as_str);
+    let service = known.clone().find(of_service).filter(|_| machine.service);
+    let found = found.filter(|place| may_be_remembered(entry, place) && !of_service(place));
+    let (moved, variable) = (machine.moved)(entry).unzip();
+    let path = match (service, moved) {
+        (Some(path), _) => Cow::Borrowed(path),
+        (None, Some(moved)) => Cow::Owned(moved),
+        (None, None) => match found.or_else(|| known.next()) {
+            Some(path) => Cow::Borrowed(path),
+            None => return,
+        },
+    };
     let bytes = match entry.rule {
         Rule::Wifi => match wifi::keyfile(value) {
             Ok(text) => Cow::Owned(text.as_bytes().to_vec()),
@@ -118,7 +157,8 @@ fn place<'a>(entry: &'a Entry, id: &'a str, value: &'a [u8], service: bool, plan
         },
         _ => Cow::Borrowed(value),
     };
-    plan.targets.push(Target { id, path, mode: entry.mode(path), bytes });
+    let mode = entry.mode(&path);
+    plan.targets.push(Target { id, path, variable, mode, bytes });
 }
 
 impl Target<'_> {
@@ -138,7 +178,7 @@ impl Drop for Target<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Skip, plan};
+    use super::{Machine, Skip, plan};
     use crate::creds::bundle::{Bundle, Secret};
     use crate::creds::manifest::Manifest;
 
@@ -155,8 +195,9 @@ mod tests {
 
     fn paths(bundle: &Bundle, persona: Option<&str>, service: bool) -> Vec<(String, u32)> {
         let manifest = Manifest::default();
-        let plan = plan(bundle, &manifest, persona, service).ok().unwrap();
-        plan.targets.iter().map(|target| (target.path.to_owned(), target.mode)).collect()
+        let machine = Machine { service, ..Machine::default() };
+        let plan = plan(bundle, &manifest, persona, &machine).ok().unwrap();
+        plan.targets.iter().map(|target| (target.path.to_string(), target.mode)).collect()
     }
 
     #[test]
@@ -173,17 +214,49 @@ mod tests {
     }
 
     #[test]
+    fn a_login_goes_back_to_where_its_tool_reads_it() {
+        let mut full = bundle(&["self-registered-marker", "gh-cli"], &["claude", "codex"]);
+        let default = "~/.claude/.credentials.json";
+        assert_eq!(paths(&full, Some("otto"), false)[2].0, default);
+        let cases = [
+            ("~/.config/claude/credentials.json", "~/.config/claude/credentials.json"),
+            ("~/.claude-otto/.credentials.json", "~/.claude-otto/.credentials.json"),
+            ("~/.bashrc", default),
+            ("/etc/zeta/.credentials.json", default),
+        ];
+        for (found, expect) in cases {
+            full.in_persona("otto", |section| section.put_place("claude", found));
+            assert_eq!(paths(&full, Some("otto"), false)[2].0, expect);
+        }
+        // The service user of one machine is not on every machine.
+        full.global.put_place("self-registered-marker", "/var/lib/zeta/self-registered.marker");
+        assert_eq!(paths(&full, None, false)[0].0, "~/.config/zeta/self-registered.marker");
+        let moved = |entry: &super::Entry| {
+            (entry.id == "claude").then(|| ("/opt/x/.credentials.json".to_owned(), "DIR"))
+        };
+        let machine = Machine { service: false, moved: &moved };
+        let manifest = Manifest::default();
+        let plan = plan(&full, &manifest, Some("otto"), &machine).ok().unwrap();
+        let claude = &plan.targets[2];
+        assert_eq!((&*claude.path, claude.variable), ("/opt/x/.credentials.json", Some("DIR")));
+        assert_eq!(plan.targets[3].path, "~/.codex/auth.json");
+    }
+
+    #[test]
     fn what_was_not_asked_for_or_stands_wrong_is_passed_over_and_what_is_unknown_stops_all() {
         let manifest = Manifest::default();
         let odd = bundle(&["claude", "wifi"], &["gh-cli", "odd"]);
-        let came = plan(&odd, &manifest, Some("vera"), false).ok().unwrap();
+        let came = plan(&odd, &manifest, Some("vera"), &Machine::default()).ok().unwrap();
         assert!(came.targets.is_empty());
         assert_eq!(came.skipped.len(), 3, "{:?}", came.skipped);
         assert!(came.skipped.contains(&Skip::NoPersona));
         assert!(came.skipped.contains(&Skip::WrongSection("claude".to_owned())));
-        let nobody = plan(&odd, &manifest, None, false).ok().unwrap();
+        let nobody = plan(&odd, &manifest, None, &Machine::default()).ok().unwrap();
         assert!(nobody.skipped.contains(&Skip::NotAsked("otto/odd".to_owned())));
         assert!(came.missing.contains(&"gh-cli") && came.missing.contains(&"claude"));
-        assert_eq!(plan(&odd, &manifest, Some("otto"), false).err(), Some(vec!["odd"]));
+        assert_eq!(
+            plan(&odd, &manifest, Some("otto"), &Machine::default()).err(),
+            Some(vec!["odd"])
+        );
     }
 }

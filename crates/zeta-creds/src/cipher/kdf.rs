@@ -29,7 +29,7 @@ pub struct NoMemory {
 
 impl fmt::Display for NoMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the passphrase needs {} MiB of memory, which this machine has not", self.mib)
+        write!(f, "the passphrase needs {} MiB of memory, which cannot be had", self.mib)
     }
 }
 
@@ -39,13 +39,27 @@ impl fmt::Display for NoMemory {
 pub fn stretch(work: &Work) -> Result<Key, NoMemory> {
     let kib = 1_u64.checked_shl(work.log2_n.into()).unwrap_or(u64::MAX);
     let none = NoMemory { mib: kib >> 10 };
-    if available_kib().is_some_and(|available| available < kib) {
+    if available_kib().is_some_and(|available| available < kib) || !can_be_had(kib) {
         return Err(none);
     }
     let params = scrypt::Params::new(work.log2_n, R.into(), P.into(), 32).map_err(|_| none)?;
     let mut key = Key::default();
     scrypt::scrypt(work.passphrase, work.salt, &params, &mut key[..]).map_err(|_| none)?;
     Ok(key)
+}
+
+/// The memory beside the great piece: two blocks, and what the allocator adds.
+const AROUND_KIB: u64 = 1024;
+
+/// Takes the memory and gives it back. A limit of the process (`ulimit -v`) or of the machine
+/// (`vm.overcommit_memory`) refuses it here, where that is no abort.
+fn can_be_had(kib: u64) -> bool {
+    let bytes = kib.saturating_add(AROUND_KIB).saturating_mul(1024);
+    let mut piece = Vec::<u8>::new();
+    let had = usize::try_from(bytes).is_ok_and(|bytes| piece.try_reserve_exact(bytes).is_ok());
+    // A piece that is never looked at would be optimized away, and its refusal with it.
+    std::hint::black_box(&piece);
+    had
 }
 
 /// The memory that could be had without swapping; `None` where the kernel does not say.

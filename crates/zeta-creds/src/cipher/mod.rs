@@ -198,6 +198,28 @@ pub fn seal_with(
     }
 }
 
+/// Opens a blob that is sealed to one of several bindings, and tells which one it was. The
+/// passphrase is stretched once for all of them; the MAC decides.
+pub fn open_any(
+    blob: &[u8],
+    bindings: &[&str],
+    passphrase: &str,
+) -> Result<(Opened, usize), OpenError> {
+    let mut known: Option<Key> = None;
+    let mut stretch = |work: &Work| match &known {
+        Some(key) => Ok(key.clone()),
+        None => kdf::stretch(work).inspect(|key| known = Some(key.clone())),
+    };
+    let mut failed = OpenError::Damaged;
+    for (at, binding) in bindings.iter().enumerate() {
+        match open_with(&mut stretch, blob, &KeyMaterial { binding, passphrase }) {
+            Err(why @ OpenError::NoMatch(_)) => failed = why,
+            opened => return opened.map(|opened| (opened, at)),
+        }
+    }
+    Err(failed)
+}
+
 /// Opens a blob of either format.
 pub fn open(blob: &[u8], lock: &KeyMaterial) -> Result<Opened, OpenError> {
     open_with(&mut kdf::stretch, blob, lock)

@@ -48,7 +48,10 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
         kind => format!("it is {}, of {}", word(kind), user(stat.st_uid)),
     };
     if !wrong.is_empty() {
-        return Err(finding(format!("{path}: {wrong}"), "look why, and move it away"));
+        return Err(finding(
+            format!("{path}: {wrong}"),
+            "zeta replaces only plain files of their user: look why it is there",
+        ));
     }
     if stat.st_mode & 0o7777 != mode || stat.st_size != bytes.len() as i64 {
         return Ok(Existing::Different);

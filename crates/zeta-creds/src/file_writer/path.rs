@@ -15,6 +15,9 @@ use zeta_os::users::user;
 /// The owner that a user namespace shows for every user that it does not know.
 const OVERFLOW_UID: u32 = 65_534;
 
+/// More links of one path are not followed.
+const LINKS_MAX: usize = 8;
+
 /// The reason why a walk does not come to its end.
 #[derive(Debug)]
 pub enum WalkError {
@@ -91,14 +94,25 @@ impl Place {
         Ok(place)
     }
 
+    /// The finding about a directory above those that zeta makes, if it is not there.
+    fn missing(&self, name: &str, stop: WalkError) -> WalkError {
+        match stop {
+            WalkError::Missing => finding(
+                format!("{}/{name}: there is no such directory", self.path),
+                "is that file system mounted, and does the home exist? zeta makes neither",
+            ),
+            stop => stop,
+        }
+    }
+
     /// The error for a name in this directory that a call failed on.
     pub fn stop(&self, doing: &str, name: &str, errno: Errno) -> WalkError {
         let path = format!("{}/{name}", self.path);
         if let Some(thing) = odd_thing(self.fd.as_fd(), name, errno) {
             return finding(
                 format!("{path}: {thing}"),
-                "zeta follows no links and replaces none: move it away, or put the file in place \
-                 by yourself",
+                "zeta follows no link of another user and replaces none: look why it is there, or \
+                 put the file in place by yourself",
             );
         }
         match errno {
@@ -115,6 +129,54 @@ impl Place {
             errno => fault(doing, &path, errno),
         }
     }
+}
+
+/// The target of a link that only root can have put there: it belongs to root, as the directory
+/// does, and no other user may write to that. Systems that keep homes elsewhere have one: `/home`
+/// is a link to `/var/home`.
+fn link_of_root(place: &Place, name: &str) -> Option<String> {
+    let link = statat(&place.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let dir = fstat(&place.fd).ok()?;
+    let of_root = |stat: &Stat| stat.st_uid == 0;
+    let is_link = FileType::from_raw_mode(link.st_mode) == FileType::Symlink;
+    if !is_link || !of_root(&link) || !of_root(&dir) || dir.st_mode & 0o022 != 0 {
+        return None;
+    }
+    let target = readlinkat(&place.fd, name, Vec::new()).ok()?.into_string().ok()?;
+    // The directory that a walk ends in is checked when it is entered, and not on the way back.
+    (!target.trim_end_matches('/').ends_with("..")).then_some(target)
+}
+
+/// Walks along `parts` below `root`, through directories that are trusted as those above a home.
+/// `last` is how the last one is trusted. A link of root's is followed, as if `root` were `/`.
+pub fn walk(root: &[String], parts: &[String], last: Trust) -> Result<Place, WalkError> {
+    let mut places = vec![top()?];
+    let mut ahead: Vec<String> = root.iter().chain(parts).rev().cloned().collect();
+    let mut links = 0;
+    while let Some(part) = ahead.pop() {
+        let Some(at) = places.last() else { break };
+        if part == ".." {
+            // What was walked has no links in it, so the parent is the one before.
+            places.truncate((places.len() - 1).max(root.len() + 1));
+            continue;
+        }
+        match link_of_root(at, &part) {
+            Some(target) if links < LINKS_MAX && places.len() > root.len() => {
+                links += 1;
+                if target.starts_with('/') {
+                    places.truncate(root.len() + 1);
+                }
+                let parts = target.split('/').filter(|part| !matches!(*part, "" | "."));
+                ahead.extend(parts.rev().map(str::to_owned));
+            }
+            _ => {
+                let trust = if ahead.is_empty() { last } else { Trust::Above };
+                let next = at.step(&part, trust, None).map_err(|stop| at.missing(&part, stop))?;
+                places.push(next);
+            }
+        }
+    }
+    places.pop().ok_or(WalkError::Missing)
 }
 
 /// The kind of thing that stands there instead of what was wanted, if that is why a call failed.

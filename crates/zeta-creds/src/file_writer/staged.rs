@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{File, Finding, Outcome};
 use crate::file_writer::existing::{Existing, look};
-use crate::file_writer::path::{Made, Place, Trust, WalkError, finding, top};
+use crate::file_writer::path::{Made, Place, Trust, WalkError, walk};
 use zeta_os::error::Result;
 use zeta_os::temp_file;
 use zeta_os::temp_file::TempFile;
@@ -224,22 +224,12 @@ fn reach(
     dir: &str,
     mut made: Option<&mut Vec<Made>>,
 ) -> std::result::Result<Place, WalkError> {
-    let mut at = top()?;
     let parts = |path: &'_ str| -> Vec<String> {
         path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
-    let above = [root, home.unwrap_or_default()].map(parts).concat();
-    let last = above.len().checked_sub(1).filter(|_| home.is_some());
-    for (index, part) in above.iter().enumerate() {
-        let trust = if Some(index) == last { Trust::Own } else { Trust::Above };
-        at = at.step(part, trust, None).map_err(|stop| match stop {
-            WalkError::Missing => finding(
-                format!("{}/{part}: there is no such directory", at.path),
-                "is that file system mounted, and does the home exist? zeta makes neither",
-            ),
-            stop => stop,
-        })?;
-    }
+    let (root, above) = (parts(root), parts(home.unwrap_or_default()));
+    let last = if home.is_some() { Trust::Own } else { Trust::Above };
+    let mut at = walk(&root, &above, last)?;
     let trust = if home.is_some() { Trust::Own } else { Trust::Above };
     for part in parts(dir) {
         at = at.step(&part, trust, made.as_deref_mut())?;

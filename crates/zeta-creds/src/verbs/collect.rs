@@ -3,15 +3,17 @@
 //!
 //! No error here shows any part of what was given; see `zeta_core::creds::bake`.
 
+use std::borrow::Cow;
 use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
-use zeta_core::creds::bake::{self, Source};
-use zeta_core::creds::bundle::{Bundle, Secret};
+use zeta_core::creds::bake::{self, BadBake, Source};
+use zeta_core::creds::bundle::{Bundle, Secret, Section};
 use zeta_core::creds::manifest::{Entry, Manifest, Rule, Scope};
+use zeta_core::creds::place::{Surroundings, may_be_remembered};
 
 use zeta_os::error::{Error, Kind, Result};
 
@@ -34,6 +36,20 @@ impl Owner {
             (Some(rest), Some(home)) => home.join(rest),
             _ => PathBuf::from(path),
         }
+    }
+
+    /// The places where a credential may lie: those of the manifest, or where a variable moved its
+    /// tool.
+    pub fn places(&self, entry: &Entry) -> Vec<PathBuf> {
+        self.with_surroundings(|here| here.places(entry))
+            .into_iter()
+            .map(|place| self.expand(&place))
+            .collect()
+    }
+
+    fn with_surroundings<T>(&self, ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let home = self.home.as_deref().and_then(Path::to_str).unwrap_or_default();
+        ask(&Surroundings { home, variable: &|name| std::env::var(name).ok() })
     }
 
     /// Returns false for a file that root must not bake for a user, who may only have planted a
@@ -68,20 +84,45 @@ pub fn bake(
     })?;
     let about = |error: Error| Error { text: format!("{}: {}", entry.id, error.text), ..error };
     bake::check_source(entry.rule, &ask.source).map_err(refused).map_err(about)?;
-    let value = value(whose, &ask.source).map_err(about)?;
-    put(bundle, entry, whose, value).map_err(about)?;
+    put(bundle, entry, whose, value(whose, &ask.source).map_err(about)?).map_err(about)?;
     Ok(entry.id.clone())
 }
 
-/// Puts a value into the section where it belongs.
+/// A value, and the file that it was read from.
+pub struct Value {
+    /// The value.
+    pub secret: Secret,
+    file: Option<PathBuf>,
+}
+
+impl Value {
+    /// A value that a person typed.
+    pub fn typed(secret: Secret) -> Value {
+        Value { secret, file: None }
+    }
+}
+
+/// Puts a value into the section where it belongs, and remembers the place where its tool keeps it.
 ///
 /// # Errors
 /// The value is not what the credential wants, or a persona's without a persona.
-pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Secret) -> Result<()> {
-    bake::check_value(entry.rule, value.bytes()).map_err(refused)?;
+pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Value) -> Result<()> {
+    let Value { secret, file } = value;
+    bake::check_value(entry.rule, secret.bytes()).map_err(refused)?;
+    let secret = match bake::sealed(entry.rule, secret.bytes()) {
+        Cow::Borrowed(_) => secret,
+        Cow::Owned(bytes) => Secret::new(bytes),
+    };
+    let place = file.as_deref().and_then(Path::to_str);
+    let place = place.map(|path| whose.with_surroundings(|here| here.shorten(path)));
+    let place = place.filter(|place| may_be_remembered(entry, place));
+    let keep = |section: &mut Section| {
+        section.put(&entry.id, secret);
+        place.iter().for_each(|place| section.put_place(&entry.id, place));
+    };
     match (entry.scope, &whose.persona) {
-        (Scope::Global, _) => bundle.global.put(&entry.id, value),
-        (Scope::Persona, Some(persona)) => bundle.put_persona(persona, &entry.id, value),
+        (Scope::Global, _) => keep(&mut bundle.global),
+        (Scope::Persona, Some(persona)) => bundle.in_persona(persona, keep),
         (Scope::Persona, None) => {
             return Err(Error::usage("it is a persona's").hint("say whose: --persona NAME"));
         }
@@ -89,26 +130,60 @@ pub fn put(bundle: &mut Bundle, entry: &Entry, whose: &Owner, value: Secret) -> 
     Ok(())
 }
 
-/// Bakes all of the manifest that lies on this machine; returns the ids of what was found.
+/// What came of baking.
+#[derive(Debug, Default)]
+pub struct Baked {
+    /// The ids of what was baked.
+    pub ids: Vec<String>,
+    /// What was found and holds no login.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file of a tool without a login.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// The id.
+    pub id: String,
+    /// The file and the reason.
+    pub error: Error,
+}
+
+/// Bakes all of the manifest that lies on this machine. A file of a tool that holds no login is
+/// left out.
 ///
 /// # Errors
 /// A file that is there and cannot be read, or is not what it should be.
-pub fn found(bundle: &mut Bundle, manifest: &Manifest, whose: &Owner) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
+pub fn found(bundle: &mut Bundle, manifest: &Manifest, whose: &Owner) -> Result<Baked> {
+    let mut found = Baked::default();
     let of_us = |entry: &&Entry| {
         let ours = entry.scope == Scope::Global || whose.persona.is_some();
         // What is made on the machine has several files, and one value is one file.
         ours && !matches!(entry.rule, Rule::NeverBaked)
     };
     for entry in manifest.entries().iter().filter(of_us) {
-        let places = entry.paths.iter().map(|path| whose.expand(path));
-        let Some(path) = places.into_iter().find(|path| path.is_file()) else { continue };
+        let mut places = whose.places(entry).into_iter();
+        let Some(path) = places.find(|path| path.is_file()) else { continue };
         let about = |error: Error| Error { text: format!("{}: {}", entry.id, error.text), ..error };
         let value = of_file(whose, &path).map_err(about)?;
+        if let Err(why @ BadBake::NoLogin(_)) = bake::check_value(entry.rule, value.secret.bytes())
+        {
+            let error = no_login(entry, &path, why);
+            found.left_out.push(LeftOut { id: entry.id.clone(), error });
+            continue;
+        }
         put(bundle, entry, whose, value).map_err(about)?;
-        ids.push(entry.id.clone());
+        found.ids.push(entry.id.clone());
     }
-    Ok(ids)
+    Ok(found)
+}
+
+/// The finding about a file of a tool without a login.
+fn no_login(entry: &Entry, path: &Path, why: BadBake) -> Error {
+    let text = format!("{}: {}: {why}; it was not put in", entry.id, path.display());
+    Error::new(Kind::NotFound, text).hint(match entry.rule {
+        Rule::GhHosts => "TOKEN=$(gh auth token) zeta creds … --bake-cred gh-cli=env:TOKEN",
+        _ => "log in with the tool, and repeat",
+    })
 }
 
 fn refused(bad: bake::BadBake) -> Error {
@@ -120,18 +195,18 @@ fn refused(bad: bake::BadBake) -> Error {
 /// # Errors
 /// A file or variable that is not there. The error does not name it: the name may be the secret
 /// itself.
-pub fn value(whose: &Owner, source: &Source<'_>) -> Result<Secret> {
+pub fn value(whose: &Owner, source: &Source<'_>) -> Result<Value> {
     match source {
-        Source::Literal(text) => Ok(Secret::new(text.as_bytes().to_vec())),
+        Source::Literal(text) => Ok(Value::typed(Secret::new(text.as_bytes().to_vec()))),
         Source::File(path) => of_file(whose, &whose.expand(path)),
         Source::Env(name) => match std::env::var(name).map(Zeroizing::new) {
-            Ok(text) if !text.is_empty() => Ok(Secret::new(text.as_bytes().to_vec())),
+            Ok(text) if !text.is_empty() => Ok(Value::typed(Secret::new(text.as_bytes().to_vec()))),
             _ => Err(Error::usage("the variable that it names is not set, or empty")),
         },
     }
 }
 
-fn of_file(whose: &Owner, path: &Path) -> Result<Secret> {
+fn of_file(whose: &Owner, path: &Path) -> Result<Value> {
     let cannot = |error: std::io::Error| {
         Error::new(Kind::Usage, format!("its file cannot be read: {error}"))
             .hint("the path is not shown, for a secret may have been given in its place")
@@ -154,5 +229,6 @@ fn of_file(whose: &Owner, path: &Path) -> Result<Secret> {
     if bytes.len() > VALUE_MAX {
         return Err(cannot(std::io::Error::other("it has more than 512 KiB")));
     }
-    Ok(Secret::new(bytes.as_slice().to_vec()))
+    let secret = Secret::new(bytes.as_slice().to_vec());
+    Ok(Value { secret, file: std::path::absolute(path).ok() })
 }

@@ -1,16 +1,21 @@
 //! The factor that a blob is bound to besides its passphrase, and the note beside it that names it.
 //!
-//! A blob that was bound to one factor is never tried with another one.
+//! The note is a hint and no gate: it is another file, which a copy leaves behind and a power cut
+//! leaves old. What a blob is bound to is decided by its MAC, among the factors that the call
+//! names.
 
 use std::path::{Path, PathBuf};
 
 use crate::blob;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::given_path::shown;
 
 /// Bytes of a key file.
 const KEY_LEN: usize = 32;
 /// No other factor is longer, in bytes.
 const TEXT_MAX: usize = 4096;
+/// Editors of Windows put it before a text; nobody sees it and nobody types it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A factor, as it was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,27 +32,89 @@ pub enum Factor {
     UefiKeyfile(PathBuf),
 }
 
-/// The one that was named; of several, the one that a file chooses.
+/// The factors that a call names, the likeliest first; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Factors {
+    named: Vec<Factor>,
+    /// The word of a note that chooses among several.
+    chosen: Option<String>,
+}
+
+/// A factor, and the text of it that goes into the key.
+#[derive(Clone)]
+pub struct Binding {
+    /// The word of the factor.
+    pub word: &'static str,
+    /// The text.
+    pub text: String,
+}
+
+/// Takes the factors of a call: one, or several and a file that names the one that a new blob is
+/// bound to.
 ///
 /// # Errors
-/// None was named, or several without such a file; or not the one that the file chooses.
-pub fn choose(mut named: Vec<Factor>, by: Option<&Path>) -> Result<Factor> {
-    let Some(path) = by else {
-        return match (named.pop(), named.as_slice()) {
-            (Some(factor), []) => Ok(factor),
-            (None, _) => Err(Error::usage("which stick? give --usb-uuid UUID")
-                .hint("blkid -s UUID -o value DEVICE tells it")),
-            (Some(_), _) => {
-                Err(Error::usage("a blob is bound to one thing, and several are named")
-                    .hint("a file can choose: --factor-file FILE"))
+/// None was named, or several without such a file.
+pub fn choose(mut named: Vec<Factor>, by: Option<&Path>) -> Result<Factors> {
+    if named.is_empty() {
+        return Err(Error::usage("which stick? give --usb-uuid UUID")
+            .hint("blkid -s UUID -o value DEVICE tells it"));
+    }
+    if named.len() > 1 && by.is_none() {
+        return Err(Error::usage("a blob is bound to one thing, and several are named")
+            .hint("a file can choose: --factor-file FILE"));
+    }
+    let chosen = by.filter(|_| named.len() > 1).map(|path| noted(path).unwrap_or_default());
+    named.sort_by_key(|factor| Some(factor.word()) != chosen.as_deref());
+    Ok(Factors { named, chosen })
+}
+
+impl Factors {
+    /// The one that a new blob is bound to.
+    ///
+    /// # Errors
+    /// The file chooses one that is not named; or its text cannot be had.
+    pub fn to_seal(&self) -> Result<Binding> {
+        match (self.named.first(), &self.chosen) {
+            (Some(first), None) => first.binding(),
+            (Some(first), Some(word)) if first.word() == word => first.binding(),
+            _ => {
+                let word = self.chosen.as_deref().unwrap_or_default();
+                let flag = flag(word).unwrap_or("a factor that is known");
+                let text = "the file that chooses the factor names another one than the call does";
+                Err(Error::usage(text).hint(format!("it asks for {flag}")))
             }
-        };
-    };
-    let word = noted(path)?;
-    named.into_iter().find(|factor| factor.word() == word).ok_or_else(|| {
-        Error::usage(format!("{}: it chooses {word}, which is not given", path.display()))
-            .hint(format!("give {}; another factor is never tried", flag(word)))
-    })
+        }
+    }
+
+    /// All that a blob may be bound to, the likeliest first: its note says which.
+    ///
+    /// # Errors
+    /// The text of none can be had.
+    pub fn to_open(&self, blob: &Path) -> Result<Vec<Binding>> {
+        let noted = noted(&note(blob)).ok();
+        let mut failed = None;
+        let mut bindings = Vec::new();
+        for factor in &self.named {
+            match factor.bindings() {
+                Ok(found) => bindings.extend(found),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        bindings.sort_by_key(|binding| Some(binding.word) != noted.as_deref());
+        match failed {
+            Some(error) if bindings.is_empty() => Err(error),
+            _ => Ok(bindings),
+        }
+    }
+
+    /// The next step if none of them opened a blob: the factor that its note names, if that was not
+    /// among them.
+    pub fn other(&self, blob: &Path) -> Option<String> {
+        let noted = noted(&note(blob)).ok()?;
+        let named = self.named.iter().any(|factor| factor.word() == noted);
+        let flag = flag(&noted).filter(|_| !named)?;
+        Some(format!("the note beside the blob names another factor: give {flag}"))
+    }
 }
 
 impl Factor {
@@ -60,11 +127,29 @@ impl Factor {
         }
     }
 
-    /// The text that goes into the key.
+    /// The text that goes into the key of a new blob.
     ///
     /// # Errors
     /// The text is empty, has blanks at an end, or its file cannot be read.
-    pub fn material(&self) -> Result<String> {
+    pub fn binding(&self) -> Result<Binding> {
+        self.text().map(|text| Binding { word: self.word(), text })
+    }
+
+    /// The texts that may be in the key of an old blob: earlier versions of zeta took a byte order
+    /// mark of the file as a part of the UUID.
+    fn bindings(&self) -> Result<Vec<Binding>> {
+        let binding = self.binding()?;
+        let marked = match self {
+            Factor::UsbUuidFile(path) if text_of(path)?.starts_with(BYTE_ORDER_MARK) => {
+                let text = format!("{BYTE_ORDER_MARK}{}", binding.text);
+                Some(Binding { text, ..binding })
+            }
+            _ => None,
+        };
+        Ok([binding].into_iter().chain(marked).collect())
+    }
+
+    fn text(&self) -> Result<String> {
         match self {
             Factor::UsbUuid(text) if text.is_empty() => {
                 Err(Error::usage("the UUID of the stick is empty"))
@@ -72,6 +157,7 @@ impl Factor {
             Factor::UsbUuid(text) => Ok(text.clone()),
             Factor::UsbUuidFile(path) => {
                 let text = text_of(path)?;
+                let text = text.trim_start_matches(BYTE_ORDER_MARK);
                 let text: String = text.split_whitespace().collect();
                 if text.is_empty() {
                     return Err(unusable(path, "it holds no UUID"));
@@ -84,6 +170,7 @@ impl Factor {
             Factor::UsbISerial(text) => Ok(text.clone()),
             Factor::UsbISerialFile(path) => {
                 let text = text_of(path)?;
+                let text = text.trim_start_matches(BYTE_ORDER_MARK);
                 let text = text.trim_end_matches(['\r', '\n']);
                 if text.is_empty() || text.trim() != text {
                     return Err(unusable(path, "it holds no serial number without blanks around"));
@@ -100,60 +187,67 @@ impl Factor {
             }
         }
     }
-
-    /// Refuses to go on if the note beside the blob names another factor.
-    ///
-    /// # Errors
-    /// The note names another one, or cannot be read.
-    pub fn check_note(&self, blob: &Path) -> Result<()> {
-        let noted = noted(&note(blob))?;
-        if noted == self.word() {
-            return Ok(());
-        }
-        let text =
-            format!("{}: it is bound to {noted}, and not to {}", blob.display(), self.word());
-        Err(Error::usage(text).hint(format!("give {}; another factor is never tried", flag(noted))))
-    }
-
-    /// Writes the note, unless none is needed.
-    ///
-    /// # Errors
-    /// The note cannot be written.
-    pub fn write_note(&self, blob: &Path) -> Result<()> {
-        let path = note(blob);
-        if self.word() == "usbUuid" && !path.exists() {
-            return Ok(());
-        }
-        blob::put(&path, format!("{}\n", self.word()).as_bytes())
-    }
 }
 
+/// Writes the note beside a blob, unless none is needed.
+///
+/// # Errors
+/// The note cannot be written.
+pub fn write_note(blob: &Path, word: &str) -> Result<()> {
+    let path = note(blob);
+    if word == USB_UUID && !path.exists() {
+        return Ok(());
+    }
+    blob::put(&path, format!("{word}\n").as_bytes())
+}
+
+/// What a blob without a note is bound to.
+const USB_UUID: &str = "usbUuid";
 /// Words in a note, and the flag of each.
 const WORDS: [(&str, &str); 3] =
-    [("usbUuid", "--usb-uuid"), ("usbISerial", "--usb-iserial"), ("uefiKeyfile", "--uefi-keyfile")];
+    [(USB_UUID, "--usb-uuid"), ("usbISerial", "--usb-iserial"), ("uefiKeyfile", "--uefi-keyfile")];
 
-/// The word in a note; without a note, the oldest of them.
-fn noted(path: &Path) -> Result<&'static str> {
-    let text: String = match blob::get(path, TEXT_MAX)? {
-        Some(bytes) => String::from_utf8_lossy(&bytes).split_whitespace().collect(),
-        None => "usbUuid".to_owned(),
-    };
-    let word = WORDS.iter().find(|(word, _)| *word == text).map(|(word, _)| *word);
-    word.ok_or_else(|| unusable(path, "it names no factor that is known"))
+/// The word in a note; without a note, the oldest of them. The stick may hold a file of any kind
+/// and size under that name.
+fn noted(path: &Path) -> Result<String> {
+    Ok(match blob::get(path, TEXT_MAX)? {
+        Some(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            text.trim_start_matches(BYTE_ORDER_MARK).split_whitespace().collect()
+        }
+        None => USB_UUID.to_owned(),
+    })
 }
 
-fn flag(word: &str) -> &'static str {
-    WORDS.iter().find(|(known, _)| *known == word).map_or("", |(_, flag)| flag)
+fn flag(word: &str) -> Option<&'static str> {
+    WORDS.iter().find(|(known, _)| *known == word).map(|(_, flag)| *flag)
 }
 
-/// `zeta-creds.factor` beside `zeta-creds.enc`.
+/// `zeta-creds.factor` beside `zeta-creds.enc` and `zeta-creds.bak`. FAT folds the case of names.
 fn note(blob: &Path) -> PathBuf {
-    let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    blob.with_file_name(format!("{}.factor", name.strip_suffix(".enc").unwrap_or(&name)))
+    let ends = |end: &str| blob.extension().is_some_and(|known| known.eq_ignore_ascii_case(end));
+    if ends("enc") || ends("bak") {
+        blob.with_extension("factor")
+    } else {
+        let name = blob.file_name().unwrap_or_default().to_string_lossy();
+        blob.with_file_name(format!("{name}.factor"))
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    blob::get(path, TEXT_MAX)?.ok_or_else(|| unusable(path, "there is no such file"))
+    let found = blob::get(path, TEXT_MAX);
+    // An error of the system names the path, which may be the secret itself.
+    let found = found.map_err(|error| Error { text: unread(path, &error), ..error });
+    found?.ok_or_else(|| unusable(path, "there is no such file"))
+}
+
+fn unread(path: &Path, error: &Error) -> String {
+    let named = shown(path);
+    if named == path.display().to_string() {
+        error.text.clone()
+    } else {
+        format!("{named}: it cannot be read")
+    }
 }
 
 fn text_of(path: &Path) -> Result<String> {
@@ -161,7 +255,7 @@ fn text_of(path: &Path) -> Result<String> {
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::new(Kind::Usage, format!("{}: {why}", path.display()))
+    Error::new(Kind::Usage, format!("{}: {why}", shown(path)))
         .hint("without what it is bound to, a blob cannot be opened")
 }
 
@@ -170,34 +264,72 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_chooses_one_of_several_and_never_another() {
+    fn a_file_chooses_one_of_several() {
         let dir = std::env::temp_dir().join(format!("zeta-factor-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
-        let note = dir.join("zeta-creds.factor");
-        let uuid = || Factor::UsbUuid("1A2B".to_owned());
-        let serial = || Factor::UsbISerialFile(dir.join("serial"));
-        let chosen = |named: &[Factor], text: Option<&str>| {
-            let _ = std::fs::remove_file(&note);
-            if let Some(text) = text {
-                std::fs::write(&note, text).unwrap();
-            }
-            choose(named.to_vec(), Some(&note)).ok()
+        let by = dir.join("note");
+        let uuid = || Factor::UsbUuid("4F2A-91C7".to_owned());
+        let serial = || Factor::UsbISerial("A1".to_owned());
+        let sealed = |named: Vec<Factor>, by: Option<&Path>| {
+            choose(named, by).and_then(|factors| factors.to_seal()).map(|binding| binding.word)
         };
-        let both = [uuid(), serial()];
-        assert_eq!(chosen(&both, None), Some(uuid()), "without a note it is the UUID");
-        assert_eq!(chosen(&both, Some(" usbISerial\r\n")), Some(serial()));
-        assert_eq!(chosen(&both, Some("uefiKeyfile")), None);
-        assert_eq!(chosen(&both, Some("")), None);
-        assert_eq!(chosen(&[serial()], None), None);
-        assert_eq!(choose(vec![uuid()], None).unwrap(), uuid());
-        assert!(choose(both.to_vec(), None).is_err() && choose(Vec::new(), None).is_err());
-
-        for (text, material) in
-            [("S 1\r\n", Some("S 1")), (" S1\n", None), ("S1 ", None), ("\n", None), ("", None)]
-        {
-            std::fs::write(dir.join("serial"), text).unwrap();
-            assert_eq!(serial().material().ok().as_deref(), material, "{text:?}");
+        assert!(sealed(vec![], Some(&by)).is_err());
+        assert!(sealed(vec![uuid(), serial()], None).is_err());
+        assert_eq!(sealed(vec![serial()], None), Ok("usbISerial"));
+        // Without the file it is the oldest factor; one that was named alone needs no file.
+        assert_eq!(sealed(vec![serial(), uuid()], Some(&by)), Ok("usbUuid"));
+        assert_eq!(sealed(vec![serial()], Some(&by)), Ok("usbISerial"));
+        std::fs::write(&by, "\u{feff}usbISerial\r\n").unwrap();
+        assert_eq!(sealed(vec![uuid(), serial()], Some(&by)), Ok("usbISerial"));
+        for word in ["uefiKeyfile", "tpm"] {
+            std::fs::write(&by, word).unwrap();
+            let refused = sealed(vec![uuid(), serial()], Some(&by)).unwrap_err();
+            assert!(refused.text.contains("names another one"), "{refused}");
         }
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_note_of_a_blob_says_what_is_tried_first() {
+        let dir = std::env::temp_dir().join(format!("zeta-factor-note-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let named = vec![Factor::UsbUuid("U".to_owned()), Factor::UsbISerial("S".to_owned())];
+        let factors = Factors { named, chosen: None };
+        std::fs::write(dir.join("zeta-creds.factor"), "usbISerial\n").unwrap();
+        for (name, first) in [("zeta-creds.enc", "S"), ("ZETA-CREDS.BAK", "U"), ("other", "U")] {
+            let tried = factors.to_open(&dir.join(name)).unwrap();
+            assert_eq!((tried.len(), tried[0].text.as_str()), (2, first), "{name}");
+        }
+        let uuid = Factors { named: vec![Factor::UsbUuid("U".to_owned())], chosen: None };
+        let other = |name: &str| uuid.other(&dir.join(name)).unwrap_or_default();
+        assert!(other("zeta-creds.bak").contains("--usb-iserial"));
+        assert_eq!(other("other.enc"), "");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_serial_number_is_what_its_file_has_without_the_end_of_the_line() {
+        let path = std::env::temp_dir().join(format!("zeta-factor-text-{}", std::process::id()));
+        for (text, expect) in
+            [("S 1\r\n", Some("S 1")), (" S1\n", None), ("S1 ", None), ("\n", None), ("", None)]
+        {
+            std::fs::write(&path, text).unwrap();
+            let binding = Factor::UsbISerialFile(path.clone()).binding();
+            assert_eq!(binding.ok().map(|binding| binding.text).as_deref(), expect, "{text:?}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_uuid() {
+        let path = std::env::temp_dir().join(format!("zeta-factor-bom-{}", std::process::id()));
+        std::fs::write(&path, "\u{feff}4F2A-91C7\r\n").unwrap();
+        let factor = Factor::UsbUuidFile(path.clone());
+        assert_eq!(factor.binding().unwrap().text, "4F2A-91C7");
+        let texts: Vec<String> = factor.bindings().unwrap().into_iter().map(|b| b.text).collect();
+        assert_eq!(texts, ["4F2A-91C7", "\u{feff}4F2A-91C7"]);
+        let serial = Factor::UsbISerialFile(path.clone());
+        assert_eq!(serial.binding().unwrap().text, "4F2A-91C7");
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -74,5 +74,5 @@ fn unread(path: &Path, error: &std::io::Error) -> Error {
 
 fn unsound(path: &Path, why: &str) -> Error {
     Error::new(Kind::Unsafe, format!("{}: {why}", path.display()))
-        .hint("mend it or move it away; docs/credentials.md has an example")
+        .hint("docs/credentials.md has an example, and says who may write there")
 }

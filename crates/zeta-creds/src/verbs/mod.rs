@@ -57,7 +57,7 @@ pub const ARGUMENTS: u8 = 2;
 pub const INPUT: u8 = 3;
 /// 4 of `persist`: the blob cannot be written; 4 of all others: it is none.
 pub const FRAME: u8 = 4;
-/// 5: wrong passphrase or stick, or a damaged blob.
+/// 5: wrong passphrase or stick, a damaged blob, or no memory.
 pub const NO_MATCH: u8 = 5;
 /// 6: what is in it is no bundle.
 pub const BUNDLE: u8 = 6;
@@ -65,6 +65,9 @@ pub const BUNDLE: u8 = 6;
 pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.
 pub const POLICY: u8 = 8;
+/// 9: all that was asked for was done, and something after it failed: this machine could not
+/// remember which save it saw, say, or the answer could not be printed.
+pub const AFTERWARDS: u8 = 9;
 
 /// Gets the passphrase and its source. A new one that a person types is typed twice, or made here.
 ///
@@ -108,7 +111,7 @@ fn ask_new() -> Plain<Secret> {
     }
 }
 
-/// A passphrase of six words.
+/// A passphrase of six syllable groups.
 ///
 /// # Errors
 /// The kernel gives no random numbers.

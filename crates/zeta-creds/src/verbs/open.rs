@@ -1,24 +1,28 @@
 //! The opening of a blob: the file, or its backup if the file is no blob; and its bundle.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame};
 use zeta_core::creds::passphrase::BadPassphrase;
 
 use super::{
-    ARGUMENTS, BUNDLE, Exit, FRAME, INPUT, NO_MATCH, Outcome, POLICY, WithExitNumber, rollback,
+    AFTERWARDS, ARGUMENTS, BUNDLE, Exit, FRAME, INPUT, NO_MATCH, Outcome, POLICY, WithExitNumber,
+    rollback,
 };
 use crate::blob;
 use crate::blob::Found;
 use crate::cipher;
-use crate::cipher::{KeyMaterial, OpenError};
+use crate::cipher::OpenError;
 use crate::secret::Secret;
-use crate::verbs::factor::Factor;
+use crate::verbs::factor::{Binding, Factors};
 use zeta_os::error::{Error, Kind};
 
+/// The longest time that a restore waits to remember what it saw.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A blob that was opened.
-#[derive(Debug)]
 pub struct Opened {
     /// The bundle in it.
     pub bundle: Bundle,
@@ -30,6 +34,8 @@ pub struct Opened {
     pub format: Format,
     /// The number of the save on its stick.
     pub generation: Option<u64>,
+    /// What it is bound to.
+    pub binding: Binding,
 }
 
 /// The bytes of a blob and where they lie.
@@ -94,38 +100,32 @@ pub fn passphrase(secret: &Secret) -> Outcome<&str> {
         .number(ARGUMENTS)
 }
 
-/// Opens a blob; the passphrase is stretched once.
+/// Opens a blob that is bound to one of these factors; the passphrase is stretched once.
 ///
 /// # Errors
-/// 2: bound to another factor. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds no bundle.
-/// 8: it is older than one that was seen here.
-pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outcome<Opened> {
-    let binding = factor.material().number(ARGUMENTS)?;
-    factor.check_note(path).number(ARGUMENTS)?;
+/// 2: the text of no factor can be had. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds
+/// no bundle. 8: it is older than one that was seen here.
+pub fn open(path: &Path, factors: &Factors, secret: &Secret, older: bool) -> Outcome<Opened> {
+    let mut bindings = factors.to_open(path).number(ARGUMENTS)?;
     let found = candidate(path)?;
-    let lock = KeyMaterial { binding: &binding, passphrase: passphrase(secret)? };
     let shown = found.path.display();
-    let opened = cipher::open(&found.bytes, &lock).map_err(|why| {
+    let tried: Vec<&str> = bindings.iter().map(|binding| binding.text.as_str()).collect();
+    let opened = cipher::open_any(&found.bytes, &tried, passphrase(secret)?);
+    let (opened, at) = opened.map_err(|why| {
         let number = match why {
             OpenError::Frame(_) | OpenError::TooCostly(_) => FRAME,
             OpenError::NoMatch(_) | OpenError::Damaged | OpenError::NoMemory(_) => NO_MATCH,
         };
-        let mut error = Error::new(Kind::Unsafe, format!("{shown}: {why}")).hint(next_step(&why));
-        if let Some(why) = &found.instead {
-            error = error.hint(format!("it is the backup, which was tried because {why}"));
-        }
-        Exit { number, error }
+        let error = Error::new(Kind::Unsafe, format!("{shown}: {why}"));
+        let other = factors.other(path).filter(|_| matches!(why, OpenError::NoMatch(_)));
+        let error = error.hint(other.unwrap_or_else(|| next_step(&why).to_owned()));
+        Exit { number, error: found.explain(error) }
     })?;
-    let last = rollback::last(&binding).number(POLICY)?;
+    let binding = bindings.swap_remove(at);
+    let stick = cipher::name_of(&binding.text);
+    let last = rollback::last(&stick).number(POLICY)?;
     if let Some(last) = last.filter(|last| save_of(opened.generation) < *last && !older) {
-        let which = match opened.generation {
-            Some(generation) => format!("it is save {generation}"),
-            None => "it is of the original's format, which counts no saves".to_owned(),
-        };
-        let text = format!("{shown}: {which}, and save {last} was seen here");
-        let hint = "somebody may have put an old one back; if it was you: --accept-older";
-        let error = Error::new(Kind::Unsafe, text).hint(hint);
-        return Err(Exit { number: POLICY, error });
+        return Err(Exit { number: POLICY, error: found.explain(too_old(&found, &opened, last)) });
     }
     let bundle = Bundle::parse(&opened.content)
         .map_err(|bad| {
@@ -140,16 +140,50 @@ pub fn open(path: &Path, factor: &Factor, secret: &Secret, older: bool) -> Outco
         generation: opened.generation,
         instead: found.instead,
         path: found.path,
+        binding,
     })
 }
 
-/// Remembers that this save of the stick was seen.
+fn too_old(found: &Candidate, opened: &cipher::Opened, last: u64) -> Error {
+    let which = match opened.generation {
+        Some(generation) => format!("it is save {generation}"),
+        None => "it is of the original's format, which counts no saves".to_owned(),
+    };
+    let shown = found.path.display();
+    let error =
+        Error::new(Kind::Unsafe, format!("{shown}: {which}, and save {last} was seen here"));
+    error.hint(match found.instead {
+        Some(_) => "to take the save before the lost one: --accept-older",
+        None => "another person may have put an old one back; if it was you: --accept-older",
+    })
+}
+
+impl Candidate {
+    /// Adds to an error why the backup was tried.
+    fn explain(&self, error: Error) -> Error {
+        match &self.instead {
+            Some(why) => error.hint(format!("it is the backup, which was tried because {why}")),
+            None => error,
+        }
+    }
+}
+
+/// Remembers that this save of the stick was seen; an older one only if that was accepted.
 ///
 /// # Errors
-/// 8: it cannot be remembered.
-pub fn remember(factor: &Factor, opened: &Opened) -> Outcome<()> {
-    let binding = factor.material().number(ARGUMENTS)?;
-    rollback::remember(&binding, save_of(opened.generation)).number(POLICY)
+/// 9: it cannot be remembered.
+pub fn remember(opened: &Opened, accepted: bool) -> Outcome<()> {
+    let stick = cipher::name_of(&opened.binding.text);
+    let remembered = rollback::open(PATIENCE)
+        .and_then(|seen| seen.remember(&stick, save_of(opened.generation), accepted));
+    remembered.map_err(not_remembered).number(AFTERWARDS)
+}
+
+/// What is said of a call that did its work, and could not remember it.
+pub(super) fn not_remembered(error: Error) -> Error {
+    let text = format!("done, but this machine does not remember it: {}", error.text);
+    let error = Error { text, ..error };
+    error.hint("all else is done; an older blob would not be noticed here as older")
 }
 
 /// The number of a save: a blob of the original is older than any that is counted.
@@ -161,9 +195,11 @@ fn next_step(why: &OpenError) -> &'static str {
     match why {
         OpenError::NoMatch(_) => "blkid -s UUID -o value DEVICE tells a stick's UUID",
         OpenError::Damaged => {
-            "move it away, and its backup (.bak) is used; or make it anew: zeta creds pick"
+            "its backup, the .bak beside it, is the save before; or make it anew: zeta creds pick"
         }
-        OpenError::NoMemory(_) => "end what needs memory, and repeat",
+        OpenError::NoMemory(_) => {
+            "see 'free -m' and 'ulimit -v'; end what needs memory, and repeat"
+        }
         OpenError::Frame(_) | OpenError::TooCostly(_) => {
             "was it cut off? a blob of a later version needs a later zeta"
         }

@@ -5,13 +5,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use zeta_core::creds::manifest::Manifest;
-use zeta_core::creds::plan::{self, SERVICE_ROOT, Skip, Target};
+use zeta_core::creds::manifest::{Entry, Manifest, check_path};
+use zeta_core::creds::place::Surroundings;
+use zeta_core::creds::plan::{self, Machine, SERVICE_ROOT, Skip, Target};
 use zeta_core::record::printable;
 
 use super::{ARGUMENTS, Exit, FRAME, Outcome, UNKNOWN, WithExitNumber};
 use crate::file_writer;
-use crate::file_writer::{File, FileSet, Options, Owner};
+use crate::file_writer::{File, FileSet, Finding, Options, Owner};
 use crate::verbs::open::Opened;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::users::{self, Account};
@@ -71,7 +72,8 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
     let service = users::account_by_name(&wish.root, SERVICE_USER).ok();
     let service = service.filter(|account| format!("{}/", account.home) == SERVICE_ROOT);
     let persona = wish.persona.as_deref();
-    let plan = plan::plan(&opened.bundle, manifest, persona, service.is_some()).map_err(|ids| {
+    let machine = Machine { service: service.is_some(), moved: &|entry| moved(wish, entry) };
+    let plan = plan::plan(&opened.bundle, manifest, persona, &machine).map_err(|ids| {
         let ids: Vec<_> = ids.iter().map(|id| printable(id)).collect();
         let text = format!("the blob holds what no manifest here knows: {}", ids.join(", "));
         let hint = "nothing was written; add them in /etc/zeta/creds.d, or use a later zeta";
@@ -79,10 +81,15 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
     })?;
     let home = home(wish).number(ARGUMENTS)?;
     let mut orders: Vec<(FileSet, Vec<(String, String)>)> = Vec::new();
+    let mut placed = Vec::new();
     for target in &plan.targets {
+        if let Some(refused) = outside(target) {
+            placed.push(refused);
+            continue;
+        }
         let (owner, path) = owner(target, &home, service.as_ref());
         let file = File { target: path, bytes: target.secret(), mode: target.mode };
-        let name = (target.id.to_owned(), target.path.to_owned());
+        let name = (target.id.to_owned(), target.path.to_string());
         match orders.iter_mut().find(|(order, _)| order.owner == owner) {
             Some((order, names)) => {
                 order.files.push(file);
@@ -99,12 +106,31 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
     };
     let (orders, names): (Vec<FileSet>, Vec<_>) = orders.into_iter().unzip();
     let came = file_writer::plant(&orders, &options).number(FRAME)?;
-    let placed = names.into_iter().flatten().zip(came.into_iter().flatten());
+    let written = names.into_iter().flatten().zip(came.into_iter().flatten());
+    placed.extend(written.map(|((id, path), came)| Placed { id, path, came }));
     Ok(Restored {
-        placed: placed.map(|((id, path), came)| Placed { id, path, came }).collect(),
+        placed,
         skipped: plan.skipped.clone(),
         missing: plan.missing.iter().map(|id| (*id).to_owned()).collect(),
     })
+}
+
+/// The place to which a variable of the caller moves a credential. The variables count where the
+/// caller's home does: with a user's name, neither is that user's.
+fn moved(wish: &RestoreOptions, entry: &Entry) -> Option<(String, &'static str)> {
+    let home = std::env::var("HOME").ok().filter(|_| wish.user.is_none())?;
+    Surroundings { home: &home, variable: &|name| std::env::var(name).ok() }.moved(entry)
+}
+
+/// The refusal of a place where nothing may be written: only a variable leads to one.
+fn outside(target: &Target<'_>) -> Option<Placed> {
+    let why = check_path(&target.path).err()?;
+    let name = target.variable?;
+    let text = format!("{name} leads to {}: {why}", target.path);
+    let hint =
+        format!("restore without {name}, and copy the file; or choose a directory in the home");
+    let came = file_writer::Outcome::Refused(Finding { text, hint });
+    Some(Placed { id: target.id.to_owned(), path: target.path.to_string(), came })
 }
 
 /// The home that is written to.
@@ -119,7 +145,17 @@ enum Home {
 /// there yet, below another root say, is made like any other directory.
 fn home(wish: &RestoreOptions) -> Result<Home> {
     if let Some(name) = &wish.user {
-        return users::account_by_name(&wish.root, name).map(Home::Of);
+        return users::account_by_name(&wish.root, name).map(Home::Of).map_err(|error| {
+            // The error names the user, and people give secrets in every place.
+            match error.kind {
+                Kind::NotFound => {
+                    let passwd = wish.root.join("etc/passwd");
+                    let text = format!("--user: {} has no user of that name", passwd.display());
+                    Error { text, ..error }
+                }
+                _ => error,
+            }
+        });
     }
     let home =
         std::env::var("HOME").ok().filter(|home| home.starts_with('/')).ok_or_else(|| {
@@ -130,7 +166,7 @@ fn home(wish: &RestoreOptions) -> Result<Home> {
         home => home.to_owned(),
     };
     let below = wish.root.join(home.trim_start_matches('/'));
-    let meta = match std::fs::symlink_metadata(&below) {
+    let meta = match std::fs::metadata(&below) {
         Ok(meta) => meta,
         Err(error) if error.kind() == ErrorKind::NotFound && wish.root != Path::new("/") => {
             return Ok(Home::Bare(home));
@@ -156,7 +192,7 @@ fn owner(target: &Target<'_>, home: &Home, service: Option<&Account>) -> (Owner,
         (Some(below), _, Home::Of(account)) => (Owner::User(account.clone()), below.to_owned()),
         (Some(below), _, Home::Bare(home)) => (Owner::System, format!("{home}/{below}")),
         (None, Some((account, below)), _) => (Owner::User(account.clone()), below.to_owned()),
-        (None, None, _) => (Owner::System, target.path.to_owned()),
+        (None, None, _) => (Owner::System, target.path.to_string()),
     }
 }
 

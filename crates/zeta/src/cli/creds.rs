@@ -18,11 +18,14 @@ use zeta_creds::report::{Outside, Verified};
 use zeta_creds::secret::Secret;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
-use zeta_creds::verbs::collect::Owner;
-use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::collect::{Baked, Owner};
+use zeta_creds::verbs::factor::Factors;
 use zeta_creds::verbs::open::Opened;
 use zeta_creds::verbs::restore::Restored;
-use zeta_creds::verbs::{ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber};
+use zeta_creds::verbs::save::Wish;
+use zeta_creds::verbs::{
+    AFTERWARDS, ARGUMENTS, BUNDLE, Exit, INPUT, Outcome, POLICY, WithExitNumber,
+};
 use zeta_os::error::{Error, Result};
 use zeta_os::hardening;
 
@@ -137,41 +140,48 @@ fn begin<T: clap::FromArgMatches>(call: &Call) -> Outcome<T> {
 fn persist(call: &Call) -> Outcome<u8> {
     let args: KeepArgs = begin(call)?;
     let secret = args.passphrase()?;
-    let (mut bundle, owner) = (args.starting_bundle(call, &secret)?, args.owner());
-    let ids = args.bake(call, &mut bundle, &owner)?;
+    let mut bundle = Bundle::default();
+    let baked = args.bake(call, &mut bundle, &args.owner())?;
     if args.would_empty(&bundle) {
         let text = format!("nothing was baked, and {} holds a blob", args.output.display());
-        let hint = "--update keeps its contents; to start again, remove it first";
+        let hint = "--update keeps its contents; to start again, save to another --output";
         let error = Error::new(zeta_os::error::Kind::Refused, text).hint(hint);
         return Err(Exit { number: INPUT, error });
     }
-    save(call, &args, &bundle, &secret, &ids)
+    save(call, &args, bundle, &secret, &baked)
 }
 
-/// Seals and saves; with --verify it also opens and compares the saved blob.
+/// Seals and saves; with --verify also opens and compares the saved blob.
 fn save(
     call: &Call,
     args: &KeepArgs,
-    bundle: &Bundle,
+    bundle: Bundle,
     secret: &Secret,
-    ids: &[String],
+    baked: &Baked,
 ) -> Outcome<u8> {
-    let factor = args.lock.factor()?;
-    let kept = ops::save::keep(bundle, &args.output, &factor, secret, args.format.into())?;
-    if args.verify {
-        let opened = ops::open::open(&args.output, &factor, secret, false);
-        let opened = opened.map_err(|failed| Exit { number: ops::NO_MATCH, ..failed })?;
-        if opened.bundle != *bundle {
-            let text = "the saved blob does not hold the given credentials";
-            let error = Error::new(zeta_os::error::Kind::Fault, text);
-            return Err(Exit { number: ops::NO_MATCH, error });
-        }
-    }
+    let factors = args.lock.factors()?;
+    let wish = Wish {
+        path: &args.output,
+        factors: &factors,
+        secret,
+        format: args.format.into(),
+        update: args.update,
+        accept_older: args.accept_older,
+        verify: args.verify,
+    };
+    let kept = ops::save::keep(bundle, &wish)?;
     report::save_notes(&kept).iter().for_each(|note| call.out.note(note));
-    let (path, verified) = (&args.output, args.verify);
-    let object = || report::saved(path, &kept, ids, verified);
-    let printed = call.out.either(object, || report::saved_text(path, &kept, ids, verified));
-    printed.number(ops::FRAME)?;
+    let object = || report::saved(&args.output, &kept, baked, args.verify);
+    if let Some(Exit { number, error }) = &kept.failed_afterwards {
+        if !call.out.json {
+            let text = report::saved_text(&args.output, &kept, baked, args.verify);
+            call.out.data(&text).number(AFTERWARDS)?;
+        }
+        call.out.error_with(error, *number, Some(object()));
+        return Ok(*number);
+    }
+    let text = || report::saved_text(&args.output, &kept, baked, args.verify);
+    call.out.either(object, text).number(AFTERWARDS)?;
     Ok(0)
 }
 
@@ -180,49 +190,70 @@ fn restore(call: &Call) -> Outcome<u8> {
     if args.at_boot {
         return boot::restore(call, &args);
     }
-    let factor = args.lock.factor()?;
+    let factors = args.lock.factors()?;
     let secret = args.lock.passphrase.find(false)?;
-    restore_with(call, &args, &factor, &secret)
+    restore_with(call, &args, &factors, &secret)
 }
 
-fn restore_with(call: &Call, args: &RestoreArgs, factor: &Factor, secret: &Secret) -> Outcome<u8> {
-    let opened = ops::open::open(args.input(), factor, secret, args.accept_older)?;
+fn restore_with(
+    call: &Call,
+    args: &RestoreArgs,
+    factors: &Factors,
+    secret: &Secret,
+) -> Outcome<u8> {
+    let opened = ops::open::open(args.input(), factors, secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     let options = args.options().number(ARGUMENTS)?;
     let restored = ops::restore::restore(&opened, &manifest, &options)?;
-    print_restored(call, &opened, &restored, args.dry_run).number(ops::FRAME)?;
     // Also if a path was refused: a link that an attacker put there must not hide a rollback.
-    if !args.dry_run {
-        ops::open::remember(factor, &opened)?;
-    }
-    Ok(if restored.refused() { POLICY } else { 0 })
+    let remembered = match args.dry_run {
+        true => Ok(()),
+        false => ops::open::remember(&opened, args.accept_older),
+    };
+    print_restored(call, &opened, &restored, (args.dry_run, remembered.err())).number(AFTERWARDS)
 }
 
-fn print_restored(call: &Call, opened: &Opened, restored: &Restored, dry: bool) -> Result<()> {
+/// Prints what came of a restore; returns its number. A refused place counts more than a save that
+/// could not be remembered.
+fn print_restored(
+    call: &Call,
+    opened: &Opened,
+    restored: &Restored,
+    (dry, failed): (bool, Option<Exit>),
+) -> Result<u8> {
     note_backup(call, opened);
-    match report::refused(restored).filter(|_| call.out.json) {
-        Some(Exit { number, error }) => {
-            call.out.error_with(&error, number, Some(report::restored(opened, restored, dry)));
-        }
-        None => {
-            let object = || report::restored(opened, restored, dry);
-            call.out.either(object, || report::restored_text(restored, dry))?;
-        }
-    }
     report::missing_note(restored).into_iter().for_each(|note| call.out.note(&note));
-    Ok(())
+    let object = || report::restored(opened, restored, dry);
+    let refused = report::refused(restored);
+    if let (Some(_), Some(failed)) = (&refused, &failed) {
+        call.out.warn(&failed.error);
+    }
+    if !call.out.json {
+        call.out.data(&report::restored_text(restored, dry))?;
+    }
+    match refused.or(failed) {
+        // In words, the finding of each refused place stands above.
+        Some(Exit { number: POLICY, .. }) if !call.out.json => Ok(POLICY),
+        Some(Exit { number, error }) => {
+            call.out.error_with(&error, number, Some(object()));
+            Ok(number)
+        }
+        None if call.out.json => call.out.data(&object().done()).map(|()| 0),
+        None => Ok(0),
+    }
 }
 
 /// Prints a note if the backup was used.
 fn note_backup(call: &Call, opened: &Opened) {
-    report::backup_note(opened).into_iter().for_each(|note| call.out.note(&note));
+    let note = report::backup_note(&opened.path, opened.instead.as_deref());
+    note.into_iter().for_each(|note| call.out.note(&note));
 }
 
 fn verify(call: &Call) -> Outcome<u8> {
     let args: VerifyArgs = begin(call)?;
-    let factor = args.lock.factor()?;
+    let factors = args.lock.factors()?;
     let secret = args.lock.passphrase.find(false)?;
-    let opened = ops::open::open(&args.input, &factor, &secret, args.accept_older)?;
+    let opened = ops::open::open(&args.input, &factors, &secret, args.accept_older)?;
     let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(ARGUMENTS)?;
     note_backup(call, &opened);
     let verified = Verified::of(&opened.bundle, &manifest, args.persona.as_deref());
@@ -243,7 +274,7 @@ fn inspect(call: &Call) -> Outcome<u8> {
     let args: InspectArgs = begin(call)?;
     if args.lock.is_named() {
         let secret = args.lock.passphrase.find(false)?;
-        let opened = ops::open::open(&args.input, &args.lock.factor()?, &secret, true)?;
+        let opened = ops::open::open(&args.input, &args.lock.factors()?, &secret, true)?;
         note_backup(call, &opened);
         let text = || report::contents_text(&opened);
         call.out.either(|| report::contents(&opened), text).number(INPUT)?;
@@ -277,34 +308,31 @@ impl KeepArgs {
     /// Gets the passphrase: that of the blob that is updated, or a new one. Errors of the call are
     /// reported before the person is asked.
     fn passphrase(&self) -> Outcome<Secret> {
-        self.lock.factor()?.material().number(ARGUMENTS)?;
-        let new = !self.update || ops::open::is_missing(&self.output)?;
-        self.lock.passphrase.find(new)
+        let factors = self.lock.factors()?;
+        match self.updates()? {
+            true => factors.to_open(&self.output).number(ARGUMENTS).map(drop)?,
+            false => factors.to_seal().number(ARGUMENTS).map(drop)?,
+        }
+        self.lock.passphrase.find(!self.updates()?)
     }
 
-    /// Returns the bundle to start with: an empty one, or that of the existing blob or its backup.
-    fn starting_bundle(&self, call: &Call, secret: &Secret) -> Outcome<Bundle> {
-        if !self.update || ops::open::is_missing(&self.output)? {
-            return Ok(Bundle::default());
-        }
-        let (factor, older) = (self.lock.factor()?, self.accept_older);
-        let opened = ops::open::open(&self.output, &factor, secret, older)?;
-        note_backup(call, &opened);
-        Ok(opened.bundle)
+    /// Reports whether the call updates a blob that is there.
+    fn updates(&self) -> Outcome<bool> {
+        Ok(self.update && !ops::open::is_missing(&self.output)?)
     }
 
     /// Reports whether an empty blob would replace one that may hold credentials.
     fn would_empty(&self, bundle: &Bundle) -> bool {
-        let empty = bundle.global.is_empty() && bundle.personas().next().is_none();
-        empty && !self.update && ops::open::candidate(&self.output).is_ok()
+        bundle.is_empty() && !self.update && ops::open::candidate(&self.output).is_ok()
     }
 
-    /// Bakes the credentials that the arguments name; returns their ids.
-    fn bake(&self, call: &Call, bundle: &mut Bundle, owner: &Owner) -> Outcome<Vec<String>> {
+    /// Bakes the credentials that the arguments name.
+    fn bake(&self, call: &Call, bundle: &mut Bundle, owner: &Owner) -> Outcome<Baked> {
         let manifest = ops::manifest::manifest(ops::manifest::ADDED.as_ref()).number(INPUT)?;
-        let mut ids = Vec::new();
+        let mut baked = Baked::default();
         if self.bake_found {
-            ids = collect::found(bundle, &manifest, owner).number(INPUT)?;
+            baked = collect::found(bundle, &manifest, owner).number(INPUT)?;
+            baked.left_out.iter().for_each(|finding| call.out.note_finding(&finding.error));
         }
         for given in &self.bakes {
             if is_literal(given) {
@@ -313,9 +341,11 @@ impl KeepArgs {
                      runs; use id=@FILE, id=env:NAME or 'zeta creds pick'",
                 );
             }
-            ids.push(collect::bake(bundle, &manifest, owner, given).number(INPUT)?);
+            let id = collect::bake(bundle, &manifest, owner, given).number(INPUT)?;
+            baked.left_out.retain(|left_out| left_out.id != id);
+            baked.ids.push(id);
         }
-        ids.dedup();
-        Ok(ids)
+        baked.ids.dedup();
+        Ok(baked)
     }
 }

@@ -70,6 +70,46 @@ fn what_the_original_overlooks_is_overlooked() {
     assert_eq!(bundle.global.get("gh-cli").unwrap().bytes(), b"ab");
 }
 
+#[test]
+fn places_are_remembered_and_a_bundle_merges_into_another() {
+    let mut old = Bundle::default();
+    old.global.put("gh-cli", secret("old"));
+    old.global.put_place("gh-cli", "~/g/hosts.yml");
+    old.put_persona("otto", "claude", secret("old"));
+    let mut new = Bundle::default();
+    new.global.put("gh-cli", secret("new"));
+    new.global.put("wifi", secret("new"));
+    new.in_persona("otto", |section| {
+        section.put("codex", secret("new"));
+        section.put_place("codex", "~/.\"codex/auth.json");
+    });
+    assert!(Bundle::default().is_empty() && !old.is_empty());
+    old.merge(new);
+    assert_eq!(old.global.get("gh-cli").unwrap().bytes(), b"new");
+    assert_eq!(old.global.place("gh-cli"), Some("~/g/hosts.yml"), "no newer one is known");
+    let otto = old.persona("otto").unwrap();
+    assert_eq!((otto.len(), otto.place("claude")), (2, None));
+    let text = old.render();
+    assert_eq!(text.len(), text.capacity());
+    let json = std::str::from_utf8(&text).unwrap();
+    let places = r#","places":{"gh-cli":"~/g/hosts.yml"},"#.to_owned()
+        + r#""personaPlaces":{"otto":{"codex":"~/.\"codex/auth.json"}}}"#;
+    assert!(json.ends_with(&places), "{json}");
+    assert_eq!(Bundle::parse(&text), Ok(old));
+}
+
+#[test]
+fn a_place_that_is_no_text_is_no_reason_to_refuse_a_bundle() {
+    for places in [r#"7"#, r#"{"gh-cli":7}"#, r#"[]"#] {
+        let text = format!(
+            r#"{{"schemaVersion":1,"globalCreds":{{"gh-cli":"YQ"}},"personaCreds":{{}},
+                "places":{places},"personaPlaces":{{"otto":{places}}}}}"#
+        );
+        let bundle = Bundle::parse(text.as_bytes()).unwrap();
+        assert_eq!((bundle.global.len(), bundle.global.place("gh-cli")), (1, None));
+    }
+}
+
 /// What the original's runtime made of these was observed.
 #[test]
 fn base64_is_read_as_leniently_as_by_the_original() {

@@ -9,11 +9,12 @@ use zeta_core::creds::frame::Format;
 use zeta_creds::passphrase::{Sources, Used};
 use zeta_creds::secret::Secret;
 use zeta_creds::verbs::factor;
-use zeta_creds::verbs::factor::Factor;
+use zeta_creds::verbs::factor::{Factor, Factors};
 use zeta_creds::verbs::restore;
 use zeta_creds::verbs::restore::RestoreOptions;
 use zeta_creds::verbs::{ARGUMENTS, BLOB, CREDENTIAL, Outcome, WithExitNumber, find};
 use zeta_os::error::Result;
+use zeta_os::given_path;
 
 /// The examples of the noun.
 pub(super) const EXAMPLES: &str = "\
@@ -41,7 +42,7 @@ pub(super) struct LockArgs {
     /// Bind to a key file of 32 bytes on the ESP instead
     #[arg(long, value_name = "FILE")]
     uefi_keyfile: Option<PathBuf>,
-    /// File that names the factor to use; then several factors may be given
+    /// File that names the factor to use, or to try first; then several factors may be given
     #[arg(long, value_name = "FILE")]
     factor_file: Option<PathBuf>,
     #[command(flatten)]
@@ -82,8 +83,8 @@ impl LockArgs {
         named.into_iter().flatten().collect()
     }
 
-    /// Returns the factor that the blob is bound to.
-    pub(super) fn factor(&self) -> Outcome<Factor> {
+    /// Returns the factors that the blob may be bound to.
+    pub(super) fn factors(&self) -> Outcome<Factors> {
         factor::choose(self.named(), self.factor_file.as_deref()).number(ARGUMENTS)
     }
 }
@@ -116,7 +117,7 @@ impl PassphraseArgs {
         };
         let found = find(&sources, false).map_err(|error| match staged {
             Some(path) if sources.file.is_none() => {
-                error.hint(format!("{} is not there", path.display()))
+                error.hint(format!("{} is not there", given_path::shown(path)))
             }
             _ => error,
         });
@@ -144,7 +145,9 @@ impl From<FormatArg> for Format {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: 0 done; 2 wrong call; 3 a credential cannot be put in; 4 the blob cannot be written.
+Exit status: 0 saved; 2 wrong call; 3 a credential cannot be put in; 4 the blob cannot be written;
+5 too little memory, or the blob does not open; 6 the blob to be updated holds no bundle; 8 it is
+older than one that was seen here; 9 saved, but this machine could not remember it.
 
 Examples:
   zeta creds persist --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp --bake-found
@@ -163,7 +166,7 @@ pub(super) struct KeepArgs {
     /// Credential to put in: id=@FILE, id=env:NAME or a literal value; may be given more than once
     #[arg(long = "bake-cred", value_name = "ID=SOURCE")]
     pub(super) bakes: Vec<String>,
-    /// Put in all credentials of the manifest that are on this machine
+    /// Put in all credentials of the manifest that are on this machine, but no file without a login
     #[arg(long)]
     pub(super) bake_found: bool,
     /// Keep what the blob already holds
@@ -184,7 +187,11 @@ pub(super) struct KeepArgs {
 #[command(after_help = "\
 Exit status: 0 done; 2 wrong call; 3 the blob cannot be read; 4 the file is not a blob; 5 the blob
 does not open; 6 it holds no bundle; 7 it holds a credential that no manifest here knows; 8 it is
-older than one that was seen here, or a target path was refused.
+older than one that was seen here, or a target path was refused and the rest was written; 9 all was
+written, but this machine could not remember which save it was.
+
+A login is written to where it was found; CLAUDE_CONFIG_DIR, CODEX_HOME, GH_CONFIG_DIR,
+XDG_CONFIG_HOME and GEMINI_CLI_HOME move it, if they are set and --user is not given.
 
 Examples:
   zeta creds restore --usb-uuid 4F2A-91C7 --input c.enc --passphrase-file pp --dry-run
@@ -201,7 +208,7 @@ pub(super) struct RestoreArgs {
     /// User whose home directory is meant [default: that of HOME]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Root of the target system
+    /// Root directory of the system to write to
     #[arg(long, value_name = "DIR", default_value = "/")]
     target_root: PathBuf,
     /// Print what would be done, and change nothing

@@ -23,9 +23,9 @@ pub(super) fn restore(call: &Call, args: &RestoreArgs) -> Outcome<u8> {
     match remove_staged(path) {
         Ok(true) => call.out.note("the staged passphrase was removed"),
         Ok(false) => call.out.note("the passphrase was kept: it is not a plain file of this boot"),
-        // The failure of the restore is reported by the caller.
-        Err(error) if done.is_err() => call.out.warn(&error),
-        Err(error) => return Err(error).number(ops::FRAME),
+        // Another number says more about the restore than this one.
+        Err(error) if !matches!(done, Ok(0)) => call.out.warn(&error),
+        Err(error) => return Err(error).number(ops::AFTERWARDS),
     }
     done
 }
@@ -43,11 +43,11 @@ fn attempts(call: &Call, args: &RestoreArgs, staged: Option<&Path>) -> Outcome<u
         }
         found => found.map(drop)?,
     }
-    let factor = args.lock.factor()?;
-    factor.material().number(ops::ARGUMENTS)?;
+    let factors = args.lock.factors()?;
+    factors.to_open(args.input()).number(ops::ARGUMENTS)?;
     for attempt in 1.. {
         let (secret, asked) = args.lock.passphrase.find_at_boot(staged)?;
-        match restore_with(call, args, &factor, &secret) {
+        match restore_with(call, args, &factors, &secret) {
             Err(failed) if asked && failed.number == NO_MATCH && attempt < ASKED => {
                 call.out.warn(&failed.error);
             }

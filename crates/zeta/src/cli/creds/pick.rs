@@ -2,7 +2,7 @@
 
 use clap::Args;
 use zeta_core::creds::bake::{Source, check_source};
-use zeta_core::creds::bundle::{Bundle, Secret as Value};
+use zeta_core::creds::bundle::{Bundle, Secret};
 use zeta_core::creds::manifest::{Entry, Rule, Scope};
 
 use super::{begin, save};
@@ -12,7 +12,7 @@ use zeta_creds::prompt;
 use zeta_creds::report;
 use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect;
-use zeta_creds::verbs::collect::Owner;
+use zeta_creds::verbs::collect::{Baked, Owner, Value};
 use zeta_creds::verbs::{ARGUMENTS, Exit, INPUT, Outcome, WithExitNumber};
 use zeta_os::error::{Error, Kind, Result};
 
@@ -22,7 +22,8 @@ For each credential: bake it in, defer it (log in later, and pick again), or ski
 typed without being shown, or read from a file or a variable. Without a terminal all are deferred.
 
 Exit status: 0 done; 2 wrong call; 3 given up, nothing was written; 4 the blob could not be saved;
-5 the saved blob does not open.
+5 too little memory, or a blob does not open; 6, 8 the blob to be updated: see persist; 9 saved, but
+this machine could not remember it.
 
 Examples:
   zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc
@@ -52,32 +53,39 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
         _ => failed,
     })?;
     let owner = args.keep.owner();
-    let mut bundle = args.keep.starting_bundle(call, &secret)?;
-    let mut ids = args.keep.bake(call, &mut bundle, &owner)?;
+    let mut bundle = Bundle::default();
+    let mut baked = args.keep.bake(call, &mut bundle, &owner)?;
     let asks = !args.defer_all && args.keep.bakes.is_empty() && !args.keep.bake_found;
     if asks && prompt::has_terminal() {
-        ids.extend(ask_all(&mut bundle, &owner)?);
+        if args.keep.updates()? {
+            // A wrong passphrase is told before all the questions; the save opens the blob again.
+            let (factors, older) = (args.keep.lock.factors()?, args.keep.accept_older);
+            ops::open::open(&args.keep.output, &factors, &secret, older)?;
+        }
+        baked.ids.extend(ask_all(&mut bundle, &owner)?);
     } else if asks {
         call.out.note("there is no terminal: all are deferred");
     }
     if args.dry_run {
-        return not_saved(call, &args, &ids);
+        return not_saved(call, &args, &baked);
     }
     if args.keep.would_empty(&bundle) {
-        return not_saved(call, &args, &ids);
+        return not_saved(call, &args, &baked);
     }
-    save(call, &args.keep, &bundle, &secret, &ids).map_err(|failed| match failed.number {
-        ARGUMENTS | ops::NO_MATCH => failed,
+    save(call, &args.keep, bundle, &secret, &baked).map_err(|failed| match failed.number {
+        ARGUMENTS | ops::NO_MATCH | ops::BUNDLE | ops::POLICY => failed,
         _ => Exit { number: ops::FRAME, ..failed },
     })
 }
 
 /// Reports that nothing was saved.
-fn not_saved(call: &Call, args: &PickArgs, ids: &[String]) -> Outcome<u8> {
+fn not_saved(call: &Call, args: &PickArgs, baked: &Baked) -> Outcome<u8> {
     let (path, dry_run) = (&args.keep.output, args.dry_run);
     match call.out.json {
-        true => call.out.data(&report::not_saved(path, ids, dry_run).done()).number(ops::FRAME)?,
-        false => call.out.note(&report::not_saved_text(path, ids, dry_run)),
+        true => {
+            call.out.data(&report::not_saved(path, baked, dry_run).done()).number(ops::FRAME)?
+        }
+        false => call.out.note(&report::not_saved_text(path, &baked.ids, dry_run)),
     }
     Ok(0)
 }
@@ -141,7 +149,7 @@ fn ask_one(bundle: &mut Bundle, entry: &Entry, owner: &Owner, position: &str) ->
 
 /// Asks for the value of one credential; `None` if nothing was given.
 fn value(entry: &Entry, owner: &Owner) -> Result<Option<Value>> {
-    let here = entry.paths.iter().map(|path| owner.expand(path)).find(|path| path.is_file());
+    let here = owner.places(entry).into_iter().find(|path| path.is_file());
     let env = check_source(entry.rule, &Source::Env("")).is_ok();
     let env = if env { ", [e]nv" } else { "" };
     let from = match &here {
@@ -181,7 +189,7 @@ fn line(prompt: &str) -> Result<String> {
 /// Reads a value that is not shown while it is typed; `None` if nothing was typed.
 fn hidden(prompt: &str) -> Result<Option<Value>> {
     let typed = prompt::passphrase(prompt)?;
-    Ok((!typed.is_empty()).then(|| Value::new(typed.expose().to_vec())))
+    Ok((!typed.is_empty()).then(|| Value::typed(Secret::new(typed.expose().to_vec()))))
 }
 
 /// Reads a line without blanks at its ends; the end of the input means giving up.

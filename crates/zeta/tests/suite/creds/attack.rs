@@ -44,6 +44,44 @@ fn what_was_typed_at_a_wrong_place_is_not_repeated() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_a_file_is_not_repeated() {
+    let desk = Desk::new();
+    assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
+    let long = "SECRET".repeat(1000);
+    let flags = ["passphrase-file", "usb-uuid-file", "usb-iserial-file", "uefi-keyfile", "user"];
+    for flag in flags {
+        let flag = format!("--{flag}");
+        for secret in ["SECRET", "/SECRET", "SEC/RET SECRET", "SECRET\n", &long] {
+            let lock: &[&str] = match flag.as_str() {
+                "--passphrase-file" => &LOCK[..2],
+                "--user" => &LOCK,
+                _ => &LOCK[2..],
+            };
+            // A user is looked for after the passphrase was stretched, which takes its time.
+            let rare = flag == "--user" && secret != "SECRET";
+            let more = [&[][..], &["--at-boot"], &["--json"], &["--factor-file", secret]];
+            for more in if rare { &[][..] } else { &more } {
+                // A call at boot removes it.
+                put(&desk.path("stick.txt"), PASSPHRASE, 0, 0o600);
+                let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
+                let out = desk.run(&[&args[..], lock, &[&flag, secret], more].concat());
+                assert_eq!(out.status, 2, "{flag} {more:?}: {}", out.said);
+                assert!(!out.said.contains("SECRET"), "{flag} {more:?}: {}", out.said);
+                assert!(out.said.contains("zeta: ") || out.said.contains("message"), "{flag}");
+            }
+        }
+    }
+    // A file that is missing where one belongs is named.
+    put(&desk.path("stick.txt"), PASSPHRASE, 0, 0o600);
+    for flag in ["--passphrase-file", "--usb-uuid-file"] {
+        let lock = if flag == "--passphrase-file" { &LOCK[..2] } else { &LOCK[2..] };
+        let args = ["restore", "--input", "stick/zeta-creds.enc", flag, "stick/none"];
+        let out = desk.run(&[&args[..], lock].concat());
+        assert!(out.status == 2 && out.said.contains("stick/none"), "{flag}: {}", out.said);
+    }
+}
+
+#[test]
 fn a_process_that_makes_a_passphrase_is_not_dumped() {
     let (reader, mut full) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&full, true).unwrap();
@@ -113,11 +151,11 @@ fn a_link_or_a_fifo_is_neither_replaced_nor_waited_for() {
     let note = desk.path("stick/zeta-creds.factor");
     assert!(Command::new("mkfifo").arg(&note).status().unwrap().success());
     let out = desk.restore(&[]);
-    assert!(out.status == 2 && out.said.contains("not a regular file"), "{}", out.said);
+    assert_eq!(out.status, 0, "the note is only a hint: {}", out.said);
     fs::remove_file(&note).unwrap();
     fs::File::create(&note).unwrap().set_len(1 << 40).unwrap();
     let out = desk.restore(&[]);
-    assert!(out.status == 2 && out.said.contains("more than"), "{}", out.said);
+    assert_eq!(out.status, 0, "{}", out.said);
 }
 
 #[test]
@@ -133,7 +171,8 @@ fn a_blob_of_the_original_does_not_go_round_the_count_of_saves() {
     assert!(out.status == 8 && out.said.contains("counts no saves"), "{}", out.said);
     // Neither does a damaged one, for which the backup is used.
     fs::write(desk.blob(), &new[..99]).unwrap();
-    assert_eq!(desk.restore(&[]).status, 8);
+    let out = desk.restore(&[]);
+    assert!(out.status == 8 && out.said.contains("was tried because"), "{}", out.said);
     // A user may go back to that format deliberately.
     assert_eq!(desk.persist(&["--format", "zcv1", "--bake-cred", "gh-cli=x"]).status, 0);
     assert_eq!(desk.restore(&[]).status, 0);
@@ -193,12 +232,28 @@ fn why_the_backup_was_tried_and_what_to_do_with_a_damaged_blob_is_told() {
 fn what_was_written_is_told_also_if_it_cannot_be_remembered() {
     let desk = Desk::new();
     assert_eq!(desk.persist(&["--bake-cred", "gh-cli=x"]).status, 0);
-    let args = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
-    let mut command = desk.command(&[&args[..], &LOCK].concat());
+    let restore = ["restore", "--input", "stick/zeta-creds.enc", "--target-root", "root"];
+    let mut command = desk.command(&[&restore[..], &LOCK].concat());
     // In a place where no directory can be created.
     let out = ran(command.env("STATE_DIRECTORY", "/proc/none"));
-    assert!(out.status == 8 && out.said.contains("cannot create /proc/none"), "{}", out.said);
+    assert!(out.status == 9 && out.said.contains("cannot create /proc/none"), "{}", out.said);
     assert!(out.said.contains("hosts.yml: written"), "{}", out.said);
+    assert!(out.said.contains("done, but this machine does not remember it"), "{}", out.said);
+    let args = ["persist", "--output", "stick/zeta-creds.enc", "--bake-cred", "gh-cli=y"];
+    let mut command = desk.command(&[&args[..], &LOCK].concat());
+    let out = ran(command.env("STATE_DIRECTORY", "/proc/none"));
+    assert!(out.status == 9 && out.said.contains("gh-cli baked"), "{}", out.said);
+    assert!(out.said.contains("done, but this machine does not remember it"), "{}", out.said);
+    // What cannot be printed was done, too.
+    for args in [[&args[..], &LOCK].concat(), [&restore[..], &LOCK].concat()] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let out = desk.command(&args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.code() == Some(9) && said.contains("could not print"), "{said}");
+    }
+    // The blob is the new one: that was done.
+    let out = desk.restore(&["--overwrite"]);
+    assert!(out.status == 0 && out.said.contains("hosts.yml: written"), "{}", out.said);
 }
 
 #[test]
@@ -209,7 +264,7 @@ fn root_does_not_bake_what_a_user_planted_a_link_to() {
     let desk = Desk::new();
     let home = desk.place.dir("hers", USER, 0o755);
     fs::create_dir_all(home.join(".config/gh")).unwrap();
-    put(&desk.path("shadow"), "root:hash", 0, 0o600);
+    put(&desk.path("shadow"), "oauth_token: hash", 0, 0o600);
     put(&desk.path("other"), "other", OTHER, 0o600);
     let hosts = home.join(".config/gh/hosts.yml");
     let persist = |what: &[&str]| {

@@ -9,6 +9,8 @@ mod attack;
 mod blob;
 pub mod cli;
 mod decoder;
+mod login;
+mod memory;
 mod own;
 mod plant;
 mod race;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -199,6 +199,7 @@ fn a_home_that_is_not_the_users_own_is_refused() {
     let real = place.dir("real", USER, 0o755);
     let linked = place.0.join("linked");
     symlink(&real, &linked).unwrap();
+    lchown(&linked, Some(USER), Some(USER)).unwrap();
     let open = place.dir("open", 0, 0o777);
     let inside = open.join("home");
     fs::create_dir(&inside).unwrap();
@@ -219,6 +220,53 @@ fn a_home_that_is_not_the_users_own_is_refused() {
     let said = refusal(one(&closed, "x", &options()));
     assert!(said.contains("may not"), "{said}");
     assert_eq!(names(&closed), [""; 0]);
+}
+
+/// `/home` is a link to `/var/home` on systems whose root is read-only.
+#[test]
+fn a_link_of_root_above_a_home_is_followed_and_no_other() {
+    if skipped_without_root(test_name!()) {
+        return;
+    }
+    for (target, root) in [("/var/home", true), ("var/home", true), ("../r/./var//home", false)] {
+        let place = Sandbox::new();
+        let machine = place.dir("r", 0, 0o755);
+        fs::create_dir_all(machine.join("var/home/ace")).unwrap();
+        own(&machine.join("var/home/ace"), USER);
+        symlink(target, machine.join("home")).unwrap();
+        let options = match root {
+            // An absolute link means the machine that is written to, and not this one.
+            true => Options { root: machine.clone(), ..options() },
+            false => options(),
+        };
+        let home = if root { PathBuf::from("/home/ace") } else { machine.join("home/ace") };
+        let orders = for_user(&home, vec![file(".zeta/x", SECRET, 0o600)]);
+        assert_eq!(plant(&orders, &options).unwrap(), [[Outcome::Written]], "{target}");
+        let there = machine.join("var/home/ace/.zeta/x");
+        assert_eq!(seen(&there), (USER, 0o600, SECRET.to_owned()), "{target}");
+        assert_eq!(plant(&orders, &options).unwrap(), [[Outcome::AlreadyPresent]], "{target}");
+        // A directory in which others may make a link proves nothing about who made it.
+        chmod(&machine, 0o777);
+        let said = refusal(plant(&orders, &options).unwrap().remove(0).remove(0));
+        assert!(!said.contains("move it away"), "{said}");
+        chmod(&machine, 0o755);
+        lchown(machine.join("home"), Some(USER), Some(USER)).unwrap();
+        let said = refusal(plant(&orders, &options).unwrap().remove(0).remove(0));
+        assert!(said.contains("symbolic link") && !said.contains("move it away"), "{said}");
+    }
+    // Links that lead nowhere, in a circle, or out of the root.
+    let place = Sandbox::new();
+    let machine = place.dir("r", 0, 0o755);
+    fs::create_dir(place.0.join("ace")).unwrap();
+    own(&place.0.join("ace"), USER);
+    for target in ["home", "none", "..", "../..", "/../.."] {
+        symlink(target, machine.join("home")).unwrap();
+        let options = Options { root: machine.clone(), ..options() };
+        let orders = for_user(Path::new("/home/ace"), vec![file("x", SECRET, 0o600)]);
+        refusal(plant(&orders, &options).unwrap().remove(0).remove(0));
+        assert_eq!(names(&place.0.join("ace")), [""; 0], "{target}");
+        fs::remove_file(machine.join("home")).unwrap();
+    }
 }
 
 #[test]

@@ -58,13 +58,31 @@ fn a_pick_that_writes_nothing() {
     let desk = Desk::new();
     let pick = [&["pick", "--output", BLOB], &LOCK[..]].concat();
     let dry = answer(&desk, &[&pick[..], &["--bake-cred", "gh-cli=x", "--dry-run"]].concat(), 0);
-    assert_eq!(dry, json!({"outcome": "dry_run", "path": BLOB, "baked": ["gh-cli"]}));
+    assert_eq!(
+        dry,
+        json!({"outcome": "dry_run", "path": BLOB, "baked": ["gh-cli"], "left_out": []})
+    );
     assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "saved");
     assert_eq!(answer(&desk, &[&pick[..], &["--defer-all"]].concat(), 0)["outcome"], "unchanged");
     let persist = [&["persist", "--output", BLOB], &LOCK[..]].concat();
     assert_eq!(answer(&desk, &persist, 3)["error"], "refused");
     answer(&desk, &[&persist[..], &["--bake-cred", "nosuch=x"]].concat(), 3);
     answer(&desk, &[&pick[..], &["--bake-cred", "nosuch=x"]].concat(), 3);
+}
+
+#[test]
+fn what_was_done_and_could_not_be_remembered() {
+    let desk = Desk::new();
+    let forgetful = |args: &[&str]| {
+        judge_call(desk.command(args).env("STATE_DIRECTORY", "/proc/none"), args, 9)
+    };
+    let persist = [&["persist", "--output", BLOB, "--bake-cred", "gh-cli=x"], &LOCK[..]].concat();
+    let saved = forgetful(&persist);
+    assert_eq!((&saved["outcome"], &saved["error"]), (&json!("saved"), &json!("fault")));
+    let restore = [&["restore", "--input", BLOB, "--target-root", "root"], &LOCK[..]].concat();
+    let restored = forgetful(&restore);
+    assert_eq!(restored["outcome"], "restored");
+    assert_eq!(restored["files"][0]["outcome"], "written");
 }
 
 #[test]
