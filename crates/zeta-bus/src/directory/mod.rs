@@ -281,8 +281,8 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
     Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
 }
 
-/// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can write
-/// it, whatever the umask of its creator was.
+/// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can
+/// write it, whatever the umask of its creator was.
 pub(crate) fn open_file(
     dir: BorrowedFd<'_>,
     name: &str,
