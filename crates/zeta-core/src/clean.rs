@@ -197,7 +197,8 @@ mod tests {
             (10, 5_000, Keep("foreign_in_time")),
         ] {
             let times = times(mtime_ms, ctime_ms, &now);
-            let observed = Observed::Foreign { ttl_ms: Some(1_000), who: None, times };
+            let observed =
+                Observed::Foreign { ttl_ms: Some(1_000), said: Default::default(), times };
             assert_eq!(judge_lease(&observed, &now), verdict, "{mtime_ms} {ctime_ms}");
         }
     }

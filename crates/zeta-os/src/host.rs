@@ -44,6 +44,11 @@ pub fn host() -> Result<Host> {
     })
 }
 
+/// The id of this boot; empty where `/proc` does not show it.
+pub fn boot_id() -> String {
+    read_line(BOOT_ID).unwrap_or_default()
+}
+
 /// Reads the machine id; `None` if the machine has none. It is not to be published as it is.
 ///
 /// # Errors

@@ -82,10 +82,10 @@ impl Watch {
         self.add(&path, WatchFlags::DELETE | WatchFlags::MOVED_FROM | WatchFlags::DELETE_SELF)
     }
 
-    /// Wakes when a file is put into the directory `dir` by a rename.
+    /// Wakes when a file is put into the directory `dir` by a rename, or is deleted there.
     pub fn arrivals_in(&self, dir: BorrowedFd<'_>) -> bool {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-        self.add(&path, WatchFlags::MOVED_TO)
+        self.add(&path, WatchFlags::MOVED_TO | WatchFlags::DELETE)
     }
 
     /// Wakes when a file appears in, changes in or leaves the directory `dir`.
@@ -116,9 +116,12 @@ impl Watch {
         drained
     }
 
-    /// Empties the queue of events, handing on each one's name; false if events were lost.
-    pub fn each(&self, mut take: impl FnMut(Option<&[u8]>)) -> bool {
-        self.fd.as_ref().is_some_and(|fd| empty(fd, false, |name, _| take(name)))
+    /// Empties the queue of events, handing on each one's name and whether that was deleted; false
+    /// if events were lost.
+    pub fn each(&self, mut take: impl FnMut(Option<&[u8]>, bool)) -> bool {
+        let mut hand_on =
+            |name: Option<&[u8]>, flags: ReadFlags| take(name, flags.contains(ReadFlags::DELETE));
+        self.fd.as_ref().is_some_and(|fd| empty(fd, false, &mut hand_on))
     }
 
     /// Its descriptor, where it has one.

@@ -182,6 +182,21 @@ pub fn with_environment(line: &str) -> Vec<Listed> {
     found.filter(|listed| !matches!(listed.state, 'Z' | 'X')).collect()
 }
 
+/// The value of a variable that a process was started with.
+pub fn variable(pid: u32, key: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|byte| *byte == 0);
+    let found = entries.find_map(|entry| entry.strip_prefix(key.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(found).into_owned())
+}
+
+/// The parent of a process: field 4 of `/proc/PID/stat`.
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&stat);
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Makes this process the parent of all orphans below it, so that it can find and end them.
 pub fn adopt_orphans() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

@@ -15,7 +15,7 @@ use zeta_core::layout;
 use zeta_core::time::parse_utc;
 
 use super::{Filter, Listing, check_surface, list, read};
-use crate::directory::delivery_log::{self, Delivery};
+use crate::directory::delivery_log;
 use crate::directory::{Bus, INBOX, INNER, NAMES_MAX, open_file};
 use zeta_os::error::Result;
 use zeta_os::host::wall_us;
@@ -41,7 +41,7 @@ pub fn unread(dir: &Path, agent: &str) -> Result<Listing> {
     };
     listing.messages.retain(|message| {
         let Envelope { id, from, to, topic, .. } = &message.envelope;
-        let done = matches!(log.get(id), Some(Delivery::Delivered | Delivery::Read));
+        let done = log.get(id).is_some_and(|state| state.is_done());
         let broadcast = to == EVERYBODY && (from == agent || FOR_PROGRAMS.contains(&&**topic));
         !done && !broadcast
     });

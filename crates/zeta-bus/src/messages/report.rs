@@ -39,7 +39,7 @@ pub fn all_published(envelopes: &[Envelope]) -> Object {
 
 /// A message in one line, with its age; its payload is cut.
 pub fn line(seen: &MessageView, payload_max: usize) -> String {
-    let MessageView { envelope, sent_us, fate } = seen;
+    let MessageView { envelope, sent_us, fate, .. } = seen;
     let over = if matches!(fate, Fate::Lives(_)) { "" } else { " (expired)" };
     format!("{} {}{over}", age(*sent_us), short(envelope, payload_max))
 }

@@ -3,9 +3,10 @@
 //! The caller reads the record and the evidence inside the guard, calls one function here, and
 //! carries out the answer. Nothing else in the project decides who holds a lease.
 
+use super::foreign::Said;
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
-    Age, Boot, FileTimes, Process, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
+    Age, Boot, FileTimes, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
     judge_own_age,
 };
 use crate::name::{Label, RecordName};
@@ -30,8 +31,8 @@ pub enum Observed {
     Foreign {
         /// Its own `ttl:`.
         ttl_ms: Option<u64>,
-        /// Its own `agent:` or `pid:`, for people.
-        who: Option<String>,
+        /// What else it says, for people.
+        said: Box<Said>,
         /// File times.
         times: FileTimes,
     },
@@ -279,7 +280,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    fn to(observed: &Observed) -> Lost {
+    pub(super) fn to(observed: &Observed) -> Lost {
         match observed {
             Observed::Ours(record, ..) => Lost { by: Some(record.clone()) },
             _ => Lost { by: None },
@@ -398,16 +399,23 @@ pub enum Released {
     Lost(Lost),
 }
 
-/// Decides a release. `highest` is the token file's number.
-pub fn decide_release(observed: &Observed, token: FencingToken, highest: u64) -> Released {
+/// Decides a release. `highest` is the token file's number; `broken` says that a note of a break
+/// names this token.
+pub fn decide_release(
+    observed: &Observed,
+    token: FencingToken,
+    highest: u64,
+    broken: bool,
+) -> Released {
     match observed {
         Observed::Ours(record, ..) if record.fencing_token == token => Released::Remove,
-        Observed::Absent if highest == token.get() => Released::Already,
+        Observed::Absent if highest == token.get() && !broken => Released::Already,
         _ => Released::Lost(Lost::to(observed)),
     }
 }
 
-/// Decides a break by force: only the grant that the operator looked at may be removed.
+/// Decides a break by force: only the grant that the operator looked at may be removed. `Already`
+/// says that there is none.
 pub fn decide_break(observed: &Observed, expected: Option<FencingToken>) -> Released {
     match (observed, expected) {
         (Observed::Absent, _) => Released::Already,
@@ -451,50 +459,5 @@ pub fn decide_check(observed: &Observed, token: FencingToken, now: &Now) -> Chec
     match judge_own_age(&record.renewed, boot, *times, now) {
         Age::Ms(age_ms) if age_ms < limit_ms => Checked::Good { rest_ms: limit_ms - age_ms },
         _ => Checked::TooLate,
-    }
-}
-
-/// Does the wrapper of a session renew and release this grant? One that another process took and
-/// renews by itself (`lease exec` under `run`) is that process's, whatever its session.
-pub fn is_kept_by(record: &Record, session: &str, keeper: &Process) -> bool {
-    record.session.as_deref() == Some(session)
-        && record.processes.own.is_none_or(|own| own == *keeper)
-}
-
-/// What became of a grant that its renewer saw last with a TTL until `until_ns` (boot clock).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loss {
-    /// It stands.
-    Stands,
-    /// Its session gave it back.
-    GivenBack,
-    /// It was taken over or broken.
-    Lost(Lost),
-}
-
-/// Tells a grant that was given back from one that was lost.
-///
-/// While the TTL runs, the lease of a living renewer is granted to no other caller, unless it was
-/// given back or broken by force. `highest` is the token file's number; `broken` says that a note
-/// of a break names this token. After the TTL, a release and a grant that followed it look like a
-/// takeover, and count as one: the renewer was late.
-pub fn decide_loss(
-    observed: &Observed,
-    token: FencingToken,
-    until_ns: u64,
-    highest: u64,
-    broken: bool,
-    now: &Now,
-) -> Loss {
-    let in_time = now.reading.boot_ns <= until_ns;
-    match observed {
-        Observed::Ours(record, ..) if record.fencing_token == token => Loss::Stands,
-        _ if broken => Loss::Lost(Lost::to(observed)),
-        Observed::Absent if in_time || highest == token.get() => Loss::GivenBack,
-        Observed::Ours(record, ..) if in_time || record.acquired_boot_ns <= until_ns => {
-            Loss::GivenBack
-        }
-        Observed::Foreign { .. } if in_time => Loss::GivenBack,
-        _ => Loss::Lost(Lost::to(observed)),
     }
 }

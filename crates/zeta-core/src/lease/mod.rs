@@ -1,15 +1,19 @@
 //! The lease: a time-limited exclusive right, granted once per fencing token.
 //!
-//! This file is the record as it stands on disk; `decide.rs` holds every rule about it.
+//! This file is the record as it stands on disk; `decide.rs` and `loss.rs` hold
+//! every rule about it.
 
 mod decide;
+mod foreign;
+mod loss;
 
 pub use decide::{
-    AcquireRequest, Acquired, Cause, Checked, FOREIGN_TTL_MS, Held, HeldWhy, Loss, Lost, Observed,
-    Reassigned, Released, Renewed, Standing, Successor, check_margin_ms, decide_acquire,
-    decide_break, decide_check, decide_loss, decide_reassign, decide_release, decide_renew,
-    is_kept_by, judge,
+    AcquireRequest, Acquired, Cause, Checked, DAMAGED_TTL_MS, FOREIGN_TTL_MS, Held, HeldWhy, Lost,
+    Observed, Reassigned, Released, Renewed, Standing, Successor, check_margin_ms, decide_acquire,
+    decide_break, decide_check, decide_reassign, decide_release, decide_renew, judge,
 };
+pub use foreign::Said;
+pub use loss::{Loss, Past, decide_loss, is_kept_by, judge_past};
 
 use std::fmt;
 use std::str::FromStr;

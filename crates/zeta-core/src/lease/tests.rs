@@ -289,10 +289,31 @@ fn a_new_grant_takes_over_nothing_from_the_old_record() {
 fn release_tells_mine_from_already_from_lost() {
     let mine = FencingToken::new(TOKEN).unwrap();
     let late = FencingToken::new(TOKEN - 1).unwrap();
-    assert_eq!(decide_release(&ours(ProcessState::Alive), mine, TOKEN), Released::Remove);
-    assert_eq!(decide_release(&Observed::Absent, mine, TOKEN), Released::Already);
-    assert!(matches!(decide_release(&Observed::Absent, late, TOKEN), Released::Lost(_)));
-    assert!(matches!(decide_release(&ours(ProcessState::Alive), late, TOKEN), Released::Lost(_)));
+    assert_eq!(decide_release(&ours(ProcessState::Alive), mine, TOKEN, true), Released::Remove);
+    assert_eq!(decide_release(&Observed::Absent, mine, TOKEN, false), Released::Already);
+    assert!(matches!(decide_release(&Observed::Absent, mine, TOKEN, true), Released::Lost(_)));
+    assert!(matches!(decide_release(&Observed::Absent, late, TOKEN, false), Released::Lost(_)));
+    assert!(matches!(
+        decide_release(&ours(ProcessState::Alive), late, TOKEN, false),
+        Released::Lost(_)
+    ));
+}
+
+#[test]
+fn a_grant_that_never_was_is_told_from_one_that_ended() {
+    let past = |observed: &Observed, token, highest| {
+        let token = FencingToken::new(token).unwrap();
+        let host = host();
+        let now = Now { reading: after(0), host: &host };
+        let Checked::Lost(lost) = decide_check(observed, token, &now) else { panic!("it stands") };
+        judge_past(&lost, token, highest)
+    };
+    let never = |highest| Past::Never { highest };
+    assert_eq!(past(&Observed::Absent, TOKEN, 0), Past::NoGrant);
+    assert_eq!(past(&Observed::Absent, TOKEN, TOKEN), Past::Granted);
+    assert_eq!(past(&Observed::Absent, TOKEN + 1, TOKEN), never(TOKEN));
+    assert_eq!(past(&ours(ProcessState::Alive), TOKEN + 1, 0), never(TOKEN));
+    assert_eq!(past(&ours(ProcessState::Alive), TOKEN - 1, 0), Past::Granted);
 }
 
 #[test]
@@ -300,7 +321,7 @@ fn a_break_removes_only_the_grant_that_was_looked_at() {
     let seen = FencingToken::new(TOKEN);
     let other = FencingToken::new(TOKEN - 1);
     let times = FileTimes::default();
-    let foreign = Observed::Foreign { ttl_ms: None, who: None, times };
+    let foreign = Observed::Foreign { ttl_ms: None, said: Default::default(), times };
     let damaged = Observed::Damaged(Damage::NoEnd, times);
     let lost = |observed: &Observed, expected| {
         matches!(decide_break(observed, expected), Released::Lost(_))
@@ -427,7 +448,9 @@ fn foreign_and_damaged_records_age_out() {
         mtime_us: now.reading.wall_us - s * 1_000_000,
         ctime_us: now.reading.wall_us - s * 1_000_000,
     };
-    let foreign = |s, ttl_ms| judge(&Observed::Foreign { ttl_ms, who: None, times: aged(s) }, &now);
+    let foreign = |s, ttl_ms| {
+        judge(&Observed::Foreign { ttl_ms, said: Default::default(), times: aged(s) }, &now)
+    };
     assert!(matches!(foreign(599, None), Standing::Held(_)));
     assert_eq!(foreign(601, None), Standing::Grantable(Cause::ForeignExpired));
     assert_eq!(foreign(6, Some(5_000)), Standing::Grantable(Cause::ForeignExpired));

@@ -211,7 +211,7 @@ impl Protocol {
         let guard = me.guard.map(|guard| &world.guards[usize::from(guard)]);
         let highest = guard.and_then(|guard| guard.token_file).unwrap_or(0);
         let token = FencingToken::new(me.token)?;
-        Some(decide_release(&self.observed(seen), token, highest))
+        Some(decide_release(&self.observed(seen), token, highest, false))
     }
 
     /// Does the lease of `at` pass a check?

@@ -1,8 +1,8 @@
 //! The name of this machine's own node: the installer's, the one that is kept for this machine, or
 //! a new one. The tree has it in `local-node`; what is kept here outlives the tree and the boot.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, fstat, linkat, openat, unlinkat};
 use rustix::io::Errno;
@@ -13,13 +13,15 @@ use zeta_core::name::Label;
 use super::trusted_dir;
 use zeta_os::error::{Error, Result};
 use zeta_os::open_beneath::{DIRECTORY, RECORD};
-use zeta_os::{host, machine, temp_file};
+use zeta_os::{files, host, machine, temp_file};
 
 /// The directory of the kept names, below [`crate::context::Context::lasting_dir`]. A file is named
 /// after a binding of the machine, so that a home may be shared and an image may be copied.
 pub const KEPT: &str = "node-name";
+/// What stands before the name in the file.
+const KEY: &str = "node: ";
 /// How the name of a file that is being written begins.
-const TEMP_PREFIX: &str = ".node-name.";
+const TEMP_PREFIX: &str = ".new-";
 
 /// Chooses a name for this machine's own node, and keeps it below `lasting_dir` if it can.
 ///
@@ -43,17 +45,6 @@ pub fn choose(lasting_dir: Option<&Path>) -> Result<Label> {
     }
     // Another process may have kept a name at the same moment.
     Ok(kept(&dir, &bindings)?.unwrap_or(name))
-}
-
-/// Reads the name that is kept for this machine, without the tree; `None` if there is none.
-///
-/// # Errors
-/// A fault that may pass.
-pub fn read(lasting_dir: Option<&Path>) -> Result<Option<Label>> {
-    let Some(dir) = lasting_dir.map(|dir| dir.join(KEPT)).filter(|dir| dir.is_dir()) else {
-        return Ok(None);
-    };
-    kept(&dir, &machine::bindings()?)
 }
 
 fn new() -> Result<Label> {
@@ -109,25 +100,28 @@ fn read_file(path: &Path) -> std::result::Result<Option<Label>, Errno> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    temp_file::read_up_to(&fd, layout::LINE_MAX, &mut bytes)?;
+    temp_file::read_up_to(&fd, KEY.len() + layout::LINE_MAX, &mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    Ok(Label::new("node", text.trim_end_matches('\n')).ok())
+    let name = text.strip_prefix(KEY).map(|name| name.trim_end_matches('\n'));
+    Ok(name.and_then(|name| Label::new("node", name).ok()))
 }
 
 /// Keeps a name under a binding, unless one is kept there: by a link, because a home on NFS knows
 /// no rename that replaces nothing.
 fn keep(dir: &Path, binding: &str, name: &Label) -> std::io::Result<()> {
-    let path: PathBuf = dir.join(binding);
+    let path = dir.join(binding);
     if path.exists() {
         return Ok(());
     }
     temp_file::private_dir(&path)?;
-    let opened: OwnedFd = openat(CWD, dir, DIRECTORY, Mode::empty())?;
-    temp_file::sweep(opened.as_fd(), TEMP_PREFIX, dir);
-    let text = format!("{name}\n");
+    let opened = openat(CWD, dir, DIRECTORY, Mode::empty())?;
+    // What a killed process left has this name, too.
+    let temp = format!("{TEMP_PREFIX}{binding}");
+    let _ = unlinkat(&opened, &temp, AtFlags::empty());
+    let text = format!("{KEY}{name}\n");
     let mode = Mode::from_raw_mode(0o600);
-    let temp = temp_file::make(&opened, TEMP_PREFIX, text.as_bytes(), mode)?;
-    let linked = linkat(&opened, temp.name.as_str(), &opened, binding, AtFlags::empty());
-    let removed = unlinkat(&opened, temp.name.as_str(), AtFlags::empty());
-    Ok(linked.and(removed)?)
+    let linked = files::write_temp(opened.as_fd(), &temp, text.as_bytes(), mode)
+        .and_then(|()| linkat(&opened, &temp, &opened, binding, AtFlags::empty()));
+    let _ = unlinkat(&opened, &temp, AtFlags::empty());
+    Ok(linked?)
 }

@@ -98,10 +98,15 @@ impl Tree {
     /// Returns the name of this machine's own node, and chooses it if this is the first use of the
     /// tree: below `lasting_dir` it may be kept from an earlier one.
     pub fn local_node(&self, lasting_dir: Option<&Path>) -> Result<Label> {
+        self.local_node_or(|| node_name::choose(lasting_dir))
+    }
+
+    /// As [`Tree::local_node`]; on the first use of the tree, `choose` gives the name.
+    pub fn local_node_or(&self, choose: impl FnOnce() -> Result<Label>) -> Result<Label> {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
         }
-        let name = node_name::choose(lasting_dir)?;
+        let name = choose()?;
         let file_mode = match self.base.sharing {
             Sharing::Private => Mode::from_raw_mode(0o600),
             Sharing::Group { .. } => Mode::from_raw_mode(0o640),

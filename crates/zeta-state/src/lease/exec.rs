@@ -9,7 +9,7 @@ use zeta_core::layout;
 use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record, decide_check};
 use zeta_core::name::RecordName;
 
-use super::{HolderResult, LostTo, observe, refuse_if_fenced};
+use super::{HolderResult, LostTo, lost_to, observe, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
@@ -235,7 +235,7 @@ pub fn run_fenced(
     limit: Duration,
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, lease)?;
-    let lost = || Ok(ExecOutcome::Lost(LostTo::no_holder(lease)));
+    let lost = || Ok(ExecOutcome::Lost(LostTo::no_tree(lease)));
     let Some(at) = ctx.find()? else { return lost() };
     let signals = Signals::take_over_with_children()?;
     let file = layout::lease_file(lease);
@@ -246,7 +246,7 @@ pub fn run_fenced(
     match decide_check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {
-            return Ok(ExecOutcome::Lost(LostTo::new(lease, lost)));
+            return Ok(ExecOutcome::Lost(lost_to(&at.tree.base, &at.node, lease, token, lost)));
         }
         Checked::TooLate => return Err(too_late(lease, token)),
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::{
-    FencingToken, Observed, Record, Released, Renewed, decide_release, decide_renew,
+    FencingToken, Lost, Observed, Record, Released, Renewed, decide_release, decide_renew,
 };
 use zeta_core::name::RecordName;
 
 use super::{
-    BeforeCommit, HolderResult, LostTo, lost_to, observe_unjudged, publish, read_only,
+    BeforeCommit, HolderResult, LostTo, lost_to, note_of, observe_unjudged, publish, read_only,
     refuse_if_fenced,
 };
 use crate::context::{Context, NodeHandle};
@@ -51,7 +51,7 @@ impl HolderSection<'_> {
                 publish(section, &record, true, 0)?;
                 Ok(Ok((record, gap_ms)))
             }
-            Renewed::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+            Renewed::Lost(lost) => Ok(Err(self.lost(lost))),
         }
     }
 
@@ -61,11 +61,11 @@ impl HolderSection<'_> {
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
         let HolderSection { section, lease, token, .. } = self;
         let seen = observe_unjudged(section, lease)?;
-        let highest = match seen {
-            Observed::Absent => section.highest_token()?,
-            _ => 0,
+        let (highest, broken) = match seen {
+            Observed::Absent => (section.highest_token()?, self.was_broken()),
+            _ => (0, false),
         };
-        match decide_release(&seen, *token, highest) {
+        match decide_release(&seen, *token, highest, broken) {
             Released::Remove => {
                 section.remove()?;
                 // The ticket of a holder that waited must not stay at the head of the queue.
@@ -77,8 +77,16 @@ impl HolderSection<'_> {
                 Ok(Ok(true))
             }
             Released::Already => Ok(Ok(false)),
-            Released::Lost(lost) => Ok(Err(lost_to(section, lease, *token, lost))),
+            Released::Lost(lost) => Ok(Err(self.lost(lost))),
         }
+    }
+
+    fn lost(&self, lost: Lost) -> LostTo {
+        lost_to(self.section.base(), self.section.node(), self.lease, self.token, lost)
+    }
+
+    fn was_broken(&self) -> bool {
+        note_of(self.section.read_break_note().ok().flatten(), self.token).is_some()
     }
 }
 
@@ -95,7 +103,7 @@ impl Context {
         refuse_if_fenced(self, lease)?;
         match self.find()? {
             Some(handle) => verb(&handle),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(LostTo::no_tree(lease))),
         }
     }
 }
@@ -125,6 +133,11 @@ impl NodeHandle<'_> {
         }
     }
 
+    /// Makes the loss of a lease that has no guard.
+    fn lost_outside(&self, lease: &RecordName, token: FencingToken) -> LostTo {
+        lost_to(&self.tree.base, &self.node, lease, token, Lost { by: None })
+    }
+
     /// Renews a lease, with a bound on entering its guard.
     pub fn renew(
         &self,
@@ -135,7 +148,7 @@ impl NodeHandle<'_> {
     ) -> HolderResult<Renewal> {
         match self.enter_as_holder(lease, token, limit)? {
             Some(holder) => holder.renew(ttl_ms, &mut |_| Ok(())),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(self.lost_outside(lease, token))),
         }
     }
 
@@ -144,7 +157,7 @@ impl NodeHandle<'_> {
     pub fn release(&self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
         match self.enter_as_holder(lease, token, ENTER_LIMIT)? {
             Some(holder) => holder.release(false),
-            None => Ok(Err(LostTo::no_holder(lease))),
+            None => Ok(Err(self.lost_outside(lease, token))),
         }
     }
 

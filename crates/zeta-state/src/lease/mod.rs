@@ -7,13 +7,14 @@ mod holder;
 pub mod queue;
 pub mod report;
 pub mod session;
+pub mod wait;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes};
 use zeta_core::layout;
 use zeta_core::lease::{
-    Checked, FencingToken, Loss, Lost, Observed, Record, Released, Standing, decide_break,
-    decide_check, decide_loss, judge,
+    Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
+    decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -23,7 +24,8 @@ pub use self::holder::{HolderSection, Renewal};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
-use crate::directory::tree::Bytes;
+use crate::directory::tree::{Bytes, Node};
+use crate::directory::trusted_dir::TrustedDir;
 use crate::directory::{guard, listing};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::{host, process};
@@ -48,8 +50,8 @@ pub fn observe_text(
         Err(damage) => return Observed::Damaged(damage.clone(), times),
         Ok(Text::Foreign(fields)) => {
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
-            let who = fields.text("agent").or(fields.text("pid")).map(|t| t.into_owned());
-            return Observed::Foreign { ttl_ms, who, times };
+            let said = Box::new(Said::from_fields(fields));
+            return Observed::Foreign { ttl_ms, said, times };
         }
         Ok(Text::Own(fields)) => fields,
     };
@@ -93,12 +95,19 @@ pub struct LostTo {
     pub lost: Lost,
     /// The note of a break by force.
     pub broken: Option<Fields<'static>>,
+    /// What is known of the grant.
+    pub past: Past,
 }
 
 impl LostTo {
     /// Makes a loss about which the guard keeps no note.
     pub fn new(lease: &RecordName, lost: Lost) -> LostTo {
-        LostTo { lease: lease.clone(), lost, broken: None }
+        LostTo { lease: lease.clone(), lost, broken: None, past: Past::Granted }
+    }
+
+    /// Makes the loss of a lease in a tree, or a node, that is not there.
+    pub fn no_tree(lease: &RecordName) -> LostTo {
+        LostTo { past: Past::NoGrant, ..LostTo::no_holder(lease) }
     }
 
     /// Makes the loss of a lease without a known holder, as when its tree or node is gone.
@@ -169,28 +178,51 @@ impl NodeHandle<'_> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
         let seen = read_only(bytes, lease);
         match decide_check(&seen, token, &self.ctx.now()) {
-            Checked::Lost(lost) => Ok(Err(LostTo::new(lease, lost))),
+            Checked::Lost(lost) => {
+                Ok(Err(lost_to(&self.tree.base, &self.node, lease, token, lost)))
+            }
             checked => Ok(Ok(checked)),
         }
     }
 
-    /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last.
-    /// No lock is taken.
+    /// Returns what became of a grant whose TTL ran until `until_ns` when its renewer saw it last;
+    /// `deleted` says that a record of the lease was deleted since. No lock is taken.
     pub fn find_loss(
         &self,
         lease: &RecordName,
         token: FencingToken,
         until_ns: u64,
+        deleted: bool,
     ) -> HolderResult<Loss> {
         let file = layout::lease_file(lease);
         let seen = read_only(self.read(&file, layout::RECORD_MAX)?, lease);
         let (highest, note) = guard::peek(&self.tree.base, &self.node, &file)?;
         let broken = note_of(note, token);
         let now = self.ctx.now();
-        match decide_loss(&seen, token, until_ns, highest, broken.is_some(), &now) {
-            Loss::Lost(lost) => Ok(Err(LostTo { lease: lease.clone(), lost, broken })),
+        let by_force = deleted || broken.is_some();
+        match decide_loss(&seen, token, until_ns, highest, by_force, &now) {
+            Loss::Lost(lost) => Ok(Err(LostTo { broken, ..LostTo::new(lease, lost) })),
             loss => Ok(Ok(loss)),
         }
+    }
+
+    /// Returns the loss of a grant that was broken before its renewer saw it: one of this session,
+    /// kept by this process, with a token above `seen`.
+    pub fn find_unseen_break(
+        &self,
+        lease: &RecordName,
+        session: &str,
+        keeper: &Process,
+        seen: u64,
+    ) -> Result<Option<LostTo>> {
+        let (_, note) = guard::peek(&self.tree.base, &self.node, &layout::lease_file(lease))?;
+        let ours = |note: &Fields<'_>| {
+            note.text("session").as_deref() == Some(session)
+                && note.number("pid").is_none_or(|pid| pid == u64::from(keeper.pid))
+                && note.number("fencing_token").is_some_and(|token| token > seen)
+        };
+        let broken = note.and_then(fields_of_note).filter(ours);
+        Ok(broken.map(|note| LostTo { broken: Some(note), ..LostTo::no_holder(lease) }))
     }
 
     /// Removes by force the grant with token `expected`, or an unreadable record if `None`; false
@@ -214,7 +246,7 @@ impl NodeHandle<'_> {
         match decide_break(&seen, expected) {
             Released::Remove => {
                 // Best effort: on a full disk the lease must still be freed.
-                let note = break_note(self.ctx, lease, expected, reason);
+                let note = break_note(self.ctx, lease, &seen, reason);
                 let _ = section.note_break(&note.render());
                 section.remove()?;
                 if let Observed::Ours(record, ..) = &seen {
@@ -232,12 +264,22 @@ impl NodeHandle<'_> {
 fn break_note(
     ctx: &Context,
     lease: &RecordName,
-    token: Option<FencingToken>,
+    broken: &Observed,
     reason: &str,
 ) -> Fields<'static> {
+    let record = match broken {
+        Observed::Ours(record, ..) => Some(record),
+        _ => None,
+    };
     let mut note = Fields::new("break");
     note.push_text("lease", lease.as_str());
-    note.push_number("fencing_token", token.map_or(0, FencingToken::get));
+    note.push_number("fencing_token", record.map_or(0, |record| record.fencing_token.get()));
+    if let Some(record) = record {
+        note.push_text("holder", record.agent.as_str());
+        record.session.iter().for_each(|session| note.push_text("session", session));
+        let own = record.processes.own;
+        own.iter().for_each(|own| note.push_number("pid", own.pid.into()));
+    }
     note.push_text("agent", ctx.agent.as_str());
     note.push_number("uid", getuid().as_raw().into());
     note.push_text("broken_at", &format_utc(host::reading().wall_us));
@@ -258,17 +300,29 @@ pub fn read_only(bytes: Option<Bytes>, lease: &RecordName) -> Observed {
     observe_text(&text, times, lease, &Host::default(), unknown)
 }
 
-fn lost_to(section: &Section<'_>, lease: &RecordName, token: FencingToken, lost: Lost) -> LostTo {
-    let broken = note_of(section.read_break_note().ok().flatten(), token);
-    LostTo { lease: lease.clone(), lost, broken }
+/// Adds to a loss what the guard remembers of the grant.
+fn lost_to(
+    base: &TrustedDir,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+    lost: Lost,
+) -> LostTo {
+    let peeked = guard::peek(base, node, &layout::lease_file(lease));
+    let (highest, note) = peeked.unwrap_or_default();
+    let past = judge_past(&lost, token, highest);
+    LostTo { lease: lease.clone(), lost, broken: note_of(note, token), past }
 }
 
 /// Parses the note of a break, if it is about this grant.
 fn note_of(note: Option<Bytes>, token: FencingToken) -> Option<Fields<'static>> {
-    match parse(&note?.bytes, layout::RECORD_MAX) {
-        Ok(Text::Own(fields)) if fields.number("fencing_token") == Some(token.get()) => {
-            Some(fields.into_owned())
-        }
+    let note = fields_of_note(note?)?;
+    (note.number("fencing_token") == Some(token.get())).then_some(note)
+}
+
+fn fields_of_note(note: Bytes) -> Option<Fields<'static>> {
+    match parse(&note.bytes, layout::RECORD_MAX) {
+        Ok(Text::Own(fields)) => Some(fields.into_owned()),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use zeta_core::layout;
+use zeta_core::name::Label;
 use zeta_core::presence::{SPOKEN_MS, forget_session, set_beat};
 use zeta_core::time::format_utc;
 
@@ -14,7 +15,7 @@ use crate::directory::guard::ENTER_LIMIT;
 use crate::directory::tree::{Node, check_file, not_a_record};
 use crate::directory::trusted_dir::TrustedDir;
 use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::put_file;
 use zeta_os::host;
 use zeta_os::open_beneath::open_below;
@@ -87,8 +88,21 @@ fn beat_agent(handle: &NodeHandle<'_>, every_ms: Option<u64>) -> Result<()> {
     }
     if session_over(ctx, &fields) {
         forget_session(&mut fields);
+    } else if let Some(session) = fields.text("session")
+        && ctx.session.as_deref() != Some(&*session)
+    {
+        return Err(beats_itself(agent, &session));
     }
     let every_ms = every_ms.or(fields.number("beat_every_ms")).unwrap_or(SPOKEN_MS);
     set_beat(&mut fields, host::reading(), &ctx.host, every_ms);
     publish(&section, node, &name, &fields, exists)
+}
+
+/// Makes the refusal of a beat from outside of its session: it would show a hung agent as live.
+fn beats_itself(agent: &Label, session: &str) -> Error {
+    let session = session.get(..8).unwrap_or(session);
+    let text = format!("{agent} is run by 'zeta run' (session {session}), which beats for it");
+    Error::new(Kind::Refused, text)
+        .hint("a beat from outside would show it as live, whatever its state")
+        .hint("to beat for another agent, give its name: zeta heartbeat --as NAME")
 }

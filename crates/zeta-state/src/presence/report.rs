@@ -1,5 +1,7 @@
 //! Beats, markers and persona states as text and as JSON, for every front end.
 
+use std::path::Path;
+
 use zeta_core::json::{Object, json_of};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::{Fields, printable, unquote};
@@ -15,6 +17,15 @@ pub fn beat_json(node: &Label, wall_us: i64, beats: u64) -> Object {
     object.text("outcome", "recorded").text("node", node.as_str());
     object.text("last_seen", &format_utc(wall_us)).number("beats", beats);
     object
+}
+
+/// Returns the message about a session whose state directory was removed or replaced.
+pub fn came_back(dir: &Path) -> String {
+    format!(
+        "{} was removed or replaced: this session goes on in the new one; a lease that it held in \
+         the old one is lost",
+        dir.display()
+    )
 }
 
 /// Returns the message about a lease that its session does not renew any more.

@@ -1,5 +1,6 @@
 //! `zeta bus`: messages between agents, in the files of the original tool.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command as Program, Stdio};
@@ -15,7 +16,7 @@ use crate::environment::bus_shape;
 use zeta_bus::messages;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
-use zeta_bus::messages::follow::{Changes, Following};
+use zeta_bus::messages::follow::{Changes, Following, Seen};
 use zeta_bus::messages::status::DeliveryState;
 use zeta_bus::messages::{Filter, NewMessage, report, state_changes};
 use zeta_bus::report::{Shape, json_line};
@@ -278,6 +279,13 @@ fn watch(call: &Call) -> Result<u8> {
         limit,
     };
     follow::watch(&args.place.dir(), &following, |seen| {
+        let seen = match seen {
+            Seen::Message(message) => message,
+            Seen::Finding(finding) => {
+                call.out.warn(finding);
+                return Ok(true);
+            }
+        };
         let line = match call.out.json {
             true => json_line(&report::envelope(&seen.envelope)),
             false => report::line(seen, 80),
@@ -304,14 +312,17 @@ fn subscribe(call: &Call) -> Result<u8> {
             .map(|()| true),
         [program, rest @ ..] => hand_to(program, rest, envelope),
     };
+    let mut changes = args.follow.then(|| Changes::of(&dir)).transpose()?;
+    let mut named = HashSet::new();
     loop {
-        let changes = args.follow.then(|| Changes::of(&dir)).transpose()?;
         let (deliveries, findings) =
             follow::deliver(&dir, &surface, args.topic.as_deref(), handle)?;
         let failures: Vec<Error> = deliveries.iter().filter_map(report::failed_delivery).collect();
-        failures.iter().chain(&findings).for_each(|error| call.out.warn(error));
-        match changes {
-            Some(changes) => changes.wait(INTERVAL),
+        failures.iter().for_each(|error| call.out.warn(error));
+        let new = findings.iter().filter(|finding| named.insert(finding.text.clone()));
+        new.for_each(|finding| call.out.warn(finding));
+        match &mut changes {
+            Some(changes) => changes.wait(&dir, INTERVAL)?,
             None if failures.is_empty() => return Ok(0),
             None => return Ok(Kind::Fault.status()),
         }

@@ -1,4 +1,4 @@
-//! `zeta lease`: the verbs acquire, renew, release, check, show, list, break and exec.
+//! `zeta lease`: the verbs acquire, renew, release, check, show, list, wait, break and exec.
 
 use std::time::Duration;
 
@@ -22,10 +22,11 @@ use zeta_state::lease::exec;
 use zeta_state::lease::exec::OnLost;
 use zeta_state::lease::report;
 use zeta_state::lease::report::json;
+use zeta_state::lease::wait::{Waited, wait};
 
 mod args;
 
-use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, list_args};
+use args::{AcquireArgs, BreakArgs, ExecArgs, RenewArgs, ShowArgs, TokenArgs, WaitArgs, list_args};
 
 pub(super) const NOUN: Noun = Noun {
     name: "lease",
@@ -67,6 +68,12 @@ const VERBS: &[Verb] = &[
         run: run_show,
     },
     Verb { name: "list", about: "List all leases of the node", args: list_args, run: run_list },
+    Verb {
+        name: "wait",
+        about: "Wait until a lease is free, without taking it",
+        args: WaitArgs::augment_args,
+        run: run_wait,
+    },
     Verb {
         name: "break",
         about: "Take a lease away from its holder, as an operator",
@@ -232,7 +239,7 @@ fn run_check(call: &Call) -> Result<u8> {
     let ctx = call.context()?;
     let checked = match ctx.find()? {
         Some(handle) => handle.check(&lease, token)?,
-        None => Err(LostTo::no_holder(&lease)),
+        None => Err(LostTo::no_tree(&lease)),
     };
     match checked {
         Ok(Checked::Good { rest_ms }) => {
@@ -276,6 +283,27 @@ fn run_list(call: &Call) -> Result<u8> {
     Ok(if findings.is_empty() { 0 } else { Kind::Unsafe.status() })
 }
 
+fn run_wait(call: &Call) -> Result<u8> {
+    let args: WaitArgs = call.args()?;
+    let lease = lease_name(&args.name)?;
+    let limit_ms = parse_duration("timeout", &args.timeout)?;
+    let ctx = call.context()?;
+    let mut on_wait =
+        |observed: &Observed, held: &Held| call.out.note(&report::waiting(observed, held));
+    match wait(&ctx, &lease, limit_ms, &mut on_wait)? {
+        Waited::Free(standing, waited_ms) => {
+            let object = || json::waited(&lease, &standing, waited_ms);
+            call.out.either(object, || report::waited(&lease, &standing, waited_ms))?;
+            Ok(0)
+        }
+        Waited::Held(refusal) => {
+            let (error, object) = report::refused(&lease, &refusal, &ctx.now());
+            call.out.error(&error, Some(object));
+            Ok(error.kind.status())
+        }
+    }
+}
+
 fn run_break(call: &Call) -> Result<u8> {
     let args: BreakArgs = call.args()?;
     let lease = lease_name(&args.name)?;
@@ -289,13 +317,14 @@ fn run_break(call: &Call) -> Result<u8> {
         None => Ok(false),
     };
     match broken {
-        Ok(stood) => {
-            call.out.note(&report::broken(&lease, stood));
+        Ok(true) => {
+            call.out.note(&report::broken(&lease));
             if call.out.json {
-                call.out.data(&json::broken(&lease, stood).done())?;
+                call.out.data(&json::broken(&lease).done())?;
             }
             Ok(0)
         }
+        Ok(false) => Err(report::nothing_to_break(&lease)),
         Err(lost) => Err(report::other_grant(&lost)),
     }
 }

@@ -10,7 +10,7 @@ use zeta_core::time::{parse_duration, parse_ttl};
 use super::{Call, Noun};
 use zeta_os::error::{Kind, Result};
 use zeta_state::lease::report;
-use zeta_state::presence::report::held_too_long;
+use zeta_state::presence::report::{came_back, held_too_long};
 use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
@@ -31,7 +31,8 @@ Examples:
 The command's environment has ZETA_AGENT, ZETA_SESSION, ZETA_NODE and ZETA_STATE_DIR. A lease that
 the command takes with 'zeta lease acquire' is renewed while the command runs and released when it
 ends. The end of the terminal ends the command, and a signal reaches it once, also if it is sent to
-the whole process group.
+the whole process group. If the state directory is removed, the session is back in a new one after
+one beat; its leases are lost then. It ends as --on-lost says if another session has its name now.
 Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is
 already running; 5 if --on-lost ended the command; 127 if there is no such command, 126 if it
 cannot run.")]
@@ -74,6 +75,7 @@ fn run(call: &Call) -> Result<u8> {
         // Stdout belongs to the command.
         Event::Lost(lost) => out.warn(&report::lost(lost, &ctx)),
         Event::Trouble(error) => out.warn(error),
+        Event::CameBack(dir) => out.note(&came_back(dir)),
         Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };
     let finished = match run_plan(&ctx, &plan, &mut on_event) {

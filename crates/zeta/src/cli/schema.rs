@@ -82,6 +82,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("lease release", "lease-release"),
     schema!("lease renew", "lease-renew"),
     schema!("lease show", "lease-show"),
+    schema!("lease wait", "lease-wait"),
     schema!("man", "man"),
     schema!("marker clear", "marker-clear"),
     schema!("marker get", "marker-get"),

@@ -7,8 +7,8 @@
 mod handle;
 mod waiting;
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::getuid;
@@ -57,7 +57,8 @@ pub struct Refusal {
     pub waited_ms: u64,
     /// How long the caller was to wait; `None` for a single try.
     pub limit_ms: Option<u64>,
-    /// Another process was inside the guard all the time: which one, and what to do.
+    /// What is in the way besides the record: a process inside the guard, or a killed holder that
+    /// has not ended.
     pub guarded: Option<Error>,
 }
 
@@ -143,6 +144,9 @@ const KILLS_MAX: usize = 3;
 /// How long a single try waits for a critical section.
 const TRY_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a single try waits for the end of a killed holder.
+const DEATH_LIMIT: Duration = Duration::from_secs(2);
+
 /// How often a waiting caller's user is shown the holder.
 const SHOW_EVERY_NS: u64 = 30_000 * NS_PER_MS;
 
@@ -164,9 +168,8 @@ impl Attempt<'_, '_> {
                 Attempted::Done(outcome) => return Ok(outcome),
                 Attempted::Killed(ends) => {
                     kills += 1;
-                    wait_for_ends(&ends);
-                    if kills > KILLS_MAX {
-                        return Err(will_not_die(&self.request.lease));
+                    if !self.wait_for_ends(ends) || kills > KILLS_MAX {
+                        return self.refuse_guarded(will_not_die(&self.request.lease));
                     }
                 }
                 Attempted::Sleep { held, observed, holder } => {
@@ -294,6 +297,22 @@ impl Attempt<'_, '_> {
         Refusal { held, observed, waited_ms, limit_ms, guarded: None }
     }
 
+    /// Waits until killed processes have ended; false if the caller's time is over before.
+    fn wait_for_ends(&self, mut ends: Vec<OwnedFd>) -> bool {
+        let limit = self.limit_ms.map_or(DEATH_LIMIT, |_| Duration::from_millis(self.rest_ms()));
+        let until = Instant::now() + limit;
+        while !ends.is_empty() {
+            let rest = until.saturating_duration_since(Instant::now());
+            let fds: Vec<BorrowedFd<'_>> = ends.iter().map(AsFd::as_fd).collect();
+            let mut ready = poll_readable(&fds, rest).into_iter();
+            ends.retain(|_| !ready.next().unwrap_or(false));
+            if rest.is_zero() {
+                break;
+            }
+        }
+        ends.is_empty()
+    }
+
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
         let LeaseHandle { at, file, .. } = &*self.handle;
         let bytes = at.read(file, layout::RECORD_MAX)?;
@@ -315,19 +334,12 @@ fn holder_fds(observed: &Observed) -> Vec<OwnedFd> {
     recorded.filter_map(process::watch).collect()
 }
 
-/// Waits until killed processes have ended, for at most 2 s each.
-fn wait_for_ends(ends: &[OwnedFd]) {
-    for end in ends {
-        poll_readable(&[end.as_fd()], Duration::from_secs(2));
-    }
-}
-
 fn will_not_die(lease: &RecordName) -> Error {
     Error::new(
-        Kind::Fault,
+        Kind::Busy,
         format!("lease {lease}: its holder is overdue and was killed, but has not ended"),
     )
-    .hint("it may hang inside the kernel (state D): see 'zeta lease show'")
+    .hint("it may be frozen, or hang inside the kernel (state D): see 'zeta lease show'")
 }
 
 fn no_token_left(lease: &RecordName) -> Error {

@@ -2,12 +2,12 @@
 
 use zeta_core::evidence::{Age, judge_age, judge_boot};
 use zeta_core::json::Object;
-use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record, Standing};
+use zeta_core::lease::{Cause, FencingToken, Held, Observed, Past, Record, Standing};
 use zeta_core::name::RecordName;
 use zeta_core::record::Fields;
-use zeta_core::time::Now;
+use zeta_core::time::{Now, format_utc};
 
-use super::{held_word, standing_word};
+use super::{held_word, standing_word, times};
 use crate::finding;
 use crate::lease::acquire::Refusal;
 use crate::lease::{LeaseView, LostTo};
@@ -18,12 +18,13 @@ pub fn granted(record: &Record, cause: Option<Cause>) -> Object {
     let mut object = Object::new();
     object.text("outcome", "granted");
     object.text("cause", cause.map_or("again", |cause| cause.word()));
-    object.fields(&record.to_fields());
+    object.fields_but(&record.to_fields(), &TIME_KEYS);
+    add_times(&mut object, own_times(record));
     object
 }
 
 /// A refusal: the record that was found, and for how long it counts.
-pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing) -> Object {
+pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing, now: &Now) -> Object {
     let state = match standing {
         Standing::Grantable(_) => standing_word(standing),
         _ => held_word(refusal.held.why),
@@ -32,6 +33,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing) -> Ob
     object.text("outcome", "held").text("lease_state", state);
     object.number("waited_ms", refusal.waited_ms);
     add_observed(&mut object, lease, &refusal.observed, None, &REFUSED_KEYS);
+    add_times(&mut object, times(&refusal.observed, now));
     if let Some(rest_ms) = refusal.held.rest_ms {
         object.number("rest_ms", rest_ms);
     }
@@ -45,7 +47,8 @@ pub fn renewed(record: &Record, gap_ms: Option<u64>) -> Object {
     if let Some(gap_ms) = gap_ms {
         object.number("gap_ms", gap_ms);
     }
-    object.fields_but(&record.to_fields(), &["gap_ms"]);
+    object.fields_but(&record.to_fields(), &["gap_ms", "since", "until"]);
+    add_times(&mut object, own_times(record));
     object
 }
 
@@ -65,11 +68,18 @@ pub fn checked(lease: &RecordName, token: FencingToken, rest_ms: u64) -> Object 
     object
 }
 
-/// A break; `existed` says whether there was a grant to remove.
-pub fn broken(lease: &RecordName, existed: bool) -> Object {
+/// A break.
+pub fn broken(lease: &RecordName) -> Object {
     let mut object = Object::new();
-    object.text("outcome", if existed { "broken" } else { "absent" });
-    object.text("lease", lease.as_str());
+    object.text("outcome", "broken").text("lease", lease.as_str());
+    object
+}
+
+/// A wait at whose end the lease can be taken.
+pub fn waited(lease: &RecordName, standing: &Standing, waited_ms: u64) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "free").text("lease", lease.as_str());
+    object.text("lease_state", standing_word(standing)).number("waited_ms", waited_ms);
     object
 }
 
@@ -80,6 +90,23 @@ pub fn lost(lost: &LostTo) -> Object {
     if let Some(by) = &lost.lost.by {
         object.text("holder", by.agent.as_str());
         object.number("holder_fencing_token", by.fencing_token.get());
+    }
+    let reason = match (&lost.broken, lost.past) {
+        (Some(_), _) => "broken",
+        (None, Past::Never { .. } | Past::NoGrant) => "never_granted",
+        (None, Past::Granted) if lost.lost.by.is_some() => "taken",
+        (None, Past::Granted) => "gone",
+    };
+    object.text("reason", reason);
+    if let Some(note) = &lost.broken {
+        for (key, of_note) in [("broken_by", "agent"), ("broken_at", "broken_at")] {
+            note.text(of_note).iter().for_each(|text| {
+                object.text(key, text);
+            });
+        }
+        note.text("reason").iter().for_each(|text| {
+            object.text("break_reason", text);
+        });
     }
     object
 }
@@ -107,9 +134,20 @@ fn add_observed(
             };
             object.text("life", life.word());
         }
-        Observed::Foreign { who, .. } => {
+        Observed::Foreign { said, .. } => {
             object.text("lease", lease.as_str());
-            object.text("agent", who.as_deref().unwrap_or("unknown"));
+            said.agent.iter().for_each(|agent| {
+                object.text("agent", agent);
+            });
+            said.pid.iter().for_each(|pid| {
+                object.number("pid", *pid);
+            });
+            said.since_us.iter().for_each(|at| {
+                object.text("timestamp", &format_utc(*at));
+            });
+            said.pr.iter().for_each(|pr| {
+                object.number("pr", *pr);
+            });
         }
         Observed::Damaged(damage, _) => {
             object.text("lease", lease.as_str()).text("damage", &damage.to_string());
@@ -121,10 +159,37 @@ fn add_observed(
 }
 
 /// Keys of judgements; a record cannot set them.
-const JUDGED_KEYS: [&str; 5] = ["lease_state", "life", "rest_ms", "age_ms", "damage"];
+const JUDGED_KEYS: [&str; 7] =
+    ["lease_state", "life", "rest_ms", "age_ms", "damage", "since", "until"];
 /// The same for a refusal, which is an error as well.
-const REFUSED_KEYS: [&str; 8] =
-    ["lease_state", "life", "rest_ms", "damage", "error", "exit_status", "message", "hints"];
+const REFUSED_KEYS: [&str; 10] = [
+    "lease_state",
+    "life",
+    "rest_ms",
+    "damage",
+    "since",
+    "until",
+    "error",
+    "exit_status",
+    "message",
+    "hints",
+];
+/// Keys of the times that every lease has.
+const TIME_KEYS: [&str; 2] = ["since", "until"];
+
+/// Adds since when a lease is held and until when, as far as they are known.
+fn add_times(object: &mut Object, times: (Option<i64>, Option<i64>)) {
+    for (key, at_us) in [("since", times.0), ("until", times.1)] {
+        at_us.iter().for_each(|at_us| {
+            object.text(key, &format_utc(*at_us));
+        });
+    }
+}
+
+/// The times of a record that was just written, by the clock that wrote it.
+fn own_times(record: &Record) -> (Option<i64>, Option<i64>) {
+    (record.acquired_us, record.renewed.wall_us.map(|us| record.expires_us(us)))
+}
 
 /// A lease as JSON.
 pub fn view(lease: &LeaseView, now: &Now) -> Object {
@@ -137,6 +202,7 @@ pub fn view(lease: &LeaseView, now: &Now) -> Object {
 pub fn add_view(object: &mut Object, view: &LeaseView, fields: Option<&Fields<'_>>, now: &Now) {
     object.text("lease_state", standing_word(&view.standing));
     add_observed(object, &view.lease, &view.observed, fields, &JUDGED_KEYS);
+    add_times(object, times(&view.observed, now));
     if let Standing::Held(Held { rest_ms: Some(rest_ms), .. }) = view.standing {
         object.number("rest_ms", rest_ms);
     }

@@ -9,7 +9,8 @@ use std::fmt::{Display, Write as _};
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
 use zeta_core::lease::{
-    Cause, FencingToken, Held, HeldWhy, Observed, Policy, Record, Standing, judge,
+    Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Past, Policy,
+    Record, Said, Standing, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
@@ -41,6 +42,40 @@ pub fn holder(record: &Record) -> String {
         text.push(')');
     }
     text
+}
+
+/// Names the holder in a record of another program.
+pub fn foreign_holder(said: &Said) -> String {
+    said.who().unwrap_or_else(|| "an unnamed holder".to_owned())
+}
+
+/// Returns since when and until when a record counts, in microseconds since the Unix epoch, as far
+/// as that is known. What comes after the TTL, as a grace, is not in it.
+pub fn times(observed: &Observed, now: &Now) -> (Option<i64>, Option<i64>) {
+    let after = |us: i64, ms: u64| us.saturating_add_unsigned(ms.saturating_mul(1000));
+    match observed {
+        Observed::Absent => (None, None),
+        // The times in the record come first: each reading of the clocks differs by microseconds.
+        Observed::Ours(record, ..) => {
+            let wall_of = |boot_ns| has_same_clock(record, now).then(|| wall_of(boot_ns, now));
+            let until = record.renewed.wall_us.map(|us| record.expires_us(us));
+            (
+                record.acquired_us.or_else(|| wall_of(record.acquired_boot_ns)),
+                until.or_else(|| wall_of(record.expires_boot_ns())),
+            )
+        }
+        Observed::Foreign { ttl_ms, said, times } => (
+            Some(said.since_us.unwrap_or(times.mtime_us)),
+            Some(after(times.mtime_us, ttl_ms.unwrap_or(FOREIGN_TTL_MS))),
+        ),
+        Observed::Damaged(_, times) => (None, Some(after(times.ctime_us, DAMAGED_TTL_MS))),
+    }
+}
+
+/// Says when the grace of a holder ends that is alive and past its TTL.
+fn grace(held: &Held) -> Option<String> {
+    let rest_ms = held.rest_ms.filter(|_| held.why == HeldWhy::InGrace)?;
+    Some(format!("free in {} (grace)", format_duration(rest_ms)))
 }
 
 /// Converts a boot time to a wall time, for people.
@@ -80,9 +115,13 @@ fn who(observed: &Observed, now: &Now) -> String {
             };
             format!("{} {}{purpose}{life}", holder(record), since_until(record, now))
         }
-        Observed::Foreign { who, .. } => {
-            let who = who.as_deref().unwrap_or("an unnamed holder");
-            format!("{}, in a record written by another program", printable(who))
+        Observed::Foreign { said, .. } => {
+            let here = now.reading.wall_us;
+            let since =
+                said.since_us.map_or(String::new(), |at| format!(" since {}", moment(at, here)));
+            let pr = said.pr.map_or(String::new(), |pr| format!(", pr {pr}"));
+            let who = foreign_holder(said);
+            format!("{}{since}{pr}, in a record written by another program", printable(&who))
         }
         Observed::Damaged(damage, _) => format!("a damaged record ({damage})"),
     }
@@ -92,7 +131,9 @@ fn who(observed: &Observed, now: &Now) -> String {
 pub fn waiting(observed: &Observed, held: &Held) -> String {
     let who = match observed {
         Observed::Ours(record, ..) => holder(record),
-        Observed::Foreign { .. } => "a program that is not zeta".to_owned(),
+        Observed::Foreign { said, .. } => {
+            format!("{}, a program that is not zeta", printable(&foreign_holder(said)))
+        }
         Observed::Damaged(damage, _) => format!("a damaged record: {damage}"),
         Observed::Absent => "the processes ahead in the queue".to_owned(),
     };
@@ -161,12 +202,14 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
                 .hint(format!("wait longer: zeta lease acquire {lease} --wait 1m"))
         }
         (None, _) => {
-            let text = format!("lease {lease} is held by {}{waited}", who(&refusal.observed, now));
+            let grace = grace(&refusal.held).map_or(String::new(), |grace| format!("; {grace}"));
+            let who = who(&refusal.observed, now);
+            let text = format!("lease {lease} is held by {who}{grace}{waited}");
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
             Error::new(kind, text).with_hints(hints)
         }
     };
-    (error, json::refused(lease, refusal, &standing))
+    (error, json::refused(lease, refusal, &standing, now))
 }
 
 fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<String> {
@@ -236,11 +279,18 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
             lines.push(format!("  pr       {pr}"));
         }
     }
+    if let Observed::Foreign { times, .. } = &view.observed {
+        let (changed, here) = (times.mtime_us, now.reading.wall_us);
+        lines.push(format!("  evidence its file was changed {}", moment(changed, here)));
+    }
     match &view.standing {
         Standing::Grantable(_) => {
             lines.push(format!("  next     free to take: zeta lease acquire {}", view.lease));
         }
         Standing::Held(held) => {
+            lines.extend(grace(held).map(|grace| {
+                format!("  grace    its TTL has run out; {grace}, unless it is renewed")
+            }));
             for step in next_steps(&view.lease, held, &view.observed) {
                 lines.push(format!("  next     {step}"));
             }
@@ -254,8 +304,12 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
 
 /// A lease as text, in one line.
 pub fn view_line(view: &LeaseView, now: &Now) -> String {
+    let grace = match &view.standing {
+        Standing::Held(held) => grace(held).map_or(String::new(), |grace| format!("; {grace}")),
+        _ => String::new(),
+    };
     format!(
-        "{:<24} {:<12} {}",
+        "{:<24} {:<12} {}{grace}",
         view.lease.as_str(),
         standing_word(&view.standing),
         who(&view.observed, now)
@@ -281,14 +335,35 @@ pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
                 say("reason")
             )
         }
-        (Some(by), None) => format!(
-            "lease {name} is not yours any more: {} holds it with token {} {}",
-            holder(by),
-            by.fencing_token,
-            since_until(by, &ctx.now())
-        ),
-        (None, None) => format!("lease {name} is not yours any more: {}", what_is_there(lost, ctx)),
+        (Some(record), None) => {
+            let yours = match lost.past {
+                Past::Granted => "is not yours any more",
+                Past::Never { .. } | Past::NoGrant => "was never granted with this token",
+            };
+            let (by, token) = (format!("{} holds it", holder(record)), record.fencing_token);
+            let times = since_until(record, &ctx.now());
+            format!("lease {name} {yours}: {by} with token {token} {times}")
+        }
+        (None, None) => match lost.past {
+            Past::Granted => {
+                format!("lease {name} is not yours any more: {}", what_is_there(lost, ctx))
+            }
+            Past::Never { highest } => format!(
+                "lease {name} was never granted with this token: its last grant had {highest}"
+            ),
+            Past::NoGrant => format!(
+                "lease {name}: no grant of it is known here: there was none, or its records were \
+                 removed"
+            ),
+        },
     };
+    if lost.past != Past::Granted && lost.broken.is_none() {
+        return Error::new(Kind::Lost, text)
+            .hint(format!("compare the name and the token: zeta lease show {name}"))
+            .hint(
+                "if a grant was yours, stop: what you do can collide with the next holder's work",
+            );
+    }
     Error::new(Kind::Lost, text)
         .hint("stop now: what you do from here can collide with the new holder's work")
         .hint(format!("to go on, take it again: zeta lease acquire {name} --wait 10m"))
@@ -320,14 +395,24 @@ pub fn checked(rest_ms: u64) -> String {
     format!("yours for {} more", format_duration(rest_ms))
 }
 
-/// Returns the message about a break; `existed` says whether there was a grant to remove.
-pub fn broken(lease: &RecordName, existed: bool) -> String {
-    let text = if existed {
-        "removed; the old token is refused from now on"
-    } else {
-        "there is no grant to break"
+/// Returns the message about a break.
+pub fn broken(lease: &RecordName) -> String {
+    format!("lease {lease}: removed; the old token is refused from now on")
+}
+
+/// Makes the error for a break where there is no grant.
+pub fn nothing_to_break(lease: &RecordName) -> Error {
+    Error::new(Kind::NotFound, format!("lease {lease} is free: there is no grant to break"))
+        .hint("to compare the name: zeta lease list")
+}
+
+/// Returns the answer of a wait that the lease can be taken.
+pub fn waited(lease: &RecordName, standing: &Standing, waited_ms: u64) -> String {
+    let how = match standing {
+        Standing::Grantable(Cause::Free) => String::new(),
+        standing => format!(" to take ({})", standing_word(standing).replace('_', " ")),
     };
-    format!("lease {lease}: {text}")
+    format!("lease {lease} is free{how}, after {}", format_duration(waited_ms))
 }
 
 /// Makes the error for a check when the TTL has run out, or is about to.

@@ -128,13 +128,21 @@ pub(super) fn lease(lease: &Lease<'_>, now: &Now) -> [Cell; 7] {
             };
             (Cow::Owned(report::holder(record)), evidence, Some(record))
         }
-        Observed::Foreign { who, .. } => {
-            (shown(who.as_deref().unwrap_or("an unnamed holder")), "another program's record", None)
+        Observed::Foreign { said, .. } => {
+            let holder = report::foreign_holder(said);
+            (Cow::Owned(printable(&holder).into_owned()), "another program's record", None)
         }
         Observed::Damaged(..) => (Cow::Borrowed("unknown"), "its record is damaged", None),
         Observed::Absent => (EMPTY, "", None),
     };
-    let (since, until) = record.map_or((EMPTY, EMPTY), |record| since_until(record, view, now));
+    let (since, until) = match record {
+        Some(record) => since_until(record, view, now),
+        None => {
+            let apart = |at_us: Option<i64>| at_us.map_or(EMPTY, |at_us| apart(at_us, now));
+            let (since, until) = report::times(&view.observed, now);
+            (apart(since), apart(until))
+        }
+    };
     let purpose = record.and_then(|record| record.purpose.as_deref()).map_or(EMPTY, shown);
     [name, standing, holder, Cow::Borrowed(evidence), since, until, purpose]
 }
@@ -190,16 +198,17 @@ fn pids(beat: &Beat) -> Cell {
     Cow::Owned(all.join("+"))
 }
 
+fn apart(at_us: i64, now: &Now) -> Cell {
+    let here = now.reading.wall_us;
+    let ms = at_us.abs_diff(here) / 1000;
+    if at_us <= here { ago(ms) } else { Cow::Owned(format!("in {}", format_duration(ms))) }
+}
+
 fn since_until(record: &Record, view: &crate::lease::LeaseView, now: &Now) -> (Cell, Cell) {
     if !report::has_same_clock(record, now) {
         return (Cow::Borrowed("another clock"), Cow::Borrowed("another clock"));
     }
-    let here = now.reading.wall_us;
-    let apart = |boot_ns| {
-        let wall_us = report::wall_of(boot_ns, now);
-        let ms = wall_us.abs_diff(here) / 1000;
-        if wall_us <= here { ago(ms) } else { Cow::Owned(format!("in {}", format_duration(ms))) }
-    };
+    let apart = |boot_ns| apart(report::wall_of(boot_ns, now), now);
     let until = match view.standing {
         // The TTL is over; what frees the lease is the end of the grace.
         Standing::Held(Held { why: HeldWhy::InGrace, rest_ms: Some(rest_ms), .. }) => {

@@ -6,6 +6,7 @@
 
 pub mod ageing;
 pub mod report;
+mod sessions;
 mod system;
 mod tree;
 
@@ -19,7 +20,7 @@ use crate::context::Context;
 use crate::directory::tree::Tree;
 use crate::directory::trusted_dir;
 use zeta_os::error::{Error, Hint};
-use zeta_os::users;
+use zeta_os::{temp_dir, users};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +123,7 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     describe_base(&ctx.state_dir, &mut diagnosis);
     system::examine(ctx, &mut diagnosis);
     ageing::examine(&ctx.state_dir, "ageing", "leases in use too", &mut diagnosis);
+    scratch(&mut diagnosis);
     match Tree::open(&ctx.state_dir) {
         Ok(Some(tree)) => {
             if fix {
@@ -129,8 +131,12 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
             }
             tree::examine(ctx, &tree, &mut diagnosis);
             tree::leftovers(ctx, &tree, &mut diagnosis);
+            sessions::examine(ctx, Some(&tree), &mut diagnosis);
         }
-        Ok(None) => absent(ctx, &mut diagnosis),
+        Ok(None) => {
+            absent(ctx, &mut diagnosis);
+            sessions::examine(ctx, None, &mut diagnosis);
+        }
         Err(error) => {
             diagnosis.add_error("state_directory", &error);
             // The content may show who did it; nothing in there is changed.
@@ -141,6 +147,16 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     }
     diagnosis.sort();
     diagnosis
+}
+
+/// Finds what killed calls left in the directory for temporary files.
+fn scratch(diagnosis: &mut Diagnosis) {
+    let left = temp_dir::abandoned();
+    if let Some(first) = left.first() {
+        let (count, first) = (left.len(), first.path.display());
+        let reason = format!("killed calls left {count} temporary directories, as {first}");
+        diagnosis.add(Severity::Note, "scratch", reason, "zeta clean");
+    }
 }
 
 fn absent(ctx: &Context, diagnosis: &mut Diagnosis) {

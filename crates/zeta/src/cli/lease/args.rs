@@ -90,6 +90,22 @@ pub(super) struct ShowArgs {
     pub(super) name: String,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  zeta lease wait nightly --timeout 5m && ./review.sh
+  zeta lease acquire nightly --wait 5m   # waits in the queue, and takes it
+
+A lease that is free at the end of the wait may be held again a moment later.
+Exit status: 0 if it is free or can be taken; 6 if it is held until the timeout.")]
+pub(super) struct WaitArgs {
+    /// Name of the lease
+    pub(super) name: String,
+    /// Wait for at most this long
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(super) timeout: String,
+}
+
 pub(super) fn list_args(verb: Command) -> Command {
     verb.after_help("Example:\n  zeta lease list")
 }
@@ -123,8 +139,8 @@ Examples:
 The command's environment has ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and
 ZETA_STATE_DIR.
 Exit status: the command's; 128+n if signal n ended it; 3 for -n and 6 for -w if the lease is held
-(or the status given with -E); 5 if --on-lost term or kill ended the command; 127 if there is no
-such command, 126 if it cannot run.")]
+(or the status given with -E); 5 if the lease was lost and --on-lost is term or kill; 127 if there
+is no such command, 126 if it cannot run.")]
 pub(super) struct ExecArgs {
     /// Name of the lease
     pub(super) name: String,

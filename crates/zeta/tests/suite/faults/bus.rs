@@ -180,6 +180,7 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
     let place = place_of(&sandbox);
     let set = || {
         state.put_back(&sandbox.world);
+        sandbox.forget_home();
         settle_in(&sandbox, place.as_deref());
         if scene.warm {
             // A tick of the clock that files are stamped by.

@@ -35,7 +35,7 @@ impl Sandbox {
     pub fn cmd(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).env("HOME", &*self.dir).env("LC_ALL", "C");
+        command.env_clear().env("PATH", path).env("HOME", self.home()).env("LC_ALL", "C");
         command.env("ZETA_STATE_DIR", self.world.join("state")).env("ZETA_SESSION", "s-1");
         command.env("ZETA_BUS_DIR", self.world.join("bus"));
         if self.no_openat2 {
@@ -43,6 +43,16 @@ impl Sandbox {
         }
         command.stdin(Stdio::null());
         command
+    }
+
+    /// The home, which is made by the first call that keeps something in it.
+    fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    /// Takes away what calls kept in the home, so that the next one makes it again.
+    pub fn forget_home(&self) {
+        let _ = std::fs::remove_dir_all(self.home());
     }
 
     pub fn zeta(&self, args: &[&str]) -> Out {

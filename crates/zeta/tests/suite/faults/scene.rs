@@ -161,6 +161,7 @@ fn play_one(sandbox: &Sandbox, scene: &Scene) -> (String, Vec<String>) {
     // What is to be expired is, in each copy.
     std::thread::sleep(std::time::Duration::from_millis(110));
     let old = Tree::read(&sandbox.world);
+    sandbox.forget_home();
     let (out, points) = record(sandbox, &words(&args));
     assert_eq!(out.status, 0, "{}: the clean run failed: {out:?}", scene.name);
     let new = Tree::read(&sandbox.world);
@@ -170,6 +171,7 @@ fn play_one(sandbox: &Sandbox, scene: &Scene) -> (String, Vec<String>) {
     for point in &points {
         for fault in chosen().iter().filter(|fault| point.takes(**fault)) {
             old.put_back(&sandbox.world);
+            sandbox.forget_home();
             let (out, struck) = inject(sandbox, point, *fault, &words(&args));
             if !struck {
                 missed += 1;

@@ -1,9 +1,10 @@
 //! What must hold for any bytes that another user could have written: no panic, and what is
 //! believed reads back as it was. The coverage-guided targets in `fuzz/` run these very functions.
 
+use zeta_core::bus::broken::judge_file;
 use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, topic};
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, text_of, topic};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, PAYLOAD_MAX, v2};
 use zeta_core::creds::manifest::check_path;
@@ -11,7 +12,7 @@ use zeta_core::creds::{bake, passphrase, wifi};
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
-    AcquireRequest, Observed, Policy, Record, decide_acquire, decide_break, decide_check,
+    AcquireRequest, Observed, Policy, Record, Said, decide_acquire, decide_break, decide_check,
     decide_release, decide_renew, judge,
 };
 use zeta_core::name::{Label, RecordName};
@@ -30,8 +31,9 @@ pub fn record(bytes: &[u8]) {
                 let ttl = fields.text("ttl").and_then(|ttl| parse_duration("ttl", &ttl).ok());
                 at_moments(bytes, |now, times| {
                     judge_foreign(times, ttl, now);
-                    let who = fields.text("pid").map(|text| text.into_owned());
-                    decided(&Observed::Foreign { ttl_ms: ttl, who, times }, now);
+                    let said = Box::new(Said::from_fields(&fields));
+                    assert!(said.who().is_none_or(|who| !who.is_empty()));
+                    decided(&Observed::Foreign { ttl_ms: ttl, said, times }, now);
                 });
             }
             Err(damage) => at_moments(bytes, |now, times| {
@@ -98,7 +100,7 @@ fn decided(observed: &Observed, now: &Now) {
         let token = record.fencing_token;
         decide_renew(observed, token, None, now);
         decide_check(observed, token, now);
-        decide_release(observed, token, 0);
+        decide_release(observed, token, 0, false);
         decide_break(observed, Some(token));
     }
 }
@@ -153,11 +155,15 @@ pub fn envelope(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let id = text.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or("id");
     is_id(id);
-    let header = Header::parse(bytes, id);
+    let text = text_of(bytes);
+    let header = Header::of(&text, id);
     let read = Envelope::parse(bytes, id);
+    let seen = FileSeen { mtime_us: 0, now_us: 0 };
+    assert_eq!(judge_file(bytes, id, seen).0, read);
     let envelope = match (&header, read) {
+        (_, Err(BadEnvelope::TooLong)) => return,
         (Err(one), Err(other)) => return assert_eq!(*one, other),
-        // A payload that only the reader takes apart: numbers and letters that nothing can hold.
+        // A payload that only the reader takes apart: numbers that nothing can hold.
         (Ok(_), Err(error)) => return assert!(matches!(error, BadEnvelope::NotMessage(_))),
         (Err(error), Ok(_)) => panic!("only the reader believes it: {error}"),
         (Ok(_), Ok(envelope)) => envelope,

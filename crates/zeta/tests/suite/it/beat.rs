@@ -93,6 +93,27 @@ fn nobody_beats_for_somebody_else() {
 }
 
 #[test]
+fn nobody_beats_for_a_session_from_outside() {
+    let sandbox = Sandbox::new();
+    let script = r#""$Z" heartbeat --as otto || exit 7; touch "$D/inside"; exec sleep 30"#;
+    let mut command = sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", script]);
+    command.env("Z", env!("CARGO_BIN_EXE_zeta")).env("D", &*sandbox.dir);
+    let mut run = command.spawn().unwrap();
+    assert!(until(SOON, || sandbox.dir.join("inside").exists()), "it may beat for itself");
+    let record = || std::fs::read_to_string(persona(&sandbox, "otto")).unwrap();
+    let before = record();
+    let out = sandbox.refused(&["heartbeat", "--as", "otto"], 3);
+    assert!(out.err.contains("which beats for it"), "{out:?}");
+    let mut other = sandbox.cmd(&["heartbeat", "--as", "otto"]);
+    assert_eq!(crate::support::run(other.env("ZETA_SESSION", "another")).status, 3);
+    assert_eq!(record(), before);
+    // The node is marked as seen by any beat, and another agent may beat.
+    sandbox.ok(&["heartbeat", "--as", "vera"]);
+    crate::support::signal(run.id(), rustix::process::Signal::TERM);
+    crate::support::wait(&mut run, SOON);
+}
+
+#[test]
 fn an_agent_need_not_name_itself() {
     let sandbox = Sandbox::new();
     sandbox.refused(&["persona", "set", "--task", "x"], 2);

@@ -39,16 +39,16 @@ fn the_node_keeps_its_name_when_the_tree_is_lost() {
     let files = kept(&sandbox.dir);
     assert!(!files.is_empty());
     for file in &files {
-        assert_eq!(fs::read_to_string(file).unwrap(), first);
+        assert_eq!(fs::read_to_string(file).unwrap(), format!("node: {first}"));
         assert_eq!(fs::metadata(file).unwrap().mode() & 0o7777, 0o600);
     }
     // A tree that has its name does not look at the kept one, and does not change it.
-    files.iter().for_each(|file| fs::write(file, "node-other\n").unwrap());
+    files.iter().for_each(|file| fs::write(file, "node: node-other\n").unwrap());
     assert_eq!(name(&sandbox), first);
     fs::remove_dir_all(&sandbox.state).unwrap();
     assert_eq!(name(&sandbox), "node-other\n");
     // What is no name is passed over.
-    files.iter().for_each(|file| fs::write(file, "A B\n").unwrap());
+    files.iter().for_each(|file| fs::write(file, "node: A B\n").unwrap());
     fs::remove_dir_all(&sandbox.state).unwrap();
     assert!(name(&sandbox).starts_with("node-"));
 }

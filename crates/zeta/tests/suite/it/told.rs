@@ -172,7 +172,7 @@ fn a_break_leaves_nothing_where_nothing_stood() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["init"]);
     sandbox.ok(&["heartbeat"]);
-    sandbox.ok(&["lease", "break", "nosuch", "--damaged", "--reason", "r"]);
+    sandbox.refused(&["lease", "break", "nosuch", "--damaged", "--reason", "r"], 4);
     assert!(!sandbox.guard("nosuch").exists(), "a guard was made for nothing");
 }
 

@@ -124,6 +124,67 @@ fn show_and_list() {
     assert_eq!(check(&sandbox, &["lease", "list"], 7)["error"], "unsafe");
 }
 
+/// The record of the founding text, as any program may write it.
+const FOUNDING: &str = "pid: 999999\ntimestamp: 2026-11-22T10:11:12.000000Z\npr: 41\n";
+
+#[test]
+fn a_record_of_the_founding_text_is_shown_with_what_it_says() {
+    let sandbox = Sandbox::new();
+    held(&sandbox);
+    std::fs::write(sandbox.lock("register"), FOUNDING).unwrap();
+    let shown = check(&sandbox, &["lease", "show", "register"], 0);
+    assert_eq!((&shown["pid"], &shown["pr"]), (&json!(999_999), &json!(41)), "{shown}");
+    assert_eq!(shown["since"], "2026-11-22T10:11:12.000000Z");
+    assert_eq!(shown["timestamp"], shown["since"]);
+    assert!(shown["until"].is_string() && shown.get("agent").is_none(), "{shown}");
+    let refused = check(&sandbox, &["lease", "acquire", "register"], 3);
+    assert_eq!((&refused["pid"], &refused["since"]), (&shown["pid"], &shown["since"]));
+    let status = check(&sandbox, &["status"], 0).to_string();
+    assert!(status.contains("\"pr\":41") && status.contains("\"pid\":999999"), "{status}");
+    for verb in [&["lease", "show", "register"][..], &["lease", "list"], &["status"]] {
+        let text = sandbox.ok(verb);
+        assert!(text.contains("pid 999999"), "{verb:?}: {text}");
+    }
+    let text = sandbox.ok(&["lease", "show", "register"]);
+    assert!(text.contains("since 2026-11-22") && text.contains("pr 41"), "{text}");
+}
+
+#[test]
+fn every_answer_about_a_held_lease_has_agent_since_until_and_pr() {
+    let sandbox = Sandbox::new();
+    let more = ["--ttl", "5m", "--pr", "7", "--lease-id", "x", "--as", "otto"];
+    let acquire = [&["lease", "acquire", "job"], &more[..]].concat();
+    let granted = check(&sandbox, &acquire, 0);
+    let token = granted["fencing_token"].to_string();
+    let answers = [
+        check(&sandbox, &acquire, 0),
+        check(&sandbox, &["lease", "acquire", "job"], 3),
+        check(&sandbox, &["lease", "wait", "job", "--timeout", "50ms"], 6),
+        check(&sandbox, &["lease", "show", "job"], 0),
+        check(&sandbox, &["lease", "list"], 0)["leases"][0].clone(),
+        check(&sandbox, &["lease", "renew", "job", "--token", &token], 0),
+        granted,
+    ];
+    for answer in answers {
+        assert_eq!((&answer["agent"], &answer["pr"]), (&json!("otto"), &json!(7)), "{answer}");
+        assert!(answer["since"].is_string() && answer["until"].is_string(), "{answer}");
+    }
+}
+
+#[test]
+fn wait() {
+    let sandbox = Sandbox::new();
+    let answer = check(&sandbox, &["lease", "wait", "job"], 0);
+    assert_eq!((&answer["outcome"], &answer["lease_state"]), (&json!("free"), &json!("free")));
+    held(&sandbox);
+    assert_eq!(check(&sandbox, &["lease", "wait", "job", "--timeout", "50ms"], 6)["agent"], "otto");
+    check(&sandbox, &["lease", "wait", "job", "--timeout", "soon"], 2);
+    age_by_a_boot(&sandbox, "job");
+    assert_eq!(check(&sandbox, &["lease", "wait", "job"], 0)["lease_state"], "other_boot");
+    loosen(&sandbox);
+    check(&sandbox, &["lease", "wait", "job"], 7);
+}
+
 #[test]
 fn break_by_force() {
     let sandbox = Sandbox::new();
@@ -136,9 +197,10 @@ fn break_by_force() {
     check(&sandbox, &args(&token), 6);
     drop(locked);
     assert_eq!(check(&sandbox, &args(&token), 0)["outcome"], "broken");
-    assert_eq!(check(&sandbox, &args(&token), 0)["outcome"], "absent");
+    assert_eq!(check(&sandbox, &args(&token), 4)["error"], "not_found");
     let lost = check(&sandbox, &["lease", "renew", "job", "--token", &token], 5);
     assert!(lost["message"].as_str().unwrap().contains("was broken by"), "{lost}");
+    assert_eq!((&lost["reason"], &lost["break_reason"]), (&json!("broken"), &json!("r")));
     loosen(&sandbox);
     check(&sandbox, &args(&token), 7);
 }

@@ -81,6 +81,11 @@ impl Sandbox {
         self.node().join(format!("{lease}.lock"))
     }
 
+    /// Whether the lease has a record, where the tree may not be there yet.
+    pub fn lock_exists(&self, lease: &str) -> bool {
+        self.state.join("local-node").exists() && self.lock(lease).exists()
+    }
+
     pub fn guard(&self, lease: &str) -> PathBuf {
         self.node().join(".guard").join(format!("{lease}.lock"))
     }

@@ -1,0 +1,217 @@
+//! The leases of a session: its wrapper finds them in the node's directory, renews them, notices
+//! that one was lost, and releases what is left at the end.
+
+use std::time::{Duration, Instant};
+
+use zeta_core::layout::{self, Kind as FileKind};
+use zeta_core::lease::{FencingToken, Observed, Record, is_kept_by};
+use zeta_core::name::RecordName;
+use zeta_core::time::NS_PER_MS;
+
+use super::{Event, Supervisor};
+use crate::directory::guard::RENEWER_LIMIT;
+use crate::lease::read_only;
+use zeta_os::error::Kind;
+use zeta_os::host;
+use zeta_os::inotify::Watch;
+use zeta_os::spawn::Child;
+
+/// A lease of the session, as it was last seen.
+#[derive(Debug)]
+pub(super) struct Holding {
+    token: FencingToken,
+    every: Duration,
+    pub(super) next: Instant,
+    until_ns: u64,
+    pub(super) too_long: bool,
+    /// A record of the lease was deleted, which no release does.
+    deleted: bool,
+}
+
+impl Supervisor<'_> {
+    pub(super) fn check_all_leases(&mut self, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
+        let Ok(listing) = self.handle.node.list() else { return };
+        let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
+        for file in &listing.names {
+            if let FileKind::Lease(name) = layout::kind_of(file)
+                && let Ok(name) = RecordName::new("lease", name)
+                && !self.holdings.contains_key(&name)
+            {
+                names.push(name);
+            }
+        }
+        for name in names {
+            self.check_lease(&name, on_event, child);
+        }
+    }
+
+    /// Checks the leases whose records arrived, or were deleted, since the last call.
+    pub(super) fn check_changed_leases(
+        &mut self,
+        watch: &Watch,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let mut names: Vec<RecordName> = Vec::new();
+        let whole = watch.each(|name, deleted| {
+            let text = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+            if let FileKind::Lease(name) = layout::kind_of(text)
+                && let Ok(name) = RecordName::new("lease", name)
+            {
+                if deleted && let Some(held) = self.holdings.get_mut(&name) {
+                    held.deleted = true;
+                }
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        });
+        if !whole {
+            return self.check_all_leases(on_event, child);
+        }
+        for name in names {
+            self.check_lease(&name, on_event, child);
+            if !self.holdings.contains_key(&name) {
+                self.check_unseen_break(&name, on_event, child);
+            }
+        }
+    }
+
+    /// Reports a grant of the session that was broken before this process saw it.
+    fn check_unseen_break(
+        &mut self,
+        name: &RecordName,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let Some(own) = self.processes.own else { return };
+        let seen = self.seen.get(name).copied().unwrap_or(0);
+        match self.handle.find_unseen_break(name, &self.session, &own, seen) {
+            Ok(Some(lost)) => {
+                let token = lost.broken.as_ref().and_then(|note| note.number("fencing_token"));
+                self.seen.insert(name.clone(), token.unwrap_or(seen));
+                self.report_loss(&lost, on_event, child);
+            }
+            Ok(None) => {}
+            Err(error) => self.report_error(Err(error), on_event),
+        }
+    }
+
+    /// Checks whether a lease is the session's, still or again.
+    fn check_lease(
+        &mut self,
+        name: &RecordName,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let file = layout::lease_file(name);
+        let Ok(bytes) = self.handle.read(&file, layout::RECORD_MAX) else { return };
+        let own = match read_only(bytes, name) {
+            Observed::Ours(record, ..) if self.owns(&record) => Some(record),
+            _ => None,
+        };
+        // Another grant of the same session ended the one before, too.
+        let token = own.as_ref().map(|record| record.fencing_token);
+        if let Some(held) = self.holdings.get(name)
+            && Some(held.token) != token
+            && let Some(held) = self.holdings.remove(name)
+        {
+            match self.handle.find_loss(name, held.token, held.until_ns, held.deleted) {
+                Ok(Err(lost)) => self.report_loss(&lost, on_event, child),
+                Ok(Ok(_)) => {}
+                Err(error) => self.report_error(Err(error), on_event),
+            }
+        }
+        own.iter().for_each(|record| self.track(record));
+    }
+
+    /// Returns whether this supervisor renews and releases a grant.
+    fn owns(&self, record: &Record) -> bool {
+        self.processes.own.is_some_and(|own| is_kept_by(record, &self.session, &own))
+    }
+
+    fn track(&mut self, record: &Record) {
+        let until_ns = record.expires_boot_ns();
+        let every = Duration::from_millis((record.ttl_ms / 4).max(1));
+        let now_ns = host::reading().boot_ns;
+        let age = Duration::from_nanos(now_ns.saturating_sub(record.renewed.boot_ns));
+        let next = Instant::now() + every.saturating_sub(age);
+        let known = self.holdings.get(&record.lease);
+        let too_long = known.is_some_and(|h| h.token == record.fencing_token && h.too_long);
+        let token = record.fencing_token;
+        let holding = Holding { token, every, next, until_ns, too_long, deleted: false };
+        self.seen.insert(record.lease.clone(), token.get());
+        self.holdings.insert(record.lease.clone(), holding);
+    }
+
+    pub(super) fn renew_due(
+        &mut self,
+        watch: &Watch,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let now = Instant::now();
+        let due: Vec<(RecordName, FencingToken)> = self
+            .holdings
+            .iter()
+            .filter(|(_, held)| !held.too_long && held.next <= now)
+            .map(|(name, held)| (name.clone(), held.token))
+            .collect();
+        for (name, token) in due {
+            self.renew(&name, token, watch, on_event, child);
+        }
+    }
+
+    fn renew(
+        &mut self,
+        name: &RecordName,
+        token: FencingToken,
+        watch: &Watch,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        if let Some(held) = self.holdings.get_mut(name) {
+            held.next = Instant::now() + held.every;
+        }
+        match self.handle.renew(name, token, None, RENEWER_LIMIT) {
+            Ok(Ok((record, _))) => {
+                let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
+                self.track(&record);
+                if held_ns / NS_PER_MS > self.plan.max_hold_ms
+                    && let Some(held) = self.holdings.get_mut(name)
+                {
+                    held.too_long = true;
+                    on_event(Event::HeldTooLong(name));
+                }
+            }
+            // Released or lost: the check finds out which, by what was deleted, too.
+            Ok(Err(_)) => {
+                self.check_changed_leases(watch, on_event, child);
+                self.check_lease(name, on_event, child);
+            }
+            // No other process can be granted it meanwhile: most likely a fenced command runs.
+            Err(error) if error.kind == Kind::Busy => {}
+            Err(error) => self.report_error(Err(error), on_event),
+        }
+    }
+
+    /// Releases the leases that the session still holds.
+    pub(super) fn release_all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
+        let Ok(listing) = self.handle.node.list() else { return };
+        for file in &listing.names {
+            let FileKind::Lease(name) = layout::kind_of(file) else { continue };
+            let Ok(name) = RecordName::new("lease", name) else { continue };
+            let Ok(bytes) = self.handle.read(file, layout::RECORD_MAX) else {
+                continue;
+            };
+            if let Observed::Ours(record, ..) = read_only(bytes, &name)
+                && self.owns(&record)
+            {
+                match self.handle.release(&name, record.fencing_token) {
+                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
+                    Err(error) => on_event(Event::Trouble(&error)),
+                }
+            }
+        }
+    }
+}
