@@ -208,9 +208,7 @@ fn hand_over(
         bus.check_place()?;
         if handle(&envelope)? {
             log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
-            if envelope.to != EVERYBODY {
-                inbox::unmark(bus, &envelope);
-            }
+            inbox::unmark(bus, &envelope);
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }

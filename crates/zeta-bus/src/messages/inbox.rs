@@ -1,6 +1,6 @@
 //! The inbox of an agent: what it has not read yet, and how many messages that are, cheaply.
 //!
-//! A message to one recipient gets a mark below `.zeta/inbox` when `zeta` publishes it, and loses
+//! A message to one recipient gets a mark below `.zeta/inbox` before `zeta` publishes it, and loses
 //! it when it is delivered or read. So a count costs one listing of that directory, and no message
 //! is opened. It is a hint for people and not a promise: messages of other programs have no mark.
 //! [`unread`] reads the messages themselves.
@@ -103,6 +103,9 @@ pub(super) fn mark(bus: &Bus, envelope: &Envelope) {
 
 /// Removes the mark of a message that its recipient has received.
 pub(super) fn unmark(bus: &Bus, envelope: &Envelope) {
+    if envelope.to == EVERYBODY {
+        return;
+    }
     if let (Ok(inbox), Some(mark)) = (bus.inner(INBOX), mark_of(envelope)) {
         let _ = unlinkat(&inbox, mark.as_str(), AtFlags::empty());
     }
