@@ -147,7 +147,7 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     if meta.mode() & others != 0 {
         let mode = meta.mode() & 0o777;
         return Err(fault(format!(
-            "can be read by others, mode {mode:03o}: run 'chmod 600 {named}', and replace the token"
+            "can be read by others, mode {mode:03o}, where 600 is right: replace the token, too"
         )));
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));

@@ -104,7 +104,7 @@ impl Diagnosis {
         let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
         let hints: Vec<&str> = useful.map(Hint::as_str).collect();
         let remedy = if hints.is_empty() {
-            "find out who made it and what is in it, then move it away".to_owned()
+            "find out who made it and what is in it; zeta does not touch it".to_owned()
         } else {
             hints.join("; ")
         };

@@ -111,7 +111,7 @@ fn a_place_of_no_use_is_told_with_its_remedy_and_without_the_token() {
     for mode in [0o640, 0o604, 0o622] {
         std::fs::write(&file, "s3cret").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-        refused(found(&sandbox, Some(&file), &[], ""), "chmod 600");
+        refused(found(&sandbox, Some(&file), &[], ""), "where 600 is right");
     }
     refused(found(&sandbox, None, &[("GH_TOKEN", "s3cret two")], ""), "more than one word");
     refused(found(&sandbox, None, &[("GH_TOKEN", " \n")], ""), "is empty");
