@@ -146,7 +146,8 @@ fn a_signal_to_all_processes_reaches_the_command_once() {
         signal(agent.wrapper.id(), Signal::USR1);
         agent.wait_for("USR1");
         assert_eq!(agent.log(), "ready\nTERM\nUSR1\n", "{words:?}");
-        // One after the other, as systemd ends a service; this test may lose its processor meanwhile.
+        // One after the other, as systemd ends a service. Stopped, because this test may lose its
+        // processor meanwhile.
         agent.wait_for_witness();
         signal(agent.wrapper.id(), Signal::STOP);
         for pid in [vec![agent.wrapper.id()], agent.children()].concat() {
