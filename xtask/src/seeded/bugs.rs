@@ -18,7 +18,6 @@ pub struct Bug {
 const GUARD: &str = "crates/zeta-state/src/directory/guard.rs";
 const TREE: &str = "crates/zeta-state/src/directory/tree.rs";
 const FILES: &str = "crates/zeta-os/src/files.rs";
-const TRUSTED_DIR: &str = "crates/zeta-state/src/directory/trusted_dir.rs";
 const OPEN_BENEATH: &str = "crates/zeta-os/src/open_beneath.rs";
 const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
 const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
@@ -39,7 +38,7 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 43] = [
+pub const BUGS: [Bug; 42] = [
     bug(
         "a kept token file is believed although another has its name",
         GUARD,
@@ -176,13 +175,6 @@ pub const BUGS: [Bug; 43] = [
         at =",
         "let through = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         at =",
-        &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
-    ),
-    bug(
-        "an ACL is not looked for",
-        TRUSTED_DIR,
-        "name.starts_with(b\"system.posix_acl_\")",
-        "name.starts_with(b\"system.no_such_thing\")",
         &["-p", "zeta", "--test", "suite", "it::files::links_and_acls_inside_the_tree"],
     ),
     bug(
