@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use zeta_core::signal::{Arrival, decide_pass_on};
 
 use crate::inotify::poll_readable;
-use crate::signal::{CHILD_ENDED, HANGUP, Received, Signals, leads_session};
+use crate::signal::{CHILD_ENDED, HANGUP, Signals, leads_session};
 use crate::spawn::Child;
 use crate::witness::Witness;
 
-/// How long a signal that was sent to each process of a service takes to reach the last of them.
-const ALL_SENT: Duration = Duration::from_millis(20);
+/// How long a signal that is sent to each process of a service takes to reach the last of them, on a
+/// busy machine too. One that is sent to the wrapper alone is passed on only after this time.
+const ALL_SENT: Duration = Duration::from_millis(100);
 
 /// A command, and the signals that its wrapper takes over for it.
 pub struct Relay<'a> {
@@ -39,39 +40,53 @@ impl<'a> Relay<'a> {
         self.child.reap_others();
         let clean = self.witness.as_ref().is_some_and(|witness| witness.pending() == Some(0));
         if !clean {
-            // The old one ends first.
-            self.witness = None;
-            self.witness = Witness::start();
+            self.pass_on();
+            self.renew_witness();
+            self.pass_on_what_came(false);
         }
     }
 
     /// Passes on what arrived, except what the command has got already; collects ended children.
     pub fn pass_on(&mut self) {
+        self.pass_on_what_came(true);
+    }
+
+    /// `seen` says that the witness was there when the signals came.
+    fn pass_on_what_came(&mut self, mut seen: bool) {
         while let Some(signal) = self.signals.next() {
             if signal.number == CHILD_ENDED {
                 self.child.reap_others();
-            } else if decide_pass_on(&self.arrival(signal)) {
+                continue;
+            }
+            let arrival = Arrival {
+                from_kernel: signal.from_kernel,
+                to_session_leader: signal.number == HANGUP && leads_session(),
+                command_in_group: self.child.is_in_own_group(),
+                sent_to_all: self.was_sent_to_all(signal.number).filter(|sent| seen || *sent),
+            };
+            if arrival.sent_to_all == Some(true) {
+                // The same signal may come again, and to this process alone.
+                self.renew_witness();
+                seen = false;
+            }
+            if decide_pass_on(&arrival) {
                 self.child.signal(signal.number);
             }
         }
     }
 
-    fn arrival(&mut self, signal: Received) -> Arrival {
-        Arrival {
-            from_kernel: signal.from_kernel,
-            to_session_leader: signal.number == HANGUP && leads_session(),
-            command_in_group: self.child.is_in_own_group(),
-            sent_to_all: self.was_sent_to_all(signal.number),
-        }
+    fn renew_witness(&mut self) {
+        // The old one ends first.
+        self.witness = None;
+        self.witness = Witness::start();
     }
 
-    /// Returns whether a signal was sent to the whole group or service; `None` if that is not
-    /// known.
-    fn was_sent_to_all(&mut self, number: i32) -> Option<bool> {
+    /// Returns whether a signal was sent to the whole group or service; `None` if that is not known.
+    fn was_sent_to_all(&self, number: i32) -> Option<bool> {
+        let witness = self.witness.as_ref()?;
         let until = Instant::now() + ALL_SENT;
         loop {
-            if self.witness.as_ref()?.has(number)? {
-                self.watch_group();
+            if witness.has(number)? {
                 return Some(true);
             }
             let ended = poll_readable(&[self.child.fd()], Duration::from_millis(1));

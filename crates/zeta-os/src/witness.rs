@@ -8,13 +8,15 @@
 //! is `cat`, and not a copy of this program: a signal that was sent to each process named `zeta`
 //! must not look like one that the command has got, too.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
 };
 
+use crate::inotify::poll_readable;
 use crate::signal::keep_all_pending;
 
 /// The second child. It ends with this process, or when this is dropped.
@@ -38,8 +40,12 @@ impl Witness {
         Some(Witness { pid, pidfd, _life: life })
     }
 
-    /// The signals that it got, as a set of bits; `None` if that cannot be read.
+    /// The signals that it got, as a set of bits; `None` if that cannot be read, or if it has ended:
+    /// a signal that comes before it keeps them pending ends it.
     pub(crate) fn pending(&self) -> Option<u64> {
+        if poll_readable(&[self.pidfd.as_fd()], Duration::ZERO).first() == Some(&true) {
+            return None;
+        }
         let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
         let text = std::fs::read_to_string(path).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("ShdPnd:"))?;

@@ -3,6 +3,7 @@
 
 mod bugs;
 mod trust;
+mod view;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    bugs::BUGS.iter().chain(&trust::BUGS)
+    bugs::BUGS.iter().chain(&trust::BUGS).chain(&view::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

@@ -145,9 +145,10 @@ impl<'c> Cursor<'c> {
                 .map(|verb| (verb.get_name().to_owned(), about(verb).unwrap_or_default()))
                 .collect();
         }
-        let all: Vec<&Arg> = self.command.get_positionals().collect();
-        let own = all.iter().filter(|arg| arg.is_last_set() == self.ended);
-        let arg = own.clone().nth(self.positionals).or(own.last());
+        let all = self.command.get_positionals();
+        let own: Vec<&Arg> = all.filter(|arg| arg.is_last_set() == self.ended).collect();
+        let many = |arg: &&&Arg| arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+        let arg = own.get(self.positionals).or(own.last().filter(many));
         arg.map_or(Vec::new(), |arg| self.values(arg, ""))
     }
 
@@ -255,7 +256,13 @@ mod tests {
 
     #[test]
     fn a_command_and_what_is_unknown_are_left_to_the_shell() {
-        for line in ["lease exec deploy -- g", "run --as a -- ", "lease frob x", "--state-dir "] {
+        for line in [
+            "lease exec deploy -- g",
+            "run --as a -- ",
+            "lease frob x",
+            "--state-dir ",
+            "completions zsh b",
+        ] {
             assert_eq!(words(line), [""; 0], "{line}");
         }
     }

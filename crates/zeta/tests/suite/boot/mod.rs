@@ -4,6 +4,7 @@
 //! with systemd-nspawn, so that what one boot writes is there at the next one, and another test
 //! finds none of it.
 
+mod agent;
 mod cluster;
 mod creds;
 mod machine;

@@ -37,7 +37,8 @@ fn a_wrapper_writes_nothing_into_its_command_s_stdout() {
         let args = [verb, &["--json", "--", "no-such-tool"]].concat();
         let out = sandbox.zeta(&args);
         assert_eq!((out.status, out.out.as_str()), (127, ""), "{out:?}");
-        assert!(serde_json::from_str::<Value>(&out.err).is_ok(), "{out:?}");
+        let object: Value = serde_json::from_str(&out.err).unwrap();
+        assert_eq!(object["exit_status"], 127, "{out:?}");
     }
 }
 

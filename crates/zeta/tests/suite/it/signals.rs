@@ -17,7 +17,7 @@ const WRAPPERS: [&[&str]; 2] = [&["run", "--as", "otto", "--"], &["lease", "exec
 
 /// Writes a line for each signal that it gets, until a file tells it to stop.
 const AGENT: &str = r#"
-for name in TERM HUP USR1; do trap "echo $name >>$0" $name; done
+for name in TERM HUP INT USR1; do trap "echo $name >>$0" $name; done
 echo ready >>$0
 while [ ! -e $0.stop ]; do sleep 0.02; done"#;
 
@@ -60,9 +60,17 @@ impl Agent {
         kill_process_group(Pid::from_child(&self.wrapper), signal).unwrap();
     }
 
-    fn end(mut self) -> i32 {
+    fn end(&mut self) -> i32 {
         std::fs::write(self.log.with_file_name("log.stop"), "").unwrap();
         wait(&mut self.wrapper, LIMIT)
+    }
+}
+
+impl Drop for Agent {
+    /// After a failure, nothing tells the agent to stop any more.
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.wrapper), Signal::KILL);
+        let _ = self.wrapper.wait();
     }
 }
 
@@ -104,10 +112,33 @@ fn the_end_of_the_terminal_ends_the_command_and_frees_its_leases() {
 }
 
 #[test]
+fn a_key_of_the_terminal_reaches_the_command_once() {
+    if find("setsid").is_none() {
+        return skip(test_name!(), "no setsid (Debian package util-linux)");
+    }
+    for words in WRAPPERS {
+        let sandbox = Sandbox::new();
+        let log = sandbox.dir.join("log");
+        let lines = || std::fs::read_to_string(&log).unwrap_or_default();
+        let mut command = sandbox.cmd(words);
+        command.args(["sh", "-c", AGENT]).arg(&log);
+        let mut terminal = Terminal::run(&command);
+        wait_for("ready", || lines() == "ready\n");
+        terminal.keys(b"\x03");
+        wait_for("INT", || lines().contains("INT"));
+        signal(terminal.child.id(), Signal::USR1);
+        wait_for("USR1", || lines().contains("USR1"));
+        assert_eq!(lines(), "ready\nINT\nUSR1\n", "{words:?}");
+        std::fs::write(sandbox.dir.join("log.stop"), "").unwrap();
+        assert_eq!(terminal.end(), Some(0));
+    }
+}
+
+#[test]
 fn a_signal_to_all_processes_reaches_the_command_once() {
     for words in WRAPPERS {
         let sandbox = Sandbox::new();
-        let agent = Agent::start(&sandbox, words, with_usual_signals);
+        let mut agent = Agent::start(&sandbox, words, with_usual_signals);
         agent.wait_for_witness();
         agent.to_group(Signal::TERM);
         agent.wait_for("TERM");
@@ -115,11 +146,13 @@ fn a_signal_to_all_processes_reaches_the_command_once() {
         signal(agent.wrapper.id(), Signal::USR1);
         agent.wait_for("USR1");
         assert_eq!(agent.log(), "ready\nTERM\nUSR1\n", "{words:?}");
-        // One after the other, as systemd ends a service.
+        // One after the other, as systemd ends a service; this test may lose its processor meanwhile.
         agent.wait_for_witness();
+        signal(agent.wrapper.id(), Signal::STOP);
         for pid in [vec![agent.wrapper.id()], agent.children()].concat() {
             signal(pid, Signal::HUP);
         }
+        signal(agent.wrapper.id(), Signal::CONT);
         agent.wait_for("HUP");
         signal(agent.wrapper.id(), Signal::TERM);
         wait_for("a second SIGTERM", || agent.log().matches("TERM").count() == 2);
@@ -137,15 +170,18 @@ fn a_witness_ends_with_its_wrapper() {
     let sandbox = Sandbox::new();
     let mut agent = Agent::start(&sandbox, WRAPPERS[0], with_usual_signals);
     agent.wait_for_witness();
-    let witness = agent.children().into_iter().find(|pid| comm(*pid) == "cat").unwrap();
+    let (witness, command): (Vec<u32>, Vec<u32>) =
+        agent.children().into_iter().partition(|pid| comm(*pid) == "cat");
     agent.wrapper.kill().unwrap();
     agent.wrapper.wait().unwrap();
-    let ended = || {
-        let stat = std::fs::read_to_string(format!("/proc/{witness}/stat")).unwrap_or_default();
+    let ended = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.is_empty() || stat.contains(") Z ")
     };
-    wait_for("the witness ends", ended);
+    wait_for("the witness ends", || ended(witness[0]));
+    assert!(!ended(command[0]));
     std::fs::write(agent.log.with_file_name("log.stop"), "").unwrap();
+    wait_for("the command ends", || ended(command[0]));
 }
 
 #[test]
@@ -168,7 +204,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     for words in WRAPPERS {
         let sandbox = Sandbox::new();
         // As with nohup. The agent cannot set a trap for what it was started with ignored, either.
-        let agent = Agent::start(&sandbox, words, with_unusual_signals);
+        let mut agent = Agent::start(&sandbox, words, with_unusual_signals);
         signal(agent.wrapper.id(), Signal::HUP);
         signal(agent.wrapper.id(), Signal::TERM);
         agent.wait_for("TERM");

@@ -86,6 +86,7 @@ fn works() {
     match job.as_str() {
         "scribble" => scribble(&state),
         "poll" => wait_for_the_last(&state),
+        "tick" => change_twice_in_a_tick(&state),
         other => panic!("no such job: {other}"),
     }
 }
@@ -123,6 +124,57 @@ fn wait_for_the_last(state: &Path) {
         };
         assert!(view.wait(LIMIT, &mut tell).unwrap(), "it saw nothing");
     }
+}
+
+/// Publishes a marker of the standard, whose file is never written in place.
+fn put_own(dir: &Path, name: &str, round: usize) {
+    let head = format!("schema: 1\nkind: \"marker\"\nmarker: \"{name}\"\n");
+    put(dir, name, &format!("{head}round: {round}\nend: true\n"));
+}
+
+/// Changes a node, and the directory of the nodes, right after a view has read them: on a file
+/// system whose clock ticks slowly, the times are the same as before.
+fn change_twice_in_a_tick(state: &Path) {
+    let nodes = state.join("nodes");
+    for node in fs::read_dir(&nodes).unwrap().flatten() {
+        fs::remove_dir_all(node.path()).unwrap();
+    }
+    let mut view = View::open(state).unwrap().unwrap();
+    for round in 0..100 {
+        let dirs = ["a", "b"].map(|name| nodes.join(format!("{name}{round}")));
+        for dir in &dirs {
+            std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
+                .create(dir)
+                .unwrap();
+            view.refresh(&mut |_| {}).unwrap();
+            assert_eq!(view.nodes().len(), fs::read_dir(&nodes).unwrap().count(), "{dir:?}");
+        }
+        for text in 0..2 {
+            put_own(&dirs[0], "m", 2 * round + text);
+            view.refresh(&mut |_| {}).unwrap();
+            assert_eq!(in_view(&view), on_disk(state), "{round} {text}");
+        }
+    }
+}
+
+#[test]
+fn a_change_in_the_same_tick_of_the_clock_is_seen() {
+    let sandbox = Sandbox::new();
+    // Since Linux 6.13 many file systems have times finer than a tick; ramfs has not.
+    let mount = "mount -t ramfs -o mode=0700 ramfs \"$0\"";
+    let dir = sandbox.dir.join("ramfs");
+    fs::create_dir(&dir).unwrap();
+    let unshare = ["--mount", "sh", "-c"];
+    if !can("unshare", &[&unshare[..], &[mount, dir.to_str().unwrap()]].concat()) {
+        return skip(test_name!(), "needs to mount");
+    }
+    let script = format!("{mount} && \"$1\" init && shift && exec \"$@\"");
+    let mut command = sandbox.other("unshare", &unshare);
+    command.arg(script).arg(&dir).arg(env!("CARGO_BIN_EXE_zeta"));
+    command.arg(std::env::current_exe().unwrap()).args(TEST);
+    command.env("ZETA_STATE_DIR", dir.join("state")).env(JOB, "tick");
+    let out = crate::support::run(&mut command);
+    assert_eq!(out.status, 0, "{out:?}");
 }
 
 #[test]
@@ -254,6 +306,44 @@ fn a_view_that_goes_by_file_times_sees_each_change_at_once() {
     std::thread::sleep(Duration::from_millis(1200));
     view.refresh(&mut |_| {}).unwrap();
     view.refresh(&mut |change| panic!("nothing changed, and yet {change:?}")).unwrap();
+}
+
+#[test]
+fn a_file_that_is_written_in_place_is_seen_in_a_directory_that_rests() {
+    let sandbox = Sandbox::new();
+    let (mut view, nodes) = view(&sandbox, false);
+    let dir = make_node(&nodes, "resting");
+    put(&dir, "m", "by: another program\n");
+    fs::write(dir.join("last-seen.iso"), "x").unwrap();
+    for name in ["m.marker", "last-seen.iso"] {
+        // So old that the times of the directory and of its files are believed.
+        std::thread::sleep(Duration::from_millis(1200));
+        view.refresh(&mut |_| {}).unwrap();
+        fs::write(dir.join(name), "by: the same, later\n").unwrap();
+        view.refresh(&mut |_| {}).unwrap();
+        assert_eq!(in_view(&view), on_disk(&sandbox.state), "{name}");
+    }
+}
+
+#[test]
+fn a_record_whose_mode_is_mended_is_read() {
+    for follows in [true, false] {
+        let sandbox = Sandbox::new();
+        let (mut view, nodes) = view(&sandbox, follows);
+        let dir = make_node(&nodes, "mended");
+        put_own(&dir, "m", 1);
+        let file = dir.join("m.marker");
+        let set_mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o666);
+        view.refresh(&mut |_| {}).unwrap();
+        // So old that the times of the directory are believed; no mode of a file changes them.
+        std::thread::sleep(Duration::from_millis(1200));
+        view.refresh(&mut |_| {}).unwrap();
+        assert_eq!(view.nodes()["mended"].faults.len(), 1, "{follows}");
+        set_mode(0o600);
+        view.refresh(&mut |_| {}).unwrap();
+        assert_eq!(in_view(&view), on_disk(&sandbox.state), "{follows}");
+    }
 }
 
 #[test]

@@ -70,7 +70,8 @@ fn bash_completes_what_exists() {
         [[ $line == *' ' ]] && COMP_WORDS+=("")
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
         _zeta
-        [[ ${#COMPREPLY[@]} = 0 ]] && mapfile -t COMPREPLY < <(compgen -o default "${COMP_WORDS[-1]}")
+        [[ ${#COMPREPLY[@]} = 0 ]] &&
+            mapfile -t COMPREPLY < <(compgen -o default "${COMP_WORDS[-1]}")
         printf '%s\n' "${COMPREPLY[@]}""#;
     let quoted: (&str, &[&str]) = (ITEM.0, &["fix\\ it"]);
     for (line, wanted) in LINES.iter().chain(&[quoted]) {
