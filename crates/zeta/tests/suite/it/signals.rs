@@ -167,6 +167,24 @@ fn a_signal_to_all_processes_reaches_the_command_once() {
 }
 
 #[test]
+fn timeout_asks_the_command_once() {
+    // It signals its child, and then the whole group. If it loses its processor between the two for
+    // longer than a wrapper waits, the command gets both.
+    let asked_once = || {
+        let sandbox = Sandbox::new();
+        let log = sandbox.dir.join("log");
+        let agent = r#"trap "echo TERM >>$0" TERM
+            until [ -s $0 ]; do sleep 0.02; done
+            sleep 0.5; sleep 0.5"#;
+        let zeta = env!("CARGO_BIN_EXE_zeta");
+        let words = ["0.5", zeta, "lease", "exec", "job", "sh", "-c", agent];
+        run(sandbox.other("timeout", &words).arg(&log));
+        std::fs::read_to_string(&log).unwrap() == "TERM\n"
+    };
+    assert!((0..5).any(|_| asked_once()));
+}
+
+#[test]
 fn a_witness_ends_with_its_wrapper() {
     let sandbox = Sandbox::new();
     let mut agent = Agent::start(&sandbox, WRAPPERS[0], with_usual_signals);
