@@ -66,7 +66,7 @@ const PARTS: [Part; 8] = [
     Part {
         name: "registration",
         package: "zeta-registration",
-        files: &["node/proposal.rs", "node/register.rs", "git.rs"],
+        files: &["node/proposal.rs", "node/register.rs", "git/mod.rs"],
         tests: &["-p", "zeta", "--test", "suite", "-E", "test(/^node::/)"],
     },
     Part {

@@ -232,7 +232,7 @@ pub fn show<T>(
     for (header, mtime_us) in headers {
         let seen = FileSeen { mtime_us, now_us };
         let fate = header.when().fate(seen);
-        findings.extend(finding(&header, seen, fate));
+        findings.extend(finding(&header, seen));
         if filter.wants(&header.topic, &header.to, fate) {
             let (sent_us, stored_us) = (header.when().sent_us(seen), mtime_us);
             rows.push(Row { sent_us, stored_us, header, fate });
@@ -295,13 +295,16 @@ pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageVi
     wanted
 }
 
-fn finding(header: &Header<'_>, seen: FileSeen, fate: Fate) -> Option<Error> {
+fn finding(header: &Header<'_>, seen: FileSeen) -> Option<Error> {
     let id = &header.id;
-    if fate == Fate::NoExpiry {
+    if header.when().is_endless() {
         let what = printable(&header.expires_at);
-        let text =
-            format!("message {id}: its expiry {what:?} is not a time, so it counts as expired");
-        return Some(Error::new(Kind::Unsafe, text).hint("zeta bus clean --expired removes it"));
+        let text = format!(
+            "message {id}: its expiry {what:?} is not a time, so it counts from the time of its file \
+             for as long as its topic"
+        );
+        let hint = "after that, 'zeta bus clean --expired' removes it";
+        return Some(Error::new(Kind::Unsafe, text).hint(hint));
     }
     if header.when().is_future(seen) {
         let when = printable(&header.timestamp);

@@ -116,7 +116,7 @@ pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
     let whole = match message.fate {
         _ if any(DeliveryState::Read) => DeliveryState::Read,
         _ if any(DeliveryState::Delivered) => DeliveryState::Delivered,
-        Fate::Expired | Fate::NoExpiry => DeliveryState::Expired,
+        Fate::Expired => DeliveryState::Expired,
         Fate::Lives(_) => DeliveryState::Stored,
     };
     Ok(Some((whole, at)))

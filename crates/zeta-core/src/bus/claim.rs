@@ -119,7 +119,7 @@ impl ClaimMessage {
             order: (envelope.when().sent_us(seen), seen.mtime_us),
             until_us: match envelope.when().fate(seen) {
                 Fate::Lives(until_us) => Some(until_us),
-                Fate::Expired | Fate::NoExpiry => None,
+                Fate::Expired => None,
             },
         })
     }

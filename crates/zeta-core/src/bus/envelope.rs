@@ -102,8 +102,6 @@ pub enum Fate {
     Lives(i64),
     /// Its time is over.
     Expired,
-    /// Nobody can read until when: it counts as expired, and is named.
-    NoExpiry,
 }
 
 /// Could this be an id, so that it is safe as the name of a file?
@@ -352,14 +350,23 @@ impl When<'_> {
         parse_utc(self.timestamp).is_ok_and(|us| us > stored_us.saturating_add(SKEW_US))
     }
 
-    /// Does it still count? One that is dated in the future lives no longer than its topic allows.
+    /// Does its end say no time? The original keeps such a message for ever.
+    pub fn is_endless(self) -> bool {
+        parse_utc(self.expires_at).is_err()
+    }
+
+    /// Does it still count? One that is dated in the future, or whose end is no time, lives as long
+    /// as its topic allows from the time of its file.
     pub fn fate(self, seen: FileSeen) -> Fate {
-        let Ok(mut until_us) = parse_utc(self.expires_at) else { return Fate::NoExpiry };
-        if self.is_future(seen) {
-            let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |t| t.life_ms);
-            let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
-            until_us = until_us.min(self.sent_us(seen).saturating_add(life_us));
-        }
+        let stored_us = seen.mtime_us.min(seen.now_us);
+        let life_ms = topic::known(self.topic).map_or(topic::LIFE_MAX_MS, |topic| topic.life_ms);
+        let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        let longest_us = stored_us.saturating_add(life_us);
+        let until_us = match parse_utc(self.expires_at) {
+            Ok(until_us) if self.is_future(seen) => until_us.min(longest_us),
+            Ok(until_us) => until_us,
+            Err(_) => longest_us,
+        };
         match until_us < seen.now_us {
             true => Fate::Expired,
             false => Fate::Lives(until_us),

@@ -82,7 +82,12 @@ fn a_message_counts_as_long_as_it_says_and_no_longer_than_it_may() {
     let at = |timestamp: &str, expires_at: &str| envelope(timestamp, expires_at).when().fate(SEEN);
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z"), Fate::Lives(3_000_000));
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:01.999Z"), Fate::Expired);
-    assert_eq!(at("1970-01-01T00:00:01.000Z", "soon"), Fate::NoExpiry);
+    // Its end is no time: the original keeps it for ever, so it is not free at once.
+    let endless = envelope("1970-01-01T00:00:01.000Z", "soon");
+    assert!(endless.when().is_endless());
+    assert_eq!(endless.when().fate(SEEN), Fate::Lives(SEEN.mtime_us + 86_400_000_000));
+    let next_day = FileSeen { now_us: SEEN.mtime_us + 86_400_000_001, ..SEEN };
+    assert_eq!(endless.when().fate(next_day), Fate::Expired);
     // From the future: its file's time, and at most the life of its topic.
     let future = envelope("2099-01-01T00:00:00.000Z", "2199-01-01T00:00:00.000Z");
     assert_eq!(future.when().sent_us(SEEN), SEEN.mtime_us);
