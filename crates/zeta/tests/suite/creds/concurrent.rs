@@ -122,8 +122,8 @@ fn a_kill_at_any_rename_of_a_change_of_the_factor_locks_no_factor_out() {
     kill_at_each_rename(test_name!(), Some(BY_SERIAL), BY_UUID);
 }
 
-/// Kills a save at each of its renames. Whatever is there then opens with one of the factors, and no
-/// other file keeps it closed.
+/// Kills a save at each of its renames. Whatever is there then opens with one of the factors, and
+/// no other file keeps it closed.
 fn kill_at_each_rename(test: &str, old: Option<[&str; 2]>, new: [&str; 2]) {
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "no strace (Debian package strace)");
