@@ -63,8 +63,8 @@ in
       type = path;
       default = "/boot/zeta-creds.factor";
       description = ''
-        A file that says what the blob is bound to: usbUuid, usbISerial or uefiKeyfile. If the file
-        is missing, it is usbUuid. There is no fallback from one to another.
+        A file that says which of the three to try first: usbUuid, usbISerial or uefiKeyfile. What
+        the blob is bound to is decided by its MAC.
       '';
     };
     usbUuidPath = lib.mkOption {

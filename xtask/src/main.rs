@@ -10,6 +10,7 @@ mod counts;
 mod cuts;
 mod dist;
 mod elf;
+mod litter;
 mod mutants;
 mod needs;
 mod openapi;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{book, boot, costs, cuts, dist, mutants, needs, openapi, run};
+use crate::{book, boot, costs, cuts, dist, litter, mutants, needs, openapi, run};
 
 /// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -82,12 +82,18 @@ pub fn run() -> Result<bool> {
 
 /// Runs all tests but doc tests: with nextest where it is installed, which gives each test its own
 /// process and a time limit; else with cargo's own runner, so that a fresh machine needs no more.
+/// What they leave among the temporary files is a failure.
 pub fn run_tests() -> Result<Outcome> {
     let nextest = run::answer(run::cargo(&["nextest", "--version"])).is_some();
-    match nextest {
+    let before = litter::look();
+    let mut outcome = match nextest {
         true => counted(Runner::Nextest, &["nextest", "run", "--workspace", "--no-fail-fast"]),
         false => counted(Runner::Libtest, &["test", "--workspace", "--tests", "--no-fail-fast"]),
+    }?;
+    for path in before.left() {
+        outcome.fail(&format!("the tests left {} behind", path.display()));
     }
+    Ok(outcome)
 }
 
 /// Runs the examples in the documentation.

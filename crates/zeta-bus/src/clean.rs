@@ -48,16 +48,18 @@ impl Cleaned {
     }
 }
 
-/// Removes messages: all of them, those of one sender, or those that do not count any more.
+/// Removes messages: all of them, those of one sender, or those that do not count any more. On a
+/// full disk those are removed first that leave nothing behind.
 pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Result<Cleaned> {
     let mut cleaned = Cleaned::default();
     let Some(bus) = Bus::open(dir)? else { return Ok(cleaned) };
     let filter = Filter { expired: true, ..Filter::default() };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh_partly()?;
-    let snapshot = index.snapshot(&mut Cursor::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default());
     drop(index);
     let (messages, _) = snapshot.messages();
+    let mut undelivered = Vec::new();
     for MessageView { envelope, fate, .. } in sort_out(messages, &filter) {
         let dead = expired && (!matches!(fate, Fate::Lives(_)) || is_void(ctx, &envelope));
         let wanted = match from {
@@ -67,16 +69,19 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
         if !wanted {
             continue;
         }
-        let undelivered = expired && from.is_none() && !is_delivered(&bus, &envelope)?;
-        let gone = if undelivered {
-            bus.move_to_dead_letters(&envelope.id)?
+        if expired && from.is_none() && !is_delivered(&bus, &envelope)? {
+            undelivered.push(envelope.id);
         } else {
-            bus.remove(&envelope.id)?
-        };
-        cleaned.removed += usize::from(gone);
-        cleaned.dead_letters += usize::from(gone && undelivered);
+            cleaned.removed += usize::from(bus.remove(&envelope.id)?);
+        }
+    }
+    for id in undelivered {
+        let gone = usize::from(bus.move_to_dead_letters(&id)?);
+        cleaned.removed += gone;
+        cleaned.dead_letters += gone;
     }
     cleaned.swept = bus.sweep(host::wall_us())?;
+    crate::messages::inbox::sweep(&bus)?;
     limit_dead_letters(&bus)?;
     Ok(cleaned)
 }
@@ -91,10 +96,13 @@ fn is_void(ctx: &Context, envelope: &Envelope) -> bool {
 }
 
 /// Returns whether a message for one recipient was delivered to it. A broadcast counts as
-/// delivered.
+/// delivered; a message to a recipient that nobody can be was not.
 fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
-    if envelope.to == EVERYBODY || !delivery_log::is_surface(&envelope.to) {
+    if envelope.to == EVERYBODY {
         return Ok(true);
+    }
+    if !delivery_log::is_surface(&envelope.to) {
+        return Ok(false);
     }
     let log = delivery_log::peek(bus, &envelope.to).unwrap_or_default();
     let known = log.get(&envelope.id);

@@ -33,7 +33,9 @@ pub fn wall_us() -> i64 {
 /// Without `/proc` nothing is known about other processes, and a lease would be a guess.
 pub fn host() -> Result<Host> {
     let boot_id = read_line(BOOT_ID).map_err(|errno| {
-        Error { kind: Kind::Unsafe, ..Error::io("cannot read", Path::new(BOOT_ID), errno) }
+        let error = Error::io("cannot read", Path::new(BOOT_ID), errno);
+        let kind = if errno == Errno::NOENT { Kind::Unsafe } else { error.kind };
+        Error { kind, ..error }
             .hint("zeta needs /proc (in a systemd unit do not set ProcSubset=pid)")
     })?;
     Ok(Host {
@@ -42,6 +44,11 @@ pub fn host() -> Result<Host> {
         pid_ns: namespace("/proc/self/ns/pid")?,
         time_ns: namespace("/proc/self/ns/time")?,
     })
+}
+
+/// The id of this boot; empty where `/proc` does not show it.
+pub fn boot_id() -> String {
+    read_line(BOOT_ID).unwrap_or_default()
 }
 
 /// Reads the machine id; `None` if the machine has none. It is not to be published as it is.

@@ -29,6 +29,7 @@ pub mod relay;
 pub mod signal;
 #[expect(unsafe_code, reason = "fork and exec have no safe face; all of it is in there")]
 pub mod spawn;
+pub mod temp_dir;
 pub mod temp_file;
 pub mod user_namespace;
 pub mod users;

@@ -26,6 +26,12 @@ impl Mount {
     pub fn is_private_tmp(&self) -> bool {
         self.root.contains("systemd-private-")
     }
+
+    /// Returns true for a whole file system in memory, as a sandbox makes one for itself; what it
+    /// shows of another one is a directory of that.
+    pub fn is_whole_tmpfs(&self) -> bool {
+        self.fs_type == "tmpfs" && self.root == "/"
+    }
 }
 
 /// The mount that `path` lies on; `None` where `/proc` does not say.

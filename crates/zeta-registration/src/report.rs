@@ -7,11 +7,11 @@ use zeta_core::record::{printable, quote};
 use zeta_core::registration::expiry::Expiry;
 use zeta_core::registration::node::{About, EXPIRES_AT};
 use zeta_core::registration::receipt::Receipt;
-use zeta_core::registration::{From, Pull, Stop, node_path};
+use zeta_core::registration::{Pull, Stop, node_path};
 use zeta_core::time::{format_duration, format_utc};
 
 use crate::node::deregister::{Left, Listed};
-use crate::node::request::RegisterOutcome;
+use crate::node::request::{OPENED, RegisterOutcome, WAITS};
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::acquire::Refusal;
 
@@ -34,7 +34,7 @@ pub fn standing<'a>(outcome: &'a RegisterOutcome, receipt: &Receipt) -> Standing
         add_receipt(&mut object, receipt);
         Standing::Good(object, printable(&text).into_owned())
     };
-    let refused = |kind, text: String, hint: &str| {
+    let refused_as = |kind, text: String, hint: &str| {
         let mut object = Object::new();
         add_receipt(&mut object, receipt);
         Standing::Refused(Error::new(kind, text).hint(hint), object)
@@ -43,39 +43,54 @@ pub fn standing<'a>(outcome: &'a RegisterOutcome, receipt: &Receipt) -> Standing
         RegisterOutcome::Registered => {
             return good("registered", format!("registered: {}", receipt.node_path));
         }
-        RegisterOutcome::Waiting(Pull { from: From::Ours, url, .. }) => {
+        // What is usual needs no words; what a person has to do does.
+        RegisterOutcome::Waiting(Pull { url, .. }) if receipt.detail == WAITS => {
             return good("waiting", format!("waits for {url}"));
         }
         RegisterOutcome::Waiting(Pull { url, .. }) => {
             return good("waiting", format!("waits for {url}: {}", receipt.detail));
         }
-        RegisterOutcome::Opened(pull) => return good("opened", format!("opened {}", pull.url)),
+        RegisterOutcome::Opened(Pull { url, .. }) if receipt.detail == OPENED => {
+            return good("opened", format!("opened {url}"));
+        }
+        RegisterOutcome::Opened(Pull { url, .. }) => {
+            return good("opened", format!("opened {url}: {}", receipt.detail));
+        }
         RegisterOutcome::InFlight(refusal) => return Standing::Taken(refusal),
         RegisterOutcome::Stopped(stop) => stop,
     };
     match stop {
         Stop::Merging(pull) => good("merged", format!("{} was merged a moment ago", pull.url)),
-        Stop::CouldNotAsk(why) => refused(
+        Stop::CouldNotAsk(why) => refused_as(
             Kind::Fault,
             format!("could not ask the forge: {why}"),
             "nothing was done; try again",
         ),
-        Stop::Closed(pull) => refused(
+        Stop::Closed(pull) => refused_as(
             Kind::Refused,
             format!("{} was closed without a merge", pull.url),
             "to open another one: --reopen",
         ),
-        Stop::Removed(pull) => refused(
+        Stop::Removed(pull) => refused_as(
             Kind::Refused,
             format!("{} was merged, and the node was removed since", pull.url),
             "to join again: --reopen",
         ),
-        Stop::Throttled(s) => {
-            let rest = format_duration(u64::try_from(*s).unwrap_or(0).saturating_mul(1000));
-            refused(
+        Stop::Throttled { rest_s, refused } => {
+            let ms = u64::try_from(*rest_s).unwrap_or(0).saturating_mul(1000);
+            let (text, hint) = match refused {
+                true => {
+                    ("the last one was refused", "put right what failed ('zeta node show'), then")
+                }
+                false => {
+                    ("the last one succeeded, but its pull request is gone", "to make one now")
+                }
+            };
+            let why = if *refused { format!(": {}", receipt.detail) } else { String::new() };
+            refused_as(
                 Kind::Busy,
-                format!("the next attempt is due in {rest}; the last one: {}", receipt.detail),
-                "put right what failed ('zeta node show'), then: --min-interval 0s",
+                format!("the next attempt is due in {}; {text}{why}", format_duration(ms)),
+                &format!("{hint}: --min-interval 0s"),
             )
         }
     }
@@ -142,6 +157,16 @@ pub fn no_receipt(path: &Path, intended: bool) -> Error {
              zeta node register --repo OWNER/NAME --maintainer USER --dry-run"
         }
     })
+}
+
+/// The refusal where there is a file that is no receipt of this machine.
+pub fn foreign_receipt(path: &Path) -> Error {
+    let text = format!(
+        "{}: it is no receipt of this machine, but of another machine or an older program",
+        path.display()
+    );
+    Error::new(Kind::NotFound, text)
+        .hint("'zeta node register' asks the repository, and writes a new one")
 }
 
 /// A steward without work, as JSON.
@@ -212,6 +237,7 @@ pub fn deregistered(gone: &[(String, Left)]) -> Object {
             Left::Opened(pull) => ("opened", Some(pull)),
             Left::Waiting(pull) => ("waiting", Some(pull)),
             Left::Stays(pull) => ("stays", Some(pull)),
+            Left::InFlight(_) => ("in_flight", None),
         };
         object.text("node", node).text("outcome", word);
         if let Some(pull) = pull {
@@ -228,6 +254,7 @@ pub fn deregistered_text(gone: &[(String, Left)]) -> String {
         Left::Opened(pull) => format!("{node}: opened {}", pull.url),
         Left::Waiting(pull) => format!("{node}: {} is open already and removes it", pull.url),
         Left::Stays(pull) => format!("{node} stays: {} was closed", pull.url),
+        Left::InFlight(_) => format!("{node}: another agent opens a pull request right now"),
     };
     match gone {
         [] => "no node is dead".to_owned(),

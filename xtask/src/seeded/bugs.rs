@@ -24,6 +24,9 @@ const DECIDE: &str = "crates/zeta-core/src/lease/decide.rs";
 const INDEX: &str = "crates/zeta-bus/src/directory/index/mod.rs";
 const EVIDENCE: &str = "crates/zeta-core/src/evidence.rs";
 
+const PROPOSAL: &str = "crates/zeta-registration/src/node/proposal.rs";
+const GIT: &str = "crates/zeta-registration/src/git/mod.rs";
+
 const CORE: &[&str] = &["-p", "zeta-core", "--lib"];
 
 pub(super) const fn bug(
@@ -37,7 +40,7 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 44] = [
+pub const BUGS: [Bug; 51] = [
     bug(
         "a kept token file is believed although another has its name",
         GUARD,
@@ -403,22 +406,46 @@ pub const BUGS: [Bug; 44] = [
     bug(
         "an index that knows something is not compared",
         INDEX,
-        "        let text = self.read_names(0)?;
-",
-        "        if self.state.begun > 0 {
-            return Ok(true);
-        }
-        let text = self.read_names(0)?;
-",
+        "let same = names.whole && (names.count, names.set) == (live, set) && live == count;",
+        "let same = live > 0;",
         &["-p", "zeta", "--test", "suite", "bus::mixed::a_claim_that_the_original"],
     ),
     bug(
         "a message that is gone stays in the index",
         INDEX,
-        "        known.keys().filter(|_| whole).for_each(|gone| batch.forget(gone));
-",
-        "",
+        "known.keys().filter(|_| names.whole)",
+        "known.keys().filter(|_| anew)",
         &["-p", "zeta", "--test", "suite", "bus::attack::a_message_that_goes_in_the_moment"],
+    ),
+    bug(
+        "an index vouches for its names",
+        INDEX,
+        "(found == sum).then_some(text)",
+        "(found == sum || sum != epoch).then_some(text)",
+        &["-p", "zeta", "--test", "suite", "bus::index::whatever_happens"],
+    ),
+    bug(
+        "an index vouches for its texts",
+        "crates/zeta-bus/src/directory/index/line.rs",
+        "pack.get(from..to).filter(|bytes| hash(bytes) == self.hash)?;",
+        "pack.get(from..to)?;",
+        &["-p", "zeta", "--test", "suite", "bus::index::whatever_happens"],
+    ),
+    bug(
+        "a claim that cannot be read whole frees its item",
+        "crates/zeta-core/src/bus/broken.rs",
+        "        Err(_) => judge_broken(bytes, id, seen),
+",
+        "        Err(_) => Said::Nothing,
+",
+        &["-p", "zeta", "--test", "suite", "bus::decode::what_cannot_be_decoded"],
+    ),
+    bug(
+        "messages of one time have any order",
+        "crates/zeta-bus/src/messages/mod.rs",
+        "let order = |view: &MessageView| (view.sent_us, view.stored_us);",
+        "let order = |view: &MessageView| (view.sent_us, 0 * view.stored_us);",
+        &["-p", "zeta", "--test", "suite", "bus::decode::messages_of_one_sender"],
     ),
     bug(
         "an acquire does not look at the directory",
@@ -431,9 +458,9 @@ pub const BUGS: [Bug; 44] = [
     ),
     bug(
         "an index that was begun anew is read on from the old place",
-        INDEX,
-        "if cursor.epoch != self.state.epoch {",
-        "if mark.begun == 0 {",
+        "crates/zeta-bus/src/directory/index/snapshot.rs",
+        "if (at, sum) == (self.names, self.sum) {",
+        "if at <= self.names {",
         &["-p", "zeta", "--test", "suite", "bus::attack::a_watcher_misses_nothing"],
     ),
     bug(
@@ -442,5 +469,38 @@ pub const BUGS: [Bug; 44] = [
         "if dirty.lost {",
         "if dirty.lost && dirty.itself {",
         &["-p", "zeta", "--test", "suite", "it::view::lost_events_cost_no_state"],
+    ),
+    bug(
+        "the lease is not checked before a pull request is opened",
+        PROPOSAL,
+        "    still().map_err(ProposeError::Unclear)?;",
+        "    drop(still);",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "suite",
+            "node::faults::a_lease_that_was_lost_during_the_push_opens_nothing",
+        ],
+    ),
+    bug(
+        "a push takes no heed of the tip",
+        GIT,
+        "let lease = format!(\"--force-with-lease={reference}:{}\", expected.unwrap_or(\"\"));",
+        "let (lease, _) = (\"--force\".to_owned(), expected);",
+        &[
+            "-p",
+            "zeta",
+            "--test",
+            "suite",
+            "node::faults::a_branch_that_another_pushed_meanwhile_is_not_overwritten",
+        ],
+    ),
+    bug(
+        "a pull request of our own is not remembered",
+        "crates/zeta-core/src/registration/decide.rs",
+        "if opened == Some(&*pull.url) { From::Ours } else { pull.from }",
+        "if opened == Some(\"\") { From::Ours } else { pull.from }",
+        &["-p", "zeta-core", "--lib", "registration::tests::a_stranger_s_neither"],
     ),
 ];

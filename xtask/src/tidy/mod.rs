@@ -4,6 +4,7 @@
 //! commit.
 
 pub mod evidence;
+mod hints;
 mod manifests;
 mod pages;
 mod rust;
@@ -73,6 +74,7 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
     for page in &pages {
         if page.path.ends_with(".rs") {
             rust::check(page, &mut findings);
+            hints::check(page, &mut findings);
         }
         if page.path.ends_with("/Cargo.toml") {
             manifests::check(page, &mut findings);

@@ -16,11 +16,10 @@ use super::{
     ClaimRequest, Claimant, bus_of, default_ttl_ms, held, identify, judge_record, lease_place,
     record_of,
 };
-use crate::claim::holders::{HolderView, scope};
+use crate::claim::holders::{HolderView, findings, scope};
 use crate::claim::message::{claim_message, date_after, describe, set, unset};
 use crate::directory::Bus;
-use crate::directory::index::INDEX_LIMIT;
-use crate::directory::index::Index;
+use crate::directory::index::{Claims, INDEX_LIMIT, Index};
 use crate::directory::legacy_lock::LegacyLock;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -48,6 +47,8 @@ pub struct Granted {
     pub renewed: bool,
     /// The dead or overdue holder that it was taken from.
     pub taken_from: Option<String>,
+    /// Claims whose item cannot be seen.
+    pub findings: Vec<Error>,
 }
 
 /// The result of an attempt to acquire a claim.
@@ -82,6 +83,8 @@ struct Published<'a> {
     message: String,
     /// Messages of ended grants that the original still believes.
     void: Vec<String>,
+    /// Claims whose item cannot be seen.
+    findings: Vec<Error>,
     _index: Index<'a>,
 }
 
@@ -209,10 +212,11 @@ impl ClaimContext<'_> {
     ) -> Result<Acquired> {
         let Announcement { published, conflicts } = announcement;
         match (committed, published) {
-            (Ok(Some(committed)), Some((published, _))) => {
+            (Ok(Some(committed)), Some((mut published, _))) => {
+                let findings = std::mem::take(&mut published.findings);
                 let message = self.remove_void(published);
                 let Committed { record, renewed, taken_from } = committed;
-                Ok(Acquired::Granted(Granted { record, message, renewed, taken_from }))
+                Ok(Acquired::Granted(Granted { record, message, renewed, taken_from, findings }))
             }
             (_, None) if !conflicts.is_empty() => Ok(taken(conflicts, false)),
             (Ok(_), published) => {
@@ -331,7 +335,9 @@ impl ClaimContext<'_> {
             };
             // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
-            let messages = index.notices(&request.item, host::wall_us())?;
+            // A caller that waited may hold a directory that was moved away meanwhile.
+            self.bus.check_place()?;
+            let Claims { messages, broken } = index.claims(&request.item, host::wall_us())?;
             let conflicts = self.conflicts(request, record, renewal, &messages)?;
             if !conflicts.is_empty() {
                 return Ok(Err(conflicts));
@@ -341,10 +347,11 @@ impl ClaimContext<'_> {
                 date_after(&mut envelope, own.order.0);
             }
             let void = self.holders().void(&messages, &request.item);
-            self.bus.publish(&envelope.id, &envelope.render())?;
+            let mtime_us = self.bus.publish(&envelope.id, &envelope.render())?;
             drop(legacy_lock);
-            index.remember(&envelope);
-            return Ok(Ok(Published { message: envelope.id, void, _index: index }));
+            index.remember(&envelope, mtime_us);
+            let findings = findings(self.bus, &broken);
+            return Ok(Ok(Published { message: envelope.id, void, findings, _index: index }));
         }
     }
 

@@ -6,11 +6,11 @@ use zeta_core::bus::item::{CLAIM_PREFIX, Item};
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::RecordName;
 
-use super::{Claimant, grant_view, held, record_of};
+use super::{Claimant, Holders, grant_view, held, record_of};
 use crate::directory::Bus;
-use crate::directory::index::INDEX_LIMIT;
-use crate::directory::index::Index;
-use zeta_os::error::Result;
+use crate::directory::index::{BrokenClaim, Claims, INDEX_LIMIT, Index};
+use crate::messages::not_a_message;
+use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::NodeHandle;
 use zeta_state::lease::LeaseView;
@@ -26,17 +26,22 @@ impl<'a> HolderView<'a> {
         HolderView { bus, handle }
     }
 
-    /// Returns the holders of an item.
-    pub(super) fn claimants(&self, item: &Item) -> Result<Vec<Claimant>> {
-        let Some(bus) = self.bus else { return Ok(Vec::new()) };
+    /// Returns the holders of an item, and claims that cannot be read.
+    pub(super) fn of_item(&self, item: &Item) -> Result<Holders> {
+        let Some(bus) = self.bus else { return Ok(Holders::default()) };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let messages = index.notices(item, host::wall_us())?;
+        let Claims { messages, broken } = index.claims(item, host::wall_us())?;
         drop(index);
         let mut claimants = self.by_messages(&messages, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
         self.add_sharers(bus, Some(item), &mut claimants)?;
-        Ok(claimants)
+        Ok(Holders { claimants, findings: findings(bus, &broken) })
+    }
+
+    /// Returns the holders of an item.
+    pub(super) fn claimants(&self, item: &Item) -> Result<Vec<Claimant>> {
+        Ok(self.of_item(item)?.claimants)
     }
 
     /// Returns the ids of claim messages that the original believes, and whose grants have ended.
@@ -80,29 +85,22 @@ impl<'a> HolderView<'a> {
         Ok(())
     }
 
-    /// Returns the holders of all items, by item.
-    pub(super) fn all_claimants(&self) -> Result<Vec<Claimant>> {
-        let Some(bus) = self.bus else { return Ok(Vec::new()) };
+    /// Returns the holders of all items, by item, and claims that cannot be read.
+    pub(super) fn of_all(&self) -> Result<Holders> {
+        let Some(bus) = self.bus else { return Ok(Holders::default()) };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let mut claimants = Vec::new();
-        for digest in index.item_digests()? {
-            let messages = index.notices_by_digest(&digest, host::wall_us())?;
-            if messages.iter().all(|message| message.until_us.is_none()) {
-                index.forget_item(&digest)?;
-                continue;
-            }
-            let mut items: Vec<&str> = messages.iter().map(|m| m.item.as_str()).collect();
-            items.sort_unstable();
-            items.dedup();
-            for item in items {
-                claimants.extend(self.by_messages(&messages, item));
-            }
-        }
+        let Claims { mut messages, broken } = index.all_claims(host::wall_us())?;
         drop(index);
+        messages.sort_by(|a, b| a.item.cmp(&b.item));
+        let mut claimants = Vec::new();
+        for of_item in messages.chunk_by(|a, b| a.item == b.item) {
+            let item = of_item.first().map_or("", |message| message.item.as_str());
+            claimants.extend(self.by_messages(of_item, item));
+        }
         self.add_sharers(bus, None, &mut claimants)?;
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
-        Ok(claimants)
+        Ok(Holders { claimants, findings: findings(bus, &broken) })
     }
 
     /// Adds grants whose messages are gone: those that share an item, or all grants of all items.
@@ -147,6 +145,19 @@ impl<'a> HolderView<'a> {
         }
         Ok(())
     }
+}
+
+/// Makes the findings about claims that cannot be read.
+pub(super) fn findings(bus: &Bus, broken: &[BrokenClaim]) -> Vec<Error> {
+    let finding = |broken: &BrokenClaim| {
+        let error = not_a_message(bus, &broken.file);
+        let text = match &broken.item {
+            Some(item) => format!("{}; it counts as a claim of {item:?}", error.text),
+            None => format!("{}; it is a claim, and its item cannot be seen", error.text),
+        };
+        Error { text, ..error }
+    };
+    broken.iter().map(finding).collect()
 }
 
 /// Returns what distinguishes the claims of one bus from those of another.

@@ -271,20 +271,34 @@ fn held(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Option<LeaseView>
     Ok(view.filter(|view| !matches!(view.standing, Standing::Grantable(_))))
 }
 
-/// Returns the holders of an item; empty if it is free.
-pub fn check(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Vec<Claimant>> {
+/// The holders of one item or of all, and claims that cannot be read as they should.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// The holders.
+    pub claimants: Vec<Claimant>,
+    /// Claims that count although they cannot be read, and claims whose item cannot be seen.
+    pub findings: Vec<Error>,
+}
+
+/// Returns the holders of the item of a request, or those of all items, by item.
+pub fn holders(ctx: &Context, dir: &Path, request: Option<&ClaimRequest>) -> Result<Holders> {
     let bus = Bus::open(dir)?;
     let found = ctx.find()?;
-    let mut claimants = HolderView::new(bus.as_ref(), found.as_ref()).claimants(&request.item)?;
-    identify(&mut claimants, &request.caller(ctx));
-    Ok(claimants)
+    let view = HolderView::new(bus.as_ref(), found.as_ref());
+    let Some(request) = request else { return view.of_all() };
+    let mut holders = view.of_item(&request.item)?;
+    identify(&mut holders.claimants, &request.caller(ctx));
+    Ok(holders)
+}
+
+/// Returns the holders of an item; empty if it is free.
+pub fn check(ctx: &Context, dir: &Path, request: &ClaimRequest) -> Result<Vec<Claimant>> {
+    Ok(holders(ctx, dir, Some(request))?.claimants)
 }
 
 /// Returns the holders of all items, by item.
 pub fn list(ctx: &Context, dir: &Path) -> Result<Vec<Claimant>> {
-    let bus = Bus::open(dir)?;
-    let found = ctx.find()?;
-    HolderView::new(bus.as_ref(), found.as_ref()).all_claimants()
+    Ok(holders(ctx, dir, None)?.claimants)
 }
 
 /// Parses an address as typed.

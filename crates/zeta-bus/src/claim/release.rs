@@ -101,7 +101,14 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
     for claimed_us in messages.iter().filter_map(|message| sent_us(&bus, message)) {
         date_after(&mut envelope, claimed_us);
     }
-    store_always(&bus, &envelope)?;
+    // On a full disk the messages of the grant, which has ended, make room for the release.
+    let stored = || store_always(&bus, &envelope);
+    if stored().is_err() && stored().is_err() {
+        for message in &messages {
+            bus.remove(message)?;
+        }
+        stored()?;
+    }
     Ok(Ok(Released::Published { message: envelope.id, stood }))
 }
 
@@ -126,7 +133,7 @@ impl ClaimContext<'_> {
     fn is_believed(&self, request: &ClaimRequest) -> Result<bool> {
         let mut index = Index::enter_or_fail(self.bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let messages = index.notices(&request.item, host::wall_us())?;
+        let messages = index.claims(&request.item, host::wall_us())?.messages;
         let believed = holders(&messages, request.item.as_str(), |_| None);
         Ok(believed.into_iter().filter(|message| message.from == request.from.as_str()).any(
             |message| match &message.grant {
@@ -179,7 +186,7 @@ pub fn hand_over(
     let Some(holder) = entered else { return Ok(Ok(None)) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let messages = index.notices(&request.item, host::wall_us())?;
+    let messages = index.claims(&request.item, host::wall_us())?.messages;
     let after_own = |envelope: &mut Envelope, from: &Address| {
         let own = messages.iter().filter(|message| message.from == from.as_str());
         own.for_each(|message| date_after(envelope, message.order.0));
@@ -208,5 +215,6 @@ pub fn hand_over(
     after_own(&mut release, &giver);
     store_inside(&bus, &mut index, &release)?;
     let message = message.map(|(message, _)| message).unwrap_or_default();
-    Ok(Ok(Some(Granted { record, message, renewed: false, taken_from: None })))
+    let (renewed, taken_from, findings) = (false, None, Vec::new());
+    Ok(Ok(Some(Granted { record, message, renewed, taken_from, findings })))
 }

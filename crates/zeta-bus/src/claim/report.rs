@@ -1,5 +1,6 @@
 //! Claims as text and as JSON: who holds an item, since when, where, and what to do.
 
+use zeta_core::bus::broken::UNKNOWN;
 use zeta_core::bus::grant::Identity;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
@@ -74,13 +75,13 @@ pub fn taken(item: &str, taken: &Taken) -> Error {
 /// Makes the answer that others hold an item, or a holder of the caller's name.
 pub fn held(item: &str, claimants: &[Claimant]) -> Error {
     let now_us = wall_us();
-    let who: Vec<String> = claimants.iter().map(|claimant| describe(claimant, now_us)).collect();
+    let all: Vec<String> = claimants.iter().map(|claimant| describe(claimant, now_us)).collect();
     // The holder may have released it since the refusal.
-    let who = if who.is_empty() { "another process".to_owned() } else { who.join("; ") };
+    let all = if all.is_empty() { "another process".to_owned() } else { all.join("; ") };
     let namesake = claimants.iter().find(|holder| holder.identity == Identity::Unproven);
     let question =
         namesake.map(|holder| format!(". {} is your name, too: held by you?", holder.from));
-    let text = format!("item {item:?} is claimed by {who}{}", question.unwrap_or_default());
+    let text = format!("item {item:?} is claimed by {all}{}", question.unwrap_or_default());
     let mut error = Error::new(Kind::Refused, text);
     if let Some(holder) = namesake {
         let (item, from) = (quote_word(item), &holder.from);
@@ -103,14 +104,14 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
             },
             None => format!("its claim message counts until {}", claimant.expires_at),
         };
-        error = error.hint(format!("{}: {why}", claimant.from));
+        error = error.hint(format!("{}: {why}", who(claimant)));
     }
     error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", quote_word(item)))
 }
 
 /// Describes a holder: name, session, since when, branch and worktree.
 fn describe(claimant: &Claimant, now_us: i64) -> String {
-    let mut text = claimant.from.clone();
+    let mut text = who(claimant).to_owned();
     if let Some(session) = claimant.session() {
         text += &format!(" (session {})", session.get(..8).unwrap_or(session));
     }
@@ -123,6 +124,14 @@ fn describe(claimant: &Claimant, now_us: i64) -> String {
         }
     }
     text
+}
+
+/// Names a holder; the sender of a broken message may be unknown.
+fn who(claimant: &Claimant) -> &str {
+    match claimant.from.as_str() {
+        UNKNOWN => "an unknown sender",
+        from => from,
+    }
 }
 
 /// The refusal of an item as JSON, without the keys of an error.

@@ -1,17 +1,19 @@
-//! The log of deliveries: one file per subscriber, as the original keeps it, and a copy below
-//! `.zeta`.
+//! The log of deliveries: one file per subscriber, as the original keeps it, and one of our own
+//! below `.zeta`.
 //!
-//! The original's `clean --expired` removes its `seen-*.json`, after which everything would be
-//! delivered again; the copy survives that, and also counts failed deliveries.
+//! Ours grows by a line with each delivery, so that a delivery costs one small write however many
+//! there are. The original's file is an array and is written once, at the end. The original's
+//! `clean --expired` removes it, after which everything would be delivered again; our log survives
+//! that, and also counts failed deliveries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use zeta_core::bus::is_id;
+use zeta_core::bus::{Address, is_id};
 
 use super::{Bus, replace};
 use zeta_os::error::{Error, Kind, Result};
@@ -39,33 +41,52 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct DeliveryLog<'a> {
     bus: &'a Bus,
-    surface: String,
+    /// What the subscriber is called in names of files.
+    name: String,
     dir: OwnedFd,
     _lock: OwnedFd,
+    /// The log below `.zeta`, once something was added to it.
+    file: Option<OwnedFd>,
     states: BTreeMap<String, Delivery>,
     /// The ids in the original's file, in its order.
     ids: Vec<String>,
+    /// The ids that the original's file does not have yet.
+    unsaved: bool,
+    /// The log must be written anew, because its last line has no end.
+    torn: bool,
 }
 
-/// Returns whether the text is a valid name of a subscriber, by the original's rule
-/// `[a-z0-9_-]{1,64}`.
+/// Returns whether the text is a valid name of a subscriber: an address, or a name by the
+/// original's rule `[a-z0-9_-]{1,64}`.
 pub fn is_surface(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-    (1..=64).contains(&text.len()) && text.bytes().all(good)
+    Address::new(text).is_ok() || ((1..=64).contains(&text.len()) && text.bytes().all(good))
 }
 
-fn file_of(surface: &str) -> String {
-    format!("seen-{surface}.json")
+/// What a subscriber is called in names of files. The letters that are exchanged are in no address.
+fn name_of(surface: &str) -> String {
+    surface.replace('/', "+").replace('.', ",")
+}
+
+/// The subscriber whose log has this name.
+fn surface_of(name: &str) -> Option<String> {
+    let surface = name.replace('+', "/").replace(',', ".");
+    (is_surface(&surface) && name_of(&surface) == name).then_some(surface)
+}
+
+fn file_of(name: &str) -> String {
+    format!("seen-{name}.json")
 }
 
 impl<'a> DeliveryLog<'a> {
     /// Opens the log of a subscriber. Only one process at a time may deliver to it.
     pub fn enter(bus: &'a Bus, surface: &str) -> Result<DeliveryLog<'a>> {
         let dir = bus.inner(SEEN)?;
-        let name = format!("{surface}.lock");
-        let path = bus.path(super::INNER).join(SEEN).join(&name);
+        let name = name_of(surface);
+        let file = format!("{name}.lock");
+        let path = bus.path(super::INNER).join(SEEN).join(&file);
         let flags = OFlags::RDWR | OFlags::CREATE;
-        let lock = super::open_file(dir.as_fd(), &name, flags, bus.base.sharing)
+        let lock = super::open_file(dir.as_fd(), &file, flags, bus.base.sharing)
             .map_err(|errno| Error::io("cannot open", &path, errno))?;
         match lock_within(&lock, Duration::ZERO) {
             Ok(()) => {}
@@ -80,8 +101,11 @@ impl<'a> DeliveryLog<'a> {
             }
             Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
         }
-        let (states, ids) = load(bus, &dir, surface)?;
-        Ok(DeliveryLog { bus, surface: surface.to_owned(), dir, _lock: lock, states, ids })
+        let Loaded { states, ids, torn } = load(bus, Some(&dir), &name)?;
+        let known: HashSet<&String> = ids.iter().collect();
+        let unsaved = states.iter().any(|(id, state)| state.is_done() && !known.contains(id));
+        let (file, _lock) = (None, lock);
+        Ok(DeliveryLog { bus, name, dir, _lock, file, states, ids, unsaved, torn })
     }
 
     /// Returns the state of a message; `None` if it was not delivered yet.
@@ -95,15 +119,45 @@ impl<'a> DeliveryLog<'a> {
         self.states.len()
     }
 
-    /// Writes the state of a message to disk at once, so that after a crash nothing is delivered
-    /// twice.
+    /// Writes the state of a message to disk at once, so that after a crash no message that was
+    /// delivered before is delivered again. Call [`DeliveryLog::finish`] at the end.
     pub fn note(&mut self, id: &str, state: Delivery) -> Result<()> {
-        self.states.insert(id.to_owned(), state);
-        if !matches!(state, Delivery::Failed(_)) && !self.ids.iter().any(|known| known == id) {
-            self.ids.push(id.to_owned());
-            self.save_original()?;
+        let before = self.states.insert(id.to_owned(), state);
+        self.unsaved |= state.is_done() && !before.is_some_and(Delivery::is_done);
+        if self.torn {
+            return self.save_own();
         }
-        self.save_copy()
+        let path = self.path();
+        let cannot = |errno| Error::io("cannot write", &path, errno);
+        if self.file.is_none() {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK;
+            let (dir, sharing) = (self.dir.as_fd(), self.bus.base.sharing);
+            let opened = super::open_file(dir, &self.name, flags, sharing).map_err(cannot)?;
+            self.file = Some(opened);
+        }
+        let line = line_of(id, state);
+        let Some(file) = &self.file else { return Ok(()) };
+        let written = rustix::io::write(file, line.as_bytes()).map_err(cannot)?;
+        if written == line.len() {
+            return Ok(());
+        }
+        self.torn = true;
+        self.save_own()
+    }
+
+    /// Writes the original's file, if messages were delivered that it does not have.
+    pub fn finish(&mut self) -> Result<()> {
+        if !self.unsaved {
+            return Ok(());
+        }
+        let known: HashSet<&String> = self.ids.iter().collect();
+        let done = self.states.iter().filter(|(_, state)| state.is_done());
+        let more: Vec<String> =
+            done.map(|(id, _)| id).filter(|id| !known.contains(id)).cloned().collect();
+        self.ids.extend(more);
+        self.save_original()?;
+        self.unsaved = false;
+        Ok(())
     }
 
     /// Forgets messages that are gone.
@@ -114,51 +168,70 @@ impl<'a> DeliveryLog<'a> {
         if before == self.states.len() + self.ids.len() {
             Ok(())
         } else {
-            self.save_original().and_then(|()| self.save_copy())
+            self.save_original().and_then(|()| self.save_own())
         }
     }
 
+    fn path(&self) -> PathBuf {
+        self.bus.path(super::INNER).join(SEEN).join(&self.name)
+    }
+
     fn save_original(&self) -> Result<()> {
-        let file = file_of(&self.surface);
+        let file = file_of(&self.name);
         let text = serde_json::to_string_pretty(&self.ids).unwrap_or_default();
         replace(self.bus.as_fd(), &file, text.as_bytes(), self.bus.base.sharing.file_mode())
             .map_err(|errno| Error::io("cannot write", &self.bus.path(&file), errno))
     }
 
-    fn save_copy(&self) -> Result<()> {
-        let lines = self.states.iter().map(|(id, state)| match state {
-            Delivery::Delivered => format!("{id} delivered\n"),
-            Delivery::Read => format!("{id} read\n"),
-            Delivery::Failed(times) => format!("{id} failed {times}\n"),
-        });
-        let text: String = lines.collect();
+    fn save_own(&mut self) -> Result<()> {
+        let text: String = self.states.iter().map(|(id, state)| line_of(id, *state)).collect();
         let mode = self.bus.base.sharing.file_mode();
-        replace(self.dir.as_fd(), &self.surface, text.as_bytes(), mode).map_err(|errno| {
-            let path = self.bus.path(super::INNER).join(SEEN).join(&self.surface);
-            Error::io("cannot write", &path, errno)
-        })
+        replace(self.dir.as_fd(), &self.name, text.as_bytes(), mode)
+            .map_err(|errno| Error::io("cannot write", &self.path(), errno))?;
+        (self.file, self.torn) = (None, false);
+        Ok(())
+    }
+}
+
+impl Delivery {
+    /// Returns whether the message is not delivered any more.
+    pub fn is_done(self) -> bool {
+        !matches!(self, Delivery::Failed(_))
+    }
+}
+
+fn line_of(id: &str, state: Delivery) -> String {
+    match state {
+        Delivery::Delivered => format!("{id} delivered\n"),
+        Delivery::Read => format!("{id} read\n"),
+        Delivery::Failed(times) => format!("{id} failed {times}\n"),
     }
 }
 
 /// Reads the log of a subscriber without locking it.
 pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Delivery>> {
-    let dir = bus.inner(SEEN)?;
-    Ok(load(bus, &dir, surface)?.0)
+    let dir = bus.inner_if_there(SEEN)?;
+    Ok(load(bus, dir.as_ref(), &name_of(surface))?.states)
 }
 
 /// Lists every subscriber that has a log.
 pub fn surfaces(bus: &Bus) -> Result<Vec<String>> {
-    let dir = bus.inner(SEEN)?;
+    let Some(dir) = bus.inner_if_there(SEEN)? else { return Ok(Vec::new()) };
     let path = bus.path(super::INNER).join(SEEN);
     let logs = zeta_os::files::list(dir.as_fd(), super::NAMES_MAX, &path)?;
-    Ok(logs.names.into_iter().filter(|name| is_surface(name)).collect())
+    Ok(logs.names.iter().filter_map(|name| surface_of(name)).collect())
 }
 
-type Loaded = (BTreeMap<String, Delivery>, Vec<String>);
+struct Loaded {
+    states: BTreeMap<String, Delivery>,
+    /// The ids in the original's file.
+    ids: Vec<String>,
+    torn: bool,
+}
 
-fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
+fn load(bus: &Bus, dir: Option<&OwnedFd>, name: &str) -> Result<Loaded> {
     let mut states = BTreeMap::new();
-    let file = file_of(surface);
+    let file = file_of(name);
     let path = || bus.path(&file);
     let mut ids = Vec::new();
     if let Some(read) = read(bus.as_fd(), &file, SEEN_MAX, &bus.base, path)? {
@@ -171,10 +244,17 @@ fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
         let all = value.as_array().map(Vec::as_slice).unwrap_or_default();
         ids = all.iter().filter_map(|id| id.as_str()).map(str::to_owned).collect();
     }
-    let copy = || -> PathBuf { bus.path(super::INNER).join(SEEN).join(surface) };
-    let read = read(dir.as_fd(), surface, SEEN_MAX, &bus.base, copy)?;
-    let text = read.map(|read| read.bytes).unwrap_or_default();
-    for line in String::from_utf8_lossy(&text).lines() {
+    let mut bytes = Vec::new();
+    if let Some(dir) = dir {
+        let own = || bus.path(super::INNER).join(SEEN).join(name);
+        let read = read(dir.as_fd(), name, SEEN_MAX, &bus.base, own)?;
+        bytes = read.map(|read| read.bytes).unwrap_or_default();
+    }
+    let torn = !bytes.is_empty() && !bytes.ends_with(b"\n");
+    let text = String::from_utf8_lossy(&bytes);
+    // A line without an end was not written whole: it says nothing.
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    for line in whole {
         let mut words = line.split(' ');
         let Some(id) = words.next().filter(|id| is_id(id)) else { continue };
         let state = match words.next() {
@@ -190,5 +270,30 @@ fn load(bus: &Bus, dir: &OwnedFd, surface: &str) -> Result<Loaded> {
     for id in &ids {
         states.entry(id.clone()).or_insert(Delivery::Delivered);
     }
-    Ok((states, ids))
+    Ok(Loaded { states, ids, torn })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_has_a_file_of_its_own() {
+        let mut names = Vec::new();
+        for surface in ["otto-cli", "otto/cli", "otto/cli/1@n-1.x", "my.agent", "_x", "a.lock"] {
+            assert!(is_surface(surface), "{surface}");
+            let name = name_of(surface);
+            assert!(!name.contains(['/', '.']), "{name}");
+            assert_eq!(surface_of(&name).as_deref(), Some(surface));
+            names.push(name);
+        }
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 6);
+        for bad in ["", "*", "../x", "Otto", "a b", "a@b", ".x", "x+y", "x,y"] {
+            assert!(!is_surface(bad), "{bad}");
+        }
+        assert!(["otto-cli.lock", "a.b", ".tmp-1"].iter().all(|name| surface_of(name).is_none()));
+        assert!(is_surface(&format!("{}/x", "a.".repeat(60))));
+    }
 }

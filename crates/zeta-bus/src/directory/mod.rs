@@ -3,22 +3,21 @@
 //!
 //! A message is published by a rename out of `.zeta/tmp`, so no reader finds half of one.
 //! Everything else below `.zeta` is derived: the index of the messages ([`index`]) and the logs of
-//! deliveries ([`delivery_log`]). The index can be removed at any time and is built again.
+//! deliveries ([`delivery_log`]). The index can be removed at any time and is built again. Where
+//! `.zeta` cannot be made, as on a full disk, messages are read without it.
 
 pub mod delivery_log;
 pub mod index;
 pub mod legacy_lock;
 
 use std::cell::OnceCell;
-use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RawDir, RenameFlags, fchmod, openat, renameat, renameat_with, statat,
-    unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, fchmod, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
@@ -27,15 +26,18 @@ use zeta_core::layout;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::write_temp;
 use zeta_os::flock::lock_within;
+use zeta_os::open_beneath::DIRECTORY;
 use zeta_state::directory::create::{self, publish_dir};
 use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::tree::{Bytes, read};
 use zeta_state::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 
 /// The directory of `zeta`'s own files.
-const INNER: &str = ".zeta";
+pub(crate) const INNER: &str = ".zeta";
 /// Below it: messages that are not published yet.
 const TEMPS: &str = "tmp";
+/// Below it: the marks of unread messages.
+pub(crate) const INBOX: &str = "inbox";
 /// Below it: dead letters.
 const DEAD: &str = "dead";
 /// Below it: the changes of a state directory that were published last.
@@ -52,17 +54,23 @@ pub const NAMES_MAX: usize = 200_000;
 pub struct Bus {
     /// The directory itself.
     pub base: TrustedDir,
-    inner: OwnedFd,
+    /// The directory of `zeta`'s own files, or why it cannot be made.
+    inner: Result<OwnedFd>,
     /// The directory of messages that are not published yet, once it was opened.
     temps: OnceCell<OwnedFd>,
 }
 
+/// Returns whether a file of this name may be a message: the original reads every `.json` file. Its
+/// own notes in the same directory are none.
+fn is_message_name(file: &str) -> bool {
+    let note = file.starts_with("seen-") || file == "assignment-history.json";
+    file.ends_with(SUFFIX) && !note
+}
+
 /// Returns the id of the message in this file; `None` if the name is not that of a message.
 pub fn id_of(file: &str) -> Option<&str> {
-    let id = file.strip_suffix(SUFFIX)?;
-    // The original's own files in the same directory.
-    let note = id.starts_with("seen-") || id == "assignment-history";
-    (!note && is_id(id)).then_some(id)
+    let id = file.strip_suffix(SUFFIX).filter(|_| is_message_name(file))?;
+    is_id(id).then_some(id)
 }
 
 /// Returns the file of a message.
@@ -91,8 +99,34 @@ impl Bus {
 
     fn complete(base: TrustedDir) -> Result<Bus> {
         let path = base.path.join(INNER);
-        let inner = sub(base.as_fd(), INNER, &base, &path)?;
+        let inner = match open_inner(base.as_fd(), INNER, &base, || path.clone())? {
+            Some((inner, _)) => Ok(inner),
+            None => sub(base.as_fd(), INNER, &base, &path),
+        };
         Ok(Bus { base, inner, temps: OnceCell::new() })
+    }
+
+    /// Opens the directory once more: what is locked by this descriptor is locked for the others
+    /// of this process, too.
+    fn open_again(&self) -> rustix::io::Result<OwnedFd> {
+        openat(&self.base, c".", DIRECTORY, Mode::empty())
+    }
+
+    /// Checks that the path still leads to this directory: it may have been moved away or removed,
+    /// or another file system was mounted over it.
+    pub fn check_place(&self) -> Result<()> {
+        let path = &self.base.path;
+        let what = match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == self.base.identity => return Ok(()),
+            Ok(stat) if stat.st_dev != self.base.identity.0 => {
+                "another file system was mounted there"
+            }
+            Ok(_) => "another directory is there now",
+            Err(Errno::NOENT | Errno::NOTDIR) => "it was moved away or removed",
+            Err(errno) => return Err(Error::io("cannot look at", path, errno)),
+        };
+        Err(Error::not_safe(path, format!("{what} while this call used the bus"))
+            .hint("start it again: it then uses the directory that is there"))
     }
 
     /// Returns the path of a file of the bus.
@@ -103,7 +137,14 @@ impl Bus {
     /// Opens a directory below `.zeta`, and creates it if it is missing.
     pub(super) fn inner(&self, name: &str) -> Result<OwnedFd> {
         let path = self.base.path.join(INNER).join(name);
-        sub(self.inner.as_fd(), name, &self.base, &path)
+        sub(self.inner.as_ref().map_err(Error::clone)?.as_fd(), name, &self.base, &path)
+    }
+
+    /// Opens a directory below `.zeta`, if it is there.
+    fn inner_if_there(&self, name: &str) -> Result<Option<OwnedFd>> {
+        let Ok(inner) = &self.inner else { return Ok(None) };
+        let path = || self.base.path.join(INNER).join(name);
+        Ok(open_inner(inner.as_fd(), name, &self.base, path)?.map(|(dir, _)| dir))
     }
 
     /// Reads the file of a message; `None` if it is gone.
@@ -111,8 +152,10 @@ impl Bus {
         read(self.base.as_fd(), file, ENVELOPE_MAX, &self.base, || self.path(file))
     }
 
-    /// Publishes a message: it appears whole, or not at all.
-    pub fn publish(&self, id: &str, text: &str) -> Result<()> {
+    /// Publishes a message: it appears whole, or not at all. Returns the modification time of its
+    /// file in µs, which orders messages of one timestamp: the kernel's own is the same for all
+    /// files of a tick.
+    pub fn publish(&self, id: &str, text: &str) -> Result<i64> {
         let temps = match self.temps.get() {
             Some(temps) => temps,
             None => {
@@ -121,16 +164,18 @@ impl Bus {
             }
         };
         let path = self.path(&file_of(id));
-        let cannot = |errno| Error::below("cannot store the message", &path, errno);
+        let now_us = zeta_os::host::wall_us();
         write_temp(temps.as_fd(), id, text.as_bytes(), self.base.sharing.file_mode())
+            .and_then(|()| set_modified(temps, id, now_us))
             .and_then(|()| {
                 let (file, flags) = (file_of(id), RenameFlags::NOREPLACE);
                 renameat_with(temps, id, &self.base, file.as_str(), flags)
             })
             .map_err(|errno| {
                 let _ = unlinkat(temps, id, AtFlags::empty());
-                cannot(errno)
-            })
+                Error::below("cannot store the message", &path, errno)
+            })?;
+        Ok(now_us)
     }
 
     /// Removes a message; false if it was gone.
@@ -157,7 +202,7 @@ impl Bus {
 
     /// Returns the dead letters, by file name.
     pub fn dead_letters(&self) -> Result<Vec<(String, Bytes)>> {
-        let dead = self.inner(DEAD)?;
+        let Some(dead) = self.inner_if_there(DEAD)? else { return Ok(Vec::new()) };
         let path = self.base.path.join(INNER).join(DEAD);
         let mut found = Vec::new();
         for file in zeta_os::files::list(dead.as_fd(), NAMES_MAX, &path)?.names {
@@ -196,39 +241,12 @@ impl Bus {
         )
     }
 
-    /// Calls `visit` with every name of the bus, in no order; false if there are more than
-    /// [`NAMES_MAX`], and the rest was left out.
-    pub fn each_name(&self, mut visit: impl FnMut(&CStr)) -> Result<bool> {
-        let cannot = |errno| Error::below("cannot list", &self.base.path, errno);
-        // A new descriptor begins at the first name.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = openat(self, c".", flags, Mode::empty()).map_err(cannot)?;
-        let mut buffer = [MaybeUninit::uninit(); 8 * 1024];
-        let mut entries = RawDir::new(dir, &mut buffer);
-        let mut names = 0;
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(cannot)?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            names += 1;
-            if names > NAMES_MAX {
-                return Ok(false);
-            }
-            visit(name);
-        }
-        Ok(true)
-    }
-
     /// Removes unfinished files of killed calls that are older than a minute; returns how many.
     pub fn sweep(&self, now_us: i64) -> Result<usize> {
         let mut swept = sweep(self.as_fd(), &self.base.path, false, now_us)?;
-        let items = index::path_of_items();
-        for name in [TEMPS, DEAD, CHANGES, delivery_log::SEEN, items.as_str()] {
+        for name in [TEMPS, DEAD, CHANGES, delivery_log::SEEN] {
             let path = self.base.path.join(INNER).join(name);
-            let opened = open_inner(self.inner.as_fd(), name, &self.base, || path.clone())?;
-            if let Some((dir, _)) = opened {
+            if let Some(dir) = self.inner_if_there(name)? {
                 swept += sweep(dir.as_fd(), &path, name == TEMPS, now_us)?;
             }
         }
@@ -269,6 +287,14 @@ fn sweep(dir: BorrowedFd<'_>, path: &Path, all: bool, now_us: i64) -> Result<usi
     Ok(names.iter().filter(|name| old(name) && gone(name)).count())
 }
 
+/// Sets the modification time of a file.
+fn set_modified(dir: &OwnedFd, name: &str, us: i64) -> rustix::io::Result<()> {
+    let time =
+        Timespec { tv_sec: us.div_euclid(1_000_000), tv_nsec: us.rem_euclid(1_000_000) * 1000 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
 /// Opens a directory below `dir`, and creates it if it is missing.
 fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Result<OwnedFd> {
     if let Some((fd, _)) = open_inner(dir, name, base, || path.to_owned())? {
@@ -279,9 +305,9 @@ fn sub(dir: BorrowedFd<'_>, name: &str, base: &TrustedDir, path: &Path) -> Resul
     Ok(opened.ok_or_else(|| Error::not_safe(path, "it vanishes at once"))?.0)
 }
 
-/// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can write
-/// it, whatever the umask of its creator was.
-pub(super) fn open_file(
+/// Opens a file of the bus with `flags`, which may create it. The members of a group's bus can
+/// write it, whatever the umask of its creator was.
+pub(crate) fn open_file(
     dir: BorrowedFd<'_>,
     name: &str,
     flags: OFlags,

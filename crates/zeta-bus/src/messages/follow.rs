@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use zeta_core::bus::Envelope;
+use zeta_core::bus::{EVERYBODY, Envelope};
 
-use super::{Filter, MessageView, check_surface, limit_dead_letters, not_a_message, sort_out};
+use super::{
+    Filter, MessageView, check_surface, inbox, limit_dead_letters, not_a_message, sort_out,
+};
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::{Cursor, Index};
 use crate::directory::{Bus, delivery_log};
@@ -30,15 +32,27 @@ pub struct Following {
     pub limit: Option<Duration>,
 }
 
+/// What [`watch`] passes on.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// A message.
+    Message(&'a MessageView),
+    /// A file that is no message.
+    Finding(&'a Error),
+}
+
 /// Passes on each message as it comes; those of one read in the order in which they were sent. Ends
 /// when `take` returns false, or the time is over.
 ///
 /// Messages are known by their ids and not by a cursor in time: files appear out of the order of
 /// their timestamps.
+///
+/// # Errors
+/// [`zeta_os::error::Kind::Unsafe`] if the path leads to another directory by now.
 pub fn watch(
     dir: &Path,
     following: &Following,
-    mut take: impl FnMut(&MessageView) -> Result<bool>,
+    mut take: impl FnMut(Seen<'_>) -> Result<bool>,
 ) -> Result<()> {
     let started = Instant::now();
     if following.limit == Some(Duration::ZERO) {
@@ -48,17 +62,25 @@ pub fn watch(
     let notify = Watch::new();
     notify.changes_in(bus.as_fd());
     let (mut cursor, mut known) = (Cursor::default(), HashSet::new());
+    let mut named = HashSet::new();
     let mut first = true;
     loop {
+        bus.check_place()?;
         let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
         index.refresh()?;
-        let snapshot = index.snapshot(&mut cursor)?;
+        let snapshot = index.snapshot(&mut cursor);
         drop(index);
-        let (messages, _) = snapshot.messages();
+        let (messages, unread) = snapshot.messages();
         for seen in sort_out(messages, &following.filter) {
             let new = known.insert(seen.envelope.id.clone());
             let wanted = new && (!first || following.from_start);
-            if wanted && !take(&seen)? {
+            if wanted && !take(Seen::Message(&seen))? {
+                return Ok(());
+            }
+        }
+        for unread in unread {
+            let finding = not_a_message(&bus, &unread);
+            if named.insert(unread) && !take(Seen::Finding(&finding))? {
                 return Ok(());
             }
         }
@@ -74,6 +96,32 @@ pub fn watch(
                 notify.each(|_, _| ());
             }
             None => std::thread::sleep(sleep),
+        }
+    }
+}
+
+/// Notices that the bus changes. It is made before a look at the bus, so that no change after that
+/// look is missed.
+pub struct Changes {
+    notify: Watch,
+    _bus: Option<Bus>,
+}
+
+impl Changes {
+    /// Begins to watch; a bus that does not exist yet is looked for again later.
+    pub fn of(dir: &Path) -> Result<Changes> {
+        let (notify, bus) = (Watch::new(), Bus::open(dir)?);
+        if let Some(bus) = &bus {
+            notify.changes_in(bus.as_fd());
+        }
+        Ok(Changes { notify, _bus: bus })
+    }
+
+    /// Sleeps until the bus has changed, and for at most `limit`.
+    pub fn wait(&self, limit: Duration) {
+        match self.notify.fd() {
+            Some(fd) => _ = poll_readable(&[fd], limit),
+            None => std::thread::sleep(limit),
         }
     }
 }
@@ -106,7 +154,7 @@ pub fn deliver(
     let mut log = delivery_log::DeliveryLog::enter(&bus, surface)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let snapshot = index.snapshot(&mut Cursor::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default());
     drop(index);
     let (messages, unread) = snapshot.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
@@ -114,26 +162,11 @@ pub fn deliver(
         Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
     let findings = unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
-    for MessageView { envelope, .. } in sort_out(messages, &filter) {
-        let failures = match log.of(&envelope.id) {
-            Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read) => continue,
-            Some(delivery_log::Delivery::Failed(times)) => times,
-            None => 0,
-        };
-        if handle(&envelope)? {
-            log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
-            deliveries.push(Delivery::Delivered(envelope));
-            continue;
-        }
-        log.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
-        // A broadcast is for other subscribers, too.
-        let last = failures + 1 >= FAILURES_MAX && envelope.to == surface;
-        deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
-            Delivery::DeadLetter(envelope)
-        } else {
-            Delivery::Failed(envelope, failures + 1)
-        });
-    }
+    let wanted = sort_out(messages, &filter);
+    let delivered = hand_over(&bus, &mut log, wanted, &mut handle, &mut deliveries);
+    // What was delivered before an error is known to the original, too.
+    let finished = log.finish();
+    delivered.and(finished)?;
     if log.len() > 1000 {
         log.keep_only(|id| there.contains(id))?;
     }
@@ -141,4 +174,38 @@ pub fn deliver(
         limit_dead_letters(&bus)?;
     }
     Ok((deliveries, findings))
+}
+
+fn hand_over(
+    bus: &Bus,
+    log: &mut delivery_log::DeliveryLog<'_>,
+    wanted: Vec<MessageView>,
+    handle: &mut impl FnMut(&Envelope) -> Result<bool>,
+    deliveries: &mut Vec<Delivery>,
+) -> Result<()> {
+    for MessageView { envelope, .. } in wanted {
+        let failures = match log.of(&envelope.id) {
+            Some(state) if state.is_done() => continue,
+            Some(delivery_log::Delivery::Failed(times)) => times,
+            _ => 0,
+        };
+        bus.check_place()?;
+        if handle(&envelope)? {
+            log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
+            if envelope.to != EVERYBODY {
+                inbox::unmark(bus, &envelope);
+            }
+            deliveries.push(Delivery::Delivered(envelope));
+            continue;
+        }
+        log.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
+        // A broadcast is for other subscribers, too.
+        let last = failures + 1 >= FAILURES_MAX && envelope.to != EVERYBODY;
+        deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
+            Delivery::DeadLetter(envelope)
+        } else {
+            Delivery::Failed(envelope, failures + 1)
+        });
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Publishes, lists and reads messages. [`follow`] follows the bus.
 
 pub mod follow;
+pub mod inbox;
 pub mod report;
 pub mod state_changes;
 pub mod status;
@@ -69,6 +70,8 @@ pub struct MessageView {
     pub envelope: Envelope,
     /// The time when it was sent, corrected if it is in the future, in µs.
     pub sent_us: i64,
+    /// The modification time of its file, in µs: the order of messages that were sent at one time.
+    pub stored_us: i64,
     /// Whether it has expired.
     pub fate: Fate,
 }
@@ -147,13 +150,14 @@ pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
     let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     store(&bus, &envelope)?;
+    inbox::mark(&bus, &envelope);
     Ok(envelope)
 }
 
 /// Publishes an envelope. It does not wait for a process inside the index.
 pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
     match Index::enter(bus, Duration::ZERO)? {
-        None => bus.publish(&envelope.id, &envelope.render()),
+        None => bus.publish(&envelope.id, &envelope.render()).map(|_| ()),
         Some(mut index) => {
             if index.count() >= MESSAGES_MAX {
                 // The bus may have been cleaned since the count.
@@ -168,15 +172,15 @@ pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
 /// As [`store`], on a full bus, too: a release must be published.
 pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
     match Index::enter(bus, Duration::ZERO)? {
-        None => bus.publish(&envelope.id, &envelope.render()),
+        None => bus.publish(&envelope.id, &envelope.render()).map(|_| ()),
         Some(mut index) => store_inside(bus, &mut index, envelope),
     }
 }
 
 /// As [`store`], for a caller inside the index.
 pub(crate) fn store_inside(bus: &Bus, index: &mut Index<'_>, envelope: &Envelope) -> Result<()> {
-    bus.publish(&envelope.id, &envelope.render())?;
-    index.remember(envelope);
+    let mtime_us = bus.publish(&envelope.id, &envelope.render())?;
+    index.remember(envelope, mtime_us);
     Ok(())
 }
 
@@ -199,6 +203,8 @@ pub struct Row<'a> {
     pub header: Header<'a>,
     /// The time when it was sent, corrected if it is in the future, in µs.
     pub sent_us: i64,
+    /// The modification time of its file, in µs.
+    pub stored_us: i64,
     /// Whether it has expired.
     pub fate: Fate,
 }
@@ -212,7 +218,7 @@ pub fn show<T>(
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
-    let snapshot = index.snapshot(&mut Cursor::default())?;
+    let snapshot = index.snapshot(&mut Cursor::default());
     drop(index);
     let (headers, unread) = snapshot.headers();
     let mut findings: Vec<Error> =
@@ -224,30 +230,48 @@ pub fn show<T>(
         let fate = header.when().fate(seen);
         findings.extend(finding(&header, seen, fate));
         if filter.wants(&header.topic, &header.to, fate) {
-            rows.push(Row { sent_us: header.when().sent_us(seen), header, fate });
+            let (sent_us, stored_us) = (header.when().sent_us(seen), mtime_us);
+            rows.push(Row { sent_us, stored_us, header, fate });
         }
     }
-    rows.sort_by(|a, b| (a.sent_us, &a.header.id).cmp(&(b.sent_us, &b.header.id)));
+    let order = |row: &Row<'_>| (row.sent_us, row.stored_us);
+    rows.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.header.id.cmp(&b.header.id)));
     show(&rows, &findings)
 }
 
 /// Lists the messages of the bus, parsed.
 pub fn list(dir: &Path, filter: &Filter) -> Result<Listing> {
     show(dir, filter, |rows, findings| {
-        let whole = |row: &Row<'_>| {
-            let envelope = Envelope::parse(row.header.text.as_bytes(), &row.header.id).ok()?;
-            Some(MessageView { envelope, sent_us: row.sent_us, fate: row.fate })
-        };
-        let messages = rows.iter().filter_map(whole).collect();
-        Ok(Listing { messages, findings: findings.to_vec() })
+        let mut listing = Listing { messages: Vec::new(), findings: findings.to_vec() };
+        for Row { header, sent_us, stored_us, fate } in rows {
+            match header.whole() {
+                Ok(envelope) => {
+                    let (sent_us, stored_us, fate) = (*sent_us, *stored_us, *fate);
+                    listing.messages.push(MessageView { envelope, sent_us, stored_us, fate });
+                }
+                Err(error) => listing.findings.push(
+                    Error::new(Kind::Unsafe, format!("message {}: {error}", header.id)).hint(STAYS),
+                ),
+            }
+        }
+        Ok(listing)
     })
 }
 
-fn not_a_message(bus: &Bus, unread: &Unread) -> Error {
+/// What becomes of a file that is no message.
+const STAYS: &str = "it cannot be read as a message, and zeta leaves it where it is: \
+                     find the program that wrote it";
+
+/// Makes the finding about a file that is no message.
+pub(crate) fn not_a_message(bus: &Bus, unread: &Unread) -> Error {
     let path = bus.path(&unread.file);
-    let text = format!("{}: {}", printable(&path.to_string_lossy()), unread.reason);
-    let hint = "it is not a message and stays: find out who wrote it, then remove it";
-    Error::new(Kind::Unsafe, text).hint(hint)
+    let (path, reason) = (printable(&path.to_string_lossy()).into_owned(), &unread.reason);
+    // A reason that comes from the file system names the path itself.
+    let text = match reason.contains(&path) {
+        true => reason.clone(),
+        false => format!("{path}: {reason}"),
+    };
+    Error::new(Kind::Unsafe, text).hint(STAYS)
 }
 
 /// Selects messages, and sorts them by time.
@@ -258,10 +282,12 @@ pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageVi
         let seen = FileSeen { mtime_us, now_us };
         let fate = envelope.when().fate(seen);
         if filter.wants(&envelope.topic, &envelope.to, fate) {
-            wanted.push(MessageView { sent_us: envelope.when().sent_us(seen), envelope, fate });
+            let (sent_us, stored_us) = (envelope.when().sent_us(seen), mtime_us);
+            wanted.push(MessageView { sent_us, stored_us, envelope, fate });
         }
     }
-    wanted.sort_by(|a, b| (a.sent_us, &a.envelope.id).cmp(&(b.sent_us, &b.envelope.id)));
+    let order = |view: &MessageView| (view.sent_us, view.stored_us);
+    wanted.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.envelope.id.cmp(&b.envelope.id)));
     wanted
 }
 
@@ -295,14 +321,21 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
     if let Some(reader) = reader {
         check_surface(reader)?;
         match delivery_log::DeliveryLog::enter(&bus, reader) {
-            Ok(mut seen) => seen.note(id, delivery_log::Delivery::Read)?,
+            Ok(mut seen) => {
+                seen.note(id, delivery_log::Delivery::Read)?;
+                seen.finish()?;
+            }
             // It is being delivered to this very reader, whose handler reads it.
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => return Err(error),
         }
+        if envelope.to == reader {
+            inbox::unmark(&bus, &envelope);
+        }
     }
     Ok(Some(MessageView {
         sent_us: envelope.when().sent_us(file),
+        stored_us: file.mtime_us,
         fate: envelope.when().fate(file),
         envelope,
     }))
@@ -324,7 +357,7 @@ pub fn check_surface(surface: &str) -> Result<()> {
         Ok(())
     } else {
         Err(Error::usage(format!(
-            "subscriber {surface:?} is not valid: write 1 to 64 of a-z, 0-9, '_' and '-'"
+            "subscriber {surface:?} is not valid: write an address, as in otto-cli or otto/cli@node"
         )))
     }
 }
@@ -344,13 +377,16 @@ pub(crate) fn limit_dead_letters(bus: &Bus) -> Result<()> {
 /// Returns the dead letters.
 pub fn dead_letters(dir: &Path) -> Result<Vec<Envelope>> {
     let Some(bus) = Bus::open(dir)? else { return Ok(Vec::new()) };
-    let read = |(file, read): (String, zeta_state::directory::tree::Bytes)| {
-        let id = crate::directory::id_of(&file)?.to_owned();
-        Envelope::parse(&read.bytes, &id).ok()
-    };
-    let mut dead: Vec<Envelope> = bus.dead_letters()?.into_iter().filter_map(read).collect();
-    dead.sort_by(|a, b| a.timestamp.cmp(&b.timestamp));
-    Ok(dead)
+    let mut dead = Vec::new();
+    for (file, read) in bus.dead_letters()? {
+        // Nothing is put there but whole messages; another program's file is none.
+        let Some(id) = crate::directory::id_of(&file) else { continue };
+        if let Ok(envelope) = Envelope::parse(&read.bytes, id) {
+            dead.push((envelope.timestamp.clone(), read.times.mtime_us, envelope));
+        }
+    }
+    dead.sort_by(|a, b| (&a.0, a.1, &a.2.id).cmp(&(&b.0, b.1, &b.2.id)));
+    Ok(dead.into_iter().map(|(_, _, envelope)| envelope).collect())
 }
 
 /// Formats a time as the original does: ISO 8601 with milliseconds.

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header};
+use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header, topic};
 use zeta_core::json::Object;
 use zeta_core::record::printable;
 use zeta_core::time::parse_utc;
 
 use super::follow::{Delivery, FAILURES_MAX};
 use super::status::{DeliveryState, Status, field};
-use super::{MessageView, Row};
+use super::{Listing, MessageView, Row};
 use crate::report::{Shape, add_compact, add_indented, age, count, json_line};
 use zeta_os::error::{Error, Kind};
 use zeta_state::finding;
@@ -39,7 +39,7 @@ pub fn all_published(envelopes: &[Envelope]) -> Object {
 
 /// A message in one line, with its age; its payload is cut.
 pub fn line(seen: &MessageView, payload_max: usize) -> String {
-    let MessageView { envelope, sent_us, fate } = seen;
+    let MessageView { envelope, sent_us, fate, .. } = seen;
     let over = if matches!(fate, Fate::Lives(_)) { "" } else { " (expired)" };
     format!("{} {}{over}", age(*sent_us), short(envelope, payload_max))
 }
@@ -49,6 +49,56 @@ pub fn short(envelope: &Envelope, payload_max: usize) -> String {
     let payload: String = envelope.payload.to_string().chars().take(payload_max).collect();
     let Envelope { id, topic, from, to, .. } = envelope;
     printable(&format!("[{topic}] {from} -> {to} {id} {payload}")).into_owned()
+}
+
+/// A message that is delivered now in one line, with its age; its payload is cut.
+pub fn delivered(envelope: &Envelope, payload_max: usize) -> String {
+    let sent_us = parse_utc(&envelope.timestamp).unwrap_or(i64::MIN);
+    format!("{} {}", age(sent_us), short(envelope, payload_max))
+}
+
+/// A message that was sent to an agent, as JSON; `known` says whether such an agent was here.
+pub fn sent(envelope: &Envelope, known: bool) -> Value {
+    let mut object = envelope.to_object();
+    object.insert("result".to_owned(), "stored".into());
+    object.insert("recipient_known".to_owned(), known.into());
+    Value::Object(object)
+}
+
+/// The note about a message to an agent that was never here.
+pub fn recipient_unknown(envelope: &Envelope) -> String {
+    let Envelope { to, expires_at, .. } = envelope;
+    printable(&format!(
+        "no agent {to:?} was here yet; the message waits for it until {expires_at} ('zeta status' \
+         lists the agents)"
+    ))
+    .into_owned()
+}
+
+/// An inbox as JSON.
+pub fn inbox(listing: &Listing) -> Object {
+    let mut object = Object::new();
+    let messages = listing.messages.iter();
+    object.list("messages", messages.map(|one| json_line(&envelope(&one.envelope))));
+    finding::add_errors(&mut object, &listing.findings);
+    object
+}
+
+/// An inbox as text, a message on each line: free text whole, any other payload as JSON.
+pub fn inbox_text(listing: &Listing) -> String {
+    if listing.messages.is_empty() {
+        return "no unread messages".to_owned();
+    }
+    let line = |seen: &MessageView| {
+        let e = &seen.envelope;
+        let to_all = if e.to == EVERYBODY { " to all" } else { "" };
+        let said = match field(e, "text").filter(|_| e.topic == topic::TEXT) {
+            Some(text) => text.to_owned(),
+            None => format!("[{}] {} ({})", e.topic, e.payload, e.id),
+        };
+        printable(&format!("{} {}{to_all}: {said}", age(seen.sent_us), e.from)).into_owned()
+    };
+    listing.messages.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A whole message as text.

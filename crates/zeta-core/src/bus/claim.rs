@@ -43,10 +43,21 @@ pub struct ClaimMessage {
     pub timestamp: String,
     /// As it stands in the message.
     pub expires_at: String,
-    /// What orders it among the words of its sender: when it was sent, then when it was stored.
+    /// What orders it among the messages of its sender: when it was sent, then when it was stored.
     pub order: (i64, i64),
     /// Until when it counts, in µs; `None` if it does not any more.
     pub until_us: Option<i64>,
+}
+
+/// What a file of the bus says about claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Claim(Box<ClaimMessage>),
+    /// It is a claim, and nobody can see of which item.
+    Untold,
 }
 
 /// The grant of a lease that a message mirrors.
@@ -58,6 +69,21 @@ pub struct Grant {
     pub lease: String,
     /// Its number.
     pub fencing_token: u64,
+}
+
+/// Judges what a message says about claims.
+pub fn judge_said(envelope: &Envelope, seen: FileSeen) -> Said {
+    if let Some(message) = ClaimMessage::of(envelope, seen) {
+        return Said::Claim(Box::new(message));
+    }
+    let action = envelope.payload.get("action").and_then(Value::as_str);
+    match envelope.topic == topic::CLAIM
+        && action == Some("claim")
+        && matches!(envelope.when().fate(seen), Fate::Lives(_))
+    {
+        true => Said::Untold,
+        false => Said::Nothing,
+    }
 }
 
 impl ClaimMessage {
@@ -99,9 +125,10 @@ impl ClaimMessage {
     }
 }
 
-/// Who holds `item` by these messages, in the order in which they were sent. `stands` tells whether
-/// a grant that a message mirrors still stands; `None` where this cannot be known, because it lies
-/// in another tree, and then the message is believed.
+/// Who holds `item` by these messages, in the order in which they were sent. Of two messages with
+/// the same times the one whose id sorts later is the newer, as in a directory that was listed by
+/// name. `stands` tells whether a grant that a message mirrors still stands; `None` where this
+/// cannot be known, because it lies in another tree, and then the message is believed.
 pub fn holders<'a>(
     notices: &'a [ClaimMessage],
     item: &str,
@@ -110,8 +137,9 @@ pub fn holders<'a>(
     let mut newest: Vec<&ClaimMessage> = Vec::new();
     for notice in notices.iter().filter(|n| n.item == item && n.until_us.is_some()) {
         match newest.iter_mut().find(|other| other.from == notice.from) {
-            // Of two that are alike the one that stands later in the directory is the newer.
-            Some(other) if other.order <= notice.order => *other = notice,
+            Some(other) if (other.order, &other.id) <= (notice.order, &notice.id) => {
+                *other = notice;
+            }
             Some(_) => {}
             None => newest.push(notice),
         }

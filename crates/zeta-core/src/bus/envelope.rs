@@ -1,8 +1,11 @@
 //! One message: what its file says, how it is written, and how long it counts.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize as _};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize as _};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -38,33 +41,25 @@ pub struct Envelope {
     pub extra: Map<String, Value>,
 }
 
-/// As much of a message as a list needs, in the text of its file.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// As much of a message as a list needs, in its text. Only [`Header::of`] makes one, and each
+/// [`Envelope`] is made from one: both have the same idea of what is a message.
+#[derive(Debug)]
 pub struct Header<'a> {
     /// What it is about.
-    #[serde(borrow)]
     pub topic: Cow<'a, str>,
     /// What it says, as JSON; absent is null.
-    #[serde(borrow, default)]
     pub payload: Option<&'a RawValue>,
     /// Its name.
-    #[serde(borrow)]
     pub id: Cow<'a, str>,
     /// Who sent it.
-    #[serde(borrow)]
     pub from: Cow<'a, str>,
     /// Whom it is for.
-    #[serde(borrow)]
     pub to: Cow<'a, str>,
     /// When it was sent.
-    #[serde(borrow)]
     pub timestamp: Cow<'a, str>,
     /// Until when it counts.
-    #[serde(borrow)]
     pub expires_at: Cow<'a, str>,
     /// All of it.
-    #[serde(skip)]
     pub text: &'a str,
 }
 
@@ -74,21 +69,21 @@ pub enum BadEnvelope {
     /// More bytes than a message may have.
     #[error("it is longer than {ENVELOPE_MAX} bytes")]
     TooLong,
-    /// Not UTF-8 text.
-    #[error("it is not UTF-8 text")]
-    NotUtf8,
     /// No JSON, perhaps because it is being written.
     #[error("it is no whole JSON: {0}")]
     NotJson(String),
     /// Nested too deeply.
     #[error("it is nested more than {DEPTH_MAX} deep")]
     TooDeep,
-    /// JSON, and no message: a key is missing, stands twice, or is no text.
+    /// JSON, and no message: a key is missing or is no text, or a number is too large.
     #[error("it is no message: {0}")]
     NotMessage(String),
     /// The id differs from the file's name.
     #[error("its id is {0:?}, which is not its file's name")]
     OtherId(String),
+    /// The file has a name that no id has.
+    #[error("its name is not the id of a message")]
+    BadName,
 }
 
 /// When the file of a message was last changed and looked at, in µs since the Unix epoch.
@@ -121,29 +116,10 @@ pub fn is_id(text: &str) -> bool {
 impl Envelope {
     /// Reads the file of the message `id`.
     pub fn parse(bytes: &[u8], id: &str) -> Result<Envelope, BadEnvelope> {
-        let header = Header::parse(bytes, id)?;
-        let object: Map<String, Value> = serde_json::from_str(header.text)
-            .map_err(|error| BadEnvelope::NotMessage(error.to_string()))?;
-        let known = ["topic", "payload", "id", "from", "to", "timestamp", "expiresAt"];
-        let mut payload = Value::Null;
-        let mut extra = Map::new();
-        for (key, value) in object {
-            match key.as_str() {
-                "payload" => payload = value,
-                key if known.contains(&key) => {}
-                _ => _ = extra.insert(key, value),
-            }
+        if bytes.len() > ENVELOPE_MAX {
+            return Err(BadEnvelope::TooLong);
         }
-        Ok(Envelope {
-            topic: header.topic.into_owned(),
-            payload,
-            id: header.id.into_owned(),
-            from: header.from.into_owned(),
-            to: header.to.into_owned(),
-            timestamp: header.timestamp.into_owned(),
-            expires_at: header.expires_at.into_owned(),
-            extra,
-        })
+        Header::of(&text_of(bytes), id)?.whole()
     }
 
     /// The message as the original writes it: its keys in this order, two blanks, no last newline.
@@ -184,13 +160,51 @@ pub fn is_for(to: &str, recipient: &str) -> bool {
     to == recipient || to == EVERYBODY
 }
 
+/// The text of a message's file as the original reads it: what is not UTF-8 is U+FFFD, and so is
+/// half of a surrogate pair. `JSON.stringify` writes such a half where a program cut a text in the
+/// midst of a letter.
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => without_lone_surrogates(text),
+        Cow::Owned(text) => match without_lone_surrogates(&text) {
+            Cow::Owned(text) => Cow::Owned(text),
+            Cow::Borrowed(_) => Cow::Owned(text),
+        },
+    }
+}
+
+fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let mut safe = String::new();
+    let (mut taken, mut at) = (0, 0);
+    while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        at += found;
+        at += match (unit_at(json, at), unit_at(json, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                safe.push_str(json.get(taken..at).unwrap_or_default());
+                safe.push_str("\\ufffd");
+                taken = at + 6;
+                6
+            }
+            _ => 2,
+        };
+    }
+    match taken {
+        0 => Cow::Borrowed(json),
+        _ => Cow::Owned(safe + json.get(taken..).unwrap_or_default()),
+    }
+}
+
+/// The number in an escape of the form `\uXXXX` that begins at this place.
+fn unit_at(json: &str, at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
 impl<'a> Header<'a> {
-    /// Reads the file of the message `id`, without taking its payload apart.
-    pub fn parse(bytes: &'a [u8], id: &str) -> Result<Header<'a>, BadEnvelope> {
-        if bytes.len() > ENVELOPE_MAX {
-            return Err(BadEnvelope::TooLong);
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| BadEnvelope::NotUtf8)?;
+    /// Reads the text of the message `id` as [`text_of`] returns it, without taking its payload
+    /// apart.
+    pub fn of(text: &'a str, id: &str) -> Result<Header<'a>, BadEnvelope> {
         if depth(text) > DEPTH_MAX + 1 {
             return Err(BadEnvelope::TooDeep);
         }
@@ -207,18 +221,116 @@ impl<'a> Header<'a> {
         }
     }
 
+    /// The whole message.
+    pub fn whole(&self) -> Result<Envelope, BadEnvelope> {
+        let object: Map<String, Value> = serde_json::from_str(self.text)
+            .map_err(|error| BadEnvelope::NotMessage(error.to_string()))?;
+        let mut payload = Value::Null;
+        let mut extra = Map::new();
+        for (key, value) in object {
+            match key.as_str() {
+                "payload" => payload = value,
+                key if HEADER_KEYS.contains(&key) => {}
+                _ => _ = extra.insert(key, value),
+            }
+        }
+        Ok(Envelope {
+            topic: self.topic.clone().into_owned(),
+            payload,
+            id: self.id.clone().into_owned(),
+            from: self.from.clone().into_owned(),
+            to: self.to.clone().into_owned(),
+            timestamp: self.timestamp.clone().into_owned(),
+            expires_at: self.expires_at.clone().into_owned(),
+            extra,
+        })
+    }
+
     /// What says when it counts.
     pub fn when(&self) -> When<'_> {
         When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
     }
 }
 
+/// The keys of every message but `payload`.
+const HEADER_KEYS: [&str; 6] = ["topic", "id", "from", "to", "timestamp", "expiresAt"];
+
+impl<'de: 'a, 'a> Deserialize<'de> for Header<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header<'a>, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor(PhantomData))
+    }
+}
+
+struct HeaderVisitor<'a>(PhantomData<&'a str>);
+
+/// A string that is borrowed from the text where it has no escapes.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        struct TextVisitor<'a>(PhantomData<&'a str>);
+        impl<'de: 'a, 'a> Visitor<'de> for TextVisitor<'a> {
+            type Value = Text<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'a>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'a>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor(PhantomData))
+    }
+}
+
+impl<'de: 'a, 'a> Visitor<'de> for HeaderVisitor<'a> {
+    type Value = Header<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    /// Of a key that stands twice the last one counts, as in JavaScript.
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Header<'a>, M::Error> {
+        let mut payload = None;
+        let mut texts: [Option<Cow<'a, str>>; 6] = Default::default();
+        while let Some(Text(key)) = map.next_key::<Text<'a>>()? {
+            match HEADER_KEYS.iter().zip(&mut texts).find(|(known, _)| **known == key) {
+                Some((_, text)) => *text = Some(map.next_value::<Text<'a>>()?.0),
+                None if key == "payload" => payload = Some(map.next_value()?),
+                None => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        let mut keys = HEADER_KEYS.iter().zip(texts);
+        let mut next = || match keys.next() {
+            Some((_, Some(text))) => Ok(text),
+            Some((key, None)) => Err(M::Error::missing_field(key)),
+            None => Err(M::Error::custom("too many keys")),
+        };
+        Ok(Header {
+            topic: next()?,
+            payload,
+            id: next()?,
+            from: next()?,
+            to: next()?,
+            timestamp: next()?,
+            expires_at: next()?,
+            text: "",
+        })
+    }
+}
+
 /// What says when a message was sent and until when it counts.
 #[derive(Debug, Clone, Copy)]
 pub struct When<'a> {
-    topic: &'a str,
-    timestamp: &'a str,
-    expires_at: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) timestamp: &'a str,
+    pub(super) expires_at: &'a str,
 }
 
 impl When<'_> {
@@ -231,9 +343,10 @@ impl When<'_> {
         }
     }
 
-    /// Nobody stores a message before it is sent: so the file's time tells even after that future
-    /// has come, and no claim comes back to life with it.
     /// Is it dated further in the future than clocks differ?
+    ///
+    /// A message is not stored before it is sent. So the file's time counts even after that future
+    /// has come, and no claim comes back to life with it.
     pub fn is_future(self, seen: FileSeen) -> bool {
         let stored_us = seen.mtime_us.min(seen.now_us);
         parse_utc(self.timestamp).is_ok_and(|us| us > stored_us.saturating_add(SKEW_US))

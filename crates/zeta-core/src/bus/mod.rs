@@ -7,6 +7,7 @@
 //! in `docs/bus.md`.
 
 mod address;
+pub mod broken;
 pub mod claim;
 mod envelope;
 pub mod grant;
@@ -16,7 +17,7 @@ pub mod topic;
 pub use address::{Address, EVERYBODY};
 pub use envelope::{
     BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, When, is_for,
-    is_id,
+    is_id, text_of,
 };
 
 #[cfg(test)]

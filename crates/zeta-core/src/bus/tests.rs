@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Map, json};
 
-use super::claim::{Action, ClaimMessage, Grant, conflicts_with, holders};
+use super::broken::judge_broken;
+use super::claim::{Action, ClaimMessage, Grant, Said, conflicts_with, holders};
 use super::item::{ITEM_MAX, Item, is_claim_lease};
 use super::*;
 
@@ -170,6 +171,63 @@ fn numbers_are_written_as_they_were_read() {
     assert_eq!(Envelope::parse(text.as_bytes(), "x").unwrap().render(), text);
 }
 
+#[test]
+fn text_is_read_as_the_original_reads_it() {
+    for (json, want) in [
+        (&br#""\ud83c""#[..], r#""\ufffd""#),
+        (br#""a\uD83Cb\udc00\udbff\ud83c\udf89""#, r#""a\ufffdb\ufffd\ufffd\ud83c\udf89""#),
+        (br#""\ud83c\n\\ud83c""#, r#""\ufffd\n\\ud83c""#),
+        (br#""\\\ud83c\\\\u""#, r#""\\\ufffd\\\\u""#),
+        ("\"é\\u00e9\\u20ac\"".as_bytes(), "\"é\\u00e9\\u20ac\""),
+        (b"\"\xe9 \xed\xa0\xbc\"", "\"\u{fffd} \u{fffd}\u{fffd}\u{fffd}\""),
+    ] {
+        let text = text_of(json);
+        assert_eq!(text, want);
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+    // Text that is not JSON is no reason to panic.
+    for odd in ["\\", "\\u", "\\ud83", "\\ud83c\\u", "é\\ud83c\\é", "\\é"] {
+        text_of(odd.as_bytes());
+    }
+    // Of a key that stands twice the last one counts.
+    let twice = r#"{"topic":"a","id":"x","from":"f","to":"*","timestamp":"t","expiresAt":"e",
+        "topic":"b","payload":1,"payload":{"c":"\ud83c"}}"#;
+    let message = Envelope::parse(twice.as_bytes(), "x").unwrap();
+    assert_eq!((&*message.topic, message.payload), ("b", json!({ "c": "\u{fffd}" })));
+}
+
+/// A claim of the original as it writes one, changed.
+fn broken(change: impl Fn(&str) -> String) -> Said {
+    let mut message = envelope("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z");
+    message.payload = json!({ "action": "claim", "itemId": "B-1", "branch": "feat/x" });
+    judge_broken(change(&message.render()).as_bytes(), "x", SEEN)
+}
+
+#[test]
+fn a_claim_that_cannot_be_read_counts_as_long_as_it_shows_its_item() {
+    let claim = |said: Said| match said {
+        Said::Claim(message) => message,
+        other => panic!("{other:?}"),
+    };
+    let seen = claim(broken(|text| text.replace("\"to\": \"*\"", "\"to\": 5")));
+    assert_eq!((&*seen.from, &*seen.item, seen.until_us), ("otto", "B-1", Some(3_000_000)));
+    assert_eq!((seen.branch.as_deref(), seen.order), (Some("feat/x"), (1_000_000, 1_000_000)));
+    // Without a date it lives as long as its topic, from when it was stored.
+    let cut = claim(broken(|text| text[..text.find("\"id\"").unwrap()].to_owned()));
+    assert_eq!((&*cut.from, cut.until_us), ("?", Some(86_401_000_000)));
+    assert_eq!(broken(|text| text[..text.find("B-1").unwrap() + 2].to_owned()), Said::Untold);
+    assert_eq!(broken(|text| text.replace("\"B-1\"", "5 5")), Said::Untold);
+    for nothing in [
+        broken(|text| text.replace("1970-01-01T00:00:03", "1970-01-01T00:00:01") + "}"),
+        broken(|text| text.replace("\"action\": \"claim\"", "\"action\": \"release\"") + "}"),
+        broken(|text| text.replace("\"topic\": \"claim\"", "\"topic\": \"note\"") + "}"),
+        broken(|_| "{\"note\":\"\\\"topic\\\": \\\"claim\\\"\"".to_owned()),
+        broken(|_| String::new()),
+    ] {
+        assert_eq!(nothing, Said::Nothing);
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_rendered_reads_back(
@@ -186,6 +244,7 @@ proptest! {
     #[test]
     fn no_bytes_are_more_than_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = Envelope::parse(&bytes, "x");
+        let _ = judge_broken(&bytes, "x", SEEN);
     }
 
     #[test]
@@ -194,7 +253,7 @@ proptest! {
         let mut bytes = message.into_bytes();
         let at = at % bytes.len();
         bytes[at] = byte;
-        let _ = Envelope::parse(&bytes, "x");
+        let _ = (Envelope::parse(&bytes, "x"), judge_broken(&bytes, "x", SEEN));
         bytes.truncate(at);
         prop_assert!(Envelope::parse(&bytes, "x").is_err());
     }

@@ -44,6 +44,8 @@ const HOUR: u64 = 60 * MINUTE;
 
 /// The topic of claims.
 pub const CLAIM: &str = "claim";
+/// The topic of free text from one agent to another; zeta's own.
+pub const TEXT: &str = "text";
 /// The topic of what changed in a state directory; zeta's own.
 pub const STATE_CHANGE: &str = "state-change";
 /// Longest lifetime that a message may be given.
@@ -117,6 +119,7 @@ pub const TOPICS: &[Topic] = &[
             may("run_id", Shape::Text),
         ],
     },
+    Topic { name: TEXT, life_ms: 24 * HOUR, fields: &[need("text", Shape::Text)] },
     Topic {
         name: STATE_CHANGE,
         life_ms: HOUR,

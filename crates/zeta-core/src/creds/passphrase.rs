@@ -21,6 +21,9 @@ pub enum BadPassphrase {
     /// It is not UTF-8.
     #[error("the passphrase is not UTF-8 text")]
     NotText,
+    /// An editor of Windows put it there, and nobody can type it at a prompt.
+    #[error("the passphrase begins with a byte order mark: save its file without one")]
+    Mark,
     /// It has a NUL, and the function that stretches it takes one at the end for nothing at all.
     #[error("the passphrase has a NUL character")]
     Nul,
@@ -56,6 +59,11 @@ pub fn of_file(content: &[u8]) -> Result<&str, BadPassphrase> {
     check(std::str::from_utf8(cut).map_err(|_| BadPassphrase::NotText)?)
 }
 
+/// Refuses a new one that begins with a byte order mark. One of a blob that is there may have it.
+pub fn check_new(content: &[u8]) -> Result<(), BadPassphrase> {
+    if content.starts_with("\u{feff}".as_bytes()) { Err(BadPassphrase::Mark) } else { Ok(()) }
+}
+
 /// Refuses an empty one, and one with a NUL; blanks are part of a passphrase.
 pub fn check(text: &str) -> Result<&str, BadPassphrase> {
     match text {
@@ -67,7 +75,7 @@ pub fn check(text: &str) -> Result<&str, BadPassphrase> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BadPassphrase, ENTROPY_BITS, check, of_file, say};
+    use super::{BadPassphrase, ENTROPY_BITS, check, check_new, of_file, say};
 
     /// The words of the proposal for proquints, which says addresses of the internet.
     #[test]
@@ -109,6 +117,9 @@ mod tests {
         for (content, expect) in cases {
             assert_eq!(of_file(content), expect, "{content:?}");
         }
+        assert_eq!(check_new("\u{feff}x".as_bytes()), Err(BadPassphrase::Mark));
+        assert_eq!(check_new(b"x"), Ok(()));
+        assert_eq!(of_file("\u{feff}x".as_bytes()), Ok("\u{feff}x"), "an old blob may have it");
         assert_eq!(check(""), Err(BadPassphrase::Empty));
         assert_eq!(check(" "), Ok(" "));
     }

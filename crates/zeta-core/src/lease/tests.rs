@@ -111,6 +111,37 @@ fn a_ttl_of_nothing_and_one_beyond_the_limit_are_damaged() {
 }
 
 #[test]
+fn a_grant_says_why_it_was_free_and_counts_up_from_the_record() {
+    let mut host = host();
+    host.pid_ns = Some(9);
+    let now = Now { reading: Reading { wall_us: 1, ..after(10) }, host: &host };
+    for (killed, cause) in [(true, Cause::Killed), (false, Cause::HolderDead)] {
+        let asked = ask("id-2", "s-2");
+        let answer = decide_acquire(&ours(ProcessState::Dead), &asked, 1, killed, &now);
+        let Acquired::Grant(record, why) = answer else { panic!("{answer:?}") };
+        assert_eq!(why, cause);
+        assert_eq!(record.fencing_token.get(), TOKEN + 1, "above the record's own");
+        assert_eq!(record.processes.pid_ns, Some(9), "the caller's namespace");
+    }
+}
+
+#[test]
+fn a_record_by_another_hand_is_held_to_the_last_millisecond_of_its_ttl() {
+    let host = host();
+    let now = Now { reading: Reading { wall_us: 20_000_000, ..after(0) }, host: &host };
+    for (age_ms, rest_ms) in [(4_000, Some(1_001)), (5_000, Some(1)), (5_001, None)] {
+        let us = now.reading.wall_us - age_ms * 1000;
+        let times = FileTimes { mtime_us: us, ctime_us: us };
+        let observed = Observed::Foreign { ttl_ms: Some(5_000), said: Box::default(), times };
+        let rest = match judge(&observed, &now) {
+            Standing::Held(held) => held.rest_ms,
+            _ => None,
+        };
+        assert_eq!(rest, rest_ms, "{age_ms}");
+    }
+}
+
+#[test]
 fn the_end_of_a_ttl_is_the_same_by_both_clocks() {
     let record = record();
     assert_eq!(record.expires_boot_ns(), after(TTL_MS).boot_ns);
@@ -354,6 +385,13 @@ fn a_lease_is_passed_on_by_its_holder_alone_and_its_token_grows() {
     assert_eq!((new.agent.as_str(), new.session.as_deref()), ("vera", None));
     assert_eq!((new.renew_seq, new.ttl_ms), (0, TTL_MS));
     assert_eq!(new.acquired_boot_ns, now.reading.boot_ns);
+    assert_eq!(new.acquired_us, Some(now.reading.wall_us));
+    assert_eq!(new.renewed, stamp_now(now.reading, &host));
+    assert_eq!((new.lease_id.as_str(), new.processes), ("id-2", Processes::default()));
+    let longer = Successor { ttl_ms: Some(TTL_MS * 2), ..successor() };
+    let passed = decide_reassign(&ours(ProcessState::Alive), mine, highest, longer, &now);
+    let Reassigned::Write(new) = passed else { panic!("{passed:?}") };
+    assert_eq!(new.ttl_ms, TTL_MS * 2);
     assert_eq!(new.extra, record().extra, "what the record says of its work stays");
     let other = FencingToken::new(TOKEN + 1).unwrap();
     for (seen, token) in [(ours(ProcessState::Alive), other), (Observed::Absent, mine)] {
@@ -374,6 +412,9 @@ fn a_late_renew_is_good_only_if_nobody_was_in_between() {
     let Renewed::Write { record, gap_ms } = late else { panic!("{late:?}") };
     assert_eq!((gap_ms, record.renew_seq), (Some(500), 4));
     assert_eq!(record.extra, super::tests::record().extra);
+    let last = Now { reading: after(TTL_MS), host: &host };
+    let in_time = decide_renew(&ours(ProcessState::Alive), mine, None, &last);
+    assert!(matches!(in_time, Renewed::Write { gap_ms: None, .. }), "{in_time:?}");
     let other = FencingToken::new(TOKEN - 1).unwrap();
     let lost = decide_renew(&ours(ProcessState::Alive), other, None, &now);
     assert!(matches!(lost, Renewed::Lost(Lost { by: Some(_) })));

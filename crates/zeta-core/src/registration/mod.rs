@@ -12,7 +12,8 @@ pub mod receipt;
 mod decide;
 
 pub use decide::{
-    Answer, From, Next, Policy, Pull, PullState, Seen, Stop, decide, is_of_node, rest_s,
+    Answer, From, Next, Policy, Pull, PullState, Seen, Stop, decide, decide_wait_s, is_of_node,
+    is_of_older_tool, rest_s,
 };
 
 /// The branch of a node's registration: without a timestamp, so that a second attempt meets the
@@ -36,14 +37,25 @@ pub fn leave_branch(node: &str) -> String {
     format!("deregister-node-{node}")
 }
 
+/// How every marker begins.
+const MARKER_BEGIN: &str = "<!-- zeta-node-registration: ";
+
 /// The line in a body by which a pull request is known, whatever its title and branch became.
 pub fn body_marker(node: &str) -> String {
-    format!("<!-- zeta-node-registration: {node} -->")
+    format!("{MARKER_BEGIN}{node} -->")
 }
 
 /// Where the file of a node is.
 pub fn node_path(maintainer: &str, node: &str) -> String {
     format!("maintainers/{maintainer}/cluster-nodes/{node}/node.yaml")
+}
+
+/// The node whose file is at `path`; `None` if it is no node's.
+pub fn node_of_path(path: &str) -> Option<&str> {
+    let (maintainer, rest) = path.strip_prefix("maintainers/")?.split_once("/cluster-nodes/")?;
+    let node = rest.strip_suffix("/node.yaml")?;
+    let one = |part: &str| !part.is_empty() && !part.contains('/');
+    (one(maintainer) && one(node)).then_some(node)
 }
 
 #[cfg(test)]

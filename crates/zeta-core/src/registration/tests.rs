@@ -28,6 +28,9 @@ fn receipt(state: State, last_attempt_s: Option<i64>) -> Receipt {
         branch: None,
         detail: String::new(),
         last_attempt_s,
+        retry_after_s: None,
+        opened_url: None,
+        machine: Vec::new(),
     }
 }
 
@@ -62,12 +65,18 @@ fn pull_requests_of_a_node_are_known_whoever_opened_them() {
     ] {
         assert!(is_of_node(&good, "node-1a"), "{good:?}");
     }
+    let ours = with("register-node-node-1a", "node-register: x", &body_marker("x"));
+    assert!(is_of_node(&ours, "node-1a"), "the forge keeps one for this branch, whatever it says");
     for bad in [
         with("register-node-node-1ab", "", ""),
         with("register-node-1a-b", "node-register: node-1a-b", ""),
         // The end of a name may look like the beginning of a date.
         with("register-node-node-1a-20260519ab", "", ""),
         with("register-node-1a-12345678901", "", ""),
+        // A node whose name ends in a date names itself, by any of the two.
+        with("register-node-node-1a-20260519", "node-register: node-1a-20260519", ""),
+        with("register-node-node-1a-20260519", "renamed", &body_marker("node-1a-20260519")),
+        with("x", "node-register: node-1a", &body_marker("node-1a-20260519")),
         with("deregister/node-1a-20260519", "deregister(cluster-node): node-1a", ""),
         with(
             "x",
@@ -110,6 +119,8 @@ fn what_is_there_is_not_opened_again() {
     assert_eq!(found(std::slice::from_ref(&late)), Next::Stop(Stop::Merging(late)));
     let long_ago = pull(5, Merged(1));
     assert_eq!(found(std::slice::from_ref(&long_ago)), Next::Stop(Stop::Removed(long_ago)));
+    let removed = pull(5, PullState::Removed);
+    assert_eq!(found(std::slice::from_ref(&removed)), Next::Stop(Stop::Removed(removed)));
     assert_eq!(found(&[]), Next::Open { after: None });
     assert_eq!(decide(&seen(Answer::Absent, Answer::Absent), POLICY), Next::Open { after: None });
 }
@@ -126,6 +137,13 @@ fn a_stranger_s_neither_hides_ours_nor_says_no() {
     assert_eq!(found(&[stranger(3, Closed)]), Next::Open { after: None });
     let no = Next::Stop(Stop::Closed(member.clone()));
     assert_eq!(found(&[member, stranger(6, Closed)]), no);
+    // Our fork was deleted since, and nothing of the answer shows that it was ours.
+    let mut gone = seen(Answer::Absent, Answer::Found(vec![stranger(3, Closed)]));
+    gone.receipt = Some(Receipt {
+        opened_url: Some(stranger(3, Closed).url),
+        ..receipt(State::Closed, Some(1))
+    });
+    assert_eq!(decide(&gone, POLICY), Next::Stop(Stop::Closed(stranger(3, Closed))));
     let merged = stranger(3, Merged(1));
     assert_eq!(found(std::slice::from_ref(&merged)), Next::Stop(Stop::Removed(merged)));
 }
@@ -141,14 +159,23 @@ fn a_closed_one_is_followed_only_when_asked_for() {
 #[test]
 fn a_receipt_forbids_another_attempt_for_a_while_and_answers_nothing() {
     let with = |receipt| Seen { receipt: Some(receipt), ..seen(Answer::Absent, Answer::Absent) };
+    let wait = |rest_s, refused| Next::Stop(Stop::Throttled { rest_s, refused });
+    let refused =
+        |s, wait_s| Receipt { retry_after_s: Some(wait_s), ..receipt(State::PullFailed, Some(s)) };
     let cases = [
         (receipt(State::Converged, None), Next::Open { after: None }),
-        (receipt(State::PullFailed, Some(999_000)), Next::Stop(Stop::Throttled(85_400))),
+        (receipt(State::Converging, Some(999_000)), wait(85_400, false)),
+        (receipt(State::PullFailed, Some(999_000)), wait(85_400, true)),
+        // The forge said how long, or the wait grew; the policy is the most.
+        (refused(999_990, 60), wait(50, true)),
+        (refused(999_000, 60), Next::Open { after: None }),
+        (refused(999_000, 1_000_000), wait(85_400, true)),
+        (Receipt { state: State::Throttled, ..refused(999_990, 60) }, wait(50, true)),
         // The clock was ahead then, by a little or by a century, or the number is none.
         (receipt(State::PullFailed, Some(1_000_500)), Next::Open { after: None }),
         (receipt(State::PullFailed, Some(4_000_000_000)), Next::Open { after: None }),
         (receipt(State::PullFailed, Some(i64::MIN)), Next::Open { after: None }),
-        (receipt(State::PullFailed, Some(1_000_000)), Next::Stop(Stop::Throttled(86_400))),
+        (receipt(State::PullFailed, Some(1_000_000)), wait(86_400, true)),
         (receipt(State::PullFailed, Some(900_000)), Next::Open { after: None }),
         // Cut off: the branch's name is fixed, so going on doubles nothing.
         (receipt(State::Registering, Some(999_999)), Next::Open { after: None }),
@@ -159,8 +186,54 @@ fn a_receipt_forbids_another_attempt_for_a_while_and_answers_nothing() {
 }
 
 #[test]
+fn one_refusal_costs_a_minute_and_many_cost_a_day() {
+    let mut before = receipt(State::PullFailed, Some(1));
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        before.retry_after_s = Some(decide_wait_s(Some(&before), None));
+        waits.extend(before.retry_after_s);
+    }
+    assert_eq!(waits, [60, 300, 1_500, 7_500, 37_500, 86_400, 86_400]);
+    assert_eq!(decide_wait_s(Some(&before), Some(1)), 1, "the forge said so");
+    assert_eq!(decide_wait_s(None, Some(u64::MAX)), 86_400);
+    assert_eq!(decide_wait_s(None, Some(0)), 1);
+}
+
+#[test]
+fn receipts_of_the_original_are_understood() {
+    let second = "state=converged\nobserved-at=2026-05-19T10:11:12Z\n\
+                  node-path=maintainers/ace/cluster-nodes/kestrel/node.yaml\n\
+                  detail=on main\nlast-pr-attempt-epoch=77\n";
+    let read = Receipt::parse(second).unwrap();
+    assert_eq!((read.node.as_str(), read.last_attempt_s), ("kestrel", Some(77)));
+    for first in ["2026-05-19T10:11:12Z\n", "https://github.com/o/r/pull/7"] {
+        assert!(Receipt::is_of_first_generation(first), "{first:?}");
+    }
+    for other in ["", "\n", second, "7\n", "https://a\nhttps://b\n", "\0\0"] {
+        assert!(!Receipt::is_of_first_generation(other), "{other:?}");
+    }
+    for path in ["", "maintainers/a/cluster-nodes/node.yaml", "maintainers/a/cluster-nodes/b/c"] {
+        assert_eq!(node_of_path(path), None, "{path:?}");
+    }
+}
+
+#[test]
+fn a_receipt_that_was_carried_to_another_machine_is_of_that_one() {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let of = |names: &[&str]| Receipt { machine: all(names), ..receipt(State::Converged, None) };
+    let kept = Receipt::parse(&of(&["a", "b"]).render()).unwrap();
+    assert!(!kept.is_of_another_machine(&all(&["b", "c"])), "one card was replaced");
+    assert!(kept.is_of_another_machine(&all(&["c"])));
+    assert!(kept.is_of_another_machine(&[]), "nothing shows that it is of this one");
+    assert!(!of(&[]).is_of_another_machine(&all(&["c"])), "its writer did not say");
+}
+
+#[test]
 fn receipts_read_back_and_old_ones_are_none() {
     let whole = Receipt {
+        retry_after_s: Some(60),
+        opened_url: Some("https://forge/pull/6".to_owned()),
+        machine: vec!["a".to_owned(), "b".to_owned()],
         pr_url: Some("https://forge/pull/7".to_owned()),
         branch: Some(branch("node-1a")),
         detail: "two\nlines".to_owned(),

@@ -49,6 +49,14 @@ pub struct Binding {
     pub text: String,
 }
 
+/// What is tried to open a blob.
+pub struct Tried {
+    /// The texts, the likeliest first.
+    pub bindings: Vec<Binding>,
+    /// Why the text of the factor that the note names cannot be had.
+    pub lacking: Option<Error>,
+}
+
 /// Takes the factors of a call: one, or several and a file that names the one that a new blob is
 /// bound to.
 ///
@@ -90,20 +98,22 @@ impl Factors {
     ///
     /// # Errors
     /// The text of none can be had.
-    pub fn to_open(&self, blob: &Path) -> Result<Vec<Binding>> {
+    pub fn to_open(&self, blob: &Path) -> Result<Tried> {
         let noted = noted(&note(blob)).ok();
+        let is_noted = |word: &str| Some(word) == noted.as_deref();
+        let mut tried = Tried { bindings: Vec::new(), lacking: None };
         let mut failed = None;
-        let mut bindings = Vec::new();
         for factor in &self.named {
             match factor.bindings() {
-                Ok(found) => bindings.extend(found),
+                Ok(found) => tried.bindings.extend(found),
+                Err(error) if is_noted(factor.word()) => tried.lacking = Some(error),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        bindings.sort_by_key(|binding| Some(binding.word) != noted.as_deref());
-        match failed {
-            Some(error) if bindings.is_empty() => Err(error),
-            _ => Ok(bindings),
+        tried.bindings.sort_by_key(|binding| !is_noted(binding.word));
+        match tried.lacking.clone().or(failed) {
+            Some(error) if tried.bindings.is_empty() => Err(error),
+            _ => Ok(tried),
         }
     }
 
@@ -298,6 +308,7 @@ mod tests {
         std::fs::write(dir.join("zeta-creds.factor"), "usbISerial\n").unwrap();
         for (name, first) in [("zeta-creds.enc", "S"), ("ZETA-CREDS.BAK", "U"), ("other", "U")] {
             let tried = factors.to_open(&dir.join(name)).unwrap();
+            let tried = tried.bindings;
             assert_eq!((tried.len(), tried[0].text.as_str()), (2, first), "{name}");
         }
         let uuid = Factors { named: vec![Factor::UsbUuid("U".to_owned())], chosen: None };

@@ -13,7 +13,7 @@ mod rollback;
 pub mod save;
 
 use zeroize::Zeroizing;
-use zeta_core::creds::passphrase::{ENTROPY_BITS, RANDOM_BYTES, say};
+use zeta_core::creds::passphrase::{BadPassphrase, ENTROPY_BITS, RANDOM_BYTES, check_new, say};
 
 use crate::passphrase::{self, Sources, Used};
 use crate::prompt;
@@ -74,6 +74,15 @@ pub const AFTERWARDS: u8 = 9;
 /// # Errors
 /// There is no passphrase, or it is not usable.
 pub fn find(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
+    let found = find_any(sources, new)?;
+    if new {
+        let refused = |bad: BadPassphrase| Error::usage(bad.to_string());
+        check_new(found.0.expose()).map_err(refused)?;
+    }
+    Ok(found)
+}
+
+fn find_any(sources: &Sources<'_>, new: bool) -> Plain<(Secret, Used)> {
     let named = Sources { prompt: None, ..*sources };
     let asks = sources.prompt.is_some() && prompt::has_terminal();
     if !new || !asks || sources.fd.is_some() || sources.file.is_some() || sources.variable.is_some()

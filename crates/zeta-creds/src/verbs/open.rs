@@ -16,7 +16,7 @@ use crate::blob::Found;
 use crate::cipher;
 use crate::cipher::OpenError;
 use crate::secret::Secret;
-use crate::verbs::factor::{Binding, Factors};
+use crate::verbs::factor::{Binding, Factors, Tried};
 use zeta_os::error::{Error, Kind};
 
 /// The longest time that a restore waits to remember what it saw.
@@ -106,12 +106,17 @@ pub fn passphrase(secret: &Secret) -> Outcome<&str> {
 /// 2: the text of no factor can be had. 3, 4: see [`candidate`]. 5: it does not open. 6: it holds
 /// no bundle. 8: it is older than one that was seen here.
 pub fn open(path: &Path, factors: &Factors, secret: &Secret, older: bool) -> Outcome<Opened> {
-    let mut bindings = factors.to_open(path).number(ARGUMENTS)?;
+    let Tried { mut bindings, lacking } = factors.to_open(path).number(ARGUMENTS)?;
     let found = candidate(path)?;
     let shown = found.path.display();
     let tried: Vec<&str> = bindings.iter().map(|binding| binding.text.as_str()).collect();
     let opened = cipher::open_any(&found.bytes, &tried, passphrase(secret)?);
     let (opened, at) = opened.map_err(|why| {
+        if let (OpenError::NoMatch(_), Some(error)) = (why, lacking) {
+            let error =
+                error.hint("the note beside the blob names it, and no other factor opens it");
+            return Exit { number: ARGUMENTS, error };
+        }
         let number = match why {
             OpenError::Frame(_) | OpenError::TooCostly(_) => FRAME,
             OpenError::NoMatch(_) | OpenError::Damaged | OpenError::NoMemory(_) => NO_MATCH,

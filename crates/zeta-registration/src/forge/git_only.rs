@@ -1,9 +1,12 @@
-//! A remote without a forge: a branch that waits is what a pull request would be.
+//! A remote without a forge: a branch that waits is what a pull request would be, and the history
+//! of the default branch is what is known of those that ended.
 
-use zeta_core::registration::{Answer, From, Pull, PullState, is_of_node};
+use zeta_core::registration::{
+    Answer, From, Pull, PullState, branch, is_of_node, is_of_older_tool,
+};
 
 use super::{Forge, ForgeError, PullDraft, Search};
-use crate::git::{Remote, Repo};
+use crate::git::{Depth, Remote, Repo};
 use zeta_os::error::Error;
 
 /// A remote that only git knows.
@@ -41,6 +44,41 @@ impl GitOnly {
         let tips = Repo::new(self.remote.clone())?.branches(&format!("refs/heads/{pattern}"))?;
         Ok(tips.into_iter().map(|(branch, _)| branch).collect())
     }
+
+    fn ask_pulls(&self, node: &str, path: &str, look: Search) -> Result<Vec<Pull>, Error> {
+        let mut pulls = Vec::new();
+        for found in self.branches("register*")? {
+            let mut pull = self.pull(&found);
+            if found != branch(node) && is_of_older_tool(&found, node) {
+                // It may be that of a node whose name ends in a date; its commit says which.
+                let repo =
+                    Repo::new(Remote { url: self.ours().to_owned(), ..self.remote.clone() })?;
+                pull.title = repo.subject(&repo.fetch(Some(&found))?.commit)?;
+            }
+            pulls.extend(Some(pull).filter(|pull| is_of_node(pull, node)));
+        }
+        if pulls.is_empty() && look == Search::Exhaustive {
+            pulls.extend(self.removed(node, path)?);
+        }
+        Ok(pulls)
+    }
+
+    /// The end of a node that was on the branch that counts: the commit that removed its file.
+    fn removed(&self, node: &str, path: &str) -> Result<Option<Pull>, Error> {
+        let repo = Repo::new(self.remote.clone())?;
+        let base = repo.fetch_to(self.base.as_deref(), Depth::History)?;
+        let there = repo.blob(&base.commit, path)?.is_some();
+        let ended = repo.last_change(&base.commit, path)?.filter(|_| !there);
+        Ok(ended.map(|commit| Pull {
+            url: format!("{}#{commit}", self.name()),
+            state: PullState::Removed,
+            ..self.pull(&branch(node))
+        }))
+    }
+
+    fn ours(&self) -> &str {
+        self.remote.fork.as_deref().unwrap_or(&self.remote.url)
+    }
 }
 
 impl Forge for GitOnly {
@@ -60,14 +98,9 @@ impl Forge for GitOnly {
         }
     }
 
-    fn pulls(&self, node: &str, _: &str, _: Search) -> Answer<Vec<Pull>> {
-        match self.branches("register*") {
-            Err(error) => Answer::Unknown(told(&error)),
-            Ok(branches) => {
-                let pulls = branches.iter().map(|branch| self.pull(branch));
-                Answer::Found(pulls.filter(|pull| is_of_node(pull, node)).collect())
-            }
-        }
+    fn pulls(&self, node: &str, path: &str, look: Search) -> Answer<Vec<Pull>> {
+        self.ask_pulls(node, path, look)
+            .map_or_else(|error| Answer::Unknown(told(&error)), Answer::Found)
     }
 
     fn of_branch(&self, branch: &str) -> Answer<Vec<Pull>> {

@@ -96,10 +96,13 @@ pub fn to_error(trouble: &ForgeError, name: &str) -> Error {
     match trouble {
         ForgeError::Lost(text) => error(Kind::Fault, text)
             .hint("it may have happened: run it again, it asks before it repeats anything"),
-        ForgeError::Unauthenticated(text) => error(Kind::Unsafe, text)
-            .hint("log in: 'gh auth login', or set GH_TOKEN, or give --token-file"),
-        ForgeError::Forbidden(text) => error(Kind::Unsafe, text)
-            .hint("without write access, push to a fork: --fork OWNER/NAME"),
+        ForgeError::Unauthenticated(text) => {
+            error(Kind::Unsafe, text).hint("log in: 'gh auth login', or give --token-file")
+        }
+        // What would help is in the text: it depends on the reason.
+        ForgeError::Forbidden(text) => {
+            error(Kind::Unsafe, text).hint("put right what the forge names, then run it again")
+        }
         ForgeError::RateLimited(s, text) => {
             error(Kind::Busy, text).hint(format!("try again in {s} s"))
         }

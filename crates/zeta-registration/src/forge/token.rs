@@ -1,8 +1,9 @@
 //! The sources of a forge's token, and a type that never prints it.
 //!
 //! The order is: the file that was named, the credential `forge-token` of a service
-//! (`LoadCredential=`), `GH_TOKEN`, `GITHUB_TOKEN`, and the output of `gh auth token`. The token
-//! never stands in an argument: every user of a machine may read those.
+//! (`LoadCredential=`), the two variables in which `gh` looks for a token of this host, and the
+//! output of `gh auth token`. The token never stands in an argument: every user of a machine may
+//! read those.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
@@ -28,8 +29,15 @@ const MAX_BYTES: u64 = 4096;
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that holds the token.
 const CREDENTIAL: &str = "forge-token";
-/// The variables that are looked at, in the order in which `gh` does.
-const VARIABLES: [&str; 2] = ["GH_TOKEN", "GITHUB_TOKEN"];
+/// The variables for a host, in the order in which `gh` looks at them: a token of github.com goes
+/// to no other server.
+fn variables(host: &str) -> [&'static str; 2] {
+    let host = host.to_ascii_lowercase();
+    match host == "github.com" || host.ends_with(".ghe.com") {
+        true => ["GH_TOKEN", "GITHUB_TOKEN"],
+        false => ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"],
+    }
+}
 
 /// A secret and where it was found. Nothing prints it, and its memory is cleared when it goes.
 #[derive(Clone)]
@@ -89,7 +97,7 @@ pub struct Places<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The program `gh`.
     pub gh: &'a Path,
-    /// The host that `gh` is asked about.
+    /// The host that gets the token, with its port if that is not the usual one.
     pub host: &'a str,
 }
 
@@ -104,7 +112,7 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
     if let Some(path) = credential {
         return of_file(&path, service.as_deref());
     }
-    for name in VARIABLES {
+    for name in variables(places.host) {
         if let Some(value) = (places.variable)(name).filter(|value| !value.is_empty()) {
             return Token::new(Zeroizing::new(value), name);
         }
@@ -117,6 +125,11 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
 fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     let named = path.display();
     let fault = |why: String| ForgeError::Unauthenticated(format!("the token file {named} {why}"));
+    // What is no file may be the token itself, in the wrong place: it is not repeated.
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let why = "the token file is not there: give the path of a file that holds the token";
+        return Err(ForgeError::Unauthenticated(why.to_owned()));
+    }
     let mut options = std::fs::File::options();
     // Without O_NONBLOCK the open of a named pipe would never return.
     let flags = rustix::fs::OFlags::NONBLOCK.bits();
@@ -134,7 +147,7 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     if meta.mode() & others != 0 {
         let mode = meta.mode() & 0o777;
         return Err(fault(format!(
-            "can be read by others, mode {mode:03o}: run 'chmod 600 {named}', and replace the token"
+            "can be read by others, mode {mode:03o}, where 600 is right: replace the token, too"
         )));
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));
@@ -144,19 +157,24 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
 }
 
 fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
+    let [first, second] = variables(host);
     let nobody = |why: &str| {
         ForgeError::Unauthenticated(format!(
-            "nobody is logged in at {host}: {why}; run 'gh auth login', set GH_TOKEN, \
+            "no account is logged in at {host}: {why}; run 'gh auth login', set {first}, \
              or name a file that holds a token"
         ))
     };
+    // 'gh' knows a server by its name alone.
+    let port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(name, _)| name);
     let mut command = Command::new(gh);
-    command.args(["auth", "token", "--hostname", host]);
+    command.args(["auth", "token", "--hostname", name]);
     command.env("GH_PROMPT_DISABLED", "1").env("GH_NO_UPDATE_NOTIFIER", "1");
     let ended = match command::run(&mut command, b"", GH_LIMIT, MAX_BYTES as usize + 2) {
         Ok(ended) => ended,
         Err(Failure::NotStarted(error)) if error.kind() == ErrorKind::NotFound => {
-            return Err(nobody("neither GH_TOKEN nor GITHUB_TOKEN is set, and there is no 'gh'"));
+            let why = format!("neither {first} nor {second} is set, and there is no 'gh'");
+            return Err(nobody(&why));
         }
         Err(Failure::NotStarted(error)) => {
             return Err(nobody(&format!("'gh' cannot be started: {error}")));

@@ -4,14 +4,18 @@
 use zeta_core::name::Label;
 use zeta_core::registration::expiry::{Expiry, expiry};
 use zeta_core::registration::node::ClusterNode;
-use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_path};
+use zeta_core::registration::{Answer, Pull, PullState, leave_branch, node_of_path, node_path};
 
+use super::IN_FLIGHT;
 use crate::git::Repo;
-use crate::node::proposal::{Proposal, ProposeError, propose};
+use crate::node::exclusive::with_lease;
+use crate::node::proposal::{Before, Proposal, ProposeError, Proposed, propose};
 use crate::node::repository::{Connection, author, check_maintainer};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::Refusal;
 
 /// The result of a removal.
 #[derive(Debug, Clone)]
@@ -24,15 +28,17 @@ pub enum Left {
     Waiting(Pull),
     /// One was closed: a person decided that the node stays.
     Stays(Pull),
+    /// Another agent of this machine opens a pull request right now.
+    InFlight(Box<Refusal>),
 }
 
 /// Opens a pull request that removes a node. Without a `wish` of a person, as by a timer, one that
 /// was closed is followed by no other.
 pub fn deregister(
+    ctx: &Context,
     site: &Connection,
     (maintainer, node): (&str, &str),
-    reason: &str,
-    wish: bool,
+    (reason, wish): (&str, bool),
 ) -> Result<Left> {
     let path = node_path(maintainer, node);
     match site.forge.file(&path) {
@@ -41,21 +47,10 @@ pub fn deregister(
         Answer::Unknown(why) => return Err(could_not_ask(&why)),
     }
     let branch = leave_branch(node);
-    match site.forge.of_branch(&branch) {
-        Answer::Unknown(why) => return Err(could_not_ask(&why)),
-        Answer::Found(pulls) => {
-            if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
-                return Ok(Left::Waiting(pull.clone()));
-            }
-            let newest = pulls.into_iter().max_by_key(|pull| pull.number);
-            if let Some(pull) = newest.filter(|pull| pull.state == PullState::Closed && !wish) {
-                return Ok(Left::Stays(pull));
-            }
-        }
-        Answer::Absent => {}
+    if let Some(left) = stands(site, &branch, wish)? {
+        return Ok(left);
     }
     let proposal = Proposal {
-        branch,
         title: format!("deregister(cluster-node): {node}"),
         message: reason.to_owned(),
         body: format!(
@@ -64,9 +59,36 @@ pub fn deregister(
         ),
         path,
         content: None,
+        before: Before::Present,
+        branch,
     };
-    let by = (&author(maintainer), host::wall_us() / 1_000_000);
-    propose(site, &proposal, by, || Ok(())).map(Left::Opened).map_err(ProposeError::error)
+    let purpose = format!("pull request that removes {node}");
+    let acted = with_lease(ctx, IN_FLIGHT, purpose, |held| {
+        // The holder of the lease before may just have opened it.
+        if let Some(left) = stands(site, &proposal.branch, wish)? {
+            return Ok(left);
+        }
+        let by = (&author(maintainer), host::wall_us() / 1_000_000);
+        match propose(site, &proposal, by, || held.still()).map_err(ProposeError::error)? {
+            Proposed::Opened(pull) => Ok(Left::Opened(pull)),
+            Proposed::Overtaken(_) => Ok(Left::Gone),
+        }
+    })?;
+    Ok(acted.unwrap_or_else(Left::InFlight))
+}
+
+/// The result of an earlier removal; `None` if a pull request may be opened.
+fn stands(site: &Connection, branch: &str, wish: bool) -> Result<Option<Left>> {
+    let pulls = match site.forge.of_branch(branch) {
+        Answer::Unknown(why) => return Err(could_not_ask(&why)),
+        Answer::Absent => return Ok(None),
+        Answer::Found(pulls) => pulls,
+    };
+    if let Some(pull) = pulls.iter().find(|pull| pull.state == PullState::Open) {
+        return Ok(Some(Left::Waiting(pull.clone())));
+    }
+    let newest = pulls.into_iter().max_by_key(|pull| pull.number);
+    Ok(newest.filter(|pull| pull.state == PullState::Closed && !wish).map(Left::Stays))
 }
 
 fn could_not_ask(why: &str) -> Error {
@@ -112,9 +134,8 @@ impl Listed {
     /// Its maintainer and its name, from its path; the file itself could say anything. `None` where
     /// these are no names: such a path goes into no branch and no line for git.
     pub fn named(&self) -> Option<(&str, &str)> {
-        let rest = self.path.strip_prefix("maintainers/")?;
-        let (maintainer, rest) = rest.split_once("/cluster-nodes/")?;
-        let node = rest.strip_suffix("/node.yaml")?;
+        let node = node_of_path(&self.path)?;
+        let maintainer = self.path.strip_prefix("maintainers/")?.split('/').next()?;
         let names = check_maintainer(maintainer).is_ok() && Label::new("node", node).is_ok();
         names.then_some((maintainer, node))
     }

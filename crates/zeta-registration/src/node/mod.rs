@@ -4,6 +4,7 @@
 //! `renew` follows once it is merged, [`steward`] carries an intent out, [`deregister`] leads out
 //! again. Here is what all of them need: the receipt, and its mirror in the tree.
 
+mod address;
 pub mod deregister;
 mod exclusive;
 mod proposal;
@@ -26,7 +27,7 @@ use zeta_core::registration::receipt::{Receipt, State};
 use self::repository::Repository;
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::{host, temp_file};
+use zeta_os::{host, machine, temp_file};
 use zeta_state::context::Context;
 use zeta_state::directory::trusted_dir::Sharing;
 use zeta_state::presence::records;
@@ -55,10 +56,20 @@ pub fn receipt_path() -> PathBuf {
     }
 }
 
-/// Reads a receipt; `None` if there is none, or it says nothing that can be understood.
+/// Reads a receipt of this machine; `None` if there is none, or it says nothing that can be
+/// understood. One that was carried here, with a stick, a home or an image, says nothing about this
+/// machine.
 pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
+    let Some(receipt) = read_text(path)?.and_then(|text| Receipt::parse(&text)) else {
+        return Ok(None);
+    };
+    let another = receipt.is_of_another_machine(&machine::bindings()?);
+    Ok(Some(receipt).filter(|_| !another))
+}
+
+fn read_text(path: &Path) -> Result<Option<String>> {
     match read_small(path) {
-        Ok(text) => Ok(Receipt::parse(&text)),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             Err(Error::new(Kind::Unsafe, format!("cannot read {}: {error}", path.display()))
@@ -67,8 +78,10 @@ pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
     }
 }
 
-/// Keeps a receipt: on the disk, across boots, and as a marker in the tree, for this boot.
+/// Keeps a receipt, bound to this machine: on the disk, across boots, and as a marker in the tree,
+/// for this boot.
 pub fn keep_receipt(ctx: &Context, path: &Path, receipt: &Receipt) -> Result<()> {
+    let receipt = &Receipt { machine: machine::bindings()?, ..receipt.clone() };
     temp_file::keep(path, ".self-registered.", receipt.render().as_bytes()).map_err(|error| {
         Error::new(Kind::Unsafe, format!("cannot write {}: {error}", path.display()))
             .hint("without a receipt an attempt could be doubled, so none is made")
@@ -100,21 +113,34 @@ pub fn note_logged_out(ctx: &Context, path: &Path, about: &About, why: &Error) -
         pr_url: None,
         branch: None,
         detail: why.text.clone(),
-        last_attempt_s: before.and_then(|before| before.last_attempt_s),
-    };
+        last_attempt_s: None,
+        retry_after_s: None,
+        opened_url: None,
+        machine: Vec::new(),
+    }
+    .following(before.as_ref());
     keep_receipt(ctx, path, &receipt)
 }
 
 /// The name of this node: that of its receipt, for the tree's ends with each boot; else the tree's,
-/// which is opaque, or the host's if the caller asks for that.
+/// which is opaque, or the host's if the caller asks for that, or if the first generation of the
+/// original registered this machine, which named every node so.
 pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
-    if ctx.node.is_none()
-        && let Some(receipt) = read_receipt(&receipt_path())?
-        && let Ok(node) = Label::new("node", &receipt.node)
+    if let Some(node) = &ctx.node
+        && !is_of_session(ctx, node)?
     {
-        return Ok(node);
+        return Ok(node.clone());
     }
-    if !host_name {
+    let path = receipt_path();
+    if let Some(receipt) = read_receipt(&path)?.filter(|receipt| !receipt.node.is_empty()) {
+        return Label::new("node", &receipt.node).map_err(|error| {
+            Error::new(Kind::Unsafe, format!("{}: {error}", path.display())).hint(
+                "this machine was registered under that name; to give it another: --node NAME",
+            )
+        });
+    }
+    let first = read_text(&path)?.is_some_and(|text| Receipt::is_of_first_generation(&text));
+    if !host_name && !first {
         return Ok(ctx.open()?.node.name);
     }
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
@@ -122,6 +148,16 @@ pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
     Label::new("node", short).map_err(|error| {
         Error::usage(error.to_string()).hint("the host's name is none; use the opaque one")
     })
+}
+
+/// Returns whether a node is named because the call runs in a session, to which the tree gave its
+/// own name. That is no wish of a person.
+fn is_of_session(ctx: &Context, node: &Label) -> Result<bool> {
+    if std::env::var("ZETA_NODE").ok().as_deref() != Some(node.as_str()) {
+        return Ok(false);
+    }
+    let own = ctx.find()?.map(|handle| handle.tree.read_local_node()).transpose()?.flatten();
+    Ok(own.as_ref() == Some(node))
 }
 
 /// The file that would be committed.

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use zeta_core::registration::{Answer, Pull, PullState};
+use zeta_core::registration::receipt::{Receipt, State};
+use zeta_core::registration::{Answer, Pull, PullState, decide_wait_s, node_of_path};
 
 use crate::forge::{ForgeError, PullDraft, to_error};
-use crate::git::{Author, Base, Repo};
+use crate::git::{Author, Base, Effect, PushError, Repo};
 use crate::node::repository::Connection;
 use zeta_os::error::{Error, Kind, Result};
 
@@ -29,21 +30,78 @@ pub struct Proposal {
     pub path: String,
     /// Its new content; `None` if it is to go.
     pub content: Option<String>,
+    /// What the file is where this change was thought of.
+    pub before: Before,
+}
+
+/// What a file is before a change of it.
+pub enum Before {
+    /// It is not there.
+    Absent,
+    /// It is there, whatever is in it.
+    Present,
+    /// It has this content.
+    Content(String),
+}
+
+/// What came of a proposal.
+pub enum Proposed {
+    /// A pull request that was opened, by this call or by one that was cut off.
+    Opened(Pull),
+    /// The base, in its newest state, is not as the change expects it any more: what was wanted has
+    /// come to pass, or another change came first.
+    Overtaken(Base),
 }
 
 /// The reason why there is no pull request.
 pub enum ProposeError {
-    /// A pull request that was not opened.
-    No(Error),
-    /// One that may have been opened, by this process or by another: the next run asks.
+    /// Nothing reached the forge.
+    NotSent(Error),
+    /// The forge refused it, and said after how many s it may be asked again, if it did.
+    Refused(Error, Option<u64>),
+    /// It may have been opened, by this process or by another: the next run asks.
     Unclear(Error),
 }
 
 impl ProposeError {
     /// The error alone.
     pub fn error(self) -> Error {
-        let (ProposeError::No(error) | ProposeError::Unclear(error)) = self;
+        let (ProposeError::NotSent(error)
+        | ProposeError::Refused(error, _)
+        | ProposeError::Unclear(error)) = self;
         error
+    }
+
+    /// The receipt after this failure of an attempt, of which `begun` is the receipt and `before`
+    /// the one of an earlier run.
+    pub fn receipt(&self, begun: Receipt, before: Option<&Receipt>) -> Receipt {
+        match self {
+            // The attempt stays begun: the next run asks, and goes on from here.
+            ProposeError::Unclear(_) => begun,
+            // An attempt of which the forge saw nothing was none. One before it that was cut off
+            // is taken up as if this one had not been.
+            ProposeError::NotSent(error) => {
+                let cut_off = before.is_some_and(|before| before.state == State::Registering);
+                let state = if cut_off { State::Registering } else { State::PullFailed };
+                Receipt { state, detail: error.text.clone(), ..begun }.following(before)
+            }
+            ProposeError::Refused(error, said_s) => Receipt {
+                state: State::PullFailed,
+                detail: error.text.clone(),
+                retry_after_s: Some(decide_wait_s(before, *said_s)),
+                ..begun
+            },
+        }
+    }
+}
+
+impl From<PushError> for ProposeError {
+    fn from(failed: PushError) -> ProposeError {
+        match failed.effect {
+            Effect::None => ProposeError::NotSent(failed.error),
+            Effect::Refused => ProposeError::Refused(failed.error, None),
+            Effect::Unknown => ProposeError::Unclear(failed.error),
+        }
     }
 }
 
@@ -54,56 +112,98 @@ pub fn propose(
     proposal: &Proposal,
     (author, at_s): (&Author, i64),
     still: impl FnOnce() -> Result<()>,
-) -> std::result::Result<Pull, ProposeError> {
-    let base = push(site, proposal, (author, at_s)).map_err(ProposeError::No)?;
+) -> std::result::Result<Proposed, ProposeError> {
+    let (repo, base) = fetch(site).map_err(ProposeError::NotSent)?;
+    if !is_as_before(&repo, &base, proposal).map_err(ProposeError::NotSent)? {
+        return Ok(Proposed::Overtaken(base));
+    }
+    push(&repo, &base, proposal, (author, at_s))?;
     still().map_err(ProposeError::Unclear)?;
     let draft = PullDraft {
         branch: proposal.branch.clone(),
-        base,
+        base: base.branch,
         title: proposal.title.clone(),
         body: proposal.body.clone(),
     };
+    let error = |trouble: &ForgeError| to_error(trouble, &site.forge.name());
     match site.forge.open(&draft) {
-        Ok(pull) => Ok(pull),
+        Ok(pull) => Ok(Proposed::Opened(pull)),
         Err(trouble @ (ForgeError::Lost(_) | ForgeError::Conflict(_))) => {
-            find_open(site, &proposal.branch)
-                .ok_or_else(|| ProposeError::Unclear(to_error(&trouble, &site.forge.name())))
+            let found = find_open(site, &proposal.branch).map(Proposed::Opened);
+            found.ok_or_else(|| ProposeError::Unclear(error(&trouble)))
         }
-        Err(trouble) => Err(ProposeError::No(to_error(&trouble, &site.forge.name()))),
+        Err(ForgeError::RateLimited(s, text)) => {
+            Err(ProposeError::Refused(error(&ForgeError::RateLimited(s, text)), Some(s)))
+        }
+        Err(trouble) => Err(ProposeError::Refused(error(&trouble), None)),
     }
 }
 
-/// Puts the change on top of the base and pushes that; returns the base branch.
-fn push(site: &Connection, proposal: &Proposal, by: (&Author, i64)) -> Result<String> {
+fn fetch(site: &Connection) -> Result<(Repo, Base)> {
     let repo = Repo::new(site.remote.clone())?;
     let base = repo.fetch(site.base.as_deref())?;
-    if let Some(other) = elsewhere(&repo, &base, proposal)? {
-        let text = format!("{other}: this node is registered there, by another maintainer");
-        return Err(Error::new(Kind::Refused, text)
-            .hint("give that --maintainer, written the same; or let the node leave there first"));
-    }
+    Ok((repo, base))
+}
+
+/// Returns whether the file is still what the change was made for.
+///
+/// # Errors
+/// The node has a file elsewhere: it must not get a second one.
+fn is_as_before(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<bool> {
+    let blob = repo.blob(&base.commit, &proposal.path)?;
+    Ok(match &proposal.before {
+        Before::Absent if blob.is_some() => false,
+        Before::Absent => match elsewhere(repo, base, &proposal.path)? {
+            Some(other) => return Err(is_elsewhere(&other)),
+            None => true,
+        },
+        Before::Present => blob.is_some(),
+        Before::Content(text) => {
+            blob.is_some() && repo.content(&base.commit, &proposal.path)? == *text
+        }
+    })
+}
+
+/// Puts the change on top of the base and pushes that.
+fn push(
+    repo: &Repo,
+    base: &Base,
+    proposal: &Proposal,
+    by: (&Author, i64),
+) -> std::result::Result<(), ProposeError> {
     let message = format!("{}\n\n{}\n", proposal.title, proposal.message);
     let content = proposal.content.as_deref();
-    let commit = repo.commit(&base, &proposal.path, content, &message, by)?;
+    let commit = repo.commit(base, &proposal.path, content, &message, by);
+    let commit = commit.map_err(ProposeError::NotSent)?;
     let name = &proposal.branch;
-    let tips = repo.branches(&format!("refs/heads/{name}"))?;
+    let tips = repo.branches(&format!("refs/heads/{name}")).map_err(ProposeError::NotSent)?;
     let tip = tips.iter().find(|(found, _)| found == name).map(|(_, commit)| commit.as_str());
     if tip != Some(commit.as_str()) {
         repo.push(&commit, name, tip)?;
     }
-    Ok(base.branch)
+    Ok(())
 }
 
-/// The other file of a node that gets a new one: below another maintainer, or the same one in other
-/// letters, for a forge's user is the same in both.
-fn elsewhere(repo: &Repo, base: &Base, proposal: &Proposal) -> Result<Option<String>> {
-    let of_node = |path: &str| {
-        let rest = path.strip_prefix("maintainers/")?.split_once('/')?.1;
-        Some(rest.to_owned()).filter(|rest| rest.ends_with("/node.yaml"))
-    };
+/// The refusal of a second file of a node.
+pub fn is_elsewhere(other: &str) -> Error {
+    let text = format!("{other}: this node is registered there, by another maintainer");
+    Error::new(Kind::Refused, text)
+        .hint("give that --maintainer, written the same; or let the node leave there first")
+}
+
+/// The file of a node that is registered below another maintainer than `path` says.
+pub fn found_elsewhere(site: &Connection, path: &str) -> Result<Option<String>> {
+    let (repo, base) = fetch(site)?;
+    elsewhere(&repo, &base, path)
+}
+
+/// The other file of the node whose file would be `path`: below another maintainer, or the same one
+/// in other letters, for a forge's user is the same in both.
+fn elsewhere(repo: &Repo, base: &Base, path: &str) -> Result<Option<String>> {
+    let node = node_of_path(path);
     let files = repo.files(&base.commit, "maintainers/")?;
-    let (wanted, new) = (of_node(&proposal.path), !files.contains(&proposal.path));
-    Ok(files.into_iter().find(|path| new && wanted.is_some() && of_node(path) == wanted))
+    let other = |file: &String| file != path && node.is_some() && node_of_path(file) == node;
+    Ok(files.into_iter().find(other))
 }
 
 /// The open pull request of a branch, asked for until the forge answers.

@@ -10,8 +10,8 @@ use zeta_core::registration::{From, Next, Pull, Seen, Stop, body_marker, branch,
 use super::{IN_FLIGHT, keep_receipt, renew};
 use crate::forge::Search;
 use crate::node::exclusive::{Held, with_lease};
-use crate::node::proposal::{Proposal, ProposeError, propose};
-use crate::node::request::{RegisterOutcome, RegisterRequest};
+use crate::node::proposal::{Before, Proposal, Proposed, found_elsewhere, is_elsewhere, propose};
+use crate::node::request::{OPENED, RegisterOutcome, RegisterRequest, WAITS};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -41,7 +41,7 @@ pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterO
 /// The note for people about a pull request that waits.
 fn waits(pull: &Pull) -> &'static str {
     match pull.from {
-        From::Ours => "a pull request waits",
+        From::Ours => WAITS,
         From::Member => "a pull request waits; it comes from a fork: somebody has to merge it",
         From::Stranger => {
             "a pull request waits; it comes from a stranger's fork: merge it only if it is right; \
@@ -72,16 +72,21 @@ fn conclude(
         }
         Next::Open { .. } => return Err(Error::new(Kind::Fault, "nothing is opened here")),
         Next::Stop(stop) => {
+            if let Stop::Removed(_) = &stop
+                && let Ok(Some(other)) = found_elsewhere(asked.site, &asked.path())
+            {
+                return Err(is_elsewhere(&other));
+            }
             let receipt = match &stop {
                 Stop::CouldNotAsk(why) => with(State::CheckFailed, why.clone()),
                 Stop::Merging(pull) => of(pull, with(State::Converging, "merged".to_owned())),
                 Stop::Closed(pull) => of(pull, with(State::Closed, "it was closed".to_owned())),
                 Stop::Removed(pull) => of(pull, with(State::Closed, "it was removed".to_owned())),
-                Stop::Throttled(rest_s) => {
+                Stop::Throttled { refused, .. } => {
                     // The reason why the last one failed stays: it has to be put right.
-                    let why = before.map_or(String::new(), |before| before.detail.clone());
-                    let next = format!("the next attempt may be made in {rest_s} s");
-                    with(State::Throttled, if why.is_empty() { next } else { why })
+                    let why = before.filter(|_| *refused).map(|before| before.detail.clone());
+                    let gone = "of the last attempt nothing is to be seen".to_owned();
+                    with(State::Throttled, why.unwrap_or(gone))
                 }
             };
             (RegisterOutcome::Stopped(stop), receipt)
@@ -104,19 +109,27 @@ fn open_once(
     let interrupted = seen.receipt.as_ref().filter(|before| before.state == State::Registering);
     let began_s = interrupted.and_then(|before| before.last_attempt_s);
     let began_s = began_s.unwrap_or_else(|| host::wall_us() / 1_000_000);
-    let mut receipt = asked.receipt(State::Registering, "an attempt was begun".to_owned(), None);
-    receipt.last_attempt_s = Some(began_s);
-    receipt.branch = Some(branch(asked.node.as_str()));
+    let before = seen.receipt.as_ref();
+    let receipt = Receipt {
+        last_attempt_s: Some(began_s),
+        retry_after_s: None,
+        branch: Some(branch(asked.node.as_str())),
+        ..asked.receipt(State::Registering, "an attempt was begun".to_owned(), before)
+    };
     keep_receipt(ctx, &asked.receipt, &receipt)?;
     let proposal = proposal(asked, after.as_ref())?;
     match propose(asked.site, &proposal, (&asked.author, began_s), || held.still()) {
-        Ok(pull) => opened(ctx, asked, pull, &receipt),
-        // The receipt stays *registering*: the next run asks, and goes on from here.
-        Err(ProposeError::Unclear(error)) => Err(error),
-        Err(ProposeError::No(error)) => {
-            let (state, detail) = (State::PullFailed, error.text.clone());
-            keep_receipt(ctx, &asked.receipt, &Receipt { state, detail, ..receipt })?;
-            Err(error)
+        Ok(Proposed::Opened(pull)) => opened(ctx, asked, pull, &receipt),
+        // Another agent, without this lease, opened one, and it was merged between our two looks.
+        Ok(Proposed::Overtaken(base)) => {
+            let detail = format!("on the default branch: {}", base.commit);
+            let receipt = asked.receipt(State::Converged, detail, before);
+            keep_receipt(ctx, &asked.receipt, &receipt)?;
+            Ok((RegisterOutcome::Registered, receipt))
+        }
+        Err(failed) => {
+            keep_receipt(ctx, &asked.receipt, &failed.receipt(receipt, before))?;
+            Err(failed.error())
         }
     }
 }
@@ -131,7 +144,8 @@ fn opened(
         state: State::PullOpened,
         pr_url: Some(pull.url.clone()),
         branch: Some(pull.branch.clone()),
-        detail: "we opened it".to_owned(),
+        opened_url: Some(pull.url.clone()),
+        detail: OPENED.to_owned(),
         observed_us: host::wall_us(),
         ..receipt.clone()
     };
@@ -157,5 +171,6 @@ fn proposal(asked: &RegisterRequest<'_>, after: Option<&Pull>) -> Result<Proposa
         body,
         path: asked.path(),
         content: Some(node_yaml::write(&asked.file)?),
+        before: Before::Absent,
     })
 }

@@ -8,7 +8,7 @@ use zeta_core::registration::{Answer, PullState, refresh_branch, rest_s};
 use super::{IN_FLIGHT, keep_receipt};
 use crate::git::Repo;
 use crate::node::exclusive::with_lease;
-use crate::node::proposal::{Proposal, ProposeError, propose};
+use crate::node::proposal::{Before, Proposal, Proposed, propose};
 use crate::node::request::{RegisterOutcome, RegisterRequest};
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
@@ -75,8 +75,10 @@ fn moved(
         body: format!("Moves the end of `{}` to {until}: the node lives.\n", asked.path()),
         path: asked.path(),
         content: Some(content),
+        before: Before::Content(text),
     };
-    receipt.last_attempt_s = Some(now_s);
+    let before = receipt.clone();
+    (receipt.last_attempt_s, receipt.retry_after_s) = (Some(now_s), None);
     keep_receipt(ctx, &asked.receipt, receipt)?;
     let purpose = format!("pull request that moves the end of {}", asked.node);
     let opened = with_lease(ctx, IN_FLIGHT, purpose, |held| {
@@ -84,10 +86,16 @@ fn moved(
         if let Some(what) = stands(asked) {
             return Ok(what);
         }
-        let by = (&asked.author, now_s);
-        let pull =
-            propose(asked.site, &proposal, by, || held.still()).map_err(ProposeError::error)?;
-        Ok(format!("{} moves its end", pull.url))
+        match propose(asked.site, &proposal, (&asked.author, now_s), || held.still()) {
+            Ok(Proposed::Opened(pull)) => Ok(format!("{} moves its end", pull.url)),
+            Ok(Proposed::Overtaken(_)) => Ok("its file has just been changed".to_owned()),
+            Err(failed) => {
+                let after = failed.receipt(receipt.clone(), Some(&before));
+                (receipt.last_attempt_s, receipt.retry_after_s) =
+                    (after.last_attempt_s, after.retry_after_s);
+                Err(failed.error())
+            }
+        }
     })?;
     Ok(Some(match opened {
         Ok(what) => what,

@@ -11,7 +11,9 @@ use crate::forge::token::Places;
 use crate::forge::{Forge, to_error};
 use crate::git::{Author, Remote, without_secret};
 use crate::hardware;
+use crate::node::address;
 use zeta_os::error::{Error, Result};
+use zeta_os::temp_dir;
 
 /// The repository in which nodes are registered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl Repository {
     /// `matters`.
     pub fn of_intent(wanted: Repository, own: &Repository, matters: bool) -> Result<Repository> {
         let wanted = Repository { token_file: own.token_file.clone(), ..wanted };
+        wanted.check()?;
         if own == &wanted || !matters {
             Ok(wanted)
         } else {
@@ -55,22 +58,28 @@ impl Repository {
         }
     }
 
-    /// Refuses an address that holds a secret: it would stand in the arguments of git, which every
-    /// user of the machine may read, and in messages.
+    /// Refuses what is no address, and an address that holds a secret: it would stand in the
+    /// arguments of git, which every user of the machine may read. What is refused may be a secret
+    /// in the wrong place, and is not repeated.
     pub fn check(&self) -> Result<()> {
+        for (option, name) in [("--repo", &self.repo), ("--fork", &self.fork)] {
+            if name.as_deref().is_some_and(|name| slug(name).is_none()) {
+                return Err(Error::usage(format!("{option}: it is not of the form OWNER/NAME"))
+                    .hint("an address goes to --remote, and that of another server to --api"));
+            }
+        }
         for (option, url) in
             [("--remote", &self.remote), ("--fork-remote", &self.fork_remote), ("--api", &self.api)]
         {
             let Some(url) = url else { continue };
-            let lower = url.to_lowercase();
-            let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
-            let place = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
-            if place.is_some_and(|place| place.contains('@')) {
-                let told = format!("{option}: {} has a name before the @", without_secret(url));
-                return Err(Error::usage(format!("{told}, where secrets are written"))
-                    .hint("write it without: a token comes by --token-file or GH_TOKEN")
-                    .hint("for git alone: a credential helper, or an address of ssh"));
-            }
+            let why = match address::judge(url) {
+                _ if option == "--api" && !address::is_of_http(url) => "it is no address of https",
+                Ok(()) => continue,
+                Err(why) => why,
+            };
+            return Err(Error::usage(format!("{option}: {why}"))
+                .hint("a token comes by --token-file, or as the variable that gh reads")
+                .hint("for git alone: a credential helper, or an address of ssh"));
         }
         Ok(())
     }
@@ -86,6 +95,8 @@ impl Repository {
     /// Finds the token, if one is needed, and makes the place ready.
     pub fn ready(&self) -> Result<Connection> {
         self.check()?;
+        // What cannot be removed now is found again, by the next call or by 'zeta clean'.
+        temp_dir::abandoned().iter().for_each(|left| drop(left.remove()));
         let base = self.base.clone();
         let Some(repo) = &self.repo else {
             let url = self.remote.clone().ok_or_else(|| {
@@ -96,8 +107,8 @@ impl Repository {
             let forge = Box::new(GitOnly::new(remote.clone(), base.clone()));
             return Ok(Connection { remote, forge, base });
         };
-        let (owner, name) = slug(repo)?;
-        let fork = self.fork.as_deref().map(slug).transpose()?;
+        let no_slug = || Error::usage("--repo: it is not of the form OWNER/NAME");
+        let (owner, name) = slug(repo).ok_or_else(no_slug)?;
         let places = Places {
             file: self.token_file.as_deref(),
             variable: &|name| std::env::var(name).ok(),
@@ -113,7 +124,7 @@ impl Repository {
             owner: owner.to_owned(),
             name: name.to_owned(),
             base: base.clone(),
-            fork: fork.map(|(owner, _)| owner.to_owned()),
+            fork: self.fork.clone(),
         };
         let github = GitHub::new(repository, token, Limits::default());
         let github = github.map_err(|error| to_error(&error, repo))?;
@@ -140,9 +151,8 @@ impl std::fmt::Display for Repository {
 }
 
 /// The two parts of `owner/name`.
-fn slug(text: &str) -> Result<(&str, &str)> {
-    let parts = text.split_once('/').filter(|(owner, name)| is_word(owner) && is_word(name));
-    parts.ok_or_else(|| Error::usage(format!("repository {text:?} is not of the form owner/name")))
+fn slug(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(owner, name)| is_word(owner) && is_word(name))
 }
 
 fn is_word(text: &str) -> bool {
@@ -156,9 +166,9 @@ pub fn check_maintainer(name: &str) -> Result<()> {
     if is_word(name) && begins && name.len() <= 39 {
         Ok(())
     } else {
-        Err(Error::usage(format!(
-            "maintainer {name:?} is not valid: it is a user's name on the forge"
-        )))
+        // It may be a secret in the wrong place.
+        Err(Error::usage("--maintainer: it is not the name of a user of the forge")
+            .hint("up to 39 letters, digits, '-', '_' and '.'; a letter or a digit comes first"))
     }
 }
 
@@ -211,12 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_holds_a_secret_is_refused_and_not_repeated() {
+    fn what_is_no_address_or_holds_a_secret_is_refused_and_not_repeated() {
         for url in [
             "https://user:t0ken@forge/o/r.git",
             "HTTPS://t0ken@forge/o/r.git",
             "http://t0ken@127.0.0.1:1/o",
             "https://user:t0k@en@forge?x",
+            " https://u:t0ken@h/o",
+            "http::https://u:t0ken@h/o",
+            "https:///u:t0ken@h/o",
+            "git://u:t0ken@h/o",
+            "ftp://u:t0ken@h/o",
+            "ssh://u:t0ken@h/o",
+            "https://h/o\nt0ken",
         ] {
             for place in [
                 Repository { remote: Some(url.to_owned()), ..Repository::default() },
@@ -228,7 +245,24 @@ mod tests {
                 assert!(place.ready().is_err());
             }
         }
-        for good in ["git@forge:o/r", "ssh://git@forge/o/r", "/srv/a@b.git", "https://forge/a@b"] {
+        for place in [
+            place("https://t0ken@github.com/a/b", None),
+            place("t0ken", None),
+            Repository { fork: Some("t0ken".to_owned()), ..place("a/b", None) },
+            place("a/b", Some("t0ken")),
+            place("a/b", Some("ssh://h/t0ken")),
+        ] {
+            let error = format!("{:?}", place.check().unwrap_err());
+            assert!(!error.contains("t0ken"), "{error}");
+        }
+        for good in [
+            "git@forge:o/r",
+            "ssh://git@forge/o/r",
+            "/srv/a@b.git",
+            "https://forge/a@b",
+            "file:///srv/a@b.git",
+            "https://[::1]:8443/o/r",
+        ] {
             let place = Repository { remote: Some(good.to_owned()), ..Repository::default() };
             assert_eq!(place.check(), Ok(()), "{good}");
         }

@@ -15,6 +15,11 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::lease::acquire::Refusal;
 
+/// The detail of a receipt while nothing but time is needed.
+pub(crate) const WAITS: &str = "a pull request waits";
+/// The detail of the receipt of a pull request that was opened just now.
+pub(crate) const OPENED: &str = "opened by this node";
+
 /// The node to register, and the repository.
 pub struct RegisterRequest<'a> {
     /// The node.
@@ -74,7 +79,7 @@ impl RegisterRequest<'_> {
         Policy { reopen, min_interval_s, now_s: host::wall_us() / 1_000_000 }
     }
 
-    /// A receipt of what was just observed; the time of the last attempt stays.
+    /// A receipt of what was just observed; what later runs rely on stays.
     pub(super) fn receipt(
         &self,
         state: State,
@@ -89,7 +94,11 @@ impl RegisterRequest<'_> {
             pr_url: None,
             branch: None,
             detail,
-            last_attempt_s: before.and_then(|before| before.last_attempt_s),
+            last_attempt_s: None,
+            retry_after_s: None,
+            opened_url: None,
+            machine: Vec::new(),
         }
+        .following(before)
     }
 }

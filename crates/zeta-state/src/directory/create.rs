@@ -1,7 +1,8 @@
 //! Creates private trees, and directories in any tree: complete or not at all.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, fchmod, mkdirat, openat, renameat_with};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use zeta_os::error::{Cause, Error, Kind, Result};
 use zeta_os::host;
 use zeta_os::mount;
 use zeta_os::open_beneath::DIRECTORY;
+use zeta_os::user_namespace::root_is_unmapped;
 use zeta_os::users::user;
 
 use super::anchor;
@@ -140,6 +142,18 @@ fn make_dir(dir: BorrowedFd<'_>, name: &str, sharing: Sharing) -> std::result::R
 pub fn private_tmp(path: &Path) -> Result<Option<String>> {
     let mount = mount::of(path)?;
     Ok(mount.filter(mount::Mount::is_private_tmp).map(|mount| mount.root))
+}
+
+/// Returns the mount of a sandbox's own `/tmp`: a file system in memory that belongs to the caller,
+/// in a user namespace in which root has no number. Processes outside do not see what is made there.
+pub fn sandbox_tmp(path: &Path) -> Result<Option<PathBuf>> {
+    if !root_is_unmapped() {
+        return Ok(None);
+    }
+    let mount = mount::of(path)?.filter(mount::Mount::is_whole_tmpfs);
+    let me = geteuid().as_raw();
+    let is_mine = |point: &PathBuf| point.symlink_metadata().is_ok_and(|meta| meta.uid() == me);
+    Ok(mount.map(|mount| mount.point).filter(is_mine))
 }
 
 /// Makes the error for a process whose `/tmp` is private to it.

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use zeta_core::layout;
 use zeta_core::trust::{Ancestor, OVERFLOW_UID, Owner, judge_ancestor, judge_owner};
 
-use super::purpose::Purpose;
+use super::purpose::{Purpose, STATE};
 use zeta_os::error::{Cause, Error};
 use zeta_os::user_namespace::root_is_unmapped;
 use zeta_os::users::{group, user};
@@ -124,8 +124,21 @@ pub fn wrong_mode(path: &Path, bits: u32, purpose: &Purpose) -> Error {
         }
         .hint(never);
     }
+    not_made_here(error.hint(format!("it is not a {} of zeta", purpose.noun)), path, purpose)
+}
+
+/// Makes the error for a directory with the owner and the mode of a tree that is none.
+pub fn not_a_tree(path: &Path) -> Error {
+    let error = Error::not_safe(path, "it is not a state directory of zeta: it has no 'nodes'");
+    match STATE.is_made_here(path) {
+        true => error.hint("another program changed it; look what is in it"),
+        false => not_made_here(error, path, &STATE),
+    }
+}
+
+/// Adds what works in place of a directory that zeta did not make.
+fn not_made_here(error: Error, path: &Path, purpose: &Purpose) -> Error {
     let inside = path.join(usual_name(purpose));
-    let error = error.hint(format!("it is not a {} of zeta", purpose.noun));
     match can_be_made(&inside) {
         true => {
             error.hint(format!("give one that zeta makes: {} {}", purpose.flag, shown(&inside)))

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use zeta_core::trust::{Sight, judge_sight};
 
-use super::trusted_dir::{TrustedDir, identity};
+use super::trusted_dir::{TrustedDir, identity, magic};
 use zeta_os::error::{Cause, Error, Result};
 
 /// The environment variable of a session's children.
@@ -61,5 +61,5 @@ fn above(state_dir: &Path) -> Option<(u64, u64)> {
 fn look(path: &Path) -> Option<(u64, u64)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd: OwnedFd = openat(CWD, path, flags, Mode::empty()).ok()?;
-    Some(identity(fd.as_fd(), &fstat(&fd).ok()?))
+    Some(identity(fd.as_fd(), &fstat(&fd).ok()?, magic(fd.as_fd()).ok()?))
 }

@@ -13,6 +13,7 @@ use zeta_core::name::Label;
 use super::create;
 use super::node_name;
 use super::purpose::STATE;
+use super::refusal;
 use super::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
@@ -105,6 +106,9 @@ impl Tree {
     pub fn local_node_or(&self, choose: impl FnOnce() -> Result<Label>) -> Result<Label> {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
+        }
+        if self.open_nodes()?.is_none() {
+            return Err(refusal::not_a_tree(&self.base.path));
         }
         let name = choose()?;
         let file_mode = match self.base.sharing {

@@ -9,8 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, flistxattr, fstat, fstatfs, major, openat,
-    statat, statx,
+    AtFlags, CWD, Mode, OFlags, Stat, StatxFlags, flistxattr, fstat, fstatfs, openat, statat, statx,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -116,8 +115,9 @@ pub fn open(path: &Path, purpose: &Purpose) -> Result<Option<TrustedDir>> {
         _ => Sharing::Group { gid: stat.st_gid },
     };
     refuse_acl(&fd, &|| path.to_owned())?;
-    let exchange = check_file_system(&fd, path, purpose)?;
-    let identity = identity(fd.as_fd(), &stat);
+    let magic = magic(fd.as_fd()).map_err(|errno| Error::io("cannot look at", path, errno))?;
+    let exchange = check_file_system(magic, path, purpose)?;
+    let identity = identity(fd.as_fd(), &stat, magic);
     let unproven = kind == Base::GroupIfAnchored;
     Ok(Some(TrustedDir { fd, path: path.to_owned(), sharing, euid, unproven, identity, exchange }))
 }
@@ -228,9 +228,7 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
             let len = flistxattr(fd, &mut many[..]).map_err(|_| {
                 let many = "it has more extended attributes than can be listed";
                 let shown = path().display().to_string();
-                Error::not_safe(&path(), many).hint(format!(
-                    "list them, and remove those that are not needed: getfattr {shown}"
-                ))
+                Error::not_safe(&path(), many).hint(format!("list them: getfattr {shown}"))
             })?;
             many.get(..len)
         }
@@ -241,7 +239,7 @@ pub fn refuse_acl(fd: &OwnedFd, path: &impl Fn() -> PathBuf) -> Result<()> {
     if has_acl {
         Err(Error::not_safe(&path(), "it has a POSIX ACL, which may let other users in")
             .hint(format!("show it: getfacl {}", path().display()))
-            .hint("if it is yours and unchanged: setfacl -b -k on it, then repeat"))
+            .hint("use a directory without one; a default ACL of the parent gives it one"))
     } else {
         Ok(())
     }
@@ -253,13 +251,12 @@ const OVERLAY: u64 = 0x794c_7630;
 
 /// Checks the file system, and returns whether `RENAME_EXCHANGE` is the faster way to replace a
 /// record on it.
-fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<bool> {
-    let magic = fstatfs(fd).map_err(|errno| Error::io("cannot look at", path, errno))?.f_type;
+fn check_file_system(magic: u64, path: &Path, purpose: &Purpose) -> Result<bool> {
     let remote = |name| {
         Err(Error::not_safe(path, format!("it lies on {name}, where file locks cannot be trusted"))
             .hint(format!("use a directory on a local disk or in memory: {} DIR", purpose.flag)))
     };
-    match magic as u64 & 0xffff_ffff {
+    match magic {
         0x0102_1994 | 0x8584_58f6 => Ok(false),
         // ext2/3/4, xfs, btrfs, f2fs, bcachefs, zfs
         0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 | 0xca45_1a4e | 0x2fc1_2fc1 | OVERLAY => {
@@ -273,12 +270,15 @@ fn check_file_system(fd: &OwnedFd, path: &Path, purpose: &Purpose) -> Result<boo
     }
 }
 
+/// Returns the number that the kernel gives to the type of a file system.
+pub fn magic(fd: BorrowedFd<'_>) -> rustix::io::Result<u64> {
+    fstatfs(fd).map(|found| found.f_type as u64 & 0xffff_ffff)
+}
+
 /// Returns the numbers by which two views of a directory are compared, see
 /// [`TrustedDir::identity`].
-pub fn identity(fd: BorrowedFd<'_>, stat: &Stat) -> (u64, u64) {
-    // Every disk has another major number than 0.
-    let overlay = || fstatfs(fd).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == OVERLAY);
-    let born_ns = if major(stat.st_dev) == 0 && overlay() { born_ns(fd) } else { None };
+pub fn identity(fd: BorrowedFd<'_>, stat: &Stat, magic: u64) -> (u64, u64) {
+    let born_ns = if magic == OVERLAY { born_ns(fd) } else { None };
     (stat.st_dev, born_ns.unwrap_or(stat.st_ino))
 }
 

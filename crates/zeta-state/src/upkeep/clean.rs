@@ -27,7 +27,7 @@ use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
 use zeta_os::error::Result;
 use zeta_os::files::list;
-use zeta_os::{host, process};
+use zeta_os::{host, process, temp_dir};
 
 /// How long cleaning waits for a process inside a guard; the next cleaning tries again.
 const ENTER_LIMIT: Duration = Duration::from_millis(200);
@@ -35,9 +35,9 @@ const ENTER_LIMIT: Duration = Duration::from_millis(200);
 /// One thing that was removed, or stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The kind: lease, persona, ticket, temp, unpublished.
+    /// The kind: lease, persona, ticket, temp, unpublished, scratch.
     pub what: &'static str,
-    /// The path, below the state directory.
+    /// The path, below the state directory; that of scratch is whole.
     pub path: String,
     /// The reason: a word of the core, or a sentence about what is wrong.
     pub reason: String,
@@ -58,9 +58,26 @@ pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
     let Some(tree) = Tree::open(&ctx.state_dir)? else {
         let mut done = Cleaned::default();
         beside(ctx, &mut done);
+        scratch(dry, &mut done);
         return Ok(done);
     };
     clean_in(ctx, &tree, dry)
+}
+
+/// Removes what killed calls left in the directory for temporary files.
+fn scratch(dry: bool, done: &mut Cleaned) {
+    for left in temp_dir::abandoned() {
+        let removed = if dry { Ok(()) } else { left.remove() };
+        let item = |reason: &str| Item {
+            what: "scratch",
+            path: left.path.display().to_string(),
+            reason: reason.to_owned(),
+        };
+        match removed {
+            Ok(()) => done.removed.push(item("orphan")),
+            Err(error) => done.kept.push(item(&error.to_string())),
+        }
+    }
 }
 
 /// Lists unpublished trees beside the state directory. They are never removed: other programs use
@@ -76,6 +93,7 @@ fn beside(ctx: &Context, done: &mut Cleaned) {
 pub fn clean_in(ctx: &Context, tree: &Tree, dry: bool) -> Result<Cleaned> {
     let mut cleaner = Cleaner { ctx, base: &tree.base, dry, done: Cleaned::default() };
     beside(ctx, &mut cleaner.done);
+    scratch(dry, &mut cleaner.done);
     cleaner.sweep_dir(tree.base.as_fd(), "");
     let nodes = tree.nodes()?;
     let path = tree.base.path.join(layout::NODES);

@@ -91,14 +91,22 @@ pub fn checks(base: &TrustedDir, node: &Node) -> Result<Vec<Step>> {
         Sharing::Private => Anchored::Absent,
         Sharing::Group { .. } => anchor::check(base, &STATE)?,
     };
+    let own = create::sandbox_tmp(&base.path)?;
     let text = match (anchored, create::private_tmp(&base.path)?) {
         (Anchored::Same, _) => "namespace: it is the directory that root made".to_owned(),
         (Anchored::Absent, Some(root)) => {
             return Err(create::private_tmp_error(&base.path, &root));
         }
-        (Anchored::Absent, None) => {
-            format!("namespace: no private /tmp; dev:ino {}:{}", base.identity.0, base.identity.1)
-        }
+        (Anchored::Absent, None) => match own {
+            Some(point) => {
+                let point = point.display();
+                format!("namespace: {point} is this sandbox's own; no process outside sees it")
+            }
+            None => {
+                let (dev, ino) = base.identity;
+                format!("namespace: no private /tmp; dev:ino {dev}:{ino}")
+            }
+        },
     };
     steps.push(Step::new(Action::Checked, text));
     Ok(steps)

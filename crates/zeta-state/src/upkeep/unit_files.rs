@@ -65,9 +65,9 @@ pub fn install(root: &Path, node: &Label, replace: bool) -> Result<Installed> {
         let words = format!("install -m 0755 \"$(command -v zeta)\" {}", program.display());
         installed.next.push(words);
     }
-    installed
-        .next
-        .push("systemctl daemon-reload && systemctl enable --now zeta-clean.timer".to_owned());
+    // The second one does nothing as long as /etc/zeta/node-register.env is not there.
+    let enable = "systemctl enable --now zeta-clean.timer zeta-node-register.timer";
+    installed.next.push(format!("systemctl daemon-reload && {enable}"));
     Ok(installed)
 }
 

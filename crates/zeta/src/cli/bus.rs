@@ -6,15 +6,16 @@ use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
-use zeta_core::bus::{Address, EVERYBODY, Envelope};
+use serde_json::{Value, json};
+use zeta_core::bus::{Address, EVERYBODY, Envelope, topic};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
 use crate::environment::bus_shape;
+use zeta_bus::messages;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
-use zeta_bus::messages::follow::Following;
+use zeta_bus::messages::follow::{Changes, Following, Seen};
 use zeta_bus::messages::status::DeliveryState;
 use zeta_bus::messages::{Filter, NewMessage, report, state_changes};
 use zeta_bus::report::{Shape, json_line};
@@ -22,7 +23,10 @@ use zeta_os::error::{Error, Kind, Result};
 
 mod args;
 
-use args::{CleanArgs, ListArgs, PublishArgs, ReadArgs, StatusArgs, SubscribeArgs, WatchArgs};
+use args::{
+    CleanArgs, InboxArgs, ListArgs, PublishArgs, ReadArgs, SendArgs, StatusArgs, SubscribeArgs,
+    WatchArgs,
+};
 
 pub(super) const NOUN: Noun = Noun {
     name: "bus",
@@ -38,6 +42,18 @@ const VERBS: &[Verb] = &[
         about: "Store a message; prints its id",
         args: PublishArgs::augment_args,
         run: publish,
+    },
+    Verb {
+        name: "send",
+        about: "Send a text to an agent; prints the id of the message",
+        args: SendArgs::augment_args,
+        run: send,
+    },
+    Verb {
+        name: "inbox",
+        about: "Print the messages that you have not read yet, and mark them read",
+        args: InboxArgs::augment_args,
+        run: inbox,
     },
     Verb {
         name: "list",
@@ -59,7 +75,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "subscribe",
-        about: "Deliver the messages that a surface has not received yet, each once, and end",
+        about: "Deliver the messages that a surface has not received yet, each once",
         args: SubscribeArgs::augment_args,
         run: subscribe,
     },
@@ -147,6 +163,49 @@ fn publish(call: &Call) -> Result<u8> {
     Ok(0)
 }
 
+fn send(call: &Call) -> Result<u8> {
+    let args: SendArgs = call.args()?;
+    let ctx = call.context()?;
+    let dir = args.place.dir();
+    let to = recipient(Some(&args.to))?;
+    let draft = NewMessage {
+        from: address("sender", args.from.as_deref().unwrap_or(ctx.agent.as_str()))?,
+        to: to.clone(),
+        topic: topic::TEXT.to_owned(),
+        payload: json!({ "text": args.text.join(" ") }),
+        life_ms: None,
+        unchecked: false,
+    };
+    let envelope = ops::publish(&dir, &draft)?;
+    let known = match &to {
+        Some(to) => messages::inbox::is_known(&ctx, &dir, to)?,
+        None => true,
+    };
+    if !known {
+        call.out.note(&report::recipient_unknown(&envelope));
+    }
+    call.out.data(&match call.out.json {
+        true => bus_shape().text(&report::sent(&envelope, known)),
+        false => envelope.id,
+    })?;
+    Ok(0)
+}
+
+fn inbox(call: &Call) -> Result<u8> {
+    let args: InboxArgs = call.args()?;
+    let (dir, agent) = (args.place.dir(), call.context()?.agent);
+    let unread = messages::inbox::unread(&dir, agent.as_str())?;
+    call.out.either(|| report::inbox(&unread), || report::inbox_text(&unread))?;
+    if !call.out.json {
+        unread.findings.iter().for_each(|finding| call.out.note_finding(finding));
+    }
+    if !args.keep {
+        let ids: Vec<&str> = unread.messages.iter().map(|one| one.envelope.id.as_str()).collect();
+        messages::inbox::mark_read(&dir, agent.as_str(), &ids)?;
+    }
+    Ok(0)
+}
+
 fn list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let dir = args.place.dir();
@@ -219,6 +278,13 @@ fn watch(call: &Call) -> Result<u8> {
         limit,
     };
     follow::watch(&args.place.dir(), &following, |seen| {
+        let seen = match seen {
+            Seen::Message(message) => message,
+            Seen::Finding(finding) => {
+                call.out.warn(finding);
+                return Ok(true);
+            }
+        };
         let line = match call.out.json {
             true => json_line(&report::envelope(&seen.envelope)),
             false => report::line(seen, 80),
@@ -235,21 +301,28 @@ fn subscribe(call: &Call) -> Result<u8> {
         Some(surface) => surface.clone(),
         None => call.context()?.agent.to_string(),
     };
-    let topic = args.topic.as_deref();
-    let (deliveries, findings) =
-        follow::deliver(&dir, &surface, topic, |envelope| match args.handler.as_slice() {
-            [] => call
-                .out
-                .data(&match call.out.json {
-                    true => json_line(&report::envelope(envelope)),
-                    false => report::short(envelope, 80),
-                })
-                .map(|()| true),
-            [program, rest @ ..] => hand_to(program, rest, envelope),
-        })?;
-    let failures: Vec<Error> = deliveries.iter().filter_map(report::failed_delivery).collect();
-    failures.iter().chain(&findings).for_each(|error| call.out.warn(error));
-    Ok(if failures.is_empty() { 0 } else { Kind::Fault.status() })
+    let handle = |envelope: &Envelope| match args.handler.as_slice() {
+        [] => call
+            .out
+            .data(&match call.out.json {
+                true => json_line(&report::envelope(envelope)),
+                false => report::delivered(envelope, 80),
+            })
+            .map(|()| true),
+        [program, rest @ ..] => hand_to(program, rest, envelope),
+    };
+    loop {
+        let changes = args.follow.then(|| Changes::of(&dir)).transpose()?;
+        let (deliveries, findings) =
+            follow::deliver(&dir, &surface, args.topic.as_deref(), handle)?;
+        let failures: Vec<Error> = deliveries.iter().filter_map(report::failed_delivery).collect();
+        failures.iter().chain(&findings).for_each(|error| call.out.warn(error));
+        match changes {
+            Some(changes) => changes.wait(INTERVAL),
+            None if failures.is_empty() => return Ok(0),
+            None => return Ok(Kind::Fault.status()),
+        }
+    }
 }
 
 /// Runs a handler with the message on its standard input; returns whether it ended with 0.

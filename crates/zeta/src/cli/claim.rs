@@ -11,7 +11,9 @@ use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
 use crate::environment::bus_shape;
 use zeta_bus::claim as ops;
-use zeta_bus::claim::{Acquired, ClaimRequest, Claimant, Granted, Released, Taken, report};
+use zeta_bus::claim::{
+    Acquired, ClaimRequest, Claimant, Granted, Holders, Released, Taken, report,
+};
 use zeta_bus::report::Shape;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
@@ -240,6 +242,7 @@ fn acquire(call: &Call) -> Result<u8> {
 /// Prints a grant: its token, or the object.
 fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object) -> Result<u8> {
     report::taken_over(granted).into_iter().for_each(|text| call.out.note(&text));
+    granted.findings.iter().for_each(|finding| call.out.warn(finding));
     let token = granted.record.fencing_token;
     let printed = call.out.either(object, || token.to_string());
     printed.map_err(|error| error.hint(format!("the claim was granted, with token {token}")))?;
@@ -263,7 +266,9 @@ fn check(call: &Call) -> Result<u8> {
     let from = ops::address("sender", name(&ctx, &args.subject))?;
     let request = new_request_of(from, &args.subject)?;
     let dir = args.subject.place.dir();
-    let (item, claimants) = (request.item.as_str(), ops::check(&ctx, &dir, &request)?);
+    let (item, holders) = (request.item.as_str(), ops::holders(&ctx, &dir, Some(&request))?);
+    let Holders { claimants, findings } = holders;
+    findings.iter().for_each(|finding| call.out.warn(finding));
     let object = || report::check(item, &claimants);
     let shape = bus_shape();
     if shape == Shape::Original && call.out.json {
@@ -288,7 +293,8 @@ fn check(call: &Call) -> Result<u8> {
 fn list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ctx = call.context()?;
-    let claimants = ops::list(&ctx, &args.place.dir())?;
+    let Holders { claimants, findings } = ops::holders(&ctx, &args.place.dir(), None)?;
+    findings.iter().for_each(|finding| call.out.warn(finding));
     let text = match call.out.json {
         true => bus_shape().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
         false if claimants.is_empty() => return Ok(0),

@@ -24,6 +24,7 @@ What is removed, on every node of the state directory (with --node: on that node
   personas   of agents that ended more than 24h ago
   temporary files and queue tickets of killed processes, in a guard that no process is inside
   unpublished directories and temporary files older than 1h
+  directories in TMPDIR in which a killed 'zeta node' call of this user worked with git
 What stays: guards, markers, last-seen.iso, every file that breaks a rule of the directory, unknown
 names, records of a later schema, and the leases of every holder that may be alive.
 

@@ -342,6 +342,16 @@ mod tests {
     }
 
     #[test]
+    fn no_two_verbs_of_a_noun_are_described_alike() {
+        for noun in NOUNS {
+            let mut seen = std::collections::BTreeSet::from([noun.about]);
+            for verb in noun.verbs {
+                assert!(seen.insert(verb.about), "{} {}: {}", noun.name, verb.name, verb.about);
+            }
+        }
+    }
+
+    #[test]
     fn a_call_meets_the_same_command_line_whole_or_in_part() {
         for noun in NOUNS {
             let none: &[&str] = &[""];

@@ -14,6 +14,7 @@ use zeta_core::time::{format_utc, parse_duration};
 use self::args::{DeregisterArgs, ListArgs, RegisterArgs, StewardArgs};
 use super::{Call, Noun, Verb};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::hardening;
 use zeta_registration::node as ops;
 use zeta_registration::node::deregister;
 use zeta_registration::node::deregister::Left;
@@ -34,7 +35,11 @@ pub(super) const NOUN: Noun = Noun {
     about: "Register this machine in a cluster's repository, or remove it",
     build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
-    run: |call| super::run_verb(call, VERBS),
+    run: |call| {
+        // A token may come into the memory of each verb.
+        hardening::harden();
+        super::run_verb(call, VERBS)
+    },
 };
 
 const VERBS: &[Verb] = &[
@@ -164,6 +169,9 @@ fn refuse(call: &Call, ctx: &Context, lease: &str, refusal: &Refusal) -> Result<
 fn run_show(call: &Call) -> Result<u8> {
     let path = ops::receipt_path();
     let Some(receipt) = ops::read_receipt(&path)? else {
+        if path.exists() {
+            return Err(report::foreign_receipt(&path));
+        }
         let intended = steward::intent(&call.context()?)?.is_some();
         return Err(report::no_receipt(&path, intended));
     };
@@ -240,7 +248,7 @@ fn run_deregister(call: &Call) -> Result<u8> {
         let nodes = deregister::list(&ready)?;
         let dead = nodes.iter().filter(|listed| listed.expiry == Some(Expiry::Dead));
         for (maintainer, node) in dead.filter_map(deregister::Listed::named) {
-            let left = deregister::deregister(&ready, (maintainer, node), reason, false)?;
+            let left = deregister::deregister(&ctx, &ready, (maintainer, node), (reason, false))?;
             gone.push((node.to_owned(), left));
         }
     } else {
@@ -250,9 +258,12 @@ fn run_deregister(call: &Call) -> Result<u8> {
             Some(node) => Label::new("node", node)?,
             None => ops::name(&ctx, false)?,
         };
-        let left = deregister::deregister(&ready, (maintainer, node.as_str()), reason, true)?;
-        if matches!(left, Left::Gone) {
-            return Err(report::no_such_node(maintainer, node.as_str()));
+        let named = (maintainer, node.as_str());
+        let left = deregister::deregister(&ctx, &ready, named, (reason, true))?;
+        match left {
+            Left::Gone => return Err(report::no_such_node(maintainer, node.as_str())),
+            Left::InFlight(refusal) => return refuse(call, &ctx, ops::IN_FLIGHT, &refusal),
+            _ => {}
         }
         gone.push((node.to_string(), left));
     }

@@ -46,9 +46,11 @@ macro_rules! schema {
 
 const SCHEMAS: &[Schema] = &[
     schema!("bus clean", "bus-clean"),
+    schema!("bus inbox", "bus-inbox"),
     schema!("bus list", "bus-list"),
     schema!("bus publish", "bus-publish"),
     schema!("bus read", "bus-read"),
+    schema!("bus send", "bus-send"),
     schema!("bus status", "bus-status"),
     schema!("bus subscribe", "bus-subscribe"),
     schema!("bus watch", "bus-watch"),

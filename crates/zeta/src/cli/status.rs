@@ -46,7 +46,8 @@ fn build(noun: Command) -> Command {
 fn run(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
     let ctx = call.context()?;
-    let view = status::open(&ctx, args.all)?;
+    let mut view = status::open(&ctx, args.all)?;
+    view.unread = zeta_bus::messages::inbox::counts(&ctx.bus_dir);
     let mut printed = Ok(());
     let emit = |piece: &str| {
         if printed.is_ok() {

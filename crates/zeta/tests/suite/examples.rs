@@ -21,6 +21,7 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
+    ("zeta bus subscribe --surface otto-cli --follow", 124),
     // No such message was stored.
     ("zeta bus read", 4),
     ("zeta bus status 9aceec27", 4),

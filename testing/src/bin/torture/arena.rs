@@ -85,11 +85,21 @@ pub enum Kind {
     Warped,
     /// Like calm, and without pauses: as many grants as the machine can do.
     Busy,
+    /// No lease but an item that is claimed, by `zeta` and by the rules of the original.
+    Item,
 }
 
 /// The disturbances of the leases, in the order of their numbers.
-const KINDS: [Kind; 7] =
-    [Kind::Calm, Kind::Short, Kind::Wild, Kind::Jumpy, Kind::Warped, Kind::Busy, Kind::Busy];
+const KINDS: [Kind; 8] = [
+    Kind::Calm,
+    Kind::Short,
+    Kind::Wild,
+    Kind::Jumpy,
+    Kind::Warped,
+    Kind::Busy,
+    Kind::Busy,
+    Kind::Item,
+];
 
 /// A lease of a run.
 #[derive(Debug, Clone, Copy)]
@@ -112,9 +122,9 @@ const JUMPY_NODE: &str = "jumpy";
 impl Lease {
     /// Returns the lease with this number.
     pub fn of(at: usize) -> Lease {
-        // Only one lease loses files.
+        // Only one lease loses files, and there is one item.
         let kind = match KINDS.get(at % KINDS.len()) {
-            Some(Kind::Wild) if at >= KINDS.len() => Kind::Calm,
+            Some(Kind::Wild | Kind::Item) if at >= KINDS.len() => Kind::Calm,
             kind => kind.copied().unwrap_or(Kind::Calm),
         };
         Lease { at, kind }
@@ -129,6 +139,7 @@ impl Lease {
             Kind::Jumpy => "jumpy",
             Kind::Warped => "warped",
             Kind::Busy => "busy",
+            Kind::Item => "item",
         };
         format!("{kind}-{}", self.at)
     }
@@ -180,6 +191,7 @@ impl Arena {
         let name = format!("zeta-torture-{}-{}", options.seed, std::process::id());
         let dir = options.parent.canonicalize()?.join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        std::fs::DirBuilder::new().mode(0o700).create(dir.join("bus"))?;
         let length_ns = u64::try_from(options.length.as_nanos())?;
         Ok(Arena {
             dir,
@@ -207,6 +219,11 @@ impl Arena {
     pub fn state(&self, lease: Option<Lease>) -> PathBuf {
         let is_wild = lease.is_some_and(|lease| lease.kind == Kind::Wild);
         self.dir.join(if is_wild { WILD_STATE } else { STATE })
+    }
+
+    /// Returns the bus.
+    pub fn bus(&self) -> PathBuf {
+        self.dir.join("bus")
     }
 
     /// Returns the directories with records.
@@ -271,6 +288,7 @@ impl Arena {
         }
         command.env("HOME", "/").env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY");
         command.env("ZETA_STATE_DIR", self.state(lease)).env(ROLE, role).env(DIR, &self.dir);
+        command.env("ZETA_BUS_DIR", self.bus());
         command.env(END, self.end_ns.to_string()).env(ZETA, &self.zeta).env(SELF, &self.own_args);
         command.env(SHIFT, shift_ms().to_string());
         if lease.is_some_and(|lease| lease.kind == Kind::Jumpy) {
@@ -289,7 +307,7 @@ impl Arena {
             session: None,
             fenced: None,
             lasting_dir: None,
-            bus_dir: self.state(Some(lease)).with_extension("bus"),
+            bus_dir: self.bus(),
             lease_ended: |_, _| (),
             host: Host::default(),
         };

@@ -74,7 +74,7 @@ impl Worker<'_> {
     }
 
     /// Logs the outcome of a verb with a token.
-    fn after(
+    pub fn after(
         &mut self,
         what: &str,
         token: u64,
@@ -107,7 +107,7 @@ impl Worker<'_> {
     }
 
     /// Logs a refusal, a kill, or a fault, for the judge.
-    fn came_to_nothing(&mut self, asked_ns: u64, output: &Output) -> Outcomes<()> {
+    pub fn came_to_nothing(&mut self, asked_ns: u64, output: &Output) -> Outcomes<()> {
         let got_ns = now_ns();
         let Some(kind) = kind(output.status) else {
             let why = if matches!(output.status.code(), Some(3 | 6)) { "waited" } else { "killed" };
@@ -134,7 +134,8 @@ fn kind(status: ExitStatus) -> Option<&'static str> {
     }
 }
 
-fn output(command: &mut Command) -> Outcomes<Output> {
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Outcomes<Output> {
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(start(command)?.wait_with_output()?)
 }

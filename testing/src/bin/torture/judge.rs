@@ -29,6 +29,7 @@ use std::path::Path;
 
 use super::Outcomes;
 use super::history;
+use super::item;
 use super::linear;
 use super::stay::{Kill, Stay, Torment, end_of, killed};
 use super::worker::WAYS;
@@ -166,6 +167,11 @@ fn judge_lease(name: &str, log: &str, torment: &Torment, verdict: &mut Verdict) 
     verdict.wild_grants += if wild { stays.len() } else { 0 };
     verdict.highest = stays.keys().next_back().copied().unwrap_or(0).max(verdict.highest);
     *verdict.by_lease.entry(name.to_owned()).or_default() += stays.len();
+    if name.starts_with("item") {
+        let convicted = together(&stays);
+        verdict.violations.extend(convicted.iter().map(|what| format!("{name}: {what}")));
+        return;
+    }
     let convicted = walk(&stays, wild, torment);
     verdict.violations.extend(convicted.iter().map(|what| format!("{name}: {what}")));
     if wild {
@@ -206,7 +212,7 @@ fn take_down(
             verdict.longest = verdict.longest.max(brief(ask, got)?);
             let (ask, got, until) = (number(ask)?, number(got)?, number(until)?);
             let pids = pids.split(',').filter_map(|pid| pid.parse().ok()).collect();
-            let how = WAYS.iter().find(|way| *way == how).copied().unwrap_or("broken");
+            let how = way(how);
             let stay = Stay { asked: ask, got, until, how, pids, ..Stay::default() };
             match stays.insert(number(token)?, stay) {
                 None => Ok(()),
@@ -254,6 +260,12 @@ fn take_down(
     }
 }
 
+/// Returns the way of this name.
+fn way(name: &str) -> &'static str {
+    let mut ways = WAYS.iter().chain(&item::WAYS);
+    ways.find(|way| **way == name).copied().unwrap_or("broken")
+}
+
 /// Reports whether a call on this lease may end with a fault of this kind. On every lease a process
 /// may be stopped inside the guard. A fenced command that comes too late is refused, where a stop
 /// can outlast the TTL. Where guards are removed during a call, the call must report that.
@@ -261,7 +273,7 @@ fn is_legal(name: &str, kind: &str) -> bool {
     let on = |lease: &str| name.starts_with(lease);
     match kind {
         "busy" => true,
-        "lost" => ["short", "jumpy", "warped", "wild"].into_iter().any(on),
+        "lost" => ["short", "jumpy", "warped", "wild", "item"].into_iter().any(on),
         "unsafe" => on("wild"),
         _ => false,
     }
@@ -316,6 +328,42 @@ fn walk(stays: &BTreeMap<u64, Stay>, wild: bool, torment: &Torment) -> Vec<Strin
     }
     convicted.extend(never_left);
     convicted.extend(early);
+    convicted
+}
+
+/// Convicts claims of an item that were held at the same time. A claim by a message has no token,
+/// so there is no order of tokens to walk in; what is left is that no two stays overlap, each from
+/// the moment after its grant to its end by its own log, or to the end of its right.
+///
+/// A kill ends no stay here: the claims are bound to no process, and count until they expire.
+fn together(stays: &BTreeMap<u64, Stay>) -> Vec<String> {
+    let mut inside: Vec<(u64, u64, u64)> = Vec::new();
+    for (token, stay) in stays {
+        let end = stay.leave.unwrap_or(u64::MAX).min(stay.until);
+        inside.extend((stay.got < end).then_some((stay.got, end, *token)));
+    }
+    inside.sort_unstable();
+    let mut convicted = Vec::new();
+    let mut latest: Option<(u64, u64)> = None;
+    for (got, end, token) in inside {
+        if let Some((until, holder)) = latest
+            && got < until
+        {
+            convicted.push(format!(
+                "{token} was granted before {got}, while {holder} had the item until {until}"
+            ));
+        }
+        if latest.is_none_or(|(until, _)| end > until) {
+            latest = Some((end, token));
+        }
+    }
+    // The tokens of zeta grow.
+    let granted: BTreeMap<u64, Stay> = stays
+        .iter()
+        .filter(|(_, stay)| stay.how == "claim")
+        .map(|(token, stay)| (*token, stay.clone()))
+        .collect();
+    convicted.extend(walk(&granted, true, &Torment::default()));
     convicted
 }
 

@@ -2,18 +2,21 @@
 //! logs. `cargo xtask torture` starts it.
 //!
 //! `arena` has the directory and the options of a run, `worker` and `command` take leases, `reader`
-//! reads records meanwhile, `tormentor` kills and stops, and `judge` checks the logs without any
-//! code of zeta; `history` and `linear` check them a second time, in another way.
+//! reads records meanwhile, `item` claims an item on a bus that `spoil` damages, `tormentor` kills
+//! and stops, and `judge` checks the logs without any code of zeta; `history` and `linear` check
+//! them a second time, in another way.
 
 mod arena;
 mod child;
 mod command;
 mod history;
+mod item;
 mod judge;
 mod linear;
 mod reader;
 mod report;
 mod rob;
+mod spoil;
 mod stay;
 mod story;
 mod tormentor;
@@ -37,7 +40,8 @@ usage: torture [--minutes M | --seconds S] [--seed N] [--workers W] [--leases L]
   --minutes, --seconds   how long (default: 1 minute)
   --seed                 of everything that is drawn (default: from the clock; it is printed)
   --workers              processes that take leases (default: 16)
-  --leases               leases they take (default: 7: calm, short, wild, jumpy, warped, busy, busy)
+  --leases               leases they take (default: 8: calm, short, wild, jumpy, warped, busy twice,
+                         item)
   --dir                  where to make a directory for it (default: the directory for temps)
   --keep                 leave the logs
   --judge                read the logs of another run again

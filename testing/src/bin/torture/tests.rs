@@ -200,3 +200,18 @@ fn a_holder_that_was_reaped_refuses_nobody() {
     assert!(judged("calm-0", &log("35 45"), torment).violations.is_empty());
     assert!(!judged("calm-0", &log("41 45"), torment).violations.is_empty());
 }
+
+#[test]
+fn two_that_have_an_item_at_once_are_convicted() {
+    let one = "enter 5 10 20 900 claim 7\nleave 5 40\nfreed 5 41 50\n";
+    let convicted =
+        |other: &str| !judged("item-7", &format!("{one}{other}"), "").violations.is_empty();
+    // A token of the clock that runs since the boot is smaller than any of zeta.
+    assert!(!convicted("enter 2 30 45 900 foreign 8\nleave 2 60\n"));
+    assert!(convicted("enter 2 30 39 900 foreign 8\nleave 2 60\n"));
+    assert!(convicted("enter 2 1 5 900 foreign 8\n"), "a kill ends no right");
+    assert!(!convicted("enter 2 1 5 15 foreign 8\n"), "its right ended before");
+    assert!(convicted("enter 6 1 5 8 claim 8\n"), "a later token was granted earlier");
+    assert!(convicted("fault 1 2 fault x\n"));
+    assert!(!convicted("fault 1 2 busy x\n"));
+}

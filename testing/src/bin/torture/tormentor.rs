@@ -15,7 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::Outcomes;
 use super::arena::{Arena, Kind, Lease, Options, now_ns};
 use super::child::start;
+use super::item;
 use super::rob;
+use super::spoil::Spoiler;
 use super::story::Story;
 use super::worker::{LIBRARY, WAYS};
 
@@ -24,6 +26,8 @@ const LAST_ROUND: Duration = Duration::from_secs(25);
 /// The time limit of a `zeta clean`, whichever processes are stopped.
 const CLEAN_LIMIT: Duration = Duration::from_secs(20);
 const READERS: usize = 2;
+/// Workers at the item beyond those that each lease has.
+const MORE_AT_ITEM: usize = 3;
 /// The pause between two calls of `zeta clean`.
 const CLEAN_PAUSE: Duration = Duration::from_millis(40);
 /// The shifts of the wall clock.
@@ -39,6 +43,8 @@ pub struct Torment {
     pub stops: usize,
     pub long_stops: usize,
     pub robberies: usize,
+    /// Parts of the index of the bus that were damaged, and odd files.
+    pub spoilt: usize,
     pub cleanings: usize,
     /// Jumps of the wall clock; `None` where this build has no seam for it.
     pub jumps: Option<usize>,
@@ -56,6 +62,7 @@ struct Tormentor<'a> {
     /// The lease of each worker, and the way in which it takes it.
     at: Vec<(Lease, &'static str)>,
     clock: Option<File>,
+    spoiler: Spoiler,
     stopped: Vec<(u64, u32, OwnedFd)>,
     cleaning: Option<(Child, Instant)>,
     /// The time at which the last one ended.
@@ -73,6 +80,7 @@ pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
         workers: Vec::new(),
         at: Vec::new(),
         clock: None,
+        spoiler: Spoiler::default(),
         stopped: Vec::new(),
         cleaning: None,
         cleaned: Instant::now(),
@@ -92,8 +100,11 @@ pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
     for number in 0..READERS {
         readers.push(start(&mut arena.part(None, &format!("reader {number}"))?)?);
     }
-    for place in 0..options.workers {
-        let lease = Lease::of(place % options.leases.max(1));
+    let mut leases: Vec<Lease> =
+        (0..options.workers).map(|place| Lease::of(place % options.leases.max(1))).collect();
+    let at_item = leases.iter().copied().find(|lease| lease.kind == Kind::Item);
+    leases.extend(at_item.iter().cycle().take(MORE_AT_ITEM));
+    for lease in leases {
         let (worker, how) = tormentor.worker(lease)?;
         tormentor.workers.push(worker);
         tormentor.at.push((lease, how));
@@ -107,12 +118,16 @@ pub fn torment(arena: &Arena, options: &Options) -> Outcomes<Torment> {
 
 impl Tormentor<'_> {
     fn worker(&mut self, lease: Lease) -> Outcomes<(Child, &'static str)> {
-        let ways = if lease.kind == Kind::Busy { LIBRARY } else { WAYS.len() };
+        let ways = match lease.kind {
+            Kind::Busy => &WAYS[..LIBRARY],
+            Kind::Item => &item::WAYS[..],
+            _ => &WAYS[..],
+        };
         let how = match self.options.broken {
             true => "broken",
             // A lease that outlives its time namespace is bound to no process.
             false if lease.kind == Kind::Warped && self.dice.bool() => "command",
-            false => WAYS.get(self.dice.usize(..ways)).copied().unwrap_or("plain"),
+            false => self.dice.choice(ways).copied().unwrap_or("plain"),
         };
         let role = format!("worker {} {how} {}", lease.at, self.dice.u64(..));
         let mut part = self.arena.part(Some(lease), &role)?;
@@ -153,7 +168,7 @@ impl Tormentor<'_> {
             7 => self.jump()?,
             _ => {}
         }
-        Ok(())
+        self.spoil()
     }
 
     /// A worker that ended by itself is a finding; another takes its place.
@@ -294,6 +309,16 @@ impl Tormentor<'_> {
         let what = rob::rob(self.arena, wild, &mut self.dice);
         self.done.robberies += 1;
         self.log.say(&format!("rob {} {what}", now_ns()))
+    }
+
+    /// Damages the index of the bus, or plants a file there.
+    fn spoil(&mut self) -> Outcomes<()> {
+        if self.dice.u32(..3) > 0 || !self.at.iter().any(|(lease, _)| lease.kind == Kind::Item) {
+            return Ok(());
+        }
+        let what = self.spoiler.spoil(self.arena, &mut self.dice);
+        self.done.spoilt += 1;
+        self.log.say(&format!("spoil {} {what}", now_ns()))
     }
 
     /// Runs one `zeta clean` after another: of the tree, of the tree with another boot clock, of

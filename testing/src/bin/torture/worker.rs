@@ -45,6 +45,7 @@ pub fn work(arena: &Arena, lease: Lease, how: &str, seed: u64) -> Outcomes<()> {
         let done = match how {
             "stand" | "plain" | "renew" => worker.library(how),
             "broken" => worker.broken(),
+            "claim" | "foreign" => worker.item(how),
             _ => worker.command(how),
         };
         if let Err(error) = done {

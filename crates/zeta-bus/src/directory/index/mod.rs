@@ -1,35 +1,42 @@
 //! The index of a bus: what was read before, so that a call does not read ten thousand messages to
 //! look at one.
 //!
-//! Below `.zeta/index`, `names` has a line for every message that was read and where its text lies
-//! in `pack`. `items/` has, for each item, the messages that concern its claims. `state` is a line
-//! that says how much of `names` and `pack` is valid. All of it is changed under one flock, and
-//! `state` last, so what a killed process leaves is not counted.
+//! Below `.zeta/index`, `names` has a line for every file that was read: where its text lies in
+//! `pack`, and of which item's claims it speaks. `state` is a line that says how much of both is
+//! valid. All of it is changed under one flock, and `state` last, so what a killed process leaves
+//! is not counted.
 //!
 //! *The directory decides which messages exist.* Every look lists its names: a message that is not
 //! in `names` is read, and a line whose name is gone does not count. No modification time is used:
 //! two changes within a tick of the kernel's clock may leave the same one. The index only saves
 //! reading the files again. No program changes a message after it is whole.
+//!
+//! *The index vouches for nothing.* `state` has the sum of `names`, and each line has the sum of
+//! its text. A part that is missing, cut, older, or of another directory or boot is noticed, and
+//! the files are read again. An index that cannot be written costs time and is not an error.
 
-mod items;
+mod line;
+mod names;
+mod parts;
 mod snapshot;
 mod state;
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{
-    Access, AtFlags, FlockOperation, Mode, OFlags, Stat, accessat, flock, fstat, openat, statat,
-};
+use rustix::fs::{Access, AtFlags, FlockOperation, Stat, accessat, flock, statat};
 use rustix::io::Errno;
-use zeta_core::bus::claim::ClaimMessage;
-use zeta_core::bus::{BadEnvelope, Envelope, FileSeen};
+use zeta_core::bus::broken::{judge_broken, judge_file};
+use zeta_core::bus::claim::{ClaimMessage, Said, judge_said};
+use zeta_core::bus::item::Item;
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, text_of};
 
-pub(super) use self::items::path_of_items;
-use self::snapshot::{Extent, NO_MESSAGE};
-pub use self::snapshot::{Message, Snapshot, Unread};
-use self::state::{Batch, State};
+use self::line::{About, Line, gone, parse_all, parse_claims};
+use self::names::Names;
+use self::parts::{NAMES, PACK, Parts};
+pub use self::snapshot::{Cursor, Message, Snapshot, Unread};
+use self::state::{Owner, State, add_line, hash};
 use super::{Bus, file_of, id_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::flock::lock_within;
@@ -40,40 +47,64 @@ use zeta_state::directory::tree;
 /// How long a caller waits for the index, if it cannot do without it.
 pub const INDEX_LIMIT: Duration = Duration::from_secs(5);
 
-const INDEX: &str = "index";
-const STATE: &str = "state";
-const NAMES: &str = "names";
-const PACK: &str = "pack";
-
-/// Most bytes of a file of the index that are read.
-const OWN_MAX: u64 = 1 << 30;
-/// More bytes than the line of `state` has.
-const STATE_MAX: u64 = 1 << 10;
 /// The age, in µs, from which on a file that is not a message counts as one that never will be.
 const BROKEN_AFTER_US: i64 = 10_000_000;
 /// About as long is a line of `names`.
-const NAME_LINE: u64 = 64;
-
-/// How far a reader has read in the index.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cursor {
-    names: u64,
-    epoch: u64,
-}
+const NAME_LINE: u64 = 80;
 
 /// The index, entered: no other process changes it meanwhile.
 #[derive(Debug)]
 pub struct Index<'a> {
     bus: &'a Bus,
-    dir: OwnedFd,
+    /// The lock is on the directory of the bus: what is below `.zeta` can be removed at any time.
+    lock: OwnedFd,
+    owner: Owner,
+    /// The files of the index; `None` where they cannot be had.
+    parts: Option<Parts>,
+    /// What is written.
     state: State,
-    /// Files that may still be being written, as of the last look.
-    pending: Vec<String>,
+    /// The lines of the last look.
+    lines: String,
+    /// The texts that the last look read, which the pack has from this place on.
+    new: (u64, Vec<u8>),
+    /// Files that have no line, because they may still be being written.
+    loose: Vec<String>,
+    /// A text in the pack was not what it should be.
+    spoilt: Cell<bool>,
+}
+
+/// What a look adds to the index.
+struct Look {
+    next: State,
+    lines: String,
+    texts: Vec<u8>,
+    now_us: i64,
+}
+
+/// What the files of a bus say about the claims of an item.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// What is said of the item.
+    pub messages: Vec<ClaimMessage>,
+    /// Claims that cannot be read as they should.
+    pub broken: Vec<BrokenClaim>,
+}
+
+/// A claim that cannot be read as it should.
+#[derive(Debug)]
+pub struct BrokenClaim {
+    /// Its item, if that can be seen.
+    pub item: Option<String>,
+    /// Its file.
+    pub file: Unread,
 }
 
 impl Drop for Index<'_> {
     fn drop(&mut self) {
-        let _ = flock(&self.dir, FlockOperation::Unlock);
+        if self.spoilt.get() {
+            let _ = self.write_state(State::default());
+        }
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
@@ -81,33 +112,38 @@ impl<'a> Index<'a> {
     /// Enters the index, waiting for at most `limit`; `None` if another process was inside all the
     /// time.
     pub fn enter(bus: &'a Bus, limit: Duration) -> Result<Option<Index<'a>>> {
-        let mut dir = bus.inner(INDEX)?;
-        let path = bus.base.path.join(super::INNER).join(INDEX);
-        let started = Instant::now();
-        loop {
-            match lock_within(&dir, limit.saturating_sub(started.elapsed())) {
-                // A process that waited at one that was removed meanwhile goes to the new one.
-                Ok(()) if fstat(&dir).is_ok_and(|stat| stat.st_nlink == 0) => {
-                    dir = bus.inner(INDEX)?;
-                }
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
-            }
+        let cannot = |errno| Error::below("cannot lock", &bus.base.path, errno);
+        let lock = bus.open_again().map_err(cannot)?;
+        match lock_within(&lock, limit) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(cannot(errno)),
         }
-        let mut index = Index { bus, dir, state: State::default(), pending: Vec::new() };
-        index.state = index.read_state();
-        Ok(Some(index))
+        let owner = Owner { directory: bus.base.identity, boot: host::boot_id() };
+        let parts = Parts::open(bus);
+        let line = parts.as_ref().map(Parts::read_state).unwrap_or_default();
+        Ok(Some(Index {
+            bus,
+            lock,
+            state: State::parse(&line, &owner).unwrap_or_default(),
+            owner,
+            parts,
+            lines: String::new(),
+            new: (0, Vec::new()),
+            loose: Vec::new(),
+            spoilt: Cell::new(false),
+        }))
     }
 
     /// As [`Index::enter`]; it is an error if another process stays inside.
     pub fn enter_or_fail(bus: &'a Bus, limit: Duration) -> Result<Index<'a>> {
+        let started = Instant::now();
         Index::enter(bus, limit)?.ok_or_else(|| {
-            let path = bus.base.path.join(super::INNER).join(INDEX);
-            let open = bus.inner(INDEX).ok().and_then(|dir| fstat(dir).ok());
-            let holder = open.and_then(|stat| flock_holder((stat.st_dev, stat.st_ino)));
+            let holder = flock_holder(bus.base.identity);
             let who = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
-            let text = format!("{}: {who} is inside for more than {limit:?}", path.display());
+            let path = bus.base.path.display();
+            let waited = started.elapsed().as_secs();
+            let text = format!("{path}: {who} is inside the index for more than {waited} s");
             Error::new(Kind::Busy, text).hint("try again; if it lasts, look for a stopped zeta")
         })
     }
@@ -136,45 +172,77 @@ impl<'a> Index<'a> {
     /// As [`Index::refresh`], for a caller that can use a part of the names; false if it got a
     /// part.
     pub fn refresh_partly(&mut self) -> Result<bool> {
-        let text = self.read_names(0)?;
-        let mut known = text.as_deref().map(parse_names).unwrap_or_default();
+        let names = Names::list(&self.lock, &self.bus.base.path)?;
+        self.loose.clear();
+        self.new = (self.state.pack, Vec::new());
+        let State { live, set, count, .. } = self.state;
+        // A file that was no message can be one now.
+        let same = names.whole && (names.count, names.set) == (live, set) && live == count;
+        let text = match (same, self.read_names()) {
+            (true, Some(text)) => {
+                self.lines = text;
+                return Ok(true);
+            }
+            (_, text) => text,
+        };
+        let mut known = text.as_deref().map(parse_all).unwrap_or_default();
         // Names that are long gone are left out as soon as they are the greater part.
         let too_long = self.state.names / NAME_LINE > 4 * known.len() as u64 + 256;
-        if self.state.epoch == 0 || text.is_none() || too_long {
+        let anew = self.state.epoch == 0 || text.is_none() || too_long;
+        if anew {
             self.begin_anew()?;
             known.clear();
         }
-        let mut next = State { count: 0, ..self.state };
-        let mut new = Vec::new();
-        let whole = self.bus.each_name(|name| {
-            let Ok(name) = name.to_str() else { return };
+        let mut look = Look {
+            next: State { live: 0, set: 0, count: 0, ..self.state },
+            lines: String::new(),
+            texts: Vec::new(),
+            now_us: host::wall_us(),
+        };
+        let mut unread = Vec::new();
+        for name in names.iter() {
             match known.remove(name) {
-                Some(extent) => next.count += u64::from(extent.len > 0),
-                None if id_of(name).is_some() => new.push(name.to_owned()),
-                None => {}
+                Some(line) if line.is_message() || self.is_as_it_was(name, &line) => {
+                    look.keep(name, &line);
+                }
+                Some(_) => {
+                    look.add_line(&gone(name));
+                    unread.push(name);
+                }
+                None => unread.push(name),
             }
-        })?;
-        let mut batch = Batch::default();
+        }
         // What is left was not listed: it is gone, unless not all was listed.
-        known.keys().filter(|_| whole).for_each(|gone| batch.forget(gone));
-        self.pending.clear();
-        let now_us = host::wall_us();
-        new.sort_unstable();
-        for file in &new {
-            self.take_in(file, now_us, &mut next, &mut batch)?;
+        known.keys().filter(|_| names.whole).for_each(|name| look.add_line(&gone(name)));
+        unread.sort_unstable();
+        for name in unread {
+            self.take_in(name, &mut look)?;
         }
-        self.save(&batch, &mut next)?;
-        if next != self.state {
-            self.write_state(next)?;
+        if !names.whole {
+            // Names that are gone may still have lines: the next look compares again.
+            look.next.live = u64::from(u32::MAX);
         }
-        Ok(whole)
+        self.lines = if anew { String::new() } else { text.unwrap_or_default() };
+        self.save(look);
+        Ok(names.whole)
     }
 
-    /// Forgets everything that was read; a cursor of before says nothing from here on.
+    /// Returns whether a file that was no message is unchanged.
+    fn is_as_it_was(&self, file: &str, line: &Line) -> bool {
+        let stat = statat(self.bus, file, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| files::times(&stat).ctime_us == line.at)
+    }
+
+    /// Forgets everything that was read.
     fn begin_anew(&mut self) -> Result<()> {
         // What is overwritten must not be believed if this process is killed meanwhile.
-        let epoch = State::anew(host::random()?);
-        self.write_state(State { epoch, ..State::default() })
+        let state = State::anew(host::random()?);
+        if self.write_state(state).is_err() {
+            self.parts = None;
+        }
+        self.state = state;
+        self.new.0 = 0;
+        Ok(())
     }
 
     /// Returns whether a file that cannot be read is at fault itself, so that it is not a message.
@@ -195,206 +263,230 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// Reads one message that is new.
-    fn take_in(
-        &mut self,
-        file: &str,
-        now_us: i64,
-        next: &mut State,
-        batch: &mut Batch,
-    ) -> Result<()> {
-        let Some(id) = id_of(file) else { return Ok(()) };
-        let read = match self.bus.read(file) {
+    /// Reads one file that is new.
+    fn take_in(&mut self, file: &str, look: &mut Look) -> Result<()> {
+        let (times, broken) = match self.bus.read(file) {
             Ok(None) => return Ok(()),
-            Ok(Some(read)) => read,
-            Err(error) => {
-                let Some(stat) = self.no_message(file, error)? else { return Ok(()) };
-                // It may be on its way, as one with a second link is while it is moved.
-                match now_us - files::times(&stat).ctime_us < BROKEN_AFTER_US {
-                    true => self.pending.push(file.to_owned()),
-                    false => batch.add(next, file, &[], 0),
+            Ok(Some(read)) => {
+                let seen = FileSeen { mtime_us: read.times.mtime_us, now_us: look.now_us };
+                let Some(id) = id_of(file) else {
+                    self.loose.push(file.to_owned());
+                    return Ok(());
+                };
+                match judge_file(&read.bytes, id, seen) {
+                    (Ok(_), said) => {
+                        let (text, at) = (text_of(&read.bytes), look.next.pack);
+                        let line = Line::of_message(at, &text, seen.mtime_us, &said);
+                        look.add(file, &line);
+                        look.add_text(&text);
+                        return Ok(());
+                    }
+                    (Err(_), said) => (read.times, About::of(&said)),
                 }
-                return Ok(());
             }
+            Err(error) => match self.no_message(file, error)? {
+                Some(stat) => (files::times(&stat), About::Nothing),
+                None => return Ok(()),
+            },
         };
-        let mtime_us = read.times.mtime_us;
-        match Envelope::parse(&read.bytes, id) {
-            Ok(envelope) => {
-                batch.add(next, file, &read.bytes, mtime_us);
-                next.count += 1;
-                let seen = FileSeen { mtime_us, now_us };
-                if let Some(notice) = ClaimMessage::of(&envelope, seen) {
-                    self.add_to_item(&notice)?;
-                }
-            }
-            Err(error) => {
-                // Half of a message may end in the midst of a letter.
-                let written = matches!(error, BadEnvelope::NotJson(_) | BadEnvelope::NotUtf8);
-                match written && now_us - read.times.ctime_us < BROKEN_AFTER_US {
-                    true => self.pending.push(file.to_owned()),
-                    false => batch.add(next, file, &[], mtime_us),
-                }
-            }
+        // It may be on its way: half of it is written, or it has a second link while it is moved.
+        if look.now_us.saturating_sub(times.ctime_us) < BROKEN_AFTER_US || id_of(file).is_none() {
+            self.loose.push(file.to_owned());
+        } else {
+            let (at, mtime_us) = (times.ctime_us, times.mtime_us);
+            look.add(file, &Line { at, len: 0, mtime_us, hash: 0, about: broken });
         }
         Ok(())
+    }
+
+    /// What the files say about the claims of an item. Call [`Index::refresh`] before.
+    pub fn claims(&self, item: &Item, now_us: i64) -> Result<Claims> {
+        let mut claims = self.claims_in(parse_claims(&self.lines, Some(item.digest())), now_us)?;
+        let is_it = |about: &str| about == item.as_str();
+        claims.messages.retain(|message| is_it(&message.item));
+        claims.broken.retain(|broken| broken.item.as_deref().is_none_or(is_it));
+        Ok(claims)
+    }
+
+    /// What the files say about the claims of all items. Call [`Index::refresh`] before.
+    pub fn all_claims(&self, now_us: i64) -> Result<Claims> {
+        self.claims_in(parse_claims(&self.lines, None), now_us)
+    }
+
+    fn claims_in(&self, lines: Vec<(&str, Line)>, now_us: i64) -> Result<Claims> {
+        let mut claims = Claims::default();
+        for (file, line) in lines {
+            match line.is_message().then(|| self.text_in_pack(&line)).flatten() {
+                Some(text) => {
+                    let seen = FileSeen { mtime_us: line.mtime_us, now_us };
+                    self.hear(file, text.as_bytes(), seen, &mut claims);
+                }
+                None => self.hear_file(file, now_us, &mut claims)?,
+            }
+        }
+        for file in &self.loose {
+            self.hear_file(file, now_us, &mut claims)?;
+        }
+        Ok(claims)
+    }
+
+    fn text_in_pack(&self, line: &Line) -> Option<String> {
+        let found = match u64::try_from(line.at).is_ok_and(|at| at >= self.new.0) {
+            true => line.text_in(&self.new.1, self.new.0).map(str::to_owned),
+            false => {
+                let at = u64::try_from(line.at).ok()?;
+                let bytes = self.parts.as_ref()?.read(PACK, at, line.len)?;
+                line.text_in(&bytes, at).map(str::to_owned)
+            }
+        };
+        self.spoilt.set(self.spoilt.get() || found.is_none());
+        found
+    }
+
+    fn hear_file(&self, file: &str, now_us: i64, claims: &mut Claims) -> Result<()> {
+        match self.bus.read(file) {
+            Ok(Some(read)) => {
+                let seen = FileSeen { mtime_us: read.times.mtime_us, now_us };
+                self.hear(file, &read.bytes, seen, claims);
+            }
+            Ok(None) => {}
+            Err(error) => _ = self.no_message(file, error)?,
+        }
+        Ok(())
+    }
+
+    fn hear(&self, file: &str, bytes: &[u8], seen: FileSeen, claims: &mut Claims) {
+        let (envelope, said) = match id_of(file) {
+            Some(id) => judge_file(bytes, id, seen),
+            None => (Err(BadEnvelope::BadName), judge_broken(bytes, file, seen)),
+        };
+        let item = match said {
+            Said::Nothing => return,
+            Said::Untold => None,
+            Said::Claim(message) => {
+                let item = message.item.clone();
+                claims.messages.push(*message);
+                Some(item)
+            }
+        };
+        let reason = match envelope {
+            Ok(_) if item.is_some() => return,
+            Ok(_) => "its payload names no item".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        claims.broken.push(BrokenClaim { item, file: Unread { file: file.to_owned(), reason } });
     }
 
     /// What came after `cursor`; everything from an empty cursor on. Call [`Index::refresh`]
     /// before.
-    pub fn snapshot(&self, cursor: &mut Cursor) -> Result<Snapshot> {
-        if cursor.epoch != self.state.epoch {
-            *cursor = Cursor::default();
-        }
-        // Without them the messages would be missing in the answer.
-        let text = self.read_names(cursor.names)?.ok_or_else(|| self.names_are_gone())?;
-        let known = parse_names(&text);
-        *cursor = Cursor { names: self.state.names, epoch: self.state.epoch };
-        let texts = known.values().filter(|extent| extent.len > 0);
-        let from = texts.map(|extent| extent.at).min().unwrap_or(self.state.pack);
-        let mut snapshot = Snapshot {
-            // Whatever is missing here is read from the messages themselves.
-            pack: self
-                .read_own(PACK, from, self.state.pack.saturating_sub(from))
-                .unwrap_or_default(),
-            from,
-            extents: Vec::with_capacity(known.len()),
+    pub fn snapshot(&self, cursor: &mut Cursor) -> Snapshot {
+        let lines = cursor.rest_of(&self.lines, self.state.epoch);
+        let known = parse_all(lines);
+        let end = self.new.0 + self.new.1.len() as u64;
+        let places = known.values().filter(|line| line.is_message());
+        let from = places.filter_map(|line| u64::try_from(line.at).ok()).min().unwrap_or(end);
+        let stored = self.new.0.saturating_sub(from);
+        let mut pack = match (&self.parts, stored) {
+            (Some(parts), 1..) => parts.read(PACK, from, stored).unwrap_or_default(),
+            _ => Vec::new(),
         };
-        let pending = self.pending.iter().map(|file| (file.clone(), NO_MESSAGE));
-        let mut unread = Vec::new();
-        for (file, extent) in
-            known.into_iter().map(|(file, extent)| (file.to_owned(), extent)).chain(pending)
-        {
-            // A file that was not a message when it was read can be one now; and a pack may be
-            // longer than what is read of it.
-            match extent.text(&snapshot.pack, from).is_empty() {
-                true => unread.push(file),
-                false => snapshot.extents.push((file, Ok(extent))),
+        pack.resize(usize::try_from(stored).unwrap_or(0), 0);
+        pack.extend_from_slice(&self.new.1);
+        let mut snapshot = Snapshot { pack, from: from.min(self.new.0), extents: Vec::new() };
+        let mut unread: Vec<&str> = self.loose.iter().map(String::as_str).collect();
+        for (file, line) in known {
+            if line.is_message() && snapshot.has(&line) {
+                snapshot.extents.push((file.to_owned(), Ok(line)));
+            } else {
+                self.spoilt.set(self.spoilt.get() || line.is_message());
+                unread.push(file);
             }
         }
         unread.into_iter().for_each(|file| snapshot.read_again(self.bus, file));
-        Ok(snapshot)
+        snapshot
     }
 
     /// Remembers a message that the caller published, so that no caller has to read it. The message
     /// is published whether the index can be written or not: the next look reads it then.
-    pub fn remember(&mut self, envelope: &Envelope) {
+    pub fn remember(&mut self, envelope: &Envelope, mtime_us: i64) {
         // Where nothing is known, the next look begins anew.
-        if self.state.epoch > 0 {
-            let _ = self.try_remember(envelope);
+        if self.state.epoch == 0 {
+            return;
         }
-    }
-
-    fn try_remember(&mut self, envelope: &Envelope) -> Result<()> {
-        let (mut next, mut batch, now_us) = (self.state, Batch::default(), host::wall_us());
-        batch.add(&mut next, &file_of(&envelope.id), envelope.render().as_bytes(), now_us);
-        next.count += 1;
-        if let Some(notice) = ClaimMessage::of(envelope, FileSeen { mtime_us: now_us, now_us }) {
-            self.add_to_item(&notice)?;
-        }
-        self.save(&batch, &mut next)?;
-        self.write_state(next)
-    }
-
-    /// At most `len` bytes of a file of the index from a place on; one that is missing is empty.
-    fn read_own(&self, name: &str, from: u64, len: u64) -> Result<Vec<u8>> {
-        let path = || self.bus.base.path.join(super::INNER).join(INDEX).join(name);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = match openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(Vec::new()),
-            Err(errno) => return Err(Error::io("cannot open", &path(), errno)),
+        let mut look = Look {
+            next: self.state,
+            lines: String::new(),
+            texts: Vec::new(),
+            now_us: host::wall_us(),
         };
-        let mut bytes = vec![0; usize::try_from(len.min(OWN_MAX)).unwrap_or(0)];
-        let mut got = 0;
-        while let Some(rest) = bytes.get_mut(got..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pread(&fd, rest, from + got as u64) {
-                Ok(0) => break,
-                Ok(more) => got += more,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(Error::io("cannot read", &path(), errno)),
+        let (text, file) = (envelope.render(), file_of(&envelope.id));
+        let said = judge_said(envelope, FileSeen { mtime_us, now_us: look.now_us });
+        look.add(&file, &Line::of_message(look.next.pack, &text, mtime_us, &said));
+        look.add_text(&text);
+        self.new = (self.state.pack, Vec::new());
+        self.save(look);
+    }
+
+    /// The lines of `names`, if they are those that the state speaks of.
+    fn read_names(&self) -> Option<String> {
+        let State { epoch, names, sum, .. } = self.state;
+        let parts = self.parts.as_ref().filter(|_| epoch != 0)?;
+        let bytes = match names {
+            0 => Vec::new(),
+            len => parts.read(NAMES, 0, len)?,
+        };
+        let text = String::from_utf8(bytes).ok().filter(|text| text.len() as u64 == names)?;
+        let found = text.split_inclusive('\n').fold(epoch, add_line);
+        (found == sum).then_some(text)
+    }
+
+    /// Takes over what a look found, and writes it behind what is valid of `names` and `pack`.
+    fn save(&mut self, look: Look) {
+        let Look { next, lines, texts, .. } = look;
+        let written = || {
+            let parts = self.parts.as_ref()?;
+            if !lines.is_empty() {
+                parts.write(PACK, self.state.pack, &texts).ok()?;
+                parts.write(NAMES, self.state.names, lines.as_bytes()).ok()?;
             }
+            (next == self.state || self.write_state(next).is_ok()).then_some(())
+        };
+        // Where it cannot be written, the next call reads the files again.
+        if written().is_none() {
+            self.parts = None;
         }
-        bytes.truncate(got);
-        Ok(bytes)
+        self.lines.push_str(&lines);
+        self.new.1 = texts;
+        self.state = next;
     }
 
-    /// The lines of `names` from a place on; `None` if some of them are missing, or if the last one
-    /// has no end: the next line would be a part of it.
-    fn read_names(&self, from: u64) -> Result<Option<String>> {
-        let len = self.state.names.saturating_sub(from);
-        if len == 0 {
-            return Ok(Some(String::new()));
-        }
-        let bytes = self.read_own(NAMES, from, len)?;
-        let is_whole = bytes.len() as u64 == len && bytes.ends_with(b"\n");
-        Ok(String::from_utf8(bytes).ok().filter(|_| is_whole))
-    }
-
-    fn names_are_gone(&self) -> Error {
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(NAMES);
-        let text = format!("{}: it was cut or removed during this call", path.display());
-        Error::new(Kind::Fault, text).hint("try again: the next call builds the index anew")
-    }
-
-    /// Writes what a batch adds behind what is valid of `names` and `pack`.
-    fn save(&self, batch: &Batch, next: &mut State) -> Result<()> {
-        if batch.names.is_empty() {
-            return Ok(());
-        }
-        self.write_at(PACK, next.pack - batch.pack.len() as u64, &batch.pack)?;
-        self.write_at(NAMES, next.names, batch.names.as_bytes())?;
-        next.names += batch.names.len() as u64;
-        Ok(())
-    }
-
-    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<()> {
-        let path = self.bus.base.path.join(super::INNER).join(INDEX).join(name);
-        let cannot = |errno| Error::io("cannot write", &path, errno);
-        // A FIFO without a reader is an error and no wait inside the index.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;
-        let sharing = self.bus.base.sharing;
-        let fd = super::open_file(self.dir.as_fd(), name, flags, sharing).map_err(cannot)?;
-        let (mut at, mut rest) = (at, bytes);
-        while !rest.is_empty() {
-            match rustix::io::pwrite(&fd, rest, at) {
-                Ok(0) => return Err(cannot(Errno::NOSPC)),
-                Ok(len) => {
-                    at += len as u64;
-                    rest = rest.get(len..).unwrap_or_default();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(cannot(errno)),
-            }
-        }
-        Ok(())
-    }
-
-    fn read_state(&self) -> State {
-        let bytes = self.read_own(STATE, 0, STATE_MAX).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        State::parse(text.lines().next().unwrap_or_default()).unwrap_or_default()
-    }
-
-    fn write_state(&mut self, state: State) -> Result<()> {
-        self.write_at(STATE, 0, state.render().as_bytes())?;
-        self.state = state;
-        Ok(())
+    fn write_state(&self, state: State) -> rustix::io::Result<()> {
+        let parts = self.parts.as_ref().ok_or(Errno::NOENT)?;
+        parts.write_state(&state.render(&self.owner))
     }
 }
 
-/// What lines of `names` say, the later one of each name.
-fn parse_names(text: &str) -> HashMap<&str, Extent> {
-    let mut known = HashMap::with_capacity(text.len() / NAME_LINE as usize);
-    for line in text.lines() {
-        let mut words = line.split(' ');
-        let Some(name) = words.next() else { continue };
-        let mut number = || words.next()?.parse::<i64>().ok();
-        match (number().map(u64::try_from), number().map(u64::try_from), number()) {
-            (Some(Ok(at)), Some(Ok(len)), Some(mtime_us)) => {
-                known.insert(name, Extent { at, len, mtime_us });
-            }
-            _ => _ = known.remove(name),
-        }
+impl Look {
+    /// Counts a file that has a line.
+    fn keep(&mut self, file: &str, line: &Line) {
+        self.next.live += 1;
+        self.next.set = self.next.set.wrapping_add(hash(file.as_bytes()));
+        self.next.count += u64::from(line.is_message());
     }
-    known
+
+    fn add_line(&mut self, line: &str) {
+        self.lines.push_str(line);
+        self.next.names += line.len() as u64;
+        self.next.sum = add_line(self.next.sum, line);
+    }
+
+    fn add(&mut self, file: &str, line: &Line) {
+        self.add_line(&line.render(file));
+        self.keep(file, line);
+    }
+
+    fn add_text(&mut self, text: &str) {
+        self.texts.extend_from_slice(text.as_bytes());
+        self.next.pack += text.len() as u64;
+    }
 }

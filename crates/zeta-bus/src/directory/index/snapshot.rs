@@ -1,27 +1,33 @@
 //! The texts of many messages, read at once and parsed only as far as a caller asks.
 
-use zeta_core::bus::{Envelope, Header};
+use zeta_core::bus::{BadEnvelope, Envelope, Header, text_of};
 
+use super::line::Line;
+use super::state::add_line;
 use crate::directory::{Bus, id_of};
 
-/// A message that was read, and where its text lies in the pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) at: u64,
-    /// 0 for a file that is no message.
-    pub(super) len: u64,
-    pub(super) mtime_us: i64,
+/// How far a reader has read in the index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// So many bytes of `names`, and the sum of their lines.
+    names: usize,
+    sum: u64,
 }
 
-/// A file that is known to be no message.
-pub(super) const NO_MESSAGE: Extent = Extent { at: 0, len: 0, mtime_us: 0 };
-
-impl Extent {
-    /// Its text, in what was read of the pack from `start` on.
-    pub(super) fn text(self, pack: &[u8], start: u64) -> &[u8] {
-        let from = usize::try_from(self.at.saturating_sub(start)).unwrap_or(usize::MAX);
-        let to = from.saturating_add(usize::try_from(self.len).unwrap_or(usize::MAX));
-        pack.get(from..to).unwrap_or_default()
+impl Cursor {
+    /// The lines that come after the cursor, and moves it behind them: all lines, unless those
+    /// before it are the ones that it was moved behind.
+    pub(super) fn rest_of<'t>(&mut self, text: &'t str, epoch: u64) -> &'t str {
+        let (mut at, mut sum, mut rest) = (0, epoch, text);
+        for line in text.split_inclusive('\n') {
+            sum = add_line(sum, line);
+            at += line.len();
+            if (at, sum) == (self.names, self.sum) {
+                rest = text.get(at..).unwrap_or_default();
+            }
+        }
+        *self = Cursor { names: at, sum };
+        rest
     }
 }
 
@@ -31,34 +37,47 @@ pub struct Snapshot {
     pub(super) pack: Vec<u8>,
     /// Where in the pack its bytes begin.
     pub(super) from: u64,
-    pub(super) extents: Vec<(String, std::result::Result<Extent, String>)>,
+    pub(super) extents: Vec<(String, std::result::Result<Line, String>)>,
 }
 
 impl Snapshot {
-    pub(super) fn read_again(&mut self, bus: &Bus, file: String) {
-        let extent = match bus.read(&file) {
+    /// Returns whether the text of a message is here as it was read.
+    pub(super) fn has(&self, line: &Line) -> bool {
+        line.text_in(&self.pack, self.from).is_some()
+    }
+
+    /// Reads the file of a message that the index does not have, or not whole.
+    pub(super) fn read_again(&mut self, bus: &Bus, file: &str) {
+        let read = match bus.read(file) {
             Ok(None) => return,
             Ok(Some(read)) => {
-                let at = self.from + self.pack.len() as u64;
-                self.pack.extend_from_slice(&read.bytes);
-                let (len, mtime_us) = (read.bytes.len() as u64, read.times.mtime_us);
-                Ok(Extent { at, len, mtime_us })
+                let parsed = match id_of(file) {
+                    Some(id) => Envelope::parse(&read.bytes, id).map(|_| ()),
+                    None => Err(BadEnvelope::BadName),
+                };
+                parsed.map_err(|error| error.to_string()).map(|()| {
+                    let at = self.from + self.pack.len() as u64;
+                    let text = text_of(&read.bytes);
+                    self.pack.extend_from_slice(text.as_bytes());
+                    let said = zeta_core::bus::claim::Said::Nothing;
+                    Line::of_message(at, &text, read.times.mtime_us, &said)
+                })
             }
             Err(error) => Err(error.text),
         };
-        self.extents.push((file, extent));
+        self.extents.push((file.to_owned(), read));
     }
 
     /// The headers of all messages with the modification times of their files, and the files that
     /// are no messages.
     pub fn headers(&self) -> (Vec<(Header<'_>, i64)>, Vec<Unread>) {
         let (mut headers, mut unread) = (Vec::with_capacity(self.extents.len()), Vec::new());
-        for (file, extent) in &self.extents {
-            let Some(id) = id_of(file) else { continue };
-            let read = extent.clone().and_then(|extent| {
-                let text = extent.text(&self.pack, self.from);
-                let header = Header::parse(text, id).map_err(|error| error.to_string())?;
-                Ok((header, extent.mtime_us))
+        for (file, line) in &self.extents {
+            let read = line.clone().and_then(|line| {
+                let text = line.text_in(&self.pack, self.from).unwrap_or_default();
+                let id = id_of(file).unwrap_or_default();
+                let header = Header::of(text, id).map_err(|error| error.to_string())?;
+                Ok((header, line.mtime_us))
             });
             match read {
                 Ok(header) => headers.push(header),
@@ -71,12 +90,18 @@ impl Snapshot {
 
     /// All messages, taken apart.
     pub fn messages(&self) -> (Vec<Message>, Vec<Unread>) {
-        let (headers, unread) = self.headers();
-        let whole = |(header, mtime_us): (Header<'_>, i64)| {
-            let envelope = Envelope::parse(header.text.as_bytes(), &header.id).ok()?;
-            Some(Message { envelope, mtime_us })
-        };
-        (headers.into_iter().filter_map(whole).collect(), unread)
+        let (headers, mut unread) = self.headers();
+        let mut messages = Vec::with_capacity(headers.len());
+        for (header, mtime_us) in headers {
+            match header.whole() {
+                Ok(envelope) => messages.push(Message { envelope, mtime_us }),
+                Err(error) => {
+                    let file = crate::directory::file_of(&header.id);
+                    unread.push(Unread { file, reason: error.to_string() });
+                }
+            }
+        }
+        (messages, unread)
     }
 }
 
@@ -90,7 +115,7 @@ pub struct Message {
 }
 
 /// A file of the bus that is no message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Unread {
     /// Its name.
     pub file: String,

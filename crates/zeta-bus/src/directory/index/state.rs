@@ -1,77 +1,129 @@
-//! The line that says how much of the index is valid, and what a look adds to it.
+//! The line that says how much of the index is valid, for which directory and which boot.
 
-use std::fmt::Write as _;
-
-/// The version, and three words that earlier builds read: the modification time of the directory
-/// as of which the index is true, whether that can be relied upon, and how many files may still be
-/// being written. They say that it cannot, so such a build looks again.
-const OLDER: &str = "1 000000000000000000000000000000 0 0000000000";
+/// The version. Earlier builds read 1, and begin anew.
+const VERSION: &str = "2";
+/// Words of [`State::render`] between the version and the sum.
+const WORDS: usize = 9;
 
 /// How much of the index is valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct State {
+    /// Where [`State::sum`] began: a random number that an index gets when it is begun anew; 0 if
+    /// nothing is known.
+    pub(super) epoch: u64,
     /// Valid bytes of `names`.
     pub(super) names: u64,
+    /// The sum of their lines.
+    pub(super) sum: u64,
     /// Valid bytes of `pack`.
     pub(super) pack: u64,
-    /// Messages, as of the last look, and those that were published since.
+    /// Names of the directory that have a line.
+    pub(super) live: u64,
+    /// The sum of these names, in any order.
+    pub(super) set: u64,
+    /// Those of them that are messages.
     pub(super) count: u64,
-    /// A number that `names` and `pack` get when they are begun anew; 0 if nothing is known.
-    pub(super) epoch: u64,
 }
 
-/// What a look adds to the index.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) names: String,
-    pub(super) pack: Vec<u8>,
-}
-
-impl Batch {
-    pub(super) fn add(&mut self, next: &mut State, file: &str, text: &[u8], mtime_us: i64) {
-        let (at, len) = (next.pack, text.len());
-        let _ = writeln!(self.names, "{file} {at} {len} {mtime_us}");
-        self.pack.extend_from_slice(text);
-        next.pack += len as u64;
-    }
-
-    /// A file that is gone.
-    pub(super) fn forget(&mut self, file: &str) {
-        self.names.push_str(file);
-        self.names.push_str(" 0 -1 0\n");
-    }
+/// What the index belongs to. Of another directory, or of another boot, it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) directory: (u64, u64),
+    pub(super) boot: String,
 }
 
 impl State {
-    /// A number for `epoch` that was not used before, of the width that it has here.
-    pub(super) fn anew(random: u128) -> u64 {
-        1 + (random % 9_999_999_998) as u64
+    /// The state of an index that knows nothing yet.
+    pub(super) fn anew(random: u128) -> State {
+        let epoch = (random as u64).max(1);
+        State { epoch, sum: epoch, ..State::default() }
     }
 
     /// Fixed in width, because it is written in place.
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self, owner: &Owner) -> String {
+        let State { epoch, names, sum, pack, live, set, count } = self;
+        let (dev, ino) = owner.directory;
         let body = format!(
-            "{OLDER} {:015} {:015} {:010} {:010}",
-            self.names, self.pack, self.count, self.epoch
+            "{VERSION} {epoch:016x} {names:015} {sum:016x} {pack:015} {live:010} {set:016x} \
+             {count:010} {dev:016x}-{ino:016x} {:>36}",
+            if owner.boot.is_empty() { "unknown" } else { &owner.boot }
         );
-        format!("{body} {:016x}\n", sum(&body))
+        format!("{body} {:016x}\n", hash(body.as_bytes()))
     }
 
-    pub(super) fn parse(line: &str) -> Option<State> {
-        let (body, check) = line.rsplit_once(' ')?;
-        if u64::from_str_radix(check, 16).ok()? != sum(body) {
-            return None;
-        }
-        let mut words = body.split(' ');
-        (words.next()? == "1").then_some(())?;
-        let mut words = words.skip(3);
-        let mut number = || words.next()?.parse().ok();
-        Some(State { names: number()?, pack: number()?, count: number()?, epoch: number()? })
+    /// Reads a line; `None` if it is torn, or of another index.
+    pub(super) fn parse(line: &str, owner: &Owner) -> Option<State> {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let number = |at: usize| words.get(at)?.parse().ok();
+        let hex = |at: usize| u64::from_str_radix(words.get(at)?, 16).ok();
+        let state = State {
+            epoch: hex(1)?,
+            names: number(2)?,
+            sum: hex(3)?,
+            pack: number(4)?,
+            live: number(5)?,
+            set: hex(6)?,
+            count: number(7)?,
+        };
+        // Everything else must be as it would be written now.
+        let same = words.len() == WORDS + 2 && state.render(owner).trim_end() == line;
+        (state.epoch != 0 && same).then_some(state)
     }
 }
 
-/// FNV-1a: tells a torn line, and no more is asked of it.
-fn sum(text: &str) -> u64 {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+/// Continues a sum by one line, which depends on all lines before it.
+pub(super) fn add_line(sum: u64, line: &str) -> u64 {
+    (sum.rotate_left(5) ^ hash(line.as_bytes())).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Tells damage from what was written. It keeps nobody out who forges it.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
+    let step =
+        |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27);
+    let mut words = bytes.chunks_exact(8);
+    let mut sum = words.by_ref().fold(bytes.len() as u64, |sum, word| {
+        step(sum, word.try_into().map_or(0, u64::from_le_bytes))
+    });
+    sum = words.remainder().iter().fold(sum, |sum, byte| step(sum, u64::from(*byte) + 1));
+    // The last word reaches all bits.
+    step(sum ^ (sum >> 32), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_and_only_for_its_owner() {
+        let owner = Owner { directory: (5, 9), boot: "a-b".to_owned() };
+        let state = State { names: 7, pack: 8, live: 2, set: u64::MAX, count: 1, ..State::anew(3) };
+        let text = state.render(&owner);
+        let line = text.trim_end();
+        assert_eq!(State::parse(line, &owner), Some(state));
+        let others = [
+            Owner { directory: (5, 10), ..owner.clone() },
+            Owner { directory: (6, 9), ..owner.clone() },
+            Owner { boot: "a-c".to_owned(), ..owner.clone() },
+            Owner { boot: String::new(), ..owner.clone() },
+        ];
+        others.iter().for_each(|other| assert_eq!(State::parse(line, other), None, "{other:?}"));
+        for at in 0..line.len() {
+            let mut damaged = line.as_bytes().to_vec();
+            damaged[at] ^= 1;
+            let damaged = String::from_utf8_lossy(&damaged).into_owned();
+            assert_eq!(State::parse(&damaged, &owner), None, "{damaged}");
+            assert_eq!(State::parse(&line[..at], &owner), None);
+        }
+        assert_eq!(State::parse(State::default().render(&owner).trim_end(), &owner), None);
+    }
+
+    #[test]
+    fn sums_tell_zeros_and_other_orders() {
+        assert_ne!(hash(&[0; 64]), hash(&[0; 65]));
+        assert_ne!(hash(&[0; 64]), hash(&[0; 56]));
+        assert_ne!(hash(b"12345678"), hash(b"12345679"));
+        let sum = |lines: &[&str]| lines.iter().fold(1, |sum, line| add_line(sum, line));
+        assert_ne!(sum(&["a", "b"]), sum(&["b", "a"]));
+        assert_ne!(sum(&["a", "b"]), sum(&["ab"]));
+    }
 }

@@ -29,7 +29,10 @@ struct Refusal {
 /// Names a refusal: `what` was asked for, of whom.
 pub fn judge(what: &str, reply: &Response) -> ForgeError {
     let said = message(reply);
-    let told = |more: &str| format!("{what}: {} {said}{more}", reply.status);
+    let told = |more: &str| match said.is_empty() {
+        true => format!("{what}: {} without a reason{more}", reply.status),
+        false => format!("{what}: {} {said}{more}", reply.status),
+    };
     if let Some(s) = limited(reply, &said) {
         return ForgeError::RateLimited(s, told(&format!("; not before {s} s from now")));
     }
@@ -146,9 +149,15 @@ fn hint(reply: &Response, said: &str) -> String {
         known
     } else if lower.contains("resource not accessible") && !needs.is_empty() {
         format!("; the token needs the permission {needs}")
-    } else {
-        "; without write access, push the branch to a fork and open the pull request from there"
+    } else if lower.contains("archived") {
+        "; only its owner can open an archived repository again".to_owned()
+    } else if lower.contains("suspended") || lower.contains("blocked") {
+        "; ask the forge about the account".to_owned()
+    } else if lower.contains("actions is not permitted") {
+        "; allow it in the repository's settings for GitHub Actions, or use another token"
             .to_owned()
+    } else {
+        "; without write access, push the branch to a fork: --fork OWNER/NAME".to_owned()
     }
 }
 

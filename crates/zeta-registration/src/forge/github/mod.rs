@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod pull;
 mod response;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
-use zeta_core::registration::{Answer, From, Pull, PullState, branch, is_of_node};
-use zeta_core::time::parse_utc;
+use zeta_core::registration::{Answer, Pull, PullState, branch, is_of_node};
 
 use self::client::{Client, encoded};
+use self::pull::{PullAnswer, pull_of};
 use super::{Forge, ForgeError, PullDraft, Search};
 use crate::forge::token::Token;
 
@@ -69,8 +70,19 @@ pub struct RepoName {
     pub name: String,
     /// The branch that counts; `None` for the default one.
     pub base: Option<String>,
-    /// The owner of the fork whose branches pull requests are made of, if there is one.
+    /// The fork whose branches pull requests are made of, `owner/name`, if there is one.
     pub fork: Option<String>,
+}
+
+impl RepoName {
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+
+    /// The repository that branches are pushed to.
+    fn head_name(&self) -> String {
+        self.fork.clone().unwrap_or_else(|| self.full_name())
+    }
 }
 
 /// GitHub.
@@ -92,37 +104,6 @@ struct Blob {
 enum Contents {
     File(Blob),
     Other(serde::de::IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct PullAnswer {
-    number: u64,
-    html_url: String,
-    state: String,
-    merged_at: Option<String>,
-    title: String,
-    body: Option<String>,
-    head: Head,
-    base: Head,
-    author_association: String,
-    node_id: String,
-    #[serde(default)]
-    auto_merge: Option<serde_json::Value>,
-    /// The number of files that it changes: in the answer about one pull request, not in a list.
-    changed_files: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "ref")]
-    branch: String,
-    /// Its repository; a fork may be gone.
-    repo: Option<Whose>,
-}
-
-#[derive(Deserialize)]
-struct Whose {
-    full_name: String,
 }
 
 #[derive(Deserialize)]
@@ -221,13 +202,13 @@ impl GitHub {
     }
 
     fn pull(&self, answer: PullAnswer) -> Result<Pull, ForgeError> {
-        pull_of(answer, self.repository.fork.as_deref())
+        pull_of(answer, &self.repository)
     }
 
     /// A branch of this node, as the forge names it.
     fn head(&self, branch: &str) -> String {
-        let RepoName { owner, fork, .. } = &self.repository;
-        format!("{}:{branch}", fork.as_ref().unwrap_or(owner))
+        let name = self.repository.head_name();
+        format!("{}:{branch}", name.split('/').next().unwrap_or_default())
     }
 
     fn ask_branch(&self, branch: &str, until: Instant) -> Result<BTreeMap<u64, Pull>, ForgeError> {
@@ -235,6 +216,14 @@ impl GitHub {
         let head = self.head(branch);
         self.pages(&format!("state=all&head={}", encoded(&head, false)), &mut known, until)?;
         Ok(known)
+    }
+
+    /// The repository that a pull request has to name besides its branch: a fork of the same owner,
+    /// which `owner:branch` does not tell from the repository itself.
+    fn head_repo(&self) -> Option<&str> {
+        let fork = self.repository.fork.as_deref()?;
+        let owner = fork.split('/').next()?;
+        owner.eq_ignore_ascii_case(&self.repository.owner).then_some(fork)
     }
 
     fn ask_pulls(&self, node: &str, path: &str, look: Search) -> Result<Vec<Pull>, ForgeError> {
@@ -364,13 +353,17 @@ impl Forge for GitHub {
 
     fn open(&self, draft: &PullDraft) -> Result<Pull, ForgeError> {
         let path = self.path("/pulls");
-        let body = json!({
+        let mut body = json!({
             "title": draft.title,
             "head": self.head(&draft.branch),
             "base": draft.base,
             "body": draft.body,
             "maintainer_can_modify": true,
         });
+        if let (Some(fork), Some(fields)) = (self.head_repo(), body.as_object_mut()) {
+            fields.insert("head".to_owned(), json!(draft.branch));
+            fields.insert("head_repo".to_owned(), json!(fork));
+        }
         let reply = self.wire.post(&path, &body)?;
         self.pull(reply.read(&self.wire.named("POST", &path))?)
     }
@@ -430,42 +423,5 @@ fn answer_of(pulls: Result<Vec<Pull>, ForgeError>) -> Answer<Vec<Pull>> {
         Ok(pulls) if pulls.is_empty() => Answer::Absent,
         Ok(pulls) => Answer::Found(pulls),
         Err(trouble) => Answer::Unknown(trouble.to_string()),
-    }
-}
-
-fn pull_of(answer: PullAnswer, fork: Option<&str>) -> Result<Pull, ForgeError> {
-    let state = match (&answer.merged_at, answer.state.as_str()) {
-        (Some(at), _) => match parse_utc(at) {
-            Ok(us) => PullState::Merged(us.div_euclid(1_000_000)),
-            Err(error) => {
-                let number = answer.number;
-                return Err(ForgeError::Lost(format!("pull request {number}: merged_at: {error}")));
-            }
-        },
-        (None, "open") => PullState::Open,
-        (None, _) => PullState::Closed,
-    };
-    let from = from(&answer, fork);
-    Ok(Pull {
-        number: answer.number,
-        url: answer.html_url,
-        state,
-        branch: answer.head.branch,
-        from,
-        title: answer.title,
-        body: answer.body.unwrap_or_default(),
-    })
-}
-
-/// The repository of the branch, by the names that the forge has for both repositories now.
-fn from(answer: &PullAnswer, fork: Option<&str>) -> From {
-    let name = |side: &Head| side.repo.as_ref().map(|repo| repo.full_name.to_lowercase());
-    let (head, base) = (name(&answer.head), name(&answer.base));
-    let head_owner = head.as_deref().and_then(|head| head.split('/').next());
-    let forked = fork.is_some_and(|fork| head_owner == Some(&*fork.to_lowercase()));
-    match answer.author_association.as_str() {
-        _ if forked || (head.is_some() && head == base) => From::Ours,
-        "OWNER" | "MEMBER" | "COLLABORATOR" => From::Member,
-        _ => From::Stranger,
     }
 }

@@ -36,6 +36,9 @@ pub fn write(view: &StatusView, ctx: &Context, mut emit: impl FnMut(&str) + Send
     };
     view.each(ctx, Keep::Fields, render, &mut emit);
     let mut end = Object::new();
+    end.objects("unread", &view.unread, |object, (agent, messages)| {
+        object.text("agent", agent).number("messages", *messages as u64);
+    });
     findings(&mut end, &view.findings);
     let end = end.done();
     emit(&format!("],{}\n", end.strip_prefix('{').unwrap_or(&end)));

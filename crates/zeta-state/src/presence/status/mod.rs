@@ -152,6 +152,9 @@ pub struct StatusView {
     pub is_own: bool,
     /// The host's name: a label for people, never a node's name.
     pub host_name: String,
+    /// The number of unread messages of agents that have some. The bus knows it, and the caller
+    /// asks it.
+    pub unread: BTreeMap<String, usize>,
     /// The findings about the tree as a whole.
     pub findings: Vec<Finding>,
     opened: Option<(Tree, Nodes)>,
@@ -166,6 +169,7 @@ pub fn open(ctx: &Context, all: bool) -> Result<StatusView> {
         node: ctx.node.clone(),
         is_own: true,
         host_name: host::read_line("/proc/sys/kernel/hostname").unwrap_or_default(),
+        unread: BTreeMap::new(),
         findings: Vec::new(),
         opened: None,
         names: Vec::new(),

@@ -33,6 +33,12 @@ impl Screen {
             self.node(text, status);
         };
         view.each(ctx, Keep::Judgements, render, &mut emit);
+        for (at, (agent, messages)) in view.unread.iter().enumerate() {
+            let unread = count(*messages, "unread message");
+            let line = format!("{agent} has {unread}: zeta bus inbox --as {agent}");
+            let space = if at == 0 { "\n" } else { "" };
+            emit(&format!("{space}{}\n", printable(&line)));
+        }
         emit(&self.findings(&view.findings));
         if self.all && !view.is_empty() {
             let wrong = wrong.load(Ordering::Relaxed);

@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::directory::tree::Tree;
 use crate::directory::trusted_dir;
 use zeta_os::error::{Error, Hint};
-use zeta_os::users;
+use zeta_os::{temp_dir, users};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +104,7 @@ impl Diagnosis {
         let useful = error.hints.iter().filter(|hint| !hint.names_doctor());
         let hints: Vec<&str> = useful.map(Hint::as_str).collect();
         let remedy = if hints.is_empty() {
-            "find out who made it and what is in it, then move it away".to_owned()
+            "find out who made it and what is in it; zeta does not touch it".to_owned()
         } else {
             hints.join("; ")
         };
@@ -123,6 +123,7 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     describe_base(&ctx.state_dir, &mut diagnosis);
     system::examine(ctx, &mut diagnosis);
     ageing::examine(&ctx.state_dir, "ageing", "leases in use too", &mut diagnosis);
+    scratch(&mut diagnosis);
     match Tree::open(&ctx.state_dir) {
         Ok(Some(tree)) => {
             if fix {
@@ -146,6 +147,16 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     }
     diagnosis.sort();
     diagnosis
+}
+
+/// Finds what killed calls left in the directory for temporary files.
+fn scratch(diagnosis: &mut Diagnosis) {
+    let left = temp_dir::abandoned();
+    if let Some(first) = left.first() {
+        let (count, first) = (left.len(), first.path.display());
+        let reason = format!("killed calls left {count} temporary directories, as {first}");
+        diagnosis.add(Severity::Note, "scratch", reason, "zeta clean");
+    }
 }
 
 fn absent(ctx: &Context, diagnosis: &mut Diagnosis) {

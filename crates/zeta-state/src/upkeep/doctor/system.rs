@@ -85,6 +85,14 @@ fn namespaces(ctx: &Context, diagnosis: &mut Diagnosis) {
     if let Ok(Some(root)) = create::private_tmp(&ctx.state_dir) {
         diagnosis.add_error("private_tmp", &create::private_tmp_error(&ctx.state_dir, &root));
     }
+    if let Ok(Some(point)) = create::sandbox_tmp(&ctx.state_dir) {
+        diagnosis.add(
+            Severity::Note,
+            "private_tmp",
+            format!("{} is this sandbox's own: no process outside sees this tree", point.display()),
+            "if agents outside take part: let the sandbox see their state directory",
+        );
+    }
 }
 
 fn number(ino: Option<u64>) -> String {

@@ -9,6 +9,8 @@ use super::Place;
 /// The examples of the noun.
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  zeta bus send vera-codex 'main is red, do not merge'
+  zeta bus inbox
   zeta bus publish --to lior --topic review-request --payload '{\"artifact\":\"docs/a.md\"}'
   zeta bus list --to otto-cli
   zeta bus subscribe --surface otto-cli -- ./review.sh
@@ -45,6 +47,44 @@ pub(super) struct PublishArgs {
     /// Publish a message for each record of the node that changed since the last call
     #[arg(long, conflicts_with_all = ["topic", "payload", "to"])]
     pub(super) from_state: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The message waits for 24 h. The agent sees it with 'zeta bus inbox', and 'zeta status' says that it
+has one. For other content and another time, see 'zeta bus publish'.
+
+Examples:
+  zeta bus send vera-codex 'main is red, do not merge'
+  zeta bus send '*' 'back in ten minutes'   # to all agents")]
+pub(super) struct SendArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Sender [default: your agent name]
+    #[arg(long, value_name = "WHO")]
+    pub(super) from: Option<String>,
+    /// Agent that gets the message, or '*' for all
+    #[arg(value_name = "AGENT")]
+    pub(super) to: String,
+    /// What to say
+    #[arg(value_name = "TEXT", required = true, num_args = 1..)]
+    pub(super) text: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Messages for you alone, and those for all agents that people write. Announcements of claims,
+heartbeat messages and state changes are left out: 'zeta bus list' shows them.
+
+Examples:
+  zeta bus inbox
+  zeta bus inbox --keep --json       # do not mark them read")]
+pub(super) struct InboxArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Leave the messages unread
+    #[arg(long)]
+    pub(super) keep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -110,13 +150,15 @@ pub(super) struct WatchArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command delivers the stored messages, oldest first, and ends; 'zeta bus watch' waits for more.
+The command delivers the stored messages, oldest first, and ends. With --follow it stays, delivers
+new ones as they come, and offers a failed one again after 2 s.
 A message is delivered until its handler ends with 0, and then never again. When the handler has
 failed five times for a message to this surface alone, the message becomes a dead letter ('zeta bus
 list --dead').
 
 Examples:
   zeta bus subscribe --surface otto-cli
+  zeta bus subscribe --surface otto-cli --follow
   zeta bus subscribe --surface otto-cli --topic review-request -- ./review.sh   # JSON on stdin")]
 pub(super) struct SubscribeArgs {
     #[command(flatten)]
@@ -127,6 +169,9 @@ pub(super) struct SubscribeArgs {
     /// Only this topic
     #[arg(long, value_name = "TOPIC")]
     pub(super) topic: Option<String>,
+    /// Stay, and deliver new messages as they come
+    #[arg(long)]
+    pub(super) follow: bool,
     /// Command that gets one message on its standard input [default: print the message]
     #[arg(last = true, value_name = "HANDLER")]
     pub(super) handler: Vec<OsString>,

@@ -33,7 +33,7 @@ pub(super) struct PlaceArgs {
     /// Branch that nodes are registered on [default: the default branch]
     #[arg(long, value_name = "BRANCH")]
     pub(super) base: Option<String>,
-    /// File with the token [default: GH_TOKEN, GITHUB_TOKEN, or the token of gh]
+    /// File with the token [default: the variable that gh reads for the server, or the token of gh]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -99,7 +99,7 @@ pub(super) struct RegisterArgs {
     /// Open another pull request after one that was closed
     #[arg(long)]
     pub(super) reopen: bool,
-    /// Least time between attempts
+    /// Longest wait after an attempt; 0s: make one now
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     pub(super) min_interval: String,
     /// Only record the intent, for 'zeta node steward'
@@ -123,7 +123,7 @@ Examples:
 pub(super) struct StewardArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
-    /// Least time between attempts
+    /// Longest wait after an attempt; 0s: make one now
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     pub(super) min_interval: String,
     /// Repeat the tick at this interval until the node is registered

@@ -13,7 +13,7 @@ const UUID: &str = "1A2B-3C4D";
 const PASSPHRASE: &str = "lusab-babad-gutih-tugad-tobog-higil";
 const WRONG: &str = "lusab-babad-gutih-tugad-tobog-gutih";
 const GH: &str = "github.com:\n    oauth_token: MARKED-AS-OF-GH\n";
-const CLAUDE: &str = "{\"token\":\"MARKED-AS-OF-CLAUDE\"}\n";
+const CLAUDE: &str = "{\"claudeAiOauth\":{\"accessToken\":\"MARKED-AS-OF-CLAUDE\"}}\n";
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEFhYmNkZWZnaGlqa2xtbm9wcXJzdHV2 ace\n";
 
 const WIFI: &str = "{\"ssid\":\"Home\",\"password\":\"MARKED-AS-OF-WIFI\"}\n";
@@ -165,7 +165,7 @@ fn a_machine_that_is_imaged_anew_is_who_it_was() {
     assert!(said.contains("node=node-b00710\n") && said.contains("state=converged\n"), "{said}");
     assert!(!anew.root().join("etc/zeta/hosts.yml").exists(), "{said}");
     assert!(!anew.root().join(STAGED).exists(), "{said}");
-    owned(&anew, "home/ace/.config/claude/credentials.json", CLAUDE, (0o600, ACE, ACE));
+    owned(&anew, "home/ace/.claude/.credentials.json", CLAUDE, (0o600, ACE, ACE));
     owned(&anew, "etc/zeta/operator-authorized-keys", KEY, (0o644, 0, 0));
     let marker = fs::metadata(anew.root().join("var/lib/zeta/self-registered.marker")).unwrap();
     let home = fs::metadata(anew.root().join("var/lib/zeta")).unwrap();

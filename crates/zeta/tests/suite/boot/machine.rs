@@ -27,6 +27,8 @@ StandardError=file:/zeta-end.out
 /// The machine.
 pub struct Machine {
     pub sandbox: Sandbox,
+    /// The command that 'zeta init' prints at the end.
+    pub next: String,
 }
 
 impl Machine {
@@ -41,12 +43,13 @@ impl Machine {
         for dir in ["upper", "work", "merged"] {
             std::fs::create_dir(sandbox.dir.join(dir)).unwrap();
         }
-        let machine = Machine { sandbox };
+        let mut machine = Machine { sandbox, next: String::new() };
         let root = machine.root();
         std::fs::create_dir_all(root.join("usr/local/bin")).unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_zeta"), root.join("usr/local/bin/zeta")).unwrap();
-        zeta_state::upkeep::unit_files::install(&root, &"node-b00710".parse().unwrap(), false)
-            .unwrap();
+        let node = "node-b00710".parse().unwrap();
+        let installed = zeta_state::upkeep::unit_files::install(&root, &node, false).unwrap();
+        machine.next = installed.next.last().unwrap().clone();
         machine.write("etc/systemd/system/zeta-end.service", END, 0o644);
         let wants = root.join("etc/systemd/system/default.target.wants");
         std::fs::create_dir_all(&wants).unwrap();

@@ -113,7 +113,7 @@ fn a_bus_that_others_could_have_prepared_is_refused() {
     std::fs::set_permissions(&real, PermissionsExt::from_mode(0o700)).unwrap();
     symlink(&real, &place.bus).unwrap();
     let out = place.ends(7, &["bus", "list"]);
-    assert!(out.err.contains("symbolic link") && out.err.contains("--bus-dir"), "{out:?}");
+    assert!(out.err.contains("symbolic link") && out.err.contains("ZETA_BUS_DIR"), "{out:?}");
     if !is_root() {
         return skip(test_name!(), "needs root for an owner");
     }
@@ -142,34 +142,6 @@ fn messages_and_notes_of_another_user_are_not_believed() {
     let out = place.ends(7, &["bus", "subscribe", "--surface", "otto"]);
     assert!(out.err.contains("seen-otto.json") && out.err.contains("65001"), "{out:?}");
     assert!(out.out.is_empty(), "{out:?}");
-}
-
-#[test]
-fn a_damaged_index_costs_another_look_and_nothing_else() {
-    let damage: &[&[u8]] = &[b"", b"\0\0\0", b"1 2 3\n", &[b'9'; 4096], b"x.json 0 5 0\n"];
-    for file in ["state", "names", "pack", "items"] {
-        for bytes in damage {
-            let place = place();
-            place.acquire(0, "otto-cli", "B-1");
-            place.original_publish("lior", "claim", "B-2");
-            place.ends(3, &["claim", "check", "--item", "B-2"]);
-            let index = place.bus.join(".zeta/index");
-            match file {
-                "items" => std::fs::remove_dir_all(index.join("items")).unwrap(),
-                _ => std::fs::write(index.join(file), bytes).unwrap(),
-            }
-            if matches!(file, "items" | "pack" | "names") {
-                // Only who removes the state with them may expect them to be made anew.
-                std::fs::remove_file(index.join("state")).unwrap();
-            }
-            let context = format!("{file}: {bytes:?}");
-            let check = place.json(3, &["claim", "check", "--item", "B-2"]);
-            assert_eq!(check["claims"][0]["from"], "lior", "{context}");
-            place.acquire(3, "vera", "B-1");
-            let list = place.json(0, &["bus", "list"]);
-            assert_eq!(list["messages"].as_array().unwrap().len(), 4, "{context}");
-        }
-    }
 }
 
 #[test]

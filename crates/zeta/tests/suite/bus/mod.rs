@@ -3,7 +3,11 @@
 
 mod attack;
 mod claims;
+mod decode;
+mod deliver;
 mod hostile;
+mod inbox;
+mod index;
 mod mixed;
 pub mod place;
 mod vectors;

@@ -81,6 +81,8 @@ fn better(scenario: &str, at: usize) -> Option<(i32, Value)> {
         ("unparseable-expiry-never-expires", 0) => {
             Some((0, serde_json::json!({ "claims": [], "claimed": false })))
         }
+        // A claim that lacks a key may be relied upon by its sender: it counts until it expires.
+        ("broken-files-ignored", 0) => Some((3, serde_json::json!({ "claimed": true }))),
         // What was delivered to a subscriber stays known.
         ("clean-expired-eats-seen-file", 0) => Some((0, serde_json::json!({ "removed": 0 }))),
         _ => None,
@@ -121,7 +123,7 @@ fn the_scenarios_of_the_original_come_out_as_they_did() {
         }
     }
     println!("{count} operations as the original, in its scenarios");
-    assert_eq!(count, 44, "a scenario is missing");
+    assert_eq!(count, 43, "a scenario is missing");
 }
 
 #[test]

@@ -414,6 +414,11 @@ fn a_file_chooses_among_the_factors_that_are_named() {
     assert_eq!(desk.run(&[&keep[..], &serial].concat()).status, 0);
     let out = restore();
     assert_eq!(out.status, 0, "{}", out.said);
+    // The one that the note names cannot be had, and the other one is not it.
+    fs::rename(desk.path("serial"), desk.path("away")).unwrap();
+    let out = restore();
+    assert!(out.status == 2 && out.said.contains("names it"), "{}", out.said);
+    fs::rename(desk.path("away"), desk.path("serial")).unwrap();
     // A note that names neither does not lock the blob; a new one needs to know what to choose.
     fs::write(desk.path("stick/zeta-creds.factor"), "uefiKeyfile\n").unwrap();
     assert_eq!(restore().status, 0);

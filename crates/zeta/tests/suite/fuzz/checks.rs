@@ -1,9 +1,10 @@
 //! What must hold for any bytes that another user could have written: no panic, and what is
 //! believed reads back as it was. The coverage-guided targets in `fuzz/` run these very functions.
 
+use zeta_core::bus::broken::judge_file;
 use zeta_core::bus::claim::ClaimMessage;
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, topic};
+use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, Header, is_id, text_of, topic};
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame, PAYLOAD_MAX, v2};
 use zeta_core::creds::manifest::check_path;
@@ -154,11 +155,15 @@ pub fn envelope(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let id = text.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap_or("id");
     is_id(id);
-    let header = Header::parse(bytes, id);
+    let text = text_of(bytes);
+    let header = Header::of(&text, id);
     let read = Envelope::parse(bytes, id);
+    let seen = FileSeen { mtime_us: 0, now_us: 0 };
+    assert_eq!(judge_file(bytes, id, seen).0, read);
     let envelope = match (&header, read) {
+        (_, Err(BadEnvelope::TooLong)) => return,
         (Err(one), Err(other)) => return assert_eq!(*one, other),
-        // A payload that only the reader takes apart: numbers and letters that nothing can hold.
+        // A payload that only the reader takes apart: numbers that nothing can hold.
         (Ok(_), Err(error)) => return assert!(matches!(error, BadEnvelope::NotMessage(_))),
         (Err(error), Ok(_)) => panic!("only the reader believes it: {error}"),
         (Ok(_), Ok(envelope)) => envelope,

@@ -3,7 +3,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use zeta_bus::messages::follow::deliver;
 use zeta_bus::messages::{Filter, list};
@@ -18,10 +17,18 @@ impl Drop for Dir {
     }
 }
 
-fn bus() -> &'static Path {
-    static BUS: OnceLock<Dir> = OnceLock::new();
-    let dir = BUS.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("zeta-notes-{}", std::process::id()));
+thread_local! {
+    // Not a static, which would never be dropped: the directory goes with the thread.
+    static BUS: Dir = Dir::new();
+}
+
+impl Dir {
+    fn new() -> Dir {
+        let path = std::env::temp_dir().join(format!(
+            "zeta-notes-{}-{}",
+            std::process::id(),
+            fastrand::u32(..)
+        ));
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
         let message = format!(
@@ -31,13 +38,15 @@ fn bus() -> &'static Path {
         );
         std::fs::write(path.join(format!("{ID}.json")), message).unwrap();
         Dir(path)
-    });
-    &dir.0
+    }
 }
 
 /// The first byte says which note the others are.
 pub fn notes(bytes: &[u8]) {
-    let bus = bus();
+    BUS.with(|bus| notes_in(&bus.0, bytes));
+}
+
+fn notes_in(bus: &Path, bytes: &[u8]) {
     let Some((which, bytes)) = bytes.split_first() else { return };
     let index = bus.join(".zeta/index");
     let note = match which % 5 {

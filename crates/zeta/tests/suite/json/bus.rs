@@ -72,6 +72,20 @@ fn a_message_and_lists_of_messages() {
 }
 
 #[test]
+fn a_text_and_an_inbox() {
+    let place = Place::new();
+    let empty = json!({ "messages": [], "findings": [] });
+    assert_eq!(check(&place, &["bus", "inbox"], 0), empty);
+    let sent = check(&place, &["bus", "send", "lior", "hello", "there", "--from", "vera"], 0);
+    assert_eq!((&sent["result"], &sent["recipient_known"]), (&json!("stored"), &json!(false)));
+    let inbox = ["bus", "inbox", "--as", "lior"];
+    assert_eq!(check(&place, &inbox, 0)["messages"][0]["payload"]["text"], "hello there");
+    assert_eq!(check(&place, &inbox, 0), empty);
+    check(&place, &["bus", "send", "lior"], 2);
+    check(&place, &["bus", "inbox", "x"], 2);
+}
+
+#[test]
 fn changes_of_the_state_directory() {
     let place = Place::new();
     let publish = ["bus", "publish", "--from", "otto", "--from-state"];

@@ -101,6 +101,8 @@ pub struct GithubModel {
     /// The search knows nothing yet.
     pub search_lags: bool,
     pub search_incomplete: bool,
+    /// A fork whose owner deleted it: what GitHub tells of its pull requests then.
+    pub gone: Option<String>,
 }
 
 pub type Answer = (u16, Value);
@@ -138,6 +140,7 @@ impl GithubModel {
             auto_merge: true,
             search_lags: false,
             search_incomplete: false,
+            gone: None,
         };
         let made = Command::new("git")
             .args(["init", "-q", "--bare", "-b", "main"])
@@ -399,6 +402,11 @@ impl GithubModel {
             answer[side]["label"] = json!(format!("{owner}:{branch}"));
             answer[side]["repo"] = self.repository();
             answer[side]["repo"]["full_name"] = json!(format!("{owner}/{NAME}"));
+        }
+        if self.gone.as_ref() == Some(&row.owner) {
+            answer["head"]["repo"] = Value::Null;
+            answer["head"]["label"] = json!("unknown repository");
+            answer["author_association"] = json!("NONE");
         }
         if row.owner == STRANGER {
             answer["author_association"] = json!("FIRST_TIME_CONTRIBUTOR");

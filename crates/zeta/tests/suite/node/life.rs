@@ -246,7 +246,7 @@ fn a_receipt_of_another_maker_and_bad_input_are_told() {
     let (forge, machine) = (FakeGithub::new(), Machine::new());
     let marker = machine.home.join(".config/zeta/self-registered.marker");
     std::fs::create_dir_all(marker.parent().unwrap()).unwrap();
-    for text in ["https://github.com/forest/trees/pull/7\n", "\0\0", "state=converged\n"] {
+    for text in ["pull 7\n", "\0\0", "state=converged\n"] {
         std::fs::write(&marker, text).unwrap();
         assert_eq!(machine.register(&forge, &[]).status, 0, "{text:?} is no answer");
         assert_eq!(opened(&forge), 1);
@@ -259,7 +259,7 @@ fn a_receipt_of_another_maker_and_bad_input_are_told() {
         (&["--maintainer", "../up"][..], "maintainer"),
         (&["--maintainer", "ace", "--expires", "soon"], "expiry"),
         (&["--maintainer", "ace", "--node", "No Node"], "node"),
-        (&["--maintainer", "ace", "--fork", "x"], "owner/name"),
+        (&["--maintainer", "ace", "--fork", "x"], "OWNER/NAME"),
     ] {
         let out = run(&mut machine.command(&forge, "register", args));
         assert_eq!(out.status, 2, "{args:?}: {out:?}");

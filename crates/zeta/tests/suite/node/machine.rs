@@ -1,6 +1,6 @@
 //! A machine that registers itself at the fake, by the built binary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -20,6 +20,7 @@ impl Machine {
         let sandbox = Sandbox::new();
         let home = sandbox.dir.join("home");
         std::fs::create_dir(&home).unwrap();
+        std::fs::create_dir(home.join("tmp")).unwrap();
         let token = home.join("token");
         std::fs::write(&token, TOKEN).unwrap();
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -35,8 +36,28 @@ impl Machine {
             command.args(["--repo", &repo, "--api", &forge.url]).arg("--remote").arg(git);
         }
         command.arg("--token-file").arg(token).args(more).env("HOME", &self.home);
-        command.env_remove("GH_TOKEN").env_remove("GITHUB_TOKEN");
+        self.settle(&mut command);
         command
+    }
+
+    /// Any call, as on this machine: with its home and its directory for temporary files.
+    pub fn settle<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        for key in ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"] {
+            command.env_remove(key);
+        }
+        command.env("HOME", &self.home).env("TMPDIR", self.home.join("tmp"))
+    }
+
+    /// A registration with plain git.
+    pub fn plain(&self, remote: &Path, more: &[&str]) -> Out {
+        let mut command = self.sandbox.cmd(&["node", "register", "--maintainer", "ace"]);
+        command.arg("--remote").arg(remote).args(more);
+        run(self.settle(&mut command))
+    }
+
+    /// The receipt.
+    pub fn receipt(&self) -> PathBuf {
+        self.home.join(".config/zeta/self-registered.marker")
     }
 
     pub fn register(&self, forge: &FakeGithub, more: &[&str]) -> Out {

@@ -3,12 +3,15 @@
 
 mod cut;
 pub mod fake_github;
+mod faults;
 mod forge;
 pub mod github_model;
 mod hostile;
+mod identity;
 mod life;
 pub mod machine;
 mod register;
 pub mod schema;
 mod tls;
 mod token;
+mod user_git;

@@ -12,7 +12,7 @@ use super::machine::{Machine, opened};
 use crate::support::run;
 
 /// A door with TLS before the fake; its port and the certificate as PEM.
-fn door(forge: &FakeGithub) -> (u16, String) {
+pub fn door(forge: &FakeGithub) -> (u16, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

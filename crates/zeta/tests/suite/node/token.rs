@@ -28,6 +28,41 @@ fn found(
 }
 
 #[test]
+fn a_token_of_one_server_goes_to_no_other() {
+    let all = ["GH_TOKEN", "GITHUB_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
+    for (host, wanted) in [
+        ("github.com", &all[..2]),
+        ("acme.ghe.com", &all[..2]),
+        ("git.acme.example", &all[2..]),
+        ("notgithub.com", &all[2..]),
+        ("ghe.com.evil.example", &all[2..]),
+        ("127.0.0.1:8443", &all[2..]),
+    ] {
+        let gh = std::path::Path::new("/nowhere/gh");
+        let ask = |set: &[&str]| {
+            let variable = |name: &str| set.contains(&name).then(|| "s3cret".to_owned());
+            find(&Places { file: None, variable: &variable, gh, host })
+        };
+        assert_eq!(ask(&all).unwrap().source(), wanted[0], "{host}");
+        assert_eq!(ask(&wanted[1..]).unwrap().source(), wanted[1], "{host}");
+        let others: Vec<&str> = all.into_iter().filter(|name| !wanted.contains(name)).collect();
+        let refused = format!("{:?}", ask(&others).unwrap_err());
+        assert!(refused.contains(wanted[0]) && !refused.contains("s3cret"), "{host}: {refused}");
+    }
+}
+
+#[test]
+fn gh_is_asked_for_a_server_by_its_name_without_the_port() {
+    let sandbox = Sandbox::new();
+    let gh = sandbox.dir.join("gh");
+    let script = "#!/bin/sh\n[ \"$*\" = 'auth token --hostname host' ] && echo s3cret\n";
+    std::fs::write(&gh, script).unwrap();
+    std::fs::set_permissions(&gh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let places = Places { file: None, variable: &|_| None, gh: &gh, host: "host:8443" };
+    assert_eq!(find(&places).unwrap().source(), "'gh auth token'");
+}
+
+#[test]
 fn a_token_is_found_in_the_order_that_is_told_and_says_where() {
     let sandbox = Sandbox::new();
     let file = sandbox.dir.join("token");
@@ -69,12 +104,14 @@ fn a_place_of_no_use_is_told_with_its_remedy_and_without_the_token() {
         let Err(ForgeError::Unauthenticated(why)) = token else { panic!("{token:?}") };
         assert!(why.contains(words) && !why.contains("s3cret"), "{why}");
     };
-    refused(found(&sandbox, Some(&file), &[("GH_TOKEN", "x")], ""), "cannot be opened");
+    refused(found(&sandbox, Some(&file), &[("GH_TOKEN", "x")], ""), "is not there");
+    // A token in the wrong place is not repeated.
+    refused(found(&sandbox, Some(Path::new("s3cret")), &[], ""), "is not there");
     refused(found(&sandbox, Some(&sandbox.dir), &[], ""), "not a regular file");
     for mode in [0o640, 0o604, 0o622] {
         std::fs::write(&file, "s3cret").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
-        refused(found(&sandbox, Some(&file), &[], ""), "chmod 600");
+        refused(found(&sandbox, Some(&file), &[], ""), "where 600 is right");
     }
     refused(found(&sandbox, None, &[("GH_TOKEN", "s3cret two")], ""), "more than one word");
     refused(found(&sandbox, None, &[("GH_TOKEN", " \n")], ""), "is empty");

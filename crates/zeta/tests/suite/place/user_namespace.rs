@@ -89,6 +89,14 @@ fn a_session_does_not_work_in_another_tree_under_the_same_name() {
     let script = format!("exec $Z run --as a -- {bwrap} {tmp} sh -c '{two}'");
     let out = place.script(&script);
     assert!(out.status == 7 && out.err.contains("another directory"), "{out:?}");
+    // Without a session: init and the doctor say that nobody else sees the tree.
+    let script = format!("exec {bwrap} {tmp} /tmp/z --state-dir /tmp/own init");
+    assert!(place.script(&script).out.contains("/tmp is this sandbox's own"));
+    let script = format!("exec {bwrap} {tmp} /tmp/z --state-dir /tmp/own doctor");
+    assert!(place.script(&script).out.contains("/tmp is this sandbox's own"));
+    let script = format!("exec {bwrap} {tmp} {bound} /tmp/z --state-dir $D/state init");
+    let out = place.script(&script);
+    assert!(out.status == 0 && !out.out.contains("sandbox's own"), "{out:?}");
     // Another directory on purpose is no mistake, nor is a tree that was removed meanwhile.
     let other = "exec $Z run --as a -- env ZETA_STATE_DIR=$D/other $Z lease acquire x -q";
     assert_eq!(place.script(other).status, 0);

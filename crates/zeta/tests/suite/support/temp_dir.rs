@@ -20,9 +20,15 @@ impl TempDir {
 
     /// Creates such a directory below another parent.
     pub fn below(parent: &Path, subject: &str, mode: u32) -> std::io::Result<TempDir> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let dir = parent.join(format!("zeta-{subject}-{}-{number}", std::process::id()));
-        fs::DirBuilder::new().mode(mode).create(&dir)?;
+        let dir = loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = parent.join(format!("zeta-{subject}-{}-{number}", std::process::id()));
+            match fs::DirBuilder::new().mode(mode).create(&dir) {
+                // A process that was killed had the same id.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => break made.map(|()| dir)?,
+            }
+        };
         // The umask of the caller took bits away.
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode))?;
         Ok(TempDir(dir))
