@@ -10,8 +10,8 @@ use crate::signal::{CHILD_ENDED, HANGUP, Signals, leads_session};
 use crate::spawn::Child;
 use crate::witness::Witness;
 
-/// How long a signal that is sent to each process of a service takes to reach the last of them, on a
-/// busy machine too. One that is sent to the wrapper alone is passed on only after this time.
+/// How long a signal that is sent to each process of a service takes to reach the last of them, on
+/// a busy machine too. One that is sent to the wrapper alone is passed on only after this time.
 const ALL_SENT: Duration = Duration::from_millis(100);
 
 /// A command, and the signals that its wrapper takes over for it.
@@ -53,9 +53,14 @@ impl<'a> Relay<'a> {
 
     /// `seen` says that the witness was there when the signals came.
     fn pass_on_what_came(&mut self, mut seen: bool) {
+        let mut had = None;
         while let Some(signal) = self.signals.next() {
             if signal.number == CHILD_ENDED {
                 self.child.reap_others();
+                continue;
+            }
+            if had == Some(signal.number) {
+                // `timeout` signals its child first, then the group: this is the second of the two.
                 continue;
             }
             let arrival = Arrival {
@@ -68,6 +73,7 @@ impl<'a> Relay<'a> {
                 // The same signal may come again, and to this process alone.
                 self.renew_witness();
                 seen = false;
+                had = Some(signal.number);
             }
             if decide_pass_on(&arrival) {
                 self.child.signal(signal.number);
@@ -81,7 +87,7 @@ impl<'a> Relay<'a> {
         self.witness = Witness::start();
     }
 
-    /// Returns whether a signal was sent to the whole group or service; `None` if that is not known.
+    /// Returns whether a signal was sent to the whole group or service; `None` if nothing shows it.
     fn was_sent_to_all(&self, number: i32) -> Option<bool> {
         let witness = self.witness.as_ref()?;
         let until = Instant::now() + ALL_SENT;

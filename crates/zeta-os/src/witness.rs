@@ -40,8 +40,8 @@ impl Witness {
         Some(Witness { pid, pidfd, _life: life })
     }
 
-    /// The signals that it got, as a set of bits; `None` if that cannot be read, or if it has ended:
-    /// a signal that comes before it keeps them pending ends it.
+    /// The signals that it got, as a set of bits; `None` if that cannot be read, or if it ended: a
+    /// signal that comes before it keeps them pending ends it.
     pub(crate) fn pending(&self) -> Option<u64> {
         if poll_readable(&[self.pidfd.as_fd()], Duration::ZERO).first() == Some(&true) {
             return None;

@@ -2,6 +2,7 @@
 //! suite that never failed has proven nothing.
 
 mod bugs;
+mod bus;
 mod trust;
 mod view;
 
@@ -17,7 +18,7 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    bugs::BUGS.iter().chain(&trust::BUGS).chain(&view::BUGS)
+    bugs::BUGS.iter().chain(&bus::BUGS).chain(&trust::BUGS).chain(&view::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, fchmod, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, fchmod, fstat, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::bus::{ENVELOPE_MAX, is_id};
@@ -112,12 +112,20 @@ impl Bus {
         openat(&self.base, c".", DIRECTORY, Mode::empty())
     }
 
+    /// Returns whether the directory that is open has this inode number.
+    fn is_open_as(&self, named: &Stat) -> bool {
+        let same = |opened: Stat| (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino);
+        fstat(&self.base).is_ok_and(same)
+    }
+
     /// Checks that the path still leads to this directory: it may have been moved away or removed,
     /// or another file system was mounted over it.
     pub fn check_place(&self) -> Result<()> {
         let path = &self.base.path;
         let what = match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == self.base.identity => return Ok(()),
+            // The identity of a directory on an overlay is not its inode number.
+            Ok(stat) if self.is_open_as(&stat) => return Ok(()),
             Ok(stat) if stat.st_dev != self.base.identity.0 => {
                 "another file system was mounted there"
             }

@@ -145,7 +145,7 @@ pub fn private_tmp(path: &Path) -> Result<Option<String>> {
 }
 
 /// Returns the mount of a sandbox's own `/tmp`: a file system in memory that belongs to the caller,
-/// in a user namespace in which root has no number. Processes outside do not see what is made there.
+/// in a user namespace in which root has no number. No process outside sees what is made there.
 pub fn sandbox_tmp(path: &Path) -> Result<Option<PathBuf>> {
     if !root_is_unmapped() {
         return Ok(None);

@@ -146,7 +146,8 @@ fn a_signal_to_all_processes_reaches_the_command_once() {
         signal(agent.wrapper.id(), Signal::USR1);
         agent.wait_for("USR1");
         assert_eq!(agent.log(), "ready\nTERM\nUSR1\n", "{words:?}");
-        // One after the other, as systemd ends a service; this test may lose its processor meanwhile.
+        // One after the other, as systemd ends a service. Stopped, because this test may lose its
+        // processor meanwhile.
         agent.wait_for_witness();
         signal(agent.wrapper.id(), Signal::STOP);
         for pid in [vec![agent.wrapper.id()], agent.children()].concat() {
@@ -163,6 +164,24 @@ fn a_signal_to_all_processes_reaches_the_command_once() {
         assert!(agent.children().iter().all(|pid| program(*pid) != zeta), "{words:?}");
         assert_eq!(agent.end(), 0);
     }
+}
+
+#[test]
+fn timeout_asks_the_command_once() {
+    // It signals its child, and then the whole group. If it loses its processor between the two for
+    // longer than a wrapper waits, the command gets both.
+    let asked_once = || {
+        let sandbox = Sandbox::new();
+        let log = sandbox.dir.join("log");
+        let agent = r#"trap "echo TERM >>$0" TERM
+            until [ -s $0 ]; do sleep 0.02; done
+            sleep 0.5; sleep 0.5"#;
+        let zeta = env!("CARGO_BIN_EXE_zeta");
+        let words = ["0.5", zeta, "lease", "exec", "job", "sh", "-c", agent];
+        run(sandbox.other("timeout", &words).arg(&log));
+        std::fs::read_to_string(&log).unwrap() == "TERM\n"
+    };
+    assert!((0..5).any(|_| asked_once()));
 }
 
 #[test]
