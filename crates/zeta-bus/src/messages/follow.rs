@@ -104,24 +104,40 @@ pub fn watch(
 /// look is missed.
 pub struct Changes {
     notify: Watch,
-    _bus: Option<Bus>,
+    bus: Option<Bus>,
 }
 
 impl Changes {
-    /// Begins to watch; a bus that does not exist yet is looked for again later.
+    /// Begins to watch a bus, which need not exist yet.
     pub fn of(dir: &Path) -> Result<Changes> {
-        let (notify, bus) = (Watch::new(), Bus::open(dir)?);
-        if let Some(bus) = &bus {
-            notify.changes_in(bus.as_fd());
+        let mut changes = Changes { notify: Watch::new(), bus: None };
+        changes.open(dir)?;
+        Ok(changes)
+    }
+
+    fn open(&mut self, dir: &Path) -> Result<()> {
+        self.bus = Bus::open(dir)?;
+        if let Some(bus) = &self.bus {
+            self.notify.changes_in(bus.as_fd());
         }
-        Ok(Changes { notify, _bus: bus })
+        Ok(())
     }
 
     /// Sleeps until the bus has changed, and for at most `limit`.
-    pub fn wait(&self, limit: Duration) {
+    ///
+    /// # Errors
+    /// The bus was moved away or removed.
+    pub fn wait(&mut self, dir: &Path, limit: Duration) -> Result<()> {
         match self.notify.fd() {
-            Some(fd) => _ = poll_readable(&[fd], limit),
+            Some(fd) => {
+                poll_readable(&[fd], limit);
+                self.notify.each(|_, _| ());
+            }
             None => std::thread::sleep(limit),
+        }
+        match &self.bus {
+            Some(bus) => bus.check_place(),
+            None => self.open(dir),
         }
     }
 }
@@ -192,9 +208,7 @@ fn hand_over(
         bus.check_place()?;
         if handle(&envelope)? {
             log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
-            if envelope.to != EVERYBODY {
-                inbox::unmark(bus, &envelope);
-            }
+            inbox::unmark(bus, &envelope);
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }

@@ -1,6 +1,6 @@
 //! The inbox of an agent: what it has not read yet, and how many messages that are, cheaply.
 //!
-//! A message to one recipient gets a mark below `.zeta/inbox` when `zeta` publishes it, and loses
+//! A message to one recipient gets a mark below `.zeta/inbox` before `zeta` publishes it, and loses
 //! it when it is delivered or read. So a count costs one listing of that directory, and no message
 //! is opened. It is a hint for people and not a promise: messages of other programs have no mark.
 //! [`unread`] reads the messages themselves.
@@ -15,7 +15,7 @@ use zeta_core::layout;
 use zeta_core::time::parse_utc;
 
 use super::{Filter, Listing, check_surface, list, read};
-use crate::directory::delivery_log::{self, Delivery};
+use crate::directory::delivery_log;
 use crate::directory::{Bus, INBOX, INNER, NAMES_MAX, open_file};
 use zeta_os::error::Result;
 use zeta_os::host::wall_us;
@@ -41,7 +41,7 @@ pub fn unread(dir: &Path, agent: &str) -> Result<Listing> {
     };
     listing.messages.retain(|message| {
         let Envelope { id, from, to, topic, .. } = &message.envelope;
-        let done = matches!(log.get(id), Some(Delivery::Delivered | Delivery::Read));
+        let done = log.get(id).is_some_and(|state| state.is_done());
         let broadcast = to == EVERYBODY && (from == agent || FOR_PROGRAMS.contains(&&**topic));
         !done && !broadcast
     });
@@ -103,6 +103,9 @@ pub(super) fn mark(bus: &Bus, envelope: &Envelope) {
 
 /// Removes the mark of a message that its recipient has received.
 pub(super) fn unmark(bus: &Bus, envelope: &Envelope) {
+    if envelope.to == EVERYBODY {
+        return;
+    }
     if let (Ok(inbox), Some(mark)) = (bus.inner(INBOX), mark_of(envelope)) {
         let _ = unlinkat(&inbox, mark.as_str(), AtFlags::empty());
     }

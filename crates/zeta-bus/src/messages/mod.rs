@@ -149,8 +149,12 @@ fn unknown_topic(name: &str) -> Error {
 pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
     let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
-    store(&bus, &envelope)?;
+    // Before the message: a subscriber that gets it at once removes the mark.
     inbox::mark(&bus, &envelope);
+    if let Err(error) = store(&bus, &envelope) {
+        inbox::unmark(&bus, &envelope);
+        return Err(error);
+    }
     Ok(envelope)
 }
 

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, openat, statat};
 use zeta_core::trust::{Sight, judge_sight};
 
 use super::trusted_dir::{TrustedDir, identity, magic};
@@ -32,11 +32,14 @@ pub fn check(state_dir: &Path, of_session: &str) -> Result<()> {
         // A child that was given another directory does not work in the session's.
         return Ok(());
     };
-    let base = look(state_dir);
-    let seen = Sight { base, above: None };
     // One look is enough as long as it is the session's.
-    if judge_sight(expected, seen) || judge_sight(expected, Sight { base, above: above(state_dir) })
-    {
+    let named = statat(CWD, state_dir, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let named = named.map(|stat| (stat.st_dev, stat.st_ino));
+    if judge_sight(expected, Sight { base: named, above: None }) {
+        return Ok(());
+    }
+    let base = look(state_dir);
+    if judge_sight(expected, Sight { base, above: above(state_dir) }) {
         return Ok(());
     }
     let reason = match base {

@@ -1,5 +1,6 @@
 //! `zeta bus`: messages between agents, in the files of the original tool.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command as Program, Stdio};
@@ -311,14 +312,17 @@ fn subscribe(call: &Call) -> Result<u8> {
             .map(|()| true),
         [program, rest @ ..] => hand_to(program, rest, envelope),
     };
+    let mut changes = args.follow.then(|| Changes::of(&dir)).transpose()?;
+    let mut named = HashSet::new();
     loop {
-        let changes = args.follow.then(|| Changes::of(&dir)).transpose()?;
         let (deliveries, findings) =
             follow::deliver(&dir, &surface, args.topic.as_deref(), handle)?;
         let failures: Vec<Error> = deliveries.iter().filter_map(report::failed_delivery).collect();
-        failures.iter().chain(&findings).for_each(|error| call.out.warn(error));
-        match changes {
-            Some(changes) => changes.wait(INTERVAL),
+        failures.iter().for_each(|error| call.out.warn(error));
+        let new = findings.iter().filter(|finding| named.insert(finding.text.clone()));
+        new.for_each(|finding| call.out.warn(finding));
+        match &mut changes {
+            Some(changes) => changes.wait(&dir, INTERVAL)?,
             None if failures.is_empty() => return Ok(0),
             None => return Ok(Kind::Fault.status()),
         }

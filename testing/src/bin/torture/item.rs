@@ -18,7 +18,7 @@ pub const WAYS: [&str; 3] = ["claim", "claim", "foreign"];
 /// The item.
 pub const ITEM: &str = "torture-item";
 /// How long a claim lasts, in ms.
-const LIFE_MS: u64 = 1500;
+const LIFE_MS: u64 = 400;
 /// The end of a right is known to a millisecond, because messages are dated so.
 const DATED_NS: u64 = 2_000_000;
 /// The prefix of the original's files here.
@@ -70,7 +70,7 @@ impl Worker<'_> {
             output(&mut command)
         };
         let asked_ns = now_ns();
-        let wait = if self.dice.bool() { "500ms" } else { "0s" };
+        let wait = if self.dice.bool() { "100ms" } else { "0s" };
         let acquired = call(self, "acquire", &["--ttl", &life, "--wait", wait])?;
         let got_ns = now_ns();
         let Ok(token) = String::from_utf8_lossy(&acquired.stdout).trim().parse::<u64>() else {

@@ -12,7 +12,7 @@ const PARTS: [&str; 3] = ["state", "names", "pack"];
 /// The prefix of planted files.
 const PLANTED: &str = "planted-";
 /// The age at which what is left of ended processes is removed: longer than any claim lasts.
-const OLD: Duration = Duration::from_secs(8);
+const OLD: Duration = Duration::from_secs(3);
 
 /// Files that are no messages, or messages about something else.
 const ODD: [&[u8]; 9] = [

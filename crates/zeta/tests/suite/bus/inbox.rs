@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::place::Place;
-use crate::support::{signal, wait, wait_for};
+use crate::support::{LIMIT, signal, wait, wait_for};
 
 fn count_of(place: &Place, agent: &str) -> u64 {
     let status = place.json(0, &["status"]);
@@ -71,9 +71,12 @@ fn a_text_waits_in_the_inbox_of_its_recipient_until_it_is_read() {
 fn the_inbox_shows_what_the_original_wrote_and_the_original_can_read_a_text() {
     let place = Place::new();
     place.ends(0, &["bus", "send", "lior", "hello", "--as", "vera"]);
-    let text = r#"{"topic":"review-request","payload":{"artifact":"a.md"},"id":"m1","from":"otto",
-        "to":"lior","timestamp":"2026-05-27T12:00:01.000Z","expiresAt":"2099-01-01T00:00:00.000Z"}"#;
-    std::fs::write(place.bus.join("m1.json"), text).unwrap();
+    let message = json!({
+        "topic": "review-request", "payload": { "artifact": "a.md" }, "id": "m1", "from": "otto",
+        "to": "lior", "timestamp": "2026-05-27T12:00:01.000Z",
+        "expiresAt": "2099-01-01T00:00:00.000Z",
+    });
+    std::fs::write(place.bus.join("m1.json"), message.to_string()).unwrap();
     let inbox = place.json(0, &["bus", "inbox", "--as", "lior"]);
     let from: Vec<&str> =
         inbox["messages"].as_array().unwrap().iter().map(|m| m["from"].as_str().unwrap()).collect();
@@ -105,5 +108,11 @@ fn a_subscriber_that_follows_gets_each_message_as_it_comes() {
     }
     wait_for("the delivery is recorded", || count_of(&place, "vera") == 0);
     signal(follower.id(), Signal::TERM);
-    wait(&mut follower, crate::support::LIMIT);
+    wait(&mut follower, LIMIT);
+    // Of a bus that is gone nothing would come any more.
+    let mut follower = place.cmd(&["bus", "subscribe", "--surface", "vera", "--follow"]);
+    let mut follower = follower.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::fs::rename(&place.bus, place.sandbox.dir.join("moved")).unwrap();
+    assert_eq!(wait(&mut follower, LIMIT), 7);
 }

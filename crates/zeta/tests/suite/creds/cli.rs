@@ -87,7 +87,7 @@ pub fn ran(command: &mut Command) -> Out {
 }
 
 /// All files below a directory, by their paths in it.
-fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![dir.to_owned()];
     while let Some(at) = open.pop() {

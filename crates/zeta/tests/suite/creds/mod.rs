@@ -8,6 +8,7 @@
 mod attack;
 mod blob;
 pub mod cli;
+mod concurrent;
 mod decoder;
 mod login;
 mod memory;

@@ -41,8 +41,8 @@ fn a_directory_that_changes_under_way_never_leads_to_the_victim() {
     assert!(refused < rounds, "all refused: that was no race");
 }
 
-/// For some seconds, and on a busy machine until both outcomes were seen; returns how often, and how
-/// often it was refused.
+/// For some seconds, and on a busy machine until both outcomes were seen; returns how often, and
+/// how often it was refused.
 fn plant_again_and_again(home: &Path, victim: &Path) -> (usize, usize) {
     let started = Instant::now();
     let (mut rounds, mut refused) = (0, 0);
