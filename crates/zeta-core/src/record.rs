@@ -248,14 +248,24 @@ pub struct Reader<'f> {
     at: Cell<usize>,
 }
 
+/// Compares a key with one that is looked for, whose last byte is `last`: many keys are of one
+/// length, and few end alike.
+fn is_key_of(known: &str, key: &str, last: Option<&u8>) -> bool {
+    known.len() == key.len() && known.as_bytes().last() == last && known == key
+}
+
 impl<'f> Reader<'f> {
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&'f str> {
+        let last = key.as_bytes().last();
+        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_key_of(known, key, last);
         let (before, after) = self.entries.split_at_checked(self.at.get())?;
-        let (offset, (_, value)) =
-            after.iter().chain(before).enumerate().find(|(_, (known, _))| known == key)?;
-        self.at.set((self.at.get() + offset + 1) % self.entries.len());
-        Some(value)
+        let at = match after.iter().position(is_it) {
+            Some(offset) => before.len() + offset,
+            None => before.iter().position(is_it)?,
+        };
+        self.at.set(at + 1);
+        self.entries.get(at).map(|(_, value)| value.as_ref())
     }
 
     /// The value of `key` as text, if it is a string.
@@ -295,10 +305,8 @@ impl<'a> Fields<'a> {
 
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        // Many keys are of one length, and few end alike.
         let last = key.as_bytes().last();
-        let is_it = |k: &str| k.len() == key.len() && k.as_bytes().last() == last && k == key;
-        self.iter().find(|(k, _)| is_it(k)).map(|(_, value)| value)
+        self.iter().find(|(known, _)| is_key_of(known, key, last)).map(|(_, value)| value)
     }
 
     /// The value of `key` as text, if it is a string.

@@ -152,7 +152,7 @@ fn parse_fixed(text: &[u8]) -> Option<i64> {
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     let good = signs.iter().all(|(at, sign)| text.get(*at) == Some(sign))
         && (1..=12).contains(&month)
-        && (1..=28).contains(&day)
+        && (1..=if month == 2 { 28 } else { 30 }).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60;

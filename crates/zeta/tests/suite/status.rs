@@ -44,6 +44,7 @@ impl Tree {
         for name in ["ZETA_NODE", "ZETA_AGENT", "ZETA_SESSION", "ZETA_FENCED"] {
             zeta.env_remove(name);
         }
+        zeta.env_remove("HOME").env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY");
         zeta.env("ZETA_STATE_DIR", self.dir()).args(args).output().unwrap()
     }
 
@@ -165,6 +166,8 @@ fn what_is_dead_is_said_to_be() {
     persona(&node, "otto-cli", false);
     let mut holder = Command::new(env!("CARGO_BIN_EXE_zeta"))
         .env("ZETA_STATE_DIR", tree.dir())
+        .env_remove("HOME")
+        .env_remove("XDG_STATE_HOME")
         .args(["lease", "exec", "deploy", "--", "sleep", "60"])
         .spawn()
         .unwrap();

@@ -76,6 +76,7 @@ impl Place {
         }
         command.env("Z", &self.zeta).env("D", &*self.dir);
         command.env("ZETA_STATE_DIR", self.state()).env("ZETA_BUS_DIR", self.dir.join("bus"));
+        command.env_remove("XDG_STATE_HOME").env_remove("STATE_DIRECTORY");
         command.env_remove("HOME").env_remove("USER").env_remove("LOGNAME");
         command.current_dir("/").stdin(Stdio::null())
     }
