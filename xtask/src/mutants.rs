@@ -1,6 +1,6 @@
 //! Changes the code of decisions and of publishing in small ways, one at a time (`cargo-mutants`),
-//! and checks that the tests fail. A change that no test notices is a *survivor*: it gets a test, or
-//! a line with its reason in `xtask/mutants.tsv`.
+//! and checks that the tests fail. A change that no test notices is a *survivor*: it gets a test,
+//! or a line with its reason in `xtask/mutants.tsv`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

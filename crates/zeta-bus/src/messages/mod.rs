@@ -300,8 +300,8 @@ fn finding(header: &Header<'_>, seen: FileSeen) -> Option<Error> {
     if header.when().is_endless() {
         let what = printable(&header.expires_at);
         let text = format!(
-            "message {id}: its expiry {what:?} is not a time, so it counts from the time of its file \
-             for as long as its topic"
+            "message {id}: its expiry {what:?} is not a time, so it counts from the time of its \
+             file for as long as its topic"
         );
         let hint = "after that, 'zeta bus clean --expired' removes it";
         return Some(Error::new(Kind::Unsafe, text).hint(hint));
