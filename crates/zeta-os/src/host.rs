@@ -1,6 +1,7 @@
 //! The clocks of this machine, and the boot and the namespace that they belong to.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
@@ -11,6 +12,9 @@ use crate::error::{Error, Kind, Result};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
+
+/// The id of this boot, once it was read: it cannot change while this process lives.
+static KNOWN_BOOT_ID: OnceLock<String> = OnceLock::new();
 
 /// Reads the clocks. Inside a guard: call it after the flock was taken.
 pub fn reading() -> Reading {
@@ -39,7 +43,7 @@ pub fn host() -> Result<Host> {
             .hint("zeta needs /proc (in a systemd unit do not set ProcSubset=pid)")
     })?;
     Ok(Host {
-        boot_id,
+        boot_id: KNOWN_BOOT_ID.get_or_init(|| boot_id).clone(),
         machine_id: machine_id()?,
         pid_ns: namespace("/proc/self/ns/pid")?,
         time_ns: namespace("/proc/self/ns/time")?,
@@ -48,7 +52,7 @@ pub fn host() -> Result<Host> {
 
 /// The id of this boot; empty where `/proc` does not show it.
 pub fn boot_id() -> String {
-    read_line(BOOT_ID).unwrap_or_default()
+    KNOWN_BOOT_ID.get().cloned().unwrap_or_else(|| read_line(BOOT_ID).unwrap_or_default())
 }
 
 /// Reads the machine id; `None` if the machine has none. It is not to be published as it is.
