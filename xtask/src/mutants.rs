@@ -31,11 +31,23 @@ struct Part {
 const CORE_TESTS: &[&str] = &["-p", "zeta-core"];
 
 /// What is changed: every decision of the core, and where the subjects publish what was decided.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "core-lease",
         package: "zeta-core",
-        files: &["lease/decide.rs", "lease/mod.rs", "evidence.rs"],
+        files: &["lease/decide.rs", "lease/loss.rs", "lease/mod.rs", "evidence.rs"],
+        tests: CORE_TESTS,
+    },
+    Part {
+        name: "core-trust",
+        package: "zeta-core",
+        files: &["trust.rs", "signal.rs", "machine.rs"],
+        tests: CORE_TESTS,
+    },
+    Part {
+        name: "core-creds",
+        package: "zeta-core",
+        files: &["creds/plan.rs", "creds/place.rs", "creds/bake.rs"],
         tests: CORE_TESTS,
     },
     Part {

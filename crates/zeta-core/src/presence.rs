@@ -353,6 +353,19 @@ mod tests {
     }
 
     #[test]
+    fn the_processes_of_a_session_replace_those_before() {
+        let process = |pid| Some(crate::evidence::Process { pid, ..Default::default() });
+        let mut fields = Fields::new(KIND);
+        set_processes(
+            &mut fields,
+            &Processes { own: process(7), child: process(8), pid_ns: Some(4) },
+        );
+        assert_eq!((fields.number("pid"), fields.number("child_pid")), (Some(7), Some(8)));
+        set_processes(&mut fields, &Processes { own: process(9), ..Processes::default() });
+        assert_eq!((fields.number("pid"), fields.raw("child_pid")), (Some(9), None));
+    }
+
+    #[test]
     fn a_session_that_has_ended_vouches_for_nothing() {
         use ProcessState::{Alive, Dead, Unknown};
         let process = crate::evidence::Process { pid: 7, ..Default::default() };

@@ -364,6 +364,8 @@ fn a_break_removes_only_the_grant_that_was_looked_at() {
         assert!(lost(strange, seen), "{strange:?}");
     }
     assert!(lost(&ours(ProcessState::Alive), None));
+    assert_eq!(decide_break(&Observed::Absent, None), Released::Already);
+    assert_eq!(decide_break(&Observed::Absent, seen), Released::Already);
 }
 
 #[test]
@@ -451,6 +453,10 @@ fn a_keeper_tells_given_back_from_lost() {
     assert_eq!(fate(&other(5), TOKEN + 5, true, 10), "lost");
     assert_eq!(fate(&other(5), TOKEN + 5, false, late), "given back");
     assert_eq!(fate(&other(TTL_MS + 5), TOKEN + 5, false, late), "lost");
+    let times = FileTimes::default();
+    let foreign = Observed::Foreign { ttl_ms: None, said: Default::default(), times };
+    assert_eq!(fate(&foreign, TOKEN, false, TTL_MS), "given back");
+    assert_eq!(fate(&foreign, TOKEN, false, late), "lost");
 }
 
 #[test]

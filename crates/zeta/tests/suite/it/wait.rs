@@ -4,16 +4,32 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use crate::support::{LIMIT, Sandbox, can, finish, run, signal, skip, test_name, wait_for};
 
-/// A wrapper that holds `job` and is stopped, so that it does not renew.
+/// A wrapper that holds `job` and is stopped outside of the guard, so that it does not renew.
 fn stopped_holder(sandbox: &Sandbox, more: &[&str]) -> Child {
     let args = [&["lease", "exec", "job", "--ttl", "300ms"], more, &["--", "sleep", "30"]].concat();
     let holder = sandbox.cmd(&args).stderr(Stdio::null()).spawn().unwrap();
     wait_for("the lease is held", || sandbox.lock_exists("job"));
-    signal(holder.id(), Signal::STOP);
+    let is_outside = || {
+        let guard = std::fs::File::open(sandbox.guard("job")).unwrap();
+        flock(&guard, FlockOperation::NonBlockingLockExclusive).is_ok()
+    };
+    wait_for("it is stopped outside of the guard", || {
+        signal(holder.id(), Signal::STOP);
+        wait_for("it is stopped", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", holder.id())).unwrap();
+            stat.contains(") T ")
+        });
+        let outside = is_outside();
+        if !outside {
+            signal(holder.id(), Signal::CONT);
+        }
+        outside
+    });
     holder
 }
 
