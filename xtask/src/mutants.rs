@@ -16,8 +16,8 @@ const VERSION: &str = "27.1.0";
 /// How many mutants a sample has: what takes less than two minutes on two cores.
 const SAMPLE: usize = 10;
 
-/// How many of a sample may survive. If one in twenty does, more than three of ten are bad luck once
-/// in a thousand samples.
+/// How many of a sample may survive. If one in twenty does, more than three of ten are bad luck
+/// once in a thousand samples.
 const SAMPLE_SURVIVORS: usize = 3;
 
 /// Percent of the mutants that must be caught, those with a reason left out.
