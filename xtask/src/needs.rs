@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 25] = [
+const NEEDS: [Need; 26] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -62,6 +62,7 @@ const NEEDS: [Need; 25] = [
     need("qemu-system-x86_64", "qemu-system-x86", "power cuts while a blob is saved on FAT"),
     need("setsid", "util-linux", "hidden prompts, at a terminal of their own"),
     need("nix-instantiate", "nix-bin", "the NixOS module beside the unit that it stands for"),
+    need("bwrap", "bubblewrap", "the sandboxes of agents"),
     need("fish", "fish", "completions in fish"),
     need("zsh", "zsh", "completions in zsh"),
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description"),

@@ -3,16 +3,13 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
-use crate::support::{Sandbox, signal, wait_for};
+use crate::support::{Sandbox, open_terminal, signal, wait_for};
 
 /// A sandbox with a bus of its own, and calls on both.
 struct Place {
@@ -48,14 +45,7 @@ impl Place {
 
     /// What `zeta status` shows on a terminal of that width.
     fn on_terminal(&self, columns: u16) -> String {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let controller = openpt(flags).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let options = &mut File::options();
-        let device: OwnedFd =
-            options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap().into();
+        let (controller, device) = open_terminal();
         let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&device, size).unwrap();
         let mut command = self.sandbox.cmd(&["status"]);

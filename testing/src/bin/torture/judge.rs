@@ -32,6 +32,7 @@ use super::history;
 use super::item;
 use super::linear;
 use super::stay::{Kill, Stay, Torment, end_of, killed};
+use super::story::Story;
 use super::worker::WAYS;
 
 /// The time limit of a call: a wait of 10 s, 10 s for a guard, and stops in between.
@@ -79,12 +80,12 @@ pub struct Verdict {
 /// Checks all logs of a run.
 pub fn judge(dir: &Path) -> Outcomes<Verdict> {
     let mut verdict = Verdict::default();
-    let torment = torment(&fs::read_to_string(dir.join("torment.log"))?);
+    let torment = torment(&Story::read(&dir.join("torment.log"))?);
     let mut logs: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
     logs.sort();
     for path in logs.iter().filter(|path| path.extension().is_some_and(|end| end == "log")) {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = fs::read_to_string(path)?;
+        let text = Story::read(path)?;
         match name.as_str() {
             "torment" => {}
             "readers" => judge_reads(&text, &mut verdict),

@@ -13,7 +13,7 @@ pub use program::{
 pub use sandbox::Sandbox;
 pub use skip::{append, skip};
 pub use temp_dir::TempDir;
-pub use terminal::Terminal;
+pub use terminal::{Terminal, open_terminal};
 
 /// The full name of the test in whose body this stands, as the test runner prints it.
 macro_rules! test_name {

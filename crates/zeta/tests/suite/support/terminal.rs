@@ -11,6 +11,18 @@ use rustix::termios::{LocalModes, tcgetattr};
 
 use super::{LIMIT, wait_for, with_usual_signals};
 
+/// Opens a new terminal: its controlling end, and the device for a program.
+pub fn open_terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let controller = openpt(flags).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+    let options = &mut File::options();
+    let device = options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap();
+    (controller, device.into())
+}
+
 /// A terminal whose controlling end the test holds, and a program that runs on it.
 pub struct Terminal {
     controller: OwnedFd,
@@ -23,14 +35,7 @@ pub struct Terminal {
 impl Terminal {
     /// A program, in a session of its own whose terminal this is.
     pub fn run(inner: &Command) -> Terminal {
-        let controller =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
-        let options = &mut File::options();
-        let device: OwnedFd =
-            options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(&path).unwrap().into();
+        let (controller, device) = open_terminal();
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
         if let Some(dir) = inner.get_current_dir() {
