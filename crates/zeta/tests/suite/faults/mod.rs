@@ -86,6 +86,11 @@ fn a_fault_at_any_call_of_claim_acquire_never_takes_what_another_has() {
 }
 
 #[test]
+fn a_claim_of_the_original_right_before_our_lock_is_seen() {
+    bus::claim_before_lock(test_name!());
+}
+
+#[test]
 fn a_fault_at_any_call_of_claim_release_leaves_the_claim_or_nothing() {
     bus::play(test_name!(), &bus::Scene::release(), Part::All);
 }
