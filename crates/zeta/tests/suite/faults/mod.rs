@@ -10,6 +10,7 @@
 
 mod bus;
 mod fault;
+mod moment;
 mod sandbox;
 mod scene;
 mod trace;
