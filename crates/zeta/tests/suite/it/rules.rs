@@ -1,9 +1,8 @@
-//! Rules of the standard that are about the surroundings of a tree: what root wrote into `/etc`, the
-//! cleaner of `/tmp`, file systems, and a guard that another process is in.
+//! Rules of the standard about the surroundings of a tree: what root wrote into `/etc`, the cleaner
+//! of `/tmp`, file systems, and a guard that another process is in.
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -137,8 +136,7 @@ fn an_occupied_guard_stops_those_who_change_a_record_and_no_reader() {
     assert!(sandbox.ok(&["lease", "show", "job"]).contains(&token));
     assert!(sandbox.ok(&["lease", "list"]).contains("job"));
     sandbox.ok(&["status"]);
-    let out = sandbox.refused(&["lease", "acquire", "job"], 3);
-    assert!(out.took < Duration::from_secs(3), "{out:?}");
+    sandbox.refused(&["lease", "acquire", "job"], 3);
     sandbox.refused(&["lease", "acquire", "job", "--wait", "600ms"], 6);
     sandbox.refused(&["lease", "renew", "job", "--token", &token], 6);
     drop(guard);
