@@ -7,8 +7,9 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, statat};
 use rustix::io::Errno;
 use zeta_core::evidence::FileTimes;
-use zeta_core::layout;
+use zeta_core::layout::{self, Kind};
 use zeta_core::name::Label;
+use zeta_core::record::{Text, parse};
 
 use super::create;
 use super::node_name;
@@ -18,6 +19,7 @@ use super::trusted_dir;
 use crate::directory::trusted_dir::{Sharing, TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{Listing, list, list_from_here, put_file, times};
+use zeta_os::host;
 use zeta_os::open_beneath::{RECORD, open_below};
 use zeta_os::users::user;
 
@@ -99,7 +101,33 @@ impl Tree {
     /// Returns the name of this machine's own node, and chooses it if this is the first use of the
     /// tree: below `lasting_dir` it may be kept from an earlier one.
     pub fn local_node(&self, lasting_dir: Option<&Path>) -> Result<Label> {
-        self.local_node_or(|| node_name::choose(lasting_dir))
+        self.local_node_or(|| match self.node_in_use()? {
+            Some(name) => Ok(name),
+            None => node_name::choose(lasting_dir),
+        })
+    }
+
+    /// Returns the node whose leases were granted under this boot. A cleaner that goes by age may
+    /// remove `local-node` alone, which is written once; under a new name the same leases would be
+    /// granted a second time.
+    fn node_in_use(&self) -> Result<Option<Label>> {
+        let boot_id = host::boot_id();
+        for name in self.nodes()?.names {
+            let Ok(name) = Label::new("node", &name) else { continue };
+            let Some(node) = self.node(&name)? else { continue };
+            for file in node.list()?.names {
+                let Kind::Lease(_) = layout::kind_of(&file) else { continue };
+                let Some(record) = node.read(&self.base, &file, layout::RECORD_MAX)? else {
+                    continue;
+                };
+                if let Ok(Text::Own(fields)) = parse(&record.bytes, layout::RECORD_MAX)
+                    && fields.text("boot_id").is_some_and(|text| text == boot_id)
+                {
+                    return Ok(Some(name));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// As [`Tree::local_node`]; on the first use of the tree, `choose` gives the name.

@@ -76,6 +76,33 @@ fn without_a_home_of_its_user_the_name_is_in_the_tree_alone() {
     assert!(!Path::new("/.local/state/zeta").exists());
 }
 
+#[test]
+fn a_node_whose_leases_stand_keeps_its_name_when_only_the_file_of_it_is_removed() {
+    let sandbox = Sandbox::new();
+    // Without a home nothing is kept outside of the tree.
+    let acquire = |agent: &str| {
+        run(sandbox.cmd(&["lease", "acquire", "deploy", "--as", agent]).env("HOME", ""))
+    };
+    assert_eq!(acquire("ann").status, 0);
+    let file = sandbox.state.join("local-node");
+    let first = fs::read_to_string(&file).unwrap();
+    // Nodes that come first by name: one without leases, and one with a lease of another boot.
+    for node in ["aaa", "bbb"] {
+        let dir = sandbox.state.join("nodes").join(node);
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let own = sandbox.state.join("nodes").join(first.trim()).join("deploy.lock");
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let other = "11111111-2222-4333-8444-555555555555";
+    let old = fs::read_to_string(own).unwrap().replace(boot_id.trim(), other);
+    fs::write(sandbox.state.join("nodes/bbb/deploy.lock"), old).unwrap();
+    fs::remove_file(&file).unwrap();
+    let out = acquire("bob");
+    assert_eq!(out.status, 3, "two holders: {out:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+}
+
 /// Makes calls on a machine whose only card has the address `$1` (of the kind `$2`).
 const WITH_CARD: &str = r#"
 mount -t tmpfs none /sys/class/net &&
