@@ -191,6 +191,8 @@ pub fn hand_over(
         let own = messages.iter().filter(|message| message.from == from.as_str());
         own.for_each(|message| date_after(envelope, message.order.0));
     };
+    let mut release = release_message(&giver, &request.item)?;
+    after_own(&mut release, &giver);
     let mut message = None;
     // The new claim first: the original sees two holders for a moment, and never none.
     let handed = claims.reassign(&holder, to, None, &mut |record| {
@@ -211,9 +213,13 @@ pub fn hand_over(
             return Err(error);
         }
     };
-    let mut release = release_message(&giver, &request.item)?;
-    after_own(&mut release, &giver);
-    store_inside(&bus, &mut index, &release)?;
+    // The item is handed over, and an error would say that it is not. On a full disk the giver's
+    // messages end instead, as they do in a release.
+    if store_inside(&bus, &mut index, &release).is_err() {
+        for own in messages.iter().filter(|message| message.from == giver.as_str()) {
+            let _ = bus.remove(&own.id);
+        }
+    }
     let message = message.map(|(message, _)| message).unwrap_or_default();
     let (renewed, taken_from, findings) = (false, None, Vec::new());
     Ok(Ok(Some(Granted { record, message, renewed, taken_from, findings })))

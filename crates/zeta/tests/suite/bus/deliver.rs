@@ -251,6 +251,22 @@ fn a_full_disk_can_be_listed_and_cleaned_and_a_claim_released() {
 }
 
 #[test]
+fn a_handover_that_has_no_room_for_its_last_message_says_that_it_was_done() {
+    if !may_mount() {
+        return skip(test_name!(), "needs root and mounts");
+    }
+    // One inode: for the new claim, and not for the release of the old one.
+    let hands_over = "rm \"$(grep -L B-1 \"$ZETA_BUS_DIR\"/*.json | head -n 1)\"
+        \"$Z\" claim handover B-1 --from otto-cli --to vera --token $token || exit 11
+        \"$Z\" claim check B-1 --from otto-cli --token $token; [ $? = 5 ] || exit 12
+        grep -l otto-cli \"$ZETA_BUS_DIR\"/*.json && exit 13
+        \"$Z\" claim acquire B-1 --from vera || exit 14";
+    let place = Place::new();
+    let out = on_full_disk(&place, "size=16m,nr_inodes=60", hands_over);
+    assert_eq!(out.status, 0, "{out:?}");
+}
+
+#[test]
 fn a_read_only_file_system_is_listed() {
     if !may_mount() {
         return skip(test_name!(), "needs root and mounts");
