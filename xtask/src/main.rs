@@ -33,6 +33,7 @@ usage: cargo xtask <chore>
   bench   measure beside the anchors and write the figures into docs/performance.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
+  mutants --sample SEED   the ten of the core that a run of ci tried
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
   attacks play the attack table here and print it; see docs/adversarial.md
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["mutants"] => mutants::run(None),
+        ["mutants", "--sample", seed] => mutants::sample(Some(seed)),
         ["mutants", name] => mutants::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
         ["attacks"] => attacks::run(),

@@ -153,7 +153,7 @@ pub fn run_mutants() -> Outcome {
         outcome.skips.insert(format!("mutants: {error:#}"));
         return outcome;
     }
-    match mutants::sample() {
+    match mutants::sample(None) {
         Ok(true) => outcome.counts.passed = 1,
         Ok(false) => outcome.fail("mutants"),
         Err(error) => {

@@ -102,6 +102,11 @@ mod tests {
     use crate::name::{Label, RecordName};
     use crate::time::{Host, NS_PER_MS, Reading};
 
+    #[test]
+    fn the_record_of_an_agent_stays_for_a_day_and_what_was_not_published_for_an_hour() {
+        assert_eq!((PERSONA_KEEP_MS, UNPUBLISHED_KEEP_MS), (86_400_000, 3_600_000));
+    }
+
     const TTL_MS: u64 = 1_000;
     const GRACE_MS: u64 = 500;
     const START_MS: u64 = 1_000_000_000;

@@ -156,6 +156,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_object_is_added_to_a_text_and_has_every_kind_of_value() {
+        let mut object = Object::after("data: ".to_owned());
+        object.flag("yes", true).flag("no", false).number("n", 7).text("t", "a\"b");
+        object.list("l", ["1".to_owned(), "[]".to_owned()]).raw("r", "null");
+        object.objects("none", [0; 0], |_, _| {});
+        let json = r#"{"yes":true,"no":false,"n":7,"t":"a\"b","l":[1,[]],"r":null,"none":[]}"#;
+        assert_eq!(object.into_text(), format!("data: {json}"));
+    }
+
+    #[test]
     fn a_record_cannot_repeat_a_key_that_was_written_before() {
         let mut record = Fields::new("lease");
         record.push_text("outcome", "forged");

@@ -109,4 +109,9 @@ mod tests {
         assert_eq!(kind_of(".guard"), Kind::Guards);
         assert_eq!(kind_of("notes.txt"), Kind::Other);
     }
+
+    #[test]
+    fn the_limits_of_the_standard_are_these() {
+        assert_eq!((RECORD_MAX, PERSONA_MAX), (4_096, 65_536));
+    }
 }

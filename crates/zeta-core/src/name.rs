@@ -128,6 +128,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_shown_and_looked_up_as_it_was_written() {
+        let label = Label::new("agent", "otto-cli").unwrap();
+        assert_eq!(label.to_string(), "otto-cli");
+        assert!(std::collections::HashMap::from([(label, 1)]).contains_key("otto-cli"));
+        assert_eq!(RecordName::new("lease", "deploy").unwrap().to_string(), "deploy");
+    }
+
+    #[test]
     fn record_names_are_safe_file_names() {
         for good in ["a", "register-pr-in-flight", "v1.2_x", &"x".repeat(120)] {
             assert!(RecordName::new("lease", good).is_ok(), "{good}");

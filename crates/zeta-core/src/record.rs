@@ -80,8 +80,7 @@ pub fn parse(bytes: &[u8], max: usize) -> Result<Text<'_>, Damage> {
         return Err(Damage::TooLong(max));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Damage::NotUtf8)?;
-    let own =
-        text.starts_with("schema:") || text.split('\n').any(|line| line.starts_with("schema:"));
+    let own = text.split('\n').any(|line| line.starts_with("schema:"));
     match own {
         true => parse_own(text).map(Text::Own),
         false => Ok(Text::Foreign(parse_foreign(text))),
@@ -194,7 +193,11 @@ pub fn is_unprintable(c: char) -> bool {
 pub fn printable(text: &str) -> Cow<'_, str> {
     match is_plain(text) || !text.chars().any(is_unprintable) {
         true => Cow::Borrowed(text),
-        false => Cow::Owned(quote(text).trim_matches('"').to_owned()),
+        false => {
+            let quoted = quote(text);
+            let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            Cow::Owned(inner.unwrap_or_default().to_owned())
+        }
     }
 }
 
@@ -293,16 +296,6 @@ impl<'a> Fields<'a> {
         self.entries.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
-    /// How many keys there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// There are none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
         let last = key.as_bytes().last();
@@ -394,104 +387,4 @@ impl<'a> Fields<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const GOOD: &str = "schema: 1\nkind: \"lease\"\nnote: \"no\"\nn: 12\nend: true\n";
-
-    fn own(text: &str) -> Result<Fields<'_>, Damage> {
-        match parse(text.as_bytes(), 4096)? {
-            Text::Own(fields) => Ok(fields),
-            Text::Foreign(_) => panic!("{text:?} was taken for foreign"),
-        }
-    }
-
-    #[test]
-    fn a_whole_record_reads_back_as_it_was() {
-        let fields = own(GOOD).unwrap();
-        assert_eq!(fields.text("note").as_deref(), Some("no"));
-        assert_eq!(fields.number("n"), Some(12));
-        assert_eq!(fields.render(), GOOD);
-    }
-
-    #[test]
-    fn each_kind_of_damage_is_named() {
-        for (text, damage) in [
-            ("schema: 1\nkind: \"lease\"\n", Damage::NoEnd),
-            ("schema: 1\nend: true", Damage::NoEnd),
-            ("schema: 1\nxend: true\n", Damage::NoEnd),
-            ("schema: 1\r\nend: true\r\n", Damage::NoEnd),
-            ("schema: 1\r\nend: true\n", Damage::BadValue(1)),
-            ("schema: 1\nn: 1e3\nend: true\n", Damage::BadValue(2)),
-            ("schema: 1\nn: no\nend: true\n", Damage::BadValue(2)),
-            ("schema: 1\nn: 007\nend: true\n", Damage::BadValue(2)),
-            ("schema: 1\nn: \"a\"b\"\nend: true\n", Damage::BadValue(2)),
-            ("schema: 1\nn: \"\\x41\"\nend: true\n", Damage::BadValue(2)),
-            ("schema: 1\n n: 1\nend: true\n", Damage::BadLine(2)),
-            ("schema: 1\n\nend: true\n", Damage::BadLine(2)),
-            ("schema: 1\nn: 1\nn: 2\nend: true\n", Damage::DuplicateKey("n".into())),
-            ("schema: 1\nend: true\nend: true\n", Damage::DuplicateKey("end".into())),
-            ("schema: 2\nend: true\n", Damage::UnknownSchema("2".into())),
-        ] {
-            assert_eq!(own(text), Err(damage), "{text:?}");
-        }
-        let keys: String = (2..=KEYS_MAX).map(|n| format!("k{n}: 1\n")).collect();
-        let full = format!("schema: 1\n{keys}");
-        assert!(parse(format!("{full}end: true\n").as_bytes(), 65536).is_ok());
-        let more = format!("{full}k: 1\nend: true\n");
-        assert_eq!(parse(more.as_bytes(), 65536), Err(Damage::TooManyKeys(KEYS_MAX)));
-        assert_eq!(parse(b"schema: 1\n\xff", 4096), Err(Damage::NotUtf8));
-        assert_eq!(parse(&[b'x'; 4097], 4096), Err(Damage::TooLong(4096)));
-    }
-
-    #[test]
-    fn a_key_has_one_to_64_bytes() {
-        for good in ["a", "a_1", &"k".repeat(64)] {
-            assert!(is_key(good), "{good}");
-        }
-        for bad in ["", "1a", "_a", "A", "a-b", "a.b", "ä", &"k".repeat(65)] {
-            assert!(!is_key(bad), "{bad}");
-            let text = format!("schema: 1\n{bad}: 1\nend: true\n");
-            assert_eq!(own(&text), Err(Damage::BadLine(2)), "{bad}");
-        }
-    }
-
-    #[test]
-    fn text_by_another_hand_is_foreign() {
-        for text in ["", "12345\n", "pid: 77\ntimestamp: \"x\"\n", "\u{0}\u{1}"] {
-            assert!(matches!(parse(text.as_bytes(), 4096), Ok(Text::Foreign(_))), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn surrogate_pairs_decode_and_lone_ones_do_not() {
-        assert_eq!(unquote("\"\\ud83d\\ude00\"").as_deref(), Some("😀"));
-        assert_eq!(unquote("\"\\ud83d\""), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_survives_quoting(
-            text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*",
-        ) {
-            let quoted = quote(&text);
-            let line = format!("{quoted}\n");
-            prop_assert_eq!(split_scalar(&line), Some((quoted.as_str(), "")));
-            prop_assert!(!quoted.chars().any(is_unprintable));
-            let back = unquote(&quoted);
-            prop_assert_eq!(back.as_deref(), Some(text.as_str()));
-        }
-
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parse(&bytes, 4096);
-        }
-
-        #[test]
-        fn a_torn_record_is_never_whole(cut in 0..GOOD.len()) {
-            let whole = matches!(parse(&GOOD.as_bytes()[..cut], 4096), Ok(Text::Own(_)));
-            prop_assert!(!whole);
-        }
-    }
-}
+mod tests;

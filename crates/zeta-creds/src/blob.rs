@@ -17,6 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use zeta_core::creds::frame::BLOB_MAX;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::flock::lock_within;
 use zeta_os::open_beneath::RECORD;
@@ -24,7 +25,7 @@ use zeta_os::temp_file;
 use zeta_os::temp_file::read_up_to;
 
 /// No blob is longer, in bytes.
-pub const MAX: usize = 2 * 1024 * 1024;
+pub const MAX: usize = BLOB_MAX;
 /// The longest time that a save of bytes that are there already waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PREFIX: &str = ".zeta-blob-";
@@ -120,12 +121,6 @@ impl Held {
     /// The disk is full or read-only, say. The old file or its backup is whole then.
     pub fn save(&self, bytes: &[u8], valid: &dyn Fn(&[u8]) -> bool) -> Result<Saved> {
         let (dir, path) = (self.dir.as_fd(), self.path.as_path());
-        if bytes.len() > MAX {
-            return Err(Error::usage(format!(
-                "{}: a blob has at most {MAX} bytes",
-                path.display()
-            )));
-        }
         let swept = temp_file::sweep(dir, PREFIX, path);
         let before = match read(dir, &self.name, path) {
             Found::Nothing => Before::None,

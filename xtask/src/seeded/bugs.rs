@@ -38,7 +38,7 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 42] = [
+pub const BUGS: [Bug; 43] = [
     bug(
         "a kept token file is believed although another has its name",
         GUARD,
@@ -433,5 +433,12 @@ pub const BUGS: [Bug; 42] = [
         "if opened == Some(&*pull.url) { From::Ours } else { pull.from }",
         "if opened == Some(\"\") { From::Ours } else { pull.from }",
         &["-p", "zeta-core", "--lib", "registration::tests::a_stranger_s_neither"],
+    ),
+    bug(
+        "a command gets a signal twice that was sent to its whole group",
+        "crates/zeta-core/src/signal.rs",
+        "!(sent_to_all && arrival.command_in_group)",
+        "!(sent_to_all && arrival.command_in_group && arrival.from_kernel)",
+        &["-p", "zeta-core", "--lib", "signal::tests::a_signal_is_passed_on"],
     ),
 ];

@@ -3,9 +3,10 @@
 use super::bugs::{Bug, bug};
 
 const INDEX: &str = "crates/zeta-bus/src/directory/index/mod.rs";
+const ACQUIRE: &str = "crates/zeta-bus/src/claim/acquire.rs";
 
 /// All of them.
-pub const BUGS: [Bug; 8] = [
+pub const BUGS: [Bug; 11] = [
     bug(
         "an index that knows something is not compared",
         INDEX,
@@ -52,7 +53,7 @@ pub const BUGS: [Bug; 8] = [
     ),
     bug(
         "an acquire does not look at the directory",
-        "crates/zeta-bus/src/claim/acquire.rs",
+        ACQUIRE,
         "            // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
 ",
@@ -65,5 +66,67 @@ pub const BUGS: [Bug; 8] = [
         "if (at, sum) == (self.names, self.sum) {",
         "if at <= self.names {",
         &["-p", "zeta", "--test", "suite", "bus::attack::a_watcher_misses_nothing"],
+    ),
+    bug(
+        "an acquire looks at the directory before it has the lock of the original",
+        ACQUIRE,
+        "            let legacy_lock = match LegacyLock::try_enter(self.bus, &request.item)? {
+                Ok(legacy_lock) => legacy_lock,
+                Err(_) if started.elapsed() < LEGACY_LOCK_LIMIT => {
+                    drop(index);
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                Err(occupied) => {
+                    let text = format!(
+                        \"item {:?}: another process is claiming it right now ({}, process {})\",
+                        request.item.as_str(),
+                        occupied.file,
+                        occupied.pid
+                    );
+                    return Err(Error::new(Kind::Busy, text)
+                        .hint(\"try again; the lock of an ended process counts for 5 s\"));
+                }
+            };
+            // The original cannot claim it from here on; what it claimed before is seen.
+            index.refresh()?;
+",
+        "            index.refresh()?;
+            let legacy_lock = match LegacyLock::try_enter(self.bus, &request.item)? {
+                Ok(legacy_lock) => legacy_lock,
+                Err(_) if started.elapsed() < LEGACY_LOCK_LIMIT => {
+                    drop(index);
+                    std::thread::sleep(Duration::from_millis(5));
+                    continue;
+                }
+                Err(occupied) => {
+                    let text = format!(
+                        \"item {:?}: another process is claiming it right now ({}, process {})\",
+                        request.item.as_str(),
+                        occupied.file,
+                        occupied.pid
+                    );
+                    return Err(Error::new(Kind::Busy, text)
+                        .hint(\"try again; the lock of an ended process counts for 5 s\"));
+                }
+            };
+            // The original cannot claim it from here on; what it claimed before is seen.
+",
+        &["-p", "zeta", "--test", "suite", "faults::a_claim_of_the_original_right_before"],
+    ),
+    bug(
+        "a second word of a sender has any date",
+        "crates/zeta-bus/src/claim/message.rs",
+        "message.timestamp = utc_ms(other_us + 1000);",
+        "message.timestamp = utc_ms(dated_us);",
+        &["-p", "zeta", "--test", "suite", "bus::clock::the_last_word"],
+    ),
+    bug(
+        "the token of a handover is not remembered",
+        ACQUIRE,
+        "        section.remember(record.fencing_token.get())?;
+",
+        "",
+        &["-p", "zeta", "--test", "suite", "bus::clock::a_token"],
     ),
 ];

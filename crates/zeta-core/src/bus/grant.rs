@@ -330,8 +330,19 @@ mod tests {
         assert_eq!(shared_places(&[one(Some("s")), one(Some("t"))]).len(), 2);
         // Those that share an item do so in one place.
         let share = |from| ClaimRecord { shareable: true, ..claim("S", from, "main", "/w") };
-        let claims = ["otto-cli", "otto-desktop"].map(share);
-        let held = claims.each_ref().map(|claim| HeldClaim { claim, session: None });
-        assert_eq!(shared_places(&held), []);
+        let mut claims = ["otto-cli", "otto-desktop"].map(share);
+        let found = |claims: &[ClaimRecord; 2]| {
+            let held = claims.each_ref().map(|claim| HeldClaim { claim, session: None });
+            shared_places(&held).len()
+        };
+        assert_eq!(found(&claims), 0);
+        claims[1].item = "T".to_owned();
+        assert_eq!(found(&claims), 2, "another item");
+        for shares in [[true, false], [false, true]] {
+            let mut claims = ["otto-cli", "otto-desktop"].map(share);
+            claims[0].shareable = shares[0];
+            claims[1].shareable = shares[1];
+            assert_eq!(found(&claims), 2, "both must say that they share");
+        }
     }
 }

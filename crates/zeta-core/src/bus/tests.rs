@@ -4,9 +4,12 @@ use proptest::prelude::*;
 use serde_json::{Map, json};
 
 use super::broken::judge_broken;
-use super::claim::{Action, ClaimMessage, Grant, Said, conflicts_with, holders};
+use super::claim::{Action, ClaimMessage, Grant, Said, conflicts_with, holders, judge_said};
+use super::grant::ClaimRecord;
 use super::item::{ITEM_MAX, Item, is_claim_lease};
 use super::*;
+use crate::lease::Record;
+use crate::time::format_utc;
 
 const SEEN: FileSeen = FileSeen { mtime_us: 1_000_000, now_us: 2_000_000 };
 
@@ -41,6 +44,33 @@ fn addresses_have_a_persona() {
         Address::new("my.agent/cli@n").map(|a| a.as_label()).as_deref(),
         Ok("my-agent-cli-n")
     );
+    for (text, original) in [("otto-cli", true), ("otto/cli", false), ("my-agent", false)] {
+        let address = Address::new(text).unwrap();
+        assert_eq!((address.as_str(), address.to_string().as_str()), (text, text));
+        assert_eq!(address.is_original(), original, "{text}");
+    }
+}
+
+#[test]
+fn the_id_of_a_message_is_safe_as_a_file_name() {
+    for good in ["a", "A-1_b.json", "0", &"x".repeat(128)] {
+        assert!(is_id(good), "{good}");
+    }
+    for bad in ["", ".", "..", ".x", "a/b", "a b", "ü", "a\n", &"x".repeat(129)] {
+        assert!(!is_id(bad), "{bad}");
+    }
+    for (name, good) in [("claim", true), ("x.y-1", true), ("Claim", false), ("../claim", false)] {
+        assert_eq!(topic::is_name(name), good, "{name}");
+    }
+}
+
+#[test]
+fn a_message_is_for_its_recipient_and_a_broadcast_for_everybody() {
+    for (to, recipient, for_it) in
+        [("otto", "otto", true), ("*", "otto", true), ("vera", "otto", false), ("otto", "*", false)]
+    {
+        assert_eq!(is_for(to, recipient), for_it, "{to} {recipient}");
+    }
 }
 
 #[test]
@@ -51,6 +81,11 @@ fn an_item_is_any_text_that_fits_a_file_name() {
         assert_ne!(item.lease("/tmp/a", None), item.lease("/tmp/b", None));
         assert_ne!(item.lease("/tmp/a", None), item.lease("/tmp/a", Some("otto-cli")));
     }
+    let item = Item::new("a_B/1.ü!~*'()").unwrap();
+    assert_eq!(item.as_str(), "a_B/1.ü!~*'()");
+    assert_eq!(item.original_lock(), "acquire-a_B%2F1.%C3%BC!~*'().lock");
+    let lease = item.lease("/tmp/a", None);
+    assert!(lease.as_str().starts_with("claim.a_b-1.-------."), "{lease}");
     let lease = Item::new("B-1").unwrap().lease("/tmp/a", None);
     assert!(is_claim_lease(lease.as_str()), "{lease}");
     for other in ["claim", "claim.x", "claim.b-1.123", "deploy", &lease.as_str()[6..]] {
@@ -63,18 +98,46 @@ fn an_item_is_any_text_that_fits_a_file_name() {
 }
 
 #[test]
+fn each_topic_lives_as_long_as_the_document_says() {
+    let lives: Vec<(&str, u64)> =
+        topic::TOPICS.iter().map(|topic| (topic.name, topic.life_ms / 60_000)).collect();
+    let wanted = [
+        ("heartbeat", 5),
+        ("claim", 24 * 60),
+        ("shadow-catch", 60),
+        ("review-request", 4 * 60),
+        ("infinite-backlog-nudge", 30),
+        ("work-assignment", 2 * 60),
+        ("missed-substrate-cascade", 24 * 60),
+        ("formal-verification-result", 6 * 60),
+        ("text", 24 * 60),
+        ("state-change", 60),
+    ];
+    assert_eq!(lives, wanted);
+    assert_eq!((topic::LIFE_MAX_MS, ENVELOPE_MAX), (2_678_400_000, 65_536));
+}
+
+#[test]
 fn payloads_are_what_their_topic_asks_for() {
     let check = |name: &str, payload| topic::known(name).unwrap().check(&payload);
     assert_eq!(check("heartbeat", json!({ "status": "idle", "more": 1 })), Ok(()));
-    assert!(check("heartbeat", json!({ "status": "asleep" })).is_err());
+    let asleep = check("heartbeat", json!({ "status": "asleep" })).unwrap_err();
+    assert_eq!(asleep, "\"status\" is \"asleep\", and must be one of alive, idle, working");
     assert!(check("heartbeat", json!({ "status": "idle", "note": 1 })).is_err());
     assert!(check("claim", json!({ "action": "claim" })).unwrap_err().contains("itemId"));
+    for (name, payload, shape) in [
+        ("text", json!({ "text": 1 }), "text"),
+        ("missed-substrate-cascade", json!({ "prNumber": "1" }), "a number"),
+    ] {
+        let why = check(name, payload).unwrap_err();
+        assert!(why.ends_with(&format!("must be {shape}")), "{why}");
+    }
     assert!(check("claim", json!(["claim"])).is_err());
     let cascade = json!({
         "prNumber": 1, "branchName": "b", "missingCommits": ["c", 1], "recommendedAction": "r",
         "urgency": "high",
     });
-    assert!(check("missed-substrate-cascade", cascade).unwrap_err().contains("missingCommits"));
+    assert!(check("missed-substrate-cascade", cascade).unwrap_err().ends_with("an array of text"));
 }
 
 #[test]
@@ -82,9 +145,14 @@ fn a_message_counts_as_long_as_it_says_and_no_longer_than_it_may() {
     let at = |timestamp: &str, expires_at: &str| envelope(timestamp, expires_at).when().fate(SEEN);
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z"), Fate::Lives(3_000_000));
     assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:01.999Z"), Fate::Expired);
+    assert_eq!(at("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z"), Fate::Lives(2_000_000));
+    // Its sender may let it live longer than its topic's messages usually do.
+    let week = at("1970-01-01T00:00:01.000Z", "1970-01-08T00:00:00.000Z");
+    assert_eq!(week, Fate::Lives(7 * 86_400_000_000));
     // Its end is no time: the original keeps it for ever, so it is not free at once.
     let endless = envelope("1970-01-01T00:00:01.000Z", "soon");
     assert!(endless.when().is_endless());
+    assert!(!envelope("never", "1970-01-01T00:00:03.000Z").when().is_endless());
     assert_eq!(endless.when().fate(SEEN), Fate::Lives(SEEN.mtime_us + 86_400_000_000));
     let next_day = FileSeen { now_us: SEEN.mtime_us + 86_400_000_001, ..SEEN };
     assert_eq!(endless.when().fate(next_day), Fate::Expired);
@@ -96,6 +164,12 @@ fn a_message_counts_as_long_as_it_says_and_no_longer_than_it_may() {
     assert_eq!(future.when().sent_us(later), SEEN.mtime_us);
     assert_eq!(future.when().fate(SEEN), Fate::Lives(SEEN.mtime_us + 86_400_000_000));
     assert!(future.when().is_future(SEEN));
+    // Clocks differ by a little: that much is no future yet.
+    for (ahead_us, is_future) in [(0, false), (SKEW_US, false), (SKEW_US + 1, true)] {
+        let sent = format_utc(SEEN.mtime_us + ahead_us);
+        let message = envelope(&sent, "2199-01-01T00:00:00.000Z");
+        assert_eq!(message.when().is_future(SEEN), is_future, "{ahead_us}");
+    }
     assert_eq!(envelope("never", "2199-01-01T00:00:00.000Z").when().sent_us(SEEN), i64::MIN);
 }
 
@@ -169,6 +243,133 @@ fn surfaces_share_only_if_both_say_so() {
 }
 
 #[test]
+fn a_message_says_who_claims_what_and_by_which_grant() {
+    let mut message = envelope("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z");
+    message.payload = json!({
+        "action": "claim", "itemId": "B-1", "branch": "b", "worktree": "/w", "shareable": true,
+        "leasePlace": "p", "lease": "l", "fencingToken": 7,
+    });
+    let grant = Grant { place: "p".to_owned(), lease: "l".to_owned(), fencing_token: 7 };
+    let claim = ClaimMessage {
+        id: "x".to_owned(),
+        branch: Some("b".to_owned()),
+        worktree: Some("/w".to_owned()),
+        shareable: true,
+        grant: Some(grant),
+        timestamp: message.timestamp.clone(),
+        expires_at: message.expires_at.clone(),
+        until_us: Some(3_000_000),
+        ..notice("x", "otto", Action::Claim, (1_000_000, 1_000_000))
+    };
+    assert_eq!(judge_said(&message, SEEN), Said::Claim(Box::new(claim.clone())));
+    let late = FileSeen { now_us: 3_000_001, ..SEEN };
+    let expired = ClaimMessage { until_us: None, ..claim };
+    assert_eq!(judge_said(&message, late), Said::Claim(Box::new(expired)));
+    message.payload = json!({ "action": "release", "itemId": "B-1", "shareable": 1 });
+    let Some(release) = ClaimMessage::of(&message, SEEN) else { panic!("{message:?}") };
+    assert_eq!((release.action, release.shareable), (Action::Release, false));
+    assert_eq!(release.grant, None);
+}
+
+#[test]
+fn a_claim_without_its_item_is_untold_and_anything_else_says_nothing() {
+    let said = |topic: &str, action: &str, seen| {
+        let mut message = envelope("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z");
+        message.topic = topic.to_owned();
+        message.payload = json!({ "action": action, "itemId": 1 });
+        judge_said(&message, seen)
+    };
+    let late = FileSeen { now_us: 3_000_001, ..SEEN };
+    assert_eq!(said("claim", "claim", SEEN), Said::Untold);
+    assert_eq!(said("claim", "claim", late), Said::Nothing);
+    assert_eq!(said("claim", "release", SEEN), Said::Nothing);
+    assert_eq!(said("note", "claim", SEEN), Said::Nothing);
+    let mut note = envelope("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:03.000Z");
+    note.topic = "note".to_owned();
+    assert_eq!(judge_said(&note, SEEN), Said::Nothing);
+    note.topic = "claim".to_owned();
+    note.payload = json!({ "action": "shout", "itemId": "B-1" });
+    assert_eq!(judge_said(&note, SEEN), Said::Nothing);
+}
+
+#[test]
+fn the_record_of_a_claim_s_lease_shows_the_claim() {
+    let record = |extra: &[(&str, &str)]| Record {
+        extra: extra.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        ..crate::lease::tests::record()
+    };
+    let claim = record(&[
+        ("colour", "\"red\""),
+        ("item", "\"a \\\"B\\\"\""),
+        ("claim_from", "\"otto\""),
+        ("worktree", "\"/w\""),
+        ("shareable", "true"),
+        ("handed_over", "false"),
+        ("message", "\"m-1\""),
+    ]);
+    let wanted = ClaimRecord {
+        item: "a \"B\"".to_owned(),
+        from: "otto".to_owned(),
+        branch: None,
+        worktree: Some("/w".to_owned()),
+        shareable: true,
+        message: Some("m-1".to_owned()),
+        bus_dir: None,
+        handed_over: false,
+    };
+    assert_eq!(ClaimRecord::of(&claim), Some(wanted));
+    assert_eq!(ClaimRecord::of(&record(&[("item", "\"a\"")])), None, "a lease of no holder");
+    assert_eq!(ClaimRecord::of(&record(&[])), None, "a lease that is no claim");
+}
+
+#[test]
+fn what_is_no_message_is_named_by_its_fault() {
+    use BadEnvelope::{NotJson, NotMessage, OtherId, TooDeep, TooLong};
+    let with = |payload: &str| {
+        let rest = r#""id":"x","from":"otto","to":"*","timestamp":"t","expiresAt":"e"}"#;
+        format!(r#"{{"topic":"claim","payload":{payload},{rest}"#)
+    };
+    let read = |text: &str| Envelope::parse(text.as_bytes(), "x").map(|message| message.payload);
+    let nested = |deep: usize| format!("{}{}", "[".repeat(deep), "]".repeat(deep));
+    assert!(read(&with(&nested(DEPTH_MAX))).is_ok());
+    assert_eq!(read(&with(&nested(DEPTH_MAX + 1))), Err(TooDeep));
+    // Brackets in a string nest nothing, also after a quote that is escaped.
+    let (open, close) = ("[".repeat(40), "}".repeat(40));
+    for text in [open.clone(), format!("\\\"{open}"), format!("\\\\\\\"{open}{close}")] {
+        assert!(read(&with(&format!("\"{text}\""))).is_ok(), "{text}");
+    }
+    let deep = format!("[\"{close}\",{}]", nested(DEPTH_MAX));
+    assert_eq!(read(&with(&deep)), Err(TooDeep));
+    let deep = format!("[\"\\\\\",{}]", nested(DEPTH_MAX));
+    assert_eq!(read(&with(&deep)), Err(TooDeep), "a string ends after an escaped backslash");
+    let wide = format!("[{}0]", "[],".repeat(DEPTH_MAX + 1));
+    assert!(read(&with(&wide)).is_ok(), "one beside the other");
+
+    let mut text = with("1");
+    text.push_str(&" ".repeat(ENVELOPE_MAX - text.len()));
+    assert_eq!(read(&text), Ok(json!(1)));
+    assert_eq!(read(&format!("{text} ")), Err(TooLong));
+    assert!(matches!(read("{\"topic\":\"a\"}"), Err(NotMessage(why)) if why.contains("id")));
+    let text = with("1").replace("\"otto\"", "5");
+    assert!(matches!(read(&text), Err(NotMessage(why)) if why.contains("expected a string")));
+    assert!(matches!(read("[1]"), Err(NotMessage(why)) if why.contains("expected a message")));
+    assert!(matches!(read(&with("")), Err(NotJson(_))));
+    let other = with("1").replace("\"x\"", "\"y\"");
+    assert_eq!(read(&other), Err(OtherId("y".to_owned())));
+}
+
+#[test]
+fn a_header_has_the_payload_as_it_stands_there() {
+    let text = r#"{"topic":"t","payload":{"n": 1.0},"id":"x","from":"f","to":"*","timestamp":"t",
+        "expiresAt":"e","more":2}"#;
+    let header = Header::of(text, "x").unwrap();
+    assert_eq!(header.payload.map(|payload| payload.get()), Some("{\"n\": 1.0}"));
+    assert_eq!(header.whole().unwrap().extra.get("more"), Some(&json!(2)));
+    let bare = text.replace("\"payload\":{\"n\": 1.0},", "");
+    assert!(Header::of(&bare, "x").unwrap().payload.is_none());
+}
+
+#[test]
 fn numbers_are_written_as_they_were_read() {
     let mut message = envelope("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
     message.payload = serde_json::from_str("118446744073709551616779000000000001").unwrap();
@@ -217,6 +418,13 @@ fn a_claim_that_cannot_be_read_counts_as_long_as_it_shows_its_item() {
     let seen = claim(broken(|text| text.replace("\"to\": \"*\"", "\"to\": 5")));
     assert_eq!((&*seen.from, &*seen.item, seen.until_us), ("otto", "B-1", Some(3_000_000)));
     assert_eq!((seen.branch.as_deref(), seen.order), (Some("feat/x"), (1_000_000, 1_000_000)));
+    // What stands deeper than its sender is none, and a quote in a text does not end it.
+    let inner = "\"branch\": \"a\\\"b\",\n    \"from\": \"eve\"";
+    let seen = claim(broken(|text| text.replace("\"branch\": \"feat/x\"", inner) + "}"));
+    assert_eq!((&*seen.from, seen.branch.as_deref()), ("otto", Some("a\"b")));
+    let inner = "{\"from\": \"eve\"}, \"to\"";
+    let seen = claim(broken(|text| text.replace("\"to\"", &format!("\"list\": [{inner}")) + "}"));
+    assert_eq!(&*seen.from, "otto");
     // Without a date it lives as long as its topic, from when it was stored.
     let cut = claim(broken(|text| text[..text.find("\"id\"").unwrap()].to_owned()));
     assert_eq!((&*cut.from, cut.until_us), ("?", Some(86_401_000_000)));

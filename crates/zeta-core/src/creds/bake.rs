@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_value_is_what_its_rule_asks_for() {
-        let cases: [(Rule, &[u8], Result<(), BadBake>); 15] = [
+        let cases: [(Rule, &[u8], Result<(), BadBake>); 17] = [
             (Rule::Text, b"x", Ok(())),
             (Rule::Text, b"\0\xff", Ok(())),
             (Rule::Text, b" \t\r\n", Err(BadBake::Blank)),
@@ -305,6 +305,8 @@ mod tests {
             (Rule::Wifi, b"{\"ssid\":\"a\"}", Ok(())),
             (Rule::Wifi, b"x", Err(BadBake::NotWifi(Unusable::NoSsid))),
             (Rule::NeverBaked, b"x", Err(BadBake::Never)),
+            (Rule::Login(&[&["token"]]), b"{\"token\":\"x\"}", Ok(())),
+            (Rule::Login(&[&["token"]]), b"a token", Err(BadBake::NotJson)),
         ];
         for (rule, value, expect) in cases {
             assert_eq!(check_value(rule, value), expect, "{}", String::from_utf8_lossy(value));
@@ -387,8 +389,13 @@ mod tests {
 
     #[test]
     fn nothing_shows_what_was_given() {
-        for given in ["FAKE=FAKE", "FAKE=@FAKE", "FAKE=env:FAKE"] {
-            assert!(!format!("{:?}", parse(given)).contains("FAKE"));
+        for (given, word) in [
+            ("FAKE=FAKE", "a literal value"),
+            ("FAKE=@FAKE", "a file"),
+            ("FAKE=env:FAKE", "a variable"),
+        ] {
+            let ask = parse(given).unwrap();
+            assert_eq!(format!("{ask:?} {:?}", ask.source), format!("Ask({word}) {word}"));
         }
         for rule in [Rule::Json, Rule::PublicKey, Rule::Wifi, Rule::NeverBaked] {
             let why = check_value(rule, b"FAKE").unwrap_err();

@@ -243,6 +243,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_what_is_required_of_whom_was_asked_for() {
+        let manifest = Manifest::default();
+        let missing = |bundle: &Bundle, persona| {
+            let plan = plan(bundle, &manifest, persona, &Machine::default()).ok().unwrap();
+            plan.missing.join(" ")
+        };
+        let none = bundle(&[], &[]);
+        assert_eq!(missing(&none, None), "gh-cli ssh-operator-pubkey");
+        assert_eq!(missing(&none, Some("otto")), "gh-cli claude gemini codex ssh-operator-pubkey");
+        let most = bundle(&["gh-cli"], &["claude", "codex"]);
+        assert_eq!(missing(&most, None), "ssh-operator-pubkey");
+        assert_eq!(missing(&most, Some("otto")), "gemini ssh-operator-pubkey");
+    }
+
+    #[test]
+    fn a_persona_is_named_as_absent_only_among_others() {
+        let manifest = Manifest::default();
+        let no_persona = |bundle: &Bundle, persona| {
+            let plan = plan(bundle, &manifest, persona, &Machine::default()).ok().unwrap();
+            plan.skipped.contains(&Skip::NoPersona)
+        };
+        let (none, one) = (bundle(&["gh-cli"], &[]), bundle(&["gh-cli"], &["claude"]));
+        assert!(no_persona(&one, Some("vera")));
+        for (bundle, persona) in [(&none, Some("vera")), (&one, Some("otto")), (&one, None)] {
+            assert!(!no_persona(bundle, persona), "{persona:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_gives_its_content() {
+        let manifest = Manifest::default();
+        let mut bundle = bundle(&["gh-cli"], &[]);
+        bundle.global.put("wifi", Secret::new(b"{\"ssid\":\"a\"}".to_vec()));
+        let plan = plan(&bundle, &manifest, None, &Machine::default()).ok().unwrap();
+        assert_eq!(plan.targets[0].secret().as_slice(), b"{}");
+        let wifi = plan.targets[1].secret();
+        assert!(wifi.starts_with(b"[connection]"), "written for its tool");
+    }
+
+    #[test]
     fn what_was_not_asked_for_or_stands_wrong_is_passed_over_and_what_is_unknown_stops_all() {
         let manifest = Manifest::default();
         let odd = bundle(&["claude", "wifi"], &["gh-cli", "odd"]);

@@ -150,7 +150,10 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused_without_showing_it() {
-        let cases: [(&[u8], Unusable); 11] = [
+        let letters = format!("{{\"ssid\":\"a\",\"psk\":\"{}\"}}", "x".repeat(64));
+        let cases: [(&[u8], Unusable); 13] = [
+            (letters.as_bytes(), Unusable::Password),
+            (br#"{"ssid":"a","psk":"abcdef1"}"#, Unusable::Password),
             (b"", Unusable::NoSsid),
             (b"ssid", Unusable::NoSsid),
             (b"ssid=", Unusable::NoSsid),

@@ -35,3 +35,25 @@ impl Said {
         self.agent.clone().or_else(|| Some(format!("pid {}", self.pid?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Text, parse};
+
+    #[test]
+    fn a_record_by_another_hand_says_what_can_be_understood() {
+        let read = |text: &str| match parse(text.as_bytes(), 4096) {
+            Ok(Text::Foreign(fields)) => Said::from_fields(&fields),
+            other => panic!("{other:?}"),
+        };
+        let said = read("agent: otto\npid: 77\ntimestamp: \"1970-01-01T00:00:01Z\"\npr: #42\n");
+        let agent = Some("otto".to_owned());
+        let whole = Said { agent, pid: Some(77), since_us: Some(1_000_000), pr: Some(42) };
+        assert_eq!((said.who().as_deref(), said), (Some("otto"), whole));
+        let said = read("agent:\npid: 77\ntimestamp: soon\npr: many\n");
+        assert_eq!(said, Said { pid: Some(77), ..Said::default() });
+        assert_eq!(said.who().as_deref(), Some("pid 77"));
+        assert_eq!(read("12345\n").who(), None);
+    }
+}

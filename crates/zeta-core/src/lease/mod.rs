@@ -382,4 +382,4 @@ fn push_some_number(fields: &mut Fields, key: &'static str, value: Option<u64>) 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

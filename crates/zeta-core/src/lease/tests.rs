@@ -28,7 +28,7 @@ fn after(ms: u64) -> Reading {
     }
 }
 
-fn record() -> Record {
+pub(crate) fn record() -> Record {
     let host = host();
     Record {
         lease: RecordName::new("lease", "deploy").unwrap(),
@@ -86,6 +86,7 @@ fn a_record_reads_back_as_it_was_written() {
 fn the_words_and_numbers_of_the_standard_are_these() {
     let ttls = [TTL_SESSION_MS, TTL_PROCESS_MS, FOREIGN_TTL_MS];
     assert_eq!(ttls, [600_000, 60_000, 600_000]);
+    assert_eq!((FencingToken::LIMIT, DAMAGED_TTL_MS), (9_007_199_254_740_992, 1_200_000));
     for (policy, word) in
         [(Policy::Reclaim, "reclaim"), (Policy::Kill, "kill"), (Policy::Never, "never")]
     {
@@ -504,6 +505,10 @@ fn foreign_and_damaged_records_age_out() {
     let damaged = |s| judge(&Observed::Damaged(Damage::NoEnd, aged(s)), &now);
     assert!(matches!(damaged(1199), Standing::Held(_)));
     assert_eq!(damaged(1201), Standing::Grantable(Cause::DamagedExpired));
+    // The time that a writer can set is not believed: another one tells when it was changed.
+    let set_back = FileTimes { mtime_us: 0, ..aged(1199) };
+    let standing = judge(&Observed::Damaged(Damage::NoEnd, set_back), &now);
+    assert!(matches!(standing, Standing::Held(_)), "{standing:?}");
     assert!(matches!(damaged(-60), Standing::Held(Held { rest_ms: None, .. })));
 }
 

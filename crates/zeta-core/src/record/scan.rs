@@ -109,6 +109,62 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_special_byte_is_found_at_each_place_of_a_word() {
+        let specials = ['"', '\\', '\0', '\x1f', ' ', '!', '#', '[', '\x7f', '\u{80}', 'é'];
+        for (first, second) in specials.iter().flat_map(|a| specials.map(|b| (*a, b))) {
+            for (at, len) in (0..8).flat_map(|at| (0..8).map(move |len| (at, len))) {
+                let (before, between) = ("a".repeat(at), "a".repeat(len));
+                let text = format!("\"{before}{first}{between}{second}aaaaaaaa\"");
+                let bytes = text.as_bytes();
+                assert_eq!(string_len(bytes), slow_string_len(bytes), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_scalar_ends_where_the_grammar_says() {
+        for good in [
+            "0",
+            "7",
+            "-7",
+            "-0",
+            "12345678901234567890",
+            "-12345678901234567890",
+            "true",
+            "false",
+            "\"\"",
+            "\"a\\u00e9\"",
+            "\"\\u00E9\\n\"",
+        ] {
+            let text = format!("{good}\nnext");
+            assert_eq!(split_scalar(&text), Some((good, "next")), "{good}");
+            assert_eq!(split_scalar(good), None, "without its newline");
+        }
+        for bad in [
+            "",
+            "-",
+            "--7",
+            "07",
+            "-07",
+            "123456789012345678901",
+            "1.5",
+            "+7",
+            "tru",
+            "truey",
+            "fals",
+            "\"",
+            "\"\\u00g9\"",
+            "\"\\ug0e9\"",
+            "\"\\u00e\"",
+            "\"\\x\"",
+            "\"\t\"",
+            "null",
+        ] {
+            assert_eq!(split_scalar(&format!("{bad}\n")), None, "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn strings_are_measured_alike_eight_bytes_at_a_time(

@@ -118,7 +118,7 @@ pub struct Policy {
 }
 
 /// How long a merged pull request may be ahead of the default branch that we see, in s.
-const LAG_S: i64 = 600;
+pub(super) const LAG_S: i64 = 600;
 
 /// Why nothing is done.
 #[derive(Debug, Clone, PartialEq, Eq)]

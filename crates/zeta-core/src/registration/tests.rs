@@ -1,5 +1,6 @@
 //! Tables of what follows from what was observed.
 
+use super::decide::LAG_S;
 use super::node::{About, Hardware, Network, compose};
 use super::receipt::{Receipt, State};
 use super::*;
@@ -38,6 +39,29 @@ fn seen(on_main: Answer<String>, pulls: Answer<Vec<Pull>>) -> Seen {
     Seen { receipt: None, on_main, pulls }
 }
 
+/// People, and the nodes that run an older version, look for these words.
+#[test]
+fn what_the_forge_shows_of_a_node_has_these_names() {
+    assert_eq!(branch("node-1a"), "register-node-node-1a");
+    assert_eq!(refresh_branch("node-1a"), "refresh-node-node-1a");
+    assert_eq!(leave_branch("node-1a"), "deregister-node-node-1a");
+    assert_eq!(title("node-1a"), "node-register: node-1a");
+    assert_eq!(body_marker("node-1a"), "<!-- zeta-node-registration: node-1a -->");
+    let path = node_path("ace", "node-1a");
+    assert_eq!(path, "maintainers/ace/cluster-nodes/node-1a/node.yaml");
+    assert_eq!(node_of_path(&path), Some("node-1a"));
+    for no_node in [
+        "maintainers//cluster-nodes/node-1a/node.yaml",
+        "maintainers/ace/cluster-nodes//node.yaml",
+        "maintainers/ace/x/cluster-nodes/node-1a/node.yaml",
+        "maintainers/ace/cluster-nodes/x/node-1a/node.yaml",
+        "maintainers/ace/cluster-nodes/node-1a/other.yaml",
+        "other/ace/cluster-nodes/node-1a/node.yaml",
+    ] {
+        assert_eq!(node_of_path(no_node), None, "{no_node}");
+    }
+}
+
 #[test]
 fn pull_requests_of_a_node_are_known_whoever_opened_them() {
     let other = Pull {
@@ -73,6 +97,8 @@ fn pull_requests_of_a_node_are_known_whoever_opened_them() {
         // The end of a name may look like the beginning of a date.
         with("register-node-node-1a-20260519ab", "", ""),
         with("register-node-1a-12345678901", "", ""),
+        with("register-node-1a-abcdefgh-1011", "", ""),
+        with("register-node-1a-20260519T", "", ""),
         // A node whose name ends in a date names itself, by any of the two.
         with("register-node-node-1a-20260519", "node-register: node-1a-20260519", ""),
         with("register-node-node-1a-20260519", "renamed", &body_marker("node-1a-20260519")),
@@ -183,6 +209,36 @@ fn a_receipt_forbids_another_attempt_for_a_while_and_answers_nothing() {
     for (receipt, expected) in cases {
         assert_eq!(decide(&with(receipt.clone()), POLICY), expected, "{receipt:?}");
     }
+}
+
+#[test]
+fn a_merged_one_is_waited_for_as_long_as_a_default_branch_may_lag() {
+    let merged = |at_s| pull(7, PullState::Merged(at_s));
+    for (age_s, lags) in [(0, true), (LAG_S - 1, true), (LAG_S, false), (LAG_S + 1, false)] {
+        let pull = merged(POLICY.now_s - age_s);
+        let next = decide(&seen(Answer::Absent, Answer::Found(vec![pull.clone()])), POLICY);
+        let stop = if lags { Stop::Merging(pull) } else { Stop::Removed(pull) };
+        assert_eq!(next, Next::Stop(stop), "{age_s}");
+    }
+}
+
+#[test]
+fn a_new_receipt_keeps_what_later_runs_rely_on() {
+    let before = Receipt {
+        retry_after_s: Some(60),
+        opened_url: Some("https://forge/pull/1".to_owned()),
+        detail: "refused".to_owned(),
+        ..receipt(State::PullFailed, Some(77))
+    };
+    let new = Receipt { observed_us: 9, ..receipt(State::Throttled, Some(1)) };
+    let kept = Receipt {
+        state: State::Throttled,
+        observed_us: 9,
+        detail: String::new(),
+        ..before.clone()
+    };
+    assert_eq!(new.clone().following(Some(&before)), kept);
+    assert_eq!(new.clone().following(None), Receipt { last_attempt_s: None, ..new });
 }
 
 #[test]

@@ -17,7 +17,7 @@ use zeta_os::users::user;
 
 use super::anchor;
 use super::purpose::Purpose;
-use super::trusted_dir::{self, Sharing, TrustedDir, open_parent};
+use super::trusted_dir::{self, Sharing, TrustedDir, check_file_system, magic, open_parent};
 use zeta_core::trust::OVERFLOW_UID;
 
 /// Refuses to create a directory in a private `/tmp`, or where root makes it for a group.
@@ -73,8 +73,10 @@ pub fn create_private(
         )
         .hint("run zeta as a user that has the same user id inside and outside of the sandbox"));
     }
-    let temp = format!(".{name}{}{}", layout::NEW_PREFIX, host::random_hex()?);
     let cannot = |errno| Error::io("cannot create", path, errno);
+    // What is refused afterwards must not be made first.
+    check_file_system(magic(parent.as_fd()).map_err(cannot)?, path, purpose)?;
+    let temp = format!(".{name}{}{}", layout::NEW_PREFIX, host::random_hex()?);
     make_dir(parent.as_fd(), &temp, Sharing::Private).map_err(cannot)?;
     let made = openat(&parent, temp.as_str(), DIRECTORY, Mode::empty());
     // A new directory inherits the set-group-id bit; a private tree must not have it.

@@ -251,7 +251,7 @@ const OVERLAY: u64 = 0x794c_7630;
 
 /// Checks the file system, and returns whether `RENAME_EXCHANGE` is the faster way to replace a
 /// record on it.
-fn check_file_system(magic: u64, path: &Path, purpose: &Purpose) -> Result<bool> {
+pub fn check_file_system(magic: u64, path: &Path, purpose: &Purpose) -> Result<bool> {
     let remote = |name| {
         Err(Error::not_safe(path, format!("it lies on {name}, where file locks cannot be trusted"))
             .hint(format!("use a directory on a local disk or in memory: {} DIR", purpose.flag)))
@@ -331,4 +331,29 @@ pub fn open_inner(
 
 fn mode(stat: &Stat) -> String {
     format!("{:04o}", stat.st_mode & 0o7777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_systems_whose_locks_cannot_be_trusted_are_refused_by_name() {
+        for (magic, name) in [
+            (0x6969, "NFS"),
+            (0x6573_5546, "FUSE"),
+            (0x0102_1997, "9p"),
+            (0xff53_4d42, "an SMB share"),
+            (0xfe53_4d42, "an SMB share"),
+            (0x517b, "an SMB share"),
+            (0x1234_5678, "0x12345678"),
+        ] {
+            let error = check_file_system(magic, Path::new("/srv/state"), &STATE).unwrap_err();
+            assert!(error.to_string().contains(name), "{magic:#x}: {error}");
+        }
+        for (magic, exchanges) in [(0x0102_1994, false), (0xef53, true), (OVERLAY, true)] {
+            let judged = check_file_system(magic, Path::new("/srv/state"), &STATE);
+            assert_eq!(judged.unwrap(), exchanges, "{magic:#x}");
+        }
+    }
 }

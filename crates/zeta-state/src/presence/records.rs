@@ -147,11 +147,11 @@ pub fn publish(
             name.max()
         )));
     }
-    if fields.len() > KEYS_MAX {
+    let keys = fields.iter().count();
+    if keys > KEYS_MAX {
         return Err(Error::usage(format!(
-            "{}: the record would have {} keys, and may have {KEYS_MAX}: nothing was changed",
-            node.path.join(name.file()).display(),
-            fields.len()
+            "{}: the record would have {keys} keys, and may have {KEYS_MAX}: nothing was changed",
+            node.path.join(name.file()).display()
         )));
     }
     section.publish(&text, exists)

@@ -84,6 +84,12 @@ fn places_are_remembered_and_a_bundle_merges_into_another() {
         section.put_place("codex", "~/.\"codex/auth.json");
     });
     assert!(Bundle::default().is_empty() && !old.is_empty());
+    let mut one = Bundle::default();
+    one.put_persona("otto", "claude", secret("x"));
+    assert!(!one.is_empty(), "a persona's credential is one");
+    one = Bundle::default();
+    one.global.put("gh-cli", secret("x"));
+    assert!(!one.is_empty());
     old.merge(new);
     assert_eq!(old.global.get("gh-cli").unwrap().bytes(), b"new");
     assert_eq!(old.global.place("gh-cli"), Some("~/g/hosts.yml"), "no newer one is known");
@@ -113,12 +119,14 @@ fn a_place_that_is_no_text_is_no_reason_to_refuse_a_bundle() {
 /// What the original's runtime made of these was observed.
 #[test]
 fn base64_is_read_as_leniently_as_by_the_original() {
-    let cases: [(&str, &[u8]); 12] = [
+    let cases: [(&str, &[u8]); 14] = [
         ("YQ==YQ==", b"a"),
         ("YWI=YWJj", b"ab"),
         ("YQ", b"a"),
         ("YW Jj\n", b"abc"),
         ("YW-_", b"ao\xbf"),
+        ("YW+/", b"ao\xbf"),
+        ("/+A.=", b"\xff\xe0"),
         ("Y", b""),
         ("", b""),
         ("!!!", b""),
@@ -137,5 +145,10 @@ fn nothing_shows_a_secret() {
     let mut bundle = Bundle::default();
     bundle.global.put("gh-cli", secret("FAKE-VALUE-77"));
     let shown = format!("{bundle:?}");
-    assert!(shown.contains("gh-cli") && !shown.contains("FAKE") && !shown.contains("70, 65"));
+    assert!(
+        shown.contains("gh-cli")
+            && shown.contains("Secret")
+            && !shown.contains("FAKE")
+            && !shown.contains("70, 65")
+    );
 }

@@ -1,7 +1,7 @@
 //! Frames of both formats: what is accepted is written the same, everything else has a reason.
 
 use super::v2::{self, Header};
-use super::{BLOB_MAX, BadFrame, Frame, PAYLOAD_MAX, v1};
+use super::{BLOB_MAX, BadFrame, Format, Frame, PAYLOAD_MAX, v1};
 
 fn one() -> Vec<u8> {
     let salt = [1; 32];
@@ -56,6 +56,26 @@ fn what_is_accepted_is_written_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn what_begins_otherwise_is_no_blob_and_what_is_too_short_says_how_long_it_must_be() {
+    let short = |len, least| Err(BadFrame::TooShort { len, least });
+    assert_eq!(Frame::parse(b"JUNK"), Err(BadFrame::Magic));
+    assert_eq!(Frame::parse(b"ZCV"), short(3, v1::FIXED_LEN));
+    assert_eq!(Frame::parse(b"ZCV1"), short(4, v1::FIXED_LEN));
+    let empty = v1::Frame {
+        reserved: [0; 4],
+        salt: &[1; 32],
+        nonce: &[2; 12],
+        tag: &[3; 16],
+        payload: b"",
+    };
+    let empty = empty.render();
+    assert_eq!(Frame::parse(&empty).unwrap().render(), empty);
+    let cut = &empty[..empty.len() - 1];
+    assert_eq!(Frame::parse(cut), short(cut.len(), empty.len()));
+    assert_eq!((Format::Zcv1.word(), Format::Zcv2.word()), ("zcv1", "zcv2"));
 }
 
 #[test]
@@ -117,6 +137,7 @@ fn the_largest_blob_of_each_format_is_accepted_and_a_larger_one_is_not() {
     assert!(Frame::parse(&of_one(most)).is_ok());
     let largest = of_two(most);
     assert_eq!(largest.len(), BLOB_MAX);
+    assert_eq!(PAYLOAD_MAX, 1_048_576);
     assert!(Frame::parse(&largest).is_ok());
     for larger in [of_one(&payload), of_two(&payload)] {
         let why = Frame::parse(&larger);

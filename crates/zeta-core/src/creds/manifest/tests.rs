@@ -1,6 +1,6 @@
 //! The manifest: the original's entries, ours, and additions with all their faults at once.
 
-use super::{BadPath, Draft, Extension, Fault, Manifest, Rule, Scope, check_path};
+use super::{BadPath, Draft, Extension, Fault, Manifest, PATHS_MAX, Rule, Scope, check_path};
 
 fn draft(id: &str, paths: &[&str]) -> Draft {
     Draft {
@@ -102,6 +102,11 @@ fn all_faults_are_told_at_once() {
         Fault::PathTaken { at: 3, nth: 0, id: "own".to_owned() },
     ];
     assert_eq!(faults, Err(expect));
+    let places: Vec<String> = (0..=PATHS_MAX).map(|n| format!("~/{n}")).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    assert!(add(vec![draft("own", &places[1..])]).is_ok());
+    let count = Fault::Paths { at: 0, count: PATHS_MAX + 1 };
+    assert_eq!(add(vec![draft("own", &places)]), Err(vec![count]));
     assert_eq!(add(vec![]), Err(vec![Fault::Count(0)]));
     let many: Vec<_> = (0..65).map(|n| draft(&format!("x{n}"), &[&format!("~/{n}")])).collect();
     assert_eq!(add(many.clone()), Err(vec![Fault::Count(65)]));
@@ -133,6 +138,7 @@ fn paths_stay_below_their_roots() {
         assert_eq!(check_path(path), Err(why), "{path:?}");
     }
     assert_eq!(check_path(&format!("~/{}", "x".repeat(1023))), Err(BadPath::Text));
+    assert_eq!(check_path(&format!("~/{}", "x".repeat(1022))), Ok(()));
     for path in ["~/a", "/etc/zeta/a/b", "/etc/ssh/..a", "~/a b"] {
         assert_eq!(check_path(path), Ok(()), "{path:?}");
     }

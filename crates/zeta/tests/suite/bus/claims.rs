@@ -397,3 +397,17 @@ fn the_lease_of_a_claim_is_not_taken_by_the_verbs_of_leases() {
     assert!(out.err.contains("zeta claim acquire src/main.rs"), "{out:?}");
     place.ends(0, &["claim", "acquire", "src/main.rs"]);
 }
+
+#[test]
+fn the_lease_of_a_claim_names_the_agent_of_the_claim() {
+    let place = Place::new();
+    let lease = place.acquire(0, "otto-cli", "B-18")["lease"].as_str().unwrap().to_owned();
+    let agent = || place.json(0, &["lease", "show", &lease])["agent"].clone();
+    assert_eq!(agent(), "otto-cli");
+    let token = place.token("otto-cli", "B-18");
+    place.ends(0, &["claim", "renew", "B-18", "--from", "otto-cli", "--token", &token]);
+    assert_eq!(agent(), "otto-cli");
+    let over = ["claim", "handover", "B-18", "--from", "otto-cli", "--to", "vera"];
+    place.ends(0, &[&over[..], &["--token", &token]].concat());
+    assert_eq!(agent(), "vera");
+}

@@ -1,38 +1,11 @@
 //! Writers that follow the original's rules beside zeta's writers, at random: no two ever hold one
 //! item at once, and at the end both see the same.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use zeta_core::bus::item::Item;
-
-use super::place::{Place, original_holders, original_publish};
-
-/// Acquires as the original does: an exclusive lock, three tries, the rule, a message, no lock.
-fn original_acquire(bus: &Path, from: &str, item: &str) -> bool {
-    let lock = bus.join(Item::new(item).unwrap().original_lock());
-    for _ in 0..3 {
-        match OpenOptions::new().write(true).create_new(true).open(&lock) {
-            Ok(mut file) => {
-                file.write_all(std::process::id().to_string().as_bytes()).unwrap();
-                let holders = original_holders(bus, item);
-                let free = holders.iter().all(|holder| holder == from);
-                if free {
-                    original_publish(bus, from, "claim", item);
-                }
-                std::fs::remove_file(&lock).unwrap();
-                return free;
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-    false
-}
+use super::place::{Place, original_acquire, original_holders, original_publish};
 
 #[test]
 fn mixed_writers_never_hold_an_item_together() {

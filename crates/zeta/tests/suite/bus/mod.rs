@@ -3,6 +3,7 @@
 
 mod attack;
 mod claims;
+mod clock;
 mod decode;
 mod deliver;
 mod hostile;

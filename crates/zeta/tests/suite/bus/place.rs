@@ -2,11 +2,14 @@
 //! and from its description alone: the judge of what our files mean to others.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
+use zeta_core::bus::item::Item;
 
 use crate::support::{Out, Sandbox, run};
 
@@ -116,6 +119,28 @@ pub fn original_publish(bus: &std::path::Path, from: &str, action: &str, item: &
     let text = serde_json::to_string_pretty(&message).unwrap();
     std::fs::write(bus.join(format!("{id}.json")), text).unwrap();
     id
+}
+
+/// Acquires as the original does: an exclusive lock, three tries, the rule, a message, no lock.
+pub fn original_acquire(bus: &std::path::Path, from: &str, item: &str) -> bool {
+    let lock = bus.join(Item::new(item).unwrap().original_lock());
+    for _ in 0..3 {
+        match OpenOptions::new().write(true).create_new(true).open(&lock) {
+            Ok(mut file) => {
+                file.write_all(std::process::id().to_string().as_bytes()).unwrap();
+                let holders = original_holders(bus, item);
+                let free = holders.iter().all(|holder| holder == from);
+                if free {
+                    original_publish(bus, from, "claim", item);
+                }
+                std::fs::remove_file(&lock).unwrap();
+                return free;
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    false
 }
 
 /// Among the claim messages of an item that have not expired, the newest action per sender counts;

@@ -17,8 +17,9 @@ use zeta_bus::messages::{Filter, list};
 use super::fault::{ENOSPC, Fault, chosen, full};
 use super::sandbox::Sandbox;
 use super::scene::tell;
-use super::trace::{Point, inject, record, works};
+use super::trace::{Point, inject, pause, record, works};
 use super::tree::{Entry, Tree};
+use crate::bus::place::original_acquire;
 use crate::support::{Out, skip};
 
 const PUBLISH: &[&str] = &[
@@ -218,6 +219,28 @@ pub fn play(test: &str, scene: &Scene, part: Part) {
     eprintln!("{}: {made} injections at {} calls, {missed} missed", scene.name, points.len());
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));
     assert!(missed * 50 <= made, "{missed} faults never struck, {made} did");
+}
+
+/// Pauses an acquire right before it makes the original's lock, and lets the original claim the
+/// item meanwhile.
+pub fn claim_before_lock(test: &str) {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test, "needs strace, and the right to trace");
+    }
+    Scene::acquire().before.iter().for_each(|args| _ = sandbox.ok(args));
+    let (clean, points) = record(&sandbox, ACQUIRE);
+    assert_eq!(clean.status, 0, "{clean:?}");
+    sandbox.ok(RELEASE);
+    let makes_lock = |point: &&Point| {
+        point.call == "openat" && point.line.contains(".lock") && point.line.contains("O_EXCL")
+    };
+    let point = points.iter().find(makes_lock).unwrap();
+    let claim = || original_acquire(&bus_of(&sandbox), "lior", "B-1");
+    let (out, claimed) = pause(&sandbox, point, ACQUIRE, claim);
+    // On a machine that is slow the original may come too late, and finds the item taken.
+    assert_eq!(out.status, if claimed { 3 } else { 0 }, "{out:?}");
+    assert_eq!(see(&sandbox).original.len(), 1, "{out:?}");
 }
 
 struct Case<'a> {

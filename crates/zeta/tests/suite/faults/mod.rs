@@ -10,6 +10,7 @@
 
 mod bus;
 mod fault;
+mod moment;
 mod sandbox;
 mod scene;
 mod trace;
@@ -83,6 +84,11 @@ fn a_fault_late_in_claim_acquire_again_keeps_the_claim() {
 #[test]
 fn a_fault_at_any_call_of_claim_acquire_never_takes_what_another_has() {
     bus::play(test_name!(), &bus::Scene::acquire_taken(), Part::All);
+}
+
+#[test]
+fn a_claim_of_the_original_right_before_our_lock_is_seen() {
+    bus::claim_before_lock(test_name!());
 }
 
 #[test]

@@ -22,10 +22,18 @@ impl Sandbox {
     pub fn new(no_openat2: bool) -> Sandbox {
         let asked = std::env::var_os("ZETA_FAULTS_DIR");
         let first = Path::new(asked.as_deref().unwrap_or("/dev/shm".as_ref()));
-        let dir = match TempDir::below(first, "faults", 0o700) {
-            Err(_) if asked.is_none() => TempDir::new("faults", 0o700),
-            made => made.unwrap(),
-        };
+        match TempDir::below(first, "faults", 0o700) {
+            Err(_) if asked.is_none() => Sandbox::within(TempDir::new("faults", 0o700), no_openat2),
+            made => Sandbox::within(made.unwrap(), no_openat2),
+        }
+    }
+
+    /// A sandbox below `/tmp`, which is often on a disk.
+    pub fn below_tmp() -> Sandbox {
+        Sandbox::within(TempDir::new("faults", 0o700), false)
+    }
+
+    fn within(dir: TempDir, no_openat2: bool) -> Sandbox {
         let world = dir.join("world");
         std::fs::create_dir(&world).unwrap();
         Sandbox { dir, world, no_openat2 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fault::Fault;
 use super::sandbox::{Sandbox, run};
-use crate::support::Out;
+use crate::support::{LIMIT, Out, until};
 
 /// The first call of our own code. All before it belongs to the loader and to Rust's runtime, which
 /// end the process if they fail, and neither of them knows of a state directory.
@@ -101,6 +101,29 @@ fn head(line: &str) -> Option<&str> {
     let (call, rest) = call_of(line)?;
     let first = rest.split([',', ')']).next()?;
     Some(if first.starts_with('"') || first.starts_with("0x") { call } else { first })
+}
+
+/// Runs a verb that pauses before one of its openat calls; returns what it answered, and what
+/// `during` did in that pause.
+pub fn pause<T>(
+    sandbox: &Sandbox,
+    point: &Point,
+    args: &[&str],
+    during: impl FnOnce() -> T,
+) -> (Out, T) {
+    let inject = format!("inject=openat:delay_enter=1000000:when={}", point.k);
+    let log = sandbox.dir.join("trace");
+    let _ = std::fs::remove_file(&log);
+    let opened = || {
+        let trace = std::fs::read_to_string(&log).unwrap_or_default();
+        trace.lines().filter(|line| line.contains(" openat(")).count()
+    };
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| traced(sandbox, &["-e", "trace=openat", "-e", &inject], args).0);
+        until(LIMIT, || opened() + 1 >= point.k || call.is_finished());
+        let done = during();
+        (call.join().unwrap(), done)
+    })
 }
 
 fn traced(sandbox: &Sandbox, options: &[&str], args: &[&str]) -> (Out, String) {

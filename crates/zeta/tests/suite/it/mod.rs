@@ -16,6 +16,7 @@ mod node_name;
 mod oracle;
 mod race;
 mod review;
+mod rules;
 mod signals;
 mod three;
 mod time;

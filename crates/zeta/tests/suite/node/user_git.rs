@@ -159,3 +159,16 @@ fn the_token_is_in_no_environment_that_does_not_need_it_and_in_no_core() {
     let zeroes = core.split_whitespace().filter(|word| *word == "0").count();
     assert_eq!(zeroes, 2, "{core}");
 }
+
+#[test]
+fn a_repository_without_a_commit_and_a_branch_that_is_not_there_are_told_apart() {
+    let machine = Machine::new();
+    let remote = machine.home.join("r.git");
+    let mut git = Command::new("git");
+    let out = run(git.args(["init", "-q", "--bare", "-b", "main"]).arg(&remote));
+    assert_eq!(out.status, 0, "{out:?}");
+    let out = machine.plain(&remote, &["--node", "node-1"]);
+    assert!(out.status != 0 && out.err.contains("it has no default branch yet"), "{out:?}");
+    let out = machine.plain(&remote, &["--node", "node-1", "--base", "next"]);
+    assert!(out.status != 0 && out.err.contains("it has no branch \"refs/heads/next\""), "{out:?}");
+}

@@ -1,0 +1,146 @@
+//! The grammar of records: what is whole, what is damaged and how, and what is safe to show.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use proptest::prelude::*;
+
+const GOOD: &str = "schema: 1\nkind: \"lease\"\nnote: \"no\"\nn: 12\nend: true\n";
+
+fn own(text: &str) -> Result<Fields<'_>, Damage> {
+    match parse(text.as_bytes(), 4096)? {
+        Text::Own(fields) => Ok(fields),
+        Text::Foreign(_) => panic!("{text:?} was taken for foreign"),
+    }
+}
+
+#[test]
+fn a_whole_record_reads_back_as_it_was() {
+    let fields = own(GOOD).unwrap();
+    assert_eq!(fields.text("note").as_deref(), Some("no"));
+    assert_eq!(fields.number("n"), Some(12));
+    assert_eq!((fields.render().as_str(), fields.iter().count()), (GOOD, 4));
+    let other_order = own("kind: \"lease\"\nschema: 1\nend: true\n");
+    assert_eq!(other_order.unwrap().text("kind").as_deref(), Some("lease"));
+    assert_eq!(fields.clone().into_owned(), fields);
+}
+
+#[test]
+fn only_what_a_terminal_would_act_on_is_escaped() {
+    for (text, quoted, printed) in [
+        ("a b", r#""a b""#, "a b"),
+        ("é\"x\"", r#""é\"x\"""#, "é\"x\""),
+        ("a\\b", r#""a\\b""#, "a\\b"),
+        ("\u{1b}[2J", r#""\u001b[2J""#, r"\u001b[2J"),
+        ("\"\u{7f}\"", r#""\"\u007f\"""#, r#"\"\u007f\""#),
+        ("a\n", r#""a\n""#, r"a\n"),
+    ] {
+        assert_eq!(quote(text), quoted);
+        assert_eq!(printable(text), printed);
+    }
+    for (text, plain) in [("", true), (" ~", true), ("\"", false), ("\\", false), ("é", false)] {
+        assert_eq!(is_plain(text), plain, "{text}");
+    }
+}
+
+/// A reader compares keys whose hashes meet: many that do would make each record slower.
+#[test]
+fn the_keys_of_a_record_rarely_share_a_hash() {
+    let fields = crate::lease::tests::record().to_fields();
+    let hashes: BTreeSet<u32> = fields.iter().map(|(key, _)| key_hash(key)).collect();
+    assert!(hashes.len() >= 24, "{}", hashes.len());
+    assert!(hashes.last() < Some(&64));
+}
+
+#[test]
+fn each_kind_of_damage_is_named() {
+    for (text, damage) in [
+        ("schema: 1\nkind: \"lease\"\n", Damage::NoEnd),
+        ("schema: 1\nend: true", Damage::NoEnd),
+        ("schema: 1\nxend: true\n", Damage::NoEnd),
+        ("schema: 1\r\nend: true\r\n", Damage::NoEnd),
+        ("schema: 1\r\nend: true\n", Damage::BadValue(1)),
+        ("schema: 1\nn: 1e3\nend: true\n", Damage::BadValue(2)),
+        ("schema: 1\nn: no\nend: true\n", Damage::BadValue(2)),
+        ("schema: 1\nn: 007\nend: true\n", Damage::BadValue(2)),
+        ("schema: 1\nn: \"a\"b\"\nend: true\n", Damage::BadValue(2)),
+        ("schema: 1\nn: \"\\x41\"\nend: true\n", Damage::BadValue(2)),
+        ("schema: 1\n n: 1\nend: true\n", Damage::BadLine(2)),
+        ("schema: 1\n\nend: true\n", Damage::BadLine(2)),
+        ("schema: 1\nn: 1\nn: 2\nend: true\n", Damage::DuplicateKey("n".into())),
+        ("schema: 1\nend: true\nend: true\n", Damage::DuplicateKey("end".into())),
+        ("schema: 2\nend: true\n", Damage::UnknownSchema("2".into())),
+        ("schema: 1\nschema: 1\nend: true\n", Damage::DuplicateKey("schema".into())),
+        ("n: 1\nschema: 2\nend: true\n", Damage::UnknownSchema("2".into())),
+    ] {
+        assert_eq!(own(text), Err(damage), "{text:?}");
+    }
+    let keys: String = (2..=KEYS_MAX).map(|n| format!("k{n}: 1\n")).collect();
+    let full = format!("schema: 1\n{keys}");
+    assert!(parse(format!("{full}end: true\n").as_bytes(), 65536).is_ok());
+    let more = format!("{full}k: 1\nend: true\n");
+    assert_eq!(parse(more.as_bytes(), 65536), Err(Damage::TooManyKeys(KEYS_MAX)));
+    assert_eq!(parse(b"schema: 1\n\xff", 4096), Err(Damage::NotUtf8));
+    assert_eq!(parse(&[b'x'; 4097], 4096), Err(Damage::TooLong(4096)));
+    assert!(parse(&[b'x'; 4096], 4096).is_ok());
+    let kind = |found: &str| Damage::WrongKind { found: found.into(), wanted: "lease" };
+    assert_eq!(own(GOOD).unwrap().expect_kind("lease"), Ok(()));
+    let persona = own("schema: 1\nkind: \"persona\"\nend: true\n").unwrap();
+    assert_eq!(persona.expect_kind("lease"), Err(kind("persona")));
+    let none = own("schema: 1\nend: true\n").unwrap();
+    assert_eq!(none.expect_kind("lease"), Err(kind("missing")));
+}
+
+#[test]
+fn a_key_has_one_to_64_bytes() {
+    for good in ["a", "a_1", &"k".repeat(64)] {
+        assert!(is_key(good), "{good}");
+    }
+    for bad in ["", "1a", "_a", "A", "a-b", "a.b", "ä", &"k".repeat(65)] {
+        assert!(!is_key(bad), "{bad}");
+        let text = format!("schema: 1\n{bad}: 1\nend: true\n");
+        assert_eq!(own(&text), Err(Damage::BadLine(2)), "{bad}");
+    }
+}
+
+#[test]
+fn text_by_another_hand_is_foreign() {
+    for text in ["", "12345\n", "pid: 77\ntimestamp: \"x\"\n", "\u{0}\u{1}"] {
+        assert!(matches!(parse(text.as_bytes(), 4096), Ok(Text::Foreign(_))), "{text:?}");
+    }
+    let text = "pid: 77\n note : \"a b\"\npid: 78\nno pair\nBad: 1\n";
+    let Ok(Text::Foreign(fields)) = parse(text.as_bytes(), 4096) else { panic!("{text}") };
+    let found: Vec<_> = fields.iter().collect();
+    assert_eq!(found, [("pid", "\"77\""), ("note", "\"a b\"")], "the first one counts");
+}
+
+#[test]
+fn surrogate_pairs_decode_and_lone_ones_do_not() {
+    assert_eq!(unquote("\"\\ud83d\\ude00\"").as_deref(), Some("😀"));
+    assert_eq!(unquote("\"\\ud83d\""), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_quoting(
+        text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*",
+    ) {
+        let quoted = quote(&text);
+        let line = format!("{quoted}\n");
+        prop_assert_eq!(split_scalar(&line), Some((quoted.as_str(), "")));
+        prop_assert!(!quoted.chars().any(is_unprintable));
+        let back = unquote(&quoted);
+        prop_assert_eq!(back.as_deref(), Some(text.as_str()));
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = parse(&bytes, 4096);
+    }
+
+    #[test]
+    fn a_torn_record_is_never_whole(cut in 0..GOOD.len()) {
+        let whole = matches!(parse(&GOOD.as_bytes()[..cut], 4096), Ok(Text::Own(_)));
+        prop_assert!(!whole);
+    }
+}
