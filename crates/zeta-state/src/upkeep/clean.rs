@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use zeta_core::clean::{UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_persona};
-use zeta_core::evidence::{Boot, ProcessState, judge_boot};
+use zeta_core::evidence::{Boot, FileTimes, ProcessState, judge_boot};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::Observed;
 use zeta_core::name::{Label, RecordName};
@@ -41,6 +41,15 @@ pub struct Item {
     pub path: String,
     /// The reason: a word of the core, or a sentence about what is wrong.
     pub reason: String,
+    /// The last change of the file, by the wall clock in microseconds, if it was examined.
+    pub changed_us: Option<i64>,
+}
+
+impl Item {
+    fn new(what: &'static str, path: String, reason: &str, times: Option<FileTimes>) -> Item {
+        let changed_us = times.map(|times| times.mtime_us);
+        Item { what, path, reason: reason.to_owned(), changed_us }
+    }
 }
 
 /// The result of cleaning.
@@ -68,11 +77,8 @@ pub fn clean(ctx: &Context, dry: bool) -> Result<Cleaned> {
 fn scratch(dry: bool, done: &mut Cleaned) {
     for left in temp_dir::abandoned() {
         let removed = if dry { Ok(()) } else { left.remove() };
-        let item = |reason: &str| Item {
-            what: "scratch",
-            path: left.path.display().to_string(),
-            reason: reason.to_owned(),
-        };
+        let item =
+            |reason: &str| Item::new("scratch", left.path.display().to_string(), reason, None);
         match removed {
             Ok(()) => done.removed.push(item("orphan")),
             Err(error) => done.kept.push(item(&error.to_string())),
@@ -85,7 +91,7 @@ fn scratch(dry: bool, done: &mut Cleaned) {
 fn beside(ctx: &Context, done: &mut Cleaned) {
     for name in orphans::beside(&ctx.state_dir) {
         let path = format!("../{name}");
-        done.kept.push(Item { what: "unpublished", path, reason: "beside_the_tree".to_owned() });
+        done.kept.push(Item::new("unpublished", path, "beside_the_tree", None));
     }
 }
 
@@ -125,11 +131,20 @@ struct Cleaner<'a> {
 
 impl Cleaner<'_> {
     fn keep(&mut self, what: &'static str, path: String, reason: &str) {
-        self.done.kept.push(Item { what, path, reason: reason.to_owned() });
+        self.done.kept.push(Item::new(what, path, reason, None));
     }
 
     fn removed(&mut self, what: &'static str, path: String, reason: &str) {
-        self.done.removed.push(Item { what, path, reason: reason.to_owned() });
+        self.done.removed.push(Item::new(what, path, reason, None));
+    }
+
+    /// Lists a thing whose times are known by what was decided about it.
+    fn decided(&mut self, what: &'static str, path: String, verdict: Verdict, times: FileTimes) {
+        let (list, reason) = match verdict {
+            Verdict::Remove(reason) => (&mut self.done.removed, reason),
+            Verdict::Keep(reason) => (&mut self.done.kept, reason),
+        };
+        list.push(Item::new(what, path, reason, Some(times)));
     }
 
     /// Removes unpublished directories and temps from a directory that has no guard.
@@ -144,11 +159,12 @@ impl Cleaner<'_> {
             let path = format!("{prefix}{}", orphan.name);
             let what = if orphan.is_dir { "unpublished" } else { "temp" };
             if !is_old(orphan.times, UNPUBLISHED_KEEP_MS, &self.ctx.now()) {
-                self.keep(what, path, "young");
+                self.decided(what, path, Verdict::Keep("young"), orphan.times);
                 continue;
             }
+            let gone = Verdict::Remove("never_published");
             match if self.dry { Ok(()) } else { orphans::remove(dir, &orphan) } {
-                Ok(()) => self.removed(what, path, "never_published"),
+                Ok(()) => self.decided(what, path, gone, orphan.times),
                 Err(errno) => self.keep(what, path, &errno.to_string()),
             }
         }
@@ -230,15 +246,15 @@ impl Cleaner<'_> {
         match outside {
             Err(error) => return self.keep(what, path, &error.text),
             Ok(None) => return,
-            Ok(Some(Verdict::Keep(why))) => return self.keep(what, path, why),
-            Ok(Some(Verdict::Remove(why))) if self.dry => return self.removed(what, path, why),
-            Ok(Some(Verdict::Remove(_))) => {}
+            Ok(Some((verdict, times))) if self.dry || matches!(verdict, Verdict::Keep(_)) => {
+                return self.decided(what, path, verdict, times);
+            }
+            Ok(Some(_)) => {}
         }
         let inside = guard::enter(self.base, node, file, ENTER_LIMIT)
             .and_then(|section| self.remove_inside(&section, what, file, max));
         match inside {
-            Ok(Some(Verdict::Remove(why))) => self.removed(what, path, why),
-            Ok(Some(Verdict::Keep(why))) => self.keep(what, path, why),
+            Ok(Some((verdict, times))) => self.decided(what, path, verdict, times),
             Ok(None) => {}
             Err(error) => self.keep(what, path, &error.text),
         }
@@ -250,10 +266,10 @@ impl Cleaner<'_> {
         what: &'static str,
         file: &str,
         max: usize,
-    ) -> Result<Option<Verdict>> {
+    ) -> Result<Option<(Verdict, FileTimes)>> {
         let bytes = section.read(max)?;
         let verdict = self.judge(what, file, bytes.clone());
-        if let Some(Verdict::Remove(_)) = verdict {
+        if let Some((Verdict::Remove(_), _)) = verdict {
             section.remove()?;
             if let Kind::Lease(name) = layout::kind_of(file)
                 && let Ok(name) = RecordName::new("lease", name)
@@ -266,16 +282,17 @@ impl Cleaner<'_> {
         Ok(verdict)
     }
 
-    fn judge(&self, what: &str, file: &str, bytes: Option<Bytes>) -> Option<Verdict> {
-        let now = self.ctx.now();
-        match (what, layout::kind_of(file)) {
+    fn judge(&self, what: &str, file: &str, bytes: Option<Bytes>) -> Option<(Verdict, FileTimes)> {
+        let (now, bytes) = (self.ctx.now(), bytes?);
+        let times = bytes.times;
+        let verdict = match (what, layout::kind_of(file)) {
             ("lease", Kind::Lease(name)) => {
                 let name = RecordName::new("lease", name).ok()?;
-                bytes.as_ref()?;
-                Some(judge_lease(&observe(bytes, &name, &self.ctx.host), &now))
+                judge_lease(&observe(Some(bytes), &name, &self.ctx.host), &now)
             }
-            _ => Some(persona_verdict(&bytes?, &now)),
-        }
+            _ => persona_verdict(&bytes, &now),
+        };
+        Some((verdict, times))
     }
 }
 

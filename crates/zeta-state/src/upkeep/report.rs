@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use zeta_core::json::Object;
 use zeta_core::name::Label;
 use zeta_core::record::{printable, quote};
+use zeta_core::time::format_utc;
 
 use super::clean::{Cleaned, Item};
 
@@ -97,6 +98,9 @@ pub fn clean_json(cleaned: &Cleaned, dry: bool) -> Object {
     let item = |item: &Item| {
         let mut object = Object::new();
         object.text("what", item.what).text("path", &item.path).text("reason", &item.reason);
+        if let Some(changed_us) = item.changed_us {
+            object.text("since", &format_utc(changed_us));
+        }
         object.done()
     };
     let mut object = Object::new();

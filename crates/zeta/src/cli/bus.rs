@@ -141,6 +141,7 @@ fn publish(call: &Call) -> Result<u8> {
     }
     let (Some(topic), Some(payload)) = (&args.topic, &args.payload) else {
         return Err(Error::usage("a message needs --topic and --payload")
+            .hint("to leave a text for an agent: zeta bus send AGENT 'text'")
             .hint("zeta bus publish --topic shadow-catch --payload '{\"content\":\"…\"}'"));
     };
     let payload: Value = serde_json::from_str(payload).map_err(|error| {

@@ -31,7 +31,7 @@ use zeta_os::hardening;
 
 pub(super) const NOUN: Noun = Noun {
     name: "creds",
-    about: "Credentials that survive re-imaging, sealed on the stick",
+    about: "Keep logins in a sealed file, so that they survive a new installation",
     build: |noun| super::needs_verb(noun).after_help(args::EXAMPLES),
     verbs: VERBS,
     run: |call| {

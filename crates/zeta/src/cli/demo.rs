@@ -121,8 +121,36 @@ impl Observer for Progress {
         }
         self.shown_ms = Some(at_ms);
         let seconds = at_ms as f64 / 1000.0;
-        let short: String = step.chars().take(66).collect();
-        let line = format!("\r\x1b[K{seconds:6.1} s  {short} ...");
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        let stderr = std::io::stderr();
+        let size = rustix::termios::tcgetwinsize(&stderr).ok();
+        // A terminal that does not know its size says 0.
+        let columns = size.map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { 80 } else { columns };
+        let line = wait_line(seconds, step, columns);
+        let _ = stderr.lock().write_all(format!("\r\x1b[K{line}").as_bytes());
+    }
+}
+
+/// Makes the line with the current wait. It is shorter than the terminal is wide: a line that wraps
+/// would not be replaced by the next one.
+fn wait_line(seconds: f64, step: &str, columns: usize) -> String {
+    let start = format!("{seconds:6.1} s  ");
+    let room = columns.min(80).saturating_sub(start.len() + " ...".len() + 1);
+    let short: String = step.chars().take(room).collect();
+    format!("{start}{short} ...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_with_the_wait_never_wraps() {
+        let step = "the TTL (2s) and the grace (500ms) of otto-desktop run out, and more";
+        for columns in [20, 60, 80, 200] {
+            let line = wait_line(11.3, step, columns);
+            assert!(line.len() < columns, "{columns}: {line:?}");
+            assert!(line.starts_with("  11.3 s  the") && line.ends_with(" ..."), "{line:?}");
+        }
     }
 }

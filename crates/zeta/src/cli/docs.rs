@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command};
+use clap::{Arg, Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -162,13 +162,14 @@ fn collect(command: &Command, name: &str, pages: &mut Vec<(String, String)>) -> 
     Ok(())
 }
 
-/// Renders a page as the library does, but for what follows the options: it has lines of its own.
+/// Renders a page as the library does, but for the synopsis, which the library prints without the
+/// values of options, and for what follows the options: it has lines of its own.
 fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     // The display name that building gave the verb ("zeta-lease-acquire") is the page's title.
     let man = Man::new(command.clone()).source(concat!("zeta ", env!("CARGO_PKG_VERSION")));
     man.render_title(page)?;
     man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
+    page.extend_from_slice(synopsis(command).as_bytes());
     man.render_description_section(page)?;
     if command.get_arguments().any(|arg| !arg.is_hide_set()) {
         man.render_options_section(page)?;
@@ -179,6 +180,25 @@ fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     page.extend_from_slice(sections(&after).as_bytes());
     Ok(())
+}
+
+/// Returns the section of the synopsis: each option with its value.
+fn synopsis(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let mut words = vec![format!("\\fB{name}\\fR")];
+    let (places, options): (Vec<&Arg>, Vec<&Arg>) = command
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set())
+        .partition(|arg| arg.is_positional());
+    words.extend(options.iter().map(|arg| match arg.is_required_set() {
+        true => arg.to_string(),
+        false => format!("[{arg}]"),
+    }));
+    words.extend(places.iter().map(ToString::to_string));
+    if command.has_subcommands() {
+        words.push("<COMMAND>".to_owned());
+    }
+    format!(".SH SYNOPSIS\n{}\n", words.join(" ").replace('-', "\\-"))
 }
 
 /// Returns the text after the options as sections of a page, each line as it is.

@@ -272,11 +272,7 @@ fn run_list(call: &Call) -> Result<u8> {
     let found = ctx.find()?;
     let (views, findings) = found.map(|handle| handle.leases()).transpose()?.unwrap_or_default();
     let now = ctx.now();
-    let text = || {
-        let lines: Vec<String> = views.iter().map(|view| report::view_line(view, &now)).collect();
-        lines.join("\n")
-    };
-    call.out.either(|| json::list(&views, &findings, &now), text)?;
+    call.out.either(|| json::list(&views, &findings, &now), || report::list_text(&views, &now))?;
     if !call.out.json {
         findings.iter().for_each(|finding| call.out.error(finding, None));
     }

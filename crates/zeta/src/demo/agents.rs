@@ -127,22 +127,28 @@ impl Agent {
     /// clock's time before.
     pub(super) fn kill(&mut self, sandbox: &Sandbox) -> (Vec<Listed>, u64) {
         self.may_end = true;
-        let until = Instant::now() + Duration::from_secs(5);
-        let mut left = self.processes(sandbox);
         let before_ns = host::reading().boot_ns;
-        let mut killed = Vec::new();
-        // A process may have started another one after the list was made.
-        while !left.is_empty() && Instant::now() < until {
-            let ends: Vec<_> = left.iter().filter_map(|l| process::watch(&l.process)).collect();
-            send(&left, Signal::KILL);
-            for end in &ends {
-                poll_readable(&[end.as_fd()], until.saturating_duration_since(Instant::now()));
-            }
-            killed.append(&mut left);
-            left = self.processes(sandbox);
-        }
-        (killed, before_ns)
+        (kill_all(|| self.processes(sandbox), Duration::from_secs(5)), before_ns)
     }
+}
+
+/// Kills the processes that `list` returns until it returns none; waits for the end of each, for
+/// `limit` at most. Returns the killed ones.
+fn kill_all(list: impl Fn() -> Vec<Listed>, limit: Duration) -> Vec<Listed> {
+    let until = Instant::now() + limit;
+    let mut left = list();
+    let mut killed = Vec::new();
+    // A process may have started another one after the list was made.
+    while !left.is_empty() && Instant::now() < until {
+        let ends: Vec<_> = left.iter().filter_map(|l| process::watch(&l.process)).collect();
+        send(&left, Signal::KILL);
+        for end in &ends {
+            poll_readable(&[end.as_fd()], until.saturating_duration_since(Instant::now()));
+        }
+        killed.append(&mut left);
+        left = list();
+    }
+    killed
 }
 
 fn send(processes: &[Listed], signal: Signal) {
@@ -157,4 +163,31 @@ pub(super) fn names(processes: &[Listed]) -> String {
     let names: Vec<String> =
         processes.iter().map(|l| format!("{} {}", l.name, l.process.pid)).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_killed_agent_has_ended_when_the_kill_returns() {
+        let mark = format!("DEMO_KILL_TEST={}", std::process::id());
+        let (key, value) = mark.split_once('=').unwrap();
+        // Each of them starts another one at once: also those that no list had yet must end.
+        let start = |_| {
+            let mut child = Command::new("sh");
+            child.args(["-c", "sleep 60 & exec sleep 60"]).env(key, value);
+            child.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+        };
+        let mut children: Vec<Child> = (0..30).map(start).collect();
+        let killed = kill_all(|| process::with_environment(&mark), Duration::from_secs(60));
+        let left = process::with_environment(&mark);
+        for child in &mut children {
+            child.wait().unwrap();
+        }
+        assert!(left.is_empty(), "{} of {} still run: {}", left.len(), killed.len(), names(&left));
+        assert!(killed.len() >= 30, "{}", killed.len());
+    }
 }

@@ -81,6 +81,16 @@ fn a_claim_is_shown_with_its_item_branch_and_worktree() {
 }
 
 #[test]
+fn leases_are_listed_in_columns_also_beside_a_claim_s() {
+    let place = Place::new();
+    place.claim("FIX-9", "otto-cli", "feat/x", "/home/zeta/wt-1");
+    place.sandbox.acquire(&["deploy"]);
+    let text = place.sandbox.ok(&["lease", "list"]);
+    let standing: Vec<_> = text.lines().map(|line| line.find(" held ")).collect();
+    assert!(standing.len() == 2 && standing[0] == standing[1], "{text}");
+}
+
+#[test]
 fn a_free_claim_is_taken_as_a_claim() {
     let place = Place::new();
     place.claim("fix it", "otto-cli", "feat/x", "/home/zeta/wt-1");

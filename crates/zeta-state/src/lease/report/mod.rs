@@ -302,14 +302,20 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
     lines.join("\n")
 }
 
-/// A lease as text, in one line.
-pub fn view_line(view: &LeaseView, now: &Now) -> String {
+/// Leases as text, a line for each.
+pub fn list_text(views: &[LeaseView], now: &Now) -> String {
+    let width = views.iter().map(|view| view.lease.as_str().len()).max().unwrap_or_default();
+    let lines: Vec<String> = views.iter().map(|view| view_line(view, width, now)).collect();
+    lines.join("\n")
+}
+
+fn view_line(view: &LeaseView, width: usize, now: &Now) -> String {
     let grace = match &view.standing {
         Standing::Held(held) => grace(held).map_or(String::new(), |grace| format!("; {grace}")),
         _ => String::new(),
     };
     format!(
-        "{:<24} {:<12} {}{grace}",
+        "{:<width$}  {:<12} {}{grace}",
         view.lease.as_str(),
         standing_word(&view.standing),
         who(&view.observed, now)

@@ -35,6 +35,12 @@ fn clean() {
     assert_eq!(done["removed"], dry["removed"]);
     assert_eq!(done["removed"][0]["reason"], "other_boot");
     assert!(done["kept"].as_array().unwrap().iter().any(|item| item["reason"] == "held"), "{done}");
+    // Since when each of them is as it is: the time of the file, which is before now.
+    let now = zeta_os::host::reading().wall_us;
+    for item in [&done["removed"][0], &done["kept"][0]] {
+        let since = zeta_core::time::parse_utc(item["since"].as_str().expect("since"));
+        assert!(since.is_ok_and(|us| us <= now && us > now - 3_600_000_000), "{item}");
+    }
     check(&sandbox, &["clean", "x"], 2);
     loosen(&sandbox);
     check(&sandbox, &["clean"], 7);

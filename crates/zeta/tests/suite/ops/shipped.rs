@@ -28,6 +28,11 @@ fn guide_completions_and_pages_are_whole() {
     sandbox.zeta(&["man", "--dir", dir.to_str().unwrap()]).expect(0);
     let page = fs::read_to_string(dir.join("zeta-lease-acquire.1")).unwrap();
     assert!(page.contains("fencing"), "{page}");
+    let (_, synopsis) = page.split_once(".SH SYNOPSIS\n").unwrap();
+    let synopsis = synopsis.lines().next().unwrap();
+    for part in ["\\fBzeta lease acquire\\fR ", "[\\-\\-ttl <DURATION>]", " <NAME>"] {
+        assert!(synopsis.contains(part), "no {part:?} in {synopsis}");
+    }
     let example =
         "\nzeta lease acquire deploy \\-\\-ttl 30s \\-\\-wait 1m \\-\\-purpose 'release 1.2'\n";
     let (_, examples) = page.split_once(".SH EXAMPLES\n.nf\n").unwrap();
