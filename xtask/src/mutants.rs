@@ -89,13 +89,13 @@ const PARTS: [Part; 12] = [
         name: "guard",
         package: "zeta-state",
         files: &["directory/guard.rs", "lease/acquire/mod.rs"],
-        tests: &["-p", "zeta", "--test", "suite", "-E", "test(/^(it|faults)::/)"],
+        tests: &["-p", "zeta", "--test", "suite", "-E", "test(/^(it|faults|ops)::/)"],
     },
     Part {
         name: "claims",
         package: "zeta-bus",
         files: &["claim/acquire.rs", "claim/release.rs"],
-        tests: &["-p", "zeta", "--test", "suite", "-E", "test(/^(bus|faults::bus)/)"],
+        tests: &["-p", "zeta", "--test", "suite", "-E", "test(/^(bus::|faults::.*(bus|claim))/)"],
     },
     Part {
         name: "registration",

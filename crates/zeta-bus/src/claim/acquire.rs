@@ -338,7 +338,7 @@ impl ClaimContext<'_> {
             // A caller that waited may hold a directory that was moved away meanwhile.
             self.bus.check_place()?;
             let Claims { messages, broken } = index.claims(&request.item, host::wall_us())?;
-            let conflicts = self.conflicts(request, record, renewal, &messages)?;
+            let conflicts = self.conflicts(request, renewal, &messages)?;
             if !conflicts.is_empty() {
                 return Ok(Err(conflicts));
             }
@@ -359,7 +359,6 @@ impl ClaimContext<'_> {
     fn conflicts(
         &self,
         request: &ClaimRequest,
-        record: &Record,
         renewal: bool,
         messages: &[ClaimMessage],
     ) -> Result<Vec<Claimant>> {
@@ -377,10 +376,7 @@ impl ClaimContext<'_> {
         // A shareable claim has its own lease, whose guard is entered: check the exclusive one,
         // too.
         let exclusive = request.item.lease(&scope(self.bus), None);
-        if shareable
-            && record.lease != exclusive
-            && let Some(view) = held(self.handle, &exclusive)?
-        {
+        if shareable && let Some(view) = held(self.handle, &exclusive)? {
             claimants.push(Claimant::of_grant(request.item.as_str(), view));
         }
         Ok(claimants)

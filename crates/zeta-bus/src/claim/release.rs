@@ -79,8 +79,7 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
         from = Address::new(&claim.from).unwrap_or(from);
         match handle.release(&lease, record.fencing_token)? {
             Ok(removed) => stood |= removed,
-            Err(lost) if !stood => return Ok(Err(lost)),
-            Err(_) => {}
+            Err(lost) => return Ok(Err(lost)),
         }
     }
     if let (Some(token), false) = (request.token, stood) {

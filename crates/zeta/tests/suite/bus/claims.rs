@@ -258,6 +258,10 @@ fn whoever_waits_gets_it_when_it_is_given_back() {
             false => _ = place.acquire(0, "otto-cli", "B-10"),
         }
         let args = ["claim", "acquire", "--from", "vera", "--item", "B-10", "--wait", "15s"];
+        // A wait ends at its limit, whether the holder has a lease or only a message.
+        let short = ["claim", "acquire", "--from", "lior", "--item", "B-10", "--wait", "300ms"];
+        let out = place.ends(6, &short);
+        assert!(out.err.contains("otto-cli"), "{out:?}");
         let started = std::time::Instant::now();
         let mut command = place.cmd(&args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -269,9 +273,7 @@ fn whoever_waits_gets_it_when_it_is_given_back() {
         }
         let out = finish(waiting, started, LIMIT);
         assert_eq!(out.status, 0, "{out:?}");
-        let late = ["claim", "acquire", "--from", "lior", "--item", "B-10", "--wait", "300ms"];
-        let out = place.zeta(&late);
-        assert_eq!(out.status, 6, "{out:?}");
+        let out = place.ends(6, &short);
         assert!(out.err.contains("vera") && out.err.contains("(waited "), "{out:?}");
         assert_eq!(out.err.matches("waiting for").count(), 1, "{out:?}");
     }
@@ -410,4 +412,27 @@ fn the_lease_of_a_claim_names_the_agent_of_the_claim() {
     let over = ["claim", "handover", "B-18", "--from", "otto-cli", "--to", "vera"];
     place.ends(0, &[&over[..], &["--token", &token]].concat());
     assert_eq!(agent(), "vera");
+}
+
+#[test]
+fn an_item_whose_messages_are_gone_is_not_shared_with_its_holder() {
+    let place = Place::new();
+    place.acquire(0, "otto-cli", "B-19");
+    place.ends(0, &["bus", "clean"]);
+    place.acquire_with(3, "otto-desktop", "B-19", &["--shareable"]);
+}
+
+#[test]
+fn a_release_by_token_is_published_once_and_also_when_the_grant_is_gone() {
+    let place = Place::new();
+    place.acquire(0, "otto-cli", "B-20");
+    place.release(0, "otto-cli", "B-20");
+    let told = place.files();
+    place.release(0, "otto-cli", "B-20");
+    assert_eq!(place.files(), told, "it was released before");
+    let lease = place.acquire(0, "otto-cli", "B-20")["lease"].as_str().unwrap().to_owned();
+    std::fs::remove_file(place.sandbox.lock(&lease)).unwrap();
+    assert_eq!(place.original_holders("B-20"), ["otto-cli"]);
+    place.release(0, "otto-cli", "B-20");
+    assert!(place.original_holders("B-20").is_empty());
 }

@@ -168,7 +168,8 @@ fn a_repository_without_a_commit_and_a_branch_that_is_not_there_are_told_apart()
     let out = run(git.args(["init", "-q", "--bare", "-b", "main"]).arg(&remote));
     assert_eq!(out.status, 0, "{out:?}");
     let out = machine.plain(&remote, &["--node", "node-1"]);
-    assert!(out.status != 0 && out.err.contains("it has no default branch yet"), "{out:?}");
+    let said = format!("{}: it has no default branch yet", remote.display());
+    assert!(out.status != 0 && out.err.contains(&said), "{out:?}");
     let out = machine.plain(&remote, &["--node", "node-1", "--base", "next"]);
     assert!(out.status != 0 && out.err.contains("it has no branch \"refs/heads/next\""), "{out:?}");
 }
