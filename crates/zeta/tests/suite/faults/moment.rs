@@ -15,7 +15,7 @@ fn temps(sandbox: &Sandbox) -> usize {
     names.filter(|name| name.starts_with(".tmp-")).count()
 }
 
-fn next<'a>(points: &'a [Point], is_it: impl Fn(&Point) -> bool) -> Option<(usize, &'a Point)> {
+fn next(points: &[Point], is_it: impl Fn(&Point) -> bool) -> Option<(usize, &Point)> {
     points.iter().enumerate().find(|(_, point)| is_it(point))
 }
 
