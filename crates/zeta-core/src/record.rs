@@ -244,10 +244,13 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
 }
 
 /// Reads the values of many keys. Each key is looked for from where the last one stood, because
-/// programs read keys in about the order in which they write them.
+/// programs read keys in about the order in which they write them. Most keys that are absent are
+/// known by their hash.
 #[derive(Debug)]
 pub struct Reader<'f> {
     entries: &'f [(Cow<'f, str>, Cow<'f, str>)],
+    /// One bit for each hash that a key here has.
+    hashes: u64,
     at: Cell<usize>,
 }
 
@@ -260,6 +263,9 @@ fn is_key_of(known: &str, key: &str, last: Option<&u8>) -> bool {
 impl<'f> Reader<'f> {
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&'f str> {
+        if self.hashes & (1 << key_hash(key)) == 0 {
+            return None;
+        }
         let last = key.as_bytes().last();
         let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_key_of(known, key, last);
         let (before, after) = self.entries.split_at_checked(self.at.get())?;
@@ -314,7 +320,8 @@ impl<'a> Fields<'a> {
 
     /// Reads key after key; see [`Reader`].
     pub fn reader(&self) -> Reader<'_> {
-        Reader { entries: &self.entries, at: Cell::new(0) }
+        let hashes = self.entries.iter().fold(0, |all, (key, _)| all | 1 << key_hash(key));
+        Reader { entries: &self.entries, hashes, at: Cell::new(0) }
     }
 
     /// Fails unless the record says that it is of this kind.
