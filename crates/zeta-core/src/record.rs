@@ -254,10 +254,9 @@ pub struct Reader<'f> {
     at: Cell<usize>,
 }
 
-/// Compares a key with one that is looked for, whose last byte is `last`: many keys are of one
-/// length, and few end alike.
-fn is_key_of(known: &str, key: &str, last: Option<&u8>) -> bool {
-    known.len() == key.len() && known.as_bytes().last() == last && known == key
+/// Compares two keys: many are of one length, and few of them end alike.
+pub(crate) fn is_same_key(known: &str, key: &str) -> bool {
+    known.len() == key.len() && known.as_bytes().last() == key.as_bytes().last() && known == key
 }
 
 impl<'f> Reader<'f> {
@@ -266,8 +265,7 @@ impl<'f> Reader<'f> {
         if self.hashes & (1 << key_hash(key)) == 0 {
             return None;
         }
-        let last = key.as_bytes().last();
-        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_key_of(known, key, last);
+        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_same_key(known, key);
         let (before, after) = self.entries.split_at_checked(self.at.get())?;
         let at = match after.iter().position(is_it) {
             Some(offset) => before.len() + offset,
@@ -304,8 +302,7 @@ impl<'a> Fields<'a> {
 
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let last = key.as_bytes().last();
-        self.iter().find(|(known, _)| is_key_of(known, key, last)).map(|(_, value)| value)
+        self.iter().find(|(known, _)| is_same_key(known, key)).map(|(_, value)| value)
     }
 
     /// The value of `key` as text, if it is a string.
