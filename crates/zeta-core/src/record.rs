@@ -254,9 +254,16 @@ pub struct Reader<'f> {
     at: Cell<usize>,
 }
 
-/// Compares two keys: many are of one length, and few of them end alike.
+/// Compares two keys: many are of one length, and few of them end alike. The C library of the
+/// static binary compares byte by byte.
 pub(crate) fn is_same_key(known: &str, key: &str) -> bool {
-    known.len() == key.len() && known.as_bytes().last() == key.as_bytes().last() && known == key
+    let (known, key) = (known.as_bytes(), key.as_bytes());
+    if known.len() != key.len() || known.last() != key.last() {
+        return false;
+    }
+    let ((words, rest), (key_words, key_rest)) = (known.as_chunks::<8>(), key.as_chunks::<8>());
+    words.iter().zip(key_words).all(|(a, b)| a == b)
+        && rest.iter().zip(key_rest).all(|(a, b)| a == b)
 }
 
 impl<'f> Reader<'f> {

@@ -13,7 +13,7 @@ const IS_KEY: [bool; 256] = {
 
 /// Splits `key: ` off the start of a line.
 pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
-    let len = text.bytes().position(|b| !IS_KEY[usize::from(b)])?;
+    let len = text.bytes().take_while(|b| IS_KEY[usize::from(*b)]).count();
     let (key, rest) = text.split_at_checked(len)?;
     let rest = rest.strip_prefix(": ")?;
     (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))

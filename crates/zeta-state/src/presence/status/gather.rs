@@ -294,7 +294,7 @@ fn lease<'a>(
 ) -> Lease<'a> {
     let standing: Standing = judge(&observed, now);
     let claim = match &observed {
-        Observed::Ours(record, ..) => ClaimRecord::of(record),
+        Observed::Ours(record, ..) => ClaimRecord::of(record).map(Box::new),
         _ => None,
     };
     Lease { view: LeaseView { lease, observed, standing }, fields, claim }
