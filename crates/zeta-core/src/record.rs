@@ -244,24 +244,35 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
 }
 
 /// Reads the values of many keys. Each key is looked for from where the last one stood, because
-/// programs read keys in about the order in which they write them.
+/// programs read keys in about the order in which they write them. Most keys that are absent are
+/// known by their hash.
 #[derive(Debug)]
 pub struct Reader<'f> {
     entries: &'f [(Cow<'f, str>, Cow<'f, str>)],
+    /// One bit for each hash that a key here has.
+    hashes: u64,
     at: Cell<usize>,
 }
 
-/// Compares a key with one that is looked for, whose last byte is `last`: many keys are of one
-/// length, and few end alike.
-fn is_key_of(known: &str, key: &str, last: Option<&u8>) -> bool {
-    known.len() == key.len() && known.as_bytes().last() == last && known == key
+/// Compares two keys: many are of one length, and few of them end alike. The C library of the
+/// static binary compares byte by byte.
+pub(crate) fn is_same_key(known: &str, key: &str) -> bool {
+    let (known, key) = (known.as_bytes(), key.as_bytes());
+    if known.len() != key.len() || known.last() != key.last() {
+        return false;
+    }
+    let ((words, rest), (key_words, key_rest)) = (known.as_chunks::<8>(), key.as_chunks::<8>());
+    words.iter().zip(key_words).all(|(a, b)| a == b)
+        && rest.iter().zip(key_rest).all(|(a, b)| a == b)
 }
 
 impl<'f> Reader<'f> {
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&'f str> {
-        let last = key.as_bytes().last();
-        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_key_of(known, key, last);
+        if self.hashes & (1 << key_hash(key)) == 0 {
+            return None;
+        }
+        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_same_key(known, key);
         let (before, after) = self.entries.split_at_checked(self.at.get())?;
         let at = match after.iter().position(is_it) {
             Some(offset) => before.len() + offset,
@@ -298,8 +309,7 @@ impl<'a> Fields<'a> {
 
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let last = key.as_bytes().last();
-        self.iter().find(|(known, _)| is_key_of(known, key, last)).map(|(_, value)| value)
+        self.iter().find(|(known, _)| is_same_key(known, key)).map(|(_, value)| value)
     }
 
     /// The value of `key` as text, if it is a string.
@@ -314,7 +324,8 @@ impl<'a> Fields<'a> {
 
     /// Reads key after key; see [`Reader`].
     pub fn reader(&self) -> Reader<'_> {
-        Reader { entries: &self.entries, at: Cell::new(0) }
+        let hashes = self.entries.iter().fold(0, |all, (key, _)| all | 1 << key_hash(key));
+        Reader { entries: &self.entries, hashes, at: Cell::new(0) }
     }
 
     /// Fails unless the record says that it is of this kind.

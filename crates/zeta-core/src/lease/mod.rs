@@ -20,7 +20,7 @@ use std::str::FromStr;
 
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
-use crate::record::{Damage, Fields, Reader};
+use crate::record::{Damage, Fields, Reader, is_same_key, unquote};
 use crate::time::{Host, NS_PER_MS, Reading, format_utc, parse_utc};
 
 /// The `kind` of a lease record.
@@ -192,33 +192,43 @@ impl Record {
             return Err(Damage::BadKey("lease"));
         }
         let token = FencingToken::new(need_number("fencing_token")?);
+        // From here on in about the order of the keys, so that the reader rarely goes back.
+        let lease_id = need_text("lease_id")?.into_owned();
+        let agent = Label::new("agent", &need_text("agent")?);
+        let session = optional_text(fields, "session")?;
+        let pr = optional_number(fields, "pr")?;
+        let uid = optional_number(fields, "uid")?.and_then(|n| n.try_into().ok());
+        let processes = read_processes(fields)?;
+        let renewed = read_stamp(fields, "renewed_boot_ns", "renewed_at")?;
+        let acquired_boot_ns = read_boot_ns(fields, "acquired_boot_ns")?;
         let ttl_ms = need_number("ttl_ms")?;
         if ttl_ms == 0 || ttl_ms > crate::time::TTL_MAX_MS {
             return Err(Damage::BadKey("ttl_ms"));
         }
-        let policy = match fields.raw("policy") {
+        let grace_ms = optional_number(fields, "grace_ms")?.unwrap_or(ttl_ms);
+        let policy = match fields.raw("policy").map(unquote) {
             None => Policy::default(),
-            Some(_) => need_text("policy")?.parse().map_err(|_| Damage::BadKey("policy"))?,
+            Some(word) => {
+                let word = word.ok_or(Damage::BadKey("policy"))?;
+                word.parse().map_err(|_| Damage::BadKey("policy"))?
+            }
         };
         Ok(Record {
             lease: lease.clone(),
             fencing_token: token.ok_or(Damage::BadKey("fencing_token"))?,
-            lease_id: need_text("lease_id")?.into_owned(),
-            agent: Label::new("agent", &need_text("agent")?)
-                .map_err(|_| Damage::BadKey("agent"))?,
-            session: optional_text(fields, "session")?,
-            processes: read_processes(fields)?,
-            pr: optional_number(fields, "pr")?,
-            uid: optional_number(fields, "uid")?.and_then(|n| n.try_into().ok()),
-            renewed: read_stamp(fields, "renewed_boot_ns", "renewed_at")?,
-            acquired_boot_ns: read_boot_ns(fields, "acquired_boot_ns")?,
+            lease_id,
+            agent: agent.map_err(|_| Damage::BadKey("agent"))?,
+            session,
+            processes,
+            pr,
+            uid,
+            renewed,
+            acquired_boot_ns,
+            renew_seq: read_renew_seq(fields)?,
             acquired_us: fields.text("acquired_at").and_then(|t| parse_utc(&t).ok()),
             ttl_ms,
-            grace_ms: optional_number(fields, "grace_ms")?
-                .unwrap_or(ttl_ms)
-                .min(crate::time::TTL_MAX_MS),
+            grace_ms: grace_ms.min(crate::time::TTL_MAX_MS),
             policy,
-            renew_seq: read_renew_seq(fields)?,
             purpose: optional_text(fields, "purpose")?,
             extra,
         })
@@ -341,7 +351,7 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
 fn optional_text(fields: &Reader<'_>, key: &'static str) -> Result<Option<String>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
-        Some(_) => Ok(Some(fields.text(key).ok_or(Damage::BadKey(key))?.into_owned())),
+        Some(value) => Ok(Some(unquote(value).ok_or(Damage::BadKey(key))?.into_owned())),
     }
 }
 
@@ -349,10 +359,7 @@ pub(crate) fn optional_number(
     fields: &Reader<'_>,
     key: &'static str,
 ) -> Result<Option<u64>, Damage> {
-    match fields.raw(key) {
-        None => Ok(None),
-        Some(_) => Ok(Some(fields.number(key).ok_or(Damage::BadKey(key))?)),
-    }
+    fields.raw(key).map(|value| value.parse().map_err(|_| Damage::BadKey(key))).transpose()
 }
 
 fn unknown_entries(fields: &Fields, known: &[&str]) -> Vec<(String, String)> {
@@ -360,7 +367,7 @@ fn unknown_entries(fields: &Fields, known: &[&str]) -> Vec<(String, String)> {
     let mut at = 0;
     let unknown = fields.iter().filter(|(key, _)| {
         let (before, after) = known.split_at(at.min(known.len()));
-        match after.iter().chain(before).position(|k| k == key) {
+        match after.iter().chain(before).position(|known| is_same_key(known, key)) {
             Some(offset) => at = (at + offset + 1) % known.len(),
             None => return true,
         }

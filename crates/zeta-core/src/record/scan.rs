@@ -13,7 +13,7 @@ const IS_KEY: [bool; 256] = {
 
 /// Splits `key: ` off the start of a line.
 pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
-    let len = text.bytes().position(|b| !IS_KEY[usize::from(b)])?;
+    let len = text.bytes().take_while(|b| IS_KEY[usize::from(*b)]).count();
     let (key, rest) = text.split_at_checked(len)?;
     let rest = rest.strip_prefix(": ")?;
     (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))
@@ -23,7 +23,8 @@ pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
 pub(super) fn key_hash(key: &str) -> u32 {
     let bytes = key.as_bytes();
     let at = |index: usize| bytes.get(index).copied().map_or(0, u32::from);
-    let mixed = at(0) + at(bytes.len() / 2) * 5 + at(bytes.len() - 1) * 11 + at(4) * 17;
+    let mixed =
+        at(0) + at(bytes.len() / 2) * 5 + at(bytes.len().saturating_sub(1)) * 11 + at(4) * 17;
     (mixed + bytes.len() as u32 * 3) % 64
 }
 

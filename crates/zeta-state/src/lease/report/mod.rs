@@ -3,8 +3,8 @@
 
 pub mod json;
 
+use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fmt::{Display, Write as _};
 
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
@@ -23,20 +23,19 @@ use zeta_os::error::{Error, Kind};
 
 /// Describes the holder: "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
-    let mut text = record.agent.to_string();
+    let session = record.session.as_ref();
+    let session = session.map(|session| printable(session.get(..8).unwrap_or(session)));
+    let number = |number: u32| Cow::Owned(number.to_string());
+    let pid = record.processes.own.map(|own| number(own.pid));
+    let parts = [("session ", session), ("pid ", pid), ("uid ", record.uid.map(number))];
+    let mut text = record.agent.as_str().to_owned();
     let mut start = " (";
-    let mut add = |word: &str, value: &dyn Display| {
-        let _ = write!(text, "{start}{word} {value}");
+    for (word, value) in parts {
+        let Some(value) = value else { continue };
+        text.push_str(start);
+        text.push_str(word);
+        text.push_str(&value);
         start = ", ";
-    };
-    if let Some(session) = &record.session {
-        add("session", &printable(session.get(..8).unwrap_or(session)));
-    }
-    if let Some(own) = record.processes.own {
-        add("pid", &own.pid);
-    }
-    if let Some(uid) = record.uid {
-        add("uid", &uid);
     }
     if start == ", " {
         text.push(')');

@@ -23,11 +23,14 @@ use zeta_os::{host, process};
 /// How far a time may be ahead of this machine's clock before it is a finding.
 const AHEAD_US: i64 = 5_000_000;
 
-/// The files of one node, in buffers that are reused for the next node.
+/// The files of one node, in buffers that are reused for the next node. Of a lease whose fields are
+/// not asked for, only the record is kept: the pages of hundreds of files cost more than their
+/// parsing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     files: Vec<File>,
     used: usize,
+    leases: Vec<(RecordName, Observed)>,
 }
 
 #[derive(Debug, Default)]
@@ -48,10 +51,13 @@ pub(super) fn examine(
     show: impl FnOnce(&NodeStatus<'_>),
 ) {
     let mut found = Vec::new();
+    let mut evidence = Evidence::default();
     scratch.used = 0;
+    scratch.leases.clear();
     let node = match nodes.node(base, name) {
         Ok(Some(mut node)) => {
-            if let Err(error) = scratch.fill(base, &mut node, &mut found) {
+            let filled = scratch.fill(base, &mut node, keep, &ctx.host, &mut evidence, &mut found);
+            if let Err(error) = filled {
                 found.push(findings::unsafe_file(name.as_str(), &error));
             }
             Some(node)
@@ -76,9 +82,11 @@ pub(super) fn examine(
         findings: found,
         now,
     };
-    let mut evidence = Evidence::default();
+    status.leases.reserve_exact(scratch.leases.len());
+    let observed = scratch.leases.drain(..);
+    status.leases.extend(observed.map(|(name, observed)| lease(name, observed, None, &now)));
     for file in scratch.files.iter().take(scratch.used) {
-        status.add(file, base, node.as_ref(), keep, &mut evidence);
+        status.add(file, base, node.as_ref(), &mut evidence);
     }
     findings::of_agents(&mut status);
     findings::of_leases(&mut status, &ctx.bus_dir);
@@ -86,7 +94,15 @@ pub(super) fn examine(
 }
 
 impl Scratch {
-    fn fill(&mut self, base: &TrustedDir, node: &mut Node, found: &mut Vec<Finding>) -> Result<()> {
+    fn fill(
+        &mut self,
+        base: &TrustedDir,
+        node: &mut Node,
+        keep: Keep,
+        host: &Host,
+        evidence: &mut Evidence,
+        found: &mut Vec<Finding>,
+    ) -> Result<()> {
         let listed = node.list_alone()?;
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
@@ -102,7 +118,14 @@ impl Scratch {
             match node.read_into(base, &name, max, &mut file.bytes) {
                 Ok(Some(times)) => {
                     (file.name, file.times) = (name, times);
-                    self.used += 1;
+                    match lease_name(&file.name) {
+                        Some(name) if keep == Keep::Judgements => {
+                            let text = parse(&file.bytes, layout::RECORD_MAX);
+                            let observed = evidence.observe(&text, times, &name, host);
+                            self.leases.push((name, observed));
+                        }
+                        _ => self.used += 1,
+                    }
                 }
                 // Removed since the directory was listed.
                 Ok(None) => {}
@@ -125,6 +148,16 @@ struct Evidence {
 }
 
 impl Evidence {
+    fn observe(
+        &mut self,
+        text: &std::result::Result<Text<'_>, Damage>,
+        times: FileTimes,
+        lease: &RecordName,
+        host: &Host,
+    ) -> Observed {
+        observe_text(text, times, lease, host, |processes| self.life(processes, host))
+    }
+
     fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
         self.session(processes, host).0
     }
@@ -145,15 +178,19 @@ impl<'a> NodeStatus<'a> {
         file: &'a File,
         base: &TrustedDir,
         node: Option<&Node>,
-        keep: Keep,
         evidence: &mut Evidence,
     ) {
         match layout::kind_of(&file.name) {
             Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
-            Kind::Lease(name) => {
-                if let Ok(name) = RecordName::new("lease", name) {
-                    self.leases.push(lease(name, file, &self.now, keep, evidence));
-                }
+            Kind::Lease(_) => {
+                let Some(name) = lease_name(&file.name) else { return };
+                let text = parse(&file.bytes, layout::RECORD_MAX);
+                let observed = evidence.observe(&text, file.times, &name, self.now.host);
+                let fields = match (text, &observed) {
+                    (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
+                    _ => None,
+                };
+                self.leases.push(lease(name, observed, fields, &self.now));
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
@@ -241,23 +278,23 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, survivor, judgement }
 }
 
+/// Returns the name of the lease that a file is named after; `None` if it is no file of a lease.
+fn lease_name(file: &str) -> Option<RecordName> {
+    match layout::kind_of(file) {
+        Kind::Lease(name) => RecordName::new("lease", name).ok(),
+        _ => None,
+    }
+}
+
 fn lease<'a>(
     lease: RecordName,
-    file: &'a File,
+    observed: Observed,
+    fields: Option<Fields<'a>>,
     now: &Now,
-    keep: Keep,
-    evidence: &mut Evidence,
 ) -> Lease<'a> {
-    let text = parse(&file.bytes, layout::RECORD_MAX);
-    let life = |processes: &Processes| evidence.life(processes, now.host);
-    let observed = observe_text(&text, file.times, &lease, now.host, life);
     let standing: Standing = judge(&observed, now);
-    let fields = match (text, &observed) {
-        (Ok(Text::Own(fields)), Observed::Ours(..)) if keep == Keep::Fields => Some(fields),
-        _ => None,
-    };
     let claim = match &observed {
-        Observed::Ours(record, ..) => ClaimRecord::of(record),
+        Observed::Ours(record, ..) => ClaimRecord::of(record).map(Box::new),
         _ => None,
     };
     Lease { view: LeaseView { lease, observed, standing }, fields, claim }

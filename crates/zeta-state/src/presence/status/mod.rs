@@ -85,7 +85,7 @@ pub struct Lease<'a> {
     /// The record as it is on disk, if it is one of the standard and was asked for.
     pub fields: Option<Fields<'a>>,
     /// The claim that it is, if it is one.
-    pub claim: Option<ClaimRecord>,
+    pub claim: Option<Box<ClaimRecord>>,
 }
 
 /// What stays of the records of leases. Hundreds of them are held by one node, and a text shows

@@ -117,7 +117,7 @@ pub(super) fn claim(lease: &Lease<'_>, claim: &ClaimRecord, now: &Now) -> [Cell;
 /// Returns the cells of a lease.
 pub(super) fn lease(lease: &Lease<'_>, now: &Now) -> [Cell; 7] {
     let view = &lease.view;
-    let name = Cow::Owned(view.lease.to_string());
+    let name = Cow::Owned(view.lease.as_str().to_owned());
     let standing = Cow::Borrowed(report::standing_word(&view.standing));
     let (holder, evidence, record) = match &view.observed {
         Observed::Ours(record, _, life) => {
@@ -201,7 +201,12 @@ fn pids(beat: &Beat) -> Cell {
 fn apart(at_us: i64, now: &Now) -> Cell {
     let here = now.reading.wall_us;
     let ms = at_us.abs_diff(here) / 1000;
-    if at_us <= here { ago(ms) } else { Cow::Owned(format!("in {}", format_duration(ms))) }
+    if at_us <= here {
+        return ago(ms);
+    }
+    let mut text = format_duration(ms);
+    text.insert_str(0, "in ");
+    Cow::Owned(text)
 }
 
 fn since_until(record: &Record, view: &crate::lease::LeaseView, now: &Now) -> (Cell, Cell) {
