@@ -117,7 +117,8 @@ fn a_service_that_can_enter_no_home_registers() {
     std::os::unix::fs::symlink(".config", home.join(".config")).unwrap();
     for home in [home.as_path(), std::path::Path::new("/dev/null")] {
         let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
-        let out = run(command.env("STATE_DIRECTORY", machine.home.join("own")).env("HOME", home));
+        command.env("STATE_DIRECTORY", machine.home.join("own")).env("HOME", home);
+        let out = run(command.env("XDG_CONFIG_HOME", &machine.home));
         assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
     }
     // Without a directory of its own it has no place for its receipt.
