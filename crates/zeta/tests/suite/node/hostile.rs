@@ -137,6 +137,20 @@ fn what_a_receipt_or_a_forge_says_moves_no_cursor() {
 }
 
 #[test]
+fn what_a_forge_says_during_a_watch_moves_no_cursor_either() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let title = format!("node-register: {NODE}");
+    machine.register(&forge, &["--node", NODE, "--intent"]);
+    forge.model(|model| model.commit("odd\u{202e}name", "x", "x\n"));
+    forge.model(|model| model.foreign("odd\u{202e}name", &title, ""));
+    forge.fault(Call::Comments, Fault::Odd, 9);
+    let watch = ["--node", NODE, "--every", "1s", "--timeout", "1s"];
+    let out = run(&mut machine.command(&forge, "steward", &watch));
+    assert!(out.err.contains("zeta: converging") && out.err.contains("u202e"), "{out:?}");
+    assert!(!out.err.contains('\u{202e}') && !out.out.contains('\u{202e}'), "{out:?}");
+}
+
+#[test]
 fn what_is_odd_on_the_default_branch_hides_no_node_and_gets_into_no_command() {
     let (forge, machine) = (FakeGithub::new(), Machine::new());
     let ended = "2020-01-01T00:00:00Z";
