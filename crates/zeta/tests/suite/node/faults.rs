@@ -174,6 +174,46 @@ fn a_node_that_got_onto_the_default_branch_between_two_looks_is_registered() {
 }
 
 #[test]
+fn an_attempt_that_was_cut_off_after_its_push_goes_on_with_the_same_commit() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let (remote, node) = (place(&forge), ["--node", NODE]);
+    forge.fault(Call::Open, Fault::Hang, 1);
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let mut child = command.args(node).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("it opens", || forge.asked(Call::Open) > 0);
+    child.kill().unwrap();
+    wait(&mut child, LIMIT);
+    let tip = git(&remote, &["rev-parse", &branch(NODE)]);
+    let shown = machine.show();
+    assert_eq!((&shown["state"], &shown["branch"]), (&"registering".into(), &branch(NODE).into()));
+    // A commit of another second would be another commit.
+    std::thread::sleep(Duration::from_millis(1100));
+    let out = machine.register(&forge, &node);
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    assert_eq!(git(&remote, &["rev-parse", &branch(NODE)]), tip);
+}
+
+#[test]
+fn a_receipt_names_the_pull_request_also_when_the_one_before_it_was_lost() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let (remote, node) = (place(&forge), ["--node", NODE]);
+    let (hook, pushed) = (remote.join("hooks/post-receive"), machine.home.join("pushed"));
+    program(&hook, &format!("sleep 1.1; date -u +%Y-%m-%dT%H:%M:%S >{}\n", pushed.display()));
+    assert_eq!(machine.register(&forge, &node).status, 0);
+    let first = machine.show();
+    assert_eq!(first["state"], "pr-opened");
+    assert!(first["detail"].as_str().unwrap().contains("opened"), "{first}");
+    let pushed = std::fs::read_to_string(pushed).unwrap();
+    let at = first["observed_at"].as_str().unwrap();
+    assert!(at >= pushed.trim(), "it was opened after the push: {first}, {pushed}");
+    std::fs::remove_file(machine.receipt()).unwrap();
+    assert_eq!(machine.register(&forge, &node).status, 0);
+    let shown = machine.show();
+    assert!(first["pr_url"].is_string() && shown["pr_url"] == first["pr_url"], "{shown}");
+    assert_eq!((&first["branch"], &shown["branch"]), (&branch(NODE).into(), &branch(NODE).into()));
+}
+
+#[test]
 fn an_answer_of_git_that_is_too_long_is_no_answer() {
     let (forge, machine) = (FakeGithub::new(), Machine::new());
     // Half of the list of files would say that the node has no other one.
