@@ -456,13 +456,13 @@ fn a_shared_claim_is_renewed_and_stays_shared() {
 #[test]
 fn a_claim_that_is_renewed_for_another_agent_names_no_process_of_the_caller_s_session() {
     let place = Place::new();
-    let lease = place.acquire(0, "vera", "B-22")["lease"].as_str().unwrap().to_owned();
-    let token = place.token("vera", "B-22");
+    let first = place.acquire(0, "vera", "B-22");
+    let (lease, token) = (first["lease"].as_str().unwrap(), &first["fencing_token"]);
     let script = format!("\"$ZETA\" claim renew B-22 --from vera --token {token} >/dev/null");
     let mut other = session(&place, "otto-cli", &format!("{script} && exec sleep 60"));
-    let grown = || place.json(0, &["lease", "show", &lease])["fencing_token"].to_string() != token;
-    assert!(until(LIMIT, grown), "it was not renewed");
-    let shown = place.json(0, &["lease", "show", &lease]);
+    let show = || place.json(0, &["lease", "show", lease]);
+    assert!(until(LIMIT, || show()["fencing_token"] != *token), "it was not renewed");
+    let shown = show();
     assert_eq!((&shown["agent"], &shown["pid"]), (&"vera".into(), &Value::Null), "{shown}");
     signal(other.id(), Signal::TERM);
     wait(&mut other, LIMIT);
