@@ -177,12 +177,14 @@ fn a_node_that_got_onto_the_default_branch_between_two_looks_is_registered() {
 fn an_attempt_that_was_cut_off_after_its_push_goes_on_with_the_same_commit() {
     let (forge, machine) = (FakeGithub::new(), Machine::new());
     let (remote, node) = (place(&forge), ["--node", NODE]);
-    forge.fault(Call::Open, Fault::Hang, 1);
+    let (hook, pushed) = (remote.join("hooks/post-receive"), machine.home.join("pushed"));
+    program(&hook, &format!("touch {}; sleep 1\n", pushed.display()));
     let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
     let mut child = command.args(node).stderr(Stdio::null()).spawn().unwrap();
-    wait_for("it opens", || forge.asked(Call::Open) > 0);
+    wait_for("it has pushed", || pushed.exists());
     child.kill().unwrap();
     wait(&mut child, LIMIT);
+    std::fs::remove_file(hook).unwrap();
     let tip = git(&remote, &["rev-parse", &branch(NODE)]);
     let shown = machine.show();
     assert_eq!((&shown["state"], &shown["branch"]), (&"registering".into(), &branch(NODE).into()));
