@@ -91,7 +91,7 @@ fn read_text(path: &Path) -> Result<Option<String>> {
         }
         Err(error) => {
             Err(Error::new(Kind::Unsafe, format!("cannot read {}: {error}", path.display()))
-                .hint("it is the receipt of this node's registration; move it away to go on"))
+                .hint("the receipt of this node's registration belongs there: see who made it"))
         }
     }
 }
