@@ -102,7 +102,7 @@ fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
     let refused = |what: &str| {
         let out = machine.register(&forge, &[]);
         assert_eq!((out.status, opened(&forge)), (7, 0), "{what}: {out:?}");
-        assert!(out.err.contains("move it away") && out.took < Duration::from_secs(5), "{out:?}");
+        assert!(out.err.contains("who made it") && out.took < Duration::from_secs(5), "{out:?}");
         std::fs::remove_file(&receipt).unwrap();
     };
     assert!(crate::support::can("mkfifo", &[receipt.to_str().unwrap()]));
