@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::fault::Fault;
 use super::sandbox::Sandbox;
 use super::trace::{Point, inject, pause, record, shorten, works};
-use crate::support::{skip, test_name};
+use crate::support::{LIMIT, skip, test_name, until};
 
 /// The guard of the lease `job`.
 fn guard(sandbox: &Sandbox) -> PathBuf {
@@ -113,7 +115,14 @@ fn a_first_acquire_whose_guard_is_removed_says_so() {
         point.call == "openat" && line.contains("fencing_token") && line.contains("O_EXCL")
     };
     let (_, open) = next(&points, makes_token).unwrap();
-    let remove = || std::fs::remove_dir_all(guard(&sandbox)).unwrap();
+    let remove = || {
+        let inside = || {
+            let guard = std::fs::File::open(guard(&sandbox)).unwrap();
+            flock(&guard, FlockOperation::NonBlockingLockExclusive).is_err()
+        };
+        assert!(until(LIMIT, inside), "it did not enter");
+        std::fs::remove_dir_all(guard(&sandbox)).unwrap();
+    };
     let (out, ()) = pause(&sandbox, open, &args, remove);
     assert_eq!(out.status, 7, "{out:?}");
     assert!(out.err.contains("removed or replaced while it was in use"), "{out:?}");
