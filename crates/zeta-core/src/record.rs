@@ -12,7 +12,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 pub(crate) use self::scan::KeyTable;
-use self::scan::{split_key, split_scalar};
+use self::scan::{scalar_len, split_key};
+use crate::time::push_number;
 
 /// The format number that this code writes.
 pub const SCHEMA: u64 = 1;
@@ -59,12 +60,24 @@ pub enum Damage {
     BadKey(&'static str),
 }
 
-/// The fields of a record in their order; values are kept as they stand in the text.
+/// The fields of a record in their order, as they are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fields<'a> {
-    entries: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Where the entry of a key is.
+    /// The lines of the fields. A record that was read borrows them.
+    text: Cow<'a, str>,
+    spans: Vec<Span>,
+    /// Where the span of a key is.
     table: KeyTable,
+}
+
+/// Where a field is in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    key: usize,
+    /// Where the key ends.
+    colon: usize,
+    /// Where the value ends, which begins two bytes after the key.
+    end: usize,
 }
 
 /// What the text of a file turned out to be.
@@ -94,22 +107,24 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     if !body.is_empty() && !body.ends_with('\n') {
         return Err(Damage::NoEnd);
     }
-    let mut fields = Fields { entries: Vec::with_capacity(32), table: KeyTable::default() };
-    let mut rest = body;
-    let mut line = 0;
+    let spans = Vec::with_capacity(32);
+    let mut fields = Fields { text: Cow::Borrowed(body), spans, table: KeyTable::default() };
+    let mut key = 0;
     // Ten thousand nodes have a million lines, so each line is walked once.
-    while !rest.is_empty() {
-        line += 1;
+    while key < body.len() {
+        let line = fields.spans.len() + 1;
         if line > KEYS_MAX {
             return Err(Damage::TooManyKeys(KEYS_MAX));
         }
-        let (key, tail) = split_key(rest).ok_or(Damage::BadLine(line))?;
-        let (value, tail) = split_scalar(tail).ok_or(Damage::BadValue(line))?;
-        if key == "end" || fields.raw(key).is_some() {
-            return Err(Damage::DuplicateKey(key.to_owned()));
+        // The last line is in it, so that a word of eight bytes is whole everywhere.
+        let rest = text.as_bytes().get(key..).unwrap_or_default();
+        let (name, rest) = split_key(rest).ok_or(Damage::BadLine(line))?;
+        let colon = key + name.len();
+        let end = colon + 2 + scalar_len(rest).ok_or(Damage::BadValue(line))?;
+        if name == b"end" || !fields.insert(name, Span { key, colon, end }) {
+            return Err(Damage::DuplicateKey(String::from_utf8_lossy(name).into_owned()));
         }
-        fields.push(Cow::Borrowed(key), Cow::Borrowed(value));
-        rest = tail;
+        key = end + 1;
     }
     match fields.raw("schema") {
         Some("1") => Ok(fields),
@@ -125,8 +140,7 @@ fn parse_foreign(text: &str) -> Fields<'_> {
             && is_key(key.trim())
             && fields.raw(key.trim()).is_none()
         {
-            let value = value.trim().trim_matches('"');
-            fields.push(Cow::Borrowed(key.trim()), Cow::Owned(quote(value)));
+            fields.push_text(key.trim(), value.trim().trim_matches('"'));
         }
     }
     fields
@@ -146,11 +160,16 @@ pub fn is_key(key: &str) -> bool {
 /// every bidirectional override is escaped, so that `cat` of a record cannot play tricks.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
+fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     if is_plain(text) {
         out.push_str(text);
         out.push('"');
-        return out;
+        return;
     }
     for c in text.chars() {
         match c {
@@ -169,7 +188,6 @@ pub fn quote(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 /// Printable ASCII without anything that [`quote`] would escape. Without an early exit, so that the
@@ -242,10 +260,12 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     Some(())
 }
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
-        let mut fields = Fields { entries: Vec::with_capacity(36), table: KeyTable::default() };
+        let text = Cow::Owned(String::with_capacity(1024));
+        let spans = Vec::with_capacity(32);
+        let mut fields = Fields { text, spans, table: KeyTable::default() };
         fields.push_number("schema", SCHEMA);
         fields.push_text("kind", kind);
         fields
@@ -253,13 +273,38 @@ impl<'a> Fields<'a> {
 
     /// Keys and values in order; a value is as it stands on disk.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.spans.iter().map(|span| (self.key(*span), self.value(*span)))
+    }
+
+    fn key(&self, span: Span) -> &str {
+        self.text.get(span.key..span.colon).unwrap_or_default()
+    }
+
+    fn value(&self, span: Span) -> &str {
+        self.text.get(span.colon + 2..span.end).unwrap_or_default()
     }
 
     /// The value of `key` as it stands on disk.
+    // The hash of a key that is known when this is compiled costs nothing then.
+    #[inline(always)]
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let at = self.table.find(key, |at| self.entries.get(at).map(|(known, _)| &**known))?;
-        self.entries.get(at).map(|(_, value)| value.as_ref())
+        self.spans.get(self.find(key)?).map(|span| self.value(*span))
+    }
+
+    /// The number of the span of `key`.
+    #[inline(always)]
+    fn find(&self, key: &str) -> Option<usize> {
+        self.table.find(key.as_bytes(), |at| key_at(&self.text, &self.spans, at))
+    }
+
+    /// Appends the span of a key; false if the key is there already.
+    fn insert(&mut self, key: &[u8], span: Span) -> bool {
+        let key_at = |at| key_at(&self.text, &self.spans, at);
+        let is_new = self.table.insert(key, self.spans.len(), key_at);
+        if is_new {
+            self.spans.push(span);
+        }
+        is_new
     }
 
     /// The value of `key` as text, if it is a string.
@@ -284,71 +329,83 @@ impl<'a> Fields<'a> {
     }
 
     /// Appends a string field; the caller knows that the key is new.
-    pub fn push_text(&mut self, key: &'static str, value: &str) {
-        self.push(Cow::Borrowed(key), Cow::Owned(quote(value)));
+    pub fn push_text(&mut self, key: &str, value: &str) {
+        self.push(key, |text| push_quoted(text, value));
     }
 
     /// Appends a number field; the caller knows that the key is new.
-    pub fn push_number(&mut self, key: &'static str, value: u64) {
-        self.push(Cow::Borrowed(key), Cow::Owned(value.to_string()));
+    pub fn push_number(&mut self, key: &str, value: u64) {
+        self.push(key, |text| push_number(text, value));
     }
 
     /// Appends a field whose value is already in its form on disk.
     pub fn push_raw(&mut self, key: &str, value: &str) {
-        self.push(Cow::Owned(key.to_owned()), Cow::Owned(value.to_owned()));
+        self.push(key, |text| text.push_str(value));
     }
 
-    fn push(&mut self, key: Cow<'a, str>, value: Cow<'a, str>) {
-        self.table.add(&key, self.entries.len());
-        self.entries.push((key, value));
+    fn push(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+        let text = self.text.to_mut();
+        let start = text.len();
+        text.push_str(key);
+        text.push_str(": ");
+        write(text);
+        let span = Span { key: start, colon: start + key.len(), end: text.len() };
+        text.push('\n');
+        self.insert(key.as_bytes(), span);
     }
 
     /// Sets a string field in place, or appends it.
     pub fn set_text(&mut self, key: &str, value: &str) {
-        self.set_raw(key, quote(value));
+        self.set_raw(key, &quote(value));
     }
 
     /// Sets a number field in place, or appends it.
     pub fn set_number(&mut self, key: &str, value: u64) {
-        self.set_raw(key, value.to_string());
+        self.set_raw(key, &value.to_string());
     }
 
-    fn set_raw(&mut self, key: &str, value: String) {
-        match self.entries.iter_mut().find(|(k, _)| k == key) {
-            Some((_, old)) => *old = Cow::Owned(value),
-            None => self.push(Cow::Owned(key.to_owned()), Cow::Owned(value)),
+    fn set_raw(&mut self, key: &str, value: &str) {
+        let Some(at) = self.find(key) else { return self.push_raw(key, value) };
+        let mut spans = self.spans.iter_mut().skip(at);
+        let Some(span) = spans.next() else { return };
+        let old = span.colon + 2..span.end;
+        let moved = |place: usize| place - old.len() + value.len();
+        span.end = moved(span.end);
+        for Span { key, colon, end } in spans {
+            (*key, *colon, *end) = (moved(*key), moved(*colon), moved(*end));
         }
+        self.text.to_mut().replace_range(old, value);
     }
 
     /// Removes a field if it is there.
     pub fn remove(&mut self, key: &str) {
-        self.entries.retain(|(k, _)| k != key);
-        self.table = KeyTable::default();
-        for (at, (key, _)) in self.entries.iter().enumerate() {
-            self.table.add(key, at);
+        if self.find(key).is_none() {
+            return;
         }
+        let mut kept = Fields::default();
+        for (known, value) in self.iter().filter(|(known, _)| *known != key) {
+            kept.push_raw(known, value);
+        }
+        *self = kept;
     }
 
     /// The whole text of the record, with its last line.
     pub fn render(&self) -> String {
-        let len: usize = self.iter().map(|(key, value)| key.len() + value.len() + 3).sum();
-        let mut out = String::with_capacity(len + 10);
-        for (key, value) in self.iter() {
-            out.push_str(key);
-            out.push_str(": ");
-            out.push_str(value);
-            out.push('\n');
-        }
-        out.push_str("end: true\n");
-        out
+        [&self.text, "end: true\n"].concat()
     }
 
     /// A copy that owns its text.
     pub fn into_owned(self) -> Fields<'static> {
-        let own = |cow: Cow<'a, str>| Cow::Owned(cow.into_owned());
-        let entries = self.entries.into_iter().map(|(k, v)| (own(k), own(v))).collect();
-        Fields { entries, table: self.table }
+        let text = Cow::Owned(self.text.into_owned());
+        Fields { text, spans: self.spans, table: self.table }
     }
+}
+
+/// The key of the span `at`; `None` after the last.
+#[inline(always)]
+fn key_at<'t>(text: &'t str, spans: &[Span], at: usize) -> Option<&'t [u8]> {
+    let span = spans.get(at)?;
+    text.as_bytes().get(span.key..span.colon)
 }
 
 #[cfg(test)]

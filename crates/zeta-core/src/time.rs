@@ -120,7 +120,8 @@ pub fn format_duration(ms: u64) -> String {
     text
 }
 
-fn push_number(text: &mut String, number: u64) {
+/// Appends the digits of a number.
+pub fn push_number(text: &mut String, number: u64) {
     if number >= 10 {
         push_number(text, number / 10);
     }

@@ -362,8 +362,8 @@ pub(crate) fn optional_number(
 }
 
 fn unknown_entries(fields: &Fields<'_>) -> Vec<(String, String)> {
-    let known_at = |at: usize| KNOWN_KEYS.get(at).copied();
-    let unknown = fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key, known_at).is_none());
+    let known_at = |at: usize| KNOWN_KEYS.get(at).map(|key| key.as_bytes());
+    let unknown = fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key.as_bytes(), known_at).is_none());
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
