@@ -11,7 +11,7 @@ mod scan;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-pub(crate) use self::scan::KeyTable;
+pub(crate) use self::scan::{KeyTable, is_same};
 use self::scan::{scalar_len, split_key};
 use crate::time::push_number;
 

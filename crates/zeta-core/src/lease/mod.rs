@@ -20,7 +20,7 @@ use std::str::FromStr;
 
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
-use crate::record::{Damage, Fields, KeyTable, unquote};
+use crate::record::{Damage, Fields, KeyTable, is_same, unquote};
 use crate::time::{Host, NS_PER_MS, Reading, format_utc, parse_utc};
 
 /// The `kind` of a lease record.
@@ -188,7 +188,7 @@ impl Record {
         let extra = unknown_entries(fields);
         let need_text = |key: &'static str| fields.text(key).ok_or(Damage::BadKey(key));
         let need_number = |key: &'static str| fields.number(key).ok_or(Damage::BadKey(key));
-        if need_text("lease")? != lease.as_str() {
+        if !is_same(need_text("lease")?.as_bytes(), lease.as_str().as_bytes()) {
             return Err(Damage::BadKey("lease"));
         }
         let token = FencingToken::new(need_number("fencing_token")?);
@@ -363,7 +363,8 @@ pub(crate) fn optional_number(
 
 fn unknown_entries(fields: &Fields<'_>) -> Vec<(String, String)> {
     let known_at = |at: usize| KNOWN_KEYS.get(at).map(|key| key.as_bytes());
-    let unknown = fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key.as_bytes(), known_at).is_none());
+    let unknown =
+        fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key.as_bytes(), known_at).is_none());
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
