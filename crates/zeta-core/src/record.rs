@@ -10,15 +10,19 @@ mod scan;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 pub(crate) use self::scan::{KeyTable, is_same};
-use self::scan::{scalar_len, split_key};
+use self::scan::{scalar_len, slot_of, split_key};
 use crate::time::push_number;
 
 /// The format number that this code writes.
 pub const SCHEMA: u64 = 1;
 /// Most lines that a record may have before its last one.
 pub const KEYS_MAX: usize = 512;
+
+/// Most records have no more keys. The allocator is fastest with blocks of less than 256 bytes.
+const SPANS: usize = 20;
 
 /// Why a record of zeta is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,11 +77,29 @@ pub struct Fields<'a> {
 /// Where a field is in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
-    key: usize,
-    /// Where the key ends.
-    colon: usize,
+    start: u32,
     /// Where the value ends, which begins two bytes after the key.
-    end: usize,
+    end: u32,
+    key_len: u8,
+    /// The slot of the key in a table.
+    slot: u8,
+}
+
+impl Span {
+    #[inline(always)]
+    fn new(start: usize, key: &[u8], end: usize) -> Span {
+        let slot = slot_of(key);
+        Span { start: start as u32, end: end as u32, key_len: key.len() as u8, slot }
+    }
+
+    fn key(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + usize::from(self.key_len)
+    }
+
+    fn value(self) -> Range<usize> {
+        self.key().end + 2..self.end as usize
+    }
 }
 
 /// What the text of a file turned out to be.
@@ -107,24 +129,27 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     if !body.is_empty() && !body.ends_with('\n') {
         return Err(Damage::NoEnd);
     }
-    let spans = Vec::with_capacity(32);
+    let spans = Vec::with_capacity(SPANS);
     let mut fields = Fields { text: Cow::Borrowed(body), spans, table: KeyTable::default() };
-    let mut key = 0;
+    let mut start = 0;
     // Ten thousand nodes have a million lines, so each line is walked once.
-    while key < body.len() {
+    while start < body.len() {
         let line = fields.spans.len() + 1;
         if line > KEYS_MAX {
             return Err(Damage::TooManyKeys(KEYS_MAX));
         }
         // The last line is in it, so that a word of eight bytes is whole everywhere.
-        let rest = text.as_bytes().get(key..).unwrap_or_default();
-        let (name, rest) = split_key(rest).ok_or(Damage::BadLine(line))?;
-        let colon = key + name.len();
-        let end = colon + 2 + scalar_len(rest).ok_or(Damage::BadValue(line))?;
-        if name == b"end" || !fields.insert(name, Span { key, colon, end }) {
-            return Err(Damage::DuplicateKey(String::from_utf8_lossy(name).into_owned()));
+        let rest = text.as_bytes().get(start..).unwrap_or_default();
+        let (key, rest) = split_key(rest).ok_or(Damage::BadLine(line))?;
+        let len = scalar_len(rest).ok_or(Damage::BadValue(line))?;
+        let end = start + key.len() + 2 + len;
+        if !fields.insert(key, Span::new(start, key, end)) {
+            return Err(Damage::DuplicateKey(String::from_utf8_lossy(key).into_owned()));
         }
-        key = end + 1;
+        start = end + 1;
+    }
+    if fields.raw("end").is_some() {
+        return Err(Damage::DuplicateKey("end".to_owned()));
     }
     match fields.raw("schema") {
         Some("1") => Ok(fields),
@@ -264,7 +289,7 @@ impl Fields<'_> {
     /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
         let text = Cow::Owned(String::with_capacity(1024));
-        let spans = Vec::with_capacity(32);
+        let spans = Vec::with_capacity(SPANS);
         let mut fields = Fields { text, spans, table: KeyTable::default() };
         fields.push_number("schema", SCHEMA);
         fields.push_text("kind", kind);
@@ -277,11 +302,11 @@ impl Fields<'_> {
     }
 
     fn key(&self, span: Span) -> &str {
-        self.text.get(span.key..span.colon).unwrap_or_default()
+        self.text.get(span.key()).unwrap_or_default()
     }
 
     fn value(&self, span: Span) -> &str {
-        self.text.get(span.colon + 2..span.end).unwrap_or_default()
+        self.text.get(span.value()).unwrap_or_default()
     }
 
     /// The value of `key` as it stands on disk.
@@ -294,13 +319,30 @@ impl Fields<'_> {
     /// The number of the span of `key`.
     #[inline(always)]
     fn find(&self, key: &str) -> Option<usize> {
-        self.table.find(key.as_bytes(), |at| key_at(&self.text, &self.spans, at))
+        let key = key.as_bytes();
+        self.table.find(slot_of(key), key, |at| key_at(&self.text, &self.spans, at))
+    }
+
+    /// Keys and values whose keys are not in the table of these.
+    pub(crate) fn not_in<'f>(
+        &'f self,
+        keys: &[&str],
+        table: &KeyTable,
+    ) -> impl Iterator<Item = (&'f str, &'f str)> {
+        let known_at = |at| keys.get(at).copied().map(str::as_bytes);
+        let is_known = move |span: &Span| {
+            let key = self.text.as_bytes().get(span.key()).unwrap_or_default();
+            table.find(span.slot, key, known_at).is_some()
+        };
+        let unknown = self.spans.iter().filter(move |span| !is_known(span));
+        unknown.map(|span| (self.key(*span), self.value(*span)))
     }
 
     /// Appends the span of a key; false if the key is there already.
+    #[inline(always)]
     fn insert(&mut self, key: &[u8], span: Span) -> bool {
         let key_at = |at| key_at(&self.text, &self.spans, at);
-        let is_new = self.table.insert(key, self.spans.len(), key_at);
+        let is_new = self.table.insert(span.slot, key, self.spans.len(), key_at);
         if is_new {
             self.spans.push(span);
         }
@@ -308,11 +350,13 @@ impl Fields<'_> {
     }
 
     /// The value of `key` as text, if it is a string.
+    #[inline(always)]
     pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
         self.raw(key).and_then(unquote)
     }
 
     /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
+    #[inline(always)]
     pub fn number(&self, key: &str) -> Option<u64> {
         self.raw(key)?.parse().ok()
     }
@@ -349,7 +393,7 @@ impl Fields<'_> {
         text.push_str(key);
         text.push_str(": ");
         write(text);
-        let span = Span { key: start, colon: start + key.len(), end: text.len() };
+        let span = Span::new(start, key.as_bytes(), text.len());
         text.push('\n');
         self.insert(key.as_bytes(), span);
     }
@@ -368,11 +412,11 @@ impl Fields<'_> {
         let Some(at) = self.find(key) else { return self.push_raw(key, value) };
         let mut spans = self.spans.iter_mut().skip(at);
         let Some(span) = spans.next() else { return };
-        let old = span.colon + 2..span.end;
-        let moved = |place: usize| place - old.len() + value.len();
+        let old = span.value();
+        let moved = |place: u32| (place as usize - old.len() + value.len()) as u32;
         span.end = moved(span.end);
-        for Span { key, colon, end } in spans {
-            (*key, *colon, *end) = (moved(*key), moved(*colon), moved(*end));
+        for span in spans {
+            (span.start, span.end) = (moved(span.start), moved(span.end));
         }
         self.text.to_mut().replace_range(old, value);
     }
@@ -404,8 +448,7 @@ impl Fields<'_> {
 /// The key of the span `at`; `None` after the last.
 #[inline(always)]
 fn key_at<'t>(text: &'t str, spans: &[Span], at: usize) -> Option<&'t [u8]> {
-    let span = spans.get(at)?;
-    text.as_bytes().get(span.key..span.colon)
+    text.as_bytes().get(spans.get(at)?.key())
 }
 
 #[cfg(test)]

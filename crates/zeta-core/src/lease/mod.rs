@@ -347,6 +347,7 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
     push_some_number(fields, "child_pidfs_ino", child.pidfs_ino);
 }
 
+#[inline(always)]
 fn optional_text(fields: &Fields<'_>, key: &'static str) -> Result<Option<String>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
@@ -354,6 +355,7 @@ fn optional_text(fields: &Fields<'_>, key: &'static str) -> Result<Option<String
     }
 }
 
+#[inline(always)]
 pub(crate) fn optional_number(
     fields: &Fields<'_>,
     key: &'static str,
@@ -362,9 +364,7 @@ pub(crate) fn optional_number(
 }
 
 fn unknown_entries(fields: &Fields<'_>) -> Vec<(String, String)> {
-    let known_at = |at: usize| KNOWN_KEYS.get(at).map(|key| key.as_bytes());
-    let unknown =
-        fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key.as_bytes(), known_at).is_none());
+    let unknown = fields.not_in(&KNOWN_KEYS, &KNOWN_TABLE);
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -63,34 +63,38 @@ impl KeyTable {
         let mut at = keys.len();
         // From the last to the first, so that the first stays.
         while at > 0 {
-            slots[key_hash(keys[at - 1].as_bytes())] = number(at - 1);
+            slots[slot_of(keys[at - 1].as_bytes()) as usize] = number(at - 1);
             at -= 1;
         }
         KeyTable { slots }
     }
 
     /// Notes that the entry `at`, the next one, has this key; false if an entry before it has.
+    #[inline(always)]
     pub(super) fn insert<'k>(
         &mut self,
+        slot: u8,
         key: &[u8],
         at: usize,
         key_at: impl Fn(usize) -> Option<&'k [u8]>,
     ) -> bool {
-        match self.slots.get_mut(key_hash(key)) {
-            Some(slot @ 0) => *slot = number(at),
-            _ => return self.find(key, key_at).is_none(),
+        match self.slots.get_mut(usize::from(slot)) {
+            Some(first @ 0) => *first = number(at),
+            _ => return self.find(slot, key, key_at).is_none(),
         }
         true
     }
 
-    /// Finds the entry of a key; `key_at` returns the key of an entry, and `None` after the last.
+    /// Finds the entry of a key by its [`slot_of`]; `key_at` returns the key of an entry, and
+    /// `None` after the last.
     #[inline(always)]
     pub(crate) fn find<'k>(
         &self,
+        slot: u8,
         key: &[u8],
         key_at: impl Fn(usize) -> Option<&'k [u8]>,
     ) -> Option<usize> {
-        let mut at = usize::from(*self.slots.get(key_hash(key))?).checked_sub(1)?;
+        let mut at = usize::from(*self.slots.get(usize::from(slot))?).checked_sub(1)?;
         while !is_same(key_at(at)?, key) {
             at += 1;
         }
@@ -103,16 +107,16 @@ const fn number(at: usize) -> u8 {
     if at < 254 { at as u8 + 1 } else { 255 }
 }
 
-/// A number below 64, from the length and three bytes. The factor was searched for: it sends no two
+/// The slot of a key, a number below 64: from the length and three bytes. The factor was searched for: it sends no two
 /// keys of a lease, and no two of a persona, to one number.
 #[inline(always)]
-const fn key_hash(bytes: &[u8]) -> usize {
+pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
     let (_, half) = bytes.split_at(bytes.len() / 2);
     let ([first, ..], [middle, ..], [.., last]) = (bytes, half, bytes) else {
         return 0;
     };
     let word = u32::from_le_bytes([*first, *middle, *last, bytes.len() as u8]);
-    (word.wrapping_mul(0xc3dc_289f) >> 26) as usize
+    (word.wrapping_mul(0xc3dc_289f) >> 26) as u8
 }
 
 /// Compares two short texts. The C library of the static binary compares byte by byte.
@@ -259,15 +263,18 @@ mod tests {
             let key_at = |at: usize| borrowed.get(at).map(|key| key.as_bytes());
             for (at, key) in here.iter().enumerate() {
                 let before = |before: usize| key_at(before).filter(|_| before < at);
-                assert!(table.insert(key.as_bytes(), at, before), "{key} of {len}");
+                let slot = slot_of(key.as_bytes());
+                assert!(table.insert(slot, key.as_bytes(), at, before), "{key} of {len}");
             }
             assert_eq!(table, KeyTable::of(&borrowed), "{len}");
             for (at, key) in here.iter().enumerate() {
-                assert_eq!(table.find(key.as_bytes(), key_at), Some(at), "{key} of {len}");
-                assert!(!table.insert(key.as_bytes(), len, key_at), "{key} of {len}");
+                let slot = slot_of(key.as_bytes());
+                assert_eq!(table.find(slot, key.as_bytes(), key_at), Some(at), "{key} of {len}");
+                assert!(!table.insert(slot, key.as_bytes(), len, key_at), "{key} of {len}");
             }
             for key in absent {
-                assert_eq!(table.find(key.as_bytes(), key_at), None, "{key} of {len}");
+                let slot = slot_of(key.as_bytes());
+                assert_eq!(table.find(slot, key.as_bytes(), key_at), None, "{key} of {len}");
             }
         }
     }
