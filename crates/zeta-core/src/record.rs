@@ -278,6 +278,19 @@ pub fn unquote(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(out))
 }
 
+/// Reads a non-negative integer of at most 64 bits.
+pub(crate) fn number_of(value: &str) -> Option<u64> {
+    // No number of so many digits is too great, so that nothing is checked at each digit.
+    if !(1..=19).contains(&value.len()) {
+        return value.parse().ok();
+    }
+    let (number, good) = value.bytes().fold((0u64, true), |(number, good), byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (number.wrapping_mul(10).wrapping_add(digit.into()), good & (digit < 10))
+    });
+    good.then_some(number)
+}
+
 fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     for c in char::decode_utf16(units.drain(..)) {
         out.push(c.ok()?);
@@ -310,7 +323,7 @@ impl Fields<'_> {
     }
 
     /// The value of `key` as it stands on disk.
-    // The hash of a key that is known when this is compiled costs nothing then.
+    // Inlined, so that the hash of a key is known to the compiler.
     #[inline(always)]
     pub fn raw(&self, key: &str) -> Option<&str> {
         self.spans.get(self.find(key)?).map(|span| self.value(*span))
@@ -358,7 +371,7 @@ impl Fields<'_> {
     /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
     #[inline(always)]
     pub fn number(&self, key: &str) -> Option<u64> {
-        self.raw(key)?.parse().ok()
+        number_of(self.raw(key)?)
     }
 
     /// Fails unless the record says that it is of this kind.

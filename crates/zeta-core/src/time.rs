@@ -161,35 +161,30 @@ pub fn parse_utc(text: &str) -> Result<i64, TimeError> {
 /// Reads a time as [`format_utc`] writes it; hundreds of them are read at once. `None` is for all
 /// other texts, and for days that not every month has.
 fn parse_fixed(text: &[u8]) -> Option<i64> {
-    let (year, rest) = number::<4>(text, b'-')?;
-    let (month, rest) = number::<2>(rest, b'-')?;
-    let (day, rest) = number::<2>(rest, b'T')?;
-    let (hour, rest) = number::<2>(rest, b':')?;
-    let (minute, rest) = number::<2>(rest, b':')?;
-    let (second, rest) = number::<2>(rest, b'.')?;
-    let (us, rest) = number::<6>(rest, b'Z')?;
-    let good = (1..=12).contains(&month)
+    let text: &[u8; 27] = text.try_into().ok()?;
+    let signs = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (26, b'Z')];
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        let add = |sum: i64, digit: &u8| {
+            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
+        };
+        digits.iter().try_fold(0, add)
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let good = signs.iter().all(|(at, sign)| text.get(*at) == Some(sign))
+        && (1..=12).contains(&month)
         && (1..=if month == 2 { 28 } else { 30 }).contains(&day)
         && hour < 24
         && minute < 60
-        && second < 60
-        && rest.is_empty();
+        && second < 60;
     // Years begin in March here, so that a leap day is the last one.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let days = 365 * year + leap_days + (153 * month + 2) / 5 + day - 719_469;
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    let us = number(20, 26)?;
     good.then_some(seconds * 1_000_000 + us)
-}
-
-/// Splits a number of `N` digits and the sign after it off the start of a text.
-#[inline(always)]
-fn number<const N: usize>(text: &[u8], sign: u8) -> Option<(i64, &[u8])> {
-    let (digits, rest) = text.split_first_chunk::<N>()?;
-    let (after, rest) = rest.split_first()?;
-    let good = digits.iter().fold(*after == sign, |good, digit| good & digit.is_ascii_digit());
-    let add = |sum, digit: &u8| sum * 10 + i64::from(digit.wrapping_sub(b'0'));
-    good.then(|| (digits.iter().fold(0, add), rest))
 }
 
 /// "2026-11-22T10:11:12Z (3m 2s ago)", or "(in 6m 58s)".
