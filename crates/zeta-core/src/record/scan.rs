@@ -107,8 +107,8 @@ const fn number(at: usize) -> u8 {
     if at < 254 { at as u8 + 1 } else { 255 }
 }
 
-/// The slot of a key, a number below 64: from the length and three bytes. The factor was searched for: it sends no two
-/// keys of a lease, and no two of a persona, to one number.
+/// The slot of a key, a number below 64: from the length and three bytes. The factor was searched
+/// for: it sends no two keys of a lease, and no two of a persona, to one number.
 #[inline(always)]
 pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
     let (_, half) = bytes.split_at(bytes.len() / 2);
