@@ -131,7 +131,9 @@ fn a_number_is_read_up_to_the_last_of_64_bits() {
 proptest! {
     #[test]
     fn fields_are_changed_as_a_list_of_pairs_is(
-        changes in proptest::collection::vec(("[a-d]{1,2}|renewed_boot_ns", "\\PC{0,9}", 0..3), 0..40)
+        changes in proptest::collection::vec(
+            ("[a-d]{1,2}|renewed_boot_ns", "\\PC{0,9}", 0..3), 0..40,
+        )
     ) {
         let mut fields = Fields::default();
         let mut pairs: Vec<(String, String)> = Vec::new();
