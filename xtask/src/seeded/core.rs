@@ -52,7 +52,7 @@ pub const BUGS: [Bug; 24] = [
     bug(
         "the policy kill ends no process",
         DECIDE,
-        "Policy::Kill => Standing::MustKill(record.processes),",
+        "Policy::Kill => Standing::MustKill(Box::new(record.processes)),",
         "Policy::Kill => Standing::Grantable(Cause::Killed),",
         TESTS,
     ),

@@ -418,9 +418,8 @@ impl Section<'_> {
             Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
             None => {
                 let mode = self.base.sharing.file_mode();
-                // EXCL follows no link either.
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags, mode);
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::WRONLY, mode);
                 if fd.as_ref().err() == Some(&Errno::NOENT) {
                     // Nothing can be made in a directory that was removed.
                     self.check_identity(false)?;
