@@ -81,7 +81,7 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
 /// be used is looked at when it is.
 fn lasting_dir() -> Option<PathBuf> {
     let absolute = |variable: &str| path(variable).filter(|path| path.is_absolute());
-    let home = || absolute("HOME").filter(|home| home.parent().is_some());
+    let home = || host::home().filter(|home| home.parent().is_some());
     host::state_directory()
         .or_else(|| Some(absolute("XDG_STATE_HOME")?.join("zeta")))
         .or_else(|| Some(home()?.join(".local/state/zeta")))

@@ -209,11 +209,7 @@ impl NodeHandle<'_> {
     /// Returns the leases that have a guard, whether they are held or not.
     pub fn guarded_leases(&self) -> Result<Vec<RecordName>> {
         let files = guard::guarded(&self.tree.base, &self.node)?;
-        let lease = |file: &String| match layout::kind_of(file) {
-            layout::Kind::Lease(name) => RecordName::new("lease", name).ok(),
-            _ => None,
-        };
-        Ok(files.iter().filter_map(lease).collect())
+        Ok(files.into_iter().filter_map(|file| layout::into_lease(file).ok()).collect())
     }
 
     /// Returns the loss of a grant that was broken before its renewer saw it: one of this session,

@@ -24,8 +24,8 @@ use zeta_os::{host, process};
 const AHEAD_US: i64 = 5_000_000;
 
 /// The files of one node, in buffers that are reused for the next node. Of a lease whose fields are
-/// not asked for, only the record is kept: the pages of hundreds of files cost more than their
-/// parsing.
+/// not asked for, only the record is kept, and handed over with the node: the pages of hundreds of
+/// files cost more than their parsing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     files: Vec<File>,
@@ -53,7 +53,6 @@ pub(super) fn examine(
     let mut found = Vec::new();
     let mut evidence = Evidence::default();
     scratch.used = 0;
-    scratch.leases.clear();
     let node = match nodes.node(base, name) {
         Ok(Some(mut node)) => {
             let filled = scratch.fill(base, &mut node, keep, &ctx.host, &mut evidence, &mut found);
