@@ -17,6 +17,7 @@
 //! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
 //! 13. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
 //! 14. [`signal`]: which signals a wrapper passes on.
+//! 15. [`pattern`]: patterns of paths, and whether two of them share a path.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -28,6 +29,7 @@ pub mod layout;
 pub mod lease;
 pub mod machine;
 pub mod name;
+pub mod pattern;
 pub mod presence;
 pub mod record;
 pub mod registration;

@@ -1,0 +1,347 @@
+//! One component of a pattern: what stands between two slashes.
+
+use std::fmt;
+use std::iter::Peekable;
+use std::str::Chars;
+
+use super::PatternError;
+
+/// What stands between two slashes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Component {
+    /// `**`: any number of components.
+    AnyDepth,
+    /// One name.
+    Literal(String),
+    /// Names that follow a rule.
+    Glob(Vec<Atom>),
+}
+
+/// One step of a glob.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Atom {
+    /// `*`
+    Star,
+    /// One character of a set: ranges in order, with gaps between them.
+    One(Vec<(char, char)>),
+}
+
+/// Every character of a name; NUL and `/` are none.
+const ANY: [(char, char); 2] = [('\u{1}', '.'), ('0', char::MAX)];
+/// Characters with a meaning, within a class or outside of it.
+const SPECIAL: &str = "\\*?[]{}#!^-";
+
+impl Component {
+    /// Returns whether the text of the component begins with `first` as a plain character.
+    pub(super) fn begins_with(&self, first: char) -> bool {
+        match self {
+            Component::AnyDepth => false,
+            Component::Literal(name) => name.starts_with(first),
+            Component::Glob(atoms) => {
+                matches!(atoms.first(), Some(Atom::One(set)) if set[..] == [(first, first)])
+            }
+        }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Component::AnyDepth => f.write_str("**"),
+            Component::Literal(name) => name.chars().try_for_each(|c| write_plain(f, c)),
+            Component::Glob(atoms) => atoms.iter().try_for_each(|atom| match atom {
+                Atom::Star => f.write_str("*"),
+                Atom::One(set) if set[..] == ANY => f.write_str("?"),
+                Atom::One(set) => match set[..] {
+                    [(one, last)] if one == last => write_plain(f, one),
+                    _ => write_class(f, set),
+                },
+            }),
+        }
+    }
+}
+
+fn write_plain(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    match matches!(c, '\\' | '*' | '?' | '[' | '{' | '#') {
+        true => write!(f, "\\{c}"),
+        false => write!(f, "{c}"),
+    }
+}
+
+/// Writes a set as it can be read: what is not in it, if it has what no class can name.
+fn write_class(f: &mut fmt::Formatter<'_>, set: &[(char, char)]) -> fmt::Result {
+    let negated = set.first().is_some_and(|(first, _)| *first == '\u{1}');
+    let shown = if negated { complement(set) } else { set.to_vec() };
+    f.write_str(if negated { "[!" } else { "[" })?;
+    let one = |f: &mut fmt::Formatter<'_>, c| match SPECIAL.contains(c) {
+        true => write!(f, "\\{c}"),
+        false => write!(f, "{c}"),
+    };
+    for (first, last) in shown {
+        one(f, first)?;
+        if first < last {
+            f.write_str("-")?;
+            one(f, last)?;
+        }
+    }
+    f.write_str("]")
+}
+
+pub(super) fn parse_component(text: &str) -> Result<Component, PatternError> {
+    if matches!(text, "" | "." | "..") {
+        return Err(PatternError::Component(text.to_owned()));
+    }
+    if text == "**" {
+        return Ok(Component::AnyDepth);
+    }
+    let mut atoms = Vec::new();
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let atom = match c {
+            '*' if rest.peek() == Some(&'*') => return Err(PatternError::DoubleStar),
+            '*' => Atom::Star,
+            '?' => Atom::One(ANY.to_vec()),
+            '[' => parse_class(&mut rest).ok_or_else(|| PatternError::Class(text.to_owned()))?,
+            '\\' => rest.next().map(plain).ok_or(PatternError::Escape)?,
+            '{' => return Err(PatternError::Brace),
+            '#' => return Err(PatternError::Symbol),
+            c => plain(c),
+        };
+        match atoms.as_slice() {
+            // `*?` means the same as `?*`.
+            [.., Atom::Star] if atom == Atom::One(ANY.to_vec()) => {
+                let star = atoms.len() - 1;
+                atoms.insert(star, atom);
+            }
+            [.., Atom::Star] if atom == Atom::Star => {}
+            _ => atoms.push(atom),
+        }
+    }
+    let component = match literal(&atoms) {
+        Some(name) => Component::Literal(name),
+        None => Component::Glob(atoms),
+    };
+    let any_name = Component::Glob(vec![Atom::Star]);
+    match components_overlap(&component, &any_name) {
+        true => Ok(component),
+        false => Err(PatternError::Nothing(text.to_owned())),
+    }
+}
+
+fn plain(c: char) -> Atom {
+    Atom::One(vec![(c, c)])
+}
+
+/// The name that the atoms stand for, if it is one.
+fn literal(atoms: &[Atom]) -> Option<String> {
+    let one = |atom: &Atom| match atom {
+        Atom::One(set) => match set[..] {
+            [(first, last)] if first == last => Some(first),
+            _ => None,
+        },
+        Atom::Star => None,
+    };
+    atoms.iter().map(one).collect()
+}
+
+/// Reads a class behind its `[`; `None` if it is not one.
+fn parse_class(rest: &mut Peekable<Chars<'_>>) -> Option<Atom> {
+    let negated = rest.next_if(|c| matches!(c, '!' | '^')).is_some();
+    let mut ranges = Vec::new();
+    loop {
+        let first = match rest.next()? {
+            ']' if !ranges.is_empty() => break,
+            '[' if matches!(rest.peek(), Some(':' | '.' | '=')) => return None,
+            '\\' => rest.next()?,
+            c => c,
+        };
+        let mut ahead = rest.clone();
+        let last = match (ahead.next(), ahead.next()) {
+            (Some('-'), Some(last)) if last != ']' => {
+                *rest = ahead;
+                if last == '\\' { rest.next()? } else { last }
+            }
+            _ => first,
+        };
+        if first > last {
+            return None;
+        }
+        ranges.push((first, last));
+    }
+    let set = in_order(ranges);
+    Some(Atom::One(if negated { complement(&set) } else { intersection(&set, &ANY).collect() }))
+}
+
+/// Sorts ranges and joins those that touch.
+fn in_order(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(char, char)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some((_, end)) if first <= *end || after(*end) == Some(first) => *end = last.max(*end),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+fn after(c: char) -> Option<char> {
+    (c..=char::MAX).nth(1)
+}
+
+fn before(c: char) -> Option<char> {
+    ('\0'..=c).nth_back(1)
+}
+
+/// Every character of a name that is not in the set.
+fn complement(set: &[(char, char)]) -> Vec<(char, char)> {
+    let mut gaps = Vec::with_capacity(set.len() + 1);
+    let mut from = Some('\u{1}');
+    for (first, last) in set {
+        if let (Some(start), Some(end)) = (from, before(*first))
+            && start <= end
+        {
+            gaps.push((start, end));
+        }
+        from = after(*last);
+    }
+    gaps.extend(from.map(|start| (start, char::MAX)));
+    intersection(&gaps, &ANY).collect()
+}
+
+/// What two sets share, as ranges in order.
+fn intersection<'a>(
+    one: &'a [(char, char)],
+    other: &'a [(char, char)],
+) -> impl Iterator<Item = (char, char)> + 'a {
+    let (mut i, mut j) = (0, 0);
+    std::iter::from_fn(move || {
+        loop {
+            let (a, b) = (one.get(i)?, other.get(j)?);
+            match a.1 < b.1 {
+                true => i += 1,
+                false => j += 1,
+            }
+            let shared = (a.0.max(b.0), a.1.min(b.1));
+            if shared.0 <= shared.1 {
+                return Some(shared);
+            }
+        }
+    })
+}
+
+/// Returns whether a component stands for `name`; `**` does not stand for one.
+pub(super) fn component_matches(component: &Component, name: &str) -> bool {
+    let atoms = match component {
+        Component::AnyDepth => return false,
+        Component::Literal(literal) => return literal == name,
+        Component::Glob(atoms) => atoms,
+    };
+    // After a star that matched, no earlier one has to be tried again.
+    let mut resume: Option<(usize, Chars<'_>)> = None;
+    let (mut at, mut rest) = (0, name.chars());
+    loop {
+        let here = rest.clone();
+        match (atoms.get(at), rest.next()) {
+            (None, None) => return true,
+            (Some(Atom::Star), _) => {
+                at += 1;
+                rest = here;
+                resume = Some((at, rest.clone()));
+            }
+            (Some(Atom::One(set)), Some(c)) if contains(set, c) => at += 1,
+            (None | Some(Atom::One(_)), _) => {
+                let Some((after, next)) = &mut resume else { return false };
+                if next.next().is_none() {
+                    return false;
+                }
+                (at, rest) = (*after, next.clone());
+            }
+        }
+    }
+}
+
+fn contains(set: &[(char, char)], c: char) -> bool {
+    set.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
+/// Returns whether one name fits two components, neither of which is `**`.
+pub(super) fn components_overlap(one: &Component, other: &Component) -> bool {
+    match (one, other) {
+        (Component::Literal(one), other) => component_matches(other, one) && is_name(one),
+        (one, Component::Literal(other)) => component_matches(one, other) && is_name(other),
+        (Component::Glob(one), Component::Glob(other)) => globs_overlap(one, other),
+        (Component::AnyDepth, _) | (_, Component::AnyDepth) => true,
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+}
+
+/// What was read so far is nothing, `.`, `..`, or the beginning of a name: one bit each.
+const NAME: u8 = 0b1000;
+
+/// The bits after one more character: a dot, another one, or either.
+fn step(read: u8, dot: bool, other: bool) -> u8 {
+    let by_dot = ((read << 1) & 0b1110) | (read & NAME);
+    let by_other = if read == 0 { 0 } else { NAME };
+    (if dot { by_dot } else { 0 }) | (if other { by_other } else { 0 })
+}
+
+/// Walks through both globs at once. A field of the table says what can have been read when the
+/// first i steps of one and j of the other are done.
+fn globs_overlap(one: &[Atom], other: &[Atom]) -> bool {
+    let mut row = vec![0_u8; other.len() + 1];
+    let mut next = row.clone();
+    row[0] = 1;
+    for i in 0..=one.len() {
+        for j in 0..=other.len() {
+            let mut read = row[j];
+            if read == 0 {
+                continue;
+            }
+            let (dot, rest) = match (one.get(i), other.get(j)) {
+                (Some(Atom::Star), Some(Atom::Star)) => {
+                    // Both stay for as long as they like: three more characters reach all.
+                    read |= step(read, true, true);
+                    read |= step(read, true, true);
+                    read |= step(read, true, true);
+                    (false, false)
+                }
+                (Some(Atom::One(set)), Some(Atom::Star))
+                | (Some(Atom::Star), Some(Atom::One(set))) => shared(set, &ANY),
+                (Some(Atom::One(set)), Some(Atom::One(beside))) => shared(set, beside),
+                (None, _) | (_, None) => (false, false),
+            };
+            let stepped = step(read, dot, rest);
+            match (one.get(i), other.get(j)) {
+                (Some(Atom::One(_)), Some(Atom::Star)) => next[j] |= stepped,
+                (Some(Atom::Star), Some(Atom::One(_))) => row[j + 1] |= stepped,
+                (Some(Atom::One(_)), Some(Atom::One(_))) => next[j + 1] |= stepped,
+                _ => {}
+            }
+            // A star may end here.
+            if matches!(one.get(i), Some(Atom::Star)) {
+                next[j] |= read;
+            }
+            if matches!(other.get(j), Some(Atom::Star)) {
+                row[j + 1] |= read;
+            }
+            row[j] = read;
+        }
+        if i < one.len() {
+            std::mem::swap(&mut row, &mut next);
+            next.fill(0);
+        }
+    }
+    row[other.len()] & NAME != 0
+}
+
+/// Whether two sets share a dot, and whether they share another character.
+fn shared(one: &[(char, char)], other: &[(char, char)]) -> (bool, bool) {
+    intersection(one, other).fold((false, false), |(dot, rest), (first, last)| {
+        let has_dot = (first..=last).contains(&'.');
+        (dot || has_dot, rest || first != '.' || last != '.')
+    })
+}
