@@ -9,10 +9,13 @@
 //! [`Pattern::overlaps`] is exact: it is true if and only if there is a path that both cover. The
 //! work is bounded by the product of the two lengths.
 
+mod claim;
 mod component;
 
 #[cfg(test)]
 mod tests;
+
+pub use claim::{Mode, PATTERNS_MAX, PathClaim};
 
 use std::fmt;
 use std::str::FromStr;
@@ -100,6 +103,11 @@ impl<'a> RepoPath<'a> {
 pub struct Pattern(Vec<Component>);
 
 impl Pattern {
+    /// The pattern of every path: `**`.
+    pub fn everything() -> Pattern {
+        Pattern(vec![Component::AnyDepth])
+    }
+
     /// The pattern of one path.
     ///
     /// # Errors
