@@ -22,8 +22,28 @@ pub(super) enum Component {
 pub(super) enum Atom {
     /// `*`
     Star,
-    /// One character of a set: ranges in order, with gaps between them.
-    One(Vec<(char, char)>),
+    /// `?`
+    Any,
+    /// One character, as a range.
+    Plain([(char, char); 1]),
+    /// One character of a set of several: ranges in order, with gaps between them.
+    Class(Vec<(char, char)>),
+}
+
+impl Atom {
+    fn plain(c: char) -> Atom {
+        Atom::Plain([(c, c)])
+    }
+
+    /// The characters of which it is one; `None` for a star.
+    fn set(&self) -> Option<&[(char, char)]> {
+        match self {
+            Atom::Star => None,
+            Atom::Any => Some(&ANY),
+            Atom::Plain(set) => Some(set),
+            Atom::Class(set) => Some(set),
+        }
+    }
 }
 
 /// Every character of a name; NUL and `/` are none.
@@ -37,9 +57,7 @@ impl Component {
         match self {
             Component::AnyDepth => false,
             Component::Literal(name) => name.starts_with(first),
-            Component::Glob(atoms) => {
-                matches!(atoms.first(), Some(Atom::One(set)) if set[..] == [(first, first)])
-            }
+            Component::Glob(atoms) => atoms.first() == Some(&Atom::plain(first)),
         }
     }
 }
@@ -51,11 +69,9 @@ impl fmt::Display for Component {
             Component::Literal(name) => name.chars().try_for_each(|c| write_plain(f, c)),
             Component::Glob(atoms) => atoms.iter().try_for_each(|atom| match atom {
                 Atom::Star => f.write_str("*"),
-                Atom::One(set) if set[..] == ANY => f.write_str("?"),
-                Atom::One(set) => match set[..] {
-                    [(one, last)] if one == last => write_plain(f, one),
-                    _ => write_class(f, set),
-                },
+                Atom::Any => f.write_str("?"),
+                Atom::Plain([(one, _)]) => write_plain(f, *one),
+                Atom::Class(set) => write_class(f, set),
             }),
         }
     }
@@ -100,16 +116,16 @@ pub(super) fn parse_component(text: &str) -> Result<Component, PatternError> {
         let atom = match c {
             '*' if rest.peek() == Some(&'*') => return Err(PatternError::DoubleStar),
             '*' => Atom::Star,
-            '?' => Atom::One(ANY.to_vec()),
+            '?' => Atom::Any,
             '[' => parse_class(&mut rest).ok_or_else(|| PatternError::Class(text.to_owned()))?,
-            '\\' => rest.next().map(plain).ok_or(PatternError::Escape)?,
+            '\\' => rest.next().map(Atom::plain).ok_or(PatternError::Escape)?,
             '{' => return Err(PatternError::Brace),
             '#' => return Err(PatternError::Symbol),
-            c => plain(c),
+            c => Atom::plain(c),
         };
         match atoms.as_slice() {
             // `*?` means the same as `?*`.
-            [.., Atom::Star] if atom == Atom::One(ANY.to_vec()) => {
+            [.., Atom::Star] if atom == Atom::Any => {
                 let star = atoms.len() - 1;
                 atoms.insert(star, atom);
             }
@@ -117,29 +133,19 @@ pub(super) fn parse_component(text: &str) -> Result<Component, PatternError> {
             _ => atoms.push(atom),
         }
     }
-    let component = match literal(&atoms) {
-        Some(name) => Component::Literal(name),
-        None => Component::Glob(atoms),
-    };
-    let any_name = Component::Glob(vec![Atom::Star]);
-    match components_overlap(&component, &any_name) {
-        true => Ok(component),
-        false => Err(PatternError::Nothing(text.to_owned())),
+    match literal(&atoms) {
+        Some(name) if is_name(&name) => Ok(Component::Literal(name)),
+        Some(_) => Err(PatternError::Nothing(text.to_owned())),
+        // A star or a class gives a name other than '.' and '..', too.
+        None => Ok(Component::Glob(atoms)),
     }
-}
-
-fn plain(c: char) -> Atom {
-    Atom::One(vec![(c, c)])
 }
 
 /// The name that the atoms stand for, if it is one.
 fn literal(atoms: &[Atom]) -> Option<String> {
     let one = |atom: &Atom| match atom {
-        Atom::One(set) => match set[..] {
-            [(first, last)] if first == last => Some(first),
-            _ => None,
-        },
-        Atom::Star => None,
+        Atom::Plain([(c, _)]) => Some(*c),
+        _ => None,
     };
     atoms.iter().map(one).collect()
 }
@@ -169,7 +175,11 @@ fn parse_class(rest: &mut Peekable<Chars<'_>>) -> Option<Atom> {
         ranges.push((first, last));
     }
     let set = in_order(ranges);
-    Some(Atom::One(if negated { complement(&set) } else { intersection(&set, &ANY).collect() }))
+    let set = if negated { complement(&set) } else { intersection(&set, &ANY).collect() };
+    Some(match set[..] {
+        [(one, last)] if one == last => Atom::plain(one),
+        _ => Atom::Class(set),
+    })
 }
 
 /// Sorts ranges and joins those that touch.
@@ -242,15 +252,15 @@ pub(super) fn component_matches(component: &Component, name: &str) -> bool {
     let (mut at, mut rest) = (0, name.chars());
     loop {
         let here = rest.clone();
-        match (atoms.get(at), rest.next()) {
+        match (atoms.get(at).map(Atom::set), rest.next()) {
             (None, None) => return true,
-            (Some(Atom::Star), _) => {
+            (Some(None), _) => {
                 at += 1;
                 rest = here;
                 resume = Some((at, rest.clone()));
             }
-            (Some(Atom::One(set)), Some(c)) if contains(set, c) => at += 1,
-            (None | Some(Atom::One(_)), _) => {
+            (Some(Some(set)), Some(c)) if contains(set, c) => at += 1,
+            _ => {
                 let Some((after, next)) = &mut resume else { return false };
                 if next.next().is_none() {
                     return false;
@@ -283,7 +293,7 @@ fn is_name(text: &str) -> bool {
 const NAME: u8 = 0b1000;
 
 /// The bits after one more character: a dot, another one, or either.
-fn step(read: u8, dot: bool, other: bool) -> u8 {
+fn step(read: u8, (dot, other): (bool, bool)) -> u8 {
     let by_dot = ((read << 1) & 0b1110) | (read & NAME);
     let by_other = if read == 0 { 0 } else { NAME };
     (if dot { by_dot } else { 0 }) | (if other { by_other } else { 0 })
@@ -301,29 +311,23 @@ fn globs_overlap(one: &[Atom], other: &[Atom]) -> bool {
             if read == 0 {
                 continue;
             }
-            let (dot, rest) = match (one.get(i), other.get(j)) {
-                (Some(Atom::Star), Some(Atom::Star)) => {
-                    // Both stay for as long as they like, and after a name all is a name.
-                    read |= NAME;
-                    (false, false)
+            // Each is at its end, at a star, or at one character.
+            let (a, b) = (one.get(i).map(Atom::set), other.get(j).map(Atom::set));
+            match (a, b) {
+                // Both stay for as long as they like, and after a name all is a name.
+                (Some(None), Some(None)) => read |= NAME,
+                (Some(Some(set)), Some(None)) => next[j] |= step(read, shared(set, &ANY)),
+                (Some(None), Some(Some(set))) => row[j + 1] |= step(read, shared(set, &ANY)),
+                (Some(Some(set)), Some(Some(beside))) => {
+                    next[j + 1] |= step(read, shared(set, beside));
                 }
-                (Some(Atom::One(set)), Some(Atom::Star))
-                | (Some(Atom::Star), Some(Atom::One(set))) => shared(set, &ANY),
-                (Some(Atom::One(set)), Some(Atom::One(beside))) => shared(set, beside),
-                (None, _) | (_, None) => (false, false),
-            };
-            let stepped = step(read, dot, rest);
-            match (one.get(i), other.get(j)) {
-                (Some(Atom::One(_)), Some(Atom::Star)) => next[j] |= stepped,
-                (Some(Atom::Star), Some(Atom::One(_))) => row[j + 1] |= stepped,
-                (Some(Atom::One(_)), Some(Atom::One(_))) => next[j + 1] |= stepped,
-                _ => {}
+                (None, _) | (_, None) => {}
             }
             // A star may end here.
-            if matches!(one.get(i), Some(Atom::Star)) {
+            if a == Some(None) {
                 next[j] |= read;
             }
-            if matches!(other.get(j), Some(Atom::Star)) {
+            if b == Some(None) {
                 row[j + 1] |= read;
             }
             row[j] = read;

@@ -18,7 +18,7 @@ mod tests;
 pub use claim::{Mode, PATTERNS_MAX, PathClaim};
 
 use std::fmt;
-use std::str::FromStr;
+use std::str::{FromStr, Split};
 
 use self::component::{Component, component_matches, components_overlap, parse_component};
 
@@ -119,27 +119,26 @@ impl Pattern {
 
     /// Returns whether the pattern matches `path`.
     pub fn covers(&self, path: RepoPath<'_>) -> bool {
-        let names: Vec<&str> = path.0.split('/').collect();
-        let pattern = &self.0;
-        // The place behind the last `**`, and the first name that it may still leave to the rest.
-        let mut resume: Option<(usize, usize)> = None;
-        let (mut at, mut name_at) = (0, 0);
+        // The place behind the last `**`, and the names that the rest is tried on.
+        let mut resume: Option<(usize, Split<'_, char>)> = None;
+        let (mut at, mut rest) = (0, path.0.split('/'));
         loop {
-            match (pattern.get(at), names.get(name_at)) {
+            let here = rest.clone();
+            match (self.0.get(at), rest.next()) {
                 (None, None) => return true,
                 (Some(Component::AnyDepth), _) => {
                     at += 1;
-                    resume = Some((at, name_at));
+                    rest = here;
+                    resume = Some((at, rest.clone()));
                 }
-                (Some(component), Some(name)) if component_matches(component, name) => {
-                    (at, name_at) = (at + 1, name_at + 1);
+                (Some(component), Some(name)) if component_matches(component, name) => at += 1,
+                _ => {
+                    let Some((after, next)) = &mut resume else { return false };
+                    if next.next().is_none() {
+                        return false;
+                    }
+                    (at, rest) = (*after, next.clone());
                 }
-                (_, Some(_)) => {
-                    let Some((after, next)) = resume else { return false };
-                    resume = Some((after, next + 1));
-                    (at, name_at) = (after, next + 1);
-                }
-                (Some(_), None) => return false,
             }
         }
     }
@@ -219,10 +218,10 @@ impl FromStr for Pattern {
             }
         }
         let pattern = Pattern(components);
-        // A normal form may be longer by some backslashes.
-        match pattern.to_string().len() <= PATTERN_MAX {
-            true => Ok(pattern),
-            false => Err(PatternError::Size),
+        // The normal form of a class may be longer by some backslashes.
+        match text.contains('[') && pattern.to_string().len() > PATTERN_MAX {
+            true => Err(PatternError::Size),
+            false => Ok(pattern),
         }
     }
 }
