@@ -247,6 +247,12 @@ pub(super) fn component_matches(component: &Component, name: &str) -> bool {
         Component::Literal(literal) => return literal == name,
         Component::Glob(atoms) => atoms,
     };
+    // Most names that do not fit differ at their end.
+    if let (Some(Some(set)), Some(last)) = (atoms.last().map(Atom::set), name.chars().next_back())
+        && !contains(set, last)
+    {
+        return false;
+    }
     // After a star that matched, no earlier one has to be tried again.
     let mut resume: Option<(usize, Chars<'_>)> = None;
     let (mut at, mut rest) = (0, name.chars());
@@ -302,6 +308,13 @@ fn step(read: u8, (dot, other): (bool, bool)) -> u8 {
 /// Walks through both globs at once. A field of the table says what can have been read when the
 /// first i steps of one and j of the other are done.
 fn globs_overlap(one: &[Atom], other: &[Atom]) -> bool {
+    let apart = |a: Option<&Atom>, b: Option<&Atom>| match (a.map(Atom::set), b.map(Atom::set)) {
+        (Some(Some(a)), Some(Some(b))) => intersection(a, b).next().is_none(),
+        _ => false,
+    };
+    if apart(one.first(), other.first()) || apart(one.last(), other.last()) {
+        return false;
+    }
     let mut row = vec![0_u8; other.len() + 1];
     let mut next = row.clone();
     row[0] = 1;

@@ -119,6 +119,13 @@ impl Pattern {
 
     /// Returns whether the pattern matches `path`.
     pub fn covers(&self, path: RepoPath<'_>) -> bool {
+        // Most paths that are not covered differ at their end.
+        if let (Some(end), Some(name)) = (self.0.last(), path.0.rsplit('/').next())
+            && *end != Component::AnyDepth
+            && !component_matches(end, name)
+        {
+            return false;
+        }
         // The place behind the last `**`, and the names that the rest is tried on.
         let mut resume: Option<(usize, Split<'_, char>)> = None;
         let (mut at, mut rest) = (0, path.0.split('/'));
