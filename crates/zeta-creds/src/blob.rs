@@ -92,15 +92,20 @@ pub struct Held {
 /// Locks the directory of a blob, and waits for another holder for at most `patience`.
 ///
 /// # Errors
-/// The directory is not there; another save holds it all the time; the name is that of a backup.
+/// The directory is not there; another save holds it all the time; the name is that of a backup or
+/// of a note, which a save of another blob would replace.
 pub fn hold(path: &Path, patience: Duration) -> Result<Held> {
     let (dir, name, backup) = open_place(path)?;
-    let backup = backup.ok_or_else(|| {
+    let taken = |what: &str| {
         Error::usage(format!(
-            "{}: that is the name of the backup; the blob needs another one, as in zeta-creds.enc",
+            "{}: that is the name of {what}; the blob needs another one, as in zeta-creds.enc",
             path.display()
         ))
-    })?;
+    };
+    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("factor")) {
+        return Err(taken("the note about a factor"));
+    }
+    let backup = backup.ok_or_else(|| taken("the backup"))?;
     lock_within(&dir, patience).map_err(|errno| match errno {
         Errno::AGAIN => {
             let dir = path.parent().unwrap_or(path).display().to_string();

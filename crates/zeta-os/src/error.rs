@@ -204,6 +204,11 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
                 free some and repeat"),
         ),
         Errno::DQUOT => (Kind::Unsafe, Do("your quota is used up: free some space and repeat")),
+        Errno::FBIG => (
+            Kind::Unsafe,
+            Do("this process may not write files of that size: see 'ulimit -f', and LimitFSIZE= \
+                if this is a systemd unit"),
+        ),
         Errno::MFILE => (Kind::Unsafe, Do("this process has too many open files: see 'ulimit -n'")),
         Errno::NFILE => (Kind::Unsafe, Do("the machine has too many open files")),
         Errno::ROFS => (

@@ -1,7 +1,9 @@
 //! Small files and listings: written whole before they get their name, listed within a limit.
 
+use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{
@@ -97,6 +99,25 @@ pub fn list_from_here(dir: BorrowedFd<'_>, max: usize, path: &Path) -> Result<Li
     }
     listing.names.sort_unstable();
     Ok(listing)
+}
+
+/// Reads a regular file of at most `max` bytes: a pipe may never answer, and a device has no end.
+///
+/// # Errors
+/// What the kernel reports; or it is not a regular file, or longer.
+pub fn read_plain(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
+    let mut options = std::fs::File::options();
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > max {
+        true => Err(std::io::Error::other(format!("it has more than {max} bytes"))),
+        false => Ok(bytes),
+    }
 }
 
 /// The times of a file as the core wants them.

@@ -1,6 +1,8 @@
 //! The clocks of this machine, and the boot and the namespace that they belong to.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
@@ -48,6 +50,19 @@ pub fn host() -> Result<Host> {
         pid_ns: namespace("/proc/self/ns/pid")?,
         time_ns: namespace("/proc/self/ns/time")?,
     })
+}
+
+/// The directory that systemd gave the service in which this process runs, the first if there are
+/// several.
+pub fn state_directory() -> Option<PathBuf> {
+    let dirs = std::env::var_os("STATE_DIRECTORY")?.into_encoded_bytes();
+    let first = dirs.split(|byte| *byte == b':').next().unwrap_or_default();
+    Some(PathBuf::from(OsStr::from_bytes(first))).filter(|dir| dir.is_absolute())
+}
+
+/// The home of the caller. A relative one would be another place in each directory.
+pub fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// The id of this boot; empty where `/proc` does not show it.

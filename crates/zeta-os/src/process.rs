@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::Errno;
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use zeta_core::evidence::{Found, Process, ProcessState, Processes, join, judge_process};
 use zeta_core::time::Host;
@@ -126,6 +127,13 @@ fn start_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
     text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// How long a process has run, in µs by the boot clock.
+pub fn age_us(pid: u32) -> Option<i64> {
+    let started_us = start_ticks(pid)?.checked_mul(1_000_000)? / clock_ticks_per_second();
+    let now_us = crate::host::reading().boot_ns / 1000;
+    i64::try_from(now_us.saturating_sub(started_us)).ok()
 }
 
 /// The name and the state letter of a process, for people.

@@ -39,8 +39,17 @@ extern "C" fn at_start() {
         // While SIGCHLD is ignored, the kernel keeps no status of a child for its parent.
         let child = libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         CHILD_WAS_IGNORED.store(child == libc::SIG_IGN, Ordering::Relaxed);
+        // A write beyond the limit of file sizes then fails with EFBIG, and the call can say so. A
+        // handler and not SIG_IGN: an exec sets it back, so that each program that this process
+        // starts has the disposition that this process had.
+        let handler: extern "C" fn(i32) = go_on;
+        if libc::signal(libc::SIGXFSZ, handler as libc::sighandler_t) == libc::SIG_IGN {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+        }
     }
 }
+
+extern "C" fn go_on(_number: i32) {}
 
 /// Gives this process, a child before its exec, the mask and the dispositions that its parent was
 /// started with.
@@ -58,6 +67,25 @@ pub(crate) unsafe fn restore_inherited(mask: &libc::sigset_t) {
         libc::signal(libc::SIGCHLD, disposition(&CHILD_WAS_IGNORED));
         libc::sigprocmask(libc::SIG_SETMASK, mask, std::ptr::null_mut());
     }
+}
+
+/// Gives a program of the caller's the dispositions that this process was started with. Without it
+/// Rust gives it the default one of SIGPIPE.
+pub fn pass_on_inherited(command: &mut Command) -> &mut Command {
+    let ignored = [(libc::SIGPIPE, &PIPE_WAS_IGNORED), (libc::SIGCHLD, &CHILD_WAS_IGNORED)]
+        .map(|(number, ignored)| ignored.load(Ordering::Relaxed).then_some(number));
+    if ignored == [None, None] {
+        return command;
+    }
+    let ignore = move || {
+        for number in ignored.into_iter().flatten() {
+            // SAFETY: an async-signal-safe call.
+            unsafe { libc::signal(number, libc::SIG_IGN) };
+        }
+        Ok(())
+    };
+    // SAFETY: what runs in the child is async-signal-safe and takes no memory.
+    unsafe { command.pre_exec(ignore) }
 }
 
 /// Makes a program keep every signal that can be kept pending, from its first instruction on.

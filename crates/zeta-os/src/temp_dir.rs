@@ -45,7 +45,11 @@ impl TempDir {
             match lock(&path, OFlags::empty()) {
                 Ok(lock) => return Ok(TempDir { path, _lock: lock }),
                 Err(Errno::WOULDBLOCK | Errno::NOENT) => {}
-                Err(errno) => return Err((path, errno)),
+                Err(errno) => {
+                    // No later call could take its lock either.
+                    let _ = std::fs::remove_dir(&path);
+                    return Err((path, errno));
+                }
             }
         }
         Err((dir.to_owned(), Errno::WOULDBLOCK))

@@ -55,8 +55,16 @@ pub fn make(dir: impl AsFd, prefix: &str, bytes: &[u8], mode: Mode) -> Result<Te
 
 /// Makes the directory of a file, for its owner alone, if it is not there.
 pub fn private_dir(path: &Path) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
+    let dir = dir_of(path);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// The directory of a file; a bare name is one of the current directory.
+fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
+        dir => dir.unwrap_or(Path::new("/")),
+    }
 }
 
 /// Keeps a small file of its owner alone: on the disk, under its name, when this returns. Whatever
@@ -64,7 +72,7 @@ pub fn private_dir(path: &Path) -> std::io::Result<()> {
 pub fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
     private_dir(path)?;
     let name = path.file_name().ok_or(Errno::INVAL)?;
-    let dir = openat(CWD, path.parent().unwrap_or(Path::new("/")), DIRECTORY, Mode::empty())?;
+    let dir = openat(CWD, dir_of(path), DIRECTORY, Mode::empty())?;
     sweep(dir.as_fd(), prefix, path);
     let temp = make(&dir, prefix, bytes, Mode::from_raw_mode(0o600))?;
     if let Err(errno) = renameat(&dir, temp.name.as_str(), &dir, name) {

@@ -3,16 +3,16 @@
 //! The program is static and has no name service: users of a directory server (LDAP, homed) are
 //! not found in these files. Only [`group_id`] asks the system for them.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
+use crate::files;
 
-/// Both files are read up to here, in bytes.
-const MAX: u64 = 4 * 1024 * 1024;
+/// Most bytes of either file.
+const MAX: u64 = 16 << 20;
 
 /// A user with all that a process needs to become this user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,11 +125,11 @@ fn search(root: &Path, wanted: impl Fn(&Entry<'_>) -> bool, who: &str) -> Result
 }
 
 fn read(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX).read_to_end(&mut bytes));
-    read.map_err(|error| {
-        Error::io("cannot read", path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
-    })?;
+    let bytes =
+        files::read_plain(path, MAX).map_err(|error| match Errno::from_io_error(&error) {
+            Some(errno) => Error::io("cannot read", path, errno),
+            None => Error::not_safe(path, error),
+        })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -12,6 +12,7 @@ use zeta_core::time::Host;
 use crate::config::Config;
 use zeta_bus::report::Shape;
 use zeta_os::error::Result;
+use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
 
@@ -81,7 +82,7 @@ pub fn bus_dir(option: Option<PathBuf>) -> PathBuf {
 fn lasting_dir() -> Option<PathBuf> {
     let absolute = |variable: &str| path(variable).filter(|path| path.is_absolute());
     let home = || absolute("HOME").filter(|home| home.parent().is_some());
-    absolute("STATE_DIRECTORY")
+    host::state_directory()
         .or_else(|| Some(absolute("XDG_STATE_HOME")?.join("zeta")))
         .or_else(|| Some(home()?.join(".local/state/zeta")))
 }

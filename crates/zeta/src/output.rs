@@ -26,10 +26,11 @@ impl Output {
         print(&text)
     }
 
-    /// Prints a note on stderr.
+    /// Prints a note of one line on stderr. What a server or a blob says in it moves no cursor.
     pub fn note(&self, line: &str) {
         if !self.quiet {
-            let _ = std::io::stderr().lock().write_all(format!("zeta: {line}\n").as_bytes());
+            let text = format!("zeta: {}\n", printable(line));
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
     }
 

@@ -77,16 +77,7 @@ pub const BUGS: [Bug; 11] = [
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
-                Err(occupied) => {
-                    let text = format!(
-                        \"item {:?}: another process is claiming it right now ({}, process {})\",
-                        request.item.as_str(),
-                        occupied.file,
-                        occupied.pid
-                    );
-                    return Err(Error::new(Kind::Busy, text)
-                        .hint(\"try again; the lock of an ended process counts for 5 s\"));
-                }
+                Err(occupied) => return Err(occupied.error(&request.item)),
             };
             // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;
@@ -99,16 +90,7 @@ pub const BUGS: [Bug; 11] = [
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
-                Err(occupied) => {
-                    let text = format!(
-                        \"item {:?}: another process is claiming it right now ({}, process {})\",
-                        request.item.as_str(),
-                        occupied.file,
-                        occupied.pid
-                    );
-                    return Err(Error::new(Kind::Busy, text)
-                        .hint(\"try again; the lock of an ended process counts for 5 s\"));
-                }
+                Err(occupied) => return Err(occupied.error(&request.item)),
             };
             // The original cannot claim it from here on; what it claimed before is seen.
 ",

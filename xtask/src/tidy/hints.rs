@@ -1,5 +1,6 @@
-//! No text of zeta proposes a command that changes, moves or removes what is not zeta's own: an
-//! agent does what it reads, and zeta cannot know who else uses a directory.
+//! No text of zeta proposes a command that changes, moves or removes what is not zeta's own, in a
+//! shell's words or in a person's: an agent does what it reads, and zeta cannot know who else uses
+//! a directory.
 //!
 //! `place::hints` in the suite runs what the texts propose.
 
@@ -11,12 +12,50 @@ const CHANGING: [&str; 14] = [
     "truncate", "umount", "unlink",
 ];
 
-/// Texts that name such a program, by file and beginning, and why what it changes is zeta's.
-const OF_ZETA: [(&str, &str, &str); 4] = [
+/// The same in words.
+const WORDS: [&str; 9] = [
+    "delete it",
+    "delete them",
+    "move it away",
+    "move the",
+    "move them away",
+    "remove it",
+    "remove the",
+    "remove them",
+    "rename it",
+];
+
+/// Texts that propose such a change, by file and beginning, and why what it changes is zeta's.
+const OF_ZETA: [(&str, &str, &str); 9] = [
+    (
+        "crates/zeta-bus/src/directory/legacy_lock.rs",
+        "if no call is claiming this item: rm {}",
+        "a plain file with a pid under a name that zeta and the original give in the bus",
+    ),
     (
         "crates/zeta-bus/src/directory/delivery_log.rs",
         "to deliver everything again: rm {}",
         "a log that zeta writes below its own directory of the bus",
+    ),
+    (
+        "crates/zeta-creds/src/passphrase.rs",
+        "remove it by hand: a person who reads it",
+        "a passphrase that was staged for zeta to use once and remove",
+    ),
+    (
+        "crates/zeta-state/src/directory/tree.rs",
+        "write one line with the name, or remove the file",
+        "the file of the node's name in a tree of zeta",
+    ),
+    (
+        "crates/zeta/src/cli/claim.rs",
+        "Branch and worktree stay. To move the claim",
+        "a claim, by a verb of zeta",
+    ),
+    (
+        "crates/zeta/src/cli/node.rs",
+        "Register this machine in a cluster's repository, or remove it",
+        "the registration of this machine, by a verb of zeta",
     ),
     (
         "crates/zeta-state/src/directory/refusal.rs",
@@ -59,6 +98,20 @@ pub(super) fn check(page: &Page, findings: &mut Vec<Finding>) {
 
 /// The changing program that a text proposes: its name with arguments behind it, as in a command.
 fn proposed(text: &str) -> Option<&'static str> {
+    let starts_word = |at: usize| {
+        let before = text.get(..at).unwrap_or_default().chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric())
+    };
+    let in_words = WORDS.into_iter().find(|words| {
+        text.match_indices(words).any(|(at, _)| {
+            let after = text.get(at + words.len()..).unwrap_or_default();
+            starts_word(at) && !after.starts_with(char::is_alphanumeric)
+        })
+    });
+    in_words.or_else(|| program(text))
+}
+
+fn program(text: &str) -> Option<&'static str> {
     CHANGING.into_iter().find(|program| {
         text.match_indices(program).any(|(at, _)| {
             let before = text.get(..at).unwrap_or_default().chars().next_back();
@@ -121,7 +174,10 @@ mod tests {
     fn a_command_that_changes_files_is_found_in_a_text_and_prose_is_not() {
         for (text, program) in [
             ("run: chmod go-w {}", Some("chmod")),
-            ("move it away: mv {shown} {shown}.refused", Some("mv")),
+            ("look at it: mv {shown} {shown}.refused", Some("mv")),
+            ("find out who made it, then move it away", Some("move it away")),
+            ("as root, remove the anchor", Some("remove the")),
+            ("it was moved away; what removes its files", None),
             ("if it is yours: rm -r it", Some("rm")),
             ("run 'chmod 600 {named}'", Some("chmod")),
             ("setfacl -b -k on it", Some("setfacl")),

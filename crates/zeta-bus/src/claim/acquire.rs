@@ -117,9 +117,15 @@ pub fn acquire(
     let waited_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     loop {
         let left_ms = request.limit_ms.map(|limit_ms| limit_ms.saturating_sub(waited_ms()));
-        let mut taken = match claims.acquire(request, left_ms, on_wait)? {
-            Acquired::Taken(taken) => taken,
-            granted => return Ok(granted),
+        let mut taken = match claims.acquire(request, left_ms, on_wait) {
+            Ok(Acquired::Taken(taken)) => taken,
+            Ok(granted) => return Ok(granted),
+            Err(busy) if busy.kind == Kind::Busy && left_ms.is_some_and(|left_ms| left_ms > 0) => {
+                // Another caller is at work, or a killed one has left its lock, which ages.
+                std::thread::sleep(RECHECK.min(Duration::from_millis(left_ms.unwrap_or(0))));
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         match request.limit_ms {
             // A holder that is known only by a message has no queue.
@@ -322,16 +328,7 @@ impl ClaimContext<'_> {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 }
-                Err(occupied) => {
-                    let text = format!(
-                        "item {:?}: another process is claiming it right now ({}, process {})",
-                        request.item.as_str(),
-                        occupied.file,
-                        occupied.pid
-                    );
-                    return Err(Error::new(Kind::Busy, text)
-                        .hint("try again; the lock of an ended process counts for 5 s"));
-                }
+                Err(occupied) => return Err(occupied.error(&request.item)),
             };
             // The original cannot claim it from here on; what it claimed before is seen.
             index.refresh()?;

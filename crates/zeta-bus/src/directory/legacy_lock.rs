@@ -1,23 +1,21 @@
 //! The lock file of the original for one item: `zeta` respects it and creates it too.
-//!
-//! The file contains only a pid, so it is judged as the original judges it: stale only if it is
-//! older than five seconds *and* its process has ended.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, OFlags, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use zeta_core::bus::item::Item;
+use zeta_core::bus::original_lock::{Standing, Writer, judge_lock};
+use zeta_core::shell::quote_word;
+use zeta_core::time::format_duration;
 
 use super::Bus;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::times;
-use zeta_os::host;
+use zeta_os::{host, process};
 use zeta_state::directory::tree::read;
-
-/// The age below which a lock counts without a check of its process, in µs.
-const FRESH_US: i64 = 5_000_000;
 
 /// The lock of an item; dropping it removes the file.
 #[derive(Debug)]
@@ -27,13 +25,52 @@ pub struct LegacyLock<'a> {
     identity: (u64, u64),
 }
 
-/// The holder of a lock.
+/// A lock that another process has, or has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupied {
     /// The file of the lock.
-    pub file: String,
+    path: PathBuf,
     /// The content of the file: usually a pid.
-    pub pid: String,
+    pid: String,
+    standing: Standing,
+}
+
+impl Occupied {
+    /// Makes the error of a caller that waited for the lock as long as it could.
+    pub fn error(&self, item: &Item) -> Error {
+        let Occupied { path, pid, standing } = self;
+        let (item, path) = (item.as_str(), path.display());
+        let program = pid.parse().ok().and_then(process::describe);
+        let (name, state) = program.unwrap_or_else(|| ("?".to_owned(), '?'));
+        let busy = |text| Error::new(Kind::Busy, format!("item {item:?}: {text}"));
+        let age = |ms: &u64| format_duration(*ms);
+        match standing {
+            Standing::Fresh(_) | Standing::Stale => {
+                busy(format!("process {pid} ended while it claimed it, and left its lock {path}"))
+                    .hint("try again; the lock of an ended process counts for 5 s")
+            }
+            Standing::Held(ms) => {
+                let error = busy(format!(
+                    "process {pid} ({name}, state {state}) is claiming it, for {} now ({path})",
+                    age(ms)
+                ));
+                match state {
+                    'T' | 't' => error.hint(format!("it is stopped: kill -CONT {pid}, or end it")),
+                    _ => error.hint("try again; the lock counts until that process ends"),
+                }
+            }
+            Standing::Outlived(ms) => busy(format!(
+                "its lock {path} names process {pid}, but the process {pid} of now ({name}) began \
+                 {} after the lock was made",
+                age(ms)
+            ))
+            .hint(format!("the lock counts until process {pid} ends, because a clock can be wrong"))
+            .hint(format!(
+                "if no call is claiming this item: rm {}",
+                quote_word(&path.to_string())
+            )),
+        }
+    }
 }
 
 impl<'a> LegacyLock<'a> {
@@ -66,7 +103,8 @@ impl<'a> LegacyLock<'a> {
                 Err(errno) => return Err(Error::below("cannot create", &path, errno)),
             }
         }
-        Ok(Err(Occupied { file, pid: "unknown".to_owned() }))
+        // It was taken by others, each time for a moment.
+        Ok(Err(Occupied { path, pid: "unknown".to_owned(), standing: Standing::Held(0) }))
     }
 }
 
@@ -87,12 +125,14 @@ fn occupied(bus: &Bus, file: &str) -> Result<Option<Occupied>> {
     let content = read(bus.base.as_fd(), file, 64, &bus.base, || bus.path(file))?;
     let Some(content) = content else { return Ok(None) };
     let pid = String::from_utf8_lossy(&content.bytes).trim().to_owned();
-    let (now_us, times) = (host::wall_us(), times(&before));
-    // A modification time in the future is wrong; no program can set the change time.
-    let us = if times.mtime_us > now_us + FRESH_US { times.ctime_us } else { times.mtime_us };
-    let age_us = now_us.saturating_sub(us);
-    if age_us < FRESH_US || lives(&pid) {
-        return Ok(Some(Occupied { file: file.to_owned(), pid }));
+    let number = pid.parse().ok().filter(|number| *number > 0);
+    let writer = match number.filter(|number| lives(*number)) {
+        Some(number) => Writer::Alive(u32::try_from(number).ok().and_then(process::age_us)),
+        None => Writer::Ended,
+    };
+    let standing = judge_lock(times(&before), host::wall_us(), writer);
+    if standing != Standing::Stale {
+        return Ok(Some(Occupied { path: bus.path(file), pid, standing }));
     }
     // Only the file that was judged: a new one has another inode.
     let named = statat(&bus.base, file, AtFlags::SYMLINK_NOFOLLOW);
@@ -102,8 +142,7 @@ fn occupied(bus: &Bus, file: &str) -> Result<Option<Occupied>> {
     Ok(None)
 }
 
-fn lives(pid: &str) -> bool {
-    let pid = pid.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
-    let Some(pid) = pid else { return false };
+fn lives(pid: i32) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else { return false };
     !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }

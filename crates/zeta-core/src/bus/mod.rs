@@ -12,6 +12,7 @@ pub mod claim;
 mod envelope;
 pub mod grant;
 pub mod item;
+pub mod original_lock;
 pub mod topic;
 
 pub use address::{Address, EVERYBODY};

@@ -111,8 +111,8 @@ impl Place {
         if let Some(thing) = odd_thing(self.fd.as_fd(), name, errno) {
             return finding(
                 format!("{path}: {thing}"),
-                "zeta follows no link of another user and replaces none: look why it is there, or \
-                 put the file in place by yourself",
+                "zeta follows no link but root's on the way to a home, and replaces none: look why \
+                 it is there, or put the file in place by yourself",
             );
         }
         match errno {

@@ -173,7 +173,7 @@ impl Staged {
             let _ = unlinkat(dir, from, AtFlags::empty());
             let said = std::io::Error::from_raw_os_error(errno.raw_os_error());
             let text = match errno {
-                Errno::EXIST => format!("{}/{name}: somebody made it meanwhile", place.path),
+                Errno::EXIST => format!("{}/{name}: another process made it meanwhile", place.path),
                 _ => format!("cannot rename to {}/{name}: {said}", place.path),
             };
             Finding {

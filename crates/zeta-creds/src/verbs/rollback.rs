@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::blob;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::flock::lock_within;
-use zeta_os::temp_file;
+use zeta_os::{host, temp_file};
 
 /// Sticks that are remembered; the oldest is forgotten first.
 const STICKS: usize = 64;
@@ -31,11 +31,10 @@ pub struct Seen {
 /// The path of the file: in `$STATE_DIRECTORY` for a service, in `/var/lib/zeta-creds` for root,
 /// else below the home.
 fn place() -> Option<PathBuf> {
-    let set = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
-    let dir = match set("STATE_DIRECTORY") {
-        Some(dir) => PathBuf::from(dir),
+    let dir = match host::state_directory() {
+        Some(dir) => dir,
         None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/zeta-creds"),
-        None => PathBuf::from(set("HOME")?).join(".local/state/zeta"),
+        None => host::home()?.join(".local/state/zeta"),
     };
     Some(dir.join("creds-seen"))
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 use zeta_os::command::{self, Failure};
+use zeta_os::given_path;
 
 use base64::Engine as _;
 
@@ -123,8 +124,8 @@ pub fn find(places: &Places) -> Result<Token, ForgeError> {
 /// Reads a file that only this user, or root, can read; a credential of this service lies in a
 /// directory that is closed already, and its mode shows the mask of an ACL.
 fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
-    let named = path.display();
-    let fault = |why: String| ForgeError::Unauthenticated(format!("the token file {named} {why}"));
+    let named = given_path::shown(path);
+    let fault = |why: String| ForgeError::Unauthenticated(format!("the token file: {named} {why}"));
     // What is no file may be the token itself, in the wrong place: it is not repeated.
     if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         let why = "the token file is not there: give the path of a file that holds the token";
@@ -153,7 +154,7 @@ fn of_file(path: &Path, service: Option<&Path>) -> Result<Token, ForgeError> {
     let mut text = Zeroizing::new(String::with_capacity(MAX_BYTES as usize + 2));
     let read = file.take(MAX_BYTES + 2).read_to_string(&mut text);
     read.map_err(|error| fault(format!("cannot be read: {error}")))?;
-    Token::new(text, &named.to_string())
+    Token::new(text, &named)
 }
 
 fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {

@@ -45,6 +45,12 @@ impl std::fmt::Debug for Header {
 }
 
 impl Header {
+    /// Removes the login from a text: a server may repeat what it was sent; a message may not.
+    pub(super) fn without_login(&self, text: &str) -> String {
+        let login = self.line.rsplit(' ').next().filter(|login| !login.is_empty());
+        login.map_or_else(|| text.to_owned(), |login| text.replace(login, "(the token)"))
+    }
+
     /// Returns whether git needs it for an address. A hook of a repository on this machine, which
     /// would inherit it, never does.
     pub(super) fn is_for(&self, address: &str) -> bool {

@@ -322,7 +322,11 @@ impl Repo {
 
     /// Makes an error of what git printed before it failed.
     fn trouble(&self, what: &str, ended: &Finished) -> PushError {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let header = self.remote.header.as_ref();
+            header.map_or_else(|| text.clone(), |header| header.without_login(&text))
+        };
         let (output, errors) = (text(&ended.output), text(&ended.errors));
         let said = Said { output: &output, errors: &errors };
         let (kind, hint) = trouble::judge(&said);

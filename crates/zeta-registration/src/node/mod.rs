@@ -14,8 +14,8 @@ pub mod repository;
 pub mod request;
 pub mod steward;
 
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use zeta_core::name::{Label, RecordName};
@@ -27,7 +27,7 @@ use zeta_core::registration::receipt::{Receipt, State};
 use self::repository::Repository;
 use crate::node_yaml;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::{host, machine, temp_file};
+use zeta_os::{files, host, machine, temp_file};
 use zeta_state::context::Context;
 use zeta_state::directory::trusted_dir::Sharing;
 use zeta_state::presence::records;
@@ -38,22 +38,30 @@ pub const MARKER: &str = "self-registered";
 /// The lease that one agent of the node holds while it opens the pull request.
 pub const IN_FLIGHT: &str = "register-pr-in-flight";
 
+/// The file name of the receipt.
+const RECEIPT: &str = "self-registered.marker";
 /// Most bytes of a receipt that is read.
 const RECEIPT_MAX: u64 = 64 << 10;
 
 /// The path of this node's receipt, which outlives the boot.
 pub fn receipt_path() -> PathBuf {
+    let first = receipt_places().into_iter().next();
+    first.unwrap_or_else(|| PathBuf::from("/var/lib/zeta").join(RECEIPT))
+}
+
+/// The places where a receipt of this caller may be: the one that is written to, and the home of an
+/// agent that the service of another program started.
+fn receipt_places() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("ZETA_SELF_REGISTER_MARKER").filter(|p| !p.is_empty()) {
-        return PathBuf::from(path);
+        return vec![PathBuf::from(path)];
     }
-    let file = "self-registered.marker";
-    let set = |key: &str| std::env::var_os(key).filter(|value| !value.is_empty());
-    match (set("STATE_DIRECTORY"), set("HOME")) {
-        // A service has a directory of its own.
-        (Some(dir), _) => PathBuf::from(dir).join(file),
-        (None, Some(home)) => PathBuf::from(home).join(".config/zeta").join(file),
-        (None, None) => PathBuf::from("/var/lib/zeta").join(file),
-    }
+    let home = host::home().map(|home| home.join(".config/zeta"));
+    let places = match host::state_directory() {
+        // A service has a directory of its own, and may see no home (`ProtectHome=`).
+        Some(own) => iter::once(own).chain(home.filter(|home| home.is_dir())).collect(),
+        None => Vec::from_iter(home),
+    };
+    places.into_iter().map(|dir| dir.join(RECEIPT)).collect()
 }
 
 /// Reads a receipt of this machine; `None` if there is none, or it says nothing that can be
@@ -68,12 +76,16 @@ pub fn read_receipt(path: &Path) -> Result<Option<Receipt>> {
 }
 
 fn read_text(path: &Path) -> Result<Option<String>> {
-    match read_small(path) {
+    let text = files::read_plain(path, RECEIPT_MAX)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other));
+    match text {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => {
             Err(Error::new(Kind::Unsafe, format!("cannot read {}: {error}", path.display()))
-                .hint("it is the receipt of this node's registration; move it away to go on"))
+                .hint("the receipt of this node's registration belongs there: see who made it"))
         }
     }
 }
@@ -131,15 +143,17 @@ pub fn name(ctx: &Context, host_name: bool) -> Result<Label> {
     {
         return Ok(node.clone());
     }
-    let path = receipt_path();
-    if let Some(receipt) = read_receipt(&path)?.filter(|receipt| !receipt.node.is_empty()) {
-        return Label::new("node", &receipt.node).map_err(|error| {
-            Error::new(Kind::Unsafe, format!("{}: {error}", path.display())).hint(
-                "this machine was registered under that name; to give it another: --node NAME",
-            )
-        });
+    let mut first = false;
+    for path in receipt_places() {
+        if let Some(receipt) = read_receipt(&path)?.filter(|receipt| !receipt.node.is_empty()) {
+            return Label::new("node", &receipt.node).map_err(|error| {
+                Error::new(Kind::Unsafe, format!("{}: {error}", path.display())).hint(
+                    "this machine was registered under that name; to give it another: --node NAME",
+                )
+            });
+        }
+        first |= read_text(&path)?.is_some_and(|text| Receipt::is_of_first_generation(&text));
     }
-    let first = read_text(&path)?.is_some_and(|text| Receipt::is_of_first_generation(&text));
     if !host_name && !first {
         return Ok(ctx.open()?.node.name);
     }
@@ -157,7 +171,8 @@ fn is_of_session(ctx: &Context, node: &Label) -> Result<bool> {
         return Ok(false);
     }
     let own = ctx.find()?.map(|handle| handle.tree.read_local_node()).transpose()?.flatten();
-    Ok(own.as_ref() == Some(node))
+    // A session outlives its tree. Without one, nothing shows that a person chose the name.
+    Ok(own.map_or(ctx.session.is_some(), |own| own == *node))
 }
 
 /// The file that would be committed.
@@ -231,21 +246,4 @@ pub fn wanted(
     let sharing = ctx.open()?.tree.base.sharing;
     let place = Repository::of_intent(place, own, said || sharing != Sharing::Private)?;
     Ok((about, place, text("reopen").as_deref() == Some("true")))
-}
-
-/// Reads a regular file of no great length: a pipe may never answer, and a device has no end.
-fn read_small(path: &Path) -> std::io::Result<String> {
-    let mut options = std::fs::File::options();
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = options.read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    file.take(RECEIPT_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > RECEIPT_MAX {
-        Err(std::io::Error::other("it is too long for a receipt"))
-    } else {
-        Ok(text)
-    }
 }

@@ -42,7 +42,7 @@ pub fn register(ctx: &Context, asked: &RegisterRequest<'_>) -> Result<(RegisterO
 fn waits(pull: &Pull) -> &'static str {
     match pull.from {
         From::Ours => WAITS,
-        From::Member => "a pull request waits; it comes from a fork: somebody has to merge it",
+        From::Member => "a pull request waits; it is from a fork: a maintainer has to merge it",
         From::Stranger => {
             "a pull request waits; it comes from a stranger's fork: merge it only if it is right; \
              once it is closed, this node opens its own"
@@ -157,7 +157,7 @@ fn proposal(asked: &RegisterRequest<'_>, after: Option<&Pull>) -> Result<Proposa
     let node = asked.node.as_str();
     let mut body = format!(
         "Adds `{}`.\n\nOpened by `zeta node register` on the node itself. Closing this says no: it \
-         is not opened again unless somebody asks for it (`--reopen`).\n",
+         is not opened again unless a person asks for it (`--reopen`).\n",
         asked.path()
     );
     if let Some(after) = after {

@@ -104,7 +104,7 @@ fn care_for(asked: &RegisterRequest<'_>, pull: &Pull) -> Vec<String> {
         match forge.arm_auto_merge(pull) {
             Ok(true) => {}
             Ok(false) => {
-                troubles.push("it has no auto-merge here: somebody has to merge it".into());
+                troubles.push("it has no auto-merge here: a maintainer has to merge it".into());
             }
             Err(trouble) => troubles.push(trouble.to_string()),
         }

@@ -189,7 +189,7 @@ fn read(path: &Path, purpose: &Purpose) -> Result<Option<Vec<u8>>> {
     };
     if !regular || !of_root || stat.st_mode & 0o022 != 0 {
         let error = Error::not_safe(path, "users other than root can write it");
-        let hint = "as root: find out who made it, remove it, then 'zeta init --group NAME'";
+        let hint = "find out who made it; once it is gone, root runs 'zeta init --group NAME'";
         return Err(error.hint(hint));
     }
     let mut bytes = Vec::new();

@@ -9,6 +9,9 @@ use zeta_os::error;
 use zeta_os::error::Error;
 use zeta_os::files::Listing;
 
+/// The next step about a name that no record can have.
+pub const NOT_READ: &str = "zeta leaves it alone: find out which program makes it";
+
 /// Reports a listing that was cut, and names that no record can have. For the kind that is listed,
 /// `is_good` returns whether the name is valid; for all other kinds it returns `None`.
 pub fn findings(
@@ -26,7 +29,7 @@ pub fn findings(
             node.path.display(),
             printable(name)
         );
-        findings.push(Error::new(error::Kind::Unsafe, text).hint("if it is yours, move it away"));
+        findings.push(Error::new(error::Kind::Unsafe, text).hint(NOT_READ));
     }
     findings
 }

@@ -98,6 +98,14 @@ impl Tree {
         Ok(Tree { base })
     }
 
+    /// Fails if this directory is not a state directory of zeta.
+    pub fn check(&self) -> Result<()> {
+        match self.open_nodes()? {
+            Some(_) => Ok(()),
+            None => Err(refusal::not_a_tree(&self.base.path)),
+        }
+    }
+
     /// Returns the name of this machine's own node, and chooses it if this is the first use of the
     /// tree: below `lasting_dir` it may be kept from an earlier one.
     pub fn local_node(&self, lasting_dir: Option<&Path>) -> Result<Label> {
@@ -135,9 +143,7 @@ impl Tree {
         if let Some(name) = self.read_local_node()? {
             return Ok(name);
         }
-        if self.open_nodes()?.is_none() {
-            return Err(refusal::not_a_tree(&self.base.path));
-        }
+        self.check()?;
         let name = choose()?;
         let file_mode = match self.base.sharing {
             Sharing::Private => Mode::from_raw_mode(0o600),
@@ -376,7 +382,7 @@ fn unreadable(dir: BorrowedFd<'_>, file: &str, path: &Path, errno: Errno) -> Err
 /// Makes the error for a file that is not a record.
 pub fn not_a_record(path: &Path, reason: &str) -> Error {
     Error::not_safe(path, format!("{reason}, where a record belongs"))
-        .hint("zeta does not touch it: find out who made it, then move it away")
+        .hint("zeta leaves it alone, and goes on once nothing stands there: find out who made it")
 }
 
 fn stamp(stat: &Stat) -> Stamp {

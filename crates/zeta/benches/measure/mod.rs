@@ -248,7 +248,7 @@ pub fn free(ctx: &Context, lease: &str) -> Outcomes<()> {
         && let Observed::Ours(record, ..) = look.observed
         && handle.release(&lease, record.fencing_token)?.is_err()
     {
-        return Err("somebody else changed the tree of this bench".into());
+        return Err("another process changed the tree of this bench".into());
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use zeta_bus::messages::status::DeliveryState;
 use zeta_bus::messages::{Filter, NewMessage, report, state_changes};
 use zeta_bus::report::{Shape, json_line};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::signal::pass_on_inherited;
 
 mod args;
 
@@ -336,13 +337,13 @@ fn hand_to(
     rest: &[std::ffi::OsString],
     envelope: &Envelope,
 ) -> Result<bool> {
-    let started = Program::new(program)
+    let mut command = Program::new(program);
+    command
         .args(rest)
         .env("ZETA_MESSAGE_ID", &envelope.id)
         .env("ZETA_MESSAGE_TOPIC", &envelope.topic)
-        .stdin(Stdio::piped())
-        .spawn();
-    let mut child = started.map_err(|error| {
+        .stdin(Stdio::piped());
+    let mut child = pass_on_inherited(&mut command).spawn().map_err(|error| {
         let name = program.to_string_lossy();
         Error::new(Kind::Fault, format!("cannot start the handler {name:?}: {error}"))
             .hint("nothing was delivered; the messages stay")

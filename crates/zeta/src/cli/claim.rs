@@ -279,7 +279,7 @@ fn check(call: &Call) -> Result<u8> {
         Some(yours) if shape == Shape::Zeta => {
             call.out.either(object, || report::yours_text(yours)).map(|()| 0)
         }
-        // Whoever asks about a token asks whether its claim lasts.
+        // A question about a token is a question whether its claim lasts.
         _ if request.token.is_some() => Ok(not_held(call, &request, Some(&claimants))),
         _ if claimants.is_empty() => call.out.either(object, || "free".to_owned()).map(|()| 0),
         _ => {

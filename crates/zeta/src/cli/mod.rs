@@ -221,11 +221,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let is_creds = creds::is_called(&args);
     let wraps = usage::is_of_wrapper(&args);
+    let call_with_name = usage::call_with_name(&args);
     let mut matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version are answers; everything else is a wrong call.
             let wrong = error.use_stderr();
+            let error = usage::with_tip(error, call_with_name);
             // The list of verbs that answers a call without a verb repeats no argument.
             let is_help =
                 error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use zeta_core::shell::quote_word;
 use zeta_os::error::Error;
 
 use super::past_globals;
@@ -21,10 +22,42 @@ pub(super) fn error(error: &clap::Error) -> Error {
 
 /// Reports whether this is a call of `run` or `lease exec`, well-formed or not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
+    matches!(noun_and_verb(args), (Some("run"), _) | (Some("lease"), Some("exec")))
+}
+
+fn noun_and_verb(args: &[OsString]) -> (Option<&str>, Option<&str>) {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str());
     let noun_at = past_globals(args, 1);
-    let verb_at = past_globals(args, noun_at + 1);
-    matches!((word(noun_at), word(verb_at)), (Some("run"), _) | (Some("lease"), Some("exec")))
+    (word(noun_at), word(past_globals(args, noun_at + 1)))
+}
+
+/// The call that takes a name, for a verb that takes none as an argument of its own.
+pub(super) fn call_with_name(args: &[OsString]) -> Option<&'static str> {
+    Some(match noun_and_verb(args) {
+        (Some("bus"), Some("inbox")) => "zeta bus inbox --as",
+        (Some("bus"), Some("list")) => "zeta bus list --to",
+        (Some("bus"), Some("subscribe")) => "zeta bus subscribe --surface",
+        (Some("bus"), Some("watch")) => "zeta bus watch --to",
+        (Some("claim"), Some("list")) => "zeta claim check",
+        (Some("heartbeat"), _) => "zeta heartbeat --as",
+        (Some("lease"), Some("list")) => "zeta lease show",
+        (Some("marker"), Some("list")) => "zeta marker get",
+        (Some("node"), Some("show")) => "zeta node show --node",
+        (Some("persona"), Some("list")) => "zeta persona get",
+        _ => return None,
+    })
+}
+
+/// Adds the call that takes a name, if one was given where the parser expects none.
+pub(super) fn with_tip(mut error: clap::Error, call: Option<&'static str>) -> clap::Error {
+    if let (ErrorKind::UnknownArgument, Some(call)) = (error.kind(), call)
+        && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg)
+        && !name.starts_with('-')
+    {
+        let tip = format!("a name stands here: {call} {}", quote_word(name));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// Splits the parser's text: the message, then the tips, then the usage, with empty lines between.
@@ -74,6 +107,33 @@ mod tests {
         }
         for line in ["zeta", "zeta --as run status", "zeta lease show exec", "zeta -- run"] {
             assert!(!is(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_place_of_no_name_gets_the_call_that_takes_it() {
+        let tip = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let wrong = command().try_get_matches_from(&args).unwrap_err();
+            let hints = error(&with_tip(wrong, call_with_name(&args))).hints;
+            let tip = |text: &str| text.strip_prefix("a name stands here: ").map(str::to_owned);
+            hints.iter().find_map(|hint| tip(hint.as_str()))
+        };
+        for (line, call) in [
+            ("zeta bus inbox vera", "zeta bus inbox --as vera"),
+            ("zeta --json heartbeat vera", "zeta heartbeat --as vera"),
+            ("zeta lease list a;b", "zeta lease show 'a;b'"),
+            ("zeta node show n1", "zeta node show --node n1"),
+        ] {
+            let found = tip(line);
+            assert_eq!(found.as_deref(), Some(call), "{line}");
+            // What a tip proposes is a call.
+            let words = call.split(' ').filter(|word| !word.contains(';'));
+            let parsed = command().try_get_matches_from(words);
+            assert!(call.contains(';') || parsed.is_ok(), "{call}: {parsed:?}");
+        }
+        for line in ["zeta bus inbox --kep", "zeta lease show a b", "zeta status vera"] {
+            assert_eq!(tip(line), None, "{line}");
         }
     }
 

@@ -33,6 +33,22 @@ impl Sandbox {
         self.zeta(args).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// Runs a demo to its last check. Its leases are short: on a machine that is too busy for them
+    /// a demo stops early, says that it showed nothing, and is run again.
+    fn run_to_the_end(&self) -> (Output, Value) {
+        for _ in 0..4 {
+            let output = self.run(&["demo", "--json"]);
+            let report = json(&output);
+            if claims(&report).iter().any(|(text, _)| text.contains("no process is left")) {
+                return (output, report);
+            }
+            assert_eq!(output.status.code(), Some(1), "{report:#}");
+            assert_eq!(report["outcome"], "not_shown", "{report:#}");
+            eprintln!("a demo that stopped early: {report:#}");
+        }
+        panic!("no demo came to its end");
+    }
+
     /// Puts a `git` before the real one that does `first`, then what it was asked for.
     fn bend_git(&self, first: &str) {
         let real = find("git").unwrap();
@@ -88,8 +104,7 @@ fn every_claim_is_checked_and_nothing_is_left() {
         return;
     }
     let sandbox = Sandbox::new("json");
-    let output = sandbox.run(&["demo", "--json"]);
-    let report = json(&output);
+    let (output, report) = sandbox.run_to_the_end();
     assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(report["outcome"], "shown");
@@ -160,14 +175,13 @@ fn a_repository_that_forgets_its_tokens_fails_the_demo() {
     let sandbox = Sandbox::new("forget");
     sandbox
         .bend_git("case \" $* \" in *' push '*) rm -f \"${DEMO_REMOTE-.}/fencing-token\";; esac");
-    let output = sandbox.run(&["demo", "--json"]);
-    let report = json(&output);
+    let (output, report) = sandbox.run_to_the_end();
     assert_eq!(output.status.code(), Some(1), "{report:#}");
-    assert_eq!(report["outcome"], "not_shown");
+    assert_eq!(report["outcome"], "not_shown", "{report:#}");
     let refuted: Vec<_> = claims(&report).into_iter().filter(|(_, checked)| !checked).collect();
     assert!(
         refuted.iter().any(|(text, _)| text.contains("refused the late push")),
-        "the fence was open, and the demo did not notice: {refuted:?}"
+        "the fence was open, and the demo did not notice: {report:#}"
     );
     sandbox.assert_nothing_is_left();
 }

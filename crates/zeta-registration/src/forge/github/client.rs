@@ -11,11 +11,14 @@ use super::{Limits, error};
 use crate::forge::ForgeError;
 use crate::forge::github::response::Response;
 use crate::forge::token::Token;
+use zeta_os::files;
 
 /// The version of the API that this code was written for.
 const API_VERSION: &str = "2022-11-28";
 /// Most attempts at one request.
 const MAX_TRIES: u32 = 4;
+/// Most bytes of a file of certificates; that of a distribution has a quarter of one MiB.
+const CERTIFICATES_MAX: u64 = 8 << 20;
 
 /// The connection to one API, with its token.
 pub struct Client {
@@ -198,7 +201,7 @@ fn roots() -> Result<RootCerts, ForgeError> {
         return Ok(RootCerts::WebPki);
     };
     let named = std::path::Path::new(&path).display();
-    let bytes = std::fs::read(&path)
+    let bytes = files::read_plain(path.as_ref(), CERTIFICATES_MAX)
         .map_err(|error| ForgeError::Refused(format!("SSL_CERT_FILE: {named}: {error}")))?;
     let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&bytes)
         .filter_map(|item| match item {

@@ -394,7 +394,7 @@ impl Forge for GitHub {
             return Ok(true);
         }
         if seen.changed_files != Some(1) {
-            let why = "it changes more than the file of this node: somebody has to merge it";
+            let why = "it changes more than the file of this node: a maintainer has to merge it";
             return Err(ForgeError::Refused(why.to_owned()));
         }
         let settings = self.settings(until)?;

@@ -14,6 +14,7 @@ use zeta_core::shell::quote_word;
 use zeta_core::time::format_duration;
 
 use super::{Agent, Finding, Lease, NodeStatus, Persona};
+use crate::directory::listing::NOT_READ;
 use crate::lease::LeaseView;
 use zeta_os::error::Error;
 use zeta_os::process::Survivor;
@@ -50,7 +51,7 @@ pub(super) fn odd_name(name: &str) -> Finding {
         &name,
         format!("{name:?} is not a name of the standard, so zeta does not read it"),
     )
-    .hint("if it is yours, move it away")
+    .hint(NOT_READ)
 }
 
 pub(super) fn too_many(about: &str, max: usize) -> Finding {

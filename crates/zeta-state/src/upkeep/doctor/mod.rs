@@ -126,11 +126,17 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
     scratch(&mut diagnosis);
     match Tree::open(&ctx.state_dir) {
         Ok(Some(tree)) => {
-            if fix {
-                repair(ctx, &tree, &mut diagnosis);
+            match tree.check() {
+                Ok(()) => {
+                    if fix {
+                        repair(ctx, &tree, &mut diagnosis);
+                    }
+                    tree::examine(ctx, &tree, &mut diagnosis);
+                    tree::leftovers(ctx, &tree, &mut diagnosis);
+                }
+                // It may be a person's directory, which is not examined and gets no file.
+                Err(error) => diagnosis.add_error("nodes", &error),
             }
-            tree::examine(ctx, &tree, &mut diagnosis);
-            tree::leftovers(ctx, &tree, &mut diagnosis);
             sessions::examine(ctx, Some(&tree), &mut diagnosis);
         }
         Ok(None) => {
@@ -140,8 +146,9 @@ pub fn doctor(ctx: &Context, fix: bool) -> Diagnosis {
         Err(error) => {
             diagnosis.add_error("state_directory", &error);
             // The content may show who did it; nothing in there is changed.
-            if let Some(base) = trusted_dir::open_unchecked(&ctx.state_dir) {
-                tree::examine(ctx, &Tree { base }, &mut diagnosis);
+            let tree = trusted_dir::open_unchecked(&ctx.state_dir).map(|base| Tree { base });
+            if let Some(tree) = tree.filter(|tree| tree.check().is_ok()) {
+                tree::examine(ctx, &tree, &mut diagnosis);
             }
         }
     }

@@ -144,7 +144,7 @@ fn neighbours(path: &Path, diagnosis: &mut Diagnosis) {
                 Severity::Note,
                 "refused",
                 format!("{}/{shown} was moved aside by 'init --group --replace'", parent.display()),
-                "find out who made it and why, then remove it with care: it may contain links",
+                "find out who made it and why; zeta does not need it, and it may contain links",
             );
         }
     }

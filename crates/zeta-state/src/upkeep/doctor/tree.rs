@@ -95,12 +95,7 @@ fn nodes_dir(tree: &Tree, diagnosis: &mut Diagnosis) {
     let path = || tree.base.path.join(layout::NODES);
     match open_inner(tree.base.as_fd(), layout::NODES, &tree.base, path) {
         Ok(Some((_, stat))) => shared_mode(tree, &path(), &stat, group::NODES_MODE, diagnosis),
-        Ok(None) => diagnosis.add(
-            Severity::Broken,
-            "nodes",
-            format!("{} is missing", path().display()),
-            "move the whole tree away; first use makes a new one",
-        ),
+        Ok(None) => {}
         Err(error) => diagnosis.add_error("nodes", &error),
     }
 }

@@ -1,8 +1,9 @@
 //! Claims: one winner, bound to a session, published to all, and understood by the original.
 
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -435,4 +436,58 @@ fn a_release_by_token_is_published_once_and_also_when_the_grant_is_gone() {
     assert_eq!(place.original_holders("B-20"), ["otto-cli"]);
     place.release(0, "otto-cli", "B-20");
     assert!(place.original_holders("B-20").is_empty());
+}
+
+/// The lock of the original for an item, with a pid in it and `age` old.
+fn lock_of_the_original(place: &Place, item: &str, pid: u32, age: Duration) -> PathBuf {
+    place.ends(0, &["bus", "send", "vera", "a bus"]);
+    let lock = place.bus.join(format!("acquire-{item}.lock"));
+    std::fs::write(&lock, pid.to_string()).unwrap();
+    let file = std::fs::File::options().write(true).open(&lock).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
+    lock
+}
+
+#[test]
+fn the_lock_of_a_killed_call_is_sat_out_within_the_wait() {
+    let place = Place::new();
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let lock = lock_of_the_original(&place, "B-1", ended.id(), Duration::ZERO);
+    let acquire = ["claim", "acquire", "B-1", "--as", "otto"];
+    let busy = place.ends(6, &acquire);
+    assert!(busy.err.contains("ended while it claimed it") && busy.err.contains("5 s"), "{busy:?}");
+    let waited = place.ends(0, &[&acquire[..], &["--wait", "30s"]].concat());
+    assert!(waited.took < Duration::from_secs(15) && !lock.exists(), "{waited:?}");
+}
+
+#[test]
+fn a_lock_whose_number_another_process_has_got_stays_and_the_text_says_so() {
+    let place = Place::new();
+    let mut living = Command::new("sleep").arg("60").spawn().unwrap();
+    let acquire = ["claim", "acquire", "B-1", "--as", "otto", "--wait", "1s"];
+    // As far as anything says, this process made the lock.
+    let lock = lock_of_the_original(&place, "B-1", living.id(), Duration::ZERO);
+    let held = place.ends(6, &acquire);
+    let pid = living.id();
+    let claiming = format!("process {pid} (sleep, state S) is claiming it");
+    assert!(
+        held.err.contains(&claiming) && held.err.contains("until that process ends"),
+        "{held:?}"
+    );
+    assert!(!held.err.contains("5 s") && lock.exists(), "{held:?}");
+    signal(pid, Signal::STOP);
+    let stopped = place.ends(6, &acquire);
+    assert!(stopped.err.contains(&format!("it is stopped: kill -CONT {pid}")), "{stopped:?}");
+    signal(pid, Signal::CONT);
+    // The lock is older than the process.
+    lock_of_the_original(&place, "B-1", pid, Duration::from_secs(7200));
+    let outlived = place.ends(6, &acquire);
+    let later = format!("the process {pid} of now (sleep) began 1h 59m after the lock was made");
+    assert!(outlived.err.contains(&later), "{outlived:?}");
+    assert!(outlived.err.contains(&format!("rm {}", lock.display())), "{outlived:?}");
+    assert!(lock.exists(), "a process that lives is not robbed");
+    living.kill().unwrap();
+    living.wait().unwrap();
+    place.ends(0, &acquire);
 }

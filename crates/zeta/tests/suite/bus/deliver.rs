@@ -11,7 +11,10 @@ use zeta_bus::messages::follow::deliver;
 use zeta_core::bus::Address;
 
 use super::place::Place;
-use crate::support::{LIMIT, can, finish, is_root, run, signal, skip, test_name, wait};
+use crate::support::{
+    LIMIT, Out, can, finish, is_root, run, signal, skip, test_name, wait, with_unusual_signals,
+    with_usual_signals,
+};
 
 const BEAT: [&str; 6] =
     ["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#];
@@ -303,4 +306,22 @@ fn an_error_names_its_file_once() {
         assert_eq!(out.err.matches(name).count(), 1, "{out:?}");
     }
     assert!(Path::new(&place.bus).exists());
+}
+
+#[test]
+fn a_handler_inherits_the_dispositions_of_its_subscriber() {
+    let script = "cat >&2; grep ^SigIgn: /proc/self/status";
+    for dress in [with_usual_signals, with_unusual_signals] {
+        let place = Place::new();
+        place.ends(0, &["bus", "send", "vera", "hello"]);
+        let bare = run(dress(&mut place.sandbox.other("sh", &["-c", script])));
+        let words = ["bus", "subscribe", "--surface", "vera", "--", "sh", "-c", script];
+        let out = run(dress(&mut place.cmd(&words)));
+        // Without the signals that a C library keeps for its own threads: 32 and 33.
+        let ignored = |out: &Out| {
+            let mask = out.out.strip_prefix("SigIgn:").unwrap().trim();
+            u64::from_str_radix(mask, 16).unwrap() & !(3 << 31)
+        };
+        assert_eq!((out.status, ignored(&out)), (0, ignored(&bare)), "{out:?}");
+    }
 }

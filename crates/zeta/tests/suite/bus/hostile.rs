@@ -155,6 +155,8 @@ fn locks_that_are_none_block_with_their_name_and_lose_nothing() {
         let out = place.zeta(&["claim", "acquire", "--from", "otto", "--item", item]);
         assert!(matches!(out.status, 6 | 7), "{out:?}");
         assert!(out.err.contains(file), "{out:?}");
+        // It is a thing of another program: the text proposes no change of it.
+        assert!(!out.err.contains("move"), "{out:?}");
         assert!(place.bus.join(file).symlink_metadata().is_ok());
         assert!(place.original_holders(item).is_empty());
     }

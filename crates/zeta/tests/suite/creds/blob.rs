@@ -80,7 +80,7 @@ fn a_missing_directory_is_named_and_so_is_the_esp() {
         assert!(error.hints[0].as_str().contains("ESP"), "{:?}", error.hints);
     }
     assert!(matches!(blob::load(&place.0.join("x.enc")).unwrap().current, Found::Nothing));
-    for name in ["x.bak", "x.BAK"] {
+    for name in ["x.bak", "x.BAK", "x.factor", "x.FACTOR"] {
         let error = blob::save(&place.0.join(name), b"x", &uniform).unwrap_err();
         assert_eq!(error.kind, Kind::Usage, "{name}");
     }

@@ -333,7 +333,7 @@ fn what_was_prepared_and_not_committed_goes_away() {
     let prepared = prepare(&orders, &options()).unwrap();
     put(&home.join(".zeta/deep/x"), "quicker", USER, 0o600);
     let said = refusal(prepared.commit().remove(0).remove(0));
-    assert!(said.contains("somebody made it meanwhile"), "{said}");
+    assert!(said.contains("another process made it meanwhile"), "{said}");
     assert_eq!(seen(&home.join(".zeta/deep/x")).2, "quicker");
     assert_eq!(names(&home.join(".zeta/deep")), ["x"]);
 }

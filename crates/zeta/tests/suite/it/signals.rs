@@ -311,3 +311,30 @@ fn signals_end_a_wrapper_that_is_process_one() {
     let waits = || std::fs::read_dir(&queue).is_ok_and(|mut tickets| tickets.next().is_some());
     assert_eq!(signalled(WRAPPERS[1], &waits), 128 + libc::SIGTERM);
 }
+
+#[test]
+fn a_limit_of_file_sizes_is_named_and_leaves_the_old_state() {
+    let sandbox = Sandbox::new();
+    let token = sandbox.zeta(&["lease", "acquire", "job", "--as", "otto", "-q"]).out;
+    let renew = format!("lease renew job --token {}", token.trim());
+    let bus = sandbox.dir.join("bus");
+    for call in [
+        "lease acquire other",
+        renew.as_str(),
+        "marker set m a=b",
+        "persona set otto --task t",
+        "heartbeat --as otto",
+        "claim acquire B-1 --as otto",
+        "bus send vera hello",
+        "run --as lior -- true",
+    ] {
+        // The output goes through pipes, which have no such limit.
+        let script = format!(r#"ulimit -f 0; exec "$0" {call}"#);
+        let mut command = sandbox.other("bash", &["-c", &script, env!("CARGO_BIN_EXE_zeta")]);
+        let out = run(command.env("ZETA_BUS_DIR", &bus));
+        assert_eq!(out.status, 7, "{call}: {out:?}");
+        assert!(out.err.contains("File too large") && out.err.contains("ulimit -f"), "{out:?}");
+    }
+    assert_eq!(sandbox.zeta(&["lease", "show", "job"]).status, 0);
+    assert!(is_free(&sandbox, "other"));
+}

@@ -46,6 +46,8 @@ pub enum Fault {
     Huge,
     /// The answer repeats the token.
     Echo,
+    /// The answer has a character that turns the text of a terminal around.
+    Odd,
 }
 
 /// A request and what it was answered; `None` if nothing was.
@@ -220,6 +222,7 @@ impl Fault {
                 header("x-accepted-github-permissions", "pull_requests=write"),
             ),
             Fault::Echo => (refusal(422, &format!("{}{TOKEN} is odd", "x".repeat(280))), vec![]),
+            Fault::Odd => (refusal(422, "odd \u{202e} text"), vec![]),
             _ => unreachable!("it is done and answered"),
         };
         (Some(answered), headers)

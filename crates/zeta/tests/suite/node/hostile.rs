@@ -102,7 +102,7 @@ fn a_receipt_that_is_no_file_is_told_and_holds_nobody() {
     let refused = |what: &str| {
         let out = machine.register(&forge, &[]);
         assert_eq!((out.status, opened(&forge)), (7, 0), "{what}: {out:?}");
-        assert!(out.err.contains("move it away") && out.took < Duration::from_secs(5), "{out:?}");
+        assert!(out.err.contains("who made it") && out.took < Duration::from_secs(5), "{out:?}");
         std::fs::remove_file(&receipt).unwrap();
     };
     assert!(crate::support::can("mkfifo", &[receipt.to_str().unwrap()]));
@@ -134,6 +134,20 @@ fn what_a_receipt_or_a_forge_says_moves_no_cursor() {
         assert!(!out.out.trim_end().contains(|c: char| c.is_control() && c != '\n'), "{out:?}");
         assert!(out.out.contains("gotcha"), "{out:?}");
     }
+}
+
+#[test]
+fn what_a_forge_says_during_a_watch_moves_no_cursor_either() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let title = format!("node-register: {NODE}");
+    machine.register(&forge, &["--node", NODE, "--intent"]);
+    forge.model(|model| model.commit("odd\u{202e}name", "x", "x\n"));
+    forge.model(|model| model.foreign("odd\u{202e}name", &title, ""));
+    forge.fault(Call::Comments, Fault::Odd, 9);
+    let watch = ["--node", NODE, "--every", "1s", "--timeout", "1s"];
+    let out = run(&mut machine.command(&forge, "steward", &watch));
+    assert!(out.err.contains("zeta: converging") && out.err.contains("u202e"), "{out:?}");
+    assert!(!out.err.contains('\u{202e}') && !out.out.contains('\u{202e}'), "{out:?}");
 }
 
 #[test]

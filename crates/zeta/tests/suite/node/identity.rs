@@ -80,3 +80,89 @@ fn a_session_s_name_of_the_tree_is_no_other_node() {
     assert!(out.status == 0 && out.out.contains("registered"), "{out:?}");
     assert_eq!((opened(&forge), machine.show()["node"].as_str()), (0, Some("kestrel")));
 }
+
+#[test]
+fn a_session_whose_tree_is_gone_is_no_other_node() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    machine.sandbox.ok(&["init"]);
+    assert_eq!(machine.register(&forge, &["--node", "kestrel"]).status, 0);
+    let inner = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let mut session = machine.sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c"]);
+    let script = "mv \"$ZETA_STATE_DIR\" \"$ZETA_STATE_DIR.gone\"; exec \"$0\" \"$@\"";
+    session.arg(script).arg(inner.get_program()).args(inner.get_args());
+    let out = run(machine.settle(&mut session));
+    assert!(out.out.contains("waits for"), "{out:?}");
+    assert_eq!(opened(&forge), 1, "{out:?}");
+}
+
+#[test]
+fn an_agent_in_a_service_of_another_program_is_no_other_node() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    assert_eq!(machine.register(&forge, &["--node", "kestrel"]).status, 0);
+    let (first, second) = (machine.home.join("first"), machine.home.join("second"));
+    let both = format!("{}:{}", first.display(), second.display());
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let out = run(command.env("STATE_DIRECTORY", both));
+    assert!(out.status == 0 && out.out.contains("waits for"), "{out:?}");
+    assert_eq!(opened(&forge), 1, "{out:?}");
+    assert!(first.join("self-registered.marker").is_file(), "the first of its directories");
+}
+
+#[test]
+fn a_service_that_can_enter_no_home_registers() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    machine.sandbox.ok(&["init"]);
+    let home = machine.home.join("closed");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::symlink(".config", home.join(".config")).unwrap();
+    for home in [home.as_path(), std::path::Path::new("/dev/null")] {
+        let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+        command.env("STATE_DIRECTORY", machine.home.join("own")).env("HOME", home);
+        let out = run(command.env("XDG_CONFIG_HOME", &machine.home));
+        assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    }
+    // Without a directory of its own it has no place for its receipt.
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    machine.sandbox.ok(&["init"]);
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let out = run(command.env("HOME", "/dev/null"));
+    assert_eq!((out.status, opened(&forge)), (7, 0), "{out:?}");
+    assert!(out.err.contains("cannot write /dev/null/.config/zeta/"), "{out:?}");
+}
+
+#[test]
+fn a_home_that_is_no_absolute_path_is_none() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    put(&machine, "state=converged\nnode=kestrel\nnode-path=x\n");
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace", "--dry-run"]);
+    let out = run(command.env("HOME", "home").current_dir(&machine.sandbox.dir));
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.out.contains("name: ") && !out.out.contains("kestrel"), "{out:?}");
+}
+
+#[test]
+fn a_receipt_may_be_named_by_a_bare_name() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    command.env("ZETA_SELF_REGISTER_MARKER", "receipt").current_dir(&machine.home);
+    let out = run(&mut command);
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    assert!(machine.home.join("receipt").is_file());
+}
+
+#[test]
+fn a_umask_that_shuts_the_owner_out_makes_no_directory_that_nobody_can_enter() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    machine.sandbox.ok(&["init"]);
+    let inner = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let mut shell = machine.sandbox.other("sh", &["-c", "umask 777; exec \"$0\" \"$@\""]);
+    shell.arg(inner.get_program()).args(inner.get_args());
+    let out = run(machine.settle(&mut shell));
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    for dir in [".config", ".config/zeta"] {
+        let mode = std::fs::metadata(machine.home.join(dir)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{dir}");
+    }
+    assert_eq!(std::fs::read_dir(machine.home.join("tmp")).unwrap().count(), 0);
+}

@@ -13,6 +13,11 @@ use crate::support::run;
 
 /// A door with TLS before the fake; its port and the certificate as PEM.
 pub fn door(forge: &FakeGithub) -> (u16, String) {
+    door_to(forge.url.strip_prefix("http://").unwrap())
+}
+
+/// The same before another server on this machine.
+pub fn door_to(behind: &str) -> (u16, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -21,7 +26,7 @@ pub fn door(forge: &FakeGithub) -> (u16, String) {
     let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
     let port = listener.local_addr().unwrap().port();
-    let behind = forge.url.strip_prefix("http://").unwrap().to_owned();
+    let behind = behind.to_owned();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (config, behind) = (Arc::clone(&config), behind.clone());
@@ -84,6 +89,14 @@ fn a_forge_by_https_is_trusted_by_a_certificate_that_was_named_and_by_no_other()
     assert_eq!(opened(&forge), 0);
     let out = register(Some(&machine.home.join("nowhere.pem")));
     assert!(out.err.contains("SSL_CERT_FILE"), "{out:?}");
+    // What never ends or never begins is not waited for.
+    let pipe = machine.home.join("pipe");
+    assert!(crate::support::can("mkfifo", &[pipe.to_str().unwrap()]));
+    for odd in [pipe.as_path(), std::path::Path::new("/dev/zero")] {
+        let out = register(Some(odd));
+        assert!(out.err.contains("not a regular file"), "{out:?}");
+        assert!(out.took < Duration::from_secs(5), "{out:?}");
+    }
     let out = register(Some(&named));
     assert_eq!(out.status, 0, "{out:?}");
     assert_eq!(opened(&forge), 1);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeta_registration::forge::ForgeError;
 use zeta_registration::forge::token::{Places, Token, find};
@@ -107,6 +107,12 @@ fn a_place_of_no_use_is_told_with_its_remedy_and_without_the_token() {
     refused(found(&sandbox, Some(&file), &[("GH_TOKEN", "x")], ""), "is not there");
     // A token in the wrong place is not repeated.
     refused(found(&sandbox, Some(Path::new("s3cret")), &[], ""), "is not there");
+    // Nor one that no name of a file can be, or below what is no directory.
+    std::fs::write(&file, "").unwrap();
+    for no_name in [PathBuf::from("s3cret".repeat(60)), file.join("s3cret")] {
+        refused(found(&sandbox, Some(&no_name), &[], ""), "its name is not shown");
+    }
+    std::fs::remove_file(&file).unwrap();
     refused(found(&sandbox, Some(&sandbox.dir), &[], ""), "not a regular file");
     for mode in [0o640, 0o604, 0o622] {
         std::fs::write(&file, "s3cret").unwrap();

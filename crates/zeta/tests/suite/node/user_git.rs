@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+
 use super::fake_github::{FakeGithub, Fault, TOKEN};
 use super::github_model::{Call, NAME, OWNER};
 use super::machine::{Machine, opened};
@@ -172,4 +174,33 @@ fn a_repository_without_a_commit_and_a_branch_that_is_not_there_are_told_apart()
     assert!(out.status != 0 && out.err.contains(&said), "{out:?}");
     let out = machine.plain(&remote, &["--node", "node-1", "--base", "next"]);
     assert!(out.status != 0 && out.err.contains("it has no branch \"refs/heads/next\""), "{out:?}");
+}
+
+#[test]
+fn a_login_that_a_git_server_repeats_is_in_no_message() {
+    use std::io::{Read as _, Write as _};
+    let machine = Machine::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let behind = listener.local_addr().unwrap().to_string();
+    // Git shows a refusal in plain text.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut asked = [0; 4096];
+            let read = stream.read(&mut asked).unwrap_or(0);
+            let body = String::from_utf8_lossy(&asked[..read]).replace("\r\n", "; ");
+            let head = "HTTP/1.1 403 No\r\nconnection: close\r\ncontent-type: text/plain\r\n";
+            let _ = write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let (port, pem) = tls::door_to(&behind);
+    let named = machine.home.join("ca.pem");
+    std::fs::write(&named, pem).unwrap();
+    let mut command = machine.sandbox.cmd(&["node", "list", "--repo", "a/b"]);
+    command.args(["--api", &format!("https://localhost:{port}")]);
+    machine.settle(&mut command).env("SSL_CERT_FILE", &named).env("GIT_SSL_CAINFO", &named);
+    let out = run(command.env("GH_ENTERPRISE_TOKEN", TOKEN));
+    let sent = format!("x-access-token:{TOKEN}");
+    let sent = base64::engine::general_purpose::STANDARD.encode(sent);
+    assert!(out.err.contains("Basic (the token)"), "{out:?}");
+    assert!(!out.err.contains(&sent) && !out.err.contains(TOKEN), "{out:?}");
 }

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::sandbox::{Done, Sandbox, run};
-use crate::support::{find, is_root, skip, test_name};
+use crate::support::{anchor_of, find, is_root, skip, test_name};
 
 /// Two members and an outsider; they need no line in `/etc/passwd`.
 const ALICE: &str = "64101";
@@ -65,13 +65,6 @@ impl GroupSandbox {
     fn anchor(&self) -> PathBuf {
         anchor_of(&self.sandbox.tree())
     }
-}
-
-/// The anchor of a directory that root made for a group.
-fn anchor_of(dir: &Path) -> PathBuf {
-    let path = dir.display().to_string();
-    let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
-    PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
 }
 
 impl Drop for GroupSandbox {

@@ -109,7 +109,7 @@ const DEFECTS: &[Defect] = &[
         7,
     ),
     ("page", |s| fs::remove_file(s.tree().join("README.md")).unwrap(), "readme", "missing", 0),
-    ("nodes", |s| fs::remove_dir_all(s.tree().join("nodes")).unwrap(), "nodes", "missing", 7),
+    ("nodes", |s| fs::remove_dir_all(s.tree().join("nodes")).unwrap(), "nodes", "no 'nodes'", 7),
 ];
 
 #[test]

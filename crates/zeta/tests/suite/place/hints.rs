@@ -23,13 +23,15 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Situations that end with a hint: what is prepared, and the call. `$O` is a person's directory.
-const SITUATIONS: [(&str, &str); 40] = [
+const SITUATIONS: [(&str, &str); 45] = [
     // A directory that is not zeta's, under every mode.
     ("chmod 755 $O", "$Z --state-dir $O status"),
     ("chmod 755 $O", "$Z --state-dir $O lease acquire a"),
     ("chmod 700 $O", "$Z --state-dir $O lease acquire a"),
     ("chmod 700 $O", "$Z --state-dir $O run -- true"),
     ("chmod 777 $O", "$Z --state-dir $O doctor"),
+    ("chmod 700 $O", "$Z --state-dir $O doctor; $Z --state-dir $O doctor --fix"),
+    ("chmod 755 $O", "$Z --state-dir $O doctor; $Z --state-dir $O doctor --fix"),
     ("chmod 777 $O", "$Z --state-dir $O/state lease acquire a"),
     ("chmod 770 $O", "$Z --state-dir $O/state run -- true"),
     ("chmod 755 $O", "$Z --bus-dir $O bus list"),
@@ -64,6 +66,10 @@ const SITUATIONS: [(&str, &str); 40] = [
          echo x >$D/bus/seen-b.json",
         "$Z bus subscribe --as b",
     ),
+    // What stands where the original would put the lock of an item.
+    ("$Z bus send b x; mkdir $D/bus/acquire-T-1.lock", "$Z claim acquire T-1 --as one"),
+    ("$Z bus send b x; ln -s $O/precious $D/bus/acquire-T-1.lock", "$Z claim acquire T-1"),
+    ("$Z bus send b x; mkfifo $D/bus/acquire-T-1.lock", "$Z claim acquire T-1 --as one"),
     // Leases, claims, messages.
     ("$Z lease acquire a --as one", "$Z lease acquire a --as two; $Z lease acquire a --wait 1ms"),
     ("$Z lease acquire a --as one", "$Z lease renew a --token 1; $Z lease check a --token 1"),
@@ -132,7 +138,8 @@ fn hints(out: &Out) -> Vec<String> {
 /// Reports whether a text proposes to change something that is not zeta's.
 fn changes_what_is_not_ours(place: &Place, text: &str) -> bool {
     let word = |word: &str| text.split([' ', ':', '\'']).any(|found| found == word);
-    let changing = ["chmod", "chown", "mv", "rm", "setfacl"].into_iter().any(word);
+    let changing = ["chmod", "chown", "mv", "rm", "setfacl"].into_iter().any(word)
+        || ["move it", "remove it", "delete it", "away"].iter().any(|words| text.contains(words));
     let ours = ["/state", "/bus", "/.state.new-"]
         .iter()
         .any(|name| text.contains(&format!("{}{name}", place.dir.display())));

@@ -10,7 +10,7 @@ pub use program::{
     LIMIT, Out, can, find, finish, is_root, run, run_within, signal, until, wait, wait_for,
     with_unusual_signals, with_usual_signals,
 };
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, anchor_of};
 pub use skip::{append, skip};
 pub use temp_dir::TempDir;
 pub use terminal::{Terminal, open_terminal};

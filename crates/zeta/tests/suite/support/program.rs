@@ -117,7 +117,7 @@ pub fn with_unusual_signals(command: &mut Command) -> &mut Command {
     let set = || {
         // SAFETY: async-signal-safe calls; the set is written before it is read.
         unsafe {
-            for number in [libc::SIGCHLD, libc::SIGPIPE, libc::SIGHUP] {
+            for number in [libc::SIGCHLD, libc::SIGPIPE, libc::SIGHUP, libc::SIGXFSZ] {
                 libc::signal(number, libc::SIG_IGN);
             }
             let mut blocked = std::mem::zeroed();

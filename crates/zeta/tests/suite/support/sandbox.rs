@@ -1,6 +1,6 @@
 //! A fresh private directory for one test, a tree in it, and the program that works on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Out, TempDir, run};
@@ -15,7 +15,16 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new() -> Sandbox {
         let dir = TempDir::new("it", 0o700);
-        Sandbox { state: dir.join("state"), dir }
+        let sandbox = Sandbox { state: dir.join("state"), dir };
+        // One of a killed test, whose number this process has now.
+        sandbox.forget_anchors();
+        sandbox
+    }
+
+    fn forget_anchors(&self) {
+        for dir in [&self.state, &self.dir.join("bus")] {
+            let _ = std::fs::remove_file(anchor_of(dir));
+        }
     }
 
     /// A call of `zeta` on this sandbox's tree, in a clean environment.
@@ -109,4 +118,17 @@ impl Sandbox {
             }
         });
     }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.forget_anchors();
+    }
+}
+
+/// The anchor of a directory that root made for a group.
+pub fn anchor_of(dir: &Path) -> PathBuf {
+    let path = dir.display().to_string();
+    let escaped = path.trim_start_matches('/').replace('-', "\\x2d").replace('/', "-");
+    PathBuf::from(format!("/run/zeta/state-anchor-{escaped}"))
 }
