@@ -11,6 +11,7 @@
 
 mod claim;
 mod component;
+pub mod index;
 
 #[cfg(test)]
 mod tests;
