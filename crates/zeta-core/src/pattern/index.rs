@@ -101,10 +101,19 @@ impl Head {
     }
 }
 
-/// The lines of a grant.
+/// The lines of a grant. Everything before the pattern has a fixed width: most lines are read no
+/// further than to the letter in which their pattern differs.
 pub fn lines_of(id: &str, token: u64, claim: &PathClaim) -> String {
-    let mode = claim.mode.word();
-    claim.patterns.iter().map(|pattern| format!("+ {id} {token} {mode} {pattern}\n")).collect()
+    let mode = letter(claim.mode);
+    let line = |pattern: &Pattern| format!("+ {id} {token:016} {mode} {pattern}\n");
+    claim.patterns.iter().map(line).collect()
+}
+
+fn letter(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Exclusive => "x",
+        Mode::Shared => "s",
+    }
 }
 
 /// The line that a grant is gone.
@@ -143,28 +152,23 @@ impl<'a> Index<'a> {
 
     /// The grants that have a claim that `claim` excludes.
     pub fn excluded_by(&self, claim: &PathClaim) -> Vec<Entry<'a>> {
-        let asked: Vec<String> = claim.patterns.iter().map(Pattern::to_string).collect();
+        let asked: Vec<(String, &Pattern)> =
+            claim.patterns.iter().map(|pattern| (plain_beginning(pattern), pattern)).collect();
+        let fits = |text: &str, (plain, pattern): &(String, &Pattern)| {
+            !differ_early(plain, text) && overlaps(pattern, text)
+        };
         self.find(|mode, text| {
-            let shared = mode == Mode::Shared.word() && claim.mode == Mode::Shared;
-            !shared
-                && asked
-                    .iter()
-                    .zip(&claim.patterns)
-                    .any(|(asked, pattern)| !differ_early(asked, text) && overlaps(pattern, text))
+            let shared = claim.mode == Mode::Shared && mode == letter(Mode::Shared);
+            !shared && asked.iter().any(|asked| fits(text, asked))
         })
     }
 
     /// The grants that cover a path.
     pub fn covering(&self, path: RepoPath<'_>) -> Vec<Entry<'a>> {
-        self.find(|_, text| match is_literal(text) {
-            true => text == path.as_str(),
-            false => {
-                let plain = text.split(SPECIAL).next().unwrap_or_default();
-                // The slash before a `**` at the end stands for nothing, too.
-                path.as_str().starts_with(plain.trim_end_matches('/'))
-                    && text.parse::<Pattern>().map_or(true, |pattern| pattern.covers(path))
-            }
-        })
+        let covers = |text: &str| text.parse::<Pattern>().map_or(true, |p| p.covers(path));
+        // A star of the path is a letter, and one of the pattern is not.
+        let plain = path.as_str().split(SPECIAL).next().unwrap_or_default();
+        self.find(|_, text| !differ_early(plain, text) && covers(text))
     }
 
     /// The id of each grant that has lines, once.
@@ -182,10 +186,10 @@ impl<'a> Index<'a> {
                 }
                 continue;
             }
-            // A line that is not understood cannot be left out: the sum says that it was written.
-            let mut words = line.splitn(5, ' ').skip(1);
-            let (id, token) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let (mode, text) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            // What is not there is an empty pattern, which counts as every path.
+            let field = |from: usize, to: usize| line.get(from..to).unwrap_or_default();
+            let (id, token, mode) = (field(2, 26), field(27, 43), field(44, 45));
+            let text = line.get(46..).unwrap_or_default();
             if wanted(mode, text) && known.insert(id) {
                 found.push(Entry { id, fencing_token: token.parse().unwrap_or(0) });
             }
@@ -201,15 +205,16 @@ fn is_literal(text: &str) -> bool {
     !text.contains(SPECIAL)
 }
 
-/// Returns whether two patterns differ in a letter before any of them has a wildcard. This settles
-/// most lines without reading the pattern.
-fn differ_early(one: &str, other: &str) -> bool {
-    let first = one.bytes().zip(other.bytes()).find(|(a, b)| {
-        a != b || SPECIAL.contains(&char::from(*a)) || SPECIAL.contains(&char::from(*b))
-    });
-    first.is_some_and(|(a, b)| {
-        !SPECIAL.contains(&char::from(a)) && !SPECIAL.contains(&char::from(b))
-    })
+/// The letters of a pattern before its first wildcard.
+fn plain_beginning(pattern: &Pattern) -> String {
+    pattern.to_string().split(SPECIAL).next().unwrap_or_default().to_owned()
+}
+
+/// Returns whether a pattern differs from these letters before it has a wildcard. This settles most
+/// lines without reading the pattern.
+fn differ_early(plain: &str, pattern: &str) -> bool {
+    let first = plain.bytes().zip(pattern.bytes()).find(|(letter, other)| letter != other);
+    first.is_some_and(|(_, other)| !SPECIAL.contains(&char::from(other)))
 }
 
 fn overlaps(pattern: &Pattern, text: &str) -> bool {
@@ -261,17 +266,28 @@ mod tests {
             "d*/x",
             "docs/**/x",
             "src/\\*",
+            "src/a*c",
         ];
-        let paths = ["src", "src/a.rs", "src/b/c", "srcx", "docs/[id]/x", "docs/x", "a", "src/*"];
+        let paths = [
+            "src",
+            "src/a.rs",
+            "src/b/c",
+            "srcx",
+            "docs/[id]/x",
+            "docs/x",
+            "a",
+            "src/*",
+            "src/a*bc",
+        ];
         let mut lines = String::new();
         for (at, text) in patterns.iter().enumerate() {
-            lines += &lines_of(&format!("g{at}"), at as u64, &claim(Mode::Exclusive, &[text]));
+            lines += &lines_of(&format!("{at:024}"), at as u64, &claim(Mode::Exclusive, &[text]));
         }
         let text = written(&lines, Pending::Nothing);
         let index = Index::read(text.as_bytes(), &owner()).unwrap();
         let of = |wanted: &dyn Fn(&PathClaim) -> bool| -> Vec<String> {
             let fits = |(at, text): (usize, &&str)| {
-                wanted(&claim(Mode::Exclusive, &[text])).then(|| format!("g{at}"))
+                wanted(&claim(Mode::Exclusive, &[text])).then(|| format!("{at:024}"))
             };
             patterns.iter().enumerate().filter_map(fits).collect()
         };
@@ -289,20 +305,22 @@ mod tests {
     #[test]
     fn a_grant_that_is_gone_is_not_named_and_one_that_came_back_is() {
         let shared = |patterns| claim(Mode::Shared, patterns);
-        let mut lines = lines_of("a", 1, &shared(&["x/**", "x/y"]));
-        lines += &lines_of("b", 2, &shared(&["x/y"]));
-        lines += &gone("a");
-        lines += &gone("c");
+        let [a, b, c] = ["a", "b", "c"].map(|id| id.repeat(24));
+        let mut lines = lines_of(&a, 1, &shared(&["x/**", "x/y"]));
+        lines += &lines_of(&b, 2, &shared(&["x/y"]));
+        lines += &gone(&a);
+        lines += &gone(&c);
         let asked = claim(Mode::Exclusive, &["x/y"]);
         let named = |lines: &str| {
             let text = written(lines, Pending::Nothing);
             let index = Index::read(text.as_bytes(), &owner()).unwrap();
             assert_eq!(index.excluded_by(&shared(&["x/y"])), [], "shared beside shared");
-            ids(&index.excluded_by(&asked)).join(" ")
+            let found = index.excluded_by(&asked);
+            found.iter().map(|entry| (entry.id.to_owned(), entry.fencing_token)).collect::<Vec<_>>()
         };
-        assert_eq!(named(&lines), "b");
-        lines += &lines_of("a", 3, &shared(&["x/y"]));
-        assert_eq!(named(&lines), "b a");
+        assert_eq!(named(&lines), [(b.clone(), 2)]);
+        lines += &lines_of(&a, 3, &shared(&["x/y"]));
+        assert_eq!(named(&lines), [(b, 2), (a, 3)]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use zeta_core::sum::add_line;
 
 use super::line::Line;
 use crate::directory::{Bus, id_of};
-use zeta_core::sum::add_line;
 
 /// How far a reader has read in the index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
