@@ -1,5 +1,6 @@
 //! Patterns as tables, and against an oracle that knows only texts and tries every path.
 
+use super::index::{Head, Index, Owner, lines_of};
 use super::*;
 
 fn pattern(text: &str) -> Pattern {
@@ -228,11 +229,27 @@ fn compare_all(patterns: &[String], paths: &[String]) -> (usize, usize) {
         }
         covered.push((read, bits));
     }
+    let claim =
+        |pattern: &Pattern| PathClaim { mode: Mode::Exclusive, patterns: vec![pattern.clone()] };
+    let id = |at: usize| format!("{at:024}");
+    let lines: String = covered
+        .iter()
+        .enumerate()
+        .map(|(at, (pattern, _))| lines_of(&id(at), at as u64, &claim(pattern)))
+        .collect();
+    let owner = Owner { directory: (1, 2), ctime_ns: 3, boot_id: "b".into() };
+    let mut head = Head::anew(4);
+    head.append(&lines);
+    let text = format!("{}{lines}", head.render(&owner));
+    let index = Index::read(text.as_bytes(), &owner).unwrap();
     let (mut pairs, mut overlapping) = (0, 0);
     for (one, bits) in &covered {
-        for (other, others) in &covered {
+        let named = index.excluded_by(&claim(one));
+        let mut named = named.iter().map(|entry| entry.fencing_token as usize).peekable();
+        for (at, (other, others)) in covered.iter().enumerate() {
             let wanted = bits.iter().zip(others).any(|(a, b)| a & b != 0);
             assert_eq!(one.overlaps(other), wanted, "{one} {other}");
+            assert_eq!(named.next_if_eq(&at).is_some(), wanted, "the index on {one} {other}");
             (pairs, overlapping) = (pairs + 1, overlapping + usize::from(wanted));
         }
     }
