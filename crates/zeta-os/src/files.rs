@@ -3,13 +3,14 @@
 use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, RenameFlags, Stat, fchmod, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use zeta_core::evidence::FileTimes;
 use zeta_core::layout;
 use zeta_core::record::{is_plain, is_unprintable};
@@ -118,6 +119,13 @@ pub fn read_plain(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
         true => Err(std::io::Error::other(format!("it has more than {max} bytes"))),
         false => Ok(bytes),
     }
+}
+
+/// Returns whether a directory belongs to this user, or would if it were made. With `sudo -E` the
+/// home is that of another user.
+pub fn is_own_dir(dir: &Path) -> bool {
+    let nearest = dir.ancestors().find_map(|dir| std::fs::metadata(dir).ok());
+    nearest.is_some_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
 }
 
 /// The times of a file as the core wants them.

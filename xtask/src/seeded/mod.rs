@@ -3,6 +3,7 @@
 
 mod bugs;
 mod bus;
+mod core;
 mod trust;
 mod view;
 
@@ -18,7 +19,7 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    bugs::BUGS.iter().chain(&bus::BUGS).chain(&trust::BUGS).chain(&view::BUGS)
+    bugs::BUGS.iter().chain(&bus::BUGS).chain(&core::BUGS).chain(&trust::BUGS).chain(&view::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

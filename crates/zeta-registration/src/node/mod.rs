@@ -18,6 +18,7 @@ use std::io::ErrorKind;
 use std::iter;
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::Fields;
 use zeta_core::registration::node::About;
@@ -38,6 +39,8 @@ pub const MARKER: &str = "self-registered";
 /// The lease that one agent of the node holds while it opens the pull request.
 pub const IN_FLIGHT: &str = "register-pr-in-flight";
 
+/// The directory of the receipt where the caller has no home.
+const SYSTEM: &str = "/var/lib/zeta";
 /// The file name of the receipt.
 const RECEIPT: &str = "self-registered.marker";
 /// Most bytes of a receipt that is read.
@@ -46,17 +49,20 @@ const RECEIPT_MAX: u64 = 64 << 10;
 /// The path of this node's receipt, which outlives the boot.
 pub fn receipt_path() -> PathBuf {
     let first = receipt_places().into_iter().next();
-    first.unwrap_or_else(|| PathBuf::from("/var/lib/zeta").join(RECEIPT))
+    first.unwrap_or_else(|| Path::new(SYSTEM).join(RECEIPT))
 }
 
 /// The places where a receipt of this caller may be: the one that is written to, and the home of an
-/// agent that the service of another program started.
+/// agent that the service of another program started, or of the user who became root.
 fn receipt_places() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("ZETA_SELF_REGISTER_MARKER").filter(|p| !p.is_empty()) {
         return vec![PathBuf::from(path)];
     }
     let home = host::home().map(|home| home.join(".config/zeta"));
-    let places = match host::state_directory() {
+    // What root makes in the home of another user, that user cannot enter.
+    let is_strange = |dir: &PathBuf| geteuid().is_root() && !files::is_own_dir(dir);
+    let system = || home.as_ref().filter(|dir| is_strange(dir)).map(|_| PathBuf::from(SYSTEM));
+    let places = match host::state_directory().or_else(system) {
         // A service has a directory of its own, and may see no home (`ProtectHome=`).
         Some(own) => iter::once(own).chain(home.filter(|home| home.is_dir())).collect(),
         None => Vec::from_iter(home),

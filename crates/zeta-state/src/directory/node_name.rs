@@ -31,7 +31,8 @@ pub fn choose(lasting_dir: Option<&Path>) -> Result<Label> {
     if let Some(name) = installers()? {
         return Ok(name);
     }
-    let Some(dir) = lasting_dir.map(|dir| dir.join(KEPT)).filter(|dir| is_ours(dir)) else {
+    let Some(dir) = lasting_dir.map(|dir| dir.join(KEPT)).filter(|dir| files::is_own_dir(dir))
+    else {
         return new();
     };
     let bindings = machine::bindings()?;
@@ -62,14 +63,6 @@ fn installers() -> Result<Option<Label>> {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
         Err(errno) => Err(Error::io("cannot read", path, errno)),
     }
-}
-
-/// Returns whether the directory belongs to this user, or would if it were made. With `sudo -E` the
-/// home is that of another user.
-fn is_ours(dir: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let nearest = dir.ancestors().find_map(|dir| std::fs::metadata(dir).ok());
-    nearest.is_some_and(|found| found.is_dir() && found.uid() == geteuid().as_raw())
 }
 
 fn kept(dir: &Path, bindings: &[String]) -> Result<Option<Label>> {

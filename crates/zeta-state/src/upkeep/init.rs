@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, fstat};
+use rustix::fs::{AtFlags, Mode, fstat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeta_core::layout;
@@ -52,6 +52,8 @@ pub fn init(ctx: &Context) -> Result<Report> {
         Sharing::Group { gid } => format!("shared by {}", users::group(gid)),
     };
     steps.push(Step::new(did, format!("{} ({mode})", ctx.state_dir.display())));
+    // Nothing is written into a directory that is a person's.
+    tree.check()?;
     steps.extend(readme(&tree.base)?);
     let decided = tree.read_local_node()?.is_some();
     let name = tree.local_node(ctx.lasting_dir.as_deref())?;
@@ -76,6 +78,10 @@ pub fn readme(base: &TrustedDir) -> Result<Option<Step>> {
         Sharing::Private => Mode::from_raw_mode(0o600),
         Sharing::Group { .. } => Mode::from_raw_mode(0o444),
     };
+    // A full disk must not fail a call that has nothing to write.
+    if statat(base, layout::README, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        return Ok(None);
+    }
     match put_file(base.as_fd(), layout::README, trusted_dir::README_TEXT.as_bytes(), mode) {
         Ok(()) => Ok(Some(Step::new(Action::Made, layout::README))),
         Err(Errno::EXIST | Errno::ACCESS | Errno::PERM) => Ok(None),

@@ -4,7 +4,7 @@ use zeta_core::registration::node_path;
 
 use super::fake_github::FakeGithub;
 use super::machine::{Machine, opened};
-use crate::support::run;
+use crate::support::{can, is_root, run, skip, test_name};
 
 fn put(machine: &Machine, text: &str) {
     let receipt = machine.receipt();
@@ -121,13 +121,49 @@ fn a_service_that_can_enter_no_home_registers() {
         let out = run(command.env("XDG_CONFIG_HOME", &machine.home));
         assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
     }
-    // Without a directory of its own it has no place for its receipt.
+    // Without a directory of its own it has no place for its receipt; root has one.
+    if !is_root() {
+        let (forge, machine) = (FakeGithub::new(), Machine::new());
+        machine.sandbox.ok(&["init"]);
+        let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+        let out = run(command.env("HOME", "/dev/null"));
+        assert_eq!((out.status, opened(&forge)), (7, 0), "{out:?}");
+        assert!(out.err.contains("cannot write /dev/null/.config/zeta/"), "{out:?}");
+    }
+}
+
+#[test]
+fn root_makes_nothing_in_the_home_of_another_user() {
+    use std::os::unix::fs::chown;
+    // Its own /var/lib, which goes away with the call.
+    if !is_root() || !can("unshare", &["-m", "mount", "-t", "tmpfs", "none", "/var/lib"]) {
+        return skip(test_name!(), "not root, or no mount of its own");
+    }
     let (forge, machine) = (FakeGithub::new(), Machine::new());
     machine.sandbox.ok(&["init"]);
-    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
-    let out = run(command.env("HOME", "/dev/null"));
-    assert_eq!((out.status, opened(&forge)), (7, 0), "{out:?}");
-    assert!(out.err.contains("cannot write /dev/null/.config/zeta/"), "{out:?}");
+    let home = machine.home.join("ace");
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(64101), Some(64101)).unwrap();
+    let inner = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let called = |after: &str| {
+        let script = format!("mount -t tmpfs none /var/lib && \"$0\" \"$@\" {after}");
+        let mut shell = machine.sandbox.other("unshare", &["-m", "sh", "-c", &script]);
+        shell.arg(inner.get_program()).args(inner.get_args());
+        run(machine.settle(&mut shell).env("HOME", &home))
+    };
+    let out = called("&& \"$0\" \"$@\" && ls /var/lib/zeta");
+    assert!(out.out.contains("waits for") && out.out.contains("self-registered.marker"), "{out:?}");
+    assert_eq!((opened(&forge), std::fs::read_dir(&home).unwrap().count()), (1, 0), "{out:?}");
+    // The name that the user's own receipt has is this machine's.
+    let config = home.join(".config/zeta");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("self-registered.marker"), "state=converged\nnode=kestrel\n")
+        .unwrap();
+    for path in [&config, &home.join(".config")] {
+        chown(path, Some(64101), Some(64101)).unwrap();
+    }
+    let out = called("--dry-run");
+    assert!(out.out.contains("name: kestrel"), "{out:?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 14] = [
 ];
 
 /// Situations that end with a hint: what is prepared, and the call. `$O` is a person's directory.
-const SITUATIONS: [(&str, &str); 45] = [
+const SITUATIONS: [(&str, &str); 46] = [
     // A directory that is not zeta's, under every mode.
     ("chmod 755 $O", "$Z --state-dir $O status"),
     ("chmod 755 $O", "$Z --state-dir $O lease acquire a"),
@@ -32,6 +32,7 @@ const SITUATIONS: [(&str, &str); 45] = [
     ("chmod 777 $O", "$Z --state-dir $O doctor"),
     ("chmod 700 $O", "$Z --state-dir $O doctor; $Z --state-dir $O doctor --fix"),
     ("chmod 755 $O", "$Z --state-dir $O doctor; $Z --state-dir $O doctor --fix"),
+    ("chmod 700 $O", "$Z --state-dir $O init; $Z --state-dir $O --node n init"),
     ("chmod 777 $O", "$Z --state-dir $O/state lease acquire a"),
     ("chmod 770 $O", "$Z --state-dir $O/state run -- true"),
     ("chmod 755 $O", "$Z --bus-dir $O bus list"),
