@@ -145,6 +145,26 @@ fn a_repeated_attempt_gets_its_own_grant() {
     assert!(matches!(decide_join(&members, &other, 1, 7, false, &now), Joined::Held { .. }));
 }
 
+#[test]
+fn a_token_is_above_those_of_all_grants_the_token_file_and_the_clock() {
+    let host = host();
+    let now = Now { reading: at(10), host: &host };
+    let token = |tokens: [u64; 2], highest| {
+        let grants = tokens.map(|token| grant(token, 9, Policy::Reclaim, ProcessState::Alive));
+        let members = grants.each_ref().map(|observed| Member { observed, in_the_way: false });
+        match decide_join(&members, &ask(9, 0, Processes::default()), 0, highest, false, &now) {
+            Joined::Grant { record, .. } => Some(record.fencing_token.get()),
+            Joined::NoTokenLeft => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let clock = now.reading.wall_us as u64;
+    assert_eq!(token([7, 8], 9), Some(clock + 1));
+    assert_eq!(token([clock + 5, 8], 9), Some(clock + 6));
+    assert_eq!(token([8, clock + 5], clock + 9), Some(clock + 10));
+    assert_eq!(token([8, FencingToken::LIMIT - 1], 9), None);
+}
+
 /// A generator of numbers (splitmix64), so that a seed is a run.
 struct Random(u64);
 
