@@ -104,7 +104,6 @@ impl Beat {
     /// Reads the beat of a persona record.
     pub fn from_fields(fields: &Fields) -> Result<Beat, Damage> {
         fields.expect_kind(KIND)?;
-        let fields = &fields.reader();
         Ok(Beat {
             session: fields.text("session").map(|t| t.into_owned()),
             processes: read_processes(fields)?,

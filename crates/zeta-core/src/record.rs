@@ -9,10 +9,10 @@
 mod scan;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt::Write as _;
 
-use self::scan::{key_hash, split_key, split_scalar};
+pub(crate) use self::scan::KeyTable;
+use self::scan::{split_key, split_scalar};
 
 /// The format number that this code writes.
 pub const SCHEMA: u64 = 1;
@@ -63,6 +63,8 @@ pub enum Damage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fields<'a> {
     entries: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Where the entry of a key is.
+    table: KeyTable,
 }
 
 /// What the text of a file turned out to be.
@@ -80,7 +82,7 @@ pub fn parse(bytes: &[u8], max: usize) -> Result<Text<'_>, Damage> {
         return Err(Damage::TooLong(max));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Damage::NotUtf8)?;
-    let own = text.split('\n').any(|line| line.starts_with("schema:"));
+    let own = text.starts_with("schema:") || text.contains("\nschema:");
     match own {
         true => parse_own(text).map(Text::Own),
         false => Ok(Text::Foreign(parse_foreign(text))),
@@ -92,12 +94,10 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     if !body.is_empty() && !body.ends_with('\n') {
         return Err(Damage::NoEnd);
     }
-    let mut fields = Fields { entries: Vec::with_capacity(32) };
-    // Ten thousand nodes have a million lines, so each line is walked once, and keys are compared
-    // only where their hashes meet.
-    let mut hashes = 0u64;
+    let mut fields = Fields { entries: Vec::with_capacity(32), table: KeyTable::default() };
     let mut rest = body;
     let mut line = 0;
+    // Ten thousand nodes have a million lines, so each line is walked once.
     while !rest.is_empty() {
         line += 1;
         if line > KEYS_MAX {
@@ -105,12 +105,10 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
         }
         let (key, tail) = split_key(rest).ok_or(Damage::BadLine(line))?;
         let (value, tail) = split_scalar(tail).ok_or(Damage::BadValue(line))?;
-        let hash = 1 << key_hash(key);
-        if key == "end" || (hashes & hash != 0 && fields.raw(key).is_some()) {
+        if key == "end" || fields.raw(key).is_some() {
             return Err(Damage::DuplicateKey(key.to_owned()));
         }
-        hashes |= hash;
-        fields.entries.push((Cow::Borrowed(key), Cow::Borrowed(value)));
+        fields.push(Cow::Borrowed(key), Cow::Borrowed(value));
         rest = tail;
     }
     match fields.raw("schema") {
@@ -128,7 +126,7 @@ fn parse_foreign(text: &str) -> Fields<'_> {
             && fields.raw(key.trim()).is_none()
         {
             let value = value.trim().trim_matches('"');
-            fields.entries.push((Cow::Borrowed(key.trim()), Cow::Owned(quote(value))));
+            fields.push(Cow::Borrowed(key.trim()), Cow::Owned(quote(value)));
         }
     }
     fields
@@ -204,7 +202,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// The text inside a quoted value; `None` if the value is not a string or holds a lone surrogate.
 pub fn unquote(value: &str) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    // Without an early exit, so that many bytes are checked at once.
+    if !inner.bytes().fold(false, |any, byte| any | (byte == b'\\')) {
         return Some(Cow::Borrowed(inner));
     }
     let mut units: Vec<u16> = Vec::new();
@@ -243,60 +242,10 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// Reads the values of many keys. Each key is looked for from where the last one stood, because
-/// programs read keys in about the order in which they write them. Most keys that are absent are
-/// known by their hash.
-#[derive(Debug)]
-pub struct Reader<'f> {
-    entries: &'f [(Cow<'f, str>, Cow<'f, str>)],
-    /// One bit for each hash that a key here has.
-    hashes: u64,
-    at: Cell<usize>,
-}
-
-/// Compares two keys: many are of one length, and few of them end alike. The C library of the
-/// static binary compares byte by byte.
-pub(crate) fn is_same_key(known: &str, key: &str) -> bool {
-    let (known, key) = (known.as_bytes(), key.as_bytes());
-    if known.len() != key.len() || known.last() != key.last() {
-        return false;
-    }
-    let ((words, rest), (key_words, key_rest)) = (known.as_chunks::<8>(), key.as_chunks::<8>());
-    words.iter().zip(key_words).all(|(a, b)| a == b)
-        && rest.iter().zip(key_rest).all(|(a, b)| a == b)
-}
-
-impl<'f> Reader<'f> {
-    /// The value of `key` as it stands on disk.
-    pub fn raw(&self, key: &str) -> Option<&'f str> {
-        if self.hashes & (1 << key_hash(key)) == 0 {
-            return None;
-        }
-        let is_it = |(known, _): &(Cow<'_, str>, Cow<'_, str>)| is_same_key(known, key);
-        let (before, after) = self.entries.split_at_checked(self.at.get())?;
-        let at = match after.iter().position(is_it) {
-            Some(offset) => before.len() + offset,
-            None => before.iter().position(is_it)?,
-        };
-        self.at.set(at + 1);
-        self.entries.get(at).map(|(_, value)| value.as_ref())
-    }
-
-    /// The value of `key` as text, if it is a string.
-    pub fn text(&self, key: &str) -> Option<Cow<'f, str>> {
-        self.raw(key).and_then(unquote)
-    }
-
-    /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
-    pub fn number(&self, key: &str) -> Option<u64> {
-        self.raw(key)?.parse().ok()
-    }
-}
-
 impl<'a> Fields<'a> {
     /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
-        let mut fields = Fields { entries: Vec::with_capacity(36) };
+        let mut fields = Fields { entries: Vec::with_capacity(36), table: KeyTable::default() };
         fields.push_number("schema", SCHEMA);
         fields.push_text("kind", kind);
         fields
@@ -309,7 +258,8 @@ impl<'a> Fields<'a> {
 
     /// The value of `key` as it stands on disk.
     pub fn raw(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(known, _)| is_same_key(known, key)).map(|(_, value)| value)
+        let at = self.table.find(key, |at| self.entries.get(at).map(|(known, _)| &**known))?;
+        self.entries.get(at).map(|(_, value)| value.as_ref())
     }
 
     /// The value of `key` as text, if it is a string.
@@ -320,12 +270,6 @@ impl<'a> Fields<'a> {
     /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.raw(key)?.parse().ok()
-    }
-
-    /// Reads key after key; see [`Reader`].
-    pub fn reader(&self) -> Reader<'_> {
-        let hashes = self.entries.iter().fold(0, |all, (key, _)| all | 1 << key_hash(key));
-        Reader { entries: &self.entries, hashes, at: Cell::new(0) }
     }
 
     /// Fails unless the record says that it is of this kind.
@@ -341,17 +285,22 @@ impl<'a> Fields<'a> {
 
     /// Appends a string field; the caller knows that the key is new.
     pub fn push_text(&mut self, key: &'static str, value: &str) {
-        self.entries.push((Cow::Borrowed(key), Cow::Owned(quote(value))));
+        self.push(Cow::Borrowed(key), Cow::Owned(quote(value)));
     }
 
     /// Appends a number field; the caller knows that the key is new.
     pub fn push_number(&mut self, key: &'static str, value: u64) {
-        self.entries.push((Cow::Borrowed(key), Cow::Owned(value.to_string())));
+        self.push(Cow::Borrowed(key), Cow::Owned(value.to_string()));
     }
 
     /// Appends a field whose value is already in its form on disk.
     pub fn push_raw(&mut self, key: &str, value: &str) {
-        self.entries.push((Cow::Owned(key.to_owned()), Cow::Owned(value.to_owned())));
+        self.push(Cow::Owned(key.to_owned()), Cow::Owned(value.to_owned()));
+    }
+
+    fn push(&mut self, key: Cow<'a, str>, value: Cow<'a, str>) {
+        self.table.add(&key, self.entries.len());
+        self.entries.push((key, value));
     }
 
     /// Sets a string field in place, or appends it.
@@ -367,13 +316,17 @@ impl<'a> Fields<'a> {
     fn set_raw(&mut self, key: &str, value: String) {
         match self.entries.iter_mut().find(|(k, _)| k == key) {
             Some((_, old)) => *old = Cow::Owned(value),
-            None => self.entries.push((Cow::Owned(key.to_owned()), Cow::Owned(value))),
+            None => self.push(Cow::Owned(key.to_owned()), Cow::Owned(value)),
         }
     }
 
     /// Removes a field if it is there.
     pub fn remove(&mut self, key: &str) {
         self.entries.retain(|(k, _)| k != key);
+        self.table = KeyTable::default();
+        for (at, (key, _)) in self.entries.iter().enumerate() {
+            self.table.add(key, at);
+        }
     }
 
     /// The whole text of the record, with its last line.
@@ -393,7 +346,8 @@ impl<'a> Fields<'a> {
     /// A copy that owns its text.
     pub fn into_owned(self) -> Fields<'static> {
         let own = |cow: Cow<'a, str>| Cow::Owned(cow.into_owned());
-        Fields { entries: self.entries.into_iter().map(|(k, v)| (own(k), own(v))).collect() }
+        let entries = self.entries.into_iter().map(|(k, v)| (own(k), own(v))).collect();
+        Fields { entries, table: self.table }
     }
 }
 

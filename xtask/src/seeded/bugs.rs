@@ -38,7 +38,35 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 43] = [
+pub const BUGS: [Bug; 47] = [
+    bug(
+        "a record of any owner is believed",
+        TREE,
+        "if !base.trusts(stat.st_uid) {",
+        "if !base.trusts(stat.st_uid) && stat.st_uid == 0 {",
+        &["-p", "zeta", "--test", "suite", "it::files::a_record_that_is_no_plain_file"],
+    ),
+    bug(
+        "the ticket of a dead waiter counts",
+        "crates/zeta-state/src/lease/queue.rs",
+        "over || process::life(&processes, host) == ProcessState::Dead",
+        "over",
+        &["-p", "zeta", "--test", "suite", "ops::clean::tickets_of_killed_waiters"],
+    ),
+    bug(
+        "numbers of another pid namespace are compared",
+        "crates/zeta-os/src/process.rs",
+        "if recorded.pid_ns.is_none() || recorded.pid_ns != host.pid_ns {",
+        "if recorded.pid_ns.is_none() || host.pid_ns.is_none() {",
+        &["-p", "zeta", "--test", "suite", "it::identity::a_holder_in_another_pid_namespace"],
+    ),
+    bug(
+        "the lock of a killed call ends a wait for a claim",
+        "crates/zeta-bus/src/claim/acquire.rs",
+        "Err(busy) if busy.kind == Kind::Busy && left_ms.is_some_and(|left_ms| left_ms > 0) => {",
+        "Err(busy) if busy.kind == Kind::Lost && left_ms.is_some_and(|left_ms| left_ms > 0) => {",
+        &["-p", "zeta", "--test", "suite", "bus::claims::the_lock_of_a_killed_call"],
+    ),
     bug(
         "a kept token file is believed although another has its name",
         GUARD,

@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
-use crate::record::{Damage, Fields, Reader, is_same_key, unquote};
+use crate::record::{Damage, Fields, KeyTable, unquote};
 use crate::time::{Host, NS_PER_MS, Reading, format_utc, parse_utc};
 
 /// The `kind` of a lease record.
@@ -147,7 +147,7 @@ pub struct Record {
     pub extra: Vec<(String, String)>,
 }
 
-const KNOWN_KEYS: [&str; 31] = [
+pub(crate) const KNOWN_KEYS: [&str; 31] = [
     "schema",
     "kind",
     "lease",
@@ -180,20 +180,19 @@ const KNOWN_KEYS: [&str; 31] = [
     "purpose",
     "end",
 ];
+const KNOWN_TABLE: KeyTable = KeyTable::of(&KNOWN_KEYS);
 
 impl Record {
     /// Reads a record of the lease that its file is named after.
     pub fn from_fields(fields: &Fields, lease: &RecordName) -> Result<Record, Damage> {
         fields.expect_kind(KIND)?;
-        let extra = unknown_entries(fields, &KNOWN_KEYS);
-        let fields = &fields.reader();
+        let extra = unknown_entries(fields);
         let need_text = |key: &'static str| fields.text(key).ok_or(Damage::BadKey(key));
         let need_number = |key: &'static str| fields.number(key).ok_or(Damage::BadKey(key));
         if need_text("lease")? != lease.as_str() {
             return Err(Damage::BadKey("lease"));
         }
         let token = FencingToken::new(need_number("fencing_token")?);
-        // From here on in about the order of the keys, so that the reader rarely goes back.
         let lease_id = need_text("lease_id")?.into_owned();
         let agent = Label::new("agent", &need_text("agent")?);
         let session = optional_text(fields, "session")?;
@@ -294,7 +293,7 @@ pub fn stamp_now(reading: Reading, host: &Host) -> Stamp {
 
 /// Reads the clock stamp of a lease or persona record.
 pub(crate) fn read_stamp(
-    fields: &Reader<'_>,
+    fields: &Fields<'_>,
     boot_ns: &'static str,
     wall: &'static str,
 ) -> Result<Stamp, Damage> {
@@ -308,12 +307,12 @@ pub(crate) fn read_stamp(
 }
 
 /// A boot clock that leaves room for every TTL and grace to be added; no machine runs 292 years.
-fn read_boot_ns(fields: &Reader<'_>, key: &'static str) -> Result<u64, Damage> {
+fn read_boot_ns(fields: &Fields<'_>, key: &'static str) -> Result<u64, Damage> {
     let number = fields.number(key).filter(|ns| *ns <= i64::MAX as u64);
     number.ok_or(Damage::BadKey(key))
 }
 
-fn read_renew_seq(fields: &Reader<'_>) -> Result<u64, Damage> {
+fn read_renew_seq(fields: &Fields<'_>) -> Result<u64, Damage> {
     match optional_number(fields, "renew_seq")?.unwrap_or(0) {
         seq if seq <= FencingToken::LIMIT => Ok(seq),
         _ => Err(Damage::BadKey("renew_seq")),
@@ -321,7 +320,7 @@ fn read_renew_seq(fields: &Reader<'_>) -> Result<u64, Damage> {
 }
 
 /// Reads the recorded processes of a lease or persona record.
-pub(crate) fn read_processes(fields: &Reader<'_>) -> Result<Processes, Damage> {
+pub(crate) fn read_processes(fields: &Fields<'_>) -> Result<Processes, Damage> {
     let read = |pid, ticks, ino| -> Result<Option<Process>, Damage> {
         let Some(number) = optional_number(fields, pid)? else { return Ok(None) };
         Ok(Some(Process {
@@ -349,7 +348,7 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
     push_some_number(fields, "child_pidfs_ino", child.pidfs_ino);
 }
 
-fn optional_text(fields: &Reader<'_>, key: &'static str) -> Result<Option<String>, Damage> {
+fn optional_text(fields: &Fields<'_>, key: &'static str) -> Result<Option<String>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
         Some(value) => Ok(Some(unquote(value).ok_or(Damage::BadKey(key))?.into_owned())),
@@ -357,23 +356,15 @@ fn optional_text(fields: &Reader<'_>, key: &'static str) -> Result<Option<String
 }
 
 pub(crate) fn optional_number(
-    fields: &Reader<'_>,
+    fields: &Fields<'_>,
     key: &'static str,
 ) -> Result<Option<u64>, Damage> {
     fields.raw(key).map(|value| value.parse().map_err(|_| Damage::BadKey(key))).transpose()
 }
 
-fn unknown_entries(fields: &Fields, known: &[&str]) -> Vec<(String, String)> {
-    // Records have their keys in the order of `known`, so the next one is looked for from there on.
-    let mut at = 0;
-    let unknown = fields.iter().filter(|(key, _)| {
-        let (before, after) = known.split_at(at.min(known.len()));
-        match after.iter().chain(before).position(|known| is_same_key(known, key)) {
-            Some(offset) => at = (at + offset + 1) % known.len(),
-            None => return true,
-        }
-        false
-    });
+fn unknown_entries(fields: &Fields<'_>) -> Vec<(String, String)> {
+    let known_at = |at: usize| KNOWN_KEYS.get(at).copied();
+    let unknown = fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key, known_at).is_none());
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -1,31 +1,131 @@
 //! One walk over the bytes of a line: where its key ends, and where its value does.
 
-/// Which bytes a key has.
-const IS_KEY: [bool; 256] = {
-    let mut is_key = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        is_key[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'_');
-        byte += 1;
+/// The same byte eight times.
+const fn all(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Sets the top bit of each byte of `word` that lies between `low` and `high`; all three are ASCII.
+fn within(word: u64, low: u8, high: u8) -> u64 {
+    word.wrapping_add(all(0x80 - low)) & !word.wrapping_add(all(0x7f - high)) & all(0x80)
+}
+
+/// Counts the bytes at the start for which `is_in` sets the top bit, eight at a time. `is_in` gets
+/// bytes whose top bit is clear; a byte that is not ASCII is never in.
+fn count(bytes: &[u8], is_in: impl Fn(u64) -> u64) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let word = match rest.first_chunk::<8>() {
+            Some(chunk) => *chunk,
+            None => {
+                // What lies behind the end is not ASCII, so that it is not counted.
+                let mut chunk = [0xff; 8];
+                chunk.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                chunk
+            }
+        };
+        let word = u64::from_le_bytes(word);
+        let out = !(is_in(word & all(0x7f)) & !word) & all(0x80);
+        if out != 0 {
+            return at + out.trailing_zeros() as usize / 8;
+        }
+        at += 8;
     }
-    is_key
-};
+}
 
 /// Splits `key: ` off the start of a line.
 pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
-    let len = text.bytes().take_while(|b| IS_KEY[usize::from(*b)]).count();
+    let is_key = |w| within(w, b'a', b'z') | within(w, b'_', b'_') | within(w, b'0', b'9');
+    let len = count(text.as_bytes(), is_key);
     let (key, rest) = text.split_at_checked(len)?;
     let rest = rest.strip_prefix(": ")?;
     (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))
 }
 
-/// Keys of one record rarely share it; a number below 64.
-pub(super) fn key_hash(key: &str) -> u32 {
+/// Where the entry of each key is. Keys whose hashes meet are looked for one by one; no two of the
+/// keys that this program writes do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyTable {
+    /// For each hash, the number of the first entry that has it, counted from 1; 0 is *none*.
+    slots: [u8; 64],
+}
+
+impl Default for KeyTable {
+    fn default() -> KeyTable {
+        KeyTable { slots: [0; 64] }
+    }
+}
+
+impl KeyTable {
+    /// The table of keys that are known when the program is compiled.
+    pub(crate) const fn of(keys: &[&str]) -> KeyTable {
+        let mut slots = [0; 64];
+        let mut at = keys.len();
+        // From the last to the first, so that the first stays.
+        while at > 0 {
+            slots[key_hash(keys[at - 1])] = number(at - 1);
+            at -= 1;
+        }
+        KeyTable { slots }
+    }
+
+    /// Notes that the entry `at` has this key, which no entry before it has.
+    pub(crate) fn add(&mut self, key: &str, at: usize) {
+        if let Some(slot @ 0) = self.slots.get_mut(key_hash(key)) {
+            *slot = number(at);
+        }
+    }
+
+    /// Finds the entry of a key; `key_at` returns the key of an entry, and `None` after the last.
+    pub(crate) fn find<'k>(
+        &self,
+        key: &str,
+        key_at: impl Fn(usize) -> Option<&'k str>,
+    ) -> Option<usize> {
+        let first = usize::from(*self.slots.get(key_hash(key))?).checked_sub(1)?;
+        let mut at = first;
+        while !is_same_key(key_at(at)?, key) {
+            at += 1;
+        }
+        Some(at)
+    }
+}
+
+/// The number of an entry in a slot. After 254 entries, the search starts too early.
+const fn number(at: usize) -> u8 {
+    if at < 254 { at as u8 + 1 } else { 255 }
+}
+
+/// A number below 64, from the length and three bytes. The factor was searched for: it sends no two
+/// keys of a lease, and no two of a persona, to one number.
+const fn key_hash(key: &str) -> usize {
     let bytes = key.as_bytes();
-    let at = |index: usize| bytes.get(index).copied().map_or(0, u32::from);
-    let mixed =
-        at(0) + at(bytes.len() / 2) * 5 + at(bytes.len().saturating_sub(1)) * 11 + at(4) * 17;
-    (mixed + bytes.len() as u32 * 3) % 64
+    let (_, half) = bytes.split_at(bytes.len() / 2);
+    let ([first, ..], [middle, ..], [.., last]) = (bytes, half, bytes) else {
+        return 0;
+    };
+    let word = u32::from_le_bytes([*first, *middle, *last, bytes.len() as u8]);
+    (word.wrapping_mul(0xc3dc_289f) >> 26) as usize
+}
+
+/// Compares two keys. The C library of the static binary compares byte by byte.
+fn is_same_key(known: &str, key: &str) -> bool {
+    let (known, key) = (known.as_bytes(), key.as_bytes());
+    if known.len() != key.len() {
+        return false;
+    }
+    match known.len() {
+        8..=16 => {
+            known.first_chunk::<8>() == key.first_chunk()
+                && known.last_chunk::<8>() == key.last_chunk()
+        }
+        4..=7 => {
+            known.first_chunk::<4>() == key.first_chunk()
+                && known.last_chunk::<4>() == key.last_chunk()
+        }
+        _ => known == key,
+    }
 }
 
 /// Splits a scalar and the newline after it off the start of the text.
@@ -45,7 +145,7 @@ pub(super) fn split_scalar(text: &str) -> Option<(&str, &str)> {
 }
 
 fn integer_len(bytes: &[u8]) -> Option<usize> {
-    let len = bytes.iter().position(|b| !b.is_ascii_digit()).unwrap_or(bytes.len());
+    let len = count(bytes, |word| within(word, b'0', b'9'));
     let good = (1..=20).contains(&len) && (len == 1 || bytes.first() != Some(&b'0'));
     good.then_some(len)
 }
@@ -70,14 +170,13 @@ fn string_len(bytes: &[u8]) -> Option<usize> {
 ///
 /// Eight at a time: a byte's top bit is set where subtracting borrowed, and the lowest is exact.
 fn plain_len(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let below = |word: u64, limit: u8| word.wrapping_sub(all(limit)) & !word;
     let mut at = 0;
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let word = u64::from_le_bytes(*chunk);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = (below(word, 0x20) | quote | backslash) & (ONES << 7);
+        let quote = below(word ^ all(b'"'), 1);
+        let backslash = below(word ^ all(b'\\'), 1);
+        let special = (below(word, 0x20) | quote | backslash) & all(0x80);
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }
@@ -119,6 +218,63 @@ mod tests {
                 let text = format!("\"{before}{first}{between}{second}aaaaaaaa\"");
                 let bytes = text.as_bytes();
                 assert_eq!(string_len(bytes), slow_string_len(bytes), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_keys_of_a_kind_share_a_slot() {
+        for keys in [&crate::lease::KNOWN_KEYS[..], &crate::presence::OWN_KEYS] {
+            let filled = KeyTable::of(keys).slots.iter().filter(|slot| **slot != 0).count();
+            assert_eq!(filled, keys.len());
+        }
+    }
+
+    #[test]
+    fn keys_are_the_same_if_each_byte_is() {
+        for len in 0..40 {
+            let key = "abcdefghijklmnopqrstuvwxyz0123456789____".split_at(len).0;
+            assert!(is_same_key(key, &String::from(key)), "{key}");
+            for at in 0..len {
+                let mut other = key.as_bytes().to_vec();
+                other[at] ^= 1;
+                let other = String::from_utf8(other).unwrap();
+                assert!(!is_same_key(key, &other) && !is_same_key(key, &other[..at]), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_finds_what_a_search_finds_also_where_hashes_meet() {
+        let keys: Vec<String> = (0..600).map(|n| format!("k{}_{n}", "x".repeat(n % 7))).collect();
+        for len in [0, 1, 2, 63, 64, 65, 253, 254, 255, 256, 600] {
+            let (here, absent) = keys.split_at(len);
+            let mut table = KeyTable::default();
+            here.iter().enumerate().for_each(|(at, key)| table.add(key, at));
+            let borrowed: Vec<&str> = here.iter().map(String::as_str).collect();
+            assert_eq!(table, KeyTable::of(&borrowed), "{len}");
+            let key_at = |at: usize| borrowed.get(at).copied();
+            for (at, key) in here.iter().enumerate() {
+                assert_eq!(table.find(key, key_at), Some(at), "{key} of {len}");
+            }
+            for key in absent {
+                assert_eq!(table.find(key, key_at), None, "{key} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_ends_where_a_walk_byte_by_byte_ends() {
+        let is_key = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        for byte in 0..=255u8 {
+            for before in 0..17 {
+                let mut bytes = vec![b'k'; before];
+                bytes.extend([byte, byte.wrapping_add(0x80), b'z', b':']);
+                let key = |w| within(w, b'a', b'z') | within(w, b'_', b'_') | within(w, b'0', b'9');
+                let wanted = bytes.iter().position(|b| !is_key(b));
+                assert_eq!(Some(count(&bytes, key)), wanted, "{byte} after {before}");
+                bytes.truncate(before);
+                assert_eq!(count(&bytes, key), before);
             }
         }
     }

@@ -334,26 +334,23 @@ impl Section<'_> {
     }
 
     /// Removes temps that a killed process left: under the flock no other process can be writing
-    /// one. Returns how many.
-    pub fn sweep(&self) -> usize {
+    /// one.
+    fn sweep(&self) {
         let mut buffer = Vec::with_capacity(2048);
         let mut entries = RawDir::new(&self.guard.fd, buffer.spare_capacity_mut());
-        let mut swept = 0;
         // One buffer is enough for any guard in order; the next sweep finds the rest.
         loop {
             match entries.next() {
                 Some(Ok(entry))
                     if entry.file_name().to_bytes().starts_with(layout::TEMP_PREFIX.as_bytes()) =>
                 {
-                    swept += usize::from(
-                        unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
-                    );
+                    let _ = unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty());
                 }
                 Some(Ok(_)) => {}
-                _ => return swept,
+                _ => return,
             }
             if entries.is_buffer_empty() {
-                return swept;
+                return;
             }
         }
     }
@@ -412,8 +409,9 @@ impl Section<'_> {
             Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
             None => {
                 let mode = self.base.sharing.file_mode();
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                // EXCL follows no link either.
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags, mode);
                 if fd.as_ref().err() == Some(&Errno::NOENT) {
                     // Nothing can be made in a directory that was removed.
                     self.check_identity(false)?;

@@ -28,7 +28,8 @@ pub fn holder(record: &Record) -> String {
     let number = |number: u32| Cow::Owned(number.to_string());
     let pid = record.processes.own.map(|own| number(own.pid));
     let parts = [("session ", session), ("pid ", pid), ("uid ", record.uid.map(number))];
-    let mut text = record.agent.as_str().to_owned();
+    let mut text = String::with_capacity(64);
+    text.push_str(record.agent.as_str());
     let mut start = " (";
     for (word, value) in parts {
         let Some(value) = value else { continue };

@@ -104,6 +104,9 @@ impl Scratch {
         found: &mut Vec<Finding>,
     ) -> Result<()> {
         let listed = node.list_alone()?;
+        if keep == Keep::Judgements {
+            self.leases.reserve_exact(listed.names.len());
+        }
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
                 if name != layout::GUARDS {

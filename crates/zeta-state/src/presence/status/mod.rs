@@ -262,9 +262,13 @@ impl StatusView {
                 text = order.pass_on(at, text);
             }
         };
-        let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // Asking how many processors there are reads files of the control group.
+        let workers = match batches.len() {
+            0 | 1 => 1,
+            many => std::thread::available_parallelism().map_or(1, NonZero::get).min(many),
+        };
         std::thread::scope(|scope| {
-            for _ in 1..workers.min(batches.len()) {
+            for _ in 1..workers {
                 // Without another thread the work only takes longer.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }

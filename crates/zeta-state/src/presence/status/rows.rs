@@ -54,12 +54,12 @@ pub(super) const MARKERS: [Column; 4] =
     [("MARKER", Fit::Keep), ("STATE", Fit::Keep), ("BY", Fit::Cut), ("CHANGED", Fit::Drop(1))];
 
 /// The text of a cell.
-pub(super) type Cell = Cow<'static, str>;
+pub(super) type Cell<'a> = Cow<'a, str>;
 
-const EMPTY: Cell = Cow::Borrowed("");
+const EMPTY: Cell<'static> = Cow::Borrowed("");
 
 /// Returns the cells of an agent.
-pub(super) fn agent(agent: &Agent<'_>, now: &Now) -> [Cell; 9] {
+pub(super) fn agent(agent: &Agent<'_>, now: &Now) -> [Cell<'static>; 9] {
     let none = Fields::default();
     let (fields, pids) = match &agent.persona {
         Persona::Own(fields, beat) => (fields, pids(beat)),
@@ -99,13 +99,13 @@ pub(super) fn agent_style(agent: &Agent<'_>) -> CellStyle {
 }
 
 /// Returns the cells of a claim.
-pub(super) fn claim(lease: &Lease<'_>, claim: &ClaimRecord, now: &Now) -> [Cell; 8] {
+pub(super) fn claim<'a>(lease: &'a Lease<'_>, claim: &'a ClaimRecord, now: &Now) -> [Cell<'a>; 8] {
     let [_, standing, _, evidence, since, until, _] = self::lease(lease, now);
-    let text = |text: Option<&str>| text.map_or(EMPTY, shown);
+    let text = |text: Option<&'a str>| text.map_or(EMPTY, printable);
     [
-        shown(&claim.item),
+        printable(&claim.item),
         standing,
-        shown(&claim.from),
+        printable(&claim.from),
         text(claim.branch.as_deref()),
         text(claim.worktree.as_deref()),
         evidence,
@@ -115,9 +115,9 @@ pub(super) fn claim(lease: &Lease<'_>, claim: &ClaimRecord, now: &Now) -> [Cell;
 }
 
 /// Returns the cells of a lease.
-pub(super) fn lease(lease: &Lease<'_>, now: &Now) -> [Cell; 7] {
+pub(super) fn lease<'a>(lease: &'a Lease<'_>, now: &Now) -> [Cell<'a>; 7] {
     let view = &lease.view;
-    let name = Cow::Owned(view.lease.as_str().to_owned());
+    let name = Cow::Borrowed(view.lease.as_str());
     let standing = Cow::Borrowed(report::standing_word(&view.standing));
     let (holder, evidence, record) = match &view.observed {
         Observed::Ours(record, _, life) => {
@@ -143,7 +143,7 @@ pub(super) fn lease(lease: &Lease<'_>, now: &Now) -> [Cell; 7] {
             (apart(since), apart(until))
         }
     };
-    let purpose = record.and_then(|record| record.purpose.as_deref()).map_or(EMPTY, shown);
+    let purpose = record.and_then(|record| record.purpose.as_deref()).map_or(EMPTY, printable);
     [name, standing, holder, Cow::Borrowed(evidence), since, until, purpose]
 }
 
@@ -161,7 +161,7 @@ pub(super) fn lease_style(standing: &Standing) -> CellStyle {
 }
 
 /// Returns the cells of a marker.
-pub(super) fn marker(marker: &Marker<'_>, now: &Now) -> [Cell; 4] {
+pub(super) fn marker(marker: &Marker<'_>, now: &Now) -> [Cell<'static>; 4] {
     let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
     let changed = match u64::try_from(age_us) {
         Ok(us) => ago(us / 1000),
@@ -177,28 +177,28 @@ pub(super) fn marker_style(marker: &Marker<'_>) -> CellStyle {
 }
 
 /// Returns the value of a key as a cell.
-fn field(fields: &Fields<'_>, key: &str) -> Cell {
+fn field(fields: &Fields<'_>, key: &str) -> Cell<'static> {
     match fields.text(key) {
         Some(value) => shown(&value),
         None => fields.raw(key).map_or(EMPTY, shown),
     }
 }
 
-fn shown(text: &str) -> Cell {
+fn shown(text: &str) -> Cell<'static> {
     Cow::Owned(printable(text).into_owned())
 }
 
-fn ago(ms: u64) -> Cell {
+fn ago(ms: u64) -> Cell<'static> {
     Cow::Owned(format_duration(ms) + " ago")
 }
 
-fn pids(beat: &Beat) -> Cell {
+fn pids(beat: &Beat) -> Cell<'static> {
     let all = [beat.processes.own, beat.processes.child];
     let all: Vec<String> = all.iter().flatten().map(|process| process.pid.to_string()).collect();
     Cow::Owned(all.join("+"))
 }
 
-fn apart(at_us: i64, now: &Now) -> Cell {
+fn apart(at_us: i64, now: &Now) -> Cell<'static> {
     let here = now.reading.wall_us;
     let ms = at_us.abs_diff(here) / 1000;
     if at_us <= here {
@@ -209,7 +209,11 @@ fn apart(at_us: i64, now: &Now) -> Cell {
     Cow::Owned(text)
 }
 
-fn since_until(record: &Record, view: &crate::lease::LeaseView, now: &Now) -> (Cell, Cell) {
+fn since_until(
+    record: &Record,
+    view: &crate::lease::LeaseView,
+    now: &Now,
+) -> (Cell<'static>, Cell<'static>) {
     if !report::has_same_clock(record, now) {
         return (Cow::Borrowed("another clock"), Cow::Borrowed("another clock"));
     }

@@ -46,9 +46,9 @@ pub(super) type Column = (&'static str, Fit);
 
 /// A table; its first row is its head.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(super) struct Table<'a, const N: usize> {
     columns: [Column; N],
-    rows: Vec<([Cow<'static, str>; N], CellStyle)>,
+    rows: Vec<([Cow<'a, str>; N], CellStyle)>,
 }
 
 /// The space between two columns.
@@ -58,15 +58,16 @@ const ROOM: usize = 16;
 /// The width that text keeps before the other columns are cut, too.
 const SHORTEST: usize = 8;
 
-impl<const N: usize> Table<N> {
-    /// Makes a table with these columns.
-    pub(super) fn new(columns: [Column; N]) -> Table<N> {
-        let head = columns.map(|(name, _)| Cow::Borrowed(name));
-        Table { columns, rows: vec![(head, CellStyle::Plain)] }
+impl<'a, const N: usize> Table<'a, N> {
+    /// Makes a table with these columns, and with space for `count` rows.
+    pub(super) fn new(columns: [Column; N], count: usize) -> Table<'a, N> {
+        let mut rows = Vec::with_capacity(count + 1);
+        rows.push((columns.map(|(name, _)| Cow::Borrowed(name)), CellStyle::Plain));
+        Table { columns, rows }
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that columns can be counted.
-    pub(super) fn row(&mut self, cells: [Cow<'static, str>; N], style: CellStyle) {
+    pub(super) fn row(&mut self, cells: [Cow<'a, str>; N], style: CellStyle) {
         let cells = cells.map(|cell| match cell.is_empty() {
             true => Cow::Borrowed("-"),
             false => cell,
@@ -78,6 +79,7 @@ impl<const N: usize> Table<N> {
     /// style.
     pub(super) fn write(&self, text: &mut String, limit: Option<usize>, colour: bool) {
         let widths = self.widths(limit);
+        text.reserve(self.rows.len() * (total(widths.into_iter()) + GAP));
         let mut line = String::new();
         for (cells, style) in &self.rows {
             line.clear();
@@ -191,8 +193,8 @@ mod tests {
     const COLUMNS: [Column; 3] =
         [("AGENT", Fit::Keep), ("EVIDENCE", Fit::Drop(1)), ("TASK", Fit::Cut)];
 
-    fn table(tasks: &[&'static str]) -> Table<3> {
-        let mut table = Table::new(COLUMNS);
+    fn table(tasks: &[&'static str]) -> Table<'static, 3> {
+        let mut table = Table::new(COLUMNS, tasks.len());
         for task in tasks {
             let cells = ["otto-cli", "process runs", *task].map(Cow::Borrowed);
             table.row(cells, CellStyle::Plain);
@@ -200,7 +202,7 @@ mod tests {
         table
     }
 
-    fn written(table: &Table<3>, limit: Option<usize>) -> String {
+    fn written(table: &Table<'_, 3>, limit: Option<usize>) -> String {
         let mut text = String::new();
         table.write(&mut text, limit, false);
         text
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_row_has_the_colour_of_its_style() {
-        let mut table = Table::new(COLUMNS);
+        let mut table = Table::new(COLUMNS, 1);
         table.row(["rex", "", ""].map(Cow::Borrowed), CellStyle::Bad);
         let mut text = String::new();
         table.write(&mut text, None, true);

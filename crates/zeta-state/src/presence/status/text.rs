@@ -146,18 +146,19 @@ impl Screen {
     }
 
     /// Writes a table with a row for each item; nothing if there is no item.
-    fn table<T, const N: usize>(
+    fn table<'t, T, const N: usize>(
         &self,
         text: &mut String,
         columns: [Column; N],
         items: impl IntoIterator<Item = T>,
-        row: impl Fn(T) -> ([Cell; N], CellStyle),
+        row: impl Fn(T) -> ([Cell<'t>; N], CellStyle),
     ) {
         let mut items = items.into_iter().peekable();
         if items.peek().is_none() {
             return;
         }
-        let mut table = Table::new(columns);
+        let most = items.size_hint().1.unwrap_or(0);
+        let mut table = Table::new(columns, most);
         for item in items {
             let (cells, style) = row(item);
             table.row(cells, style);
