@@ -37,8 +37,12 @@ pub const LINE_MAX: usize = 64;
 pub const NODES_MAX: usize = 16_384;
 /// Most entries of one node directory that are looked at in one call.
 pub const ENTRIES_MAX: usize = 4_096;
+/// Most grants of one joint lease.
+pub const GRANTS_MAX: usize = 16_384;
 
 const LEASE_SUFFIX: &str = ".lock";
+/// How the directory of the grants of a joint lease ends.
+const GRANTS_SUFFIX: &str = ".grants";
 const MARKER_SUFFIX: &str = ".marker";
 const PERSONA_PREFIX: &str = "persona-";
 const PERSONA_SUFFIX: &str = ".state";
@@ -48,6 +52,8 @@ const PERSONA_SUFFIX: &str = ".state";
 pub enum Kind<'a> {
     /// `<name>.lock`
     Lease(&'a str),
+    /// `<name>.grants`
+    Grants(&'a str),
     /// `<name>.marker`
     Marker(&'a str),
     /// `persona-<name>.state`
@@ -65,6 +71,22 @@ pub fn lease_file(name: &RecordName) -> String {
     format!("{name}{LEASE_SUFFIX}")
 }
 
+/// The directory of the grants of a joint lease.
+pub fn grants_dir(name: &RecordName) -> String {
+    format!("{name}{GRANTS_SUFFIX}")
+}
+
+/// The file of a new grant in that directory. A token is given once, so the name is free.
+pub fn grant_file(fencing_token: u64) -> String {
+    format!("{fencing_token:024x}{LEASE_SUFFIX}")
+}
+
+/// Returns whether this is the name of a grant.
+pub fn is_grant_file(file: &str) -> bool {
+    let id = file.strip_suffix(LEASE_SUFFIX).unwrap_or_default();
+    id.len() == 24 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The file of a marker.
 pub fn marker_file(name: &RecordName) -> String {
     format!("{name}{MARKER_SUFFIX}")
@@ -79,6 +101,9 @@ pub fn persona_file(name: &str) -> String {
 pub fn kind_of(file: &str) -> Kind<'_> {
     if let Some(name) = file.strip_suffix(LEASE_SUFFIX) {
         return Kind::Lease(name);
+    }
+    if let Some(name) = file.strip_suffix(GRANTS_SUFFIX) {
+        return Kind::Grants(name);
     }
     if let Some(name) = file.strip_suffix(MARKER_SUFFIX) {
         return Kind::Marker(name);
@@ -103,6 +128,9 @@ mod tests {
     fn names_and_kinds_agree() {
         let name = RecordName::new("lease", "register-pr-in-flight").unwrap();
         assert_eq!(kind_of(&lease_file(&name)), Kind::Lease("register-pr-in-flight"));
+        assert_eq!(kind_of(&grants_dir(&name)), Kind::Grants("register-pr-in-flight"));
+        assert!(is_grant_file(&grant_file(7)) && is_grant_file(&grant_file(u64::MAX)));
+        assert!(!is_grant_file("7.lock") && !is_grant_file("register-pr-in-flight-now.lock"));
         assert_eq!(kind_of(&marker_file(&name)), Kind::Marker("register-pr-in-flight"));
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);

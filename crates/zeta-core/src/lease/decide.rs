@@ -4,6 +4,7 @@
 //! carries out the answer. Nothing else in the project decides who holds a lease.
 
 use super::foreign::Said;
+use super::joint::Joint;
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
     Age, Boot, FileTimes, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
@@ -192,6 +193,8 @@ pub struct AcquireRequest {
     pub policy: Policy,
     /// What it is for.
     pub purpose: Option<String>,
+    /// What others may hold beside it; `None` for nothing.
+    pub joint: Option<Joint>,
 }
 
 /// The answer to an acquire.
@@ -275,7 +278,7 @@ pub(super) fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &N
         policy: ask.policy,
         renew_seq: 0,
         purpose: ask.purpose.clone(),
-        extra: Vec::new(),
+        extra: ask.joint.as_ref().map_or_else(Vec::new, Joint::to_entries),
     }
 }
 

@@ -1,6 +1,5 @@
 //! A claim on paths, as the record of its grant holds it, and which claims exclude each other.
 
-use crate::lease::Record;
 use crate::record::{quote, unquote};
 
 use super::{Pattern, RepoPath};
@@ -43,11 +42,11 @@ pub struct PathClaim {
 }
 
 impl PathClaim {
-    /// Reads the claim from the record of a grant. In doubt it covers more: a mode that is not
+    /// Reads the claim from the keys of the record of a grant. In doubt it covers more: a mode that is not
     /// known is exclusive, and a pattern that cannot be read is every path.
-    pub fn of(record: &Record) -> PathClaim {
+    pub fn of(entries: &[(String, String)]) -> PathClaim {
         let text = |key: &str| {
-            let (_, value) = record.extra.iter().find(|(known, _)| known == key)?;
+            let (_, value) = entries.iter().find(|(known, _)| known == key)?;
             Some(unquote(value).map_or_else(String::new, |text| text.into_owned()))
         };
         let shared = text(MODE).is_some_and(|mode| mode == Mode::Shared.word());
@@ -97,7 +96,6 @@ fn read_pattern(text: &str) -> Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::tests::record;
 
     fn claim(mode: Mode, patterns: &[&str]) -> PathClaim {
         let patterns = patterns.iter().map(|text| text.parse().unwrap()).collect();
@@ -125,14 +123,10 @@ mod tests {
     fn a_claim_reads_back_and_in_doubt_covers_more() {
         let path = |text| RepoPath::new(text).unwrap();
         let written = claim(Mode::Shared, &["src/**", "app/\\[id]/*.ts", "a\\\\b"]);
-        let mut grant = record();
-        grant.extra.extend(written.to_entries());
-        assert_eq!(PathClaim::of(&grant), written);
+        assert_eq!(PathClaim::of(&written.to_entries()), written);
         let with = |entries: &[(&str, &str)]| {
-            let mut grant = record();
             let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-            grant.extra.extend(entries.iter().map(entry));
-            PathClaim::of(&grant)
+            PathClaim::of(&entries.iter().map(entry).collect::<Vec<_>>())
         };
         assert!(with(&[]).covers(path("any/where")), "no pattern");
         assert!(with(&[("path_1", "\"a/../b\"")]).covers(path("any/where")), "no good pattern");

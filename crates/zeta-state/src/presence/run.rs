@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Signal, getuid};
 use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::lease::FencingToken;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
 use zeta_core::record::Fields;
@@ -87,7 +88,7 @@ struct Supervisor<'a> {
     session: String,
     processes: Processes,
     started_us: i64,
-    holdings: BTreeMap<RecordName, Holding>,
+    holdings: BTreeMap<(RecordName, FencingToken), Holding>,
     /// The highest token of the session that was seen, for each lease.
     seen: BTreeMap<RecordName, u64>,
     last_error: Option<Error>,

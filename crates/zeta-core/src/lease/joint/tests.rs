@@ -35,6 +35,7 @@ fn ask(who: usize, attempt: u64, processes: Processes) -> AcquireRequest {
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: None,
+        joint: None,
     }
 }
 
@@ -133,7 +134,7 @@ fn a_refusal_lasts_until_the_first_slot_can_be_free_and_an_overdue_holder_is_kil
 fn a_repeated_attempt_gets_its_own_grant() {
     let host = host();
     let now = Now { reading: at(10), host: &host };
-    let asked = ask(1, 1, Processes::default());
+    let asked = AcquireRequest { joint: Some(Joint::Slots(2)), ..ask(1, 1, Processes::default()) };
     let first = granted(&asked, FencingToken::new(5).unwrap(), &now);
     let first = Observed::Ours(Box::new(first), FileTimes::default(), ProcessState::Unknown);
     let other = grant(7, 2, Policy::Reclaim, ProcessState::Alive);
@@ -141,6 +142,8 @@ fn a_repeated_attempt_gets_its_own_grant() {
     // Its token is not the highest one: the other grant came later.
     let answer = decide_join(&members, &asked, 1, 7, false, &now);
     assert_eq!(answer, Joined::Again(1));
+    let more = AcquireRequest { joint: Some(Joint::Slots(3)), ..asked.clone() };
+    assert_eq!(decide_join(&members, &more, 2, 7, false, &now), Joined::Other(1));
     let other = AcquireRequest { session: Some("s".into()), ..asked };
     assert!(matches!(decide_join(&members, &other, 1, 7, false, &now), Joined::Held { .. }));
 }
@@ -163,6 +166,40 @@ fn a_token_is_above_those_of_all_grants_the_token_file_and_the_clock() {
     assert_eq!(token([clock + 5, 8], 9), Some(clock + 6));
     assert_eq!(token([8, clock + 5], clock + 9), Some(clock + 10));
     assert_eq!(token([8, FencingToken::LIMIT - 1], 9), None);
+}
+
+#[test]
+fn the_record_that_stands_for_grants_is_held_for_longer_than_each_of_them() {
+    let host = host();
+    let now = |ms| Now { reading: at(ms), host: Box::leak(Box::new(host.clone())) };
+    let own = |observed| match observed {
+        Observed::Ours(record, ..) => *record,
+        other => panic!("{other:?}"),
+    };
+    let grant_of = |policy| own(grant(7, 2, policy, ProcessState::Alive));
+    let (grant, never) = (grant_of(Policy::Reclaim), grant_of(Policy::Never));
+    let token = FencingToken::new(6).unwrap();
+    let first = standing_record(None, token, &grant, &now(10)).unwrap();
+    assert!(stands_for_grants(&first) && !stands_for_grants(&grant));
+    assert_eq!((first.fencing_token, first.processes), (token, Processes::default()));
+    let text = first.to_fields().render();
+    let parsed = crate::record::parse(text.as_bytes(), 4096).unwrap();
+    let crate::record::Text::Own(fields) = parsed else { panic!("{text}") };
+    assert_eq!(Record::from_fields(&fields, &first.lease).unwrap(), first);
+    assert!(stands_long_enough(&first, &grant, &now(20)));
+    assert!(stands_long_enough(&first, &grant, &now(STANDS_LONGER_MS)));
+    assert!(!stands_long_enough(&first, &grant, &now(STANDS_LONGER_MS + 2 * TTL_MS)));
+    assert!(!stands_long_enough(&first, &never, &now(20)), "it may hold for ever");
+    let other = FencingToken::new(9).unwrap();
+    let second = standing_record(Some(&first), other, &never, &now(20)).unwrap();
+    assert_eq!((second.fencing_token, second.ttl_ms), (token, TTL_MAX_MS));
+    assert!(stands_long_enough(&second, &never, &now(30)));
+    // A short grant does not shorten it.
+    let third = standing_record(Some(&second), other, &grant, &now(30)).unwrap();
+    assert!(rest_ms(&third, &now(30)) >= TTL_MAX_MS - 30, "{third:?}");
+    let mut alone = grant;
+    alone.extra.clear();
+    assert_eq!(standing_record(None, token, &alone, &now(10)), None);
 }
 
 /// A generator of numbers (splitmix64), so that a seed is a run.
@@ -228,9 +265,9 @@ impl World {
         let asked = ask(who, attempt, self.actors[who].processes);
         let mut wanted = record();
         wanted.extra = entries.to_vec();
-        let claim = PathClaim::of(&wanted);
+        let claim = PathClaim::of(&wanted.extra);
         let in_the_way =
-            |record: &Record| slots.is_some() || PathClaim::of(record).excludes(&claim);
+            |record: &Record| slots.is_some() || PathClaim::of(&record.extra).excludes(&claim);
         let members: Vec<Member<'_>> = seen
             .iter()
             .zip(&self.records)
@@ -356,7 +393,7 @@ fn in_random_histories_no_two_holders_have_claims_that_exclude_each_other() {
         (PathClaim { mode, patterns: vec![of(), of()] }.to_entries(), None)
     };
     let most = histories(entries, |acting| {
-        let claims: Vec<PathClaim> = acting.iter().map(|record| PathClaim::of(record)).collect();
+        let claims: Vec<PathClaim> = acting.iter().map(|record| PathClaim::of(&record.extra)).collect();
         for (at, one) in claims.iter().enumerate() {
             assert!(!claims[at + 1..].iter().any(|other| one.excludes(other)), "{claims:?}");
         }

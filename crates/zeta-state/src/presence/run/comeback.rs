@@ -80,7 +80,7 @@ impl Supervisor<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) -> Result<()> {
-        for lease in std::mem::take(&mut self.holdings).into_keys() {
+        for (lease, _) in std::mem::take(&mut self.holdings).into_keys() {
             self.report_loss(&LostTo::no_holder(&lease), on_event, child);
         }
         let ctx = self.handle.ctx;

@@ -13,8 +13,9 @@ use super::findings;
 use super::{Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona};
 use crate::context::Context;
 use crate::directory::listing;
-use crate::directory::tree::{Node, Nodes};
+use crate::directory::tree::{Bytes, Node, Nodes};
 use crate::directory::trusted_dir::TrustedDir;
+use crate::lease::joint::{Grants, standing_of};
 use crate::lease::{LeaseView, observe_text};
 use zeta_os::error::Result;
 use zeta_os::process::Survivor;
@@ -109,7 +110,7 @@ impl Scratch {
         }
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
-                if name != layout::GUARDS {
+                if !matches!(layout::kind_of(&name), Kind::Guards | Kind::Grants(_)) {
                     found.push(findings::odd_name(&name));
                 }
                 continue;
@@ -121,13 +122,15 @@ impl Scratch {
             match node.read_into(base, &name, max, &mut file.bytes) {
                 Ok(Some(times)) => {
                     (file.name, file.times) = (name, times);
-                    match lease_name(&file.name) {
-                        Some(name) if keep == Keep::Judgements => {
-                            let text = parse(&file.bytes, layout::RECORD_MAX);
-                            let observed = evidence.observe(&text, times, &name, host);
-                            self.leases.push((name, observed));
-                        }
-                        _ => self.used += 1,
+                    let Some(name) = lease_name(&file.name) else {
+                        self.used += 1;
+                        continue;
+                    };
+                    if self.keep_lease(&name, keep, host, evidence) {
+                        self.fill_grants(base, node, &name, |scratch| {
+                            scratch.keep_lease(&name, keep, host, evidence);
+                        })
+                        .unwrap_or_else(|error| found.push(findings::unsafe_file(name.as_str(), &error)));
                     }
                 }
                 // Removed since the directory was listed.
@@ -138,6 +141,53 @@ impl Scratch {
         found.extend(listed.odd.iter().map(|name| findings::odd_name(name)));
         if listed.cut {
             found.push(findings::too_many(node.name.as_str(), layout::ENTRIES_MAX));
+        }
+        Ok(())
+    }
+
+    /// Keeps the record of a lease, which is the last file that was read; true if it only stands
+    /// for the grants of a joint lease.
+    fn keep_lease(
+        &mut self,
+        name: &RecordName,
+        keep: Keep,
+        host: &Host,
+        evidence: &mut Evidence,
+    ) -> bool {
+        let Some(file) = self.files.get(self.used) else { return false };
+        if keep == Keep::Judgements {
+            let text = parse(&file.bytes, layout::RECORD_MAX);
+            let observed = evidence.observe(&text, file.times, name, host);
+            let stands = standing_of(&observed).is_some();
+            if !stands {
+                self.leases.push((name.clone(), observed));
+            }
+            return stands;
+        }
+        let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+        let stands = text.contains("\njoint: ");
+        self.used += usize::from(!stands);
+        stands
+    }
+
+    /// Reads the grants of a joint lease, and hands each one on as the last file that was read.
+    fn fill_grants(
+        &mut self,
+        base: &TrustedDir,
+        node: &Node,
+        name: &RecordName,
+        mut keep: impl FnMut(&mut Scratch),
+    ) -> Result<()> {
+        let Some(grants) = Grants::open(base, node, name)? else { return Ok(()) };
+        for id in grants.files()? {
+            let Some(Bytes { bytes, times }) = grants.read(base, &id)? else { continue };
+            if self.files.len() == self.used {
+                self.files.push(File::default());
+            }
+            if let Some(file) = self.files.get_mut(self.used) {
+                *file = File { name: layout::lease_file(name), bytes, times };
+            }
+            keep(self);
         }
         Ok(())
     }
@@ -197,7 +247,7 @@ impl<'a> NodeStatus<'a> {
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
-            Kind::Guards | Kind::Other => {}
+            Kind::Guards | Kind::Grants(_) | Kind::Other => {}
         }
     }
 
