@@ -37,8 +37,6 @@ pub const LINE_MAX: usize = 64;
 pub const NODES_MAX: usize = 16_384;
 /// Most entries of one node directory that are looked at in one call.
 pub const ENTRIES_MAX: usize = 4_096;
-/// Most grants of one joint lease.
-pub const GRANTS_MAX: usize = 16_384;
 
 const LEASE_SUFFIX: &str = ".lock";
 /// How the directory of the grants of a joint lease ends.

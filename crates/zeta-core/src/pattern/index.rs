@@ -86,7 +86,7 @@ impl Head {
     }
 
     /// Reads the first line; `None` if it is torn or of another index.
-    fn parse(line: &str, owner: &Owner) -> Option<Head> {
+    pub fn read(line: &str, owner: &Owner) -> Option<Head> {
         let mut words = line.split_ascii_whitespace().skip(1);
         let epoch = u64::from_str_radix(words.next()?, 16).ok()?;
         let len = words.next()?.parse().ok()?;
@@ -142,7 +142,7 @@ impl<'a> Index<'a> {
     /// Reads an index; `None` if it does not count.
     pub fn read(text: &'a [u8], owner: &Owner) -> Option<Index<'a>> {
         let (head, rest) = text.split_at_checked(HEAD_LEN)?;
-        let head = Head::parse(std::str::from_utf8(head).ok()?, owner)?;
+        let head = Head::read(std::str::from_utf8(head).ok()?, owner)?;
         // What stands behind the valid bytes was never counted.
         let lines = std::str::from_utf8(rest.get(..usize::try_from(head.len).ok()?)?).ok()?;
         let sum = lines.split_inclusive('\n').fold(head.epoch, add_line);

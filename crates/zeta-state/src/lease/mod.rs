@@ -8,6 +8,7 @@ pub mod joint;
 pub mod queue;
 pub mod report;
 pub mod session;
+pub mod space;
 pub mod wait;
 
 use rustix::process::getuid;
@@ -18,10 +19,12 @@ use zeta_core::lease::{
     decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
+use zeta_core::pattern::PathClaim;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 pub use self::holder::{HolderSection, Renewal};
+use self::joint::index::excluded_outside;
 use self::joint::{Found, Grant, Grants, find_outside, standing_of};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
@@ -164,14 +167,45 @@ impl NodeHandle<'_> {
         self.judged(bytes, lease, &self.ctx.now())
     }
 
-    /// Returns the records of a lease's grants, with no evidence about their processes.
-    pub fn records(&self, lease: &RecordName) -> Result<Vec<Box<Record>>> {
+    /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
+    pub fn excluded_claims(
+        &self,
+        lease: &RecordName,
+        claim: &PathClaim,
+    ) -> Result<Vec<LeaseView>> {
+        let now = self.ctx.now();
+        let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
+        if standing_of(&one.observed).is_none() {
+            return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));
+        }
+        let base = &self.tree.base;
+        let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
+        let files = excluded_outside(base, &self.node, &grants, lease, now.host, claim)?;
+        let grants = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
+        let excluded = |grant: &Grant| match &grant.observed {
+            Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
+            _ => true,
+        };
+        let judged = grants.into_iter().filter(excluded).map(|grant| LeaseView {
+            lease: lease.clone(),
+            standing: judge(&grant.observed, &now),
+            observed: grant.observed,
+        });
+        Ok(judged.collect())
+    }
+
+    /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint
+    /// lease, those in files whose names come after `after`, which becomes the last one.
+    pub fn records(&self, lease: &RecordName, after: &mut String) -> Result<Vec<Box<Record>>> {
         let observed = read_only(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease);
         let all = match standing_of(&observed) {
             None => vec![Grant { file: None, observed }],
             Some(_) => match Grants::open(&self.tree.base, &self.node, lease)? {
                 Some(grants) => {
-                    grants.read_all(&self.tree.base, |bytes| read_only(bytes, lease))?
+                    let mut files = grants.files()?;
+                    files.retain(|file| file > after);
+                    files.last().iter().for_each(|last| after.clone_from(last));
+                    grants.read_some(&self.tree.base, files, |bytes| read_only(bytes, lease))?
                 }
                 None => Vec::new(),
             },
@@ -181,6 +215,15 @@ impl NodeHandle<'_> {
             _ => None,
         };
         Ok(all.into_iter().filter_map(record).collect())
+    }
+
+    /// Returns the record of the grant `token`, with no evidence about its processes.
+    pub fn record(&self, lease: &RecordName, token: FencingToken) -> Result<Option<Box<Record>>> {
+        let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
+        Ok(match find_outside(&self.tree.base, &self.node, lease, token, bytes)? {
+            Observed::Ours(record, ..) if record.fencing_token == token => Some(record),
+            _ => None,
+        })
     }
 
     fn judged(&self, bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> Result<Vec<LeaseView>> {

@@ -89,6 +89,8 @@ struct Supervisor<'a> {
     processes: Processes,
     started_us: i64,
     holdings: BTreeMap<(RecordName, FencingToken), Holding>,
+    /// The last file of the grants of each joint lease that was read.
+    scanned: BTreeMap<RecordName, String>,
     /// The highest token of the session that was seen, for each lease.
     seen: BTreeMap<RecordName, u64>,
     last_error: Option<Error>,
@@ -108,6 +110,7 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         processes: Processes::default(),
         started_us: host::wall_us(),
         holdings: BTreeMap::new(),
+        scanned: BTreeMap::new(),
         seen: BTreeMap::new(),
         last_error: None,
         lost: false,

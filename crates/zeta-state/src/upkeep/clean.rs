@@ -277,7 +277,7 @@ impl Cleaner<'_> {
             if let Verdict::Remove(_) = verdict {
                 gone += 1;
                 if !self.dry {
-                    section.remove_in(&grants.place(), file)?;
+                    grants.take(&section, file, now.host)?;
                     if let Observed::Ours(record, ..) = &grant.observed {
                         Queue::remove_tickets_of(&section, &record.processes);
                         (self.ctx.lease_ended)(self.ctx, record);

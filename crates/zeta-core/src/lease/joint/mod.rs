@@ -159,6 +159,16 @@ pub enum Joined {
     NoTokenLeft,
 }
 
+/// Returns whether a grant counts against a request. Of claims on paths, those that share a path
+/// with it and are not those of the same session; of all others, every one.
+pub fn is_in_the_way(ask: &AcquireRequest, observed: &Observed) -> bool {
+    let (Some(Joint::Paths(claim)), Observed::Ours(record, ..)) = (&ask.joint, observed) else {
+        return true;
+    };
+    let same_session = ask.session.is_some() && ask.session == record.session;
+    !same_session && claim.excludes(&PathClaim::of(&record.extra))
+}
+
 /// Returns how many grants may stay beside a new one that asks for `slots` of them. Each grant says
 /// how many may stand side by side, and the lowest number counts: what one holder was promised,
 /// another one's number does not take away. A grant without a number stands alone.

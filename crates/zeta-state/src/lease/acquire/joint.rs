@@ -1,11 +1,14 @@
 //! An attempt at a lease that several holders have side by side, or that stands so already.
 
-use zeta_core::lease::joint::{Joined, Joint, Member, decide_join, has_room, may_stay};
+use zeta_core::lease::joint::{
+    Joined, Joint, Member, decide_join, has_room, is_in_the_way, may_stay,
+};
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;
 
 use super::{Attempt, Attempted, Outcome, Refusal, holder_fds, no_token_left};
 use crate::directory::guard::Section;
+use crate::lease::joint::index::excluded_by;
 use crate::lease::joint::{Grant, Grants, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{BeforeCommit, RENEWAL_RESERVE, observe, publish};
@@ -26,14 +29,18 @@ impl Beside {
     fn read(attempt: &Attempt<'_, '_>, section: &Section<'_>, record: Observed) -> Result<Beside> {
         let lease = &attempt.request.lease;
         let grants = Grants::open(section.base(), section.node(), lease)?;
-        let held = match (&record, &grants) {
-            (record, Some(grants)) if standing_of(record).is_some() => {
-                let host = &attempt.handle.at.ctx.host;
+        let host = &attempt.handle.at.ctx.host;
+        let held = match (&record, &grants, &attempt.request.joint) {
+            (record, Some(grants), Some(Joint::Paths(claim))) if standing_of(record).is_some() => {
+                let files = excluded_by(section, grants, lease, host, claim)?;
+                grants.read_some(section.base(), files, |bytes| observe(bytes, lease, host))?
+            }
+            (record, Some(grants), _) if standing_of(record).is_some() => {
                 grants.read_all(section.base(), |bytes| observe(bytes, lease, host))?
             }
-            (Observed::Absent, _) => Vec::new(),
-            (record, _) if standing_of(record).is_some() => Vec::new(),
-            (record, _) => vec![Grant { file: None, observed: record.clone() }],
+            (Observed::Absent, ..) => Vec::new(),
+            (record, ..) if standing_of(record).is_some() => Vec::new(),
+            (record, ..) => vec![Grant { file: None, observed: record.clone() }],
         };
         Ok(Beside { record, grants, held })
     }
@@ -52,6 +59,11 @@ impl Attempt<'_, '_> {
         }
     }
 
+    /// Claims on paths have no line: most of them are not in each other's way.
+    pub(super) fn is_for_paths(&self) -> bool {
+        matches!(self.request.joint, Some(Joint::Paths(_)))
+    }
+
     /// As [`Attempt::step`], for a request of a joint lease, or beside one.
     pub(super) fn step_joint(
         &mut self,
@@ -66,9 +78,15 @@ impl Attempt<'_, '_> {
         let members: Vec<Member<'_>> = beside
             .held
             .iter()
-            .map(|grant| Member { observed: &grant.observed, in_the_way: true })
+            .map(|grant| {
+                let in_the_way = is_in_the_way(self.request, &grant.observed);
+                Member { observed: &grant.observed, in_the_way }
+            })
             .collect();
-        let stay = may_stay(&members, self.slots(), now);
+        let stay = match self.is_for_paths() {
+            true => 0,
+            false => may_stay(&members, self.slots(), now),
+        };
         match decide_join(&members, self.request, stay, highest, killed, now) {
             Joined::Again(at) => match beside.observed(at) {
                 Observed::Ours(record, ..) => {
@@ -142,7 +160,7 @@ impl Attempt<'_, '_> {
         section.remember(record.fencing_token.get())?;
         for file in void.iter().filter_map(|at| beside.held.get(*at)?.file.as_ref()) {
             if let Some(grants) = &beside.grants {
-                section.remove_in(&grants.place(), file)?;
+                grants.take(section, file, now.host)?;
             }
         }
         let replaces = beside.record != Observed::Absent;
@@ -152,7 +170,7 @@ impl Attempt<'_, '_> {
                 let grants = match beside.grants {
                     Some(grants) => {
                         if standing.is_none() {
-                            grants.remove_all(section)?;
+                            grants.remove_all(section, now.host)?;
                         }
                         grants
                     }

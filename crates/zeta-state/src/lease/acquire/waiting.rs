@@ -101,7 +101,7 @@ impl Attempt<'_, '_> {
         has_room: &dyn Fn(u32) -> bool,
         now: &Now,
     ) -> Result<bool> {
-        if self.limit_ms.is_none() {
+        if self.limit_ms.is_none() || self.is_for_paths() {
             return Ok(false);
         }
         if self.handle.position.is_none() && !self.is_waited_for(section, holder, now)? {
@@ -164,7 +164,7 @@ impl Attempt<'_, '_> {
         now: &Now,
     ) -> Result<bool> {
         let mut position = self.take_position(section, now)?;
-        let first = position.is_first(holder, now)?;
+        let first = self.is_for_paths() || position.is_first(holder, now)?;
         if first && !position.watches_record {
             position.watch.removals_in(section.node().as_fd());
             position.watches_record = true;

@@ -128,6 +128,11 @@ fn who(observed: &Observed, now: &Now) -> String {
     }
 }
 
+/// Describes the holder of a lease, since when, until when and what for.
+pub fn view_who(view: &LeaseView, now: &Now) -> String {
+    who(&view.observed, now)
+}
+
 /// Returns the message for the beginning of a wait.
 pub fn waiting(observed: &Observed, held: &Held) -> String {
     let who = match observed {

@@ -83,6 +83,7 @@ impl Supervisor<'_> {
         for (lease, _) in std::mem::take(&mut self.holdings).into_keys() {
             self.report_loss(&LostTo::no_holder(&lease), on_event, child);
         }
+        self.scanned.clear();
         let ctx = self.handle.ctx;
         let own = &self.handle.node.name;
         let tree = Tree::open_or_create(&ctx.state_dir)?;

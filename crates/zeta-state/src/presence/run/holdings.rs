@@ -102,7 +102,18 @@ impl Supervisor<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) {
-        let Ok(mut own) = self.handle.records(name) else { return };
+        let mut after = self.scanned.get(name).cloned().unwrap_or_default();
+        let Ok(mut own) = self.handle.records(name, &mut after) else { return };
+        // What was seen before is looked at by its token: a space may have thousands of claims.
+        for (held, token) in self.holdings.keys().filter(|(held, _)| held == name) {
+            if own.iter().all(|record| record.fencing_token != *token) {
+                let Ok(record) = self.handle.record(held, *token) else { return };
+                own.extend(record);
+            }
+        }
+        if !after.is_empty() {
+            self.scanned.insert(name.clone(), after);
+        }
         own.retain(|record| self.owns(record));
         // Another grant of the same session ended the one before, too.
         let gone: Vec<FencingToken> = self
@@ -201,7 +212,8 @@ impl Supervisor<'_> {
         for file in &listing.names {
             let FileKind::Lease(name) = layout::kind_of(file) else { continue };
             let Ok(name) = RecordName::new("lease", name) else { continue };
-            for record in self.handle.records(&name).unwrap_or_default() {
+            let all = self.handle.records(&name, &mut String::new());
+            for record in all.unwrap_or_default() {
                 if !self.owns(&record) {
                     continue;
                 }

@@ -1,18 +1,22 @@
 //! The grants of a joint lease: a record for each holder, in a directory beside the record that
 //! stands for them. All of them change in the guard of that record.
 
+pub mod index;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Stat;
+use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout;
 use zeta_core::lease::joint::{
     has_ended, standing_record, stands_for_grants, stands_long_enough,
 };
 use zeta_core::lease::{FencingToken, Observed, Record, judge};
 use zeta_core::name::RecordName;
-use zeta_core::time::Now;
+use zeta_core::time::{Host, Now};
 
+use self::index::Change;
 use super::{observe, publish, read_only, render};
 use crate::directory::create::publish_dir;
 use crate::directory::guard::{Place, Section};
@@ -73,10 +77,17 @@ impl Grants {
             .ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
     }
 
-    /// Lists the files of the grants.
+    /// Lists the files of the grants, in the order of their tokens.
     pub fn files(&self) -> Result<Vec<String>> {
-        let names = list(self.fd.as_fd(), layout::GRANTS_MAX, &self.path)?.names;
+        let names = list(self.fd.as_fd(), usize::MAX, &self.path)?.names;
         Ok(names.into_iter().filter(|name| layout::is_grant_file(name)).collect())
+    }
+
+    /// Lists the files of a few grants; `None` if there are more.
+    fn few_files(&self) -> Result<Option<Vec<String>>> {
+        let listing = list(self.fd.as_fd(), LOOKED_AT_MAX, &self.path)?;
+        let is_grant = |name: &String| layout::is_grant_file(name);
+        Ok((!listing.cut).then(|| listing.names.into_iter().filter(is_grant).collect()))
     }
 
     /// Reads a grant; `None` if it is gone.
@@ -90,8 +101,18 @@ impl Grants {
         base: &TrustedDir,
         observe: impl Fn(Option<Bytes>) -> Observed,
     ) -> Result<Vec<Grant>> {
+        self.read_some(base, self.files()?, observe)
+    }
+
+    /// As [`Grants::read_all`], of some files.
+    pub fn read_some(
+        &self,
+        base: &TrustedDir,
+        files: Vec<String>,
+        observe: impl Fn(Option<Bytes>) -> Observed,
+    ) -> Result<Vec<Grant>> {
         let mut grants = Vec::new();
-        for file in self.files()? {
+        for file in files {
             if let Some(bytes) = self.read(base, &file)? {
                 grants.push(Grant { observed: observe(Some(bytes)), file: Some(file) });
             }
@@ -99,7 +120,7 @@ impl Grants {
         Ok(grants)
     }
 
-    /// Finds the grant with this token: most often its file has the name that it was given for it.
+    /// Finds the grant with this token, by which its file is named.
     pub fn find(
         &self,
         base: &TrustedDir,
@@ -110,21 +131,45 @@ impl Grants {
             Observed::Ours(record, ..) => record.fencing_token == token,
             _ => false,
         };
-        let first = layout::grant_file(token.get());
-        let mut files = vec![first.clone()];
-        while let Some(file) = files.pop() {
-            if let Some(bytes) = self.read(base, &file)?.filter(is_it) {
-                return Ok(Some((file, bytes)));
-            }
-            if file == first {
-                files = self.files()?.into_iter().filter(|other| *other != first).collect();
-            }
-        }
-        Ok(None)
+        let file = layout::grant_file(token.get());
+        Ok(self.read(base, &file)?.filter(is_it).map(|bytes| (file, bytes)))
+    }
+
+    /// The path of the directory.
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a grant. `as_before` says that only its times are new.
+    fn put(
+        &self,
+        section: &Section<'_>,
+        file: &str,
+        (record, reserve): (&Record, usize),
+        as_before: bool,
+        host: &Host,
+    ) -> Result<()> {
+        let text = render(record, reserve)?;
+        let change = Change::begin(section, self, host, file)?;
+        section.publish_in(&self.place(), file, &text, as_before)?;
+        let after = (!as_before).then(|| {
+            let (record, times) = (Box::new(record.clone()), FileTimes::default());
+            Observed::Ours(record, times, ProcessState::Unknown)
+        });
+        change.end(file, after.as_ref());
+        Ok(())
+    }
+
+    /// Removes a grant.
+    pub fn take(&self, section: &Section<'_>, file: &str, host: &Host) -> Result<()> {
+        let change = Change::begin(section, self, host, file)?;
+        section.remove_in(&self.place(), file)?;
+        change.end(file, Some(&Observed::Absent));
+        Ok(())
     }
 
     /// The directory, for changes in it.
-    pub fn place(&self) -> Place<'_> {
+    fn place(&self) -> Place<'_> {
         Place { dir: self.fd.as_fd(), path: &self.path, identity: Some(self.identity) }
     }
 
@@ -134,9 +179,8 @@ impl Grants {
     }
 
     /// Removes all grants: those of a joint lease that was broken count no more.
-    pub fn remove_all(&self, section: &Section<'_>) -> Result<()> {
-        let files = self.files()?;
-        files.iter().try_for_each(|file| section.remove_in(&self.place(), file))
+    pub fn remove_all(&self, section: &Section<'_>, host: &Host) -> Result<()> {
+        self.files()?.iter().try_for_each(|file| self.take(section, file, host))
     }
 
     /// Adds a grant; `standing` is the record that stands for the joint lease already.
@@ -151,14 +195,14 @@ impl Grants {
         replaces: bool,
         now: &Now,
     ) -> Result<()> {
-        let text = render(record, super::RENEWAL_RESERVE)?;
+        render(record, super::RENEWAL_RESERVE)?;
         let first = standing_record(standing, token, record, now);
         let first = first.ok_or_else(|| Error::usage("a grant of a joint lease has no kind"))?;
         if standing.is_none() {
             publish(section, &first, replaces, 0)?;
         }
         let file = layout::grant_file(record.fencing_token.get());
-        section.publish_in(&self.place(), &file, &text, false)?;
+        self.put(section, &file, (record, super::RENEWAL_RESERVE), false, now.host)?;
         publish(section, &first, true, 0)
     }
 }
@@ -222,13 +266,13 @@ impl Found {
         {
             publish(section, &longer, true, 0)?;
         }
-        section.publish_in(&grants.place(), file, &render(record, reserve)?, true)
+        grants.put(section, file, (record, reserve), true, now.host)
     }
 
     /// Removes the record. The last grant takes the record with it that stands for them.
     pub fn remove(&self, section: &Section<'_>, now: &Now) -> Result<()> {
         let Some((grants, Some(file), standing)) = &self.joint else { return section.remove() };
-        section.remove_in(&grants.place(), file)?;
+        grants.take(section, file, now.host)?;
         // The grant is gone already: what is left is for others to notice it.
         let _ = settle(section, grants, standing, now);
         Ok(())
@@ -243,15 +287,16 @@ pub fn settle(
     standing: &Record,
     now: &Now,
 ) -> Result<bool> {
-    let files = grants.files()?;
+    let few = grants.few_files()?;
     let ended = |file: &String| {
         let bytes = grants.read(section.base(), file)?;
         Ok(has_ended(&judge(&observe(bytes, &standing.lease, now.host), now)))
     };
-    let all_ended = files.len() <= LOOKED_AT_MAX
-        && files.iter().map(ended).collect::<Result<Vec<bool>>>()?.into_iter().all(|ended| ended);
-    if all_ended {
-        files.iter().try_for_each(|file| section.remove_in(&grants.place(), file))?;
+    let left = few.iter().flatten().map(ended).collect::<Result<Vec<bool>>>()?;
+    if let Some(files) = &few
+        && left.iter().all(|ended| *ended)
+    {
+        files.iter().try_for_each(|file| grants.take(section, file, now.host))?;
         section.remove()?;
         return Ok(true);
     }
