@@ -108,7 +108,8 @@ impl Watch {
         let mut drained = Drained::default();
         let whole = self.fd.as_ref().is_some_and(|fd| {
             empty(fd, false, |name, flags| {
-                drained.about |= name.is_none_or(|name| std::str::from_utf8(name).is_ok_and(&is_meant));
+                drained.about |=
+                    name.is_none_or(|name| std::str::from_utf8(name).is_ok_and(&is_meant));
                 drained.moved |= flags.contains(ReadFlags::MOVE_SELF);
             })
         });

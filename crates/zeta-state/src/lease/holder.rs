@@ -9,9 +9,7 @@ use zeta_core::lease::{
 };
 use zeta_core::name::RecordName;
 
-use super::{
-    BeforeCommit, HolderResult, LostTo, find_outside, lost_to, note_of, refuse_if_fenced,
-};
+use super::{BeforeCommit, HolderResult, LostTo, find_outside, lost_to, note_of, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, Section};

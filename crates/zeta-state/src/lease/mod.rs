@@ -168,11 +168,7 @@ impl NodeHandle<'_> {
     }
 
     /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
-    pub fn excluded_claims(
-        &self,
-        lease: &RecordName,
-        claim: &PathClaim,
-    ) -> Result<Vec<LeaseView>> {
+    pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
         let now = self.ctx.now();
         let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
         if standing_of(&one.observed).is_none() {
@@ -226,7 +222,12 @@ impl NodeHandle<'_> {
         })
     }
 
-    fn judged(&self, bytes: Option<Bytes>, lease: &RecordName, now: &Now) -> Result<Vec<LeaseView>> {
+    fn judged(
+        &self,
+        bytes: Option<Bytes>,
+        lease: &RecordName,
+        now: &Now,
+    ) -> Result<Vec<LeaseView>> {
         let one = view(bytes, lease, now);
         if standing_of(&one.observed).is_none() {
             return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));

@@ -17,6 +17,9 @@ const LINK_MAX: u64 = 8 * 1024;
 /// Characters from which on a text is a pattern, where no file has that name.
 const SPECIAL: [char; 6] = ['*', '?', '[', '\\', '{', '#'];
 
+/// How a path begins that is meant from the top of the worktree, as for git.
+const FROM_TOP: &str = ":/";
+
 /// Where claims exclude each other.
 #[derive(Debug, Clone)]
 pub struct Space {
@@ -28,6 +31,7 @@ pub struct Space {
     top: PathBuf,
     /// Where relative paths begin.
     from: PathBuf,
+    one_worktree: bool,
 }
 
 impl Space {
@@ -55,20 +59,24 @@ impl Space {
         let named = named.unwrap_or_default().to_string_lossy();
         let name = named.strip_suffix(".git").unwrap_or(&named).to_owned();
         let lease = paths_lease(&name, &space.as_os_str().to_string_lossy());
-        Ok(Space { lease, name, top, from })
+        Ok(Space { lease, name, top, from, one_worktree })
     }
 
     /// Reads a path or a pattern that a person wrote, from where the call runs. A text that names a
     /// file is that file, and the directories before the first wildcard are followed.
     pub fn pattern(&self, text: &str) -> Result<Pattern> {
-        let whole = self.from.join(text);
+        let (from, text) = match text.strip_prefix(FROM_TOP) {
+            Some(rest) => (&self.top, rest),
+            None => (&self.from, text),
+        };
+        let whole = from.join(text);
         let exists = whole.symlink_metadata().is_ok();
         let is_special = |part: &&OsStr| part.to_str().is_none_or(|part| part.contains(SPECIAL));
         let parts: Vec<&OsStr> = Path::new(text).components().map(Component::as_os_str).collect();
         let wild = if exists { None } else { parts.iter().position(|part| is_special(&part)) };
         let (plain, wild) = parts.split_at(wild.unwrap_or(parts.len()));
         let plain: PathBuf = plain.iter().collect();
-        let resolved = resolve(&self.from.join(&plain))?;
+        let resolved = resolve(&from.join(&plain))?;
         let below = resolved.strip_prefix(&self.top).map_err(|_| self.outside(text, &resolved))?;
         let invalid = |error: &dyn std::fmt::Display| {
             Error::usage(format!("path {text:?} is not valid: {error}"))
@@ -98,6 +106,19 @@ impl Space {
             (false, true) => {}
         }
         pattern.parse().map_err(|error: zeta_core::pattern::PatternError| invalid(&error))
+    }
+
+    /// The text from which [`Space::pattern`] makes this pattern again.
+    pub fn text_of(&self, pattern: &Pattern) -> String {
+        match self.from == self.top {
+            true => pattern.to_string(),
+            false => format!("{FROM_TOP}{pattern}"),
+        }
+    }
+
+    /// Whether only the agents of one worktree are meant.
+    pub fn is_of_one_worktree(&self) -> bool {
+        self.one_worktree
     }
 
     fn outside(&self, text: &str, resolved: &Path) -> Error {

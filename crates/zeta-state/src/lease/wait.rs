@@ -9,8 +9,8 @@ use zeta_core::name::RecordName;
 use zeta_core::time::NS_PER_MS;
 
 use super::LeaseView;
-use super::joint::Grants;
 use super::acquire::{OnWait, Refusal};
+use super::joint::Grants;
 use crate::context::{Context, NodeHandle};
 use zeta_os::error::Result;
 use zeta_os::inotify::{Watch, poll_readable};
@@ -96,7 +96,8 @@ fn sleep(watch: &Watch, lease: &RecordName, observed: &Observed, limit: Duration
         let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(AsFd::as_fd).collect();
         fds.extend(watch.fd());
         let ready = poll_readable(&fds, Duration::from_nanos(left));
-        let about = ready.get(alive.len()) == Some(&true) && watch.drain(|name| name == file || layout::is_grant_file(name)).about;
+        let about = ready.get(alive.len()) == Some(&true)
+            && watch.drain(|name| name == file || layout::is_grant_file(name)).about;
         let mut ended = ready.into_iter();
         alive.retain(|_| !ended.next().unwrap_or(false));
         let dead = holders > 0 && alive.is_empty();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use zeta_core::bus::item::is_claim_lease;
+use zeta_core::bus::item::{is_claim_lease, space_of};
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{
     Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
@@ -103,6 +103,10 @@ fn own_lease_name(name: &str) -> Result<RecordName> {
     if is_claim_lease(lease.as_str()) {
         return Err(Error::usage(format!("lease {lease} is the lease of a claim"))
             .hint("'zeta claim' has the same verbs for its item, which 'zeta claim list' names"));
+    }
+    if space_of(lease.as_str()).is_some() {
+        return Err(Error::usage(format!("lease {lease} is that of claims on paths"))
+            .hint("'zeta claim' has the same verbs for paths: zeta claim acquire --path PATTERN"));
     }
     Ok(lease)
 }

@@ -33,11 +33,7 @@ pub struct PathRequest {
 }
 
 /// Claims paths. A claim of the same paths that the caller's session has is renewed.
-pub fn acquire(
-    ctx: &Context,
-    request: &PathRequest,
-    on_wait: &mut OnWait<'_>,
-) -> Result<Outcome> {
+pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -> Result<Outcome> {
     let handle = ctx.open()?;
     let lease = &request.space.lease;
     if let Some(own) = own(&handle, request)?

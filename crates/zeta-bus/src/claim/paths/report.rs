@@ -2,7 +2,7 @@
 
 use zeta_core::json::{Object, json_of};
 use zeta_core::lease::{Observed, Record};
-use zeta_core::pattern::PathClaim;
+use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::quote;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{Now, format_duration};
@@ -19,17 +19,27 @@ pub fn paths(claim: &PathClaim) -> String {
     patterns.join(" ")
 }
 
-fn options(claim: &PathClaim) -> String {
-    let one = |pattern: &zeta_core::pattern::Pattern| {
-        format!(" --path {}", quote_word(&pattern.to_string()))
-    };
-    claim.patterns.iter().map(one).collect()
+/// The options that make this request again, from where the call runs.
+fn options(request: &PathRequest) -> String {
+    let PathRequest { space, claim, .. } = request;
+    let one = |pattern: &Pattern| format!(" --path {}", quote_word(&space.text_of(pattern)));
+    let mut options: String = claim.patterns.iter().map(one).collect();
+    if claim.mode == Mode::Shared {
+        options.push_str(" --shared");
+    }
+    if space.is_of_one_worktree() {
+        options.push_str(" --this-worktree");
+    }
+    options
 }
 
 fn add_claim(object: &mut Object, request: &PathRequest) {
     object.text("space", &request.space.name);
     let patterns = &request.claim.patterns;
-    object.list("paths", patterns.iter().map(|pattern| json_of(&quote(&pattern.to_string())).into_owned()));
+    object.list(
+        "paths",
+        patterns.iter().map(|pattern| json_of(&quote(&pattern.to_string())).into_owned()),
+    );
     object.text("mode", request.claim.mode.word());
 }
 
@@ -82,15 +92,14 @@ pub fn own_text(holders: &PathHolders, now: &Now) -> String {
 /// Makes the answer that others have paths of the request.
 pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     let asked = paths(&request.claim);
-    let all: Vec<String> =
-        others.iter().take(SHOWN_MAX).map(|view| describe(view, now)).collect();
+    let all: Vec<String> = others.iter().take(SHOWN_MAX).map(|view| describe(view, now)).collect();
     let more = match others.len().saturating_sub(SHOWN_MAX) {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
     Error::new(Kind::Refused, text)
-        .hint(format!("wait for it: zeta claim acquire{} --wait 10m", options(&request.claim)))
+        .hint(format!("wait for it: zeta claim acquire{} --wait 10m", options(request)))
         .hint("or agree with its holder: zeta bus send")
 }
 
@@ -117,7 +126,7 @@ pub fn not_yours(request: &PathRequest, holders: &PathHolders) -> Error {
         (None, true) => Kind::NotFound,
         (None, false) => Kind::Refused,
     };
-    let options = options(&request.claim);
+    let options = options(request);
     Error::new(kind, format!("{asked}: no claim of these paths is shown to be yours"))
         .hint("it is yours by your session ('zeta run'), or by the number that acquire printed: --token N")
         .hint(format!("see who has it: zeta claim check{options}"))

@@ -393,7 +393,8 @@ fn in_random_histories_no_two_holders_have_claims_that_exclude_each_other() {
         (PathClaim { mode, patterns: vec![of(), of()] }.to_entries(), None)
     };
     let most = histories(entries, |acting| {
-        let claims: Vec<PathClaim> = acting.iter().map(|record| PathClaim::of(&record.extra)).collect();
+        let claims: Vec<PathClaim> =
+            acting.iter().map(|record| PathClaim::of(&record.extra)).collect();
         for (at, one) in claims.iter().enumerate() {
             assert!(!claims[at + 1..].iter().any(|other| one.excludes(other)), "{claims:?}");
         }

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Stat;
 use zeta_core::evidence::{FileTimes, ProcessState};
 use zeta_core::layout;
-use zeta_core::lease::joint::{
-    has_ended, standing_record, stands_for_grants, stands_long_enough,
-};
+use zeta_core::lease::joint::{has_ended, standing_record, stands_for_grants, stands_long_enough};
 use zeta_core::lease::{FencingToken, Observed, Record, judge};
 use zeta_core::name::RecordName;
 use zeta_core::time::{Host, Now};

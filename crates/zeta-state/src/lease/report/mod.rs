@@ -230,7 +230,9 @@ fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<Strin
         HeldWhy::InTime | HeldWhy::InGrace => {
             let rest = held.rest_ms.map_or("1m".to_owned(), |ms| format!("{}s", ms / 1000 + 1));
             let slots = slots_option(observed);
-            steps.push(format!("wait in the queue: zeta lease acquire {lease}{slots} --wait {rest}"));
+            steps.push(format!(
+                "wait in the queue: zeta lease acquire {lease}{slots} --wait {rest}"
+            ));
         }
         HeldWhy::OverdueForever => {
             steps.push("its policy is 'never': only its holder or a person can end it".to_owned());
@@ -317,7 +319,8 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
     match &view.standing {
         Standing::Grantable(_) => {
             let slots = slots_option(&view.observed);
-            lines.push(format!("  next     free to take: zeta lease acquire {}{slots}", view.lease));
+            lines
+                .push(format!("  next     free to take: zeta lease acquire {}{slots}", view.lease));
         }
         Standing::Held(held) => {
             lines.extend(grace(held).map(|grace| {

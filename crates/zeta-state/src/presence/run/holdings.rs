@@ -29,7 +29,8 @@ pub(super) struct Holding {
 impl Supervisor<'_> {
     pub(super) fn check_all_leases(&mut self, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
         let Ok(listing) = self.handle.node.list() else { return };
-        let mut names: Vec<RecordName> = self.holdings.keys().map(|(name, _)| name.clone()).collect();
+        let mut names: Vec<RecordName> =
+            self.holdings.keys().map(|(name, _)| name.clone()).collect();
         names.dedup();
         for file in &listing.names {
             if let FileKind::Lease(name) = layout::kind_of(file)
@@ -57,7 +58,8 @@ impl Supervisor<'_> {
             if let FileKind::Lease(name) = layout::kind_of(text)
                 && let Ok(name) = RecordName::new("lease", name)
             {
-                let held = self.holdings.iter_mut().filter(|((held, _), _)| deleted && *held == name);
+                let held =
+                    self.holdings.iter_mut().filter(|((held, _), _)| deleted && *held == name);
                 held.for_each(|(_, held)| held.deleted = true);
                 if !names.contains(&name) {
                     names.push(name);

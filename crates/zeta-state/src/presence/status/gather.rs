@@ -130,7 +130,9 @@ impl Scratch {
                         self.fill_grants(base, node, &name, |scratch| {
                             scratch.keep_lease(&name, keep, host, evidence);
                         })
-                        .unwrap_or_else(|error| found.push(findings::unsafe_file(name.as_str(), &error)));
+                        .unwrap_or_else(|error| {
+                            found.push(findings::unsafe_file(name.as_str(), &error))
+                        });
                     }
                 }
                 // Removed since the directory was listed.

@@ -162,7 +162,10 @@ fn a_plain_lease_and_a_counted_one_exclude_each_other() {
     assert!(!std::fs::read_to_string(sandbox.lock("job")).unwrap().contains("joint"));
     sandbox.refused(&["lease", "acquire", "job", "--slots", "3"], 3);
     // The holder of a plain lease that ended makes room for counted ones.
-    sandbox.forge_keys("job", &[("boot_id", Some("\"old\"")), ("renewed_boot_ns", Some("8000000000000000"))]);
+    sandbox.forge_keys(
+        "job",
+        &[("boot_id", Some("\"old\"")), ("renewed_boot_ns", Some("8000000000000000"))],
+    );
     acquire(&sandbox, "3", "bob");
     acquire(&sandbox, "3", "cat");
 }
@@ -305,7 +308,8 @@ fn killed_processes_leave_nothing_that_holds_a_place_for_ever() {
     let sandbox = Sandbox::new();
     acquire(&sandbox, "2", "ann");
     for round in 0..40u64 {
-        let args = ["lease", "exec", "job", "--slots", "2", "--ttl", "5m", "-w", "20", "--", "true"];
+        let args =
+            ["lease", "exec", "job", "--slots", "2", "--ttl", "5m", "-w", "20", "--", "true"];
         let mut child = sandbox.cmd(&args).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(round * 700));
         let _ = child.kill();
