@@ -42,8 +42,8 @@ pub struct PathClaim {
 }
 
 impl PathClaim {
-    /// Reads the claim from the keys of the record of a grant. In doubt it covers more: a mode that is not
-    /// known is exclusive, and a pattern that cannot be read is every path.
+    /// Reads the claim from the keys of the record of a grant. In doubt it covers more: a mode that
+    /// is not known is exclusive, and a pattern that cannot be read is every path.
     pub fn of(entries: &[(String, String)]) -> PathClaim {
         let text = |key: &str| {
             let (_, value) = entries.iter().find(|(known, _)| known == key)?;

@@ -71,9 +71,9 @@ impl Space {
         };
         let whole = from.join(text);
         let exists = whole.symlink_metadata().is_ok();
-        let is_special = |part: &&OsStr| part.to_str().is_none_or(|part| part.contains(SPECIAL));
+        let is_special = |part: &OsStr| part.to_str().is_none_or(|part| part.contains(SPECIAL));
         let parts: Vec<&OsStr> = Path::new(text).components().map(Component::as_os_str).collect();
-        let wild = if exists { None } else { parts.iter().position(|part| is_special(&part)) };
+        let wild = if exists { None } else { parts.iter().position(|part| is_special(part)) };
         let (plain, wild) = parts.split_at(wild.unwrap_or(parts.len()));
         let plain: PathBuf = plain.iter().collect();
         let resolved = resolve(&from.join(&plain))?;

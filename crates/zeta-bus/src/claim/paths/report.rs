@@ -128,6 +128,6 @@ pub fn not_yours(request: &PathRequest, holders: &PathHolders) -> Error {
     };
     let options = options(request);
     Error::new(kind, format!("{asked}: no claim of these paths is shown to be yours"))
-        .hint("it is yours by your session ('zeta run'), or by the number that acquire printed: --token N")
+        .hint("your session ('zeta run') shows it, or the number that acquire printed: --token N")
         .hint(format!("see who has it: zeta claim check{options}"))
 }

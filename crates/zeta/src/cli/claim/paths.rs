@@ -1,7 +1,5 @@
 //! `zeta claim` with `--path`: who edits which files of a repository.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use zeta_core::lease::{Held, Observed};
 use zeta_core::pattern::{Mode, PATTERNS_MAX, PathClaim, Pattern};
@@ -21,13 +19,18 @@ use zeta_state::lease::space::Space;
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
     /// Path or pattern in the repository, instead of an item; may be given up to 16 times
-    #[arg(id = "paths", long = "path", value_name = "PATTERN", conflicts_with_all = ["item", "named_item", "branch", "worktree", "from"])]
+    #[arg(
+        id = "paths",
+        long = "path",
+        value_name = "PATTERN",
+        conflicts_with_all = ["item", "named_item", "branch", "worktree", "from"]
+    )]
     paths: Vec<String>,
     /// With --path: beside other shared claims, not exclusive
-    #[arg(long, requires = "paths")]
+    #[arg(long, requires = "paths", conflicts_with_all = ["item", "named_item"])]
     shared: bool,
     /// With --path: among the agents of this worktree only, not of all worktrees of the repository
-    #[arg(long, requires = "paths")]
+    #[arg(long, requires = "paths", conflicts_with_all = ["item", "named_item"])]
     this_worktree: bool,
 }
 
@@ -48,7 +51,7 @@ fn request_of(subject: &Subject) -> Result<PathRequest> {
         Error::usage(format!("the directory of this call is gone: {error}"))
             .hint("change into the repository")
     })?;
-    let space = Space::find(&PathBuf::from(here), *this_worktree)?;
+    let space = Space::find(&here, *this_worktree)?;
     let patterns: Result<Vec<Pattern>> = paths.iter().map(|text| space.pattern(text)).collect();
     let mode = if *shared { Mode::Shared } else { Mode::Exclusive };
     Ok(PathRequest {

@@ -191,7 +191,8 @@ fn the_space_is_the_directory_that_git_names() {
 #[test]
 fn a_session_s_claims_never_exclude_each_other_and_end_with_it() {
     let repo = Repo::new();
-    let work = "set -e; \"$ZETA\" claim acquire --path src/; \"$ZETA\" claim acquire --path src/a.py; \
+    let work = "set -e; \"$ZETA\" claim acquire --path src/; \
+                \"$ZETA\" claim acquire --path src/a.py; \
                 \"$ZETA\" claim acquire --path src/ ; \"$ZETA\" claim check --path src/a.py; \
                 \"$ZETA\" claim release --path src/; touch ready; sleep 60";
     let mut agent = repo.cmd(&repo.top, &["run", "--as", "ann", "--", "sh", "-c", work]);
