@@ -132,20 +132,25 @@ impl Space {
 fn common_dir(top: &Path) -> Result<PathBuf> {
     let link = top.join(".git");
     if link.is_dir() {
-        return resolve(&link);
+        return existing(&link);
     }
     let text = read_link_file(&link)?;
     let Some(dir) = text.strip_prefix("gitdir: ") else {
         let text = format!("{}: it does not name a directory of git", link.display());
         return Err(Error::usage(text).hint("see what 'git rev-parse --git-common-dir' says"));
     };
-    let dir = resolve(&top.join(dir))?;
+    let dir = existing(&top.join(dir))?;
     match read_link_file(&dir.join("commondir")) {
-        Ok(common) => resolve(&dir.join(common)),
+        Ok(common) => existing(&dir.join(common)),
         // A submodule has a directory of its own.
         Err(_) if !dir.join("commondir").exists() => Ok(dir),
         Err(error) => Err(error),
     }
+}
+
+/// Follows all links of a path that must lead to something: a wrong one would be another space.
+fn existing(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|error| cannot("follow", path, &error))
 }
 
 fn read_link_file(path: &Path) -> Result<String> {

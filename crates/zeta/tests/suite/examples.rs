@@ -57,6 +57,8 @@ impl Sandbox {
     fn new() -> Sandbox {
         let dir = TempDir::new("examples", 0o700);
         std::fs::create_dir(dir.join("bin")).unwrap();
+        // Claims on paths are of a repository.
+        std::fs::create_dir(dir.join(".git")).unwrap();
         for program in
             ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
         {

@@ -146,7 +146,7 @@ Examples:
   zeta lease exec deploy -- ./deploy.sh            # waits for the lease, as flock(1) does
   zeta lease exec deploy -n -E 0 -- ./nightly.sh   # ends with 0 if the lease is held
   zeta lease exec deploy --fenced -- git push      # no other holder while this runs
-  zeta lease exec build --slots 3 -- make          # at most three of them at once
+  zeta lease exec review --slots 3 -- ./review.sh  # at most three of them at once
 
 The command's environment has ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and
 ZETA_STATE_DIR.
