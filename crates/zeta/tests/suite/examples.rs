@@ -26,6 +26,7 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta bus read", 4),
     ("zeta bus status 9aceec27", 4),
     // The item was not claimed before.
+    ("zeta claim release --path", 4),
     ("zeta claim release B-0856 --token", 5),
     ("zeta claim release B-0856", 4),
     ("zeta claim check B-0856 --token", 5),
