@@ -85,6 +85,11 @@ pub fn is_grant_file(file: &str) -> bool {
     id.len() == 24 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// The lease that a file is named after; the name of the file again if it is no lease's.
+pub fn into_lease(file: String) -> Result<RecordName, String> {
+    RecordName::of_file(file, LEASE_SUFFIX)
+}
+
 /// The file of a marker.
 pub fn marker_file(name: &RecordName) -> String {
     format!("{name}{MARKER_SUFFIX}")
@@ -129,6 +134,10 @@ mod tests {
         assert_eq!(kind_of(&grants_dir(&name)), Kind::Grants("register-pr-in-flight"));
         assert!(is_grant_file(&grant_file(7)) && is_grant_file(&grant_file(u64::MAX)));
         assert!(!is_grant_file("7.lock") && !is_grant_file("register-pr-in-flight-now.lock"));
+        assert_eq!(into_lease(lease_file(&name)), Ok(name.clone()));
+        for file in ["a.lock.marker", ".lock", "-a.lock", "A.lock", "a"] {
+            assert_eq!(into_lease(file.to_owned()), Err(file.to_owned()));
+        }
         assert_eq!(kind_of(&marker_file(&name)), Kind::Marker("register-pr-in-flight"));
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);

@@ -215,6 +215,15 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
     }
 }
 
+/// Returns the record files that have a guard.
+pub fn guarded(base: &TrustedDir, node: &Node) -> Result<Vec<String>> {
+    let path = node.path.join(layout::GUARDS);
+    match open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())? {
+        Some((guards, _)) => Ok(list(guards.as_fd(), layout::ENTRIES_MAX, &path)?.names),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Reads what the guard of `file` remembers, without entering it: the highest token ever granted,
 /// and the note about the last break by force.
 pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {

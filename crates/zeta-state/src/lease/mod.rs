@@ -12,7 +12,7 @@ pub mod space;
 pub mod wait;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes};
+use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
@@ -63,7 +63,7 @@ pub fn observe_text(
     match Record::from_fields(fields, lease) {
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
-            let life = if record.renewed.boot_id == host.boot_id {
+            let life = if is_same_boot(&record.renewed.boot_id, host) {
                 life(&record.processes)
             } else {
                 ProcessState::Unknown
@@ -297,6 +297,16 @@ impl NodeHandle<'_> {
             Loss::Lost(lost) => Ok(Err(LostTo { broken, ..LostTo::new(lease, lost) })),
             loss => Ok(Ok(loss)),
         }
+    }
+
+    /// Returns the leases that have a guard, whether they are held or not.
+    pub fn guarded_leases(&self) -> Result<Vec<RecordName>> {
+        let files = guard::guarded(&self.tree.base, &self.node)?;
+        let lease = |file: &String| match layout::kind_of(file) {
+            layout::Kind::Lease(name) => RecordName::new("lease", name).ok(),
+            _ => None,
+        };
+        Ok(files.iter().filter_map(lease).collect())
     }
 
     /// Returns the loss of a grant that was broken before its renewer saw it: one of this session,

@@ -215,7 +215,7 @@ fn sort(members: &[Member<'_>], now: &Now) -> Sorted {
                 sorted.ended.push((at, cause));
             }
             Standing::Grantable(cause) => sorted.late.push((at, cause)),
-            Standing::MustKill(processes) => sorted.overdue.push((at, processes)),
+            Standing::MustKill(processes) => sorted.overdue.push((at, *processes)),
             Standing::Held(held) => sorted.held.push((at, held)),
         }
     }

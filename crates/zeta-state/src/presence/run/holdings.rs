@@ -35,7 +35,7 @@ impl Supervisor<'_> {
         for file in &listing.names {
             if let FileKind::Lease(name) = layout::kind_of(file)
                 && let Ok(name) = RecordName::new("lease", name)
-                && !names.contains(&name)
+                && !self.holds(&name)
             {
                 names.push(name);
             }
@@ -43,6 +43,10 @@ impl Supervisor<'_> {
         for name in names {
             self.check_lease(&name, on_event, child);
         }
+    }
+
+    fn holds(&self, name: &RecordName) -> bool {
+        self.holdings.keys().any(|(held, _)| held == name)
     }
 
     /// Checks the leases whose records arrived, or were deleted, since the last call.
@@ -67,11 +71,29 @@ impl Supervisor<'_> {
             }
         });
         if !whole {
-            return self.check_all_leases(on_event, child);
+            self.check_all_leases(on_event, child);
+            return self.check_unseen_breaks(on_event, child);
         }
         for name in names {
             self.check_lease(&name, on_event, child);
-            if !self.holdings.keys().any(|(held, _)| *held == name) {
+            if !self.holds(&name) {
+                self.check_unseen_break(&name, on_event, child);
+            }
+        }
+    }
+
+    /// Reports the grants of the session that came and were broken while no watch saw it.
+    pub(super) fn check_unseen_breaks(
+        &mut self,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let names = match self.handle.guarded_leases() {
+            Ok(names) => names,
+            Err(error) => return self.report_error(Err(error), on_event),
+        };
+        for name in names {
+            if !self.holds(&name) {
                 self.check_unseen_break(&name, on_event, child);
             }
         }
