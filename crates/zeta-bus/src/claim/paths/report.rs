@@ -11,7 +11,7 @@ use super::{PathHolders, PathRequest};
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Refusal;
-use zeta_state::lease::report::{json, view_who};
+use zeta_state::lease::report::{json, who};
 
 /// The patterns of a claim, for people.
 pub fn paths(claim: &PathClaim) -> String {
@@ -75,7 +75,7 @@ fn describe(view: &LeaseView, now: &Now) -> String {
         Observed::Ours(record, ..) => PathClaim::of(&record.extra),
         _ => PathClaim::of(&[]),
     };
-    format!("{} ({})", view_who(view, now), of.mode.word())
+    format!("{} ({})", who(&view.observed, now), of.mode.word())
 }
 
 /// Returns who has paths, as lines of text.

@@ -109,7 +109,8 @@ fn since_until(record: &Record, now: &Now) -> String {
     }
 }
 
-fn who(observed: &Observed, now: &Now) -> String {
+/// Describes the holder of a lease, since when, until when and what for.
+pub fn who(observed: &Observed, now: &Now) -> String {
     match observed {
         Observed::Absent => "no process".to_owned(),
         Observed::Ours(record, _, life) => {
@@ -134,11 +135,6 @@ fn who(observed: &Observed, now: &Now) -> String {
         }
         Observed::Damaged(damage, _) => format!("a damaged record ({damage})"),
     }
-}
-
-/// Describes the holder of a lease, since when, until when and what for.
-pub fn view_who(view: &LeaseView, now: &Now) -> String {
-    who(&view.observed, now)
 }
 
 /// Returns the message for the beginning of a wait.
@@ -297,8 +293,7 @@ pub fn standing_word(standing: &Standing) -> &'static str {
 
 /// All holders of a lease as text, in several lines each.
 pub fn views_text(views: &[LeaseView], now: &Now) -> String {
-    let texts: Vec<String> = views.iter().map(|view| view_text(view, now)).collect();
-    texts.join("\n")
+    views.iter().map(|view| view_text(view, now)).collect::<Vec<_>>().join("\n")
 }
 
 /// A lease as text, in several lines.
