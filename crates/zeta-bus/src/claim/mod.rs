@@ -9,6 +9,7 @@
 mod acquire;
 mod holders;
 mod message;
+pub mod paths;
 mod release;
 pub mod report;
 
