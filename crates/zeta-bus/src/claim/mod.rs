@@ -9,6 +9,7 @@
 mod acquire;
 mod holders;
 mod message;
+pub mod place;
 mod release;
 pub mod report;
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sha2::{Digest, Sha256};
+
 use super::place::{age, shown};
 use super::{TEXT_MAX, cut};
 
@@ -57,6 +59,18 @@ pub fn text(name: &str, mail: usize, neighbours: &[Neighbour]) -> Option<String>
     Some(cut(&out, TEXT_MAX))
 }
 
+/// A digest of what [`text`] says, without ages: a text that says nothing new is not repeated.
+pub fn digest(mail: usize, neighbours: &[Neighbour]) -> String {
+    let mut facts: Vec<String> = neighbours
+        .iter()
+        .map(|other| format!("{}{}{:?}", other.name, other.near, other.items))
+        .collect();
+    facts.sort_unstable();
+    let mut hash = Sha256::new();
+    hash.update(format!("{mail}{facts:?}"));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn describe(other: &Neighbour) -> String {
     let mut facts: Vec<String> = Vec::new();
     if other.near {
@@ -108,6 +122,16 @@ mod tests {
             text("claude-1", 1, &[]).unwrap(),
             "zeta: you are agent claude-1. 1 message waits: zeta bus inbox --as claude-1."
         );
+    }
+
+    #[test]
+    fn a_digest_changes_with_what_is_said_and_not_with_its_age() {
+        let waits = |s| Neighbour { waits: Some(("q".into(), s)), ..other("vera", &[], false) };
+        let (a, b) = (other("a", &["x"], false), other("b", &[], true));
+        assert_eq!(digest(0, &[waits(1)]), digest(0, &[waits(90)]));
+        assert_eq!(digest(1, &[a.clone(), b.clone()]), digest(1, &[b.clone(), a.clone()]));
+        assert_ne!(digest(1, &[a.clone()]), digest(2, &[a.clone()]));
+        assert_ne!(digest(1, &[a]), digest(1, &[b]));
     }
 
     #[test]
