@@ -10,13 +10,17 @@ mod claude;
 mod codex;
 mod copilot;
 mod cursor;
+pub mod diff;
+mod document;
 mod field;
 mod gemini;
 mod input;
+pub mod install;
 mod opencode;
 mod places;
 mod repository;
 mod session;
+pub mod settings;
 
 use std::ffi::OsString;
 use std::io::Write as _;
