@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use sha2::{Digest, Sha256};
-
 use super::place::{age, shown};
-use super::{TEXT_MAX, cut};
+use super::{TEXT_MAX, cut, sha256};
 
 /// Another agent that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +64,9 @@ pub fn digest(mail: usize, neighbours: &[Neighbour]) -> String {
         .map(|other| format!("{}{}{:?}", other.name, other.near, other.items))
         .collect();
     facts.sort_unstable();
-    let mut hash = Sha256::new();
-    hash.update(format!("{mail}{facts:?}"));
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = sha256(&format!("{mail}{facts:?}"));
+    digest.truncate(16);
+    digest
 }
 
 fn describe(other: &Neighbour) -> String {

@@ -220,12 +220,15 @@ impl Default for Rules {
 
 /// The number of a session: 32 hex digits, the same for each call of the session.
 pub fn session_number(tool: Tool, session: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(tool.word());
-    hash.update([0]);
-    hash.update(session);
-    let mut hex = String::with_capacity(32);
-    for byte in hash.finalize().iter().take(16) {
+    let mut hex = sha256(&format!("{}\0{session}", tool.word()));
+    hex.truncate(32);
+    hex
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub fn sha256(text: &str) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text) {
         let _ = write!(hex, "{byte:02x}");
     }
     hex

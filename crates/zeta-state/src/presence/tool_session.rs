@@ -22,16 +22,18 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
 /// The key that says which tool's hooks wrote a record.
-pub const TOOL: &str = "tool";
+pub const HOOKED_BY: &str = "hooked_by";
 /// The key of what the agent waits for, and that of the time since when.
 pub const WAITS_FOR: &str = "waits_for";
 /// See [`WAITS_FOR`].
 pub const WAITS_SINCE: &str = "waits_since";
 /// The key of the directory in which the agent works.
 pub const CWD: &str = "cwd";
+/// The key of a digest of what was said to the agent about its neighbours.
+pub const TOLD: &str = "told";
 
 /// Keys of a session before this one.
-const OF_A_SESSION: [&str; 5] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, "beat_seq"];
+const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, "beat_seq"];
 
 /// A session, as one call of a hook knows it.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ pub fn attend(
         }
         begin(&mut fields, &ctx.agent, session.number, reading.wall_us);
     }
-    fields.set_text(TOOL, session.tool.word());
+    fields.set_text(HOOKED_BY, session.tool.word());
     if let Some(cwd) = session.cwd {
         fields.set_text(CWD, cwd);
     }
@@ -177,5 +179,5 @@ pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Optio
     }
     let beat = Beat::from_fields(&fields).ok()?;
     let dead = life_of(&beat, &handle.ctx.now()) == ProcessState::Dead;
-    (!dead).then(|| fields.text(TOOL).map(|tool| tool.into_owned()))
+    (!dead).then(|| fields.text(HOOKED_BY).map(|tool| tool.into_owned()))
 }

@@ -124,11 +124,9 @@ pub(super) fn commands(text: &str, part: &str, comments: bool) -> Found<Vec<Stri
     Ok(found)
 }
 
-/// Returns the number of a group of hooks among those of its event, and how many there are.
-pub(super) fn place(text: &str, group: &Group, comments: bool) -> Found<Option<(usize, usize)>> {
-    let document = Document::parse(text, comments)?;
-    let Some(array) = document.event(group.0)? else { return Ok(None) };
-    Ok(document.position(group.0, &group.1).map(|at| (at, array.elements.len())))
+/// Returns the number of a group among those of its event.
+pub(super) fn place(text: &str, group: &Group) -> Found<Option<usize>> {
+    Ok(Document::parse(text, false)?.position(group.0, &group.1))
 }
 
 /// A parsed document.

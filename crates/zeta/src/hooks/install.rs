@@ -10,6 +10,7 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use zeta_core::hook::{Tool, session_number};
 
+use super::codex_trust;
 use super::document::{self, Made, Trouble};
 use super::settings::{self, Kind, Scope, Settings};
 use zeta_os::error::{Error, Kind as ErrorKindOf, Result};
@@ -20,6 +21,9 @@ use zeta_os::temp_file::private_dir;
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long an install waits for another one.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// The next step of a person who uses Codex.
+const NOT_TRUSTED: &str =
+    "Codex runs a hook only after you trusted it: start codex, type /hooks, press t";
 const BOM: &str = "\u{feff}";
 
 /// What was put into a file, so that exactly this is taken out again.
@@ -53,6 +57,9 @@ pub enum State {
     Absent,
     /// All hooks, of this program.
     Installed,
+    /// All hooks, of this program, and the tool does not run them because its user did not say that
+    /// it may.
+    Untrusted,
     /// Hooks of zeta's that this program did not write: it was moved, or the file was changed.
     Changed,
     /// The file cannot be read as the tool reads it.
@@ -65,6 +72,7 @@ impl State {
         match self {
             State::Absent => "absent",
             State::Installed => "installed",
+            State::Untrusted => "untrusted",
             State::Changed => "changed",
             State::Broken => "broken",
         }
@@ -112,9 +120,7 @@ pub fn install(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<Ch
     };
     let mut change = Change { file: settings.path, before, after: Some(after), notes: Vec::new() };
     if tool == Tool::Codex {
-        change.notes.push(
-            "Codex runs a hook only after you trusted it: start codex, type /hooks, press t".into(),
-        );
+        change.notes.push(NOT_TRUSTED.into());
     }
     if change.before == change.after || dry {
         return Ok(change);
@@ -184,7 +190,8 @@ pub fn status(tool: Tool, scope: Scope, lasting: &Path) -> Result<Status> {
     let zeta = settings::own_program()?;
     let found = settings::is_found(settings::program(tool));
     let mut notes = Vec::new();
-    let state = match Place::open(tool, &settings, lasting, true).and_then(|place| place.read()) {
+    let mut state = match Place::open(tool, &settings, lasting, true).and_then(|place| place.read())
+    {
         Err(error) => {
             notes.push(error.text);
             State::Broken
@@ -218,7 +225,11 @@ pub fn status(tool: Tool, scope: Scope, lasting: &Path) -> Result<Status> {
         notes.push(format!("to write this program's hooks: zeta hook install {word}"));
     }
     if tool == Tool::Codex && state == State::Installed {
-        notes.push("whether Codex trusts them is shown by its own /hooks".into());
+        let trusted = codex_trust::is_trusted(&settings.path, &settings::groups(tool, &zeta));
+        if !trusted {
+            notes.push(NOT_TRUSTED.into());
+            state = State::Untrusted;
+        }
     }
     Ok(Status { tool, file: settings.path, state, found, notes })
 }
@@ -237,7 +248,8 @@ impl Place {
         let name = format!("{}-{}.json", tool.word(), number.get(..12).unwrap_or_default());
         let mut lock = None;
         if !dry {
-            private_dir(&dir).map_err(|error| Error::io("cannot make", &dir, errno(&error)))?;
+            private_dir(&dir.join(&name))
+                .map_err(|error| Error::io("cannot make", &dir, errno(&error)))?;
             // The directory itself is locked: no file stays behind for that.
             let file =
                 File::open(&dir).map_err(|error| Error::io("cannot open", &dir, errno(&error)))?;

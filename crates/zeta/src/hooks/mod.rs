@@ -8,6 +8,7 @@
 mod alarm;
 mod claude;
 mod codex;
+mod codex_trust;
 mod copilot;
 mod cursor;
 pub mod diff;

@@ -23,11 +23,9 @@ use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, ToolSession, WAITS_FOR, WAITS_SINCE, attend, living, session_of,
+    self, CWD, TOLD, ToolSession, WAITS_FOR, WAITS_SINCE, attend, living, session_of,
 };
 
-/// The key of what was said to the agent about its neighbours.
-const TOLD: &str = "told";
 /// How often the leases of a session are looked through for one to renew.
 const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
 /// Longest question that is kept, in characters.

@@ -106,6 +106,11 @@ fn user_dir(tool: Tool) -> Result<PathBuf> {
     }
 }
 
+/// Returns Codex's configuration; the hooks of a project are trusted there, too.
+pub(super) fn codex_config(dir: &Path) -> PathBuf {
+    user_dir(Tool::Codex).unwrap_or_else(|_| dir.to_path_buf()).join("config.toml")
+}
+
 fn project_root() -> Result<PathBuf> {
     let cwd = std::env::current_dir()
         .map_err(|error| Error::usage(format!("the current directory cannot be read: {error}")))?;
