@@ -11,8 +11,11 @@ use super::event_name;
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
 
-/// Seconds after which a tool gives up on a hook; `zeta` ends after two.
-const TIMEOUT_S: u64 = 5;
+/// Returns the seconds after which a tool gives up on a hook; `zeta` ends after two. Codex gives an
+/// end no more than three, and says so when more is asked for.
+fn timeout_s(moment: Moment) -> u64 {
+    if moment == Moment::SessionEnd { 3 } else { 5 }
+}
 
 /// Whose file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +152,8 @@ pub(super) fn groups(tool: Tool, zeta: &str) -> Vec<Group> {
         let command = command(zeta, tool, moment);
         let of_tools = matches!(moment, Moment::BeforeTool | Moment::AfterTool);
         let matcher = matcher.filter(|_| of_tools).map(|m| ("matcher".to_owned(), json!(m)));
-        let timeout = if tool == Tool::Gemini { TIMEOUT_S * 1_000 } else { TIMEOUT_S };
+        let unit = if tool == Tool::Gemini { 1_000 } else { 1 };
+        let timeout = timeout_s(moment) * unit;
         let mut group: serde_json::Map<_, _> = matcher.into_iter().collect();
         if tool == Tool::Cursor {
             group.insert("command".to_owned(), json!(command));
@@ -172,7 +176,7 @@ pub(super) fn own_text(tool: Tool, zeta: &str) -> String {
     let hooks: serde_json::Map<_, _> = moments(tool)
         .map(|(moment, event)| {
             let bash = command(zeta, tool, moment);
-            let hook = json!([{ "type": "command", "bash": bash, "timeoutSec": TIMEOUT_S }]);
+            let hook = json!([{ "type": "command", "bash": bash, "timeoutSec": timeout_s(moment) }]);
             (event.to_owned(), hook)
         })
         .collect();
