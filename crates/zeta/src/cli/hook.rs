@@ -77,7 +77,7 @@ read-only. A second install changes nothing. See docs/use/hooks.md for what each
 
 Examples:
   zeta hook install claude --dry-run
-  zeta hook install codex --project")]
+  zeta hook install codex")]
 struct InstallArgs {
     #[command(flatten)]
     target: Target,

@@ -176,7 +176,8 @@ pub(super) fn own_text(tool: Tool, zeta: &str) -> String {
     let hooks: serde_json::Map<_, _> = moments(tool)
         .map(|(moment, event)| {
             let bash = command(zeta, tool, moment);
-            let hook = json!([{ "type": "command", "bash": bash, "timeoutSec": timeout_s(moment) }]);
+            let hook =
+                json!([{ "type": "command", "bash": bash, "timeoutSec": timeout_s(moment) }]);
             (event.to_owned(), hook)
         })
         .collect();
