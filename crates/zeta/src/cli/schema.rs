@@ -74,6 +74,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("guide", "guide"),
     schema!("heartbeat", "heartbeat"),
     schema!("hook install", "hook-install"),
+    schema!("hook run", "hook-run"),
     schema!("hook status", "hook-status"),
     schema!("hook uninstall", "hook-uninstall"),
     schema!("init", "init"),

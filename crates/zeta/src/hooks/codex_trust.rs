@@ -23,7 +23,9 @@ pub(super) fn is_trusted(file: &Path, groups: &[Group]) -> bool {
     let Ok(config) = config.parse::<toml::Table>() else { return false };
     let state = config.get("hooks").and_then(|hooks| hooks.get("state"));
     groups.iter().all(|group| {
-        let Ok(Some(at)) = document::place(&text, group) else { return false };
+        let Ok(Some(at)) = document::place(document::split_mark(&text).1, group) else {
+            return false;
+        };
         let event = snake(group.0);
         let key = format!("{}:{event}:{at}:0", file.display());
         let kept = state.and_then(|state| state.get(&key)?.get("trusted_hash")?.as_str());

@@ -13,6 +13,8 @@ use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions, pars
 use serde::{Deserialize, Serialize};
 
 const HOOKS: &str = "hooks";
+/// The mark that some editors put in front of UTF-8 text.
+const BOM: &str = "\u{feff}";
 
 /// The group of one event: the event and the group as JSON on one line.
 pub(super) type Group = (&'static str, String);
@@ -51,11 +53,20 @@ impl Made {
 
 type Found<T> = Result<T, Trouble>;
 
+/// Splits a text into the mark of an editor, if it has one, and the document.
+pub(super) fn split_mark(text: &str) -> (&str, &str) {
+    text.split_at(if text.starts_with(BOM) { BOM.len() } else { 0 })
+}
+
 /// Returns the events whose groups are in a document as given.
 pub(super) fn present<'g>(text: &str, groups: &'g [Group], comments: bool) -> Found<Vec<&'g str>> {
     let document = Document::parse(text, comments)?;
-    let has = |(event, group): &&Group| document.position(event, group).is_some();
-    Ok(groups.iter().filter(has).map(|(event, _)| *event).collect())
+    let mut found = Vec::new();
+    for (event, group) in groups {
+        document.event(event)?;
+        found.extend(document.position(event, group).map(|_| *event));
+    }
+    Ok(found)
 }
 
 /// Puts the groups behind those that are there.

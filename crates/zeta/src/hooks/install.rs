@@ -24,7 +24,6 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// The next step of a person who uses Codex.
 const NOT_TRUSTED: &str =
     "Codex runs a hook only after you trusted it: start codex, type /hooks, press t";
-const BOM: &str = "\u{feff}";
 
 /// What was put into a file, so that exactly this is taken out again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -159,8 +158,9 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
         }
         (Some(text), Kind::Shared { new, comments }) => {
             let after = place.without_groups(tool, text, &journal, comments)?;
-            let left = document::commands(&after, &settings::mark(tool), comments)
-                .map_err(|trouble| place.broken(&trouble))?;
+            let left =
+                document::commands(document::split_mark(&after).1, &settings::mark(tool), comments)
+                    .map_err(|trouble| place.broken(&trouble))?;
             notes.extend(left.iter().map(|command| {
                 format!("a hook that was changed since zeta wrote it stays: {command}")
             }));
@@ -202,8 +202,9 @@ pub fn status(tool: Tool, scope: Scope, lasting: &Path) -> Result<Status> {
             Kind::Own => State::Changed,
             Kind::Shared { comments, .. } => {
                 let groups = settings::groups(tool, &zeta);
-                let looked = document::present(&text, &groups, comments).and_then(|present| {
-                    let ours = document::commands(&text, &settings::mark(tool), comments)?;
+                let text = document::split_mark(&text).1;
+                let looked = document::present(text, &groups, comments).and_then(|present| {
+                    let ours = document::commands(text, &settings::mark(tool), comments)?;
                     Ok((present.len(), ours.len()))
                 });
                 match looked {
@@ -329,7 +330,7 @@ impl Place {
     ) -> Result<(String, Made)> {
         let groups = settings::groups(tool, zeta);
         let broken = |trouble: Trouble| self.broken(&trouble);
-        let (mark, plain) = text.strip_prefix(BOM).map_or(("", text), |plain| (BOM, plain));
+        let (mark, plain) = document::split_mark(text);
         let old_made = earlier.map(|earlier| earlier.made.clone()).unwrap_or_default();
         let present = document::present(plain, &groups, comments).map_err(broken)?;
         let ours = document::commands(plain, &settings::mark(tool), comments).map_err(broken)?;
@@ -359,10 +360,8 @@ impl Place {
         journal: &Journal,
         comments: bool,
     ) -> Result<String> {
-        let (mark, mut plain) = match text.strip_prefix(BOM) {
-            Some(plain) => (BOM, plain.to_owned()),
-            None => ("", text.to_owned()),
-        };
+        let (mark, plain) = document::split_mark(text);
+        let mut plain = plain.to_owned();
         for zeta in [journal.zeta.clone(), settings::own_program()?] {
             let groups = settings::groups(tool, &zeta);
             plain = document::take_out(&plain, &groups, &journal.made, comments)

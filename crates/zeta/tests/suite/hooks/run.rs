@@ -297,7 +297,7 @@ fn a_session_that_ends_releases_what_it_holds() {
     assert_eq!(claude(&sandbox, &holder, "session-end", &json!({})), Value::Null);
     let left = sandbox.ok(&["lease", "list"]);
     assert!(left.contains("theirs") && !left.contains("deploy"), "{left}");
-    assert_eq!(sandbox.ok(&["claim", "list", "--json"]), "{\"claims\":[],\"findings\":[]}");
+    assert_eq!(sandbox.ok(&["claim", "list", "--json"]), "{\"claims\":[]}");
     assert!(!sandbox.ok(&["status"]).contains("claude-"));
     // The same session goes on, as after a pause.
     claude(&sandbox, &holder, "session-start", &json!({"cwd": dir}));
