@@ -17,8 +17,8 @@ const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
-/// `C` and `E` do the same with a claim.
-const VERBS: [(&str, char); 16] = [
+/// `C` and `E` do the same with a claim; `M` (the last one) takes many other leases.
+const VERBS: [(&str, char); 17] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
     ("lease renew job --token T", 'L'),
@@ -35,7 +35,10 @@ const VERBS: [(&str, char); 16] = [
     ("claim acquire --item B-1", 'E'),
     ("claim check --item B-2", 'E'),
     ("claim release B-1 --token T", 'C'),
+    ("status", 'M'),
 ];
+/// How many leases are held when `status` is counted.
+const MANY: usize = 400;
 
 /// The counts of one verb; `None` where the tool that counts is missing.
 type Counts = [Option<u64>; 3];
@@ -183,6 +186,14 @@ impl Stage {
         if before == 'F' {
             let release = words(&format!("lease release job --token {token}"));
             run::answer(self.call(&[], &release)).context("cannot release the lease")?;
+        }
+        let taken = self.dir.join("many-are-taken");
+        if before == 'M' && !taken.exists() {
+            for number in 0..MANY {
+                let take = format!("lease acquire many-{number}");
+                run::answer(self.call(&[], &words(&take))).context(take)?;
+            }
+            fs::write(taken, "")?;
         }
         Ok(verb.split(' ').map(|word| if word == "T" { &token } else { word }.to_owned()).collect())
     }

@@ -188,7 +188,7 @@ fn open_place(path: &Path) -> Result<(OwnedFd, String, Option<String>)> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = openat(CWD, dir, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT => {
             Error::new(Kind::NotFound, format!("{}: there is no such directory", dir.display()))

@@ -26,6 +26,15 @@ impl Output {
         print(&text)
     }
 
+    /// Prints a note of several lines on stderr: each of them as [`Self::note`] does.
+    pub fn note_lines(&self, lines: &str) {
+        if !self.quiet {
+            let lines: Vec<_> = lines.split('\n').map(printable).collect();
+            let text = format!("zeta: {}\n", lines.join("\n"));
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+
     /// Prints a note of one line on stderr. What a server or a blob says in it moves no cursor.
     pub fn note(&self, line: &str) {
         if !self.quiet {

@@ -105,8 +105,9 @@ impl From<PushError> for ProposeError {
     }
 }
 
-/// Proposes a change. `still` is asked between the push and the pull request; the same `at_s` on
-/// the same base is the same commit, so that a run that was cut off pushes nothing new.
+/// Proposes a change. `still` is asked between the push and the pull request; the same
+/// content and `at_s` on the same base are the same commit, so that a run that was cut off pushes
+/// nothing new if its content names no time of its own.
 pub fn propose(
     site: &Connection,
     proposal: &Proposal,

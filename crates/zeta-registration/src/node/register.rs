@@ -143,7 +143,6 @@ fn opened(
     let receipt = Receipt {
         state: State::PullOpened,
         pr_url: Some(pull.url.clone()),
-        branch: Some(pull.branch.clone()),
         opened_url: Some(pull.url.clone()),
         detail: OPENED.to_owned(),
         observed_us: host::wall_us(),

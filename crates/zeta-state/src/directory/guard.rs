@@ -203,6 +203,15 @@ fn busy(path: &Path, identity: (u64, u64), waited: Duration) -> Error {
     }
 }
 
+/// Returns the record files that have a guard.
+pub fn guarded(base: &TrustedDir, node: &Node) -> Result<Vec<String>> {
+    let path = node.path.join(layout::GUARDS);
+    match open_inner(node.as_fd(), layout::GUARDS, base, || path.clone())? {
+        Some((guards, _)) => Ok(list(guards.as_fd(), layout::ENTRIES_MAX, &path)?.names),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Reads what the guard of `file` remembers, without entering it: the highest token ever granted,
 /// and the note about the last break by force.
 pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<Bytes>)> {
@@ -334,26 +343,23 @@ impl Section<'_> {
     }
 
     /// Removes temps that a killed process left: under the flock no other process can be writing
-    /// one. Returns how many.
-    pub fn sweep(&self) -> usize {
+    /// one.
+    fn sweep(&self) {
         let mut buffer = Vec::with_capacity(2048);
         let mut entries = RawDir::new(&self.guard.fd, buffer.spare_capacity_mut());
-        let mut swept = 0;
         // One buffer is enough for any guard in order; the next sweep finds the rest.
         loop {
             match entries.next() {
                 Some(Ok(entry))
                     if entry.file_name().to_bytes().starts_with(layout::TEMP_PREFIX.as_bytes()) =>
                 {
-                    swept += usize::from(
-                        unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty()).is_ok(),
-                    );
+                    let _ = unlinkat(&self.guard.fd, entry.file_name(), AtFlags::empty());
                 }
                 Some(Ok(_)) => {}
-                _ => return swept,
+                _ => return,
             }
             if entries.is_buffer_empty() {
-                return swept;
+                return;
             }
         }
     }
@@ -412,8 +418,9 @@ impl Section<'_> {
             Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
             None => {
                 let mode = self.base.sharing.file_mode();
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::CLOEXEC, mode);
+                // EXCL follows no link either.
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags, mode);
                 if fd.as_ref().err() == Some(&Errno::NOENT) {
                     // Nothing can be made in a directory that was removed.
                     self.check_identity(false)?;

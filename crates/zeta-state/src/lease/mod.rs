@@ -206,6 +206,16 @@ impl NodeHandle<'_> {
         }
     }
 
+    /// Returns the leases that have a guard, whether they are held or not.
+    pub fn guarded_leases(&self) -> Result<Vec<RecordName>> {
+        let files = guard::guarded(&self.tree.base, &self.node)?;
+        let lease = |file: &String| match layout::kind_of(file) {
+            layout::Kind::Lease(name) => RecordName::new("lease", name).ok(),
+            _ => None,
+        };
+        Ok(files.iter().filter_map(lease).collect())
+    }
+
     /// Returns the loss of a grant that was broken before its renewer saw it: one of this session,
     /// kept by this process, with a token above `seen`.
     pub fn find_unseen_break(

@@ -248,6 +248,7 @@ impl Supervisor<'_> {
         let watch = Watch::new();
         watch.arrivals_in(self.handle.node.as_fd());
         self.check_all_leases(on_event, child);
+        self.check_unseen_breaks(on_event, child);
         loop {
             let renewals = self.holdings.values().filter(|h| !h.too_long).map(|h| h.next);
             let next = renewals.min().map_or(next_beat, |renewal| renewal.min(next_beat));

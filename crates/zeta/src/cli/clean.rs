@@ -48,7 +48,7 @@ fn run(call: &Call) -> Result<u8> {
     let dry = args.dry_run;
     call.out.either(|| clean_json(&cleaned, dry), || clean_text(&cleaned, dry))?;
     if !call.out.json {
-        call.out.note(&clean_total(&cleaned, dry));
+        call.out.note_lines(&clean_total(&cleaned, dry));
     }
     Ok(0)
 }

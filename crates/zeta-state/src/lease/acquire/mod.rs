@@ -168,7 +168,7 @@ impl Attempt<'_, '_> {
                 Attempted::Done(outcome) => return Ok(outcome),
                 Attempted::Killed(ends) => {
                     kills += 1;
-                    if !self.wait_for_ends(ends) || kills > KILLS_MAX {
+                    if !self.wait_for_ends(ends) || kills == KILLS_MAX {
                         return self.refuse_guarded(will_not_die(&self.request.lease));
                     }
                 }

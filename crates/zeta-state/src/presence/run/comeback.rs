@@ -39,6 +39,9 @@ impl Supervisor<'_> {
             self.end_by_plan(child);
         }
         self.check_all_leases(on_event, child);
+        if !watch.sees() {
+            self.check_unseen_breaks(on_event, child);
+        }
     }
 
     fn beat(&self) -> Result<()> {

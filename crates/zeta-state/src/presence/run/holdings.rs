@@ -68,10 +68,28 @@ impl Supervisor<'_> {
             }
         });
         if !whole {
-            return self.check_all_leases(on_event, child);
+            self.check_all_leases(on_event, child);
+            return self.check_unseen_breaks(on_event, child);
         }
         for name in names {
             self.check_lease(&name, on_event, child);
+            if !self.holdings.contains_key(&name) {
+                self.check_unseen_break(&name, on_event, child);
+            }
+        }
+    }
+
+    /// Reports the grants of the session that came and were broken while no watch saw it.
+    pub(super) fn check_unseen_breaks(
+        &mut self,
+        on_event: &mut dyn FnMut(Event<'_>),
+        child: &Child,
+    ) {
+        let names = match self.handle.guarded_leases() {
+            Ok(names) => names,
+            Err(error) => return self.report_error(Err(error), on_event),
+        };
+        for name in names {
             if !self.holdings.contains_key(&name) {
                 self.check_unseen_break(&name, on_event, child);
             }

@@ -3,10 +3,11 @@
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use zeta_core::bus::item::Item;
 
 use super::place::Place;
 use crate::support::{LIMIT, finish, signal, until, wait};
@@ -178,6 +179,10 @@ fn a_claim_is_handed_over_without_a_moment_in_which_it_is_free() {
     let handed = place.json(0, &over);
     assert!(handed["fencing_token"].as_u64() > first["fencing_token"].as_u64());
     assert_eq!(place.original_holders("B-6"), ["vera"]);
+    // The message of the new claim says where the work is, too, as that of the first one did.
+    let listed = place.json(0, &["bus", "list", "--topic", "claim"]);
+    let payload = &messages(&listed).iter().find(|m| m["from"] == "vera").unwrap()["payload"];
+    assert_eq!((&payload["branch"], &payload["worktree"]), (&"feat/x".into(), &"/w/1".into()));
     place.acquire(3, "otto-cli", "B-6");
     place.ends(5, &over);
     // The new holder has only its name to show, and once.
@@ -436,6 +441,74 @@ fn a_release_by_token_is_published_once_and_also_when_the_grant_is_gone() {
     assert_eq!(place.original_holders("B-20"), ["otto-cli"]);
     place.release(0, "otto-cli", "B-20");
     assert!(place.original_holders("B-20").is_empty());
+}
+
+#[test]
+fn a_shared_claim_is_renewed_and_stays_shared() {
+    let place = Place::new();
+    let first = place.acquire_with(0, "otto-cli", "B-21", &["--shareable"]);
+    let token = place.token("otto-cli", "B-21");
+    let renew = ["claim", "renew", "B-21", "--from", "otto-cli", "--token", &token];
+    assert_eq!(place.json(0, &renew)["fencing_token"], first["fencing_token"]);
+    place.acquire_with(0, "otto-desktop", "B-21", &["--shareable"]);
+    place.acquire(3, "vera", "B-21");
+}
+
+#[test]
+fn a_claim_that_is_renewed_for_another_agent_names_no_process_of_the_caller_s_session() {
+    let place = Place::new();
+    let first = place.acquire(0, "vera", "B-22");
+    let (lease, token) = (first["lease"].as_str().unwrap(), &first["fencing_token"]);
+    let script = format!("\"$ZETA\" claim renew B-22 --from vera --token {token} >/dev/null");
+    let mut other = session(&place, "otto-cli", &format!("{script} && exec sleep 60"));
+    let show = || place.json(0, &["lease", "show", lease]);
+    assert!(until(LIMIT, || show()["fencing_token"] != *token), "it was not renewed");
+    let shown = show();
+    assert_eq!((&shown["agent"], &shown["pid"]), (&"vera".into(), &Value::Null), "{shown}");
+    signal(other.id(), Signal::TERM);
+    wait(&mut other, LIMIT);
+}
+
+#[test]
+fn an_acquire_of_the_original_that_is_at_work_is_waited_for() {
+    let place = Place::new();
+    place.acquire(0, "warm", "up");
+    let lock = place.bus.join(Item::new("B-23").unwrap().original_lock());
+    std::fs::write(&lock, std::process::id().to_string()).unwrap();
+    let args = ["claim", "acquire", "--from", "vera", "--item", "B-23"];
+    let ours = place.cmd(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(&lock).unwrap();
+    let out = finish(ours, Instant::now(), LIMIT);
+    assert_eq!(out.status, 0, "{out:?}");
+    // One that does not end is named, and not waited for without an end.
+    let lock = place.bus.join(Item::new("B-24").unwrap().original_lock());
+    std::fs::write(&lock, std::process::id().to_string()).unwrap();
+    let out = place.ends(6, &["claim", "acquire", "--from", "vera", "--item", "B-24"]);
+    assert!(out.err.contains(&std::process::id().to_string()), "{out:?}");
+    assert!(out.took < Duration::from_secs(15), "{out:?}");
+}
+
+#[test]
+fn by_the_original_s_rule_a_release_ends_what_the_name_holds_outside_of_a_session() {
+    let place = Place::new();
+    let original = |status: i32, verb: &str, from: &str, item: &str| {
+        let args = ["claim", verb, "--from", from, "--item", item];
+        let out = crate::support::run(place.cmd(&args).env("ZETA_BUS_IDS", "original"));
+        assert_eq!(out.status, status, "{verb} {from} {item}: {out:?}");
+    };
+    // A session of the same name is another agent's.
+    let args = ["claim", "acquire", "--from", "lior", "--item", "B-25"];
+    let out = crate::support::run(place.cmd(&args).env("ZETA_SESSION", "0a"));
+    assert_eq!(out.status, 0, "{out:?}");
+    original(3, "release", "lior", "B-25");
+    assert_eq!(place.original_holders("B-25"), ["lior"]);
+    // A release that ends nothing is published all the same, and the holder keeps the item.
+    let told = place.files().len();
+    original(0, "release", "otto-cli", "B-25");
+    assert_eq!(place.files().len(), told + 1);
+    assert_eq!(place.original_holders("B-25"), ["lior"]);
+    place.acquire(3, "vera", "B-25");
 }
 
 /// The lock of the original for an item, with a pid in it and `age` old.

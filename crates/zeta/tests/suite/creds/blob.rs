@@ -13,7 +13,7 @@ use zeta_os::error::Kind;
 use super::sandbox::{
     Sandbox, chmod, in_own_mounts, names, part, part_words, put, seen, skipped_without_root,
 };
-use crate::support::test_name;
+use crate::support::{can, skip, test_name};
 
 /// Valid here is what has one byte again and again.
 pub fn uniform(bytes: &[u8]) -> bool {
@@ -62,7 +62,9 @@ fn what_is_no_plain_file_is_not_read_and_does_not_block() {
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(matches!(blob::load(&fifo).unwrap().current, Found::Unreadable(_)));
     assert!(blob::save(&fifo, b"bb", &uniform).is_err() && !fifo.is_file());
+    assert!(blob::load(&fifo.join("x.enc")).is_err(), "what has no names in it is no directory");
     assert!(blob::get(&fifo, 9).is_err() && blob::get(&target, 2).is_err());
+    assert_eq!(blob::get(&target, 3).unwrap().unwrap(), b"aaa");
     let big = place.0.join("big.enc");
     fs::File::create(&big).unwrap().set_len(1 << 40).unwrap();
     let Found::Unreadable(error) = blob::load(&big).unwrap().current else { panic!() };
@@ -148,7 +150,8 @@ fn a_full_and_a_read_only_disk_keep_the_old_blob() {
     }
     let place = Sandbox::new();
     let esp = place.dir("esp", 0, 0o700);
-    for (options, said) in [("size=64k", "No space left"), ("size=1m,ro", "Read-only")] {
+    let full = ("size=64k", "No space left");
+    for (options, said) in [full, ("size=1m,ro", "mount -o remount,rw")] {
         let size = options.trim_end_matches(",ro");
         let out = in_own_mounts(&format!(
             "mount -t tmpfs -o {size} t {esp}; printf aaaa >{esp}/b.enc
@@ -159,8 +162,27 @@ fn a_full_and_a_read_only_disk_keep_the_old_blob() {
         ));
         let text = String::from_utf8_lossy(&out.stdout);
         assert!(text.contains(said) && text.contains("Unsafe"), "{text}");
+        assert!(!text.contains("state directory"), "the hint is about another place: {text}");
         let kept = text.contains("aaaab.bak\nb.enc\n") || text.contains("aaaab.enc\n");
         assert!(kept && !text.contains(".zeta-blob"), "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_read_back_is_no_save() {
+    if !can("strace", &["-e", "inject=read:retval=0", "-P", "/dev/null", "true"]) {
+        return skip(test_name!(), "no strace that can inject");
+    }
+    let place = Sandbox::new();
+    let path = place.0.join("b.enc");
+    for (how, said) in [("retval=0", "does not read back"), ("error=EIO", "cannot read")] {
+        let plain = part(&format!("save-once,{}", path.display()), "");
+        let mut traced = std::process::Command::new("strace");
+        traced.args(["-f", "-o", "/dev/null", "-e", "trace=read", "-P"]).arg(&path);
+        traced.args(["-e", &format!("inject=read:{how}")]).arg(plain.get_program());
+        let out = traced.args(plain.get_args()).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(text.starts_with("Err") && text.contains(said), "{how}: {text}");
     }
 }
 

@@ -286,6 +286,10 @@ fn an_older_save_is_refused_where_a_newer_one_was_seen() {
     // A machine that was installed a moment ago has seen nothing.
     fs::remove_dir_all(desk.path("state")).unwrap();
     assert_eq!(desk.restore(&[]).status, 0);
+    // Its own save counts on from what lies on the stick.
+    fs::remove_dir_all(desk.path("state")).unwrap();
+    let out = desk.persist(&["--update", "--bake-cred", "install-answers={}"]);
+    assert!(out.status == 0 && out.said.contains("save 2"), "{}", out.said);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use super::cli::{Desk, LOCK, Out, UUID};
-use crate::support::{skip, test_name};
+use super::cli::{Desk, LOCK, Out, UUID, ran};
+use crate::support::{can, skip, test_name};
 
 /// Starts calls at once and waits for all of them.
 fn at_once(desk: &Desk, calls: &[Vec<&str>]) -> Vec<Out> {
@@ -107,6 +107,33 @@ fn killed_at_rename(desk: &Desk, args: &[&str], k: usize) -> Option<()> {
     traced.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
     let out = traced.current_dir(&desk.place.0).output().unwrap();
     (!out.status.success()).then_some(())
+}
+
+#[test]
+fn a_save_whose_backup_alone_opens_is_not_verified() {
+    if !can("strace", &["-e", "inject=read:retval=0", "-P", "/dev/null", "true"]) {
+        return skip(test_name!(), "no strace that can inject");
+    }
+    let desk = Desk::new();
+    let save = ["persist", "--verify", "--output", "stick/zeta-creds.enc", "--bake-cred"];
+    let save = [&save[..], &["gh-cli=x"], &LOCK].concat();
+    assert_eq!(desk.run(&save).status, 0);
+    let (plain, log) = (desk.command(&save), desk.path("log"));
+    let with = |more: &[&str]| {
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-e", "trace=read", "-P"]).arg(desk.blob());
+        traced.arg("-o").arg(&log).args(more);
+        traced.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
+        traced.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        ran(traced.current_dir(&desk.place.0))
+    };
+    let out = with(&[]);
+    assert_eq!(out.status, 0, "{}", out.said);
+    // The last read finds the end, and the one before it reads what is compared.
+    let reads = fs::read_to_string(&log).unwrap().matches(" read(").count();
+    let out = with(&["-e", &format!("inject=read:retval=0:when={}", reads - 1)]);
+    assert_eq!(out.status, 5, "{}", out.said);
+    assert!(out.said.contains("does not hold the given credentials"), "{}", out.said);
 }
 
 const BY_UUID: [&str; 2] = ["--usb-uuid", UUID];

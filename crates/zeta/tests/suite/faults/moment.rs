@@ -1,17 +1,26 @@
 //! A kill at one named moment, where the standard says what is left: after an exchange, and between
-//! a fork and the record of the child.
+//! a fork and the record of the child. And a token file that is cut short, or goes with its guard.
+
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::fault::Fault;
 use super::sandbox::Sandbox;
-use super::trace::{Point, inject, record, works};
-use crate::support::{skip, test_name};
+use super::trace::{Point, inject, pause, record, shorten, works};
+use crate::support::{LIMIT, skip, test_name, until};
 
-/// The temporary files in the guard of the lease `job`.
-fn temps(sandbox: &Sandbox) -> usize {
+/// The guard of the lease `job`.
+fn guard(sandbox: &Sandbox) -> PathBuf {
     let nodes = sandbox.world.join("state/nodes");
     let node = std::fs::read_dir(nodes).unwrap().next().unwrap().unwrap().path();
-    let guard = std::fs::read_dir(node.join(".guard/job.lock")).unwrap();
-    let names = guard.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    node.join(".guard/job.lock")
+}
+
+/// The temporary files in it.
+fn temps(sandbox: &Sandbox) -> usize {
+    let entries = std::fs::read_dir(guard(sandbox)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".tmp-")).count()
 }
 
@@ -64,4 +73,58 @@ fn a_child_whose_wrapper_is_killed_before_its_record_has_done_nothing() {
     assert!(struck, "{out:?}");
     assert!(!done.exists(), "the child ran without a record");
     sandbox.ok(&["lease", "acquire", "job", "--wait", "5s"]);
+}
+
+#[test]
+fn a_token_that_could_not_be_written_whole_is_not_granted() {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test_name!(), "needs strace, and the right to trace");
+    }
+    sandbox.ok(&["lease", "acquire", "other"]);
+    let args = ["lease", "acquire", "job"];
+    let (out, points) = record(&sandbox, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    let token: u64 = out.out.trim().parse().unwrap();
+    sandbox.ok(&["lease", "release", "job", "--token", out.out.trim()]);
+    let (_, write) = next(&points, |point| point.call == "pwrite64").unwrap();
+    let out = shorten(&sandbox, write, &args);
+    assert_eq!(out.status, 7, "{out:?}");
+    assert!(out.err.contains("No space left"), "{out:?}");
+    assert!(sandbox.ok(&["lease", "acquire", "job"]).parse::<u64>().unwrap() > token);
+}
+
+#[test]
+fn a_first_acquire_whose_guard_is_removed_says_so() {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test_name!(), "needs strace, and the right to trace");
+    }
+    // A guard that is there and knows no token: both calls go the same way.
+    let again = |token: &str| {
+        sandbox.ok(&["lease", "release", "job", "--token", token]);
+        std::fs::remove_file(guard(&sandbox).join("fencing_token")).unwrap();
+    };
+    let args = ["lease", "acquire", "job"];
+    again(&sandbox.ok(&args));
+    let (out, points) = record(&sandbox, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    again(out.out.trim());
+    let makes_token = |point: &Point| {
+        let line = &point.line;
+        point.call == "openat" && line.contains("fencing_token") && line.contains("O_EXCL")
+    };
+    let (_, open) = next(&points, makes_token).unwrap();
+    let remove = || {
+        let inside = || {
+            let guard = std::fs::File::open(guard(&sandbox)).unwrap();
+            flock(&guard, FlockOperation::NonBlockingLockExclusive).is_err()
+        };
+        assert!(until(LIMIT, inside), "it did not enter");
+        std::fs::remove_dir_all(guard(&sandbox)).unwrap();
+    };
+    let (out, ()) = pause(&sandbox, open, &args, remove);
+    assert_eq!(out.status, 7, "{out:?}");
+    assert!(out.err.contains("removed or replaced while it was in use"), "{out:?}");
+    sandbox.ok(&args);
 }

@@ -81,9 +81,7 @@ pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
 /// Runs a verb with a fault at one of its calls. False if it did not strike there, because the
 /// program took another way.
 pub fn inject(sandbox: &Sandbox, point: &Point, fault: Fault, args: &[&str]) -> (Out, bool) {
-    let trace = format!("trace={},openat", point.call);
-    let inject = format!("inject={}:{}:when={}", point.call, fault.expression(), point.k);
-    let (out, trace) = traced(sandbox, &["-e", &trace, "-e", &inject], args);
+    let (out, trace) = tampered(sandbox, point, &fault.expression(), args);
     let started = trace.find(START).and_then(|at| trace.get(at..)).unwrap_or_default();
     let struck = match fault {
         Fault::Error { .. } => {
@@ -94,6 +92,17 @@ pub fn inject(sandbox: &Sandbox, point: &Point, fault: Fault, args: &[&str]) -> 
         Fault::Kill => started.contains("killed by SIGKILL"),
     };
     (out, struck)
+}
+
+/// Runs a verb in which one write says that it wrote a single byte, as on a disk that became full.
+pub fn shorten(sandbox: &Sandbox, point: &Point, args: &[&str]) -> Out {
+    tampered(sandbox, point, "retval=1", args).0
+}
+
+fn tampered(sandbox: &Sandbox, point: &Point, how: &str, args: &[&str]) -> (Out, String) {
+    let trace = format!("trace={},openat", point.call);
+    let inject = format!("inject={}:{how}:when={}", point.call, point.k);
+    traced(sandbox, &["-e", &trace, "-e", &inject], args)
 }
 
 /// The name of the call and its first argument, which is the same in each run but for random bytes.

@@ -78,3 +78,15 @@ fn the_token_of_the_environment_is_of_its_own_lease_alone() {
     assert_eq!(out.status, 2, "{out:?}");
     assert!(out.err.contains("of lease \"aa\"") && !out.err.contains("stop now"), "{out:?}");
 }
+
+#[test]
+fn a_command_inherits_no_descriptor_of_the_state_directory() {
+    let sandbox = Sandbox::new();
+    // The second time the token file is there, and is opened.
+    for _ in 0..2 {
+        let mut exec = sandbox.cmd(&["lease", "exec", "job", "--", "ls", "-l", "/proc/self/fd"]);
+        let out = run(&mut exec);
+        assert!(out.status == 0 && out.out.contains("/proc/"), "{out:?}");
+        assert!(!out.out.contains(sandbox.state.to_str().unwrap()), "{out:?}");
+    }
+}

@@ -248,6 +248,25 @@ fn a_fenced_command_keeps_everybody_out_and_its_waiters_wait() {
 }
 
 #[test]
+fn a_fenced_command_keeps_everybody_out_when_its_wrapper_is_killed() {
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job", "--ttl", "5m"]).to_string();
+    let pid = sandbox.dir.join("pid");
+    let mut fenced = sandbox.cmd(&["lease", "exec", "job", "--fenced", "--token", &token, "--"]);
+    fenced.args(["sh", "-c", "echo $$ >$0.new; mv $0.new $0; exec sleep 60"]).arg(&pid);
+    let mut fenced = fenced.stderr(Stdio::null()).spawn().unwrap();
+    assert!(until(SOON, || pid.exists()));
+    let command: u32 = std::fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    fenced.kill().unwrap();
+    fenced.wait().unwrap();
+    let out = sandbox.refused(&["lease", "release", "job", "--token", &token], 6);
+    assert!(out.err.contains(&format!("process {command} (sleep")), "{out:?}");
+    signal(command, Signal::KILL);
+    let free = || sandbox.zeta(&["lease", "release", "job", "--token", &token]).status == 0;
+    assert!(until(SOON, free));
+}
+
+#[test]
 fn a_section_that_somebody_is_stopped_in_is_named() {
     let sandbox = Sandbox::new();
     let token = sandbox.acquire(&["job"]).to_string();
@@ -259,6 +278,11 @@ fn a_section_that_somebody_is_stopped_in_is_named() {
     let out = sandbox.refused(&["lease", "renew", "job", "--token", &token], 6);
     assert!(out.took < Duration::from_secs(12), "{out:?}");
     assert!(out.err.contains(&inside.id().to_string()), "{out:?}");
+    assert!(!out.err.contains("kill -CONT"), "it is not stopped: {out:?}");
+    signal(inside.id(), Signal::STOP);
+    let out = sandbox.refused(&["lease", "acquire", "job"], 3);
+    assert!(out.err.contains(&format!("kill -CONT {}", inside.id())), "{out:?}");
+    signal(inside.id(), Signal::CONT);
     // The sleeper is a child of flock(1) and ends with nothing done; the test started both.
     let children = format!("/proc/{0}/task/{0}/children", inside.id());
     for pid in std::fs::read_to_string(children).unwrap_or_default().split_whitespace() {

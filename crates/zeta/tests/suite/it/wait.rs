@@ -85,6 +85,23 @@ fn grace_is_told_as_grace() {
 }
 
 #[test]
+fn a_waiter_says_once_and_not_at_each_renewal_what_it_waits_for() {
+    let sandbox = Sandbox::new();
+    let token = sandbox.acquire(&["job"]).to_string();
+    let mut waiter = sandbox.cmd(&["lease", "acquire", "job", "--wait", "2s"]);
+    let waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let queue = sandbox.guard("job").join("queue");
+    wait_for("it waits", || std::fs::read_dir(&queue).is_ok_and(|dir| dir.count() > 0));
+    for _ in 0..5 {
+        sandbox.ok(&["lease", "renew", "job", "--token", &token]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let out = finish(waiter, Instant::now(), LIMIT);
+    assert_eq!(out.status, 6, "{out:?}");
+    assert_eq!(out.err.matches("waiting for").count(), 1, "{out:?}");
+}
+
+#[test]
 fn a_wait_keeps_its_limit_when_a_killed_holder_does_not_end() {
     let sandbox = Sandbox::new();
     if !can("strace", &["-e", "inject=pidfd_send_signal:retval=0", "true"]) {

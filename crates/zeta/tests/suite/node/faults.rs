@@ -90,7 +90,9 @@ fn what_did_not_reach_the_forge_is_no_attempt() {
     let unreachable = ["--fork", "a/b", "--fork-remote", "git://127.0.0.1:1/x"];
     let out = machine.register(&forge, &unreachable);
     assert_eq!(out.status, 1, "{out:?}");
-    assert_eq!(machine.show()["state"], "pr-failed");
+    let shown = machine.show();
+    assert_eq!(shown["state"], "pr-failed");
+    assert!(shown["detail"].as_str().unwrap().contains("127.0.0.1"), "the reason: {shown}");
     let out = machine.register(&forge, &[]);
     assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
 }
@@ -169,6 +171,89 @@ fn a_node_that_got_onto_the_default_branch_between_two_looks_is_registered() {
     let branches = git(&remote, &["for-each-ref", "--format=%(refname)", "refs/heads/register*"]);
     assert_eq!(branches, "");
     assert_eq!(machine.show()["state"], "converged");
+}
+
+#[test]
+fn an_attempt_that_was_cut_off_after_its_push_is_taken_up() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let (remote, node) = (place(&forge), ["--node", NODE]);
+    let (hook, pushed) = (remote.join("hooks/post-receive"), machine.home.join("pushed"));
+    program(&hook, &format!("touch {}; sleep 1\n", pushed.display()));
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let mut child = command.args(node).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("it has pushed", || pushed.exists());
+    child.kill().unwrap();
+    wait(&mut child, LIMIT);
+    std::fs::remove_file(hook).unwrap();
+    git(&remote, &["rev-parse", &branch(NODE)]);
+    let shown = machine.show();
+    assert_eq!((&shown["state"], &shown["branch"]), (&"registering".into(), &branch(NODE).into()));
+    let out = machine.register(&forge, &node);
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+}
+
+#[test]
+fn a_receipt_names_the_pull_request_also_when_the_one_before_it_was_lost() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let (remote, node) = (place(&forge), ["--node", NODE]);
+    let (hook, pushed) = (remote.join("hooks/post-receive"), machine.home.join("pushed"));
+    program(&hook, &format!("sleep 1.1; date -u +%Y-%m-%dT%H:%M:%S >{}\n", pushed.display()));
+    assert_eq!(machine.register(&forge, &node).status, 0);
+    let first = machine.show();
+    assert_eq!(first["state"], "pr-opened");
+    assert!(first["detail"].as_str().unwrap().contains("opened"), "{first}");
+    let pushed = std::fs::read_to_string(pushed).unwrap();
+    let at = first["observed_at"].as_str().unwrap();
+    assert!(at >= pushed.trim(), "it was opened after the push: {first}, {pushed}");
+    std::fs::remove_file(machine.receipt()).unwrap();
+    assert_eq!(machine.register(&forge, &node).status, 0);
+    let shown = machine.show();
+    assert!(first["pr_url"].is_string() && shown["pr_url"] == first["pr_url"], "{shown}");
+    assert_eq!((&first["branch"], &shown["branch"]), (&branch(NODE).into(), &branch(NODE).into()));
+}
+
+#[test]
+fn an_answer_of_git_that_is_too_long_is_no_answer() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    // Half of the list of files would say that the node has no other one.
+    let long = "case \" $* \" in *' ls-tree '*-r*) head -c 17000000 /dev/zero; exit 0;; esac";
+    let path = wrap_git(&machine, long);
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let out = run(command.args(["--node", NODE]).env("PATH", path));
+    assert_eq!((out.status, opened(&forge)), (1, 0), "{out:?}");
+    assert!(out.err.contains("git ls-tree") && out.err.contains("bytes"), "{out:?}");
+}
+
+#[test]
+fn a_file_that_a_person_changed_between_two_looks_is_not_overwritten() {
+    let (forge, machine) = (FakeGithub::new(), Machine::new());
+    let (remote, path) = (place(&forge), node_path("ace", NODE));
+    let expires = ["--node", NODE, "--expires", "30d", "--min-interval", "0s"];
+    assert_eq!(machine.register(&forge, &expires).status, 0);
+    forge.model(|model| {
+        model.merge(1);
+        let text = model.content("main", &path);
+        let end = super::life::iso(6);
+        let near = zeta_core::registration::expiry::with_end(&text, &end).unwrap();
+        model.commit("main", &path, &near);
+        model.commit("other", &path, &(near + "# a note of a person\n"));
+    });
+    // The first fetch reads the file, and the second one puts the change on top of it.
+    let change = format!(
+        "case \" $* \" in *' fetch '*) mkdir {} 2>/dev/null || git --git-dir={} update-ref \
+         refs/heads/main refs/heads/other;; esac",
+        machine.home.join("once").display(),
+        remote.display()
+    );
+    let wrapped = wrap_git(&machine, &change);
+    let mut command = machine.command(&forge, "register", &["--maintainer", "ace"]);
+    let out = run(command.args(expires).env("PATH", wrapped));
+    assert_eq!((out.status, opened(&forge)), (0, 1), "{out:?}");
+    let detail = machine.show()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("its file has just been changed"), "{detail}");
+    // The next run sees the note, and keeps it.
+    assert_eq!(machine.register(&forge, &expires).status, 0);
+    assert_eq!(opened(&forge), 2);
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn without_write_access_the_way_is_a_fork_and_the_error_says_so() {
     assert_eq!(opened(&forge), 1);
 }
 
-fn iso(days_from_now: i64) -> String {
+pub fn iso(days_from_now: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let at = i64::try_from(now).unwrap() + days_from_now * 86_400_000_000;
     zeta_core::time::format_utc(at)
