@@ -4,7 +4,8 @@
 //! which the kernel never uses twice (6.9 and later). Pids mean something only to the kernel and
 //! the pid namespace that they were read in, so the boot is judged first.
 
-use crate::time::Now;
+use crate::record::is_same;
+use crate::time::{Host, Now};
 
 /// The state of recorded processes, as far as evidence shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,9 +132,14 @@ pub enum Boot {
 /// How far wall minus boot time may move within one boot before it proves another boot, in µs.
 const BOOT_DRIFT_US: i64 = 5_000_000;
 
+/// Returns whether a boot id is that of the boot that runs.
+pub fn is_same_boot(boot_id: &str, host: &Host) -> bool {
+    is_same(boot_id.as_bytes(), host.boot_id.as_bytes())
+}
+
 /// Judges the boot of a record.
 pub fn judge_boot(stamp: &Stamp, now: &Now) -> Boot {
-    if stamp.boot_id == now.host.boot_id {
+    if is_same_boot(&stamp.boot_id, now.host) {
         return Boot::Same;
     }
     if let (Some(then), Some(here)) = (&stamp.machine_id, &now.host.machine_id)
@@ -244,7 +250,7 @@ fn age_of_unreadable(changed_us: i64, now: &Now) -> Age {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{Host, Reading};
+    use crate::time::Reading;
 
     fn found(ended: bool, pidfs_ino: u64, start_ticks: u64) -> Found {
         Found::Something { ended, pidfs_ino: Some(pidfs_ino), start_ticks: Some(start_ticks) }

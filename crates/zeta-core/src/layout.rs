@@ -65,6 +65,11 @@ pub fn lease_file(name: &RecordName) -> String {
     format!("{name}{LEASE_SUFFIX}")
 }
 
+/// The lease that a file is named after; the name of the file again if it is no lease's.
+pub fn into_lease(file: String) -> Result<RecordName, String> {
+    RecordName::of_file(file, LEASE_SUFFIX)
+}
+
 /// The file of a marker.
 pub fn marker_file(name: &RecordName) -> String {
     format!("{name}{MARKER_SUFFIX}")
@@ -103,6 +108,10 @@ mod tests {
     fn names_and_kinds_agree() {
         let name = RecordName::new("lease", "register-pr-in-flight").unwrap();
         assert_eq!(kind_of(&lease_file(&name)), Kind::Lease("register-pr-in-flight"));
+        assert_eq!(into_lease(lease_file(&name)), Ok(name.clone()));
+        for file in ["a.lock.marker", ".lock", "-a.lock", "A.lock", "a"] {
+            assert_eq!(into_lease(file.to_owned()), Err(file.to_owned()));
+        }
         assert_eq!(kind_of(&marker_file(&name)), Kind::Marker("register-pr-in-flight"));
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);

@@ -67,6 +67,18 @@ impl RecordName {
         }
     }
 
+    /// The name of the record whose file ends with `suffix`, without a copy; the text itself if it
+    /// is not one.
+    pub(crate) fn of_file(mut file: String, suffix: &str) -> Result<RecordName, String> {
+        match file.strip_suffix(suffix) {
+            Some(name) if RecordName::is_valid(name) => {
+                file.truncate(name.len());
+                Ok(RecordName(file))
+            }
+            _ => Err(file),
+        }
+    }
+
     /// Returns whether a lease or a marker may have this name.
     pub fn is_valid(name: &str) -> bool {
         let bytes = name.as_bytes();

@@ -10,14 +10,19 @@ mod scan;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
-pub(crate) use self::scan::KeyTable;
-use self::scan::{split_key, split_scalar};
+pub(crate) use self::scan::{KeyTable, is_same};
+use self::scan::{scalar_len, slot_of, split_key};
+use crate::time::push_number;
 
 /// The format number that this code writes.
 pub const SCHEMA: u64 = 1;
 /// Most lines that a record may have before its last one.
 pub const KEYS_MAX: usize = 512;
+
+/// Most records have no more keys. The allocator is fastest with blocks of less than 256 bytes.
+const SPANS: usize = 20;
 
 /// Why a record of zeta is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,12 +64,42 @@ pub enum Damage {
     BadKey(&'static str),
 }
 
-/// The fields of a record in their order; values are kept as they stand in the text.
+/// The fields of a record in their order, as they are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fields<'a> {
-    entries: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Where the entry of a key is.
+    /// The lines of the fields. A record that was read borrows them.
+    text: Cow<'a, str>,
+    spans: Vec<Span>,
+    /// Where the span of a key is.
     table: KeyTable,
+}
+
+/// Where a field is in the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    /// Where the value ends, which begins two bytes after the key.
+    end: u32,
+    key_len: u8,
+    /// The slot of the key in a table.
+    slot: u8,
+}
+
+impl Span {
+    #[inline(always)]
+    fn new(start: usize, key: &[u8], end: usize) -> Span {
+        let slot = slot_of(key);
+        Span { start: start as u32, end: end as u32, key_len: key.len() as u8, slot }
+    }
+
+    fn key(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + usize::from(self.key_len)
+    }
+
+    fn value(self) -> Range<usize> {
+        self.key().end + 2..self.end as usize
+    }
 }
 
 /// What the text of a file turned out to be.
@@ -94,22 +129,27 @@ fn parse_own(text: &str) -> Result<Fields<'_>, Damage> {
     if !body.is_empty() && !body.ends_with('\n') {
         return Err(Damage::NoEnd);
     }
-    let mut fields = Fields { entries: Vec::with_capacity(32), table: KeyTable::default() };
-    let mut rest = body;
-    let mut line = 0;
+    let spans = Vec::with_capacity(SPANS);
+    let mut fields = Fields { text: Cow::Borrowed(body), spans, table: KeyTable::default() };
+    let mut start = 0;
     // Ten thousand nodes have a million lines, so each line is walked once.
-    while !rest.is_empty() {
-        line += 1;
+    while start < body.len() {
+        let line = fields.spans.len() + 1;
         if line > KEYS_MAX {
             return Err(Damage::TooManyKeys(KEYS_MAX));
         }
-        let (key, tail) = split_key(rest).ok_or(Damage::BadLine(line))?;
-        let (value, tail) = split_scalar(tail).ok_or(Damage::BadValue(line))?;
-        if key == "end" || fields.raw(key).is_some() {
-            return Err(Damage::DuplicateKey(key.to_owned()));
+        // The last line is in it, so that a word of eight bytes is whole everywhere.
+        let rest = text.as_bytes().get(start..).unwrap_or_default();
+        let (key, rest) = split_key(rest).ok_or(Damage::BadLine(line))?;
+        let len = scalar_len(rest).ok_or(Damage::BadValue(line))?;
+        let end = start + key.len() + 2 + len;
+        if !fields.insert(key, Span::new(start, key, end)) {
+            return Err(Damage::DuplicateKey(String::from_utf8_lossy(key).into_owned()));
         }
-        fields.push(Cow::Borrowed(key), Cow::Borrowed(value));
-        rest = tail;
+        start = end + 1;
+    }
+    if fields.raw("end").is_some() {
+        return Err(Damage::DuplicateKey("end".to_owned()));
     }
     match fields.raw("schema") {
         Some("1") => Ok(fields),
@@ -125,8 +165,7 @@ fn parse_foreign(text: &str) -> Fields<'_> {
             && is_key(key.trim())
             && fields.raw(key.trim()).is_none()
         {
-            let value = value.trim().trim_matches('"');
-            fields.push(Cow::Borrowed(key.trim()), Cow::Owned(quote(value)));
+            fields.push_text(key.trim(), value.trim().trim_matches('"'));
         }
     }
     fields
@@ -146,11 +185,16 @@ pub fn is_key(key: &str) -> bool {
 /// every bidirectional override is escaped, so that `cat` of a record cannot play tricks.
 pub fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text);
+    out
+}
+
+fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     if is_plain(text) {
         out.push_str(text);
         out.push('"');
-        return out;
+        return;
     }
     for c in text.chars() {
         match c {
@@ -169,7 +213,6 @@ pub fn quote(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 /// Printable ASCII without anything that [`quote`] would escape. Without an early exit, so that the
@@ -235,6 +278,19 @@ pub fn unquote(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(out))
 }
 
+/// Reads a non-negative integer of at most 64 bits.
+pub(crate) fn number_of(value: &str) -> Option<u64> {
+    // No number of so many digits is too great, so that nothing is checked at each digit.
+    if !(1..=19).contains(&value.len()) {
+        return value.parse().ok();
+    }
+    let (number, good) = value.bytes().fold((0u64, true), |(number, good), byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (number.wrapping_mul(10).wrapping_add(digit.into()), good & (digit < 10))
+    });
+    good.then_some(number)
+}
+
 fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     for c in char::decode_utf16(units.drain(..)) {
         out.push(c.ok()?);
@@ -242,10 +298,12 @@ fn flush(units: &mut Vec<u16>, out: &mut String) -> Option<()> {
     Some(())
 }
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// The fields that every record of zeta starts with.
     pub fn new(kind: &'static str) -> Fields<'static> {
-        let mut fields = Fields { entries: Vec::with_capacity(36), table: KeyTable::default() };
+        let text = Cow::Owned(String::with_capacity(1024));
+        let spans = Vec::with_capacity(SPANS);
+        let mut fields = Fields { text, spans, table: KeyTable::default() };
         fields.push_number("schema", SCHEMA);
         fields.push_text("kind", kind);
         fields
@@ -253,23 +311,67 @@ impl<'a> Fields<'a> {
 
     /// Keys and values in order; a value is as it stands on disk.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
+        self.spans.iter().map(|span| (self.key(*span), self.value(*span)))
+    }
+
+    fn key(&self, span: Span) -> &str {
+        self.text.get(span.key()).unwrap_or_default()
+    }
+
+    fn value(&self, span: Span) -> &str {
+        self.text.get(span.value()).unwrap_or_default()
     }
 
     /// The value of `key` as it stands on disk.
+    // Inlined, so that the hash of a key is known to the compiler.
+    #[inline(always)]
     pub fn raw(&self, key: &str) -> Option<&str> {
-        let at = self.table.find(key, |at| self.entries.get(at).map(|(known, _)| &**known))?;
-        self.entries.get(at).map(|(_, value)| value.as_ref())
+        self.spans.get(self.find(key)?).map(|span| self.value(*span))
+    }
+
+    /// The number of the span of `key`.
+    #[inline(always)]
+    fn find(&self, key: &str) -> Option<usize> {
+        let key = key.as_bytes();
+        self.table.find(slot_of(key), key, |at| key_at(&self.text, &self.spans, at))
+    }
+
+    /// Keys and values whose keys are not in the table of these.
+    pub(crate) fn not_in<'f>(
+        &'f self,
+        keys: &[&str],
+        table: &KeyTable,
+    ) -> impl Iterator<Item = (&'f str, &'f str)> {
+        let known_at = |at| keys.get(at).copied().map(str::as_bytes);
+        let is_known = move |span: &Span| {
+            let key = self.text.as_bytes().get(span.key()).unwrap_or_default();
+            table.find(span.slot, key, known_at).is_some()
+        };
+        let unknown = self.spans.iter().filter(move |span| !is_known(span));
+        unknown.map(|span| (self.key(*span), self.value(*span)))
+    }
+
+    /// Appends the span of a key; false if the key is there already.
+    #[inline(always)]
+    fn insert(&mut self, key: &[u8], span: Span) -> bool {
+        let key_at = |at| key_at(&self.text, &self.spans, at);
+        let is_new = self.table.insert(span.slot, key, self.spans.len(), key_at);
+        if is_new {
+            self.spans.push(span);
+        }
+        is_new
     }
 
     /// The value of `key` as text, if it is a string.
+    #[inline(always)]
     pub fn text(&self, key: &str) -> Option<Cow<'_, str>> {
         self.raw(key).and_then(unquote)
     }
 
     /// The value of `key` as a number, if it is a non-negative integer of at most 64 bits.
+    #[inline(always)]
     pub fn number(&self, key: &str) -> Option<u64> {
-        self.raw(key)?.parse().ok()
+        number_of(self.raw(key)?)
     }
 
     /// Fails unless the record says that it is of this kind.
@@ -284,71 +386,82 @@ impl<'a> Fields<'a> {
     }
 
     /// Appends a string field; the caller knows that the key is new.
-    pub fn push_text(&mut self, key: &'static str, value: &str) {
-        self.push(Cow::Borrowed(key), Cow::Owned(quote(value)));
+    pub fn push_text(&mut self, key: &str, value: &str) {
+        self.push(key, |text| push_quoted(text, value));
     }
 
     /// Appends a number field; the caller knows that the key is new.
-    pub fn push_number(&mut self, key: &'static str, value: u64) {
-        self.push(Cow::Borrowed(key), Cow::Owned(value.to_string()));
+    pub fn push_number(&mut self, key: &str, value: u64) {
+        self.push(key, |text| push_number(text, value));
     }
 
     /// Appends a field whose value is already in its form on disk.
     pub fn push_raw(&mut self, key: &str, value: &str) {
-        self.push(Cow::Owned(key.to_owned()), Cow::Owned(value.to_owned()));
+        self.push(key, |text| text.push_str(value));
     }
 
-    fn push(&mut self, key: Cow<'a, str>, value: Cow<'a, str>) {
-        self.table.add(&key, self.entries.len());
-        self.entries.push((key, value));
+    fn push(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+        let text = self.text.to_mut();
+        let start = text.len();
+        text.push_str(key);
+        text.push_str(": ");
+        write(text);
+        let span = Span::new(start, key.as_bytes(), text.len());
+        text.push('\n');
+        self.insert(key.as_bytes(), span);
     }
 
     /// Sets a string field in place, or appends it.
     pub fn set_text(&mut self, key: &str, value: &str) {
-        self.set_raw(key, quote(value));
+        self.set_raw(key, &quote(value));
     }
 
     /// Sets a number field in place, or appends it.
     pub fn set_number(&mut self, key: &str, value: u64) {
-        self.set_raw(key, value.to_string());
+        self.set_raw(key, &value.to_string());
     }
 
-    fn set_raw(&mut self, key: &str, value: String) {
-        match self.entries.iter_mut().find(|(k, _)| k == key) {
-            Some((_, old)) => *old = Cow::Owned(value),
-            None => self.push(Cow::Owned(key.to_owned()), Cow::Owned(value)),
+    fn set_raw(&mut self, key: &str, value: &str) {
+        let Some(at) = self.find(key) else { return self.push_raw(key, value) };
+        let mut spans = self.spans.iter_mut().skip(at);
+        let Some(span) = spans.next() else { return };
+        let old = span.value();
+        let moved = |place: u32| (place as usize - old.len() + value.len()) as u32;
+        span.end = moved(span.end);
+        for span in spans {
+            (span.start, span.end) = (moved(span.start), moved(span.end));
         }
+        self.text.to_mut().replace_range(old, value);
     }
 
     /// Removes a field if it is there.
     pub fn remove(&mut self, key: &str) {
-        self.entries.retain(|(k, _)| k != key);
-        self.table = KeyTable::default();
-        for (at, (key, _)) in self.entries.iter().enumerate() {
-            self.table.add(key, at);
+        if self.find(key).is_none() {
+            return;
         }
+        let mut kept = Fields::default();
+        for (known, value) in self.iter().filter(|(known, _)| *known != key) {
+            kept.push_raw(known, value);
+        }
+        *self = kept;
     }
 
     /// The whole text of the record, with its last line.
     pub fn render(&self) -> String {
-        let len: usize = self.iter().map(|(key, value)| key.len() + value.len() + 3).sum();
-        let mut out = String::with_capacity(len + 10);
-        for (key, value) in self.iter() {
-            out.push_str(key);
-            out.push_str(": ");
-            out.push_str(value);
-            out.push('\n');
-        }
-        out.push_str("end: true\n");
-        out
+        [&self.text, "end: true\n"].concat()
     }
 
     /// A copy that owns its text.
     pub fn into_owned(self) -> Fields<'static> {
-        let own = |cow: Cow<'a, str>| Cow::Owned(cow.into_owned());
-        let entries = self.entries.into_iter().map(|(k, v)| (own(k), own(v))).collect();
-        Fields { entries, table: self.table }
+        let text = Cow::Owned(self.text.into_owned());
+        Fields { text, spans: self.spans, table: self.table }
     }
+}
+
+/// The key of the span `at`; `None` after the last.
+#[inline(always)]
+fn key_at<'t>(text: &'t str, spans: &[Span], at: usize) -> Option<&'t [u8]> {
+    text.as_bytes().get(spans.get(at)?.key())
 }
 
 #[cfg(test)]

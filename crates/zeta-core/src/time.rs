@@ -100,6 +100,14 @@ pub fn parse_ttl(text: &str) -> Result<u64, TimeError> {
 
 /// A duration for people: the two largest units that matter ("850ms", "9.4s", "12m 3s", "2d 4h").
 pub fn format_duration(ms: u64) -> String {
+    let mut text = String::with_capacity(24);
+    push_duration(&mut text, ms);
+    text
+}
+
+/// As [`format_duration`], appended to a text. A table of leases has two for each row, and the
+/// formatting machinery costs more than they do.
+pub fn push_duration(text: &mut String, ms: u64) {
     let s = ms / 1000;
     let (first, unit, second) = match ms {
         0..1_000 => (ms, "ms", None),
@@ -109,18 +117,16 @@ pub fn format_duration(ms: u64) -> String {
         3_600_000..86_400_000 => (s / 3600, "h ", Some((s % 3600 / 60, "m"))),
         _ => (s / 86_400, "d ", Some((s % 86_400 / 3600, "h"))),
     };
-    // A table of leases has two for each row, and the formatting machinery costs more than they do.
-    let mut text = String::with_capacity(24);
-    push_number(&mut text, first);
+    push_number(text, first);
     text.push_str(unit);
     if let Some((second, unit)) = second {
-        push_number(&mut text, second);
+        push_number(text, second);
         text.push_str(unit);
     }
-    text
 }
 
-fn push_number(text: &mut String, number: u64) {
+/// Appends the digits of a number.
+pub fn push_number(text: &mut String, number: u64) {
     if number >= 10 {
         push_number(text, number / 10);
     }

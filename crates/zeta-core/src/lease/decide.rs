@@ -109,7 +109,7 @@ pub enum Standing {
     /// Held.
     Held(Held),
     /// Overdue under the policy `kill`: these processes must end first.
-    MustKill(Processes),
+    MustKill(Box<Processes>),
 }
 
 /// Judges what stands where a lease record belongs.
@@ -162,7 +162,7 @@ fn judge_ours(record: &Record, times: FileTimes, life: ProcessState, now: &Now) 
     }
     match record.policy {
         Policy::Reclaim => Standing::Grantable(Cause::Overdue),
-        Policy::Kill => Standing::MustKill(record.processes),
+        Policy::Kill => Standing::MustKill(Box::new(record.processes)),
         Policy::Never => held(HeldWhy::OverdueForever, None),
     }
 }
@@ -235,7 +235,7 @@ pub fn decide_acquire(
         Standing::Grantable(Cause::HolderDead) if killed => Cause::Killed,
         Standing::Grantable(cause) => cause,
         Standing::Held(held) => return Acquired::Held(held),
-        Standing::MustKill(processes) => return Acquired::MustKill(processes),
+        Standing::MustKill(processes) => return Acquired::MustKill(*processes),
     };
     let previous = match observed {
         Observed::Ours(record, ..) => Some(record.fencing_token),

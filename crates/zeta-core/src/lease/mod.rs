@@ -15,12 +15,13 @@ pub use decide::{
 pub use foreign::Said;
 pub use loss::{Loss, Past, decide_loss, is_kept_by, judge_past};
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::evidence::{Process, Processes, Stamp};
 use crate::name::{Label, RecordName};
-use crate::record::{Damage, Fields, KeyTable, unquote};
+use crate::record::{Damage, Fields, KeyTable, is_same, number_of, unquote};
 use crate::time::{Host, NS_PER_MS, Reading, format_utc, parse_utc};
 
 /// The `kind` of a lease record.
@@ -186,21 +187,19 @@ impl Record {
     pub fn from_fields(fields: &Fields, lease: &RecordName) -> Result<Record, Damage> {
         fields.expect_kind(KIND)?;
         let extra = unknown_entries(fields);
-        let need_text = |key: &'static str| fields.text(key).ok_or(Damage::BadKey(key));
-        let need_number = |key: &'static str| fields.number(key).ok_or(Damage::BadKey(key));
-        if need_text("lease")? != lease.as_str() {
+        if !is_same(need_text(fields, "lease")?.as_bytes(), lease.as_str().as_bytes()) {
             return Err(Damage::BadKey("lease"));
         }
-        let token = FencingToken::new(need_number("fencing_token")?);
-        let lease_id = need_text("lease_id")?.into_owned();
-        let agent = Label::new("agent", &need_text("agent")?);
+        let token = FencingToken::new(need_number(fields, "fencing_token")?);
+        let lease_id = need_text(fields, "lease_id")?.into_owned();
+        let agent = Label::new("agent", &need_text(fields, "agent")?);
         let session = optional_text(fields, "session")?;
         let pr = optional_number(fields, "pr")?;
         let uid = optional_number(fields, "uid")?.and_then(|n| n.try_into().ok());
         let processes = read_processes(fields)?;
         let renewed = read_stamp(fields, "renewed_boot_ns", "renewed_at")?;
         let acquired_boot_ns = read_boot_ns(fields, "acquired_boot_ns")?;
-        let ttl_ms = need_number("ttl_ms")?;
+        let ttl_ms = need_number(fields, "ttl_ms")?;
         if ttl_ms == 0 || ttl_ms > crate::time::TTL_MAX_MS {
             return Err(Damage::BadKey("ttl_ms"));
         }
@@ -290,14 +289,28 @@ pub fn stamp_now(reading: Reading, host: &Host) -> Stamp {
     }
 }
 
+// Functions that get the name of a key are inlined, so that its hash is known to the compiler: a
+// status reads thirty keys of each of hundreds of records.
+
+#[inline(always)]
+fn need_text<'f>(fields: &'f Fields<'_>, key: &'static str) -> Result<Cow<'f, str>, Damage> {
+    fields.text(key).ok_or(Damage::BadKey(key))
+}
+
+#[inline(always)]
+fn need_number(fields: &Fields<'_>, key: &'static str) -> Result<u64, Damage> {
+    fields.number(key).ok_or(Damage::BadKey(key))
+}
+
 /// Reads the clock stamp of a lease or persona record.
+#[inline(always)]
 pub(crate) fn read_stamp(
     fields: &Fields<'_>,
     boot_ns: &'static str,
     wall: &'static str,
 ) -> Result<Stamp, Damage> {
     Ok(Stamp {
-        boot_id: fields.text("boot_id").ok_or(Damage::BadKey("boot_id"))?.into_owned(),
+        boot_id: need_text(fields, "boot_id")?.into_owned(),
         machine_id: optional_text(fields, "machine_id")?,
         time_ns: optional_number(fields, "time_ns")?,
         boot_ns: read_boot_ns(fields, boot_ns)?,
@@ -306,9 +319,10 @@ pub(crate) fn read_stamp(
 }
 
 /// A boot clock that leaves room for every TTL and grace to be added; no machine runs 292 years.
+#[inline(always)]
 fn read_boot_ns(fields: &Fields<'_>, key: &'static str) -> Result<u64, Damage> {
-    let number = fields.number(key).filter(|ns| *ns <= i64::MAX as u64);
-    number.ok_or(Damage::BadKey(key))
+    let number = need_number(fields, key)?;
+    if number <= i64::MAX as u64 { Ok(number) } else { Err(Damage::BadKey(key)) }
 }
 
 fn read_renew_seq(fields: &Fields<'_>) -> Result<u64, Damage> {
@@ -347,6 +361,7 @@ pub(crate) fn push_evidence(fields: &mut Fields, processes: &Processes) {
     push_some_number(fields, "child_pidfs_ino", child.pidfs_ino);
 }
 
+#[inline(always)]
 fn optional_text(fields: &Fields<'_>, key: &'static str) -> Result<Option<String>, Damage> {
     match fields.raw(key) {
         None => Ok(None),
@@ -354,16 +369,19 @@ fn optional_text(fields: &Fields<'_>, key: &'static str) -> Result<Option<String
     }
 }
 
+#[inline(always)]
 pub(crate) fn optional_number(
     fields: &Fields<'_>,
     key: &'static str,
 ) -> Result<Option<u64>, Damage> {
-    fields.raw(key).map(|value| value.parse().map_err(|_| Damage::BadKey(key))).transpose()
+    match fields.raw(key) {
+        None => Ok(None),
+        Some(value) => Ok(Some(number_of(value).ok_or(Damage::BadKey(key))?)),
+    }
 }
 
 fn unknown_entries(fields: &Fields<'_>) -> Vec<(String, String)> {
-    let known_at = |at: usize| KNOWN_KEYS.get(at).copied();
-    let unknown = fields.iter().filter(|(key, _)| KNOWN_TABLE.find(key, known_at).is_none());
+    let unknown = fields.not_in(&KNOWN_KEYS, &KNOWN_TABLE);
     unknown.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -215,7 +215,7 @@ fn the_policy_decides_about_a_holder_that_is_alive_and_overdue() {
         judge(&Observed::Ours(Box::new(record), FileTimes::default(), ProcessState::Alive), &now)
     };
     assert_eq!(with(Policy::Reclaim), Standing::Grantable(Cause::Overdue));
-    assert_eq!(with(Policy::Kill), Standing::MustKill(record().processes));
+    assert_eq!(with(Policy::Kill), Standing::MustKill(Box::new(record().processes)));
     let never = Standing::Held(Held { why: HeldWhy::OverdueForever, rest_ms: None });
     assert_eq!(with(Policy::Never), never);
 }

@@ -35,12 +35,11 @@ fn count(bytes: &[u8], is_in: impl Fn(u64) -> u64) -> usize {
 }
 
 /// Splits `key: ` off the start of a line.
-pub(super) fn split_key(text: &str) -> Option<(&str, &str)> {
+pub(super) fn split_key(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let is_key = |w| within(w, b'a', b'z') | within(w, b'_', b'_') | within(w, b'0', b'9');
-    let len = count(text.as_bytes(), is_key);
-    let (key, rest) = text.split_at_checked(len)?;
-    let rest = rest.strip_prefix(": ")?;
-    (len <= 64 && key.starts_with(|c: char| c.is_ascii_lowercase())).then_some((key, rest))
+    let (key, rest) = line.split_at_checked(count(line, is_key))?;
+    let rest = rest.strip_prefix(b": ")?;
+    (key.len() <= 64 && key.first()?.is_ascii_lowercase()).then_some((key, rest))
 }
 
 /// Where the entry of each key is. Keys whose hashes meet are looked for one by one; no two of the
@@ -64,28 +63,39 @@ impl KeyTable {
         let mut at = keys.len();
         // From the last to the first, so that the first stays.
         while at > 0 {
-            slots[key_hash(keys[at - 1])] = number(at - 1);
+            slots[slot_of(keys[at - 1].as_bytes()) as usize] = number(at - 1);
             at -= 1;
         }
         KeyTable { slots }
     }
 
-    /// Notes that the entry `at` has this key, which no entry before it has.
-    pub(crate) fn add(&mut self, key: &str, at: usize) {
-        if let Some(slot @ 0) = self.slots.get_mut(key_hash(key)) {
-            *slot = number(at);
+    /// Notes that the entry `at`, the next one, has this key; false if an entry before it has.
+    #[inline(always)]
+    pub(super) fn insert<'k>(
+        &mut self,
+        slot: u8,
+        key: &[u8],
+        at: usize,
+        key_at: impl Fn(usize) -> Option<&'k [u8]>,
+    ) -> bool {
+        match self.slots.get_mut(usize::from(slot)) {
+            Some(first @ 0) => *first = number(at),
+            _ => return self.find(slot, key, key_at).is_none(),
         }
+        true
     }
 
-    /// Finds the entry of a key; `key_at` returns the key of an entry, and `None` after the last.
+    /// Finds the entry of a key by its [`slot_of`]; `key_at` returns the key of an entry, and
+    /// `None` after the last.
+    #[inline(always)]
     pub(crate) fn find<'k>(
         &self,
-        key: &str,
-        key_at: impl Fn(usize) -> Option<&'k str>,
+        slot: u8,
+        key: &[u8],
+        key_at: impl Fn(usize) -> Option<&'k [u8]>,
     ) -> Option<usize> {
-        let first = usize::from(*self.slots.get(key_hash(key))?).checked_sub(1)?;
-        let mut at = first;
-        while !is_same_key(key_at(at)?, key) {
+        let mut at = usize::from(*self.slots.get(usize::from(slot))?).checked_sub(1)?;
+        while !is_same(key_at(at)?, key) {
             at += 1;
         }
         Some(at)
@@ -97,51 +107,50 @@ const fn number(at: usize) -> u8 {
     if at < 254 { at as u8 + 1 } else { 255 }
 }
 
-/// A number below 64, from the length and three bytes. The factor was searched for: it sends no two
-/// keys of a lease, and no two of a persona, to one number.
-const fn key_hash(key: &str) -> usize {
-    let bytes = key.as_bytes();
+/// The slot of a key, a number below 64: from the length and three bytes. The factor was searched
+/// for: it sends no two keys of a lease, and no two of a persona, to one number.
+#[inline(always)]
+pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
     let (_, half) = bytes.split_at(bytes.len() / 2);
     let ([first, ..], [middle, ..], [.., last]) = (bytes, half, bytes) else {
         return 0;
     };
     let word = u32::from_le_bytes([*first, *middle, *last, bytes.len() as u8]);
-    (word.wrapping_mul(0xc3dc_289f) >> 26) as usize
+    (word.wrapping_mul(0xc3dc_289f) >> 26) as u8
 }
 
-/// Compares two keys. The C library of the static binary compares byte by byte.
-fn is_same_key(known: &str, key: &str) -> bool {
-    let (known, key) = (known.as_bytes(), key.as_bytes());
-    if known.len() != key.len() {
+/// Compares two short texts. The C library of the static binary compares byte by byte.
+#[inline(always)]
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
         return false;
     }
-    match known.len() {
-        8..=16 => {
-            known.first_chunk::<8>() == key.first_chunk()
-                && known.last_chunk::<8>() == key.last_chunk()
+    match one.len() {
+        8.. => {
+            let words = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+            one.last_chunk::<8>() == other.last_chunk()
+                && words.fold(true, |same, (one, other)| same & (one == other))
         }
         4..=7 => {
-            known.first_chunk::<4>() == key.first_chunk()
-                && known.last_chunk::<4>() == key.last_chunk()
+            one.first_chunk::<4>() == other.first_chunk()
+                && one.last_chunk::<4>() == other.last_chunk()
         }
-        _ => known == key,
+        _ => one.iter().zip(other).all(|(one, other)| one == other),
     }
 }
 
-/// Splits a scalar and the newline after it off the start of the text.
-pub(super) fn split_scalar(text: &str) -> Option<(&str, &str)> {
-    let bytes = text.as_bytes();
+/// The length of the scalar at the start of the text, which a newline ends.
+pub(super) fn scalar_len(bytes: &[u8]) -> Option<usize> {
     let len = match bytes.first()? {
         b'"' => string_len(bytes)?,
-        b't' | b'f' => match text.starts_with("true") {
+        b't' | b'f' => match bytes.starts_with(b"true") {
             true => 4,
-            false => text.starts_with("false").then_some(5)?,
+            false => bytes.starts_with(b"false").then_some(5)?,
         },
         b'-' => 1 + integer_len(bytes.get(1..)?)?,
         _ => integer_len(bytes)?,
     };
-    let (value, rest) = text.split_at_checked(len)?;
-    Some((value, rest.strip_prefix('\n')?))
+    (bytes.get(len) == Some(&b'\n')).then_some(len)
 }
 
 fn integer_len(bytes: &[u8]) -> Option<usize> {
@@ -231,15 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_same_if_each_byte_is() {
+    fn texts_are_the_same_if_each_byte_is() {
         for len in 0..40 {
             let key = "abcdefghijklmnopqrstuvwxyz0123456789____".split_at(len).0;
-            assert!(is_same_key(key, &String::from(key)), "{key}");
+            assert!(is_same(key.as_bytes(), String::from(key).as_bytes()), "{key}");
             for at in 0..len {
                 let mut other = key.as_bytes().to_vec();
                 other[at] ^= 1;
-                let other = String::from_utf8(other).unwrap();
-                assert!(!is_same_key(key, &other) && !is_same_key(key, &other[..at]), "{other}");
+                let key = key.as_bytes();
+                assert!(!is_same(key, &other) && !is_same(key, &other[..at]), "{other:?}");
             }
         }
     }
@@ -250,15 +259,22 @@ mod tests {
         for len in [0, 1, 2, 63, 64, 65, 253, 254, 255, 256, 600] {
             let (here, absent) = keys.split_at(len);
             let mut table = KeyTable::default();
-            here.iter().enumerate().for_each(|(at, key)| table.add(key, at));
             let borrowed: Vec<&str> = here.iter().map(String::as_str).collect();
-            assert_eq!(table, KeyTable::of(&borrowed), "{len}");
-            let key_at = |at: usize| borrowed.get(at).copied();
+            let key_at = |at: usize| borrowed.get(at).map(|key| key.as_bytes());
             for (at, key) in here.iter().enumerate() {
-                assert_eq!(table.find(key, key_at), Some(at), "{key} of {len}");
+                let before = |before: usize| key_at(before).filter(|_| before < at);
+                let slot = slot_of(key.as_bytes());
+                assert!(table.insert(slot, key.as_bytes(), at, before), "{key} of {len}");
+            }
+            assert_eq!(table, KeyTable::of(&borrowed), "{len}");
+            for (at, key) in here.iter().enumerate() {
+                let slot = slot_of(key.as_bytes());
+                assert_eq!(table.find(slot, key.as_bytes(), key_at), Some(at), "{key} of {len}");
+                assert!(!table.insert(slot, key.as_bytes(), len, key_at), "{key} of {len}");
             }
             for key in absent {
-                assert_eq!(table.find(key, key_at), None, "{key} of {len}");
+                let slot = slot_of(key.as_bytes());
+                assert_eq!(table.find(slot, key.as_bytes(), key_at), None, "{key} of {len}");
             }
         }
     }
@@ -295,8 +311,8 @@ mod tests {
             "\"\\u00E9\\n\"",
         ] {
             let text = format!("{good}\nnext");
-            assert_eq!(split_scalar(&text), Some((good, "next")), "{good}");
-            assert_eq!(split_scalar(good), None, "without its newline");
+            assert_eq!(scalar_len(text.as_bytes()), Some(good.len()), "{good}");
+            assert_eq!(scalar_len(good.as_bytes()), None, "without its newline");
         }
         for bad in [
             "",
@@ -318,7 +334,7 @@ mod tests {
             "\"\t\"",
             "null",
         ] {
-            assert_eq!(split_scalar(&format!("{bad}\n")), None, "{bad:?}");
+            assert_eq!(scalar_len(format!("{bad}\n").as_bytes()), None, "{bad:?}");
         }
     }
 

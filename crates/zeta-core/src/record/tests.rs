@@ -109,14 +109,74 @@ fn surrogate_pairs_decode_and_lone_ones_do_not() {
     assert_eq!(unquote("\"\\ud83d\""), None);
 }
 
+#[test]
+fn a_number_is_read_up_to_the_last_of_64_bits() {
+    for number in [0, 1, 9, 10, 999, u64::MAX / 10, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+        assert_eq!(number_of(&number.to_string()), Some(number));
+        assert_eq!(number_of(&format!("00{number}")), Some(number));
+    }
+    for power in 0..20 {
+        let number = 10u64.pow(power);
+        assert_eq!(number_of(&(number - 1).to_string()), Some(number - 1));
+        assert_eq!(number_of(&number.to_string()), Some(number));
+    }
+    for bad in ["", "-1", "-0", " 1", "1 ", "1.5", "1e3", "true", "\"1\"", "/", ":", "٣"] {
+        assert_eq!(number_of(bad), None, "{bad:?}");
+    }
+    for bad in ["18446744073709551616", "99999999999999999999", "-9999999999999999999"] {
+        assert_eq!(number_of(bad), None, "{bad}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn fields_are_changed_as_a_list_of_pairs_is(
+        changes in proptest::collection::vec(
+            ("[a-d]{1,2}|renewed_boot_ns", "\\PC{0,9}", 0..3), 0..40,
+        )
+    ) {
+        let mut fields = Fields::default();
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (key, value, change) in changes {
+            let known = pairs.iter().position(|(known, _)| *known == key);
+            let value = quote(&value);
+            match (change, known) {
+                (0, _) => {
+                    fields.remove(&key);
+                    pairs.retain(|(known, _)| *known != key);
+                }
+                (1, None) => {
+                    fields.push_raw(&key, &value);
+                    pairs.push((key, value));
+                }
+                (_, Some(at)) => {
+                    fields.set_raw(&key, &value);
+                    pairs[at].1 = value;
+                }
+                (_, None) => {
+                    fields.set_raw(&key, &value);
+                    pairs.push((key, value));
+                }
+            }
+            let found: Vec<_> = fields.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+            prop_assert_eq!(&found, &pairs);
+            for (key, value) in &pairs {
+                prop_assert_eq!(fields.raw(key), Some(value.as_str()));
+            }
+        }
+        let text = format!("schema: 1\n{}", fields.render());
+        let read = own(&text).unwrap();
+        let read: Vec<_> = read.iter().skip(1).collect();
+        prop_assert_eq!(read, fields.iter().collect::<Vec<_>>());
+    }
+
     #[test]
     fn any_text_survives_quoting(
         text in "\\PC*|[\\x00-\\x1f\"\\\\\u{7f}-\u{9f}\u{2028}\u{feff}]*",
     ) {
         let quoted = quote(&text);
         let line = format!("{quoted}\n");
-        prop_assert_eq!(split_scalar(&line), Some((quoted.as_str(), "")));
+        prop_assert_eq!(scalar_len(line.as_bytes()), Some(quoted.len()));
         prop_assert!(!quoted.chars().any(is_unprintable));
         let back = unquote(&quoted);
         prop_assert_eq!(back.as_deref(), Some(text.as_str()));

@@ -10,7 +10,7 @@ pub mod session;
 pub mod wait;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes};
+use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes, is_same_boot};
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
@@ -58,7 +58,7 @@ pub fn observe_text(
     match Record::from_fields(fields, lease) {
         Err(damage) => Observed::Damaged(damage, times),
         Ok(record) => {
-            let life = if record.renewed.boot_id == host.boot_id {
+            let life = if is_same_boot(&record.renewed.boot_id, host) {
                 life(&record.processes)
             } else {
                 ProcessState::Unknown

@@ -3,7 +3,6 @@
 
 pub mod json;
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
@@ -14,7 +13,7 @@ use zeta_core::lease::{
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
-use zeta_core::time::{Now, format_duration, moment, parse_utc};
+use zeta_core::time::{Now, format_duration, moment, parse_utc, push_number};
 
 use super::acquire::Refusal;
 use super::{LeaseView, LostTo};
@@ -23,25 +22,34 @@ use zeta_os::error::{Error, Kind};
 
 /// Describes the holder: "otto-cli (session 1f.., pid 77, uid 1000)".
 pub fn holder(record: &Record) -> String {
-    let session = record.session.as_ref();
-    let session = session.map(|session| printable(session.get(..8).unwrap_or(session)));
-    let number = |number: u32| Cow::Owned(number.to_string());
-    let pid = record.processes.own.map(|own| number(own.pid));
-    let parts = [("session ", session), ("pid ", pid), ("uid ", record.uid.map(number))];
     let mut text = String::with_capacity(64);
+    push_holder(&mut text, record);
+    text
+}
+
+/// As [`holder`], appended to a text.
+pub fn push_holder(text: &mut String, record: &Record) {
     text.push_str(record.agent.as_str());
     let mut start = " (";
-    for (word, value) in parts {
-        let Some(value) = value else { continue };
+    let mut part = |text: &mut String, word| {
         text.push_str(start);
         text.push_str(word);
-        text.push_str(&value);
         start = ", ";
+    };
+    if let Some(session) = &record.session {
+        part(text, "session ");
+        text.push_str(&printable(session.get(..8).unwrap_or(session)));
+    }
+    let pid = record.processes.own.map(|own| own.pid);
+    for (word, number) in [("pid ", pid), ("uid ", record.uid)] {
+        if let Some(number) = number {
+            part(text, word);
+            push_number(text, number.into());
+        }
     }
     if start == ", " {
         text.push(')');
     }
-    text
 }
 
 /// Names the holder in a record of another program.

@@ -1,9 +1,9 @@
 //! Reads the files of one node into reusable buffers, and judges every record.
 
 use zeta_core::bus::grant::ClaimRecord;
-use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::evidence::{FileTimes, ProcessState, Processes, is_same_boot};
 use zeta_core::layout::{self, Kind};
-use zeta_core::lease::{Observed, Standing, judge};
+use zeta_core::lease::{Cause, Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{self, Beat, Judgement, KIND, Liveness};
 use zeta_core::record::{Damage, Fields, Text, parse};
@@ -30,7 +30,7 @@ const AHEAD_US: i64 = 5_000_000;
 pub(super) struct Scratch {
     files: Vec<File>,
     used: usize,
-    leases: Vec<(RecordName, Observed)>,
+    leases: Vec<Lease<'static>>,
 }
 
 #[derive(Debug, Default)]
@@ -77,16 +77,16 @@ pub(super) fn examine(
         name,
         last_seen: LastSeen::Unknown,
         agents: Vec::new(),
-        leases: Vec::new(),
+        leases: std::mem::take(&mut scratch.leases),
         markers: Vec::new(),
         findings: found,
         now,
     };
-    status.leases.reserve_exact(scratch.leases.len());
-    let observed = scratch.leases.drain(..);
-    status.leases.extend(observed.map(|(name, observed)| lease(name, observed, None, &now)));
     for file in scratch.files.iter().take(scratch.used) {
         status.add(file, base, node.as_ref(), &mut evidence);
+    }
+    for lease in &mut status.leases {
+        lease.view.standing = judge(&lease.view.observed, &now);
     }
     findings::of_agents(&mut status);
     findings::of_leases(&mut status, &ctx.bus_dir);
@@ -120,14 +120,20 @@ impl Scratch {
             let Some(file) = self.files.get_mut(self.used) else { continue };
             match node.read_into(base, &name, max, &mut file.bytes) {
                 Ok(Some(times)) => {
-                    (file.name, file.times) = (name, times);
-                    match lease_name(&file.name) {
-                        Some(name) if keep == Keep::Judgements => {
+                    file.times = times;
+                    let named = match keep {
+                        Keep::Judgements => layout::into_lease(name),
+                        Keep::Fields => Err(name),
+                    };
+                    match named {
+                        Ok(name) => {
                             let text = parse(&file.bytes, layout::RECORD_MAX);
-                            let observed = evidence.observe(&text, times, &name, host);
-                            self.leases.push((name, observed));
+                            self.leases.push(lease(&text, times, name, evidence, host));
                         }
-                        _ => self.used += 1,
+                        Err(name) => {
+                            file.name = name;
+                            self.used += 1;
+                        }
                     }
                 }
                 // Removed since the directory was listed.
@@ -151,20 +157,6 @@ struct Evidence {
 }
 
 impl Evidence {
-    fn observe(
-        &mut self,
-        text: &std::result::Result<Text<'_>, Damage>,
-        times: FileTimes,
-        lease: &RecordName,
-        host: &Host,
-    ) -> Observed {
-        observe_text(text, times, lease, host, |processes| self.life(processes, host))
-    }
-
-    fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
-        self.session(processes, host).0
-    }
-
     fn session(&mut self, processes: &Processes, host: &Host) -> (ProcessState, Option<Survivor>) {
         if let Some((_, found)) = self.known.iter().find(|(known, _)| known == processes) {
             return *found;
@@ -186,14 +178,16 @@ impl<'a> NodeStatus<'a> {
         match layout::kind_of(&file.name) {
             Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
             Kind::Lease(_) => {
-                let Some(name) = lease_name(&file.name) else { return };
-                let text = parse(&file.bytes, layout::RECORD_MAX);
-                let observed = evidence.observe(&text, file.times, &name, self.now.host);
-                let fields = match (text, &observed) {
-                    (Ok(Text::Own(fields)), Observed::Ours(..)) => Some(fields),
-                    _ => None,
-                };
-                self.leases.push(lease(name, observed, fields, &self.now));
+                if let Ok(name) = layout::into_lease(file.name.clone()) {
+                    let text = parse(&file.bytes, layout::RECORD_MAX);
+                    let mut lease = lease(&text, file.times, name, evidence, self.now.host);
+                    if let (Ok(Text::Own(fields)), Observed::Ours(..)) =
+                        (text, &lease.view.observed)
+                    {
+                        lease.fields = Some(Box::new(fields));
+                    }
+                    self.leases.push(lease);
+                }
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
@@ -272,7 +266,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         }
         Err(damage) => return damaged(damage),
     };
-    let (life, survivor) = if !beat.ended && beat.stamp.boot_id == now.host.boot_id {
+    let (life, survivor) = if !beat.ended && is_same_boot(&beat.stamp.boot_id, now.host) {
         evidence.session(&beat.processes, now.host)
     } else {
         (ProcessState::Unknown, None)
@@ -281,24 +275,20 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, survivor, judgement }
 }
 
-/// Returns the name of the lease that a file is named after; `None` if it is no file of a lease.
-fn lease_name(file: &str) -> Option<RecordName> {
-    match layout::kind_of(file) {
-        Kind::Lease(name) => RecordName::new("lease", name).ok(),
-        _ => None,
-    }
-}
-
-fn lease<'a>(
+/// Returns the lease of a record. It is judged later, when the clock is read.
+fn lease(
+    text: &std::result::Result<Text<'_>, Damage>,
+    times: FileTimes,
     lease: RecordName,
-    observed: Observed,
-    fields: Option<Fields<'a>>,
-    now: &Now,
-) -> Lease<'a> {
-    let standing: Standing = judge(&observed, now);
+    evidence: &mut Evidence,
+    host: &Host,
+) -> Lease<'static> {
+    let life = |processes: &Processes| evidence.session(processes, host).0;
+    let observed = observe_text(text, times, &lease, host, life);
     let claim = match &observed {
         Observed::Ours(record, ..) => ClaimRecord::of(record).map(Box::new),
         _ => None,
     };
-    Lease { view: LeaseView { lease, observed, standing }, fields, claim }
+    let standing = Standing::Grantable(Cause::Free);
+    Lease { view: LeaseView { lease, observed, standing }, fields: None, claim }
 }

@@ -71,7 +71,7 @@ pub fn node(object: &mut Object, status: &NodeStatus<'_>) {
     };
     object.objects("agents", &status.agents, agent);
     object.objects("leases", &status.leases, |object, lease| {
-        add_view(object, &lease.view, lease.fields.as_ref(), now);
+        add_view(object, &lease.view, lease.fields.as_deref(), now);
     });
     object.objects("markers", &status.markers, |object, found| {
         marker(object, found, now.reading.wall_us);

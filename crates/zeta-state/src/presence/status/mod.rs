@@ -3,6 +3,7 @@
 //! Reading takes no lock and changes nothing. All processors read ten thousand nodes, a batch at a
 //! time. The results are passed on in order, so that only a few batches are in memory.
 
+mod cell;
 mod findings;
 mod gather;
 pub mod json;
@@ -83,7 +84,7 @@ pub struct Lease<'a> {
     /// The record and the judgement on it.
     pub view: LeaseView,
     /// The record as it is on disk, if it is one of the standard and was asked for.
-    pub fields: Option<Fields<'a>>,
+    pub fields: Option<Box<Fields<'a>>>,
     /// The claim that it is, if it is one.
     pub claim: Option<Box<ClaimRecord>>,
 }

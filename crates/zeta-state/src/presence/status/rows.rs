@@ -7,11 +7,12 @@ use zeta_core::evidence::ProcessState;
 use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Record, Standing};
 use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
-use zeta_core::time::{Now, format_duration, parse_utc};
+use zeta_core::time::{Now, parse_utc};
 
+use super::cell::Cell;
 use super::table::{CellStyle, Column, Fit};
 use super::{Agent, Lease, Marker, Persona};
-use crate::lease::report;
+use crate::lease::{LeaseView, report};
 
 /// The columns of agents.
 pub(super) const AGENTS: [Column; 9] = [
@@ -53,37 +54,34 @@ pub(super) const LEASES: [Column; 7] = [
 pub(super) const MARKERS: [Column; 4] =
     [("MARKER", Fit::Keep), ("STATE", Fit::Keep), ("BY", Fit::Cut), ("CHANGED", Fit::Drop(1))];
 
-/// The text of a cell.
-pub(super) type Cell<'a> = Cow<'a, str>;
-
-const EMPTY: Cell<'static> = Cow::Borrowed("");
-
 /// Returns the cells of an agent.
-pub(super) fn agent(agent: &Agent<'_>, now: &Now) -> [Cell<'static>; 9] {
-    let none = Fields::default();
+pub(super) fn agent<'a>(agent: &'a Agent<'_>, now: &Now) -> [Cell<'a>; 9] {
     let (fields, pids) = match &agent.persona {
-        Persona::Own(fields, beat) => (fields, pids(beat)),
-        Persona::Foreign(fields) | Persona::NoBeat(fields) => (fields, field(fields, "pid")),
-        Persona::Damaged(_) => (&none, EMPTY),
+        Persona::Own(fields, beat) => (Some(fields), pids(beat).into()),
+        Persona::Foreign(fields) | Persona::NoBeat(fields) => {
+            (Some(fields), field(fields, "pid").into())
+        }
+        Persona::Damaged(_) => (None, Cell::EMPTY),
     };
+    let field = |key| fields.map_or(Cow::Borrowed(""), |fields| field(fields, key));
     let started = ["started_at", "timestamp"].iter().find_map(|key| {
-        let at_us = parse_utc(&fields.text(key)?).ok()?;
+        let at_us = parse_utc(&fields?.text(key)?).ok()?;
         u64::try_from(now.reading.wall_us.saturating_sub(at_us)).ok()
     });
-    let status = match field(fields, "status") {
+    let status = match field("status") {
         word if agent.judgement.liveness != Liveness::Gone || word.is_empty() => word,
         // It was the agent's last word, and is not true any more.
         word => Cow::Owned(format!("was {word}")),
     };
     [
-        Cow::Owned(agent.name.to_owned()),
-        Cow::Borrowed(agent.judgement.liveness.word()),
-        agent.judgement.beat_age_ms.map_or(EMPTY, ago),
-        Cow::Borrowed(agent.judgement.evidence),
-        status,
-        field(fields, "task"),
-        field(fields, "branch"),
-        started.map_or(EMPTY, |us| ago(us / 1000)),
+        agent.name.into(),
+        agent.judgement.liveness.word().into(),
+        agent.judgement.beat_age_ms.map_or(Cell::EMPTY, Cell::Ago),
+        agent.judgement.evidence.into(),
+        status.into(),
+        field("task").into(),
+        field("branch").into(),
+        started.map_or(Cell::EMPTY, |us| Cell::Ago(us / 1000)),
         pids,
     ]
 }
@@ -101,11 +99,11 @@ pub(super) fn agent_style(agent: &Agent<'_>) -> CellStyle {
 /// Returns the cells of a claim.
 pub(super) fn claim<'a>(lease: &'a Lease<'_>, claim: &'a ClaimRecord, now: &Now) -> [Cell<'a>; 8] {
     let [_, standing, _, evidence, since, until, _] = self::lease(lease, now);
-    let text = |text: Option<&'a str>| text.map_or(EMPTY, printable);
+    let text = |text: Option<&'a str>| text.map_or(Cell::EMPTY, |text| printable(text).into());
     [
-        printable(&claim.item),
+        printable(&claim.item).into(),
         standing,
-        printable(&claim.from),
+        printable(&claim.from).into(),
         text(claim.branch.as_deref()),
         text(claim.worktree.as_deref()),
         evidence,
@@ -117,8 +115,6 @@ pub(super) fn claim<'a>(lease: &'a Lease<'_>, claim: &'a ClaimRecord, now: &Now)
 /// Returns the cells of a lease.
 pub(super) fn lease<'a>(lease: &'a Lease<'_>, now: &Now) -> [Cell<'a>; 7] {
     let view = &lease.view;
-    let name = Cow::Borrowed(view.lease.as_str());
-    let standing = Cow::Borrowed(report::standing_word(&view.standing));
     let (holder, evidence, record) = match &view.observed {
         Observed::Ours(record, _, life) => {
             let evidence = match life {
@@ -126,25 +122,27 @@ pub(super) fn lease<'a>(lease: &'a Lease<'_>, now: &Now) -> [Cell<'a>; 7] {
                 ProcessState::Dead => "processes have ended",
                 ProcessState::Unknown => "not tied to a process",
             };
-            (Cow::Owned(report::holder(record)), evidence, Some(record))
+            (Cell::Holder(record), evidence, Some(record))
         }
         Observed::Foreign { said, .. } => {
             let holder = report::foreign_holder(said);
-            (Cow::Owned(printable(&holder).into_owned()), "another program's record", None)
+            (printable(&holder).into_owned().into(), "another program's record", None)
         }
-        Observed::Damaged(..) => (Cow::Borrowed("unknown"), "its record is damaged", None),
-        Observed::Absent => (EMPTY, "", None),
+        Observed::Damaged(..) => ("unknown".into(), "its record is damaged", None),
+        Observed::Absent => (Cell::EMPTY, "", None),
     };
     let (since, until) = match record {
         Some(record) => since_until(record, view, now),
         None => {
-            let apart = |at_us: Option<i64>| at_us.map_or(EMPTY, |at_us| apart(at_us, now));
+            let apart = |at_us: Option<i64>| at_us.map_or(Cell::EMPTY, |at_us| apart(at_us, now));
             let (since, until) = report::times(&view.observed, now);
             (apart(since), apart(until))
         }
     };
-    let purpose = record.and_then(|record| record.purpose.as_deref()).map_or(EMPTY, printable);
-    [name, standing, holder, Cow::Borrowed(evidence), since, until, purpose]
+    let purpose = record.and_then(|record| record.purpose.as_deref());
+    let purpose = purpose.map_or(Cell::EMPTY, |purpose| printable(purpose).into());
+    let standing = report::standing_word(&view.standing);
+    [view.lease.as_str().into(), standing.into(), holder, evidence.into(), since, until, purpose]
 }
 
 /// Returns the style of a lease or claim.
@@ -161,14 +159,14 @@ pub(super) fn lease_style(standing: &Standing) -> CellStyle {
 }
 
 /// Returns the cells of a marker.
-pub(super) fn marker(marker: &Marker<'_>, now: &Now) -> [Cell<'static>; 4] {
+pub(super) fn marker<'a>(marker: &'a Marker<'_>, now: &Now) -> [Cell<'a>; 4] {
     let age_us = now.reading.wall_us.saturating_sub(marker.times.mtime_us);
     let changed = match u64::try_from(age_us) {
-        Ok(us) => ago(us / 1000),
-        Err(_) => Cow::Borrowed("in the future"),
+        Ok(us) => Cell::Ago(us / 1000),
+        Err(_) => "in the future".into(),
     };
     let by = field(&marker.fields, "agent");
-    [Cow::Owned(marker.name.to_owned()), Cow::Borrowed(marker.state), by, changed]
+    [marker.name.into(), marker.state.into(), by.into(), changed]
 }
 
 /// Returns the style of a marker.
@@ -176,52 +174,36 @@ pub(super) fn marker_style(marker: &Marker<'_>) -> CellStyle {
     if marker.state == "set" { CellStyle::Plain } else { CellStyle::Doubt }
 }
 
-/// Returns the value of a key as a cell.
-fn field(fields: &Fields<'_>, key: &str) -> Cell<'static> {
+/// Returns the value of a key as text for a terminal.
+fn field<'a>(fields: &'a Fields<'_>, key: &str) -> Cow<'a, str> {
     match fields.text(key) {
-        Some(value) => shown(&value),
-        None => fields.raw(key).map_or(EMPTY, shown),
+        Some(Cow::Owned(value)) => Cow::Owned(printable(&value).into_owned()),
+        Some(Cow::Borrowed(value)) => printable(value),
+        None => fields.raw(key).map_or(Cow::Borrowed(""), printable),
     }
 }
 
-fn shown(text: &str) -> Cell<'static> {
-    Cow::Owned(printable(text).into_owned())
-}
-
-fn ago(ms: u64) -> Cell<'static> {
-    Cow::Owned(format_duration(ms) + " ago")
-}
-
-fn pids(beat: &Beat) -> Cell<'static> {
+fn pids(beat: &Beat) -> String {
     let all = [beat.processes.own, beat.processes.child];
     let all: Vec<String> = all.iter().flatten().map(|process| process.pid.to_string()).collect();
-    Cow::Owned(all.join("+"))
+    all.join("+")
 }
 
 fn apart(at_us: i64, now: &Now) -> Cell<'static> {
     let here = now.reading.wall_us;
     let ms = at_us.abs_diff(here) / 1000;
-    if at_us <= here {
-        return ago(ms);
-    }
-    let mut text = format_duration(ms);
-    text.insert_str(0, "in ");
-    Cow::Owned(text)
+    if at_us <= here { Cell::Ago(ms) } else { Cell::In(ms) }
 }
 
-fn since_until(
-    record: &Record,
-    view: &crate::lease::LeaseView,
-    now: &Now,
-) -> (Cell<'static>, Cell<'static>) {
+fn since_until(record: &Record, view: &LeaseView, now: &Now) -> (Cell<'static>, Cell<'static>) {
     if !report::has_same_clock(record, now) {
-        return (Cow::Borrowed("another clock"), Cow::Borrowed("another clock"));
+        return ("another clock".into(), "another clock".into());
     }
     let apart = |boot_ns| apart(report::wall_of(boot_ns, now), now);
     let until = match view.standing {
         // The TTL is over; what frees the lease is the end of the grace.
         Standing::Held(Held { why: HeldWhy::InGrace, rest_ms: Some(rest_ms), .. }) => {
-            Cow::Owned(format!("in {} (grace)", format_duration(rest_ms)))
+            Cell::InGrace(rest_ms)
         }
         _ => apart(record.expires_boot_ns()),
     };

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use super::cell::Cell;
+
 /// How a cell is shown on a terminal with colours. Nothing is ever green: the evidence shows that
 /// an agent is alive, not a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,9 +48,12 @@ pub(super) type Column = (&'static str, Fit);
 
 /// A table; its first row is its head.
 #[derive(Debug)]
-pub(super) struct Table<'a, const N: usize> {
+pub(super) struct Table<const N: usize> {
     columns: [Column; N],
-    rows: Vec<([Cow<'a, str>; N], CellStyle)>,
+    /// The text of all cells, row by row.
+    text: String,
+    /// For each row, where each of its cells ends.
+    rows: Vec<([usize; N], CellStyle)>,
 }
 
 /// The space between two columns.
@@ -58,21 +63,40 @@ const ROOM: usize = 16;
 /// The width that text keeps before the other columns are cut, too.
 const SHORTEST: usize = 8;
 
-impl<'a, const N: usize> Table<'a, N> {
+impl<const N: usize> Table<N> {
     /// Makes a table with these columns, and with space for `count` rows.
-    pub(super) fn new(columns: [Column; N], count: usize) -> Table<'a, N> {
-        let mut rows = Vec::with_capacity(count + 1);
-        rows.push((columns.map(|(name, _)| Cow::Borrowed(name)), CellStyle::Plain));
-        Table { columns, rows }
+    pub(super) fn new(columns: [Column; N], count: usize) -> Table<N> {
+        let rows = Vec::with_capacity(count + 1);
+        let mut table = Table { columns, text: String::with_capacity(count * 64), rows };
+        table.row(columns.map(|(name, _)| name.into()), CellStyle::Plain);
+        table
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that columns can be counted.
-    pub(super) fn row(&mut self, cells: [Cow<'a, str>; N], style: CellStyle) {
-        let cells = cells.map(|cell| match cell.is_empty() {
-            true => Cow::Borrowed("-"),
-            false => cell,
+    pub(super) fn row(&mut self, cells: [Cell<'_>; N], style: CellStyle) {
+        let ends = cells.map(|cell| {
+            let start = self.text.len();
+            cell.write(&mut self.text);
+            if self.text.len() == start {
+                self.text.push('-');
+            }
+            self.text.len()
         });
-        self.rows.push((cells, style));
+        self.rows.push((ends, style));
+    }
+
+    /// Calls `each` with every row: the text and the width of each of its cells.
+    fn each(&self, mut each: impl FnMut([(&str, usize); N], CellStyle)) {
+        let is_ascii = self.text.is_ascii();
+        let mut start = 0;
+        for (ends, style) in &self.rows {
+            let cells = ends.map(|end| {
+                let cell = self.text.get(start..end).unwrap_or_default();
+                start = end;
+                (cell, if is_ascii { cell.len() } else { cell.width() })
+            });
+            each(cells, *style);
+        }
     }
 
     /// Writes the table; `limit` is the terminal's width, `colour` says whether rows show their
@@ -81,18 +105,20 @@ impl<'a, const N: usize> Table<'a, N> {
         let widths = self.widths(limit);
         text.reserve(self.rows.len() * (total(widths.into_iter()) + GAP));
         let mut line = String::new();
-        for (cells, style) in &self.rows {
+        self.each(|cells, style| {
             line.clear();
-            for ((cell, (_, fit)), width) in cells.iter().zip(self.columns).zip(widths) {
+            let mut blanks = 0;
+            for (((cell, wide), (_, fit)), width) in cells.into_iter().zip(self.columns).zip(widths)
+            {
                 let Some(width) = width else { continue };
-                let wide = width_of(cell);
+                pad(&mut line, blanks);
                 if wide <= width {
                     line.push_str(cell);
-                    pad(&mut line, width - wide + GAP);
+                    blanks = width - wide + GAP;
                 } else {
                     let cell = cut(cell, width, fit == Fit::CutStart);
                     line.push_str(&cell);
-                    pad(&mut line, width.saturating_sub(width_of(&cell)) + GAP);
+                    blanks = width.saturating_sub(cell.width()) + GAP;
                 }
             }
             let line = line.trim_end();
@@ -101,18 +127,18 @@ impl<'a, const N: usize> Table<'a, N> {
                 false => text.push_str(line),
             }
             text.push('\n');
-        }
+        });
     }
 
     /// Returns the widths of the columns; `None` for one that is left out. Columns are left out
     /// until each text has some room; then the widest text is cut, then any other column.
     fn widths(&self, limit: Option<usize>) -> [Option<usize>; N] {
         let mut widths = [0; N];
-        for (cells, _) in &self.rows {
-            for (cell, width) in cells.iter().zip(&mut widths) {
-                *width = width_of(cell).max(*width);
+        self.each(|cells, _| {
+            for ((_, wide), width) in cells.into_iter().zip(&mut widths) {
+                *width = wide.max(*width);
             }
-        }
+        });
         let mut widths = widths.map(Some);
         let Some(limit) = limit else { return widths };
         let is_text = |fit: Fit| matches!(fit, Fit::Cut | Fit::CutStart);
@@ -162,11 +188,6 @@ fn total(widths: impl Iterator<Item = Option<usize>>) -> usize {
     sum + GAP * usize::saturating_sub(count, 1)
 }
 
-/// Returns how many columns of a terminal a text takes.
-fn width_of(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
-}
-
 /// Cuts text to at most `width` columns of a terminal; an ellipsis shows the cut.
 fn cut(text: &str, width: usize, at_start: bool) -> String {
     let mut room = width.saturating_sub(1);
@@ -193,16 +214,15 @@ mod tests {
     const COLUMNS: [Column; 3] =
         [("AGENT", Fit::Keep), ("EVIDENCE", Fit::Drop(1)), ("TASK", Fit::Cut)];
 
-    fn table(tasks: &[&'static str]) -> Table<'static, 3> {
+    fn table(tasks: &[&str]) -> Table<3> {
         let mut table = Table::new(COLUMNS, tasks.len());
         for task in tasks {
-            let cells = ["otto-cli", "process runs", *task].map(Cow::Borrowed);
-            table.row(cells, CellStyle::Plain);
+            table.row(["otto-cli", "process runs", *task].map(Cell::from), CellStyle::Plain);
         }
         table
     }
 
-    fn written(table: &Table<'_, 3>, limit: Option<usize>) -> String {
+    fn written(table: &Table<3>, limit: Option<usize>) -> String {
         let mut text = String::new();
         table.write(&mut text, limit, false);
         text
@@ -232,7 +252,7 @@ mod tests {
         for limit in 7..60 {
             let text = written(&table, Some(limit));
             for line in text.lines() {
-                assert!(width_of(line) <= limit, "{limit}: {line:?}");
+                assert!(line.width() <= limit, "{limit}: {line:?}");
             }
         }
     }
@@ -249,7 +269,7 @@ mod tests {
     #[test]
     fn a_row_has_the_colour_of_its_style() {
         let mut table = Table::new(COLUMNS, 1);
-        table.row(["rex", "", ""].map(Cow::Borrowed), CellStyle::Bad);
+        table.row(["rex", "", ""].map(Cell::from), CellStyle::Bad);
         let mut text = String::new();
         table.write(&mut text, None, true);
         assert_eq!(text, "AGENT  EVIDENCE  TASK\n\u{1b}[31mrex    -         -\u{1b}[0m\n");

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zeta_core::record::printable;
 use zeta_core::time::{Now, format_duration, moment};
 
-use super::rows::{self, Cell};
+use super::cell::Cell;
+use super::rows;
 use super::table::{CellStyle, Column, Table};
 use super::{
     Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
