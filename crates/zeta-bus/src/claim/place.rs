@@ -31,7 +31,7 @@ pub fn placed(handle: &NodeHandle<'_>) -> Result<Vec<PlacedClaim>> {
             Observed::Ours(record, _, life) => {
                 let claim = ClaimRecord::of(&record)?;
                 let named = claim.branch.is_some() || claim.worktree.is_some();
-                named.then(|| PlacedClaim { record: *record, claim, life })
+                named.then_some(PlacedClaim { record: *record, claim, life })
             }
             _ => None,
         }

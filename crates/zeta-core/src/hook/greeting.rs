@@ -113,8 +113,8 @@ mod tests {
         assert_eq!(
             text("claude-1", 2, &others).unwrap(),
             "zeta: you are agent claude-1. 2 messages wait: zeta bus inbox --as claude-1. Also \
-             here: codex-2 (in this repository, claims \"B-1\" +1, waits for a person since 1 min), \
-             vera. Before shared work: zeta claim acquire ITEM --branch B --worktree DIR."
+             here: codex-2 (in this repository, claims \"B-1\" +1, waits for a person since \
+             1 min), vera. Before shared work: zeta claim acquire ITEM --branch B --worktree DIR."
         );
         assert_eq!(
             text("claude-1", 1, &[]).unwrap(),

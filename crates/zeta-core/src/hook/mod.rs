@@ -1,8 +1,8 @@
 //! Hooks of agent tools: what a tool reports, and what `zeta` answers.
 //!
 //! A tool calls `zeta` when a session begins, before and after a tool of its own runs, and at the
-//! end. Each tool has a dialect; all of them become one [`Event`], and one [`Answer`] becomes any of
-//! them. This module decides the answer from what was found; it opens no file.
+//! end. Each tool has a dialect: all of them become one [`Event`], and one [`Answer`] becomes any
+//! of them. This module decides the answer from what was found; it opens no file.
 
 pub mod edits;
 pub mod greeting;

@@ -344,7 +344,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,200}", more in "[ a-z'\"\\\\$<>&|;()#\n-]{0,80}") {
+        fn no_text_makes_it_panic(
+            text in "\\PC{0,200}",
+            more in "[ a-z'\"\\\\$<>&|;()#\n-]{0,80}",
+        ) {
             git_calls(&text);
             git_calls(&more);
             git_calls(&format!("git push {more}"));

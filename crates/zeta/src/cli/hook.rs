@@ -85,8 +85,8 @@ struct InstallArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What other programs put into the file stays, byte for byte. A hook of zeta's that was changed by hand
-stays, too, and is named.
+What other programs put into the file stays, byte for byte. A hook of zeta's that was changed by
+hand stays, too, and is named.
 
 Example:
   zeta hook uninstall claude --dry-run")]

@@ -57,7 +57,8 @@ mod tests {
         let before = "1\n2\n3\n4\n5\n6";
         assert_eq!(
             unified("/f", Some(before), Some("1\n2\n3\n4\nx\n5\n6")),
-            "--- /f\n+++ /f\n@@ -2,5 +2,6 @@\n 2\n 3\n 4\n+x\n 5\n 6\n\\ No newline at end of file\n"
+            "--- /f\n+++ /f\n@@ -2,5 +2,6 @@\n 2\n 3\n 4\n+x\n 5\n 6\n\
+             \\ No newline at end of file\n"
         );
         assert_eq!(
             unified("/f", None, Some("a\n")),

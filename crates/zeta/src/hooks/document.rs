@@ -140,6 +140,18 @@ pub(super) fn place(text: &str, group: &Group) -> Found<Option<usize>> {
     Ok(Document::parse(text, false)?.position(group.0, &group.1))
 }
 
+/// Returns how many groups of other programs stand behind the given ones.
+pub(super) fn behind(text: &str, groups: &[Group], comments: bool) -> Found<usize> {
+    let document = Document::parse(text, comments)?;
+    let mut count = 0;
+    for (event, group) in groups {
+        if let (Some(at), Some(array)) = (document.position(event, group), document.event(event)?) {
+            count += array.elements.len() - at - 1;
+        }
+    }
+    Ok(count)
+}
+
 /// A parsed document.
 struct Document<'t> {
     text: &'t str,

@@ -29,7 +29,7 @@ pub(super) fn read(from: impl AsFd) -> Result<Value, String> {
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(format!("standard input cannot be read: {errno}")),
         }
-        match rustix::io::read(&fd, &mut chunk) {
+        match rustix::io::read(fd, &mut chunk) {
             Ok(0) => break,
             Ok(len) => {
                 let new = chunk.get(..len).unwrap_or_default();

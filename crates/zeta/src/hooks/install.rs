@@ -21,6 +21,9 @@ use zeta_os::temp_file::private_dir;
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How long an install waits for another one.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// What happens to the hooks of others when Codex's hooks of zeta go.
+const MOVED_UP: &str = "hooks of other programs moved up, and Codex trusts a hook by its place: \
+    start codex, type /hooks, and look which ones it does not trust any more";
 /// The next step of a person who uses Codex.
 const NOT_TRUSTED: &str =
     "Codex runs a hook only after you trusted it: start codex, type /hooks, press t";
@@ -144,6 +147,7 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
     let before = place.read()?;
     let journal = place.journal().unwrap_or_default();
     let mut notes = Vec::new();
+    let mut is_out = true;
     let after = match (&before, settings.kind) {
         (None, _) => None,
         (Some(text), Kind::Own) => {
@@ -151,6 +155,7 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
             let is_own =
                 *text == own || *text == settings::own_text(tool, &settings::own_program()?);
             if !is_own {
+                is_out = false;
                 notes
                     .push("the file was changed since zeta wrote it, and stays: look at it".into());
             }
@@ -161,9 +166,15 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
             let left =
                 document::commands(document::split_mark(&after).1, &settings::mark(tool), comments)
                     .map_err(|trouble| place.broken(&trouble))?;
+            is_out = left.is_empty();
             notes.extend(left.iter().map(|command| {
                 format!("a hook that was changed since zeta wrote it stays: {command}")
             }));
+            let groups = settings::groups(tool, &journal.zeta);
+            let behind = document::behind(document::split_mark(text).1, &groups, comments);
+            if tool == Tool::Codex && behind.is_ok_and(|count| count > 0) {
+                notes.push(MOVED_UP.into());
+            }
             (!(journal.made_file && after == new)).then_some(after)
         }
     };
@@ -176,7 +187,7 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
         (Some(before), Some(after)) if before != after => place.write(Some(before), after)?,
         _ => {}
     }
-    if change.notes.is_empty() {
+    if is_out {
         let _ = std::fs::remove_file(&place.journal);
         // Only an empty one goes.
         let _ = place.journal.parent().map(std::fs::remove_dir);

@@ -1,5 +1,6 @@
 //! The claims of other agents on what a tool is about to write, commit or push.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use zeta_core::evidence::ProcessState;
@@ -104,10 +105,16 @@ fn at_home(dir: &str) -> PathBuf {
 /// Returns the claims of the node that name a place. A relative worktree names none.
 fn claims(session: &Session) -> Result<Vec<Claim>> {
     let now_us = host::wall_us();
+    // Read for a claim only whose processes say nothing.
+    let living = OnceCell::new();
+    let lives = |name: &str| {
+        let living = living.get_or_init(|| session.living());
+        living.iter().any(|known| known == name)
+    };
     let claim = |placed: PlacedClaim| {
         let own = session.owns(&placed);
         let lives =
-            placed.life == ProcessState::Alive || (!own && session.lives(&placed.record.agent));
+            placed.life == ProcessState::Alive || (!own && lives(placed.record.agent.as_str()));
         let age_us = placed.record.acquired_us.map(|acquired_us| now_us - acquired_us);
         let worktree = placed.claim.worktree.map(PathBuf::from).filter(|dir| dir.is_absolute());
         Claim {

@@ -9,7 +9,6 @@ use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::Neighbour;
 use zeta_core::hook::{Event, Tool, agent_name, cut, session_number};
-use zeta_core::name::Label;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
@@ -202,10 +201,10 @@ impl Session {
         }
     }
 
-    /// Returns whether an agent of this name lives, as its record shows.
-    pub(super) fn lives(&self, agent: &Label) -> bool {
-        let Ok(Some(handle)) = self.ctx.find() else { return false };
-        living(&handle).iter().any(|(name, _)| name == agent.as_str())
+    /// Returns the names of the agents that live, as their records show.
+    pub(super) fn living(&self) -> Vec<String> {
+        let Ok(Some(handle)) = self.ctx.find() else { return Vec::new() };
+        living(&handle).into_iter().map(|(name, _)| name).collect()
     }
 
     /// Returns the other agents that live.

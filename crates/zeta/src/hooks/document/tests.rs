@@ -16,7 +16,6 @@ fn groups() -> Vec<Group> {
 /// Puts the groups in and takes them out.
 fn there_and_back(text: &str) -> (String, String) {
     let (with, made) = put_in(text, &groups(), true).unwrap();
-    serde_json::from_str::<serde_json::Value>(&without_comments(&with)).unwrap();
     let back = take_out(&with, &groups(), &made, true).unwrap();
     (with, back)
 }
@@ -56,6 +55,7 @@ const DOCUMENTS: &[&str] = &[
 fn taking_out_is_the_inverse_of_putting_in() {
     for text in DOCUMENTS {
         let (with, back) = there_and_back(text);
+        serde_json::from_str::<serde_json::Value>(&without_comments(&with)).unwrap();
         assert_ne!(&with, text);
         assert_eq!(&back, text, "{with}");
         let names: Vec<&str> = groups().iter().map(|(event, _)| *event).collect();
@@ -189,7 +189,8 @@ proptest! {
     fn foreign_edits_in_between_stay(text in settings(), new in json(2)) {
         let (with, made) = put_in(&text, &groups(), true).unwrap();
         // Another program puts its own group behind, as zeta does.
-        let theirs = vec![("Stop", format!("{{\"theirs\":{new}}}")), ("New", "{\"theirs\":0}".into())];
+        let group = format!("{{\"theirs\":{new}}}");
+        let theirs = vec![("Stop", group), ("New", "{\"theirs\":0}".into())];
         let (both, _) = put_in(&with, &theirs, true).unwrap();
         let back = take_out(&both, &groups(), &made, true).unwrap();
         let expected = put_in(&text, &theirs, true).unwrap().0;

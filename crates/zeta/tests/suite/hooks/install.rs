@@ -115,6 +115,20 @@ fn hooks_that_others_added_meanwhile_stay() {
 }
 
 #[test]
+fn codex_says_which_trust_may_be_gone() {
+    let sandbox = Sandbox::new();
+    let path = write(&sandbox, ".codex/hooks.json", "{}");
+    ok(&sandbox, &["install", "codex"]);
+    assert!(ok(&sandbox, &["status"]).contains("codex     untrusted"));
+    assert_eq!(hook(&sandbox, &["uninstall", "codex", "--dry-run"]).err, "");
+    let theirs = "]}\n      , {\"hooks\": []}\n    ]";
+    std::fs::write(&path, read(&path).replacen("]}\n    ]", theirs, 1)).unwrap();
+    let out = hook(&sandbox, &["uninstall", "codex"]);
+    assert!(out.status == 0 && out.err.contains("moved up"), "{out:?}");
+    assert!(!sandbox.dir.join(".local/state/zeta/hooks").exists());
+}
+
+#[test]
 fn a_link_stays_and_its_target_is_changed() {
     let sandbox = Sandbox::new();
     let real = write(&sandbox, "dotfiles/claude.json", "{\n}\n");

@@ -371,7 +371,7 @@ fn no_input_and_no_fault_ends_with_another_status_than_0() {
         r#"{"session_id":"s","cwd":"/","tool_name":"Edit","tool_input":{"file_path":7}}"#,
         r#"{"session_id":"s","cwd":"/","tool_name":"Edit","tool_input":{"file_path":"a\u0000b"}}"#,
         r#"{"session_id":"s","cwd":"/","tool_name":"Bash","tool_input":{"command":{"a":1}}}"#,
-        r#"{"session_id":"s","cwd":"/nosuch","tool_name":"Bash","tool_input":{"command":"git push"}}"#,
+        r#"{"session_id":"s","cwd":"/no","tool_name":"Bash","tool_input":{"command":"git push"}}"#,
     ] {
         assert_eq!(say(&["claude", "before-tool"], text.as_bytes()), "", "{text}");
     }
