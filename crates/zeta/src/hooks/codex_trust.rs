@@ -26,7 +26,7 @@ pub(super) fn is_trusted(file: &Path, groups: &[Group]) -> bool {
         let Ok(Some(at)) = document::place(document::split_mark(&text).1, group) else {
             return false;
         };
-        let event = snake(group.0);
+        let event = snake(&group.0);
         let key = format!("{}:{event}:{at}:0", file.display());
         let kept = state.and_then(|state| state.get(&key)?.get("trusted_hash")?.as_str());
         kept.is_some() && kept == digest(&event, &group.1).as_deref()

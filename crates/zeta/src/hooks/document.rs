@@ -17,7 +17,7 @@ const HOOKS: &str = "hooks";
 const BOM: &str = "\u{feff}";
 
 /// The group of one event: the event and the group as JSON on one line.
-pub(super) type Group = (&'static str, String);
+pub(super) type Group = (String, String);
 
 /// Why a document cannot be changed, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(super) fn present<'g>(text: &str, groups: &'g [Group], comments: bool) -> Fo
     let mut found = Vec::new();
     for (event, group) in groups {
         document.event(event)?;
-        found.extend(document.position(event, group).map(|_| *event));
+        found.extend(document.position(event, group).map(|_| event.as_str()));
     }
     Ok(found)
 }
@@ -79,7 +79,7 @@ pub(super) fn put_in(text: &str, groups: &[Group], comments: bool) -> Found<(Str
             text = Document::parse(&text, comments)?.add_property(None, HOOKS, "{}", &mut made)?;
         }
         if Document::parse(&text, comments)?.event(event)?.is_none() {
-            made.events.push((*event).to_owned());
+            made.events.push(event.clone());
             let document = Document::parse(&text, comments)?;
             text = document.add_property(Some(HOOKS), event, "[]", &mut made)?;
         }
@@ -137,7 +137,7 @@ pub(super) fn commands(text: &str, part: &str, comments: bool) -> Found<Vec<Stri
 
 /// Returns the number of a group among those of its event.
 pub(super) fn place(text: &str, group: &Group) -> Found<Option<usize>> {
-    Ok(Document::parse(text, false)?.position(group.0, &group.1))
+    Ok(Document::parse(text, false)?.position(&group.0, &group.1))
 }
 
 /// Returns how many groups of other programs stand behind the given ones.

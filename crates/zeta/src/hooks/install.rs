@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeta_core::hook::{Tool, session_number};
 
 use super::codex_trust;
-use super::document::{self, Made, Trouble};
+use super::document::{self, Group, Made, Trouble};
 use super::settings::{self, Kind, Scope, Settings};
 use zeta_os::error::{Error, Kind as ErrorKindOf, Result};
 use zeta_os::flock::lock_within;
@@ -33,7 +33,10 @@ const NOT_TRUSTED: &str =
 struct Journal {
     schema: u32,
     file: PathBuf,
-    zeta: String,
+    /// The groups of a shared file, as this or an earlier version wrote them.
+    groups: Vec<Group>,
+    /// The whole text of a file that is zeta's own.
+    text: Option<String>,
     made: Made,
     made_file: bool,
     made_dirs: Vec<PathBuf>,
@@ -104,19 +107,20 @@ pub fn install(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<Ch
     let before = place.read()?;
     let earlier = place.journal();
     let mut journal = Journal { schema: 1, file: settings.path.clone(), ..Journal::default() };
-    journal.zeta.clone_from(&zeta);
     let after = match settings.kind {
         Kind::Own => {
             let text = settings::own_text(tool, &zeta);
             if let Some(found) = before.as_ref().filter(|found| **found != text) {
-                place.refuse_foreign(tool, found, earlier.as_ref())?;
+                place.refuse_foreign(found, earlier.as_ref())?;
             }
+            journal.text = Some(text.clone());
             text
         }
         Kind::Shared { new, comments } => {
             let text = before.clone().unwrap_or_else(|| new.to_owned());
             let (text, made) = place.with_groups(tool, &text, &zeta, comments, earlier.as_ref())?;
             journal.made = made;
+            journal.groups = settings::groups(tool, &zeta);
             text
         }
     };
@@ -151,9 +155,8 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
     let after = match (&before, settings.kind) {
         (None, _) => None,
         (Some(text), Kind::Own) => {
-            let own = settings::own_text(tool, &journal.zeta);
-            let is_own =
-                *text == own || *text == settings::own_text(tool, &settings::own_program()?);
+            let is_own = journal.text.as_ref() == Some(text)
+                || *text == settings::own_text(tool, &settings::own_program()?);
             if !is_own {
                 is_out = false;
                 notes
@@ -170,8 +173,8 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
             notes.extend(left.iter().map(|command| {
                 format!("a hook that was changed since zeta wrote it stays: {command}")
             }));
-            let groups = settings::groups(tool, &journal.zeta);
-            let behind = document::behind(document::split_mark(text).1, &groups, comments);
+            let plain = document::split_mark(text).1;
+            let behind = document::behind(plain, &journal.groups, comments);
             if tool == Tool::Codex && behind.is_ok_and(|count| count > 0) {
                 notes.push(MOVED_UP.into());
             }
@@ -321,8 +324,8 @@ impl Place {
     }
 
     /// Refuses to replace a file that zeta did not write.
-    fn refuse_foreign(&self, tool: Tool, found: &str, earlier: Option<&Journal>) -> Result<()> {
-        match earlier.is_some_and(|earlier| settings::own_text(tool, &earlier.zeta) == found) {
+    fn refuse_foreign(&self, found: &str, earlier: Option<&Journal>) -> Result<()> {
+        match earlier.is_some_and(|earlier| earlier.text.as_deref() == Some(found)) {
             true => Ok(()),
             false => Err(self
                 .refuse("it is there, and zeta did not write it as it is")
@@ -349,10 +352,8 @@ impl Place {
             return Ok((text.to_owned(), old_made));
         }
         let clean = match earlier {
-            Some(earlier) => {
-                let old = settings::groups(tool, &earlier.zeta);
-                document::take_out(plain, &old, &earlier.made, comments).map_err(broken)?
-            }
+            Some(earlier) => document::take_out(plain, &earlier.groups, &earlier.made, comments)
+                .map_err(broken)?,
             None => plain.to_owned(),
         };
         let clean = document::take_out(&clean, &groups, &old_made, comments).map_err(broken)?;
@@ -373,9 +374,9 @@ impl Place {
     ) -> Result<String> {
         let (mark, plain) = document::split_mark(text);
         let mut plain = plain.to_owned();
-        for zeta in [journal.zeta.clone(), settings::own_program()?] {
-            let groups = settings::groups(tool, &zeta);
-            plain = document::take_out(&plain, &groups, &journal.made, comments)
+        let now = settings::groups(tool, &settings::own_program()?);
+        for groups in [&journal.groups, &now] {
+            plain = document::take_out(&plain, groups, &journal.made, comments)
                 .map_err(|trouble| self.broken(&trouble))?;
         }
         Ok(format!("{mark}{plain}"))

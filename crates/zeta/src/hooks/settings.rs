@@ -162,7 +162,7 @@ pub(super) fn groups(tool: Tool, zeta: &str) -> Vec<Group> {
             let hook = json!({ "type": "command", "command": command, "timeout": timeout });
             group.insert("hooks".to_owned(), json!([hook]));
         }
-        (event, serde_json::Value::Object(group).to_string())
+        (event.to_owned(), serde_json::Value::Object(group).to_string())
     };
     moments(tool).map(group).collect()
 }

@@ -10,7 +10,9 @@ fn groups() -> Vec<Group> {
             r#"{{"matcher": "Bash", "hooks": [{{"type": "command", "command": "zeta {word}"}}]}}"#
         )
     };
-    vec![("SessionStart", group("a")), ("PreToolUse", group("b")), ("Stop", group("c"))]
+    [("SessionStart", "a"), ("PreToolUse", "b"), ("Stop", "c")]
+        .map(|(event, word)| (event.to_owned(), group(word)))
+        .to_vec()
 }
 
 /// Puts the groups in and takes them out.
@@ -58,7 +60,7 @@ fn taking_out_is_the_inverse_of_putting_in() {
         serde_json::from_str::<serde_json::Value>(&without_comments(&with)).unwrap();
         assert_ne!(&with, text);
         assert_eq!(&back, text, "{with}");
-        let names: Vec<&str> = groups().iter().map(|(event, _)| *event).collect();
+        let names: Vec<String> = groups().into_iter().map(|(event, _)| event).collect();
         assert_eq!(present(&with, &groups(), true).unwrap(), names, "{with}");
         assert!(present(text, &groups(), true).unwrap().is_empty());
     }
@@ -190,7 +192,7 @@ proptest! {
         let (with, made) = put_in(&text, &groups(), true).unwrap();
         // Another program puts its own group behind, as zeta does.
         let group = format!("{{\"theirs\":{new}}}");
-        let theirs = vec![("Stop", group), ("New", "{\"theirs\":0}".into())];
+        let theirs = vec![("Stop".into(), group), ("New".into(), "{\"theirs\":0}".into())];
         let (both, _) = put_in(&with, &theirs, true).unwrap();
         let back = take_out(&both, &groups(), &made, true).unwrap();
         let expected = put_in(&text, &theirs, true).unwrap().0;

@@ -239,6 +239,33 @@ fn a_program_that_moved_replaces_its_hooks_and_a_changed_hook_is_named() {
 }
 
 #[test]
+fn hooks_of_an_earlier_version_are_replaced_and_taken_out() {
+    for (tool, file) in [TOOLS[0], TOOLS[3]] {
+        let sandbox = Sandbox::new();
+        let path = sandbox.dir.join(file);
+        ok(&sandbox, &["install", tool]);
+        // As if the version before had written another time limit, here and into its journal.
+        let journals = sandbox.dir.join(".local/state/zeta/hooks");
+        let journal = std::fs::read_dir(journals).unwrap().next().unwrap().unwrap().path();
+        let earlier = |text: String| {
+            let text = text.replace("\"timeout\":5", "\"timeout\":9");
+            let text = text.replace("timeout\\\":5", "timeout\\\":9");
+            text.replace("\"timeoutSec\": 5", "\"timeoutSec\": 9")
+                .replace("timeoutSec\\\": 5", "timeoutSec\\\": 9")
+        };
+        for file in [&path, &journal] {
+            let text = read(file);
+            assert_ne!(earlier(text.clone()), text, "{tool}: {text}");
+            std::fs::write(file, earlier(text)).unwrap();
+        }
+        assert!(ok(&sandbox, &["install", tool]).starts_with("installed"), "{tool}");
+        assert!(!read(&path).contains(":9") && !read(&path).contains(": 9"), "{tool}");
+        let out = hook(&sandbox, &["uninstall", tool]);
+        assert!(out.err.is_empty() && !path.exists(), "{tool}: {out:?}");
+    }
+}
+
+#[test]
 fn a_project_has_files_of_its_own() {
     let sandbox = Sandbox::new();
     std::fs::create_dir_all(sandbox.dir.join("r/.git")).unwrap();
