@@ -128,8 +128,9 @@ mod tests {
         let (a, b) = (other("a", &["x"], false), other("b", &[], true));
         assert_eq!(digest(0, &[waits(1)]), digest(0, &[waits(90)]));
         assert_eq!(digest(1, &[a.clone(), b.clone()]), digest(1, &[b.clone(), a.clone()]));
-        assert_ne!(digest(1, &[a.clone()]), digest(2, &[a.clone()]));
-        assert_ne!(digest(1, &[a]), digest(1, &[b]));
+        let (a, b) = ([a], [b]);
+        assert_ne!(digest(1, &a), digest(2, &a));
+        assert_ne!(digest(1, &a), digest(1, &b));
     }
 
     #[test]
