@@ -10,6 +10,7 @@ mod acquire;
 mod holders;
 mod message;
 pub mod paths;
+pub mod place;
 mod release;
 pub mod report;
 

@@ -10,6 +10,7 @@ use zeta_core::time::NS_PER_MS;
 
 use super::{Event, Supervisor};
 use crate::directory::guard::RENEWER_LIMIT;
+use crate::presence::session_leases;
 use zeta_os::error::Kind;
 use zeta_os::host;
 use zeta_os::inotify::Watch;
@@ -232,19 +233,10 @@ impl Supervisor<'_> {
 
     /// Releases the leases that the session still holds.
     pub(super) fn release_all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
-        let Ok(listing) = self.handle.node.list() else { return };
-        for file in &listing.names {
-            let FileKind::Lease(name) = layout::kind_of(file) else { continue };
-            let Ok(name) = RecordName::new("lease", name) else { continue };
-            let all = self.handle.records(&name, &mut String::new());
-            for record in all.unwrap_or_default() {
-                if !self.owns(&record) {
-                    continue;
-                }
-                match self.handle.release(&name, record.fencing_token) {
-                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
-                    Err(error) => on_event(Event::Trouble(&error)),
-                }
+        for record in session_leases::of(&self.handle, |record| self.owns(record)) {
+            match self.handle.release(&record.lease, record.fencing_token) {
+                Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
+                Err(error) => on_event(Event::Trouble(&error)),
             }
         }
     }
