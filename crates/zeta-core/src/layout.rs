@@ -39,6 +39,8 @@ pub const NODES_MAX: usize = 16_384;
 pub const ENTRIES_MAX: usize = 4_096;
 
 const LEASE_SUFFIX: &str = ".lock";
+/// How the directory of the grants of a joint lease ends.
+const GRANTS_SUFFIX: &str = ".grants";
 const MARKER_SUFFIX: &str = ".marker";
 const PERSONA_PREFIX: &str = "persona-";
 const PERSONA_SUFFIX: &str = ".state";
@@ -48,6 +50,8 @@ const PERSONA_SUFFIX: &str = ".state";
 pub enum Kind<'a> {
     /// `<name>.lock`
     Lease(&'a str),
+    /// `<name>.grants`
+    Grants(&'a str),
     /// `<name>.marker`
     Marker(&'a str),
     /// `persona-<name>.state`
@@ -63,6 +67,22 @@ pub enum Kind<'a> {
 /// The file of a lease.
 pub fn lease_file(name: &RecordName) -> String {
     format!("{name}{LEASE_SUFFIX}")
+}
+
+/// The directory of the grants of a joint lease.
+pub fn grants_dir(name: &RecordName) -> String {
+    format!("{name}{GRANTS_SUFFIX}")
+}
+
+/// The file of a new grant in that directory. A token is given once, so the name is free.
+pub fn grant_file(fencing_token: u64) -> String {
+    format!("{fencing_token:024x}{LEASE_SUFFIX}")
+}
+
+/// Returns whether this is the name of a grant.
+pub fn is_grant_file(file: &str) -> bool {
+    let id = file.strip_suffix(LEASE_SUFFIX).unwrap_or_default();
+    id.len() == 24 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The lease that a file is named after; the name of the file again if it is no lease's.
@@ -84,6 +104,9 @@ pub fn persona_file(name: &str) -> String {
 pub fn kind_of(file: &str) -> Kind<'_> {
     if let Some(name) = file.strip_suffix(LEASE_SUFFIX) {
         return Kind::Lease(name);
+    }
+    if let Some(name) = file.strip_suffix(GRANTS_SUFFIX) {
+        return Kind::Grants(name);
     }
     if let Some(name) = file.strip_suffix(MARKER_SUFFIX) {
         return Kind::Marker(name);
@@ -108,6 +131,9 @@ mod tests {
     fn names_and_kinds_agree() {
         let name = RecordName::new("lease", "register-pr-in-flight").unwrap();
         assert_eq!(kind_of(&lease_file(&name)), Kind::Lease("register-pr-in-flight"));
+        assert_eq!(kind_of(&grants_dir(&name)), Kind::Grants("register-pr-in-flight"));
+        assert!(is_grant_file(&grant_file(7)) && is_grant_file(&grant_file(u64::MAX)));
+        assert!(!is_grant_file("7.lock") && !is_grant_file("register-pr-in-flight-now.lock"));
         assert_eq!(into_lease(lease_file(&name)), Ok(name.clone()));
         for file in ["a.lock.marker", ".lock", "-a.lock", "A.lock", "a"] {
             assert_eq!(into_lease(file.to_owned()), Err(file.to_owned()));

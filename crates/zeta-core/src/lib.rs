@@ -16,22 +16,28 @@
 //! 11. [`machine`]: what tells this machine from every other one.
 //! 12. [`creds`]: credentials in a sealed blob, and what may be in it.
 //! 13. [`json`] and [`shell`]: one object under construction; a text as one word of a command.
-//! 14. [`signal`]: which signals a wrapper passes on.
+//! 14. [`hook`]: what agent tools report before they act, and what they are answered.
+//! 15. [`signal`]: which signals a wrapper passes on.
+//! 16. [`pattern`]: patterns of paths, and whether two of them share a path.
+//! 17. [`sum`]: sums that tell damage.
 #![forbid(unsafe_code)]
 
 pub mod bus;
 pub mod clean;
 pub mod creds;
 pub mod evidence;
+pub mod hook;
 pub mod json;
 pub mod layout;
 pub mod lease;
 pub mod machine;
 pub mod name;
+pub mod pattern;
 pub mod presence;
 pub mod record;
 pub mod registration;
 pub mod shell;
 pub mod signal;
+pub mod sum;
 pub mod time;
 pub mod trust;

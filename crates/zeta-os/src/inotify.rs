@@ -102,13 +102,14 @@ impl Watch {
         added.is_ok()
     }
 
-    /// Empties the queue of events. `about` if one is about `file`, about the watched file itself,
-    /// or if events were lost.
-    pub fn drain(&self, file: &str) -> Drained {
+    /// Empties the queue of events. `about` if one has a name that `is_meant`, is about the watched
+    /// file itself, or if events were lost.
+    pub fn drain(&self, is_meant: impl Fn(&str) -> bool) -> Drained {
         let mut drained = Drained::default();
         let whole = self.fd.as_ref().is_some_and(|fd| {
             empty(fd, false, |name, flags| {
-                drained.about |= name.is_none_or(|name| name == file.as_bytes());
+                drained.about |=
+                    name.is_none_or(|name| std::str::from_utf8(name).is_ok_and(&is_meant));
                 drained.moved |= flags.contains(ReadFlags::MOVE_SELF);
             })
         });

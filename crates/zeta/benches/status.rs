@@ -302,6 +302,7 @@ fn records(number: usize, processes: &Processes, host: &Host) -> [(String, Strin
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: Some("register this node with the cluster, one pull request for all".into()),
+        joint: None,
     };
     let granted = decide_acquire(&Observed::Absent, &ask, 0, false, &now);
     let zeta_core::lease::Acquired::Grant(record, _) = granted else { panic!("not granted") };

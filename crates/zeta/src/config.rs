@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::Deserialize;
+use zeta_core::hook::{Rule, Rules};
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
@@ -20,7 +21,8 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 5] = ["state_dir", "node", "agent", "ttl", "beat_every"];
+const KEYS: [&str; 8] =
+    ["state_dir", "node", "agent", "ttl", "beat_every", "hook_edit", "hook_commit", "hook_push"];
 
 /// The values of the files, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +37,12 @@ pub struct Config {
     pub ttl_ms: Option<u64>,
     /// The time between beats.
     pub beat_every_ms: Option<u64>,
+    /// What hooks do about a path that another agent claimed.
+    pub hook_edit: Option<Rule>,
+    /// What they do about a commit to a branch that another agent claimed.
+    pub hook_commit: Option<Rule>,
+    /// What they do about a push of such a branch.
+    pub hook_push: Option<Rule>,
 }
 
 /// One file as written. Each value keeps its position, so that an error can name the line.
@@ -46,6 +54,9 @@ struct Raw {
     agent: Option<toml::Spanned<String>>,
     ttl: Option<toml::Spanned<String>>,
     beat_every: Option<toml::Spanned<String>>,
+    hook_edit: Option<toml::Spanned<String>>,
+    hook_commit: Option<toml::Spanned<String>>,
+    hook_push: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -75,6 +86,19 @@ impl Config {
             agent: self.agent.or(below.agent),
             ttl_ms: self.ttl_ms.or(below.ttl_ms),
             beat_every_ms: self.beat_every_ms.or(below.beat_every_ms),
+            hook_edit: self.hook_edit.or(below.hook_edit),
+            hook_commit: self.hook_commit.or(below.hook_commit),
+            hook_push: self.hook_push.or(below.hook_push),
+        }
+    }
+
+    /// Returns the rules of the hooks.
+    pub fn hook_rules(&self) -> Rules {
+        let Rules { edit, commit, push } = Rules::default();
+        Rules {
+            edit: self.hook_edit.unwrap_or(edit),
+            commit: self.hook_commit.unwrap_or(commit),
+            push: self.hook_push.unwrap_or(push),
         }
     }
 }
@@ -123,6 +147,12 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         let wrong = |span, error| broken(format!("{}: {error}", at(span)));
         value.map(|v| read(v.get_ref()).map_err(|e| wrong(v.span(), e))).transpose()
     };
+    let rule = |key: &str, value: Option<toml::Spanned<String>>| {
+        let wrong = |span, text: &str, rule: &str| {
+            broken(format!("{}: {key} {text:?} is not valid: {rule}", at(span)))
+        };
+        value.map(|v| v.get_ref().parse().map_err(|e| wrong(v.span(), v.get_ref(), e))).transpose()
+    };
     let state_dir = match raw.state_dir {
         Some(dir) if !Path::new(dir.get_ref()).is_absolute() => {
             return Err(broken(format!(
@@ -139,6 +169,9 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         agent: label("agent", raw.agent)?,
         ttl_ms: time(parse_ttl, raw.ttl)?,
         beat_every_ms: time(beat_every, raw.beat_every)?,
+        hook_edit: rule("hook_edit", raw.hook_edit)?,
+        hook_commit: rule("hook_commit", raw.hook_commit)?,
+        hook_push: rule("hook_push", raw.hook_push)?,
     })
 }
 
@@ -210,6 +243,7 @@ mod tests {
             ("state_dir = \"x\"", ["/c.toml:1", "state_dir", "absolute"]),
             ("beat_every = \"0s\"", ["/c.toml:1", "beat_every", "10s"]),
             ("agent = otto", ["/c.toml:1", "", ""]),
+            ("hook_edit = \"ask\"", ["/c.toml:1", "hook_edit", "refuse, warn or off"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {
             let message = message(text);

@@ -2,6 +2,7 @@
 //!
 //! - [`cli`]: the verbs, one file per noun.
 //! - [`demo`]: a demonstration with real processes.
+//! - [`hooks`]: what agent tools call around their own tools.
 //! - [`config`], [`environment`]: what a person configured, and who calls about which tree.
 //! - [`output`]: how an answer is printed.
 #![forbid(unsafe_code)]
@@ -10,4 +11,5 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod environment;
+pub mod hooks;
 pub mod output;

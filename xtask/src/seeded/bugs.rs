@@ -69,7 +69,7 @@ pub const BUGS: [Bug; 47] = [
     ),
     bug(
         "a kept token file is believed although another has its name",
-        GUARD,
+        "crates/zeta-state/src/directory/guard/memory.rs",
         "((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))",
         "((opened.st_dev, opened.st_ino) != (0, named.st_ino)).then_some((fd, opened))",
         &["-p", "zeta", "--test", "suite", "it::files::a_token_file_that_was_replaced"],
@@ -86,7 +86,7 @@ pub const BUGS: [Bug; 47] = [
         GUARD,
         "            });
         }
-        self.check_identity(true)
+        self.check_place(place, true)
 ",
         "            });
         }
@@ -103,17 +103,15 @@ pub const BUGS: [Bug; 47] = [
     bug(
         "a release by unlink",
         GUARD,
-        "match self.take_in(self.node.as_fd(), self.file()) {",
-        "match unlinkat(self.node, self.file(), AtFlags::empty()) {",
+        "match self.take_in(place.dir, file) {",
+        "match unlinkat(place.dir, file, AtFlags::empty()) {",
         &["-p", "zeta", "--test", "suite", "it::review::a_release_in_a_removed_guard"],
     ),
     bug(
         "an absent record is written over",
         GUARD,
-        "RenameFlags::NOREPLACE,
-",
-        "RenameFlags::empty(),
-",
+        "temp, dir, file, RenameFlags::NOREPLACE)",
+        "temp, dir, file, RenameFlags::empty())",
         &[
             "-p",
             "zeta",
@@ -300,14 +298,14 @@ pub const BUGS: [Bug; 47] = [
         "a record is truncated, then written",
         GUARD,
         "        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| self.rename(&temp, replaces));
+            .and_then(|()| self.rename(&temp, place.dir, file, replaces));
 ",
-        "        let flags = OFlags::WRONLY | OFlags::TRUNC;
+        "        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::TRUNC;
         let committed = match replaces {
-            true => openat(self.node, self.file(), flags, mode)
+            true => rustix::fs::openat(place.dir, file, flags, mode)
                 .and_then(|fd| rustix::io::write(&fd, text.as_bytes()).map(|_| ())),
             false => write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-                .and_then(|()| self.rename(&temp, replaces)),
+                .and_then(|()| self.rename(&temp, place.dir, file, replaces)),
         };
 ",
         &["-p", "zeta", "--test", "attacks", "place::a15_no_inode_left"],
@@ -340,22 +338,10 @@ pub const BUGS: [Bug; 47] = [
     bug(
         "a claim by a second link",
         GUARD,
-        "            return renameat_with(
-                &self.guard.fd,
-                temp,
-                self.node,
-                self.file(),
-                RenameFlags::NOREPLACE,
-            );
+        "            return renameat_with(&self.guard.fd, temp, dir, file, RenameFlags::NOREPLACE);
 ",
-        "            return rustix::fs::linkat(
-                &self.guard.fd,
-                temp,
-                self.node,
-                self.file(),
-                AtFlags::empty(),
-            )
-            .and_then(|()| unlinkat(&self.guard.fd, temp, AtFlags::empty()));
+        "            return rustix::fs::linkat(&self.guard.fd, temp, dir, file, AtFlags::empty())
+                .and_then(|()| unlinkat(&self.guard.fd, temp, AtFlags::empty()));
 ",
         &["-p", "zeta", "--test", "attacks", "leaf::a07_every_creating_open"],
     ),

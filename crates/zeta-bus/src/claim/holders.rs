@@ -2,9 +2,11 @@
 
 use zeta_core::bus::claim::{Action, ClaimMessage, holders};
 use zeta_core::bus::grant::ClaimRecord;
-use zeta_core::bus::item::{CLAIM_PREFIX, Item};
+use zeta_core::bus::item::{CLAIM_PREFIX, Item, space_of};
 use zeta_core::layout::{self, Kind};
+use zeta_core::lease::Standing;
 use zeta_core::name::RecordName;
+use zeta_core::pattern::PathClaim;
 
 use super::{Claimant, Holders, grant_view, held, record_of};
 use crate::directory::Bus;
@@ -87,7 +89,11 @@ impl<'a> HolderView<'a> {
 
     /// Returns the holders of all items, by item, and claims that cannot be read.
     pub(super) fn of_all(&self) -> Result<Holders> {
-        let Some(bus) = self.bus else { return Ok(Holders::default()) };
+        let mut of_paths = Vec::new();
+        self.add_paths(&mut of_paths)?;
+        let Some(bus) = self.bus else {
+            return Ok(Holders { claimants: of_paths, ..Holders::default() });
+        };
         let mut index = Index::enter_or_fail(bus, INDEX_LIMIT)?;
         index.refresh()?;
         let Claims { mut messages, broken } = index.all_claims(host::wall_us())?;
@@ -99,8 +105,30 @@ impl<'a> HolderView<'a> {
             claimants.extend(self.by_messages(of_item, item));
         }
         self.add_sharers(bus, None, &mut claimants)?;
+        claimants.extend(of_paths);
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
         Ok(Holders { claimants, findings: findings(bus, &broken) })
+    }
+
+    /// Adds the claims on paths, one for each pattern.
+    fn add_paths(&self, claimants: &mut Vec<Claimant>) -> Result<()> {
+        let Some(handle) = self.handle else { return Ok(()) };
+        for file in handle.node.list()?.names {
+            let Kind::Lease(name) = layout::kind_of(&file) else { continue };
+            let Some(space) = space_of(name) else { continue };
+            let Ok(lease) = RecordName::new("lease", name) else { continue };
+            for view in handle.views(&lease)? {
+                if matches!(view.standing, Standing::Grantable(_)) {
+                    continue;
+                }
+                let entries = record_of(&view).map_or(&[][..], |record| record.extra.as_slice());
+                for pattern in PathClaim::of(entries).patterns {
+                    let item = format!("path:{space}:{pattern}");
+                    claimants.push(Claimant::of_grant(&item, view.clone()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds grants whose messages are gone: those that share an item, or all grants of all items.

@@ -9,6 +9,8 @@
 mod acquire;
 mod holders;
 mod message;
+pub mod paths;
+pub mod place;
 mod release;
 pub mod report;
 

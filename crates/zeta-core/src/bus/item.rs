@@ -55,17 +55,40 @@ impl Item {
     /// The lease that a claim of this item on the bus at `bus` is, readable as far as it can be;
     /// `sharer` for a claim that stands beside others.
     pub fn lease(&self, bus: &str, sharer: Option<&str>) -> RecordName {
-        let plain = |c: char| match c.to_ascii_lowercase() {
-            c if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') => c,
-            _ => '-',
-        };
-        let readable: String = self.text.chars().map(plain).take(40).collect();
+        let readable = plain(&self.text);
         let mut parts = vec![self.text.as_str(), bus];
         parts.extend(sharer);
         let name = format!("{CLAIM_PREFIX}{readable}.{}", digest(&parts));
         // Both parts are of the grammar's letters, and together shorter than it allows.
         RecordName::new("lease", &name).unwrap_or_else(|_| unreachable!("{name}"))
     }
+}
+
+/// How the name of the joint lease of the claims on paths begins.
+pub const PATHS_PREFIX: &str = "paths.";
+
+/// The joint lease of the claims on paths of one space; `readable` is for people.
+pub fn paths_lease(readable: &str, space: &str) -> RecordName {
+    let name = format!("{PATHS_PREFIX}{}.{}", plain(readable), digest(&[space]));
+    // As for an item.
+    RecordName::new("lease", &name).unwrap_or_else(|_| unreachable!("{name}"))
+}
+
+/// Returns the name of the space that the joint lease of its claims has, for people; `None` if the
+/// lease is another one.
+pub fn space_of(lease: &str) -> Option<&str> {
+    let (readable, digest) = lease.strip_prefix(PATHS_PREFIX)?.rsplit_once('.')?;
+    let is_digest = digest.len() == 2 * DIGEST_LEN && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest.then_some(readable)
+}
+
+/// The letters of a text that a name may have, up to 40.
+fn plain(text: &str) -> String {
+    let plain = |c: char| match c.to_ascii_lowercase() {
+        c if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') => c,
+        _ => '-',
+    };
+    text.chars().map(plain).take(40).collect()
 }
 
 /// Returns whether a lease has the name of a claim: `claim.<readable>.<24 hex digits>`.

@@ -4,6 +4,7 @@
 //! carries out the answer. Nothing else in the project decides who holds a lease.
 
 use super::foreign::Said;
+use super::joint::Joint;
 use super::{FencingToken, Policy, Record, stamp_now};
 use crate::evidence::{
     Age, Boot, FileTimes, ProcessState, Processes, age_of_foreign, judge_age, judge_boot,
@@ -192,6 +193,8 @@ pub struct AcquireRequest {
     pub policy: Policy,
     /// What it is for.
     pub purpose: Option<String>,
+    /// What others may hold beside it; `None` for nothing.
+    pub joint: Option<Joint>,
 }
 
 /// The answer to an acquire.
@@ -218,16 +221,11 @@ pub fn decide_acquire(
     killed: bool,
     now: &Now,
 ) -> Acquired {
-    // A dead holder's lease is free, and a record below the token file's number is void: it was
-    // written in a guard that another program had moved away.
-    if let Observed::Ours(record, _, life) = observed
-        && *life != ProcessState::Dead
+    // A record below the token file's number is void: it was written in a guard that another
+    // program had moved away.
+    if let Observed::Ours(record, ..) = observed
         && record.fencing_token.get() >= highest
-        && record.lease_id == ask.lease_id
-        && record.agent == ask.agent
-        && record.session == ask.session
-        && record.renewed.boot_id == now.host.boot_id
-        && now.reading.boot_ns <= record.expires_boot_ns()
+        && is_repeated(observed, ask, now)
     {
         return Acquired::Again(record.clone());
     }
@@ -247,7 +245,19 @@ pub fn decide_acquire(
     }
 }
 
-fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
+/// Returns whether the record was granted to this very attempt, whose answer may have been lost. A
+/// dead holder's lease is free.
+pub(super) fn is_repeated(observed: &Observed, ask: &AcquireRequest, now: &Now) -> bool {
+    let Observed::Ours(record, _, life) = observed else { return false };
+    *life != ProcessState::Dead
+        && record.lease_id == ask.lease_id
+        && record.agent == ask.agent
+        && record.session == ask.session
+        && record.renewed.boot_id == now.host.boot_id
+        && now.reading.boot_ns <= record.expires_boot_ns()
+}
+
+pub(super) fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
     // A session's wrapper may live in another pid namespace than the call that takes the lease.
     let pid_ns = ask.processes.pid_ns.or(now.host.pid_ns);
     let processes = Processes { pid_ns, ..ask.processes };
@@ -268,7 +278,7 @@ fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Reco
         policy: ask.policy,
         renew_seq: 0,
         purpose: ask.purpose.clone(),
-        extra: Vec::new(),
+        extra: ask.joint.as_ref().map_or_else(Vec::new, Joint::to_entries),
     }
 }
 

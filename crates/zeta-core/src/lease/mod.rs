@@ -1,10 +1,11 @@
 //! The lease: a time-limited exclusive right, granted once per fencing token.
 //!
-//! This file is the record as it stands on disk; `decide.rs` and `loss.rs` hold
+//! This file is the record as it stands on disk; `decide.rs`, `joint` and `loss.rs` hold
 //! every rule about it.
 
 mod decide;
 mod foreign;
+pub mod joint;
 mod loss;
 
 pub use decide::{

@@ -68,6 +68,7 @@ fn ask(lease_id: &str, session: &str) -> AcquireRequest {
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: None,
+        joint: None,
     }
 }
 

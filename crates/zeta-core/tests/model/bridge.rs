@@ -163,6 +163,7 @@ impl Protocol {
             grace_ms: Some(GRACE_MS),
             policy: Policy::Reclaim,
             purpose: None,
+            joint: None,
         };
         let guard = me.guard.map(|guard| &world.guards[usize::from(guard)]);
         let in_file = guard.and_then(|guard| guard.token_file).unwrap_or(0);

@@ -5,6 +5,8 @@
 //! finds it. The kernel frees the flock of a process that dies, so nothing has to be cleaned up and
 //! nothing can go stale. `docs/concurrency.md` has the proof.
 
+mod memory;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,20 +15,19 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, OFlags, RawDir, RenameFlags, fchmod, flock, fstat, openat,
-    renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, FlockOperation, RawDir, RenameFlags, flock, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use zeta_core::layout;
 
 use crate::directory::create::publish_dir;
-use crate::directory::tree::{Bytes, Node, check_file, not_a_record, read};
+use crate::directory::tree::{Bytes, Node, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::files::{list, write_temp};
 use zeta_os::flock::lock_within;
 use zeta_os::lock_owner::flock_holder;
-use zeta_os::open_beneath::open_below;
 use zeta_os::process;
 
 /// How long a call waits for a critical section, which other processes leave after microseconds.
@@ -76,6 +77,17 @@ impl AsFd for Section<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.guard.fd.as_fd()
     }
+}
+
+/// A directory whose files a section changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p> {
+    /// The opened directory.
+    pub dir: BorrowedFd<'p>,
+    /// Its path.
+    pub path: &'p Path,
+    /// Its device and inode, if the name of the guard does not vouch for it.
+    pub identity: Option<(u64, u64)>,
 }
 
 /// Enters the critical section of `file`, and creates its guard if there is none.
@@ -226,6 +238,29 @@ pub fn peek(base: &TrustedDir, node: &Node, file: &str) -> Result<(u64, Option<B
     Ok((text.unwrap_or(0), small(layout::BROKEN, layout::RECORD_MAX)?))
 }
 
+/// Checks that a directory which this process opened still has its name.
+fn check_name(path: &Path, identity: (u64, u64), committed: bool) -> Result<()> {
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if (stat.st_dev, stat.st_ino) == identity => Ok(()),
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            let effect =
+                if committed { "the change does not count" } else { "the record is unchanged" };
+            let text = format!("it was removed or replaced while it was in use; {effect}");
+            Err(Error::not_safe(path, text)
+                .hint("another program removes files below the state directory: stop it")
+                .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line"))
+        }
+        Err(errno) => {
+            let error = Error::io("cannot look at", path, errno);
+            Err(if committed {
+                error.hint("the change may count all the same: check before you repeat it")
+            } else {
+                error
+            })
+        }
+    }
+}
+
 impl Guard {
     fn temp_name(&self) -> String {
         let count = self.temps.get();
@@ -244,27 +279,7 @@ impl Section<'_> {
     /// processes create and use a new one. After a commit, an error means that the change may not
     /// count.
     fn check_identity(&self, committed: bool) -> Result<()> {
-        let path = self.path();
-        let named = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
-        match named {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == self.guard.identity => Ok(()),
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                let effect =
-                    if committed { "the change does not count" } else { "the record is unchanged" };
-                let text = format!("it was removed or replaced while it was in use; {effect}");
-                Err(Error::not_safe(&path, text)
-                    .hint("another program removes files below the state directory: stop it")
-                    .doctor_hint("a cleaner of /tmp? see 'zeta doctor' for the tmpfiles.d line"))
-            }
-            Err(errno) => {
-                let error = Error::io("cannot look at", &path, errno);
-                Err(if committed {
-                    error.hint("the change may count all the same: check before you repeat it")
-                } else {
-                    error
-                })
-            }
-        }
+        check_name(&self.path(), self.guard.identity, committed)
     }
 
     /// Reads the record; `None` if there is none.
@@ -277,18 +292,29 @@ impl Section<'_> {
     /// After an error the old record is whole; after a failed identity check the new one may be in
     /// its place, and grants nothing.
     pub fn publish(&self, text: &str, replaces: bool) -> Result<()> {
+        self.publish_in(&self.node_place(), self.file(), text, replaces)
+    }
+
+    /// As [`Section::publish`], for a file of another directory that belongs to this record.
+    pub fn publish_in(
+        &self,
+        place: &Place<'_>,
+        file: &str,
+        text: &str,
+        replaces: bool,
+    ) -> Result<()> {
         if !self.guard.swept.replace(true) {
             self.sweep();
         }
         let temp = self.guard.temp_name();
         let mode = self.base.sharing.file_mode();
         let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| self.rename(&temp, replaces));
+            .and_then(|()| self.rename(&temp, place.dir, file, replaces));
         if let Err(errno) = committed {
             let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
-            let path = self.node.path.join(self.file());
+            let path = place.path.join(file);
             return Err(match errno {
-                Errno::NOENT => self.check_identity(false).err().unwrap_or_else(|| {
+                Errno::NOENT => self.check_place(place, false).err().unwrap_or_else(|| {
                     Error::not_safe(&path, "another program removed it meanwhile")
                         .hint("repeat the command")
                 }),
@@ -299,24 +325,36 @@ impl Section<'_> {
                 errno => Error::io("cannot write", &path, errno).hint("the record is unchanged"),
             });
         }
-        self.check_identity(true)
+        self.check_place(place, true)
     }
 
-    fn rename(&self, temp: &str, replaces: bool) -> std::result::Result<(), Errno> {
+    fn node_place(&self) -> Place<'_> {
+        Place { dir: self.node.as_fd(), path: &self.node.path, identity: None }
+    }
+
+    fn check_place(&self, place: &Place<'_>, committed: bool) -> Result<()> {
+        self.check_identity(committed)?;
+        match place.identity {
+            Some(identity) => check_name(place.path, identity, committed),
+            None => Ok(()),
+        }
+    }
+
+    fn rename(
+        &self,
+        temp: &str,
+        dir: BorrowedFd<'_>,
+        file: &str,
+        replaces: bool,
+    ) -> std::result::Result<(), Errno> {
         if !replaces {
-            return renameat_with(
-                &self.guard.fd,
-                temp,
-                self.node,
-                self.file(),
-                RenameFlags::NOREPLACE,
-            );
+            return renameat_with(&self.guard.fd, temp, dir, file, RenameFlags::NOREPLACE);
         }
         if !self.base.exchange {
-            return renameat(&self.guard.fd, temp, self.node, self.file());
+            return renameat(&self.guard.fd, temp, dir, file);
         }
-        match renameat_with(&self.guard.fd, temp, self.node, self.file(), RenameFlags::EXCHANGE) {
-            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, self.node, self.file()),
+        match renameat_with(&self.guard.fd, temp, dir, file, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL) => renameat(&self.guard.fd, temp, dir, file),
             Err(errno) => Err(errno),
             Ok(()) => {
                 self.trash.borrow_mut().push(temp.to_owned());
@@ -328,9 +366,14 @@ impl Section<'_> {
     /// Removes the record by a rename into the guard. If the guard was removed, the rename fails,
     /// where an unlink would remove the next holder's record.
     pub fn remove(&self) -> Result<()> {
-        match self.take_in(self.node.as_fd(), self.file()) {
-            Ok(()) | Err(Errno::NOENT) => self.check_identity(true),
-            Err(errno) => Err(Error::io("cannot remove", &self.node.path.join(self.file()), errno)),
+        self.remove_in(&self.node_place(), self.file())
+    }
+
+    /// As [`Section::remove`], for a file of another directory that belongs to this record.
+    pub fn remove_in(&self, place: &Place<'_>, file: &str) -> Result<()> {
+        match self.take_in(place.dir, file) {
+            Ok(()) | Err(Errno::NOENT) => self.check_place(place, true),
+            Err(errno) => Err(Error::io("cannot remove", &place.path.join(file), errno)),
         }
     }
 
@@ -375,92 +418,6 @@ impl Section<'_> {
         let listing = list(self.guard.fd.as_fd(), layout::ENTRIES_MAX, &path)?;
         let temps = listing.names.into_iter().filter(|n| n.starts_with(layout::TEMP_PREFIX));
         Ok(temps.collect())
-    }
-
-    /// Reads the highest fencing token ever granted here; 0 if none is known.
-    pub fn highest_token(&self) -> Result<u64> {
-        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
-        let cannot = |errno| Error::io("cannot read", &path(), errno);
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let kept = self.guard.token_file.take();
-        let named = || statat(&self.guard.fd, layout::TOKEN_FILE, AtFlags::SYMLINK_NOFOLLOW);
-        let same = |fd: OwnedFd| {
-            let (opened, named) = (fstat(&fd).ok()?, named().ok()?);
-            ((opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino)).then_some((fd, opened))
-        };
-        let (fd, stat) = match kept.and_then(same) {
-            Some(kept) => kept,
-            // A descriptor whose file was removed or replaced meanwhile is of no use.
-            None => {
-                let fd = match open_below(self.guard.fd.as_fd(), layout::TOKEN_FILE, flags) {
-                    Err(Errno::NOENT) => return Ok(0),
-                    opened => opened.map_err(|errno| Error::open("cannot read", &path(), errno))?,
-                };
-                let stat = fstat(&fd).map_err(cannot)?;
-                (fd, stat)
-            }
-        };
-        check_file(&stat, self.base).map_err(|reason| not_a_record(&path(), &reason))?;
-        let mut line = [0u8; layout::LINE_MAX];
-        let len = rustix::io::pread(&fd, &mut line, 0).map_err(cannot)?;
-        let text = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
-        self.guard.token_file.replace(Some(fd));
-        // An unreadable number counts as none: the record and the clock still bound the next one.
-        Ok(text.trim().parse().unwrap_or(0))
-    }
-
-    /// Writes a token down before it is granted: a crash in between skips a number.
-    pub fn remember(&self, token: u64) -> Result<()> {
-        let path = || guard_path(self.node, self.file()).join(layout::TOKEN_FILE);
-        let cannot = |errno| Error::io("cannot write", &path(), errno);
-        let line = format!("{token:020}\n");
-        let written = match &*self.guard.token_file.borrow() {
-            Some(fd) => rustix::io::pwrite(fd, line.as_bytes(), 0),
-            None => {
-                let mode = self.base.sharing.file_mode();
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let fd = openat(&self.guard.fd, layout::TOKEN_FILE, flags | OFlags::WRONLY, mode);
-                if fd.as_ref().err() == Some(&Errno::NOENT) {
-                    // Nothing can be made in a directory that was removed.
-                    self.check_identity(false)?;
-                }
-                let fd = fd.map_err(cannot)?;
-                if mode.as_raw_mode() & 0o077 != 0 {
-                    fchmod(&fd, mode).map_err(cannot)?;
-                }
-                rustix::io::pwrite(&fd, line.as_bytes(), 0)
-            }
-        };
-        match written {
-            Ok(len) if len == line.len() => Ok(()),
-            Ok(_) => Err(cannot(Errno::NOSPC)),
-            Err(errno) => Err(cannot(errno)),
-        }
-    }
-
-    /// Writes a note about a break by force; the next break replaces it.
-    pub fn note_break(&self, text: &str) -> Result<()> {
-        let cannot = |errno| {
-            Error::io(
-                "cannot write",
-                &guard_path(self.node, self.file()).join(layout::BROKEN),
-                errno,
-            )
-        };
-        let temp = self.guard.temp_name();
-        let mode = self.base.sharing.file_mode();
-        write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| renameat(&self.guard.fd, temp.as_str(), &self.guard.fd, layout::BROKEN))
-            .map_err(|errno| {
-                let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
-                cannot(errno)
-            })
-    }
-
-    /// Reads the note about the last break by force.
-    pub fn read_break_note(&self) -> Result<Option<Bytes>> {
-        let path = || guard_path(self.node, self.file()).join(layout::BROKEN);
-        read(self.guard.fd.as_fd(), layout::BROKEN, layout::RECORD_MAX, self.base, path)
     }
 
     /// Lets a forked child keep the flock while it lives, even if this process is killed.

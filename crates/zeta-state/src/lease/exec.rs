@@ -9,7 +9,8 @@ use zeta_core::layout;
 use zeta_core::lease::{AcquireRequest, Checked, FencingToken, Record, decide_check};
 use zeta_core::name::RecordName;
 
-use super::{HolderResult, LostTo, lost_to, observe, refuse_if_fenced};
+use super::joint::Found;
+use super::{HolderResult, LostTo, lost_to, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
@@ -242,7 +243,7 @@ pub fn run_fenced(
     let Some(section) = guard::try_enter(&at.tree.base, &at.node, &file, ENTER_LIMIT)? else {
         return lost();
     };
-    let seen = observe(section.read(layout::RECORD_MAX)?, lease, &ctx.host);
+    let seen = Found::find(&section, lease, token)?.observed;
     match decide_check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {

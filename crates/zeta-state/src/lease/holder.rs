@@ -9,13 +9,11 @@ use zeta_core::lease::{
 };
 use zeta_core::name::RecordName;
 
-use super::{
-    BeforeCommit, HolderResult, LostTo, lost_to, note_of, observe_unjudged, publish, read_only,
-    refuse_if_fenced,
-};
+use super::{BeforeCommit, HolderResult, LostTo, find_outside, lost_to, note_of, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, Section};
+use crate::lease::joint::Found;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -44,11 +42,12 @@ impl HolderSection<'_> {
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Renewal> {
         let HolderSection { ctx, section, lease, token } = self;
-        let seen = observe_unjudged(section, lease)?;
-        match decide_renew(&seen, *token, ttl_ms, &ctx.at(host::reading())) {
+        let found = Found::find(section, lease, *token)?;
+        let now = ctx.at(host::reading());
+        match decide_renew(&found.observed, *token, ttl_ms, &now) {
             Renewed::Write { mut record, gap_ms } => {
                 before_commit(&mut record)?;
-                publish(section, &record, true, 0)?;
+                found.publish(section, &record, 0, &now)?;
                 Ok(Ok((record, gap_ms)))
             }
             Renewed::Lost(lost) => Ok(Err(self.lost(lost))),
@@ -59,17 +58,18 @@ impl HolderSection<'_> {
     /// process was granted the lease since. `ticket_given_back` says that the holder's own ticket
     /// has left the queue.
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
-        let HolderSection { section, lease, token, .. } = self;
-        let seen = observe_unjudged(section, lease)?;
+        let HolderSection { ctx, section, lease, token } = self;
+        let found = Found::find(section, lease, *token)?;
+        let seen = &found.observed;
         let (highest, broken) = match seen {
             Observed::Absent => (section.highest_token()?, self.was_broken()),
             _ => (0, false),
         };
-        match decide_release(&seen, *token, highest, broken) {
+        match decide_release(seen, *token, highest, broken) {
             Released::Remove => {
-                section.remove()?;
+                found.remove(section, &ctx.now())?;
                 // The ticket of a holder that waited must not stay at the head of the queue.
-                if let Observed::Ours(record, ..) = &seen
+                if let Observed::Ours(record, ..) = seen
                     && !ticket_given_back
                 {
                     Queue::remove_tickets_of(section, &record.processes);
@@ -125,7 +125,8 @@ impl NodeHandle<'_> {
             Err(error) if error.kind == Kind::Unsafe && self.node.is_gone() => return Ok(None),
             Err(error) => return Err(error),
         }
-        match read_only(self.read(&file, layout::RECORD_MAX)?, lease) {
+        let bytes = self.read(&file, layout::RECORD_MAX)?;
+        match find_outside(&self.tree.base, &self.node, lease, token, bytes)? {
             Observed::Ours(record, ..) if record.fencing_token == token && !self.node.is_gone() => {
                 self.enter(file, limit).map(|section| Some(holder(section)))
             }
@@ -165,10 +166,11 @@ impl NodeHandle<'_> {
     /// would be free at once.
     pub fn detach_session(&self, lease: &RecordName, token: FencingToken) -> Result<()> {
         let section = self.enter(layout::lease_file(lease), ENTER_LIMIT)?;
-        match observe_unjudged(&section, lease)? {
+        let found = Found::find(&section, lease, token)?;
+        match &found.observed {
             Observed::Ours(record, ..) if record.fencing_token == token => {
-                let record = Record { processes: Processes::default(), ..*record };
-                publish(&section, &record, true, 0)
+                let record = Record { processes: Processes::default(), ..(**record).clone() };
+                found.publish(&section, &record, 0, &self.ctx.now())
             }
             _ => Err(Error::new(
                 Kind::Lost,

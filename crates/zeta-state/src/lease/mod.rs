@@ -4,9 +4,11 @@
 pub mod acquire;
 pub mod exec;
 mod holder;
+pub mod joint;
 pub mod queue;
 pub mod report;
 pub mod session;
+pub mod space;
 pub mod wait;
 
 use rustix::process::getuid;
@@ -17,10 +19,13 @@ use zeta_core::lease::{
     decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
+use zeta_core::pattern::PathClaim;
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 pub use self::holder::{HolderSection, Renewal};
+use self::joint::index::excluded_outside;
+use self::joint::{Found, Grant, Grants, find_outside, standing_of};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
@@ -131,6 +136,11 @@ pub fn publish(
     replaces: bool,
     reserve: usize,
 ) -> Result<()> {
+    section.publish(&render(record, reserve)?, replaces)
+}
+
+/// Renders a lease record, if it is no longer than readers accept, with `reserve` bytes to spare.
+fn render(record: &Record, reserve: usize) -> Result<String> {
     let text = record.to_fields().render();
     let len = text.len() + reserve;
     if len > layout::RECORD_MAX {
@@ -141,15 +151,97 @@ pub fn publish(
         ))
         .hint("use a shorter --purpose or --lease-id"));
     }
-    section.publish(&text, replaces)
+    Ok(text)
 }
 
 impl NodeHandle<'_> {
-    /// Reads and judges a lease without taking any lock; `None` if there is no record.
+    /// Reads and judges a lease without taking any lock; `None` if there is no record. Of a joint
+    /// lease, one of the grants.
     pub fn view(&self, lease: &RecordName) -> Result<Option<LeaseView>> {
+        Ok(self.views(lease)?.into_iter().next())
+    }
+
+    /// As [`NodeHandle::view`]: all grants of a joint lease.
+    pub fn views(&self, lease: &RecordName) -> Result<Vec<LeaseView>> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
-        let view = view(bytes, lease, &self.ctx.now());
-        Ok((view.observed != Observed::Absent).then_some(view))
+        self.judged(bytes, lease, &self.ctx.now())
+    }
+
+    /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
+    pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
+        let now = self.ctx.now();
+        let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
+        if standing_of(&one.observed).is_none() {
+            return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));
+        }
+        let base = &self.tree.base;
+        let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
+        let files = excluded_outside(base, &self.node, &grants, lease, now.host, claim)?;
+        let grants = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
+        let excluded = |grant: &Grant| match &grant.observed {
+            Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
+            _ => true,
+        };
+        let judged = grants.into_iter().filter(excluded).map(|grant| LeaseView {
+            lease: lease.clone(),
+            standing: judge(&grant.observed, &now),
+            observed: grant.observed,
+        });
+        Ok(judged.collect())
+    }
+
+    /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint
+    /// lease, those in files whose names come after `after`, which becomes the last one.
+    pub fn records(&self, lease: &RecordName, after: &mut String) -> Result<Vec<Box<Record>>> {
+        let observed = read_only(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease);
+        let all = match standing_of(&observed) {
+            None => vec![Grant { file: None, observed }],
+            Some(_) => match Grants::open(&self.tree.base, &self.node, lease)? {
+                Some(grants) => {
+                    let mut files = grants.files()?;
+                    files.retain(|file| file > after);
+                    files.last().iter().for_each(|last| after.clone_from(last));
+                    grants.read_some(&self.tree.base, files, |bytes| read_only(bytes, lease))?
+                }
+                None => Vec::new(),
+            },
+        };
+        let record = |grant: Grant| match grant.observed {
+            Observed::Ours(record, ..) => Some(record),
+            _ => None,
+        };
+        Ok(all.into_iter().filter_map(record).collect())
+    }
+
+    /// Returns the record of the grant `token`, with no evidence about its processes.
+    pub fn record(&self, lease: &RecordName, token: FencingToken) -> Result<Option<Box<Record>>> {
+        let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
+        Ok(match find_outside(&self.tree.base, &self.node, lease, token, bytes)? {
+            Observed::Ours(record, ..) if record.fencing_token == token => Some(record),
+            _ => None,
+        })
+    }
+
+    fn judged(
+        &self,
+        bytes: Option<Bytes>,
+        lease: &RecordName,
+        now: &Now,
+    ) -> Result<Vec<LeaseView>> {
+        let one = view(bytes, lease, now);
+        if standing_of(&one.observed).is_none() {
+            return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));
+        }
+        let Some(grants) = Grants::open(&self.tree.base, &self.node, lease)? else {
+            return Ok(Vec::new());
+        };
+        let grants = grants.read_all(&self.tree.base, |bytes| observe(bytes, lease, now.host))?;
+        let judged = grants.into_iter().map(|grant| LeaseView {
+            lease: lease.clone(),
+            standing: judge(&grant.observed, now),
+            observed: grant.observed,
+        });
+        Ok(judged.collect())
     }
 
     /// Returns all leases of the node, and for each file that could not be read the reason.
@@ -164,9 +256,9 @@ impl NodeHandle<'_> {
         for file in listing.names {
             let layout::Kind::Lease(name) = layout::kind_of(&file) else { continue };
             let Ok(name) = RecordName::new("lease", name) else { continue };
-            match self.read(&file, layout::RECORD_MAX) {
-                Ok(None) => {}
-                Ok(bytes) => views.push(view(bytes, &name, &now)),
+            let read = self.read(&file, layout::RECORD_MAX);
+            match read.and_then(|bytes| self.judged(bytes, &name, &now)) {
+                Ok(found) => views.extend(found),
                 Err(error) => findings.push(error),
             }
         }
@@ -176,7 +268,7 @@ impl NodeHandle<'_> {
     /// Checks that a lease is still the caller's, without taking any lock.
     pub fn check(&self, lease: &RecordName, token: FencingToken) -> HolderResult<Checked> {
         let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
-        let seen = read_only(bytes, lease);
+        let seen = find_outside(&self.tree.base, &self.node, lease, token, bytes)?;
         match decide_check(&seen, token, &self.ctx.now()) {
             Checked::Lost(lost) => {
                 Ok(Err(lost_to(&self.tree.base, &self.node, lease, token, lost)))
@@ -195,7 +287,8 @@ impl NodeHandle<'_> {
         deleted: bool,
     ) -> HolderResult<Loss> {
         let file = layout::lease_file(lease);
-        let seen = read_only(self.read(&file, layout::RECORD_MAX)?, lease);
+        let bytes = self.read(&file, layout::RECORD_MAX)?;
+        let seen = find_outside(&self.tree.base, &self.node, lease, token, bytes)?;
         let (highest, note) = guard::peek(&self.tree.base, &self.node, &file)?;
         let broken = note_of(note, token);
         let now = self.ctx.now();
@@ -248,14 +341,18 @@ impl NodeHandle<'_> {
         }
         // A record that another program wrote may have no guard yet.
         let section = self.enter(&file, ENTER_LIMIT)?;
-        let seen = observe_unjudged(&section, lease)?;
-        match decide_break(&seen, expected) {
+        let found = match expected {
+            Some(token) => Found::find(&section, lease, token)?,
+            None => Found::find_damaged(&section, lease)?,
+        };
+        let seen = &found.observed;
+        match decide_break(seen, expected) {
             Released::Remove => {
                 // Best effort: on a full disk the lease must still be freed.
-                let note = break_note(self.ctx, lease, &seen, reason);
+                let note = break_note(self.ctx, lease, seen, reason);
                 let _ = section.note_break(&note.render());
-                section.remove()?;
-                if let Observed::Ours(record, ..) = &seen {
+                found.remove(&section, &self.ctx.now())?;
+                if let Observed::Ours(record, ..) = seen {
                     Queue::remove_tickets_of(&section, &record.processes);
                     (self.ctx.lease_ended)(self.ctx, record);
                 }
@@ -291,11 +388,6 @@ fn break_note(
     note.push_text("broken_at", &format_utc(host::reading().wall_us));
     note.push_text("reason", reason);
     note
-}
-
-/// Reads the record inside the guard, without evidence: renew and release go by the token.
-fn observe_unjudged(section: &Section<'_>, lease: &RecordName) -> Result<Observed> {
-    Ok(read_only(section.read(layout::RECORD_MAX)?, lease))
 }
 
 /// As [`observe`], for callers that go by the token: the state of the processes is not read.

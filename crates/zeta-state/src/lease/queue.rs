@@ -14,6 +14,7 @@ use zeta_core::time::{Host, NS_PER_MS, Reading};
 
 use crate::directory::create::publish_dir;
 use crate::directory::guard::Section;
+use crate::directory::tree::read;
 use crate::directory::trusted_dir::open_inner;
 use zeta_os::error::{Error, Result};
 use zeta_os::files::list;
@@ -178,8 +179,19 @@ impl Queue {
         Ok(tickets.filter(|ticket| ticket.is_void(reading, host)).collect())
     }
 
-    /// Puts a ticket into the queue.
-    pub fn add(&self, ticket: &Ticket, section: &Section<'_>) -> Result<()> {
+    /// Returns how many holders the owner of a ticket can stand beside, itself included. Where its
+    /// ticket does not say so, it stands alone.
+    pub fn slots_of(&self, ticket: &Ticket, section: &Section<'_>) -> u32 {
+        let path = || section.path().join(layout::QUEUE);
+        let read = read(self.fd.as_fd(), &ticket.file(), layout::LINE_MAX, section.base(), path);
+        let Ok(Some(bytes)) = read else { return 1 };
+        let text = String::from_utf8_lossy(&bytes.bytes);
+        let slots = text.strip_prefix("slots ").and_then(|number| number.trim().parse().ok());
+        slots.unwrap_or(1)
+    }
+
+    /// Puts a ticket into the queue; one for more than one slot says so.
+    pub fn add(&self, ticket: &Ticket, slots: u32, section: &Section<'_>) -> Result<()> {
         // Exclusively: otherwise a member of the group could put a file there under a guessed name,
         // and a waiter, which may be root, would open it and change its mode.
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
@@ -190,6 +202,10 @@ impl Queue {
         // Other waiters watch it, which needs read permission whatever the umask is.
         if mode != Mode::from_raw_mode(0o600) {
             rustix::fs::fchmod(&fd, mode).map_err(cannot)?;
+        }
+        if slots > 1 {
+            // Without it the waiter is one that stands alone.
+            let _ = rustix::io::write(&fd, format!("slots {slots}\n").as_bytes());
         }
         Ok(())
     }

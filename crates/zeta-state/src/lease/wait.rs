@@ -10,6 +10,7 @@ use zeta_core::time::NS_PER_MS;
 
 use super::LeaseView;
 use super::acquire::{OnWait, Refusal};
+use super::joint::Grants;
 use crate::context::{Context, NodeHandle};
 use zeta_os::error::Result;
 use zeta_os::inotify::{Watch, poll_readable};
@@ -51,10 +52,14 @@ pub fn wait(
                 Standing::Held(held) => held,
                 standing => return Ok(Waited::Free(standing, waited_ms())),
             };
+            if let Some(grants) = Grants::open(&handle.tree.base, &handle.node, lease)? {
+                watch.removals_in(grants.fd());
+            }
             let rest_ms = limit_ms.saturating_sub(waited_ms());
             if rest_ms == 0 {
                 let (waited_ms, limit_ms) = (waited_ms(), Some(limit_ms));
-                let refusal = Refusal { held, observed, waited_ms, limit_ms, guarded: None };
+                let (others, guarded) = (0, None);
+                let refusal = Refusal { held, observed, others, waited_ms, limit_ms, guarded };
                 return Ok(Waited::Held(refusal));
             }
             if !std::mem::replace(&mut shown, true) {
@@ -67,8 +72,11 @@ pub fn wait(
 }
 
 fn look(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<LeaseView> {
-    let bytes = handle.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
-    Ok(super::view(bytes, lease, &handle.ctx.now()))
+    let views = handle.views(lease)?;
+    // All holders must have gone; the order of their end does not matter.
+    let held = views.iter().position(|view| matches!(view.standing, Standing::Held(_)));
+    let view = views.into_iter().nth(held.unwrap_or(0));
+    Ok(view.unwrap_or_else(|| super::view(None, lease, &handle.ctx.now())))
 }
 
 /// Sleeps until the record goes away, its holder ends, or `limit` is over.
@@ -88,7 +96,8 @@ fn sleep(watch: &Watch, lease: &RecordName, observed: &Observed, limit: Duration
         let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(AsFd::as_fd).collect();
         fds.extend(watch.fd());
         let ready = poll_readable(&fds, Duration::from_nanos(left));
-        let about = ready.get(alive.len()) == Some(&true) && watch.drain(&file).about;
+        let about = ready.get(alive.len()) == Some(&true)
+            && watch.drain(|name| name == file || layout::is_grant_file(name)).about;
         let mut ended = ready.into_iter();
         alive.retain(|_| !ended.next().unwrap_or(false));
         let dead = holders > 0 && alive.is_empty();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Signal, getuid};
 use zeta_core::evidence::{FileTimes, ProcessState, Processes};
+use zeta_core::lease::FencingToken;
 use zeta_core::name::{Label, RecordName};
 use zeta_core::presence::{Beat, Liveness, judge, set_beat, set_processes};
 use zeta_core::record::Fields;
@@ -87,7 +88,9 @@ struct Supervisor<'a> {
     session: String,
     processes: Processes,
     started_us: i64,
-    holdings: BTreeMap<RecordName, Holding>,
+    holdings: BTreeMap<(RecordName, FencingToken), Holding>,
+    /// The last file of the grants of each joint lease that was read.
+    scanned: BTreeMap<RecordName, String>,
     /// The highest token of the session that was seen, for each lease.
     seen: BTreeMap<RecordName, u64>,
     last_error: Option<Error>,
@@ -107,6 +110,7 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         processes: Processes::default(),
         started_us: host::wall_us(),
         holdings: BTreeMap::new(),
+        scanned: BTreeMap::new(),
         seen: BTreeMap::new(),
         last_error: None,
         lost: false,

@@ -23,6 +23,7 @@ use crate::directory::orphans;
 use crate::directory::orphans::Orphan;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::lease::joint::{Grants, settle, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
 use zeta_os::error::Result;
@@ -188,6 +189,13 @@ impl Cleaner<'_> {
                 Kind::Lease(name) if RecordName::new("lease", name).is_ok() => {
                     self.sweep_record(node, &file, "lease", layout::RECORD_MAX);
                 }
+                Kind::Grants(name) => {
+                    if let Ok(name) = RecordName::new("lease", name)
+                        && let Err(error) = self.sweep_grants(node, &name)
+                    {
+                        self.keep("lease", format!("{prefix}{file}"), &error.text);
+                    }
+                }
                 Kind::Persona(name) if Label::new("persona", name).is_ok() => {
                     self.sweep_record(node, &file, "persona", layout::PERSONA_MAX);
                 }
@@ -235,6 +243,53 @@ impl Cleaner<'_> {
             }
             let path = format!("{prefix}{file}/{}/{}", layout::QUEUE, ticket.file());
             self.removed("ticket", path, "void");
+        }
+        Ok(())
+    }
+
+    /// Removes grants of joint leases that count no more, and what stands for none.
+    fn sweep_grants(&mut self, node: &Node, name: &RecordName) -> Result<()> {
+        let now = self.ctx.now();
+        let Some(grants) = Grants::open(self.base, node, name)? else { return Ok(()) };
+        let file = layout::lease_file(name);
+        let section = match self.dry {
+            true => guard::try_enter(self.base, node, file.as_str(), ENTER_LIMIT)?,
+            false => Some(guard::enter(self.base, node, file.as_str(), ENTER_LIMIT)?),
+        };
+        let Some(section) = section else { return Ok(()) };
+        let record = read_only(section.read(layout::RECORD_MAX)?, name);
+        let standing = standing_of(&record);
+        let mut gone = 0;
+        let all = grants.read_all(self.base, |bytes| observe(bytes, name, &self.ctx.host))?;
+        for grant in &all {
+            let Some(file) = &grant.file else { continue };
+            let path = format!("nodes/{}/{}/{file}", node.name, layout::grants_dir(name));
+            let verdict = match standing {
+                Some(_) => judge_lease(&grant.observed, &now),
+                None => Verdict::Remove("broken"),
+            };
+            let times = match &grant.observed {
+                Observed::Ours(_, times, _)
+                | Observed::Foreign { times, .. }
+                | Observed::Damaged(_, times) => *times,
+                Observed::Absent => continue,
+            };
+            if let Verdict::Remove(_) = verdict {
+                gone += 1;
+                if !self.dry {
+                    grants.take(&section, file, now.host)?;
+                    if let Observed::Ours(record, ..) = &grant.observed {
+                        Queue::remove_tickets_of(&section, &record.processes);
+                        (self.ctx.lease_ended)(self.ctx, record);
+                    }
+                }
+            }
+            self.decided("lease", path, verdict, times);
+        }
+        let Some(standing) = standing.filter(|_| gone == all.len()) else { return Ok(()) };
+        let path = format!("nodes/{}/{file}", node.name);
+        if self.dry || settle(&section, &grants, standing, &now)? {
+            self.removed("lease", path, "no_grant");
         }
         Ok(())
     }
@@ -288,7 +343,12 @@ impl Cleaner<'_> {
         let verdict = match (what, layout::kind_of(file)) {
             ("lease", Kind::Lease(name)) => {
                 let name = RecordName::new("lease", name).ok()?;
-                judge_lease(&observe(Some(bytes), &name, &self.ctx.host), &now)
+                let observed = observe(Some(bytes), &name, &self.ctx.host);
+                match standing_of(&observed) {
+                    // Its grants are judged, not its own time.
+                    Some(_) => Verdict::Keep("joint"),
+                    None => judge_lease(&observed, &now),
+                }
             }
             _ => persona_verdict(&bytes, &now),
         };

@@ -6,6 +6,9 @@ use zeta_core::bus::item::Item;
 use zeta_core::lease::{Held, Observed};
 use zeta_core::time::{parse_duration, parse_ttl};
 
+mod paths;
+
+use self::paths::PathArgs;
 use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
@@ -78,7 +81,7 @@ const VERBS: &[Verb] = &[
 #[derive(Debug, Args)]
 struct ItemArgs {
     /// Work item: any text
-    #[arg(value_name = "ITEM", required_unless_present = "named_item")]
+    #[arg(value_name = "ITEM", required_unless_present_any = ["named_item", "paths"])]
     item: Option<String>,
     /// Work item, as the original's tool takes it
     #[arg(id = "named_item", long = "item", value_name = "ITEM", conflicts_with = "item")]
@@ -90,6 +93,8 @@ struct ItemArgs {
 struct Subject {
     #[command(flatten)]
     item: ItemArgs,
+    #[command(flatten)]
+    paths: PathArgs,
     #[command(flatten)]
     place: Place,
     /// Holder [default: your agent name]
@@ -120,7 +125,9 @@ Examples:
   zeta claim acquire B-0856
   zeta claim acquire B-0856 --branch feat/x --worktree /home/zeta/wt-1
   zeta claim acquire B-0856 --wait 10m
-  zeta claim acquire B-0856 --token 1779000000000001   # renew it")]
+  zeta claim acquire B-0856 --token 1779000000000001   # renew it
+  zeta claim acquire --path 'src/**' --path docs/api.md
+  zeta claim acquire --path src/ --shared              # beside other shared claims")]
 struct AcquireArgs {
     #[command(flatten)]
     subject: Subject,
@@ -142,7 +149,8 @@ it, and neither your session nor a token shows that it is you. Only a release is
 
 Examples:
   zeta claim release B-0856          # in the session that claimed it
-  zeta claim release B-0856 --token 1779000000000001")]
+  zeta claim release B-0856 --token 1779000000000001
+  zeta claim release --path 'src/**'")]
 struct ReleaseArgs {
     #[command(flatten)]
     subject: Subject,
@@ -155,7 +163,8 @@ with your --token is lost: stop working on it.
 
 Examples:
   zeta claim check B-0856 --json
-  zeta claim check B-0856 --token 1779000000000001     # is it still mine?")]
+  zeta claim check B-0856 --token 1779000000000001     # is it still mine?
+  zeta claim check --path src/main.rs                  # who has this path?")]
 struct CheckArgs {
     #[command(flatten)]
     subject: Subject,
@@ -219,6 +228,9 @@ fn new_request_of(from: Address, subject: &Subject) -> Result<ClaimRequest> {
 
 fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
+    if args.subject.is_of_paths() {
+        return paths::acquire(call, &args);
+    }
     let ctx = call.context()?;
     let request = ClaimRequest {
         shareable: args.shareable,
@@ -261,6 +273,9 @@ fn refuse(call: &Call, request: &ClaimRequest, taken: &Taken) -> u8 {
 
 fn check(call: &Call) -> Result<u8> {
     let args: CheckArgs = call.args()?;
+    if args.subject.is_of_paths() {
+        return paths::check(call, &args.subject);
+    }
     let ctx = call.context()?;
     // A check writes no name, so that any name may ask.
     let from = ops::address("sender", name(&ctx, &args.subject))?;
@@ -305,6 +320,9 @@ fn list(call: &Call) -> Result<u8> {
 
 fn release(call: &Call) -> Result<u8> {
     let args: ReleaseArgs = call.args()?;
+    if args.subject.is_of_paths() {
+        return paths::release(call, &args.subject);
+    }
     let ctx = call.context()?;
     let request = new_request(&ctx, &args.subject)?;
     let item = request.item.as_str();
@@ -327,6 +345,9 @@ fn release(call: &Call) -> Result<u8> {
 
 fn renew(call: &Call) -> Result<u8> {
     let args: RenewArgs = call.args()?;
+    if args.subject.is_of_paths() {
+        return paths::renew(call, &args);
+    }
     let ctx = call.context()?;
     let mut request = new_request(&ctx, &args.subject)?;
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
@@ -351,6 +372,10 @@ fn not_held(call: &Call, request: &ClaimRequest, claimants: Option<&[Claimant]>)
 
 fn handover(call: &Call) -> Result<u8> {
     let args: HandoverArgs = call.args()?;
+    if args.subject.is_of_paths() {
+        return Err(Error::usage("a claim on paths cannot be handed over")
+            .hint("release it, and let the other agent acquire it: zeta claim acquire --path …"));
+    }
     let ctx = call.context()?;
     let request = new_request(&ctx, &args.subject)?;
     let to = address("new holder", &args.to)?;

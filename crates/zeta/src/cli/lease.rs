@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use zeta_core::bus::item::is_claim_lease;
+use zeta_core::bus::item::{is_claim_lease, space_of};
+use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{
     Checked, FencingToken, Held, Observed, Policy, TTL_PROCESS_MS, TTL_SESSION_MS,
 };
@@ -103,6 +104,10 @@ fn own_lease_name(name: &str) -> Result<RecordName> {
         return Err(Error::usage(format!("lease {lease} is the lease of a claim"))
             .hint("'zeta claim' has the same verbs for its item, which 'zeta claim list' names"));
     }
+    if space_of(lease.as_str()).is_some() {
+        return Err(Error::usage(format!("lease {lease} is that of claims on paths"))
+            .hint("'zeta claim' has the same verbs for paths: zeta claim acquire --path PATTERN"));
+    }
     Ok(lease)
 }
 
@@ -158,6 +163,7 @@ fn run_acquire(call: &Call) -> Result<u8> {
     let mut request = new_request(&ctx, lease, ttl_ms)?;
     request.grace_ms = grace_ms;
     request.policy = policy;
+    request.joint = args.slots.map(Joint::Slots);
     request.pr = args.pr;
     request.purpose = args.purpose;
     if let Some(id) = args.lease_id {
@@ -256,15 +262,13 @@ fn run_show(call: &Call) -> Result<u8> {
     let args: ShowArgs = call.args()?;
     let lease = lease_name(&args.name)?;
     let ctx = call.context()?;
-    let view = ctx.find()?.map(|handle| handle.view(&lease)).transpose()?;
-    match view.flatten() {
-        Some(view) => {
-            let now = ctx.now();
-            call.out.either(|| json::view(&view, &now), || report::view_text(&view, &now))?;
-            Ok(0)
-        }
-        None => Err(report::free(&lease)),
+    let views = ctx.find()?.map(|handle| handle.views(&lease)).transpose()?.unwrap_or_default();
+    let now = ctx.now();
+    if views.is_empty() {
+        return Err(report::free(&lease));
     }
+    call.out.either(|| json::shown(&views, &now), || report::views_text(&views, &now))?;
+    Ok(0)
 }
 
 fn run_list(call: &Call) -> Result<u8> {
@@ -347,6 +351,7 @@ fn run_exec(call: &Call) -> Result<u8> {
             let mut request = new_request(&ctx, lease.clone(), ttl_ms)?;
             request.grace_ms = grace_ms;
             request.policy = policy;
+            request.joint = args.slots.map(Joint::Slots);
             request.purpose = args.purpose.or_else(|| Some(report::command_line(&args.command)));
             let out = call.out;
             let mut on_wait =

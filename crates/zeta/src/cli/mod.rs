@@ -14,6 +14,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::config::Config;
 use crate::environment::bus_shape;
 use crate::environment::{self, Overrides};
+use crate::hooks;
 use crate::output::{Output, print};
 use zeta_bus::report::Shape;
 use zeta_os::error::{Error, Kind, Result};
@@ -29,6 +30,7 @@ mod demo;
 mod docs;
 mod doctor;
 mod heartbeat;
+mod hook;
 mod init;
 mod lease;
 mod node;
@@ -128,6 +130,7 @@ const NOUNS: &[Noun] = &[
     node::NOUN,
     creds::NOUN,
     claim::NOUN,
+    hook::NOUN,
     clean::NOUN,
     doctor::NOUN,
     schema::NOUN,
@@ -211,6 +214,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     if args.iter().skip(1).map(OsString::as_os_str).eq(["creds", "plant-as"]) {
         // A child process of `creds restore`, which becomes another user before anything else.
         return creds::plant_as();
+    }
+    if let Some(args) = hook::run_args(&args) {
+        return hooks::run(args);
     }
     if args.get(1).is_some_and(|word| word == complete::WORD) {
         return complete::run(args.get(3..).unwrap_or_default());

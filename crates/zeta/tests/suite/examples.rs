@@ -26,6 +26,7 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta bus read", 4),
     ("zeta bus status 9aceec27", 4),
     // The item was not claimed before.
+    ("zeta claim release --path", 4),
     ("zeta claim release B-0856 --token", 5),
     ("zeta claim release B-0856", 4),
     ("zeta claim check B-0856 --token", 5),
@@ -57,6 +58,8 @@ impl Sandbox {
     fn new() -> Sandbox {
         let dir = TempDir::new("examples", 0o700);
         std::fs::create_dir(dir.join("bin")).unwrap();
+        // Claims on paths are of a repository.
+        std::fs::create_dir(dir.join(".git")).unwrap();
         for program in
             ["claude", "git", "../deploy.sh", "../nightly.sh", "../agent.sh", "../review.sh"]
         {

@@ -12,6 +12,7 @@ mod demo;
 mod examples;
 mod faults;
 mod fuzz;
+mod hooks;
 mod it;
 mod json;
 mod library;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use zeta_core::bus::claim::Said;
 use zeta_core::bus::item::Item;
 
-use super::state::hash;
+use zeta_core::sum::hash;
 
 /// What was read of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,12 +31,13 @@ use zeta_core::bus::broken::{judge_broken, judge_file};
 use zeta_core::bus::claim::{ClaimMessage, Said, judge_said};
 use zeta_core::bus::item::Item;
 use zeta_core::bus::{BadEnvelope, Envelope, FileSeen, text_of};
+use zeta_core::sum::{add_line, hash};
 
 use self::line::{About, Line, gone, parse_all, parse_claims};
 use self::names::Names;
 use self::parts::{NAMES, PACK, Parts};
 pub use self::snapshot::{Cursor, Message, Snapshot, Unread};
-use self::state::{Owner, State, add_line, hash};
+use self::state::{Owner, State};
 use super::{Bus, file_of, id_of};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::flock::lock_within;

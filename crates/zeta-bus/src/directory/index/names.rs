@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rustix::fs::{RawDir, SeekFrom, seek};
 
-use super::state::hash;
 use crate::directory::{NAMES_MAX, is_message_name};
+use zeta_core::sum::hash;
 use zeta_os::error::{Error, Result};
 
 /// The names of all messages, one after the other.

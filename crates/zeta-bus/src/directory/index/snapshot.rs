@@ -1,9 +1,9 @@
 //! The texts of many messages, read at once and parsed only as far as a caller asks.
 
 use zeta_core::bus::{BadEnvelope, Envelope, Header, text_of};
+use zeta_core::sum::add_line;
 
 use super::line::Line;
-use super::state::add_line;
 use crate::directory::{Bus, id_of};
 
 /// How far a reader has read in the index.

@@ -5,6 +5,7 @@
 //! until it releases is its [`LeaseHandle`].
 
 mod handle;
+mod joint;
 mod waiting;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now};
 
 pub use self::handle::LeaseHandle;
+use super::joint::standing_of;
 use super::session;
 use super::{BeforeCommit, RENEWAL_RESERVE, observe, publish, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
@@ -53,6 +55,8 @@ pub struct Refusal {
     pub held: Held,
     /// The record that was found.
     pub observed: Observed,
+    /// How many other holders of a joint lease are in the way besides that one.
+    pub others: usize,
     /// How long the caller waited.
     pub waited_ms: u64,
     /// How long the caller was to wait; `None` for a single try.
@@ -87,6 +91,7 @@ pub fn new_request(ctx: &Context, lease: RecordName, ttl_ms: u64) -> Result<Acqu
         grace_ms: None,
         policy: Policy::default(),
         purpose: None,
+        joint: None,
     })
 }
 
@@ -134,8 +139,17 @@ enum Attempted {
     Sleep {
         held: Option<Held>,
         observed: Observed,
-        holder: Vec<OwnedFd>,
+        others: usize,
+        /// The processes of each holder whose end may free the lease.
+        holders: Vec<Vec<OwnedFd>>,
     },
+}
+
+impl Attempted {
+    /// The lease can be granted, but other processes are ahead in the queue.
+    fn behind(observed: Observed) -> Attempted {
+        Attempted::Sleep { held: None, observed, others: 0, holders: Vec::new() }
+    }
 }
 
 /// How often an overdue holder is killed before the caller gives up.
@@ -172,7 +186,7 @@ impl Attempt<'_, '_> {
                         return self.refuse_guarded(will_not_die(&self.request.lease));
                     }
                 }
-                Attempted::Sleep { held, observed, holder } => {
+                Attempted::Sleep { held, observed, others, holders } => {
                     let now_ns = host::reading().boot_ns;
                     let quiet_for = shown_ns.map(|shown_ns| now_ns.saturating_sub(shown_ns));
                     if let Some(held) = &held
@@ -183,9 +197,10 @@ impl Attempt<'_, '_> {
                     }
                     if self.rest_ms() == 0 {
                         let held = held.unwrap_or_else(queued);
-                        return Ok(Outcome::Refused(self.refusal(held, observed)));
+                        let refusal = self.refusal(held, observed);
+                        return Ok(Outcome::Refused(Refusal { others, ..refusal }));
                     }
-                    self.sleep(held.as_ref(), &holder);
+                    self.sleep(held.as_ref(), &holders);
                 }
             }
         }
@@ -206,13 +221,16 @@ impl Attempt<'_, '_> {
         let observed = observe(bytes, &self.request.lease, &ctx.host);
         let now = ctx.at(host::reading());
         let highest = section.highest_token()?;
+        if self.request.joint.is_some() || standing_of(&observed).is_some() {
+            return self.step_joint(&section, observed, highest, killed, &now, before_commit);
+        }
         match decide_acquire(&observed, self.request, highest, killed, &now) {
             Acquired::Again(record) => {
                 Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
             }
             Acquired::Grant(record, cause) => {
-                if self.must_queue(&section, &observed, &now)? {
-                    return Ok(Attempted::Sleep { held: None, observed, holder: Vec::new() });
+                if self.must_queue(&section, holder(&observed), &|_| true, &now)? {
+                    return Ok(Attempted::behind(observed));
                 }
                 self.grant(&section, record, cause, observed, before_commit)
             }
@@ -220,9 +238,9 @@ impl Attempt<'_, '_> {
                 if self.limit_ms.is_none() {
                     return Ok(Attempted::Done(Outcome::Refused(self.refusal(held, observed))));
                 }
-                let first = self.queue_up(&section, &observed, &now)?;
-                let holder = if first { holder_fds(&observed) } else { Vec::new() };
-                Ok(Attempted::Sleep { held: Some(held), observed, holder })
+                let first = self.queue_up(&section, holder(&observed), None, &now)?;
+                let holders = if first { vec![holder_fds(&observed)] } else { Vec::new() };
+                Ok(Attempted::Sleep { held: Some(held), observed, others: 0, holders })
             }
             Acquired::MustKill(processes) => self.kill(&section, &processes, observed, &now),
             Acquired::NoTokenLeft => Err(no_token_left(&self.request.lease)),
@@ -255,9 +273,10 @@ impl Attempt<'_, '_> {
             )
             .hint("ask its owner, or root, or break the lease: 'zeta lease break'")),
             (Some(_), Some(_)) => {
-                self.queue_up(section, &observed, now)?;
+                self.queue_up(section, holder(&observed), None, now)?;
                 let held = Held { why: HeldWhy::OverdueForever, rest_ms: None };
-                Ok(Attempted::Sleep { held: Some(held), observed, holder: ends })
+                let holders = vec![ends];
+                Ok(Attempted::Sleep { held: Some(held), observed, others: 0, holders })
             }
         }
     }
@@ -294,7 +313,7 @@ impl Attempt<'_, '_> {
 
     fn refusal(&self, held: Held, observed: Observed) -> Refusal {
         let (waited_ms, limit_ms) = (self.waited_ms(), self.limit_ms);
-        Refusal { held, observed, waited_ms, limit_ms, guarded: None }
+        Refusal { held, observed, others: 0, waited_ms, limit_ms, guarded: None }
     }
 
     /// Waits until killed processes have ended; false if the caller's time is over before.
@@ -326,6 +345,12 @@ impl Attempt<'_, '_> {
 /// free.
 fn queued() -> Held {
     Held { why: HeldWhy::InTime, rest_ms: None }
+}
+
+/// Returns the processes of the holder, whose ticket does not count.
+fn holder(observed: &Observed) -> Option<&Processes> {
+    let Observed::Ours(record, ..) = observed else { return None };
+    Some(&record.processes)
 }
 
 fn holder_fds(observed: &Observed) -> Vec<OwnedFd> {

@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use zeta_core::evidence::Processes;
-use zeta_core::lease::{Held, Observed};
+use zeta_core::layout;
+use zeta_core::lease::Held;
 use zeta_core::time::{NS_PER_MS, Now};
 
 use super::Attempt;
@@ -40,6 +41,7 @@ pub(super) struct QueuePosition {
     handed_over: bool,
     watch: Watch,
     watches_record: bool,
+    watches_grants: bool,
     /// The waiter right before this one, and a descriptor that becomes readable when it ends.
     before: Option<(Ticket, Option<OwnedFd>)>,
     /// The head that leaves a free lease, and since when.
@@ -89,23 +91,19 @@ impl QueuePosition {
     }
 }
 
-fn holder(observed: &Observed) -> Option<&Processes> {
-    let Observed::Ours(record, ..) = observed else { return None };
-    Some(&record.processes)
-}
-
 impl Attempt<'_, '_> {
     /// Returns whether a free lease is another process's: one that came earlier and still waits.
+    /// `has_room` says whether a request of so many slots would be granted now.
     pub(super) fn must_queue(
         &mut self,
         section: &Section<'_>,
-        observed: &Observed,
+        holder: Option<&Processes>,
+        has_room: &dyn Fn(u32) -> bool,
         now: &Now,
     ) -> Result<bool> {
-        if self.limit_ms.is_none() {
+        if self.limit_ms.is_none() || self.is_for_paths() {
             return Ok(false);
         }
-        let holder = holder(observed);
         if self.handle.position.is_none() && !self.is_waited_for(section, holder, now)? {
             return Ok(false);
         }
@@ -118,6 +116,11 @@ impl Attempt<'_, '_> {
         // A stopped head must not keep all others from a free lease.
         let head = self.head(holder, now)?;
         let Some(position) = &mut self.handle.position else { return Ok(false) };
+        // One that needs more room than there is does not idle.
+        if head.as_ref().is_some_and(|head| !has_room(position.queue.slots_of(head, section))) {
+            position.idle = None;
+            return Ok(true);
+        }
         match (&position.idle, head) {
             (_, None) => Ok(false),
             (Some((idle, since)), Some(head)) if *idle == head => {
@@ -151,19 +154,27 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Puts this waiter into the queue, where it watches the one before it; true at the head.
+    /// Puts this waiter into the queue, where it watches the one before it; true at the head, where
+    /// it watches the record and the `grants` of a joint lease.
     pub(super) fn queue_up(
         &mut self,
         section: &Section<'_>,
-        observed: &Observed,
+        holder: Option<&Processes>,
+        grants: Option<BorrowedFd<'_>>,
         now: &Now,
     ) -> Result<bool> {
         let mut position = self.take_position(section, now)?;
-        let first = position.is_first(holder(observed), now)?;
+        let first = self.is_for_paths() || position.is_first(holder, now)?;
         if first && !position.watches_record {
             position.watch.removals_in(section.node().as_fd());
             position.watches_record = true;
             position.before = None;
+        }
+        if first
+            && !position.watches_grants
+            && let Some(grants) = grants
+        {
+            position.watches_grants = position.watch.removals_in(grants);
         }
         self.handle.position = Some(position);
         Ok(first)
@@ -176,7 +187,7 @@ impl Attempt<'_, '_> {
         let queue = Queue::open_or_create(section)?;
         let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
         let ticket = Ticket::draw(now.reading, until_ms, now.host);
-        queue.add(&ticket, section)?;
+        queue.add(&ticket, self.slots(), section)?;
         let watch = Watch::new();
         let (before, idle) = (None, None);
         Ok(QueuePosition {
@@ -186,16 +197,20 @@ impl Attempt<'_, '_> {
             handed_over: false,
             watch,
             watches_record: false,
+            watches_grants: false,
             before,
             idle,
         })
     }
 
     /// Sleeps until an event that may make this waiter the next.
-    pub(super) fn sleep(&mut self, held: Option<&Held>, holder: &[OwnedFd]) {
+    pub(super) fn sleep(&mut self, held: Option<&Held>, holders: &[Vec<OwnedFd>]) {
         let rest = Duration::from_millis(self.rest_ms());
         let Some(position) = &mut self.handle.position else { return };
-        let mut alive: Vec<&OwnedFd> = holder.iter().collect();
+        let mut alive: Vec<(usize, &OwnedFd)> = Vec::new();
+        for (at, fds) in holders.iter().enumerate() {
+            alive.extend(fds.iter().map(|fd| (at, fd)));
+        }
         let recheck = if position.idle.is_some() && held.is_none() {
             Duration::from_nanos(IDLE_HEAD_NS)
         } else if position.watch.sees() {
@@ -212,8 +227,8 @@ impl Attempt<'_, '_> {
         let until = host::reading().boot_ns + limit.as_nanos() as u64;
         loop {
             let left = until.saturating_sub(host::reading().boot_ns);
-            let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(|fd| fd.as_fd()).collect();
-            let holders = fds.len();
+            let mut fds: Vec<BorrowedFd<'_>> = alive.iter().map(|(_, fd)| fd.as_fd()).collect();
+            let recorded = fds.len();
             fds.extend(
                 position.before.iter().filter_map(|(_, ends)| ends.as_ref()).map(AsFd::as_fd),
             );
@@ -222,19 +237,22 @@ impl Attempt<'_, '_> {
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
             let drained = if befores < fds.len() && is_ready(befores) {
-                position.watch.drain(&self.handle.file)
+                let file = &self.handle.file;
+                position.watch.drain(|name| name == file || layout::is_grant_file(name))
             } else {
                 Drained::default()
             };
             position.handed_over |= drained.moved;
-            let before_ended = (holders..befores).any(is_ready);
+            let before_ended = (recorded..befores).any(is_ready);
             let mut at = 0;
-            alive.retain(|_| {
+            let mut ended = Vec::new();
+            alive.retain(|(holder, _)| {
                 at += 1;
+                ended.extend(is_ready(at - 1).then_some(*holder));
                 !is_ready(at - 1)
             });
-            // Dead only if all of the holder's processes are.
-            let holder_ended = holders > 0 && alive.is_empty();
+            // Dead only if all of a holder's processes are.
+            let holder_ended = ended.iter().any(|ended| alive.iter().all(|(at, _)| at != ended));
             if drained.about || before_ended || holder_ended || host::reading().boot_ns >= until {
                 return;
             }

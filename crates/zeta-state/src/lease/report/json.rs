@@ -2,6 +2,7 @@
 
 use zeta_core::evidence::{Age, judge_age, judge_boot};
 use zeta_core::json::Object;
+use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Past, Record, Standing};
 use zeta_core::name::RecordName;
 use zeta_core::record::Fields;
@@ -36,6 +37,9 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing, now: 
     add_times(&mut object, times(&refusal.observed, now));
     if let Some(rest_ms) = refusal.held.rest_ms {
         object.number("rest_ms", rest_ms);
+    }
+    if refusal.others > 0 {
+        object.number("other_holders", refusal.others as u64);
     }
     object
 }
@@ -162,10 +166,11 @@ fn add_observed(
 const JUDGED_KEYS: [&str; 7] =
     ["lease_state", "life", "rest_ms", "age_ms", "damage", "since", "until"];
 /// The same for a refusal, which is an error as well.
-const REFUSED_KEYS: [&str; 10] = [
+const REFUSED_KEYS: [&str; 11] = [
     "lease_state",
     "life",
     "rest_ms",
+    "other_holders",
     "damage",
     "since",
     "until",
@@ -196,6 +201,25 @@ pub fn view(lease: &LeaseView, now: &Now) -> Object {
     let mut object = Object::new();
     add_view(&mut object, lease, None, now);
     object
+}
+
+/// What `zeta lease show` answers: one lease, or all holders of a joint one.
+pub fn shown(views: &[LeaseView], now: &Now) -> Object {
+    match views {
+        [one] if !is_counted(one) => view(one, now),
+        views => {
+            let mut object = Object::new();
+            views.first().iter().for_each(|first| {
+                object.text("lease", first.lease.as_str());
+            });
+            object.list("holders", views.iter().map(|one| view(one, now).done()));
+            object
+        }
+    }
+}
+
+fn is_counted(view: &LeaseView) -> bool {
+    matches!(&view.observed, Observed::Ours(record, ..) if Joint::of(record).is_some())
 }
 
 /// Adds a lease to an object; `fields` are those of its record, if the caller has parsed it.

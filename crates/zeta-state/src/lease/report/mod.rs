@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
+use zeta_core::lease::joint::slots_of;
 use zeta_core::lease::{
     Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Past, Policy,
     Record, Said, Standing, judge,
@@ -108,7 +109,8 @@ fn since_until(record: &Record, now: &Now) -> String {
     }
 }
 
-fn who(observed: &Observed, now: &Now) -> String {
+/// Describes the holder of a lease, since when, until when and what for.
+pub fn who(observed: &Observed, now: &Now) -> String {
     match observed {
         Observed::Absent => "no process".to_owned(),
         Observed::Ours(record, _, life) => {
@@ -188,7 +190,8 @@ pub fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> 
             }
         }
     };
-    format!("lease {} is yours until {until}Z{how}", record.lease)
+    let place = slots_of(record).map_or(String::new(), |slots| format!(" (one of {slots} slots)"));
+    format!("lease {}{place} is yours until {until}Z{how}", record.lease)
 }
 
 /// Makes a refusal as an error and as JSON.
@@ -212,7 +215,12 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (None, _) => {
             let grace = grace(&refusal.held).map_or(String::new(), |grace| format!("; {grace}"));
             let who = who(&refusal.observed, now);
-            let text = format!("lease {lease} is held by {who}{grace}{waited}");
+            let others = match refusal.others {
+                0 => String::new(),
+                1 => "; and by another holder".to_owned(),
+                others => format!("; and by {others} other holders"),
+            };
+            let text = format!("lease {lease} is held by {who}{grace}{others}{waited}");
             let hints = next_steps(lease, &refusal.held, &refusal.observed);
             Error::new(kind, text).with_hints(hints)
         }
@@ -225,7 +233,10 @@ fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<Strin
     match held.why {
         HeldWhy::InTime | HeldWhy::InGrace => {
             let rest = held.rest_ms.map_or("1m".to_owned(), |ms| format!("{}s", ms / 1000 + 1));
-            steps.push(format!("wait in the queue: zeta lease acquire {lease} --wait {rest}"));
+            let slots = slots_option(observed);
+            steps.push(format!(
+                "wait in the queue: zeta lease acquire {lease}{slots} --wait {rest}"
+            ));
         }
         HeldWhy::OverdueForever => {
             steps.push("its policy is 'never': only its holder or a person can end it".to_owned());
@@ -252,6 +263,15 @@ fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<Strin
     steps
 }
 
+/// Returns how to ask for a place beside the holders of a counted lease.
+fn slots_option(observed: &Observed) -> String {
+    let slots = match observed {
+        Observed::Ours(record, ..) => slots_of(record),
+        _ => None,
+    };
+    slots.map_or(String::new(), |slots| format!(" --slots {slots}"))
+}
+
 fn held_word(why: HeldWhy) -> &'static str {
     match why {
         HeldWhy::InTime => "held",
@@ -271,6 +291,11 @@ pub fn standing_word(standing: &Standing) -> &'static str {
     }
 }
 
+/// All holders of a lease as text, in several lines each.
+pub fn views_text(views: &[LeaseView], now: &Now) -> String {
+    views.iter().map(|view| view_text(view, now)).collect::<Vec<_>>().join("\n")
+}
+
 /// A lease as text, in several lines.
 pub fn view_text(view: &LeaseView, now: &Now) -> String {
     let mut lines = vec![format!("lease {}: {}", view.lease, standing_word(&view.standing))];
@@ -286,6 +311,9 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         if let Some(pr) = record.pr {
             lines.push(format!("  pr       {pr}"));
         }
+        if let Some(slots) = slots_of(record) {
+            lines.push(format!("  slots    at most {slots} holders at once"));
+        }
     }
     if let Observed::Foreign { times, .. } = &view.observed {
         let (changed, here) = (times.mtime_us, now.reading.wall_us);
@@ -293,7 +321,9 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
     }
     match &view.standing {
         Standing::Grantable(_) => {
-            lines.push(format!("  next     free to take: zeta lease acquire {}", view.lease));
+            let slots = slots_option(&view.observed);
+            lines
+                .push(format!("  next     free to take: zeta lease acquire {}{slots}", view.lease));
         }
         Standing::Held(held) => {
             lines.extend(grace(held).map(|grace| {

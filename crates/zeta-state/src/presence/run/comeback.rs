@@ -83,9 +83,10 @@ impl Supervisor<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) -> Result<()> {
-        for lease in std::mem::take(&mut self.holdings).into_keys() {
+        for (lease, _) in std::mem::take(&mut self.holdings).into_keys() {
             self.report_loss(&LostTo::no_holder(&lease), on_event, child);
         }
+        self.scanned.clear();
         let ctx = self.handle.ctx;
         let own = &self.handle.node.name;
         let tree = Tree::open_or_create(&ctx.state_dir)?;

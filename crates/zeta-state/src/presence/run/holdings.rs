@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use zeta_core::layout::{self, Kind as FileKind};
-use zeta_core::lease::{FencingToken, Observed, Record, is_kept_by};
+use zeta_core::lease::{FencingToken, Record, is_kept_by};
 use zeta_core::name::RecordName;
 use zeta_core::time::NS_PER_MS;
 
 use super::{Event, Supervisor};
 use crate::directory::guard::RENEWER_LIMIT;
-use crate::lease::read_only;
+use crate::presence::session_leases;
 use zeta_os::error::Kind;
 use zeta_os::host;
 use zeta_os::inotify::Watch;
@@ -19,7 +19,6 @@ use zeta_os::spawn::Child;
 /// A lease of the session, as it was last seen.
 #[derive(Debug)]
 pub(super) struct Holding {
-    token: FencingToken,
     every: Duration,
     pub(super) next: Instant,
     until_ns: u64,
@@ -31,11 +30,13 @@ pub(super) struct Holding {
 impl Supervisor<'_> {
     pub(super) fn check_all_leases(&mut self, on_event: &mut dyn FnMut(Event<'_>), child: &Child) {
         let Ok(listing) = self.handle.node.list() else { return };
-        let mut names: Vec<RecordName> = self.holdings.keys().cloned().collect();
+        let mut names: Vec<RecordName> =
+            self.holdings.keys().map(|(name, _)| name.clone()).collect();
+        names.dedup();
         for file in &listing.names {
             if let FileKind::Lease(name) = layout::kind_of(file)
                 && let Ok(name) = RecordName::new("lease", name)
-                && !self.holdings.contains_key(&name)
+                && !self.holds(&name)
             {
                 names.push(name);
             }
@@ -43,6 +44,10 @@ impl Supervisor<'_> {
         for name in names {
             self.check_lease(&name, on_event, child);
         }
+    }
+
+    fn holds(&self, name: &RecordName) -> bool {
+        self.holdings.keys().any(|(held, _)| held == name)
     }
 
     /// Checks the leases whose records arrived, or were deleted, since the last call.
@@ -58,9 +63,9 @@ impl Supervisor<'_> {
             if let FileKind::Lease(name) = layout::kind_of(text)
                 && let Ok(name) = RecordName::new("lease", name)
             {
-                if deleted && let Some(held) = self.holdings.get_mut(&name) {
-                    held.deleted = true;
-                }
+                let held =
+                    self.holdings.iter_mut().filter(|((held, _), _)| deleted && *held == name);
+                held.for_each(|(_, held)| held.deleted = true);
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -72,7 +77,7 @@ impl Supervisor<'_> {
         }
         for name in names {
             self.check_lease(&name, on_event, child);
-            if !self.holdings.contains_key(&name) {
+            if !self.holds(&name) {
                 self.check_unseen_break(&name, on_event, child);
             }
         }
@@ -89,7 +94,7 @@ impl Supervisor<'_> {
             Err(error) => return self.report_error(Err(error), on_event),
         };
         for name in names {
-            if !self.holdings.contains_key(&name) {
+            if !self.holds(&name) {
                 self.check_unseen_break(&name, on_event, child);
             }
         }
@@ -122,19 +127,31 @@ impl Supervisor<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) {
-        let file = layout::lease_file(name);
-        let Ok(bytes) = self.handle.read(&file, layout::RECORD_MAX) else { return };
-        let own = match read_only(bytes, name) {
-            Observed::Ours(record, ..) if self.owns(&record) => Some(record),
-            _ => None,
-        };
+        let mut after = self.scanned.get(name).cloned().unwrap_or_default();
+        let Ok(mut own) = self.handle.records(name, &mut after) else { return };
+        // What was seen before is looked at by its token: a space may have thousands of claims.
+        for (held, token) in self.holdings.keys().filter(|(held, _)| held == name) {
+            if own.iter().all(|record| record.fencing_token != *token) {
+                let Ok(record) = self.handle.record(held, *token) else { return };
+                own.extend(record);
+            }
+        }
+        if !after.is_empty() {
+            self.scanned.insert(name.clone(), after);
+        }
+        own.retain(|record| self.owns(record));
         // Another grant of the same session ended the one before, too.
-        let token = own.as_ref().map(|record| record.fencing_token);
-        if let Some(held) = self.holdings.get(name)
-            && Some(held.token) != token
-            && let Some(held) = self.holdings.remove(name)
-        {
-            match self.handle.find_loss(name, held.token, held.until_ns, held.deleted) {
+        let gone: Vec<FencingToken> = self
+            .holdings
+            .keys()
+            .filter(|(held, token)| {
+                held == name && !own.iter().any(|record| record.fencing_token == *token)
+            })
+            .map(|(_, token)| *token)
+            .collect();
+        for token in gone {
+            let Some(held) = self.holdings.remove(&(name.clone(), token)) else { continue };
+            match self.handle.find_loss(name, token, held.until_ns, held.deleted) {
                 Ok(Err(lost)) => self.report_loss(&lost, on_event, child),
                 Ok(Ok(_)) => {}
                 Err(error) => self.report_error(Err(error), on_event),
@@ -154,12 +171,12 @@ impl Supervisor<'_> {
         let now_ns = host::reading().boot_ns;
         let age = Duration::from_nanos(now_ns.saturating_sub(record.renewed.boot_ns));
         let next = Instant::now() + every.saturating_sub(age);
-        let known = self.holdings.get(&record.lease);
-        let too_long = known.is_some_and(|h| h.token == record.fencing_token && h.too_long);
-        let token = record.fencing_token;
-        let holding = Holding { token, every, next, until_ns, too_long, deleted: false };
-        self.seen.insert(record.lease.clone(), token.get());
-        self.holdings.insert(record.lease.clone(), holding);
+        let key = (record.lease.clone(), record.fencing_token);
+        let too_long = self.holdings.get(&key).is_some_and(|known| known.too_long);
+        let holding = Holding { every, next, until_ns, too_long, deleted: false };
+        let seen = self.seen.entry(record.lease.clone()).or_default();
+        *seen = record.fencing_token.get().max(*seen);
+        self.holdings.insert(key, holding);
     }
 
     pub(super) fn renew_due(
@@ -173,7 +190,7 @@ impl Supervisor<'_> {
             .holdings
             .iter()
             .filter(|(_, held)| !held.too_long && held.next <= now)
-            .map(|(name, held)| (name.clone(), held.token))
+            .map(|(key, _)| key.clone())
             .collect();
         for (name, token) in due {
             self.renew(&name, token, watch, on_event, child);
@@ -188,7 +205,8 @@ impl Supervisor<'_> {
         on_event: &mut dyn FnMut(Event<'_>),
         child: &Child,
     ) {
-        if let Some(held) = self.holdings.get_mut(name) {
+        let key = (name.clone(), token);
+        if let Some(held) = self.holdings.get_mut(&key) {
             held.next = Instant::now() + held.every;
         }
         match self.handle.renew(name, token, None, RENEWER_LIMIT) {
@@ -196,7 +214,7 @@ impl Supervisor<'_> {
                 let held_ns = record.renewed.boot_ns.saturating_sub(record.acquired_boot_ns);
                 self.track(&record);
                 if held_ns / NS_PER_MS > self.plan.max_hold_ms
-                    && let Some(held) = self.holdings.get_mut(name)
+                    && let Some(held) = self.holdings.get_mut(&key)
                 {
                     held.too_long = true;
                     on_event(Event::HeldTooLong(name));
@@ -215,20 +233,10 @@ impl Supervisor<'_> {
 
     /// Releases the leases that the session still holds.
     pub(super) fn release_all(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
-        let Ok(listing) = self.handle.node.list() else { return };
-        for file in &listing.names {
-            let FileKind::Lease(name) = layout::kind_of(file) else { continue };
-            let Ok(name) = RecordName::new("lease", name) else { continue };
-            let Ok(bytes) = self.handle.read(file, layout::RECORD_MAX) else {
-                continue;
-            };
-            if let Observed::Ours(record, ..) = read_only(bytes, &name)
-                && self.owns(&record)
-            {
-                match self.handle.release(&name, record.fencing_token) {
-                    Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
-                    Err(error) => on_event(Event::Trouble(&error)),
-                }
+        for record in session_leases::of(&self.handle, |record| self.owns(record)) {
+            match self.handle.release(&record.lease, record.fencing_token) {
+                Ok(_) => (self.handle.ctx.lease_ended)(self.handle.ctx, &record),
+                Err(error) => on_event(Event::Trouble(&error)),
             }
         }
     }

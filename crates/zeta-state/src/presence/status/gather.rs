@@ -13,8 +13,9 @@ use super::findings;
 use super::{Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona};
 use crate::context::Context;
 use crate::directory::listing;
-use crate::directory::tree::{Node, Nodes};
+use crate::directory::tree::{Bytes, Node, Nodes};
 use crate::directory::trusted_dir::TrustedDir;
+use crate::lease::joint::{Grants, standing_of};
 use crate::lease::{LeaseView, observe_text};
 use zeta_os::error::Result;
 use zeta_os::process::Survivor;
@@ -108,7 +109,7 @@ impl Scratch {
         }
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
-                if name != layout::GUARDS {
+                if !matches!(layout::kind_of(&name), Kind::Guards | Kind::Grants(_)) {
                     found.push(findings::odd_name(&name));
                 }
                 continue;
@@ -124,15 +125,18 @@ impl Scratch {
                         Keep::Judgements => layout::into_lease(name),
                         Keep::Fields => Err(name),
                     };
-                    match named {
-                        Ok(name) => {
-                            let text = parse(&file.bytes, layout::RECORD_MAX);
-                            self.leases.push(lease(&text, times, name, evidence, host));
-                        }
+                    let joint = match named {
+                        Ok(name) => self.keep_lease(name, evidence, host),
                         Err(name) => {
                             file.name = name;
-                            self.used += 1;
+                            self.keep_file()
                         }
+                    };
+                    if let Some(name) = joint
+                        && let Err(error) =
+                            self.fill_grants(base, node, &name, keep, host, evidence)
+                    {
+                        found.push(findings::unsafe_file(name.as_str(), &error));
                     }
                 }
                 // Removed since the directory was listed.
@@ -143,6 +147,61 @@ impl Scratch {
         found.extend(listed.odd.iter().map(|name| findings::odd_name(name)));
         if listed.cut {
             found.push(findings::too_many(node.name.as_str(), layout::ENTRIES_MAX));
+        }
+        Ok(())
+    }
+
+    /// Keeps the record of a lease, which is the last file that was read. Returns the name of a
+    /// joint lease, for whose grants it only stands.
+    fn keep_lease(
+        &mut self,
+        name: RecordName,
+        evidence: &mut Evidence,
+        host: &Host,
+    ) -> Option<RecordName> {
+        let file = self.files.get(self.used)?;
+        let text = parse(&file.bytes, layout::RECORD_MAX);
+        let lease = lease(&text, file.times, name, evidence, host);
+        if standing_of(&lease.view.observed).is_some() {
+            return Some(lease.view.lease);
+        }
+        self.leases.push(lease);
+        None
+    }
+
+    /// As [`Scratch::keep_lease`], for any file, which is parsed later.
+    fn keep_file(&mut self) -> Option<RecordName> {
+        let file = self.files.get(self.used)?;
+        let text = std::str::from_utf8(&file.bytes).unwrap_or_default();
+        let stands = text.contains("\njoint: ");
+        let joint = if stands { layout::into_lease(file.name.clone()).ok() } else { None };
+        self.used += usize::from(joint.is_none());
+        joint
+    }
+
+    /// Reads the grants of a joint lease.
+    fn fill_grants(
+        &mut self,
+        base: &TrustedDir,
+        node: &Node,
+        name: &RecordName,
+        keep: Keep,
+        host: &Host,
+        evidence: &mut Evidence,
+    ) -> Result<()> {
+        let Some(grants) = Grants::open(base, node, name)? else { return Ok(()) };
+        for id in grants.files()? {
+            let Some(Bytes { bytes, times }) = grants.read(base, &id)? else { continue };
+            if self.files.len() == self.used {
+                self.files.push(File::default());
+            }
+            if let Some(file) = self.files.get_mut(self.used) {
+                *file = File { name: layout::lease_file(name), bytes, times };
+            }
+            match keep {
+                Keep::Judgements => self.keep_lease(name.clone(), evidence, host),
+                Keep::Fields => self.keep_file(),
+            };
         }
         Ok(())
     }
@@ -190,7 +249,7 @@ impl<'a> NodeStatus<'a> {
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
-            Kind::Guards | Kind::Other => {}
+            Kind::Guards | Kind::Grants(_) | Kind::Other => {}
         }
     }
 

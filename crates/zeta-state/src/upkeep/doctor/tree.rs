@@ -18,6 +18,7 @@ use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{Sharing, open_inner};
 use crate::directory::{group, probe};
+use crate::lease::joint::Grants;
 use crate::lease::observe;
 use crate::upkeep::clean::{clean_in, life_of};
 use zeta_os::files::{Listing, list};
@@ -211,6 +212,7 @@ impl NodeExamination<'_> {
             Kind::Persona(_) => layout::PERSONA_MAX,
             Kind::LastSeen => layout::LINE_MAX,
             Kind::Guards => return,
+            Kind::Grants(name) => return self.grants(name),
             Kind::Other if file.starts_with(layout::NEW_PREFIX) => return,
             Kind::Other => {
                 let reason = format!("{} is not a file of the standard", self.path(file));
@@ -227,7 +229,7 @@ impl NodeExamination<'_> {
 
     fn content(&mut self, file: &str, bytes: Bytes, max: usize) {
         match layout::kind_of(file) {
-            Kind::LastSeen | Kind::Guards | Kind::Other => {}
+            Kind::LastSeen | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
             Kind::Lease(name) => match RecordName::new("lease", name) {
                 Ok(name) => self.lease(file, &name, bytes),
                 Err(error) => self.bad_name(file, &error.to_string()),
@@ -240,6 +242,29 @@ impl NodeExamination<'_> {
                 Ok(_) => self.text(file, &bytes, max),
                 Err(error) => self.bad_name(file, &error.to_string()),
             },
+        }
+    }
+
+    /// Examines the grants of a joint lease.
+    fn grants(&mut self, name: &str) {
+        let dir = format!("{name}.grants");
+        let name = match RecordName::new("lease", name) {
+            Ok(name) => name,
+            Err(error) => return self.bad_name(&dir, &error.to_string()),
+        };
+        let base = &self.tree.base;
+        let grants = match Grants::open(base, self.node, &name) {
+            Ok(Some(grants)) => grants,
+            Ok(None) => return,
+            Err(error) => return self.diagnosis.add_error("record", &error),
+        };
+        let files = grants.files().unwrap_or_default();
+        for file in files {
+            match grants.read(base, &file) {
+                Ok(Some(bytes)) => self.lease(&format!("{dir}/{file}"), &name, bytes),
+                Ok(None) => {}
+                Err(error) => self.diagnosis.add_error("record", &error),
+            }
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Command};
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, Command, value_parser};
+use zeta_core::lease::joint::SLOTS_MAX;
 
 /// The examples of the noun.
 pub(super) const EXAMPLES: &str = "\
@@ -11,11 +13,17 @@ Examples:
   zeta lease exec migration -- ./deploy.sh
   zeta lease list";
 
+/// The numbers of holders that a counted lease can have.
+fn slots() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(1..=i64::from(SLOTS_MAX))
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   zeta lease acquire deploy
   zeta lease acquire deploy --ttl 30s --wait 1m --purpose 'release 1.2'
+  zeta lease acquire build --slots 3              # at most three holders at once
   eval \"$(zeta lease acquire deploy --export)\"   # sets ZETA_LEASE, ZETA_FENCING_TOKEN")]
 pub(super) struct AcquireArgs {
     /// Name of the lease
@@ -29,6 +37,9 @@ pub(super) struct AcquireArgs {
     /// Wait in the queue for at most this long [default: try once]
     #[arg(long, value_name = "DURATION")]
     pub(super) wait: Option<String>,
+    /// Hold it beside others, at most N holders at once; each has a token of its own
+    #[arg(long, value_name = "N", value_parser = slots())]
+    pub(super) slots: Option<u32>,
     /// Pull request that the lease is about
     #[arg(long, value_name = "N")]
     pub(super) pr: Option<u64>,
@@ -135,6 +146,7 @@ Examples:
   zeta lease exec deploy -- ./deploy.sh            # waits for the lease, as flock(1) does
   zeta lease exec deploy -n -E 0 -- ./nightly.sh   # ends with 0 if the lease is held
   zeta lease exec deploy --fenced -- git push      # no other holder while this runs
+  zeta lease exec review --slots 3 -- ./review.sh  # at most three of them at once
 
 The command's environment has ZETA_FENCING_TOKEN, ZETA_LEASE, ZETA_AGENT, ZETA_NODE and
 ZETA_STATE_DIR.
@@ -159,6 +171,9 @@ pub(super) struct ExecArgs {
     /// Exit status if the lease is held [default: 3 for -n, 6 for -w]
     #[arg(short = 'E', long = "conflict-exit-code", value_name = "STATUS")]
     pub(super) conflict_status: Option<u8>,
+    /// Hold it beside others, at most N holders at once
+    #[arg(long, value_name = "N", value_parser = slots(), conflicts_with = "fenced")]
+    pub(super) slots: Option<u32>,
     /// What the lease is for [default: the command]
     #[arg(long, value_name = "TEXT")]
     pub(super) purpose: Option<String>,

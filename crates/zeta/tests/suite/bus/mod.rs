@@ -10,5 +10,6 @@ mod hostile;
 mod inbox;
 mod index;
 mod mixed;
+mod paths;
 pub mod place;
 mod vectors;

@@ -92,6 +92,7 @@ fn decided(observed: &Observed, now: &Now) {
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: None,
+        joint: None,
     };
     decide_acquire(observed, &ask, u64::MAX, false, now);
     decide_acquire(observed, &ask, 0, true, now);

@@ -18,6 +18,7 @@ mod race;
 mod review;
 mod rules;
 mod signals;
+mod slots;
 mod three;
 mod time;
 mod told;

@@ -101,6 +101,7 @@ pub fn ask(lease: &str) -> AcquireRequest {
         grace_ms: None,
         policy: Policy::Reclaim,
         purpose: None,
+        joint: None,
     }
 }
 

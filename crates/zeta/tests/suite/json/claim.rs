@@ -141,3 +141,37 @@ fn wrong_calls() {
         answer(&mut place.cmd(&["--json"]), args, 2);
     }
 }
+
+#[test]
+fn a_claim_on_paths() {
+    let place = Place::new();
+    let repo = place.sandbox.dir.join("repo");
+    std::fs::create_dir_all(repo.join(".git")).unwrap();
+    let claim = |verb: &str, paths: &[&str], more: &[&str], status| {
+        let mut args = vec!["claim", verb];
+        paths.iter().for_each(|path| args.extend(["--path", path]));
+        args.extend(more);
+        answer(place.cmd(&["--json"]).current_dir(&repo), &args, status)
+    };
+    let free = claim("check", &["src/a"], &[], 0);
+    assert_eq!((&free["holders"], &free["own"]), (&json!([]), &json!([])));
+    let first = claim("acquire", &["src/**", "x"], &["--as", "ann"], 0);
+    assert_eq!((&first["outcome"], &first["space"]), (&json!("granted"), &json!("repo")));
+    assert_eq!((&first["paths"], &first["mode"]), (&json!(["src/**", "x"]), &json!("exclusive")));
+    for (verb, status) in [("acquire", 3), ("check", 3), ("renew", 3), ("release", 3)] {
+        let held = claim(verb, &["src/a"], &[], status);
+        assert_eq!(held["holders"][0]["agent"], "ann", "{verb}: {held}");
+    }
+    assert_eq!(claim("acquire", &["x"], &["--wait", "50ms"], 6)["error"], "busy");
+    assert_eq!(claim("renew", &["y"], &[], 4)["error"], "not_found");
+    assert_eq!(claim("release", &["src/**", "x"], &["--token", "7"], 5)["error"], "lost");
+    assert_eq!(claim("acquire", &["/x"], &[], 2)["error"], "usage");
+    let token = first["fencing_token"].to_string();
+    let own = ["--token", token.as_str()];
+    assert_eq!(claim("check", &["src/a"], &own, 0)["own"][0]["agent"], "ann");
+    assert_eq!(claim("acquire", &["src/**", "x"], &own, 0)["outcome"], "renewed");
+    assert_eq!(claim("renew", &["src/**", "x"], &own, 0)["outcome"], "renewed");
+    let list = answer(&mut place.cmd(&["--json"]), &["claim", "list"], 0);
+    assert_eq!(list["claims"][0]["item_id"], "path:repo:src/**", "{list}");
+    assert_eq!(claim("release", &["src/**", "x"], &own, 0)["outcome"], "released");
+}

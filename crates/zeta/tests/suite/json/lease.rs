@@ -124,6 +124,35 @@ fn show_and_list() {
     assert_eq!(check(&sandbox, &["lease", "list"], 7)["error"], "unsafe");
 }
 
+#[test]
+fn a_counted_lease() {
+    let sandbox = Sandbox::new();
+    let acquire = |agent| ["lease", "acquire", "job", "--slots", "2", "--as", agent];
+    let one = check(&sandbox, &acquire("ann"), 0);
+    let two = check(&sandbox, &acquire("bob"), 0);
+    assert_eq!((&one["slots"], &two["slots"]), (&json!(2), &json!(2)));
+    let refused = check(&sandbox, &acquire("cat"), 3);
+    assert_eq!((&refused["agent"], &refused["other_holders"]), (&json!("ann"), &json!(1)));
+    let alone = check(&sandbox, &["lease", "exec", "job", "-n", "--", "true"], 3);
+    assert_eq!(alone["other_holders"], 1);
+    let shown = check(&sandbox, &["lease", "show", "job"], 0);
+    let holders = shown["holders"].as_array().unwrap();
+    assert_eq!((holders.len(), &holders[1]["agent"]), (2, &json!("bob")), "{shown}");
+    let listed = check(&sandbox, &["lease", "list"], 0);
+    assert_eq!(listed["leases"].as_array().unwrap().len(), 2, "{listed}");
+    let status = check(&sandbox, &["status"], 0);
+    assert_eq!(status["nodes"][0]["leases"].as_array().unwrap().len(), 2, "{status}");
+    let token = two["fencing_token"].to_string();
+    let verbs = [("renew", "renewed"), ("check", "mine"), ("release", "released")];
+    for (verb, outcome) in verbs {
+        let answer = check(&sandbox, &["lease", verb, "job", "--token", &token], 0);
+        assert_eq!(answer["outcome"], outcome);
+    }
+    let shown = check(&sandbox, &["lease", "show", "job"], 0);
+    assert_eq!(shown["holders"].as_array().unwrap().len(), 1, "{shown}");
+    check(&sandbox, &["lease", "acquire", "job", "--slots", "0"], 2);
+}
+
 /// The record of the founding text, as any program may write it.
 const FOUNDING: &str = "pid: 999999\ntimestamp: 2026-11-22T10:11:12.000000Z\npr: 41\n";
 

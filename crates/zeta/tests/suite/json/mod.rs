@@ -8,6 +8,7 @@ mod claim;
 mod contract;
 mod creds;
 mod docs;
+mod hooks;
 mod lease;
 mod node;
 mod presence;

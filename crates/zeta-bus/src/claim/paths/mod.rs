@@ -1,0 +1,123 @@
+//! Claims on paths: a grant of the joint lease of a repository for up to 16 patterns.
+
+pub mod report;
+
+use zeta_core::lease::joint::Joint;
+use zeta_core::lease::{FencingToken, Observed, Record, Standing};
+use zeta_core::pattern::{Mode, PathClaim};
+
+use super::default_ttl_ms;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::{Context, NodeHandle};
+use zeta_state::directory::guard::ENTER_LIMIT;
+use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
+use zeta_state::lease::space::Space;
+use zeta_state::lease::{HolderResult, LeaseView, Renewal};
+
+/// Most characters of the paths that a record repeats for people.
+const PURPOSE_MAX: usize = 200;
+
+/// A call about claims on paths.
+#[derive(Debug, Clone)]
+pub struct PathRequest {
+    /// The repository.
+    pub space: Space,
+    /// The paths.
+    pub claim: PathClaim,
+    /// The TTL; `None` is the default.
+    pub ttl_ms: Option<u64>,
+    /// How long to wait; `None` tries once.
+    pub limit_ms: Option<u64>,
+    /// The fencing token of the caller's claim.
+    pub token: Option<FencingToken>,
+}
+
+/// Claims paths. A claim of the same paths that the caller's session has is renewed.
+pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -> Result<Outcome> {
+    let handle = ctx.open()?;
+    let lease = &request.space.lease;
+    if let Some(own) = own(&handle, request)?
+        && let Ok((record, _)) =
+            handle.renew(lease, own.fencing_token, request.ttl_ms, ENTER_LIMIT)?
+    {
+        return Ok(Outcome::Granted { record, cause: None, from: None });
+    }
+    let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx));
+    let mut asked = new_request(ctx, lease.clone(), ttl_ms)?;
+    asked.purpose = Some(report::paths(&request.claim).chars().take(PURPOSE_MAX).collect());
+    asked.joint = Some(Joint::Paths(request.claim.clone()));
+    let mut wait = WaitOptions { limit_ms: request.limit_ms, on_wait };
+    handle.acquire(&asked, &mut wait, &mut |_| Ok(()))
+}
+
+/// Releases the caller's claim; `None` if it has none, or does not show that it has it.
+pub fn release(ctx: &Context, request: &PathRequest) -> Result<Option<(Box<Record>, bool)>> {
+    let Some(handle) = ctx.find()? else { return Ok(None) };
+    let Some(own) = own(&handle, request)? else { return Ok(None) };
+    match handle.release(&request.space.lease, own.fencing_token)? {
+        Ok(stood) => Ok(Some((own, stood))),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Renews the caller's claim; `None` as for [`release`].
+pub fn renew(ctx: &Context, request: &PathRequest) -> Result<Option<HolderResult<Renewal>>> {
+    let Some(handle) = ctx.find()? else { return Ok(None) };
+    let Some(own) = own(&handle, request)? else { return Ok(None) };
+    let lease = &request.space.lease;
+    Ok(Some(handle.renew(lease, own.fencing_token, request.ttl_ms, ENTER_LIMIT)))
+}
+
+/// Who has the paths.
+#[derive(Debug, Clone, Default)]
+pub struct PathHolders {
+    /// The claims of others that a claim of these paths must wait for.
+    pub others: Vec<LeaseView>,
+    /// The caller's own claims that share a path with them.
+    pub own: Vec<LeaseView>,
+}
+
+/// Returns who has the paths of a request, without taking any lock.
+pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
+    let Some(handle) = ctx.find()? else { return Ok(PathHolders::default()) };
+    let mut views = handle.excluded_claims(&request.space.lease, &request.claim)?;
+    views.retain(|view| !matches!(view.standing, Standing::Grantable(_)));
+    let (own, others) = views.into_iter().partition(|view| is_own(ctx, request, view));
+    Ok(PathHolders { others, own })
+}
+
+/// Returns whether a claim is the caller's: by its token, or by the session. A name is no proof.
+fn is_own(ctx: &Context, request: &PathRequest, view: &LeaseView) -> bool {
+    let Observed::Ours(record, ..) = &view.observed else { return false };
+    request.token == Some(record.fencing_token)
+        || ctx.session.is_some() && ctx.session == record.session
+}
+
+/// Finds the caller's claim: that with its token, or that of its session on the same paths.
+fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Record>>> {
+    let lease = &request.space.lease;
+    if let Some(token) = request.token {
+        let found = handle.record(lease, token)?;
+        let fits = |record: &Record| PathClaim::of(&record.extra) == request.claim;
+        return match found {
+            Some(record) if !request.claim.patterns.is_empty() && !fits(&record) => {
+                let paths = report::paths(&PathClaim::of(&record.extra));
+                let text = format!("token {token} is of a claim on other paths: {paths}");
+                Err(Error::new(Kind::Usage, text)
+                    .hint("name these paths, or call it without a token"))
+            }
+            found => Ok(found),
+        };
+    }
+    let ctx = handle.ctx;
+    if ctx.session.is_none() {
+        return Ok(None);
+    }
+    let all = PathClaim { mode: Mode::Exclusive, ..request.claim.clone() };
+    let own = handle.excluded_claims(lease, &all)?.into_iter().find_map(|view| {
+        let Observed::Ours(record, ..) = view.observed else { return None };
+        let same = PathClaim::of(&record.extra) == request.claim;
+        (same && record.session == ctx.session).then_some(record)
+    });
+    Ok(own)
+}

@@ -1,0 +1,146 @@
+//! What an agent reads when its session begins: its name, its mail, and which agents are here.
+
+use std::fmt::Write as _;
+
+use super::place::{age, shown};
+use super::{TEXT_MAX, cut, sha256};
+
+/// Another agent that lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its name.
+    pub name: String,
+    /// What it has claimed.
+    pub items: Vec<String>,
+    /// Whether it works in the caller's repository.
+    pub near: bool,
+    /// What it waits for, and for how many seconds.
+    pub waits: Option<(String, u64)>,
+}
+
+/// Writes the text for an agent; `None` if it is alone and has no mail. At most [`TEXT_MAX`]
+/// characters.
+pub fn text(name: &str, mail: usize, neighbours: &[Neighbour]) -> Option<String> {
+    if mail == 0 && neighbours.is_empty() {
+        return None;
+    }
+    let mut out = format!("zeta: you are agent {name}.");
+    if mail > 0 {
+        let what = if mail == 1 { "1 message waits" } else { &format!("{mail} messages wait") };
+        let _ = write!(out, " {what}: zeta bus inbox --as {name}.");
+    }
+    let end = " Before shared work: zeta claim acquire ITEM --branch B --worktree DIR.";
+    if !neighbours.is_empty() {
+        let mut sorted: Vec<&Neighbour> = neighbours.iter().collect();
+        sorted.sort_by_key(|other| (!other.near, other.items.is_empty(), &other.name));
+        let room = TEXT_MAX.saturating_sub(out.chars().count() + end.chars().count() + 40);
+        let mut list = String::new();
+        let mut named = 0;
+        for other in sorted {
+            let one = describe(other);
+            if named > 0 && list.chars().count() + one.chars().count() + 2 > room {
+                break;
+            }
+            let comma = if named == 0 { "" } else { ", " };
+            let _ = write!(list, "{comma}{}", cut(&one, room));
+            named += 1;
+        }
+        let _ = write!(out, " Also here: {list}");
+        match neighbours.len() - named {
+            0 => out.push('.'),
+            more => {
+                let _ = write!(out, " and {more} more (zeta status).");
+            }
+        }
+        out.push_str(end);
+    }
+    Some(cut(&out, TEXT_MAX))
+}
+
+/// A digest of what [`text`] says, without ages: a text that says nothing new is not repeated.
+pub fn digest(mail: usize, neighbours: &[Neighbour]) -> String {
+    let mut facts: Vec<String> = neighbours
+        .iter()
+        .map(|other| format!("{}{}{:?}", other.name, other.near, other.items))
+        .collect();
+    facts.sort_unstable();
+    let mut digest = sha256(&format!("{mail}{facts:?}"));
+    digest.truncate(16);
+    digest
+}
+
+fn describe(other: &Neighbour) -> String {
+    let mut facts: Vec<String> = Vec::new();
+    if other.near {
+        facts.push("in this repository".to_owned());
+    }
+    if let Some(item) = other.items.first() {
+        let more = match other.items.len() {
+            1 => String::new(),
+            n => format!(" +{}", n - 1),
+        };
+        facts.push(format!("claims \"{}\"{more}", cut(&shown(item), 30)));
+    }
+    if let Some((_, seconds)) = &other.waits {
+        facts.push(format!("waits for a person since {}", age(*seconds)));
+    }
+    match facts.is_empty() {
+        true => other.name.clone(),
+        false => format!("{} ({})", other.name, facts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other(name: &str, items: &[&str], near: bool) -> Neighbour {
+        let items = items.iter().map(|item| (*item).to_owned()).collect();
+        Neighbour { name: name.into(), items, near, waits: None }
+    }
+
+    #[test]
+    fn an_agent_that_is_alone_reads_nothing() {
+        assert_eq!(text("claude-1", 0, &[]), None);
+    }
+
+    #[test]
+    fn name_mail_and_neighbours_are_named() {
+        let others = [
+            other("vera", &[], false),
+            Neighbour { waits: Some(("q".into(), 70)), ..other("codex-2", &["B-1", "B-2"], true) },
+        ];
+        assert_eq!(
+            text("claude-1", 2, &others).unwrap(),
+            "zeta: you are agent claude-1. 2 messages wait: zeta bus inbox --as claude-1. Also \
+             here: codex-2 (in this repository, claims \"B-1\" +1, waits for a person since \
+             1 min), vera. Before shared work: zeta claim acquire ITEM --branch B --worktree DIR."
+        );
+        assert_eq!(
+            text("claude-1", 1, &[]).unwrap(),
+            "zeta: you are agent claude-1. 1 message waits: zeta bus inbox --as claude-1."
+        );
+    }
+
+    #[test]
+    fn a_digest_changes_with_what_is_said_and_not_with_its_age() {
+        let waits = |s| Neighbour { waits: Some(("q".into(), s)), ..other("vera", &[], false) };
+        let (a, b) = (other("a", &["x"], false), other("b", &[], true));
+        assert_eq!(digest(0, &[waits(1)]), digest(0, &[waits(90)]));
+        assert_eq!(digest(1, &[a.clone(), b.clone()]), digest(1, &[b.clone(), a.clone()]));
+        let (a, b) = ([a], [b]);
+        assert_ne!(digest(1, &a), digest(2, &a));
+        assert_ne!(digest(1, &a), digest(1, &b));
+    }
+
+    #[test]
+    fn a_crowd_fits_into_the_limit() {
+        let crowd: Vec<Neighbour> = (0..200)
+            .map(|n| other(&format!("agent-{n}-{}", "x".repeat(50)), &["item\n\u{202e}"], n > 100))
+            .collect();
+        let text = text(&"n".repeat(63), 1_000_000, &crowd).unwrap();
+        assert!(text.chars().count() <= TEXT_MAX, "{}", text.chars().count());
+        assert!(text.contains("more (zeta status)") && text.contains("zeta claim acquire"));
+        assert!(!text.contains('\n') && !text.contains('\u{202e}'), "{text}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The index of the claims on paths of one space: which grants to read for a question.
+//!
+//! It is one text. The first line, of fixed width, says how much of the rest is valid, for which
+//! directory and boot, and which grant is about to change. Each further line has a pattern of a
+//! grant, or says that a grant is gone. It is derived from the grants: where it does not count,
+//! all of them are read and it is written anew.
+//!
+//! A change writes the first line with the grant's id, then moves the record, then appends lines
+//! and writes the first line again. So what a killed process leaves is an id whose record has to be
+//! looked at.
+
+use std::collections::HashSet;
+
+use super::{Mode, PathClaim, Pattern, RepoPath};
+use crate::sum::{add_line, hash};
+
+/// Bytes of the first line.
+pub const HEAD_LEN: usize = 256;
+/// The version of the form.
+const VERSION: &str = "1";
+
+/// What an index belongs to. Of another directory, boot or time it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Device and inode of the directory of the grants.
+    pub directory: (u64, u64),
+    /// When a name of it changed last, by its ctime.
+    pub ctime_ns: i64,
+    /// The boot id.
+    pub boot_id: String,
+}
+
+/// Which grants are about to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pending {
+    /// None: the lines are those of the grants.
+    Nothing,
+    /// Perhaps this one did: its record shows it.
+    Grant(String),
+}
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Where the sum began: a random number of this index.
+    epoch: u64,
+    /// Valid bytes behind the first line.
+    len: u64,
+    /// The sum of their lines.
+    sum: u64,
+    /// Which grants are about to change.
+    pub pending: Pending,
+}
+
+impl Head {
+    /// The first line of an index without lines; `random` tells it from earlier ones.
+    pub fn anew(random: u64) -> Head {
+        let epoch = random.max(1);
+        Head { epoch, len: 0, sum: epoch, pending: Pending::Nothing }
+    }
+
+    /// Where the next line belongs, from the beginning of the file.
+    pub fn end(&self) -> u64 {
+        HEAD_LEN as u64 + self.len
+    }
+
+    /// Counts lines that are appended at [`Head::end`].
+    pub fn append(&mut self, lines: &str) {
+        self.len += lines.len() as u64;
+        self.sum = lines.split_inclusive('\n').fold(self.sum, add_line);
+    }
+
+    /// The first line as it is written.
+    pub fn render(&self, owner: &Owner) -> String {
+        let Owner { directory: (dev, ino), ctime_ns, boot_id } = owner;
+        let pending = match &self.pending {
+            Pending::Nothing => "-",
+            Pending::Grant(id) => id,
+        };
+        let body = format!(
+            "{VERSION} {:016x} {:015} {:016x} {pending} {dev:016x}-{ino:016x} {ctime_ns} {boot_id}",
+            self.epoch, self.len, self.sum
+        );
+        let width = HEAD_LEN - 18;
+        format!("{body:<width$} {:016x}\n", hash(body.as_bytes()))
+    }
+
+    /// Reads the first line; `None` if it is torn or of another index.
+    pub fn read(line: &str, owner: &Owner) -> Option<Head> {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let epoch = u64::from_str_radix(words.next()?, 16).ok()?;
+        let len = words.next()?.parse().ok()?;
+        let sum = u64::from_str_radix(words.next()?, 16).ok()?;
+        let pending = match words.next()? {
+            "-" => Pending::Nothing,
+            id => Pending::Grant(id.to_owned()),
+        };
+        let head = Head { epoch, len, sum, pending };
+        // Everything else must be as it would be written now.
+        (head.render(owner) == line).then_some(head)
+    }
+}
+
+/// The lines of a grant. Everything before the pattern has a fixed width: most lines are read no
+/// further than to the letter in which their pattern differs.
+pub fn lines_of(id: &str, token: u64, claim: &PathClaim) -> String {
+    let mode = letter(claim.mode);
+    let line = |pattern: &Pattern| format!("+ {id} {token:016} {mode} {pattern}\n");
+    claim.patterns.iter().map(line).collect()
+}
+
+fn letter(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Exclusive => "x",
+        Mode::Shared => "s",
+    }
+}
+
+/// The line that a grant is gone.
+pub fn gone(id: &str) -> String {
+    format!("- {id}\n")
+}
+
+/// A grant that the index names for a question. Only its record shows that it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The token that it had when its lines were written.
+    pub fencing_token: u64,
+}
+
+/// An index that counts.
+#[derive(Debug, Clone)]
+pub struct Index<'a> {
+    /// Its first line.
+    pub head: Head,
+    lines: &'a str,
+}
+
+impl<'a> Index<'a> {
+    /// Reads an index; `None` if it does not count.
+    pub fn read(text: &'a [u8], owner: &Owner) -> Option<Index<'a>> {
+        let (head, rest) = text.split_at_checked(HEAD_LEN)?;
+        let head = Head::read(std::str::from_utf8(head).ok()?, owner)?;
+        // What stands behind the valid bytes was never counted.
+        let lines = std::str::from_utf8(rest.get(..usize::try_from(head.len).ok()?)?).ok()?;
+        let sum = lines.split_inclusive('\n').fold(head.epoch, add_line);
+        (sum == head.sum && (lines.is_empty() || lines.ends_with('\n')))
+            .then_some(Index { head, lines })
+    }
+
+    /// The grants that have a claim that `claim` excludes.
+    pub fn excluded_by(&self, claim: &PathClaim) -> Vec<Entry<'a>> {
+        let asked: Vec<(String, &Pattern)> =
+            claim.patterns.iter().map(|pattern| (plain_beginning(pattern), pattern)).collect();
+        let fits = |text: &str, (plain, pattern): &(String, &Pattern)| {
+            !differ_early(plain, text) && overlaps(pattern, text)
+        };
+        self.find(|mode, text| {
+            let shared = claim.mode == Mode::Shared && mode == letter(Mode::Shared);
+            !shared && asked.iter().any(|asked| fits(text, asked))
+        })
+    }
+
+    /// The grants that cover a path.
+    pub fn covering(&self, path: RepoPath<'_>) -> Vec<Entry<'a>> {
+        let covers = |text: &str| text.parse::<Pattern>().map_or(true, |p| p.covers(path));
+        // A star of the path is a letter, and one of the pattern is not.
+        let plain = path.as_str().split(SPECIAL).next().unwrap_or_default();
+        self.find(|_, text| !differ_early(plain, text) && covers(text))
+    }
+
+    /// The id of each grant that has lines, once.
+    pub fn grants(&self) -> Vec<Entry<'a>> {
+        self.find(|_, _| true)
+    }
+
+    fn find(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<Entry<'a>> {
+        let mut found: Vec<Entry<'a>> = Vec::new();
+        let mut known: HashSet<&str> = HashSet::new();
+        for line in self.lines.lines() {
+            if let Some(id) = line.strip_prefix("- ") {
+                if known.remove(id) {
+                    found.retain(|entry| entry.id != id);
+                }
+                continue;
+            }
+            // What is not there is an empty pattern, which counts as every path.
+            let field = |from: usize, to: usize| line.get(from..to).unwrap_or_default();
+            let (id, token, mode) = (field(2, 26), field(27, 43), field(44, 45));
+            let text = line.get(46..).unwrap_or_default();
+            if wanted(mode, text) && known.insert(id) {
+                found.push(Entry { id, fencing_token: token.parse().unwrap_or(0) });
+            }
+        }
+        found
+    }
+}
+
+/// Characters from which on a pattern no longer says its own letters.
+const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
+
+fn is_literal(text: &str) -> bool {
+    !text.contains(SPECIAL)
+}
+
+/// The letters of a pattern before its first wildcard.
+fn plain_beginning(pattern: &Pattern) -> String {
+    pattern.to_string().split(SPECIAL).next().unwrap_or_default().to_owned()
+}
+
+/// Returns whether a pattern differs from these letters before it has a wildcard. This settles most
+/// lines without reading the pattern.
+fn differ_early(plain: &str, pattern: &str) -> bool {
+    let first = plain.bytes().zip(pattern.bytes()).find(|(letter, other)| letter != other);
+    first.is_some_and(|(_, other)| !SPECIAL.contains(&char::from(other)))
+}
+
+fn overlaps(pattern: &Pattern, text: &str) -> bool {
+    match RepoPath::new(text) {
+        Ok(path) if is_literal(text) => pattern.covers(path),
+        // A pattern that cannot be read is every path.
+        _ => text.parse::<Pattern>().map_or(true, |other| other.overlaps(pattern)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(mode: Mode, patterns: &[&str]) -> PathClaim {
+        let patterns = patterns.iter().map(|text| text.parse().unwrap()).collect();
+        PathClaim { mode, patterns }
+    }
+
+    fn owner() -> Owner {
+        Owner { directory: (5, 9), ctime_ns: 17, boot_id: "a-b".into() }
+    }
+
+    fn written(lines: &str, pending: Pending) -> String {
+        let mut head = Head::anew(7);
+        head.append(lines);
+        head.pending = pending;
+        format!("{}{lines}", head.render(&owner()))
+    }
+
+    fn ids<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
+        entries.iter().map(|entry| entry.id).collect()
+    }
+
+    #[test]
+    fn an_index_answers_as_the_claims_themselves_would() {
+        let patterns = [
+            "src/**",
+            "src",
+            "src/a.rs",
+            "src/a*",
+            "src/[a-c].rs",
+            "srcx",
+            "**/*.rs",
+            "**",
+            "*",
+            "docs/\\[id]/x",
+            "docs/?id]/x",
+            "d*/x",
+            "docs/**/x",
+            "src/\\*",
+            "src/a*c",
+        ];
+        let paths = [
+            "src",
+            "src/a.rs",
+            "src/b/c",
+            "srcx",
+            "docs/[id]/x",
+            "docs/x",
+            "a",
+            "src/*",
+            "src/a*bc",
+        ];
+        let mut lines = String::new();
+        for (at, text) in patterns.iter().enumerate() {
+            lines += &lines_of(&format!("{at:024}"), at as u64, &claim(Mode::Exclusive, &[text]));
+        }
+        let text = written(&lines, Pending::Nothing);
+        let index = Index::read(text.as_bytes(), &owner()).unwrap();
+        let of = |wanted: &dyn Fn(&PathClaim) -> bool| -> Vec<String> {
+            let fits = |(at, text): (usize, &&str)| {
+                wanted(&claim(Mode::Exclusive, &[text])).then(|| format!("{at:024}"))
+            };
+            patterns.iter().enumerate().filter_map(fits).collect()
+        };
+        for text in patterns {
+            let asked = claim(Mode::Shared, &[text]);
+            let wanted = of(&|other| other.excludes(&asked));
+            assert_eq!(ids(&index.excluded_by(&asked)), wanted, "{text}");
+        }
+        for name in paths {
+            let path = RepoPath::new(name).unwrap();
+            assert_eq!(ids(&index.covering(path)), of(&|other| other.covers(path)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_grant_that_is_gone_is_not_named_and_one_that_came_back_is() {
+        let shared = |patterns| claim(Mode::Shared, patterns);
+        let [a, b, c] = ["a", "b", "c"].map(|id| id.repeat(24));
+        let mut lines = lines_of(&a, 1, &shared(&["x/**", "x/y"]));
+        lines += &lines_of(&b, 2, &shared(&["x/y"]));
+        lines += &gone(&a);
+        lines += &gone(&c);
+        let asked = claim(Mode::Exclusive, &["x/y"]);
+        let named = |lines: &str| {
+            let text = written(lines, Pending::Nothing);
+            let index = Index::read(text.as_bytes(), &owner()).unwrap();
+            assert_eq!(index.excluded_by(&shared(&["x/y"])), [], "shared beside shared");
+            let found = index.excluded_by(&asked);
+            found.iter().map(|entry| (entry.id.to_owned(), entry.fencing_token)).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&lines), [(b.clone(), 2)]);
+        lines += &lines_of(&a, 3, &shared(&["x/y"]));
+        assert_eq!(named(&lines), [(b, 2), (a, 3)]);
+    }
+
+    #[test]
+    fn an_index_that_is_torn_or_of_another_directory_boot_or_time_does_not_count() {
+        let lines = lines_of("a", 1, &claim(Mode::Exclusive, &["x/**", "ü?"]));
+        let text = written(&lines, Pending::Grant("b".into()));
+        let read = |text: &[u8], owner: &Owner| Index::read(text, owner).map(|index| index.head);
+        let head = read(text.as_bytes(), &owner()).unwrap();
+        assert_eq!(
+            (head.pending.clone(), head.end()),
+            (Pending::Grant("b".into()), text.len() as u64)
+        );
+        let more = format!("{text}+ torn");
+        assert_eq!(read(more.as_bytes(), &owner()), Some(head), "was never counted");
+        for at in 0..text.len() {
+            assert_eq!(read(&text.as_bytes()[..at], &owner()), None, "cut at {at}");
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            assert_eq!(read(&damaged, &owner()), None, "a bit at {at}");
+        }
+        let others = [
+            Owner { directory: (5, 10), ..owner() },
+            Owner { ctime_ns: 18, ..owner() },
+            Owner { boot_id: "a-c".into(), ..owner() },
+        ];
+        others.iter().for_each(|other| assert_eq!(read(text.as_bytes(), other), None, "{other:?}"));
+    }
+}

@@ -1,0 +1,204 @@
+//! An attempt at a lease that several holders have side by side, or that stands so already.
+
+use zeta_core::lease::joint::{
+    Joined, Joint, Member, decide_join, has_room, is_in_the_way, may_stay,
+};
+use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
+use zeta_core::time::Now;
+
+use super::{Attempt, Attempted, Outcome, Refusal, holder_fds, no_token_left};
+use crate::directory::guard::Section;
+use crate::lease::joint::index::excluded_by;
+use crate::lease::joint::{Grant, Grants, standing_of};
+use crate::lease::queue::Queue;
+use crate::lease::{BeforeCommit, RENEWAL_RESERVE, observe, publish};
+use zeta_os::error::{Error, Result};
+
+/// A waiter watches the processes of so many holders; the check once a second finds the rest.
+const WATCHED_MAX: usize = 64;
+
+/// What stands beside a request: the record of the lease, and the grants of a joint one.
+struct Beside {
+    record: Observed,
+    grants: Option<Grants>,
+    /// The grants, or the record of a lease that is not joint.
+    held: Vec<Grant>,
+}
+
+impl Beside {
+    fn read(attempt: &Attempt<'_, '_>, section: &Section<'_>, record: Observed) -> Result<Beside> {
+        let lease = &attempt.request.lease;
+        let grants = Grants::open(section.base(), section.node(), lease)?;
+        let host = &attempt.handle.at.ctx.host;
+        let held = match (&record, &grants, &attempt.request.joint) {
+            (record, Some(grants), Some(Joint::Paths(claim))) if standing_of(record).is_some() => {
+                let files = excluded_by(section, grants, lease, host, claim)?;
+                grants.read_some(section.base(), files, |bytes| observe(bytes, lease, host))?
+            }
+            (record, Some(grants), _) if standing_of(record).is_some() => {
+                grants.read_all(section.base(), |bytes| observe(bytes, lease, host))?
+            }
+            (Observed::Absent, ..) => Vec::new(),
+            (record, ..) if standing_of(record).is_some() => Vec::new(),
+            (record, ..) => vec![Grant { file: None, observed: record.clone() }],
+        };
+        Ok(Beside { record, grants, held })
+    }
+
+    fn observed(&self, at: usize) -> Observed {
+        self.held.get(at).map_or(Observed::Absent, |grant| grant.observed.clone())
+    }
+}
+
+impl Attempt<'_, '_> {
+    /// How many holders the caller can stand beside, itself included.
+    pub(super) fn slots(&self) -> u32 {
+        match &self.request.joint {
+            Some(Joint::Slots(slots)) => *slots,
+            _ => 1,
+        }
+    }
+
+    /// Claims on paths have no line: most of them are not in each other's way.
+    pub(super) fn is_for_paths(&self) -> bool {
+        matches!(self.request.joint, Some(Joint::Paths(_)))
+    }
+
+    /// As [`Attempt::step`], for a request of a joint lease, or beside one.
+    pub(super) fn step_joint(
+        &mut self,
+        section: &Section<'_>,
+        record: Observed,
+        highest: u64,
+        killed: bool,
+        now: &Now,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Attempted> {
+        let beside = Beside::read(self, section, record)?;
+        let members: Vec<Member<'_>> = beside
+            .held
+            .iter()
+            .map(|grant| {
+                let in_the_way = is_in_the_way(self.request, &grant.observed);
+                Member { observed: &grant.observed, in_the_way }
+            })
+            .collect();
+        let stay = match self.is_for_paths() {
+            true => 0,
+            false => may_stay(&members, self.slots(), now),
+        };
+        match decide_join(&members, self.request, stay, highest, killed, now) {
+            Joined::Again(at) => match beside.observed(at) {
+                Observed::Ours(record, ..) => {
+                    Ok(Attempted::Done(Outcome::Granted { record, cause: None, from: None }))
+                }
+                _ => Err(no_token_left(&self.request.lease)),
+            },
+            Joined::Other(_) => Err(self.granted_something_else()),
+            Joined::Grant { record, cause, void } => {
+                let has_room = |slots| has_room(&members, slots, now);
+                let holder = match standing_of(&beside.record) {
+                    Some(_) => None,
+                    None => super::holder(&beside.record),
+                };
+                if self.must_queue(section, holder, &has_room, now)? {
+                    return Ok(Attempted::behind(beside.record));
+                }
+                self.join(section, beside, (record, cause), &void, now, before_commit)
+            }
+            Joined::Held { held, by } => self.joint_held(section, &beside, held, &by, now),
+            Joined::MustKill(at, processes) => {
+                self.kill(section, &processes, beside.observed(at), now)
+            }
+            Joined::NoTokenLeft => Err(no_token_left(&self.request.lease)),
+        }
+    }
+
+    fn joint_held(
+        &mut self,
+        section: &Section<'_>,
+        beside: &Beside,
+        held: Held,
+        by: &[usize],
+        now: &Now,
+    ) -> Result<Attempted> {
+        let observed = beside.observed(by.first().copied().unwrap_or(0));
+        let others = by.len().saturating_sub(1);
+        if self.limit_ms.is_none() {
+            let refusal = Refusal { others, ..self.refusal(held, observed) };
+            return Ok(Attempted::Done(Outcome::Refused(refusal)));
+        }
+        let joint = standing_of(&beside.record).is_some();
+        let holder = if joint { None } else { super::holder(&observed) };
+        let grants = beside.grants.as_ref().filter(|_| joint).map(Grants::fd);
+        let first = self.queue_up(section, holder, grants, now)?;
+        let watched = by.iter().take(if first { WATCHED_MAX } else { 0 });
+        let holders = watched.map(|at| holder_fds(&beside.observed(*at))).collect();
+        Ok(Attempted::Sleep { held: Some(held), observed, others, holders })
+    }
+
+    /// Carries out a grant: the void ones go first, and the new one comes last.
+    fn join(
+        &mut self,
+        section: &Section<'_>,
+        beside: Beside,
+        (mut record, cause): (Box<Record>, Cause),
+        void: &[usize],
+        now: &Now,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> Result<Attempted> {
+        let standing = standing_of(&beside.record);
+        let mut of_standing = record.fencing_token;
+        if self.request.joint.is_some() && standing.is_none() {
+            // The record that stands for the grants has a token that no grant has.
+            let next = FencingToken::new(of_standing.get() + 1);
+            record.fencing_token = next.ok_or_else(|| no_token_left(&self.request.lease))?;
+        } else if let Some(standing) = standing {
+            of_standing = standing.fencing_token;
+        }
+        before_commit(&mut record)?;
+        section.remember(record.fencing_token.get())?;
+        for file in void.iter().filter_map(|at| beside.held.get(*at)?.file.as_ref()) {
+            if let Some(grants) = &beside.grants {
+                grants.take(section, file, now.host)?;
+            }
+        }
+        let replaces = beside.record != Observed::Absent;
+        match &self.request.joint {
+            None => publish(section, &record, replaces, RENEWAL_RESERVE)?,
+            Some(_) => {
+                let grants = match beside.grants {
+                    Some(grants) => {
+                        if standing.is_none() {
+                            grants.remove_all(section, now.host)?;
+                        }
+                        grants
+                    }
+                    None => Grants::open_or_create(section, &self.request.lease)?,
+                };
+                grants.add(section, standing, (of_standing, &record), replaces, now)?;
+            }
+        }
+        let mut from = None;
+        for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
+            if let Observed::Ours(record, ..) = &grant.observed {
+                Queue::remove_tickets_of(section, &record.processes);
+                from = from.or_else(|| Some(record.clone()));
+            }
+        }
+        // The next waiter may be granted another place at once.
+        if self.request.joint.is_some()
+            && let Some(mut position) = self.handle.position.take()
+        {
+            position.give_back(section);
+        }
+        Ok(Attempted::Done(Outcome::Granted { record, cause: Some(cause), from }))
+    }
+
+    fn granted_something_else(&self) -> Error {
+        let lease = &self.request.lease;
+        let id = &self.request.lease_id;
+        Error::usage(format!("lease {lease}: the attempt {id:?} was granted something else before"))
+            .hint("give every attempt its own --lease-id, or release the grant first")
+    }
+}

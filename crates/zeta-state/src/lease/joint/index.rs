@@ -1,0 +1,251 @@
+//! The index of the claims on paths of one space: a file in the guard that shows which grants to
+//! read for a question. It is derived from the grants; one that does not count is made anew.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, OFlags, Stat, fchmod, fstat, openat, unlinkat};
+use rustix::io::{Errno, pwrite};
+use zeta_core::layout;
+use zeta_core::lease::Observed;
+use zeta_core::name::RecordName;
+use zeta_core::pattern::PathClaim;
+use zeta_core::pattern::index::{Entry, HEAD_LEN, Head, Index, Owner, Pending, gone, lines_of};
+use zeta_core::time::Host;
+
+use super::Grants;
+use crate::directory::guard::Section;
+use crate::directory::tree::{Node, check_file, not_a_record, read};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::lease::read_only;
+use zeta_os::error::{Error, Result};
+use zeta_os::host;
+use zeta_os::open_beneath::open_below;
+
+/// The name of the file.
+const INDEX: &str = "index";
+/// Most bytes that are read of one.
+const READ_MAX: usize = 16 * 1024 * 1024;
+/// An index that grew beyond this by claims that are gone is made anew.
+const GROWN: u64 = 4 * 1024 * 1024;
+/// How often a reader without the guard looks again at an index that is being written.
+const LOOKS: usize = 3;
+
+/// Returns the files of the grants that `claim` may exclude; all of them if the index does not
+/// count, which is mended then.
+pub fn excluded_by(
+    section: &Section<'_>,
+    grants: &Grants,
+    lease: &RecordName,
+    host: &Host,
+    claim: &PathClaim,
+) -> Result<Vec<String>> {
+    let path = || section.path().join(INDEX);
+    let text = read(section.as_fd(), INDEX, READ_MAX, section.base(), path)?;
+    let owner = grants.owner(host)?;
+    if let Some(text) = &text
+        && let Some(index) = Index::read(&text.bytes, &owner)
+        && index.head.pending == Pending::Nothing
+        && index.head.end() < GROWN
+    {
+        return Ok(files_of(&index.excluded_by(claim)));
+    }
+    let files = grants.files()?;
+    // The next question makes it anew, if this one could not.
+    let _ = write_anew(section, grants, lease, &files, &owner);
+    Ok(files)
+}
+
+/// As [`excluded_by`], without the guard: nothing is mended.
+pub fn excluded_outside(
+    base: &TrustedDir,
+    node: &Node,
+    grants: &Grants,
+    lease: &RecordName,
+    host: &Host,
+    claim: &PathClaim,
+) -> Result<Vec<String>> {
+    let guard = format!("{}/{}", layout::GUARDS, layout::lease_file(lease));
+    let path = || node.path.join(&guard);
+    if let Some((guard, _)) = open_inner(node.as_fd(), &guard, base, path)? {
+        for _ in 0..LOOKS {
+            let before = grants.owner(host)?;
+            let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX))?;
+            let Some(text) = text else { break };
+            let Some(index) = Index::read(&text.bytes, &before) else { continue };
+            let mut files = files_of(&index.excluded_by(claim));
+            if let Pending::Grant(id) = &index.head.pending {
+                files.push(file_of(id));
+            }
+            return Ok(files);
+        }
+    }
+    grants.files()
+}
+
+fn file_of(id: &str) -> String {
+    format!("{id}.lock")
+}
+
+fn files_of(entries: &[Entry<'_>]) -> Vec<String> {
+    entries.iter().map(|entry| file_of(entry.id)).collect()
+}
+
+fn write_anew(
+    section: &Section<'_>,
+    grants: &Grants,
+    lease: &RecordName,
+    files: &[String],
+    owner: &Owner,
+) -> Result<()> {
+    let mut lines = String::new();
+    for file in files {
+        let bytes = grants.read(section.base(), file)?;
+        lines += &lines_for(file, &read_only(bytes, lease));
+    }
+    remove(section);
+    let mut head = Head::anew(host::random()? as u64);
+    head.append(&lines);
+    let opened = IndexFile::create(section)?;
+    opened.write(HEAD_LEN as u64, &lines)?;
+    opened.write(0, &head.render(owner))
+}
+
+/// The lines of a grant. One that cannot be read covers every path.
+fn lines_for(file: &str, observed: &Observed) -> String {
+    let id = file.strip_suffix(".lock").unwrap_or(file);
+    match observed {
+        Observed::Ours(record, ..) => {
+            lines_of(id, record.fencing_token.get(), &PathClaim::of(&record.extra))
+        }
+        _ => lines_of(id, 0, &PathClaim::of(&[])),
+    }
+}
+
+/// Makes sure that no stale index counts.
+fn remove(section: &Section<'_>) {
+    let _ = unlinkat(section, INDEX, AtFlags::empty());
+}
+
+/// A change of one grant that the index takes part in.
+pub struct Change<'s, 'a> {
+    section: &'s Section<'a>,
+    grants: &'s Grants,
+    host: &'s Host,
+    opened: Option<(IndexFile, Head)>,
+}
+
+impl<'s, 'a> Change<'s, 'a> {
+    /// Writes down which grant is about to change. An index that does not count is removed.
+    pub fn begin(
+        section: &'s Section<'a>,
+        grants: &'s Grants,
+        host: &'s Host,
+        file: &str,
+    ) -> Result<Change<'s, 'a>> {
+        let mut opened = None;
+        if let Some(index) = IndexFile::open(section)? {
+            let owner = grants.owner(host)?;
+            let counts = |head: &Head| head.pending == Pending::Nothing && head.end() < GROWN;
+            match index.head(&owner)?.filter(counts) {
+                Some(mut head) => {
+                    let id = file.strip_suffix(".lock").unwrap_or(file);
+                    head.pending = Pending::Grant(id.to_owned());
+                    index.write(0, &head.render(&owner))?;
+                    opened = Some((index, head));
+                }
+                None => remove(section),
+            }
+        }
+        Ok(Change { section, grants, host, opened })
+    }
+
+    /// The grant has changed: `after` is what stands there now, or `None` if its patterns are as
+    /// before.
+    pub fn end(self, file: &str, after: Option<&Observed>) {
+        let Change { section, grants, host, opened } = self;
+        let Some((index, mut head)) = opened else { return };
+        let lines = match after {
+            None => String::new(),
+            Some(Observed::Absent) => gone(file.strip_suffix(".lock").unwrap_or(file)),
+            Some(observed) => lines_for(file, observed),
+        };
+        let written = grants.owner(host).and_then(|owner| {
+            index.write(head.end(), &lines)?;
+            head.append(&lines);
+            head.pending = Pending::Nothing;
+            index.write(0, &head.render(&owner))
+        });
+        if written.is_err() {
+            remove(section);
+        }
+    }
+}
+
+struct IndexFile {
+    fd: OwnedFd,
+    path: std::path::PathBuf,
+}
+
+impl IndexFile {
+    fn open(section: &Section<'_>) -> Result<Option<IndexFile>> {
+        let path = section.path().join(INDEX);
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = match open_below(section.as_fd(), INDEX, flags) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened.map_err(|errno| Error::open("cannot open", &path, errno))?,
+        };
+        let stat = fstat(&fd).map_err(|errno| Error::io("cannot read", &path, errno))?;
+        check_file(&stat, section.base()).map_err(|reason| not_a_record(&path, &reason))?;
+        Ok(Some(IndexFile { fd, path }))
+    }
+
+    fn create(section: &Section<'_>) -> Result<IndexFile> {
+        let path = section.path().join(INDEX);
+        let mode = section.base().sharing.file_mode();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let cannot = |errno| Error::io("cannot write", &path, errno);
+        let fd = openat(section, INDEX, flags | OFlags::CLOEXEC, mode).map_err(cannot)?;
+        if mode.as_raw_mode() & 0o077 != 0 {
+            fchmod(&fd, mode).map_err(cannot)?;
+        }
+        Ok(IndexFile { fd, path })
+    }
+
+    fn head(&self, owner: &Owner) -> Result<Option<Head>> {
+        let mut line = [0u8; HEAD_LEN];
+        let len = rustix::io::pread(&self.fd, &mut line, 0)
+            .map_err(|errno| Error::io("cannot read", &self.path, errno))?;
+        let line = std::str::from_utf8(line.get(..len).unwrap_or_default()).unwrap_or_default();
+        Ok(Head::read(line, owner))
+    }
+
+    fn write(&self, mut at: u64, text: &str) -> Result<()> {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            match pwrite(&self.fd, rest, at) {
+                Ok(0) => return Err(Error::io("cannot write", &self.path, Errno::NOSPC)),
+                Ok(len) => {
+                    at += len as u64;
+                    rest = rest.get(len..).unwrap_or_default();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::io("cannot write", &self.path, errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Grants {
+    /// What an index of these grants belongs to now.
+    fn owner(&self, host: &Host) -> Result<Owner> {
+        let stat: Stat =
+            fstat(self.fd()).map_err(|errno| Error::io("cannot read", self.path(), errno))?;
+        let ctime_ns = i64::try_from(stat.st_ctime_nsec).unwrap_or(0);
+        Ok(Owner {
+            directory: (stat.st_dev, stat.st_ino),
+            ctime_ns: stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(ctime_ns),
+            boot_id: host.boot_id.clone(),
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! The grants of a joint lease: a record for each holder, in a directory beside the record that
+//! stands for them. All of them change in the guard of that record.
+
+pub mod index;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Stat;
+use zeta_core::evidence::{FileTimes, ProcessState};
+use zeta_core::layout;
+use zeta_core::lease::joint::{has_ended, standing_record, stands_for_grants, stands_long_enough};
+use zeta_core::lease::{FencingToken, Observed, Record, judge};
+use zeta_core::name::RecordName;
+use zeta_core::time::{Host, Now};
+
+use self::index::Change;
+use super::{observe, publish, read_only, render};
+use crate::directory::create::publish_dir;
+use crate::directory::guard::{Place, Section};
+use crate::directory::tree::{Bytes, Node, read};
+use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use zeta_os::error::{Error, Result};
+use zeta_os::files::list;
+
+/// A release looks at so many other grants: the last one that a process holds takes those of dead
+/// ones with it.
+const LOOKED_AT_MAX: usize = 64;
+
+/// The opened directory of the grants of a joint lease.
+#[derive(Debug)]
+pub struct Grants {
+    fd: OwnedFd,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// A grant, as it was read.
+#[derive(Debug)]
+pub struct Grant {
+    /// Its file; `None` for the record of a lease that is not joint.
+    pub file: Option<String>,
+    /// Its record.
+    pub observed: Observed,
+}
+
+/// Returns the record that stands for a joint lease.
+pub fn standing_of(observed: &Observed) -> Option<&Record> {
+    match observed {
+        Observed::Ours(record, ..) if stands_for_grants(record) => Some(record),
+        _ => None,
+    }
+}
+
+impl Grants {
+    /// Opens the directory; `None` if there never was a grant.
+    pub fn open(base: &TrustedDir, node: &Node, lease: &RecordName) -> Result<Option<Grants>> {
+        let name = layout::grants_dir(lease);
+        let path = node.path.join(&name);
+        let opened = open_inner(node.as_fd(), &name, base, || path.clone())?;
+        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+        Ok(opened.map(|(fd, stat)| Grants { fd, path, identity: identity(stat) }))
+    }
+
+    /// Opens the directory, or creates it.
+    pub fn open_or_create(section: &Section<'_>, lease: &RecordName) -> Result<Grants> {
+        let (base, node) = (section.base(), section.node());
+        if let Some(grants) = Grants::open(base, node, lease)? {
+            return Ok(grants);
+        }
+        let name = layout::grants_dir(lease);
+        let path = node.path.join(&name);
+        publish_dir(node.as_fd(), &name, base, &path)?;
+        Grants::open(base, node, lease)?
+            .ok_or_else(|| Error::not_safe(&path, "it vanishes at once"))
+    }
+
+    /// Lists the files of the grants, in the order of their tokens.
+    pub fn files(&self) -> Result<Vec<String>> {
+        let names = list(self.fd.as_fd(), usize::MAX, &self.path)?.names;
+        Ok(names.into_iter().filter(|name| layout::is_grant_file(name)).collect())
+    }
+
+    /// Lists the files of a few grants; `None` if there are more.
+    fn few_files(&self) -> Result<Option<Vec<String>>> {
+        let listing = list(self.fd.as_fd(), LOOKED_AT_MAX, &self.path)?;
+        let is_grant = |name: &String| layout::is_grant_file(name);
+        Ok((!listing.cut).then(|| listing.names.into_iter().filter(is_grant).collect()))
+    }
+
+    /// Reads a grant; `None` if it is gone.
+    pub fn read(&self, base: &TrustedDir, file: &str) -> Result<Option<Bytes>> {
+        read(self.fd.as_fd(), file, layout::RECORD_MAX, base, || self.path.join(file))
+    }
+
+    /// Reads all grants with `observe`, which gets the bytes of a record.
+    pub fn read_all(
+        &self,
+        base: &TrustedDir,
+        observe: impl Fn(Option<Bytes>) -> Observed,
+    ) -> Result<Vec<Grant>> {
+        self.read_some(base, self.files()?, observe)
+    }
+
+    /// As [`Grants::read_all`], of some files.
+    pub fn read_some(
+        &self,
+        base: &TrustedDir,
+        files: Vec<String>,
+        observe: impl Fn(Option<Bytes>) -> Observed,
+    ) -> Result<Vec<Grant>> {
+        let mut grants = Vec::new();
+        for file in files {
+            if let Some(bytes) = self.read(base, &file)? {
+                grants.push(Grant { observed: observe(Some(bytes)), file: Some(file) });
+            }
+        }
+        Ok(grants)
+    }
+
+    /// Finds the grant with this token, by which its file is named.
+    pub fn find(
+        &self,
+        base: &TrustedDir,
+        lease: &RecordName,
+        token: FencingToken,
+    ) -> Result<Option<(String, Bytes)>> {
+        let is_it = |bytes: &Bytes| match read_only(Some(bytes.clone()), lease) {
+            Observed::Ours(record, ..) => record.fencing_token == token,
+            _ => false,
+        };
+        let file = layout::grant_file(token.get());
+        Ok(self.read(base, &file)?.filter(is_it).map(|bytes| (file, bytes)))
+    }
+
+    /// The path of the directory.
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a grant. `as_before` says that only its times are new.
+    fn put(
+        &self,
+        section: &Section<'_>,
+        file: &str,
+        (record, reserve): (&Record, usize),
+        as_before: bool,
+        host: &Host,
+    ) -> Result<()> {
+        let text = render(record, reserve)?;
+        let change = Change::begin(section, self, host, file)?;
+        section.publish_in(&self.place(), file, &text, as_before)?;
+        let after = (!as_before).then(|| {
+            let (record, times) = (Box::new(record.clone()), FileTimes::default());
+            Observed::Ours(record, times, ProcessState::Unknown)
+        });
+        change.end(file, after.as_ref());
+        Ok(())
+    }
+
+    /// Removes a grant.
+    pub fn take(&self, section: &Section<'_>, file: &str, host: &Host) -> Result<()> {
+        let change = Change::begin(section, self, host, file)?;
+        section.remove_in(&self.place(), file)?;
+        change.end(file, Some(&Observed::Absent));
+        Ok(())
+    }
+
+    /// The directory, for changes in it.
+    fn place(&self) -> Place<'_> {
+        Place { dir: self.fd.as_fd(), path: &self.path, identity: Some(self.identity) }
+    }
+
+    /// The descriptor, for a watch.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Removes all grants: those of a joint lease that was broken count no more.
+    pub fn remove_all(&self, section: &Section<'_>, host: &Host) -> Result<()> {
+        self.files()?.iter().try_for_each(|file| self.take(section, file, host))
+    }
+
+    /// Adds a grant; `standing` is the record that stands for the joint lease already.
+    ///
+    /// That record is there before the first grant, and is written once more after it: a process
+    /// that watches the node's directory reads the grants then.
+    pub fn add(
+        &self,
+        section: &Section<'_>,
+        standing: Option<&Record>,
+        (token, record): (FencingToken, &Record),
+        replaces: bool,
+        now: &Now,
+    ) -> Result<()> {
+        render(record, super::RENEWAL_RESERVE)?;
+        let first = standing_record(standing, token, record, now);
+        let first = first.ok_or_else(|| Error::usage("a grant of a joint lease has no kind"))?;
+        if standing.is_none() {
+            publish(section, &first, replaces, 0)?;
+        }
+        let file = layout::grant_file(record.fencing_token.get());
+        self.put(section, &file, (record, super::RENEWAL_RESERVE), false, now.host)?;
+        publish(section, &first, true, 0)
+    }
+}
+
+/// The record of a caller's grant, read inside the guard, and where it is.
+#[derive(Debug)]
+pub struct Found {
+    /// The record.
+    pub observed: Observed,
+    joint: Option<(Grants, Option<String>, Box<Record>)>,
+}
+
+impl Found {
+    /// Looks for the grant `token` of a lease. Where there is none, the record of a lease that is
+    /// not joint is what was found.
+    pub fn find(section: &Section<'_>, lease: &RecordName, token: FencingToken) -> Result<Found> {
+        let observed = read_only(section.read(layout::RECORD_MAX)?, lease);
+        let Some(standing) = standing_of(&observed) else {
+            return Ok(Found { observed, joint: None });
+        };
+        let Some(grants) = Grants::open(section.base(), section.node(), lease)? else {
+            return Ok(Found { observed: Observed::Absent, joint: None });
+        };
+        let (file, bytes) = grants.find(section.base(), lease, token)?.unzip();
+        let joint = Some((grants, file, Box::new(standing.clone())));
+        Ok(Found { observed: read_only(bytes, lease), joint })
+    }
+
+    /// Looks for a record of a lease that has no token: one that is damaged, or of another program.
+    pub fn find_damaged(section: &Section<'_>, lease: &RecordName) -> Result<Found> {
+        let observed = read_only(section.read(layout::RECORD_MAX)?, lease);
+        let Some(standing) = standing_of(&observed) else {
+            return Ok(Found { observed, joint: None });
+        };
+        let none = Found { observed: Observed::Absent, joint: None };
+        let Some(grants) = Grants::open(section.base(), section.node(), lease)? else {
+            return Ok(none);
+        };
+        let all = grants.read_all(section.base(), |bytes| read_only(bytes, lease))?;
+        let odd = all.into_iter().find(|grant| !matches!(grant.observed, Observed::Ours(..)));
+        Ok(odd.map_or(none, |grant| Found {
+            observed: grant.observed,
+            joint: Some((grants, grant.file, Box::new(standing.clone()))),
+        }))
+    }
+
+    /// Writes the record anew, with `reserve` bytes to spare.
+    pub fn publish(
+        &self,
+        section: &Section<'_>,
+        record: &Record,
+        reserve: usize,
+        now: &Now,
+    ) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else {
+            return publish(section, record, true, reserve);
+        };
+        if !stands_long_enough(standing, record, now)
+            && let Some(longer) =
+                standing_record(Some(standing), standing.fencing_token, record, now)
+        {
+            publish(section, &longer, true, 0)?;
+        }
+        grants.put(section, file, (record, reserve), true, now.host)
+    }
+
+    /// Removes the record. The last grant takes the record with it that stands for them.
+    pub fn remove(&self, section: &Section<'_>, now: &Now) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else { return section.remove() };
+        grants.take(section, file, now.host)?;
+        // The grant is gone already: what is left is for others to notice it.
+        let _ = settle(section, grants, standing, now);
+        Ok(())
+    }
+}
+
+/// Removes the record that stands for a joint lease, if no grant is left but those of holders that
+/// have ended. Otherwise it is written anew, for those that watch it. Returns whether it is gone.
+pub fn settle(
+    section: &Section<'_>,
+    grants: &Grants,
+    standing: &Record,
+    now: &Now,
+) -> Result<bool> {
+    let few = grants.few_files()?;
+    let ended = |file: &String| {
+        let bytes = grants.read(section.base(), file)?;
+        Ok(has_ended(&judge(&observe(bytes, &standing.lease, now.host), now)))
+    };
+    let left = few.iter().flatten().map(ended).collect::<Result<Vec<bool>>>()?;
+    if let Some(files) = &few
+        && left.iter().all(|ended| *ended)
+    {
+        files.iter().try_for_each(|file| grants.take(section, file, now.host))?;
+        section.remove()?;
+        return Ok(true);
+    }
+    let renew_seq = standing.renew_seq.saturating_add(1);
+    publish(section, &Record { renew_seq, ..standing.clone() }, true, 0)?;
+    Ok(false)
+}
+
+/// Finds the grant `token` of a lease without the guard; `bytes` are those of the lease's record.
+pub fn find_outside(
+    base: &TrustedDir,
+    node: &Node,
+    lease: &RecordName,
+    token: FencingToken,
+    bytes: Option<Bytes>,
+) -> Result<Observed> {
+    let observed = read_only(bytes, lease);
+    if standing_of(&observed).is_none() {
+        return Ok(observed);
+    }
+    let Some(grants) = Grants::open(base, node, lease)? else { return Ok(Observed::Absent) };
+    let found = grants.find(base, lease, token)?;
+    Ok(read_only(found.map(|(_, bytes)| bytes), lease))
+}

@@ -1,0 +1,192 @@
+//! The space of claims on paths: a repository or one worktree, found by its files, and the patterns
+//! of paths in it. No git runs: a check before each edit must cost less than that.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use zeta_core::bus::item::paths_lease;
+use zeta_core::name::RecordName;
+use zeta_core::pattern::{Pattern, RepoPath};
+use zeta_os::error::{Error, Result};
+use zeta_os::files::read_plain;
+
+/// Most bytes of a file of git that names a directory.
+const LINK_MAX: u64 = 8 * 1024;
+/// Characters from which on a text is a pattern, where no file has that name.
+const SPECIAL: [char; 6] = ['*', '?', '[', '\\', '{', '#'];
+
+/// How a path begins that is meant from the top of the worktree, as for git.
+const FROM_TOP: &str = ":/";
+
+/// Where claims exclude each other.
+#[derive(Debug, Clone)]
+pub struct Space {
+    /// The joint lease of its claims.
+    pub lease: RecordName,
+    /// Its name for people.
+    pub name: String,
+    /// The top of the worktree, without links.
+    top: PathBuf,
+    /// Where relative paths begin.
+    from: PathBuf,
+    one_worktree: bool,
+}
+
+impl Space {
+    /// Finds the repository of a directory. All worktrees of a repository are one space, unless
+    /// only `one_worktree` is meant.
+    pub fn find(from: &Path, one_worktree: bool) -> Result<Space> {
+        let from = resolve(from)?;
+        let found = from.ancestors().find_map(|dir| match dir.join(".git").symlink_metadata() {
+            Ok(_) => Some(Ok(dir.to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(Err(cannot("look at", &dir.join(".git"), &error))),
+        });
+        let Some(top) = found.transpose()? else {
+            let text = format!("{}: it is not in a git repository", from.display());
+            return Err(Error::usage(text)
+                .hint("claims on paths are of a repository: call it from within its worktree")
+                .hint("without a repository, claim a name: zeta claim acquire NAME"));
+        };
+        let common = common_dir(&top)?;
+        let space = if one_worktree { &top } else { &common };
+        let named = match common.file_name() {
+            Some(name) if name == OsStr::new(".git") => common.parent().and_then(Path::file_name),
+            name => name,
+        };
+        let named = named.unwrap_or_default().to_string_lossy();
+        let name = named.strip_suffix(".git").unwrap_or(&named).to_owned();
+        let lease = paths_lease(&name, &space.as_os_str().to_string_lossy());
+        Ok(Space { lease, name, top, from, one_worktree })
+    }
+
+    /// Reads a path or a pattern that a person wrote, from where the call runs. A text that names a
+    /// file is that file, and the directories before the first wildcard are followed.
+    pub fn pattern(&self, text: &str) -> Result<Pattern> {
+        let (from, text) = match text.strip_prefix(FROM_TOP) {
+            Some(rest) => (&self.top, rest),
+            None => (&self.from, text),
+        };
+        let whole = from.join(text);
+        let exists = whole.symlink_metadata().is_ok();
+        let is_special = |part: &OsStr| part.to_str().is_none_or(|part| part.contains(SPECIAL));
+        let parts: Vec<&OsStr> = Path::new(text).components().map(Component::as_os_str).collect();
+        let wild = if exists { None } else { parts.iter().position(|part| is_special(part)) };
+        let (plain, wild) = parts.split_at(wild.unwrap_or(parts.len()));
+        let plain: PathBuf = plain.iter().collect();
+        let resolved = resolve(&from.join(&plain))?;
+        let below = resolved.strip_prefix(&self.top).map_err(|_| self.outside(text, &resolved))?;
+        let invalid = |error: &dyn std::fmt::Display| {
+            Error::usage(format!("path {text:?} is not valid: {error}"))
+        };
+        let below = std::str::from_utf8(below.as_os_str().as_bytes())
+            .map_err(|_| invalid(&"it is not UTF-8; claim its directory"))?;
+        let mut pattern = String::new();
+        if !below.is_empty() {
+            let path = RepoPath::new(below).map_err(|error| invalid(&error))?;
+            pattern = Pattern::of_path(path).map_err(|error| invalid(&error))?.to_string();
+        }
+        let is_dir = wild.is_empty() && (text.ends_with('/') || resolved.is_dir());
+        let rest: Vec<&str> = wild.iter().filter_map(|part| part.to_str()).collect();
+        if rest.len() < wild.len() {
+            return Err(invalid(&"it is not UTF-8; claim its directory"));
+        }
+        let rest = match rest.is_empty() {
+            false if text.ends_with('/') => format!("{}/", rest.join("/")),
+            false => rest.join("/"),
+            true if is_dir && pattern.is_empty() => "**".to_owned(),
+            true => String::new(),
+        };
+        match (pattern.is_empty(), rest.is_empty()) {
+            (false, false) => pattern = format!("{pattern}/{rest}"),
+            (true, _) => pattern = rest,
+            (false, true) if is_dir => pattern.push('/'),
+            (false, true) => {}
+        }
+        pattern.parse().map_err(|error: zeta_core::pattern::PatternError| invalid(&error))
+    }
+
+    /// The text from which [`Space::pattern`] makes this pattern again.
+    pub fn text_of(&self, pattern: &Pattern) -> String {
+        match self.from == self.top {
+            true => pattern.to_string(),
+            false => format!("{FROM_TOP}{pattern}"),
+        }
+    }
+
+    /// Whether only the agents of one worktree are meant.
+    pub fn is_of_one_worktree(&self) -> bool {
+        self.one_worktree
+    }
+
+    fn outside(&self, text: &str, resolved: &Path) -> Error {
+        let (resolved, top) = (resolved.display(), self.top.display());
+        Error::usage(format!("path {text:?} is outside of the repository: it is {resolved}"))
+            .hint(format!("a claim is of paths below {top}"))
+    }
+}
+
+/// The directory that all worktrees of a repository share.
+fn common_dir(top: &Path) -> Result<PathBuf> {
+    let link = top.join(".git");
+    if link.is_dir() {
+        return existing(&link);
+    }
+    let text = read_link_file(&link)?;
+    let Some(dir) = text.strip_prefix("gitdir: ") else {
+        let text = format!("{}: it does not name a directory of git", link.display());
+        return Err(Error::usage(text).hint("see what 'git rev-parse --git-common-dir' says"));
+    };
+    let dir = existing(&top.join(dir))?;
+    match read_link_file(&dir.join("commondir")) {
+        Ok(common) => existing(&dir.join(common)),
+        // A submodule has a directory of its own.
+        Err(_) if !dir.join("commondir").exists() => Ok(dir),
+        Err(error) => Err(error),
+    }
+}
+
+/// Follows all links of a path that must lead to something: a wrong one would be another space.
+fn existing(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|error| cannot("follow", path, &error))
+}
+
+fn read_link_file(path: &Path) -> Result<String> {
+    let bytes = read_plain(path, LINK_MAX).map_err(|error| cannot("read", path, &error))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Follows all links of a path whose end need not exist.
+fn resolve(path: &Path) -> Result<PathBuf> {
+    let mut missing: Vec<&OsStr> = Vec::new();
+    let mut at = path;
+    loop {
+        match at.canonicalize() {
+            Ok(mut found) => {
+                found.extend(missing.iter().rev());
+                return Ok(found);
+            }
+            // A link that leads nowhere is there.
+            Err(error) if error.kind() == ErrorKind::NotFound && at.symlink_metadata().is_err() => {
+            }
+            Err(error) => return Err(cannot("follow", at, &error)),
+        }
+        match (at.file_name(), at.parent()) {
+            (Some(name), Some(parent)) => {
+                missing.push(name);
+                at = parent;
+            }
+            _ => {
+                let text = format!("{}: it has '..' behind what is not there", path.display());
+                return Err(Error::usage(text).hint("write the path without '..'"));
+            }
+        }
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::usage(format!("cannot {what} {}: {error}", path.display()))
+        .hint("claims on paths are of files that can be reached from the worktree")
+}

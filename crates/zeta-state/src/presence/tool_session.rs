@@ -1,0 +1,183 @@
+//! The session of an agent tool that was not started by `zeta run`: its hooks write its record. The
+//! process of the tool is the evidence, so its death frees what the session holds.
+
+use rustix::process::getuid;
+use zeta_core::evidence::{Process, ProcessState, Processes};
+use zeta_core::hook::{self, edits};
+use zeta_core::layout::{self, Kind as FileKind};
+use zeta_core::name::Label;
+use zeta_core::presence::{
+    Beat, Liveness, SPOKEN_MS, forget_session, judge, set_beat, set_processes,
+};
+use zeta_core::record::{Fields, Text, parse};
+use zeta_core::time::{NS_PER_MS, format_utc};
+
+use super::session_leases;
+use crate::context::NodeHandle;
+use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
+use crate::presence::heartbeat::touch_last_seen;
+use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
+use crate::upkeep::clean::life_of;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+
+/// The key that says which tool's hooks wrote a record.
+pub const HOOKED_BY: &str = "hooked_by";
+/// The key of what the agent waits for, and that of the time since when.
+pub const WAITS_FOR: &str = "waits_for";
+/// See [`WAITS_FOR`].
+pub const WAITS_SINCE: &str = "waits_since";
+/// The key of the directory in which the agent works.
+pub const CWD: &str = "cwd";
+/// The key of a digest of what was said to the agent about its neighbours.
+pub const TOLD: &str = "told";
+
+/// Keys of a session before this one.
+const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, "beat_seq"];
+
+/// A session, as one call of a hook knows it.
+#[derive(Debug, Clone)]
+pub struct ToolSession<'a> {
+    /// The tool.
+    pub tool: hook::Tool,
+    /// The number of the session.
+    pub number: &'a str,
+    /// The process of the tool.
+    pub process: Option<Process>,
+    /// The directory of the agent.
+    pub cwd: Option<&'a str>,
+}
+
+/// Writes the record of a session with a beat and what `change` adds, and begins the session if the
+/// record is of another one. Returns when the beat before this one was, in ns of the boot clock.
+///
+/// # Errors
+/// A refusal if another session of this name lives.
+pub fn attend(
+    handle: &NodeHandle<'_>,
+    session: &ToolSession<'_>,
+    change: impl FnOnce(&mut Fields<'static>),
+) -> Result<u64> {
+    let NodeHandle { ctx, node, .. } = handle;
+    let name = RecordKey::Persona(ctx.agent.clone());
+    let section = handle.enter(name.file(), ENTER_LIMIT)?;
+    let (exists, mut fields) = read_or_new(&section, node, &name)?;
+    let reading = host::reading();
+    let known = fields.text("session").is_some_and(|known| known == session.number);
+    if !known || fields.raw("ended_at").is_some() {
+        if !known && fields.raw("session").is_some() && !session_over(ctx, &fields) {
+            let text = format!("{}: another session of this name lives", ctx.agent);
+            return Err(Error::new(Kind::Refused, text));
+        }
+        begin(&mut fields, &ctx.agent, session.number, reading.wall_us);
+    }
+    fields.set_text(HOOKED_BY, session.tool.word());
+    if let Some(cwd) = session.cwd {
+        fields.set_text(CWD, cwd);
+    }
+    let mut every_ms = SPOKEN_MS;
+    if let Some(process) = session.process {
+        let pid_ns = ctx.host.pid_ns;
+        set_processes(&mut fields, &Processes { own: Some(process), child: None, pid_ns });
+        every_ms = hook::BEAT_MS;
+    }
+    let before_ns = fields.number("beat_boot_ns").unwrap_or(0);
+    set_beat(&mut fields, reading, &ctx.host, every_ms);
+    change(&mut fields);
+    publish(&section, node, &name, &fields, exists)?;
+    drop(section);
+    touch_last_seen(handle)?;
+    Ok(before_ns)
+}
+
+/// Changes the record of a session without a beat, as that of a `zeta run` around the tool. A
+/// record of another session stays as it is.
+pub fn change(
+    handle: &NodeHandle<'_>,
+    number: &str,
+    change: impl FnOnce(&mut Fields<'static>),
+) -> Result<()> {
+    let name = RecordKey::Persona(handle.ctx.agent.clone());
+    let section = handle.enter(name.file(), ENTER_LIMIT)?;
+    let (exists, mut fields) = read_or_new(&section, &handle.node, &name)?;
+    if exists && fields.text("session").is_some_and(|known| known == number) {
+        change(&mut fields);
+        publish(&section, &handle.node, &name, &fields, exists)?;
+    }
+    Ok(())
+}
+
+/// Writes into a record that a session begins.
+fn begin(fields: &mut Fields<'static>, agent: &Label, number: &str, wall_us: i64) {
+    forget_session(fields);
+    OF_A_SESSION.iter().for_each(|key| fields.remove(key));
+    let started_at = format_utc(wall_us);
+    fields.set_text("persona", agent.as_str());
+    fields.set_text("agent", agent.as_str());
+    fields.set_text("session", number);
+    fields.set_text("status", "working");
+    fields.set_text("timestamp", &started_at);
+    fields.set_number("uid", getuid().as_raw().into());
+    fields.set_text("started_at", &started_at);
+}
+
+/// Renews the leases of the session that are older than a quarter of their TTL.
+pub fn renew(handle: &NodeHandle<'_>, number: &str) {
+    let now_ns = host::reading().boot_ns;
+    for record in session_leases::of(handle, |record| record.session.as_deref() == Some(number)) {
+        let age_ms = now_ns.saturating_sub(record.renewed.boot_ns) / NS_PER_MS;
+        if age_ms > record.ttl_ms / 4 {
+            // The next call of a hook tries again.
+            let _ = handle.renew(&record.lease, record.fencing_token, None, RENEWER_LIMIT);
+        }
+    }
+}
+
+/// Ends a session: its record says so, and what it holds is released. A record of another session,
+/// as after a restart under the same name, stays as it is.
+pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
+    let name = RecordKey::Persona(handle.ctx.agent.clone());
+    if handle.read(&name.file(), name.max())?.is_some() {
+        change(handle, number, |fields| {
+            [edits::KEY, WAITS_FOR, WAITS_SINCE].iter().for_each(|key| fields.remove(key));
+            fields.set_text("ended_at", &format_utc(host::wall_us()));
+        })?;
+    }
+    for record in session_leases::of(handle, |record| record.session.as_deref() == Some(number)) {
+        if handle.release(&record.lease, record.fencing_token)?.is_ok() {
+            (handle.ctx.lease_ended)(handle.ctx, &record);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the agents of the node that live, by name, each with its record. What cannot be read
+/// says nothing.
+pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
+    let names = handle.node.list().map(|listing| listing.names).unwrap_or_default();
+    names.iter().filter_map(|file| living_one(handle, file)).collect()
+}
+
+fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'static>)> {
+    let FileKind::Persona(name) = layout::kind_of(file) else { return None };
+    let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
+    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let beat = Beat::from_fields(&fields).ok()?;
+    let now = handle.ctx.now();
+    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
+    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    lives.then(|| (name.to_owned(), fields.into_owned()))
+}
+
+/// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session
+/// of `zeta run`.
+pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Option<Option<String>> {
+    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
+    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    if fields.raw("ended_at").is_some() || fields.text("session")? != number {
+        return None;
+    }
+    let beat = Beat::from_fields(&fields).ok()?;
+    let dead = life_of(&beat, &handle.ctx.now()) == ProcessState::Dead;
+    (!dead).then(|| fields.text(HOOKED_BY).map(|tool| tool.into_owned()))
+}

@@ -1,0 +1,156 @@
+//! `zeta claim` with `--path`: who edits which files of a repository.
+
+use clap::Args;
+use zeta_core::lease::{Held, Observed};
+use zeta_core::pattern::{Mode, PATTERNS_MAX, PathClaim, Pattern};
+use zeta_core::time::{format_utc, parse_duration, parse_ttl};
+
+use super::{AcquireArgs, RenewArgs, Subject};
+use crate::cli::Call;
+use crate::cli::lease::print_lost;
+use zeta_bus::claim::paths::{self as ops, PathRequest, report};
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::Outcome;
+use zeta_state::lease::report as lease_report;
+use zeta_state::lease::space::Space;
+
+// No documentation comment: the help would print it as the description of the whole verb.
+#[derive(Debug, Args)]
+pub(super) struct PathArgs {
+    /// Path or pattern in the repository, instead of an item; may be given up to 16 times
+    #[arg(
+        id = "paths",
+        long = "path",
+        value_name = "PATTERN",
+        conflicts_with_all = ["item", "named_item", "branch", "worktree", "from"]
+    )]
+    paths: Vec<String>,
+    /// With --path: beside other shared claims, not exclusive
+    #[arg(long, requires = "paths", conflicts_with_all = ["item", "named_item"])]
+    shared: bool,
+    /// With --path: among the agents of this worktree only, not of all worktrees of the repository
+    #[arg(long, requires = "paths", conflicts_with_all = ["item", "named_item"])]
+    this_worktree: bool,
+}
+
+impl Subject {
+    pub(super) fn is_of_paths(&self) -> bool {
+        !self.paths.paths.is_empty()
+    }
+}
+
+/// The request of a call, and the caller with the name that it was given.
+fn request_of(subject: &Subject) -> Result<PathRequest> {
+    let PathArgs { paths, shared, this_worktree } = &subject.paths;
+    if paths.len() > PATTERNS_MAX {
+        let text = format!("{} patterns are more than a claim has: {PATTERNS_MAX}", paths.len());
+        return Err(Error::usage(text).hint("claim a directory, or make two claims"));
+    }
+    let here = std::env::current_dir().map_err(|error| {
+        Error::usage(format!("the directory of this call is gone: {error}"))
+            .hint("change into the repository")
+    })?;
+    let space = Space::find(&here, *this_worktree)?;
+    let patterns: Result<Vec<Pattern>> = paths.iter().map(|text| space.pattern(text)).collect();
+    let mode = if *shared { Mode::Shared } else { Mode::Exclusive };
+    Ok(PathRequest {
+        space,
+        claim: PathClaim { mode, patterns: patterns? },
+        ttl_ms: None,
+        limit_ms: None,
+        token: subject.token.as_deref().map(crate::cli::lease::token).transpose()?,
+    })
+}
+
+pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
+    let ctx = call.context()?;
+    let mut request = request_of(&args.subject)?;
+    request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
+    request.limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
+    let out = call.out;
+    let mut on_wait =
+        |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
+    match ops::acquire(&ctx, &request, &mut on_wait)? {
+        Outcome::Granted { record, cause, from } => {
+            let token = record.fencing_token;
+            if from.is_some() {
+                out.note(&lease_report::granted(&record, cause, from.as_deref()));
+            }
+            let object = || report::granted(&request, &record, cause.is_none());
+            let printed = out.either(object, || token.to_string());
+            printed.map_err(|error| error.hint(format!("it was granted, with token {token}")))?;
+            Ok(0)
+        }
+        Outcome::Refused(refusal) => {
+            let holders = ops::holders(&ctx, &request)?;
+            let now = ctx.now();
+            let error = report::refused(&request, &refusal, &holders.others, &now);
+            out.error(&error, Some(report::holders(&request, &holders, &now)));
+            Ok(error.kind.status())
+        }
+    }
+}
+
+pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
+    let ctx = call.context()?;
+    let request = request_of(subject)?;
+    let holders = ops::holders(&ctx, &request)?;
+    let now = ctx.now();
+    let object = || report::holders(&request, &holders, &now);
+    if !holders.others.is_empty() {
+        let error = report::held(&request, &holders.others, &now);
+        call.out.error(&error, Some(object()));
+        return Ok(error.kind.status());
+    }
+    let is_asked = |token| {
+        let of_it = |view: &zeta_state::lease::LeaseView| match &view.observed {
+            Observed::Ours(record, ..) => record.fencing_token == token,
+            _ => false,
+        };
+        holders.own.iter().any(of_it)
+    };
+    // A question about a token is a question whether its claim lasts.
+    if request.token.is_some_and(|token| !is_asked(token)) {
+        return not_yours(call, &ctx, &request);
+    }
+    call.out.either(object, || report::own_text(&holders, &now)).map(|()| 0)
+}
+
+pub(super) fn release(call: &Call, subject: &Subject) -> Result<u8> {
+    let ctx = call.context()?;
+    let request = request_of(subject)?;
+    match ops::release(&ctx, &request)? {
+        Some((record, stood)) => {
+            let object = || report::released(&request, &record, stood);
+            call.out.either(object, String::new).map(|()| 0)
+        }
+        None => not_yours(call, &ctx, &request),
+    }
+}
+
+pub(super) fn renew(call: &Call, args: &RenewArgs) -> Result<u8> {
+    let ctx = call.context()?;
+    let mut request = request_of(&args.subject)?;
+    request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
+    match ops::renew(&ctx, &request)? {
+        Some(renewed) => match renewed? {
+            Ok((record, _)) => {
+                let until = record.expires_us(record.renewed.wall_us.unwrap_or(0));
+                let object = || report::granted(&request, &record, true);
+                call.out.either(object, || format_utc(until)).map(|()| 0)
+            }
+            Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
+        },
+        None => not_yours(call, &ctx, &request),
+    }
+}
+
+/// Reports that the caller does not have the claim; returns the exit status.
+fn not_yours(call: &Call, ctx: &Context, request: &PathRequest) -> Result<u8> {
+    let holders = ops::holders(ctx, request)?;
+    let error = report::not_yours(request, &holders);
+    let object = report::holders(request, &holders, &ctx.now());
+    call.out.error(&error, (error.kind != Kind::Usage).then_some(object));
+    Ok(error.kind.status())
+}

@@ -1,0 +1,61 @@
+//! The dialect of Claude Code. Codex answers in the same shape.
+
+use serde_json::{Value, json};
+use zeta_core::hook::{Action, Answer, Event, Moment};
+
+use super::field::{edit, object, shell, text};
+
+/// The name of an event in the settings of the tool; `None` if it has none.
+pub(super) fn event(moment: Moment) -> Option<&'static str> {
+    Some(match moment {
+        Moment::SessionStart => "SessionStart",
+        Moment::Prompt => "UserPromptSubmit",
+        Moment::BeforeTool => "PreToolUse",
+        Moment::AfterTool => "PostToolUse",
+        Moment::Stop => "Stop",
+        Moment::Waiting => "Notification",
+        Moment::SessionEnd => "SessionEnd",
+    })
+}
+
+/// Reads an event.
+pub(super) fn read(moment: Moment, input: &Value) -> Event {
+    let tool = input.get("tool_input").unwrap_or(&Value::Null);
+    let action = match text(input, "tool_name").as_deref() {
+        Some("Edit" | "Write" | "MultiEdit") => edit(tool, &["file_path"]),
+        Some("NotebookEdit") => edit(tool, &["notebook_path"]),
+        Some("Bash") => shell(tool, &["command"], &[]),
+        _ => Action::Other,
+    };
+    read_with(moment, input, action)
+}
+
+/// Reads all of an event but what the tool does.
+pub(super) fn read_with(moment: Moment, input: &Value, action: Action) -> Event {
+    Event {
+        moment,
+        session: text(input, "session_id").unwrap_or_default(),
+        cwd: text(input, "cwd"),
+        action,
+        question: text(input, "message"),
+    }
+}
+
+/// Writes an answer.
+pub(super) fn write(moment: Moment, answer: &Answer) -> Option<Value> {
+    let name = event(moment)?;
+    let inner = match (moment, answer) {
+        (_, Answer::Nothing) => return None,
+        (Moment::BeforeTool, Answer::Refuse(reason)) => json!({
+            "hookEventName": name,
+            "permissionDecision": "deny",
+            "permissionDecisionReason": reason,
+        }),
+        (
+            Moment::SessionStart | Moment::Prompt | Moment::BeforeTool | Moment::AfterTool,
+            Answer::Tell(text) | Answer::Refuse(text),
+        ) => json!({ "hookEventName": name, "additionalContext": text }),
+        _ => return None,
+    };
+    Some(object("hookSpecificOutput", inner))
+}

@@ -1,0 +1,199 @@
+//! `zeta hook run`: what an agent tool calls when a session begins, around each of its own tools,
+//! and at the end.
+//!
+//! A hook must never harm the tool that calls it: in some of them any status but 0 blocks the tool.
+//! So the status is 0 in every case, also after a panic and after two seconds, and a fault is one
+//! line on standard error.
+
+mod alarm;
+mod claude;
+mod codex;
+mod codex_trust;
+mod copilot;
+mod cursor;
+pub mod diff;
+mod document;
+mod field;
+mod gemini;
+mod input;
+pub mod install;
+mod opencode;
+mod places;
+mod repository;
+mod session;
+pub mod settings;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, edits, greeting};
+use zeta_core::record::printable;
+
+use self::session::Session;
+use crate::config::Config;
+use zeta_os::error::{Error, Result};
+use zeta_os::host;
+
+/// Runs one call. The arguments are the tool and the event.
+pub fn run(args: &[OsString]) -> u8 {
+    alarm::set();
+    match answer_call(args) {
+        Ok(Some(answer)) => {
+            let _ = std::io::stdout().lock().write_all(format!("{answer}\n").as_bytes());
+        }
+        Ok(None) => {}
+        Err(error) => note(&error.text),
+    }
+    0
+}
+
+/// Writes the one line that a hook may write on standard error.
+fn note(text: &str) {
+    let line = format!("zeta hook: {}\n", printable(text));
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}
+
+fn answer_call(args: &[OsString]) -> Result<Option<Value>> {
+    let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
+    let tool: Tool = word(0).parse().map_err(Error::usage)?;
+    let moment: Moment = word(1).parse().map_err(Error::usage)?;
+    let input = input::read(std::io::stdin()).map_err(Error::usage)?;
+    let event = read(tool, moment, &input);
+    let answer = answer(tool, &event, &Config::load()?)?;
+    Ok(write(tool, moment, &answer))
+}
+
+fn read(tool: Tool, moment: Moment, input: &Value) -> Event {
+    match tool {
+        Tool::Claude => claude::read(moment, input),
+        Tool::Codex => codex::read(moment, input),
+        Tool::Gemini => gemini::read(moment, input),
+        Tool::Copilot => copilot::read(moment, input),
+        Tool::OpenCode => opencode::read(moment, input),
+        Tool::Cursor => cursor::read(moment, input),
+    }
+}
+
+fn write(tool: Tool, moment: Moment, answer: &Answer) -> Option<Value> {
+    match tool {
+        Tool::Claude | Tool::Codex => claude::write(moment, answer),
+        Tool::Gemini => gemini::write(moment, answer),
+        Tool::Copilot => copilot::write(moment, answer),
+        Tool::OpenCode => opencode::write(answer),
+        Tool::Cursor => cursor::write(moment, answer),
+    }
+}
+
+/// Returns the name of an event in the files of a tool; `None` if it has none.
+pub fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
+    match tool {
+        Tool::Claude => claude::event(moment),
+        Tool::Codex => codex::event(moment),
+        Tool::Gemini => gemini::event(moment),
+        Tool::Copilot => copilot::event(moment),
+        Tool::Cursor => cursor::event(moment),
+        // Its plugin calls with the words of zeta.
+        Tool::OpenCode => Some(moment.word()),
+    }
+}
+
+/// Returns whether a tool's model can be told something before a tool of its own runs. Where it
+/// cannot, the same is said after the tool.
+fn tells_before(tool: Tool) -> bool {
+    matches!(tool, Tool::Claude | Tool::Codex)
+}
+
+fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
+    if event.session.is_empty() {
+        return Err(Error::usage("the event on standard input names no session"));
+    }
+    let session = Session::of(tool, event, config)?;
+    match event.moment {
+        Moment::SessionStart | Moment::Prompt => greet(&session, event),
+        Moment::BeforeTool => {
+            let found = check(&session, event, config.hook_rules())?;
+            Ok(match found {
+                Answer::Tell(_)
+                    if !tells_before(tool) && event_name(tool, Moment::AfterTool).is_some() =>
+                {
+                    Answer::Nothing
+                }
+                found => found,
+            })
+        }
+        Moment::AfterTool => after(tool, &session, event, config.hook_rules()),
+        Moment::Stop => session.attend(|_| {}).map(|()| Answer::Nothing),
+        Moment::Waiting => {
+            session.wait_for_person(event.question.as_deref()).map(|()| Answer::Nothing)
+        }
+        Moment::SessionEnd => session.end().map(|()| Answer::Nothing),
+    }
+}
+
+/// Records the session, and says who is here if that is new.
+fn greet(session: &Session, event: &Event) -> Result<Answer> {
+    let begins = event.moment == Moment::SessionStart;
+    // First of all: whatever follows may fail, and the presence of the agent must not.
+    session.attend(|_| {})?;
+    if begins {
+        session.export();
+    }
+    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new))?;
+    let mail = session.mail();
+    let is_new = session.tell(&greeting::digest(mail, &neighbours))?;
+    let text = (begins || is_new).then(|| greeting::text(session.name(), mail, &neighbours));
+    Ok(text.flatten().map_or(Answer::Nothing, Answer::Tell))
+}
+
+/// Checks what a tool is about to do against the claims of other agents.
+fn check(session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
+    match &event.action {
+        Action::Edit(_) => places::check_edit(session, &written(event), rules.edit),
+        Action::Shell { text, dir } => {
+            let cwd = event.cwd.as_deref().map(Path::new);
+            let dir = match (cwd, dir) {
+                (Some(cwd), Some(dir)) => Some(cwd.join(dir)),
+                (Some(cwd), None) => Some(cwd.to_path_buf()),
+                (None, dir) => dir.as_ref().map(PathBuf::from),
+            };
+            match dir.filter(|dir| dir.is_absolute()) {
+                Some(dir) => places::check_shell(session, text, &dir, rules),
+                None => Ok(Answer::Nothing),
+            }
+        }
+        Action::Other => Ok(Answer::Nothing),
+    }
+}
+
+/// Records what was written, and says which other agent wrote the same.
+fn after(tool: Tool, session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
+    let paths: Vec<String> =
+        written(event).iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    // Written before the others' are read: of two agents that write at one moment, one sees it.
+    session.edited(&paths)?;
+    let mut answer = Answer::Nothing;
+    if !tells_before(tool) {
+        answer = match check(session, event, rules)? {
+            // What was refused did not run, and what ran was not refused.
+            Answer::Refuse(_) => Answer::Nothing,
+            answer => answer,
+        };
+    }
+    if paths.is_empty() {
+        return Ok(answer);
+    }
+    let others = session.edits_of_others();
+    let both = edits::judge_both(&paths, &others, host::reading().boot_ns);
+    Ok(both.map_or(Answer::Nothing, Answer::Tell).and(answer))
+}
+
+/// Returns the paths that an edit writes, with their links resolved. A relative one is meant from
+/// the directory of the agent.
+fn written(event: &Event) -> Vec<PathBuf> {
+    let Action::Edit(paths) = &event.action else { return Vec::new() };
+    let cwd = Path::new(event.cwd.as_deref().unwrap_or_default());
+    let absolute = paths.iter().map(|path| cwd.join(path)).filter(|path| path.is_absolute());
+    absolute.map(|path| repository::resolve(&path)).collect()
+}

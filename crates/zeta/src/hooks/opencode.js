@@ -1,0 +1,58 @@
+// Written by `zeta hook install opencode`; `zeta hook uninstall opencode` removes it.
+// It asks zeta before and after each tool. When zeta is gone or fails, every tool goes on.
+import { spawn } from "node:child_process"
+
+const ZETA = "@ZETA@"
+
+function ask(moment, event) {
+  return new Promise((resolve) => {
+    const done = (text) => {
+      try {
+        resolve(JSON.parse(text))
+      } catch {
+        resolve({})
+      }
+    }
+    try {
+      const child = spawn(ZETA, ["hook", "run", "opencode", moment], {
+        stdio: ["pipe", "pipe", "ignore"],
+        timeout: 5000,
+      })
+      let out = ""
+      child.on("error", () => resolve({}))
+      child.stdin.on("error", () => {})
+      child.stdout.on("data", (data) => (out += data))
+      child.on("close", () => done(out))
+      child.stdin.end(JSON.stringify(event))
+    } catch {
+      resolve({})
+    }
+  })
+}
+
+export const Zeta = async ({ directory }) => ({
+  event: async ({ event }) => {
+    const info = event.properties?.info ?? {}
+    const session = info.id ?? event.properties?.sessionID
+    const moment = {
+      "session.created": "session-start",
+      "session.idle": "stop",
+      "session.deleted": "session-end",
+      "permission.updated": "waiting",
+    }[event.type]
+    if (moment && session) {
+      await ask(moment, { session, cwd: directory, question: event.properties?.title })
+    }
+  },
+  "tool.execute.before": async (input, output) => {
+    const event = { session: input.sessionID, cwd: directory, tool: input.tool, args: output.args }
+    const { deny } = await ask("before-tool", event)
+    if (deny) throw new Error(deny)
+  },
+  "tool.execute.after": async (input, output) => {
+    const args = input.args ?? output.metadata?.args
+    const event = { session: input.sessionID, cwd: directory, tool: input.tool, args }
+    const { tell } = await ask("after-tool", event)
+    if (tell) output.output = `${output.output}\n\n${tell}`
+  },
+})

@@ -1,0 +1,241 @@
+//! The session of an agent tool as a hook knows it: its name, its record, its mail and its
+//! neighbours.
+
+use std::io::Write as _;
+use std::os::unix::process::parent_id;
+use std::path::Path;
+
+use zeta_core::evidence::Process;
+use zeta_core::hook::edits::{self, Edit};
+use zeta_core::hook::greeting::Neighbour;
+use zeta_core::hook::{Event, Tool, agent_name, cut, session_number};
+use zeta_core::record::Fields;
+use zeta_core::shell::quote_word;
+use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
+
+use super::repository;
+use crate::config::Config;
+use crate::environment::{self, Overrides};
+use zeta_bus::claim::place::{PlacedClaim, placed};
+use zeta_bus::messages::inbox;
+use zeta_os::error::{Error, Result};
+use zeta_os::{host, process};
+use zeta_state::context::Context;
+use zeta_state::presence::tool_session::{
+    self, CWD, TOLD, ToolSession, WAITS_FOR, WAITS_SINCE, attend, living, session_of,
+};
+
+/// How often the leases of a session are looked through for one to renew.
+const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
+/// Longest question that is kept, in characters.
+const QUESTION_MAX: usize = 200;
+
+/// The session that a call of a hook is about.
+pub(super) struct Session {
+    pub(super) ctx: Context,
+    tool: Tool,
+    number: String,
+    cwd: Option<String>,
+    /// `zeta run` keeps the record, and beats.
+    is_wrapped: bool,
+}
+
+impl Session {
+    /// Finds the session of an event: that of the `zeta run` around the tool, or the tool's own.
+    pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
+        let mut ctx = environment::context(Overrides::default(), config)?;
+        let number = session_number(tool, &event.session);
+        let cwd = event.cwd.clone();
+        let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
+        if let Some(inherited) = inherited
+            && let Some(handle) = ctx.find()?
+            // The session of a tool may be inherited by another tool that runs inside of it.
+            && session_of(&handle, &ctx.agent, &inherited) == Some(None)
+        {
+            drop(handle);
+            return Ok(Session { ctx, tool, number: inherited, cwd, is_wrapped: true });
+        }
+        let base = match ctx.agent_named {
+            true => ctx.agent.as_str().to_owned(),
+            false => tool.word().to_owned(),
+        };
+        // Called below its own environment, as from a command of the agent, it has its name.
+        if ctx.session.as_deref() != Some(&number) {
+            ctx.agent = agent_name(&base, &number)
+                .ok_or_else(|| Error::usage(format!("no agent's name can be made of {base:?}")))?;
+        }
+        ctx.agent_named = true;
+        ctx.session = Some(number.clone());
+        Ok(Session { ctx, tool, number, cwd, is_wrapped: false })
+    }
+
+    /// The name of the agent.
+    pub(super) fn name(&self) -> &str {
+        self.ctx.agent.as_str()
+    }
+
+    /// Writes the record of the session, with what `change` adds. The agent does not wait for a
+    /// person any more, unless `change` says so.
+    pub(super) fn attend(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        if self.is_wrapped {
+            return self.change_wrapped(change);
+        }
+        let handle = self.ctx.open()?;
+        let session = ToolSession {
+            tool: self.tool,
+            number: &self.number,
+            process: self.process(),
+            cwd: self.cwd.as_deref(),
+        };
+        let before_ns = attend(&handle, &session, |fields| {
+            fields.remove(WAITS_FOR);
+            fields.remove(WAITS_SINCE);
+            change(fields);
+        })?;
+        if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
+            tool_session::renew(&handle, &self.number);
+        }
+        Ok(())
+    }
+
+    /// Changes the record that `zeta run` keeps; its beat and its evidence stay.
+    fn change_wrapped(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let handle = self.ctx.open()?;
+        tool_session::change(&handle, &self.number, |fields| {
+            fields.remove(WAITS_FOR);
+            fields.remove(WAITS_SINCE);
+            if let Some(cwd) = &self.cwd {
+                fields.set_text(CWD, cwd);
+            }
+            change(fields);
+        })
+    }
+
+    /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
+    fn process(&self) -> Option<Process> {
+        let named = (self.tool == Tool::Claude).then(|| std::env::var("CLAUDE_PID").ok());
+        let named = named.flatten().and_then(|pid| pid.parse().ok());
+        // A hook whose parent has ended is a child of the first process.
+        let pid = named.unwrap_or_else(parent_id);
+        (pid > 1).then(|| process::identify(pid))
+    }
+
+    /// Records that the agent waits for a person.
+    pub(super) fn wait_for_person(&self, question: Option<&str>) -> Result<()> {
+        self.attend(|fields| {
+            fields.set_text(WAITS_FOR, &cut(question.unwrap_or("a person"), QUESTION_MAX));
+            fields.set_text(WAITS_SINCE, &format_utc(host::wall_us()));
+        })
+    }
+
+    /// Records paths that the agent wrote.
+    pub(super) fn edited(&self, paths: &[String]) -> Result<()> {
+        self.attend(|fields| {
+            let known = fields.text(edits::KEY).unwrap_or_default().into_owned();
+            match edits::add(&known, paths, host::reading().boot_ns) {
+                text if text.is_empty() => fields.remove(edits::KEY),
+                text => fields.set_text(edits::KEY, &text),
+            }
+        })
+    }
+
+    /// Ends the session. One of `zeta run` ends with it.
+    pub(super) fn end(&self) -> Result<()> {
+        if self.is_wrapped {
+            return self.attend(|fields| fields.remove(edits::KEY));
+        }
+        match self.ctx.find()? {
+            Some(handle) => tool_session::end(&handle, &self.number),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes name and session where Claude Code reads the environment of later commands from, so
+    /// that a claim of the agent belongs to its session.
+    pub(super) fn export(&self) {
+        let Some(file) = std::env::var_os("CLAUDE_ENV_FILE").filter(|file| !file.is_empty()) else {
+            return;
+        };
+        if self.tool != Tool::Claude || self.is_wrapped {
+            return;
+        }
+        let text = format!(
+            "export ZETA_AGENT={}\nexport ZETA_SESSION={}\n",
+            quote_word(self.name()),
+            quote_word(&self.number)
+        );
+        let opened = std::fs::File::options().append(true).create(true).open(file);
+        // Without it the agent still has its name from the greeting.
+        let _ = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    }
+
+    /// Counts the messages that wait for the agent.
+    pub(super) fn mail(&self) -> usize {
+        inbox::counts(&self.ctx.bus_dir).get(self.name()).copied().unwrap_or(0)
+    }
+
+    /// Records what is said to the agent; true if that is new.
+    pub(super) fn tell(&self, digest: &str) -> Result<bool> {
+        let Some(handle) = self.ctx.find()? else { return Ok(true) };
+        let mut is_new = true;
+        tool_session::change(&handle, &self.number, |fields| {
+            is_new = fields.text(TOLD).as_deref() != Some(digest);
+            fields.set_text(TOLD, digest);
+        })?;
+        Ok(is_new)
+    }
+
+    /// Returns the claims of the node that name a place.
+    pub(super) fn claims(&self) -> Result<Vec<PlacedClaim>> {
+        match self.ctx.find()? {
+            Some(handle) => placed(&handle),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns whether a claim is the agent's own.
+    pub(super) fn owns(&self, placed: &PlacedClaim) -> bool {
+        match &placed.record.session {
+            Some(session) => *session == self.number,
+            None => placed.record.agent == self.ctx.agent,
+        }
+    }
+
+    /// Returns the names of the agents that live, as their records show.
+    pub(super) fn living(&self) -> Vec<String> {
+        let Ok(Some(handle)) = self.ctx.find() else { return Vec::new() };
+        living(&handle).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Returns the other agents that live.
+    pub(super) fn neighbours(&self, cwd: Option<&Path>) -> Result<Vec<Neighbour>> {
+        let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
+        let repository_of = |dir: &Path| Some(repository::worktree(dir)?.repository);
+        let own = cwd.and_then(repository_of);
+        let claims = placed(&handle)?;
+        let now_us = host::wall_us();
+        let neighbour = |(name, fields): (String, Fields<'static>)| {
+            let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);
+            let near = |dir: &str| own.is_some() && repository_of(Path::new(dir)) == own;
+            let since = fields.text(WAITS_SINCE).and_then(|text| parse_utc(&text).ok());
+            let seconds = |since: i64| u64::try_from((now_us - since) / 1_000_000).unwrap_or(0);
+            Neighbour {
+                items: of_agent.map(|placed| placed.claim.item.clone()).collect(),
+                near: fields.text(CWD).is_some_and(|dir| near(&dir)),
+                waits: fields.text(WAITS_FOR).map(|text| text.into_owned()).zip(since.map(seconds)),
+                name,
+            }
+        };
+        let others = living(&handle).into_iter().filter(|(name, _)| name != self.name());
+        Ok(others.map(neighbour).collect())
+    }
+
+    /// Returns what the other agents wrote lately.
+    pub(super) fn edits_of_others(&self) -> Vec<(String, Vec<Edit>)> {
+        let Ok(Some(handle)) = self.ctx.find() else { return Vec::new() };
+        let others = living(&handle).into_iter().filter(|(name, _)| name != self.name());
+        others
+            .filter_map(|(name, fields)| Some((name, edits::parse(&fields.text(edits::KEY)?))))
+            .collect()
+    }
+}

@@ -1,0 +1,299 @@
+//! Claims on paths: who edits which files, over all worktrees of a repository.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Out, Sandbox, find, finish, run, signal, skip, test_name, wait_for};
+use rustix::process::Signal;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A repository with a second worktree, made of the files by which git knows them.
+struct Repo {
+    sandbox: Sandbox,
+    top: PathBuf,
+    second: PathBuf,
+}
+
+impl Repo {
+    fn new() -> Repo {
+        let sandbox = Sandbox::new();
+        let (top, second) = (sandbox.dir.join("repo"), sandbox.dir.join("second"));
+        let of_second = top.join(".git/worktrees/second");
+        for dir in [&top.join("src"), &top.join("docs"), &second.join("src"), &of_second] {
+            std::fs::create_dir_all(dir).unwrap();
+        }
+        std::fs::write(top.join("src/a.py"), "").unwrap();
+        std::fs::write(second.join(".git"), format!("gitdir: {}\n", of_second.display())).unwrap();
+        std::fs::write(of_second.join("commondir"), "../..\n").unwrap();
+        Repo { sandbox, top, second }
+    }
+
+    fn cmd(&self, dir: &Path, args: &[&str]) -> Command {
+        let mut command = self.sandbox.cmd(args);
+        command.current_dir(dir);
+        command
+    }
+
+    fn ends(&self, status: i32, dir: &Path, args: &[&str]) -> Out {
+        let out = run(&mut self.cmd(dir, args));
+        assert_eq!(out.status, status, "in {}: zeta {args:?}: {out:?}", dir.display());
+        out
+    }
+
+    /// Runs `zeta claim VERB --path EACH MORE` at the top; what it printed.
+    fn claim(&self, status: i32, verb: &str, paths: &[&str], more: &[&str]) -> Out {
+        let mut args = vec!["claim", verb];
+        paths.iter().for_each(|path| args.extend(["--path", path]));
+        args.extend(more);
+        self.ends(status, &self.top, &args)
+    }
+
+    fn token(&self, paths: &[&str], more: &[&str]) -> String {
+        self.claim(0, "acquire", paths, more).out.trim().to_owned()
+    }
+
+    /// The index of the claims, wherever it is.
+    fn index(&self) -> PathBuf {
+        let guards = std::fs::read_dir(self.sandbox.node().join(".guard")).unwrap();
+        let mut guards = guards.map(|guard| guard.unwrap().path());
+        guards.find(|guard| guard.to_string_lossy().contains("/paths.")).unwrap().join("index")
+    }
+}
+
+#[test]
+fn claims_that_share_a_path_exclude_each_other_in_all_worktrees() {
+    let repo = Repo::new();
+    let ann = repo.token(&["src/**", "README.md"], &["--as", "ann"]);
+    let refused = repo.claim(3, "acquire", &["src/a.py"], &["--as", "bob"]);
+    assert!(refused.err.contains("ann") && refused.err.contains("--wait"), "{refused:?}");
+    repo.claim(3, "acquire", &["docs/x", "README.md"], &["--as", "bob"]);
+    repo.claim(3, "acquire", &["**/*.py"], &["--as", "bob"]);
+    repo.claim(0, "check", &["docs/x"], &[]);
+    let bob = repo.token(&["docs/", "srcs/x"], &["--as", "bob"]);
+    let args = ["claim", "acquire", "--path", "src/new.py", "--as", "cat"];
+    repo.ends(3, &repo.second, &args);
+    repo.ends(0, &repo.second, &[&args[..], &["--this-worktree"]].concat());
+    repo.ends(3, &repo.second, &[&args[..], &["--this-worktree"]].concat());
+    let listed = repo.ends(0, &repo.top, &["claim", "list"]).out;
+    assert!(
+        listed.contains("path:repo:src/**") && listed.contains("path:repo:docs/**"),
+        "{listed}"
+    );
+    repo.claim(5, "release", &["src/**", "README.md"], &["--token", "7"]);
+    repo.claim(2, "release", &["src/**"], &["--token", &ann]);
+    repo.claim(3, "release", &["src/**", "README.md"], &["--as", "ann"]);
+    repo.claim(0, "check", &["src/a.py"], &["--token", &ann]);
+    repo.claim(0, "release", &["src/**", "README.md"], &["--token", &ann]);
+    repo.claim(5, "check", &["src/a.py"], &["--token", &ann]);
+    repo.claim(0, "acquire", &["src/a.py"], &["--as", "cat"]);
+    repo.claim(0, "renew", &["docs/", "srcs/x"], &["--token", &bob, "--ttl", "1h"]);
+}
+
+#[test]
+fn shared_claims_stand_beside_shared_ones_alone() {
+    let repo = Repo::new();
+    let ann = repo.token(&["src/"], &["--shared", "--as", "ann"]);
+    repo.token(&["src/a.py"], &["--shared", "--as", "bob"]);
+    let refused = repo.claim(3, "acquire", &["src/a.py"], &["--as", "cat"]);
+    assert!(refused.err.contains("ann") && refused.err.contains("bob"), "{refused:?}");
+    repo.claim(0, "release", &["src/"], &["--shared", "--token", &ann]);
+    repo.claim(3, "acquire", &["src/a.py"], &["--as", "cat"]);
+    repo.claim(0, "acquire", &["src/b.py"], &["--as", "cat"]);
+}
+
+#[test]
+fn a_path_is_that_of_the_repository_however_it_is_written() {
+    let repo = Repo::new();
+    let (top, src) = (&repo.top, repo.top.join("src"));
+    symlink("src", top.join("link")).unwrap();
+    symlink("/etc", top.join("out")).unwrap();
+    symlink("loop", top.join("loop")).unwrap();
+    let router = top.join("app/[slug]");
+    std::fs::create_dir_all(&router).unwrap();
+    std::fs::write(router.join("page.tsx"), "").unwrap();
+    repo.token(&["src/a.py", "app/[slug]/page.tsx"], &["--as", "ann"]);
+    let whole = src.join("a.py").display().to_string();
+    let ways =
+        ["a.py", "../src/a.py", "../link/a.py", "./a.py", &whole, ":/src/a.py", "*.py", ".."];
+    for way in ways {
+        let out = repo.ends(3, &src, &["claim", "check", "--path", way]);
+        assert!(out.err.contains("ann"), "{way}: {out:?}");
+        // The next step works from where the call ran.
+        let hint = out.err.lines().find(|line| line.contains("--wait 10m")).unwrap();
+        let path = hint.split("--path ").nth(1).unwrap().split(' ').next().unwrap();
+        repo.ends(3, &src, &["claim", "check", "--path", path.trim_matches('\'')]);
+    }
+    repo.ends(3, top, &["claim", "check", "--path", "app/[slug]/"]);
+    repo.ends(0, top, &["claim", "check", "--path", "app/s/page.tsx"]);
+    for (way, why) in [
+        ("out/passwd", "outside of the repository"),
+        ("/etc/passwd", "outside of the repository"),
+        ("..", "outside of the repository"),
+        ("loop/x", "cannot follow"),
+        ("x/../y", "'..'"),
+        ("src/a.py#main", "reserved"),
+        ("src/{a,b}", "braces"),
+        ("src/**.py", "stands alone"),
+        ("src/[", "class"),
+    ] {
+        let out = repo.ends(2, top, &["claim", "acquire", "--path", way]);
+        assert!(out.err.contains(why), "{way}: {out:?}");
+    }
+    let long = format!("{}x", "a/".repeat(5000));
+    repo.ends(2, top, &["claim", "acquire", "--path", &long]);
+    let stars = format!("{}x", "**/".repeat(300));
+    repo.ends(0, top, &["claim", "check", "--path", &stars]);
+    let many: Vec<String> = (0..17).map(|n| format!("--path=p{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    repo.ends(2, top, &[&["claim", "acquire"], &many[..]].concat());
+    let out = repo.ends(2, Path::new("/"), &["claim", "check", "--path", "etc"]);
+    assert!(out.err.contains("not in a git repository"), "{out:?}");
+    repo.ends(2, top, &["claim", "acquire", "B-1", "--path", "x"]);
+    repo.ends(2, top, &["claim", "acquire", "--shared", "B-1"]);
+    std::fs::write(top.join(".git/worktrees/second/commondir"), "nowhere\n").unwrap();
+    repo.ends(2, &repo.second, &["claim", "check", "--path", "x"]);
+}
+
+#[test]
+fn the_space_is_the_directory_that_git_names() {
+    let Some(git) = find("git") else { return skip(test_name!(), "needs git") };
+    let sandbox = Sandbox::new();
+    let git = |dir: &Path, args: &[&str]| {
+        let mut command = sandbox.other(git.to_str().unwrap(), &[]);
+        command.args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(args).current_dir(dir);
+        let out = run(&mut command);
+        assert_eq!(out.status, 0, "{args:?}: {out:?}");
+    };
+    git(&sandbox.dir, &["init", "-q", "one"]);
+    let one = sandbox.dir.join("one");
+    git(&one, &["commit", "-q", "--allow-empty", "-m", "x"]);
+    git(&one, &["worktree", "add", "-q", "../two"]);
+    git(&sandbox.dir, &["clone", "-q", "one", "three"]);
+    git(
+        &one,
+        &["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../three", "sub"],
+    );
+    let at = |dir: &str, status| {
+        let mut command = sandbox.cmd(&["claim", "acquire", "--path", "x"]);
+        let out = run(command.current_dir(sandbox.dir.join(dir)));
+        assert_eq!(out.status, status, "{dir}: {out:?}");
+    };
+    at("one", 0);
+    at("two", 3);
+    at("three", 0);
+    at("one/sub", 0);
+    at("one/sub", 3);
+}
+
+#[test]
+fn a_session_s_claims_never_exclude_each_other_and_end_with_it() {
+    let repo = Repo::new();
+    let work = "set -e; \"$ZETA\" claim acquire --path src/; \
+                \"$ZETA\" claim acquire --path src/a.py; \
+                \"$ZETA\" claim acquire --path src/ ; \"$ZETA\" claim check --path src/a.py; \
+                \"$ZETA\" claim release --path src/; touch ready; sleep 60";
+    let mut agent = repo.cmd(&repo.top, &["run", "--as", "ann", "--", "sh", "-c", work]);
+    let agent = agent.env("ZETA", env!("CARGO_BIN_EXE_zeta")).stdout(Stdio::piped());
+    let mut agent: Child = agent.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("it has its claims", || repo.top.join("ready").exists());
+    repo.claim(3, "check", &["src/a.py"], &["--as", "ann"]);
+    repo.claim(0, "check", &["src/b.py"], &[]);
+    let mut waiting = repo.cmd(&repo.top, &["claim", "acquire", "--path", "src/", "--wait", "20s"]);
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let killed = Instant::now();
+    let children = format!("/proc/{0}/task/{0}/children", agent.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    for pid in children.split_whitespace() {
+        signal(pid.parse().unwrap(), Signal::KILL);
+    }
+    let out = finish(waiting, killed, SOON);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.took < Duration::from_millis(900), "it waited for the next check: {out:?}");
+}
+
+#[test]
+fn of_eight_callers_of_one_path_one_wins_and_of_eight_paths_each() {
+    let repo = Repo::new();
+    for round in 0..4 {
+        let race = |path: &dyn Fn(usize) -> String| {
+            let calls: Vec<Child> = (0..8)
+                .map(|at| {
+                    let path = path(at);
+                    let mut call = repo.cmd(&repo.top, &["claim", "acquire", "--path", &path]);
+                    call.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+                })
+                .collect();
+            let outs = calls.into_iter().map(|call| finish(call, Instant::now(), SOON));
+            outs.map(|out| out.status).collect::<Vec<i32>>()
+        };
+        let mut one = race(&|at| match at % 2 {
+            0 => format!("r{round}/x/y"),
+            _ => format!("r{round}/**/y"),
+        });
+        one.sort_unstable();
+        assert_eq!(one, [0, 3, 3, 3, 3, 3, 3, 3]);
+        assert_eq!(race(&|at| format!("e{round}/{at}")), [0; 8]);
+    }
+}
+
+#[test]
+fn an_index_that_is_gone_torn_or_stale_costs_no_claim() {
+    let repo = Repo::new();
+    let ann = repo.token(&["src/"], &["--as", "ann"]);
+    repo.claim(3, "acquire", &["src/a.py"], &[]);
+    let index = repo.index();
+    let good = std::fs::read(&index).unwrap();
+    let cases: [(&str, Option<Vec<u8>>); 5] = [
+        ("gone", None),
+        ("empty", Some(Vec::new())),
+        ("cut", Some(good[..good.len() - 3].to_vec())),
+        ("zeros", Some(vec![0; good.len()])),
+        ("without its line", Some(good[..256].to_vec())),
+    ];
+    for (name, text) in cases {
+        match text {
+            None => std::fs::remove_file(&index).unwrap(),
+            Some(text) => std::fs::write(&index, text).unwrap(),
+        }
+        repo.claim(3, "check", &["src/a.py"], &[]);
+        let out = repo.claim(3, "acquire", &["src/a.py"], &[]);
+        assert!(out.err.contains("ann"), "{name}: {out:?}");
+    }
+    // One of before does not count after other programs changed the grants.
+    let old = std::fs::read(&index).unwrap();
+    repo.claim(0, "release", &["src/"], &["--token", &ann]);
+    let bob = repo.token(&["docs/"], &["--as", "bob"]);
+    std::fs::write(&index, old).unwrap();
+    repo.claim(3, "acquire", &["docs/x"], &[]);
+    repo.claim(0, "release", &["docs/"], &["--token", &bob]);
+}
+
+#[test]
+fn killed_calls_leave_an_index_that_answers_right() {
+    let repo = Repo::new();
+    repo.token(&["base/"], &["--as", "ann"]);
+    for round in 0..40u64 {
+        let path = format!("r{round}/x");
+        let mut call = repo.cmd(&repo.top, &["claim", "acquire", "--path", &path]);
+        let mut call = call.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(round * 400));
+        let _ = call.kill();
+        call.wait().unwrap();
+    }
+    let grants = repo.index().parent().unwrap().file_name().unwrap().to_owned();
+    let dir = grants.to_str().unwrap().replace(".lock", ".grants");
+    let files = std::fs::read_dir(repo.sandbox.node().join(dir)).unwrap();
+    for file in files {
+        let record = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = record.split("path_1: \"").nth(1).unwrap().split('"').next().unwrap();
+        repo.claim(3, "check", &[path], &[]);
+        repo.claim(3, "acquire", &[path], &[]);
+    }
+    repo.claim(0, "acquire", &["free/x"], &[]);
+}

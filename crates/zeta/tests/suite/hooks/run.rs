@@ -1,0 +1,421 @@
+//! `zeta hook run`: real processes as agents, and the JSON that each tool sends.
+
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
+
+use crate::support::{LIMIT, Out, Sandbox, finish, run, wait};
+
+/// A process that stands for an agent's own, and its session.
+struct Agent {
+    process: Child,
+    session: String,
+}
+
+impl Agent {
+    fn start(session: &str) -> Agent {
+        let process = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+        Agent { process, session: session.to_owned() }
+    }
+
+    /// Ends the process as a crash does.
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        wait(&mut self.process, LIMIT);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a hook with this text on its standard input, which stays open until it ends.
+fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) -> Out {
+    let mut command = sandbox.cmd(&["hook", "run"]);
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
+    command.env_remove("CLAUDE_ENV_FILE").env_remove("CLAUDE_PID");
+    if let Some(pid) = pid {
+        command.env("CLAUDE_PID", pid.to_string());
+        command.env("CLAUDE_ENV_FILE", sandbox.dir.join(format!("env-{pid}")));
+    }
+    let started = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A hook may end before it has read a text that is too long.
+    let _ = stdin.write_all(text);
+    let out = finish(child, started, LIMIT);
+    drop(stdin);
+    assert_eq!(out.status, 0, "a hook ends with 0 in every case: {args:?}: {out:?}");
+    assert!(out.err.lines().count() <= 1, "{args:?}: {out:?}");
+    out
+}
+
+/// Runs a hook of Claude Code for an agent; its answer, or null.
+fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
+    let mut input = input.clone();
+    input["session_id"] = agent.session.as_str().into();
+    let text = input.to_string();
+    let pid = Some(agent.process.id());
+    let out = hook_text(sandbox, &["claude", event], pid, text.as_bytes());
+    assert_eq!(out.err, "", "{event} {input}");
+    match out.out.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_str(&out.out).unwrap(),
+    }
+}
+
+/// The name and session that a hook exported for the commands of an agent.
+fn exported(sandbox: &Sandbox, agent: &Agent) -> Vec<(String, String)> {
+    let file = sandbox.dir.join(format!("env-{}", agent.process.id()));
+    let text = std::fs::read_to_string(file).unwrap();
+    let pair = |line: &str| {
+        let (key, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
+        (key.to_owned(), value.to_owned())
+    };
+    text.lines().map(pair).collect()
+}
+
+/// Runs `zeta` as a command of an agent.
+fn as_agent(sandbox: &Sandbox, agent: &Agent, args: &[&str]) -> Out {
+    run(sandbox.cmd(args).envs(exported(sandbox, agent)))
+}
+
+/// Makes a worktree of git on this branch, as far as a hook reads it.
+fn worktree(sandbox: &Sandbox, name: &str, branch: &str) -> PathBuf {
+    let dir = sandbox.dir.join(name);
+    std::fs::create_dir_all(dir.join(".git")).unwrap();
+    std::fs::write(dir.join(".git/HEAD"), format!("ref: refs/heads/{branch}\n")).unwrap();
+    dir
+}
+
+/// An agent that has claimed a worktree on `main`.
+fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
+    let holder = Agent::start("holder");
+    claude(sandbox, &holder, "session-start", &json!({"cwd": dir}));
+    let worktree = dir.to_str().unwrap();
+    let args = ["claim", "acquire", "B-1", "--worktree", worktree, "--branch", "main"];
+    let out = as_agent(sandbox, &holder, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    holder
+}
+
+fn edit(dir: &Path, path: impl AsRef<Path>) -> Value {
+    json!({"cwd": dir, "tool_name": "Edit", "tool_input": {"file_path": path.as_ref()}})
+}
+
+fn bash(dir: &Path, command: &str) -> Value {
+    json!({"cwd": dir, "tool_name": "Bash", "tool_input": {"command": command}})
+}
+
+/// The reason of a refusal in the form of Claude Code.
+fn denied(answer: &Value) -> Option<&str> {
+    let inner = &answer["hookSpecificOutput"];
+    (inner["permissionDecision"] == "deny").then(|| inner["permissionDecisionReason"].as_str())?
+}
+
+/// What the model reads while the tool goes on.
+fn told(answer: &Value) -> Option<&str> {
+    answer["hookSpecificOutput"]["additionalContext"].as_str()
+}
+
+#[test]
+fn an_edit_of_a_claimed_worktree_is_refused_until_its_holder_dies() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let other_dir = worktree(&sandbox, "r/wt/x", "x");
+    std::os::unix::fs::symlink(&dir, sandbox.dir.join("link")).unwrap();
+    let mut holder = claimed(&sandbox, &dir);
+    let other = Agent::start("other");
+    let name = &exported(&sandbox, &holder)[0].1;
+    for path in [
+        dir.join("a"),
+        PathBuf::from("a"),
+        dir.join("no/such/dir/a"),
+        dir.join("wt/../a"),
+        sandbox.dir.join("link/a"),
+        other_dir.join("../../a"),
+    ] {
+        let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
+        let reason = denied(&answer).unwrap_or_else(|| panic!("{path:?}: {answer}"));
+        for part in [name.as_str(), "\"B-1\"", "it is alive", "zeta claim acquire B-1 --wait"] {
+            assert!(reason.contains(part), "{part}: {reason}");
+        }
+    }
+    for path in [other_dir.join("a"), sandbox.dir.join("a"), PathBuf::from("/nosuch/a")] {
+        let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
+        assert_eq!(answer, Value::Null, "{path:?}");
+    }
+    let own = claude(&sandbox, &holder, "before-tool", &edit(&dir, "a"));
+    assert_eq!(own, Value::Null, "the holder works on");
+    holder.kill();
+    let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
+    assert_eq!(answer, Value::Null, "a dead agent holds nothing");
+}
+
+#[test]
+fn each_tool_is_refused_in_its_own_form() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let _holder = claimed(&sandbox, &dir);
+    let path = dir.join("a").display().to_string();
+    let patch = "*** Begin Patch\n*** Update File: a\n@@\n*** End Patch";
+    let codex = json!({"session_id": "s", "cwd": dir, "tool_name": "apply_patch",
+        "tool_input": {"command": patch}});
+    let gemini = json!({"session_id": "s", "cwd": dir, "tool_name": "write_file",
+        "tool_input": {"file_path": path}});
+    let copilot = json!({"sessionId": "s", "cwd": dir, "toolName": "edit",
+        "toolArgs": json!({"path": path}).to_string()});
+    let opencode = json!({"session": "s", "cwd": dir, "tool": "write",
+        "args": {"filePath": path}});
+    let cursor = json!({"conversation_id": "s", "workspace_roots": [dir], "tool_name": "Write",
+        "tool_input": {"file_path": path}});
+    let at = |pointer: &'static str| pointer;
+    for (tool, input, verdict, reason) in [
+        (
+            "codex",
+            codex,
+            Some((at("/hookSpecificOutput/permissionDecision"), "deny")),
+            "/hookSpecificOutput/permissionDecisionReason",
+        ),
+        ("gemini", gemini, Some(("/decision", "deny")), "/reason"),
+        ("copilot", copilot, Some(("/permissionDecision", "deny")), "/permissionDecisionReason"),
+        ("opencode", opencode, None, "/deny"),
+        ("cursor", cursor, Some(("/permission", "deny")), "/agent_message"),
+    ] {
+        let out = hook_text(&sandbox, &[tool, "before-tool"], None, input.to_string().as_bytes());
+        let answer: Value = serde_json::from_str(&out.out).unwrap_or_else(|_| panic!("{out:?}"));
+        if let Some((pointer, word)) = verdict {
+            assert_eq!(answer.pointer(pointer).unwrap(), word, "{tool}: {answer}");
+        }
+        let reason = answer.pointer(reason).and_then(Value::as_str).unwrap();
+        assert!(reason.contains("B-1"), "{tool}: {answer}");
+    }
+}
+
+#[test]
+fn a_push_of_a_claimed_branch_is_refused_and_a_commit_is_warned() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let foreign = worktree(&sandbox, "other", "main");
+    let _holder = claimed(&sandbox, &dir);
+    let other = Agent::start("other");
+    let ask = |dir: &Path, text: &str| claude(&sandbox, &other, "before-tool", &bash(dir, text));
+    for text in ["git push", "cd / && git -C ~/r push origin HEAD", "git push origin x:main"] {
+        let answer = ask(&dir, text);
+        assert!(denied(&answer).is_some_and(|r| r.contains("branch main")), "{text}: {answer}");
+    }
+    let answer = ask(&dir, "git add -A && git commit -m x");
+    assert!(told(&answer).is_some_and(|text| text.contains("branch main")), "{answer}");
+    for text in ["git push origin feat", "git status", "echo git push", "git push --dry-run"] {
+        assert_eq!(ask(&dir, text), Value::Null, "{text}");
+    }
+    assert_eq!(ask(&foreign, "git push"), Value::Null, "a branch of another repository");
+    // After the tool Gemini's model reads what it could not before.
+    let input = json!({"session_id": "g", "cwd": dir, "tool_name": "run_shell_command",
+        "tool_input": {"command": "git commit -m x"}});
+    let gemini =
+        |event| hook_text(&sandbox, &["gemini", event], None, input.to_string().as_bytes());
+    assert_eq!(gemini("before-tool").out, "");
+    assert!(gemini("after-tool").out.contains("branch main"));
+    let config = sandbox.dir.join("config/zeta");
+    std::fs::create_dir_all(&config).unwrap();
+    let rules = "hook_push = \"warn\"\nhook_commit = \"refuse\"\nhook_edit = \"off\"\n";
+    std::fs::write(config.join("config.toml"), rules).unwrap();
+    assert!(told(&ask(&dir, "git push")).is_some());
+    assert!(denied(&ask(&dir, "git commit")).is_some());
+    let edited = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
+    assert_eq!(edited, Value::Null);
+}
+
+#[test]
+fn a_claim_without_a_session_is_a_reason_to_warn_only() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let worktree = dir.to_str().unwrap();
+    sandbox.ok(&["claim", "acquire", "B-1", "--as", "ann", "--worktree", worktree]);
+    let other = Agent::start("other");
+    let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
+    assert!(told(&answer).is_some_and(|text| text.contains("is not known")), "{answer}");
+    // A beat says that its holder lives.
+    sandbox.ok(&["heartbeat", "--as", "ann"]);
+    let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
+    assert!(denied(&answer).is_some(), "{answer}");
+}
+
+#[test]
+fn two_agents_that_write_one_file_are_named_without_any_claim() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (one, two) = (Agent::start("one"), Agent::start("two"));
+    let wrote = |agent: &Agent, path| claude(&sandbox, agent, "after-tool", &edit(&dir, path));
+    assert_eq!(wrote(&one, "a"), Value::Null);
+    assert_eq!(wrote(&one, "a"), Value::Null, "an agent is not told of itself");
+    assert_eq!(wrote(&two, "b"), Value::Null);
+    let answer = wrote(&two, "./a");
+    let text = told(&answer).unwrap_or_else(|| panic!("{answer}"));
+    assert!(text.contains("two agents write one file: claude-"), "{text}");
+    assert!(told(&wrote(&one, "b")).is_some(), "the other way round, too");
+}
+
+#[test]
+fn an_agent_reads_who_is_here_once_and_nothing_when_it_is_alone() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (one, two) = (Agent::start("one"), Agent::start("two"));
+    let say = |agent: &Agent, event| claude(&sandbox, agent, event, &json!({"cwd": dir}));
+    assert_eq!(say(&one, "session-start"), Value::Null);
+    let answer = say(&two, "session-start");
+    let text = told(&answer).unwrap();
+    let [(_, first), (_, second)] =
+        [&one, &two].map(|agent| exported(&sandbox, agent).swap_remove(0));
+    assert!(text.contains(&second) && text.contains(&format!("{first} (in this repo")), "{text}");
+    assert!(text.chars().count() <= 400, "{text}");
+    assert!(told(&say(&one, "prompt")).unwrap().contains(&second));
+    assert_eq!(say(&one, "prompt"), Value::Null, "what is known is not repeated");
+    sandbox.ok(&["bus", "send", &first, "hello", "--as", "ann"]);
+    assert!(told(&say(&one, "prompt")).unwrap().contains("1 message waits"));
+    assert!(sandbox.ok(&["status"]).contains(&first));
+}
+
+#[test]
+fn a_session_that_ends_releases_what_it_holds() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let holder = claimed(&sandbox, &dir);
+    let out = as_agent(&sandbox, &holder, &["lease", "acquire", "deploy"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    sandbox.ok(&["lease", "acquire", "theirs", "--as", "ann"]);
+    assert_eq!(claude(&sandbox, &holder, "session-end", &json!({})), Value::Null);
+    let left = sandbox.ok(&["lease", "list"]);
+    assert!(left.contains("theirs") && !left.contains("deploy"), "{left}");
+    assert_eq!(sandbox.ok(&["claim", "list", "--json"]), "{\"claims\":[]}");
+    assert!(!sandbox.ok(&["status"]).contains("claude-"));
+    // The same session goes on, as after a pause.
+    claude(&sandbox, &holder, "session-start", &json!({"cwd": dir}));
+    assert!(sandbox.ok(&["status"]).contains("claude-"));
+}
+
+#[test]
+fn an_agent_that_waits_for_a_person_says_so_until_it_goes_on() {
+    let sandbox = Sandbox::new();
+    let agent = Agent::start("one");
+    let say = |event, input: Value| claude(&sandbox, &agent, event, &input);
+    say("session-start", json!({"cwd": "/"}));
+    say("waiting", json!({"message": "Claude needs your permission to use Bash"}));
+    let name = exported(&sandbox, &agent).swap_remove(0).1;
+    let shown = || sandbox.ok(&["persona", "get", &name, "--json"]);
+    assert!(shown().contains("needs your permission"), "{}", shown());
+    say("after-tool", json!({"tool_name": "Read"}));
+    assert!(!shown().contains("waits_for"), "{}", shown());
+}
+
+#[test]
+fn inside_of_zeta_run_the_agent_keeps_its_name_and_its_session() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let input = json!({"session_id": "inner", "cwd": dir, "tool_name": "Edit",
+        "tool_input": {"file_path": "a"}});
+    let claim = format!("{zeta} claim acquire B-1 --worktree {} >&2", dir.display());
+    let hook = |event| format!("echo '{input}' | {zeta} hook run claude {event}");
+    let all = ["session-start", "before-tool", "after-tool", "session-end"].map(hook).join("; ");
+    let script = format!("{claim}; {all}; {zeta} claim list; {zeta} status --all");
+    let out = run(&mut sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &script]));
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(!out.out.contains("deny") && !out.out.contains("claude-"), "{out:?}");
+    assert!(out.out.contains("B-1  otto"), "the end of the tool is not that of its run: {out:?}");
+}
+
+#[test]
+fn no_input_and_no_fault_ends_with_another_status_than_0() {
+    let sandbox = Sandbox::new();
+    let event = json!({"session_id": "s", "cwd": "/", "tool_name": "Edit",
+        "tool_input": {"file_path": "/a"}});
+    let event = event.to_string();
+    let say = |args: &[&str], text: &[u8]| {
+        let out = hook_text(&sandbox, args, None, text);
+        assert_eq!(out.out, "", "{args:?}: {out:?}");
+        assert!(out.took < Duration::from_millis(2_500), "{args:?}: {out:?}");
+        out.err
+    };
+    let deep = "[".repeat(100_000);
+    let long = format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20));
+    for text in [
+        &b""[..],
+        b"{",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\0",
+        b"\xff\xfe{}",
+        b"{\"session_id\":7}",
+        b"{\"session_id\":\"\"}",
+        b"{\"session_id\":\"s\",\"tool_input\":\"x\"",
+        deep.as_bytes(),
+        long.as_bytes(),
+    ] {
+        assert!(say(&["claude", "before-tool"], text).starts_with("zeta hook: "), "{text:.20?}");
+    }
+    for text in [
+        r#"{"session_id":"s","tool_name":["Edit"],"tool_input":[1]}"#,
+        r#"{"session_id":"s","cwd":"relative","tool_name":"Edit","tool_input":{"file_path":"a"}}"#,
+        r#"{"session_id":"s","cwd":"/","tool_name":"Edit","tool_input":{"file_path":7}}"#,
+        r#"{"session_id":"s","cwd":"/","tool_name":"Edit","tool_input":{"file_path":"a\u0000b"}}"#,
+        r#"{"session_id":"s","cwd":"/","tool_name":"Bash","tool_input":{"command":{"a":1}}}"#,
+        r#"{"session_id":"s","cwd":"/no","tool_name":"Bash","tool_input":{"command":"git push"}}"#,
+    ] {
+        assert_eq!(say(&["claude", "before-tool"], text.as_bytes()), "", "{text}");
+    }
+    for args in [&[][..], &["claude"], &["nosuch", "stop"], &["claude", "nosuch"], &["claude", ""]]
+    {
+        assert!(say(args, event.as_bytes()).contains("is "), "{args:?}");
+    }
+    let config = sandbox.dir.join("config/zeta");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "nosuch = 1\n").unwrap();
+    assert!(say(&["claude", "before-tool"], event.as_bytes()).contains("nosuch"));
+    std::fs::remove_file(config.join("config.toml")).unwrap();
+    // A state directory that others could have prepared.
+    std::fs::create_dir_all(&sandbox.state).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&sandbox.state, open).unwrap();
+    assert!(say(&["claude", "session-start"], event.as_bytes()).contains("state"));
+}
+
+#[test]
+fn a_loop_of_links_and_a_path_without_an_end_hang_nothing() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let _holder = claimed(&sandbox, &dir);
+    std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+    let other = Agent::start("other");
+    for path in ["loop/a".to_owned(), "x/".repeat(5_000) + "a"] {
+        let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
+        assert!(denied(&answer).is_some(), "{answer}");
+    }
+}
+
+#[test]
+fn a_hook_that_waits_for_a_lock_ends_after_two_seconds() {
+    let sandbox = Sandbox::new();
+    let agent = Agent::start("one");
+    claude(&sandbox, &agent, "session-start", &json!({"cwd": "/"}));
+    let name = exported(&sandbox, &agent).swap_remove(0).1;
+    let node = std::fs::read_dir(sandbox.state.join("nodes")).unwrap().next().unwrap().unwrap();
+    let guard = node.path().join(format!(".guard/persona-{name}.state"));
+    let held: OwnedFd = std::fs::File::open(guard).unwrap().into();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let text = json!({"session_id": "one", "cwd": "/"}).to_string();
+    let out = hook_text(&sandbox, &["claude", "stop"], Some(agent.process.id()), text.as_bytes());
+    assert!(out.took < Duration::from_secs(4), "{out:?}");
+    assert!(out.err.contains("zeta hook: "), "{out:?}");
+}
