@@ -52,7 +52,7 @@ pub struct Granted {
     /// Claims whose item cannot be seen.
     pub findings: Vec<Error>,
     /// The note of the last holder, for a caller that has the item anew.
-    pub note: Option<Note>,
+    pub note: Option<Box<Note>>,
 }
 
 /// The result of an attempt to acquire a claim.
@@ -230,7 +230,7 @@ impl ClaimContext<'_> {
                 let message = self.remove_void(published);
                 let Committed { record, renewed, is_new, taken_from } = committed;
                 let own = || note::of_item(self.handle, self.bus, &request.item);
-                let note = is_new.then(own).flatten();
+                let note = is_new.then(own).flatten().map(Box::new);
                 let granted = Granted { record, message, renewed, taken_from, findings, note };
                 Ok(Acquired::Granted(granted))
             }

@@ -41,6 +41,12 @@ pub(super) fn of_item(handle: &NodeHandle<'_>, bus: &Bus, item: &Item) -> Option
     of_lease(handle, &item.lease(&scope(bus), None), item.as_str())
 }
 
+/// Returns the path of the note of an item.
+pub(super) fn path(handle: &NodeHandle<'_>, bus: &Bus, item: &Item) -> String {
+    let file = layout::note_file(&item.lease(&scope(bus), None));
+    handle.node.path.join(file).display().to_string()
+}
+
 /// Makes the note of a holder, whose claim is in `record`.
 pub(super) fn new(new: &NewNote, record: &Record, claim: &ClaimRecord, to: Option<&str>) -> Note {
     let head = new.head.as_ref().filter(|head| match &claim.branch {
@@ -108,7 +114,7 @@ impl<'a> NoteFile<'a> {
             (file, Some(new)) if holder.stands()? => {
                 let file = file?;
                 file.write(new)?;
-                Ok(Some(file.path()))
+                Ok(Some(holder.section.node().path.join(&file.file).display().to_string()))
             }
             (Ok(file), None) if file.before.is_some() && holder.stands()? => {
                 file.take();
@@ -157,9 +163,5 @@ impl<'a> NoteFile<'a> {
     fn take(&self) {
         let section = &self.holder.section;
         let _ = section.take_in(section.node().as_fd(), &self.file);
-    }
-
-    fn path(&self) -> String {
-        self.holder.section.node().path.join(&self.file).display().to_string()
     }
 }

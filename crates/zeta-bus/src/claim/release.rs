@@ -105,7 +105,11 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
         }
     }
     if request.note.is_some() && !stood {
-        return Err(no_place_for_a_note(item));
+        // A release that was killed before it was published has left its note already.
+        match note::of_item(&handle, &bus, item).filter(|note| note.from == from.as_str()) {
+            Some(_) => note_file = Some(note::path(&handle, &bus, item)),
+            None => return Err(no_place_for_a_note(item)),
+        }
     }
     let mut envelope = release_message(&from, item)?;
     for claimed_us in messages.iter().filter_map(|message| sent_us(&bus, message)) {
@@ -218,7 +222,7 @@ pub fn hand_over(
     let Some((record, claim)) = claims.claim_of(&lease, request)? else { return Ok(Ok(None)) };
     let giver = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
     let note = request.note.as_ref();
-    let note = note.map(|new| note::new(new, &record, &claim, Some(to.as_str())));
+    let note = note.map(|new| Box::new(note::new(new, &record, &claim, Some(to.as_str()))));
     let handed_over = ClaimRequest {
         from: to.clone(),
         branch: claim.branch,
@@ -240,7 +244,7 @@ pub fn hand_over(
     let mut message = None;
     // The new claim first: the original sees two holders for a moment, and never none.
     let handed = claims.reassign(&holder, to, None, &mut |record| {
-        left = NoteFile::leave_at_handover(&holder, note.as_ref())?;
+        left = NoteFile::leave_at_handover(&holder, note.as_deref())?;
         let mut claim = claim_message(&handed_over, record, &lease_place(&handle))?;
         after_own(&mut claim, to);
         set(record, key::MESSAGE, quote(&claim.id));
@@ -253,7 +257,8 @@ pub fn hand_over(
         (Ok(Ok(record)), _) => record,
         (Ok(Err(lost)), _) => return Ok(Err(lost)),
         (Err(error), message) => {
-            let is_old = message.as_ref().is_none_or(|(id, token)| claims.withdraw(id, &lease, *token));
+            let is_old =
+                message.as_ref().is_none_or(|(id, token)| claims.withdraw(id, &lease, *token));
             left.filter(|_| is_old).iter().for_each(NoteFile::restore);
             return Err(error);
         }

@@ -40,7 +40,7 @@ pub fn handed_over(item: &str, from: &str, to: &str, granted: &Granted) -> Objec
     let mut object = Object::new();
     object.text("outcome", "handed_over").text("item_id", item);
     object.text("from", from).text("to", to).text("message_id", &granted.message);
-    add_note(&mut object, granted.note.as_ref());
+    add_note(&mut object, granted.note.as_deref());
     object.fields_but(&granted.record.to_fields(), &["note"]);
     object
 }
@@ -51,7 +51,7 @@ fn add_grant(object: &mut Object, worktree: Option<&str>, granted: &Granted) {
         object.text("worktree", worktree);
     }
     object.flag("renewed", granted.renewed);
-    add_note(object, granted.note.as_ref());
+    add_note(object, granted.note.as_deref());
     if let Some(from) = &granted.taken_from {
         object.text("taken_from", from);
     }

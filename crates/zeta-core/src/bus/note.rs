@@ -4,6 +4,7 @@
 //! The file is a record (`docs/STANDARD.md`, §4) and, behind its last line and an empty one, the
 //! text as it is, so that `cat` shows it.
 
+use crate::layout::NOTE_MAX;
 use crate::lease::{Observed, Record};
 use crate::record::{Fields, Text, is_unprintable, parse};
 
@@ -101,7 +102,7 @@ impl Note {
 
     /// Reads the file of a note; `None` if it is none.
     pub fn parse(bytes: &[u8]) -> Option<Note> {
-        let file = std::str::from_utf8(bytes).ok()?;
+        let file = std::str::from_utf8(bytes).ok().filter(|file| file.len() <= NOTE_MAX)?;
         let head_len = file.find(HEAD_END)? + HEAD_END.len();
         let (head, text) = file.split_at_checked(head_len)?;
         let Ok(Text::Own(fields)) = parse(head.as_bytes(), head.len()) else { return None };

@@ -57,7 +57,10 @@ impl HolderSection<'_> {
     /// Returns whether the grant is the caller's still.
     pub fn stands(&self) -> Result<bool> {
         let found = Found::find(&self.section, self.lease, self.token)?;
-        Ok(matches!(&found.observed, Observed::Ours(record, ..) if record.fencing_token == self.token))
+        Ok(match &found.observed {
+            Observed::Ours(record, ..) => record.fencing_token == self.token,
+            _ => false,
+        })
     }
 
     /// Releases the lease; true if the grant was there, false if it was gone already and no other

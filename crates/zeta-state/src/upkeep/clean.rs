@@ -225,9 +225,9 @@ impl Cleaner<'_> {
         let seen = read_only(node.read(self.base, &lease, layout::RECORD_MAX)?, name);
         let verdict = judge_note(note.times, &seen, &self.ctx.now());
         if let (Verdict::Remove(_), Some(section)) = (verdict, section) {
-            section.take_in(node.as_fd(), file).map_err(|errno| {
-                Error::io("cannot remove", &node.path.join(file), errno)
-            })?;
+            section
+                .take_in(node.as_fd(), file)
+                .map_err(|errno| Error::io("cannot remove", &node.path.join(file), errno))?;
         }
         self.decided("note", path, verdict, note.times);
         Ok(())

@@ -208,7 +208,7 @@ acquire'; until then, its name is enough. That call shows it the note: what was 
 
 Examples:
   zeta claim handover B-0856 --to vera-codex --token 1779000000000001
-  zeta claim handover B-0856 --to vera-codex --note handover.md")]
+  echo 'next: the tests of errors' | zeta claim handover B-0856 --to vera-codex --note -")]
 struct HandoverArgs {
     #[command(flatten)]
     subject: Subject,
@@ -281,6 +281,7 @@ fn acquire(call: &Call) -> Result<u8> {
     match ops::acquire(&ctx, &args.subject.place.dir(), &request, &mut on_wait)? {
         Acquired::Granted(granted) => {
             let (item, worktree) = (request.item.as_str(), request.worktree.as_deref());
+            show_note(call, granted.note.as_deref());
             let object = || report::granted(item, worktree, &granted);
             print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
@@ -292,7 +293,6 @@ fn acquire(call: &Call) -> Result<u8> {
 fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object) -> Result<u8> {
     report::taken_over(granted).into_iter().for_each(|text| call.out.note(&text));
     granted.findings.iter().for_each(|finding| call.out.warn(finding));
-    show_note(call, granted.note.as_ref());
     let token = granted.record.fencing_token;
     let printed = call.out.either(object, || token.to_string());
     printed.map_err(|error| error.hint(format!("the claim was granted, with token {token}")))?;
@@ -409,6 +409,7 @@ fn renew(call: &Call) -> Result<u8> {
     let dir = args.subject.place.dir();
     match ops::renew(&ctx, &dir, &request)? {
         Some(Acquired::Granted(granted)) => {
+            show_note(call, granted.note.as_deref());
             print_granted(call, &granted, || report::renewed(request.item.as_str(), &granted))
         }
         Some(Acquired::Taken(taken)) => Ok(refuse(call, &request, &taken)),
@@ -437,9 +438,14 @@ fn handover(call: &Call) -> Result<u8> {
     let to = address("new holder", &args.to)?;
     let dir = args.subject.place.dir();
     match ops::hand_over(&ctx, &dir, &request, &to)? {
-        Ok(Some(granted)) => print_granted(call, &granted, || {
-            report::handed_over(request.item.as_str(), request.from.as_str(), to.as_str(), &granted)
-        }),
+        Ok(Some(granted)) => {
+            if request.note.is_some() && !call.out.json {
+                call.out
+                    .note(&format!("{} reads your note when it acquires the item", to.as_str()));
+            }
+            let (item, from) = (request.item.as_str(), request.from.as_str());
+            print_granted(call, &granted, || report::handed_over(item, from, to.as_str(), &granted))
+        }
         Ok(None) => Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref())),
         Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }

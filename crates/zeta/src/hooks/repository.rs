@@ -65,7 +65,8 @@ pub fn head(dir: &Path) -> Option<Head> {
         let file = worktree.repository.join("packed-refs");
         let bytes = zeta_os::files::read_plain(&file, PACKED_MAX).ok()?;
         let text = String::from_utf8_lossy(&bytes);
-        let found = text.lines().find_map(|line| line.strip_suffix(name.as_str())?.strip_suffix(' '));
+        let found =
+            text.lines().find_map(|line| line.strip_suffix(name.as_str())?.strip_suffix(' '));
         found.map(str::to_owned)
     };
     let commit = loose().or_else(packed).filter(|commit| is_commit(commit))?;
