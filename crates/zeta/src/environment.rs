@@ -74,8 +74,8 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
 }
 
 /// Adds the session of the agent tool that the caller is a command of, if neither a variable nor
-/// `--as` says otherwise: most tools pass no name on to the commands of their agent. Looked for only
-/// where this user installed hooks, so that it costs other callers one look.
+/// `--as` says otherwise: most tools pass no name on to the commands of their agent. It is looked
+/// for only where this user installed hooks, so that it costs other callers one look.
 pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
     if ctx.session.is_some() || text(None, "ZETA_AGENT").is_some() {
         return;

@@ -1,5 +1,5 @@
-//! The commands of an agent whose tool passes no name on: their session is that of the process above
-//! them.
+//! The commands of an agent whose tool passes no name on: their session is that of the process
+//! above them.
 
 use serde_json::{Value, json};
 
