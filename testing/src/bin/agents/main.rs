@@ -69,10 +69,9 @@ fn play(
 
 /// Nothing may leave this machine: a tool that reaches its maker's servers shows something else.
 fn only_loopback() -> Outcome<()> {
-    let devices = std::fs::read_to_string("/proc/net/dev")?;
-    let names = devices.lines().skip(2).filter_map(|line| line.split(':').next());
-    match names.map(str::trim).find(|name| *name != "lo") {
+    let routes = std::fs::read_to_string("/proc/net/route")?;
+    match routes.lines().nth(1) {
         None => Ok(()),
-        Some(name) => Err(format!("the network has '{name}'; start it by cargo xtask agents").into()),
+        Some(_) => Err("this network leads out of the machine; see cargo xtask agents".into()),
     }
 }
