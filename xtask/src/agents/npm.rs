@@ -58,7 +58,7 @@ pub const TOOLS: [Pinned; 6] = [
         name: "opencode",
         title: "OpenCode",
         version: "1.18.33",
-        packages: &["opencode-linux-{a}@{v}", "@opencode-ai/plugin@{v}"],
+        packages: &["opencode-linux-{a}@{v}"],
         program: &["opencode-linux-{a}/bin/opencode"],
     },
     Pinned { name: "cursor", title: "Cursor", version: "", packages: &[], program: &[] },

@@ -40,7 +40,7 @@ impl Place {
             let args = args.split(' ').map(|arg| if arg == "REMOTE" { &remote } else { arg });
             place.answer(place.command("git").args(args))?;
         }
-        (tool.prepare)(&place, tool)?;
+        (tool.prepare)(&place)?;
         Ok(place)
     }
 

@@ -27,7 +27,7 @@ pub const TOOL: Tool = Tool {
     lacks: &[],
 };
 
-fn prepare(place: &Place, _tool: &Tool) -> Outcome<()> {
+fn prepare(place: &Place) -> Outcome<()> {
     place.write(".claude/settings.json", SETTINGS)
 }
 

@@ -28,7 +28,7 @@ pub const TOOL: Tool = Tool {
     lacks: &[NAME],
 };
 
-fn prepare(place: &Place, _tool: &Tool) -> Outcome<()> {
+fn prepare(place: &Place) -> Outcome<()> {
     let repo = place.repo();
     let config = format!(
         "model = \"gpt-5.5\"\nmodel_provider = \"stand-in\"\n\n[projects.\"{}\"]\n\

@@ -24,7 +24,7 @@ pub const TOOL: Tool = Tool {
     lacks: &[GREETING, NAME, WARNING],
 };
 
-fn prepare(_place: &Place, _tool: &Tool) -> Outcome<()> {
+fn prepare(_place: &Place) -> Outcome<()> {
     Ok(())
 }
 

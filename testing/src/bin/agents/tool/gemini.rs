@@ -28,7 +28,7 @@ pub const TOOL: Tool = Tool {
     lacks: &[NAME],
 };
 
-fn prepare(place: &Place, _tool: &Tool) -> Outcome<()> {
+fn prepare(place: &Place) -> Outcome<()> {
     place.write(".gemini/settings.json", SETTINGS)
 }
 

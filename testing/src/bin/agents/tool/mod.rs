@@ -25,7 +25,7 @@ pub struct Tool {
     /// What goes before its arguments, from the command line.
     pub first_args: Vec<String>,
     /// Writes its settings into the home.
-    pub prepare: fn(&Place, &Tool) -> Outcome<()>,
+    pub prepare: fn(&Place) -> Outcome<()>,
     /// Adds the arguments and the environment for one prompt, with the model at a port.
     pub arguments: fn(&Place, u16, &mut Command),
     /// The file that `zeta hook install` changes, below the home.

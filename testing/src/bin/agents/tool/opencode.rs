@@ -1,7 +1,5 @@
 //! OpenCode.
 
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,14 +24,10 @@ pub const TOOL: Tool = Tool {
     lacks: &[GREETING, NAME],
 };
 
-fn prepare(place: &Place, tool: &Tool) -> Outcome<()> {
-    // The tool brings this package from the network for every directory with plugins.
-    let packages = Path::new(&tool.program).ancestors().nth(3).unwrap_or(Path::new("/"));
-    for dir in [place.home().join(".config/opencode"), place.repo().join(".opencode")] {
-        fs::create_dir_all(&dir)?;
-        symlink(packages, dir.join("node_modules"))?;
-    }
-    Ok(())
+fn prepare(place: &Place) -> Outcome<()> {
+    // Where there are plugins, the tool asks the network for a package at each start. Without a
+    // network it tries that again for 100 s, unless npm is set otherwise.
+    place.write(".npmrc", "fetch-retries=0\n")
 }
 
 fn arguments(_place: &Place, port: u16, command: &mut Command) {
