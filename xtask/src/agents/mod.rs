@@ -14,8 +14,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use self::table::check;
 use self::npm::{Pinned, TOOLS};
+pub use self::table::check;
 use crate::run;
 
 /// What CI tries; the other tools have no room in its time.
@@ -188,9 +188,9 @@ mod tests {
         let expected = ["edit", "push", "end"].map(|what| format!("agents: codex: {what}"));
         let shown = shown(&tried, expected.into_iter().collect());
         assert_eq!(shown.passed, 1);
-        assert_eq!(shown.failed.into_iter().collect::<Vec<_>>(), [
-            "agents: codex: end",
-            "agents: codex: push"
-        ]);
+        assert_eq!(
+            shown.failed.into_iter().collect::<Vec<_>>(),
+            ["agents: codex: end", "agents: codex: push"]
+        );
     }
 }

@@ -7,8 +7,8 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use super::npm::{Pinned, TOOLS, pinned};
 use super::Tried;
+use super::npm::{Pinned, TOOLS, pinned};
 use crate::run;
 use crate::tidy::{Finding, Page};
 
@@ -76,9 +76,8 @@ pub fn write(tried: &[Tried]) -> Result<()> {
 
 /// Returns what the data says that works with these tools, as names of tests.
 pub fn expected(tools: &[&Pinned]) -> Result<BTreeSet<String>> {
-    let of = |line: &Line| {
-        line.outcome == "tried" && tools.iter().any(|tool| tool.name == line.tool)
-    };
+    let of =
+        |line: &Line| line.outcome == "tried" && tools.iter().any(|tool| tool.name == line.tool);
     let lines = lines(&read(DATA)?).into_iter().filter(of);
     Ok(lines.map(|line| format!("agents: {}: {}", line.tool, line.what)).collect())
 }

@@ -76,8 +76,11 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        kill_tree(&self.child);
-        let _reaped = self.child.wait();
+        // The number of a process that was waited for may be that of another one by now.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            kill_tree(&self.child);
+            let _reaped = self.child.wait();
+        }
     }
 }
 
@@ -87,8 +90,8 @@ fn start(command: &mut Command, place: &Place, name: &str) -> Outcome<Child> {
     Ok(command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?)
 }
 
-/// Kills a process and all its descendants, and waits until they have ended. `zeta run` gives its command a group of its own, so a
-/// signal to one group is not enough.
+/// Kills a process and all its descendants, and waits until they have ended. `zeta run` gives its
+/// command a group of its own, so a signal to one group is not enough.
 fn kill_tree(child: &Child) {
     let mut tree = vec![child.id()];
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
@@ -96,13 +99,14 @@ fn kill_tree(child: &Child) {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     // A descendant may have a smaller number than its parent, so one pass is not enough.
     loop {
-        let (below, rest): (Vec<u32>, Vec<u32>) =
-            pids.iter().partition(|pid| process::parent(**pid).is_some_and(|p| tree.contains(&p)));
-        if below.is_empty() {
-            break;
-        }
+        let inside = |pid: &u32| process::parent(*pid).is_some_and(|p| tree.contains(&p));
+        let (below, rest): (Vec<u32>, Vec<u32>) = pids.into_iter().partition(inside);
+        let last = below.is_empty();
         tree.extend(below);
         pids = rest;
+        if last {
+            break;
+        }
     }
     let tree: Vec<Pid> =
         tree.into_iter().filter_map(|pid| Pid::from_raw(pid.cast_signed())).collect();

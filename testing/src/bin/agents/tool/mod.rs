@@ -57,8 +57,7 @@ impl Tool {
 
     /// Lists what the scenes try with this tool.
     pub fn tried(&self) -> Vec<Capability> {
-        let all =
-            [PRESENCE, GREETING, NAME, EDIT, PUSH, WARNING, KILLED, REMOVED, END, UNINSTALL];
+        let all = [PRESENCE, GREETING, NAME, EDIT, PUSH, WARNING, KILLED, REMOVED, END, UNINSTALL];
         all.into_iter().filter(|what| self.can(what)).collect()
     }
 }
