@@ -20,14 +20,14 @@ const END: &str = "<!-- end -->\n";
 
 /// The capabilities: the key in the data, and the row of the table.
 const ROWS: [(&str, &str); 11] = [
-    ("presence", "presence, from its first request on"),
+    ("presence", "presence"),
     ("end", "it is gone when it ends or dies"),
     ("greeting", "the model reads who is here"),
     ("edit", "an edit is refused, and the model reads why"),
     ("push", "a push is refused, and the model reads why"),
     ("killed", "the holder is killed: the same edit goes through at once"),
     ("warning", "the model reads a warning"),
-    ("name", "later commands of the agent have its name"),
+    ("name", "what its commands claim is the agent's"),
     ("removed", "`zeta` is gone: no tool is blocked"),
     ("uninstall", "an uninstall brings back every byte"),
     ("waits", "it waits for a person"),

@@ -10,10 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use zeta_os::process;
 
+use crate::Outcome;
 use crate::model::{Asked, Model, Turn};
 use crate::place::Place;
 use crate::tool::Tool;
-use crate::{Outcome, model};
 
 /// How long a tool may take to end after the last answer of its model.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,18 +25,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts the tool. `session` is the name under which `zeta run` starts it; without one, the
-    /// session is that of the tool's own hooks.
-    pub fn start(place: &Place, tool: &Tool, name: &str, session: Option<&str>) -> Outcome<Client> {
-        let model = model::Model::start()?;
-        let mut command = match session {
-            Some(session) => {
-                let mut command = place.command(&place.zeta().display().to_string());
-                command.args(["run", "--as", session, "--", &tool.program]);
-                command
-            }
-            None => place.command(&tool.program),
-        };
+    /// Starts the tool.
+    pub fn start(place: &Place, tool: &Tool, name: &str) -> Outcome<Client> {
+        let model = Model::start()?;
+        let mut command = place.command(&tool.program);
         command.args(&tool.first_args);
         (tool.arguments)(place, model.port, &mut command);
         Ok(Client { child: start(&mut command, place, name)?, model })
@@ -90,8 +82,7 @@ fn start(command: &mut Command, place: &Place, name: &str) -> Outcome<Child> {
     Ok(command.spawn().map_err(|error| format!("cannot start {command:?}: {error}"))?)
 }
 
-/// Kills a process and all its descendants, and waits until they have ended. `zeta run` gives its
-/// command a group of its own, so a signal to one group is not enough.
+/// Kills a process and all its descendants, and waits until they have ended.
 fn kill_tree(child: &Child) {
     let mut tree = vec![child.id()];
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -100,15 +102,28 @@ impl Place {
         self.answer(self.command(&self.zeta().display().to_string()).args(args))
     }
 
-    /// Returns the agents of `zeta status`: name and liveness.
-    pub fn agents(&self) -> Outcome<Vec<(String, String)>> {
+    /// Returns the agents that live, by `zeta status`.
+    pub fn live(&self) -> Outcome<Vec<String>> {
         let status: Value = serde_json::from_str(&self.run_zeta(&["status", "--json"])?)?;
         let agents = status.pointer("/nodes/0/agents").and_then(Value::as_array);
         let text = |agent: &Value, key: &str| {
             agent.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
-        let pair = |agent: &Value| (text(agent, "agent"), text(agent, "liveness"));
-        Ok(agents.into_iter().flatten().map(pair).collect())
+        let agents = agents.into_iter().flatten();
+        let live = agents.filter(|agent| text(agent, "liveness") == "live");
+        Ok(live.map(|agent| text(agent, "agent")).collect())
+    }
+
+    /// Waits until so many agents live: OpenCode does not wait for its hooks at the start.
+    pub fn live_soon(&self, count: usize) -> Outcome<Vec<String>> {
+        let begun = Instant::now();
+        loop {
+            let live = self.live()?;
+            if live.len() >= count || begun.elapsed() > Duration::from_secs(5) {
+                return Ok(live);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Returns the commit at the head of the remote's branch.

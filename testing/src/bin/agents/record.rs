@@ -10,11 +10,11 @@ use crate::tool::Tool;
 /// A capability: its key in the results.
 pub type Capability = &'static str;
 
-/// The agent is in `zeta status` from its first request on.
+/// The agent is in `zeta status`.
 pub const PRESENCE: Capability = "presence";
 /// The model reads in its first request who is here.
 pub const GREETING: Capability = "greeting";
-/// The commands of the agent have its name and session.
+/// What a command of the agent claims is the agent's, and of its session.
 pub const NAME: Capability = "name";
 /// An edit of a path that another agent claimed is refused, and the model reads who has it.
 pub const EDIT: Capability = "edit";

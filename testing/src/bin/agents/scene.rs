@@ -2,17 +2,21 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::Outcome;
 use crate::client::Client;
-use crate::model::Asked;
+use crate::model::{Asked, Turn};
 use crate::place::Place;
 use crate::record::{
     EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, Record, UNINSTALL, WARNING,
 };
 use crate::tool::Tool;
 
-/// How the first agent claims an item and a branch.
-const CLAIM: &str = "claim acquire ISSUE-12 --branch main --worktree \"$PWD\"";
+/// The first agent claims these files,
+const FILES: &str = "claim acquire --path 'src/**'";
+/// and later a branch with an item.
+const BRANCH: &str = "claim acquire ISSUE-12 --branch main --worktree \"$PWD\"";
 
 /// Plays all of it.
 pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
@@ -20,69 +24,62 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let before = fs::read(&settings).ok();
     place.run_zeta(&["hook", "install", tool.name])?;
 
-    // Where the commands of the agent have no session, zeta gives one from outside.
-    let session = (!tool.can(NAME)).then_some("nadia");
-    let mut first = Client::start(place, tool, "first", session)?;
+    let mut first = Client::start(place, tool, "first")?;
     let asked = first.asked()?;
-    // The first model is not answered any more: its agent lives, and holds what it claimed.
-    // The tool's shell may have another path than the tool.
-    let claim = format!("{} {CLAIM}", place.zeta().display());
-    let waits = first.after(asked, (tool.shell)(&claim))?;
-    let said = |error| format!("{error}; its model reads: {}", waits.news);
-    let holder = holder(place).map_err(said)?;
+    let holder = place.live_soon(1)?.pop().ok_or("zeta status does not know the first agent")?;
+    // While a model does not answer, its agent lives, and holds what it claimed.
+    let first_waits = first.after(asked, zeta(tool, place, FILES))?;
 
-    let mut second = Client::start(place, tool, "second", None)?;
+    let mut second = Client::start(place, tool, "second")?;
     let asked = second.asked()?;
     let me = here(tool, place, &holder, record)?;
     if tool.can(GREETING) {
         record.add(GREETING, asked.news.contains(&holder), &line_with(&asked, &holder))?;
     }
-    let asked = match tool.can(NAME) {
-        true => name(tool, &mut second, asked, &me, record)?,
-        false => asked,
-    };
+    let asked = name(tool, place, &mut second, asked, &me, record)?;
     let asked = edit(tool, place, &mut second, asked, &holder, record)?;
+    let _first_waits = first.after(first_waits, zeta(tool, place, BRANCH))?;
     let asked = push(tool, place, &mut second, asked, &holder, record)?;
     let asked = killed(tool, place, first, &mut second, asked, record)?;
     let asked = removed(tool, place, &mut second, asked, record)?;
     second.end(asked)?;
-    let agents = place.agents()?;
-    let lives = agents.iter().any(|(name, state)| *name == me && state == "live");
-    record.add(END, !lives, &format!("{me} in {agents:?}"))?;
+    let live = place.live()?;
+    record.add(END, !live.contains(&me), &format!("{me} is not in {live:?}"))?;
     place.run_zeta(&["hook", "uninstall", tool.name])?;
     let after = fs::read(&settings).ok();
     let seen = format!("{}: {:?} bytes", tool.settings, after.as_ref().map(Vec::len));
     record.add(UNINSTALL, before == after, &seen)
 }
 
-/// Returns the agent that holds the claim.
-fn holder(place: &Place) -> Outcome<String> {
-    let claims: serde_json::Value =
-        serde_json::from_str(&place.run_zeta(&["claim", "list", "--json"])?)?;
-    let holder = claims.pointer("/claims/0/from").and_then(serde_json::Value::as_str);
-    Ok(holder.ok_or("the first agent claimed nothing")?.to_owned())
+/// A call of zeta in the shell of the tool, which may have another path than the tool.
+fn zeta(tool: &Tool, place: &Place, args: &str) -> Turn {
+    (tool.shell)(&format!("{} {args}", place.zeta().display()))
 }
 
 /// Finds the agent that is not the holder.
 fn here(tool: &Tool, place: &Place, holder: &str, record: &mut Record) -> Outcome<String> {
-    let agents = place.agents()?;
-    let mut live = agents.iter().filter(|(name, state)| name != holder && state == "live");
-    let me = live.next().map(|(name, _)| name.clone());
-    let good = me.as_ref().is_some_and(|me| me.starts_with(tool.name));
-    record.add(PRESENCE, good, &format!("{agents:?}"))?;
+    let live = place.live_soon(2)?;
+    let me = live.iter().find(|name| *name != holder).cloned();
+    let good = live.iter().all(|name| name.starts_with(tool.name));
+    record.add(PRESENCE, good && me.is_some(), &live.join(", "))?;
     me.ok_or_else(|| "zeta status does not know the second agent".into())
 }
 
+/// Claims an item by a command of the agent: it is the agent's.
 fn name(
     tool: &Tool,
+    place: &Place,
     second: &mut Client,
     asked: Asked,
     me: &str,
     record: &mut Record,
 ) -> Outcome<Asked> {
-    let asked = second.after(asked, (tool.shell)("echo name=$ZETA_AGENT,$ZETA_SESSION"))?;
-    let wanted = format!("name={me},");
-    record.add(NAME, asked.news.contains(&wanted), &line_with(&asked, &wanted))?;
+    let asked = second.after(asked, zeta(tool, place, "claim acquire ISSUE-13"))?;
+    let claims: Value = serde_json::from_str(&place.run_zeta(&["claim", "list", "--json"])?)?;
+    let claim = claims.pointer("/claims/0");
+    let text = |key: &str| claim.and_then(|claim| claim.get(key)).and_then(Value::as_str);
+    let good = text("from") == Some(me) && text("session").is_some();
+    record.add(NAME, good, &format!("{:?} {:?} {}", text("from"), text("session"), asked.news))?;
     Ok(asked)
 }
 

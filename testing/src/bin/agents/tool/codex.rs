@@ -9,7 +9,6 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::NAME;
 
 /// The hooks of a person, in the form of a person.
 const HOOKS: &str = "{\n   \"hooks\": {\"Stop\" : [{\"hooks\":\n[{\"type\":\"command\",\
@@ -25,7 +24,7 @@ pub const TOOL: Tool = Tool {
     settings: ".codex/hooks.json",
     edit,
     shell,
-    lacks: &[NAME],
+    lacks: &[],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {

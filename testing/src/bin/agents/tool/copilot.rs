@@ -9,7 +9,7 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::{GREETING, NAME, WARNING};
+use crate::record::{GREETING, WARNING};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -21,7 +21,7 @@ pub const TOOL: Tool = Tool {
     settings: ".copilot/hooks/zeta.json",
     edit,
     shell,
-    lacks: &[GREETING, NAME, WARNING],
+    lacks: &[GREETING, WARNING],
 };
 
 fn prepare(_place: &Place) -> Outcome<()> {

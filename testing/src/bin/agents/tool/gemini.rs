@@ -9,7 +9,6 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::NAME;
 
 /// The settings of a person: this tool reads comments.
 const SETTINGS: &str = "{\n  // how I log in\n  \"security\": {\"auth\": {\"selectedType\": \
@@ -25,7 +24,7 @@ pub const TOOL: Tool = Tool {
     settings: ".gemini/settings.json",
     edit,
     shell,
-    lacks: &[NAME],
+    lacks: &[],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {

@@ -9,7 +9,7 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::{GREETING, NAME};
+use crate::record::GREETING;
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -21,7 +21,7 @@ pub const TOOL: Tool = Tool {
     settings: ".config/opencode/plugin/zeta.js",
     edit,
     shell,
-    lacks: &[GREETING, NAME],
+    lacks: &[GREETING],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {
