@@ -105,7 +105,7 @@ pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
     Error::new(Kind::Refused, text)
-        .hint(format!("wait for it: zeta claim acquire{} --wait 10m", options(request)))
+        .hint(format!("wait for it: zeta claim acquire --wait 10m{}", options(request)))
         .hint("or agree with its holder: zeta bus send")
 }
 
