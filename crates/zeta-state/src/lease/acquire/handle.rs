@@ -8,6 +8,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use zeta_core::evidence::Processes;
 use zeta_core::lease::{AcquireRequest, FencingToken};
 use zeta_core::name::RecordName;
 
@@ -31,12 +32,28 @@ pub struct LeaseHandle<'a> {
     pub(super) file: String,
     guard: Option<Rc<Guard>>,
     pub(super) position: Option<QueuePosition>,
+    /// How long the ticket counts at least, in ms, from when it is drawn.
+    pub(super) stays_ms: Option<u64>,
 }
 
 impl<'a> LeaseHandle<'a> {
     /// Makes a handle; nothing is opened or created yet.
     pub fn new(at: &'a NodeHandle<'a>, lease: &'a RecordName) -> LeaseHandle<'a> {
-        LeaseHandle { at, lease, file: layout::lease_file(lease), guard: None, position: None }
+        let file = layout::lease_file(lease);
+        LeaseHandle { at, lease, file, guard: None, position: None, stays_ms: None }
+    }
+
+    /// From now on the position in the queue outlives an [`acquire`](Self::acquire) that waited in
+    /// vain, for the next one. The ticket counts for at most `ms` from when it is drawn.
+    pub fn stay_in_queue(&mut self, ms: u64) {
+        self.stays_ms = Some(ms);
+    }
+
+    /// Returns how many other waiters are ahead in the queue; the ticket of `holder`, which has the
+    /// lease, does not count. `None` without a position.
+    pub fn ahead(&self, holder: Option<&Processes>) -> Result<Option<usize>> {
+        let Some(position) = &self.position else { return Ok(None) };
+        position.ahead(holder, host::reading(), &self.at.ctx.host).map(Some)
     }
 
     /// Acquires the lease, waiting in the queue as `wait` says.
@@ -51,6 +68,7 @@ impl<'a> LeaseHandle<'a> {
         let outcome = attempt.run(wait, before_commit);
         match (&outcome, &self.position) {
             (Ok(Outcome::Granted { .. }), Some(position)) => position.stop_watching(),
+            (Ok(Outcome::Refused(_)), Some(_)) if self.stays_ms.is_some() => {}
             _ => self.leave_queue(),
         }
         outcome

@@ -16,7 +16,7 @@ use std::time::Duration;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::Held;
-use zeta_core::time::{NS_PER_MS, Now};
+use zeta_core::time::{Host, NS_PER_MS, Now, Reading};
 
 use super::Attempt;
 use crate::directory::guard::Section;
@@ -61,6 +61,16 @@ impl QueuePosition {
     pub(super) fn give_back(&mut self, section: &Section<'_>) {
         self.queue.remove_inside(&self.ticket, section);
         self.given_back = true;
+    }
+
+    /// Returns how many waiters have an earlier ticket.
+    pub(super) fn ahead(
+        &self,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<usize> {
+        self.queue.ahead(&self.ticket, holder, reading, host)
     }
 
     /// Stops watching: the lease was granted.
@@ -185,7 +195,8 @@ impl Attempt<'_, '_> {
             return Ok(position);
         }
         let queue = Queue::open_or_create(section)?;
-        let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
+        let waits_ms = self.rest_ms().max(self.handle.stays_ms.unwrap_or(0));
+        let until_ms = now.reading.boot_ns / NS_PER_MS + waits_ms + 1;
         let ticket = Ticket::draw(now.reading, until_ms, now.host);
         queue.add(&ticket, self.slots(), section)?;
         let watch = Watch::new();
