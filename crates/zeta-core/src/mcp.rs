@@ -16,7 +16,8 @@ const SIGNS_OF_LIFE: [&str; 5] = ["beat_", "renewed_", "updated_at:", "timestamp
 pub fn quoted(text: &str) -> String {
     let cut = cut(text.trim_end(), MESSAGE_MAX);
     let line = |line: &str| {
-        let plain: String = line.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
+        let plain: String =
+            line.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
         format!("  > {plain}")
     };
     cut.split('\n').map(line).collect::<Vec<_>>().join("\n")
@@ -53,7 +54,8 @@ mod tests {
 
     #[test]
     fn beats_and_renewals_are_no_news() {
-        let record = |beat: &str, task: &str| format!("kind: persona\nbeat_at: {beat}\ntask: {task}\n");
+        let record =
+            |beat: &str, task: &str| format!("kind: persona\nbeat_at: {beat}\ntask: {task}\n");
         let (one, two) = (record("1", "a"), record("2", "a"));
         assert!(!is_news(Some(one.as_bytes()), Some(two.as_bytes())));
         assert!(is_news(Some(one.as_bytes()), Some(record("2", "b").as_bytes())));

@@ -44,8 +44,3 @@ impl Answer {
         self
     }
 }
-
-/// Makes the error of a call whose arguments are not valid.
-pub fn wrong_call(text: String) -> Answer {
-    Answer::fault(&Error::usage(text))
-}

@@ -113,15 +113,20 @@ impl Holdings {
 
     /// Returns when the next grant is to be renewed or given back.
     pub fn next(&self) -> Option<Instant> {
-        let times = |held: &Holding| held.unasked_until.map_or(held.due, |until| until.min(held.due));
+        let times =
+            |held: &Holding| held.unasked_until.map_or(held.due, |until| until.min(held.due));
         self.held.values().map(times).min()
     }
 
     /// Renews what is due; returns what was lost.
     pub fn renew_due(&mut self, at: &NodeHandle<'_>) -> Vec<String> {
         let now = Instant::now();
-        let due: Vec<Key> =
-            self.held.iter().filter(|(_, held)| held.due <= now).map(|(key, _)| key.clone()).collect();
+        let due: Vec<Key> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.due <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
         let mut notices = Vec::new();
         for key in due {
             let Some(holding) = self.held.get_mut(&key) else { continue };
@@ -158,8 +163,10 @@ impl Holdings {
     /// The holdings as lines.
     pub fn lines(&self) -> String {
         let line = |held: &Holding| {
-            let until = held.record.renewed.wall_us.map(|us| format_utc(held.record.expires_us(us)));
-            let until = until.as_deref().and_then(|text| text.split_once('.')).map_or("", |(t, _)| t);
+            let until =
+                held.record.renewed.wall_us.map(|us| format_utc(held.record.expires_us(us)));
+            let until =
+                until.as_deref().and_then(|text| text.split_once('.')).map_or("", |(t, _)| t);
             format!("{}, until {until}Z, and renewed before that", described(&held.record))
         };
         self.held.values().map(line).collect::<Vec<_>>().join("\n")

@@ -20,7 +20,7 @@ use zeta_os::error::Error;
 use zeta_state::context::Context;
 use zeta_state::presence::status;
 
-use crate::answer::{Answer, wrong_call};
+use crate::answer::Answer;
 use crate::ending::End;
 use crate::news::{News, TOGETHER};
 use crate::tool;
@@ -56,10 +56,7 @@ impl Server {
             let text = format!("there is no tool {:?}: {}", request.name, known.join(", "));
             return Err(ErrorData::invalid_params(text, None));
         };
-        let args = match tool::check(tool, request.arguments.unwrap_or_default()) {
-            Ok(args) => args,
-            Err(wrong) => return Ok(wrong_call(wrong)),
-        };
+        let args = tool::check(tool, request.arguments.unwrap_or_default());
         let (reply, mut answer) = oneshot::channel();
         let (progress, mut said) = mpsc::unbounded_channel();
         let number = self.worker.number();

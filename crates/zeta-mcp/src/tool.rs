@@ -105,12 +105,7 @@ pub fn all() -> &'static [Tool] {
     })
 }
 
-fn tool(
-    name: &'static str,
-    about: &'static str,
-    required: &[&str],
-    properties: Value,
-) -> Tool {
+fn tool(name: &'static str, about: &'static str, required: &[&str], properties: Value) -> Tool {
     let mut schema = Map::new();
     schema.insert("type".to_owned(), "object".into());
     schema.insert("properties".to_owned(), properties);
@@ -178,11 +173,12 @@ pub fn check(tool: &Tool, given: Map<String, Value>) -> Result<Args, String> {
 fn fits(schema: &Value, value: &Value) -> Result<(), String> {
     let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
     match (schema.get("type").and_then(Value::as_str), value) {
-        (_, Value::Null) | (Some("string"), Value::String(_)) | (Some("boolean"), Value::Bool(_)) => {
-            Ok(())
-        }
+        (_, Value::Null)
+        | (Some("string"), Value::String(_))
+        | (Some("boolean"), Value::Bool(_)) => Ok(()),
         (Some("integer"), Value::Number(number)) => {
-            let (least, most) = (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u64::MAX));
+            let (least, most) =
+                (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u64::MAX));
             let within = number.as_u64().is_some_and(|number| (least..=most).contains(&number));
             if within { Ok(()) } else { Err(format!("a whole number from {least} to {most}")) }
         }

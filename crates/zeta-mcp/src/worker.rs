@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Kind};
 
 use crate::Setting;
 use crate::agent::Agent;
@@ -36,8 +36,8 @@ pub struct Call {
     pub number: u64,
     /// The tool.
     pub tool: &'static Tool,
-    /// Its arguments.
-    pub args: Args,
+    /// Its arguments, or what is wrong with them.
+    pub args: Result<Args, String>,
     /// The name of the client program.
     pub client: Option<String>,
     /// Where its answer goes.
@@ -156,16 +156,17 @@ impl Worker {
             return;
         }
         let caller = Caller { call: number, until: Instant::now(), reply, progress };
-        if tool.name == "acquire" {
-            return verb::lease::acquire(self, &args, caller);
-        }
-        let answer = verb::run(self, tool, &args).unwrap_or_else(|error| Answer::fault(&error));
-        self.reply(caller.reply, answer);
+        let answer = match args {
+            Ok(args) if tool.name == "acquire" => return verb::lease::acquire(self, &args, caller),
+            Ok(args) => verb::run(self, tool, &args),
+            Err(wrong) => Err(Error::usage(wrong)),
+        };
+        self.reply(caller.reply, answer.unwrap_or_else(|error| Answer::fault(&error)));
     }
 
     /// Finds out which session the call belongs to. A session that has ended, as after `/clear`, is
     /// followed by another one; a session of this server's own makes way for that of a tool.
-    fn know_agent(&mut self, client: Option<&str>) -> Result<()> {
+    fn know_agent(&mut self, client: Option<&str>) -> zeta_os::error::Result<()> {
         let lasts = self.agent.as_ref().map(Agent::lasts).transpose()?.unwrap_or(false);
         let is_idle = self.holdings.is_empty() && self.waiting.is_empty();
         match &mut self.agent {
@@ -179,11 +180,22 @@ impl Worker {
             }
             Some(agent) if lasts => agent.attend(&self.setting)?,
             _ => {
-                self.waiting.clear();
+                self.stop_waiting();
                 self.agent = Some(Agent::find(&self.setting, client)?);
             }
         }
         Ok(())
+    }
+
+    /// Leaves all lines: the session that waited has ended.
+    fn stop_waiting(&mut self) {
+        for (lease, (_, mut waiting)) in std::mem::take(&mut self.waiting) {
+            let text = format!("lease {lease}: the session that waited for it has ended");
+            let answer = Answer::fault(&Error::new(Kind::Lost, text));
+            for caller in std::mem::take(&mut waiting.callers) {
+                let _ = caller.reply.send(answer.clone());
+            }
+        }
     }
 
     /// Sends an answer, with what the agent must know besides, and what it holds.

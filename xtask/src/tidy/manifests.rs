@@ -32,7 +32,10 @@ const PACKAGES: [(&str, &[&str]); 8] = [
 const HEAVY: [(&str, &[&str]); 16] = [
     ("rustix", &["zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
     ("libc", &["zeta-os"]),
-    ("serde_json", &["zeta-core", "zeta-bus", "zeta-mcp", "zeta-registration", "zeta-creds", "zeta"]),
+    (
+        "serde_json",
+        &["zeta-core", "zeta-bus", "zeta-mcp", "zeta-registration", "zeta-creds", "zeta"],
+    ),
     ("clap", &["zeta"]),
     ("toml", &["zeta-creds", "zeta"]),
     ("ureq", &["zeta-registration"]),

@@ -26,7 +26,7 @@ const NEXT: &str = "leave that work to its holder and do other work, or agree wi
 pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     match (args.text("item"), args.list("paths").is_empty()) {
-        (Some(item), true) => claim_item(&ctx, &item_request(&ctx, item, args)?),
+        (Some(item), true) => claim_item(&ctx, &item_request(worker, &ctx, item, args)?),
         (None, false) => claim_paths(&ctx, &path_request(worker, args)?),
         _ => Err(neither()),
     }
@@ -36,7 +36,7 @@ pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
 pub fn unclaim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     let answer = match (args.text("item"), args.list("paths").is_empty()) {
-        (Some(item), true) => unclaim_item(&ctx, &item_request(&ctx, item, args)?)?,
+        (Some(item), true) => unclaim_item(&ctx, &item_request(worker, &ctx, item, args)?)?,
         (None, false) => unclaim_paths(&ctx, &path_request(worker, args)?)?,
         _ => return Err(neither()),
     };
@@ -52,11 +52,12 @@ fn neither() -> Error {
     Error::usage("give either paths or item")
 }
 
-fn item_request(ctx: &Context, item: &str, args: &Args) -> Result<ClaimRequest> {
+fn item_request(worker: &Worker, ctx: &Context, item: &str, args: &Args) -> Result<ClaimRequest> {
     let item = Item::new(item).map_err(|error| Error::usage(error.to_string()))?;
     let from = address("sender", ctx.agent.as_str())?;
-    let text = |key| args.text(key).map(str::to_owned);
-    let (branch, worktree) = (text("branch"), text("worktree"));
+    let branch = args.text("branch").map(str::to_owned);
+    let place = args.text("worktree").map(|dir| worker.setting.cwd.join(dir));
+    let worktree = place.map(|dir| dir.to_string_lossy().into_owned());
     Ok(ClaimRequest { branch, worktree, ..ClaimRequest::new(from, item) })
 }
 
@@ -84,9 +85,9 @@ pub fn claimed_by(ctx: &Context, item: &str, claimants: &[Claimant]) -> Error {
     let now = ctx.now();
     let one = |claimant: &Claimant| {
         let place = [("branch", &claimant.branch), ("worktree", &claimant.worktree)];
-        let place = place.into_iter().filter_map(|(word, place)| {
-            place.as_ref().map(|place| format!(", {word} {place:?}"))
-        });
+        let place = place
+            .into_iter()
+            .filter_map(|(word, place)| place.as_ref().map(|place| format!(", {word} {place:?}")));
         match &claimant.grant {
             Some(view) => who(&view.observed, &now) + &place.collect::<String>(),
             None => format!(

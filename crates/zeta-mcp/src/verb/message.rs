@@ -44,9 +44,7 @@ pub fn send(worker: &Worker, args: &Args) -> Result<Answer> {
     };
     let note = if known { String::new() } else { report::recipient_unknown(&envelope) + ". " };
     let text = format!("{note}The message is stored as {}.", envelope.id);
-    Ok(Answer::new("stored", text)
-        .with("message_id", envelope.id)
-        .with("recipient_known", known))
+    Ok(Answer::new("stored", text).with("message_id", envelope.id).with("recipient_known", known))
 }
 
 /// Shows the unread messages, and marks them read.

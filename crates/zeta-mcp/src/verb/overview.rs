@@ -29,9 +29,8 @@ pub fn status(worker: &Worker, args: &Args) -> Result<Answer> {
         let task = ("task".to_owned(), cut(&doing.replace('\n', " "), DOING_MAX));
         records::set(&ctx, &RecordKey::Persona(ctx.agent.clone()), &[task])?;
     }
-    let mut view = status::open(&ctx, false)?;
-    view.unread = inbox::counts(&ctx.bus_dir);
-    let mail = view.unread.remove(ctx.agent.as_str()).unwrap_or(0);
+    let view = status::open(&ctx, false)?;
+    let mail = inbox::counts(&ctx.bus_dir).get(ctx.agent.as_str()).copied().unwrap_or(0);
     let mut text = String::new();
     Screen::default().write(&view, &ctx, |piece| text.push_str(piece));
     let mail_text = match mail {

@@ -174,9 +174,8 @@ impl Queue {
     fn earlier(&self, own: &Ticket, holder: Option<&Processes>) -> Result<Vec<Ticket>> {
         let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
-        let counts = |ticket: &Ticket| {
-            ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder))
-        };
+        let counts =
+            |ticket: &Ticket| ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder));
         Ok(tickets.filter(counts).collect())
     }
 
