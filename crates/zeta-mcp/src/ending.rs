@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use zeta_os::inotify::poll_readable;
 use zeta_os::process;
 
-use crate::worker::Handle;
+use crate::worker::{Handle, Job};
 
 /// How long the release of everything may take after the client has died.
 const LIMIT: Duration = Duration::from_millis(150);
@@ -36,10 +36,11 @@ impl End {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
-    /// The client closed its side: what it asked before is answered, without waiting any more.
+    /// The client closed its side: what it asked before is answered, without waiting any more. The
+    /// end of the worker comes after that.
     fn closed(&self) {
         if !self.ended.send_replace(true) {
-            self.worker.end();
+            self.worker.send(Job::Closed);
         }
     }
 }

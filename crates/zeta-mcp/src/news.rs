@@ -6,6 +6,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use zeta_core::layout;
 use zeta_core::mcp::is_news;
 use zeta_core::name::Label;
 use zeta_os::error::Result;
@@ -61,6 +62,9 @@ fn follow_one(dir: &Path, count: &watch::Sender<u64>, first: bool) -> Result<()>
         let mut news = false;
         view.wait(Duration::from_secs(3600), &mut |change| {
             let Change::Record(node, file, bytes) = change else { return };
+            if file == layout::LAST_SEEN {
+                return;
+            }
             let key = (node.clone(), file.to_owned());
             let after = bytes.map(|bytes| bytes.bytes.as_slice());
             news |= is_news(known.get(&key).map(Vec::as_slice), after);

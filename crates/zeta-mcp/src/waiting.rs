@@ -1,15 +1,18 @@
 //! A place in the line of a lease, which outlives the call that waits: a thread keeps it, and takes
 //! the lease when its turn comes.
 
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use zeta_core::lease::{AcquireRequest, Observed, Record};
 use zeta_core::name::RecordName;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::{LeaseHandle, Outcome, Refusal, WaitOptions};
 use zeta_state::lease::{report, session};
@@ -64,19 +67,24 @@ pub struct Waiting {
     pub ahead: usize,
     /// When the last call ended that asked for it.
     pub asked: Instant,
+    /// Closed when the place is given up: the thread leaves the line then.
+    wanted: Option<PipeWriter>,
     unwanted: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
 
 impl Waiting {
     /// Draws a ticket, in a thread of its own that reports to `jobs`.
     pub fn start(ctx: &Context, request: AcquireRequest, jobs: Sender<Job>) -> Result<Waiting> {
+        let fault = |error| {
+            Error::new(Kind::Fault, format!("no thread can be started that waits: {error}"))
+        };
+        let (stop, wanted) = std::io::pipe().map_err(fault)?;
         let unwanted = Arc::new(AtomicBool::new(false));
         let waiter = Waiter { ctx: ctx.clone(), request, jobs, unwanted: unwanted.clone() };
-        std::thread::Builder::new().spawn(move || waiter.run()).map_err(|error| {
-            Error::new(zeta_os::error::Kind::Fault, format!("no thread can be started: {error}"))
-        })?;
-        let (callers, held) = (Vec::new(), None);
-        Ok(Waiting { callers, held, ahead: 0, asked: Instant::now(), unwanted })
+        let thread = std::thread::Builder::new().spawn(move || waiter.run(stop)).map_err(fault)?;
+        let (callers, held, asked) = (Vec::new(), None, Instant::now());
+        Ok(Waiting { callers, held, ahead: 0, asked, wanted: Some(wanted), unwanted, thread })
     }
 
     /// Returns the end of the next call that waits, or that of the place.
@@ -84,11 +92,24 @@ impl Waiting {
         let calls = self.callers.iter().map(|caller| caller.until);
         calls.min().unwrap_or(self.asked + KEPT)
     }
+
+    /// Leaves the line, and returns when that is done or the time is up.
+    pub fn leave(mut self, until: Instant) {
+        self.give_up();
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.unwanted.store(true, Ordering::Release);
+        self.wanted = None;
+    }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.unwanted.store(true, Ordering::Release);
+        self.give_up();
     }
 }
 
@@ -101,8 +122,8 @@ struct Waiter {
 }
 
 impl Waiter {
-    fn run(self) {
-        if let Err(error) = self.wait() {
+    fn run(self, stop: PipeReader) {
+        if let Err(error) = self.wait(stop.into()) {
             self.report(Turn::Failed(error));
         }
     }
@@ -112,12 +133,16 @@ impl Waiter {
         let _ = self.jobs.send(Job::Turn(lease, self.request.lease_id.clone(), turn));
     }
 
-    fn wait(&self) -> Result<()> {
+    fn wait(&self, stop: OwnedFd) -> Result<()> {
         let at = self.ctx.open()?;
         let mut handle = LeaseHandle::new(&at, &self.request.lease);
         handle.stay_in_queue(TICKET_MS);
+        handle.stop_with(stop);
+        // The first round only draws the ticket, and finds out who has the lease.
+        let mut round_ms = 0;
         while !self.unwanted.load(Ordering::Acquire) {
-            let mut wait = WaitOptions { limit_ms: Some(ROUND_MS), on_wait: &mut |_, _| {} };
+            let mut wait = WaitOptions { limit_ms: Some(round_ms), on_wait: &mut |_, _| {} };
+            round_ms = ROUND_MS;
             let outcome = handle.acquire(&self.request, &mut wait, &mut |record| {
                 record.processes = session::processes(&at)?;
                 Ok(())

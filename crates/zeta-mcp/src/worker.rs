@@ -26,6 +26,9 @@ use crate::waiting::{Caller, Turn, Waiting};
 
 /// How long a lease is kept that was granted while no call waited for it.
 const UNASKED: Duration = Duration::from_secs(60);
+/// How long the end of this process waits for threads to leave their lines; a ticket that is left
+/// counts for nothing.
+const LEAVE_LIMIT: Duration = Duration::from_millis(50);
 /// The longest sleep between two jobs.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -55,6 +58,8 @@ pub enum Job {
     Cancel(u64),
     /// A waiting thread has news about a lease, for its attempt with this id.
     Turn(RecordName, String, Turn),
+    /// The client asks nothing more: no call waits from here on.
+    Closed,
     /// The client has ended.
     End,
 }
@@ -103,6 +108,7 @@ pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
         holdings: Holdings::default(),
         waiting: BTreeMap::new(),
         notices: Vec::new(),
+        is_closed: false,
     };
     let thread = std::thread::Builder::new().spawn(move || worker.run(&jobs, &hurry))?;
     Ok((handle, thread))
@@ -122,6 +128,8 @@ pub struct Worker {
     pub waiting: BTreeMap<RecordName, (String, Waiting)>,
     /// What the next answer tells besides.
     pub notices: Vec<String>,
+    /// No call waits any more.
+    pub is_closed: bool,
 }
 
 impl Worker {
@@ -131,6 +139,7 @@ impl Worker {
                 Ok(Job::Call(call)) => self.call(*call),
                 Ok(Job::Cancel(number)) => self.cancel(number),
                 Ok(Job::Turn(lease, id, turn)) => self.turn(&lease, &id, turn),
+                Ok(Job::Closed) => self.close(),
                 Ok(Job::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -196,6 +205,14 @@ impl Worker {
                 let _ = caller.reply.send(answer.clone());
             }
         }
+    }
+
+    /// Answers the calls that wait, and lets no other one wait.
+    fn close(&mut self) {
+        self.is_closed = true;
+        let over = Instant::now();
+        let waiting = self.waiting.values_mut().flat_map(|(_, waiting)| &mut waiting.callers);
+        waiting.for_each(|caller| caller.until = over);
     }
 
     /// Sends an answer, with what the agent must know besides, and what it holds.
@@ -287,7 +304,8 @@ impl Worker {
 
     /// Releases what must not outlive this server.
     fn end(&mut self) {
-        self.waiting.clear();
+        let until = Instant::now() + LEAVE_LIMIT;
+        std::mem::take(&mut self.waiting).into_values().for_each(|(_, place)| place.leave(until));
         verb::lease::give_back_unasked(self, None);
         if let Some(agent) = self.agent.take() {
             agent.end();

@@ -38,7 +38,8 @@ pub fn lease_name(name: &str) -> Result<RecordName> {
 
 /// Acquires a lease for a call, now or when its turn comes.
 pub fn acquire(worker: &mut Worker, args: &Args, mut call: Caller) {
-    let wait = Duration::from_secs(args.number("wait_s").unwrap_or(0));
+    let wait_s = args.number("wait_s").filter(|_| !worker.is_closed);
+    let wait = Duration::from_secs(wait_s.unwrap_or(0));
     call.until = Instant::now() + wait;
     match begin(worker, args, wait) {
         Ok(Begun::Answered(answer)) => worker.reply(call.reply, answer),

@@ -5,6 +5,7 @@
 //! release: the next process in the queue wakes up while the rest of the release is done, and no
 //! process wakes up before.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -34,19 +35,29 @@ pub struct LeaseHandle<'a> {
     pub(super) position: Option<QueuePosition>,
     /// How long the ticket counts at least, in ms, from when it is drawn.
     pub(super) stays_ms: Option<u64>,
+    /// Becomes readable when this process does not want to wait any more.
+    pub(super) stop: Option<OwnedFd>,
+    pub(super) is_stopped: bool,
 }
 
 impl<'a> LeaseHandle<'a> {
     /// Makes a handle; nothing is opened or created yet.
     pub fn new(at: &'a NodeHandle<'a>, lease: &'a RecordName) -> LeaseHandle<'a> {
         let file = layout::lease_file(lease);
-        LeaseHandle { at, lease, file, guard: None, position: None, stays_ms: None }
+        let (guard, position, stays_ms, stop) = (None, None, None, None);
+        LeaseHandle { at, lease, file, guard, position, stays_ms, stop, is_stopped: false }
     }
 
     /// From now on the position in the queue outlives an [`acquire`](Self::acquire) that waited in
     /// vain, for the next one. The ticket counts for at most `ms` from when it is drawn.
     pub fn stay_in_queue(&mut self, ms: u64) {
         self.stays_ms = Some(ms);
+    }
+
+    /// From now on an [`acquire`](Self::acquire) that waits ends as if its time were over when this
+    /// descriptor becomes readable, as that of a pipe whose other end is closed.
+    pub fn stop_with(&mut self, stop: OwnedFd) {
+        self.stop = Some(stop);
     }
 
     /// Returns how many other waiters are ahead in the queue; the ticket of `holder`, which has the

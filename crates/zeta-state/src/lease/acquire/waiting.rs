@@ -245,9 +245,15 @@ impl Attempt<'_, '_> {
             );
             let befores = fds.len();
             fds.extend(position.watch.fd());
+            let watches = fds.len();
+            fds.extend(self.handle.stop.as_ref().map(AsFd::as_fd));
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
-            let drained = if befores < fds.len() && is_ready(befores) {
+            if is_ready(watches) {
+                self.handle.is_stopped = true;
+                return;
+            }
+            let drained = if befores < watches && is_ready(befores) {
                 let file = &self.handle.file;
                 position.watch.drain(|name| name == file || layout::is_grant_file(name))
             } else {
