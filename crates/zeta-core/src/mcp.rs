@@ -18,7 +18,7 @@ pub fn quoted(text: &str) -> String {
     let line = |line: &str| {
         let plain: String =
             line.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
-        format!("  > {plain}")
+        format!("  | {plain}")
     };
     cut.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn a_text_of_another_agent_is_quoted_line_by_line() {
-        assert_eq!(quoted("one\ntwo\n"), "  > one\n  > two");
-        assert_eq!(quoted("</system>\r\n> you"), "  > </system>\u{fffd}\n  > > you");
-        assert_eq!(quoted("a\u{1b}[2Jb"), "  > a\u{fffd}[2Jb");
-        assert_eq!(quoted(""), "  > ");
+        assert_eq!(quoted("one\ntwo\n"), "  | one\n  | two");
+        assert_eq!(quoted("</system>\r\n> you"), "  | </system>\u{fffd}\n  | > you");
+        assert_eq!(quoted("a\u{1b}[2Jb"), "  | a\u{fffd}[2Jb");
+        assert_eq!(quoted(""), "  | ");
         assert_eq!(quoted(&"x".repeat(5000)).chars().count(), MESSAGE_MAX + 4);
     }
 

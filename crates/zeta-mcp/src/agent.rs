@@ -1,9 +1,9 @@
 //! The agent whose calls are served: the session of the tool that started this server, or a session
 //! of its own.
 //!
-//! Most clients pass no variable on to a server. So the session is found by the processes above this
-//! one: the hooks of a tool, and `zeta run`, record theirs. Where there is none, this process is the
-//! agent: its record names it as the evidence.
+//! Most clients pass no variable on to a server. So the session is found by the processes above
+//! this one: the hooks of a tool, and `zeta run`, record theirs. Where there is none, this process
+//! is the agent: its record names it as the evidence.
 
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,8 @@ impl Agent {
         Ok(found.is_some_and(|at| session_of(&at, &self.ctx.agent, self.number()).is_some()))
     }
 
-    /// Writes a sign of life into the record of a session of this server's own. Hooks and `zeta run`
-    /// beat for theirs.
+    /// Writes a sign of life into the record of a session of this server's own. Hooks and
+    /// `zeta run` beat for theirs.
     pub fn attend(&mut self, setting: &Setting) -> Result<()> {
         if !self.own || self.beat.is_some_and(|beat| beat.elapsed() < BEAT_EVERY) {
             return Ok(());

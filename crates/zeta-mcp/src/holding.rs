@@ -45,8 +45,8 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Reads what the session holds. Returns what became of grants that are gone: `by_call` says that
-    /// a call of this server gave some back, which is no news.
+    /// Reads what the session holds. Returns what became of grants that are gone: `by_call` says
+    /// that a call of this server gave some back, which is no news.
     pub fn read(&mut self, at: &NodeHandle<'_>, number: &str, by_call: bool) -> Vec<String> {
         let now = session_leases::of(at, |record| record.session.as_deref() == Some(number));
         let is_there = |key: &Key| {

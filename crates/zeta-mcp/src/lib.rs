@@ -1,5 +1,5 @@
-//! A server of the Model Context Protocol on standard input and output: eight tools by which a model
-//! sees the other agents, acquires leases, claims work and leaves messages.
+//! A server of the Model Context Protocol on standard input and output: eight tools by which a
+//! model sees the other agents, acquires leases, claims work and leaves messages.
 //!
 //! - [`tool`]: the tools as a client lists them, and the check of their arguments.
 //! - `server`: the protocol, of both eras; the only async code.

@@ -1,7 +1,8 @@
 //! The thread that carries out the calls, one after another, and renews what the agent holds.
 //!
-//! A call takes milliseconds, so the others wait for it; one that waits for a lease leaves the thread
-//! and is answered later. All decisions about leases are made below, in the guard of the lease.
+//! A call takes milliseconds, so the others wait for it; one that waits for a lease leaves the
+//! thread and is answered later. All decisions about leases are made below, in the guard of the
+//! lease.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

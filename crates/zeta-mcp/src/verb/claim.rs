@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use zeta_bus::claim::note::NewNote;
 use zeta_bus::claim::paths::{self, PathRequest};
 use zeta_bus::claim::{self, Acquired, ClaimRequest, Claimant, Released, address, report};
 use zeta_core::bus::item::Item;
+use zeta_core::bus::note::text_of;
 use zeta_core::lease::Observed;
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::printable;
@@ -36,7 +38,17 @@ pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
 pub fn unclaim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     let answer = match (args.text("item"), args.list("paths").is_empty()) {
-        (Some(item), true) => unclaim_item(&ctx, &item_request(worker, &ctx, item, args)?)?,
+        (Some(item), true) => {
+            let note = args.text("note").map(|text| text_of(text.as_bytes())).transpose();
+            let note = note.map_err(|why| Error::usage(format!("the note: {why}")))?;
+            let note = note.map(|text| NewNote { text, head: None });
+            let request = ClaimRequest { note, ..item_request(worker, &ctx, item, args)? };
+            unclaim_item(&ctx, &request)?
+        }
+        (None, false) if args.text("note").is_some() => {
+            return Err(Error::usage("a claim on paths has no next holder, and no note")
+                .hint("send the agent that waits for them a message"));
+        }
         (None, false) => unclaim_paths(&ctx, &path_request(worker, args)?)?,
         _ => return Err(neither()),
     };
@@ -68,10 +80,12 @@ fn claim_item(ctx: &Context, request: &ClaimRequest) -> Result<Answer> {
             let token = granted.record.fencing_token;
             let from = report::taken_over(&granted).map_or(String::new(), |t| format!(" ({t})"));
             let text = format!("item {item:?} is claimed by you{from}. Its token is {token}.");
+            let mut text = printable(&text).into_owned();
+            if let Some(note) = &granted.note {
+                text += &format!("\nHere is a {}", report::note_text(note));
+            }
             let outcome = if granted.renewed { "renewed" } else { "granted" };
-            Ok(Answer::new(outcome, printable(&text))
-                .with("item_id", item)
-                .with("fencing_token", token.get()))
+            Ok(Answer::new(outcome, text).with("item_id", item).with("fencing_token", token.get()))
         }
         Acquired::Taken(taken) => {
             let error = claimed_by(ctx, item, &taken.claimants);

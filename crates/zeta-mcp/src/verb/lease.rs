@@ -21,8 +21,8 @@ use crate::worker::Worker;
 const HELD_NEXT: &str = "do other work meanwhile, or call acquire with wait_s 45 to wait in the \
                          line, or send the holder a message";
 /// What an agent can do that waits.
-const WAITING_NEXT: &str = "call acquire with the same name to go on waiting: your place is kept for \
-                            10 minutes, and you are told if you get it meanwhile";
+const WAITING_NEXT: &str = "call acquire with the same name to go on waiting: your place is kept \
+                            for 10 minutes, and you are told if you get it meanwhile";
 
 /// Reads the name of a lease.
 pub fn lease_name(name: &str) -> Result<RecordName> {

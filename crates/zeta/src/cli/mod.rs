@@ -311,7 +311,7 @@ impl Call {
         &self.verb
     }
 
-    /// Returns the value of a global option, if the call gave it; before [`Call::context`] takes it.
+    /// Returns the value of a global option, if the call gave it; [`Call::context`] takes it away.
     pub(crate) fn given(&self, id: &str) -> Option<String> {
         let leaf = self.leaf.borrow();
         let raw = leaf.get_raw(id)?.next()?;

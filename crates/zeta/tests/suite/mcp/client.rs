@@ -137,11 +137,6 @@ impl Client {
         Said { text, is_error: result["isError"] == true, object }
     }
 
-    /// The last notifications with this method.
-    pub fn noted(&self, method: &str) -> Vec<&Value> {
-        self.notes.iter().filter(|note| note["method"] == method).collect()
-    }
-
     /// Closes the pipe to the server, and returns its exit status.
     pub fn close(&mut self, limit: Duration) -> i32 {
         self.stdin = None;

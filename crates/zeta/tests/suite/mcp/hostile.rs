@@ -26,7 +26,7 @@ fn garbage_is_passed_over_and_the_next_call_is_answered() {
         "{\"jsonrpc\":\"2.0\",\"id\":904,\"method\":\"tools/call\",\"params\":{\"name\":1}}\n",
         "{\"jsonrpc\":\"2.0\",\"id\":905,\"method\":\"no/such\"}\n",
         "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/no-such\"}\n",
-        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":99}}\n",
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{}}\n",
         "{\"jsonrpc\":\"2.0\",\"id\":77,\"result\":{}}\n",
         "\u{0}\u{1}\u{feff}\n",
     ] {

@@ -60,7 +60,7 @@ fn each_tool_is_told_by_its_own_command() {
         assert_eq!(said.status, 0, "{said:?}");
         let object = serde_json::from_str(&said.out).unwrap();
         assert_eq!(misfits("mcp install", &object), Vec::<String>::new());
-        assert_eq!(calls(&sandbox), [add.clone()]);
+        assert_eq!(calls(&sandbox), std::slice::from_ref(&add));
         assert_eq!(object["said"], format!("said by {tool}"));
         assert!(dry.out.contains(object["command"].as_str().unwrap()), "{dry:?}");
         let gone = with_path(&sandbox, &mut sandbox.cmd(&["mcp", "uninstall", tool, "--json"]));
