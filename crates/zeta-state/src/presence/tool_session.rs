@@ -3,6 +3,7 @@
 
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
+use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{self, edits};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::name::Label;
@@ -23,10 +24,6 @@ use zeta_os::{host, process};
 
 /// The key that says which tool's hooks wrote a record.
 pub const HOOKED_BY: &str = "hooked_by";
-/// The key of what the agent waits for, and that of the time since when.
-pub const WAITS_FOR: &str = "waits_for";
-/// See [`WAITS_FOR`].
-pub const WAITS_SINCE: &str = "waits_since";
 /// The key of the directory in which the agent works.
 pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
@@ -124,6 +121,12 @@ fn begin(fields: &mut Fields<'static>, agent: &Label, number: &str, wall_us: i64
     fields.set_text("started_at", &started_at);
 }
 
+/// Returns whether the record of the caller says that it waits for a person.
+pub fn waits(handle: &NodeHandle<'_>) -> bool {
+    let file = layout::persona_file(handle.ctx.agent.as_str());
+    record(handle, &file).is_some_and(|(_, fields)| fields.raw(WAITS_FOR).is_some())
+}
+
 /// Renews the leases of the session that are older than a quarter of their TTL.
 pub fn renew(handle: &NodeHandle<'_>, number: &str) {
     let now_ns = host::reading().boot_ns;
@@ -142,7 +145,8 @@ pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     let name = RecordKey::Persona(handle.ctx.agent.clone());
     if handle.read(&name.file(), name.max())?.is_some() {
         change(handle, number, |fields| {
-            [edits::KEY, WAITS_FOR, WAITS_SINCE].iter().for_each(|key| fields.remove(key));
+            fields.remove(edits::KEY);
+            waiting::clear(fields);
             fields.set_text("ended_at", &format_utc(host::wall_us()));
         })?;
     }
