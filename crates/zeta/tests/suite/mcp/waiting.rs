@@ -56,7 +56,7 @@ fn a_lease_that_came_while_no_call_waited_is_told_at_once() {
     one.call("acquire", json!({"name": "deploy"}));
     two.call("acquire", json!({"name": "deploy", "wait_s": 1}));
     one.call("release", json!({"name": "deploy"}));
-    wait_for("the grant", || sandbox.ok(&["lease", "show", "deploy"]).contains("two-"));
+    wait_for("the grant", || sandbox.zeta(&["lease", "show", "deploy"]).out.contains("two-"));
     let told = two.call("inbox", json!({}));
     assert!(told.has("NOTE: lease deploy is yours now"), "{told:?}");
     assert_eq!(told.object["notices"].as_array().unwrap().len(), 1);
