@@ -29,6 +29,7 @@ mod creds;
 mod demo;
 mod docs;
 mod doctor;
+mod guide;
 mod heartbeat;
 mod hook;
 mod init;
@@ -136,7 +137,7 @@ const NOUNS: &[Noun] = &[
     clean::NOUN,
     doctor::NOUN,
     schema::NOUN,
-    docs::GUIDE,
+    guide::NOUN,
     docs::COMPLETIONS,
     docs::MAN,
 ];
