@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::support::{LIMIT, Out, Sandbox, can, find, finish, run, skip, test_name, wait_for};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{LIMIT, Out, Sandbox, can, find, finish, run, signal, skip, test_name};
 
 /// Writes the program of a language into the sandbox, in a repository with the claimed files.
 fn program(language: &str, file: &str) -> Sandbox {
@@ -65,14 +68,18 @@ fn check(sandbox: &Sandbox, words: &[&str]) {
         let out = as_vera(sandbox, &[&release[..], &["--token", &token]].concat());
         assert_eq!(out.status, 0, "{release:?}: {out:?}");
     }
-    // Killed while it waits for the answer, with its session, it leaves nothing behind, either.
-    let mut child = call(sandbox, words).spawn().unwrap();
+    // Killed while it waits for the answer, it leaves nothing behind, either.
+    let started = Instant::now();
+    let child = call(sandbox, words).spawn().unwrap();
     let asked = as_vera(sandbox, &["bus", "wait", "--timeout", "30s"]);
     assert_eq!(asked.status, 0, "{asked:?}");
-    assert!(!is_free(), "it works");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait_for("its lease is free", || as_vera(sandbox, &["lease", "acquire", "deploy"]).status == 0);
+    let show = as_vera(sandbox, &["lease", "list", "--json"]);
+    let leases: Value = serde_json::from_str(&show.out).unwrap();
+    let program = &leases["leases"].as_array().unwrap().iter().find(|l| l["lease"] == "deploy");
+    let pid = program.unwrap()["child_pid"].as_u64().unwrap();
+    signal(u32::try_from(pid).unwrap(), Signal::KILL);
+    assert_eq!(finish(child, started, LIMIT).status, 128 + 9);
+    assert!(is_free(), "{:?}", as_vera(sandbox, &["lease", "list"]));
 }
 
 #[test]
