@@ -15,7 +15,6 @@ mod fuzz;
 mod hooks;
 mod it;
 mod json;
-mod languages;
 mod library;
 mod mcp;
 mod modules;
