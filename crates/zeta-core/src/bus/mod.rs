@@ -13,13 +13,17 @@ mod envelope;
 pub mod grant;
 pub mod item;
 pub mod original_lock;
+mod recipient;
 pub mod topic;
+mod wake;
 
 pub use address::{Address, EVERYBODY};
 pub use envelope::{
-    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, When, is_for,
-    is_id, text_of,
+    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, IN_REPLY_TO, SKEW_US, THREAD,
+    When, is_id, text_of,
 };
+pub use recipient::{Channel, Reader, Recipient, is_for_many};
+pub use wake::{Means, Woken};
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,13 @@ pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
+/// The key that says whether a turn of the agent's model runs, and its word for yes.
+pub const TURN: &str = "turn";
+/// See [`TURN`].
+pub const RUNNING: &str = "running";
+/// The key of what wakes the agent.
+pub const WAKE: &str = "wake";
+
 /// Keys of a session before this one.
 const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, "beat_seq"];
 
@@ -151,6 +158,29 @@ pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     Ok(())
 }
 
+/// The record of an agent, and whether it lives.
+#[derive(Debug)]
+pub struct AgentRecord {
+    /// What the record says.
+    pub fields: Fields<'static>,
+    /// Whether it lives.
+    pub lives: bool,
+    /// The process that keeps the record.
+    pub own: Option<Process>,
+}
+
+/// Finds the record of an agent; `None` also if it cannot be read.
+pub fn find(handle: &NodeHandle<'_>, agent: &str) -> Option<AgentRecord> {
+    let bytes = handle.read(&layout::persona_file(agent), layout::PERSONA_MAX).ok()??;
+    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let beat = Beat::from_fields(&fields).ok()?;
+    let now = handle.ctx.now();
+    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
+    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    let own = beat.processes.own.filter(|_| !beat.ended);
+    Some(AgentRecord { fields: fields.into_owned(), lives, own })
+}
+
 /// Returns the agents of the node that live, by name, each with its record. What cannot be read
 /// says nothing.
 pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
@@ -160,13 +190,8 @@ pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
 
 fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'static>)> {
     let FileKind::Persona(name) = layout::kind_of(file) else { return None };
-    let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
-    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
-    let beat = Beat::from_fields(&fields).ok()?;
-    let now = handle.ctx.now();
-    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
-    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
-    lives.then(|| (name.to_owned(), fields.into_owned()))
+    let record = find(handle, name)?;
+    record.lives.then(|| (name.to_owned(), record.fields))
 }
 
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session

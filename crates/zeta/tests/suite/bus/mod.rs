@@ -8,6 +8,7 @@ mod decode;
 mod deliver;
 mod hostile;
 mod inbox;
+mod mail;
 mod index;
 mod mixed;
 mod paths;
