@@ -175,8 +175,7 @@ pub fn deliver(
     let (messages, unread) = snapshot.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
     let reader = channel::reader(&bus, surface)?;
-    let filter =
-        Filter { topic: topic.map(str::to_owned), to: Some(reader), ..Filter::default() };
+    let filter = Filter { topic: topic.map(str::to_owned), to: Some(reader), ..Filter::default() };
     let findings = unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
     let wanted = sort_out(messages, &filter);

@@ -115,8 +115,7 @@ pub fn woken(dir: &Path, agent: &str, ids: &[&str], by: Means) -> Result<Vec<Str
     check_surface(agent)?;
     let Some(bus) = Bus::open(dir)? else { return Ok(Vec::new()) };
     let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
-    let may_wake =
-        |id: &str| !log.of(id).is_some_and(Delivery::is_done) && !log.has_woken(id);
+    let may_wake = |id: &str| !log.of(id).is_some_and(Delivery::is_done) && !log.has_woken(id);
     let fresh: Vec<String> =
         ids.iter().filter(|id| may_wake(id)).map(|id| (*id).to_owned()).collect();
     for id in &fresh {

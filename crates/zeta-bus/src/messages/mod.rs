@@ -181,32 +181,28 @@ fn unknown_topic(name: &str) -> Error {
 
 /// Publishes a message. When this returns, every reader finds it whole.
 pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
+    let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     let recipients = match &message.to {
         Recipient::All => Vec::new(),
         Recipient::Agent(address) => vec![address.as_str().to_owned()],
         Recipient::Channel(channel) => channel::members(&bus, channel)?,
     };
-    publish_to(&bus, message, &recipients)
+    publish_to(&bus, &envelope, &recipients)?;
+    Ok(envelope)
 }
 
 /// Publishes a message, and marks it as unread for these recipients.
-pub(crate) fn publish_to(
-    bus: &Bus,
-    message: &NewMessage,
-    recipients: &[String],
-) -> Result<Envelope> {
-    let envelope = message.envelope()?;
-    let many = is_for_many(&envelope.to);
-    let marked: Vec<&String> =
-        recipients.iter().filter(|one| !many || **one != envelope.from).collect();
+pub(crate) fn publish_to(bus: &Bus, envelope: &Envelope, recipients: &[String]) -> Result<()> {
+    let is_sender = |one: &String| is_for_many(&envelope.to) && *one == envelope.from;
+    let marked: Vec<&String> = recipients.iter().filter(|one| !is_sender(one)).collect();
     // Before the message: a subscriber that gets it at once removes the mark.
-    marked.iter().for_each(|one| inbox::mark(bus, one, &envelope));
-    if let Err(error) = store(bus, &envelope) {
-        marked.iter().for_each(|one| inbox::unmark(bus, one, &envelope));
-        return Err(error);
+    marked.iter().for_each(|one| inbox::mark(bus, one, envelope));
+    let stored = store(bus, envelope);
+    if stored.is_err() {
+        marked.iter().for_each(|one| inbox::unmark(bus, one, envelope));
     }
-    Ok(envelope)
+    stored
 }
 
 /// Publishes an envelope. It does not wait for a process inside the index.

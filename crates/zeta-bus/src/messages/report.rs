@@ -9,8 +9,8 @@ use zeta_core::record::printable;
 use zeta_core::time::{format_utc, parse_utc};
 
 use super::follow::{Delivery, FAILURES_MAX};
-use super::status::{At, DeliveryState, Status, field};
 use super::send::{Reached, SentText};
+use super::status::{At, DeliveryState, Status, field};
 use super::{Listing, MessageView, Row};
 use crate::report::{Shape, add_compact, add_indented, age, count, json_line};
 use zeta_os::error::{Error, Kind};
@@ -168,7 +168,10 @@ pub fn no_mail(agent: &str, limit: &str) -> Error {
 
 /// Makes the error of a wait whose agent has ended.
 pub fn agent_ended(agent: &str) -> Error {
-    Error::new(Kind::Lost, format!("the process of {agent} has ended, so nothing waits for its mail"))
+    Error::new(
+        Kind::Lost,
+        format!("the process of {agent} has ended, so nothing waits for its mail"),
+    )
 }
 
 /// An agent that came into a channel or left it, as JSON.
@@ -338,7 +341,9 @@ pub fn failed_delivery(delivery: &Delivery) -> Option<Error> {
         Delivery::Failed(Envelope { id, to, .. }, times) => match is_for_many(to) {
             // A message for many never becomes a dead letter.
             true => format!("message {id}: its handler failed (attempt {times})"),
-            false => format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})"),
+            false => {
+                format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})")
+            }
         },
         Delivery::DeadLetter(Envelope { id, .. }) => {
             format!(

@@ -63,6 +63,7 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
         unchecked: false,
         reply,
     };
+    let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
     let handle = ctx.find()?;
     let recipients = match &new.to {
@@ -73,7 +74,7 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
             living.into_iter().map(|(name, _)| name).collect()
         }
     };
-    let envelope = publish_to(&bus, &message, &recipients)?;
+    publish_to(&bus, &envelope, &recipients)?;
     let is_reached = |one: &String| matches!(new.to, Recipient::Agent(_)) || *one != envelope.from;
     let reached = recipients.iter().filter(|one| is_reached(one));
     let reached = reached.map(|one| reached_one(handle.as_ref(), &bus, one)).collect();
@@ -83,9 +84,7 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
 /// Finds the message that another one answers.
 pub fn reply_to(dir: &Path, id: &str) -> Result<Reply> {
     match read(dir, id, None)? {
-        Some(seen) => {
-            Ok(Reply { to: id.to_owned(), thread: seen.envelope.thread().to_owned() })
-        }
+        Some(seen) => Ok(Reply { to: id.to_owned(), thread: seen.envelope.thread().to_owned() }),
         None => Err(Error::new(Kind::NotFound, format!("no message with id {id}"))
             .hint("it was removed, or the id is another one: see 'zeta bus list'")
             .hint("to send the text without it, leave out --reply-to")),

@@ -7,8 +7,8 @@ use serde_json::Value;
 use zeta_core::bus::{Envelope, Fate, Woken, is_for_many, topic};
 
 use super::{Filter, Listing, MessageView, channel, check_id, list};
-use crate::directory::delivery_log::{self, Delivery};
 use crate::directory::Bus;
+use crate::directory::delivery_log::{self, Delivery};
 use zeta_os::error::Result;
 
 /// The newest heartbeats, claim messages and review requests of a bus.

@@ -60,7 +60,7 @@ pub fn wait(
     check_surface(agent)?;
     let started = Instant::now();
     let bus = Bus::open_or_create(dir)?;
-    let _armed = arm(&bus, agent)?;
+    let _armed = arm(&bus, agent)?.map_err(|pid| armed_already(agent, pid))?;
     let label = Address::new(agent).map(|address| address.as_label()).unwrap_or_default();
     let notify = Watch::new();
     notify.changes_in(bus.as_fd());
@@ -149,13 +149,15 @@ fn process_of(record: &AgentRecord) -> Option<OwnedFd> {
     process::watch(&record.own?)
 }
 
-/// What arms an agent: while it is open, no other process waits for the agent.
+/// What arms an agent: while it is there, no other process wakes the agent.
 #[derive(Debug)]
-struct Armed {
+pub struct Armed {
     _file: OwnedFd,
 }
 
-fn arm(bus: &Bus, agent: &str) -> Result<Armed> {
+/// Arms an agent: the caller wakes it at its next message. The inner error is that another process
+/// does, with its number if that is known.
+pub fn arm(bus: &Bus, agent: &str) -> Result<std::result::Result<Armed, Option<u32>>> {
     let dir = bus.inner(ARMED)?;
     let name = name_of(agent);
     let path = bus.path(INNER).join(ARMED).join(&name);
@@ -164,22 +166,20 @@ fn arm(bus: &Bus, agent: &str) -> Result<Armed> {
         .map_err(|errno| Error::io("cannot open", &path, errno))?;
     match lock_within(&file, LOOK_LIMIT) {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let who = read_pid(&file).map_or("another process".to_owned(), process_name);
-            let text = format!("{who} already waits for the mail of {agent}");
-            return Err(Error::new(Kind::Refused, text)
-                .hint("it ends at the next message; one process at a time waits for an agent"));
-        }
+        Err(Errno::WOULDBLOCK) => return Ok(Err(read_pid(&file))),
         Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
     }
     let mut written = std::fs::File::from(file);
     // The lock counts. The number is for people, so a full disk is no reason not to wait.
     let _ = ftruncate(&written, 0).is_ok() && writeln!(written, "{}", std::process::id()).is_ok();
-    Ok(Armed { _file: written.into() })
+    Ok(Ok(Armed { _file: written.into() }))
 }
 
-fn process_name(pid: u32) -> String {
-    format!("process {pid}")
+/// Makes the refusal of a call whose agent another process wakes.
+fn armed_already(agent: &str, pid: Option<u32>) -> Error {
+    let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    Error::new(Kind::Refused, format!("{who} already waits for the mail of {agent}"))
+        .hint("it ends at the next message; one process at a time waits for an agent")
 }
 
 fn read_pid(file: &OwnedFd) -> Option<u32> {
