@@ -11,6 +11,7 @@ mod inbox;
 mod index;
 mod mail;
 mod mixed;
+mod notes;
 mod paths;
 pub mod place;
 mod vectors;
