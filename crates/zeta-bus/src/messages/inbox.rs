@@ -78,9 +78,18 @@ fn unread_in<F: Fn(&str) -> Option<Delivery>>(
     Ok(listing)
 }
 
+/// How [`take`] records the messages that were given.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    /// Their state.
+    pub as_state: Delivery,
+    /// What the agent is woken by with that.
+    pub wakes_by: Option<Means>,
+}
+
 /// Gives an agent its unread messages: `give` gets them and returns the ids of those that it gave,
-/// which are recorded as `state` after that. Meanwhile no other call gives messages to this agent.
-/// A call that is killed in between gives them again.
+/// which are recorded after that. Meanwhile no other call gives messages to this agent. A call that
+/// is killed in between gives them again.
 ///
 /// # Errors
 /// [`zeta_os::error::Kind::Busy`] if another process delivers to the agent for longer than
@@ -89,7 +98,7 @@ pub fn take(
     dir: &Path,
     agent: &str,
     selection: &Selection,
-    state: Delivery,
+    record: Given,
     give: impl FnOnce(&Listing) -> Result<Vec<String>>,
 ) -> Result<()> {
     // Most inboxes are empty: a look at one leaves nothing behind.
@@ -102,8 +111,11 @@ pub fn take(
     let given = give(&listing)?;
     let is_given = |id: &&str| given.iter().any(|given| given == id);
     for one in listing.messages.iter().filter(|one| is_given(&one.envelope.id.as_str())) {
-        log.note(&one.envelope.id, state)?;
+        log.note(&one.envelope.id, record.as_state)?;
         unmark(&bus, agent, &one.envelope);
+        if let Some(by) = record.wakes_by {
+            log.note_woken(&one.envelope.id, Woken { at_us: wall_us(), by })?;
+        }
     }
     log.finish()
 }

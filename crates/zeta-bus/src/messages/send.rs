@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use zeta_core::bus::{Address, Envelope, Means, Recipient, topic};
+use zeta_core::hook::turn::{self, Turn};
 
 use super::{NewMessage, Reply, channel, publish_to, read, wake};
 use crate::directory::{Bus, delivery_log};
@@ -111,8 +112,8 @@ fn wakes_by(bus: &Bus, agent: &str, record: Option<AgentRecord>) -> Option<Means
     let record = record.filter(|record| record.lives)?;
     let is = |key: &str, word: &str| record.fields.text(key).is_some_and(|text| text == word);
     match () {
-        () if is(tool_session::WAKE, Means::Pty.word()) => Some(Means::Pty),
-        () if is(tool_session::TURN, tool_session::RUNNING) => Some(Means::Hook),
+        () if turn::of(&record.fields) == Some(Turn::Running) => Some(Means::Hook),
+        () if is(tool_session::WAKE, tool_session::WAKE_BY_PTY) => Some(Means::Pty),
         () => None,
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use rustix::io::Errno;
 use zeta_core::bus::{Address, Means};
+use zeta_core::hook::turn;
 
 use super::inbox::{Selection, unread_of, woken};
 use super::{Listing, check_surface};
@@ -132,7 +133,7 @@ impl Turn {
     /// Returns how long to leave a message to the hooks of the agent; `None` is no longer.
     fn left(&mut self, record: Option<&AgentRecord>) -> Option<Duration> {
         let record = record.filter(|record| record.lives)?;
-        let runs = record.fields.text(tool_session::TURN)? == tool_session::RUNNING;
+        let runs = turn::of(&record.fields)? == turn::Turn::Running;
         // A hook was called since the wait began, so the wait is not what the tool waits for.
         let beside = record.fields.number("beat_boot_ns")? > self.began_ns;
         if !runs || !beside {

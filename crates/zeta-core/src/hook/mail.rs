@@ -59,7 +59,7 @@ pub struct Letter {
 /// Writes letters for a model, oldest first, and returns how many of them the text has: what does
 /// not fit is left for the next time, but for the first, which is cut.
 pub fn quote(agent: &str, letters: &[Letter]) -> (String, usize) {
-    let (mut list, mut given) = (String::new(), 0);
+    let (mut list, mut given) = (String::new(), 0_usize);
     for letter in letters {
         let one = quote_one(agent, letter);
         if given > 0 && list.chars().count() + one.chars().count() > MAIL_MAX {
@@ -118,7 +118,8 @@ fn harmless(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
     while let Some(c) = chars.next() {
-        let begins_tag = |next: &char| next.is_alphabetic() || matches!(next, '/' | '!' | '?' | '|');
+        let begins_tag =
+            |next: &char| next.is_alphabetic() || matches!(next, '/' | '!' | '?' | '|');
         match c {
             '\t' => out.push(' '),
             '<' if chars.peek().is_some_and(begins_tag) => out.push('‹'),
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_counted_and_a_long_text_is_cut() {
-        let many: Vec<Letter> = (0..100).map(|n| letter(&format!("{n} {}", "x".repeat(200)))).collect();
+        let many: Vec<Letter> =
+            (0..100).map(|n| letter(&format!("{n} {}", "x".repeat(200)))).collect();
         let (text, given) = quote("c", &many);
         assert!((5..100).contains(&given) && text.chars().count() < MAIL_MAX + 500, "{given}");
         assert!(text.ends_with(&format!("\n{} more wait: zeta bus inbox --as c", 100 - given)));

@@ -6,9 +6,11 @@
 
 pub mod edits;
 pub mod greeting;
+pub mod mail;
 pub mod patch;
 pub mod place;
 pub mod shell_text;
+pub mod turn;
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -153,6 +155,8 @@ pub struct Event {
     pub action: Action,
     /// What the agent waits for.
     pub question: Option<String>,
+    /// Whether the turn that ends was already put off once by a hook.
+    pub again: bool,
 }
 
 /// What is answered to a tool. Later variants outweigh earlier ones.

@@ -10,7 +10,7 @@ use super::{Call, address, duration};
 use crate::environment::bus_shape;
 use zeta_bus::directory::Bus;
 use zeta_bus::directory::delivery_log::Delivery;
-use zeta_bus::messages::inbox::{self, Selection};
+use zeta_bus::messages::inbox::{self, Given, Selection};
 use zeta_bus::messages::send::NewText;
 use zeta_bus::messages::wake::{self, Waited};
 use zeta_bus::messages::{Listing, channel, report, send, thread_of};
@@ -69,7 +69,8 @@ pub(super) fn inbox(call: &Call) -> Result<u8> {
         return print(&inbox::unread_of(&dir, agent.as_str(), &selection)?).map(|()| 0);
     }
     let mut printed = false;
-    let taken = inbox::take(&dir, agent.as_str(), &selection, Delivery::Read, |unread| {
+    let as_read = Given { as_state: Delivery::Read, wakes_by: None };
+    let taken = inbox::take(&dir, agent.as_str(), &selection, as_read, |unread| {
         printed = true;
         print(unread)?;
         Ok(unread.messages.iter().map(|one| one.envelope.id.clone()).collect())
