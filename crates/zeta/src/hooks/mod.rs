@@ -98,8 +98,14 @@ fn write(tool: Tool, moment: Moment, answer: &Answer) -> Option<Value> {
     }
 }
 
+/// Returns the names of an event in the files of a tool.
+fn event_names(tool: Tool, moment: Moment) -> Vec<&'static str> {
+    let more = (tool == Tool::Claude && moment == Moment::Waiting).then_some(claude::NOTIFICATION);
+    event_name(tool, moment).into_iter().chain(more).collect()
+}
+
 /// Returns the name of an event in the files of a tool; `None` if it has none.
-pub fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
+fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
     match tool {
         Tool::Claude => claude::event(moment),
         Tool::Codex => codex::event(moment),
@@ -130,6 +136,7 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
         Moment::BeforeTool => {
             // Whether the tool may run does not depend on it.
             let _ = session.works();
+            session.go_on()?;
             let found = check(session, event, config.hook_rules())?;
             Ok(match found {
                 Answer::Tell(_)
@@ -144,7 +151,8 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
         // What follows depends on the mail.
         Moment::Stop => Ok(Answer::Nothing),
         Moment::Waiting => {
-            session.wait_for_person(event.question.as_deref()).map(|()| Answer::Nothing)
+            let question = event.question.as_ref();
+            question.map_or(Ok(()), |asked| session.wait(asked)).map(|()| Answer::Nothing)
         }
         Moment::SessionEnd => session.end().map(|()| Answer::Nothing),
     }

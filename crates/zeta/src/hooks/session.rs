@@ -9,11 +9,12 @@ use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::Neighbour;
 use zeta_core::hook::turn::{self, Turn};
-use zeta_core::hook::{Event, Moment, Tool, agent_name, cut, session_number};
+use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
+use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, session_number};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
-use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
+use zeta_core::time::{NS_PER_MS, parse_utc};
 
 use super::repository;
 use crate::config::Config;
@@ -24,13 +25,11 @@ use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, STOPS, TOLD, ToolSession, WAITS_FOR, WAITS_SINCE, attend, living, session_of,
+    self, CWD, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
 const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
-/// Longest question that is kept, in characters.
-const QUESTION_MAX: usize = 200;
 
 /// The session that a call of a hook is about.
 pub(super) struct Session {
@@ -79,8 +78,16 @@ impl Session {
     }
 
     /// Writes the record of the session, with what `change` adds. The agent does not wait for a
-    /// person any more, unless `change` says so.
+    /// person any more.
     pub(super) fn attend(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        self.record(|fields| {
+            waiting::clear(fields);
+            change(fields);
+        })
+    }
+
+    /// Writes the record of the session, with what `change` adds.
+    fn record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         if self.is_wrapped {
             return self.change_wrapped(change);
         }
@@ -92,8 +99,6 @@ impl Session {
             cwd: self.cwd.as_deref(),
         };
         let before_ns = attend(&handle, &session, |fields| {
-            fields.remove(WAITS_FOR);
-            fields.remove(WAITS_SINCE);
             self.note_turn(fields);
             change(fields);
         })?;
@@ -107,8 +112,6 @@ impl Session {
     fn change_wrapped(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let handle = self.ctx.open()?;
         tool_session::change(&handle, &self.number, |fields| {
-            fields.remove(WAITS_FOR);
-            fields.remove(WAITS_SINCE);
             if let Some(cwd) = &self.cwd {
                 fields.set_text(CWD, cwd);
             }
@@ -167,11 +170,17 @@ impl Session {
     }
 
     /// Records that the agent waits for a person.
-    pub(super) fn wait_for_person(&self, question: Option<&str>) -> Result<()> {
-        self.attend(|fields| {
-            fields.set_text(WAITS_FOR, &cut(question.unwrap_or("a person"), QUESTION_MAX));
-            fields.set_text(WAITS_SINCE, &format_utc(host::wall_us()));
-        })
+    pub(super) fn wait(&self, question: &Question) -> Result<()> {
+        self.record(|fields| waiting::set(fields, question, host::wall_us()))
+    }
+
+    /// Records that the agent goes on, if it waited for a person.
+    pub(super) fn go_on(&self) -> Result<()> {
+        let Some(handle) = self.ctx.find()? else { return Ok(()) };
+        match tool_session::waits(&handle) {
+            true => self.attend(|_| {}),
+            false => Ok(()),
+        }
     }
 
     /// Records paths that the agent wrote.
