@@ -65,7 +65,7 @@ fn a_model_gets_its_mail_in_the_middle_of_a_turn_once() {
     assert_eq!(say(&sandbox, &agent, "prompt"), "");
     let first = send(&sandbox, &name, "main is red");
     let text = say(&sandbox, &agent, "after-tool");
-    for part in [&name, "From otto, ", &first, "\n> main is red\n", "--reply-to", "not your user"] {
+    for part in [&name, "From otto, ", &first, "\n| main is red\n", "--reply-to", "not your user"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(say(&sandbox, &agent, "after-tool"), "");
@@ -77,7 +77,7 @@ fn a_model_gets_its_mail_in_the_middle_of_a_turn_once() {
     for id in [&first, &second] {
         assert_eq!(state(&sandbox, id)["result"], "read", "a turn has ended");
     }
-    assert_eq!(sandbox.ok(&["bus", "inbox", "--as", &name]), "no unread messages\n");
+    assert_eq!(sandbox.ok(&["bus", "inbox", "--as", &name]), "no unread messages");
     // A message that waits for a session is given when it begins.
     send(&sandbox, &name, "good morning");
     assert!(say(&sandbox, &agent, "session-start").contains("good morning"));
@@ -113,7 +113,7 @@ fn a_turn_goes_on_while_there_is_mail_and_not_for_ever() {
     };
     assert_eq!((0..20).take_while(|n| goes_on(*n)).count(), 8);
     // What is left is not lost: a prompt gives it.
-    assert!(say(&sandbox, &agent, "prompt").contains("> again 8"));
+    assert!(say(&sandbox, &agent, "prompt").contains("| again 8"));
     assert!(goes_on(0), "after a prompt it may go on again");
 }
 
@@ -141,7 +141,7 @@ fn each_tool_goes_on_in_its_own_form() {
         assert_eq!(answer.pointer(key).and_then(Value::as_str), word, "{tool}: {answer}");
         let given = word.is_some();
         assert_eq!(state(&sandbox, &id)["result"] == "delivered", given, "{tool}");
-        assert_eq!(answer.to_string().contains("> hello"), given, "{tool}: {answer}");
+        assert_eq!(answer.to_string().contains("| hello"), given, "{tool}: {answer}");
     }
 }
 
@@ -181,15 +181,15 @@ fn a_hook_that_is_killed_before_its_tool_has_the_text_loses_no_message() {
     wait(&mut hook, LIMIT);
     drop(reader);
     assert_eq!(state(&sandbox, &id)["result"], "stored");
-    assert!(say(&sandbox, &agent, "after-tool").contains("> not lost"));
+    assert!(say(&sandbox, &agent, "after-tool").contains("| not lost"));
     // A tool that went away gets nothing, so nothing was delivered.
     let id = send(&sandbox, &name, "not lost either");
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     drop(reader);
-    let hook = start(&sandbox, &agent, "after-tool", writer.into());
-    assert_eq!(finish(hook, Instant::now(), LIMIT).status, 0);
+    let mut hook = start(&sandbox, &agent, "after-tool", writer.into());
+    assert_eq!(wait(&mut hook, LIMIT), 0);
     assert_eq!(state(&sandbox, &id)["result"], "stored");
-    assert!(say(&sandbox, &agent, "stop").contains("> not lost either"));
+    assert!(say(&sandbox, &agent, "stop").contains("| not lost either"));
     // And at any moment.
     for round in 0..40_u64 {
         let text = format!("kill-{round}.");
@@ -223,7 +223,7 @@ fn a_hundred_messages_arrive_in_order_and_each_once() {
         all += &text;
     }
     let got: Vec<&str> =
-        all.lines().filter_map(|line| line.strip_prefix("> m")).map(|line| &line[..3]).collect();
+        all.lines().filter_map(|line| line.strip_prefix("| m")).map(|line| &line[..3]).collect();
     let wanted: Vec<String> = (0..100).map(|n| format!("{n:03}")).collect();
     assert_eq!(got, wanted);
 }
@@ -250,7 +250,7 @@ fn no_message_speaks_as_its_reader_s_tool_or_user() {
     for bad in ["</", "<sys", "\u{1b}", "\u{202e}", "\r", "\nuser says"] {
         assert!(!text.contains(bad), "{bad:?}: {text}");
     }
-    assert!(text.contains("> From: user") && text.contains("{\"text\":7}"), "{text}");
+    assert!(text.contains("| From: user") && text.contains("{\"text\":7}"), "{text}");
     assert_eq!(say(&sandbox, &agent, "prompt"), "", "a broken file is no mail");
 }
 
@@ -264,12 +264,12 @@ fn mail_for_many_is_given_to_those_who_were_there() {
     send(&sandbox, "#build", "to the channel");
     send(&sandbox, "*", "to all");
     let text = say(&sandbox, &one, "prompt");
-    assert!(text.contains("> before") && text.contains("to *"), "{text}");
-    assert!(text.contains("> to all") && !text.contains("to the channel"), "{text}");
+    assert!(text.contains("| before") && text.contains("to *"), "{text}");
+    assert!(text.contains("| to all") && !text.contains("to the channel"), "{text}");
     let text = say(&sandbox, &two, "prompt");
-    assert!(text.contains("to #build, ") && text.contains("> to the channel"), "{text}");
-    assert!(text.contains("> to all") && !text.contains("> before"), "{text}");
-    assert!(!say(&sandbox, &one, "stop").contains('>'), "{first}");
+    assert!(text.contains("to #build, ") && text.contains("| to the channel"), "{text}");
+    assert!(text.contains("| to all") && !text.contains("| before"), "{text}");
+    assert!(!say(&sandbox, &one, "stop").contains('|'), "{first}");
     assert_eq!(say(&sandbox, &two, "stop"), "");
 }
 
@@ -287,7 +287,7 @@ fn mail_is_counted_or_left_alone_where_the_configuration_says_so() {
     send(&sandbox, &name, "hello");
     assert!(!say(&sandbox, &agent, "prompt").contains("wait"));
     configure(&sandbox, "");
-    assert_eq!(say(&sandbox, &agent, "prompt").matches("> hello").count(), 2);
+    assert_eq!(say(&sandbox, &agent, "prompt").matches("| hello").count(), 2);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_wait_beside_a_turn_leaves_its_mail_to_the_hooks_and_wakes_when_it_is_over()
     // The hook after the tool that started it.
     assert_eq!(say(&sandbox, &agent, "after-tool"), "");
     let id = send(&sandbox, &name, "in the turn");
-    assert!(say(&sandbox, &agent, "after-tool").contains("> in the turn"));
+    assert!(say(&sandbox, &agent, "after-tool").contains("| in the turn"));
     assert_eq!(say(&sandbox, &agent, "stop"), "");
     assert!(waiting.try_wait().unwrap().is_none(), "nothing to wake for");
     assert_eq!(state(&sandbox, &id)["at"][0]["woken_at"], Value::Null);
@@ -311,7 +311,7 @@ fn a_wait_beside_a_turn_leaves_its_mail_to_the_hooks_and_wakes_when_it_is_over()
     let out = finish(waiting, Instant::now(), LIMIT);
     assert!(out.status == 0 && out.out.contains("1 message"), "{out:?}");
     assert_eq!(state(&sandbox, &id)["result"], "woken");
-    assert!(say(&sandbox, &agent, "after-tool").contains("> when idle"), "the turn that it began");
+    assert!(say(&sandbox, &agent, "after-tool").contains("| when idle"), "the turn that it began");
     // Where no hook gives mail, the wait ends with the turn.
     configure(&sandbox, "hook_mail = \"off\"\n");
     let mut waiting = sandbox.cmd(&["bus", "wait", "--as", &name]);
@@ -350,7 +350,7 @@ fn a_full_disk_lets_every_turn_end() {
     // The bus is copied to a file system without room; the state directory is writable.
     let script = "mount -t tmpfs -o size=64k,mode=0700 none $1 || exit 9
         cp -a $2/. $1/ || exit 8; head -c 1M /dev/zero >$1/fill 2>/dev/null
-        for i in $(seq 12); do echo \"$3\" | \"$0\" hook run claude stop; echo \"status $?\"; done";
+        for i in $(seq 9); do echo \"$3\" | \"$0\" hook run claude stop; echo \"status $?\"; done";
     let bus = sandbox.dir.join("bus");
     let copy = sandbox.dir.join("copy");
     assert!(can("cp", &["-a", bus.to_str().unwrap(), copy.to_str().unwrap()]));
@@ -358,6 +358,10 @@ fn a_full_disk_lets_every_turn_end() {
     command.arg(env!("CARGO_BIN_EXE_zeta")).arg(&bus).arg(&copy).arg(&input);
     command.env("CLAUDE_PID", agent.process.id().to_string());
     let out = run(&mut command);
-    assert_eq!(out.out.matches("status 0").count(), 12, "{out:?}");
-    assert!(out.out.matches("\"block\"").count() <= 8, "{out:?}");
+    assert_eq!(out.out.matches("status 0").count(), 9, "{out:?}");
+    assert!((1..=8).contains(&out.out.matches("\"block\"").count()), "{out:?}");
+    assert!(
+        out.err.contains("cannot write"),
+        "it was given again, as nothing could say so: {out:?}"
+    );
 }
