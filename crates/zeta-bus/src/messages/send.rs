@@ -4,10 +4,13 @@
 use std::path::Path;
 
 use serde_json::json;
-use zeta_core::bus::{Address, Envelope, Means, Recipient, topic};
+use zeta_core::bus::{
+    Address, CHANNEL_SIGN, Channel, EVERYBODY, Envelope, Means, Recipient, topic,
+};
 use zeta_core::hook::turn::{self, Turn};
 
 use super::{NewMessage, Reply, channel, publish_to, read, wake};
+use crate::claim;
 use crate::directory::{Bus, delivery_log};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::{Context, NodeHandle};
@@ -47,6 +50,17 @@ pub struct Reached {
     pub lives: bool,
     /// What tells it of the message at once.
     pub wakes_by: Option<Means>,
+}
+
+/// Parses a recipient: an agent, a channel, or `*`.
+pub fn recipient(text: &str) -> Result<Recipient> {
+    match text {
+        EVERYBODY => Ok(Recipient::All),
+        text if text.starts_with(CHANNEL_SIGN) => Channel::new(text)
+            .map(Recipient::Channel)
+            .map_err(|rule| Error::usage(format!("channel {text:?} is not valid: {rule}"))),
+        text => claim::address("recipient", text).map(Recipient::Agent),
+    }
 }
 
 /// Sends a text. One for all agents is marked as unread for those that live.

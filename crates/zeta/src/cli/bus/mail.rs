@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zeta_core::bus::{Channel, EVERYBODY, Recipient};
+use zeta_core::bus::{Channel, Recipient};
 use zeta_core::time::format_duration;
 
 use super::args::{ChannelArgs, InboxArgs, SendArgs, WaitArgs};
@@ -17,22 +17,24 @@ use zeta_bus::messages::{Listing, channel, report, send, thread_of};
 use zeta_bus::report::Shape;
 use zeta_os::error::{Error, Kind, Result};
 
-/// Parses a recipient: an agent, a channel, or `*`.
+/// Parses a recipient: an agent, a channel, or `*`. The original knows only some ids.
 pub(super) fn recipient(text: &str) -> Result<Recipient> {
-    match text {
-        EVERYBODY => Ok(Recipient::All),
-        text if text.starts_with('#') => channel_of(text).map(Recipient::Channel),
-        text => address("recipient", text).map(Recipient::Agent),
+    let recipient = send::recipient(text)?;
+    match &recipient {
+        Recipient::Agent(agent) => address("recipient", agent.as_str()).map(|_| ())?,
+        Recipient::Channel(_) => no_original()?,
+        Recipient::All => {}
     }
+    Ok(recipient)
 }
 
-fn channel_of(text: &str) -> Result<Channel> {
-    if bus_shape() == Shape::Original {
-        return Err(Error::usage("the original knows no channels")
-            .hint("ZETA_BUS_IDS=original is set: unset it to use them"));
+/// Refuses channels where only what the original knows is allowed.
+fn no_original() -> Result<()> {
+    match bus_shape() {
+        Shape::Original => Err(Error::usage("the original knows no channels")
+            .hint("ZETA_BUS_IDS=original is set: unset it to use them")),
+        Shape::Zeta => Ok(()),
     }
-    Channel::new(text)
-        .map_err(|rule| Error::usage(format!("channel {text:?} is not valid: {rule}")))
 }
 
 pub(super) fn send(call: &Call) -> Result<u8> {
@@ -126,7 +128,11 @@ fn membership(
 ) -> Result<u8> {
     let args: ChannelArgs = call.args()?;
     let (dir, agent) = (args.place.dir(), call.context()?.agent);
-    let channel = channel_of(&args.channel)?;
+    no_original()?;
+    let Recipient::Channel(channel) = send::recipient(&args.channel)? else {
+        return Err(Error::usage(format!("{:?} is no channel: write '#name'", args.channel))
+            .hint("quote it: '#' begins a comment in the shell"));
+    };
     let word = if change(&dir, agent.as_str(), &channel)? { done } else { nothing };
     let members = match Bus::open(&dir)? {
         Some(bus) => channel::members(&bus, &channel)?,
