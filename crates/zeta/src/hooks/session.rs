@@ -25,7 +25,7 @@ use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, STOPS, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
@@ -122,6 +122,7 @@ impl Session {
 
     /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
     fn note_turn(&self, fields: &mut Fields<'static>) {
+        fields.set_number(HOOKED_NS, host::reading().boot_ns);
         if self.moment != Moment::Stop {
             turn::note(fields, self.moment);
         }
