@@ -3,6 +3,7 @@
 
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::{is_claim_lease, space_of};
+use zeta_core::bus::note::Note;
 use zeta_core::evidence::{ProcessState, Processes};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Record, Standing, judge};
@@ -11,13 +12,14 @@ use zeta_core::pattern::{Mode, PathClaim, RepoPath};
 use zeta_core::record::parse;
 use zeta_core::time::Host;
 
+use super::note;
 use super::paths::report::paths;
 use zeta_os::error::Result;
 use zeta_os::process;
 use zeta_state::context::NodeHandle;
 use zeta_state::lease::{LeaseView, observe_text};
 
-/// A claim whose lease is held, and that names a branch or a worktree.
+/// A claim whose lease is held, and that names a branch or a worktree, or was handed over.
 #[derive(Debug, Clone)]
 pub struct PlacedClaim {
     /// The record of the lease.
@@ -28,10 +30,17 @@ pub struct PlacedClaim {
     pub life: ProcessState,
 }
 
+impl PlacedClaim {
+    /// Returns the note that its holder has from the one before.
+    pub fn note(&self, handle: &NodeHandle<'_>) -> Option<Note> {
+        note::of_lease(handle, &self.record.lease, &self.claim.item)
+    }
+}
+
 /// The claims of a node that name a place.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// Those that name a branch or a worktree.
+    /// Those that name a branch or a worktree, or wait for their new holder.
     pub claims: Vec<PlacedClaim>,
     /// Whether there are claims on paths.
     pub has_paths: bool,
@@ -52,7 +61,7 @@ pub fn places(handle: &NodeHandle<'_>) -> Result<Places> {
     Ok(places)
 }
 
-/// Returns the claim on a lease, if it is held and names a place.
+/// Returns the claim on a lease, if it is held and names a place or was handed over.
 fn placed(
     handle: &NodeHandle<'_>,
     lease: &RecordName,
@@ -70,7 +79,7 @@ fn placed(
         Observed::Ours(record, _, life) => {
             let claim = ClaimRecord::of(&record)?;
             let named = claim.branch.is_some() || claim.worktree.is_some();
-            named.then_some(PlacedClaim { record: *record, claim, life })
+            (named || claim.handed_over).then_some(PlacedClaim { record: *record, claim, life })
         }
         _ => None,
     }

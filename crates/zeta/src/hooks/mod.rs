@@ -150,10 +150,13 @@ fn greet(session: &Session, event: &Event) -> Result<Answer> {
     if begins {
         session.export();
     }
-    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new))?;
-    let mail = session.mail();
-    let is_new = session.tell(&greeting::digest(mail, &neighbours))?;
-    let text = (begins || is_new).then(|| greeting::text(session.name(), mail, &neighbours));
+    let claims = session.claims()?;
+    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &claims)?;
+    let (mail, handed) = (session.mail(), session.handed_over(&claims)?);
+    let handed = handed.as_deref();
+    let is_new = session.tell(&greeting::digest(mail, handed, &neighbours))?;
+    let text =
+        (begins || is_new).then(|| greeting::text(session.name(), mail, handed, &neighbours));
     Ok(text.flatten().map_or(Answer::Nothing, Answer::Tell))
 }
 

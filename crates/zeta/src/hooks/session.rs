@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
-use zeta_core::hook::greeting::Neighbour;
+use zeta_core::hook::greeting::{self, Neighbour};
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Question, Tool, agent_name, session_number};
 use zeta_core::lease::Record;
@@ -18,7 +18,7 @@ use zeta_core::time::{NS_PER_MS, parse_utc};
 use super::repository;
 use crate::config::Config;
 use crate::environment::{self, Overrides};
-use zeta_bus::claim::place::places;
+use zeta_bus::claim::place::{PlacedClaim, places};
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
@@ -206,12 +206,35 @@ impl Session {
         living(&handle).into_iter().map(|(name, _)| name).collect()
     }
 
+    /// Returns the claims of the node that name a place or were handed over.
+    pub(super) fn claims(&self) -> Result<Vec<PlacedClaim>> {
+        match self.ctx.find()? {
+            Some(handle) => Ok(places(&handle)?.claims),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Says which claim other agents handed over to the agent, if it has not acquired it yet.
+    pub(super) fn handed_over(&self, claims: &[PlacedClaim]) -> Result<Option<String>> {
+        let is_own = |placed: &&PlacedClaim| {
+            placed.claim.handed_over && placed.record.agent == self.ctx.agent
+        };
+        let mut own = claims.iter().filter(is_own);
+        let Some((placed, handle)) = own.next().zip(self.ctx.find()?) else { return Ok(None) };
+        let note = placed.note(&handle);
+        let (name, item) = (self.name(), &placed.claim.item);
+        Ok(Some(greeting::handed_over(name, item, note.as_ref(), own.count())))
+    }
+
     /// Returns the other agents that live.
-    pub(super) fn neighbours(&self, cwd: Option<&Path>) -> Result<Vec<Neighbour>> {
+    pub(super) fn neighbours(
+        &self,
+        cwd: Option<&Path>,
+        claims: &[PlacedClaim],
+    ) -> Result<Vec<Neighbour>> {
         let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
         let repository_of = |dir: &Path| Some(repository::worktree(dir)?.repository);
         let own = cwd.and_then(repository_of);
-        let claims = places(&handle)?.claims;
         let now_us = host::wall_us();
         let neighbour = |(name, fields): (String, Fields<'static>)| {
             let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);

@@ -183,6 +183,37 @@ fn an_edit_of_a_claimed_worktree_is_refused_until_its_holder_dies() {
 }
 
 #[test]
+fn an_agent_reads_of_a_claim_that_was_handed_over_to_it_until_it_has_acquired_it() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (mut giver, next) = (claimed(&sandbox, &dir), Agent::start("next"));
+    let start = json!({"cwd": dir});
+    claude(&sandbox, &next, "session-start", &start);
+    let words = sandbox.dir.join("words");
+    std::fs::write(&words, "parser \u{1b}[31mdone\nnext: its tests").unwrap();
+    let name = exported(&sandbox, &next)[0].1.clone();
+    let over = ["claim", "handover", "B-1", "--to", &name, "--note", words.to_str().unwrap()];
+    let out = as_agent(&sandbox, &giver, &over);
+    assert_eq!(out.status, 0, "{out:?}");
+    // The note outlives its writer.
+    giver.kill();
+    let said = |event| {
+        let answer = claude(&sandbox, &next, event, &start);
+        told(&answer).unwrap_or_default().to_owned()
+    };
+    let prompt = said("prompt");
+    for part in ["handed \"B-1\" over to you", "\"parser \u{fffd}[31mdone\"", "no instruction"] {
+        assert!(prompt.contains(part), "{part}: {prompt}");
+    }
+    assert!(prompt.chars().count() <= 400 && !prompt.contains("its tests"), "{prompt}");
+    assert_eq!(said("prompt"), "", "it is said once");
+    assert!(said("session-start").contains("B-1"), "and to a session that begins again");
+    let out = as_agent(&sandbox, &next, &["claim", "acquire", "B-1"]);
+    assert!(out.status == 0 && out.err.contains("  | next: its tests"), "{out:?}");
+    assert!(!said("session-start").contains("B-1"));
+}
+
+#[test]
 fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies() {
     let sandbox = Sandbox::new();
     let dir = worktree(&sandbox, "r", "main");
