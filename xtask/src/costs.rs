@@ -235,10 +235,9 @@ impl Stage {
         for number in 0..sessions {
             let event = self.dir.join(format!("event-{number}"));
             let (cwd, file) = (repository.display(), repository.join("file"));
-            let text = format!(
-                r#"{{"session_id":"{number}","cwd":"{cwd}","tool_name":"Edit","tool_input":{{"file_path":"{}"}}}}"#,
-                file.display()
-            );
+            let input = format!(r#"{{"file_path":"{}"}}"#, file.display());
+            let session = format!(r#""session_id":"{number}","cwd":"{cwd}""#);
+            let text = format!(r#"{{{session},"tool_name":"Edit","tool_input":{input}}}"#);
             fs::write(&event, text)?;
             let agent = run::program("sleep", &["600"]).spawn().context("cannot run sleep")?;
             let exports = self.dir.join(format!("exports-{number}"));

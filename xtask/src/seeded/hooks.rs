@@ -1,5 +1,5 @@
-//! The bugs of hooks of agent tools: what is refused and to whom, which agent waits for a person, and
-//! whose session a command is in.
+//! The bugs of hooks of agent tools: what is refused and to whom, which agent waits for a person,
+//! and whose session a command is in.
 
 use super::bugs::{Bug, bug};
 

@@ -1,6 +1,6 @@
-//! The cases of `zeta hook install` and `uninstall`: a call fails or is killed at each of its system
-//! calls. The settings of a person are the old or the new ones, never torn, and after a later
-//! uninstall nothing of zeta is left.
+//! The cases of `zeta hook install` and `uninstall`: a call fails or is killed at each of its
+//! system calls. The settings of a person are the old or the new ones, never torn, and after a
+//! later uninstall nothing of zeta is left.
 
 use std::path::{Path, PathBuf};
 
