@@ -23,7 +23,7 @@ use zeta_bus::claim::place::{PlacedClaim, places};
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{
     self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
@@ -181,9 +181,8 @@ impl Session {
     }
 
     /// Records that the agent goes on, if it waited for a person.
-    pub(super) fn go_on(&self) -> Result<()> {
-        let Some(handle) = self.ctx.find()? else { return Ok(()) };
-        match tool_session::waits(&handle) {
+    pub(super) fn go_on(&self, handle: &NodeHandle<'_>) -> Result<()> {
+        match tool_session::waits(handle) {
             true => self.attend(|_| {}),
             false => Ok(()),
         }
