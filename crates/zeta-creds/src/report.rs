@@ -1,5 +1,7 @@
 //! Credentials in words and as JSON. No value of a credential is part of a report.
 
+pub mod guard;
+
 use std::path::Path;
 
 use zeta_core::creds::bundle::Bundle;

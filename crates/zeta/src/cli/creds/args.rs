@@ -90,6 +90,16 @@ impl LockArgs {
 }
 
 impl PassphraseArgs {
+    /// Reports whether a variable holds the passphrase.
+    pub(super) fn is_variable(&self) -> bool {
+        self.passphrase_env.is_some()
+    }
+
+    /// Reports whether the passphrase can be had only once, or from a person.
+    pub(super) fn is_read_once(&self) -> bool {
+        self.passphrase_fd.is_some() || self.ask
+    }
+
     /// Gets the passphrase; the person types a new one twice.
     pub(super) fn find(&self, new: bool) -> Outcome<Secret> {
         let asks = self.ask || std::io::stdin().is_terminal();
