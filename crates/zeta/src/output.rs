@@ -83,11 +83,7 @@ impl Output {
 
     /// Prints the answer of a wrapper, whose stdout belongs to its command: with `--json` the object
     /// on stderr, otherwise a note.
-    pub fn answer_on_stderr(
-        &self,
-        object: impl FnOnce() -> Object,
-        text: impl FnOnce() -> String,
-    ) {
+    pub fn answer_on_stderr(&self, object: impl FnOnce() -> Object, text: impl FnOnce() -> String) {
         match self.json {
             true => {
                 let line = object().done() + "\n";

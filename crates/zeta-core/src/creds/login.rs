@@ -59,7 +59,6 @@ const SHAPES: [Shape; 3] = [
 /// A login, as far as it can be compared. It shows no part of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login<'a> {
-    /// The tokens; of a credential that is not known better, the whole of it.
     tokens: Vec<Option<&'a str>>,
     account: Option<&'a str>,
     /// Until when it is good without a refresh, in µs since 1970.
@@ -102,9 +101,9 @@ pub enum Age {
     Unknown,
 }
 
-/// Returns whether a credential can be a login that its tool refreshes.
+/// Returns whether a credential is a login that its tool refreshes.
 pub fn is_refreshed(entry: &Entry) -> bool {
-    matches!(entry.rule, Rule::Login(_) | Rule::Json | Rule::Text | Rule::GhHosts)
+    matches!(entry.rule, Rule::Login(_))
 }
 
 impl<'a> Login<'a> {
@@ -114,13 +113,9 @@ impl<'a> Login<'a> {
     /// It is not what its manifest entry asks for: half of a file, say.
     pub fn read(entry: &Entry, value: &'a [u8]) -> Result<Login<'a>, BadBake> {
         check_value(entry.rule, value)?;
-        let Some((_, tokens, expires, issued, account)) =
-            SHAPES.iter().find(|(id, ..)| *id == entry.id)
-        else {
-            let whole = std::str::from_utf8(value).map_err(|_| BadBake::NotJson)?;
-            let tokens = vec![Some(whole)];
-            return Ok(Login { tokens, account: None, expires_us: None, issued_us: None });
-        };
+        let shape = SHAPES.iter().find(|(id, ..)| *id == entry.id);
+        let (_, tokens, expires, issued, account) =
+            shape.ok_or(BadBake::NoLogin("no tool refreshes it"))?;
         Ok(Login {
             tokens: tokens.iter().map(|keys| below(value, keys)).collect(),
             account: account.and_then(|keys| below(value, keys)),
@@ -198,7 +193,7 @@ pub enum Choice {
 
 /// Decides which of two different logins stays: that of the blob, or that of the file.
 pub fn decide_restore(entry: &Entry, blob: &[u8], file: &[u8]) -> Choice {
-    if !matches!(entry.rule, Rule::Login(_)) {
+    if !is_refreshed(entry) {
         return Choice::Unknown;
     }
     let Ok(ours) = Login::read(entry, blob) else { return Choice::Unknown };
@@ -240,8 +235,8 @@ pub enum Next {
 /// called, `None` if that was no login; `now` is what is there under the lease.
 pub fn decide_refresh(before: Option<&Login<'_>>, now: &Login<'_>, ask: &Ask) -> Next {
     let left_us = now.expires_us.map(|at| at.saturating_sub(ask.now_us));
-    let renewed = before
-        .is_some_and(|before| !matches!(judge_age(now, before), Age::Same | Age::Older(_)));
+    let renewed =
+        before.is_some_and(|before| !matches!(judge_age(now, before), Age::Same | Age::Older(_)));
     if renewed && left_us.is_none_or(|left| left > 0) {
         return Next::Renewed;
     }

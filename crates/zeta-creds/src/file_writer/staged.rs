@@ -205,12 +205,7 @@ impl Staged {
     }
 
     /// Checks that the directory was not moved, with the file, while its descriptor was in use.
-    fn still_there(
-        &self,
-        place: usize,
-        dir: &str,
-        name: &str,
-    ) -> std::result::Result<(), Finding> {
+    fn still_there(&self, place: usize, dir: &str, name: &str) -> std::result::Result<(), Finding> {
         let identity = |place: &Place| fstat(&place.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
         let Some(used) = self.places.get(place) else { return Ok(()) };
         match reach(&self.root, self.home.as_deref(), dir, None) {

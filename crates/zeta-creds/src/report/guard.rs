@@ -1,11 +1,13 @@
 //! What came of a guarded refresh, in words and as JSON. No part of a login is in it.
 
+use std::path::PathBuf;
+
 use zeta_core::creds::login::Verdict;
 use zeta_core::json::Object;
 use zeta_core::time::format_utc;
 
-use crate::verbs::guard::{Done, Judged, LoginFile, PutBack, Sealed};
-use zeta_os::error::{Error, Kind};
+use crate::verbs::guard::{Done, Judged, LoginFile, Sealed};
+use zeta_os::error::{Error, Kind, Result};
 
 /// What came of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Answer<'_> {
         object.text("outcome", self.came.word()).text("id", self.file.id());
         object.text("path", &self.file.path.display().to_string());
         if let Some(at) = self.expires_us {
-            object.text("expires", &format_utc(at));
+            object.text("until", &format_utc(at));
         }
         if let Some(status) = self.command_status {
             object.number("command_status", status.into());
@@ -84,9 +86,8 @@ impl Answer<'_> {
                 "the login was not refreshed"
             }
         };
-        let until = self.expires_us.map_or(String::new(), |at| {
-            format!("; good until {}", format_utc(at))
-        });
+        let until =
+            self.expires_us.map_or(String::new(), |at| format!("; good until {}", format_utc(at)));
         let copy = match self.sealed {
             Some(Sealed::Renewed(_)) => "; its copy in the blob is renewed",
             Some(Sealed::Current) => "; its copy in the blob is not older",
@@ -105,7 +106,8 @@ pub fn judged(file: &LoginFile, judged: &Judged, status: u8) -> (Came, Option<Er
         Done::Judged(Verdict::Refreshed) => (Came::Refreshed, None),
         Done::Judged(Verdict::Unchanged) => {
             let text = format!("the command ended with {status} and left the login as it was");
-            let hint = "a tool refreshes only shortly before the end: is --margin longer than that?";
+            let hint =
+                "a tool refreshes only shortly before the end: give no longer --margin than that";
             (Came::NotRenewed, Some(error(text).hint(hint)))
         }
         Done::Judged(Verdict::Older(compared)) => {
@@ -133,19 +135,20 @@ pub fn judged(file: &LoginFile, judged: &Judged, status: u8) -> (Came, Option<Er
 }
 
 fn broken(
-    put_back: &PutBack,
+    put_back: &Result<Option<PathBuf>>,
     status: u8,
     error: impl Fn(String) -> Error,
     again: &'static str,
 ) -> Error {
     let left = format!("the command ended with {status} and left no whole login");
     match put_back {
-        PutBack { error: None, kept } => {
+        Ok(kept) => {
             let done = error(format!("{left}; the login of before is in place again"));
             let kept = kept.as_ref().map(|path| format!("what it left: {}", path.display()));
             kept.into_iter().fold(done, Error::hint)
         }
-        PutBack { error: Some(why), .. } => {
+        Err(why) => {
+            let why = &why.text;
             error(format!("{left}; the one of before could not be put back: {why}")).hint(again)
         }
     }

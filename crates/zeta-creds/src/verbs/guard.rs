@@ -2,15 +2,20 @@
 //! its copy in the blob.
 //!
 //! The lease under which the command runs is not known here. Nothing here sends a token anywhere,
-//! and the tool's own program writes the file. Two things are written: a file that the command left
-//! broken gets back what was there before, and the blob gets the login that the file has.
+//! and the tool's own program writes the file. Two things are written here: a file that the command
+//! left broken gets back what was there before, and the blob gets the login that the file has.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{
+    AtFlags, CWD, Mode, RenameFlags, fsync, openat, renameat, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 use zeta_core::creds::bundle::{Bundle, Secret as Sealable};
@@ -25,12 +30,11 @@ use super::factor::Factors;
 use super::open::candidate;
 use super::save::{self, SaveOutcome, Wish};
 use super::{ARGUMENTS, Exit, FRAME, INPUT, Outcome, WithExitNumber};
-use crate::file_writer::{self, FileSet, Options, Outcome as Came};
 use crate::secret::Secret;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::open_beneath::RECORD;
-use zeta_os::temp_file::is_fat;
-use zeta_os::users::Account;
+use zeta_os::open_beneath::{DIRECTORY, RECORD};
+use zeta_os::temp_file;
+use zeta_os::temp_file::{TempFile, is_fat};
 
 /// No login is longer, in bytes.
 const LOGIN_MAX: usize = 512 << 10;
@@ -40,6 +44,10 @@ const IN_PLACE: Duration = Duration::from_secs(2);
 const FAT_TIME: Duration = Duration::from_secs(2);
 /// The end of the name that a broken file is kept under.
 const BROKEN: &str = ".zeta-broken";
+/// The beginning of the name of a copy.
+const PREFIX: &str = ".zeta-guard-";
+/// The room that must be there before a command may write a login, in bytes.
+const ROOM: usize = 64 << 10;
 
 /// The content of a login file.
 pub type Content = Zeroizing<Vec<u8>>;
@@ -143,17 +151,39 @@ impl LoginFile {
         })
     }
 
-    /// Decides under the lease whether the command runs; returns what the file holds.
+    /// Decides under the lease whether the command runs. If it does, a copy of the file lies beside
+    /// it from now on, and there is room for what the tool writes: many tools empty their file before
+    /// they write it, and a token that was spent for nothing is lost.
     ///
     /// # Errors
-    /// The file holds no login.
-    pub fn decide(&self, before: Option<&Content>, ask: &Ask) -> Result<(Content, Next)> {
-        let bytes = self.read_whole()?;
+    /// The file holds no login; or there is no room, say, and then the command must not run.
+    pub fn decide(&self, before: Option<&Content>, ask: &Ask) -> Outcome<Decided> {
+        let bytes = self.read_whole().number(INPUT)?;
         let next = {
             let before = before.and_then(|before| Login::read(&self.entry, before).ok());
-            decide_refresh(before.as_ref(), &self.login(&bytes)?, ask)
+            decide_refresh(before.as_ref(), &self.login(&bytes).number(INPUT)?, ask)
         };
-        Ok((bytes, next))
+        let backup = match next {
+            Next::Refresh => Some(self.back_up(&bytes).number(FRAME)?),
+            Next::Renewed | Next::Valid(_) => None,
+        };
+        Ok(Decided { bytes, next, backup })
+    }
+
+    fn back_up(&self, bytes: &[u8]) -> Result<Backup> {
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let cannot = |errno| {
+            Error::io("no copy of the login can be kept in", dir, errno)
+                .hint("so the login was not refreshed: its old token would be spent for nothing")
+        };
+        let at = openat(CWD, dir, DIRECTORY, Mode::empty()).map_err(cannot)?;
+        temp_file::sweep(at.as_fd(), PREFIX, dir);
+        let mode = Mode::from_raw_mode(0o600);
+        let room = temp_file::make(&at, PREFIX, &[0; ROOM], mode).map_err(cannot)?;
+        unlinkat(&at, room.name.as_str(), AtFlags::empty()).map_err(cannot)?;
+        let temp = temp_file::make(&at, PREFIX, bytes, mode).map_err(cannot)?;
+        Ok(Backup { dir: at, name: name.to_owned(), temp })
     }
 
     /// Until when a login is good, if it says so; in µs since 1970.
@@ -163,54 +193,71 @@ impl LoginFile {
 
     /// Judges what the command left behind. What it left broken gets its content of before back, if
     /// the caller still holds the lease.
-    pub fn judge(&self, before: &Content, holds: bool) -> Judged {
+    pub fn judge(&self, decided: &Decided, holds: bool) -> Judged {
         let after = match self.read_whole() {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind == Kind::NotFound => None,
             Err(error) => return Judged { after: None, done: Done::Unreadable(error) },
         };
-        let verdict = match self.login(before) {
+        let verdict = match self.login(&decided.bytes) {
             Ok(login) => judge_refreshed(&self.entry, &login, after.as_deref().map(Vec::as_slice)),
             Err(error) => return Judged { after, done: Done::Unreadable(error) },
         };
-        let done = match verdict {
-            Verdict::Broken(_) if holds => {
-                Done::Broken(self.put_back(before, after.as_deref().map_or(&[], Vec::as_slice)))
+        let empty = after.as_ref().is_none_or(|left| left.trim_ascii().is_empty());
+        let done = match (verdict, &decided.backup) {
+            (Verdict::Broken(_), Some(backup)) if holds => {
+                let kept =
+                    backup.put_back(empty).map(|kept| kept.map(|n| self.path.with_file_name(n)));
+                Done::Broken(kept.map_err(|errno| Error::io("cannot replace", &self.path, errno)))
             }
-            verdict => Done::Judged(verdict),
+            _ => Done::Judged(verdict),
         };
         Judged { after, done }
     }
+}
 
-    /// Gives the file what it held before. What the command left is kept beside it, because a part
-    /// of a new token may be in it.
-    fn put_back(&self, before: &Content, left: &[u8]) -> PutBack {
-        let no_path = || PutBack { error: Some("its path is no text".to_owned()), kept: None };
-        let dir = self.path.parent().and_then(Path::to_str);
-        let name = self.path.file_name().and_then(|name| name.to_str());
-        let (Some(dir), Some(name)) = (dir, name) else { return no_path() };
-        let file = |target: String, bytes: &[u8]| file_writer::File {
-            target,
-            bytes: Zeroizing::new(bytes.to_vec()),
-            mode: 0o600,
-            login: None,
-        };
-        let beside = (!left.is_empty()).then(|| format!("{name}{BROKEN}"));
-        let kept = beside.as_ref().map(|beside| file(beside.clone(), left));
-        let files = kept.into_iter().chain([file(name.to_owned(), before)]).collect();
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let home = dir.to_owned();
-        let account = Account { name: String::new(), uid, gid, groups: Vec::new(), home };
-        let order = FileSet { owner: file_writer::Owner::User(account), files };
-        let options = Options { overwrite: true, ..Options::default() };
-        let error = match file_writer::plant(&[order], &options) {
-            Err(error) => Some(error.text),
-            Ok(came) => came.into_iter().flatten().find_map(|came| match came {
-                Came::Refused(finding) => Some(finding.text),
-                _ => None,
-            }),
-        };
-        PutBack { error, kept: beside.map(|beside| self.path.with_file_name(beside)) }
+/// A decision, and what it was made of.
+pub struct Decided {
+    /// The content of the file.
+    pub bytes: Content,
+    /// The decision.
+    pub next: Next,
+    backup: Option<Backup>,
+}
+
+/// A copy of a login beside it, while a command may write to the login. It is removed in the end; if
+/// this process is killed, by the next one.
+struct Backup {
+    dir: OwnedFd,
+    name: String,
+    temp: TempFile,
+}
+
+impl Backup {
+    /// Gives the login its content of before, which needs no room. What the command left is kept
+    /// under a name of its own, which is returned: a part of a new token may be in it.
+    fn put_back(&self, empty: bool) -> std::result::Result<Option<String>, Errno> {
+        let (dir, name, temp) = (&self.dir, self.name.as_str(), self.temp.name.as_str());
+        let kept = format!("{name}{BROKEN}");
+        match renameat_with(dir, temp, dir, name, RenameFlags::EXCHANGE) {
+            Ok(()) if empty => {}
+            Ok(()) => renameat(dir, temp, dir, kept.as_str())?,
+            // A file system that cannot exchange two names.
+            Err(Errno::INVAL) => {
+                renameat(dir, name, dir, kept.as_str())?;
+                renameat(dir, temp, dir, name)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+        fsync(dir)?;
+        Ok((!empty).then_some(kept))
+    }
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        // After a swap the name is that of an empty file, or of none.
+        let _ = unlinkat(&self.dir, self.temp.name.as_str(), AtFlags::empty());
     }
 }
 
@@ -228,19 +275,11 @@ pub struct Judged {
 pub enum Done {
     /// Nothing had to be done.
     Judged(Verdict),
-    /// The file was broken.
-    Broken(PutBack),
+    /// The file was broken and has its content of before again, or why not; and the file with what
+    /// the command left.
+    Broken(Result<Option<PathBuf>>),
     /// The file cannot be read.
     Unreadable(Error),
-}
-
-/// How a broken file got its content of before back.
-#[derive(Debug)]
-pub struct PutBack {
-    /// Why it did not.
-    pub error: Option<String>,
-    /// The file with what the command left.
-    pub kept: Option<PathBuf>,
 }
 
 /// What came of the copy in the blob.

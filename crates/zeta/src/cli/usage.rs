@@ -22,7 +22,10 @@ pub(super) fn error(error: &clap::Error) -> Error {
 
 /// Reports whether this is a call of `run`, `lease exec` or `creds guard`, well-formed or not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
-    matches!(noun_and_verb(args), (Some("run"), _) | (Some("lease"), Some("exec")) | (Some("creds"), Some("guard")))
+    matches!(
+        noun_and_verb(args),
+        (Some("run"), _) | (Some("lease"), Some("exec")) | (Some("creds"), Some("guard"))
+    )
 }
 
 fn noun_and_verb(args: &[OsString]) -> (Option<&str>, Option<&str>) {

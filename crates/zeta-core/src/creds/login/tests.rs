@@ -52,7 +52,9 @@ fn the_times_of_each_tool_are_read() {
     for odd in ["0", "-5", "1e300", "\"x\"", "null", "[1]"] {
         assert_eq!(of("claude", &claude("1", odd)), (None, None), "{odd}");
     }
-    assert_eq!(of("gh-cli", "github.com:\n  oauth_token: x"), (None, None));
+    let gh = entry("gh-cli");
+    let hosts = Login::read(&gh, b"github.com:\n  oauth_token: x");
+    assert!(matches!(hosts, Err(BadBake::NoLogin(_))), "gh refreshes nothing");
 }
 
 #[test]

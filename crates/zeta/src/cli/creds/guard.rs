@@ -24,7 +24,7 @@ use zeta_creds::verbs as ops;
 use zeta_creds::verbs::collect::Owner;
 use zeta_creds::verbs::factor::Factors;
 use zeta_creds::verbs::guard::{
-    Content, Judged, LoginFile, Sealed, check_persona, find, is_behind, number_of, seal,
+    Decided, Judged, LoginFile, Sealed, check_persona, find, is_behind, number_of, seal,
 };
 use zeta_creds::verbs::{
     AFTERWARDS, ARGUMENTS, BUSY, Exit, INPUT, NOT_RENEWED, Outcome, WithExitNumber,
@@ -107,10 +107,9 @@ struct Guard<'c> {
 /// What the calls before and after the command found.
 #[derive(Default)]
 struct Seen {
-    before: Option<Content>,
-    next: Option<Next>,
-    /// Why the file could not be looked at.
-    failed: Option<Error>,
+    decided: Option<Decided>,
+    /// Why nothing was decided.
+    failed: Option<Exit>,
     judged: Option<Judged>,
 }
 
@@ -180,15 +179,15 @@ impl Guard<'_> {
             let ask = Ask { now_us: host::wall_us(), margin_ms, force: self.args.force };
             let mut seen = seen.borrow_mut();
             match self.file.decide(before.as_ref(), &ask) {
-                Ok((bytes, next)) => (seen.before, seen.next) = (Some(bytes), Some(next)),
-                Err(error) => seen.failed = Some(error),
+                Ok(decided) => seen.decided = Some(decided),
+                Err(failed) => seen.failed = Some(failed),
             }
-            Ok(seen.next == Some(Next::Refresh))
+            Ok(seen.decided.as_ref().is_some_and(|decided| decided.next == Next::Refresh))
         };
         let mut ended = |lost: Option<&LostTo>| {
             let mut seen = seen.borrow_mut();
-            let judged = seen.before.as_ref().map(|before| self.file.judge(before, lost.is_none()));
-            seen.judged = judged;
+            let judge = |decided: &Decided| self.file.judge(decided, lost.is_none());
+            seen.judged = seen.decided.as_ref().map(judge);
         };
         let out = self.call.out;
         let mut on_wait =
@@ -210,31 +209,34 @@ impl Guard<'_> {
         held: ExecOutcome,
         seen: Seen,
     ) -> Outcome<u8> {
-        if let Some(error) = seen.failed {
-            return Err(error).number(INPUT);
+        if let Some(failed) = seen.failed {
+            return Err(failed);
         }
         let out = self.call.out;
-        let (came, status, error) = match (held, seen.next, &seen.judged) {
-            (ExecOutcome::Refused(refusal), ..) => {
-                let (error, object) = lease_report::refused(lease, &refusal, &ctx.now());
-                out.error_on_stderr(&error, BUSY, Some(object));
-                return Ok(BUSY);
-            }
-            (ExecOutcome::Ran { ended, trouble, .. }, _, Some(what)) => {
-                trouble.iter().for_each(|error| out.warn(error));
-                let status = ended.status();
-                let (came, error) = judged(&self.file, what, status);
-                (came, Some(status), error)
-            }
-            (ExecOutcome::NotStarted(_, error), ..) => (Came::NotStarted, None, Some(error)),
-            (_, Some(Next::Renewed), _) => (Came::RenewedByAnother, None, None),
-            (_, Some(Next::Valid(_)), _) => (Came::StillValid, None, None),
-            _ => {
-                let error = Error::new(Kind::Fault, "the lease was granted, and nothing was done");
-                return Err(number_of(error));
-            }
-        };
-        let content = seen.judged.and_then(|judged| judged.after).or(seen.before);
+        let (came, status, error) =
+            match (held, seen.decided.as_ref().map(|decided| decided.next), &seen.judged) {
+                (ExecOutcome::Refused(refusal), ..) => {
+                    let (error, object) = lease_report::refused(lease, &refusal, &ctx.now());
+                    out.error_on_stderr(&error, BUSY, Some(object));
+                    return Ok(BUSY);
+                }
+                (ExecOutcome::Ran { ended, trouble, .. }, _, Some(what)) => {
+                    trouble.iter().for_each(|error| out.warn(error));
+                    let status = ended.status();
+                    let (came, error) = judged(&self.file, what, status);
+                    (came, Some(status), error)
+                }
+                (ExecOutcome::NotStarted(_, error), ..) => (Came::NotStarted, None, Some(error)),
+                (_, Some(Next::Renewed), _) => (Came::RenewedByAnother, None, None),
+                (_, Some(Next::Valid(_)), _) => (Came::StillValid, None, None),
+                _ => {
+                    let error =
+                        Error::new(Kind::Fault, "the lease was granted, and nothing was done");
+                    return Err(number_of(error));
+                }
+            };
+        let before = seen.decided.map(|decided| decided.bytes);
+        let content = seen.judged.and_then(|judged| judged.after).or(before);
         let expires_us = content.and_then(|bytes| self.file.expires_us(&bytes));
         let mut answer =
             Answer { file: &self.file, came, expires_us, command_status: status, sealed: None };
@@ -309,7 +311,11 @@ fn watch(call: &Call, args: &GuardArgs, file: &LoginFile) -> Outcome<u8> {
         }
         let ended = Command::new("/proc/self/exe").args(&once).status();
         match ended {
-            Ok(status) if status.success() => retry = LOOK_EVERY,
+            Ok(status) if status.success() => {
+                retry = LOOK_EVERY;
+                // One that is good for less than the margin would be refreshed without end.
+                std::thread::sleep(LOOK_EVERY);
+            }
             _ => {
                 call.out.note(&format!("trying again in {} s", retry.as_secs()));
                 std::thread::sleep(retry);
