@@ -125,6 +125,14 @@ impl<'a> Login<'a> {
     }
 }
 
+impl Login<'_> {
+    /// Returns whether it has a refresh token, which stands first.
+    fn refreshes(&self) -> bool {
+        let token = self.tokens.first().copied().flatten();
+        token.is_some_and(|token| !matches!(token, "null" | "\"\""))
+    }
+}
+
 impl Clock {
     /// Reads the time, in µs since 1970; `None` for what is none between 1970 and 9999.
     fn read(self, value: &[u8]) -> Option<i64> {
@@ -267,6 +275,10 @@ pub fn judge_refreshed(entry: &Entry, before: &Login<'_>, after: Option<&[u8]>) 
     let Some(after) = after else { return Verdict::Removed };
     match Login::read(entry, after) {
         Err(bad) => Verdict::Broken(bad),
+        // Without it the login ends for good with its access token.
+        Ok(after) if before.refreshes() && !after.refreshes() => {
+            Verdict::Broken(BadBake::NoLogin("its refresh token is gone"))
+        }
         Ok(after) => match judge_age(&after, before) {
             Age::Same => Verdict::Unchanged,
             Age::Older(compared) => Verdict::Older(compared),

@@ -169,6 +169,10 @@ fn what_a_command_left_behind_is_judged() {
     assert_eq!(judge(Some("{\"claude")), Verdict::Broken(BadBake::NotJson));
     assert!(matches!(judge(Some("{}")), Verdict::Broken(BadBake::NoLogin(_))));
     assert_eq!(judge(None), Verdict::Removed);
+    for gone in ["null", "\"\""] {
+        let after = claude("2", &at(8)).replace("\"r2\"", gone);
+        assert!(matches!(judge(Some(&after)), Verdict::Broken(BadBake::NoLogin(_))), "{after}");
+    }
 }
 
 /// A tool, and two of its logins.

@@ -50,10 +50,10 @@ long as --wait says; 7 the state directory is not safe; 9 the login is good, and
 blob could not be renewed.
 
 Examples:
-  zeta creds guard claude -- claude -p ok
+  zeta creds guard claude -- claude auth status
   zeta creds guard claude --persona otto --output c.enc --usb-uuid 4F2A-91C7 \\
-      --passphrase-file pp -- claude -p ok
-  zeta creds guard claude --watch --margin 5m -- claude -p ok")]
+      --passphrase-file pp -- claude auth status
+  zeta creds guard claude --watch -- claude auth status")]
 pub(super) struct GuardArgs {
     /// Id of the login, as in claude, codex, gemini
     #[arg(value_name = "ID")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::cli::{Desk, LOCK, PASSPHRASE, UUID};
+use super::cli::{Desk, LOCK, PASSPHRASE, UUID, tree};
 use super::issuer::{Issuer, login, token_of};
 use super::sandbox::{in_own_mounts, part, put, skipped_without_root};
 use crate::support::{LIMIT, Out, run_within, signal, test_name, wait, wait_for};
@@ -402,9 +402,18 @@ fn a_kill_at_any_rename_of_the_write_back_leaves_a_copy_that_opens() {
     if Command::new("strace").arg("-V").output().is_err() {
         return crate::support::skip(test_name!(), "no strace (Debian package strace)");
     }
+    let begun = Place::new();
+    begun.seal();
     for k in 1.. {
         let place = Place::new();
-        place.seal();
+        for (path, bytes) in tree(&begun.desk.place.0) {
+            let copied = ["stick/", "state/"].iter().any(|dir| path.starts_with(dir));
+            if copied {
+                let path = place.desk.path(&path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        }
         let plain = place.guard(&[&SEAL[..], &["--force"]].concat(), "plain");
         let mut traced = Command::new("strace");
         let inject = format!("inject=renameat,renameat2,rename:signal=SIGKILL:when={k}");
