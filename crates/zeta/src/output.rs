@@ -81,8 +81,8 @@ impl Output {
         self.print_on_stderr(error, Some(status), details);
     }
 
-    /// Prints the answer of a wrapper, whose stdout belongs to its command: with `--json` the object
-    /// on stderr, otherwise a note.
+    /// Prints the answer of a wrapper, whose stdout belongs to its command: with `--json` the
+    /// object on stderr, otherwise a note.
     pub fn answer_on_stderr(&self, object: impl FnOnce() -> Object, text: impl FnOnce() -> String) {
         match self.json {
             true => {

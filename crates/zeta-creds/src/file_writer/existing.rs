@@ -91,7 +91,7 @@ impl Replaced {
     }
 }
 
-/// Reads the content of a file that [`look`] allowed to be replaced; `None` if that is not possible.
+/// Reads the content of a file that [`look`] allowed to be replaced; `None` if that fails.
 pub fn content(place: &Place, name: &str) -> Option<Content> {
     let fd = openat(&place.fd, name, RECORD, Mode::empty()).ok()?;
     let stat = fstat(&fd).ok()?;

@@ -238,8 +238,8 @@ impl Drop for Staged {
     }
 }
 
-/// What is done where another file is: its result, and what is replaced. Of two logins the newer one
-/// stays.
+/// What is done where another file is: its result, and what is replaced. Of two logins the newer
+/// one stays.
 fn replace(
     work: &Job,
     head: &FileHead,

@@ -78,7 +78,7 @@ pub fn find(manifest: &Manifest, owner: &Owner, id: &str) -> Outcome<LoginFile> 
     let path = there.ok_or_else(|| {
         let place = places.first().map_or(String::new(), |place| place.display().to_string());
         Error::new(Kind::NotFound, format!("{place}: there is no login of {}", entry.id))
-            .hint("log in with the tool once; its variables (CLAUDE_CONFIG_DIR, …) move the place")
+            .hint("log in with the tool once; it is looked for where CLAUDE_CONFIG_DIR and CODEX_HOME say")
     });
     Ok(LoginFile { path: path.number(INPUT)?, entry })
 }
@@ -152,8 +152,8 @@ impl LoginFile {
     }
 
     /// Decides under the lease whether the command runs. If it does, a copy of the file lies beside
-    /// it from now on, and there is room for what the tool writes: many tools empty their file before
-    /// they write it, and a token that was spent for nothing is lost.
+    /// it from now on, and there is room for what the tool writes: many tools empty their file
+    /// before they write it, and a token that was spent for nothing is lost.
     ///
     /// # Errors
     /// The file holds no login; or there is no room, say, and then the command must not run.
@@ -225,8 +225,8 @@ pub struct Decided {
     backup: Option<Backup>,
 }
 
-/// A copy of a login beside it, while a command may write to the login. It is removed in the end; if
-/// this process is killed, by the next one.
+/// A copy of a login beside it, while a command may write to the login. It is removed in the end;
+/// if this process is killed, by the next one.
 struct Backup {
     dir: OwnedFd,
     name: String,

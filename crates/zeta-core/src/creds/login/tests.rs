@@ -16,9 +16,8 @@ fn entry(id: &str) -> Entry {
 }
 
 fn claude(token: &str, expires_ms: &str) -> String {
-    format!(
-        r#"{{"claudeAiOauth":{{"accessToken":"a{token}","refreshToken":"r{token}","expiresAt":{expires_ms}}}}}"#
-    )
+    let tokens = format!(r#""accessToken":"a{token}","refreshToken":"r{token}""#);
+    format!(r#"{{"claudeAiOauth":{{{tokens},"expiresAt":{expires_ms}}}}}"#)
 }
 
 fn gemini(token: &str, expires_ms: i64) -> String {
@@ -28,9 +27,9 @@ fn gemini(token: &str, expires_ms: i64) -> String {
 fn codex(token: &str, exp: Option<i64>, last: &str, account: &str) -> String {
     let claims = exp.map_or("{}".to_owned(), |exp| format!(r#"{{"exp":{exp}}}"#));
     let jwt = format!("h{token}.{}.s", URL_SAFE_NO_PAD.encode(claims));
-    format!(
-        r#"{{"OPENAI_API_KEY":null,"tokens":{{"access_token":"{jwt}","refresh_token":"r{token}","account_id":"{account}"}},"last_refresh":"{last}"}}"#
-    )
+    let tokens = format!(r#""access_token":"{jwt}","refresh_token":"r{token}""#);
+    let tokens = format!(r#"{{{tokens},"account_id":"{account}"}}"#);
+    format!(r#"{{"OPENAI_API_KEY":null,"tokens":{tokens},"last_refresh":"{last}"}}"#)
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! An attempt at a lease that several holders have side by side, or that stands so already.
 
-use zeta_core::lease::joint::{
-    Joined, Joint, Member, decide_join, has_room, is_in_the_way, may_stay,
+use zeta_core::lease::joint::Joint;
+use zeta_core::lease::joint::decide::{
+    Joined, Member, decide_join, has_room, is_in_the_way, may_stay,
 };
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;

@@ -114,8 +114,9 @@ pub fn token_of(path: &Path) -> Option<String> {
     Some(login["claudeAiOauth"]["refreshToken"].as_str()?.to_owned())
 }
 
-/// Plays the tool: reads its login, refreshes it, and writes it in place. `how` says what happens on
-/// the way; a step that waits makes a file `<login>.<step>`, and goes on when `<login>.go` is there.
+/// Plays the tool: reads its login, refreshes it, and writes it in place. `how` says what happens
+/// on the way; a step that waits makes a file `<login>.<step>`, and goes on when `<login>.go` is
+/// there.
 pub fn play(port: &str, path: &str, how: &str) -> u8 {
     let pause = |step: &str| {
         if how == step {
