@@ -2,8 +2,8 @@
 //!
 //! [`frame`] is the blob around the cipher, [`bundle`] the plaintext in it, [`manifest`] says which
 //! credentials there are, [`place`] where each lies, [`bake`] what may be put in, [`passphrase`]
-//! how one is made and read, [`wifi`] how a network becomes a file, [`login`] which of two logins is
-//! newer and when one is refreshed, [`plan`] what a restore results in. The cipher itself is in
+//! how one is made and read, [`wifi`] how a network becomes a file, [`login`] which of two logins
+//! is newer and when one is refreshed, [`plan`] what a restore results in. The cipher itself is in
 //! `zeta-creds`. No error contains a part of a secret.
 
 pub mod bake;

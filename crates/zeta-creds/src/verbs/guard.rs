@@ -78,7 +78,7 @@ pub fn find(manifest: &Manifest, owner: &Owner, id: &str) -> Outcome<LoginFile> 
     let path = there.ok_or_else(|| {
         let place = places.first().map_or(String::new(), |place| place.display().to_string());
         Error::new(Kind::NotFound, format!("{place}: there is no login of {}", entry.id))
-            .hint("log in with the tool once; it is looked for where CLAUDE_CONFIG_DIR and CODEX_HOME say")
+            .hint("log in with the tool once, and call the guard with the variables of the tool")
     });
     Ok(LoginFile { path: path.number(INPUT)?, entry })
 }
