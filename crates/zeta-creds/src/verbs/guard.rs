@@ -56,6 +56,8 @@ pub type Content = Zeroizing<Vec<u8>>;
 #[derive(Debug)]
 pub struct LoginFile {
     entry: Entry,
+    /// The place where its tool looks for it, which may be a link.
+    place: PathBuf,
     /// Its path, without a link in it.
     pub path: PathBuf,
 }
@@ -74,13 +76,14 @@ pub fn find(manifest: &Manifest, owner: &Owner, id: &str) -> Outcome<LoginFile> 
     });
     let entry = entry.number(ARGUMENTS)?.clone();
     let places = owner.places(&entry);
-    let there = places.iter().find_map(|place| std::fs::canonicalize(place).ok());
-    let path = there.ok_or_else(|| {
+    let found = |place: &PathBuf| Some((place.clone(), std::fs::canonicalize(place).ok()?));
+    let there = places.iter().find_map(found).ok_or_else(|| {
         let place = places.first().map_or(String::new(), |place| place.display().to_string());
         Error::new(Kind::NotFound, format!("{place}: there is no login of {}", entry.id))
             .hint("log in with the tool once, and call the guard with the variables of the tool")
     });
-    Ok(LoginFile { path: path.number(INPUT)?, entry })
+    let (place, path) = there.number(INPUT)?;
+    Ok(LoginFile { entry, place, path })
 }
 
 impl LoginFile {
@@ -184,6 +187,11 @@ impl LoginFile {
         unlinkat(&at, room.name.as_str(), AtFlags::empty()).map_err(cannot)?;
         let temp = temp_file::make(&at, PREFIX, bytes, mode).map_err(cannot)?;
         Ok(Backup { dir: at, name: name.to_owned(), temp })
+    }
+
+    /// Until when the login of the file is good; `None` if the file does not say so.
+    pub fn ends_us(&self) -> Option<i64> {
+        self.read_whole().ok().and_then(|bytes| self.expires_us(&bytes))
     }
 
     /// Until when a login is good, if it says so; in µs since 1970.
@@ -319,7 +327,7 @@ pub fn seal(
         {
             return Ok(false);
         }
-        let value = Value::of_file(Sealable::new(bytes.to_vec()), file.path.clone());
+        let value = Value::of_file(Sealable::new(bytes.to_vec()), file.place.clone());
         collect::put(bundle, &file.entry, owner, value).number(ARGUMENTS)?;
         Ok(true)
     };

@@ -51,8 +51,8 @@ blob could not be renewed.
 
 Examples:
   zeta creds guard claude -- claude auth status
-  zeta creds guard claude --persona otto --output c.enc --usb-uuid 4F2A-91C7 \\
-      --passphrase-file pp -- claude auth status
+  zeta creds guard claude --persona otto --output c.enc --usb-uuid 4F2A-91C7 \
+--passphrase-file pp -- claude auth status
   zeta creds guard claude --watch -- claude auth status")]
 pub(super) struct GuardArgs {
     /// Id of the login, as in claude, codex, gemini
@@ -296,15 +296,16 @@ fn watch(call: &Call, args: &GuardArgs, file: &LoginFile) -> Outcome<u8> {
         }
     }
     once.extend(words);
+    if file.ends_us().is_none() {
+        let text = format!("{}: the login does not say when it ends", file.path.display());
+        let hint = "--watch needs that; a timer can call the guard without it";
+        return Err(Error::new(Kind::NotFound, text).hint(hint)).number(INPUT);
+    }
     let mut retry = LOOK_EVERY;
     loop {
-        let expires_us = file.read().ok().and_then(|bytes| file.expires_us(&bytes));
-        let Some(expires_us) = expires_us else {
-            let text = format!("{}: the login does not say when it ends", file.path.display());
-            let hint = "--watch needs that; a timer can call the guard without it";
-            return Err(Error::new(Kind::NotFound, text).hint(hint)).number(INPUT);
-        };
-        let left_us = expires_us.saturating_sub(margin_us).saturating_sub(host::wall_us());
+        // A tool that logs out and in again, or writes in place, may be at it now.
+        let due_us = file.ends_us().map(|ends_us| ends_us.saturating_sub(margin_us));
+        let left_us = due_us.map_or(i64::MAX, |due_us| due_us.saturating_sub(host::wall_us()));
         if left_us > 0 {
             std::thread::sleep(LOOK_EVERY.min(Duration::from_micros(left_us.unsigned_abs())));
             continue;

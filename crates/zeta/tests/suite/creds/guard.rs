@@ -251,14 +251,17 @@ fn a_login_that_cannot_be_guarded_is_named_with_the_reason() {
 #[test]
 fn a_link_leads_to_one_login_with_one_lease() {
     let place = Place::new();
-    fs::rename(place.login(), place.desk.path("elsewhere.json")).unwrap();
-    symlink(place.desk.path("elsewhere.json"), place.login()).unwrap();
-    let (status, said) = place.run(&["--force"], "plain");
-    assert_eq!(status, 0, "{said}");
-    let path = said["path"].as_str().unwrap();
-    assert!(path.ends_with("/elsewhere.json"), "{path}");
+    place.seal();
+    let real = place.desk.path("home/kept/.credentials.json");
+    fs::create_dir(real.parent().unwrap()).unwrap();
+    fs::rename(place.login(), &real).unwrap();
+    symlink(&real, place.login()).unwrap();
+    let (status, said) = place.run(&[&SEAL[..], &["--force"]].concat(), "plain");
+    assert_eq!((status, said["path"].as_str()), (0, real.to_str()), "{said}");
     place.is_alive();
     assert!(fs::symlink_metadata(place.login()).unwrap().is_symlink());
+    // The copy belongs where the tool looks, and not where the link leads.
+    assert_eq!(place.sealed(), Some("r1".to_owned()));
 }
 
 #[test]
