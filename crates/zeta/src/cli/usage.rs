@@ -24,7 +24,10 @@ pub(super) fn error(error: &clap::Error) -> Error {
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     matches!(
         noun_and_verb(args),
-        (Some("run"), _) | (Some("lease"), Some("exec")) | (Some("creds"), Some("guard"))
+        (Some("run"), _)
+            | (Some("lease"), Some("exec"))
+            | (Some("creds"), Some("guard"))
+            | (Some("mcp"), None)
     )
 }
 
