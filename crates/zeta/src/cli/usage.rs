@@ -20,7 +20,8 @@ pub(super) fn error(error: &clap::Error) -> Error {
     wrong.hint("see the same call with --help")
 }
 
-/// Reports whether this is a call of `run`, `lease exec` or `creds guard`, well-formed or not.
+/// Reports whether this is a call of `run`, `lease exec`, `creds guard` or `mcp`, well-formed or
+/// not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     matches!(
         noun_and_verb(args),

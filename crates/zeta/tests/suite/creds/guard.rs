@@ -104,6 +104,8 @@ impl Place {
 fn answer(out: &Out) -> (i32, Value) {
     let line = out.err.lines().find(|line| line.starts_with('{'));
     let line = line.unwrap_or_else(|| panic!("{out:?}"));
+    // Shown if the test fails.
+    eprint!("{}", out.err);
     assert_eq!(out.out, "", "stdout is the command's");
     (out.status, serde_json::from_str(line).unwrap())
 }
@@ -148,7 +150,7 @@ fn of_many_callers_at_once_one_refreshes_and_no_login_is_lost() {
 }
 
 #[test]
-#[ignore = "ten thousand calls take many minutes: see docs/reliability.md"]
+#[ignore = "minutes: cargo test -p zeta --test suite -- --ignored ten_thousand"]
 fn ten_thousand_raced_refreshes_lose_no_login() {
     no_login_is_lost(10_000);
 }
@@ -427,8 +429,11 @@ fn a_kill_at_any_rename_of_the_write_back_leaves_a_copy_that_opens() {
         let out = traced.current_dir(&place.desk.place.0).output().unwrap();
         // The tool of a guard that was killed may be at work.
         wait_for("the file is a login", || token_of(&place.login()).is_some());
-        let sealed = place.sealed();
-        assert!(matches!(sealed.as_deref(), Some("r0" | "r1")), "rename {k}: {sealed:?}");
+        // Opening a blob is slow, and this one was opened before if it is the old one.
+        if fs::read(place.desk.blob()).ok() != fs::read(begun.desk.blob()).ok() {
+            let sealed = place.sealed();
+            assert!(matches!(sealed.as_deref(), Some("r0" | "r1")), "rename {k}: {sealed:?}");
+        }
         // The next call makes up for it, and no token came twice.
         let (status, said) = place.run(&[&SEAL[..], &["--margin", "40000d"]].concat(), "plain");
         assert_eq!(status, 0, "rename {k}: {said}");
