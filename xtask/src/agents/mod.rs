@@ -21,6 +21,9 @@ use crate::run;
 /// What CI tries; the other tools have no room in its time.
 const IN_CI: [&str; 2] = ["claude", "codex"];
 
+/// A page that is replayed, with the tools that are in it.
+const GUIDE: &str = "docs/use/ten-minutes.md";
+
 /// How long the scenes of one tool may take, in seconds.
 const SECONDS: usize = 80;
 
@@ -58,7 +61,7 @@ pub fn run(args: &[&str]) -> Result<bool> {
     if has("--write") {
         table::write(&tried)?;
     }
-    let shown = shown(&tried, table::expected(&tools)?);
+    let shown = shown(&tried, expected(&tools)?);
     for name in &shown.failed {
         println!("FAILED: {name}");
     }
@@ -79,7 +82,7 @@ pub fn run_some() -> Result<Result<Shown>> {
     for tool in &tools {
         npm::provide(tool)?;
     }
-    Ok(play(&tools).and_then(|tried| Ok(shown(&tried, table::expected(&tools)?))))
+    Ok(play(&tools).and_then(|tried| Ok(shown(&tried, expected(&tools)?))))
 }
 
 /// Finds the tools by their names; without any, all that npm has.
@@ -93,6 +96,20 @@ fn chosen(names: &[&str]) -> Result<Vec<&'static Pinned>> {
         found.with_context(|| format!("no tool that npm has is called '{name}'"))
     };
     names.iter().map(find).collect()
+}
+
+/// What must work with these tools, as names of tests.
+fn expected(tools: &[&Pinned]) -> Result<BTreeSet<String>> {
+    let mut expected = table::expected(tools)?;
+    if guided(tools) {
+        expected.insert("agents: guide: page".to_owned());
+    }
+    Ok(expected)
+}
+
+/// Reports whether the page can be replayed with these tools.
+fn guided(tools: &[&Pinned]) -> bool {
+    ["claude", "codex"].iter().all(|name| tools.iter().any(|tool| tool.name == *name))
 }
 
 /// Judges the results: what was expected and is missing has failed.
@@ -135,11 +152,14 @@ fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
     ensure!(run::succeeds(run::cargo(&args))?, "the programs cannot be built");
     let dir = Scratch::make()?;
     let results = dir.0.join("results.tsv");
-    let limit = (SECONDS * tools.len()).to_string();
+    let limit = (SECONDS * (tools.len() + usize::from(guided(tools)))).to_string();
     let built = run::target_dir().join("debug");
     let mut scenes = run::program("timeout", &["--kill-after=5", &limit, "unshare"]);
     scenes.args(unshare());
     scenes.args([built.join("agents"), built.join("zeta"), dir.0.clone(), results.clone()]);
+    if guided(tools) {
+        scenes.arg(format!("guide={}", run::root().join(GUIDE).display()));
+    }
     for tool in tools {
         scenes.arg(format!("{}={}", tool.name, npm::command(tool)));
     }

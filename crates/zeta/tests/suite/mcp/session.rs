@@ -50,7 +50,8 @@ fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
         let zeta = env!("CARGO_BIN_EXE_zeta");
         let unset = "unset ZETA_SESSION ZETA_AGENT ZETA_NODE;";
         let line = format!("{} '{zeta}' mcp; :", if clean { unset } else { "" });
-        let mut client = Client::of(sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &line]));
+        let mut client =
+            Client::of(&mut sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &line]));
         client.greet("some-client", LEGACY);
         let granted = client.call("acquire", json!({"name": "deploy"}));
         assert_eq!((granted.outcome(), granted.agent()), ("granted", "otto"), "{clean}");
@@ -62,11 +63,11 @@ fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
 #[test]
 fn a_name_that_is_given_is_the_name() {
     let sandbox = Sandbox::new();
-    let mut client = Client::of(sandbox.cmd(&["--as", "vera", "mcp"]));
+    let mut client = Client::of(&mut sandbox.cmd(&["--as", "vera", "mcp"]));
     client.greet("some-client", LEGACY);
     assert_eq!(client.call("status", json!({})).agent(), "vera");
     // Two servers under one name would release each other's leases.
-    let mut second = Client::of(sandbox.cmd(&["mcp", "--as", "vera"]));
+    let mut second = Client::of(&mut sandbox.cmd(&["mcp", "--as", "vera"]));
     second.greet("some-client", LEGACY);
     let refused = second.call("acquire", json!({"name": "x"}));
     assert!(refused.is_error && refused.has("vera"), "{refused:?}");

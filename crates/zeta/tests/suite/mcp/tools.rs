@@ -15,7 +15,7 @@ fn repository() -> Sandbox {
 fn in_repository(sandbox: &Sandbox, name: &str) -> Client {
     let mut command = sandbox.cmd(&["mcp"]);
     command.current_dir(sandbox.dir.join("repo"));
-    let mut client = Client::of(command);
+    let mut client = Client::of(&mut command);
     client.greet(name, super::client::LEGACY);
     client
 }
