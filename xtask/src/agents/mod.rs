@@ -1,10 +1,13 @@
 //! `cargo xtask agents`: real agent tools, at pinned versions, with zeta's hooks, against a
 //! stand-in of their models, in a network that has loopback only.
 //!
+//! Beside them, the server of zeta is spoken to by other programs' clients of its protocol.
+//!
 //! The program `agents` of `testing` has the stand-in and the scenes. What worked is in
 //! `docs/agents.tsv`, from which the table in `docs/use/hooks.md` is made.
 
 mod npm;
+mod protocol;
 mod table;
 
 use std::collections::BTreeSet;
@@ -50,16 +53,25 @@ pub fn run(args: &[&str]) -> Result<bool> {
     if let Some(odd) = args.iter().find(|a| a.starts_with("--") && !OPTIONS.contains(a)) {
         bail!("there is no option '{odd}'; there are {}", OPTIONS.join(" and "));
     }
-    let tools = chosen(&names)?;
+    let with_clients = names.is_empty() || names.contains(&protocol::NAME);
+    let only_clients = names == [protocol::NAME];
+    let names: Vec<&str> = names.into_iter().filter(|name| *name != protocol::NAME).collect();
+    let tools = if only_clients { Vec::new() } else { chosen(&names)? };
     for tool in &tools {
         println!("{}: {}", tool.name, npm::provide(tool)?);
+    }
+    if with_clients {
+        println!("{}: {}", protocol::NAME, protocol::provide()?.title);
     }
     if has("--install") {
         return Ok(true);
     }
-    let tried = play(&tools)?;
+    let mut tried = if only_clients { Vec::new() } else { play(&tools)? };
     if has("--write") {
         table::write(&tried)?;
+    }
+    if with_clients {
+        tried.extend(protocol::play()?);
     }
     let shown = shown(&tried, expected(&tools)?);
     for name in &shown.failed {
@@ -83,6 +95,16 @@ pub fn run_some() -> Result<Result<Shown>> {
         npm::provide(tool)?;
     }
     Ok(play(&tools).and_then(|tried| Ok(shown(&tried, expected(&tools)?))))
+}
+
+/// Lets the clients of the protocol speak to the server.
+///
+/// # Errors
+/// They cannot be had: nothing was tried.
+pub fn run_clients() -> Result<Result<Shown>> {
+    namespace_works()?;
+    protocol::provide()?;
+    Ok(protocol::play().map(|tried| shown(&tried, BTreeSet::new())))
 }
 
 /// Finds the tools by their names; without any, all that npm has.
@@ -145,6 +167,13 @@ fn namespace_works() -> Result<()> {
     Ok(())
 }
 
+/// Begins a command that ends after so many seconds, in a network with loopback only.
+fn in_namespace(seconds: &str) -> std::process::Command {
+    let mut command = run::program("timeout", &["--kill-after=5", seconds, "unshare"]);
+    command.args(unshare());
+    command
+}
+
 /// Builds the programs and plays the scenes of the tools.
 fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
     namespace_works()?;
@@ -154,8 +183,7 @@ fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
     let results = dir.0.join("results.tsv");
     let limit = (SECONDS * (tools.len() + usize::from(guided(tools)))).to_string();
     let built = run::target_dir().join("debug");
-    let mut scenes = run::program("timeout", &["--kill-after=5", &limit, "unshare"]);
-    scenes.args(unshare());
+    let mut scenes = in_namespace(&limit);
     scenes.args([built.join("agents"), built.join("zeta"), dir.0.clone(), results.clone()]);
     if guided(tools) {
         scenes.arg(format!("guide={}", run::root().join(GUIDE).display()));
