@@ -18,6 +18,7 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta heartbeat --as otto-cli --every", 124),
     // The example names another grant than the current one.
     ("zeta lease break deploy --expect", 3),
+    ("zeta lease release migration", 5),
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
