@@ -246,7 +246,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
                 error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
             if wrong && is_creds && !is_help {
                 // An argument in a wrong place may be a secret, so it is not repeated.
-                Output { json, quiet: false }.error(&creds::usage_error(&error), None);
+                print_error(Output { json, quiet: false }, wraps, &creds::usage_error(&error));
                 return Kind::Usage.status();
             }
             match json && wrong {
