@@ -20,6 +20,7 @@
 //! 15. [`signal`]: which signals a wrapper passes on.
 //! 16. [`pattern`]: patterns of paths, and whether two of them share a path.
 //! 17. [`sum`]: sums that tell damage.
+//! 18. [`terminal`]: what the bytes of a terminal say.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -39,5 +40,6 @@ pub mod registration;
 pub mod shell;
 pub mod signal;
 pub mod sum;
+pub mod terminal;
 pub mod time;
 pub mod trust;

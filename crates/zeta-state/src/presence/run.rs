@@ -3,6 +3,7 @@
 
 mod comeback;
 mod holdings;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,11 +28,13 @@ use crate::lease::LostTo;
 use crate::lease::exec::{OnLost, SHORT};
 use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new};
+use zeta_os::console::Console;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::{Watch, poll_readable};
+use zeta_os::inotify::Watch;
 use zeta_os::relay::Relay;
 use zeta_os::signal::Signals;
 use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated};
+use zeta_os::terminal::with_lines;
 use zeta_os::{host, process};
 
 /// How often the supervisor polls for new leases if no inotify instance is left.
@@ -52,6 +55,8 @@ pub struct Plan {
     pub on_lost: OnLost,
     /// A shell command to run when a lease of its session is lost.
     pub on_lost_exec: Option<String>,
+    /// Whether the command gets a terminal of its own.
+    pub pty: bool,
 }
 
 /// An event that the supervisor reports while the command runs.
@@ -95,13 +100,17 @@ struct Supervisor<'a> {
     seen: BTreeMap<RecordName, u64>,
     last_error: Option<Error>,
     lost: bool,
+    console: Option<Console>,
 }
 
 /// Runs a command as an agent's session.
 pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
     let handle = ctx.open()?;
     settle(&handle)?;
-    let signals = Signals::take_over_with_children()?;
+    let signals = match plan.pty {
+        true => Signals::take_over_with_terminal()?,
+        false => Signals::take_over_with_children()?,
+    };
     let session = host::random_hex()?;
     let mut supervisor = Supervisor {
         handle,
@@ -114,7 +123,9 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         seen: BTreeMap::new(),
         last_error: None,
         lost: false,
+        console: plan.pty.then(Console::open).transpose()?,
     };
+    let on_event = &mut |event: Event<'_>| with_lines(|| on_event(event));
     let child = match supervisor.register(&signals)?.open()? {
         Ok(child) => child,
         Err((status, error)) => {
@@ -122,7 +133,8 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
             return Ok(Finished::NotStarted(status, error));
         }
     };
-    let ended = supervisor.work(&child, Relay::new(&child, &signals), on_event)?;
+    let ended = supervisor.work(&child, Relay::new(&child, &signals), &signals, on_event)?;
+    supervisor.finish_terminal(ended);
     // In this order: a lease that is acquired from here on is not bound to the session any more.
     supervisor.record_end(ended.status());
     supervisor.release_all(on_event);
@@ -158,7 +170,9 @@ impl Supervisor<'_> {
             ("ZETA_STATE_DIR", self.handle.ctx.state_dir.display().to_string()),
             (sight::VARIABLE, sight::of(&self.handle.tree.base)),
         ];
-        let child = fork_gated(&Setup { argv: &self.plan.argv, env, own_group: false }, signals)?;
+        let terminal = self.console.as_ref().and_then(Console::device);
+        let setup = Setup { argv: &self.plan.argv, env, own_group: false, terminal };
+        let child = fork_gated(&setup, signals)?;
         self.processes = Processes {
             own: Some(process::identify_self()),
             child: Some(process::identify(child.pid())),
@@ -235,13 +249,14 @@ impl Supervisor<'_> {
         &mut self,
         child: &Child,
         mut relay: Relay<'_>,
+        signals: &Signals,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
         let first = touch_last_seen(&self.handle);
         self.report_error(first.map(|_| ()), on_event);
-        let ready = poll_readable(&relay.fds(), SHORT);
+        let ready = self.sleep(&relay.fds(), SHORT);
         if ready.first() == Some(&true) {
             relay.pass_on();
             return child.wait();
@@ -262,8 +277,9 @@ impl Supervisor<'_> {
             }
             let mut fds = relay.fds().to_vec();
             fds.extend(watch.fd());
-            let ready = poll_readable(&fds, limit);
+            let ready = self.sleep(&fds, limit);
             relay.pass_on();
+            self.attend_terminal(&mut relay, child, signals);
             if ready.first() == Some(&true) {
                 return child.wait();
             }

@@ -52,6 +52,9 @@ struct RunArgs {
     /// Run this with sh if a lease of the session is lost; ZETA_LEASE names the lease
     #[arg(long, value_name = "COMMAND")]
     on_lost_exec: Option<String>,
+    /// Give the command a terminal of its own; its screen and keys are passed on
+    #[arg(long)]
+    pty: bool,
     /// Command and arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -68,6 +71,7 @@ fn run(call: &Call) -> Result<u8> {
         max_hold_ms: parse_duration("max-hold", &args.max_hold)?,
         on_lost: super::on_lost(&args.on_lost)?,
         on_lost_exec: args.on_lost_exec,
+        pty: args.pty,
     };
     let ctx = call.context()?;
     let out = call.out;

@@ -14,6 +14,7 @@ mod line;
 mod lost;
 mod node_name;
 mod oracle;
+mod pty;
 mod race;
 mod review;
 mod rules;
