@@ -26,6 +26,8 @@ const ROUNDS: usize = 64;
 const SILENT: Duration = Duration::from_millis(100);
 /// How long the rest of the output may take.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// How often a process in the background looks whether it is in front again: no signal says so.
+const FRONT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A terminal for a command, and the standard streams of this process as its other side.
 pub struct Console {
@@ -135,6 +137,11 @@ impl Console {
     /// Copies until one of `others` is readable or `limit` is over; says which are readable. Comes
     /// back at times while a command writes without a pause.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
+        let mut limit = limit;
+        if !self.in_front {
+            self.resume();
+            limit = if self.in_front { limit } else { limit.min(FRONT_INTERVAL) };
+        }
         let end = Instant::now() + limit;
         for _ in 0..ROUNDS {
             let left = end.saturating_duration_since(Instant::now());
