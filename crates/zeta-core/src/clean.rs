@@ -12,6 +12,8 @@ use crate::time::Now;
 
 /// The record of an agent that is gone stays for this long, for people who ask what it did.
 pub const PERSONA_KEEP_MS: u64 = 24 * 3600 * 1000;
+/// The note of a claim that no agent took up stays for this long.
+pub const NOTE_KEEP_MS: u64 = 7 * 24 * 3600 * 1000;
 /// Whatever was never published stays for this long: its maker may only be slow.
 pub const UNPUBLISHED_KEEP_MS: u64 = 3600 * 1000;
 
@@ -82,6 +84,16 @@ pub fn judge_persona(beat: &Beat, times: FileTimes, life: ProcessState, now: &No
         Liveness::Gone if quiet && is_old(times, PERSONA_KEEP_MS, now) => Verdict::Remove("gone"),
         Liveness::Gone => Verdict::Keep("gone_recently"),
         other => Verdict::Keep(other.word()),
+    }
+}
+
+/// Judges the note of a claim. `seen` is what stands where the lease of the claim belongs: its
+/// holder may read the note again.
+pub fn judge_note(times: FileTimes, seen: &Observed, now: &Now) -> Verdict {
+    match seen {
+        Observed::Absent if is_old(times, NOTE_KEEP_MS, now) => Verdict::Remove("unclaimed"),
+        Observed::Absent => Verdict::Keep("young"),
+        _ => Verdict::Keep("held"),
     }
 }
 
@@ -223,6 +235,22 @@ mod tests {
             let observed = Observed::Damaged(damage.clone(), times(age_ms, age_ms, &now));
             assert_eq!(judge_lease(&observed, &now), verdict, "{damage:?} {age_ms}");
         }
+    }
+
+    #[test]
+    fn a_note_goes_a_week_after_it_was_written_if_no_lease_stands() {
+        let (week, host) = (7 * 24 * 3_600_000, host());
+        let now = now(week + 2, &host);
+        let held = Observed::Damaged(Damage::NoEnd, times(1, 1, &now));
+        for (age_ms, touched_ms, seen, verdict) in [
+            (week + 1, week + 1, &Observed::Absent, Verdict::Remove("unclaimed")),
+            (week, week + 1, &Observed::Absent, Verdict::Keep("young")),
+            (week + 1, week, &Observed::Absent, Verdict::Keep("young")),
+            (week + 1, week + 1, &held, Verdict::Keep("held")),
+        ] {
+            assert_eq!(judge_note(times(age_ms, touched_ms, &now), seen, &now), verdict);
+        }
+        assert_eq!(NOTE_KEEP_MS, week);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub const LAST_SEEN: &str = "last-seen.iso";
 pub const RECORD_MAX: usize = 4 * 1024;
 /// Most bytes of a persona record.
 pub const PERSONA_MAX: usize = 64 * 1024;
+/// Most bytes of the note of a claim: a record, and a text of 8 KiB.
+pub const NOTE_MAX: usize = 12 * 1024 + 64;
 /// Most bytes of `last-seen.iso` and `local-node`.
 pub const LINE_MAX: usize = 64;
 /// Most nodes that are looked at in one call.
@@ -42,6 +44,7 @@ const LEASE_SUFFIX: &str = ".lock";
 /// How the directory of the grants of a joint lease ends.
 const GRANTS_SUFFIX: &str = ".grants";
 const MARKER_SUFFIX: &str = ".marker";
+const NOTE_SUFFIX: &str = ".note";
 const PERSONA_PREFIX: &str = "persona-";
 const PERSONA_SUFFIX: &str = ".state";
 
@@ -54,6 +57,8 @@ pub enum Kind<'a> {
     Grants(&'a str),
     /// `<name>.marker`
     Marker(&'a str),
+    /// `<name>.note`, named after the lease of a claim
+    Note(&'a str),
     /// `persona-<name>.state`
     Persona(&'a str),
     /// `last-seen.iso`
@@ -90,6 +95,11 @@ pub fn into_lease(file: String) -> Result<RecordName, String> {
     RecordName::of_file(file, LEASE_SUFFIX)
 }
 
+/// The file of the note that a holder of a claim leaves for the next one.
+pub fn note_file(name: &RecordName) -> String {
+    format!("{name}{NOTE_SUFFIX}")
+}
+
 /// The file of a marker.
 pub fn marker_file(name: &RecordName) -> String {
     format!("{name}{MARKER_SUFFIX}")
@@ -110,6 +120,9 @@ pub fn kind_of(file: &str) -> Kind<'_> {
     }
     if let Some(name) = file.strip_suffix(MARKER_SUFFIX) {
         return Kind::Marker(name);
+    }
+    if let Some(name) = file.strip_suffix(NOTE_SUFFIX) {
+        return Kind::Note(name);
     }
     if let Some(name) =
         file.strip_prefix(PERSONA_PREFIX).and_then(|f| f.strip_suffix(PERSONA_SUFFIX))
@@ -139,6 +152,7 @@ mod tests {
             assert_eq!(into_lease(file.to_owned()), Err(file.to_owned()));
         }
         assert_eq!(kind_of(&marker_file(&name)), Kind::Marker("register-pr-in-flight"));
+        assert_eq!(kind_of(&note_file(&name)), Kind::Note("register-pr-in-flight"));
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);
         assert_eq!(kind_of(".guard"), Kind::Guards);

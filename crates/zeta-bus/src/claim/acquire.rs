@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
 use zeta_core::bus::grant::{ClaimRecord, Identity, key};
+use zeta_core::bus::note::Note;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::{FencingToken, Reassigned, Record, Successor, decide_reassign};
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::claim::holders::{HolderView, findings, scope};
 use crate::claim::message::{claim_message, date_after, describe, set, unset};
+use crate::claim::note;
 use crate::directory::Bus;
 use crate::directory::index::{Claims, INDEX_LIMIT, Index};
 use crate::directory::legacy_lock::LegacyLock;
@@ -49,6 +51,8 @@ pub struct Granted {
     pub taken_from: Option<String>,
     /// Claims whose item cannot be seen.
     pub findings: Vec<Error>,
+    /// The note of the last holder, for a caller that has the item anew.
+    pub note: Option<Box<Note>>,
 }
 
 /// The result of an attempt to acquire a claim.
@@ -99,6 +103,8 @@ struct Announcement<'a> {
 struct Committed {
     record: Box<Record>,
     renewed: bool,
+    /// The caller has not seen the note of the last holder.
+    is_new: bool,
     taken_from: Option<String>,
 }
 
@@ -180,7 +186,8 @@ impl ClaimContext<'_> {
                 let name = |from: Box<Record>| {
                     ClaimRecord::of(&from).map_or_else(|| from.agent.to_string(), |c| c.from)
                 };
-                Some(Committed { record, renewed: false, taken_from: from.map(name) })
+                let taken_from = from.map(name);
+                Some(Committed { record, renewed: false, is_new: true, taken_from })
             }
         });
         self.conclude(request, &lease_request.lease, announcement, committed)
@@ -221,8 +228,11 @@ impl ClaimContext<'_> {
             (Ok(Some(committed)), Some((mut published, _))) => {
                 let findings = std::mem::take(&mut published.findings);
                 let message = self.remove_void(published);
-                let Committed { record, renewed, taken_from } = committed;
-                Ok(Acquired::Granted(Granted { record, message, renewed, taken_from, findings }))
+                let Committed { record, renewed, is_new, taken_from } = committed;
+                let own = || note::of_item(self.handle, self.bus, &request.item);
+                let note = is_new.then(own).flatten().map(Box::new);
+                let granted = Granted { record, message, renewed, taken_from, findings, note };
+                Ok(Acquired::Granted(granted))
             }
             (_, None) if !conflicts.is_empty() => Ok(taken(conflicts, false)),
             (Ok(_), published) => {
@@ -240,8 +250,9 @@ impl ClaimContext<'_> {
     }
 
     /// Removes the message of a grant that was not committed. If the record is there in spite of an
-    /// error, as when only its guard was replaced, the message stays for the original.
-    pub(super) fn withdraw(&self, message: &str, lease: &RecordName, token: FencingToken) {
+    /// error, as when only its guard was replaced, the message stays for the original, and the
+    /// result is false.
+    pub(super) fn withdraw(&self, message: &str, lease: &RecordName, token: FencingToken) -> bool {
         let exists = match held(self.handle, lease) {
             Ok(Some(view)) => record_of(&view).is_none_or(|record| record.fencing_token == token),
             Ok(None) => false,
@@ -250,6 +261,7 @@ impl ClaimContext<'_> {
         if !exists {
             let _ = self.bus.remove(message);
         }
+        !exists
     }
 
     /// Removes the messages of ended grants, which the original would believe for a day; returns
@@ -306,7 +318,8 @@ impl ClaimContext<'_> {
                 .renew(request.ttl_ms, &mut announce)
                 .map(|renewed| renewed.ok().map(|(record, _)| record)),
         };
-        let committed = |record| Committed { record, renewed: true, taken_from: None };
+        let is_new = claim.handed_over;
+        let committed = |record| Committed { record, renewed: true, is_new, taken_from: None };
         self.conclude(request, lease, announcement, taken.map(|taken| taken.map(committed)))
     }
 

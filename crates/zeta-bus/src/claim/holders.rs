@@ -38,7 +38,7 @@ impl<'a> HolderView<'a> {
         let mut claimants = self.by_messages(&messages, item.as_str());
         self.add_exclusive(bus, item, &mut claimants)?;
         self.add_sharers(bus, Some(item), &mut claimants)?;
-        Ok(Holders { claimants, findings: findings(bus, &broken) })
+        Ok(Holders { claimants, findings: findings(bus, &broken), note: None })
     }
 
     /// Returns the holders of an item.
@@ -107,7 +107,7 @@ impl<'a> HolderView<'a> {
         self.add_sharers(bus, None, &mut claimants)?;
         claimants.extend(of_paths);
         claimants.sort_by(|a, b| (&a.item, &a.timestamp).cmp(&(&b.item, &b.timestamp)));
-        Ok(Holders { claimants, findings: findings(bus, &broken) })
+        Ok(Holders { claimants, findings: findings(bus, &broken), note: None })
     }
 
     /// Adds the claims on paths, one for each pattern.

@@ -9,6 +9,7 @@
 mod acquire;
 mod holders;
 mod message;
+pub mod note;
 pub mod paths;
 pub mod place;
 mod release;
@@ -19,11 +20,13 @@ use std::path::Path;
 use zeta_core::bus::claim::{ClaimMessage, Grant};
 use zeta_core::bus::grant::{Caller, ClaimRecord, Holder, Identity, judge_identity};
 use zeta_core::bus::item::Item;
+use zeta_core::bus::note::Note;
 use zeta_core::bus::{Address, topic};
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, TTL_SESSION_MS};
 use zeta_core::name::RecordName;
 
 use self::holders::HolderView;
+use self::note::NewNote;
 use crate::directory::Bus;
 use zeta_os::error::{Cause, Error, Result};
 use zeta_os::users;
@@ -56,6 +59,8 @@ pub struct ClaimRequest {
     /// The original's rule holds: callers of one name are one caller, and a release is published in
     /// any case.
     pub by_name: bool,
+    /// What a release or a handover leaves for the next holder.
+    pub note: Option<NewNote>,
 }
 
 impl ClaimRequest {
@@ -71,6 +76,7 @@ impl ClaimRequest {
             limit_ms: None,
             token: None,
             by_name: false,
+            note: None,
         }
     }
 
@@ -280,6 +286,8 @@ pub struct Holders {
     pub claimants: Vec<Claimant>,
     /// Claims that count although they cannot be read, and claims whose item cannot be seen.
     pub findings: Vec<Error>,
+    /// The note of the last holder of the item, for the one that comes next.
+    pub note: Option<Note>,
 }
 
 /// Returns the holders of the item of a request, or those of all items, by item.
@@ -289,6 +297,8 @@ pub fn holders(ctx: &Context, dir: &Path, request: Option<&ClaimRequest>) -> Res
     let view = HolderView::new(bus.as_ref(), found.as_ref());
     let Some(request) = request else { return view.of_all() };
     let mut holders = view.of_item(&request.item)?;
+    let by_item = |(handle, bus)| note::of_item(handle, bus, &request.item);
+    holders.note = found.as_ref().zip(bus.as_ref()).and_then(by_item);
     identify(&mut holders.claimants, &request.caller(ctx));
     Ok(holders)
 }

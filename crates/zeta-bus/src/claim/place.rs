@@ -1,15 +1,18 @@
-//! The claims of a node by the places that they name: worktrees and branches. Only leases are read,
-//! and no message, because a hook asks this before each edit.
+//! The claims of a node by the places that they name: worktrees, branches, paths. Only leases are
+//! read, and no message, because a hook asks this before each edit.
 
 use zeta_core::bus::grant::ClaimRecord;
-use zeta_core::bus::item::is_claim_lease;
+use zeta_core::bus::item::{is_claim_lease, space_of};
 use zeta_core::evidence::ProcessState;
 use zeta_core::layout::{self, Kind};
-use zeta_core::lease::{Observed, Record};
+use zeta_core::lease::{Observed, Record, Standing};
 use zeta_core::name::RecordName;
+use zeta_core::pattern::{Mode, PathClaim, RepoPath};
 
+use super::paths::report::paths;
 use zeta_os::error::Result;
 use zeta_state::context::NodeHandle;
+use zeta_state::lease::LeaseView;
 
 /// A claim whose lease is held, and that names a branch or a worktree.
 #[derive(Debug, Clone)]
@@ -22,19 +25,70 @@ pub struct PlacedClaim {
     pub life: ProcessState,
 }
 
+/// The claims of a node that name a place.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Those that name a branch or a worktree.
+    pub claims: Vec<PlacedClaim>,
+    /// Whether there are claims on paths.
+    pub has_paths: bool,
+}
+
 /// Returns the claims of the node that name a place.
-pub fn placed(handle: &NodeHandle<'_>) -> Result<Vec<PlacedClaim>> {
-    let placed = |file: &String| {
-        let Kind::Lease(name) = layout::kind_of(file) else { return None };
-        let name = RecordName::new("lease", name).ok().filter(|name| is_claim_lease(name.as_str()));
-        match super::held(handle, &name?).ok()??.observed {
-            Observed::Ours(record, _, life) => {
-                let claim = ClaimRecord::of(&record)?;
-                let named = claim.branch.is_some() || claim.worktree.is_some();
-                named.then_some(PlacedClaim { record: *record, claim, life })
-            }
-            _ => None,
+pub fn places(handle: &NodeHandle<'_>) -> Result<Places> {
+    let mut places = Places::default();
+    for file in handle.node.list()?.names {
+        let Kind::Lease(name) = layout::kind_of(&file) else { continue };
+        places.has_paths |= space_of(name).is_some();
+        let Ok(name) = RecordName::new("lease", name) else { continue };
+        if is_claim_lease(name.as_str()) {
+            places.claims.extend(placed(handle, &name));
         }
+    }
+    Ok(places)
+}
+
+/// Returns the claim on a lease, if it is held and names a place.
+fn placed(handle: &NodeHandle<'_>, lease: &RecordName) -> Option<PlacedClaim> {
+    match super::held(handle, lease).ok()??.observed {
+        Observed::Ours(record, _, life) => {
+            let claim = ClaimRecord::of(&record)?;
+            let named = claim.branch.is_some() || claim.worktree.is_some();
+            named.then_some(PlacedClaim { record: *record, claim, life })
+        }
+        _ => None,
+    }
+}
+
+/// A claim on paths that covers one.
+#[derive(Debug, Clone)]
+pub struct CoveringClaim {
+    /// The record of its grant; `None` if that cannot be read.
+    pub record: Option<Box<Record>>,
+    /// Whether the processes that vouch for it run.
+    pub life: ProcessState,
+    /// Whether it stands beside other shared ones.
+    pub shared: bool,
+    /// Its patterns.
+    pub patterns: String,
+}
+
+/// Returns the claims on paths of a space that are held and cover a path.
+pub fn covering(
+    handle: &NodeHandle<'_>,
+    lease: &RecordName,
+    path: RepoPath<'_>,
+) -> Result<Vec<CoveringClaim>> {
+    let mut views = handle.claims_covering(lease, path)?;
+    views.retain(|view| !matches!(view.standing, Standing::Grantable(_)));
+    let claim = |view: LeaseView| {
+        let (record, life) = match view.observed {
+            Observed::Ours(record, _, life) => (Some(record), life),
+            _ => (None, ProcessState::Unknown),
+        };
+        let claim = PathClaim::of(record.as_ref().map_or(&[], |record| record.extra.as_slice()));
+        let shared = claim.mode == Mode::Shared;
+        CoveringClaim { record, life, shared, patterns: paths(&claim) }
     };
-    Ok(handle.node.list()?.names.iter().filter_map(placed).collect())
+    Ok(views.into_iter().map(claim).collect())
 }

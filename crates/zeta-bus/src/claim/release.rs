@@ -17,11 +17,12 @@ use super::{
 use crate::claim::acquire::{Acquired, ClaimContext, Granted, label};
 use crate::claim::holders::scope;
 use crate::claim::message::{claim_message, date_after, release_message, sent_us, set};
+use crate::claim::note::{self, NoteFile};
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
 use crate::messages::{store_always, store_inside};
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
@@ -36,6 +37,8 @@ pub enum Released {
         message: String,
         /// Whether there was a grant, which was removed.
         stood: bool,
+        /// The file of the note that was left.
+        note_file: Option<String>,
     },
     /// The grant with the caller's token was released before, and no other since.
     Before,
@@ -71,14 +74,17 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
     let bus = bus_of(&handle, dir)?;
     let claims = ClaimContext { handle: &handle, bus: &bus };
     let (item, mut from) = (&request.item, request.from.clone());
-    let (mut stood, mut messages) = (false, Vec::new());
+    let (mut stood, mut messages, mut note_file) = (false, Vec::new(), None);
     for sharer in [None, Some(request.from.as_str())] {
         let lease = item.lease(&scope(&bus), sharer);
         let Some((record, claim)) = claims.claim_of(&lease, request)? else { continue };
-        messages.extend(claim.message);
+        messages.extend(claim.message.clone());
         from = Address::new(&claim.from).unwrap_or(from);
-        match handle.release(&lease, record.fencing_token)? {
-            Ok(removed) => stood |= removed,
+        match claims.release_lease(&lease, &record, &claim, request)? {
+            Ok((removed, file)) => {
+                stood |= removed;
+                note_file = note_file.or(file);
+            }
             Err(lost) if !stood => return Ok(Err(lost)),
             // The first of two leases is released by now, so its end is published.
             Err(_) => {}
@@ -98,6 +104,13 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
             return Ok(Ok(Released::NotHeld(claimants)));
         }
     }
+    if request.note.is_some() && !stood {
+        // A release that was killed before it was published has left its note already.
+        match note::of_item(&handle, &bus, item).filter(|note| note.from == from.as_str()) {
+            Some(_) => note_file = Some(note::path(&handle, &bus, item)),
+            None => return Err(no_place_for_a_note(item)),
+        }
+    }
     let mut envelope = release_message(&from, item)?;
     for claimed_us in messages.iter().filter_map(|message| sent_us(&bus, message)) {
         date_after(&mut envelope, claimed_us);
@@ -110,10 +123,41 @@ pub fn release(ctx: &Context, dir: &Path, request: &ClaimRequest) -> HolderResul
         }
         stored()?;
     }
-    Ok(Ok(Released::Published { message: envelope.id, stood }))
+    Ok(Ok(Released::Published { message: envelope.id, stood, note_file }))
+}
+
+/// Makes the refusal of a note about a claim without a grant of its own.
+fn no_place_for_a_note(item: &Item) -> Error {
+    let text = format!("item {:?}: a note needs an exclusive grant of zeta's", item.as_str());
+    Error::usage(format!("{text}; nothing was changed"))
+        .hint("release it without --note, and write to the next agent: zeta bus send AGENT TEXT")
 }
 
 impl ClaimContext<'_> {
+    /// Releases the lease of a claim; returns whether the grant was there, and the file of the note
+    /// that was left. The note of an earlier holder goes: its work is done.
+    fn release_lease(
+        &self,
+        lease: &RecordName,
+        record: &Record,
+        claim: &ClaimRecord,
+        request: &ClaimRequest,
+    ) -> HolderResult<(bool, Option<String>)> {
+        let token = record.fencing_token;
+        if claim.shareable {
+            return match request.note {
+                Some(_) => Err(no_place_for_a_note(&request.item)),
+                None => Ok(self.handle.release(lease, token)?.map(|removed| (removed, None))),
+            };
+        }
+        let Some(holder) = self.handle.enter_as_holder(lease, token, ENTER_LIMIT)? else {
+            return Ok(self.handle.release(lease, token)?.map(|removed| (removed, None)));
+        };
+        let new = request.note.as_ref().map(|new| note::new(new, record, claim, None));
+        let note_file = NoteFile::leave_at_release(&holder, new.as_ref())?;
+        Ok(holder.release(false)?.map(|removed| (removed, note_file)))
+    }
+
     /// Returns the claim on a lease, if the caller is its holder. The token alone shows that, too.
     fn claim_of(
         &self,
@@ -177,6 +221,8 @@ pub fn hand_over(
     let lease = request.item.lease(&scope(&bus), None);
     let Some((record, claim)) = claims.claim_of(&lease, request)? else { return Ok(Ok(None)) };
     let giver = Address::new(&claim.from).unwrap_or_else(|_| request.from.clone());
+    let note = request.note.as_ref();
+    let note = note.map(|new| Box::new(note::new(new, &record, &claim, Some(to.as_str()))));
     let handed_over = ClaimRequest {
         from: to.clone(),
         branch: claim.branch,
@@ -194,9 +240,11 @@ pub fn hand_over(
     };
     let mut release = release_message(&giver, &request.item)?;
     after_own(&mut release, &giver);
+    let mut left = None;
     let mut message = None;
     // The new claim first: the original sees two holders for a moment, and never none.
     let handed = claims.reassign(&holder, to, None, &mut |record| {
+        left = NoteFile::leave_at_handover(&holder, note.as_deref())?;
         let mut claim = claim_message(&handed_over, record, &lease_place(&handle))?;
         after_own(&mut claim, to);
         set(record, key::MESSAGE, quote(&claim.id));
@@ -208,9 +256,10 @@ pub fn hand_over(
     let record = match (handed, &message) {
         (Ok(Ok(record)), _) => record,
         (Ok(Err(lost)), _) => return Ok(Err(lost)),
-        (Err(error), None) => return Err(error),
-        (Err(error), Some((message, token))) => {
-            claims.withdraw(message, &lease, *token);
+        (Err(error), message) => {
+            let is_old =
+                message.as_ref().is_none_or(|(id, token)| claims.withdraw(id, &lease, *token));
+            left.filter(|_| is_old).iter().for_each(NoteFile::restore);
             return Err(error);
         }
     };
@@ -223,5 +272,5 @@ pub fn hand_over(
     }
     let message = message.map(|(message, _)| message).unwrap_or_default();
     let (renewed, taken_from, findings) = (false, None, Vec::new());
-    Ok(Ok(Some(Granted { record, message, renewed, taken_from, findings })))
+    Ok(Ok(Some(Granted { record, message, renewed, taken_from, findings, note })))
 }

@@ -3,8 +3,8 @@
 //!
 //! Here is what an envelope may say ([`Envelope`]), what a topic asks of it ([`topic`]), which
 //! names senders and recipients may have ([`Address`]), when it ends ([`Fate`]), what the claim
-//! messages of an item mean together ([`claim`]) and who holds a claim ([`grant`]). The format is
-//! in `docs/bus.md`.
+//! messages of an item mean together ([`claim`]), who holds a claim ([`grant`]) and what that one
+//! leaves for the next holder ([`note`]). The format is in `docs/bus.md`.
 
 mod address;
 pub mod broken;
@@ -12,6 +12,7 @@ pub mod claim;
 mod envelope;
 pub mod grant;
 pub mod item;
+pub mod note;
 pub mod original_lock;
 pub mod topic;
 

@@ -82,19 +82,62 @@ pub fn of_branch<'c>(claims: &[OfBranch<'c>], branch: &str) -> Vec<(&'c Claim, L
 /// Decides about a path: `found` are the claims that cover it.
 pub fn decide_edit(rule: Rule, written: &Path, found: &[&Claim]) -> Answer {
     let claims: Vec<_> = found.iter().map(|claim| (*claim, claim.life)).collect();
-    decide(rule, &claims, |claim| {
+    let text = |claim: &Claim| {
         let worktree = claim.worktree.as_deref().unwrap_or(written);
         let (path, worktree) = (written.display(), worktree.display());
         format!("{path} is in {worktree}, which {}", held_by(claim))
+    };
+    decide(rule, &claims, text, next_step)
+}
+
+/// A path that is written, and how an acquire of it is asked for.
+#[derive(Debug, Clone)]
+pub struct InRepository<'a> {
+    /// The path.
+    pub path: &'a Path,
+    /// The arguments of that acquire; `None` if no claim can name the path.
+    pub arguments: Option<String>,
+    /// Whether the claims of others that cover it are all shared.
+    pub shared: bool,
+}
+
+/// Decides about a path that claims on paths cover, which are `found`. An agent that has claimed
+/// the path may write it: what stands beside its claim is shared by both.
+pub fn decide_path(rule: Rule, written: &InRepository<'_>, found: &[&Claim]) -> Answer {
+    if found.iter().any(|claim| claim.own) {
+        return Answer::Nothing;
+    }
+    let claims: Vec<_> = found.iter().map(|claim| (*claim, claim.life)).collect();
+    let text = |claim: &Claim| {
+        let how = if written.shared { " as shared" } else { "" };
+        let (path, holder, item) = (written.path, shown(&claim.holder), quoted(&claim.item));
+        format!("{}: agent {holder} claimed {item}{how}{}", path.display(), since(claim))
+    };
+    decide(rule, &claims, text, |claim| {
+        let holder = quote_word(&claim.holder);
+        let or = match (&written.arguments, written.shared) {
+            (None, _) => String::new(),
+            (Some(path), true) => {
+                format!(" Or claim it beside the others: zeta claim acquire {path} --shared")
+            }
+            (Some(path), false) => format!(" Or wait for it: zeta claim acquire {path} --wait 10m"),
+        };
+        format!("Work on other files, or ask the holder: zeta bus send {holder} TEXT.{or}")
     })
 }
 
 /// Decides about a commit to a branch, or a push of it.
 pub fn decide_branch(rule: Rule, branch: &str, found: &[(&Claim, Life)]) -> Answer {
-    decide(rule, found, |claim| format!("branch {} {}", shown(branch), held_by_verb(claim)))
+    let text = |claim: &Claim| format!("branch {} {}", shown(branch), held_by_verb(claim));
+    decide(rule, found, text, next_step)
 }
 
-fn decide(rule: Rule, found: &[(&Claim, Life)], text: impl Fn(&Claim) -> String) -> Answer {
+fn decide(
+    rule: Rule,
+    found: &[(&Claim, Life)],
+    text: impl Fn(&Claim) -> String,
+    next_step: impl Fn(&Claim) -> String,
+) -> Answer {
     let Some(others) = (rule != Rule::Off).then(|| {
         let mut others: Vec<_> = found.iter().filter(|(claim, _)| !claim.own).collect();
         others.sort_by_key(|(_, life)| *life == Life::Unsure);
@@ -242,6 +285,34 @@ mod tests {
              alive). Work in a worktree and on a branch of your own, or ask the holder: zeta bus \
              send otto TEXT. Or wait for it: zeta claim acquire B-1 --wait 10m"
         );
+    }
+
+    #[test]
+    fn a_path_that_another_agent_claimed_is_refused_unless_the_caller_shares_it() {
+        let other = Claim { item: "src/**".into(), worktree: None, branch: None, ..claim("") };
+        let own = Claim { own: true, ..other.clone() };
+        let unsure = Claim { life: Life::Unsure, ..other.clone() };
+        let written = |shared| InRepository {
+            path: Path::new("/r/src/a"),
+            arguments: Some("--path :/src/a".into()),
+            shared,
+        };
+        let answer = |shared, found: &[&Claim]| decide_path(Rule::Refuse, &written(shared), found);
+        assert_eq!(
+            answer(false, &[&unsure, &other]),
+            Answer::Refuse(
+                "zeta: refused: /r/src/a: agent otto claimed \"src/**\" 2 min ago (it is alive). \
+                 Work on other files, or ask the holder: zeta bus send otto TEXT. Or wait for it: \
+                 zeta claim acquire --path :/src/a --wait 10m"
+                    .into()
+            )
+        );
+        let Answer::Refuse(text) = answer(true, &[&other]) else { panic!("not refused") };
+        assert!(text.contains("as shared 2 min") && text.ends_with(":/src/a --shared"), "{text}");
+        assert_eq!(answer(true, &[&other, &own]), Answer::Nothing);
+        assert_eq!(answer(false, &[&own]), Answer::Nothing);
+        assert!(matches!(answer(false, &[&unsure]), Answer::Tell(_)));
+        assert_eq!(decide_path(Rule::Off, &written(false), &[&other]), Answer::Nothing);
     }
 
     #[test]

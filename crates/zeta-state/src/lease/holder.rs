@@ -54,6 +54,15 @@ impl HolderSection<'_> {
         }
     }
 
+    /// Returns whether the grant is the caller's still.
+    pub fn stands(&self) -> Result<bool> {
+        let found = Found::find(&self.section, self.lease, self.token)?;
+        Ok(match &found.observed {
+            Observed::Ours(record, ..) => record.fencing_token == self.token,
+            _ => false,
+        })
+    }
+
     /// Releases the lease; true if the grant was there, false if it was gone already and no other
     /// process was granted the lease since. `ticket_given_back` says that the holder's own ticket
     /// has left the queue.

@@ -19,12 +19,13 @@ use zeta_core::lease::{
     decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
-use zeta_core::pattern::PathClaim;
+use zeta_core::pattern::index::{Entry, Index};
+use zeta_core::pattern::{PathClaim, RepoPath};
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 pub use self::holder::{HolderSection, Renewal};
-use self::joint::index::excluded_outside;
+use self::joint::index::named_outside;
 use self::joint::{Found, Grant, Grants, find_outside, standing_of};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
@@ -169,6 +170,25 @@ impl NodeHandle<'_> {
 
     /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
     pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
+        self.claims_on_paths(lease, |index| index.excluded_by(claim), |other| claim.excludes(other))
+    }
+
+    /// Returns the claims on paths of a space that cover `path`, without taking any lock.
+    pub fn claims_covering(
+        &self,
+        lease: &RecordName,
+        path: RepoPath<'_>,
+    ) -> Result<Vec<LeaseView>> {
+        self.claims_on_paths(lease, |index| index.covering(path), |claim| claim.covers(path))
+    }
+
+    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of.
+    fn claims_on_paths(
+        &self,
+        lease: &RecordName,
+        ask: impl for<'i> Fn(&Index<'i>) -> Vec<Entry<'i>>,
+        wanted: impl Fn(&PathClaim) -> bool,
+    ) -> Result<Vec<LeaseView>> {
         let now = self.ctx.now();
         let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
         if standing_of(&one.observed).is_none() {
@@ -176,13 +196,13 @@ impl NodeHandle<'_> {
         }
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
-        let files = excluded_outside(base, &self.node, &grants, lease, now.host, claim)?;
+        let files = named_outside(base, &self.node, &grants, lease, now.host, ask)?;
         let grants = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
-        let excluded = |grant: &Grant| match &grant.observed {
-            Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
+        let is_wanted = |grant: &Grant| match &grant.observed {
+            Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
             _ => true,
         };
-        let judged = grants.into_iter().filter(excluded).map(|grant| LeaseView {
+        let judged = grants.into_iter().filter(is_wanted).map(|grant| LeaseView {
             lease: lease.clone(),
             standing: judge(&grant.observed, &now),
             observed: grant.observed,

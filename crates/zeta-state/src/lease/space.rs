@@ -1,6 +1,7 @@
 //! The space of claims on paths: a repository or one worktree, found by its files, and the patterns
 //! of paths in it. No git runs: a check before each edit must cost less than that.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -51,15 +52,33 @@ impl Space {
                 .hint("without a repository, claim a name: zeta claim acquire NAME"));
         };
         let common = common_dir(&top)?;
-        let space = if one_worktree { &top } else { &common };
         let named = match common.file_name() {
             Some(name) if name == OsStr::new(".git") => common.parent().and_then(Path::file_name),
             name => name,
         };
         let named = named.unwrap_or_default().to_string_lossy();
         let name = named.strip_suffix(".git").unwrap_or(&named).to_owned();
-        let lease = paths_lease(&name, &space.as_os_str().to_string_lossy());
-        Ok(Space { lease, name, top, from, one_worktree })
+        let lease = paths_lease(&name, &common.as_os_str().to_string_lossy());
+        let space = Space { lease, name, top, from, one_worktree: false };
+        Ok(if one_worktree { space.of_its_worktree() } else { space })
+    }
+
+    /// The space of its worktree alone.
+    pub fn of_its_worktree(&self) -> Space {
+        let lease = paths_lease(&self.name, &self.top.as_os_str().to_string_lossy());
+        Space { lease, one_worktree: true, ..self.clone() }
+    }
+
+    /// The path of a file of the worktree from its top; `path` has no links. Letters that are not
+    /// UTF-8 are others, which only a wildcard covers.
+    pub fn below<'p>(&self, path: &'p Path) -> Option<Cow<'p, str>> {
+        Some(path.strip_prefix(&self.top).ok()?.to_string_lossy())
+    }
+
+    /// How a path from the top is written anywhere in the repository; `None` if no claim can name
+    /// it.
+    pub fn from_anywhere(path: RepoPath<'_>) -> Option<String> {
+        Some(format!("{FROM_TOP}{}", Pattern::of_path(path).ok()?))
     }
 
     /// Reads a path or a pattern that a person wrote, from where the call runs. A text that names a

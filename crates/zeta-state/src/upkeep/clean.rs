@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use zeta_core::clean::{UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_persona};
+use zeta_core::clean::{
+    UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_note, judge_persona,
+};
 use zeta_core::evidence::{Boot, FileTimes, ProcessState, judge_boot};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::Observed;
@@ -26,7 +28,7 @@ use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use crate::lease::joint::{Grants, settle, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
-use zeta_os::error::Result;
+use zeta_os::error::{Error, Result};
 use zeta_os::files::list;
 use zeta_os::{host, process, temp_dir};
 
@@ -36,7 +38,7 @@ const ENTER_LIMIT: Duration = Duration::from_millis(200);
 /// One thing that was removed, or stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The kind: lease, persona, ticket, temp, unpublished, scratch.
+    /// The kind: lease, persona, note, ticket, temp, unpublished, scratch.
     pub what: &'static str,
     /// The path, below the state directory; that of scratch is whole.
     pub path: String,
@@ -199,9 +201,36 @@ impl Cleaner<'_> {
                 Kind::Persona(name) if Label::new("persona", name).is_ok() => {
                     self.sweep_record(node, &file, "persona", layout::PERSONA_MAX);
                 }
+                Kind::Note(name) => {
+                    if let Ok(name) = RecordName::new("lease", name)
+                        && let Err(error) = self.sweep_note(node, &name, &file)
+                    {
+                        self.keep("note", format!("{prefix}{file}"), &error.text);
+                    }
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Removes the note of a claim, in the guard of its lease: the next holder may just take it up.
+    fn sweep_note(&mut self, node: &Node, name: &RecordName, file: &str) -> Result<()> {
+        let path = format!("nodes/{}/{file}", node.name);
+        let lease = layout::lease_file(name);
+        let section = match self.dry {
+            true => None,
+            false => Some(guard::enter(self.base, node, lease.as_str(), ENTER_LIMIT)?),
+        };
+        let Some(note) = node.read(self.base, file, layout::NOTE_MAX)? else { return Ok(()) };
+        let seen = read_only(node.read(self.base, &lease, layout::RECORD_MAX)?, name);
+        let verdict = judge_note(note.times, &seen, &self.ctx.now());
+        if let (Verdict::Remove(_), Some(section)) = (verdict, section) {
+            section
+                .take_in(node.as_fd(), file)
+                .map_err(|errno| Error::io("cannot remove", &node.path.join(file), errno))?;
+        }
+        self.decided("note", path, verdict, note.times);
+        Ok(())
     }
 
     fn sweep_guards(&mut self, node: &Node, guards: BorrowedFd<'_>, prefix: &str) {

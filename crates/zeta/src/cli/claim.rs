@@ -1,8 +1,12 @@
 //! `zeta claim`: who works on which item, with branch and worktree.
 
+use std::io::{Read as _, stdin};
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use zeta_core::bus::Address;
 use zeta_core::bus::item::Item;
+use zeta_core::bus::note::{NOTE_TEXT_MAX, Note, text_of};
 use zeta_core::lease::{Held, Observed};
 use zeta_core::time::{parse_duration, parse_ttl};
 
@@ -13,13 +17,16 @@ use super::{Call, Noun, Verb};
 use crate::cli::bus::{Place, address};
 use crate::cli::lease::print_lost;
 use crate::environment::bus_shape;
+use crate::hooks::repository;
 use zeta_bus::claim as ops;
+use zeta_bus::claim::note::NewNote;
 use zeta_bus::claim::{
     Acquired, ClaimRequest, Claimant, Granted, Holders, Released, Taken, report,
 };
 use zeta_bus::report::Shape;
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::read_plain;
 use zeta_state::context::Context;
 use zeta_state::lease::report as lease_report;
 
@@ -147,13 +154,20 @@ struct AcquireArgs {
 Exit status: 0 released; 4 the item is free; 5 another agent holds it; 3 an agent of your name holds
 it, and neither your session nor a token shows that it is you. Only a release is published.
 
+If the work is not done, leave a note: what was done, what is next. The next agent that claims the
+item reads it, with your branch and its last commit.
+
 Examples:
   zeta claim release B-0856          # in the session that claimed it
   zeta claim release B-0856 --token 1779000000000001
+  echo 'parser done; next: the tests of errors' | zeta claim release B-0856 --note -
   zeta claim release --path 'src/**'")]
 struct ReleaseArgs {
     #[command(flatten)]
     subject: Subject,
+    /// File with a note for the next holder, of at most 8 KiB; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    note: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -190,16 +204,20 @@ struct RenewArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Branch and worktree stay. To move the claim into its own session, the new holder calls 'zeta claim
-acquire'; until then, its name is enough.
+acquire'; until then, its name is enough. That call shows it the note: what was done, what is next.
 
-Example:
-  zeta claim handover B-0856 --to vera-codex --token 1779000000000001")]
+Examples:
+  zeta claim handover B-0856 --to vera-codex --token 1779000000000001
+  echo 'next: the tests of errors' | zeta claim handover B-0856 --to vera-codex --note -")]
 struct HandoverArgs {
     #[command(flatten)]
     subject: Subject,
     /// New holder
     #[arg(long, value_name = "WHO")]
     to: String,
+    /// File with a note for the new holder, of at most 8 KiB; - is standard input
+    #[arg(long, value_name = "FILE")]
+    note: Option<PathBuf>,
 }
 
 fn item(text: &str) -> Result<Item> {
@@ -226,6 +244,25 @@ fn new_request_of(from: Address, subject: &Subject) -> Result<ClaimRequest> {
     })
 }
 
+/// Reads a note, and the branch and commit of the worktree that the caller is in.
+fn new_note(file: &Path) -> Result<NewNote> {
+    // No more than that is ever read: the rest would only be refused.
+    let max = NOTE_TEXT_MAX as u64;
+    let mut bytes = Vec::new();
+    let read = match file.as_os_str() == "-" {
+        true => stdin().lock().take(max + 1).read_to_end(&mut bytes).map(|_| ()),
+        false => read_plain(file, max).map(|read| bytes = read),
+    };
+    let hint = "say what was done and what is next; put long texts into the branch";
+    let bad = |why: &str| {
+        Error::usage(format!("note {}: {why}; nothing was changed", file.display())).hint(hint)
+    };
+    read.map_err(|error| bad(&error.to_string()))?;
+    let text = text_of(&bytes).map_err(|error| bad(&error.to_string()))?;
+    let here = std::env::current_dir().ok();
+    Ok(NewNote { text, head: here.as_deref().and_then(repository::head) })
+}
+
 fn acquire(call: &Call) -> Result<u8> {
     let args: AcquireArgs = call.args()?;
     if args.subject.is_of_paths() {
@@ -244,6 +281,7 @@ fn acquire(call: &Call) -> Result<u8> {
     match ops::acquire(&ctx, &args.subject.place.dir(), &request, &mut on_wait)? {
         Acquired::Granted(granted) => {
             let (item, worktree) = (request.item.as_str(), request.worktree.as_deref());
+            show_note(call, granted.note.as_deref());
             let object = || report::granted(item, worktree, &granted);
             print_granted(call, &granted, || bus_shape().of(object(), report::GRANTED_CAMEL))
         }
@@ -259,6 +297,13 @@ fn print_granted(call: &Call, granted: &Granted, object: impl FnOnce() -> Object
     let printed = call.out.either(object, || token.to_string());
     printed.map_err(|error| error.hint(format!("the claim was granted, with token {token}")))?;
     Ok(0)
+}
+
+/// Shows the note of the last holder beside an answer; the object of an answer has it, too.
+fn show_note(call: &Call, note: Option<&Note>) {
+    if let Some(note) = note.filter(|_| !call.out.json) {
+        call.out.note_lines(&report::note_text(note));
+    }
 }
 
 /// Reports that others hold the item; returns the exit status.
@@ -282,23 +327,27 @@ fn check(call: &Call) -> Result<u8> {
     let request = new_request_of(from, &args.subject)?;
     let dir = args.subject.place.dir();
     let (item, holders) = (request.item.as_str(), ops::holders(&ctx, &dir, Some(&request))?);
-    let Holders { claimants, findings } = holders;
-    findings.iter().for_each(|finding| call.out.warn(finding));
-    let object = || report::check(item, &claimants);
+    let claimants = &holders.claimants;
+    holders.findings.iter().for_each(|finding| call.out.warn(finding));
+    let object = || report::check(item, &holders);
     let shape = bus_shape();
     if shape == Shape::Original && call.out.json {
         call.out.data(&shape.text_of(object(), report::CLAIMS_CAMEL))?;
         return Ok(if claimants.is_empty() { 0 } else { Kind::Refused.status() });
     }
-    match report::yours(&claimants) {
+    match report::yours(claimants) {
         Some(yours) if shape == Shape::Zeta => {
+            show_note(call, holders.note.as_ref());
             call.out.either(object, || report::yours_text(yours)).map(|()| 0)
         }
         // A question about a token is a question whether its claim lasts.
-        _ if request.token.is_some() => Ok(not_held(call, &request, Some(&claimants))),
-        _ if claimants.is_empty() => call.out.either(object, || "free".to_owned()).map(|()| 0),
+        _ if request.token.is_some() => Ok(not_held(call, &request, Some(claimants))),
+        _ if claimants.is_empty() => {
+            show_note(call, holders.note.as_ref());
+            call.out.either(object, || "free".to_owned()).map(|()| 0)
+        }
         _ => {
-            let error = report::held(item, &claimants);
+            let error = report::held(item, claimants);
             call.out.error(&error, Some(object()));
             Ok(error.kind.status())
         }
@@ -308,7 +357,7 @@ fn check(call: &Call) -> Result<u8> {
 fn list(call: &Call) -> Result<u8> {
     let args: ListArgs = call.args()?;
     let ctx = call.context()?;
-    let Holders { claimants, findings } = ops::holders(&ctx, &args.place.dir(), None)?;
+    let Holders { claimants, findings, .. } = ops::holders(&ctx, &args.place.dir(), None)?;
     findings.iter().for_each(|finding| call.out.warn(finding));
     let text = match call.out.json {
         true => bus_shape().text_of(report::list(&claimants), report::CLAIMS_CAMEL),
@@ -324,7 +373,8 @@ fn release(call: &Call) -> Result<u8> {
         return paths::release(call, &args.subject);
     }
     let ctx = call.context()?;
-    let request = new_request(&ctx, &args.subject)?;
+    let note = args.note.as_deref().map(new_note).transpose()?;
+    let request = ClaimRequest { note, ..new_request(&ctx, &args.subject)? };
     let item = request.item.as_str();
     let released = match ops::release(&ctx, &args.subject.place.dir(), &request)? {
         Ok(Released::NotHeld(claimants)) => {
@@ -336,6 +386,11 @@ fn release(call: &Call) -> Result<u8> {
         Ok(released) => released,
         Err(lost) => return Ok(print_lost(call.out, &lost, &ctx)),
     };
+    if let Released::Published { note_file: Some(file), .. } = &released
+        && !call.out.json
+    {
+        call.out.note(&format!("the next holder reads your note: {file}"));
+    }
     let object = || {
         let object = report::released(item, &released).unwrap_or_default();
         bus_shape().of(object, report::GRANTED_CAMEL)
@@ -354,6 +409,7 @@ fn renew(call: &Call) -> Result<u8> {
     let dir = args.subject.place.dir();
     match ops::renew(&ctx, &dir, &request)? {
         Some(Acquired::Granted(granted)) => {
+            show_note(call, granted.note.as_deref());
             print_granted(call, &granted, || report::renewed(request.item.as_str(), &granted))
         }
         Some(Acquired::Taken(taken)) => Ok(refuse(call, &request, &taken)),
@@ -377,13 +433,19 @@ fn handover(call: &Call) -> Result<u8> {
             .hint("release it, and let the other agent acquire it: zeta claim acquire --path …"));
     }
     let ctx = call.context()?;
-    let request = new_request(&ctx, &args.subject)?;
+    let note = args.note.as_deref().map(new_note).transpose()?;
+    let request = ClaimRequest { note, ..new_request(&ctx, &args.subject)? };
     let to = address("new holder", &args.to)?;
     let dir = args.subject.place.dir();
     match ops::hand_over(&ctx, &dir, &request, &to)? {
-        Ok(Some(granted)) => print_granted(call, &granted, || {
-            report::handed_over(request.item.as_str(), request.from.as_str(), to.as_str(), &granted)
-        }),
+        Ok(Some(granted)) => {
+            if request.note.is_some() && !call.out.json {
+                call.out
+                    .note(&format!("{} reads your note when it acquires the item", to.as_str()));
+            }
+            let (item, from) = (request.item.as_str(), request.from.as_str());
+            print_granted(call, &granted, || report::handed_over(item, from, to.as_str(), &granted))
+        }
         Ok(None) => Ok(not_held(call, &request, ops::check(&ctx, &dir, &request).ok().as_deref())),
         Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
     }

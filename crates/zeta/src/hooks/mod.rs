@@ -19,7 +19,7 @@ mod input;
 pub mod install;
 mod opencode;
 mod places;
-mod repository;
+pub mod repository;
 mod session;
 pub mod settings;
 

@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 
 use zeta_core::evidence::ProcessState;
 use zeta_core::hook::place::{
-    Claim, Life, OfBranch, Written, decide_branch, decide_edit, of_branch, of_path,
+    Claim, InRepository, Life, OfBranch, Written, decide_branch, decide_edit, decide_path,
+    of_branch, of_path,
 };
 use zeta_core::hook::shell_text::{GitCall, Verb, git_calls};
 use zeta_core::hook::{Answer, Rule, Rules};
+use zeta_core::lease::Record;
+use zeta_core::pattern::RepoPath;
+use zeta_core::shell::quote_word;
 
 use super::repository::{self, Worktree};
 use super::session::Session;
-use zeta_bus::claim::place::PlacedClaim;
+use zeta_bus::claim::place::{CoveringClaim, PlacedClaim, covering, places};
 use zeta_os::error::Result;
 use zeta_os::host;
+use zeta_state::context::NodeHandle;
+use zeta_state::lease::space::Space;
 
 /// Returns the claims that cover a path, the caller's own among them.
 fn who_has<'c>(claims: &'c [Claim], path: &Path) -> Vec<&'c Claim> {
@@ -28,10 +34,25 @@ pub(super) fn check_edit(session: &Session, paths: &[PathBuf], rule: Rule) -> Re
     if rule == Rule::Off || paths.is_empty() {
         return Ok(Answer::Nothing);
     }
-    let claims = claims(session)?;
+    let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
+    let judge = Judge::new(session);
+    let places = places(&handle)?;
+    let claims: Vec<Claim> = places.claims.into_iter().map(|placed| judge.placed(placed)).collect();
     let one = |path: &PathBuf| decide_edit(rule, path, &who_has(&claims, path));
     // One refusal is enough, and the first names the next step.
-    Ok(paths.iter().map(one).max_by_key(rank).unwrap_or_default())
+    let mut found = paths.iter().map(one).max_by_key(rank).unwrap_or_default();
+    let mut fault = None;
+    for path in paths.iter().filter(|_| places.has_paths) {
+        match judge.path(&handle, path, rule) {
+            Ok(answer) if rank(&answer) > rank(&found) => found = answer,
+            Ok(_) => {}
+            Err(error) => fault = Some(error),
+        }
+    }
+    match fault {
+        Some(error) if found == Answer::Nothing => Err(error),
+        _ => Ok(found),
+    }
 }
 
 /// Checks the calls of git in a shell text that runs in `cwd`.
@@ -102,30 +123,81 @@ fn at_home(dir: &str) -> PathBuf {
     }
 }
 
-/// Returns the claims of the node that name a place. A relative worktree names none.
+/// Returns the claims of the node that name a worktree or a branch.
 fn claims(session: &Session) -> Result<Vec<Claim>> {
-    let now_us = host::wall_us();
-    // Read for a claim only whose processes say nothing.
-    let living = OnceCell::new();
-    let lives = |name: &str| {
-        let living = living.get_or_init(|| session.living());
-        living.iter().any(|known| known == name)
-    };
-    let claim = |placed: PlacedClaim| {
-        let own = session.owns(&placed);
-        let lives =
-            placed.life == ProcessState::Alive || (!own && lives(placed.record.agent.as_str()));
-        let age_us = placed.record.acquired_us.map(|acquired_us| now_us - acquired_us);
+    let Some(handle) = session.ctx.find()? else { return Ok(Vec::new()) };
+    let judge = Judge::new(session);
+    Ok(places(&handle)?.claims.into_iter().map(|placed| judge.placed(placed)).collect())
+}
+
+/// Judges claims for one agent.
+struct Judge<'s> {
+    session: &'s Session,
+    now_us: i64,
+    /// The agents that live: read for a claim only whose processes say nothing.
+    living: OnceCell<Vec<String>>,
+}
+
+impl Judge<'_> {
+    fn new(session: &Session) -> Judge<'_> {
+        Judge { session, now_us: host::wall_us(), living: OnceCell::new() }
+    }
+
+    /// Judges a claim of an item. A relative worktree names none.
+    fn placed(&self, placed: PlacedClaim) -> Claim {
         let worktree = placed.claim.worktree.map(PathBuf::from).filter(|dir| dir.is_absolute());
         Claim {
-            item: placed.claim.item,
             holder: placed.claim.from,
             worktree: worktree.map(|dir| repository::resolve(&dir)),
             branch: placed.claim.branch,
+            ..self.claim(Some(&placed.record), placed.life, placed.claim.item)
+        }
+    }
+
+    /// Judges a claim by the record of its grant.
+    fn claim(&self, record: Option<&Record>, life: ProcessState, item: String) -> Claim {
+        let own = record.is_some_and(|record| self.session.owns(record));
+        let lives = |record: &Record| {
+            let living = self.living.get_or_init(|| self.session.living());
+            living.iter().any(|known| known == record.agent.as_str())
+        };
+        let lives = life == ProcessState::Alive || (!own && record.is_some_and(lives));
+        let age_us = record.and_then(|record| Some(self.now_us - record.acquired_us?));
+        Claim {
+            item,
+            holder: record.map_or("unknown", |record| record.agent.as_str()).to_owned(),
+            worktree: None,
+            branch: None,
             age_s: age_us.and_then(|age_us| u64::try_from(age_us / 1_000_000).ok()),
             life: if lives { Life::Live } else { Life::Unsure },
             own,
         }
-    };
-    Ok(session.claims()?.into_iter().map(claim).collect())
+    }
+
+    /// Checks a path against the claims on paths: those of its repository, and those of its
+    /// worktree alone.
+    fn path(&self, handle: &NodeHandle<'_>, path: &Path, rule: Rule) -> Result<Answer> {
+        let dir = path.parent().filter(|dir| repository::root(dir).is_some());
+        let Some(dir) = dir else { return Ok(Answer::Nothing) };
+        let space = Space::find(dir, false)?;
+        let below = space.below(path).unwrap_or_default();
+        let Ok(below) = RepoPath::new(&below) else { return Ok(Answer::Nothing) };
+        let mut found = Answer::Nothing;
+        for (space, option) in [(&space, ""), (&space.of_its_worktree(), " --this-worktree")] {
+            let claims = covering(handle, &space.lease, below)?;
+            let arguments = Space::from_anywhere(below)
+                .map(|text| format!("--path {}{option}", quote_word(&text)));
+            let judged = |claim: &CoveringClaim| {
+                self.claim(claim.record.as_deref(), claim.life, claim.patterns.clone())
+            };
+            let judged: Vec<Claim> = claims.iter().map(judged).collect();
+            let shared = claims.iter().all(|claim| claim.shared);
+            let written = InRepository { path, arguments, shared };
+            let answer = decide_path(rule, &written, &judged.iter().collect::<Vec<_>>());
+            if rank(&answer) > rank(&found) {
+                found = answer;
+            }
+        }
+        Ok(found)
+    }
 }

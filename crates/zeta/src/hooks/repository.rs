@@ -3,8 +3,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use zeta_bus::claim::note::Head;
+
 /// Most bytes of a file of git that are read.
 const BYTES_MAX: u64 = 4 * 1024;
+/// Most bytes of the file of all refs that have none of their own.
+const PACKED_MAX: u64 = 4 * 1024 * 1024;
 
 /// A worktree of git.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,31 @@ impl Worktree {
         let head = line(&self.git_dir.join("HEAD"))?;
         Some(head.strip_prefix("ref:")?.trim().strip_prefix("refs/heads/")?.to_owned())
     }
+}
+
+/// Returns what is checked out in the worktree that a directory lies in: the branch, and its last
+/// commit; `None` where git keeps it in another form than files.
+pub fn head(dir: &Path) -> Option<Head> {
+    let worktree = worktree(dir)?;
+    let head = line(&worktree.git_dir.join("HEAD"))?;
+    let is_commit = |text: &str| {
+        matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let Some(branch) = worktree.branch() else {
+        return is_commit(&head).then_some(Head { branch: None, commit: head });
+    };
+    let name = format!("refs/heads/{branch}");
+    let loose = || line(&worktree.repository.join(&name));
+    let packed = || {
+        let file = worktree.repository.join("packed-refs");
+        let bytes = zeta_os::files::read_plain(&file, PACKED_MAX).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let found =
+            text.lines().find_map(|line| line.strip_suffix(name.as_str())?.strip_suffix(' '));
+        found.map(str::to_owned)
+    };
+    let commit = loose().or_else(packed).filter(|commit| is_commit(commit))?;
+    Some(Head { branch: Some(branch), commit })
 }
 
 /// Reads the first line of a small file.

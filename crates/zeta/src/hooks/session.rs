@@ -9,6 +9,7 @@ use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::Neighbour;
 use zeta_core::hook::{Event, Tool, agent_name, cut, session_number};
+use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
@@ -16,7 +17,7 @@ use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
 use super::repository;
 use crate::config::Config;
 use crate::environment::{self, Overrides};
-use zeta_bus::claim::place::{PlacedClaim, placed};
+use zeta_bus::claim::place::places;
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
@@ -185,19 +186,11 @@ impl Session {
         Ok(is_new)
     }
 
-    /// Returns the claims of the node that name a place.
-    pub(super) fn claims(&self) -> Result<Vec<PlacedClaim>> {
-        match self.ctx.find()? {
-            Some(handle) => placed(&handle),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Returns whether a claim is the agent's own.
-    pub(super) fn owns(&self, placed: &PlacedClaim) -> bool {
-        match &placed.record.session {
+    /// Returns whether the record of a claim is the agent's own.
+    pub(super) fn owns(&self, record: &Record) -> bool {
+        match &record.session {
             Some(session) => *session == self.number,
-            None => placed.record.agent == self.ctx.agent,
+            None => record.agent == self.ctx.agent,
         }
     }
 
@@ -212,7 +205,7 @@ impl Session {
         let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
         let repository_of = |dir: &Path| Some(repository::worktree(dir)?.repository);
         let own = cwd.and_then(repository_of);
-        let claims = placed(&handle)?;
+        let claims = places(&handle)?.claims;
         let now_us = host::wall_us();
         let neighbour = |(name, fields): (String, Fields<'static>)| {
             let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);

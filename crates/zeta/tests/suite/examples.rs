@@ -32,6 +32,8 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta claim check B-0856 --token", 5),
     ("zeta claim renew", 5),
     ("zeta claim handover", 5),
+    ("echo 'next: the tests of errors' | zeta claim handover", 5),
+    ("echo 'parser done; next: the tests of errors' | zeta claim release", 4),
     // There is no login at a forge here; the first two do not need one.
     ("zeta node register --repo acme/cluster --maintainer ace --intent", 0),
     ("zeta node register --repo acme/cluster --maintainer ace --dry-run", 0),

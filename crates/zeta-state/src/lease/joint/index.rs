@@ -55,14 +55,15 @@ pub fn excluded_by(
     Ok(files)
 }
 
-/// As [`excluded_by`], without the guard: nothing is mended.
-pub fn excluded_outside(
+/// Returns the files of the grants that the index names for a question, without the guard; all of
+/// them if it does not count. Nothing is mended.
+pub fn named_outside(
     base: &TrustedDir,
     node: &Node,
     grants: &Grants,
     lease: &RecordName,
     host: &Host,
-    claim: &PathClaim,
+    ask: impl for<'i> Fn(&Index<'i>) -> Vec<Entry<'i>>,
 ) -> Result<Vec<String>> {
     let guard = format!("{}/{}", layout::GUARDS, layout::lease_file(lease));
     let path = || node.path.join(&guard);
@@ -72,7 +73,7 @@ pub fn excluded_outside(
             let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX))?;
             let Some(text) = text else { break };
             let Some(index) = Index::read(&text.bytes, &before) else { continue };
-            let mut files = files_of(&index.excluded_by(claim));
+            let mut files = files_of(&ask(&index));
             if let Pending::Grant(id) = &index.head.pending {
                 files.push(file_of(id));
             }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Stat, fstat, statat};
+use zeta_core::bus::note::Note;
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Held, HeldWhy, Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
@@ -211,6 +212,7 @@ impl NodeExamination<'_> {
             Kind::Lease(_) | Kind::Marker(_) => layout::RECORD_MAX,
             Kind::Persona(_) => layout::PERSONA_MAX,
             Kind::LastSeen => layout::LINE_MAX,
+            Kind::Note(_) => layout::NOTE_MAX,
             Kind::Guards => return,
             Kind::Grants(name) => return self.grants(name),
             Kind::Other if file.starts_with(layout::NEW_PREFIX) => return,
@@ -230,6 +232,7 @@ impl NodeExamination<'_> {
     fn content(&mut self, file: &str, bytes: Bytes, max: usize) {
         match layout::kind_of(file) {
             Kind::LastSeen | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::Note(_) => self.note(file, &bytes),
             Kind::Lease(name) => match RecordName::new("lease", name) {
                 Ok(name) => self.lease(file, &name, bytes),
                 Err(error) => self.bad_name(file, &error.to_string()),
@@ -242,6 +245,15 @@ impl NodeExamination<'_> {
                 Ok(_) => self.text(file, &bytes, max),
                 Err(error) => self.bad_name(file, &error.to_string()),
             },
+        }
+    }
+
+    /// Examines the note of a claim: one that cannot be read is not shown to the next holder.
+    fn note(&mut self, file: &str, bytes: &Bytes) {
+        if Note::parse(&bytes.bytes).is_none() {
+            let reason = format!("{} is not a note that can be read", self.path(file));
+            let remedy = "the next holder of the item does not see it; the next note replaces it";
+            self.diagnosis.add(Severity::Note, "note", reason, remedy);
         }
     }
 

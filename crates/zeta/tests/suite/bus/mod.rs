@@ -10,6 +10,7 @@ mod hostile;
 mod inbox;
 mod index;
 mod mixed;
+mod notes;
 mod paths;
 pub mod place;
 mod vectors;

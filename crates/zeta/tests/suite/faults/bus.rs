@@ -126,13 +126,13 @@ fn see(sandbox: &Sandbox) -> Sight {
 }
 
 /// How messages name the tree: it is another one each time that it is put back.
-fn place_of(sandbox: &Sandbox) -> Option<String> {
+pub fn place_of(sandbox: &Sandbox) -> Option<String> {
     let meta = std::fs::metadata(sandbox.world.join("state")).ok()?;
     Some(format!("\"{:x}-{:x}/", meta.dev(), meta.ino()))
 }
 
 /// Lets the messages name the tree that was put back.
-fn settle_in(sandbox: &Sandbox, before: Option<&str>) {
+pub fn settle_in(sandbox: &Sandbox, before: Option<&str>) {
     let (Some(before), Some(now)) = (before, place_of(sandbox)) else { return };
     for entry in std::fs::read_dir(bus_of(sandbox)).unwrap() {
         let path = entry.unwrap().path();
@@ -156,7 +156,7 @@ const TAKES_ROOM: [&str; 7] =
     ["write", "pwrite64", "openat", "openat2", "mkdirat", "renameat", "renameat2"];
 
 /// Reports whether the fault is in this form; the short form fills the disk at each write.
-fn is_told(point: &Point, fault: Fault) -> bool {
+pub fn is_told(point: &Point, fault: Fault) -> bool {
     point.takes(fault) && (full() || fault != ENOSPC || TAKES_ROOM.contains(&&*point.call))
 }
 

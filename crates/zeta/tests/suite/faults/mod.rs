@@ -11,6 +11,7 @@
 mod bus;
 mod fault;
 mod moment;
+mod note;
 mod sandbox;
 mod scene;
 mod trace;
@@ -94,4 +95,14 @@ fn a_claim_of_the_original_right_before_our_lock_is_seen() {
 #[test]
 fn a_fault_at_any_call_of_claim_release_leaves_the_claim_or_nothing() {
     bus::play(test_name!(), &bus::Scene::release(), Part::All);
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_handover_shows_its_note_to_the_new_holder_or_to_none() {
+    note::play(test_name!(), &["handover", "--to", "vera"]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_release_with_a_note_shows_it_once_the_item_is_free() {
+    note::play(test_name!(), &["release"]);
 }

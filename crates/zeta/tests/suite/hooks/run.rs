@@ -97,6 +97,27 @@ fn worktree(sandbox: &Sandbox, name: &str, branch: &str) -> PathBuf {
     dir
 }
 
+/// Makes a second worktree of a repository.
+fn second_worktree(sandbox: &Sandbox, first: &Path, name: &str) -> PathBuf {
+    let (dir, of_it) = (sandbox.dir.join(name), first.join(".git/worktrees").join(name));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::create_dir_all(&of_it).unwrap();
+    std::fs::write(dir.join(".git"), format!("gitdir: {}\n", of_it.display())).unwrap();
+    std::fs::write(of_it.join("commondir"), "../..\n").unwrap();
+    dir
+}
+
+/// Starts an agent that claims paths in `dir` with these arguments.
+fn claiming(sandbox: &Sandbox, name: &str, dir: &Path, args: &[&str]) -> Agent {
+    let agent = Agent::start(name);
+    claude(sandbox, &agent, "session-start", &json!({"cwd": dir}));
+    let args = [&["claim", "acquire"], args].concat();
+    let mut command = sandbox.cmd(&args);
+    let out = run(command.envs(exported(sandbox, &agent)).current_dir(dir));
+    assert_eq!(out.status, 0, "{args:?}: {out:?}");
+    agent
+}
+
 /// An agent that has claimed a worktree on `main`.
 fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
     let holder = Agent::start("holder");
@@ -159,6 +180,88 @@ fn an_edit_of_a_claimed_worktree_is_refused_until_its_holder_dies() {
     holder.kill();
     let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
     assert_eq!(answer, Value::Null, "a dead agent holds nothing");
+}
+
+#[test]
+fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (second, foreign) =
+        (second_worktree(&sandbox, &dir, "two"), worktree(&sandbox, "f", "main"));
+    std::os::unix::fs::symlink("src", second.join("link")).unwrap();
+    std::fs::create_dir_all(second.join("src")).unwrap();
+    let mut holder = claiming(&sandbox, "holder", &dir, &["--path", "src/**", "--path", "x/[a]"]);
+    let here = claiming(&sandbox, "here", &dir, &["--path", "docs/", "--this-worktree"]);
+    let other = Agent::start("other");
+    let name = &exported(&sandbox, &holder)[0].1;
+    for path in [
+        dir.join("src/a.py"),
+        PathBuf::from("src/a.py"),
+        second.join("src/new/dir/a"),
+        second.join("link/a.py"),
+        second.join("docs/../src/a.py"),
+        second.join("x/a"),
+    ] {
+        let answer = claude(&sandbox, &other, "before-tool", &edit(&second, &path));
+        let reason = denied(&answer).unwrap_or_else(|| panic!("{path:?}: {answer}"));
+        for part in [name.as_str(), "src/**", "it is alive", "zeta claim acquire --path :/"] {
+            assert!(reason.contains(part), "{part}: {reason}");
+        }
+    }
+    for path in [second.join("a"), foreign.join("src/a"), second.join("x/[a]"), "/nosuch/a".into()]
+    {
+        let answer = claude(&sandbox, &other, "before-tool", &edit(&second, &path));
+        assert_eq!(answer, Value::Null, "{path:?}");
+    }
+    let own = claude(&sandbox, &holder, "before-tool", &edit(&second, "src/a.py"));
+    assert_eq!(own, Value::Null, "the holder works on");
+    let docs = |dir: &Path| claude(&sandbox, &other, "before-tool", &edit(&second, dir));
+    let answer = docs(&dir.join("docs/x"));
+    assert!(denied(&answer).is_some_and(|text| text.contains("--this-worktree")), "{answer}");
+    assert_eq!(docs(&second.join("docs/x")), Value::Null, "of the other worktree");
+    // The command that a refusal names waits for the end of the claim.
+    let mut wait = sandbox.cmd(&["claim", "acquire", "--path", ":/src/a.py", "--wait", "20s"]);
+    let wait = wait.current_dir(&second).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (waiting, started) = (wait.spawn().unwrap(), Instant::now());
+    holder.kill();
+    let answer = claude(&sandbox, &other, "before-tool", &edit(&second, "src/b.py"));
+    assert_eq!(answer, Value::Null, "a dead agent holds nothing");
+    let out = finish(waiting, started, LIMIT);
+    assert_eq!(out.status, 0, "{out:?}");
+    let ended = claude(&sandbox, &here, "session-end", &json!({}));
+    assert_eq!((ended, docs(&dir.join("docs/x"))), (Value::Null, Value::Null));
+}
+
+#[test]
+fn agents_that_share_a_path_both_write_it_and_a_third_does_not() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let one = claiming(&sandbox, "one", &dir, &["--path", "src/", "--shared"]);
+    let two = claiming(&sandbox, "two", &dir, &["--path", "src/a.py", "--shared"]);
+    let three = Agent::start("three");
+    let ask = |agent: &Agent, path| claude(&sandbox, agent, "before-tool", &edit(&dir, path));
+    for agent in [&one, &two] {
+        assert_eq!(ask(agent, "src/a.py"), Value::Null);
+    }
+    for (agent, path) in [(&two, "src/b.py"), (&three, "src/a.py")] {
+        let answer = ask(agent, path);
+        assert!(denied(&answer).is_some_and(|text| text.ends_with("--shared")), "{answer}");
+    }
+    // A record that cannot be read may be a claim of every path: that is no reason to refuse.
+    let node = sandbox.node();
+    let names = std::fs::read_dir(&node).unwrap().map(|entry| entry.unwrap().path());
+    let grants = names.filter(|path| path.extension().is_some_and(|end| end == "grants"));
+    let damaged = grants.last().unwrap().join(format!("{:024x}.lock", 7));
+    std::fs::write(&damaged, "schema: 1\nnonsense\n").unwrap();
+    std::fs::set_permissions(&damaged, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    let answer = ask(&three, "docs/x");
+    assert!(told(&answer).is_some_and(|text| text.contains("is not known")), "{answer}");
+    // A claim outside of any session is one of a name.
+    std::fs::remove_file(&damaged).unwrap();
+    let ann = ["claim", "acquire", "--path", "docs/", "--as", "ann"];
+    assert_eq!(run(sandbox.cmd(&ann).current_dir(&dir)).status, 0);
+    assert!(told(&ask(&three, "docs/x")).is_some_and(|text| text.contains("agent ann")));
 }
 
 #[test]

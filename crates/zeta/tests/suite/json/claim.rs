@@ -69,6 +69,27 @@ fn a_claim_from_its_grant_to_its_release() {
 }
 
 #[test]
+fn a_note_from_its_writer_to_the_next_holder() {
+    let place = Place::new();
+    let file = place.sandbox.dir.join("note");
+    std::fs::write(&file, "next: the tests").unwrap();
+    let note = ["--note", file.to_str().unwrap()];
+    let token = claim(&place, "acquire", "otto", &[], 0)["fencing_token"].to_string();
+    let over = [&["--to", "vera", "--token", &token][..], &note].concat();
+    let handed = claim(&place, "handover", "otto", &over, 0);
+    assert_eq!((&handed["note"]["to"], &handed["note"]["from"]), (&json!("vera"), &json!("otto")));
+    assert_eq!(check(&place, 3)["note"], handed["note"]);
+    assert_eq!(claim(&place, "renew", "vera", &[], 0)["note"]["text"], "next: the tests");
+    let token = handed["fencing_token"].to_string();
+    let released = claim(&place, "release", "vera", &[&["--token", &token][..], &note].concat(), 0);
+    assert!(std::fs::exists(released["note_file"].as_str().unwrap()).unwrap(), "{released}");
+    assert_eq!(check(&place, 0)["note"]["from"], "vera");
+    let taken = claim(&place, "acquire", "lior", &[], 0);
+    assert_eq!(taken["note"].get("to"), None);
+    assert_eq!(claim(&place, "release", "lior", &note[..1], 2)["error"], "usage");
+}
+
+#[test]
 fn a_record_cannot_say_from_whom_a_claim_was_taken() {
     let place = Place::new();
     let first = claim(&place, "acquire", "otto", &[], 0);
