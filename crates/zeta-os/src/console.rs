@@ -46,12 +46,14 @@ pub struct Console {
     modes: Modes,
     /// What the person typed and has not sent.
     pub line: Line,
-    /// When the last key of the person came.
-    pub last_key: Instant,
+    /// When the last key of the person came, if any did.
+    pub last_key: Option<Instant>,
     /// When the command last wrote something.
     pub last_output: Instant,
     /// Keys of the person wait until this is false.
     pub holds_keys: bool,
+    /// Keys of the person answer a question of the command, and are no line.
+    pub answers: bool,
 }
 
 /// The standard output.
@@ -72,7 +74,6 @@ impl Console {
         if let Some(person) = &person {
             controller.set_modes(person.own_modes());
         }
-        let now = Instant::now();
         let mut console = Console {
             controller,
             device: Some(device),
@@ -85,9 +86,10 @@ impl Console {
             to_person: VecDeque::new(),
             modes: Modes::default(),
             line: Line::default(),
-            last_key: now,
-            last_output: now,
+            last_key: None,
+            last_output: Instant::now(),
             holds_keys: false,
+            answers: false,
         };
         console.resume();
         Ok(console)
@@ -284,8 +286,8 @@ impl Console {
             Ok(len) if len > 0 => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 self.at_line_start = bytes.ends_with(b"\n");
-                if self.line.feed(bytes) {
-                    self.last_key = Instant::now();
+                if self.answers || self.line.feed(bytes) {
+                    self.last_key = Some(Instant::now());
                 }
                 self.to_command.extend(bytes);
                 self.write_keys();

@@ -2,6 +2,7 @@
 
 pub mod follow;
 pub mod inbox;
+pub mod mailbox;
 pub mod report;
 pub mod state_changes;
 pub mod status;

@@ -9,6 +9,7 @@ pub mod greeting;
 pub mod patch;
 pub mod place;
 pub mod shell_text;
+pub mod turn;
 
 use std::fmt::Write as _;
 use std::str::FromStr;

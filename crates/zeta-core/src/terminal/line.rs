@@ -44,13 +44,13 @@ impl Line {
     /// terminals also report their focus, their mouse, and answers to questions of programs.
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         // A function of bytes, so that a sequence may come in parts.
-        let keys = bytes.iter().filter(|byte| self.feed_byte(**byte)).count();
+        let mut keys = bytes.iter().filter(|byte| self.feed_byte(**byte)).count() > 0;
         // Nothing follows: it was the key.
         if self.state == State::Escape {
             self.state = State::Keys;
-            self.unclear = true;
+            (self.unclear, keys) = (true, true);
         }
-        keys > 0
+        keys
     }
 
     /// Returns whether nothing of a person stands in the line, as far as the keys show.
@@ -104,7 +104,7 @@ impl Line {
         match byte {
             0x1b => {
                 self.state = State::Escape;
-                return true;
+                return false;
             }
             // Ctrl-C empties the line or closes a menu.
             0x03 => *self = Line::default(),
@@ -133,9 +133,15 @@ impl Line {
             b'[' => State::Sequence,
             b'O' => State::Single,
             b']' | b'P' | b'_' | b'^' => State::Report,
+            // The key Esc, and another one.
+            0x00..=0x1f if byte != b'\r' => {
+                (self.state, self.unclear) = (State::Keys, true);
+                return self.key(byte);
+            }
             _ => {
                 self.unclear = true;
-                State::Keys
+                self.state = State::Keys;
+                return true;
             }
         };
         false
@@ -225,12 +231,12 @@ mod tests {
             (b"\x1b", false, true),
             (b"\x1b\x03", true, true),
             // Reports of the terminal are no keys.
-            (b"\x1b[I", true, true),
-            (b"\x1b[<0;10;20M\x1b[<0;10;20m", true, true),
-            (b"\x1b[M !!", true, true),
-            (b"\x1b[12;40R\x1b[?62;22c\x1b[0n\x1b[?2026;2$y\x1b[?1u", true, true),
-            (b"\x1b]11;rgb:0000/0000/0000\x1b\\", true, true),
-            (b"\x1b]11;rgb:00/00/00\x07\x1bP>|tmux 3.5a\x1b\\", true, true),
+            (b"\x1b[I", true, false),
+            (b"\x1b[<0;10;20M\x1b[<0;10;20m", true, false),
+            (b"\x1b[M !!", true, false),
+            (b"\x1b[12;40R\x1b[?62;22c\x1b[0n\x1b[?2026;2$y\x1b[?1u", true, false),
+            (b"\x1b]11;rgb:0000/0000/0000\x1b\\", true, false),
+            (b"\x1b]11;rgb:00/00/00\x07\x1bP>|tmux 3.5a\x1b\\", true, false),
             // A paste.
             (b"\x1b[200~text\r\x1b[201~", false, true),
             (b"\x1b[200~text\x1b[201~\x03", true, true),
@@ -246,9 +252,7 @@ mod tests {
         ] {
             let shown = String::from_utf8_lossy(input);
             assert_eq!(after(&[input]).0, empty, "{shown:?}");
-            if !input.starts_with(b"\x1b") {
-                assert_eq!(after(&[input]).1, keys, "{shown:?}");
-            }
+            assert_eq!(after(&[input]).1, keys, "{shown:?}");
         }
     }
 

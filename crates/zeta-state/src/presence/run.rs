@@ -4,6 +4,7 @@
 mod comeback;
 mod holdings;
 mod terminal;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
 use self::holdings::Holding;
+use self::wake::Wake;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::ENTER_LIMIT;
 use crate::directory::sight;
@@ -28,6 +30,7 @@ use crate::lease::LostTo;
 use crate::lease::exec::{OnLost, SHORT};
 use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new};
+use crate::presence::tool_session::{OF_A_SESSION, WAKE, WAKE_BY_PTY};
 use zeta_os::console::Console;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::Watch;
@@ -58,6 +61,8 @@ pub struct Plan {
     /// Whether the command gets a terminal of its own.
     pub pty: bool,
 }
+
+pub use self::wake::{Letter, Mail};
 
 /// An event that the supervisor reports while the command runs.
 #[derive(Debug)]
@@ -101,10 +106,17 @@ struct Supervisor<'a> {
     last_error: Option<Error>,
     lost: bool,
     console: Option<Console>,
+    wake: Option<Wake>,
 }
 
-/// Runs a command as an agent's session.
-pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
+/// Runs a command as an agent's session. With `mail` and a terminal of its own, the agent is woken
+/// for its mail.
+pub fn run(
+    ctx: &Context,
+    plan: &Plan,
+    mail: Option<Box<dyn Mail>>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
     let handle = ctx.open()?;
     settle(&handle)?;
     let signals = match plan.pty {
@@ -124,6 +136,7 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         last_error: None,
         lost: false,
         console: plan.pty.then(Console::open).transpose()?,
+        wake: mail.map(Wake::new),
     };
     let on_event = &mut |event: Event<'_>| with_lines(|| on_event(event));
     let child = match supervisor.register(&signals)?.open()? {
@@ -205,7 +218,10 @@ impl Supervisor<'_> {
         fields.set_number("uid", getuid().as_raw().into());
         set_processes(fields, &self.processes);
         fields.set_text("started_at", &started_at);
-        fields.remove("beat_seq");
+        OF_A_SESSION.iter().for_each(|key| fields.remove(key));
+        if self.wake.is_some() {
+            fields.set_text(WAKE, WAKE_BY_PTY);
+        }
     }
 
     /// Refuses a second session under one name: the two would renew and release each other's
@@ -275,19 +291,20 @@ impl Supervisor<'_> {
             if !watch.sees() {
                 limit = limit.min(POLL_INTERVAL);
             }
-            let mut fds = relay.fds().to_vec();
-            fds.extend(watch.fd());
-            let ready = self.sleep(&fds, limit);
+            limit = self.until_wake(limit);
+            let ready = self.sleep_until(&relay, &watch, limit);
             relay.pass_on();
             self.attend_terminal(&mut relay, child, signals);
-            if ready.first() == Some(&true) {
+            if ready.child {
                 return child.wait();
             }
-            if ready.get(2) == Some(&true) {
+            if ready.watch {
                 self.check_changed_leases(&watch, on_event, child);
             } else if !watch.sees() {
+                self.record_changed();
                 self.check_all_leases(on_event, child);
             }
+            self.attend_wake(on_event);
             self.renew_due(&watch, on_event, child);
             if Instant::now() >= next_beat {
                 next_beat = Instant::now() + every;
@@ -344,6 +361,7 @@ impl Supervisor<'_> {
         let _ = self.change_own_record(|fields| {
             fields.set_text("ended_at", &format_utc(host::reading().wall_us));
             fields.set_number("exit_status", status.into());
+            fields.remove(WAKE);
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, ProcessState, Processes};
-use zeta_core::hook::{self, edits};
+use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::name::Label;
 use zeta_core::presence::{
@@ -27,13 +27,18 @@ pub const HOOKED_BY: &str = "hooked_by";
 pub const WAITS_FOR: &str = "waits_for";
 /// See [`WAITS_FOR`].
 pub const WAITS_SINCE: &str = "waits_since";
+/// The key of what wakes the agent of a session for its mail while it waits for a prompt.
+pub const WAKE: &str = "wake";
+/// The word for a terminal that `zeta run` has.
+pub const WAKE_BY_PTY: &str = "pty";
 /// The key of the directory in which the agent works.
 pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
 /// Keys of a session before this one.
-const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, "beat_seq"];
+pub(super) const OF_A_SESSION: [&str; 9] =
+    [edits::KEY, WAITS_FOR, WAITS_SINCE, WAKE, CWD, TOLD, turn::TURN, turn::TURNS, "beat_seq"];
 
 /// A session, as one call of a hook knows it.
 #[derive(Debug, Clone)]
@@ -169,11 +174,24 @@ fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'st
     lives.then(|| (name.to_owned(), fields.into_owned()))
 }
 
+/// Returns the turn of an agent, by its record; `None` if no hook wrote one.
+pub fn turn_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<turn::Turn> {
+    turn::of(&fields_of(handle, agent)?)
+}
+
+/// Reads the record of an agent; `None` if there is none that can be read.
+pub(super) fn fields_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<Fields<'static>> {
+    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
+    match parse(&bytes.bytes, layout::PERSONA_MAX) {
+        Ok(Text::Own(fields)) => Some(fields.into_owned()),
+        _ => None,
+    }
+}
+
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session
 /// of `zeta run`.
 pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Option<Option<String>> {
-    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
-    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let fields = fields_of(handle, agent)?;
     if fields.raw("ended_at").is_some() || fields.text("session")? != number {
         return None;
     }

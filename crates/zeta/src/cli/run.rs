@@ -8,10 +8,11 @@ use zeta_core::presence::BEAT_MS;
 use zeta_core::time::{parse_duration, parse_ttl};
 
 use super::{Call, Noun};
+use zeta_bus::messages::mailbox::Mailbox;
 use zeta_os::error::{Kind, Result};
 use zeta_state::lease::report;
 use zeta_state::presence::report::{came_back, held_too_long};
-use zeta_state::presence::run::{Event, Finished, Plan, run as run_plan};
+use zeta_state::presence::run::{Event, Finished, Mail, Plan, run as run_plan};
 
 pub(super) const NOUN: Noun = Noun {
     name: "run",
@@ -55,6 +56,9 @@ struct RunArgs {
     /// Give the command a terminal of its own; its screen and keys are passed on
     #[arg(long)]
     pty: bool,
+    /// With --pty: type a line that names the sender when a message arrives and the agent is idle
+    #[arg(long, requires = "pty")]
+    wake: bool,
     /// Command and arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -82,7 +86,12 @@ fn run(call: &Call) -> Result<u8> {
         Event::CameBack(dir) => out.note(&came_back(dir)),
         Event::HeldTooLong(lease) => out.note(&held_too_long(lease, plan.max_hold_ms)),
     };
-    let finished = match run_plan(&ctx, &plan, &mut on_event) {
+    let mail = || Mailbox::open(&ctx.bus_dir, ctx.agent.as_str());
+    let mail: Option<Box<dyn Mail>> = match args.wake {
+        true => Some(Box::new(mail()?)),
+        false => None,
+    };
+    let finished = match run_plan(&ctx, &plan, mail, &mut on_event) {
         Ok(finished) => finished,
         Err(error) => {
             out.error_on_stderr(&error, error.kind.status(), None);

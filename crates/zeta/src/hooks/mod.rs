@@ -113,6 +113,8 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
     match event.moment {
         Moment::SessionStart | Moment::Prompt => greet(&session, event),
         Moment::BeforeTool => {
+            // Whether the tool may run does not depend on it.
+            let _ = session.works();
             let found = check(&session, event, config.hook_rules())?;
             Ok(match found {
                 Answer::Tell(_)
@@ -124,7 +126,7 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
             })
         }
         Moment::AfterTool => after(tool, &session, event, config.hook_rules()),
-        Moment::Stop => session.attend(|_| {}).map(|()| Answer::Nothing),
+        Moment::Stop => session.turn_ends().map(|()| Answer::Nothing),
         Moment::Waiting => {
             session.wait_for_person(event.question.as_deref()).map(|()| Answer::Nothing)
         }

@@ -8,7 +8,8 @@ use std::path::Path;
 use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::Neighbour;
-use zeta_core::hook::{Event, Tool, agent_name, cut, session_number};
+use zeta_core::hook::turn::{self, Turn};
+use zeta_core::hook::{Event, Moment, Tool, agent_name, cut, session_number};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
@@ -37,6 +38,7 @@ pub(super) struct Session {
     tool: Tool,
     number: String,
     cwd: Option<String>,
+    moment: Moment,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
 }
@@ -46,7 +48,7 @@ impl Session {
     pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
         let number = session_number(tool, &event.session);
-        let cwd = event.cwd.clone();
+        let (cwd, moment) = (event.cwd.clone(), event.moment);
         let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
         if let Some(inherited) = inherited
             && let Some(handle) = ctx.find()?
@@ -54,7 +56,8 @@ impl Session {
             && session_of(&handle, &ctx.agent, &inherited) == Some(None)
         {
             drop(handle);
-            return Ok(Session { ctx, tool, number: inherited, cwd, is_wrapped: true });
+            let (number, is_wrapped) = (inherited, true);
+            return Ok(Session { ctx, tool, number, cwd, moment, is_wrapped });
         }
         let base = match ctx.agent_named {
             true => ctx.agent.as_str().to_owned(),
@@ -67,7 +70,7 @@ impl Session {
         }
         ctx.agent_named = true;
         ctx.session = Some(number.clone());
-        Ok(Session { ctx, tool, number, cwd, is_wrapped: false })
+        Ok(Session { ctx, tool, number, cwd, moment, is_wrapped: false })
     }
 
     /// The name of the agent.
@@ -91,6 +94,7 @@ impl Session {
         let before_ns = attend(&handle, &session, |fields| {
             fields.remove(WAITS_FOR);
             fields.remove(WAITS_SINCE);
+            self.note_turn(fields);
             change(fields);
         })?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
@@ -108,8 +112,34 @@ impl Session {
             if let Some(cwd) = &self.cwd {
                 fields.set_text(CWD, cwd);
             }
+            self.note_turn(fields);
             change(fields);
         })
+    }
+
+    /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
+    fn note_turn(&self, fields: &mut Fields<'static>) {
+        if self.moment != Moment::Stop {
+            turn::note(fields, self.moment);
+        }
+    }
+
+    /// Records that the agent works, where a terminal of `zeta run` depends on it: a turn can begin
+    /// without a prompt, and then ask its person something.
+    pub(super) fn works(&self) -> Result<()> {
+        if !self.is_wrapped {
+            return Ok(());
+        }
+        let over = match self.ctx.find()? {
+            Some(handle) => tool_session::turn_of(&handle, &self.ctx.agent) == Some(Turn::Over),
+            None => false,
+        };
+        if over { self.change_wrapped(|_| {}) } else { Ok(()) }
+    }
+
+    /// Records that the turn is over.
+    pub(super) fn turn_ends(&self) -> Result<()> {
+        self.attend(|fields| turn::note(fields, Moment::Stop))
     }
 
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.

@@ -4,10 +4,19 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::Supervisor;
-use zeta_os::inotify::poll_readable;
+use super::wake::Wake;
+use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::relay::Relay;
 use zeta_os::signal::{CHILD_ENDED, CONTINUED, RESIZED, STOP, Signals};
 use zeta_os::spawn::{Child, ExitOutcome};
+
+/// What ended a sleep.
+pub(super) struct Happened {
+    /// The command has ended.
+    pub(super) child: bool,
+    /// Something changed in the directory of the node.
+    pub(super) watch: bool,
+}
 
 impl Supervisor<'_> {
     /// Sleeps until one of `fds` is readable or `limit` is over, and says which are readable. Until
@@ -17,6 +26,27 @@ impl Supervisor<'_> {
             Some(console) => console.wait(fds, limit),
             None => poll_readable(fds, limit),
         }
+    }
+
+    /// Sleeps until something happens or `limit` is over, and says what happened.
+    pub(super) fn sleep_until(
+        &mut self,
+        relay: &Relay<'_>,
+        watch: &Watch,
+        limit: Duration,
+    ) -> Happened {
+        let mut wake = self.wake.take();
+        let mut fds = relay.fds().to_vec();
+        fds.extend(watch.fd());
+        let mail_at = fds.len();
+        fds.extend(wake.as_ref().and_then(Wake::fd));
+        let ready = self.sleep(&fds, limit);
+        let at = |index: usize| ready.get(index) == Some(&true);
+        if let Some(wake) = wake.as_mut().filter(|_| at(mail_at)) {
+            wake.mail_arrived();
+        }
+        self.wake = wake;
+        Happened { child: at(0), watch: watch.sees() && at(2) }
     }
 
     /// Does what the signals about the terminal ask for.

@@ -26,4 +26,5 @@ mod told;
 mod usage;
 mod view;
 mod wait;
+mod wake;
 mod worker;

@@ -66,7 +66,7 @@ impl Terminal {
         }
     }
 
-    fn listen(&mut self, millis: i64) {
+    pub fn listen(&mut self, millis: i64) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let wait = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
         let mut fds = [PollFd::new(&self.controller, PollFlags::IN)];
