@@ -31,7 +31,8 @@ const FRONT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A terminal for a command, and the standard streams of this process as its other side.
 pub struct Console {
-    controller: Controller,
+    /// None once the terminal of the person is gone, and this one with it.
+    controller: Option<Controller>,
     /// Kept, so that a command may close the terminal and open it again.
     device: Option<OwnedFd>,
     person: Option<PersonTerminal>,
@@ -75,7 +76,7 @@ impl Console {
             controller.set_modes(person.own_modes());
         }
         let mut console = Console {
-            controller,
+            controller: Some(controller),
             device: Some(device),
             person,
             in_front: true,
@@ -107,7 +108,9 @@ impl Console {
 
     /// Gives the terminal of the command the size of the person's.
     pub fn resize(&self) {
-        self.controller.resize(terminal::size());
+        if let Some(controller) = &self.controller {
+            controller.resize(terminal::size());
+        }
     }
 
     /// Gives the terminal of the person its own modes back, as before this process stops.
@@ -128,6 +131,19 @@ impl Console {
             }
         }
         self.resize();
+    }
+
+    /// Returns whether the terminal of the person is gone. That of the command is gone then, too: it
+    /// reads an end, and its writes fail.
+    pub fn is_gone(&self) -> bool {
+        self.controller.is_none()
+    }
+
+    fn hang_up(&mut self) {
+        (self.controller, self.device, self.output) = (None, None, None);
+        self.input_open = false;
+        self.to_command.clear();
+        self.to_person.clear();
     }
 
     /// Types keys for the command.
@@ -202,7 +218,10 @@ impl Console {
                 polled.len() - 1
             })
         };
-        let controller = add(self.controller.as_fd(), of_controller, !of_controller.is_empty());
+        let controller = self
+            .controller
+            .as_ref()
+            .and_then(|it| add(it.as_fd(), of_controller, !of_controller.is_empty()));
         let keys = add(STDIN, PollFlags::IN, reads && self.to_command.len() < WAITING_MAX);
         let screen =
             add(output, PollFlags::OUT, self.output.is_some() && !self.to_person.is_empty());
@@ -240,7 +259,8 @@ impl Console {
 
     fn read_screen(&mut self) -> bool {
         let mut buffer = [0u8; WAITING_MAX];
-        match self.controller.read(&mut buffer) {
+        let Some(controller) = &self.controller else { return false };
+        match controller.read(&mut buffer) {
             Ok(len) if len > 0 => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 self.modes.feed(bytes);
@@ -271,8 +291,12 @@ impl Console {
                 len > 0
             }
             Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(Errno::PIPE | Errno::IO) => {
+                self.hang_up();
+                true
+            }
             Err(_) => {
-                // No person reads it any more. The command goes on, as one whose screen is gone.
+                // A disk is full. The command goes on, and what it shows is lost.
                 self.output = None;
                 self.to_person.clear();
                 true
@@ -294,6 +318,10 @@ impl Console {
                 true
             }
             Err(Errno::INTR | Errno::AGAIN) => false,
+            _ if self.person.is_some() => {
+                self.hang_up();
+                true
+            }
             _ => {
                 self.input_open = false;
                 self.type_end();
@@ -308,7 +336,7 @@ impl Console {
         if !matches!(kind, Ok(FileType::Fifo | FileType::RegularFile | FileType::Socket)) {
             return;
         }
-        if let Some(end) = self.controller.end_key() {
+        if let Some(end) = self.controller.as_ref().and_then(Controller::end_key) {
             // Within a line, the first one sends the line.
             let keys = [end, end];
             self.type_keys(keys.get(usize::from(self.at_line_start)..).unwrap_or_default());
@@ -316,7 +344,8 @@ impl Console {
     }
 
     fn write_keys(&mut self) -> bool {
-        match self.controller.write(self.to_command.as_slices().0) {
+        let Some(controller) = &self.controller else { return false };
+        match controller.write(self.to_command.as_slices().0) {
             Ok(len) => {
                 self.to_command.drain(..len);
                 len > 0

@@ -21,13 +21,24 @@ pub struct Relay<'a> {
     witness: Option<Witness>,
     /// What the command does not get: about its terminal, and that a child stopped or ended.
     kept: Vec<i32>,
+    /// The command got the signal that its terminal is gone.
+    hung_up: bool,
+    /// It gets none of them any more.
+    terminal_gone: bool,
 }
 
 impl<'a> Relay<'a> {
     /// Relays signals to a command that is in the process group of this process. `signals` should
     /// have those of children, too.
     pub fn new(child: &'a Child, signals: &'a Signals) -> Relay<'a> {
-        Relay { child, signals, witness: None, kept: Vec::new() }
+        Relay {
+            child,
+            signals,
+            witness: None,
+            kept: Vec::new(),
+            hung_up: false,
+            terminal_gone: false,
+        }
     }
 
     /// The descriptors that are readable when the command has ended, and when a signal arrived.
@@ -49,6 +60,14 @@ impl<'a> Relay<'a> {
             self.renew_witness();
             self.pass_on_what_came(false);
         }
+    }
+
+    /// Says to the command that its terminal is gone, unless another process did.
+    pub fn hang_up(&mut self) {
+        if !self.terminal_gone && !self.hung_up {
+            self.child.signal(HANGUP);
+        }
+        self.terminal_gone = true;
     }
 
     /// Takes the signals that arrived and that no command is passed.
@@ -88,7 +107,11 @@ impl<'a> Relay<'a> {
                 seen = false;
                 had = Some(signal.number);
             }
+            if signal.number == HANGUP && self.terminal_gone {
+                continue;
+            }
             if decide_pass_on(&arrival) {
+                self.hung_up |= signal.number == HANGUP;
                 self.child.signal(signal.number);
             }
         }

@@ -58,6 +58,9 @@ impl Supervisor<'_> {
     ) {
         let kept = relay.take_kept();
         let Some(console) = &mut self.console else { return };
+        if console.is_gone() {
+            relay.hang_up();
+        }
         for signal in kept {
             match signal {
                 RESIZED => console.resize(),

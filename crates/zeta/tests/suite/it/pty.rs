@@ -219,6 +219,34 @@ fn the_end_of_the_person_s_terminal_ends_the_command() {
 }
 
 #[test]
+fn a_command_that_waits_for_keys_sees_the_end_of_the_person_s_terminal() {
+    need_setsid!();
+    // It does not end by the signal, but reads the end, as it would without zeta.
+    let sandbox = Sandbox::new();
+    let log = sandbox.dir.join("log");
+    let script =
+        r#"trap 'echo HUP >>"$0"' HUP; echo up; while read line; do :; done; echo end >>"$0""#;
+    let mut command = sandbox.cmd(&WORDS);
+    command.args(["sh", "-c", script]).arg(&log);
+    let mut terminal = Terminal::run(&command);
+    terminal.wait_for("up");
+    let mut wrapper = terminal.hang_up();
+    assert_eq!(wait(&mut wrapper, LIMIT), 0);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "HUP\nend\n");
+}
+
+#[test]
+fn a_command_whose_reader_has_gone_ends() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.cmd(&WORDS);
+    let mut child = command.arg("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = [0u8; 1000];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut shown).unwrap();
+    drop(child.stdout.take());
+    assert_eq!(wait(&mut child, LIMIT), 128 + libc::SIGHUP);
+}
+
+#[test]
 fn a_killed_wrapper_takes_its_terminal_and_the_command_with_it() {
     need_setsid!();
     let sandbox = Sandbox::new();
@@ -348,8 +376,6 @@ fn a_person_who_does_not_read_stops_the_command_and_not_the_beats() {
     wait_for("a session", || beats().contains("beat"));
     let first = beats();
     wait_for("another beat", || beats() != first);
-    // Nobody reads at all any more: the command is not kept waiting for ever.
-    drop(child.stdout.take());
     signal(child.id(), Signal::TERM);
     assert_eq!(wait(&mut child, LIMIT), 128 + libc::SIGTERM);
 }
