@@ -187,6 +187,13 @@ impl Error {
     }
 }
 
+/// What works on a read-only file system, as most sandboxes of agent tools have it, and what to do.
+pub const READ_ONLY: &str = "the file system is read-only here: what only reads works (status, \
+    list, show, check), and what writes must run outside of the sandbox, as zeta's hooks and its \
+    MCP server do, or be allowed to write to the state and the bus directory (Claude Code: \
+    sandbox.filesystem.allowWrite; Codex: sandbox_workspace_write.writable_roots; bwrap: --bind; \
+    in a unit: ReadWritePaths=)";
+
 /// The next step that an error number suggests.
 enum Advice {
     Nothing,
@@ -211,11 +218,7 @@ fn kind_of(errno: Errno) -> (Kind, Advice) {
         ),
         Errno::MFILE => (Kind::Unsafe, Do("this process has too many open files: see 'ulimit -n'")),
         Errno::NFILE => (Kind::Unsafe, Do("the machine has too many open files")),
-        Errno::ROFS => (
-            Kind::Unsafe,
-            Do("the file system is read-only; a sandbox must let zeta write to the state \
-                directory and the bus directory (bwrap: --bind; in a unit: ReadWritePaths=)"),
-        ),
+        Errno::ROFS => (Kind::Unsafe, Do(READ_ONLY)),
         Errno::ACCESS | Errno::PERM => (
             Kind::Unsafe,
             Examine("see 'zeta doctor' for owners and modes and for what would be right"),

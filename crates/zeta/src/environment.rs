@@ -15,6 +15,10 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
+use zeta_state::presence::tool_session::of_ancestor;
+
+/// Below the directory of what outlives the boot: what hooks were installed, and where.
+pub const INSTALLED: &str = "hooks";
 
 /// The values that the caller gives. For a `None` the environment and the files decide.
 #[derive(Debug, Default, Clone)]
@@ -67,6 +71,23 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
         host: Host::default(),
     }
     .on_this_host()
+}
+
+/// Adds the session of the agent tool that the caller is a command of, if neither a variable nor
+/// `--as` says otherwise: most tools pass no name on to the commands of their agent. It is looked
+/// for only where this user installed hooks, so that it costs other callers one look.
+pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
+    if ctx.session.is_some() || text(None, "ZETA_AGENT").is_some() {
+        return;
+    }
+    let installed = ctx.lasting_dir.as_deref().is_some_and(|dir| dir.join(INSTALLED).exists());
+    let found = || of_ancestor(&ctx.find().ok()??).filter(|found| found.tool.is_some());
+    let Some(found) = installed.then(found).flatten() else { return };
+    // The caller may speak for another agent, and is not in its session then.
+    if agent.is_none_or(|agent| agent == found.agent.as_str()) {
+        (ctx.agent, ctx.agent_named) = (found.agent, true);
+        ctx.session = Some(found.number);
+    }
 }
 
 /// Returns the bus directory: the option's, that of `ZETA_BUS_DIR`, or the default.

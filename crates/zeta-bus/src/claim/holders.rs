@@ -2,13 +2,13 @@
 
 use zeta_core::bus::claim::{Action, ClaimMessage, holders};
 use zeta_core::bus::grant::ClaimRecord;
-use zeta_core::bus::item::{CLAIM_PREFIX, Item, space_of};
+use zeta_core::bus::item::{CLAIM_PREFIX, Item, path_item, space_of};
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::Standing;
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 
-use super::{Claimant, Holders, grant_view, held, record_of};
+use super::{Claimant, Holders, grant_view, held, lease_place, record_of};
 use crate::directory::Bus;
 use crate::directory::index::{BrokenClaim, Claims, INDEX_LIMIT, Index};
 use crate::messages::not_a_message;
@@ -98,6 +98,12 @@ impl<'a> HolderView<'a> {
         index.refresh()?;
         let Claims { mut messages, broken } = index.all_claims(host::wall_us())?;
         drop(index);
+        // The grants of claims on paths are in the list already.
+        let place = self.handle.map(lease_place);
+        messages.retain(|message| {
+            let grant = message.grant.as_ref().filter(|grant| Some(&grant.place) == place.as_ref());
+            grant.is_none_or(|grant| space_of(&grant.lease).is_none())
+        });
         messages.sort_by(|a, b| a.item.cmp(&b.item));
         let mut claimants = Vec::new();
         for of_item in messages.chunk_by(|a, b| a.item == b.item) {
@@ -115,7 +121,9 @@ impl<'a> HolderView<'a> {
         let Some(handle) = self.handle else { return Ok(()) };
         for file in handle.node.list()?.names {
             let Kind::Lease(name) = layout::kind_of(&file) else { continue };
-            let Some(space) = space_of(name) else { continue };
+            if space_of(name).is_none() {
+                continue;
+            }
             let Ok(lease) = RecordName::new("lease", name) else { continue };
             for view in handle.views(&lease)? {
                 if matches!(view.standing, Standing::Grantable(_)) {
@@ -123,8 +131,8 @@ impl<'a> HolderView<'a> {
                 }
                 let entries = record_of(&view).map_or(&[][..], |record| record.extra.as_slice());
                 for pattern in PathClaim::of(entries).patterns {
-                    let item = format!("path:{space}:{pattern}");
-                    claimants.push(Claimant::of_grant(&item, view.clone()));
+                    let item = path_item(&lease, &pattern);
+                    claimants.push(Claimant::of_grant(item.as_str(), view.clone()));
                 }
             }
         }

@@ -41,13 +41,13 @@ pub(super) fn describe(record: &mut Record, request: &ClaimRequest, bus: &Bus) {
     set(record, key::BUS, quote(&scope(bus)));
 }
 
-fn message(from: &Address, payload: Map<String, Value>) -> Result<Envelope> {
+fn message(from: &Address, payload: Map<String, Value>, life_ms: Option<u64>) -> Result<Envelope> {
     let message = NewMessage {
         from: from.clone(),
         to: None,
         topic: topic::CLAIM.to_owned(),
         payload: Value::Object(payload),
-        life_ms: None,
+        life_ms,
         unchecked: false,
     };
     message.envelope()
@@ -71,10 +71,31 @@ pub(super) fn claim_message(
     if request.shareable {
         put("shareable", true.into());
     }
+    add_grant(&mut payload, record, place);
+    message(&request.from, payload, None)
+}
+
+/// Makes the message that an agent has claimed paths, as an item. A session renews its claims for
+/// any time; without one the message lasts as long as the grant.
+pub(super) fn path_claim_message(
+    from: &Address,
+    item: &Item,
+    record: &Record,
+    place: &str,
+) -> Result<Envelope> {
+    let mut payload = Map::new();
+    payload.insert("action".to_owned(), "claim".into());
+    payload.insert("itemId".to_owned(), item.as_str().into());
+    add_grant(&mut payload, record, place);
+    let lasts_ms = record.ttl_ms.saturating_add(record.grace_ms).clamp(1, topic::LIFE_MAX_MS);
+    message(from, payload, record.session.is_none().then_some(lasts_ms))
+}
+
+fn add_grant(payload: &mut Map<String, Value>, record: &Record, place: &str) {
+    let mut put = |key: &str, value: Value| payload.insert(key.to_owned(), value);
     put("fencingToken", record.fencing_token.get().into());
     put("lease", record.lease.as_str().into());
     put("leasePlace", place.into());
-    message(&request.from, payload)
 }
 
 /// Makes the message that an agent has released an item.
@@ -82,7 +103,7 @@ pub(super) fn release_message(from: &Address, item: &Item) -> Result<Envelope> {
     let mut payload = Map::new();
     payload.insert("action".to_owned(), "release".into());
     payload.insert("itemId".to_owned(), item.as_str().into());
-    message(from, payload)
+    message(from, payload, None)
 }
 
 /// Dates a message after another of its sender: of two messages of the same millisecond, no reader

@@ -238,7 +238,9 @@ fn grant_view(handle: &NodeHandle<'_>, grant: &Grant) -> Option<Option<LeaseView
         return None;
     }
     let lease = RecordName::new("lease", &grant.lease).ok()?;
-    let held = held(handle, &lease).ok()?;
+    let token = FencingToken::new(grant.fencing_token)?;
+    let view = handle.view_of(&lease, token).ok()?;
+    let held = view.filter(|view| !matches!(view.standing, Standing::Grantable(_)));
     Some(held.filter(|view| match record_of(view) {
         Some(record) => record.fencing_token.get() == grant.fencing_token,
         // A damaged record may be of this very grant.

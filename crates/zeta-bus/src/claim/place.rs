@@ -3,18 +3,20 @@
 
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::{is_claim_lease, space_of};
+use zeta_core::bus::note::Note;
 use zeta_core::evidence::ProcessState;
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Observed, Record, Standing};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::{Mode, PathClaim, RepoPath};
 
+use super::note;
 use super::paths::report::paths;
 use zeta_os::error::Result;
 use zeta_state::context::NodeHandle;
 use zeta_state::lease::LeaseView;
 
-/// A claim whose lease is held, and that names a branch or a worktree.
+/// A claim whose lease is held, and that names a branch or a worktree, or was handed over.
 #[derive(Debug, Clone)]
 pub struct PlacedClaim {
     /// The record of the lease.
@@ -28,7 +30,7 @@ pub struct PlacedClaim {
 /// The claims of a node that name a place.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// Those that name a branch or a worktree.
+    /// Those that name a branch or a worktree, or wait for their new holder.
     pub claims: Vec<PlacedClaim>,
     /// Whether there are claims on paths.
     pub has_paths: bool,
@@ -48,15 +50,22 @@ pub fn places(handle: &NodeHandle<'_>) -> Result<Places> {
     Ok(places)
 }
 
-/// Returns the claim on a lease, if it is held and names a place.
+/// Returns the claim on a lease, if it is held and names a place or was handed over.
 fn placed(handle: &NodeHandle<'_>, lease: &RecordName) -> Option<PlacedClaim> {
     match super::held(handle, lease).ok()??.observed {
         Observed::Ours(record, _, life) => {
             let claim = ClaimRecord::of(&record)?;
             let named = claim.branch.is_some() || claim.worktree.is_some();
-            named.then_some(PlacedClaim { record: *record, claim, life })
+            (named || claim.handed_over).then_some(PlacedClaim { record: *record, claim, life })
         }
         _ => None,
+    }
+}
+
+impl PlacedClaim {
+    /// Returns the note that its holder has from the one before.
+    pub fn note(&self, handle: &NodeHandle<'_>) -> Option<Note> {
+        note::of_lease(handle, &self.record.lease, &self.claim.item)
     }
 }
 

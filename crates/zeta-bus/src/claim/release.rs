@@ -4,7 +4,7 @@ use std::path::Path;
 
 use zeta_core::bus::claim::holders;
 use zeta_core::bus::grant::{ClaimRecord, Identity, key};
-use zeta_core::bus::item::Item;
+use zeta_core::bus::item::{Item, space_of};
 use zeta_core::bus::{Address, Envelope};
 use zeta_core::lease::Record;
 use zeta_core::name::RecordName;
@@ -18,6 +18,7 @@ use crate::claim::acquire::{Acquired, ClaimContext, Granted, label};
 use crate::claim::holders::scope;
 use crate::claim::message::{claim_message, date_after, release_message, sent_us, set};
 use crate::claim::note::{self, NoteFile};
+use crate::claim::paths::announce_end as announce_path_end;
 use crate::directory::Bus;
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::Index;
@@ -50,6 +51,9 @@ pub enum Released {
 /// session, a cleaner or an operator. For `zeta` its messages do not count any more anyway; the
 /// original would believe them for a day. An error here is not the caller's, and is ignored.
 pub fn announce_end(ctx: &Context, record: &Record) {
+    if space_of(record.lease.as_str()).is_some() {
+        return announce_path_end(ctx, record);
+    }
     let publish = || -> Option<()> {
         let claim = ClaimRecord::of(record)?;
         let item = Item::new(&claim.item).ok()?;

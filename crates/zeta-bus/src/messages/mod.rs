@@ -176,10 +176,16 @@ pub fn store(bus: &Bus, envelope: &Envelope) -> Result<()> {
 
 /// As [`store`], on a full bus, too: a release must be published.
 pub(crate) fn store_always(bus: &Bus, envelope: &Envelope) -> Result<()> {
-    match Index::enter(bus, Duration::ZERO)? {
+    store_all_always(bus, std::slice::from_ref(envelope))
+}
+
+/// As [`store_always`], several messages at once.
+pub(crate) fn store_all_always(bus: &Bus, envelopes: &[Envelope]) -> Result<()> {
+    let mut index = Index::enter(bus, Duration::ZERO)?;
+    envelopes.iter().try_for_each(|envelope| match &mut index {
         None => bus.publish(&envelope.id, &envelope.render()).map(|_| ()),
-        Some(mut index) => store_inside(bus, &mut index, envelope),
-    }
+        Some(index) => store_inside(bus, index, envelope),
+    })
 }
 
 /// As [`store`], for a caller inside the index.

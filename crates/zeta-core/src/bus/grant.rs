@@ -21,6 +21,8 @@ pub mod key {
     pub const MESSAGE: &str = "message";
     /// The bus on which the claim is announced.
     pub const BUS: &str = "bus_dir";
+    /// When a claim on paths was announced, in µs of the wall clock.
+    pub const ANNOUNCED: &str = "announced_us";
     /// The claim was handed over, and its new holder has not acquired it yet.
     pub const HANDED_OVER: &str = "handed_over";
 }

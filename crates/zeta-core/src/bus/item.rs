@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use crate::name::RecordName;
+use crate::pattern::Pattern;
 
 /// Longest item, in bytes of its percent-encoded form: the name of its lock must fit into 255.
 pub const ITEM_MAX: usize = 242;
@@ -80,6 +81,18 @@ pub fn space_of(lease: &str) -> Option<&str> {
     let (readable, digest) = lease.strip_prefix(PATHS_PREFIX)?.rsplit_once('.')?;
     let is_digest = digest.len() == 2 * DIGEST_LEN && digest.bytes().all(|b| b.is_ascii_hexdigit());
     is_digest.then_some(readable)
+}
+
+/// The item by which a pattern of a space is announced on the bus: `path:<space>:<pattern>`. One
+/// that is too long for an item is cut, and ends in `~` and a digest.
+pub fn path_item(lease: &RecordName, pattern: &Pattern) -> Item {
+    let space = space_of(lease.as_str()).unwrap_or(lease.as_str());
+    let text = format!("path:{space}:{pattern}");
+    let end = format!("~{}", digest(&[&text]));
+    let fits = |at: &usize| encode_uri_component(&text[..*at]).len() + end.len() <= ITEM_MAX;
+    let cut = || text.char_indices().map(|(at, _)| at).take_while(fits).last().unwrap_or(0);
+    let item = Item::new(&text).or_else(|_| Item::new(&format!("{}{end}", &text[..cut()])));
+    item.unwrap_or_else(|_| unreachable!("{text}"))
 }
 
 /// The letters of a text that a name may have, up to 40.

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::place::{age, shown};
 use super::{TEXT_MAX, cut, sha256};
+use crate::bus::note::Note;
+use crate::record::printable;
 
 /// Another agent that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,16 +20,45 @@ pub struct Neighbour {
     pub waits: Option<(String, u64)>,
 }
 
-/// Writes the text for an agent; `None` if it is alone and has no mail. At most [`TEXT_MAX`]
-/// characters.
-pub fn text(name: &str, mail: usize, neighbours: &[Neighbour]) -> Option<String> {
-    if mail == 0 && neighbours.is_empty() {
+/// Most characters of an item, and of the first line of a note.
+const HANDED_MAX: usize = 60;
+
+/// Writes which claim another agent handed over to the agent `name`, with the beginning of its
+/// note; `more` claims are handed over beside it.
+pub fn handed_over(name: &str, item: &str, note: Option<&Note>, more: usize) -> String {
+    let short = |text: &str| cut(&printable(text), HANDED_MAX);
+    let mut out = match note {
+        Some(note) => format!("{} handed \"{}\" over to you", short(&note.from), short(item)),
+        None => format!("\"{}\" was handed over to you", short(item)),
+    };
+    if more > 0 {
+        let _ = write!(out, ", and {more} more");
+    }
+    let _ = write!(out, ": zeta claim acquire ITEM --as {name}.");
+    if let Some(line) = note.and_then(|note| note.text.lines().next()) {
+        let _ = write!(out, " That shows its note (no instruction): \"{}\".", short(line));
+    }
+    out
+}
+
+/// Writes the text for an agent; `None` if it is alone, has no mail, and `handed` no claim over to
+/// it. At most [`TEXT_MAX`] characters.
+pub fn text(
+    name: &str,
+    mail: usize,
+    handed: Option<&str>,
+    neighbours: &[Neighbour],
+) -> Option<String> {
+    if mail == 0 && handed.is_none() && neighbours.is_empty() {
         return None;
     }
     let mut out = format!("zeta: you are agent {name}.");
     if mail > 0 {
         let what = if mail == 1 { "1 message waits" } else { &format!("{mail} messages wait") };
         let _ = write!(out, " {what}: zeta bus inbox --as {name}.");
+    }
+    if let Some(handed) = handed {
+        let _ = write!(out, " {handed}");
     }
     let end = " Before shared work: zeta claim acquire ITEM --branch B --worktree DIR.";
     if !neighbours.is_empty() {
@@ -58,13 +89,13 @@ pub fn text(name: &str, mail: usize, neighbours: &[Neighbour]) -> Option<String>
 }
 
 /// A digest of what [`text`] says, without ages: a text that says nothing new is not repeated.
-pub fn digest(mail: usize, neighbours: &[Neighbour]) -> String {
+pub fn digest(mail: usize, handed: Option<&str>, neighbours: &[Neighbour]) -> String {
     let mut facts: Vec<String> = neighbours
         .iter()
         .map(|other| format!("{}{}{:?}", other.name, other.near, other.items))
         .collect();
     facts.sort_unstable();
-    let mut digest = sha256(&format!("{mail}{facts:?}"));
+    let mut digest = sha256(&format!("{mail}{facts:?}{}", handed.unwrap_or_default()));
     digest.truncate(16);
     digest
 }
@@ -101,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_is_alone_reads_nothing() {
-        assert_eq!(text("claude-1", 0, &[]), None);
+        assert_eq!(text("claude-1", 0, None, &[]), None);
     }
 
     #[test]
@@ -111,13 +142,13 @@ mod tests {
             Neighbour { waits: Some(("q".into(), 70)), ..other("codex-2", &["B-1", "B-2"], true) },
         ];
         assert_eq!(
-            text("claude-1", 2, &others).unwrap(),
+            text("claude-1", 2, None, &others).unwrap(),
             "zeta: you are agent claude-1. 2 messages wait: zeta bus inbox --as claude-1. Also \
              here: codex-2 (in this repository, claims \"B-1\" +1, waits for a person since \
              1 min), vera. Before shared work: zeta claim acquire ITEM --branch B --worktree DIR."
         );
         assert_eq!(
-            text("claude-1", 1, &[]).unwrap(),
+            text("claude-1", 1, None, &[]).unwrap(),
             "zeta: you are agent claude-1. 1 message waits: zeta bus inbox --as claude-1."
         );
     }
@@ -126,11 +157,45 @@ mod tests {
     fn a_digest_changes_with_what_is_said_and_not_with_its_age() {
         let waits = |s| Neighbour { waits: Some(("q".into(), s)), ..other("vera", &[], false) };
         let (a, b) = (other("a", &["x"], false), other("b", &[], true));
-        assert_eq!(digest(0, &[waits(1)]), digest(0, &[waits(90)]));
-        assert_eq!(digest(1, &[a.clone(), b.clone()]), digest(1, &[b.clone(), a.clone()]));
+        assert_eq!(digest(0, None, &[waits(1)]), digest(0, None, &[waits(90)]));
+        assert_eq!(
+            digest(1, None, &[a.clone(), b.clone()]),
+            digest(1, None, &[b.clone(), a.clone()])
+        );
         let (a, b) = ([a], [b]);
-        assert_ne!(digest(1, &a), digest(2, &a));
-        assert_ne!(digest(1, &a), digest(1, &b));
+        assert_ne!(digest(1, None, &a), digest(2, None, &a));
+        assert_ne!(digest(1, None, &a), digest(1, None, &b));
+    }
+
+    #[test]
+    fn what_was_handed_over_is_named_with_the_beginning_of_its_note() {
+        let mut note = Note {
+            item: "B-1".to_owned(),
+            from: "otto".to_owned(),
+            to: Some("vera".to_owned()),
+            fencing_token: 7,
+            written_at: String::new(),
+            branch: None,
+            worktree: None,
+            commit: None,
+            text: "parser done\nnext: tests".to_owned(),
+        };
+        let handed = handed_over("vera", "B-1", Some(&note), 0);
+        assert_eq!(
+            text("vera", 0, Some(&handed), &[]).unwrap(),
+            "zeta: you are agent vera. otto handed \"B-1\" over to you: zeta claim acquire ITEM \
+             --as vera. That shows its note (no instruction): \"parser done\"."
+        );
+        assert_eq!(
+            handed_over("vera", "B-1", None, 2),
+            "\"B-1\" was handed over to you, and 2 more: zeta claim acquire ITEM --as vera."
+        );
+        assert_ne!(digest(0, Some(&handed), &[]), digest(0, None, &[]));
+        note.text = "\u{1b}x".repeat(4000);
+        let handed = handed_over(&"n".repeat(63), &"i\n".repeat(100), Some(&note), 1);
+        let crowd = [other("vera", &["x"], true)];
+        let text = text(&"n".repeat(63), 5, Some(&handed), &crowd).unwrap();
+        assert!(text.chars().count() <= TEXT_MAX && !text.contains(['\n', '\u{1b}']), "{text}");
     }
 
     #[test]
@@ -138,7 +203,7 @@ mod tests {
         let crowd: Vec<Neighbour> = (0..200)
             .map(|n| other(&format!("agent-{n}-{}", "x".repeat(50)), &["item\n\u{202e}"], n > 100))
             .collect();
-        let text = text(&"n".repeat(63), 1_000_000, &crowd).unwrap();
+        let text = text(&"n".repeat(63), 1_000_000, None, &crowd).unwrap();
         assert!(text.chars().count() <= TEXT_MAX, "{}", text.chars().count());
         assert!(text.contains("more (zeta status)") && text.contains("zeta claim acquire"));
         assert!(!text.contains('\n') && !text.contains('\u{202e}'), "{text}");

@@ -10,6 +10,7 @@ pub mod patch;
 pub mod place;
 pub mod shell_text;
 pub mod turn;
+pub mod waiting;
 
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -152,8 +153,25 @@ pub struct Event {
     pub cwd: Option<String>,
     /// What the tool does.
     pub action: Action,
-    /// What the agent waits for.
-    pub question: Option<String>,
+    /// What the agent waits for a person to answer; `None` if it needs none.
+    pub question: Option<Question>,
+}
+
+/// What an agent waits for a person to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The question itself.
+    Exact(String),
+    /// That there is one: a tool repeats so what it asked before.
+    General(String),
+}
+
+/// Writes the question whether a tool may run: its name, and what it is about to do.
+pub fn permission(tool: &str, what: Option<&str>) -> Question {
+    Question::Exact(match what {
+        Some(what) => format!("permission for {tool}: {what}"),
+        None => format!("permission for {tool}"),
+    })
 }
 
 /// What is answered to a tool. Later variants outweigh earlier ones.

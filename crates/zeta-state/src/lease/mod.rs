@@ -168,6 +168,20 @@ impl NodeHandle<'_> {
         self.judged(bytes, lease, &self.ctx.now())
     }
 
+    /// As [`NodeHandle::view`]; of a joint lease, the grant `token`.
+    pub fn view_of(&self, lease: &RecordName, token: FencingToken) -> Result<Option<LeaseView>> {
+        let now = self.ctx.now();
+        let bytes = self.read(&layout::lease_file(lease), layout::RECORD_MAX)?;
+        let one = view(bytes, lease, &now);
+        if standing_of(&one.observed).is_none() {
+            return Ok((one.observed != Observed::Absent).then_some(one));
+        }
+        let base = &self.tree.base;
+        let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(None) };
+        let bytes = grants.read(base, &layout::grant_file(token.get()))?;
+        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)))
+    }
+
     /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
     pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
         self.claims_on_paths(lease, |index| index.excluded_by(claim), |other| claim.excludes(other))

@@ -10,9 +10,9 @@ use crate::context::NodeHandle;
 use zeta_os::error::Result;
 use zeta_os::process;
 
-/// Returns the processes of the caller's session, from the record that its `zeta run` keeps; none
-/// if the caller has no session. The parent process is never guessed at: agent tools start a fresh
-/// shell per command.
+/// Returns the processes of the caller's session, from the record that its `zeta run` or the hooks
+/// of its tool keep; none if the caller has no session. The parent process alone is never taken for
+/// the holder: agent tools start a fresh shell per command.
 pub fn processes(handle: &NodeHandle<'_>) -> Result<Processes> {
     let ctx = handle.ctx;
     let Some(session) = &ctx.session else { return Ok(Processes::default()) };

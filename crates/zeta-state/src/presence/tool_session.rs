@@ -2,7 +2,8 @@
 //! process of the tool is the evidence, so its death frees what the session holds.
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Process, ProcessState, Processes};
+use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
+use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::name::Label;
@@ -19,14 +20,10 @@ use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use crate::upkeep::clean::life_of;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::host;
+use zeta_os::{host, process};
 
 /// The key that says which tool's hooks wrote a record.
 pub const HOOKED_BY: &str = "hooked_by";
-/// The key of what the agent waits for, and that of the time since when.
-pub const WAITS_FOR: &str = "waits_for";
-/// See [`WAITS_FOR`].
-pub const WAITS_SINCE: &str = "waits_since";
 /// The key of what wakes the agent of a session for its mail while it waits for a prompt.
 pub const WAKE: &str = "wake";
 /// The word for a terminal that `zeta run` has.
@@ -35,6 +32,9 @@ pub const WAKE_BY_PTY: &str = "pty";
 pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
+
+/// How many processes above the caller are looked at.
+const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
 pub(super) const OF_A_SESSION: [&str; 9] =
@@ -126,6 +126,14 @@ fn begin(fields: &mut Fields<'static>, agent: &Label, number: &str, wall_us: i64
     fields.set_text("started_at", &started_at);
 }
 
+/// Returns whether the record of the caller says that it waits, for a person or for a prompt.
+pub fn waits(handle: &NodeHandle<'_>) -> bool {
+    let file = layout::persona_file(handle.ctx.agent.as_str());
+    record(handle, &file).is_some_and(|(_, fields)| {
+        fields.raw(WAITS_FOR).is_some() || turn::of(&fields) == Some(turn::Turn::Over)
+    })
+}
+
 /// Renews the leases of the session that are older than a quarter of their TTL.
 pub fn renew(handle: &NodeHandle<'_>, number: &str) {
     let now_ns = host::reading().boot_ns;
@@ -144,7 +152,8 @@ pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     let name = RecordKey::Persona(handle.ctx.agent.clone());
     if handle.read(&name.file(), name.max())?.is_some() {
         change(handle, number, |fields| {
-            [edits::KEY, WAITS_FOR, WAITS_SINCE].iter().for_each(|key| fields.remove(key));
+            fields.remove(edits::KEY);
+            waiting::clear(fields);
             fields.set_text("ended_at", &format_utc(host::wall_us()));
         })?;
     }
@@ -174,18 +183,9 @@ fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'st
     lives.then(|| (name.to_owned(), fields.into_owned()))
 }
 
-/// Returns the turn of an agent, by its record; `None` if no hook wrote one.
-pub fn turn_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<turn::Turn> {
-    turn::of(&fields_of(handle, agent)?)
-}
-
 /// Reads the record of an agent; `None` if there is none that can be read.
 pub(super) fn fields_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<Fields<'static>> {
-    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
-    match parse(&bytes.bytes, layout::PERSONA_MAX) {
-        Ok(Text::Own(fields)) => Some(fields.into_owned()),
-        _ => None,
-    }
+    record(handle, &layout::persona_file(agent.as_str())).map(|(_, fields)| fields)
 }
 
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session
@@ -198,4 +198,79 @@ pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Optio
     let beat = Beat::from_fields(&fields).ok()?;
     let dead = life_of(&beat, &handle.ctx.now()) == ProcessState::Dead;
     (!dead).then(|| fields.text(HOOKED_BY).map(|tool| tool.into_owned()))
+}
+
+/// The session of an agent that a process works for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AncestorSession {
+    /// The agent.
+    pub agent: Label,
+    /// The number of the session.
+    pub number: String,
+    /// The tool whose hooks keep the record; `None` if a `zeta run` keeps it.
+    pub tool: Option<String>,
+}
+
+/// A session that an ancestor of the caller may be the process of.
+struct Candidate {
+    session: AncestorSession,
+    processes: Processes,
+    beat_boot_ns: u64,
+}
+
+/// Returns the session whose process is the nearest one above the caller: agent tools start the
+/// commands and the servers of an agent, and most pass no name on. A record counts if it is of the
+/// caller's user and pid namespace, and its process is proven to be the recorded one. Of several
+/// sessions of one process it is the one that beat last.
+pub fn of_ancestor(handle: &NodeHandle<'_>) -> Option<AncestorSession> {
+    if handle.ctx.host.pid_ns.is_none() || !process::proc_is_own() {
+        return None;
+    }
+    let names = handle.node.list().map(|listing| listing.names).unwrap_or_default();
+    let candidates: Vec<_> = names.iter().filter_map(|file| candidate(handle, file)).collect();
+    if candidates.is_empty() {
+        return None;
+    }
+    let above = |pid: &u32| process::parent(*pid).filter(|pid| *pid > 1);
+    let above = std::iter::successors(Some(std::os::unix::process::parent_id()), above);
+    let found = above.take(ANCESTORS_MAX).find_map(|pid| {
+        let of_pid = candidates.iter().filter(|known| is_process_of(handle, known, pid));
+        of_pid.max_by_key(|known| known.beat_boot_ns)
+    })?;
+    Some(found.session.clone())
+}
+
+fn is_process_of(handle: &NodeHandle<'_>, known: &Candidate, pid: u32) -> bool {
+    let Processes { own, child, pid_ns } = known.processes;
+    let one = own.into_iter().chain(child).find(|process| process.pid == pid);
+    one.is_some_and(|process| {
+        let alone = Processes { own: Some(process), child: None, pid_ns };
+        process::life(&alone, &handle.ctx.host) == ProcessState::Alive
+    })
+}
+
+fn candidate(handle: &NodeHandle<'_>, file: &str) -> Option<Candidate> {
+    let (agent, fields) = record(handle, file)?;
+    let beat = Beat::from_fields(&fields).ok()?;
+    let own_uid = fields.number("uid") == Some(getuid().as_raw().into());
+    let is_here = beat.processes.pid_ns == handle.ctx.host.pid_ns;
+    if beat.ended || !own_uid || !is_here || !is_same_boot(&beat.stamp.boot_id, &handle.ctx.host) {
+        return None;
+    }
+    let session = AncestorSession {
+        agent: Label::new("agent", agent).ok()?,
+        number: beat.session?,
+        tool: fields.text(HOOKED_BY).map(|tool| tool.into_owned()),
+    };
+    Some(Candidate { session, processes: beat.processes, beat_boot_ns: beat.stamp.boot_ns })
+}
+
+/// Reads the persona record in a file, if it is one of the standard.
+fn record<'f>(handle: &NodeHandle<'_>, file: &'f str) -> Option<(&'f str, Fields<'static>)> {
+    let FileKind::Persona(name) = layout::kind_of(file) else { return None };
+    let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
+    match parse(&bytes.bytes, layout::PERSONA_MAX) {
+        Ok(Text::Own(fields)) => Some((name, fields.into_owned())),
+        _ => None,
+    }
 }

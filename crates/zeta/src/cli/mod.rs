@@ -321,7 +321,11 @@ impl Call {
     /// Returns the context: the agent that calls, and the directories that the call is about.
     pub(crate) fn context(&self) -> Result<Context> {
         let Globals { state_dir, node, agent, .. } = self.args()?;
-        environment::context(Overrides { state_dir, node, agent }, self.config()?)
+        let given = agent.clone();
+        let overrides = Overrides { state_dir, node, agent };
+        let mut ctx = environment::context(overrides, self.config()?)?;
+        environment::join_tool_session(&mut ctx, given.as_deref());
+        Ok(ctx)
     }
 }
 

@@ -6,10 +6,11 @@ use clap::{Args, Command};
 
 use super::{Call, Noun};
 use crate::output::print;
-use zeta_os::error::Result;
+use zeta_os::error::{Kind, Result};
 use zeta_state::presence::status;
 use zeta_state::presence::status::json;
 use zeta_state::presence::status::text::Screen;
+use zeta_state::presence::status::waiting::WaitingAgent;
 
 pub(super) const NOUN: Noun = Noun {
     name: "status",
@@ -24,6 +25,9 @@ struct StatusArgs {
     /// Show every node of the state directory, and agents that have ended
     #[arg(long)]
     all: bool,
+    /// Show only agents that wait for a person: 0 if there is one, 4 if there is none
+    #[arg(long)]
+    waiting: bool,
 }
 
 const HELP: &str = "\
@@ -32,11 +36,14 @@ Liveness of an agent:
   late    2 beats are missing               silent  4 beats are missing, nothing else is known
   gone    the agent or its processes ended
 
+An agent waits for a person when its tool says so by a hook (zeta hook install), until the next one.
+
 The exit status is 0 even if something is wrong; --json lists the problems in \"findings\".
 
 Examples:
   zeta status
   zeta status --all
+  zeta status --waiting || true   # 4 if no agent waits for a person
   zeta status --all --json";
 
 fn build(noun: Command) -> Command {
@@ -47,6 +54,9 @@ fn run(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
     let ctx = call.context()?;
     let mut view = status::open(&ctx, args.all)?;
+    if args.waiting {
+        return waiting(call, &status::waiting::find(&view, &ctx)?);
+    }
     view.unread = zeta_bus::messages::inbox::counts(&ctx.bus_dir);
     let mut printed = Ok(());
     let emit = |piece: &str| {
@@ -59,6 +69,16 @@ fn run(call: &Call) -> Result<u8> {
         false => screen(args.all).write(&view, &ctx, emit),
     }
     printed.map(|()| 0)
+}
+
+/// Prints the agents that wait for a person. That there is none is an answer, too.
+fn waiting(call: &Call, agents: &[WaitingAgent]) -> Result<u8> {
+    match (call.out.json, agents.is_empty()) {
+        (true, _) => print(&json::waiting(agents))?,
+        (false, true) => call.out.note("no agent waits for a person"),
+        (false, false) => print(&screen(false).waiting(agents))?,
+    }
+    Ok(if agents.is_empty() { Kind::NotFound.status() } else { 0 })
 }
 
 /// Returns the layout: plain and of any width, unless stdout is a terminal.

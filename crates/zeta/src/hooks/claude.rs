@@ -1,7 +1,7 @@
 //! The dialect of Claude Code. Codex answers in the same shape.
 
 use serde_json::{Value, json};
-use zeta_core::hook::{Action, Answer, Event, Moment};
+use zeta_core::hook::{Action, Answer, Event, Moment, Question, permission};
 
 use super::field::{edit, object, shell, text};
 
@@ -13,10 +13,22 @@ pub(super) fn event(moment: Moment) -> Option<&'static str> {
         Moment::BeforeTool => "PreToolUse",
         Moment::AfterTool => "PostToolUse",
         Moment::Stop => "Stop",
-        Moment::Waiting => "Notification",
+        Moment::Waiting => "PermissionRequest",
         Moment::SessionEnd => "SessionEnd",
     })
 }
+
+/// The event that repeats a question after six seconds, and the only one for questions of an MCP
+/// server and of agents below this one.
+pub(super) const NOTIFICATION: &str = "Notification";
+/// The notifications that need a person.
+pub(super) const NEEDS_PERSON: [&str; 5] = [
+    "permission_prompt",
+    "worker_permission_prompt",
+    "agent_needs_input",
+    "elicitation_dialog",
+    "elicitation_url_dialog",
+];
 
 /// Reads an event.
 pub(super) fn read(moment: Moment, input: &Value) -> Event {
@@ -37,8 +49,25 @@ pub(super) fn read_with(moment: Moment, input: &Value, action: Action) -> Event 
         session: text(input, "session_id").unwrap_or_default(),
         cwd: text(input, "cwd"),
         action,
-        question: text(input, "message"),
+        question: question(input),
     }
+}
+
+/// What a person is asked: by a notification, or before a tool runs.
+fn question(input: &Value) -> Option<Question> {
+    let Some(tool) = text(input, "tool_name") else {
+        // Earlier versions do not name the kind.
+        let kind = text(input, "notification_type");
+        let needs = kind.is_none_or(|kind| NEEDS_PERSON.contains(&kind.as_str()));
+        return text(input, "message").filter(|_| needs).map(Question::General);
+    };
+    let args = input.get("tool_input").unwrap_or(&Value::Null);
+    if let Some(asked) = args.pointer("/questions/0").and_then(|asked| text(asked, "question")) {
+        return Some(Question::Exact(asked));
+    }
+    let what = ["command", "file_path", "notebook_path", "url", "description"];
+    let what = what.iter().find_map(|key| text(args, key));
+    Some(permission(&tool, what.as_deref()))
 }
 
 /// Writes an answer.

@@ -8,10 +8,7 @@ use super::field::{shell, text};
 
 /// The name of an event in the tool's file of hooks; `None` if it has none.
 pub(super) fn event(moment: Moment) -> Option<&'static str> {
-    match moment {
-        Moment::Waiting => Some("PermissionRequest"),
-        other => claude::event(other),
-    }
+    claude::event(moment)
 }
 
 /// Reads an event.
@@ -25,9 +22,5 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         Some("Bash") => shell(tool, &["command", "cmd"], &["workdir"]),
         _ => Action::Other,
     };
-    let mut event = claude::read_with(moment, input, action);
-    if event.question.is_none() {
-        event.question = text(input, "tool_name").map(|name| format!("permission for {name}"));
-    }
-    event
+    claude::read_with(moment, input, action)
 }

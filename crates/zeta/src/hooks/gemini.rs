@@ -1,7 +1,7 @@
 //! The dialect of Gemini CLI. It ignores a refusal in the shape of Claude Code.
 
 use serde_json::{Value, json};
-use zeta_core::hook::{Action, Answer, Event, Moment};
+use zeta_core::hook::{Action, Answer, Event, Moment, permission};
 
 use super::claude;
 use super::field::{edit, shell, text};
@@ -27,7 +27,15 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         Some("run_shell_command") => shell(tool, &["command"], &["dir_path", "directory"]),
         _ => Action::Other,
     };
-    claude::read_with(moment, input, action)
+    let mut event = claude::read_with(moment, input, action);
+    if let Some(details) = input.get("details") {
+        let what = ["command", "filePath", "fileName"].iter().find_map(|key| text(details, key));
+        event.question = text(details, "title")
+            .filter(|_| moment == Moment::Waiting)
+            .map(|title| permission(&title, what.as_deref()))
+            .or(event.question);
+    }
+    event
 }
 
 /// Writes an answer.

@@ -13,6 +13,7 @@ use zeta_core::hook::{Tool, session_number};
 use super::codex_trust;
 use super::document::{self, Group, Made, Trouble};
 use super::settings::{self, Kind, Scope, Settings};
+use crate::environment::INSTALLED;
 use zeta_os::error::{Error, Kind as ErrorKindOf, Result};
 use zeta_os::flock::lock_within;
 use zeta_os::temp_file::private_dir;
@@ -258,7 +259,7 @@ struct Place {
 
 impl Place {
     fn open(tool: Tool, settings: &Settings, lasting: &Path, dry: bool) -> Result<Place> {
-        let dir = lasting.join("hooks");
+        let dir = lasting.join(INSTALLED);
         let number = session_number(tool, &settings.path.to_string_lossy());
         let name = format!("{}-{}.json", tool.word(), number.get(..12).unwrap_or_default());
         let mut lock = None;

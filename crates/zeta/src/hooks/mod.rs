@@ -86,8 +86,14 @@ fn write(tool: Tool, moment: Moment, answer: &Answer) -> Option<Value> {
     }
 }
 
+/// Returns the names of an event in the files of a tool.
+fn event_names(tool: Tool, moment: Moment) -> Vec<&'static str> {
+    let more = (tool == Tool::Claude && moment == Moment::Waiting).then_some(claude::NOTIFICATION);
+    event_name(tool, moment).into_iter().chain(more).collect()
+}
+
 /// Returns the name of an event in the files of a tool; `None` if it has none.
-pub fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
+fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
     match tool {
         Tool::Claude => claude::event(moment),
         Tool::Codex => codex::event(moment),
@@ -113,8 +119,7 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
     match event.moment {
         Moment::SessionStart | Moment::Prompt => greet(&session, event),
         Moment::BeforeTool => {
-            // Whether the tool may run does not depend on it.
-            let _ = session.works();
+            session.go_on()?;
             let found = check(&session, event, config.hook_rules())?;
             Ok(match found {
                 Answer::Tell(_)
@@ -128,7 +133,8 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
         Moment::AfterTool => after(tool, &session, event, config.hook_rules()),
         Moment::Stop => session.turn_ends().map(|()| Answer::Nothing),
         Moment::Waiting => {
-            session.wait_for_person(event.question.as_deref()).map(|()| Answer::Nothing)
+            let question = event.question.as_ref();
+            question.map_or(Ok(()), |asked| session.wait(asked)).map(|()| Answer::Nothing)
         }
         Moment::SessionEnd => session.end().map(|()| Answer::Nothing),
     }
@@ -142,10 +148,13 @@ fn greet(session: &Session, event: &Event) -> Result<Answer> {
     if begins {
         session.export();
     }
-    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new))?;
-    let mail = session.mail();
-    let is_new = session.tell(&greeting::digest(mail, &neighbours))?;
-    let text = (begins || is_new).then(|| greeting::text(session.name(), mail, &neighbours));
+    let claims = session.claims()?;
+    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &claims)?;
+    let (mail, handed) = (session.mail(), session.handed_over(&claims)?);
+    let handed = handed.as_deref();
+    let is_new = session.tell(&greeting::digest(mail, handed, &neighbours))?;
+    let text =
+        (begins || is_new).then(|| greeting::text(session.name(), mail, handed, &neighbours));
     Ok(text.flatten().map_or(Answer::Nothing, Answer::Tell))
 }
 

@@ -30,6 +30,11 @@ function ask(moment, event) {
   })
 }
 
+function question({ permission, patterns, questions }) {
+  if (permission) return `permission for ${permission}: ${(patterns ?? []).join(" ")}`
+  return questions?.[0]?.question
+}
+
 export const Zeta = async ({ directory }) => ({
   event: async ({ event }) => {
     const info = event.properties?.info ?? {}
@@ -38,10 +43,11 @@ export const Zeta = async ({ directory }) => ({
       "session.created": "session-start",
       "session.idle": "stop",
       "session.deleted": "session-end",
-      "permission.updated": "waiting",
+      "permission.asked": "waiting",
+      "question.asked": "waiting",
     }[event.type]
     if (moment && session) {
-      await ask(moment, { session, cwd: directory, question: event.properties?.title })
+      await ask(moment, { session, cwd: directory, question: question(event.properties) })
     }
   },
   "tool.execute.before": async (input, output) => {

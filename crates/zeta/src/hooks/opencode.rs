@@ -1,7 +1,7 @@
 //! The dialect of the plugin that `zeta hook install opencode` writes for OpenCode.
 
 use serde_json::{Value, json};
-use zeta_core::hook::{Action, Answer, Event, Moment, patch};
+use zeta_core::hook::{Action, Answer, Event, Moment, Question, patch};
 
 use super::field::{edit, shell, text};
 
@@ -22,7 +22,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         session: text(input, "session").unwrap_or_default(),
         cwd: text(input, "cwd"),
         action,
-        question: text(input, "question"),
+        question: text(input, "question").map(Question::Exact),
     }
 }
 

@@ -7,30 +7,29 @@ use std::path::Path;
 
 use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
-use zeta_core::hook::greeting::Neighbour;
-use zeta_core::hook::turn::{self, Turn};
-use zeta_core::hook::{Event, Moment, Tool, agent_name, cut, session_number};
+use zeta_core::hook::greeting::{self, Neighbour};
+use zeta_core::hook::turn;
+use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
+use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, session_number};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
-use zeta_core::time::{NS_PER_MS, format_utc, parse_utc};
+use zeta_core::time::{NS_PER_MS, parse_utc};
 
 use super::repository;
 use crate::config::Config;
 use crate::environment::{self, Overrides};
-use zeta_bus::claim::place::places;
+use zeta_bus::claim::place::{PlacedClaim, places};
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, TOLD, ToolSession, WAITS_FOR, WAITS_SINCE, attend, living, session_of,
+    self, CWD, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
 const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
-/// Longest question that is kept, in characters.
-const QUESTION_MAX: usize = 200;
 
 /// The session that a call of a hook is about.
 pub(super) struct Session {
@@ -79,8 +78,23 @@ impl Session {
     }
 
     /// Writes the record of the session, with what `change` adds. The agent does not wait for a
-    /// person any more, unless `change` says so.
+    /// person any more.
     pub(super) fn attend(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        self.record(|fields| {
+            waiting::clear(fields);
+            change(fields);
+        })
+    }
+
+    /// Writes the record of the session, with what `change` adds.
+    fn record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let change = |fields: &mut Fields<'static>| {
+            // Whether the turn is over at a stop, the answer decides.
+            if self.moment != Moment::Stop {
+                turn::note(fields, self.moment);
+            }
+            change(fields);
+        };
         if self.is_wrapped {
             return self.change_wrapped(change);
         }
@@ -91,12 +105,7 @@ impl Session {
             process: self.process(),
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, |fields| {
-            fields.remove(WAITS_FOR);
-            fields.remove(WAITS_SINCE);
-            self.note_turn(fields);
-            change(fields);
-        })?;
+        let before_ns = attend(&handle, &session, change)?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
             tool_session::renew(&handle, &self.number);
         }
@@ -107,34 +116,11 @@ impl Session {
     fn change_wrapped(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let handle = self.ctx.open()?;
         tool_session::change(&handle, &self.number, |fields| {
-            fields.remove(WAITS_FOR);
-            fields.remove(WAITS_SINCE);
             if let Some(cwd) = &self.cwd {
                 fields.set_text(CWD, cwd);
             }
-            self.note_turn(fields);
             change(fields);
         })
-    }
-
-    /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
-    fn note_turn(&self, fields: &mut Fields<'static>) {
-        if self.moment != Moment::Stop {
-            turn::note(fields, self.moment);
-        }
-    }
-
-    /// Records that the agent works, where a terminal of `zeta run` depends on it: a turn can begin
-    /// without a prompt, and then ask its person something.
-    pub(super) fn works(&self) -> Result<()> {
-        if !self.is_wrapped {
-            return Ok(());
-        }
-        let over = match self.ctx.find()? {
-            Some(handle) => tool_session::turn_of(&handle, &self.ctx.agent) == Some(Turn::Over),
-            None => false,
-        };
-        if over { self.change_wrapped(|_| {}) } else { Ok(()) }
     }
 
     /// Records that the turn is over.
@@ -152,11 +138,18 @@ impl Session {
     }
 
     /// Records that the agent waits for a person.
-    pub(super) fn wait_for_person(&self, question: Option<&str>) -> Result<()> {
-        self.attend(|fields| {
-            fields.set_text(WAITS_FOR, &cut(question.unwrap_or("a person"), QUESTION_MAX));
-            fields.set_text(WAITS_SINCE, &format_utc(host::wall_us()));
-        })
+    pub(super) fn wait(&self, question: &Question) -> Result<()> {
+        self.record(|fields| waiting::set(fields, question, host::wall_us()))
+    }
+
+    /// Records that the agent goes on, if it waited for a person or for a prompt: a turn can begin
+    /// without one.
+    pub(super) fn go_on(&self) -> Result<()> {
+        let Some(handle) = self.ctx.find()? else { return Ok(()) };
+        match tool_session::waits(&handle) {
+            true => self.attend(|_| {}),
+            false => Ok(()),
+        }
     }
 
     /// Records paths that the agent wrote.
@@ -230,12 +223,35 @@ impl Session {
         living(&handle).into_iter().map(|(name, _)| name).collect()
     }
 
+    /// Returns the claims of the node that name a place or were handed over.
+    pub(super) fn claims(&self) -> Result<Vec<PlacedClaim>> {
+        match self.ctx.find()? {
+            Some(handle) => Ok(places(&handle)?.claims),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Says which claim other agents handed over to the agent, if it has not acquired it yet.
+    pub(super) fn handed_over(&self, claims: &[PlacedClaim]) -> Result<Option<String>> {
+        let is_own = |placed: &&PlacedClaim| {
+            placed.claim.handed_over && placed.record.agent == self.ctx.agent
+        };
+        let mut own = claims.iter().filter(is_own);
+        let Some((placed, handle)) = own.next().zip(self.ctx.find()?) else { return Ok(None) };
+        let note = placed.note(&handle);
+        let (name, item) = (self.name(), &placed.claim.item);
+        Ok(Some(greeting::handed_over(name, item, note.as_ref(), own.count())))
+    }
+
     /// Returns the other agents that live.
-    pub(super) fn neighbours(&self, cwd: Option<&Path>) -> Result<Vec<Neighbour>> {
+    pub(super) fn neighbours(
+        &self,
+        cwd: Option<&Path>,
+        claims: &[PlacedClaim],
+    ) -> Result<Vec<Neighbour>> {
         let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
         let repository_of = |dir: &Path| Some(repository::worktree(dir)?.repository);
         let own = cwd.and_then(repository_of);
-        let claims = places(&handle)?.claims;
         let now_us = host::wall_us();
         let neighbour = |(name, fields): (String, Fields<'static>)| {
             let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);

@@ -7,7 +7,7 @@ use zeta_core::hook::{Moment, Tool};
 use zeta_core::shell::quote_word;
 
 use super::document::Group;
-use super::event_name;
+use super::{claude, event_names};
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
 
@@ -121,9 +121,10 @@ fn project_root() -> Result<PathBuf> {
     found.ok_or_else(|| Error::usage(format!("{} is in no git repository", cwd.display())))
 }
 
-/// Returns the moments at which a tool calls.
+/// Returns the moments at which a tool calls, each with the name of the event.
 fn moments(tool: Tool) -> impl Iterator<Item = (Moment, &'static str)> {
-    Moment::ALL.into_iter().filter_map(move |moment| Some((moment, event_name(tool, moment)?)))
+    let named = move |moment| event_names(tool, moment).into_iter().map(move |name| (moment, name));
+    Moment::ALL.into_iter().flat_map(named)
 }
 
 /// The command that a tool runs. It does nothing where the program is gone: in some tools a command
@@ -141,17 +142,24 @@ pub(super) fn mark(tool: Tool) -> String {
 
 /// Returns the groups for a shared file.
 pub(super) fn groups(tool: Tool, zeta: &str) -> Vec<Group> {
-    let matcher = match tool {
+    let before = match tool {
         Tool::Claude => Some("Bash|Edit|Write|MultiEdit|NotebookEdit"),
         Tool::Codex => Some("Bash|apply_patch"),
         Tool::Gemini => Some("run_shell_command|write_file|replace"),
         Tool::Cursor => Some("Shell|Write|Edit|Delete"),
         Tool::Copilot | Tool::OpenCode => None,
     };
+    // After every tool: an agent that only reads is alive, too, and a person may have answered.
+    let matcher = |moment, event| match moment {
+        Moment::BeforeTool => before.map(str::to_owned),
+        Moment::Waiting if event == claude::NOTIFICATION && tool == Tool::Claude => {
+            Some(claude::NEEDS_PERSON.join("|"))
+        }
+        _ => None,
+    };
     let group = |(moment, event): (Moment, &'static str)| {
         let command = command(zeta, tool, moment);
-        let of_tools = matches!(moment, Moment::BeforeTool | Moment::AfterTool);
-        let matcher = matcher.filter(|_| of_tools).map(|m| ("matcher".to_owned(), json!(m)));
+        let matcher = matcher(moment, event).map(|m| ("matcher".to_owned(), json!(m)));
         let unit = if tool == Tool::Gemini { 1_000 } else { 1 };
         let timeout = timeout_s(moment) * unit;
         let mut group: serde_json::Map<_, _> = matcher.into_iter().collect();

@@ -1,5 +1,6 @@
 //! Claims on paths: a grant of the joint lease of a repository for up to 16 patterns.
 
+mod announce;
 pub mod report;
 
 use zeta_core::lease::joint::Joint;
@@ -12,7 +13,10 @@ use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::space::Space;
-use zeta_state::lease::{HolderResult, LeaseView, Renewal};
+use zeta_state::lease::{HolderResult, LeaseView, LostTo, Renewal};
+
+pub use self::announce::announce_end;
+use self::announce::{Announcement, announce_release, remove_void};
 
 /// Most characters of the paths that a record repeats for people.
 const PURPOSE_MAX: usize = 200;
@@ -37,8 +41,7 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
     let handle = ctx.open()?;
     let lease = &request.space.lease;
     if let Some(own) = own(&handle, request)?
-        && let Ok((record, _)) =
-            handle.renew(lease, own.fencing_token, request.ttl_ms, ENTER_LIMIT)?
+        && let Some(Ok((record, _))) = renew_own(&handle, request, &own)?
     {
         return Ok(Outcome::Granted { record, cause: None, from: None });
     }
@@ -47,15 +50,31 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
     asked.purpose = Some(report::paths(&request.claim).chars().take(PURPOSE_MAX).collect());
     asked.joint = Some(Joint::Paths(request.claim.clone()));
     let mut wait = WaitOptions { limit_ms: request.limit_ms, on_wait };
-    handle.acquire(&asked, &mut wait, &mut |_| Ok(()))
+    let mut announcement = Announcement::default();
+    // Announced before the grant is there, as the claim of an item is.
+    let outcome = handle.acquire(&asked, &mut wait, &mut |record| {
+        announcement.publish(&handle, record);
+        Ok(())
+    });
+    if !matches!(outcome, Ok(Outcome::Granted { .. })) {
+        announcement.withdraw_unless_there(&handle, lease);
+    }
+    outcome
 }
 
 /// Releases the caller's claim; `None` if it has none, or does not show that it has it.
 pub fn release(ctx: &Context, request: &PathRequest) -> Result<Option<(Box<Record>, bool)>> {
     let Some(handle) = ctx.find()? else { return Ok(None) };
-    let Some(own) = own(&handle, request)? else { return Ok(None) };
-    match handle.release(&request.space.lease, own.fencing_token)? {
-        Ok(stood) => Ok(Some((own, stood))),
+    let lease = &request.space.lease;
+    let Some(own) = own(&handle, request)? else {
+        remove_void(&handle, lease, &request.claim);
+        return Ok(None);
+    };
+    match handle.release(lease, own.fencing_token)? {
+        Ok(stood) => {
+            announce_release(&handle, &own);
+            Ok(Some((own, stood)))
+        }
         Err(_) => Ok(None),
     }
 }
@@ -64,8 +83,27 @@ pub fn release(ctx: &Context, request: &PathRequest) -> Result<Option<(Box<Recor
 pub fn renew(ctx: &Context, request: &PathRequest) -> Result<Option<HolderResult<Renewal>>> {
     let Some(handle) = ctx.find()? else { return Ok(None) };
     let Some(own) = own(&handle, request)? else { return Ok(None) };
-    let lease = &request.space.lease;
-    Ok(Some(handle.renew(lease, own.fencing_token, request.ttl_ms, ENTER_LIMIT)))
+    Ok(renew_own(&handle, request, &own)?.map(Ok))
+}
+
+/// Renews a claim and announces it again, so that the original counts it for another day; `None` if
+/// its node is gone.
+fn renew_own(
+    handle: &NodeHandle<'_>,
+    request: &PathRequest,
+    own: &Record,
+) -> Result<Option<std::result::Result<Renewal, LostTo>>> {
+    let entered = handle.enter_as_holder(&own.lease, own.fencing_token, ENTER_LIMIT)?;
+    let Some(holder) = entered else { return Ok(None) };
+    let mut announcement = Announcement::default();
+    let renewed = holder.renew(request.ttl_ms, &mut |record| {
+        announcement.publish(handle, record);
+        Ok(())
+    });
+    if !matches!(renewed, Ok(Ok(_))) {
+        announcement.withdraw_unless_there(handle, &own.lease);
+    }
+    renewed.map(Some)
 }
 
 /// Who has the paths.

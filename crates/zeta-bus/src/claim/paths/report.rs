@@ -1,5 +1,6 @@
 //! Claims on paths as text and as JSON: who has them, since when, and what to do.
 
+use zeta_core::bus::grant::key;
 use zeta_core::json::{Object, json_of};
 use zeta_core::lease::{Observed, Record};
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
@@ -41,6 +42,11 @@ fn add_claim(object: &mut Object, request: &PathRequest) {
         patterns.iter().map(|pattern| json_of(&quote(&pattern.to_string())).into_owned()),
     );
     object.text("mode", request.claim.mode.word());
+}
+
+/// Returns whether a claim is announced on a bus.
+pub fn is_announced(record: &Record) -> bool {
+    record.extra.iter().any(|(known, _)| known == key::ANNOUNCED)
 }
 
 /// A claim that was granted or renewed, as JSON.
@@ -99,7 +105,7 @@ pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
     Error::new(Kind::Refused, text)
-        .hint(format!("wait for it: zeta claim acquire{} --wait 10m", options(request)))
+        .hint(format!("wait for it: zeta claim acquire --wait 10m{}", options(request)))
         .hint("or agree with its holder: zeta bus send")
 }
 

@@ -1,14 +1,16 @@
 //! Joint leases as tables, and as random histories that an oracle judges.
 
+use super::decide::*;
 use super::*;
-use crate::evidence::{FIRST_TIME_NS, FileTimes, Process, ProcessState};
+use crate::evidence::{FIRST_TIME_NS, FileTimes, Process, ProcessState, Processes};
+use crate::lease::decide::granted;
 use crate::lease::tests::record;
 use crate::lease::{
-    Checked, HeldWhy, Policy, decide_check, decide_release, decide_renew, stamp_now,
+    AcquireRequest, Cause, Checked, HeldWhy, Observed, decide_check, decide_release, decide_renew,
 };
 use crate::name::{Label, RecordName};
 use crate::pattern::{Mode, PathClaim};
-use crate::time::{Host, NS_PER_MS, Reading};
+use crate::time::{Host, Reading};
 
 const TTL_MS: u64 = 1_000;
 

@@ -1,7 +1,8 @@
 //! An attempt at a lease that several holders have side by side, or that stands so already.
 
-use zeta_core::lease::joint::{
-    Joined, Joint, Member, decide_join, has_room, is_in_the_way, may_stay,
+use zeta_core::lease::joint::Joint;
+use zeta_core::lease::joint::decide::{
+    Joined, Member, decide_join, has_room, is_in_the_way, may_stay,
 };
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;
@@ -156,13 +157,18 @@ impl Attempt<'_, '_> {
         } else if let Some(standing) = standing {
             of_standing = standing.fencing_token;
         }
-        before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
-        for file in void.iter().filter_map(|at| beside.held.get(*at)?.file.as_ref()) {
-            if let Some(grants) = &beside.grants {
+        for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
+            if let (Some(grants), Some(file)) = (&beside.grants, &grant.file) {
                 grants.take(section, file, now.host)?;
+                // Before the new grant is announced: it may be the same agent's.
+                if let Observed::Ours(record, ..) = &grant.observed {
+                    let ctx = self.handle.at.ctx;
+                    (ctx.lease_ended)(ctx, record);
+                }
             }
         }
+        before_commit(&mut record)?;
         let replaces = beside.record != Observed::Absent;
         match &self.request.joint {
             None => publish(section, &record, replaces, RENEWAL_RESERVE)?,

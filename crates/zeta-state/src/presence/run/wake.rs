@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use zeta_core::hook::turn::{self, Turn};
+use zeta_core::hook::waiting::WAITS_FOR;
 use zeta_core::terminal::wake::{Attempt, ENTER_AFTER_MS, Seen, Step, decide_wake, line};
 
 use super::{Event, Supervisor};
-use crate::presence::tool_session::{WAITS_FOR, fields_of};
+use crate::presence::tool_session::fields_of;
 use std::os::fd::BorrowedFd;
 use zeta_os::console::Console;
 use zeta_os::error::Result;
@@ -220,9 +221,13 @@ impl Supervisor<'_> {
             if turns > wake.turns {
                 console.line.turn_began();
             }
-            (wake.turn, wake.turns) = (turn::of(&fields), turns);
-            let asks = fields.raw(WAITS_FOR).is_some();
-            console.answers = asks && wake.turn == Some(Turn::Running);
+            // While the agent asks its person something, keys are an answer, and no prompt.
+            console.answers = fields.raw(WAITS_FOR).is_some();
+            let turn = turn::of(&fields);
+            (wake.turn, wake.turns) = match console.answers {
+                true => (turn.and(Some(Turn::Running)), turns),
+                false => (turn, turns),
+            };
         }
         let done = wake.step(console, self.handle.ctx.agent.as_str(), Instant::now());
         self.report_error(done, on_event);

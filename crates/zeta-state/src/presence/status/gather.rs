@@ -2,6 +2,7 @@
 
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::evidence::{FileTimes, ProcessState, Processes, is_same_boot};
+use zeta_core::hook::waiting;
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Cause, Observed, Standing, judge};
 use zeta_core::name::{Label, RecordName};
@@ -85,6 +86,10 @@ pub(super) fn examine(
     for file in scratch.files.iter().take(scratch.used) {
         status.add(file, base, node.as_ref(), &mut evidence);
     }
+    // Those that wait for a person first, and of these the one that has waited longest.
+    status
+        .agents
+        .sort_by_key(|agent| agent.waiting.as_ref().map(waiting::rank).unwrap_or_default());
     for lease in &mut status.leases {
         lease.view.standing = judge(&lease.view.observed, &now);
     }
@@ -298,6 +303,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         persona: Persona::Damaged(damage),
         life: ProcessState::Unknown,
         survivor: None,
+        waiting: None,
         judgement: Judgement {
             liveness: Liveness::Silent,
             beat_age_ms: None,
@@ -310,7 +316,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
             let judgement = presence::judge_foreign(file.times, ttl_ms, now);
             let persona = Persona::Foreign(fields);
-            return Agent { name, persona, life: ProcessState::Unknown, survivor: None, judgement };
+            return without_beat(name, persona, judgement);
         }
         Ok(Text::Own(fields)) => fields,
     };
@@ -319,8 +325,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         Err(_) if fields.raw("beat_boot_ns").is_none() && fields.expect_kind(KIND).is_ok() => {
             let evidence = "it has no heartbeat";
             let judgement = Judgement { liveness: Liveness::Silent, beat_age_ms: None, evidence };
-            let persona = Persona::NoBeat(fields);
-            return Agent { name, persona, life: ProcessState::Unknown, survivor: None, judgement };
+            return without_beat(name, Persona::NoBeat(fields), judgement);
         }
         Err(damage) => return damaged(damage),
     };
@@ -330,7 +335,14 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
         (ProcessState::Unknown, None)
     };
     let judgement = presence::judge(&beat, file.times, life, now);
-    Agent { name, persona: Persona::Own(fields, Box::new(beat)), life, survivor, judgement }
+    let waiting = waiting::judge(&fields, judgement.liveness, now.reading.wall_us);
+    let persona = Persona::Own(fields, Box::new(beat));
+    Agent { name, persona, life, survivor, waiting, judgement }
+}
+
+fn without_beat<'a>(name: &'a str, persona: Persona<'a>, judgement: Judgement) -> Agent<'a> {
+    let life = ProcessState::Unknown;
+    Agent { name, persona, life, survivor: None, waiting: None, judgement }
 }
 
 /// Returns the lease of a record. It is judged later, when the clock is read.

@@ -1,20 +1,31 @@
 //! The status as JSON: the keys of the records, and the judgements beside them.
 
 use zeta_core::evidence::ProcessState;
+use zeta_core::hook::waiting::Waiting;
 use zeta_core::json::Object;
 use zeta_core::layout;
 use zeta_core::presence::Judgement;
 use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
+use super::waiting::WaitingAgent;
 use super::{Agent, Finding, Keep, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
 use crate::context::Context;
 use crate::finding;
 use crate::lease::report::json::add_view;
 
 /// Keys of judgements; a record cannot set them.
-const AGENT_KEYS: [&str; 8] =
-    ["file", "agent", "liveness", "evidence", "beat_age_ms", "life", "foreign", "damage"];
+const AGENT_KEYS: [&str; 9] = [
+    "file",
+    "agent",
+    "liveness",
+    "evidence",
+    "beat_age_ms",
+    "life",
+    "waits_ms",
+    "foreign",
+    "damage",
+];
 const MARKER_KEYS: [&str; 3] = ["marker", "marker_state", "age_ms"];
 
 /// Writes the whole answer, one object on one line, in pieces: ten thousand nodes are never in
@@ -101,9 +112,30 @@ fn agent(object: &mut Object, agent: &Agent<'_>) {
         Some(ms) => object.number("beat_age_ms", *ms),
         None => object.raw("beat_age_ms", "null"),
     };
+    if let Some(waiting) = &agent.waiting {
+        waits_ms(object, waiting);
+    }
     if agent.life != ProcessState::Unknown || matches!(agent.persona, Persona::Own(..)) {
         object.text("life", agent.life.word());
     }
+}
+
+fn waits_ms(object: &mut Object, waiting: &Waiting) {
+    match waiting.age_ms {
+        Some(ms) => object.number("waits_ms", ms),
+        None => object.raw("waits_ms", "null"),
+    };
+}
+
+/// Writes the agents that wait for a person.
+pub fn waiting(agents: &[WaitingAgent]) -> String {
+    let mut object = Object::new();
+    object.objects("waiting", agents, |object, agent| {
+        object.text("node", &agent.node).text("agent", &agent.agent);
+        object.text("question", &agent.waiting.question);
+        waits_ms(object, &agent.waiting);
+    });
+    format!("{}\n", object.done())
 }
 
 fn marker(object: &mut Object, marker: &Marker<'_>, wall_us: i64) {

@@ -10,6 +10,7 @@ pub mod json;
 mod rows;
 mod table;
 pub mod text;
+pub mod waiting;
 
 pub use crate::directory::trusted_dir::Sharing;
 
@@ -21,6 +22,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::evidence::{FileTimes, ProcessState};
+use zeta_core::hook::waiting::Waiting;
 use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::presence::{Beat, Judgement};
@@ -74,6 +76,8 @@ pub struct Agent<'a> {
     pub life: ProcessState,
     /// Its command, if that runs without its `zeta run`.
     pub survivor: Option<Survivor>,
+    /// What it waits for a person to answer.
+    pub waiting: Option<Waiting>,
     /// Whether it is alive, and by what evidence.
     pub judgement: Judgement,
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::evidence::ProcessState;
+use zeta_core::hook::waiting::Waiting;
 use zeta_core::lease::{Cause, Held, HeldWhy, Observed, Record, Standing};
 use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
@@ -25,6 +26,14 @@ pub(super) const AGENTS: [Column; 9] = [
     ("BRANCH", Fit::Cut),
     ("SINCE", Fit::Drop(3)),
     ("PIDS", Fit::Drop(1)),
+];
+
+/// The columns of agents that wait for a person.
+pub(super) const WAITING: [Column; 4] = [
+    ("WAITS FOR A PERSON", Fit::Keep),
+    ("NODE", Fit::Drop(1)),
+    ("SINCE", Fit::Keep),
+    ("QUESTION", Fit::Cut),
 ];
 
 /// The columns of claims.
@@ -69,6 +78,7 @@ pub(super) fn agent<'a>(agent: &'a Agent<'_>, now: &Now) -> [Cell<'a>; 9] {
         u64::try_from(now.reading.wall_us.saturating_sub(at_us)).ok()
     });
     let status = match field("status") {
+        _ if agent.waiting.is_some() => Cow::Borrowed("waits for a person"),
         word if agent.judgement.liveness != Liveness::Gone || word.is_empty() => word,
         // It was the agent's last word, and is not true any more.
         word => Cow::Owned(format!("was {word}")),
@@ -84,6 +94,12 @@ pub(super) fn agent<'a>(agent: &'a Agent<'_>, now: &Now) -> [Cell<'a>; 9] {
         started.map_or(Cell::EMPTY, |us| Cell::Ago(us / 1000)),
         pids,
     ]
+}
+
+/// Returns the cells of an agent that waits for a person.
+pub(super) fn waiting<'a>(node: &'a str, agent: &'a str, waiting: &'a Waiting) -> [Cell<'a>; 4] {
+    let since = waiting.age_ms.map_or(Cell::EMPTY, Cell::Ago);
+    [agent.into(), node.into(), since, printable(&waiting.question).into()]
 }
 
 /// Returns the style of an agent.

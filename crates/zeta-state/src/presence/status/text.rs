@@ -8,6 +8,7 @@ use zeta_core::time::{Now, format_duration, moment};
 use super::cell::Cell;
 use super::rows;
 use super::table::{CellStyle, Column, Table};
+use super::waiting::WaitingAgent;
 use super::{
     Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
 };
@@ -103,6 +104,10 @@ impl Screen {
             text.push_str("no agents, no leases\n");
             return;
         }
+        let waiting = status.agents.iter().filter_map(|a| Some((a.name, a.waiting.as_ref()?)));
+        self.table(text, rows::WAITING, waiting, |(agent, waiting)| {
+            (rows::waiting(status.name.as_str(), agent, waiting), CellStyle::Doubt)
+        });
         self.agents(text, &status.agents, now);
         self.leases(text, &status.leases, now);
         self.markers(text, &status.markers, now);
@@ -138,6 +143,17 @@ impl Screen {
         self.table(text, rows::LEASES, others, |lease| {
             (rows::lease(lease, now), rows::lease_style(&lease.view.standing))
         });
+    }
+
+    /// Writes the agents that wait for a person, and nothing else.
+    pub fn waiting(&self, agents: &[WaitingAgent]) -> String {
+        let mut table = Table::new(rows::WAITING, agents.len());
+        for WaitingAgent { node, agent, waiting } in agents {
+            table.row(rows::waiting(node, agent, waiting), CellStyle::Plain);
+        }
+        let mut text = String::new();
+        table.write(&mut text, self.width, false);
+        text
     }
 
     fn markers(&self, text: &mut String, markers: &[Marker<'_>], now: &Now) {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Stat, fstat, statat};
+use rustix::fs::{AtFlags, Stat, StatVfsMountFlags, fstat, fstatvfs, statat};
 use zeta_core::bus::note::Note;
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::{Held, HeldWhy, Observed, Standing, judge};
@@ -22,6 +22,7 @@ use crate::directory::{group, probe};
 use crate::lease::joint::Grants;
 use crate::lease::observe;
 use crate::upkeep::clean::{clean_in, life_of};
+use zeta_os::error::READ_ONLY;
 use zeta_os::files::{Listing, list};
 use zeta_os::{host, users};
 
@@ -168,7 +169,10 @@ impl NodeExamination<'_> {
         }
         let own = self.tree.read_local_node().ok().flatten();
         // The check creates a directory, which only an owner of the tree may do.
-        if own.as_ref() == Some(&self.node.name)
+        if fstatvfs(self.node).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+            let reason = format!("{} is on a read-only file system", self.node.path.display());
+            self.diagnosis.add(Severity::Warning, "read_only", reason, READ_ONLY);
+        } else if own.as_ref() == Some(&self.node.name)
             && Tree::open(&self.tree.base.path).is_ok()
             && let Err(error) = probe::flock_excludes(self.node.as_fd(), &self.node.path)
         {

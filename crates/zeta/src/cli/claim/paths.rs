@@ -63,8 +63,13 @@ fn request_of(subject: &Subject) -> Result<PathRequest> {
     })
 }
 
+/// The caller, with the bus of the call.
+fn context_of(call: &Call, subject: &Subject) -> Result<Context> {
+    Ok(Context { bus_dir: subject.place.dir(), ..call.context()? })
+}
+
 pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
-    let ctx = call.context()?;
+    let ctx = context_of(call, &args.subject)?;
     let mut request = request_of(&args.subject)?;
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     request.limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
@@ -76,6 +81,9 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
             let token = record.fencing_token;
             if from.is_some() {
                 out.note(&lease_report::granted(&record, cause, from.as_deref()));
+            }
+            if !report::is_announced(&record) {
+                out.note("the claim is not announced on the bus: 'zeta doctor' looks at the bus");
             }
             let object = || report::granted(&request, &record, cause.is_none());
             let printed = out.either(object, || token.to_string());
@@ -93,7 +101,7 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 }
 
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
-    let ctx = call.context()?;
+    let ctx = context_of(call, subject)?;
     let request = request_of(subject)?;
     let holders = ops::holders(&ctx, &request)?;
     let now = ctx.now();
@@ -118,7 +126,7 @@ pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
 }
 
 pub(super) fn release(call: &Call, subject: &Subject) -> Result<u8> {
-    let ctx = call.context()?;
+    let ctx = context_of(call, subject)?;
     let request = request_of(subject)?;
     match ops::release(&ctx, &request)? {
         Some((record, stood)) => {
@@ -130,7 +138,7 @@ pub(super) fn release(call: &Call, subject: &Subject) -> Result<u8> {
 }
 
 pub(super) fn renew(call: &Call, args: &RenewArgs) -> Result<u8> {
-    let ctx = call.context()?;
+    let ctx = context_of(call, &args.subject)?;
     let mut request = request_of(&args.subject)?;
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     match ops::renew(&ctx, &request)? {

@@ -1,6 +1,7 @@
 //! The bus and claims, by the built binary on real directories: beside what the original wrote,
 //! beside writers that follow its rules, and beside those who follow none.
 
+mod announced;
 mod attack;
 mod claims;
 mod clock;

@@ -1,4 +1,6 @@
 //! `zeta hook`: what agent tools are answered, and how it gets into their files.
 
+mod attention;
+mod commands;
 mod install;
 mod run;

@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 use crate::support::{LIMIT, Out, Sandbox, finish, run, wait};
 
 /// A process that stands for an agent's own, and its session.
-struct Agent {
-    process: Child,
+pub(super) struct Agent {
+    pub(super) process: Child,
     session: String,
 }
 
 impl Agent {
-    fn start(session: &str) -> Agent {
+    pub(super) fn start(session: &str) -> Agent {
         let process = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         Agent { process, session: session.to_owned() }
     }
 
     /// Ends the process as a crash does.
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.process.kill().unwrap();
         wait(&mut self.process, LIMIT);
     }
@@ -38,7 +38,7 @@ impl Drop for Agent {
 }
 
 /// Runs a hook with this text on its standard input, which stays open until it ends.
-fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) -> Out {
+pub(super) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) -> Out {
     let mut command = sandbox.cmd(&["hook", "run"]);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
@@ -60,7 +60,7 @@ fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) ->
 }
 
 /// Runs a hook of Claude Code for an agent; its answer, or null.
-fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
+pub(super) fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
     let mut input = input.clone();
     input["session_id"] = agent.session.as_str().into();
     let text = input.to_string();
@@ -74,7 +74,7 @@ fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value
 }
 
 /// The name and session that a hook exported for the commands of an agent.
-fn exported(sandbox: &Sandbox, agent: &Agent) -> Vec<(String, String)> {
+pub(super) fn exported(sandbox: &Sandbox, agent: &Agent) -> Vec<(String, String)> {
     let file = sandbox.dir.join(format!("env-{}", agent.process.id()));
     let text = std::fs::read_to_string(file).unwrap();
     let pair = |line: &str| {
@@ -90,7 +90,7 @@ fn as_agent(sandbox: &Sandbox, agent: &Agent, args: &[&str]) -> Out {
 }
 
 /// Makes a worktree of git on this branch, as far as a hook reads it.
-fn worktree(sandbox: &Sandbox, name: &str, branch: &str) -> PathBuf {
+pub(super) fn worktree(sandbox: &Sandbox, name: &str, branch: &str) -> PathBuf {
     let dir = sandbox.dir.join(name);
     std::fs::create_dir_all(dir.join(".git")).unwrap();
     std::fs::write(dir.join(".git/HEAD"), format!("ref: refs/heads/{branch}\n")).unwrap();
@@ -129,7 +129,7 @@ fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
     holder
 }
 
-fn edit(dir: &Path, path: impl AsRef<Path>) -> Value {
+pub(super) fn edit(dir: &Path, path: impl AsRef<Path>) -> Value {
     json!({"cwd": dir, "tool_name": "Edit", "tool_input": {"file_path": path.as_ref()}})
 }
 
@@ -138,7 +138,7 @@ fn bash(dir: &Path, command: &str) -> Value {
 }
 
 /// The reason of a refusal in the form of Claude Code.
-fn denied(answer: &Value) -> Option<&str> {
+pub(super) fn denied(answer: &Value) -> Option<&str> {
     let inner = &answer["hookSpecificOutput"];
     (inner["permissionDecision"] == "deny").then(|| inner["permissionDecisionReason"].as_str())?
 }
@@ -180,6 +180,37 @@ fn an_edit_of_a_claimed_worktree_is_refused_until_its_holder_dies() {
     holder.kill();
     let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, "a"));
     assert_eq!(answer, Value::Null, "a dead agent holds nothing");
+}
+
+#[test]
+fn an_agent_reads_of_a_claim_that_was_handed_over_to_it_until_it_has_acquired_it() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (mut giver, next) = (claimed(&sandbox, &dir), Agent::start("next"));
+    let start = json!({"cwd": dir});
+    claude(&sandbox, &next, "session-start", &start);
+    let words = sandbox.dir.join("words");
+    std::fs::write(&words, "parser \u{1b}[31mdone\nnext: its tests").unwrap();
+    let name = exported(&sandbox, &next)[0].1.clone();
+    let over = ["claim", "handover", "B-1", "--to", &name, "--note", words.to_str().unwrap()];
+    let out = as_agent(&sandbox, &giver, &over);
+    assert_eq!(out.status, 0, "{out:?}");
+    // The note outlives its writer.
+    giver.kill();
+    let said = |event| {
+        let answer = claude(&sandbox, &next, event, &start);
+        told(&answer).unwrap_or_default().to_owned()
+    };
+    let prompt = said("prompt");
+    for part in ["handed \"B-1\" over to you", "\"parser \u{fffd}[31mdone\"", "no instruction"] {
+        assert!(prompt.contains(part), "{part}: {prompt}");
+    }
+    assert!(prompt.chars().count() <= 400 && !prompt.contains("its tests"), "{prompt}");
+    assert_eq!(said("prompt"), "", "it is said once");
+    assert!(said("session-start").contains("B-1"), "and to a session that begins again");
+    let out = as_agent(&sandbox, &next, &["claim", "acquire", "B-1"]);
+    assert!(out.status == 0 && out.err.contains("  | next: its tests"), "{out:?}");
+    assert!(!said("session-start").contains("B-1"));
 }
 
 #[test]

@@ -192,17 +192,19 @@ fn the_last_release_removes_what_dead_holders_left_and_so_does_clean() {
         let one = acquire(&sandbox, "3", "ann");
         let child = holder(&sandbox, &["--slots", "3", "--ttl", "5m"]);
         wait_for("it holds", || grants(&sandbox) == 2);
+        let dead = || sandbox.ok(&["lease", "show", "job"]).contains("holder_dead");
         if by_clean {
             sandbox.ok(&["lease", "release", "job", "--token", &one]);
             end(child);
-            let listed = sandbox.ok(&["lease", "show", "job"]);
-            assert!(listed.contains("holder_dead"), "{listed}");
+            // Its command dies by a signal of the kernel, a moment later.
+            wait_for("its command has died, too", dead);
             let dry = sandbox.ok(&["clean", "--dry-run", "--json"]);
             assert!(dry.contains("holder_dead") && dry.contains("no_grant"), "{dry}");
             assert!(sandbox.lock("job").exists() && grants(&sandbox) == 1);
             sandbox.ok(&["clean"]);
         } else {
             end(child);
+            wait_for("its command has died, too", dead);
             sandbox.ok(&["lease", "release", "job", "--token", &one]);
         }
         assert!(!sandbox.lock("job").exists() && grants(&sandbox) == 0, "{by_clean}");

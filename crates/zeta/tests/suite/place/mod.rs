@@ -1,6 +1,7 @@
 //! Where agents live: sandboxes, user namespaces, containers, overlays. Each row of the table in
 //! `docs/use/sandboxes.md` is a row of a test here.
 
+mod agent_sandbox;
 mod container;
 mod hints;
 mod overlay;

@@ -1,0 +1,184 @@
+//! Claims on paths as the original sees them: each pattern is the claim of an item, by messages.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::place::original_holders;
+use crate::support::{Out, Sandbox, run, wait_for};
+
+/// A repository, a tree and a bus.
+struct Repo {
+    sandbox: Sandbox,
+    top: PathBuf,
+    bus: PathBuf,
+}
+
+impl Repo {
+    fn new() -> Repo {
+        let sandbox = Sandbox::new();
+        let (top, bus) = (sandbox.dir.join("repo"), sandbox.dir.join("bus"));
+        std::fs::create_dir_all(top.join(".git")).unwrap();
+        Repo { sandbox, top, bus }
+    }
+
+    fn cmd(&self, args: &[&str]) -> Command {
+        let mut command = self.sandbox.cmd(args);
+        command.current_dir(&self.top);
+        command
+    }
+
+    fn ends(&self, status: i32, args: &[&str]) -> Out {
+        let out = run(&mut self.cmd(args));
+        assert_eq!(out.status, status, "zeta {args:?}: {out:?}");
+        out
+    }
+
+    /// Claims paths as `agent`; the token.
+    fn claim(&self, agent: &str, args: &[&str]) -> String {
+        let args = [&["claim", "acquire", "--as", agent], args].concat();
+        let out = self.ends(0, &args);
+        assert!(!out.err.contains("announced"), "{out:?}");
+        out.out.trim().to_owned()
+    }
+
+    /// Who has a pattern to the original.
+    fn original(&self, pattern: &str) -> Vec<String> {
+        original_holders(&self.bus, &format!("path:repo:{pattern}"))
+    }
+
+    /// Item and holder of all claims that zeta lists.
+    fn listed(&self) -> Vec<(String, String)> {
+        let list = self.ends(0, &["claim", "list", "--json"]).out;
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let text = |claim: &Value, key: &str| claim[key].as_str().unwrap().to_owned();
+        let claims = list["claims"].as_array().unwrap().iter();
+        claims.map(|claim| (text(claim, "item_id"), text(claim, "from"))).collect()
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(item, from)| ((*item).to_owned(), (*from).to_owned())).collect()
+}
+
+#[test]
+fn a_claim_on_paths_is_an_item_of_the_original_for_each_pattern() {
+    let repo = Repo::new();
+    let paths = ["--path", "src/**", "--path", "README.md"];
+    let token = repo.claim("ann", &paths);
+    for pattern in ["src/**", "README.md"] {
+        assert_eq!(repo.original(pattern), ["ann"], "{pattern}");
+    }
+    let (src, readme) = ("path:repo:src/**", "path:repo:README.md");
+    assert_eq!(repo.listed(), pairs(&[(readme, "ann"), (src, "ann")]));
+    let status = repo.ends(0, &["bus", "status"]).out;
+    assert!(status.contains(src) && status.contains(readme), "{status}");
+    let held = repo.ends(3, &["claim", "acquire", src, "--as", "bob"]);
+    assert!(held.err.contains("ann"), "{held:?}");
+    // An item of the text of the pattern is another thing.
+    let item = repo.ends(0, &["claim", "acquire", "src/**", "--as", "bob"]).out;
+    assert_eq!(repo.listed(), pairs(&[(readme, "ann"), (src, "ann"), ("src/**", "bob")]));
+    let renewed = repo.ends(0, &[&["claim", "renew", "--token", &token], &paths[..]].concat());
+    assert_eq!((renewed.err.as_str(), repo.original("src/**")), ("", vec!["ann".to_owned()]));
+    repo.ends(0, &[&["claim", "release", "--token", &token], &paths[..]].concat());
+    assert_eq!((repo.original("src/**"), repo.original("README.md")), (vec![], vec![]));
+    assert_eq!(repo.listed(), pairs(&[("src/**", "bob")]));
+    repo.ends(0, &["claim", "release", "src/**", "--token", item.trim()]);
+    // At once again: the claim is the newer word.
+    let token = repo.claim("ann", &paths);
+    assert_eq!(repo.original("src/**"), ["ann"]);
+    // A release that was killed before it said so: the next one says it, and so does clean.
+    let mut names =
+        std::fs::read_dir(repo.sandbox.node()).unwrap().map(|name| name.unwrap().path());
+    let grants = names.find(|path| path.extension().is_some_and(|end| end == "grants")).unwrap();
+    let grant = std::fs::read_dir(grants).unwrap().next().unwrap().unwrap();
+    std::fs::remove_file(grant.path()).unwrap();
+    assert_eq!(repo.original("src/**"), ["ann"]);
+    assert_eq!(repo.listed(), []);
+    repo.ends(5, &["claim", "release", "--path", "src/**", "--token", &token]);
+    assert_eq!((repo.original("src/**"), repo.original("README.md").len()), (vec![], 1));
+    repo.ends(0, &["bus", "clean", "--expired"]);
+    assert_eq!(repo.original("README.md"), [""; 0]);
+}
+
+#[test]
+fn a_pattern_that_another_claim_of_the_agent_has_stays_announced() {
+    let repo = Repo::new();
+    let both = repo.claim("ann", &["--shared", "--path", "src/", "--path", "docs/"]);
+    let one = repo.claim("ann", &["--shared", "--path", "src/"]);
+    let bob = repo.claim("bob", &["--shared", "--path", "src/"]);
+    let shared = ["claim", "release", "--shared", "--path", "src/"];
+    repo.ends(0, &[&shared[..], &["--path", "docs/", "--token", &both]].concat());
+    assert_eq!((repo.original("src/**"), repo.original("docs/**")), (repo.both(), vec![]));
+    repo.ends(0, &[&shared[..], &["--token", &one]].concat());
+    assert_eq!(repo.original("src/**"), ["bob"]);
+    repo.ends(0, &[&shared[..], &["--token", &bob]].concat());
+    assert_eq!(repo.original("src/**"), [""; 0]);
+}
+
+impl Repo {
+    fn both(&self) -> Vec<String> {
+        ["ann", "bob"].map(str::to_owned).to_vec()
+    }
+}
+
+#[test]
+fn claims_that_end_without_a_release_end_for_the_original_too() {
+    let repo = Repo::new();
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let claim = format!("{zeta} claim acquire --path src/ >&2");
+    repo.ends(0, &["run", "--as", "ann", "--", "sh", "-c", &claim]);
+    assert_eq!(repo.original("src/**"), [""; 0], "the session has ended");
+    // One that expires: the next claim ends it, also one of the same agent.
+    repo.claim("ann", &["--path", "src/", "--ttl", "100ms"]);
+    wait_for("it is free", || {
+        let check = repo.cmd(&["claim", "check", "--path", "src/"]).output().unwrap();
+        check.status.success()
+    });
+    let bob = repo.claim("bob", &["--path", "src/a"]);
+    assert_eq!((repo.original("src/**"), repo.original("src/a")), (vec![], vec!["bob".to_owned()]));
+    repo.ends(0, &["claim", "release", "--path", "src/a", "--token", &bob]);
+    let killed = format!("{claim}; kill -9 $PPID; kill -9 $$");
+    let mut command = repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]);
+    let out = run(&mut command);
+    assert_ne!(out.status, 0, "{out:?}");
+    assert_eq!(repo.original("src/**"), ["ann"], "nobody has said that it ended");
+    let ann = repo.claim("ann", &["--path", "src/"]);
+    assert_eq!(repo.original("src/**"), ["ann"], "the new claim is the newer word");
+    repo.ends(0, &["claim", "release", "--path", "src/", "--token", &ann]);
+    assert_eq!(repo.original("src/**"), [""; 0]);
+    repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]).status().unwrap();
+    assert_eq!(repo.original("src/**"), ["ann"]);
+    repo.claim("bob", &["--path", "src/"]);
+    assert_eq!(repo.original("src/**"), ["bob"], "a dead holder's word ends with the takeover");
+}
+
+#[test]
+fn no_claim_on_paths_waits_for_the_bus() {
+    let repo = Repo::new();
+    let unusable = repo.sandbox.dir.join("file");
+    std::fs::write(&unusable, "").unwrap();
+    let on = |bus: &Path, args: &[&str]| {
+        let out = run(repo.cmd(args).env("ZETA_BUS_DIR", bus));
+        assert_eq!(out.status, 0, "{args:?}: {out:?}");
+        out
+    };
+    let out = on(&unusable, &["claim", "acquire", "--path", "src/"]);
+    assert!(out.err.contains("not announced"), "{out:?}");
+    on(&unusable, &["claim", "release", "--path", "src/", "--token", out.out.trim()]);
+    // A record without room for the name of the bus is granted, and not announced.
+    let path = format!("{}x", "d/".repeat(60));
+    let many: Vec<String> = (0..16).map(|n| format!("--path={n}{}", path.repeat(2))).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let long = run(&mut repo.cmd(&[&["claim", "acquire"], &many[..13]].concat()));
+    assert!(matches!(long.status, 0 | 2), "{long:?}");
+    // A pattern that is too long for an item is cut, and still one item.
+    let deep = format!("deep/{}", "abc/".repeat(50));
+    let token = repo.claim("ann", &["--path", &deep]);
+    let (item, _) = repo.listed().into_iter().find(|(_, from)| from == "ann").unwrap();
+    assert!(item.starts_with("path:repo:deep/abc/") && item.contains('~'), "{item}");
+    assert_eq!(original_holders(&repo.bus, &item), ["ann"]);
+    repo.ends(0, &["claim", "release", "--path", &deep, "--token", &token]);
+    assert_eq!(original_holders(&repo.bus, &item), [""; 0]);
+}
