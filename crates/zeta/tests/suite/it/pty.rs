@@ -243,7 +243,8 @@ fn a_command_whose_reader_has_gone_ends() {
     let mut shown = [0u8; 1000];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut shown).unwrap();
     drop(child.stdout.take());
-    assert_eq!(wait(&mut child, LIMIT), 128 + libc::SIGHUP);
+    // By the signal, or because its writes fail.
+    assert!([1, 128 + libc::SIGHUP].contains(&wait(&mut child, LIMIT)));
 }
 
 #[test]

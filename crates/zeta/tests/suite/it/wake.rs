@@ -157,7 +157,7 @@ fn what_was_read_meanwhile_wakes_no_agent() {
     agent.send("vera");
     agent.wait_for(TOOK_VERA);
     agent.send("rex");
-    agent.sandbox.ok(&["bus", "inbox", "--as", "otto", "--read"]);
+    agent.sandbox.ok(&["bus", "inbox", "--as", "otto"]);
     std::fs::remove_file(&busy).unwrap();
     agent.wait_for_turns(1);
     assert!(agent.stays_quiet(), "{}", agent.log());
