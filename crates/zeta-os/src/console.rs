@@ -133,8 +133,8 @@ impl Console {
         self.resize();
     }
 
-    /// Returns whether the terminal of the person is gone. That of the command is gone then, too: it
-    /// reads an end, and its writes fail.
+    /// Returns whether the terminal of the person is gone. That of the command is gone then, too:
+    /// it reads an end, and its writes fail.
     pub fn is_gone(&self) -> bool {
         self.controller.is_none()
     }

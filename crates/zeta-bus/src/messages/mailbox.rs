@@ -1,4 +1,5 @@
-//! The mail of an agent that `zeta run` wakes: it notices that the bus changes, and reads what waits.
+//! The mail of an agent that `zeta run` wakes: it notices that the bus changes, and reads what
+//! waits.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};

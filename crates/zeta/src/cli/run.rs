@@ -35,9 +35,9 @@ the command takes with 'zeta lease acquire' is renewed while the command runs an
 ends. The end of the terminal ends the command, and a signal reaches it once, also if it is sent to
 the whole process group. If the state directory is removed, the session is back in a new one after
 one beat; its leases are lost then. It ends as --on-lost says if another session has its name now.
-With --pty the command has a terminal of its own between it and yours, of 80 columns and 24 rows where
-there is none. With --wake, a message to the agent that arrives while it waits for a prompt is
-announced there by one typed line. The hooks of its tool say when it waits: see 'zeta hook'.
+With --pty the command has a terminal of its own between it and yours, of 80 columns and 24 rows
+where there is none. With --wake, a message to the agent that arrives while it waits for a prompt
+is announced there by one typed line. The hooks of its tool say when it waits: see 'zeta hook'.
 Exit status: the command's; 128+n if signal n ended it; 3 if an agent of that name is
 already running; 5 if --on-lost ended the command; 127 if there is no such command, 126 if it
 cannot run.")]
