@@ -20,7 +20,8 @@
 //! 15. [`signal`]: which signals a wrapper passes on.
 //! 16. [`pattern`]: patterns of paths, and whether two of them share a path.
 //! 17. [`sum`]: sums that tell damage.
-//! 18. [`terminal`]: what the bytes of a terminal say.
+//! 18. [`mcp`]: how agents are shown what other agents wrote.
+//! 19. [`terminal`]: what the bytes of a terminal say.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -32,6 +33,7 @@ pub mod json;
 pub mod layout;
 pub mod lease;
 pub mod machine;
+pub mod mcp;
 pub mod name;
 pub mod pattern;
 pub mod presence;
