@@ -6,6 +6,7 @@
 
 pub mod edits;
 pub mod greeting;
+pub mod mail;
 pub mod patch;
 pub mod place;
 pub mod shell_text;
@@ -155,6 +156,8 @@ pub struct Event {
     pub action: Action,
     /// What the agent waits for a person to answer; `None` if it needs none.
     pub question: Option<Question>,
+    /// Whether the turn that ends was already put off once by a hook.
+    pub again: bool,
 }
 
 /// What an agent waits for a person to answer.

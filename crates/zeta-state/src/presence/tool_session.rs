@@ -33,12 +33,25 @@ pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
+/// The key of how often in a row the end of a turn was put off because there was mail.
+pub const STOPS: &str = "stops";
+
 /// How many processes above the caller are looked at.
 const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 9] =
-    [edits::KEY, WAITS_FOR, WAITS_SINCE, WAKE, CWD, TOLD, turn::TURN, turn::TURNS, "beat_seq"];
+pub(super) const OF_A_SESSION: [&str; 10] = [
+    edits::KEY,
+    WAITS_FOR,
+    WAITS_SINCE,
+    WAKE,
+    CWD,
+    TOLD,
+    turn::TURN,
+    turn::TURNS,
+    STOPS,
+    "beat_seq",
+];
 
 /// A session, as one call of a hook knows it.
 #[derive(Debug, Clone)]
@@ -165,6 +178,29 @@ pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     Ok(())
 }
 
+/// The record of an agent, and whether it lives.
+#[derive(Debug)]
+pub struct AgentRecord {
+    /// What the record says.
+    pub fields: Fields<'static>,
+    /// Whether it lives.
+    pub lives: bool,
+    /// The process that keeps the record.
+    pub own: Option<Process>,
+}
+
+/// Finds the record of an agent; `None` also if it cannot be read.
+pub fn find(handle: &NodeHandle<'_>, agent: &str) -> Option<AgentRecord> {
+    let bytes = handle.read(&layout::persona_file(agent), layout::PERSONA_MAX).ok()??;
+    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let beat = Beat::from_fields(&fields).ok()?;
+    let now = handle.ctx.now();
+    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
+    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    let own = beat.processes.own.filter(|_| !beat.ended);
+    Some(AgentRecord { fields: fields.into_owned(), lives, own })
+}
+
 /// Returns the agents of the node that live, by name, each with its record. What cannot be read
 /// says nothing.
 pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
@@ -174,13 +210,8 @@ pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
 
 fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'static>)> {
     let FileKind::Persona(name) = layout::kind_of(file) else { return None };
-    let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
-    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
-    let beat = Beat::from_fields(&fields).ok()?;
-    let now = handle.ctx.now();
-    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
-    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
-    lives.then(|| (name.to_owned(), fields.into_owned()))
+    let record = find(handle, name)?;
+    record.lives.then(|| (name.to_owned(), record.fields))
 }
 
 /// Reads the record of an agent; `None` if there is none that can be read.

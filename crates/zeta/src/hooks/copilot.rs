@@ -36,6 +36,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         cwd: text(input, "cwd"),
         action,
         question: None,
+        again: false,
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
 /// Writes an answer.
 pub(super) fn write(moment: Moment, answer: &Answer) -> Option<Value> {
     match (moment, answer) {
-        (Moment::BeforeTool, Answer::Refuse(reason)) => {
+        (Moment::BeforeTool | Moment::Stop, Answer::Refuse(reason)) => {
             Some(json!({ "decision": "deny", "reason": reason }))
         }
         // Before a tool no text reaches the model: the person reads it.

@@ -25,7 +25,7 @@ use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
@@ -105,7 +105,9 @@ impl Session {
             process: self.process(),
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, change)?;
+        let before_ns = attend(&handle, &session, |fields| {
+            change(fields);
+        })?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
             tool_session::renew(&handle, &self.number);
         }
@@ -125,7 +127,22 @@ impl Session {
 
     /// Records that the turn is over.
     pub(super) fn turn_ends(&self) -> Result<()> {
-        self.attend(|fields| turn::note(fields, Moment::Stop))
+        self.attend(|fields| {
+            turn::note(fields, Moment::Stop);
+            fields.remove(STOPS);
+        })
+    }
+
+    /// Records that the turn goes on because there is mail, for the `times`th time in a row.
+    pub(super) fn turn_goes_on(&self, times: u64) -> Result<()> {
+        self.attend(|fields| fields.set_number(STOPS, times))
+    }
+
+    /// Returns how often in a row the end of the turn was put off.
+    pub(super) fn stops(&self) -> Result<u64> {
+        let Some(handle) = self.ctx.find()? else { return Ok(0) };
+        let record = tool_session::find(&handle, self.name());
+        Ok(record.and_then(|record| record.fields.number(STOPS)).unwrap_or(0))
     }
 
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.

@@ -14,7 +14,7 @@ use crate::support::{LIMIT, Out, Sandbox, finish, run, wait};
 /// A process that stands for an agent's own, and its session.
 pub(super) struct Agent {
     pub(super) process: Child,
-    session: String,
+    pub(super) session: String,
 }
 
 impl Agent {
@@ -144,7 +144,7 @@ pub(super) fn denied(answer: &Value) -> Option<&str> {
 }
 
 /// What the model reads while the tool goes on.
-fn told(answer: &Value) -> Option<&str> {
+pub(super) fn told(answer: &Value) -> Option<&str> {
     answer["hookSpecificOutput"]["additionalContext"].as_str()
 }
 
@@ -416,7 +416,8 @@ fn an_agent_reads_who_is_here_once_and_nothing_when_it_is_alone() {
     assert!(told(&say(&one, "prompt")).unwrap().contains(&second));
     assert_eq!(say(&one, "prompt"), Value::Null, "what is known is not repeated");
     sandbox.ok(&["bus", "send", &first, "hello", "--as", "ann"]);
-    assert!(told(&say(&one, "prompt")).unwrap().contains("1 message waits"));
+    assert!(told(&say(&one, "prompt")).unwrap().contains("\n| hello\n"));
+    assert_eq!(say(&one, "prompt"), Value::Null, "mail is given once");
     assert!(sandbox.ok(&["status"]).contains(&first));
 }
 

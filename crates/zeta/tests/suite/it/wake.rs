@@ -32,6 +32,15 @@ struct Agent {
 
 impl Agent {
     fn new() -> Agent {
+        // The tool here looks at no answer of a hook, so the hooks give it no mail.
+        let agent = Agent::with_mail_by_hooks();
+        let config = agent.sandbox.dir.join(".config/zeta");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::write(config.join("config.toml"), "hook_mail = \"count\"\n").unwrap();
+        agent
+    }
+
+    fn with_mail_by_hooks() -> Agent {
         let sandbox = Sandbox::new();
         let log = sandbox.dir.join("log");
         Agent { sandbox, log }
@@ -98,7 +107,7 @@ const TOOK_VERA: &str =
 
 #[test]
 fn a_message_wakes_an_idle_agent_once_and_its_text_is_not_typed() {
-    let agent = Agent::new();
+    let agent = Agent::with_mail_by_hooks();
     let running = agent.start(TURNS);
     agent.wait_for("ready");
     let id = agent.send("vera");
@@ -160,6 +169,33 @@ fn what_was_read_meanwhile_wakes_no_agent() {
     agent.sandbox.ok(&["bus", "inbox", "--as", "otto"]);
     std::fs::remove_file(&busy).unwrap();
     agent.wait_for_turns(1);
+    assert!(agent.stays_quiet(), "{}", agent.log());
+}
+
+#[test]
+fn a_process_that_waits_for_the_mail_of_the_agent_goes_first() {
+    let agent = Agent::new();
+    let _running = agent.start(TURNS);
+    agent.wait_for("ready");
+    let mut command = agent.sandbox.cmd(&["bus", "wait", "--as", "otto", "--timeout", "30s"]);
+    let mut waiter = command.stdout(Stdio::null()).spawn().unwrap();
+    wait_for("a process that waits", || {
+        agent.sandbox.dir.join("bus/.zeta/armed/otto").metadata().is_ok_and(|file| file.len() > 0)
+    });
+    agent.send("vera");
+    assert_eq!(wait(&mut waiter, LIMIT), 0);
+    assert!(!until(Duration::from_secs(3), || agent.log() != "ready\n"), "{}", agent.log());
+    agent.send("rex");
+    agent.wait_for_turns(1);
+    assert!(agent.log().contains("a message from rex waits"), "{}", agent.log());
+}
+
+#[test]
+fn what_was_said_to_all_before_the_session_wakes_no_agent() {
+    let agent = Agent::new();
+    agent.sandbox.ok(&["bus", "send", "--from", "vera", "*", "good morning"]);
+    let _running = agent.start(TURNS);
+    agent.wait_for("ready");
     assert!(agent.stays_quiet(), "{}", agent.log());
 }
 
