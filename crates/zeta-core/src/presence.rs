@@ -22,7 +22,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 40] = [
+pub const OWN_KEYS: [&str; 41] = [
     "schema",
     "kind",
     "persona",
@@ -56,6 +56,7 @@ pub const OWN_KEYS: [&str; 40] = [
     "turns",
     "wake",
     "stops",
+    "hooked_boot_ns",
     "hooked_by",
     "cwd",
     "edits",

@@ -1,17 +1,18 @@
-//! The ends of a client: its side of the pipe is closed, or it is dead. Both end this process at
-//! once, and what it holds is released before.
+//! The ends of a client: its side of the pipe is closed, it sends a signal, or it is dead. Each
+//! ends this process at once, and what it holds is released before.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 use zeta_os::inotify::poll_readable;
 use zeta_os::process;
+use zeta_os::signal::Signals;
 
 use crate::worker::{Handle, Job};
 
@@ -46,17 +47,20 @@ impl End {
 }
 
 /// Ends this process when the process that started it has ended, also where another one keeps the
-/// pipe open.
-pub fn watch_parent(end: &Arc<End>) {
-    let worker = end.worker.clone();
-    let parent = process::identify(std::os::unix::process::parent_id());
-    let Some(parent) = process::watch(&parent) else { return };
+/// pipe open, and when a signal says so.
+pub fn watch(worker: Handle, signals: Signals) {
+    let parent = process::watch(&process::identify(std::os::unix::process::parent_id()));
     let wait = move || {
-        while poll_readable(&[parent.as_fd()], Duration::from_secs(3600)).first() != Some(&true) {}
+        let mut fds = vec![signals.fd()];
+        fds.extend(parent.iter().map(AsFd::as_fd));
+        while !poll_readable(&fds, Duration::from_secs(3600)).contains(&true) {}
         worker.end_now();
         // No answer has a reader any more. If the release takes longer, the end of this process
         // frees what it holds.
-        std::thread::sleep(LIMIT);
+        let until = Instant::now() + LIMIT;
+        while !worker.has_ended() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         std::process::exit(0);
     };
     // Without the thread, the end of the pipe still ends this process.

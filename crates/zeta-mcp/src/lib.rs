@@ -26,6 +26,7 @@ use std::sync::Arc;
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::signal::Signals;
 use zeta_state::context::Context;
 
 /// Who is served, and about which tree.
@@ -52,10 +53,12 @@ pub fn serve(setting: Setting) -> Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault)?;
+    // Before the threads, which inherit it.
+    let signals = Signals::take_over()?;
     let ctx = setting.ctx.clone();
     let (worker, thread) = worker::start(setting).map_err(fault)?;
     let end = Arc::new(ending::End::new(worker.clone()));
-    ending::watch_parent(&end);
+    ending::watch(worker.clone(), signals);
     let served = runtime.block_on(async {
         let (reader, writer) = rmcp::transport::stdio_pipes();
         let reader = ending::EndReader::new(reader, end.clone());

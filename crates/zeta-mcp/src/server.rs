@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData,
-    Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    Implementation, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
     ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
     Resource, ResourceContents, ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig,
     SubscribeRequestParams, SubscriptionFilter, Tool, ToolAnnotations, UnsubscribeRequestParams,
@@ -26,6 +26,8 @@ use crate::news::{News, TOGETHER};
 use crate::tool;
 use crate::worker::{Call, Handle, Job};
 
+/// The key of the answer for programs, in the metadata of a result.
+const ANSWER: &str = "zeta/answer";
 /// The one resource: what `zeta status --json` prints.
 const STATE: &str = "zeta://state";
 
@@ -158,7 +160,10 @@ impl ServerHandler for Server {
             true => CallToolResult::error(content),
             false => CallToolResult::success(content),
         };
-        result.structured_content = Some(Value::Object(answer.object));
+        // Not as `structuredContent`: Claude Code shows its model that in place of the text.
+        let mut meta = MetaObject::new();
+        meta.0.insert(ANSWER.to_owned(), Value::Object(answer.object));
+        result.meta = Some(meta);
         Ok(result.into())
     }
 

@@ -71,6 +71,7 @@ pub struct Handle {
     jobs: Sender<Job>,
     calls: Arc<AtomicU64>,
     hurry: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Handle {
@@ -89,6 +90,11 @@ impl Handle {
         self.send(Job::End);
     }
 
+    /// Returns whether the worker has ended, and all is released.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Ends the worker before all jobs that it has not begun.
     pub fn end_now(&self) {
         self.hurry.store(true, Ordering::Release);
@@ -99,9 +105,13 @@ impl Handle {
 /// Starts the worker.
 pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
     let (sender, jobs) = channel();
-    let hurry = Arc::new(AtomicBool::new(false));
-    let handle =
-        Handle { jobs: sender.clone(), calls: Arc::new(AtomicU64::new(0)), hurry: hurry.clone() };
+    let handle = Handle {
+        jobs: sender.clone(),
+        calls: Arc::new(AtomicU64::new(0)),
+        hurry: Arc::new(AtomicBool::new(false)),
+        ended: Arc::new(AtomicBool::new(false)),
+    };
+    let (hurry, ended) = (handle.hurry.clone(), handle.ended.clone());
     let worker = Worker {
         setting,
         jobs: sender,
@@ -111,7 +121,10 @@ pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
         notices: Vec::new(),
         is_closed: false,
     };
-    let thread = std::thread::Builder::new().spawn(move || worker.run(&jobs, &hurry))?;
+    let thread = std::thread::Builder::new().spawn(move || {
+        worker.run(&jobs, &hurry);
+        ended.store(true, Ordering::Release);
+    })?;
     Ok((handle, thread))
 }
 

@@ -119,15 +119,16 @@ fn reached_one(handle: Option<&NodeHandle<'_>>, bus: &Bus, agent: &str) -> Reach
     Reached { agent: agent.to_owned(), known, lives, wakes_by }
 }
 
+/// In a turn the hooks come first: see [`wake::wait`].
 fn wakes_by(bus: &Bus, agent: &str, record: Option<AgentRecord>) -> Option<Means> {
+    let record = record.filter(|record| record.lives);
+    let turn = record.as_ref().and_then(|record| turn::of(&record.fields));
+    if turn == Some(Turn::Running) {
+        return Some(Means::Hook);
+    }
     if wake::armed(bus, agent).is_some() {
         return Some(Means::Wait);
     }
-    let record = record.filter(|record| record.lives)?;
-    let is = |key: &str, word: &str| record.fields.text(key).is_some_and(|text| text == word);
-    match () {
-        () if turn::of(&record.fields) == Some(Turn::Running) => Some(Means::Hook),
-        () if is(tool_session::WAKE, tool_session::WAKE_BY_PTY) => Some(Means::Pty),
-        () => None,
-    }
+    let wake = record.as_ref().and_then(|record| record.fields.text(tool_session::WAKE))?;
+    (wake == tool_session::WAKE_BY_PTY).then_some(Means::Pty)
 }

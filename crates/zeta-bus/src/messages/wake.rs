@@ -135,7 +135,7 @@ impl Turn {
         let record = record.filter(|record| record.lives)?;
         let runs = turn::of(&record.fields)? == turn::Turn::Running;
         // A hook was called since the wait began, so the wait is not what the tool waits for.
-        let beside = record.fields.number("beat_boot_ns")? > self.began_ns;
+        let beside = record.fields.number(tool_session::HOOKED_NS)? > self.began_ns;
         if !runs || !beside {
             return None;
         }

@@ -33,6 +33,8 @@ pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
+/// The key of when a hook was called last, in ns of the boot clock.
+pub const HOOKED_NS: &str = "hooked_boot_ns";
 /// The key of how often in a row the end of a turn was put off because there was mail.
 pub const STOPS: &str = "stops";
 
@@ -40,7 +42,7 @@ pub const STOPS: &str = "stops";
 const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 10] = [
+pub(super) const OF_A_SESSION: [&str; 11] = [
     edits::KEY,
     WAITS_FOR,
     WAITS_SINCE,
@@ -49,6 +51,7 @@ pub(super) const OF_A_SESSION: [&str; 10] = [
     TOLD,
     turn::TURN,
     turn::TURNS,
+    HOOKED_NS,
     STOPS,
     "beat_seq",
 ];

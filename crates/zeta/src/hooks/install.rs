@@ -193,8 +193,8 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
     }
     if is_out {
         let _ = std::fs::remove_file(&place.journal);
-        // Only an empty one goes.
-        let _ = place.journal.parent().map(std::fs::remove_dir);
+        // Only an empty one goes: `hooks`, and `zeta` above it.
+        let _ = place.journal.ancestors().skip(1).take(2).try_for_each(std::fs::remove_dir);
     }
     Ok(change)
 }

@@ -25,7 +25,7 @@ use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
 use zeta_state::presence::tool_session::{
-    self, CWD, STOPS, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
@@ -89,6 +89,7 @@ impl Session {
     /// Writes the record of the session, with what `change` adds.
     fn record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
         let change = |fields: &mut Fields<'static>| {
+            fields.set_number(HOOKED_NS, host::reading().boot_ns);
             // Whether the turn is over at a stop, the answer decides.
             if self.moment != Moment::Stop {
                 turn::note(fields, self.moment);
@@ -105,9 +106,7 @@ impl Session {
             process: self.process(),
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, |fields| {
-            change(fields);
-        })?;
+        let before_ns = attend(&handle, &session, change)?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
             tool_session::renew(&handle, &self.number);
         }

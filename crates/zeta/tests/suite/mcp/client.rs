@@ -27,11 +27,11 @@ pub struct Client {
 impl Client {
     /// Starts a server of this sandbox, and nothing more.
     pub fn start(sandbox: &Sandbox) -> Client {
-        Client::of(sandbox.cmd(&["mcp"]))
+        Client::of(&mut sandbox.cmd(&["mcp"]))
     }
 
     /// Starts a server by this command.
-    pub fn of(mut command: Command) -> Client {
+    pub fn of(command: &mut Command) -> Client {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut server = command.spawn().unwrap();
         let (sender, lines) = channel();
@@ -131,7 +131,8 @@ impl Client {
         let answer = self.answer(number);
         let result = &answer["result"];
         assert!(result.is_object(), "{answer}");
-        let object = result["structuredContent"].clone();
+        assert!(result.get("structuredContent").is_none(), "some tools show it, and not the text");
+        let object = result["_meta"]["zeta/answer"].clone();
         assert_eq!(crate::json::misfits("mcp", &object), Vec::<String>::new(), "{object}");
         let text = result["content"][0]["text"].as_str().unwrap().to_owned();
         Said { text, is_error: result["isError"] == true, object }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::client::Client;
-use crate::support::{LIMIT, Sandbox, signal, until, wait};
+use crate::support::{LIMIT, Sandbox, signal, until, wait, with_usual_signals};
 
 /// A deadline for what takes milliseconds: no test fails because a machine is slow.
 const SOON: Duration = Duration::from_secs(3);
@@ -62,7 +62,7 @@ fn the_death_of_the_client_frees_its_leases_also_when_the_pipe_stays_open() {
         let mut other = Client::greeted(&sandbox, "other");
         other.call("acquire", json!({"name": "held"}));
         let zeta = env!("CARGO_BIN_EXE_zeta");
-        let mut client = Client::of(sandbox.other("sh", &["-c", &format!("'{zeta}' mcp; :")]));
+        let mut client = Client::of(&mut sandbox.other("sh", &["-c", &format!("'{zeta}' mcp; :")]));
         client.greet("c", "2025-06-18");
         client.call("acquire", json!({"name": "deploy"}));
         if in_a_call {
@@ -83,15 +83,33 @@ fn the_death_of_the_client_frees_its_leases_also_when_the_pipe_stays_open() {
 #[test]
 fn a_killed_server_holds_nothing() {
     let sandbox = Sandbox::new();
-    for kill in [Signal::KILL, Signal::TERM, Signal::INT] {
-        let mut client = Client::greeted(&sandbox, "c");
+    let mut client = Client::greeted(&sandbox, "c");
+    client.call("acquire", json!({"name": "deploy"}));
+    signal(client.server.id(), Signal::KILL);
+    assert_eq!(wait(&mut client.server, LIMIT), 128 + 9);
+    let mut next = Client::greeted(&sandbox, "next");
+    let granted = next.call("acquire", json!({"name": "deploy"}));
+    assert_eq!(granted.outcome(), "granted");
+    assert!(granted.has("whose processes ended"), "{granted:?}");
+}
+
+#[test]
+fn a_signal_ends_the_server_and_leaves_nothing_wrong_behind() {
+    let sandbox = Sandbox::new();
+    let mut other = Client::greeted(&sandbox, "other");
+    other.call("acquire", json!({"name": "held"}));
+    for sent in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut client = Client::of(with_usual_signals(&mut sandbox.cmd(&["mcp"])));
+        client.greet("c", super::client::LEGACY);
         client.call("acquire", json!({"name": "deploy"}));
-        signal(client.server.id(), kill);
-        assert!(wait(&mut client.server, LIMIT) > 128);
-        let mut next = Client::greeted(&sandbox, "next");
-        let granted = next.call("acquire", json!({"name": "deploy"}));
-        assert_eq!(granted.outcome(), "granted", "{kill:?}");
-        assert!(granted.has("whose processes ended"), "{granted:?}");
+        client.call("claim", json!({"item": "B-1"}));
+        client.ask_tool("acquire", json!({"name": "held", "wait_s": 45}));
+        assert!(client.read(LIMIT).is_some(), "progress");
+        signal(client.server.id(), sent);
+        assert_eq!(wait(&mut client.server, LIMIT), 0, "{sent:?}");
+        assert!(!sandbox.lock_exists("deploy"), "{sent:?}");
+        let status = sandbox.ok(&["status"]);
+        assert!(status.contains("nothing wrong was found"), "{sent:?}: {status}");
     }
 }
 

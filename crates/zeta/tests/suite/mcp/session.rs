@@ -50,7 +50,8 @@ fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
         let zeta = env!("CARGO_BIN_EXE_zeta");
         let unset = "unset ZETA_SESSION ZETA_AGENT ZETA_NODE;";
         let line = format!("{} '{zeta}' mcp; :", if clean { unset } else { "" });
-        let mut client = Client::of(sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &line]));
+        let mut client =
+            Client::of(&mut sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &line]));
         client.greet("some-client", LEGACY);
         let granted = client.call("acquire", json!({"name": "deploy"}));
         assert_eq!((granted.outcome(), granted.agent()), ("granted", "otto"), "{clean}");
@@ -62,11 +63,11 @@ fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
 #[test]
 fn a_name_that_is_given_is_the_name() {
     let sandbox = Sandbox::new();
-    let mut client = Client::of(sandbox.cmd(&["--as", "vera", "mcp"]));
+    let mut client = Client::of(&mut sandbox.cmd(&["--as", "vera", "mcp"]));
     client.greet("some-client", LEGACY);
     assert_eq!(client.call("status", json!({})).agent(), "vera");
     // Two servers under one name would release each other's leases.
-    let mut second = Client::of(sandbox.cmd(&["mcp", "--as", "vera"]));
+    let mut second = Client::of(&mut sandbox.cmd(&["mcp", "--as", "vera"]));
     second.greet("some-client", LEGACY);
     let refused = second.call("acquire", json!({"name": "x"}));
     assert!(refused.is_error && refused.has("vera"), "{refused:?}");
@@ -107,6 +108,21 @@ fn a_lost_lease_is_told_in_the_next_answer_of_any_tool() {
     sandbox.ok(&["lease", "release", "deploy", "--token", &token]);
     let told = client.call("inbox", json!({}));
     assert!(told.has("released elsewhere") && !told.has("LOST"), "{told:?}");
+}
+
+#[test]
+fn a_record_that_cannot_be_read_for_a_moment_is_no_loss() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::greeted(&sandbox, "c");
+    client.call("acquire", json!({"name": "deploy"}));
+    client.call("acquire", json!({"name": "other"}));
+    // Another program holds the record apart for a moment, by a link that R8 refuses.
+    let link = sandbox.node().join("link");
+    std::fs::hard_link(sandbox.lock("deploy"), &link).unwrap();
+    let told = client.call("inbox", json!({}));
+    assert!(!told.has("NOTE") && told.has("lease deploy"), "{told:?}");
+    std::fs::remove_file(link).unwrap();
+    assert_eq!(client.call("release", json!({"name": "deploy"})).outcome(), "released");
 }
 
 #[test]
