@@ -31,8 +31,9 @@ const FRONT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A terminal for a command, and the standard streams of this process as its other side.
 pub struct Console {
-    /// None once the terminal of the person is gone, and this one with it.
     controller: Option<Controller>,
+    /// The terminal of the person is gone.
+    gone: bool,
     /// Kept, so that a command may close the terminal and open it again.
     device: Option<OwnedFd>,
     person: Option<PersonTerminal>,
@@ -77,6 +78,7 @@ impl Console {
         }
         let mut console = Console {
             controller: Some(controller),
+            gone: false,
             device: Some(device),
             person,
             in_front: true,
@@ -133,15 +135,18 @@ impl Console {
         self.resize();
     }
 
-    /// Returns whether the terminal of the person is gone. That of the command is gone then, too:
-    /// it reads an end, and its writes fail.
+    /// Returns whether the terminal of the person is gone.
     pub fn is_gone(&self) -> bool {
-        self.controller.is_none()
+        self.gone
+    }
+
+    /// Closes the terminal of the command, which reads an end then, and whose writes fail.
+    pub fn close(&mut self) {
+        (self.controller, self.device) = (None, None);
     }
 
     fn hang_up(&mut self) {
-        (self.controller, self.device, self.output) = (None, None, None);
-        self.input_open = false;
+        (self.gone, self.input_open, self.output) = (true, false, None);
         self.to_command.clear();
         self.to_person.clear();
     }
@@ -156,7 +161,7 @@ impl Console {
     /// back at times while a command writes without a pause.
     pub fn wait(&mut self, others: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
         let mut limit = limit;
-        if !self.in_front {
+        if !self.in_front && !self.gone {
             self.resume();
             limit = if self.in_front { limit } else { limit.min(FRONT_INTERVAL) };
         }
@@ -164,7 +169,8 @@ impl Console {
         for _ in 0..ROUNDS {
             let left = end.saturating_duration_since(Instant::now());
             let (ready, copied) = self.round(others, left);
-            if !copied || ready.contains(&true) {
+            let gone_now = self.gone && self.controller.is_some();
+            if !copied || gone_now || ready.contains(&true) {
                 return ready;
             }
         }

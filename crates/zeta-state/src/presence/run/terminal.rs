@@ -59,7 +59,9 @@ impl Supervisor<'_> {
         let kept = relay.take_kept();
         let Some(console) = &mut self.console else { return };
         if console.is_gone() {
+            // In this order, as the kernel does it.
             relay.hang_up();
+            console.close();
         }
         for signal in kept {
             match signal {

@@ -232,7 +232,7 @@ fn a_command_that_waits_for_keys_sees_the_end_of_the_person_s_terminal() {
     terminal.wait_for("up");
     let mut wrapper = terminal.hang_up();
     assert_eq!(wait(&mut wrapper, LIMIT), 0);
-    // In which order it sees the two, the kernel decides.
+    // The shell runs its trap after the read that the signal interrupted, or before the next one.
     let lines = std::fs::read_to_string(&log).unwrap();
     assert!(["HUP\nend\n", "end\nHUP\n"].contains(&lines.as_str()), "{lines:?}");
 }
