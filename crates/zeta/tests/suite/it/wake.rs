@@ -273,7 +273,7 @@ fn a_killed_wrapper_loses_no_message() {
     std::thread::sleep(Duration::from_millis(700));
     running.0.kill().unwrap();
     running.0.wait().unwrap();
-    wait_for("its end", || agent.sandbox.zeta(&["status"]).out.contains("gone"));
+    wait_for("its end", || agent.sandbox.zeta(&["run", "--as", "otto", "--", "true"]).status == 0);
     let _again = agent.start(TURNS);
     agent.wait_for_turns(1);
     assert!(agent.log().contains(TOOK_VERA), "{}", agent.log());
