@@ -1,10 +1,13 @@
 //! `cargo xtask agents`: real agent tools, at pinned versions, with zeta's hooks, against a
 //! stand-in of their models, in a network that has loopback only.
 //!
+//! Beside them, the server of zeta is spoken to by other programs' clients of its protocol.
+//!
 //! The program `agents` of `testing` has the stand-in and the scenes. What worked is in
 //! `docs/agents.tsv`, from which the table in `docs/use/hooks.md` is made.
 
 mod npm;
+mod protocol;
 mod table;
 
 use std::collections::BTreeSet;
@@ -53,16 +56,25 @@ pub fn run(args: &[&str]) -> Result<bool> {
     if let Some(odd) = args.iter().find(|a| a.starts_with("--") && !OPTIONS.contains(a)) {
         bail!("there is no option '{odd}'; there are {}", OPTIONS.join(" and "));
     }
-    let tools = chosen(&names)?;
+    let with_clients = names.is_empty() || names.contains(&protocol::NAME);
+    let only_clients = names == [protocol::NAME];
+    let names: Vec<&str> = names.into_iter().filter(|name| *name != protocol::NAME).collect();
+    let tools = if only_clients { Vec::new() } else { chosen(&names)? };
     for tool in &tools {
         println!("{}: {}", tool.name, npm::provide(tool)?);
+    }
+    if with_clients {
+        println!("{}: {}", protocol::NAME, protocol::provide()?.title);
     }
     if has("--install") {
         return Ok(true);
     }
-    let tried = play(&tools)?;
+    let mut tried = if only_clients { Vec::new() } else { play(&tools)? };
     if has("--write") {
         table::write(&tried)?;
+    }
+    if with_clients {
+        tried.extend(protocol::play()?);
     }
     let shown = shown(&tried, expected(&tools)?);
     for name in &shown.failed {
@@ -86,6 +98,16 @@ pub fn run_some() -> Result<Result<Shown>> {
         npm::provide(tool)?;
     }
     Ok(play(&tools).and_then(|tried| Ok(shown(&tried, expected(&tools)?))))
+}
+
+/// Lets the clients of the protocol speak to the server.
+///
+/// # Errors
+/// They cannot be had: nothing was tried.
+pub fn run_clients() -> Result<Result<Shown>> {
+    namespace_works()?;
+    protocol::provide()?;
+    Ok(protocol::play().map(|tried| shown(&tried, BTreeSet::new())))
 }
 
 /// Finds the tools by their names; without any, all that npm has.

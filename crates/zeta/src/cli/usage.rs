@@ -38,6 +38,7 @@ fn noun_and_verb(args: &[OsString]) -> (Option<&str>, Option<&str>) {
 pub(super) fn call_with_name(args: &[OsString]) -> Option<&'static str> {
     Some(match noun_and_verb(args) {
         (Some("bus"), Some("inbox")) => "zeta bus inbox --as",
+        (Some("bus"), Some("wait")) => "zeta bus wait --as",
         (Some("bus"), Some("list")) => "zeta bus list --to",
         (Some("bus"), Some("subscribe")) => "zeta bus subscribe --surface",
         (Some("bus"), Some("watch")) => "zeta bus watch --to",

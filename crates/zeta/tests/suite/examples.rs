@@ -21,9 +21,11 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
+    ("zeta bus wait", 124),
     ("zeta bus subscribe --surface otto-cli --follow", 124),
     // No such message was stored.
     ("zeta bus read", 4),
+    ("zeta bus send otto 'done' --reply-to", 4),
     ("zeta bus status 9aceec27", 4),
     // The item was not claimed before.
     ("zeta claim release --path", 4),

@@ -161,7 +161,8 @@ fn odd_keys(value: &Value, odd: &mut Vec<String>) {
             && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     for (key, inner) in value.as_object().into_iter().flatten() {
-        let of_a_message = key == "expiresAt" && value.get("topic").is_some();
+        let of_a_message =
+            ["expiresAt", "inReplyTo"].contains(&key.as_str()) && value.get("topic").is_some();
         if !is_snake(key) && !of_a_message {
             odd.push(key.clone());
         }
