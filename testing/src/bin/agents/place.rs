@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::Outcome;
 use crate::tool::Tool;
 
-/// Below `/tmp`, which is a directory of its own for each run: zeta has its usual directories there,
-/// which need no environment.
+/// Below `/tmp`, which is a directory of its own for each run: zeta has its usual directories
+/// there, which need no environment.
 pub struct Place {
     dir: PathBuf,
 }
