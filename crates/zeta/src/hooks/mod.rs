@@ -37,6 +37,7 @@ use self::session::Session;
 use crate::config::Config;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
+use zeta_state::context::NodeHandle;
 
 /// Runs one call. The arguments are the tool and the event.
 pub fn run(args: &[OsString]) -> u8 {
@@ -136,8 +137,9 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
         Moment::BeforeTool => {
             // Whether the tool may run does not depend on it.
             let _ = session.works();
-            session.go_on()?;
-            let found = check(session, event, config.hook_rules())?;
+            let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
+            session.go_on(&handle)?;
+            let found = check(session, &handle, event, config.hook_rules())?;
             Ok(match found {
                 Answer::Tell(_)
                     if !tells_before(tool) && event_name(tool, Moment::AfterTool).is_some() =>
@@ -177,9 +179,14 @@ fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
 }
 
 /// Checks what a tool is about to do against the claims of other agents.
-fn check(session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
+fn check(
+    session: &Session,
+    handle: &NodeHandle<'_>,
+    event: &Event,
+    rules: Rules,
+) -> Result<Answer> {
     match &event.action {
-        Action::Edit(_) => places::check_edit(session, &written(event), rules.edit),
+        Action::Edit(_) => places::check_edit(session, handle, &written(event), rules.edit),
         Action::Shell { text, dir } => {
             let cwd = event.cwd.as_deref().map(Path::new);
             let dir = match (cwd, dir) {
@@ -188,7 +195,7 @@ fn check(session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
                 (None, dir) => dir.as_ref().map(PathBuf::from),
             };
             match dir.filter(|dir| dir.is_absolute()) {
-                Some(dir) => places::check_shell(session, text, &dir, rules),
+                Some(dir) => places::check_shell(session, handle, text, &dir, rules),
                 None => Ok(Answer::Nothing),
             }
         }
@@ -204,7 +211,8 @@ fn after(tool: Tool, session: &Session, event: &Event, rules: Rules) -> Result<A
     session.edited(&paths)?;
     let mut answer = Answer::Nothing;
     if !tells_before(tool) {
-        answer = match check(session, event, rules)? {
+        let Some(handle) = session.ctx.find()? else { return Ok(answer) };
+        answer = match check(session, &handle, event, rules)? {
             // What was refused did not run, and what ran was not refused.
             Answer::Refuse(_) => Answer::Nothing,
             answer => answer,
