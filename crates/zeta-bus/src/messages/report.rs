@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header, Means, is_for_many, topic};
+use zeta_core::hook::cut;
 use zeta_core::json::Object;
 use zeta_core::record::printable;
 use zeta_core::time::{format_utc, parse_utc};
@@ -153,13 +154,15 @@ pub fn waiting_text(agent: &str, listing: &Listing) -> String {
     let text = format!(
         "{} for {agent} from {}{and_more}: zeta bus inbox --as {agent}",
         count(listing.messages.len(), "message"),
-        senders.join(", ")
+        senders.into_iter().map(|one| cut(one, SENDER_MAX)).collect::<Vec<_>>().join(", ")
     );
     printable(&text).into_owned()
 }
 
 /// Most senders that are named in one line.
 const SENDERS_MAX: usize = 5;
+/// Longest name of a sender in it, in characters.
+const SENDER_MAX: usize = 80;
 
 /// Makes the error of a wait that took as long as it may.
 pub fn no_mail(agent: &str, limit: &str) -> Error {

@@ -155,7 +155,8 @@ impl Envelope {
 
     /// The id of the first message of its thread: its own, if it answers none.
     pub fn thread(&self) -> &str {
-        self.extra.get(THREAD).and_then(Value::as_str).unwrap_or(&self.id)
+        let named = self.extra.get(THREAD).and_then(Value::as_str);
+        named.filter(|first| is_id(first)).unwrap_or(&self.id)
     }
 
     /// Returns whether it is the first message of this thread, or a later one.

@@ -158,6 +158,9 @@ pub struct Event {
     pub question: Option<Question>,
     /// Whether the turn that ends was already put off once by a hook.
     pub again: bool,
+    /// Whether an agent does it that the session's own one started: what a hook says reaches that
+    /// one, and its turns are not those of the session.
+    pub inner: bool,
 }
 
 /// What an agent waits for a person to answer.

@@ -66,6 +66,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("claim renew", "claim-renew"),
     schema!("clean", "clean"),
     schema!("completions", "completions"),
+    schema!("creds guard", "creds-guard"),
     schema!("creds inspect", "creds-inspect"),
     schema!("creds passphrase", "creds-passphrase"),
     schema!("creds persist", "creds-persist"),

@@ -51,6 +51,7 @@ pub(super) fn read_with(moment: Moment, input: &Value, action: Action) -> Event 
         action,
         question: question(input),
         again: input.get("stop_hook_active") == Some(&Value::Bool(true)),
+        inner: text(input, "agent_id").is_some(),
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         action,
         question: None,
         again: false,
+        inner: false,
     }
 }
 

@@ -25,8 +25,10 @@ pub(super) fn print(
 ) -> Result<()> {
     let moment = event.moment;
     match moment {
-        Moment::Stop => stop(tool, session, event, rule, print),
-        _ if rule != MailRule::Deliver || !reaches_model(tool, moment) => print(&answer),
+        Moment::Stop if !event.inner => stop(tool, session, event, rule, print),
+        _ if rule != MailRule::Deliver || event.inner || !reaches_model(tool, moment) => {
+            print(&answer)
+        }
         // After each tool only the marks are looked at: that costs one listing.
         Moment::AfterTool if inbox::marked(&session.ctx.bus_dir, session.name()).is_empty() => {
             print(&answer)

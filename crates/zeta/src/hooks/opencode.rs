@@ -24,6 +24,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         action,
         question: text(input, "question").map(Question::Exact),
         again: false,
+        inner: false,
     }
 }
 

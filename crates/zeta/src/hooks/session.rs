@@ -38,6 +38,8 @@ pub(super) struct Session {
     number: String,
     cwd: Option<String>,
     moment: Moment,
+    /// See [`Event::inner`].
+    is_inner: bool,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
 }
@@ -47,7 +49,7 @@ impl Session {
     pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
         let number = session_number(tool, &event.session);
-        let (cwd, moment) = (event.cwd.clone(), event.moment);
+        let (cwd, moment, is_inner) = (event.cwd.clone(), event.moment, event.inner);
         let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
         if let Some(inherited) = inherited
             && let Some(handle) = ctx.find()?
@@ -56,7 +58,7 @@ impl Session {
         {
             drop(handle);
             let (number, is_wrapped) = (inherited, true);
-            return Ok(Session { ctx, tool, number, cwd, moment, is_wrapped });
+            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped });
         }
         let base = match ctx.agent_named {
             true => ctx.agent.as_str().to_owned(),
@@ -69,7 +71,7 @@ impl Session {
         }
         ctx.agent_named = true;
         ctx.session = Some(number.clone());
-        Ok(Session { ctx, tool, number, cwd, moment, is_wrapped: false })
+        Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped: false })
     }
 
     /// The name of the agent.
@@ -122,6 +124,9 @@ impl Session {
 
     /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
     fn note_turn(&self, fields: &mut Fields<'static>) {
+        if self.is_inner {
+            return;
+        }
         fields.set_number(HOOKED_NS, host::reading().boot_ns);
         if self.moment != Moment::Stop {
             turn::note(fields, self.moment);
@@ -131,7 +136,7 @@ impl Session {
     /// Records that the agent works, where a terminal of `zeta run` depends on it: a turn can begin
     /// without a prompt, and then ask its person something.
     pub(super) fn works(&self) -> Result<()> {
-        if !self.is_wrapped {
+        if !self.is_wrapped || self.is_inner {
             return Ok(());
         }
         let over = match self.ctx.find()? {

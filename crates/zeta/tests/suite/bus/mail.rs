@@ -77,6 +77,13 @@ fn a_reply_is_in_the_thread_of_what_it_answers() {
         "expiresAt": "2099-01-01T00:00:00.000Z", "thread": { "a": [1] }, "inReplyTo": 7 });
     std::fs::write(place.bus.join("odd.json"), odd.to_string()).unwrap();
     assert_eq!(inbox(&place, "vera"), ["odd"]);
+    let long = json!({ "topic": "text", "payload": { "text": "long" }, "id": "long", "to": "vera",
+        "from": "x".repeat(9_000), "timestamp": "2026-05-27T12:00:01.000Z",
+        "expiresAt": "2099-01-01T00:00:00.000Z", "thread": "../".repeat(9_000) });
+    std::fs::write(place.bus.join("long.json"), long.to_string()).unwrap();
+    let waited = place.ends(0, &["bus", "wait", "--as", "vera"]);
+    assert!(waited.out.len() < 500, "{waited:?}");
+    send(&place, "vera", "x", "re", &["--reply-to", "long"]);
     send(&place, "vera", "x", "re", &["--reply-to", "odd"]);
     let listed = place.json(0, &["bus", "list", "--thread", "odd"]);
     assert_eq!(listed["messages"].as_array().unwrap().len(), 2, "{listed}");

@@ -146,6 +146,22 @@ fn each_tool_goes_on_in_its_own_form() {
 }
 
 #[test]
+fn an_agent_that_the_agent_started_gets_none_of_its_mail() {
+    let sandbox = Sandbox::new();
+    let (agent, name) = begin(&sandbox, "one");
+    say(&sandbox, &agent, "prompt");
+    assert_eq!(say(&sandbox, &agent, "stop"), "");
+    let id = send(&sandbox, &name, "for the main one");
+    let inner = json!({"cwd": "/", "tool_name": "Bash", "agent_id": "a83f9d9d405d6bf85"});
+    for event in ["after-tool", "stop"] {
+        assert_eq!(claude(&sandbox, &agent, event, &inner), Value::Null, "{event}");
+    }
+    assert_eq!(state(&sandbox, &id)["result"], "stored");
+    assert!(sandbox.ok(&["persona", "get", &name]).contains("turn: \"over\""));
+    assert!(say(&sandbox, &agent, "prompt").contains("| for the main one"));
+}
+
+#[test]
 fn hooks_of_one_session_at_once_give_a_message_once() {
     let sandbox = Sandbox::new();
     let (agent, name) = begin(&sandbox, "one");
