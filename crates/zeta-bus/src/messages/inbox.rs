@@ -113,7 +113,7 @@ pub fn take(
     for one in listing.messages.iter().filter(|one| is_given(&one.envelope.id.as_str())) {
         log.note(&one.envelope.id, record.as_state)?;
         unmark(&bus, agent, &one.envelope);
-        if let Some(by) = record.wakes_by {
+        if let Some(by) = record.wakes_by.filter(|_| !log.has_woken(&one.envelope.id)) {
             log.note_woken(&one.envelope.id, Woken { at_us: wall_us(), by })?;
         }
     }
