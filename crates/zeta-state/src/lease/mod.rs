@@ -19,7 +19,7 @@ use zeta_core::lease::{
     decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
-use zeta_core::pattern::index::{Entry, Index};
+use zeta_core::pattern::index::Index;
 use zeta_core::pattern::{PathClaim, RepoPath};
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
@@ -182,9 +182,22 @@ impl NodeHandle<'_> {
         Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)))
     }
 
-    /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
-    pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
-        self.claims_on_paths(lease, |index| index.excluded_by(claim), |other| claim.excludes(other))
+    /// Returns the claims on paths of a space that `claim` excludes, without taking any lock, up to
+    /// the first one that is `enough`.
+    pub fn excluded_claims(
+        &self,
+        lease: &RecordName,
+        claim: &PathClaim,
+        enough: impl FnMut(&LeaseView) -> bool,
+    ) -> Result<Vec<LeaseView>> {
+        let excluded = |other: &PathClaim| claim.excludes(other);
+        self.claims_on_paths(lease, |index| index.excluded_by(claim), excluded, enough)
+    }
+
+    /// Returns the claims on paths of a space that have one of the patterns of `claim`.
+    pub fn claims_naming(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
+        let names = |other: &PathClaim| other.patterns.iter().any(|p| claim.patterns.contains(p));
+        self.claims_on_paths(lease, |index| index.naming(claim), names, |_| false)
     }
 
     /// Returns the claims on paths of a space that cover `path`, without taking any lock.
@@ -193,15 +206,17 @@ impl NodeHandle<'_> {
         lease: &RecordName,
         path: RepoPath<'_>,
     ) -> Result<Vec<LeaseView>> {
-        self.claims_on_paths(lease, |index| index.covering(path), |claim| claim.covers(path))
+        let covers = |claim: &PathClaim| claim.covers(path);
+        self.claims_on_paths(lease, |index| index.covering(path), covers, |_| false)
     }
 
     /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of.
     fn claims_on_paths(
         &self,
         lease: &RecordName,
-        ask: impl for<'i> Fn(&Index<'i>) -> Vec<Entry<'i>>,
+        ask: impl for<'i> Fn(&Index<'i>) -> Vec<&'i str>,
         wanted: impl Fn(&PathClaim) -> bool,
+        mut enough: impl FnMut(&LeaseView) -> bool,
     ) -> Result<Vec<LeaseView>> {
         let now = self.ctx.now();
         let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
@@ -211,17 +226,23 @@ impl NodeHandle<'_> {
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
         let files = named_outside(base, &self.node, &grants, lease, now.host, ask)?;
-        let grants = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
-        let is_wanted = |grant: &Grant| match &grant.observed {
-            Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
-            _ => true,
-        };
-        let judged = grants.into_iter().filter(is_wanted).map(|grant| LeaseView {
-            lease: lease.clone(),
-            standing: judge(&grant.observed, &now),
-            observed: grant.observed,
-        });
-        Ok(judged.collect())
+        let mut found = Vec::new();
+        for file in files {
+            let Some(bytes) = grants.read(base, &file)? else { continue };
+            let view = view(Some(bytes), lease, &now);
+            let is_wanted = match &view.observed {
+                Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
+                _ => true,
+            };
+            if is_wanted {
+                let is_enough = enough(&view);
+                found.push(view);
+                if is_enough {
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint
@@ -232,8 +253,16 @@ impl NodeHandle<'_> {
             None => vec![Grant { file: None, observed }],
             Some(_) => match Grants::open(&self.tree.base, &self.node, lease)? {
                 Some(grants) => {
-                    let mut files = grants.files()?;
+                    let known = after.strip_suffix(".lock").unwrap_or(after);
+                    let (base, host) = (&self.tree.base, &self.ctx.host);
+                    let mut files = match known {
+                        "" => grants.files()?,
+                        _ => named_outside(base, &self.node, &grants, lease, host, |index| {
+                            index.after(known)
+                        })?,
+                    };
                     files.retain(|file| file > after);
+                    files.sort_unstable();
                     files.last().iter().for_each(|last| after.clone_from(last));
                     grants.read_some(&self.tree.base, files, |bytes| read_only(bytes, lease))?
                 }

@@ -5,7 +5,7 @@ pub mod report;
 
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{FencingToken, Observed, Record, Standing};
-use zeta_core::pattern::{Mode, PathClaim};
+use zeta_core::pattern::PathClaim;
 
 use super::default_ttl_ms;
 use zeta_os::error::{Error, Kind, Result};
@@ -106,10 +106,13 @@ fn renew_own(
     renewed.map(Some)
 }
 
+/// So many holders of paths are looked for; there may be more.
+pub const OTHERS_MAX: usize = 16;
+
 /// Who has the paths.
 #[derive(Debug, Clone, Default)]
 pub struct PathHolders {
-    /// The claims of others that a claim of these paths must wait for.
+    /// The claims of others that a claim of these paths must wait for, at most [`OTHERS_MAX`].
     pub others: Vec<LeaseView>,
     /// The caller's own claims that share a path with them.
     pub own: Vec<LeaseView>,
@@ -118,8 +121,15 @@ pub struct PathHolders {
 /// Returns who has the paths of a request, without taking any lock.
 pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
     let Some(handle) = ctx.find()? else { return Ok(PathHolders::default()) };
-    let mut views = handle.excluded_claims(&request.space.lease, &request.claim)?;
-    views.retain(|view| !matches!(view.standing, Standing::Grantable(_)));
+    let is_held = |view: &LeaseView| !matches!(view.standing, Standing::Grantable(_));
+    let mut others = 0;
+    // A question about everything may have thousands of answers.
+    let enough = |view: &LeaseView| {
+        others += usize::from(is_held(view) && !is_own(ctx, request, view));
+        others == OTHERS_MAX
+    };
+    let mut views = handle.excluded_claims(&request.space.lease, &request.claim, enough)?;
+    views.retain(is_held);
     let (own, others) = views.into_iter().partition(|view| is_own(ctx, request, view));
     Ok(PathHolders { others, own })
 }
@@ -151,8 +161,7 @@ fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Reco
     if ctx.session.is_none() {
         return Ok(None);
     }
-    let all = PathClaim { mode: Mode::Exclusive, ..request.claim.clone() };
-    let own = handle.excluded_claims(lease, &all)?.into_iter().find_map(|view| {
+    let own = handle.claims_naming(lease, &request.claim)?.into_iter().find_map(|view| {
         let Observed::Ours(record, ..) = view.observed else { return None };
         let same = PathClaim::of(&record.extra) == request.claim;
         (same && record.session == ctx.session).then_some(record)

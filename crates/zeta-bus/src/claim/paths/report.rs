@@ -8,7 +8,7 @@ use zeta_core::record::quote;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{Now, format_duration};
 
-use super::{PathHolders, PathRequest};
+use super::{OTHERS_MAX, PathHolders, PathRequest};
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Refusal;
@@ -101,7 +101,8 @@ pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     let all: Vec<String> = others.iter().take(SHOWN_MAX).map(|view| describe(view, now)).collect();
     let more = match others.len().saturating_sub(SHOWN_MAX) {
         0 => String::new(),
-        more => format!("; and {more} more"),
+        more if others.len() < OTHERS_MAX => format!("; and {more} more"),
+        _ => "; and many others".to_owned(),
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
     Error::new(Kind::Refused, text)

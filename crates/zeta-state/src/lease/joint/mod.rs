@@ -110,10 +110,25 @@ impl Grants {
         files: Vec<String>,
         observe: impl Fn(Option<Bytes>) -> Observed,
     ) -> Result<Vec<Grant>> {
+        self.read_until(base, files, observe, |_| false)
+    }
+
+    /// As [`Grants::read_some`], up to the first one that is `enough`.
+    pub fn read_until(
+        &self,
+        base: &TrustedDir,
+        files: Vec<String>,
+        observe: impl Fn(Option<Bytes>) -> Observed,
+        mut enough: impl FnMut(&Observed) -> bool,
+    ) -> Result<Vec<Grant>> {
         let mut grants = Vec::new();
         for file in files {
-            if let Some(bytes) = self.read(base, &file)? {
-                grants.push(Grant { observed: observe(Some(bytes)), file: Some(file) });
+            let Some(bytes) = self.read(base, &file)? else { continue };
+            let observed = observe(Some(bytes));
+            let is_enough = enough(&observed);
+            grants.push(Grant { observed, file: Some(file) });
+            if is_enough {
+                break;
             }
         }
         Ok(grants)
