@@ -17,8 +17,9 @@ const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
-/// `C` and `E` do the same with a claim; `M` (the last one) takes many other leases.
-const VERBS: [(&str, char); 17] = [
+/// `C` and `E` do the same with a claim; `M` takes many other leases, and `P` (the last ones) claims
+/// many paths of this repository.
+const VERBS: [(&str, char); 19] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
     ("lease renew job --token T", 'L'),
@@ -36,9 +37,13 @@ const VERBS: [(&str, char); 17] = [
     ("claim check --item B-2", 'E'),
     ("claim release B-1 --token T", 'C'),
     ("status", 'M'),
+    ("claim check --path src/new.rs", 'P'),
+    ("claim acquire --shared --path src/new.rs", 'P'),
 ];
 /// How many leases are held when `status` is counted.
 const MANY: usize = 400;
+/// How many claims on paths there are when one more is counted, and how many patterns each has.
+const CLAIMS: (usize, usize) = (625, 16);
 
 /// The counts of one verb; `None` where the tool that counts is missing.
 type Counts = [Option<u64>; 3];
@@ -150,9 +155,29 @@ impl Stage {
         command
     }
 
+    /// Claims thousands of paths, once.
+    fn claim_paths(&self) -> Result<()> {
+        let claimed = self.dir.join("paths-are-claimed");
+        if claimed.exists() {
+            return Ok(());
+        }
+        let (claims, patterns) = CLAIMS;
+        for claim in 0..claims {
+            let mut words = vec!["claim".to_owned(), "acquire".to_owned()];
+            let path = |pattern| format!("--path=packages/app-{claim}/src/mod-{pattern}/**");
+            words.extend((0..patterns).map(path));
+            run::answer(self.call(&[], &words)).with_context(|| format!("claim {claim}"))?;
+        }
+        fs::write(claimed, "").context("cannot note that the paths are claimed")
+    }
+
     /// Brings the lease into the state that the verb needs, and fills in its token.
     fn prepare(&self, verb: &str, before: char) -> Result<Vec<String>> {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        if before == 'P' {
+            self.claim_paths()?;
+            return Ok(words(verb));
+        }
         // Removes what the previous call left.
         for (look, release) in [
             ("lease show job --json", "lease release job --token"),

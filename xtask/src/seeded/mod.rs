@@ -4,6 +4,7 @@
 mod bugs;
 mod bus;
 mod core;
+mod joint;
 mod trust;
 mod view;
 
@@ -19,7 +20,8 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    bugs::BUGS.iter().chain(&bus::BUGS).chain(&core::BUGS).chain(&trust::BUGS).chain(&view::BUGS)
+    let all = bugs::BUGS.iter().chain(&bus::BUGS).chain(&core::BUGS).chain(&joint::BUGS);
+    all.chain(&trust::BUGS).chain(&view::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

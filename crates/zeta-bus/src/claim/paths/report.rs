@@ -3,6 +3,7 @@
 use zeta_core::bus::grant::key;
 use zeta_core::json::{Object, json_of};
 use zeta_core::lease::{Observed, Record};
+use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::quote;
 use zeta_core::shell::quote_word;
@@ -55,6 +56,16 @@ pub fn granted(request: &PathRequest, record: &Record, renewed: bool) -> Object 
     object.text("outcome", if renewed { "renewed" } else { "granted" });
     add_claim(&mut object, request);
     object.fields_but(&record.to_fields(), &["space", "paths", "mode", "outcome"]);
+    object
+}
+
+/// A claim that has a new holder, as JSON; `from` had it before.
+pub fn handed_over(request: &PathRequest, from: &Label, record: &Record) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "handed_over");
+    add_claim(&mut object, request);
+    object.text("from", from.as_str()).text("to", record.agent.as_str());
+    object.fields_but(&record.to_fields(), &["space", "paths", "mode", "outcome", "from", "to"]);
     object
 }
 

@@ -217,7 +217,9 @@ impl Grants {
         }
         let file = layout::grant_file(record.fencing_token.get());
         self.put(section, &file, (record, super::RENEWAL_RESERVE), false, now.host)?;
-        publish(section, &first, true, 0)
+        // The grant is there already: this is for others to notice it.
+        let _ = publish(section, &first, true, 0);
+        Ok(())
     }
 }
 
@@ -281,6 +283,16 @@ impl Found {
             publish(section, &longer, true, 0)?;
         }
         grants.put(section, file, (record, reserve), true, now.host)
+    }
+
+    /// Writes the record of another holder in its place; that one of a grant has a file of its own,
+    /// and is there before this one goes.
+    pub fn replace(&self, section: &Section<'_>, record: &Record, now: &Now) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else {
+            return publish(section, record, true, super::RENEWAL_RESERVE);
+        };
+        grants.add(section, Some(standing), (standing.fencing_token, record), true, now)?;
+        grants.take(section, file, now.host)
     }
 
     /// Removes the record. The last grant takes the record with it that stands for them.
