@@ -213,6 +213,15 @@ pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
     Ok(PathHolders { others, own })
 }
 
+/// Returns whether the claim with the token of a request has ended.
+pub fn is_lost(ctx: &Context, request: &PathRequest) -> Result<bool> {
+    let (Some(token), Some(handle)) = (request.token, ctx.find()?) else {
+        return Ok(request.token.is_some());
+    };
+    let view = handle.view_of(&request.space.lease, token)?;
+    Ok(view.is_none_or(|view| matches!(view.standing, Standing::Grantable(_))))
+}
+
 /// Returns whether a claim is the caller's: by its token, or by the session. A name is no proof,
 /// but for a claim that was handed over to it.
 fn is_own(ctx: &Context, request: &PathRequest, view: &LeaseView) -> bool {

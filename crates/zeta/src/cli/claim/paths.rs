@@ -104,6 +104,10 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     let ctx = context_of(call, subject)?;
     let request = request_of(subject)?;
+    // A question about a token is a question whether its claim lasts.
+    if ops::is_lost(&ctx, &request)? {
+        return not_yours(call, &ctx, &request);
+    }
     let holders = ops::holders(&ctx, &request)?;
     let now = ctx.now();
     let object = || report::holders(&request, &holders, &now);
@@ -119,7 +123,6 @@ pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
         };
         holders.own.iter().any(of_it)
     };
-    // A question about a token is a question whether its claim lasts.
     if request.token.is_some_and(|token| !is_asked(token)) {
         return not_yours(call, &ctx, &request);
     }
