@@ -1,5 +1,6 @@
 //! The project's chores, so that a person, a developer's hook and CI all run the same thing.
 
+mod agents;
 mod attacks;
 mod bench;
 mod book;
@@ -35,6 +36,8 @@ usage: cargo xtask <chore>
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
   mutants --sample SEED   the ten of the core that a run of ci tried
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
+  agents [TOOL…] [--install] [--write]   real agent tools from npm, with the hooks, against a
+          stand-in of their models; --install only brings them, --write renews the table
   attacks play the attack table here and print it; see docs/adversarial.md
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         ["mutants", "--sample", seed] => mutants::sample(Some(seed)),
         ["mutants", name] => mutants::run(Some(name)),
         ["torture", args @ ..] => torture::run(args),
+        ["agents", args @ ..] => agents::run(args),
         ["attacks"] => attacks::run(),
         ["vm"] => vm::run(""),
         ["vm", name] => vm::run(name),

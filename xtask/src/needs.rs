@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 26] = [
+const NEEDS: [Need; 27] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -65,7 +65,8 @@ const NEEDS: [Need; 26] = [
     need("bwrap", "bubblewrap", "the sandboxes of agents"),
     need("fish", "fish", "completions in fish"),
     need("zsh", "zsh", "completions in zsh"),
-    need("npm", "npm", "the stand-in of GitHub beside GitHub's own description"),
+    need("npm", "npm", "the stand-in of GitHub beside GitHub's own description, and agent tools"),
+    need("ip", "iproute2", "agent tools in a network that has loopback only"),
     Need {
         probe: Probe::PythonModule("ensurepip"),
         package: "python3-venv",

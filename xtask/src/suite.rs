@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{book, boot, costs, cuts, dist, litter, mutants, needs, openapi, run};
+use crate::{agents, book, boot, costs, cuts, dist, litter, mutants, needs, openapi, run};
 
 /// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -73,6 +73,7 @@ pub fn run() -> Result<bool> {
     outcome.add(run_doc_tests()?);
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
+    outcome.add(run_agents());
     outcome.add(run_mutants());
     outcome.add(run_book()?);
     println!("\n('cargo xtask ci' also checks fmt, clippy, the docs and tidy)");
@@ -143,6 +144,26 @@ pub fn run_cuts() -> Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Plays the scenes of two real agent tools; each capability is a test.
+pub fn run_agents() -> Outcome {
+    let mut outcome = Outcome::default();
+    match agents::run_some() {
+        Err(error) => {
+            outcome.counts.skipped = 1;
+            outcome.skips.insert(format!("agents: {error:#}"));
+        }
+        Ok(Ok(shown)) => {
+            outcome.counts.passed = shown.passed;
+            shown.failed.iter().for_each(|name| outcome.fail(name));
+        }
+        Ok(Err(error)) => {
+            println!("agents: {error:#}");
+            outcome.fail("agents");
+        }
+    }
+    outcome
 }
 
 /// Tries a few mutants, others for each commit, as one test more.

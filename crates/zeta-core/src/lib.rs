@@ -20,6 +20,7 @@
 //! 15. [`signal`]: which signals a wrapper passes on.
 //! 16. [`pattern`]: patterns of paths, and whether two of them share a path.
 //! 17. [`sum`]: sums that tell damage.
+//! 18. [`mcp`]: how agents are shown what other agents wrote.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -31,6 +32,7 @@ pub mod json;
 pub mod layout;
 pub mod lease;
 pub mod machine;
+pub mod mcp;
 pub mod name;
 pub mod pattern;
 pub mod presence;

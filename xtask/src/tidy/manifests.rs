@@ -6,16 +6,25 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 7] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
     ("zeta-bus", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
+    ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     (
         "zeta",
-        &["zeta-core", "zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds"],
+        &[
+            "zeta-core",
+            "zeta-os",
+            "zeta-state",
+            "zeta-bus",
+            "zeta-registration",
+            "zeta-creds",
+            "zeta-mcp",
+        ],
     ),
 ];
 
@@ -23,7 +32,10 @@ const PACKAGES: [(&str, &[&str]); 7] = [
 const HEAVY: [(&str, &[&str]); 16] = [
     ("rustix", &["zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
     ("libc", &["zeta-os"]),
-    ("serde_json", &["zeta-core", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
+    (
+        "serde_json",
+        &["zeta-core", "zeta-bus", "zeta-mcp", "zeta-registration", "zeta-creds", "zeta"],
+    ),
     ("clap", &["zeta"]),
     ("toml", &["zeta-creds", "zeta"]),
     ("ureq", &["zeta-registration"]),
@@ -32,11 +44,11 @@ const HEAVY: [(&str, &[&str]); 16] = [
     ("scrypt", &["zeta-creds"]),
     ("aes-gcm", &["zeta-creds"]),
     ("hkdf", &["zeta-creds"]),
-    ("tokio", &[]),
+    ("tokio", &["zeta-mcp"]),
     ("async-nats", &[]),
     ("axum", &[]),
     ("ratatui", &[]),
-    ("rmcp", &[]),
+    ("rmcp", &["zeta-mcp"]),
 ];
 
 const PICTURE: &str = "ARCHITECTURE.md";

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::run;
+use crate::{agents, run};
 
 /// A text file of the checkout.
 pub struct Page {
@@ -88,6 +88,7 @@ fn check_tree(root: &Path) -> Result<Vec<Finding>> {
     pages::check_map(&pages, &mut findings);
     pages::check_changelog(&pages, &mut findings);
     evidence::check(&pages, &mut findings);
+    agents::check(&pages, &mut findings);
     Ok(findings)
 }
 

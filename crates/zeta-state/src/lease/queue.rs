@@ -155,11 +155,28 @@ impl Queue {
         reading: Reading,
         host: &Host,
     ) -> Result<Option<Ticket>> {
+        Ok(self.earlier(own, holder)?.into_iter().find(|ticket| !ticket.is_void(reading, host)))
+    }
+
+    /// Counts the tickets that are not void and come before `own`; the holder's does not count.
+    pub fn ahead(
+        &self,
+        own: &Ticket,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<usize> {
+        let earlier = self.earlier(own, holder)?;
+        Ok(earlier.iter().filter(|ticket| !ticket.is_void(reading, host)).count())
+    }
+
+    /// Lists the tickets before `own`, void ones among them, but not the holder's.
+    fn earlier(&self, own: &Ticket, holder: Option<&Processes>) -> Result<Vec<Ticket>> {
         let listing = list(self.fd.as_fd(), layout::ENTRIES_MAX, Path::new(layout::QUEUE))?;
         let tickets = listing.names.iter().filter_map(|name| Ticket::parse(name));
-        let mut before = tickets
-            .filter(|ticket| ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder)));
-        Ok(before.find(|ticket| !ticket.is_void(reading, host)))
+        let counts =
+            |ticket: &Ticket| ticket < own && !holder.is_some_and(|holder| ticket.is_of(holder));
+        Ok(tickets.filter(counts).collect())
     }
 
     /// Removes the tickets of a holder that lost the lease: the waiter behind it wakes up. Tickets

@@ -4,7 +4,7 @@ pub mod heartbeat;
 pub mod records;
 pub mod report;
 pub mod run;
-mod session_leases;
+pub mod session_leases;
 pub mod status;
 pub mod tool_session;
 pub mod view;

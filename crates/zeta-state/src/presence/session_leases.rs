@@ -8,7 +8,7 @@ use crate::context::NodeHandle;
 
 /// Returns the records of the grants that `owns` says are the session's. A record that cannot be
 /// read is no session's.
-pub(super) fn of(handle: &NodeHandle<'_>, owns: impl Fn(&Record) -> bool) -> Vec<Record> {
+pub fn of(handle: &NodeHandle<'_>, owns: impl Fn(&Record) -> bool) -> Vec<Record> {
     let names = handle.node.list().map(|listing| listing.names).unwrap_or_default();
     let records = |file: &String| {
         let Kind::Lease(name) = layout::kind_of(file) else { return Vec::new() };

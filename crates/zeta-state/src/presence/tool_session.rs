@@ -38,8 +38,8 @@ const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, 
 /// A session, as one call of a hook knows it.
 #[derive(Debug, Clone)]
 pub struct ToolSession<'a> {
-    /// The tool.
-    pub tool: hook::Tool,
+    /// The word of what keeps the record: a tool with hooks, or a server.
+    pub kept_by: &'a str,
     /// The number of the session.
     pub number: &'a str,
     /// The process of the tool.
@@ -71,7 +71,7 @@ pub fn attend(
         }
         begin(&mut fields, &ctx.agent, session.number, reading.wall_us);
     }
-    fields.set_text(HOOKED_BY, session.tool.word());
+    fields.set_text(HOOKED_BY, session.kept_by);
     if let Some(cwd) = session.cwd {
         fields.set_text(CWD, cwd);
     }

@@ -1,4 +1,4 @@
-//! The texts about `zeta` itself: the guide for agents, shell completions, manual pages.
+//! The texts about `zeta` itself: shell completions and manual pages.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,6 @@ use clap_mangen::Man;
 use super::{Call, Noun, command, complete};
 use zeta_core::json::Object;
 use zeta_os::error::{Error, Kind, Result};
-
-pub(super) const GUIDE: Noun = Noun {
-    name: "guide",
-    about: "Print how to use zeta, for an agent's CLAUDE.md or AGENTS.md",
-    build: build_guide,
-    verbs: &[],
-    run: run_guide,
-};
 
 pub(super) const COMPLETIONS: Noun = Noun {
     name: "completions",
@@ -33,22 +25,6 @@ pub(super) const MAN: Noun = Noun {
     verbs: &[],
     run: run_man,
 };
-
-const GUIDE_TEXT: &str = include_str!("guide.txt");
-
-fn build_guide(verb: Command) -> Command {
-    verb.after_help("Example:\n  zeta guide >> CLAUDE.md")
-}
-
-fn run_guide(call: &Call) -> Result<u8> {
-    let object = || {
-        let mut object = Object::new();
-        object.text("guide", GUIDE_TEXT);
-        object
-    };
-    call.out.either(object, || GUIDE_TEXT.trim_end().to_owned())?;
-    Ok(0)
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

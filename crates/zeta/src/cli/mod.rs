@@ -29,10 +29,12 @@ mod creds;
 mod demo;
 mod docs;
 mod doctor;
+mod guide;
 mod heartbeat;
 mod hook;
 mod init;
 mod lease;
+mod mcp;
 mod node;
 mod record;
 mod run;
@@ -131,10 +133,11 @@ const NOUNS: &[Noun] = &[
     creds::NOUN,
     claim::NOUN,
     hook::NOUN,
+    mcp::NOUN,
     clean::NOUN,
     doctor::NOUN,
     schema::NOUN,
-    docs::GUIDE,
+    guide::NOUN,
     docs::COMPLETIONS,
     docs::MAN,
 ];
@@ -165,6 +168,8 @@ fn command_for(args: &[OsString]) -> Command {
             .subcommand((verb.args)(Command::new(verb.name).about(verb.about)))
             .disable_help_subcommand(true),
         None if noun.verbs.is_empty() => built,
+        // It answers its client after two milliseconds; all verbs would take longer to build.
+        None if noun.name == mcp::NOUN.name && verb_at == args.len() => built,
         None => return command(),
     };
     root().subcommand(built).disable_help_subcommand(true)
@@ -305,6 +310,13 @@ impl Call {
     /// The name of the verb under the noun.
     pub(crate) fn verb(&self) -> &str {
         &self.verb
+    }
+
+    /// Returns the value of a global option, if the call gave it; [`Call::context`] takes it away.
+    pub(crate) fn given(&self, id: &str) -> Option<String> {
+        let leaf = self.leaf.borrow();
+        let raw = leaf.get_raw(id)?.next()?;
+        raw.to_str().map(str::to_owned)
     }
 
     /// Returns the content of the configuration files, which are read on first use.

@@ -19,7 +19,8 @@ pub(super) const NOUN: Noun = Noun {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a name the command lists the names that have a schema. 'error' is the schema of every error,
-'warning' that of a line that a command writes to standard error while it keeps running.
+'warning' that of a line that a command writes to standard error while it keeps running, 'mcp' that
+of the answers of the tools of 'zeta mcp'.
 
 Examples:
   zeta schema
@@ -92,6 +93,9 @@ const SCHEMAS: &[Schema] = &[
     schema!("marker get", "marker-get"),
     schema!("marker list", "marker-list"),
     schema!("marker set", "marker-set"),
+    schema!("mcp", "mcp"),
+    schema!("mcp install", "mcp-install"),
+    schema!("mcp uninstall", "mcp-uninstall"),
     schema!("node deregister", "node-deregister"),
     schema!("node list", "node-list"),
     schema!("node register", "node-register"),

@@ -22,7 +22,10 @@ pub(super) fn error(error: &clap::Error) -> Error {
 
 /// Reports whether this is a call of `run` or `lease exec`, well-formed or not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
-    matches!(noun_and_verb(args), (Some("run"), _) | (Some("lease"), Some("exec")))
+    matches!(
+        noun_and_verb(args),
+        (Some("run"), _) | (Some("lease"), Some("exec")) | (Some("mcp"), None)
+    )
 }
 
 fn noun_and_verb(args: &[OsString]) -> (Option<&str>, Option<&str>) {

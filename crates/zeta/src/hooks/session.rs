@@ -90,7 +90,7 @@ impl Session {
         }
         let handle = self.ctx.open()?;
         let session = ToolSession {
-            tool: self.tool,
+            kept_by: self.tool.word(),
             number: &self.number,
             process: self.process(),
             cwd: self.cwd.as_deref(),

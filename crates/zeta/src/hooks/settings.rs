@@ -202,7 +202,7 @@ pub(super) fn is_found(program: &str) -> bool {
 ///
 /// # Errors
 /// It was removed or replaced while it runs, or its path is no text.
-pub(super) fn own_program() -> Result<String> {
+pub fn own_program() -> Result<String> {
     let path = std::env::current_exe().unwrap_or_default();
     let text = path.to_str().filter(|_| Path::new(&path).is_file());
     text.map(str::to_owned).ok_or_else(|| {

@@ -16,6 +16,7 @@ mod hooks;
 mod it;
 mod json;
 mod library;
+mod mcp;
 mod modules;
 mod node;
 mod ops;

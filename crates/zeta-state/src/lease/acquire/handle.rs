@@ -5,9 +5,11 @@
 //! release: the next process in the queue wakes up while the rest of the release is done, and no
 //! process wakes up before.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use zeta_core::evidence::Processes;
 use zeta_core::lease::{AcquireRequest, FencingToken};
 use zeta_core::name::RecordName;
 
@@ -31,12 +33,38 @@ pub struct LeaseHandle<'a> {
     pub(super) file: String,
     guard: Option<Rc<Guard>>,
     pub(super) position: Option<QueuePosition>,
+    /// How long the ticket counts at least, in ms, from when it is drawn.
+    pub(super) stays_ms: Option<u64>,
+    /// Becomes readable when this process does not want to wait any more.
+    pub(super) stop: Option<OwnedFd>,
+    pub(super) is_stopped: bool,
 }
 
 impl<'a> LeaseHandle<'a> {
     /// Makes a handle; nothing is opened or created yet.
     pub fn new(at: &'a NodeHandle<'a>, lease: &'a RecordName) -> LeaseHandle<'a> {
-        LeaseHandle { at, lease, file: layout::lease_file(lease), guard: None, position: None }
+        let file = layout::lease_file(lease);
+        let (guard, position, stays_ms, stop) = (None, None, None, None);
+        LeaseHandle { at, lease, file, guard, position, stays_ms, stop, is_stopped: false }
+    }
+
+    /// From now on the position in the queue outlives an [`acquire`](Self::acquire) that waited in
+    /// vain, for the next one. The ticket counts for at most `ms` from when it is drawn.
+    pub fn stay_in_queue(&mut self, ms: u64) {
+        self.stays_ms = Some(ms);
+    }
+
+    /// From now on an [`acquire`](Self::acquire) that waits ends as if its time were over when this
+    /// descriptor becomes readable, as that of a pipe whose other end is closed.
+    pub fn stop_with(&mut self, stop: OwnedFd) {
+        self.stop = Some(stop);
+    }
+
+    /// Returns how many other waiters are ahead in the queue; the ticket of `holder`, which has the
+    /// lease, does not count. `None` without a position.
+    pub fn ahead(&self, holder: Option<&Processes>) -> Result<Option<usize>> {
+        let Some(position) = &self.position else { return Ok(None) };
+        position.ahead(holder, host::reading(), &self.at.ctx.host).map(Some)
     }
 
     /// Acquires the lease, waiting in the queue as `wait` says.
@@ -51,6 +79,7 @@ impl<'a> LeaseHandle<'a> {
         let outcome = attempt.run(wait, before_commit);
         match (&outcome, &self.position) {
             (Ok(Outcome::Granted { .. }), Some(position)) => position.stop_watching(),
+            (Ok(Outcome::Refused(_)), Some(_)) if self.stays_ms.is_some() => {}
             _ => self.leave_queue(),
         }
         outcome

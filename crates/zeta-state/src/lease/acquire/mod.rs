@@ -303,6 +303,9 @@ impl Attempt<'_, '_> {
     }
 
     fn rest_ms(&self) -> u64 {
+        if self.handle.is_stopped {
+            return 0;
+        }
         let waited_ms = self.waited_ms();
         self.limit_ms.unwrap_or(0).saturating_sub(waited_ms)
     }

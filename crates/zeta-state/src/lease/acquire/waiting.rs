@@ -16,7 +16,7 @@ use std::time::Duration;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::Held;
-use zeta_core::time::{NS_PER_MS, Now};
+use zeta_core::time::{Host, NS_PER_MS, Now, Reading};
 
 use super::Attempt;
 use crate::directory::guard::Section;
@@ -61,6 +61,16 @@ impl QueuePosition {
     pub(super) fn give_back(&mut self, section: &Section<'_>) {
         self.queue.remove_inside(&self.ticket, section);
         self.given_back = true;
+    }
+
+    /// Returns how many waiters have an earlier ticket.
+    pub(super) fn ahead(
+        &self,
+        holder: Option<&Processes>,
+        reading: Reading,
+        host: &Host,
+    ) -> Result<usize> {
+        self.queue.ahead(&self.ticket, holder, reading, host)
     }
 
     /// Stops watching: the lease was granted.
@@ -185,7 +195,8 @@ impl Attempt<'_, '_> {
             return Ok(position);
         }
         let queue = Queue::open_or_create(section)?;
-        let until_ms = now.reading.boot_ns / NS_PER_MS + self.rest_ms() + 1;
+        let waits_ms = self.rest_ms().max(self.handle.stays_ms.unwrap_or(0));
+        let until_ms = now.reading.boot_ns / NS_PER_MS + waits_ms + 1;
         let ticket = Ticket::draw(now.reading, until_ms, now.host);
         queue.add(&ticket, self.slots(), section)?;
         let watch = Watch::new();
@@ -234,9 +245,15 @@ impl Attempt<'_, '_> {
             );
             let befores = fds.len();
             fds.extend(position.watch.fd());
+            let watches = fds.len();
+            fds.extend(self.handle.stop.as_ref().map(AsFd::as_fd));
             let ready = poll_readable(&fds, Duration::from_nanos(left));
             let is_ready = |at: usize| ready.get(at).copied().unwrap_or(false);
-            let drained = if befores < fds.len() && is_ready(befores) {
+            if is_ready(watches) {
+                self.handle.is_stopped = true;
+                return;
+            }
+            let drained = if befores < watches && is_ready(befores) {
                 let file = &self.handle.file;
                 position.watch.drain(|name| name == file || layout::is_grant_file(name))
             } else {

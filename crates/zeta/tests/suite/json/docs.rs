@@ -1,5 +1,9 @@
 //! The answers of the guide, completions, manual pages and the demo.
 
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
 use super::{check, judge};
 use crate::support::{Sandbox, can, find, run_within, skip, test_name};
 
@@ -8,6 +12,32 @@ fn what_zeta_says_about_itself() {
     let sandbox = Sandbox::new();
     assert!(check(&sandbox, &["guide"], 0)["guide"].as_str().unwrap().contains("zeta status"));
     check(&sandbox, &["guide", "x"], 2);
+    // An agent with a name reads who it is, beside the guide: that can be appended to a file.
+    assert_eq!(check(&sandbox, &["guide"], 0).get("you"), None);
+    sandbox.ok(&["run", "--as", "lior", "--", "true"]);
+    for args in [
+        &["lease", "acquire", "deploy", "--as", "vera"][..],
+        &["claim", "acquire", "B-1", "--as", "vera"],
+        &["lease", "acquire", "other", "--as", "otto"],
+        &["heartbeat", "--as", "otto"],
+        &["heartbeat", "--as", "vera"],
+        &["bus", "send", "vera", "hello", "--as", "otto"],
+    ] {
+        sandbox.ok(args);
+    }
+    let you = check(&sandbox, &["guide", "--as", "vera"], 0)["you"].clone();
+    let wanted = json!({
+        "agent": "vera", "unread": 1, "holds": ["claim \"B-1\"", "lease deploy"], "here": ["otto"],
+    });
+    assert_eq!(you, wanted);
+    let out = sandbox.zeta(&["guide", "--as", "vera"]);
+    assert!(out.err.contains("you are agent vera. 1 message waits: zeta bus inbox."), "{out:?}");
+    assert!(out.err.contains("You hold: claim \"B-1\", lease deploy. Also here: otto."), "{out:?}");
+    assert_eq!(out.out, sandbox.zeta(&["guide"]).out);
+    assert_eq!(out.err.lines().count(), 1, "{out:?}");
+    // It is there also where no state directory can be used.
+    std::fs::set_permissions(sandbox.dir.join("state"), PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(sandbox.zeta(&["guide", "--as", "vera"]).status, 0);
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         assert_eq!(check(&sandbox, &["completions", shell], 0)["shell"], shell);
     }

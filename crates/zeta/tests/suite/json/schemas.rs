@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::exported;
 
 /// Schemas that belong to no command.
-const GENERAL: [&str; 2] = ["error", "warning"];
+const GENERAL: [&str; 3] = ["error", "mcp", "warning"];
 
 /// All commands: nouns without verbs, and verbs with their noun.
 fn commands() -> BTreeSet<String> {

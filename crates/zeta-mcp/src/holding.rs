@@ -1,0 +1,225 @@
+//! What the session of the agent holds: read anew for each answer, renewed in between, and missed
+//! when it is lost.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use zeta_core::bus::grant::ClaimRecord;
+use zeta_core::bus::item::space_of;
+use zeta_core::lease::{FencingToken, Loss, Record};
+use zeta_core::mcp::named;
+use zeta_core::name::RecordName;
+use zeta_core::pattern::PathClaim;
+use zeta_core::record::printable;
+use zeta_core::time::{NS_PER_MS, format_utc};
+use zeta_os::error::Kind;
+use zeta_os::host;
+use zeta_state::context::NodeHandle;
+use zeta_state::directory::guard::RENEWER_LIMIT;
+use zeta_state::lease::report;
+use zeta_state::presence::session_leases;
+
+/// Grants that are older than this are not renewed any more, as by `zeta run`.
+const HOLD_MAX_MS: u64 = 12 * 60 * 60 * 1000;
+/// How many holdings the last line of an answer names.
+const NAMED_MAX: usize = 10;
+
+/// A grant.
+pub type Key = (RecordName, FencingToken);
+
+/// A grant of the session, as it was read last.
+#[derive(Debug)]
+struct Holding {
+    record: Box<Record>,
+    /// When it is to be renewed.
+    due: Instant,
+    /// It was granted while no call waited for it, and is given back then unless one asks.
+    unasked_until: Option<Instant>,
+}
+
+/// What the session holds.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    held: BTreeMap<Key, Holding>,
+}
+
+impl Holdings {
+    /// Reads what the session holds. Returns what became of grants that are gone: `by_call` says
+    /// that a call of this server gave some back, which is no news.
+    pub fn read(&mut self, at: &NodeHandle<'_>, number: &str, by_call: bool) -> Vec<String> {
+        let now = session_leases::of(at, |record| record.session.as_deref() == Some(number));
+        let is_there = |key: &Key| {
+            now.iter().any(|record| record.lease == key.0 && record.fencing_token == key.1)
+        };
+        let gone: Vec<Key> = self.held.keys().filter(|key| !is_there(key)).cloned().collect();
+        let mut notices = Vec::new();
+        for key in gone {
+            if let Some(holding) = self.held.remove(&key) {
+                notices.extend(what_became(at, &holding.record, by_call));
+            }
+        }
+        now.into_iter().for_each(|record| self.keep(Box::new(record)));
+        notices
+    }
+
+    /// Adds a grant, or what a renewal made of it.
+    pub fn keep(&mut self, record: Box<Record>) {
+        let age = host::reading().boot_ns.saturating_sub(record.renewed.boot_ns);
+        let quarter = Duration::from_millis((record.ttl_ms / 4).max(1));
+        let due = Instant::now() + quarter.saturating_sub(Duration::from_nanos(age));
+        let key = (record.lease.clone(), record.fencing_token);
+        let unasked_until = self.held.get(&key).and_then(|known| known.unasked_until);
+        self.held.insert(key, Holding { record, due, unasked_until });
+    }
+
+    /// Returns the record of a grant by the lease's name, or by the item that it claims.
+    pub fn find(&self, name: &str) -> Option<&Record> {
+        let records = self.held.values().map(|holding| &*holding.record);
+        records.into_iter().find(|record| {
+            record.lease.as_str() == name || ClaimRecord::of(record).is_some_and(|c| c.item == name)
+        })
+    }
+
+    /// Marks a grant that no call waited for.
+    pub fn mark_unasked(&mut self, key: &Key, until: Instant) {
+        if let Some(holding) = self.held.get_mut(key) {
+            holding.unasked_until = Some(until);
+        }
+    }
+
+    /// A call asked for the lease: it is kept.
+    pub fn mark_asked(&mut self, lease: &RecordName) {
+        let of_lease = self.held.iter_mut().filter(|((name, _), _)| name == lease);
+        of_lease.for_each(|(_, holding)| holding.unasked_until = None);
+    }
+
+    /// Returns the grants that no call asked for, all or those whose time is over.
+    pub fn unasked(&self, over_at: Option<Instant>) -> Vec<Key> {
+        let is_over = |until: &Instant| over_at.is_none_or(|now| *until <= now);
+        let unasked = |holding: &Holding| holding.unasked_until.filter(is_over).is_some();
+        self.held.iter().filter(|(_, held)| unasked(held)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Forgets a grant that this server gave back.
+    pub fn forget(&mut self, key: &Key) {
+        self.held.remove(key);
+    }
+
+    /// Returns whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Returns when the next grant is to be renewed or given back.
+    pub fn next(&self) -> Option<Instant> {
+        let times =
+            |held: &Holding| held.unasked_until.map_or(held.due, |until| until.min(held.due));
+        self.held.values().map(times).min()
+    }
+
+    /// Renews what is due; returns what was lost.
+    pub fn renew_due(&mut self, at: &NodeHandle<'_>) -> Vec<String> {
+        let now = Instant::now();
+        let due: Vec<Key> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.due <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut notices = Vec::new();
+        for key in due {
+            let Some(holding) = self.held.get_mut(&key) else { continue };
+            holding.due = now + Duration::from_millis((holding.record.ttl_ms / 4).max(1));
+            let held_ns = host::reading().boot_ns.saturating_sub(holding.record.acquired_boot_ns);
+            if held_ns / NS_PER_MS > HOLD_MAX_MS {
+                continue;
+            }
+            match at.renew(&key.0, key.1, None, RENEWER_LIMIT) {
+                Ok(Ok((record, _))) => self.keep(record),
+                Ok(Err(_)) => {
+                    if let Some(holding) = self.held.remove(&key) {
+                        notices.extend(what_became(at, &holding.record, false));
+                    }
+                }
+                // A fault of the disk is no loss: the next round tries again.
+                Err(_) => {}
+            }
+        }
+        notices
+    }
+
+    /// The holdings in words, for the last line of an answer.
+    pub fn words(&self) -> String {
+        let mut words: Vec<String> =
+            self.held.values().take(NAMED_MAX).map(|held| described(&held.record)).collect();
+        match self.held.len().saturating_sub(NAMED_MAX) {
+            0 => {}
+            more => words.push(format!("{more} more: call check")),
+        }
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    }
+
+    /// The holdings as lines.
+    pub fn lines(&self) -> String {
+        let line = |held: &Holding| {
+            let until =
+                held.record.renewed.wall_us.map(|us| format_utc(held.record.expires_us(us)));
+            let until =
+                until.as_deref().and_then(|text| text.split_once('.')).map_or("", |(t, _)| t);
+            format!("{}, until {until}Z, and renewed before that", described(&held.record))
+        };
+        self.held.values().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The holdings for programs.
+    pub fn objects(&self) -> Vec<Value> {
+        self.held.values().map(|held| object(&held.record)).collect()
+    }
+}
+
+/// A grant in a few words: what it is of, and its token.
+fn described(record: &Record) -> String {
+    let token = record.fencing_token;
+    match (ClaimRecord::of(record), space_of(record.lease.as_str())) {
+        (Some(claim), _) => format!("item {} (token {token})", named(&claim.item)),
+        (None, Some(space)) => {
+            let claim = PathClaim::of(&record.extra);
+            let paths: Vec<String> = claim.patterns.iter().map(ToString::to_string).collect();
+            let paths = printable(&paths.join(" ")).into_owned();
+            format!("paths {paths} in {} ({}, token {token})", printable(space), claim.mode.word())
+        }
+        (None, None) => format!("lease {} (token {token})", record.lease),
+    }
+}
+
+fn object(record: &Record) -> Value {
+    let mut object = Map::new();
+    object.insert("lease".to_owned(), record.lease.as_str().into());
+    if let Some(claim) = ClaimRecord::of(record) {
+        object.insert("item_id".to_owned(), claim.item.into());
+    } else if let Some(space) = space_of(record.lease.as_str()) {
+        let claim = PathClaim::of(&record.extra);
+        let paths: Vec<Value> = claim.patterns.iter().map(|path| path.to_string().into()).collect();
+        object.insert("space".to_owned(), space.into());
+        object.insert("paths".to_owned(), paths.into());
+        object.insert("mode".to_owned(), claim.mode.word().into());
+    }
+    object.insert("fencing_token".to_owned(), record.fencing_token.get().into());
+    Value::Object(object)
+}
+
+/// Says what became of a grant that is not there any more; `None` if that is no news.
+fn what_became(at: &NodeHandle<'_>, record: &Record, by_call: bool) -> Option<String> {
+    let what = described(record);
+    match at.find_loss(&record.lease, record.fencing_token, record.expires_boot_ns(), false) {
+        Ok(Err(lost)) => {
+            let error = report::lost(&lost, at.ctx);
+            Some(format!("You have LOST {what}: stop that work. {}.", printable(&error.text)))
+        }
+        Ok(Ok(Loss::GivenBack)) if by_call => None,
+        Err(error) if error.kind == Kind::Busy => None,
+        Ok(Ok(_)) => Some(format!("{what} is not yours any more: it was released elsewhere.")),
+        Err(error) => Some(format!("{what}: {}", printable(&error.text))),
+    }
+}

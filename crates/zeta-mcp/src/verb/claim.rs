@@ -1,0 +1,216 @@
+//! `claim` and `unclaim`: paths, or items of work.
+
+use std::path::{Path, PathBuf};
+
+use zeta_bus::claim::note::NewNote;
+use zeta_bus::claim::paths::{self, PathRequest};
+use zeta_bus::claim::{self, Acquired, ClaimRequest, Claimant, Released, address, report};
+use zeta_core::bus::item::Item;
+use zeta_core::bus::note::text_of;
+use zeta_core::lease::Observed;
+use zeta_core::pattern::{Mode, PathClaim, Pattern};
+use zeta_core::record::printable;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_state::context::Context;
+use zeta_state::lease::acquire::Outcome;
+use zeta_state::lease::report::who;
+use zeta_state::lease::space::Space;
+
+use super::caller;
+use crate::answer::Answer;
+use crate::tool::Args;
+use crate::worker::Worker;
+
+/// What an agent can do about work that another one has claimed.
+const NEXT: &str = "leave that work to its holder and do other work, or agree with it: send";
+
+/// Claims paths or an item.
+pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
+    let ctx = caller(worker)?;
+    match (args.text("item"), args.list("paths").is_empty()) {
+        (Some(item), true) => claim_item(&ctx, &item_request(worker, &ctx, item, args)?),
+        (None, false) => claim_paths(&ctx, &path_request(worker, args)?),
+        _ => Err(neither()),
+    }
+}
+
+/// Ends a claim.
+pub fn unclaim(worker: &mut Worker, args: &Args) -> Result<Answer> {
+    let ctx = caller(worker)?;
+    let answer = match (args.text("item"), args.list("paths").is_empty()) {
+        (Some(item), true) => {
+            let note = args.text("note").map(|text| text_of(text.as_bytes())).transpose();
+            let note = note.map_err(|why| Error::usage(format!("the note: {why}")))?;
+            let note = note.map(|text| NewNote { text, head: None });
+            let request = ClaimRequest { note, ..item_request(worker, &ctx, item, args)? };
+            unclaim_item(&ctx, &request)?
+        }
+        (None, false) if args.text("note").is_some() => {
+            return Err(Error::usage("a claim on paths has no next holder, and no note")
+                .hint("send the agent that waits for them a message"));
+        }
+        (None, false) => unclaim_paths(&ctx, &path_request(worker, args)?)?,
+        _ => return Err(neither()),
+    };
+    if let Some(at) = ctx.find()? {
+        let number = ctx.session.as_deref().unwrap_or_default();
+        let notices = worker.holdings.read(&at, number, true);
+        worker.notices.extend(notices);
+    }
+    Ok(answer)
+}
+
+fn neither() -> Error {
+    Error::usage("give either paths or item")
+}
+
+fn item_request(worker: &Worker, ctx: &Context, item: &str, args: &Args) -> Result<ClaimRequest> {
+    let item = Item::new(item).map_err(|error| Error::usage(error.to_string()))?;
+    let from = address("sender", ctx.agent.as_str())?;
+    let branch = args.text("branch").map(str::to_owned);
+    let place = args.text("worktree").map(|dir| worker.setting.cwd.join(dir));
+    let worktree = place.map(|dir| dir.to_string_lossy().into_owned());
+    Ok(ClaimRequest { branch, worktree, ..ClaimRequest::new(from, item) })
+}
+
+fn claim_item(ctx: &Context, request: &ClaimRequest) -> Result<Answer> {
+    let item = request.item.as_str();
+    match claim::acquire(ctx, &ctx.bus_dir, request, &mut |_, _| {})? {
+        Acquired::Granted(granted) => {
+            let token = granted.record.fencing_token;
+            let from = report::taken_over(&granted).map_or(String::new(), |t| format!(" ({t})"));
+            let text = format!("item {item:?} is claimed by you{from}. Its token is {token}.");
+            let mut text = printable(&text).into_owned();
+            if let Some(note) = &granted.note {
+                text += &format!("\nHere is a {}", report::note_text(note));
+            }
+            let outcome = if granted.renewed { "renewed" } else { "granted" };
+            Ok(Answer::new(outcome, text).with("item_id", item).with("fencing_token", token.get()))
+        }
+        Acquired::Taken(taken) => {
+            let error = claimed_by(ctx, item, &taken.claimants);
+            Ok(Answer::refusal("held", &error, NEXT).with("item_id", item))
+        }
+    }
+}
+
+/// Says who has an item, by all that is known of the holders' grants.
+pub fn claimed_by(ctx: &Context, item: &str, claimants: &[Claimant]) -> Error {
+    let now = ctx.now();
+    let one = |claimant: &Claimant| {
+        let place = [("branch", &claimant.branch), ("worktree", &claimant.worktree)];
+        let place = place
+            .into_iter()
+            .filter_map(|(word, place)| place.as_ref().map(|place| format!(", {word} {place:?}")));
+        match &claimant.grant {
+            Some(view) => who(&view.observed, &now) + &place.collect::<String>(),
+            None => format!(
+                "{} since {} until {}{}",
+                claimant.from,
+                claimant.timestamp,
+                claimant.expires_at,
+                place.collect::<String>()
+            ),
+        }
+    };
+    let all: Vec<String> = claimants.iter().map(one).collect();
+    let all = if all.is_empty() { "another process".to_owned() } else { all.join("; and by ") };
+    Error::new(Kind::Refused, format!("item {item:?} is claimed by {all}"))
+}
+
+fn unclaim_item(ctx: &Context, request: &ClaimRequest) -> Result<Answer> {
+    let item = request.item.as_str();
+    Ok(match claim::release(ctx, &ctx.bus_dir, request)? {
+        Ok(Released::NotHeld(claimants)) => {
+            let error = report::not_released(request, &claimants);
+            Answer::refusal("held", &error, "check shows who has it").with("item_id", item)
+        }
+        Ok(_) => Answer::new("released", printable(&format!("item {item:?} is free.")))
+            .with("item_id", item),
+        Err(lost) => {
+            let error = zeta_state::lease::report::lost(&lost, ctx);
+            Answer::refusal("lost", &error, "stop that work").with("item_id", item)
+        }
+    })
+}
+
+/// Reads the paths of a call, from the worktree that it names or from where the agent works.
+fn path_request(worker: &Worker, args: &Args) -> Result<PathRequest> {
+    let cwd = &worker.setting.cwd;
+    let from = args.text("worktree").map_or_else(|| cwd.clone(), |dir| cwd.join(dir));
+    let given = args.list("paths");
+    // An absolute path may be of another repository than that where the agent was started.
+    let first = given.first().map(Path::new).filter(|path| path.is_absolute());
+    let from = match first {
+        Some(path) if args.text("worktree").is_none() => existing(path),
+        _ => from,
+    };
+    let space = Space::find(&from, false)?;
+    let patterns: Result<Vec<Pattern>> = given.iter().map(|text| space.pattern(text)).collect();
+    let mode = if args.flag("shared") { Mode::Shared } else { Mode::Exclusive };
+    let claim = PathClaim { mode, patterns: patterns? };
+    Ok(PathRequest { space, claim, ttl_ms: None, limit_ms: None, token: None })
+}
+
+/// Returns the nearest directory at or above a path.
+fn existing(path: &Path) -> PathBuf {
+    let found = path.ancestors().find(|dir| dir.is_dir());
+    found.unwrap_or(Path::new("/")).to_path_buf()
+}
+
+fn claim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
+    let asked = paths::report::paths(&request.claim);
+    match paths::acquire(ctx, request, &mut |_, _| {})? {
+        Outcome::Granted { record, cause, .. } => {
+            let (mode, space) = (request.claim.mode.word(), &request.space.name);
+            let text = format!("{asked} in {space} is claimed by you ({mode}).");
+            let outcome = if cause.is_none() { "renewed" } else { "granted" };
+            Ok(with_paths(Answer::new(outcome, printable(&text)), request)
+                .with("fencing_token", record.fencing_token.get()))
+        }
+        Outcome::Refused(refusal) => {
+            let others = paths::holders(ctx, request)?.others;
+            let error = match others.is_empty() {
+                // It was released between the refusal and now.
+                true => {
+                    let by = who(&refusal.observed, &ctx.now());
+                    Error::new(Kind::Refused, format!("{asked} is claimed by {by}"))
+                }
+                false => paths::report::held(request, &others, &ctx.now()),
+            };
+            Ok(with_paths(Answer::refusal("held", &error, NEXT), request))
+        }
+    }
+}
+
+fn unclaim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
+    let asked = paths::report::paths(&request.claim);
+    // The mode is not asked for: whichever claim of these paths there is ends.
+    let other = match request.claim.mode {
+        Mode::Exclusive => Mode::Shared,
+        Mode::Shared => Mode::Exclusive,
+    };
+    let as_other = PathRequest {
+        claim: PathClaim { mode: other, ..request.claim.clone() },
+        ..request.clone()
+    };
+    for request in [request, &as_other] {
+        if paths::release(ctx, request)?.is_some() {
+            let text = format!("{asked} is free.");
+            return Ok(with_paths(Answer::new("released", printable(&text)), request));
+        }
+    }
+    let error = Error::new(Kind::NotFound, format!("you have no claim of {asked}"));
+    let next = "name the paths as you claimed them: check without a name shows them";
+    Ok(with_paths(Answer::refusal("free", &error, next), request))
+}
+
+fn with_paths(answer: Answer, request: &PathRequest) -> Answer {
+    let paths: Vec<String> = request.claim.patterns.iter().map(ToString::to_string).collect();
+    answer.with("space", request.space.name.as_str()).with("paths", paths)
+}
+
+/// Says who has a lease, for a check.
+pub fn holder(ctx: &Context, observed: &Observed) -> String {
+    printable(&who(observed, &ctx.now())).into_owned()
+}

@@ -1,0 +1,248 @@
+//! `acquire` and `release`.
+
+use std::time::{Duration, Instant};
+
+use zeta_core::bus::item::{is_claim_lease, space_of};
+use zeta_core::lease::joint::Joint;
+use zeta_core::lease::{AcquireRequest, Cause, Record};
+use zeta_core::name::RecordName;
+use zeta_core::time::parse_ttl;
+use zeta_os::error::{Error, Result};
+use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
+use zeta_state::lease::report;
+
+use super::caller;
+use crate::answer::Answer;
+use crate::tool::Args;
+use crate::waiting::{Caller, KEPT, Waiting, held};
+use crate::worker::Worker;
+
+/// What an agent can do about a lease that another one has.
+const HELD_NEXT: &str = "do other work meanwhile, or call acquire with wait_s 45 to wait in the \
+                         line, or send the holder a message";
+/// What an agent can do that waits.
+const WAITING_NEXT: &str = "call acquire with the same name to go on waiting: your place is kept \
+                            for 10 minutes, and you are told if you get it meanwhile";
+
+/// Reads the name of a lease.
+pub fn lease_name(name: &str) -> Result<RecordName> {
+    let lease = RecordName::new("lease", name).map_err(|error| {
+        Error::from(error).hint("an item of work may have any name: call claim with item")
+    })?;
+    if is_claim_lease(name) || space_of(name).is_some() {
+        return Err(Error::usage(format!("lease {lease} is that of a claim"))
+            .hint("call claim and unclaim, with the item or the paths"));
+    }
+    Ok(lease)
+}
+
+/// Acquires a lease for a call, now or when its turn comes.
+pub fn acquire(worker: &mut Worker, args: &Args, mut call: Caller) {
+    let wait_s = args.number("wait_s").filter(|_| !worker.is_closed);
+    let wait = Duration::from_secs(wait_s.unwrap_or(0));
+    call.until = Instant::now() + wait;
+    match begin(worker, args, wait) {
+        Ok(Begun::Answered(answer)) => worker.reply(call.reply, answer),
+        Ok(Begun::Waits(lease)) => {
+            if let Some((_, waiting)) = worker.waiting.get_mut(&lease) {
+                waiting.callers.push(call);
+            }
+        }
+        Err(error) => worker.reply(call.reply, Answer::fault(&error)),
+    }
+}
+
+enum Begun {
+    Answered(Answer),
+    Waits(RecordName),
+}
+
+fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
+    let ctx = caller(worker)?;
+    let lease = lease_name(args.text("name").unwrap_or_default())?;
+    let at = ctx.open()?;
+    let number = ctx.session.as_deref().unwrap_or_default();
+    let notices = worker.holdings.read(&at, number, false);
+    worker.notices.extend(notices);
+    if let Some(record) = worker.holdings.find(lease.as_str()) {
+        let answer = mine(record);
+        worker.holdings.mark_asked(&lease);
+        return Ok(Begun::Answered(answer));
+    }
+    if worker.waiting.contains_key(&lease) {
+        return Ok(Begun::Waits(lease));
+    }
+    let request = request(worker, args, &lease)?;
+    if wait.is_zero() {
+        let mut once = WaitOptions { limit_ms: None, on_wait: &mut |_, _| {} };
+        return Ok(Begun::Answered(match at.acquire(&request, &mut once, &mut |_| Ok(()))? {
+            Outcome::Granted { record, cause, from } => {
+                let answer = granted(&record, cause, from.as_deref());
+                worker.holdings.keep(record);
+                answer
+            }
+            Outcome::Refused(refusal) => {
+                Answer::refusal("held", &held(&ctx, &lease, &refusal), HELD_NEXT)
+                    .with("lease", lease.as_str())
+            }
+        }));
+    }
+    let id = request.lease_id.clone();
+    let waiting = Waiting::start(&ctx, request, worker.jobs.clone())?;
+    worker.waiting.insert(lease.clone(), (id, waiting));
+    Ok(Begun::Waits(lease))
+}
+
+fn request(worker: &Worker, args: &Args, lease: &RecordName) -> Result<AcquireRequest> {
+    let ctx = caller(worker)?;
+    let ttl_ms = args.text("ttl").map(parse_ttl).transpose()?.unwrap_or(worker.setting.ttl_ms);
+    let mut request = new_request(&ctx, lease.clone(), ttl_ms)?;
+    request.purpose = args.text("purpose").map(str::to_owned);
+    let slots = args.number("slots").and_then(|slots| u32::try_from(slots).ok());
+    request.joint = slots.map(Joint::Slots);
+    Ok(request)
+}
+
+fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> Answer {
+    let text = format!(
+        "{}. Its fencing token is {}. Call release when you are done.",
+        report::granted(record, cause, from),
+        record.fencing_token
+    );
+    Answer::new("granted", text)
+        .with("lease", record.lease.as_str())
+        .with("fencing_token", record.fencing_token.get())
+}
+
+fn mine(record: &Record) -> Answer {
+    let (lease, token) = (&record.lease, record.fencing_token);
+    let text = format!("lease {lease} is yours already, with token {token}.");
+    Answer::new("mine", text).with("lease", lease.as_str()).with("fencing_token", token.get())
+}
+
+/// Gives a lease that came in its turn to the calls that wait for it. If none does, the next answer
+/// tells it, and it is kept for a minute.
+pub fn granted_in_turn(worker: &mut Worker, record: Box<Record>, is_wanted: bool) {
+    let key = (record.lease.clone(), record.fencing_token);
+    let waiting = worker.waiting.remove(&record.lease).filter(|_| is_wanted);
+    let callers = waiting.map(|(_, mut waiting)| std::mem::take(&mut waiting.callers));
+    let answer = granted(&record, None, None);
+    worker.holdings.keep(record);
+    match callers {
+        Some(callers) if !callers.is_empty() => {
+            for caller in callers {
+                worker.reply(caller.reply, answer.clone());
+            }
+        }
+        Some(_) => {
+            worker.holdings.mark_unasked(&key, Worker::unasked_until());
+            worker.notices.push(format!(
+                "lease {} is yours now, as you waited for it: call acquire within a minute to keep \
+                 it, or release it.",
+                key.0
+            ));
+        }
+        // It was given up at the moment when it came.
+        None => release_now(worker, &key),
+    }
+}
+
+fn release_now(worker: &mut Worker, key: &(RecordName, zeta_core::lease::FencingToken)) {
+    let Some(agent) = &worker.agent else { return };
+    if let Ok(Some(at)) = agent.ctx.find()
+        && at.release(&key.0, key.1).is_ok()
+    {
+        worker.holdings.forget(key);
+    }
+}
+
+/// Gives back leases that came while no call waited: those whose minute is over, or all.
+pub fn give_back_unasked(worker: &mut Worker, over_at: Option<Instant>) {
+    for key in worker.holdings.unasked(over_at) {
+        release_now(worker, &key);
+        worker.notices.push(format!(
+            "lease {} was yours for a minute, and is released: no call asked for it.",
+            key.0
+        ));
+    }
+}
+
+/// Answers the calls that have waited as long as they asked, and gives up places that no call asked
+/// for.
+pub fn answer_late_calls(worker: &mut Worker, now: Instant) {
+    let mut late: Vec<(Caller, Answer)> = Vec::new();
+    for (lease, (_, waiting)) in &mut worker.waiting {
+        let (over, rest) = std::mem::take(&mut waiting.callers).into_iter().partition(|caller| {
+            let caller: &Caller = caller;
+            caller.until <= now
+        });
+        waiting.callers = rest;
+        let over: Vec<Caller> = over;
+        if !over.is_empty() {
+            waiting.asked = now;
+        }
+        late.extend(over.into_iter().map(|caller| (caller, waits(lease, waiting))));
+    }
+    let is_over = |waiting: &Waiting| waiting.callers.is_empty() && waiting.asked + KEPT <= now;
+    worker.waiting.retain(|lease, (_, waiting)| {
+        let over = is_over(waiting);
+        if over {
+            worker.notices.push(format!("your place in the line for lease {lease} is given up."));
+        }
+        !over
+    });
+    for (caller, answer) in late {
+        worker.reply(caller.reply, answer);
+    }
+}
+
+fn waits(lease: &RecordName, waiting: &Waiting) -> Answer {
+    let held = waiting.held.as_ref().map_or_else(
+        || format!("lease {lease} is not yours yet"),
+        |held| zeta_core::record::printable(&held.text).into_owned(),
+    );
+    let text = format!("Waiting: {held}; {} ahead of you.\nNext: {WAITING_NEXT}", waiting.ahead);
+    Answer::new("waiting", text).with("lease", lease.as_str()).with("ahead", waiting.ahead)
+}
+
+/// Releases a lease, or leaves its line.
+pub fn release(worker: &mut Worker, args: &Args) -> Result<Answer> {
+    let ctx = caller(worker)?;
+    let lease = lease_name(args.text("name").unwrap_or_default())?;
+    if let Some((_, mut waiting)) = worker.waiting.remove(&lease) {
+        let text = format!("You do not wait for lease {lease} any more.");
+        let answer = Answer::new("released", text).with("lease", lease.as_str());
+        for caller in std::mem::take(&mut waiting.callers) {
+            worker.reply(caller.reply, answer.clone());
+        }
+        return Ok(answer);
+    }
+    let Some(at) = ctx.find()? else { return Ok(not_held(&lease)) };
+    let number = ctx.session.as_deref().unwrap_or_default();
+    let notices = worker.holdings.read(&at, number, false);
+    worker.notices.extend(notices);
+    let Some(record) = worker.holdings.find(lease.as_str()).cloned() else {
+        return Ok(not_held(&lease));
+    };
+    match at.release(&lease, record.fencing_token)? {
+        Ok(stood) => {
+            worker.holdings.forget(&(lease.clone(), record.fencing_token));
+            let outcome = if stood { "released" } else { "already_released" };
+            Ok(Answer::new(outcome, format!("lease {lease} is released."))
+                .with("lease", lease.as_str())
+                .with("fencing_token", record.fencing_token.get()))
+        }
+        Err(lost) => {
+            let error = report::lost(&lost, &ctx);
+            Ok(Answer::refusal("lost", &error, "stop that work").with("lease", lease.as_str()))
+        }
+    }
+}
+
+fn not_held(lease: &RecordName) -> Answer {
+    let error = Error::new(
+        zeta_os::error::Kind::NotFound,
+        format!("you do not hold lease {lease}: there is nothing to release"),
+    );
+    Answer::refusal("free", &error, "check shows who has it").with("lease", lease.as_str())
+}

@@ -1,0 +1,231 @@
+//! `zeta mcp`: the server for agent tools, and how each tool is told of it.
+
+use std::path::PathBuf;
+use std::process::Command as Program;
+use std::time::Duration;
+
+use clap::Args;
+use zeta_core::hook::Tool;
+use zeta_core::json::Object;
+use zeta_core::lease::TTL_SESSION_MS;
+use zeta_core::record::{printable, quote};
+use zeta_core::shell::quote_word;
+use zeta_mcp::{Setting, serve};
+
+use super::{Call, Noun, Verb};
+use crate::hooks::settings::own_program;
+use zeta_os::command;
+use zeta_os::error::{Error, Kind, Result};
+
+pub(super) const NOUN: Noun = Noun {
+    name: "mcp",
+    about: "Serve agent tools by the Model Context Protocol, on standard input and output",
+    build: |noun| noun.after_help(EXAMPLES),
+    verbs: VERBS,
+    run: |call| if call.verb().is_empty() { run(call) } else { super::run_verb(call, VERBS) },
+};
+
+const EXAMPLES: &str = "\
+An agent tool starts this, and gives its model eight tools: status, acquire, release, check, claim,
+unclaim, send and inbox. What the model holds is renewed meanwhile, and is free when the tool ends.
+
+Examples:
+  zeta mcp install claude            # tell Claude Code of it
+  zeta mcp install codex --dry-run   # only print the command that would do it
+  zeta mcp </dev/null                # the server itself: it ends with its client";
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "install",
+        about: "Tell an agent tool of this server, by the tool's own command",
+        args: InstallArgs::augment_args,
+        run: install,
+    },
+    Verb {
+        name: "uninstall",
+        about: "Take this server out of an agent tool, by the tool's own command",
+        args: UninstallArgs::augment_args,
+        run: uninstall,
+    },
+];
+
+// No documentation comment: the help would print it as the description of the whole verb.
+#[derive(Debug, Args)]
+struct Target {
+    /// Agent tool: claude, codex, gemini, copilot or opencode
+    #[arg(value_name = "TOOL")]
+    tool: String,
+    /// Print the command, and do not run it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The tool's own command writes the tool's file; zeta does not touch it. --state-dir, --node and --as
+are passed on to the server. A server of the name zeta that the tool knows already is replaced.
+
+Example:
+  zeta mcp install claude --dry-run")]
+struct InstallArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  zeta mcp uninstall claude --dry-run")]
+struct UninstallArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
+fn run(call: &Call) -> Result<u8> {
+    let name_given = call.given("agent").is_some();
+    let ctx = call.context()?;
+    let ttl_ms = call.config()?.ttl_ms.unwrap_or(TTL_SESSION_MS);
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    serve(Setting { ctx, name_given, ttl_ms, cwd }).map(|()| 0)
+}
+
+/// The name of the server in the files of all tools.
+const NAME: &str = "zeta";
+/// How long a command of a tool may take: some of them are slow to start.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How much of what it says is kept.
+const SAID_MAX: usize = 64 * 1024;
+
+/// The command of a tool that adds the server.
+fn add(tool: Tool, server: &[String]) -> Result<Vec<String>> {
+    let words: &[&str] = match tool {
+        Tool::Claude => &["claude", "mcp", "add", "--scope", "user", NAME, "--"],
+        Tool::Codex => &["codex", "mcp", "add", NAME, "--"],
+        Tool::Copilot => &["copilot", "mcp", "add", NAME, "--"],
+        Tool::OpenCode => &["opencode", "mcp", "add", NAME, "--"],
+        Tool::Gemini => {
+            // What follows the program is an argument of it only behind its own `--`.
+            let words = ["gemini", "mcp", "add", "--scope", "user", NAME];
+            let (program, args) = server.split_first().map_or(("", [].as_slice()), |(p, a)| (p, a));
+            let words = words.into_iter().chain([program, "--"]).map(str::to_owned);
+            return Ok(words.chain(args.iter().cloned()).collect());
+        }
+        Tool::Cursor => {
+            let server: Vec<String> = server.iter().map(|word| quote(word)).collect();
+            let (program, args) = server.split_first().map_or(("", [].as_slice()), |(p, a)| (p, a));
+            let entry = format!(
+                "{{\"mcpServers\":{{\"{NAME}\":{{\"command\":{program},\"args\":[{}]}}}}}}",
+                args.join(",")
+            );
+            return Err(Error::usage("cursor has no command that adds a server")
+                .hint(format!("put this into ~/.cursor/mcp.json: {entry}")));
+        }
+    };
+    Ok(words.iter().map(|word| (*word).to_owned()).chain(server.iter().cloned()).collect())
+}
+
+/// The command of a tool that takes the server out.
+fn remove(tool: Tool) -> Result<Vec<String>> {
+    let words: &[&str] = match tool {
+        Tool::Claude => &["claude", "mcp", "remove", "--scope", "user", NAME],
+        Tool::Codex => &["codex", "mcp", "remove", NAME],
+        Tool::Copilot => &["copilot", "mcp", "remove", NAME],
+        Tool::Gemini => &["gemini", "mcp", "remove", "--scope", "user", NAME],
+        Tool::OpenCode | Tool::Cursor => {
+            let file = match tool {
+                Tool::Cursor => "~/.cursor/mcp.json",
+                _ => "~/.config/opencode/opencode.jsonc",
+            };
+            let text = format!("{} has no command that takes a server out", tool.word());
+            return Err(Error::usage(text)
+                .hint(format!("take the entry {NAME:?} out of {file} with an editor")));
+        }
+    };
+    Ok(words.iter().map(|word| (*word).to_owned()).collect())
+}
+
+/// The command that starts the server.
+fn server(call: &Call) -> Result<Vec<String>> {
+    let mut words = vec![own_program()?];
+    for (id, flag) in [("state_dir", "--state-dir"), ("node", "--node"), ("agent", "--as")] {
+        if let Some(value) = call.given(id) {
+            words.extend([flag.to_owned(), value]);
+        }
+    }
+    words.push("mcp".to_owned());
+    Ok(words)
+}
+
+fn tool_of(word: &str) -> Result<Tool> {
+    word.parse().map_err(|rule| Error::usage(format!("{word:?} is not known: {rule}")))
+}
+
+fn install(call: &Call) -> Result<u8> {
+    let server = server(call)?;
+    let InstallArgs { target } = call.args()?;
+    let tool = tool_of(&target.tool)?;
+    let words = add(tool, &server)?;
+    if target.dry_run {
+        return answer(call, tool, "would_install", &words, "");
+    }
+    let said = run_words(&words).or_else(|error| {
+        // It may know a server of this name, as from another place of this program.
+        let replaced = remove(tool).and_then(|words| run_words(&words)).is_ok();
+        if replaced { run_words(&words) } else { Err(error) }
+    })?;
+    answer(call, tool, "installed", &words, &said)
+}
+
+fn uninstall(call: &Call) -> Result<u8> {
+    let UninstallArgs { target } = call.args()?;
+    let tool = tool_of(&target.tool)?;
+    let words = remove(tool)?;
+    if target.dry_run {
+        return answer(call, tool, "would_uninstall", &words, "");
+    }
+    let said = run_words(&words)?;
+    answer(call, tool, "uninstalled", &words, &said)
+}
+
+fn line(words: &[String]) -> String {
+    words.iter().map(|word| quote_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn answer(call: &Call, tool: Tool, outcome: &str, words: &[String], said: &str) -> Result<u8> {
+    let command = line(words);
+    let object = || {
+        let mut object = Object::new();
+        object.text("tool", tool.word()).text("outcome", outcome).text("command", &command);
+        object.text("said", said).clone()
+    };
+    let text = || match said.is_empty() {
+        true => command.clone(),
+        false => format!("{command}\n{said}"),
+    };
+    call.out.either(object, text).map(|()| 0)
+}
+
+/// Runs a command of a tool; returns what it said.
+fn run_words(words: &[String]) -> Result<String> {
+    let (program, args) = words.split_first().map_or(("", [].as_slice()), |(p, a)| (p.as_str(), a));
+    let command_line = line(words);
+    let fault = |text: String| Error::new(Kind::Fault, text);
+    let finished = command::run(Program::new(program).args(args), b"", LIMIT, SAID_MAX);
+    let finished = finished.map_err(|failure| match failure {
+        command::Failure::NotStarted(error) => {
+            fault(format!("{program} cannot be started: {error}"))
+                .hint(format!("where {program} is found, call: {command_line}"))
+        }
+        command::Failure::TimedOut => fault(format!("{command_line}: it did not end in 60 s")),
+    })?;
+    let lines = |bytes: &[u8]| -> String {
+        let text = String::from_utf8_lossy(bytes);
+        let lines: Vec<_> = text.trim().lines().map(printable).collect();
+        lines.join("\n")
+    };
+    match finished.status.success() {
+        true => Ok(lines(&finished.output)),
+        false => {
+            let said = [lines(&finished.errors), lines(&finished.output)].join(" ");
+            Err(fault(format!("{command_line}: {}", said.trim())))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Whose session the calls belong to, and what becomes of what it holds.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::client::{Client, LEGACY};
+use crate::support::{LIMIT, Sandbox, wait_for};
+
+/// Tells zeta by a hook that this process has a session, as an agent tool does.
+fn begin_session(sandbox: &Sandbox, event: &str) {
+    let mut hook = sandbox.cmd(&["hook", "run", "codex", event]);
+    hook.stdin(Stdio::piped()).env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
+    let mut hook = hook.spawn().unwrap();
+    let input = json!({"session_id": "s-1", "cwd": &*sandbox.dir}).to_string();
+    hook.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    assert!(hook.wait().unwrap().success());
+}
+
+#[test]
+fn the_session_of_the_tool_is_found_without_any_variable() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::greeted(&sandbox, "codex-mcp-client");
+    // The server was there before the session: the first call finds it all the same.
+    begin_session(&sandbox, "session-start");
+    let granted = client.call("acquire", json!({"name": "deploy"}));
+    assert!(granted.agent().starts_with("codex-") && granted.agent().len() == 14, "{granted:?}");
+    let shown = sandbox.ok(&["lease", "show", "deploy"]);
+    let evidence = format!("pid {}", std::process::id());
+    assert!(shown.contains(&evidence), "the tool is the evidence, not the server: {shown}");
+
+    // A server that is started again finds what the session holds.
+    assert_eq!(client.close(LIMIT), 0);
+    let mut again = Client::greeted(&sandbox, "codex-mcp-client");
+    let mine = again.call("check", json!({"name": "deploy"}));
+    assert_eq!((mine.outcome(), mine.token()), ("mine", granted.token()));
+    // The end of the session is noticed, and what it held is named.
+    begin_session(&sandbox, "session-end");
+    let other = again.call("status", json!({}));
+    assert!(other.has("lease deploy") && other.has("not yours any more"), "{other:?}");
+    assert_ne!(other.agent(), granted.agent());
+}
+
+#[test]
+fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
+    let sandbox = Sandbox::new();
+    for clean in [false, true] {
+        let zeta = env!("CARGO_BIN_EXE_zeta");
+        let unset = "unset ZETA_SESSION ZETA_AGENT ZETA_NODE;";
+        let line = format!("{} '{zeta}' mcp; :", if clean { unset } else { "" });
+        let mut client =
+            Client::of(&mut sandbox.cmd(&["run", "--as", "otto", "--", "sh", "-c", &line]));
+        client.greet("some-client", LEGACY);
+        let granted = client.call("acquire", json!({"name": "deploy"}));
+        assert_eq!((granted.outcome(), granted.agent()), ("granted", "otto"), "{clean}");
+        assert_eq!(client.close(LIMIT), 0);
+        assert!(!sandbox.lock_exists("deploy"), "zeta run releases at its end");
+    }
+}
+
+#[test]
+fn a_name_that_is_given_is_the_name() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::of(&mut sandbox.cmd(&["--as", "vera", "mcp"]));
+    client.greet("some-client", LEGACY);
+    assert_eq!(client.call("status", json!({})).agent(), "vera");
+    // Two servers under one name would release each other's leases.
+    let mut second = Client::of(&mut sandbox.cmd(&["mcp", "--as", "vera"]));
+    second.greet("some-client", LEGACY);
+    let refused = second.call("acquire", json!({"name": "x"}));
+    assert!(refused.is_error && refused.has("vera"), "{refused:?}");
+}
+
+#[test]
+fn what_is_held_is_renewed() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::greeted(&sandbox, "c");
+    client.call("acquire", json!({"name": "deploy", "ttl": "1s"}));
+    let until = || {
+        let shown = sandbox.ok(&["--json", "lease", "show", "deploy"]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        shown["until"].as_str().unwrap().to_owned()
+    };
+    let first = until();
+    wait_for("two renewals", || until() > first);
+    let second = until();
+    wait_for("two renewals", || until() > second);
+    assert_eq!(client.call("check", json!({"name": "deploy"})).outcome(), "mine");
+}
+
+#[test]
+fn a_lost_lease_is_told_in_the_next_answer_of_any_tool() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::greeted(&sandbox, "c");
+    let token = client.call("acquire", json!({"name": "deploy"})).token().to_string();
+    let args = ["lease", "break", "deploy", "--expect", &token, "--reason", "it is urgent"];
+    sandbox.ok(&[&args[..], &["--as", "ann"]].concat());
+    let told = client.call("inbox", json!({}));
+    for part in ["You have LOST lease deploy", "ann", "it is urgent", "hold: nothing"] {
+        assert!(told.has(part), "{part:?}: {told:?}");
+    }
+    assert_eq!(told.object["holdings"], json!([]));
+    assert!(!client.call("inbox", json!({})).has("LOST"), "it is told once");
+    // What the agent released itself, by a command, is no loss.
+    let token = client.call("acquire", json!({"name": "deploy"})).token().to_string();
+    sandbox.ok(&["lease", "release", "deploy", "--token", &token]);
+    let told = client.call("inbox", json!({}));
+    assert!(told.has("released elsewhere") && !told.has("LOST"), "{told:?}");
+}
+
+#[test]
+fn an_unsafe_directory_is_an_answer_and_no_end() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(&sandbox.state).unwrap();
+    std::fs::set_permissions(&sandbox.state, PermissionsExt::from_mode(0o777)).unwrap();
+    let mut client = Client::greeted(&sandbox, "c");
+    let answer = client.request("tools/call", json!({"name": "status", "arguments": {}}));
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(answer["result"]["isError"] == true && text.contains("state"), "{answer}");
+    std::fs::remove_dir(&sandbox.state).unwrap();
+    assert_eq!(client.call("acquire", json!({"name": "x"})).outcome(), "granted");
+    assert!(client.read(Duration::from_millis(1)).is_none());
+}

@@ -1,0 +1,77 @@
+//! Real agent tools, with zeta's hooks, against a stand-in of their models on loopback.
+//!
+//! `cargo xtask agents` brings the tools and starts this program in a network that has loopback
+//! only. `model` is the stand-in, `tool` has one file per tool, `place` is the home and the
+//! repository of a scene, `client` is a running tool, and `scene` is what they play.
+
+mod client;
+mod model;
+mod place;
+mod record;
+mod scene;
+mod tool;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use self::place::Place;
+use self::record::Record;
+use self::tool::Tool;
+
+/// The result type of this program; an error ends a scene with its text.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: agents ZETA DIR RESULTS NAME=PROGRAM...
+
+  ZETA      the program zeta
+  DIR       an empty directory for the scenes
+  RESULTS   a file for the results: tool, capability, ok or FAILED, what was seen
+  NAME      claude, codex, gemini, copilot or opencode
+  PROGRAM   the program of the tool, and what goes before its arguments, with blanks between
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [zeta, dir, results, tools @ ..] = args.as_slice() else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match play(&PathBuf::from(zeta), &PathBuf::from(dir), &PathBuf::from(results), tools) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("agents: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Plays the scenes of each tool; true if all that was tried works.
+fn play(
+    zeta: &std::path::Path,
+    dir: &std::path::Path,
+    results: &std::path::Path,
+    tools: &[String],
+) -> Outcome<bool> {
+    only_loopback()?;
+    let mut record = Record::create(results)?;
+    for given in tools {
+        let tool = Tool::parse(given)?;
+        let place = Place::make(zeta, dir, &tool)?;
+        record.begin(tool.name);
+        if let Err(error) = scene::play(&tool, &place, &mut record) {
+            record.broken(&tool, &error.to_string())?;
+            place.show_output();
+        }
+    }
+    Ok(record.good())
+}
+
+/// Nothing may leave this machine: a tool that reaches its maker's servers shows something else.
+fn only_loopback() -> Outcome<()> {
+    let routes = std::fs::read_to_string("/proc/net/route")?;
+    match routes.lines().nth(1) {
+        None => Ok(()),
+        Some(_) => Err("this network leads out of the machine; see cargo xtask agents".into()),
+    }
+}

@@ -1,0 +1,161 @@
+//! The home, the repository and the state directory of a scene.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Outcome;
+use crate::tool::Tool;
+
+/// A directory of its own for each tool.
+pub struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    /// Makes the directories, a repository with a remote, and the settings of the tool.
+    pub fn make(zeta: &Path, dir: &Path, tool: &Tool) -> Outcome<Place> {
+        let place = Place { dir: dir.join(tool.name) };
+        for name in ["home", "bin", "tmp", "repo/src"] {
+            fs::create_dir_all(place.dir.join(name))?;
+        }
+        // zeta refuses a state directory in one that others may write to.
+        fs::set_permissions(&place.dir, PermissionsExt::from_mode(0o700))?;
+        fs::copy(zeta, place.zeta())?;
+        fs::write(place.repo().join("src/old.txt"), "first\n")?;
+        let remote = place.dir.join("remote.git").display().to_string();
+        for args in [
+            "init -q --bare -b main REMOTE",
+            "init -q -b main",
+            "config user.name tester",
+            "config user.email tester@example.org",
+            "add .",
+            "commit -q -m first",
+            "remote add origin REMOTE",
+            "push -q origin main",
+        ] {
+            let args = args.split(' ').map(|arg| if arg == "REMOTE" { &remote } else { arg });
+            place.answer(place.command("git").args(args))?;
+        }
+        (tool.prepare)(&place)?;
+        Ok(place)
+    }
+
+    /// The home directory.
+    pub fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> PathBuf {
+        self.dir.join("repo")
+    }
+
+    /// The file that agents write.
+    pub fn new_file(&self) -> PathBuf {
+        self.repo().join("src/new.txt")
+    }
+
+    /// The installed program.
+    pub fn zeta(&self) -> PathBuf {
+        self.dir.join("bin/zeta")
+    }
+
+    /// The file with what a client printed.
+    pub fn output(&self, client: &str) -> PathBuf {
+        self.dir.join(format!("{client}.out"))
+    }
+
+    /// Writes a file below the home, and the directories above it.
+    pub fn write(&self, path: &str, text: &str) -> Outcome<()> {
+        let path = self.home().join(path);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        Ok(fs::write(path, text)?)
+    }
+
+    /// Makes a command in the repository that inherits nothing of this process.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let bin = self.dir.join("bin").display().to_string();
+        command
+            .current_dir(self.repo())
+            .stdin(Stdio::null())
+            .env_clear()
+            .env("HOME", self.home())
+            .env("PATH", format!("{bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"))
+            .env("LANG", "C.UTF-8")
+            // Codex refuses a directory of its own below the one for temporary files.
+            .env("TMPDIR", self.dir.join("tmp"))
+            .env("ZETA_STATE_DIR", self.dir.join("state"))
+            .env("ZETA_BUS_DIR", self.dir.join("bus"))
+            .env("GIT_CONFIG_GLOBAL", "/dev/null");
+        command
+    }
+
+    /// Runs zeta and returns what it printed.
+    pub fn run_zeta(&self, args: &[&str]) -> Outcome<String> {
+        self.answer(self.command(&self.zeta().display().to_string()).args(args))
+    }
+
+    /// Returns the agents that live, by `zeta status`.
+    pub fn live(&self) -> Outcome<Vec<String>> {
+        let status: Value = serde_json::from_str(&self.run_zeta(&["status", "--json"])?)?;
+        let agents = status.pointer("/nodes/0/agents").and_then(Value::as_array);
+        let text = |agent: &Value, key: &str| {
+            agent.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let agents = agents.into_iter().flatten();
+        let live = agents.filter(|agent| text(agent, "liveness") == "live");
+        Ok(live.map(|agent| text(agent, "agent")).collect())
+    }
+
+    /// Waits until so many agents live: OpenCode does not wait for its hooks at the start.
+    pub fn live_soon(&self, count: usize) -> Outcome<Vec<String>> {
+        let begun = Instant::now();
+        loop {
+            let live = self.live()?;
+            if live.len() >= count || begun.elapsed() > Duration::from_secs(5) {
+                return Ok(live);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns the commit at the head of the remote's branch.
+    pub fn pushed(&self) -> Outcome<String> {
+        self.answer(self.command("git").args(["ls-remote", "origin", "main"]))
+    }
+
+    /// Returns the commit at the head of the branch.
+    pub fn head(&self) -> Outcome<String> {
+        self.answer(self.command("git").args(["rev-parse", "HEAD"]))
+    }
+
+    /// Prints the last lines that each client printed, for a reader who looks for a cause.
+    pub fn show_output(&self) {
+        for client in ["first", "second"] {
+            let path = self.output(client);
+            let text = fs::read(&path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            let lines: Vec<&str> = text.lines().collect();
+            println!("--- the last lines of {}", path.display());
+            for line in lines.iter().skip(lines.len().saturating_sub(8)) {
+                println!("{}", line.chars().take(400).collect::<String>());
+            }
+        }
+    }
+
+    fn answer(&self, command: &mut Command) -> Outcome<String> {
+        let done = command.output()?;
+        if !done.status.success() {
+            let said = String::from_utf8_lossy(&done.stderr);
+            return Err(format!("{command:?} ended with {}: {said}", done.status).into());
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+}

@@ -1,0 +1,61 @@
+//! Codex CLI.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::Tool;
+use crate::Outcome;
+use crate::model::Turn;
+use crate::place::Place;
+
+/// The hooks of a person, in the form of a person.
+const HOOKS: &str = "{\n   \"hooks\": {\"Stop\" : [{\"hooks\":\n[{\"type\":\"command\",\
+    \"command\":\"true\"}]}]}\n}\n";
+
+/// The tool.
+pub const TOOL: Tool = Tool {
+    name: "codex",
+    program: String::new(),
+    first_args: Vec::new(),
+    prepare,
+    arguments,
+    settings: ".codex/hooks.json",
+    edit,
+    shell,
+    lacks: &[],
+};
+
+fn prepare(place: &Place) -> Outcome<()> {
+    let repo = place.repo();
+    let config = format!(
+        "model = \"gpt-5.5\"\nmodel_provider = \"stand-in\"\n\n[projects.\"{}\"]\n\
+         trust_level = \"trusted\"\n",
+        repo.display()
+    );
+    place.write(".codex/config.toml", &config)?;
+    place.write(".codex/hooks.json", HOOKS)
+}
+
+fn arguments(_place: &Place, port: u16, command: &mut Command) {
+    let provider = format!(
+        "model_providers.stand-in={{name=\"stand-in\",base_url=\"http://127.0.0.1:{port}/v1\",\
+         env_key=\"STAND_IN_KEY\",wire_api=\"responses\"}}"
+    );
+    command
+        .args(["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access"])
+        // The trust in hooks is given by a person in the program itself.
+        .args(["--dangerously-bypass-hook-trust", "-c", &provider, "hi"])
+        .env("STAND_IN_KEY", "none");
+}
+
+fn edit(path: &Path, text: &str) -> Turn {
+    let path = path.display();
+    let patch = format!("*** Begin Patch\n*** Add File: {path}\n+{text}\n*** End Patch\n");
+    Turn::Call("apply_patch".to_owned(), Value::String(patch))
+}
+
+fn shell(command: &str) -> Turn {
+    Turn::Call("exec_command".to_owned(), json!({"cmd": command}))
+}

@@ -1,0 +1,63 @@
+//! The agent tools: how each is prepared and started, and how its model calls its tools.
+
+mod claude;
+mod codex;
+mod copilot;
+mod gemini;
+mod opencode;
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::Outcome;
+use crate::model::Turn;
+use crate::place::Place;
+use crate::record::{
+    Capability, EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, UNINSTALL, WARNING,
+};
+
+/// An agent tool.
+pub struct Tool {
+    /// Its word in zeta.
+    pub name: &'static str,
+    /// Its program, from the command line.
+    pub program: String,
+    /// What goes before its arguments, from the command line.
+    pub first_args: Vec<String>,
+    /// Writes its settings into the home.
+    pub prepare: fn(&Place) -> Outcome<()>,
+    /// Adds the arguments and the environment for one prompt, with the model at a port.
+    pub arguments: fn(&Place, u16, &mut Command),
+    /// The file that `zeta hook install` changes, below the home.
+    pub settings: &'static str,
+    /// Makes the model write a file with the tool's own means.
+    pub edit: fn(&Path, &str) -> Turn,
+    /// Makes the model run a shell command.
+    pub shell: fn(&str) -> Turn,
+    /// What the tool cannot do; `docs/use/hooks.md` says so.
+    pub lacks: &'static [Capability],
+}
+
+impl Tool {
+    /// Reads `NAME=PROGRAM [ARGUMENT...]`.
+    pub fn parse(given: &str) -> Outcome<Tool> {
+        let (name, program) = given.split_once('=').ok_or("a tool is given as NAME=PROGRAM")?;
+        let mut words = program.split(' ').map(str::to_owned);
+        let program = words.next().unwrap_or_default();
+        let known = [claude::TOOL, codex::TOOL, gemini::TOOL, copilot::TOOL, opencode::TOOL];
+        let tool = known.into_iter().find(|tool| tool.name == name);
+        let tool = tool.ok_or_else(|| format!("no tool is called '{name}'"))?;
+        Ok(Tool { program, first_args: words.collect(), ..tool })
+    }
+
+    /// Reports whether the tool can do something.
+    pub fn can(&self, what: Capability) -> bool {
+        !self.lacks.contains(&what)
+    }
+
+    /// Lists what the scenes try with this tool.
+    pub fn tried(&self) -> Vec<Capability> {
+        let all = [PRESENCE, GREETING, NAME, EDIT, PUSH, WARNING, KILLED, REMOVED, END, UNINSTALL];
+        all.into_iter().filter(|what| self.can(what)).collect()
+    }
+}

@@ -1,0 +1,196 @@
+//! `cargo xtask agents`: real agent tools, at pinned versions, with zeta's hooks, against a
+//! stand-in of their models, in a network that has loopback only.
+//!
+//! The program `agents` of `testing` has the stand-in and the scenes. What worked is in
+//! `docs/agents.tsv`, from which the table in `docs/use/hooks.md` is made.
+
+mod npm;
+mod table;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use self::npm::{Pinned, TOOLS};
+pub use self::table::check;
+use crate::run;
+
+/// What CI tries; the other tools have no room in its time.
+const IN_CI: [&str; 2] = ["claude", "codex"];
+
+/// How long the scenes of one tool may take, in seconds.
+const SECONDS: usize = 80;
+
+/// What a run showed.
+#[derive(Default)]
+pub struct Shown {
+    /// How many capabilities were tried and work.
+    pub passed: u64,
+    /// The others: tool and capability.
+    pub failed: BTreeSet<String>,
+}
+
+/// One line of the results of the program `agents`.
+struct Tried {
+    tool: String,
+    what: String,
+    works: bool,
+}
+
+/// `cargo xtask agents [TOOL…] [--install] [--write]`; true if all that was tried works.
+pub fn run(args: &[&str]) -> Result<bool> {
+    let names: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("--")).collect();
+    let has = |option: &str| args.contains(&option);
+    if let Some(odd) = args.iter().find(|a| a.starts_with("--") && !OPTIONS.contains(a)) {
+        bail!("there is no option '{odd}'; there are {}", OPTIONS.join(" and "));
+    }
+    let tools = chosen(&names)?;
+    for tool in &tools {
+        println!("{}: {}", tool.name, npm::provide(tool)?);
+    }
+    if has("--install") {
+        return Ok(true);
+    }
+    let tried = play(&tools)?;
+    if has("--write") {
+        table::write(&tried)?;
+    }
+    let shown = shown(&tried, table::expected(&tools)?);
+    for name in &shown.failed {
+        println!("FAILED: {name}");
+    }
+    println!("agents: {} capabilities work, {} do not", shown.passed, shown.failed.len());
+    Ok(shown.failed.is_empty())
+}
+
+const OPTIONS: [&str; 2] = ["--install", "--write"];
+
+/// Plays what CI plays.
+///
+/// # Errors
+/// The tools or a network of their own cannot be had: nothing was tried.
+pub fn run_some() -> Result<Result<Shown>> {
+    let tools = chosen(&IN_CI)?;
+    ensure!(npm::is_here(), "npm is missing (Debian package npm)");
+    namespace_works()?;
+    for tool in &tools {
+        npm::provide(tool)?;
+    }
+    Ok(play(&tools).and_then(|tried| Ok(shown(&tried, table::expected(&tools)?))))
+}
+
+/// Finds the tools by their names; without any, all that npm has.
+fn chosen(names: &[&str]) -> Result<Vec<&'static Pinned>> {
+    let can = |tool: &&Pinned| !tool.packages.is_empty();
+    if names.is_empty() {
+        return Ok(TOOLS.iter().filter(can).collect());
+    }
+    let find = |name: &&str| {
+        let found = TOOLS.iter().filter(can).find(|tool| tool.name == *name);
+        found.with_context(|| format!("no tool that npm has is called '{name}'"))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Judges the results: what was expected and is missing has failed.
+fn shown(tried: &[Tried], expected: BTreeSet<String>) -> Shown {
+    let name = |tried: &Tried| format!("agents: {}: {}", tried.tool, tried.what);
+    let mut failed: BTreeSet<String> = tried.iter().filter(|t| !t.works).map(name).collect();
+    let works: BTreeSet<String> =
+        tried.iter().map(name).filter(|name| !failed.contains(name)).collect();
+    failed.extend(expected.difference(&works).cloned());
+    Shown { passed: works.len() as u64, failed }
+}
+
+/// The arguments for a network and a tree of processes of its own; when `unshare` ends, so does
+/// all that a tool left running.
+fn unshare() -> Vec<String> {
+    let mut args: Vec<&str> =
+        vec!["--net", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL"];
+    let root = run::answer(run::program("id", &["-u"])).is_some_and(|uid| uid.trim() == "0");
+    if !root {
+        args.push("--map-root-user");
+    }
+    args.extend(["sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+fn namespace_works() -> Result<()> {
+    let mut try_it = run::program("unshare", &[]);
+    try_it.args(unshare()).arg("true");
+    ensure!(
+        run::answer(try_it).is_some(),
+        "a network with loopback only cannot be made (unshare and ip, and root or user namespaces)"
+    );
+    Ok(())
+}
+
+/// Builds the programs and plays the scenes of the tools.
+fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
+    namespace_works()?;
+    let args = ["build", "-p", "zeta", "-p", "zeta-testing", "--bin", "zeta", "--bin", "agents"];
+    ensure!(run::succeeds(run::cargo(&args))?, "the programs cannot be built");
+    let dir = Scratch::make()?;
+    let results = dir.0.join("results.tsv");
+    let limit = (SECONDS * tools.len()).to_string();
+    let built = run::target_dir().join("debug");
+    let mut scenes = run::program("timeout", &["--kill-after=5", &limit, "unshare"]);
+    scenes.args(unshare());
+    scenes.args([built.join("agents"), built.join("zeta"), dir.0.clone(), results.clone()]);
+    for tool in tools {
+        scenes.arg(format!("{}={}", tool.name, npm::command(tool)));
+    }
+    println!();
+    let status = scenes.status().context("cannot start timeout(1)")?;
+    let text = fs::read_to_string(&results).unwrap_or_default();
+    let tried: Vec<Tried> = text.lines().filter_map(parse).collect();
+    let broken = tried.is_empty() || status.code() == Some(124);
+    ensure!(!broken, "the scenes ended with {status}");
+    Ok(tried)
+}
+
+fn parse(line: &str) -> Option<Tried> {
+    let mut cells = line.split('\t').map(str::to_owned);
+    let (tool, what, word) = (cells.next()?, cells.next()?, cells.next()?);
+    Some(Tried { tool, what, works: word == "ok" })
+}
+
+/// A directory for the scenes, which no other user may write to; it is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> Result<Scratch> {
+        let dir = std::env::temp_dir().join(format!("zeta-agents-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&dir).context("cannot make a directory")?;
+        Ok(Scratch(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            println!("agents: {} stays: {error}", self.0.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_expected_and_was_not_tried_has_failed() {
+        let line = |line: &str| parse(line).unwrap();
+        let tried = [line("codex\tedit\tok\tseen"), line("codex\tpush\tFAILED\tseen")];
+        let expected = ["edit", "push", "end"].map(|what| format!("agents: codex: {what}"));
+        let shown = shown(&tried, expected.into_iter().collect());
+        assert_eq!(shown.passed, 1);
+        assert_eq!(
+            shown.failed.into_iter().collect::<Vec<_>>(),
+            ["agents: codex: end", "agents: codex: push"]
+        );
+    }
+}
