@@ -17,8 +17,8 @@ const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
-/// `C` and `E` do the same with a claim; `M` takes many other leases, and `P` (the last ones) claims
-/// many paths of this repository.
+/// `C` and `E` do the same with a claim; `M` takes many other leases, and `P` (the last ones)
+/// claims many paths of this repository.
 const VERBS: [(&str, char); 19] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),

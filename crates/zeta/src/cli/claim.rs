@@ -208,7 +208,7 @@ acquire'; until then, its name is enough. That call shows it the note: what was 
 
 Examples:
   zeta claim handover B-0856 --to vera-codex --token 1779000000000001
-  zeta claim handover --path 'src/**' --to vera-codex
+  zeta claim handover --path 'src/**' --to vera-codex --token 1779000000000001
   echo 'next: the tests of errors' | zeta claim handover B-0856 --to vera-codex --note -")]
 struct HandoverArgs {
     #[command(flatten)]

@@ -1,7 +1,7 @@
-//! The cases of leases that several holders have. After a fault at any call of an acquire, a release
-//! or a break the grants are those of before or of after, an answer of success is true, no place is
-//! lost, and the next call goes through at once. Grants are counted by their files: a file counts
-//! while the record of the lease stands.
+//! The cases of leases that several holders have. After a fault at any call of an acquire, a
+//! release or a break the grants are those of before or of after, an answer of success is true, no
+//! place is lost, and the next call goes through at once. Grants are counted by their files: a file
+//! counts while the record of the lease stands.
 
 use std::time::Duration;
 
@@ -92,7 +92,8 @@ impl Scene {
     fn set_up(&self, sandbox: &Sandbox) -> Vec<String> {
         Tree::default().put_back(&sandbox.world);
         sandbox.forget_home();
-        let said = self.before.iter().map(|args| sandbox.ok(args)).last().unwrap_or_default();
+        let mut said = String::new();
+        self.before.iter().for_each(|args| said = sandbox.ok(args));
         let word = |word: &&str| if *word == TOKEN { said.clone() } else { (*word).to_owned() };
         self.args.iter().map(word).collect()
     }
@@ -115,8 +116,7 @@ pub fn play(test: &str, scene: &Scene) {
     }
     let args = scene.set_up(&sandbox);
     assert_eq!(grants(&sandbox), scene.grants.0, "{}", scene.name);
-    let words = |args: &[String]| args.to_vec();
-    let (clean, points) = record(&sandbox, &refs(&words(&args)));
+    let (clean, points) = record(&sandbox, &refs(&args));
     assert_eq!((clean.status, grants(&sandbox)), (0, scene.grants.1), "{}: {clean:?}", scene.name);
     let (mut made, mut missed, mut wrong) = (0, 0, Vec::new());
     for point in &points {
@@ -201,8 +201,8 @@ fn judge(
     wrong
 }
 
-/// It says itself that it may be done: the answer could not be printed, or the guard not be looked at
-/// after the change.
+/// It says itself that it may be done: the answer could not be printed, or the guard could not be
+/// looked at after the change.
 fn is_doubtful(out: &Out) -> bool {
     ["may have done its work", "may count all the same"].iter().any(|text| out.err.contains(text))
 }
