@@ -2,7 +2,7 @@
 
     mcp_python.py ZETA DIR
 
-DIR is an empty directory. Each line of the output is a check: "ok NAME seen" or "FAILED NAME seen".
+DIR is an empty directory. Each line of the output is a check: "ok NAME  SEEN" or "FAILED NAME  SEEN".
 """
 
 import asyncio
@@ -22,7 +22,7 @@ STATELESS = "2026-07-28"
 
 def check(name, good, seen=""):
     seen = " ".join(str(seen).split())[:100]
-    print("ok" if good else "FAILED", name, seen, flush=True)
+    print("ok" if good else "FAILED", f"{name}  {seen}", flush=True)
     if not good:
         FAILED.append(name)
 

@@ -4,7 +4,7 @@
 //     node mcp_typescript.mjs ZETA DIR CLIENT
 //
 // DIR is an empty directory, CLIENT the directory of the client's package. Each line of the output is
-// a check: "ok NAME seen" or "FAILED NAME seen".
+// a check: "ok NAME  SEEN" or "FAILED NAME  SEEN".
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const { StdioClientTransport } = await load("stdio.mjs");
 let failed = 0;
 function check(name, good, seen = "") {
   const said = String(seen).split(/\s+/).join(" ").slice(0, 100);
-  console.log(good ? "ok" : "FAILED", name, said);
+  console.log(good ? "ok" : "FAILED", `${name}  ${said}`);
   if (!good) failed += 1;
 }
 

@@ -2,10 +2,12 @@
 //! the binary that `cargo xtask install` installs. If one of them grows by more than a tenth, the
 //! tests fail.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,8 +19,8 @@ const TABLE: &str = "xtask/costs.tsv";
 const HEAD: &str = "verb\tsystem_calls\tuser_instructions\tpage_faults\n";
 
 /// The verbs, and what is done before each: `L` acquires the lease, `F` acquires and releases it;
-/// `C` and `E` do the same with a claim; `M` takes many other leases, and `P` (the last ones)
-/// claims many paths of this repository.
+/// `C` and `E` do the same with a claim; `H` begins five sessions of an agent tool with two claims
+/// each; `M` (the last one) takes many other leases.
 const VERBS: [(&str, char); 19] = [
     ("--version", '-'),
     ("lease acquire job", 'F'),
@@ -36,14 +38,14 @@ const VERBS: [(&str, char); 19] = [
     ("claim acquire --item B-1", 'E'),
     ("claim check --item B-2", 'E'),
     ("claim release B-1 --token T", 'C'),
+    ("hook run claude before-tool", 'H'),
+    ("hook run claude after-tool", 'H'),
     ("status", 'M'),
-    ("claim check --path src/new.rs", 'P'),
-    ("claim acquire --shared --path src/new.rs", 'P'),
 ];
+/// How many sessions with hooks live when a hook is counted, and how many claims each of them has.
+const SESSIONS: [usize; 2] = [5, 2];
 /// How many leases are held when `status` is counted.
 const MANY: usize = 400;
-/// How many claims on paths there are when one more is counted, and how many patterns each has.
-const CLAIMS: (usize, usize) = (625, 16);
 
 /// The counts of one verb; `None` where the tool that counts is missing.
 type Counts = [Option<u64>; 3];
@@ -121,10 +123,18 @@ fn compare(table: &str, counted: &BTreeMap<&str, Counts>) -> Vec<String> {
 struct Stage {
     dir: PathBuf,
     zeta: PathBuf,
+    /// The name of the state directory of the next call: sessions with hooks have one of their own.
+    state: Cell<&'static str>,
+    /// The processes of the sessions with hooks.
+    agents: RefCell<Vec<Child>>,
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        for agent in self.agents.get_mut() {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("left behind: {}: {error}", self.dir.display());
         }
@@ -137,7 +147,7 @@ impl Stage {
         let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let dir = base.join(format!("zeta-costs-{}", std::process::id()));
         fs::create_dir(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        Ok(Stage { dir, zeta })
+        Ok(Stage { dir, zeta, state: Cell::new("state"), agents: RefCell::default() })
     }
 
     /// Makes a call, in an environment that is the same everywhere.
@@ -150,32 +160,25 @@ impl Stage {
         }
         command.args(verb).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("ZETA_STATE_DIR", self.dir.join("state"));
+        command.env("ZETA_STATE_DIR", self.dir.join(self.state.get()));
         command.env("ZETA_BUS_DIR", self.dir.join("bus"));
+        if verb.first().is_some_and(|noun| noun == "hook") {
+            let agents = self.agents.borrow();
+            let process = agents.first().map_or(0, Child::id).to_string();
+            command.env("CLAUDE_PID", process);
+            command.stdin(File::open(self.dir.join("event-0")).map_or(Stdio::null(), Stdio::from));
+        }
         command
-    }
-
-    /// Claims thousands of paths, once.
-    fn claim_paths(&self) -> Result<()> {
-        let claimed = self.dir.join("paths-are-claimed");
-        if claimed.exists() {
-            return Ok(());
-        }
-        let (claims, patterns) = CLAIMS;
-        for claim in 0..claims {
-            let mut words = vec!["claim".to_owned(), "acquire".to_owned()];
-            let path = |pattern| format!("--path=packages/app-{claim}/src/mod-{pattern}/**");
-            words.extend((0..patterns).map(path));
-            run::answer(self.call(&[], &words)).with_context(|| format!("claim {claim}"))?;
-        }
-        fs::write(claimed, "").context("cannot note that the paths are claimed")
     }
 
     /// Brings the lease into the state that the verb needs, and fills in its token.
     fn prepare(&self, verb: &str, before: char) -> Result<Vec<String>> {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        if before == 'P' {
-            self.claim_paths()?;
+        self.state.set(if before == 'H' { "hooked" } else { "state" });
+        if before == 'H' {
+            if self.agents.borrow().is_empty() {
+                self.begin_sessions()?;
+            }
             return Ok(words(verb));
         }
         // Removes what the previous call left.
@@ -221,6 +224,41 @@ impl Stage {
             fs::write(taken, "")?;
         }
         Ok(verb.split(' ').map(|word| if word == "T" { &token } else { word }.to_owned()).collect())
+    }
+
+    /// Begins the sessions with hooks. The event of each is an edit in a repository that none of
+    /// them claimed.
+    fn begin_sessions(&self) -> Result<()> {
+        let repository = self.dir.join("repository");
+        fs::create_dir_all(repository.join(".git"))?;
+        let [sessions, claims] = SESSIONS;
+        for number in 0..sessions {
+            let event = self.dir.join(format!("event-{number}"));
+            let (cwd, file) = (repository.display(), repository.join("file"));
+            let input = format!(r#"{{"file_path":"{}"}}"#, file.display());
+            let session = format!(r#""session_id":"{number}","cwd":"{cwd}""#);
+            let text = format!(r#"{{{session},"tool_name":"Edit","tool_input":{input}}}"#);
+            fs::write(&event, text)?;
+            let agent = run::program("sleep", &["600"]).spawn().context("cannot run sleep")?;
+            let exports = self.dir.join(format!("exports-{number}"));
+            let begin = ["hook", "run", "claude", "session-start"].map(str::to_owned);
+            let mut hook = self.call(&[], &begin);
+            hook.stdin(File::open(&event)?).env("CLAUDE_PID", agent.id().to_string());
+            hook.env("CLAUDE_ENV_FILE", &exports);
+            self.agents.borrow_mut().push(agent);
+            run::answer(hook).context("cannot begin a session")?;
+            for claim in 0..claims {
+                let worktree = self.dir.join(format!("worktree-{number}-{claim}"));
+                let script = format!(
+                    ". {}; exec {} claim acquire H-{number}-{claim} --worktree {}",
+                    exports.display(),
+                    self.zeta.display(),
+                    worktree.display()
+                );
+                run::answer(self.call(&["sh", "-c", &script], &[])).context(script)?;
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, verb: &str, before: char) -> Result<Counts> {

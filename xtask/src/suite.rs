@@ -146,21 +146,24 @@ pub fn run_cuts() -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Plays the scenes of two real agent tools; each capability is a test.
+/// Plays the scenes of two real agent tools, and the conversations of two clients with the server;
+/// each capability is a test.
 pub fn run_agents() -> Outcome {
     let mut outcome = Outcome::default();
-    match agents::run_some() {
-        Err(error) => {
-            outcome.counts.skipped = 1;
-            outcome.skips.insert(format!("agents: {error:#}"));
-        }
-        Ok(Ok(shown)) => {
-            outcome.counts.passed = shown.passed;
-            shown.failed.iter().for_each(|name| outcome.fail(name));
-        }
-        Ok(Err(error)) => {
-            println!("agents: {error:#}");
-            outcome.fail("agents");
+    for (name, tried) in [("agents", agents::run_some()), ("agents mcp", agents::run_clients())] {
+        match tried {
+            Err(error) => {
+                outcome.counts.skipped += 1;
+                outcome.skips.insert(format!("{name}: {error:#}"));
+            }
+            Ok(Ok(shown)) => {
+                outcome.counts.passed += shown.passed;
+                shown.failed.iter().for_each(|name| outcome.fail(name));
+            }
+            Ok(Err(error)) => {
+                println!("{name}: {error:#}");
+                outcome.fail(name);
+            }
         }
     }
     outcome

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use zeta_core::bus::claim::{Action, ClaimMessage, Grant};
-use zeta_core::bus::{EVERYBODY, Envelope, Fate, FileSeen};
+use zeta_core::bus::{Address, Envelope, Fate, FileSeen, is_for_many};
 use zeta_core::json::Object;
+use zeta_core::layout;
 use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
@@ -82,8 +83,23 @@ pub fn clean(ctx: &Context, dir: &Path, expired: bool, from: Option<&str>) -> Re
     }
     cleaned.swept = bus.sweep(host::wall_us())?;
     crate::messages::inbox::sweep(&bus)?;
+    if expired {
+        crate::messages::channel::sweep(&bus, |agent| has_record(ctx, agent))?;
+    }
     limit_dead_letters(&bus)?;
     Ok(cleaned)
+}
+
+/// Returns whether an agent has a record on this node. In doubt it has.
+fn has_record(ctx: &Context, agent: &str) -> bool {
+    let label = Address::new(agent).map(|address| address.as_label()).unwrap_or_default();
+    match ctx.find() {
+        Ok(Some(handle)) => {
+            handle.read(&layout::persona_file(&label), layout::PERSONA_MAX).ok() != Some(None)
+        }
+        Ok(None) => false,
+        Err(_) => true,
+    }
 }
 
 /// Returns whether the message announces a grant that has ended.
@@ -95,16 +111,16 @@ fn is_void(ctx: &Context, envelope: &Envelope) -> bool {
     grant.is_some_and(|grant| grant_lasts(ctx, &grant) == Some(false))
 }
 
-/// Returns whether a message for one recipient was delivered to it. A broadcast counts as
+/// Returns whether a message for one recipient was delivered to it. One for many counts as
 /// delivered; a message to a recipient that nobody can be was not.
 fn is_delivered(bus: &Bus, envelope: &Envelope) -> Result<bool> {
-    if envelope.to == EVERYBODY {
+    if is_for_many(&envelope.to) {
         return Ok(true);
     }
     if !delivery_log::is_surface(&envelope.to) {
         return Ok(false);
     }
     let log = delivery_log::peek(bus, &envelope.to).unwrap_or_default();
-    let known = log.get(&envelope.id);
-    Ok(matches!(known, Some(delivery_log::Delivery::Delivered | delivery_log::Delivery::Read)))
+    let known = log.states.get(&envelope.id);
+    Ok(known.is_some_and(|state| state.is_done()))
 }

@@ -22,7 +22,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 36] = [
+pub const OWN_KEYS: [&str; 41] = [
     "schema",
     "kind",
     "persona",
@@ -52,6 +52,11 @@ pub const OWN_KEYS: [&str; 36] = [
     "node",
     "file",
     "liveness",
+    "turn",
+    "turns",
+    "wake",
+    "stops",
+    "hooked_boot_ns",
     "hooked_by",
     "cwd",
     "edits",

@@ -1,14 +1,18 @@
 //! Credentials in words and as JSON. No value of a credential is part of a report.
 
+pub mod guard;
+
 use std::path::Path;
 
 use zeta_core::creds::bundle::Bundle;
 use zeta_core::creds::frame::{Format, Frame};
+use zeta_core::creds::login::{By, Compared};
 use zeta_core::creds::manifest::{Manifest, Scope};
 use zeta_core::creds::passphrase::ENTROPY_BITS;
 use zeta_core::creds::plan;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
+use zeta_core::time::format_utc;
 
 use crate::blob::Before;
 use crate::file_writer::Outcome as Came;
@@ -99,13 +103,19 @@ pub fn restored(opened: &Opened, restored: &Restored, dry: bool) -> Object {
         object.text(
             "outcome",
             match &placed.came {
-                Came::Written if dry => "would_write",
-                Came::Written => "written",
+                Came::Written | Came::ReplacedOlder(_) | Came::ReplacedBroken if dry => {
+                    "would_write"
+                }
+                Came::Written | Came::ReplacedOlder(_) | Came::ReplacedBroken => "written",
                 Came::AlreadyPresent => "already_present",
+                Came::KeptNewer(_) => "kept_newer",
                 Came::KeptDiffering => "kept_differing",
                 Came::Refused(_) => "refused",
             },
         );
+        if let Some(reason) = reason(&placed.came) {
+            object.text("reason", &reason);
+        }
         if let Came::Refused(finding) = &placed.came {
             object.text("finding", &finding.text).text("hint", &finding.hint);
         }
@@ -115,18 +125,44 @@ pub fn restored(opened: &Opened, restored: &Restored, dry: bool) -> Object {
     object
 }
 
+/// Why one of two logins stayed.
+fn reason(came: &Came) -> Option<String> {
+    let times = |compared: &Compared, first: &str, second: &str| {
+        let (one, other) = (format_utc(compared.first_us), format_utc(compared.second_us));
+        match compared.by {
+            By::Expiry => format!("{first} is good until {one}, {second} until {other}"),
+            By::Issue => format!("{first} was issued at {one}, {second} at {other}"),
+        }
+    };
+    match came {
+        Came::ReplacedOlder(compared) => {
+            let times = times(compared, "the blob's", "that of the file");
+            Some(format!("the file had an older login ({times})"))
+        }
+        Came::ReplacedBroken => Some("the file was empty or cut off".to_owned()),
+        Came::KeptNewer(compared) => {
+            let times = times(compared, "the blob's", "that of the file");
+            Some(format!("the file has the newer login ({times})"))
+        }
+        _ => None,
+    }
+}
+
 /// The same in words.
 pub fn restored_text(restored: &Restored, dry: bool) -> String {
     let word = |came: &Came| match came {
-        Came::Written if dry => "would be written",
-        Came::Written => "written",
+        Came::Written | Came::ReplacedOlder(_) | Came::ReplacedBroken if dry => "would be written",
+        Came::Written | Came::ReplacedOlder(_) | Came::ReplacedBroken => "written",
         Came::AlreadyPresent => "already present",
+        Came::KeptNewer(_) => "kept",
         Came::KeptDiffering => "differs and was kept (--overwrite replaces it)",
         Came::Refused(_) => "refused",
     };
     let mut lines = Vec::new();
     for placed in &restored.placed {
-        lines.push(format!("{:<24} {}: {}", placed.id, placed.path, word(&placed.came)));
+        let reason = reason(&placed.came).map_or(String::new(), |reason| format!(": {reason}"));
+        let word = word(&placed.came);
+        lines.push(format!("{:<24} {}: {word}{reason}", placed.id, placed.path));
         if let Came::Refused(finding) = &placed.came {
             lines.push(format!("{:<24} {}", "", printable(&finding.text)));
             lines.push(format!("{:<24} -> {}", "", finding.hint));

@@ -1,5 +1,5 @@
-//! The ends of a client: its side of the pipe is closed, it sends a signal, or it is dead. Each ends
-//! this process at once, and what it holds is released before.
+//! The ends of a client: its side of the pipe is closed, it sends a signal, or it is dead. Each
+//! ends this process at once, and what it holds is released before.
 
 use std::io;
 use std::os::fd::AsFd;

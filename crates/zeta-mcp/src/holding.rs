@@ -13,7 +13,6 @@ use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::record::printable;
 use zeta_core::time::{NS_PER_MS, format_utc};
-use zeta_os::error::Kind;
 use zeta_os::host;
 use zeta_state::context::NodeHandle;
 use zeta_state::directory::guard::RENEWER_LIMIT;
@@ -55,8 +54,18 @@ impl Holdings {
         let gone: Vec<Key> = self.held.keys().filter(|key| !is_there(key)).cloned().collect();
         let mut notices = Vec::new();
         for key in gone {
-            if let Some(holding) = self.held.remove(&key) {
-                notices.extend(what_became(at, &holding.record, by_call));
+            let Some(holding) = self.held.remove(&key) else { continue };
+            match what_became(at, &holding.record, by_call) {
+                // It could not be read, and nobody took it.
+                Gone::Stands if holding.record.session.as_deref() == Some(number) => {
+                    self.held.insert(key, holding);
+                }
+                Gone::Stands => notices.push(format!(
+                    "{} was held by your session before this one, which has ended.",
+                    described(&holding.record)
+                )),
+                Gone::Given => {}
+                Gone::Told(notice) => notices.push(notice),
             }
         }
         now.into_iter().for_each(|record| self.keep(Box::new(record)));
@@ -138,8 +147,9 @@ impl Holdings {
             match at.renew(&key.0, key.1, None, RENEWER_LIMIT) {
                 Ok(Ok((record, _))) => self.keep(record),
                 Ok(Err(_)) => {
-                    if let Some(holding) = self.held.remove(&key) {
-                        notices.extend(what_became(at, &holding.record, false));
+                    let Some(holding) = self.held.remove(&key) else { continue };
+                    if let Gone::Told(notice) = what_became(at, &holding.record, false) {
+                        notices.push(notice);
                     }
                 }
                 // A fault of the disk is no loss: the next round tries again.
@@ -209,17 +219,28 @@ fn object(record: &Record) -> Value {
     Value::Object(object)
 }
 
-/// Says what became of a grant that is not there any more; `None` if that is no news.
-fn what_became(at: &NodeHandle<'_>, record: &Record, by_call: bool) -> Option<String> {
+/// What became of a grant that is not found any more.
+enum Gone {
+    /// It stands all the same.
+    Stands,
+    /// It was given back by a call of this server.
+    Given,
+    /// The agent must know this.
+    Told(String),
+}
+
+fn what_became(at: &NodeHandle<'_>, record: &Record, by_call: bool) -> Gone {
     let what = described(record);
     match at.find_loss(&record.lease, record.fencing_token, record.expires_boot_ns(), false) {
         Ok(Err(lost)) => {
             let error = report::lost(&lost, at.ctx);
-            Some(format!("You have LOST {what}: stop that work. {}.", printable(&error.text)))
+            Gone::Told(format!("You have LOST {what}: stop that work. {}.", printable(&error.text)))
         }
-        Ok(Ok(Loss::GivenBack)) if by_call => None,
-        Err(error) if error.kind == Kind::Busy => None,
-        Ok(Ok(_)) => Some(format!("{what} is not yours any more: it was released elsewhere.")),
-        Err(error) => Some(format!("{what}: {}", printable(&error.text))),
+        Ok(Ok(Loss::GivenBack)) if by_call => Gone::Given,
+        Ok(Ok(Loss::GivenBack)) => {
+            Gone::Told(format!("{what} is not yours any more: it was released elsewhere."))
+        }
+        // Whatever cannot be read is no loss: the next answer looks again.
+        Ok(Ok(_)) | Err(_) => Gone::Stands,
     }
 }

@@ -75,7 +75,7 @@ fn leases() -> [Tool; 4] {
             "check",
             "Is it still yours, and who has it? Without a name: all that you hold.",
             &[],
-            json!({"name": text("of a lease or an item")}),
+            json!({"name": text("a lease, an item or a path")}),
         ),
     ]
 }

@@ -198,11 +198,12 @@ fn runtimes() -> Vec<(&'static str, PathBuf)> {
 fn write(dir: &Path) -> Outcomes<()> {
     let draft = NewMessage {
         from: Address::new("otto-cli")?,
-        to: None,
+        to: zeta_core::bus::Recipient::All,
         topic: "shadow-catch".to_owned(),
         payload: serde_json::json!({ "content": "two surfaces opened the same row" }),
         life_ms: None,
         unchecked: false,
+        reply: None,
     };
     let bus = Opened::open_or_create(dir)?;
     let mut times = Vec::new();

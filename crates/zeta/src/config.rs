@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use serde::Deserialize;
+use zeta_core::hook::mail::MailRule;
 use zeta_core::hook::{Rule, Rules};
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
@@ -21,8 +22,17 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 8] =
-    ["state_dir", "node", "agent", "ttl", "beat_every", "hook_edit", "hook_commit", "hook_push"];
+const KEYS: [&str; 9] = [
+    "state_dir",
+    "node",
+    "agent",
+    "ttl",
+    "beat_every",
+    "hook_edit",
+    "hook_commit",
+    "hook_push",
+    "hook_mail",
+];
 
 /// The values of the files, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +53,8 @@ pub struct Config {
     pub hook_commit: Option<Rule>,
     /// What they do about a push of such a branch.
     pub hook_push: Option<Rule>,
+    /// What hooks do about unread messages.
+    pub hook_mail: Option<MailRule>,
 }
 
 /// One file as written. Each value keeps its position, so that an error can name the line.
@@ -57,6 +69,7 @@ struct Raw {
     hook_edit: Option<toml::Spanned<String>>,
     hook_commit: Option<toml::Spanned<String>>,
     hook_push: Option<toml::Spanned<String>>,
+    hook_mail: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -89,6 +102,7 @@ impl Config {
             hook_edit: self.hook_edit.or(below.hook_edit),
             hook_commit: self.hook_commit.or(below.hook_commit),
             hook_push: self.hook_push.or(below.hook_push),
+            hook_mail: self.hook_mail.or(below.hook_mail),
         }
     }
 
@@ -147,11 +161,15 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         let wrong = |span, error| broken(format!("{}: {error}", at(span)));
         value.map(|v| read(v.get_ref()).map_err(|e| wrong(v.span(), e))).transpose()
     };
+    let wrong_word = |key: &str, span, text: &str, rule: &str| {
+        broken(format!("{}: {key} {text:?} is not valid: {rule}", at(span)))
+    };
     let rule = |key: &str, value: Option<toml::Spanned<String>>| {
-        let wrong = |span, text: &str, rule: &str| {
-            broken(format!("{}: {key} {text:?} is not valid: {rule}", at(span)))
-        };
-        value.map(|v| v.get_ref().parse().map_err(|e| wrong(v.span(), v.get_ref(), e))).transpose()
+        let wrong = |v: &toml::Spanned<String>, e| wrong_word(key, v.span(), v.get_ref(), e);
+        value.map(|v| v.get_ref().parse().map_err(|e| wrong(&v, e))).transpose()
+    };
+    let mail = |v: toml::Spanned<String>| {
+        v.get_ref().parse().map_err(|e| wrong_word("hook_mail", v.span(), v.get_ref(), e))
     };
     let state_dir = match raw.state_dir {
         Some(dir) if !Path::new(dir.get_ref()).is_absolute() => {
@@ -172,6 +190,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         hook_edit: rule("hook_edit", raw.hook_edit)?,
         hook_commit: rule("hook_commit", raw.hook_commit)?,
         hook_push: rule("hook_push", raw.hook_push)?,
+        hook_mail: raw.hook_mail.map(mail).transpose()?,
     })
 }
 
@@ -244,6 +263,7 @@ mod tests {
             ("beat_every = \"0s\"", ["/c.toml:1", "beat_every", "10s"]),
             ("agent = otto", ["/c.toml:1", "", ""]),
             ("hook_edit = \"ask\"", ["/c.toml:1", "hook_edit", "refuse, warn or off"]),
+            ("hook_mail = \"on\"", ["/c.toml:1", "hook_mail", "deliver, count or off"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {
             let message = message(text);

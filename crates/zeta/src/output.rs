@@ -81,6 +81,18 @@ impl Output {
         self.print_on_stderr(error, Some(status), details);
     }
 
+    /// Prints the answer of a wrapper, whose stdout belongs to its command: with `--json` the
+    /// object on stderr, otherwise a note.
+    pub fn answer_on_stderr(&self, object: impl FnOnce() -> Object, text: impl FnOnce() -> String) {
+        match self.json {
+            true => {
+                let line = object().done() + "\n";
+                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            }
+            false => self.note(&text()),
+        }
+    }
+
     /// Prints a warning while a command goes on. With `--json` the object has no exit status,
     /// because the process has not ended.
     pub fn warn(&self, error: &Error) {

@@ -1,10 +1,13 @@
 //! `cargo xtask agents`: real agent tools, at pinned versions, with zeta's hooks, against a
 //! stand-in of their models, in a network that has loopback only.
 //!
+//! Beside them, the server of zeta is spoken to by other programs' clients of its protocol.
+//!
 //! The program `agents` of `testing` has the stand-in and the scenes. What worked is in
 //! `docs/agents.tsv`, from which the table in `docs/use/hooks.md` is made.
 
 mod npm;
+mod protocol;
 mod table;
 
 use std::collections::BTreeSet;
@@ -20,6 +23,9 @@ use crate::run;
 
 /// What CI tries; the other tools have no room in its time.
 const IN_CI: [&str; 2] = ["claude", "codex"];
+
+/// A page that is replayed, with the tools that are in it.
+const GUIDE: &str = "docs/use/ten-minutes.md";
 
 /// How long the scenes of one tool may take, in seconds.
 const SECONDS: usize = 80;
@@ -47,18 +53,27 @@ pub fn run(args: &[&str]) -> Result<bool> {
     if let Some(odd) = args.iter().find(|a| a.starts_with("--") && !OPTIONS.contains(a)) {
         bail!("there is no option '{odd}'; there are {}", OPTIONS.join(" and "));
     }
-    let tools = chosen(&names)?;
+    let with_clients = names.is_empty() || names.contains(&protocol::NAME);
+    let only_clients = names == [protocol::NAME];
+    let names: Vec<&str> = names.into_iter().filter(|name| *name != protocol::NAME).collect();
+    let tools = if only_clients { Vec::new() } else { chosen(&names)? };
     for tool in &tools {
         println!("{}: {}", tool.name, npm::provide(tool)?);
+    }
+    if with_clients {
+        println!("{}: {}", protocol::NAME, protocol::provide()?.title);
     }
     if has("--install") {
         return Ok(true);
     }
-    let tried = play(&tools)?;
+    let mut tried = if only_clients { Vec::new() } else { play(&tools)? };
     if has("--write") {
         table::write(&tried)?;
     }
-    let shown = shown(&tried, table::expected(&tools)?);
+    if with_clients {
+        tried.extend(protocol::play()?);
+    }
+    let shown = shown(&tried, expected(&tools)?);
     for name in &shown.failed {
         println!("FAILED: {name}");
     }
@@ -79,7 +94,17 @@ pub fn run_some() -> Result<Result<Shown>> {
     for tool in &tools {
         npm::provide(tool)?;
     }
-    Ok(play(&tools).and_then(|tried| Ok(shown(&tried, table::expected(&tools)?))))
+    Ok(play(&tools).and_then(|tried| Ok(shown(&tried, expected(&tools)?))))
+}
+
+/// Lets the clients of the protocol speak to the server.
+///
+/// # Errors
+/// They cannot be had: nothing was tried.
+pub fn run_clients() -> Result<Result<Shown>> {
+    namespace_works()?;
+    protocol::provide()?;
+    Ok(protocol::play().map(|tried| shown(&tried, BTreeSet::new())))
 }
 
 /// Finds the tools by their names; without any, all that npm has.
@@ -93,6 +118,20 @@ fn chosen(names: &[&str]) -> Result<Vec<&'static Pinned>> {
         found.with_context(|| format!("no tool that npm has is called '{name}'"))
     };
     names.iter().map(find).collect()
+}
+
+/// What must work with these tools, as names of tests.
+fn expected(tools: &[&Pinned]) -> Result<BTreeSet<String>> {
+    let mut expected = table::expected(tools)?;
+    if guided(tools) {
+        expected.insert("agents: guide: page".to_owned());
+    }
+    Ok(expected)
+}
+
+/// Reports whether the page can be replayed with these tools.
+fn guided(tools: &[&Pinned]) -> bool {
+    ["claude", "codex"].iter().all(|name| tools.iter().any(|tool| tool.name == *name))
 }
 
 /// Judges the results: what was expected and is missing has failed.
@@ -128,6 +167,13 @@ fn namespace_works() -> Result<()> {
     Ok(())
 }
 
+/// Begins a command that ends after so many seconds, in a network with loopback only.
+fn in_namespace(seconds: &str) -> std::process::Command {
+    let mut command = run::program("timeout", &["--kill-after=5", seconds, "unshare"]);
+    command.args(unshare());
+    command
+}
+
 /// Builds the programs and plays the scenes of the tools.
 fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
     namespace_works()?;
@@ -135,11 +181,13 @@ fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
     ensure!(run::succeeds(run::cargo(&args))?, "the programs cannot be built");
     let dir = Scratch::make()?;
     let results = dir.0.join("results.tsv");
-    let limit = (SECONDS * tools.len()).to_string();
+    let limit = (SECONDS * (tools.len() + usize::from(guided(tools)))).to_string();
     let built = run::target_dir().join("debug");
-    let mut scenes = run::program("timeout", &["--kill-after=5", &limit, "unshare"]);
-    scenes.args(unshare());
+    let mut scenes = in_namespace(&limit);
     scenes.args([built.join("agents"), built.join("zeta"), dir.0.clone(), results.clone()]);
+    if guided(tools) {
+        scenes.arg(format!("guide={}", run::root().join(GUIDE).display()));
+    }
     for tool in tools {
         scenes.arg(format!("{}={}", tool.name, npm::command(tool)));
     }

@@ -64,6 +64,15 @@ pub const TOOLS: [Pinned; 6] = [
     Pinned { name: "cursor", title: "Cursor", version: "", packages: &[], program: &[] },
 ];
 
+/// The TypeScript client of the Model Context Protocol, and a Node.js that runs it.
+pub const PROTOCOL: Pinned = Pinned {
+    name: "mcp-typescript",
+    title: "TypeScript client",
+    version: "2.4.0",
+    packages: &["@modelcontextprotocol/client@{v}", "node-linux-{a}@22.23.5"],
+    program: &["node-linux-{a}/bin/node"],
+};
+
 /// Reports whether there is npm.
 pub fn is_here() -> bool {
     run::answer(run::program("npm", &["--version"])).is_some()
@@ -98,9 +107,14 @@ pub fn provide(tool: &Pinned) -> Result<String> {
 
 /// Returns the program of a tool, with blanks between it and what goes before its arguments.
 pub fn command(tool: &Pinned) -> String {
-    let modules = place(tool).join("node_modules");
+    let modules = modules(tool);
     let part = |part: &&str| modules.join(filled(tool, part)).display().to_string();
     tool.program.iter().map(part).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns where the packages of a tool are.
+pub fn modules(tool: &Pinned) -> PathBuf {
+    place(tool).join("node_modules")
 }
 
 /// Finds a tool by its word.

@@ -47,7 +47,7 @@ struct Line {
 /// Writes the results of a run into the data, and makes the table anew.
 pub fn write(tried: &[Tried]) -> Result<()> {
     let mut lines = lines(&read(DATA)?);
-    for tried in tried {
+    for tried in tried.iter().filter(|tried| ROWS.iter().any(|(key, _)| *key == tried.what)) {
         let same = |line: &&mut Line| line.what == tried.what && line.tool == tried.tool;
         let version = pinned(&tried.tool)?.version.to_owned();
         let outcome = if tried.works { "tried" } else { "failed" }.to_owned();

@@ -4,6 +4,7 @@
 mod bugs;
 mod bus;
 mod core;
+mod hooks;
 mod joint;
 mod trust;
 mod view;
@@ -20,8 +21,8 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    let all = bugs::BUGS.iter().chain(&bus::BUGS).chain(&core::BUGS).chain(&joint::BUGS);
-    all.chain(&trust::BUGS).chain(&view::BUGS)
+    let core = core::BUGS.iter().chain(&hooks::BUGS).chain(&joint::BUGS);
+    bugs::BUGS.iter().chain(&bus::BUGS).chain(core).chain(&trust::BUGS).chain(&view::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

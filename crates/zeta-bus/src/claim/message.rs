@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use zeta_core::bus::grant::key;
 use zeta_core::bus::item::Item;
-use zeta_core::bus::{Address, Envelope, SKEW_US, topic};
+use zeta_core::bus::{Address, Envelope, Recipient, SKEW_US, topic};
 use zeta_core::lease::Record;
 use zeta_core::record::quote;
 use zeta_core::time::parse_utc;
@@ -44,11 +44,12 @@ pub(super) fn describe(record: &mut Record, request: &ClaimRequest, bus: &Bus) {
 fn message(from: &Address, payload: Map<String, Value>, life_ms: Option<u64>) -> Result<Envelope> {
     let message = NewMessage {
         from: from.clone(),
-        to: None,
+        to: Recipient::All,
         topic: topic::CLAIM.to_owned(),
         payload: Value::Object(payload),
         life_ms,
         unchecked: false,
+        reply: None,
     };
     message.envelope()
 }

@@ -4,17 +4,20 @@
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::{is_claim_lease, space_of};
 use zeta_core::bus::note::Note;
-use zeta_core::evidence::ProcessState;
+use zeta_core::evidence::{ProcessState, Processes};
 use zeta_core::layout::{self, Kind};
-use zeta_core::lease::{Observed, Record, Standing};
+use zeta_core::lease::{Observed, Record, Standing, judge};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::{Mode, PathClaim, RepoPath};
+use zeta_core::record::parse;
+use zeta_core::time::Host;
 
 use super::note;
 use super::paths::report::paths;
 use zeta_os::error::Result;
+use zeta_os::process;
 use zeta_state::context::NodeHandle;
-use zeta_state::lease::LeaseView;
+use zeta_state::lease::{LeaseView, observe_text};
 
 /// A claim whose lease is held, and that names a branch or a worktree, or was handed over.
 #[derive(Debug, Clone)]
@@ -25,6 +28,13 @@ pub struct PlacedClaim {
     pub claim: ClaimRecord,
     /// Whether the processes that vouch for it run.
     pub life: ProcessState,
+}
+
+impl PlacedClaim {
+    /// Returns the note that its holder has from the one before.
+    pub fn note(&self, handle: &NodeHandle<'_>) -> Option<Note> {
+        note::of_lease(handle, &self.record.lease, &self.claim.item)
+    }
 }
 
 /// The claims of a node that name a place.
@@ -39,20 +49,33 @@ pub struct Places {
 /// Returns the claims of the node that name a place.
 pub fn places(handle: &NodeHandle<'_>) -> Result<Places> {
     let mut places = Places::default();
+    let mut evidence = Evidence::default();
     for file in handle.node.list()?.names {
         let Kind::Lease(name) = layout::kind_of(&file) else { continue };
         places.has_paths |= space_of(name).is_some();
         let Ok(name) = RecordName::new("lease", name) else { continue };
         if is_claim_lease(name.as_str()) {
-            places.claims.extend(placed(handle, &name));
+            places.claims.extend(placed(handle, &name, &mut evidence));
         }
     }
     Ok(places)
 }
 
 /// Returns the claim on a lease, if it is held and names a place or was handed over.
-fn placed(handle: &NodeHandle<'_>, lease: &RecordName) -> Option<PlacedClaim> {
-    match super::held(handle, lease).ok()??.observed {
+fn placed(
+    handle: &NodeHandle<'_>,
+    lease: &RecordName,
+    evidence: &mut Evidence,
+) -> Option<PlacedClaim> {
+    let bytes = handle.read(&layout::lease_file(lease), layout::RECORD_MAX).ok()??;
+    let text = parse(&bytes.bytes, layout::RECORD_MAX);
+    let host = &handle.ctx.host;
+    let life = |processes: &Processes| evidence.life(processes, host);
+    let observed = observe_text(&text, bytes.times, lease, host, life);
+    if matches!(judge(&observed, &handle.ctx.now()), Standing::Grantable(_)) {
+        return None;
+    }
+    match observed {
         Observed::Ours(record, _, life) => {
             let claim = ClaimRecord::of(&record)?;
             let named = claim.branch.is_some() || claim.worktree.is_some();
@@ -62,10 +85,18 @@ fn placed(handle: &NodeHandle<'_>, lease: &RecordName) -> Option<PlacedClaim> {
     }
 }
 
-impl PlacedClaim {
-    /// Returns the note that its holder has from the one before.
-    pub fn note(&self, handle: &NodeHandle<'_>) -> Option<Note> {
-        note::of_lease(handle, &self.record.lease, &self.claim.item)
+/// The states of processes that were asked for: the claims of a session name the same ones.
+#[derive(Default)]
+struct Evidence(Vec<(Processes, ProcessState)>);
+
+impl Evidence {
+    fn life(&mut self, processes: &Processes, host: &Host) -> ProcessState {
+        if let Some((_, life)) = self.0.iter().find(|(known, _)| known == processes) {
+            return *life;
+        }
+        let life = process::life(processes, host);
+        self.0.push((*processes, life));
+        life
     }
 }
 

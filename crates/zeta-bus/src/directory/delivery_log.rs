@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use zeta_core::bus::{Address, is_id};
+use zeta_core::bus::{Address, Means, Woken, is_id};
 
 use super::{Bus, replace};
 use zeta_os::error::{Error, Kind, Result};
@@ -31,6 +31,8 @@ const SEEN_MAX: usize = 16 << 20;
 pub enum Delivery {
     /// The message was delivered.
     Delivered,
+    /// A hook gave it to the subscriber's tool, for its model.
+    Handed,
     /// The subscriber read it by its id.
     Read,
     /// The subscriber's handler failed so many times.
@@ -48,6 +50,7 @@ pub struct DeliveryLog<'a> {
     /// The log below `.zeta`, once something was added to it.
     file: Option<OwnedFd>,
     states: BTreeMap<String, Delivery>,
+    woken: BTreeMap<String, Woken>,
     /// The ids in the original's file, in its order.
     ids: Vec<String>,
     /// The ids that the original's file does not have yet.
@@ -64,12 +67,12 @@ pub fn is_surface(text: &str) -> bool {
 }
 
 /// What a subscriber is called in names of files. The letters that are exchanged are in no address.
-fn name_of(surface: &str) -> String {
+pub(crate) fn name_of(surface: &str) -> String {
     surface.replace('/', "+").replace('.', ",")
 }
 
 /// The subscriber whose log has this name.
-fn surface_of(name: &str) -> Option<String> {
+pub(crate) fn surface_of(name: &str) -> Option<String> {
     let surface = name.replace('+', "/").replace(',', ".");
     (is_surface(&surface) && name_of(&surface) == name).then_some(surface)
 }
@@ -79,8 +82,9 @@ fn file_of(name: &str) -> String {
 }
 
 impl<'a> DeliveryLog<'a> {
-    /// Opens the log of a subscriber. Only one process at a time may deliver to it.
-    pub fn enter(bus: &'a Bus, surface: &str) -> Result<DeliveryLog<'a>> {
+    /// Opens the log of a subscriber, and waits for another process in it for at most `limit`. Only
+    /// one process at a time may deliver to a subscriber.
+    pub fn enter(bus: &'a Bus, surface: &str, limit: Duration) -> Result<DeliveryLog<'a>> {
         let dir = bus.inner(SEEN)?;
         let name = name_of(surface);
         let file = format!("{name}.lock");
@@ -88,7 +92,7 @@ impl<'a> DeliveryLog<'a> {
         let flags = OFlags::RDWR | OFlags::CREATE;
         let lock = super::open_file(dir.as_fd(), &file, flags, bus.base.sharing)
             .map_err(|errno| Error::io("cannot open", &path, errno))?;
-        match lock_within(&lock, Duration::ZERO) {
+        match lock_within(&lock, limit) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let stat = rustix::fs::fstat(&lock).ok();
@@ -101,11 +105,11 @@ impl<'a> DeliveryLog<'a> {
             }
             Err(errno) => return Err(Error::io("cannot lock", &path, errno)),
         }
-        let Loaded { states, ids, torn } = load(bus, Some(&dir), &name)?;
+        let Loaded { states, woken, ids, torn } = load(bus, Some(&dir), &name)?;
         let known: HashSet<&String> = ids.iter().collect();
         let unsaved = states.iter().any(|(id, state)| state.is_done() && !known.contains(id));
         let (file, _lock) = (None, lock);
-        Ok(DeliveryLog { bus, name, dir, _lock, file, states, ids, unsaved, torn })
+        Ok(DeliveryLog { bus, name, dir, _lock, file, states, woken, ids, unsaved, torn })
     }
 
     /// Returns the state of a message; `None` if it was not delivered yet.
@@ -119,11 +123,26 @@ impl<'a> DeliveryLog<'a> {
         self.states.len()
     }
 
+    /// Returns whether a message was used to wake the subscriber.
+    pub fn has_woken(&self, id: &str) -> bool {
+        self.woken.contains_key(id)
+    }
+
     /// Writes the state of a message to disk at once, so that after a crash no message that was
     /// delivered before is delivered again. Call [`DeliveryLog::finish`] at the end.
     pub fn note(&mut self, id: &str, state: Delivery) -> Result<()> {
         let before = self.states.insert(id.to_owned(), state);
         self.unsaved |= state.is_done() && !before.is_some_and(Delivery::is_done);
+        self.append(&line_of(id, state))
+    }
+
+    /// Writes to disk that a message is used to wake the subscriber.
+    pub fn note_woken(&mut self, id: &str, woken: Woken) -> Result<()> {
+        self.woken.insert(id.to_owned(), woken);
+        self.append(&woken_line(id, woken))
+    }
+
+    fn append(&mut self, line: &str) -> Result<()> {
         if self.torn {
             return self.save_own();
         }
@@ -135,7 +154,6 @@ impl<'a> DeliveryLog<'a> {
             let opened = super::open_file(dir, &self.name, flags, sharing).map_err(cannot)?;
             self.file = Some(opened);
         }
-        let line = line_of(id, state);
         let Some(file) = &self.file else { return Ok(()) };
         let written = rustix::io::write(file, line.as_bytes()).map_err(cannot)?;
         if written == line.len() {
@@ -164,6 +182,7 @@ impl<'a> DeliveryLog<'a> {
     pub fn keep_only(&mut self, exists: impl Fn(&str) -> bool) -> Result<()> {
         let before = self.states.len() + self.ids.len();
         self.states.retain(|id, _| exists(id));
+        self.woken.retain(|id, _| exists(id));
         self.ids.retain(|id| exists(id));
         if before == self.states.len() + self.ids.len() {
             Ok(())
@@ -184,7 +203,9 @@ impl<'a> DeliveryLog<'a> {
     }
 
     fn save_own(&mut self) -> Result<()> {
-        let text: String = self.states.iter().map(|(id, state)| line_of(id, *state)).collect();
+        let states = self.states.iter().map(|(id, state)| line_of(id, *state));
+        let woken = self.woken.iter().map(|(id, woken)| woken_line(id, *woken));
+        let text: String = states.chain(woken).collect();
         let mode = self.bus.base.sharing.file_mode();
         replace(self.dir.as_fd(), &self.name, text.as_bytes(), mode)
             .map_err(|errno| Error::io("cannot write", &self.path(), errno))?;
@@ -203,15 +224,31 @@ impl Delivery {
 fn line_of(id: &str, state: Delivery) -> String {
     match state {
         Delivery::Delivered => format!("{id} delivered\n"),
+        Delivery::Handed => format!("{id} delivered hook\n"),
         Delivery::Read => format!("{id} read\n"),
         Delivery::Failed(times) => format!("{id} failed {times}\n"),
     }
 }
 
+/// Makes the line about a wake. Readers that do not know it skip it.
+fn woken_line(id: &str, Woken { at_us, by }: Woken) -> String {
+    format!("{id} woken {at_us} {}\n", by.word())
+}
+
+/// What the log of a subscriber says.
+#[derive(Debug, Default)]
+pub struct Peeked {
+    /// The state of each message that was delivered or failed.
+    pub states: BTreeMap<String, Delivery>,
+    /// The messages that were used to wake the subscriber.
+    pub woken: BTreeMap<String, Woken>,
+}
+
 /// Reads the log of a subscriber without locking it.
-pub fn peek(bus: &Bus, surface: &str) -> Result<BTreeMap<String, Delivery>> {
+pub fn peek(bus: &Bus, surface: &str) -> Result<Peeked> {
     let dir = bus.inner_if_there(SEEN)?;
-    Ok(load(bus, dir.as_ref(), &name_of(surface))?.states)
+    let Loaded { states, woken, .. } = load(bus, dir.as_ref(), &name_of(surface))?;
+    Ok(Peeked { states, woken })
 }
 
 /// Lists every subscriber that has a log.
@@ -224,13 +261,14 @@ pub fn surfaces(bus: &Bus) -> Result<Vec<String>> {
 
 struct Loaded {
     states: BTreeMap<String, Delivery>,
+    woken: BTreeMap<String, Woken>,
     /// The ids in the original's file.
     ids: Vec<String>,
     torn: bool,
 }
 
 fn load(bus: &Bus, dir: Option<&OwnedFd>, name: &str) -> Result<Loaded> {
-    let mut states = BTreeMap::new();
+    let (mut states, mut woken) = (BTreeMap::new(), BTreeMap::new());
     let file = file_of(name);
     let path = || bus.path(&file);
     let mut ids = Vec::new();
@@ -258,10 +296,18 @@ fn load(bus: &Bus, dir: Option<&OwnedFd>, name: &str) -> Result<Loaded> {
         let mut words = line.split(' ');
         let Some(id) = words.next().filter(|id| is_id(id)) else { continue };
         let state = match words.next() {
+            Some("delivered") if words.next() == Some("hook") => Delivery::Handed,
             Some("delivered") => Delivery::Delivered,
             Some("read") => Delivery::Read,
             Some("failed") => {
                 Delivery::Failed(words.next().and_then(|n| n.parse().ok()).unwrap_or(1))
+            }
+            Some("woken") => {
+                let at_us = words.next().and_then(|us| us.parse().ok());
+                if let (Some(at_us), Some(by)) = (at_us, words.next().and_then(Means::of)) {
+                    woken.insert(id.to_owned(), Woken { at_us, by });
+                }
+                continue;
             }
             _ => continue,
         };
@@ -270,7 +316,7 @@ fn load(bus: &Bus, dir: Option<&OwnedFd>, name: &str) -> Result<Loaded> {
     for id in &ids {
         states.entry(id.clone()).or_insert(Delivery::Delivered);
     }
-    Ok(Loaded { states, ids, torn })
+    Ok(Loaded { states, woken, ids, torn })
 }
 
 #[cfg(test)]

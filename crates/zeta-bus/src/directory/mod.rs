@@ -38,6 +38,10 @@ pub(crate) const INNER: &str = ".zeta";
 const TEMPS: &str = "tmp";
 /// Below it: the marks of unread messages.
 pub(crate) const INBOX: &str = "inbox";
+/// Below it: who is in which channel.
+pub(crate) const CHANNELS: &str = "channels";
+/// Below it: what waits for mail to wake an agent.
+pub(crate) const ARMED: &str = "armed";
 /// Below it: dead letters.
 const DEAD: &str = "dead";
 /// Below it: the changes of a state directory that were published last.
@@ -149,7 +153,7 @@ impl Bus {
     }
 
     /// Opens a directory below `.zeta`, if it is there.
-    fn inner_if_there(&self, name: &str) -> Result<Option<OwnedFd>> {
+    pub(crate) fn inner_if_there(&self, name: &str) -> Result<Option<OwnedFd>> {
         let Ok(inner) = &self.inner else { return Ok(None) };
         let path = || self.base.path.join(INNER).join(name);
         Ok(open_inner(inner.as_fd(), name, &self.base, path)?.map(|(dir, _)| dir))

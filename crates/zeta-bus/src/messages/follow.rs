@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use zeta_core::bus::{EVERYBODY, Envelope};
+use zeta_core::bus::{Envelope, is_for_many};
 
 use super::{
-    Filter, MessageView, check_surface, inbox, limit_dead_letters, not_a_message, sort_out,
+    Filter, MessageView, channel, check_surface, inbox, limit_dead_letters, not_a_message, sort_out,
 };
 use crate::directory::index::INDEX_LIMIT;
 use crate::directory::index::{Cursor, Index};
@@ -167,19 +167,19 @@ pub fn deliver(
 ) -> Result<(Vec<Delivery>, Vec<Error>)> {
     check_surface(surface)?;
     let Some(bus) = Bus::open(dir)? else { return Ok((Vec::new(), Vec::new())) };
-    let mut log = delivery_log::DeliveryLog::enter(&bus, surface)?;
+    let mut log = delivery_log::DeliveryLog::enter(&bus, surface, Duration::ZERO)?;
     let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
     index.refresh()?;
     let snapshot = index.snapshot(&mut Cursor::default());
     drop(index);
     let (messages, unread) = snapshot.messages();
     let there: HashSet<String> = messages.iter().map(|m| m.envelope.id.clone()).collect();
-    let filter =
-        Filter { topic: topic.map(str::to_owned), to: Some(surface.to_owned()), expired: false };
+    let reader = channel::reader(&bus, surface)?;
+    let filter = Filter { topic: topic.map(str::to_owned), to: Some(reader), ..Filter::default() };
     let findings = unread.iter().map(|unread| not_a_message(&bus, unread)).collect();
     let mut deliveries = Vec::new();
     let wanted = sort_out(messages, &filter);
-    let delivered = hand_over(&bus, &mut log, wanted, &mut handle, &mut deliveries);
+    let delivered = hand_over(&bus, &mut log, surface, wanted, &mut handle, &mut deliveries);
     // What was delivered before an error is known to the original, too.
     let finished = log.finish();
     delivered.and(finished)?;
@@ -195,6 +195,7 @@ pub fn deliver(
 fn hand_over(
     bus: &Bus,
     log: &mut delivery_log::DeliveryLog<'_>,
+    surface: &str,
     wanted: Vec<MessageView>,
     handle: &mut impl FnMut(&Envelope) -> Result<bool>,
     deliveries: &mut Vec<Delivery>,
@@ -208,13 +209,13 @@ fn hand_over(
         bus.check_place()?;
         if handle(&envelope)? {
             log.note(&envelope.id, delivery_log::Delivery::Delivered)?;
-            inbox::unmark(bus, &envelope);
+            inbox::unmark(bus, surface, &envelope);
             deliveries.push(Delivery::Delivered(envelope));
             continue;
         }
         log.note(&envelope.id, delivery_log::Delivery::Failed(failures + 1))?;
-        // A broadcast is for other subscribers, too.
-        let last = failures + 1 >= FAILURES_MAX && envelope.to != EVERYBODY;
+        // A message for many is for other subscribers, too.
+        let last = failures + 1 >= FAILURES_MAX && !is_for_many(&envelope.to);
         deliveries.push(if last && bus.move_to_dead_letters(&envelope.id)? {
             Delivery::DeadLetter(envelope)
         } else {

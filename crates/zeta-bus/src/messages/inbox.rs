@@ -1,73 +1,174 @@
 //! The inbox of an agent: what it has not read yet, and how many messages that are, cheaply.
 //!
-//! A message to one recipient gets a mark below `.zeta/inbox` before `zeta` publishes it, and loses
-//! it when it is delivered or read. So a count costs one listing of that directory, and no message
-//! is opened. It is a hint for people and not a promise: messages of other programs have no mark.
+//! A message gets a mark below `.zeta/inbox` for each of its recipients before `zeta` publishes it,
+//! and loses it when it is delivered or read. So a count costs one listing of that directory, and
+//! no message is opened. It is a hint and not a promise: messages of other programs have no mark.
 //! [`unread`] reads the messages themselves.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, OFlags, unlinkat};
-use zeta_core::bus::{Address, EVERYBODY, Envelope, topic};
-use zeta_core::layout;
+use zeta_core::bus::{EVERYBODY, Envelope, Means, Woken, topic};
 use zeta_core::time::parse_utc;
 
-use super::{Filter, Listing, check_surface, list, read};
-use crate::directory::delivery_log;
+use super::{Filter, Listing, channel, check_surface, list};
+use crate::directory::delivery_log::{self, Delivery, DeliveryLog};
 use crate::directory::{Bus, INBOX, INNER, NAMES_MAX, open_file};
 use zeta_os::error::Result;
 use zeta_os::host::wall_us;
-use zeta_state::context::Context;
 use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::trusted_dir::open_inner;
 
 /// Topics of broadcasts that programs read: they would fill every inbox.
 const FOR_PROGRAMS: [&str; 3] = [topic::CLAIM, "heartbeat", topic::STATE_CHANGE];
+/// How long a call waits for another one that gives an agent its messages.
+pub const TAKE_LIMIT: Duration = Duration::from_millis(500);
+
+/// Which of the unread messages are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only those of this sender.
+    pub from: Option<String>,
+    /// Only those of the thread that begins with this message.
+    pub thread: Option<String>,
+}
 
 /// Returns the messages that an agent has not received or read yet, oldest first: those for it
-/// alone, and broadcasts of other agents that people read.
+/// alone or for a channel that it is in, and broadcasts of other agents that people read.
 pub fn unread(dir: &Path, agent: &str) -> Result<Listing> {
+    unread_of(dir, agent, &Selection::default())
+}
+
+/// As [`unread`], of a selection.
+pub fn unread_of(dir: &Path, agent: &str, selection: &Selection) -> Result<Listing> {
     check_surface(agent)?;
-    let filter = Filter { to: Some(agent.to_owned()), ..Filter::default() };
-    let mut listing = list(dir, &filter)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok(Listing::default()) };
+    unread_in(&bus, agent, selection, |_| {
+        let log = delivery_log::peek(&bus, agent)?;
+        Ok(move |id: &str| log.states.get(id).copied())
+    })
+}
+
+/// Finds the unread messages. The log is asked for only if there are messages for the agent.
+fn unread_in<F: Fn(&str) -> Option<Delivery>>(
+    bus: &Bus,
+    agent: &str,
+    selection: &Selection,
+    log: impl FnOnce(&Bus) -> Result<F>,
+) -> Result<Listing> {
+    let filter = Filter {
+        from: selection.from.clone(),
+        to: Some(channel::reader(bus, agent)?),
+        thread: selection.thread.clone(),
+        ..Filter::default()
+    };
+    let mut listing = list(&bus.base.path, &filter)?;
     if listing.messages.is_empty() {
         return Ok(listing);
     }
-    let log = match Bus::open(dir)? {
-        Some(bus) => delivery_log::peek(&bus, agent)?,
-        None => BTreeMap::new(),
-    };
+    let state_of = log(bus)?;
     listing.messages.retain(|message| {
         let Envelope { id, from, to, topic, .. } = &message.envelope;
-        let done = log.get(id).is_some_and(|state| state.is_done());
         let broadcast = to == EVERYBODY && (from == agent || FOR_PROGRAMS.contains(&&**topic));
-        !done && !broadcast
+        !broadcast && !state_of(id).is_some_and(Delivery::is_done)
     });
     Ok(listing)
 }
 
-/// Returns whether an agent of this name was here: it has a record on this node, or it has received
-/// a message before.
-pub fn is_known(ctx: &Context, dir: &Path, agent: &Address) -> Result<bool> {
-    let persona = layout::persona_file(&agent.as_label());
-    if let Some(handle) = ctx.find()?
-        && handle.read(&persona, layout::PERSONA_MAX)?.is_some()
-    {
-        return Ok(true);
-    }
-    let Some(bus) = Bus::open(dir)? else { return Ok(false) };
-    Ok(!delivery_log::peek(&bus, agent.as_str())?.is_empty())
+/// How [`take`] records the messages that were given.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    /// Their state.
+    pub as_state: Delivery,
+    /// What the agent is woken by with that.
+    pub wakes_by: Option<Means>,
 }
 
-/// Records that an agent has read these messages.
-pub fn mark_read(dir: &Path, agent: &str, ids: &[&str]) -> Result<()> {
-    ids.iter().try_for_each(|id| read(dir, id, Some(agent)).map(|_| ()))
+/// Gives an agent its unread messages: `give` gets them and returns the ids of those that it gave,
+/// which are recorded after that. Meanwhile no other call gives messages to this agent. A call that
+/// is killed in between gives them again.
+///
+/// # Errors
+/// [`zeta_os::error::Kind::Busy`] if another process delivers to the agent for longer than
+/// [`TAKE_LIMIT`]; then `give` was not called. What `give` returns.
+pub fn take(
+    dir: &Path,
+    agent: &str,
+    selection: &Selection,
+    record: Given,
+    give: impl FnOnce(&Listing) -> Result<Vec<String>>,
+) -> Result<()> {
+    // Most inboxes are empty: a look at one leaves nothing behind.
+    let seen = unread_of(dir, agent, selection)?;
+    let Some(bus) = Bus::open(dir)?.filter(|_| !seen.messages.is_empty()) else {
+        return give(&seen).map(|_| ());
+    };
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    let listing = unread_in(&bus, agent, selection, |_| Ok(|id: &str| log.of(id)))?;
+    let given = give(&listing)?;
+    let is_given = |id: &&str| given.iter().any(|given| given == id);
+    for one in listing.messages.iter().filter(|one| is_given(&one.envelope.id.as_str())) {
+        log.note(&one.envelope.id, record.as_state)?;
+        unmark(&bus, agent, &one.envelope);
+        if let Some(by) = record.wakes_by {
+            log.note_woken(&one.envelope.id, Woken { at_us: wall_us(), by })?;
+        }
+    }
+    log.finish()
+}
+
+/// Records that these messages are used to wake an agent, and returns those that may be: they are
+/// unread, and woke it by no means before. A caller wakes the agent after that, and only if there
+/// is one; so each message wakes once, however many means there are.
+pub fn woken(dir: &Path, agent: &str, ids: &[&str], by: Means) -> Result<Vec<String>> {
+    check_surface(agent)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok(Vec::new()) };
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    let may_wake = |id: &str| !log.of(id).is_some_and(Delivery::is_done) && !log.has_woken(id);
+    let fresh: Vec<String> =
+        ids.iter().filter(|id| may_wake(id)).map(|id| (*id).to_owned()).collect();
+    for id in &fresh {
+        log.note_woken(id, Woken { at_us: wall_us(), by })?;
+    }
+    Ok(fresh)
+}
+
+/// Records that a turn of the agent's model has ended after a hook gave it messages: it read them.
+pub fn mark_handed_read(dir: &Path, agent: &str) -> Result<()> {
+    check_surface(agent)?;
+    let Some(bus) = Bus::open(dir)? else { return Ok(()) };
+    let handed = |(id, state): (String, Delivery)| (state == Delivery::Handed).then_some(id);
+    let ids: Vec<String> =
+        delivery_log::peek(&bus, agent)?.states.into_iter().filter_map(handed).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    ids.iter().try_for_each(|id| log.note(id, Delivery::Read))
 }
 
 /// Counts the marks of unread messages, by recipient. Where no answer can be had, there is none.
 pub fn counts(dir: &Path) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    each_mark(dir, |to, _| *counts.entry(to).or_insert(0) += 1);
+    counts
+}
+
+/// Returns the ids of the unread messages of an agent that have a mark.
+pub fn marked(dir: &Path, agent: &str) -> Vec<String> {
+    let mut ids = Vec::new();
+    each_mark(dir, |to, id| {
+        if to == agent {
+            ids.push(id.to_owned());
+        }
+    });
+    ids
+}
+
+fn each_mark(dir: &Path, mut take: impl FnMut(String, &str)) {
     let names = || -> Result<Vec<String>> {
         let Some(base) = zeta_state::directory::open(dir, &BUS)? else { return Ok(Vec::new()) };
         let path = dir.join(INNER).join(INBOX);
@@ -76,37 +177,31 @@ pub fn counts(dir: &Path) -> BTreeMap<String, usize> {
         let Some((inbox, _)) = opened else { return Ok(Vec::new()) };
         Ok(zeta_os::files::list(inbox.as_fd(), NAMES_MAX, &path)?.names)
     };
-    let (mut counts, now_us) = (BTreeMap::new(), wall_us());
+    let now_us = wall_us();
     for mark in names().unwrap_or_default() {
-        if let Some((to, expires_us, _)) = parts(&mark)
+        if let Some((to, expires_us, id)) = parts(&mark)
             && expires_us > now_us
         {
-            *counts.entry(to).or_insert(0) += 1;
+            take(to, id);
         }
     }
-    counts
 }
 
-/// Marks a message to one recipient as unread.
-pub(super) fn mark(bus: &Bus, envelope: &Envelope) {
-    if envelope.to == EVERYBODY {
-        return;
-    }
+/// Marks a message as unread for one recipient.
+pub(super) fn mark(bus: &Bus, recipient: &str, envelope: &Envelope) {
     let mark = || -> Option<()> {
         let inbox = bus.inner(INBOX).ok()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        open_file(inbox.as_fd(), &mark_of(envelope)?, flags, bus.base.sharing).ok().map(|_| ())
+        let mark = mark_of(recipient, envelope)?;
+        open_file(inbox.as_fd(), &mark, flags, bus.base.sharing).ok().map(|_| ())
     };
     // A message without a mark is found all the same.
     let _ = mark();
 }
 
-/// Removes the mark of a message that its recipient has received.
-pub(super) fn unmark(bus: &Bus, envelope: &Envelope) {
-    if envelope.to == EVERYBODY {
-        return;
-    }
-    if let (Ok(inbox), Some(mark)) = (bus.inner(INBOX), mark_of(envelope)) {
+/// Removes the mark of a message that a recipient has received.
+pub(super) fn unmark(bus: &Bus, recipient: &str, envelope: &Envelope) {
+    if let (Ok(inbox), Some(mark)) = (bus.inner(INBOX), mark_of(recipient, envelope)) {
         let _ = unlinkat(&inbox, mark.as_str(), AtFlags::empty());
     }
 }
@@ -129,9 +224,9 @@ pub(crate) fn sweep(bus: &Bus) -> Result<()> {
 }
 
 /// Returns the name of a mark: recipient, end in µs, id. No address has a `+` or a comma.
-fn mark_of(envelope: &Envelope) -> Option<String> {
+fn mark_of(recipient: &str, envelope: &Envelope) -> Option<String> {
     let expires_us = parse_utc(&envelope.expires_at).ok()?;
-    Some(format!("{},{expires_us},{}", envelope.to.replace('/', "+"), envelope.id))
+    Some(format!("{},{expires_us},{}", recipient.replace('/', "+"), envelope.id))
 }
 
 fn parts(mark: &str) -> Option<(String, i64, &str)> {

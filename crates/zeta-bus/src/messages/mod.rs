@@ -1,18 +1,21 @@
-//! Publishes, lists and reads messages. [`follow`] follows the bus.
+//! Publishes, lists and reads messages. [`follow`] follows the bus, [`wake`] waits for mail.
 
+pub mod channel;
 pub mod follow;
 pub mod inbox;
 pub mod report;
+pub mod send;
 pub mod state_changes;
 pub mod status;
+pub mod wake;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use zeta_core::bus::{
-    Address, DEPTH_MAX, ENVELOPE_MAX, EVERYBODY, Envelope, Fate, FileSeen, Header, is_for, is_id,
-    topic,
+    Address, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, IN_REPLY_TO, Reader,
+    Recipient, THREAD, is_for_many, is_id, topic,
 };
 use zeta_core::record::printable;
 use zeta_core::time::{format_duration, format_utc};
@@ -32,8 +35,8 @@ const DEAD_MAX: usize = 500;
 pub struct NewMessage {
     /// The sender.
     pub from: Address,
-    /// The recipient; `None` is all agents.
-    pub to: Option<Address>,
+    /// The recipient.
+    pub to: Recipient,
     /// The topic.
     pub topic: String,
     /// The payload.
@@ -42,6 +45,17 @@ pub struct NewMessage {
     pub life_ms: Option<u64>,
     /// Whether the payload is published without the check of its topic.
     pub unchecked: bool,
+    /// The message that it answers.
+    pub reply: Option<Reply>,
+}
+
+/// The message that another one answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its id.
+    pub to: String,
+    /// The id of the first message of its thread.
+    pub thread: String,
 }
 
 /// A selection of messages.
@@ -49,17 +63,32 @@ pub struct NewMessage {
 pub struct Filter {
     /// Only messages of this topic.
     pub topic: Option<String>,
-    /// Only messages for this recipient, or for all agents.
-    pub to: Option<String>,
+    /// Only messages of this sender.
+    pub from: Option<String>,
+    /// Only messages that this reader gets.
+    pub to: Option<Reader>,
+    /// Only messages of the thread that begins with this one.
+    pub thread: Option<String>,
     /// Also expired messages.
     pub expired: bool,
 }
 
+/// What a [`Filter`] looks at.
+struct Sent<'a> {
+    topic: &'a str,
+    from: &'a str,
+    to: &'a str,
+    us: i64,
+    fate: Fate,
+}
+
 impl Filter {
-    fn wants(&self, topic: &str, to: &str, fate: Fate) -> bool {
-        self.topic.as_ref().is_none_or(|wanted| wanted == topic)
-            && self.to.as_ref().is_none_or(|recipient| is_for(to, recipient))
-            && (self.expired || matches!(fate, Fate::Lives(_)))
+    fn wants(&self, sent: &Sent<'_>, is_in_thread: impl FnOnce(&str) -> bool) -> bool {
+        self.topic.as_ref().is_none_or(|wanted| wanted == sent.topic)
+            && self.from.as_ref().is_none_or(|wanted| wanted == sent.from)
+            && self.to.as_ref().is_none_or(|reader| reader.gets(sent.from, sent.to, sent.us))
+            && (self.expired || matches!(sent.fate, Fate::Lives(_)))
+            && self.thread.as_deref().is_none_or(is_in_thread)
     }
 }
 
@@ -112,15 +141,20 @@ impl NewMessage {
         }
         let now_us = host::wall_us();
         let life_us = i64::try_from(life_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        let mut extra = serde_json::Map::new();
+        if let Some(reply) = &self.reply {
+            extra.insert(IN_REPLY_TO.to_owned(), reply.to.as_str().into());
+            extra.insert(THREAD.to_owned(), reply.thread.as_str().into());
+        }
         let envelope = Envelope {
             topic: self.topic.clone(),
             payload: self.payload.clone(),
             id: uuid()?,
             from: self.from.to_string(),
-            to: self.to.as_ref().map_or(EVERYBODY, Address::as_str).to_owned(),
+            to: self.to.as_str().to_owned(),
             timestamp: utc_ms(now_us),
             expires_at: utc_ms(now_us.saturating_add(life_us)),
-            extra: serde_json::Map::new(),
+            extra,
         };
         let text = envelope.render();
         match Envelope::parse(text.as_bytes(), &envelope.id) {
@@ -149,13 +183,26 @@ fn unknown_topic(name: &str) -> Error {
 pub fn publish(dir: &Path, message: &NewMessage) -> Result<Envelope> {
     let envelope = message.envelope()?;
     let bus = Bus::open_or_create(dir)?;
-    // Before the message: a subscriber that gets it at once removes the mark.
-    inbox::mark(&bus, &envelope);
-    if let Err(error) = store(&bus, &envelope) {
-        inbox::unmark(&bus, &envelope);
-        return Err(error);
-    }
+    let recipients = match &message.to {
+        Recipient::All => Vec::new(),
+        Recipient::Agent(address) => vec![address.as_str().to_owned()],
+        Recipient::Channel(channel) => channel::members(&bus, channel)?,
+    };
+    publish_to(&bus, &envelope, &recipients)?;
     Ok(envelope)
+}
+
+/// Publishes a message, and marks it as unread for these recipients.
+pub(crate) fn publish_to(bus: &Bus, envelope: &Envelope, recipients: &[String]) -> Result<()> {
+    let is_sender = |one: &String| is_for_many(&envelope.to) && *one == envelope.from;
+    let marked: Vec<&String> = recipients.iter().filter(|one| !is_sender(one)).collect();
+    // Before the message: a subscriber that gets it at once removes the mark.
+    marked.iter().for_each(|one| inbox::mark(bus, one, envelope));
+    let stored = store(bus, envelope);
+    if stored.is_err() {
+        marked.iter().for_each(|one| inbox::unmark(bus, one, envelope));
+    }
+    stored
 }
 
 /// Publishes an envelope. It does not wait for a process inside the index.
@@ -239,9 +286,10 @@ pub fn show<T>(
         let seen = FileSeen { mtime_us, now_us };
         let fate = header.when().fate(seen);
         findings.extend(finding(&header, seen));
-        if filter.wants(&header.topic, &header.to, fate) {
-            let (sent_us, stored_us) = (header.when().sent_us(seen), mtime_us);
-            rows.push(Row { sent_us, stored_us, header, fate });
+        let (us, stored_us) = (header.when().sent_us(seen), mtime_us);
+        let sent = Sent { topic: &header.topic, from: &header.from, to: &header.to, us, fate };
+        if filter.wants(&sent, |first| header.is_in_thread(first)) {
+            rows.push(Row { sent_us: us, stored_us, header, fate });
         }
     }
     let order = |row: &Row<'_>| (row.sent_us, row.stored_us);
@@ -291,9 +339,10 @@ pub(crate) fn sort_out(messages: Vec<Message>, filter: &Filter) -> Vec<MessageVi
     for Message { envelope, mtime_us } in messages {
         let seen = FileSeen { mtime_us, now_us };
         let fate = envelope.when().fate(seen);
-        if filter.wants(&envelope.topic, &envelope.to, fate) {
-            let (sent_us, stored_us) = (envelope.when().sent_us(seen), mtime_us);
-            wanted.push(MessageView { sent_us, stored_us, envelope, fate });
+        let us = envelope.when().sent_us(seen);
+        let Envelope { topic, from, to, .. } = &envelope;
+        if filter.wants(&Sent { topic, from, to, us, fate }, |first| envelope.is_in_thread(first)) {
+            wanted.push(MessageView { sent_us: us, stored_us: mtime_us, envelope, fate });
         }
     }
     let order = |view: &MessageView| (view.sent_us, view.stored_us);
@@ -333,7 +382,7 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
     let file = FileSeen { mtime_us: read.times.mtime_us, now_us: host::wall_us() };
     if let Some(reader) = reader {
         check_surface(reader)?;
-        match delivery_log::DeliveryLog::enter(&bus, reader) {
+        match delivery_log::DeliveryLog::enter(&bus, reader, Duration::ZERO) {
             Ok(mut seen) => {
                 seen.note(id, delivery_log::Delivery::Read)?;
                 seen.finish()?;
@@ -342,9 +391,7 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
             Err(error) if error.kind == Kind::Busy => {}
             Err(error) => return Err(error),
         }
-        if envelope.to == reader {
-            inbox::unmark(&bus, &envelope);
-        }
+        inbox::unmark(&bus, reader, &envelope);
     }
     Ok(Some(MessageView {
         sent_us: envelope.when().sent_us(file),
@@ -352,6 +399,12 @@ pub fn read(dir: &Path, id: &str, reader: Option<&str>) -> Result<Option<Message
         fate: envelope.when().fate(file),
         envelope,
     }))
+}
+
+/// Returns the first message of the thread that a message is in, on the bus or not.
+pub fn thread_of(dir: &Path, id: &str) -> Result<String> {
+    let found = read(dir, id, None)?;
+    Ok(found.map_or(id.to_owned(), |seen| seen.envelope.thread().to_owned()))
 }
 
 /// Refuses an id that would leave the directory.

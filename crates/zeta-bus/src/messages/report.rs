@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header, topic};
+use serde_json::{Map, Value};
+use zeta_core::bus::{EVERYBODY, Envelope, Fate, Header, Means, is_for_many, topic};
+use zeta_core::hook::cut;
 use zeta_core::json::Object;
 use zeta_core::record::printable;
-use zeta_core::time::parse_utc;
+use zeta_core::time::{format_utc, parse_utc};
 
 use super::follow::{Delivery, FAILURES_MAX};
-use super::status::{DeliveryState, Status, field};
+use super::send::{Reached, SentText};
+use super::status::{At, DeliveryState, Status, field};
 use super::{Listing, MessageView, Row};
 use crate::report::{Shape, add_compact, add_indented, age, count, json_line};
 use zeta_os::error::{Error, Kind};
@@ -57,22 +59,145 @@ pub fn delivered(envelope: &Envelope, payload_max: usize) -> String {
     format!("{} {}", age(sent_us), short(envelope, payload_max))
 }
 
-/// A message that was sent to an agent, as JSON; `known` says whether such an agent was here.
-pub fn sent(envelope: &Envelope, known: bool) -> Value {
+/// A text that was sent, as JSON.
+pub fn sent(sent: &SentText) -> Value {
+    let SentText { envelope, reached } = sent;
     let mut object = envelope.to_object();
     object.insert("result".to_owned(), "stored".into());
-    object.insert("recipient_known".to_owned(), known.into());
+    object.insert("recipient_known".to_owned(), reached.iter().all(|one| one.known).into());
+    let recipient = |one: &Reached| {
+        let mut recipient = Map::new();
+        recipient.insert("agent".to_owned(), one.agent.as_str().into());
+        recipient.insert("known".to_owned(), one.known.into());
+        recipient.insert("lives".to_owned(), one.lives.into());
+        if let Some(means) = one.wakes_by {
+            recipient.insert("wakes_by".to_owned(), means.word().into());
+        }
+        Value::Object(recipient)
+    };
+    object.insert("recipients".to_owned(), reached.iter().map(recipient).collect());
     Value::Object(object)
 }
 
-/// The note about a message to an agent that was never here.
-pub fn recipient_unknown(envelope: &Envelope) -> String {
+/// What is known of the recipients of a text, in one sentence.
+pub fn sent_note(sent: &SentText) -> String {
+    let SentText { envelope, reached } = sent;
     let Envelope { to, expires_at, .. } = envelope;
-    printable(&format!(
-        "no agent {to:?} was here yet; the message waits for it until {expires_at} ('zeta status' \
-         lists the agents)"
-    ))
-    .into_owned()
+    let text = match reached.as_slice() {
+        [] if to == EVERYBODY => {
+            "no other agent is here; those that come find it in 'zeta bus inbox'".to_owned()
+        }
+        [] => format!("no other agent is in {to}, so none gets it: see 'zeta bus join'"),
+        [one] if !is_for_many(to) => {
+            let agent = &one.agent;
+            match (one.wakes_by, one.lives, one.known) {
+                (Some(means), ..) => format!("{agent}: {}", tells(means)),
+                (None, true, _) => format!(
+                    "{agent} lives, and nothing wakes it: it gets the message with its next turn, \
+                     or by 'zeta bus inbox'"
+                ),
+                (None, false, true) => {
+                    format!("{agent} does not run; the message waits for it until {expires_at}")
+                }
+                (None, false, false) => format!(
+                    "no agent {agent:?} was here yet; the message waits for it until {expires_at} \
+                     ('zeta status' lists the agents)"
+                ),
+            }
+        }
+        all => {
+            let told = all.iter().filter(|one| one.wakes_by.is_some()).count();
+            let asleep = all.iter().filter(|one| one.wakes_by.is_none() && one.lives).count();
+            format!(
+                "{}: {told} told at once, {asleep} with the next turn, {} not running",
+                count(all.len(), "agent"),
+                all.len() - told - asleep
+            )
+        }
+    };
+    printable(&text).into_owned()
+}
+
+/// How an agent is told of its mail.
+fn tells(means: Means) -> &'static str {
+    match means {
+        Means::Wait => "its 'zeta bus wait' ends now and wakes it",
+        Means::Hook => "its turn runs, and its next hook gives it the message",
+        Means::Pty => "its terminal wakes it when it is idle",
+    }
+}
+
+/// Mail that waits, as JSON: who sent what, without the texts.
+pub fn waiting(agent: &str, listing: &Listing) -> Object {
+    let mut object = Object::new();
+    object.text("result", "mail").text("agent", agent);
+    object.objects("messages", &listing.messages, |object, seen| {
+        let e = &seen.envelope;
+        object.text("id", &e.id).text("from", &e.from).text("to", &e.to);
+        object.text("topic", &e.topic).text("thread", e.thread());
+        object.text("timestamp", &e.timestamp);
+    });
+    object
+}
+
+/// Mail that waits, as text.
+pub fn waiting_text(agent: &str, listing: &Listing) -> String {
+    let mut senders: Vec<&str> = Vec::new();
+    for seen in &listing.messages {
+        if !senders.contains(&seen.envelope.from.as_str()) {
+            senders.push(&seen.envelope.from);
+        }
+    }
+    let more = senders.len().saturating_sub(SENDERS_MAX);
+    senders.truncate(SENDERS_MAX);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let text = format!(
+        "{} for {agent} from {}{and_more}: zeta bus inbox --as {agent}",
+        count(listing.messages.len(), "message"),
+        senders.into_iter().map(|one| cut(one, SENDER_MAX)).collect::<Vec<_>>().join(", ")
+    );
+    printable(&text).into_owned()
+}
+
+/// Most senders that are named in one line.
+const SENDERS_MAX: usize = 5;
+/// Longest name of a sender in it, in characters.
+const SENDER_MAX: usize = 80;
+
+/// Makes the error of a wait that took as long as it may.
+pub fn no_mail(agent: &str, limit: &str) -> Error {
+    Error::new(Kind::Busy, format!("no message for {agent} within {limit}"))
+}
+
+/// Makes the error of a wait whose agent has ended.
+pub fn agent_ended(agent: &str) -> Error {
+    Error::new(
+        Kind::Lost,
+        format!("the process of {agent} has ended, so nothing waits for its mail"),
+    )
+}
+
+/// An agent that came into a channel or left it, as JSON.
+pub fn membership(agent: &str, channel: &str, word: &str, members: &[String]) -> Object {
+    let mut object = Object::new();
+    object.text("result", word).text("agent", agent).text("channel", channel);
+    object.list("members", members.iter().map(|one| zeta_core::record::quote(one)));
+    object
+}
+
+/// The same as text.
+pub fn membership_text(agent: &str, channel: &str, word: &str, members: &[String]) -> String {
+    let what = match word {
+        "joined" => "is in",
+        "already_joined" => "was in",
+        "left" => "is not in",
+        _ => "was not in",
+    };
+    let others = match members {
+        [] => "nobody is in it now".to_owned(),
+        all => format!("in it: {}", all.join(", ")),
+    };
+    printable(&format!("{agent} {what} {channel}; {others}")).into_owned()
 }
 
 /// An inbox as JSON.
@@ -84,19 +209,25 @@ pub fn inbox(listing: &Listing) -> Object {
     object
 }
 
-/// An inbox as text, a message on each line: free text whole, any other payload as JSON.
+/// An inbox as text, a message on each line, with its id: free text whole, any other payload as
+/// JSON.
 pub fn inbox_text(listing: &Listing) -> String {
     if listing.messages.is_empty() {
         return "no unread messages".to_owned();
     }
     let line = |seen: &MessageView| {
         let e = &seen.envelope;
-        let to_all = if e.to == EVERYBODY { " to all" } else { "" };
+        let to_all = match e.to.as_str() {
+            EVERYBODY => " to all".to_owned(),
+            to if is_for_many(to) => format!(" to {to}"),
+            _ => String::new(),
+        };
         let said = match field(e, "text").filter(|_| e.topic == topic::TEXT) {
             Some(text) => text.to_owned(),
-            None => format!("[{}] {} ({})", e.topic, e.payload, e.id),
+            None => format!("[{}] {}", e.topic, e.payload),
         };
-        printable(&format!("{} {}{to_all}: {said}", age(seen.sent_us), e.from)).into_owned()
+        let Envelope { from, id, .. } = e;
+        printable(&format!("{} {id} {from}{to_all}: {said}", age(seen.sent_us))).into_owned()
     };
     listing.messages.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -210,10 +341,12 @@ pub fn no_such_message(id: &str, hint: &str) -> Error {
 pub fn failed_delivery(delivery: &Delivery) -> Option<Error> {
     let text = match delivery {
         Delivery::Delivered(_) => return None,
-        Delivery::Failed(Envelope { id, to, .. }, times) => match to.as_str() {
-            // A message for all agents never becomes a dead letter.
-            EVERYBODY => format!("message {id}: its handler failed (attempt {times})"),
-            _ => format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})"),
+        Delivery::Failed(Envelope { id, to, .. }, times) => match is_for_many(to) {
+            // A message for many never becomes a dead letter.
+            true => format!("message {id}: its handler failed (attempt {times})"),
+            false => {
+                format!("message {id}: its handler failed (attempt {times} of {FAILURES_MAX})")
+            }
         },
         Delivery::DeadLetter(Envelope { id, .. }) => {
             format!(
@@ -255,6 +388,10 @@ pub fn status(status: &Status) -> Object {
         add_texts(object, &[("artifact", field(e, "artifact"))]);
         add_texts(object, &[("question", field(e, "question")), ("since", Some(&e.timestamp))]);
     });
+    object.objects("channels", &status.channels, |object, (channel, members)| {
+        object.text("channel", channel);
+        object.list("members", members.iter().map(|one| zeta_core::record::quote(one)));
+    });
     let mut totals = Object::new();
     totals.number("agents", status.agents.len() as u64);
     totals.number("claims", status.claims.len() as u64);
@@ -267,7 +404,7 @@ pub fn status(status: &Status) -> Object {
 
 /// The status of a bus as text.
 pub fn status_text(status: &Status) -> String {
-    if status.messages == 0 {
+    if status.messages == 0 && status.channels.is_empty() {
         return "bus: empty".to_owned();
     }
     let mut lines = vec![format!(
@@ -301,6 +438,9 @@ pub fn status_text(status: &Status) -> String {
         let artifact = field(e, "artifact").unwrap_or_default();
         lines.push(format!("  review  {} -> {}: {artifact} ({})", e.from, e.to, sent(e)));
     }
+    for (channel, members) in &status.channels {
+        lines.push(format!("  channel {channel}: {}", members.join(", ")));
+    }
     if !status.claims.is_empty() {
         lines.push("who holds an item now: zeta claim check --item ITEM".to_owned());
     }
@@ -308,22 +448,30 @@ pub fn status_text(status: &Status) -> String {
 }
 
 /// The state of a message as JSON.
-pub fn fate(id: &str, state: DeliveryState, at: &[(String, DeliveryState)]) -> Object {
+pub fn fate(id: &str, state: DeliveryState, at: &[At]) -> Object {
     let mut object = Object::new();
     object.text("id", id).text("result", state.word());
-    object.objects("at", at, |object, (surface, state)| {
-        object.text("surface", surface).text("result", state.word());
-        if let DeliveryState::Failed(times) = state {
-            object.number("failures", u64::from(*times));
+    object.objects("at", at, |object, at| {
+        object.text("surface", &at.surface).text("result", at.state.word());
+        if let DeliveryState::Failed(times) = at.state {
+            object.number("failures", u64::from(times));
+        }
+        if let Some(woken) = at.woken {
+            object.text("woken_at", &format_utc(woken.at_us)).text("woken_by", woken.by.word());
         }
     });
     object
 }
 
 /// The state of a message as text.
-pub fn fate_text(state: DeliveryState, at: &[(String, DeliveryState)]) -> String {
+pub fn fate_text(state: DeliveryState, at: &[At]) -> String {
     let mut lines = vec![state.word().to_owned()];
-    lines.extend(at.iter().map(|(surface, state)| format!("  {surface}: {}", state.word())));
+    for At { surface, state, woken } in at {
+        let woken = woken.map_or(String::new(), |woken| {
+            format!(" (woken {} by {})", age(woken.at_us), woken.by.word())
+        });
+        lines.push(format!("  {surface}: {}{woken}", state.word()));
+    }
     lines.join("\n")
 }
 

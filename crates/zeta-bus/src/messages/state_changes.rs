@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use zeta_core::bus::{Address, Envelope, topic};
+use zeta_core::bus::{Address, Envelope, Recipient, topic};
 use zeta_core::layout::{self, Kind};
 use zeta_core::record::{Fields, Text, parse};
 
@@ -56,11 +56,12 @@ pub fn publish_changes(ctx: &Context, dir: &Path, from: &Address) -> Result<Vec<
         payload.insert("fields".to_owned(), Value::Object(fields));
         let message = NewMessage {
             from: from.clone(),
-            to: None,
+            to: Recipient::All,
             topic: topic::STATE_CHANGE.to_owned(),
             payload: Value::Object(payload),
             life_ms: None,
             unchecked: false,
+            reply: None,
         };
         let envelope = message.envelope()?;
         store(&bus, &envelope)?;

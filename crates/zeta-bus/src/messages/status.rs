@@ -1,12 +1,14 @@
 //! The status of a bus, as the original defines it; and the state of one message.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
-use zeta_core::bus::{EVERYBODY, Envelope, Fate, topic};
+use zeta_core::bus::{Envelope, Fate, Woken, is_for_many, topic};
 
-use super::{Filter, Listing, MessageView, check_id, list};
-use crate::directory::{Bus, delivery_log};
+use super::{Filter, Listing, MessageView, channel, check_id, list};
+use crate::directory::Bus;
+use crate::directory::delivery_log::{self, Delivery};
 use zeta_os::error::Result;
 
 /// The newest heartbeats, claim messages and review requests of a bus.
@@ -20,6 +22,8 @@ pub struct Status {
     pub review_requests: Vec<Envelope>,
     /// The number of shadow catches.
     pub shadow_catches: usize,
+    /// The channels, each with the agents in it.
+    pub channels: BTreeMap<String, Vec<String>>,
     /// The number of messages that have not expired.
     pub messages: usize,
     /// The findings.
@@ -29,7 +33,8 @@ pub struct Status {
 /// Reads the whole bus.
 pub fn status(dir: &Path) -> Result<Status> {
     let Listing { messages, findings } = list(dir, &Filter::default())?;
-    let mut status = Status { findings, messages: messages.len(), ..Status::default() };
+    let channels = Bus::open(dir)?.map(|bus| channel::all(&bus)).transpose()?.unwrap_or_default();
+    let mut status = Status { findings, channels, messages: messages.len(), ..Status::default() };
     for MessageView { envelope, .. } in messages {
         let is_valid = topic::known(&envelope.topic)
             .is_some_and(|topic| topic.check(&envelope.payload).is_ok());
@@ -58,9 +63,12 @@ pub fn field<'a>(envelope: &'a Envelope, key: &str) -> Option<&'a str> {
 pub enum DeliveryState {
     /// It is on the bus, and was not delivered yet.
     Stored,
-    /// A subscriber's handler took it, or it was printed for one.
+    /// It was used to wake a recipient, which has not received it yet.
+    Woken,
+    /// A subscriber's handler took it, it was printed for one, or a hook gave it to a recipient's
+    /// tool.
     Delivered,
-    /// A recipient read it by its id.
+    /// A recipient read it, or its model's turn ended after it was delivered.
     Read,
     /// A handler failed so many times; the delivery will be retried.
     Failed(u32),
@@ -75,6 +83,7 @@ impl DeliveryState {
     pub fn word(self) -> &'static str {
         match self {
             DeliveryState::Stored => "stored",
+            DeliveryState::Woken => "woken",
             DeliveryState::Delivered => "delivered",
             DeliveryState::Read => "read",
             DeliveryState::Failed(_) => "failed",
@@ -84,10 +93,21 @@ impl DeliveryState {
     }
 }
 
-/// The state of a message as a whole, and at each subscriber that it was delivered to.
-pub type DeliveryReport = (DeliveryState, Vec<(String, DeliveryState)>);
+/// The state of a message at one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The recipient.
+    pub surface: String,
+    /// The state.
+    pub state: DeliveryState,
+    /// When it was used to wake the recipient.
+    pub woken: Option<Woken>,
+}
 
-/// Returns the state of a message, as a whole and at each subscriber that it is for; `None` if it
+/// The state of a message as a whole, and at each recipient that it was delivered to.
+pub type DeliveryReport = (DeliveryState, Vec<At>);
+
+/// Returns the state of a message, as a whole and at each recipient that it is for; `None` if it
 /// is not known, or was removed by cleaning.
 pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
     check_id(id)?;
@@ -100,23 +120,26 @@ pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
     let to = &message.envelope.to;
     let mut at = Vec::new();
     for surface in delivery_log::surfaces(&bus)? {
-        if *to != surface && to != EVERYBODY {
+        if *to != surface && !is_for_many(to) {
             continue;
         }
-        if let Some(logged) = delivery_log::peek(&bus, &surface).unwrap_or_default().get(id) {
-            let state = match logged {
-                delivery_log::Delivery::Delivered => DeliveryState::Delivered,
-                delivery_log::Delivery::Read => DeliveryState::Read,
-                delivery_log::Delivery::Failed(times) => DeliveryState::Failed(*times),
-            };
-            at.push((surface, state));
-        }
+        let log = delivery_log::peek(&bus, &surface).unwrap_or_default();
+        let (logged, woken) = (log.states.get(id), log.woken.get(id).copied());
+        let state = match logged {
+            Some(Delivery::Delivered | Delivery::Handed) => DeliveryState::Delivered,
+            Some(Delivery::Read) => DeliveryState::Read,
+            Some(Delivery::Failed(times)) => DeliveryState::Failed(*times),
+            None if woken.is_some() => DeliveryState::Woken,
+            None => continue,
+        };
+        at.push(At { surface, state, woken });
     }
-    let any = |wanted: DeliveryState| at.iter().any(|(_, state)| *state == wanted);
+    let any = |wanted: DeliveryState| at.iter().any(|at| at.state == wanted);
     let whole = match message.fate {
         _ if any(DeliveryState::Read) => DeliveryState::Read,
         _ if any(DeliveryState::Delivered) => DeliveryState::Delivered,
         Fate::Expired => DeliveryState::Expired,
+        Fate::Lives(_) if any(DeliveryState::Woken) => DeliveryState::Woken,
         Fate::Lives(_) => DeliveryState::Stored,
     };
     Ok(Some((whole, at)))

@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize as _};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::address::EVERYBODY;
 use super::topic;
 use crate::time::parse_utc;
 
@@ -59,6 +58,8 @@ pub struct Header<'a> {
     pub timestamp: Cow<'a, str>,
     /// Until when it counts.
     pub expires_at: Cow<'a, str>,
+    /// The first message of its thread, if it names one.
+    pub thread: Option<Cow<'a, str>>,
     /// All of it.
     pub text: &'a str,
 }
@@ -151,11 +152,17 @@ impl Envelope {
     pub fn when(&self) -> When<'_> {
         When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
     }
-}
 
-/// Is a message to `to` for `recipient`, by name or as a broadcast?
-pub fn is_for(to: &str, recipient: &str) -> bool {
-    to == recipient || to == EVERYBODY
+    /// The id of the first message of its thread: its own, if it answers none.
+    pub fn thread(&self) -> &str {
+        let named = self.extra.get(THREAD).and_then(Value::as_str);
+        named.filter(|first| is_id(first)).unwrap_or(&self.id)
+    }
+
+    /// Returns whether it is the first message of this thread, or a later one.
+    pub fn is_in_thread(&self, first: &str) -> bool {
+        self.id == first || self.thread() == first
+    }
 }
 
 /// The text of a message's file as the original reads it: what is not UTF-8 is U+FFFD, and so is
@@ -219,6 +226,11 @@ impl<'a> Header<'a> {
         }
     }
 
+    /// Returns whether it is the first message of this thread, or a later one.
+    pub fn is_in_thread(&self, first: &str) -> bool {
+        self.id == first || self.thread.as_deref() == Some(first)
+    }
+
     /// The whole message.
     pub fn whole(&self) -> Result<Envelope, BadEnvelope> {
         let object: Map<String, Value> = serde_json::from_str(self.text)
@@ -249,6 +261,11 @@ impl<'a> Header<'a> {
         When { topic: &self.topic, timestamp: &self.timestamp, expires_at: &self.expires_at }
     }
 }
+
+/// The key of the message that a message answers.
+pub const IN_REPLY_TO: &str = "inReplyTo";
+/// The key of the first message of a thread.
+pub const THREAD: &str = "thread";
 
 /// The keys of every message but `payload`.
 const HEADER_KEYS: [&str; 6] = ["topic", "id", "from", "to", "timestamp", "expiresAt"];
@@ -295,12 +312,17 @@ impl<'de: 'a, 'a> Visitor<'de> for HeaderVisitor<'a> {
 
     /// Of a key that stands twice the last one counts, as in JavaScript.
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Header<'a>, M::Error> {
-        let mut payload = None;
+        let (mut payload, mut thread) = (None, None);
         let mut texts: [Option<Cow<'a, str>>; 6] = Default::default();
         while let Some(Text(key)) = map.next_key::<Text<'a>>()? {
             match HEADER_KEYS.iter().zip(&mut texts).find(|(known, _)| **known == key) {
                 Some((_, text)) => *text = Some(map.next_value::<Text<'a>>()?.0),
                 None if key == "payload" => payload = Some(map.next_value()?),
+                None if key == THREAD => {
+                    let value: &'a RawValue = map.next_value()?;
+                    // Other programs may use the key for something else.
+                    thread = serde_json::from_str(value.get()).ok().map(|Text(id)| id);
+                }
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -318,6 +340,7 @@ impl<'de: 'a, 'a> Visitor<'de> for HeaderVisitor<'a> {
             to: next()?,
             timestamp: next()?,
             expires_at: next()?,
+            thread,
             text: "",
         })
     }

@@ -14,13 +14,17 @@ pub mod grant;
 pub mod item;
 pub mod note;
 pub mod original_lock;
+mod recipient;
 pub mod topic;
+mod wake;
 
 pub use address::{Address, EVERYBODY};
 pub use envelope::{
-    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, SKEW_US, When, is_for,
-    is_id, text_of,
+    BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, IN_REPLY_TO, SKEW_US,
+    THREAD, When, is_id, text_of,
 };
+pub use recipient::{CHANNEL_SIGN, Channel, Reader, Recipient, is_for_many};
+pub use wake::{Means, Woken};
 
 #[cfg(test)]
 mod tests;

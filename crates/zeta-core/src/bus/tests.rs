@@ -65,15 +65,6 @@ fn the_id_of_a_message_is_safe_as_a_file_name() {
 }
 
 #[test]
-fn a_message_is_for_its_recipient_and_a_broadcast_for_everybody() {
-    for (to, recipient, for_it) in
-        [("otto", "otto", true), ("*", "otto", true), ("vera", "otto", false), ("otto", "*", false)]
-    {
-        assert_eq!(is_for(to, recipient), for_it, "{to} {recipient}");
-    }
-}
-
-#[test]
 fn an_item_is_any_text_that_fits_a_file_name() {
     for good in ["B-1", "a b/ü✓", "..", "\n", "x%2Fy"] {
         let item = Item::new(good).unwrap();

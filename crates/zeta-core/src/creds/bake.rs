@@ -183,15 +183,21 @@ fn is_object(value: &[u8]) -> bool {
 /// Returns true if something stands below these keys of an object: a text or an object that is not
 /// empty. Only keys are copied, and the text that is asked for, which is wiped.
 fn is_there(value: &[u8], keys: &[&str]) -> bool {
-    let Ok(text) = std::str::from_utf8(value) else { return false };
-    let Some((key, below)) = keys.split_first() else {
-        let is_text = |text: String| !Zeroizing::new(text).trim().is_empty();
-        let members = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text);
-        return serde_json::from_str(text).is_ok_and(is_text)
-            || members.is_ok_and(|m| !m.is_empty());
-    };
-    let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(text).unwrap_or_default();
-    members.get(*key).is_some_and(|raw| is_there(raw.get().as_bytes(), below))
+    let Some(raw) = below(value, keys) else { return false };
+    let is_text = |text: String| !Zeroizing::new(text).trim().is_empty();
+    let members = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(raw);
+    serde_json::from_str(raw).is_ok_and(is_text) || members.is_ok_and(|m| !m.is_empty())
+}
+
+/// The JSON that stands below these keys of an object, one key below the other. Only keys are
+/// copied.
+pub(super) fn below<'a>(value: &'a [u8], keys: &[&str]) -> Option<&'a str> {
+    let mut at = std::str::from_utf8(value).ok()?;
+    for key in keys {
+        let members = serde_json::from_str::<BTreeMap<String, &RawValue>>(at).ok()?;
+        at = members.get(*key)?.get();
+    }
+    Some(at)
 }
 
 /// Returns true for a bare token, and for a `hosts.yml` in which a key `oauth_token` has a value.

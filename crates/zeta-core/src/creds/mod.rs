@@ -2,12 +2,14 @@
 //!
 //! [`frame`] is the blob around the cipher, [`bundle`] the plaintext in it, [`manifest`] says which
 //! credentials there are, [`place`] where each lies, [`bake`] what may be put in, [`passphrase`]
-//! how one is made and read, [`wifi`] how a network becomes a file, [`plan`] what a restore results
-//! in. The cipher itself is in `zeta-creds`. No error contains a part of a secret.
+//! how one is made and read, [`wifi`] how a network becomes a file, [`login`] which of two logins
+//! is newer and when one is refreshed, [`plan`] what a restore results in. The cipher itself is in
+//! `zeta-creds`. No error contains a part of a secret.
 
 pub mod bake;
 pub mod bundle;
 pub mod frame;
+pub mod login;
 pub mod manifest;
 pub mod passphrase;
 pub mod place;

@@ -6,9 +6,11 @@
 
 pub mod edits;
 pub mod greeting;
+pub mod mail;
 pub mod patch;
 pub mod place;
 pub mod shell_text;
+pub mod turn;
 pub mod waiting;
 
 use std::fmt::Write as _;
@@ -154,6 +156,11 @@ pub struct Event {
     pub action: Action,
     /// What the agent waits for a person to answer; `None` if it needs none.
     pub question: Option<Question>,
+    /// Whether the turn that ends was already put off once by a hook.
+    pub again: bool,
+    /// Whether an agent does it that the session's own one started: what a hook says reaches that
+    /// one, and its turns are not those of the session.
+    pub inner: bool,
 }
 
 /// What an agent waits for a person to answer.

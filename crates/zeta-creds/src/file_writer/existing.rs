@@ -1,10 +1,11 @@
 //! The file that stands at a target already, and whether it may be replaced.
 
-use rustix::fs::{AtFlags, FileType, Mode, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use crate::file_writer::FILE_MAX;
 use crate::file_writer::path::{Place, WalkError, fault, finding, word};
 use zeta_os::open_beneath::RECORD;
 use zeta_os::temp_file::read_up_to;
@@ -59,6 +60,44 @@ pub fn look(place: &Place, name: &str, bytes: &[u8], mode: u32) -> Result<Existi
     let mut there = Zeroizing::new(Vec::with_capacity(bytes.len() + 1));
     read_up_to(&fd, bytes.len(), &mut there).map_err(|errno| fault("cannot read", &path, errno))?;
     Ok(if there.as_slice() == bytes { Existing::Same } else { Existing::Different })
+}
+
+/// The content of a file that differs.
+pub struct Content {
+    /// Its bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The file that they were read from.
+    pub stamp: Replaced,
+}
+
+/// A file that is to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// Whatever is there.
+    Any,
+    /// This file with this content: its inode, its size, and when it was changed.
+    Exactly(u64, i64, i64, u64),
+}
+
+impl Replaced {
+    fn of(stat: &Stat) -> Replaced {
+        Replaced::Exactly(stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec)
+    }
+
+    /// Returns whether the name still has what is to be replaced.
+    pub fn is_still(&self, place: &Place, name: &str) -> bool {
+        let now = || statat(&place.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        *self == Replaced::Any || now().is_ok_and(|stat| Replaced::of(&stat) == *self)
+    }
+}
+
+/// Reads the content of a file that [`look`] allowed to be replaced; `None` if that fails.
+pub fn content(place: &Place, name: &str) -> Option<Content> {
+    let fd = openat(&place.fd, name, RECORD, Mode::empty()).ok()?;
+    let stat = fstat(&fd).ok()?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX.min(stat.st_size as usize) + 1));
+    read_up_to(&fd, FILE_MAX, &mut bytes).ok()?;
+    (bytes.len() <= FILE_MAX).then_some(Content { bytes, stamp: Replaced::of(&stat) })
 }
 
 /// A file of this process's own that it may not read (mode 0000, say) differs; all else is an

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+use zeta_core::creds::login::Compared;
 
 use self::staged::{Job, Staged};
 use self::worker::Child;
@@ -60,6 +61,8 @@ pub struct File {
     pub bytes: Zeroizing<Vec<u8>>,
     /// Its permission bits; only the owner may be allowed to write.
     pub mode: u32,
+    /// The id of a built-in login: the newer one of this and of the file that is there stays.
+    pub login: Option<String>,
 }
 
 impl std::fmt::Debug for File {
@@ -73,8 +76,10 @@ impl std::fmt::Debug for File {
 pub struct Options {
     /// The directory that `/` means for all targets and homes.
     pub root: PathBuf,
-    /// Replace files that differ.
+    /// Replace files that differ, but no login by an older one.
     pub overwrite: bool,
+    /// With `overwrite`: replace a login by an older one, too.
+    pub accept_older: bool,
     /// Only look, and say what would come of it.
     pub dry_run: bool,
     /// The command that starts the child that becomes another user.
@@ -97,7 +102,13 @@ impl Default for Options {
             program: PathBuf::from("/proc/self/exe"),
             args: ["creds", "plant-as"].map(OsString::from).to_vec(),
         };
-        Options { root: PathBuf::from("/"), overwrite: false, dry_run: false, hand }
+        Options {
+            root: PathBuf::from("/"),
+            overwrite: false,
+            accept_older: false,
+            dry_run: false,
+            hand,
+        }
     }
 }
 
@@ -107,6 +118,12 @@ impl Default for Options {
 pub enum Outcome {
     /// The file is there now; in a dry run or before the commit: it would be.
     Written,
+    /// The file is there now, in place of an older login.
+    ReplacedOlder(Compared),
+    /// The file is there now, in place of one that no tool could read.
+    ReplacedBroken,
+    /// A newer login is there and was kept; the times are those of the given one, and of that one.
+    KeptNewer(Compared),
     /// The file was there with these bytes and this mode.
     AlreadyPresent,
     /// Another content or mode is there and was kept; with `overwrite` it is replaced.
@@ -205,6 +222,7 @@ fn prepare_one(order: &FileSet, options: &Options) -> Result<Batch> {
             Owner::User(account) => Some(account.home.clone()),
         },
         overwrite: options.overwrite,
+        accept_older: options.accept_older,
         dry_run: options.dry_run,
         files: order.files.iter().map(staged::FileHead::of).collect(),
     };
@@ -237,7 +255,7 @@ fn check(order: &FileSet) -> Result<()> {
     }
     let absolute = order.owner == Owner::System;
     let mut seen = BTreeSet::new();
-    for File { target, bytes, mode } in &order.files {
+    for File { target, bytes, mode, .. } in &order.files {
         let inside = if absolute { target.strip_prefix('/') } else { Some(target.as_str()) };
         let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
         if !inside.is_some_and(|inside| inside.split('/').all(plain)) {

@@ -7,9 +7,11 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, RenameFlags, fstat, fsync, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use zeta_core::creds::login::{Choice, decide_restore};
+use zeta_core::creds::manifest::Manifest;
 
 use super::{File, Finding, Outcome};
-use crate::file_writer::existing::{Existing, look};
+use crate::file_writer::existing::{Content, Existing, Replaced, content, look};
 use crate::file_writer::path::{Made, Place, Trust, WalkError, walk};
 use zeta_os::error::Result;
 use zeta_os::temp_file;
@@ -26,6 +28,8 @@ pub struct Job {
     pub home: Option<String>,
     /// True to replace files that differ.
     pub overwrite: bool,
+    /// True to replace a login by an older one, too.
+    pub accept_older: bool,
     /// True to change nothing.
     pub dry_run: bool,
     /// The files.
@@ -41,12 +45,15 @@ pub struct FileHead {
     pub mode: u32,
     /// Bytes of the content.
     pub len: usize,
+    /// The id of a built-in login.
+    pub login: Option<String>,
 }
 
 impl FileHead {
     /// Takes it from a file.
     pub fn of(file: &File) -> FileHead {
-        FileHead { target: file.target.clone(), mode: file.mode, len: file.bytes.len() }
+        let (target, login) = (file.target.clone(), file.login.clone());
+        FileHead { target, mode: file.mode, len: file.bytes.len(), login }
     }
 }
 
@@ -64,7 +71,16 @@ pub struct Staged {
 #[derive(Debug)]
 enum Step {
     Settled(Outcome),
-    Pending { place: usize, dir: String, name: String, temp: TempFile, replaces: bool },
+    Pending {
+        place: usize,
+        dir: String,
+        name: String,
+        temp: TempFile,
+        /// What is replaced.
+        replaces: Option<Replaced>,
+        /// The result of a commit.
+        came: Outcome,
+    },
 }
 
 /// The first phase.
@@ -89,7 +105,7 @@ impl Staged {
     pub fn outcomes(&self) -> Vec<Outcome> {
         let outcome = |step: &Step| match step {
             Step::Settled(outcome) => outcome.clone(),
-            Step::Pending { .. } => Outcome::Written,
+            Step::Pending { came, .. } => came.clone(),
         };
         self.steps.iter().map(outcome).collect()
     }
@@ -107,13 +123,14 @@ impl Staged {
         self.made.append(&mut made);
         let place = reached?;
         let seen = look(&place, name, bytes, head.mode)?;
-        match seen {
+        let (came, replaces) = match seen {
             Existing::Same => return Ok(Step::Settled(Outcome::AlreadyPresent)),
-            Existing::Different if !work.overwrite => {
-                return Ok(Step::Settled(Outcome::KeptDiffering));
-            }
-            _ if work.dry_run => return Ok(Step::Settled(Outcome::Written)),
-            Existing::Nothing | Existing::Different => {}
+            Existing::Different => replace(work, head, bytes, content(&place, name)),
+            Existing::Nothing => (Outcome::Written, None),
+        };
+        let keeps = matches!(came, Outcome::KeptDiffering | Outcome::KeptNewer(_));
+        if keeps || work.dry_run {
+            return Ok(Step::Settled(came));
         }
         temp_file::sweep(place.fd.as_fd(), PREFIX, Path::new(&place.path));
         let mode = Mode::from_raw_mode(head.mode);
@@ -125,7 +142,8 @@ impl Staged {
             dir: dir.to_owned(),
             name: name.to_owned(),
             temp,
-            replaces: seen == Existing::Different,
+            replaces,
+            came,
         })
     }
 
@@ -136,11 +154,10 @@ impl Staged {
         for step in steps {
             outcomes.push(match step {
                 Step::Settled(outcome) => outcome,
-                Step::Pending { place, dir, name, temp, replaces } => {
-                    match self.publish(place, &name, &temp, replaces) {
-                        Ok(()) => self.still_there(place, &dir, &name),
-                        Err(finding) => Outcome::Refused(finding),
-                    }
+                Step::Pending { place, dir, name, temp, replaces, came } => {
+                    let done = self.publish(place, &name, &temp, replaces.as_ref());
+                    done.and_then(|()| self.still_there(place, &dir, &name))
+                        .map_or_else(Outcome::Refused, |()| came)
                 }
             });
         }
@@ -155,12 +172,16 @@ impl Staged {
         place: usize,
         name: &str,
         temp: &TempFile,
-        replaces: bool,
+        replaces: Option<&Replaced>,
     ) -> std::result::Result<(), Finding> {
         let Some(place) = self.places.get(place) else { return Ok(()) };
         let (dir, from) = (&place.fd, temp.name.as_str());
-        let renamed = if replaces {
-            renameat(dir, from, dir, name)
+        let renamed = if let Some(replaced) = replaces {
+            // A login that its tool has refreshed since it was looked at must not be lost.
+            match replaced.is_still(place, name) {
+                true => renameat(dir, from, dir, name),
+                false => Err(Errno::EXIST),
+            }
         } else {
             match renameat_with(dir, from, dir, name, RenameFlags::NOREPLACE) {
                 // A file system that does not know the flag.
@@ -184,12 +205,12 @@ impl Staged {
     }
 
     /// Checks that the directory was not moved, with the file, while its descriptor was in use.
-    fn still_there(&self, place: usize, dir: &str, name: &str) -> Outcome {
+    fn still_there(&self, place: usize, dir: &str, name: &str) -> std::result::Result<(), Finding> {
         let identity = |place: &Place| fstat(&place.fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-        let Some(used) = self.places.get(place) else { return Outcome::Written };
+        let Some(used) = self.places.get(place) else { return Ok(()) };
         match reach(&self.root, self.home.as_deref(), dir, None) {
-            Ok(now) if identity(&now) == identity(used) => Outcome::Written,
-            _ => Outcome::Refused(Finding {
+            Ok(now) if identity(&now) == identity(used) => Ok(()),
+            _ => Err(Finding {
                 text: format!(
                     "{}/{name}: its directory was moved away while the file was written, and the \
                      file went with it",
@@ -214,6 +235,37 @@ impl Drop for Staged {
         for (parent, name) in self.made.iter().rev() {
             let _ = unlinkat(parent, name.as_str(), AtFlags::REMOVEDIR);
         }
+    }
+}
+
+/// What is done where another file is: its result, and what is replaced. Of two logins the newer
+/// one stays.
+fn replace(
+    work: &Job,
+    head: &FileHead,
+    bytes: &[u8],
+    there: Option<Content>,
+) -> (Outcome, Option<Replaced>) {
+    let (there, stamp) = match there {
+        Some(content) => (Some(content.bytes), content.stamp),
+        None => (None, Replaced::Any),
+    };
+    let manifest = Manifest::default();
+    let entry = head.login.as_deref().and_then(|id| manifest.get(id));
+    let choice = match (entry, there) {
+        (Some(entry), Some(there)) => decide_restore(entry, bytes, &there),
+        _ => Choice::Unknown,
+    };
+    match choice {
+        Choice::Newer(compared) => (Outcome::ReplacedOlder(compared), Some(stamp)),
+        Choice::Broken => (Outcome::ReplacedBroken, Some(stamp)),
+        Choice::Older(compared) if !(work.overwrite && work.accept_older) => {
+            (Outcome::KeptNewer(compared), None)
+        }
+        Choice::Older(_) | Choice::Unknown if work.overwrite => {
+            (Outcome::Written, Some(Replaced::Any))
+        }
+        Choice::Older(_) | Choice::Unknown => (Outcome::KeptDiffering, None),
     }
 }
 

@@ -96,6 +96,11 @@ pub struct Value {
 }
 
 impl Value {
+    /// A value that was read from a file.
+    pub fn of_file(secret: Secret, file: PathBuf) -> Value {
+        Value { secret, file: Some(file) }
+    }
+
     /// A value that a person typed.
     pub fn typed(secret: Secret) -> Value {
         Value { secret, file: None }

@@ -1,11 +1,13 @@
 //! Credentials that survive re-imaging: put into a sealed blob on the stick, and back in place.
 //!
 //! [`save`] writes a blob, [`open`] reads one, [`restore`] writes its files on the machine.
+//! [`guard`] looks at a login that one of many processes refreshes, and renews its copy in a blob.
 //! [`factor`] is what a blob is bound to; `rollback` remembers which save of it was seen last. The
 //! numbers by which all of them end are the original's, so that scripts go on to work.
 
 pub mod collect;
 pub mod factor;
+pub mod guard;
 pub mod manifest;
 pub mod open;
 pub mod restore;
@@ -61,6 +63,12 @@ pub const FRAME: u8 = 4;
 pub const NO_MATCH: u8 = 5;
 /// 6: what is in it is no bundle.
 pub const BUNDLE: u8 = 6;
+/// 5 of `guard`: the command did not renew the login.
+pub const NOT_RENEWED: u8 = 5;
+/// 6 of `guard`: another process refreshes the login for as long as the call waited.
+pub const BUSY: u8 = 6;
+/// 7 of `guard`: the state directory is not safe.
+pub const STATE: u8 = 7;
 /// 7: it holds something that the manifest does not know.
 pub const UNKNOWN: u8 = 7;
 /// 8: it is older than one that was seen here, or a place was refused.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use zeta_core::creds::manifest::{Entry, Manifest, check_path};
+use zeta_core::creds::manifest::{Entry, Manifest, Rule, check_path};
 use zeta_core::creds::place::Surroundings;
 use zeta_core::creds::plan::{self, Machine, SERVICE_ROOT, Skip, Target};
 use zeta_core::record::printable;
@@ -31,8 +31,10 @@ pub struct RestoreOptions {
     pub root: PathBuf,
     /// True to change nothing.
     pub dry_run: bool,
-    /// True to replace files that differ.
+    /// True to replace files that differ, but no login by an older one.
     pub overwrite: bool,
+    /// With `overwrite`: true to replace a login by an older one, too.
+    pub accept_older: bool,
 }
 
 /// One file and its result.
@@ -88,7 +90,9 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
             continue;
         }
         let (owner, path) = owner(target, &home, service.as_ref());
-        let file = File { target: path, bytes: target.secret(), mode: target.mode };
+        let login = manifest.get(target.id).filter(|entry| matches!(entry.rule, Rule::Login(_)));
+        let login = login.map(|entry| entry.id.clone());
+        let file = File { target: path, bytes: target.secret(), mode: target.mode, login };
         let name = (target.id.to_owned(), target.path.to_string());
         match orders.iter_mut().find(|(order, _)| order.owner == owner) {
             Some((order, names)) => {
@@ -101,6 +105,7 @@ pub fn restore(opened: &Opened, manifest: &Manifest, wish: &RestoreOptions) -> O
     let options = Options {
         root: wish.root.clone(),
         overwrite: wish.overwrite,
+        accept_older: wish.accept_older,
         dry_run: wish.dry_run,
         ..Options::default()
     };

@@ -63,6 +63,25 @@ pub struct SaveOutcome {
 /// 2: the factor or the passphrase. 4: it could not be written. 5: no memory, or what was saved
 /// does not open. Of an update, also those of [`open::open`].
 pub fn keep(baked: Bundle, wish: &Wish<'_>) -> Outcome<SaveOutcome> {
+    let mut baked = Some(baked);
+    let mut merge = |bundle: &mut Bundle| {
+        baked.take().into_iter().for_each(|baked| bundle.merge(baked));
+        Ok(true)
+    };
+    let kept = keep_if(&mut merge, wish)?;
+    let nothing = || Error::new(Kind::Fault, "nothing was saved");
+    kept.ok_or_else(nothing).number(FRAME)
+}
+
+/// As [`keep`], with what `change` makes of the bundle that is there; `None` if it makes nothing of
+/// it, and nothing is saved. No other save comes between.
+///
+/// # Errors
+/// Those of [`keep`] and of `change`.
+pub fn keep_if(
+    change: &mut dyn FnMut(&mut Bundle) -> Outcome<bool>,
+    wish: &Wish<'_>,
+) -> Outcome<Option<SaveOutcome>> {
     let passphrase = open::passphrase(wish.secret)?;
     let held = blob::hold(wish.path, PATIENCE).number(FRAME)?;
     let before = match wish.update && !is_missing(wish.path)? {
@@ -70,7 +89,9 @@ pub fn keep(baked: Bundle, wish: &Wish<'_>) -> Outcome<SaveOutcome> {
         false => None,
     };
     let Start { mut bundle, binding, instead } = Start::of(before, wish)?;
-    bundle.merge(baked);
+    if !change(&mut bundle)? {
+        return Ok(None);
+    }
     let seen = rollback::open(PATIENCE).number(FRAME)?;
     let stick = cipher::name_of(&binding.text);
     let generation = next(wish.path, seen.last(&stick).number(FRAME)?)?;
@@ -91,7 +112,7 @@ pub fn keep(baked: Bundle, wish: &Wish<'_>) -> Outcome<SaveOutcome> {
         .and_then(|()| seen.remember(&stick, save_of(generation), true));
     let failed = noted.err().map(not_remembered);
     let failed_afterwards = failed.map(|error| Exit { number: AFTERWARDS, error });
-    Ok(SaveOutcome { saved, generation, len: blob.len(), instead, failed_afterwards })
+    Ok(Some(SaveOutcome { saved, generation, len: blob.len(), instead, failed_afterwards }))
 }
 
 /// What a save begins with.

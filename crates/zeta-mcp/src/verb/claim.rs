@@ -29,7 +29,7 @@ pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     match (args.text("item"), args.list("paths").is_empty()) {
         (Some(item), true) => claim_item(&ctx, &item_request(worker, &ctx, item, args)?),
-        (None, false) => claim_paths(&ctx, &path_request(worker, args)?),
+        (None, false) => claim_paths(&ctx, &path_request(worker, &args.list("paths"), args)?),
         _ => Err(neither()),
     }
 }
@@ -49,7 +49,7 @@ pub fn unclaim(worker: &mut Worker, args: &Args) -> Result<Answer> {
             return Err(Error::usage("a claim on paths has no next holder, and no note")
                 .hint("send the agent that waits for them a message"));
         }
-        (None, false) => unclaim_paths(&ctx, &path_request(worker, args)?)?,
+        (None, false) => unclaim_paths(&ctx, &path_request(worker, &args.list("paths"), args)?)?,
         _ => return Err(neither()),
     };
     if let Some(at) = ctx.find()? {
@@ -135,10 +135,9 @@ fn unclaim_item(ctx: &Context, request: &ClaimRequest) -> Result<Answer> {
 }
 
 /// Reads the paths of a call, from the worktree that it names or from where the agent works.
-fn path_request(worker: &Worker, args: &Args) -> Result<PathRequest> {
+pub fn path_request(worker: &Worker, given: &[&str], args: &Args) -> Result<PathRequest> {
     let cwd = &worker.setting.cwd;
     let from = args.text("worktree").map_or_else(|| cwd.clone(), |dir| cwd.join(dir));
-    let given = args.list("paths");
     // An absolute path may be of another repository than that where the agent was started.
     let first = given.first().map(Path::new).filter(|path| path.is_absolute());
     let from = match first {

@@ -1,6 +1,6 @@
 //! `status` and `check`.
 
-use zeta_bus::claim::{self, ClaimRequest, address};
+use zeta_bus::claim::{self, ClaimRequest, address, paths};
 use zeta_bus::messages::inbox;
 use zeta_core::bus::item::Item;
 use zeta_core::hook::cut;
@@ -12,7 +12,7 @@ use zeta_state::presence::status;
 use zeta_state::presence::status::text::Screen;
 
 use super::caller;
-use super::claim::{claimed_by, holder};
+use super::claim::{claimed_by, holder, path_request};
 use crate::answer::Answer;
 use crate::tool::Args;
 use crate::worker::Worker;
@@ -79,6 +79,18 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     if !claimants.is_empty() {
         let error = claimed_by(&ctx, name, &claimants);
         return Ok(Answer::refusal("held", &error, next).with("item_id", name));
+    }
+    // It may be a path of the repository where the agent works.
+    if let Ok(request) = path_request(worker, &[name], args) {
+        let found = paths::holders(&ctx, &request)?;
+        if !found.others.is_empty() {
+            let error = paths::report::held(&request, &found.others, &ctx.now());
+            return Ok(Answer::refusal("held", &error, next).with("paths", vec![name]));
+        }
+        if !found.own.is_empty() {
+            let text = format!("{name:?} is yours, by a claim on paths.");
+            return Ok(Answer::new("mine", text).with("paths", vec![name]));
+        }
     }
     Ok(Answer::new("free", format!("{name:?} is free: no agent has it.")))
 }

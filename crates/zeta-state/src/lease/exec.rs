@@ -55,20 +55,45 @@ pub enum ExecOutcome {
     },
     /// The command could not be started: the status that a shell gives, and why.
     NotStarted(u8, Error),
+    /// The lease was granted, and the caller did not want the command any more.
+    NotWanted,
     /// The lease was refused.
     Refused(Refusal),
     /// The lease is not the caller's any more: the command was not run.
     Lost(LostTo),
 }
 
+/// What a caller does under the lease, before and after its command.
+pub struct Around<'a> {
+    /// Called when the lease is granted, while the command waits at its gate. With false, or an
+    /// error, the command never runs.
+    pub wanted: &'a mut dyn FnMut() -> Result<bool>,
+    /// Called when the command has ended, before the release; with the loss of the lease, if it was
+    /// noticed.
+    pub ended: &'a mut dyn FnMut(Option<&LostTo>),
+}
+
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
 pub fn hold(
     ctx: &Context,
-    mut request: AcquireRequest,
+    request: AcquireRequest,
     argv: &[OsString],
     wait: &mut WaitOptions<'_>,
     on_lost: OnLost,
     on_loss: &mut OnLoss<'_>,
+) -> Result<ExecOutcome> {
+    let around = Around { wanted: &mut || Ok(true), ended: &mut |_| {} };
+    hold_around(ctx, request, argv, wait, (on_lost, on_loss), around)
+}
+
+/// As [`hold`], with what the caller does before and after the command.
+pub fn hold_around(
+    ctx: &Context,
+    mut request: AcquireRequest,
+    argv: &[OsString],
+    wait: &mut WaitOptions<'_>,
+    (on_lost, on_loss): (OnLost, &mut OnLoss<'_>),
+    around: Around<'_>,
 ) -> Result<ExecOutcome> {
     refuse_if_fenced(ctx, &request.lease)?;
     request.processes.own = Some(process::identify_self());
@@ -99,10 +124,17 @@ pub fn hold(
             };
         }
     };
+    let wanted = (around.wanted)();
+    if !matches!(wanted, Ok(true)) {
+        child.dismiss();
+        let released = handle.release(record.fencing_token);
+        return wanted.and(released.map(|_| ExecOutcome::NotWanted));
+    }
     let held = match child.open()? {
         Ok(child) => {
             let mut renewer = Renewer { handle: &mut handle, record: &record, on_lost };
             let (ended, lost) = renewer.run(&child, Relay::new(&child, &signals), on_loss)?;
+            (around.ended)(lost.as_ref());
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),

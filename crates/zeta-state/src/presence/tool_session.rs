@@ -4,7 +4,7 @@
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
-use zeta_core::hook::{self, edits};
+use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::name::Label;
 use zeta_core::presence::{
@@ -24,16 +24,37 @@ use zeta_os::{host, process};
 
 /// The key that says which tool's hooks wrote a record.
 pub const HOOKED_BY: &str = "hooked_by";
+/// The key of what wakes the agent of a session for its mail while it waits for a prompt.
+pub const WAKE: &str = "wake";
+/// The word for a terminal that `zeta run` has.
+pub const WAKE_BY_PTY: &str = "pty";
 /// The key of the directory in which the agent works.
 pub const CWD: &str = "cwd";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
+/// The key of when a hook was called last, in ns of the boot clock.
+pub const HOOKED_NS: &str = "hooked_boot_ns";
+/// The key of how often in a row the end of a turn was put off because there was mail.
+pub const STOPS: &str = "stops";
+
 /// How many processes above the caller are looked at.
 const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
-const OF_A_SESSION: [&str; 6] = [edits::KEY, WAITS_FOR, WAITS_SINCE, CWD, TOLD, "beat_seq"];
+pub(super) const OF_A_SESSION: [&str; 11] = [
+    edits::KEY,
+    WAITS_FOR,
+    WAITS_SINCE,
+    WAKE,
+    CWD,
+    TOLD,
+    turn::TURN,
+    turn::TURNS,
+    HOOKED_NS,
+    STOPS,
+    "beat_seq",
+];
 
 /// A session, as one call of a hook knows it.
 #[derive(Debug, Clone)]
@@ -158,6 +179,29 @@ pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     Ok(())
 }
 
+/// The record of an agent, and whether it lives.
+#[derive(Debug)]
+pub struct AgentRecord {
+    /// What the record says.
+    pub fields: Fields<'static>,
+    /// Whether it lives.
+    pub lives: bool,
+    /// The process that keeps the record.
+    pub own: Option<Process>,
+}
+
+/// Finds the record of an agent; `None` also if it cannot be read.
+pub fn find(handle: &NodeHandle<'_>, agent: &str) -> Option<AgentRecord> {
+    let bytes = handle.read(&layout::persona_file(agent), layout::PERSONA_MAX).ok()??;
+    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let beat = Beat::from_fields(&fields).ok()?;
+    let now = handle.ctx.now();
+    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
+    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    let own = beat.processes.own.filter(|_| !beat.ended);
+    Some(AgentRecord { fields: fields.into_owned(), lives, own })
+}
+
 /// Returns the agents of the node that live, by name, each with its record. What cannot be read
 /// says nothing.
 pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
@@ -167,20 +211,28 @@ pub fn living(handle: &NodeHandle<'_>) -> Vec<(String, Fields<'static>)> {
 
 fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'static>)> {
     let FileKind::Persona(name) = layout::kind_of(file) else { return None };
-    let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
-    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
-    let beat = Beat::from_fields(&fields).ok()?;
-    let now = handle.ctx.now();
-    let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
-    let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
-    lives.then(|| (name.to_owned(), fields.into_owned()))
+    let record = find(handle, name)?;
+    record.lives.then(|| (name.to_owned(), record.fields))
+}
+
+/// Returns the turn of an agent, by its record; `None` if no hook wrote one.
+pub fn turn_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<turn::Turn> {
+    turn::of(&fields_of(handle, agent)?)
+}
+
+/// Reads the record of an agent; `None` if there is none that can be read.
+pub(super) fn fields_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<Fields<'static>> {
+    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
+    match parse(&bytes.bytes, layout::PERSONA_MAX) {
+        Ok(Text::Own(fields)) => Some(fields.into_owned()),
+        _ => None,
+    }
 }
 
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session
 /// of `zeta run`.
 pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Option<Option<String>> {
-    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
-    let Ok(Text::Own(fields)) = parse(&bytes.bytes, layout::PERSONA_MAX) else { return None };
+    let fields = fields_of(handle, agent)?;
     if fields.raw("ended_at").is_some() || fields.text("session")? != number {
         return None;
     }

@@ -7,13 +7,12 @@ use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
-use zeta_core::bus::{Address, EVERYBODY, Envelope, topic};
+use serde_json::Value;
+use zeta_core::bus::{Address, Envelope, Reader, Recipient};
 use zeta_core::time::parse_duration;
 
 use super::{Call, Noun, Verb};
 use crate::environment::bus_shape;
-use zeta_bus::messages;
 use zeta_bus::messages as ops;
 use zeta_bus::messages::follow;
 use zeta_bus::messages::follow::{Changes, Following, Seen};
@@ -24,10 +23,11 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::signal::pass_on_inherited;
 
 mod args;
+mod mail;
 
 use args::{
-    CleanArgs, InboxArgs, ListArgs, PublishArgs, ReadArgs, SendArgs, StatusArgs, SubscribeArgs,
-    WatchArgs,
+    ChannelArgs, CleanArgs, InboxArgs, ListArgs, PublishArgs, ReadArgs, SendArgs, StatusArgs,
+    SubscribeArgs, WaitArgs, WatchArgs,
 };
 
 pub(super) const NOUN: Noun = Noun {
@@ -47,15 +47,33 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "send",
-        about: "Send a text to an agent; prints the id of the message",
+        about: "Send a text to an agent, a channel or all; prints the id of the message",
         args: SendArgs::augment_args,
-        run: send,
+        run: mail::send,
     },
     Verb {
         name: "inbox",
         about: "Print the messages that you have not read yet, and mark them read",
         args: InboxArgs::augment_args,
-        run: inbox,
+        run: mail::inbox,
+    },
+    Verb {
+        name: "wait",
+        about: "End as soon as there is a message for you; prints from whom",
+        args: WaitArgs::augment_args,
+        run: mail::wait,
+    },
+    Verb {
+        name: "join",
+        about: "Come into a channel: its messages reach you from now on",
+        args: ChannelArgs::augment_args,
+        run: mail::join,
+    },
+    Verb {
+        name: "leave",
+        about: "Leave a channel",
+        args: ChannelArgs::augment_args,
+        run: mail::leave,
     },
     Verb {
         name: "list",
@@ -120,13 +138,6 @@ pub(super) fn address(what: &str, text: &str) -> Result<Address> {
     Ok(address)
 }
 
-fn recipient(text: Option<&str>) -> Result<Option<Address>> {
-    match text {
-        None | Some(EVERYBODY) => Ok(None),
-        Some(text) => address("recipient", text).map(Some),
-    }
-}
-
 fn publish(call: &Call) -> Result<u8> {
     let args: PublishArgs = call.args()?;
     let dir = args.place.dir();
@@ -152,60 +163,18 @@ fn publish(call: &Call) -> Result<u8> {
     let life = args.topic_ttl.as_deref().map(|text| parse_duration("topic TTL", text));
     let draft = NewMessage {
         from,
-        to: recipient(args.to.as_deref())?,
+        to: args.to.as_deref().map_or(Ok(Recipient::All), mail::recipient)?,
         topic: topic.clone(),
         payload,
         life_ms: life.transpose()?,
         unchecked: args.unchecked,
+        reply: None,
     };
     let envelope = ops::publish(&dir, &draft)?;
     call.out.data(&match call.out.json {
         true => bus_shape().text(&report::published(&envelope)),
         false => envelope.id,
     })?;
-    Ok(0)
-}
-
-fn send(call: &Call) -> Result<u8> {
-    let args: SendArgs = call.args()?;
-    let ctx = call.context()?;
-    let dir = args.place.dir();
-    let to = recipient(Some(&args.to))?;
-    let draft = NewMessage {
-        from: address("sender", args.from.as_deref().unwrap_or(ctx.agent.as_str()))?,
-        to: to.clone(),
-        topic: topic::TEXT.to_owned(),
-        payload: json!({ "text": args.text.join(" ") }),
-        life_ms: None,
-        unchecked: false,
-    };
-    let envelope = ops::publish(&dir, &draft)?;
-    let known = match &to {
-        Some(to) => messages::inbox::is_known(&ctx, &dir, to)?,
-        None => true,
-    };
-    if !known {
-        call.out.note(&report::recipient_unknown(&envelope));
-    }
-    call.out.data(&match call.out.json {
-        true => bus_shape().text(&report::sent(&envelope, known)),
-        false => envelope.id,
-    })?;
-    Ok(0)
-}
-
-fn inbox(call: &Call) -> Result<u8> {
-    let args: InboxArgs = call.args()?;
-    let (dir, agent) = (args.place.dir(), call.context()?.agent);
-    let unread = messages::inbox::unread(&dir, agent.as_str())?;
-    call.out.either(|| report::inbox(&unread), || report::inbox_text(&unread))?;
-    if !call.out.json {
-        unread.findings.iter().for_each(|finding| call.out.note_finding(finding));
-    }
-    if !args.keep {
-        let ids: Vec<&str> = unread.messages.iter().map(|one| one.envelope.id.as_str()).collect();
-        messages::inbox::mark_read(&dir, agent.as_str(), &ids)?;
-    }
     Ok(0)
 }
 
@@ -217,8 +186,13 @@ fn list(call: &Call) -> Result<u8> {
         let text = || report::dead_letters_text(&dead);
         return call.out.either(|| report::dead_letters(&dead), text).map(|()| 0);
     }
-    let filter =
-        Filter { topic: args.topic.clone(), to: args.to.clone(), expired: args.include_expired };
+    let filter = Filter {
+        topic: args.topic.clone(),
+        from: None,
+        to: args.to.as_deref().map(Reader::named),
+        thread: args.thread.as_deref().map(|id| ops::thread_of(&dir, id)).transpose()?,
+        expired: args.include_expired,
+    };
     ops::show(&dir, &filter, |rows, findings| {
         call.out.data(&match call.out.json {
             true => report::rows_json(rows, findings, bus_shape()),
@@ -275,7 +249,11 @@ fn watch(call: &Call) -> Result<u8> {
     }
     let limit = args.timeout.as_deref().map(|text| duration("timeout", 1000, text)).transpose()?;
     let following = Following {
-        filter: Filter { topic: args.topic, to: args.to, expired: false },
+        filter: Filter {
+            topic: args.topic,
+            to: args.to.as_deref().map(Reader::named),
+            ..Filter::default()
+        },
         from_start: args.from_start,
         interval,
         limit,

@@ -32,41 +32,46 @@ use zeta_state::lease::report as lease_report;
 
 pub(super) const NOUN: Noun = Noun {
     name: "claim",
-    about: "Claim work items: who works on what, on which branch, in which worktree",
+    about: "Claim work: an item, or files. Who works on what, on which branch, in which worktree",
     build: |noun| super::needs_verb_unless_original(noun).after_help(EXAMPLES),
     verbs: VERBS,
     run: |call| super::run_verb_or_help(call, &NOUN),
 };
 
 const EXAMPLES: &str = "\
+A claim is a lease of work: other agents see who does it and where. For a right that is no work, as
+to deploy, see 'zeta lease'.
+
 Examples:
   zeta claim acquire B-0856 --branch feat/x --worktree /home/zeta/wt-1
-  zeta claim check B-0856            # exit 0: free, or yours; exit 3: claimed
+  zeta claim acquire --path 'src/**'       # files, before you edit them
+  zeta claim check B-0856                  # exit 0: free, or yours; exit 3: claimed
+  zeta claim check --path src/main.rs      # who edits this file?
   zeta claim list
   zeta claim release B-0856 --token 1779000000000001";
 
 const VERBS: &[Verb] = &[
     Verb {
         name: "acquire",
-        about: "Claim an item; prints its fencing token. Exit 3 if it is claimed already",
+        about: "Claim an item or files; prints a fencing token. Exit 3 if another agent has it",
         args: AcquireArgs::augment_args,
         run: acquire,
     },
     Verb {
         name: "release",
-        about: "Release your claim, and publish that",
+        about: "Release your claim, with a note for the next holder if work is left",
         args: ReleaseArgs::augment_args,
         run: release,
     },
     Verb {
         name: "check",
-        about: "Check who holds an item; exit 0 if it is free or yours, 3 if it is claimed",
+        about: "Check who holds an item or files; exit 0 if free or yours, 3 if claimed",
         args: CheckArgs::augment_args,
         run: check,
     },
     Verb {
         name: "list",
-        about: "List all claims: item, holder, branch, worktree",
+        about: "List all claims: item or path, holder, branch, worktree",
         args: ListArgs::augment_args,
         run: list,
     },
@@ -78,7 +83,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "handover",
-        about: "Give a claim to another holder; the item is never free in between",
+        about: "Give a claim to another agent, with a note; the item is never free in between",
         args: HandoverArgs::augment_args,
         run: handover,
     },
@@ -121,8 +126,11 @@ struct Subject {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one, or --as NAME in
-each call. A claim belongs to the session ('zeta run') that acquires it, and is free at once when
-that session ends. Without a session the claim lasts for 24 h.
+each call. A claim belongs to the session that acquires it ('zeta run', or an agent tool with zeta's
+hooks), and is free at once when that session ends. Without a session the claim lasts for 24 h.
+
+A path begins where you are, or at the top of the worktree with ':/'. A directory means all below
+it; '*' is within a name, '**' any directories. All worktrees of a repository count as one.
 
 A held item is refused (3), also under your own name: another agent may use that name. The claim is
 yours, and acquire renews it, in the session that holds it; with its --token; or, if no session

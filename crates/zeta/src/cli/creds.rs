@@ -4,6 +4,7 @@
 
 mod args;
 mod boot;
+mod guard;
 mod pick;
 
 use clap::Args;
@@ -73,6 +74,12 @@ const VERBS: &[Verb] = &[
         run: |call| ended(call, inspect(call)),
     },
     Verb {
+        name: "guard",
+        about: "Let one of many processes refresh a login, and renew its copy in the blob",
+        args: guard::GuardArgs::augment_args,
+        run: run_guard,
+    },
+    Verb {
         name: "passphrase",
         about: "Make a passphrase of six syllable groups, 96 bits",
         args: |verb| verb.after_help("Example:\n  zeta creds passphrase > stick.txt"),
@@ -122,13 +129,28 @@ pub(super) fn plant_as() -> u8 {
 fn ended(call: &Call, done: Outcome<u8>) -> Result<u8> {
     match done {
         Ok(status) => Ok(status),
-        Err(Exit { number, mut error }) => {
-            if error.hints.is_empty() {
-                error = error.hint(format!("see zeta creds {} --help", call.verb()));
-            }
-            call.out.error_with(&error, number, None);
+        Err(Exit { number, error }) => {
+            call.out.error_with(&with_hint(call, error), number, None);
             Ok(number)
         }
+    }
+}
+
+/// As [`ended`], for the verb whose stdout belongs to its command.
+fn run_guard(call: &Call) -> Result<u8> {
+    match guard::run(call) {
+        Ok(status) => Ok(status),
+        Err(Exit { number, error }) => {
+            call.out.error_on_stderr(&with_hint(call, error), number, None);
+            Ok(number)
+        }
+    }
+}
+
+fn with_hint(call: &Call, error: Error) -> Error {
+    match error.hints.is_empty() {
+        true => error.hint(format!("see zeta creds {} --help", call.verb())),
+        false => error,
     }
 }
 

@@ -393,6 +393,7 @@ fn ended(
             trouble.iter().for_each(|error| out.warn(error));
             ended.status()
         }
+        exec::ExecOutcome::NotWanted => 0,
         exec::ExecOutcome::NotStarted(status, error) => {
             out.error_on_stderr(&error, status, None);
             status

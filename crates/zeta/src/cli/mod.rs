@@ -126,14 +126,14 @@ const NOUNS: &[Noun] = &[
     status::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
-    record::MARKER,
-    record::PERSONA,
-    bus::NOUN,
-    node::NOUN,
-    creds::NOUN,
     claim::NOUN,
+    bus::NOUN,
     hook::NOUN,
     mcp::NOUN,
+    record::MARKER,
+    record::PERSONA,
+    node::NOUN,
+    creds::NOUN,
     clean::NOUN,
     doctor::NOUN,
     schema::NOUN,
@@ -211,7 +211,9 @@ Examples:
   zeta run --as otto-cli -- claude         # run an agent, and show that it is here
   zeta status                              # which agents are here, what they do and hold
   zeta lease acquire deploy --ttl 10m      # exactly one caller gets the lease
-  zeta lease exec deploy -- ./deploy.sh    # hold a lease while a command runs";
+  zeta lease exec deploy -- ./deploy.sh    # hold a lease while a command runs
+  zeta claim acquire --path 'src/**'       # no other agent edits these files
+  zeta hook install claude --dry-run       # Claude Code would see all of this by itself";
 
 /// Runs one call and returns its exit status.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
@@ -244,7 +246,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
                 error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
             if wrong && is_creds && !is_help {
                 // An argument in a wrong place may be a secret, so it is not repeated.
-                Output { json, quiet: false }.error(&creds::usage_error(&error), None);
+                print_error(Output { json, quiet: false }, wraps, &creds::usage_error(&error));
                 return Kind::Usage.status();
             }
             match json && wrong {

@@ -20,11 +20,15 @@ pub(super) fn error(error: &clap::Error) -> Error {
     wrong.hint("see the same call with --help")
 }
 
-/// Reports whether this is a call of `run` or `lease exec`, well-formed or not.
+/// Reports whether this is a call of `run`, `lease exec`, `creds guard` or `mcp`, well-formed or
+/// not.
 pub(super) fn is_of_wrapper(args: &[OsString]) -> bool {
     matches!(
         noun_and_verb(args),
-        (Some("run"), _) | (Some("lease"), Some("exec")) | (Some("mcp"), None)
+        (Some("run"), _)
+            | (Some("lease"), Some("exec"))
+            | (Some("creds"), Some("guard"))
+            | (Some("mcp"), None)
     )
 }
 
@@ -38,6 +42,7 @@ fn noun_and_verb(args: &[OsString]) -> (Option<&str>, Option<&str>) {
 pub(super) fn call_with_name(args: &[OsString]) -> Option<&'static str> {
     Some(match noun_and_verb(args) {
         (Some("bus"), Some("inbox")) => "zeta bus inbox --as",
+        (Some("bus"), Some("wait")) => "zeta bus wait --as",
         (Some("bus"), Some("list")) => "zeta bus list --to",
         (Some("bus"), Some("subscribe")) => "zeta bus subscribe --surface",
         (Some("bus"), Some("watch")) => "zeta bus watch --to",

@@ -50,6 +50,8 @@ pub(super) fn read_with(moment: Moment, input: &Value, action: Action) -> Event 
         cwd: text(input, "cwd"),
         action,
         question: question(input),
+        again: input.get("stop_hook_active") == Some(&Value::Bool(true)),
+        inner: text(input, "agent_id").is_some(),
     }
 }
 
@@ -75,6 +77,9 @@ pub(super) fn write(moment: Moment, answer: &Answer) -> Option<Value> {
     let name = event(moment)?;
     let inner = match (moment, answer) {
         (_, Answer::Nothing) => return None,
+        (Moment::Stop, Answer::Refuse(reason)) => {
+            return Some(json!({ "decision": "block", "reason": reason }));
+        }
         (Moment::BeforeTool, Answer::Refuse(reason)) => json!({
             "hookEventName": name,
             "permissionDecision": "deny",

@@ -36,6 +36,8 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         cwd: text(input, "cwd"),
         action,
         question: None,
+        again: false,
+        inner: false,
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         cwd: text(input, "cwd").or_else(root),
         action,
         question: None,
+        again: false,
+        inner: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The dialect of Gemini CLI. It ignores a refusal in the shape of Claude Code.
 
 use serde_json::{Value, json};
-use zeta_core::hook::{Action, Answer, Event, Moment, permission};
+use zeta_core::hook::{Action, Answer, Event, Moment, Question};
 
 use super::claude;
 use super::field::{edit, shell, text};
@@ -32,7 +32,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         let what = ["command", "filePath", "fileName"].iter().find_map(|key| text(details, key));
         event.question = text(details, "title")
             .filter(|_| moment == Moment::Waiting)
-            .map(|title| permission(&title, what.as_deref()))
+            .map(|title| Question::Exact(what.map_or(title.clone(), |w| format!("{title}: {w}"))))
             .or(event.question);
     }
     event
@@ -41,7 +41,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
 /// Writes an answer.
 pub(super) fn write(moment: Moment, answer: &Answer) -> Option<Value> {
     match (moment, answer) {
-        (Moment::BeforeTool, Answer::Refuse(reason)) => {
+        (Moment::BeforeTool | Moment::Stop, Answer::Refuse(reason)) => {
             Some(json!({ "decision": "deny", "reason": reason }))
         }
         // Before a tool no text reaches the model: the person reads it.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,11 +16,14 @@ use super::document::{self, Group, Made, Trouble};
 use super::settings::{self, Kind, Scope, Settings};
 use crate::environment::INSTALLED;
 use zeta_os::error::{Error, Kind as ErrorKindOf, Result};
+use zeta_os::files::list;
 use zeta_os::flock::lock_within;
 use zeta_os::temp_file::private_dir;
 
 /// Most bytes of a settings file.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Most entries of a directory that are looked at for temps.
+const ENTRIES_MAX: usize = 4_096;
 /// How long an install waits for another one.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// What happens to the hooks of others when Codex's hooks of zeta go.
@@ -106,7 +110,7 @@ pub fn install(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<Ch
     let zeta = settings::own_program()?;
     let place = Place::open(tool, &settings, lasting, dry)?;
     let before = place.read()?;
-    let earlier = place.journal();
+    let earlier = place.journal()?;
     let mut journal = Journal { schema: 1, file: settings.path.clone(), ..Journal::default() };
     let after = match settings.kind {
         Kind::Own => {
@@ -138,9 +142,13 @@ pub fn install(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<Ch
         (Some(_), kept) => kept.as_ref().is_some_and(|kept| kept.made_file),
     };
     journal.made_dirs = kept.map(|kept| kept.made_dirs).unwrap_or_default();
-    journal.made_dirs.extend(place.make_dirs()?);
-    // Before the file: a journal without a change is harmless, and a change without one is not.
+    let missing = place.missing_dirs();
+    journal.made_dirs.extend(missing.iter().cloned());
+    // Before the change: a journal without one is harmless, and a change without a journal is not.
     place.write_journal(&journal)?;
+    for dir in &missing {
+        std::fs::create_dir(dir).map_err(|e| Error::io("cannot make", dir, errno(&e)))?;
+    }
     place.write(change.before.as_deref(), change.after.as_deref().unwrap_or_default())?;
     Ok(change)
 }
@@ -150,7 +158,7 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
     let settings = settings::of(tool, scope)?;
     let place = Place::open(tool, &settings, lasting, dry)?;
     let before = place.read()?;
-    let journal = place.journal().unwrap_or_default();
+    let journal = place.journal()?.unwrap_or_default();
     let mut notes = Vec::new();
     let mut is_out = true;
     let after = match (&before, settings.kind) {
@@ -193,8 +201,8 @@ pub fn uninstall(tool: Tool, scope: Scope, lasting: &Path, dry: bool) -> Result<
     }
     if is_out {
         let _ = std::fs::remove_file(&place.journal);
-        // Only an empty one goes.
-        let _ = place.journal.parent().map(std::fs::remove_dir);
+        // Only an empty one goes: `hooks`, and `zeta` above it.
+        let _ = place.journal.ancestors().skip(1).take(2).try_for_each(std::fs::remove_dir);
     }
     Ok(change)
 }
@@ -274,7 +282,11 @@ impl Place {
             })?;
             lock = Some(file);
         }
-        Ok(Place { file: settings.path.clone(), journal: dir.join(name), _lock: lock })
+        let place = Place { file: settings.path.clone(), journal: dir.join(name), _lock: lock };
+        if !dry {
+            place.target().iter().chain([&place.journal]).for_each(|path| remove_orphans(path));
+        }
+        Ok(place)
     }
 
     /// The file that a link leads to: links of a person stay as they are.
@@ -314,9 +326,23 @@ impl Place {
             .hint("nothing was changed")
     }
 
-    fn journal(&self) -> Option<Journal> {
-        let bytes = zeta_os::files::read_plain(&self.journal, BYTES_MAX).ok()?;
-        serde_json::from_slice(&bytes).ok()
+    /// Reads the journal. One that cannot be read is not taken for none: an uninstall would leave
+    /// what only the journal knows.
+    fn journal(&self) -> Result<Option<Journal>> {
+        let broken = |reason: String| {
+            let path = self.journal.display();
+            Error::new(ErrorKindOf::Refused, format!("{path}: {reason}"))
+                .hint("it says what zeta changed, and nothing was changed now: look at it")
+                .hint("without this file an uninstall takes out the hooks alone")
+        };
+        match zeta_os::files::read_plain(&self.journal, BYTES_MAX) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(journal) => Ok(Some(journal)),
+                Err(error) => Err(broken(error.to_string())),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(broken(error.to_string())),
+        }
     }
 
     fn write_journal(&self, journal: &Journal) -> Result<()> {
@@ -383,15 +409,12 @@ impl Place {
         Ok(format!("{mark}{plain}"))
     }
 
-    /// Makes the directories that are missing, and returns them, the outermost first.
-    fn make_dirs(&self) -> Result<Vec<PathBuf>> {
+    /// Returns the directories that are missing, the outermost first.
+    fn missing_dirs(&self) -> Vec<PathBuf> {
         let missing = self.file.ancestors().skip(1).take_while(|dir| !dir.exists());
         let mut missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         missing.reverse();
-        for dir in &missing {
-            std::fs::create_dir(dir).map_err(|e| Error::io("cannot make", dir, errno(&e)))?;
-        }
-        Ok(missing)
+        missing
     }
 
     /// Replaces the text of the file whole, if it is still as it was read.
@@ -402,7 +425,8 @@ impl Place {
                 return Err(self.refuse("it is read-only").hint("nothing was changed"));
             }
             Ok(meta) => meta.permissions().mode() & 0o7777,
-            Err(_) => 0o600,
+            Err(error) if error.kind() == ErrorKind::NotFound => 0o600,
+            Err(error) => return Err(self.refuse(&error.to_string())),
         };
         if self.read()?.as_deref() != before {
             return Err(Error::new(
@@ -420,8 +444,7 @@ impl Place {
 
     /// Writes a file whole or not at all.
     fn put(&self, path: &Path, text: &str, mode: u32) -> Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temp = path.with_file_name(format!(".{name}.zeta-{}", std::process::id()));
+        let temp = path.with_file_name(format!("{}{}", temp_prefix(path), std::process::id()));
         let write = || -> std::io::Result<()> {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(mode).open(&temp)?;
@@ -444,6 +467,25 @@ impl Place {
             let _ = std::fs::remove_dir(dir);
         }
         Ok(())
+    }
+}
+
+/// How the name of a temp of a file begins; the process id of its writer follows.
+fn temp_prefix(path: &Path) -> String {
+    format!(".{}.zeta-", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes temps that killed calls left. The lock is held: no other call writes now.
+fn remove_orphans(path: &Path) {
+    let (prefix, dir) = (temp_prefix(path), path.parent().unwrap_or(Path::new("/")));
+    let listed = File::open(dir).map(|opened| list(opened.as_fd(), ENTRIES_MAX, dir));
+    // What is not found now is found by the next call.
+    let Ok(Ok(listed)) = listed else { return };
+    for name in listed.names {
+        let pid = name.strip_prefix(&prefix).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some() {
+            let _ = std::fs::remove_file(dir.join(name));
+        }
     }
 }
 

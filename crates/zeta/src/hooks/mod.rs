@@ -17,6 +17,7 @@ mod field;
 mod gemini;
 mod input;
 pub mod install;
+mod mail;
 mod opencode;
 mod places;
 pub mod repository;
@@ -28,23 +29,21 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use zeta_core::hook::mail::MailRule;
 use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, edits, greeting};
 use zeta_core::record::printable;
 
 use self::session::Session;
 use crate::config::Config;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
+use zeta_state::context::NodeHandle;
 
 /// Runs one call. The arguments are the tool and the event.
 pub fn run(args: &[OsString]) -> u8 {
     alarm::set();
-    match answer_call(args) {
-        Ok(Some(answer)) => {
-            let _ = std::io::stdout().lock().write_all(format!("{answer}\n").as_bytes());
-        }
-        Ok(None) => {}
-        Err(error) => note(&error.text),
+    if let Err(error) = answer_call(args) {
+        note(&error.text);
     }
     0
 }
@@ -55,14 +54,28 @@ fn note(text: &str) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
-fn answer_call(args: &[OsString]) -> Result<Option<Value>> {
+fn answer_call(args: &[OsString]) -> Result<()> {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
     let tool: Tool = word(0).parse().map_err(Error::usage)?;
     let moment: Moment = word(1).parse().map_err(Error::usage)?;
     let input = input::read(std::io::stdin()).map_err(Error::usage)?;
     let event = read(tool, moment, &input);
-    let answer = answer(tool, &event, &Config::load()?)?;
-    Ok(write(tool, moment, &answer))
+    if event.session.is_empty() {
+        return Err(Error::usage("the event on standard input names no session"));
+    }
+    let config = Config::load()?;
+    let session = Session::of(tool, &event, &config)?;
+    let answer = answer(tool, &session, &event, &config)?;
+    let rule = config.hook_mail.unwrap_or_default();
+    mail::print(tool, &session, &event, rule, answer, &mut |answer| match write(
+        tool, moment, answer,
+    ) {
+        Some(answer) => std::io::stdout()
+            .lock()
+            .write_all(format!("{answer}\n").as_bytes())
+            .map_err(|error| Error::new(Kind::Fault, format!("cannot print: {error}"))),
+        None => Ok(()),
+    })
 }
 
 fn read(tool: Tool, moment: Moment, input: &Value) -> Event {
@@ -111,16 +124,22 @@ fn tells_before(tool: Tool) -> bool {
     matches!(tool, Tool::Claude | Tool::Codex)
 }
 
-fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
-    if event.session.is_empty() {
-        return Err(Error::usage("the event on standard input names no session"));
-    }
-    let session = Session::of(tool, event, config)?;
+fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Result<Answer> {
     match event.moment {
-        Moment::SessionStart | Moment::Prompt => greet(&session, event),
+        Moment::SessionStart | Moment::Prompt => {
+            let given = match config.hook_mail.unwrap_or_default() {
+                MailRule::Deliver => mail::reaches_model(tool, event.moment),
+                MailRule::Count => false,
+                MailRule::Off => true,
+            };
+            greet(session, event, if given { 0 } else { session.mail() })
+        }
         Moment::BeforeTool => {
-            session.go_on()?;
-            let found = check(&session, event, config.hook_rules())?;
+            // Whether the tool may run does not depend on it.
+            let _ = session.works();
+            let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
+            session.go_on(&handle)?;
+            let found = check(session, &handle, event, config.hook_rules())?;
             Ok(match found {
                 Answer::Tell(_)
                     if !tells_before(tool) && event_name(tool, Moment::AfterTool).is_some() =>
@@ -130,8 +149,9 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
                 found => found,
             })
         }
-        Moment::AfterTool => after(tool, &session, event, config.hook_rules()),
-        Moment::Stop => session.attend(|_| {}).map(|()| Answer::Nothing),
+        Moment::AfterTool => after(tool, session, event, config.hook_rules()),
+        // What follows depends on the mail.
+        Moment::Stop => Ok(Answer::Nothing),
         Moment::Waiting => {
             let question = event.question.as_ref();
             question.map_or(Ok(()), |asked| session.wait(asked)).map(|()| Answer::Nothing)
@@ -140,8 +160,8 @@ fn answer(tool: Tool, event: &Event, config: &Config) -> Result<Answer> {
     }
 }
 
-/// Records the session, and says who is here if that is new.
-fn greet(session: &Session, event: &Event) -> Result<Answer> {
+/// Records the session, and says who is here and how much mail there is, if that is new.
+fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
     let begins = event.moment == Moment::SessionStart;
     // First of all: whatever follows may fail, and the presence of the agent must not.
     session.attend(|_| {})?;
@@ -150,7 +170,7 @@ fn greet(session: &Session, event: &Event) -> Result<Answer> {
     }
     let claims = session.claims()?;
     let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &claims)?;
-    let (mail, handed) = (session.mail(), session.handed_over(&claims)?);
+    let handed = session.handed_over(&claims)?;
     let handed = handed.as_deref();
     let is_new = session.tell(&greeting::digest(mail, handed, &neighbours))?;
     let text =
@@ -159,9 +179,14 @@ fn greet(session: &Session, event: &Event) -> Result<Answer> {
 }
 
 /// Checks what a tool is about to do against the claims of other agents.
-fn check(session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
+fn check(
+    session: &Session,
+    handle: &NodeHandle<'_>,
+    event: &Event,
+    rules: Rules,
+) -> Result<Answer> {
     match &event.action {
-        Action::Edit(_) => places::check_edit(session, &written(event), rules.edit),
+        Action::Edit(_) => places::check_edit(session, handle, &written(event), rules.edit),
         Action::Shell { text, dir } => {
             let cwd = event.cwd.as_deref().map(Path::new);
             let dir = match (cwd, dir) {
@@ -170,7 +195,7 @@ fn check(session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
                 (None, dir) => dir.as_ref().map(PathBuf::from),
             };
             match dir.filter(|dir| dir.is_absolute()) {
-                Some(dir) => places::check_shell(session, text, &dir, rules),
+                Some(dir) => places::check_shell(session, handle, text, &dir, rules),
                 None => Ok(Answer::Nothing),
             }
         }
@@ -186,7 +211,8 @@ fn after(tool: Tool, session: &Session, event: &Event, rules: Rules) -> Result<A
     session.edited(&paths)?;
     let mut answer = Answer::Nothing;
     if !tells_before(tool) {
-        answer = match check(session, event, rules)? {
+        let Some(handle) = session.ctx.find()? else { return Ok(answer) };
+        answer = match check(session, &handle, event, rules)? {
             // What was refused did not run, and what ran was not refused.
             Answer::Refuse(_) => Answer::Nothing,
             answer => answer,

@@ -23,6 +23,8 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         cwd: text(input, "cwd"),
         action,
         question: text(input, "question").map(Question::Exact),
+        again: false,
+        inner: false,
     }
 }
 

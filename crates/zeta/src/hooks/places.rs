@@ -30,20 +30,24 @@ fn who_has<'c>(claims: &'c [Claim], path: &Path) -> Vec<&'c Claim> {
 }
 
 /// Checks paths that are about to be written.
-pub(super) fn check_edit(session: &Session, paths: &[PathBuf], rule: Rule) -> Result<Answer> {
+pub(super) fn check_edit(
+    session: &Session,
+    handle: &NodeHandle<'_>,
+    paths: &[PathBuf],
+    rule: Rule,
+) -> Result<Answer> {
     if rule == Rule::Off || paths.is_empty() {
         return Ok(Answer::Nothing);
     }
-    let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
     let judge = Judge::new(session);
-    let places = places(&handle)?;
+    let places = places(handle)?;
     let claims: Vec<Claim> = places.claims.into_iter().map(|placed| judge.placed(placed)).collect();
     let one = |path: &PathBuf| decide_edit(rule, path, &who_has(&claims, path));
     // One refusal is enough, and the first names the next step.
     let mut found = paths.iter().map(one).max_by_key(rank).unwrap_or_default();
     let mut fault = None;
     for path in paths.iter().filter(|_| places.has_paths) {
-        match judge.path(&handle, path, rule) {
+        match judge.path(handle, path, rule) {
             Ok(answer) if rank(&answer) > rank(&found) => found = answer,
             Ok(_) => {}
             Err(error) => fault = Some(error),
@@ -58,6 +62,7 @@ pub(super) fn check_edit(session: &Session, paths: &[PathBuf], rule: Rule) -> Re
 /// Checks the calls of git in a shell text that runs in `cwd`.
 pub(super) fn check_shell(
     session: &Session,
+    handle: &NodeHandle<'_>,
     text: &str,
     cwd: &Path,
     rules: Rules,
@@ -71,7 +76,9 @@ pub(super) fn check_shell(
     if calls.is_empty() {
         return Ok(Answer::Nothing);
     }
-    let claims = claims(session)?;
+    let judge = Judge::new(session);
+    let placed = places(handle)?.claims.into_iter();
+    let claims: Vec<Claim> = placed.map(|placed| judge.placed(placed)).collect();
     if claims.iter().all(|claim| claim.branch.is_none()) {
         return Ok(Answer::Nothing);
     }
@@ -121,13 +128,6 @@ fn at_home(dir: &str) -> PathBuf {
         }
         _ => PathBuf::from(dir),
     }
-}
-
-/// Returns the claims of the node that name a worktree or a branch.
-fn claims(session: &Session) -> Result<Vec<Claim>> {
-    let Some(handle) = session.ctx.find()? else { return Ok(Vec::new()) };
-    let judge = Judge::new(session);
-    Ok(places(&handle)?.claims.into_iter().map(|placed| judge.placed(placed)).collect())
 }
 
 /// Judges claims for one agent.

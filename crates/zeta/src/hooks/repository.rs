@@ -10,6 +10,9 @@ const BYTES_MAX: u64 = 4 * 1024;
 /// Most bytes of the file of all refs that have none of their own.
 const PACKED_MAX: u64 = 4 * 1024 * 1024;
 
+/// Most links that lead from one to the next, as in the kernel.
+const LINKS_MAX: usize = 40;
+
 /// A worktree of git.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Worktree {
@@ -81,15 +84,20 @@ fn line(path: &Path) -> Option<String> {
 }
 
 /// Resolves the links in an absolute path, as far as it exists. Behind a link, `..` leads out of
-/// the directory that the link leads to.
+/// the directory that the link leads to. A link that leads to nothing stands for what a write
+/// through it would make.
 pub(super) fn resolve(path: &Path) -> PathBuf {
-    if let Ok(real) = path.canonicalize() {
-        return real;
-    }
-    if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-        && let Ok(real) = parent.canonicalize()
-    {
-        return real.join(name);
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        if let Ok(real) = path.canonicalize() {
+            return real;
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
+        let Ok(parent) = parent.canonicalize() else { break };
+        match parent.join(name).read_link() {
+            Ok(target) => path = parent.join(target),
+            Err(_) => return parent.join(name),
+        }
     }
     let mut known = PathBuf::new();
     for part in path.components() {

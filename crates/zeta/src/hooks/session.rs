@@ -8,8 +8,9 @@ use std::path::Path;
 use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Neighbour};
+use zeta_core::hook::turn::{self, Turn};
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
-use zeta_core::hook::{Event, Question, Tool, agent_name, session_number};
+use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, session_number};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
@@ -22,9 +23,9 @@ use zeta_bus::claim::place::{PlacedClaim, places};
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{
-    self, CWD, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// How often the leases of a session are looked through for one to renew.
@@ -36,6 +37,9 @@ pub(super) struct Session {
     tool: Tool,
     number: String,
     cwd: Option<String>,
+    moment: Moment,
+    /// See [`Event::inner`].
+    is_inner: bool,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
 }
@@ -45,7 +49,7 @@ impl Session {
     pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
         let number = session_number(tool, &event.session);
-        let cwd = event.cwd.clone();
+        let (cwd, moment, is_inner) = (event.cwd.clone(), event.moment, event.inner);
         let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
         if let Some(inherited) = inherited
             && let Some(handle) = ctx.find()?
@@ -53,7 +57,8 @@ impl Session {
             && session_of(&handle, &ctx.agent, &inherited) == Some(None)
         {
             drop(handle);
-            return Ok(Session { ctx, tool, number: inherited, cwd, is_wrapped: true });
+            let (number, is_wrapped) = (inherited, true);
+            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped });
         }
         let base = match ctx.agent_named {
             true => ctx.agent.as_str().to_owned(),
@@ -66,7 +71,7 @@ impl Session {
         }
         ctx.agent_named = true;
         ctx.session = Some(number.clone());
-        Ok(Session { ctx, tool, number, cwd, is_wrapped: false })
+        Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped: false })
     }
 
     /// The name of the agent.
@@ -95,7 +100,10 @@ impl Session {
             process: self.process(),
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, change)?;
+        let before_ns = attend(&handle, &session, |fields| {
+            self.note_turn(fields);
+            change(fields);
+        })?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
             tool_session::renew(&handle, &self.number);
         }
@@ -109,8 +117,53 @@ impl Session {
             if let Some(cwd) = &self.cwd {
                 fields.set_text(CWD, cwd);
             }
+            self.note_turn(fields);
             change(fields);
         })
+    }
+
+    /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
+    fn note_turn(&self, fields: &mut Fields<'static>) {
+        if self.is_inner {
+            return;
+        }
+        fields.set_number(HOOKED_NS, host::reading().boot_ns);
+        if self.moment != Moment::Stop {
+            turn::note(fields, self.moment);
+        }
+    }
+
+    /// Records that the agent works, where a terminal of `zeta run` depends on it: a turn can begin
+    /// without a prompt, and then ask its person something.
+    pub(super) fn works(&self) -> Result<()> {
+        if !self.is_wrapped || self.is_inner {
+            return Ok(());
+        }
+        let over = match self.ctx.find()? {
+            Some(handle) => tool_session::turn_of(&handle, &self.ctx.agent) == Some(Turn::Over),
+            None => false,
+        };
+        if over { self.change_wrapped(|_| {}) } else { Ok(()) }
+    }
+
+    /// Records that the turn is over.
+    pub(super) fn turn_ends(&self) -> Result<()> {
+        self.attend(|fields| {
+            turn::note(fields, Moment::Stop);
+            fields.remove(STOPS);
+        })
+    }
+
+    /// Records that the turn goes on because there is mail, for the `times`th time in a row.
+    pub(super) fn turn_goes_on(&self, times: u64) -> Result<()> {
+        self.attend(|fields| fields.set_number(STOPS, times))
+    }
+
+    /// Returns how often in a row the end of the turn was put off.
+    pub(super) fn stops(&self) -> Result<u64> {
+        let Some(handle) = self.ctx.find()? else { return Ok(0) };
+        let record = tool_session::find(&handle, self.name());
+        Ok(record.and_then(|record| record.fields.number(STOPS)).unwrap_or(0))
     }
 
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
@@ -128,9 +181,8 @@ impl Session {
     }
 
     /// Records that the agent goes on, if it waited for a person.
-    pub(super) fn go_on(&self) -> Result<()> {
-        let Some(handle) = self.ctx.find()? else { return Ok(()) };
-        match tool_session::waits(&handle) {
+    pub(super) fn go_on(&self, handle: &NodeHandle<'_>) -> Result<()> {
+        match tool_session::waits(handle) {
             true => self.attend(|_| {}),
             false => Ok(()),
         }

@@ -18,12 +18,15 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta heartbeat --as otto-cli --every", 124),
     // The example names another grant than the current one.
     ("zeta lease break deploy --expect", 3),
+    ("zeta lease release migration", 5),
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
+    ("zeta bus wait", 124),
     ("zeta bus subscribe --surface otto-cli --follow", 124),
     // No such message was stored.
     ("zeta bus read", 4),
+    ("zeta bus send otto 'done' --reply-to", 4),
     ("zeta bus status 9aceec27", 4),
     // The item was not claimed before.
     ("zeta claim release --path", 4),
@@ -42,7 +45,9 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta node deregister", 7),
     // There is no terminal to ask for a passphrase.
     ("zeta creds pick --usb-uuid 4F2A-91C7 --output c.enc\n", 2),
-    // The blob has none of the required credentials.
+    // Waits for the end of a login that is good for decades.
+    ("zeta creds guard claude --watch", 124),
+    // The blob lacks some of the required credentials.
     ("zeta creds verify", 8),
     // There is no receipt yet.
     ("zeta node show", 4),
@@ -123,7 +128,10 @@ impl Sandbox {
             let made = "mkdir -p .config/gh && echo x > .config/gh/hosts.yml && \
                         zeta -q creds passphrase > pp && chmod 600 pp && zeta -q creds persist \
                         --usb-uuid 4F2A-91C7 --output c.enc --passphrase-file pp && \
-                        echo x > hosts.yml";
+                        echo x > hosts.yml && mkdir .claude && echo \
+                        '{\"claudeAiOauth\":{\"accessToken\":\"x\",\"expiresAt\":4102444800000}}' \
+                        > .claude/.credentials.json && zeta -q creds persist --usb-uuid 4F2A-91C7 \
+                        --output c.enc --passphrase-file pp --update --persona otto --bake-found";
             let (status, said) = self.sh(made, "", LIMIT);
             assert_eq!(status, 0, "{said}");
         }

@@ -15,6 +15,7 @@ mod fuzz;
 mod hooks;
 mod it;
 mod json;
+mod languages;
 mod library;
 mod mcp;
 mod modules;

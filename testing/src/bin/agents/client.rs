@@ -39,6 +39,11 @@ impl Client {
         self.model.asked()
     }
 
+    /// The process of the tool.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lets the model answer, and returns its next request.
     pub fn after(&mut self, asked: Asked, turn: Turn) -> Outcome<Asked> {
         asked.answer(turn);

@@ -2,9 +2,11 @@
 //!
 //! `cargo xtask agents` brings the tools and starts this program in a network that has loopback
 //! only. `model` is the stand-in, `tool` has one file per tool, `place` is the home and the
-//! repository of a scene, `client` is a running tool, and `scene` is what they play.
+//! repository of a scene, `client` is a running tool,
+//! and `scene` is what they play. `guide` replays a page of the documentation.
 
 mod client;
+mod guide;
 mod model;
 mod place;
 mod record;
@@ -21,11 +23,12 @@ use self::tool::Tool;
 /// The result type of this program; an error ends a scene with its text.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: agents ZETA DIR RESULTS NAME=PROGRAM...
+const USAGE: &str = "usage: agents ZETA DIR RESULTS [guide=PAGE] NAME=PROGRAM...
 
   ZETA      the program zeta
   DIR       an empty directory for the scenes
   RESULTS   a file for the results: tool, capability, ok or FAILED, what was seen
+  PAGE      docs/use/ten-minutes.md, to replay it with claude and codex
   NAME      claude, codex, gemini, copilot or opencode
   PROGRAM   the program of the tool, and what goes before its arguments, with blanks between
 ";
@@ -55,13 +58,24 @@ fn play(
 ) -> Outcome<bool> {
     only_loopback()?;
     let mut record = Record::create(results)?;
-    for given in tools {
-        let tool = Tool::parse(given)?;
-        let place = Place::make(zeta, dir, &tool)?;
+    let page = tools.iter().find_map(|given| given.strip_prefix("guide="));
+    let tools = tools.iter().filter(|given| !given.starts_with("guide="));
+    let tools = tools.map(|given| Tool::parse(given)).collect::<Outcome<Vec<Tool>>>()?;
+    for tool in &tools {
+        let place = Place::make(zeta, dir, &[tool])?;
         record.begin(tool.name);
-        if let Err(error) = scene::play(&tool, &place, &mut record) {
-            record.broken(&tool, &error.to_string())?;
+        if let Err(error) = scene::play(tool, &place, &mut record) {
+            record.broken(tool, &error.to_string())?;
             place.show_output();
+        }
+    }
+    if let Some(page) = page {
+        let tools: Vec<&Tool> = tools.iter().collect();
+        let place = Place::make(zeta, dir, &tools)?;
+        record.begin("guide");
+        match guide::replay(&std::fs::read_to_string(page)?, &place, &tools) {
+            Ok(steps) => record.add("page", true, &format!("{steps} steps"))?,
+            Err(error) => record.add("page", false, &error.to_string())?,
         }
     }
     Ok(record.good())

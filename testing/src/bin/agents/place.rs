@@ -18,10 +18,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes the directories, a repository with a remote, and the settings of the tool.
-    pub fn make(zeta: &Path, dir: &Path, tool: &Tool) -> Outcome<Place> {
-        let place = Place { dir: dir.join(tool.name) };
-        for name in ["home", "bin", "tmp", "repo/src"] {
+    /// Makes the directories, and a repository with a remote.
+    pub fn make(zeta: &Path, dir: &Path, tools: &[&Tool]) -> Outcome<Place> {
+        let name = tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join("-and-");
+        let place = Place { dir: dir.join(name) };
+        for name in ["bin", "tmp", "home/shop/src"] {
             fs::create_dir_all(place.dir.join(name))?;
         }
         // zeta refuses a state directory in one that others may write to.
@@ -42,7 +43,9 @@ impl Place {
             let args = args.split(' ').map(|arg| if arg == "REMOTE" { &remote } else { arg });
             place.answer(place.command("git").args(args))?;
         }
-        (tool.prepare)(&place)?;
+        // What a login shell of a tool puts into its path.
+        place.write(".profile", &format!("PATH={}:$PATH\n", place.dir.join("bin").display()))?;
+        tools.iter().try_for_each(|tool| (tool.prepare)(&place))?;
         Ok(place)
     }
 
@@ -53,7 +56,7 @@ impl Place {
 
     /// The repository.
     pub fn repo(&self) -> PathBuf {
-        self.dir.join("repo")
+        self.dir.join("home/shop")
     }
 
     /// The file that agents write.
@@ -148,6 +151,12 @@ impl Place {
                 println!("{}", line.chars().take(400).collect::<String>());
             }
         }
+    }
+
+    /// Puts the names that a page uses in the place of the paths here.
+    pub fn as_on_a_page(&self, text: &str) -> String {
+        let home = text.replace(&self.home().display().to_string(), "/home/ann");
+        home.replace(&self.dir.join("state").display().to_string(), "/tmp/zeta-cluster-state")
     }
 
     fn answer(&self, command: &mut Command) -> Outcome<String> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::model::{Asked, Turn};
+use crate::model::Asked;
 use crate::place::Place;
 use crate::record::{
     EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, Record, UNINSTALL, WARNING,
@@ -14,13 +14,14 @@ use crate::record::{
 use crate::tool::Tool;
 
 /// The first agent claims these files,
-const FILES: &str = "claim acquire --path 'src/**'";
+const FILES: &str = "zeta claim acquire --path 'src/**'";
 /// and later a branch with an item.
-const BRANCH: &str = "claim acquire ISSUE-12 --branch main --worktree \"$PWD\"";
+const BRANCH: &str = "zeta claim acquire ISSUE-12 --branch main --worktree \"$PWD\"";
 
 /// Plays all of it.
 pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let settings = place.home().join(tool.settings);
+    tool.before.map_or(Ok(()), |text| place.write(tool.settings, text))?;
     let before = fs::read(&settings).ok();
     place.run_zeta(&["hook", "install", tool.name])?;
 
@@ -28,7 +29,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let asked = first.asked()?;
     let holder = place.live_soon(1)?.pop().ok_or("zeta status does not know the first agent")?;
     // While a model does not answer, its agent lives, and holds what it claimed.
-    let first_waits = first.after(asked, zeta(tool, place, FILES))?;
+    let first_waits = first.after(asked, (tool.shell)(FILES))?;
 
     let mut second = Client::start(place, tool, "second")?;
     let asked = second.asked()?;
@@ -38,7 +39,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     }
     let asked = name(tool, place, &mut second, asked, &me, record)?;
     let asked = edit(tool, place, &mut second, asked, &holder, record)?;
-    let _first_waits = first.after(first_waits, zeta(tool, place, BRANCH))?;
+    let _first_waits = first.after(first_waits, (tool.shell)(BRANCH))?;
     let asked = push(tool, place, &mut second, asked, &holder, record)?;
     let asked = killed(tool, place, first, &mut second, asked, record)?;
     let asked = removed(tool, place, &mut second, asked, record)?;
@@ -49,11 +50,6 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let after = fs::read(&settings).ok();
     let seen = format!("{}: {:?} bytes", tool.settings, after.as_ref().map(Vec::len));
     record.add(UNINSTALL, before == after, &seen)
-}
-
-/// A call of zeta in the shell of the tool, which may have another path than the tool.
-fn zeta(tool: &Tool, place: &Place, args: &str) -> Turn {
-    (tool.shell)(&format!("{} {args}", place.zeta().display()))
 }
 
 /// Finds the agent that is not the holder.
@@ -74,7 +70,7 @@ fn name(
     me: &str,
     record: &mut Record,
 ) -> Outcome<Asked> {
-    let asked = second.after(asked, zeta(tool, place, "claim acquire ISSUE-13"))?;
+    let asked = second.after(asked, (tool.shell)("zeta claim acquire ISSUE-13"))?;
     let claims: Value = serde_json::from_str(&place.run_zeta(&["claim", "list", "--json"])?)?;
     let claim = claims.pointer("/claims/0");
     let text = |key: &str| claim.and_then(|claim| claim.get(key)).and_then(Value::as_str);

@@ -11,6 +11,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   zeta bus send vera-codex 'main is red, do not merge'
   zeta bus inbox
+  zeta bus wait --timeout 10m
   zeta bus publish --to lior --topic review-request --payload '{\"artifact\":\"docs/a.md\"}'
   zeta bus list --to otto-cli
   zeta bus subscribe --surface otto-cli -- ./review.sh
@@ -51,19 +52,26 @@ pub(super) struct PublishArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The message waits for 24 h. The agent sees it with 'zeta bus inbox', and 'zeta status' says that it
-has one. For other content and another time, see 'zeta bus publish'.
+The message waits for 24 h. The agent gets it by its hooks or with 'zeta bus inbox', and 'zeta
+status' says that it has one. What is known of the agent is a line on standard error: whether it
+lives, and what tells it of its mail. 'zeta bus status ID' shows what became of the message. For
+other content and another time, see 'zeta bus publish'.
 
 Examples:
   zeta bus send vera-codex 'main is red, do not merge'
-  zeta bus send '*' 'back in ten minutes'   # to all agents")]
+  zeta bus send '#build' 'main is green'    # to all agents in the channel
+  zeta bus send '*' 'back in ten minutes'   # to all agents
+  zeta bus send otto 'done' --reply-to 9aceec27-66a3-4ba8-9531-73c168fd0aab")]
 pub(super) struct SendArgs {
     #[command(flatten)]
     pub(super) place: Place,
     /// Sender [default: your agent name]
     #[arg(long, value_name = "WHO")]
     pub(super) from: Option<String>,
-    /// Agent that gets the message, or '*' for all
+    /// Id of the message that this one answers; both are then in one thread
+    #[arg(long, value_name = "ID")]
+    pub(super) reply_to: Option<String>,
+    /// Agent that gets the message, a channel such as '#build', or '*' for all
     #[arg(value_name = "AGENT")]
     pub(super) to: String,
     /// What to say
@@ -73,18 +81,66 @@ pub(super) struct SendArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Messages for you alone, and those for all agents that people write. Announcements of claims,
-heartbeat messages and state changes are left out: 'zeta bus list' shows them.
+Messages for you alone, those for a channel that you are in, and those for all agents that people
+write. Announcements of claims, heartbeat messages and state changes are left out: 'zeta bus list'
+shows them.
 
 Examples:
   zeta bus inbox
+  zeta bus inbox --thread 9aceec27-66a3-4ba8-9531-73c168fd0aab
   zeta bus inbox --keep --json       # do not mark them read")]
 pub(super) struct InboxArgs {
     #[command(flatten)]
     pub(super) place: Place,
+    /// Only the thread that this message is in
+    #[arg(long, value_name = "ID")]
+    pub(super) thread: Option<String>,
     /// Leave the messages unread
     #[arg(long)]
     pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The call ends at the first message for you, also if it was there before. It prints from whom there
+are messages, not what they say: 'zeta bus inbox' does. So an agent tool that looks at its
+background commands is woken by it: run it in the background. While a turn of the agent runs and its
+hooks give it its mail, the call goes on, for up to 30 s. One process at a time waits for an agent.
+Exit status 3: another one waits. 5: the agent's process has ended. 6: the time is over.
+
+Examples:
+  zeta bus wait
+  zeta bus wait --timeout 10m --from otto && zeta bus inbox
+  zeta bus wait --thread 9aceec27-66a3-4ba8-9531-73c168fd0aab --timeout 60s --json")]
+pub(super) struct WaitArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Only messages of this agent
+    #[arg(long, value_name = "WHO")]
+    pub(super) from: Option<String>,
+    /// Only the thread that this message is in
+    #[arg(long, value_name = "ID")]
+    pub(super) thread: Option<String>,
+    /// Stop after this long. A bare number is in seconds
+    #[arg(long, value_name = "DURATION")]
+    pub(super) timeout: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A message to a channel reaches each agent that was in it when it was sent, once. The files
+'.zeta/channels/CHANNEL,AGENT' in the bus directory say who is in it; 'zeta bus status' lists them.
+
+Examples:
+  zeta bus join '#build'
+  zeta bus send '#build' 'main is green'
+  zeta bus leave '#build'")]
+pub(super) struct ChannelArgs {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Channel, as in '#build'
+    #[arg(value_name = "CHANNEL")]
+    pub(super) channel: String,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +158,9 @@ pub(super) struct ListArgs {
     /// Only messages for this recipient, or for all agents
     #[arg(long, value_name = "WHO")]
     pub(super) to: Option<String>,
+    /// Only the thread that this message is in
+    #[arg(long, value_name = "ID")]
+    pub(super) thread: Option<String>,
     /// Also expired messages
     #[arg(long)]
     pub(super) include_expired: bool,

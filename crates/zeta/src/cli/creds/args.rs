@@ -90,6 +90,16 @@ impl LockArgs {
 }
 
 impl PassphraseArgs {
+    /// Reports whether a variable holds the passphrase.
+    pub(super) fn is_variable(&self) -> bool {
+        self.passphrase_env.is_some()
+    }
+
+    /// Reports whether the passphrase can be had only once, or from a person.
+    pub(super) fn is_read_once(&self) -> bool {
+        self.passphrase_fd.is_some() || self.ask
+    }
+
     /// Gets the passphrase; the person types a new one twice.
     pub(super) fn find(&self, new: bool) -> Outcome<Secret> {
         let asks = self.ask || std::io::stdin().is_terminal();
@@ -190,6 +200,9 @@ does not open; 6 it holds no bundle; 7 it holds a credential that no manifest he
 older than one that was seen here, or a target path was refused and the rest was written; 9 all was
 written, but this machine could not remember which save it was.
 
+Of a login that differs, the newer one stays: that of the blob, or that of the file, by the time in
+it. A file that is empty or cut off counts as older. --overwrite --accept-older takes the blob's.
+
 A login is written to where it was found; CLAUDE_CONFIG_DIR, CODEX_HOME, GH_CONFIG_DIR,
 XDG_CONFIG_HOME and GEMINI_CLI_HOME move it, if they are set and --user is not given.
 
@@ -214,10 +227,10 @@ pub(super) struct RestoreArgs {
     /// Print what would be done, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Replace files that differ
+    /// Replace files that differ, but no login by an older one
     #[arg(long)]
     overwrite: bool,
-    /// Accept a blob that is older than one that was seen here
+    /// Accept a blob that is older than one that was seen here, and with --overwrite an older login
     #[arg(long)]
     pub(super) accept_older: bool,
     /// Run as a unit at boot: a missing blob is not an error, and the passphrase file is removed
@@ -239,6 +252,7 @@ impl RestoreArgs {
             root: restore::root(&self.target_root)?,
             dry_run: self.dry_run,
             overwrite: self.overwrite,
+            accept_older: self.accept_older,
         })
     }
 }

@@ -10,7 +10,8 @@ use zeta_core::lease::joint::SLOTS_MAX;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   zeta lease acquire migration --ttl 10m
-  zeta lease exec migration -- ./deploy.sh
+  zeta lease release migration --token $ZETA_FENCING_TOKEN   # the number that acquire printed
+  zeta lease exec migration -- ./deploy.sh                   # all in one call
   zeta lease list";
 
 /// The numbers of holders that a counted lease can have.

@@ -353,11 +353,12 @@ fn a_message_that_goes_in_the_moment_after_another_came_is_listed_no_more() {
     place.ends(0, &BEAT);
     let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
-        to: None,
+        to: zeta_core::bus::Recipient::All,
         topic: "shadow-catch".to_owned(),
         payload: serde_json::json!({ "content": "x" }),
         life_ms: None,
         unchecked: false,
+        reply: None,
     };
     for round in 0..500 {
         let id = zeta_bus::messages::publish(&place.bus, &draft).unwrap().id;

@@ -174,11 +174,12 @@ fn messages_of_one_sender_keep_their_order_however_fast_they_come() {
     let place = Place::new();
     let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
-        to: None,
+        to: zeta_core::bus::Recipient::All,
         topic: "shadow-catch".to_owned(),
         payload: json!({ "content": "x" }),
         life_ms: None,
         unchecked: false,
+        reply: None,
     };
     let publish = |_| zeta_bus::messages::publish(&place.bus, &draft).unwrap();
     let sent: Vec<_> = (0..150).map(publish).collect();

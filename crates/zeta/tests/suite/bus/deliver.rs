@@ -64,11 +64,12 @@ fn every_address_that_the_bus_accepts_can_subscribe() {
 fn fill(place: &Place, count: usize) {
     let draft = NewMessage {
         from: Address::new("otto-cli").unwrap(),
-        to: None,
+        to: zeta_core::bus::Recipient::All,
         topic: "shadow-catch".to_owned(),
         payload: serde_json::json!({ "content": "x" }),
         life_ms: None,
         unchecked: false,
+        reply: None,
     };
     (0..count).for_each(|_| _ = zeta_bus::messages::publish(&place.bus, &draft).unwrap());
 }

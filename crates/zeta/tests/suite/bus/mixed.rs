@@ -97,11 +97,12 @@ fn thirty_two_writers_lose_nothing() {
     place.ends(0, &["bus", "publish", "--topic", "heartbeat", "--payload", r#"{"status":"idle"}"#]);
     let draft = zeta_bus::messages::NewMessage {
         from: zeta_core::bus::Address::new("otto-cli").unwrap(),
-        to: None,
+        to: zeta_core::bus::Recipient::All,
         topic: "shadow-catch".to_owned(),
         payload: serde_json::json!({ "content": "x" }),
         life_ms: None,
         unchecked: false,
+        reply: None,
     };
     let ids: Vec<String> = std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)

@@ -10,6 +10,7 @@ mod deliver;
 mod hostile;
 mod inbox;
 mod index;
+mod mail;
 mod mixed;
 mod notes;
 mod paths;

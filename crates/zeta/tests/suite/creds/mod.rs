@@ -10,6 +10,8 @@ mod blob;
 pub mod cli;
 mod concurrent;
 mod decoder;
+mod guard;
+mod issuer;
 mod login;
 mod memory;
 mod own;

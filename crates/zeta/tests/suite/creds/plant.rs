@@ -29,7 +29,8 @@ pub fn options() -> Options {
 }
 
 pub fn file(target: &str, text: &str, mode: u32) -> File {
-    File { target: target.to_owned(), bytes: text.as_bytes().to_vec().into(), mode }
+    let bytes = text.as_bytes().to_vec().into();
+    File { target: target.to_owned(), bytes, mode, login: None }
 }
 
 pub fn for_user(home: &Path, files: Vec<File>) -> Vec<FileSet> {

@@ -158,6 +158,7 @@ fn plays_a_part() {
                 3
             }
         }),
+        ["tool", port, path, how] => super::issuer::play(port, path, how),
         ["line"] => {
             say(&out, &format!("{:?}\n", prompt::line("Which? ")));
             0

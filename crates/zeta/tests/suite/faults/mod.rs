@@ -10,6 +10,7 @@
 
 mod bus;
 mod fault;
+mod hooks;
 mod joint;
 mod moment;
 mod note;
@@ -51,6 +52,24 @@ fn a_fault_at_any_call_of_persona_set_leaves_the_old_or_the_new_persona() {
 #[test]
 fn a_fault_at_any_call_of_heartbeat_leaves_the_old_or_the_new_beat() {
     play(test_name!(), &[Scene::beat_new(), Scene::beat_over()]);
+}
+
+/// Settings with a hook of another program.
+const SETTINGS: &str = "{\n\t\"hooks\": {\"Stop\": [{\"hooks\": []}]}, \"n\": 1.0e5\n}\n";
+
+#[test]
+fn a_fault_at_any_call_of_hook_install_leaves_the_old_or_the_new_settings() {
+    hooks::play(test_name!(), Some(SETTINGS), true);
+}
+
+#[test]
+fn a_fault_at_any_call_of_the_first_hook_install_leaves_no_file_or_the_new_one() {
+    hooks::play(test_name!(), None, true);
+}
+
+#[test]
+fn a_fault_at_any_call_of_hook_uninstall_leaves_the_old_or_the_new_settings() {
+    hooks::play(test_name!(), Some(SETTINGS), false);
 }
 
 #[test]

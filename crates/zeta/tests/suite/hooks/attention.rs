@@ -106,7 +106,7 @@ fn each_tool_asks_in_its_own_form() {
     let opencode = json!({"session": "s", "cwd": "/", "question": "permission for edit: a.txt"});
     for (tool, input, question) in [
         ("codex", codex, "permission for Bash: curl x"),
-        ("gemini", gemini, "permission for Confirm: Shell: curl y"),
+        ("gemini", gemini, "Confirm: Shell: curl y"),
         ("opencode", opencode, "permission for edit: a.txt"),
     ] {
         hook_text(&sandbox, &[tool, "waiting"], None, input.to_string().as_bytes());

@@ -77,7 +77,7 @@ fn after_an_uninstall_nothing_of_zeta_is_left() {
             .filter(|path| !path.starts_with(sandbox.dir.join(".local")))
             .collect();
         assert!(left.is_empty(), "{tool}: {left:?}");
-        assert!(!sandbox.dir.join(".local/state/zeta/hooks").exists(), "{tool}");
+        assert!(!sandbox.dir.join(".local/state/zeta").exists(), "{tool}");
         assert!(ok(&sandbox, &["uninstall", tool]).starts_with("unchanged"), "{tool}");
     }
 }

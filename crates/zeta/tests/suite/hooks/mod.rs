@@ -3,4 +3,5 @@
 mod attention;
 mod commands;
 mod install;
+mod mail;
 mod run;

@@ -14,7 +14,7 @@ use crate::support::{LIMIT, Out, Sandbox, finish, run, wait};
 /// A process that stands for an agent's own, and its session.
 pub(super) struct Agent {
     pub(super) process: Child,
-    session: String,
+    pub(super) session: String,
 }
 
 impl Agent {
@@ -144,7 +144,7 @@ pub(super) fn denied(answer: &Value) -> Option<&str> {
 }
 
 /// What the model reads while the tool goes on.
-fn told(answer: &Value) -> Option<&str> {
+pub(super) fn told(answer: &Value) -> Option<&str> {
     answer["hookSpecificOutput"]["additionalContext"].as_str()
 }
 
@@ -416,7 +416,8 @@ fn an_agent_reads_who_is_here_once_and_nothing_when_it_is_alone() {
     assert!(told(&say(&one, "prompt")).unwrap().contains(&second));
     assert_eq!(say(&one, "prompt"), Value::Null, "what is known is not repeated");
     sandbox.ok(&["bus", "send", &first, "hello", "--as", "ann"]);
-    assert!(told(&say(&one, "prompt")).unwrap().contains("1 message waits"));
+    assert!(told(&say(&one, "prompt")).unwrap().contains("\n| hello\n"));
+    assert_eq!(say(&one, "prompt"), Value::Null, "mail is given once");
     assert!(sandbox.ok(&["status"]).contains(&first));
 }
 
@@ -532,9 +533,33 @@ fn a_loop_of_links_and_a_path_without_an_end_hang_nothing() {
     let _holder = claimed(&sandbox, &dir);
     std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
     let other = Agent::start("other");
-    for path in ["loop/a".to_owned(), "x/".repeat(5_000) + "a"] {
+    for path in ["loop/a".to_owned(), "loop".to_owned(), "x/".repeat(5_000) + "a"] {
         let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
         assert!(denied(&answer).is_some(), "{answer}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_to_nothing_is_what_a_write_through_it_makes() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let _holder = claimed(&sandbox, &dir);
+    let other_dir = worktree(&sandbox, "other", "main");
+    let link = |name: &str, to: &str| {
+        std::os::unix::fs::symlink(to, other_dir.join(name)).unwrap();
+    };
+    link("out", "../r/new");
+    link("far", "out");
+    link("in", "new");
+    std::os::unix::fs::symlink("../other/new", dir.join("away")).unwrap();
+    let other = Agent::start("other");
+    let ask = |path: PathBuf| claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
+    for name in ["out", "far"] {
+        let answer = ask(other_dir.join(name));
+        assert!(denied(&answer).is_some_and(|reason| reason.contains("r/new is")), "{answer}");
+    }
+    for path in [other_dir.join("in"), dir.join("away")] {
+        assert_eq!(ask(path), Value::Null);
     }
 }
 

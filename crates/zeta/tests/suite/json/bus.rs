@@ -86,6 +86,35 @@ fn a_text_and_an_inbox() {
 }
 
 #[test]
+fn a_wait_for_mail_and_channels() {
+    let place = Place::new();
+    let wait = ["bus", "wait", "--as", "lior"];
+    let timed = [&wait[..], &["--timeout", "1ms"]].concat();
+    assert_eq!(check(&place, &timed, 6)["error"], "busy");
+    let join = ["bus", "join", "#build", "--as", "lior"];
+    assert_eq!(check(&place, &join, 0)["result"], "joined");
+    assert_eq!(check(&place, &join, 0)["members"], json!(["lior"]));
+    let status = check(&place, &["bus", "status"], 0);
+    assert_eq!(status["channels"], json!([{ "channel": "#build", "members": ["lior"] }]));
+    let sent = check(&place, &["bus", "send", "#build", "hello", "--from", "vera"], 0);
+    let id = sent["id"].as_str().unwrap();
+    let reply = ["bus", "send", "lior", "again", "--from", "vera", "--reply-to", id];
+    assert_eq!(check(&place, &reply, 0)["thread"], id);
+    let mail = check(&place, &wait, 0);
+    assert_eq!(mail["messages"].as_array().unwrap().len(), 2, "{mail}");
+    let state = check(&place, &["bus", "status", id], 0);
+    assert_eq!((&state["result"], &state["at"][0]["woken_by"]), (&json!("woken"), &json!("wait")));
+    check(&place, &["bus", "list", "--thread", id], 0);
+    check(&place, &["bus", "inbox", "--thread", id, "--as", "lior"], 0);
+    let leave = ["bus", "leave", "#build", "--as", "lior"];
+    assert_eq!(check(&place, &leave, 0)["result"], "left");
+    assert_eq!(check(&place, &leave, 0)["result"], "not_joined");
+    check(&place, &["bus", "send", "lior", "x", "--reply-to", "nosuch"], 4);
+    check(&place, &["bus", "wait", "--timeout", "soon"], 2);
+    check(&place, &["bus", "join", "build"], 2);
+}
+
+#[test]
 fn changes_of_the_state_directory() {
     let place = Place::new();
     let publish = ["bus", "publish", "--from", "otto", "--from-state"];
@@ -166,6 +195,9 @@ fn a_bus_that_must_not_be_used() {
         &["bus", "status", "x"],
         &["bus", "clean"],
         &["bus", "watch"],
+        &["bus", "wait"],
+        &["bus", "join", "#build"],
+        &["bus", "leave", "#build"],
         &["bus", "subscribe", "--surface", "lior"],
         &["claim", "list"],
         &["claim", "check", "--item", "B-1"],

@@ -54,6 +54,39 @@ fn a_blob_from_its_making_to_its_restore() {
 }
 
 #[test]
+fn a_guard_says_what_came_of_the_login() {
+    let desk = Desk::new();
+    let login = desk.path("home/.gemini/oauth_creds.json");
+    std::fs::create_dir(login.parent().unwrap()).unwrap();
+    let old = r#"{"refresh_token":"FAKE-1","expiry_date":1000}"#;
+    std::fs::write(&login, old).unwrap();
+    let guard = |more: &[&str], command: &str, status: i32| {
+        let args = [&["guard", "gemini"], more, &["--json", "--", "sh", "-c", command]].concat();
+        let mut call = desk.command(&args);
+        call.env("HOME", desk.path("home")).env("ZETA_STATE_DIR", desk.path("tree"));
+        judge(&["creds", "guard"], &run(&mut call), status)
+    };
+    let left = guard(&[], "exit 4", 5);
+    assert_eq!((&left["outcome"], &left["command_status"]), (&json!("not_renewed"), &json!(4)));
+    assert_eq!(left["until"], "1970-01-01T00:00:01.000000Z");
+    let file = login.display();
+    let refresh = |token: &str| {
+        let new = format!(r#"{{"refresh_token":"{token}","expiry_date":4102444800000}}"#);
+        format!("echo '{new}' >{file}")
+    };
+    let came = guard(&[], &refresh("FAKE-2"), 0);
+    assert_eq!((&came["outcome"], &came["command_status"]), (&json!("refreshed"), &json!(0)));
+    assert_eq!(guard(&[], "exit 4", 0)["outcome"], "still_valid");
+    assert_eq!(guard(&["--force"], &format!("echo >{file}"), 5)["outcome"], "broken");
+    assert_eq!(guard(&["--force", "--wait", "x"], "true", 2)["error"], "usage");
+    let copy = [&["--force", "--output", BLOB, "--persona", "otto"], &LOCK[..]].concat();
+    let came = guard(&copy, &refresh("FAKE-3"), 9);
+    assert_eq!((&came["outcome"], &came["error"]), (&json!("refreshed"), &json!("not_found")));
+    assert_eq!(guard(&["--force"], &format!("rm {file}"), 5)["outcome"], "removed");
+    assert_eq!(guard(&[], "true", 3)["error"], "not_found");
+}
+
+#[test]
 fn a_pick_that_writes_nothing() {
     let desk = Desk::new();
     let pick = [&["pick", "--output", BLOB], &LOCK[..]].concat();

@@ -100,9 +100,9 @@ fn name_of(args: &[&str]) -> String {
 
 /// Runs `zeta --json ARGS` in a sandbox and returns its answer. `args` begins with the noun.
 ///
-/// The answer must be one object on one line of stdout (of stderr for `run` and `lease exec`), fit
-/// the schema of the command, and have keys in snake_case; the process must end with `status`, and
-/// an error must say the same number.
+/// The answer must be one object on one line of stdout (of stderr for `run`, `lease exec` and
+/// `creds guard`), fit the schema of the command, and have keys in snake_case; the process must end
+/// with `status`, and an error must say the same number.
 #[track_caller]
 pub fn check(sandbox: &Sandbox, args: &[&str], status: i32) -> Value {
     let out = sandbox.zeta(&[&["--json"], args].concat());
@@ -125,7 +125,7 @@ pub fn judge(args: &[&str], out: &Out, status: i32) -> Value {
 
 /// Reports whether the command runs another command, whose output is on stdout.
 fn is_wrapper(args: &[&str]) -> bool {
-    args[0] == "run" || args.get(..2) == Some(&["lease", "exec"])
+    args[0] == "run" || matches!(args, ["lease", "exec", ..] | ["creds", "guard", ..])
 }
 
 /// Compares one line with the contract. A stream has several.
@@ -161,7 +161,8 @@ fn odd_keys(value: &Value, odd: &mut Vec<String>) {
             && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     for (key, inner) in value.as_object().into_iter().flatten() {
-        let of_a_message = key == "expiresAt" && value.get("topic").is_some();
+        let of_a_message =
+            ["expiresAt", "inReplyTo"].contains(&key.as_str()) && value.get("topic").is_some();
         if !is_snake(key) && !of_a_message {
             odd.push(key.clone());
         }

@@ -111,6 +111,21 @@ fn a_lost_lease_is_told_in_the_next_answer_of_any_tool() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_for_a_moment_is_no_loss() {
+    let sandbox = Sandbox::new();
+    let mut client = Client::greeted(&sandbox, "c");
+    client.call("acquire", json!({"name": "deploy"}));
+    client.call("acquire", json!({"name": "other"}));
+    // Another program holds the record apart for a moment, by a link that R8 refuses.
+    let link = sandbox.node().join("link");
+    std::fs::hard_link(sandbox.lock("deploy"), &link).unwrap();
+    let told = client.call("inbox", json!({}));
+    assert!(!told.has("NOTE") && told.has("lease deploy"), "{told:?}");
+    std::fs::remove_file(link).unwrap();
+    assert_eq!(client.call("release", json!({"name": "deploy"})).outcome(), "released");
+}
+
+#[test]
 fn an_unsafe_directory_is_an_answer_and_no_end() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();

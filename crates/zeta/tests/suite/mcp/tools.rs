@@ -80,6 +80,10 @@ fn claims_on_paths_and_items_exclude_and_end() {
         let held = two.call("claim", json!({"paths": [path]}));
         assert!(held.is_error && held.has(granted.agent()) && held.has("Next: "), "{held:?}");
     }
+    let seen = two.call("check", json!({"name": "src/main.rs"}));
+    assert!(seen.is_error && seen.has(granted.agent()), "{seen:?}");
+    assert_eq!(one.call("check", json!({"name": "src/main.rs"})).outcome(), "mine");
+    assert_eq!(two.call("check", json!({"name": "other.rs"})).outcome(), "free");
     assert_eq!(two.call("claim", json!({"paths": ["tests/"]})).outcome(), "granted");
     assert_eq!(one.call("claim", src.clone()).outcome(), "renewed");
     assert_eq!(one.call("unclaim", src.clone()).outcome(), "released");

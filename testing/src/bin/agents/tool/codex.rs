@@ -22,6 +22,7 @@ pub const TOOL: Tool = Tool {
     prepare,
     arguments,
     settings: ".codex/hooks.json",
+    before: Some(HOOKS),
     edit,
     shell,
     lacks: &[],
@@ -34,8 +35,7 @@ fn prepare(place: &Place) -> Outcome<()> {
          trust_level = \"trusted\"\n",
         repo.display()
     );
-    place.write(".codex/config.toml", &config)?;
-    place.write(".codex/hooks.json", HOOKS)
+    place.write(".codex/config.toml", &config)
 }
 
 fn arguments(_place: &Place, port: u16, command: &mut Command) {

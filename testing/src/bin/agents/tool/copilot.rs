@@ -19,6 +19,7 @@ pub const TOOL: Tool = Tool {
     prepare,
     arguments,
     settings: ".copilot/hooks/zeta.json",
+    before: None,
     edit,
     shell,
     lacks: &[GREETING, WARNING],

@@ -22,13 +22,14 @@ pub const TOOL: Tool = Tool {
     prepare,
     arguments,
     settings: ".gemini/settings.json",
+    before: Some(SETTINGS),
     edit,
     shell,
     lacks: &[],
 };
 
-fn prepare(place: &Place) -> Outcome<()> {
-    place.write(".gemini/settings.json", SETTINGS)
+fn prepare(_place: &Place) -> Outcome<()> {
+    Ok(())
 }
 
 fn arguments(_place: &Place, port: u16, command: &mut Command) {

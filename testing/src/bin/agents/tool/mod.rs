@@ -24,12 +24,14 @@ pub struct Tool {
     pub program: String,
     /// What goes before its arguments, from the command line.
     pub first_args: Vec<String>,
-    /// Writes its settings into the home.
+    /// Writes what it needs to run into the home.
     pub prepare: fn(&Place) -> Outcome<()>,
     /// Adds the arguments and the environment for one prompt, with the model at a port.
     pub arguments: fn(&Place, u16, &mut Command),
     /// The file that `zeta hook install` changes, below the home.
     pub settings: &'static str,
+    /// What is in that file before.
+    pub before: Option<&'static str>,
     /// Makes the model write a file with the tool's own means.
     pub edit: fn(&Path, &str) -> Turn,
     /// Makes the model run a shell command.

@@ -19,6 +19,7 @@ pub const TOOL: Tool = Tool {
     prepare,
     arguments,
     settings: ".config/opencode/plugin/zeta.js",
+    before: None,
     edit,
     shell,
     lacks: &[GREETING],

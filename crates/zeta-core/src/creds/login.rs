@@ -1,0 +1,291 @@
+//! Logins that are refreshed: which of two is the newer one, when one is refreshed, and what came
+//! of it.
+//!
+//! Many issuers give a refresh token that counts once, and end the whole login if an older one
+//! comes back. So an older login never replaces a newer one, and of many processes one refreshes.
+//! Which login is newer is read from what its tool wrote into it, never from the time of its file:
+//! a copy has another time.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::bake::{BadBake, below, check_value};
+use super::manifest::{Entry, Rule};
+use crate::time::parse_utc;
+
+type Keys = &'static [&'static str];
+
+/// Where a tool keeps a time in its login.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// A number of milliseconds since 1970.
+    Millis(Keys),
+    /// A text in ISO 8601.
+    Text(Keys),
+    /// The key `exp` of a JSON Web Token, in seconds; its signature is not looked at.
+    Jwt(Keys),
+}
+
+/// What is known of the login of a tool: its id in the manifest, its tokens, until when it is good,
+/// since when, and whose it is.
+type Shape = (&'static str, &'static [Keys], Option<Clock>, Option<Clock>, Option<Keys>);
+
+const SHAPES: [Shape; 3] = [
+    (
+        "claude",
+        &[&["claudeAiOauth", "refreshToken"], &["claudeAiOauth", "accessToken"]],
+        Some(Clock::Millis(&["claudeAiOauth", "expiresAt"])),
+        None,
+        None,
+    ),
+    (
+        "codex",
+        &[&["tokens", "refresh_token"], &["tokens", "access_token"], &["OPENAI_API_KEY"]],
+        Some(Clock::Jwt(&["tokens", "access_token"])),
+        Some(Clock::Text(&["last_refresh"])),
+        Some(&["tokens", "account_id"]),
+    ),
+    (
+        "gemini",
+        &[&["refresh_token"], &["access_token"]],
+        Some(Clock::Millis(&["expiry_date"])),
+        None,
+        None,
+    ),
+];
+
+/// A login, as far as it can be compared. It shows no part of a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login<'a> {
+    tokens: Vec<Option<&'a str>>,
+    account: Option<&'a str>,
+    /// Until when it is good without a refresh, in µs since 1970.
+    pub expires_us: Option<i64>,
+    /// Since when it is there, in µs since 1970.
+    pub issued_us: Option<i64>,
+}
+
+/// By which of its times a login is the newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// It is good for longer.
+    Expiry,
+    /// It was issued later.
+    Issue,
+}
+
+/// Two times, and what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// What was compared.
+    pub by: By,
+    /// The time of the first login, in µs since 1970.
+    pub first_us: i64,
+    /// The time of the second one.
+    pub second_us: i64,
+}
+
+/// How the first of two logins stands to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// It is newer.
+    Newer(Compared),
+    /// It is older.
+    Older(Compared),
+    /// Both have the same tokens.
+    Same,
+    /// Nothing in them shows it, or they belong to two accounts.
+    Unknown,
+}
+
+/// Returns whether a credential is a login that its tool refreshes.
+pub fn is_refreshed(entry: &Entry) -> bool {
+    matches!(entry.rule, Rule::Login(_))
+}
+
+impl<'a> Login<'a> {
+    /// Reads a login.
+    ///
+    /// # Errors
+    /// It is not what its manifest entry asks for: half of a file, say.
+    pub fn read(entry: &Entry, value: &'a [u8]) -> Result<Login<'a>, BadBake> {
+        check_value(entry.rule, value)?;
+        let shape = SHAPES.iter().find(|(id, ..)| *id == entry.id);
+        let (_, tokens, expires, issued, account) =
+            shape.ok_or(BadBake::NoLogin("no tool refreshes it"))?;
+        Ok(Login {
+            tokens: tokens.iter().map(|keys| below(value, keys)).collect(),
+            account: account.and_then(|keys| below(value, keys)),
+            expires_us: expires.and_then(|clock| clock.read(value)),
+            issued_us: issued.and_then(|clock| clock.read(value)),
+        })
+    }
+}
+
+impl Login<'_> {
+    /// Returns whether it has a refresh token, which stands first.
+    fn refreshes(&self) -> bool {
+        let token = self.tokens.first().copied().flatten();
+        token.is_some_and(|token| !matches!(token, "null" | "\"\""))
+    }
+}
+
+impl Clock {
+    /// Reads the time, in µs since 1970; `None` for what is none between 1970 and 9999.
+    fn read(self, value: &[u8]) -> Option<i64> {
+        const LAST_US: f64 = 253_402_300_800e6;
+        let us = |number: f64, factor: f64| {
+            let us = number * factor;
+            (us > 0.0 && us < LAST_US).then_some(us as i64)
+        };
+        match self {
+            Clock::Millis(keys) => us(serde_json::from_str(below(value, keys)?).ok()?, 1e3),
+            Clock::Text(keys) => {
+                let text: String = serde_json::from_str(below(value, keys)?).ok()?;
+                parse_utc(&text).ok().filter(|at| *at > 0)
+            }
+            Clock::Jwt(keys) => {
+                let token: String = serde_json::from_str(below(value, keys)?).ok()?;
+                let token = Zeroizing::new(token);
+                let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+                let claims = Zeroizing::new(claims);
+                us(serde_json::from_str(below(&claims, &["exp"])?).ok()?, 1e6)
+            }
+        }
+    }
+}
+
+/// Judges which of two logins is the newer one.
+///
+/// The time limit counts first: an issuer may have written it, and the time of the issue is always
+/// that of a machine, whose clock may be wrong.
+pub fn judge_age(first: &Login<'_>, second: &Login<'_>) -> Age {
+    if first.tokens == second.tokens {
+        return Age::Same;
+    }
+    if first.account.is_some() && second.account.is_some() && first.account != second.account {
+        return Age::Unknown;
+    }
+    let pairs = [
+        (By::Expiry, first.expires_us, second.expires_us),
+        (By::Issue, first.issued_us, second.issued_us),
+    ];
+    for (by, first_us, second_us) in pairs {
+        if let (Some(first_us), Some(second_us)) = (first_us, second_us) {
+            let compared = Compared { by, first_us, second_us };
+            match first_us.cmp(&second_us) {
+                std::cmp::Ordering::Greater => return Age::Newer(compared),
+                std::cmp::Ordering::Less => return Age::Older(compared),
+                std::cmp::Ordering::Equal => {}
+            }
+        }
+    }
+    Age::Unknown
+}
+
+/// What a restore does where another file stands already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The file gets the login of the blob, which is newer.
+    Newer(Compared),
+    /// The file gets the login of the blob: it is not whole, so no tool can read it.
+    Broken,
+    /// The file stays: the login of the blob is older.
+    Older(Compared),
+    /// The file stays: nothing shows which is newer.
+    Unknown,
+}
+
+/// Decides which of two different logins stays: that of the blob, or that of the file.
+pub fn decide_restore(entry: &Entry, blob: &[u8], file: &[u8]) -> Choice {
+    if !is_refreshed(entry) {
+        return Choice::Unknown;
+    }
+    let Ok(ours) = Login::read(entry, blob) else { return Choice::Unknown };
+    match Login::read(entry, file) {
+        Ok(there) => match judge_age(&ours, &there) {
+            Age::Newer(compared) => Choice::Newer(compared),
+            Age::Older(compared) => Choice::Older(compared),
+            Age::Same | Age::Unknown => Choice::Unknown,
+        },
+        Err(BadBake::Blank | BadBake::NotJson) => Choice::Broken,
+        // A login of a kind that a later version of its tool writes, or a logout.
+        Err(_) => Choice::Unknown,
+    }
+}
+
+/// What is asked of a guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What time it is, in µs since 1970.
+    pub now_us: i64,
+    /// A login that is good for longer than this is not refreshed, in ms.
+    pub margin_ms: u64,
+    /// True to refresh one that is good for longer, too.
+    pub force: bool,
+}
+
+/// What a guard does once it has the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It runs the command that refreshes.
+    Refresh,
+    /// Nothing: another process has refreshed it since the guard was called.
+    Renewed,
+    /// Nothing: it is good until then, in µs since 1970.
+    Valid(i64),
+}
+
+/// Decides whether the command of a guard runs. `before` is what was there when the guard was
+/// called, `None` if that was no login; `now` is what is there under the lease.
+pub fn decide_refresh(before: Option<&Login<'_>>, now: &Login<'_>, ask: &Ask) -> Next {
+    let left_us = now.expires_us.map(|at| at.saturating_sub(ask.now_us));
+    let renewed =
+        before.is_some_and(|before| !matches!(judge_age(now, before), Age::Same | Age::Older(_)));
+    if renewed && left_us.is_none_or(|left| left > 0) {
+        return Next::Renewed;
+    }
+    let margin_us = i64::try_from(ask.margin_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+    match (now.expires_us, left_us) {
+        (Some(at), Some(left)) if !ask.force && left > margin_us => Next::Valid(at),
+        _ => Next::Refresh,
+    }
+}
+
+/// What a command that should refresh a login left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A newer login.
+    Refreshed,
+    /// The login that was there.
+    Unchanged,
+    /// An older login than the one that was there.
+    Older(Compared),
+    /// What is no login.
+    Broken(BadBake),
+    /// No file: the tool has logged out.
+    Removed,
+}
+
+/// Judges what a command left behind; `after` is `None` if there is no file.
+pub fn judge_refreshed(entry: &Entry, before: &Login<'_>, after: Option<&[u8]>) -> Verdict {
+    let Some(after) = after else { return Verdict::Removed };
+    match Login::read(entry, after) {
+        Err(bad) => Verdict::Broken(bad),
+        // Without it the login ends for good with its access token.
+        Ok(after) if before.refreshes() && !after.refreshes() => {
+            Verdict::Broken(BadBake::NoLogin("its refresh token is gone"))
+        }
+        Ok(after) => match judge_age(&after, before) {
+            Age::Same => Verdict::Unchanged,
+            Age::Older(compared) => Verdict::Older(compared),
+            Age::Newer(_) | Age::Unknown => Verdict::Refreshed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

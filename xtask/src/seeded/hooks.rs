@@ -1,0 +1,111 @@
+//! The bugs of hooks of agent tools: what is refused and to whom, which agent waits for a person,
+//! and whose session a command is in.
+
+use super::bugs::{Bug, bug};
+
+const PLACE: &str = "crates/zeta-core/src/hook/place.rs";
+const WAITING: &str = "crates/zeta-core/src/hook/waiting.rs";
+const TOOL_SESSION: &str = "crates/zeta-state/src/presence/tool_session.rs";
+
+const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
+
+/// All of them.
+pub const BUGS: [Bug; 13] = [
+    bug(
+        "a holder that may be dead is a reason to refuse",
+        PLACE,
+        "(Rule::Refuse, Life::Live) if !shared => {",
+        "(Rule::Refuse, _) if !shared => {",
+        CORE,
+    ),
+    bug(
+        "of two agents that claimed one worktree both are stopped",
+        PLACE,
+        "(Rule::Refuse, Life::Live) if !shared => {",
+        "(Rule::Refuse, Life::Live) if !shared || rule == Rule::Refuse => {",
+        CORE,
+    ),
+    bug(
+        "a claim covers the worktrees below it",
+        PLACE,
+        "root != worktree && root.starts_with(worktree);",
+        "root != worktree && root == worktree;",
+        CORE,
+    ),
+    bug(
+        "a branch of another repository is claimed, too",
+        PLACE,
+        "of.same_repository != Some(false)",
+        "of.same_repository != Some(false) || of.claim.own == of.claim.own",
+        CORE,
+    ),
+    bug(
+        "an edit of an hour ago is one of now",
+        "crates/zeta-core/src/hook/edits.rs",
+        "now_ms.checked_sub(edit.at_ms).is_some_and(|age_ms| age_ms <= WINDOW_MS)",
+        "now_ms.checked_sub(edit.at_ms).is_some()",
+        CORE,
+    ),
+    bug(
+        "two agents that write one file do not learn it",
+        "crates/zeta-core/src/hook/edits.rs",
+        "edits.iter().filter(|edit| edit.path == *path);",
+        "edits.iter().filter(|edit| edit.path != *path);",
+        CORE,
+    ),
+    bug(
+        "a dead agent waits for a person",
+        WAITING,
+        "    if liveness == Liveness::Gone {
+        return None;
+    }
+",
+        "",
+        CORE,
+    ),
+    bug(
+        "a reminder takes the place of the question",
+        WAITING,
+        "Question::General(_) if fields.raw(WAITS_FOR).is_some() => return,",
+        "Question::General(_) if fields.raw(WAITS_SINCE).is_none() => return,",
+        CORE,
+    ),
+    bug(
+        "a hook before a tool leaves the agent waiting",
+        "crates/zeta/src/hooks/mod.rs",
+        "            session.go_on(&handle)?;
+",
+        "",
+        &["-p", "zeta", "--test", "suite", "hooks::attention::the_next_hook"],
+    ),
+    bug(
+        "a process id alone puts a command into a session",
+        TOOL_SESSION,
+        "        process::life(&alone, &handle.ctx.host) == ProcessState::Alive
+",
+        "        process::life(&alone, &handle.ctx.host) != ProcessState::Unknown
+",
+        &["-p", "zeta", "--test", "suite", "hooks::commands::a_record_of_another_process"],
+    ),
+    bug(
+        "a command of one user is in the session of another",
+        TOOL_SESSION,
+        "    if beat.ended || !own_uid || !is_here ",
+        "    if beat.ended || !is_here ",
+        &["-p", "zeta", "--test", "suite", "hooks::commands::a_record_of_another_process"],
+    ),
+    bug(
+        "a session that has ended takes commands in",
+        TOOL_SESSION,
+        "    if beat.ended || !own_uid || !is_here ",
+        "    if !own_uid || !is_here ",
+        &["-p", "zeta", "--test", "suite", "hooks::commands::a_command_that_is_below_no"],
+    ),
+    bug(
+        "of two sessions of a process the older one counts",
+        TOOL_SESSION,
+        "of_pid.max_by_key(|known| known.beat_boot_ns)",
+        "of_pid.min_by_key(|known| known.beat_boot_ns)",
+        &["-p", "zeta", "--test", "suite", "hooks::commands::of_two_sessions"],
+    ),
+];
