@@ -204,7 +204,7 @@ fn judge(
 /// It says itself that it may be done: the answer could not be printed, or the guard could not be
 /// looked at after the change.
 fn is_doubtful(out: &Out) -> bool {
-    ["may have done its work", "may count all the same"].iter().any(|text| out.err.contains(text))
+    ["could not print", "may count all the same"].iter().any(|text| out.err.contains(text))
 }
 
 /// A bus that could not be written or read: no claim on paths depends on it.
