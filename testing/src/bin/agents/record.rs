@@ -22,6 +22,8 @@ pub const EDIT: Capability = "edit";
 pub const PUSH: Capability = "push";
 /// A commit to it goes through, and the model reads a warning.
 pub const WARNING: Capability = "warning";
+/// The model calls a tool of the server `zeta mcp`, and reads its answer.
+pub const SERVER: Capability = "server";
 /// When the holder was killed, the same edit goes through at once.
 pub const KILLED: Capability = "killed";
 /// When the program zeta is gone, no tool is blocked.

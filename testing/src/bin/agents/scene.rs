@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::model::Asked;
+use crate::model::{Asked, Turn};
 use crate::place::Place;
 use crate::record::{
-    EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, Record, UNINSTALL, WARNING,
+    EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, Record, SERVER, UNINSTALL, WARNING,
 };
 use crate::tool::Tool;
 
@@ -22,6 +22,8 @@ const BRANCH: &str = "zeta claim acquire ISSUE-12 --branch main --worktree \"$PW
 pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let settings = place.home().join(tool.settings);
     tool.before.map_or(Ok(()), |text| place.write(tool.settings, text))?;
+    place.offer(tool)?;
+    place.run_zeta(&["mcp", "install", tool.name])?;
     let before = fs::read(&settings).ok();
     place.run_zeta(&["hook", "install", tool.name])?;
 
@@ -38,6 +40,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
         record.add(GREETING, asked.news.contains(&holder), &line_with(&asked, &holder))?;
     }
     let asked = name(tool, place, &mut second, asked, &me, record)?;
+    let asked = server(tool, &mut second, asked, &holder, record)?;
     let asked = edit(tool, place, &mut second, asked, &holder, record)?;
     let _first_waits = first.after(first_waits, (tool.shell)(BRANCH))?;
     let asked = push(tool, place, &mut second, asked, &holder, record)?;
@@ -76,6 +79,20 @@ fn name(
     let text = |key: &str| claim.and_then(|claim| claim.get(key)).and_then(Value::as_str);
     let good = text("from") == Some(me) && text("session").is_some();
     record.add(NAME, good, &format!("{:?} {:?} {}", text("from"), text("session"), asked.news))?;
+    Ok(asked)
+}
+
+/// Claims by the server what the first agent has.
+fn server(
+    tool: &Tool,
+    second: &mut Client,
+    asked: Asked,
+    holder: &str,
+    record: &mut Record,
+) -> Outcome<Asked> {
+    let call = Turn::Call((tool.served)("claim"), json!({"paths": ["src/**"]}));
+    let asked = second.after(asked, call)?;
+    record.add(SERVER, asked.news.contains(holder), &line_with(&asked, holder))?;
     Ok(asked)
 }
 

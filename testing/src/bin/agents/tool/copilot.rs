@@ -22,6 +22,7 @@ pub const TOOL: Tool = Tool {
     before: None,
     edit,
     shell,
+    served: |name| format!("zeta-{name}"),
     lacks: &[GREETING, WARNING],
 };
 

@@ -22,6 +22,7 @@ pub const TOOL: Tool = Tool {
     before: None,
     edit,
     shell,
+    served: |name| format!("zeta_{name}"),
     lacks: &[GREETING],
 };
 
