@@ -92,7 +92,6 @@ const OPTIONS: [&str; 2] = ["--install", "--write"];
 /// The tools or a network of their own cannot be had: nothing was tried.
 pub fn run_some() -> Result<Result<Shown>> {
     let tools = chosen(&IN_CI)?;
-    ensure!(npm::is_here(), "npm is missing (Debian package npm)");
     namespace_works()?;
     for tool in &tools {
         npm::provide(tool)?;

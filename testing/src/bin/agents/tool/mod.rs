@@ -13,8 +13,8 @@ use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
 use crate::record::{
-    Capability, EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, SERVER, UNINSTALL,
-    WARNING,
+    Capability, EDIT, END, GOES_ON, GREETING, KILLED, MAIL, NAME, PRESENCE, PUSH, REMOVED, SERVER,
+    UNINSTALL, WARNING,
 };
 
 /// An agent tool.
@@ -63,7 +63,8 @@ impl Tool {
     /// Lists what the scenes try with this tool.
     pub fn tried(&self) -> Vec<Capability> {
         let all = [
-            PRESENCE, GREETING, NAME, SERVER, EDIT, PUSH, WARNING, KILLED, REMOVED, END, UNINSTALL,
+            PRESENCE, GREETING, NAME, MAIL, SERVER, EDIT, PUSH, WARNING, KILLED, REMOVED, GOES_ON,
+            END, UNINSTALL,
         ];
         all.into_iter().filter(|what| self.can(what)).collect()
     }

@@ -9,7 +9,7 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::GREETING;
+use crate::record::{GOES_ON, GREETING};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -23,7 +23,7 @@ pub const TOOL: Tool = Tool {
     edit,
     shell,
     served: |name| format!("zeta_{name}"),
-    lacks: &[GREETING],
+    lacks: &[GREETING, GOES_ON],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {
