@@ -21,6 +21,7 @@
 //! 16. [`pattern`]: patterns of paths, and whether two of them share a path.
 //! 17. [`sum`]: sums that tell damage.
 //! 18. [`mcp`]: how agents are shown what other agents wrote.
+//! 19. [`terminal`]: what the bytes of a terminal say.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -41,5 +42,6 @@ pub mod registration;
 pub mod shell;
 pub mod signal;
 pub mod sum;
+pub mod terminal;
 pub mod time;
 pub mod trust;

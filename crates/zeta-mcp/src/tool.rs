@@ -119,7 +119,11 @@ fn messages() -> [Tool; 2] {
             "send",
             "Leaves a message for an agent.",
             &["to", "text"],
-            json!({"to": text("name of the agent, or all"), "text": {"type": "string"}}),
+            json!({
+                "to": text("name of the agent, a #channel, or all"),
+                "text": {"type": "string"},
+                "reply_to": text("id of the message that it answers"),
+            }),
         ),
         tool("inbox", "Shows your unread messages once.", &[], json!({})),
     ]

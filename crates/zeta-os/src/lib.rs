@@ -9,6 +9,7 @@ compile_error!(
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod command;
+pub mod console;
 pub mod error;
 pub mod files;
 pub mod flock;
@@ -21,6 +22,7 @@ pub mod machine;
 pub mod mount;
 pub mod open_beneath;
 pub mod process;
+pub mod pty;
 pub mod relay;
 #[expect(
     unsafe_code,
@@ -31,6 +33,7 @@ pub mod signal;
 pub mod spawn;
 pub mod temp_dir;
 pub mod temp_file;
+pub mod terminal;
 pub mod user_namespace;
 pub mod users;
 mod witness;

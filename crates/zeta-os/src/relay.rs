@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zeta_core::signal::{Arrival, decide_pass_on};
 
 use crate::inotify::poll_readable;
-use crate::signal::{CHILD_ENDED, HANGUP, Signals, leads_session};
+use crate::signal::{CHILD_ENDED, CONTINUED, HANGUP, RESIZED, STOP, Signals, leads_session};
 use crate::spawn::Child;
 use crate::witness::Witness;
 
@@ -19,13 +19,26 @@ pub struct Relay<'a> {
     child: &'a Child,
     signals: &'a Signals,
     witness: Option<Witness>,
+    /// What the command does not get: about its terminal, and that a child stopped or ended.
+    kept: Vec<i32>,
+    /// The command got the signal that its terminal is gone.
+    hung_up: bool,
+    /// It gets none of them any more.
+    terminal_gone: bool,
 }
 
 impl<'a> Relay<'a> {
     /// Relays signals to a command that is in the process group of this process. `signals` should
     /// have those of children, too.
     pub fn new(child: &'a Child, signals: &'a Signals) -> Relay<'a> {
-        Relay { child, signals, witness: None }
+        Relay {
+            child,
+            signals,
+            witness: None,
+            kept: Vec::new(),
+            hung_up: false,
+            terminal_gone: false,
+        }
     }
 
     /// The descriptors that are readable when the command has ended, and when a signal arrived.
@@ -38,12 +51,28 @@ impl<'a> Relay<'a> {
     /// once should not get it. Called again, it forgets what it noticed before.
     pub fn watch_group(&mut self) {
         self.child.reap_others();
+        if !self.child.is_in_own_group() {
+            return;
+        }
         let clean = self.witness.as_ref().is_some_and(|witness| witness.pending() == Some(0));
         if !clean {
             self.pass_on();
             self.renew_witness();
             self.pass_on_what_came(false);
         }
+    }
+
+    /// Says to the command that its terminal is gone, unless another process did.
+    pub fn hang_up(&mut self) {
+        if !self.terminal_gone && !self.hung_up {
+            self.child.signal(HANGUP);
+        }
+        self.terminal_gone = true;
+    }
+
+    /// Takes the signals that arrived and that no command is passed.
+    pub fn take_kept(&mut self) -> Vec<i32> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Passes on what arrived, except what the command has got already; collects ended children.
@@ -57,6 +86,9 @@ impl<'a> Relay<'a> {
         while let Some(signal) = self.signals.next() {
             if signal.number == CHILD_ENDED {
                 self.child.reap_others();
+            }
+            if [CHILD_ENDED, RESIZED, STOP, CONTINUED].contains(&signal.number) {
+                self.kept.push(signal.number);
                 continue;
             }
             if had == Some(signal.number) {
@@ -75,7 +107,11 @@ impl<'a> Relay<'a> {
                 seen = false;
                 had = Some(signal.number);
             }
+            if signal.number == HANGUP && self.terminal_gone {
+                continue;
+            }
             if decide_pass_on(&arrival) {
+                self.hung_up |= signal.number == HANGUP;
                 self.child.signal(signal.number);
             }
         }

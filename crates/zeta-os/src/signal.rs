@@ -22,6 +22,13 @@ pub const CHILD_ENDED: i32 = libc::SIGCHLD;
 /// The number of the signal that says that the terminal is gone.
 pub const HANGUP: i32 = libc::SIGHUP;
 
+/// The number of the signal that says that the terminal has another size.
+pub const RESIZED: i32 = libc::SIGWINCH;
+/// The number of the signal that asks a process to stop, as a key of the terminal does.
+pub const STOP: i32 = libc::SIGTSTP;
+/// The number of the signal that a stopped process goes on after.
+pub const CONTINUED: i32 = libc::SIGCONT;
+
 /// Whether SIGPIPE and SIGCHLD were ignored when this process was started.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 static CHILD_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
@@ -167,6 +174,27 @@ impl Signals {
     /// As [`Signals::take_over`], and reads [`CHILD_ENDED`] as well.
     pub fn take_over_with_children() -> Result<Signals> {
         Signals::take(&[CHILD_ENDED])
+    }
+
+    /// As [`Signals::take_over_with_children`], and reads what a terminal says: [`RESIZED`],
+    /// [`STOP`], [`CONTINUED`].
+    pub fn take_over_with_terminal() -> Result<Signals> {
+        Signals::take(&[CHILD_ENDED, RESIZED, STOP, CONTINUED])
+    }
+
+    /// Stops this process and its group, as a key of the terminal would, and returns when another
+    /// process lets them go on. Where no shell could do that, the kernel stops nothing.
+    pub fn stop_group(&self) {
+        // SAFETY: plain system calls; the set is written before it is read. The signal is pending
+        // until it is not blocked any more, and comes in that call.
+        unsafe {
+            let mut stop = std::mem::zeroed();
+            libc::sigemptyset(&raw mut stop);
+            libc::sigaddset(&raw mut stop, STOP);
+            libc::kill(0, STOP);
+            libc::sigprocmask(libc::SIG_UNBLOCK, &raw const stop, std::ptr::null_mut());
+            libc::sigprocmask(libc::SIG_BLOCK, &raw const stop, std::ptr::null_mut());
+        }
     }
 
     fn take(more: &[i32]) -> Result<Signals> {

@@ -4,6 +4,11 @@
 //! killed between the two leaves a child at work under a lease that looks free. So the child is
 //! forked first, waits for one byte, and only then becomes the command. If the wrapper dies
 //! before, the pipe closes and the child ends without having done anything.
+//!
+//! A child on a terminal of its own is in another session, and has a leader beside it
+//! ([`leader`]).
+
+mod leader;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -19,6 +24,7 @@ use rustix::process::{
 use crate::error::{Error, Kind, Result};
 use crate::signal;
 use crate::signal::Signals;
+use leader::Leader;
 
 /// The way a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub struct Gated {
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Ends with this.
+    _leader: Option<Leader>,
 }
 
 /// The command, the environment and the process group of a child.
@@ -64,6 +72,9 @@ pub struct Setup<'a> {
     pub env: Vec<(&'static str, String)>,
     /// True for a process group of its own, which can be ended as a whole.
     pub own_group: bool,
+    /// A terminal that no session has yet: the child gets a session, a group and its standard
+    /// streams there.
+    pub terminal: Option<BorrowedFd<'a>>,
 }
 
 /// Forks a child that waits at its gate. `signals` are the ones that this process took over.
@@ -78,30 +89,33 @@ pub fn fork_gated(setup: &Setup<'_>, signals: &Signals) -> Result<Gated> {
     let script_pointers = pointers(&script);
     let argv_pointers = pointers(&argv);
     let env_pointers = pointers(&env);
-    // SAFETY: between fork and exec the child calls only async-signal-safe functions and touches
-    // only memory that was prepared before; it never returns from `child_main`.
-    let raw = unsafe { libc::fork() };
-    match raw {
-        -1 => Err(cannot_fork(last_errno())),
-        0 => {
-            let plan = ChildPlan {
-                argv: &argv_pointers,
-                script: &script_pointers,
-                env: &env_pointers,
-                gate_out: gate_out.as_raw_fd(),
-                gate_in: gate.as_raw_fd(),
-                failure_in: failure_in.as_raw_fd(),
-                mask: signals.inherited_mask(),
-                own_group: setup.own_group,
-            };
-            child_main(&plan)
+    let plan = ChildPlan {
+        argv: &argv_pointers,
+        script: &script_pointers,
+        env: &env_pointers,
+        gate_out: gate_out.as_raw_fd(),
+        gate_in: gate.as_raw_fd(),
+        failure_in: failure_in.as_raw_fd(),
+        mask: signals.inherited_mask(),
+        own_group: setup.own_group,
+    };
+    let (pid, leader) = match setup.terminal {
+        Some(terminal) => {
+            let (pid, leader) = leader::fork_child(&plan, terminal).map_err(cannot_fork)?;
+            (pid, Some(leader))
         }
-        raw => {
-            let pid = Pid::from_raw(raw).ok_or_else(|| cannot(Errno::CHILD))?;
-            let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(cannot)?;
-            Ok(Gated { child: Child { pid, pidfd }, gate, failure, command })
+        None => {
+            // SAFETY: between fork and exec the child calls only async-signal-safe functions and
+            // touches only memory that was prepared before; it never returns from `child_main`.
+            match unsafe { libc::fork() } {
+                -1 => return Err(cannot_fork(last_errno())),
+                0 => child_main(&plan),
+                raw => (Pid::from_raw(raw).ok_or_else(|| cannot(Errno::CHILD))?, None),
+            }
         }
-    }
+    };
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(cannot)?;
+    Ok(Gated { child: Child { pid, pidfd, _leader: leader }, gate, failure, command })
 }
 
 struct ChildPlan<'a> {
@@ -232,6 +246,17 @@ impl Child {
         // In a pid namespace, a group of outside has the number 0, which rustix does not expect.
         // SAFETY: plain system calls that take and return numbers.
         unsafe { libc::getpgid(self.pid.as_raw_nonzero().get()) == libc::getpgid(0) }
+    }
+
+    /// Returns whether it was stopped since the last call, as by a key of its terminal.
+    pub fn was_stopped(&self) -> bool {
+        let pid = self.pid.as_raw_nonzero().get().unsigned_abs();
+        // SAFETY: the kernel fills the structure, which is plain numbers.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let which = libc::WSTOPPED | libc::WNOHANG;
+            libc::waitid(libc::P_PID, pid, &raw mut info, which) == 0 && info.si_pid() != 0
+        }
     }
 
     /// Collects the other children of this process that have ended: orphans, if it is process 1,

@@ -74,7 +74,7 @@ pub const PROTOCOL: Pinned = Pinned {
 };
 
 /// Reports whether there is npm.
-pub fn is_here() -> bool {
+fn is_here() -> bool {
     run::answer(run::program("npm", &["--version"])).is_some()
 }
 

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use super::npm::{self, Pinned};
-use super::{Scratch, Tried, in_namespace};
+use super::{Scratch, Tried, world};
 use crate::run;
 
 /// The word by which these are chosen.
 pub const NAME: &str = "mcp";
 const PYTHON: &str = "mcp==2.3.0";
 /// How long one script may take, in seconds.
-const SECONDS: &str = "120";
+const SECONDS: usize = 120;
 
 /// Plays the conversations of both clients.
 pub fn play() -> Result<Vec<Tried>> {
@@ -61,10 +61,10 @@ fn talk(
     script: &str,
     package: Option<PathBuf>,
 ) -> Result<Vec<Tried>> {
-    let dir = Scratch::make()?;
+    let dir = Scratch::make(language)?;
     let zeta = run::target_dir().join("debug/zeta");
-    let mut talk = in_namespace(SECONDS);
-    talk.arg(program).arg(run::root().join("testing/agents").join(script)).arg(zeta).arg(&dir.0);
+    let mut talk = world(&dir.0, SECONDS);
+    talk.arg(program).arg(run::root().join("testing/agents").join(script)).arg(zeta).arg("/tmp");
     let output = talk.args(package).output().context("cannot start timeout(1)")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     print!("{text}");

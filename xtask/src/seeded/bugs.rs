@@ -38,7 +38,14 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 47] = [
+pub const BUGS: [Bug; 48] = [
+    bug(
+        "a silent screen is a turn that is over",
+        "crates/zeta-core/src/terminal/wake.rs",
+        "seen.has_mail && seen.turn == Some(Turn::Over)",
+        "seen.has_mail && seen.turn != Some(Turn::Running)",
+        &["-p", "zeta-core", "--lib", "terminal::wake"],
+    ),
     bug(
         "a record of any owner is believed",
         TREE,

@@ -113,7 +113,7 @@ pub fn take(
     for one in listing.messages.iter().filter(|one| is_given(&one.envelope.id.as_str())) {
         log.note(&one.envelope.id, record.as_state)?;
         unmark(&bus, agent, &one.envelope);
-        if let Some(by) = record.wakes_by {
+        if let Some(by) = record.wakes_by.filter(|_| !log.has_woken(&one.envelope.id)) {
             log.note_woken(&one.envelope.id, Woken { at_us: wall_us(), by })?;
         }
     }
@@ -134,6 +134,18 @@ pub fn woken(dir: &Path, agent: &str, ids: &[&str], by: Means) -> Result<Vec<Str
         log.note_woken(id, Woken { at_us: wall_us(), by })?;
     }
     Ok(fresh)
+}
+
+/// Records that an agent was woken for these messages, which it may have received with that.
+pub fn was_woken(dir: &Path, agent: &str, ids: &[&str], by: Means) -> Result<()> {
+    let Some(bus) = Bus::open(dir)? else { return Ok(()) };
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    for id in ids {
+        if !log.has_woken(id) {
+            log.note_woken(id, Woken { at_us: wall_us(), by })?;
+        }
+    }
+    Ok(())
 }
 
 /// Records that a turn of the agent's model has ended after a hook gave it messages: it read them.

@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod follow;
 pub mod inbox;
+pub mod mailbox;
 pub mod report;
 pub mod send;
 pub mod state_changes;

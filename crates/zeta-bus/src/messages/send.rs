@@ -126,9 +126,13 @@ fn wakes_by(bus: &Bus, agent: &str, record: Option<AgentRecord>) -> Option<Means
     if turn == Some(Turn::Running) {
         return Some(Means::Hook);
     }
-    if wake::armed(bus, agent).is_some() {
-        return Some(Means::Wait);
+    let with_terminal = record.filter(|record| {
+        record.fields.text(tool_session::WAKE).is_some_and(|word| word == tool_session::WAKE_BY_PTY)
+    });
+    // While it wakes the agent, the owner of the terminal is the process that is armed.
+    let owner = with_terminal.as_ref().and_then(|record| record.own).map(|own| own.pid);
+    match wake::armed(bus, agent) {
+        Some(pid) if Some(pid) != owner => Some(Means::Wait),
+        _ => with_terminal.map(|_| Means::Pty),
     }
-    let wake = record.as_ref().and_then(|record| record.fields.text(tool_session::WAKE))?;
-    (wake == tool_session::WAKE_BY_PTY).then_some(Means::Pty)
 }

@@ -28,6 +28,9 @@ use zeta_state::presence::tool_session::{self, AgentRecord};
 
 /// How long the hooks of a running turn have time to give a message to the agent.
 const TURN_LIMIT: Duration = Duration::from_secs(30);
+/// How much later than the hook after it a background command may begin: the tool starts both at
+/// once.
+const START_NS: u64 = 300_000_000;
 /// Longest sleep where changes cannot be noticed.
 const BLIND_SLEEP: Duration = Duration::from_secs(2);
 /// How long a call that only looks may hold the lock of another.
@@ -135,7 +138,8 @@ impl Turn {
         let record = record.filter(|record| record.lives)?;
         let runs = turn::of(&record.fields)? == turn::Turn::Running;
         // A hook was called since the wait began, so the wait is not what the tool waits for.
-        let beside = record.fields.number(tool_session::HOOKED_NS)? > self.began_ns;
+        let hooked_ns = record.fields.number(tool_session::HOOKED_NS)?;
+        let beside = hooked_ns.saturating_add(START_NS) > self.began_ns;
         if !runs || !beside {
             return None;
         }

@@ -6,7 +6,7 @@ use zeta_bus::messages::inbox::{self as unread, Given, Selection};
 use zeta_bus::messages::send::{self, NewText};
 use zeta_bus::messages::{Listing, report};
 use zeta_core::bus::{EVERYBODY, Recipient, is_for_many, topic};
-use zeta_core::mcp::quoted;
+use zeta_core::mcp::{MESSAGE_MAX, quoted};
 use zeta_core::record::printable;
 use zeta_core::time::format_duration;
 use zeta_os::error::Result;
@@ -36,7 +36,7 @@ pub fn send(worker: &Worker, args: &Args) -> Result<Answer> {
         from: zeta_bus::claim::address("sender", ctx.agent.as_str())?,
         to,
         text: args.text("text").unwrap_or_default().to_owned(),
-        reply_to: None,
+        reply_to: args.text("reply_to").map(str::to_owned),
     };
     let sent = send::send(&ctx, &ctx.bus_dir, &new)?;
     let known = sent.reached.iter().all(|one| one.known);
@@ -88,6 +88,9 @@ fn show(found: &Listing) -> (Option<Answer>, Vec<String>) {
             envelope.id,
             quoted(&said)
         );
+        if said.chars().count() > MESSAGE_MAX {
+            text += &format!("\n(cut; all of it: zeta bus read {})", envelope.id);
+        }
         objects.push(json!({"id": envelope.id, "from": envelope.from, "text": said}));
     }
     match found.messages.len().saturating_sub(shown.len()) {

@@ -103,7 +103,7 @@ pub fn hold_around(
         // Not before: a signal must end a wrapper that still waits.
         let signals = Signals::take_over_with_children()?;
         let env = environment(&at, record.fencing_token, &record.lease);
-        let child = fork_gated(&Setup { argv, env, own_group: false }, &signals)?;
+        let child = fork_gated(&Setup { argv, env, own_group: false, terminal: None }, &signals)?;
         record.processes.child = Some(process::identify(child.pid()));
         gated = Some((child, signals));
         Ok(())
@@ -287,7 +287,9 @@ pub fn run_fenced(
     let mut env = environment(&at, token, lease);
     let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
     env.push(("ZETA_FENCED", format!("{outer}{lease}")));
-    let child = match fork_gated(&Setup { argv, env, own_group: true }, &signals)?.open()? {
+    let child = match fork_gated(&Setup { argv, env, own_group: true, terminal: None }, &signals)?
+        .open()?
+    {
         Ok(child) => child,
         Err((status, error)) => return Ok(ExecOutcome::NotStarted(status, error)),
     };

@@ -3,6 +3,8 @@
 
 mod comeback;
 mod holdings;
+mod terminal;
+mod wake;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +22,7 @@ use zeta_core::record::Fields;
 use zeta_core::time::format_utc;
 
 use self::holdings::Holding;
+use self::wake::Wake;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::ENTER_LIMIT;
 use crate::directory::sight;
@@ -27,11 +30,14 @@ use crate::lease::LostTo;
 use crate::lease::exec::{OnLost, SHORT};
 use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new};
+use crate::presence::tool_session::{OF_A_SESSION, WAKE, WAKE_BY_PTY};
+use zeta_os::console::Console;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::inotify::{Watch, poll_readable};
+use zeta_os::inotify::Watch;
 use zeta_os::relay::Relay;
 use zeta_os::signal::Signals;
 use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated};
+use zeta_os::terminal::with_lines;
 use zeta_os::{host, process};
 
 /// How often the supervisor polls for new leases if no inotify instance is left.
@@ -52,7 +58,11 @@ pub struct Plan {
     pub on_lost: OnLost,
     /// A shell command to run when a lease of its session is lost.
     pub on_lost_exec: Option<String>,
+    /// Whether the command gets a terminal of its own.
+    pub pty: bool,
 }
+
+pub use self::wake::{Letter, Mail};
 
 /// An event that the supervisor reports while the command runs.
 #[derive(Debug)]
@@ -95,13 +105,24 @@ struct Supervisor<'a> {
     seen: BTreeMap<RecordName, u64>,
     last_error: Option<Error>,
     lost: bool,
+    console: Option<Console>,
+    wake: Option<Wake>,
 }
 
-/// Runs a command as an agent's session.
-pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Result<Finished> {
+/// Runs a command as an agent's session. With `mail` and a terminal of its own, the agent is woken
+/// for its mail.
+pub fn run(
+    ctx: &Context,
+    plan: &Plan,
+    mail: Option<Box<dyn Mail>>,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Finished> {
     let handle = ctx.open()?;
     settle(&handle)?;
-    let signals = Signals::take_over_with_children()?;
+    let signals = match plan.pty {
+        true => Signals::take_over_with_terminal()?,
+        false => Signals::take_over_with_children()?,
+    };
     let session = host::random_hex()?;
     let mut supervisor = Supervisor {
         handle,
@@ -114,7 +135,10 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
         seen: BTreeMap::new(),
         last_error: None,
         lost: false,
+        console: plan.pty.then(Console::open).transpose()?,
+        wake: mail.map(Wake::new),
     };
+    let on_event = &mut |event: Event<'_>| with_lines(|| on_event(event));
     let child = match supervisor.register(&signals)?.open()? {
         Ok(child) => child,
         Err((status, error)) => {
@@ -122,7 +146,8 @@ pub fn run(ctx: &Context, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> R
             return Ok(Finished::NotStarted(status, error));
         }
     };
-    let ended = supervisor.work(&child, Relay::new(&child, &signals), on_event)?;
+    let ended = supervisor.work(&child, Relay::new(&child, &signals), &signals, on_event)?;
+    supervisor.finish_terminal(ended);
     // In this order: a lease that is acquired from here on is not bound to the session any more.
     supervisor.record_end(ended.status());
     supervisor.release_all(on_event);
@@ -158,7 +183,9 @@ impl Supervisor<'_> {
             ("ZETA_STATE_DIR", self.handle.ctx.state_dir.display().to_string()),
             (sight::VARIABLE, sight::of(&self.handle.tree.base)),
         ];
-        let child = fork_gated(&Setup { argv: &self.plan.argv, env, own_group: false }, signals)?;
+        let terminal = self.console.as_ref().and_then(Console::device);
+        let setup = Setup { argv: &self.plan.argv, env, own_group: false, terminal };
+        let child = fork_gated(&setup, signals)?;
         self.processes = Processes {
             own: Some(process::identify_self()),
             child: Some(process::identify(child.pid())),
@@ -191,7 +218,10 @@ impl Supervisor<'_> {
         fields.set_number("uid", getuid().as_raw().into());
         set_processes(fields, &self.processes);
         fields.set_text("started_at", &started_at);
-        fields.remove("beat_seq");
+        OF_A_SESSION.iter().for_each(|key| fields.remove(key));
+        if self.wake.is_some() {
+            fields.set_text(WAKE, WAKE_BY_PTY);
+        }
     }
 
     /// Refuses a second session under one name: the two would renew and release each other's
@@ -235,13 +265,14 @@ impl Supervisor<'_> {
         &mut self,
         child: &Child,
         mut relay: Relay<'_>,
+        signals: &Signals,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<ExitOutcome> {
         let every = Duration::from_millis(self.plan.every_ms);
         let mut next_beat = Instant::now() + every;
         let first = touch_last_seen(&self.handle);
         self.report_error(first.map(|_| ()), on_event);
-        let ready = poll_readable(&relay.fds(), SHORT);
+        let ready = self.sleep(&relay.fds(), SHORT);
         if ready.first() == Some(&true) {
             relay.pass_on();
             return child.wait();
@@ -260,18 +291,20 @@ impl Supervisor<'_> {
             if !watch.sees() {
                 limit = limit.min(POLL_INTERVAL);
             }
-            let mut fds = relay.fds().to_vec();
-            fds.extend(watch.fd());
-            let ready = poll_readable(&fds, limit);
+            limit = self.until_wake(limit);
+            let ready = self.sleep_until(&relay, &watch, limit);
             relay.pass_on();
-            if ready.first() == Some(&true) {
+            self.attend_terminal(&mut relay, child, signals);
+            if ready.child {
                 return child.wait();
             }
-            if ready.get(2) == Some(&true) {
+            if ready.watch {
                 self.check_changed_leases(&watch, on_event, child);
             } else if !watch.sees() {
+                self.record_changed();
                 self.check_all_leases(on_event, child);
             }
+            self.attend_wake(on_event);
             self.renew_due(&watch, on_event, child);
             if Instant::now() >= next_beat {
                 next_beat = Instant::now() + every;
@@ -328,6 +361,7 @@ impl Supervisor<'_> {
         let _ = self.change_own_record(|fields| {
             fields.set_text("ended_at", &format_utc(host::reading().wall_us));
             fields.set_number("exit_status", status.into());
+            fields.remove(WAKE);
         });
     }
 }

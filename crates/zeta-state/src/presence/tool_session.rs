@@ -142,10 +142,12 @@ fn begin(fields: &mut Fields<'static>, agent: &Label, number: &str, wall_us: i64
     fields.set_text("started_at", &started_at);
 }
 
-/// Returns whether the record of the caller says that it waits for a person.
+/// Returns whether the record of the caller says that it waits, for a person or for a prompt.
 pub fn waits(handle: &NodeHandle<'_>) -> bool {
     let file = layout::persona_file(handle.ctx.agent.as_str());
-    record(handle, &file).is_some_and(|(_, fields)| fields.raw(WAITS_FOR).is_some())
+    record(handle, &file).is_some_and(|(_, fields)| {
+        fields.raw(WAITS_FOR).is_some() || turn::of(&fields) == Some(turn::Turn::Over)
+    })
 }
 
 /// Renews the leases of the session that are older than a quarter of their TTL.
@@ -215,18 +217,9 @@ fn living_one(handle: &NodeHandle<'_>, file: &str) -> Option<(String, Fields<'st
     record.lives.then(|| (name.to_owned(), record.fields))
 }
 
-/// Returns the turn of an agent, by its record; `None` if no hook wrote one.
-pub fn turn_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<turn::Turn> {
-    turn::of(&fields_of(handle, agent)?)
-}
-
 /// Reads the record of an agent; `None` if there is none that can be read.
 pub(super) fn fields_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<Fields<'static>> {
-    let bytes = handle.read(&layout::persona_file(agent.as_str()), layout::PERSONA_MAX).ok()??;
-    match parse(&bytes.bytes, layout::PERSONA_MAX) {
-        Ok(Text::Own(fields)) => Some(fields.into_owned()),
-        _ => None,
-    }
+    record(handle, &layout::persona_file(agent.as_str())).map(|(_, fields)| fields)
 }
 
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session

@@ -153,7 +153,7 @@ impl Sandbox {
         all.push(dir.into());
         all.extend(["out", "err"].map(|end| log.with_extension(end).into_os_string()));
         all.extend(argv.iter().map(|arg| arg.as_ref().to_owned()));
-        let setup = Setup { argv: &all, env: Vec::new(), own_group: true };
+        let setup = Setup { argv: &all, env: Vec::new(), own_group: true, terminal: None };
         match fork_gated(&setup, &self.signals)?.open()? {
             Ok(child) => Ok(child),
             Err((_, error)) => Err(error),

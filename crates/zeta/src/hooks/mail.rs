@@ -67,23 +67,37 @@ fn stop(
 ) -> Result<()> {
     // A turn of the model has ended, so it has read what hooks gave it before.
     let recorded = inbox::mark_handed_read(&session.ctx.bus_dir, session.name());
-    let times = if event.again { session.stops()? } else { 0 };
     let mut goes_on = false;
-    if rule == MailRule::Deliver && reaches_model(tool, Moment::Stop) && times < STOPS_MAX {
-        let handed = Given { as_state: Delivery::Handed, wakes_by: Some(Means::Hook) };
-        give(session, handed, &mut |text| {
-            let Some(text) = text else { return Ok(()) };
-            // Where this cannot be written, the turn would go on for ever.
-            session.turn_goes_on(times + 1)?;
+    let given = match rule == MailRule::Deliver && reaches_model(tool, Moment::Stop) {
+        true => go_on(session, event, &mut |text| {
+            print(&Answer::Refuse(text))?;
             goes_on = true;
-            print(&Answer::Refuse(text))
-        })?;
+            Ok(())
+        }),
+        false => Ok(()),
+    };
+    // After the look for mail: a message that came in between finds the turn over, and wakes.
+    let ended = if goes_on { Ok(()) } else { session.turn_ends() };
+    ended.and(given).and(recorded)
+}
+
+/// Lets the turn go on if there is mail, unless it went on too often: `say` gets the text.
+fn go_on(
+    session: &Session,
+    event: &Event,
+    say: &mut dyn FnMut(String) -> Result<()>,
+) -> Result<()> {
+    let times = if event.again { session.stops()? } else { 0 };
+    if times >= STOPS_MAX {
+        return Ok(());
     }
-    match goes_on {
-        true => recorded,
-        // After the look for mail: a message that came in between finds the turn over, and wakes.
-        false => session.turn_ends().and(recorded),
-    }
+    let handed = Given { as_state: Delivery::Handed, wakes_by: Some(Means::Hook) };
+    give(session, handed, &mut |text| {
+        let Some(text) = text else { return Ok(()) };
+        // Where this cannot be written, the turn would go on for ever.
+        session.turn_goes_on(times + 1)?;
+        say(text)
+    })
 }
 
 /// Gives the agent its mail: `say` gets the text for its model, `None` if there is no mail.

@@ -135,8 +135,6 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
             greet(session, event, if given { 0 } else { session.mail() })
         }
         Moment::BeforeTool => {
-            // Whether the tool may run does not depend on it.
-            let _ = session.works();
             let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
             session.go_on(&handle)?;
             let found = check(session, &handle, event, config.hook_rules())?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Neighbour};
-use zeta_core::hook::turn::{self, Turn};
+use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, session_number};
 use zeta_core::lease::Record;
@@ -90,6 +90,16 @@ impl Session {
 
     /// Writes the record of the session, with what `change` adds.
     fn record(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let change = |fields: &mut Fields<'static>| {
+            if !self.is_inner {
+                fields.set_number(HOOKED_NS, host::reading().boot_ns);
+                // Whether the turn is over at a stop, the answer decides.
+                if self.moment != Moment::Stop {
+                    turn::note(fields, self.moment);
+                }
+            }
+            change(fields);
+        };
         if self.is_wrapped {
             return self.change_wrapped(change);
         }
@@ -100,10 +110,7 @@ impl Session {
             process: self.process(),
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, |fields| {
-            self.note_turn(fields);
-            change(fields);
-        })?;
+        let before_ns = attend(&handle, &session, change)?;
         if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
             tool_session::renew(&handle, &self.number);
         }
@@ -117,33 +124,8 @@ impl Session {
             if let Some(cwd) = &self.cwd {
                 fields.set_text(CWD, cwd);
             }
-            self.note_turn(fields);
             change(fields);
         })
-    }
-
-    /// Writes what the event says about the turn. Whether it is over at a stop, the answer decides.
-    fn note_turn(&self, fields: &mut Fields<'static>) {
-        if self.is_inner {
-            return;
-        }
-        fields.set_number(HOOKED_NS, host::reading().boot_ns);
-        if self.moment != Moment::Stop {
-            turn::note(fields, self.moment);
-        }
-    }
-
-    /// Records that the agent works, where a terminal of `zeta run` depends on it: a turn can begin
-    /// without a prompt, and then ask its person something.
-    pub(super) fn works(&self) -> Result<()> {
-        if !self.is_wrapped || self.is_inner {
-            return Ok(());
-        }
-        let over = match self.ctx.find()? {
-            Some(handle) => tool_session::turn_of(&handle, &self.ctx.agent) == Some(Turn::Over),
-            None => false,
-        };
-        if over { self.change_wrapped(|_| {}) } else { Ok(()) }
     }
 
     /// Records that the turn is over.
@@ -180,7 +162,8 @@ impl Session {
         self.record(|fields| waiting::set(fields, question, host::wall_us()))
     }
 
-    /// Records that the agent goes on, if it waited for a person.
+    /// Records that the agent goes on, if it waited for a person or for a prompt: a turn can begin
+    /// without one.
     pub(super) fn go_on(&self, handle: &NodeHandle<'_>) -> Result<()> {
         match tool_session::waits(handle) {
             true => self.attend(|_| {}),

@@ -13,7 +13,7 @@ mod record;
 mod scene;
 mod tool;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use self::place::Place;
@@ -23,10 +23,9 @@ use self::tool::Tool;
 /// The result type of this program; an error ends a scene with its text.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: agents ZETA DIR RESULTS [guide=PAGE] NAME=PROGRAM...
+const USAGE: &str = "usage: agents ZETA RESULTS [guide=PAGE] NAME=PROGRAM...
 
   ZETA      the program zeta
-  DIR       an empty directory for the scenes
   RESULTS   a file for the results: tool, capability, ok or FAILED, what was seen
   PAGE      docs/use/ten-minutes.md, to replay it with claude and codex
   NAME      claude, codex, gemini, copilot or opencode
@@ -35,11 +34,11 @@ const USAGE: &str = "usage: agents ZETA DIR RESULTS [guide=PAGE] NAME=PROGRAM...
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [zeta, dir, results, tools @ ..] = args.as_slice() else {
+    let [zeta, results, tools @ ..] = args.as_slice() else {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
-    match play(&PathBuf::from(zeta), &PathBuf::from(dir), &PathBuf::from(results), tools) {
+    match play(Path::new(zeta), Path::new(results), tools) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -49,34 +48,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// Plays the scenes of each tool; true if all that was tried works.
-fn play(
-    zeta: &std::path::Path,
-    dir: &std::path::Path,
-    results: &std::path::Path,
-    tools: &[String],
-) -> Outcome<bool> {
+/// Plays the page, or the scenes of each tool; true if all that was tried works.
+fn play(zeta: &Path, results: &Path, given: &[String]) -> Outcome<bool> {
     only_loopback()?;
     let mut record = Record::create(results)?;
-    let page = tools.iter().find_map(|given| given.strip_prefix("guide="));
-    let tools = tools.iter().filter(|given| !given.starts_with("guide="));
+    let page = given.iter().find_map(|given| given.strip_prefix("guide="));
+    let tools = given.iter().filter(|given| !given.starts_with("guide="));
     let tools = tools.map(|given| Tool::parse(given)).collect::<Outcome<Vec<Tool>>>()?;
-    for tool in &tools {
-        let place = Place::make(zeta, dir, &[tool])?;
-        record.begin(tool.name);
-        if let Err(error) = scene::play(tool, &place, &mut record) {
-            record.broken(tool, &error.to_string())?;
-            place.show_output();
+    let tools: Vec<&Tool> = tools.iter().collect();
+    let place = Place::make(zeta, &tools)?;
+    let Some(page) = page else {
+        for tool in tools {
+            record.begin(tool.name);
+            if let Err(error) = scene::play(tool, &place, &mut record) {
+                record.broken(tool, &error.to_string())?;
+                place.show_output();
+            }
         }
-    }
-    if let Some(page) = page {
-        let tools: Vec<&Tool> = tools.iter().collect();
-        let place = Place::make(zeta, dir, &tools)?;
-        record.begin("guide");
-        match guide::replay(&std::fs::read_to_string(page)?, &place, &tools) {
-            Ok(steps) => record.add("page", true, &format!("{steps} steps"))?,
-            Err(error) => record.add("page", false, &error.to_string())?,
-        }
+        return Ok(record.good());
+    };
+    record.begin("guide");
+    match guide::replay(&std::fs::read_to_string(page)?, &place, &tools) {
+        Ok(steps) => record.add("page", true, &format!("{steps} steps"))?,
+        Err(error) => record.add("page", false, &error.to_string())?,
     }
     Ok(record.good())
 }

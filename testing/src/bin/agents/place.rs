@@ -12,21 +12,19 @@ use serde_json::Value;
 use crate::Outcome;
 use crate::tool::Tool;
 
-/// A directory of its own for each tool.
+/// Below `/tmp`, which is a directory of its own for each run: zeta has its usual directories
+/// there, which need no environment.
 pub struct Place {
     dir: PathBuf,
 }
 
 impl Place {
     /// Makes the directories, and a repository with a remote.
-    pub fn make(zeta: &Path, dir: &Path, tools: &[&Tool]) -> Outcome<Place> {
-        let name = tools.iter().map(|tool| tool.name).collect::<Vec<_>>().join("-and-");
-        let place = Place { dir: dir.join(name) };
+    pub fn make(zeta: &Path, tools: &[&Tool]) -> Outcome<Place> {
+        let place = Place { dir: PathBuf::from("/tmp/scene") };
         for name in ["bin", "tmp", "home/shop/src"] {
             fs::create_dir_all(place.dir.join(name))?;
         }
-        // zeta refuses a state directory in one that others may write to.
-        fs::set_permissions(&place.dir, PermissionsExt::from_mode(0o700))?;
         fs::copy(zeta, place.zeta())?;
         fs::write(place.repo().join("src/old.txt"), "first\n")?;
         let remote = place.dir.join("remote.git").display().to_string();
@@ -94,10 +92,16 @@ impl Place {
             .env("LANG", "C.UTF-8")
             // Codex refuses a directory of its own below the one for temporary files.
             .env("TMPDIR", self.dir.join("tmp"))
-            .env("ZETA_STATE_DIR", self.dir.join("state"))
-            .env("ZETA_BUS_DIR", self.dir.join("bus"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null");
         command
+    }
+
+    /// Puts the command of a tool into the path.
+    pub fn offer(&self, tool: &Tool) -> Outcome<()> {
+        let path = self.dir.join("bin").join(tool.name);
+        let args = tool.first_args.join(" ");
+        fs::write(&path, format!("#!/bin/sh\nexec {} {args} \"$@\"\n", tool.program))?;
+        Ok(fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?)
     }
 
     /// Runs zeta and returns what it printed.
@@ -122,7 +126,7 @@ impl Place {
         let begun = Instant::now();
         loop {
             let live = self.live()?;
-            if live.len() >= count || begun.elapsed() > Duration::from_secs(5) {
+            if live.len() >= count || begun.elapsed() > Duration::from_secs(20) {
                 return Ok(live);
             }
             thread::sleep(Duration::from_millis(20));
@@ -153,10 +157,9 @@ impl Place {
         }
     }
 
-    /// Puts the names that a page uses in the place of the paths here.
+    /// Puts the home that a page uses in the place of the one here.
     pub fn as_on_a_page(&self, text: &str) -> String {
-        let home = text.replace(&self.home().display().to_string(), "/home/ann");
-        home.replace(&self.dir.join("state").display().to_string(), "/tmp/zeta-cluster-state")
+        text.replace(&self.home().display().to_string(), "/home/ann")
     }
 
     fn answer(&self, command: &mut Command) -> Outcome<String> {

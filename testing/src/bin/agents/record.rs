@@ -16,12 +16,18 @@ pub const PRESENCE: Capability = "presence";
 pub const GREETING: Capability = "greeting";
 /// What a command of the agent claims is the agent's, and of its session.
 pub const NAME: Capability = "name";
+/// A message for the agent is in the next request of its model.
+pub const MAIL: Capability = "mail";
+/// Mail at the end of a turn lets the turn go on.
+pub const GOES_ON: Capability = "goes_on";
 /// An edit of a path that another agent claimed is refused, and the model reads who has it.
 pub const EDIT: Capability = "edit";
 /// So is the push of a branch.
 pub const PUSH: Capability = "push";
 /// A commit to it goes through, and the model reads a warning.
 pub const WARNING: Capability = "warning";
+/// The model calls a tool of the server `zeta mcp`, and reads its answer.
+pub const SERVER: Capability = "server";
 /// When the holder was killed, the same edit goes through at once.
 pub const KILLED: Capability = "killed";
 /// When the program zeta is gone, no tool is blocked.

@@ -2,14 +2,15 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::client::Client;
-use crate::model::Asked;
+use crate::model::{Asked, Turn};
 use crate::place::Place;
 use crate::record::{
-    EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, Record, UNINSTALL, WARNING,
+    EDIT, END, GOES_ON, GREETING, KILLED, MAIL, NAME, PRESENCE, PUSH, REMOVED, Record, SERVER,
+    UNINSTALL, WARNING,
 };
 use crate::tool::Tool;
 
@@ -22,6 +23,8 @@ const BRANCH: &str = "zeta claim acquire ISSUE-12 --branch main --worktree \"$PW
 pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     let settings = place.home().join(tool.settings);
     tool.before.map_or(Ok(()), |text| place.write(tool.settings, text))?;
+    place.offer(tool)?;
+    place.run_zeta(&["mcp", "install", tool.name])?;
     let before = fs::read(&settings).ok();
     place.run_zeta(&["hook", "install", tool.name])?;
 
@@ -38,11 +41,14 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
         record.add(GREETING, asked.news.contains(&holder), &line_with(&asked, &holder))?;
     }
     let asked = name(tool, place, &mut second, asked, &me, record)?;
+    let asked = mail(tool, place, &mut second, asked, &me, record)?;
+    let asked = server(tool, &mut second, asked, &holder, record)?;
     let asked = edit(tool, place, &mut second, asked, &holder, record)?;
     let _first_waits = first.after(first_waits, (tool.shell)(BRANCH))?;
     let asked = push(tool, place, &mut second, asked, &holder, record)?;
     let asked = killed(tool, place, first, &mut second, asked, record)?;
     let asked = removed(tool, place, &mut second, asked, record)?;
+    let asked = goes_on(tool, place, &mut second, asked, &me, record)?;
     second.end(asked)?;
     let live = place.live()?;
     record.add(END, !live.contains(&me), &format!("{me} is not in {live:?}"))?;
@@ -76,6 +82,56 @@ fn name(
     let text = |key: &str| claim.and_then(|claim| claim.get(key)).and_then(Value::as_str);
     let good = text("from") == Some(me) && text("session").is_some();
     record.add(NAME, good, &format!("{:?} {:?} {}", text("from"), text("session"), asked.news))?;
+    Ok(asked)
+}
+
+/// Sends a message, and lets the agent use a tool: the model reads it then.
+fn mail(
+    tool: &Tool,
+    place: &Place,
+    second: &mut Client,
+    asked: Asked,
+    me: &str,
+    record: &mut Record,
+) -> Outcome<Asked> {
+    place.run_zeta(&["bus", "send", me, "main-is-red", "--as", "ann"])?;
+    let asked = second.after(asked, (tool.shell)("true"))?;
+    if tool.can(MAIL) {
+        let read = asked.news.contains("| main-is-red");
+        record.add(MAIL, read, &line_with(&asked, "main-is-red"))?;
+    }
+    Ok(asked)
+}
+
+/// Sends a message, and lets the model end the turn: the turn goes on with the message.
+fn goes_on(
+    tool: &Tool,
+    place: &Place,
+    second: &mut Client,
+    asked: Asked,
+    me: &str,
+    record: &mut Record,
+) -> Outcome<Asked> {
+    if !tool.can(GOES_ON) {
+        return Ok(asked);
+    }
+    place.run_zeta(&["bus", "send", me, "one-more", "--as", "ann"])?;
+    let asked = second.after(asked, Turn::Say("Done.".to_owned()))?;
+    record.add(GOES_ON, asked.news.contains("| one-more"), &line_with(&asked, "one-more"))?;
+    Ok(asked)
+}
+
+/// Claims by the server what the first agent has.
+fn server(
+    tool: &Tool,
+    second: &mut Client,
+    asked: Asked,
+    holder: &str,
+    record: &mut Record,
+) -> Outcome<Asked> {
+    let call = Turn::Call((tool.served)("claim"), json!({"paths": ["src/**"]}));
+    let asked = second.after(asked, call)?;
+    record.add(SERVER, asked.news.contains(holder), &line_with(&asked, holder))?;
     Ok(asked)
 }
 

@@ -58,8 +58,11 @@ impl Supervisor<'_> {
         child: &Child,
     ) {
         let mut names: Vec<RecordName> = Vec::new();
+        let own = self.persona().file();
+        let mut own_changed = false;
         let whole = watch.each(|name, deleted| {
             let text = name.and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default();
+            own_changed |= text == own;
             if let FileKind::Lease(name) = layout::kind_of(text)
                 && let Ok(name) = RecordName::new("lease", name)
             {
@@ -71,6 +74,9 @@ impl Supervisor<'_> {
                 }
             }
         });
+        if own_changed || !whole {
+            self.record_changed();
+        }
         if !whole {
             self.check_all_leases(on_event, child);
             return self.check_unseen_breaks(on_event, child);

@@ -118,6 +118,27 @@ fn a_turn_goes_on_while_there_is_mail_and_not_for_ever() {
 }
 
 #[test]
+fn a_turn_ends_also_where_the_mail_cannot_be_looked_at() {
+    let sandbox = Sandbox::new();
+    let (agent, name) = begin(&sandbox, "one");
+    say(&sandbox, &agent, "prompt");
+    let id = send(&sandbox, &name, "hello");
+    let channels = sandbox.dir.join("bus/.zeta/channels");
+    std::fs::write(&channels, "").unwrap();
+    let input = json!({"session_id": "one", "cwd": "/"}).to_string();
+    let hook =
+        |event| hook_text(&sandbox, &["claude", event], Some(agent.process.id()), input.as_bytes());
+    for event in ["after-tool", "stop"] {
+        let out = hook(event);
+        assert!(out.out.is_empty() && out.err.contains("channels"), "{event}: {out:?}");
+    }
+    assert!(sandbox.ok(&["persona", "get", &name]).contains("turn: \"over\""));
+    std::fs::remove_file(&channels).unwrap();
+    assert_eq!(state(&sandbox, &id)["result"], "stored");
+    assert!(say(&sandbox, &agent, "stop").contains("| hello"));
+}
+
+#[test]
 fn each_tool_goes_on_in_its_own_form() {
     let sandbox = Sandbox::new();
     for (tool, key, word) in [
@@ -346,6 +367,8 @@ fn a_wait_that_the_agent_itself_sits_in_ends_at_once() {
     let sandbox = Sandbox::new();
     let (agent, name) = begin(&sandbox, "one");
     say(&sandbox, &agent, "prompt");
+    // A model takes its time until it calls a tool.
+    std::thread::sleep(Duration::from_millis(500));
     let mut waiting = sandbox.cmd(&["bus", "wait", "--as", &name]);
     let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(300));

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::{LIMIT, wait_for, with_usual_signals};
 
@@ -66,7 +66,7 @@ impl Terminal {
         }
     }
 
-    fn listen(&mut self, millis: i64) {
+    pub fn listen(&mut self, millis: i64) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let wait = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
         let mut fds = [PollFd::new(&self.controller, PollFlags::IN)];
@@ -81,6 +81,11 @@ impl Terminal {
     pub fn hang_up(mut self) -> Child {
         let nothing = Command::new("true").spawn().unwrap();
         std::mem::replace(&mut self.child, nothing)
+    }
+
+    /// Changes its size, as the window does.
+    pub fn resize(&self, size: Winsize) {
+        tcsetwinsize(&self.controller, size).unwrap();
     }
 
     pub fn keys(&self, keys: &[u8]) {

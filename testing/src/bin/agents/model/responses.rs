@@ -16,7 +16,16 @@ pub fn write(turn: &Turn, count: u64) -> String {
             None => {
                 let arguments = arguments.to_string();
                 let kind = "function_call";
-                json!({"type": kind, "id": id, "call_id": id, "name": name, "arguments": arguments})
+                let mut call =
+                    json!({"type": kind, "id": id, "call_id": id, "arguments": arguments});
+                // The tools of a server are in a namespace of their own.
+                let server =
+                    name.rsplit_once("__").filter(|(server, _)| server.starts_with("mcp__"));
+                call["name"] = json!(server.map_or(name.as_str(), |(_, name)| name));
+                if let Some((server, _)) = server {
+                    call["namespace"] = json!(server);
+                }
+                call
             }
         },
         Turn::Say(text) => {

@@ -25,6 +25,7 @@ pub const TOOL: Tool = Tool {
     before: Some(SETTINGS),
     edit,
     shell,
+    served: |name| format!("mcp__zeta__{name}"),
     lacks: &[],
 };
 
@@ -40,6 +41,8 @@ fn arguments(_place: &Place, port: u16, command: &mut Command) {
         .env("ANTHROPIC_API_KEY", "none")
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
         .env("DISABLE_AUTOUPDATER", "1")
+        // Otherwise the tools of servers are there only after a search for them.
+        .env("ENABLE_TOOL_SEARCH", "false")
         // Without it, root is refused.
         .env("IS_SANDBOX", "1");
 }

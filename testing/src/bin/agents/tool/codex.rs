@@ -25,28 +25,28 @@ pub const TOOL: Tool = Tool {
     before: Some(HOOKS),
     edit,
     shell,
+    served: |name| format!("mcp__zeta__{name}"),
     lacks: &[],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {
     let repo = place.repo();
+    // The address of the model is given at each start.
     let config = format!(
-        "model = \"gpt-5.5\"\nmodel_provider = \"stand-in\"\n\n[projects.\"{}\"]\n\
-         trust_level = \"trusted\"\n",
+        "model = \"gpt-5.5\"\nmodel_provider = \"stand-in\"\n\n[model_providers.stand-in]\n\
+         name = \"stand-in\"\nbase_url = \"http://127.0.0.1:1/v1\"\nenv_key = \"STAND_IN_KEY\"\n\
+         wire_api = \"responses\"\n\n[projects.\"{}\"]\ntrust_level = \"trusted\"\n",
         repo.display()
     );
     place.write(".codex/config.toml", &config)
 }
 
 fn arguments(_place: &Place, port: u16, command: &mut Command) {
-    let provider = format!(
-        "model_providers.stand-in={{name=\"stand-in\",base_url=\"http://127.0.0.1:{port}/v1\",\
-         env_key=\"STAND_IN_KEY\",wire_api=\"responses\"}}"
-    );
+    let address = format!("model_providers.stand-in.base_url=\"http://127.0.0.1:{port}/v1\"");
     command
         .args(["exec", "--json", "--skip-git-repo-check", "-s", "danger-full-access"])
         // The trust in hooks is given by a person in the program itself.
-        .args(["--dangerously-bypass-hook-trust", "-c", &provider, "hi"])
+        .args(["--dangerously-bypass-hook-trust", "-c", &address, "hi"])
         .env("STAND_IN_KEY", "none");
 }
 

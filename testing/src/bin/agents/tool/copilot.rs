@@ -9,7 +9,7 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::{GREETING, WARNING};
+use crate::record::{GOES_ON, GREETING, MAIL, WARNING};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -22,7 +22,8 @@ pub const TOOL: Tool = Tool {
     before: None,
     edit,
     shell,
-    lacks: &[GREETING, WARNING],
+    served: |name| format!("zeta-{name}"),
+    lacks: &[GREETING, WARNING, MAIL, GOES_ON],
 };
 
 fn prepare(_place: &Place) -> Outcome<()> {

@@ -25,6 +25,7 @@ pub const TOOL: Tool = Tool {
     before: Some(SETTINGS),
     edit,
     shell,
+    served: |name| format!("mcp_zeta_{name}"),
     lacks: &[],
 };
 

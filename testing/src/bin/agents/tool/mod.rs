@@ -13,7 +13,8 @@ use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
 use crate::record::{
-    Capability, EDIT, END, GREETING, KILLED, NAME, PRESENCE, PUSH, REMOVED, UNINSTALL, WARNING,
+    Capability, EDIT, END, GOES_ON, GREETING, KILLED, MAIL, NAME, PRESENCE, PUSH, REMOVED, SERVER,
+    UNINSTALL, WARNING,
 };
 
 /// An agent tool.
@@ -36,6 +37,8 @@ pub struct Tool {
     pub edit: fn(&Path, &str) -> Turn,
     /// Makes the model run a shell command.
     pub shell: fn(&str) -> Turn,
+    /// The name that the model calls a tool of the server `zeta` by.
+    pub served: fn(&str) -> String,
     /// What the tool cannot do; `docs/use/hooks.md` says so.
     pub lacks: &'static [Capability],
 }
@@ -59,7 +62,10 @@ impl Tool {
 
     /// Lists what the scenes try with this tool.
     pub fn tried(&self) -> Vec<Capability> {
-        let all = [PRESENCE, GREETING, NAME, EDIT, PUSH, WARNING, KILLED, REMOVED, END, UNINSTALL];
+        let all = [
+            PRESENCE, GREETING, NAME, MAIL, SERVER, EDIT, PUSH, WARNING, KILLED, REMOVED, GOES_ON,
+            END, UNINSTALL,
+        ];
         all.into_iter().filter(|what| self.can(what)).collect()
     }
 }

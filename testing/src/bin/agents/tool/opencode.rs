@@ -9,7 +9,7 @@ use super::Tool;
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
-use crate::record::GREETING;
+use crate::record::{GOES_ON, GREETING};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -22,7 +22,8 @@ pub const TOOL: Tool = Tool {
     before: None,
     edit,
     shell,
-    lacks: &[GREETING],
+    served: |name| format!("zeta_{name}"),
+    lacks: &[GREETING, GOES_ON],
 };
 
 fn prepare(place: &Place) -> Outcome<()> {

@@ -1,0 +1,239 @@
+//! Wakes an agent that waits for a prompt: types one line on its terminal when mail arrives.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use zeta_core::hook::turn::{self, Turn};
+use zeta_core::hook::waiting::WAITS_FOR;
+use zeta_core::terminal::wake::{Attempt, ENTER_AFTER_MS, Seen, Step, decide_wake, line};
+
+use super::{Event, Supervisor};
+use crate::presence::tool_session::fields_of;
+use std::os::fd::BorrowedFd;
+use zeta_os::console::Console;
+use zeta_os::error::Result;
+
+/// How often the mail is looked at, at most, while the bus changes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is looked at where nothing says that the bus changes.
+const BLIND_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its id.
+    pub id: String,
+    /// The sender, as it calls itself.
+    pub from: String,
+}
+
+/// The mail of the agent of a session, which lies above this crate.
+pub trait Mail {
+    /// A descriptor that is readable when there may be other mail; `None` if nothing says so.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+    /// Reads which messages wait.
+    fn look(&mut self) -> Result<Vec<Letter>>;
+    /// Takes the right to wake the agent; false if another means has it now.
+    fn arm(&mut self) -> Result<bool>;
+    /// Records that the agent was woken for these messages.
+    fn woken(&mut self, ids: &[&str]) -> Result<()>;
+    /// Gives the right back.
+    fn disarm(&mut self);
+}
+
+/// The state of the wake of a session.
+pub(super) struct Wake {
+    mail: Box<dyn Mail>,
+    /// The messages that wait and that the agent was not woken for.
+    letters: Vec<Letter>,
+    woken: HashSet<String>,
+    looked: Option<Instant>,
+    /// The mail, or the record of the session, is to be read again.
+    mail_changed: bool,
+    pub(super) record_changed: bool,
+    turn: Option<Turn>,
+    turns: u64,
+    attempt: Option<Typed>,
+    /// The prompt did not take a line in this turn.
+    refused_in: Option<u64>,
+    next: Option<Instant>,
+}
+
+/// A line that was typed, and the messages that it was typed for.
+struct Typed {
+    turns: u64,
+    enters: u32,
+    at: Instant,
+    letters: Vec<Letter>,
+}
+
+impl Wake {
+    pub(super) fn new(mail: Box<dyn Mail>) -> Wake {
+        Wake {
+            mail,
+            letters: Vec::new(),
+            woken: HashSet::new(),
+            looked: None,
+            mail_changed: true,
+            record_changed: true,
+            turn: None,
+            turns: 0,
+            attempt: None,
+            refused_in: None,
+            next: None,
+        }
+    }
+
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.mail.fd()
+    }
+
+    pub(super) fn mail_arrived(&mut self) {
+        self.mail_changed = true;
+    }
+
+    /// Reads which messages wait, unless that was just done.
+    fn look(&mut self, now: Instant) -> Result<()> {
+        let since = self.looked.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        if self.mail.fd().is_none() && since >= BLIND_INTERVAL {
+            self.mail_changed = true;
+        }
+        if !self.mail_changed || since < LOOK_INTERVAL {
+            return Ok(());
+        }
+        (self.mail_changed, self.looked) = (false, Some(now));
+        let all = self.mail.look()?;
+        self.woken.retain(|id| all.iter().any(|letter| letter.id == *id));
+        self.letters = all;
+        self.letters.retain(|letter| !self.woken.contains(&letter.id));
+        Ok(())
+    }
+
+    /// Decides the next step, and does it.
+    fn step(&mut self, console: &mut Console, agent: &str, now: Instant) -> Result<()> {
+        self.look(now)?;
+        let attempt = self.attempt.as_ref().map(|typed| Attempt {
+            turns: typed.turns,
+            enters: typed.enters,
+            since_ms: ms_between(typed.at, now),
+        });
+        let seen = Seen {
+            has_mail: !self.letters.is_empty() && self.refused_in != Some(self.turns),
+            turn: self.turn,
+            turns: self.turns,
+            line_is_empty: console.line.is_empty(),
+            since_key_ms: console.last_key.map_or(u64::MAX, |at| ms_between(at, now)),
+            since_output_ms: ms_between(console.last_output, now),
+        };
+        self.next = None;
+        match decide_wake(attempt.as_ref(), &seen) {
+            Step::Nothing => {}
+            Step::Later(ms) => self.next = Some(now + Duration::from_millis(ms)),
+            Step::Type => return self.type_line(console, agent, now),
+            Step::Enter => {
+                console.type_keys(b"\r");
+                console.holds_keys = false;
+                if let Some(typed) = &mut self.attempt {
+                    (typed.enters, typed.at) = (typed.enters + 1, now);
+                }
+                self.next = Some(now);
+            }
+            Step::Woken => {
+                console.holds_keys = false;
+                return self.was_woken(now);
+            }
+            Step::GiveUp => {
+                console.holds_keys = false;
+                self.attempt = None;
+                self.refused_in = Some(self.turns);
+                self.mail.disarm();
+            }
+        }
+        Ok(())
+    }
+
+    fn type_line(&mut self, console: &mut Console, agent: &str, now: Instant) -> Result<()> {
+        if !self.mail.arm()? {
+            // The other means wakes the agent for this mail.
+            self.next = Some(now + BLIND_INTERVAL);
+            return Ok(());
+        }
+        // It may have been read a moment ago.
+        (self.mail_changed, self.looked) = (true, None);
+        let looked = self.look(now);
+        if looked.is_err() || self.letters.is_empty() {
+            self.mail.disarm();
+            return looked;
+        }
+        let senders: Vec<&str> = self.letters.iter().map(|letter| letter.from.as_str()).collect();
+        console.holds_keys = true;
+        console.type_keys(line(agent, &senders).as_bytes());
+        let letters = std::mem::take(&mut self.letters);
+        self.attempt = Some(Typed { turns: self.turns, enters: 0, at: now, letters });
+        self.next = Some(now + Duration::from_millis(ENTER_AFTER_MS));
+        Ok(())
+    }
+
+    fn was_woken(&mut self, now: Instant) -> Result<()> {
+        let letters = self.attempt.take().map(|typed| typed.letters).unwrap_or_default();
+        let ids: Vec<&str> = letters.iter().map(|letter| letter.id.as_str()).collect();
+        let recorded = self.mail.woken(&ids);
+        self.mail.disarm();
+        self.letters.retain(|letter| !ids.contains(&letter.id.as_str()));
+        self.woken.extend(ids.into_iter().map(str::to_owned));
+        self.next = Some(now);
+        recorded
+    }
+
+    /// When there is something to do although nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        let looked = self.looked?;
+        let look = match (self.mail_changed, self.mail.fd()) {
+            (true, _) => Some(looked + LOOK_INTERVAL),
+            (false, None) => Some(looked + BLIND_INTERVAL),
+            (false, Some(_)) => None,
+        };
+        [look, self.next].into_iter().flatten().min()
+    }
+}
+
+impl Supervisor<'_> {
+    /// Shortens a sleep to the time of the next step.
+    pub(super) fn until_wake(&self, limit: Duration) -> Duration {
+        let deadline = self.wake.as_ref().and_then(Wake::deadline);
+        deadline.map_or(limit, |at| limit.min(at.saturating_duration_since(Instant::now())))
+    }
+
+    /// Notes that the record of the session may have changed.
+    pub(super) fn record_changed(&mut self) {
+        if let Some(wake) = &mut self.wake {
+            wake.record_changed = true;
+        }
+    }
+
+    /// Does what is due for the wake of the agent.
+    pub(super) fn attend_wake(&mut self, on_event: &mut dyn FnMut(Event<'_>)) {
+        let (Some(wake), Some(console)) = (&mut self.wake, &mut self.console) else { return };
+        if std::mem::take(&mut wake.record_changed)
+            && let Some(fields) = fields_of(&self.handle, &self.handle.ctx.agent)
+        {
+            let turns = turn::count(&fields);
+            if turns > wake.turns {
+                console.line.turn_began();
+            }
+            // While the agent asks its person something, keys are an answer, and no prompt.
+            console.answers = fields.raw(WAITS_FOR).is_some();
+            let turn = turn::of(&fields);
+            (wake.turn, wake.turns) = match console.answers {
+                true => (turn.and(Some(Turn::Running)), turns),
+                false => (turn, turns),
+            };
+        }
+        let done = wake.step(console, self.handle.ctx.agent.as_str(), Instant::now());
+        self.report_error(done, on_event);
+    }
+}
+
+fn ms_between(since: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+}
