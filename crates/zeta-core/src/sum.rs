@@ -18,6 +18,15 @@ pub fn hash(bytes: &[u8]) -> u64 {
     step(sum ^ (sum >> 32), 1)
 }
 
+/// Continues a sum by bytes in words of eight, which depends on all words before them; what is left
+/// of a word does not count.
+pub fn add_words(sum: u64, bytes: &[u8]) -> u64 {
+    bytes.chunks_exact(8).fold(sum, |sum, word| {
+        let word = word.try_into().map_or(0, u64::from_le_bytes);
+        (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(27)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

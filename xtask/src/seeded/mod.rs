@@ -5,6 +5,7 @@ mod bugs;
 mod bus;
 mod core;
 mod hooks;
+mod joint;
 mod trust;
 mod view;
 
@@ -20,7 +21,7 @@ use crate::run;
 
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
-    let core = core::BUGS.iter().chain(&hooks::BUGS);
+    let core = core::BUGS.iter().chain(&hooks::BUGS).chain(&joint::BUGS);
     bugs::BUGS.iter().chain(&bus::BUGS).chain(core).chain(&trust::BUGS).chain(&view::BUGS)
 }
 

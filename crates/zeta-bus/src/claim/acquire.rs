@@ -8,8 +8,7 @@ use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
 use zeta_core::bus::grant::{ClaimRecord, Identity, key};
 use zeta_core::bus::note::Note;
 use zeta_core::evidence::Processes;
-use zeta_core::layout;
-use zeta_core::lease::{FencingToken, Reassigned, Record, Successor, decide_reassign};
+use zeta_core::lease::{FencingToken, Record, Successor};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::record::quote;
 
@@ -29,9 +28,7 @@ use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
 use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
-use zeta_state::lease::{
-    BeforeCommit, HolderResult, HolderSection, LostTo, RENEWAL_RESERVE, publish, read_only,
-};
+use zeta_state::lease::{BeforeCommit, HolderResult, HolderSection};
 
 /// How long a caller waits for an acquire of the original, which takes milliseconds.
 const LEGACY_LOCK_LIMIT: Duration = Duration::from_secs(2);
@@ -401,9 +398,7 @@ impl ClaimContext<'_> {
         bind: Option<Option<u64>>,
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
-        let HolderSection { section, lease, token, .. } = holder;
         let ctx = self.handle.ctx;
-        let seen = read_only(section.read(layout::RECORD_MAX)?, lease);
         let successor = Successor {
             lease_id: host::random_hex()?,
             agent: label(to)?,
@@ -414,19 +409,10 @@ impl ClaimContext<'_> {
             },
             ttl_ms: bind.flatten(),
         };
-        let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
-        let mut record = match decide_reassign(&seen, *token, highest, successor, &now) {
-            Reassigned::Write(record) => record,
-            Reassigned::Lost(lost) => return Ok(Err(LostTo::new(lease, lost))),
-            Reassigned::NoTokenLeft => {
-                return Err(Error::new(Kind::Unsafe, "no fencing token is left"));
-            }
-        };
-        set(&mut record, key::FROM, quote(to.as_str()));
-        before_commit(&mut record)?;
-        section.remember(record.fencing_token.get())?;
-        publish(section, &record, true, RENEWAL_RESERVE)?;
-        Ok(Ok(record))
+        holder.pass_on(successor, &mut |record| {
+            set(record, key::FROM, quote(to.as_str()));
+            before_commit(record)
+        })
     }
 }
 

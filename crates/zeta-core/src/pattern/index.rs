@@ -12,12 +12,17 @@
 use std::collections::HashSet;
 
 use super::{Mode, PathClaim, Pattern, RepoPath};
-use crate::sum::{add_line, hash};
+use crate::sum::{add_words, hash};
 
 /// Bytes of the first line.
 pub const HEAD_LEN: usize = 256;
 /// The version of the form.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// Where the pattern of a line begins; before it stand the mode and the id of the grant.
+const PATTERN_AT: usize = 27;
+/// A line has a multiple of so many bytes: the sum is taken of words, and the end of a line is the
+/// end of a word.
+const WORD: usize = 8;
 
 /// What an index belongs to. Of another directory, boot or time it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +72,7 @@ impl Head {
     /// Counts lines that are appended at [`Head::end`].
     pub fn append(&mut self, lines: &str) {
         self.len += lines.len() as u64;
-        self.sum = lines.split_inclusive('\n').fold(self.sum, add_line);
+        self.sum = add_words(self.sum, lines.as_bytes());
     }
 
     /// The first line as it is written.
@@ -103,31 +108,54 @@ impl Head {
 
 /// The lines of a grant. Everything before the pattern has a fixed width: most lines are read no
 /// further than to the letter in which their pattern differs.
-pub fn lines_of(id: &str, token: u64, claim: &PathClaim) -> String {
+pub fn lines_of(id: &str, claim: &PathClaim) -> String {
     let mode = letter(claim.mode);
-    let line = |pattern: &Pattern| format!("+ {id} {token:016} {mode} {pattern}\n");
-    claim.patterns.iter().map(line).collect()
+    claim.patterns.iter().map(|pattern| line(format!("{mode} {id:>24} {pattern}"))).collect()
 }
 
-fn letter(mode: Mode) -> &'static str {
+/// Ends a line with as many line feeds as fill a word.
+fn line(mut text: String) -> String {
+    text.push('\n');
+    while !text.len().is_multiple_of(WORD) {
+        text.push('\n');
+    }
+    text
+}
+
+fn letter(mode: Mode) -> char {
     match mode {
-        Mode::Exclusive => "x",
-        Mode::Shared => "s",
+        Mode::Exclusive => 'x',
+        Mode::Shared => 's',
     }
 }
 
 /// The line that a grant is gone.
 pub fn gone(id: &str) -> String {
-    format!("- {id}\n")
+    line(format!("- {id:>24}"))
 }
 
-/// A grant that the index names for a question. Only its record shows that it stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
-    /// Its id.
-    pub id: &'a str,
-    /// The token that it had when its lines were written.
-    pub fencing_token: u64,
+/// One line, as it stands in the index. What is not there counts as every path.
+#[derive(Clone, Copy)]
+struct Line<'a>(&'a [u8]);
+
+impl<'a> Line<'a> {
+    fn mode(self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
+    fn id(self) -> &'a str {
+        let id = self.0.get(2..PATTERN_AT - 1).unwrap_or_default();
+        std::str::from_utf8(id).unwrap_or_default().trim_ascii()
+    }
+
+    /// The pattern, and the line feeds behind it.
+    fn bytes(self) -> &'a [u8] {
+        self.0.get(PATTERN_AT..).unwrap_or_default()
+    }
+
+    fn pattern(self) -> &'a str {
+        std::str::from_utf8(self.bytes()).unwrap_or_default().trim_end_matches('\n')
+    }
 }
 
 /// An index that counts.
@@ -135,7 +163,7 @@ pub struct Entry<'a> {
 pub struct Index<'a> {
     /// Its first line.
     pub head: Head,
-    lines: &'a str,
+    lines: &'a [u8],
 }
 
 impl<'a> Index<'a> {
@@ -144,54 +172,68 @@ impl<'a> Index<'a> {
         let (head, rest) = text.split_at_checked(HEAD_LEN)?;
         let head = Head::read(std::str::from_utf8(head).ok()?, owner)?;
         // What stands behind the valid bytes was never counted.
-        let lines = std::str::from_utf8(rest.get(..usize::try_from(head.len).ok()?)?).ok()?;
-        let sum = lines.split_inclusive('\n').fold(head.epoch, add_line);
-        (sum == head.sum && (lines.is_empty() || lines.ends_with('\n')))
-            .then_some(Index { head, lines })
+        let lines = rest.get(..usize::try_from(head.len).ok()?)?;
+        let whole = lines.len().is_multiple_of(WORD) && lines.last().is_none_or(|b| *b == b'\n');
+        (whole && add_words(head.epoch, lines) == head.sum).then_some(Index { head, lines })
     }
 
-    /// The grants that have a claim that `claim` excludes.
-    pub fn excluded_by(&self, claim: &PathClaim) -> Vec<Entry<'a>> {
+    /// The ids of the grants that have a claim that `claim` excludes.
+    pub fn excluded_by(&self, claim: &PathClaim) -> Vec<&'a str> {
         let asked: Vec<(String, &Pattern)> =
             claim.patterns.iter().map(|pattern| (plain_beginning(pattern), pattern)).collect();
-        let fits = |text: &str, (plain, pattern): &(String, &Pattern)| {
-            !differ_early(plain, text) && overlaps(pattern, text)
+        let fits = |line: Line<'_>, (plain, pattern): &(String, &Pattern)| {
+            !differ_early(plain.as_bytes(), line.bytes()) && overlaps(pattern, line.pattern())
         };
-        self.find(|mode, text| {
-            let shared = claim.mode == Mode::Shared && mode == letter(Mode::Shared);
-            !shared && asked.iter().any(|asked| fits(text, asked))
+        self.find(|line| {
+            let shared = claim.mode == Mode::Shared && line.mode() == b's';
+            !shared && asked.iter().any(|asked| fits(line, asked))
         })
     }
 
-    /// The grants that cover a path.
-    pub fn covering(&self, path: RepoPath<'_>) -> Vec<Entry<'a>> {
+    /// The ids of the grants that cover a path.
+    pub fn covering(&self, path: RepoPath<'_>) -> Vec<&'a str> {
         let covers = |text: &str| text.parse::<Pattern>().map_or(true, |p| p.covers(path));
         // A star of the path is a letter, and one of the pattern is not.
         let plain = path.as_str().split(SPECIAL).next().unwrap_or_default();
-        self.find(|_, text| !differ_early(plain, text) && covers(text))
+        self.find(|line| !differ_early(plain.as_bytes(), line.bytes()) && covers(line.pattern()))
     }
 
-    /// The id of each grant that has lines, once.
-    pub fn grants(&self) -> Vec<Entry<'a>> {
-        self.find(|_, _| true)
+    /// The ids of the grants that have one of the patterns of `claim`.
+    pub fn naming(&self, claim: &PathClaim) -> Vec<&'a str> {
+        let texts: Vec<String> = claim.patterns.iter().map(ToString::to_string).collect();
+        let is_one = |line: Line<'_>| {
+            let named = |text: &String| {
+                let rest = line.bytes().strip_prefix(text.as_bytes());
+                rest.is_some_and(|rest| rest.first() == Some(&b'\n'))
+            };
+            texts.iter().any(named)
+        };
+        self.find(is_one)
     }
 
-    fn find(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<Entry<'a>> {
-        let mut found: Vec<Entry<'a>> = Vec::new();
+    /// The ids of the grants whose ids come after `id`.
+    pub fn after(&self, id: &str) -> Vec<&'a str> {
+        self.find(|line| line.id() > id)
+    }
+
+    /// Returns the ids of the grants that a line says it of. A grant that is gone has none.
+    fn find(&self, wanted: impl Fn(Line<'a>) -> bool) -> Vec<&'a str> {
+        let mut found: Vec<&str> = Vec::new();
         let mut known: HashSet<&str> = HashSet::new();
-        for line in self.lines.lines() {
-            if let Some(id) = line.strip_prefix("- ") {
-                if known.remove(id) {
-                    found.retain(|entry| entry.id != id);
-                }
+        let mut from = 0;
+        for (at, word) in self.lines.chunks_exact(WORD).enumerate() {
+            if word.last() != Some(&b'\n') {
                 continue;
             }
-            // What is not there is an empty pattern, which counts as every path.
-            let field = |from: usize, to: usize| line.get(from..to).unwrap_or_default();
-            let (id, token, mode) = (field(2, 26), field(27, 43), field(44, 45));
-            let text = line.get(46..).unwrap_or_default();
-            if wanted(mode, text) && known.insert(id) {
-                found.push(Entry { id, fencing_token: token.parse().unwrap_or(0) });
+            let end = (at + 1) * WORD;
+            let line = Line(self.lines.get(from..end).unwrap_or_default());
+            from = end;
+            if line.mode() == b'-' {
+                if known.remove(line.id()) {
+                    found.retain(|id| *id != line.id());
+                }
+            } else if wanted(line) && known.insert(line.id()) {
+                found.push(line.id());
             }
         }
         found
@@ -212,9 +254,10 @@ fn plain_beginning(pattern: &Pattern) -> String {
 
 /// Returns whether a pattern differs from these letters before it has a wildcard. This settles most
 /// lines without reading the pattern.
-fn differ_early(plain: &str, pattern: &str) -> bool {
-    let first = plain.bytes().zip(pattern.bytes()).find(|(letter, other)| letter != other);
-    first.is_some_and(|(_, other)| !SPECIAL.contains(&char::from(other)))
+fn differ_early(plain: &[u8], pattern: &[u8]) -> bool {
+    let first = plain.iter().zip(pattern).find(|(letter, other)| letter != other);
+    // `src/**` covers `src`, so the end of a pattern settles nothing.
+    first.is_some_and(|(_, other)| !matches!(other, b'*' | b'?' | b'[' | b'\\' | b'\n'))
 }
 
 fn overlaps(pattern: &Pattern, text: &str) -> bool {
@@ -243,10 +286,6 @@ mod tests {
         head.append(lines);
         head.pending = pending;
         format!("{}{lines}", head.render(&owner()))
-    }
-
-    fn ids<'a>(entries: &[Entry<'a>]) -> Vec<&'a str> {
-        entries.iter().map(|entry| entry.id).collect()
     }
 
     #[test]
@@ -281,7 +320,7 @@ mod tests {
         ];
         let mut lines = String::new();
         for (at, text) in patterns.iter().enumerate() {
-            lines += &lines_of(&format!("{at:024}"), at as u64, &claim(Mode::Exclusive, &[text]));
+            lines += &lines_of(&format!("{at:024}"), &claim(Mode::Exclusive, &[text]));
         }
         let text = written(&lines, Pending::Nothing);
         let index = Index::read(text.as_bytes(), &owner()).unwrap();
@@ -294,11 +333,11 @@ mod tests {
         for text in patterns {
             let asked = claim(Mode::Shared, &[text]);
             let wanted = of(&|other| other.excludes(&asked));
-            assert_eq!(ids(&index.excluded_by(&asked)), wanted, "{text}");
+            assert_eq!(index.excluded_by(&asked), wanted, "{text}");
         }
         for name in paths {
             let path = RepoPath::new(name).unwrap();
-            assert_eq!(ids(&index.covering(path)), of(&|other| other.covers(path)), "{name}");
+            assert_eq!(index.covering(path), of(&|other| other.covers(path)), "{name}");
         }
     }
 
@@ -306,26 +345,29 @@ mod tests {
     fn a_grant_that_is_gone_is_not_named_and_one_that_came_back_is() {
         let shared = |patterns| claim(Mode::Shared, patterns);
         let [a, b, c] = ["a", "b", "c"].map(|id| id.repeat(24));
-        let mut lines = lines_of(&a, 1, &shared(&["x/**", "x/y"]));
-        lines += &lines_of(&b, 2, &shared(&["x/y"]));
+        let mut lines = lines_of(&a, &shared(&["x/**", "x/y"]));
+        lines += &lines_of(&b, &shared(&["x/y"]));
         lines += &gone(&a);
         lines += &gone(&c);
         let asked = claim(Mode::Exclusive, &["x/y"]);
         let named = |lines: &str| {
             let text = written(lines, Pending::Nothing);
             let index = Index::read(text.as_bytes(), &owner()).unwrap();
-            assert_eq!(index.excluded_by(&shared(&["x/y"])), [], "shared beside shared");
+            assert_eq!(index.excluded_by(&shared(&["x/y"])), [""; 0], "shared beside shared");
+            let naming = index.naming(&asked);
             let found = index.excluded_by(&asked);
-            found.iter().map(|entry| (entry.id.to_owned(), entry.fencing_token)).collect::<Vec<_>>()
+            assert!(naming.iter().all(|id| found.contains(id)), "{naming:?} {found:?}");
+            assert!(index.after(&a).contains(&b.as_str()) && index.after(&c).is_empty());
+            found.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(named(&lines), [(b.clone(), 2)]);
-        lines += &lines_of(&a, 3, &shared(&["x/y"]));
-        assert_eq!(named(&lines), [(b, 2), (a, 3)]);
+        assert_eq!(named(&lines), [b.clone()]);
+        lines += &lines_of(&a, &shared(&["x/y"]));
+        assert_eq!(named(&lines), [b, a]);
     }
 
     #[test]
     fn an_index_that_is_torn_or_of_another_directory_boot_or_time_does_not_count() {
-        let lines = lines_of("a", 1, &claim(Mode::Exclusive, &["x/**", "ü?"]));
+        let lines = lines_of("a", &claim(Mode::Exclusive, &["x/**", "ü?"]));
         let text = written(&lines, Pending::Grant("b".into()));
         let read = |text: &[u8], owner: &Owner| Index::read(text, owner).map(|index| index.head);
         let head = read(text.as_bytes(), &owner()).unwrap();

@@ -235,7 +235,7 @@ fn compare_all(patterns: &[String], paths: &[String]) -> (usize, usize) {
     let lines: String = covered
         .iter()
         .enumerate()
-        .map(|(at, (pattern, _))| lines_of(&id(at), at as u64, &claim(pattern)))
+        .map(|(at, (pattern, _))| lines_of(&id(at), &claim(pattern)))
         .collect();
     let owner = Owner { directory: (1, 2), ctime_ns: 3, boot_id: "b".into() };
     let mut head = Head::anew(4);
@@ -245,7 +245,7 @@ fn compare_all(patterns: &[String], paths: &[String]) -> (usize, usize) {
     let (mut pairs, mut overlapping) = (0, 0);
     for (one, bits) in &covered {
         let named = index.excluded_by(&claim(one));
-        let mut named = named.iter().map(|entry| entry.fencing_token as usize).peekable();
+        let mut named = named.iter().map(|id| id.parse::<usize>().unwrap()).peekable();
         for (at, (other, others)) in covered.iter().enumerate() {
             let wanted = bits.iter().zip(others).any(|(a, b)| a & b != 0);
             assert_eq!(one.overlaps(other), wanted, "{one} {other}");

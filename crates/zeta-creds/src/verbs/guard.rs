@@ -118,7 +118,8 @@ impl LoginFile {
         let meta = file.metadata().map_err(cannot)?;
         let refuse = |why: String| {
             let text = format!("{}: {why}", self.path.display());
-            Err(Error::new(Kind::Unsafe, text).hint("run it as the user whose login it is"))
+            let hint = "a login is a file of the user who calls: look why another thing is there";
+            Err(Error::new(Kind::Unsafe, text).hint(hint))
         };
         if !meta.is_file() {
             return refuse("it is not a regular file".to_owned());
@@ -177,7 +178,7 @@ impl LoginFile {
         let dir = self.path.parent().unwrap_or(Path::new("/"));
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let cannot = |errno| {
-            Error::io("no copy of the login can be kept in", dir, errno)
+            Error::fault("no copy of the login can be kept in", dir, errno)
                 .hint("so the login was not refreshed: its old token would be spent for nothing")
         };
         let at = openat(CWD, dir, DIRECTORY, Mode::empty()).map_err(cannot)?;
@@ -216,7 +217,9 @@ impl LoginFile {
             (Verdict::Broken(_), Some(backup)) if holds => {
                 let kept =
                     backup.put_back(empty).map(|kept| kept.map(|n| self.path.with_file_name(n)));
-                Done::Broken(kept.map_err(|errno| Error::io("cannot replace", &self.path, errno)))
+                Done::Broken(
+                    kept.map_err(|errno| Error::fault("cannot replace", &self.path, errno)),
+                )
             }
             _ => Done::Judged(verdict),
         };

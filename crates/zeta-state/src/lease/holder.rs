@@ -5,7 +5,8 @@ use std::time::Duration;
 use zeta_core::evidence::Processes;
 use zeta_core::layout;
 use zeta_core::lease::{
-    FencingToken, Lost, Observed, Record, Released, Renewed, decide_release, decide_renew,
+    FencingToken, Lost, Observed, Reassigned, Record, Released, Renewed, Successor,
+    decide_reassign, decide_release, decide_renew,
 };
 use zeta_core::name::RecordName;
 
@@ -61,6 +62,28 @@ impl HolderSection<'_> {
             Observed::Ours(record, ..) => record.fencing_token == self.token,
             _ => false,
         })
+    }
+
+    /// Passes the grant on, without a moment in which it is free; its token grows.
+    pub fn pass_on(
+        &self,
+        successor: Successor,
+        before_commit: &mut BeforeCommit<'_>,
+    ) -> HolderResult<Box<Record>> {
+        let HolderSection { ctx, section, lease, token } = self;
+        let found = Found::find(section, lease, *token)?;
+        let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
+        let mut record = match decide_reassign(&found.observed, *token, highest, successor, &now) {
+            Reassigned::Write(record) => record,
+            Reassigned::Lost(lost) => return Ok(Err(self.lost(lost))),
+            Reassigned::NoTokenLeft => {
+                return Err(Error::new(Kind::Unsafe, "no fencing token is left"));
+            }
+        };
+        before_commit(&mut record)?;
+        section.remember(record.fencing_token.get())?;
+        found.replace(section, &record, &now)?;
+        Ok(Ok(record))
     }
 
     /// Releases the lease; true if the grant was there, false if it was gone already and no other

@@ -5,6 +5,7 @@ pub mod acquire;
 pub mod exec;
 mod holder;
 pub mod joint;
+pub mod path_claims;
 pub mod queue;
 pub mod report;
 pub mod session;
@@ -19,8 +20,6 @@ use zeta_core::lease::{
     decide_break, decide_check, decide_loss, judge, judge_past,
 };
 use zeta_core::name::RecordName;
-use zeta_core::pattern::index::{Entry, Index};
-use zeta_core::pattern::{PathClaim, RepoPath};
 use zeta_core::record::{Damage, Fields, Text, parse};
 use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
@@ -182,48 +181,6 @@ impl NodeHandle<'_> {
         Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)))
     }
 
-    /// Returns the claims on paths of a space that `claim` excludes, without taking any lock.
-    pub fn excluded_claims(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
-        self.claims_on_paths(lease, |index| index.excluded_by(claim), |other| claim.excludes(other))
-    }
-
-    /// Returns the claims on paths of a space that cover `path`, without taking any lock.
-    pub fn claims_covering(
-        &self,
-        lease: &RecordName,
-        path: RepoPath<'_>,
-    ) -> Result<Vec<LeaseView>> {
-        self.claims_on_paths(lease, |index| index.covering(path), |claim| claim.covers(path))
-    }
-
-    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of.
-    fn claims_on_paths(
-        &self,
-        lease: &RecordName,
-        ask: impl for<'i> Fn(&Index<'i>) -> Vec<Entry<'i>>,
-        wanted: impl Fn(&PathClaim) -> bool,
-    ) -> Result<Vec<LeaseView>> {
-        let now = self.ctx.now();
-        let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
-        if standing_of(&one.observed).is_none() {
-            return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));
-        }
-        let base = &self.tree.base;
-        let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
-        let files = named_outside(base, &self.node, &grants, lease, now.host, ask)?;
-        let grants = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
-        let is_wanted = |grant: &Grant| match &grant.observed {
-            Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
-            _ => true,
-        };
-        let judged = grants.into_iter().filter(is_wanted).map(|grant| LeaseView {
-            lease: lease.clone(),
-            standing: judge(&grant.observed, &now),
-            observed: grant.observed,
-        });
-        Ok(judged.collect())
-    }
-
     /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint
     /// lease, those in files whose names come after `after`, which becomes the last one.
     pub fn records(&self, lease: &RecordName, after: &mut String) -> Result<Vec<Box<Record>>> {
@@ -232,8 +189,16 @@ impl NodeHandle<'_> {
             None => vec![Grant { file: None, observed }],
             Some(_) => match Grants::open(&self.tree.base, &self.node, lease)? {
                 Some(grants) => {
-                    let mut files = grants.files()?;
+                    let known = after.strip_suffix(".lock").unwrap_or(after);
+                    let (base, host) = (&self.tree.base, &self.ctx.host);
+                    let mut files = match known {
+                        "" => grants.files()?,
+                        _ => named_outside(base, &self.node, &grants, lease, host, |index| {
+                            index.after(known)
+                        })?,
+                    };
                     files.retain(|file| file > after);
+                    files.sort_unstable();
                     files.last().iter().for_each(|last| after.clone_from(last));
                     grants.read_some(&self.tree.base, files, |bytes| read_only(bytes, lease))?
                 }

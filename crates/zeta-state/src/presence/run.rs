@@ -136,7 +136,7 @@ pub fn run(
         last_error: None,
         lost: false,
         console: plan.pty.then(Console::open).transpose()?,
-        wake: mail.map(Wake::new),
+        wake: mail.filter(|_| plan.pty).map(Wake::new),
     };
     let on_event = &mut |event: Event<'_>| with_lines(|| on_event(event));
     let child = match supervisor.register(&signals)?.open()? {

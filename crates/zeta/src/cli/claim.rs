@@ -216,6 +216,7 @@ acquire'; until then, its name is enough. That call shows it the note: what was 
 
 Examples:
   zeta claim handover B-0856 --to vera-codex --token 1779000000000001
+  zeta claim handover --path 'src/**' --to vera-codex --token 1779000000000001
   echo 'next: the tests of errors' | zeta claim handover B-0856 --to vera-codex --note -")]
 struct HandoverArgs {
     #[command(flatten)]
@@ -450,8 +451,7 @@ fn not_held(call: &Call, request: &ClaimRequest, claimants: Option<&[Claimant]>)
 fn handover(call: &Call) -> Result<u8> {
     let args: HandoverArgs = call.args()?;
     if args.subject.is_of_paths() {
-        return Err(Error::usage("a claim on paths cannot be handed over")
-            .hint("release it, and let the other agent acquire it: zeta claim acquire --path …"));
+        return paths::hand_over(call, &args);
     }
     let ctx = call.context()?;
     let note = args.note.as_deref().map(new_note).transpose()?;

@@ -8,7 +8,7 @@ use zeta_core::bus::{Address, Envelope};
 use zeta_core::layout;
 use zeta_core::lease::{FencingToken, Observed, Record};
 use zeta_core::name::RecordName;
-use zeta_core::pattern::{Mode, PathClaim, Pattern};
+use zeta_core::pattern::{PathClaim, Pattern};
 use zeta_core::record::{quote, unquote};
 use zeta_core::time::parse_utc;
 
@@ -102,15 +102,15 @@ pub fn announce_end(ctx: &Context, record: &Record) {
 
 /// As [`announce_end`], after a release: a pattern that another grant of the agent has stays.
 pub(super) fn announce_release(handle: &NodeHandle<'_>, record: &Record) {
-    let all = PathClaim { mode: Mode::Exclusive, ..PathClaim::of(&record.extra) };
-    let left = handle.excluded_claims(&record.lease, &all).unwrap_or_default();
+    let released = PathClaim::of(&record.extra);
+    let left = handle.claims_naming(&record.lease, &released).unwrap_or_default();
     let left = left.iter().filter_map(|view| match &view.observed {
         Observed::Ours(other, ..) if other.agent == record.agent => Some(patterns_of(other)),
         _ => None,
     });
     let left: Vec<Pattern> = left.flatten().collect();
     let ended: Vec<Pattern> =
-        all.patterns.into_iter().filter(|pattern| !left.contains(pattern)).collect();
+        released.patterns.into_iter().filter(|pattern| !left.contains(pattern)).collect();
     end_of(handle.ctx, record, &ended);
 }
 

@@ -3,12 +3,13 @@
 use zeta_core::bus::grant::key;
 use zeta_core::json::{Object, json_of};
 use zeta_core::lease::{Observed, Record};
+use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::quote;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{Now, format_duration};
 
-use super::{PathHolders, PathRequest};
+use super::{OTHERS_MAX, PathHolders, PathRequest};
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Refusal;
@@ -58,6 +59,16 @@ pub fn granted(request: &PathRequest, record: &Record, renewed: bool) -> Object 
     object
 }
 
+/// A claim that has a new holder, as JSON; `from` had it before.
+pub fn handed_over(request: &PathRequest, from: &Label, record: &Record) -> Object {
+    let mut object = Object::new();
+    object.text("outcome", "handed_over");
+    add_claim(&mut object, request);
+    object.text("from", from.as_str()).text("to", record.agent.as_str());
+    object.fields_but(&record.to_fields(), &["space", "paths", "mode", "outcome", "from", "to"]);
+    object
+}
+
 /// A claim that was released, as JSON.
 pub fn released(request: &PathRequest, record: &Record, stood: bool) -> Object {
     let mut object = Object::new();
@@ -101,7 +112,8 @@ pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     let all: Vec<String> = others.iter().take(SHOWN_MAX).map(|view| describe(view, now)).collect();
     let more = match others.len().saturating_sub(SHOWN_MAX) {
         0 => String::new(),
-        more => format!("; and {more} more"),
+        more if others.len() < OTHERS_MAX => format!("; and {more} more"),
+        _ => "; and many others".to_owned(),
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
     Error::new(Kind::Refused, text)

@@ -57,6 +57,14 @@ pub fn is_in_the_way(ask: &AcquireRequest, observed: &Observed) -> bool {
     !same_session && claim.excludes(&PathClaim::of(&record.extra))
 }
 
+/// Returns whether a grant alone refuses a claim on paths, so that no other one need be read.
+pub fn refuses(ask: &AcquireRequest, observed: &Observed, now: &Now) -> bool {
+    matches!(ask.joint, Some(Joint::Paths(_)))
+        && is_in_the_way(ask, observed)
+        && !is_repeated(observed, ask, now)
+        && matches!(judge(observed, now), Standing::Held(_))
+}
+
 /// Returns how many grants may stay beside a new one that asks for `slots` of them. Each grant says
 /// how many may stand side by side, and the lowest number counts: what one holder was promised,
 /// another one's number does not take away. A grant without a number stands alone.

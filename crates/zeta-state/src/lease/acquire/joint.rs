@@ -2,7 +2,7 @@
 
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::joint::decide::{
-    Joined, Member, decide_join, has_room, is_in_the_way, may_stay,
+    Joined, Member, decide_join, has_room, is_in_the_way, may_stay, refuses,
 };
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;
@@ -27,14 +27,21 @@ struct Beside {
 }
 
 impl Beside {
-    fn read(attempt: &Attempt<'_, '_>, section: &Section<'_>, record: Observed) -> Result<Beside> {
+    fn read(
+        attempt: &Attempt<'_, '_>,
+        section: &Section<'_>,
+        record: Observed,
+        now: &Now,
+    ) -> Result<Beside> {
         let lease = &attempt.request.lease;
         let grants = Grants::open(section.base(), section.node(), lease)?;
         let host = &attempt.handle.at.ctx.host;
         let held = match (&record, &grants, &attempt.request.joint) {
             (record, Some(grants), Some(Joint::Paths(claim))) if standing_of(record).is_some() => {
                 let files = excluded_by(section, grants, lease, host, claim)?;
-                grants.read_some(section.base(), files, |bytes| observe(bytes, lease, host))?
+                let look = |bytes| observe(bytes, lease, host);
+                let enough = |observed: &Observed| refuses(attempt.request, observed, now);
+                grants.read_until(section.base(), files, look, enough)?
             }
             (record, Some(grants), _) if standing_of(record).is_some() => {
                 grants.read_all(section.base(), |bytes| observe(bytes, lease, host))?
@@ -75,7 +82,7 @@ impl Attempt<'_, '_> {
         now: &Now,
         before_commit: &mut BeforeCommit<'_>,
     ) -> Result<Attempted> {
-        let beside = Beside::read(self, section, record)?;
+        let beside = Beside::read(self, section, record, now)?;
         let members: Vec<Member<'_>> = beside
             .held
             .iter()

@@ -9,7 +9,7 @@ use zeta_core::layout;
 use zeta_core::lease::Observed;
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
-use zeta_core::pattern::index::{Entry, HEAD_LEN, Head, Index, Owner, Pending, gone, lines_of};
+use zeta_core::pattern::index::{HEAD_LEN, Head, Index, Owner, Pending, gone, lines_of};
 use zeta_core::time::Host;
 
 use super::Grants;
@@ -63,7 +63,7 @@ pub fn named_outside(
     grants: &Grants,
     lease: &RecordName,
     host: &Host,
-    ask: impl for<'i> Fn(&Index<'i>) -> Vec<Entry<'i>>,
+    ask: impl for<'i> Fn(&Index<'i>) -> Vec<&'i str>,
 ) -> Result<Vec<String>> {
     let guard = format!("{}/{}", layout::GUARDS, layout::lease_file(lease));
     let path = || node.path.join(&guard);
@@ -87,8 +87,8 @@ fn file_of(id: &str) -> String {
     format!("{id}.lock")
 }
 
-fn files_of(entries: &[Entry<'_>]) -> Vec<String> {
-    entries.iter().map(|entry| file_of(entry.id)).collect()
+fn files_of(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|id| file_of(id)).collect()
 }
 
 fn write_anew(
@@ -115,10 +115,8 @@ fn write_anew(
 fn lines_for(file: &str, observed: &Observed) -> String {
     let id = file.strip_suffix(".lock").unwrap_or(file);
     match observed {
-        Observed::Ours(record, ..) => {
-            lines_of(id, record.fencing_token.get(), &PathClaim::of(&record.extra))
-        }
-        _ => lines_of(id, 0, &PathClaim::of(&[])),
+        Observed::Ours(record, ..) => lines_of(id, &PathClaim::of(&record.extra)),
+        _ => lines_of(id, &PathClaim::of(&[])),
     }
 }
 

@@ -110,10 +110,25 @@ impl Grants {
         files: Vec<String>,
         observe: impl Fn(Option<Bytes>) -> Observed,
     ) -> Result<Vec<Grant>> {
+        self.read_until(base, files, observe, |_| false)
+    }
+
+    /// As [`Grants::read_some`], up to the first one that is `enough`.
+    pub fn read_until(
+        &self,
+        base: &TrustedDir,
+        files: Vec<String>,
+        observe: impl Fn(Option<Bytes>) -> Observed,
+        mut enough: impl FnMut(&Observed) -> bool,
+    ) -> Result<Vec<Grant>> {
         let mut grants = Vec::new();
         for file in files {
-            if let Some(bytes) = self.read(base, &file)? {
-                grants.push(Grant { observed: observe(Some(bytes)), file: Some(file) });
+            let Some(bytes) = self.read(base, &file)? else { continue };
+            let observed = observe(Some(bytes));
+            let is_enough = enough(&observed);
+            grants.push(Grant { observed, file: Some(file) });
+            if is_enough {
+                break;
             }
         }
         Ok(grants)
@@ -202,7 +217,9 @@ impl Grants {
         }
         let file = layout::grant_file(record.fencing_token.get());
         self.put(section, &file, (record, super::RENEWAL_RESERVE), false, now.host)?;
-        publish(section, &first, true, 0)
+        // The grant is there already: this is for others to notice it.
+        let _ = publish(section, &first, true, 0);
+        Ok(())
     }
 }
 
@@ -266,6 +283,16 @@ impl Found {
             publish(section, &longer, true, 0)?;
         }
         grants.put(section, file, (record, reserve), true, now.host)
+    }
+
+    /// Writes the record of another holder in its place; that one of a grant has a file of its own,
+    /// and is there before this one goes.
+    pub fn replace(&self, section: &Section<'_>, record: &Record, now: &Now) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else {
+            return publish(section, record, true, super::RENEWAL_RESERVE);
+        };
+        grants.add(section, Some(standing), (standing.fencing_token, record), true, now)?;
+        grants.take(section, file, now.host)
     }
 
     /// Removes the record. The last grant takes the record with it that stands for them.

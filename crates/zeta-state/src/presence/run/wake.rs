@@ -187,7 +187,10 @@ impl Wake {
 
     /// When there is something to do although nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let looked = self.looked?;
+        // What changed before the first sleep, no watch has seen.
+        let Some(looked) = self.looked.filter(|_| !self.record_changed) else {
+            return Some(Instant::now());
+        };
         let look = match (self.mail_changed, self.mail.fd()) {
             (true, _) => Some(looked + LOOK_INTERVAL),
             (false, None) => Some(looked + BLIND_INTERVAL),

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use zeta_core::lease::{Held, Observed};
+use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PATTERNS_MAX, PathClaim, Pattern};
 use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 
-use super::{AcquireArgs, RenewArgs, Subject};
+use super::{AcquireArgs, HandoverArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
 use zeta_bus::claim::paths::{self as ops, PathRequest, report};
@@ -103,6 +104,10 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     let ctx = context_of(call, subject)?;
     let request = request_of(subject)?;
+    // A question about a token is a question whether its claim lasts.
+    if ops::is_lost(&ctx, &request)? {
+        return not_yours(call, &ctx, &request);
+    }
     let holders = ops::holders(&ctx, &request)?;
     let now = ctx.now();
     let object = || report::holders(&request, &holders, &now);
@@ -118,7 +123,6 @@ pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
         };
         holders.own.iter().any(of_it)
     };
-    // A question about a token is a question whether its claim lasts.
     if request.token.is_some_and(|token| !is_asked(token)) {
         return not_yours(call, &ctx, &request);
     }
@@ -150,6 +154,26 @@ pub(super) fn renew(call: &Call, args: &RenewArgs) -> Result<u8> {
             }
             Err(lost) => Ok(print_lost(call.out, &lost, &ctx)),
         },
+        None => not_yours(call, &ctx, &request),
+    }
+}
+
+pub(super) fn hand_over(call: &Call, args: &HandoverArgs) -> Result<u8> {
+    if args.note.is_some() {
+        return Err(Error::usage("a note goes with an item, and not with paths")
+            .hint("send it to the new holder: zeta bus send WHO TEXT"));
+    }
+    let ctx = context_of(call, &args.subject)?;
+    let request = request_of(&args.subject)?;
+    let to = Label::new("new holder", &args.to)?;
+    match ops::hand_over(&ctx, &request, &to)? {
+        Some(Ok(Ok(record))) => {
+            let token = record.fencing_token;
+            let object = || report::handed_over(&request, &ctx.agent, &record);
+            call.out.either(object, || token.to_string()).map(|()| 0)
+        }
+        Some(Ok(Err(lost))) => Ok(print_lost(call.out, &lost, &ctx)),
+        Some(Err(error)) => Err(error),
         None => not_yours(call, &ctx, &request),
     }
 }

@@ -182,3 +182,37 @@ fn no_claim_on_paths_waits_for_the_bus() {
     repo.ends(0, &["claim", "release", "--path", &deep, "--token", &token]);
     assert_eq!(original_holders(&repo.bus, &item), [""; 0]);
 }
+
+#[test]
+fn a_claim_on_paths_is_handed_over_without_a_moment_in_which_it_is_free() {
+    let repo = Repo::new();
+    let src = ["--path", "src/", "--path", "docs/"];
+    let token = repo.claim("ann", &src);
+    let to_bob = [&["claim", "handover", "--as", "ann", "--to", "bob"], &src[..]].concat();
+    repo.ends(3, &to_bob);
+    let next = repo.ends(0, &[&to_bob[..], &["--token", &token]].concat()).out;
+    assert!(next.trim().parse::<u64>().unwrap() > token.parse().unwrap(), "{next}");
+    assert_eq!((repo.original("src/**"), repo.original("docs/**").len()), (vec!["bob".into()], 1));
+    assert_eq!(repo.listed().iter().map(|(_, from)| from.as_str()).collect::<Vec<_>>(), ["bob"; 2]);
+    let check = ["claim", "check", "--path", "src/", "--path", "docs/"];
+    repo.ends(5, &[&check[..], &["--token", &token]].concat());
+    repo.ends(3, &[&check[..], &["--as", "ann"]].concat());
+    repo.ends(3, &["claim", "acquire", "--path", "src/a", "--as", "bob"]);
+    let yours = repo.ends(0, &[&check[..], &["--as", "bob"]].concat());
+    assert!(yours.out.contains("yours"), "its name is enough until it acquires: {yours:?}");
+    // The new holder binds it to its session, and the claim ends with that.
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let bind = format!("{zeta} claim acquire --path src/ --path docs/ && {zeta} claim list --json");
+    let out = repo.ends(0, &["run", "--as", "bob", "--", "sh", "-c", &bind]).out;
+    let (bound, list) = out.trim().split_once('\n').unwrap();
+    assert!(bound.parse::<u64>().unwrap() > next.trim().parse().unwrap(), "{out}");
+    assert!(list.contains("\"session\""), "{list}");
+    assert_eq!((repo.listed(), repo.original("src/**")), (vec![], vec![]));
+    repo.ends(5, &[&["claim", "release", "--token", next.trim()], &src[..]].concat());
+    // Of the claims of one agent, the one that is handed over leaves the other one.
+    let one = repo.claim("ann", &["--shared", "--path", "src/"]);
+    repo.claim("ann", &["--shared", "--path", "src/", "--path", "x"]);
+    let args = ["claim", "handover", "--shared", "--path", "src/", "--to", "bob", "--token", &one];
+    repo.ends(0, &args);
+    assert_eq!(repo.original("src/**"), repo.both());
+}

@@ -11,6 +11,7 @@
 mod bus;
 mod fault;
 mod hooks;
+mod joint;
 mod moment;
 mod note;
 mod sandbox;
@@ -124,4 +125,29 @@ fn a_fault_at_any_call_of_a_handover_shows_its_note_to_the_new_holder_or_to_none
 #[test]
 fn a_fault_at_any_call_of_a_release_with_a_note_shows_it_once_the_item_is_free() {
     note::play(test_name!(), &["release"]);
+}
+
+#[test]
+fn a_fault_at_any_call_of_the_acquire_of_the_last_slot_grants_it_or_not() {
+    joint::play(test_name!(), &joint::Scene::last_slot());
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_release_of_one_slot_frees_it_or_not() {
+    joint::play(test_name!(), &joint::Scene::release());
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_break_of_one_slot_frees_it_or_not() {
+    joint::play(test_name!(), &joint::Scene::break_one());
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_claim_on_paths_grants_and_announces_it_or_not() {
+    joint::play(test_name!(), &joint::Scene::claim());
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_release_of_paths_leaves_the_claim_or_nothing() {
+    joint::play(test_name!(), &joint::Scene::unclaim());
 }

@@ -36,6 +36,7 @@ impl Sandbox {
     fn within(dir: TempDir, no_openat2: bool) -> Sandbox {
         let world = dir.join("world");
         std::fs::create_dir(&world).unwrap();
+        std::fs::create_dir_all(dir.join("repo/.git")).unwrap();
         Sandbox { dir, world, no_openat2 }
     }
 
@@ -43,6 +44,7 @@ impl Sandbox {
     pub fn cmd(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let path = std::env::var_os("PATH").unwrap_or_default();
+        command.current_dir(self.dir.join("repo"));
         command.env_clear().env("PATH", path).env("HOME", self.home()).env("LC_ALL", "C");
         command.env("ZETA_STATE_DIR", self.world.join("state")).env("ZETA_SESSION", "s-1");
         command.env("ZETA_BUS_DIR", self.world.join("bus"));

@@ -194,5 +194,11 @@ fn a_claim_on_paths() {
     assert_eq!(claim("renew", &["src/**", "x"], &own, 0)["outcome"], "renewed");
     let list = answer(&mut place.cmd(&["--json"]), &["claim", "list"], 0);
     assert_eq!(list["claims"][0]["item_id"], "path:repo:src/**", "{list}");
+    assert_eq!(claim("handover", &["src/**", "x"], &["--to", "bob"], 3)["error"], "refused");
+    let to_bob = [&own[..], &["--to", "bob", "--as", "ann"]].concat();
+    let handed = claim("handover", &["src/**", "x"], &to_bob, 0);
+    assert_eq!((&handed["from"], &handed["to"]), (&json!("ann"), &json!("bob")), "{handed}");
+    let token = handed["fencing_token"].to_string();
+    let own = ["--token", token.as_str()];
     assert_eq!(claim("release", &["src/**", "x"], &own, 0)["outcome"], "released");
 }
