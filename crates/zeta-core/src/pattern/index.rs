@@ -360,7 +360,7 @@ mod tests {
             assert!(index.after(&a).contains(&b.as_str()) && index.after(&c).is_empty());
             found.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(named(&lines), [b.clone()]);
+        assert_eq!(named(&lines), std::slice::from_ref(&b));
         lines += &lines_of(&a, &shared(&["x/y"]));
         assert_eq!(named(&lines), [b, a]);
     }
