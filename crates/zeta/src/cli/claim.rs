@@ -118,7 +118,7 @@ struct Subject {
     /// Branch of the work
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,
-    /// Worktree of the work
+    /// Worktree of the work, from where you are
     #[arg(long, value_name = "PATH")]
     worktree: Option<String>,
 }
@@ -244,13 +244,26 @@ fn name<'a>(ctx: &'a Context, subject: &'a Subject) -> &'a str {
 fn new_request_of(from: Address, subject: &Subject) -> Result<ClaimRequest> {
     let ItemArgs { item: positional, named_item } = &subject.item;
     let text = positional.as_ref().or(named_item.as_ref()).map_or("", String::as_str);
+    let by_name = bus_shape() == Shape::Original;
+    let worktree = subject.worktree.as_deref();
     Ok(ClaimRequest {
         token: subject.token.as_deref().map(crate::cli::lease::token).transpose()?,
         branch: subject.branch.clone(),
-        worktree: subject.worktree.clone(),
-        by_name: bus_shape() == Shape::Original,
+        // The original takes any text.
+        worktree: worktree.map(|dir| if by_name { dir.to_owned() } else { from_here(dir) }),
+        by_name,
         ..ClaimRequest::new(from, item(text)?)
     })
+}
+
+/// Makes a relative directory absolute: those who read the claim are elsewhere.
+fn from_here(dir: &str) -> String {
+    let path = Path::new(dir);
+    if dir.is_empty() || path.is_absolute() {
+        return dir.to_owned();
+    }
+    let found = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    found.ok().and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| dir.to_owned())
 }
 
 /// Reads a note, and the branch and commit of the worktree that the caller is in.

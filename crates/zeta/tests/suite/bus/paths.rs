@@ -155,6 +155,13 @@ fn a_path_is_that_of_the_repository_however_it_is_written() {
     repo.ends(2, top, &["claim", "acquire", "--shared", "B-1"]);
     std::fs::write(top.join(".git/worktrees/second/commondir"), "nowhere\n").unwrap();
     repo.ends(2, &repo.second, &["claim", "check", "--path", "x"]);
+    // Nothing waits for the other end of a pipe.
+    for pipe in [top.join(".git/worktrees/second/commondir"), repo.second.join(".git")] {
+        std::fs::remove_file(&pipe).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let out = repo.ends(2, &repo.second, &["claim", "check", "--path", "x"]);
+        assert!(out.err.contains("not a regular file") && out.took < SOON, "{out:?}");
+    }
 }
 
 #[test]

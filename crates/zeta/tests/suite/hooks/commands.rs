@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::run::{Agent, claude, denied, edit, hook_text, worktree};
+use super::run::{Agent, claude, denied, edit, exported, hook_text, worktree};
 use crate::support::{LIMIT, Out, Sandbox, run, until};
 
 const ZETA: &str = env!("CARGO_BIN_EXE_zeta");
@@ -63,6 +63,26 @@ fn a_command_of_an_agent_is_in_its_session_without_any_variable() {
     });
     assert!(before.contains("agent codex-") && before.contains("it is alive"), "{before}");
     assert_eq!(refused(), None, "the process of the tool has ended");
+}
+
+#[test]
+fn a_claimed_worktree_is_meant_from_where_its_holder_is() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let holder = Agent::start("holder");
+    claude(&sandbox, &holder, "session-start", &json!({"cwd": dir}));
+    for (item, name) in [("B-1", "."), ("B-2", "../r"), ("B-3", dir.to_str().unwrap())] {
+        let args = ["claim", "acquire", item, "--worktree", name];
+        let mut command = sandbox.cmd(&args);
+        let out = run(command.envs(exported(&sandbox, &holder)).current_dir(&dir));
+        assert_eq!(out.status, 0, "{out:?}");
+        let second = Agent::start("second");
+        let answer = claude(&sandbox, &second, "before-tool", &edit(&dir, "a"));
+        assert!(denied(&answer).is_some_and(|why| why.contains(item)), "{name}: {answer}");
+        let mut command = sandbox.cmd(&["claim", "release", item, "--worktree", name]);
+        let out = run(command.envs(exported(&sandbox, &holder)).current_dir(&dir));
+        assert_eq!(out.status, 0, "{out:?}");
+    }
 }
 
 #[test]
