@@ -320,8 +320,10 @@ fn a_command_that_stops_itself_stops_the_whole_job() {
         let line = format!("$zeta run --as otto --pty -- sh -c '{stop}; echo ba\"\"ck'\r");
         terminal.keys(line.as_bytes());
         terminal.wait_for("Stopped");
-        terminal.keys(b"fg\r");
+        // Keys before the end of the command would be the command's.
+        terminal.keys(b"fg; echo do\"\"ne\r");
         terminal.wait_for("back");
+        terminal.wait_for("done");
         terminal.keys(b"exit\r");
         assert_eq!(terminal.end(), Some(0), "{:?}", terminal.shown);
     }
