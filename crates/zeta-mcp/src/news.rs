@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Once, mpsc};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,6 +14,8 @@ use zeta_state::presence::view::{Change, View};
 
 /// How often a tree is looked for that is not there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a subscription waits for what is there at its start.
+const START_MAX: Duration = Duration::from_secs(1);
 /// Changes within this time are told as one.
 pub const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -35,29 +37,36 @@ impl News {
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.started.call_once(|| {
             let (dir, count) = (self.state_dir.clone(), self.count.clone());
+            let (start, has_started) = mpsc::sync_channel(1);
             // Without the thread, no news come, and a client can still read the state.
-            let _ = std::thread::Builder::new().spawn(move || follow(&dir, &count));
+            let _ = std::thread::Builder::new().spawn(move || follow(&dir, &count, start));
+            // What changes after this call must not count as what was there before.
+            let _ = has_started.recv_timeout(START_MAX);
         });
         self.count.subscribe()
     }
 }
 
-fn follow(dir: &Path, count: &watch::Sender<u64>) {
-    let mut first = true;
+fn follow(dir: &Path, count: &watch::Sender<u64>, start: mpsc::SyncSender<()>) {
+    let mut start = Some(start);
     loop {
         // The tree may be gone, or be made again.
-        let _ = follow_one(dir, count, first);
-        first = false;
+        let _ = follow_one(dir, count, &mut start);
+        start = None;
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-/// Follows one tree until it is gone. What is there at the very start is no change.
-fn follow_one(dir: &Path, count: &watch::Sender<u64>, first: bool) -> Result<()> {
+/// Follows one tree until it is gone. What is there at the very start is no change; then `start`
+/// is dropped, and its receiver notices that.
+fn follow_one(
+    dir: &Path,
+    count: &watch::Sender<u64>,
+    start: &mut Option<mpsc::SyncSender<()>>,
+) -> Result<()> {
     let Some(mut view) = View::open(dir)? else { return Ok(()) };
     view.follow();
     let mut known: HashMap<(Label, String), Vec<u8>> = HashMap::new();
-    let mut is_start = first;
     loop {
         let mut news = false;
         view.wait(Duration::from_secs(3600), &mut |change| {
@@ -73,9 +82,8 @@ fn follow_one(dir: &Path, count: &watch::Sender<u64>, first: bool) -> Result<()>
                 None => known.remove(&key),
             };
         })?;
-        if news && !is_start {
+        if start.take().is_none() && news {
             count.send_modify(|count| *count += 1);
         }
-        is_start = false;
     }
 }

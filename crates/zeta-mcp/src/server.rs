@@ -1,7 +1,8 @@
 //! The protocol: the tools, the resource, and the news about it, in both eras of the protocol.
 
+use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData,
@@ -39,13 +40,16 @@ pub struct Server {
     news: News,
     /// The subscription of a client of the older era.
     subscribed: Mutex<Option<JoinHandle<()>>>,
+    /// The news since each subscription that was accepted and does not listen yet.
+    accepted: Mutex<VecDeque<watch::Receiver<u64>>>,
 }
 
 impl Server {
     /// Makes a server.
     pub fn new(worker: Handle, end: Arc<End>, ctx: Context) -> Server {
         let news = News::new(ctx.state_dir.clone());
-        Server { worker, end, ctx, news, subscribed: Mutex::new(None) }
+        let (subscribed, accepted) = (Mutex::default(), Mutex::default());
+        Server { worker, end, ctx, news, subscribed, accepted }
     }
 
     async fn call(
@@ -92,6 +96,10 @@ impl Server {
         let mut text = String::new();
         status::json::write(&view, &self.ctx, |piece| text.push_str(piece));
         Ok(text)
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, VecDeque<watch::Receiver<u64>>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace_subscription(&self, task: Option<JoinHandle<()>>) {
@@ -196,12 +204,16 @@ impl ServerHandler for Server {
         requested: &SubscriptionFilter,
     ) -> Option<SubscriptionFilter> {
         let uris = requested.resource_subscriptions.iter().flatten();
-        let known = uris.filter(|uri| *uri == STATE).cloned();
+        let known: Vec<String> = uris.filter(|uri| *uri == STATE).cloned().collect();
+        if !known.is_empty() {
+            self.accepted().push_back(self.news.subscribe());
+        }
         Some(SubscriptionFilter::builder().resource_subscriptions(known).build())
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let mut news = self.news.subscribe();
+        let accepted = self.accepted().pop_front();
+        let mut news = accepted.unwrap_or_else(|| self.news.subscribe());
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),

@@ -105,7 +105,7 @@ pub const BUGS: [Bug; 11] = [
     ),
     bug(
         "the token of a handover is not remembered",
-        ACQUIRE,
+        "crates/zeta-state/src/lease/holder.rs",
         "        section.remember(record.fencing_token.get())?;
 ",
         "",

@@ -128,8 +128,21 @@ impl<'a> Login<'a> {
 impl Login<'_> {
     /// Returns whether it has a refresh token, which stands first.
     fn refreshes(&self) -> bool {
+        self.refresh_token().is_some()
+    }
+
+    fn refresh_token(&self) -> Option<&str> {
         let token = self.tokens.first().copied().flatten();
-        token.is_some_and(|token| !matches!(token, "null" | "\"\""))
+        token.filter(|token| !matches!(*token, "null" | "\"\""))
+    }
+
+    /// Returns whether both are shown to belong to one account: by its name, or by a refresh token
+    /// that has not changed.
+    fn is_of_account(&self, other: &Login<'_>) -> bool {
+        match (self.account, other.account) {
+            (Some(account), Some(other)) => account == other,
+            _ => self.refreshes() && self.refresh_token() == other.refresh_token(),
+        }
     }
 }
 
@@ -195,11 +208,12 @@ pub enum Choice {
     Broken,
     /// The file stays: the login of the blob is older.
     Older(Compared),
-    /// The file stays: nothing shows which is newer.
+    /// The file stays: nothing shows which is newer, or that both belong to one account.
     Unknown,
 }
 
-/// Decides which of two different logins stays: that of the blob, or that of the file.
+/// Decides which of two different logins stays: that of the blob, or that of the file. A login that
+/// may belong to another account is not replaced: only its file has it.
 pub fn decide_restore(entry: &Entry, blob: &[u8], file: &[u8]) -> Choice {
     if !is_refreshed(entry) {
         return Choice::Unknown;
@@ -207,14 +221,21 @@ pub fn decide_restore(entry: &Entry, blob: &[u8], file: &[u8]) -> Choice {
     let Ok(ours) = Login::read(entry, blob) else { return Choice::Unknown };
     match Login::read(entry, file) {
         Ok(there) => match judge_age(&ours, &there) {
-            Age::Newer(compared) => Choice::Newer(compared),
+            Age::Newer(compared) if ours.is_of_account(&there) => Choice::Newer(compared),
             Age::Older(compared) => Choice::Older(compared),
-            Age::Same | Age::Unknown => Choice::Unknown,
+            Age::Newer(_) | Age::Same | Age::Unknown => Choice::Unknown,
         },
-        Err(BadBake::Blank | BadBake::NotJson) => Choice::Broken,
+        Err(BadBake::Blank) => Choice::Broken,
+        Err(BadBake::NotJson) if is_cut_off(file) => Choice::Broken,
         // A login of a kind that a later version of its tool writes, or a logout.
         Err(_) => Choice::Unknown,
     }
+}
+
+/// Returns whether a text is the first part of a JSON object.
+fn is_cut_off(text: &[u8]) -> bool {
+    let read = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+    text.trim_ascii_start().starts_with(b"{") && read.is_err_and(|error| error.is_eof())
 }
 
 /// What is asked of a guard.

@@ -47,19 +47,19 @@ pub(super) fn split_key(line: &[u8]) -> Option<(&[u8], &[u8])> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyTable {
     /// For each hash, the number of the first entry that has it, counted from 1; 0 is *none*.
-    slots: [u8; 64],
+    slots: [u8; 128],
 }
 
 impl Default for KeyTable {
     fn default() -> KeyTable {
-        KeyTable { slots: [0; 64] }
+        KeyTable { slots: [0; 128] }
     }
 }
 
 impl KeyTable {
     /// The table of keys that are known when the program is compiled.
     pub(crate) const fn of(keys: &[&str]) -> KeyTable {
-        let mut slots = [0; 64];
+        let mut slots = [0; 128];
         let mut at = keys.len();
         // From the last to the first, so that the first stays.
         while at > 0 {
@@ -107,7 +107,7 @@ const fn number(at: usize) -> u8 {
     if at < 254 { at as u8 + 1 } else { 255 }
 }
 
-/// The slot of a key, a number below 64: from the length and three bytes. The factor was searched
+/// The slot of a key, a number below 128: from the length and three bytes. The factor was searched
 /// for: it sends no two keys of a lease, and no two of a persona, to one number.
 #[inline(always)]
 pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
@@ -116,7 +116,7 @@ pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
         return 0;
     };
     let word = u32::from_le_bytes([*first, *middle, *last, bytes.len() as u8]);
-    (word.wrapping_mul(0xc3dc_289f) >> 26) as u8
+    (word.wrapping_mul(0x0032_5d43) >> 25) as u8
 }
 
 /// Compares two short texts. The C library of the static binary compares byte by byte.

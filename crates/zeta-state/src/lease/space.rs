@@ -81,18 +81,23 @@ impl Space {
         Some(format!("{FROM_TOP}{}", Pattern::of_path(path).ok()?))
     }
 
-    /// Reads a path or a pattern that a person wrote, from where the call runs. A text that names a
-    /// file is that file, and the directories before the first wildcard are followed.
+    /// Reads a path or a pattern that a person wrote, from where the call runs. As far as it names
+    /// what is there, it means that, and links are followed; a wildcard begins behind that.
     pub fn pattern(&self, text: &str) -> Result<Pattern> {
+        if text.is_empty() {
+            return Err(Error::usage("the path is empty").hint("write . for this directory"));
+        }
         let (from, text) = match text.strip_prefix(FROM_TOP) {
             Some(rest) => (&self.top, rest),
             None => (&self.from, text),
         };
-        let whole = from.join(text);
-        let exists = whole.symlink_metadata().is_ok();
         let is_special = |part: &OsStr| part.to_str().is_none_or(|part| part.contains(SPECIAL));
         let parts: Vec<&OsStr> = Path::new(text).components().map(Component::as_os_str).collect();
-        let wild = if exists { None } else { parts.iter().position(|part| is_special(part)) };
+        let mut named = from.clone();
+        let wild = parts.iter().position(|part| {
+            named.push(part);
+            is_special(part) && named.symlink_metadata().is_err()
+        });
         let (plain, wild) = parts.split_at(wild.unwrap_or(parts.len()));
         let plain: PathBuf = plain.iter().collect();
         let resolved = resolve(&from.join(&plain))?;

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 /// Most bytes of a document.
 const BYTES_MAX: usize = 1024 * 1024;
-/// How long a document may take to arrive.
-const LIMIT: Duration = Duration::from_millis(300);
+/// How long a document may take to arrive: a tool that is busy writes it long after it started the
+/// hook, and an event that is not read goes unchecked.
+const LIMIT: Duration = Duration::from_millis(1500);
 
 /// Reads a document. The error is one sentence.
 pub(super) fn read(from: impl AsFd) -> Result<Value, String> {
@@ -24,7 +25,7 @@ pub(super) fn read(from: impl AsFd) -> Result<Value, String> {
         let limit = Timespec::try_from(left).unwrap_or_default();
         let fd = from.as_fd();
         match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit)) {
-            Ok(0) => return Err("the event on standard input is not complete after 0.3 s".into()),
+            Ok(0) => return Err("the event on standard input is not complete after 1.5 s".into()),
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(format!("standard input cannot be read: {errno}")),
@@ -118,13 +119,13 @@ mod tests {
     fn what_is_no_document_is_said_in_time() {
         let deep = "[".repeat(10_000);
         for (text, part) in [
-            (&b"{\"a\":"[..], "0.3 s"),
-            (b"", "0.3 s"),
+            (&b"{\"a\":"[..], "1.5 s"),
+            (b"", "1.5 s"),
             (b"[1]", "no JSON object"),
             (b"{a}", "not JSON"),
             (b"}{", "not JSON"),
             (b"{\"a\":\"\xff\"}", "not JSON"),
-            (deep.as_bytes(), "0.3 s"),
+            (deep.as_bytes(), "1.5 s"),
         ] {
             let error = of_open_pipe(text).unwrap_err();
             assert!(error.contains(part), "{text:?}: {error}");

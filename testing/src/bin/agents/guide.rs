@@ -164,7 +164,7 @@ fn add(steps: &mut [Step], line: &str) {
 fn plain(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let bare = word.trim_end_matches([',', ';', ':', ')']);
+        let bare = word.trim_matches(['(', ',', ';', ':', ')']);
         let amount = bare.chars().all(|c| c.is_ascii_digit() || ".smh+".contains(c));
         let here = words.ends_with(&["host".to_owned(), "name".to_owned()]);
         let word = match here || amount && bare.contains(|c: char| c.is_ascii_digit()) {

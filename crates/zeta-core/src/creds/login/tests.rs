@@ -86,8 +86,8 @@ fn a_login_is_newer_by_its_limit_then_by_its_issue_and_only_of_one_account() {
 #[test]
 fn a_restore_takes_the_newer_one_and_mends_what_no_tool_can_read() {
     let (old, new) = (claude("1", "1000"), claude("2", "2000"));
-    let choice = |blob: &str, file: &str| {
-        let came = decide_restore(&entry("claude"), blob.as_bytes(), file.as_bytes());
+    let of = |id: &str, blob: &str, file: &str| {
+        let came = decide_restore(&entry(id), blob.as_bytes(), file.as_bytes());
         match came {
             Choice::Newer(_) => "newer",
             Choice::Broken => "broken",
@@ -95,8 +95,12 @@ fn a_restore_takes_the_newer_one_and_mends_what_no_tool_can_read() {
             Choice::Unknown => "unknown",
         }
     };
+    let choice = |blob: &str, file: &str| of("claude", blob, file);
+    let same_account = new.replace("r2", "r1");
     let cases = [
-        (new.as_str(), old.as_str(), "newer"),
+        (same_account.as_str(), old.as_str(), "newer"),
+        // Nothing shows that it is not the login of another account.
+        (&new, &old, "unknown"),
         (&old, &new, "older"),
         (&old, &claude("2", "1000"), "unknown"),
         (&old, &claude("2", "null"), "unknown"),
@@ -104,6 +108,9 @@ fn a_restore_takes_the_newer_one_and_mends_what_no_tool_can_read() {
         (&old, "\n", "broken"),
         (&old, &new[..new.len() / 2], "broken"),
         (&old, "{}", "unknown"),
+        (&old, "v2:AES-GCM:c2VhbGVk", "unknown"),
+        (&old, "{]", "unknown"),
+        (&old, " {", "broken"),
         (&old, r#"{"mcpOAuth":{}}"#, "unknown"),
         ("{}", &new, "unknown"),
         ("", "", "unknown"),
@@ -111,6 +118,13 @@ fn a_restore_takes_the_newer_one_and_mends_what_no_tool_can_read() {
     for (blob, file, expect) in cases {
         assert_eq!(choice(blob, file), expect, "{blob} over {file}");
     }
+    assert_eq!(of("gemini", &gemini("2", 2_000), &gemini("1", 1_000)), "newer");
+    let (early, late) = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z");
+    let of_codex = |account| {
+        let (blob, file) = (codex("2", None, late, "u"), codex("1", None, early, account));
+        of("codex", &blob, &file)
+    };
+    assert_eq!((of_codex("u"), of_codex("v")), ("newer", "unknown"));
     let hosts = decide_restore(&entry("gh-cli"), b"github.com:\n oauth_token: x", b"");
     assert_eq!(hosts, Choice::Unknown, "only logins that are refreshed are compared");
 }

@@ -128,6 +128,13 @@ fn a_path_is_that_of_the_repository_however_it_is_written() {
     }
     repo.ends(3, top, &["claim", "check", "--path", "app/[slug]/"]);
     repo.ends(0, top, &["claim", "check", "--path", "app/s/page.tsx"]);
+    // A file that is still to be made in such a directory.
+    repo.token(&["app/[slug]/new.tsx"], &["--as", "ann"]);
+    repo.ends(0, top, &["claim", "check", "--path", "app/s/new.tsx"]);
+    std::fs::write(router.join("new.tsx"), "").unwrap();
+    repo.ends(3, top, &["claim", "check", "--path", "app/[slug]/new.tsx"]);
+    repo.ends(3, top, &["claim", "check", "--path", "app/[slug]/*.tsx"]);
+    repo.ends(0, top, &["claim", "check", "--path", "app/[gone]/new.tsx"]);
     for (way, why) in [
         ("out/passwd", "outside of the repository"),
         ("/etc/passwd", "outside of the repository"),
@@ -138,6 +145,7 @@ fn a_path_is_that_of_the_repository_however_it_is_written() {
         ("src/{a,b}", "braces"),
         ("src/**.py", "stands alone"),
         ("src/[", "class"),
+        ("", "write . for this directory"),
     ] {
         let out = repo.ends(2, top, &["claim", "acquire", "--path", way]);
         assert!(out.err.contains(why), "{way}: {out:?}");

@@ -484,7 +484,8 @@ fn a_restore_writes_the_newer_login_and_says_why() {
         (came, reason, fs::read_to_string(place.login()).unwrap())
     };
     let (blob, newer) = (login("r0", 0), login("r9", 9));
-    let older = blob.replace("4000000000000", "3000000000000").replace("r0", "r8");
+    let older = blob.replace("4000000000000", "3000000000000").replace("a-r0", "a-r8");
+    let of_another = blob.replace("4000000000000", "3000000000000").replace("r0", "r8");
     let (came, why, file) = written(&[], &newer);
     assert_eq!((came.as_str(), file == newer), ("kept_newer", true));
     assert!(why.contains("the file has the newer login (the blob's is good until 2096-"), "{why}");
@@ -504,7 +505,7 @@ fn a_restore_writes_the_newer_login_and_says_why() {
         assert_eq!((came.as_str(), file == blob), ("written", true), "{broken:?}");
         assert!(why.contains("empty or cut off"), "{why}");
     }
-    for unknown in ["{}", &blob.replace("r0", "r7")] {
+    for unknown in ["{}", "sealed:c2VhbGVk", &blob.replace("r0", "r7"), &of_another] {
         let (came, why, file) = written(&[], unknown);
         assert_eq!((came.as_str(), why.as_str(), file == unknown), ("kept_differing", "", true));
     }
