@@ -11,9 +11,24 @@ pub fn quote_word(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Writes a text as an argument of a command. One that begins with a dash would be an option there,
+/// so it becomes the value of `option`.
+pub fn argument<'t>(option: &str, text: &'t str) -> Cow<'t, str> {
+    match text.starts_with('-') {
+        true => Cow::Owned(format!("{option}={}", quote_word(text))),
+        false => quote_word(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quote_word;
+    use super::{argument, quote_word};
+
+    #[test]
+    fn no_text_becomes_an_option() {
+        assert_eq!(argument("--item", "B 1"), "'B 1'");
+        assert_eq!(argument("--item", "--path=:/"), "--item='--path=:/'");
+    }
 
     #[test]
     fn a_text_is_one_word() {

@@ -5,7 +5,7 @@ use zeta_core::bus::grant::Identity;
 use zeta_core::bus::note::Note;
 use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
-use zeta_core::shell::quote_word;
+use zeta_core::shell::{argument, quote_word};
 use zeta_core::time::{format_duration, moment, parse_utc};
 
 use super::{ClaimRequest, Claimant, Granted, Holders, Released, Taken};
@@ -151,7 +151,7 @@ pub fn held(item: &str, claimants: &[Claimant]) -> Error {
         };
         error = error.hint(format!("{}: {why}", who(claimant)));
     }
-    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", quote_word(item)))
+    error.hint(format!("wait for it: zeta claim acquire {} --wait 10m", argument("--item", item)))
 }
 
 /// Describes a holder: name, session, since when, branch and worktree.

@@ -19,12 +19,15 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use crate::name::Label;
+use crate::time::NS_PER_MS;
 
 /// Longest text for a model at the start of a session, in characters.
 pub const TEXT_MAX: usize = 400;
 /// Time between the beats that a session with hooks promises. It beats when it does something, and
 /// an agent that waits for a person is not hung: its process is the evidence.
 pub const BEAT_MS: u64 = 24 * 60 * 60 * 1000;
+/// Hooks renew what their session holds once in each span of this length, in ns.
+const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
 
 /// An agent tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +246,12 @@ impl Default for Rules {
     }
 }
 
+/// Returns whether a hook renews what its session holds: the first beat of each span does. A pause
+/// since the last beat is no condition, because an agent that works makes none.
+pub fn is_renewal_due(last_beat_ns: u64, now_ns: u64) -> bool {
+    last_beat_ns / RENEW_EVERY_NS != now_ns / RENEW_EVERY_NS
+}
+
 /// The number of a session: 32 hex digits, the same for each call of the session.
 pub fn session_number(tool: Tool, session: &str) -> String {
     let mut hex = sha256(&format!("{}\0{session}", tool.word()));
@@ -286,6 +295,16 @@ mod tests {
         for moment in Moment::ALL {
             assert_eq!(moment.word().parse(), Ok(moment));
         }
+    }
+
+    #[test]
+    fn an_agent_without_a_pause_renews_and_so_does_one_that_wakes_up() {
+        let renewals = |every_ms: u64| {
+            let beats: Vec<u64> =
+                (1_000..61_000).step_by(every_ms as usize).map(|ms| ms * NS_PER_MS).collect();
+            beats.windows(2).filter(|pair| is_renewal_due(pair[0], pair[1])).count()
+        };
+        assert_eq!((renewals(500), renewals(7_000), renewals(25_000)), (3, 2, 2));
     }
 
     #[test]

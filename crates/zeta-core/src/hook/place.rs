@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Answer, Rule, cut};
 use crate::record::printable;
-use crate::shell::quote_word;
+use crate::shell::{argument, quote_word};
 
 /// Most characters of a name that another agent chose.
 const NAME_MAX: usize = 80;
@@ -186,7 +186,7 @@ pub(super) fn age(seconds: u64) -> String {
 }
 
 fn next_step(claim: &Claim) -> String {
-    let (item, holder) = (quote_word(&claim.item), quote_word(&claim.holder));
+    let (item, holder) = (argument("--item", &claim.item), quote_word(&claim.holder));
     // An item of any length and kind is the text of another agent: a command is only made of one
     // that can be seen whole.
     let wait = match item.chars().count() <= NAME_MAX && printable(&item) == item {

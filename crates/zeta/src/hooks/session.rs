@@ -10,11 +10,11 @@ use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Neighbour};
 use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
-use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, session_number};
+use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, is_renewal_due, session_number};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
-use zeta_core::time::{NS_PER_MS, parse_utc};
+use zeta_core::time::parse_utc;
 
 use super::repository;
 use crate::config::Config;
@@ -27,9 +27,6 @@ use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{
     self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
-
-/// How often the leases of a session are looked through for one to renew.
-const RENEW_EVERY_NS: u64 = 20_000 * NS_PER_MS;
 
 /// The session that a call of a hook is about.
 pub(super) struct Session {
@@ -111,7 +108,7 @@ impl Session {
             cwd: self.cwd.as_deref(),
         };
         let before_ns = attend(&handle, &session, change)?;
-        if host::reading().boot_ns.saturating_sub(before_ns) > RENEW_EVERY_NS {
+        if is_renewal_due(before_ns, host::reading().boot_ns) {
             tool_session::renew(&handle, &self.number);
         }
         Ok(())

@@ -66,6 +66,27 @@ fn a_command_of_an_agent_is_in_its_session_without_any_variable() {
 }
 
 #[test]
+fn an_agent_that_works_without_a_pause_keeps_what_it_holds() {
+    let sandbox = Sandbox::new();
+    let holder = Agent::start("holder");
+    claude(&sandbox, &holder, "session-start", &json!({"cwd": "/"}));
+    let mut command = sandbox.cmd(&["lease", "acquire", "job", "--ttl", "30s"]);
+    let out = run(command.envs(exported(&sandbox, &holder)));
+    assert_eq!(out.status, 0, "{out:?}");
+    let until_when = || {
+        let shown = sandbox.ok(&["lease", "show", "job", "--json"]);
+        serde_json::from_str::<Value>(&shown).unwrap()["until"].clone()
+    };
+    let first = until_when();
+    // Its hooks come in a row, for longer than one span.
+    until(LIMIT * 3, || {
+        claude(&sandbox, &holder, "after-tool", &json!({"cwd": "/", "tool_name": "Read"}));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        until_when() != first
+    });
+}
+
+#[test]
 fn a_claimed_worktree_is_meant_from_where_its_holder_is() {
     let sandbox = Sandbox::new();
     let dir = worktree(&sandbox, "r", "main");
