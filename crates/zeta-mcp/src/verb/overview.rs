@@ -81,16 +81,24 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
         return Ok(Answer::refusal("held", &error, next).with("item_id", name));
     }
     // It may be a path of the repository where the agent works.
-    if let Ok(request) = path_request(worker, &[name], args) {
-        let found = paths::holders(&ctx, &request)?;
-        if !found.others.is_empty() {
-            let error = paths::report::held(&request, &found.others, &ctx.now());
-            return Ok(Answer::refusal("held", &error, next).with("paths", vec![name]));
+    let request = match path_request(worker, &[name], args) {
+        Ok(request) => request,
+        Err(error) => {
+            let text = format!(
+                "{name:?} is free as a lease and as an item. As a path it was not looked up: {}.",
+                error.text
+            );
+            return Ok(Answer::new("free", text));
         }
-        if !found.own.is_empty() {
-            let text = format!("{name:?} is yours, by a claim on paths.");
-            return Ok(Answer::new("mine", text).with("paths", vec![name]));
-        }
+    };
+    let found = paths::holders(&ctx, &request)?;
+    if !found.others.is_empty() {
+        let error = paths::report::held(&request, &found.others, &ctx.now());
+        return Ok(Answer::refusal("held", &error, next).with("paths", vec![name]));
+    }
+    if !found.own.is_empty() {
+        let text = format!("{name:?} is yours, by a claim on paths.");
+        return Ok(Answer::new("mine", text).with("paths", vec![name]));
     }
     Ok(Answer::new("free", format!("{name:?} is free: no agent has it.")))
 }

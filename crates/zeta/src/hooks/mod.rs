@@ -28,9 +28,10 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use zeta_core::hook::mail::MailRule;
-use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, edits, greeting};
+use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, cut, edits, greeting};
 use zeta_core::record::printable;
 
 use self::session::Session;
@@ -38,6 +39,9 @@ use crate::config::Config;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::NodeHandle;
+
+/// Most characters of a line on standard error.
+const NOTE_MAX: usize = 1000;
 
 /// Runs one call. The arguments are the tool and the event.
 pub fn run(args: &[OsString]) -> u8 {
@@ -48,10 +52,16 @@ pub fn run(args: &[OsString]) -> u8 {
     0
 }
 
-/// Writes the one line that a hook may write on standard error.
+/// Writes the one line that a hook may write on standard error. If nothing takes it at once, it is
+/// left out: a hook waits for no reader.
 fn note(text: &str) {
-    let line = format!("zeta hook: {}\n", printable(text));
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    let line = format!("zeta hook: {}\n", cut(&printable(text), NOTE_MAX));
+    let stderr = rustix::stdio::stderr();
+    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+    // A pipe that is ready has room for a page, so the write does not block.
+    if poll(&mut ready, Some(&Timespec::default())) == Ok(1) {
+        let _ = rustix::io::write(stderr, line.as_bytes());
+    }
 }
 
 fn answer_call(args: &[OsString]) -> Result<()> {

@@ -578,3 +578,17 @@ fn a_hook_that_waits_for_a_lock_ends_after_two_seconds() {
     assert!(out.took < Duration::from_secs(4), "{out:?}");
     assert!(out.err.contains("zeta hook: "), "{out:?}");
 }
+
+#[test]
+fn a_hook_waits_for_no_reader_of_its_standard_error() {
+    let sandbox = Sandbox::new();
+    let (_reader, full) = rustix::pipe::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&full, true).unwrap();
+    while rustix::io::write(&full, &[0; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&full, false).unwrap();
+    let mut command = sandbox.cmd(&["hook", "run", "claude", "before-tool"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(full);
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"{bad}").unwrap();
+    assert_eq!(wait(&mut child, LIMIT), 0);
+}
