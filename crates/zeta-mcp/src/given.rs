@@ -128,7 +128,8 @@ impl Notices {
 
     /// Puts news back that were not taken, before those that came later.
     pub fn put_back(&mut self, mut before: Vec<Notice>) {
-        let is_newer = |lease: &RecordName| self.0.iter().any(|n| n.turn_of.as_ref() == Some(lease));
+        let is_newer =
+            |lease: &RecordName| self.0.iter().any(|n| n.turn_of.as_ref() == Some(lease));
         before.retain(|notice| !notice.turn_of.as_ref().is_some_and(is_newer));
         self.0.splice(0..0, before);
     }

@@ -205,8 +205,7 @@ fn carry_out(worker: &mut Worker, key: &Key, step: Step) {
 
 fn release_now(worker: &mut Worker, key: &Key) -> bool {
     let Some(agent) = &worker.agent else { return false };
-    let is_released =
-        matches!(agent.ctx.find(), Ok(Some(at)) if at.release(&key.0, key.1).is_ok());
+    let is_released = matches!(agent.ctx.find(), Ok(Some(at)) if at.release(&key.0, key.1).is_ok());
     if is_released {
         worker.holdings.forget(key);
     }

@@ -126,7 +126,9 @@ impl Client {
     /// Tells the server that nothing waits for the answer to this request any more.
     pub fn cancel(&mut self, request: u64) {
         let params = json!({"requestId": request, "reason": "a person stopped it"});
-        self.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+        self.write(
+            &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}),
+        );
     }
 
     /// Calls a tool; its answer, which fits the schema that zeta prints.
