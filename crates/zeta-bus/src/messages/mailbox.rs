@@ -53,7 +53,7 @@ impl Mail for Mailbox {
             // What another means used in this session is no reason to begin a turn.
             let woken = delivery_log::peek(&self.bus, &self.agent)?.woken;
             waiting.retain(|MessageView { envelope, .. }| {
-                !woken.get(&envelope.id).is_some_and(|woken| woken.at_us > self.since_us)
+                woken.get(&envelope.id).is_none_or(|woken| woken.at_us <= self.since_us)
             });
         }
         let letter =

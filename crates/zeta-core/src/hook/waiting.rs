@@ -13,8 +13,8 @@ pub const WAITS_FOR: &str = "waits_for";
 pub const WAITS_SINCE: &str = "waits_since";
 /// The key that is there if the question is of a call of a tool, whose end is the answer.
 pub const WAITS_FOR_CALL: &str = "waits_for_call";
-/// Calls beside the one that asks begin within this time, in ms. One that begins later is of a model
-/// that has got its answer.
+/// Calls beside the one that asks begin within this time, in ms. One that begins later is of a
+/// model that has got its answer.
 const BESIDE_MS: i64 = 10_000;
 /// Longest question that is kept, in characters.
 const QUESTION_MAX: usize = 200;
