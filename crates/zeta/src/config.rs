@@ -85,8 +85,8 @@ impl Config {
         }
     }
 
-    /// Reads the files for a caller that goes on without what is broken: of a broken file, each line
-    /// counts that is right alone. Returns the first error, too.
+    /// Reads the files for a caller that goes on without what is broken: of a broken file, each
+    /// line counts that is right alone. Returns the first error, too.
     pub fn load_usable() -> (Config, Option<Error>) {
         let (mut all, mut first) = (Config::default(), None);
         for path in [Some(PathBuf::from(SYSTEM_FILE)), user_file()].into_iter().flatten() {

@@ -28,8 +28,8 @@ const BROKEN_MAX: usize = 250;
 /// Writes that the configuration is broken, and what holds then.
 pub fn broken(error: &str) -> String {
     format!(
-        "zeta: a configuration file is broken, tell your user: {}. Until it is mended, each line of it \
-         that is right counts, and for the others what holds without them.",
+        "zeta: a configuration file is broken, tell your user: {}. Until it is mended, each line \
+         of it that is right counts, and for the others what holds without them.",
         cut(&printable(error), BROKEN_MAX)
     )
 }
