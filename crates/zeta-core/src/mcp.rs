@@ -1,5 +1,6 @@
-//! What the server for agent tools decides: what becomes of a grant that a call waited for, or whose
-//! answer was not taken; how texts of other agents are quoted; and that a sign of life is no news.
+//! What the server for agent tools decides: what becomes of a grant that a call waited for, or
+//! whose answer was not taken, how texts of other agents are quoted, and that a sign of life is no
+//! news.
 
 use crate::hook::cut;
 use crate::record::{is_unprintable, quote};
@@ -63,8 +64,8 @@ pub enum Step {
     GiveBack,
 }
 
-/// Decides what is done with a lease that came in its turn: `callers` is how many calls wait for it,
-/// and `None` if its place in the line was given up.
+/// Decides what is done with a lease that came in its turn: `callers` is how many calls wait for
+/// it, and `None` if its place in the line was given up.
 pub fn decide_turn(callers: Option<usize>, known: Known) -> Step {
     match (callers, known) {
         (Some(1..), _) => Step::Answer,

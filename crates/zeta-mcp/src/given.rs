@@ -1,5 +1,5 @@
-//! What was given to the client with its last answers. A client may cancel a call while its answer is
-//! on the way: it does not read that, so what was in it is put back.
+//! What was given to the client with its last answers. A client may cancel a call while its answer
+//! is on the way: it does not read that, so what was in it is put back.
 
 use std::time::{Duration, Instant};
 

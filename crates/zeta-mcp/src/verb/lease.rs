@@ -294,8 +294,8 @@ pub fn release(worker: &mut Worker, args: &Args) -> Result<Answer> {
     }
 }
 
-/// Answers the calls that wait for a lease, and returns that answer; `None` if it has no place in the
-/// line.
+/// Answers the calls that wait for a lease, and returns that answer; `None` if it has no place in
+/// the line.
 fn leave_line(worker: &mut Worker, lease: &RecordName) -> Option<Answer> {
     let (_, mut waiting) = worker.waiting.remove(lease)?;
     let text = format!("You do not wait for lease {lease} any more.");

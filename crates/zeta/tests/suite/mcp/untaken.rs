@@ -124,8 +124,8 @@ fn a_change_in_a_cancelled_answer_is_told() {
     }
 }
 
-/// A waiting call is cancelled, or its line is left, while the turn comes and the server is busy with
-/// another call: whatever the next `acquire` says, is so.
+/// A waiting call is cancelled, or its line is left, while the turn comes and the server is busy
+/// with another call: whatever the next `acquire` says, is so.
 #[test]
 fn an_answer_that_a_lease_is_yours_is_never_followed_by_a_silent_release() {
     for (way, wait_s) in [("cancel", 0), ("release", 0), ("cancel", 20), ("release", 20)] {
