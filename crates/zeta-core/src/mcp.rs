@@ -87,6 +87,44 @@ pub fn decide_untaken(is_own: bool, is_new: bool, known: Known) -> Step {
     }
 }
 
+/// How a grant ended that the session held before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Another process took it, broke it or cleaned it up.
+    Lost,
+    /// It was released.
+    GivenBack,
+    /// It has not ended, or that could not be read.
+    NotSeen,
+}
+
+/// What the agent is told of a grant that its session does not hold any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It counts as held: the next answer looks again.
+    Stands,
+    /// Nothing: the agent released it itself.
+    Untold,
+    /// It was lost, and its work must stop.
+    Lost,
+    /// It was released, and not by this server.
+    ReleasedElsewhere,
+    /// It was that of a session that has ended.
+    OfBefore,
+}
+
+/// Judges what became of a grant that is not found any more. `by_call` says that a call of this
+/// server gave some back, and `same_session` that the grant was of the session that is served now.
+pub fn judge_gone(ending: Ending, by_call: bool, same_session: bool) -> Gone {
+    match ending {
+        Ending::Lost => Gone::Lost,
+        Ending::GivenBack if by_call => Gone::Untold,
+        Ending::GivenBack => Gone::ReleasedElsewhere,
+        Ending::NotSeen if same_session => Gone::Stands,
+        Ending::NotSeen => Gone::OfBefore,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +156,22 @@ mod tests {
             (false, false, Listed, Step::Keep),
         ] {
             assert_eq!(decide_untaken(is_own, is_new, known), step, "{is_own} {is_new} {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_that_cannot_be_read_is_no_loss() {
+        for (ending, by_call, same_session, gone) in [
+            (Ending::Lost, false, true, Gone::Lost),
+            (Ending::Lost, true, false, Gone::Lost),
+            (Ending::GivenBack, true, true, Gone::Untold),
+            (Ending::GivenBack, false, true, Gone::ReleasedElsewhere),
+            (Ending::GivenBack, false, false, Gone::ReleasedElsewhere),
+            (Ending::NotSeen, false, true, Gone::Stands),
+            (Ending::NotSeen, true, true, Gone::Stands),
+            (Ending::NotSeen, false, false, Gone::OfBefore),
+        ] {
+            assert_eq!(judge_gone(ending, by_call, same_session), gone, "{ending:?}");
         }
     }
 
