@@ -113,6 +113,15 @@ impl Holdings {
         }
     }
 
+    /// The minute of a grant that no call asked for begins when the client was told of it.
+    pub fn put_off_unasked(&mut self, lease: &RecordName, until: Instant) {
+        for ((name, _), holding) in &mut self.held {
+            if name == lease && holding.unasked_until.is_some() {
+                holding.unasked_until = Some(until);
+            }
+        }
+    }
+
     /// Counts an answer by which a grant is the caller's: it is kept.
     pub fn count_answer(&mut self, key: &Key) {
         if let Some(holding) = self.held.get_mut(key) {

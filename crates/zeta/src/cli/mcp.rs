@@ -145,15 +145,12 @@ fn remove(tool: Tool) -> Result<Vec<String>> {
 
 /// The command that starts the server.
 fn server(call: &Call) -> Result<Vec<String>> {
+    let [state_dir, node, agent] = ["state_dir", "node", "agent"].map(|id| call.given(id));
     // The names are checked here, and the directory is that of this call wherever the server starts.
     let ctx = call.context()?;
-    let state_dir = ctx.state_dir.to_str().map(str::to_owned);
+    let state_dir = state_dir.map(|given| ctx.state_dir.to_str().map_or(given, str::to_owned));
     let mut words = vec![own_program()?];
-    for (flag, value) in [
-        ("--state-dir", call.given("state_dir").and(state_dir)),
-        ("--node", call.given("node")),
-        ("--as", call.given("agent")),
-    ] {
+    for (flag, value) in [("--state-dir", state_dir), ("--node", node), ("--as", agent)] {
         words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
     words.push("mcp".to_owned());

@@ -85,7 +85,9 @@ fn claims_on_paths_and_items_exclude_and_end() {
     assert!(seen.is_error && seen.has(granted.agent()), "{seen:?}");
     assert_eq!(one.call("check", json!({"name": "src/main.rs"})).outcome(), "mine");
     assert_eq!(two.call("check", json!({"name": "other.rs"})).outcome(), "free");
-    let mut away = Client::greeted(&sandbox, "away");
+    let mut away = sandbox.cmd(&["mcp"]);
+    let mut away = Client::of(away.current_dir("/"));
+    away.greet("away", super::client::LEGACY);
     let unknown = away.call("check", json!({"name": "src/main.rs"}));
     assert_eq!(unknown.outcome(), "unknown");
     assert!(unknown.has("not looked up") && unknown.has("worktree"), "{unknown:?}");
