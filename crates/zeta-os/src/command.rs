@@ -55,8 +55,8 @@ pub enum Failure {
 /// each of its two outputs at most `max` bytes are kept; the rest is read and dropped.
 ///
 /// # Errors
-/// [`Failure::TimedOut`] after the limit; the whole group is killed then. [`Failure::OutputOpen`] if
-/// the output has no end: half of one is none.
+/// [`Failure::TimedOut`] after the limit; the whole group is killed then. [`Failure::OutputOpen`]
+/// if the output has no end: half of one is none.
 pub fn run(
     command: &mut Command,
     input: &[u8],

@@ -146,7 +146,8 @@ fn remove(tool: Tool) -> Result<Vec<String>> {
 /// The command that starts the server.
 fn server(call: &Call) -> Result<Vec<String>> {
     let [state_dir, node, agent] = ["state_dir", "node", "agent"].map(|id| call.given(id));
-    // The names are checked here, and the directory is that of this call wherever the server starts.
+    // The names are checked here, and the directory is that of this call wherever the server
+    // starts.
     let ctx = call.context()?;
     let state_dir = state_dir.map(|given| ctx.state_dir.to_str().map_or(given, str::to_owned));
     let mut words = vec![own_program()?];
