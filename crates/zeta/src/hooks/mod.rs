@@ -175,6 +175,7 @@ fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
     session.attend(|_| {})?;
     if begins {
         session.export();
+        session.release_left();
     }
     let claims = session.claims()?;
     let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &claims)?;
@@ -186,8 +187,22 @@ fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
     Ok(text.flatten().map_or(Answer::Nothing, Answer::Tell))
 }
 
-/// Checks what a tool is about to do against the claims of other agents.
+/// Checks what a tool is about to do against the claims of other agents. Only where one is in the
+/// way, it is looked whether that is a server of the agent itself.
 fn check(
+    session: &Session,
+    handle: &NodeHandle<'_>,
+    event: &Event,
+    rules: Rules,
+) -> Result<Answer> {
+    let answer = check_claims(session, handle, event, rules)?;
+    match answer != Answer::Nothing && session.finds_servers() {
+        true => check_claims(session, handle, event, rules),
+        false => Ok(answer),
+    }
+}
+
+fn check_claims(
     session: &Session,
     handle: &NodeHandle<'_>,
     event: &Event,

@@ -4,4 +4,5 @@ mod attention;
 mod commands;
 mod install;
 mod mail;
-mod run;
+pub(crate) mod run;
+mod whose;
