@@ -17,13 +17,14 @@ use zeta_core::hook::turn;
 
 use super::inbox::{Selection, unread_of, woken};
 use super::{Listing, check_surface};
-use crate::directory::delivery_log::name_of;
-use crate::directory::{ARMED, Bus, INNER, open_file};
+use crate::directory::delivery_log::{name_of, surface_of};
+use crate::directory::{ARMED, Bus, INNER, NAMES_MAX, open_file};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::list;
 use zeta_os::flock::lock_within;
 use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::{host, process};
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{self, AgentRecord};
 
 /// How long the hooks of a running turn have time to give a message to the agent.
@@ -33,6 +34,8 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 const START_NS: u64 = 300_000_000;
 /// Longest sleep where changes cannot be noticed.
 const BLIND_SLEEP: Duration = Duration::from_secs(2);
+/// Longest sleep while no process of the agent is known.
+const AGENT_SLEEP: Duration = Duration::from_secs(5);
 /// How long a call that only looks may hold the lock of another.
 const LOOK_LIMIT: Duration = Duration::from_millis(100);
 /// Longest sleep: a call without a limit sleeps again.
@@ -68,10 +71,12 @@ pub fn wait(
     let label = Address::new(agent).map(|address| address.as_label()).unwrap_or_default();
     let notify = Watch::new();
     notify.changes_in(bus.as_fd());
-    let handle = ctx.find()?;
+    let mut handle = ctx.find()?;
     let began_ns = host::reading().boot_ns;
-    let record = || handle.as_ref().and_then(|handle| tool_session::find(handle, &label));
-    let agent_ends = record().as_ref().and_then(process_of);
+    let record = |handle: &Option<NodeHandle<'_>>| tool_session::find(handle.as_ref()?, &label);
+    let process = |handle: &Option<NodeHandle<'_>>| process_of(&record(handle)?);
+    let mut agent_ends = process(&handle);
+    let selection = &Selection { now: true, ..selection.clone() };
     let mut turn = Turn { began_ns, pending: None };
     let (mut first, mut follows_node) = (true, false);
     loop {
@@ -80,7 +85,7 @@ pub fn wait(
         let mut left = limit.map_or(SLEEP_MAX, |limit| limit.saturating_sub(started.elapsed()));
         if unread.messages.is_empty() {
             turn.pending = None;
-        } else if let Some(time) = turn.left(record().as_ref()) {
+        } else if let Some(time) = turn.left(record(&handle).as_ref()) {
             left = left.min(time);
             if let (Some(handle), false) = (&handle, follows_node) {
                 follows_node = notify.changes_in(handle.node.as_fd());
@@ -102,8 +107,16 @@ pub fn wait(
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
             return Ok(Waited::TimeOut);
         }
-        if sleep(&notify, agent_ends.as_ref(), left) {
-            return Ok(Waited::AgentEnded);
+        // The session of the agent may begin after the wait.
+        let limit = if agent_ends.is_some() { left } else { left.min(AGENT_SLEEP) };
+        let ended = sleep(&notify, agent_ends.as_ref(), limit);
+        if ended || agent_ends.is_none() {
+            (handle, follows_node) = (ctx.find().ok().flatten().or(handle), false);
+            agent_ends = process(&handle);
+            // In another process the session may have been resumed meanwhile.
+            if ended && agent_ends.is_none() {
+                return Ok(Waited::AgentEnded);
+            }
         }
     }
 }
@@ -191,6 +204,14 @@ fn read_pid(file: &OwnedFd) -> Option<u32> {
     let mut text = String::new();
     std::fs::File::from(file.try_clone().ok()?).take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Returns the agents that a process waits for.
+pub fn all_armed(bus: &Bus) -> Result<Vec<String>> {
+    let Some(dir) = bus.inner_if_there(ARMED)? else { return Ok(Vec::new()) };
+    let names = list(dir.as_fd(), NAMES_MAX, &bus.path(INNER).join(ARMED))?.names;
+    let agents = names.iter().filter_map(|name| surface_of(name));
+    Ok(agents.filter(|agent| armed(bus, agent).is_some()).collect())
 }
 
 /// Returns the number of the process that waits for an agent, 0 if it is not known; `None` if none

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_tells_two_sessions_apart_is_in_their_numbers() {
         let one = Process { pid: 7, start_ticks: Some(9), pidfs_ino: None };
-        let of = |process: Process, variables| {
+        let of = |process: Process, variables: (Option<&str>, Option<&str>)| {
             Sessions::of(Tool::Claude, "s", Some(&process), variables).unwrap()
         };
         let alone = of(one, (None, None));

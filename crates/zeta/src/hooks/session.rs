@@ -11,7 +11,7 @@ use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Neighbour};
 use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook};
 use zeta_core::hook::turn;
-use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
+use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Moment, Question, Tool, is_renewal_due};
 use zeta_core::lease::Record;
 use zeta_core::record::Fields;
@@ -31,6 +31,9 @@ use zeta_state::presence::tool_session::{
     take_tool,
 };
 
+/// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
+const CWD_MAX: usize = 4_096;
+
 /// The session that a call of a hook is about.
 pub(super) struct Session {
     pub(super) ctx: Context,
@@ -40,6 +43,8 @@ pub(super) struct Session {
     moment: Moment,
     /// See [`Event::inner`].
     is_inner: bool,
+    /// See [`Event::question`].
+    question: Option<Question>,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
@@ -76,9 +81,10 @@ impl Session {
             tool,
             number,
             call,
-            cwd: event.cwd.clone(),
+            cwd: event.cwd.clone().filter(|cwd| cwd.len() <= CWD_MAX),
             moment: event.moment,
             is_inner: event.inner,
+            question: event.question.clone(),
             is_wrapped: found == OfHook::Run,
             servers: OnceCell::new(),
         })
@@ -90,10 +96,14 @@ impl Session {
     }
 
     /// Writes the record of the session, with what `change` adds. The agent does not wait for a
-    /// person any more.
+    /// person any more, if the event shows that.
     pub(super) fn attend(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let (moment, inner, question) = (self.moment, self.is_inner, self.question.as_ref());
         self.record(|fields| {
-            waiting::clear(fields);
+            let sign = Sign { moment, inner, question };
+            if waiting::judge_answered(fields, &sign, host::wall_us()) {
+                waiting::clear(fields);
+            }
             change(fields);
         })
     }

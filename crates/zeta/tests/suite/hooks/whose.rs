@@ -11,7 +11,7 @@ use zeta_core::hook::session_number;
 
 use super::commands::{holder, install};
 use super::run::{Agent, claude, denied, edit, exported, hook_text, worktree};
-use crate::support::{Out, Sandbox, run};
+use crate::support::{LIMIT, Out, Sandbox, run, until, wait};
 
 const ZETA: &str = env!("CARGO_BIN_EXE_zeta");
 
@@ -217,6 +217,21 @@ fn one_busy_lease_holds_no_other_one_back_at_the_end_of_a_session() {
     drop(held);
     event("two", "session-start");
     assert!(!is_held(&sandbox, "aaa"));
+}
+
+#[test]
+fn a_wait_that_began_before_the_session_of_its_agent_ends_with_it() {
+    let sandbox = Sandbox::new();
+    let mut agent = Agent::start("one");
+    let name = format!("claude-{}", &session_number(Tool::Claude, "one")[..8]);
+    let mut waiting = sandbox.cmd(&["bus", "wait", "--as", &name]).spawn().unwrap();
+    // Before it there is not even a tree.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    begin(&sandbox, &agent);
+    let again = ["bus", "wait", "--as", &name, "--timeout", "0"];
+    until(LIMIT, || sandbox.zeta(&again).status == 3);
+    agent.kill();
+    assert_eq!(wait(&mut waiting, LIMIT), 5);
 }
 
 #[test]
