@@ -8,7 +8,7 @@ use super::place::age;
 use crate::bus::Address;
 use crate::record::is_unprintable;
 
-/// Longest text that is given at once, in characters. A tool cuts a longer one at a place of its own.
+/// Longest text that is given at once, in characters. Tools cut a longer one where they like.
 pub const MAIL_MAX: usize = 3_000;
 /// Longest text of one message that is given, in characters as they are given: escapes and the
 /// beginnings of lines count.
