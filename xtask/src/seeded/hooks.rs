@@ -11,7 +11,7 @@ const SESSION: &str = "crates/zeta-core/src/hook/session.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 22] = [
+pub const BUGS: [Bug; 25] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -74,10 +74,33 @@ pub const BUGS: [Bug; 22] = [
     bug(
         "a hook before a tool leaves the agent waiting",
         "crates/zeta/src/hooks/mod.rs",
-        "            session.go_on(&handle)?;
+        "            faults.past(session.go_on(&handle))?;
 ",
         "",
         &["-p", "zeta", "--test", "suite", "hooks::attention::the_next_hook"],
+    ),
+    bug(
+        "a record that another process holds turns the protection off",
+        "crates/zeta/src/hooks/mod.rs",
+        "            faults.past(session.go_on(&handle))?;
+",
+        "            session.go_on(&handle)?;
+",
+        &["-p", "zeta", "--test", "suite", "hooks::busy::a_record"],
+    ),
+    bug(
+        "of two hooks at one end the second ends the turn",
+        "crates/zeta-core/src/hook/turn.rs",
+        "put_off_ns.checked_sub(began_ns)",
+        "began_ns.checked_sub(put_off_ns)",
+        CORE,
+    ),
+    bug(
+        "a message is cut before it is escaped",
+        "crates/zeta-core/src/hook/mail.rs",
+        "let shown = cut(&quoted, ONE_MAX);",
+        "let shown = quote_lines(&cut(text, ONE_MAX));",
+        CORE,
     ),
     bug(
         "a call beside the question answers it",

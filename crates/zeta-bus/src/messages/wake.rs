@@ -74,8 +74,7 @@ pub fn wait(
     let mut handle = ctx.find()?;
     let began_ns = host::reading().boot_ns;
     let record = |handle: &Option<NodeHandle<'_>>| tool_session::find(handle.as_ref()?, &label);
-    let process = |handle: &Option<NodeHandle<'_>>| process_of(&record(handle)?);
-    let mut agent_ends = process(&handle);
+    let mut agent_ends = record(&handle).as_ref().and_then(process_of);
     let selection = &Selection { now: true, ..selection.clone() };
     let mut turn = Turn { began_ns, pending: None };
     let (mut first, mut follows_node) = (true, false);
@@ -112,9 +111,10 @@ pub fn wait(
         let ended = sleep(&notify, agent_ends.as_ref(), limit);
         if ended || agent_ends.is_none() {
             (handle, follows_node) = (ctx.find().ok().flatten().or(handle), false);
-            agent_ends = process(&handle);
+            let found = record(&handle);
+            agent_ends = found.as_ref().and_then(process_of);
             // In another process the session may have been resumed meanwhile.
-            if ended && agent_ends.is_none() {
+            if agent_ends.is_none() && (ended || found.is_some_and(|one| is_over(&one, began_ns))) {
                 return Ok(Waited::AgentEnded);
             }
         }
@@ -159,6 +159,12 @@ impl Turn {
         let since = *self.pending.get_or_insert_with(Instant::now);
         TURN_LIMIT.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
     }
+}
+
+/// Returns whether a session that was there after the wait began has ended. An earlier one says
+/// nothing: the agent may be about to begin its next.
+fn is_over(record: &AgentRecord, began_ns: u64) -> bool {
+    record.gone && record.fields.number("beat_boot_ns").is_some_and(|beat_ns| beat_ns > began_ns)
 }
 
 /// A descriptor that becomes readable when the process of an agent ends.

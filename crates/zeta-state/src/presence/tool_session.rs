@@ -39,15 +39,13 @@ pub const TOLD: &str = "told";
 
 /// The key of when a hook was called last, in ns of the boot clock.
 pub const HOOKED_NS: &str = "hooked_boot_ns";
-/// The key of how often in a row the end of a turn was put off because there was mail.
-pub const STOPS: &str = "stops";
 
 /// How long a hook waits for another process, in the guard of its record or in the index of the
 /// bus: the tool waits for the hook, for two seconds at most.
 pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 17] = [
+pub(super) const OF_A_SESSION: [&str; 18] = [
     TOOL_KEYS[0],
     TOOL_KEYS[1],
     TOOL_KEYS[2],
@@ -63,7 +61,8 @@ pub(super) const OF_A_SESSION: [&str; 17] = [
     turn::TURN,
     turn::TURNS,
     HOOKED_NS,
-    STOPS,
+    turn::STOPS,
+    turn::PUT_OFF_NS,
     "beat_seq",
 ];
 
@@ -293,6 +292,8 @@ pub struct AgentRecord {
     pub fields: Fields<'static>,
     /// Whether it lives.
     pub lives: bool,
+    /// Whether it has ended, by its record or with its process.
+    pub gone: bool,
     /// The process that keeps the record.
     pub own: Option<Process>,
 }
@@ -305,8 +306,9 @@ pub fn find(handle: &NodeHandle<'_>, agent: &str) -> Option<AgentRecord> {
     let now = handle.ctx.now();
     let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
     let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    let gone = judged.liveness == Liveness::Gone;
     let own = beat.processes.own.filter(|_| !beat.ended);
-    Some(AgentRecord { fields: fields.into_owned(), lives, own })
+    Some(AgentRecord { fields: fields.into_owned(), lives, gone, own })
 }
 
 /// Returns the agents of the node that live, by name, each with its record. What cannot be read

@@ -1,6 +1,6 @@
 //! Mail in the middle of a turn: given to the model once, quoted, and never lost.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::run::{Agent, claude, exported, hook_text, told};
+use super::run::{Agent, claude, exported, hook_text, start, start_with, told};
 use crate::support::{
     LIMIT, Sandbox, can, finish, is_root, run, signal, skip, test_name, until, wait,
 };
@@ -38,18 +38,6 @@ fn say(sandbox: &Sandbox, agent: &Agent, event: &str) -> String {
     }
     .unwrap_or_default()
     .to_owned()
-}
-
-/// Starts a hook of an agent whose standard output this is.
-fn start(sandbox: &Sandbox, agent: &Agent, event: &str, out: Stdio) -> Child {
-    let mut command = sandbox.cmd(&["hook", "run", "claude", event]);
-    command.env("CLAUDE_PID", agent.process.id().to_string()).env_remove("CLAUDE_ENV_FILE");
-    command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
-    let input = json!({"session_id": agent.session, "cwd": "/", "tool_name": "Read"});
-    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
-    child
 }
 
 fn configure(sandbox: &Sandbox, line: &str) {
@@ -90,6 +78,8 @@ fn a_turn_goes_on_while_there_is_mail_and_not_for_ever() {
     let (agent, name) = begin(&sandbox, "one");
     say(&sandbox, &agent, "prompt");
     let stop = |active: bool| {
+        // A model takes its time, and a clock of processes has ticks of 10 ms.
+        std::thread::sleep(Duration::from_millis(20));
         claude(&sandbox, &agent, "stop", &json!({"cwd": "/", "stop_hook_active": active}))
     };
     let id = send(&sandbox, &name, "one more");
@@ -104,7 +94,7 @@ fn a_turn_goes_on_while_there_is_mail_and_not_for_ever() {
     let turn = || sandbox.ok(&["persona", "get", &name]);
     assert!(turn().contains("turn: \"running\""), "{}", turn());
     assert_eq!(stop(true), Value::Null);
-    assert!(turn().contains("turn: \"over\"") && !turn().contains("stops"), "{}", turn());
+    assert!(turn().contains("turn: \"over\""), "{}", turn());
     assert_eq!(state(&sandbox, &id)["result"], "read");
     // Two agents that answer each other end, too.
     let goes_on = |n: u64| {
@@ -115,6 +105,31 @@ fn a_turn_goes_on_while_there_is_mail_and_not_for_ever() {
     // What is left is not lost: a prompt gives it.
     assert!(say(&sandbox, &agent, "prompt").contains("| again 8"));
     assert!(goes_on(0), "after a prompt it may go on again");
+}
+
+#[test]
+fn two_hooks_at_the_end_of_a_turn_put_it_off_as_one() {
+    let sandbox = Sandbox::new();
+    let (agent, name) = begin(&sandbox, "one");
+    say(&sandbox, &agent, "prompt");
+    let record = || sandbox.ok(&["persona", "get", &name]);
+    // The hooks of the user and those of the project.
+    let mut put_off = 0;
+    for n in 0..12 {
+        send(&sandbox, &name, &format!("m{n}"));
+        let active = json!({"cwd": "/", "stop_hook_active": n > 0});
+        let hooks = [(); 2].map(|()| start_with(&sandbox, &agent, "stop", &active, Stdio::piped()));
+        let outs = hooks.map(|hook| finish(hook, Instant::now(), LIMIT).out);
+        let blocks = outs.iter().filter(|out| out.contains("\"block\"")).count();
+        let goes_on = record().contains("turn: \"running\"");
+        assert_eq!(goes_on, blocks > 0, "{n}: {outs:?} {}", record());
+        if !goes_on {
+            break;
+        }
+        put_off += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(put_off, 8);
 }
 
 #[test]

@@ -160,7 +160,8 @@ fn what_a_person_sets_counts_also_inside_of_a_tool() {
     install(&sandbox);
     let dir = worktree(&sandbox, "r", "main");
     let more = format!(
-        "ZETA_AGENT=kim ZETA_SESSION=9 {ZETA} lease acquire of-kim; {ZETA} lease acquire of-lee --as lee"
+        "ZETA_AGENT=kim ZETA_SESSION=9 {ZETA} lease acquire of-kim;
+         {ZETA} lease acquire of-lee --as lee"
     );
     let out = nested(&sandbox, &[], &dir, &more);
     assert_eq!(out.status, 0, "{out:?}");

@@ -141,7 +141,8 @@ fn what_a_server_holds_from_before_the_session_of_its_tool_is_the_agent_s() {
     let claimed = client.call("claim", json!({"paths": ["src/**"]}));
     assert!(claimed.agent().starts_with("codex-mcp-client-"), "{claimed:?}");
     let patch = "*** Begin Patch\n*** Add File: src/a\n+x\n*** End Patch";
-    let edit = json!({"session_id": "s-1", "cwd": dir, "tool_name": "apply_patch", "tool_input": {"command": patch}});
+    let mut edit = json!({"session_id": "s-1", "cwd": dir, "tool_name": "apply_patch"});
+    edit["tool_input"] = json!({"command": patch});
     let hook =
         |event: &str| hook_text(&sandbox, &["codex", event], None, edit.to_string().as_bytes()).out;
     let greeting = hook("session-start");
