@@ -145,7 +145,9 @@ pub fn judged(file: &LoginFile, judged: &Judged, ended: ExitOutcome) -> (Came, O
         Done::Judged(Verdict::Unchanged) => {
             let text = format!("the command ended with {status} and left the login as it was");
             let hint = match ended {
-                ExitOutcome::Signaled(_) => "a signal ended it before it wrote the login: call again",
+                ExitOutcome::Signaled(_) => {
+                    "a signal ended it before it wrote the login: call again"
+                }
                 ExitOutcome::Exited(_) => {
                     "a tool refreshes only shortly before the end: give no longer --margin than that"
                 }

@@ -158,8 +158,8 @@ impl LoginFile {
         let start = Instant::now();
         loop {
             let waited = start.elapsed();
-            let is_over = waited >= BEING_WRITTEN
-                || waited >= IN_PLACE && !is_being_written(&self.path());
+            let is_over =
+                waited >= BEING_WRITTEN || waited >= IN_PLACE && !is_being_written(&self.path());
             let bytes = self.read()?;
             if is_over || self.login(&bytes).is_ok() {
                 return Ok(bytes);
@@ -202,9 +202,7 @@ impl LoginFile {
             return Err(moved).number(BUSY);
         }
         let backup = match next {
-            Next::Refresh => {
-                Some(Backup::make(&self.path, self.id(), &bytes).number(FRAME)?)
-            }
+            Next::Refresh => Some(Backup::make(&self.path, self.id(), &bytes).number(FRAME)?),
             Next::Renewed | Next::Valid(_) => None,
         };
         Ok(Decided { bytes, next, mended, backup })

@@ -92,11 +92,7 @@ fn pause(signals: &Signals, limit: Duration) -> Option<u8> {
 
 /// Runs one call of the guard; returns how it ended, and the status of an end that a signal asked
 /// for meanwhile.
-fn refresh(
-    call: &Call,
-    argv: &[OsString],
-    signals: &Signals,
-) -> Result<(ExitOutcome, Option<u8>)> {
+fn refresh(call: &Call, argv: &[OsString], signals: &Signals) -> Result<(ExitOutcome, Option<u8>)> {
     let setup = Setup { argv, env: Vec::new(), group: Group::Same, terminal: None };
     let child = match fork_gated(&setup, signals)?.open()? {
         Ok(child) => child,
