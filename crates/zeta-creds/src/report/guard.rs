@@ -149,7 +149,7 @@ pub fn judged(file: &LoginFile, judged: &Judged, ended: ExitOutcome) -> (Came, O
                     "a signal ended it before it wrote the login: call again"
                 }
                 ExitOutcome::Exited(_) => {
-                    "a tool refreshes only shortly before the end: give no longer --margin than that"
+                    "a tool refreshes only shortly before the end: give a --margin as short as that"
                 }
             };
             (Came::NotRenewed, Some(error(text).hint(hint)))

@@ -152,8 +152,8 @@ impl LoginFile {
         }
     }
 
-    /// Reads the file until it is a login, for [`IN_PLACE`] at most, and for [`BEING_WRITTEN`] while
-    /// a process may write to it; then what is there.
+    /// Reads the file until it is a login, for [`IN_PLACE`] at most, and for [`BEING_WRITTEN`] as
+    /// long as a process may write to it; then what is there.
     fn read_whole(&self) -> Result<Content> {
         let start = Instant::now();
         loop {

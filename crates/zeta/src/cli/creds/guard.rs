@@ -42,7 +42,8 @@ use zeta_state::lease::report as lease_report;
 The command is the refresh of the tool itself, such as a short call of it. It runs under a lease of
 the login file. If another process has refreshed the login since the call began, or if the login is
 good for longer than the margin, the command does not run. A file that the command leaves cut off
-gets its content of before back. A signal does not end a refresh in the middle; Ctrl-\\ does. With --output the copy in the blob is renewed, too.
+gets its content of before back. A signal does not end a refresh in the middle; Ctrl-\\ does. With
+--output the copy in the blob is renewed, too.
 
 Exit status: 0 the login is good: refreshed here, by another process, or not due; 2 wrong call; 3 no
 login is there; 4 fault; 5 the command did not renew the login; 6 another process refreshed for as

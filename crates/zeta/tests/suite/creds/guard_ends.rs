@@ -254,9 +254,10 @@ fn a_blob_keeps_the_login_of_another_account() {
     let file = place.desk.path("home/.codex/auth.json");
     fs::create_dir(file.parent().unwrap()).unwrap();
     let text = |token: &str, account: &str, day: u32| {
-        format!(
-            r#"{{"tokens":{{"access_token":"a{token}","refresh_token":"{token}","account_id":"{account}"}},"last_refresh":"2026-11-{day}T00:00:00Z"}}"#
-        )
+        let tokens = serde_json::json!({"access_token": format!("a{token}"),
+            "refresh_token": token, "account_id": account});
+        let last = format!("2026-11-{day}T00:00:00Z");
+        serde_json::json!({"tokens": tokens, "last_refresh": last}).to_string()
     };
     fs::write(&file, text("w1", "work", 10)).unwrap();
     place.seal();
