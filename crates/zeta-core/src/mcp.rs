@@ -85,7 +85,7 @@ pub struct Untaken {
     pub is_own: bool,
     /// It did so for this very call.
     pub is_new: bool,
-    /// The answer was written, so the client may have read it: some clients cancel calls that were
+    /// The answer was written, so the client may have read it: a client may cancel calls that were
     /// answered, too.
     pub was_written: bool,
     /// What the other answers say of it.
