@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, OFlags, Stat, fchmod, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwrite};
 use zeta_core::layout;
-use zeta_core::lease::Observed;
+use zeta_core::lease::{Observed, Record};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::pattern::index::{HEAD_LEN, Head, Index, Owner, Pending, gone, lines_of};
@@ -40,7 +40,10 @@ pub fn excluded_by(
     claim: &PathClaim,
 ) -> Result<Vec<String>> {
     let path = || section.path().join(INDEX);
-    let text = read(section.as_fd(), INDEX, READ_MAX, section.base(), path)?;
+    // One that is not a file of its own does not count, and is not touched.
+    let Ok(text) = read(section.as_fd(), INDEX, READ_MAX, section.base(), path) else {
+        return grants.files();
+    };
     let owner = grants.owner(host)?;
     if let Some(text) = &text
         && let Some(index) = Index::read(&text.bytes, &owner)
@@ -70,8 +73,8 @@ pub fn named_outside(
     if let Some((guard, _)) = open_inner(node.as_fd(), &guard, base, path)? {
         for _ in 0..LOOKS {
             let before = grants.owner(host)?;
-            let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX))?;
-            let Some(text) = text else { break };
+            let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX));
+            let Ok(Some(text)) = text else { break };
             let Some(index) = Index::read(&text.bytes, &before) else { continue };
             let mut files = files_of(&ask(&index));
             if let Pending::Grant(id) = &index.head.pending {
@@ -111,13 +114,26 @@ fn write_anew(
     opened.write(0, &head.render(owner))
 }
 
+fn id_of(file: &str) -> &str {
+    file.strip_suffix(".lock").unwrap_or(file)
+}
+
 /// The lines of a grant. One that cannot be read covers every path.
 fn lines_for(file: &str, observed: &Observed) -> String {
-    let id = file.strip_suffix(".lock").unwrap_or(file);
     match observed {
-        Observed::Ours(record, ..) => lines_of(id, &PathClaim::of(&record.extra)),
-        _ => lines_of(id, &PathClaim::of(&[])),
+        Observed::Ours(record, ..) => lines_of_record(file, record),
+        _ => lines_of(id_of(file), &PathClaim::of(&[])),
     }
+}
+
+/// The lines of a grant with this record.
+pub fn lines_of_record(file: &str, record: &Record) -> String {
+    lines_of(id_of(file), &PathClaim::of(&record.extra))
+}
+
+/// The line of a grant that is gone.
+pub fn gone_line(file: &str) -> String {
+    gone(id_of(file))
 }
 
 /// Makes sure that no stale index counts.
@@ -142,13 +158,13 @@ impl<'s, 'a> Change<'s, 'a> {
         file: &str,
     ) -> Result<Change<'s, 'a>> {
         let mut opened = None;
-        if let Some(index) = IndexFile::open(section)? {
+        // As for a question, one that is not a file of its own does not count.
+        if let Ok(Some(index)) = IndexFile::open(section) {
             let owner = grants.owner(host)?;
             let counts = |head: &Head| head.pending == Pending::Nothing && head.end() < GROWN;
             match index.head(&owner)?.filter(counts) {
                 Some(mut head) => {
-                    let id = file.strip_suffix(".lock").unwrap_or(file);
-                    head.pending = Pending::Grant(id.to_owned());
+                    head.pending = Pending::Grant(id_of(file).to_owned());
                     index.write(0, &head.render(&owner))?;
                     opened = Some((index, head));
                 }
@@ -158,16 +174,11 @@ impl<'s, 'a> Change<'s, 'a> {
         Ok(Change { section, grants, host, opened })
     }
 
-    /// The grant has changed: `after` is what stands there now, or `None` if its patterns are as
-    /// before.
-    pub fn end(self, file: &str, after: Option<&Observed>) {
+    /// The grant has changed; `lines` are those that say how.
+    pub fn end(self, lines: impl FnOnce() -> String) {
         let Change { section, grants, host, opened } = self;
         let Some((index, mut head)) = opened else { return };
-        let lines = match after {
-            None => String::new(),
-            Some(Observed::Absent) => gone(file.strip_suffix(".lock").unwrap_or(file)),
-            Some(observed) => lines_for(file, observed),
-        };
+        let lines = lines();
         let written = grants.owner(host).and_then(|owner| {
             index.write(head.end(), &lines)?;
             head.append(&lines);
