@@ -178,7 +178,12 @@ impl NodeHandle<'_> {
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(None) };
         let bytes = grants.read(base, &layout::grant_file(token.get()))?;
-        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)))
+        // A handover that was killed has left its record under the name of the grant before it.
+        let is_it = |view: &LeaseView| match &view.observed {
+            Observed::Ours(record, ..) => record.fencing_token == token,
+            _ => true,
+        };
+        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)).filter(is_it))
     }
 
     /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint

@@ -30,8 +30,16 @@ const GROWN: u64 = 4 * 1024 * 1024;
 /// How often a reader without the guard looks again at an index that is being written.
 const LOOKS: usize = 3;
 
-/// Returns the files of the grants that `claim` may exclude; all of them if the index does not
-/// count, which is mended then.
+/// A search in the guard takes no more steps than this (see [`Index::excluded_within`]), because all
+/// other claims of the space wait for it: about half a second for patterns that were made for that,
+/// and a few milliseconds for others.
+const STEPS_MAX: u64 = 50_000_000;
+
+/// Returns the files of the grants that `claim` may exclude. An index that does not count is made
+/// anew.
+///
+/// # Errors
+/// [`zeta_os::error::Kind::Usage`] if the search would take too long.
 pub fn excluded_by(
     section: &Section<'_>,
     grants: &Grants,
@@ -40,22 +48,36 @@ pub fn excluded_by(
     claim: &PathClaim,
 ) -> Result<Vec<String>> {
     let path = || section.path().join(INDEX);
-    // One that is not a file of its own does not count, and is not touched.
-    let Ok(text) = read(section.as_fd(), INDEX, READ_MAX, section.base(), path) else {
-        return grants.files();
-    };
+    let found = read(section.as_fd(), INDEX, READ_MAX, section.base(), path);
     let owner = grants.owner(host)?;
-    if let Some(text) = &text
+    if let Ok(Some(text)) = &found
         && let Some(index) = Index::read(&text.bytes, &owner)
         && index.head.pending == Pending::Nothing
         && index.head.end() < GROWN
     {
-        return Ok(files_of(&index.excluded_by(claim)));
+        return excluded_in(&index, claim);
     }
-    let files = grants.files()?;
-    // The next question makes it anew, if this one could not.
-    let _ = write_anew(section, grants, lease, &files, &owner);
-    Ok(files)
+    let (mut head, lines) = lines_anew(section, grants, lease)?;
+    head.append(&lines);
+    // One that is not a file of its own is not touched. If this one cannot be written, the next
+    // question makes it anew.
+    if found.is_ok() {
+        let _ = write_anew(section, &head, &lines, &owner);
+    }
+    let text = head.render(&owner) + &lines;
+    let index = Index::read(text.as_bytes(), &owner);
+    index.map_or_else(|| grants.files(), |index| excluded_in(&index, claim))
+}
+
+fn excluded_in(index: &Index<'_>, claim: &PathClaim) -> Result<Vec<String>> {
+    let found = index.excluded_within(claim, STEPS_MAX).ok_or_else(|| {
+        Error::usage(
+            "to compare these paths with all claims of the repository takes too long: other \
+             claims would wait for it",
+        )
+        .hint("claim fewer patterns at once, or such with fewer wildcards")
+    })?;
+    Ok(files_of(&found))
 }
 
 /// Returns the files of the grants that the index names for a question, without the guard; all of
@@ -94,23 +116,24 @@ fn files_of(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| file_of(id)).collect()
 }
 
-fn write_anew(
+/// The lines of all grants, and the first line before they are counted.
+fn lines_anew(
     section: &Section<'_>,
     grants: &Grants,
     lease: &RecordName,
-    files: &[String],
-    owner: &Owner,
-) -> Result<()> {
+) -> Result<(Head, String)> {
     let mut lines = String::new();
-    for file in files {
-        let bytes = grants.read(section.base(), file)?;
-        lines += &lines_for(file, &read_only(bytes, lease));
+    for file in grants.files()? {
+        let bytes = grants.read(section.base(), &file)?;
+        lines += &lines_for(&file, &read_only(bytes, lease));
     }
+    Ok((Head::anew(host::random()? as u64), lines))
+}
+
+fn write_anew(section: &Section<'_>, head: &Head, lines: &str, owner: &Owner) -> Result<()> {
     remove(section);
-    let mut head = Head::anew(host::random()? as u64);
-    head.append(&lines);
     let opened = IndexFile::create(section)?;
-    opened.write(HEAD_LEN as u64, &lines)?;
+    opened.write(HEAD_LEN as u64, lines)?;
     opened.write(0, &head.render(owner))
 }
 

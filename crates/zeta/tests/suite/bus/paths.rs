@@ -351,6 +351,29 @@ fn a_busy_guard_is_called_busy_and_no_holder_is_named() {
 }
 
 #[test]
+fn no_search_for_claims_in_the_way_makes_others_wait() {
+    let repo = Repo::new();
+    let costly = |beside: usize| -> Vec<String> {
+        (0..3).map(|n| format!("{}{beside}{n}", "*a".repeat(490))).collect()
+    };
+    for beside in 0..8 {
+        let paths = costly(beside);
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let out = run(&mut {
+            let mut call = repo.cmd(&repo.top, &["claim", "acquire", "--shared"]);
+            call.args(paths.iter().flat_map(|path| ["--path", path]));
+            call
+        });
+        assert_eq!(out.status, 0, "{out:?}");
+    }
+    let paths = costly(9);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let out = repo.claim(2, "acquire", &paths, &[]);
+    assert!(out.err.contains("takes too long"), "{:.300}", out.err);
+    repo.token(&["src/", "docs/"], &["--as", "bob"]);
+}
+
+#[test]
 fn killed_calls_leave_an_index_that_answers_right() {
     let repo = Repo::new();
     repo.token(&["base/"], &["--as", "ann"]);
