@@ -13,7 +13,6 @@ use super::tree::Tree;
 use crate::support::{Out, skip, test_name};
 
 const CLAIM: [&str; 6] = ["claim", "acquire", "--path", "src/", "--as", "ann"];
-const THIRD: [&str; 6] = ["claim", "acquire", "--path", "src/a", "--as", "cat"];
 
 fn call(sandbox: &Sandbox, verb: &str, more: &[&str]) -> Out {
     sandbox.zeta(&[&["claim", verb, "--path", "src/"], more].concat())
@@ -97,13 +96,12 @@ fn judge(
     if kept.status != if is_done { 5 } else { 0 } {
         wrong.push(format!("the old holder's check: {kept:?}"));
     }
-    let third = of_another(sandbox, &THIRD);
-    if third.status != 3 {
-        wrong.push(format!("another agent: {third:?}"));
-    }
     let next = sandbox.zeta(args);
     if next.status != if is_done { 5 } else { 0 } {
         wrong.push(format!("the next call: {next:?}"));
+    }
+    if !is_done {
+        return wrong;
     }
     // The new holder binds it to its session, which ends with its command.
     let mut session = sandbox.cmd(env!("CARGO_BIN_EXE_zeta"));
@@ -113,9 +111,9 @@ fn judge(
     if bound.status != 0 || !bound.out.contains("yours") {
         wrong.push(format!("the new holder's session: {bound:?}"));
     }
-    let after = of_another(sandbox, &THIRD);
-    if after.status != 0 {
-        wrong.push(format!("after the session: {after:?}, {:?}", holders(sandbox)));
+    let after = holders(sandbox);
+    if !after.is_empty() {
+        wrong.push(format!("after the session: {after:?}"));
     }
     wrong
 }
