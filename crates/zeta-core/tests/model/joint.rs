@@ -258,7 +258,8 @@ impl JointLease {
         let Some((token, _)) = proc.belief.filter(|_| proc.alive && proc.inside.is_none()) else {
             return false;
         };
-        let named = world.grants.iter().find(|(name, grant)| *name == token && grant.token == token);
+        let named =
+            world.grants.iter().find(|(name, grant)| *name == token && grant.token == token);
         let Some((_, grant)) = named.filter(|_| world.stands) else { return false };
         let host = host(0);
         let now = Now { reading: at(world.tick), host: &host };
@@ -360,7 +361,8 @@ impl JointLease {
             Op::Acquire => lost,
             Op::Renew => match decide_renew(&observed, token, None, now) {
                 Renewed::Write { .. } => {
-                    let named = if file == number { None } else { Some(Change::Rename(file, number)) };
+                    let named =
+                        if file == number { None } else { Some(Change::Rename(file, number)) };
                     let put = Change::Put(number, mine);
                     (named.into_iter().chain([put]).collect(), Some((number, world.tick)))
                 }

@@ -42,8 +42,8 @@ impl NodeHandle<'_> {
         self.claims_on_paths(lease, |index| index.covering(path), covers, usize::MAX, |_| true)
     }
 
-    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of, up to
-    /// so many that `counts` is true of.
+    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of, up
+    /// to so many that `counts` is true of.
     fn claims_on_paths(
         &self,
         lease: &RecordName,

@@ -17,8 +17,7 @@ use zeta_core::evidence::{Process, Processes};
 use zeta_core::layout;
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{
-    AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
-    judge,
+    AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now};
@@ -257,7 +256,9 @@ impl Attempt<'_, '_> {
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
-                    return Ok(Attempted::Done(Outcome::Refused(self.refusal(Some(held), observed))));
+                    return Ok(Attempted::Done(Outcome::Refused(
+                        self.refusal(Some(held), observed),
+                    )));
                 }
                 let first = self.queue_up(&section, holder(&observed), None, &now)?;
                 let holders = if first { vec![holder_fds(&observed)] } else { Vec::new() };

@@ -30,9 +30,9 @@ const GROWN: u64 = 4 * 1024 * 1024;
 /// How often a reader without the guard looks again at an index that is being written.
 const LOOKS: usize = 3;
 
-/// A search in the guard takes no more steps than this (see [`Index::excluded_within`]), because all
-/// other claims of the space wait for it: about half a second for patterns that were made for that,
-/// and a few milliseconds for others.
+/// A search in the guard takes no more steps than this (see [`Index::excluded_within`]), because
+/// all other claims of the space wait for it: about half a second for patterns that were made for
+/// that, and a few milliseconds for others.
 const STEPS_MAX: u64 = 50_000_000;
 
 /// Returns the files of the grants that `claim` may exclude. An index that does not count is made

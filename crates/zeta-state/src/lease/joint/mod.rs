@@ -32,8 +32,8 @@ const LOOKED_AT_MAX: usize = 64;
 const LOOKS: usize = 4;
 
 /// Looks at grants without the guard. One that is named and gone may have been handed over: it has
-/// another name then, and would be missed. `look` returns whether one was gone; the last look counts
-/// in any case.
+/// another name then, and would be missed. `look` returns whether one was gone; the last look
+/// counts in any case.
 pub fn look_again<T>(mut look: impl FnMut() -> Result<(T, bool)>) -> Result<T> {
     for _ in 1..LOOKS {
         let (found, was_gone) = look()?;
@@ -260,7 +260,12 @@ impl Grants {
     }
 
     /// Removes all grants: those of a joint lease that was broken count no more.
-    pub fn remove_all(&self, section: &Section<'_>, ctx: &Context, lease: &RecordName) -> Result<()> {
+    pub fn remove_all(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        lease: &RecordName,
+    ) -> Result<()> {
         let all = self.read_all(section.base(), |bytes| read_only(bytes, lease))?;
         all.iter().try_for_each(|grant| self.end(section, ctx, grant))
     }

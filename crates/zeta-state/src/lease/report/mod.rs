@@ -10,8 +10,8 @@ use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
 use zeta_core::lease::joint::{Joint, slots_of};
 use zeta_core::lease::{
-    Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Policy,
-    Record, Said, Standing, judge,
+    Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Policy, Record,
+    Said, Standing, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
@@ -238,12 +238,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
     (error, json::refused(lease, refusal, now))
 }
 
-fn next_steps(
-    lease: &RecordName,
-    held: &Held,
-    observed: &Observed,
-    options: &str,
-) -> Vec<String> {
+fn next_steps(lease: &RecordName, held: &Held, observed: &Observed, options: &str) -> Vec<String> {
     let mut steps = Vec::new();
     match held.why {
         HeldWhy::InTime | HeldWhy::InGrace => {

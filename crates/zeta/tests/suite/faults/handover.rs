@@ -1,6 +1,6 @@
-//! The cases of a handover of paths: a call that fails or is killed at each of its system calls. There
-//! is one holder in any case, the old one or the new one, and both can go on with what they have. And
-//! a reader that looks while the claim is handed over.
+//! The cases of a handover of paths: a call that fails or is killed at each of its system calls.
+//! There is one holder in any case, the old one or the new one, and both can go on with what they
+//! have. And a reader that looks while the claim is handed over.
 
 use serde_json::Value;
 
@@ -69,13 +69,7 @@ pub fn play(test: &str) {
     assert!(missed * 50 <= made, "{missed} faults never struck, {made} did");
 }
 
-fn judge(
-    sandbox: &Sandbox,
-    args: &[&str],
-    token: &str,
-    fault: Fault,
-    out: &Out,
-) -> Vec<String> {
+fn judge(sandbox: &Sandbox, args: &[&str], token: &str, fault: Fault, out: &Out) -> Vec<String> {
     let mut wrong = Vec::new();
     if (out.status == 137) != (fault == Fault::Kill) || out.err.contains("panicked") {
         wrong.push("it hung, panicked or was not killed".to_owned());
