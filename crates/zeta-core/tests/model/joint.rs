@@ -185,7 +185,7 @@ impl JointLease {
             lease: RecordName::new("lease", "l").expect("it is a name"),
             lease_id: format!("{owner}-{incarnation}"),
             agent: Label::new("agent", &format!("a{owner}")).expect("it is a name"),
-            session: Some(owner.to_string()),
+            session: Some(format!("{owner}-{incarnation}")),
             processes: self.processes(owner, incarnation),
             pr: None,
             uid: 1,
@@ -608,9 +608,9 @@ fn must_hold(name: &str, lease: JointLease) {
 
 #[test]
 fn joint_leases_hold_through_kills_at_every_step() {
-    for slots in [None, Some(1), Some(2)] {
+    for (slots, crashes) in [(None, 2), (Some(2), 1)] {
         for recorded in [[true, false], [true, true]] {
-            let lease = JointLease { crashes: 2, ..JointLease::of(&recorded, slots) };
+            let lease = JointLease { crashes, ..JointLease::of(&recorded, slots) };
             must_hold(&format!("two, slots {slots:?}, recorded {recorded:?}"), lease);
         }
     }
@@ -632,7 +632,8 @@ fn what_an_old_program_breaks_of_a_joint_lease_stays_broken() {
 fn three_hold_a_joint_lease_through_a_kill() {
     for slots in [None, Some(2)] {
         let three = JointLease::of(&[true, false, true], slots);
-        let lease = JointLease { calls: 1, ticks: TTL_TICKS + 1, ..three };
+        let ops = vec![Op::Acquire, Op::Release, Op::HandOver];
+        let lease = JointLease { ops, ticks: 0, ..three };
         must_hold(&format!("three, slots {slots:?}"), lease);
     }
 }
