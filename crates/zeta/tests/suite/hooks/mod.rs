@@ -5,3 +5,4 @@ mod commands;
 mod install;
 mod mail;
 mod run;
+mod shell;
