@@ -32,6 +32,7 @@ use zeta_state::presence::tool_session::{
 pub(super) struct Session {
     pub(super) ctx: Context,
     tool: Tool,
+    caller: Option<u32>,
     number: String,
     cwd: Option<String>,
     moment: Moment,
@@ -43,7 +44,12 @@ pub(super) struct Session {
 
 impl Session {
     /// Finds the session of an event: that of the `zeta run` around the tool, or the tool's own.
-    pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
+    pub(super) fn of(
+        tool: Tool,
+        caller: Option<u32>,
+        event: &Event,
+        config: &Config,
+    ) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
         let number = session_number(tool, &event.session);
         let (cwd, moment, is_inner) = (event.cwd.clone(), event.moment, event.inner);
@@ -55,7 +61,7 @@ impl Session {
         {
             drop(handle);
             let (number, is_wrapped) = (inherited, true);
-            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped });
+            return Ok(Session { ctx, tool, caller, number, cwd, moment, is_inner, is_wrapped });
         }
         let base = match ctx.agent_named {
             true => ctx.agent.as_str().to_owned(),
@@ -68,7 +74,7 @@ impl Session {
         }
         ctx.agent_named = true;
         ctx.session = Some(number.clone());
-        Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped: false })
+        Ok(Session { ctx, tool, caller, number, cwd, moment, is_inner, is_wrapped: false })
     }
 
     /// The name of the agent.
@@ -150,7 +156,7 @@ impl Session {
         let named = (self.tool == Tool::Claude).then(|| std::env::var("CLAUDE_PID").ok());
         let named = named.flatten().and_then(|pid| pid.parse().ok());
         // A hook whose parent has ended is a child of the first process.
-        let pid = named.unwrap_or_else(parent_id);
+        let pid = named.or(self.caller).unwrap_or_else(parent_id);
         (pid > 1).then(|| process::identify(pid))
     }
 
