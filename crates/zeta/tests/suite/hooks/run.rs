@@ -59,6 +59,18 @@ pub(super) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text
     out
 }
 
+/// Starts a hook of an agent whose standard output this is.
+pub(super) fn start(sandbox: &Sandbox, agent: &Agent, event: &str, out: Stdio) -> Child {
+    let mut command = sandbox.cmd(&["hook", "run", "claude", event]);
+    command.env("CLAUDE_PID", agent.process.id().to_string()).env_remove("CLAUDE_ENV_FILE");
+    command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+    let input = json!({"session_id": agent.session, "cwd": "/", "tool_name": "Read"});
+    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
+    child
+}
+
 /// Runs a hook of Claude Code for an agent; its answer, or null.
 pub(super) fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
     let mut input = input.clone();
@@ -119,7 +131,7 @@ fn claiming(sandbox: &Sandbox, name: &str, dir: &Path, args: &[&str]) -> Agent {
 }
 
 /// An agent that has claimed a worktree on `main`.
-fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
+pub(super) fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
     let holder = Agent::start("holder");
     claude(sandbox, &holder, "session-start", &json!({"cwd": dir}));
     let worktree = dir.to_str().unwrap();
