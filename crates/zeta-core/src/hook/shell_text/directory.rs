@@ -26,7 +26,8 @@ impl Default for Directory {
 impl Directory {
     /// Changes the directory as `cd`, `pushd` or `popd` does.
     pub(super) fn change(&mut self, command: &str, args: &[Word]) {
-        let mut plain = args.iter().filter(|word| word.text == "-" || !word.text.starts_with('-'));
+        let mut plain =
+            args.iter().filter(|word| word.written == "-" || !word.written.starts_with('-'));
         let target = plain.next();
         let next = match (command, target) {
             ("popd", None) => match self.pushed.pop() {
@@ -41,10 +42,10 @@ impl Directory {
             }
             ("pushd", Some(word)) => {
                 self.pushed.push(self.now.clone());
-                if word.text.starts_with('+') { None } else { self.behind([word]) }
+                if word.written.starts_with('+') { None } else { self.behind([word]) }
             }
             (_, None) => Some(vec!["~".to_owned()]),
-            (_, Some(word)) if word.text == "-" => self.before.clone(),
+            (_, Some(word)) if word.written == "-" => self.before.clone(),
             (_, Some(word)) => self.behind([word]),
         };
         self.before = std::mem::replace(&mut self.now, next);
@@ -54,14 +55,14 @@ impl Directory {
     pub(super) fn behind<'w>(&self, words: impl IntoIterator<Item = &'w Word>) -> Dirs {
         let mut dirs = self.now.clone();
         for word in words {
-            if word.text == TOP {
+            if word.written == TOP {
                 continue;
             }
-            let is_whole = word.text.starts_with(['/', '~']);
+            let is_whole = word.written.starts_with(['/', '~']);
             match &mut dirs {
                 _ if !word.known => dirs = None,
-                Some(known) if !is_whole => known.push(word.text.clone()),
-                _ if is_whole => dirs = Some(vec![word.text.clone()]),
+                Some(known) if !is_whole => known.push(word.written.clone()),
+                _ if is_whole => dirs = Some(vec![word.written.clone()]),
                 _ => {}
             }
         }

@@ -27,21 +27,21 @@ pub(super) fn git(args: &[Word]) -> Option<(Act, Vec<Word>)> {
     let mut args = args.iter();
     let verb = loop {
         let word = args.next()?;
-        match word.text.as_str() {
+        match word.written.as_str() {
             "-C" | "--git-dir" => dirs.push(args.next()?.clone()),
             "-c" | "--work-tree" | "--namespace" => {
                 args.next()?;
             }
             option if option.starts_with('-') => {
                 if let Some(dir) = option.strip_prefix("--git-dir=") {
-                    dirs.push(Word { text: dir.to_owned(), known: word.known });
+                    dirs.push(Word { written: dir.to_owned(), known: word.known });
                 }
             }
             verb => break verb,
         }
     };
     let args = args.as_slice();
-    let has = |options: &[&str]| args.iter().any(|word| options.contains(&word.text.as_str()));
+    let has = |options: &[&str]| args.iter().any(|word| options.contains(&word.written.as_str()));
     let act = match verb {
         _ if has(&["--dry-run", "--help", "-h"]) => return None,
         "commit" => Act::Commit,
@@ -58,7 +58,7 @@ fn pushed(args: &[Word]) -> Act {
     let mut words = args.iter();
     let mut tags = false;
     while let Some(word) = words.next() {
-        match word.text.as_str() {
+        match word.written.as_str() {
             "--all" | "--branches" | "--mirror" => return Act::Push(vec![ANY.to_owned()], false),
             "--tags" => tags = true,
             "-o"
@@ -97,7 +97,7 @@ enum Target {
 }
 
 fn target(name: &Word) -> Target {
-    let text = name.text.trim_start_matches('+');
+    let text = name.written.trim_start_matches('+');
     let target = text.rsplit_once(':').map_or(text, |(_, target)| target);
     // A branch in a variable is mostly the one that is checked out.
     if !name.known && target.contains(['$', '`', '(', ')', '{', '}', '?', '[', '"']) {
@@ -115,14 +115,14 @@ fn target(name: &Word) -> Target {
 /// Reads what `git checkout` and `git switch` check out; `None` if that is no branch.
 fn checked_out(args: &[Word], is_switch: bool) -> Option<Act> {
     const MAKES: [&str; 7] = ["-b", "-B", "-c", "-C", "--orphan", "--create", "--force-create"];
-    let known = |word: &Word| word.known.then(|| word.text.clone());
-    if let Some(at) = args.iter().position(|word| MAKES.contains(&word.text.as_str())) {
+    let known = |word: &Word| word.known.then(|| word.written.clone());
+    if let Some(at) = args.iter().position(|word| MAKES.contains(&word.written.as_str())) {
         return Some(Act::CheckOut { branch: known(args.get(at + 1)?), is_sure: true });
     }
-    if args.iter().any(|word| word.text == "--") {
+    if args.iter().any(|word| word.written == "--") {
         return None;
     }
-    let mut plain = args.iter().filter(|word| !word.text.starts_with('-'));
+    let mut plain = args.iter().filter(|word| !word.written.starts_with('-'));
     let (branch, None) = (plain.next()?, plain.next()) else { return None };
     Some(Act::CheckOut { branch: known(branch), is_sure: is_switch })
 }
@@ -133,11 +133,11 @@ pub(super) fn gh(args: &[Word]) -> Option<Act> {
     let mut head = None;
     let mut words = args.iter();
     while let Some(word) = words.next() {
-        match word.text.as_str() {
+        match word.written.as_str() {
             "-R" | "--repo" | "-t" | "--title" | "-b" | "--body" => {
                 words.next();
             }
-            "-H" | "--head" => head = words.next().map(|word| (word, word.text.as_str())),
+            "-H" | "--head" => head = words.next().map(|word| (word, word.written.as_str())),
             "--dry-run" | "--help" => return None,
             text => match text.strip_prefix("--head=") {
                 Some(branch) => head = Some((word, branch)),

@@ -81,7 +81,7 @@ impl Shell {
         match prefix::name(program) {
             command @ ("cd" | "pushd" | "popd") => self.here.change(command, args),
             "eval" => {
-                let args: Vec<&str> = args.iter().map(|word| word.text.as_str()).collect();
+                let args: Vec<&str> = args.iter().map(|word| word.written.as_str()).collect();
                 self.read(&args.join(" "), texts + 1);
             }
             "sh" | "bash" | "dash" | "zsh" | "ksh" => {
@@ -92,7 +92,7 @@ impl Shell {
                 }
             }
             "git" if gets_more => {
-                let more = Word { text: "$@".to_owned(), known: false };
+                let more = Word { written: "$@".to_owned(), known: false };
                 let args: Vec<Word> = args.iter().cloned().chain([more]).collect();
                 self.act(git::git(&args));
             }
@@ -127,7 +127,7 @@ impl Shell {
 /// Returns the text that a shell is given with `-c`.
 fn given_text(args: &[Word]) -> Option<&str> {
     let mut asks = false;
-    let mut args = args.iter().map(|word| word.text.as_str());
+    let mut args = args.iter().map(|word| word.written.as_str());
     while let Some(word) = args.next() {
         let Some(letters) = word.strip_prefix(['-', '+']) else { return asks.then_some(word) };
         let is_long = letters.starts_with('-');

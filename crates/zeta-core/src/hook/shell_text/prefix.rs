@@ -27,7 +27,7 @@ const XARGS: &str = "xargs";
 
 /// The name of a program, without its directory.
 pub(super) fn name(program: &Word) -> &str {
-    program.text.rsplit('/').next().unwrap_or_default()
+    program.written.rsplit('/').next().unwrap_or_default()
 }
 
 /// Returns the words of the command that others run, and whether it gets more arguments, which are
@@ -38,11 +38,11 @@ pub(super) fn command(mut words: &[Word]) -> (&[Word], bool) {
         let name = name(first);
         let program = PROGRAMS.iter().find(|(known, ..)| *known == name);
         words = match program {
-            _ if first.text == "function" => rest.get(1..).unwrap_or_default(),
+            _ if first.written == "function" => rest.get(1..).unwrap_or_default(),
             Some((_, options, before)) => behind(rest, options, *before),
-            _ if is_reserved(name) || is_assignment(&first.text) => rest,
+            _ if is_reserved(name) || is_assignment(&first.written) => rest,
             // Its own wrappers: `zeta run -- COMMAND`.
-            _ if name == "zeta" => match rest.iter().position(|word| word.text == "--") {
+            _ if name == "zeta" => match rest.iter().position(|word| word.written == "--") {
                 Some(at) => rest.get(at + 1..).unwrap_or_default(),
                 None => break,
             },
@@ -63,14 +63,14 @@ fn is_assignment(word: &str) -> bool {
 /// Returns the words behind the options and the first words of a program.
 fn behind<'w>(mut words: &'w [Word], options: &str, before: usize) -> &'w [Word] {
     while let [word, rest @ ..] = words {
-        if !word.text.starts_with('-') {
+        if !word.written.starts_with('-') {
             break;
         }
-        words = match takes_next(options, &word.text) {
+        words = match takes_next(options, &word.written) {
             true => rest.get(1..).unwrap_or_default(),
             false => rest,
         };
-        if word.text == "--" {
+        if word.written == "--" {
             break;
         }
     }

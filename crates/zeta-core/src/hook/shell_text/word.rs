@@ -12,7 +12,7 @@ const RESERVED: [&str; 12] =
 /// A word without its quotes; expansions stay as they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
-    pub(super) text: String,
+    pub(super) written: String,
     /// Whether the shell hands on exactly this text.
     pub(super) known: bool,
 }
@@ -70,15 +70,15 @@ enum Next {
 
 impl Command {
     fn word(&mut self) -> &mut Word {
-        self.word.get_or_insert_with(|| Word { text: String::new(), known: true })
+        self.word.get_or_insert_with(|| Word { written: String::new(), known: true })
     }
 
     fn push(&mut self, c: char) {
-        self.word().text.push(c);
+        self.word().written.push(c);
     }
 
     fn push_unknown(&mut self, text: &str) {
-        self.word().text.push_str(text);
+        self.word().written.push_str(text);
         self.word().known = false;
     }
 }
@@ -112,7 +112,7 @@ impl<'t> Reader<'t> {
             match c {
                 '\'' => {
                     let text = self.until('\'');
-                    command.word().text.push_str(text);
+                    command.word().written.push_str(text);
                 }
                 '"' => self.quoted(&mut command),
                 '\\' => match self.next() {
@@ -158,7 +158,7 @@ impl<'t> Reader<'t> {
         match std::mem::take(&mut command.next) {
             Next::Argument => command.words.push(word),
             Next::File => {}
-            Next::Mark(tabs) => self.marks.push((word.text, tabs)),
+            Next::Mark(tabs) => self.marks.push((word.written, tabs)),
         }
     }
 
@@ -166,7 +166,7 @@ impl<'t> Reader<'t> {
     fn end(&mut self, command: &mut Command, cases: &mut usize) {
         self.end_word(command);
         let words = std::mem::take(command).words;
-        match words.iter().map(|word| word.text.as_str()).find(|word| !is_reserved(word)) {
+        match words.iter().map(|word| word.written.as_str()).find(|word| !is_reserved(word)) {
             Some("case") => *cases += 1,
             Some("esac") => *cases = cases.saturating_sub(1),
             _ => {}
@@ -204,7 +204,7 @@ impl<'t> Reader<'t> {
                 '\\' => match self.next() {
                     Some(c @ ('"' | '\\' | '$' | '`')) => command.push(c),
                     Some('\n') | None => {}
-                    Some(c) => command.word().text.extend(['\\', c]),
+                    Some(c) => command.word().written.extend(['\\', c]),
                 },
                 '$' => self.expansion(command),
                 '`' => self.backticks(command),
@@ -294,7 +294,7 @@ impl<'t> Reader<'t> {
             self.subshell();
             return command.push_unknown("/dev/fd/");
         }
-        let is_number = |word: &Word| word.text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = |word: &Word| word.written.bytes().all(|byte| byte.is_ascii_digit());
         match command.word.as_ref().is_some_and(is_number) {
             true => command.word = None,
             false => self.end_word(command),

@@ -108,7 +108,7 @@ fn around(form: &str, text: &str) -> String {
     }
 }
 
-/// Every part alone, and some put together. A push follows that shows where a text leaves the shell.
+/// Every part alone, and some put together. The push behind shows where a text leaves the shell.
 fn texts(runner: &mut TestRunner) -> Vec<String> {
     let one = |parts: &[&'static str]| proptest::sample::select(parts.to_vec());
     let simple = (one(BEFORE), one(PROGRAMS), one(PUSHES))
