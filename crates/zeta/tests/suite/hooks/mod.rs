@@ -5,5 +5,6 @@ mod busy;
 mod commands;
 mod install;
 mod mail;
-mod run;
+pub(crate) mod run;
 mod shell;
+mod whose;
