@@ -226,7 +226,7 @@ impl FromStr for Pattern {
             }
         }
         let pattern = Pattern(components);
-        // The normal form of a class may be longer by some backslashes.
+        // The normal form of a class may be longer, by backslashes.
         match text.contains('[') && pattern.to_string().len() > PATTERN_MAX {
             true => Err(PatternError::Size),
             false => Ok(pattern),
