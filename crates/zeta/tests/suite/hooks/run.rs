@@ -572,7 +572,7 @@ fn names_without_an_end_cost_no_agent_its_presence_or_its_mail() {
     let name = exported(&sandbox, &agent).swap_remove(0).1;
     assert!(sandbox.ok(&["status"]).contains(&name));
     // Sixteen files in one patch, whose names the record would escape.
-    let odd = |n: usize| format!("/tmp/{}{n}", ["\u{1}".repeat(200); 4].join("/"));
+    let odd = |n: usize| format!("/tmp/{}{n}", vec!["\u{1}".repeat(200); 4].join("/"));
     let files: String = (0..16).map(|n| format!("*** Add File: {}\n+x\n", odd(n))).collect();
     let patch = format!("*** Begin Patch\n{files}*** End Patch\n");
     let input = json!({"session_id": "codex", "cwd": "/", "tool_name": "apply_patch",
