@@ -175,7 +175,8 @@ impl Wake {
             wakes: self.wakes,
             since_wake_ms,
         };
-        seen.tool_is_there = (seen.waits() || attempt.is_some()) && self.tool_is_there(console, &ctx.host);
+        seen.tool_is_there =
+            (seen.waits() || attempt.is_some()) && self.tool_is_there(console, &ctx.host);
         self.next = None;
         match decide_wake(attempt.as_ref(), &seen) {
             Step::Nothing => {}
