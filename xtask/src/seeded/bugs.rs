@@ -49,8 +49,8 @@ pub const BUGS: [Bug; 51] = [
     bug(
         "a line goes to whatever has the terminal",
         "crates/zeta-core/src/terminal/wake.rs",
-        "seen.waits() && seen.tool_is_there",
-        "seen.waits()",
+        "if !seen.tool_is_there =>",
+        "if left > 0 && !seen.tool_is_there =>",
         &["-p", "zeta-core", "--lib", "terminal::wake"],
     ),
     bug(
@@ -409,9 +409,9 @@ pub const BUGS: [Bug; 51] = [
     bug(
         "the temps of the living are swept",
         "crates/zeta-os/src/temp_file.rs",
-        "        Err(_) => Ok(false),
+        "    flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
 ",
-        "        Err(_) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
+        "    let _ = flock(&fd, FlockOperation::NonBlockingLockExclusive);
 ",
         &["-p", "zeta", "--test", "suite", "creds::plant::a_run_that_is_killed"],
     ),

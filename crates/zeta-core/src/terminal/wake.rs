@@ -20,6 +20,8 @@ pub const ENTER_AFTER_MS: u64 = 300;
 pub const TAKEN_WITHIN_MS: u64 = 4_000;
 /// How often Enter is typed.
 pub const ENTERS_MAX: u32 = 3;
+/// How often it is looked whether the tool is in front again, in ms: not every tool draws then.
+pub const ABSENT_MS: u64 = 2_000;
 /// So many wakes in a row come at once.
 pub const WAKES_AT_ONCE: u32 = 10;
 /// The pause before the first wake after these, in ms; it doubles with each.
@@ -91,13 +93,13 @@ pub enum Step {
 /// Decides the next step of a wake.
 pub fn decide_wake(attempt: Option<&Attempt>, seen: &Seen) -> Step {
     let Some(attempt) = attempt else {
-        let may = seen.waits() && seen.tool_is_there;
         let left = QUIET_KEYS_MS
             .saturating_sub(seen.since_key_ms)
             .max(QUIET_SCREEN_MS.saturating_sub(seen.since_output_ms))
             .max(pause_ms(seen.wakes).saturating_sub(seen.since_wake_ms));
-        return match (may, left) {
+        return match (seen.waits(), left) {
             (false, _) => Step::Nothing,
+            (true, left) if !seen.tool_is_there => Step::Later(left.max(ABSENT_MS)),
             (true, 0) => Step::Type,
             (true, left) => Step::Later(left),
         };
@@ -182,7 +184,7 @@ mod tests {
             (Seen { since_output_ms: 0, since_key_ms: 0, ..IDLE }, Step::Later(5_000)),
             (Seen { turn: running, since_key_ms: 0, ..IDLE }, Step::Nothing),
             // It was killed, or stopped, and another program has the terminal.
-            (Seen { tool_is_there: false, ..IDLE }, Step::Nothing),
+            (Seen { tool_is_there: false, ..IDLE }, Step::Later(2_000)),
             (Seen { wakes: 9, since_wake_ms: 0, ..IDLE }, Step::Type),
             (Seen { wakes: 10, since_wake_ms: 1_000, ..IDLE }, Step::Later(59_000)),
             (Seen { wakes: 10, ..IDLE }, Step::Type),
