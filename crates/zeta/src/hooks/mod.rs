@@ -176,9 +176,9 @@ fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
     if begins {
         session.export();
     }
-    let claims = session.claims()?;
-    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &claims)?;
-    let handed = session.handed_over(&claims)?;
+    let places = session.places()?;
+    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &places.claims)?;
+    let handed = session.handed_over(&places)?;
     let handed = handed.as_deref();
     let is_new = session.tell(&greeting::digest(mail, handed, &neighbours))?;
     let text =

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, OFlags, Stat, fchmod, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwrite};
+use zeta_core::bus::grant::is_handed_over;
 use zeta_core::layout;
 use zeta_core::lease::Observed;
 use zeta_core::name::RecordName;
@@ -115,8 +116,10 @@ fn write_anew(
 fn lines_for(file: &str, observed: &Observed) -> String {
     let id = file.strip_suffix(".lock").unwrap_or(file);
     match observed {
-        Observed::Ours(record, ..) => lines_of(id, &PathClaim::of(&record.extra)),
-        _ => lines_of(id, &PathClaim::of(&[])),
+        Observed::Ours(record, ..) => {
+            lines_of(id, &PathClaim::of(&record.extra), is_handed_over(&record.extra))
+        }
+        _ => lines_of(id, &PathClaim::of(&[]), false),
     }
 }
 
