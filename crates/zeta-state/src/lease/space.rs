@@ -117,7 +117,8 @@ impl Space {
         let resolved = resolve(&from.join(&plain))?;
         let below = resolved.strip_prefix(&self.top).map_err(|_| self.outside(text, &resolved))?;
         let invalid = |error: &dyn std::fmt::Display| {
-            Error::usage(format!("path {:?} is not valid: {error}", cut(text, SHOWN_MAX)))
+            let (text, error) = (cut(text, SHOWN_MAX), cut(&error.to_string(), SHOWN_MAX));
+            Error::usage(format!("path {text:?} is not valid: {error}"))
         };
         let below = std::str::from_utf8(below.as_os_str().as_bytes())
             .map_err(|_| invalid(&"it is not UTF-8; claim its directory"))?;
@@ -196,9 +197,10 @@ fn resolve(path: &Path) -> Result<PathBuf> {
                 found.extend(missing.iter().rev());
                 return Ok(found);
             }
-            // A link that leads nowhere is there.
-            Err(error) if error.kind() == ErrorKind::NotFound && at.symlink_metadata().is_err() => {
-            }
+            // A link that leads nowhere is there; below a file there is nothing yet.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                    && at.symlink_metadata().is_err() => {}
             Err(error) => return Err(cannot("follow", at, &error)),
         }
         match (at.file_name(), at.parent()) {

@@ -131,15 +131,20 @@ fn acquire_again(
 /// Moves claims that were handed over to the caller, and share a path with what it asks for, into
 /// its session: claims of one session do not exclude each other.
 fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Box<Record>>) -> Result<()> {
-    let mut given = own;
-    given.retain(|record| {
-        is_handed_over(&record.extra) && request.claim.excludes(&PathClaim::of(&record.extra))
-    });
-    if handle.ctx.session.is_some() {
-        for record in given {
-            // One that has ended meanwhile is in no one's way.
-            let _ = pass_on(handle, &record, own_session(handle, request)?, false)?;
+    for record in own {
+        let claim = PathClaim::of(&record.extra);
+        if !is_handed_over(&record.extra) || !request.claim.excludes(&claim) {
+            continue;
         }
+        let view = handle.view_of(&record.lease, record.fencing_token)?;
+        if view.is_none_or(|view| matches!(view.standing, Standing::Grantable(_))) {
+            continue;
+        }
+        if handle.ctx.session.is_none() {
+            return Err(report::handed_over_to_you(request, &record));
+        }
+        // One that has ended meanwhile is in no one's way.
+        let _ = pass_on(handle, &record, own_session(handle, request)?, false)?;
     }
     Ok(())
 }
@@ -238,16 +243,26 @@ pub struct PathHolders {
 /// Returns who has the paths of a request, without taking any lock.
 pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
     let Some(handle) = ctx.find()? else { return Ok(PathHolders::default()) };
+    let claim = &request.claim;
     let is_held = |view: &LeaseView| !matches!(view.standing, Standing::Grantable(_));
+    let is_own = |view: &LeaseView| is_own(ctx, request, view);
+    let excludes = |view: &LeaseView| match &view.observed {
+        Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
+        _ => true,
+    };
+    let is_other = |view: &LeaseView| is_held(view) && !is_own(view) && excludes(view);
     let mut others = 0;
     // A question about everything may have thousands of answers.
     let enough = |view: &LeaseView| {
-        others += usize::from(is_held(view) && !is_own(ctx, request, view));
+        others += usize::from(is_other(view));
         others == OTHERS_MAX
     };
-    let mut views = handle.excluded_claims(&request.space.lease, &request.claim, enough)?;
-    views.retain(is_held);
-    let (own, others) = views.into_iter().partition(|view| is_own(ctx, request, view));
+    // The caller's own one is looked for also where a shared claim does not exclude it.
+    let all = PathClaim { mode: Mode::Exclusive, ..claim.clone() };
+    let views = handle.excluded_claims(&request.space.lease, &all, enough)?;
+    let views = views.into_iter().filter(is_held);
+    let (own, mut others): (Vec<_>, Vec<_>) = views.partition(is_own);
+    others.retain(excludes);
     Ok(PathHolders { others, own })
 }
 

@@ -168,6 +168,18 @@ pub fn refused(request: &PathRequest, refusal: &Refusal, others: &[LeaseView], n
     }
 }
 
+/// Makes the refusal for a caller without a session that asks for a part of what was handed over to
+/// it, which is in `record`.
+pub fn handed_over_to_you(request: &PathRequest, record: &Record) -> Error {
+    let (asked, claim) = (paths(&request.claim), PathClaim::of(&record.extra));
+    let (given, to) = (named(&claim), &record.agent);
+    let options = arguments(&claim, |pattern| request.space.text_of(pattern));
+    let text = format!("{asked} is part of a claim that was handed over to {to}: {given}");
+    Error::new(Kind::Refused, text)
+        .hint(format!("take that one, under your name: zeta claim acquire{options}"))
+        .hint("or work in a session, into which it moves: zeta run --as NAME -- COMMAND")
+}
+
 /// Makes the error for a caller that does not have the claim it names; `ended` is the claim with
 /// its token.
 pub fn not_yours(
