@@ -19,7 +19,7 @@ const BEGIN: &str = "<!-- made from agents.tsv by 'cargo xtask agents --write' -
 const END: &str = "<!-- end -->\n";
 
 /// The capabilities: the key in the data, and the row of the table.
-const ROWS: [(&str, &str); 14] = [
+const ROWS: [(&str, &str); 15] = [
     ("presence", "presence"),
     ("end", "it is gone when it ends or dies"),
     ("greeting", "the model reads who is here"),
@@ -30,6 +30,7 @@ const ROWS: [(&str, &str); 14] = [
     ("name", "what its commands claim is the agent's"),
     ("mail", "the model reads its mail in the middle of a turn"),
     ("goes_on", "mail lets a turn go on"),
+    ("woken", "a message wakes it, in [`zeta run --pty --wake`](wake.md)"),
     ("server", "the model calls the tools of [`zeta mcp`](mcp.md)"),
     ("removed", "`zeta` is gone: no tool is blocked"),
     ("uninstall", "an uninstall brings back every byte"),

@@ -10,7 +10,7 @@ const TOOL_SESSION: &str = "crates/zeta-state/src/presence/tool_session.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 13] = [
+pub const BUGS: [Bug; 15] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -77,6 +77,20 @@ pub const BUGS: [Bug; 13] = [
 ",
         "",
         &["-p", "zeta", "--test", "suite", "hooks::attention::the_next_hook"],
+    ),
+    bug(
+        "a call beside the question answers it",
+        WAITING,
+        "if cut(text, QUESTION_MAX) == asked",
+        "if cut(text, QUESTION_MAX) != \"\"",
+        CORE,
+    ),
+    bug(
+        "what was said to all before a session wakes its agent",
+        "crates/zeta-core/src/bus/recipient.rs",
+        "true if !is_marked => Mail::OnRequest,",
+        "true if !is_marked => Mail::Now,",
+        &["-p", "zeta-core", "--lib", "bus::"],
     ),
     bug(
         "a process id alone puts a command into a session",

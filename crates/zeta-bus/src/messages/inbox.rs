@@ -11,10 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, OFlags, unlinkat};
-use zeta_core::bus::{EVERYBODY, Envelope, Means, Woken, topic};
+use zeta_core::bus::{EVERYBODY, Envelope, Mail, Means, Woken, judge_mail};
 use zeta_core::time::parse_utc;
 
-use super::{Filter, Listing, channel, check_surface, list};
+use super::{Filter, Listing, MessageView, channel, check_surface, list};
 use crate::directory::delivery_log::{self, Delivery, DeliveryLog};
 use crate::directory::{Bus, INBOX, INNER, NAMES_MAX, open_file};
 use zeta_os::error::Result;
@@ -22,8 +22,6 @@ use zeta_os::host::wall_us;
 use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::trusted_dir::open_inner;
 
-/// Topics of broadcasts that programs read: they would fill every inbox.
-const FOR_PROGRAMS: [&str; 3] = [topic::CLAIM, "heartbeat", topic::STATE_CHANGE];
 /// How long a call waits for another one that gives an agent its messages.
 pub const TAKE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -34,6 +32,10 @@ pub struct Selection {
     pub from: Option<String>,
     /// Only those of the thread that begins with this message.
     pub thread: Option<String>,
+    /// Only those that are for the agent now, as [`judge_mail`] says.
+    pub now: bool,
+    /// How long to wait for another process in the index, if not as long as other calls.
+    pub busy_limit: Option<Duration>,
 }
 
 /// Returns the messages that an agent has not received or read yet, oldest first: those for it
@@ -63,6 +65,7 @@ fn unread_in<F: Fn(&str) -> Option<Delivery>>(
         from: selection.from.clone(),
         to: Some(channel::reader(bus, agent)?),
         thread: selection.thread.clone(),
+        busy_limit: selection.busy_limit,
         ..Filter::default()
     };
     let mut listing = list(&bus.base.path, &filter)?;
@@ -70,10 +73,16 @@ fn unread_in<F: Fn(&str) -> Option<Delivery>>(
         return Ok(listing);
     }
     let state_of = log(bus)?;
+    let is_broadcast = |message: &MessageView| message.envelope.to == EVERYBODY;
+    let marked = match listing.messages.iter().any(is_broadcast) {
+        true => marked(&bus.base.path, agent),
+        false => Vec::new(),
+    };
+    let wanted = if selection.now { Mail::Now } else { Mail::OnRequest };
     listing.messages.retain(|message| {
         let Envelope { id, from, to, topic, .. } = &message.envelope;
-        let broadcast = to == EVERYBODY && (from == agent || FOR_PROGRAMS.contains(&&**topic));
-        !broadcast && !state_of(id).is_some_and(Delivery::is_done)
+        judge_mail(agent, from, to, topic, marked.contains(id)) >= wanted
+            && !state_of(id).is_some_and(Delivery::is_done)
     });
     Ok(listing)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeta_core::bus::Means;
 
+use super::inbox::Selection;
 use super::wake::{Armed, arm};
 use super::{MessageView, inbox};
 use crate::directory::{Bus, delivery_log};
@@ -46,15 +47,13 @@ impl Mail for Mailbox {
     fn look(&mut self) -> Result<Vec<Letter>> {
         self.changes.each(|_, _| ());
         self.bus.check_place()?;
-        let mut waiting = inbox::unread(&self.dir, &self.agent)?.messages;
+        let now = Selection { now: true, ..Selection::default() };
+        let mut waiting = inbox::unread_of(&self.dir, &self.agent, &now)?.messages;
         if !waiting.is_empty() {
-            // What was said to all before a session is no reason to begin a turn; nor is what
-            // another means used in this session.
-            let marked = inbox::marked(&self.dir, &self.agent);
+            // What another means used in this session is no reason to begin a turn.
             let woken = delivery_log::peek(&self.bus, &self.agent)?.woken;
             waiting.retain(|MessageView { envelope, .. }| {
-                let used = woken.get(&envelope.id).is_some_and(|woken| woken.at_us > self.since_us);
-                (envelope.to == self.agent || marked.contains(&envelope.id)) && !used
+                woken.get(&envelope.id).is_none_or(|woken| woken.at_us <= self.since_us)
             });
         }
         let letter =

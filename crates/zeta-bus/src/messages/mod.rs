@@ -72,6 +72,8 @@ pub struct Filter {
     pub thread: Option<String>,
     /// Also expired messages.
     pub expired: bool,
+    /// How long to wait for another process in the index, if not [`INDEX_LIMIT`].
+    pub busy_limit: Option<Duration>,
 }
 
 /// What a [`Filter`] looks at.
@@ -274,7 +276,7 @@ pub fn show<T>(
     show: impl FnOnce(&[Row<'_>], &[Error]) -> Result<T>,
 ) -> Result<T> {
     let Some(bus) = Bus::open(dir)? else { return show(&[], &[]) };
-    let mut index = Index::enter_or_fail(&bus, INDEX_LIMIT)?;
+    let mut index = Index::enter_or_fail(&bus, filter.busy_limit.unwrap_or(INDEX_LIMIT))?;
     index.refresh()?;
     let snapshot = index.snapshot(&mut Cursor::default());
     drop(index);

@@ -63,7 +63,8 @@ pub fn recipient(text: &str) -> Result<Recipient> {
     }
 }
 
-/// Sends a text. One for all agents is marked as unread for those that live.
+/// Sends a text. One for all agents is marked as unread for those that are here: that live, or that
+/// a process waits for.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if the message that it answers is not on the bus.
@@ -86,7 +87,12 @@ pub fn send(ctx: &Context, dir: &Path, new: &NewText) -> Result<SentText> {
         Recipient::Channel(channel) => channel::members(&bus, channel)?,
         Recipient::All => {
             let living = handle.as_ref().map(tool_session::living).unwrap_or_default();
-            living.into_iter().map(|(name, _)| name).collect()
+            let mut here: Vec<String> = living.into_iter().map(|(name, _)| name).collect();
+            // A process that waits for mail needs no record.
+            here.extend(wake::all_armed(&bus).unwrap_or_default());
+            here.sort_unstable();
+            here.dedup();
+            here
         }
     };
     publish_to(&bus, &envelope, &recipients)?;

@@ -17,9 +17,10 @@ use zeta_core::hook::turn;
 
 use super::inbox::{Selection, unread_of, woken};
 use super::{Listing, check_surface};
-use crate::directory::delivery_log::name_of;
-use crate::directory::{ARMED, Bus, INNER, open_file};
+use crate::directory::delivery_log::{name_of, surface_of};
+use crate::directory::{ARMED, Bus, INNER, NAMES_MAX, open_file};
 use zeta_os::error::{Error, Kind, Result};
+use zeta_os::files::list;
 use zeta_os::flock::lock_within;
 use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::{host, process};
@@ -72,6 +73,7 @@ pub fn wait(
     let began_ns = host::reading().boot_ns;
     let record = || handle.as_ref().and_then(|handle| tool_session::find(handle, &label));
     let agent_ends = record().as_ref().and_then(process_of);
+    let selection = &Selection { now: true, ..selection.clone() };
     let mut turn = Turn { began_ns, pending: None };
     let (mut first, mut follows_node) = (true, false);
     loop {
@@ -191,6 +193,14 @@ fn read_pid(file: &OwnedFd) -> Option<u32> {
     let mut text = String::new();
     std::fs::File::from(file.try_clone().ok()?).take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Returns the agents that a process waits for.
+pub fn all_armed(bus: &Bus) -> Result<Vec<String>> {
+    let Some(dir) = bus.inner_if_there(ARMED)? else { return Ok(Vec::new()) };
+    let names = list(dir.as_fd(), NAMES_MAX, &bus.path(INNER).join(ARMED))?.names;
+    let agents = names.iter().filter_map(|name| surface_of(name));
+    Ok(agents.filter(|agent| armed(bus, agent).is_some()).collect())
 }
 
 /// Returns the number of the process that waits for an agent, 0 if it is not known; `None` if none

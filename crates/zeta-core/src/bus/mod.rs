@@ -23,7 +23,7 @@ pub use envelope::{
     BadEnvelope, DEPTH_MAX, ENVELOPE_MAX, Envelope, Fate, FileSeen, Header, IN_REPLY_TO, SKEW_US,
     THREAD, When, is_id, text_of,
 };
-pub use recipient::{CHANNEL_SIGN, Channel, Reader, Recipient, is_for_many};
+pub use recipient::{CHANNEL_SIGN, Channel, Mail, Reader, Recipient, is_for_many, judge_mail};
 pub use wake::{Means, Woken};
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use std::fmt;
 
 use super::address::{Address, EVERYBODY};
+use super::topic;
 
 /// How the name of a channel begins. No address does.
 pub const CHANNEL_SIGN: char = '#';
 /// Longest name of a channel without its sign, in bytes.
 const CHANNEL_MAX: usize = 64;
+/// Topics of broadcasts that programs read: they would fill every inbox.
+const FOR_PROGRAMS: [&str; 3] = [topic::CLAIM, "heartbeat", topic::STATE_CHANGE];
 
 /// The name of a channel: `#` and a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +105,27 @@ impl Reader {
     }
 }
 
+/// What an unread message is to an agent that may read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mail {
+    /// No mail: a broadcast of its own, or one for programs.
+    None,
+    /// Shown when the agent asks for its inbox: what was said to all before it was here.
+    OnRequest,
+    /// For the agent now: its hooks give it, and it is a reason to wake the agent.
+    Now,
+}
+
+/// Judges what a message that [`Reader::gets`] is to the reader `name`. Of the broadcasts, those
+/// are for it now that were marked for it when they were sent.
+pub fn judge_mail(name: &str, from: &str, to: &str, topic: &str, is_marked: bool) -> Mail {
+    match to == EVERYBODY {
+        true if from == name || FOR_PROGRAMS.contains(&topic) => Mail::None,
+        true if !is_marked => Mail::OnRequest,
+        _ => Mail::Now,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +162,27 @@ mod tests {
             assert_eq!(otto.gets(from, to, sent_us), for_it, "{from} {to} {sent_us}");
         }
         assert!(!Reader::named("*").gets("vera", "otto", 0));
+    }
+
+    #[test]
+    fn what_was_said_to_all_before_an_agent_was_here_is_mail_on_request_only() {
+        for (from, to, topic, is_marked, mail) in [
+            ("vera", "otto", "text", true, Mail::Now),
+            // A message of another program has no mark.
+            ("vera", "otto", "text", false, Mail::Now),
+            ("otto", "otto", "text", false, Mail::Now),
+            ("vera", "otto", "claim", false, Mail::Now),
+            ("vera", "#build", "text", false, Mail::Now),
+            ("vera", "*", "text", true, Mail::Now),
+            ("vera", "*", "review-request", true, Mail::Now),
+            ("vera", "*", "text", false, Mail::OnRequest),
+            ("otto", "*", "text", true, Mail::None),
+            ("vera", "*", "claim", true, Mail::None),
+            ("vera", "*", "heartbeat", false, Mail::None),
+            ("vera", "*", "state-change", true, Mail::None),
+        ] {
+            let judged = judge_mail("otto", from, to, topic, is_marked);
+            assert_eq!(judged, mail, "{from} {to} {topic} {is_marked}");
+        }
     }
 }

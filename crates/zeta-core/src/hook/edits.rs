@@ -2,8 +2,10 @@
 //! agents write one file.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use super::place::shown;
+use super::place::{shown, shown_path};
+use crate::record::printable;
 use crate::time::NS_PER_MS;
 
 /// The key of the persona record: one line for each path, `<ms of the boot clock> <path>`.
@@ -37,7 +39,8 @@ pub fn parse(text: &str) -> Vec<Edit> {
 /// the record; empty if nothing is left.
 pub fn add(text: &str, paths: &[String], now_ns: u64) -> String {
     let now_ms = now_ns / NS_PER_MS;
-    let fits = |path: &&String| path.len() <= PATH_MAX && !path.contains('\n');
+    // Each character that is escaped takes six bytes or more of the record.
+    let fits = |path: &&String| path.len() <= PATH_MAX && printable(path) == path.as_str();
     let new = paths.iter().filter(fits).map(|path| Edit { at_ms: now_ms, path: path.clone() });
     let mut edits: Vec<Edit> = new.collect();
     edits.extend(
@@ -65,6 +68,7 @@ pub fn judge_both(paths: &[String], others: &[(String, Vec<Edit>)], now_ns: u64)
                 of_path.filter(|edit| is_recent(edit, now_ms)).map(|edit| edit.at_ms).max();
             if let Some(at_ms) = newest {
                 let age_s = (now_ms - at_ms) / 1_000;
+                let path = shown_path(Path::new(path));
                 lines.push(format!("{} wrote {path} {age_s} s ago", shown(agent)));
             }
         }

@@ -157,7 +157,7 @@ pub struct Event {
     pub cwd: Option<String>,
     /// What the tool does.
     pub action: Action,
-    /// What the agent waits for a person to answer; `None` if it needs none.
+    /// What the agent waits for a person to answer, or would have to; `None` if it needs none.
     pub question: Option<Question>,
     /// Whether the turn that ends was already put off once by a hook.
     pub again: bool,
@@ -169,6 +169,8 @@ pub struct Event {
 /// What an agent waits for a person to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
+    /// Whether a call of a tool may run, or what it asks: each event of that call says the same.
+    OfCall(String),
     /// The question itself.
     Exact(String),
     /// That there is one: a tool repeats so what it asked before.
@@ -177,7 +179,7 @@ pub enum Question {
 
 /// Writes the question whether a tool may run: its name, and what it is about to do.
 pub fn permission(tool: &str, what: Option<&str>) -> Question {
-    Question::Exact(match what {
+    Question::OfCall(match what {
         Some(what) => format!("permission for {tool}: {what}"),
         None => format!("permission for {tool}"),
     })

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Question, cut};
+use super::{Moment, Question, cut};
 use crate::presence::Liveness;
 use crate::record::Fields;
 use crate::time::{format_utc, parse_utc};
@@ -11,6 +11,11 @@ use crate::time::{format_utc, parse_utc};
 pub const WAITS_FOR: &str = "waits_for";
 /// The key of the time since when.
 pub const WAITS_SINCE: &str = "waits_since";
+/// The key that is there if the question is of a call of a tool, whose end is the answer.
+pub const WAITS_FOR_CALL: &str = "waits_for_call";
+/// Calls beside the one that asks begin within this time, in ms. One that begins later is of a
+/// model that has got its answer.
+const BESIDE_MS: i64 = 10_000;
 /// Longest question that is kept, in characters.
 const QUESTION_MAX: usize = 200;
 
@@ -27,8 +32,12 @@ pub struct Waiting {
 pub fn set(fields: &mut Fields<'_>, question: &Question, wall_us: i64) {
     let text = match question {
         Question::General(_) if fields.raw(WAITS_FOR).is_some() => return,
-        Question::General(text) | Question::Exact(text) => text,
+        Question::General(text) | Question::Exact(text) | Question::OfCall(text) => text,
     };
+    match question {
+        Question::OfCall(_) => fields.set_text(WAITS_FOR_CALL, "true"),
+        _ => fields.remove(WAITS_FOR_CALL),
+    }
     fields.set_text(WAITS_FOR, &cut(text, QUESTION_MAX));
     fields.set_text(WAITS_SINCE, &format_utc(wall_us));
 }
@@ -37,6 +46,38 @@ pub fn set(fields: &mut Fields<'_>, question: &Question, wall_us: i64) {
 pub fn clear(fields: &mut Fields<'_>) {
     fields.remove(WAITS_FOR);
     fields.remove(WAITS_SINCE);
+    fields.remove(WAITS_FOR_CALL);
+}
+
+/// What an event says of the agent's question.
+#[derive(Debug, Clone, Copy)]
+pub struct Sign<'a> {
+    /// When the tool calls.
+    pub moment: Moment,
+    /// An agent does it that the session's own one started.
+    pub inner: bool,
+    /// The question that the call of the tool would put.
+    pub question: Option<&'a Question>,
+}
+
+/// Judges whether an event shows that the agent waits no more. While a person is asked about a call
+/// of a tool, calls beside it begin and end, and so do those of agents that the agent started.
+pub fn judge_answered(fields: &Fields<'_>, sign: &Sign<'_>, wall_us: i64) -> bool {
+    let Some(asked) = fields.text(WAITS_FOR) else { return false };
+    let of_call = fields.raw(WAITS_FOR_CALL).is_some();
+    match sign.moment {
+        Moment::Waiting => false,
+        Moment::AfterTool if of_call => matches!(
+            sign.question, Some(Question::OfCall(text)) if cut(text, QUESTION_MAX) == asked
+        ),
+        Moment::BeforeTool if of_call => {
+            let since_us = fields.text(WAITS_SINCE).and_then(|text| parse_utc(&text).ok());
+            let beside = |since_us: i64| wall_us.saturating_sub(since_us) < BESIDE_MS * 1000;
+            !sign.inner && !since_us.is_some_and(beside)
+        }
+        Moment::BeforeTool | Moment::AfterTool => true,
+        Moment::SessionStart | Moment::Prompt | Moment::Stop | Moment::SessionEnd => !sign.inner,
+    }
 }
 
 /// Judges whether an agent waits for a person: its record says so, and it is not gone.
@@ -80,6 +121,48 @@ mod tests {
         assert_eq!(judge(&fields, Liveness::Live, 9_000_000), waits(None));
         clear(&mut fields);
         assert_eq!(judge(&fields, Liveness::Live, 9_000_000), None);
+    }
+
+    #[test]
+    fn a_question_about_a_call_waits_for_the_end_of_that_call() {
+        use Moment::{AfterTool, BeforeTool, Prompt, SessionEnd, SessionStart, Stop};
+        let long = "x".repeat(300);
+        let call = |text: &str| Some(Question::OfCall(text.to_owned()));
+        let (asked, other) = (call(&long), call("permission for Read: /a"));
+        let mut fields = Fields::new("persona");
+        let sign = |moment, inner| Sign { moment, inner, question: asked.as_ref() };
+        assert!(!judge_answered(&fields, &sign(Prompt, false), 0), "it waits for nothing");
+        set(&mut fields, asked.as_ref().unwrap(), 1_000_000);
+        for (moment, inner, question, wall_s, answered) in [
+            (AfterTool, false, &asked, 2, true),
+            (AfterTool, true, &asked, 2, true),
+            (AfterTool, false, &other, 2, false),
+            (AfterTool, false, &other, 60, false),
+            (AfterTool, true, &other, 60, false),
+            (AfterTool, false, &None, 60, false),
+            (BeforeTool, false, &other, 2, false),
+            // A person said no, and the agent does something else.
+            (BeforeTool, false, &other, 11, true),
+            (BeforeTool, true, &other, 11, false),
+            (Prompt, false, &None, 2, true),
+            (Stop, false, &None, 2, true),
+            (Stop, true, &None, 2, false),
+            (SessionStart, false, &None, 2, true),
+            (SessionEnd, false, &None, 2, true),
+            (Moment::Waiting, false, &asked, 60, false),
+        ] {
+            let sign = Sign { moment, inner, question: question.as_ref() };
+            let judged = judge_answered(&fields, &sign, wall_s * 1_000_000);
+            assert_eq!(judged, answered, "{sign:?} {wall_s}");
+        }
+        // Nothing says to which call another question belongs, so any sign ends it.
+        for question in [Question::Exact("q".into()), Question::General("q".into())] {
+            clear(&mut fields);
+            set(&mut fields, &question, 1_000_000);
+            for (moment, inner) in [(AfterTool, true), (BeforeTool, false), (Stop, false)] {
+                assert!(judge_answered(&fields, &sign(moment, inner), 0), "{moment:?}");
+            }
+        }
     }
 
     #[test]

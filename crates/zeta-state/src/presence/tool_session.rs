@@ -1,9 +1,11 @@
 //! The session of an agent tool that was not started by `zeta run`: its hooks write its record. The
 //! process of the tool is the evidence, so its death frees what the session holds.
 
+use std::time::Duration;
+
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
-use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
+use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_FOR_CALL, WAITS_SINCE};
 use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
 use zeta_core::name::Label;
@@ -15,7 +17,7 @@ use zeta_core::time::{NS_PER_MS, format_utc};
 
 use super::session_leases;
 use crate::context::NodeHandle;
-use crate::directory::guard::{ENTER_LIMIT, RENEWER_LIMIT};
+use crate::directory::guard::RENEWER_LIMIT;
 use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use crate::upkeep::clean::life_of;
@@ -38,14 +40,19 @@ pub const HOOKED_NS: &str = "hooked_boot_ns";
 /// The key of how often in a row the end of a turn was put off because there was mail.
 pub const STOPS: &str = "stops";
 
+/// How long a hook waits for another process, in the guard of its record or in the index of the
+/// bus: the tool waits for the hook, for two seconds at most.
+pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
+
 /// How many processes above the caller are looked at.
 const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 11] = [
+pub(super) const OF_A_SESSION: [&str; 12] = [
     edits::KEY,
     WAITS_FOR,
     WAITS_SINCE,
+    WAITS_FOR_CALL,
     WAKE,
     CWD,
     TOLD,
@@ -81,7 +88,7 @@ pub fn attend(
 ) -> Result<u64> {
     let NodeHandle { ctx, node, .. } = handle;
     let name = RecordKey::Persona(ctx.agent.clone());
-    let section = handle.enter(name.file(), ENTER_LIMIT)?;
+    let section = handle.enter(name.file(), HOOK_LIMIT)?;
     let (exists, mut fields) = read_or_new(&section, node, &name)?;
     let reading = host::reading();
     let known = fields.text("session").is_some_and(|known| known == session.number);
@@ -119,7 +126,7 @@ pub fn change(
     change: impl FnOnce(&mut Fields<'static>),
 ) -> Result<()> {
     let name = RecordKey::Persona(handle.ctx.agent.clone());
-    let section = handle.enter(name.file(), ENTER_LIMIT)?;
+    let section = handle.enter(name.file(), HOOK_LIMIT)?;
     let (exists, mut fields) = read_or_new(&section, &handle.node, &name)?;
     if exists && fields.text("session").is_some_and(|known| known == number) {
         change(&mut fields);

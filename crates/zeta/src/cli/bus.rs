@@ -188,10 +188,10 @@ fn list(call: &Call) -> Result<u8> {
     }
     let filter = Filter {
         topic: args.topic.clone(),
-        from: None,
         to: args.to.as_deref().map(Reader::named),
         thread: args.thread.as_deref().map(|id| ops::thread_of(&dir, id)).transpose()?,
         expired: args.include_expired,
+        ..Filter::default()
     };
     ops::show(&dir, &filter, |rows, findings| {
         call.out.data(&match call.out.json {

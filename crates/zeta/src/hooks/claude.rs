@@ -65,7 +65,7 @@ fn question(input: &Value) -> Option<Question> {
     };
     let args = input.get("tool_input").unwrap_or(&Value::Null);
     if let Some(asked) = args.pointer("/questions/0").and_then(|asked| text(asked, "question")) {
-        return Some(Question::Exact(asked));
+        return Some(Question::OfCall(asked));
     }
     let what = ["command", "file_path", "notebook_path", "url", "description"];
     let what = what.iter().find_map(|key| text(args, key));

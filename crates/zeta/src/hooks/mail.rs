@@ -12,6 +12,7 @@ use zeta_bus::messages::inbox::{self, Given, Selection};
 use zeta_bus::messages::{Listing, MessageView};
 use zeta_os::error::{Kind, Result};
 use zeta_os::host;
+use zeta_state::presence::tool_session::HOOK_LIMIT;
 
 /// Prints the answer to an event, and the mail of the agent with it where the tool gives it to its
 /// model. It is printed before it is recorded as given: a call that is killed loses nothing.
@@ -108,9 +109,10 @@ fn give(
 ) -> Result<()> {
     let (dir, name) = (&session.ctx.bus_dir, session.name());
     let mut said = false;
-    let given = inbox::take(dir, name, &Selection::default(), record, |listing| {
+    let now = Selection { now: true, busy_limit: Some(HOOK_LIMIT), ..Selection::default() };
+    let given = inbox::take(dir, name, &now, record, |listing| {
         said = true;
-        let letters = letters(session, listing);
+        let letters = letters(listing);
         if letters.is_empty() {
             return say(None).map(|()| Vec::new());
         }
@@ -128,18 +130,8 @@ fn give(
     }
 }
 
-/// The messages that a hook gives: those for the agent alone, and those for many that were marked
-/// for it when they were sent. A session does not begin with what was said to all before it.
-fn letters(session: &Session, listing: &Listing) -> Vec<Letter> {
-    if listing.messages.is_empty() {
-        return Vec::new();
-    }
-    let name = session.name();
-    let marked = inbox::marked(&session.ctx.bus_dir, name);
-    let is_given = |seen: &&MessageView| {
-        let envelope = &seen.envelope;
-        envelope.to == name || marked.contains(&envelope.id)
-    };
+/// The messages as they are quoted.
+fn letters(listing: &Listing) -> Vec<Letter> {
     let now_us = host::wall_us();
     let letter = |seen: &MessageView| {
         let envelope = &seen.envelope;
@@ -155,5 +147,5 @@ fn letters(session: &Session, listing: &Listing) -> Vec<Letter> {
             },
         }
     };
-    listing.messages.iter().filter(is_given).map(letter).collect()
+    listing.messages.iter().map(letter).collect()
 }

@@ -10,7 +10,7 @@ use zeta_core::evidence::Process;
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Handed, Neighbour};
 use zeta_core::hook::turn;
-use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_SINCE};
+use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, is_renewal_due, session_number};
 use zeta_core::lease::Record;
 use zeta_core::pattern::PathClaim;
@@ -32,6 +32,9 @@ use zeta_state::presence::tool_session::{
     self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
 };
 
+/// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
+const CWD_MAX: usize = 4_096;
+
 /// The session that a call of a hook is about.
 pub(super) struct Session {
     pub(super) ctx: Context,
@@ -41,6 +44,8 @@ pub(super) struct Session {
     moment: Moment,
     /// See [`Event::inner`].
     is_inner: bool,
+    /// See [`Event::question`].
+    question: Option<Question>,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
 }
@@ -50,7 +55,8 @@ impl Session {
     pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
         let number = session_number(tool, &event.session);
-        let (cwd, moment, is_inner) = (event.cwd.clone(), event.moment, event.inner);
+        let cwd = event.cwd.clone().filter(|cwd| cwd.len() <= CWD_MAX);
+        let (moment, is_inner, question) = (event.moment, event.inner, event.question.clone());
         let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
         if let Some(inherited) = inherited
             && let Some(handle) = ctx.find()?
@@ -59,7 +65,7 @@ impl Session {
         {
             drop(handle);
             let (number, is_wrapped) = (inherited, true);
-            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped });
+            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, question, is_wrapped });
         }
         let base = match ctx.agent_named {
             true => ctx.agent.as_str().to_owned(),
@@ -72,7 +78,8 @@ impl Session {
         }
         ctx.agent_named = true;
         ctx.session = Some(number.clone());
-        Ok(Session { ctx, tool, number, cwd, moment, is_inner, is_wrapped: false })
+        let is_wrapped = false;
+        Ok(Session { ctx, tool, number, cwd, moment, is_inner, question, is_wrapped })
     }
 
     /// The name of the agent.
@@ -81,10 +88,14 @@ impl Session {
     }
 
     /// Writes the record of the session, with what `change` adds. The agent does not wait for a
-    /// person any more.
+    /// person any more, if the event shows that.
     pub(super) fn attend(&self, change: impl FnOnce(&mut Fields<'static>)) -> Result<()> {
+        let (moment, inner, question) = (self.moment, self.is_inner, self.question.as_ref());
         self.record(|fields| {
-            waiting::clear(fields);
+            let sign = Sign { moment, inner, question };
+            if waiting::judge_answered(fields, &sign, host::wall_us()) {
+                waiting::clear(fields);
+            }
             change(fields);
         })
     }

@@ -13,7 +13,8 @@ use zeta_os::process;
 use crate::Outcome;
 use crate::model::{Asked, Model, Turn};
 use crate::place::Place;
-use crate::tool::Tool;
+use crate::screen::Screen;
+use crate::tool::{Terminal, Tool};
 
 /// How long a tool may take to end after the last answer of its model.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,6 +23,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Client {
     child: Child,
     model: Model,
+    screen: Option<Screen>,
 }
 
 impl Client {
@@ -31,7 +33,28 @@ impl Client {
         let mut command = place.command(&tool.program);
         command.args(&tool.first_args);
         (tool.arguments)(place, model.port, &mut command);
-        Ok(Client { child: start(&mut command, place, name)?, model })
+        Ok(Client { child: start(&mut command, place, name)?, model, screen: None })
+    }
+
+    /// Starts the tool as a person does who wants it to be woken, in a terminal, under a name.
+    pub fn start_in_terminal(
+        place: &Place,
+        tool: &Tool,
+        terminal: &Terminal,
+        name: &str,
+    ) -> Outcome<Client> {
+        let model = Model::start()?;
+        let mut command = place.command(&place.zeta().display().to_string());
+        command.args(["run", "--as", name, "--pty", "--wake", "--", &tool.program]);
+        command.args(&tool.first_args);
+        (terminal.arguments)(model.port, &mut command);
+        let (screen, child) = Screen::start(&command, &place.output(name))?;
+        Ok(Client { child, model, screen: Some(screen) })
+    }
+
+    /// Types keys into its terminal.
+    pub fn keys(&self, keys: &[u8]) -> Outcome<()> {
+        self.screen.as_ref().map_or(Ok(()), |screen| screen.keys(keys))
     }
 
     /// Waits for the next request to the model.

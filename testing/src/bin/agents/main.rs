@@ -2,15 +2,18 @@
 //!
 //! `cargo xtask agents` brings the tools and starts this program in a network that has loopback
 //! only. `model` is the stand-in, `tool` has one file per tool, `place` is the home and the
-//! repository of a scene, `client` is a running tool,
-//! and `scene` is what they play. `guide` replays a page of the documentation.
+//! repository of a scene, `client` is a running tool and `screen` its terminal. `scene` is what two
+//! agents play, and `attended` what one plays with its person. `guide` replays a page of the
+//! documentation.
 
+mod attended;
 mod client;
 mod guide;
 mod model;
 mod place;
 mod record;
 mod scene;
+mod screen;
 mod tool;
 
 use std::path::Path;
@@ -60,7 +63,9 @@ fn play(zeta: &Path, results: &Path, given: &[String]) -> Outcome<bool> {
     let Some(page) = page else {
         for tool in tools {
             record.begin(tool.name);
-            if let Err(error) = scene::play(tool, &place, &mut record) {
+            let played = scene::play(tool, &place, &mut record);
+            let played = played.and_then(|()| attended::play(tool, &place, &mut record));
+            if let Err(error) = played {
                 record.broken(tool, &error.to_string())?;
                 place.show_output();
             }

@@ -121,6 +121,27 @@ impl Place {
         Ok(live.map(|agent| text(agent, "agent")).collect())
     }
 
+    /// Reports whether an agent waits for a prompt, by its record (rule S120 of the standard).
+    pub fn turn_is_over(&self, name: &str) -> Outcome<bool> {
+        let nodes = fs::read_dir("/tmp/zeta-cluster-state/nodes")?;
+        let over = nodes.filter_map(Result::ok).any(|node| {
+            let record = fs::read_to_string(node.path().join(format!("persona-{name}.state")));
+            record.is_ok_and(|record| record.lines().any(|line| line == r#"turn: "over""#))
+        });
+        Ok(over)
+    }
+
+    /// Returns what `zeta status --waiting` shows, if an agent waits for a person.
+    pub fn waits(&self) -> Outcome<Option<String>> {
+        let mut command = self.command(&self.zeta().display().to_string());
+        let done = command.args(["status", "--waiting"]).output()?;
+        match done.status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&done.stdout).into_owned())),
+            Some(4) => Ok(None),
+            _ => Err(String::from_utf8_lossy(&done.stderr).into()),
+        }
+    }
+
     /// Waits until so many agents live: OpenCode does not wait for its hooks at the start.
     pub fn live_soon(&self, count: usize) -> Outcome<Vec<String>> {
         let begun = Instant::now();
@@ -145,7 +166,7 @@ impl Place {
 
     /// Prints the last lines that each client printed, for a reader who looks for a cause.
     pub fn show_output(&self) {
-        for client in ["first", "second"] {
+        for client in ["first", "second", "otto"] {
             let path = self.output(client);
             let text = fs::read(&path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text);

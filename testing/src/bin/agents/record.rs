@@ -32,6 +32,10 @@ pub const SERVER: Capability = "server";
 pub const KILLED: Capability = "killed";
 /// When the program zeta is gone, no tool is blocked.
 pub const REMOVED: Capability = "removed";
+/// A message begins a turn of an agent that waits for a prompt in a terminal of zeta's.
+pub const WOKEN: Capability = "woken";
+/// `zeta status --waiting` shows an agent that asks its person, until it is answered.
+pub const WAITS: Capability = "waits";
 /// When the tool has ended, the agent does not live any more.
 pub const END: Capability = "end";
 /// After an uninstall, the files of the tool are as they were.

@@ -59,7 +59,7 @@ pub(super) fn inbox(call: &Call) -> Result<u8> {
     let args: InboxArgs = call.args()?;
     let (dir, agent) = (args.place.dir(), call.context()?.agent);
     let thread = args.thread.as_deref().map(|id| thread_of(&dir, id)).transpose()?;
-    let selection = Selection { from: None, thread };
+    let selection = Selection { thread, ..Selection::default() };
     let print = |unread: &Listing| {
         call.out.either(|| report::inbox(unread), || report::inbox_text(unread))?;
         if !call.out.json {
@@ -97,7 +97,8 @@ pub(super) fn wait(call: &Call) -> Result<u8> {
     let limit = args.timeout.as_deref().map(|text| duration("timeout", 1000, text)).transpose()?;
     let thread = args.thread.as_deref().map(|id| thread_of(&dir, id)).transpose()?;
     let from = args.from.as_deref().map(|from| address("sender", from)).transpose()?;
-    let selection = Selection { from: from.map(|from| from.to_string()), thread };
+    let from = from.map(|from| from.to_string());
+    let selection = Selection { from, thread, ..Selection::default() };
     match wake::wait(&ctx, &dir, agent, &selection, limit)? {
         Waited::Mail(mail) => {
             call.out

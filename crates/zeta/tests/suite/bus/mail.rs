@@ -175,6 +175,34 @@ fn a_wait_ends_at_the_first_message_and_reads_nothing() {
 }
 
 #[test]
+fn what_was_said_to_all_before_ends_no_wait() {
+    let place = Place::new();
+    let mut messages = vec![send(&place, "otto", "*", "to those who are here", &[])];
+    let topic = ["--topic", "shadow-catch", "--payload", r#"{"content":"x"}"#, "--from", "otto"];
+    messages.push(place.ends(0, &[&["bus", "publish"], &topic[..]].concat()).out.trim().to_owned());
+    place.ends(6, &["bus", "wait", "--as", "vera", "--timeout", "200ms"]);
+    for id in &messages {
+        let status = place.json(0, &["bus", "status", id]);
+        assert_eq!(status["result"], "stored", "{status}");
+    }
+    // One that waits is here, also without a record; what comes now wakes it.
+    let waiting = start_wait(&place, "vera", &[]);
+    place.ends(0, &[&["bus", "publish"], &topic[..]].concat());
+    let note = place.json(0, &["bus", "send", "*", "now", "--as", "otto"]);
+    assert_eq!(
+        (&note["recipients"][0]["agent"], &note["recipients"][0]["wakes_by"]),
+        (&json!("vera"), &json!("wait")),
+        "{note}"
+    );
+    let mail = ends_with(waiting, 0);
+    assert_eq!(mail["messages"].as_array().unwrap().len(), 1, "{mail}");
+    assert_eq!(mail["messages"][0]["id"], note["id"]);
+    // Who asks gets all.
+    let inbox = place.json(0, &["bus", "inbox", "--as", "vera"]);
+    assert_eq!(inbox["messages"].as_array().unwrap().len(), 4, "{inbox}");
+}
+
+#[test]
 fn a_wait_for_one_sender_or_one_thread_sleeps_through_the_rest() {
     let place = Place::new();
     let first = send(&place, "lior", "ace", "question", &[]);

@@ -66,16 +66,13 @@ fn agents_that_wait_come_first_and_alone_with_a_status_for_scripts() {
 fn the_next_hook_of_a_session_ends_its_wait_and_a_reminder_does_not() {
     let sandbox = Sandbox::new();
     let mut agent = Agent::start("one");
-    let wait = |agent: &Agent| {
-        let input = asks("Write", &json!({"file_path": "/w", "content": "x"}));
-        claude(&sandbox, agent, "waiting", &input);
-    };
     claude(&sandbox, &agent, "session-start", &json!({"cwd": "/"}));
     let waits = || questions(&sandbox).pop().map(|(_, question)| question);
-    let asked = Some("permission for Write: /w".to_owned());
+    let kind = |kind: &str, text: &str| json!({"message": text, "notification_type": kind});
+    // Of a question that an MCP server asks, no event says that it was answered.
+    let asked = Some("Which city?".to_owned());
     for event in ["before-tool", "after-tool", "stop", "prompt", "session-start", "session-end"] {
-        wait(&agent);
-        let kind = |kind: &str, text: &str| json!({"message": text, "notification_type": kind});
+        claude(&sandbox, &agent, "waiting", &kind("elicitation_dialog", "Which city?"));
         for told in [kind("permission_prompt", "Claude needs you"), kind("auth_success", "x")] {
             claude(&sandbox, &agent, "waiting", &told);
             assert_eq!(waits(), asked, "{told}");
@@ -83,16 +80,36 @@ fn the_next_hook_of_a_session_ends_its_wait_and_a_reminder_does_not() {
         claude(&sandbox, &agent, event, &json!({"cwd": "/", "tool_name": "Read"}));
         assert_eq!(waits(), None, "{event}");
     }
-    // An agent that has nothing to do needs no person, and one that an MCP server asks does.
+    // An agent that has nothing to do needs no person.
     claude(&sandbox, &agent, "session-start", &json!({"cwd": "/"}));
-    let idle = json!({"message": "waiting for your input", "notification_type": "idle_prompt"});
-    claude(&sandbox, &agent, "waiting", &idle);
+    claude(&sandbox, &agent, "waiting", &kind("idle_prompt", "waiting for your input"));
     assert_eq!(waits(), None);
-    let form = json!({"message": "Which city?", "notification_type": "elicitation_dialog"});
-    claude(&sandbox, &agent, "waiting", &form);
-    assert_eq!(waits().as_deref(), Some("Which city?"));
+    claude(&sandbox, &agent, "waiting", &kind("elicitation_dialog", "Which city?"));
+    assert_eq!(waits(), asked);
     agent.kill();
     assert_eq!(waits(), None, "a dead agent waits for nothing");
+}
+
+#[test]
+fn a_question_about_a_call_stays_while_other_calls_go_on_beside_it() {
+    let sandbox = Sandbox::new();
+    let agent = Agent::start("one");
+    claude(&sandbox, &agent, "session-start", &json!({"cwd": "/"}));
+    let waits = || questions(&sandbox).pop().map(|(_, question)| question);
+    let asking = asks("Write", &json!({"file_path": "/w", "content": "x"}));
+    for event in ["after-tool", "stop", "prompt", "session-start", "session-end"] {
+        claude(&sandbox, &agent, "waiting", &asking);
+        let mut beside = asks("Read", &json!({"file_path": "/r"}));
+        claude(&sandbox, &agent, "before-tool", &beside);
+        claude(&sandbox, &agent, "after-tool", &beside);
+        // An agent that this one started.
+        beside["agent_id"] = "a83f9d9d405d6bf85".into();
+        claude(&sandbox, &agent, "after-tool", &beside);
+        claude(&sandbox, &agent, "stop", &beside);
+        assert_eq!(waits().as_deref(), Some("permission for Write: /w"), "{event}");
+        claude(&sandbox, &agent, event, &asking);
+        assert_eq!(waits(), None, "{event}");
+    }
 }
 
 #[test]

@@ -311,6 +311,28 @@ fn mail_for_many_is_given_to_those_who_were_there() {
 }
 
 #[test]
+fn a_wait_ends_only_for_what_the_hooks_of_its_turn_give() {
+    let sandbox = Sandbox::new();
+    send(&sandbox, "*", "before");
+    let (agent, name) = begin(&sandbox, "one");
+    let wait = |status: i32| {
+        let out = sandbox.zeta(&["bus", "wait", "--as", &name, "--timeout", "300ms"]);
+        assert_eq!(out.status, status, "{out:?}");
+    };
+    wait(6);
+    let to_all = ["bus", "publish", "--topic", "gossip", "--topic-ttl", "1h", "--payload", "7"];
+    sandbox.ok(&to_all);
+    wait(6);
+    send(&sandbox, "*", "now");
+    wait(0);
+    assert!(say(&sandbox, &agent, "prompt").contains("| now"));
+    assert_eq!(say(&sandbox, &agent, "stop"), "");
+    wait(6);
+    let inbox = sandbox.ok(&["bus", "inbox", "--as", &name]);
+    assert!(inbox.contains("before") && inbox.contains("[gossip] 7"), "{inbox}");
+}
+
+#[test]
 fn mail_is_counted_or_left_alone_where_the_configuration_says_so() {
     let sandbox = Sandbox::new();
     let (agent, name) = begin(&sandbox, "one");

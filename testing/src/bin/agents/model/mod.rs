@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::Outcome;
 
 /// How long an agent may take from one request to the next, its start included.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What the model answers.
 pub enum Turn {

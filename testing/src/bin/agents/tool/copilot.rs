@@ -23,6 +23,7 @@ pub const TOOL: Tool = Tool {
     edit,
     shell,
     served: |name| format!("zeta-{name}"),
+    terminal: None,
     lacks: &[GREETING, WARNING, MAIL, GOES_ON],
 };
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::Tool;
+use super::{Terminal, Tool};
 use crate::Outcome;
 use crate::model::Turn;
 use crate::place::Place;
@@ -26,6 +26,12 @@ pub const TOOL: Tool = Tool {
     edit,
     shell,
     served: |name| format!("mcp_zeta_{name}"),
+    terminal: Some(Terminal {
+        prepare: prepare_terminal,
+        arguments: in_terminal,
+        asks,
+        title: None,
+    }),
     lacks: &[],
 };
 
@@ -34,8 +40,25 @@ fn prepare(_place: &Place) -> Outcome<()> {
 }
 
 fn arguments(_place: &Place, port: u16, command: &mut Command) {
+    command.args(["-y", "-o", "stream-json", "-p", "hi"]);
+    environment(port, command);
+}
+
+fn prepare_terminal(_place: &Place) -> Outcome<()> {
+    Ok(())
+}
+
+fn in_terminal(port: u16, command: &mut Command) {
+    command.args(["-i", "hi"]);
+    environment(port, command);
+}
+
+fn asks() -> Turn {
+    shell("touch new && printf 'it-ran'")
+}
+
+fn environment(port: u16, command: &mut Command) {
     command
-        .args(["-y", "-o", "stream-json", "-p", "hi"])
         .env("GOOGLE_GEMINI_BASE_URL", format!("http://127.0.0.1:{port}"))
         .env("GEMINI_API_KEY", "none")
         .env("GEMINI_CLI_TRUST_WORKSPACE", "true");

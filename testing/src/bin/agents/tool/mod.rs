@@ -14,7 +14,7 @@ use crate::model::Turn;
 use crate::place::Place;
 use crate::record::{
     Capability, EDIT, END, GOES_ON, GREETING, KILLED, MAIL, NAME, PRESENCE, PUSH, REMOVED, SERVER,
-    UNINSTALL, WARNING,
+    UNINSTALL, WAITS, WARNING, WOKEN,
 };
 
 /// An agent tool.
@@ -39,8 +39,22 @@ pub struct Tool {
     pub shell: fn(&str) -> Turn,
     /// The name that the model calls a tool of the server `zeta` by.
     pub served: fn(&str) -> String,
+    /// How it is used by hand in a terminal; `None` if no scene does that.
+    pub terminal: Option<Terminal>,
     /// What the tool cannot do; `docs/use/hooks.md` says so.
     pub lacks: &'static [Capability],
+}
+
+/// How a tool is used by hand in a terminal.
+pub struct Terminal {
+    /// Writes into the home what it would ask for at its first start.
+    pub prepare: fn(&Place) -> Outcome<()>,
+    /// Adds the arguments and the environment for a first prompt, with the model at a port.
+    pub arguments: fn(u16, &mut Command),
+    /// Makes the model run a command that the tool asks its person about, and that prints `it-ran`.
+    pub asks: fn() -> Turn,
+    /// Words of the requests, with tools, in which the tool asks for a title of the conversation.
+    pub title: Option<&'static str>,
 }
 
 impl Tool {
@@ -66,6 +80,7 @@ impl Tool {
             PRESENCE, GREETING, NAME, MAIL, SERVER, EDIT, PUSH, WARNING, KILLED, REMOVED, GOES_ON,
             END, UNINSTALL,
         ];
-        all.into_iter().filter(|what| self.can(what)).collect()
+        let in_terminal = [WOKEN, WAITS].into_iter().filter(|_| self.terminal.is_some());
+        all.into_iter().chain(in_terminal).filter(|what| self.can(what)).collect()
     }
 }

@@ -23,6 +23,7 @@ pub const TOOL: Tool = Tool {
     edit,
     shell,
     served: |name| format!("zeta_{name}"),
+    terminal: None,
     lacks: &[GREETING, GOES_ON],
 };
 
