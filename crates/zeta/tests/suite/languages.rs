@@ -90,6 +90,8 @@ fn check(sandbox: &Sandbox, words: &[&str]) {
     let program = &leases["leases"].as_array().unwrap().iter().find(|l| l["lease"] == "deploy");
     let pid = program.unwrap()["child_pid"].as_u64().unwrap();
     signal(u32::try_from(pid).unwrap(), Signal::KILL);
+    // What the program had called waits on, with the pipe that is read here.
+    as_vera(sandbox, &["bus", "send", "otto", "go on"]);
     assert_eq!(finish(child, started, LIMIT).status, 128 + 9);
     assert!(is_free(), "{:?}", as_vera(sandbox, &["lease", "list"]));
 }
@@ -97,10 +99,12 @@ fn check(sandbox: &Sandbox, words: &[&str]) {
 /// Without a session it gives back what it has, also if it loses its lease, or is ended.
 fn check_bare(sandbox: &Sandbox, words: &[&str]) {
     let left = || as_vera(sandbox, &["lease", "list"]).out;
+    for name in ["vera", "otto"] {
+        run(&mut sandbox.cmd(&["bus", "inbox", "--as", name]));
+    }
     let started = Instant::now();
     let child = bare(sandbox, words).spawn().unwrap();
     assert_eq!(as_vera(sandbox, &["bus", "wait", "--timeout", "30s"]).status, 0);
-    as_vera(sandbox, &["bus", "inbox"]);
     assert_eq!(left().lines().count(), 2, "{}", left());
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process_group(group, Signal::TERM).unwrap();
