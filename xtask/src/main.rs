@@ -38,7 +38,8 @@ usage: cargo xtask <chore>
   torture kill, stop and rob real processes that take leases; see docs/reliability.md
   agents [TOOL…] [--install] [--write]   real agent tools from npm, with the hooks, against a
           stand-in of their models; --install only brings them, --write renews the table; 'mcp' are
-          the Python and the TypeScript client of the server
+          the Python and the TypeScript client of the server; --mail=COUNT sends Claude Code,
+          Codex and Gemini CLI so many messages, and times the turns that they begin
   attacks play the attack table here and print it; see docs/adversarial.md
   vm [NAME]   play it on a kernel of its own (qemu), with both settings of fs.protected_*, and
               set the clock there

@@ -85,6 +85,20 @@ impl Config {
         }
     }
 
+    /// Reads the files for a caller that goes on without what is broken: of a broken file, each
+    /// line counts that is right alone. Returns the first error, too.
+    pub fn load_usable() -> (Config, Option<Error>) {
+        let (mut all, mut first) = (Config::default(), None);
+        for path in [Some(PathBuf::from(SYSTEM_FILE)), user_file()].into_iter().flatten() {
+            let config = Config::read(&path).unwrap_or_else(|error| {
+                first.get_or_insert(error);
+                right_lines(&read_file(&path).ok().flatten().unwrap_or_default(), &path)
+            });
+            all = config.over(all);
+        }
+        (all, first)
+    }
+
     fn read(path: &Path) -> Result<Config> {
         match read_file(path)? {
             Some(text) => parse(&text, path),
@@ -115,6 +129,11 @@ impl Config {
             push: self.hook_push.unwrap_or(push),
         }
     }
+}
+
+fn right_lines(text: &str, path: &Path) -> Config {
+    let lines = text.lines().filter_map(|line| parse(line, path).ok());
+    lines.fold(Config::default(), |above, line| line.over(above))
 }
 
 fn user_file() -> Option<PathBuf> {
@@ -248,6 +267,23 @@ mod tests {
         let both = read("ttl = \"5m\"").over(read("ttl = \"1m\"\nagent = \"otto\""));
         assert_eq!(both.ttl_ms, Some(300_000));
         assert_eq!(both.agent.unwrap().as_str(), "otto");
+    }
+
+    #[test]
+    fn of_a_broken_file_each_line_counts_that_is_right_alone() {
+        let right = "hook_commit = \"off\"\nagent = \"otto\"";
+        let off = Config {
+            agent: Some(Label::new("agent", "otto").unwrap()),
+            hook_commit: Some(Rule::Off),
+            ..Config::default()
+        };
+        for wrong in ["hook_edit = \"refsue\"", "hook_edt = \"off\"", "[x", "hook_edit = off"] {
+            for text in [format!("{wrong}\n{right}"), format!("{right}\n{wrong}\n")] {
+                let path = Path::new("/c.toml");
+                assert!(parse(&text, path).is_err());
+                assert_eq!(right_lines(&text, path), off, "{text}");
+            }
+        }
     }
 
     #[test]

@@ -49,8 +49,12 @@ struct Tried {
     works: bool,
 }
 
-/// `cargo xtask agents [TOOL…] [--install] [--write]`; true if all that was tried works.
+/// `cargo xtask agents [TOOL…] [--install] [--write] [--mail=COUNT]`; true if all that was tried
+/// works.
 pub fn run(args: &[&str]) -> Result<bool> {
+    let mail = args.iter().find_map(|arg| arg.strip_prefix("--mail="));
+    let mail = mail.map(str::parse::<usize>).transpose().context("--mail takes a number")?;
+    let args: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("--mail=")).collect();
     let names: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("--")).collect();
     let has = |option: &str| args.contains(&option);
     if let Some(odd) = args.iter().find(|a| a.starts_with("--") && !OPTIONS.contains(a)) {
@@ -68,6 +72,9 @@ pub fn run(args: &[&str]) -> Result<bool> {
     }
     if has("--install") {
         return Ok(true);
+    }
+    if let Some(count) = mail {
+        return play_mail(&tools, count);
     }
     let mut tried = if only_clients { Vec::new() } else { play(&tools)? };
     if has("--write") {
@@ -187,33 +194,56 @@ fn namespace_works() -> Result<()> {
     Ok(())
 }
 
-/// Builds the programs and plays the scenes of the tools, each in a world of its own.
-fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
+fn build() -> Result<()> {
     namespace_works()?;
     let args = ["build", "-p", "zeta", "-p", "zeta-testing", "--bin", "zeta", "--bin", "agents"];
     ensure!(run::succeeds(run::cargo(&args))?, "the programs cannot be built");
     println!();
+    Ok(())
+}
+
+/// Builds the programs and plays the scenes of the tools, each in a world of its own.
+fn play(tools: &[&Pinned]) -> Result<Vec<Tried>> {
+    build()?;
     let mut tried = Vec::new();
     for tool in tools {
-        tried.extend(play_one(tool.name, &[tool], None)?);
+        let in_ci = IN_CI.contains(&tool.name);
+        tried.extend(play_one(tool.name, &[tool], None, SECONDS[usize::from(!in_ci)])?);
     }
     if guided(tools) {
         let both: Vec<&Pinned> =
             tools.iter().copied().filter(|tool| IN_GUIDE.contains(&tool.name)).collect();
         let page = format!("guide={}", run::root().join(GUIDE).display());
-        tried.extend(play_one("guide", &both, Some(page))?);
+        tried.extend(play_one("guide", &both, Some(page), SECONDS[0])?);
     }
     Ok(tried)
 }
 
-fn play_one(name: &str, tools: &[&Pinned], page: Option<String>) -> Result<Vec<Tried>> {
+/// Sends so many messages of each kind to each tool.
+fn play_mail(tools: &[&Pinned], count: usize) -> Result<bool> {
+    build()?;
+    let mut works = true;
+    for tool in tools {
+        // A turn takes some seconds at most.
+        let seconds = SECONDS[1] + 8 * count;
+        let tried = play_one(tool.name, &[tool], Some(format!("mail={count}")), seconds)?;
+        works &= !tried.is_empty() && tried.iter().all(|tried| tried.works);
+    }
+    Ok(works)
+}
+
+fn play_one(
+    name: &str,
+    tools: &[&Pinned],
+    more: Option<String>,
+    seconds: usize,
+) -> Result<Vec<Tried>> {
     let dir = Scratch::make(name)?;
     let built = run::target_dir().join("debug");
     let results = run::target_dir().join("agents").join(format!("{name}.tsv"));
     fs::write(&results, "")?;
-    let in_ci = tools.iter().all(|tool| IN_CI.contains(&tool.name));
-    let mut scenes = world(&dir.0, SECONDS[usize::from(!in_ci)]);
-    scenes.args([built.join("agents"), built.join("zeta"), results.clone()]).args(page);
+    let mut scenes = world(&dir.0, seconds);
+    scenes.args([built.join("agents"), built.join("zeta"), results.clone()]).args(more);
     for tool in tools {
         scenes.arg(format!("{}={}", tool.name, npm::command(tool)));
     }

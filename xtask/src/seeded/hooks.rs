@@ -10,7 +10,7 @@ const TOOL_SESSION: &str = "crates/zeta-state/src/presence/tool_session.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 15] = [
+pub const BUGS: [Bug; 16] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -73,10 +73,19 @@ pub const BUGS: [Bug; 15] = [
     bug(
         "a hook before a tool leaves the agent waiting",
         "crates/zeta/src/hooks/mod.rs",
-        "            session.go_on(&handle)?;
+        "            faults.past(session.go_on(&handle))?;
 ",
         "",
         &["-p", "zeta", "--test", "suite", "hooks::attention::the_next_hook"],
+    ),
+    bug(
+        "a record that another process holds turns the protection off",
+        "crates/zeta/src/hooks/mod.rs",
+        "            faults.past(session.go_on(&handle))?;
+",
+        "            session.go_on(&handle)?;
+",
+        &["-p", "zeta", "--test", "suite", "hooks::busy::a_record"],
     ),
     bug(
         "a call beside the question answers it",

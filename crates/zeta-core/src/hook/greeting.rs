@@ -22,6 +22,17 @@ pub struct Neighbour {
 
 /// Most characters of an item, and of the first line of a note.
 const HANDED_MAX: usize = 60;
+/// Most characters of what is wrong in a file.
+const BROKEN_MAX: usize = 250;
+
+/// Writes that the configuration is broken, and what holds then.
+pub fn broken(error: &str) -> String {
+    format!(
+        "zeta: a configuration file is broken, tell your user: {}. Until it is mended, each line \
+         of it that is right counts, and for the others what holds without them.",
+        cut(&printable(error), BROKEN_MAX)
+    )
+}
 
 /// A claim that another agent handed over.
 #[derive(Debug, Clone)]

@@ -361,6 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn a_grant_that_was_handed_over_is_found_without_its_paths() {
+        let [a, b] = ["a", "b"].map(|id| id.repeat(24));
+        let claim = |text| claim(Mode::Shared, &[text]);
+        let mut lines = lines_of(&a, &claim("x"), false);
+        lines += &lines_of(&b, &claim("y"), true);
+        let named = |lines: &str, asked: &PathClaim| {
+            let text = written(lines, Pending::Nothing);
+            let index = Index::read(text.as_bytes(), &owner()).unwrap();
+            assert_eq!(index.excluded_by(&claim("y")), [""; 0], "it is shared as before");
+            index.naming(asked).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let none = PathClaim::new(Mode::Exclusive, Vec::new());
+        assert_eq!(named(&lines, &none), std::slice::from_ref(&b));
+        assert_eq!(named(&lines, &claim("x")), [a, b.clone()]);
+        assert_eq!(named(&format!("{lines}{}", gone(&b)), &none), [""; 0]);
+    }
+
+    #[test]
     fn an_index_that_is_torn_or_of_another_directory_boot_or_time_does_not_count() {
         let lines = lines_of("a", &claim(Mode::Exclusive, &["x/**", "ü?"]), false);
         let text = written(&lines, Pending::Grant("b".into()));

@@ -3,7 +3,8 @@
 //!
 //! A hook must never harm the tool that calls it: in some of them any status but 0 blocks the tool.
 //! So the status is 0 in every case, also after a panic and after two seconds, and a fault is one
-//! line on standard error.
+//! line on standard error. What does not depend on what failed goes on: a record that cannot be
+//! written, or a broken configuration, lets no claimed path be written.
 
 mod alarm;
 mod claude;
@@ -24,11 +25,10 @@ pub mod repository;
 mod session;
 pub mod settings;
 
+use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use zeta_core::hook::mail::MailRule;
 use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, cut, edits, greeting};
@@ -56,11 +56,24 @@ pub fn run(args: &[OsString]) -> u8 {
 /// left out: a hook waits for no reader.
 fn note(text: &str) {
     let line = format!("zeta hook: {}\n", cut(&printable(text), NOTE_MAX));
-    let stderr = rustix::stdio::stderr();
-    let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
-    // A pipe that is ready has room for a page, so the write does not block.
-    if poll(&mut ready, Some(&Timespec::default())) == Ok(1) {
-        let _ = rustix::io::write(stderr, line.as_bytes());
+    alarm::write_at_once(rustix::stdio::stderr(), &line);
+}
+
+/// The first fault of a call.
+#[derive(Debug, Default)]
+struct Faults(RefCell<Option<Error>>);
+
+impl Faults {
+    /// Returns what was found, or nothing if that failed. A refusal is no fault: the call ends with
+    /// it, because the record is of another session.
+    fn past<T: Default>(&self, found: Result<T>) -> Result<T> {
+        match found {
+            Err(error) if error.kind != Kind::Refused => {
+                self.0.borrow_mut().get_or_insert(error);
+                Ok(T::default())
+            }
+            found => found,
+        }
     }
 }
 
@@ -73,19 +86,18 @@ fn answer_call(args: &[OsString]) -> Result<()> {
     if event.session.is_empty() {
         return Err(Error::usage("the event on standard input names no session"));
     }
-    let config = Config::load()?;
+    let (config, broken) = Config::load_usable();
     let session = Session::of(tool, &event, &config)?;
-    let answer = answer(tool, &session, &event, &config)?;
+    let faults = Faults(RefCell::new(broken));
+    let answer = answer(tool, &session, &event, &config, &faults)?;
+    let line = |answer: &Answer| write(tool, moment, answer).map(|answer| format!("{answer}\n"));
+    alarm::ready(line(&answer));
     let rule = config.hook_mail.unwrap_or_default();
-    mail::print(tool, &session, &event, rule, answer, &mut |answer| match write(
-        tool, moment, answer,
-    ) {
-        Some(answer) => std::io::stdout()
-            .lock()
-            .write_all(format!("{answer}\n").as_bytes())
-            .map_err(|error| Error::new(Kind::Fault, format!("cannot print: {error}"))),
-        None => Ok(()),
-    })
+    let printed = mail::print(tool, &session, &event, rule, answer, &mut |answer| {
+        alarm::print(line(answer).as_deref())
+            .map_err(|error| Error::new(Kind::Fault, format!("cannot print: {error}")))
+    });
+    faults.0.into_inner().map_or(Ok(()), Err).and(printed)
 }
 
 fn read(tool: Tool, moment: Moment, input: &Value) -> Event {
@@ -134,7 +146,13 @@ fn tells_before(tool: Tool) -> bool {
     matches!(tool, Tool::Claude | Tool::Codex)
 }
 
-fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Result<Answer> {
+fn answer(
+    tool: Tool,
+    session: &Session,
+    event: &Event,
+    config: &Config,
+    faults: &Faults,
+) -> Result<Answer> {
     match event.moment {
         Moment::SessionStart | Moment::Prompt => {
             let given = match config.hook_mail.unwrap_or_default() {
@@ -142,12 +160,13 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
                 MailRule::Count => false,
                 MailRule::Off => true,
             };
-            greet(session, event, if given { 0 } else { session.mail() })
+            greet(session, event, if given { 0 } else { session.mail() }, faults)
         }
         Moment::BeforeTool => {
-            let Some(handle) = session.ctx.find()? else { return Ok(Answer::Nothing) };
-            session.go_on(&handle)?;
-            let found = check(session, &handle, event, config.hook_rules())?;
+            let handle = faults.past(session.ctx.find())?;
+            let Some(handle) = handle else { return Ok(Answer::Nothing) };
+            faults.past(session.go_on(&handle))?;
+            let found = faults.past(check(session, &handle, event, config.hook_rules()))?;
             Ok(match found {
                 Answer::Tell(_)
                     if !tells_before(tool) && event_name(tool, Moment::AfterTool).is_some() =>
@@ -157,7 +176,7 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
                 found => found,
             })
         }
-        Moment::AfterTool => after(tool, session, event, config.hook_rules()),
+        Moment::AfterTool => after(tool, session, event, config.hook_rules(), faults),
         // What follows depends on the mail.
         Moment::Stop => Ok(Answer::Nothing),
         Moment::Waiting => {
@@ -169,21 +188,24 @@ fn answer(tool: Tool, session: &Session, event: &Event, config: &Config) -> Resu
 }
 
 /// Records the session, and says who is here and how much mail there is, if that is new.
-fn greet(session: &Session, event: &Event, mail: usize) -> Result<Answer> {
+fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Result<Answer> {
     let begins = event.moment == Moment::SessionStart;
+    let broken = faults.0.borrow().as_ref().map(|error| greeting::broken(&error.text));
     // First of all: whatever follows may fail, and the presence of the agent must not.
-    session.attend(|_| {})?;
+    faults.past(session.attend(|_| {}))?;
     if begins {
         session.export();
     }
-    let places = session.places()?;
-    let neighbours = session.neighbours(event.cwd.as_deref().map(Path::new), &places.claims)?;
-    let handed = session.handed_over(&places)?;
+let places = faults.past(session.places())?;
+    let cwd = event.cwd.as_deref().map(Path::new);
+    let neighbours = faults.past(session.neighbours(cwd, &places.claims))?;
+    let handed = faults.past(session.handed_over(&places))?;
     let handed = handed.as_deref();
-    let is_new = session.tell(&greeting::digest(mail, handed, &neighbours))?;
+    let is_new = faults.past(session.tell(&greeting::digest(mail, handed, &neighbours)))?;
     let text =
         (begins || is_new).then(|| greeting::text(session.name(), mail, handed, &neighbours));
-    Ok(text.flatten().map_or(Answer::Nothing, Answer::Tell))
+    let tell = |text: Option<String>| text.map_or(Answer::Nothing, Answer::Tell);
+    Ok(tell(broken.filter(|_| begins)).and(tell(text.flatten())))
 }
 
 /// Checks what a tool is about to do against the claims of other agents.
@@ -212,15 +234,22 @@ fn check(
 }
 
 /// Records what was written, and says which other agent wrote the same.
-fn after(tool: Tool, session: &Session, event: &Event, rules: Rules) -> Result<Answer> {
+fn after(
+    tool: Tool,
+    session: &Session,
+    event: &Event,
+    rules: Rules,
+    faults: &Faults,
+) -> Result<Answer> {
     let paths: Vec<String> =
         written(event).iter().map(|path| path.to_string_lossy().into_owned()).collect();
     // Written before the others' are read: of two agents that write at one moment, one sees it.
-    session.edited(&paths)?;
+    faults.past(session.edited(&paths))?;
     let mut answer = Answer::Nothing;
     if !tells_before(tool) {
-        let Some(handle) = session.ctx.find()? else { return Ok(answer) };
-        answer = match check(session, &handle, event, rules)? {
+        let handle = faults.past(session.ctx.find())?;
+        let Some(handle) = handle else { return Ok(answer) };
+        answer = match faults.past(check(session, &handle, event, rules))? {
             // What was refused did not run, and what ran was not refused.
             Answer::Refuse(_) => Answer::Nothing,
             answer => answer,

@@ -11,7 +11,8 @@ use crate::place::Place;
 use crate::record::{Record, WAITS, WOKEN};
 use crate::tool::{Terminal, Tool};
 
-const NAME: &str = "otto";
+/// The name of the agent.
+pub const NAME: &str = "otto";
 /// How long the question may take to come.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -22,7 +23,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     place.run_zeta(&["hook", "install", tool.name])?;
     let mut client = Client::start_in_terminal(place, tool, terminal, NAME)?;
     next(&mut client, terminal)?.answer(Turn::Say("Done.".to_owned()));
-    soon("the turn is not over", || place.turn_is_over(NAME))?;
+    turn_is_over(place)?;
     let id = place.run_zeta(&["bus", "send", NAME, "wake-up", "--as", "ann"])?;
     let sent = Instant::now();
     let asked = next(&mut client, terminal)?;
@@ -51,7 +52,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
 }
 
 /// Waits for the next request of the conversation, and answers those for a title of it.
-fn next(client: &mut Client, terminal: &Terminal) -> Outcome<Asked> {
+pub fn next(client: &mut Client, terminal: &Terminal) -> Outcome<Asked> {
     loop {
         let asked = client.asked()?;
         match terminal.title {
@@ -61,6 +62,11 @@ fn next(client: &mut Client, terminal: &Terminal) -> Outcome<Asked> {
             _ => return Ok(asked),
         }
     }
+}
+
+/// Waits until the agent waits for a prompt.
+pub fn turn_is_over(place: &Place) -> Outcome<()> {
+    soon("the turn is not over", || place.turn_is_over(NAME))
 }
 
 /// Waits until something is so.

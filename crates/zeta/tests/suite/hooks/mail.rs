@@ -1,6 +1,6 @@
 //! Mail in the middle of a turn: given to the model once, quoted, and never lost.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::run::{Agent, claude, exported, hook_text, told};
+use super::run::{Agent, claude, exported, hook_text, start, told};
 use crate::support::{
     LIMIT, Sandbox, can, finish, is_root, run, signal, skip, test_name, until, wait,
 };
@@ -38,18 +38,6 @@ fn say(sandbox: &Sandbox, agent: &Agent, event: &str) -> String {
     }
     .unwrap_or_default()
     .to_owned()
-}
-
-/// Starts a hook of an agent whose standard output this is.
-fn start(sandbox: &Sandbox, agent: &Agent, event: &str, out: Stdio) -> Child {
-    let mut command = sandbox.cmd(&["hook", "run", "claude", event]);
-    command.env("CLAUDE_PID", agent.process.id().to_string()).env_remove("CLAUDE_ENV_FILE");
-    command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
-    let input = json!({"session_id": agent.session, "cwd": "/", "tool_name": "Read"});
-    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
-    child
 }
 
 fn configure(sandbox: &Sandbox, line: &str) {

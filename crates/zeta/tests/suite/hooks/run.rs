@@ -59,6 +59,18 @@ pub(super) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text
     out
 }
 
+/// Starts a hook of an agent whose standard output this is.
+pub(super) fn start(sandbox: &Sandbox, agent: &Agent, event: &str, out: Stdio) -> Child {
+    let mut command = sandbox.cmd(&["hook", "run", "claude", event]);
+    command.env("CLAUDE_PID", agent.process.id().to_string()).env_remove("CLAUDE_ENV_FILE");
+    command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
+    let input = json!({"session_id": agent.session, "cwd": "/", "tool_name": "Read"});
+    let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
+    child
+}
+
 /// Runs a hook of Claude Code for an agent; its answer, or null.
 pub(super) fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
     let mut input = input.clone();
@@ -119,7 +131,7 @@ fn claiming(sandbox: &Sandbox, name: &str, dir: &Path, args: &[&str]) -> Agent {
 }
 
 /// An agent that has claimed a worktree on `main`.
-fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
+pub(super) fn claimed(sandbox: &Sandbox, dir: &Path) -> Agent {
     let holder = Agent::start("holder");
     claude(sandbox, &holder, "session-start", &json!({"cwd": dir}));
     let worktree = dir.to_str().unwrap();
@@ -211,6 +223,40 @@ fn an_agent_reads_of_a_claim_that_was_handed_over_to_it_until_it_has_acquired_it
     let out = as_agent(&sandbox, &next, &["claim", "acquire", "B-1"]);
     assert!(out.status == 0 && out.err.contains("  | next: its tests"), "{out:?}");
     assert!(!said("session-start").contains("B-1"));
+}
+
+#[test]
+fn an_agent_reads_of_the_paths_that_were_handed_over_to_it() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let giver = claiming(&sandbox, "giver", &dir, &["--path", "src/", "--shared"]);
+    let next = Agent::start("next");
+    let start = json!({"source": "startup", "cwd": dir});
+    claude(&sandbox, &next, "session-start", &start);
+    let name = exported(&sandbox, &next)[0].1.clone();
+    let here = |agent: &Agent, args: &[&str]| {
+        let mut command = sandbox.cmd(args);
+        command.envs(exported(&sandbox, agent)).current_dir(&dir);
+        run(&mut command)
+    };
+    let out = here(&giver, &["claim", "handover", "--path", "src", "--to", &name]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let said = |event| {
+        let answer = claude(&sandbox, &next, event, &start);
+        told(&answer).unwrap_or_default().to_owned()
+    };
+    let wanted = format!(
+        "\"src in r\" was handed over to you: zeta claim acquire --path :/src --shared --as {name}."
+    );
+    let prompt = said("prompt");
+    assert!(prompt.contains(&wanted), "{prompt}");
+    assert!(!said("prompt").contains("src"), "it is said once");
+    assert!(said("session-start").contains(&wanted), "and to a session that begins again");
+    let guide = here(&next, &["guide"]);
+    assert!(guide.err.contains("You hold: src (handed over to you"), "{guide:?}");
+    let out = here(&next, &["claim", "acquire", "--path", ":/src", "--shared"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(!said("session-start").contains("src"));
 }
 
 #[test]
