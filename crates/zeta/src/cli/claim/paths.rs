@@ -215,7 +215,7 @@ fn not_yours(call: &Call, ctx: &Context, request: &PathRequest) -> Result<u8> {
     let ended = ended.filter(|view| matches!(view.standing, Standing::Grantable(_)));
     let now = ctx.now();
     let error = report::not_yours(request, &holders, ended.as_ref(), &now);
-    let object = report::holders(request, &holders, &now);
-    call.out.error(&error, (error.kind != Kind::Usage).then_some(object));
+    let object = || report::holders(request, &holders, &now);
+    call.out.error(&error, (!request.claim.patterns.is_empty()).then(object));
     Ok(error.kind.status())
 }

@@ -201,7 +201,7 @@ fn a_claim_on_paths() {
     assert_eq!(claim("check", &[], &["--token", &its], 0)["worktree"], json!(top));
     assert_eq!(claim("release", &[], &["--token", &its], 0)["worktree"], json!(top));
     let gone = claim("release", &[], &["--token", &its], 5);
-    assert_eq!((&gone["error"], &gone["paths"]), (&json!("lost"), &json!([])), "{gone}");
+    assert_eq!((&gone["error"], &gone["paths"]), (&json!("lost"), &json!(null)), "{gone}");
     assert_eq!(claim("handover", &["src/**", "x"], &["--to", "bob"], 3)["error"], "refused");
     let to_bob = [&own[..], &["--to", "bob", "--as", "ann"]].concat();
     let handed = claim("handover", &["src/**", "x"], &to_bob, 0);
