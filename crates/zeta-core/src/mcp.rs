@@ -1,5 +1,6 @@
-//! What the server for agent tools says about other agents: their texts are quoted, and a sign of
-//! life is no news.
+//! What the server for agent tools decides: what becomes of a grant that a call waited for, or
+//! whose answer was not taken, how texts of other agents are quoted, and that a sign of life is no
+//! news.
 
 use crate::hook::cut;
 use crate::record::{is_unprintable, quote};
@@ -39,9 +40,86 @@ pub fn is_news(before: Option<&[u8]>, after: Option<&[u8]>) -> bool {
     lines(before) != lines(after)
 }
 
+/// What the client knows of a grant, from answers that it took or may still take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// An answer listed it among what the agent holds.
+    Listed,
+    /// A call that acquires it was answered that it is the caller's.
+    Answered,
+}
+
+/// What is done with a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is the answer to the calls that wait for it.
+    Answer,
+    /// It stays as it is.
+    Keep,
+    /// The next answer says that it is there, and it is given back if no call asks for it.
+    Announce,
+    /// It is given back at once. No answer has named it.
+    GiveBack,
+}
+
+/// Decides what is done with a lease that came in its turn: `callers` is how many calls wait for
+/// it, and `None` if its place in the line was given up.
+pub fn decide_turn(callers: Option<usize>, known: Known) -> Step {
+    match (callers, known) {
+        (Some(1..), _) => Step::Answer,
+        (_, Known::Answered) => Step::Keep,
+        (Some(_), _) | (None, Known::Listed) => Step::Announce,
+        (None, Known::Nothing) => Step::GiveBack,
+    }
+}
+
+/// Decides what is done with a grant after an answer that named it as the caller's was not taken.
+/// `known` is what the other answers say of it; `is_own` says that this server acquired it, and
+/// `is_new` that it did so for the very call that was not answered.
+pub fn decide_untaken(is_own: bool, is_new: bool, known: Known) -> Step {
+    match known {
+        _ if !is_own => Step::Keep,
+        Known::Answered => Step::Keep,
+        Known::Nothing if is_new => Step::GiveBack,
+        Known::Nothing | Known::Listed => Step::Announce,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_grant_that_an_answer_named_is_never_given_back_at_once() {
+        use Known::{Answered, Listed, Nothing};
+        for (callers, known, step) in [
+            (Some(2), Nothing, Step::Answer),
+            (Some(1), Answered, Step::Answer),
+            (Some(0), Nothing, Step::Announce),
+            (Some(0), Listed, Step::Announce),
+            (Some(0), Answered, Step::Keep),
+            (None, Nothing, Step::GiveBack),
+            (None, Listed, Step::Announce),
+            (None, Answered, Step::Keep),
+        ] {
+            assert_eq!(decide_turn(callers, known), step, "{callers:?} {known:?}");
+        }
+        for (is_own, is_new, known, step) in [
+            (true, true, Nothing, Step::GiveBack),
+            (true, true, Listed, Step::Announce),
+            (true, true, Answered, Step::Keep),
+            (true, false, Nothing, Step::Announce),
+            (true, false, Listed, Step::Announce),
+            (true, false, Answered, Step::Keep),
+            (false, true, Nothing, Step::Keep),
+            (false, false, Nothing, Step::Keep),
+            (false, false, Listed, Step::Keep),
+        ] {
+            assert_eq!(decide_untaken(is_own, is_new, known), step, "{is_own} {is_new} {known:?}");
+        }
+    }
 
     #[test]
     fn a_text_of_another_agent_is_quoted_line_by_line() {

@@ -4,6 +4,8 @@ use serde_json::{Map, Value};
 use zeta_core::record::printable;
 use zeta_os::error::Error;
 
+use crate::given::Gives;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -13,6 +15,8 @@ pub struct Answer {
     pub is_error: bool,
     /// The answer for programs.
     pub object: Map<String, Value>,
+    /// What the client takes with it.
+    pub gives: Gives,
 }
 
 impl Answer {
@@ -20,7 +24,7 @@ impl Answer {
     pub fn new(outcome: &str, text: impl Into<String>) -> Answer {
         let mut object = Map::new();
         object.insert("outcome".to_owned(), outcome.into());
-        Answer { text: text.into(), is_error: false, object }
+        Answer { text: text.into(), is_error: false, object, gives: Gives::default() }
     }
 
     /// Makes a refusal with its next step.

@@ -2,13 +2,14 @@
 //! when it is lost.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::space_of;
 use zeta_core::lease::{FencingToken, Loss, Record};
-use zeta_core::mcp::named;
+use zeta_core::mcp::{Known, named};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::record::printable;
@@ -33,8 +34,14 @@ struct Holding {
     record: Box<Record>,
     /// When it is to be renewed.
     due: Instant,
-    /// It was granted while no call waited for it, and is given back then unless one asks.
+    /// No call has asked for it, and it is given back then unless one does.
     unasked_until: Option<Instant>,
+    /// This server acquired it.
+    is_own: bool,
+    /// How many answers said that it is the caller's.
+    answers: usize,
+    /// An answer that was taken listed it.
+    is_listed: bool,
 }
 
 /// What the session holds.
@@ -77,9 +84,26 @@ impl Holdings {
         let age = host::reading().boot_ns.saturating_sub(record.renewed.boot_ns);
         let quarter = Duration::from_millis((record.ttl_ms / 4).max(1));
         let due = Instant::now() + quarter.saturating_sub(Duration::from_nanos(age));
-        let key = (record.lease.clone(), record.fencing_token);
-        let unasked_until = self.held.get(&key).and_then(|known| known.unasked_until);
-        self.held.insert(key, Holding { record, due, unasked_until });
+        match self.held.entry((record.lease.clone(), record.fencing_token)) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                (known.record, known.due) = (record, due);
+            }
+            Entry::Vacant(place) => {
+                let (unasked_until, is_own, answers, is_listed) = (None, false, 0, false);
+                place.insert(Holding { record, due, unasked_until, is_own, answers, is_listed });
+            }
+        }
+    }
+
+    /// Marks a grant that this server acquired.
+    pub fn mark_own(&mut self, key: &Key) {
+        self.held.get_mut(key).into_iter().for_each(|holding| holding.is_own = true);
+    }
+
+    /// Returns whether a grant is held, as far as was read.
+    pub fn has(&self, key: &Key) -> bool {
+        self.held.contains_key(key)
     }
 
     /// Returns the record of a grant by the lease's name, or by the item that it claims.
@@ -90,17 +114,46 @@ impl Holdings {
         })
     }
 
-    /// Marks a grant that no call waited for.
+    /// Marks a grant that no call asked for.
     pub fn mark_unasked(&mut self, key: &Key, until: Instant) {
         if let Some(holding) = self.held.get_mut(key) {
             holding.unasked_until = Some(until);
         }
     }
 
-    /// A call asked for the lease: it is kept.
-    pub fn mark_asked(&mut self, lease: &RecordName) {
-        let of_lease = self.held.iter_mut().filter(|((name, _), _)| name == lease);
-        of_lease.for_each(|(_, holding)| holding.unasked_until = None);
+    /// Counts an answer by which a grant is the caller's: it is kept.
+    pub fn count_answer(&mut self, key: &Key) {
+        if let Some(holding) = self.held.get_mut(key) {
+            (holding.unasked_until, holding.answers) = (None, holding.answers + 1);
+        }
+    }
+
+    /// Takes back [`Holdings::count_answer`]; returns whether this server acquired the grant.
+    pub fn uncount_answer(&mut self, key: &Key) -> bool {
+        let Some(holding) = self.held.get_mut(key) else { return false };
+        holding.answers = holding.answers.saturating_sub(1);
+        holding.is_own
+    }
+
+    /// Marks grants that an answer listed.
+    pub fn mark_listed(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.held.get_mut(key).into_iter().for_each(|holding| holding.is_listed = true);
+        }
+    }
+
+    /// Returns what the client knows of a grant by answers that it took.
+    pub fn known(&self, key: &Key) -> Known {
+        match self.held.get(key) {
+            Some(holding) if holding.answers > 0 => Known::Answered,
+            Some(holding) if holding.is_listed => Known::Listed,
+            _ => Known::Nothing,
+        }
+    }
+
+    /// Returns all grants.
+    pub fn keys(&self) -> Vec<Key> {
+        self.held.keys().cloned().collect()
     }
 
     /// Returns the grants that no call asked for, all or those whose time is over.

@@ -6,16 +6,20 @@
 //! - `worker`: one thread that carries out the calls in order, and renews what the agent holds.
 //! - `agent`: the session that the calls belong to; `holding`: what it holds.
 //! - `verb`: what each tool does. `waiting`: a place in the line of a lease, kept between calls.
-//! - `ending`: the ends of the client, which end this process at once.
+//! - `given`: what the last answers gave, until it is sure that the client took them.
+//! - `transport`: which answers were written. `ending`: the ends of the client, which end this
+//!   process at once.
 #![forbid(unsafe_code)]
 
 mod agent;
 mod answer;
 mod ending;
+mod given;
 mod holding;
 mod news;
 mod server;
 pub mod tool;
+mod transport;
 mod verb;
 mod waiting;
 mod worker;
@@ -25,6 +29,7 @@ use std::sync::Arc;
 
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
+use rmcp::transport::async_rw::AsyncRwTransport;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::signal::Signals;
 use zeta_state::context::Context;
@@ -63,7 +68,8 @@ pub fn serve(setting: Setting) -> Result<()> {
         let (reader, writer) = rmcp::transport::stdio_pipes();
         let reader = ending::EndReader::new(reader, end.clone());
         let server = server::Server::new(worker.clone(), end.clone(), ctx);
-        match server.serve((reader, writer)).await {
+        let lines = AsyncRwTransport::new_server(reader, writer);
+        match server.serve(transport::Reporting::new(lines, worker.clone())).await {
             Ok(running) => running.waiting().await.map(|_| ()).map_err(|error| {
                 Error::new(Kind::Fault, format!("the server has failed: {error}"))
             }),

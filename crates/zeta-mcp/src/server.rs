@@ -3,21 +3,23 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, ErrorData,
-    Implementation, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
-    ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-    Resource, ResourceContents, ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig,
-    SubscribeRequestParams, SubscriptionFilter, Tool, ToolAnnotations, UnsubscribeRequestParams,
+    CallToolRequestParams, CallToolResponse, CallToolResult, CancelledNotificationParam,
+    ContentBlock, ErrorCode, ErrorData, Implementation, ListResourcesResult, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
+    ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, Tool, ToolAnnotations, UnsubscribeRequestParams,
 };
-use rmcp::service::{RequestContext, SubscriptionContext};
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zeta_bus::messages::inbox;
-use zeta_os::error::Error;
+use zeta_os::error::{Error, Kind};
 use zeta_state::context::Context;
 use zeta_state::presence::status;
 
@@ -25,6 +27,7 @@ use crate::answer::Answer;
 use crate::ending::End;
 use crate::news::{News, TOGETHER};
 use crate::tool;
+use crate::waiting::Caller;
 use crate::worker::{Call, Handle, Job};
 
 /// The key of the answer for programs, in the metadata of a result.
@@ -32,12 +35,17 @@ const ANSWER: &str = "zeta/answer";
 /// The one resource: what `zeta status --json` prints.
 const STATE: &str = "zeta://state";
 
+/// How many calls of a client may be open at once.
+const OPEN_MAX: usize = 64;
+
 /// The server, as the protocol's library calls it.
 pub struct Server {
     worker: Handle,
     end: Arc<End>,
     ctx: Context,
     news: News,
+    /// The calls that may be open at once.
+    open: Arc<Semaphore>,
     /// The subscription of a client of the older era.
     subscribed: Mutex<Option<JoinHandle<()>>>,
     /// The news since each subscription that was accepted and does not listen yet.
@@ -49,7 +57,8 @@ impl Server {
     pub fn new(worker: Handle, end: Arc<End>, ctx: Context) -> Server {
         let news = News::new(ctx.state_dir.clone());
         let (subscribed, accepted) = (Mutex::default(), Mutex::default());
-        Server { worker, end, ctx, news, subscribed, accepted }
+        let open = Arc::new(Semaphore::new(OPEN_MAX));
+        Server { worker, end, ctx, news, open, subscribed, accepted }
     }
 
     async fn call(
@@ -63,14 +72,25 @@ impl Server {
             return Err(ErrorData::invalid_params(text, None));
         };
         let args = tool::check(tool, request.arguments.unwrap_or_default());
+        let Ok(open) = self.open.clone().try_acquire_owned() else {
+            let text = format!("{OPEN_MAX} calls are open already: wait for their answers");
+            return Ok(Answer::fault(&Error::new(Kind::Busy, text)));
+        };
         let (reply, mut answer) = oneshot::channel();
         let (progress, mut said) = mpsc::unbounded_channel();
-        let number = self.worker.number();
         let client = context.client_info().map(|info| info.name);
-        self.worker.send(Job::Call(Box::new(Call { number, tool, args, client, reply, progress })));
+        let (call, until) = (context.id.clone(), Instant::now());
+        let caller = Caller { call: call.clone(), until, reply, progress, _open: open };
+        self.worker.send(Job::Call(Box::new(Call { tool, args, client, caller })));
         let mut rounds = 0.0;
         loop {
             tokio::select! {
+                // First: the library drops the answer to a call that was cancelled by now.
+                biased;
+                () = context.ct.cancelled() => {
+                    self.worker.send(Job::Cancel(call));
+                    return Err(ErrorData::new(ErrorCode::INTERNAL_ERROR, "cancelled", None));
+                }
                 answer = &mut answer => {
                     return answer.map_err(|_| ended());
                 }
@@ -81,10 +101,6 @@ impl Server {
                         param.message = Some(text);
                         let _ = context.peer.notify_progress(param).await;
                     }
-                }
-                () = context.ct.cancelled() => {
-                    self.worker.send(Job::Cancel(number));
-                    return Err(ErrorData::new(ErrorCode::INTERNAL_ERROR, "cancelled", None));
                 }
             }
         }
@@ -245,6 +261,16 @@ impl ServerHandler for Server {
             }
         })));
         Ok(())
+    }
+
+    /// A cancellation that crosses the answer on its way: the client will not read that.
+    fn on_cancelled(
+        &self,
+        cancelled: CancelledNotificationParam,
+        _: NotificationContext<RoleServer>,
+    ) -> impl Future<Output = ()> + Send + '_ {
+        cancelled.request_id.into_iter().for_each(|call| self.worker.send(Job::Cancel(call)));
+        std::future::ready(())
     }
 
     async fn unsubscribe(

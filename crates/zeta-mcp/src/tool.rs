@@ -30,6 +30,8 @@ pub struct Tool {
     pub schema: Map<String, Value>,
     /// It changes nothing.
     pub reads: bool,
+    /// It changes what other agents see, once it was called.
+    pub changes: bool,
 }
 
 /// All tools, always in the same order: clients keep what they read.
@@ -137,7 +139,8 @@ fn tool(name: &'static str, about: &'static str, required: &[&str], properties: 
         schema.insert("required".to_owned(), required.into());
     }
     schema.insert("additionalProperties".to_owned(), false.into());
-    Tool { name, about, schema, reads: name == "check" }
+    let changes = matches!(name, "release" | "claim" | "unclaim" | "send");
+    Tool { name, about, schema, reads: name == "check", changes }
 }
 
 /// The arguments of a call, which fit the schema of its tool.

@@ -9,7 +9,8 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use rmcp::model::RequestId;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use zeta_core::lease::{AcquireRequest, Observed, Record};
 use zeta_core::name::RecordName;
 use zeta_os::error::{Error, Kind, Result};
@@ -43,17 +44,19 @@ pub enum Turn {
     Failed(Error),
 }
 
-/// A call that waits.
+/// The client's side of a call.
 #[derive(Debug)]
 pub struct Caller {
-    /// The number of the call.
-    pub call: u64,
+    /// The number that the client gave the call.
+    pub call: RequestId,
     /// Until when it waits.
     pub until: Instant,
     /// Where its answer goes.
     pub reply: oneshot::Sender<Answer>,
     /// Where it is told once a second who holds the lease.
     pub progress: mpsc::UnboundedSender<String>,
+    /// Its share of the calls that may be open.
+    pub _open: OwnedSemaphorePermit,
 }
 
 /// A lease that this server waits for.
@@ -124,13 +127,13 @@ struct Waiter {
 impl Waiter {
     fn run(self, stop: PipeReader) {
         if let Err(error) = self.wait(stop.into()) {
-            self.report(Turn::Failed(error));
+            let _ = self.report(Turn::Failed(error));
         }
     }
 
-    fn report(&self, turn: Turn) {
+    fn report(&self, turn: Turn) -> bool {
         let lease = self.request.lease.clone();
-        let _ = self.jobs.send(Job::Turn(lease, self.request.lease_id.clone(), turn));
+        self.jobs.send(Job::Turn(lease, self.request.lease_id.clone(), turn)).is_ok()
     }
 
     fn wait(&self, stop: OwnedFd) -> Result<()> {
@@ -149,10 +152,11 @@ impl Waiter {
             })?;
             match outcome {
                 Outcome::Granted { record, .. } => {
-                    if self.unwanted.load(Ordering::Acquire) {
-                        let _ = handle.release(record.fencing_token)?;
-                    } else {
-                        self.report(Turn::Granted(record));
+                    // Whether it is still wanted is for the worker to say, which may have named the
+                    // grant in an answer by now. Without a worker, it is not.
+                    let token = record.fencing_token;
+                    if !self.report(Turn::Granted(record)) {
+                        let _ = handle.release(token)?;
                     }
                     return Ok(());
                 }
@@ -163,7 +167,7 @@ impl Waiter {
                     };
                     let ahead = handle.ahead(holder)?.unwrap_or(0);
                     let held = Box::new(held(&self.ctx, &self.request.lease, &refusal));
-                    self.report(Turn::NotYet { held, ahead });
+                    let _ = self.report(Turn::NotYet { held, ahead });
                 }
             }
         }

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rmcp::model::RequestId;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use zeta_bus::messages::inbox;
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
 use zeta_os::error::{Error, Kind};
@@ -20,6 +21,7 @@ use zeta_os::error::{Error, Kind};
 use crate::Setting;
 use crate::agent::Agent;
 use crate::answer::Answer;
+use crate::given::{Given, GivenList, Notices};
 use crate::holding::Holdings;
 use crate::tool::{Args, Tool};
 use crate::verb;
@@ -36,18 +38,14 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// A call of a tool.
 #[derive(Debug)]
 pub struct Call {
-    /// Its number.
-    pub number: u64,
     /// The tool.
     pub tool: &'static Tool,
     /// Its arguments, or what is wrong with them.
     pub args: Result<Args, String>,
     /// The name of the client program.
     pub client: Option<String>,
-    /// Where its answer goes.
-    pub reply: oneshot::Sender<Answer>,
-    /// Where progress goes.
-    pub progress: mpsc::UnboundedSender<String>,
+    /// The client's side of it.
+    pub caller: Caller,
 }
 
 /// What the worker does next.
@@ -56,7 +54,9 @@ pub enum Job {
     /// A client calls a tool.
     Call(Box<Call>),
     /// A client does not wait any more for the call with this number.
-    Cancel(u64),
+    Cancel(RequestId),
+    /// The answer to this call was written.
+    Written(RequestId),
     /// A waiting thread has news about a lease, for its attempt with this id.
     Turn(RecordName, String, Turn),
     /// The client asks nothing more: no call waits from here on.
@@ -69,7 +69,6 @@ pub enum Job {
 #[derive(Debug, Clone)]
 pub struct Handle {
     jobs: Sender<Job>,
-    calls: Arc<AtomicU64>,
     hurry: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
@@ -78,11 +77,6 @@ impl Handle {
     /// Gives the worker a job. After its end, nothing is done.
     pub fn send(&self, job: Job) {
         let _ = self.jobs.send(job);
-    }
-
-    /// Numbers a call.
-    pub fn number(&self) -> u64 {
-        self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Ends the worker after the jobs before.
@@ -107,7 +101,6 @@ pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
     let (sender, jobs) = channel();
     let handle = Handle {
         jobs: sender.clone(),
-        calls: Arc::new(AtomicU64::new(0)),
         hurry: Arc::new(AtomicBool::new(false)),
         ended: Arc::new(AtomicBool::new(false)),
     };
@@ -118,7 +111,8 @@ pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
         agent: None,
         holdings: Holdings::default(),
         waiting: BTreeMap::new(),
-        notices: Vec::new(),
+        notices: Notices::default(),
+        given: GivenList::default(),
         is_closed: false,
     };
     let thread = std::thread::Builder::new().spawn(move || {
@@ -141,7 +135,9 @@ pub struct Worker {
     /// What it waits for; the text is the id of the attempt.
     pub waiting: BTreeMap<RecordName, (String, Waiting)>,
     /// What the next answer tells besides.
-    pub notices: Vec<String>,
+    pub notices: Notices,
+    /// The last answers.
+    pub given: GivenList,
     /// No call waits any more.
     pub is_closed: bool,
 }
@@ -151,7 +147,8 @@ impl Worker {
         while !hurry.load(Ordering::Acquire) {
             match jobs.recv_timeout(self.sleep()) {
                 Ok(Job::Call(call)) => self.call(*call),
-                Ok(Job::Cancel(number)) => self.cancel(number),
+                Ok(Job::Cancel(call)) => self.cancel(&call),
+                Ok(Job::Written(call)) => self.written(&call),
                 Ok(Job::Turn(lease, id, turn)) => self.turn(&lease, &id, turn),
                 Ok(Job::Closed) => self.close(),
                 Ok(Job::End) | Err(RecvTimeoutError::Disconnected) => break,
@@ -159,7 +156,7 @@ impl Worker {
             }
             self.keep_time();
         }
-        self.end();
+        self.end(jobs);
     }
 
     /// Returns how long the thread may sleep.
@@ -170,21 +167,22 @@ impl Worker {
     }
 
     fn call(&mut self, call: Call) {
-        let Call { number, tool, args, client, reply, progress } = call;
-        if reply.is_closed() {
+        let Call { tool, args, client, caller } = call;
+        if caller.reply.is_closed() {
             return;
         }
         if let Err(error) = self.know_agent(client.as_deref()) {
-            let _ = reply.send(Answer::fault(&error));
+            let _ = caller.reply.send(Answer::fault(&error));
             return;
         }
-        let caller = Caller { call: number, until: Instant::now(), reply, progress };
         let answer = match args {
             Ok(args) if tool.name == "acquire" => return verb::lease::acquire(self, &args, caller),
             Ok(args) => verb::run(self, tool, &args),
             Err(wrong) => Err(Error::usage(wrong)),
         };
-        self.reply(caller.reply, answer.unwrap_or_else(|error| Answer::fault(&error)));
+        let mut answer = answer.unwrap_or_else(|error| Answer::fault(&error));
+        answer.gives.changes = tool.changes && !answer.is_error;
+        self.reply(caller, answer);
     }
 
     /// Finds out which session the call belongs to. A session that has ended, as after `/clear`, is
@@ -230,42 +228,83 @@ impl Worker {
     }
 
     /// Sends an answer, with what the agent must know besides, and what it holds.
-    pub fn reply(&mut self, reply: oneshot::Sender<Answer>, mut answer: Answer) {
+    pub fn reply(&mut self, caller: Caller, mut answer: Answer) {
         let Some(agent) = &self.agent else { return };
         let name = agent.ctx.agent.to_string();
         if let Ok(Some(at)) = agent.ctx.find() {
             self.notices.extend(self.holdings.read(&at, agent.number(), false));
         }
-        let notices = std::mem::take(&mut self.notices);
+        let gives = std::mem::take(&mut answer.gives);
+        if let Some((key, _)) = &gives.grant {
+            self.holdings.count_answer(key);
+            self.notices.drop_turn(&key.0);
+        }
+        let said = answer.text.lines().next().unwrap_or_default().to_owned();
+        let notices = self.notices.take();
         for notice in &notices {
-            answer.text += &format!("\nNOTE: {notice}");
+            answer.text += &format!("\nNOTE: {}", notice.text);
         }
         let waits = |(lease, (_, waiting)): (&RecordName, &(String, Waiting))| {
             format!("; you wait for {lease} ({} ahead)", waiting.ahead)
         };
         let waits: String = self.waiting.iter().map(waits).collect();
         answer.text += &format!("\nYou are {name} and hold: {}{waits}.", self.holdings.words());
-        let notices: Vec<Value> = notices.into_iter().map(Value::from).collect();
-        answer = answer.with("agent", name).with("holdings", self.holdings.objects());
+        answer = answer.with("agent", &*name).with("holdings", self.holdings.objects());
         if !notices.is_empty() {
-            answer = answer.with("notices", notices);
+            let texts: Vec<Value> = notices.iter().map(|notice| (*notice.text).into()).collect();
+            answer = answer.with("notices", texts);
         }
         if !self.waiting.is_empty() {
             let waits: Vec<Value> = self.waiting.keys().map(|name| name.as_str().into()).collect();
             answer = answer.with("waiting", waits);
         }
+        let (call, listed, written) = (caller.call, self.holdings.keys(), None);
+        let given = Given { call, gives, reader: name, notices, listed, said, written };
         // The client may have cancelled the call meanwhile.
-        let _ = reply.send(answer);
+        match caller.reply.send(answer) {
+            Ok(()) => self.given.push(given),
+            Err(_) => self.put_back(given),
+        }
+    }
+
+    /// Records what the client has taken with an answer.
+    fn written(&mut self, call: &RequestId) {
+        let Some(given) = self.given.written(call) else { return };
+        self.holdings.mark_listed(&given.listed);
+        // What cannot be recorded stays unread, and is given once more.
+        let _ = inbox::mark_read(&self.setting.ctx.bus_dir, &given.reader, &given.gives.mail);
     }
 
     /// Drops a call that its client does not wait for any more. A person stopped it: the place in
-    /// the line is given up with the last such call.
-    fn cancel(&mut self, number: u64) {
+    /// the line is given up with the last such call, and what was in its answer is put back.
+    fn cancel(&mut self, call: &RequestId) {
         self.waiting.retain(|_, (_, waiting)| {
             let before = waiting.callers.len();
-            waiting.callers.retain(|caller| caller.call != number);
+            waiting.callers.retain(|caller| caller.call != *call);
             waiting.callers.len() == before || !waiting.callers.is_empty()
         });
+        if let Some(given) = self.given.take(call) {
+            self.put_back(given);
+        }
+    }
+
+    /// Puts back what the client did not take.
+    fn put_back(&mut self, given: Given) {
+        self.notices.put_back(given.notices);
+        if given.gives.changes {
+            let said = given.said;
+            self.notices.push(format!("a call that was cancelled was carried out before: {said}"));
+        }
+        if given.written.is_some() {
+            let dir = &self.setting.ctx.bus_dir;
+            if inbox::put_back(dir, &given.reader, &given.gives.mail).is_err() {
+                let text = "messages in an answer that was cancelled count as read: zeta bus list";
+                self.notices.push(text.to_owned());
+            }
+        }
+        if let Some((key, is_new)) = given.gives.grant {
+            verb::lease::grant_untaken(self, &key, is_new);
+        }
     }
 
     fn turn(&mut self, lease: &RecordName, id: &str, turn: Turn) {
@@ -281,18 +320,21 @@ impl Worker {
                 });
                 (waiting.held, waiting.ahead) = (Some(held), ahead);
             }
-            Turn::Granted(record) => verb::lease::granted_in_turn(self, record, is_wanted),
-            Turn::Failed(error) if is_wanted => {
-                let Some((_, mut waiting)) = self.waiting.remove(lease) else { return };
-                let answer = Answer::fault(&error);
-                if waiting.callers.is_empty() {
-                    self.notices.push(format!("{lease}: {}", printable(&error.text)));
-                }
-                for caller in waiting.callers.drain(..) {
-                    self.reply(caller.reply, answer.clone());
-                }
-            }
+            Turn::Granted(record) => verb::lease::granted_in_turn(self, &record, is_wanted),
+            Turn::Failed(error) if is_wanted => self.fail_place(lease, &error),
             Turn::Failed(_) => {}
+        }
+    }
+
+    /// Ends the wait for a lease with an error.
+    pub fn fail_place(&mut self, lease: &RecordName, error: &Error) {
+        let Some((_, mut waiting)) = self.waiting.remove(lease) else { return };
+        let answer = Answer::fault(error);
+        if waiting.callers.is_empty() {
+            self.notices.push_turn(lease, format!("{lease}: {}", printable(&error.text)));
+        }
+        for caller in waiting.callers.drain(..) {
+            self.reply(caller, answer.clone());
         }
     }
 
@@ -317,9 +359,15 @@ impl Worker {
     }
 
     /// Releases what must not outlive this server.
-    fn end(&mut self) {
+    fn end(&mut self, jobs: &Receiver<Job>) {
         let until = Instant::now() + LEAVE_LIMIT;
         std::mem::take(&mut self.waiting).into_values().for_each(|(_, place)| place.leave(until));
+        // A lease that came at this moment has no caller, and goes back.
+        while let Ok(job) = jobs.try_recv() {
+            if let Job::Turn(lease, id, turn) = job {
+                self.turn(&lease, &id, turn);
+            }
+        }
         verb::lease::give_back_unasked(self, None);
         if let Some(agent) = self.agent.take() {
             agent.end();

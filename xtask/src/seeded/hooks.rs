@@ -10,7 +10,7 @@ const TOOL_SESSION: &str = "crates/zeta-state/src/presence/tool_session.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 16] = [
+pub const BUGS: [Bug; 18] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -86,6 +86,20 @@ pub const BUGS: [Bug; 16] = [
         "            session.go_on(&handle)?;
 ",
         &["-p", "zeta", "--test", "suite", "hooks::busy::a_record"],
+    ),
+    bug(
+        "of two hooks at one end the second ends the turn",
+        "crates/zeta-core/src/hook/turn.rs",
+        "put_off_ns.checked_sub(began_ns)",
+        "began_ns.checked_sub(put_off_ns)",
+        CORE,
+    ),
+    bug(
+        "a message is cut before it is escaped",
+        "crates/zeta-core/src/hook/mail.rs",
+        "let shown = cut(&quoted, ONE_MAX);",
+        "let shown = quote_lines(&cut(text, ONE_MAX));",
+        CORE,
     ),
     bug(
         "a call beside the question answers it",

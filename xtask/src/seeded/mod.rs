@@ -6,6 +6,7 @@ mod bus;
 mod core;
 mod hooks;
 mod joint;
+mod mcp;
 mod trust;
 mod view;
 
@@ -22,7 +23,13 @@ use crate::run;
 /// Every bug.
 pub fn bugs() -> impl Iterator<Item = &'static Bug> {
     let core = core::BUGS.iter().chain(&hooks::BUGS).chain(&joint::BUGS);
-    bugs::BUGS.iter().chain(&bus::BUGS).chain(core).chain(&trust::BUGS).chain(&view::BUGS)
+    bugs::BUGS
+        .iter()
+        .chain(&bus::BUGS)
+        .chain(core)
+        .chain(&trust::BUGS)
+        .chain(&view::BUGS)
+        .chain(&mcp::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

@@ -37,6 +37,8 @@ pub enum Delivery {
     Read,
     /// The subscriber's handler failed so many times.
     Failed(u32),
+    /// The subscriber was given it, and did not take it.
+    PutBack,
 }
 
 /// The log of one subscriber; while it is open, no other process changes it.
@@ -136,6 +138,14 @@ impl<'a> DeliveryLog<'a> {
         self.append(&line_of(id, state))
     }
 
+    /// Writes to disk that a message is not delivered after all.
+    pub fn put_back(&mut self, id: &str) -> Result<()> {
+        self.note(id, Delivery::PutBack)?;
+        let before = self.ids.len();
+        self.ids.retain(|known| known != id);
+        if before == self.ids.len() { Ok(()) } else { self.save_original() }
+    }
+
     /// Writes to disk that a message is used to wake the subscriber.
     pub fn note_woken(&mut self, id: &str, woken: Woken) -> Result<()> {
         self.woken.insert(id.to_owned(), woken);
@@ -217,7 +227,7 @@ impl<'a> DeliveryLog<'a> {
 impl Delivery {
     /// Returns whether the message is not delivered any more.
     pub fn is_done(self) -> bool {
-        !matches!(self, Delivery::Failed(_))
+        !matches!(self, Delivery::Failed(_) | Delivery::PutBack)
     }
 }
 
@@ -227,6 +237,7 @@ fn line_of(id: &str, state: Delivery) -> String {
         Delivery::Handed => format!("{id} delivered hook\n"),
         Delivery::Read => format!("{id} read\n"),
         Delivery::Failed(times) => format!("{id} failed {times}\n"),
+        Delivery::PutBack => format!("{id} unread\n"),
     }
 }
 
@@ -299,6 +310,7 @@ fn load(bus: &Bus, dir: Option<&OwnedFd>, name: &str) -> Result<Loaded> {
             Some("delivered") if words.next() == Some("hook") => Delivery::Handed,
             Some("delivered") => Delivery::Delivered,
             Some("read") => Delivery::Read,
+            Some("unread") => Delivery::PutBack,
             Some("failed") => {
                 Delivery::Failed(words.next().and_then(|n| n.parse().ok()).unwrap_or(1))
             }

@@ -129,6 +129,28 @@ pub fn take(
     log.finish()
 }
 
+/// Records that an agent has read these messages, which it was given by [`unread`].
+pub fn mark_read(dir: &Path, agent: &str, read: &[Envelope]) -> Result<()> {
+    let Some(bus) = Bus::open(dir)?.filter(|_| !read.is_empty()) else { return Ok(()) };
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    for envelope in read {
+        log.note(&envelope.id, Delivery::Read)?;
+        unmark(&bus, agent, envelope);
+    }
+    log.finish()
+}
+
+/// Takes back what [`mark_read`] recorded: the messages did not reach the agent, and are unread.
+pub fn put_back(dir: &Path, agent: &str, unread: &[Envelope]) -> Result<()> {
+    let Some(bus) = Bus::open(dir)?.filter(|_| !unread.is_empty()) else { return Ok(()) };
+    let mut log = DeliveryLog::enter(&bus, agent, TAKE_LIMIT)?;
+    for envelope in unread {
+        log.put_back(&envelope.id)?;
+        mark(&bus, agent, envelope);
+    }
+    Ok(())
+}
+
 /// Records that these messages are used to wake an agent, and returns those that may be: they are
 /// unread, and woke it by no means before. A caller wakes the agent after that, and only if there
 /// is one; so each message wakes once, however many means there are.

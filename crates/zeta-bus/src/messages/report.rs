@@ -122,7 +122,7 @@ pub fn sent_note(sent: &SentText) -> String {
 fn tells(means: Means) -> &'static str {
     match means {
         Means::Wait => "its 'zeta bus wait' ends now and wakes it",
-        Means::Hook => "its turn runs, and its next hook gives it the message",
+        Means::Hook => "its turn runs, or a person stopped it: its next hook gives it the message",
         Means::Pty => "its terminal wakes it when it is idle",
     }
 }

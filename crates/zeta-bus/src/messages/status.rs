@@ -129,8 +129,8 @@ pub fn fate(dir: &Path, id: &str) -> Result<Option<DeliveryReport>> {
             Some(Delivery::Delivered | Delivery::Handed) => DeliveryState::Delivered,
             Some(Delivery::Read) => DeliveryState::Read,
             Some(Delivery::Failed(times)) => DeliveryState::Failed(*times),
-            None if woken.is_some() => DeliveryState::Woken,
-            None => continue,
+            None | Some(Delivery::PutBack) if woken.is_some() => DeliveryState::Woken,
+            None | Some(Delivery::PutBack) => continue,
         };
         at.push(At { surface, state, woken });
     }

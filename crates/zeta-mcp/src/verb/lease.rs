@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use zeta_core::bus::item::{is_claim_lease, space_of};
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{AcquireRequest, Cause, Record};
+use zeta_core::mcp::{Known, Step, decide_turn, decide_untaken};
 use zeta_core::name::RecordName;
 use zeta_core::time::parse_ttl;
-use zeta_os::error::{Error, Result};
+use zeta_os::error::{Error, Kind, Result};
 use zeta_state::lease::acquire::{Outcome, WaitOptions, new_request};
 use zeta_state::lease::report;
 
 use super::caller;
 use crate::answer::Answer;
+use crate::holding::Key;
 use crate::tool::Args;
 use crate::waiting::{Caller, KEPT, Waiting, held};
 use crate::worker::Worker;
@@ -20,6 +22,8 @@ use crate::worker::Worker;
 /// What an agent can do about a lease that another one has.
 const HELD_NEXT: &str = "do other work meanwhile, or call acquire with wait_s 45 to wait in the \
                          line, or send the holder a message";
+/// In how many lines an agent may wait at once: each is kept by a thread.
+const PLACES_MAX: usize = 16;
 /// What an agent can do that waits.
 const WAITING_NEXT: &str = "call acquire with the same name to go on waiting: your place is kept \
                             for 10 minutes, and you are told if you get it meanwhile";
@@ -42,13 +46,13 @@ pub fn acquire(worker: &mut Worker, args: &Args, mut call: Caller) {
     let wait = Duration::from_secs(wait_s.unwrap_or(0));
     call.until = Instant::now() + wait;
     match begin(worker, args, wait) {
-        Ok(Begun::Answered(answer)) => worker.reply(call.reply, answer),
+        Ok(Begun::Answered(answer)) => worker.reply(call, answer),
         Ok(Begun::Waits(lease)) => {
             if let Some((_, waiting)) = worker.waiting.get_mut(&lease) {
                 waiting.callers.push(call);
             }
         }
-        Err(error) => worker.reply(call.reply, Answer::fault(&error)),
+        Err(error) => worker.reply(call, Answer::fault(&error)),
     }
 }
 
@@ -65,9 +69,7 @@ fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
     let notices = worker.holdings.read(&at, number, false);
     worker.notices.extend(notices);
     if let Some(record) = worker.holdings.find(lease.as_str()) {
-        let answer = mine(record);
-        worker.holdings.mark_asked(&lease);
-        return Ok(Begun::Answered(answer));
+        return Ok(Begun::Answered(mine(record)));
     }
     if worker.waiting.contains_key(&lease) {
         return Ok(Begun::Waits(lease));
@@ -78,7 +80,9 @@ fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
         return Ok(Begun::Answered(match at.acquire(&request, &mut once, &mut |_| Ok(()))? {
             Outcome::Granted { record, cause, from } => {
                 let answer = granted(&record, cause, from.as_deref());
+                let key = (record.lease.clone(), record.fencing_token);
                 worker.holdings.keep(record);
+                worker.holdings.mark_own(&key);
                 answer
             }
             Outcome::Refused(refusal) => {
@@ -86,6 +90,11 @@ fn begin(worker: &mut Worker, args: &Args, wait: Duration) -> Result<Begun> {
                     .with("lease", lease.as_str())
             }
         }));
+    }
+    if worker.waiting.len() >= PLACES_MAX {
+        let text = format!("you wait for {PLACES_MAX} leases already");
+        return Err(Error::new(Kind::Busy, text)
+            .hint("call release with the name of one that you do not need to wait for"));
     }
     let id = request.lease_id.clone();
     let waiting = Waiting::start(&ctx, request, worker.jobs.clone())?;
@@ -109,61 +118,112 @@ fn granted(record: &Record, cause: Option<Cause>, from: Option<&Record>) -> Answ
         report::granted(record, cause, from),
         record.fencing_token
     );
-    Answer::new("granted", text)
+    let answer = Answer::new("granted", text)
         .with("lease", record.lease.as_str())
-        .with("fencing_token", record.fencing_token.get())
+        .with("fencing_token", record.fencing_token.get());
+    of_grant(answer, record, true)
+}
+
+/// An answer by which a grant is the caller's.
+fn of_grant(mut answer: Answer, record: &Record, is_new: bool) -> Answer {
+    answer.gives.grant = Some(((record.lease.clone(), record.fencing_token), is_new));
+    answer
 }
 
 fn mine(record: &Record) -> Answer {
     let (lease, token) = (&record.lease, record.fencing_token);
     let text = format!("lease {lease} is yours already, with token {token}.");
-    Answer::new("mine", text).with("lease", lease.as_str()).with("fencing_token", token.get())
+    let answer = Answer::new("mine", text).with("lease", lease.as_str());
+    of_grant(answer.with("fencing_token", token.get()), record, false)
 }
 
-/// Gives a lease that came in its turn to the calls that wait for it. If none does, the next answer
-/// tells it, and it is kept for a minute.
-pub fn granted_in_turn(worker: &mut Worker, record: Box<Record>, is_wanted: bool) {
+/// Does with a lease that came in its turn what is decided: the calls that wait for it get it,
+/// whichever attempt it came to.
+pub fn granted_in_turn(worker: &mut Worker, record: &Record, is_wanted: bool) {
     let key = (record.lease.clone(), record.fencing_token);
-    let waiting = worker.waiting.remove(&record.lease).filter(|_| is_wanted);
+    if !is_held(worker, &key) {
+        // A call released it before this news came, or the session has ended. Another attempt may
+        // wait for it again.
+        let _ = release_now(worker, &key);
+        if is_wanted {
+            let text = format!("lease {} was yours, and is not any more", key.0);
+            worker.fail_place(&key.0, &Error::new(Kind::Lost, text));
+        }
+        return;
+    }
+    let waiting = worker.waiting.remove(&record.lease);
     let callers = waiting.map(|(_, mut waiting)| std::mem::take(&mut waiting.callers));
-    let answer = granted(&record, None, None);
-    worker.holdings.keep(record);
-    match callers {
-        Some(callers) if !callers.is_empty() => {
-            for caller in callers {
-                worker.reply(caller.reply, answer.clone());
+    let answer = granted(record, None, None);
+    worker.holdings.mark_own(&key);
+    match decide_turn(callers.as_ref().map(Vec::len), known(worker, &key)) {
+        Step::Answer => {
+            for caller in callers.into_iter().flatten() {
+                worker.reply(caller, answer.clone());
             }
         }
-        Some(_) => {
-            worker.holdings.mark_unasked(&key, Worker::unasked_until());
-            worker.notices.push(format!(
-                "lease {} is yours now, as you waited for it: call acquire within a minute to keep \
-                 it, or release it.",
-                key.0
-            ));
-        }
-        // It was given up at the moment when it came.
-        None => release_now(worker, &key),
+        step => carry_out(worker, &key, step),
     }
 }
 
-fn release_now(worker: &mut Worker, key: &(RecordName, zeta_core::lease::FencingToken)) {
-    let Some(agent) = &worker.agent else { return };
-    if let Ok(Some(at)) = agent.ctx.find()
-        && at.release(&key.0, key.1).is_ok()
-    {
+/// Reads whether the session holds a grant.
+fn is_held(worker: &mut Worker, key: &Key) -> bool {
+    let Some(agent) = &worker.agent else { return false };
+    let Ok(Some(at)) = agent.ctx.find() else { return false };
+    let notices = worker.holdings.read(&at, agent.number(), false);
+    worker.notices.extend(notices);
+    worker.holdings.has(key)
+}
+
+/// Does with a grant what is decided after an answer that gave it was not taken.
+pub fn grant_untaken(worker: &mut Worker, key: &Key, is_new: bool) {
+    let is_own = worker.holdings.uncount_answer(key);
+    carry_out(worker, key, decide_untaken(is_own, is_new, known(worker, key)));
+}
+
+fn known(worker: &Worker, key: &Key) -> Known {
+    match worker.holdings.known(key) {
+        Known::Nothing if worker.given.lists(key) => Known::Listed,
+        known => known,
+    }
+}
+
+fn carry_out(worker: &mut Worker, key: &Key, step: Step) {
+    match step {
+        Step::Answer | Step::Keep => {}
+        Step::GiveBack if release_now(worker, key) => {}
+        Step::Announce | Step::GiveBack => {
+            worker.holdings.mark_unasked(key, Worker::unasked_until());
+            let text = format!(
+                "lease {} is yours now, and no call waits for it: call acquire within a minute to \
+                 keep it, or release it.",
+                key.0
+            );
+            worker.notices.push_turn(&key.0, text);
+        }
+    }
+}
+
+fn release_now(worker: &mut Worker, key: &Key) -> bool {
+    let Some(agent) = &worker.agent else { return false };
+    let is_released = matches!(agent.ctx.find(), Ok(Some(at)) if at.release(&key.0, key.1).is_ok());
+    if is_released {
         worker.holdings.forget(key);
     }
+    is_released
 }
 
-/// Gives back leases that came while no call waited: those whose minute is over, or all.
+/// Gives back leases that no call asked for: those whose minute is over, or all.
 pub fn give_back_unasked(worker: &mut Worker, over_at: Option<Instant>) {
     for key in worker.holdings.unasked(over_at) {
-        release_now(worker, &key);
-        worker.notices.push(format!(
-            "lease {} was yours for a minute, and is released: no call asked for it.",
-            key.0
-        ));
+        if release_now(worker, &key) {
+            let text = format!(
+                "lease {} was yours for a minute, and is released: no call asked for it.",
+                key.0
+            );
+            worker.notices.push_turn(&key.0, text);
+        } else {
+            worker.holdings.mark_unasked(&key, Worker::unasked_until());
+        }
     }
 }
 
@@ -187,12 +247,13 @@ pub fn answer_late_calls(worker: &mut Worker, now: Instant) {
     worker.waiting.retain(|lease, (_, waiting)| {
         let over = is_over(waiting);
         if over {
-            worker.notices.push(format!("your place in the line for lease {lease} is given up."));
+            let text = format!("your place in the line for lease {lease} is given up.");
+            worker.notices.push_turn(lease, text);
         }
         !over
     });
     for (caller, answer) in late {
-        worker.reply(caller.reply, answer);
+        worker.reply(caller, answer);
     }
 }
 
@@ -209,20 +270,14 @@ fn waits(lease: &RecordName, waiting: &Waiting) -> Answer {
 pub fn release(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
     let lease = lease_name(args.text("name").unwrap_or_default())?;
-    if let Some((_, mut waiting)) = worker.waiting.remove(&lease) {
-        let text = format!("You do not wait for lease {lease} any more.");
-        let answer = Answer::new("released", text).with("lease", lease.as_str());
-        for caller in std::mem::take(&mut waiting.callers) {
-            worker.reply(caller.reply, answer.clone());
-        }
-        return Ok(answer);
-    }
-    let Some(at) = ctx.find()? else { return Ok(not_held(&lease)) };
+    let left = leave_line(worker, &lease);
+    worker.notices.drop_turn(&lease);
+    let Some(at) = ctx.find()? else { return Ok(left.unwrap_or_else(|| not_held(&lease))) };
     let number = ctx.session.as_deref().unwrap_or_default();
     let notices = worker.holdings.read(&at, number, false);
     worker.notices.extend(notices);
     let Some(record) = worker.holdings.find(lease.as_str()).cloned() else {
-        return Ok(not_held(&lease));
+        return Ok(left.unwrap_or_else(|| not_held(&lease)));
     };
     match at.release(&lease, record.fencing_token)? {
         Ok(stood) => {
@@ -237,6 +292,18 @@ pub fn release(worker: &mut Worker, args: &Args) -> Result<Answer> {
             Ok(Answer::refusal("lost", &error, "stop that work").with("lease", lease.as_str()))
         }
     }
+}
+
+/// Answers the calls that wait for a lease, and returns that answer; `None` if it has no place in
+/// the line.
+fn leave_line(worker: &mut Worker, lease: &RecordName) -> Option<Answer> {
+    let (_, mut waiting) = worker.waiting.remove(lease)?;
+    let text = format!("You do not wait for lease {lease} any more.");
+    let answer = Answer::new("released", text).with("lease", lease.as_str());
+    for caller in std::mem::take(&mut waiting.callers) {
+        worker.reply(caller, answer.clone());
+    }
+    Some(answer)
 }
 
 fn not_held(lease: &RecordName) -> Answer {

@@ -1,10 +1,8 @@
 //! `send` and `inbox`.
 
 use serde_json::{Value, json};
-use zeta_bus::directory::delivery_log::Delivery;
-use zeta_bus::messages::inbox::{self as unread, Given, Selection};
 use zeta_bus::messages::send::{self, NewText};
-use zeta_bus::messages::{Listing, report};
+use zeta_bus::messages::{MessageView, inbox as unread, report};
 use zeta_core::bus::{EVERYBODY, Recipient, is_for_many, topic};
 use zeta_core::mcp::{MESSAGE_MAX, quoted};
 use zeta_core::record::printable;
@@ -45,31 +43,22 @@ pub fn send(worker: &Worker, args: &Args) -> Result<Answer> {
     Ok(Answer::new("stored", text).with("message_id", id.as_str()).with("recipient_known", known))
 }
 
-/// Shows the unread messages, and marks them read.
+/// Shows the unread messages, which are read when the answer is taken.
 pub fn inbox(worker: &Worker) -> Result<Answer> {
     let ctx = caller(worker)?;
-    let (dir, name) = (&ctx.bus_dir, ctx.agent.as_str());
-    let record = Given { as_state: Delivery::Read, wakes_by: None };
-    let mut answer =
-        Answer::new("read", "You have no unread messages.").with("messages", json!([]));
-    unread::take(dir, name, &Selection::default(), record, |found| {
-        let (given, ids) = show(found);
-        if let Some(given) = given {
-            answer = given;
-        }
-        Ok(ids)
-    })?;
-    Ok(answer)
+    let mut found = unread::unread(&ctx.bus_dir, ctx.agent.as_str())?.messages;
+    found.retain(|message| !worker.given.has_mail(&message.envelope.id));
+    Ok(match found.is_empty() {
+        true => Answer::new("read", "You have no unread messages.").with("messages", json!([])),
+        false => show(found),
+    })
 }
 
-/// Makes the answer with the first messages, and their ids.
-fn show(found: &Listing) -> (Option<Answer>, Vec<String>) {
-    if found.messages.is_empty() {
-        return (None, Vec::new());
-    }
+/// Makes the answer with the first messages.
+fn show(mut found: Vec<MessageView>) -> Answer {
+    let more = found.split_off(found.len().min(SHOWN_MAX)).len();
     let (now_us, mut text, mut objects) = (host::wall_us(), UNTRUSTED.to_owned(), Vec::new());
-    let shown = found.messages.get(..SHOWN_MAX).unwrap_or(&found.messages);
-    for message in shown {
+    for message in &found {
         let envelope = &message.envelope;
         let age_ms = now_us.saturating_sub(message.sent_us).max(0).unsigned_abs() / 1000;
         let to_all = match envelope.to.as_str() {
@@ -93,10 +82,10 @@ fn show(found: &Listing) -> (Option<Answer>, Vec<String>) {
         }
         objects.push(json!({"id": envelope.id, "from": envelope.from, "text": said}));
     }
-    match found.messages.len().saturating_sub(shown.len()) {
-        0 => {}
-        more => text += &format!("\n{more} more: call inbox again."),
+    if more > 0 {
+        text += &format!("\n{more} more: call inbox again.");
     }
-    let ids = shown.iter().map(|message| message.envelope.id.clone()).collect();
-    (Some(Answer::new("read", text).with("messages", objects)), ids)
+    let mut answer = Answer::new("read", text).with("messages", objects);
+    answer.gives.mail = found.into_iter().map(|message| message.envelope).collect();
+    answer
 }

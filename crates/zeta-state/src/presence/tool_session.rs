@@ -37,8 +37,6 @@ pub const TOLD: &str = "told";
 
 /// The key of when a hook was called last, in ns of the boot clock.
 pub const HOOKED_NS: &str = "hooked_boot_ns";
-/// The key of how often in a row the end of a turn was put off because there was mail.
-pub const STOPS: &str = "stops";
 
 /// How long a hook waits for another process, in the guard of its record or in the index of the
 /// bus: the tool waits for the hook, for two seconds at most.
@@ -48,7 +46,7 @@ pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
 const ANCESTORS_MAX: usize = 8;
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 12] = [
+pub(super) const OF_A_SESSION: [&str; 13] = [
     edits::KEY,
     WAITS_FOR,
     WAITS_SINCE,
@@ -59,7 +57,8 @@ pub(super) const OF_A_SESSION: [&str; 12] = [
     turn::TURN,
     turn::TURNS,
     HOOKED_NS,
-    STOPS,
+    turn::STOPS,
+    turn::PUT_OFF_NS,
     "beat_seq",
 ];
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use zeta_core::bus::{Means, is_for_many, topic};
-use zeta_core::hook::mail::{Letter, MailRule, STOPS_MAX, quote};
+use zeta_core::hook::mail::{Letter, MailRule, quote};
 use zeta_core::hook::{Answer, Event, Moment, Tool};
 
 use super::session::Session;
@@ -78,7 +78,7 @@ fn stop(
         false => Ok(()),
     };
     // After the look for mail: a message that came in between finds the turn over, and wakes.
-    let ended = if goes_on { Ok(()) } else { session.turn_ends() };
+    let ended = if goes_on { Ok(()) } else { session.turn_ends(event.again) };
     ended.and(given).and(recorded)
 }
 
@@ -88,15 +88,12 @@ fn go_on(
     event: &Event,
     say: &mut dyn FnMut(String) -> Result<()>,
 ) -> Result<()> {
-    let times = if event.again { session.stops()? } else { 0 };
-    if times >= STOPS_MAX {
-        return Ok(());
-    }
+    let Some(times) = session.put_off(event.again)? else { return Ok(()) };
     let handed = Given { as_state: Delivery::Handed, wakes_by: Some(Means::Hook) };
     give(session, handed, &mut |text| {
         let Some(text) = text else { return Ok(()) };
         // Where this cannot be written, the turn would go on for ever.
-        session.turn_goes_on(times + 1)?;
+        session.turn_goes_on(times)?;
         say(text)
     })
 }

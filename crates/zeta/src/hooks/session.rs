@@ -29,7 +29,7 @@ use zeta_os::{host, process};
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::space::Space;
 use zeta_state::presence::tool_session::{
-    self, CWD, HOOKED_NS, STOPS, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, HOOKED_NS, TOLD, ToolSession, attend, living, session_of,
 };
 
 /// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
@@ -140,24 +140,27 @@ impl Session {
         })
     }
 
-    /// Records that the turn is over.
-    pub(super) fn turn_ends(&self) -> Result<()> {
-        self.attend(|fields| {
-            turn::note(fields, Moment::Stop);
-            fields.remove(STOPS);
-        })
+    /// Records that the turn is over, unless another hook has put off its end.
+    pub(super) fn turn_ends(&self, again: bool) -> Result<()> {
+        let age_us = process::age_us(std::process::id()).unwrap_or(0);
+        let age_ns = u64::try_from(age_us).unwrap_or(0).saturating_mul(1_000);
+        let began_ns = host::reading().boot_ns.saturating_sub(age_ns);
+        self.attend(|fields| turn::end(fields, began_ns, again))
     }
 
     /// Records that the turn goes on because there is mail, for the `times`th time in a row.
     pub(super) fn turn_goes_on(&self, times: u64) -> Result<()> {
-        self.attend(|fields| fields.set_number(STOPS, times))
+        self.attend(|fields| turn::put_off(fields, times, host::reading().boot_ns))
     }
 
-    /// Returns how often in a row the end of the turn was put off.
-    pub(super) fn stops(&self) -> Result<u64> {
-        let Some(handle) = self.ctx.find()? else { return Ok(0) };
-        let record = tool_session::find(&handle, self.name());
-        Ok(record.and_then(|record| record.fields.number(STOPS)).unwrap_or(0))
+    /// Decides whether the end of the turn may be put off: see [`turn::decide_put_off`].
+    pub(super) fn put_off(&self, again: bool) -> Result<Option<u64>> {
+        let record = match self.ctx.find()? {
+            Some(handle) => tool_session::find(&handle, self.name()),
+            None => None,
+        };
+        let fields = record.map_or_else(|| Fields::new("persona"), |record| record.fields);
+        Ok(turn::decide_put_off(&fields, again))
     }
 
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.

@@ -61,12 +61,24 @@ pub(super) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text
 
 /// Starts a hook of an agent whose standard output this is.
 pub(super) fn start(sandbox: &Sandbox, agent: &Agent, event: &str, out: Stdio) -> Child {
+    start_with(sandbox, agent, event, &json!({"cwd": "/", "tool_name": "Read"}), out)
+}
+
+/// As [`start`], with what the tool says of the event.
+pub(super) fn start_with(
+    sandbox: &Sandbox,
+    agent: &Agent,
+    event: &str,
+    input: &Value,
+    out: Stdio,
+) -> Child {
     let mut command = sandbox.cmd(&["hook", "run", "claude", event]);
     command.env("CLAUDE_PID", agent.process.id().to_string()).env_remove("CLAUDE_ENV_FILE");
     command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
     let mut child =
         command.stdin(Stdio::piped()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
-    let input = json!({"session_id": agent.session, "cwd": "/", "tool_name": "Read"});
+    let mut input = input.clone();
+    input["session_id"] = agent.session.as_str().into();
     let _ = child.stdin.take().unwrap().write_all(input.to_string().as_bytes());
     child
 }

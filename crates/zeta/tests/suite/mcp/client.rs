@@ -100,6 +100,9 @@ impl Client {
 
     /// Reads the answer to a request.
     pub fn answer(&mut self, number: u64) -> Value {
+        if let Some(at) = self.notes.iter().position(|line| line["id"] == number) {
+            return self.notes.remove(at);
+        }
         loop {
             let line = self.read(LIMIT).unwrap_or_else(|| panic!("no answer to {number}"));
             if line["id"] == number {
@@ -118,6 +121,14 @@ impl Client {
     pub fn ask_tool(&mut self, tool: &str, arguments: Value) -> u64 {
         let meta = json!({"progressToken": self.number + 1});
         self.ask("tools/call", json!({"name": tool, "arguments": arguments, "_meta": meta}))
+    }
+
+    /// Tells the server that nothing waits for the answer to this request any more.
+    pub fn cancel(&mut self, request: u64) {
+        let params = json!({"requestId": request, "reason": "a person stopped it"});
+        self.write(
+            &json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}),
+        );
     }
 
     /// Calls a tool; its answer, which fits the schema that zeta prints.

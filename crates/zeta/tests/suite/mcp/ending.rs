@@ -151,3 +151,55 @@ fn a_server_that_nobody_speaks_to_ends_quietly() {
     assert_eq!((out.status, out.out.as_str(), out.err.as_str()), (0, "", ""), "{out:?}");
     assert!(!sandbox.state.exists(), "no call was made, and nothing was created");
 }
+
+#[test]
+fn a_client_that_asks_on_and_reads_nothing_comes_to_its_end() {
+    use std::io::Write as _;
+    let sandbox = Sandbox::new();
+    let mut server = sandbox.cmd(&["mcp"]);
+    let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = server.stdin.take().unwrap();
+    let write = std::thread::spawn(move || {
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params":
+            {"protocolVersion": "2025-06-18", "capabilities": {},
+             "clientInfo": {"name": "deaf", "version": "1"}}});
+        writeln!(stdin, "{hello}").unwrap();
+        for id in 1..100_000 {
+            let call = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params":
+                {"name": "acquire", "arguments": {"name": "deploy"}}});
+            if writeln!(stdin, "{call}").is_err() {
+                return true;
+            }
+        }
+        false
+    });
+    // Both ends of the pipes are open.
+    assert_eq!(wait(&mut server, 2 * LIMIT), 0);
+    assert!(write.join().unwrap(), "it read everything");
+    assert!(!sandbox.lock_exists("deploy"));
+}
+
+#[test]
+fn the_end_of_a_client_that_waits_for_all_that_it_may_ends_the_server_at_once() {
+    let sandbox = Sandbox::new();
+    let mut other = Client::greeted(&sandbox, "other");
+    let mut client = Client::greeted(&sandbox, "c");
+    let name = |number: u32| json!({"name": format!("x{number}"), "wait_s": 45});
+    for number in 0..20 {
+        other.call("acquire", name(number));
+    }
+    client.call("acquire", json!({"name": "deploy"}));
+    let calls: Vec<u64> = (0..16).map(|number| client.ask_tool("acquire", name(number))).collect();
+    let refused = client.call("acquire", name(16));
+    assert_eq!((refused.outcome(), &refused.object["error"]), ("error", &json!("busy")));
+    assert!(refused.has("16 leases") && refused.has("release"), "{refused:?}");
+    // More calls of the same names wait in the same places, up to 64.
+    let more: Vec<u64> = (0..64).map(|_| client.ask_tool("acquire", name(0))).collect();
+    let busy = more.iter().rev().take(16).map(|call| client.said(*call));
+    assert!(busy.into_iter().all(|said| said.object["error"] == "busy" && said.has("64 calls")));
+    assert_eq!(calls.len() + more.len(), 80);
+    let started = Instant::now();
+    assert_eq!(client.close(LIMIT), 0);
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    assert!(!sandbox.lock_exists("deploy"));
+}

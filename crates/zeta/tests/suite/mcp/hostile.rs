@@ -91,6 +91,11 @@ fn a_flood_is_answered_whole() {
         assert!(line["result"].is_object(), "{line}");
         assert!(seen.insert(line["id"].as_u64().unwrap()), "answered twice: {line}");
     }
+    // It grows with what is open, and not with what was asked.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", client.server.id())).unwrap();
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let most: u64 = most.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(most < 60_000, "{most} kB");
     assert_eq!(client.close(LIMIT), 0);
 }
 

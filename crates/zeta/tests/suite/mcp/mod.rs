@@ -7,4 +7,5 @@ mod install;
 mod protocol;
 mod session;
 mod tools;
+mod untaken;
 mod waiting;

@@ -74,8 +74,7 @@ fn a_cancelled_call_leaves_the_line() {
     one.call("acquire", json!({"name": "deploy"}));
     let waits = two.ask_tool("acquire", json!({"name": "deploy", "wait_s": 45}));
     assert!(two.read(LIMIT).is_some(), "progress");
-    let params = json!({"requestId": waits, "reason": "a person stopped it"});
-    two.write(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+    two.cancel(waits);
     wait_for("no place", || two.call("check", json!({})).object.get("waiting").is_none());
     one.call("release", json!({"name": "deploy"}));
     std::thread::sleep(Duration::from_millis(1200));
