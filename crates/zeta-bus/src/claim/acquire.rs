@@ -115,7 +115,8 @@ pub fn acquire(
 ) -> Result<Acquired> {
     let item = request.item.as_str();
     if item.starts_with(PATH_ITEM) && !request.by_name {
-        let text = format!("item {item:?}: items that begin with {PATH_ITEM:?} are claims on paths");
+        let text =
+            format!("item {item:?}: items that begin with {PATH_ITEM:?} are claims on paths");
         return Err(Error::usage(text).hint("claim the path: zeta claim acquire --path PATTERN"));
     }
     let handle = ctx.open()?;

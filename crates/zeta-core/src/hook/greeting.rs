@@ -225,7 +225,9 @@ mod tests {
             "\"B-1\" was handed over to you, and 2 more: zeta claim acquire ITEM --as vera."
         );
         let paths = |options| Handed { options: Some(options), ..of("src in r", None, 0) };
-        for (options, shown) in [("--path :/src", "--path :/src"), ("--path 'a\u{202e}'", "--path PATH")] {
+        for (options, shown) in
+            [("--path :/src", "--path :/src"), ("--path 'a\u{202e}'", "--path PATH")]
+        {
             let text = handed_over("vera", &paths(options));
             let wanted = format!("to you: zeta claim acquire {shown} --as vera.");
             assert!(text.ends_with(&wanted), "{text}");

@@ -151,12 +151,9 @@ mod tests {
             ..claim(Mode::Exclusive, &["src"])
         };
         let (one, other, all) = (of(Some("/r")), of(Some("/s")), of(None));
-        for (a, b, wanted) in [
-            (&one, &other, false),
-            (&one, &one, true),
-            (&one, &all, true),
-            (&all, &all, true),
-        ] {
+        for (a, b, wanted) in
+            [(&one, &other, false), (&one, &one, true), (&one, &all, true), (&all, &all, true)]
+        {
             assert_eq!((a.excludes(b), b.excludes(a)), (wanted, wanted), "{a:?} {b:?}");
             assert_eq!(PathClaim::of(&a.to_entries()), *a);
         }
@@ -172,7 +169,9 @@ mod tests {
         assert_eq!(claim(Mode::Shared, &one), claim(Mode::Shared, &other));
         let long = "x".repeat(1000);
         assert!(!claim(Mode::Shared, &[&long, "a"]).is_too_long());
-        assert!(claim(Mode::Shared, &[&long, &format!("{long}y"), "a/b/c/d/e/f/g/h"]).is_too_long());
+        assert!(
+            claim(Mode::Shared, &[&long, &format!("{long}y"), "a/b/c/d/e/f/g/h"]).is_too_long()
+        );
     }
 
     #[test]
@@ -185,7 +184,10 @@ mod tests {
             PathClaim::of(&entries.iter().map(entry).collect::<Vec<_>>())
         };
         assert!(with(&[]).covers(path("any/where"), "/r"), "no pattern");
-        assert!(with(&[("path_1", "\"a/../b\"")]).covers(path("any/where"), "/r"), "no good pattern");
+        assert!(
+            with(&[("path_1", "\"a/../b\"")]).covers(path("any/where"), "/r"),
+            "no good pattern"
+        );
         let future = with(&[("mode", "\"intent\""), ("path_1", "\"src/a\\\\#b.py#main\"")]);
         assert_eq!(future.mode, Mode::Exclusive);
         let covers = |text| future.covers(path(text), "/r");

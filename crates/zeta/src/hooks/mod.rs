@@ -196,7 +196,7 @@ fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Resu
     if begins {
         session.export();
     }
-let places = faults.past(session.places())?;
+    let places = faults.past(session.places())?;
     let cwd = event.cwd.as_deref().map(Path::new);
     let neighbours = faults.past(session.neighbours(cwd, &places.claims))?;
     let handed = faults.past(session.handed_over(&places))?;

@@ -273,7 +273,7 @@ impl Session {
         };
         let items: Vec<&PlacedClaim> = places.claims.iter().filter(is_own).collect();
         let of_space = |lease| paths::handed_over(&handle, lease).unwrap_or_default();
-        let of_paths: Vec<Box<Record>> = places.spaces.iter().flat_map(of_space).collect();
+        let of_paths: Vec<Record> = places.spaces.iter().flat_map(of_space).collect();
         let more = (items.len() + of_paths.len()).saturating_sub(1);
         if let Some(placed) = items.first() {
             let note = placed.note(&handle);

@@ -56,7 +56,7 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
         None => {
             let mut own = known_own(&handle, request)?;
             let same = own.iter().position(|own| PathClaim::of(&own.extra) == request.claim);
-            (same.map(|at| own.swap_remove(at)), own)
+            (same.map(|at| Box::new(own.swap_remove(at))), own)
         }
     };
     if let Some(own) = own {
@@ -130,7 +130,7 @@ fn acquire_again(
 
 /// Moves claims that were handed over to the caller, and share a path with what it asks for, into
 /// its session: claims of one session do not exclude each other.
-fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Box<Record>>) -> Result<()> {
+fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Record>) -> Result<()> {
     for record in own {
         let claim = PathClaim::of(&record.extra);
         if !is_handed_over(&record.extra) || !request.claim.excludes(&claim) {
@@ -306,7 +306,7 @@ fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Reco
             let claim = |own: &Record| PathClaim::of(&own.extra);
             let mut own = known_own(handle, request)?;
             own.retain(|own| claim(own).patterns == request.claim.patterns);
-            Ok(own.into_iter().min_by_key(|own| claim(own) != request.claim))
+            Ok(own.into_iter().min_by_key(|own| claim(own) != request.claim).map(Box::new))
         }
     }
 }
@@ -331,10 +331,10 @@ fn of_token(
 
 /// The claims that are shown to be the caller's without a token, and that have one of the paths of
 /// the request or were handed over.
-fn known_own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Vec<Box<Record>>> {
+fn known_own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Vec<Record>> {
     let views = handle.claims_naming(&request.space.lease, &request.claim)?.into_iter();
     let own = views.filter_map(|view| match view.observed {
-        Observed::Ours(record, ..) if is_of(handle.ctx, &record) => Some(record),
+        Observed::Ours(record, ..) if is_of(handle.ctx, &record) => Some(*record),
         _ => None,
     });
     Ok(own.collect())
@@ -342,12 +342,12 @@ fn known_own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Vec<Box<R
 
 /// Returns the claims on paths of a space that were handed over to the caller, and that it has not
 /// acquired yet.
-pub fn handed_over(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Vec<Box<Record>>> {
+pub fn handed_over(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Vec<Record>> {
     let none = PathClaim::new(Mode::Exclusive, Vec::new());
     let views = handle.claims_naming(lease, &none)?.into_iter();
     let own = views.filter_map(|view| match (view.standing, view.observed) {
         (Standing::Grantable(_), _) => None,
-        (_, Observed::Ours(record, ..)) => (record.agent == handle.ctx.agent).then_some(record),
+        (_, Observed::Ours(record, ..)) => (record.agent == handle.ctx.agent).then_some(*record),
         _ => None,
     });
     Ok(own.collect())

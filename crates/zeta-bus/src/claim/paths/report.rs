@@ -190,8 +190,9 @@ pub fn not_yours(
 ) -> Error {
     if let (Some(view), Some(token)) = (ended, request.token) {
         let text = format!("the claim with token {token} does not last: {}", describe(view, now));
-        return Error::new(Kind::Lost, text)
-            .hint(format!("if no other agent has taken its paths: zeta claim renew --token {token}"));
+        return Error::new(Kind::Lost, text).hint(format!(
+            "if no other agent has taken its paths: zeta claim renew --token {token}"
+        ));
     }
     let kind = match (request.token, holders.others.is_empty()) {
         (Some(_), _) => Kind::Lost,

@@ -12,7 +12,7 @@ use super::{AcquireArgs, HandoverArgs, ReleaseArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
 use zeta_bus::claim::paths::{self as ops, PathRequest, report};
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Outcome;

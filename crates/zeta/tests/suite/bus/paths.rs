@@ -260,7 +260,8 @@ fn a_claim_that_is_too_long_says_so() {
     repo.claim(0, "renew", &[], &["--token", &token]);
     repo.claim(0, "handover", &[], &["--token", &token, "--to", &name]);
     let zeta = env!("CARGO_BIN_EXE_zeta");
-    let work = format!("{zeta} claim acquire --this-worktree --path {}", paths[..4].join(" --path "));
+    let work =
+        format!("{zeta} claim acquire --this-worktree --path {}", paths[..4].join(" --path "));
     let out = run(&mut repo.cmd(&repo.top, &["run", "--as", &name, "--", "sh", "-c", &work]));
     assert_eq!(out.status, 0, "{out:?}");
     for text in ["[z-a]".repeat(200), "[".repeat(6000), format!("{}/..", "x/".repeat(3000))] {
