@@ -22,7 +22,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 41] = [
+pub const OWN_KEYS: [&str; 46] = [
     "schema",
     "kind",
     "persona",
@@ -58,6 +58,11 @@ pub const OWN_KEYS: [&str; 41] = [
     "stops",
     "hooked_boot_ns",
     "hooked_by",
+    "tool_name",
+    "tool_pid",
+    "tool_pid_start_ticks",
+    "tool_pidfs_ino",
+    "tool_pid_ns",
     "cwd",
     "edits",
     "told",

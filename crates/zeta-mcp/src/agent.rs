@@ -7,16 +7,19 @@
 
 use std::time::{Duration, Instant};
 
+use zeta_core::evidence::Processes;
 use zeta_core::hook::agent_name;
+use zeta_core::hook::session::{BY_SERVER, Inherited, Seat, decide_above, judge_client, set_tool};
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
 use zeta_state::context::Context;
-use zeta_state::presence::tool_session::{self, ToolSession, attend, of_ancestor, session_of};
+use zeta_state::presence::ancestor::{AncestorSession, client, nearest};
+use zeta_state::presence::tool_session::{
+    self, ToolSession, attend, run_seat, session_of, take_tool,
+};
 
 use crate::Setting;
 
-/// What keeps the record of a session of this server's own.
-const KEPT_BY: &str = "mcp";
 /// How often a call is a sign of life.
 const BEAT_EVERY: Duration = Duration::from_secs(20);
 /// The longest part of a client's name in the name of an agent.
@@ -36,7 +39,7 @@ pub struct Agent {
 impl Agent {
     /// Finds the session of the calls, or makes one; `client` is the name of the client program.
     pub fn find(setting: &Setting, client: Option<&str>) -> Result<Agent> {
-        match Agent::of_tool(setting)? {
+        match Agent::of_tool(setting, client)? {
             Some(agent) => Ok(agent),
             None => {
                 let mut agent = Agent::new(setting, client)?;
@@ -47,21 +50,46 @@ impl Agent {
     }
 
     /// Finds the session of the tool that started this server, or of the `zeta run` around it.
-    pub fn of_tool(setting: &Setting) -> Result<Option<Agent>> {
+    pub fn of_tool(setting: &Setting, client: Option<&str>) -> Result<Option<Agent>> {
         let base = &setting.ctx;
         let Some(handle) = base.find()? else { return Ok(None) };
-        let agent = |ctx| Some(Agent { ctx, own: false, beat: None });
-        if let Some(number) = &base.session
-            && session_of(&handle, &base.agent, number).is_some()
-        {
-            return Ok(agent(Context { agent_named: true, ..base.clone() }));
-        }
-        let Some(found) = of_ancestor(&handle) else { return Ok(None) };
-        if setting.name_given && found.agent != base.agent {
+        let number = base.session.as_deref();
+        let number = number.filter(|number| session_of(&handle, &base.agent, number).is_some());
+        let inherited = if number.is_some() { Inherited::Recorded } else { Inherited::Nothing };
+        let above = nearest(&handle, number.map(|number| (&base.agent, number)));
+        let is_inherited = |above: &AncestorSession| {
+            above.agent == base.agent && Some(above.number.as_str()) == number
+        };
+        let above =
+            above.filter(|above| is_inherited(above) || decide_above(inherited, above.keeper()));
+        let found = match (&above, number) {
+            (Some(above), _) => (above.agent.clone(), above.number.clone()),
+            (None, Some(number)) => (base.agent.clone(), number.to_owned()),
+            (None, None) => return Ok(None),
+        };
+        if setting.name_given && found.0 != base.agent {
             return Ok(None);
         }
-        let (name, session) = (found.agent, Some(found.number));
-        Ok(agent(Context { agent: name, agent_named: true, session, ..base.clone() }))
+        let (agent, session) = (found.0, Some(found.1));
+        let ctx = Context { agent, agent_named: true, session, ..base.clone() };
+        let agent = Agent { ctx, own: false, beat: None };
+        let is_client = above.map_or(Ok(true), |above| agent.serves(&above, client))?;
+        Ok(is_client.then_some(agent))
+    }
+
+    /// Returns whether the session that was found above is that of this server's client, and not of
+    /// a tool around it.
+    fn serves(&self, above: &AncestorSession, client: Option<&str>) -> Result<bool> {
+        if let Some(way) = above.way() {
+            return Ok(judge_client(&way, client));
+        }
+        // A `zeta run` whose tool calls no hooks serves the first client.
+        let Some(at) = self.ctx.find()? else { return Ok(true) };
+        let call = Processes { own: above.client(), child: None, pid_ns: self.ctx.host.pid_ns };
+        match call.own.and_then(|_| run_seat(&at, self.number(), &call, BY_SERVER)) {
+            Some(Seat::Free) => take_tool(&at, self.number(), BY_SERVER, &call),
+            seat => Ok(seat != Some(Seat::Taken)),
+        }
     }
 
     fn new(setting: &Setting, client: Option<&str>) -> Result<Agent> {
@@ -71,7 +99,7 @@ impl Agent {
             (true, _) => base.agent.clone(),
             (false, true) => named_after(base.agent.as_str(), &number)?,
             (false, false) => {
-                let client = Context::agent_of_user(client.unwrap_or(KEPT_BY), 0)?;
+                let client = Context::agent_of_user(client.unwrap_or(BY_SERVER), 0)?;
                 let client = client.as_str();
                 named_after(client.get(..BASE_MAX).unwrap_or(client), &number)?
             }
@@ -102,12 +130,13 @@ impl Agent {
         }
         let cwd = setting.cwd.to_str();
         let session = ToolSession {
-            kept_by: KEPT_BY,
+            kept_by: BY_SERVER,
             number: self.number(),
             process: Some(process::identify_self()),
             cwd,
         };
-        attend(&self.ctx.open()?, &session, |_| {})?;
+        let call = Processes { own: client(), child: None, pid_ns: self.ctx.host.pid_ns };
+        attend(&self.ctx.open()?, &session, |fields| set_tool(fields, BY_SERVER, &call))?;
         self.beat = Some(Instant::now());
         Ok(())
     }

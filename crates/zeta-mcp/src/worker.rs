@@ -192,7 +192,7 @@ impl Worker {
         let is_idle = self.holdings.is_empty() && self.waiting.is_empty();
         match &mut self.agent {
             Some(agent) if lasts && agent.own && is_idle => {
-                if let Some(found) = Agent::of_tool(&self.setting)? {
+                if let Some(found) = Agent::of_tool(&self.setting, client)? {
                     agent.end();
                     *agent = found;
                 } else {

@@ -37,3 +37,4 @@ pub mod terminal;
 pub mod user_namespace;
 pub mod users;
 mod witness;
+pub mod writer;

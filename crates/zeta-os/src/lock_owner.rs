@@ -32,10 +32,15 @@ fn taker(line: &str, (dev, ino): (u64, u64)) -> Option<u32> {
 }
 
 fn inheritor(identity: (u64, u64)) -> Option<u32> {
+    other_processes().find(|pid| holds(*pid, identity))
+}
+
+/// The processes that `/proc` shows, without this one.
+pub(crate) fn other_processes() -> impl Iterator<Item = u32> {
     let me = std::process::id();
-    let pids = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| *pid != me && holds(*pid, identity))
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(move |pid| *pid != me)
 }
 
 fn holds(pid: u32, identity: (u64, u64)) -> bool {

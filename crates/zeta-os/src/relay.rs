@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zeta_core::signal::{Arrival, decide_pass_on};
 
 use crate::inotify::poll_readable;
-use crate::signal::{CHILD_ENDED, CONTINUED, HANGUP, RESIZED, STOP, Signals, leads_session};
+use crate::signal::{CHILD_ENDED, CONTINUED, END, HANGUP, RESIZED, STOP, Signals, leads_session};
 use crate::spawn::Child;
 use crate::witness::Witness;
 
@@ -25,6 +25,8 @@ pub struct Relay<'a> {
     hung_up: bool,
     /// It gets none of them any more.
     terminal_gone: bool,
+    /// It gets no signal that asks it to end.
+    keeps_end: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -38,7 +40,18 @@ impl<'a> Relay<'a> {
             kept: Vec::new(),
             hung_up: false,
             terminal_gone: false,
+            keeps_end: false,
         }
+    }
+
+    /// Keeps the signals that ask for an end from the command: it works to its own end.
+    pub fn keep_end(self) -> Relay<'a> {
+        Relay { keeps_end: true, ..self }
+    }
+
+    /// Takes the number of a signal that asked for an end and that the command did not get.
+    pub fn asked_to_end(&mut self) -> Option<i32> {
+        self.take_kept().into_iter().find(|number| END.contains(number))
     }
 
     /// The descriptors that are readable when the command has ended, and when a signal arrived.
@@ -87,7 +100,9 @@ impl<'a> Relay<'a> {
             if signal.number == CHILD_ENDED {
                 self.child.reap_others();
             }
-            if [CHILD_ENDED, RESIZED, STOP, CONTINUED].contains(&signal.number) {
+            if [CHILD_ENDED, RESIZED, STOP, CONTINUED].contains(&signal.number)
+                || self.keeps_end && END.contains(&signal.number)
+            {
                 self.kept.push(signal.number);
                 continue;
             }

@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 const PASSED_ON: [i32; 6] =
     [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
 
+/// Of these, the signals by which a service or a person asks a process to end.
+pub(crate) const END: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
 /// The number of the signal that says that a child has ended.
 pub const CHILD_ENDED: i32 = libc::SIGCHLD;
 /// The number of the signal that says that the terminal is gone.

@@ -70,11 +70,24 @@ pub struct Setup<'a> {
     pub argv: &'a [OsString],
     /// Variables added to this process's own environment.
     pub env: Vec<(&'static str, String)>,
-    /// True for a process group of its own, which can be ended as a whole.
-    pub own_group: bool,
+    /// The process group that it runs in.
+    pub group: Group,
     /// A terminal that no session has yet: the child gets a session, a group and its standard
     /// streams there.
     pub terminal: Option<BorrowedFd<'a>>,
+}
+
+/// The process group of a child.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// That of this process.
+    #[default]
+    Same,
+    /// One of its own, which can be ended as a whole.
+    Own,
+    /// One of its own in a session of its own: no key of the terminal sends it a signal. It may
+    /// read from and write to the terminal as before.
+    OwnSession,
 }
 
 /// Forks a child that waits at its gate. `signals` are the ones that this process took over.
@@ -97,7 +110,7 @@ pub fn fork_gated(setup: &Setup<'_>, signals: &Signals) -> Result<Gated> {
         gate_in: gate.as_raw_fd(),
         failure_in: failure_in.as_raw_fd(),
         mask: signals.inherited_mask(),
-        own_group: setup.own_group,
+        group: setup.group,
     };
     let (pid, leader) = match setup.terminal {
         Some(terminal) => {
@@ -127,7 +140,7 @@ struct ChildPlan<'a> {
     gate_in: RawFd,
     failure_in: RawFd,
     mask: &'a libc::sigset_t,
-    own_group: bool,
+    group: Group,
 }
 
 fn child_main(plan: &ChildPlan<'_>) -> ! {
@@ -135,7 +148,10 @@ fn child_main(plan: &ChildPlan<'_>) -> ! {
     unsafe {
         // With the child's own copy of the writing end open, the gate would never close.
         libc::close(plan.gate_in);
-        if plan.own_group {
+        if plan.group == Group::OwnSession {
+            libc::setsid();
+        }
+        if plan.group == Group::Own {
             let in_front = libc::tcgetpgrp(0) == libc::getpgrp();
             libc::setpgid(0, 0);
             if in_front {

@@ -25,7 +25,8 @@ const ENTRIES_MAX: usize = 4096;
 pub struct TempFile {
     /// Its name, in the directory it was made in.
     pub name: String,
-    /// The file, open for reading and writing. The lock on it means that its maker lives.
+    /// The file, open for reading, and for its maker also for writing. The lock on it means that
+    /// its maker lives.
     pub fd: OwnedFd,
 }
 
@@ -85,22 +86,43 @@ pub fn keep(path: &Path, prefix: &str, bytes: &[u8]) -> std::io::Result<()> {
 /// Removes files `PREFIX<random>` whose makers were killed; returns how many. A file is known by
 /// its whole name, its type, its owner, and a lock that no process holds.
 pub fn sweep(dir: BorrowedFd<'_>, prefix: &str, path: &Path) -> usize {
-    let Ok(listing) = files::list(dir, ENTRIES_MAX, path) else { return 0 };
-    let names = listing.names.iter().filter(|name| is_ours(name, prefix));
-    names.filter(|name| sweep_one(dir, name).unwrap_or(false)).count()
+    let removed = |temp: &TempFile| unlinkat(dir, temp.name.as_str(), AtFlags::empty()).is_ok();
+    abandoned(dir, prefix, path).filter(removed).count()
 }
 
-fn sweep_one(dir: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
-    let fd = openat(dir, name, RECORD, Mode::empty())?;
+/// Finds the files `PREFIX<random>` whose makers were killed, and locks each as its maker did.
+pub fn abandoned<'d>(
+    dir: BorrowedFd<'d>,
+    prefix: &'d str,
+    path: &Path,
+) -> impl Iterator<Item = TempFile> + 'd {
+    ours(dir, prefix, path).filter_map(move |name| lock(dir, name).ok())
+}
+
+/// Returns whether there is a file `PREFIX<random>` whose maker lives.
+pub fn is_in_use(dir: BorrowedFd<'_>, prefix: &str, path: &Path) -> bool {
+    ours(dir, prefix, path).any(|name| matches!(lock(dir, name), Err(Errno::AGAIN)))
+}
+
+fn ours<'p>(
+    dir: BorrowedFd<'_>,
+    prefix: &'p str,
+    path: &Path,
+) -> impl Iterator<Item = String> + 'p {
+    let names = files::list(dir, ENTRIES_MAX, path).map_or(Vec::new(), |listing| listing.names);
+    names.into_iter().filter(move |name| is_ours(name, prefix))
+}
+
+/// Locks a file of a process that was killed; `AGAIN` if that process lives.
+fn lock(dir: BorrowedFd<'_>, name: String) -> Result<TempFile, Errno> {
+    let fd = openat(dir, name.as_str(), RECORD, Mode::empty())?;
     let stat = fstat(&fd)?;
     let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if !plain || stat.st_uid != geteuid().as_raw() && !is_fat(&fd) {
-        return Ok(false);
+        return Err(Errno::PERM);
     }
-    match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
-        Err(_) => Ok(false),
-    }
+    flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(TempFile { name, fd })
 }
 
 fn is_ours(name: &str, prefix: &str) -> bool {

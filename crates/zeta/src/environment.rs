@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use rustix::process::getuid;
+use zeta_core::hook::session::{Inherited, Keeper, decide_above};
 use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::time::Host;
@@ -15,7 +16,8 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
-use zeta_state::presence::tool_session::of_ancestor;
+use zeta_state::presence::ancestor::nearest;
+use zeta_state::presence::tool_session::names_session;
 
 /// Below the directory of what outlives the boot: what hooks were installed, and where.
 pub const INSTALLED: &str = "hooks";
@@ -73,20 +75,40 @@ pub fn context(overrides: Overrides, config: &Config) -> Result<Context> {
     .on_this_host()
 }
 
-/// Adds the session of the agent tool that the caller is a command of, if neither a variable nor
-/// `--as` says otherwise: most tools pass no name on to the commands of their agent. It is looked
-/// for only where this user installed hooks, so that it costs other callers one look.
+/// Puts the caller into the session of the agent tool whose process is nearest above it, if
+/// neither a person nor `--as` says otherwise: most tools pass no name on to the commands of their
+/// agent, and a tool inside of another one passes on what it inherited. It is looked for only where
+/// this user installed hooks, so that it costs other callers one look.
 pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
-    if ctx.session.is_some() || text(None, "ZETA_AGENT").is_some() {
+    let installed = || ctx.lasting_dir.as_deref().is_some_and(|dir| dir.join(INSTALLED).exists());
+    let named = text(None, "ZETA_AGENT").map(|name| Label::new("agent", &name));
+    let variables = match (named, &ctx.session) {
+        (None, None) => None,
+        (Some(Ok(name)), Some(number)) => Some((name, number.clone())),
+        // A name without a session, or the reverse, was set by a person.
+        _ => return,
+    };
+    let variables = variables.as_ref().map(|(name, number)| (name, number.as_str()));
+    let found = || {
+        let handle = ctx.find().ok()??;
+        let inherited = match variables {
+            None => Inherited::Nothing,
+            Some((name, number)) if names_session(&handle, name, number) => Inherited::Recorded,
+            Some(_) => return None,
+        };
+        let found = nearest(&handle, variables)?;
+        let is_hooked = found.keeper() == Keeper::Hooks;
+        (is_hooked && decide_above(inherited, Keeper::Hooks)).then_some(found)
+    };
+    let Some(found) = installed().then(found).flatten() else { return };
+    if variables.is_some_and(|(_, number)| number == found.number) {
         return;
     }
-    let installed = ctx.lasting_dir.as_deref().is_some_and(|dir| dir.join(INSTALLED).exists());
-    let found = || of_ancestor(&ctx.find().ok()??).filter(|found| found.tool.is_some());
-    let Some(found) = installed.then(found).flatten() else { return };
-    // The caller may speak for another agent, and is not in its session then.
-    if agent.is_none_or(|agent| agent == found.agent.as_str()) {
+    // The caller may speak for another agent, and is not in the session of its own then.
+    let is_own = agent.is_none_or(|agent| agent == found.agent.as_str());
+    ctx.session = is_own.then_some(found.number);
+    if is_own {
         (ctx.agent, ctx.agent_named) = (found.agent, true);
-        ctx.session = Some(found.number);
     }
 }
 

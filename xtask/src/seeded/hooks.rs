@@ -5,12 +5,13 @@ use super::bugs::{Bug, bug};
 
 const PLACE: &str = "crates/zeta-core/src/hook/place.rs";
 const WAITING: &str = "crates/zeta-core/src/hook/waiting.rs";
-const TOOL_SESSION: &str = "crates/zeta-state/src/presence/tool_session.rs";
+const ANCESTOR: &str = "crates/zeta-state/src/presence/ancestor.rs";
+const SESSION: &str = "crates/zeta-core/src/hook/session.rs";
 
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 25] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -117,32 +118,90 @@ pub const BUGS: [Bug; 18] = [
     ),
     bug(
         "a process id alone puts a command into a session",
-        TOOL_SESSION,
-        "        process::life(&alone, &handle.ctx.host) == ProcessState::Alive
+        ANCESTOR,
+        "    process::life(&alone, &handle.ctx.host) == ProcessState::Alive
 ",
-        "        process::life(&alone, &handle.ctx.host) != ProcessState::Unknown
+        "    process::life(&alone, &handle.ctx.host) != ProcessState::Unknown
 ",
         &["-p", "zeta", "--test", "suite", "hooks::commands::a_record_of_another_process"],
     ),
     bug(
         "a command of one user is in the session of another",
-        TOOL_SESSION,
+        ANCESTOR,
         "    if beat.ended || !own_uid || !is_here ",
         "    if beat.ended || !is_here ",
         &["-p", "zeta", "--test", "suite", "hooks::commands::a_record_of_another_process"],
     ),
     bug(
         "a session that has ended takes commands in",
-        TOOL_SESSION,
+        ANCESTOR,
         "    if beat.ended || !own_uid || !is_here ",
         "    if !own_uid || !is_here ",
         &["-p", "zeta", "--test", "suite", "hooks::commands::a_command_that_is_below_no"],
     ),
     bug(
         "of two sessions of a process the older one counts",
-        TOOL_SESSION,
-        "of_pid.max_by_key(|known| known.beat_boot_ns)",
-        "of_pid.min_by_key(|known| known.beat_boot_ns)",
+        ANCESTOR,
+        "of_pid.max_by_key(|known| (is_preferred(known), known.beat_boot_ns))",
+        "of_pid.min_by_key(|known| (is_preferred(known), known.beat_boot_ns))",
         &["-p", "zeta", "--test", "suite", "hooks::commands::of_two_sessions"],
+    ),
+    bug(
+        "a session in two processes is one agent",
+        SESSION,
+        "        Some(_) => Seat::Taken,
+",
+        "        Some(_) => Seat::Own,
+",
+        &["-p", "zeta", "--test", "suite", "hooks::whose::a_session_that_runs"],
+    ),
+    bug(
+        "a second process takes the first one's session when that has ended",
+        SESSION,
+        "        (Seat::Own, _, _) => OfHook::OfProcess,
+",
+        "",
+        CORE,
+    ),
+    bug(
+        "a tool inside of a zeta run is the agent of it",
+        SESSION,
+        "        (_, Some(Seat::Free), _) => OfHook::Run,
+",
+        "        (_, Some(_), _) => OfHook::Run,
+",
+        &["-p", "zeta", "--test", "suite", "hooks::whose::a_tool_inside"],
+    ),
+    bug(
+        "the commands of a tool inside of a tool are the outer one's",
+        SESSION,
+        "(Inherited::Nothing, _) | (Inherited::Recorded, Keeper::Hooks) => true,
+",
+        "(Inherited::Nothing, _) => true,
+        (Inherited::Recorded, Keeper::Hooks) => false,
+",
+        &["-p", "zeta", "--test", "suite", "hooks::whose::a_tool_inside"],
+    ),
+    bug(
+        "a server of a tool inside of a tool is the outer one's",
+        SESSION,
+        "client.is_some_and(is_named) || (way.is_below && launched())",
+        "client.is_some_and(is_named) || way.is_below || launched()",
+        &["-p", "zeta", "--test", "suite", "mcp::session::a_server_of_a_tool"],
+    ),
+    bug(
+        "a server's own claims stop its tool",
+        "crates/zeta/src/hooks/mod.rs",
+        "match answer != Answer::Nothing && session.finds_servers() {",
+        "match answer != Answer::Nothing && false {",
+        &["-p", "zeta", "--test", "suite", "mcp::session::what_a_server_holds"],
+    ),
+    bug(
+        "what was busy at the end of a session stays",
+        "crates/zeta/src/hooks/mod.rs",
+        "        session.release_left();
+",
+        "",
+        &["-p", "zeta", "--test", "suite", "hooks::whose::one_busy_lease"],
     ),
 ];

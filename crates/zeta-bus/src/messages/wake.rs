@@ -24,7 +24,7 @@ use zeta_os::files::list;
 use zeta_os::flock::lock_within;
 use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::{host, process};
-use zeta_state::context::Context;
+use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{self, AgentRecord};
 
 /// How long the hooks of a running turn have time to give a message to the agent.
@@ -34,6 +34,8 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 const START_NS: u64 = 300_000_000;
 /// Longest sleep where changes cannot be noticed.
 const BLIND_SLEEP: Duration = Duration::from_secs(2);
+/// Longest sleep while no process of the agent is known.
+const AGENT_SLEEP: Duration = Duration::from_secs(5);
 /// How long a call that only looks may hold the lock of another.
 const LOOK_LIMIT: Duration = Duration::from_millis(100);
 /// Longest sleep: a call without a limit sleeps again.
@@ -69,10 +71,10 @@ pub fn wait(
     let label = Address::new(agent).map(|address| address.as_label()).unwrap_or_default();
     let notify = Watch::new();
     notify.changes_in(bus.as_fd());
-    let handle = ctx.find()?;
+    let mut handle = ctx.find()?;
     let began_ns = host::reading().boot_ns;
-    let record = || handle.as_ref().and_then(|handle| tool_session::find(handle, &label));
-    let agent_ends = record().as_ref().and_then(process_of);
+    let record = |handle: &Option<NodeHandle<'_>>| tool_session::find(handle.as_ref()?, &label);
+    let mut agent_ends = record(&handle).as_ref().and_then(process_of);
     let selection = &Selection { now: true, ..selection.clone() };
     let mut turn = Turn { began_ns, pending: None };
     let (mut first, mut follows_node) = (true, false);
@@ -82,7 +84,7 @@ pub fn wait(
         let mut left = limit.map_or(SLEEP_MAX, |limit| limit.saturating_sub(started.elapsed()));
         if unread.messages.is_empty() {
             turn.pending = None;
-        } else if let Some(time) = turn.left(record().as_ref()) {
+        } else if let Some(time) = turn.left(record(&handle).as_ref()) {
             left = left.min(time);
             if let (Some(handle), false) = (&handle, follows_node) {
                 follows_node = notify.changes_in(handle.node.as_fd());
@@ -104,8 +106,17 @@ pub fn wait(
         if limit.is_some_and(|limit| started.elapsed() >= limit) {
             return Ok(Waited::TimeOut);
         }
-        if sleep(&notify, agent_ends.as_ref(), left) {
-            return Ok(Waited::AgentEnded);
+        // The session of the agent may begin after the wait.
+        let limit = if agent_ends.is_some() { left } else { left.min(AGENT_SLEEP) };
+        let ended = sleep(&notify, agent_ends.as_ref(), limit);
+        if ended || agent_ends.is_none() {
+            (handle, follows_node) = (ctx.find().ok().flatten().or(handle), false);
+            let found = record(&handle);
+            agent_ends = found.as_ref().and_then(process_of);
+            // In another process the session may have been resumed meanwhile.
+            if agent_ends.is_none() && (ended || found.is_some_and(|one| is_over(&one, began_ns))) {
+                return Ok(Waited::AgentEnded);
+            }
         }
     }
 }
@@ -148,6 +159,12 @@ impl Turn {
         let since = *self.pending.get_or_insert_with(Instant::now);
         TURN_LIMIT.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
     }
+}
+
+/// Returns whether a session that was there after the wait began has ended. An earlier one says
+/// nothing: the agent may be about to begin its next.
+fn is_over(record: &AgentRecord, began_ns: u64) -> bool {
+    record.gone && record.fields.number("beat_boot_ns").is_some_and(|beat_ns| beat_ns > began_ns)
 }
 
 /// A descriptor that becomes readable when the process of an agent ends.

@@ -276,6 +276,32 @@ pub fn decide_refresh(before: Option<&Login<'_>>, now: &Login<'_>, ask: &Ask) ->
     }
 }
 
+/// What comes of the copy of a login in a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// The blob gets the login of the file.
+    Renewed,
+    /// It stays: it has the tokens of the file.
+    Current,
+    /// It stays: its login is newer.
+    KeptNewer,
+    /// It stays: its login names another account.
+    KeptAccount,
+}
+
+/// Decides whether a blob gets the login of a file; `there` is the one that it has.
+pub fn decide_seal(there: Option<&Login<'_>>, file: &Login<'_>) -> Seal {
+    let Some(there) = there else { return Seal::Renewed };
+    if there.account.is_some() && file.account.is_some() && there.account != file.account {
+        return Seal::KeptAccount;
+    }
+    match judge_age(file, there) {
+        Age::Same => Seal::Current,
+        Age::Older(_) => Seal::KeptNewer,
+        Age::Newer(_) | Age::Unknown => Seal::Renewed,
+    }
+}
+
 /// What a command that should refresh a login left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -291,9 +317,21 @@ pub enum Verdict {
     Removed,
 }
 
-/// Judges what a command left behind; `after` is `None` if there is no file.
-pub fn judge_refreshed(entry: &Entry, before: &Login<'_>, after: Option<&[u8]>) -> Verdict {
-    let Some(after) = after else { return Verdict::Removed };
+/// Judges what a command left behind; `after` is `None` if there is no file. `succeeded` says that
+/// the command ended by itself and with 0: one that did not may have died between the removal of a
+/// file and the writing of the next one.
+pub fn judge_refreshed(
+    entry: &Entry,
+    before: &Login<'_>,
+    after: Option<&[u8]>,
+    succeeded: bool,
+) -> Verdict {
+    let Some(after) = after else {
+        return match succeeded {
+            true => Verdict::Removed,
+            false => Verdict::Broken(BadBake::NoLogin("the file is gone")),
+        };
+    };
     match Login::read(entry, after) {
         Err(bad) => Verdict::Broken(bad),
         // Without it the login ends for good with its access token.
@@ -305,6 +343,50 @@ pub fn judge_refreshed(entry: &Entry, before: &Login<'_>, after: Option<&[u8]>) 
             Age::Older(compared) => Verdict::Older(compared),
             Age::Newer(_) | Age::Unknown => Verdict::Refreshed,
         },
+    }
+}
+
+/// A watch over the end of a login, which calls a guard each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watch {
+    /// How long before the end it should refresh, in µs.
+    pub wish_us: i64,
+    /// How long before the end it does, in µs: less than the wish if the logins are good for less.
+    pub margin_us: i64,
+    /// After how long it tries again if a call fails, in µs.
+    pub retry_us: i64,
+}
+
+/// The shortest time between two calls of a watch, in µs, and the longest one between two that
+/// fail.
+pub const RETRY_US: (i64, i64) = (60_000_000, 900_000_000);
+
+impl Watch {
+    /// A watch that should refresh that long before the end.
+    pub fn new(margin_ms: u64) -> Watch {
+        let wish_us = i64::try_from(margin_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+        Watch { wish_us, margin_us: wish_us, retry_us: RETRY_US.0 }
+    }
+
+    /// Decides how long it waits with the next call, in µs; 0 for not at all. A login without an
+    /// end is looked at again: its tool may be writing it.
+    pub fn decide_call(&self, ends_us: Option<i64>, now_us: i64) -> i64 {
+        ends_us.map_or(i64::MAX, |ends_us| {
+            ends_us.saturating_sub(self.margin_us).saturating_sub(now_us).max(0)
+        })
+    }
+
+    /// Decides what follows on a call: the watch from now on, and how long it does nothing, in µs.
+    /// A login that is due although it was refreshed is good for less than the margin: half of what
+    /// it is good for has to do.
+    pub fn decide_after(&self, succeeded: bool, ends_us: Option<i64>, now_us: i64) -> (Watch, i64) {
+        let left_us = ends_us.map_or(i64::MAX, |ends_us| ends_us.saturating_sub(now_us));
+        if !succeeded || left_us <= 0 {
+            let retry_us = self.retry_us.saturating_mul(2).min(RETRY_US.1);
+            return (Watch { retry_us, ..*self }, self.retry_us);
+        }
+        let margin_us = if left_us > self.wish_us { self.wish_us } else { left_us / 2 };
+        (Watch { margin_us, retry_us: RETRY_US.0, ..*self }, RETRY_US.0)
     }
 }
 

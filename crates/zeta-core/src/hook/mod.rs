@@ -9,6 +9,7 @@ pub mod greeting;
 pub mod mail;
 pub mod patch;
 pub mod place;
+pub mod session;
 pub mod shell_text;
 pub mod turn;
 pub mod waiting;
@@ -273,8 +274,13 @@ pub fn sha256(text: &str) -> String {
 /// The name of the agent that a session is: `base`, and eight digits of the session's number. The
 /// ids of sessions may begin with the time, so their own first digits tell no two apart.
 pub fn agent_name(base: &str, number: &str) -> Option<Label> {
-    let base = base.get(..54).unwrap_or(base).trim_end_matches('-');
+    let base = base_of_name(base);
     Label::new("agent", &format!("{base}-{}", number.get(..8)?)).ok()
+}
+
+/// The part of a text that stands before the digits in the name of an agent.
+fn base_of_name(text: &str) -> &str {
+    text.get(..54).unwrap_or(text).trim_end_matches('-')
 }
 
 /// Cuts a text to `max` characters; what was cut is marked.

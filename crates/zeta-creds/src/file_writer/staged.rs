@@ -12,7 +12,8 @@ use zeta_core::creds::manifest::Manifest;
 
 use super::{File, Finding, Outcome};
 use crate::file_writer::existing::{Content, Existing, Replaced, content, look};
-use crate::file_writer::path::{Made, Place, Trust, WalkError, walk};
+use crate::file_writer::path::{Made, Place, Trust, WalkError, finding, walk};
+use crate::verbs::guard::backup::prefix as guard_prefix;
 use zeta_os::error::Result;
 use zeta_os::temp_file;
 use zeta_os::temp_file::TempFile;
@@ -131,6 +132,10 @@ impl Staged {
         let keeps = matches!(came, Outcome::KeptDiffering | Outcome::KeptNewer(_));
         if keeps || work.dry_run {
             return Ok(Step::Settled(came));
+        }
+        if head.login.as_deref().is_some_and(|id| is_refreshed_now(&place, id)) {
+            let text = format!("{}/{name}: a guard refreshes this login now", place.path);
+            return Err(finding(text, "restore again when it has ended: zeta lease list shows it"));
         }
         temp_file::sweep(place.fd.as_fd(), PREFIX, Path::new(&place.path));
         let mode = Mode::from_raw_mode(head.mode);
@@ -267,6 +272,11 @@ fn replace(
         }
         Choice::Older(_) | Choice::Unknown => (Outcome::KeptDiffering, None),
     }
+}
+
+/// Returns whether a guard lives whose command may write to the login: its copy lies beside it.
+fn is_refreshed_now(place: &Place, id: &str) -> bool {
+    temp_file::is_in_use(place.fd.as_fd(), &guard_prefix(id), Path::new(&place.path))
 }
 
 /// Walks to the directory `dir`, below the home or, for the system, below the root.

@@ -5,50 +5,45 @@
 //! and the tool's own program writes the file. Two things are written here: a file that the command
 //! left broken gets back what was there before, and the blob gets the login that the file has.
 
+pub(crate) mod backup;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::{
-    AtFlags, CWD, Mode, RenameFlags, fsync, openat, renameat, renameat_with, unlinkat,
-};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 use zeta_core::creds::bundle::{Bundle, Secret as Sealable};
 use zeta_core::creds::frame::{Format, Frame};
 use zeta_core::creds::login::{
-    Age, Ask, Login, Next, Verdict, decide_refresh, is_refreshed, judge_age, judge_refreshed,
+    Ask, Login, Next, Seal, Verdict, decide_refresh, decide_seal, is_refreshed, judge_refreshed,
 };
 use zeta_core::creds::manifest::{Entry, Manifest, Scope};
 
+use self::backup::{Backup, PutBack};
 use super::collect::{self, Owner, Value};
 use super::factor::Factors;
 use super::open::candidate;
 use super::save::{self, SaveOutcome, Wish};
-use super::{ARGUMENTS, Exit, FRAME, INPUT, Outcome, WithExitNumber};
+use super::{ARGUMENTS, BUSY, Exit, FRAME, INPUT, Outcome, WithExitNumber};
 use crate::secret::Secret;
 use zeta_os::error::{Error, Kind, Result};
-use zeta_os::open_beneath::{DIRECTORY, RECORD};
-use zeta_os::temp_file;
-use zeta_os::temp_file::{TempFile, is_fat};
+use zeta_os::open_beneath::RECORD;
+use zeta_os::spawn::ExitOutcome;
+use zeta_os::temp_file::is_fat;
+use zeta_os::writer::is_being_written;
 
 /// No login is longer, in bytes.
 const LOGIN_MAX: usize = 512 << 10;
 /// The longest time that a file which is not whole is read again: tools write in place.
 const IN_PLACE: Duration = Duration::from_secs(2);
+/// The same for one that a process has open to write to it.
+const BEING_WRITTEN: Duration = Duration::from_secs(60);
 /// The time of a file on FAT may be that much too early.
 const FAT_TIME: Duration = Duration::from_secs(2);
-/// The end of the name that a broken file is kept under.
-const BROKEN: &str = ".zeta-broken";
-/// The beginning of the name of a copy.
-const PREFIX: &str = ".zeta-guard-";
-/// The room that must be there before a command may write a login, in bytes.
-const ROOM: usize = 64 << 10;
-
 /// The content of a login file.
 pub type Content = Zeroizing<Vec<u8>>;
 
@@ -58,8 +53,8 @@ pub struct LoginFile {
     entry: Entry,
     /// The place where its tool looks for it, which may be a link.
     place: PathBuf,
-    /// Its path, without a link in it.
-    pub path: PathBuf,
+    /// Its path when it was found, without a link in it.
+    path: PathBuf,
 }
 
 /// Finds the login of an id, at the place where its tool keeps it.
@@ -78,9 +73,15 @@ pub fn find(manifest: &Manifest, owner: &Owner, id: &str) -> Outcome<LoginFile> 
     let places = owner.places(&entry);
     let found = |place: &PathBuf| Some((place.clone(), std::fs::canonicalize(place).ok()?));
     let there = places.iter().find_map(found).ok_or_else(|| {
-        let place = places.first().map_or(String::new(), |place| place.display().to_string());
-        Error::new(Kind::NotFound, format!("{place}: there is no login of {}", entry.id))
-            .hint("log in with the tool once, and call the guard with the variables of the tool")
+        let place = places.first().map_or(Path::new(""), PathBuf::as_path);
+        let text = format!("{}: there is no login of {}", place.display(), entry.id);
+        let error = Error::new(Kind::NotFound, text)
+            .hint("log in with the tool once, and call the guard with the variables of the tool");
+        let copies = Backup::abandoned(place, &entry.id, true);
+        copies.iter().fold(error, |error, copy| {
+            let copy = copy.beside(place);
+            error.hint(format!("a guard that was killed left its copy: {}", copy.display()))
+        })
     });
     let (place, path) = there.number(INPUT)?;
     Ok(LoginFile { entry, place, path })
@@ -90,6 +91,21 @@ impl LoginFile {
     /// The id of the login.
     pub fn id(&self) -> &str {
         &self.entry.id
+    }
+
+    /// The path that the place of the login leads to now, without a link in it: a tool may put a
+    /// file in place of a link.
+    pub fn path(&self) -> PathBuf {
+        let gone = || match std::fs::symlink_metadata(&self.place) {
+            // A link whose file is gone.
+            Ok(_) => Some(self.path.clone()),
+            Err(_) => {
+                let dir = std::fs::canonicalize(self.place.parent()?).ok()?;
+                Some(dir.join(self.place.file_name()?))
+            }
+        };
+        let path = std::fs::canonicalize(&self.place).ok().or_else(gone);
+        path.unwrap_or_else(|| self.place.clone())
     }
 
     /// The name of the lease under which it is refreshed: one for each file.
@@ -105,19 +121,20 @@ impl LoginFile {
     /// # Errors
     /// It is not there (`NotFound`), it is no file of this user, or it cannot be read.
     pub fn read(&self) -> Result<Content> {
+        let path = self.path();
         let cannot = |error: std::io::Error| {
             let kind = match error.kind() {
                 ErrorKind::NotFound => Kind::NotFound,
                 _ => Kind::Fault,
             };
-            Error::new(kind, format!("cannot read {}: {error}", self.path.display()))
+            Error::new(kind, format!("cannot read {}: {error}", path.display()))
         };
         let mut options = File::options();
         let file = options.read(true).custom_flags(RECORD.bits().cast_signed());
-        let file = file.open(&self.path).map_err(cannot)?;
+        let file = file.open(&path).map_err(cannot)?;
         let meta = file.metadata().map_err(cannot)?;
         let refuse = |why: String| {
-            let text = format!("{}: {why}", self.path.display());
+            let text = format!("{}: {why}", path.display());
             let hint = "a login is a file of the user who calls: look why another thing is there";
             Err(Error::new(Kind::Unsafe, text).hint(hint))
         };
@@ -135,21 +152,26 @@ impl LoginFile {
         }
     }
 
-    /// Reads the file until it is a login, for [`IN_PLACE`] at most; then what is there.
+    /// Reads the file until it is a login, for [`IN_PLACE`] at most, and for [`BEING_WRITTEN`] as
+    /// long as a process may write to it; then what is there.
     fn read_whole(&self) -> Result<Content> {
-        let end = Instant::now() + IN_PLACE;
+        let start = Instant::now();
         loop {
+            let waited = start.elapsed();
+            let is_over =
+                waited >= BEING_WRITTEN || waited >= IN_PLACE && !is_being_written(&self.path());
             let bytes = self.read()?;
-            if self.login(&bytes).is_ok() || Instant::now() >= end {
+            if is_over || self.login(&bytes).is_ok() {
                 return Ok(bytes);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            let pause = if waited < IN_PLACE { 20 } else { 200 };
+            std::thread::sleep(Duration::from_millis(pause));
         }
     }
 
     fn login<'a>(&self, bytes: &'a [u8]) -> Result<Login<'a>> {
         Login::read(&self.entry, bytes).map_err(|bad| {
-            Error::new(Kind::NotFound, format!("{}: {bad}", self.path.display())).hint(
+            Error::new(Kind::NotFound, format!("{}: {bad}", self.path().display())).hint(
                 "log in with the tool; or take the copy of the blob: zeta creds restore --help",
             )
         })
@@ -160,34 +182,36 @@ impl LoginFile {
     /// before they write it, and a token that was spent for nothing is lost.
     ///
     /// # Errors
-    /// The file holds no login; or there is no room, say, and then the command must not run.
+    /// The file holds no login; or there is no room, say, and then the command must not run. 6: the
+    /// file is another one than that of the lease.
     pub fn decide(&self, before: Option<&Content>, ask: &Ask) -> Outcome<Decided> {
-        let bytes = self.read_whole().number(INPUT)?;
+        let mut bytes = self.read_whole().number(INPUT)?;
+        let abandoned = Backup::abandoned(&self.path, self.id(), false);
+        let mut mended = false;
+        if self.login(&bytes).is_err() && self.path() == self.path {
+            mended = abandoned.into_iter().any(|copy| self.take(copy));
+            bytes = self.read().number(INPUT)?;
+        }
         let next = {
             let before = before.and_then(|before| Login::read(&self.entry, before).ok());
             decide_refresh(before.as_ref(), &self.login(&bytes).number(INPUT)?, ask)
         };
+        if next == Next::Refresh && self.path() != self.path {
+            let text = format!("{}: another file has its place now", self.path.display());
+            let moved = Error::new(Kind::Busy, text).hint("call again: its lease is another one");
+            return Err(moved).number(BUSY);
+        }
         let backup = match next {
-            Next::Refresh => Some(self.back_up(&bytes).number(FRAME)?),
+            Next::Refresh => Some(Backup::make(&self.path, self.id(), &bytes).number(FRAME)?),
             Next::Renewed | Next::Valid(_) => None,
         };
-        Ok(Decided { bytes, next, backup })
+        Ok(Decided { bytes, next, mended, backup })
     }
 
-    fn back_up(&self, bytes: &[u8]) -> Result<Backup> {
-        let dir = self.path.parent().unwrap_or(Path::new("/"));
-        let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let cannot = |errno| {
-            Error::fault("no copy of the login can be kept in", dir, errno)
-                .hint("so the login was not refreshed: its old token would be spent for nothing")
-        };
-        let at = openat(CWD, dir, DIRECTORY, Mode::empty()).map_err(cannot)?;
-        temp_file::sweep(at.as_fd(), PREFIX, dir);
-        let mode = Mode::from_raw_mode(0o600);
-        let room = temp_file::make(&at, PREFIX, &[0; ROOM], mode).map_err(cannot)?;
-        unlinkat(&at, room.name.as_str(), AtFlags::empty()).map_err(cannot)?;
-        let temp = temp_file::make(&at, PREFIX, bytes, mode).map_err(cannot)?;
-        Ok(Backup { dir: at, name: name.to_owned(), temp })
+    /// Puts the copy of a guard that was killed in the place of a file that is not whole.
+    fn take(&self, mut copy: Backup) -> bool {
+        let whole = |bytes: &[u8]| self.login(bytes).is_ok();
+        copy.read().is_ok_and(|bytes| whole(&bytes)) && copy.put_back(&self.path, &whole).is_ok()
     }
 
     /// Until when the login of the file is good; `None` if the file does not say so.
@@ -202,28 +226,41 @@ impl LoginFile {
 
     /// Judges what the command left behind. What it left broken gets its content of before back, if
     /// the caller still holds the lease.
-    pub fn judge(&self, decided: &Decided, holds: bool) -> Judged {
+    pub fn judge(&self, decided: &mut Decided, ended: ExitOutcome, holds: bool) -> Judged {
         let after = match self.read_whole() {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind == Kind::NotFound => None,
-            Err(error) => return Judged { after: None, done: Done::Unreadable(error) },
+            Err(error) => return decided.unreadable(error),
         };
-        let verdict = match self.login(&decided.bytes) {
-            Ok(login) => judge_refreshed(&self.entry, &login, after.as_deref().map(Vec::as_slice)),
-            Err(error) => return Judged { after, done: Done::Unreadable(error) },
+        let before = match self.login(&decided.bytes) {
+            Ok(login) => login,
+            Err(error) => return decided.unreadable(error),
         };
-        let empty = after.as_ref().is_none_or(|left| left.trim_ascii().is_empty());
-        let done = match (verdict, &decided.backup) {
-            (Verdict::Broken(_), Some(backup)) if holds => {
-                let kept =
-                    backup.put_back(empty).map(|kept| kept.map(|n| self.path.with_file_name(n)));
-                Done::Broken(
-                    kept.map_err(|errno| Error::fault("cannot replace", &self.path, errno)),
-                )
+        let verdict = |after: Option<&[u8]>| {
+            judge_refreshed(&self.entry, &before, after, ended == ExitOutcome::Exited(0))
+        };
+        let judged = verdict(after.as_deref().map(Vec::as_slice));
+        let (Verdict::Broken(_), Some(backup)) = (judged, &mut decided.backup) else {
+            return Judged { after, done: Done::Judged(judged) };
+        };
+        let left = if !holds {
+            backup.stays = true;
+            Left::LeaseLost
+        } else if self.path() != self.path {
+            Left::LinkReplaced(self.path.clone())
+        } else {
+            let whole = |bytes: &[u8]| !matches!(verdict(Some(bytes)), Verdict::Broken(_));
+            match backup.put_back(&self.path, &whole) {
+                Ok(PutBack::Done(kept)) => return Judged { after, done: Done::PutBack(kept) },
+                Ok(PutBack::Completed) => {
+                    let after = self.read().ok();
+                    let judged = verdict(after.as_deref().map(Vec::as_slice));
+                    return Judged { after, done: Done::Judged(judged) };
+                }
+                Err(errno) => Left::Failed(errno, backup.beside(&self.path)),
             }
-            _ => Done::Judged(verdict),
         };
-        Judged { after, done }
+        Judged { after, done: Done::Left(left) }
     }
 }
 
@@ -233,42 +270,16 @@ pub struct Decided {
     pub bytes: Content,
     /// The decision.
     pub next: Next,
+    /// The file was not whole, and has the content of the copy of a guard that was killed.
+    pub mended: bool,
     backup: Option<Backup>,
 }
 
-/// A copy of a login beside it, while a command may write to the login. It is removed in the end;
-/// if this process is killed, by the next one.
-struct Backup {
-    dir: OwnedFd,
-    name: String,
-    temp: TempFile,
-}
-
-impl Backup {
-    /// Gives the login its content of before, which needs no room. What the command left is kept
-    /// under a name of its own, which is returned: a part of a new token may be in it.
-    fn put_back(&self, empty: bool) -> std::result::Result<Option<String>, Errno> {
-        let (dir, name, temp) = (&self.dir, self.name.as_str(), self.temp.name.as_str());
-        let kept = format!("{name}{BROKEN}");
-        match renameat_with(dir, temp, dir, name, RenameFlags::EXCHANGE) {
-            Ok(()) if empty => {}
-            Ok(()) => renameat(dir, temp, dir, kept.as_str())?,
-            // A file system that cannot exchange two names.
-            Err(Errno::INVAL) => {
-                renameat(dir, name, dir, kept.as_str())?;
-                renameat(dir, temp, dir, name)?;
-            }
-            Err(errno) => return Err(errno),
-        }
-        fsync(dir)?;
-        Ok((!empty).then_some(kept))
-    }
-}
-
-impl Drop for Backup {
-    fn drop(&mut self) {
-        // After a swap the name is that of an empty file, or of none.
-        let _ = unlinkat(&self.dir, self.temp.name.as_str(), AtFlags::empty());
+impl Decided {
+    /// The copy stays, for the next guard.
+    fn unreadable(&mut self, error: Error) -> Judged {
+        self.backup.iter_mut().for_each(|backup| backup.stays = true);
+        Judged { after: None, done: Done::Unreadable(error) }
     }
 }
 
@@ -286,11 +297,24 @@ pub struct Judged {
 pub enum Done {
     /// Nothing had to be done.
     Judged(Verdict),
-    /// The file was broken and has its content of before again, or why not; and the file with what
-    /// the command left.
-    Broken(Result<Option<PathBuf>>),
+    /// The file was broken and has its content of before again; and where what the command left is
+    /// kept.
+    PutBack(Option<PathBuf>),
+    /// The file is broken and stays so.
+    Left(Left),
     /// The file cannot be read.
     Unreadable(Error),
+}
+
+/// Why a file that is broken did not get its content of before back.
+#[derive(Debug)]
+pub enum Left {
+    /// The lease was lost while the command ran.
+    LeaseLost,
+    /// The tool put a file in place of a link: the login of before is still there.
+    LinkReplaced(PathBuf),
+    /// A fault of the disk; and where the copy is.
+    Failed(Errno, PathBuf),
 }
 
 /// What came of the copy in the blob.
@@ -298,8 +322,8 @@ pub enum Done {
 pub enum Sealed {
     /// The blob has the login of the file now.
     Renewed(Box<SaveOutcome>),
-    /// The blob has it already, or a newer one.
-    Current,
+    /// The blob stays as it is.
+    Kept(Seal),
 }
 
 /// Puts the login of the file into the blob that is there, unless the blob has a newer one. The
@@ -317,6 +341,7 @@ pub fn seal(
     let format = Frame::parse(&there.bytes).map_or(Format::Zcv2, |frame| frame.format());
     let (update, accept_older, verify) = (true, false, false);
     let wish = Wish { path, factors, secret, format, update, accept_older, verify };
+    let mut decided = Seal::Current;
     let mut change = |bundle: &mut Bundle| {
         let bytes = file.read_whole().number(INPUT)?;
         let login = file.login(&bytes).number(INPUT)?;
@@ -326,8 +351,8 @@ pub fn seal(
         };
         let there = section.and_then(|section| section.get(file.id()));
         let there = there.and_then(|secret| Login::read(&file.entry, secret.bytes()).ok());
-        if there.is_some_and(|there| matches!(judge_age(&login, &there), Age::Same | Age::Older(_)))
-        {
+        decided = decide_seal(there.as_ref(), &login);
+        if decided != Seal::Renewed {
             return Ok(false);
         }
         let value = Value::of_file(Sealable::new(bytes.to_vec()), file.place.clone());
@@ -335,7 +360,7 @@ pub fn seal(
         Ok(true)
     };
     let kept = save::keep_if(&mut change, &wish)?;
-    Ok(kept.map_or(Sealed::Current, |kept| Sealed::Renewed(Box::new(kept))))
+    Ok(kept.map_or(Sealed::Kept(decided), |kept| Sealed::Renewed(Box::new(kept))))
 }
 
 /// Returns whether the file is later than the blob: a guard that refreshed it may have been killed
@@ -345,7 +370,7 @@ pub fn is_behind(blob: &Path, file: &LoginFile) -> bool {
     let slack = File::open(blob).is_ok_and(|blob| is_fat(&blob));
     let slack = if slack { FAT_TIME } else { Duration::ZERO };
     let later = |blob: SystemTime, file: SystemTime| file > blob + slack;
-    when(blob).zip(when(&file.path)).is_some_and(|(blob, file)| later(blob, file))
+    when(blob).zip(when(&file.path())).is_some_and(|(blob, file)| later(blob, file))
 }
 
 /// Checks that a login of a persona is sealed for one.
@@ -365,7 +390,7 @@ pub fn check_persona(file: &LoginFile, owner: &Owner) -> Outcome<()> {
 pub fn number_of(error: Error) -> Exit {
     let number = match error.kind {
         Kind::Usage => ARGUMENTS,
-        Kind::Busy | Kind::Refused => super::BUSY,
+        Kind::Busy | Kind::Refused => BUSY,
         Kind::Unsafe => super::STATE,
         Kind::NotFound => INPUT,
         Kind::Fault | Kind::Lost => FRAME,

@@ -20,7 +20,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
 use zeta_os::relay::Relay;
 use zeta_os::signal::{CHILD_ENDED, Signals};
-use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated, take_terminal_back};
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Group, Setup, fork_gated, take_terminal_back};
 use zeta_os::{host, process};
 
 /// What to do with the command when its lease is lost while it runs.
@@ -70,7 +70,10 @@ pub struct Around<'a> {
     pub wanted: &'a mut dyn FnMut() -> Result<bool>,
     /// Called when the command has ended, before the release; with the loss of the lease, if it was
     /// noticed.
-    pub ended: &'a mut dyn FnMut(Option<&LostTo>),
+    pub ended: &'a mut dyn FnMut(ExitOutcome, Option<&LostTo>),
+    /// With it, no signal that asks for an end reaches the command, which runs in a session of its
+    /// own and comes to its own end. Called for the first such signal.
+    pub asked_to_end: Option<&'a mut dyn FnMut()>,
 }
 
 /// Acquires a lease, runs a command under it, renews it meanwhile, and releases it.
@@ -82,7 +85,7 @@ pub fn hold(
     on_lost: OnLost,
     on_loss: &mut OnLoss<'_>,
 ) -> Result<ExecOutcome> {
-    let around = Around { wanted: &mut || Ok(true), ended: &mut |_| {} };
+    let around = Around { wanted: &mut || Ok(true), ended: &mut |_, _| {}, asked_to_end: None };
     hold_around(ctx, request, argv, wait, (on_lost, on_loss), around)
 }
 
@@ -98,12 +101,13 @@ pub fn hold_around(
     refuse_if_fenced(ctx, &request.lease)?;
     request.processes.own = Some(process::identify_self());
     let at = ctx.open()?;
+    let group = around.asked_to_end.as_ref().map_or(Group::Same, |_| Group::OwnSession);
     let mut gated: Option<(Gated, Signals)> = None;
     let mut fork = |record: &mut Record| {
         // Not before: a signal must end a wrapper that still waits.
         let signals = Signals::take_over_with_children()?;
         let env = environment(&at, record.fencing_token, &record.lease);
-        let child = fork_gated(&Setup { argv, env, own_group: false, terminal: None }, &signals)?;
+        let child = fork_gated(&Setup { argv, env, group, terminal: None }, &signals)?;
         record.processes.child = Some(process::identify(child.pid()));
         gated = Some((child, signals));
         Ok(())
@@ -133,8 +137,10 @@ pub fn hold_around(
     let held = match child.open()? {
         Ok(child) => {
             let mut renewer = Renewer { handle: &mut handle, record: &record, on_lost };
-            let (ended, lost) = renewer.run(&child, Relay::new(&child, &signals), on_loss)?;
-            (around.ended)(lost.as_ref());
+            let (relay, asked) = (Relay::new(&child, &signals), around.asked_to_end);
+            let relay = if asked.is_some() { relay.keep_end() } else { relay };
+            let (ended, lost) = renewer.run(&child, relay, on_loss, asked)?;
+            (around.ended)(ended, lost.as_ref());
             ExecOutcome::Ran { ended, lost, trouble: None }
         }
         Err((status, error)) => ExecOutcome::NotStarted(status, error),
@@ -216,6 +222,7 @@ impl Renewer<'_, '_> {
         child: &Child,
         mut relay: Relay<'_>,
         on_loss: &mut OnLoss<'_>,
+        mut asked_to_end: Option<&mut dyn FnMut()>,
     ) -> Result<(ExitOutcome, Option<LostTo>)> {
         let every = Duration::from_millis(self.record.ttl_ms / 4);
         let mut next = Instant::now() + every;
@@ -230,6 +237,9 @@ impl Renewer<'_, '_> {
             };
             let ready = poll_readable(&relay.fds(), limit);
             relay.pass_on();
+            if asked_to_end.is_some() && relay.asked_to_end().is_some() {
+                asked_to_end.take().into_iter().for_each(|asked| asked());
+            }
             if ready.first() == Some(&true) {
                 return Ok((child.wait()?, lost));
             }
@@ -287,7 +297,7 @@ pub fn run_fenced(
     let mut env = environment(&at, token, lease);
     let outer = ctx.fenced.as_ref().map_or(String::new(), |names| format!("{names},"));
     env.push(("ZETA_FENCED", format!("{outer}{lease}")));
-    let child = match fork_gated(&Setup { argv, env, own_group: true, terminal: None }, &signals)?
+    let child = match fork_gated(&Setup { argv, env, group: Group::Own, terminal: None }, &signals)?
         .open()?
     {
         Ok(child) => child,

@@ -188,7 +188,17 @@ impl NodeHandle<'_> {
     /// Releases a lease; true if the grant was there, false if it was gone already and no other
     /// process was granted the lease since.
     pub fn release(&self, lease: &RecordName, token: FencingToken) -> HolderResult<bool> {
-        match self.enter_as_holder(lease, token, ENTER_LIMIT)? {
+        self.release_within(lease, token, ENTER_LIMIT)
+    }
+
+    /// Releases as [`Self::release`] does, and waits at most this long for the guard.
+    pub fn release_within(
+        &self,
+        lease: &RecordName,
+        token: FencingToken,
+        limit: Duration,
+    ) -> HolderResult<bool> {
+        match self.enter_as_holder(lease, token, limit)? {
             Some(holder) => holder.release(false),
             None => Ok(Err(self.lost_outside(lease, token))),
         }

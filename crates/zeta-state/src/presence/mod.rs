@@ -1,5 +1,6 @@
 //! Presence: beats, markers and persona states, and what a reader concludes from them.
 
+pub mod ancestor;
 pub mod heartbeat;
 pub mod records;
 pub mod report;

@@ -36,7 +36,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::Watch;
 use zeta_os::relay::Relay;
 use zeta_os::signal::Signals;
-use zeta_os::spawn::{Child, ExitOutcome, Gated, Setup, fork_gated};
+use zeta_os::spawn::{Child, ExitOutcome, Gated, Group, Setup, fork_gated};
 use zeta_os::terminal::with_lines;
 use zeta_os::{host, process};
 
@@ -184,7 +184,7 @@ impl Supervisor<'_> {
             (sight::VARIABLE, sight::of(&self.handle.tree.base)),
         ];
         let terminal = self.console.as_ref().and_then(Console::device);
-        let setup = Setup { argv: &self.plan.argv, env, own_group: false, terminal };
+        let setup = Setup { argv: &self.plan.argv, env, group: Group::Same, terminal };
         let child = fork_gated(&setup, signals)?;
         self.processes = Processes {
             own: Some(process::identify_self()),

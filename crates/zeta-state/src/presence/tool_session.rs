@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use rustix::process::getuid;
-use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
+use zeta_core::evidence::{Boot, Process, ProcessState, Processes, judge_boot};
+use zeta_core::hook::session::{BY_SERVER, Seat, TOOL_KEYS, judge_seat, set_tool, tool_of};
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_FOR_CALL, WAITS_SINCE};
 use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
+use zeta_core::lease::Record;
 use zeta_core::name::Label;
 use zeta_core::presence::{
     Beat, Liveness, SPOKEN_MS, forget_session, judge, set_beat, set_processes,
@@ -42,11 +44,13 @@ pub const HOOKED_NS: &str = "hooked_boot_ns";
 /// bus: the tool waits for the hook, for two seconds at most.
 pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
 
-/// How many processes above the caller are looked at.
-const ANCESTORS_MAX: usize = 8;
-
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 13] = [
+pub(super) const OF_A_SESSION: [&str; 18] = [
+    TOOL_KEYS[0],
+    TOOL_KEYS[1],
+    TOOL_KEYS[2],
+    TOOL_KEYS[3],
+    TOOL_KEYS[4],
     edits::KEY,
     WAITS_FOR,
     WAITS_SINCE,
@@ -79,7 +83,7 @@ pub struct ToolSession<'a> {
 /// record is of another one. Returns when the beat before this one was, in ns of the boot clock.
 ///
 /// # Errors
-/// A refusal if another session of this name lives.
+/// A refusal if another session of this name lives, or another process works for this one.
 pub fn attend(
     handle: &NodeHandle<'_>,
     session: &ToolSession<'_>,
@@ -91,6 +95,11 @@ pub fn attend(
     let (exists, mut fields) = read_or_new(&section, node, &name)?;
     let reading = host::reading();
     let known = fields.text("session").is_some_and(|known| known == session.number);
+    let call = Processes { own: session.process, child: None, pid_ns: ctx.host.pid_ns };
+    if known && seat_in(handle, &fields, session.number, &call) == Seat::Taken {
+        let text = format!("{}: this session runs in another process", ctx.agent);
+        return Err(Error::new(Kind::Refused, text));
+    }
     if !known || fields.raw("ended_at").is_some() {
         if !known && fields.raw("session").is_some() && !session_over(ctx, &fields) {
             let text = format!("{}: another session of this name lives", ctx.agent);
@@ -103,9 +112,8 @@ pub fn attend(
         fields.set_text(CWD, cwd);
     }
     let mut every_ms = SPOKEN_MS;
-    if let Some(process) = session.process {
-        let pid_ns = ctx.host.pid_ns;
-        set_processes(&mut fields, &Processes { own: Some(process), child: None, pid_ns });
+    if session.process.is_some() {
+        set_processes(&mut fields, &call);
         every_ms = hook::BEAT_MS;
     }
     let before_ns = fields.number("beat_boot_ns").unwrap_or(0);
@@ -172,19 +180,109 @@ pub fn renew(handle: &NodeHandle<'_>, number: &str) {
 /// as after a restart under the same name, stays as it is.
 pub fn end(handle: &NodeHandle<'_>, number: &str) -> Result<()> {
     let name = RecordKey::Persona(handle.ctx.agent.clone());
-    if handle.read(&name.file(), name.max())?.is_some() {
-        change(handle, number, |fields| {
+    let recorded = match handle.read(&name.file(), name.max()) {
+        Ok(Some(_)) => change(handle, number, |fields| {
             fields.remove(edits::KEY);
             waiting::clear(fields);
             fields.set_text("ended_at", &format_utc(host::wall_us()));
-        })?;
-    }
-    for record in session_leases::of(handle, |record| record.session.as_deref() == Some(number)) {
-        if handle.release(&record.lease, record.fencing_token)?.is_ok() {
-            (handle.ctx.lease_ended)(handle.ctx, &record);
+        }),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // A record that is busy holds no lease back.
+    release_all(handle, |record| record.session.as_deref() == Some(number)).and(recorded)
+}
+
+/// Releases what sessions hold that have ended, and that this process worked for: a lease that was
+/// busy when its session ended would last as long as the process.
+pub fn release_left(handle: &NodeHandle<'_>, process: &Process) -> Result<()> {
+    let has_ended = |record: &Record| {
+        let fields = fields_of(handle, &record.agent);
+        fields.is_some_and(|fields| {
+            fields.raw("ended_at").is_some()
+                && fields.text("session").as_deref() == record.session.as_deref()
+        })
+    };
+    release_all(handle, |record| {
+        record.session.is_some() && record.processes.own == Some(*process) && has_ended(record)
+    })
+}
+
+fn release_all(handle: &NodeHandle<'_>, owns: impl Fn(&Record) -> bool) -> Result<()> {
+    let mut first = Ok(());
+    for record in session_leases::of(handle, owns) {
+        match handle.release_within(&record.lease, record.fencing_token, RENEWER_LIMIT) {
+            Ok(Ok(_)) => (handle.ctx.lease_ended)(handle.ctx, &record),
+            Ok(Err(_)) => {}
+            // One lease that is busy holds no other one back.
+            Err(error) => first = first.and(Err(error)),
         }
     }
-    Ok(())
+    first
+}
+
+/// Judges whether the process of a call works for a session of an agent.
+pub fn seat(handle: &NodeHandle<'_>, agent: &Label, number: &str, call: &Processes) -> Seat {
+    fields_of(handle, agent).map_or(Seat::Free, |fields| seat_in(handle, &fields, number, call))
+}
+
+fn seat_in(handle: &NodeHandle<'_>, fields: &Fields<'_>, number: &str, call: &Processes) -> Seat {
+    let is_over = fields.raw("ended_at").is_some();
+    if is_over || fields.text("session").is_none_or(|known| known != number) {
+        return Seat::Free;
+    }
+    let Ok(beat) = Beat::from_fields(fields) else { return Seat::Free };
+    match judge_boot(&beat.stamp, &handle.ctx.now()) {
+        Boot::Same => judge_recorded(handle, &beat.processes, call),
+        Boot::Other => Seat::Free,
+        Boot::Unclear | Boot::Elsewhere => Seat::Taken,
+    }
+}
+
+fn judge_recorded(handle: &NodeHandle<'_>, recorded: &Processes, call: &Processes) -> Seat {
+    let alone = Processes { child: None, ..*recorded };
+    judge_seat(&alone, call, || process::life(&alone, &handle.ctx.host))
+}
+
+/// Judges whether the process of a call is that of the tool which the caller's `zeta run` serves;
+/// `None` if the session is not that of one which lives. `by` is the word of a tool or of a server:
+/// a server that named the tool before its hooks did knows less than they do.
+pub fn run_seat(handle: &NodeHandle<'_>, number: &str, call: &Processes, by: &str) -> Option<Seat> {
+    let fields = living_session(handle, &handle.ctx.agent, number)?;
+    fields.raw(HOOKED_BY).is_none().then(|| tool_seat(handle, &fields, call, by))
+}
+
+fn tool_seat(handle: &NodeHandle<'_>, fields: &Fields<'_>, call: &Processes, by: &str) -> Seat {
+    match tool_of(fields) {
+        Some((name, _)) if name == BY_SERVER && by != BY_SERVER => Seat::Free,
+        Some((_, recorded)) => judge_recorded(handle, &recorded, call),
+        None => Seat::Free,
+    }
+}
+
+/// Writes the process of a call into the record of the caller's `zeta run`, as that of the tool
+/// that it serves. False if another one came first.
+pub fn take_tool(
+    handle: &NodeHandle<'_>,
+    number: &str,
+    by: &str,
+    call: &Processes,
+) -> Result<bool> {
+    let mut seat = Seat::Taken;
+    change(handle, number, |fields| {
+        seat = tool_seat(handle, fields, call, by);
+        if seat == Seat::Free {
+            set_tool(fields, by, call);
+        }
+    })?;
+    Ok(seat != Seat::Taken)
+}
+
+/// Returns whether a record is that of a server's own session, and the process of a call started
+/// the server.
+pub fn is_server_of(fields: &Fields<'_>, call: &Processes) -> bool {
+    fields.text(HOOKED_BY).is_some_and(|by| by == BY_SERVER)
+        && tool_of(fields).is_some_and(|(_, tool)| tool.own.is_some() && tool == *call)
 }
 
 /// The record of an agent, and whether it lives.
@@ -194,6 +292,8 @@ pub struct AgentRecord {
     pub fields: Fields<'static>,
     /// Whether it lives.
     pub lives: bool,
+    /// Whether it has ended, by its record or with its process.
+    pub gone: bool,
     /// The process that keeps the record.
     pub own: Option<Process>,
 }
@@ -206,8 +306,9 @@ pub fn find(handle: &NodeHandle<'_>, agent: &str) -> Option<AgentRecord> {
     let now = handle.ctx.now();
     let judged = judge(&beat, bytes.times, life_of(&beat, &now), &now);
     let lives = matches!(judged.liveness, Liveness::Live | Liveness::Late);
+    let gone = judged.liveness == Liveness::Gone;
     let own = beat.processes.own.filter(|_| !beat.ended);
-    Some(AgentRecord { fields: fields.into_owned(), lives, own })
+    Some(AgentRecord { fields: fields.into_owned(), lives, gone, own })
 }
 
 /// Returns the agents of the node that live, by name, each with its record. What cannot be read
@@ -228,85 +329,33 @@ pub(super) fn fields_of(handle: &NodeHandle<'_>, agent: &Label) -> Option<Fields
     record(handle, &layout::persona_file(agent.as_str())).map(|(_, fields)| fields)
 }
 
+/// Returns whether the record of an agent names a session, also one that has ended.
+pub fn names_session(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> bool {
+    let fields = fields_of(handle, agent);
+    fields.is_some_and(|fields| fields.text("session").is_some_and(|known| known == number))
+}
+
 /// Returns the tool that a session's record names, if the session lives: `Some(None)` is a session
 /// of `zeta run`.
 pub fn session_of(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Option<Option<String>> {
+    let fields = living_session(handle, agent, number)?;
+    Some(fields.text(HOOKED_BY).map(|tool| tool.into_owned()))
+}
+
+fn living_session(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> Option<Fields<'static>> {
     let fields = fields_of(handle, agent)?;
     if fields.raw("ended_at").is_some() || fields.text("session")? != number {
         return None;
     }
     let beat = Beat::from_fields(&fields).ok()?;
-    let dead = life_of(&beat, &handle.ctx.now()) == ProcessState::Dead;
-    (!dead).then(|| fields.text(HOOKED_BY).map(|tool| tool.into_owned()))
-}
-
-/// The session of an agent that a process works for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AncestorSession {
-    /// The agent.
-    pub agent: Label,
-    /// The number of the session.
-    pub number: String,
-    /// The tool whose hooks keep the record; `None` if a `zeta run` keeps it.
-    pub tool: Option<String>,
-}
-
-/// A session that an ancestor of the caller may be the process of.
-struct Candidate {
-    session: AncestorSession,
-    processes: Processes,
-    beat_boot_ns: u64,
-}
-
-/// Returns the session whose process is the nearest one above the caller: agent tools start the
-/// commands and the servers of an agent, and most pass no name on. A record counts if it is of the
-/// caller's user and pid namespace, and its process is proven to be the recorded one. Of several
-/// sessions of one process it is the one that beat last.
-pub fn of_ancestor(handle: &NodeHandle<'_>) -> Option<AncestorSession> {
-    if handle.ctx.host.pid_ns.is_none() || !process::proc_is_own() {
-        return None;
-    }
-    let names = handle.node.list().map(|listing| listing.names).unwrap_or_default();
-    let candidates: Vec<_> = names.iter().filter_map(|file| candidate(handle, file)).collect();
-    if candidates.is_empty() {
-        return None;
-    }
-    let above = |pid: &u32| process::parent(*pid).filter(|pid| *pid > 1);
-    let above = std::iter::successors(Some(std::os::unix::process::parent_id()), above);
-    let found = above.take(ANCESTORS_MAX).find_map(|pid| {
-        let of_pid = candidates.iter().filter(|known| is_process_of(handle, known, pid));
-        of_pid.max_by_key(|known| known.beat_boot_ns)
-    })?;
-    Some(found.session.clone())
-}
-
-fn is_process_of(handle: &NodeHandle<'_>, known: &Candidate, pid: u32) -> bool {
-    let Processes { own, child, pid_ns } = known.processes;
-    let one = own.into_iter().chain(child).find(|process| process.pid == pid);
-    one.is_some_and(|process| {
-        let alone = Processes { own: Some(process), child: None, pid_ns };
-        process::life(&alone, &handle.ctx.host) == ProcessState::Alive
-    })
-}
-
-fn candidate(handle: &NodeHandle<'_>, file: &str) -> Option<Candidate> {
-    let (agent, fields) = record(handle, file)?;
-    let beat = Beat::from_fields(&fields).ok()?;
-    let own_uid = fields.number("uid") == Some(getuid().as_raw().into());
-    let is_here = beat.processes.pid_ns == handle.ctx.host.pid_ns;
-    if beat.ended || !own_uid || !is_here || !is_same_boot(&beat.stamp.boot_id, &handle.ctx.host) {
-        return None;
-    }
-    let session = AncestorSession {
-        agent: Label::new("agent", agent).ok()?,
-        number: beat.session?,
-        tool: fields.text(HOOKED_BY).map(|tool| tool.into_owned()),
-    };
-    Some(Candidate { session, processes: beat.processes, beat_boot_ns: beat.stamp.boot_ns })
+    (life_of(&beat, &handle.ctx.now()) != ProcessState::Dead).then_some(fields)
 }
 
 /// Reads the persona record in a file, if it is one of the standard.
-fn record<'f>(handle: &NodeHandle<'_>, file: &'f str) -> Option<(&'f str, Fields<'static>)> {
+pub(super) fn record<'f>(
+    handle: &NodeHandle<'_>,
+    file: &'f str,
+) -> Option<(&'f str, Fields<'static>)> {
     let FileKind::Persona(name) = layout::kind_of(file) else { return None };
     let bytes = handle.read(file, layout::PERSONA_MAX).ok()??;
     match parse(&bytes.bytes, layout::PERSONA_MAX) {

@@ -6,6 +6,7 @@ mod args;
 mod boot;
 mod guard;
 mod pick;
+mod watch;
 
 use clap::Args;
 use zeta_core::creds::bake::{self, Source};

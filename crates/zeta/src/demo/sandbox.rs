@@ -14,7 +14,7 @@ use super::Stop;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{Watch, poll_readable};
 use zeta_os::signal::Signals;
-use zeta_os::spawn::{Child, ExitOutcome, Setup, fork_gated};
+use zeta_os::spawn::{Child, ExitOutcome, Group, Setup, fork_gated};
 use zeta_os::{host, process};
 
 /// The time limit of one call of a program, and of one step of the scenario.
@@ -153,7 +153,7 @@ impl Sandbox {
         all.push(dir.into());
         all.extend(["out", "err"].map(|end| log.with_extension(end).into_os_string()));
         all.extend(argv.iter().map(|arg| arg.as_ref().to_owned()));
-        let setup = Setup { argv: &all, env: Vec::new(), own_group: true, terminal: None };
+        let setup = Setup { argv: &all, env: Vec::new(), group: Group::Own, terminal: None };
         match fork_gated(&setup, &self.signals)?.open()? {
             Ok(child) => Ok(child),
             Err((_, error)) => Err(error),

@@ -195,6 +195,7 @@ fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Resu
     faults.past(session.attend(|_| {}))?;
     if begins {
         session.export();
+        session.release_left();
     }
     let places = faults.past(session.places())?;
     let cwd = event.cwd.as_deref().map(Path::new);
@@ -208,8 +209,22 @@ fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Resu
     Ok(tell(broken.filter(|_| begins)).and(tell(text.flatten())))
 }
 
-/// Checks what a tool is about to do against the claims of other agents.
+/// Checks what a tool is about to do against the claims of other agents. Only where one is in the
+/// way, it is looked whether that is a server of the agent itself.
 fn check(
+    session: &Session,
+    handle: &NodeHandle<'_>,
+    event: &Event,
+    rules: Rules,
+) -> Result<Answer> {
+    let answer = check_claims(session, handle, event, rules)?;
+    match answer != Answer::Nothing && session.finds_servers() {
+        true => check_claims(session, handle, event, rules),
+        false => Ok(answer),
+    }
+}
+
+fn check_claims(
     session: &Session,
     handle: &NodeHandle<'_>,
     event: &Event,

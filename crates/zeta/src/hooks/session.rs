@@ -1,17 +1,19 @@
 //! The session of an agent tool as a hook knows it: its name, its record, its mail and its
 //! neighbours.
 
+use std::cell::OnceCell;
 use std::io::Write as _;
 use std::os::unix::process::parent_id;
 use std::path::Path;
 
 use zeta_core::bus::item::space_of;
-use zeta_core::evidence::Process;
+use zeta_core::evidence::{Process, Processes};
 use zeta_core::hook::edits::{self, Edit};
 use zeta_core::hook::greeting::{self, Handed, Neighbour};
+use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook};
 use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
-use zeta_core::hook::{Event, Moment, Question, Tool, agent_name, is_renewal_due, session_number};
+use zeta_core::hook::{Event, Moment, Question, Tool, is_renewal_due};
 use zeta_core::lease::Record;
 use zeta_core::pattern::PathClaim;
 use zeta_core::record::Fields;
@@ -29,7 +31,7 @@ use zeta_os::{host, process};
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::space::Space;
 use zeta_state::presence::tool_session::{
-    self, CWD, HOOKED_NS, TOLD, ToolSession, attend, living, session_of,
+    self, CWD, HOOKED_NS, TOLD, ToolSession, attend, is_server_of, living, run_seat, take_tool,
 };
 
 /// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
@@ -48,38 +50,47 @@ pub(super) struct Session {
     question: Option<Question>,
     /// `zeta run` keeps the record, and beats.
     is_wrapped: bool,
+    /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
+    call: Processes,
+    /// The sessions of servers that the tool started before its own session was known.
+    servers: OnceCell<Vec<String>>,
 }
 
 impl Session {
-    /// Finds the session of an event: that of the `zeta run` around the tool, or the tool's own.
+    /// Finds the session of an event.
     pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
-        let number = session_number(tool, &event.session);
-        let cwd = event.cwd.clone().filter(|cwd| cwd.len() <= CWD_MAX);
-        let (moment, is_inner, question) = (event.moment, event.inner, event.question.clone());
-        let inherited = ctx.session.clone().filter(|inherited| *inherited != number);
-        if let Some(inherited) = inherited
-            && let Some(handle) = ctx.find()?
-            // The session of a tool may be inherited by another tool that runs inside of it.
-            && session_of(&handle, &ctx.agent, &inherited) == Some(None)
-        {
-            drop(handle);
-            let (number, is_wrapped) = (inherited, true);
-            return Ok(Session { ctx, tool, number, cwd, moment, is_inner, question, is_wrapped });
-        }
-        let base = match ctx.agent_named {
-            true => ctx.agent.as_str().to_owned(),
-            false => tool.word().to_owned(),
+        let process = tool_process(tool);
+        let call = Processes { own: process, child: None, pid_ns: ctx.host.pid_ns };
+        let name = ctx.agent_named.then_some(ctx.agent.as_str());
+        let variables = (name, ctx.session.as_deref());
+        let sessions = Sessions::of(tool, &event.session, process.as_ref(), variables);
+        let sessions = sessions.ok_or_else(|| {
+            Error::usage(format!("no name of an agent can be made of {:?}", ctx.agent.as_str()))
+        })?;
+        let found = {
+            let handle = ctx.find()?;
+            decide(handle.as_ref(), tool, &call, &sessions)?
         };
-        // Called below its own environment, as from a command of the agent, it has its name.
-        if ctx.session.as_deref() != Some(&number) {
-            ctx.agent = agent_name(&base, &number)
-                .ok_or_else(|| Error::usage(format!("no agent's name can be made of {base:?}")))?;
-        }
-        ctx.agent_named = true;
-        ctx.session = Some(number.clone());
-        let is_wrapped = false;
-        Ok(Session { ctx, tool, number, cwd, moment, is_inner, question, is_wrapped })
+        let run = ctx.session.take().filter(|_| found == OfHook::Run);
+        let (agent, number) = match (found, run, sessions.of_process) {
+            (OfHook::Run, Some(number), _) => (ctx.agent.clone(), number),
+            (OfHook::OfProcess, _, Some(of_process)) => of_process,
+            _ => sessions.plain,
+        };
+        (ctx.agent, ctx.agent_named, ctx.session) = (agent, true, Some(number.clone()));
+        Ok(Session {
+            ctx,
+            tool,
+            number,
+            call,
+            cwd: event.cwd.clone().filter(|cwd| cwd.len() <= CWD_MAX),
+            moment: event.moment,
+            is_inner: event.inner,
+            question: event.question.clone(),
+            is_wrapped: found == OfHook::Run,
+            servers: OnceCell::new(),
+        })
     }
 
     /// The name of the agent.
@@ -119,7 +130,7 @@ impl Session {
         let session = ToolSession {
             kept_by: self.tool.word(),
             number: &self.number,
-            process: self.process(),
+            process: self.call.own,
             cwd: self.cwd.as_deref(),
         };
         let before_ns = attend(&handle, &session, change)?;
@@ -161,15 +172,6 @@ impl Session {
         };
         let fields = record.map_or_else(|| Fields::new("persona"), |record| record.fields);
         Ok(turn::decide_put_off(&fields, again))
-    }
-
-    /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
-    fn process(&self) -> Option<Process> {
-        let named = (self.tool == Tool::Claude).then(|| std::env::var("CLAUDE_PID").ok());
-        let named = named.flatten().and_then(|pid| pid.parse().ok());
-        // A hook whose parent has ended is a child of the first process.
-        let pid = named.unwrap_or_else(parent_id);
-        (pid > 1).then(|| process::identify(pid))
     }
 
     /// Records that the agent waits for a person.
@@ -246,8 +248,33 @@ impl Session {
     /// Returns whether the record of a claim is the agent's own.
     pub(super) fn owns(&self, record: &Record) -> bool {
         match &record.session {
-            Some(session) => *session == self.number,
+            Some(session) => {
+                let servers = self.servers.get();
+                *session == self.number || servers.is_some_and(|known| known.contains(session))
+            }
             None => record.agent == self.ctx.agent,
+        }
+    }
+
+    /// Looks for servers that the tool started before its session was known, and that have sessions
+    /// of their own: what those hold is the agent's. False if there is none that was not known.
+    pub(super) fn finds_servers(&self) -> bool {
+        if self.servers.get().is_some() {
+            return false;
+        }
+        let Ok(Some(handle)) = self.ctx.find() else { return false };
+        let of_server = |(_, fields): (String, Fields<'static>)| {
+            is_server_of(&fields, &self.call).then(|| fields.text("session"))?.map(Into::into)
+        };
+        let found = living(&handle).into_iter().filter_map(of_server).collect();
+        !self.servers.get_or_init(|| found).is_empty()
+    }
+
+    /// Releases what sessions before this one left in the same process.
+    pub(super) fn release_left(&self) {
+        if let (Some(process), Ok(Some(handle))) = (self.call.own, self.ctx.find()) {
+            // What is busy still lasts for its TTL.
+            let _ = tool_session::release_left(&handle, &process);
         }
     }
 
@@ -313,8 +340,10 @@ impl Session {
                 name,
             }
         };
-        let others = living(&handle).into_iter().filter(|(name, _)| name != self.name());
-        Ok(others.map(neighbour).collect())
+        let is_other = |(name, fields): &(String, Fields<'static>)| {
+            name != self.name() && !is_server_of(fields, &self.call)
+        };
+        Ok(living(&handle).into_iter().filter(is_other).map(neighbour).collect())
     }
 
     /// Returns what the other agents wrote lately.
@@ -325,4 +354,37 @@ impl Session {
             .filter_map(|(name, fields)| Some((name, edits::parse(&fields.text(edits::KEY)?))))
             .collect()
     }
+}
+
+/// Finds out which session a hook is in. The first tool inside of a `zeta run` becomes the one that
+/// it serves.
+fn decide(
+    handle: Option<&NodeHandle<'_>>,
+    tool: Tool,
+    call: &Processes,
+    sessions: &Sessions,
+) -> Result<OfHook> {
+    let Some(handle) = handle else { return Ok(OfHook::Plain) };
+    let seat = |(agent, number): &Named| tool_session::seat(handle, agent, number, call);
+    let of_process = || sessions.of_process.as_ref().map_or(Seat::Free, seat);
+    let decide = |run| decide_hook(run, || seat(&sessions.plain), of_process);
+    let around = handle.ctx.session.as_deref().filter(|around| !sessions.has(around));
+    let run = around.and_then(|around| run_seat(handle, around, call, tool.word()));
+    match (decide(run), run, around) {
+        (OfHook::Run, Some(Seat::Free), Some(around))
+            if !take_tool(handle, around, tool.word(), call)? =>
+        {
+            Ok(decide(Some(Seat::Taken)))
+        }
+        (found, _, _) => Ok(found),
+    }
+}
+
+/// Returns the process of the tool that calls.
+fn tool_process(tool: Tool) -> Option<Process> {
+    let named = (tool == Tool::Claude).then(|| std::env::var("CLAUDE_PID").ok());
+    let named = named.flatten().and_then(|pid| pid.parse().ok());
+    // A hook whose parent has ended is a child of the first process.
+    let pid = named.unwrap_or_else(parent_id);
+    (pid > 1).then(|| process::identify(pid))
 }

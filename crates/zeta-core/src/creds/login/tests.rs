@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 
 use super::{
-    Age, Ask, By, Choice, Login, Next, Verdict, decide_refresh, decide_restore, judge_age,
-    judge_refreshed,
+    Age, Ask, By, Choice, Login, Next, Seal, Verdict, Watch, decide_refresh, decide_restore,
+    decide_seal, judge_age, judge_refreshed,
 };
 use crate::creds::bake::BadBake;
 use crate::creds::manifest::{Entry, Manifest};
@@ -170,10 +170,11 @@ fn one_refreshes_and_the_others_see_it() {
 fn what_a_command_left_behind_is_judged() {
     let entry = entry("claude");
     let before = claude("1", &at(0));
-    let judge = |after: Option<&str>| {
+    let judge_end = |after: Option<&str>, succeeded| {
         let before = Login::read(&entry, before.as_bytes()).unwrap();
-        judge_refreshed(&entry, &before, after.map(str::as_bytes))
+        judge_refreshed(&entry, &before, after.map(str::as_bytes), succeeded)
     };
+    let judge = |after: Option<&str>| judge_end(after, true);
     assert_eq!(judge(Some(&claude("2", &at(8)))), Verdict::Refreshed);
     assert_eq!(judge(Some(&claude("2", "null"))), Verdict::Refreshed);
     assert_eq!(judge(Some(&before)), Verdict::Unchanged);
@@ -181,11 +182,80 @@ fn what_a_command_left_behind_is_judged() {
     assert_eq!(judge(Some("")), Verdict::Broken(BadBake::Blank));
     assert_eq!(judge(Some("{\"claude")), Verdict::Broken(BadBake::NotJson));
     assert!(matches!(judge(Some("{}")), Verdict::Broken(BadBake::NoLogin(_))));
+    // A tool that logs out says so with its status; one that died in between has lost the file.
     assert_eq!(judge(None), Verdict::Removed);
+    assert!(matches!(judge_end(None, false), Verdict::Broken(BadBake::NoLogin(_))));
+    assert_eq!(judge_end(Some(&claude("2", &at(8))), false), Verdict::Refreshed);
     for gone in ["null", "\"\""] {
         let after = claude("2", &at(8)).replace("\"r2\"", gone);
         assert!(matches!(judge(Some(&after)), Verdict::Broken(BadBake::NoLogin(_))), "{after}");
     }
+}
+
+#[test]
+fn a_blob_gets_the_login_of_a_file_unless_it_has_a_newer_one_or_another_account_s() {
+    let seal = |id: &str, there: Option<&str>, file: &str| {
+        let entry = entry(id);
+        let there = there.map(|text| Login::read(&entry, text.as_bytes()).unwrap());
+        decide_seal(there.as_ref(), &Login::read(&entry, file.as_bytes()).unwrap())
+    };
+    let (early, late) = (claude("1", &at(1)), claude("2", &at(2)));
+    let of = |account| codex("3", Some(2_000), "2026-11-19T10:11:12Z", account);
+    for (id, there, file, came) in [
+        ("claude", None, &early, Seal::Renewed),
+        ("claude", Some(early.as_str()), &late, Seal::Renewed),
+        ("claude", Some(late.as_str()), &late, Seal::Current),
+        ("claude", Some(late.as_str()), &early, Seal::KeptNewer),
+        ("claude", Some(late.as_str()), &claude("3", "null"), Seal::Renewed),
+        ("codex", Some(of("u").as_str()), &of("v"), Seal::KeptAccount),
+        ("codex", Some(of("u").as_str()), &of("u").replace("r3", "r4"), Seal::Renewed),
+    ] {
+        assert_eq!(seal(id, there, file), came, "{there:?} {file}");
+    }
+}
+
+#[test]
+fn a_watch_calls_before_each_end_and_never_without_a_pause() {
+    let hours = |hours: i64| hours * HOUR_US;
+    let watch = Watch::new(300_000);
+    for (ends_us, wait_us) in [
+        (Some(NOW_US + hours(1)), hours(1) - 300_000_000),
+        (Some(NOW_US + 300_000_000), 0),
+        (Some(NOW_US - 1), 0),
+        (None, i64::MAX),
+    ] {
+        assert_eq!(watch.decide_call(ends_us, NOW_US), wait_us, "{ends_us:?}");
+    }
+    let minute = 60_000_000;
+    // The wish of the margin in hours, for how long the login is good after the call, whether that
+    // succeeded; the margin from then on, and the pause after the next failure.
+    for (wish, left_us, succeeded, margin_us, next_retry) in [
+        (1, Some(hours(8)), true, hours(1), minute),
+        (2, Some(hours(1)), true, hours(1) / 2, minute),
+        (1, Some(hours(1)), true, hours(1) / 2, minute),
+        (1, None, true, hours(1), minute),
+        // A new login that is over is none.
+        (1, Some(0), true, hours(1), 2 * minute),
+        (1, Some(hours(8)), false, hours(1), 2 * minute),
+    ] {
+        let watch = Watch::new(wish * 3_600_000);
+        let ends_us = left_us.map(|left: i64| NOW_US + left);
+        let (next, pause_us) = watch.decide_after(succeeded, ends_us, NOW_US);
+        let came = (next.margin_us, pause_us, next.retry_us);
+        assert_eq!(came, (margin_us, minute, next_retry), "{wish} {left_us:?} {succeeded}");
+    }
+    // Failures wait longer each time, and a success ends that; a margin that was too long comes
+    // back with logins that are good for longer.
+    let (mut watch, mut pauses) = (Watch::new(7_200_000), Vec::new());
+    for _ in 0..6 {
+        let (next, pause_us) = watch.decide_after(false, Some(NOW_US), NOW_US);
+        (watch, _) = (next, pauses.push(pause_us / minute));
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);
+    (watch, _) = watch.decide_after(true, Some(NOW_US + hours(1)), NOW_US);
+    assert_eq!((watch.margin_us, watch.retry_us), (hours(1) / 2, minute));
+    (watch, _) = watch.decide_after(true, Some(NOW_US + hours(9)), NOW_US);
+    assert_eq!(watch.margin_us, hours(2));
 }
 
 /// A tool, and two of its logins.

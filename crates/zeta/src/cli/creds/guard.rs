@@ -5,8 +5,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
 
 use clap::Args;
 use zeta_core::creds::login::{Ask, Next};
@@ -15,8 +13,9 @@ use zeta_core::name::RecordName;
 use zeta_core::time::parse_duration;
 
 use super::args::LockArgs;
-use super::begin;
+use super::{begin, watch};
 use crate::cli::Call;
+use zeta_creds::report::guard as report;
 use zeta_creds::report::guard::{Answer, Came, judged};
 use zeta_creds::report::save_notes;
 use zeta_creds::secret::Secret;
@@ -31,6 +30,7 @@ use zeta_creds::verbs::{
 };
 use zeta_os::error::{Error, Kind};
 use zeta_os::host;
+use zeta_os::spawn::ExitOutcome;
 use zeta_state::context::Context;
 use zeta_state::lease::LostTo;
 use zeta_state::lease::acquire::{WaitOptions, new_request};
@@ -42,7 +42,8 @@ use zeta_state::lease::report as lease_report;
 The command is the refresh of the tool itself, such as a short call of it. It runs under a lease of
 the login file. If another process has refreshed the login since the call began, or if the login is
 good for longer than the margin, the command does not run. A file that the command leaves cut off
-gets its content of before back. With --output the copy in the blob is renewed, too.
+gets its content of before back. A signal does not end a refresh in the middle; Ctrl-\\ does. With
+--output the copy in the blob is renewed, too.
 
 Exit status: 0 the login is good: refreshed here, by another process, or not due; 2 wrong call; 3 no
 login is there; 4 fault; 5 the command did not renew the login; 6 another process refreshed for as
@@ -83,11 +84,6 @@ pub(super) struct GuardArgs {
     command: Vec<OsString>,
 }
 
-/// How long the watch sleeps at once: the clock may be set, and a machine may sleep.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// The longest time between two attempts of the watch that fail.
-const RETRY_MAX: Duration = Duration::from_secs(15 * 60);
-
 /// The blob whose copy is renewed. A passphrase that cannot be had keeps no login from its refresh.
 struct Copy {
     path: PathBuf,
@@ -121,7 +117,7 @@ pub(super) fn run(call: &Call) -> Outcome<u8> {
     let file = find(&manifest, &owner, &args.id)?;
     args.check(&file, &owner)?;
     if args.watch {
-        return watch(call, &args, &file);
+        return watch::run(call, args.margin_ms()?, &file);
     }
     let copy = args.copy()?;
     Guard { call, args: &args, owner, file, copy }.refresh()
@@ -175,28 +171,35 @@ impl Guard<'_> {
         let mut request = new_request(&ctx, lease.clone(), TTL_PROCESS_MS).map_err(number_of)?;
         request.purpose = Some(format!("refresh of the login {}", self.file.id()));
         let seen = std::cell::RefCell::new(Seen::default());
+        let out = self.call.out;
         let mut wanted = || {
             let ask = Ask { now_us: host::wall_us(), margin_ms, force: self.args.force };
             let mut seen = seen.borrow_mut();
             match self.file.decide(before.as_ref(), &ask) {
-                Ok(decided) => seen.decided = Some(decided),
+                Ok(decided) => {
+                    if decided.mended {
+                        out.note(&report::mended(&self.file));
+                    }
+                    seen.decided = Some(decided);
+                }
                 Err(failed) => seen.failed = Some(failed),
             }
             Ok(seen.decided.as_ref().is_some_and(|decided| decided.next == Next::Refresh))
         };
-        let mut ended = |lost: Option<&LostTo>| {
+        let mut ended = |ended: ExitOutcome, lost: Option<&LostTo>| {
             let mut seen = seen.borrow_mut();
-            let judge = |decided: &Decided| self.file.judge(decided, lost.is_none());
-            seen.judged = seen.decided.as_ref().map(judge);
+            let judge = |decided| self.file.judge(decided, ended, lost.is_none());
+            seen.judged = seen.decided.as_mut().map(judge);
         };
-        let out = self.call.out;
         let mut on_wait =
             |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
         let mut wait = WaitOptions { limit_ms: Some(limit_ms), on_wait: &mut on_wait };
-        // A refresh that is ended in the middle may lose the login: it always runs to its end.
         let mut on_loss = |lost: &LostTo| out.warn(&lease_report::lost(lost, &ctx));
         let loss: (OnLost, &mut exec::OnLoss<'_>) = (OnLost::Warn, &mut on_loss);
-        let around = Around { wanted: &mut wanted, ended: &mut ended };
+        // A refresh that is ended in the middle may lose the login.
+        let mut asked = || out.note(report::FINISHES);
+        let asked_to_end: Option<&mut dyn FnMut()> = Some(&mut asked);
+        let around = Around { wanted: &mut wanted, ended: &mut ended, asked_to_end };
         let command = &self.args.command;
         let held = exec::hold_around(&ctx, request, command, &mut wait, loss, around);
         self.answer(&ctx, &lease, held.map_err(number_of)?, seen.into_inner())
@@ -222,9 +225,8 @@ impl Guard<'_> {
                 }
                 (ExecOutcome::Ran { ended, trouble, .. }, _, Some(what)) => {
                     trouble.iter().for_each(|error| out.warn(error));
-                    let status = ended.status();
-                    let (came, error) = judged(&self.file, what, status);
-                    (came, Some(status), error)
+                    let (came, error) = judged(&self.file, what, ended);
+                    (came, Some(ended.status()), error)
                 }
                 (ExecOutcome::NotStarted(_, error), ..) => (Came::NotStarted, None, Some(error)),
                 (_, Some(Next::Renewed), _) => (Came::RenewedByAnother, None, None),
@@ -281,47 +283,5 @@ impl Guard<'_> {
             Err(failed) => return Some(Err(failed.clone())),
         };
         Some(seal(&self.file, &self.owner, &copy.path, (&copy.factors, secret)))
-    }
-}
-
-/// Refreshes before each end of the login, in a process of its own each time: a signal that ends
-/// the watch lets a refresh come to its end.
-fn watch(call: &Call, args: &GuardArgs, file: &LoginFile) -> Outcome<u8> {
-    let margin_us = i64::try_from(args.margin_ms()?.saturating_mul(1000)).unwrap_or(i64::MAX);
-    let mut words = std::env::args_os().skip(1).peekable();
-    let mut once = Vec::new();
-    while let Some(word) = words.next_if(|word| word != "--") {
-        if word != "--watch" {
-            once.push(word);
-        }
-    }
-    once.extend(words);
-    if file.ends_us().is_none() {
-        let text = format!("{}: the login does not say when it ends", file.path.display());
-        let hint = "--watch needs that; a timer can call the guard without it";
-        return Err(Error::new(Kind::NotFound, text).hint(hint)).number(INPUT);
-    }
-    let mut retry = LOOK_EVERY;
-    loop {
-        // A tool that logs out and in again, or writes in place, may be at it now.
-        let due_us = file.ends_us().map(|ends_us| ends_us.saturating_sub(margin_us));
-        let left_us = due_us.map_or(i64::MAX, |due_us| due_us.saturating_sub(host::wall_us()));
-        if left_us > 0 {
-            std::thread::sleep(LOOK_EVERY.min(Duration::from_micros(left_us.unsigned_abs())));
-            continue;
-        }
-        let ended = Command::new("/proc/self/exe").args(&once).status();
-        match ended {
-            Ok(status) if status.success() => {
-                retry = LOOK_EVERY;
-                // One that is good for less than the margin would be refreshed without end.
-                std::thread::sleep(LOOK_EVERY);
-            }
-            _ => {
-                call.out.note(&format!("trying again in {} s", retry.as_secs()));
-                std::thread::sleep(retry);
-                retry = (retry * 2).min(RETRY_MAX);
-            }
-        }
     }
 }

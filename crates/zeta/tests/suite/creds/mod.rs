@@ -11,6 +11,7 @@ pub mod cli;
 mod concurrent;
 mod decoder;
 mod guard;
+mod guard_ends;
 mod issuer;
 mod login;
 mod memory;

@@ -20,13 +20,13 @@ fn tool(sandbox: &Sandbox, session: &str, commands: &str) -> Out {
 }
 
 /// Makes the directory that says that this user installed hooks.
-fn install(sandbox: &Sandbox) {
+pub(super) fn install(sandbox: &Sandbox) {
     let out = run(&mut sandbox.cmd(&["hook", "install", "codex"]));
     assert_eq!(out.status, 0, "{out:?}");
 }
 
 /// The holder of a lease and its session, as its record says.
-fn holder(sandbox: &Sandbox, lease: &str) -> (String, bool) {
+pub(super) fn holder(sandbox: &Sandbox, lease: &str) -> (String, bool) {
     let shown: Value =
         serde_json::from_str(&sandbox.ok(&["lease", "show", lease, "--json"])).unwrap();
     (shown["agent"].as_str().unwrap().to_owned(), shown.get("session").is_some())

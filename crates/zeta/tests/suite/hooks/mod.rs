@@ -5,4 +5,5 @@ mod busy;
 mod commands;
 mod install;
 mod mail;
-mod run;
+pub(crate) mod run;
+mod whose;

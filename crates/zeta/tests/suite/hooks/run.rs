@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::support::{LIMIT, Out, Sandbox, finish, run, wait};
 
 /// A process that stands for an agent's own, and its session.
-pub(super) struct Agent {
-    pub(super) process: Child,
-    pub(super) session: String,
+pub(crate) struct Agent {
+    pub(crate) process: Child,
+    pub(crate) session: String,
 }
 
 impl Agent {
-    pub(super) fn start(session: &str) -> Agent {
+    pub(crate) fn start(session: &str) -> Agent {
         let process = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
         Agent { process, session: session.to_owned() }
     }
@@ -38,7 +38,7 @@ impl Drop for Agent {
 }
 
 /// Runs a hook with this text on its standard input, which stays open until it ends.
-pub(super) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) -> Out {
+pub(crate) fn hook_text(sandbox: &Sandbox, args: &[&str], pid: Option<u32>, text: &[u8]) -> Out {
     let mut command = sandbox.cmd(&["hook", "run"]);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("XDG_CONFIG_HOME", sandbox.dir.join("config"));
@@ -84,7 +84,7 @@ pub(super) fn start_with(
 }
 
 /// Runs a hook of Claude Code for an agent; its answer, or null.
-pub(super) fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
+pub(crate) fn claude(sandbox: &Sandbox, agent: &Agent, event: &str, input: &Value) -> Value {
     let mut input = input.clone();
     input["session_id"] = agent.session.as_str().into();
     let text = input.to_string();
@@ -162,7 +162,7 @@ fn bash(dir: &Path, command: &str) -> Value {
 }
 
 /// The reason of a refusal in the form of Claude Code.
-pub(super) fn denied(answer: &Value) -> Option<&str> {
+pub(crate) fn denied(answer: &Value) -> Option<&str> {
     let inner = &answer["hookSpecificOutput"];
     (inner["permissionDecision"] == "deny").then(|| inner["permissionDecisionReason"].as_str())?
 }

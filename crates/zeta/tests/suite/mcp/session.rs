@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{Client, LEGACY};
+use crate::hooks::run::{Agent, claude, denied, hook_text};
 use crate::support::{LIMIT, Sandbox, wait_for};
 
 /// Tells zeta by a hook that this process has a session, as an agent tool does.
@@ -58,6 +59,100 @@ fn a_session_of_zeta_run_is_found_with_and_without_its_variables() {
         assert_eq!(client.close(LIMIT), 0);
         assert!(!sandbox.lock_exists("deploy"), "zeta run releases at its end");
     }
+}
+
+/// Makes a shell that is named as an agent tool, and that no tool runs.
+fn tool_named(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
+    let program = sandbox.dir.join(name);
+    std::fs::copy("/bin/sh", &program).unwrap();
+    program
+}
+
+#[test]
+fn a_server_of_a_tool_inside_of_the_tool_is_another_agent() {
+    let sandbox = Sandbox::new();
+    begin_session(&sandbox, "session-start");
+    let mut own = Client::greeted(&sandbox, "codex-mcp-client");
+    let granted = own.call("acquire", json!({"name": "deploy"}));
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    for (program, client, same) in [
+        ("gemini", "gemini-cli-mcp-client", false),
+        // A shell that only starts the server; and a process of the tool's own.
+        ("bash", "any-client", true),
+        ("node", "codex-mcp-client", true),
+    ] {
+        let program = tool_named(&sandbox, program);
+        let mut command =
+            sandbox.other(program.to_str().unwrap(), &["-c", &format!("{zeta} mcp; :")]);
+        let mut inner = Client::of(command.env("ZETA_STATE_DIR", &sandbox.state));
+        inner.greet(client, LEGACY);
+        let answer = inner.call("acquire", json!({"name": "deploy"}));
+        let found = (answer.agent() == granted.agent(), answer.outcome() == "mine");
+        assert_eq!(found, (same, same), "{client}: {answer:?}");
+        let released = inner.call("release", json!({"name": "elsewhere"}));
+        assert!(!released.is_error || released.agent() == answer.agent());
+        assert_eq!(inner.close(LIMIT), 0);
+    }
+    assert_eq!(own.call("check", json!({"name": "deploy"})).outcome(), "mine");
+}
+
+#[test]
+fn a_zeta_run_serves_the_first_client_below_it() {
+    let sandbox = Sandbox::new();
+    let (outer, inner) = (tool_named(&sandbox, "claude"), tool_named(&sandbox, "codex"));
+    let line = |id: u64, method: &str, params: serde_json::Value| {
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
+    };
+    let hello = |name: &str| {
+        let info = json!({"name": name, "version": "1"});
+        let greeting = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": info});
+        line(1, "initialize", greeting)
+    };
+    let call = line(2, "tools/call", json!({"name": "acquire", "arguments": {"name": "deploy"}}));
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    // The server of the outer tool runs on while the inner tool has its own.
+    let ask = |name: &str, out: &str| {
+        format!(
+            "mkfifo {out}.in; {zeta} mcp <{out}.in >{out} & exec 3>{out}.in; echo '{}' >&3; \
+             echo '{call}' >&3; until grep -q '\"id\":2' {out}; do sleep 0.02; done;",
+            hello(name)
+        )
+    };
+    let script = sandbox.dir.join("inner.sh");
+    std::fs::write(&script, ask("codex-mcp-client", "second")).unwrap();
+    let all =
+        format!("{} {} {}; :", ask("claude-code", "first"), inner.display(), script.display());
+    let args = ["run", "--as", "otto", "--", outer.to_str().unwrap(), "-c", &all];
+    let out = crate::support::run(sandbox.cmd(&args).current_dir(&*sandbox.dir));
+    assert_eq!(out.status, 0, "{out:?}");
+    let [first, second] =
+        ["first", "second"].map(|out| std::fs::read_to_string(sandbox.dir.join(out)).unwrap());
+    assert!(first.contains("is yours until") && first.contains("You are otto and"), "{first}");
+    assert!(second.contains("is held by otto") && second.contains("You are otto-"), "{second}");
+}
+
+#[test]
+fn what_a_server_holds_from_before_the_session_of_its_tool_is_the_agent_s() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.dir.join("r");
+    std::fs::create_dir_all(dir.join(".git")).unwrap();
+    let mut client = Client::of(sandbox.cmd(&["mcp"]).current_dir(&dir));
+    client.greet("codex-mcp-client", LEGACY);
+    let claimed = client.call("claim", json!({"paths": ["src/**"]}));
+    assert!(claimed.agent().starts_with("codex-mcp-client-"), "{claimed:?}");
+    let patch = "*** Begin Patch\n*** Add File: src/a\n+x\n*** End Patch";
+    let mut edit = json!({"session_id": "s-1", "cwd": dir, "tool_name": "apply_patch"});
+    edit["tool_input"] = json!({"command": patch});
+    let hook =
+        |event: &str| hook_text(&sandbox, &["codex", event], None, edit.to_string().as_bytes()).out;
+    let greeting = hook("session-start");
+    assert!(!greeting.contains("codex-mcp-client"), "no neighbour: {greeting}");
+    assert_eq!(hook("before-tool"), "", "its own claim is no reason");
+    // That of another tool's server is.
+    let other = Agent::start("other");
+    let edit = json!({"cwd": dir, "tool_name": "Write", "tool_input": {"file_path": "src/a"}});
+    let refused = claude(&sandbox, &other, "before-tool", &edit);
+    assert!(denied(&refused).is_some(), "{refused}");
 }
 
 #[test]
