@@ -16,7 +16,7 @@ use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
-use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
+use zeta_state::lease::acquire::{NAMED_MAX, OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
 use zeta_state::lease::space::Space;
 use zeta_state::lease::{HolderResult, LeaseView, LostTo, Renewal};
@@ -40,6 +40,13 @@ pub struct PathRequest {
     pub limit_ms: Option<u64>,
     /// The fencing token of the caller's claim.
     pub token: Option<FencingToken>,
+}
+
+impl PathRequest {
+    /// Makes sure that all its patterns begin in its repository, and not in one within it.
+    pub fn check_inside(&self) -> Result<()> {
+        self.claim.patterns.iter().try_for_each(|pattern| self.space.check_inside(pattern))
+    }
 }
 
 /// Claims paths. A claim of the same paths that the caller's session has is renewed, and what was
@@ -70,7 +77,7 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
             return Err(Error::usage(text).hint("release that one first"));
         }
     }
-    request.claim.patterns.iter().try_for_each(|path| request.space.check_inside(path))?;
+    request.check_inside()?;
     bind(&handle, request, given)?;
     let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx));
     let mut asked = new_request(ctx, lease.clone(), ttl_ms)?;
@@ -228,13 +235,10 @@ fn renew_own(
     renewed.map(Some)
 }
 
-/// So many holders of paths are looked for; there may be more.
-pub const OTHERS_MAX: usize = 16;
-
 /// Who has the paths.
 #[derive(Debug, Clone, Default)]
 pub struct PathHolders {
-    /// The claims of others that a claim of these paths must wait for, at most [`OTHERS_MAX`].
+    /// The claims of others that a claim of these paths must wait for, at most [`NAMED_MAX`].
     pub others: Vec<LeaseView>,
     /// The caller's own claims that share a path with them.
     pub own: Vec<LeaseView>,
@@ -250,16 +254,11 @@ pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
         Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
         _ => true,
     };
-    let is_other = |view: &LeaseView| is_held(view) && !is_own(view) && excludes(view);
-    let mut others = 0;
     // A question about everything may have thousands of answers.
-    let enough = |view: &LeaseView| {
-        others += usize::from(is_other(view));
-        others == OTHERS_MAX
-    };
+    let counts = |view: &LeaseView| is_held(view) && !is_own(view) && excludes(view);
     // The caller's own one is looked for also where a shared claim does not exclude it.
     let all = PathClaim { mode: Mode::Exclusive, ..claim.clone() };
-    let views = handle.excluded_claims(&request.space.lease, &all, enough)?;
+    let views = handle.excluded_claims(&request.space.lease, &all, NAMED_MAX, counts)?;
     let views = views.into_iter().filter(is_held);
     let (own, mut others): (Vec<_>, Vec<_>) = views.partition(is_own);
     others.retain(excludes);

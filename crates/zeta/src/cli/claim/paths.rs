@@ -11,7 +11,7 @@ use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 use super::{AcquireArgs, HandoverArgs, ReleaseArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
-use zeta_bus::claim::paths::{self as ops, PathRequest, report};
+use zeta_bus::claim::paths::{self as ops, PathHolders, PathRequest, report};
 use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::LeaseView;
@@ -114,9 +114,11 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
             Ok(0)
         }
         Outcome::Refused(refusal) => {
-            let holders = ops::holders(&ctx, &request)?;
             let now = ctx.now();
-            let error = report::refused(&request, &refusal, &holders.others, &now);
+            let error = report::refused(&request, &refusal, &now);
+            // Who has them is what was decided on; a second look could show other holders.
+            let others = refusal.views(&request.space.lease, &now);
+            let holders = PathHolders { others, ..ops::holders(&ctx, &request)? };
             out.error(&error, Some(report::holders(&request, &holders, &now)));
             Ok(error.kind.status())
         }
@@ -126,7 +128,7 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     let ctx = context_of(call, subject)?;
     let request = own_request(&ctx, subject)?;
-    request.claim.patterns.iter().try_for_each(|path| request.space.check_inside(path))?;
+    request.check_inside()?;
     // A question about a token is a question whether its claim lasts.
     let lasts = |view: LeaseView| !matches!(view.standing, Standing::Grantable(_));
     if request.token.is_some() && !ops::of_its_token(&ctx, &request)?.is_some_and(lasts) {
