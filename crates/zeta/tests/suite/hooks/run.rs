@@ -401,7 +401,15 @@ fn a_push_of_a_claimed_branch_is_refused_and_a_commit_is_warned() {
     let _holder = claimed(&sandbox, &dir);
     let other = Agent::start("other");
     let ask = |dir: &Path, text: &str| claude(&sandbox, &other, "before-tool", &bash(dir, text));
-    for text in ["git push", "cd / && git -C ~/r push origin HEAD", "git push origin x:main"] {
+    for text in [
+        "git push",
+        "cd / && git -C ~/r push origin HEAD",
+        "git push origin x:main",
+        "if timeout 60 git push origin \"$BRANCH\"; then echo ok; fi",
+        "git push --all",
+        "git push origin 'refs/heads/m*'",
+        "(cd / && ls); git push",
+    ] {
         let answer = ask(&dir, text);
         assert!(denied(&answer).is_some_and(|r| r.contains("branch main")), "{text}: {answer}");
     }
@@ -410,7 +418,9 @@ fn a_push_of_a_claimed_branch_is_refused_and_a_commit_is_warned() {
     for text in ["git push origin feat", "git status", "echo git push", "git push --dry-run"] {
         assert_eq!(ask(&dir, text), Value::Null, "{text}");
     }
-    assert_eq!(ask(&foreign, "git push"), Value::Null, "a branch of another repository");
+    for text in ["git push", "(cd ~/r && git log); git push", "git push --mirror"] {
+        assert_eq!(ask(&foreign, text), Value::Null, "a branch of another repository: {text}");
+    }
     // After the tool Gemini's model reads what it could not before.
     let input = json!({"session_id": "g", "cwd": dir, "tool_name": "run_shell_command",
         "tool_input": {"command": "git commit -m x"}});
@@ -595,6 +605,33 @@ fn a_loop_of_links_and_a_path_without_an_end_hang_nothing() {
         let answer = claude(&sandbox, &other, "before-tool", &edit(&dir, &path));
         assert!(denied(&answer).is_some(), "{answer}");
     }
+}
+
+#[test]
+fn names_without_an_end_cost_no_agent_its_presence_or_its_mail() {
+    let sandbox = Sandbox::new();
+    let cwd = format!("/{}", "x".repeat(100_000));
+    let agent = Agent::start("one");
+    claude(&sandbox, &agent, "session-start", &json!({"cwd": cwd}));
+    let name = exported(&sandbox, &agent).swap_remove(0).1;
+    assert!(sandbox.ok(&["status"]).contains(&name));
+    // Sixteen files in one patch, whose names the record would escape.
+    let odd = |n: usize| format!("/tmp/{}{n}", vec!["\u{1}".repeat(200); 4].join("/"));
+    let files: String = (0..16).map(|n| format!("*** Add File: {}\n+x\n", odd(n))).collect();
+    let patch = format!("*** Begin Patch\n{files}*** End Patch\n");
+    let input = json!({"session_id": "codex", "cwd": "/", "tool_name": "apply_patch",
+        "tool_input": {"command": patch}});
+    let hook = |event| {
+        let out = hook_text(&sandbox, &["codex", event], None, input.to_string().as_bytes());
+        assert_eq!(out.err, "", "{event}");
+        out.out
+    };
+    hook("session-start");
+    let living = sandbox.ok(&["status", "--json"]);
+    let at = living.find("\"codex-").unwrap() + 1;
+    let codex = living.get(at..at + 14).unwrap();
+    sandbox.ok(&["bus", "send", codex, "hello", "--as", "otto"]);
+    assert!(hook("after-tool").contains("| hello"));
 }
 
 #[test]
