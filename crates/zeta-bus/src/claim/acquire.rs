@@ -26,7 +26,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
-use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
+use zeta_state::lease::acquire::{OnWait, Outcome, Refusal, WaitOptions, new_request};
 use zeta_state::lease::session;
 use zeta_state::lease::{BeforeCommit, HolderResult, HolderSection};
 
@@ -176,6 +176,15 @@ impl ClaimContext<'_> {
         let granted = self.handle.acquire(&lease_request, &mut wait, &mut |record| {
             describe(record, request, self.bus);
             self.announce(request, record, false, &mut announcement)
+        });
+        // A process that stays in the guard says nothing about who holds the item.
+        let guarded = |busy: Error| {
+            let kind = if limit_ms.is_some() { Kind::Busy } else { Kind::Refused };
+            Error { kind, ..busy }
+        };
+        let granted = granted.and_then(|outcome| match outcome {
+            Outcome::Refused(Refusal { guarded: Some(busy), .. }) => Err(guarded(busy)),
+            outcome => Ok(outcome),
         });
         let committed = granted.map(|outcome| match outcome {
             Outcome::Refused(_) => None,

@@ -121,12 +121,19 @@ pub fn taken(item: &str, taken: &Taken) -> Error {
 pub fn held(item: &str, claimants: &[Claimant]) -> Error {
     let now_us = wall_us();
     let all: Vec<String> = claimants.iter().map(|claimant| describe(claimant, now_us)).collect();
-    // The holder may have released it since the refusal.
-    let all = if all.is_empty() { "another process".to_owned() } else { all.join("; ") };
     let namesake = claimants.iter().find(|holder| holder.identity == Identity::Unproven);
     let question =
         namesake.map(|holder| format!(". {} is your name, too: held by you?", holder.from));
-    let text = format!("item {item:?} is claimed by {all}{}", question.unwrap_or_default());
+    let text = match all.is_empty() {
+        // The holder has released it since the refusal.
+        true => format!(
+            "item {item:?} was released a moment ago, or other processes are ahead in the queue"
+        ),
+        false => {
+            let (all, question) = (all.join("; "), question.unwrap_or_default());
+            format!("item {item:?} is claimed by {all}{question}")
+        }
+    };
     let mut error = Error::new(Kind::Refused, text);
     if let Some(holder) = namesake {
         let (item, from) = (quote_word(item), &holder.from);

@@ -70,10 +70,19 @@ pub struct OfBranch<'c> {
     pub same_repository: Option<bool>,
 }
 
+/// Returns whether a push of `name` is one of a branch: one `*` in the name stands for any text.
+fn is_named(name: &str, branch: &str) -> bool {
+    match name.split_once('*') {
+        Some((start, end)) => branch.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
+        None => name == branch,
+    }
+}
+
 /// Returns the claims of a branch that may be of this repository. The claim of a branch without a
 /// worktree says nothing about the repository: it is a reason to warn, and none to refuse.
 pub fn of_branch<'c>(claims: &[OfBranch<'c>], branch: &str) -> Vec<(&'c Claim, Life)> {
-    let named = claims.iter().filter(|of| of.claim.branch.as_deref() == Some(branch));
+    let named =
+        claims.iter().filter(|of| of.claim.branch.as_ref().is_some_and(|b| is_named(branch, b)));
     let near = named.filter(|of| of.same_repository != Some(false));
     near.map(|of| match of.same_repository {
         Some(true) => (of.claim, of.claim.life),
@@ -130,8 +139,11 @@ pub fn decide_path(rule: Rule, written: &InRepository<'_>, found: &[&Claim]) -> 
 }
 
 /// Decides about a commit to a branch, or a push of it.
-pub fn decide_branch(rule: Rule, branch: &str, found: &[(&Claim, Life)]) -> Answer {
-    let text = |claim: &Claim| format!("branch {} {}", shown(branch), held_by_verb(claim));
+pub fn decide_branch(rule: Rule, found: &[(&Claim, Life)]) -> Answer {
+    let text = |claim: &Claim| {
+        let branch = claim.branch.as_deref().unwrap_or_default();
+        format!("branch {} {}", shown(branch), held_by_verb(claim))
+    };
     decide(rule, found, text, next_step)
 }
 
@@ -375,6 +387,10 @@ mod tests {
             (None, "main", Some(Life::Unsure)),
             (Some(false), "main", None),
             (Some(true), "other", None),
+            (Some(true), "*", Some(Life::Live)),
+            (Some(true), "ma*n", Some(Life::Live)),
+            (Some(true), "main*n", None),
+            (Some(true), "rel-*", None),
         ] {
             let of = [OfBranch { claim: &claim, same_repository }];
             let found = of_branch(&of, branch).first().map(|(_, life)| *life);

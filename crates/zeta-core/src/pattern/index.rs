@@ -9,6 +9,7 @@
 //! and writes the first line again. So what a killed process leaves is an id whose record has to be
 //! looked at.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::{Mode, PathClaim, Pattern, RepoPath};
@@ -179,15 +180,27 @@ impl<'a> Index<'a> {
 
     /// The ids of the grants that have a claim that `claim` excludes.
     pub fn excluded_by(&self, claim: &PathClaim) -> Vec<&'a str> {
-        let asked: Vec<(String, &Pattern)> =
-            claim.patterns.iter().map(|pattern| (plain_beginning(pattern), pattern)).collect();
-        let fits = |line: Line<'_>, (plain, pattern): &(String, &Pattern)| {
-            !differ_early(plain.as_bytes(), line.bytes()) && overlaps(pattern, line.pattern())
+        self.excluded_within(claim, u64::MAX).unwrap_or_default()
+    }
+
+    /// As [`Index::excluded_by`]; `None` if that would take more than so many steps. To compare two
+    /// patterns takes no more than the product of their lengths.
+    pub fn excluded_within(&self, claim: &PathClaim, most: u64) -> Option<Vec<&'a str>> {
+        let asked: Vec<Asked<'_>> = claim.patterns.iter().map(Asked::new).collect();
+        let steps = Cell::new(0_u64);
+        let fits = |line: Line<'_>, asked: &Asked<'_>| {
+            if differ_early(asked.plain.as_bytes(), line.bytes()) {
+                return false;
+            }
+            let product = asked.len.saturating_mul(line.bytes().len() as u64);
+            steps.set(steps.get().saturating_add(product));
+            steps.get() <= most && overlaps(asked.pattern, line.pattern())
         };
-        self.find(|line| {
+        let found = self.find(|line| {
             let shared = claim.mode == Mode::Shared && line.mode() == b's';
             !shared && asked.iter().any(|asked| fits(line, asked))
-        })
+        });
+        (steps.get() <= most).then_some(found)
     }
 
     /// The ids of the grants that cover a path.
@@ -240,16 +253,28 @@ impl<'a> Index<'a> {
     }
 }
 
+/// A pattern of a question.
+struct Asked<'p> {
+    pattern: &'p Pattern,
+    /// Its letters before its first wildcard.
+    plain: String,
+    /// Its bytes.
+    len: u64,
+}
+
+impl Asked<'_> {
+    fn new(pattern: &Pattern) -> Asked<'_> {
+        let text = pattern.to_string();
+        let plain = text.split(SPECIAL).next().unwrap_or_default().to_owned();
+        Asked { pattern, plain, len: text.len() as u64 }
+    }
+}
+
 /// Characters from which on a pattern no longer says its own letters.
 const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 
 fn is_literal(text: &str) -> bool {
     !text.contains(SPECIAL)
-}
-
-/// The letters of a pattern before its first wildcard.
-fn plain_beginning(pattern: &Pattern) -> String {
-    pattern.to_string().split(SPECIAL).next().unwrap_or_default().to_owned()
 }
 
 /// Returns whether a pattern differs from these letters before it has a wildcard. This settles most
@@ -339,6 +364,19 @@ mod tests {
             let path = RepoPath::new(name).unwrap();
             assert_eq!(index.covering(path), of(&|other| other.covers(path)), "{name}");
         }
+    }
+
+    #[test]
+    fn a_search_ends_after_so_many_steps_as_are_allowed() {
+        let one = |text: &str| lines_of("a", &claim(Mode::Exclusive, &[text]));
+        let text = written(&(one("x*y") + &one("far/x*y")), Pending::Nothing);
+        let index = Index::read(text.as_bytes(), &owner()).unwrap();
+        let asked = claim(Mode::Exclusive, &["x*"]);
+        // What differs early costs nothing.
+        let exact = 2 * "x*y\n\n".len() as u64;
+        assert_eq!(index.excluded_within(&asked, exact), Some(vec!["a"]));
+        assert_eq!(index.excluded_within(&asked, exact - 1), None);
+        assert_eq!(index.excluded_within(&claim(Mode::Shared, &["near"]), 0), Some(vec![]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod around;
 mod bridge;
 mod claim;
 mod finding;
+mod joint;
 mod limit;
 mod mutant;
 mod protocol;

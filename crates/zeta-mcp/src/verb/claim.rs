@@ -168,15 +168,7 @@ fn claim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
                 .with("fencing_token", record.fencing_token.get()))
         }
         Outcome::Refused(refusal) => {
-            let others = paths::holders(ctx, request)?.others;
-            let error = match others.is_empty() {
-                // It was released between the refusal and now.
-                true => {
-                    let by = who(&refusal.observed, &ctx.now());
-                    Error::new(Kind::Refused, format!("{asked} is claimed by {by}"))
-                }
-                false => paths::report::held(request, &others, &ctx.now()),
-            };
+            let error = paths::report::refused(request, &refusal, &ctx.now());
             Ok(with_paths(Answer::refusal("held", &error, NEXT), request))
         }
     }

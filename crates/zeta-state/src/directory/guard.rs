@@ -377,6 +377,13 @@ impl Section<'_> {
         }
     }
 
+    /// Gives a file of another directory that belongs to this record another name.
+    pub fn rename_in(&self, place: &Place<'_>, from: &str, to: &str) -> Result<()> {
+        renameat_with(place.dir, from, place.dir, to, RenameFlags::NOREPLACE)
+            .map_err(|errno| Error::io("cannot rename", &place.path.join(from), errno))?;
+        self.check_place(place, true)
+    }
+
     /// Moves the file `name` of `dir` into the guard, where it is removed on leaving.
     pub fn take_in(&self, dir: BorrowedFd<'_>, name: &str) -> std::result::Result<(), Errno> {
         let temp = self.guard.temp_name();

@@ -285,7 +285,7 @@ pub fn run_fenced(
     let Some(section) = guard::try_enter(&at.tree.base, &at.node, &file, ENTER_LIMIT)? else {
         return lost();
     };
-    let seen = Found::find(&section, lease, token)?.observed;
+    let seen = Found::find(&section, lease, token, &ctx.host)?.observed;
     match decide_check(&seen, token, &ctx.at(host::reading())) {
         Checked::Good { .. } => {}
         Checked::Lost(lost) => {

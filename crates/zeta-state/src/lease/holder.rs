@@ -43,7 +43,7 @@ impl HolderSection<'_> {
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Renewal> {
         let HolderSection { ctx, section, lease, token } = self;
-        let found = Found::find(section, lease, *token)?;
+        let found = Found::find(section, lease, *token, &ctx.host)?;
         let now = ctx.at(host::reading());
         match decide_renew(&found.observed, *token, ttl_ms, &now) {
             Renewed::Write { mut record, gap_ms } => {
@@ -57,7 +57,7 @@ impl HolderSection<'_> {
 
     /// Returns whether the grant is the caller's still.
     pub fn stands(&self) -> Result<bool> {
-        let found = Found::find(&self.section, self.lease, self.token)?;
+        let found = Found::find(&self.section, self.lease, self.token, &self.ctx.host)?;
         Ok(match &found.observed {
             Observed::Ours(record, ..) => record.fencing_token == self.token,
             _ => false,
@@ -71,7 +71,7 @@ impl HolderSection<'_> {
         before_commit: &mut BeforeCommit<'_>,
     ) -> HolderResult<Box<Record>> {
         let HolderSection { ctx, section, lease, token } = self;
-        let found = Found::find(section, lease, *token)?;
+        let found = Found::find(section, lease, *token, &ctx.host)?;
         let (highest, now) = (section.highest_token()?, ctx.at(host::reading()));
         let mut record = match decide_reassign(&found.observed, *token, highest, successor, &now) {
             Reassigned::Write(record) => record,
@@ -91,7 +91,7 @@ impl HolderSection<'_> {
     /// has left the queue.
     pub fn release(&self, ticket_given_back: bool) -> HolderResult<bool> {
         let HolderSection { ctx, section, lease, token } = self;
-        let found = Found::find(section, lease, *token)?;
+        let found = Found::find(section, lease, *token, &ctx.host)?;
         let seen = &found.observed;
         let (highest, broken) = match seen {
             Observed::Absent => (section.highest_token()?, self.was_broken()),
@@ -99,7 +99,7 @@ impl HolderSection<'_> {
         };
         match decide_release(seen, *token, highest, broken) {
             Released::Remove => {
-                found.remove(section, &ctx.now())?;
+                found.remove(section, ctx, &ctx.now())?;
                 // The ticket of a holder that waited must not stay at the head of the queue.
                 if let Observed::Ours(record, ..) = seen
                     && !ticket_given_back
@@ -208,7 +208,7 @@ impl NodeHandle<'_> {
     /// would be free at once.
     pub fn detach_session(&self, lease: &RecordName, token: FencingToken) -> Result<()> {
         let section = self.enter(layout::lease_file(lease), ENTER_LIMIT)?;
-        let found = Found::find(&section, lease, token)?;
+        let found = Found::find(&section, lease, token, &self.ctx.host)?;
         match &found.observed {
             Observed::Ours(record, ..) if record.fencing_token == token => {
                 let record = Record { processes: Processes::default(), ..(**record).clone() };

@@ -25,7 +25,7 @@ use zeta_core::time::{Host, Now, format_utc, parse_duration};
 
 pub use self::holder::{HolderSection, Renewal};
 use self::joint::index::named_outside;
-use self::joint::{Found, Grant, Grants, find_outside, standing_of};
+use self::joint::{Found, Grant, Grants, find_outside, look_again, standing_of};
 use self::queue::Queue;
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
@@ -178,7 +178,12 @@ impl NodeHandle<'_> {
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(None) };
         let bytes = grants.read(base, &layout::grant_file(token.get()))?;
-        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)))
+        // A handover that was killed has left its record under the name of the grant before it.
+        let is_it = |view: &LeaseView| match &view.observed {
+            Observed::Ours(record, ..) => record.fencing_token == token,
+            _ => true,
+        };
+        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)).filter(is_it))
     }
 
     /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint
@@ -231,10 +236,15 @@ impl NodeHandle<'_> {
         if standing_of(&one.observed).is_none() {
             return Ok(Vec::from_iter((one.observed != Observed::Absent).then_some(one)));
         }
-        let Some(grants) = Grants::open(&self.tree.base, &self.node, lease)? else {
-            return Ok(Vec::new());
-        };
-        let grants = grants.read_all(&self.tree.base, |bytes| observe(bytes, lease, now.host))?;
+        let base = &self.tree.base;
+        let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
+        let grants = look_again(|| {
+            let files = grants.files()?;
+            let named = files.len();
+            let read = grants.read_some(base, files, |bytes| observe(bytes, lease, now.host))?;
+            let was_gone = read.len() < named;
+            Ok((read, was_gone))
+        })?;
         let judged = grants.into_iter().map(|grant| LeaseView {
             lease: lease.clone(),
             standing: judge(&grant.observed, now),
@@ -341,7 +351,7 @@ impl NodeHandle<'_> {
         // A record that another program wrote may have no guard yet.
         let section = self.enter(&file, ENTER_LIMIT)?;
         let found = match expected {
-            Some(token) => Found::find(&section, lease, token)?,
+            Some(token) => Found::find(&section, lease, token, &self.ctx.host)?,
             None => Found::find_damaged(&section, lease)?,
         };
         let seen = &found.observed;
@@ -350,13 +360,15 @@ impl NodeHandle<'_> {
                 // Best effort: on a full disk the lease must still be freed.
                 let note = break_note(self.ctx, lease, seen, reason);
                 let _ = section.note_break(&note.render());
-                found.remove(&section, &self.ctx.now())?;
+                found.remove(&section, self.ctx, &self.ctx.now())?;
                 if let Observed::Ours(record, ..) = seen {
                     Queue::remove_tickets_of(&section, &record.processes);
                     (self.ctx.lease_ended)(self.ctx, record);
                 }
                 Ok(Ok(true))
             }
+            // The lease is not free because one of its grants is not there.
+            Released::Already if found.is_joint() => Ok(Err(LostTo::no_holder(lease))),
             Released::Already => Ok(Ok(false)),
             Released::Lost(lost) => Ok(Err(LostTo::new(lease, lost))),
         }

@@ -7,28 +7,29 @@ use zeta_core::pattern::index::Index;
 use zeta_core::pattern::{PathClaim, RepoPath};
 
 use super::joint::index::named_outside;
-use super::joint::{Grants, standing_of};
+use super::joint::{Grants, look_again, standing_of};
 use super::{LeaseView, view};
 use crate::context::NodeHandle;
 use zeta_os::error::Result;
 
 impl NodeHandle<'_> {
     /// Returns the claims on paths of a space that `claim` excludes, without taking any lock, up to
-    /// the first one that is `enough`.
+    /// so many that `counts` is true of.
     pub fn excluded_claims(
         &self,
         lease: &RecordName,
         claim: &PathClaim,
-        enough: impl FnMut(&LeaseView) -> bool,
+        most: usize,
+        counts: impl Fn(&LeaseView) -> bool,
     ) -> Result<Vec<LeaseView>> {
         let excluded = |other: &PathClaim| claim.excludes(other);
-        self.claims_on_paths(lease, |index| index.excluded_by(claim), excluded, enough)
+        self.claims_on_paths(lease, |index| index.excluded_by(claim), excluded, most, counts)
     }
 
     /// Returns the claims on paths of a space that have one of the patterns of `claim`.
     pub fn claims_naming(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
         let names = |other: &PathClaim| other.patterns.iter().any(|p| claim.patterns.contains(p));
-        self.claims_on_paths(lease, |index| index.naming(claim), names, |_| false)
+        self.claims_on_paths(lease, |index| index.naming(claim), names, usize::MAX, |_| true)
     }
 
     /// Returns the claims on paths of a space that cover `path`, without taking any lock.
@@ -38,16 +39,18 @@ impl NodeHandle<'_> {
         path: RepoPath<'_>,
     ) -> Result<Vec<LeaseView>> {
         let covers = |claim: &PathClaim| claim.covers(path);
-        self.claims_on_paths(lease, |index| index.covering(path), covers, |_| false)
+        self.claims_on_paths(lease, |index| index.covering(path), covers, usize::MAX, |_| true)
     }
 
-    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of.
+    /// Returns the claims on paths that `ask` finds in the index, and that `wanted` is true of, up
+    /// to so many that `counts` is true of.
     fn claims_on_paths(
         &self,
         lease: &RecordName,
         ask: impl for<'i> Fn(&Index<'i>) -> Vec<&'i str>,
         wanted: impl Fn(&PathClaim) -> bool,
-        mut enough: impl FnMut(&LeaseView) -> bool,
+        most: usize,
+        counts: impl Fn(&LeaseView) -> bool,
     ) -> Result<Vec<LeaseView>> {
         let now = self.ctx.now();
         let one = view(self.read(&layout::lease_file(lease), layout::RECORD_MAX)?, lease, &now);
@@ -56,23 +59,27 @@ impl NodeHandle<'_> {
         }
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(Vec::new()) };
-        let files = named_outside(base, &self.node, &grants, lease, now.host, ask)?;
-        let mut found = Vec::new();
-        for file in files {
-            let Some(bytes) = grants.read(base, &file)? else { continue };
-            let view = view(Some(bytes), lease, &now);
-            let is_wanted = match &view.observed {
-                Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
-                _ => true,
-            };
-            if is_wanted {
-                let is_enough = enough(&view);
-                found.push(view);
-                if is_enough {
-                    break;
+        look_again(|| {
+            let (mut found, mut counted, mut was_gone) = (Vec::new(), 0, false);
+            for file in named_outside(base, &self.node, &grants, lease, now.host, &ask)? {
+                let Some(bytes) = grants.read(base, &file)? else {
+                    was_gone = true;
+                    continue;
+                };
+                let view = view(Some(bytes), lease, &now);
+                let is_wanted = match &view.observed {
+                    Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
+                    _ => true,
+                };
+                if is_wanted {
+                    counted += usize::from(counts(&view));
+                    found.push(view);
+                    if counted == most {
+                        break;
+                    }
                 }
             }
-        }
-        Ok(found)
+            Ok((found, was_gone))
+        })
     }
 }

@@ -58,9 +58,15 @@ pub fn wait(
             let rest_ms = limit_ms.saturating_sub(waited_ms());
             if rest_ms == 0 {
                 let (waited_ms, limit_ms) = (waited_ms(), Some(limit_ms));
-                let (others, guarded) = (0, None);
-                let refusal = Refusal { held, observed, others, waited_ms, limit_ms, guarded };
-                return Ok(Waited::Held(refusal));
+                return Ok(Waited::Held(Refusal {
+                    held: Some(held),
+                    observed,
+                    others: Vec::new(),
+                    joint: None,
+                    waited_ms,
+                    limit_ms,
+                    guarded: None,
+                }));
             }
             if !std::mem::replace(&mut shown, true) {
                 on_wait(&observed, &held);

@@ -306,19 +306,27 @@ impl Cleaner<'_> {
             if let Verdict::Remove(_) = verdict {
                 gone += 1;
                 if !self.dry {
-                    grants.take(&section, file, now.host)?;
+                    grants.end(&section, self.ctx, grant)?;
                     if let Observed::Ours(record, ..) = &grant.observed {
                         Queue::remove_tickets_of(&section, &record.processes);
-                        (self.ctx.lease_ended)(self.ctx, record);
                     }
                 }
             }
             self.decided("lease", path, verdict, times);
         }
-        let Some(standing) = standing.filter(|_| gone == all.len()) else { return Ok(()) };
-        let path = format!("nodes/{}/{file}", node.name);
-        if self.dry || settle(&section, &grants, standing, &now)? {
-            self.removed("lease", path, "no_grant");
+        let (path, is_unused) = (format!("nodes/{}/{file}", node.name), gone == all.len());
+        match standing.filter(|_| is_unused) {
+            Some(standing) => {
+                if self.dry || settle(&section, self.ctx, &grants, standing, &now)? {
+                    self.removed("lease", path, "no_grant");
+                }
+            }
+            // A killed release has left the directory.
+            None if is_unused && (self.dry || grants.remove_empty(&section)) => {
+                let path = format!("nodes/{}/{}", node.name, layout::grants_dir(name));
+                self.removed("lease", path, "no_grant");
+            }
+            None => {}
         }
         Ok(())
     }

@@ -220,6 +220,9 @@ struct RunArgs {
     /// Event: session-start, prompt, before-tool, after-tool, stop, waiting or session-end
     #[arg(value_name = "EVENT")]
     event: String,
+    /// Process of the tool, if a shell stands between; otherwise it is the parent
+    #[arg(long, value_name = "PID")]
+    process: Option<u32>,
 }
 
 /// Returns the arguments of `hook run`, if that is called. It is answered before the command line
@@ -232,6 +235,8 @@ pub(super) fn run_args(args: &[OsString]) -> Option<&[OsString]> {
 
 fn run(call: &Call) -> Result<u8> {
     // Global flags stand before the noun.
-    let RunArgs { tool, event } = call.args()?;
-    Ok(hooks::run(&[tool.into(), event.into()]))
+    let RunArgs { tool, event, process } = call.args()?;
+    let process = process.map(|pid| [hooks::PROCESS.into(), pid.to_string().into()]);
+    let args = [tool.into(), event.into()].into_iter().chain(process.into_iter().flatten());
+    Ok(hooks::run(&args.collect::<Vec<_>>()))
 }

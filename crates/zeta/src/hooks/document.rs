@@ -113,16 +113,14 @@ pub(super) fn take_out(text: &str, groups: &[Group], made: &Made, comments: bool
     }
 }
 
-/// Returns the commands of hooks in a document that hold a text, in the order of the document.
-pub(super) fn commands(text: &str, part: &str, comments: bool) -> Found<Vec<String>> {
-    fn collect(value: &Value<'_>, part: &str, found: &mut Vec<String>) {
+/// Returns the texts of hooks in a document, in its order.
+pub(super) fn texts(text: &str, comments: bool) -> Found<Vec<String>> {
+    fn collect(value: &Value<'_>, found: &mut Vec<String>) {
         match value {
-            Value::StringLit(text) if text.value.contains(part) => {
-                found.push(text.value.to_string());
-            }
-            Value::Array(array) => array.elements.iter().for_each(|v| collect(v, part, found)),
+            Value::StringLit(text) => found.push(text.value.to_string()),
+            Value::Array(array) => array.elements.iter().for_each(|v| collect(v, found)),
             Value::Object(object) => {
-                object.properties.iter().for_each(|p| collect(&p.value, part, found));
+                object.properties.iter().for_each(|p| collect(&p.value, found))
             }
             _ => {}
         }
@@ -130,7 +128,7 @@ pub(super) fn commands(text: &str, part: &str, comments: bool) -> Found<Vec<Stri
     let document = Document::parse(text, comments)?;
     let mut found = Vec::new();
     if let Some(hooks) = document.hooks()? {
-        hooks.properties.iter().for_each(|p| collect(&p.value, part, &mut found));
+        hooks.properties.iter().for_each(|p| collect(&p.value, &mut found));
     }
     Ok(found)
 }

@@ -43,7 +43,10 @@ use zeta_state::context::NodeHandle;
 /// Most characters of a line on standard error.
 const NOTE_MAX: usize = 1000;
 
-/// Runs one call. The arguments are the tool and the event.
+/// The option that names the process of the tool, where a shell stands between.
+pub const PROCESS: &str = "--process";
+
+/// Runs one call. The arguments are the tool and the event, and [`PROCESS`].
 pub fn run(args: &[OsString]) -> u8 {
     alarm::set();
     if let Err(error) = answer_call(args) {
@@ -87,7 +90,8 @@ fn answer_call(args: &[OsString]) -> Result<()> {
         return Err(Error::usage("the event on standard input names no session"));
     }
     let (config, broken) = Config::load_usable();
-    let session = Session::of(tool, &event, &config)?;
+    let process = word(3).parse().ok().filter(|_| word(2) == PROCESS);
+    let session = Session::of(tool, process, &event, &config)?;
     let faults = Faults(RefCell::new(broken));
     let answer = answer(tool, &session, &event, &config, &faults)?;
     let line = |answer: &Answer| write(tool, moment, answer).map(|answer| format!("{answer}\n"));

@@ -35,30 +35,41 @@ function question({ permission, patterns, questions }) {
   return questions?.[0]?.question
 }
 
-export const Zeta = async ({ directory }) => ({
-  event: async ({ event }) => {
-    const info = event.properties?.info ?? {}
-    const session = info.id ?? event.properties?.sessionID
-    const moment = {
-      "session.created": "session-start",
-      "session.idle": "stop",
-      "session.deleted": "session-end",
-      "permission.asked": "waiting",
-      "question.asked": "waiting",
-    }[event.type]
-    if (moment && session) {
-      await ask(moment, { session, cwd: directory, question: question(event.properties) })
-    }
-  },
-  "tool.execute.before": async (input, output) => {
-    const event = { session: input.sessionID, cwd: directory, tool: input.tool, args: output.args }
-    const { deny } = await ask("before-tool", event)
-    if (deny) throw new Error(deny)
-  },
-  "tool.execute.after": async (input, output) => {
-    const args = input.args ?? output.metadata?.args
-    const event = { session: input.sessionID, cwd: directory, tool: input.tool, args }
-    const { tell } = await ask("after-tool", event)
-    if (tell) output.output = `${output.output}\n\n${tell}`
-  },
-})
+export const Zeta = async ({ directory }) => {
+  // A session that a session made works for it: for zeta, both are one agent.
+  const parents = new Map()
+  const agent = (id) => {
+    let session = id
+    while (parents.has(session)) session = parents.get(session)
+    return { session, inner: session !== id, cwd: directory }
+  }
+  return {
+    event: async ({ event }) => {
+      const info = event.properties?.info ?? {}
+      const id = info.id ?? event.properties?.sessionID
+      const moment = {
+        "session.created": "session-start",
+        "session.idle": "stop",
+        "session.deleted": "session-end",
+        "permission.asked": "waiting",
+        "question.asked": "waiting",
+      }[event.type]
+      if (!moment || !id) return
+      if (moment === "session-start" && info.parentID) parents.set(id, info.parentID)
+      const caller = agent(id)
+      if (caller.inner && moment !== "waiting") return
+      await ask(moment, { ...caller, question: question(event.properties) })
+    },
+    "tool.execute.before": async (input, output) => {
+      const event = { ...agent(input.sessionID), tool: input.tool, args: output.args }
+      const { deny } = await ask("before-tool", event)
+      if (deny) throw new Error(deny)
+    },
+    "tool.execute.after": async (input, output) => {
+      const args = input.args ?? output.metadata?.args
+      const event = { ...agent(input.sessionID), tool: input.tool, args }
+      const { tell } = await ask("after-tool", event)
+      if (tell) output.output = `${output.output}\n\n${tell}`
+    },
+  }
+}

@@ -5,7 +5,8 @@ use zeta_core::hook::{Action, Answer, Event, Moment, Question, patch};
 
 use super::field::{edit, shell, text};
 
-/// Reads an event: `{session, cwd, tool, args, question}`.
+/// Reads an event: `{session, inner, cwd, tool, args, question}`. The session is the outermost one;
+/// `inner` says that another one, which it made, does it.
 pub(super) fn read(moment: Moment, input: &Value) -> Event {
     let args = input.get("args").unwrap_or(&Value::Null);
     let action = match text(input, "tool").as_deref() {
@@ -24,7 +25,7 @@ pub(super) fn read(moment: Moment, input: &Value) -> Event {
         action,
         question: text(input, "question").map(Question::Exact),
         again: false,
-        inner: false,
+        inner: input.get("inner") == Some(&Value::Bool(true)),
     }
 }
 

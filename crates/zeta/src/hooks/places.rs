@@ -106,7 +106,7 @@ fn check_call(claims: &[Claim], call: &GitCall, worktree: &Worktree, rule: Rule)
     let claims: Vec<OfBranch<'_>> = claims.iter().map(of).collect();
     let current = call.current.then(|| worktree.branch()).flatten();
     let branches = call.branches.iter().chain(current.as_ref());
-    let one = |branch: &String| decide_branch(rule, branch, &of_branch(&claims, branch));
+    let one = |branch: &String| decide_branch(rule, &of_branch(&claims, branch));
     branches.map(one).max_by_key(rank).unwrap_or_default()
 }
 

@@ -55,10 +55,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Finds the session of an event.
-    pub(super) fn of(tool: Tool, event: &Event, config: &Config) -> Result<Session> {
+    /// Finds the session of an event; `caller` is the process that the call names as its tool's.
+    pub(super) fn of(
+        tool: Tool,
+        caller: Option<u32>,
+        event: &Event,
+        config: &Config,
+    ) -> Result<Session> {
         let mut ctx = environment::context(Overrides::default(), config)?;
-        let process = tool_process(tool);
+        let process = tool_process(tool, caller);
         let call = Processes { own: process, child: None, pid_ns: ctx.host.pid_ns };
         let name = ctx.agent_named.then_some(ctx.agent.as_str());
         let variables = (name, ctx.session.as_deref());
@@ -367,10 +372,10 @@ fn decide(
 }
 
 /// Returns the process of the tool that calls.
-fn tool_process(tool: Tool) -> Option<Process> {
+fn tool_process(tool: Tool, caller: Option<u32>) -> Option<Process> {
     let named = (tool == Tool::Claude).then(|| std::env::var("CLAUDE_PID").ok());
     let named = named.flatten().and_then(|pid| pid.parse().ok());
     // A hook whose parent has ended is a child of the first process.
-    let pid = named.unwrap_or_else(parent_id);
+    let pid = named.or(caller).unwrap_or_else(parent_id);
     (pid > 1).then(|| process::identify(pid))
 }

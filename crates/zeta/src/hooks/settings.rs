@@ -6,8 +6,8 @@ use serde_json::json;
 use zeta_core::hook::{Moment, Tool};
 use zeta_core::shell::quote_word;
 
-use super::document::Group;
-use super::{claude, event_names};
+use super::document::{self, Group};
+use super::{PROCESS, claude, event_names};
 use zeta_os::error::{Error, Result};
 use zeta_os::host;
 
@@ -127,17 +127,36 @@ fn moments(tool: Tool) -> impl Iterator<Item = (Moment, &'static str)> {
     Moment::ALL.into_iter().flat_map(named)
 }
 
-/// The command that a tool runs. It does nothing where the program is gone: in some tools a command
-/// that cannot be found blocks every tool.
+/// The beginning of each command.
+const IF_EXECUTABLE: (&str, &str) = ("[ -x ", " ] || exit 0; ");
+
+/// The command that a tool runs. It does nothing where the program is gone. Where any status but 0
+/// blocks every tool, none comes through: not that of a program that cannot run, or was killed.
 fn command(zeta: &str, tool: Tool, moment: Moment) -> String {
     let zeta = quote_word(zeta);
-    let (tool, moment) = (tool.word(), moment.word());
-    format!("[ -x {zeta} ] || exit 0; exec {zeta} hook run {tool} {moment}")
+    let run = format!("{zeta} hook run {} {}", tool.word(), moment.word());
+    let (test, or_end) = IF_EXECUTABLE;
+    match tool {
+        Tool::Gemini | Tool::Copilot => {
+            format!("{test}{zeta}{or_end}{run} {PROCESS} $PPID; exit 0")
+        }
+        _ => format!("{test}{zeta}{or_end}exec {run}"),
+    }
 }
 
-/// Part of every command of a tool, whichever program it names.
-pub(super) fn mark(tool: Tool) -> String {
-    format!(" hook run {} ", tool.word())
+/// Returns the commands of zeta in the hooks of a document: they have the form that each version
+/// writes, whichever program they name.
+pub(super) fn own_commands(
+    tool: Tool,
+    text: &str,
+    comments: bool,
+) -> std::result::Result<Vec<String>, document::Trouble> {
+    let run = format!(" hook run {} ", tool.word());
+    let is_own = |text: &String| {
+        let (test, or_end) = IF_EXECUTABLE;
+        text.starts_with(test) && text.contains(or_end) && text.contains(&run)
+    };
+    Ok(document::texts(text, comments)?.into_iter().filter(is_own).collect())
 }
 
 /// Returns the groups for a shared file.

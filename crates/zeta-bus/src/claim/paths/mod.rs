@@ -16,7 +16,7 @@ use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
-use zeta_state::lease::acquire::{OnWait, Outcome, WaitOptions, new_request};
+use zeta_state::lease::acquire::{NAMED_MAX, OnWait, Outcome, WaitOptions, new_request};
 use zeta_state::lease::session;
 use zeta_state::lease::space::Space;
 use zeta_state::lease::{HolderResult, LeaseView, LostTo, Renewal};
@@ -185,13 +185,10 @@ fn renew_own(
     renewed.map(Some)
 }
 
-/// So many holders of paths are looked for; there may be more.
-pub const OTHERS_MAX: usize = 16;
-
 /// Who has the paths.
 #[derive(Debug, Clone, Default)]
 pub struct PathHolders {
-    /// The claims of others that a claim of these paths must wait for, at most [`OTHERS_MAX`].
+    /// The claims of others that a claim of these paths must wait for, at most [`NAMED_MAX`].
     pub others: Vec<LeaseView>,
     /// The caller's own claims that share a path with them.
     pub own: Vec<LeaseView>,
@@ -201,13 +198,10 @@ pub struct PathHolders {
 pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
     let Some(handle) = ctx.find()? else { return Ok(PathHolders::default()) };
     let is_held = |view: &LeaseView| !matches!(view.standing, Standing::Grantable(_));
-    let mut others = 0;
     // A question about everything may have thousands of answers.
-    let enough = |view: &LeaseView| {
-        others += usize::from(is_held(view) && !is_own(ctx, request, view));
-        others == OTHERS_MAX
-    };
-    let mut views = handle.excluded_claims(&request.space.lease, &request.claim, enough)?;
+    let counts = |view: &LeaseView| is_held(view) && !is_own(ctx, request, view);
+    let (lease, claim) = (&request.space.lease, &request.claim);
+    let mut views = handle.excluded_claims(lease, claim, NAMED_MAX, counts)?;
     views.retain(is_held);
     let (own, others) = views.into_iter().partition(|view| is_own(ctx, request, view));
     Ok(PathHolders { others, own })

@@ -2,18 +2,18 @@
 
 use zeta_core::bus::grant::key;
 use zeta_core::json::{Object, json_of};
-use zeta_core::lease::{Observed, Record};
+use zeta_core::lease::{Observed, Record, Standing};
 use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PathClaim, Pattern};
 use zeta_core::record::quote;
 use zeta_core::shell::quote_word;
 use zeta_core::time::{Now, format_duration};
 
-use super::{OTHERS_MAX, PathHolders, PathRequest};
+use super::{PathHolders, PathRequest};
 use zeta_os::error::{Error, Kind};
 use zeta_state::lease::LeaseView;
-use zeta_state::lease::acquire::Refusal;
-use zeta_state::lease::report::{json, who};
+use zeta_state::lease::acquire::{NAMED_MAX, Refusal};
+use zeta_state::lease::report::{break_damaged, json, left_behind, who};
 
 /// The patterns of a claim, for people.
 pub fn paths(claim: &PathClaim) -> String {
@@ -112,21 +112,33 @@ pub fn held(request: &PathRequest, others: &[LeaseView], now: &Now) -> Error {
     let all: Vec<String> = others.iter().take(SHOWN_MAX).map(|view| describe(view, now)).collect();
     let more = match others.len().saturating_sub(SHOWN_MAX) {
         0 => String::new(),
-        more if others.len() < OTHERS_MAX => format!("; and {more} more"),
+        more if others.len() < NAMED_MAX => format!("; and {more} more"),
         _ => "; and many others".to_owned(),
     };
     let text = format!("{asked} is claimed by {}{more}", all.join("; "));
-    Error::new(Kind::Refused, text)
+    let error = Error::new(Kind::Refused, text)
         .hint(format!("wait for it: zeta claim acquire --wait 10m{}", options(request)))
-        .hint("or agree with its holder: zeta bus send")
+        .hint("or agree with its holder: zeta bus send");
+    let odd = others.iter().find_map(|view| match (&view.observed, &view.standing) {
+        (Observed::Ours(..), _) => None,
+        (_, Standing::Held(held)) => Some((&view.lease, held)),
+        _ => None,
+    });
+    match odd {
+        Some((lease, held)) => error.hint(left_behind(held)).hint(break_damaged(lease)),
+        None => error,
+    }
 }
 
 /// A refusal names so many holders.
 const SHOWN_MAX: usize = 3;
 
-/// Makes the refusal of an acquire.
-pub fn refused(request: &PathRequest, refusal: &Refusal, others: &[LeaseView], now: &Now) -> Error {
-    let error = held(request, others, now);
+/// Makes the refusal of an acquire, from what decided it.
+pub fn refused(request: &PathRequest, refusal: &Refusal, now: &Now) -> Error {
+    let error = match &refusal.guarded {
+        Some(busy) => Error { kind: Kind::Refused, ..busy.clone() },
+        None => held(request, &refusal.views(&request.space.lease, now), now),
+    };
     match refusal.limit_ms {
         None => error,
         Some(_) => {

@@ -83,6 +83,11 @@ pub fn has_room(members: &[Member<'_>], slots: u32, now: &Now) -> bool {
     sort(members, now).held.len() <= may_stay(members, slots, now)
 }
 
+/// Returns the grants in the way that are held, the one that changes first before the others.
+pub fn holding(members: &[Member<'_>], now: &Now) -> Vec<usize> {
+    sort(members, now).held.into_iter().map(|(at, _)| at).collect()
+}
+
 /// Returns whether a grant is void: its holder has ended, or its boot.
 pub fn has_ended(standing: &Standing) -> bool {
     matches!(standing, Standing::Grantable(Cause::OtherBoot | Cause::HolderDead))

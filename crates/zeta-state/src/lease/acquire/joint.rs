@@ -2,7 +2,7 @@
 
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::joint::decide::{
-    Joined, Member, decide_join, has_room, is_in_the_way, may_stay, refuses,
+    Joined, Member, decide_join, has_room, holding, is_in_the_way, may_stay, refuses,
 };
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;
@@ -17,6 +17,9 @@ use zeta_os::error::{Error, Result};
 
 /// A waiter watches the processes of so many holders; the check once a second finds the rest.
 const WATCHED_MAX: usize = 64;
+
+/// A refusal of a claim on paths names so many holders; there may be more.
+pub const NAMED_MAX: usize = 16;
 
 /// What stands beside a request: the record of the lease, and the grants of a joint one.
 struct Beside {
@@ -40,7 +43,11 @@ impl Beside {
             (record, Some(grants), Some(Joint::Paths(claim))) if standing_of(record).is_some() => {
                 let files = excluded_by(section, grants, lease, host, claim)?;
                 let look = |bytes| observe(bytes, lease, host);
-                let enough = |observed: &Observed| refuses(attempt.request, observed, now);
+                let mut refusing = 0;
+                let enough = |observed: &Observed| {
+                    refusing += usize::from(refuses(attempt.request, observed, now));
+                    refusing == NAMED_MAX
+                };
                 grants.read_until(section.base(), files, look, enough)?
             }
             (record, Some(grants), _) if standing_of(record).is_some() => {
@@ -55,6 +62,12 @@ impl Beside {
 
     fn observed(&self, at: usize) -> Observed {
         self.held.get(at).map_or(Observed::Absent, |grant| grant.observed.clone())
+    }
+
+    /// The first of some grants, and the others.
+    fn first_and_others(&self, of: impl Iterator<Item = usize>) -> (Observed, Vec<Observed>) {
+        let mut of = of.map(|at| self.observed(at));
+        (of.next().unwrap_or(Observed::Absent), of.collect())
     }
 }
 
@@ -110,7 +123,9 @@ impl Attempt<'_, '_> {
                     None => super::holder(&beside.record),
                 };
                 if self.must_queue(section, holder, &has_room, now)? {
-                    return Ok(Attempted::behind(beside.record));
+                    let holding = holding(&members, now);
+                    let (observed, others) = beside.first_and_others(holding.into_iter());
+                    return Ok(Attempted::behind(observed, others));
                 }
                 self.join(section, beside, (record, cause), &void, now, before_commit)
             }
@@ -130,10 +145,9 @@ impl Attempt<'_, '_> {
         by: &[usize],
         now: &Now,
     ) -> Result<Attempted> {
-        let observed = beside.observed(by.first().copied().unwrap_or(0));
-        let others = by.len().saturating_sub(1);
+        let (observed, others) = beside.first_and_others(by.iter().copied());
         if self.limit_ms.is_none() {
-            let refusal = Refusal { others, ..self.refusal(held, observed) };
+            let refusal = Refusal { others, ..self.refusal(Some(held), observed) };
             return Ok(Attempted::Done(Outcome::Refused(refusal)));
         }
         let joint = standing_of(&beside.record).is_some();
@@ -165,25 +179,25 @@ impl Attempt<'_, '_> {
             of_standing = standing.fencing_token;
         }
         section.remember(record.fencing_token.get())?;
+        let ctx = self.handle.at.ctx;
         for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
-            if let (Some(grants), Some(file)) = (&beside.grants, &grant.file) {
-                grants.take(section, file, now.host)?;
-                // Before the new grant is announced: it may be the same agent's.
-                if let Observed::Ours(record, ..) = &grant.observed {
-                    let ctx = self.handle.at.ctx;
-                    (ctx.lease_ended)(ctx, record);
-                }
-            }
+            // Before the new grant is announced: it may be the same agent's.
+            beside.grants.iter().try_for_each(|grants| grants.end(section, ctx, grant))?;
         }
         before_commit(&mut record)?;
         let replaces = beside.record != Observed::Absent;
         match &self.request.joint {
-            None => publish(section, &record, replaces, RENEWAL_RESERVE)?,
+            None => {
+                publish(section, &record, replaces, RENEWAL_RESERVE)?;
+                beside.grants.iter().for_each(|grants| {
+                    grants.remove_empty(section);
+                });
+            }
             Some(_) => {
                 let grants = match beside.grants {
                     Some(grants) => {
                         if standing.is_none() {
-                            grants.remove_all(section, now.host)?;
+                            grants.remove_all(section, ctx, &self.request.lease)?;
                         }
                         grants
                     }

@@ -15,16 +15,18 @@ use rustix::io::Errno;
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, Processes};
 use zeta_core::layout;
+use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{
-    AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire,
+    AcquireRequest, Acquired, Cause, Held, HeldWhy, Observed, Policy, Record, decide_acquire, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::time::{NS_PER_MS, Now};
 
 pub use self::handle::LeaseHandle;
+pub use self::joint::NAMED_MAX;
 use super::joint::standing_of;
 use super::session;
-use super::{BeforeCommit, RENEWAL_RESERVE, observe, publish, refuse_if_fenced};
+use super::{BeforeCommit, LeaseView, RENEWAL_RESERVE, observe, publish, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::lease::queue::Queue;
@@ -48,15 +50,19 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// Why a lease was not granted.
+/// Why a lease was not granted, with the records that decided it: a second look at them could show
+/// something else.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// The reason, and for how long it lasts.
-    pub held: Held,
-    /// The record that was found.
+    /// The reason, and for how long it lasts; `None` if the caller's turn did not come: the lease
+    /// had room, or another process stayed inside the guard.
+    pub held: Option<Held>,
+    /// The record that was found; of a joint lease, the grant that may change first.
     pub observed: Observed,
-    /// How many other holders of a joint lease are in the way besides that one.
-    pub others: usize,
+    /// The other grants of a joint lease that are in the way.
+    pub others: Vec<Observed>,
+    /// What the caller asked to hold beside others.
+    pub joint: Option<Joint>,
     /// How long the caller waited.
     pub waited_ms: u64,
     /// How long the caller was to wait; `None` for a single try.
@@ -64,6 +70,20 @@ pub struct Refusal {
     /// What is in the way besides the record: a process inside the guard, or a killed holder that
     /// has not ended.
     pub guarded: Option<Error>,
+}
+
+impl Refusal {
+    /// The records that decided it, with the judgement of now on them.
+    pub fn views(&self, lease: &RecordName, now: &Now) -> Vec<LeaseView> {
+        let found = std::iter::once(&self.observed).chain(&self.others);
+        let found = found.filter(|observed| **observed != Observed::Absent);
+        let view = |observed: &Observed| LeaseView {
+            lease: lease.clone(),
+            standing: judge(observed, now),
+            observed: observed.clone(),
+        };
+        found.map(view).collect()
+    }
 }
 
 /// Called when waiting begins and whenever the holder changes.
@@ -137,9 +157,10 @@ enum Attempted {
     /// Another process stays inside the guard: a fenced command, or a stopped process.
     Guarded(Error),
     Sleep {
+        /// As in [`Refusal`].
         held: Option<Held>,
         observed: Observed,
-        others: usize,
+        others: Vec<Observed>,
         /// The processes of each holder whose end may free the lease.
         holders: Vec<Vec<OwnedFd>>,
     },
@@ -147,8 +168,8 @@ enum Attempted {
 
 impl Attempted {
     /// The lease can be granted, but other processes are ahead in the queue.
-    fn behind(observed: Observed) -> Attempted {
-        Attempted::Sleep { held: None, observed, others: 0, holders: Vec::new() }
+    fn behind(observed: Observed, others: Vec<Observed>) -> Attempted {
+        Attempted::Sleep { held: None, observed, others, holders: Vec::new() }
     }
 }
 
@@ -196,7 +217,6 @@ impl Attempt<'_, '_> {
                         (wait.on_wait)(&observed, held);
                     }
                     if self.rest_ms() == 0 {
-                        let held = held.unwrap_or_else(queued);
                         let refusal = self.refusal(held, observed);
                         return Ok(Outcome::Refused(Refusal { others, ..refusal }));
                     }
@@ -230,17 +250,19 @@ impl Attempt<'_, '_> {
             }
             Acquired::Grant(record, cause) => {
                 if self.must_queue(&section, holder(&observed), &|_| true, &now)? {
-                    return Ok(Attempted::behind(observed));
+                    return Ok(Attempted::behind(observed, Vec::new()));
                 }
                 self.grant(&section, record, cause, observed, before_commit)
             }
             Acquired::Held(held) => {
                 if self.limit_ms.is_none() {
-                    return Ok(Attempted::Done(Outcome::Refused(self.refusal(held, observed))));
+                    return Ok(Attempted::Done(Outcome::Refused(
+                        self.refusal(Some(held), observed),
+                    )));
                 }
                 let first = self.queue_up(&section, holder(&observed), None, &now)?;
                 let holders = if first { vec![holder_fds(&observed)] } else { Vec::new() };
-                Ok(Attempted::Sleep { held: Some(held), observed, others: 0, holders })
+                Ok(Attempted::Sleep { held: Some(held), observed, others: Vec::new(), holders })
             }
             Acquired::MustKill(processes) => self.kill(&section, &processes, observed, &now),
             Acquired::NoTokenLeft => Err(no_token_left(&self.request.lease)),
@@ -276,7 +298,7 @@ impl Attempt<'_, '_> {
                 self.queue_up(section, holder(&observed), None, now)?;
                 let held = Held { why: HeldWhy::OverdueForever, rest_ms: None };
                 let holders = vec![ends];
-                Ok(Attempted::Sleep { held: Some(held), observed, others: 0, holders })
+                Ok(Attempted::Sleep { held: Some(held), observed, others: Vec::new(), holders })
             }
         }
     }
@@ -314,9 +336,10 @@ impl Attempt<'_, '_> {
         host::reading().boot_ns.saturating_sub(self.started_ns) / NS_PER_MS
     }
 
-    fn refusal(&self, held: Held, observed: Observed) -> Refusal {
+    fn refusal(&self, held: Option<Held>, observed: Observed) -> Refusal {
         let (waited_ms, limit_ms) = (self.waited_ms(), self.limit_ms);
-        Refusal { held, observed, others: 0, waited_ms, limit_ms, guarded: None }
+        let (others, joint) = (Vec::new(), self.request.joint.clone());
+        Refusal { held, observed, others, joint, waited_ms, limit_ms, guarded: None }
     }
 
     /// Waits until killed processes have ended; false if the caller's time is over before.
@@ -336,18 +359,15 @@ impl Attempt<'_, '_> {
     }
 
     fn refuse_guarded(&self, busy: Error) -> Result<Outcome> {
-        let LeaseHandle { at, file, .. } = &*self.handle;
-        let bytes = at.read(file, layout::RECORD_MAX)?;
-        let observed = observe(bytes, &self.request.lease, &at.ctx.host);
-        let refusal = self.refusal(queued(), observed);
+        // No claim on paths is known to be in the way.
+        let found = match self.is_for_paths() {
+            true => None,
+            false => self.handle.at.view(&self.request.lease)?,
+        };
+        let observed = found.map_or(Observed::Absent, |view| view.observed);
+        let refusal = self.refusal(None, observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
     }
-}
-
-/// Returns the refusal of a waiter whose time ran out in the queue of a lease that just became
-/// free.
-fn queued() -> Held {
-    Held { why: HeldWhy::InTime, rest_ms: None }
 }
 
 /// Returns the processes of the holder, whose ticket does not count.

@@ -41,7 +41,6 @@ pub(super) struct QueuePosition {
     handed_over: bool,
     watch: Watch,
     watches_record: bool,
-    watches_grants: bool,
     /// The waiter right before this one, and a descriptor that becomes readable when it ends.
     before: Option<(Ticket, Option<OwnedFd>)>,
     /// The head that leaves a free lease, and since when.
@@ -180,11 +179,9 @@ impl Attempt<'_, '_> {
             position.watches_record = true;
             position.before = None;
         }
-        if first
-            && !position.watches_grants
-            && let Some(grants) = grants
-        {
-            position.watches_grants = position.watch.removals_in(grants);
+        // Each time: the directory may be another one than before.
+        if first && let Some(grants) = grants {
+            position.watch.removals_in(grants);
         }
         self.handle.position = Some(position);
         Ok(first)
@@ -208,7 +205,6 @@ impl Attempt<'_, '_> {
             handed_over: false,
             watch,
             watches_record: false,
-            watches_grants: false,
             before,
             idle,
         })

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, OFlags, Stat, fchmod, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwrite};
 use zeta_core::layout;
-use zeta_core::lease::Observed;
+use zeta_core::lease::{Observed, Record};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::pattern::index::{HEAD_LEN, Head, Index, Owner, Pending, gone, lines_of};
@@ -30,8 +30,16 @@ const GROWN: u64 = 4 * 1024 * 1024;
 /// How often a reader without the guard looks again at an index that is being written.
 const LOOKS: usize = 3;
 
-/// Returns the files of the grants that `claim` may exclude; all of them if the index does not
-/// count, which is mended then.
+/// A search in the guard takes no more steps than this (see [`Index::excluded_within`]), because
+/// all other claims of the space wait for it: about half a second for patterns that were made for
+/// that, and a few milliseconds for others.
+const STEPS_MAX: u64 = 50_000_000;
+
+/// Returns the files of the grants that `claim` may exclude. An index that does not count is made
+/// anew.
+///
+/// # Errors
+/// [`zeta_os::error::Kind::Usage`] if the search would take too long.
 pub fn excluded_by(
     section: &Section<'_>,
     grants: &Grants,
@@ -40,19 +48,36 @@ pub fn excluded_by(
     claim: &PathClaim,
 ) -> Result<Vec<String>> {
     let path = || section.path().join(INDEX);
-    let text = read(section.as_fd(), INDEX, READ_MAX, section.base(), path)?;
+    let found = read(section.as_fd(), INDEX, READ_MAX, section.base(), path);
     let owner = grants.owner(host)?;
-    if let Some(text) = &text
+    if let Ok(Some(text)) = &found
         && let Some(index) = Index::read(&text.bytes, &owner)
         && index.head.pending == Pending::Nothing
         && index.head.end() < GROWN
     {
-        return Ok(files_of(&index.excluded_by(claim)));
+        return excluded_in(&index, claim);
     }
-    let files = grants.files()?;
-    // The next question makes it anew, if this one could not.
-    let _ = write_anew(section, grants, lease, &files, &owner);
-    Ok(files)
+    let (mut head, lines) = lines_anew(section, grants, lease)?;
+    head.append(&lines);
+    // One that is not a file of its own is not touched. If this one cannot be written, the next
+    // question makes it anew.
+    if found.is_ok() {
+        let _ = write_anew(section, &head, &lines, &owner);
+    }
+    let text = head.render(&owner) + &lines;
+    let index = Index::read(text.as_bytes(), &owner);
+    index.map_or_else(|| grants.files(), |index| excluded_in(&index, claim))
+}
+
+fn excluded_in(index: &Index<'_>, claim: &PathClaim) -> Result<Vec<String>> {
+    let found = index.excluded_within(claim, STEPS_MAX).ok_or_else(|| {
+        Error::usage(
+            "to compare these paths with all claims of the repository takes too long: other \
+             claims would wait for it",
+        )
+        .hint("claim fewer patterns at once, or such with fewer wildcards")
+    })?;
+    Ok(files_of(&found))
 }
 
 /// Returns the files of the grants that the index names for a question, without the guard; all of
@@ -70,8 +95,8 @@ pub fn named_outside(
     if let Some((guard, _)) = open_inner(node.as_fd(), &guard, base, path)? {
         for _ in 0..LOOKS {
             let before = grants.owner(host)?;
-            let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX))?;
-            let Some(text) = text else { break };
+            let text = read(guard.as_fd(), INDEX, READ_MAX, base, || path().join(INDEX));
+            let Ok(Some(text)) = text else { break };
             let Some(index) = Index::read(&text.bytes, &before) else { continue };
             let mut files = files_of(&ask(&index));
             if let Pending::Grant(id) = &index.head.pending {
@@ -91,33 +116,47 @@ fn files_of(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| file_of(id)).collect()
 }
 
-fn write_anew(
+/// The lines of all grants, and the first line before they are counted.
+fn lines_anew(
     section: &Section<'_>,
     grants: &Grants,
     lease: &RecordName,
-    files: &[String],
-    owner: &Owner,
-) -> Result<()> {
+) -> Result<(Head, String)> {
     let mut lines = String::new();
-    for file in files {
-        let bytes = grants.read(section.base(), file)?;
-        lines += &lines_for(file, &read_only(bytes, lease));
+    for file in grants.files()? {
+        let bytes = grants.read(section.base(), &file)?;
+        lines += &lines_for(&file, &read_only(bytes, lease));
     }
+    Ok((Head::anew(host::random()? as u64), lines))
+}
+
+fn write_anew(section: &Section<'_>, head: &Head, lines: &str, owner: &Owner) -> Result<()> {
     remove(section);
-    let mut head = Head::anew(host::random()? as u64);
-    head.append(&lines);
     let opened = IndexFile::create(section)?;
-    opened.write(HEAD_LEN as u64, &lines)?;
+    opened.write(HEAD_LEN as u64, lines)?;
     opened.write(0, &head.render(owner))
+}
+
+fn id_of(file: &str) -> &str {
+    file.strip_suffix(".lock").unwrap_or(file)
 }
 
 /// The lines of a grant. One that cannot be read covers every path.
 fn lines_for(file: &str, observed: &Observed) -> String {
-    let id = file.strip_suffix(".lock").unwrap_or(file);
     match observed {
-        Observed::Ours(record, ..) => lines_of(id, &PathClaim::of(&record.extra)),
-        _ => lines_of(id, &PathClaim::of(&[])),
+        Observed::Ours(record, ..) => lines_of_record(file, record),
+        _ => lines_of(id_of(file), &PathClaim::of(&[])),
     }
+}
+
+/// The lines of a grant with this record.
+pub fn lines_of_record(file: &str, record: &Record) -> String {
+    lines_of(id_of(file), &PathClaim::of(&record.extra))
+}
+
+/// The line of a grant that is gone.
+pub fn gone_line(file: &str) -> String {
+    gone(id_of(file))
 }
 
 /// Makes sure that no stale index counts.
@@ -142,13 +181,13 @@ impl<'s, 'a> Change<'s, 'a> {
         file: &str,
     ) -> Result<Change<'s, 'a>> {
         let mut opened = None;
-        if let Some(index) = IndexFile::open(section)? {
+        // As for a question, one that is not a file of its own does not count.
+        if let Ok(Some(index)) = IndexFile::open(section) {
             let owner = grants.owner(host)?;
             let counts = |head: &Head| head.pending == Pending::Nothing && head.end() < GROWN;
             match index.head(&owner)?.filter(counts) {
                 Some(mut head) => {
-                    let id = file.strip_suffix(".lock").unwrap_or(file);
-                    head.pending = Pending::Grant(id.to_owned());
+                    head.pending = Pending::Grant(id_of(file).to_owned());
                     index.write(0, &head.render(&owner))?;
                     opened = Some((index, head));
                 }
@@ -158,16 +197,11 @@ impl<'s, 'a> Change<'s, 'a> {
         Ok(Change { section, grants, host, opened })
     }
 
-    /// The grant has changed: `after` is what stands there now, or `None` if its patterns are as
-    /// before.
-    pub fn end(self, file: &str, after: Option<&Observed>) {
+    /// The grant has changed; `lines` are those that say how.
+    pub fn end(self, lines: impl FnOnce() -> String) {
         let Change { section, grants, host, opened } = self;
         let Some((index, mut head)) = opened else { return };
-        let lines = match after {
-            None => String::new(),
-            Some(Observed::Absent) => gone(file.strip_suffix(".lock").unwrap_or(file)),
-            Some(observed) => lines_for(file, observed),
-        };
+        let lines = lines();
         let written = grants.owner(host).and_then(|owner| {
             index.write(head.end(), &lines)?;
             head.append(&lines);

@@ -6,8 +6,7 @@ pub mod index;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Stat;
-use zeta_core::evidence::{FileTimes, ProcessState};
+use rustix::fs::{AtFlags, Stat, unlinkat};
 use zeta_core::layout;
 use zeta_core::lease::joint::decide::has_ended;
 use zeta_core::lease::joint::{standing_record, stands_for_grants, stands_long_enough};
@@ -15,8 +14,9 @@ use zeta_core::lease::{FencingToken, Observed, Record, judge};
 use zeta_core::name::RecordName;
 use zeta_core::time::{Host, Now};
 
-use self::index::Change;
+use self::index::{Change, gone_line, lines_of_record};
 use super::{observe, publish, read_only, render};
+use crate::context::Context;
 use crate::directory::create::publish_dir;
 use crate::directory::guard::{Place, Section};
 use crate::directory::tree::{Bytes, Node, read};
@@ -27,6 +27,22 @@ use zeta_os::files::list;
 /// A release looks at so many other grants: the last one that a process holds takes those of dead
 /// ones with it.
 const LOOKED_AT_MAX: usize = 64;
+
+/// How often a reader without the guard looks at grants of which one is gone that was named.
+const LOOKS: usize = 4;
+
+/// Looks at grants without the guard. One that is named and gone may have been handed over: it has
+/// another name then, and would be missed. `look` returns whether one was gone; the last look
+/// counts in any case.
+pub fn look_again<T>(mut look: impl FnMut() -> Result<(T, bool)>) -> Result<T> {
+    for _ in 1..LOOKS {
+        let (found, was_gone) = look()?;
+        if !was_gone {
+            return Ok(found);
+        }
+    }
+    Ok(look()?.0)
+}
 
 /// The opened directory of the grants of a joint lease.
 #[derive(Debug)]
@@ -166,20 +182,71 @@ impl Grants {
         let text = render(record, reserve)?;
         let change = Change::begin(section, self, host, file)?;
         section.publish_in(&self.place(), file, &text, as_before)?;
-        let after = (!as_before).then(|| {
-            let (record, times) = (Box::new(record.clone()), FileTimes::default());
-            Observed::Ours(record, times, ProcessState::Unknown)
+        change.end(|| match as_before {
+            true => String::new(),
+            false => lines_of_record(file, record),
         });
-        change.end(file, after.as_ref());
         Ok(())
     }
 
     /// Removes a grant.
-    pub fn take(&self, section: &Section<'_>, file: &str, host: &Host) -> Result<()> {
+    fn take(&self, section: &Section<'_>, file: &str, host: &Host) -> Result<()> {
         let change = Change::begin(section, self, host, file)?;
         section.remove_in(&self.place(), file)?;
-        change.end(file, Some(&Observed::Absent));
+        change.end(|| gone_line(file));
         Ok(())
+    }
+
+    /// Removes the grant of another holder, which has ended, and ends what was announced of it.
+    pub fn end(&self, section: &Section<'_>, ctx: &Context, grant: &Grant) -> Result<()> {
+        let Some(file) = &grant.file else { return Ok(()) };
+        self.take(section, file, &ctx.host)?;
+        if let Observed::Ours(record, ..) = &grant.observed {
+            (ctx.lease_ended)(ctx, record);
+        }
+        Ok(())
+    }
+
+    /// Gives the grant in `file` the name that its token says; returns that name.
+    fn give_name(
+        &self,
+        section: &Section<'_>,
+        file: &str,
+        record: &Record,
+        host: &Host,
+    ) -> Result<String> {
+        let named = layout::grant_file(record.fencing_token.get());
+        let change = Change::begin(section, self, host, &named)?;
+        section.rename_in(&self.place(), file, &named)?;
+        change.end(|| gone_line(file) + &lines_of_record(&named, record));
+        Ok(named)
+    }
+
+    /// Finds the grant with this token in the guard. A handover that was killed has left its record
+    /// under the name of the grant before it.
+    fn find_inside(
+        &self,
+        section: &Section<'_>,
+        lease: &RecordName,
+        token: FencingToken,
+        host: &Host,
+    ) -> Result<Option<(String, Bytes)>> {
+        let base = section.base();
+        if let Some(found) = self.find(base, lease, token)? {
+            return Ok(Some(found));
+        }
+        for file in self.files()? {
+            let Some(bytes) = self.read(base, &file)? else { continue };
+            match read_only(Some(bytes.clone()), lease) {
+                Observed::Ours(record, ..) if record.fencing_token == token => {
+                    // Under its old name it counts as well.
+                    let named = self.give_name(section, &file, &record, host);
+                    return Ok(Some((named.unwrap_or(file), bytes)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The directory, for changes in it.
@@ -193,8 +260,21 @@ impl Grants {
     }
 
     /// Removes all grants: those of a joint lease that was broken count no more.
-    pub fn remove_all(&self, section: &Section<'_>, host: &Host) -> Result<()> {
-        self.files()?.iter().try_for_each(|file| self.take(section, file, host))
+    pub fn remove_all(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        lease: &RecordName,
+    ) -> Result<()> {
+        let all = self.read_all(section.base(), |bytes| read_only(bytes, lease))?;
+        all.iter().try_for_each(|grant| self.end(section, ctx, grant))
+    }
+
+    /// Removes the directory if no grant is left, so that names of leases that are free do not fill
+    /// the node's directory. Returns whether it is gone.
+    pub fn remove_empty(&self, section: &Section<'_>) -> bool {
+        let name = self.path.file_name().unwrap_or_default();
+        unlinkat(section.node().as_fd(), name, AtFlags::REMOVEDIR).is_ok()
     }
 
     /// Adds a grant; `standing` is the record that stands for the joint lease already.
@@ -212,7 +292,7 @@ impl Grants {
         render(record, super::RENEWAL_RESERVE)?;
         let first = standing_record(standing, token, record, now);
         let first = first.ok_or_else(|| Error::usage("a grant of a joint lease has no kind"))?;
-        if standing.is_none() {
+        if standing.is_none_or(|standing| !stands_long_enough(standing, record, now)) {
             publish(section, &first, replaces, 0)?;
         }
         let file = layout::grant_file(record.fencing_token.get());
@@ -234,7 +314,12 @@ pub struct Found {
 impl Found {
     /// Looks for the grant `token` of a lease. Where there is none, the record of a lease that is
     /// not joint is what was found.
-    pub fn find(section: &Section<'_>, lease: &RecordName, token: FencingToken) -> Result<Found> {
+    pub fn find(
+        section: &Section<'_>,
+        lease: &RecordName,
+        token: FencingToken,
+        host: &Host,
+    ) -> Result<Found> {
         let observed = read_only(section.read(layout::RECORD_MAX)?, lease);
         let Some(standing) = standing_of(&observed) else {
             return Ok(Found { observed, joint: None });
@@ -242,7 +327,7 @@ impl Found {
         let Some(grants) = Grants::open(section.base(), section.node(), lease)? else {
             return Ok(Found { observed: Observed::Absent, joint: None });
         };
-        let (file, bytes) = grants.find(section.base(), lease, token)?.unzip();
+        let (file, bytes) = grants.find_inside(section, lease, token, host)?.unzip();
         let joint = Some((grants, file, Box::new(standing.clone())));
         Ok(Found { observed: read_only(bytes, lease), joint })
     }
@@ -253,16 +338,19 @@ impl Found {
         let Some(standing) = standing_of(&observed) else {
             return Ok(Found { observed, joint: None });
         };
-        let none = Found { observed: Observed::Absent, joint: None };
         let Some(grants) = Grants::open(section.base(), section.node(), lease)? else {
-            return Ok(none);
+            return Ok(Found { observed: Observed::Absent, joint: None });
         };
         let all = grants.read_all(section.base(), |bytes| read_only(bytes, lease))?;
         let odd = all.into_iter().find(|grant| !matches!(grant.observed, Observed::Ours(..)));
-        Ok(odd.map_or(none, |grant| Found {
-            observed: grant.observed,
-            joint: Some((grants, grant.file, Box::new(standing.clone()))),
-        }))
+        let (observed, file) =
+            odd.map_or((Observed::Absent, None), |grant| (grant.observed, grant.file));
+        Ok(Found { observed, joint: Some((grants, file, Box::new(standing.clone()))) })
+    }
+
+    /// Whether the lease has several holders, or had.
+    pub fn is_joint(&self) -> bool {
+        self.joint.is_some()
     }
 
     /// Writes the record anew, with `reserve` bytes to spare.
@@ -285,22 +373,25 @@ impl Found {
         grants.put(section, file, (record, reserve), true, now.host)
     }
 
-    /// Writes the record of another holder in its place; that one of a grant has a file of its own,
-    /// and is there before this one goes.
+    /// Writes the record of another holder in its place. That of a grant gets the name of its own
+    /// token then; one that a killed process did not name is found by its token nevertheless.
     pub fn replace(&self, section: &Section<'_>, record: &Record, now: &Now) -> Result<()> {
-        let Some((grants, Some(file), standing)) = &self.joint else {
-            return publish(section, record, true, super::RENEWAL_RESERVE);
-        };
-        grants.add(section, Some(standing), (standing.fencing_token, record), true, now)?;
-        grants.take(section, file, now.host)
+        self.publish(section, record, super::RENEWAL_RESERVE, now)?;
+        if let Some((grants, Some(file), standing)) = &self.joint {
+            let _ = grants.give_name(section, file, record, now.host);
+            let token = standing.fencing_token;
+            let first = standing_record(Some(standing), token, record, now);
+            first.map(|first| publish(section, &first, true, 0));
+        }
+        Ok(())
     }
 
     /// Removes the record. The last grant takes the record with it that stands for them.
-    pub fn remove(&self, section: &Section<'_>, now: &Now) -> Result<()> {
+    pub fn remove(&self, section: &Section<'_>, ctx: &Context, now: &Now) -> Result<()> {
         let Some((grants, Some(file), standing)) = &self.joint else { return section.remove() };
         grants.take(section, file, now.host)?;
         // The grant is gone already: what is left is for others to notice it.
-        let _ = settle(section, grants, standing, now);
+        let _ = settle(section, ctx, grants, standing, now);
         Ok(())
     }
 }
@@ -309,21 +400,21 @@ impl Found {
 /// have ended. Otherwise it is written anew, for those that watch it. Returns whether it is gone.
 pub fn settle(
     section: &Section<'_>,
+    ctx: &Context,
     grants: &Grants,
     standing: &Record,
     now: &Now,
 ) -> Result<bool> {
-    let few = grants.few_files()?;
-    let ended = |file: &String| {
-        let bytes = grants.read(section.base(), file)?;
-        Ok(has_ended(&judge(&observe(bytes, &standing.lease, now.host), now)))
-    };
-    let left = few.iter().flatten().map(ended).collect::<Result<Vec<bool>>>()?;
-    if let Some(files) = &few
-        && left.iter().all(|ended| *ended)
+    let few = grants.few_files()?.map(|files| {
+        let look = |bytes| observe(bytes, &standing.lease, now.host);
+        grants.read_some(section.base(), files, look)
+    });
+    if let Some(left) = few.transpose()?
+        && left.iter().all(|grant| has_ended(&judge(&grant.observed, now)))
     {
-        files.iter().try_for_each(|file| grants.take(section, file, now.host))?;
+        left.iter().try_for_each(|grant| grants.end(section, ctx, grant))?;
         section.remove()?;
+        grants.remove_empty(section);
         return Ok(true);
     }
     let renew_seq = standing.renew_seq.saturating_add(1);

@@ -3,7 +3,7 @@
 use zeta_core::evidence::{Age, judge_age, judge_boot};
 use zeta_core::json::Object;
 use zeta_core::lease::joint::Joint;
-use zeta_core::lease::{Cause, FencingToken, Held, Observed, Past, Record, Standing};
+use zeta_core::lease::{Cause, FencingToken, Held, Observed, Past, Record, Standing, judge};
 use zeta_core::name::RecordName;
 use zeta_core::record::Fields;
 use zeta_core::time::{Now, format_utc};
@@ -25,21 +25,21 @@ pub fn granted(record: &Record, cause: Option<Cause>) -> Object {
 }
 
 /// A refusal: the record that was found, and for how long it counts.
-pub fn refused(lease: &RecordName, refusal: &Refusal, standing: &Standing, now: &Now) -> Object {
-    let state = match standing {
-        Standing::Grantable(_) => standing_word(standing),
-        _ => held_word(refusal.held.why),
+pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> Object {
+    let state = match &refusal.held {
+        Some(held) => held_word(held.why),
+        None => standing_word(&judge(&refusal.observed, now)),
     };
     let mut object = Object::new();
     object.text("outcome", "held").text("lease_state", state);
     object.number("waited_ms", refusal.waited_ms);
     add_observed(&mut object, lease, &refusal.observed, None, &REFUSED_KEYS);
     add_times(&mut object, times(&refusal.observed, now));
-    if let Some(rest_ms) = refusal.held.rest_ms {
+    if let Some(rest_ms) = refusal.held.as_ref().and_then(|held| held.rest_ms) {
         object.number("rest_ms", rest_ms);
     }
-    if refusal.others > 0 {
-        object.number("other_holders", refusal.others as u64);
+    if !refusal.others.is_empty() {
+        object.number("other_holders", refusal.others.len() as u64);
     }
     object
 }

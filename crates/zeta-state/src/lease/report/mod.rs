@@ -2,23 +2,24 @@
 //! until when, and what to do.
 
 pub mod json;
+mod lost;
 
 use std::ffi::OsString;
 
 use zeta_core::evidence::{Boot, ProcessState, judge_boot};
 use zeta_core::json::Object;
-use zeta_core::lease::joint::slots_of;
+use zeta_core::lease::joint::{Joint, slots_of};
 use zeta_core::lease::{
-    Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Past, Policy,
-    Record, Said, Standing, judge,
+    Cause, DAMAGED_TTL_MS, FOREIGN_TTL_MS, FencingToken, Held, HeldWhy, Observed, Policy, Record,
+    Said, Standing, judge,
 };
 use zeta_core::name::RecordName;
 use zeta_core::record::printable;
-use zeta_core::time::{Now, format_duration, moment, parse_utc, push_number};
+use zeta_core::time::{Now, format_duration, moment, push_number};
 
+pub use self::lost::{lost, lost_with_json, other_grant};
+use super::LeaseView;
 use super::acquire::Refusal;
-use super::{LeaseView, LostTo};
-use crate::context::Context;
 use zeta_os::error::{Error, Kind};
 
 /// Describes the holder: "otto-cli (session 1f.., pid 77, uid 1000)".
@@ -201,75 +202,86 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         Some(_) => format!(" (waited {})", format_duration(refusal.waited_ms)),
         None => String::new(),
     };
-    let standing = judge(&refusal.observed, now);
-    let error = match (&refusal.guarded, &standing) {
+    let who = || {
+        let others = match refusal.others.len() {
+            0 => String::new(),
+            1 => "; and by another holder".to_owned(),
+            others => format!("; and by {others} other holders"),
+        };
+        (who(&refusal.observed, now), others)
+    };
+    let error = match (&refusal.guarded, &refusal.held) {
         (Some(busy), _) => Error { kind, ..busy.clone() },
-        // The lease is free, but the caller's time ran out in the queue.
-        (None, Standing::Grantable(_)) => {
-            let text = format!(
-                "lease {lease} is free, but other processes are ahead in the queue{waited}"
-            );
-            Error::new(kind, text)
-                .hint(format!("wait longer: zeta lease acquire {lease} --wait 1m"))
-        }
-        (None, _) => {
-            let grace = grace(&refusal.held).map_or(String::new(), |grace| format!("; {grace}"));
-            let who = who(&refusal.observed, now);
-            let others = match refusal.others {
-                0 => String::new(),
-                1 => "; and by another holder".to_owned(),
-                others => format!("; and by {others} other holders"),
+        // The caller's time ran out in the queue.
+        (None, None) => {
+            let what = match judge(&refusal.observed, now) {
+                Standing::Grantable(_) => "is free".to_owned(),
+                _ => {
+                    let (who, others) = who();
+                    format!("has room, beside {who}{others}")
+                }
             };
+            let text =
+                format!("lease {lease} {what}, but other processes are ahead in the queue{waited}");
+            let options = slots_option(refusal.joint.as_ref());
+            Error::new(kind, text)
+                .hint(format!("wait longer: zeta lease acquire {lease}{options} --wait 1m"))
+        }
+        (None, Some(held)) => {
+            let grace = grace(held).map_or(String::new(), |grace| format!("; {grace}"));
+            let (who, others) = who();
             let text = format!("lease {lease} is held by {who}{grace}{others}{waited}");
-            let hints = next_steps(lease, &refusal.held, &refusal.observed);
-            Error::new(kind, text).with_hints(hints)
+            let options = slots_option(refusal.joint.as_ref());
+            Error::new(kind, text).with_hints(next_steps(lease, held, &refusal.observed, &options))
         }
     };
-    (error, json::refused(lease, refusal, &standing, now))
+    (error, json::refused(lease, refusal, now))
 }
 
-fn next_steps(lease: &RecordName, held: &Held, observed: &Observed) -> Vec<String> {
+fn next_steps(lease: &RecordName, held: &Held, observed: &Observed, options: &str) -> Vec<String> {
     let mut steps = Vec::new();
     match held.why {
         HeldWhy::InTime | HeldWhy::InGrace => {
             let rest = held.rest_ms.map_or("1m".to_owned(), |ms| format!("{}s", ms / 1000 + 1));
-            let slots = slots_option(observed);
             steps.push(format!(
-                "wait in the queue: zeta lease acquire {lease}{slots} --wait {rest}"
+                "wait in the queue: zeta lease acquire {lease}{options} --wait {rest}"
             ));
         }
         HeldWhy::OverdueForever => {
             steps.push("its policy is 'never': only its holder or a person can end it".to_owned());
         }
-        HeldWhy::Foreign => steps.push(match held.rest_ms {
-            Some(ms) => format!("it counts as left behind in {}", format_duration(ms)),
-            None => "its file time lies in the future, so its age is not known".to_owned(),
-        }),
-        HeldWhy::Damaged => steps.push(match held.rest_ms {
-            Some(ms) => format!("it counts as left behind in {}", format_duration(ms)),
-            None => "its file time lies in the future, so its age is not known".to_owned(),
-        }),
+        HeldWhy::Foreign | HeldWhy::Damaged => steps.push(left_behind(held)),
     }
     match observed {
         Observed::Ours(record, ..) => steps.push(format!(
             "if you know that it is abandoned: zeta lease break {lease} --expect {} --reason WHY",
             record.fencing_token
         )),
-        Observed::Foreign { .. } | Observed::Damaged(..) => steps.push(format!(
-            "if you know that it is abandoned: zeta lease break {lease} --damaged --reason WHY"
-        )),
+        Observed::Foreign { .. } | Observed::Damaged(..) => steps.push(break_damaged(lease)),
         Observed::Absent => {}
     }
     steps
 }
 
-/// Returns how to ask for a place beside the holders of a counted lease.
-fn slots_option(observed: &Observed) -> String {
-    let slots = match observed {
-        Observed::Ours(record, ..) => slots_of(record),
-        _ => None,
-    };
-    slots.map_or(String::new(), |slots| format!(" --slots {slots}"))
+/// Says when a record ends that no holder renews.
+pub fn left_behind(held: &Held) -> String {
+    match held.rest_ms {
+        Some(ms) => format!("it counts as left behind in {}", format_duration(ms)),
+        None => "its file time lies in the future, so its age is not known".to_owned(),
+    }
+}
+
+/// Says how to end a record that has no token.
+pub fn break_damaged(lease: &RecordName) -> String {
+    format!("if you know that it is abandoned: zeta lease break {lease} --damaged --reason WHY")
+}
+
+/// Returns the option with which the caller asked for a place beside others.
+fn slots_option(joint: Option<&Joint>) -> String {
+    match joint {
+        Some(Joint::Slots(slots)) => format!(" --slots {slots}"),
+        _ => String::new(),
+    }
 }
 
 fn held_word(why: HeldWhy) -> &'static str {
@@ -319,9 +331,12 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
         let (changed, here) = (times.mtime_us, now.reading.wall_us);
         lines.push(format!("  evidence its file was changed {}", moment(changed, here)));
     }
+    let slots = match &view.observed {
+        Observed::Ours(record, ..) => slots_option(Joint::of(record).as_ref()),
+        _ => String::new(),
+    };
     match &view.standing {
         Standing::Grantable(_) => {
-            let slots = slots_option(&view.observed);
             lines
                 .push(format!("  next     free to take: zeta lease acquire {}{slots}", view.lease));
         }
@@ -329,7 +344,7 @@ pub fn view_text(view: &LeaseView, now: &Now) -> String {
             lines.extend(grace(held).map(|grace| {
                 format!("  grace    its TTL has run out; {grace}, unless it is renewed")
             }));
-            for step in next_steps(&view.lease, held, &view.observed) {
+            for step in next_steps(&view.lease, held, &view.observed, &slots) {
                 lines.push(format!("  next     {step}"));
             }
         }
@@ -358,74 +373,6 @@ fn view_line(view: &LeaseView, width: usize, now: &Now) -> String {
         standing_word(&view.standing),
         who(&view.observed, now)
     )
-}
-
-/// Makes the loss of a lease as an error and as JSON.
-pub fn lost_with_json(lost: &LostTo, ctx: &Context) -> (Error, Object) {
-    (self::lost(lost, ctx), json::lost(lost))
-}
-
-/// Makes the loss of a lease as an error.
-pub fn lost(lost: &LostTo, ctx: &Context) -> Error {
-    let name = &lost.lease;
-    let text = match (&lost.lost.by, &lost.broken) {
-        (_, Some(note)) => {
-            let say = |key| note.text(key).map_or(String::new(), |t| printable(&t).into_owned());
-            let at = note.text("broken_at").and_then(|t| parse_utc(&t).ok());
-            let at = at.map(|us| moment(us, ctx.now().reading.wall_us)).unwrap_or_default();
-            format!(
-                "lease {name}: your grant was broken by {} at {at}: \"{}\"",
-                say("agent"),
-                say("reason")
-            )
-        }
-        (Some(record), None) => {
-            let yours = match lost.past {
-                Past::Granted => "is not yours any more",
-                Past::Never { .. } | Past::NoGrant => "was never granted with this token",
-            };
-            let (by, token) = (format!("{} holds it", holder(record)), record.fencing_token);
-            let times = since_until(record, &ctx.now());
-            format!("lease {name} {yours}: {by} with token {token} {times}")
-        }
-        (None, None) => match lost.past {
-            Past::Granted => {
-                format!("lease {name} is not yours any more: {}", what_is_there(lost, ctx))
-            }
-            Past::Never { highest } => format!(
-                "lease {name} was never granted with this token: its last grant had {highest}"
-            ),
-            Past::NoGrant => format!(
-                "lease {name}: no grant of it is known here: there was none, or its records were \
-                 removed"
-            ),
-        },
-    };
-    if lost.past != Past::Granted && lost.broken.is_none() {
-        return Error::new(Kind::Lost, text)
-            .hint(format!("compare the name and the token: zeta lease show {name}"))
-            .hint(
-                "if a grant was yours, stop: what you do can collide with the next holder's work",
-            );
-    }
-    Error::new(Kind::Lost, text)
-        .hint("stop now: what you do from here can collide with the new holder's work")
-        .hint(format!("to go on, take it again: zeta lease acquire {name} --wait 10m"))
-}
-
-/// Describes what is in place of a grant that was not taken over by another holder.
-fn what_is_there(lost: &LostTo, ctx: &Context) -> String {
-    let view = ctx.find().ok().flatten().and_then(|handle| handle.view(&lost.lease).ok().flatten());
-    match view.map(|view| view.observed) {
-        None | Some(Observed::Absent) => "its record is gone".to_owned(),
-        Some(Observed::Damaged(damage, _)) => {
-            format!("a damaged record is in its place ({damage})")
-        }
-        Some(Observed::Foreign { .. }) => "a record of another program is in its place".to_owned(),
-        Some(Observed::Ours(by, ..)) => {
-            format!("{} holds it with token {}", holder(&by), by.fencing_token)
-        }
-    }
 }
 
 /// Returns the message about a renewal of an expired lease that no other process had taken.
@@ -477,19 +424,6 @@ pub fn token_not_printed(record: &Record, error: &Error) -> Error {
     let text = format!("{}; lease {lease} is yours, and the token is {fencing_token}", error.text);
     Error::new(Kind::Fault, text)
         .hint(format!("release it with: zeta lease release {lease} --token {fencing_token}"))
-}
-
-/// Makes the refusal of a break whose token is not that of the present grant.
-pub fn other_grant(lost: &LostTo) -> Error {
-    let text = match &lost.lost.by {
-        Some(by) => format!(
-            "lease {}: the present grant is {}'s with token {}, not the one that you named",
-            lost.lease, by.agent, by.fencing_token
-        ),
-        None => format!("lease {}: the record is not the grant that you named", lost.lease),
-    };
-    Error::new(Kind::Refused, text)
-        .hint(format!("see what is there now: zeta lease show {}", lost.lease))
 }
 
 /// Formats a command for people, cut to one line.

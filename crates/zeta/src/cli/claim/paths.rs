@@ -9,7 +9,7 @@ use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 use super::{AcquireArgs, HandoverArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
-use zeta_bus::claim::paths::{self as ops, PathRequest, report};
+use zeta_bus::claim::paths::{self as ops, PathHolders, PathRequest, report};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::context::Context;
 use zeta_state::lease::acquire::Outcome;
@@ -92,9 +92,11 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
             Ok(0)
         }
         Outcome::Refused(refusal) => {
-            let holders = ops::holders(&ctx, &request)?;
             let now = ctx.now();
-            let error = report::refused(&request, &refusal, &holders.others, &now);
+            let error = report::refused(&request, &refusal, &now);
+            // Who has them is what was decided on; a second look could show other holders.
+            let others = refusal.views(&request.space.lease, &now);
+            let holders = PathHolders { others, ..ops::holders(&ctx, &request)? };
             out.error(&error, Some(report::holders(&request, &holders, &now)));
             Ok(error.kind.status())
         }

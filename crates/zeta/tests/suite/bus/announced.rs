@@ -150,8 +150,13 @@ fn claims_that_end_without_a_release_end_for_the_original_too() {
     assert_eq!(repo.original("src/**"), [""; 0]);
     repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]).status().unwrap();
     assert_eq!(repo.original("src/**"), ["ann"]);
-    repo.claim("bob", &["--path", "src/"]);
+    let bob = repo.claim("bob", &["--path", "src/"]);
     assert_eq!(repo.original("src/**"), ["bob"], "a dead holder's word ends with the takeover");
+    let killed = killed.replace("src/", "docs/");
+    repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]).status().unwrap();
+    assert_eq!(repo.original("docs/**"), ["ann"]);
+    repo.ends(0, &["claim", "release", "--path", "src/", "--token", &bob]);
+    assert_eq!(repo.original("docs/**"), [""; 0], "and with the release of the last living one");
 }
 
 #[test]

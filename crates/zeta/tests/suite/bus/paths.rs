@@ -1,11 +1,13 @@
 //! Claims on paths: who edits which files, over all worktrees of a repository.
 
-use std::os::unix::fs::symlink;
+use std::fs::File;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Out, Sandbox, find, finish, run, signal, skip, test_name, wait_for};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -287,6 +289,88 @@ fn an_index_that_is_gone_torn_or_stale_costs_no_claim() {
     std::fs::write(&index, old).unwrap();
     repo.claim(3, "acquire", &["docs/x"], &[]);
     repo.claim(0, "release", &["docs/"], &["--token", &bob]);
+}
+
+#[test]
+fn an_index_that_is_no_file_of_zeta_s_stops_no_claim() {
+    let repo = Repo::new();
+    let ann = repo.token(&["src/"], &["--as", "ann"]);
+    repo.claim(3, "acquire", &["src/a.py"], &[]);
+    let index = repo.index();
+    let good = std::fs::read(&index).unwrap();
+    let other = repo.sandbox.dir.join("other");
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("a directory", &|| std::fs::create_dir(&index).unwrap()),
+        ("a link", &|| symlink("fencing_token", &index).unwrap()),
+        ("open to all", &|| {
+            std::fs::write(&index, &good).unwrap();
+            std::fs::set_permissions(&index, std::fs::Permissions::from_mode(0o666)).unwrap();
+        }),
+        ("of two names", &|| {
+            std::fs::write(&other, &good).unwrap();
+            std::fs::hard_link(&other, &index).unwrap();
+        }),
+    ];
+    let mut last = ann;
+    for (name, make) in cases {
+        std::fs::remove_file(&index).or_else(|_| std::fs::remove_dir(&index)).unwrap();
+        make();
+        let out = repo.claim(3, "check", &["src/a.py"], &["--as", "bob"]);
+        assert!(out.err.contains("ann"), "{name}: {out:?}");
+        let bob = repo.token(&["docs/"], &["--as", "bob"]);
+        repo.claim(3, "acquire", &["docs/a"], &["--as", "cat"]);
+        repo.claim(0, "release", &["docs/"], &["--token", &bob]);
+        let next = repo.claim(0, "handover", &["src/"], &["--to", "ann", "--token", &last]);
+        last = next.out.trim().to_owned();
+        assert!(index.symlink_metadata().is_ok(), "{name}: it is not zeta's to remove");
+    }
+    assert_eq!(std::fs::read(&other).unwrap(), good);
+}
+
+#[test]
+fn a_busy_guard_is_called_busy_and_no_holder_is_named() {
+    let repo = Repo::new();
+    repo.token(&["src/"], &["--as", "ann"]);
+    let item = repo.ends(0, &repo.top, &["claim", "acquire", "B-1", "--as", "ann"]).out;
+    repo.ends(0, &repo.top, &["claim", "release", "B-1", "--token", item.trim()]);
+    let guards = std::fs::read_dir(repo.sandbox.node().join(".guard")).unwrap();
+    let guards: Vec<File> =
+        guards.map(|guard| File::open(guard.unwrap().path()).unwrap()).collect();
+    for guard in &guards {
+        flock(guard, FlockOperation::LockExclusive).unwrap();
+    }
+    for what in [["--path", "docs/x"], ["--item", "B-1"]] {
+        let args = [&["claim", "acquire", "--as", "bob"], &what[..]].concat();
+        for (status, more) in [(3, &[][..]), (6, &["--wait", "300ms"])] {
+            let args = [&args[..], more].concat();
+            let out = repo.ends(status, &repo.top, &args);
+            assert!(out.err.contains("critical section"), "{out:?}");
+            assert!(!out.err.contains("claimed by"), "{out:?}");
+        }
+    }
+}
+
+#[test]
+fn no_search_for_claims_in_the_way_makes_others_wait() {
+    let repo = Repo::new();
+    let costly = |beside: usize| -> Vec<String> {
+        (0..3).map(|n| format!("{}{beside}{n}", "*a".repeat(490))).collect()
+    };
+    for beside in 0..8 {
+        let paths = costly(beside);
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let out = run(&mut {
+            let mut call = repo.cmd(&repo.top, &["claim", "acquire", "--shared"]);
+            call.args(paths.iter().flat_map(|path| ["--path", path]));
+            call
+        });
+        assert_eq!(out.status, 0, "{out:?}");
+    }
+    let paths = costly(9);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let out = repo.claim(2, "acquire", &paths, &[]);
+    assert!(out.err.contains("takes too long"), "{:.300}", out.err);
+    repo.token(&["src/", "docs/"], &["--as", "bob"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod bus;
 mod fault;
+mod handover;
 mod hooks;
 mod joint;
 mod moment;
@@ -150,4 +151,9 @@ fn a_fault_at_any_call_of_a_claim_on_paths_grants_and_announces_it_or_not() {
 #[test]
 fn a_fault_at_any_call_of_a_release_of_paths_leaves_the_claim_or_nothing() {
     joint::play(test_name!(), &joint::Scene::unclaim());
+}
+
+#[test]
+fn a_fault_at_any_call_of_a_handover_of_paths_leaves_one_holder() {
+    handover::play(test_name!());
 }

@@ -112,24 +112,26 @@ fn head(line: &str) -> Option<&str> {
     Some(if first.starts_with('"') || first.starts_with("0x") { call } else { first })
 }
 
-/// Runs a verb that pauses before one of its openat calls; returns what it answered, and what
-/// `during` did in that pause.
+/// Runs a verb that pauses before one of its calls; returns what it answered, and what `during` did
+/// in that pause.
 pub fn pause<T>(
     sandbox: &Sandbox,
     point: &Point,
     args: &[&str],
     during: impl FnOnce() -> T,
 ) -> (Out, T) {
-    let inject = format!("inject=openat:delay_enter=1000000:when={}", point.k);
+    let trace = format!("trace={}", point.call);
+    let inject = format!("inject={}:delay_enter=1000000:when={}", point.call, point.k);
     let log = sandbox.dir.join("trace");
     let _ = std::fs::remove_file(&log);
-    let opened = || {
+    let of_it = format!(" {}(", point.call);
+    let made = || {
         let trace = std::fs::read_to_string(&log).unwrap_or_default();
-        trace.lines().filter(|line| line.contains(" openat(")).count()
+        trace.lines().filter(|line| line.contains(&of_it)).count()
     };
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| traced(sandbox, &["-e", "trace=openat", "-e", &inject], args).0);
-        until(LIMIT, || opened() + 1 >= point.k || call.is_finished());
+        let call = scope.spawn(|| traced(sandbox, &["-e", &trace, "-e", &inject], args).0);
+        until(LIMIT, || made() + 1 >= point.k || call.is_finished());
         let done = during();
         (call.join().unwrap(), done)
     })

@@ -1,9 +1,11 @@
 //! `zeta hook install` and `uninstall`: what is in a file of an agent tool stays, byte for byte.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Out, Sandbox, is_root, run, skip, test_name};
+use super::run::Agent;
+use crate::support::{Out, Sandbox, is_root, run, skip, test_name, wait_for};
 
 const TOOLS: [(&str, &str); 6] = [
     ("claude", ".claude/settings.json"),
@@ -143,6 +145,64 @@ fn a_link_stays_and_its_target_is_changed() {
 }
 
 #[test]
+fn a_hard_link_is_refused_because_its_other_name_would_keep_the_old_text() {
+    let sandbox = Sandbox::new();
+    let real = write(&sandbox, "dotfiles/claude.json", "{}");
+    let path = sandbox.dir.join(".claude/settings.json");
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    std::fs::hard_link(&real, &path).unwrap();
+    let out = hook(&sandbox, &["install", "claude"]);
+    assert!(out.status == 3 && out.err.contains("it is a hard link"), "{out:?}");
+    assert_eq!((read(&path), path.metadata().unwrap().nlink()), ("{}".to_owned(), 2));
+    std::fs::remove_file(&real).unwrap();
+    ok(&sandbox, &["install", "claude"]);
+    let with = read(&path);
+    std::fs::hard_link(&path, &real).unwrap();
+    assert_eq!(hook(&sandbox, &["uninstall", "claude"]).status, 3);
+    assert_eq!((read(&path), read(&real)), (with.clone(), with));
+}
+
+#[test]
+fn a_file_keeps_its_group() {
+    if !is_root() {
+        return skip(test_name!(), "needs root, to give a file to another group");
+    }
+    let sandbox = Sandbox::new();
+    let path = write(&sandbox, ".claude/settings.json", "{}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown(&path, None, Some(12_345)).unwrap();
+    for verb in ["install", "uninstall"] {
+        ok(&sandbox, &[verb, "claude"]);
+        let meta = path.metadata().unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (12_345, 0o640), "{verb}");
+    }
+    // A user who is not in that group cannot keep it.
+    for path in all_below(&sandbox.dir).into_iter().chain([sandbox.dir.to_path_buf()]) {
+        std::os::unix::fs::chown(path, Some(12_346), None).unwrap();
+    }
+    let mut command = sandbox.cmd(&["hook", "install", "claude"]);
+    let out = run(command.uid(12_346).gid(12_346).env_remove("CLAUDE_CONFIG_DIR"));
+    assert!(out.status == 3 && out.err.contains("cannot keep its group (12345)"), "{out:?}");
+    assert_eq!(read(&path), "{}");
+    let left = all_below(path.parent().unwrap());
+    assert_eq!(left, [path], "no part of a file stays behind");
+}
+
+#[test]
+fn a_hook_of_a_person_that_names_zeta_is_none_of_zeta() {
+    let sandbox = Sandbox::new();
+    let text = "{\"hooks\": {\"Stop\": [{\"hooks\": [{\"type\": \"command\", \
+        \"command\": \"echo x hook run claude y\"}]}]}}";
+    let path = write(&sandbox, ".claude/settings.json", text);
+    assert!(ok(&sandbox, &["status"]).contains("claude    absent"));
+    ok(&sandbox, &["install", "claude"]);
+    assert!(ok(&sandbox, &["status"]).contains("claude    installed"));
+    let out = hook(&sandbox, &["uninstall", "claude"]);
+    assert_eq!((out.status, out.err.as_str(), read(&path).as_str()), (0, "", text), "{out:?}");
+    assert!(!sandbox.dir.join(".local/state/zeta/hooks").exists());
+}
+
+#[test]
 fn a_file_that_cannot_be_changed_safely_is_refused_and_stays() {
     let sandbox = Sandbox::new();
     for (text, part) in [
@@ -197,24 +257,72 @@ fn a_file_of_another_user_is_refused() {
     assert_eq!(read(&path), "{}");
 }
 
+/// The command of an event before a tool, as it is installed.
+fn installed(sandbox: &Sandbox, tool: &str) -> String {
+    ok(sandbox, &["install", tool]);
+    let (_, file) = TOOLS.iter().find(|(name, _)| *name == tool).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(&read(&sandbox.dir.join(file))).unwrap();
+    let command = match tool {
+        "copilot" => &settings["hooks"]["preToolUse"][0]["bash"],
+        "cursor" => &settings["hooks"]["preToolUse"][0]["command"],
+        "gemini" => &settings["hooks"]["BeforeTool"][0]["hooks"][0]["command"],
+        _ => &settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"],
+    };
+    command.as_str().unwrap().to_owned()
+}
+
 #[test]
 fn an_installed_command_answers_and_does_nothing_without_its_program() {
-    let sandbox = Sandbox::new();
-    ok(&sandbox, &["install", "gemini"]);
-    let settings: serde_json::Value =
-        serde_json::from_str(&read(&sandbox.dir.join(".gemini/settings.json"))).unwrap();
-    let command = settings["hooks"]["BeforeTool"][0]["hooks"][0]["command"].as_str().unwrap();
-    let event = r#"{"session_id":"s","cwd":"/","tool_name":"x"}"#;
-    for (command, note) in [
-        (command.to_owned(), ""),
-        (command.replace(env!("CARGO_BIN_EXE_zeta"), "/nosuch/zeta"), ""),
-        (command.replace("before-tool", "nosuch"), "zeta hook: an event is"),
-    ] {
-        let script = format!("echo '{event}' | sh -c \"$0\"");
-        let out = run(&mut sandbox.other("sh", &["-c", &script, &command]));
-        assert_eq!((out.status, out.out.as_str()), (0, ""), "{command}: {out:?}");
-        assert!(out.err.starts_with(note), "{command}: {out:?}");
+    for tool in ["claude", "codex", "gemini", "copilot", "cursor"] {
+        let sandbox = Sandbox::new();
+        let command = installed(&sandbox, tool);
+        let event = r#"{"session_id":"s","sessionId":"s","conversation_id":"s","cwd":"/"}"#;
+        for (command, note) in [
+            (command.clone(), ""),
+            (command.replace(env!("CARGO_BIN_EXE_zeta"), "/nosuch/zeta"), ""),
+            (command.replace("before-tool", "nosuch"), "zeta hook: an event is"),
+        ] {
+            let script = format!("echo '{event}' | sh -c \"$0\"");
+            let out = run(&mut sandbox.other("sh", &["-c", &script, &command]));
+            assert_eq!((out.status, out.out.as_str()), (0, ""), "{command}: {out:?}");
+            assert!(out.err.starts_with(note), "{command}: {out:?}");
+        }
     }
+}
+
+#[test]
+fn a_program_that_cannot_run_or_is_killed_blocks_no_tool() {
+    for tool in ["gemini", "copilot"] {
+        let sandbox = Sandbox::new();
+        let command = installed(&sandbox, tool);
+        for program in ["\u{7f}ELF", "", "#!/nosuch/interpreter\n", "#!/bin/sh\nkill -9 $$\n"] {
+            let broken = write(&sandbox, "broken/zeta", program);
+            std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let path = broken.to_str().unwrap();
+            let command = command.replace(env!("CARGO_BIN_EXE_zeta"), path);
+            for shell in ["sh", "bash"] {
+                let out = run(&mut sandbox.other(shell, &["-c", &command]));
+                assert_eq!((out.status, out.out.as_str()), (0, ""), "{program:?}: {out:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hook_behind_a_shell_knows_the_process_of_its_tool() {
+    let sandbox = Sandbox::new();
+    let command = installed(&sandbox, "gemini").replace("before-tool", "session-start");
+    let mut tool =
+        sandbox.other("sh", &["-c", "sh -c \"$0\" </dev/stdin; exec sleep 60", &command]);
+    let process = tool.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut tool = Agent { process, session: "s".to_owned() };
+    let event = format!("{{\"session_id\":\"s\",\"cwd\":\"{}\"}}", sandbox.dir.display());
+    std::io::Write::write_all(&mut tool.process.stdin.take().unwrap(), event.as_bytes()).unwrap();
+    let has = |text: &str| sandbox.ok(&["status", "--json"]).replace([' ', '"'], "").contains(text);
+    wait_for("the session is there", || has("liveness:live"));
+    assert!(has(&format!("pid:{},", tool.process.id())));
+    tool.kill();
+    wait_for("the session is gone", || has("liveness:gone"));
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod commands;
 mod install;
 mod mail;
 pub(crate) mod run;
+mod shell;
 mod whose;

@@ -367,7 +367,15 @@ fn a_push_of_a_claimed_branch_is_refused_and_a_commit_is_warned() {
     let _holder = claimed(&sandbox, &dir);
     let other = Agent::start("other");
     let ask = |dir: &Path, text: &str| claude(&sandbox, &other, "before-tool", &bash(dir, text));
-    for text in ["git push", "cd / && git -C ~/r push origin HEAD", "git push origin x:main"] {
+    for text in [
+        "git push",
+        "cd / && git -C ~/r push origin HEAD",
+        "git push origin x:main",
+        "if timeout 60 git push origin \"$BRANCH\"; then echo ok; fi",
+        "git push --all",
+        "git push origin 'refs/heads/m*'",
+        "(cd / && ls); git push",
+    ] {
         let answer = ask(&dir, text);
         assert!(denied(&answer).is_some_and(|r| r.contains("branch main")), "{text}: {answer}");
     }
@@ -376,7 +384,9 @@ fn a_push_of_a_claimed_branch_is_refused_and_a_commit_is_warned() {
     for text in ["git push origin feat", "git status", "echo git push", "git push --dry-run"] {
         assert_eq!(ask(&dir, text), Value::Null, "{text}");
     }
-    assert_eq!(ask(&foreign, "git push"), Value::Null, "a branch of another repository");
+    for text in ["git push", "(cd ~/r && git log); git push", "git push --mirror"] {
+        assert_eq!(ask(&foreign, text), Value::Null, "a branch of another repository: {text}");
+    }
     // After the tool Gemini's model reads what it could not before.
     let input = json!({"session_id": "g", "cwd": dir, "tool_name": "run_shell_command",
         "tool_input": {"command": "git commit -m x"}});

@@ -22,6 +22,10 @@ fn tickets(sandbox: &Sandbox) -> usize {
     files(sandbox, ".guard/job.lock/queue").len()
 }
 
+fn private() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o700)
+}
+
 fn acquire(sandbox: &Sandbox, slots: &str, agent: &str) -> String {
     sandbox.ok(&["lease", "acquire", "job", "--slots", slots, "--ttl", "5m", "--as", agent])
 }
@@ -103,6 +107,9 @@ fn each_holder_has_a_token_and_an_end_of_its_own() {
     sandbox.ok(&[&["lease", "break", "job", "--expect", &one], &why[..]].concat());
     let lost = sandbox.refused(&["lease", "renew", "job", "--token", &one], 5);
     assert!(lost.err.contains("why"), "{lost:?}");
+    let again =
+        sandbox.refused(&[&["lease", "break", "job", "--expect", &one], &why[..]].concat(), 3);
+    assert!(!again.err.contains("is free") && again.err.contains("lease show"), "{again:?}");
     let four = acquire(&sandbox, "3", "dan");
     let listed = sandbox.ok(&["lease", "list"]);
     assert!(listed.contains("cat") && listed.contains("dan") && !listed.contains("ann"));
@@ -110,7 +117,9 @@ fn each_holder_has_a_token_and_an_end_of_its_own() {
     assert!(sandbox.lock("job").exists(), "a holder is left");
     verb("release", &four, 0);
     verb("release", &four, 0);
-    assert!(!sandbox.lock("job").exists() && grants(&sandbox) == 0);
+    let left: Vec<String> =
+        files(&sandbox, "").into_iter().filter(|name| name.starts_with("job")).collect();
+    assert_eq!(left, [""; 0], "it leaves no name in the node's directory");
     sandbox.refused(&["lease", "show", "job"], 4);
     assert!(sandbox.acquire(&["job"]) > four.parse().unwrap());
 }
@@ -128,6 +137,33 @@ fn the_lowest_number_that_a_holder_was_promised_counts() {
     for bad in ["0", "1025", "-1", "x"] {
         sandbox.refused(&["lease", "acquire", "job", &format!("--slots={bad}")], 2);
     }
+}
+
+#[test]
+fn a_refusal_names_what_decided_it_and_asks_for_what_was_asked() {
+    let sandbox = Sandbox::new();
+    let held = ["ann", "bob"].map(|agent| acquire(&sandbox, "3", agent));
+    let refused = |status, more: &[&str]| {
+        sandbox.refused(&[&["lease", "acquire", "job"], more].concat(), status)
+    };
+    let alone = refused(3, &[]);
+    assert!(alone.err.contains("acquire job --wait"), "it wanted the lease alone: {alone:?}");
+    let two = refused(3, &["--slots", "2"]);
+    assert!(two.err.contains("--slots 2 --wait"), "{two:?}");
+    // Another one waits for more room than there is, and this one behind it.
+    let first = waiter(&sandbox, 0, &["--slots", "2", "--as", "cat"]);
+    let behind = refused(6, &["--slots", "3", "--wait", "300ms"]);
+    for said in ["ann", "another holder", "ahead in the queue", "acquire job --slots 3 --wait"] {
+        assert!(behind.err.contains(said), "{said}: {behind:?}");
+    }
+    for never in ["several-holders", "lease break"] {
+        assert!(!behind.err.contains(never), "{never}: {behind:?}");
+    }
+    sandbox.ok(&["lease", "release", "job", "--token", &held[0]]);
+    assert_eq!(finish(first, Instant::now(), SOON).status, 0);
+    // The others do not have what it had.
+    let lost = sandbox.refused(&["lease", "release", "job", "--token", &held[0]], 5);
+    assert!(!lost.err.contains("holds it") && lost.err.contains("options of before"), "{lost:?}");
 }
 
 #[test]
@@ -202,12 +238,18 @@ fn the_last_release_removes_what_dead_holders_left_and_so_does_clean() {
             assert!(dry.contains("holder_dead") && dry.contains("no_grant"), "{dry}");
             assert!(sandbox.lock("job").exists() && grants(&sandbox) == 1);
             sandbox.ok(&["clean"]);
+            // A killed release leaves an empty directory.
+            std::fs::create_dir(sandbox.node().join("job.grants")).unwrap();
+            std::fs::set_permissions(sandbox.node().join("job.grants"), private()).unwrap();
+            let cleaned = sandbox.ok(&["clean"]);
+            assert!(cleaned.contains("job.grants"), "{cleaned}");
         } else {
             end(child);
             wait_for("its command has died, too", dead);
             sandbox.ok(&["lease", "release", "job", "--token", &one]);
         }
-        assert!(!sandbox.lock("job").exists() && grants(&sandbox) == 0, "{by_clean}");
+        assert!(!sandbox.lock("job").exists(), "{by_clean}");
+        assert!(!sandbox.node().join("job.grants").exists(), "{by_clean}");
         assert!(!sandbox.zeta(&["doctor"]).out.contains("odd_name"));
     }
 }
