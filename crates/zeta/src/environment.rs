@@ -16,7 +16,7 @@ use zeta_os::error::Result;
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
-use zeta_state::presence::ancestor::{is_next_to, nearest};
+use zeta_state::presence::ancestor::nearest;
 use zeta_state::presence::tool_session::names_session;
 
 /// Below the directory of what outlives the boot: what hooks were installed, and where.
@@ -93,7 +93,6 @@ pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
         let handle = ctx.find().ok()??;
         let inherited = match variables {
             None => Inherited::Nothing,
-            Some((name, number)) if is_next_to(&handle, name, number) => return None,
             Some((name, number)) if names_session(&handle, name, number) => Inherited::Recorded,
             Some(_) => return None,
         };

@@ -6,7 +6,6 @@ use std::iter::successors;
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, ProcessState, Processes, is_same_boot};
 use zeta_core::hook::session::{BY_SERVER, Keeper, Way, is_launcher, tool_of};
-use zeta_core::layout;
 use zeta_core::name::Label;
 use zeta_core::presence::Beat;
 
@@ -130,24 +129,6 @@ pub fn nearest(
         });
     }
     None
-}
-
-/// Returns whether only launchers are between the caller and a process of this session, so that no
-/// other session is nearer: that costs less than to look at all.
-pub fn is_next_to(handle: &NodeHandle<'_>, agent: &Label, number: &str) -> bool {
-    let own = candidate(handle, &layout::persona_file(agent.as_str()));
-    let Some(own) = own.filter(|own| own.number == number && process::proc_is_own()) else {
-        return false;
-    };
-    for pid in above().take(ANCESTORS_MAX) {
-        if is_process_of(handle, &own, pid) {
-            return true;
-        }
-        if !is_launcher(&name_of(pid)) {
-            return false;
-        }
-    }
-    false
 }
 
 fn is_process_of(handle: &NodeHandle<'_>, known: &Candidate, pid: u32) -> bool {
