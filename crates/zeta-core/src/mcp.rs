@@ -58,6 +58,8 @@ pub enum Step {
     Answer,
     /// It stays as it is.
     Keep,
+    /// It stays, and the next answer says that it is there.
+    Say,
     /// The next answer says that it is there, and it is given back if no call asks for it.
     Announce,
     /// It is given back at once. No answer has named it.
@@ -70,20 +72,73 @@ pub fn decide_turn(callers: Option<usize>, known: Known) -> Step {
     match (callers, known) {
         (Some(1..), _) => Step::Answer,
         (_, Known::Answered) => Step::Keep,
-        (Some(_), _) | (None, Known::Listed) => Step::Announce,
+        (_, Known::Listed) => Step::Say,
+        (Some(_), Known::Nothing) => Step::Announce,
         (None, Known::Nothing) => Step::GiveBack,
     }
 }
 
-/// Decides what is done with a grant after an answer that named it as the caller's was not taken.
-/// `known` is what the other answers say of it; `is_own` says that this server acquired it, and
-/// `is_new` that it did so for the very call that was not answered.
-pub fn decide_untaken(is_own: bool, is_new: bool, known: Known) -> Step {
-    match known {
-        _ if !is_own => Step::Keep,
+/// A grant after a call was cancelled that was answered with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untaken {
+    /// This server acquired it.
+    pub is_own: bool,
+    /// It did so for this very call.
+    pub is_new: bool,
+    /// The answer was written, so the client may have read it: a client may cancel calls that were
+    /// answered, too.
+    pub was_written: bool,
+    /// What the other answers say of it.
+    pub known: Known,
+}
+
+/// Decides what is done with a grant after a call was cancelled that was answered with it.
+pub fn decide_untaken(grant: Untaken) -> Step {
+    match grant.known {
+        _ if !grant.is_own => Step::Keep,
         Known::Answered => Step::Keep,
-        Known::Nothing if is_new => Step::GiveBack,
-        Known::Nothing | Known::Listed => Step::Announce,
+        Known::Listed => Step::Say,
+        Known::Nothing if grant.was_written => Step::Say,
+        Known::Nothing if grant.is_new => Step::GiveBack,
+        Known::Nothing => Step::Announce,
+    }
+}
+
+/// How a grant ended that the session held before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Another process took it, broke it or cleaned it up.
+    Lost,
+    /// It was released.
+    GivenBack,
+    /// It has not ended, or that could not be read.
+    NotSeen,
+}
+
+/// What the agent is told of a grant that its session does not hold any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It counts as held: the next answer looks again.
+    Stands,
+    /// Nothing: the agent released it itself.
+    Untold,
+    /// It was lost, and its work must stop.
+    Lost,
+    /// It was released, and not by this server.
+    ReleasedElsewhere,
+    /// It was that of a session that has ended.
+    OfBefore,
+}
+
+/// Judges what became of a grant that is not found any more. `by_call` says that a call of this
+/// server gave some back, and `same_session` that the grant was of the session that is served now.
+pub fn judge_gone(ending: Ending, by_call: bool, same_session: bool) -> Gone {
+    match ending {
+        Ending::Lost => Gone::Lost,
+        Ending::GivenBack if by_call => Gone::Untold,
+        Ending::GivenBack => Gone::ReleasedElsewhere,
+        Ending::NotSeen if same_session => Gone::Stands,
+        Ending::NotSeen => Gone::OfBefore,
     }
 }
 
@@ -92,32 +147,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grant_that_an_answer_named_is_never_given_back_at_once() {
+    fn a_grant_that_an_answer_named_is_never_given_back_unasked() {
         use Known::{Answered, Listed, Nothing};
         for (callers, known, step) in [
             (Some(2), Nothing, Step::Answer),
             (Some(1), Answered, Step::Answer),
             (Some(0), Nothing, Step::Announce),
-            (Some(0), Listed, Step::Announce),
+            (Some(0), Listed, Step::Say),
             (Some(0), Answered, Step::Keep),
             (None, Nothing, Step::GiveBack),
-            (None, Listed, Step::Announce),
+            (None, Listed, Step::Say),
             (None, Answered, Step::Keep),
         ] {
             assert_eq!(decide_turn(callers, known), step, "{callers:?} {known:?}");
         }
-        for (is_own, is_new, known, step) in [
-            (true, true, Nothing, Step::GiveBack),
-            (true, true, Listed, Step::Announce),
-            (true, true, Answered, Step::Keep),
-            (true, false, Nothing, Step::Announce),
-            (true, false, Listed, Step::Announce),
-            (true, false, Answered, Step::Keep),
-            (false, true, Nothing, Step::Keep),
-            (false, false, Nothing, Step::Keep),
-            (false, false, Listed, Step::Keep),
+        for (is_own, is_new, was_written, known, step) in [
+            (true, true, false, Nothing, Step::GiveBack),
+            (true, false, false, Nothing, Step::Announce),
+            (true, true, false, Listed, Step::Say),
+            (true, false, false, Listed, Step::Say),
+            (true, true, true, Nothing, Step::Say),
+            (true, false, true, Listed, Step::Say),
+            (true, true, true, Answered, Step::Keep),
+            (true, false, false, Answered, Step::Keep),
+            (false, true, false, Nothing, Step::Keep),
+            (false, false, true, Listed, Step::Keep),
         ] {
-            assert_eq!(decide_untaken(is_own, is_new, known), step, "{is_own} {is_new} {known:?}");
+            let grant = Untaken { is_own, is_new, was_written, known };
+            assert_eq!(decide_untaken(grant), step, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_that_cannot_be_read_is_no_loss() {
+        for (ending, by_call, same_session, gone) in [
+            (Ending::Lost, false, true, Gone::Lost),
+            (Ending::Lost, true, false, Gone::Lost),
+            (Ending::GivenBack, true, true, Gone::Untold),
+            (Ending::GivenBack, false, true, Gone::ReleasedElsewhere),
+            (Ending::GivenBack, false, false, Gone::ReleasedElsewhere),
+            (Ending::NotSeen, false, true, Gone::Stands),
+            (Ending::NotSeen, true, true, Gone::Stands),
+            (Ending::NotSeen, false, false, Gone::OfBefore),
+        ] {
+            assert_eq!(judge_gone(ending, by_call, same_session), gone, "{ending:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use zeta_core::name::RecordName;
 use crate::holding::Key;
 
 /// How long after its answer a cancelled call counts as not answered.
-const CROSSING: Duration = Duration::from_secs(10);
+const CROSSING: Duration = Duration::from_secs(5);
 /// How many answers are remembered.
 const REMEMBERED_MAX: usize = 256;
 
@@ -90,7 +90,7 @@ impl GivenList {
 #[derive(Debug)]
 pub struct Notice {
     /// Set if it is about the turn of a lease: a later one replaces it.
-    turn_of: Option<RecordName>,
+    pub turn_of: Option<RecordName>,
     /// The sentence.
     pub text: String,
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use zeta_core::bus::grant::ClaimRecord;
 use zeta_core::bus::item::space_of;
 use zeta_core::lease::{FencingToken, Loss, Record};
-use zeta_core::mcp::{Known, named};
+use zeta_core::mcp::{Ending, Gone, Known, judge_gone, named};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::PathClaim;
 use zeta_core::record::printable;
@@ -62,17 +62,9 @@ impl Holdings {
         let mut notices = Vec::new();
         for key in gone {
             let Some(holding) = self.held.remove(&key) else { continue };
-            match what_became(at, &holding.record, by_call) {
-                // It could not be read, and nobody took it.
-                Gone::Stands if holding.record.session.as_deref() == Some(number) => {
-                    self.held.insert(key, holding);
-                }
-                Gone::Stands => notices.push(format!(
-                    "{} was held by your session before this one, which has ended.",
-                    described(&holding.record)
-                )),
-                Gone::Given => {}
-                Gone::Told(notice) => notices.push(notice),
+            match what_became(at, &holding.record, number, by_call) {
+                (Gone::Stands, _) => drop(self.held.insert(key, holding)),
+                (_, notice) => notices.extend(notice),
             }
         }
         now.into_iter().for_each(|record| self.keep(Box::new(record)));
@@ -118,6 +110,15 @@ impl Holdings {
     pub fn mark_unasked(&mut self, key: &Key, until: Instant) {
         if let Some(holding) = self.held.get_mut(key) {
             holding.unasked_until = Some(until);
+        }
+    }
+
+    /// The minute of a grant that no call asked for begins when the client was told of it.
+    pub fn put_off_unasked(&mut self, lease: &RecordName, until: Instant) {
+        for ((name, _), holding) in &mut self.held {
+            if name == lease && holding.unasked_until.is_some() {
+                holding.unasked_until = Some(until);
+            }
         }
     }
 
@@ -201,9 +202,8 @@ impl Holdings {
                 Ok(Ok((record, _))) => self.keep(record),
                 Ok(Err(_)) => {
                     let Some(holding) = self.held.remove(&key) else { continue };
-                    if let Gone::Told(notice) = what_became(at, &holding.record, false) {
-                        notices.push(notice);
-                    }
+                    let number = holding.record.session.as_deref().unwrap_or_default();
+                    notices.extend(what_became(at, &holding.record, number, false).1);
                 }
                 // A fault of the disk is no loss: the next round tries again.
                 Err(_) => {}
@@ -272,28 +272,35 @@ fn object(record: &Record) -> Value {
     Value::Object(object)
 }
 
-/// What became of a grant that is not found any more.
-enum Gone {
-    /// It stands all the same.
-    Stands,
-    /// It was given back by a call of this server.
-    Given,
-    /// The agent must know this.
-    Told(String),
-}
-
-fn what_became(at: &NodeHandle<'_>, record: &Record, by_call: bool) -> Gone {
+/// Finds out what became of a grant that is not found any more, and what the agent is told of it;
+/// `number` is that of the session.
+fn what_became(
+    at: &NodeHandle<'_>,
+    record: &Record,
+    number: &str,
+    by_call: bool,
+) -> (Gone, Option<String>) {
+    let found = at.find_loss(&record.lease, record.fencing_token, record.expires_boot_ns(), false);
+    let ending = match &found {
+        Ok(Err(_)) => Ending::Lost,
+        Ok(Ok(Loss::GivenBack)) => Ending::GivenBack,
+        Ok(Ok(_)) | Err(_) => Ending::NotSeen,
+    };
     let what = described(record);
-    match at.find_loss(&record.lease, record.fencing_token, record.expires_boot_ns(), false) {
-        Ok(Err(lost)) => {
-            let error = report::lost(&lost, at.ctx);
-            Gone::Told(format!("You have LOST {what}: stop that work. {}.", printable(&error.text)))
+    let gone = judge_gone(ending, by_call, record.session.as_deref() == Some(number));
+    let notice = match gone {
+        Gone::Stands | Gone::Untold => None,
+        Gone::Lost => {
+            let lost = found.ok().and_then(Result::err);
+            let why = lost.map(|lost| report::lost(&lost, at.ctx).text).unwrap_or_default();
+            Some(format!("You have LOST {what}: stop that work. {}.", printable(&why)))
         }
-        Ok(Ok(Loss::GivenBack)) if by_call => Gone::Given,
-        Ok(Ok(Loss::GivenBack)) => {
-            Gone::Told(format!("{what} is not yours any more: it was released elsewhere."))
+        Gone::ReleasedElsewhere => {
+            Some(format!("{what} is not yours any more: it was released elsewhere."))
         }
-        // Whatever cannot be read is no loss: the next answer looks again.
-        Ok(Ok(_)) | Err(_) => Gone::Stands,
-    }
+        Gone::OfBefore => {
+            Some(format!("{what} was held by your session before this one, which has ended."))
+        }
+    };
+    (gone, notice)
 }

@@ -19,6 +19,9 @@ end.";
 /// The longest time that one call waits, in seconds: clients give up after 60.
 pub const WAIT_MAX_S: u64 = 45;
 
+/// The longest purpose of a lease, in characters: its record has 4 KiB.
+const PURPOSE_MAX: usize = 500;
+
 /// A tool.
 #[derive(Debug)]
 pub struct Tool {
@@ -60,7 +63,8 @@ fn leases() -> [Tool; 4] {
             &["name"],
             json!({
                 "name": name(),
-                "purpose": text("shown to the others"),
+                "purpose": {"type": "string", "maxLength": PURPOSE_MAX,
+                    "description": "shown to the others"},
                 "wait_s": {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S},
                 "ttl": text("time until it is free if it is not renewed, as in 10m"),
                 "slots": {"type": "integer", "minimum": 1, "maximum": 1024,
@@ -77,7 +81,10 @@ fn leases() -> [Tool; 4] {
             "check",
             "Is it still yours, and who has it? Without a name: all that you hold.",
             &[],
-            json!({"name": text("a lease, an item or a path")}),
+            json!({
+                "name": text("a lease, an item or a path"),
+                "worktree": text("directory of the path"),
+            }),
         ),
     ]
 }
@@ -155,7 +162,7 @@ impl Args {
 
     /// Returns a number.
     pub fn number(&self, key: &str) -> Option<u64> {
-        self.0.get(key).and_then(Value::as_u64)
+        self.0.get(key).and_then(whole)
     }
 
     /// Returns whether a flag was given.
@@ -196,17 +203,27 @@ pub fn check(tool: &Tool, given: Map<String, Value>) -> Result<Args, String> {
     }
 }
 
+/// Reads a whole number, which some clients write as 45.0.
+fn whole(value: &Value) -> Option<u64> {
+    let real = || value.as_f64().filter(|real| real.fract() == 0.0);
+    value.as_u64().or_else(|| format!("{:.0}", real()?).parse().ok())
+}
+
 /// Says what a value should have been.
 fn fits(schema: &Value, value: &Value) -> Result<(), String> {
     let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
     match (schema.get("type").and_then(Value::as_str), value) {
-        (_, Value::Null)
-        | (Some("string"), Value::String(_))
-        | (Some("boolean"), Value::Bool(_)) => Ok(()),
-        (Some("integer"), Value::Number(number)) => {
+        (_, Value::Null) | (Some("boolean"), Value::Bool(_)) => Ok(()),
+        (Some("string"), Value::String(text)) => match bound("maxLength") {
+            Some(most) if text.chars().count() as u64 > most => {
+                Err(format!("a text of at most {most} characters"))
+            }
+            _ => Ok(()),
+        },
+        (Some("integer"), Value::Number(_)) => {
             let (least, most) =
                 (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(u64::MAX));
-            let within = number.as_u64().is_some_and(|number| (least..=most).contains(&number));
+            let within = whole(value).is_some_and(|number| (least..=most).contains(&number));
             if within { Ok(()) } else { Err(format!("a whole number from {least} to {most}")) }
         }
         (Some("integer"), _) => Err("a whole number".to_owned()),
@@ -247,6 +264,10 @@ mod tests {
             ("acquire", json!({"name": "x", "wait_s": -1}), ["wait_s", "0 to 45"]),
             ("acquire", json!({"name": "x", "wait_s": 1.5}), ["wait_s", "whole number"]),
             ("acquire", json!({"name": "x", "wait_s": "9"}), ["wait_s", "whole number"]),
+            ("acquire", json!({"name": "x", "wait_s": 45.5}), ["wait_s", "whole number"]),
+            ("acquire", json!({"name": "x", "wait_s": 46.0}), ["wait_s", "0 to 45"]),
+            ("acquire", json!({"name": "x", "wait_s": -0.5}), ["wait_s", "whole number"]),
+            ("acquire", json!({"name": "x", "purpose": "p".repeat(501)}), ["purpose", "500"]),
             ("acquire", json!({"name": ["x"]}), ["name", "a text"]),
             ("claim", json!({"paths": "src"}), ["paths", "a list of texts"]),
             ("claim", json!({"paths": [1]}), ["paths", "a list of texts"]),
@@ -262,5 +283,7 @@ mod tests {
         let args = checked("acquire", json!({"name": "x", "ttl": null, "slots": 2})).unwrap();
         assert_eq!((args.text("name"), args.text("ttl")), (Some("x"), None));
         assert_eq!((args.number("slots"), args.flag("shared")), (Some(2), false));
+        let args = checked("acquire", json!({"name": "x", "wait_s": 45.0})).unwrap();
+        assert_eq!(args.number("wait_s"), Some(45));
     }
 }

@@ -271,6 +271,9 @@ impl Worker {
     fn written(&mut self, call: &RequestId) {
         let Some(given) = self.given.written(call) else { return };
         self.holdings.mark_listed(&given.listed);
+        for lease in given.notices.iter().filter_map(|notice| notice.turn_of.as_ref()) {
+            self.holdings.put_off_unasked(lease, Worker::unasked_until());
+        }
         // What cannot be recorded stays unread, and is given once more.
         let _ = inbox::mark_read(&self.setting.ctx.bus_dir, &given.reader, &given.gives.mail);
     }
@@ -303,7 +306,7 @@ impl Worker {
             }
         }
         if let Some((key, is_new)) = given.gives.grant {
-            verb::lease::grant_untaken(self, &key, is_new);
+            verb::lease::grant_untaken(self, &key, is_new, given.written.is_some());
         }
     }
 

@@ -45,15 +45,18 @@ pub struct Finished {
 pub enum Failure {
     /// The program cannot be started, or not be watched.
     NotStarted(io::Error),
-    /// The program did not end in time, or its output did not.
+    /// The program did not end in time.
     TimedOut,
+    /// The program has ended so, and another one that it left running keeps its output open.
+    OutputOpen(ExitStatus),
 }
 
 /// Runs a program in a process group of its own. It gets `input`, has to end within `limit`, and of
 /// each of its two outputs at most `max` bytes are kept; the rest is read and dropped.
 ///
 /// # Errors
-/// [`Failure::TimedOut`] after the limit; the whole group is killed then.
+/// [`Failure::TimedOut`] after the limit; the whole group is killed then. [`Failure::OutputOpen`]
+/// if the output has no end: half of one is none.
 pub fn run(
     command: &mut Command,
     input: &[u8],
@@ -97,7 +100,7 @@ fn run_late(
             return Ok(Finished { status, output, is_cut, errors });
         }
         if now >= until {
-            return Err(Failure::TimedOut);
+            return Err(group.status.map_or(Failure::TimedOut, Failure::OutputOpen));
         }
         let read = |fd| Some((fd, PollFlags::IN));
         let waits = [
@@ -397,7 +400,7 @@ mod tests {
         let script = format!("sleep 600 2>&- & echo $! >{}; echo half", file.display());
         let late = Duration::from_millis(200);
         let ended = run_late(&mut sh(&script), b"", LONG, 100, late);
-        assert!(matches!(ended, Err(Failure::TimedOut)));
+        assert!(matches!(ended, Err(Failure::OutputOpen(status)) if status.success()));
         kill_left(&std::fs::read(&file).unwrap());
         std::fs::remove_file(file).unwrap();
     }

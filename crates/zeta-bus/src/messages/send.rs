@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 use zeta_core::bus::{
-    Address, CHANNEL_SIGN, Channel, EVERYBODY, Envelope, Means, Recipient, topic,
+    Address, CHANNEL_SIGN, Channel, EVERYBODY, Envelope, Means, Recipient, judge_means, topic,
 };
-use zeta_core::hook::turn::{self, Turn};
+use zeta_core::hook::turn;
 
 use super::{NewMessage, Reply, channel, publish_to, read, wake};
 use crate::claim;
@@ -125,20 +125,13 @@ fn reached_one(handle: Option<&NodeHandle<'_>>, bus: &Bus, agent: &str) -> Reach
     Reached { agent: agent.to_owned(), known, lives, wakes_by }
 }
 
-/// In a turn the hooks come first: see [`wake::wait`].
+/// What tells an agent of a message at once.
 fn wakes_by(bus: &Bus, agent: &str, record: Option<AgentRecord>) -> Option<Means> {
     let record = record.filter(|record| record.lives);
     let turn = record.as_ref().and_then(|record| turn::of(&record.fields));
-    if turn == Some(Turn::Running) {
-        return Some(Means::Hook);
-    }
     let with_terminal = record.filter(|record| {
         record.fields.text(tool_session::WAKE).is_some_and(|word| word == tool_session::WAKE_BY_PTY)
     });
-    // While it wakes the agent, the owner of the terminal is the process that is armed.
     let owner = with_terminal.as_ref().and_then(|record| record.own).map(|own| own.pid);
-    match wake::armed(bus, agent) {
-        Some(pid) if Some(pid) != owner => Some(Means::Wait),
-        _ => with_terminal.map(|_| Means::Pty),
-    }
+    judge_means(turn, wake::armed(bus, agent), with_terminal.is_some(), owner)
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, ftruncate, openat};
 use rustix::io::Errno;
-use zeta_core::bus::{Address, Means};
+use zeta_core::bus::{Address, Means, Waits, decide_wait};
 use zeta_core::hook::turn;
 
 use super::inbox::{Selection, unread_of, woken};
@@ -27,11 +27,6 @@ use zeta_os::{host, process};
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::presence::tool_session::{self, AgentRecord};
 
-/// How long the hooks of a running turn have time to give a message to the agent.
-const TURN_LIMIT: Duration = Duration::from_secs(30);
-/// How much later than the hook after it a background command may begin: the tool starts both at
-/// once.
-const START_NS: u64 = 300_000_000;
 /// Longest sleep where changes cannot be noticed.
 const BLIND_SLEEP: Duration = Duration::from_secs(2);
 /// Longest sleep while no process of the agent is known.
@@ -149,15 +144,16 @@ impl Turn {
     /// Returns how long to leave a message to the hooks of the agent; `None` is no longer.
     fn left(&mut self, record: Option<&AgentRecord>) -> Option<Duration> {
         let record = record.filter(|record| record.lives)?;
-        let runs = turn::of(&record.fields)? == turn::Turn::Running;
-        // A hook was called since the wait began, so the wait is not what the tool waits for.
-        let hooked_ns = record.fields.number(tool_session::HOOKED_NS)?;
-        let beside = hooked_ns.saturating_add(START_NS) > self.began_ns;
-        if !runs || !beside {
-            return None;
-        }
-        let since = *self.pending.get_or_insert_with(Instant::now);
-        TURN_LIMIT.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+        let seen = Waits {
+            turn: turn::of(&record.fields),
+            hooked_ns: record.fields.number(tool_session::HOOKED_NS),
+            began_ns: self.began_ns,
+            pending_ms: 0,
+        };
+        decide_wait(&seen)?;
+        let pending = self.pending.get_or_insert_with(Instant::now).elapsed();
+        let pending_ms = u64::try_from(pending.as_millis()).unwrap_or(u64::MAX);
+        decide_wait(&Waits { pending_ms, ..seen }).map(Duration::from_millis)
     }
 }
 

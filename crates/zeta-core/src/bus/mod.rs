@@ -24,7 +24,7 @@ pub use envelope::{
     THREAD, When, is_id, text_of,
 };
 pub use recipient::{CHANNEL_SIGN, Channel, Mail, Reader, Recipient, is_for_many, judge_mail};
-pub use wake::{Means, Woken};
+pub use wake::{Means, Waits, Woken, decide_wait, judge_means};
 
 #[cfg(test)]
 mod tests;

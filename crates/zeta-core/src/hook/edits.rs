@@ -87,6 +87,8 @@ pub fn judge_both(paths: &[String], others: &[(String, Vec<Edit>)], now_ns: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::PERSONA_MAX;
+    use crate::record::quote;
 
     const S: u64 = 1_000_000_000;
 
@@ -109,6 +111,11 @@ mod tests {
         let many: Vec<String> = (0..100).map(|n| format!("/{n}")).collect();
         assert_eq!(add("", &many, S).lines().count(), PATHS_MAX);
         assert_eq!(add("", &paths(&["/a\nb", &"x".repeat(PATH_MAX + 1)]), S), "");
+        // A record has room for all that is remembered, also where it escapes characters.
+        for one in ["\u{1}", "\"", "\\", "\u{e0041}", "x"] {
+            let many: Vec<String> = (0..16).map(|n| format!("/{n}{}", one.repeat(1_000))).collect();
+            assert!(quote(&add("", &many, S)).len() < PERSONA_MAX / 2, "{one:?}");
+        }
         assert!(parse("x /a\n\n12\n99999999999999999999999 /b").is_empty());
     }
 

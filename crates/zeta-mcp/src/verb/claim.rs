@@ -24,6 +24,9 @@ use crate::worker::Worker;
 /// What an agent can do about work that another one has claimed.
 const NEXT: &str = "leave that work to its holder and do other work, or agree with it: send";
 
+/// What a call about paths needs that were not found.
+pub const WORKTREE: &str = "name a directory in the repository of these paths: worktree";
+
 /// Claims paths or an item.
 pub fn claim(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let ctx = caller(worker)?;
@@ -144,7 +147,11 @@ pub fn path_request(worker: &Worker, given: &[&str], args: &Args) -> Result<Path
         Some(path) if args.text("worktree").is_none() => existing(path),
         _ => from,
     };
-    let space = Space::find(&from, false)?;
+    let space = Space::find(&from, false).map_err(|error| {
+        Error { hints: Vec::new(), ..error }
+            .hint(WORKTREE)
+            .hint("without a repository, claim an item, or acquire a name")
+    })?;
     let patterns: Result<Vec<Pattern>> = given.iter().map(|text| space.pattern(text)).collect();
     let mode = if args.flag("shared") { Mode::Shared } else { Mode::Exclusive };
     let claim = PathClaim { mode, patterns: patterns? };

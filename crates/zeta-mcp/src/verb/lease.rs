@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use zeta_core::bus::item::{is_claim_lease, space_of};
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{AcquireRequest, Cause, Record};
-use zeta_core::mcp::{Known, Step, decide_turn, decide_untaken};
+use zeta_core::mcp::{Known, Step, Untaken, decide_turn, decide_untaken};
 use zeta_core::name::RecordName;
 use zeta_core::time::parse_ttl;
 use zeta_os::error::{Error, Kind, Result};
@@ -175,9 +175,10 @@ fn is_held(worker: &mut Worker, key: &Key) -> bool {
 }
 
 /// Does with a grant what is decided after an answer that gave it was not taken.
-pub fn grant_untaken(worker: &mut Worker, key: &Key, is_new: bool) {
+pub fn grant_untaken(worker: &mut Worker, key: &Key, is_new: bool, was_written: bool) {
     let is_own = worker.holdings.uncount_answer(key);
-    carry_out(worker, key, decide_untaken(is_own, is_new, known(worker, key)));
+    let grant = Untaken { is_own, is_new, was_written, known: known(worker, key) };
+    carry_out(worker, key, decide_untaken(grant));
 }
 
 fn known(worker: &Worker, key: &Key) -> Known {
@@ -190,6 +191,10 @@ fn known(worker: &Worker, key: &Key) -> Known {
 fn carry_out(worker: &mut Worker, key: &Key, step: Step) {
     match step {
         Step::Answer | Step::Keep => {}
+        Step::Say => {
+            let text = format!("lease {} is yours now, and stays so until you release it.", key.0);
+            worker.notices.push_turn(&key.0, text);
+        }
         Step::GiveBack if release_now(worker, key) => {}
         Step::Announce | Step::GiveBack => {
             worker.holdings.mark_unasked(key, Worker::unasked_until());

@@ -6,13 +6,14 @@ use zeta_core::bus::item::Item;
 use zeta_core::hook::cut;
 use zeta_core::lease::Standing;
 use zeta_core::name::RecordName;
+use zeta_core::record::printable;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_state::presence::records::{self, RecordKey};
 use zeta_state::presence::status;
 use zeta_state::presence::status::text::Screen;
 
 use super::caller;
-use super::claim::{claimed_by, holder, path_request};
+use super::claim::{WORKTREE, claimed_by, holder, path_request};
 use crate::answer::Answer;
 use crate::tool::Args;
 use crate::worker::Worker;
@@ -53,7 +54,11 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let notices = worker.holdings.read(&at, number, false);
     worker.notices.extend(notices);
     let Some(name) = args.text("name") else {
-        return Ok(Answer::new("mine", worker.holdings.lines()));
+        let held = match worker.holdings.is_empty() {
+            true => "You hold nothing.".to_owned(),
+            false => worker.holdings.lines(),
+        };
+        return Ok(Answer::new("mine", held));
     };
     if let Some(record) = worker.holdings.find(name) {
         let token = record.fencing_token;
@@ -84,11 +89,15 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
     let request = match path_request(worker, &[name], args) {
         Ok(request) => request,
         Err(error) => {
+            let why = printable(&error.text);
             let text = format!(
-                "{name:?} is free as a lease and as an item. As a path it was not looked up: {}.",
-                error.text
+                "{name:?} is free as a lease and as an item. As a path it was not looked up: {why}."
             );
-            return Ok(Answer::new("free", text));
+            // What may be the name of a lease is meant as one.
+            return Ok(match RecordName::new("lease", name) {
+                Ok(_) => Answer::new("free", text),
+                Err(_) => Answer::new("unknown", format!("{text}\nNext: {WORKTREE}")),
+            });
         }
     };
     let found = paths::holders(&ctx, &request)?;

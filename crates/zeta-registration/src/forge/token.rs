@@ -180,7 +180,9 @@ fn of_gh(gh: &Path, host: &str) -> Result<Token, ForgeError> {
         Err(Failure::NotStarted(error)) => {
             return Err(nobody(&format!("'gh' cannot be started: {error}")));
         }
-        Err(Failure::TimedOut) => return Err(nobody("'gh auth token' did not end in time")),
+        Err(Failure::TimedOut | Failure::OutputOpen(_)) => {
+            return Err(nobody("'gh auth token' did not end in time"));
+        }
     };
     if !ended.status.success() {
         return Err(nobody("'gh auth token' has none"));

@@ -313,7 +313,7 @@ impl Repo {
     fn not_run(&self, what: &str, failure: Failure) -> Error {
         match failure {
             Failure::NotStarted(error) => no_git(error),
-            Failure::TimedOut => {
+            Failure::TimedOut | Failure::OutputOpen(_) => {
                 let text = format!("git {what}: {} did not answer for {LIMIT:?}", self.place());
                 Error::new(Kind::Busy, text).hint("try again; nothing was decided")
             }

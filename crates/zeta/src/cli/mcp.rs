@@ -63,7 +63,8 @@ struct Target {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The tool's own command writes the tool's file; zeta does not touch it. --state-dir, --node and --as
-are passed on to the server. A server of the name zeta that the tool knows already is replaced.
+are passed on to the server. If the tool does not add it, a server of the name zeta that it knows is
+taken out first.
 
 Example:
   zeta mcp install claude --dry-run")]
@@ -144,11 +145,14 @@ fn remove(tool: Tool) -> Result<Vec<String>> {
 
 /// The command that starts the server.
 fn server(call: &Call) -> Result<Vec<String>> {
+    let [state_dir, node, agent] = ["state_dir", "node", "agent"].map(|id| call.given(id));
+    // The names are checked here, and the directory is that of this call wherever the server
+    // starts.
+    let ctx = call.context()?;
+    let state_dir = state_dir.map(|given| ctx.state_dir.to_str().map_or(given, str::to_owned));
     let mut words = vec![own_program()?];
-    for (id, flag) in [("state_dir", "--state-dir"), ("node", "--node"), ("agent", "--as")] {
-        if let Some(value) = call.given(id) {
-            words.extend([flag.to_owned(), value]);
-        }
+    for (flag, value) in [("--state-dir", state_dir), ("--node", node), ("--as", agent)] {
+        words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
     }
     words.push("mcp".to_owned());
     Ok(words)
@@ -166,12 +170,21 @@ fn install(call: &Call) -> Result<u8> {
     if target.dry_run {
         return answer(call, tool, "would_install", &words, "");
     }
-    let said = run_words(&words).or_else(|error| {
-        // It may know a server of this name, as from another place of this program.
-        let replaced = remove(tool).and_then(|words| run_words(&words)).is_ok();
-        if replaced { run_words(&words) } else { Err(error) }
-    })?;
+    let said = match run_words(&words)? {
+        Ok(said) => said,
+        Err(error) => replace(tool, &words, error)?,
+    };
     answer(call, tool, "installed", &words, &said)
+}
+
+/// Adds the server after taking out the one of this name, which the tool may know, as from another
+/// place of this program; `error` is why it was not added before.
+fn replace(tool: Tool, words: &[String], error: Error) -> Result<String> {
+    let Ok(Ok(Ok(_))) = remove(tool).map(|words| run_words(&words)) else { return Err(error) };
+    run_words(words).and_then(|ended| ended).map_err(|error| {
+        let text = format!("the server {NAME} of before was taken out; {}", error.text);
+        Error { text, ..error }.hint(format!("mend that, and add it: {}", line(words)))
+    })
 }
 
 fn uninstall(call: &Call) -> Result<u8> {
@@ -181,7 +194,7 @@ fn uninstall(call: &Call) -> Result<u8> {
     if target.dry_run {
         return answer(call, tool, "would_uninstall", &words, "");
     }
-    let said = run_words(&words)?;
+    let said = run_words(&words)??;
     answer(call, tool, "uninstalled", &words, &said)
 }
 
@@ -203,29 +216,42 @@ fn answer(call: &Call, tool: Tool, outcome: &str, words: &[String], said: &str) 
     call.out.either(object, text).map(|()| 0)
 }
 
-/// Runs a command of a tool; returns what it said.
-fn run_words(words: &[String]) -> Result<String> {
+/// Runs a command of a tool; returns what it said, or that it failed.
+///
+/// # Errors
+/// It did not come to its end.
+fn run_words(words: &[String]) -> Result<Result<String>> {
     let (program, args) = words.split_first().map_or(("", [].as_slice()), |(p, a)| (p.as_str(), a));
     let command_line = line(words);
     let fault = |text: String| Error::new(Kind::Fault, text);
     let finished = command::run(Program::new(program).args(args), b"", LIMIT, SAID_MAX);
-    let finished = finished.map_err(|failure| match failure {
-        command::Failure::NotStarted(error) => {
-            fault(format!("{program} cannot be started: {error}"))
-                .hint(format!("where {program} is found, call: {command_line}"))
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(command::Failure::NotStarted(error)) => {
+            return Err(fault(format!("{program} cannot be started: {error}"))
+                .hint(format!("where {program} is found, call: {command_line}")));
         }
-        command::Failure::TimedOut => fault(format!("{command_line}: it did not end in 60 s")),
-    })?;
+        Err(command::Failure::TimedOut) => {
+            return Err(fault(format!("{command_line}: it did not end in 60 s")));
+        }
+        // What it left running, as an update, has the pipe: what it said has no end.
+        Err(command::Failure::OutputOpen(status)) if status.success() => {
+            return Ok(Ok(String::new()));
+        }
+        Err(command::Failure::OutputOpen(status)) => {
+            return Ok(Err(fault(format!("{command_line}: {status}"))));
+        }
+    };
     let lines = |bytes: &[u8]| -> String {
         let text = String::from_utf8_lossy(bytes);
         let lines: Vec<_> = text.trim().lines().map(printable).collect();
         lines.join("\n")
     };
     match finished.status.success() {
-        true => Ok(lines(&finished.output)),
+        true => Ok(Ok(lines(&finished.output))),
         false => {
             let said = [lines(&finished.errors), lines(&finished.output)].join(" ");
-            Err(fault(format!("{command_line}: {}", said.trim())))
+            Ok(Err(fault(format!("{command_line}: {}", said.trim()))))
         }
     }
 }

@@ -574,6 +574,33 @@ fn a_loop_of_links_and_a_path_without_an_end_hang_nothing() {
 }
 
 #[test]
+fn names_without_an_end_cost_no_agent_its_presence_or_its_mail() {
+    let sandbox = Sandbox::new();
+    let cwd = format!("/{}", "x".repeat(100_000));
+    let agent = Agent::start("one");
+    claude(&sandbox, &agent, "session-start", &json!({"cwd": cwd}));
+    let name = exported(&sandbox, &agent).swap_remove(0).1;
+    assert!(sandbox.ok(&["status"]).contains(&name));
+    // Sixteen files in one patch, whose names the record would escape.
+    let odd = |n: usize| format!("/tmp/{}{n}", vec!["\u{1}".repeat(200); 4].join("/"));
+    let files: String = (0..16).map(|n| format!("*** Add File: {}\n+x\n", odd(n))).collect();
+    let patch = format!("*** Begin Patch\n{files}*** End Patch\n");
+    let input = json!({"session_id": "codex", "cwd": "/", "tool_name": "apply_patch",
+        "tool_input": {"command": patch}});
+    let hook = |event| {
+        let out = hook_text(&sandbox, &["codex", event], None, input.to_string().as_bytes());
+        assert_eq!(out.err, "", "{event}");
+        out.out
+    };
+    hook("session-start");
+    let living = sandbox.ok(&["status", "--json"]);
+    let at = living.find("\"codex-").unwrap() + 1;
+    let codex = living.get(at..at + 14).unwrap();
+    sandbox.ok(&["bus", "send", codex, "hello", "--as", "otto"]);
+    assert!(hook("after-tool").contains("| hello"));
+}
+
+#[test]
 fn a_link_that_leads_to_nothing_is_what_a_write_through_it_makes() {
     let sandbox = Sandbox::new();
     let dir = worktree(&sandbox, "r", "main");

@@ -87,6 +87,41 @@ fn a_server_that_is_known_already_is_replaced_and_options_are_passed_on() {
 }
 
 #[test]
+fn what_is_registered_means_the_same_wherever_the_tool_starts_it() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.cmd(&["--state-dir", "rel", "mcp", "install", "codex", "--dry-run"]);
+    let out = run(command.current_dir(&sandbox.dir));
+    let absolute = std::path::absolute(sandbox.dir.join("rel")).unwrap();
+    let wanted = format!("--state-dir {} mcp", absolute.display());
+    assert!(out.status == 0 && out.out.contains(&wanted), "{out:?}");
+    for wrong in [["--as", "../x"], ["--node", "a b"]] {
+        let args = [&wrong[..], &["mcp", "install", "codex", "--dry-run"]].concat();
+        assert!(sandbox.refused(&args, 2).err.contains(wrong[1]), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_server_that_was_taken_out_for_nothing_is_named() {
+    let sandbox = Sandbox::new();
+    program(&sandbox, "claude", "1 0 1");
+    let out = with_path(&sandbox, &mut sandbox.cmd(&["mcp", "install", "claude"]));
+    assert_eq!((out.status, calls(&sandbox).len()), (1, 3), "{out:?}");
+    assert!(out.err.contains("of before was taken out"), "{out:?}");
+}
+
+/// A tool that updates itself in the background leaves a process with its output.
+#[test]
+fn a_command_that_leaves_its_output_open_has_ended_all_the_same() {
+    let sandbox = Sandbox::new();
+    program(&sandbox, "codex", "0");
+    let path = sandbox.dir.join("bin/codex");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("echo said by", "sleep 15 &\necho said by")).unwrap();
+    let out = with_path(&sandbox, &mut sandbox.cmd(&["mcp", "install", "codex"]));
+    assert_eq!((out.status, calls(&sandbox).len()), (0, 1), "{out:?}");
+}
+
+#[test]
 fn what_cannot_be_done_says_why_and_what_to_do() {
     let sandbox = Sandbox::new();
     program(&sandbox, "codex", "1 1");

@@ -39,6 +39,7 @@ fn a_lease_excludes_and_its_refusal_says_who_and_what_next() {
         assert!(held.has(part), "{part:?} is missing: {held:?}");
     }
     assert!(held.has("and hold: nothing"), "{held:?}");
+    assert!(two.call("check", json!({})).text.starts_with("You hold nothing.\n"));
 
     assert_eq!(one.call("acquire", json!({"name": "deploy"})).token(), granted.token());
     assert_eq!(one.call("check", json!({"name": "deploy"})).outcome(), "mine");
@@ -84,6 +85,18 @@ fn claims_on_paths_and_items_exclude_and_end() {
     assert!(seen.is_error && seen.has(granted.agent()), "{seen:?}");
     assert_eq!(one.call("check", json!({"name": "src/main.rs"})).outcome(), "mine");
     assert_eq!(two.call("check", json!({"name": "other.rs"})).outcome(), "free");
+    let mut away = sandbox.cmd(&["mcp"]);
+    let mut away = Client::of(away.current_dir("/"));
+    away.greet("away", super::client::LEGACY);
+    let unknown = away.call("check", json!({"name": "src/main.rs"}));
+    assert_eq!(unknown.outcome(), "unknown");
+    assert!(unknown.has("not looked up") && unknown.has("worktree"), "{unknown:?}");
+    let in_repo = json!({"name": "src/main.rs", "worktree": sandbox.dir.join("repo")});
+    assert_eq!(away.call("check", in_repo).outcome(), "held");
+    assert_eq!(away.call("check", json!({"name": "deploy"})).outcome(), "free");
+    let nowhere = away.call("claim", json!({"paths": ["src/**"]}));
+    assert!(nowhere.is_error && nowhere.has("worktree"), "{nowhere:?}");
+    assert!(!nowhere.has("zeta claim"), "a hint for a shell: {nowhere:?}");
     assert_eq!(two.call("claim", json!({"paths": ["tests/"]})).outcome(), "granted");
     assert_eq!(one.call("claim", src.clone()).outcome(), "renewed");
     assert_eq!(one.call("unclaim", src.clone()).outcome(), "released");

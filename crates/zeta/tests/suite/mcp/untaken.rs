@@ -107,7 +107,7 @@ fn a_grant_in_a_cancelled_answer_is_given_back_or_announced() {
     assert_eq!(client.said(call).outcome(), "granted");
     client.cancel(call);
     client.request("ping", json!({}));
-    assert!(client.call("status", json!({})).has("NOTE: lease x is yours now"));
+    assert!(client.call("status", json!({})).has("NOTE: lease x is yours now, and stays so"));
     assert!(sandbox.lock_exists("x"));
 }
 
