@@ -13,6 +13,7 @@ use zeta_core::terminal::line::Line;
 use zeta_core::terminal::modes::Modes;
 
 use crate::error::Result;
+use crate::process;
 use crate::pty::{self, Controller};
 use crate::terminal::{self, PersonTerminal};
 
@@ -101,6 +102,12 @@ impl Console {
     /// The terminal of the command.
     pub fn device(&self) -> Option<BorrowedFd<'_>> {
         self.device.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns whether the process group of a process is in front of the terminal of the command.
+    pub fn is_in_front(&self, pid: u32) -> bool {
+        let front = self.controller.as_ref().and_then(Controller::front);
+        front.is_some() && process::group(pid) == front
     }
 
     /// Returns whether a person has a terminal here.

@@ -88,11 +88,12 @@ impl Watch {
         self.add(&path, WatchFlags::MOVED_TO | WatchFlags::DELETE)
     }
 
-    /// Wakes when a file appears in, changes in or leaves the directory `dir`.
+    /// Wakes when a file appears in, changes in or leaves the directory `dir`, and when the
+    /// directory is moved or removed itself.
     pub fn changes_in(&self, dir: BorrowedFd<'_>) -> bool {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
         let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
-        self.add(&path, names | WatchFlags::MODIFY)
+        self.add(&path, names | WatchFlags::MODIFY | WatchFlags::MOVE_SELF)
     }
 
     fn add(&self, path: &str, flags: WatchFlags) -> bool {

@@ -200,9 +200,19 @@ pub fn variable(pid: u32, key: &str) -> Option<String> {
 
 /// The parent of a process: field 4 of `/proc/PID/stat`.
 pub fn parent(pid: u32) -> Option<u32> {
+    stat_number(pid, 1)
+}
+
+/// Returns the process group of a process, as `/proc` shows it.
+pub fn group(pid: u32) -> Option<u32> {
+    stat_number(pid, 2)
+}
+
+/// A number of `/proc/PID/stat`, counted from 0 after the name, which may hold blanks and brackets.
+fn stat_number(pid: u32, index: usize) -> Option<u32> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
-    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(index)?.parse().ok()
 }
 
 /// Makes this process the parent of all orphans below it, so that it can find and end them.

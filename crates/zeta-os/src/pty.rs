@@ -7,8 +7,8 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcsetattr,
-    tcsetwinsize,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, tcgetattr, tcgetpgrp,
+    tcsetattr, tcsetwinsize,
 };
 
 use crate::error::{Error, Result};
@@ -39,6 +39,11 @@ impl Controller {
     /// Gives the terminal modes.
     pub fn set_modes(&self, modes: &Termios) {
         let _ = tcsetattr(&self.0, OptionalActions::Now, modes);
+    }
+
+    /// The process group that is in front of the terminal.
+    pub fn front(&self) -> Option<u32> {
+        tcgetpgrp(&self.0).ok().map(|group| group.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Returns the key that ends the input of a command; `None` if the command reads keys, and not

@@ -38,13 +38,34 @@ pub(super) const fn bug(
 }
 
 /// All bugs.
-pub const BUGS: [Bug; 48] = [
+pub const BUGS: [Bug; 51] = [
     bug(
         "a silent screen is a turn that is over",
         "crates/zeta-core/src/terminal/wake.rs",
-        "seen.has_mail && seen.turn == Some(Turn::Over)",
-        "seen.has_mail && seen.turn != Some(Turn::Running)",
+        "self.has_mail && self.turn == Some(Turn::Over)",
+        "self.has_mail && self.turn != Some(Turn::Running)",
         &["-p", "zeta-core", "--lib", "terminal::wake"],
+    ),
+    bug(
+        "a line goes to whatever has the terminal",
+        "crates/zeta-core/src/terminal/wake.rs",
+        "if !seen.tool_is_there =>",
+        "if left > 0 && !seen.tool_is_there =>",
+        &["-p", "zeta-core", "--lib", "terminal::wake"],
+    ),
+    bug(
+        "two agents wake each other without a pause",
+        "crates/zeta-core/src/terminal/wake.rs",
+        ".max(pause_ms(seen.wakes).saturating_sub(seen.since_wake_ms))",
+        "",
+        &["-p", "zeta-core", "--lib", "terminal::wake"],
+    ),
+    bug(
+        "keys that look like a report leave the line empty",
+        "crates/zeta-core/src/terminal/line.rs",
+        "self.unclear |= !is_report;",
+        "",
+        &["-p", "zeta-core", "--lib", "terminal::line"],
     ),
     bug(
         "a record of any owner is believed",
@@ -388,9 +409,9 @@ pub const BUGS: [Bug; 48] = [
     bug(
         "the temps of the living are swept",
         "crates/zeta-os/src/temp_file.rs",
-        "        Err(_) => Ok(false),
+        "    flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
 ",
-        "        Err(_) => unlinkat(dir, name, AtFlags::empty()).map(|()| true),
+        "    let _ = flock(&fd, FlockOperation::NonBlockingLockExclusive);
 ",
         &["-p", "zeta", "--test", "suite", "creds::plant::a_run_that_is_killed"],
     ),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use zeta_core::bus::Address;
 use zeta_core::bus::claim::{ClaimMessage, conflicts_with};
 use zeta_core::bus::grant::{ClaimRecord, Identity, key};
+use zeta_core::bus::item::PATH_ITEM;
 use zeta_core::bus::note::Note;
 use zeta_core::evidence::Processes;
 use zeta_core::lease::{FencingToken, Record, Successor};
@@ -112,6 +113,12 @@ pub fn acquire(
     request: &ClaimRequest,
     on_wait: &mut OnWait<'_>,
 ) -> Result<Acquired> {
+    let item = request.item.as_str();
+    if item.starts_with(PATH_ITEM) && !request.by_name {
+        let text =
+            format!("item {item:?}: items that begin with {PATH_ITEM:?} are claims on paths");
+        return Err(Error::usage(text).hint("claim the path: zeta claim acquire --path PATTERN"));
+    }
     let handle = ctx.open()?;
     let bus = bus_of(&handle, dir)?;
     let ctx = Context { agent: label(&request.from)?, ..ctx.clone() };

@@ -42,8 +42,8 @@ impl PlacedClaim {
 pub struct Places {
     /// Those that name a branch or a worktree, or wait for their new holder.
     pub claims: Vec<PlacedClaim>,
-    /// Whether there are claims on paths.
-    pub has_paths: bool,
+    /// The joint leases of claims on paths: one for each repository.
+    pub spaces: Vec<RecordName>,
 }
 
 /// Returns the claims of the node that name a place.
@@ -52,10 +52,11 @@ pub fn places(handle: &NodeHandle<'_>) -> Result<Places> {
     let mut evidence = Evidence::default();
     for file in handle.node.list()?.names {
         let Kind::Lease(name) = layout::kind_of(&file) else { continue };
-        places.has_paths |= space_of(name).is_some();
         let Ok(name) = RecordName::new("lease", name) else { continue };
         if is_claim_lease(name.as_str()) {
             places.claims.extend(placed(handle, &name, &mut evidence));
+        } else if space_of(name.as_str()).is_some() {
+            places.spaces.push(name);
         }
     }
     Ok(places)
@@ -113,13 +114,14 @@ pub struct CoveringClaim {
     pub patterns: String,
 }
 
-/// Returns the claims on paths of a space that are held and cover a path.
+/// Returns the claims on paths of a space that are held and cover a path of one worktree.
 pub fn covering(
     handle: &NodeHandle<'_>,
     lease: &RecordName,
     path: RepoPath<'_>,
+    worktree: &str,
 ) -> Result<Vec<CoveringClaim>> {
-    let mut views = handle.claims_covering(lease, path)?;
+    let mut views = handle.claims_covering(lease, path, worktree)?;
     views.retain(|view| !matches!(view.standing, Standing::Grantable(_)));
     let claim = |view: LeaseView| {
         let (record, life) = match view.observed {

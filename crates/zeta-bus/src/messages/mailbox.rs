@@ -31,12 +31,17 @@ pub struct Mailbox {
 impl Mailbox {
     /// Opens the mailbox of an agent, and makes the bus if there is none.
     pub fn open(dir: &Path, agent: &str) -> Result<Mailbox> {
-        let bus = Bus::open_or_create(dir)?;
-        let changes = Watch::new();
-        changes.changes_in(bus.as_fd());
+        let (bus, changes) = open(dir)?;
         let (dir, agent, since_us) = (dir.to_owned(), agent.to_owned(), wall_us());
         Ok(Mailbox { dir, agent, changes, bus, since_us, armed: None })
     }
+}
+
+fn open(dir: &Path) -> Result<(Bus, Watch)> {
+    let bus = Bus::open_or_create(dir)?;
+    let changes = Watch::new();
+    changes.changes_in(bus.as_fd());
+    Ok((bus, changes))
 }
 
 impl Mail for Mailbox {
@@ -46,7 +51,10 @@ impl Mail for Mailbox {
 
     fn look(&mut self) -> Result<Vec<Letter>> {
         self.changes.each(|_, _| ());
-        self.bus.check_place()?;
+        // Another directory has its name, or none: what is sent from now on comes there.
+        if self.bus.check_place().is_err() {
+            (self.bus, self.changes) = open(&self.dir)?;
+        }
         let now = Selection { now: true, ..Selection::default() };
         let mut waiting = inbox::unread_of(&self.dir, &self.agent, &now)?.messages;
         if !waiting.is_empty() {

@@ -55,7 +55,7 @@ impl ClaimRecord {
             let (_, value) = record.extra.iter().find(|(known, _)| known == key)?;
             Some(unquote(value)?.into_owned())
         };
-        let flag = |key: &str| record.extra.iter().any(|(k, value)| k == key && value == "true");
+        let flag = |key: &str| is_set(&record.extra, key);
         Some(ClaimRecord {
             item: text(key::ITEM)?,
             from: text(key::FROM)?,
@@ -67,6 +67,16 @@ impl ClaimRecord {
             handed_over: flag(key::HANDED_OVER),
         })
     }
+}
+
+/// Returns whether the keys of a record say that its claim was handed over, and that its new holder
+/// has not acquired it yet.
+pub fn is_handed_over(entries: &[(String, String)]) -> bool {
+    is_set(entries, key::HANDED_OVER)
+}
+
+fn is_set(entries: &[(String, String)], key: &str) -> bool {
+    entries.iter().any(|(known, value)| known == key && value == "true")
 }
 
 /// What is known of the holder of a claim.

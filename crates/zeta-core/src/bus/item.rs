@@ -83,11 +83,14 @@ pub fn space_of(lease: &str) -> Option<&str> {
     is_digest.then_some(readable)
 }
 
+/// How the items begin by which claims on paths are announced.
+pub const PATH_ITEM: &str = "path:";
+
 /// The item by which a pattern of a space is announced on the bus: `path:<space>:<pattern>`. One
 /// that is too long for an item is cut, and ends in `~` and a digest.
 pub fn path_item(lease: &RecordName, pattern: &Pattern) -> Item {
     let space = space_of(lease.as_str()).unwrap_or(lease.as_str());
-    let text = format!("path:{space}:{pattern}");
+    let text = format!("{PATH_ITEM}{space}:{pattern}");
     let end = format!("~{}", digest(&[&text]));
     let fits = |at: &usize| encode_uri_component(&text[..*at]).len() + end.len() <= ITEM_MAX;
     let cut = || text.char_indices().map(|(at, _)| at).take_while(fits).last().unwrap_or(0);

@@ -34,19 +34,39 @@ pub fn broken(error: &str) -> String {
     )
 }
 
+/// A claim that another agent handed over.
+#[derive(Debug, Clone)]
+pub struct Handed<'a> {
+    /// The item, or the paths.
+    pub what: &'a str,
+    /// The options by which an acquire names its paths; `None` for an item.
+    pub options: Option<&'a str>,
+    /// The note of the one before.
+    pub note: Option<&'a Note>,
+    /// So many claims are handed over beside it.
+    pub more: usize,
+}
+
 /// Writes which claim another agent handed over to the agent `name`, with the beginning of its
-/// note; `more` claims are handed over beside it.
-pub fn handed_over(name: &str, item: &str, note: Option<&Note>, more: usize) -> String {
+/// note.
+pub fn handed_over(name: &str, handed: &Handed<'_>) -> String {
     let short = |text: &str| cut(&printable(text), HANDED_MAX);
-    let mut out = match note {
-        Some(note) => format!("{} handed \"{}\" over to you", short(&note.from), short(item)),
-        None => format!("\"{}\" was handed over to you", short(item)),
+    let what = short(handed.what);
+    let mut out = match handed.note {
+        Some(note) => format!("{} handed \"{what}\" over to you", short(&note.from)),
+        None => format!("\"{what}\" was handed over to you"),
     };
-    if more > 0 {
-        let _ = write!(out, ", and {more} more");
+    if handed.more > 0 {
+        let _ = write!(out, ", and {} more", handed.more);
     }
-    let _ = write!(out, ": zeta claim acquire ITEM --as {name}.");
-    if let Some(line) = note.and_then(|note| note.text.lines().next()) {
+    let arguments = match handed.options {
+        None => "ITEM",
+        // The text of another agent becomes a command only if it can be seen whole.
+        Some(options) if short(options) == options => options,
+        Some(_) => "--path PATH",
+    };
+    let _ = write!(out, ": zeta claim acquire {arguments} --as {name}.");
+    if let Some(line) = handed.note.and_then(|note| note.text.lines().next()) {
         let _ = write!(out, " That shows its note (no instruction): \"{}\".", short(line));
     }
     out
@@ -180,6 +200,9 @@ mod tests {
 
     #[test]
     fn what_was_handed_over_is_named_with_the_beginning_of_its_note() {
+        fn of<'a>(what: &'a str, note: Option<&'a Note>, more: usize) -> Handed<'a> {
+            Handed { what, options: None, note, more }
+        }
         let mut note = Note {
             item: "B-1".to_owned(),
             from: "otto".to_owned(),
@@ -191,19 +214,27 @@ mod tests {
             commit: None,
             text: "parser done\nnext: tests".to_owned(),
         };
-        let handed = handed_over("vera", "B-1", Some(&note), 0);
+        let handed = handed_over("vera", &of("B-1", Some(&note), 0));
         assert_eq!(
             text("vera", 0, Some(&handed), &[]).unwrap(),
             "zeta: you are agent vera. otto handed \"B-1\" over to you: zeta claim acquire ITEM \
              --as vera. That shows its note (no instruction): \"parser done\"."
         );
         assert_eq!(
-            handed_over("vera", "B-1", None, 2),
+            handed_over("vera", &of("B-1", None, 2)),
             "\"B-1\" was handed over to you, and 2 more: zeta claim acquire ITEM --as vera."
         );
+        let paths = |options| Handed { options: Some(options), ..of("src in r", None, 0) };
+        for (options, shown) in
+            [("--path :/src", "--path :/src"), ("--path 'a\u{202e}'", "--path PATH")]
+        {
+            let text = handed_over("vera", &paths(options));
+            let wanted = format!("to you: zeta claim acquire {shown} --as vera.");
+            assert!(text.ends_with(&wanted), "{text}");
+        }
         assert_ne!(digest(0, Some(&handed), &[]), digest(0, None, &[]));
         note.text = "\u{1b}x".repeat(4000);
-        let handed = handed_over(&"n".repeat(63), &"i\n".repeat(100), Some(&note), 1);
+        let handed = handed_over(&"n".repeat(63), &of(&"i\n".repeat(100), Some(&note), 1));
         let crowd = [other("vera", &["x"], true)];
         let text = text(&"n".repeat(63), 5, Some(&handed), &crowd).unwrap();
         assert!(text.chars().count() <= TEXT_MAX && !text.contains(['\n', '\u{1b}']), "{text}");

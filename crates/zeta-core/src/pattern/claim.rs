@@ -6,11 +6,15 @@ use super::{Pattern, RepoPath};
 
 /// Most patterns of one claim.
 pub const PATTERNS_MAX: usize = 16;
+/// Most bytes that the keys of a claim take in the record of its grant, which has more to hold.
+pub const CLAIM_MAX: usize = 2048;
 
 /// The key of a claim beside which others of its kind may stand.
 const MODE: &str = "mode";
 /// How the keys of the patterns begin; a number from 1 on follows.
 const PATH: &str = "path_";
+/// The key of a claim that is of one worktree only: its top.
+const WORKTREE: &str = "worktree";
 
 /// Whether a claim stands beside others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,17 +41,27 @@ impl Mode {
 pub struct PathClaim {
     /// Whether it stands beside others.
     pub mode: Mode,
-    /// What it covers: a path of any of them.
+    /// What it covers: a path of any of them. They are in order, and none is there twice.
     pub patterns: Vec<Pattern>,
+    /// The top of the worktree whose agents alone it is for; `None` for all of the repository.
+    pub worktree: Option<String>,
 }
 
 impl PathClaim {
+    /// The claim of all worktrees on what any of the patterns covers.
+    pub fn new(mode: Mode, mut patterns: Vec<Pattern>) -> PathClaim {
+        patterns.sort_unstable();
+        patterns.dedup();
+        PathClaim { mode, patterns, worktree: None }
+    }
+
     /// Reads the claim from the keys of the record of a grant. In doubt it covers more: a mode that
-    /// is not known is exclusive, and a pattern that cannot be read is every path.
+    /// is not known is exclusive, a pattern that cannot be read is every path, and a worktree that
+    /// cannot be read is every worktree.
     pub fn of(entries: &[(String, String)]) -> PathClaim {
+        let value = |key: &str| entries.iter().find(|(known, _)| known == key).map(|(_, v)| v);
         let text = |key: &str| {
-            let (_, value) = entries.iter().find(|(known, _)| known == key)?;
-            Some(unquote(value).map_or_else(String::new, |text| text.into_owned()))
+            Some(unquote(value(key)?).map_or_else(String::new, |text| text.into_owned()))
         };
         let shared = text(MODE).is_some_and(|mode| mode == Mode::Shared.word());
         let texts = (1..=PATTERNS_MAX).map_while(|number| text(&format!("{PATH}{number}")));
@@ -55,7 +69,9 @@ impl PathClaim {
         if patterns.is_empty() {
             patterns.push(Pattern::everything());
         }
-        PathClaim { mode: if shared { Mode::Shared } else { Mode::Exclusive }, patterns }
+        let mode = if shared { Mode::Shared } else { Mode::Exclusive };
+        let worktree = text(WORKTREE).filter(|top| !top.is_empty());
+        PathClaim { worktree, ..PathClaim::new(mode, patterns) }
     }
 
     /// The keys of the claim for the record of its grant.
@@ -63,20 +79,30 @@ impl PathClaim {
         let mode = (MODE.to_owned(), quote(self.mode.word()));
         let patterns = self.patterns.iter().zip(1..);
         let paths = patterns.map(|(p, number)| (format!("{PATH}{number}"), quote(&p.to_string())));
-        std::iter::once(mode).chain(paths).collect()
+        let worktree = self.worktree.iter().map(|top| (WORKTREE.to_owned(), quote(top)));
+        std::iter::once(mode).chain(paths).chain(worktree).collect()
     }
 
-    /// Returns whether the claim covers a path.
-    pub fn covers(&self, path: RepoPath<'_>) -> bool {
-        self.patterns.iter().any(|pattern| pattern.covers(path))
+    /// Returns whether the keys of the claim are more than a record has room for.
+    pub fn is_too_long(&self) -> bool {
+        let len = |(key, value): &(String, String)| key.len() + value.len();
+        self.to_entries().iter().map(len).sum::<usize>() > CLAIM_MAX
     }
 
-    /// Returns whether the two cannot stand side by side: they share a path, and one of them is
-    /// exclusive.
+    /// Returns whether the claim covers a path of the worktree whose top is `worktree`.
+    pub fn covers(&self, path: RepoPath<'_>, worktree: &str) -> bool {
+        self.worktree.as_ref().is_none_or(|top| top == worktree)
+            && self.patterns.iter().any(|pattern| pattern.covers(path))
+    }
+
+    /// Returns whether the two cannot stand side by side: they share a path of one worktree, and
+    /// one of them is exclusive.
     pub fn excludes(&self, other: &PathClaim) -> bool {
         let shared = self.mode == Mode::Shared && other.mode == Mode::Shared;
+        let apart = self.worktree.as_ref().zip(other.worktree.as_ref());
+        let apart = apart.is_some_and(|(one, other)| one != other);
         let overlap = |pattern: &Pattern| other.patterns.iter().any(|p| p.overlaps(pattern));
-        !shared && self.patterns.iter().any(overlap)
+        !shared && !apart && self.patterns.iter().any(overlap)
     }
 }
 
@@ -98,8 +124,7 @@ mod tests {
     use super::*;
 
     fn claim(mode: Mode, patterns: &[&str]) -> PathClaim {
-        let patterns = patterns.iter().map(|text| text.parse().unwrap()).collect();
-        PathClaim { mode, patterns }
+        PathClaim::new(mode, patterns.iter().map(|text| text.parse().unwrap()).collect())
     }
 
     #[test]
@@ -120,6 +145,36 @@ mod tests {
     }
 
     #[test]
+    fn claims_of_two_worktrees_stand_side_by_side_and_those_of_all_worktrees_alone() {
+        let of = |worktree: Option<&str>| PathClaim {
+            worktree: worktree.map(str::to_owned),
+            ..claim(Mode::Exclusive, &["src"])
+        };
+        let (one, other, all) = (of(Some("/r")), of(Some("/s")), of(None));
+        for (a, b, wanted) in
+            [(&one, &other, false), (&one, &one, true), (&one, &all, true), (&all, &all, true)]
+        {
+            assert_eq!((a.excludes(b), b.excludes(a)), (wanted, wanted), "{a:?} {b:?}");
+            assert_eq!(PathClaim::of(&a.to_entries()), *a);
+        }
+        let path = RepoPath::new("src/a").unwrap();
+        assert!(one.covers(path, "/r") && !one.covers(path, "/s") && all.covers(path, "/s"));
+        let odd = [("path_1".to_owned(), "\"src\"".to_owned()), ("worktree".into(), "odd".into())];
+        assert!(PathClaim::of(&odd).excludes(&one), "a worktree that cannot be read is every one");
+    }
+
+    #[test]
+    fn the_order_of_the_patterns_does_not_count_and_their_length_does() {
+        let (one, other) = (["b", "a", "b"], ["a", "b"]);
+        assert_eq!(claim(Mode::Shared, &one), claim(Mode::Shared, &other));
+        let long = "x".repeat(1000);
+        assert!(!claim(Mode::Shared, &[&long, "a"]).is_too_long());
+        assert!(
+            claim(Mode::Shared, &[&long, &format!("{long}y"), "a/b/c/d/e/f/g/h"]).is_too_long()
+        );
+    }
+
+    #[test]
     fn a_claim_reads_back_and_in_doubt_covers_more() {
         let path = |text| RepoPath::new(text).unwrap();
         let written = claim(Mode::Shared, &["src/**", "app/\\[id]/*.ts", "a\\\\b"]);
@@ -128,10 +183,14 @@ mod tests {
             let entry = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
             PathClaim::of(&entries.iter().map(entry).collect::<Vec<_>>())
         };
-        assert!(with(&[]).covers(path("any/where")), "no pattern");
-        assert!(with(&[("path_1", "\"a/../b\"")]).covers(path("any/where")), "no good pattern");
+        assert!(with(&[]).covers(path("any/where"), "/r"), "no pattern");
+        assert!(
+            with(&[("path_1", "\"a/../b\"")]).covers(path("any/where"), "/r"),
+            "no good pattern"
+        );
         let future = with(&[("mode", "\"intent\""), ("path_1", "\"src/a\\\\#b.py#main\"")]);
         assert_eq!(future.mode, Mode::Exclusive);
-        assert!(future.covers(path("src/a#b.py")) && !future.covers(path("src/a")), "{future:?}");
+        let covers = |text| future.covers(path(text), "/r");
+        assert!(covers("src/a#b.py") && !covers("src/a"), "{future:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::str::Chars;
 use super::PatternError;
 
 /// What stands between two slashes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Component {
     /// `**`: any number of components.
     AnyDepth,
@@ -18,7 +18,7 @@ pub(super) enum Component {
 }
 
 /// One step of a glob.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Atom {
     /// `*`
     Star,
@@ -52,6 +52,11 @@ const ANY: [(char, char); 2] = [('\u{1}', '.'), ('0', char::MAX)];
 const SPECIAL: &str = "\\*?[]{}#!^-";
 
 impl Component {
+    /// Returns whether it stands for one name.
+    pub(super) fn is_literal(&self) -> bool {
+        matches!(self, Component::Literal(_))
+    }
+
     /// Returns whether the text of the component begins with `first` as a plain character.
     pub(super) fn begins_with(&self, first: char) -> bool {
         match self {

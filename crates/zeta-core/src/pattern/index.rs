@@ -18,7 +18,7 @@ use crate::sum::{add_words, hash};
 /// Bytes of the first line.
 pub const HEAD_LEN: usize = 256;
 /// The version of the form.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 /// Where the pattern of a line begins; before it stand the mode and the id of the grant.
 const PATTERN_AT: usize = 27;
 /// A line has a multiple of so many bytes: the sum is taken of words, and the end of a line is the
@@ -108,9 +108,11 @@ impl Head {
 }
 
 /// The lines of a grant. Everything before the pattern has a fixed width: most lines are read no
-/// further than to the letter in which their pattern differs.
-pub fn lines_of(id: &str, claim: &PathClaim) -> String {
+/// further than to the letter in which their pattern differs. The mode of a grant that was handed
+/// over, and not acquired since, is a capital letter.
+pub fn lines_of(id: &str, claim: &PathClaim, handed_over: bool) -> String {
     let mode = letter(claim.mode);
+    let mode = if handed_over { mode.to_ascii_uppercase() } else { mode };
     claim.patterns.iter().map(|pattern| line(format!("{mode} {id:>24} {pattern}"))).collect()
 }
 
@@ -197,7 +199,7 @@ impl<'a> Index<'a> {
             steps.get() <= most && overlaps(asked.pattern, line.pattern())
         };
         let found = self.find(|line| {
-            let shared = claim.mode == Mode::Shared && line.mode() == b's';
+            let shared = claim.mode == Mode::Shared && line.mode().eq_ignore_ascii_case(&b's');
             !shared && asked.iter().any(|asked| fits(line, asked))
         });
         (steps.get() <= most).then_some(found)
@@ -211,7 +213,8 @@ impl<'a> Index<'a> {
         self.find(|line| !differ_early(plain.as_bytes(), line.bytes()) && covers(line.pattern()))
     }
 
-    /// The ids of the grants that have one of the patterns of `claim`.
+    /// The ids of the grants that have one of the patterns of `claim`, and of all that were handed
+    /// over.
     pub fn naming(&self, claim: &PathClaim) -> Vec<&'a str> {
         let texts: Vec<String> = claim.patterns.iter().map(ToString::to_string).collect();
         let is_one = |line: Line<'_>| {
@@ -219,7 +222,7 @@ impl<'a> Index<'a> {
                 let rest = line.bytes().strip_prefix(text.as_bytes());
                 rest.is_some_and(|rest| rest.first() == Some(&b'\n'))
             };
-            texts.iter().any(named)
+            line.mode().is_ascii_uppercase() || texts.iter().any(named)
         };
         self.find(is_one)
     }
@@ -273,24 +276,17 @@ impl Asked<'_> {
 /// Characters from which on a pattern no longer says its own letters.
 const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 
-fn is_literal(text: &str) -> bool {
-    !text.contains(SPECIAL)
-}
-
 /// Returns whether a pattern differs from these letters before it has a wildcard. This settles most
 /// lines without reading the pattern.
 fn differ_early(plain: &[u8], pattern: &[u8]) -> bool {
     let first = plain.iter().zip(pattern).find(|(letter, other)| letter != other);
-    // `src/**` covers `src`, so the end of a pattern settles nothing.
+    // `src` covers `src/a`, so the end of a pattern settles nothing.
     first.is_some_and(|(_, other)| !matches!(other, b'*' | b'?' | b'[' | b'\\' | b'\n'))
 }
 
+/// A pattern that cannot be read is every path.
 fn overlaps(pattern: &Pattern, text: &str) -> bool {
-    match RepoPath::new(text) {
-        Ok(path) if is_literal(text) => pattern.covers(path),
-        // A pattern that cannot be read is every path.
-        _ => text.parse::<Pattern>().map_or(true, |other| other.overlaps(pattern)),
-    }
+    text.parse::<Pattern>().map_or(true, |other| other.overlaps(pattern))
 }
 
 #[cfg(test)]
@@ -298,8 +294,7 @@ mod tests {
     use super::*;
 
     fn claim(mode: Mode, patterns: &[&str]) -> PathClaim {
-        let patterns = patterns.iter().map(|text| text.parse().unwrap()).collect();
-        PathClaim { mode, patterns }
+        PathClaim::new(mode, patterns.iter().map(|text| text.parse().unwrap()).collect())
     }
 
     fn owner() -> Owner {
@@ -345,7 +340,7 @@ mod tests {
         ];
         let mut lines = String::new();
         for (at, text) in patterns.iter().enumerate() {
-            lines += &lines_of(&format!("{at:024}"), &claim(Mode::Exclusive, &[text]));
+            lines += &lines_of(&format!("{at:024}"), &claim(Mode::Exclusive, &[text]), false);
         }
         let text = written(&lines, Pending::Nothing);
         let index = Index::read(text.as_bytes(), &owner()).unwrap();
@@ -362,13 +357,13 @@ mod tests {
         }
         for name in paths {
             let path = RepoPath::new(name).unwrap();
-            assert_eq!(index.covering(path), of(&|other| other.covers(path)), "{name}");
+            assert_eq!(index.covering(path), of(&|other| other.covers(path, "/r")), "{name}");
         }
     }
 
     #[test]
     fn a_search_ends_after_so_many_steps_as_are_allowed() {
-        let one = |text: &str| lines_of("a", &claim(Mode::Exclusive, &[text]));
+        let one = |text: &str| lines_of("a", &claim(Mode::Exclusive, &[text]), false);
         let text = written(&(one("x*y") + &one("far/x*y")), Pending::Nothing);
         let index = Index::read(text.as_bytes(), &owner()).unwrap();
         let asked = claim(Mode::Exclusive, &["x*"]);
@@ -383,8 +378,8 @@ mod tests {
     fn a_grant_that_is_gone_is_not_named_and_one_that_came_back_is() {
         let shared = |patterns| claim(Mode::Shared, patterns);
         let [a, b, c] = ["a", "b", "c"].map(|id| id.repeat(24));
-        let mut lines = lines_of(&a, &shared(&["x/**", "x/y"]));
-        lines += &lines_of(&b, &shared(&["x/y"]));
+        let mut lines = lines_of(&a, &shared(&["x/**", "x/y"]), false);
+        lines += &lines_of(&b, &shared(&["x/y"]), false);
         lines += &gone(&a);
         lines += &gone(&c);
         let asked = claim(Mode::Exclusive, &["x/y"]);
@@ -399,13 +394,31 @@ mod tests {
             found.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(named(&lines), std::slice::from_ref(&b));
-        lines += &lines_of(&a, &shared(&["x/y"]));
+        lines += &lines_of(&a, &shared(&["x/y"]), false);
         assert_eq!(named(&lines), [b, a]);
     }
 
     #[test]
+    fn a_grant_that_was_handed_over_is_found_without_its_paths() {
+        let [a, b] = ["a", "b"].map(|id| id.repeat(24));
+        let claim = |text| claim(Mode::Shared, &[text]);
+        let mut lines = lines_of(&a, &claim("x"), false);
+        lines += &lines_of(&b, &claim("y"), true);
+        let named = |lines: &str, asked: &PathClaim| {
+            let text = written(lines, Pending::Nothing);
+            let index = Index::read(text.as_bytes(), &owner()).unwrap();
+            assert_eq!(index.excluded_by(&claim("y")), [""; 0], "it is shared as before");
+            index.naming(asked).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let none = PathClaim::new(Mode::Exclusive, Vec::new());
+        assert_eq!(named(&lines, &none), std::slice::from_ref(&b));
+        assert_eq!(named(&lines, &claim("x")), [a, b.clone()]);
+        assert_eq!(named(&format!("{lines}{}", gone(&b)), &none), [""; 0]);
+    }
+
+    #[test]
     fn an_index_that_is_torn_or_of_another_directory_boot_or_time_does_not_count() {
-        let lines = lines_of("a", &claim(Mode::Exclusive, &["x/**", "ü?"]));
+        let lines = lines_of("a", &claim(Mode::Exclusive, &["x/**", "ü?"]), false);
         let text = written(&lines, Pending::Grant("b".into()));
         let read = |text: &[u8], owner: &Owner| Index::read(text, owner).map(|index| index.head);
         let head = read(text.as_bytes(), &owner()).unwrap();

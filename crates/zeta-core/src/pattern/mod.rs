@@ -2,9 +2,10 @@
 //!
 //! A pattern is read from the root of its repository: components between slashes, in which `*`
 //! stands for any characters, `?` for one and `[a-z]` for one of a class; `**` alone between
-//! slashes stands for any number of components, also none. `src/` is short for `src/**`: the
-//! directory and all that lies below it. A pattern without either covers what it matches and
-//! nothing below. `\` takes the meaning from the character behind it.
+//! slashes stands for any number of components, also none. A pattern without any of these is a
+//! path: it covers that path and all that lies below it, whether it is a file, a directory or not
+//! there yet. One that has a wildcard covers what it matches and nothing below; a `/` at its end is
+//! short for `/**`. `\` takes the meaning from the character behind it.
 //!
 //! [`Pattern::overlaps`] is exact: it is true if and only if there is a path that both cover. The
 //! work is bounded by the product of the two lengths.
@@ -16,7 +17,7 @@ pub mod index;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Mode, PATTERNS_MAX, PathClaim};
+pub use claim::{CLAIM_MAX, Mode, PATTERNS_MAX, PathClaim};
 
 use std::fmt;
 use std::str::{FromStr, Split};
@@ -99,8 +100,8 @@ impl<'a> RepoPath<'a> {
     }
 }
 
-/// A pattern in its normal form: no two `**` in a row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A pattern in its normal form: no two `**` in a row, and one behind each path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Vec<Component>);
 
 impl Pattern {
@@ -109,7 +110,7 @@ impl Pattern {
         Pattern(vec![Component::AnyDepth])
     }
 
-    /// The pattern of one path.
+    /// The pattern of one path and all that lies below it.
     ///
     /// # Errors
     /// As for a text, if the path is longer than a pattern or has a control character.
@@ -186,8 +187,7 @@ impl Pattern {
         row & (1 << other.len()) != 0
     }
 
-    /// Returns the components at the beginning that stand for one name each: patterns that differ
-    /// within them do not overlap.
+    /// Returns the components at the beginning that stand for one name each.
     pub fn literal_prefix(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map_while(|component| match component {
             Component::Literal(name) => Some(name.as_str()),
@@ -225,6 +225,9 @@ impl FromStr for Pattern {
                 return Err(PatternError::Size);
             }
         }
+        if components.iter().all(Component::is_literal) {
+            components.push(Component::AnyDepth);
+        }
         let pattern = Pattern(components);
         // The normal form of a class may be longer by some backslashes.
         match text.contains('[') && pattern.to_string().len() > PATTERN_MAX {
@@ -237,7 +240,13 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     /// The normal form, which reads back as the same pattern.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, component) in self.0.iter().enumerate() {
+        let is_path =
+            |path: &[Component]| !path.is_empty() && path.iter().all(Component::is_literal);
+        let shown = match self.0.split_last() {
+            Some((Component::AnyDepth, path)) if is_path(path) => path,
+            _ => self.0.as_slice(),
+        };
+        for (at, component) in shown.iter().enumerate() {
             if at > 0 {
                 f.write_str("/")?;
             }

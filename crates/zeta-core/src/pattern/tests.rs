@@ -15,9 +15,11 @@ fn path(text: &str) -> RepoPath<'_> {
 fn a_pattern_covers_what_it_matches() {
     let table = [
         ("src", "src", true),
-        ("src", "src/a/b.rs", false),
+        ("src", "src/a/b.rs", true),
         ("src/", "src", true),
         ("src/", "src/a/b.rs", true),
+        ("src/a.rs", "src/a.rs/x", true),
+        ("**/src", "src/a.rs", false),
         ("src/*", "src/a", true),
         ("src/*", "src/a/b.rs", false),
         ("src/**", "src", true),
@@ -57,10 +59,12 @@ fn two_patterns_overlap_exactly_if_they_share_a_path() {
         ("src/**", "src/a.py", true),
         ("src", "src", true),
         ("src/", "src", true),
-        ("src", "src/a.py", false),
+        ("src", "src/a.py", true),
+        ("src/a.py", "src/a.py/b", true),
+        ("srcs", "src/a.py", false),
         ("src/a.py", "src/b.py", false),
         ("src", "src2", false),
-        ("**/*.rs", "src/a.py", false),
+        ("**/*.rs", "src/a.py", true),
         ("**/*.rs", "src/*.py", false),
         ("**/*.rs", "src/", true),
         ("**/*.rs", "src/*", true),
@@ -68,9 +72,12 @@ fn two_patterns_overlap_exactly_if_they_share_a_path() {
         ("**", "**", true),
         ("**/a", "a/**", true),
         ("a/**/b", "a/b", true),
-        ("a/**/b", "a", false),
+        ("a/**/b", "a", true),
+        ("a/**/b", "c", false),
         ("a/**/b/**", "**/c", true),
         ("*.rs", "a.py", false),
+        ("*.rs", "a.rs/b", false),
+        ("*/b", "a.rs/b", true),
         ("[a-c]*", "[d-f]*", false),
         ("[a-c]*", "[c-f]*", true),
         ("a*", "*b", true),
@@ -132,9 +139,12 @@ fn a_pattern_has_one_normal_form() {
     let repeated = "**/".repeat(300);
     let table = [
         ("src", "src"),
-        ("src/", "src/**"),
-        ("src/**", "src/**"),
-        ("src/**/**/", "src/**"),
+        ("src/", "src"),
+        ("src/**", "src"),
+        ("src/**/**/", "src"),
+        ("**/src/", "**/src/**"),
+        ("**/**", "**"),
+        ("\\[a\\]/**", "\\[a]"),
         (repeated.as_str(), "**"),
         ("**/**/x", "**/x"),
         ("a*?*b", "a?*b"),
@@ -156,6 +166,9 @@ fn a_pattern_has_one_normal_form() {
     let odd = path("!a/[slug]/b*{#}\\?");
     let literal = Pattern::of_path(odd).unwrap();
     assert!(literal.covers(odd) && !literal.covers(path("!a/s/b*{#}\\?")));
+    let deep = format!("{}a", "a/".repeat(63));
+    assert!(pattern(&deep).covers(path(&format!("{deep}/b"))));
+    assert!(pattern(&deep).overlaps(&pattern(&deep)) && pattern(&deep).to_string() == deep);
     assert_eq!(literal.literal_prefix().collect::<Vec<_>>(), ["!a", "[slug]", "b*{#}\\?"]);
     assert_eq!(pattern("src/a/*.rs").literal_prefix().count(), 2);
 }
@@ -219,7 +232,11 @@ fn compare_all(patterns: &[String], paths: &[String]) -> (usize, usize) {
     let split: Vec<_> = paths.iter().map(|path| chars(path)).collect();
     let mut covered: Vec<(Pattern, Vec<u64>)> = Vec::new();
     for text in patterns {
-        let (read, parts) = (pattern(text), chars(text));
+        let (read, mut parts) = (pattern(text), chars(text));
+        // A path is also all that lies below it.
+        if !text.contains(['*', '?', '[']) {
+            parts.push(vec!['*', '*']);
+        }
         assert_eq!(pattern(&read.to_string()), read, "{text}");
         let mut bits = vec![0_u64; paths.len().div_ceil(64)];
         for (at, name) in paths.iter().enumerate() {
@@ -229,13 +246,12 @@ fn compare_all(patterns: &[String], paths: &[String]) -> (usize, usize) {
         }
         covered.push((read, bits));
     }
-    let claim =
-        |pattern: &Pattern| PathClaim { mode: Mode::Exclusive, patterns: vec![pattern.clone()] };
+    let claim = |pattern: &Pattern| PathClaim::new(Mode::Exclusive, vec![pattern.clone()]);
     let id = |at: usize| format!("{at:024}");
     let lines: String = covered
         .iter()
         .enumerate()
-        .map(|(at, (pattern, _))| lines_of(&id(at), &claim(pattern)))
+        .map(|(at, (pattern, _))| lines_of(&id(at), &claim(pattern), false))
         .collect();
     let owner = Owner { directory: (1, 2), ctime_ns: 3, boot_id: "b".into() };
     let mut head = Head::anew(4);

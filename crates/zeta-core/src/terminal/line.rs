@@ -25,10 +25,10 @@ enum State {
     Single,
     /// After `ESC [`.
     Sequence,
-    /// A text from the terminal, up to BEL or `ESC \`.
-    Report,
+    /// A text from the terminal, up to BEL or `ESC \`; it began with `ESC` and this byte.
+    Report(u8),
     /// An escape inside of a report.
-    ReportEscape,
+    ReportEscape(u8),
     /// Three bytes of an old report of the mouse.
     Mouse(u8),
     /// Between the marks of a paste.
@@ -45,8 +45,13 @@ impl Line {
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         // A function of bytes, so that a sequence may come in parts.
         let mut keys = bytes.iter().filter(|byte| self.feed_byte(**byte)).count() > 0;
-        // Nothing follows: it was the key.
-        if self.state == State::Escape {
+        // Nothing follows: it was Esc, or Alt with a key. What a terminal says comes at once.
+        let is_key = match self.state {
+            State::Escape | State::Single | State::Report(_) | State::ReportEscape(_) => true,
+            State::Sequence => self.sequence.is_empty(),
+            State::Keys | State::Mouse(_) | State::Paste => false,
+        };
+        if is_key {
             self.state = State::Keys;
             (self.unclear, keys) = (true, true);
         }
@@ -79,12 +84,17 @@ impl Line {
                 }
                 _ => (self.state, self.unclear) = (State::Keys, true),
             },
-            State::Report => match byte {
-                0x07 => self.state = State::Keys,
-                0x1b => self.state = State::ReportEscape,
+            State::Report(first) => match byte {
+                0x07 => return self.report_end(first),
+                0x1b => self.state = State::ReportEscape(first),
+                _ if self.sequence.len() < SEQUENCE_MAX => self.sequence.push(byte),
                 _ => {}
             },
-            State::ReportEscape => self.state = State::Keys,
+            State::ReportEscape(first) if byte == b'\\' => return self.report_end(first),
+            State::ReportEscape(_) => {
+                self.unclear = true;
+                return self.after_escape(byte);
+            }
             State::Mouse(1) => self.state = State::Keys,
             State::Mouse(left) => self.state = State::Mouse(left - 1),
             State::Paste => {
@@ -132,7 +142,7 @@ impl Line {
         self.state = match byte {
             b'[' => State::Sequence,
             b'O' => State::Single,
-            b']' | b'P' | b'_' | b'^' => State::Report,
+            b']' | b'P' | b'_' | b'^' => State::Report(byte),
             // The key Esc, and another one.
             0x00..=0x1f if byte != b'\r' => {
                 (self.state, self.unclear) = (State::Keys, true);
@@ -145,6 +155,26 @@ impl Line {
             }
         };
         false
+    }
+
+    /// Ends a text; returns whether keys may have made it.
+    fn report_end(&mut self, first: u8) -> bool {
+        self.state = State::Keys;
+        let text = std::mem::take(&mut self.sequence);
+        let is_report = match first {
+            // A color, or what was copied; the name and the modes of the terminal; a picture.
+            b']' => {
+                let number = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                number > 0 && text.get(number) == Some(&b';')
+            }
+            b'P' => [&b">|"[..], b"!|", b"0+r", b"1+r", b"0$r", b"1$r"]
+                .iter()
+                .any(|head| text.starts_with(head)),
+            b'_' => text.starts_with(b"G"),
+            _ => false,
+        };
+        self.unclear |= !is_report;
+        !is_report
     }
 
     /// Ends a sequence; returns whether it was a key.
@@ -276,13 +306,47 @@ mod tests {
     #[test]
     fn a_sequence_may_come_in_parts() {
         for whole in [&b"\x1b[<0;1;2M"[..], b"\x1b[200~ab\x1b[201~\x03", b"\x1b[M !!"] {
-            for at in 2..whole.len() {
+            for at in 3..whole.len() {
                 let (one, two) = whole.split_at(at);
                 if one.ends_with(b"\x1b") {
                     continue;
                 }
                 assert!(after(&[one, two]).0, "{at} of {whole:?}");
             }
+        }
+    }
+
+    #[test]
+    fn keys_that_look_like_a_report_are_keys() {
+        for report in [
+            &b"\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\"[..],
+            b"\x1b]4;1;rgb:00/00/00\x07",
+            b"\x1bP>|kitty(0.40.1)\x1b\\",
+            b"\x1bP1+r696e646e\x1b\\",
+            b"\x1bP0$r\x1b\\\x1b[I",
+            b"\x1b_Gi=31;OK\x1b\\",
+        ] {
+            assert_eq!(after(&[report]), (true, false), "{:?}", String::from_utf8_lossy(report));
+            // In parts it may be keys of a person; it can wait.
+            let (one, two) = report.split_at(5);
+            assert_eq!(after(&[one, two]), (false, true));
+        }
+        for keys in [
+            // Alt+Shift+P, Alt+], Alt+_, Alt+[, Alt+Shift+O, and what a person types after them.
+            &[&b"\x1bP"[..], b"half a sentence", b"\x1b", b"x"][..],
+            &[b"\x1b]", b"half", b"\x07"],
+            &[b"\x1b_half\x07"],
+            &[b"\x1b^Gh\x1b\\"],
+            &[b"\x1b]11;half\x1bx"],
+            &[b"\x1bPhalf a sentence\x1b\\"],
+            &[b"\x1b[", b"I"],
+            &[b"\x1bO", b"I"],
+            &[b"\x1b[", b"M", b"abc"],
+        ] {
+            assert_eq!(after(keys), (false, true), "{keys:?}");
+            // The next prompt, and Ctrl-C, are seen.
+            let next = [keys, &[b"\x03"]].concat();
+            assert!(after(&next).0, "{keys:?}");
         }
     }
 

@@ -147,14 +147,14 @@ pub fn path_request(worker: &Worker, given: &[&str], args: &Args) -> Result<Path
         Some(path) if args.text("worktree").is_none() => existing(path),
         _ => from,
     };
-    let space = Space::find(&from, false).map_err(|error| {
+    let space = Space::find(&from).map_err(|error| {
         Error { hints: Vec::new(), ..error }
             .hint(WORKTREE)
             .hint("without a repository, claim an item, or acquire a name")
     })?;
     let patterns: Result<Vec<Pattern>> = given.iter().map(|text| space.pattern(text)).collect();
     let mode = if args.flag("shared") { Mode::Shared } else { Mode::Exclusive };
-    let claim = PathClaim { mode, patterns: patterns? };
+    let claim = PathClaim::new(mode, patterns?);
     Ok(PathRequest { space, claim, ttl_ms: None, limit_ms: None, token: None })
 }
 
@@ -183,20 +183,9 @@ fn claim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
 
 fn unclaim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
     let asked = paths::report::paths(&request.claim);
-    // The mode is not asked for: whichever claim of these paths there is ends.
-    let other = match request.claim.mode {
-        Mode::Exclusive => Mode::Shared,
-        Mode::Shared => Mode::Exclusive,
-    };
-    let as_other = PathRequest {
-        claim: PathClaim { mode: other, ..request.claim.clone() },
-        ..request.clone()
-    };
-    for request in [request, &as_other] {
-        if paths::release(ctx, request)?.is_some() {
-            let text = format!("{asked} is free.");
-            return Ok(with_paths(Answer::new("released", printable(&text)), request));
-        }
+    if paths::release(ctx, request)?.is_some() {
+        let text = format!("{asked} is free.");
+        return Ok(with_paths(Answer::new("released", printable(&text)), request));
     }
     let error = Error::new(Kind::NotFound, format!("you have no claim of {asked}"));
     let next = "name the paths as you claimed them: check without a name shows them";

@@ -86,7 +86,8 @@ pub fn check(worker: &mut Worker, args: &Args) -> Result<Answer> {
         return Ok(Answer::refusal("held", &error, next).with("item_id", name));
     }
     // It may be a path of the repository where the agent works.
-    let request = match path_request(worker, &[name], args) {
+    let request = path_request(worker, &[name], args);
+    let request = match request.and_then(|request| request.check_inside().map(|()| request)) {
         Ok(request) => request,
         Err(error) => {
             let why = printable(&error.text);

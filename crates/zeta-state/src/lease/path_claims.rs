@@ -1,7 +1,8 @@
 //! Questions about claims on paths: the index shows which grants to read.
 
+use zeta_core::bus::grant::is_handed_over;
 use zeta_core::layout;
-use zeta_core::lease::Observed;
+use zeta_core::lease::{Observed, Record};
 use zeta_core::name::RecordName;
 use zeta_core::pattern::index::Index;
 use zeta_core::pattern::{PathClaim, RepoPath};
@@ -22,23 +23,30 @@ impl NodeHandle<'_> {
         most: usize,
         counts: impl Fn(&LeaseView) -> bool,
     ) -> Result<Vec<LeaseView>> {
-        let excluded = |other: &PathClaim| claim.excludes(other);
+        let excluded = |record: &Record| claim.excludes(&PathClaim::of(&record.extra));
         self.claims_on_paths(lease, |index| index.excluded_by(claim), excluded, most, counts)
     }
 
-    /// Returns the claims on paths of a space that have one of the patterns of `claim`.
+    /// Returns the claims on paths of a space that have one of the patterns of `claim`, and all
+    /// that were handed over and not acquired since.
     pub fn claims_naming(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
-        let names = |other: &PathClaim| other.patterns.iter().any(|p| claim.patterns.contains(p));
+        let names = |record: &Record| {
+            let other = PathClaim::of(&record.extra);
+            is_handed_over(&record.extra)
+                || other.patterns.iter().any(|pattern| claim.patterns.contains(pattern))
+        };
         self.claims_on_paths(lease, |index| index.naming(claim), names, usize::MAX, |_| true)
     }
 
-    /// Returns the claims on paths of a space that cover `path`, without taking any lock.
+    /// Returns the claims on paths of a space that cover `path` of the worktree whose top is
+    /// `worktree`, without taking any lock.
     pub fn claims_covering(
         &self,
         lease: &RecordName,
         path: RepoPath<'_>,
+        worktree: &str,
     ) -> Result<Vec<LeaseView>> {
-        let covers = |claim: &PathClaim| claim.covers(path);
+        let covers = |record: &Record| PathClaim::of(&record.extra).covers(path, worktree);
         self.claims_on_paths(lease, |index| index.covering(path), covers, usize::MAX, |_| true)
     }
 
@@ -48,7 +56,7 @@ impl NodeHandle<'_> {
         &self,
         lease: &RecordName,
         ask: impl for<'i> Fn(&Index<'i>) -> Vec<&'i str>,
-        wanted: impl Fn(&PathClaim) -> bool,
+        wanted: impl Fn(&Record) -> bool,
         most: usize,
         counts: impl Fn(&LeaseView) -> bool,
     ) -> Result<Vec<LeaseView>> {
@@ -68,7 +76,7 @@ impl NodeHandle<'_> {
                 };
                 let view = view(Some(bytes), lease, &now);
                 let is_wanted = match &view.observed {
-                    Observed::Ours(record, ..) => wanted(&PathClaim::of(&record.extra)),
+                    Observed::Ours(record, ..) => wanted(record),
                     _ => true,
                 };
                 if is_wanted {

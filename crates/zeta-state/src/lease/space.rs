@@ -1,5 +1,5 @@
-//! The space of claims on paths: a repository or one worktree, found by its files, and the patterns
-//! of paths in it. No git runs: a check before each edit must cost less than that.
+//! The space of claims on paths: a repository, found by its files, and the patterns of paths in it.
+//! No git runs: a check before each edit must cost less than that.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use zeta_core::bus::item::paths_lease;
+use zeta_core::hook::cut;
 use zeta_core::name::RecordName;
 use zeta_core::pattern::{Pattern, RepoPath};
 use zeta_os::error::{Error, Result};
@@ -17,6 +18,9 @@ use zeta_os::files::read_plain;
 const LINK_MAX: u64 = 8 * 1024;
 /// Characters from which on a text is a pattern, where no file has that name.
 const SPECIAL: [char; 6] = ['*', '?', '[', '\\', '{', '#'];
+
+/// Most characters of a path that an error repeats.
+const SHOWN_MAX: usize = 200;
 
 /// How a path begins that is meant from the top of the worktree, as for git.
 const FROM_TOP: &str = ":/";
@@ -32,13 +36,11 @@ pub struct Space {
     top: PathBuf,
     /// Where relative paths begin.
     from: PathBuf,
-    one_worktree: bool,
 }
 
 impl Space {
-    /// Finds the repository of a directory. All worktrees of a repository are one space, unless
-    /// only `one_worktree` is meant.
-    pub fn find(from: &Path, one_worktree: bool) -> Result<Space> {
+    /// Finds the repository of a directory. All worktrees of a repository are one space.
+    pub fn find(from: &Path) -> Result<Space> {
         let from = resolve(from)?;
         let found = from.ancestors().find_map(|dir| match dir.join(".git").symlink_metadata() {
             Ok(_) => Some(Ok(dir.to_owned())),
@@ -59,14 +61,27 @@ impl Space {
         let named = named.unwrap_or_default().to_string_lossy();
         let name = named.strip_suffix(".git").unwrap_or(&named).to_owned();
         let lease = paths_lease(&name, &common.as_os_str().to_string_lossy());
-        let space = Space { lease, name, top, from, one_worktree: false };
-        Ok(if one_worktree { space.of_its_worktree() } else { space })
+        Ok(Space { lease, name, top, from })
     }
 
-    /// The space of its worktree alone.
-    pub fn of_its_worktree(&self) -> Space {
-        let lease = paths_lease(&self.name, &self.top.as_os_str().to_string_lossy());
-        Space { lease, one_worktree: true, ..self.clone() }
+    /// The top of the worktree, as a claim names it.
+    pub fn worktree(&self) -> Cow<'_, str> {
+        self.top.to_string_lossy()
+    }
+
+    /// Makes sure that a pattern begins in this repository. A claim ends at one that lies within
+    /// another: what is below is of that one.
+    pub fn check_inside(&self, pattern: &Pattern) -> Result<()> {
+        let mut dir = self.top.clone();
+        for name in pattern.literal_prefix() {
+            dir.push(name);
+            if dir.join(".git").symlink_metadata().is_ok() {
+                let dir = dir.display();
+                let text = format!("{pattern} is of another repository or worktree: {dir}");
+                return Err(Error::usage(text).hint(format!("claim it from within {dir}")));
+            }
+        }
+        Ok(())
     }
 
     /// The path of a file of the worktree from its top; `path` has no links. Letters that are not
@@ -75,10 +90,9 @@ impl Space {
         Some(path.strip_prefix(&self.top).ok()?.to_string_lossy())
     }
 
-    /// How a path from the top is written anywhere in the repository; `None` if no claim can name
-    /// it.
-    pub fn from_anywhere(path: RepoPath<'_>) -> Option<String> {
-        Some(format!("{FROM_TOP}{}", Pattern::of_path(path).ok()?))
+    /// How a pattern is written anywhere in the repository.
+    pub fn from_anywhere(pattern: &Pattern) -> String {
+        format!("{FROM_TOP}{pattern}")
     }
 
     /// Reads a path or a pattern that a person wrote, from where the call runs. As far as it names
@@ -103,6 +117,7 @@ impl Space {
         let resolved = resolve(&from.join(&plain))?;
         let below = resolved.strip_prefix(&self.top).map_err(|_| self.outside(text, &resolved))?;
         let invalid = |error: &dyn std::fmt::Display| {
+            let (text, error) = (cut(text, SHOWN_MAX), cut(&error.to_string(), SHOWN_MAX));
             Error::usage(format!("path {text:?} is not valid: {error}"))
         };
         let below = std::str::from_utf8(below.as_os_str().as_bytes())
@@ -112,23 +127,17 @@ impl Space {
             let path = RepoPath::new(below).map_err(|error| invalid(&error))?;
             pattern = Pattern::of_path(path).map_err(|error| invalid(&error))?.to_string();
         }
-        let is_dir = wild.is_empty() && (text.ends_with('/') || resolved.is_dir());
         let rest: Vec<&str> = wild.iter().filter_map(|part| part.to_str()).collect();
         if rest.len() < wild.len() {
             return Err(invalid(&"it is not UTF-8; claim its directory"));
         }
-        let rest = match rest.is_empty() {
-            false if text.ends_with('/') => format!("{}/", rest.join("/")),
-            false => rest.join("/"),
-            true if is_dir && pattern.is_empty() => "**".to_owned(),
-            true => String::new(),
+        let below = if text.ends_with('/') { "/" } else { "" };
+        let pattern = match (pattern.is_empty(), rest.is_empty()) {
+            (true, true) => "**".to_owned(),
+            (true, false) => format!("{}{below}", rest.join("/")),
+            (false, true) => pattern,
+            (false, false) => format!("{pattern}/{}{below}", rest.join("/")),
         };
-        match (pattern.is_empty(), rest.is_empty()) {
-            (false, false) => pattern = format!("{pattern}/{rest}"),
-            (true, _) => pattern = rest,
-            (false, true) if is_dir => pattern.push('/'),
-            (false, true) => {}
-        }
         pattern.parse().map_err(|error: zeta_core::pattern::PatternError| invalid(&error))
     }
 
@@ -136,17 +145,13 @@ impl Space {
     pub fn text_of(&self, pattern: &Pattern) -> String {
         match self.from == self.top {
             true => pattern.to_string(),
-            false => format!("{FROM_TOP}{pattern}"),
+            false => Space::from_anywhere(pattern),
         }
-    }
-
-    /// Whether only the agents of one worktree are meant.
-    pub fn is_of_one_worktree(&self) -> bool {
-        self.one_worktree
     }
 
     fn outside(&self, text: &str, resolved: &Path) -> Error {
         let (resolved, top) = (resolved.display(), self.top.display());
+        let text = cut(text, SHOWN_MAX);
         Error::usage(format!("path {text:?} is outside of the repository: it is {resolved}"))
             .hint(format!("a claim is of paths below {top}"))
     }
@@ -192,9 +197,10 @@ fn resolve(path: &Path) -> Result<PathBuf> {
                 found.extend(missing.iter().rev());
                 return Ok(found);
             }
-            // A link that leads nowhere is there.
-            Err(error) if error.kind() == ErrorKind::NotFound && at.symlink_metadata().is_err() => {
-            }
+            // A link that leads nowhere is there; below a file there is nothing yet.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                    && at.symlink_metadata().is_err() => {}
             Err(error) => return Err(cannot("follow", at, &error)),
         }
         match (at.file_name(), at.parent()) {
@@ -203,7 +209,9 @@ fn resolve(path: &Path) -> Result<PathBuf> {
                 at = parent;
             }
             _ => {
-                let text = format!("{}: it has '..' behind what is not there", path.display());
+                let path = path.display().to_string();
+                let path = cut(&path, SHOWN_MAX);
+                let text = format!("{path}: it has '..' behind what is not there");
                 return Err(Error::usage(text).hint("write the path without '..'"));
             }
         }
@@ -211,6 +219,7 @@ fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::usage(format!("cannot {what} {}: {error}", path.display()))
+    let path = path.display().to_string();
+    Error::usage(format!("cannot {what} {}: {error}", cut(&path, SHOWN_MAX)))
         .hint("claims on paths are of files that can be reached from the worktree")
 }

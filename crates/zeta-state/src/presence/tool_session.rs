@@ -137,7 +137,7 @@ pub fn set_cwd(fields: &mut Fields<'_>, cwd: &str) {
         return;
     }
     fields.set_text(CWD, cwd);
-    match Space::find(Path::new(cwd), false) {
+    match Space::find(Path::new(cwd)) {
         Ok(space) => fields.set_text(CWD_SPACE, space.lease.as_str()),
         Err(_) => fields.remove(CWD_SPACE),
     }

@@ -93,7 +93,7 @@ const VERBS: &[Verb] = &[
 #[derive(Debug, Args)]
 struct ItemArgs {
     /// Work item: any text
-    #[arg(value_name = "ITEM", required_unless_present_any = ["named_item", "paths"])]
+    #[arg(value_name = "ITEM", required_unless_present_any = ["named_item", "paths", "token"])]
     item: Option<String>,
     /// Work item, as the original's tool takes it
     #[arg(id = "named_item", long = "item", value_name = "ITEM", conflicts_with = "item")]
@@ -129,8 +129,8 @@ Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one
 each call. A claim belongs to the session that acquires it ('zeta run', or an agent tool with zeta's
 hooks), and is free at once when that session ends. Without a session the claim lasts for 24 h.
 
-A path begins where you are, or at the top of the worktree with ':/'. A directory means all below
-it; '*' is within a name, '**' any directories. All worktrees of a repository count as one.
+A path begins where you are, or at the top of the worktree with ':/'. It covers itself and all that
+is below it. '*' is within a name, '**' any directories. All worktrees of a repository count as one.
 
 A held item is refused (3), also under your own name: another agent may use that name. The claim is
 yours, and acquire renews it, in the session that holds it; with its --token; or, if no session
@@ -169,12 +169,13 @@ Examples:
   zeta claim release B-0856          # in the session that claimed it
   zeta claim release B-0856 --token 1779000000000001
   echo 'parser done; next: the tests of errors' | zeta claim release B-0856 --note -
-  zeta claim release --path 'src/**'")]
+  zeta claim release --path 'src/**'
+  zeta claim release --token 1779000000000001          # the token of a claim on paths is enough")]
 struct ReleaseArgs {
     #[command(flatten)]
     subject: Subject,
     /// File with a note for the next holder, of at most 8 KiB; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    #[arg(long, value_name = "FILE")]
     note: Option<PathBuf>,
 }
 
@@ -392,7 +393,7 @@ fn list(call: &Call) -> Result<u8> {
 fn release(call: &Call) -> Result<u8> {
     let args: ReleaseArgs = call.args()?;
     if args.subject.is_of_paths() {
-        return paths::release(call, &args.subject);
+        return paths::release(call, &args);
     }
     let ctx = call.context()?;
     let note = args.note.as_deref().map(new_note).transpose()?;

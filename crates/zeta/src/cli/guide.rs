@@ -2,7 +2,7 @@
 //! and which agents are here.
 
 use clap::Command;
-use zeta_core::bus::grant::ClaimRecord;
+use zeta_core::bus::grant::{ClaimRecord, is_handed_over};
 use zeta_core::hook::cut;
 use zeta_core::json::Object;
 use zeta_core::lease::{Observed, Record, Standing};
@@ -75,9 +75,12 @@ impl Caller {
         if let Ok(Some(handle)) = ctx.find() {
             here.extend(living(&handle).into_iter().map(|(name, _)| name));
             here.retain(|other| *other != name);
-            let is_own = |record: &Record| match &ctx.session {
-                Some(session) => record.session.as_ref() == Some(session),
-                None => record.session.is_none() && record.agent == ctx.agent,
+            let is_own = |record: &Record| match (&ctx.session, &record.session) {
+                (own, Some(session)) => own.as_ref() == Some(session),
+                // Until it is acquired, a claim that was handed over is that of its name.
+                (own, None) => {
+                    record.agent == ctx.agent && (own.is_none() || is_handed_over(&record.extra))
+                }
             };
             for view in handle.leases().map(|(views, _)| views).unwrap_or_default() {
                 match (view.standing, &view.observed) {
@@ -119,9 +122,13 @@ impl Caller {
 fn named(record: &Record) -> String {
     let paths = PathClaim::of(&record.extra).patterns;
     let is_paths = zeta_core::bus::item::space_of(record.lease.as_str()).is_some();
-    match ClaimRecord::of(record) {
+    let what = match ClaimRecord::of(record) {
         Some(claim) => format!("claim {:?}", claim.item),
         None if is_paths => paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         None => format!("lease {}", record.lease),
+    };
+    match is_handed_over(&record.extra) {
+        true => format!("{what} (handed over to you: acquire it)"),
+        false => what,
     }
 }

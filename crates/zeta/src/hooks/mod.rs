@@ -201,10 +201,10 @@ fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Resu
         session.export();
         session.release_left();
     }
-    let claims = faults.past(session.claims())?;
+    let places = faults.past(session.places())?;
     let cwd = event.cwd.as_deref().map(Path::new);
-    let neighbours = faults.past(session.neighbours(cwd, &claims))?;
-    let handed = faults.past(session.handed_over(&claims))?;
+    let neighbours = faults.past(session.neighbours(cwd, &places.claims))?;
+    let handed = faults.past(session.handed_over(&places))?;
     let handed = handed.as_deref();
     let is_new = faults.past(session.tell(&greeting::digest(mail, handed, &neighbours)))?;
     let text =

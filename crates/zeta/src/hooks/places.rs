@@ -11,7 +11,7 @@ use zeta_core::hook::place::{
 use zeta_core::hook::shell_text::{GitCall, Verb, git_calls};
 use zeta_core::hook::{Answer, Rule, Rules};
 use zeta_core::lease::Record;
-use zeta_core::pattern::RepoPath;
+use zeta_core::pattern::{Pattern, RepoPath};
 use zeta_core::shell::quote_word;
 
 use super::repository::{self, Worktree};
@@ -41,12 +41,13 @@ pub(super) fn check_edit(
     }
     let judge = Judge::new(session);
     let places = places(handle)?;
+    let has_paths = !places.spaces.is_empty();
     let claims: Vec<Claim> = places.claims.into_iter().map(|placed| judge.placed(placed)).collect();
     let one = |path: &PathBuf| decide_edit(rule, path, &who_has(&claims, path));
     // One refusal is enough, and the first names the next step.
     let mut found = paths.iter().map(one).max_by_key(rank).unwrap_or_default();
     let mut fault = None;
-    for path in paths.iter().filter(|_| places.has_paths) {
+    for path in paths.iter().filter(|_| has_paths) {
         match judge.path(handle, path, rule) {
             Ok(answer) if rank(&answer) > rank(&found) => found = answer,
             Ok(_) => {}
@@ -174,30 +175,22 @@ impl Judge<'_> {
         }
     }
 
-    /// Checks a path against the claims on paths: those of its repository, and those of its
-    /// worktree alone.
+    /// Checks a path against the claims on paths of its repository.
     fn path(&self, handle: &NodeHandle<'_>, path: &Path, rule: Rule) -> Result<Answer> {
         let dir = path.parent().filter(|dir| repository::root(dir).is_some());
         let Some(dir) = dir else { return Ok(Answer::Nothing) };
-        let space = Space::find(dir, false)?;
+        let space = Space::find(dir)?;
         let below = space.below(path).unwrap_or_default();
         let Ok(below) = RepoPath::new(&below) else { return Ok(Answer::Nothing) };
-        let mut found = Answer::Nothing;
-        for (space, option) in [(&space, ""), (&space.of_its_worktree(), " --this-worktree")] {
-            let claims = covering(handle, &space.lease, below)?;
-            let arguments = Space::from_anywhere(below)
-                .map(|text| format!("--path {}{option}", quote_word(&text)));
-            let judged = |claim: &CoveringClaim| {
-                self.claim(claim.record.as_deref(), claim.life, claim.patterns.clone())
-            };
-            let judged: Vec<Claim> = claims.iter().map(judged).collect();
-            let shared = claims.iter().all(|claim| claim.shared);
-            let written = InRepository { path, arguments, shared };
-            let answer = decide_path(rule, &written, &judged.iter().collect::<Vec<_>>());
-            if rank(&answer) > rank(&found) {
-                found = answer;
-            }
-        }
-        Ok(found)
+        let claims = covering(handle, &space.lease, below, &space.worktree())?;
+        let text = Pattern::of_path(below).map(|pattern| Space::from_anywhere(&pattern));
+        let arguments = text.ok().map(|text| format!("--path {}", quote_word(&text)));
+        let judged = |claim: &CoveringClaim| {
+            self.claim(claim.record.as_deref(), claim.life, claim.patterns.clone())
+        };
+        let judged: Vec<Claim> = claims.iter().map(judged).collect();
+        let shared = claims.iter().all(|claim| claim.shared);
+        let written = InRepository { path, arguments, shared };
+        Ok(decide_path(rule, &written, &judged.iter().collect::<Vec<_>>()))
     }
 }

@@ -6,21 +6,24 @@ use std::io::Write as _;
 use std::os::unix::process::parent_id;
 use std::path::Path;
 
+use zeta_core::bus::item::space_of;
 use zeta_core::evidence::{Process, Processes};
 use zeta_core::hook::edits::{self, Edit};
-use zeta_core::hook::greeting::{self, Neighbour};
+use zeta_core::hook::greeting::{self, Handed, Neighbour};
 use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook};
 use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
 use zeta_core::hook::{Event, Moment, Question, Tool, is_renewal_due};
 use zeta_core::lease::Record;
+use zeta_core::pattern::PathClaim;
 use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
 use zeta_core::time::parse_utc;
 
 use crate::config::Config;
 use crate::environment::{self, Overrides};
-use zeta_bus::claim::place::{PlacedClaim, places};
+use zeta_bus::claim::paths::{self, report};
+use zeta_bus::claim::place::{PlacedClaim, Places, places};
 use zeta_bus::messages::inbox;
 use zeta_os::error::{Error, Result};
 use zeta_os::{host, process};
@@ -292,23 +295,37 @@ impl Session {
     }
 
     /// Returns the claims of the node that name a place or were handed over.
-    pub(super) fn claims(&self) -> Result<Vec<PlacedClaim>> {
+    pub(super) fn places(&self) -> Result<Places> {
         match self.ctx.find()? {
-            Some(handle) => Ok(places(&handle)?.claims),
-            None => Ok(Vec::new()),
+            Some(handle) => places(&handle),
+            None => Ok(Places::default()),
         }
     }
 
     /// Says which claim other agents handed over to the agent, if it has not acquired it yet.
-    pub(super) fn handed_over(&self, claims: &[PlacedClaim]) -> Result<Option<String>> {
+    pub(super) fn handed_over(&self, places: &Places) -> Result<Option<String>> {
+        let Some(handle) = self.ctx.find()? else { return Ok(None) };
         let is_own = |placed: &&PlacedClaim| {
             placed.claim.handed_over && placed.record.agent == self.ctx.agent
         };
-        let mut own = claims.iter().filter(is_own);
-        let Some((placed, handle)) = own.next().zip(self.ctx.find()?) else { return Ok(None) };
-        let note = placed.note(&handle);
-        let (name, item) = (self.name(), &placed.claim.item);
-        Ok(Some(greeting::handed_over(name, item, note.as_ref(), own.count())))
+        let items: Vec<&PlacedClaim> = places.claims.iter().filter(is_own).collect();
+        let of_space = |lease| paths::handed_over(&handle, lease).unwrap_or_default();
+        let of_paths: Vec<Record> = places.spaces.iter().flat_map(of_space).collect();
+        let more = (items.len() + of_paths.len()).saturating_sub(1);
+        if let Some(placed) = items.first() {
+            let note = placed.note(&handle);
+            let what = placed.claim.item.as_str();
+            let handed = Handed { what, options: None, note: note.as_ref(), more };
+            return Ok(Some(greeting::handed_over(self.name(), &handed)));
+        }
+        Ok(of_paths.first().map(|record| {
+            let claim = PathClaim::of(&record.extra);
+            let space = space_of(record.lease.as_str()).unwrap_or_default();
+            let what = format!("{} in {space}", report::paths(&claim));
+            let options = report::arguments(&claim, Space::from_anywhere);
+            let options = Some(options.trim_start());
+            greeting::handed_over(self.name(), &Handed { what: &what, options, note: None, more })
+        }))
     }
 
     /// Returns the other agents that live.
@@ -318,7 +335,7 @@ impl Session {
         claims: &[PlacedClaim],
     ) -> Result<Vec<Neighbour>> {
         let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
-        let own = cwd.and_then(|dir| Space::find(dir, false).ok());
+        let own = cwd.and_then(|dir| Space::find(dir).ok());
         let now_us = host::wall_us();
         let neighbour = |(name, fields): (String, Fields<'static>)| {
             let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);

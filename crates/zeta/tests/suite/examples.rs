@@ -31,6 +31,7 @@ const STATUS: &[(&str, i32)] = &[
     // The item was not claimed before.
     ("zeta claim release --path", 4),
     ("zeta claim release B-0856 --token", 5),
+    ("zeta claim release --token", 5),
     ("zeta claim release B-0856", 4),
     ("zeta claim check B-0856 --token", 5),
     ("zeta claim renew", 5),

@@ -1,11 +1,12 @@
 //! The programs of `docs/use/languages.md` run as they stand there: each takes a lease, claims
 //! files, sends mail and waits for the answer.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::support::{LIMIT, Out, Sandbox, can, find, finish, run, signal, skip, test_name};
@@ -32,6 +33,17 @@ fn call(sandbox: &Sandbox, words: &[&str]) -> Command {
     let path = format!("{}:{path}", sandbox.dir.join("bin").display());
     command.args(words).current_dir(&sandbox.dir).env("PATH", path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// As [`call`], without a session.
+fn bare(sandbox: &Sandbox, words: &[&str]) -> Command {
+    let mut command = sandbox.other(find(words[0]).unwrap().to_str().unwrap(), &words[1..]);
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", sandbox.dir.join("bin").display());
+    command.current_dir(&sandbox.dir).env("PATH", path).env("ZETA_AGENT", "otto");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0);
     command
 }
 
@@ -78,14 +90,42 @@ fn check(sandbox: &Sandbox, words: &[&str]) {
     let program = &leases["leases"].as_array().unwrap().iter().find(|l| l["lease"] == "deploy");
     let pid = program.unwrap()["child_pid"].as_u64().unwrap();
     signal(u32::try_from(pid).unwrap(), Signal::KILL);
+    // What the program had called waits on, with the pipe that is read here.
+    as_vera(sandbox, &["bus", "send", "otto", "go on"]);
     assert_eq!(finish(child, started, LIMIT).status, 128 + 9);
     assert!(is_free(), "{:?}", as_vera(sandbox, &["lease", "list"]));
+}
+
+/// Without a session it gives back what it has, also if it loses its lease, or is ended.
+fn check_bare(sandbox: &Sandbox, words: &[&str]) {
+    let left = || as_vera(sandbox, &["lease", "list"]).out;
+    for name in ["vera", "otto"] {
+        run(&mut sandbox.cmd(&["bus", "inbox", "--as", name]));
+    }
+    let started = Instant::now();
+    let child = bare(sandbox, words).spawn().unwrap();
+    assert_eq!(as_vera(sandbox, &["bus", "wait", "--timeout", "30s"]).status, 0);
+    assert_eq!(left().lines().count(), 2, "{}", left());
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process_group(group, Signal::TERM).unwrap();
+    let out = finish(child, started, LIMIT);
+    assert!(out.status != 0 && left().trim().is_empty(), "{}: {out:?}", left());
+    let real = sandbox.dir.join("bin/zeta");
+    std::fs::rename(&real, sandbox.dir.join("bin/real")).unwrap();
+    let robs = "#!/bin/sh\nall=\"$* \" token=${all##*--token }\ncase $all in *'lease check '*) \
+                real lease break deploy --expect \"${token%% *}\" --reason test >&2;; esac\n\
+                exec real \"$@\"\n";
+    std::fs::write(&real, robs).unwrap();
+    std::fs::set_permissions(&real, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let out = run(&mut bare(sandbox, words));
+    assert!(out.status == 5 && left().trim().is_empty(), "{}: {out:?}", left());
 }
 
 #[test]
 fn the_program_in_shell_does_what_the_page_says() {
     let sandbox = program("sh", "deploy.sh");
     check(&sandbox, &["sh", "deploy.sh"]);
+    check_bare(&sandbox, &["sh", "deploy.sh"]);
 }
 
 #[test]
@@ -95,6 +135,7 @@ fn the_program_in_python_does_what_the_page_says() {
     }
     let sandbox = program("python", "deploy.py");
     check(&sandbox, &["python3", "deploy.py"]);
+    check_bare(&sandbox, &["python3", "deploy.py"]);
 }
 
 #[test]
@@ -106,4 +147,5 @@ fn the_program_in_typescript_does_what_the_page_says() {
     }
     let sandbox = program("typescript", "deploy.ts");
     check(&sandbox, &[&node[..], &["deploy.ts"]].concat());
+    check_bare(&sandbox, &[&node[..], &["deploy.ts"]].concat());
 }

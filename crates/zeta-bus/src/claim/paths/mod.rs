@@ -3,16 +3,16 @@
 mod announce;
 pub mod report;
 
-use zeta_core::bus::grant::key;
+use zeta_core::bus::grant::{is_handed_over, key};
 use zeta_core::evidence::Processes;
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{FencingToken, Observed, Record, Standing, Successor};
-use zeta_core::name::Label;
-use zeta_core::pattern::PathClaim;
+use zeta_core::name::{Label, RecordName};
+use zeta_core::pattern::{CLAIM_MAX, Mode, PathClaim};
 
 use super::default_ttl_ms;
 use super::message::{set, unset};
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::directory::guard::ENTER_LIMIT;
@@ -42,15 +42,43 @@ pub struct PathRequest {
     pub token: Option<FencingToken>,
 }
 
-/// Claims paths. A claim of the same paths that the caller's session has is renewed.
+impl PathRequest {
+    /// Makes sure that all its patterns begin in its repository, and not in one within it.
+    pub fn check_inside(&self) -> Result<()> {
+        self.claim.patterns.iter().try_for_each(|pattern| self.space.check_inside(pattern))
+    }
+}
+
+/// Claims paths. A claim of the same paths that the caller's session has is renewed, and what was
+/// handed over to the caller moves into its session.
 pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -> Result<Outcome> {
+    if request.claim.is_too_long() {
+        let text = format!("these paths are too long for one claim: it has {CLAIM_MAX} bytes");
+        return Err(Error::usage(text).hint("make two claims, or claim a directory"));
+    }
     let handle = ctx.open()?;
     let lease = &request.space.lease;
-    if let Some(own) = own(&handle, request)?
-        && let Some(record) = acquire_again(&handle, request, &own)?
-    {
-        return Ok(Outcome::Granted { record, cause: None, from: None });
+    let (own, given) = match request.token {
+        Some(token) => (of_token(&handle, request, token)?, Vec::new()),
+        None => {
+            let mut own = known_own(&handle, request)?;
+            let same = own.iter().position(|own| PathClaim::of(&own.extra) == request.claim);
+            (same.map(|at| Box::new(own.swap_remove(at))), own)
+        }
+    };
+    if let Some(own) = own {
+        let claim = PathClaim::of(&own.extra);
+        if claim == request.claim {
+            if let Some(record) = acquire_again(&handle, request, &own)? {
+                return Ok(Outcome::Granted { record, cause: None, from: None });
+            }
+        } else if let Some(token) = request.token {
+            let text = format!("token {token} is of another claim: {}", report::named(&claim));
+            return Err(Error::usage(text).hint("release that one first"));
+        }
     }
+    request.check_inside()?;
+    bind(&handle, request, given)?;
     let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx));
     let mut asked = new_request(ctx, lease.clone(), ttl_ms)?;
     asked.purpose = Some(report::paths(&request.claim).chars().take(PURPOSE_MAX).collect());
@@ -100,18 +128,44 @@ fn acquire_again(
     own: &Record,
 ) -> Result<Option<Box<Record>>> {
     let ctx = handle.ctx;
-    if ctx.session.is_none() || !is_handed_over(own) {
+    if ctx.session.is_none() || !is_handed_over(&own.extra) {
         let renewed = renew_own(handle, request, own)?;
         return Ok(renewed.and_then(std::result::Result::ok).map(|(record, _)| record));
     }
-    let successor = Successor {
+    pass_on(handle, own, own_session(handle, request)?, false).map(std::result::Result::ok)
+}
+
+/// Moves claims that were handed over to the caller, and share a path with what it asks for, into
+/// its session: claims of one session do not exclude each other.
+fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Record>) -> Result<()> {
+    for record in own {
+        let claim = PathClaim::of(&record.extra);
+        if !is_handed_over(&record.extra) || !request.claim.excludes(&claim) {
+            continue;
+        }
+        let view = handle.view_of(&record.lease, record.fencing_token)?;
+        if view.is_none_or(|view| matches!(view.standing, Standing::Grantable(_))) {
+            continue;
+        }
+        if handle.ctx.session.is_none() {
+            return Err(report::handed_over_to_you(request, &record));
+        }
+        // One that has ended meanwhile is in no one's way.
+        let _ = pass_on(handle, &record, own_session(handle, request)?, false)?;
+    }
+    Ok(())
+}
+
+/// The caller as the next holder of a claim.
+fn own_session(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Successor> {
+    let ctx = handle.ctx;
+    Ok(Successor {
         lease_id: host::random_hex()?,
         agent: ctx.agent.clone(),
         session: ctx.session.clone(),
         processes: session::processes(handle)?,
         ttl_ms: Some(request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx))),
-    };
-    pass_on(handle, own, successor, false).map(std::result::Result::ok)
+    })
 }
 
 /// Hands the caller's claim over to another agent, without a moment in which it is free; `None` as
@@ -161,10 +215,6 @@ fn pass_on(
     passed
 }
 
-fn is_handed_over(record: &Record) -> bool {
-    record.extra.iter().any(|(known, value)| known == key::HANDED_OVER && value == "true")
-}
-
 /// Renews a claim and announces it again, so that the original counts it for another day; `None` if
 /// its node is gone.
 fn renew_own(
@@ -197,23 +247,30 @@ pub struct PathHolders {
 /// Returns who has the paths of a request, without taking any lock.
 pub fn holders(ctx: &Context, request: &PathRequest) -> Result<PathHolders> {
     let Some(handle) = ctx.find()? else { return Ok(PathHolders::default()) };
+    let claim = &request.claim;
     let is_held = |view: &LeaseView| !matches!(view.standing, Standing::Grantable(_));
+    let is_own = |view: &LeaseView| is_own(ctx, request, view);
+    let excludes = |view: &LeaseView| match &view.observed {
+        Observed::Ours(record, ..) => claim.excludes(&PathClaim::of(&record.extra)),
+        _ => true,
+    };
     // A question about everything may have thousands of answers.
-    let counts = |view: &LeaseView| is_held(view) && !is_own(ctx, request, view);
-    let (lease, claim) = (&request.space.lease, &request.claim);
-    let mut views = handle.excluded_claims(lease, claim, NAMED_MAX, counts)?;
-    views.retain(is_held);
-    let (own, others) = views.into_iter().partition(|view| is_own(ctx, request, view));
+    let counts = |view: &LeaseView| is_held(view) && !is_own(view) && excludes(view);
+    // The caller's own one is looked for also where a shared claim does not exclude it.
+    let all = PathClaim { mode: Mode::Exclusive, ..claim.clone() };
+    let views = handle.excluded_claims(&request.space.lease, &all, NAMED_MAX, counts)?;
+    let views = views.into_iter().filter(is_held);
+    let (own, mut others): (Vec<_>, Vec<_>) = views.partition(is_own);
+    others.retain(excludes);
     Ok(PathHolders { others, own })
 }
 
-/// Returns whether the claim with the token of a request has ended.
-pub fn is_lost(ctx: &Context, request: &PathRequest) -> Result<bool> {
-    let (Some(token), Some(handle)) = (request.token, ctx.find()?) else {
-        return Ok(request.token.is_some());
-    };
-    let view = handle.view_of(&request.space.lease, token)?;
-    Ok(view.is_none_or(|view| matches!(view.standing, Standing::Grantable(_))))
+/// Returns the claim with the token of a request; `None` if no record of it is left.
+pub fn of_its_token(ctx: &Context, request: &PathRequest) -> Result<Option<LeaseView>> {
+    match (request.token, ctx.find()?) {
+        (Some(token), Some(handle)) => handle.view_of(&request.space.lease, token),
+        _ => Ok(None),
+    }
 }
 
 /// Returns whether a claim is the caller's: by its token, or by the session. A name is no proof,
@@ -225,29 +282,72 @@ fn is_own(ctx: &Context, request: &PathRequest, view: &LeaseView) -> bool {
 
 fn is_of(ctx: &Context, record: &Record) -> bool {
     (ctx.session.is_some() && ctx.session == record.session)
-        || (is_handed_over(record) && record.session.is_none() && record.agent == ctx.agent)
+        || (is_handed_over(&record.extra) && record.session.is_none() && record.agent == ctx.agent)
 }
 
-/// Finds the caller's claim: that with its token, or that of its session on the same paths.
-fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Record>>> {
-    let lease = &request.space.lease;
-    if let Some(token) = request.token {
-        let found = handle.record(lease, token)?;
-        let fits = |record: &Record| PathClaim::of(&record.extra) == request.claim;
-        return match found {
-            Some(record) if !request.claim.patterns.is_empty() && !fits(&record) => {
-                let paths = report::paths(&PathClaim::of(&record.extra));
-                let text = format!("token {token} is of a claim on other paths: {paths}");
-                Err(Error::new(Kind::Usage, text)
-                    .hint("name these paths, or call it without a token"))
-            }
-            found => Ok(found),
-        };
+/// Names the claim of a request that has no paths by its token.
+pub fn complete(ctx: &Context, request: &mut PathRequest) -> Result<()> {
+    if let (true, Some(token)) = (request.claim.patterns.is_empty(), request.token)
+        && let Some(handle) = ctx.find()?
+        && let Some(record) = handle.record(&request.space.lease, token)?
+    {
+        request.claim = PathClaim::of(&record.extra);
     }
-    let own = handle.claims_naming(lease, &request.claim)?.into_iter().find_map(|view| {
-        let Observed::Ours(record, ..) = view.observed else { return None };
-        let same = PathClaim::of(&record.extra) == request.claim;
-        (same && is_of(handle.ctx, &record)).then_some(record)
+    Ok(())
+}
+
+/// Finds the caller's claim: that with its token, or that of its session on the same paths, where
+/// one of another mode or worktree will do.
+fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Record>>> {
+    match request.token {
+        Some(token) => of_token(handle, request, token),
+        None => {
+            let claim = |own: &Record| PathClaim::of(&own.extra);
+            let mut own = known_own(handle, request)?;
+            own.retain(|own| claim(own).patterns == request.claim.patterns);
+            Ok(own.into_iter().min_by_key(|own| claim(own) != request.claim).map(Box::new))
+        }
+    }
+}
+
+fn of_token(
+    handle: &NodeHandle<'_>,
+    request: &PathRequest,
+    token: FencingToken,
+) -> Result<Option<Box<Record>>> {
+    let found = handle.record(&request.space.lease, token)?;
+    let claim = found.as_ref().map(|record| PathClaim::of(&record.extra));
+    let is_other = |claim: &PathClaim| claim.patterns != request.claim.patterns;
+    match claim.filter(is_other) {
+        Some(claim) => {
+            let paths = report::paths(&claim);
+            let text = format!("token {token} is of a claim on other paths: {paths}");
+            Err(Error::usage(text).hint("name these paths, or give the token without paths"))
+        }
+        None => Ok(found),
+    }
+}
+
+/// The claims that are shown to be the caller's without a token, and that have one of the paths of
+/// the request or were handed over.
+fn known_own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Vec<Record>> {
+    let views = handle.claims_naming(&request.space.lease, &request.claim)?.into_iter();
+    let own = views.filter_map(|view| match view.observed {
+        Observed::Ours(record, ..) if is_of(handle.ctx, &record) => Some(*record),
+        _ => None,
     });
-    Ok(own)
+    Ok(own.collect())
+}
+
+/// Returns the claims on paths of a space that were handed over to the caller, and that it has not
+/// acquired yet.
+pub fn handed_over(handle: &NodeHandle<'_>, lease: &RecordName) -> Result<Vec<Record>> {
+    let none = PathClaim::new(Mode::Exclusive, Vec::new());
+    let views = handle.claims_naming(lease, &none)?.into_iter();
+    let own = views.filter_map(|view| match (view.standing, view.observed) {
+        (Standing::Grantable(_), _) => None,
+        (_, Observed::Ours(record, ..)) => (record.agent == handle.ctx.agent).then_some(*record),
+        _ => None,
+    });
+    Ok(own.collect())
 }

@@ -392,7 +392,10 @@ fn in_random_histories_no_two_holders_have_claims_that_exclude_each_other() {
     let entries = |random: &mut Random| {
         let mode = if random.below(2) == 0 { Mode::Shared } else { Mode::Exclusive };
         let mut of = || patterns[random.below(patterns.len() as u64) as usize].parse().unwrap();
-        (PathClaim { mode, patterns: vec![of(), of()] }.to_entries(), None)
+        let both = vec![of(), of()];
+        let worktree = [None, Some("/r".to_owned()), Some("/s".to_owned())];
+        let worktree = worktree[random.below(3) as usize].clone();
+        (PathClaim { worktree, ..PathClaim::new(mode, both) }.to_entries(), None)
     };
     let most = histories(entries, |acting| {
         let claims: Vec<PathClaim> =

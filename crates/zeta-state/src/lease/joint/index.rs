@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, OFlags, Stat, fchmod, fstat, openat, unlinkat};
 use rustix::io::{Errno, pwrite};
+use zeta_core::bus::grant::is_handed_over;
 use zeta_core::layout;
 use zeta_core::lease::{Observed, Record};
 use zeta_core::name::RecordName;
@@ -145,13 +146,13 @@ fn id_of(file: &str) -> &str {
 fn lines_for(file: &str, observed: &Observed) -> String {
     match observed {
         Observed::Ours(record, ..) => lines_of_record(file, record),
-        _ => lines_of(id_of(file), &PathClaim::of(&[])),
+        _ => lines_of(id_of(file), &PathClaim::of(&[]), false),
     }
 }
 
 /// The lines of a grant with this record.
 pub fn lines_of_record(file: &str, record: &Record) -> String {
-    lines_of(id_of(file), &PathClaim::of(&record.extra))
+    lines_of(id_of(file), &PathClaim::of(&record.extra), is_handed_over(&record.extra))
 }
 
 /// The line of a grant that is gone.

@@ -3,18 +3,29 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use zeta_core::evidence::{ProcessState, Processes};
+use zeta_core::hook::session::tool_of;
 use zeta_core::hook::turn::{self, Turn};
 use zeta_core::hook::waiting::WAITS_FOR;
-use zeta_core::terminal::wake::{Attempt, ENTER_AFTER_MS, Seen, Step, decide_wake, line};
+use zeta_core::terminal::wake::{
+    Attempt, ENTER_AFTER_MS, Seen, Step, decide_wake, judge_row, line,
+};
 
 use super::{Event, Supervisor};
+use crate::context::Context;
 use crate::presence::tool_session::fields_of;
 use std::os::fd::BorrowedFd;
+use zeta_core::time::Host;
 use zeta_os::console::Console;
 use zeta_os::error::Result;
+use zeta_os::process;
 
 /// How often the mail is looked at, at most, while the bus changes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// So many times as long as a look took, there is none: the keys of the person wait for it.
+const LOOK_SHARE: u32 = 20;
+/// How long the mail is not looked at after a fault.
+const FAULT_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is looked at where nothing says that the bus changes.
 const BLIND_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -47,12 +58,20 @@ pub(super) struct Wake {
     /// The messages that wait and that the agent was not woken for.
     letters: Vec<Letter>,
     woken: HashSet<String>,
-    looked: Option<Instant>,
+    /// When the mail is looked at again, at the earliest.
+    look_from: Instant,
+    /// The last look failed.
+    faulty: bool,
     /// The mail, or the record of the session, is to be read again.
     mail_changed: bool,
     pub(super) record_changed: bool,
     turn: Option<Turn>,
     turns: u64,
+    /// The process of the tool whose hooks write the record.
+    tool: Option<Processes>,
+    /// How often the agent was woken in this row, and when it was last.
+    wakes: u32,
+    woken_at: Option<Instant>,
     attempt: Option<Typed>,
     /// The prompt did not take a line in this turn.
     refused_in: Option<u64>,
@@ -73,11 +92,15 @@ impl Wake {
             mail,
             letters: Vec::new(),
             woken: HashSet::new(),
-            looked: None,
+            look_from: Instant::now(),
+            faulty: false,
             mail_changed: true,
             record_changed: true,
             turn: None,
             turns: 0,
+            tool: None,
+            wakes: 0,
+            woken_at: None,
             attempt: None,
             refused_in: None,
             next: None,
@@ -85,24 +108,41 @@ impl Wake {
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.mail.fd()
+        self.mail.fd().filter(|_| !self.mail_changed)
     }
 
     pub(super) fn mail_arrived(&mut self) {
         self.mail_changed = true;
     }
 
-    /// Reads which messages wait, unless that was just done.
+    /// Returns whether it makes a difference which messages wait. That some do is known; and a
+    /// line is typed only once they were read again.
+    fn wants_look(&self) -> bool {
+        let changes = self.mail_changed || self.mail.fd().is_none();
+        changes && self.turn == Some(Turn::Over) && self.letters.is_empty()
+    }
+
+    /// Reads which messages wait.
     fn look(&mut self, now: Instant) -> Result<()> {
-        let since = self.looked.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        if self.mail.fd().is_none() && since >= BLIND_INTERVAL {
-            self.mail_changed = true;
-        }
-        if !self.mail_changed || since < LOOK_INTERVAL {
-            return Ok(());
-        }
-        (self.mail_changed, self.looked) = (false, Some(now));
-        let all = self.mail.look()?;
+        self.mail_changed = false;
+        let all = self.mail.look();
+        let took = Instant::now().saturating_duration_since(now);
+        let pause = match (&all, self.mail.fd()) {
+            (Err(_), _) => FAULT_INTERVAL,
+            (Ok(_), None) => BLIND_INTERVAL,
+            (Ok(_), Some(_)) => LOOK_INTERVAL,
+        };
+        self.look_from = now + pause.max(took * LOOK_SHARE);
+        self.mail_changed = all.is_err();
+        let known = std::mem::replace(&mut self.faulty, all.is_err());
+        let all = match all {
+            Ok(all) => all,
+            Err(error) => {
+                self.letters.clear();
+                // Said once, and not with each attempt.
+                return if known { Ok(()) } else { Err(error) };
+            }
+        };
         self.woken.retain(|id| all.iter().any(|letter| letter.id == *id));
         self.letters = all;
         self.letters.retain(|letter| !self.woken.contains(&letter.id));
@@ -110,26 +150,38 @@ impl Wake {
     }
 
     /// Decides the next step, and does it.
-    fn step(&mut self, console: &mut Console, agent: &str, now: Instant) -> Result<()> {
-        self.look(now)?;
+    fn step(&mut self, console: &mut Console, ctx: &Context, now: Instant) -> Result<()> {
+        let since_wake_ms = self.woken_at.map_or(u64::MAX, |at| ms_between(at, now));
+        if self.wants_look() && now >= self.look_from {
+            self.look(now)?;
+            let mail_is_new = !self.letters.is_empty();
+            self.wakes = judge_row(self.wakes, false, mail_is_new, since_wake_ms);
+        }
+        let key_since = console.last_key.is_some_and(|at| self.woken_at.is_some_and(|w| at > w));
+        self.wakes = judge_row(self.wakes, key_since, false, since_wake_ms);
         let attempt = self.attempt.as_ref().map(|typed| Attempt {
             turns: typed.turns,
             enters: typed.enters,
             since_ms: ms_between(typed.at, now),
         });
-        let seen = Seen {
+        let mut seen = Seen {
             has_mail: !self.letters.is_empty() && self.refused_in != Some(self.turns),
             turn: self.turn,
+            tool_is_there: false,
             turns: self.turns,
             line_is_empty: console.line.is_empty(),
             since_key_ms: console.last_key.map_or(u64::MAX, |at| ms_between(at, now)),
             since_output_ms: ms_between(console.last_output, now),
+            wakes: self.wakes,
+            since_wake_ms,
         };
+        seen.tool_is_there =
+            (seen.waits() || attempt.is_some()) && self.tool_is_there(console, &ctx.host);
         self.next = None;
         match decide_wake(attempt.as_ref(), &seen) {
             Step::Nothing => {}
             Step::Later(ms) => self.next = Some(now + Duration::from_millis(ms)),
-            Step::Type => return self.type_line(console, agent, now),
+            Step::Type => return self.type_line(console, ctx.agent.as_str(), now),
             Step::Enter => {
                 console.type_keys(b"\r");
                 console.holds_keys = false;
@@ -152,6 +204,14 @@ impl Wake {
         Ok(())
     }
 
+    /// Returns whether the tool of the record lives and has the terminal: another program may have
+    /// it, if the tool was killed or stopped.
+    fn tool_is_there(&self, console: &Console, host: &Host) -> bool {
+        let Some(tool) = &self.tool else { return false };
+        let lives = process::life(tool, host) == ProcessState::Alive;
+        lives && tool.own.is_some_and(|own| console.is_in_front(own.pid))
+    }
+
     fn type_line(&mut self, console: &mut Console, agent: &str, now: Instant) -> Result<()> {
         if !self.mail.arm()? {
             // The other means wakes the agent for this mail.
@@ -159,7 +219,6 @@ impl Wake {
             return Ok(());
         }
         // It may have been read a moment ago.
-        (self.mail_changed, self.looked) = (true, None);
         let looked = self.look(now);
         if looked.is_err() || self.letters.is_empty() {
             self.mail.disarm();
@@ -181,6 +240,7 @@ impl Wake {
         self.mail.disarm();
         self.letters.retain(|letter| !ids.contains(&letter.id.as_str()));
         self.woken.extend(ids.into_iter().map(str::to_owned));
+        (self.wakes, self.woken_at) = (self.wakes.saturating_add(1), Some(now));
         self.next = Some(now);
         recorded
     }
@@ -188,14 +248,10 @@ impl Wake {
     /// When there is something to do although nothing happens.
     fn deadline(&self) -> Option<Instant> {
         // What changed before the first sleep, no watch has seen.
-        let Some(looked) = self.looked.filter(|_| !self.record_changed) else {
+        if self.record_changed {
             return Some(Instant::now());
-        };
-        let look = match (self.mail_changed, self.mail.fd()) {
-            (true, _) => Some(looked + LOOK_INTERVAL),
-            (false, None) => Some(looked + BLIND_INTERVAL),
-            (false, Some(_)) => None,
-        };
+        }
+        let look = self.wants_look().then_some(self.look_from);
         [look, self.next].into_iter().flatten().min()
     }
 }
@@ -226,13 +282,14 @@ impl Supervisor<'_> {
             }
             // While the agent asks its person something, keys are an answer, and no prompt.
             console.answers = fields.raw(WAITS_FOR).is_some();
+            wake.tool = tool_of(&fields).map(|(_, tool)| tool);
             let turn = turn::of(&fields);
             (wake.turn, wake.turns) = match console.answers {
                 true => (turn.and(Some(Turn::Running)), turns),
                 false => (turn, turns),
             };
         }
-        let done = wake.step(console, self.handle.ctx.agent.as_str(), Instant::now());
+        let done = wake.step(console, self.handle.ctx, Instant::now());
         self.report_error(done, on_event);
     }
 }

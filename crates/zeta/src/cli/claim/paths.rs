@@ -1,17 +1,20 @@
 //! `zeta claim` with `--path`: who edits which files of a repository.
 
+use std::path::Path;
+
 use clap::Args;
-use zeta_core::lease::{Held, Observed};
+use zeta_core::lease::{Held, Observed, Standing};
 use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PATTERNS_MAX, PathClaim, Pattern};
 use zeta_core::time::{format_utc, parse_duration, parse_ttl};
 
-use super::{AcquireArgs, HandoverArgs, RenewArgs, Subject};
+use super::{AcquireArgs, HandoverArgs, ReleaseArgs, RenewArgs, Subject};
 use crate::cli::Call;
 use crate::cli::lease::print_lost;
 use zeta_bus::claim::paths::{self as ops, PathHolders, PathRequest, report};
-use zeta_os::error::{Error, Kind, Result};
+use zeta_os::error::{Error, Result};
 use zeta_state::context::Context;
+use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::Outcome;
 use zeta_state::lease::report as lease_report;
 use zeta_state::lease::space::Space;
@@ -19,7 +22,8 @@ use zeta_state::lease::space::Space;
 // No documentation comment: the help would print it as the description of the whole verb.
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
-    /// Path or pattern in the repository, instead of an item; may be given up to 16 times
+    /// Path or pattern in the repository, instead of an item; may be given up to 16 times, with
+    /// 2 KiB of text in all
     #[arg(
         id = "paths",
         long = "path",
@@ -36,8 +40,10 @@ pub(super) struct PathArgs {
 }
 
 impl Subject {
+    /// Whether the call is about paths. The token of a claim on paths names it without them.
     pub(super) fn is_of_paths(&self) -> bool {
-        !self.paths.paths.is_empty()
+        let has_item = self.item.item.is_some() || self.item.named_item.is_some();
+        !self.paths.paths.is_empty() || !has_item
     }
 }
 
@@ -52,16 +58,24 @@ fn request_of(subject: &Subject) -> Result<PathRequest> {
         Error::usage(format!("the directory of this call is gone: {error}"))
             .hint("change into the repository")
     })?;
-    let space = Space::find(&here, *this_worktree)?;
+    let space = Space::find(&here)?;
     let patterns: Result<Vec<Pattern>> = paths.iter().map(|text| space.pattern(text)).collect();
     let mode = if *shared { Mode::Shared } else { Mode::Exclusive };
+    let worktree = this_worktree.then(|| space.worktree().into_owned());
     Ok(PathRequest {
         space,
-        claim: PathClaim { mode, patterns: patterns? },
+        claim: PathClaim { worktree, ..PathClaim::new(mode, patterns?) },
         ttl_ms: None,
         limit_ms: None,
         token: subject.token.as_deref().map(crate::cli::lease::token).transpose()?,
     })
+}
+
+/// As [`request_of`], of a claim that the caller has: its token is enough.
+fn own_request(ctx: &Context, subject: &Subject) -> Result<PathRequest> {
+    let mut request = request_of(subject)?;
+    ops::complete(ctx, &mut request)?;
+    Ok(request)
 }
 
 /// The caller, with the bus of the call.
@@ -72,6 +86,11 @@ fn context_of(call: &Call, subject: &Subject) -> Result<Context> {
 pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
     let ctx = context_of(call, &args.subject)?;
     let mut request = request_of(&args.subject)?;
+    if request.claim.patterns.is_empty() {
+        return Err(Error::usage("acquire has no item and no path to claim")
+            .hint("give an item, or --path PATTERN")
+            .hint("to renew a claim by its token: zeta claim renew --token N"));
+    }
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     request.limit_ms = args.wait.as_deref().map(|text| parse_duration("wait", text)).transpose()?;
     let out = call.out;
@@ -82,6 +101,9 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
             let token = record.fencing_token;
             if from.is_some() {
                 out.note(&lease_report::granted(&record, cause, from.as_deref()));
+            }
+            if let (Some(old), Some(_)) = (request.token, cause) {
+                out.note(&format!("the claim with token {old} had ended; this one is new"));
             }
             if !report::is_announced(&record) {
                 out.note("the claim is not announced on the bus: 'zeta doctor' looks at the bus");
@@ -105,9 +127,11 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     let ctx = context_of(call, subject)?;
-    let request = request_of(subject)?;
+    let request = own_request(&ctx, subject)?;
+    request.check_inside()?;
     // A question about a token is a question whether its claim lasts.
-    if ops::is_lost(&ctx, &request)? {
+    let lasts = |view: LeaseView| !matches!(view.standing, Standing::Grantable(_));
+    if request.token.is_some() && !ops::of_its_token(&ctx, &request)?.is_some_and(lasts) {
         return not_yours(call, &ctx, &request);
     }
     let holders = ops::holders(&ctx, &request)?;
@@ -119,7 +143,7 @@ pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
         return Ok(error.kind.status());
     }
     let is_asked = |token| {
-        let of_it = |view: &zeta_state::lease::LeaseView| match &view.observed {
+        let of_it = |view: &LeaseView| match &view.observed {
             Observed::Ours(record, ..) => record.fencing_token == token,
             _ => false,
         };
@@ -131,9 +155,10 @@ pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     call.out.either(object, || report::own_text(&holders, &now)).map(|()| 0)
 }
 
-pub(super) fn release(call: &Call, subject: &Subject) -> Result<u8> {
-    let ctx = context_of(call, subject)?;
-    let request = request_of(subject)?;
+pub(super) fn release(call: &Call, args: &ReleaseArgs) -> Result<u8> {
+    refuse_note(args.note.as_deref())?;
+    let ctx = context_of(call, &args.subject)?;
+    let request = own_request(&ctx, &args.subject)?;
     match ops::release(&ctx, &request)? {
         Some((record, stood)) => {
             let object = || report::released(&request, &record, stood);
@@ -145,7 +170,7 @@ pub(super) fn release(call: &Call, subject: &Subject) -> Result<u8> {
 
 pub(super) fn renew(call: &Call, args: &RenewArgs) -> Result<u8> {
     let ctx = context_of(call, &args.subject)?;
-    let mut request = request_of(&args.subject)?;
+    let mut request = own_request(&ctx, &args.subject)?;
     request.ttl_ms = args.ttl.as_deref().map(parse_ttl).transpose()?;
     match ops::renew(&ctx, &request)? {
         Some(renewed) => match renewed? {
@@ -161,12 +186,9 @@ pub(super) fn renew(call: &Call, args: &RenewArgs) -> Result<u8> {
 }
 
 pub(super) fn hand_over(call: &Call, args: &HandoverArgs) -> Result<u8> {
-    if args.note.is_some() {
-        return Err(Error::usage("a note goes with an item, and not with paths")
-            .hint("send it to the new holder: zeta bus send WHO TEXT"));
-    }
+    refuse_note(args.note.as_deref())?;
     let ctx = context_of(call, &args.subject)?;
-    let request = request_of(&args.subject)?;
+    let request = own_request(&ctx, &args.subject)?;
     let to = Label::new("new holder", &args.to)?;
     match ops::hand_over(&ctx, &request, &to)? {
         Some(Ok(Ok(record))) => {
@@ -180,11 +202,22 @@ pub(super) fn hand_over(call: &Call, args: &HandoverArgs) -> Result<u8> {
     }
 }
 
+fn refuse_note(note: Option<&Path>) -> Result<()> {
+    match note {
+        None => Ok(()),
+        Some(_) => Err(Error::usage("a note goes with an item, and not with paths")
+            .hint("send it to the next holder: zeta bus send WHO TEXT")),
+    }
+}
+
 /// Reports that the caller does not have the claim; returns the exit status.
 fn not_yours(call: &Call, ctx: &Context, request: &PathRequest) -> Result<u8> {
     let holders = ops::holders(ctx, request)?;
-    let error = report::not_yours(request, &holders);
-    let object = report::holders(request, &holders, &ctx.now());
-    call.out.error(&error, (error.kind != Kind::Usage).then_some(object));
+    let ended = ops::of_its_token(ctx, request)?;
+    let ended = ended.filter(|view| matches!(view.standing, Standing::Grantable(_)));
+    let now = ctx.now();
+    let error = report::not_yours(request, &holders, ended.as_ref(), &now);
+    let object = || report::holders(request, &holders, &now);
+    call.out.error(&error, (!request.claim.patterns.is_empty()).then(object));
     Ok(error.kind.status())
 }

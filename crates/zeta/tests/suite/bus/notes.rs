@@ -178,9 +178,9 @@ fn a_note_that_cannot_be_one_changes_nothing() {
     endless.wait().unwrap();
     refused(&out, "more than 8192 bytes");
     place.ends(0, &holder);
-    // Claims on paths have no next holder, and shared ones none that is alone.
+    // Claims on paths have no note, and shared ones no next holder that is alone.
     let out = place.ends(2, &["claim", "release", "--path", "a", "--note", &big]);
-    assert!(out.err.contains("--note"), "{out:?}");
+    assert!(out.err.contains("not with paths"), "{out:?}");
     let words = note(&place, b"x");
     place.acquire_with(0, "otto-cli", "B-3", &["--shareable"]);
     let token = place.token("otto-cli", "B-3");

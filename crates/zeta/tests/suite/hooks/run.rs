@@ -238,6 +238,40 @@ fn an_agent_reads_of_a_claim_that_was_handed_over_to_it_until_it_has_acquired_it
 }
 
 #[test]
+fn an_agent_reads_of_the_paths_that_were_handed_over_to_it() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let giver = claiming(&sandbox, "giver", &dir, &["--path", "src/", "--shared"]);
+    let next = Agent::start("next");
+    let start = json!({"source": "startup", "cwd": dir});
+    claude(&sandbox, &next, "session-start", &start);
+    let name = exported(&sandbox, &next)[0].1.clone();
+    let here = |agent: &Agent, args: &[&str]| {
+        let mut command = sandbox.cmd(args);
+        command.envs(exported(&sandbox, agent)).current_dir(&dir);
+        run(&mut command)
+    };
+    let out = here(&giver, &["claim", "handover", "--path", "src", "--to", &name]);
+    assert_eq!(out.status, 0, "{out:?}");
+    let said = |event| {
+        let answer = claude(&sandbox, &next, event, &start);
+        told(&answer).unwrap_or_default().to_owned()
+    };
+    let wanted = format!(
+        "\"src in r\" was handed over to you: zeta claim acquire --path :/src --shared --as {name}."
+    );
+    let prompt = said("prompt");
+    assert!(prompt.contains(&wanted), "{prompt}");
+    assert!(!said("prompt").contains("src"), "it is said once");
+    assert!(said("session-start").contains(&wanted), "and to a session that begins again");
+    let guide = here(&next, &["guide"]);
+    assert!(guide.err.contains("You hold: src (handed over to you"), "{guide:?}");
+    let out = here(&next, &["claim", "acquire", "--path", ":/src", "--shared"]);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(!said("session-start").contains("src"));
+}
+
+#[test]
 fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies() {
     let sandbox = Sandbox::new();
     let dir = worktree(&sandbox, "r", "main");
@@ -259,7 +293,7 @@ fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies()
     ] {
         let answer = claude(&sandbox, &other, "before-tool", &edit(&second, &path));
         let reason = denied(&answer).unwrap_or_else(|| panic!("{path:?}: {answer}"));
-        for part in [name.as_str(), "src/**", "it is alive", "zeta claim acquire --path :/"] {
+        for part in [name.as_str(), "\"src x/a\"", "it is alive", "zeta claim acquire --path :/"] {
             assert!(reason.contains(part), "{part}: {reason}");
         }
     }
@@ -272,7 +306,7 @@ fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies()
     assert_eq!(own, Value::Null, "the holder works on");
     let docs = |dir: &Path| claude(&sandbox, &other, "before-tool", &edit(&second, dir));
     let answer = docs(&dir.join("docs/x"));
-    assert!(denied(&answer).is_some_and(|text| text.contains("--this-worktree")), "{answer}");
+    assert!(denied(&answer).is_some_and(|text| text.contains("--path :/docs/x")), "{answer}");
     assert_eq!(docs(&second.join("docs/x")), Value::Null, "of the other worktree");
     // The command that a refusal names waits for the end of the claim.
     let mut wait = sandbox.cmd(&["claim", "acquire", "--path", ":/src/a.py", "--wait", "20s"]);

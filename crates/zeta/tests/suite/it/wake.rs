@@ -51,6 +51,8 @@ impl Agent {
             self.sandbox.cmd(&["run", "--as", "otto", "--pty", "--wake", "--beat", "1h", "--"]);
         command.args(["sh", "-c", &format!("{TOOL}{script}")]).arg(&self.log);
         command.env("ZETA", env!("CARGO_BIN_EXE_zeta"));
+        // The tool, for a shell that starts it.
+        command.env("TURNS", format!("echo $$ >\"$0.pid\"{TOOL}{TURNS}"));
         command
     }
 
@@ -66,6 +68,11 @@ impl Agent {
 
     fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process of a tool that a shell started.
+    fn tool(&self) -> u32 {
+        std::fs::read_to_string(self.log.with_file_name("log.pid")).unwrap().trim().parse().unwrap()
     }
 
     fn wait_for(&self, line: &str) {
@@ -89,6 +96,14 @@ impl Agent {
 struct Running(Child);
 
 impl Running {
+    /// How often it has slept.
+    fn switches(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+        line.split_whitespace().last().unwrap().parse().unwrap()
+    }
+
     fn end(mut self) -> i32 {
         signal(self.0.id(), Signal::TERM);
         wait(&mut self.0, LIMIT)
@@ -209,6 +224,81 @@ fn without_a_word_of_a_hook_nothing_is_typed() {
 }
 
 #[test]
+fn a_program_that_comes_after_a_tool_that_was_killed_gets_no_line() {
+    let agent = Agent::new();
+    let _running = agent.start("sh -c \"$TURNS\" \"$0\"; read -r x; say \"answered <$x>\"");
+    agent.wait_for("ready");
+    agent.send("vera");
+    agent.wait_for_turns(1);
+    signal(agent.tool(), Signal::KILL);
+    agent.send("rex");
+    assert!(agent.stays_quiet(), "{}", agent.log());
+}
+
+#[test]
+fn a_tool_that_is_stopped_is_woken_when_it_is_in_front_again() {
+    let agent = Agent::new();
+    let script = "set -m; sh -c \"$TURNS\" \"$0\"; say stopped; \
+        while [ ! -e \"$0.go\" ]; do sleep 0.05; done; fg >/dev/null";
+    let _running = agent.start(script);
+    agent.wait_for("ready");
+    signal(agent.tool(), Signal::STOP);
+    agent.wait_for("stopped");
+    agent.send("vera");
+    assert!(agent.stays_quiet(), "{}", agent.log());
+    std::fs::write(agent.log.with_file_name("log.go"), "").unwrap();
+    agent.send("vera");
+    wait_for("the wake", || agent.log().contains("took <zeta: 2 messages wait"));
+}
+
+#[test]
+fn agents_that_wake_each_other_without_a_person_do_so_less_often_in_time() {
+    let agent = Agent::new();
+    let _running = agent.start(TURNS);
+    agent.wait_for("ready");
+    for turn in 1..=10 {
+        agent.send("vera");
+        agent.wait_for_turns(turn);
+    }
+    agent.send("vera");
+    assert!(agent.stays_quiet(), "{}", agent.log());
+}
+
+#[test]
+fn a_bus_that_was_removed_and_made_again_wakes_as_before() {
+    let agent = Agent::new();
+    let _running = agent.start(TURNS);
+    agent.wait_for("ready");
+    let bus = agent.sandbox.dir.join("bus");
+    std::fs::remove_dir_all(&bus).unwrap();
+    agent.send("vera");
+    agent.wait_for_turns(1);
+    std::fs::rename(&bus, bus.with_file_name("bus.old")).unwrap();
+    agent.send("rex");
+    agent.wait_for_turns(2);
+}
+
+#[test]
+fn mail_that_makes_no_difference_is_not_looked_at() {
+    let agent = Agent::new();
+    let busy = agent.log.with_file_name("log.busy");
+    std::fs::write(&busy, "").unwrap();
+    let running = agent.start(TURNS);
+    agent.wait_for("ready");
+    agent.send("vera");
+    agent.wait_for(TOOK_VERA);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = running.switches();
+    for _ in 0..30 {
+        agent.send("rex");
+    }
+    let came = running.switches() - before;
+    assert!(came < 15, "{came} times for 30 messages");
+    std::fs::remove_file(&busy).unwrap();
+    agent.wait_for_turns(2);
+}
+
+#[test]
 fn a_question_to_a_person_is_not_answered_by_a_message() {
     let agent = Agent::new();
     // A turn that no prompt began, with a question in it.
@@ -286,14 +376,8 @@ fn an_idle_wrapper_sleeps() {
     agent.wait_for("ready");
     agent.send("vera");
     agent.wait_for_turns(1);
-    let wakes = || {
-        let path = format!("/proc/{}/status", running.0.id());
-        let text = std::fs::read_to_string(path).unwrap();
-        let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
-        line.split_whitespace().last().unwrap().parse::<u64>().unwrap()
-    };
     std::thread::sleep(Duration::from_secs(1));
-    let before = wakes();
+    let before = running.switches();
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(wakes() - before, 0);
+    assert_eq!(running.switches() - before, 0);
 }
