@@ -101,7 +101,9 @@ fn write_class(f: &mut fmt::Formatter<'_>, set: &[(char, char)]) -> fmt::Result 
     for (first, last) in shown {
         one(f, first)?;
         if first < last {
-            f.write_str("-")?;
+            if after(first) != Some(last) {
+                f.write_str("-")?;
+            }
             one(f, last)?;
         }
     }

@@ -229,7 +229,7 @@ impl FromStr for Pattern {
             components.push(Component::AnyDepth);
         }
         let pattern = Pattern(components);
-        // The normal form of a class may be longer by some backslashes.
+        // The normal form of a class may be longer, by backslashes.
         match text.contains('[') && pattern.to_string().len() > PATTERN_MAX {
             true => Err(PatternError::Size),
             false => Ok(pattern),

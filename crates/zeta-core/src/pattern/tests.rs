@@ -153,6 +153,7 @@ fn a_pattern_has_one_normal_form() {
         ("\\!x", "\\!x"),
         ("\\a", "a"),
         ("x[cba]", "x[a-c]"),
+        ("x[ba]", "x[ab]"),
         ("x[a-cb-e]", "x[a-e]"),
         ("x[^a]", "x[!a]"),
         ("x[-a]", "x[\\-a]"),

@@ -63,20 +63,25 @@ enum Change {
     Rename(u64, u64),
 }
 
+/// The token of a grant that a process may act upon, and when it was renewed.
+type Belief = (u64, u8);
+
+/// What a process in the guard has left to do, and what it may believe then.
+type Left = (Vec<Change>, Option<Belief>);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Proc {
     alive: bool,
     incarnation: u8,
-    /// The token and the renewal of the grant that it may act upon.
-    belief: Option<(u64, u8)>,
+    belief: Option<Belief>,
     calls_left: u8,
-    /// It is in the guard: what is left to do, and what it may believe then.
-    inside: Option<(Vec<Change>, Option<(u64, u8)>)>,
+    /// It is in the guard.
+    inside: Option<Left>,
 }
 
 /// A reader without the guard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Reading1 {
+struct Reader {
     names: Vec<u64>,
     looks: u8,
     /// A grant has counted at every moment since it began.
@@ -96,7 +101,7 @@ struct World {
     /// Tokens up to this one were broken.
     broken: u64,
     highest: u64,
-    reader: Option<Reading1>,
+    reader: Option<Reader>,
     faults: Vec<&'static str>,
 }
 
@@ -288,12 +293,7 @@ impl JointLease {
     }
 
     /// The changes of an acquire, as `lease/acquire/joint.rs` makes them.
-    fn acquire(
-        &self,
-        world: &mut World,
-        who: usize,
-        now: &Now,
-    ) -> Option<(Vec<Change>, Option<(u64, u8)>)> {
+    fn acquire(&self, world: &mut World, who: usize, now: &Now) -> Option<Left> {
         let incarnation = world.procs[who].incarnation;
         let ask = self.ask(who as u8, incarnation);
         let there: Vec<(u64, Grant)> =
@@ -333,13 +333,7 @@ impl JointLease {
     }
 
     /// The changes of a holder's call, as `lease/joint/mod.rs` makes them.
-    fn hold(
-        &self,
-        world: &mut World,
-        op: Op,
-        (who, token): (usize, u64),
-        now: &Now,
-    ) -> (Vec<Change>, Option<(u64, u8)>) {
+    fn hold(&self, world: &mut World, op: Op, (who, token): (usize, u64), now: &Now) -> Left {
         let lost = (Vec::new(), None);
         let there = world.grants.iter().any(|(_, grant)| grant.token == token) && world.stands;
         let Some((file, grant)) = self.find(world, token) else {
@@ -446,7 +440,7 @@ impl JointLease {
         let looks_again = self.dropped != Some(Dropped::LookAgain);
         if was_gone && reading.looks < 4 && looks_again {
             let names = world.grants.iter().map(|(name, _)| *name).collect();
-            world.reader = Some(Reading1 { names, looks: reading.looks + 1, ..reading });
+            world.reader = Some(Reader { names, looks: reading.looks + 1, ..reading });
             return Some(());
         }
         let counted = self.counted(world);
@@ -571,7 +565,7 @@ impl Model for JointLease {
                 (world.reader.is_none() && world.stands).then_some(())?;
                 let names = world.grants.iter().map(|(name, _)| *name).collect();
                 let held_all_the_time = !self.counted(&world).is_empty();
-                world.reader = Some(Reading1 { names, looks: 1, held_all_the_time });
+                world.reader = Some(Reader { names, looks: 1, held_all_the_time });
             }
             Action::Read => self.read(&mut world)?,
             Action::Tick => {

@@ -314,19 +314,18 @@ impl Cleaner<'_> {
             }
             self.decided("lease", path, verdict, times);
         }
-        let (path, is_unused) = (format!("nodes/{}/{file}", node.name), gone == all.len());
-        match standing.filter(|_| is_unused) {
+        if gone < all.len() {
+            return Ok(());
+        }
+        let (file, is_gone) = match standing {
             Some(standing) => {
-                if self.dry || settle(&section, self.ctx, &grants, standing, &now)? {
-                    self.removed("lease", path, "no_grant");
-                }
+                (file.clone(), self.dry || settle(&section, self.ctx, &grants, standing, &now)?)
             }
             // A killed release has left the directory.
-            None if is_unused && (self.dry || grants.remove_empty(&section)) => {
-                let path = format!("nodes/{}/{}", node.name, layout::grants_dir(name));
-                self.removed("lease", path, "no_grant");
-            }
-            None => {}
+            None => (layout::grants_dir(name), self.dry || grants.remove_empty(&section)),
+        };
+        if is_gone {
+            self.removed("lease", format!("nodes/{}/{file}", node.name), "no_grant");
         }
         Ok(())
     }

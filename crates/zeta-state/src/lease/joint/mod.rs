@@ -6,7 +6,7 @@ pub mod index;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Stat, unlinkat};
+use rustix::fs::{AtFlags, Stat, fstat, unlinkat};
 use zeta_core::layout;
 use zeta_core::lease::joint::decide::has_ended;
 use zeta_core::lease::joint::{standing_record, stands_for_grants, stands_long_enough};
@@ -22,7 +22,7 @@ use crate::directory::guard::{Place, Section};
 use crate::directory::tree::{Bytes, Node, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use zeta_os::error::{Error, Result};
-use zeta_os::files::list;
+use zeta_os::files::{Listing, list};
 
 /// A release looks at so many other grants: the last one that a process holds takes those of dead
 /// ones with it.
@@ -94,13 +94,23 @@ impl Grants {
 
     /// Lists the files of the grants, in the order of their tokens.
     pub fn files(&self) -> Result<Vec<String>> {
-        let names = list(self.fd.as_fd(), usize::MAX, &self.path)?.names;
+        let names = self.list(usize::MAX)?.names;
         Ok(names.into_iter().filter(|name| layout::is_grant_file(name)).collect())
+    }
+
+    fn list(&self, max: usize) -> Result<Listing> {
+        match list(self.fd.as_fd(), max, &self.path) {
+            // The last release has removed the directory since it was opened.
+            Err(_) if fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0) => {
+                Ok(Listing::default())
+            }
+            listed => listed,
+        }
     }
 
     /// Lists the files of a few grants; `None` if there are more.
     fn few_files(&self) -> Result<Option<Vec<String>>> {
-        let listing = list(self.fd.as_fd(), LOOKED_AT_MAX, &self.path)?;
+        let listing = self.list(LOOKED_AT_MAX)?;
         let is_grant = |name: &String| layout::is_grant_file(name);
         Ok((!listing.cut).then(|| listing.names.into_iter().filter(is_grant).collect()))
     }

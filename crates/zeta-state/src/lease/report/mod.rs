@@ -202,11 +202,11 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         Some(_) => format!(" (waited {})", format_duration(refusal.waited_ms)),
         None => String::new(),
     };
-    let who = || {
+    let who = |by: &str| {
         let others = match refusal.others.len() {
             0 => String::new(),
-            1 => "; and by another holder".to_owned(),
-            others => format!("; and by {others} other holders"),
+            1 => format!("; and {by}another holder"),
+            others => format!("; and {by}{others} other holders"),
         };
         (who(&refusal.observed, now), others)
     };
@@ -217,7 +217,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
             let what = match judge(&refusal.observed, now) {
                 Standing::Grantable(_) => "is free".to_owned(),
                 _ => {
-                    let (who, others) = who();
+                    let (who, others) = who("");
                     format!("has room, beside {who}{others}")
                 }
             };
@@ -229,7 +229,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         }
         (None, Some(held)) => {
             let grace = grace(held).map_or(String::new(), |grace| format!("; {grace}"));
-            let (who, others) = who();
+            let (who, others) = who("by ");
             let text = format!("lease {lease} is held by {who}{grace}{others}{waited}");
             let options = slots_option(refusal.joint.as_ref());
             Error::new(kind, text).with_hints(next_steps(lease, held, &refusal.observed, &options))

@@ -132,3 +132,21 @@ fn a_claim_is_not_free_to_a_reader_while_it_is_handed_over() {
     assert_eq!(out.status, 3, "{out:?}");
     assert!(out.err.contains("bob"), "{out:?}");
 }
+
+#[test]
+fn a_reader_of_grants_whose_last_one_goes_meanwhile_finds_none() {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test_name!(), "needs strace, and the right to trace");
+    }
+    let token = sandbox.ok(&["lease", "acquire", "job", "--slots", "2"]);
+    let args = ["lease", "show", "job"];
+    let (out, points) = record(&sandbox, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    let opened = points.iter().position(|point| point.line.contains("\"job.grants\"")).unwrap();
+    let list = points[opened..].iter().find(|point| point.line.contains("\".\"")).unwrap();
+    let release = || sandbox.zeta(&["lease", "release", "job", "--token", &token]);
+    let (out, released) = pause(&sandbox, list, &args, release);
+    assert_eq!(released.status, 0, "{released:?}");
+    assert_eq!(out.status, 4, "it is free: {out:?}");
+}
