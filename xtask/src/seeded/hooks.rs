@@ -11,7 +11,7 @@ const SESSION: &str = "crates/zeta-core/src/hook/session.rs";
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "hook::"];
 
 /// All of them.
-pub const BUGS: [Bug; 25] = [
+pub const BUGS: [Bug; 27] = [
     bug(
         "a holder that may be dead is a reason to refuse",
         PLACE,
@@ -203,5 +203,19 @@ pub const BUGS: [Bug; 25] = [
 ",
         "",
         &["-p", "zeta", "--test", "suite", "hooks::whose::one_busy_lease"],
+    ),
+    bug(
+        "a directory of a subshell is that of the shell around it",
+        "crates/zeta-core/src/hook/shell_text/mod.rs",
+        "Step::Close => self.here = self.outer.pop().unwrap_or_default(),",
+        "Step::Close => drop(self.outer.pop()),",
+        CORE,
+    ),
+    bug(
+        "a push behind a program that runs it is not found",
+        "crates/zeta-core/src/hook/shell_text/prefix.rs",
+        "words.get(before..).unwrap_or_default()",
+        "words",
+        CORE,
     ),
 ];

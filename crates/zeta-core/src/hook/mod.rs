@@ -186,8 +186,8 @@ pub fn permission(tool: &str, what: Option<&str>) -> Question {
     })
 }
 
-/// What is answered to a tool. Later variants outweigh earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// What is answered to a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Answer {
     /// Nothing: the tool goes on.
     #[default]
@@ -204,8 +204,37 @@ impl Answer {
         match (self, other) {
             (Answer::Tell(one), Answer::Tell(two)) => Answer::Tell(format!("{one}\n{two}")),
             (Answer::Refuse(one), Answer::Refuse(two)) => Answer::Refuse(format!("{one}\n{two}")),
-            (one, two) => one.max(two),
+            (one, two) => one.or_heavier(two),
         }
+    }
+
+    /// Returns the answer that outweighs the other, whatever their texts; of two of one kind the
+    /// first.
+    pub fn or_heavier(self, other: Answer) -> Answer {
+        let weight = |answer: &Answer| match answer {
+            Answer::Nothing => 0,
+            Answer::Tell(_) => 1,
+            Answer::Refuse(_) => 2,
+        };
+        if weight(&other) > weight(&self) { other } else { self }
+    }
+}
+
+/// Returns when the model of a tool reads a text about a tool that it calls.
+pub fn warned_at(tool: Tool) -> Moment {
+    match tool {
+        Tool::Claude | Tool::Codex => Moment::BeforeTool,
+        Tool::Gemini | Tool::Copilot | Tool::OpenCode | Tool::Cursor => Moment::AfterTool,
+    }
+}
+
+/// Decides what is answered around a tool about what was found there. What ran was not refused, and
+/// a text comes when the model reads it.
+pub fn decide_when(tool: Tool, moment: Moment, found: Answer) -> Answer {
+    match found {
+        Answer::Refuse(_) if moment == Moment::BeforeTool => found,
+        Answer::Tell(_) if moment == warned_at(tool) => found,
+        _ => Answer::Nothing,
     }
 }
 
@@ -344,6 +373,23 @@ mod tests {
         assert_eq!(refuse("b").and(Answer::Nothing), refuse("b"));
         assert_eq!(tell("a").and(tell("b")), tell("a\nb"));
         assert_eq!(refuse("a").and(refuse("b")), refuse("a\nb"));
+        assert_eq!(tell("z").or_heavier(refuse("a")), refuse("a"));
+        assert_eq!(refuse("a").or_heavier(refuse("z")), refuse("a"), "the first");
+    }
+
+    #[test]
+    fn a_refusal_comes_before_a_tool_and_a_text_when_the_model_reads_it() {
+        let (tell, refuse) = (Answer::Tell("a".into()), Answer::Refuse("b".into()));
+        for (tool, moment, said) in [
+            (Tool::Claude, Moment::BeforeTool, (true, true)),
+            (Tool::Claude, Moment::AfterTool, (false, false)),
+            (Tool::Gemini, Moment::BeforeTool, (false, true)),
+            (Tool::Gemini, Moment::AfterTool, (true, false)),
+        ] {
+            let is_said = |found: &Answer| decide_when(tool, moment, found.clone()) == *found;
+            assert_eq!((is_said(&tell), is_said(&refuse)), said, "{tool:?} {moment:?}");
+            assert_eq!(decide_when(tool, moment, Answer::Nothing), Answer::Nothing);
+        }
     }
 
     #[test]

@@ -72,8 +72,9 @@ struct Target {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Refused (3): a file that the tool itself would not read, that belongs to another user, or that is
-read-only. A second install changes nothing. See docs/use/hooks.md for what each tool can do.
+Refused (3): a file that the tool itself would not read, that belongs to another user, that is
+read-only, or that is a hard link. A second install changes nothing. See docs/use/hooks.md for what
+each tool can do.
 
 Examples:
   zeta hook install claude --dry-run

@@ -31,7 +31,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use zeta_core::hook::mail::MailRule;
-use zeta_core::hook::{Action, Answer, Event, Moment, Rules, Tool, cut, edits, greeting};
+use zeta_core::hook::{
+    Action, Answer, Event, Moment, Rules, Tool, cut, decide_when, edits, greeting, warned_at,
+};
 use zeta_core::record::printable;
 
 use self::session::Session;
@@ -144,12 +146,6 @@ fn event_name(tool: Tool, moment: Moment) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a tool's model can be told something before a tool of its own runs. Where it
-/// cannot, the same is said after the tool.
-fn tells_before(tool: Tool) -> bool {
-    matches!(tool, Tool::Claude | Tool::Codex)
-}
-
 fn answer(
     tool: Tool,
     session: &Session,
@@ -171,14 +167,7 @@ fn answer(
             let Some(handle) = handle else { return Ok(Answer::Nothing) };
             faults.past(session.go_on(&handle))?;
             let found = faults.past(check(session, &handle, event, config.hook_rules()))?;
-            Ok(match found {
-                Answer::Tell(_)
-                    if !tells_before(tool) && event_name(tool, Moment::AfterTool).is_some() =>
-                {
-                    Answer::Nothing
-                }
-                found => found,
-            })
+            Ok(decide_when(tool, event.moment, found))
         }
         Moment::AfterTool => after(tool, session, event, config.hook_rules(), faults),
         // What follows depends on the mail.
@@ -265,14 +254,11 @@ fn after(
     // Written before the others' are read: of two agents that write at one moment, one sees it.
     faults.past(session.edited(&paths))?;
     let mut answer = Answer::Nothing;
-    if !tells_before(tool) {
+    if warned_at(tool) == event.moment {
         let handle = faults.past(session.ctx.find())?;
         let Some(handle) = handle else { return Ok(answer) };
-        answer = match faults.past(check(session, &handle, event, rules))? {
-            // What was refused did not run, and what ran was not refused.
-            Answer::Refuse(_) => Answer::Nothing,
-            answer => answer,
-        };
+        let found = faults.past(check(session, &handle, event, rules))?;
+        answer = decide_when(tool, event.moment, found);
     }
     if paths.is_empty() {
         return Ok(answer);

@@ -45,12 +45,11 @@ pub(super) fn check_edit(
     let claims: Vec<Claim> = places.claims.into_iter().map(|placed| judge.placed(placed)).collect();
     let one = |path: &PathBuf| decide_edit(rule, path, &who_has(&claims, path));
     // One refusal is enough, and the first names the next step.
-    let mut found = paths.iter().map(one).max_by_key(rank).unwrap_or_default();
+    let mut found = paths.iter().map(one).fold(Answer::Nothing, Answer::or_heavier);
     let mut fault = None;
     for path in paths.iter().filter(|_| has_paths) {
         match judge.path(handle, path, rule) {
-            Ok(answer) if rank(&answer) > rank(&found) => found = answer,
-            Ok(_) => {}
+            Ok(answer) => found = found.or_heavier(answer),
             Err(error) => fault = Some(error),
         }
     }
@@ -87,10 +86,7 @@ pub(super) fn check_shell(
     for call in &calls {
         let dir = call.dirs.iter().fold(cwd.to_path_buf(), |dir, next| dir.join(at_home(next)));
         let Some(worktree) = repository::worktree(&repository::resolve(&dir)) else { continue };
-        let answer = check_call(&claims, call, &worktree, rule_of(call));
-        if rank(&answer) > rank(&found) {
-            found = answer;
-        }
+        found = found.or_heavier(check_call(&claims, call, &worktree, rule_of(call)));
     }
     Ok(found)
 }
@@ -108,16 +104,7 @@ fn check_call(claims: &[Claim], call: &GitCall, worktree: &Worktree, rule: Rule)
     let current = call.current.then(|| worktree.branch()).flatten();
     let branches = call.branches.iter().chain(current.as_ref());
     let one = |branch: &String| decide_branch(rule, &of_branch(&claims, branch));
-    branches.map(one).max_by_key(rank).unwrap_or_default()
-}
-
-/// The weight of an answer, whatever its text.
-fn rank(answer: &Answer) -> u8 {
-    match answer {
-        Answer::Nothing => 0,
-        Answer::Tell(_) => 1,
-        Answer::Refuse(_) => 2,
-    }
+    branches.map(one).fold(Answer::Nothing, Answer::or_heavier)
 }
 
 /// Resolves the home of this user, as a shell would.

@@ -14,6 +14,11 @@ use crate::place::Place;
 use crate::record::{MAIL, Record};
 use crate::tool::{Terminal, Tool};
 
+/// After so many messages comes a key of the person: without any, wakes become less frequent.
+const IN_A_ROW: usize = 8;
+/// How long no key may have come before a wake.
+const KEYS_REST: Duration = Duration::from_secs(6);
+
 /// What came of the messages of one kind.
 #[derive(Default)]
 struct Arrived {
@@ -36,6 +41,11 @@ pub fn play(tool: &Tool, place: &Place, count: usize, record: &mut Record) -> Ou
     for number in 0..count {
         asked.answer(Turn::Say("Done.".to_owned()));
         turn_is_over(place)?;
+        if number % IN_A_ROW == IN_A_ROW - 1 {
+            // Ctrl-U, which leaves an empty line as it is.
+            client.keys(b"\x15")?;
+            thread::sleep(KEYS_REST);
+        }
         thread::sleep(Duration::from_millis(fastrand::u64(1000..2000)));
         let text = format!("idle-{number}-");
         place.run_zeta(&["bus", "send", NAME, &text, "--as", "ann"])?;

@@ -5,6 +5,7 @@ mod busy;
 mod commands;
 mod install;
 mod mail;
+mod plugin;
 pub(crate) mod run;
 mod shell;
 mod whose;
