@@ -171,7 +171,7 @@ impl JointLease {
 
     fn joint(&self) -> Joint {
         let pattern = || "src/**".parse().expect("it is a pattern");
-        let paths = || PathClaim { mode: Default::default(), patterns: vec![pattern()] };
+        let paths = || PathClaim::new(Default::default(), vec![pattern()]);
         self.slots.map_or_else(|| Joint::Paths(paths()), Joint::Slots)
     }
 

@@ -205,7 +205,7 @@ fn agents_that_change_their_mind_near_their_turn_are_never_two_in_one_lease() {
 }
 
 #[test]
-fn a_lease_that_is_released_unasked_is_told_in_place_of_its_turn() {
+fn news_of_a_turn_do_not_stand_beside_the_answer_that_makes_them_untrue() {
     let sandbox = Sandbox::new();
     let mut one = Client::greeted(&sandbox, "one");
     let mut two = Client::greeted(&sandbox, "two");
@@ -213,7 +213,6 @@ fn a_lease_that_is_released_unasked_is_told_in_place_of_its_turn() {
     two.call("acquire", json!({"name": "x", "wait_s": 1}));
     one.call("release", json!({"name": "x"}));
     wait_for("the grant", || sandbox.zeta(&["lease", "show", "x"]).out.contains("two-"));
-    // What is said of a turn does not stand beside the answer that makes it untrue.
     let mine = two.call("acquire", json!({"name": "x"}));
     assert!(mine.outcome() == "mine" && !mine.has("NOTE"), "{mine:?}");
 }
