@@ -22,7 +22,7 @@ const LATE_BEATS: u64 = 2;
 const SILENT_BEATS: u64 = 4;
 
 /// Keys of a persona record that the program itself writes; a user's `K=V` may not use them.
-pub const OWN_KEYS: [&str; 46] = [
+pub const OWN_KEYS: [&str; 47] = [
     "schema",
     "kind",
     "persona",
@@ -64,6 +64,7 @@ pub const OWN_KEYS: [&str; 46] = [
     "tool_pidfs_ino",
     "tool_pid_ns",
     "cwd",
+    "cwd_space",
     "edits",
     "told",
     "waits_for",

@@ -153,7 +153,7 @@ pub const BUGS: [Bug; 27] = [
 ",
         "        Some(_) => Seat::Own,
 ",
-        &["-p", "zeta", "--test", "suite", "hooks::whose::a_session_that_runs"],
+        CORE,
     ),
     bug(
         "a second process takes the first one's session when that has ended",
@@ -170,7 +170,7 @@ pub const BUGS: [Bug; 27] = [
 ",
         "        (_, Some(_), _) => OfHook::Run,
 ",
-        &["-p", "zeta", "--test", "suite", "hooks::whose::a_tool_inside"],
+        CORE,
     ),
     bug(
         "the commands of a tool inside of a tool are the outer one's",
@@ -180,14 +180,14 @@ pub const BUGS: [Bug; 27] = [
         "(Inherited::Nothing, _) => true,
         (Inherited::Recorded, Keeper::Hooks) => false,
 ",
-        &["-p", "zeta", "--test", "suite", "hooks::whose::a_tool_inside"],
+        CORE,
     ),
     bug(
         "a server of a tool inside of a tool is the outer one's",
         SESSION,
         "client.is_some_and(is_named) || (way.is_below && launched())",
         "client.is_some_and(is_named) || way.is_below || launched()",
-        &["-p", "zeta", "--test", "suite", "mcp::session::a_server_of_a_tool"],
+        CORE,
     ),
     bug(
         "a server's own claims stop its tool",

@@ -11,7 +11,7 @@ const JOINT_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "lease::joint::tests"
 const PATTERN_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "pattern::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 25] = [
+pub const BUGS: [Bug; 24] = [
     bug(
         "a path does not cover what lies below it",
         "crates/zeta-core/src/pattern/mod.rs",
@@ -132,15 +132,6 @@ pub const BUGS: [Bug; 25] = [
         "grants.remove_all(section, ctx, &self.request.lease)?;",
         "grants.files()?;",
         &["-p", "zeta", "--test", "suite", "it::slots::what_an_old_program_breaks"],
-    ),
-    bug(
-        "a waiter keeps its ticket beside its grant",
-        JOIN,
-        "            position.give_back(section);
-",
-        "            let _ = position;
-",
-        &["-p", "zeta", "--test", "suite", "it::slots::two_places_that_become_free"],
     ),
     bug(
         "each worktree is a space",

@@ -190,7 +190,7 @@ impl ClaimContext<'_> {
             Error { kind, ..busy }
         };
         let granted = granted.and_then(|outcome| match outcome {
-            Outcome::Refused(Refusal { guarded: Some(busy), .. }) => Err(guarded(busy)),
+            Outcome::Refused(Refusal { guarded: Some(busy), .. }) => Err(guarded(*busy)),
             outcome => Ok(outcome),
         });
         let committed = granted.map(|outcome| match outcome {

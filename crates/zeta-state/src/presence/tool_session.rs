@@ -1,6 +1,7 @@
 //! The session of an agent tool that was not started by `zeta run`: its hooks write its record. The
 //! process of the tool is the evidence, so its death frees what the session holds.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::getuid;
@@ -20,6 +21,7 @@ use zeta_core::time::{NS_PER_MS, format_utc};
 use super::session_leases;
 use crate::context::NodeHandle;
 use crate::directory::guard::RENEWER_LIMIT;
+use crate::lease::space::Space;
 use crate::presence::heartbeat::touch_last_seen;
 use crate::presence::records::{RecordKey, publish, read_or_new, session_over};
 use crate::upkeep::clean::life_of;
@@ -34,6 +36,8 @@ pub const WAKE: &str = "wake";
 pub const WAKE_BY_PTY: &str = "pty";
 /// The key of the directory in which the agent works.
 pub const CWD: &str = "cwd";
+/// The key of the space of the repository around that directory, as the agent itself found it.
+const CWD_SPACE: &str = "cwd_space";
 /// The key of a digest of what was said to the agent about its neighbours.
 pub const TOLD: &str = "told";
 
@@ -45,7 +49,7 @@ pub const HOOKED_NS: &str = "hooked_boot_ns";
 pub const HOOK_LIMIT: Duration = Duration::from_millis(500);
 
 /// Keys of a session before this one.
-pub(super) const OF_A_SESSION: [&str; 18] = [
+pub(super) const OF_A_SESSION: [&str; 19] = [
     TOOL_KEYS[0],
     TOOL_KEYS[1],
     TOOL_KEYS[2],
@@ -57,6 +61,7 @@ pub(super) const OF_A_SESSION: [&str; 18] = [
     WAITS_FOR_CALL,
     WAKE,
     CWD,
+    CWD_SPACE,
     TOLD,
     turn::TURN,
     turn::TURNS,
@@ -109,7 +114,7 @@ pub fn attend(
     }
     fields.set_text(HOOKED_BY, session.kept_by);
     if let Some(cwd) = session.cwd {
-        fields.set_text(CWD, cwd);
+        set_cwd(&mut fields, cwd);
     }
     let mut every_ms = SPOKEN_MS;
     if session.process.is_some() {
@@ -123,6 +128,24 @@ pub fn attend(
     drop(section);
     touch_last_seen(handle)?;
     Ok(before_ns)
+}
+
+/// Writes the directory of an agent into its record, and which repository that is in: other agents
+/// compare it, and open no path that stands there.
+pub fn set_cwd(fields: &mut Fields<'_>, cwd: &str) {
+    if fields.text(CWD).is_some_and(|known| known == cwd) {
+        return;
+    }
+    fields.set_text(CWD, cwd);
+    match Space::find(Path::new(cwd)) {
+        Ok(space) => fields.set_text(CWD_SPACE, space.lease.as_str()),
+        Err(_) => fields.remove(CWD_SPACE),
+    }
+}
+
+/// Returns whether an agent works in this space, as its record says.
+pub fn is_in(fields: &Fields<'_>, space: &Space) -> bool {
+    fields.text(CWD_SPACE).is_some_and(|known| known == space.lease.as_str())
 }
 
 /// Changes the record of a session without a beat, as that of a `zeta run` around the tool. A

@@ -20,7 +20,6 @@ use zeta_core::record::Fields;
 use zeta_core::shell::quote_word;
 use zeta_core::time::parse_utc;
 
-use super::repository;
 use crate::config::Config;
 use crate::environment::{self, Overrides};
 use zeta_bus::claim::paths::{self, report};
@@ -31,7 +30,8 @@ use zeta_os::{host, process};
 use zeta_state::context::{Context, NodeHandle};
 use zeta_state::lease::space::Space;
 use zeta_state::presence::tool_session::{
-    self, CWD, HOOKED_NS, TOLD, ToolSession, attend, is_server_of, living, run_seat, take_tool,
+    self, HOOKED_NS, TOLD, ToolSession, attend, is_in, is_server_of, living, run_seat, set_cwd,
+    take_tool,
 };
 
 /// Longest directory of an agent that is recorded, in bytes: what the kernel takes for a path.
@@ -52,8 +52,9 @@ pub(super) struct Session {
     is_wrapped: bool,
     /// The process of the tool: it calls hooks itself, or by a shell that became the hook.
     call: Processes,
-    /// The sessions of servers that the tool started before its own session was known.
-    servers: OnceCell<Vec<String>>,
+    /// The agents that servers are which the tool started before its own session was known, each
+    /// with its session.
+    servers: OnceCell<Vec<(String, String)>>,
 }
 
 impl Session {
@@ -75,7 +76,7 @@ impl Session {
         })?;
         let found = {
             let handle = ctx.find()?;
-            decide(handle.as_ref(), tool, &call, &sessions)?
+            decide(handle.as_ref(), tool, &call, &sessions)
         };
         let run = ctx.session.take().filter(|_| found == OfHook::Run);
         let (agent, number) = match (found, run, sessions.of_process) {
@@ -150,7 +151,7 @@ impl Session {
         let handle = self.ctx.open()?;
         tool_session::change(&handle, &self.number, |fields| {
             if let Some(cwd) = &self.cwd {
-                fields.set_text(CWD, cwd);
+                set_cwd(fields, cwd);
             }
             change(fields);
         })
@@ -254,8 +255,11 @@ impl Session {
     pub(super) fn owns(&self, record: &Record) -> bool {
         match &record.session {
             Some(session) => {
+                let is_it = |(agent, number): &(String, String)| {
+                    record.agent.as_str() == agent && session == number
+                };
                 let servers = self.servers.get();
-                *session == self.number || servers.is_some_and(|known| known.contains(session))
+                *session == self.number || servers.is_some_and(|known| known.iter().any(is_it))
             }
             None => record.agent == self.ctx.agent,
         }
@@ -268,8 +272,9 @@ impl Session {
             return false;
         }
         let Ok(Some(handle)) = self.ctx.find() else { return false };
-        let of_server = |(_, fields): (String, Fields<'static>)| {
-            is_server_of(&fields, &self.call).then(|| fields.text("session"))?.map(Into::into)
+        let of_server = |(name, fields): (String, Fields<'static>)| {
+            let session = is_server_of(&fields, &self.call).then(|| fields.text("session"))??;
+            Some((name, session.into_owned()))
         };
         let found = living(&handle).into_iter().filter_map(of_server).collect();
         !self.servers.get_or_init(|| found).is_empty()
@@ -330,17 +335,15 @@ impl Session {
         claims: &[PlacedClaim],
     ) -> Result<Vec<Neighbour>> {
         let Some(handle) = self.ctx.find()? else { return Ok(Vec::new()) };
-        let repository_of = |dir: &Path| Some(repository::worktree(dir)?.repository);
-        let own = cwd.and_then(repository_of);
+        let own = cwd.and_then(|dir| Space::find(dir).ok());
         let now_us = host::wall_us();
         let neighbour = |(name, fields): (String, Fields<'static>)| {
             let of_agent = claims.iter().filter(|placed| placed.record.agent.as_str() == name);
-            let near = |dir: &str| own.is_some() && repository_of(Path::new(dir)) == own;
             let since = fields.text(WAITS_SINCE).and_then(|text| parse_utc(&text).ok());
             let seconds = |since: i64| u64::try_from((now_us - since) / 1_000_000).unwrap_or(0);
             Neighbour {
                 items: of_agent.map(|placed| placed.claim.item.clone()).collect(),
-                near: fields.text(CWD).is_some_and(|dir| near(&dir)),
+                near: own.as_ref().is_some_and(|own| is_in(&fields, own)),
                 waits: fields.text(WAITS_FOR).map(|text| text.into_owned()).zip(since.map(seconds)),
                 name,
             }
@@ -368,21 +371,21 @@ fn decide(
     tool: Tool,
     call: &Processes,
     sessions: &Sessions,
-) -> Result<OfHook> {
-    let Some(handle) = handle else { return Ok(OfHook::Plain) };
+) -> OfHook {
+    let Some(handle) = handle else { return OfHook::Plain };
     let seat = |(agent, number): &Named| tool_session::seat(handle, agent, number, call);
     let of_process = || sessions.of_process.as_ref().map_or(Seat::Free, seat);
     let decide = |run| decide_hook(run, || seat(&sessions.plain), of_process);
     let around = handle.ctx.session.as_deref().filter(|around| !sessions.has(around));
     let run = around.and_then(|around| run_seat(handle, around, call, tool.word()));
-    match (decide(run), run, around) {
-        (OfHook::Run, Some(Seat::Free), Some(around))
-            if !take_tool(handle, around, tool.word(), call)? =>
-        {
-            Ok(decide(Some(Seat::Taken)))
+    let found = decide(run);
+    if let (OfHook::Run, Some(Seat::Free), Some(around)) = (found, run, around) {
+        // A record that cannot be written is no reason to leave the work of others unprotected.
+        if take_tool(handle, around, tool.word(), call).is_ok_and(|taken| !taken) {
+            return decide(Some(Seat::Taken));
         }
-        (found, _, _) => Ok(found),
     }
+    found
 }
 
 /// Returns the process of the tool that calls.

@@ -42,7 +42,7 @@ pub fn play(tool: &Tool, place: &Place, record: &mut Record) -> Outcome<()> {
     }
     let asked = name(tool, place, &mut second, asked, &me, record)?;
     let asked = mail(tool, place, &mut second, asked, &me, record)?;
-    let asked = server(tool, &mut second, asked, &holder, record)?;
+    let asked = server(tool, &mut second, asked, (&holder, &me), record)?;
     let asked = edit(tool, place, &mut second, asked, &holder, record)?;
     let _first_waits = first.after(first_waits, (tool.shell)(BRANCH))?;
     let asked = push(tool, place, &mut second, asked, &holder, record)?;
@@ -121,17 +121,18 @@ fn goes_on(
     Ok(asked)
 }
 
-/// Claims by the server what the first agent has.
+/// Claims the files of the first agent by the server: it is refused, as the agent that hooks know.
 fn server(
     tool: &Tool,
     second: &mut Client,
     asked: Asked,
-    holder: &str,
+    (holder, me): (&str, &str),
     record: &mut Record,
 ) -> Outcome<Asked> {
     let call = Turn::Call((tool.served)("claim"), json!({"paths": ["src/**"]}));
     let asked = second.after(asked, call)?;
-    record.add(SERVER, asked.news.contains(holder), &line_with(&asked, holder))?;
+    let good = asked.news.contains(holder) && asked.news.contains(&format!("You are {me} "));
+    record.add(SERVER, good, &line_with(&asked, holder))?;
     Ok(asked)
 }
 

@@ -168,7 +168,7 @@ const SHOWN_MAX: usize = 3;
 /// Makes the refusal of an acquire, from what decided it.
 pub fn refused(request: &PathRequest, refusal: &Refusal, now: &Now) -> Error {
     let error = match &refusal.guarded {
-        Some(busy) => Error { kind: Kind::Refused, ..busy.clone() },
+        Some(busy) => Error { kind: Kind::Refused, ..Error::clone(busy) },
         None => held(request, &refusal.views(&request.space.lease, now), now),
     };
     match refusal.limit_ms {

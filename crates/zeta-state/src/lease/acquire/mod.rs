@@ -70,7 +70,7 @@ pub struct Refusal {
     pub limit_ms: Option<u64>,
     /// What is in the way besides the record: a process inside the guard, or a killed holder that
     /// has not ended.
-    pub guarded: Option<Error>,
+    pub guarded: Option<Box<Error>>,
 }
 
 impl Refusal {
@@ -367,7 +367,7 @@ impl Attempt<'_, '_> {
         };
         let observed = found.map_or(Observed::Absent, |view| view.observed);
         let refusal = self.refusal(None, observed);
-        Ok(Outcome::Refused(Refusal { guarded: Some(busy), ..refusal }))
+        Ok(Outcome::Refused(Refusal { guarded: Some(Box::new(busy)), ..refusal }))
     }
 }
 

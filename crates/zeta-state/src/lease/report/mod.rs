@@ -211,7 +211,7 @@ pub fn refused(lease: &RecordName, refusal: &Refusal, now: &Now) -> (Error, Obje
         (who(&refusal.observed, now), others)
     };
     let error = match (&refusal.guarded, &refusal.held) {
-        (Some(busy), _) => Error { kind, ..busy.clone() },
+        (Some(busy), _) => Error { kind, ..Error::clone(busy) },
         // The caller's time ran out in the queue.
         (None, None) => {
             let what = match judge(&refusal.observed, now) {

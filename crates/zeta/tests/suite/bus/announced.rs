@@ -201,6 +201,7 @@ fn a_claim_on_paths_is_handed_over_without_a_moment_in_which_it_is_free() {
     assert_eq!(repo.listed().iter().map(|(_, from)| from.as_str()).collect::<Vec<_>>(), ["bob"; 2]);
     let check = ["claim", "check", "--path", "src/", "--path", "docs/"];
     repo.ends(5, &[&check[..], &["--token", &token]].concat());
+    repo.ends(0, &[&check[..], &["--token", next.trim()]].concat());
     repo.ends(3, &[&check[..], &["--as", "ann"]].concat());
     repo.ends(3, &["claim", "acquire", "--path", "src/a", "--as", "bob"]);
     let yours = repo.ends(0, &[&check[..], &["--as", "bob"]].concat());

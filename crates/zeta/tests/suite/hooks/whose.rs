@@ -11,7 +11,7 @@ use zeta_core::hook::session_number;
 
 use super::commands::{holder, install};
 use super::run::{Agent, claude, denied, edit, exported, hook_text, worktree};
-use crate::support::{LIMIT, Out, Sandbox, run, until, wait};
+use crate::support::{LIMIT, Out, Sandbox, can, find, run, skip, until, wait};
 
 const ZETA: &str = env!("CARGO_BIN_EXE_zeta");
 
@@ -233,6 +233,37 @@ fn a_wait_that_began_before_the_session_of_its_agent_ends_with_it() {
     until(LIMIT, || sandbox.zeta(&again).status == 3);
     agent.kill();
     assert_eq!(wait(&mut waiting, LIMIT), 5);
+}
+
+#[test]
+fn no_hook_opens_a_path_that_stands_in_the_record_of_another_agent() {
+    let test = "hooks::whose::no_hook_opens_a_path_that_stands_in_the_record_of_another_agent";
+    if find("strace").is_none() || !can("strace", &["true"]) {
+        return skip(test, "there is no strace that may trace");
+    }
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let [one, two] = ["one", "two"].map(Agent::start);
+    for agent in [&one, &two] {
+        claude(&sandbox, agent, "session-start", &json!({"cwd": dir}));
+    }
+    // It claims to work in a directory whose files lead on.
+    let name = name(&sandbox, &two);
+    let forged = record(&sandbox, &name).replace("/r\"", "/forged\"");
+    assert!(forged.contains("/forged\""), "{forged}");
+    std::fs::write(sandbox.node().join(format!("persona-{name}.state")), forged).unwrap();
+    let trace = sandbox.dir.join("trace");
+    let event = sandbox.dir.join("event");
+    let input = json!({"session_id": "one", "cwd": dir, "prompt": "x"}).to_string();
+    std::fs::write(&event, input).unwrap();
+    let args = ["-f", "-e", "trace=file", "-o", trace.to_str().unwrap(), ZETA];
+    let mut command = sandbox.other("strace", &args);
+    command.args(["hook", "run", "claude", "prompt"]).stdin(std::fs::File::open(event).unwrap());
+    command.env("ZETA_STATE_DIR", &sandbox.state);
+    let out = run(command.env("CLAUDE_PID", one.process.id().to_string()));
+    assert_eq!(out.status, 0, "{out:?}");
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("persona-") && !trace.contains("/forged"), "{trace}");
 }
 
 #[test]
