@@ -129,7 +129,7 @@ Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one
 each call. A claim belongs to the session that acquires it ('zeta run', or an agent tool with zeta's
 hooks), and is free at once when that session ends. Without a session the claim lasts for 24 h.
 
-A path begins where you are, or at the top of the worktree with ':/'. A file that is there is claimed
+A path begins where you are, or at the top of the worktree with ':/'. A file that exists is claimed
 alone, any other path with all that is below it. '*' is within a name, '**' any directories. All
 worktrees of a repository count as one.
 

@@ -208,8 +208,8 @@ fn a_claim_is_found_by_the_same_words_whatever_its_path_has_become() {
     // An agent that claims a file again after it made it has one claim.
     let zeta = env!("CARGO_BIN_EXE_zeta");
     let work = format!(
-        "set -e; {zeta} claim acquire --path later; touch later; {zeta} claim acquire --path later; \
-         {zeta} claim release --path later; {zeta} claim list"
+        "set -e; {zeta} claim acquire --path later; touch later; \
+         {zeta} claim acquire --path later; {zeta} claim release --path later; {zeta} claim list"
     );
     let out = run(&mut repo.cmd(&repo.top, &["run", "--as", "cat", "--", "sh", "-c", &work]));
     let tokens: Vec<&str> = out.out.lines().take(2).collect();

@@ -258,7 +258,8 @@ fn an_agent_reads_of_the_paths_that_were_handed_over_to_it() {
         told(&answer).unwrap_or_default().to_owned()
     };
     let wanted = format!(
-        "\"src/ in r\" was handed over to you: zeta claim acquire --path :/src/ --shared --as {name}."
+        "\"src/ in r\" was handed over to you: \
+         zeta claim acquire --path :/src/ --shared --as {name}."
     );
     let prompt = said("prompt");
     assert!(prompt.contains(&wanted), "{prompt}");
