@@ -116,7 +116,7 @@ pub(super) const fn slot_of(bytes: &[u8]) -> u8 {
         return 0;
     };
     let word = u32::from_le_bytes([*first, *middle, *last, bytes.len() as u8]);
-    (word.wrapping_mul(0x0032_5d43) >> 25) as u8
+    (word.wrapping_mul(0x0048_4973) >> 25) as u8
 }
 
 /// Compares two short texts. The C library of the static binary compares byte by byte.

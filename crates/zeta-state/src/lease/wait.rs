@@ -21,7 +21,6 @@ const RECHECK: Duration = Duration::from_secs(1);
 
 /// How a wait ended.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one value for each call, which is moved twice")]
 pub enum Waited {
     /// The lease can be taken, and why; the time that was waited.
     Free(Standing, u64),

@@ -36,7 +36,6 @@ use zeta_os::{host, process};
 
 /// The result of an attempt to acquire a lease.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "one value for each call, which is moved twice")]
 pub enum Outcome {
     /// The lease was granted.
     Granted {
