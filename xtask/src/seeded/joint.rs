@@ -12,7 +12,7 @@ const JOINT_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "lease::joint::tests"
 const PATTERN_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "pattern::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 26] = [
+pub const BUGS: [Bug; 27] = [
     bug(
         "a path that is not there is claimed without what lies below it",
         SPACE,
@@ -174,12 +174,17 @@ pub const BUGS: [Bug; 26] = [
     bug(
         "a grant is found by its name alone",
         GRANTS,
-        "        for file in self.files()? {
-            let Some(bytes) = self.read(base, &file)? else { continue };
-",
-        "        for file in Vec::<String>::new() {
-            let Some(bytes) = self.read(base, &file)? else { continue };
-",
+        "let files = self.files()?.into_iter().chain([named]);",
+        "let files = [named].into_iter();",
+        &["-p", "zeta", "--test", "suite", "faults::a_fault_at_any_call_of_a_handover_of_paths"],
+    ),
+    bug(
+        "the index does not know that a grant was handed over",
+        GRANTS,
+        "            Put::Renewed => String::new(),
+            Put::New | Put::Replaced => lines_of_record(file, record),",
+        "            Put::Renewed | Put::Replaced => String::new(),
+            Put::New => lines_of_record(file, record),",
         &["-p", "zeta", "--test", "suite", "faults::a_fault_at_any_call_of_a_handover_of_paths"],
     ),
     bug(

@@ -35,6 +35,17 @@ impl Repo {
         out
     }
 
+    /// The files of the claims.
+    fn grants(&self) -> Vec<String> {
+        let names = |dir: PathBuf| {
+            let entries = std::fs::read_dir(dir).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let node = self.sandbox.node();
+        let of_node: Vec<String> = names(node.clone());
+        names(node.join(of_node.iter().find(|name| name.ends_with(".grants")).unwrap()))
+    }
+
     /// Claims paths as `agent`; the token.
     fn claim(&self, agent: &str, args: &[&str]) -> String {
         let args = [&["claim", "acquire", "--as", agent], args].concat();
@@ -197,6 +208,8 @@ fn a_claim_on_paths_is_handed_over_without_a_moment_in_which_it_is_free() {
     repo.ends(3, &to_bob);
     let next = repo.ends(0, &[&to_bob[..], &["--token", &token]].concat()).out;
     assert!(next.trim().parse::<u64>().unwrap() > token.parse().unwrap(), "{next}");
+    let named = format!("{:024x}.lock", next.trim().parse::<u64>().unwrap());
+    assert!(repo.grants().contains(&named), "{named}: {:?}", repo.grants());
     assert_eq!((repo.original("src/"), repo.original("docs/").len()), (vec!["bob".into()], 1));
     assert_eq!(repo.listed().iter().map(|(_, from)| from.as_str()).collect::<Vec<_>>(), ["bob"; 2]);
     let check = ["claim", "check", "--path", "src/", "--path", "docs/"];
