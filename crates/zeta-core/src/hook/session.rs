@@ -91,6 +91,16 @@ pub fn judge_seat(
     }
 }
 
+/// Judges the same for hooks where a server named the process. A tool may start its servers from a
+/// process of its own, so the hooks of another process know better; but hooks below the named
+/// process, while that lives, are those of a tool inside of it. `seat` is that of the process.
+pub fn judge_seat_of_server(seat: Seat, is_above: impl FnOnce() -> bool) -> Seat {
+    match seat {
+        Seat::Taken if is_above() => Seat::Taken,
+        _ => Seat::Free,
+    }
+}
+
 /// Which of the sessions that a hook may be in it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfHook {
@@ -271,6 +281,15 @@ mod tests {
             (of(7, 1, 4), none, Dead, Free),
         ] {
             assert_eq!(judge_seat(&recorded, &call, || life), seat, "{recorded:?} {call:?}");
+        }
+    }
+
+    #[test]
+    fn hooks_take_the_place_that_a_server_named_unless_they_are_of_a_tool_inside() {
+        for (seat, is_above, judged) in
+            [(Free, true, Free), (Own, false, Free), (Taken, false, Free), (Taken, true, Taken)]
+        {
+            assert_eq!(judge_seat_of_server(seat, || is_above), judged, "{seat:?} {is_above}");
         }
     }
 
