@@ -96,7 +96,8 @@ impl Space {
     }
 
     /// Reads a path or a pattern that a person wrote, from where the call runs. As far as it names
-    /// what is there, it means that, and links are followed; a wildcard begins behind that.
+    /// what is there, it means that, and links are followed; a wildcard begins behind that. A path
+    /// is that of a file only if a file is there; else it has all that lies below it, too.
     pub fn pattern(&self, text: &str) -> Result<Pattern> {
         if text.is_empty() {
             return Err(Error::usage("the path is empty").hint("write . for this directory"));
@@ -135,10 +136,21 @@ impl Space {
         let pattern = match (pattern.is_empty(), rest.is_empty()) {
             (true, true) => "**".to_owned(),
             (true, false) => format!("{}{below}", rest.join("/")),
-            (false, true) => pattern,
+            (false, true) => format!("{pattern}{below}"),
             (false, false) => format!("{pattern}/{}{below}", rest.join("/")),
         };
-        pattern.parse().map_err(|error: zeta_core::pattern::PatternError| invalid(&error))
+        let read = |text: &str| text.parse::<Pattern>().map_err(|error| invalid(&error));
+        let pattern = read(&pattern)?;
+        match pattern.is_exact() && !self.has_file(&pattern) {
+            true => read(&format!("{pattern}/")),
+            false => Ok(pattern),
+        }
+    }
+
+    /// Returns whether a path is there and is no directory.
+    fn has_file(&self, path: &Pattern) -> bool {
+        let path = path.literal_prefix().fold(self.top.clone(), |path, name| path.join(name));
+        path.metadata().is_ok_and(|found| !found.is_dir())
     }
 
     /// The text from which [`Space::pattern`] makes this pattern again.
