@@ -289,7 +289,7 @@ fn the_token_of_a_claim_is_enough_and_the_order_of_its_paths_does_not_count() {
         let text = String::from_utf8(check.stderr).unwrap();
         check.status.code() == Some(5) && text.contains(&format!("claim renew --token {late}"))
     });
-    repo.claim(0, "renew", &[], &["--token", &late]);
+    repo.claim(0, "renew", &[], &["--token", &late, "--ttl", "1h"]);
     repo.claim(0, "check", &["late/x"], &["--token", &late]);
     let new = repo.claim(0, "acquire", &["new"], &["--token", &token]);
     assert!(new.err.contains(&format!("token {token} had ended")), "{new:?}");
