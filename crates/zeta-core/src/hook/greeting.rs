@@ -22,6 +22,8 @@ pub struct Neighbour {
 
 /// Most characters of an item, and of the first line of a note.
 const HANDED_MAX: usize = 60;
+/// Most characters of a place to go to.
+const PLACE_MAX: usize = 120;
 /// Most characters of what is wrong in a file.
 const BROKEN_MAX: usize = 250;
 
@@ -34,13 +36,24 @@ pub fn broken(error: &str) -> String {
     )
 }
 
+/// How the new holder acquires a claim.
+#[derive(Debug, Clone, Copy)]
+pub enum How<'a> {
+    /// By its item.
+    Item,
+    /// By these options, which name its paths from where the agent is.
+    Paths(&'a str),
+    /// Not from where the agent is: its paths are of this place.
+    Within(&'a str),
+}
+
 /// A claim that another agent handed over.
 #[derive(Debug, Clone)]
 pub struct Handed<'a> {
     /// The item, or the paths.
     pub what: &'a str,
-    /// The options by which an acquire names its paths; `None` for an item.
-    pub options: Option<&'a str>,
+    /// How it is acquired.
+    pub how: How<'a>,
     /// The note of the one before.
     pub note: Option<&'a Note>,
     /// So many claims are handed over beside it.
@@ -59,11 +72,17 @@ pub fn handed_over(name: &str, handed: &Handed<'_>) -> String {
     if handed.more > 0 {
         let _ = write!(out, ", and {} more", handed.more);
     }
-    let arguments = match handed.options {
-        None => "ITEM",
+    let arguments = match handed.how {
+        How::Item => "ITEM",
         // The text of another agent becomes a command only if it can be seen whole.
-        Some(options) if short(options) == options => options,
-        Some(_) => "--path PATH",
+        How::Paths(options) if short(options) == options => options,
+        How::Paths(_) => "--path PATH",
+        // From here, a command would claim what lies here.
+        How::Within(place) => {
+            let place = cut(&printable(place), PLACE_MAX);
+            let _ = write!(out, ": acquire it from within {place}.");
+            return out;
+        }
     };
     let _ = write!(out, ": zeta claim acquire {arguments} --as {name}.");
     if let Some(line) = handed.note.and_then(|note| note.text.lines().next()) {
@@ -201,7 +220,7 @@ mod tests {
     #[test]
     fn what_was_handed_over_is_named_with_the_beginning_of_its_note() {
         fn of<'a>(what: &'a str, note: Option<&'a Note>, more: usize) -> Handed<'a> {
-            Handed { what, options: None, note, more }
+            Handed { what, how: How::Item, note, more }
         }
         let mut note = Note {
             item: "B-1".to_owned(),
@@ -224,7 +243,7 @@ mod tests {
             handed_over("vera", &of("B-1", None, 2)),
             "\"B-1\" was handed over to you, and 2 more: zeta claim acquire ITEM --as vera."
         );
-        let paths = |options| Handed { options: Some(options), ..of("src in r", None, 0) };
+        let paths = |options| Handed { how: How::Paths(options), ..of("src in r", None, 0) };
         for (options, shown) in
             [("--path :/src", "--path :/src"), ("--path 'a\u{202e}'", "--path PATH")]
         {
@@ -232,6 +251,10 @@ mod tests {
             let wanted = format!("to you: zeta claim acquire {shown} --as vera.");
             assert!(text.ends_with(&wanted), "{text}");
         }
+        let within = Handed { how: How::Within("the repository r"), ..of("src in r", None, 0) };
+        let wanted =
+            "\"src in r\" was handed over to you: acquire it from within the repository r.";
+        assert_eq!(handed_over("vera", &within), wanted);
         assert_ne!(digest(0, Some(&handed), &[]), digest(0, None, &[]));
         note.text = "\u{1b}x".repeat(4000);
         let handed = handed_over(&"n".repeat(63), &of(&"i\n".repeat(100), Some(&note), 1));

@@ -165,7 +165,7 @@ fn existing(path: &Path) -> PathBuf {
 }
 
 fn claim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
-    match paths::acquire(ctx, request, &mut |_, _| {})? {
+    match paths::acquire(ctx, request, &mut |_, _| {}, &mut |_| {})? {
         Outcome::Granted { record, cause, .. } => {
             // One that is renewed may cover more than was asked for.
             let request = &PathRequest { claim: PathClaim::of(&record.extra), ..request.clone() };

@@ -10,9 +10,11 @@ use zeta_core::pattern::PathClaim;
 use zeta_core::record::quote;
 
 use super::{Call, Noun};
+use zeta_bus::claim::paths::report;
 use zeta_bus::messages::inbox;
 use zeta_os::error::Result;
 use zeta_state::context::Context;
+use zeta_state::lease::space::Space;
 use zeta_state::presence::tool_session::living;
 
 pub(super) const NOUN: Noun = Noun {
@@ -75,6 +77,7 @@ impl Caller {
         if let Ok(Some(handle)) = ctx.find() {
             here.extend(living(&handle).into_iter().map(|(name, _)| name));
             here.retain(|other| *other != name);
+            let here = std::env::current_dir().ok().and_then(|dir| Space::find(&dir).ok());
             let is_own = |record: &Record| match (&ctx.session, &record.session) {
                 (own, Some(session)) => own.as_ref() == Some(session),
                 // Until it is acquired, a claim that was handed over is that of its name.
@@ -85,7 +88,9 @@ impl Caller {
             for view in handle.leases().map(|(views, _)| views).unwrap_or_default() {
                 match (view.standing, &view.observed) {
                     (Standing::Grantable(_), _) => {}
-                    (_, Observed::Ours(record, ..)) if is_own(record) => holds.push(named(record)),
+                    (_, Observed::Ours(record, ..)) if is_own(record) => {
+                        holds.push(named(record, here.as_ref()));
+                    }
                     _ => {}
                 }
             }
@@ -119,12 +124,14 @@ impl Caller {
 }
 
 /// Names what a grant is for: the item of a claim, its paths, or the lease.
-fn named(record: &Record) -> String {
-    let paths = PathClaim::of(&record.extra).patterns;
+fn named(record: &Record, here: Option<&Space>) -> String {
     let is_paths = zeta_core::bus::item::space_of(record.lease.as_str()).is_some();
     let what = match ClaimRecord::of(record) {
         Some(claim) => format!("claim {:?}", claim.item),
-        None if is_paths => paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        None if is_paths => {
+            let place = report::elsewhere(record, here).map(|place| format!(" in {place}"));
+            report::paths(&PathClaim::of(&record.extra)) + &place.unwrap_or_default()
+        }
         None => format!("lease {}", record.lease),
     };
     match is_handed_over(&record.extra) {

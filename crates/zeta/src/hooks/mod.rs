@@ -193,7 +193,7 @@ fn greet(session: &Session, event: &Event, mail: usize, faults: &Faults) -> Resu
     let places = faults.past(session.places())?;
     let cwd = event.cwd.as_deref().map(Path::new);
     let neighbours = faults.past(session.neighbours(cwd, &places.claims))?;
-    let handed = faults.past(session.handed_over(&places))?;
+    let handed = faults.past(session.handed_over(&places, cwd))?;
     let handed = handed.as_deref();
     let is_new = faults.past(session.tell(&greeting::digest(mail, handed, &neighbours)))?;
     let text =

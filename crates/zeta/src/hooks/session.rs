@@ -9,7 +9,7 @@ use std::path::Path;
 use zeta_core::bus::item::space_of;
 use zeta_core::evidence::{Process, Processes};
 use zeta_core::hook::edits::{self, Edit};
-use zeta_core::hook::greeting::{self, Handed, Neighbour};
+use zeta_core::hook::greeting::{self, Handed, How, Neighbour};
 use zeta_core::hook::session::{Named, OfHook, Seat, Sessions, decide_hook};
 use zeta_core::hook::turn;
 use zeta_core::hook::waiting::{self, Sign, WAITS_FOR, WAITS_SINCE};
@@ -303,7 +303,11 @@ impl Session {
     }
 
     /// Says which claim other agents handed over to the agent, if it has not acquired it yet.
-    pub(super) fn handed_over(&self, places: &Places) -> Result<Option<String>> {
+    pub(super) fn handed_over(
+        &self,
+        places: &Places,
+        cwd: Option<&Path>,
+    ) -> Result<Option<String>> {
         let Some(handle) = self.ctx.find()? else { return Ok(None) };
         let is_own = |placed: &&PlacedClaim| {
             placed.claim.handed_over && placed.record.agent == self.ctx.agent
@@ -315,16 +319,23 @@ impl Session {
         if let Some(placed) = items.first() {
             let note = placed.note(&handle);
             let what = placed.claim.item.as_str();
-            let handed = Handed { what, options: None, note: note.as_ref(), more };
+            let handed = Handed { what, how: How::Item, note: note.as_ref(), more };
             return Ok(Some(greeting::handed_over(self.name(), &handed)));
         }
-        Ok(of_paths.first().map(|record| {
+        if of_paths.is_empty() {
+            return Ok(None);
+        }
+        let here = cwd.and_then(|dir| Space::find(dir).ok());
+        let place = |record: &&Record| report::elsewhere(record, here.as_ref());
+        let record = of_paths.iter().find(|record| place(record).is_none()).or(of_paths.first());
+        Ok(record.map(|record| {
             let claim = PathClaim::of(&record.extra);
             let space = space_of(record.lease.as_str()).unwrap_or_default();
             let what = format!("{} in {space}", report::paths(&claim));
             let options = report::arguments(&claim, Space::from_anywhere);
-            let options = Some(options.trim_start());
-            greeting::handed_over(self.name(), &Handed { what: &what, options, note: None, more })
+            let place = place(&record);
+            let how = place.as_deref().map_or(How::Paths(options.trim_start()), How::Within);
+            greeting::handed_over(self.name(), &Handed { what: &what, how, note: None, more })
         }))
     }
 

@@ -51,9 +51,19 @@ impl PathRequest {
 
 /// Claims paths. A claim of the same paths that the caller's session has is renewed, and what was
 /// handed over to the caller moves into its session.
-pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -> Result<Outcome> {
+///
+/// `on_moved` gets each such claim, which stays with the session also if the request is refused.
+pub fn acquire(
+    ctx: &Context,
+    request: &PathRequest,
+    on_wait: &mut OnWait<'_>,
+    on_moved: &mut dyn FnMut(&Record),
+) -> Result<Outcome> {
     if request.claim.is_too_long() {
-        let text = format!("these paths are too long for one claim: it has {CLAIM_MAX} bytes");
+        let text = format!(
+            "these paths are too long for one claim: their record has {CLAIM_MAX} bytes for them and \
+             their keys"
+        );
         return Err(Error::usage(text).hint("make two claims, or claim a directory"));
     }
     let handle = ctx.open()?;
@@ -79,7 +89,7 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
         }
     }
     request.check_inside()?;
-    bind(&handle, request, given)?;
+    bind(&handle, request, given, on_moved)?;
     let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx));
     let mut asked = new_request(ctx, lease.clone(), ttl_ms)?;
     asked.purpose = Some(report::paths(&request.claim).chars().take(PURPOSE_MAX).collect());
@@ -133,15 +143,23 @@ fn acquire_again(
         let renewed = renew_own(handle, request, own)?;
         return Ok(renewed.and_then(std::result::Result::ok).map(|(record, _)| record));
     }
-    pass_on(handle, own, own_session(handle, request)?, false).map(std::result::Result::ok)
+    let ttl_ms = request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx));
+    pass_on(handle, own, own_session(handle, Some(ttl_ms))?, false).map(std::result::Result::ok)
 }
 
 /// Moves claims that were handed over to the caller, and share a path with what it asks for, into
-/// its session: claims of one session do not exclude each other.
-fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Record>) -> Result<()> {
+/// its session, with the TTL that they have: claims of one session do not exclude each other.
+fn bind(
+    handle: &NodeHandle<'_>,
+    request: &PathRequest,
+    own: Vec<Record>,
+    on_moved: &mut dyn FnMut(&Record),
+) -> Result<()> {
+    // A shared one moves also where another shared one could stand beside it.
+    let all = PathClaim { mode: Mode::Exclusive, ..request.claim.clone() };
     for record in own {
         let claim = PathClaim::of(&record.extra);
-        if !is_handed_over(&record.extra) || !request.claim.excludes(&claim) {
+        if !is_handed_over(&record.extra) || !all.excludes(&claim) {
             continue;
         }
         let view = handle.view_of(&record.lease, record.fencing_token)?;
@@ -149,23 +167,28 @@ fn bind(handle: &NodeHandle<'_>, request: &PathRequest, own: Vec<Record>) -> Res
             continue;
         }
         if handle.ctx.session.is_none() {
+            if !request.claim.excludes(&claim) {
+                continue;
+            }
             return Err(report::handed_over_to_you(request, &record));
         }
         // One that has ended meanwhile is in no one's way.
-        let _ = pass_on(handle, &record, own_session(handle, request)?, false)?;
+        if let Ok(moved) = pass_on(handle, &record, own_session(handle, None)?, false)? {
+            on_moved(&moved);
+        }
     }
     Ok(())
 }
 
-/// The caller as the next holder of a claim.
-fn own_session(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Successor> {
+/// The caller as the next holder of a claim; without a TTL, that of the claim stays.
+fn own_session(handle: &NodeHandle<'_>, ttl_ms: Option<u64>) -> Result<Successor> {
     let ctx = handle.ctx;
     Ok(Successor {
         lease_id: host::random_hex()?,
         agent: ctx.agent.clone(),
         session: ctx.session.clone(),
         processes: session::processes(handle)?,
-        ttl_ms: Some(request.ttl_ms.unwrap_or_else(|| default_ttl_ms(ctx))),
+        ttl_ms,
     })
 }
 
@@ -298,14 +321,16 @@ pub fn complete(ctx: &Context, request: &mut PathRequest) -> Result<()> {
 }
 
 /// Finds the caller's claim: that with its token, or that of its session on the same paths, where
-/// one of another mode or worktree will do.
+/// one of another mode will do, but none of another worktree than that of the call.
 fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Record>>> {
     match request.token {
         Some(token) => of_token(handle, request, token),
         None => {
             let claim = |own: &Record| PathClaim::of(&own.extra);
             let mut own = known_own(handle, request)?;
-            own.retain(|own| claim(own).is_named_as(&request.claim));
+            let here = request.space.worktree();
+            let is_here = |own: &Record| claim(own).worktree.is_none_or(|top| top == here);
+            own.retain(|own| is_here(own) && claim(own).is_named_as(&request.claim));
             Ok(own.into_iter().min_by_key(|own| claim(own) != request.claim).map(Box::new))
         }
     }

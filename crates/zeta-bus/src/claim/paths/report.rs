@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use zeta_core::bus::grant::key;
+use zeta_core::bus::item::space_of;
 use zeta_core::json::{Object, json_of};
 use zeta_core::lease::{Observed, Record, Standing};
 use zeta_core::name::Label;
@@ -16,6 +17,7 @@ use zeta_os::error::{Error, Kind};
 use zeta_state::lease::LeaseView;
 use zeta_state::lease::acquire::{NAMED_MAX, Refusal};
 use zeta_state::lease::report::{break_damaged, json, left_behind, who};
+use zeta_state::lease::space::Space;
 
 /// The patterns of a claim, for people.
 pub fn paths(claim: &PathClaim) -> String {
@@ -33,6 +35,21 @@ fn how(claim: &PathClaim) -> String {
     match &claim.worktree {
         Some(top) => format!("{mode}, in the worktree {} only", printable(top)),
         None => mode.to_owned(),
+    }
+}
+
+/// Names the repository or the worktree within which the claim of a record is acquired, if `here` is
+/// not within it.
+pub fn elsewhere(record: &Record, here: Option<&Space>) -> Option<String> {
+    let here = here.filter(|here| here.lease == record.lease);
+    match PathClaim::of(&record.extra).worktree {
+        Some(top) if here.is_some_and(|here| here.worktree() == top) => None,
+        Some(top) => Some(format!("the worktree {}", printable(&top))),
+        None if here.is_some() => None,
+        None => {
+            let name = space_of(record.lease.as_str()).unwrap_or_default();
+            Some(format!("the repository {name}"))
+        }
     }
 }
 
@@ -185,11 +202,26 @@ pub fn refused(request: &PathRequest, refusal: &Refusal, now: &Now) -> Error {
 pub fn handed_over_to_you(request: &PathRequest, record: &Record) -> Error {
     let (asked, claim) = (paths(&request.claim), PathClaim::of(&record.extra));
     let (given, to) = (named(&claim), &record.agent);
-    let options = arguments(&claim, |pattern| request.space.text_of(pattern));
     let text = format!("{asked} is part of a claim that was handed over to {to}: {given}");
+    let take = match elsewhere(record, Some(&request.space)) {
+        None => {
+            let options = arguments(&claim, |pattern| request.space.text_of(pattern));
+            format!("take that one, under your name: zeta claim acquire{options}")
+        }
+        Some(place) => format!("take that one, under your name, from within {place}"),
+    };
     Error::new(Kind::Refused, text)
-        .hint(format!("take that one, under your name: zeta claim acquire{options}"))
+        .hint(take)
         .hint("or work in a session, into which it moves: zeta run --as NAME -- COMMAND")
+}
+
+/// Says that a claim which was handed over has moved into the caller's session.
+pub fn moved(record: &Record) -> String {
+    let claim = named(&PathClaim::of(&record.extra));
+    format!(
+        "{claim} was handed over to you, and is your session's now: token {}",
+        record.fencing_token
+    )
 }
 
 /// Makes the error for a caller that does not have the claim it names; `ended` is the claim with

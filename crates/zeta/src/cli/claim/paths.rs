@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use zeta_core::lease::{Held, Observed, Standing};
+use zeta_core::lease::{Held, Observed, Record, Standing};
 use zeta_core::name::Label;
 use zeta_core::pattern::{Mode, PATTERNS_MAX, PathClaim, Pattern};
 use zeta_core::time::{format_utc, parse_duration, parse_ttl};
@@ -23,7 +23,7 @@ use zeta_state::lease::space::Space;
 #[derive(Debug, Args)]
 pub(super) struct PathArgs {
     /// Path or pattern in the repository, instead of an item; may be given up to 16 times, with
-    /// 2 KiB of text in all
+    /// about 1.8 KiB of text in all
     #[arg(
         id = "paths",
         long = "path",
@@ -96,7 +96,8 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
     let out = call.out;
     let mut on_wait =
         |observed: &Observed, held: &Held| out.note(&lease_report::waiting(observed, held));
-    match ops::acquire(&ctx, &request, &mut on_wait)? {
+    let mut on_moved = |record: &Record| out.note(&report::moved(record));
+    match ops::acquire(&ctx, &request, &mut on_wait, &mut on_moved)? {
         Outcome::Granted { record, cause, from } => {
             let token = record.fencing_token;
             if from.is_some() {
@@ -128,7 +129,10 @@ pub(super) fn acquire(call: &Call, args: &AcquireArgs) -> Result<u8> {
 pub(super) fn check(call: &Call, subject: &Subject) -> Result<u8> {
     let ctx = context_of(call, subject)?;
     let request = own_request(&ctx, subject)?;
-    request.check_inside()?;
+    // What a token names was of this repository when it was claimed.
+    if !subject.paths.paths.is_empty() {
+        request.check_inside()?;
+    }
     // A question about a token is a question whether its claim lasts.
     let lasts = |view: LeaseView| !matches!(view.standing, Standing::Grantable(_));
     if request.token.is_some() && !ops::of_its_token(&ctx, &request)?.is_some_and(lasts) {

@@ -230,9 +230,10 @@ fn a_claim_ends_at_a_repository_within_another() {
     let sub = repo.top.join("sub");
     repo.ends(0, &sub, &["claim", "acquire", "--path", "f", "--as", "bob"]);
     repo.ends(3, &sub, &["claim", "check", "--path", "."]);
-    // What was claimed before the other repository was made can be given back.
+    // What was claimed before the other repository was made can be looked at and given back.
     let token = repo.ends(0, &sub, &["claim", "acquire", "--path", "new", "--as", "bob"]).out;
     std::fs::create_dir_all(sub.join("new/.git")).unwrap();
+    repo.ends(0, &sub, &["claim", "check", "--token", token.trim()]);
     let release = ["claim", "release", "--path", "new", "--token", token.trim()];
     repo.ends(0, &sub, &release);
 }
@@ -302,6 +303,68 @@ fn the_token_of_a_claim_is_enough_and_the_order_of_its_paths_does_not_count() {
     let mut session = repo.cmd(&repo.top, &["run", "--as", "bob", "--", "sh", "-c", &work]);
     let out = run(&mut session);
     assert!(out.status == 0 && !out.out.contains("path:repo:p/ "), "{out:?}");
+}
+
+/// Runs a script in the session of an agent, at the top.
+fn in_session(repo: &Repo, agent: &str, script: &str) -> Out {
+    let script = format!("z=\"$ZETA claim\"; {script}");
+    let mut session = repo.cmd(&repo.top, &["run", "--as", agent, "--", "sh", "-c", &script]);
+    let session = session.env("ZETA", env!("CARGO_BIN_EXE_zeta"));
+    run(session.env("TOP", &repo.top).env("SECOND", &repo.second))
+}
+
+#[test]
+fn a_call_never_means_the_claim_of_another_worktree() {
+    let repo = Repo::new();
+    let begin = "set -e; f='--path f'; $z acquire $f --this-worktree >&2; cd $SECOND; \
+                 $z acquire $f --this-worktree >&2;";
+    let check = "f=\"$f --this-worktree\"; cd $SECOND; $z check $f; cd $TOP; $z check $f";
+    for (work, wanted) in [
+        ("$z release $f", ["free", "yours:"]),
+        ("cd $TOP; $z release $f", ["yours:", "free"]),
+        ("$z release $f; ! $z release $f", ["free", "yours:"]),
+        ("$z handover $f --to bob >&2", ["yours:", "yours:"]),
+    ] {
+        let out = in_session(&repo, "ann", &format!("{begin} {work}; ZETA_AGENT=ann; {check}"));
+        let first = |line: &str| line.split(' ').next().unwrap().to_owned();
+        let answers: Vec<String> = out.out.lines().map(first).collect();
+        match work.contains("handover") {
+            // That of the second worktree is bob's.
+            true => assert!(out.status == 3 && out.err.contains("claimed by bob"), "{out:?}"),
+            false => assert_eq!(answers, wanted, "{work}: {out:?}"),
+        }
+    }
+    let bob = ["claim", "check", "--path", "f", "--this-worktree", "--as", "bob"];
+    assert!(repo.ends(0, &repo.second, &bob).out.starts_with("yours"), "it was handed over there");
+    assert!(repo.ends(0, &repo.top, &bob).out.starts_with("free"));
+}
+
+#[test]
+fn what_was_handed_over_keeps_its_ttl_when_it_moves_and_its_new_holder_reads_of_it() {
+    let repo = Repo::new();
+    let give = |path: &str, more: &[&str]| {
+        let token = repo.token(&[path], &[&["--as", "ann", "--ttl", "5m"], more].concat());
+        repo.claim(0, "handover", &[], &["--to", "vera", "--token", &token]);
+    };
+    give("src", &[]);
+    repo.token(&["src2"], &["--as", "nina"]);
+    let work = "$z acquire --path src --path src2 --ttl 2s; echo $?; $z check --path src --json";
+    let out = in_session(&repo, "vera", work);
+    assert!(out.out.starts_with("3\n") && out.out.contains("\"ttl_ms\":300000"), "{out:?}");
+    assert!(out.err.contains("src/ (exclusive) was handed over to you"), "{out:?}");
+    // A shared claim moves, too, though another shared one could stand beside it.
+    give("sh", &["--shared"]);
+    let work = "set -e; $z acquire --path sh/a --shared >&2; $ZETA guide";
+    let out = in_session(&repo, "vera", work);
+    assert!(out.status == 0 && out.err.contains("sh/ (shared) was handed over"), "{out:?}");
+    assert!(out.err.contains("You hold: sh/, sh/a/."), "{out:?}");
+    repo.claim(0, "check", &["sh"], &["--as", "eve"]);
+    // A claim of one worktree is not acquired by the same words in another one.
+    give("tw", &["--this-worktree"]);
+    let args = ["claim", "acquire", "--path", "tw/x", "--as", "vera"];
+    let refused = repo.ends(3, &repo.second, &args);
+    let place = format!("from within the worktree {}", repo.top.display());
+    assert!(refused.err.contains(&place), "{refused:?}");
 }
 
 #[test]

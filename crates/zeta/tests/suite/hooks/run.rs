@@ -273,6 +273,55 @@ fn an_agent_reads_of_the_paths_that_were_handed_over_to_it() {
 }
 
 #[test]
+fn paths_that_were_handed_over_are_named_with_a_command_only_where_it_acquires_them() {
+    let sandbox = Sandbox::new();
+    let dir = worktree(&sandbox, "r", "main");
+    let (second, other) = (second_worktree(&sandbox, &dir, "s"), worktree(&sandbox, "q", "main"));
+    let next = Agent::start("next");
+    claude(&sandbox, &next, "session-start", &json!({"source": "startup", "cwd": dir}));
+    let name = exported(&sandbox, &next)[0].1.clone();
+    let said = |cwd: &Path| {
+        let start = json!({"source": "startup", "cwd": cwd});
+        let answer = claude(&sandbox, &next, "session-start", &start);
+        let mut guide = sandbox.cmd(&["guide"]);
+        let guide = run(guide.envs(exported(&sandbox, &next)).current_dir(cwd)).err;
+        (told(&answer).unwrap_or_default().to_owned(), guide)
+    };
+    for more in [&[][..], &["--this-worktree"]] {
+        let args = [&["--path", "src"], more].concat();
+        let giver = claiming(&sandbox, "giver", &dir, &args);
+        let mut command = sandbox.cmd(&["claim", "handover", "--path", "src", "--to", &name]);
+        let out = run(command.envs(exported(&sandbox, &giver)).current_dir(&dir));
+        assert_eq!(out.status, 0, "{out:?}");
+        let command = "zeta claim acquire --path :/src";
+        let (hook, guide) = said(&dir);
+        assert!(
+            hook.contains(command) && guide.contains("hold: src/ (handed over"),
+            "{hook} {guide}"
+        );
+        let place = match more {
+            [] => "the repository r".to_owned(),
+            _ => format!("the worktree {}", dir.display()),
+        };
+        let is_one = more.is_empty();
+        for (cwd, is_there) in [(&second, is_one), (&other, false)] {
+            let (hook, guide) = said(cwd);
+            let within = hook.contains(&format!("acquire it from within {place}."));
+            assert_eq!((within, hook.contains(command)), (!is_there, is_there), "{hook}");
+            let named = guide.contains(&format!("src/ in {place} (handed over"));
+            assert_eq!(named, !is_there, "{guide}");
+        }
+        let args = [&["claim", "acquire", "--path", ":/src"], more].concat();
+        let mut command = sandbox.cmd(&args);
+        let out = run(command.envs(exported(&sandbox, &next)).current_dir(&dir));
+        assert_eq!(out.status, 0, "{out:?}");
+        let mut command = sandbox.cmd(&["claim", "release", "--path", "src"]);
+        let out = run(command.envs(exported(&sandbox, &next)).current_dir(&dir));
+        assert_eq!(out.status, 0, "{out:?}");
+    }
+}
+
+#[test]
 fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies() {
     let sandbox = Sandbox::new();
     let dir = worktree(&sandbox, "r", "main");
