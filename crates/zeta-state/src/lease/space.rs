@@ -17,7 +17,7 @@ use zeta_os::files::read_plain;
 /// Most bytes of a file of git that names a directory.
 const LINK_MAX: u64 = 8 * 1024;
 /// Characters from which on a text is a pattern, where no file has that name.
-const SPECIAL: [char; 6] = ['*', '?', '[', '\\', '{', '#'];
+const SPECIAL: [char; 5] = ['*', '?', '\\', '{', '#'];
 
 /// Most characters of a path that an error repeats.
 const SHOWN_MAX: usize = 200;
@@ -128,7 +128,8 @@ impl Space {
             let path = RepoPath::new(below).map_err(|error| invalid(&error))?;
             pattern = Pattern::of_path(path).map_err(|error| invalid(&error))?.to_string();
         }
-        let rest: Vec<&str> = wild.iter().filter_map(|part| part.to_str()).collect();
+        let rest: Vec<String> =
+            wild.iter().filter_map(|part| part.to_str()).map(plain_brackets).collect();
         if rest.len() < wild.len() {
             return Err(invalid(&"it is not UTF-8; claim its directory"));
         }
@@ -167,6 +168,20 @@ impl Space {
         Error::usage(format!("path {text:?} is outside of the repository: it is {resolved}"))
             .hint(format!("a claim is of paths below {top}"))
     }
+}
+
+/// Takes each bracket for that character, as in the names `[slug]` and `[id].tsx` of web
+/// frameworks. As a class it would mean other paths before the directory is made than after.
+fn plain_brackets(part: &str) -> String {
+    let mut is_escaped = false;
+    part.chars().fold(String::with_capacity(part.len()), |mut plain, letter| {
+        if letter == '[' && !is_escaped {
+            plain.push('\\');
+        }
+        is_escaped = letter == '\\' && !is_escaped;
+        plain.push(letter);
+        plain
+    })
 }
 
 /// The directory that all worktrees of a repository share.
