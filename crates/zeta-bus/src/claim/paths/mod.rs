@@ -61,7 +61,7 @@ pub fn acquire(
 ) -> Result<Outcome> {
     if request.claim.is_too_long() {
         let text = format!(
-            "these paths are too long for one claim: their record has {CLAIM_MAX} bytes for them and \
+            "these paths are too long for one claim: its record has {CLAIM_MAX} bytes for them and \
              their keys"
         );
         return Err(Error::usage(text).hint("make two claims, or claim a directory"));

@@ -38,8 +38,8 @@ fn how(claim: &PathClaim) -> String {
     }
 }
 
-/// Names the repository or the worktree within which the claim of a record is acquired, if `here` is
-/// not within it.
+/// Names the repository or the worktree within which the claim of a record is acquired, if `here`
+/// is not within it.
 pub fn elsewhere(record: &Record, here: Option<&Space>) -> Option<String> {
     let here = here.filter(|here| here.lease == record.lease);
     match PathClaim::of(&record.extra).worktree {
