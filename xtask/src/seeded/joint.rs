@@ -5,18 +5,33 @@ use super::bugs::{Bug, bug};
 const DECIDE: &str = "crates/zeta-core/src/lease/joint/decide.rs";
 const JOIN: &str = "crates/zeta-state/src/lease/acquire/joint.rs";
 const GRANTS: &str = "crates/zeta-state/src/lease/joint/mod.rs";
+const SPACE: &str = "crates/zeta-state/src/lease/space.rs";
 const INDEX: &str = "crates/zeta-core/src/pattern/index.rs";
 
 const JOINT_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "lease::joint::tests"];
 const PATTERN_TESTS: &[&str] = &["-p", "zeta-core", "--lib", "pattern::"];
 
 /// All bugs.
-pub const BUGS: [Bug; 24] = [
+pub const BUGS: [Bug; 27] = [
     bug(
-        "a path does not cover what lies below it",
-        "crates/zeta-core/src/pattern/mod.rs",
-        "if components.iter().all(Component::is_literal) {",
-        "if components.is_empty() {",
+        "a path that is not there is claimed without what lies below it",
+        SPACE,
+        "match pattern.is_exact() && !self.has_file(&pattern) {",
+        "match pattern.is_exact() && pattern.literal_prefix().count() > 99 {",
+        &["-p", "zeta", "--test", "suite", "bus::paths::a_file_is_claimed_alone"],
+    ),
+    bug(
+        "a file is claimed with what lies below it",
+        SPACE,
+        "path.metadata().is_ok_and(|found| !found.is_dir())",
+        "path.metadata().is_ok_and(|found| found.is_symlink())",
+        &["-p", "zeta", "--test", "suite", "bus::paths::a_file_is_claimed_alone"],
+    ),
+    bug(
+        "a claim is not found by the words that made it",
+        INDEX,
+        "matches!(rest, [b'\\n', ..] | [b'/', b'\\n', ..])",
+        "matches!(rest, [b'\\n', ..])",
         PATTERN_TESTS,
     ),
     bug(
@@ -35,7 +50,7 @@ pub const BUGS: [Bug; 24] = [
     ),
     bug(
         "a claim reaches into a repository within another",
-        "crates/zeta-state/src/lease/space.rs",
+        SPACE,
         "dir.join(\".git\").symlink_metadata().is_ok()",
         "dir.join(\".git\").symlink_metadata().is_ok_and(|found| found.is_symlink())",
         &["-p", "zeta", "--test", "suite", "bus::paths::a_claim_ends"],
@@ -135,7 +150,7 @@ pub const BUGS: [Bug; 24] = [
     ),
     bug(
         "each worktree is a space",
-        "crates/zeta-state/src/lease/space.rs",
+        SPACE,
         "Ok(common) => existing(&dir.join(common)),",
         "Ok(_) => Ok(dir),",
         &["-p", "zeta", "--test", "suite", "bus::paths::claims_that_share_a_path_exclude"],
@@ -159,12 +174,17 @@ pub const BUGS: [Bug; 24] = [
     bug(
         "a grant is found by its name alone",
         GRANTS,
-        "        for file in self.files()? {
-            let Some(bytes) = self.read(base, &file)? else { continue };
-",
-        "        for file in Vec::<String>::new() {
-            let Some(bytes) = self.read(base, &file)? else { continue };
-",
+        "let files = self.files()?.into_iter().chain([named]);",
+        "let files = [named].into_iter();",
+        &["-p", "zeta", "--test", "suite", "faults::a_fault_at_any_call_of_a_handover_of_paths"],
+    ),
+    bug(
+        "the index does not know that a grant was handed over",
+        GRANTS,
+        "            Put::Renewed => String::new(),
+            Put::New | Put::Replaced => lines_of_record(file, record),",
+        "            Put::Renewed | Put::Replaced => String::new(),
+            Put::New => lines_of_record(file, record),",
         &["-p", "zeta", "--test", "suite", "faults::a_fault_at_any_call_of_a_handover_of_paths"],
     ),
     bug(

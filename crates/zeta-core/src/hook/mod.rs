@@ -278,10 +278,10 @@ impl Default for Rules {
     }
 }
 
-/// Returns whether a hook renews what its session holds: the first beat of each span does. A pause
-/// since the last beat is no condition, because an agent that works makes none.
-pub fn is_renewal_due(last_beat_ns: u64, now_ns: u64) -> bool {
-    last_beat_ns / RENEW_EVERY_NS != now_ns / RENEW_EVERY_NS
+/// Returns whether a hook renews what its session holds: the first hook of each span does. A pause
+/// since the last one is no condition, because an agent that works makes none.
+pub fn is_renewal_due(last_hook_ns: u64, now_ns: u64) -> bool {
+    last_hook_ns / RENEW_EVERY_NS != now_ns / RENEW_EVERY_NS
 }
 
 /// The number of a session: 32 hex digits, the same for each call of the session.

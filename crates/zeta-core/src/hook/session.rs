@@ -7,7 +7,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Tool, agent_name, base_of_name, session_number, sha256};
+use super::turn::TURN;
+use super::{Tool, agent_name, base_of_name, session_number, sha256, waiting};
 use crate::evidence::{Found, Process, ProcessState, Processes, judge_process};
 use crate::lease::optional_number;
 use crate::name::Label;
@@ -23,8 +24,13 @@ pub const BY_SERVER: &str = "mcp";
 const LAUNCHERS: [&str; 10] =
     ["sh", "dash", "bash", "zsh", "ksh", "mksh", "fish", "busybox", "env", "timeout"];
 
-/// Writes the process of the tool that a session serves into its record.
+/// Writes the process of the tool that a session serves into its record. What the hooks of another
+/// process said about its turn and its question does not hold for this one.
 pub fn set_tool(fields: &mut Fields<'_>, name: &str, tool: &Processes) {
+    if tool_of(fields).is_none_or(|(_, known)| known != *tool) {
+        fields.remove(TURN);
+        waiting::clear(fields);
+    }
     TOOL_KEYS.iter().for_each(|key| fields.remove(key));
     let Some(process) = tool.own else { return };
     let [name_key, pid, ticks, ino, pid_ns] = TOOL_KEYS;
@@ -44,6 +50,11 @@ pub fn tool_of(fields: &Fields<'_>) -> Option<(String, Processes)> {
     let own = Some(Process { pid, start_ticks: number(ticks), pidfs_ino: number(ino) });
     let processes = Processes { own, child: None, pid_ns: number(pid_ns) };
     Some((fields.text(name)?.into_owned(), processes))
+}
+
+/// Returns the process of the tool whose hooks called, if any did: a server knows no turns.
+pub fn hooked_tool_of(fields: &Fields<'_>) -> Option<Processes> {
+    tool_of(fields).filter(|(name, _)| name != BY_SERVER).map(|(_, tool)| tool)
 }
 
 /// Whether a session is worked for by the process of a call.
@@ -77,6 +88,16 @@ pub fn judge_seat(
         _ if life() == ProcessState::Dead => Seat::Free,
         Some(_) => Seat::Taken,
         None => Seat::Own,
+    }
+}
+
+/// Judges the same for hooks where a server named the process. A tool may start its servers from a
+/// process of its own, so the hooks of another process know better; but hooks below the named
+/// process, while that lives, are those of a tool inside of it. `seat` is that of the process.
+pub fn judge_seat_of_server(seat: Seat, is_above: impl FnOnce() -> bool) -> Seat {
+    match seat {
+        Seat::Taken if is_above() => Seat::Taken,
+        _ => Seat::Free,
     }
 }
 
@@ -230,6 +251,8 @@ pub fn is_launcher(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::Moment;
+    use crate::hook::turn::{self, Turn};
     use crate::presence::KIND;
     use ProcessState::{Alive, Dead, Unknown};
     use Seat::{Free, Own, Taken};
@@ -258,6 +281,15 @@ mod tests {
             (of(7, 1, 4), none, Dead, Free),
         ] {
             assert_eq!(judge_seat(&recorded, &call, || life), seat, "{recorded:?} {call:?}");
+        }
+    }
+
+    #[test]
+    fn hooks_take_the_place_that_a_server_named_unless_they_are_of_a_tool_inside() {
+        for (seat, is_above, judged) in
+            [(Free, true, Free), (Own, false, Free), (Taken, false, Free), (Taken, true, Taken)]
+        {
+            assert_eq!(judge_seat_of_server(seat, || is_above), judged, "{seat:?} {is_above}");
         }
     }
 
@@ -356,6 +388,18 @@ mod tests {
         let tool = of(7, 1, 4);
         set_tool(&mut fields, "codex", &tool);
         assert_eq!(tool_of(&fields), Some(("codex".to_owned(), tool)));
+        assert_eq!(hooked_tool_of(&fields), Some(tool));
+        turn::note(&mut fields, Moment::Stop);
+        for (name, tool, said) in [
+            ("codex", tool, Some(Turn::Over)),
+            // A server of the same process says nothing about turns, and takes nothing back.
+            (BY_SERVER, tool, Some(Turn::Over)),
+            (BY_SERVER, of(8, 2, 4), None),
+        ] {
+            set_tool(&mut fields, name, &tool);
+            assert_eq!(turn::of(&fields), said, "{name}");
+        }
+        assert_eq!(hooked_tool_of(&fields), None);
         set_tool(&mut fields, "codex", &Processes::default());
         assert!(TOOL_KEYS.iter().all(|key| fields.raw(key).is_none()));
     }

@@ -2,6 +2,7 @@
 
 use crate::record::{quote, unquote};
 
+use super::component::Component;
 use super::{Pattern, RepoPath};
 
 /// Most patterns of one claim.
@@ -95,6 +96,31 @@ impl PathClaim {
             && self.patterns.iter().any(|pattern| pattern.covers(path))
     }
 
+    /// Returns whether both have the same paths and patterns, but for a slash at the end of a path:
+    /// what is on disk decides on that, and may have changed between two calls.
+    pub fn is_named_as(&self, other: &PathClaim) -> bool {
+        fn named(claim: &PathClaim) -> Vec<&[Component]> {
+            let mut names: Vec<_> = claim.patterns.iter().map(Pattern::named).collect();
+            names.dedup();
+            names
+        }
+        named(self) == named(other)
+    }
+
+    /// Returns whether a claim by the same words that covers all of `other` is this one.
+    pub fn includes(&self, other: &PathClaim) -> bool {
+        let has = |p: &Pattern| p.named().len() == p.0.len() || self.patterns.contains(p);
+        (self.mode, &self.worktree) == (other.mode, &other.worktree)
+            && self.is_named_as(other)
+            && other.patterns.iter().all(has)
+    }
+
+    /// Returns whether the two have one path or pattern in common, but for the slash at its end.
+    pub fn shares_name(&self, other: &PathClaim) -> bool {
+        let is_of_other = |p: &Pattern| other.patterns.iter().any(|o| o.named() == p.named());
+        self.patterns.iter().any(is_of_other)
+    }
+
     /// Returns whether the two cannot stand side by side: they share a path of one worktree, and
     /// one of them is exclusive.
     pub fn excludes(&self, other: &PathClaim) -> bool {
@@ -148,7 +174,7 @@ mod tests {
     fn claims_of_two_worktrees_stand_side_by_side_and_those_of_all_worktrees_alone() {
         let of = |worktree: Option<&str>| PathClaim {
             worktree: worktree.map(str::to_owned),
-            ..claim(Mode::Exclusive, &["src"])
+            ..claim(Mode::Exclusive, &["src/"])
         };
         let (one, other, all) = (of(Some("/r")), of(Some("/s")), of(None));
         for (a, b, wanted) in
@@ -172,6 +198,27 @@ mod tests {
         assert!(
             claim(Mode::Shared, &[&long, &format!("{long}y"), "a/b/c/d/e/f/g/h"]).is_too_long()
         );
+    }
+
+    #[test]
+    fn a_claim_is_found_by_the_same_words_whatever_its_paths_have_become() {
+        let of = |patterns: &[&str]| claim(Mode::Exclusive, patterns);
+        let own = of(&["a/**/z", "a/", "b", "c/*"]);
+        // Whether it is named so, covers all of what is asked, and shares a path or pattern.
+        let table = [
+            (of(&["a", "b", "c/*", "a/**/z"]), true, true, true),
+            (of(&["a/", "b/", "c/*", "a/**/z"]), true, false, true),
+            (of(&["a", "a/", "b", "c/*", "a/**/z"]), true, true, true),
+            (of(&["a", "b", "c/*/", "a/**/z"]), false, false, true),
+            (of(&["b/"]), false, false, true),
+            (of(&["c/*/", "a/**/z/", "bb"]), false, false, false),
+        ];
+        for (asked, named, covered, shared) in table {
+            assert_eq!(own.is_named_as(&asked), named, "{asked:?}");
+            assert_eq!(own.includes(&asked), covered, "{asked:?}");
+            assert_eq!(own.shares_name(&asked), shared, "{asked:?}");
+        }
+        assert!(!own.includes(&claim(Mode::Shared, &["a", "b", "c/*", "a/**/z"])));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::sum::{add_words, hash};
 /// Bytes of the first line.
 pub const HEAD_LEN: usize = 256;
 /// The version of the form.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 /// Where the pattern of a line begins; before it stand the mode and the id of the grant.
 const PATTERN_AT: usize = 27;
 /// A line has a multiple of so many bytes: the sum is taken of words, and the end of a line is the
@@ -213,14 +213,14 @@ impl<'a> Index<'a> {
         self.find(|line| !differ_early(plain.as_bytes(), line.bytes()) && covers(line.pattern()))
     }
 
-    /// The ids of the grants that have one of the patterns of `claim`, and of all that were handed
-    /// over.
+    /// The ids of the grants that have one of the patterns of `claim`, where a slash at the end of
+    /// a path does not count, and of all that were handed over.
     pub fn naming(&self, claim: &PathClaim) -> Vec<&'a str> {
         let texts: Vec<String> = claim.patterns.iter().map(ToString::to_string).collect();
         let is_one = |line: Line<'_>| {
             let named = |text: &String| {
-                let rest = line.bytes().strip_prefix(text.as_bytes());
-                rest.is_some_and(|rest| rest.first() == Some(&b'\n'))
+                let rest = line.bytes().strip_prefix(text.trim_end_matches('/').as_bytes());
+                rest.is_some_and(|rest| matches!(rest, [b'\n', ..] | [b'/', b'\n', ..]))
             };
             line.mode().is_ascii_uppercase() || texts.iter().any(named)
         };
@@ -280,7 +280,7 @@ const SPECIAL: [char; 4] = ['*', '?', '[', '\\'];
 /// lines without reading the pattern.
 fn differ_early(plain: &[u8], pattern: &[u8]) -> bool {
     let first = plain.iter().zip(pattern).find(|(letter, other)| letter != other);
-    // `src` covers `src/a`, so the end of a pattern settles nothing.
+    // `src/` covers `src` and `src/a`, so the end of a pattern settles nothing.
     first.is_some_and(|(_, other)| !matches!(other, b'*' | b'?' | b'[' | b'\\' | b'\n'))
 }
 
@@ -314,6 +314,7 @@ mod tests {
             "src/**",
             "src",
             "src/a.rs",
+            "src/a.rs/",
             "src/a*",
             "src/[a-c].rs",
             "srcx",
@@ -330,6 +331,7 @@ mod tests {
         let paths = [
             "src",
             "src/a.rs",
+            "src/a.rs/x",
             "src/b/c",
             "srcx",
             "docs/[id]/x",
@@ -354,6 +356,7 @@ mod tests {
             let asked = claim(Mode::Shared, &[text]);
             let wanted = of(&|other| other.excludes(&asked));
             assert_eq!(index.excluded_by(&asked), wanted, "{text}");
+            assert_eq!(index.naming(&asked), of(&|other| other.shares_name(&asked)), "{text}");
         }
         for name in paths {
             let path = RepoPath::new(name).unwrap();

@@ -2,10 +2,10 @@
 //!
 //! A pattern is read from the root of its repository: components between slashes, in which `*`
 //! stands for any characters, `?` for one and `[a-z]` for one of a class; `**` alone between
-//! slashes stands for any number of components, also none. A pattern without any of these is a
-//! path: it covers that path and all that lies below it, whether it is a file, a directory or not
-//! there yet. One that has a wildcard covers what it matches and nothing below; a `/` at its end is
-//! short for `/**`. `\` takes the meaning from the character behind it.
+//! slashes stands for any number of components, also none. A pattern covers what it matches and
+//! nothing below; a `/` at its end is short for `/**`. `\` takes the meaning from the character
+//! behind it. A pattern without a wildcard, but for a `/` at its end, is a path: what is on disk
+//! when it is claimed decides on that slash.
 //!
 //! [`Pattern::overlaps`] is exact: it is true if and only if there is a path that both cover. The
 //! work is bounded by the product of the two lengths.
@@ -100,7 +100,7 @@ impl<'a> RepoPath<'a> {
     }
 }
 
-/// A pattern in its normal form: no two `**` in a row, and one behind each path.
+/// A pattern in its normal form: no two `**` in a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Vec<Component>);
 
@@ -110,13 +110,30 @@ impl Pattern {
         Pattern(vec![Component::AnyDepth])
     }
 
-    /// The pattern of one path and all that lies below it.
+    /// The pattern of one path, and of nothing below it.
     ///
     /// # Errors
     /// As for a text, if the path is longer than a pattern or has a control character.
     pub fn of_path(path: RepoPath<'_>) -> Result<Pattern, PatternError> {
         let names = path.0.split('/').map(|name| Component::Literal(name.to_owned()));
         Pattern(names.collect()).to_string().parse()
+    }
+
+    /// Returns whether the pattern is of one path, and of nothing below it.
+    pub fn is_exact(&self) -> bool {
+        self.0.iter().all(Component::is_literal)
+    }
+
+    /// The pattern without the slash that a path has at its end.
+    fn named(&self) -> &[Component] {
+        match self.0.split_last() {
+            Some((Component::AnyDepth, path))
+                if !path.is_empty() && path.iter().all(Component::is_literal) =>
+            {
+                path
+            }
+            _ => &self.0,
+        }
     }
 
     /// Returns whether the pattern matches `path`.
@@ -212,9 +229,9 @@ impl FromStr for Pattern {
         if let Some(control) = text.chars().find(|c| c.is_control()) {
             return Err(PatternError::Control(control));
         }
-        let below = text.strip_suffix('/').map(|_| "**");
+        let above = text.strip_suffix('/');
         let mut components = Vec::new();
-        for part in text.strip_suffix('/').unwrap_or(text).split('/').chain(below) {
+        for part in above.unwrap_or(text).split('/') {
             let component = parse_component(part)?;
             let repeated =
                 component == Component::AnyDepth && components.last() == Some(&component);
@@ -225,7 +242,7 @@ impl FromStr for Pattern {
                 return Err(PatternError::Size);
             }
         }
-        if components.iter().all(Component::is_literal) {
+        if above.is_some() && components.last() != Some(&Component::AnyDepth) {
             components.push(Component::AnyDepth);
         }
         let pattern = Pattern(components);
@@ -240,12 +257,7 @@ impl FromStr for Pattern {
 impl fmt::Display for Pattern {
     /// The normal form, which reads back as the same pattern.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_path =
-            |path: &[Component]| !path.is_empty() && path.iter().all(Component::is_literal);
-        let shown = match self.0.split_last() {
-            Some((Component::AnyDepth, path)) if is_path(path) => path,
-            _ => self.0.as_slice(),
-        };
+        let shown = self.named();
         for (at, component) in shown.iter().enumerate() {
             if at > 0 {
                 f.write_str("/")?;
@@ -256,6 +268,6 @@ impl fmt::Display for Pattern {
             }
             component.fmt(f)?;
         }
-        Ok(())
+        f.write_str(if shown.len() < self.0.len() { "/" } else { "" })
     }
 }

@@ -165,11 +165,13 @@ fn existing(path: &Path) -> PathBuf {
 }
 
 fn claim_paths(ctx: &Context, request: &PathRequest) -> Result<Answer> {
-    let asked = paths::report::paths(&request.claim);
     match paths::acquire(ctx, request, &mut |_, _| {})? {
         Outcome::Granted { record, cause, .. } => {
+            // One that is renewed may cover more than was asked for.
+            let request = &PathRequest { claim: PathClaim::of(&record.extra), ..request.clone() };
+            let claimed = paths::report::paths(&request.claim);
             let (mode, space) = (request.claim.mode.word(), &request.space.name);
-            let text = format!("{asked} in {space} is claimed by you ({mode}).");
+            let text = format!("{claimed} in {space} is claimed by you ({mode}).");
             let outcome = if cause.is_none() { "renewed" } else { "granted" };
             Ok(with_paths(Answer::new(outcome, printable(&text)), request)
                 .with("fencing_token", record.fencing_token.get()))

@@ -177,13 +177,14 @@ impl NodeHandle<'_> {
         }
         let base = &self.tree.base;
         let Some(grants) = Grants::open(base, &self.node, lease)? else { return Ok(None) };
-        let bytes = grants.read(base, &layout::grant_file(token.get()))?;
-        // A handover that was killed has left its record under the name of the grant before it.
-        let is_it = |view: &LeaseView| match &view.observed {
-            Observed::Ours(record, ..) => record.fencing_token == token,
-            _ => true,
-        };
-        Ok(bytes.map(|bytes| view(Some(bytes), lease, &now)).filter(is_it))
+        let is_damaged = |view: &LeaseView| !matches!(view.observed, Observed::Ours(..));
+        Ok(match grants.find(base, lease, token)? {
+            Some((_, bytes, _)) => Some(view(Some(bytes), lease, &now)),
+            None => {
+                let bytes = grants.read(base, &layout::grant_file(token.get()))?;
+                bytes.map(|bytes| view(Some(bytes), lease, &now)).filter(is_damaged)
+            }
+        })
     }
 
     /// Returns the records of a lease's grants, with no evidence about their processes. Of a joint

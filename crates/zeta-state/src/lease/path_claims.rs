@@ -27,13 +27,12 @@ impl NodeHandle<'_> {
         self.claims_on_paths(lease, |index| index.excluded_by(claim), excluded, most, counts)
     }
 
-    /// Returns the claims on paths of a space that have one of the patterns of `claim`, and all
-    /// that were handed over and not acquired since.
+    /// Returns the claims on paths of a space that have one of the patterns of `claim`, where a
+    /// slash at the end of a path does not count, and all that were handed over and not acquired
+    /// since.
     pub fn claims_naming(&self, lease: &RecordName, claim: &PathClaim) -> Result<Vec<LeaseView>> {
         let names = |record: &Record| {
-            let other = PathClaim::of(&record.extra);
-            is_handed_over(&record.extra)
-                || other.patterns.iter().any(|pattern| claim.patterns.contains(pattern))
+            is_handed_over(&record.extra) || PathClaim::of(&record.extra).shares_name(claim)
         };
         self.claims_on_paths(lease, |index| index.naming(claim), names, usize::MAX, |_| true)
     }

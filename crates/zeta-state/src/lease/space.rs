@@ -17,7 +17,7 @@ use zeta_os::files::read_plain;
 /// Most bytes of a file of git that names a directory.
 const LINK_MAX: u64 = 8 * 1024;
 /// Characters from which on a text is a pattern, where no file has that name.
-const SPECIAL: [char; 6] = ['*', '?', '[', '\\', '{', '#'];
+const SPECIAL: [char; 5] = ['*', '?', '\\', '{', '#'];
 
 /// Most characters of a path that an error repeats.
 const SHOWN_MAX: usize = 200;
@@ -96,7 +96,8 @@ impl Space {
     }
 
     /// Reads a path or a pattern that a person wrote, from where the call runs. As far as it names
-    /// what is there, it means that, and links are followed; a wildcard begins behind that.
+    /// what is there, it means that, and links are followed; a wildcard begins behind that. A path
+    /// is that of a file only if a file is there; else it has all that lies below it, too.
     pub fn pattern(&self, text: &str) -> Result<Pattern> {
         if text.is_empty() {
             return Err(Error::usage("the path is empty").hint("write . for this directory"));
@@ -127,7 +128,8 @@ impl Space {
             let path = RepoPath::new(below).map_err(|error| invalid(&error))?;
             pattern = Pattern::of_path(path).map_err(|error| invalid(&error))?.to_string();
         }
-        let rest: Vec<&str> = wild.iter().filter_map(|part| part.to_str()).collect();
+        let rest: Vec<String> =
+            wild.iter().filter_map(|part| part.to_str()).map(plain_brackets).collect();
         if rest.len() < wild.len() {
             return Err(invalid(&"it is not UTF-8; claim its directory"));
         }
@@ -135,10 +137,21 @@ impl Space {
         let pattern = match (pattern.is_empty(), rest.is_empty()) {
             (true, true) => "**".to_owned(),
             (true, false) => format!("{}{below}", rest.join("/")),
-            (false, true) => pattern,
+            (false, true) => format!("{pattern}{below}"),
             (false, false) => format!("{pattern}/{}{below}", rest.join("/")),
         };
-        pattern.parse().map_err(|error: zeta_core::pattern::PatternError| invalid(&error))
+        let read = |text: &str| text.parse::<Pattern>().map_err(|error| invalid(&error));
+        let pattern = read(&pattern)?;
+        match pattern.is_exact() && !self.has_file(&pattern) {
+            true => read(&format!("{pattern}/")),
+            false => Ok(pattern),
+        }
+    }
+
+    /// Returns whether a path is there and is no directory.
+    fn has_file(&self, path: &Pattern) -> bool {
+        let path = path.literal_prefix().fold(self.top.clone(), |path, name| path.join(name));
+        path.metadata().is_ok_and(|found| !found.is_dir())
     }
 
     /// The text from which [`Space::pattern`] makes this pattern again.
@@ -155,6 +168,20 @@ impl Space {
         Error::usage(format!("path {text:?} is outside of the repository: it is {resolved}"))
             .hint(format!("a claim is of paths below {top}"))
     }
+}
+
+/// Takes each bracket for that character, as in the names `[slug]` and `[id].tsx` of web
+/// frameworks. As a class it would mean other paths before the directory is made than after.
+fn plain_brackets(part: &str) -> String {
+    let mut is_escaped = false;
+    part.chars().fold(String::with_capacity(part.len()), |mut plain, letter| {
+        if letter == '[' && !is_escaped {
+            plain.push('\\');
+        }
+        is_escaped = letter == '\\' && !is_escaped;
+        plain.push(letter);
+        plain
+    })
 }
 
 /// The directory that all worktrees of a repository share.

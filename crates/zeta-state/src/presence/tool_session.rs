@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustix::process::getuid;
 use zeta_core::evidence::{Boot, Process, ProcessState, Processes, judge_boot};
-use zeta_core::hook::session::{BY_SERVER, Seat, TOOL_KEYS, judge_seat, set_tool, tool_of};
+use zeta_core::hook::session::{
+    BY_SERVER, Seat, TOOL_KEYS, judge_seat, judge_seat_of_server, set_tool, tool_of,
+};
 use zeta_core::hook::waiting::{self, WAITS_FOR, WAITS_FOR_CALL, WAITS_SINCE};
 use zeta_core::hook::{self, edits, turn};
 use zeta_core::layout::{self, Kind as FileKind};
@@ -85,7 +87,7 @@ pub struct ToolSession<'a> {
 }
 
 /// Writes the record of a session with a beat and what `change` adds, and begins the session if the
-/// record is of another one. Returns when the beat before this one was, in ns of the boot clock.
+/// record is of another one. Returns when the last hook wrote it, in ns of the boot clock.
 ///
 /// # Errors
 /// A refusal if another session of this name lives, or another process works for this one.
@@ -121,7 +123,8 @@ pub fn attend(
         set_processes(&mut fields, &call);
         every_ms = hook::BEAT_MS;
     }
-    let before_ns = fields.number("beat_boot_ns").unwrap_or(0);
+    // A beat is no sign of a hook: the agent may write its record itself.
+    let before_ns = fields.number(HOOKED_NS).unwrap_or(0);
     set_beat(&mut fields, reading, &ctx.host, every_ms);
     change(&mut fields);
     publish(&section, node, &name, &fields, exists)?;
@@ -277,10 +280,23 @@ pub fn run_seat(handle: &NodeHandle<'_>, number: &str, call: &Processes, by: &st
 
 fn tool_seat(handle: &NodeHandle<'_>, fields: &Fields<'_>, call: &Processes, by: &str) -> Seat {
     match tool_of(fields) {
-        Some((name, _)) if name == BY_SERVER && by != BY_SERVER => Seat::Free,
-        Some((_, recorded)) => judge_recorded(handle, &recorded, call),
+        Some((name, recorded)) => {
+            let seat = judge_recorded(handle, &recorded, call);
+            match name == BY_SERVER && by != BY_SERVER {
+                true => judge_seat_of_server(seat, || is_above(&recorded, call)),
+                false => seat,
+            }
+        }
         None => Seat::Free,
     }
+}
+
+/// Returns whether the recorded process is one of those above the process of a call.
+fn is_above(recorded: &Processes, call: &Processes) -> bool {
+    let above = |pid: &u32| process::parent(*pid).filter(|parent| *parent > 1);
+    let line = std::iter::successors(call.own.map(|process| process.pid), above);
+    let own = recorded.own.map(|process| process.pid);
+    recorded.pid_ns == call.pid_ns && line.skip(1).any(|pid| Some(pid) == own)
 }
 
 /// Writes the process of a call into the record of the caller's `zeta run`, as that of the tool

@@ -129,8 +129,9 @@ Each agent needs a name of its own: 'zeta run --as NAME -- COMMAND' gives it one
 each call. A claim belongs to the session that acquires it ('zeta run', or an agent tool with zeta's
 hooks), and is free at once when that session ends. Without a session the claim lasts for 24 h.
 
-A path begins where you are, or at the top of the worktree with ':/'. It covers itself and all that
-is below it. '*' is within a name, '**' any directories. All worktrees of a repository count as one.
+A path begins where you are, or at the top of the worktree with ':/'. A file that exists is claimed
+alone, any other path with all that is below it. '*' is within a name, '**' any directories. All
+worktrees of a repository count as one.
 
 A held item is refused (3), also under your own name: another agent may use that name. The claim is
 yours, and acquire renews it, in the session that holds it; with its --token; or, if no session

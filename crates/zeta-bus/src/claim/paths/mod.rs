@@ -62,13 +62,14 @@ pub fn acquire(ctx: &Context, request: &PathRequest, on_wait: &mut OnWait<'_>) -
         Some(token) => (of_token(&handle, request, token)?, Vec::new()),
         None => {
             let mut own = known_own(&handle, request)?;
-            let same = own.iter().position(|own| PathClaim::of(&own.extra) == request.claim);
+            let same = |own: &Record| PathClaim::of(&own.extra).includes(&request.claim);
+            let same = own.iter().position(same);
             (same.map(|at| Box::new(own.swap_remove(at))), own)
         }
     };
     if let Some(own) = own {
         let claim = PathClaim::of(&own.extra);
-        if claim == request.claim {
+        if claim.includes(&request.claim) {
             if let Some(record) = acquire_again(&handle, request, &own)? {
                 return Ok(Outcome::Granted { record, cause: None, from: None });
             }
@@ -304,7 +305,7 @@ fn own(handle: &NodeHandle<'_>, request: &PathRequest) -> Result<Option<Box<Reco
         None => {
             let claim = |own: &Record| PathClaim::of(&own.extra);
             let mut own = known_own(handle, request)?;
-            own.retain(|own| claim(own).patterns == request.claim.patterns);
+            own.retain(|own| claim(own).is_named_as(&request.claim));
             Ok(own.into_iter().min_by_key(|own| claim(own) != request.claim).map(Box::new))
         }
     }
@@ -317,7 +318,7 @@ fn of_token(
 ) -> Result<Option<Box<Record>>> {
     let found = handle.record(&request.space.lease, token)?;
     let claim = found.as_ref().map(|record| PathClaim::of(&record.extra));
-    let is_other = |claim: &PathClaim| claim.patterns != request.claim.patterns;
+    let is_other = |claim: &PathClaim| !claim.is_named_as(&request.claim);
     match claim.filter(is_other) {
         Some(claim) => {
             let paths = report::paths(&claim);

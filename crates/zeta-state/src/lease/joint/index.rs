@@ -101,7 +101,7 @@ pub fn named_outside(
             let Some(index) = Index::read(&text.bytes, &before) else { continue };
             let mut files = files_of(&ask(&index));
             if let Pending::Grant(id) = &index.head.pending {
-                files.push(file_of(id));
+                files.extend(Some(file_of(id)).filter(|file| !files.contains(file)));
             }
             return Ok(files);
         }
@@ -174,28 +174,23 @@ pub struct Change<'s, 'a> {
 }
 
 impl<'s, 'a> Change<'s, 'a> {
-    /// Writes down which grant is about to change. An index that does not count is removed.
+    /// Writes down which grant is about to change. An index that does not count, or cannot be
+    /// written, is removed: it is no reason against the change.
     pub fn begin(
         section: &'s Section<'a>,
         grants: &'s Grants,
         host: &'s Host,
         file: &str,
-    ) -> Result<Change<'s, 'a>> {
-        let mut opened = None;
-        // As for a question, one that is not a file of its own does not count.
-        if let Ok(Some(index)) = IndexFile::open(section) {
-            let owner = grants.owner(host)?;
-            let counts = |head: &Head| head.pending == Pending::Nothing && head.end() < GROWN;
-            match index.head(&owner)?.filter(counts) {
-                Some(mut head) => {
-                    head.pending = Pending::Grant(id_of(file).to_owned());
-                    index.write(0, &head.render(&owner))?;
-                    opened = Some((index, head));
-                }
-                None => remove(section),
+    ) -> Change<'s, 'a> {
+        // As for a question, one that is not a file of its own does not count, and is not touched.
+        let opened = IndexFile::open(section).ok().flatten().and_then(|index| {
+            let begun = begin_in(&index, grants, host, file).ok().flatten();
+            if begun.is_none() {
+                remove(section);
             }
-        }
-        Ok(Change { section, grants, host, opened })
+            Some((index, begun?))
+        });
+        Change { section, grants, host, opened }
     }
 
     /// The grant has changed; `lines` are those that say how.
@@ -213,6 +208,16 @@ impl<'s, 'a> Change<'s, 'a> {
             remove(section);
         }
     }
+}
+
+/// Writes the change into the first line; `None` if the index does not count.
+fn begin_in(index: &IndexFile, grants: &Grants, host: &Host, file: &str) -> Result<Option<Head>> {
+    let owner = grants.owner(host)?;
+    let counts = |head: &Head| head.pending == Pending::Nothing && head.end() < GROWN;
+    let Some(mut head) = index.head(&owner)?.filter(counts) else { return Ok(None) };
+    head.pending = Pending::Grant(id_of(file).to_owned());
+    index.write(0, &head.render(&owner))?;
+    Ok(Some(head))
 }
 
 struct IndexFile {

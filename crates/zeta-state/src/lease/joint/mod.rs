@@ -52,6 +52,17 @@ pub struct Grants {
     identity: (u64, u64),
 }
 
+/// What a record is to the one that its file holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// There is none.
+    New,
+    /// Only its times are new.
+    Renewed,
+    /// It is of another holder.
+    Replaced,
+}
+
 /// A grant, as it was read.
 #[derive(Debug)]
 pub struct Grant {
@@ -160,19 +171,30 @@ impl Grants {
         Ok(grants)
     }
 
-    /// Finds the grant with this token, by which its file is named.
+    /// Finds the grant with this token, by which its file is named. A handover that was killed, or
+    /// could not give it that name, has left it under the name of the grant before it.
     pub fn find(
         &self,
         base: &TrustedDir,
         lease: &RecordName,
         token: FencingToken,
-    ) -> Result<Option<(String, Bytes)>> {
-        let is_it = |bytes: &Bytes| match read_only(Some(bytes.clone()), lease) {
-            Observed::Ours(record, ..) => record.fencing_token == token,
-            _ => false,
+    ) -> Result<Option<(String, Bytes, Box<Record>)>> {
+        let of_token = |file: String| -> Result<Option<_>> {
+            let Some(bytes) = self.read(base, &file)? else { return Ok(None) };
+            Ok(match read_only(Some(bytes.clone()), lease) {
+                Observed::Ours(record, ..) if record.fencing_token == token => {
+                    Some((file, bytes, record))
+                }
+                _ => None,
+            })
         };
-        let file = layout::grant_file(token.get());
-        Ok(self.read(base, &file)?.filter(is_it).map(|bytes| (file, bytes)))
+        let named = layout::grant_file(token.get());
+        if let Some(found) = of_token(named.clone())? {
+            return Ok(Some(found));
+        }
+        // Another process may give it its name meanwhile.
+        let files = self.files()?.into_iter().chain([named]);
+        files.map(of_token).find_map(Result::transpose).transpose()
     }
 
     /// The path of the directory.
@@ -180,28 +202,28 @@ impl Grants {
         &self.path
     }
 
-    /// Writes a grant. `as_before` says that only its times are new.
+    /// Writes a grant.
     fn put(
         &self,
         section: &Section<'_>,
         file: &str,
         (record, reserve): (&Record, usize),
-        as_before: bool,
+        what: Put,
         host: &Host,
     ) -> Result<()> {
         let text = render(record, reserve)?;
-        let change = Change::begin(section, self, host, file)?;
-        section.publish_in(&self.place(), file, &text, as_before)?;
-        change.end(|| match as_before {
-            true => String::new(),
-            false => lines_of_record(file, record),
+        let change = Change::begin(section, self, host, file);
+        section.publish_in(&self.place(), file, &text, what != Put::New)?;
+        change.end(|| match what {
+            Put::Renewed => String::new(),
+            Put::New | Put::Replaced => lines_of_record(file, record),
         });
         Ok(())
     }
 
     /// Removes a grant.
     fn take(&self, section: &Section<'_>, file: &str, host: &Host) -> Result<()> {
-        let change = Change::begin(section, self, host, file)?;
+        let change = Change::begin(section, self, host, file);
         section.remove_in(&self.place(), file)?;
         change.end(|| gone_line(file));
         Ok(())
@@ -226,14 +248,13 @@ impl Grants {
         host: &Host,
     ) -> Result<String> {
         let named = layout::grant_file(record.fencing_token.get());
-        let change = Change::begin(section, self, host, &named)?;
+        let change = Change::begin(section, self, host, &named);
         section.rename_in(&self.place(), file, &named)?;
         change.end(|| gone_line(file) + &lines_of_record(&named, record));
         Ok(named)
     }
 
-    /// Finds the grant with this token in the guard. A handover that was killed has left its record
-    /// under the name of the grant before it.
+    /// Finds the grant with this token in the guard, and names its file by the token.
     fn find_inside(
         &self,
         section: &Section<'_>,
@@ -241,22 +262,15 @@ impl Grants {
         token: FencingToken,
         host: &Host,
     ) -> Result<Option<(String, Bytes)>> {
-        let base = section.base();
-        if let Some(found) = self.find(base, lease, token)? {
-            return Ok(Some(found));
-        }
-        for file in self.files()? {
-            let Some(bytes) = self.read(base, &file)? else { continue };
-            match read_only(Some(bytes.clone()), lease) {
-                Observed::Ours(record, ..) if record.fencing_token == token => {
-                    // Under its old name it counts as well.
-                    let named = self.give_name(section, &file, &record, host);
-                    return Ok(Some((named.unwrap_or(file), bytes)));
-                }
-                _ => {}
-            }
-        }
-        Ok(None)
+        let Some((file, bytes, record)) = self.find(section.base(), lease, token)? else {
+            return Ok(None);
+        };
+        let named = match file == layout::grant_file(token.get()) {
+            true => None,
+            // Under another name it counts as well.
+            false => self.give_name(section, &file, &record, host).ok(),
+        };
+        Ok(Some((named.unwrap_or(file), bytes)))
     }
 
     /// The directory, for changes in it.
@@ -306,7 +320,7 @@ impl Grants {
             publish(section, &first, replaces, 0)?;
         }
         let file = layout::grant_file(record.fencing_token.get());
-        self.put(section, &file, (record, super::RENEWAL_RESERVE), false, now.host)?;
+        self.put(section, &file, (record, super::RENEWAL_RESERVE), Put::New, now.host)?;
         // The grant is there already: this is for others to notice it.
         let _ = publish(section, &first, true, 0);
         Ok(())
@@ -371,6 +385,16 @@ impl Found {
         reserve: usize,
         now: &Now,
     ) -> Result<()> {
+        self.put(section, (record, reserve), Put::Renewed, now)
+    }
+
+    fn put(
+        &self,
+        section: &Section<'_>,
+        (record, reserve): (&Record, usize),
+        what: Put,
+        now: &Now,
+    ) -> Result<()> {
         let Some((grants, Some(file), standing)) = &self.joint else {
             return publish(section, record, true, reserve);
         };
@@ -380,13 +404,13 @@ impl Found {
         {
             publish(section, &longer, true, 0)?;
         }
-        grants.put(section, file, (record, reserve), true, now.host)
+        grants.put(section, file, (record, reserve), what, now.host)
     }
 
     /// Writes the record of another holder in its place. That of a grant gets the name of its own
-    /// token then; one that a killed process did not name is found by its token nevertheless.
+    /// token then; one that was not named is found by its token nevertheless.
     pub fn replace(&self, section: &Section<'_>, record: &Record, now: &Now) -> Result<()> {
-        self.publish(section, record, super::RENEWAL_RESERVE, now)?;
+        self.put(section, (record, super::RENEWAL_RESERVE), Put::Replaced, now)?;
         if let Some((grants, Some(file), standing)) = &self.joint {
             let _ = grants.give_name(section, file, record, now.host);
             let token = standing.fencing_token;
@@ -446,5 +470,5 @@ pub fn find_outside(
     }
     let Some(grants) = Grants::open(base, node, lease)? else { return Ok(Observed::Absent) };
     let found = grants.find(base, lease, token)?;
-    Ok(read_only(found.map(|(_, bytes)| bytes), lease))
+    Ok(read_only(found.map(|(_, bytes, _)| bytes), lease))
 }

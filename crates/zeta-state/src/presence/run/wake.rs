@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use zeta_core::evidence::{ProcessState, Processes};
-use zeta_core::hook::session::tool_of;
+use zeta_core::hook::session::hooked_tool_of;
 use zeta_core::hook::turn::{self, Turn};
 use zeta_core::hook::waiting::WAITS_FOR;
 use zeta_core::terminal::wake::{
@@ -282,7 +282,7 @@ impl Supervisor<'_> {
             }
             // While the agent asks its person something, keys are an answer, and no prompt.
             console.answers = fields.raw(WAITS_FOR).is_some();
-            wake.tool = tool_of(&fields).map(|(_, tool)| tool);
+            wake.tool = hooked_tool_of(&fields);
             let turn = turn::of(&fields);
             (wake.turn, wake.turns) = match console.answers {
                 true => (turn.and(Some(Turn::Running)), turns),

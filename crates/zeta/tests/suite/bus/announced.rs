@@ -35,6 +35,17 @@ impl Repo {
         out
     }
 
+    /// The files of the claims.
+    fn grants(&self) -> Vec<String> {
+        let names = |dir: PathBuf| {
+            let entries = std::fs::read_dir(dir).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let node = self.sandbox.node();
+        let of_node: Vec<String> = names(node.clone());
+        names(node.join(of_node.iter().find(|name| name.ends_with(".grants")).unwrap()))
+    }
+
     /// Claims paths as `agent`; the token.
     fn claim(&self, agent: &str, args: &[&str]) -> String {
         let args = [&["claim", "acquire", "--as", agent], args].concat();
@@ -67,10 +78,10 @@ fn a_claim_on_paths_is_an_item_of_the_original_for_each_pattern() {
     let repo = Repo::new();
     let paths = ["--path", "src/**", "--path", "README.md"];
     let token = repo.claim("ann", &paths);
-    for pattern in ["src", "README.md"] {
+    for pattern in ["src/", "README.md/"] {
         assert_eq!(repo.original(pattern), ["ann"], "{pattern}");
     }
-    let (src, readme) = ("path:repo:src", "path:repo:README.md");
+    let (src, readme) = ("path:repo:src/", "path:repo:README.md/");
     assert_eq!(repo.listed(), pairs(&[(readme, "ann"), (src, "ann")]));
     let status = repo.ends(0, &["bus", "status"]).out;
     assert!(status.contains(src) && status.contains(readme), "{status}");
@@ -80,26 +91,26 @@ fn a_claim_on_paths_is_an_item_of_the_original_for_each_pattern() {
     let item = repo.ends(0, &["claim", "acquire", "src/**", "--as", "bob"]).out;
     assert_eq!(repo.listed(), pairs(&[(readme, "ann"), (src, "ann"), ("src/**", "bob")]));
     let renewed = repo.ends(0, &[&["claim", "renew", "--token", &token], &paths[..]].concat());
-    assert_eq!((renewed.err.as_str(), repo.original("src")), ("", vec!["ann".to_owned()]));
+    assert_eq!((renewed.err.as_str(), repo.original("src/")), ("", vec!["ann".to_owned()]));
     repo.ends(0, &[&["claim", "release", "--token", &token], &paths[..]].concat());
-    assert_eq!((repo.original("src"), repo.original("README.md")), (vec![], vec![]));
+    assert_eq!((repo.original("src/"), repo.original("README.md/")), (vec![], vec![]));
     assert_eq!(repo.listed(), pairs(&[("src/**", "bob")]));
     repo.ends(0, &["claim", "release", "src/**", "--token", item.trim()]);
     // At once again: the claim is the newer word.
     let token = repo.claim("ann", &paths);
-    assert_eq!(repo.original("src"), ["ann"]);
+    assert_eq!(repo.original("src/"), ["ann"]);
     // A release that was killed before it said so: the next one says it, and so does clean.
     let mut names =
         std::fs::read_dir(repo.sandbox.node()).unwrap().map(|name| name.unwrap().path());
     let grants = names.find(|path| path.extension().is_some_and(|end| end == "grants")).unwrap();
     let grant = std::fs::read_dir(grants).unwrap().next().unwrap().unwrap();
     std::fs::remove_file(grant.path()).unwrap();
-    assert_eq!(repo.original("src"), ["ann"]);
+    assert_eq!(repo.original("src/"), ["ann"]);
     assert_eq!(repo.listed(), []);
     repo.ends(5, &["claim", "release", "--path", "src/**", "--token", &token]);
-    assert_eq!((repo.original("src"), repo.original("README.md").len()), (vec![], 1));
+    assert_eq!((repo.original("src/"), repo.original("README.md/").len()), (vec![], 1));
     repo.ends(0, &["bus", "clean", "--expired"]);
-    assert_eq!(repo.original("README.md"), [""; 0]);
+    assert_eq!(repo.original("README.md/"), [""; 0]);
 }
 
 #[test]
@@ -110,11 +121,11 @@ fn a_pattern_that_another_claim_of_the_agent_has_stays_announced() {
     let bob = repo.claim("bob", &["--shared", "--path", "src/"]);
     let shared = ["claim", "release", "--shared", "--path", "src/"];
     repo.ends(0, &[&shared[..], &["--path", "docs/", "--token", &both]].concat());
-    assert_eq!((repo.original("src"), repo.original("docs")), (repo.both(), vec![]));
+    assert_eq!((repo.original("src/"), repo.original("docs/")), (repo.both(), vec![]));
     repo.ends(0, &[&shared[..], &["--token", &one]].concat());
-    assert_eq!(repo.original("src"), ["bob"]);
+    assert_eq!(repo.original("src/"), ["bob"]);
     repo.ends(0, &[&shared[..], &["--token", &bob]].concat());
-    assert_eq!(repo.original("src"), [""; 0]);
+    assert_eq!(repo.original("src/"), [""; 0]);
 }
 
 impl Repo {
@@ -129,7 +140,7 @@ fn claims_that_end_without_a_release_end_for_the_original_too() {
     let zeta = env!("CARGO_BIN_EXE_zeta");
     let claim = format!("{zeta} claim acquire --path src/ >&2");
     repo.ends(0, &["run", "--as", "ann", "--", "sh", "-c", &claim]);
-    assert_eq!(repo.original("src"), [""; 0], "the session has ended");
+    assert_eq!(repo.original("src/"), [""; 0], "the session has ended");
     // One that expires: the next claim ends it, also one of the same agent.
     repo.claim("ann", &["--path", "src/", "--ttl", "100ms"]);
     wait_for("it is free", || {
@@ -137,26 +148,26 @@ fn claims_that_end_without_a_release_end_for_the_original_too() {
         check.status.success()
     });
     let bob = repo.claim("bob", &["--path", "src/a"]);
-    assert_eq!((repo.original("src"), repo.original("src/a")), (vec![], vec!["bob".to_owned()]));
+    assert_eq!((repo.original("src/"), repo.original("src/a/")), (vec![], vec!["bob".to_owned()]));
     repo.ends(0, &["claim", "release", "--path", "src/a", "--token", &bob]);
     let killed = format!("{claim}; kill -9 $PPID; kill -9 $$");
     let mut command = repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]);
     let out = run(&mut command);
     assert_ne!(out.status, 0, "{out:?}");
-    assert_eq!(repo.original("src"), ["ann"], "nobody has said that it ended");
+    assert_eq!(repo.original("src/"), ["ann"], "nobody has said that it ended");
     let ann = repo.claim("ann", &["--path", "src/"]);
-    assert_eq!(repo.original("src"), ["ann"], "the new claim is the newer word");
+    assert_eq!(repo.original("src/"), ["ann"], "the new claim is the newer word");
     repo.ends(0, &["claim", "release", "--path", "src/", "--token", &ann]);
-    assert_eq!(repo.original("src"), [""; 0]);
+    assert_eq!(repo.original("src/"), [""; 0]);
     repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]).status().unwrap();
-    assert_eq!(repo.original("src"), ["ann"]);
+    assert_eq!(repo.original("src/"), ["ann"]);
     let bob = repo.claim("bob", &["--path", "src/"]);
-    assert_eq!(repo.original("src"), ["bob"], "a dead holder's word ends with the takeover");
+    assert_eq!(repo.original("src/"), ["bob"], "a dead holder's word ends with the takeover");
     let killed = killed.replace("src/", "docs/");
     repo.cmd(&["run", "--as", "ann", "--", "sh", "-c", &killed]).status().unwrap();
-    assert_eq!(repo.original("docs"), ["ann"]);
+    assert_eq!(repo.original("docs/"), ["ann"]);
     repo.ends(0, &["claim", "release", "--path", "src/", "--token", &bob]);
-    assert_eq!(repo.original("docs"), [""; 0], "and with the release of the last living one");
+    assert_eq!(repo.original("docs/"), [""; 0], "and with the release of the last living one");
 }
 
 #[test]
@@ -197,7 +208,9 @@ fn a_claim_on_paths_is_handed_over_without_a_moment_in_which_it_is_free() {
     repo.ends(3, &to_bob);
     let next = repo.ends(0, &[&to_bob[..], &["--token", &token]].concat()).out;
     assert!(next.trim().parse::<u64>().unwrap() > token.parse().unwrap(), "{next}");
-    assert_eq!((repo.original("src"), repo.original("docs").len()), (vec!["bob".into()], 1));
+    let named = format!("{:024x}.lock", next.trim().parse::<u64>().unwrap());
+    assert!(repo.grants().contains(&named), "{named}: {:?}", repo.grants());
+    assert_eq!((repo.original("src/"), repo.original("docs/").len()), (vec!["bob".into()], 1));
     assert_eq!(repo.listed().iter().map(|(_, from)| from.as_str()).collect::<Vec<_>>(), ["bob"; 2]);
     let check = ["claim", "check", "--path", "src/", "--path", "docs/"];
     repo.ends(5, &[&check[..], &["--token", &token]].concat());
@@ -213,12 +226,12 @@ fn a_claim_on_paths_is_handed_over_without_a_moment_in_which_it_is_free() {
     let (bound, list) = out.trim().split_once('\n').unwrap();
     assert!(bound.parse::<u64>().unwrap() > next.trim().parse().unwrap(), "{out}");
     assert!(list.contains("\"session\""), "{list}");
-    assert_eq!((repo.listed(), repo.original("src")), (vec![], vec![]));
+    assert_eq!((repo.listed(), repo.original("src/")), (vec![], vec![]));
     repo.ends(5, &[&["claim", "release", "--token", next.trim()], &src[..]].concat());
     // Of the claims of one agent, the one that is handed over leaves the other one.
     let one = repo.claim("ann", &["--shared", "--path", "src/"]);
     repo.claim("ann", &["--shared", "--path", "src/", "--path", "x"]);
     let args = ["claim", "handover", "--shared", "--path", "src/", "--to", "bob", "--token", &one];
     repo.ends(0, &args);
-    assert_eq!(repo.original("src"), repo.both());
+    assert_eq!(repo.original("src/"), repo.both());
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::process::Signal;
 use zeta_bus::messages::NewMessage;
 use zeta_bus::messages::follow::deliver;
@@ -165,9 +166,10 @@ fn a_watcher_notices_that_its_directory_is_another_one() {
     let changes: [(&str, Change); 3] = [
         ("moved away or removed", |place, away| _ = away(place)),
         ("moved away or removed", |place, _| std::fs::remove_dir_all(&place.bus).unwrap()),
-        ("another directory", |place, away| {
-            away(place);
-            place.ends(0, &BEAT);
+        ("another directory", |place, _| {
+            let other = place.sandbox.dir.join("other");
+            std::fs::create_dir(&other).unwrap();
+            renameat_with(CWD, &other, CWD, &place.bus, RenameFlags::EXCHANGE).unwrap();
         }),
     ];
     for (words, change) in changes {

@@ -79,7 +79,7 @@ fn claims_that_share_a_path_exclude_each_other_in_all_worktrees() {
     repo.ends(3, &repo.second, &args);
     repo.ends(3, &repo.second, &[&args[..], &["--this-worktree"]].concat());
     let listed = repo.ends(0, &repo.top, &["claim", "list"]).out;
-    assert!(listed.contains("path:repo:src ") && listed.contains("path:repo:docs "), "{listed}");
+    assert!(listed.contains("path:repo:src/ ") && listed.contains("path:repo:docs/ "), "{listed}");
     repo.claim(5, "release", &["src/**", "README.md"], &["--token", "7"]);
     repo.claim(2, "release", &["src/**"], &["--token", &ann]);
     repo.claim(3, "release", &["src/**", "README.md"], &["--as", "ann"]);
@@ -128,35 +128,92 @@ fn a_claim_of_one_worktree_counts_in_that_one_and_for_all_worktrees() {
 }
 
 #[test]
-fn a_path_means_the_same_before_it_is_there_and_as_a_file_and_as_a_directory() {
+fn a_file_is_claimed_alone_and_any_other_path_with_what_lies_below_it() {
     let repo = Repo::new();
+    symlink("src/a.py", repo.top.join("to_file")).unwrap();
+    symlink("src", repo.top.join("to_dir")).unwrap();
     let own = ["--as", "ann"];
-    let token = repo.token(&["new", "src/a.py", "docs"], &own);
-    let own = ["--token", &token];
-    for change in ["nothing", "make", "turn"] {
-        let (new, file, docs) =
-            (repo.top.join("new"), repo.top.join("src/a.py"), repo.top.join("docs"));
+    let granted = |paths: &[&str]| {
+        let token = repo.token(paths, &own);
+        let check = ["claim", "check", "--json", "--token", &token];
+        let answer: serde_json::Value =
+            serde_json::from_str(&repo.ends(0, &repo.top, &check).out).unwrap();
+        repo.claim(0, "release", paths, &["--token", &token]);
+        answer["paths"].to_string()
+    };
+    for (text, shown) in [
+        ("src/a.py", "src/a.py"),
+        ("to_file", "src/a.py"),
+        ("src/a.py/", "src/a.py/"),
+        ("src/a.py/**", "src/a.py/"),
+        ("src", "src/"),
+        ("src/", "src/"),
+        ("src/**", "src/"),
+        ("to_dir", "src/"),
+        ("new", "new/"),
+        ("new/**", "new/"),
+        ("new\\*", "new\\\\*/"),
+        ("src/*", "src/*"),
+    ] {
+        assert_eq!(granted(&[text]), format!("[\"{shown}\"]"), "{text}");
+    }
+    // All documents, and a file that is none.
+    let docs = repo.token(&["**/*.md"], &own);
+    repo.claim(0, "acquire", &["src/a.py"], &["--as", "bob"]);
+    for path in ["src/", "src/new.py", "README.md", ":/"] {
+        repo.claim(3, "acquire", &[path], &["--as", "bob"]);
+        repo.claim(3, "check", &[path], &[]);
+    }
+    std::fs::write(repo.top.join("src/new.py"), "").unwrap();
+    repo.claim(0, "acquire", &["src/new.py"], &["--as", "bob"]);
+    repo.claim(0, "release", &["**/*.md"], &["--token", &docs]);
+}
+
+#[test]
+fn a_claim_is_found_by_the_same_words_whatever_its_path_has_become() {
+    let repo = Repo::new();
+    let words = ["new", "src/a.py", "docs"];
+    let mut token = repo.token(&words, &["--as", "ann"]);
+    let below = ["new", "new/x", "docs", "docs/x", "ne*", "src/a.py"];
+    for change in ["nothing", "make", "turn", "remove"] {
+        let [new, file, docs] = words.map(|path| repo.top.join(path));
         match change {
-            "make" => std::fs::create_dir(&new).unwrap(),
+            "make" => std::fs::write(&new, "").unwrap(),
             "turn" => {
+                std::fs::remove_file(&new).unwrap();
                 std::fs::remove_file(&file).unwrap();
-                std::fs::create_dir(&file).unwrap();
                 std::fs::remove_dir(&docs).unwrap();
+                [&new, &file].into_iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
                 std::fs::write(&docs, "").unwrap();
             }
+            "remove" => std::fs::remove_dir(&file).unwrap(),
             _ => {}
         }
-        for path in ["new", "new/x", "src/a.py", "src/a.py/b/c", "docs", "docs/x", "ne*", "**/x"] {
+        for path in below {
             repo.claim(3, "acquire", &[path], &["--as", "bob"]);
             repo.claim(3, "check", &[path], &[]);
         }
         repo.claim(0, "check", &["newer"], &[]);
-        for words in [["new", "src/a.py", "docs"], ["docs/", "new/**", "src/a.py/"]] {
-            repo.claim(0, "renew", &words, &own);
+        // A file was claimed alone.
+        repo.claim(0, "check", &["src/a.py/b"], &[]);
+        for words in [words, ["docs/", "new/**", "src/a.py/"]] {
+            repo.claim(0, "renew", &words, &["--token", &token]);
+            repo.claim(0, "check", &words, &["--token", &token]);
         }
+        let next = repo.claim(0, "handover", &words, &["--token", &token, "--to", "ann"]).out;
+        token = next.trim().to_owned();
     }
-    repo.claim(0, "release", &["docs", "new", "src/a.py"], &own);
+    repo.claim(0, "release", &words, &["--token", &token]);
     repo.claim(0, "acquire", &["new/x"], &["--as", "bob"]);
+    // An agent that claims a file again after it made it has one claim.
+    let zeta = env!("CARGO_BIN_EXE_zeta");
+    let work = format!(
+        "set -e; {zeta} claim acquire --path later; touch later; \
+         {zeta} claim acquire --path later; {zeta} claim release --path later; {zeta} claim list"
+    );
+    let out = run(&mut repo.cmd(&repo.top, &["run", "--as", "cat", "--", "sh", "-c", &work]));
+    let tokens: Vec<&str> = out.out.lines().take(2).collect();
+    assert!(out.status == 0 && tokens[0] == tokens[1] && !out.out.contains(":later"), "{out:?}");
 }
 
 #[test]
@@ -190,7 +247,7 @@ fn what_was_handed_over_moves_into_the_session_that_acquires_one_of_its_paths() 
     // Without a session no call could show later that the claim is its own.
     let refused = repo.claim(3, "acquire", &["src/a"], &["--as", "vera"]);
     assert!(refused.err.contains("handed over to vera"), "{refused:?}");
-    assert!(refused.err.contains("acquire --path docs --path src"), "{refused:?}");
+    assert!(refused.err.contains("acquire --path docs/ --path src/"), "{refused:?}");
     let zeta = env!("CARGO_BIN_EXE_zeta");
     let work = format!(
         "set -e; {zeta} claim check --path src/a; {zeta} claim acquire --path src/a >&2; \
@@ -217,8 +274,8 @@ fn the_token_of_a_claim_is_enough_and_the_order_of_its_paths_does_not_count() {
     repo.claim(0, "renew", &[], &own);
     repo.claim(0, "renew", &["b", "a"], &own);
     let other = repo.claim(2, "acquire", &["b", "a"], &own);
-    assert!(other.err.contains("a b (shared)"), "{other:?}");
-    assert!(repo.claim(2, "release", &["a"], &own).err.contains("a b"));
+    assert!(other.err.contains("a/ b/ (shared)"), "{other:?}");
+    assert!(repo.claim(2, "release", &["a"], &own).err.contains("a/ b/"));
     repo.claim(2, "release", &[], &["--token", &token, "--note", "-"]);
     repo.claim(0, "release", &[], &own);
     let gone = repo.claim(5, "release", &[], &own);
@@ -232,7 +289,7 @@ fn the_token_of_a_claim_is_enough_and_the_order_of_its_paths_does_not_count() {
         let text = String::from_utf8(check.stderr).unwrap();
         check.status.code() == Some(5) && text.contains(&format!("claim renew --token {late}"))
     });
-    repo.claim(0, "renew", &[], &["--token", &late]);
+    repo.claim(0, "renew", &[], &["--token", &late, "--ttl", "1h"]);
     repo.claim(0, "check", &["late/x"], &["--token", &late]);
     let new = repo.claim(0, "acquire", &["new"], &["--token", &token]);
     assert!(new.err.contains(&format!("token {token} had ended")), "{new:?}");
@@ -244,7 +301,7 @@ fn the_token_of_a_claim_is_enough_and_the_order_of_its_paths_does_not_count() {
     );
     let mut session = repo.cmd(&repo.top, &["run", "--as", "bob", "--", "sh", "-c", &work]);
     let out = run(&mut session);
-    assert!(out.status == 0 && !out.out.contains("path:repo:p "), "{out:?}");
+    assert!(out.status == 0 && !out.out.contains("path:repo:p/ "), "{out:?}");
 }
 
 #[test]
@@ -270,6 +327,25 @@ fn a_claim_that_is_too_long_says_so() {
         let out = repo.claim(2, "acquire", &[&text], &[]);
         assert!(out.err.len() < 900, "{out:?}");
     }
+}
+
+#[test]
+fn a_bracket_in_a_path_is_a_bracket_before_its_directory_is_made_too() {
+    let repo = Repo::new();
+    let top = &repo.top;
+    // The directory is still to be made, or the bracket stands beside a wildcard.
+    let page = "app/[id]/page.tsx";
+    let token = repo.token(&[page], &["--as", "ann"]);
+    for path in ["app/[user].tsx", "app/[a-z]/*.md"] {
+        repo.token(&[path], &["--as", "ann"]);
+        repo.ends(3, top, &["claim", "check", "--path", path]);
+    }
+    std::fs::create_dir_all(top.join("app/[id]")).unwrap();
+    std::fs::write(top.join(page), "").unwrap();
+    repo.ends(3, top, &["claim", "check", "--path", page, "--as", "bob"]);
+    repo.ends(0, top, &["claim", "check", "--path", "app/d/page.tsx"]);
+    repo.ends(3, top, &["claim", "check", "--path", r"app/\[a-z]/x.md"]);
+    repo.ends(0, top, &["claim", "release", "--path", page, "--token", &token]);
 }
 
 #[test]
@@ -312,7 +388,6 @@ fn a_path_is_that_of_the_repository_however_it_is_written() {
         ("src/a.py#main", "reserved"),
         ("src/{a,b}", "braces"),
         ("src/**.py", "stands alone"),
-        ("src/[", "class"),
         ("", "write . for this directory"),
     ] {
         let out = repo.ends(2, top, &["claim", "acquire", "--path", way]);

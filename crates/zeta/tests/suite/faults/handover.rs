@@ -40,6 +40,8 @@ pub fn play(test: &str) {
     let set = || {
         Tree::default().put_back(&sandbox.world);
         sandbox.forget_home();
+        // With a second claim there is an index of them.
+        sandbox.ok(&["claim", "acquire", "--path", "other/", "--as", "ann"]);
         sandbox.ok(&CLAIM)
     };
     let hand_over = |token: &str| -> Vec<String> {
@@ -97,9 +99,18 @@ fn judge(sandbox: &Sandbox, args: &[&str], token: &str, fault: Fault, out: &Out)
     if !is_done {
         return wrong;
     }
-    // The new holder binds it to its session, which ends with its command.
+    if out.status == 0 {
+        for verb in ["check", "renew"] {
+            let known = call(sandbox, verb, &["--as", "bob", "--token", out.out.trim()]);
+            if known.status != 0 {
+                wrong.push(format!("{verb} with the token that was printed: {known:?}"));
+            }
+        }
+    }
+    // The new holder binds it to its session, which ends with its command: of its paths, one is
+    // enough.
     let mut session = sandbox.cmd(env!("CARGO_BIN_EXE_zeta"));
-    let bind = "\"$ZETA\" claim acquire --path src/ && \"$ZETA\" claim check --path src/";
+    let bind = "\"$ZETA\" claim acquire --path src/a && \"$ZETA\" claim check --path src/b";
     let session = session.args(["run", "--as", "bob", "--", "sh", "-c", bind]);
     let bound = run(session.env("ZETA", env!("CARGO_BIN_EXE_zeta")));
     if bound.status != 0 || !bound.out.contains("yours") {

@@ -26,7 +26,7 @@ const CLAIM_ANN: &[&str] = &["claim", "acquire", "--path", "docs/", "--as", "ann
 const CLAIM_BOB: &[&str] = &["claim", "acquire", "--path", "src/", "--as", "bob"];
 const CLAIM_CAT: &[&str] = &["claim", "acquire", "--path", "src/a", "--as", "cat"];
 /// How the original calls what bob claims.
-const ITEM: &str = "path:repo:src";
+const ITEM: &str = "path:repo:src/";
 
 /// A call upon grants.
 pub struct Scene {

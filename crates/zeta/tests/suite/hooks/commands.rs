@@ -78,8 +78,10 @@ fn an_agent_that_works_without_a_pause_keeps_what_it_holds() {
         serde_json::from_str::<Value>(&shown).unwrap()["until"].clone()
     };
     let first = until_when();
-    // Its hooks come in a row, for longer than one span.
+    // Its hooks come in a row, for longer than one span, and it writes its record itself, too.
     until(LIMIT * 3, || {
+        let out = run(sandbox.cmd(&["heartbeat"]).envs(exported(&sandbox, &holder)));
+        assert_eq!(out.status, 0, "{out:?}");
         claude(&sandbox, &holder, "after-tool", &json!({"cwd": "/", "tool_name": "Read"}));
         std::thread::sleep(std::time::Duration::from_millis(500));
         until_when() != first

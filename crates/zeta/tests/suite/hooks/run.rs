@@ -258,14 +258,15 @@ fn an_agent_reads_of_the_paths_that_were_handed_over_to_it() {
         told(&answer).unwrap_or_default().to_owned()
     };
     let wanted = format!(
-        "\"src in r\" was handed over to you: zeta claim acquire --path :/src --shared --as {name}."
+        "\"src/ in r\" was handed over to you: \
+         zeta claim acquire --path :/src/ --shared --as {name}."
     );
     let prompt = said("prompt");
     assert!(prompt.contains(&wanted), "{prompt}");
     assert!(!said("prompt").contains("src"), "it is said once");
     assert!(said("session-start").contains(&wanted), "and to a session that begins again");
     let guide = here(&next, &["guide"]);
-    assert!(guide.err.contains("You hold: src (handed over to you"), "{guide:?}");
+    assert!(guide.err.contains("You hold: src/ (handed over to you"), "{guide:?}");
     let out = here(&next, &["claim", "acquire", "--path", ":/src", "--shared"]);
     assert_eq!(out.status, 0, "{out:?}");
     assert!(!said("session-start").contains("src"));
@@ -293,7 +294,8 @@ fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies()
     ] {
         let answer = claude(&sandbox, &other, "before-tool", &edit(&second, &path));
         let reason = denied(&answer).unwrap_or_else(|| panic!("{path:?}: {answer}"));
-        for part in [name.as_str(), "\"src x/a\"", "it is alive", "zeta claim acquire --path :/"] {
+        for part in [name.as_str(), "\"src/ x/a/\"", "it is alive", "zeta claim acquire --path :/"]
+        {
             assert!(reason.contains(part), "{part}: {reason}");
         }
     }

@@ -178,7 +178,7 @@ fn a_claim_on_paths() {
     assert_eq!((&free["holders"], &free["own"]), (&json!([]), &json!([])));
     let first = claim("acquire", &["src/**", "x"], &["--as", "ann"], 0);
     assert_eq!((&first["outcome"], &first["space"]), (&json!("granted"), &json!("repo")));
-    assert_eq!((&first["paths"], &first["mode"]), (&json!(["src", "x"]), &json!("exclusive")));
+    assert_eq!((&first["paths"], &first["mode"]), (&json!(["src/", "x/"]), &json!("exclusive")));
     for (verb, status) in [("acquire", 3), ("check", 3), ("renew", 3), ("release", 3)] {
         let held = claim(verb, &["src/a"], &[], status);
         assert_eq!(held["holders"][0]["agent"], "ann", "{verb}: {held}");
@@ -193,7 +193,7 @@ fn a_claim_on_paths() {
     assert_eq!(claim("acquire", &["src/**", "x"], &own, 0)["outcome"], "renewed");
     assert_eq!(claim("renew", &["src/**", "x"], &own, 0)["outcome"], "renewed");
     let list = answer(&mut place.cmd(&["--json"]), &["claim", "list"], 0);
-    assert_eq!(list["claims"][0]["item_id"], "path:repo:src", "{list}");
+    assert_eq!(list["claims"][0]["item_id"], "path:repo:src/", "{list}");
     let here = claim("acquire", &["here"], &["--this-worktree", "--as", "ann"], 0);
     let top = std::fs::canonicalize(&repo).unwrap();
     assert_eq!(here["worktree"], json!(top), "{here}");

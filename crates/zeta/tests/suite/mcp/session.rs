@@ -119,7 +119,10 @@ fn a_zeta_run_serves_the_first_client_below_it() {
         )
     };
     let script = sandbox.dir.join("inner.sh");
-    std::fs::write(&script, ask("codex-mcp-client", "second")).unwrap();
+    // The inner tool calls hooks, and the outer one does not.
+    let hook = json!({"session_id": "s-2", "cwd": "/"});
+    let hook = format!("echo '{hook}' | {zeta} hook run codex session-start >greeting;");
+    std::fs::write(&script, format!("{hook} {}", ask("codex-mcp-client", "second"))).unwrap();
     let all =
         format!("{} {} {}; :", ask("claude-code", "first"), inner.display(), script.display());
     let args = ["run", "--as", "otto", "--", outer.to_str().unwrap(), "-c", &all];
@@ -128,6 +131,8 @@ fn a_zeta_run_serves_the_first_client_below_it() {
     let [first, second] =
         ["first", "second"].map(|out| std::fs::read_to_string(sandbox.dir.join(out)).unwrap());
     assert!(first.contains("is yours until") && first.contains("You are otto and"), "{first}");
+    let greeting = std::fs::read_to_string(sandbox.dir.join("greeting")).unwrap();
+    assert!(greeting.contains("you are agent otto-"), "{greeting}");
     assert!(second.contains("is held by otto") && second.contains("You are otto-"), "{second}");
 }
 

@@ -75,7 +75,7 @@ fn claims_on_paths_and_items_exclude_and_end() {
     let src = json!({"paths": ["src/**", "docs/api.md"]});
     let granted = one.call("claim", src.clone());
     assert_eq!(granted.outcome(), "granted", "{granted:?}");
-    assert!(granted.has("hold: paths docs/api.md src in repo"), "{granted:?}");
+    assert!(granted.has("hold: paths docs/api.md/ src/ in repo"), "{granted:?}");
     let absolute = sandbox.dir.join("repo/src/main.rs");
     for path in ["src/main.rs", "docs/*", absolute.to_str().unwrap()] {
         let held = two.call("claim", json!({"paths": [path]}));
