@@ -74,6 +74,12 @@ impl GivenList {
         given.written.is_none_or(|at| at.elapsed() <= CROSSING).then_some(given)
     }
 
+    /// Drops what an answer said of the turn of a lease: put back, it would be said too late.
+    fn drop_turn(&mut self, lease: &RecordName) {
+        let is_other = |notice: &Notice| notice.turn_of.as_ref() != Some(lease);
+        self.0.iter_mut().for_each(|given| given.notices.retain(is_other));
+    }
+
     /// Returns whether a message is on its way.
     pub fn has_mail(&self, id: &str) -> bool {
         let on_its_way = self.0.iter().filter(|given| given.written.is_none());
@@ -95,14 +101,18 @@ pub struct Notice {
     pub text: String,
 }
 
-/// The news that no answer has told yet.
+/// The news that no answer has told yet, and the last answers: what they told may come back.
 #[derive(Debug, Default)]
-pub struct Notices(Vec<Notice>);
+pub struct Notices {
+    untold: Vec<Notice>,
+    /// The last answers.
+    pub given: GivenList,
+}
 
 impl Notices {
     /// Adds news.
     pub fn push(&mut self, text: String) {
-        self.0.push(Notice { turn_of: None, text });
+        self.untold.push(Notice { turn_of: None, text });
     }
 
     /// Adds news.
@@ -113,25 +123,23 @@ impl Notices {
     /// Adds what became of the turn of a lease, in place of what was said of it before.
     pub fn push_turn(&mut self, lease: &RecordName, text: String) {
         self.drop_turn(lease);
-        self.0.push(Notice { turn_of: Some(lease.clone()), text });
+        self.untold.push(Notice { turn_of: Some(lease.clone()), text });
     }
 
     /// Drops what is said of the turn of a lease: it is not so any more.
     pub fn drop_turn(&mut self, lease: &RecordName) {
-        self.0.retain(|notice| notice.turn_of.as_ref() != Some(lease));
+        self.untold.retain(|notice| notice.turn_of.as_ref() != Some(lease));
+        self.given.drop_turn(lease);
     }
 
     /// Takes all of it.
     pub fn take(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.untold)
     }
 
     /// Puts news back that were not taken, before those that came later.
-    pub fn put_back(&mut self, mut before: Vec<Notice>) {
-        let is_newer =
-            |lease: &RecordName| self.0.iter().any(|n| n.turn_of.as_ref() == Some(lease));
-        before.retain(|notice| !notice.turn_of.as_ref().is_some_and(is_newer));
-        self.0.splice(0..0, before);
+    pub fn put_back(&mut self, before: Vec<Notice>) {
+        self.untold.splice(0..0, before);
     }
 }
 
@@ -145,10 +153,18 @@ mod tests {
         let mut notices = Notices::default();
         notices.push("you have lost x".to_owned());
         notices.push_turn(&lease, "x is yours".to_owned());
-        let before = notices.take();
+        let call = RequestId::Number(1);
+        let (gives, written, listed) = (Gives::default(), None, Vec::new());
+        let (reader, said, told) = (String::new(), String::new(), notices.take());
+        let given =
+            Given { call: call.clone(), gives, reader, notices: told, listed, said, written };
+        notices.given.push(given);
+        // Also if an answer has told this meanwhile.
         notices.push_turn(&lease, "x is released".to_owned());
+        assert_eq!(notices.take().len(), 1);
+        let before = notices.given.take(&call).unwrap().notices;
         notices.put_back(before);
         let texts: Vec<String> = notices.take().into_iter().map(|notice| notice.text).collect();
-        assert_eq!(texts, ["you have lost x", "x is released"]);
+        assert_eq!(texts, ["you have lost x"]);
     }
 }

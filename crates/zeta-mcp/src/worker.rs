@@ -21,7 +21,7 @@ use zeta_os::error::{Error, Kind};
 use crate::Setting;
 use crate::agent::Agent;
 use crate::answer::Answer;
-use crate::given::{Given, GivenList, Notices};
+use crate::given::{Given, Notices};
 use crate::holding::Holdings;
 use crate::tool::{Args, Tool};
 use crate::verb;
@@ -112,7 +112,6 @@ pub fn start(setting: Setting) -> std::io::Result<(Handle, JoinHandle<()>)> {
         holdings: Holdings::default(),
         waiting: BTreeMap::new(),
         notices: Notices::default(),
-        given: GivenList::default(),
         is_closed: false,
     };
     let thread = std::thread::Builder::new().spawn(move || {
@@ -134,10 +133,8 @@ pub struct Worker {
     pub holdings: Holdings,
     /// What it waits for; the text is the id of the attempt.
     pub waiting: BTreeMap<RecordName, (String, Waiting)>,
-    /// What the next answer tells besides.
+    /// What the next answer tells besides, and what the last ones told.
     pub notices: Notices,
-    /// The last answers.
-    pub given: GivenList,
     /// No call waits any more.
     pub is_closed: bool,
 }
@@ -262,14 +259,14 @@ impl Worker {
         let given = Given { call, gives, reader: name, notices, listed, said, written };
         // The client may have cancelled the call meanwhile.
         match caller.reply.send(answer) {
-            Ok(()) => self.given.push(given),
+            Ok(()) => self.notices.given.push(given),
             Err(_) => self.put_back(given),
         }
     }
 
     /// Records what the client has taken with an answer.
     fn written(&mut self, call: &RequestId) {
-        let Some(given) = self.given.written(call) else { return };
+        let Some(given) = self.notices.given.written(call) else { return };
         self.holdings.mark_listed(&given.listed);
         for lease in given.notices.iter().filter_map(|notice| notice.turn_of.as_ref()) {
             self.holdings.put_off_unasked(lease, Worker::unasked_until());
@@ -286,13 +283,18 @@ impl Worker {
             waiting.callers.retain(|caller| caller.call != *call);
             waiting.callers.len() == before || !waiting.callers.is_empty()
         });
-        if let Some(given) = self.given.take(call) {
+        if let Some(given) = self.notices.given.take(call) {
             self.put_back(given);
         }
     }
 
     /// Puts back what the client did not take.
-    fn put_back(&mut self, given: Given) {
+    fn put_back(&mut self, mut given: Given) {
+        // That a lease is the caller's is not said again if it was lost meanwhile.
+        let is_lost = |lease: &RecordName| {
+            given.listed.iter().any(|key| key.0 == *lease && !self.holdings.has(key))
+        };
+        given.notices.retain(|notice| !notice.turn_of.as_ref().is_some_and(is_lost));
         self.notices.put_back(given.notices);
         if given.gives.changes {
             let said = given.said;

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use zeta_core::signal::{Arrival, decide_pass_on};
 
+use crate::error::Result;
 use crate::inotify::poll_readable;
-use crate::signal::{CHILD_ENDED, CONTINUED, END, HANGUP, RESIZED, STOP, Signals, leads_session};
-use crate::spawn::Child;
+use crate::signal::{
+    CHILD_ENDED, CONTINUED, END, HANGUP, QUIT, RESIZED, STOP, Signals, leads_session,
+};
+use crate::spawn::{Child, ExitOutcome};
 use crate::witness::Witness;
 
 /// How long a signal that is sent to each process of a service takes to reach the last of them, on
@@ -27,6 +30,8 @@ pub struct Relay<'a> {
     terminal_gone: bool,
     /// It gets no signal that asks it to end.
     keeps_end: bool,
+    /// Its whole session got the signal that ends it nevertheless.
+    quit: bool,
 }
 
 impl<'a> Relay<'a> {
@@ -41,6 +46,7 @@ impl<'a> Relay<'a> {
             hung_up: false,
             terminal_gone: false,
             keeps_end: false,
+            quit: false,
         }
     }
 
@@ -127,9 +133,29 @@ impl<'a> Relay<'a> {
             }
             if decide_pass_on(&arrival) {
                 self.hung_up |= signal.number == HANGUP;
-                self.child.signal(signal.number);
+                self.send(signal.number);
             }
         }
+    }
+
+    /// A terminal would send its signal to the whole session; one of its own it does not reach.
+    fn send(&mut self, number: i32) {
+        match number == QUIT && self.keeps_end && !self.child.is_in_own_group() {
+            true => {
+                self.quit = true;
+                self.child.signal_session(number);
+            }
+            false => self.child.signal(number),
+        }
+    }
+
+    /// Waits for the end of a command that has ended: if its session was ended in the middle, no
+    /// process of that works on.
+    pub fn wait(&self) -> Result<ExitOutcome> {
+        if self.quit {
+            self.child.end_session();
+        }
+        self.child.wait()
     }
 
     fn renew_witness(&mut self) {

@@ -24,6 +24,8 @@ pub(crate) const END: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 pub const CHILD_ENDED: i32 = libc::SIGCHLD;
 /// The number of the signal that says that the terminal is gone.
 pub const HANGUP: i32 = libc::SIGHUP;
+/// The signal that ends what no other one does, as a key of the terminal.
+pub(crate) const QUIT: i32 = libc::SIGQUIT;
 
 /// The number of the signal that says that the terminal has another size.
 pub const RESIZED: i32 = libc::SIGWINCH;

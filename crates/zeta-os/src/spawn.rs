@@ -14,17 +14,22 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal, waitpid,
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::lock_owner::other_processes;
 use crate::signal;
 use crate::signal::Signals;
 use leader::Leader;
+
+/// How long the processes of a session that was signalled have for their end.
+const SESSION_ENDS: Duration = Duration::from_secs(1);
 
 /// The way a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,6 +313,48 @@ impl Child {
         // SAFETY: the number came from the kernel; an invalid one is refused.
         let signal = unsafe { Signal::from_raw_unchecked(signal) };
         self.kill_group(signal);
+    }
+
+    /// Passes a signal on to the whole session of a child that got one of its own.
+    pub fn signal_session(&self, signal: i32) {
+        self.signal_group(signal);
+        // SAFETY: as in `signal_group`.
+        let signal = unsafe { Signal::from_raw_unchecked(signal) };
+        let group = self.pid.as_raw_nonzero().get();
+        // SAFETY: a plain system call that takes and returns numbers.
+        let in_group = |pid: &Pid| unsafe { libc::getpgid(pid.as_raw_nonzero().get()) == group };
+        for other in self.session().filter(|pid| !in_group(pid)) {
+            let _ = kill_process(other, signal);
+        }
+    }
+
+    /// Waits until the session of a child that got one of its own, and has ended, has no process
+    /// left. What has not ended in [`SESSION_ENDS`] is killed.
+    pub fn end_session(&self) {
+        let start = Instant::now();
+        loop {
+            self.reap_others();
+            let mut rest = self.session().peekable();
+            if rest.peek().is_none() || start.elapsed() > SESSION_ENDS * 2 {
+                return;
+            }
+            if start.elapsed() > SESSION_ENDS {
+                for pid in rest {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The other processes of the session that it leads.
+    fn session(&self) -> impl Iterator<Item = Pid> {
+        let leader = self.pid.as_raw_nonzero().get();
+        let others = other_processes().filter_map(|pid| i32::try_from(pid).ok());
+        // A session of outside has the number 0, which rustix does not expect.
+        // SAFETY: a plain system call that takes and returns numbers.
+        let is_in = move |pid: &i32| *pid != leader && unsafe { libc::getsid(*pid) == leader };
+        others.filter(is_in).filter_map(Pid::from_raw)
     }
 
     /// Ends the whole process group of a child that got one of its own.

@@ -146,7 +146,8 @@ pub fn judged(file: &LoginFile, judged: &Judged, ended: ExitOutcome) -> (Came, O
             let text = format!("the command ended with {status} and left the login as it was");
             let hint = match ended {
                 ExitOutcome::Signaled(_) => {
-                    "a signal ended it before it wrote the login: call again"
+                    "a signal ended it before it wrote the login: call again; if its issuer had \
+                     answered, log in again"
                 }
                 ExitOutcome::Exited(_) => {
                     "a tool refreshes only shortly before the end: give a --margin as short as that"
@@ -190,7 +191,7 @@ fn left_broken(
 ) -> Error {
     match left {
         Left::LeaseLost => error(format!("{broken}; the lease was lost, so the file was left"))
-            .hint("call again: if the file is no login then, it gets its content of before"),
+            .hint("call again: if the file is no login then, the copy of before is used or named"),
         Left::LinkReplaced(path) => {
             let hint = format!("the login of before is in {}", path.display());
             error(format!("{broken}, in place of a link")).hint(hint)

@@ -77,11 +77,7 @@ pub fn find(manifest: &Manifest, owner: &Owner, id: &str) -> Outcome<LoginFile> 
         let text = format!("{}: there is no login of {}", place.display(), entry.id);
         let error = Error::new(Kind::NotFound, text)
             .hint("log in with the tool once, and call the guard with the variables of the tool");
-        let copies = Backup::abandoned(place, &entry.id, true);
-        copies.iter().fold(error, |error, copy| {
-            let copy = copy.beside(place);
-            error.hint(format!("a guard that was killed left its copy: {}", copy.display()))
-        })
+        naming(error, &Backup::abandoned(place, &entry.id, true), place)
     });
     let (place, path) = there.number(INPUT)?;
     Ok(LoginFile { entry, place, path })
@@ -186,16 +182,20 @@ impl LoginFile {
     /// file is another one than that of the lease.
     pub fn decide(&self, before: Option<&Content>, ask: &Ask) -> Outcome<Decided> {
         let mut bytes = self.read_whole().number(INPUT)?;
-        let abandoned = Backup::abandoned(&self.path, self.id(), false);
+        let mut copies = Backup::abandoned(&self.path, self.id(), true);
         let mut mended = false;
         if self.login(&bytes).is_err() && self.path() == self.path {
-            mended = abandoned.into_iter().any(|copy| self.take(copy));
+            let taken = copies.iter_mut().position(|copy| self.take(copy));
+            mended = taken.map(|at| copies.remove(at)).is_some();
             bytes = self.read().number(INPUT)?;
         }
         let next = {
             let before = before.and_then(|before| Login::read(&self.entry, before).ok());
-            decide_refresh(before.as_ref(), &self.login(&bytes).number(INPUT)?, ask)
+            let login = self.login(&bytes).map_err(|error| naming(error, &copies, &self.path));
+            decide_refresh(before.as_ref(), &login.number(INPUT)?, ask)
         };
+        copies.iter_mut().for_each(|copy| copy.stays = false);
+        drop(copies);
         if next == Next::Refresh && self.path() != self.path {
             let text = format!("{}: another file has its place now", self.path.display());
             let moved = Error::new(Kind::Busy, text).hint("call again: its lease is another one");
@@ -209,9 +209,11 @@ impl LoginFile {
     }
 
     /// Puts the copy of a guard that was killed in the place of a file that is not whole.
-    fn take(&self, mut copy: Backup) -> bool {
+    fn take(&self, copy: &mut Backup) -> bool {
         let whole = |bytes: &[u8]| self.login(bytes).is_ok();
-        copy.read().is_ok_and(|bytes| whole(&bytes)) && copy.put_back(&self.path, &whole).is_ok()
+        copy.is_of_what_is_there()
+            && copy.read().is_ok_and(|bytes| whole(&bytes))
+            && copy.put_back(&self.path, &whole).is_ok()
     }
 
     /// Until when the login of the file is good; `None` if the file does not say so.
@@ -227,6 +229,7 @@ impl LoginFile {
     /// Judges what the command left behind. What it left broken gets its content of before back, if
     /// the caller still holds the lease.
     pub fn judge(&self, decided: &mut Decided, ended: ExitOutcome, holds: bool) -> Judged {
+        decided.backup.iter_mut().for_each(|backup| backup.beat = None);
         let after = match self.read_whole() {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind == Kind::NotFound => None,
@@ -262,6 +265,17 @@ impl LoginFile {
         };
         Judged { after, done: Done::Left(left) }
     }
+}
+
+/// Adds the copies that guards left which were killed.
+fn naming(error: Error, copies: &[Backup], login: &Path) -> Error {
+    copies.iter().fold(error, |error, copy| {
+        let copy = copy.beside(login);
+        error.hint(format!(
+            "a guard that was killed left its copy, whose token may be spent: {}",
+            copy.display()
+        ))
+    })
 }
 
 /// A decision, and what it was made of.

@@ -183,7 +183,7 @@ pub fn grant_untaken(worker: &mut Worker, key: &Key, is_new: bool, was_written: 
 
 fn known(worker: &Worker, key: &Key) -> Known {
     match worker.holdings.known(key) {
-        Known::Nothing if worker.given.lists(key) => Known::Listed,
+        Known::Nothing if worker.notices.given.lists(key) => Known::Listed,
         known => known,
     }
 }

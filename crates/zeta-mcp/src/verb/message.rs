@@ -47,7 +47,7 @@ pub fn send(worker: &Worker, args: &Args) -> Result<Answer> {
 pub fn inbox(worker: &Worker) -> Result<Answer> {
     let ctx = caller(worker)?;
     let mut found = unread::unread(&ctx.bus_dir, ctx.agent.as_str())?.messages;
-    found.retain(|message| !worker.given.has_mail(&message.envelope.id));
+    found.retain(|message| !worker.notices.given.has_mail(&message.envelope.id));
     Ok(match found.is_empty() {
         true => Answer::new("read", "You have no unread messages.").with("messages", json!([])),
         false => show(found),

@@ -241,7 +241,7 @@ impl Renewer<'_, '_> {
                 asked_to_end.take().into_iter().for_each(|asked| asked());
             }
             if ready.first() == Some(&true) {
-                return Ok((child.wait()?, lost));
+                return Ok((relay.wait()?, lost));
             }
             if lost.is_none() && Instant::now() >= next {
                 next = Instant::now() + every;

@@ -3,11 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, RenameFlags, fsync, openat, renameat, renameat_with, unlinkat,
+    AtFlags, CWD, Mode, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat, fsync,
+    futimens, openat, renameat, renameat_with, statat, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use zeroize::Zeroizing;
 
 use super::{Content, LOGIN_MAX};
@@ -19,6 +22,9 @@ use zeta_os::temp_file::{self, TempFile, abandoned, read_up_to};
 const BROKEN: &str = ".zeta-broken";
 /// The room that must be there before a command may write a login, in bytes.
 const ROOM: usize = 64 << 10;
+
+/// How often a guard that lives says so by the time of its copy.
+const BEAT: Duration = Duration::from_millis(200);
 
 /// The beginning of the name of a copy of this login.
 pub(crate) fn prefix(id: &str) -> String {
@@ -33,6 +39,9 @@ pub(super) struct Backup {
     temp: TempFile,
     /// It is not removed: it has what is not kept elsewhere.
     pub(super) stays: bool,
+    /// While this is there, the time of the copy is renewed: its guard lives, and its command has
+    /// not been judged.
+    pub(super) beat: Option<Sender<()>>,
 }
 
 /// What came of a file that is not whole.
@@ -57,7 +66,8 @@ impl Backup {
         let room = temp_file::make(&at, &prefix, &[0; ROOM], mode).map_err(cannot)?;
         unlinkat(&at, room.name.as_str(), AtFlags::empty()).map_err(cannot)?;
         let temp = temp_file::make(&at, &prefix, bytes, mode).map_err(cannot)?;
-        Ok(Backup { dir: at, name, temp, stays: false })
+        let beat = Some(beat(fcntl_dupfd_cloexec(&temp.fd, 0).map_err(cannot)?));
+        Ok(Backup { dir: at, name, temp, stays: false, beat })
     }
 
     /// Finds the copies of guards that were killed. Each is removed when it is dropped, unless it
@@ -67,8 +77,20 @@ impl Backup {
         let name = path.file_name().unwrap_or_default().to_owned();
         let open = || openat(CWD, dir, DIRECTORY, Mode::empty());
         let Ok(at) = open() else { return Vec::new() };
-        let of = |temp| Some(Backup { dir: open().ok()?, name: name.clone(), temp, stays });
+        let of = |temp| {
+            let (dir, name, beat) = (open().ok()?, name.clone(), None);
+            Some(Backup { dir, name, temp, stays, beat })
+        };
         abandoned(at.as_fd(), &prefix(id), dir).filter_map(of).collect()
+    }
+
+    /// Returns whether the login was changed last while the guard of this copy lived, and had not
+    /// judged it: only then its command is shown to have come to no end. A command that outlives
+    /// its guard may have written a whole login, and another program have cut that off.
+    pub(super) fn is_of_what_is_there(&self) -> bool {
+        let login = statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let (Ok(login), Ok(copy)) = (login, fstat(&self.temp.fd)) else { return false };
+        (login.st_ctime, login.st_ctime_nsec) < (copy.st_mtime, copy.st_mtime_nsec)
     }
 
     /// The path of the copy; the file lies at `path`.
@@ -130,6 +152,22 @@ impl Backup {
         free.push(&self.temp.name);
         [kept, free].into_iter().find(|to| renameat(&self.dir, from, &self.dir, to).is_ok())
     }
+}
+
+/// Renews the time of a copy until the sender is dropped.
+fn beat(copy: OwnedFd) -> Sender<()> {
+    let (sender, end) = channel();
+    let omitted = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let last_modification = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let now = Timestamps { last_access: omitted, last_modification };
+    let beat = move || {
+        while end.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+            let _ = futimens(&copy, &now);
+        }
+    };
+    // Without the thread, the copy shows nothing, and is named at most.
+    let _ = std::thread::Builder::new().spawn(beat);
+    sender
 }
 
 impl Drop for Backup {

@@ -69,6 +69,31 @@ fn a_signal_waits_until_the_refresh_has_come_to_its_end() {
 }
 
 #[test]
+fn a_quit_ends_all_of_the_command_before_another_call_begins() {
+    // A process below the command; one that does not heed the signal; one in a group of its own.
+    for (how, prefix) in [("below", ""), ("deaf", "trap '' QUIT; "), ("group", "timeout 60 ")] {
+        let place = Place::new();
+        let started = place.desk.path("started");
+        let late = "echo >\"$3\"; i=0; while [ $i -lt 25 ]; do sleep 0.1; i=$((i+1)); done; \
+                    printf %s \"$2\" >\"$1\"";
+        let inner = format!("{prefix}sh -c '{late}' x \"$1\" \"$2\" \"$3\"; true");
+        let script =
+            format!("sh -c '{}' x \"$1\" \"$2\" \"$3\"; true", inner.replace('\'', "'\\''"));
+        let mut command = place.command(&["guard", "claude", "--json", "--force"]);
+        command.args(["--", "sh", "-c", &script, "tool"]).arg(place.login());
+        command.arg(login("late", 9)).arg(&started);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let guard = command.spawn().unwrap();
+        wait_for("the inner process", || started.exists());
+        signal(guard.id(), Signal::QUIT);
+        let (status, said) = answer(&finish(guard, Instant::now(), LIMIT));
+        assert_eq!((status, outcome(&said)), (5, "not_renewed"), "{how} {said}");
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(token_of(&place.login()).as_deref(), Some("r0"), "{how}: it lived on");
+    }
+}
+
+#[test]
 fn a_watch_that_is_ended_waits_for_its_refresh() {
     for to_group in [false, true] {
         let place = Place::new();
@@ -165,7 +190,8 @@ fn copies(place: &Place) -> usize {
 fn the_copy_of_a_guard_that_was_killed_is_used() {
     for broken in ["", "{\"claudeAiOauth"] {
         let place = Place::new();
-        killed_after(&place, &format!("printf '{broken}' >\"$1\""));
+        // Its guard saw it in this state.
+        killed_after(&place, &format!("printf '{broken}' >\"$1\"; sleep 1"));
         assert_eq!((copies(&place), token_of(&place.login())), (1, None));
         let (status, said) = place.run(&[], "plain");
         assert_eq!((status, outcome(&said)), (0, "still_valid"), "{said}");
@@ -180,6 +206,18 @@ fn the_copy_of_a_guard_that_was_killed_is_used() {
     fs::write(place.login(), login("later", 9)).unwrap();
     assert_eq!(place.run(&[], "plain").0, 0);
     assert_eq!((copies(&place), token_of(&place.login()).as_deref()), (0, Some("later")));
+    // The command of a guard that was killed came to its end; later another program cut the file.
+    let place = Place::new();
+    killed_after(&place, "sleep 1");
+    fs::write(place.login(), login("r1", 1)).unwrap();
+    fs::write(place.login(), "").unwrap();
+    let ran = place.desk.path("ran");
+    let script = format!("echo >'{}'", ran.display());
+    let (status, said) = scripted(&place, &[], &script);
+    assert_eq!((status, said["error"].as_str()), (3, Some("not_found")), "{said}");
+    assert!(said["hints"][1].as_str().unwrap().contains("/.zeta-guard-claude-"), "{said}");
+    assert!(!ran.exists(), "its token was spent");
+    assert_eq!((copies(&place), fs::read(place.login()).unwrap()), (1, Vec::new()));
     // Without a file it may be a logout: the copy is named, and nothing is put back.
     let place = Place::new();
     killed_after(&place, "rm \"$1\"");

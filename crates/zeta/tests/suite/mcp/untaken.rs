@@ -112,6 +112,37 @@ fn a_grant_in_a_cancelled_answer_is_given_back_or_announced() {
 }
 
 #[test]
+fn what_was_said_of_a_turn_is_not_said_again_when_it_is_not_so() {
+    let sandbox = Sandbox::new();
+    let mut one = Client::greeted(&sandbox, "one");
+    let mut two = Client::greeted(&sandbox, "two");
+    for (x, then) in [("x", "release"), ("y", "acquire"), ("z", "break")] {
+        one.call("acquire", json!({"name": x}));
+        two.call("acquire", json!({"name": x, "wait_s": 1}));
+        one.call("release", json!({"name": x}));
+        wait_for("the grant", || sandbox.zeta(&["lease", "show", x]).out.contains("two-"));
+        let (mut call, mut token) = (0, String::new());
+        wait_for("the news", || {
+            call = two.ask_tool("check", json!({}));
+            let said = two.said(call);
+            token = said.object["holdings"][0]["fencing_token"].to_string();
+            said.has("is yours now, and no call waits for it")
+        });
+        if then == "break" {
+            sandbox.ok(&["lease", "break", x, "--expect", &token, "--reason", "test"]);
+            assert!(two.call("check", json!({})).has("You have LOST"));
+        } else {
+            assert!(!two.call(then, json!({"name": x})).is_error);
+        }
+        two.cancel(call);
+        two.request("ping", json!({}));
+        let next = two.call("check", json!({}));
+        assert!(!next.has("is yours now"), "{then}: {next:?}");
+        two.call("release", json!({"name": x}));
+    }
+}
+
+#[test]
 fn a_change_in_a_cancelled_answer_is_told() {
     let sandbox = Sandbox::new();
     let mut client = Client::greeted(&sandbox, "c");
