@@ -348,7 +348,8 @@ fn an_edit_of_a_claimed_path_is_refused_in_each_worktree_until_its_holder_dies()
             assert!(reason.contains(part), "{part}: {reason}");
         }
     }
-    for path in [second.join("a"), foreign.join("src/a"), second.join("x/[a]"), "/nosuch/a".into()] {
+    for path in [second.join("a"), foreign.join("src/a"), second.join("x/[a]"), "/nosuch/a".into()]
+    {
         let answer = claude(&sandbox, &other, "before-tool", &edit(&second, &path));
         assert_eq!(answer, Value::Null, "{path:?}");
     }
