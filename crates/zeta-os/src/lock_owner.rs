@@ -32,15 +32,7 @@ fn taker(line: &str, (dev, ino): (u64, u64)) -> Option<u32> {
 }
 
 fn inheritor(identity: (u64, u64)) -> Option<u32> {
-    other_processes().find(|pid| holds(*pid, identity))
-}
-
-/// The processes that `/proc` shows, without this one.
-pub(crate) fn other_processes() -> impl Iterator<Item = u32> {
-    let me = std::process::id();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(move |pid| *pid != me)
+    crate::process::other_processes().find(|pid| holds(*pid, identity))
 }
 
 fn holds(pid: u32, identity: (u64, u64)) -> bool {

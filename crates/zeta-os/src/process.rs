@@ -215,6 +215,14 @@ fn stat_number(pid: u32, index: usize) -> Option<u32> {
     text.rsplit_once(')')?.1.split_ascii_whitespace().nth(index)?.parse().ok()
 }
 
+/// The processes that `/proc` shows, without this one.
+pub(crate) fn other_processes() -> impl Iterator<Item = u32> {
+    let me = std::process::id();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(move |pid| *pid != me)
+}
+
 /// Makes this process the parent of all orphans below it, so that it can find and end them.
 pub fn adopt_orphans() -> Result<(), Errno> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

@@ -23,7 +23,7 @@ use rustix::process::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::lock_owner::other_processes;
+use crate::process::other_processes;
 use crate::signal;
 use crate::signal::Signals;
 use leader::Leader;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::stat;
 
-use crate::lock_owner::other_processes;
+use crate::process::other_processes;
 
 /// Returns whether a process of this user, as far as `/proc` shows it, has the file open for
 /// writing.

@@ -87,7 +87,8 @@ pub struct ToolSession<'a> {
 }
 
 /// Writes the record of a session with a beat and what `change` adds, and begins the session if the
-/// record is of another one. Returns when the last hook wrote it, in ns of the boot clock.
+/// record is of another one. Returns when the last beat and the last hook before this one were, in ns
+/// of the boot clock.
 ///
 /// # Errors
 /// A refusal if another session of this name lives, or another process works for this one.
@@ -95,7 +96,7 @@ pub fn attend(
     handle: &NodeHandle<'_>,
     session: &ToolSession<'_>,
     change: impl FnOnce(&mut Fields<'static>),
-) -> Result<u64> {
+) -> Result<(u64, u64)> {
     let NodeHandle { ctx, node, .. } = handle;
     let name = RecordKey::Persona(ctx.agent.clone());
     let section = handle.enter(name.file(), HOOK_LIMIT)?;
@@ -123,14 +124,13 @@ pub fn attend(
         set_processes(&mut fields, &call);
         every_ms = hook::BEAT_MS;
     }
-    // A beat is no sign of a hook: the agent may write its record itself.
-    let before_ns = fields.number(HOOKED_NS).unwrap_or(0);
+    let before = ["beat_boot_ns", HOOKED_NS].map(|key| fields.number(key).unwrap_or(0));
     set_beat(&mut fields, reading, &ctx.host, every_ms);
     change(&mut fields);
     publish(&section, node, &name, &fields, exists)?;
     drop(section);
     touch_last_seen(handle)?;
-    Ok(before_ns)
+    Ok(before.into())
 }
 
 /// Writes the directory of an agent into its record, and which repository that is in: other agents

@@ -139,7 +139,9 @@ impl Session {
             process: self.call.own,
             cwd: self.cwd.as_deref(),
         };
-        let before_ns = attend(&handle, &session, change)?;
+        let (beat_ns, hooked_ns) = attend(&handle, &session, change)?;
+        // The agent may beat by itself. What it started only beats: each of its hooks would renew.
+        let before_ns = if self.is_inner { beat_ns } else { hooked_ns };
         if is_renewal_due(before_ns, host::reading().boot_ns) {
             tool_session::renew(&handle, &self.number);
         }
