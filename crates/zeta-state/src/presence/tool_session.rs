@@ -87,8 +87,8 @@ pub struct ToolSession<'a> {
 }
 
 /// Writes the record of a session with a beat and what `change` adds, and begins the session if the
-/// record is of another one. Returns when the last beat and the last hook before this one were, in ns
-/// of the boot clock.
+/// record is of another one. Returns when the last beat and the last hook before this one were, in
+/// ns of the boot clock.
 ///
 /// # Errors
 /// A refusal if another session of this name lives, or another process works for this one.
