@@ -57,6 +57,40 @@ struct Command {
     next: Next,
 }
 
+/// The commands that `&&`, `||` and `|` join, and the compound commands around them.
+struct Joined {
+    /// Their first step.
+    from: usize,
+    /// For each compound command: whether it is a `case`, and what it is joined with.
+    outer: Vec<(bool, usize)>,
+}
+
+impl Joined {
+    /// Notes the compound commands that the words of a command begin and end, before its own step.
+    fn go_on(&mut self, words: &[Word], steps: usize) {
+        for word in words.iter().map(|word| word.written.as_str()) {
+            match word {
+                "if" | "while" | "until" | "{" | "for" | "select" | "case" => {
+                    self.outer.push((word == "case", self.from));
+                    self.from = steps;
+                    if ["for", "select", "case"].contains(&word) {
+                        return;
+                    }
+                }
+                "fi" | "done" | "esac" | "}" => {
+                    self.from = self.outer.pop().map_or(self.from, |(_, from)| from);
+                }
+                _ if is_reserved(word) => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn is_in_case(&self) -> bool {
+        self.outer.iter().any(|(is_case, _)| *is_case)
+    }
+}
+
 /// What the next word of a command is.
 #[derive(Default)]
 enum Next {
@@ -107,8 +141,10 @@ impl<'t> Reader<'t> {
     /// Reads commands up to the end of the text, or of the brackets that they stand in.
     fn list(&mut self, in_brackets: bool) {
         let mut command = Command::default();
-        let mut cases = 0;
+        let mut joined = Joined { from: self.steps.len(), outer: Vec::new() };
+        let mut goes_on = false;
         while let Some(c) = self.next() {
+            goes_on &= c.is_ascii_whitespace();
             match c {
                 '\'' => {
                     let text = self.until('\'');
@@ -129,19 +165,37 @@ impl<'t> Reader<'t> {
                 '<' | '>' => self.redirection(c, &mut command),
                 '&' if self.take('>') => self.redirection('>', &mut command),
                 '\n' => {
-                    self.end(&mut command, &mut cases);
+                    self.end(&mut command, &mut joined);
                     self.skip_here_documents();
+                    if !goes_on {
+                        joined.from = self.steps.len();
+                    }
                 }
-                ';' | '&' | '|' => self.end(&mut command, &mut cases),
+                ';' => {
+                    self.end(&mut command, &mut joined);
+                    joined.from = self.steps.len();
+                }
+                '&' | '|' if self.take(c) || c == '|' => {
+                    self.take('&');
+                    self.end(&mut command, &mut joined);
+                    goes_on = true;
+                }
+                // What is joined runs in a shell of its own.
+                '&' => {
+                    self.end(&mut command, &mut joined);
+                    self.steps.insert(joined.from, Step::Open);
+                    self.steps.push(Step::Close);
+                    joined.from = self.steps.len();
+                }
                 '(' if self.skip_arithmetic() => {}
                 '(' => {
-                    self.end(&mut command, &mut cases);
+                    self.end(&mut command, &mut joined);
                     self.subshell();
                 }
                 ')' => {
-                    self.end(&mut command, &mut cases);
+                    self.end(&mut command, &mut joined);
                     // In a `case` it ends a pattern.
-                    if cases == 0 && in_brackets {
+                    if in_brackets && !joined.is_in_case() {
                         return;
                     }
                 }
@@ -150,7 +204,7 @@ impl<'t> Reader<'t> {
                 c => command.push(c),
             }
         }
-        self.end(&mut command, &mut cases);
+        self.end(&mut command, &mut joined);
     }
 
     fn end_word(&mut self, command: &mut Command) {
@@ -162,15 +216,10 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Ends a command; `cases` counts those that are open here.
-    fn end(&mut self, command: &mut Command, cases: &mut usize) {
+    fn end(&mut self, command: &mut Command, joined: &mut Joined) {
         self.end_word(command);
         let words = std::mem::take(command).words;
-        match words.iter().map(|word| word.written.as_str()).find(|word| !is_reserved(word)) {
-            Some("case") => *cases += 1,
-            Some("esac") => *cases = cases.saturating_sub(1),
-            _ => {}
-        }
+        joined.go_on(&words, self.steps.len());
         if !words.is_empty() {
             self.steps.push(Step::Command(words));
             self.commands += 1;
