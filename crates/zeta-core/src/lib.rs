@@ -22,6 +22,7 @@
 //! 17. [`sum`]: sums that tell damage.
 //! 18. [`mcp`]: how agents are shown what other agents wrote.
 //! 19. [`terminal`]: what the bytes of a terminal say.
+//! 20. [`overview`]: what is known of a state directory, as people look at it.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -35,6 +36,7 @@ pub mod lease;
 pub mod machine;
 pub mod mcp;
 pub mod name;
+pub mod overview;
 pub mod pattern;
 pub mod presence;
 pub mod record;
