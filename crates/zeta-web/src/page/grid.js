@@ -1,0 +1,179 @@
+// A list of any length, of which only the rows on the screen exist. Rows keep their elements by key,
+// so that the focus, the reader of a screen and the eye stay where they are.
+
+import { make, put, mark } from "./dom.js";
+import { onFrame, frameSoon } from "./frame.js";
+
+/** Rows that exist above and below the screen. */
+const SPARE = 4;
+
+export class Grid {
+  /**
+   * `make` returns the element of a row with its parts, `fill(parts, key)` writes a row into it, and
+   * `open(key)` opens its details.
+   */
+  constructor(pane, { label, columns, rowName, makeRow, fill, open, empty }) {
+    Object.assign(this, { rowName, makeRow, fill, open, empty });
+    this.keys = [];
+    this.rows = new Map();
+    this.free = [];
+    this.current = undefined;
+    const heads = columns.map((name) => make("span", "", [name], { role: "columnheader" }));
+    this.columns = columns.length;
+    this.space = make("div", "grid-space");
+    this.body = make("div", "grid-body", [this.space], { role: "rowgroup" });
+    this.root = make(
+      "div",
+      "grid",
+      [make("div", "sr", [make("div", "", heads, { role: "row" })], { role: "rowgroup" }), this.body],
+      { role: "grid", "aria-label": label, "aria-readonly": "true" },
+    );
+    this.none = make("p", "nothing");
+    pane.append(this.root, this.none);
+    this.stale = true;
+    this.place = new Map();
+    this.body.addEventListener("scroll", () => this.later(), { passive: true });
+    this.root.addEventListener("keydown", (event) => this.pressed(event));
+    this.body.addEventListener("click", (event) => this.clicked(event));
+    this.body.addEventListener("focusin", (event) => this.focused(event));
+    new ResizeObserver(() => this.resized()).observe(this.body);
+    onFrame(() => this.stale && this.draw());
+  }
+
+  /** Shows these keys, in this order. */
+  set(keys, total = keys.length) {
+    if (keys !== this.keys) {
+      this.keys = keys;
+      this.place = new Map(keys.map((key, at) => [key, at]));
+    }
+    const filtered = keys.length < total;
+    this.none.hidden = keys.length > 0;
+    this.root.hidden = keys.length === 0;
+    put(this.none, filtered ? "Nothing matches the filter. Esc clears it." : this.empty);
+    mark(this.root, "aria-rowcount", String(keys.length + 1));
+    this.later();
+  }
+
+  /** Draws in the next frame. */
+  later() {
+    this.stale = true;
+    frameSoon();
+  }
+
+  resized() {
+    this.height = undefined;
+    this.later();
+  }
+
+  measure() {
+    const height = getComputedStyle(this.root).getPropertyValue("--row");
+    this.height = Number.parseFloat(height) || 42;
+    this.screen = this.body.clientHeight;
+  }
+
+  /** Writes the rows on the screen again: their ages have changed. */
+  tick() {
+    for (const [key, parts] of this.rows) this.fill(parts, key);
+  }
+
+  draw() {
+    this.stale = false;
+    if (!this.height) this.measure();
+    const [count, height] = [this.keys.length, this.height];
+    if (this.space.dataset.count !== `${count}/${height}`) {
+      this.space.dataset.count = `${count}/${height}`;
+      this.space.style.height = `${count * height}px`;
+    }
+    const first = Math.max(0, Math.floor(this.body.scrollTop / height) - SPARE);
+    const last = Math.min(count, first + Math.ceil(this.screen / height) + 2 * SPARE);
+    const wanted = new Set(this.keys.slice(first, last));
+    // The row with the focus stays, wherever the list is scrolled to.
+    if (this.place.has(this.current)) wanted.add(this.current);
+    else this.current = undefined;
+    for (const [key, parts] of this.rows) if (!wanted.has(key)) this.drop(key, parts);
+    const reachable = this.current ?? this.keys[first === 0 ? 0 : first + SPARE];
+    for (const key of wanted) {
+      const parts = this.rows.get(key) ?? this.take(key);
+      const at = this.place.get(key);
+      if (parts.index !== at || parts.height !== height) {
+        Object.assign(parts, { index: at, height });
+        parts.row.style.transform = `translateY(${at * height}px)`;
+        parts.row.setAttribute("aria-rowindex", at + 2);
+      }
+      mark(parts.row, "tabindex", key === reachable ? "0" : "-1");
+      this.fill(parts, key);
+    }
+    for (const parts of this.free.splice(8)) parts.row.remove();
+  }
+
+  take(key) {
+    const parts = this.free.pop() ?? this.made();
+    parts.key = key;
+    parts.row.hidden = false;
+    this.rows.set(key, parts);
+    return parts;
+  }
+
+  made() {
+    const parts = this.makeRow();
+    parts.row = make("div", `row ${this.rowName}`, parts.cells, { role: "row" });
+    parts.cells.forEach((cell) => cell.setAttribute("role", "gridcell"));
+    parts.row.zeta = parts;
+    this.space.append(parts.row);
+    return parts;
+  }
+
+  drop(key, parts) {
+    this.rows.delete(key);
+    parts.row.hidden = true;
+    this.free.push(parts);
+  }
+
+  keyOf(event) {
+    return event.target.closest?.(".row")?.zeta?.key;
+  }
+
+  clicked(event) {
+    const key = this.keyOf(event);
+    if (key === undefined) return;
+    this.focus(this.place.get(key));
+    this.open(key);
+  }
+
+  focused(event) {
+    const key = this.keyOf(event);
+    if (key === undefined || key === this.current) return;
+    this.current = key;
+    this.later();
+  }
+
+  /** Moves the focus to a row, and the list so that it is seen. */
+  focus(at) {
+    const key = this.keys[Math.min(Math.max(at, 0), this.keys.length - 1)];
+    if (key === undefined) return;
+    if (!this.height) this.measure();
+    const top = this.place.get(key) * this.height;
+    const body = this.body;
+    if (top < body.scrollTop) body.scrollTop = top;
+    else if (top + this.height > body.scrollTop + this.screen) {
+      body.scrollTop = top + this.height - this.screen;
+    }
+    this.current = key;
+    this.draw();
+    this.rows.get(key).row.focus({ preventScroll: true });
+  }
+
+  pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const at = this.place.get(this.current) ?? 0;
+    const page = Math.max(1, Math.floor(this.screen / this.height) - 1);
+    const to = {
+      ArrowUp: at - 1, ArrowDown: at + 1, k: at - 1, j: at + 1, PageUp: at - page,
+      PageDown: at + page, Home: 0, End: this.keys.length - 1,
+    }[event.key];
+    if (to !== undefined) this.focus(to);
+    else if (event.key === "Enter" || event.key === " ") this.open(this.current ?? this.keys[0]);
+    else return;
+    event.preventDefault();
+  }
+}

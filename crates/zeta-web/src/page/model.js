@@ -1,0 +1,137 @@
+// What the server said, by key. The order is that of the server (zeta-core, overview/order.rs): its
+// changes carry rows without their places.
+
+import { Spans } from "./spans.js";
+
+/** Most messages that are kept, as the server does. */
+const MESSAGES = 200;
+
+export const model = {
+  node: undefined,
+  stateDir: "",
+  agents: new Map(),
+  leases: new Map(),
+  messages: [],
+  findings: [],
+  spans: new Spans(),
+};
+
+export const agentKey = (row) => `${row.node}/${row.name}`;
+export const leaseKey = (row) => `${row.node}/${row.name}/${row.token}`;
+
+const LIVENESS = { hung: 1, silent: 3, late: 4, live: 5, gone: 6 };
+
+function agentPlace(agent) {
+  if (agent.waits) return [0, agent.waits.since_us ?? Infinity, agent.node, agent.name];
+  const word = LIVENESS[agent.liveness];
+  const place = agent.is_stopped && word !== 1 && word !== 6 ? 2 : word;
+  return [place, 0, agent.node, agent.name];
+}
+
+function leasePlace(lease) {
+  const waiting = lease.waiters.length;
+  const held = lease.standing === "held";
+  const alone = held ? 4 : lease.is_free ? 3 : 2;
+  const place = waiting > 0 ? (held ? 1 : 0) : alone;
+  return [place, -waiting, lease.node, lease.subject, lease.name, lease.token];
+}
+
+function compare(a, b) {
+  for (let i = 0; i < a.length; i += 1) {
+    if (a[i] < b[i]) return -1;
+    if (a[i] > b[i]) return 1;
+  }
+  return 0;
+}
+
+/** Rows in their order. A row whose place stays the same is replaced without sorting. */
+class Order {
+  constructor(rows, key, place) {
+    Object.assign(this, { rows, key, place, places: new Map(), keys: [], stale: false });
+  }
+
+  set(row) {
+    const key = this.key(row);
+    const place = this.place(row);
+    const before = this.places.get(key);
+    this.rows.set(key, row);
+    if (before && compare(before, place) === 0) return;
+    this.places.set(key, place);
+    this.stale = true;
+  }
+
+  remove(row) {
+    const key = this.key(row);
+    this.stale = this.places.delete(key) || this.stale;
+    this.rows.delete(key);
+  }
+
+  replace(rows) {
+    this.rows.clear();
+    this.places.clear();
+    this.stale = true;
+    rows.forEach((row) => this.set(row));
+  }
+
+  /** Returns the keys in their order. */
+  sorted() {
+    if (this.stale) {
+      const places = this.places;
+      this.keys = [...places.keys()].sort((a, b) => compare(places.get(a), places.get(b)));
+      this.stale = false;
+    }
+    return this.keys;
+  }
+}
+
+const agents = new Order(model.agents, agentKey, agentPlace);
+const leases = new Order(model.leases, leaseKey, leasePlace);
+
+export const agentOrder = () => agents.sorted();
+export const leaseOrder = () => leases.sorted();
+
+/** Takes a whole overview; returns the words of what changed. */
+export function replaceAll({ overview, history }) {
+  model.node = overview.node;
+  model.stateDir = overview.state_dir;
+  agents.replace(overview.agents);
+  leases.replace(overview.leases);
+  model.messages = overview.messages;
+  model.findings = overview.findings;
+  model.spans = new Spans();
+  model.spans.add(history ?? []);
+  model.spans.complete(model.leases);
+  return ["all", "agents", "leases", "messages", "findings", "history"];
+}
+
+/** Takes changes; returns the words of what changed. */
+export function applyChanges(changes) {
+  const what = [];
+  if (changes.node) model.node = changes.node;
+  if (changes.agents || changes.agents_gone) {
+    changes.agents_gone?.forEach((row) => agents.remove(row));
+    changes.agents?.forEach((row) => agents.set(row));
+    what.push("agents");
+  }
+  if (changes.history?.length) {
+    model.spans.add(changes.history);
+    what.push("history");
+  }
+  if (changes.leases || changes.leases_gone) {
+    changes.leases_gone?.forEach((row) => leases.remove(row));
+    changes.leases?.forEach((row) => leases.set(row));
+    model.spans.complete(model.leases);
+    what.push("leases", "history");
+  }
+  if (changes.messages || changes.messages_gone) {
+    const gone = new Set(changes.messages_gone);
+    const kept = model.messages.filter((message) => !gone.has(message.id));
+    model.messages = kept.concat(changes.messages ?? []).slice(-MESSAGES);
+    what.push("messages");
+  }
+  if (changes.findings) {
+    model.findings = changes.findings;
+    what.push("findings");
+  }
+  return what;
+}
