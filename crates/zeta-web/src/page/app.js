@@ -3,7 +3,7 @@
 import { connect } from "./stream.js";
 import { model, replaceAll, applyChanges } from "./model.js";
 import { setServerTime, everySecond } from "./clock.js";
-import { onFrame, frameSoon } from "./frame.js";
+import { onFrame, frameSoon, onePerFrame } from "./frame.js";
 import { put } from "./dom.js";
 import { Needs } from "./needs.js";
 import { agentList, leaseList } from "./lists.js";
@@ -32,6 +32,7 @@ const timeline = new Timeline(byId("timeline"), byId("tip"), open);
 const news = new Set();
 
 function arrived(what) {
+  if (what.length === 0) return;
   what.forEach((word) => news.add(word));
   frameSoon();
 }
@@ -69,8 +70,7 @@ connect({
 const filter = byId("filter");
 filter.addEventListener("input", () => {
   const words = wordsOf(filter.value);
-  lists.forEach((list) => list.filter(words));
-  timeline.filter(words);
+  onePerFrame([...lists, timeline].map((part) => () => part.filter(words)));
 });
 
 startKeys({ filter, details, timeline, lists });

@@ -24,15 +24,8 @@ function listed(title, rows) {
   return [make("h3", "", [title]), make("ul", "", rows.map((row) => make("li", "", [row].flat())))];
 }
 
-/** A next step, with a button that copies it. */
-function step(hint) {
-  const copy = make("button", "", ["Copy"], { type: "button", "aria-label": `Copy: ${hint}` });
-  copy.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(hint.replace(/^.*?: (?=zeta )/, ""));
-    put(copy, "Copied");
-  });
-  return make("li", "step", [make("code", "", [hint]), copy]);
-}
+/** A next step; a click selects all of it. */
+const step = (hint) => make("li", "step", [make("code", "", [hint])]);
 
 function findingsAbout(names) {
   const found = model.findings.filter((finding) => names.includes(finding.about));
@@ -194,8 +187,10 @@ export class Details {
   }
 
   tick() {
+    if (!this.isOpen || !LIVE.has(this.kind)) return;
+    // What is being read or copied stays as it is.
     const busy = this.body.contains(document.activeElement) || !getSelection().isCollapsed;
-    if (this.isOpen && LIVE.has(this.kind) && !busy) this.render();
+    if (!busy) this.render();
   }
 
   close() {

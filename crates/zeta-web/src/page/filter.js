@@ -7,21 +7,19 @@ export function wordsOf(text) {
 
 const texts = new WeakMap();
 
-/** All that a row says, in lower case; made once for each row that arrives. */
-function textOf(row) {
+/** What a row says, in lower case; made once for each row that arrives. */
+export function textOf(row) {
   let text = texts.get(row);
   if (text === undefined) {
-    text = gather(row, []).join("\n").toLowerCase();
+    const { name, subject, agent, liveness, standing, kind, evidence, status, task, purpose } = row;
+    const { branch, worktree, tool, node, waits, waiters, topic, from, to, word, about } = row;
+    const said = [name, subject, agent, liveness, standing, kind, evidence, status, task, purpose];
+    said.push(branch, worktree, tool, node, waits?.question, topic, from, to, word, about, row.text);
+    waiters?.forEach((waiter) => said.push(waiter.agent));
+    text = said.join("\n").toLowerCase();
     texts.set(row, text);
   }
   return text;
-}
-
-function gather(value, found) {
-  if (typeof value === "string") found.push(value);
-  else if (Array.isArray(value)) value.forEach((inner) => gather(inner, found));
-  else if (value && typeof value === "object") gather(Object.values(value), found);
-  return found;
 }
 
 /** Returns whether a row has all words. */

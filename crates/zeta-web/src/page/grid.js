@@ -60,15 +60,14 @@ export class Grid {
     frameSoon();
   }
 
+  /** Measures when the browser has done its layout anyway, and never in between. */
   resized() {
-    this.height = undefined;
+    const screen = this.body.clientHeight;
+    if (screen === 0) return;
+    const height = Number.parseFloat(getComputedStyle(this.root).getPropertyValue("--row"));
+    if (screen === this.screen && height === this.height) return;
+    Object.assign(this, { screen, height });
     this.later();
-  }
-
-  measure() {
-    const height = getComputedStyle(this.root).getPropertyValue("--row");
-    this.height = Number.parseFloat(height) || 42;
-    this.screen = this.body.clientHeight;
   }
 
   /** Writes the rows on the screen again: their ages have changed. */
@@ -78,7 +77,7 @@ export class Grid {
 
   draw() {
     this.stale = false;
-    if (!this.height) this.measure();
+    if (!this.height) return;
     const [count, height] = [this.keys.length, this.height];
     if (this.space.dataset.count !== `${count}/${height}`) {
       this.space.dataset.count = `${count}/${height}`;
@@ -97,7 +96,7 @@ export class Grid {
       const at = this.place.get(key);
       if (parts.index !== at || parts.height !== height) {
         Object.assign(parts, { index: at, height });
-        parts.row.style.transform = `translateY(${at * height}px)`;
+        parts.row.style.top = `${at * height}px`;
         parts.row.setAttribute("aria-rowindex", at + 2);
       }
       mark(parts.row, "tabindex", key === reachable ? "0" : "-1");
@@ -151,7 +150,7 @@ export class Grid {
   focus(at) {
     const key = this.keys[Math.min(Math.max(at, 0), this.keys.length - 1)];
     if (key === undefined) return;
-    if (!this.height) this.measure();
+    if (!this.height) this.resized();
     const top = this.place.get(key) * this.height;
     const body = this.body;
     if (top < body.scrollTop) body.scrollTop = top;

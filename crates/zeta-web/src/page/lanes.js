@@ -1,5 +1,7 @@
 // The lanes of the timeline: one for each lease or agent, with its spans in rows that do not overlap.
 
+import { matches } from "./filter.js";
+
 /** Most rows of spans in one lane; more share the last one. */
 const ROWS = 6;
 export const BAR = 17;
@@ -16,11 +18,15 @@ class Lane {
 
   settle() {
     this.stale = false;
-    this.spans.sort((a, b) => beginOfSpan(a) - beginOfSpan(b) || a.id - b.id);
+    const spans = this.spans;
+    const after = (span, at) => at > 0 && beginOfSpan(spans[at - 1]) > beginOfSpan(span);
+    if (spans.some(after)) spans.sort((a, b) => beginOfSpan(a) - beginOfSpan(b) || a.id - b.id);
     const ends = [];
-    for (const span of this.spans) {
-      let row = ends.findIndex((end) => end <= beginOfSpan(span));
-      if (row < 0) row = Math.min(ends.length, ROWS - 1);
+    for (const span of spans) {
+      const begin = beginOfSpan(span);
+      let row = 0;
+      while (row < ends.length && ends[row] > begin) row += 1;
+      row = Math.min(row, ROWS - 1);
       ends[row] = endOfSpan(span, Infinity);
       span.row = row;
     }
@@ -35,7 +41,7 @@ export class Lanes {
   }
 
   keyOf(span) {
-    return this.by === "lease" ? `${span.node}/${span.lease}` : `${span.node}/${span.agent ?? "?"}`;
+    return this.by === "lease" ? span.byLease : span.byAgent;
   }
 
   labelOf(span) {
@@ -43,34 +49,31 @@ export class Lanes {
   }
 
   has(span) {
-    return this.words.every((word) => span.text.includes(word));
+    return matches(span, this.words);
   }
 
   /** Builds all lanes anew: those with an open span first, then those with the newest. */
   rebuild(all) {
     this.byKey.clear();
+    this.list = [];
     for (const span of all) if (this.has(span)) this.put(span);
-    const rank = (lane) => {
-      const last = lane.spans.at(-1);
-      return [lane.spans.some((span) => !span.ended) ? 0 : 1, -beginOfSpan(last)];
-    };
-    this.list = [...this.byKey.values()];
-    this.list.forEach((lane) => lane.settle());
-    const ranks = new Map(this.list.map((lane) => [lane, rank(lane)]));
-    this.list.sort((a, b) => {
-      const [[x, y], [v, w]] = [ranks.get(a), ranks.get(b)];
-      return x - v || y - w;
-    });
+    for (const lane of this.list) {
+      lane.settle();
+      lane.isOpen = lane.spans.some((span) => !span.ended);
+      lane.newest = beginOfSpan(lane.spans.at(-1));
+    }
+    this.list.sort((a, b) => b.isOpen - a.isOpen || b.newest - a.newest);
     this.stack();
   }
 
-  put(span) {
+  put(span, isNew = false) {
     const key = this.keyOf(span);
     let lane = this.byKey.get(key);
     if (!lane) {
       lane = new Lane(key, this.labelOf(span));
       this.byKey.set(key, lane);
-      this.list.unshift(lane);
+      if (isNew) this.list.unshift(lane);
+      else this.list.push(lane);
     }
     if (span.lane !== lane) lane.spans.push(span);
     span.lane = lane;
@@ -82,7 +85,7 @@ export class Lanes {
     let any = false;
     for (const span of changed) {
       if (!this.has(span)) continue;
-      this.put(span);
+      this.put(span, true);
       any = true;
     }
     if (!any) return;

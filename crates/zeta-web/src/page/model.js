@@ -44,10 +44,10 @@ function compare(a, b) {
   return 0;
 }
 
-/** Rows in their order. A row whose place stays the same is replaced without sorting. */
+/** Rows in their order. A row whose place stays the same is replaced and not moved. */
 class Order {
   constructor(rows, key, place) {
-    Object.assign(this, { rows, key, place, places: new Map(), keys: [], stale: false });
+    Object.assign(this, { rows, key, place, places: new Map(), keys: [], moved: new Set() });
   }
 
   set(row) {
@@ -57,29 +57,36 @@ class Order {
     this.rows.set(key, row);
     if (before && compare(before, place) === 0) return;
     this.places.set(key, place);
-    this.stale = true;
+    this.moved.add(key);
   }
 
   remove(row) {
     const key = this.key(row);
-    this.stale = this.places.delete(key) || this.stale;
+    if (this.places.delete(key)) this.moved.add(key);
     this.rows.delete(key);
   }
 
   replace(rows) {
+    this.keys.forEach((key) => this.moved.add(key));
     this.rows.clear();
     this.places.clear();
-    this.stale = true;
     rows.forEach((row) => this.set(row));
   }
 
-  /** Returns the keys in their order. */
+  /** Returns the keys in their order: a new array, if anything moved. */
   sorted() {
-    if (this.stale) {
-      const places = this.places;
-      this.keys = [...places.keys()].sort((a, b) => compare(places.get(a), places.get(b)));
-      this.stale = false;
+    if (this.moved.size === 0) return this.keys;
+    const places = this.places;
+    const byPlace = (a, b) => compare(places.get(a), places.get(b));
+    const moved = [...this.moved].filter((key) => places.has(key)).sort(byPlace);
+    const stayed = this.keys.filter((key) => !this.moved.has(key));
+    this.keys = [];
+    for (const key of stayed) {
+      while (moved.length > 0 && byPlace(moved[0], key) < 0) this.keys.push(moved.shift());
+      this.keys.push(key);
     }
+    this.keys.push(...moved);
+    this.moved.clear();
     return this.keys;
   }
 }
@@ -104,23 +111,35 @@ export function replaceAll({ overview, history }) {
   return ["all", "agents", "leases", "messages", "findings", "history"];
 }
 
+/** Returns whether an agent did nothing but beat. */
+function onlyBeats(old, row) {
+  return old !== undefined && JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row);
+}
+
 /** Takes changes; returns the words of what changed. */
 export function applyChanges(changes) {
   const what = [];
   if (changes.node) model.node = changes.node;
   if (changes.agents || changes.agents_gone) {
+    const only = changes.agents?.every((row) => onlyBeats(model.agents.get(agentKey(row)), row));
     changes.agents_gone?.forEach((row) => agents.remove(row));
     changes.agents?.forEach((row) => agents.set(row));
-    what.push("agents");
+    // A beat is an age, and ages are written again each second.
+    if (!only || changes.agents_gone) what.push("agents");
   }
   if (changes.history?.length) {
     model.spans.add(changes.history);
     what.push("history");
   }
   if (changes.leases || changes.leases_gone) {
-    changes.leases_gone?.forEach((row) => leases.remove(row));
-    changes.leases?.forEach((row) => leases.set(row));
-    model.spans.complete(model.leases);
+    changes.leases_gone?.forEach((row) => {
+      leases.remove(row);
+      model.spans.stoodLast(row);
+    });
+    changes.leases?.forEach((row) => {
+      leases.set(row);
+      model.spans.stands(row);
+    });
     what.push("leases", "history");
   }
   if (changes.messages || changes.messages_gone) {

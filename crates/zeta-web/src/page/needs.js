@@ -8,19 +8,27 @@ import { agentState } from "./words.js";
 /** Rows of one kind that exist at most; the lists below have all. */
 const ROWS = 50;
 
-/** Finds the row that a finding is about, by the name or by node and name. */
+const namesOf = {
+  agent: (key) => [model.agents.get(key).name, key],
+  lease: (key) => {
+    const { node, name, subject } = model.leases.get(key);
+    return [subject, name, `${node}/${name}`];
+  },
+};
+
+const subjects = new WeakMap();
+
+/** Finds the row that a finding is about; looked for once, as long as the row is there. */
 function subjectOf(finding) {
-  const about = finding.about;
-  for (const key of agentOrder()) {
-    const agent = model.agents.get(key);
-    if (key === about || agent.name === about) return { kind: "agent", key, row: agent };
+  const rows = { agent: model.agents, lease: model.leases };
+  let found = subjects.get(finding);
+  if (found === undefined || (found && !rows[found.kind].has(found.key))) {
+    const named = (kind) => (key) => namesOf[kind](key).includes(finding.about);
+    const [agent, lease] = [agentOrder().find(named("agent")), leaseOrder().find(named("lease"))];
+    found = (agent && { kind: "agent", key: agent }) ?? (lease && { kind: "lease", key: lease }) ?? null;
+    subjects.set(finding, found);
   }
-  for (const key of leaseOrder()) {
-    const lease = model.leases.get(key);
-    const names = [lease.name, lease.subject, `${lease.node}/${lease.name}`];
-    if (names.includes(about)) return { kind: "lease", key, row: lease };
-  }
-  return undefined;
+  return found ? { ...found, row: rows[found.kind].get(found.key) } : undefined;
 }
 
 const sinceOf = (subject) => {

@@ -1,6 +1,8 @@
 // Who held what from when to when, built from the entries of the history by the rules of zeta-core
 // (history/span.rs). What stands now and is not in the log is added from the leases.
 
+import { textOf } from "./filter.js";
+
 const ENDS = { released: "released", broken: "broken", removed: "removed" };
 const BEFORE = { taken_over: "taken_over", handed_over: "handed_over" };
 
@@ -10,7 +12,7 @@ let next = 0;
 
 function newSpan(entry, from) {
   next += 1;
-  return {
+  const span = {
     id: next,
     node: entry.node,
     lease: entry.lease,
@@ -27,10 +29,14 @@ function newSpan(entry, from) {
     cause: entry.cause,
     until: undefined,
     ended: undefined,
-    text: [entry.node, entry.lease, entry.subject, entry.agent, entry.branch, entry.purpose]
-      .join("\n")
-      .toLowerCase(),
+    byLease: `${entry.node}/${entry.lease}`,
+    byAgent: `${entry.node}/${entry.agent ?? "?"}`,
+    lane: undefined,
+    row: 0,
   };
+  // Thousands of them at the first letter of a filter would be felt.
+  textOf(span);
+  return span;
 }
 
 export class Spans {
@@ -117,21 +123,32 @@ export class Spans {
 
   /** Adds what stands and has no entry; marks what seems to last and does not stand. */
   complete(leases) {
-    const standing = new Set();
-    for (const lease of leases.values()) {
-      standing.add(`${lease.node}/${lease.name}/${lease.token}`);
-      const row = { ...lease, lease: lease.name, fencing_token: lease.token };
-      if (this.openOf(row).some((span) => span.token === lease.token)) continue;
-      this.begin({ ...row, event: "acquired", at_us: lease.acquired_at_us }, lease.acquired_at_us);
-    }
+    for (const lease of leases.values()) this.stands(lease);
+    const standing = (span) => leases.has(`${span.node}/${span.lease}/${span.token}`);
     for (const open of this.open.values()) {
-      for (const span of open) {
-        const gone = !standing.has(`${span.node}/${span.lease}/${span.token}`);
-        if (gone === Boolean(span.gone)) continue;
-        span.gone = gone;
-        span.ended = gone ? "unrecorded" : undefined;
-        this.put(span);
-      }
+      for (const span of open) this.setGone(span, !standing(span));
     }
+  }
+
+  /** Takes a lease that stands. */
+  stands(lease) {
+    const row = { ...lease, lease: lease.name, fencing_token: lease.token };
+    const known = this.openOf(row).find((span) => span.token === lease.token);
+    if (known) return this.setGone(known, false);
+    const at = lease.acquired_at_us;
+    return this.begin({ ...row, event: "acquired", at_us: at }, at);
+  }
+
+  /** Takes the key of a lease that stands no more; its entry may come later. */
+  stoodLast({ node, name, token }) {
+    const open = this.openOf({ node, lease: name });
+    const known = open.find((span) => span.token === token);
+    if (known) this.setGone(known, true);
+  }
+
+  setGone(span, gone) {
+    if (gone === Boolean(span.gone)) return;
+    Object.assign(span, { gone, ended: gone ? "unrecorded" : undefined });
+    this.put(span);
   }
 }

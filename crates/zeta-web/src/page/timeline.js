@@ -104,7 +104,6 @@ export class Timeline {
   rebuild() {
     // A span remembers its lane, so that it is put into one only once.
     for (const span of model.spans.all.values()) span.lane = undefined;
-    this.lanes.list = [];
     this.lanes.rebuild(model.spans.all.values());
     this.scroll = 0;
     this.counted();
