@@ -49,7 +49,7 @@ export function messageList(pane, open) {
     makeRow,
     fill,
     open: (key) => open("message", messages.row(key)),
-    empty: "No message is on the bus. Send one: zeta send NAME TEXT",
+    empty: "No message is on the bus. Send one: zeta bus send NAME TEXT",
   });
   return listOf(pane, { word: "messages", ...messages, grid });
 }
