@@ -23,6 +23,7 @@
 //! 18. [`mcp`]: how agents are shown what other agents wrote.
 //! 19. [`terminal`]: what the bytes of a terminal say.
 //! 20. [`overview`]: what is known of a state directory, as people look at it.
+//! 21. [`web`]: which requests the page of that answers.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -47,3 +48,4 @@ pub mod sum;
 pub mod terminal;
 pub mod time;
 pub mod trust;
+pub mod web;
