@@ -23,6 +23,7 @@ mod node;
 mod ops;
 mod overview;
 mod place;
+mod scene;
 mod screen;
 mod status;
 mod support;
