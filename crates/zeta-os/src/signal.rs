@@ -169,6 +169,13 @@ pub struct Received {
     pub from_kernel: bool,
 }
 
+impl Received {
+    /// Reports whether it asks a process to end.
+    pub fn is_to_end(self) -> bool {
+        END.contains(&self.number) || self.number == QUIT
+    }
+}
+
 impl Signals {
     /// Takes the signals over from their default actions. What this process ignores stays ignored,
     /// as with `nohup`.
