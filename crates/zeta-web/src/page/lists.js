@@ -64,9 +64,8 @@ function flash(parts, key, state) {
 }
 
 function makeAgent() {
-  const parts = cellsOf(["word", "name", "does", "age", "proof", "tool", "where", "mail"]);
+  const parts = cellsOf(["word", "name", "does", "age", "proof", "where", "mail"]);
   parts.state = signed(parts.word);
-  parts.tool.classList.add("small");
   parts.where.classList.add("mono");
   parts.count = make("span");
   parts.icon = makeIcon("mail");
@@ -85,8 +84,7 @@ function fillAgent(parts, key) {
   put(parts.age, age(agent.waits?.since_us ?? agent.beat_at_us));
   put(parts.proof, agent.evidence);
   const node = agent.node === model.node ? undefined : agent.node;
-  put(parts.tool, [agent.tool, node].filter(Boolean).join(" · "));
-  put(parts.where, where(agent));
+  put(parts.where, [where(agent), agent.tool, node].filter(Boolean).join(" · "));
   parts.icon.style.display = agent.unread ? "" : "none";
   put(parts.count, agent.unread ? String(agent.unread) : "");
   mark(parts.mail, "data-some", String(agent.unread > 0));
@@ -98,7 +96,7 @@ function fillAgent(parts, key) {
 export function agentList(pane, open) {
   const grid = new Grid(pane, {
     label: "Agents",
-    columns: ["State", "Agent", "Task", "Since", "Evidence", "Tool", "Branch and worktree", "Unread"],
+    columns: ["State", "Agent", "Task", "Since", "Evidence", "Branch, worktree, tool", "Unread"],
     rowName: "agent",
     makeRow: makeAgent,
     fill: fillAgent,
@@ -119,9 +117,11 @@ function makeLease() {
   parts.token.classList.add("small", "mono");
   parts.line.classList.add("small");
   parts.bar = make("div", "fill");
-  parts.left = make("span", "left");
+  parts.left = make("span", "left", [], { "aria-hidden": "true" });
+  parts.spoken = make("span", "sr");
   parts.rest.classList.add("restbar");
-  parts.rest.append(make("div", "track", [parts.bar], { "aria-hidden": "true" }), parts.left);
+  const track = make("div", "track", [parts.bar], { "aria-hidden": "true" });
+  parts.rest.append(track, parts.left, parts.spoken);
   return parts;
 }
 
@@ -136,6 +136,8 @@ export function restOf(lease) {
     const words = length(left);
     return { part: Math.min(1, left / whole), words, spoken: `${words} left` };
   }
+  // The server has not judged anew yet.
+  if (lease.standing === "held") return { part: 0, words: length(0), spoken: "no time left" };
   if (grace > now()) {
     const words = length(grace - now());
     return { part: Math.min(1, (grace - now()) / whole), words, spoken: `in grace, ${words}`, grace: true };
@@ -163,7 +165,7 @@ function fillLease(parts, key) {
   const rest = restOf(lease);
   parts.bar.style.transform = `scaleX(${rest.part.toFixed(3)})`;
   mark(parts.rest, "data-grace", String(rest.grace === true));
-  mark(parts.rest, "aria-label", rest.spoken);
+  put(parts.spoken, rest.spoken);
   put(parts.left, rest.words);
   put(parts.proof, lease.evidence);
   put(parts.for, [lease.purpose, where(lease)].filter(Boolean).join(" · "));

@@ -31,6 +31,20 @@ function subjectOf(finding) {
   return found ? { ...found, row: rows[found.kind].get(found.key) } : undefined;
 }
 
+/** The text of a finding; of a long path in it, only the end is read. */
+function shortened({ about, text }) {
+  const parts = about.split("/");
+  return parts.length > 4 ? text.replaceAll(about, `…/${parts.slice(-3).join("/")}`) : text;
+}
+
+/** Who stands in line for the lease that is stuck. */
+function inLine(subject) {
+  if (subject?.kind !== "lease" || subject.row.waiters.length === 0) return "";
+  const [first, second, ...others] = subject.row.waiters.map(({ agent, pid }) => agent ?? `pid ${pid}`);
+  const names = [first, second, others.length && `${others.length} more`].filter(Boolean).join(", ");
+  return `; in line: ${names}`;
+}
+
 const sinceOf = (subject) => {
   if (!subject) return undefined;
   const row = subject.row;
@@ -57,7 +71,7 @@ function findingRows(urgency, known) {
     if (known.has(id)) continue;
     known.add(id);
     const who = subject?.kind === "agent" ? subject.row.name : (subject?.row.subject ?? "");
-    const text = finding.text;
+    const text = shortened(finding) + inLine(subject);
     const open = subject ? [subject.kind, subject.key] : ["finding", finding];
     rows.push({ id: `${urgency} ${id}`, who, text, since: sinceOf(subject), open, finding });
   }

@@ -12,6 +12,12 @@ fn with_leases() -> Sandbox {
     sandbox
 }
 
+fn record_token(sandbox: &Sandbox, lease: &str) -> String {
+    let shown: serde_json::Value =
+        serde_json::from_str(&sandbox.ok(&["lease", "show", lease, "--json"])).unwrap();
+    shown["fencing_token"].to_string()
+}
+
 #[test]
 fn the_filter_leaves_the_rows_with_all_words() {
     let sandbox = with_leases();
@@ -51,7 +57,8 @@ fn details_open_by_enter_and_escape_leads_back() {
         assert!(details.contains(wanted), "{wanted}: {details}");
     }
     // It follows what happens.
-    sandbox.ok(&["lease", "release", "schema", "--as", "bob"]);
+    let token = record_token(&sandbox, "schema");
+    sandbox.ok(&["lease", "release", "schema", "--as", "bob", "--token", &token]);
     page.until("document.querySelector('#leases h2 b').innerText === '2'");
     page.press("Escape");
     page.until("!document.querySelector('#details').open");

@@ -21,10 +21,11 @@ pub fn wait_row(page: &mut Shown, list: &str, words: &[&str]) {
 #[test]
 fn a_lease_that_changes_hands_is_seen() {
     let sandbox = Sandbox::new();
-    sandbox.acquire(&["deploy", "--as", "ann", "--purpose", "roll out 1.4"]);
+    let token = sandbox.acquire(&["deploy", "--as", "ann", "--purpose", "roll out 1.4"]);
     let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
     wait_row(&mut page, "leases", &["deploy", "ann", "held", "roll out 1.4"]);
-    sandbox.ok(&["lease", "release", "deploy", "--as", "ann"]);
+    let token = token.to_string();
+    sandbox.ok(&["lease", "release", "deploy", "--as", "ann", "--token", &token]);
     page.until("document.querySelector('#leases').innerText.includes('No lease is held')");
     let token = sandbox.acquire(&["deploy", "--as", "bob"]).to_string();
     wait_row(&mut page, "leases", &["deploy", "bob", "held", &token]);

@@ -7,8 +7,8 @@ use crate::support::{Sandbox, test_name};
 /// A lease that was released, one that was broken, one that was taken over, and one that is held.
 fn with_history() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.acquire(&["deploy", "--as", "ann"]);
-    sandbox.ok(&["lease", "release", "deploy", "--as", "ann"]);
+    let token = sandbox.acquire(&["deploy", "--as", "ann"]).to_string();
+    sandbox.ok(&["lease", "release", "deploy", "--as", "ann", "--token", &token]);
     let token = sandbox.acquire(&["schema", "--as", "bob"]).to_string();
     let why = ["--reason", "wrong branch", "--as", "ann"];
     sandbox.ok(&[&["lease", "break", "schema", "--expect", &token], why.as_slice()].concat());
