@@ -119,10 +119,9 @@ fn colours_attributes_and_wide_characters_are_read() {
 #[test]
 fn the_screen_of_a_real_terminal_is_read() {
     let mut command = std::process::Command::new("sh");
-    command.args([
-        "-c",
-        r"printf '\033[1;38;2;10;20;30mto\033[m 日本 \033[7m│ ▌\033[m'; read -r word; stty size; exit 3",
-    ]);
+    let script = r"printf '\033[1;38;2;10;20;30mto\033[m 日本 \033[7m│ ▌\033[m'
+        read -r word; stty size; exit 3";
+    command.args(["-c", script]);
     let Some(tmux) = Tmux::start(test_name!(), 20, 4, &command) else { return };
     tmux.wait_for("▌");
     let rows = parse(&tmux.styled());

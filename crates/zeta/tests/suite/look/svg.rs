@@ -204,10 +204,8 @@ fn draw_shape(svg: &mut String, char: char, x: f32, top: f32, fore: [u8; 3]) {
 
 fn rect(svg: &mut String, [x, y, width, height]: [f32; 4], fill: [u8; 3], dense: f32) {
     let fill = hex(fill);
-    let _ = write!(
-        svg,
-        "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\""
-    );
+    let _ = write!(svg, "<rect x=\"{x:.1}\" y=\"{y:.1}\"");
+    let _ = write!(svg, " width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{fill}\"");
     if dense < 1.0 {
         let _ = write!(svg, " fill-opacity=\"{dense}\"");
     }

@@ -164,8 +164,8 @@ impl Stage {
         command
     }
 
-    /// Sets the wall clock of all programs of the scene. Builds for tests have a wall clock that can
-    /// be shifted; with others all of the scene happens now.
+    /// Sets the wall clock of all programs of the scene. Builds for tests have a wall clock that
+    /// can be shifted; with others all of the scene happens now.
     pub(super) fn set_minutes_ago(&self, minutes: f64) -> Outcome<()> {
         let shift_ns = (minutes * -60e9) as i64;
         let mut clock =
