@@ -165,7 +165,10 @@ export class Details {
   }
 
   open(kind, subject) {
-    if (!this.isOpen) this.before = document.activeElement;
+    if (!this.isOpen) {
+      this.before = document.activeElement;
+      this.pane = this.before.closest(".pane, .needs");
+    }
     Object.assign(this, { kind, subject });
     if (!this.render()) return;
     if (!this.isOpen) this.dialog.show();
@@ -195,6 +198,8 @@ export class Details {
 
   close() {
     this.dialog.close();
-    this.before?.focus?.();
+    // The row that it was opened from may be gone by now: the list is not.
+    const gone = !this.before?.checkVisibility?.();
+    (gone ? this.pane?.querySelector("[tabindex='0']") : this.before)?.focus();
   }
 }

@@ -32,7 +32,8 @@ export class Grid {
     pane.append(this.root, this.none);
     this.stale = true;
     this.place = new Map();
-    this.body.addEventListener("scroll", () => this.later(), { passive: true });
+    this.top = 0;
+    this.body.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.root.addEventListener("keydown", (event) => this.pressed(event));
     this.body.addEventListener("click", (event) => this.clicked(event));
     this.body.addEventListener("focusin", (event) => this.focused(event));
@@ -70,6 +71,12 @@ export class Grid {
     this.later();
   }
 
+  scrolled() {
+    // Asking for it while drawing would make the browser lay out the page in between.
+    this.top = this.body.scrollTop;
+    this.later();
+  }
+
   /** Writes the rows on the screen again: their ages have changed. */
   tick() {
     for (const [key, parts] of this.rows) this.fill(parts, key);
@@ -83,12 +90,12 @@ export class Grid {
       this.space.dataset.count = `${count}/${height}`;
       this.space.style.height = `${count * height}px`;
     }
-    const first = Math.max(0, Math.floor(this.body.scrollTop / height) - SPARE);
+    const first = Math.max(0, Math.floor(this.top / height) - SPARE);
     const last = Math.min(count, first + Math.ceil(this.screen / height) + 2 * SPARE);
     const wanted = new Set(this.keys.slice(first, last));
     // The row with the focus stays, wherever the list is scrolled to.
-    if (this.place.has(this.current)) wanted.add(this.current);
-    else this.current = undefined;
+    if (!this.place.has(this.current)) this.leave();
+    if (this.current !== undefined) wanted.add(this.current);
     for (const [key, parts] of this.rows) if (!wanted.has(key)) this.drop(key, parts);
     const reachable = this.current ?? this.keys[first === 0 ? 0 : first + SPARE];
     for (const key of wanted) {
@@ -103,6 +110,18 @@ export class Grid {
       this.fill(parts, key);
     }
     for (const parts of this.free.splice(8)) parts.row.remove();
+    if (this.lostFocus) {
+      this.lostFocus = false;
+      this.focus(this.place.get(this.current));
+    }
+  }
+
+  /** The row with the focus is gone: the one in its place gets it. */
+  leave() {
+    const row = this.rows.get(this.current)?.row;
+    const [focused, at] = [row === document.activeElement, row?.zeta.index ?? 0];
+    this.current = focused ? this.keys[Math.min(at, this.keys.length - 1)] : undefined;
+    this.lostFocus = this.current !== undefined;
   }
 
   take(key) {
@@ -152,10 +171,10 @@ export class Grid {
     if (key === undefined) return;
     if (!this.height) this.resized();
     const top = this.place.get(key) * this.height;
-    const body = this.body;
-    if (top < body.scrollTop) body.scrollTop = top;
-    else if (top + this.height > body.scrollTop + this.screen) {
-      body.scrollTop = top + this.height - this.screen;
+    const least = top + this.height - this.screen;
+    if (top < this.top || least > this.top) {
+      this.body.scrollTop = top < this.top ? top : least;
+      this.top = this.body.scrollTop;
     }
     this.current = key;
     this.draw();

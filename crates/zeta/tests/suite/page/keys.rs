@@ -68,6 +68,22 @@ fn details_open_by_enter_and_escape_leads_back() {
 }
 
 #[test]
+fn the_focus_stays_in_a_list_whose_row_goes() {
+    let sandbox = with_leases();
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    wait_row(&mut page, "leases", &["schema", "bob"]);
+    page.press("2");
+    page.press("ArrowDown");
+    assert!(page.focused().contains("port-5432"));
+    let token = record_token(&sandbox, "port-5432");
+    sandbox.ok(&["lease", "release", "port-5432", "--as", "ann", "--token", &token]);
+    page.until("document.activeElement.innerText.includes('schema')");
+    page.press("ArrowUp");
+    assert!(page.focused().contains("deploy"));
+    page.is_clean();
+}
+
+#[test]
 fn every_part_is_reached_by_the_keyboard() {
     let sandbox = with_leases();
     sandbox.ok(&["bus", "send", "ann", "hello", "--as", "bob"]);
