@@ -3,7 +3,7 @@
 import { connect } from "./stream.js";
 import { model, replaceAll, applyChanges } from "./model.js";
 import { setServerTime, everySecond } from "./clock.js";
-import { onFrame, frameSoon, onePerFrame } from "./frame.js";
+import { drawSoon } from "./frame.js";
 import { put } from "./dom.js";
 import { Needs } from "./needs.js";
 import { agentList, leaseList } from "./lists.js";
@@ -28,33 +28,33 @@ const lists = [
 ];
 const timeline = new Timeline(byId("timeline"), byId("tip"), open);
 
-/** What arrived since the last frame; all of it is drawn in the next one. */
-const news = new Set();
+const top = {
+  show(what) {
+    if (!what.has("all") && !what.has("node")) return;
+    put(byId("node"), model.node ?? "");
+    byId("node").title = model.stateDir;
+  },
+};
+
+/** All that is drawn, the most urgent first; each part takes what arrived since it was drawn. */
+const parts = [top, needs, ...lists, timeline, details].map((part) => {
+  const news = new Set();
+  const draw = () => {
+    const what = new Set(news);
+    news.clear();
+    part.show(what);
+  };
+  return (what) => {
+    what.forEach((word) => news.add(word));
+    drawSoon(draw);
+  };
+});
 
 function arrived(what) {
-  if (what.length === 0) return;
-  what.forEach((word) => news.add(word));
-  frameSoon();
+  if (what.length > 0) parts.forEach((tell) => tell(what));
 }
 
-onFrame(() => {
-  if (news.size === 0) return;
-  const what = new Set(news);
-  news.clear();
-  if (what.has("all")) put(byId("node"), model.node ?? "");
-  byId("node").title = model.stateDir;
-  needs.show(what);
-  lists.forEach((list) => list.show(what));
-  timeline.show(what);
-  details.show();
-});
-
-everySecond(() => {
-  needs.tick();
-  lists.forEach((list) => list.tick());
-  timeline.tick();
-  details.tick();
-});
+everySecond(() => [needs, ...lists, timeline, details].forEach((part) => part.tick()));
 
 connect({
   overview(data) {
@@ -68,9 +68,7 @@ connect({
 });
 
 const filter = byId("filter");
-filter.addEventListener("input", () => {
-  const words = wordsOf(filter.value);
-  onePerFrame([...lists, timeline].map((part) => () => part.filter(words)));
-});
+const filters = [...lists, timeline].map((part) => () => part.filter(wordsOf(filter.value)));
+filter.addEventListener("input", () => filters.forEach(drawSoon));
 
 startKeys({ filter, details, timeline, lists });

@@ -10,10 +10,8 @@ export function startPointer(timeline) {
   const fingers = new Map();
   let drag;
 
-  const place = (event) => {
-    const rect = box.getBoundingClientRect();
-    return { x: event.clientX - rect.left, y: event.clientY - rect.top };
-  };
+  // The canvas fills the box, so both give the same place.
+  const place = (event) => ({ x: event.offsetX, y: event.offsetY });
   const inStrip = ({ y }) => y > box.clientHeight - STRIP;
   const stripUs = (x) => {
     const { from, to } = timeline.strip;

@@ -1,32 +1,27 @@
-// One animation frame for all that changed: however many events arrive, the page is drawn once.
+// Drawing in animation frames: however often a part asks, it is drawn once, and a frame that has
+// taken its time leaves the rest to the next one.
 
-const painters = [];
+/** So long may parts draw in one frame, in ms; the browser needs some of it, too. */
+const BUDGET_MS = 3;
+
+const waiting = new Set();
 let asked = false;
 
-/** Adds a function that draws what has changed since its last call. */
-export function onFrame(paint) {
-  painters.push(paint);
-}
-
-let waiting = [];
-
-/** Does these things, one in each frame; what was still to be done of the last call is dropped. */
-export function onePerFrame(calls) {
-  const idle = waiting.length === 0;
-  waiting = [...calls];
-  const next = () => {
-    waiting.shift()?.();
-    if (waiting.length > 0) requestAnimationFrame(next);
-  };
-  if (idle) requestAnimationFrame(next);
-}
-
-/** Draws in the next frame; a hidden page waits until it is seen. */
-export function frameSoon() {
+/** Calls `draw` in a frame soon; a hidden page waits until it is seen. */
+export function drawSoon(draw) {
+  waiting.add(draw);
   if (asked) return;
   asked = true;
-  requestAnimationFrame(() => {
-    asked = false;
-    painters.forEach((paint) => paint());
-  });
+  requestAnimationFrame(frame);
+}
+
+function frame() {
+  const end = performance.now() + BUDGET_MS;
+  for (const draw of waiting) {
+    waiting.delete(draw);
+    draw();
+    if (performance.now() > end) break;
+  }
+  asked = waiting.size > 0;
+  if (asked) requestAnimationFrame(frame);
 }

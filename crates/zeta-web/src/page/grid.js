@@ -2,7 +2,7 @@
 // so that the focus, the reader of a screen and the eye stay where they are.
 
 import { make, put, mark } from "./dom.js";
-import { onFrame, frameSoon } from "./frame.js";
+import { drawSoon } from "./frame.js";
 
 /** Rows that exist above and below the screen. */
 const SPARE = 4;
@@ -30,7 +30,6 @@ export class Grid {
     );
     this.none = make("p", "nothing");
     pane.append(this.root, this.none);
-    this.stale = true;
     this.place = new Map();
     this.top = 0;
     this.body.addEventListener("scroll", () => this.scrolled(), { passive: true });
@@ -38,7 +37,7 @@ export class Grid {
     this.body.addEventListener("click", (event) => this.clicked(event));
     this.body.addEventListener("focusin", (event) => this.focused(event));
     new ResizeObserver(() => this.resized()).observe(this.body);
-    onFrame(() => this.stale && this.draw());
+    this.paint = () => this.draw();
   }
 
   /** Shows these keys, in this order. */
@@ -57,8 +56,7 @@ export class Grid {
 
   /** Draws in the next frame. */
   later() {
-    this.stale = true;
-    frameSoon();
+    drawSoon(this.paint);
   }
 
   /** Measures when the browser has done its layout anyway, and never in between. */
@@ -77,13 +75,7 @@ export class Grid {
     this.later();
   }
 
-  /** Writes the rows on the screen again: their ages have changed. */
-  tick() {
-    for (const [key, parts] of this.rows) this.fill(parts, key);
-  }
-
   draw() {
-    this.stale = false;
     if (!this.height) return;
     const [count, height] = [this.keys.length, this.height];
     if (this.space.dataset.count !== `${count}/${height}`) {

@@ -25,7 +25,7 @@ export function listOf(pane, { word, order, row, grid }) {
   return {
     grid,
     show: (what) => (what.has(word) || what.has("all")) && select(what.has("all")),
-    tick: () => grid.tick(),
+    tick: () => grid.later(),
     filter(given) {
       words = given;
       select(true);

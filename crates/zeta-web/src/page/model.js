@@ -119,7 +119,10 @@ function onlyBeats(old, row) {
 /** Takes changes; returns the words of what changed. */
 export function applyChanges(changes) {
   const what = [];
-  if (changes.node) model.node = changes.node;
+  if (changes.node !== undefined) {
+    model.node = changes.node ?? undefined;
+    what.push("node");
+  }
   if (changes.agents || changes.agents_gone) {
     const only = changes.agents?.every((row) => onlyBeats(model.agents.get(agentKey(row)), row));
     changes.agents_gone?.forEach((row) => agents.remove(row));

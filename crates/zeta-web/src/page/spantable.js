@@ -38,7 +38,7 @@ export function spanTable(root, timeline, open) {
   };
   return {
     stale: update,
-    tick: () => shown && grid.tick(),
+    tick: () => shown && grid.later(),
     toggle() {
       shown = !shown;
       grid ??= new Grid(root, {

@@ -2,7 +2,7 @@
 
 import { model } from "./model.js";
 import { now, clock, day, moment, longLength } from "./clock.js";
-import { onFrame, frameSoon } from "./frame.js";
+import { drawSoon } from "./frame.js";
 import { make, put, mark } from "./dom.js";
 import { Scale } from "./scale.js";
 import { Lanes, beginOfSpan, endOfSpan } from "./lanes.js";
@@ -47,7 +47,7 @@ export class Timeline {
     const recolor = () => this.recolor();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
     addEventListener("theme", recolor);
-    onFrame(() => this.stale && this.draw());
+    this.paint = () => this.draw();
   }
 
   buttons(part) {
@@ -132,8 +132,7 @@ export class Timeline {
   }
 
   later() {
-    this.stale = true;
-    frameSoon();
+    drawSoon(this.paint);
   }
 
   resized() {
@@ -147,7 +146,6 @@ export class Timeline {
   }
 
   draw() {
-    this.stale = false;
     const box = this.box;
     if (!this.size) {
       const [width, height] = [box.clientWidth, box.clientHeight];
@@ -188,9 +186,9 @@ export class Timeline {
     if (span !== this.hovered) {
       this.hovered = span;
       this.box.classList.toggle("over", span !== undefined);
+      this.tip.hidden = span === undefined;
       this.later();
     }
-    this.tip.hidden = span === undefined;
     if (!span) return;
     const { title, lines } = wordsOfSpan(span);
     this.tip.replaceChildren(make("b", "", [title]), ...lines.map((text) => make("span", "", [text])));
