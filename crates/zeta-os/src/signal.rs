@@ -250,6 +250,19 @@ impl Signals {
         Some(Received { number, from_kernel: info.ssi_code == libc::SI_KERNEL })
     }
 
+    /// Gives a program of the caller's the mask and the dispositions that this process was started
+    /// with.
+    pub fn pass_on_inherited<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        let mask = self.old_mask;
+        let restore = move || {
+            // SAFETY: this is the child before its exec.
+            unsafe { restore_inherited(&mask) };
+            Ok(())
+        };
+        // SAFETY: what runs in the child is async-signal-safe and takes no memory.
+        unsafe { command.pre_exec(restore) }
+    }
+
     /// The mask that this process was started with.
     pub(crate) fn inherited_mask(&self) -> &libc::sigset_t {
         &self.old_mask

@@ -6,12 +6,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rustix::process::geteuid;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host::random_hex;
-use zeta_os::signal::pass_on_inherited;
+use zeta_os::signal::Signals;
 
 /// The program that knows the browser of the person.
 const OPENER: &str = "xdg-open";
@@ -20,16 +20,6 @@ const OPENER: &str = "xdg-open";
 #[derive(Debug)]
 pub struct Opened {
     file: PathBuf,
-    child: Option<Child>,
-}
-
-impl Opened {
-    /// Leaves no dead process behind: the program may last as long as the browser.
-    pub(crate) fn reap(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = std::thread::Builder::new().spawn(move || child.wait());
-        }
-    }
 }
 
 impl Drop for Opened {
@@ -42,7 +32,7 @@ impl Drop for Opened {
 ///
 /// # Errors
 /// The caller is root, or there is no screen, no program that opens it, or no room for the file.
-pub fn open(url: &str) -> Result<Opened> {
+pub fn open(url: &str, signals: &Signals) -> Result<Opened> {
     let cannot = |why: &str| Error::new(Kind::Fault, format!("no browser is opened: {why}"));
     if geteuid().is_root() {
         return Err(cannot("it would run as root").hint("open the address yourself"));
@@ -53,7 +43,7 @@ pub fn open(url: &str) -> Result<Opened> {
         return Err(error.hint("open the address yourself, from elsewhere by ssh -L"));
     }
     let name = format!("zeta-web-{}.html", random_hex()?);
-    let mut opened = Opened { file: std::env::temp_dir().join(name), child: None };
+    let opened = Opened { file: std::env::temp_dir().join(name) };
     let text = format!(
         "<!doctype html><meta charset=\"utf-8\"><title>zeta</title>\
          <meta http-equiv=\"refresh\" content=\"0;url={url}\"><a href=\"{url}\">zeta</a>\n"
@@ -64,10 +54,11 @@ pub fn open(url: &str) -> Result<Opened> {
     let mut command = Command::new(OPENER);
     command.arg(&opened.file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The keys of this terminal are not for the browser.
-    pass_on_inherited(command.process_group(0));
-    let child = command
+    signals.pass_on_inherited(command.process_group(0));
+    let mut child = command
         .spawn()
         .map_err(|error| cannot(&format!("{OPENER}: {error}")).hint("open the address yourself"))?;
-    opened.child = Some(child);
+    // It may last as long as the browser; waiting for it leaves no dead process behind.
+    let _ = std::thread::Builder::new().spawn(move || child.wait());
     Ok(opened)
 }

@@ -41,13 +41,13 @@ pub struct Setting {
 }
 
 /// A page that listens, and is not served yet.
-#[derive(Debug)]
 pub struct Page {
     listener: TcpListener,
     address: SocketAddr,
     hosts: Vec<String>,
     secrets: Secrets,
     ctx: Context,
+    signals: Signals,
 }
 
 impl Page {
@@ -70,8 +70,10 @@ impl Page {
         let address = listener.local_addr().map_err(|error| fault(&error))?;
         let hosts = decide_hosts(address.ip(), address.port(), allow_remote, &named)
             .map_err(|why| refused(address.ip(), &why))?;
+        // Before anything is printed, and before the threads, which inherit it.
+        let signals = Signals::take_over()?;
         let secrets = Secrets { token: random_hex()?, cookie: random_hex()? };
-        Ok(Page { listener, address, hosts, secrets, ctx })
+        Ok(Page { listener, address, hosts, secrets, ctx, signals })
     }
 
     /// The address, with the port that was taken.
@@ -94,24 +96,19 @@ impl Page {
     /// # Errors
     /// There is no screen or no browser, or the caller is root.
     pub fn open(&self) -> Result<Opened> {
-        browser::open(&self.url())
+        browser::open(&self.url(), &self.signals)
     }
 
     /// Serves the page until a signal ends this process.
     ///
     /// # Errors
     /// It cannot be served.
-    pub fn serve(self, mut opened: Option<Opened>) -> Result<()> {
+    pub fn serve(self, opened: Option<Opened>) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| fault(&error))?;
-        // Before the threads, which inherit it.
-        let signals = Signals::take_over()?;
-        if let Some(opened) = &mut opened {
-            opened.reap();
-        }
-        let Page { listener, hosts, secrets, ctx, .. } = self;
+        let Page { listener, hosts, secrets, ctx, signals, .. } = self;
         let feed =
             feed::Feed::start(move || source::Source::open(&ctx)).map_err(|error| fault(&error))?;
         let site = Arc::new(answer::Site::new(hosts, secrets, feed.clone(), opened));

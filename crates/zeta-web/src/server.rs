@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -22,6 +23,9 @@ use crate::stall::Stalling;
 
 /// The most connections at once. A browser has six for a page at most.
 const CONNECTIONS_MAX: usize = 64;
+/// The bytes that the kernel keeps for a client that does not read; it doubles them. Left to itself
+/// it keeps four million.
+const KERNEL_BUFFER: usize = 128 * 1024;
 /// How long the head of a request may take, and how long a connection may have none.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The most bytes of the head of a request, and of what waits to be written beside one event.
@@ -37,6 +41,8 @@ pub async fn run(
     site: &Arc<Site>,
     signals: Signals,
 ) -> io::Result<()> {
+    // Each connection inherits it.
+    set_socket_send_buffer_size(&listener, KERNEL_BUFFER)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let mut ended = end_by(signals)?;

@@ -86,9 +86,7 @@ pub fn check_host(text: &str) -> Result<(), HostError> {
         },
     };
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-    let is_port = |port: &str| {
-        port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
-    };
+    let is_port = |port: &str| !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok();
     let good = !name.is_empty() && name.len() <= 253 && name.chars().all(is_plain);
     (good && port.is_none_or(is_port)).then_some(()).ok_or(HostError)
 }

@@ -23,7 +23,7 @@ pub(super) const NOUN: Noun = Noun {
 Prints the address of the page, and serves it until it is ended (Ctrl-C). The address has a token:
 who has it sees the page. Other users of this machine, and sites in your browser, get nothing.
 
-From another machine: on it, ssh -L 9000:127.0.0.1:8080 BOX, and here --port 8080 --host localhost:9000.
+From another machine: ssh -L 9000:127.0.0.1:8080 BOX there, --port 8080 --host localhost:9000 here.
 
 Examples:
   zeta web

@@ -123,8 +123,8 @@ fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
     // Agents whose records are long: a change of all of them is more than a connection takes.
     let write = |round: usize| {
         for number in 0..150 {
-            let task = format!("task: \"{round} {}\"\nstatus:", "x".repeat(3000));
-            let agent = text.replace("a0", &format!("a{number}")).replacen("status:", &task, 1);
+            let task = format!("task: \"{round} {}\"\nend: true", "x".repeat(3000));
+            let agent = text.replace("a0", &format!("a{number}")).replacen("end: true", &task, 1);
             std::fs::write(sandbox.node().join(".temp-of-a-test"), agent).unwrap();
             let name = sandbox.node().join(format!("persona-a{number}.state"));
             std::fs::rename(sandbox.node().join(".temp-of-a-test"), name).unwrap();

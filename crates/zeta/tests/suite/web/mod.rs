@@ -19,6 +19,8 @@ use crate::support::{LIMIT, Out, Sandbox, finish, signal, with_usual_signals};
 /// A server, ended when this is dropped.
 pub struct Server {
     child: Option<Child>,
+    /// What it printed.
+    pub line: String,
     pub url: String,
     pub port: u16,
     pub token: String,
@@ -53,7 +55,7 @@ impl Server {
         let url = object["url"].as_str().unwrap().to_owned();
         let port = u16::try_from(object["port"].as_u64().unwrap()).unwrap();
         let token = url.split_once("?t=").unwrap().1.to_owned();
-        Server { child: Some(child), url, port, token }
+        Server { child: Some(child), line, url, port, token }
     }
 
     pub fn pid(&self) -> u32 {
