@@ -1,5 +1,5 @@
-//! A browser without a window, driven by its own protocol over two pipes: for tests of the page, and
-//! for its pictures. It needs no port, no driver and no other program than Chromium.
+//! A browser without a window, driven by its own protocol over two pipes: for tests of the page,
+//! and for its pictures. It needs no port, no driver and no other program than Chromium.
 
 use std::collections::VecDeque;
 use std::error::Error;

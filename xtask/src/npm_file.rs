@@ -1,4 +1,4 @@
-//! Single files of npm packages that tests read: downloaded once, so that the tests need no network.
+//! Single files of npm packages that tests read: downloaded once, so that tests need no network.
 
 use std::fs;
 use std::path::PathBuf;

@@ -12,7 +12,8 @@ const VARIABLE: &str = "ZETA_AXE";
 /// What is serious or critical, as one text.
 const RUN: &str = "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
     JSON.stringify(violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-        .map(({ id, help, nodes }) => [id, help, nodes.slice(0, 3).map((node) => node.html)]), null, 1))";
+        .map(({ id, help, nodes }) => [id, help, nodes.slice(0, 3).map((node) => node.html)]),
+        null, 1))";
 
 #[test]
 fn axe_finds_nothing_serious() {

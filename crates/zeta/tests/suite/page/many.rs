@@ -20,6 +20,14 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     let rows = "document.querySelectorAll('#agents .row').length";
     let count = page.eval(rows).as_u64().unwrap();
     assert!((5..60).contains(&count), "{count}");
+    page.browser.wheel(300.0, 400.0, 2000.0).unwrap();
+    page.until("document.querySelector('#agents .grid-body').scrollTop > 1500");
+    let shown = "[...document.querySelectorAll('#agents .row:not([hidden])')].filter((row) => {
+        const box = row.getBoundingClientRect();
+        const list = row.closest('.grid-body').getBoundingClientRect();
+        return box.bottom > list.top && box.top < list.bottom && row.innerText.includes('agent-');
+    }).length";
+    page.until(&format!("{shown} >= 5"));
     page.press("1");
     page.press("End");
     page.until("document.activeElement.getAttribute('aria-rowindex') === '1001'");

@@ -10,7 +10,6 @@ mod many;
 mod safe;
 mod scene;
 mod size;
-mod timeline;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

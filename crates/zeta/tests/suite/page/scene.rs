@@ -15,7 +15,8 @@ fn sees(page: &mut Shown, place: &str, text: &str) {
             for (let above = at.parentElement; above; above = above.parentElement) {{
                 const around = above.getBoundingClientRect();
                 const clips = getComputedStyle(above).overflowY !== 'visible';
-                if (clips && (box.bottom > around.bottom + 1 || box.top < around.top - 1)) return false;
+                const hidden = box.bottom > around.bottom + 1 || box.top < around.top - 1;
+                if (clips && hidden) return false;
             }}
             return box.height > 0 && box.bottom <= innerHeight && box.right <= innerWidth;
         }})"

@@ -1,4 +1,4 @@
-//! Small and large windows, light and dark: nothing is cut off at the side, and each list is reached.
+//! Small and large windows: nothing is cut off at the side, and each list is reached.
 
 use super::shown;
 use crate::scene;
