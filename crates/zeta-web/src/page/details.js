@@ -10,7 +10,7 @@ const ago = (us) => us !== undefined && `${moment(us)} (${age(us)} ago)`;
 
 /** A list of names and values; what is not known is left out. */
 function facts(pairs) {
-  const known = pairs.filter(([, value]) => value !== undefined && value !== false && value !== "");
+  const known = pairs.filter(([, value]) => ![undefined, false, "", 0].includes(value));
   return make("dl", "facts", known.flatMap(([name, value]) => [
     make("dt", "", [name]),
     make("dd", "", [typeof value === "string" || value instanceof Node ? value : String(value)]),

@@ -42,7 +42,11 @@ export class Timeline {
     startPointer(this);
     this.box.addEventListener("keydown", (event) => this.pressed(event));
     this.box.addEventListener("focus", () => this.later());
-    this.box.addEventListener("blur", () => this.later());
+    this.box.addEventListener("blur", () => {
+      this.hover(undefined);
+      this.tip.hidden = true;
+      this.later();
+    });
     new ResizeObserver(() => this.resized()).observe(this.box);
     const recolor = () => this.recolor();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
@@ -164,10 +168,20 @@ export class Timeline {
     const focused = document.activeElement === box ? this.focused : undefined;
     const { lanes, scale, scroll, colors, hovered, strip } = this;
     this.painter.paint({ lanes, scale, scroll, now: now(), colors, focused, hovered, strip });
+    if (this.tipped !== focused) this.tipFocused(focused);
     mark(this.followButton, "aria-pressed", String(scale.follow));
     const [from, to] = [scale.from, Math.min(scale.to, now())];
     const start = `${day(from) === day(now()) ? "" : `${day(from)} `}${clock(from, false)}`;
     put(this.range, `${start} – ${scale.follow ? "now" : clock(to, false)}, ${longLength(to - from)}`);
+  }
+
+  /** The keyboard shows what the pointer would: the facts of the span with the focus. */
+  tipFocused(span) {
+    this.tipped = span;
+    const drawn = span && this.painter.hits.find((hit) => hit.span === span);
+    if (!drawn) return;
+    const box = this.box.getBoundingClientRect();
+    this.showTip(span, box.left + drawn.x, box.top + drawn.bottom);
   }
 
   /** Counts how many grants began in each two pixels of the strip. */
@@ -189,7 +203,12 @@ export class Timeline {
       this.tip.hidden = span === undefined;
       this.later();
     }
-    if (!span) return;
+    if (span) this.showTip(span, x, y);
+  }
+
+  /** Shows the facts of a span beside a place of the window. */
+  showTip(span, x, y) {
+    this.tip.hidden = false;
     const { title, lines } = wordsOfSpan(span);
     this.tip.replaceChildren(make("b", "", [title]), ...lines.map((text) => make("span", "", [text])));
     const box = this.tip.getBoundingClientRect();
