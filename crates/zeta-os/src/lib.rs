@@ -13,6 +13,7 @@ pub mod console;
 pub mod error;
 pub mod files;
 pub mod flock;
+pub mod full_screen;
 pub mod given_path;
 pub mod hardening;
 pub mod host;
