@@ -23,12 +23,14 @@
 //! 18. [`mcp`]: how agents are shown what other agents wrote.
 //! 19. [`terminal`]: what the bytes of a terminal say.
 //! 20. [`overview`]: what is known of a state directory, as people look at it.
+//! 21. [`history`]: who held which lease when, and how that ended.
 #![forbid(unsafe_code)]
 
 pub mod bus;
 pub mod clean;
 pub mod creds;
 pub mod evidence;
+pub mod history;
 pub mod hook;
 pub mod json;
 pub mod layout;

@@ -189,7 +189,7 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-fn push_quoted(out: &mut String, text: &str) {
+pub(crate) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     if is_plain(text) {
         out.push_str(text);
