@@ -1,11 +1,12 @@
 //! Scenes for the tests: values by hand, at a time that stands still.
 
+use zeta_core::history::{Entry, Event};
 use zeta_core::overview::{
     Agent, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter, Waits,
 };
 use zeta_core::presence::Liveness;
 
-use crate::scene::{LogKind, LogLine, Scene};
+use crate::scene::Scene;
 
 /// The moment of all frames: 2026-11-22T10:11:12Z.
 pub const NOW: i64 = 1_795_342_272_000_000;
@@ -171,20 +172,18 @@ pub fn shop() -> Scene {
         message("a2", 120, "otto", "rex", "the checkout needs the new prices first\nbefore Friday"),
         message("a3", 30, "日本-エージェント", "otto", "検索のテストが終わりました"),
     ];
-    let line = |seconds: i64, name: &str, text: &str, kind| LogLine {
-        at_us: NOW - seconds * 1_000_000,
-        node: "nestor".into(),
-        name: name.into(),
-        subject: name.into(),
-        token: 1_795_342_000_000_001,
-        text: text.into(),
-        kind,
+    let entry = |seconds: i64, event, name: &str, agent: &str| Entry {
+        agent: some(agent),
+        fencing_token: Some(1_795_342_000_000_001),
+        ..Entry::new("nestor", event, name, NOW - seconds * 1_000_000)
     };
+    let mut over = entry(900, Event::TakenOver, "deploy", "bob").because("holder_dead");
+    over.from_agent = some("alice");
     let log = vec![
-        line(90_000, "deploy", "alice", LogKind::Usual),
-        line(3_000, "deploy", "released by alice", LogKind::Usual),
-        line(900, "deploy", "alice → bob (alice's process ended)", LogKind::TakenOver),
-        line(60, "migration", "broken by max: it hung", LogKind::Lost),
+        entry(90_000, Event::Acquired, "deploy", "alice"),
+        entry(3_000, Event::Released, "search-index", "日本-エージェント"),
+        over,
+        entry(60, Event::Broken, "migration", "vera").by("max").with_reason("it hung"),
     ];
     let node = some("nestor");
     let state_dir = "/tmp/zeta-cluster-state".into();

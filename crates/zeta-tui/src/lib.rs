@@ -2,6 +2,7 @@
 //! none. It draws an overview and decides nothing.
 #![forbid(unsafe_code)]
 
+mod change;
 mod clock;
 mod draw;
 #[cfg(test)]

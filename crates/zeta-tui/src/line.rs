@@ -1,9 +1,11 @@
 //! The view where there is no terminal: a line of text for each change.
 
+use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, Overview, Urgency};
 use zeta_core::time::format_utc;
 
-use crate::scene::{LogLine, Scene, alerts, state};
+use crate::change;
+use crate::scene::{Scene, alerts, state};
 use crate::text::one_line;
 
 /// What is so at the beginning: what needs a person, or that nothing does, and how much is there.
@@ -27,7 +29,10 @@ pub fn changes(old: &Scene, new: &Scene) -> Vec<String> {
     let known = &new.overview;
     let mut lines = Vec::new();
     let changed = new_log(&old.log, &new.log);
-    lines.extend(changed.iter().map(|it| at(it.at_us, &format!("{}: {}", it.subject, it.text))));
+    lines.extend(changed.iter().map(|it| {
+        let text = change::text(it, "->");
+        at(it.at_us, &format!("{}: {text}", it.subject))
+    }));
     let mut add = |line: String| lines.push(at(known.at_us, &line));
     of_agents(&old.overview, known, &mut add);
     of_leases(&old.overview, known, &mut add);
@@ -43,7 +48,7 @@ pub fn changes(old: &Scene, new: &Scene) -> Vec<String> {
 }
 
 /// The lines of the log that were added: a log may also have lost its oldest ones.
-fn new_log<'n>(old: &[LogLine], new: &'n [LogLine]) -> &'n [LogLine] {
+fn new_log<'n>(old: &[Entry], new: &'n [Entry]) -> &'n [Entry] {
     let known = old.last().and_then(|last| new.iter().rposition(|line| line == last));
     new.get(known.map_or(0, |last| last + 1)..).unwrap_or_default()
 }
@@ -123,12 +128,12 @@ fn at(at_us: i64, line: &str) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests {
+    use zeta_core::history::Event;
     use zeta_core::overview::{Message, Waits};
     use zeta_core::presence::Liveness;
 
     use super::*;
     use crate::fixture::{NOW, shop};
-    use crate::scene::LogKind;
 
     #[test]
     fn the_first_lines_say_what_needs_a_person() {
@@ -172,17 +177,13 @@ mod tests {
             text: "done\u{1b}[2J".into(),
         });
         new.log.remove(0);
-        new.log.push(LogLine {
-            at_us: NOW,
-            subject: "deploy".into(),
-            text: "bob → otto (processes have ended)".into(),
-            kind: LogKind::TakenOver,
-            ..LogLine::default()
-        });
+        let mut over = Entry::new("nestor", Event::TakenOver, "deploy", NOW).because("expired");
+        (over.from_agent, over.agent) = (Some("bob".into()), Some("otto".into()));
+        new.log.push(over);
         assert_eq!(
             changes(&old, &new),
             [
-                "10:11:12 deploy: bob → otto (processes have ended)",
+                "10:11:12 deploy: bob -> otto (bob: its time was over)",
                 "10:11:13 rex was waits, is live: its process runs",
                 "10:11:13 otto waits for a person: push to main?",
                 "10:11:13 日本-エージェント does: tests",

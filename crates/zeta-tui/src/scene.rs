@@ -1,6 +1,7 @@
 //! What there is to show: the overview and the log, the rows of each pane, and which of them a
 //! filter lets pass.
 
+use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, Message, Overview, Urgency};
 use zeta_core::presence::Liveness;
 
@@ -10,38 +11,7 @@ pub struct Scene {
     /// What is known now.
     pub overview: Overview,
     /// What changed before, the newest last.
-    pub log: Vec<LogLine>,
-}
-
-/// One change of a lease.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogLine {
-    /// When it was.
-    pub at_us: i64,
-    /// The node.
-    pub node: String,
-    /// The name of the lease.
-    pub name: String,
-    /// What people call it.
-    pub subject: String,
-    /// The fencing token of the grant.
-    pub token: u64,
-    /// What happened, in words: `alice, from bob (its process ended)`.
-    pub text: String,
-    /// How it looks: a change that robbed a holder is not like one that a holder made.
-    pub kind: LogKind,
-}
-
-/// What kind of change a line of the log is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogKind {
-    /// A holder took it, or gave it back.
-    #[default]
-    Usual,
-    /// It was taken over from a holder that is gone or late.
-    TakenOver,
-    /// It was broken or cleaned away.
-    Lost,
+    pub log: Vec<Entry>,
 }
 
 /// A list of the view.
@@ -120,8 +90,9 @@ impl Scene {
             Pane::Agents => agents.get(at).map(|agent| id(&agent.node, &agent.name, 0)),
             Pane::Leases => leases.get(at).map(|lease| id(&lease.node, &lease.name, lease.token)),
             Pane::Messages => messages.get(at).map(|message| id(&message.id, "", 0)),
-            Pane::Log => self.log.get(at).map(|line| {
-                id(&line.node, &format!("{} {}", line.name, line.text), line.at_us.unsigned_abs())
+            Pane::Log => self.log.get(at).map(|entry| {
+                let event = format!("{} {}", entry.event.word(), entry.lease);
+                id(&entry.node, &event, entry.at_us.unsigned_abs())
             }),
             Pane::Findings => findings.get(at).map(|finding| id(&finding.word, &finding.about, 0)),
         }
@@ -145,8 +116,7 @@ impl Scene {
             Pane::Agents => texts.extend(agents.get(at).into_iter().flat_map(texts_of_agent)),
             Pane::Leases => texts.extend(leases.get(at).into_iter().flat_map(texts_of_lease)),
             Pane::Messages => texts.extend(messages.get(at).into_iter().flat_map(texts_of_message)),
-            Pane::Log => texts
-                .extend(self.log.get(at).into_iter().flat_map(|line| [&*line.subject, &line.text])),
+            Pane::Log => texts.extend(self.log.get(at).into_iter().flat_map(texts_of_entry)),
             Pane::Findings => texts.extend(
                 findings.get(at).into_iter().flat_map(|it| [&*it.word, &it.about, &it.text]),
             ),
@@ -171,6 +141,20 @@ fn texts_of_lease(lease: &Lease) -> Vec<&str> {
 
 fn texts_of_message(message: &Message) -> Vec<&str> {
     vec![&message.topic, &message.from, &message.to, &message.text]
+}
+
+fn texts_of_entry(entry: &Entry) -> Vec<&str> {
+    let optional = [
+        &entry.agent,
+        &entry.from_agent,
+        &entry.by,
+        &entry.cause,
+        &entry.reason,
+        &entry.purpose,
+        &entry.branch,
+    ];
+    let texts = [entry.event.word(), &entry.lease, &entry.subject];
+    texts.into_iter().chain(optional.into_iter().filter_map(some)).collect()
 }
 
 fn some(text: &Option<String>) -> Option<&str> {

@@ -1,12 +1,14 @@
 //! All that is known of one row: of an agent, a lease, a message, a change or a finding.
 
+use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, Message, Overview};
 use zeta_core::time::format_utc;
 
 use super::TextLine;
-use super::row::{agent_tone, lease_state, log_tone, rest_of, urgency};
+use super::row::{agent_tone, lease_state, rest_of, urgency};
+use crate::change;
 use crate::clock::Clock;
-use crate::scene::{LogLine, Pane, Scene, state};
+use crate::scene::{Pane, Scene, state};
 use crate::theme::{Theme, Tone};
 
 /// Most lines of the log, or messages, that the details of something repeat.
@@ -175,13 +177,18 @@ impl Page<'_> {
         self.fact("whole", format!("zeta bus read {}", message.id));
     }
 
-    fn change(&mut self, scene: &Scene, line: &LogLine) {
-        self.add("lease", &line.subject, Tone::Strong);
-        self.add("what", &line.text, log_tone(line.kind));
-        self.moment("when", Some(line.at_us));
-        self.fact("token", line.token.to_string());
-        self.fact("node", &line.node);
-        self.log(scene, &line.node, &line.name);
+    fn change(&mut self, scene: &Scene, entry: &Entry) {
+        self.add("lease", &entry.subject, Tone::Strong);
+        let text = change::text(entry, self.theme.signs.arrow);
+        self.add("what", text, change::tone(entry.event));
+        self.moment("when", Some(entry.at_us));
+        self.maybe("holder", &entry.agent);
+        self.maybe("purpose", &entry.purpose);
+        self.maybe("branch", &entry.branch);
+        self.maybe("worktree", &entry.worktree);
+        self.maybe("token", &entry.fencing_token.map(|token| token.to_string()));
+        self.fact("node", &entry.node);
+        self.log(scene, &entry.node, &entry.lease);
     }
 
     fn finding(&mut self, finding: &Finding) {
@@ -205,12 +212,15 @@ impl Page<'_> {
 
     /// The last changes of a lease, the newest first.
     fn log(&mut self, scene: &Scene, node: &str, name: &str) {
-        let of_lease = scene.log.iter().rev().filter(|it| it.node == node && it.name == name);
+        let of_lease = scene.log.iter().rev().filter(|it| it.node == node && it.lease == name);
         let lines: Vec<(String, Tone)> = of_lease
             .take(LAST)
-            .map(|it| (format!("{}  {}", self.clock.moment(it.at_us), it.text), log_tone(it.kind)))
+            .map(|it| {
+                let text = change::text(it, self.theme.signs.arrow);
+                (format!("{:8}  {text}", self.clock.moment(it.at_us)), change::tone(it.event))
+            })
             .collect();
-        self.all("before", lines);
+        self.all("history", lines);
     }
 }
 

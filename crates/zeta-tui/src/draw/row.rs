@@ -1,10 +1,12 @@
 //! The columns of each pane, and a row of it.
 
+use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, LeaseKind, Message, Urgency};
 
 use super::table::{Cell, Column, fixed, rest};
+use crate::change;
 use crate::clock::Clock;
-use crate::scene::{LogKind, LogLine, Pane, Scene, state};
+use crate::scene::{Pane, Scene, state};
 use crate::theme::{Signs, Theme, Tone};
 
 const AGENTS: &[Column] = &[
@@ -64,7 +66,7 @@ pub fn cells(scene: &Scene, pane: Pane, at: usize, clock: &Clock, theme: &Theme)
         Pane::Agents => known.agents.get(at).map(|it| agent(it, clock, theme)),
         Pane::Leases => known.leases.get(at).map(|it| lease(it, clock, theme)),
         Pane::Messages => known.messages.get(at).map(|it| message(it, clock)),
-        Pane::Log => scene.log.get(at).map(|it| log(it, clock)),
+        Pane::Log => scene.log.get(at).map(|it| log(it, clock, theme)),
         Pane::Findings => known.findings.get(at).map(|it| finding(it, theme)),
     };
     cells.unwrap_or_default()
@@ -184,21 +186,15 @@ fn message(message: &Message, clock: &Clock) -> Vec<Cell> {
     ]
 }
 
-/// How a line of the log looks.
-pub fn log_tone(kind: LogKind) -> Tone {
-    match kind {
-        LogKind::Usual => Tone::Plain,
-        LogKind::TakenOver => Tone::Doubt,
-        LogKind::Lost => Tone::Bad,
-    }
-}
-
-fn log(line: &LogLine, clock: &Clock) -> Vec<Cell> {
+fn log(entry: &Entry, clock: &Clock, theme: &Theme) -> Vec<Cell> {
+    let sign = if change::is_grave(entry.event) { theme.signs.bad } else { theme.signs.silent };
+    let token = entry.fencing_token.map(|token| token.to_string()).unwrap_or_default();
+    let tone = change::tone(entry.event);
     vec![
-        Cell::new(clock.moment(line.at_us), Tone::Faint),
-        Cell::new(&line.subject, Tone::Strong),
-        Cell::new(&line.text, log_tone(line.kind)),
-        Cell::new(line.token.to_string(), Tone::Faint),
+        Cell::new(clock.moment(entry.at_us), Tone::Faint),
+        Cell::new(&entry.subject, Tone::Strong),
+        Cell::new(format!("{sign} {}", change::text(entry, theme.signs.arrow)), tone),
+        Cell::new(token, Tone::Faint),
     ]
 }
 
