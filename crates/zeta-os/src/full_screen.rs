@@ -157,15 +157,6 @@ pub fn keys() -> BorrowedFd<'static> {
     rustix::stdio::stdin()
 }
 
-/// Returns whether the reader of the standard output went away: a pipe without one, or a terminal
-/// that is gone.
-pub fn is_output_closed() -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(STDOUT, PollFlags::empty())];
-    let none = rustix::event::Timespec::default();
-    let polled = poll(&mut polled, Some(&none)).map(|_| polled.map(|fd| fd.revents()));
-    polled.is_ok_and(|[events]| events.intersects(PollFlags::ERR | PollFlags::HUP))
-}
-
 /// The standard streams, which a program of Rust always has.
 const STDIN: BorrowedFd<'static> = rustix::stdio::stdin();
 const STDOUT: BorrowedFd<'static> = rustix::stdio::stdout();

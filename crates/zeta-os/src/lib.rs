@@ -24,6 +24,7 @@ pub mod mount;
 pub mod open_beneath;
 pub mod process;
 pub mod pty;
+pub mod reader;
 pub mod relay;
 #[expect(
     unsafe_code,

@@ -19,6 +19,21 @@ fn some(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
+/// What a scene is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    pub overview: Overview,
+    pub log: Vec<Entry>,
+}
+
+impl Known {
+    /// The scene of it.
+    pub fn scene(&self) -> Scene<'_> {
+        let node = self.overview.node.as_deref();
+        Scene { overview: &self.overview, log: &self.log, node }
+    }
+}
+
 /// An agent that works.
 pub fn agent(name: &str, liveness: Liveness, task: &str, branch: &str) -> Agent {
     Agent {
@@ -72,7 +87,7 @@ pub fn finding(word: &str, about: &str, text: &str, hint: &str, urgency: Urgency
 
 /// The agents, leases, messages and changes of a web shop: one agent waits for a person, one hangs,
 /// one was stopped, one ended, and two write one file.
-pub fn shop() -> Scene {
+pub fn shop() -> Known {
     let question = "May I delete the branch feat/old-checkout on origin?";
     let waits = Waits { question: question.into(), since_us: ago(754) };
     let mut agents = vec![
@@ -97,6 +112,7 @@ pub fn shop() -> Scene {
     }
     let ended = "its processes have ended";
     agents.push(Agent { evidence: ended.into(), ..agent("bob", Liveness::Gone, "release", "") });
+    agents.push(Agent { tool: None, ..agent("old", Liveness::Gone, "an older release", "") });
     let waiter =
         |agent: &str, pid, seconds| Waiter { agent: some(agent), pid, since_us: ago(seconds) };
     let mut leases = vec![
@@ -157,6 +173,7 @@ pub fn shop() -> Scene {
             "let one of them claim it: zeta claim acquire --path",
             Urgency::Collision,
         ),
+        finding("dead_agent", "bob", "agent bob ended without recording it", "", Urgency::Notice),
         finding("odd_name", "x y", "\"x y\" is not a name of the standard", "", Urgency::Notice),
     ];
     let message = |id: &str, seconds: i64, from: &str, to: &str, text: &str| Message {
@@ -187,7 +204,7 @@ pub fn shop() -> Scene {
     ];
     let node = some("nestor");
     let state_dir = "/tmp/zeta-cluster-state".into();
-    Scene {
+    Known {
         overview: Overview { at_us: NOW, state_dir, node, agents, leases, messages, findings },
         log,
     }

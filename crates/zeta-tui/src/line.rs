@@ -9,8 +9,8 @@ use crate::scene::{Scene, alerts, state};
 use crate::text::one_line;
 
 /// What is so at the beginning: what needs a person, or that nothing does, and how much is there.
-pub fn first(scene: &Scene) -> Vec<String> {
-    let known = &scene.overview;
+pub fn first(scene: &Scene<'_>) -> Vec<String> {
+    let known = scene.overview;
     let alerts = alerts(known);
     let (agents, leases) = (known.agents.len(), known.leases.len());
     let mut lines = vec![format!("{}: {agents} agents, {leases} leases", known.state_dir)];
@@ -25,17 +25,17 @@ pub fn first(scene: &Scene) -> Vec<String> {
 }
 
 /// What changed from one scene to the next, in words.
-pub fn changes(old: &Scene, new: &Scene) -> Vec<String> {
-    let known = &new.overview;
+pub fn changes(old: &Scene<'_>, new: &Scene<'_>) -> Vec<String> {
+    let known = new.overview;
     let mut lines = Vec::new();
-    let changed = new_log(&old.log, &new.log);
+    let changed = new_log(old.log, new.log);
     lines.extend(changed.iter().map(|it| {
         let text = change::text(it, "->");
         at(it.at_us, &format!("{}: {text}", it.subject))
     }));
     let mut add = |line: String| lines.push(at(known.at_us, &line));
-    of_agents(&old.overview, known, &mut add);
-    of_leases(&old.overview, known, &mut add);
+    of_agents(old.overview, known, &mut add);
+    of_leases(old.overview, known, &mut add);
     for finding in known.findings.iter().filter(|it| is_new(it, &old.overview.findings)) {
         add(urgent(finding.urgency, &finding.text));
     }
@@ -133,12 +133,12 @@ mod tests {
     use zeta_core::presence::Liveness;
 
     use super::*;
-    use crate::fixture::{NOW, shop};
+    use crate::fixture::{Known, NOW, shop};
 
     #[test]
     fn the_first_lines_say_what_needs_a_person() {
-        let lines = first(&shop());
-        assert_eq!(lines[0], "10:11:12 /tmp/zeta-cluster-state: 7 agents, 5 leases");
+        let lines = first(&shop().scene());
+        assert_eq!(lines[0], "10:11:12 /tmp/zeta-cluster-state: 8 agents, 5 leases");
         assert_eq!(
             lines[1],
             "10:11:12 rex waits for a person: May I delete the branch feat/old-checkout on origin?"
@@ -147,14 +147,14 @@ mod tests {
             lines.last().unwrap(),
             "10:11:12 collides: vera and max write one file: src/cart.rs"
         );
-        let quiet = first(&Scene::default());
+        let quiet = first(&Known::default().scene());
         assert_eq!(quiet[1], "00:00:00 nothing needs a person");
     }
 
     #[test]
     fn each_change_is_a_line_and_nothing_else_is() {
         let old = shop();
-        assert_eq!(changes(&old, &old), [""; 0]);
+        assert_eq!(changes(&old.scene(), &old.scene()), [""; 0]);
         let mut new = shop();
         let known = &mut new.overview;
         known.at_us = NOW + 1_000_000;
@@ -181,7 +181,7 @@ mod tests {
         (over.from_agent, over.agent) = (Some("bob".into()), Some("otto".into()));
         new.log.push(over);
         assert_eq!(
-            changes(&old, &new),
+            changes(&old.scene(), &new.scene()),
             [
                 "10:11:12 deploy: bob -> otto (bob: its time was over)",
                 "10:11:13 rex was waits, is live: its process runs",

@@ -1,17 +1,30 @@
 //! What there is to show: the overview and the log, the rows of each pane, and which of them a
 //! filter lets pass.
 
+use std::collections::HashSet;
+
 use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, Message, Overview, Urgency};
 use zeta_core::presence::Liveness;
 
 /// Everything that a frame is drawn from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scene {
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
     /// What is known now.
-    pub overview: Overview,
+    pub overview: &'a Overview,
     /// What changed before, the newest last.
-    pub log: Vec<Entry>,
+    pub log: &'a [Entry],
+    /// The node that is meant, unless all are shown.
+    pub node: Option<&'a str>,
+}
+
+/// Which rows of a pane are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// Only rows with this text.
+    pub filter: String,
+    /// Also other nodes, and agents that have ended.
+    pub all: bool,
 }
 
 /// A list of the view.
@@ -56,14 +69,16 @@ impl Pane {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Id(String, String, u64);
 
-impl Scene {
+impl Scene<'_> {
     /// The places of the rows of a pane, in the order of the screen: messages and the log begin
     /// with the newest.
-    pub fn rows(&self, pane: Pane, filter: &str) -> Vec<usize> {
-        let filter = filter.to_lowercase();
+    pub fn rows(&self, pane: Pane, shown: &Shown) -> Vec<usize> {
+        let filter = shown.filter.to_lowercase();
         let newest_first = matches!(pane, Pane::Messages | Pane::Log);
-        let places = 0..self.count(pane);
-        let passes = |at: &usize| filter.is_empty() || self.has(pane, *at, &filter);
+        let is_here = self.is_here(pane, shown.all);
+        let passes =
+            |at: &usize| is_here(*at) && (filter.is_empty() || self.has(pane, *at, &filter));
+        let places = 0..self.len(pane);
         match newest_first {
             true => places.rev().filter(passes).collect(),
             false => places.filter(passes).collect(),
@@ -71,8 +86,35 @@ impl Scene {
     }
 
     /// The number of rows of a pane without a filter.
-    pub fn count(&self, pane: Pane) -> usize {
-        let Overview { agents, leases, messages, findings, .. } = &self.overview;
+    pub fn count(&self, pane: Pane, all: bool) -> usize {
+        let is_here = self.is_here(pane, all);
+        (0..self.len(pane)).filter(|at| is_here(*at)).count()
+    }
+
+    /// Whether a row is shown unless all are: one of the node that is meant, and no agent that ended
+    /// as it should. Of one that did not, there is a finding.
+    fn is_here(&self, pane: Pane, all: bool) -> impl Fn(usize) -> bool {
+        let Overview { agents, leases, findings, .. } = self.overview;
+        let about: HashSet<&str> = match pane {
+            Pane::Agents if !all => findings.iter().map(|it| it.about.as_str()).collect(),
+            _ => HashSet::new(),
+        };
+        let (log, wanted) = (self.log, self.node);
+        let meant = move |node: &str| wanted.is_none_or(|meant| meant == node);
+        let is_there =
+            move |it: &Agent| it.liveness != Liveness::Gone || about.contains(it.name.as_str());
+        move |at| {
+            all || match pane {
+                Pane::Agents => agents.get(at).is_some_and(|it| meant(&it.node) && is_there(it)),
+                Pane::Leases => leases.get(at).is_some_and(|it| meant(&it.node)),
+                Pane::Log => log.get(at).is_some_and(|it| meant(&it.node)),
+                Pane::Messages | Pane::Findings => true,
+            }
+        }
+    }
+
+    fn len(&self, pane: Pane) -> usize {
+        let Overview { agents, leases, messages, findings, .. } = self.overview;
         match pane {
             Pane::Agents => agents.len(),
             Pane::Leases => leases.len(),
@@ -84,7 +126,7 @@ impl Scene {
 
     /// What names the row at a place.
     pub fn id(&self, pane: Pane, at: usize) -> Option<Id> {
-        let Overview { agents, leases, messages, findings, .. } = &self.overview;
+        let Overview { agents, leases, messages, findings, .. } = self.overview;
         let id = |a: &str, b: &str, number| Id(a.to_owned(), b.to_owned(), number);
         match pane {
             Pane::Agents => agents.get(at).map(|agent| id(&agent.node, &agent.name, 0)),
@@ -111,7 +153,7 @@ impl Scene {
 
     fn has(&self, pane: Pane, at: usize, filter: &str) -> bool {
         let mut texts: Vec<&str> = Vec::new();
-        let Overview { agents, leases, messages, findings, .. } = &self.overview;
+        let Overview { agents, leases, messages, findings, .. } = self.overview;
         match pane {
             Pane::Agents => texts.extend(agents.get(at).into_iter().flat_map(texts_of_agent)),
             Pane::Leases => texts.extend(leases.get(at).into_iter().flat_map(texts_of_lease)),

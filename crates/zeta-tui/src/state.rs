@@ -2,7 +2,7 @@
 //! nothing else does.
 
 use crate::key::Key;
-use crate::scene::{Id, PANES, Pane, Scene};
+use crate::scene::{Id, PANES, Pane, Scene, Shown};
 
 /// What the keys mean now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,8 +36,8 @@ pub struct State {
     pub pane: Pane,
     /// What the keys mean.
     pub mode: Mode,
-    /// Only rows with this text are shown.
-    pub filter: String,
+    /// Which rows are shown.
+    pub shown: Shown,
     cursors: [Cursor; PANES.len()],
 }
 
@@ -80,8 +80,8 @@ impl State {
 
     /// Follows the rows after the scene or the size has changed: the cursor stays with what it
     /// names.
-    pub fn settle(&mut self, scene: &Scene, room: usize) {
-        let rows = scene.rows(self.pane, &self.filter);
+    pub fn settle(&mut self, scene: &Scene<'_>, room: usize) {
+        let rows = scene.rows(self.pane, &self.shown);
         let pane = self.pane;
         if rows.is_empty() && matches!(self.mode, Mode::Details(_)) {
             self.mode = Mode::Browse;
@@ -103,7 +103,7 @@ impl State {
     }
 
     /// Takes a key.
-    pub fn key(&mut self, key: Key, scene: &Scene, room: Room) -> Effect {
+    pub fn key(&mut self, key: Key, scene: &Scene<'_>, room: Room) -> Effect {
         match (key, self.mode) {
             (Key::Ctrl('c'), _) => return Effect::Quit,
             (Key::Ctrl('z'), _) => return Effect::Suspend,
@@ -122,15 +122,15 @@ impl State {
         }
     }
 
-    fn browse(&mut self, key: Key, scene: &Scene, room: Room) -> Effect {
+    fn browse(&mut self, key: Key, scene: &Scene<'_>, room: Room) -> Effect {
         match key {
             Key::Char('q') => return Effect::Quit,
             Key::Char('?') => self.mode = Mode::Help(0),
             Key::Char('/') => self.mode = Mode::Filter,
-            Key::Enter if !scene.rows(self.pane, &self.filter).is_empty() => {
+            Key::Enter if !scene.rows(self.pane, &self.shown).is_empty() => {
                 self.mode = Mode::Details(0);
             }
-            Key::Esc => self.filter.clear(),
+            Key::Esc => self.shown.filter.clear(),
             Key::Tab | Key::Right | Key::Char('l') => self.next_pane(1),
             Key::BackTab | Key::Left | Key::Char('h') => self.next_pane(PANES.len() - 1),
             Key::Char(digit @ '1'..='5') => {
@@ -138,6 +138,7 @@ impl State {
                 let pane = at.and_then(|at| PANES.get(at.wrapping_sub(1)));
                 self.pane = pane.copied().unwrap_or(self.pane);
             }
+            Key::Char('a') => self.shown.all = !self.shown.all,
             key => self.step(key, scene, room),
         }
         self.settle(scene, room.rows);
@@ -150,8 +151,8 @@ impl State {
     }
 
     /// Moves the cursor.
-    fn step(&mut self, key: Key, scene: &Scene, room: Room) {
-        let rows = scene.rows(self.pane, &self.filter);
+    fn step(&mut self, key: Key, scene: &Scene<'_>, room: Room) {
+        let rows = scene.rows(self.pane, &self.shown);
         let pane = self.pane;
         let Some(cursor) = self.cursors.get_mut(pane.at()) else { return };
         let at = moved(key, cursor.at, room.rows);
@@ -162,22 +163,22 @@ impl State {
         cursor.id = id.filter(|_| at > 0);
     }
 
-    fn type_filter(&mut self, key: Key, scene: &Scene, room: Room) -> Effect {
+    fn type_filter(&mut self, key: Key, scene: &Scene<'_>, room: Room) -> Effect {
         match key {
             Key::Enter => self.mode = Mode::Browse,
             Key::Esc => {
-                self.filter.clear();
+                self.shown.filter.clear();
                 self.mode = Mode::Browse;
             }
-            Key::Backspace if self.filter.is_empty() => self.mode = Mode::Browse,
-            Key::Backspace => drop(self.filter.pop()),
-            Key::Ctrl('u') => self.filter.clear(),
+            Key::Backspace if self.shown.filter.is_empty() => self.mode = Mode::Browse,
+            Key::Backspace => drop(self.shown.filter.pop()),
+            Key::Ctrl('u') => self.shown.filter.clear(),
             Key::Ctrl('w') => {
-                let kept = self.filter.trim_end().rfind(' ').map_or(0, |space| space + 1);
-                self.filter.truncate(kept);
+                let kept = self.shown.filter.trim_end().rfind(' ').map_or(0, |space| space + 1);
+                self.shown.filter.truncate(kept);
             }
-            Key::Char(letter) if self.filter.chars().count() < FILTER_MAX => {
-                self.filter.push(letter);
+            Key::Char(letter) if self.shown.filter.chars().count() < FILTER_MAX => {
+                self.shown.filter.push(letter);
             }
             Key::Up | Key::Down | Key::PageUp | Key::PageDown => self.step(key, scene, room),
             _ => {}

@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &[&str]); 8] = [
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
+    ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     (
         "zeta",
         &[
@@ -24,6 +25,7 @@ const PACKAGES: [(&str, &[&str]); 8] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-mcp",
+            "zeta-tui",
         ],
     ),
 ];
@@ -47,7 +49,7 @@ const HEAVY: [(&str, &[&str]); 16] = [
     ("tokio", &["zeta-mcp"]),
     ("async-nats", &[]),
     ("axum", &[]),
-    ("ratatui", &[]),
+    ("ratatui", &["zeta-tui"]),
     ("rmcp", &["zeta-mcp"]),
 ];
 

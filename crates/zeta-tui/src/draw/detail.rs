@@ -15,9 +15,15 @@ use crate::theme::{Theme, Tone};
 const LAST: usize = 8;
 
 /// The lines about the row at a place.
-pub fn lines(scene: &Scene, pane: Pane, at: usize, clock: &Clock, theme: &Theme) -> Vec<TextLine> {
+pub fn lines(
+    scene: &Scene<'_>,
+    pane: Pane,
+    at: usize,
+    clock: &Clock,
+    theme: &Theme,
+) -> Vec<TextLine> {
     let mut page = Page { lines: Vec::new(), clock, theme };
-    let known = &scene.overview;
+    let known = scene.overview;
     match pane {
         Pane::Agents => known.agents.get(at).into_iter().for_each(|it| page.agent(scene, it)),
         Pane::Leases => known.leases.get(at).into_iter().for_each(|it| page.lease(scene, it)),
@@ -64,7 +70,7 @@ impl Page<'_> {
         }
     }
 
-    fn agent(&mut self, scene: &Scene, agent: &Agent) {
+    fn agent(&mut self, scene: &Scene<'_>, agent: &Agent) {
         let state = state(agent);
         let (sign, tone) = agent_tone(state, &self.theme.signs);
         self.add("agent", &agent.name, Tone::Strong);
@@ -87,7 +93,7 @@ impl Page<'_> {
             let text = format!("{} unread: zeta bus inbox --as {}", agent.unread, agent.name);
             self.fact("mail", text);
         }
-        let known = &scene.overview;
+        let known = scene.overview;
         let holds =
             known.leases.iter().filter(|it| it.agent == agent.name && it.node == agent.node);
         let holds: Vec<(String, Tone)> = holds.map(|lease| self.held(lease)).collect();
@@ -124,7 +130,7 @@ impl Page<'_> {
         (format!("{sign} {}: {word} {rest}{place}{line}", lease.subject), tone)
     }
 
-    fn lease(&mut self, scene: &Scene, lease: &Lease) {
+    fn lease(&mut self, scene: &Scene<'_>, lease: &Lease) {
         let (sign, word, tone) = lease_state(lease, &self.theme.signs);
         self.add("lease", &lease.subject, Tone::Strong);
         if lease.name != lease.subject {
@@ -164,7 +170,7 @@ impl Page<'_> {
             })
             .collect();
         self.all("in line", line);
-        self.findings(&scene.overview, &[&lease.name, &lease.subject]);
+        self.findings(scene.overview, &[&lease.name, &lease.subject]);
         self.log(scene, &lease.node, &lease.name);
     }
 
@@ -177,7 +183,7 @@ impl Page<'_> {
         self.fact("whole", format!("zeta bus read {}", message.id));
     }
 
-    fn change(&mut self, scene: &Scene, entry: &Entry) {
+    fn change(&mut self, scene: &Scene<'_>, entry: &Entry) {
         self.add("lease", &entry.subject, Tone::Strong);
         let text = change::text(entry, self.theme.signs.arrow);
         self.add("what", text, change::tone(entry.event));
@@ -211,7 +217,7 @@ impl Page<'_> {
     }
 
     /// The last changes of a lease, the newest first.
-    fn log(&mut self, scene: &Scene, node: &str, name: &str) {
+    fn log(&mut self, scene: &Scene<'_>, node: &str, name: &str) {
         let of_lease = scene.log.iter().rev().filter(|it| it.node == node && it.lease == name);
         let lines: Vec<(String, Tone)> = of_lease
             .take(LAST)

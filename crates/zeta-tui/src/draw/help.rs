@@ -43,15 +43,15 @@ pub fn foot(buffer: &mut Buffer, area: Rect, state: &State, theme: &Theme) {
     let end = area.right();
     let max = |x: u16| usize::from(end.saturating_sub(x));
     let is_typing = state.mode == Mode::Filter;
-    if is_typing || !state.filter.is_empty() {
+    if is_typing || !state.shown.filter.is_empty() {
         let cursor = if is_typing { "_" } else { "" };
-        let filter = format!("/{}{cursor}", one_line(&state.filter));
+        let filter = format!("/{}{cursor}", one_line(&state.shown.filter));
         let filter =
             clip_start(&filter, usize::from(area.width / 2), theme.signs.more).into_owned();
         (x, _) = buffer.set_stringn(x, area.y, filter, max(x), theme.style(Tone::Doubt));
         x += 2;
     }
-    let has_filter = !state.filter.is_empty();
+    let has_filter = !state.shown.filter.is_empty();
     for (key, does) in keys(state.mode, has_filter) {
         let key = if *key == "MOVE" { theme.signs.keys } else { key };
         if max(x) < width(key) + 1 + width(does) {
@@ -84,6 +84,7 @@ pub fn lines(theme: &Theme) -> Vec<TextLine> {
         ("Tab, 1 to 5", "another pane; also the arrows left and right"),
         ("Enter", "all that is known of the row, with the next steps; Esc leads back"),
         ("/", "show only rows with a text; Enter keeps it, Esc shows all again"),
+        ("a", "also agents that have ended, and other nodes; once more leaves them out"),
         ("q, Ctrl-C", "end; Ctrl-Z stops this program until fg, Ctrl-L draws again"),
         ("", ""),
         ("first lines", &alerts),
@@ -100,9 +101,9 @@ pub fn lines(theme: &Theme) -> Vec<TextLine> {
 }
 
 /// What to say where no row is.
-pub fn nothing(scene: &Scene, state: &State) -> Vec<String> {
-    if scene.count(state.pane) > 0 {
-        let filter = clip(&state.filter, 40, "").into_owned();
+pub fn nothing(scene: &Scene<'_>, state: &State) -> Vec<String> {
+    if scene.count(state.pane, state.shown.all) > 0 {
+        let filter = clip(&state.shown.filter, 40, "").into_owned();
         return vec![format!("no row has {filter:?}"), "Esc shows all rows again".into()];
     }
     let said: &[&str] = match state.pane {

@@ -58,7 +58,7 @@ impl Parts {
 /// Draws everything; returns how much of the list and of the text fits.
 pub fn frame(
     buffer: &mut Buffer,
-    scene: &Scene,
+    scene: &Scene<'_>,
     state: &mut State,
     clock: &Clock,
     theme: &Theme,
@@ -74,7 +74,7 @@ pub fn frame(
         );
         return Room::default();
     }
-    let alerts = crate::scene::alerts(&scene.overview);
+    let alerts = crate::scene::alerts(scene.overview);
     let parts = Parts::of(area, alerts.len());
     title(buffer, parts.title, scene, theme);
     band::draw(buffer, parts.band, &alerts, clock, theme);
@@ -85,7 +85,7 @@ pub fn frame(
     match state.mode {
         Mode::Browse | Mode::Filter => list(buffer, parts.body, scene, state, clock, theme),
         Mode::Details(top) => {
-            let rows = scene.rows(state.pane, &state.filter);
+            let rows = scene.rows(state.pane, &state.shown);
             let at = rows.get(state.cursor().at).copied().unwrap_or_default();
             let lines = detail::lines(scene, state.pane, at, clock, theme);
             let (lines, length) = text(buffer, parts.body, &lines, top, theme);
@@ -100,8 +100,8 @@ pub fn frame(
     room
 }
 
-fn title(buffer: &mut Buffer, area: Rect, scene: &Scene, theme: &Theme) {
-    let known = &scene.overview;
+fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, theme: &Theme) {
+    let known = scene.overview;
     let node = one_line(known.node.as_deref().unwrap_or("no node yet")).into_owned();
     let max = usize::from(area.width);
     buffer.set_stringn(area.x, area.y, " zeta watch", max, theme.style(Tone::Key));
@@ -115,7 +115,7 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene, theme: &Theme) {
 }
 
 /// Draws the names of the panes with their counts, the open one marked, and the filter.
-fn tabs(buffer: &mut Buffer, area: Rect, scene: &Scene, state: &State, theme: &Theme) {
+fn tabs(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, state: &State, theme: &Theme) {
     let line = theme.signs.line.repeat(area.width.into());
     buffer.set_stringn(area.x, area.y, line, area.width.into(), theme.style(Tone::Faint));
     let mut x = area.x + 1;
@@ -142,7 +142,7 @@ fn tabs(buffer: &mut Buffer, area: Rect, scene: &Scene, state: &State, theme: &T
         (x, _) = buffer.set_stringn(x, area.y, shown, left, theme.style(tone));
         x += 1;
     }
-    let rows = scene.rows(state.pane, &state.filter).len();
+    let rows = scene.rows(state.pane, &state.shown).len();
     let place = format!(" {}/{rows} ", state.cursor().at + 1);
     let start = area.right().saturating_sub(u16::try_from(width(&place) + 1).unwrap_or_default());
     if rows > 0 && start > x {
@@ -150,11 +150,11 @@ fn tabs(buffer: &mut Buffer, area: Rect, scene: &Scene, state: &State, theme: &T
     }
 }
 
-fn tab(scene: &Scene, state: &State, pane: Pane) -> String {
-    let count = scene.count(pane);
-    let shown = match state.filter.is_empty() {
+fn tab(scene: &Scene<'_>, state: &State, pane: Pane) -> String {
+    let count = scene.count(pane, state.shown.all);
+    let shown = match state.shown.filter.is_empty() {
         true => count.to_string(),
-        false => format!("{}/{count}", scene.rows(pane, &state.filter).len()),
+        false => format!("{}/{count}", scene.rows(pane, &state.shown).len()),
     };
     format!("{} {} {shown}", pane.at() + 1, pane.name())
 }
@@ -162,12 +162,12 @@ fn tab(scene: &Scene, state: &State, pane: Pane) -> String {
 fn list(
     buffer: &mut Buffer,
     area: Rect,
-    scene: &Scene,
+    scene: &Scene<'_>,
     state: &State,
     clock: &Clock,
     theme: &Theme,
 ) {
-    let rows = scene.rows(state.pane, &state.filter);
+    let rows = scene.rows(state.pane, &state.shown);
     let columns = row::columns(state.pane);
     let line = |y: u16| Rect { y: area.y + y, height: 1, ..area };
     if rows.is_empty() {

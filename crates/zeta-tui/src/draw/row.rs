@@ -60,11 +60,11 @@ pub fn columns(pane: Pane) -> &'static [Column] {
 }
 
 /// The texts of a row, a cell for each column.
-pub fn cells(scene: &Scene, pane: Pane, at: usize, clock: &Clock, theme: &Theme) -> Vec<Cell> {
-    let known = &scene.overview;
+pub fn cells(scene: &Scene<'_>, pane: Pane, at: usize, clock: &Clock, theme: &Theme) -> Vec<Cell> {
+    let known = scene.overview;
     let cells = match pane {
-        Pane::Agents => known.agents.get(at).map(|it| agent(it, clock, theme)),
-        Pane::Leases => known.leases.get(at).map(|it| lease(it, clock, theme)),
+        Pane::Agents => known.agents.get(at).map(|it| agent(it, scene, clock, theme)),
+        Pane::Leases => known.leases.get(at).map(|it| lease(it, scene, clock, theme)),
         Pane::Messages => known.messages.get(at).map(|it| message(it, clock)),
         Pane::Log => scene.log.get(at).map(|it| log(it, clock, theme)),
         Pane::Findings => known.findings.get(at).map(|it| finding(it, theme)),
@@ -94,7 +94,15 @@ pub fn doing(agent: &Agent) -> String {
     words.map(String::as_str).collect::<Vec<_>>().join(" - ")
 }
 
-fn agent(agent: &Agent, clock: &Clock, theme: &Theme) -> Vec<Cell> {
+/// A name, with its node if that is another one than the node that is meant.
+fn at_node(name: &str, node: &str, scene: &Scene<'_>) -> String {
+    match scene.node.or(scene.overview.node.as_deref()).is_none_or(|meant| meant == node) {
+        true => name.to_owned(),
+        false => format!("{name}@{node}"),
+    }
+}
+
+fn agent(agent: &Agent, scene: &Scene<'_>, clock: &Clock, theme: &Theme) -> Vec<Cell> {
     let state = state(agent);
     let (sign, tone) = agent_tone(state, &theme.signs);
     let faint = if tone == Tone::Faint { Tone::Faint } else { Tone::Plain };
@@ -108,7 +116,10 @@ fn agent(agent: &Agent, clock: &Clock, theme: &Theme) -> Vec<Cell> {
     };
     vec![
         Cell::new(format!("{sign} {state}"), tone),
-        Cell::new(&agent.name, if faint == Tone::Faint { faint } else { Tone::Strong }),
+        Cell::new(
+            at_node(&agent.name, &agent.node, scene),
+            if faint == Tone::Faint { faint } else { Tone::Strong },
+        ),
         Cell::new(up, faint),
         Cell::new(doing(agent), if state == "waits" { Tone::Doubt } else { faint }),
         Cell::maybe(&agent.branch),
@@ -151,7 +162,7 @@ pub fn rest_of(lease: &Lease, clock: &Clock, signs: &Signs) -> String {
     format!("{bar} {rest}")
 }
 
-fn lease(lease: &Lease, clock: &Clock, theme: &Theme) -> Vec<Cell> {
+fn lease(lease: &Lease, scene: &Scene<'_>, clock: &Clock, theme: &Theme) -> Vec<Cell> {
     let (sign, word, tone) = lease_state(lease, &theme.signs);
     let kind = match lease.kind {
         LeaseKind::Lease => "",
@@ -164,7 +175,7 @@ fn lease(lease: &Lease, clock: &Clock, theme: &Theme) -> Vec<Cell> {
     let holder = if lease.agent.is_empty() { "not known" } else { &lease.agent };
     vec![
         Cell::new(format!("{sign} {word}"), tone),
-        Cell::new(format!("{kind}{}", lease.subject), Tone::Strong),
+        Cell::new(at_node(&format!("{kind}{}", lease.subject), &lease.node, scene), Tone::Strong),
         Cell::new(holder, Tone::Plain),
         Cell::new(rest_of(lease, clock, &theme.signs), tone),
         Cell::new(line, if tone == Tone::Bad { tone } else { Tone::Strong }),

@@ -10,9 +10,8 @@ use zeta_core::presence::Liveness;
 
 use super::frame;
 use crate::clock::Clock;
-use crate::fixture::{NOW, agent, lease, shop};
+use crate::fixture::{Known, NOW, agent, lease, shop};
 use crate::key::{Key, parse};
-use crate::scene::Scene;
 use crate::state::{Effect, Room, State};
 use crate::theme::Theme;
 
@@ -36,31 +35,31 @@ impl View {
         }
     }
 
-    fn draw(&mut self, scene: &Scene) {
+    fn draw(&mut self, known: &Known) {
         let clock = Clock::at(NOW);
         let (state, room) = (&mut self.state, &mut self.room);
         // A whole frame: what the backend keeps behind wide letters is not on a real terminal.
         self.terminal.clear().unwrap();
         self.terminal
-            .draw(|it| *room = frame(it.buffer_mut(), scene, state, &clock, &self.theme))
+            .draw(|it| *room = frame(it.buffer_mut(), &known.scene(), state, &clock, &self.theme))
             .unwrap();
         self.next_us = clock.next_us();
     }
 
-    fn show(&mut self, scene: &Scene) -> String {
-        self.draw(scene);
+    fn show(&mut self, known: &Known) -> String {
+        self.draw(known);
         let text = self.terminal.backend().to_string();
         let lines = text.lines().map(|line| line.split("\" Hidden").next().unwrap_or_default());
         let lines = lines.map(|line| line.trim_matches('"').trim_end());
         lines.collect::<Vec<_>>().join("\n") + "\n"
     }
 
-    fn keys(&mut self, scene: &Scene, keys: &str) -> String {
+    fn keys(&mut self, known: &Known, keys: &str) -> String {
         for key in parse(keys.as_bytes(), true).0 {
-            self.state.key(key, scene, self.room);
-            self.draw(scene);
+            self.state.key(key, &known.scene(), self.room);
+            self.draw(known);
         }
-        self.show(scene)
+        self.show(known)
     }
 
     fn buffer(&self) -> &Buffer {
@@ -114,10 +113,17 @@ fn a_filter_counts_what_it_leaves() {
 }
 
 #[test]
+fn an_agent_that_ended_as_it_should_is_shown_with_all() {
+    assert!(!shown(80, 24, "").contains("an older release"));
+    assert!(shown(80, 24, "a").contains("○ gone    old"));
+    assert!(shown(80, 24, "").contains("○ gone    bob"), "it ended without recording it");
+}
+
+#[test]
 fn an_empty_tree_says_what_to_do() {
     let mut view = View::new(80, 24);
     let overview = Overview { state_dir: "/tmp/zeta-cluster-state".into(), ..Overview::default() };
-    let scene = Scene { overview, log: Vec::new() };
+    let scene = Known { overview, log: Vec::new() };
     assert_snapshot!("empty-80x24", view.show(&scene));
     assert_eq!(view.next_us, None, "nothing ages");
     for pane in ["2", "3", "4", "5", "\r", "j", "G", "/x\r", "\r"] {
@@ -213,7 +219,7 @@ fn every_size_and_every_key_draws_something() {
         for _ in 0..300 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             for key in parse(all[(seed >> 33) as usize % all.len()].as_bytes(), true).0 {
-                view.state.key(key, &scene, view.room);
+                view.state.key(key, &scene.scene(), view.room);
             }
             view.draw(&scene);
         }
@@ -224,16 +230,20 @@ fn every_size_and_every_key_draws_something() {
 fn keys_that_change_nothing_draw_nothing() {
     let (mut state, scene) = (State::default(), shop());
     let room = Room { rows: 10, ..Room::default() };
-    assert_eq!(state.key(Key::Up, &scene, room), Effect::None);
-    assert_eq!(state.key(Key::Char('x'), &scene, room), Effect::None);
-    assert_eq!(state.key(Key::Down, &scene, room), Effect::Draw);
-    assert_eq!(state.key(Key::Ctrl('z'), &scene, room), Effect::Suspend);
+    assert_eq!(state.key(Key::Up, &scene.scene(), room), Effect::None);
+    assert_eq!(state.key(Key::Char('x'), &scene.scene(), room), Effect::None);
+    assert_eq!(state.key(Key::Down, &scene.scene(), room), Effect::Draw);
+    assert_eq!(state.key(Key::Ctrl('z'), &scene.scene(), room), Effect::Suspend);
     for quit in [Key::Char('q'), Key::Ctrl('c')] {
-        assert_eq!(state.key(quit, &scene, room), Effect::Quit);
+        assert_eq!(state.key(quit, &scene.scene(), room), Effect::Quit);
     }
-    state.key(Key::Char('/'), &scene, room);
-    assert_eq!(state.key(Key::Char('q'), &scene, room), Effect::Draw, "a letter of the filter");
-    assert_eq!(state.filter, "q");
+    state.key(Key::Char('/'), &scene.scene(), room);
+    assert_eq!(
+        state.key(Key::Char('q'), &scene.scene(), room),
+        Effect::Draw,
+        "a letter of the filter"
+    );
+    assert_eq!(state.shown.filter, "q");
 }
 
 #[test]

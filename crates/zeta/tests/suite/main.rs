@@ -26,3 +26,4 @@ mod screen;
 mod status;
 mod support;
 mod torture;
+mod watch;
