@@ -10,6 +10,7 @@ compile_error!(
 pub mod clock;
 pub mod command;
 pub mod console;
+pub mod ends;
 pub mod error;
 pub mod files;
 pub mod flock;
@@ -36,6 +37,7 @@ pub mod spawn;
 pub mod temp_dir;
 pub mod temp_file;
 pub mod terminal;
+pub mod timer;
 pub mod user_namespace;
 pub mod users;
 mod witness;

@@ -5,5 +5,6 @@ pub mod context;
 pub mod directory;
 pub mod finding;
 pub mod lease;
+pub mod overview;
 pub mod presence;
 pub mod upkeep;

@@ -4,10 +4,10 @@
 //! time. The results are passed on in order, so that only a few batches are in memory.
 
 mod cell;
-mod findings;
-mod gather;
+pub(crate) mod findings;
+pub(crate) mod gather;
 pub mod json;
-mod rows;
+pub(crate) mod rows;
 mod table;
 pub mod text;
 pub mod waiting;
