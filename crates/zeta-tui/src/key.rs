@@ -101,9 +101,8 @@ fn escape(bytes: &[u8]) -> Option<(Option<Key>, usize)> {
             Some((control(parameters, last), end + 1))
         }
         b'O' => Some((control(b"", *bytes.get(2)?), 3)),
-        &ESC => Some((Some(Key::Esc), 1)),
-        // Alt with a key: no key of ours.
-        _ => Some((None, 2)),
+        // Alt with a key, or two keys that came together on a slow line.
+        _ => Some((Some(Key::Esc), 1)),
     }
 }
 
@@ -141,7 +140,8 @@ mod tests {
         assert_eq!(all("ä日🙂".as_bytes()), ['ä', '日', '🙂'].map(Key::Char));
         assert_eq!(all(b"\x1b"), [Key::Esc]);
         assert_eq!(all(b"\x1b\x1b[A"), [Key::Esc, Key::Up]);
-        assert_eq!(all(b"\x1b[200~\x1bx\x00\xff\xc3"), [], "what is no key of ours");
+        assert_eq!(all(b"\x1bx"), [Key::Esc, Key::Char('x')]);
+        assert_eq!(all(b"\x1b[200~\x00\xff\xc3"), [], "what is no key of ours");
     }
 
     #[test]

@@ -126,7 +126,6 @@ fn at(at_us: i64, line: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests {
     use zeta_core::history::Event;
     use zeta_core::overview::{Message, Waits};

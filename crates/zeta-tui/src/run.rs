@@ -34,7 +34,7 @@ pub fn run(
     theme: Theme,
 ) -> Result<u8> {
     let signals = Signals::take_over_with_terminal()?;
-    let terminal = Terminal::new(screen).map_err(fault)?;
+    let terminal = Terminal::new(screen);
     let mut state = State::default();
     state.shown.all = all;
     let log = Vec::new();
@@ -89,26 +89,29 @@ struct View {
 impl View {
     fn follow(&mut self, follower: &mut Follower) -> std::result::Result<u8, Stop> {
         let mut drawn = Instant::now();
-        let (mut must_draw, mut next_us) = (true, None);
-        let mut changed = false;
+        let (mut must_draw, mut changed, mut next_us) = (true, false, None);
         loop {
             // Keys are answered at once, and changes after a while without any.
-            let pause = FRAME.saturating_sub(drawn.elapsed());
-            if must_draw || changed && pause.is_zero() {
-                next_us = self.draw(follower)?;
-                (must_draw, changed, drawn) = (false, false, Instant::now());
+            let mut readable = false;
+            if must_draw || changed && drawn.elapsed() >= FRAME {
+                match self.draw(follower)? {
+                    Drawn::Until(at_us) => next_us = at_us,
+                    Drawn::Interrupted => readable = true,
+                }
+                (must_draw, changed, drawn) = (readable, false, Instant::now());
             }
-            let limit = match (changed, next_us) {
-                (true, _) => FRAME.saturating_sub(drawn.elapsed()),
-                (false, Some(at_us)) => Duration::from_micros(
-                    u64::try_from(i64::saturating_sub(at_us, wall_us())).unwrap_or_default(),
-                ),
-                (false, None) => LIMIT,
-            };
-            let woken = follower.wait(limit.min(LIMIT), &[keys(), self.signals.fd()]);
-            changed |= woken.changed;
-            must_draw |= !changed && !woken.readable;
-            if woken.readable {
+            if !readable {
+                let limit = match (changed, next_us) {
+                    (true, _) => FRAME.saturating_sub(drawn.elapsed()),
+                    (false, Some(at_us)) => until(at_us),
+                    (false, None) => LIMIT,
+                };
+                let woken = follower.wait(limit.min(LIMIT), &[keys(), self.signals.fd()]);
+                changed |= woken.changed;
+                readable = woken.readable;
+                must_draw |= !changed && !readable;
+            }
+            if readable {
                 match self.hear(follower)? {
                     Heard::Quit(status) => return Ok(status),
                     Heard::Draw => must_draw = true,
@@ -118,8 +121,8 @@ impl View {
         }
     }
 
-    /// Draws a frame; returns when time alone makes another one of it.
-    fn draw(&mut self, follower: &Follower) -> std::result::Result<Option<i64>, Stop> {
+    /// Draws a frame.
+    fn draw(&mut self, follower: &Follower) -> std::result::Result<Drawn, Stop> {
         let View { signals, terminal, theme, state, room, log, node, .. } = self;
         let overview = follower.overview();
         let node = node.as_deref().or(overview.node.as_deref());
@@ -128,11 +131,7 @@ impl View {
         let shown = terminal.show(signals.fd(), |buffer| {
             *room = draw::frame(buffer, &scene, state, &clock, theme);
         })??;
-        if !shown {
-            terminal.repaint()?;
-            return Ok(Some(wall_us()));
-        }
-        Ok(clock.next_us())
+        Ok(if shown { Drawn::Until(clock.next_us()) } else { Drawn::Interrupted })
     }
 
     /// Takes the signals and keys that are there.
@@ -142,7 +141,7 @@ impl View {
             match signal.number {
                 CHILD_ENDED => {}
                 RESIZED => {
-                    self.terminal.repaint()?;
+                    self.terminal.repaint();
                     heard = Heard::Draw;
                 }
                 STOP => {
@@ -175,7 +174,7 @@ impl View {
                     heard = Heard::Draw;
                 }
                 Effect::Repaint => {
-                    self.terminal.repaint()?;
+                    self.terminal.repaint();
                     heard = Heard::Draw;
                 }
             }
@@ -192,8 +191,21 @@ impl View {
 
     fn resume(&mut self) -> std::result::Result<(), Stop> {
         self.terminal.screen().enter(self.signals.fd())?;
-        Ok(self.terminal.repaint()?)
+        self.terminal.repaint();
+        Ok(())
     }
+}
+
+/// How long it is until a moment.
+fn until(at_us: i64) -> Duration {
+    Duration::from_micros(u64::try_from(at_us.saturating_sub(wall_us())).unwrap_or_default())
+}
+
+enum Drawn {
+    /// When time alone makes another frame of it.
+    Until(Option<i64>),
+    /// A signal came while the terminal took nothing.
+    Interrupted,
 }
 
 enum Heard {

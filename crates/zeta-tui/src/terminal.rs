@@ -1,49 +1,30 @@
 //! The frames on a terminal: what differs from the frame before, in one write.
 
-use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
 
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::{TerminalOptions, Viewport};
 use zeta_os::full_screen::{FullScreen, Gone};
 
-/// The bytes of a frame.
-#[derive(Debug, Clone, Default)]
-struct Bytes(Rc<RefCell<Vec<u8>>>);
+/// Empties the screen.
+const EMPTY: &[u8] = b"\x1b[0m\x1b[2J";
 
-impl Write for Bytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A terminal that shows frames.
+/// A terminal that shows frames. The library's own one is not used: it asks the terminal where the
+/// cursor is, and would read the answer among the keys.
 pub struct Terminal {
     screen: FullScreen,
-    frames: ratatui::Terminal<CrosstermBackend<Bytes>>,
-    bytes: Bytes,
+    /// What the screen shows, if that is known.
+    shown: Option<Buffer>,
+    /// The frame that is drawn next; its memory is that of the one before the last.
+    next: Buffer,
 }
 
 impl Terminal {
     /// Makes frames of the size of the screen.
-    ///
-    /// # Errors
-    /// None that a terminal has: the bytes are kept in memory.
-    pub fn new(screen: FullScreen) -> io::Result<Terminal> {
-        let bytes = Bytes::default();
-        let options = TerminalOptions { viewport: Viewport::Fixed(area(&screen)) };
-        let backend = CrosstermBackend::new(bytes.clone());
-        let frames = ratatui::Terminal::with_options(backend, options)?;
-        Ok(Terminal { screen, frames, bytes })
+    pub fn new(screen: FullScreen) -> Terminal {
+        Terminal { screen, shown: None, next: Buffer::default() }
     }
 
     /// The screen.
@@ -51,32 +32,41 @@ impl Terminal {
         &self.screen
     }
 
-    /// Takes the size of the screen, and draws all of the next frame.
-    ///
-    /// # Errors
-    /// As [`Terminal::new`].
-    pub fn repaint(&mut self) -> io::Result<()> {
-        self.frames.resize(area(&self.screen))?;
-        self.frames.clear()
+    /// Draws all of the next frame, in the size that the screen has then.
+    pub fn repaint(&mut self) {
+        self.shown = None;
     }
 
-    /// Shows a frame. If `interrupt` becomes readable while the terminal takes nothing, the rest of
-    /// the frame is not shown, and the next one must be drawn whole: false then.
+    /// Shows a frame; false if `interrupt` became readable while the terminal took nothing. Then a
+    /// part of the frame is shown, and the next one is drawn whole.
     ///
     /// # Errors
-    /// As [`Terminal::new`].
+    /// None that a terminal has: the bytes are made in memory.
     pub fn show(
         &mut self,
         interrupt: BorrowedFd<'_>,
         draw: impl FnOnce(&mut Buffer),
     ) -> io::Result<Result<bool, Gone>> {
-        self.frames.draw(|frame| draw(frame.buffer_mut()))?;
-        let bytes = std::mem::take(&mut *self.bytes.0.borrow_mut());
-        Ok(self.screen.write(&bytes, interrupt))
+        let mut bytes = Vec::new();
+        let shown = match self.shown.take() {
+            Some(shown) => shown,
+            None => {
+                bytes.extend(EMPTY);
+                let (width, height) = self.screen.size();
+                Buffer::empty(Rect::new(0, 0, width, height))
+            }
+        };
+        self.next.resize(shown.area);
+        self.next.reset();
+        draw(&mut self.next);
+        CrosstermBackend::new(&mut bytes).draw(shown.diff_iter(&self.next))?;
+        let is_whole = match self.screen.write(&bytes, interrupt) {
+            Ok(is_whole) => is_whole,
+            Err(gone) => return Ok(Err(gone)),
+        };
+        if is_whole {
+            self.shown = Some(std::mem::replace(&mut self.next, shown));
+        }
+        Ok(Ok(is_whole))
     }
-}
-
-fn area(screen: &FullScreen) -> Rect {
-    let (width, height) = screen.size();
-    Rect::new(0, 0, width, height)
 }

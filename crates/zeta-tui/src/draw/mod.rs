@@ -6,7 +6,6 @@ mod help;
 mod row;
 mod table;
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests;
 
 use ratatui::buffer::Buffer;

@@ -52,11 +52,15 @@ fn each_change_is_a_line() {
     let sandbox = Sandbox::new();
     let mut stream = Stream::start(&mut sandbox.cmd(&["status", "--watch"]));
     let first = stream.next();
-    assert!(first.ends_with(&format!("{}: 0 agents, 0 leases", sandbox.state.display())), "{first}");
+    assert!(
+        first.ends_with(&format!("{}: 0 agents, 0 leases", sandbox.state.display())),
+        "{first}"
+    );
     assert!(stream.next().ends_with("nothing needs a person"));
     let otto = Agent::start(&sandbox, "otto");
     let line = stream.find("otto is here: live");
-    let time: Vec<usize> = line.get(..8).unwrap().split(':').map(|it| it.parse().unwrap()).collect();
+    let time: Vec<usize> =
+        line.get(..8).unwrap().split(':').map(|it| it.parse().unwrap()).collect();
     assert!(time[0] < 24 && time[1] < 60 && time[2] < 60, "{line}");
     sandbox.ok(&["bus", "send", "otto", "look here", "--as", "max"]);
     stream.find("max -> otto: look here");
