@@ -88,6 +88,19 @@ pub fn finding(word: &str, about: &str, text: &str, hint: &str, urgency: Urgency
 /// The agents, leases, messages and changes of a web shop: one agent waits for a person, one hangs,
 /// one was stopped, one ended, and two write one file.
 pub fn shop() -> Known {
+    let overview = Overview {
+        at_us: NOW,
+        state_dir: "/tmp/zeta-cluster-state".into(),
+        node: some("nestor"),
+        agents: agents(),
+        leases: leases(),
+        messages: messages(),
+        findings: findings(),
+    };
+    Known { overview, log: log() }
+}
+
+fn agents() -> Vec<Agent> {
     let question = "May I delete the branch feat/old-checkout on origin?";
     let waits = Waits { question: question.into(), since_us: ago(754) };
     let mut agents = vec![
@@ -113,6 +126,10 @@ pub fn shop() -> Known {
     let ended = "its processes have ended";
     agents.push(Agent { evidence: ended.into(), ..agent("bob", Liveness::Gone, "release", "") });
     agents.push(Agent { tool: None, ..agent("old", Liveness::Gone, "an older release", "") });
+    agents
+}
+
+fn leases() -> Vec<Lease> {
     let waiter =
         |agent: &str, pid, seconds| Waiter { agent: some(agent), pid, since_us: ago(seconds) };
     let mut leases = vec![
@@ -144,7 +161,11 @@ pub fn shop() -> Known {
     leases.push(Lease {
         kind: LeaseKind::Slot, ..lease("test-db", "日本-エージェント", 10, 60)
     });
-    let findings = vec![
+    leases
+}
+
+fn findings() -> Vec<Finding> {
+    vec![
         finding(
             "waits_for_person",
             "rex",
@@ -175,7 +196,10 @@ pub fn shop() -> Known {
         ),
         finding("dead_agent", "bob", "agent bob ended without recording it", "", Urgency::Notice),
         finding("odd_name", "x y", "\"x y\" is not a name of the standard", "", Urgency::Notice),
-    ];
+    ]
+}
+
+fn messages() -> Vec<Message> {
     let message = |id: &str, seconds: i64, from: &str, to: &str, text: &str| Message {
         id: id.into(),
         at_us: NOW - seconds * 1_000_000,
@@ -184,11 +208,14 @@ pub fn shop() -> Known {
         to: to.into(),
         text: text.into(),
     };
-    let messages = vec![
+    vec![
         message("a1", 90_000, "otto", "all", "the old branch is gone"),
         message("a2", 120, "otto", "rex", "the checkout needs the new prices first\nbefore Friday"),
         message("a3", 30, "日本-エージェント", "otto", "検索のテストが終わりました"),
-    ];
+    ]
+}
+
+fn log() -> Vec<Entry> {
     let entry = |seconds: i64, event, name: &str, agent: &str| Entry {
         agent: some(agent),
         fencing_token: Some(1_795_342_000_000_001),
@@ -196,16 +223,10 @@ pub fn shop() -> Known {
     };
     let mut over = entry(900, Event::TakenOver, "deploy", "bob").because("holder_dead");
     over.from_agent = some("alice");
-    let log = vec![
+    vec![
         entry(90_000, Event::Acquired, "deploy", "alice"),
         entry(3_000, Event::Released, "search-index", "日本-エージェント"),
         over,
         entry(60, Event::Broken, "migration", "vera").by("max").with_reason("it hung"),
-    ];
-    let node = some("nestor");
-    let state_dir = "/tmp/zeta-cluster-state".into();
-    Known {
-        overview: Overview { at_us: NOW, state_dir, node, agents, leases, messages, findings },
-        log,
-    }
+    ]
 }

@@ -91,8 +91,8 @@ impl Scene<'_> {
         (0..self.len(pane)).filter(|at| is_here(*at)).count()
     }
 
-    /// Whether a row is shown unless all are: one of the node that is meant, and no agent that ended
-    /// as it should. Of one that did not, there is a finding.
+    /// Whether a row is shown unless all are: one of the node that is meant, and no agent that
+    /// ended as it should. Of one that did not, there is a finding.
     fn is_here(&self, pane: Pane, all: bool) -> impl Fn(usize) -> bool {
         let Overview { agents, leases, findings, .. } = self.overview;
         let about: HashSet<&str> = match pane {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{TempDir, find, skip, wait_for};
+use super::{LIMIT, TempDir, find, skip, until, wait_for};
 
 /// A program in a terminal; both end when it is dropped.
 pub struct Tmux {
@@ -83,8 +83,10 @@ impl Tmux {
     }
 
     /// Waits until the screen shows a text.
+    #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        wait_for(&format!("the screen shows {text:?}"), || self.text().contains(text));
+        let is_shown = until(LIMIT, || self.text().contains(text));
+        assert!(is_shown, "the screen does not show {text:?}:\n{}", self.text());
     }
 
     /// Waits until the command ends; its status, or `None` if a signal ended it.

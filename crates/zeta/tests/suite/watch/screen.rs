@@ -88,7 +88,7 @@ fn signals_end_it_and_the_terminal_is_given_back() {
 fn ctrl_z_stops_it_and_fg_draws_it_again() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["heartbeat", "--as", "otto"]);
-    let script = "PS1='$ ' exec bash --norc -i";
+    let script = "HISTFILE= PS1='$ ' exec bash --norc -i";
     let Some(tmux) = open(test_name!(), &sandbox, 100, 30, script) else { return };
     tmux.wait_for("$");
     tmux.keys(&["\"$ZETA\" watch", "Enter"]);
@@ -108,6 +108,7 @@ fn ctrl_z_stops_it_and_fg_draws_it_again() {
         tmux.keys(&["2"]);
         tmux.wait_for("nothing is held");
         tmux.keys(&["1"]);
+        tmux.wait_for("AGENT");
     }
     // A stop that no program can see leaves the screen to the shell; it takes it back.
     signal(find_watch(&sandbox).unwrap(), Signal::STOP);
@@ -136,11 +137,12 @@ fn changes_are_seen_as_they_happen() {
     tmux.keys(&["1"]);
     // The wrapper and its command: all that lives of this agent.
     let pids = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", otto.0.id()));
+    // The wrapper first: it would record the end of its command.
+    otto.0.kill().unwrap();
+    otto.0.wait().unwrap();
     for pid in pids.unwrap().split_whitespace() {
         signal(pid.parse().unwrap(), Signal::KILL);
     }
-    otto.0.kill().unwrap();
-    otto.0.wait().unwrap();
     tmux.wait_for("gone    otto");
     tmux.keys(&["q"]);
     is_given_back(&tmux, 0);
