@@ -114,6 +114,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("status", "status"),
     schema!("warning", "warning"),
     schema!("watch", "watch"),
+    schema!("web", "web"),
 ];
 
 /// Returns the first or second words of all names.

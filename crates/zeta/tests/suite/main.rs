@@ -30,3 +30,4 @@ mod status;
 mod support;
 mod torture;
 mod watch;
+mod web;
