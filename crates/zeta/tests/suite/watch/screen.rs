@@ -111,10 +111,16 @@ fn ctrl_z_stops_it_and_fg_draws_it_again() {
         tmux.wait_for("AGENT");
     }
     // A stop that no program can see leaves the screen to the shell; it takes it back.
-    signal(find_watch(&sandbox).unwrap(), Signal::STOP);
+    let pid = find_watch(&sandbox).unwrap();
+    signal(pid, Signal::STOP);
     tmux.wait_for("Stopped");
     tmux.keys(&["fg", "Enter"]);
-    tmux.wait_for("otto");
+    wait_for("it runs again", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        !status.contains("State:\tT")
+    });
+    tmux.keys(&["2"]);
+    tmux.wait_for("nothing is held");
     tmux.keys(&["C-c"]);
     wait_for("the usual screen", || tmux.format("#{cursor_flag} #{alternate_on}") == "1 0");
     tmux.keys(&["clear; echo after=$?; stty -a", "Enter"]);
