@@ -23,6 +23,7 @@ mod modules;
 mod node;
 mod ops;
 mod overview;
+mod page;
 mod place;
 mod scene;
 mod screen;
