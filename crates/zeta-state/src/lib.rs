@@ -4,6 +4,7 @@
 pub mod context;
 pub mod directory;
 pub mod finding;
+pub mod history;
 pub mod lease;
 pub mod presence;
 pub mod upkeep;

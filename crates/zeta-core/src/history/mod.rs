@@ -171,7 +171,10 @@ impl Entry {
             entry.ttl_ms = Some(record.ttl_ms);
             entry.branch = text(key::BRANCH);
             entry.worktree = text(key::WORKTREE);
-            entry.purpose = record.purpose.as_deref().map(|text| short(text).into_owned());
+            // That of a claim says its subject once more.
+            let is_claim = matches!(kind, LeaseKind::Claim | LeaseKind::Paths);
+            let purpose = record.purpose.as_deref().filter(|_| !is_claim);
+            entry.purpose = purpose.map(|text| short(text).into_owned());
         }
         entry
     }

@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Stat, fstat, unlinkat};
+use zeta_core::history::{Entry, Event};
 use zeta_core::layout;
 use zeta_core::lease::joint::decide::has_ended;
 use zeta_core::lease::joint::{standing_record, stands_for_grants, stands_long_enough};
-use zeta_core::lease::{FencingToken, Observed, Record, judge};
+use zeta_core::lease::{Cause, FencingToken, Observed, Record, Standing, judge};
 use zeta_core::name::RecordName;
+use zeta_core::overview::LeaseKind;
 use zeta_core::time::{Host, Now};
 
 use self::index::{Change, gone_line, lines_of_record};
@@ -21,8 +23,10 @@ use crate::directory::create::publish_dir;
 use crate::directory::guard::{Place, Section};
 use crate::directory::tree::{Bytes, Node, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::history;
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{Listing, list};
+use zeta_os::host;
 
 /// A release looks at so many other grants: the last one that a process holds takes those of dead
 /// ones with it.
@@ -229,10 +233,20 @@ impl Grants {
         Ok(())
     }
 
-    /// Removes the grant of another holder, which has ended, and ends what was announced of it.
-    pub fn end(&self, section: &Section<'_>, ctx: &Context, grant: &Grant) -> Result<()> {
+    /// Removes the grant of another holder, which has ended, and ends what was announced of it. The
+    /// `cause` is for the history.
+    pub fn end(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        lease: &RecordName,
+        grant: &Grant,
+        cause: &str,
+    ) -> Result<()> {
         let Some(file) = &grant.file else { return Ok(()) };
         self.take(section, file, &ctx.host)?;
+        let entry = entry_of_end(section, Event::Removed, lease, &grant.observed, Some(file));
+        history::append(section, &entry.because(cause).by(ctx.agent.as_str()));
         if let Observed::Ours(record, ..) = &grant.observed {
             (ctx.lease_ended)(ctx, record);
         }
@@ -291,7 +305,7 @@ impl Grants {
         lease: &RecordName,
     ) -> Result<()> {
         let all = self.read_all(section.base(), |bytes| read_only(bytes, lease))?;
-        all.iter().try_for_each(|grant| self.end(section, ctx, grant))
+        all.iter().try_for_each(|grant| self.end(section, ctx, lease, grant, "broken"))
     }
 
     /// Removes the directory if no grant is left, so that names of leases that are free do not fill
@@ -420,13 +434,59 @@ impl Found {
         Ok(())
     }
 
-    /// Removes the record. The last grant takes the record with it that stands for them.
-    pub fn remove(&self, section: &Section<'_>, ctx: &Context, now: &Now) -> Result<()> {
-        let Some((grants, Some(file), standing)) = &self.joint else { return section.remove() };
+    /// Makes the entry of the history about the end of the grant.
+    pub fn entry(&self, section: &Section<'_>, event: Event, lease: &RecordName) -> Entry {
+        let file = self.joint.as_ref().and_then(|(_, file, _)| file.as_deref());
+        entry_of_end(section, event, lease, &self.observed, file)
+    }
+
+    /// Removes the record, and adds the entry of its end to the history. The last grant takes the
+    /// record with it that stands for them.
+    pub fn remove(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        now: &Now,
+        entry: &Entry,
+    ) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else {
+            section.remove()?;
+            history::append(section, entry);
+            return Ok(());
+        };
         grants.take(section, file, now.host)?;
+        history::append(section, entry);
         // The grant is gone already: what is left is for others to notice it.
         let _ = settle(section, ctx, grants, standing, now);
         Ok(())
+    }
+}
+
+/// Returns why a grant that is removed counts no more.
+pub fn cause_of(grant: &Grant, now: &Now) -> &'static str {
+    match judge(&grant.observed, now) {
+        Standing::Grantable(cause) => cause.word(),
+        Standing::Held(_) | Standing::MustKill(_) => Cause::Overdue.word(),
+    }
+}
+
+/// Makes an entry of the history about the end of what was observed: the record of a lease, or of a
+/// joint one the grant in `file`.
+pub fn entry_of_end(
+    section: &Section<'_>,
+    event: Event,
+    lease: &RecordName,
+    observed: &Observed,
+    file: Option<&str>,
+) -> Entry {
+    let (node, at_us) = (section.node().name.as_str(), host::wall_us());
+    match observed {
+        Observed::Ours(record, ..) => Entry::of(node, event, record, at_us),
+        _ => Entry {
+            kind: if file.is_some() { LeaseKind::Slot } else { LeaseKind::Lease },
+            fencing_token: file.and_then(layout::token_of_grant),
+            ..Entry::new(node, event, lease.as_str(), at_us)
+        },
     }
 }
 
@@ -446,7 +506,9 @@ pub fn settle(
     if let Some(left) = few.transpose()?
         && left.iter().all(|grant| has_ended(&judge(&grant.observed, now)))
     {
-        left.iter().try_for_each(|grant| grants.end(section, ctx, grant))?;
+        left.iter().try_for_each(|grant| {
+            grants.end(section, ctx, &standing.lease, grant, cause_of(grant, now))
+        })?;
         section.remove()?;
         grants.remove_empty(section);
         return Ok(true);

@@ -254,7 +254,7 @@ impl<'a> NodeStatus<'a> {
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
-            Kind::Note(_) | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
         }
     }
 
