@@ -22,6 +22,7 @@ mod modules;
 mod node;
 mod ops;
 mod place;
+mod scene;
 mod screen;
 mod status;
 mod support;

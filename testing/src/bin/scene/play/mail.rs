@@ -1,0 +1,31 @@
+//! What the agents write to each other. The ones that hooks keep read theirs; the others have some
+//! unread.
+
+/// A message.
+pub(super) struct Message {
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    pub(super) text: &'static str,
+}
+
+const fn message(from: &'static str, to: &'static str, text: &'static str) -> Message {
+    Message { from, to, text }
+}
+
+/// All messages, in their order.
+pub(super) const MESSAGES: [Message; 10] = [
+    message("juno", "*", "main is green again, SHOP-221 is merged"),
+    message(
+        "iris",
+        "nils",
+        "the API pages need the sizes of the pictures: which ones do you keep?",
+    ),
+    message("nils", "iris", "320, 640 and 1280, as AVIF and JPEG"),
+    message("nova", "vera", "may I import the prices before you deploy?"),
+    message("vera", "nova", "after it, please: ten minutes"),
+    message("kai", "lior", "I build the index anew at full load, your search is slow meanwhile"),
+    message("lior", "kai", "了解、待ちます: I wait"),
+    message("finn", "otto", "the invoice test fails in Firefox: the date field is empty"),
+    message("juno", "mira", "SHOP-228 touches the price of SHOP-224: rebase before you push"),
+    message("finn", "vera", "is staging up? the browser tests wait for it"),
+];
