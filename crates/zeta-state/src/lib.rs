@@ -7,4 +7,5 @@ pub mod finding;
 pub mod history;
 pub mod lease;
 pub mod presence;
+mod table;
 pub mod upkeep;

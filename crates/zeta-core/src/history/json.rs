@@ -29,6 +29,7 @@ pub fn span(object: &mut Object, span: &Span) {
     }
     time(object, ["until", "until_us"], span.until_us);
     text(object, "ended", span.ended.map(super::Ended::word));
+    text(object, "to_agent", span.to_agent.as_deref());
     text(object, "ended_by", span.ended_by.as_deref());
     text(object, "ended_cause", span.ended_cause.as_deref());
     text(object, "ended_reason", span.ended_reason.as_deref());

@@ -4,10 +4,12 @@
 //! The history decides nothing. The record of a lease says who holds it; a process that was killed
 //! right after it changed a record leaves no entry.
 
+mod filter;
 pub mod json;
 mod line;
 mod span;
 
+pub use filter::Filter;
 pub use line::{LINE_MAX, Lines, read_lines, render};
 pub use span::{Ended, Span, end_gone, spans};
 

@@ -1,10 +1,12 @@
 //! The history of a node on disk: the verbs add an entry to `history.log` for each change of the
-//! holder of a lease, and [`reader`] reads them.
+//! holder of a lease, [`reader`] reads them, and [`log`] is what `zeta log` shows.
 //!
 //! The record decides, and was changed already when its entry is written. So no fault in here fails
 //! a verb or is reported by one: `zeta doctor` looks at the files.
 
+pub mod log;
 pub mod reader;
+pub mod report;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;

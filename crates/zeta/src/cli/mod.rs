@@ -34,6 +34,7 @@ mod heartbeat;
 mod hook;
 mod init;
 mod lease;
+mod log;
 mod mcp;
 mod node;
 mod record;
@@ -124,6 +125,7 @@ const NOUNS: &[Noun] = &[
     init::NOUN,
     run::NOUN,
     status::NOUN,
+    log::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
     claim::NOUN,

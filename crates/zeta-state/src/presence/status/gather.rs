@@ -114,7 +114,8 @@ impl Scratch {
         }
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
-                if !matches!(layout::kind_of(&name), Kind::Guards | Kind::Grants(_)) {
+                let kind = layout::kind_of(&name);
+                if !matches!(kind, Kind::Guards | Kind::Grants(_) | Kind::Note(_) | Kind::History) {
                     found.push(findings::odd_name(&name));
                 }
                 continue;
