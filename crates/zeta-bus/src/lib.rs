@@ -6,4 +6,5 @@ pub mod clean;
 pub mod directory;
 pub mod doctor;
 pub mod messages;
+pub mod overview;
 pub mod report;

@@ -203,6 +203,23 @@ pub fn judge_foreign(times: FileTimes, ttl_ms: Option<u64>, now: &Now) -> Judgem
     Judgement { liveness, beat_age_ms, evidence }
 }
 
+/// Returns for how many ms the judgement of a beat stays the same if none comes; `None` if only a
+/// change of the record or of its processes can alter it. A beat that is late by half of its time
+/// is a reason to look, too: the process may have been stopped.
+pub fn steady_ms(beat: &Beat, times: FileTimes, life: ProcessState, now: &Now) -> Option<u64> {
+    let judgement = judge(beat, times, life, now);
+    if !matches!(judgement.liveness, Liveness::Live | Liveness::Late) {
+        return None;
+    }
+    let boot = judge_boot(&beat.stamp, now);
+    let awake_ms = awake_ms(beat, boot, judgement.beat_age_ms?, now);
+    let every_ms = beat.every_ms;
+    let half_late_ms = every_ms.saturating_add(every_ms / 2);
+    let steps = [LATE_BEATS, SILENT_BEATS].map(|beats| every_ms.saturating_mul(beats));
+    let mut later = std::iter::once(half_late_ms).chain(steps).filter(|at_ms| *at_ms > awake_ms);
+    later.next().map(|at_ms| at_ms - awake_ms)
+}
+
 /// The part of a beat's age in which the machine was awake.
 fn awake_ms(beat: &Beat, boot: Boot, age_ms: u64, now: &Now) -> u64 {
     match beat.awake_ns.and_then(|then| now.reading.awake_ns.checked_sub(then)) {
@@ -315,6 +332,28 @@ mod tests {
             assert_eq!(liveness(age_ms, 0, life, false), verdict, "{age_ms} {life:?}");
         }
         assert_eq!(liveness(0, 0, Alive, true), Liveness::Gone);
+    }
+
+    #[test]
+    fn a_judgement_stays_until_the_next_beat_is_missed() {
+        let (beat, host) = beat(10_000, false);
+        let steady = |age_ms: u64, life| {
+            let boot_ns = 1_000_000_000 + age_ms * NS_PER_MS;
+            let reading = Reading { boot_ns, awake_ns: 7_000_000 + age_ms * NS_PER_MS, wall_us: 0 };
+            let now = Now { reading, host: &host };
+            steady_ms(&beat, FileTimes::default(), life, &now)
+        };
+        for (age_ms, expected) in [
+            (0, Some(15_000)),
+            (14_999, Some(1)),
+            (15_000, Some(5_000)),
+            (20_000, Some(20_000)),
+            (39_999, Some(1)),
+            (40_000, None),
+        ] {
+            assert_eq!(steady(age_ms, ProcessState::Alive), expected, "{age_ms}");
+        }
+        assert_eq!(steady(0, ProcessState::Dead), None);
     }
 
     #[test]

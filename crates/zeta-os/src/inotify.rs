@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -161,6 +162,29 @@ impl DirectoryWatcher {
         let content = WatchFlags::MODIFY | WatchFlags::ATTRIB;
         let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
         inotify::add_watch(&self.0, path, names | content | itself).ok()
+    }
+
+    /// As [`DirectoryWatcher::follow`], of names that a rename puts into the directory, and of the
+    /// directory itself.
+    pub fn follow_arrivals(&self, dir: BorrowedFd<'_>) -> Option<i32> {
+        let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+        self.follow_path(Path::new(&path), WatchFlags::MOVED_TO)
+    }
+
+    /// As [`DirectoryWatcher::follow`], of the names that appear in the directory at this path,
+    /// and of the directory itself.
+    pub fn follow_names(&self, path: &Path) -> Option<i32> {
+        self.follow_path(path, WatchFlags::MOVED_TO | WatchFlags::CREATE)
+    }
+
+    /// As [`DirectoryWatcher::follow`], of the directory at this path itself alone.
+    pub fn follow_itself(&self, path: &Path) -> Option<i32> {
+        self.follow_path(path, WatchFlags::empty())
+    }
+
+    fn follow_path(&self, path: &Path, flags: WatchFlags) -> Option<i32> {
+        let itself = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+        inotify::add_watch(&self.0, path, flags | itself).ok()
     }
 
     /// Follows a directory no more.

@@ -10,6 +10,7 @@ compile_error!(
 pub mod clock;
 pub mod command;
 pub mod console;
+pub mod ends;
 pub mod error;
 pub mod files;
 pub mod flock;
@@ -34,6 +35,7 @@ pub mod spawn;
 pub mod temp_dir;
 pub mod temp_file;
 pub mod terminal;
+pub mod timer;
 pub mod user_namespace;
 pub mod users;
 mod witness;

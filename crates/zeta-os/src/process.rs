@@ -63,6 +63,23 @@ pub fn watch(recorded: &Process) -> Option<OwnedFd> {
     (judge_process(recorded, examine(recorded, &fd)) == ProcessState::Alive).then_some(fd)
 }
 
+/// Looks at the recorded process: its state, and a descriptor that is readable once it has ended.
+///
+/// # Errors
+/// The kernel gives no descriptor.
+pub(crate) fn look_at(recorded: &Process) -> Result<(ProcessState, Option<OwnedFd>), Errno> {
+    match open(recorded.pid) {
+        Ok(fd) => Ok((judge_process(recorded, examine(recorded, &fd)), Some(fd))),
+        Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => Ok((ProcessState::Dead, None)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Returns whether a process is stopped by a signal; one of another pid namespace is not looked at.
+pub fn is_stopped(pid: u32) -> bool {
+    describe(pid).is_some_and(|(_, state)| state == 'T')
+}
+
 /// Sends SIGKILL to the recorded process if it is provably that process.
 pub fn kill(recorded: &Process) -> Result<(), Errno> {
     signal(recorded, Signal::KILL)

@@ -6,6 +6,7 @@ pub mod directory;
 pub mod finding;
 pub mod history;
 pub mod lease;
+pub mod overview;
 pub mod presence;
 mod table;
 pub mod upkeep;

@@ -272,7 +272,7 @@ fn mark_of(recipient: &str, envelope: &Envelope) -> Option<String> {
     Some(format!("{},{expires_us},{}", recipient.replace('/', "+"), envelope.id))
 }
 
-fn parts(mark: &str) -> Option<(String, i64, &str)> {
+pub(crate) fn parts(mark: &str) -> Option<(String, i64, &str)> {
     let (to, rest) = mark.split_once(',')?;
     let (expires_us, id) = rest.split_once(',')?;
     Some((to.replace('+', "/"), expires_us.parse().ok()?, id))

@@ -5,7 +5,17 @@
 //! Every time is a moment of the wall clock in µs since 1970 (UTC), and no age: a front end counts
 //! ages by itself, so an overview changes only when something happened.
 
+pub mod changes;
+pub mod finding;
+pub mod json;
+pub mod order;
+
 use crate::presence::Liveness;
+
+/// Most messages of an overview: the newest.
+pub const MESSAGES_MAX: usize = 200;
+/// Most characters of the text of a message.
+pub const TEXT_MAX: usize = 200;
 
 /// What is known of a state directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,9 +26,9 @@ pub struct Overview {
     pub state_dir: String,
     /// This machine's own node, if it has a name yet.
     pub node: Option<String>,
-    /// The agents of all nodes,, those first that need a person.
+    /// The agents of all nodes, those first that need a person.
     pub agents: Vec<Agent>,
-    /// The leases and claims of all nodes,, those first that are stuck.
+    /// The leases and claims of all nodes, those first that are stuck.
     pub leases: Vec<Lease>,
     /// The last messages of the bus, the newest last.
     pub messages: Vec<Message>,

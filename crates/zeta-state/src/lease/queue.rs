@@ -60,7 +60,8 @@ impl Ticket {
         format!("{drawn_ns:020}-{until_ms}-{pid}-{pidfs_ino}-{pid_ns}-{time_ns}")
     }
 
-    fn parse(name: &str) -> Option<Ticket> {
+    /// Reads the name of a ticket's file.
+    pub(crate) fn parse(name: &str) -> Option<Ticket> {
         let mut parts = name.split('-').map(str::parse::<u64>);
         let mut next = || parts.next()?.ok();
         let (drawn_ns, until_ms, pid) = (next()?, next()?, next()?);
@@ -81,8 +82,19 @@ impl Ticket {
         Process { pid: self.pid, start_ticks: None, pidfs_ino }
     }
 
+    /// Returns the pid namespace of the process, if that is known.
+    pub(crate) fn pid_ns(&self) -> Option<u64> {
+        (self.pid_ns != 0).then_some(self.pid_ns)
+    }
+
+    /// Returns until when its owner waits, in ns of the boot clock, if it was drawn by this one.
+    pub(crate) fn until_ns(&self, host: &Host) -> Option<u64> {
+        let our_clock = self.time_ns == host.time_ns.unwrap_or(0);
+        our_clock.then(|| self.until_ms.saturating_add(1).saturating_mul(NS_PER_MS))
+    }
+
     /// Returns whether the holder drew the ticket; the pid namespace must be the same.
-    fn is_of(&self, holder: &Processes) -> bool {
+    pub(crate) fn is_of(&self, holder: &Processes) -> bool {
         holder
             .own
             .is_some_and(|own| self.pid == own.pid && self.pidfs_ino == own.pidfs_ino.unwrap_or(0))
@@ -91,8 +103,8 @@ impl Ticket {
 
     /// Returns whether the owner has ended or stopped waiting; the latter is judged only by the
     /// clock that the ticket was drawn by.
-    fn is_void(&self, reading: Reading, host: &Host) -> bool {
-        let pid_ns = (self.pid_ns != 0).then_some(self.pid_ns);
+    pub(crate) fn is_void(&self, reading: Reading, host: &Host) -> bool {
+        let pid_ns = self.pid_ns();
         let processes = Processes { own: Some(self.process()), child: None, pid_ns };
         let our_clock = self.time_ns == host.time_ns.unwrap_or(0);
         let over = our_clock && reading.boot_ns / NS_PER_MS > self.until_ms;

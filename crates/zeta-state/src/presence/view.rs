@@ -15,7 +15,7 @@
 //! shows for the second time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use zeta_core::evidence::judge_settled;
@@ -39,6 +39,8 @@ pub enum Change<'a> {
     NodeAdded(&'a Label),
     /// A record of a node is new or changed, or is gone (`None`).
     Record(&'a Label, &'a str, Option<&'a Bytes>),
+    /// A name that is no record's appeared in a node (true), or is gone.
+    Other(&'a Label, &'a str, bool),
     /// A node is gone; its records came before.
     NodeRemoved(&'a Label),
 }
@@ -53,6 +55,8 @@ pub struct NodeSnapshot {
     pub records: BTreeMap<String, Bytes>,
     /// Errors of files that could not be read, by file name; "" is the node itself.
     pub faults: BTreeMap<String, Error>,
+    /// Names in it that are no record's, such as those of directories.
+    pub others: BTreeSet<String>,
     /// Records that may be written in place.
     in_place: BTreeSet<String>,
     /// The directory's stamp, if every later change must change it.
@@ -115,6 +119,26 @@ impl View {
         &self.seen
     }
 
+    /// Returns the opened tree.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Opens a node; `None` if it is gone.
+    pub fn open_node(&self, name: &Label) -> Result<Option<Node>> {
+        self.nodes.node(&self.tree.base, name)
+    }
+
+    /// Returns the descriptor that is readable after a change, if the view follows.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns whether no event comes for some changes: [`View::refresh`] finds these by itself.
+    pub fn must_poll(&self) -> bool {
+        self.must_poll
+    }
+
     /// Brings the view up to date, and reports each change.
     ///
     /// # Errors
@@ -133,6 +157,12 @@ impl View {
             }
             for (name, file) in &dirty.files {
                 self.read_record(name, file, on_change);
+            }
+            for (name, other) in &dirty.others {
+                let is_there = self.nodes.stamp(&format!("{name}/{other}")).is_some();
+                if let Some(seen) = self.seen.get_mut(name) {
+                    seen.set_other(name, other, is_there, on_change);
+                }
             }
         } else if self.nodes.is_gone() {
             return Err(self.gone());
@@ -308,9 +338,14 @@ impl NodeSnapshot {
         for file in self.records.keys().filter(gone).cloned().collect::<Vec<_>>() {
             self.drop_record(&node.name, &file, on_change);
         }
+        let gone = self.others.iter().filter(|name| listed.names.binary_search(name).is_err());
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.set_other(&node.name, &name, false, on_change);
+        }
         for file in &listed.names {
-            if let Some(max) = listing::limit(file) {
-                self.read_record(node, tree, file, max, on_change);
+            match listing::limit(file) {
+                Some(max) => self.read_record(node, tree, file, max, on_change),
+                None => self.set_other(&node.name, file, true, on_change),
             }
         }
         if let Some(error) = listing::cut(node, &listed) {
@@ -361,7 +396,26 @@ impl NodeSnapshot {
         }
     }
 
+    fn set_other(
+        &mut self,
+        node: &Label,
+        name: &str,
+        is_there: bool,
+        on_change: &mut OnChange<'_>,
+    ) {
+        let changed = match is_there {
+            true => self.others.insert(name.to_owned()),
+            false => self.others.remove(name),
+        };
+        if changed {
+            on_change(Change::Other(node, name, is_there));
+        }
+    }
+
     fn empty(&mut self, node: &Label, on_change: &mut OnChange<'_>) {
+        for name in std::mem::take(&mut self.others) {
+            on_change(Change::Other(node, &name, false));
+        }
         for file in std::mem::take(&mut self.records).keys() {
             on_change(Change::Record(node, file, None));
         }
@@ -379,6 +433,8 @@ impl NodeSnapshot {
 struct Dirty {
     nodes: BTreeSet<Label>,
     files: BTreeSet<(Label, String)>,
+    /// Names that are no record's.
+    others: BTreeSet<(Label, String)>,
     /// The directory of the nodes was removed or moved.
     itself: bool,
     lost: bool,
@@ -393,10 +449,12 @@ impl Dirty {
                 self.nodes.extend(text(name).and_then(|name| Label::new("node", name).ok()));
             }
             Event::In(number, name) => {
-                if let (Some(node), Some(file)) = (numbers.get(&number), text(name))
-                    && listing::limit(file).is_some()
-                {
-                    self.files.insert((node.clone(), file.to_owned()));
+                if let (Some(node), Some(file)) = (numbers.get(&number), text(name)) {
+                    let names = match listing::limit(file) {
+                        Some(_) => &mut self.files,
+                        None => &mut self.others,
+                    };
+                    names.insert((node.clone(), file.to_owned()));
                 }
             }
             Event::Itself(number) if Some(number) == root => self.itself = true,

@@ -21,6 +21,7 @@ mod mcp;
 mod modules;
 mod node;
 mod ops;
+mod overview;
 mod place;
 mod scene;
 mod screen;

@@ -31,7 +31,7 @@ impl Finding {
 }
 
 /// Reports a file or directory that breaks the rules, with the reason.
-pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
+pub(crate) fn unsafe_file(about: &str, error: &Error) -> Finding {
     Finding {
         word: "unsafe_file",
         about: about.to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn unsafe_file(about: &str, error: &Error) -> Finding {
     }
 }
 
-pub(super) fn odd_name(name: &str) -> Finding {
+pub(crate) fn odd_name(name: &str) -> Finding {
     let name = if name.chars().any(is_unprintable) {
         name.escape_default().to_string()
     } else {
@@ -59,7 +59,7 @@ pub(super) fn too_many(about: &str, max: usize) -> Finding {
     finding("too_many_entries", about, text).hint("list what can be removed: zeta clean --dry-run")
 }
 
-pub(super) fn no_nodes() -> Finding {
+pub(crate) fn no_nodes() -> Finding {
     let text = format!("the directory {}/ is missing from the tree", layout::NODES);
     finding("missing_directory", layout::NODES, text).hint("zeta doctor says what is expected")
 }
@@ -78,23 +78,46 @@ pub(super) fn odd_last_seen(node: &Label, why: &str) -> Finding {
     finding("odd_last_seen", layout::LAST_SEEN, text).hint("the next beat rewrites it")
 }
 
-pub(super) fn damaged_marker(name: &str, damage: &Damage) -> Finding {
+pub(crate) fn damaged_marker(name: &str, damage: &Damage) -> Finding {
     finding("damaged_record", name, format!("marker {name} is a damaged record: {damage}"))
         .hint(format!("read it, then: zeta marker clear {name}"))
 }
 
-/// Adds the findings about the agents of a node.
-pub(super) fn of_agents(status: &mut NodeStatus<'_>) {
-    for agent in &status.agents {
-        status.findings.extend(of_agent(agent));
-    }
+/// Whether findings say how old things are. A view that shows moments counts ages by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ages {
+    /// They do.
+    Said,
+    /// They do not, so they change only when something happens.
+    LeftOut,
 }
 
-fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
+/// Adds the findings about the agents and leases of a node. `bus_dir` is the bus that a claim of
+/// the caller would be announced on.
+pub(super) fn of_node(status: &mut NodeStatus<'_>, bus_dir: &Path) {
+    let NodeStatus { agents, leases, findings, .. } = status;
+    findings.extend(agents.iter().filter_map(|agent| of_agent(agent, Ages::Said)));
+    let session_of = |record: &Record| {
+        let agent = agents.iter().find(|agent| is_session(agent, record))?;
+        Some(agent.judgement.liveness)
+    };
+    for lease in &*leases {
+        findings.extend(of_lease(lease, bus_dir));
+        findings.extend(of_holder(lease, session_of, Ages::Said));
+    }
+    findings.extend(of_claims(&*leases));
+}
+
+/// Reports an agent that is not well, or whose record is not.
+pub(crate) fn of_agent(agent: &Agent<'_>, ages: Ages) -> Option<Finding> {
     let name = agent.name;
     let age = agent.judgement.beat_age_ms.map(format_duration);
     let age =
         age.map_or("its clock lies ahead of this machine's".to_owned(), |a| format!("{a} ago"));
+    let (beat, age) = match ages {
+        Ages::Said => (format!("last beat {age}, "), format!(" ({age})")),
+        Ages::LeftOut => (String::new(), String::new()),
+    };
     match &agent.persona {
         Persona::Damaged(damage) => {
             let text = format!("the record of agent {name} is damaged: {damage}");
@@ -112,7 +135,7 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
         }
         Persona::Foreign(_) => {
             let text = format!(
-                "the record of agent {name} was written by another program ({age}); it is judged \
+                "the record of agent {name} was written by another program{age}; it is judged \
                  by its age alone"
             );
             return Some(finding("foreign_record", name, text));
@@ -127,17 +150,17 @@ fn of_agent(agent: &Agent<'_>) -> Option<Finding> {
     match agent.judgement.liveness {
         Liveness::Live => None,
         Liveness::Late => {
-            let text = format!("agent {name} is late: last beat {age}, {why}");
+            let text = format!("agent {name} is late: {beat}{why}");
             Some(finding("late_agent", name, text))
         }
         Liveness::Hung => {
-            let text = format!("agent {name} is hung: last beat {age}, {why}");
+            let text = format!("agent {name} is hung: {beat}{why}");
             Some(finding("hung_agent", name, text).hint(
                 "it may be stopped (SIGSTOP) or stuck: examine its process, continue or kill it",
             ))
         }
         Liveness::Silent => {
-            let text = format!("agent {name} is silent: last beat {age}, {why}");
+            let text = format!("agent {name} is silent: {beat}{why}");
             Some(
                 finding("silent_agent", name, text)
                     .hint("it may be alive or not; its leases are free when their TTL runs out"),
@@ -166,17 +189,6 @@ fn lost_wrapper(name: &str, survivor: Survivor) -> Finding {
         .hint(format!("then start it again: zeta run --as {name} -- ..."))
 }
 
-/// Adds the findings about the leases of a node. `bus_dir` is the bus that a claim of the caller
-/// would be announced on.
-pub(super) fn of_leases(status: &mut NodeStatus<'_>, bus_dir: &Path) {
-    for lease in &status.leases {
-        status.findings.extend(of_lease(lease, bus_dir));
-        status.findings.extend(of_holder(lease, &status.agents));
-    }
-    let overlaps = of_claims(&status.leases);
-    status.findings.extend(overlaps);
-}
-
 /// Returns what a lease is called: a claim by its item.
 fn name_of(lease: &Lease<'_>) -> String {
     match &lease.claim {
@@ -193,7 +205,8 @@ fn holder_of<'l>(lease: &'l Lease<'_>) -> &'l str {
     }
 }
 
-fn of_lease(lease: &Lease<'_>, bus_dir: &Path) -> Option<Finding> {
+/// Reports a lease that its holder does not hold in time, or whose record is damaged.
+pub(crate) fn of_lease(lease: &Lease<'_>, bus_dir: &Path) -> Option<Finding> {
     let holder = holder_of(lease);
     let cause = match &lease.view.standing {
         Standing::Held(held) => return of_held(lease, held.why, holder),
@@ -279,23 +292,31 @@ fn damage(view: &LeaseView) -> String {
 }
 
 /// Reports a lease that counts as held, and whose holder's session does not beat: it will not be
-/// renewed.
-fn of_holder(lease: &Lease<'_>, agents: &[Agent<'_>]) -> Option<Finding> {
+/// renewed. `liveness_of` finds the session that a record names.
+pub(crate) fn of_holder(
+    lease: &Lease<'_>,
+    liveness_of: impl FnOnce(&Record) -> Option<Liveness>,
+    ages: Ages,
+) -> Option<Finding> {
     let Observed::Ours(record, _, life) = &lease.view.observed else { return None };
     let Standing::Held(held) = &lease.view.standing else { return None };
-    let agent = agents.iter().find(|agent| is_session(agent, record))?;
-    let liveness = agent.judgement.liveness;
+    let liveness = liveness_of(record)?;
     if matches!(liveness, Liveness::Live | Liveness::Late) {
         return None;
     }
-    let rest = held.rest_ms.map(format_duration);
-    let hint = match (held.why, rest) {
-        (HeldWhy::InGrace, Some(rest)) => format!("it is free in {rest}, when its grace ends"),
+    let within = |ms| match ages {
+        Ages::Said => format!(" in {}", format_duration(ms)),
+        Ages::LeftOut => String::new(),
+    };
+    let hint = match (held.why, held.rest_ms.map(within)) {
+        (HeldWhy::InGrace, Some(rest)) => format!("it is free{rest}, when its grace ends"),
         (_, Some(rest)) if *life == ProcessState::Alive && record.policy != Policy::Never => {
             let grace = format_duration(record.grace_ms);
-            format!("its TTL runs out in {rest}, and it is free after {grace} of grace")
+            format!("its TTL runs out{rest}, and it is free after {grace} of grace")
         }
-        (_, Some(rest)) if *life != ProcessState::Alive => format!("it is free in {rest}"),
+        (_, Some(rest)) if *life != ProcessState::Alive => {
+            format!("it is free{rest}, when its TTL runs out")
+        }
         _ => "it stays held until its holder or a person ends it".to_owned(),
     };
     let text = format!("{}: its holder {} is {}", name_of(lease), record.agent, liveness.word());
@@ -303,8 +324,8 @@ fn of_holder(lease: &Lease<'_>, agents: &[Agent<'_>]) -> Option<Finding> {
 }
 
 /// Reports held claims that are on one worktree or branch.
-fn of_claims(leases: &[Lease<'_>]) -> Vec<Finding> {
-    let held = leases.iter().filter_map(|lease| match (&lease.view.standing, &lease.claim) {
+pub(crate) fn of_claims<'l>(leases: impl IntoIterator<Item = &'l Lease<'l>>) -> Vec<Finding> {
+    let held = leases.into_iter().filter_map(|lease| match (&lease.view.standing, &lease.claim) {
         (Standing::Held(_), Some(claim)) => {
             let session = match &lease.view.observed {
                 Observed::Ours(record, ..) => record.session.as_deref(),

@@ -93,8 +93,7 @@ pub(super) fn examine(
     for lease in &mut status.leases {
         lease.view.standing = judge(&lease.view.observed, &now);
     }
-    findings::of_agents(&mut status);
-    findings::of_leases(&mut status, &ctx.bus_dir);
+    findings::of_node(&mut status, &ctx.bus_dir);
     show(&status);
 }
 
@@ -216,7 +215,7 @@ impl Scratch {
 /// The states of processes that were read for this node: a session and its leases name the same
 /// processes.
 #[derive(Debug, Default)]
-struct Evidence {
+pub(crate) struct Evidence {
     known: Vec<(Processes, (ProcessState, Option<Survivor>))>,
 }
 
@@ -240,7 +239,10 @@ impl<'a> NodeStatus<'a> {
         evidence: &mut Evidence,
     ) {
         match layout::kind_of(&file.name) {
-            Kind::Persona(name) => self.agents.push(agent(name, file, &self.now, evidence)),
+            Kind::Persona(name) => {
+                let agent = agent(name, &file.bytes, file.times, &self.now, evidence);
+                self.agents.push(agent);
+            }
             Kind::Lease(_) => {
                 if let Ok(name) = layout::into_lease(file.name.clone()) {
                     let text = parse(&file.bytes, layout::RECORD_MAX);
@@ -298,7 +300,14 @@ fn last_seen(bytes: &[u8], wall_us: i64) -> std::result::Result<i64, &'static st
     if at_us.saturating_sub(wall_us) > AHEAD_US { Err("it lies in the future") } else { Ok(at_us) }
 }
 
-fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) -> Agent<'a> {
+/// Judges the record of an agent.
+pub(crate) fn agent<'a>(
+    name: &'a str,
+    bytes: &'a [u8],
+    times: FileTimes,
+    now: &Now,
+    evidence: &mut Evidence,
+) -> Agent<'a> {
     let damaged = |damage: Damage| Agent {
         name,
         persona: Persona::Damaged(damage),
@@ -311,11 +320,11 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
             evidence: "its record is damaged",
         },
     };
-    let fields = match parse(&file.bytes, layout::PERSONA_MAX) {
+    let fields = match parse(bytes, layout::PERSONA_MAX) {
         Err(damage) => return damaged(damage),
         Ok(Text::Foreign(fields)) => {
             let ttl_ms = fields.text("ttl").and_then(|t| parse_duration("ttl", &t).ok());
-            let judgement = presence::judge_foreign(file.times, ttl_ms, now);
+            let judgement = presence::judge_foreign(times, ttl_ms, now);
             let persona = Persona::Foreign(fields);
             return without_beat(name, persona, judgement);
         }
@@ -335,7 +344,7 @@ fn agent<'a>(name: &'a str, file: &'a File, now: &Now, evidence: &mut Evidence) 
     } else {
         (ProcessState::Unknown, None)
     };
-    let judgement = presence::judge(&beat, file.times, life, now);
+    let judgement = presence::judge(&beat, times, life, now);
     let waiting = waiting::judge(&fields, judgement.liveness, now.reading.wall_us);
     let persona = Persona::Own(fields, Box::new(beat));
     Agent { name, persona, life, survivor, waiting, judgement }
@@ -347,7 +356,7 @@ fn without_beat<'a>(name: &'a str, persona: Persona<'a>, judgement: Judgement) -
 }
 
 /// Returns the lease of a record. It is judged later, when the clock is read.
-fn lease(
+pub(crate) fn lease(
     text: &std::result::Result<Text<'_>, Damage>,
     times: FileTimes,
     lease: RecordName,

@@ -3,10 +3,10 @@
 //! Reading takes no lock and changes nothing. All processors read ten thousand nodes, a batch at a
 //! time. The results are passed on in order, so that only a few batches are in memory.
 
-mod findings;
-mod gather;
+pub(crate) mod findings;
+pub(crate) mod gather;
 pub mod json;
-mod rows;
+pub(crate) mod rows;
 pub mod text;
 pub mod waiting;
 

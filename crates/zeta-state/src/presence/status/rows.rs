@@ -131,22 +131,16 @@ pub(super) fn claim<'a>(lease: &'a Lease<'_>, claim: &'a ClaimRecord, now: &Now)
 /// Returns the cells of a lease.
 pub(super) fn lease<'a>(lease: &'a Lease<'_>, now: &Now) -> [Cell<'a>; 7] {
     let view = &lease.view;
-    let (holder, evidence, record) = match &view.observed {
-        Observed::Ours(record, _, life) => {
-            let evidence = match life {
-                ProcessState::Alive => "process runs",
-                ProcessState::Dead => "processes have ended",
-                ProcessState::Unknown => "not tied to a process",
-            };
-            (Cell::Holder(record), evidence, Some(record))
-        }
+    let (holder, record) = match &view.observed {
+        Observed::Ours(record, ..) => (Cell::Holder(record), Some(record)),
         Observed::Foreign { said, .. } => {
             let holder = report::foreign_holder(said);
-            (printable(&holder).into_owned().into(), "another program's record", None)
+            (printable(&holder).into_owned().into(), None)
         }
-        Observed::Damaged(..) => ("unknown".into(), "its record is damaged", None),
-        Observed::Absent => (Cell::EMPTY, "", None),
+        Observed::Damaged(..) => ("unknown".into(), None),
+        Observed::Absent => (Cell::EMPTY, None),
     };
+    let evidence = evidence_of(&view.observed);
     let (since, until) = match record {
         Some(record) => since_until(record, view, now),
         None => {
@@ -159,6 +153,18 @@ pub(super) fn lease<'a>(lease: &'a Lease<'_>, now: &Now) -> [Cell<'a>; 7] {
     let purpose = purpose.map_or(Cell::EMPTY, |purpose| printable(purpose).into());
     let standing = report::standing_word(&view.standing);
     [view.lease.as_str().into(), standing.into(), holder, evidence.into(), since, until, purpose]
+}
+
+/// Returns the evidence about the holder of a lease, in words.
+pub(crate) fn evidence_of(observed: &Observed) -> &'static str {
+    match observed {
+        Observed::Ours(_, _, ProcessState::Alive) => "process runs",
+        Observed::Ours(_, _, ProcessState::Dead) => "processes have ended",
+        Observed::Ours(_, _, ProcessState::Unknown) => "not tied to a process",
+        Observed::Foreign { .. } => "another program's record",
+        Observed::Damaged(..) => "its record is damaged",
+        Observed::Absent => "",
+    }
 }
 
 /// Returns the style of a lease or claim.

@@ -1,0 +1,146 @@
+//! Overviews and their changes as JSON: the names of the fields are the keys, and what is not known
+//! is left out.
+
+use super::changes::Changes;
+use super::{Agent, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter};
+use crate::json::Object;
+use crate::record::quote;
+
+impl LeaseKind {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            LeaseKind::Lease => "lease",
+            LeaseKind::Claim => "claim",
+            LeaseKind::Paths => "paths",
+            LeaseKind::Slot => "slot",
+        }
+    }
+}
+
+impl Urgency {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Urgency::Person => "person",
+            Urgency::Stuck => "stuck",
+            Urgency::Collision => "collision",
+            Urgency::Notice => "notice",
+        }
+    }
+}
+
+/// Returns an overview as one object.
+pub fn overview(overview: &Overview) -> Object {
+    let mut object = Object::new();
+    time(&mut object, "at_us", Some(overview.at_us));
+    object.text("state_dir", &overview.state_dir);
+    text(&mut object, "node", overview.node.as_deref());
+    object.objects("agents", &overview.agents, agent);
+    object.objects("leases", &overview.leases, lease);
+    object.objects("messages", &overview.messages, message);
+    object.objects("findings", &overview.findings, finding);
+    object
+}
+
+/// Returns changes as one object; a list in which nothing changed is left out.
+pub fn changes(changes: &Changes) -> Object {
+    let mut object = Object::new();
+    time(&mut object, "now_us", Some(changes.now_us));
+    if let Some(node) = &changes.node {
+        object.raw("node", &node.as_ref().map_or("null".to_owned(), |node| quote(node)));
+    }
+    let Changes { agents, agents_gone, leases, leases_gone, messages, messages_gone, .. } = changes;
+    if !agents.is_empty() {
+        object.objects("agents", agents, agent);
+    }
+    if !agents_gone.is_empty() {
+        object.objects("agents_gone", agents_gone, |object, (node, name)| {
+            object.text("node", node).text("name", name);
+        });
+    }
+    if !leases.is_empty() {
+        object.objects("leases", leases, lease);
+    }
+    if !leases_gone.is_empty() {
+        object.objects("leases_gone", leases_gone, |object, (node, name, token)| {
+            object.text("node", node).text("name", name).number("token", *token);
+        });
+    }
+    if !messages.is_empty() {
+        object.objects("messages", messages, message);
+    }
+    if !messages_gone.is_empty() {
+        object.list("messages_gone", messages_gone.iter().map(|id| quote(id)));
+    }
+    if let Some(findings) = &changes.findings {
+        object.objects("findings", findings, finding);
+    }
+    object
+}
+
+fn agent(object: &mut Object, agent: &Agent) {
+    object.text("node", &agent.node).text("name", &agent.name);
+    object.text("liveness", agent.liveness.word()).text("evidence", &agent.evidence);
+    time(object, "beat_at_us", agent.beat_at_us);
+    time(object, "started_at_us", agent.started_at_us);
+    if let Some(waits) = &agent.waits {
+        let mut inner = Object::new();
+        inner.text("question", &waits.question);
+        time(&mut inner, "since_us", waits.since_us);
+        object.raw("waits", &inner.into_text());
+    }
+    text(object, "status", agent.status.as_deref());
+    text(object, "task", agent.task.as_deref());
+    text(object, "branch", agent.branch.as_deref());
+    text(object, "worktree", agent.worktree.as_deref());
+    text(object, "tool", agent.tool.as_deref());
+    object.list("pids", agent.pids.iter().map(u64::to_string));
+    object.flag("is_stopped", agent.is_stopped).number("unread", agent.unread as u64);
+}
+
+fn lease(object: &mut Object, lease: &Lease) {
+    object.text("node", &lease.node).text("name", &lease.name).number("token", lease.token);
+    object.text("kind", lease.kind.word()).text("subject", &lease.subject);
+    object.text("agent", &lease.agent).text("standing", &lease.standing);
+    object.text("evidence", &lease.evidence).flag("is_free", lease.is_free);
+    time(object, "acquired_at_us", lease.acquired_at_us);
+    time(object, "expires_at_us", lease.expires_at_us);
+    time(object, "grace_until_us", lease.grace_until_us);
+    object.number("ttl_ms", lease.ttl_ms);
+    text(object, "purpose", lease.purpose.as_deref());
+    text(object, "branch", lease.branch.as_deref());
+    text(object, "worktree", lease.worktree.as_deref());
+    object.objects("waiters", &lease.waiters, waiter);
+}
+
+fn waiter(object: &mut Object, waiter: &Waiter) {
+    text(object, "agent", waiter.agent.as_deref());
+    object.number("pid", waiter.pid);
+    time(object, "since_us", waiter.since_us);
+}
+
+fn message(object: &mut Object, message: &Message) {
+    object.text("id", &message.id);
+    time(object, "at_us", Some(message.at_us));
+    object.text("topic", &message.topic).text("from", &message.from).text("to", &message.to);
+    object.text("text", &message.text);
+}
+
+fn finding(object: &mut Object, finding: &Finding) {
+    object.text("word", &finding.word).text("about", &finding.about).text("text", &finding.text);
+    object.list("hints", finding.hints.iter().map(|hint| quote(hint)));
+    object.text("urgency", finding.urgency.word());
+}
+
+fn text(object: &mut Object, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        object.text(key, value);
+    }
+}
+
+fn time(object: &mut Object, key: &str, at_us: Option<i64>) {
+    if let Some(at_us) = at_us {
+        object.raw(key, &at_us.to_string());
+    }
+}

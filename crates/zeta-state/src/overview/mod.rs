@@ -1,0 +1,235 @@
+//! The agents and leases of a tree as an overview shows them, kept up to date. What did not change
+//! is not read again, and no judgement is made here: the same functions judge as for a status.
+
+mod agent;
+mod lease;
+mod line;
+mod owner;
+pub mod place;
+mod rows;
+mod sources;
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::fd::BorrowedFd;
+
+use zeta_core::layout::{self, Kind};
+use zeta_core::name::Label;
+use zeta_core::overview::finding::judge_urgency;
+use zeta_core::overview::{Finding, Overview};
+use zeta_core::record::{Text, parse};
+
+use self::rows::Rows;
+use self::sources::{News, Sources};
+use crate::context::Context;
+use crate::directory::purpose::STATE;
+use crate::directory::trusted_dir;
+use crate::presence::status;
+use crate::presence::status::findings::{damaged_marker, no_nodes, odd_name, unsafe_file};
+use crate::presence::view::View;
+use zeta_os::ends::Ends;
+use zeta_os::error::Error;
+
+/// A tree that is followed.
+#[derive(Debug)]
+pub struct TreeFollower {
+    ctx: Context,
+    sources: Option<Sources>,
+    rows: Rows,
+    ends: Ends,
+    /// Some processes could not be watched, so their ends come without an event.
+    looks_at_processes: bool,
+    /// Findings about the tree and its files.
+    faults: Vec<Finding>,
+    /// Names that no file of zeta has, and markers that are damaged, by node and file.
+    odd: BTreeMap<(Label, String), status::Finding>,
+}
+
+/// Turns a finding of the status into one of an overview.
+fn to_finding(found: status::Finding, waiting: usize) -> Finding {
+    Finding {
+        urgency: judge_urgency(found.word, waiting),
+        word: found.word.to_owned(),
+        about: found.about,
+        text: found.text,
+        hints: found.hints,
+    }
+}
+
+impl TreeFollower {
+    /// Makes one that has read nothing yet.
+    pub fn new(ctx: Context) -> TreeFollower {
+        TreeFollower {
+            ctx,
+            sources: None,
+            rows: Rows::default(),
+            ends: Ends::new(),
+            looks_at_processes: false,
+            faults: Vec::new(),
+            odd: BTreeMap::new(),
+        }
+    }
+
+    /// Brings the agents and leases of an overview up to date, and returns whether they changed.
+    pub fn refresh(&mut self, out: &mut Overview) -> bool {
+        let mut changed = false;
+        // A tree that was replaced is opened once more; the next call finds what happens later.
+        for _ in 0..2 {
+            if self.sources.is_none() {
+                changed |= self.open(out);
+            }
+            let Some(sources) = &mut self.sources else { break };
+            match sources.news() {
+                Ok(news) => return changed | self.take(&news, out),
+                Err(_) => changed |= self.close(out),
+            }
+        }
+        changed
+    }
+
+    /// Tells that a directory on the way to the tree changed.
+    pub fn look_again(&mut self) {
+        if let Some(sources) = &mut self.sources {
+            sources.check_place();
+        }
+    }
+
+    /// Adds the findings of the tree.
+    pub fn findings(&mut self, findings: &mut Vec<Finding>) {
+        self.rows.findings(&self.ctx.bus_dir, &self.ctx.now(), findings);
+        findings.extend(self.odd.values().cloned().map(|found| to_finding(found, 0)));
+        findings.extend(self.faults.iter().cloned());
+    }
+
+    /// Returns whether [`TreeFollower::findings`] would add others than at its last call.
+    pub fn have_findings_changed(&self) -> bool {
+        self.rows.have_findings_changed()
+    }
+
+    /// When a judgement changes by time alone, by the boot clock.
+    pub fn until_ns(&self) -> Option<u64> {
+        self.rows.until_ns()
+    }
+
+    /// Returns whether changes come without an event: then a caller refreshes now and then.
+    pub fn must_poll(&self) -> bool {
+        self.looks_at_processes || self.sources.as_ref().is_some_and(Sources::must_poll)
+    }
+
+    /// The descriptors that are readable after a change.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let sources = self.sources.iter().flat_map(Sources::fds);
+        sources.chain(self.ends.fd()).collect()
+    }
+
+    fn open(&mut self, out: &Overview) -> bool {
+        let (fault, view) = match View::open(&self.ctx.state_dir) {
+            Ok(Some(view)) => (None, Some(view)),
+            // Without a tree there is nothing wrong yet.
+            Ok(None) => match trusted_dir::open(&self.ctx.state_dir, &STATE) {
+                Ok(Some(_)) => (Some(no_nodes()), None),
+                _ => (None, None),
+            },
+            Err(error) => (Some(unsafe_file(&out.state_dir, &error)), None),
+        };
+        let faults: Vec<Finding> = fault.into_iter().map(|found| to_finding(found, 0)).collect();
+        self.set_faults(faults);
+        self.sources = view.map(Sources::new);
+        self.sources.is_some()
+    }
+
+    fn close(&mut self, out: &mut Overview) -> bool {
+        self.sources = None;
+        out.node = None;
+        self.odd.clear();
+        self.ends.watch_only([]);
+        self.rows.clear(out)
+    }
+
+    fn set_faults(&mut self, faults: Vec<Finding>) {
+        if self.faults != faults {
+            self.faults = faults;
+            self.rows.findings_changed();
+        }
+    }
+
+    fn take(&mut self, news: &News, out: &mut Overview) -> bool {
+        let mut changed = self.take_name(out);
+        self.take_odd(news);
+        let Some(sources) = &mut self.sources else { return changed };
+        let faults = faults_of(sources.view());
+        changed |= self.rows.take(news, sources, &self.ctx, out);
+        let mut ended: HashSet<u32> = self.ends.take().into_iter().collect();
+        // A process may end right before it is watched.
+        for _ in 0..2 {
+            if self.rows.take_processes_changed() {
+                let watched = self.ends.watch_only(&self.rows.processes(&self.ctx.now()));
+                self.looks_at_processes = watched.is_partial;
+                ended.extend(watched.ended);
+            }
+            if self.looks_at_processes || !ended.is_empty() {
+                let ended = (!self.looks_at_processes).then(|| std::mem::take(&mut ended));
+                changed |= self.rows.judge_again(ended, sources, &self.ctx, out);
+            }
+        }
+        self.set_faults(faults);
+        changed
+    }
+
+    /// Finds the name of this machine's own node.
+    fn take_name(&mut self, out: &mut Overview) -> bool {
+        let Some(sources) = &self.sources else { return false };
+        if out.node.is_some() {
+            return false;
+        }
+        let read = || sources.view().tree().read_local_node().ok().flatten();
+        let node = self.ctx.node.clone().or_else(read);
+        out.node = node.map(|node| node.to_string());
+        out.node.is_some()
+    }
+
+    fn take_odd(&mut self, news: &News) {
+        for (node, name, is_there) in &news.others {
+            let is_known =
+                matches!(layout::kind_of(name), Kind::Guards | Kind::Grants(_) | Kind::Note(_));
+            // Temps come and go.
+            let is_odd = *is_there && !is_known && !name.starts_with(layout::TEMP_PREFIX);
+            self.set_odd(node, name, is_odd.then(|| odd_name(name)));
+        }
+        for (node, file) in &news.records {
+            let Kind::Marker(name) = layout::kind_of(file) else { continue };
+            let bytes = self.sources.as_ref().and_then(|sources| sources.record(node, file));
+            let damage = match bytes.map(|bytes| parse(&bytes.bytes, layout::RECORD_MAX)) {
+                Some(Ok(Text::Own(fields))) => fields.expect_kind("marker").err(),
+                Some(Err(damage)) => Some(damage),
+                Some(Ok(Text::Foreign(_))) | None => None,
+            };
+            let found = damage.map(|damage| damaged_marker(name, &damage));
+            self.set_odd(node, file, found);
+        }
+    }
+
+    fn set_odd(&mut self, node: &Label, file: &str, found: Option<status::Finding>) {
+        let key = (node.clone(), file.to_owned());
+        let before = match found.clone() {
+            Some(found) => self.odd.insert(key, found),
+            None => self.odd.remove(&key),
+        };
+        if before != found {
+            self.rows.findings_changed();
+        }
+    }
+}
+
+/// The files and directories that could not be read.
+fn faults_of(view: &View) -> Vec<Finding> {
+    let about = |node: &Label, file: &str| match file {
+        "" => node.to_string(),
+        file => file.to_owned(),
+    };
+    let found = |(about, error): (String, &Error)| to_finding(unsafe_file(&about, error), 0);
+    let of_node = |(node, seen): (&'_ Label, &'_ crate::presence::view::NodeSnapshot)| {
+        let faults = seen.faults.iter().map(|(file, error)| found((about(node, file), error)));
+        faults.collect::<Vec<_>>()
+    };
+    view.nodes().iter().flat_map(of_node).collect()
+}

@@ -1,0 +1,92 @@
+//! Paths that must be looked up again: a directory there appears, or is moved or removed with one
+//! of those above it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use zeta_os::inotify::{DirectoryWatcher, Event};
+
+/// Most directories of a path that can appear while it is looked at.
+const PATH_MAX: usize = 64;
+
+/// Watches the directories on the way to some paths.
+#[derive(Debug)]
+pub struct PlaceWatcher {
+    watcher: Option<DirectoryWatcher>,
+    /// Names that would be news, by the number of their directory.
+    awaited: HashMap<i32, Vec<String>>,
+}
+
+impl Default for PlaceWatcher {
+    fn default() -> PlaceWatcher {
+        PlaceWatcher { watcher: DirectoryWatcher::new(), awaited: HashMap::new() }
+    }
+}
+
+impl PlaceWatcher {
+    /// Watches the way to each of these paths, as far as there is one.
+    pub fn follow(&mut self, paths: &[&Path]) {
+        let Some(watcher) = &self.watcher else { return };
+        // One that appeared right before it was watched for causes no event.
+        for _ in 0..PATH_MAX {
+            let dirs = on_the_way(paths);
+            self.awaited.clear();
+            for (dir, names) in &dirs {
+                let number = match names.is_empty() {
+                    true => watcher.follow_itself(dir),
+                    false => watcher.follow_names(dir),
+                };
+                if let Some(number) = number {
+                    self.awaited.insert(number, names.clone());
+                }
+            }
+            if on_the_way(paths) == dirs {
+                break;
+            }
+        }
+    }
+
+    /// Returns whether the paths must be looked up again. Then they are to be followed anew, too.
+    pub fn take(&mut self) -> bool {
+        let Some(watcher) = &self.watcher else { return true };
+        let mut is_news = false;
+        watcher.drain(|event| {
+            is_news |= match event {
+                Event::Lost => true,
+                Event::Itself(number) => self.awaited.contains_key(&number),
+                Event::In(number, name) => self
+                    .awaited
+                    .get(&number)
+                    .is_some_and(|names| names.iter().any(|awaited| awaited.as_bytes() == name)),
+            };
+        });
+        is_news
+    }
+
+    /// Its descriptor, if the kernel gave one. Otherwise [`PlaceWatcher::take`] is always true.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watcher.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// The directories on the way to some paths, each with the names that are awaited in it. Each has
+/// one watch: a second one with other flags would replace the first.
+fn on_the_way(paths: &[&Path]) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut dirs: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for path in paths {
+        let mut way: Vec<&Path> = path.ancestors().collect();
+        way.reverse();
+        for (at, dir) in way.iter().enumerate() {
+            // The last one above a relative path is nameless.
+            let is_nameless = dir.as_os_str().is_empty();
+            let dir = if is_nameless { Path::new(".") } else { dir };
+            let awaited = dirs.entry(dir.to_path_buf()).or_default();
+            let Some(next) = way.get(at + 1).filter(|next| !next.is_dir()) else { continue };
+            let name = next.file_name().unwrap_or_default();
+            awaited.push(name.to_string_lossy().into_owned());
+            break;
+        }
+    }
+    dirs
+}

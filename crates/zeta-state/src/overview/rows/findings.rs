@@ -1,0 +1,83 @@
+//! The findings of a followed tree: those of each row, and those that only all rows show.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use zeta_core::lease::Record;
+use zeta_core::name::Label;
+use zeta_core::overview::Finding;
+use zeta_core::overview::finding::{Edits, same_file};
+use zeta_core::presence::Liveness;
+use zeta_core::time::Now;
+
+use super::Rows;
+use crate::overview::agent::until_ns;
+use crate::overview::to_finding;
+use crate::presence::status::Lease;
+use crate::presence::status::findings::{Ages, of_claims, of_holder, of_lease};
+
+impl Rows {
+    /// Adds all findings. `bus_dir` is the bus that a claim of the caller would be announced on.
+    pub(in crate::overview) fn findings(
+        &mut self,
+        bus_dir: &Path,
+        now: &Now,
+        findings: &mut Vec<Finding>,
+    ) {
+        findings.extend(self.agents.values().flat_map(|row| row.findings.iter().cloned()));
+        findings.extend(self.faults.values().cloned().map(|found| to_finding(found, 0)));
+        let sessions: HashMap<(&Label, &str), Liveness> = self
+            .agents
+            .iter()
+            .filter_map(|((node, _), row)| {
+                Some(((node, row.session.as_deref()?), row.row.liveness))
+            })
+            .collect();
+        let mut claims: std::collections::BTreeMap<&Label, Vec<&Lease<'static>>> =
+            Default::default();
+        for ((node, ..), row) in &self.leases {
+            let waiting = row.row.waiters.len();
+            let own = of_lease(&row.lease, bus_dir);
+            // Where none waits, the finding about the agent says enough.
+            let liveness_of =
+                |record: &Record| sessions.get(&(node, record.session.as_deref()?)).copied();
+            let holder = (waiting > 0).then(|| of_holder(&row.lease, liveness_of, Ages::LeftOut));
+            let found = own.into_iter().chain(holder.flatten());
+            findings.extend(found.map(|found| to_finding(found, waiting)));
+            if row.lease.claim.is_some() {
+                claims.entry(node).or_default().push(&row.lease);
+            }
+        }
+        let shared = claims.into_values().flat_map(of_claims);
+        findings.extend(shared.map(|found| to_finding(found, 0)));
+        let edits: Vec<Edits<'_>> = self
+            .agents
+            .iter()
+            .filter(|(_, row)| !row.edits.is_empty())
+            .map(|((node, name), row)| Edits {
+                node: node.as_str(),
+                agent: name,
+                edits: &row.edits,
+            })
+            .collect();
+        let (same, rest_ms) = same_file(&edits, now.reading.boot_ns);
+        findings.extend(same);
+        self.edits_until_ns = rest_ms.map(|ms| until_ns(now, ms));
+        self.have_findings_changed = false;
+    }
+
+    /// Returns whether [`Rows::findings`] would add others than at its last call.
+    pub(in crate::overview) fn have_findings_changed(&self) -> bool {
+        self.have_findings_changed
+    }
+
+    /// Marks the findings as changed.
+    pub(in crate::overview) fn findings_changed(&mut self) {
+        self.have_findings_changed = true;
+    }
+
+    /// When something changes by time alone, by the boot clock.
+    pub(in crate::overview) fn until_ns(&self) -> Option<u64> {
+        self.rows_until_ns.into_iter().chain(self.edits_until_ns).min()
+    }
+}
