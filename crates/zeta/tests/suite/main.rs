@@ -17,6 +17,7 @@ mod it;
 mod json;
 mod languages;
 mod library;
+mod look;
 mod mcp;
 mod modules;
 mod node;
