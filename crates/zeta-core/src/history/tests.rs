@@ -306,7 +306,9 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(entries in proptest::collection::vec(any_entry(), 0..5)) {
+    fn an_entry_that_is_written_reads_back(
+        entries in proptest::collection::vec(any_entry(), 0..5),
+    ) {
         let text: String = entries.iter().map(render).collect();
         prop_assert_eq!(text.lines().count(), entries.len(), "{:?}", text);
         let lines = read_lines(text.as_bytes(), "n");

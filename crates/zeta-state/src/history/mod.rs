@@ -4,6 +4,7 @@
 //! The record decides, and was changed already when its entry is written. So no fault in here fails
 //! a verb or is reported by one: `zeta doctor` looks at the files.
 
+pub mod entry;
 pub mod log;
 pub mod reader;
 pub mod report;

@@ -27,7 +27,8 @@ use crate::directory::orphans::Orphan;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use crate::history;
-use crate::lease::joint::{Grants, entry_of_end, settle, standing_of};
+use crate::history::entry;
+use crate::lease::joint::{Grants, settle, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
 use zeta_os::error::{Error, Result};
@@ -368,7 +369,7 @@ impl Cleaner<'_> {
                 && let Ok(name) = RecordName::new("lease", name)
             {
                 let observed = read_only(bytes, &name);
-                let entry = entry_of_end(section, Event::Removed, &name, &observed, None);
+                let entry = entry::of_end(section, Event::Removed, &name, &observed, None);
                 history::append(section, &entry.because(cause).by(self.ctx.agent.as_str()));
                 if let Observed::Ours(record, ..) = observed {
                     Queue::remove_tickets_of(section, &record.processes);

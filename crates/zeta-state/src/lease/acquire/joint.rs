@@ -7,10 +7,12 @@ use zeta_core::lease::joint::decide::{
 use zeta_core::lease::{Cause, FencingToken, Held, Observed, Record};
 use zeta_core::time::Now;
 
-use super::{Attempt, Attempted, Outcome, Refusal, holder_fds, no_token_left, note_grant};
+use super::{Attempt, Attempted, Outcome, Refusal, holder_fds, no_token_left};
 use crate::directory::guard::Section;
+use crate::history;
+use crate::history::entry;
 use crate::lease::joint::index::excluded_by;
-use crate::lease::joint::{Grant, Grants, cause_of, standing_of};
+use crate::lease::joint::{Grant, Grants, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{BeforeCommit, RENEWAL_RESERVE, observe, publish};
 use zeta_os::error::{Error, Result};
@@ -182,7 +184,7 @@ impl Attempt<'_, '_> {
         let (ctx, lease) = (self.handle.at.ctx, &self.request.lease);
         for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
             // Before the new grant is announced: it may be the same agent's.
-            let cause = cause_of(grant, now);
+            let cause = entry::cause_of(&grant.observed, now);
             let end = |grants: &Grants| grants.end(section, ctx, lease, grant, cause);
             beside.grants.iter().try_for_each(end)?;
         }
@@ -211,7 +213,7 @@ impl Attempt<'_, '_> {
         // A record that was not that of a joint lease stood there until now.
         let replaced = void.iter().filter_map(|at| beside.held.get(*at)).find(|g| g.file.is_none());
         let before = replaced.map_or(&Observed::Absent, |grant| &grant.observed);
-        note_grant(section, &record, cause, before);
+        history::append(section, &entry::of_grant(section, &record, cause, before));
         let mut from = None;
         for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
             if let Observed::Ours(record, ..) = &grant.observed {

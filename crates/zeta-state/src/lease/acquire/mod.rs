@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::getuid;
 use zeta_core::evidence::{Process, Processes};
-use zeta_core::history::{Entry, Event};
 use zeta_core::layout;
 use zeta_core::lease::joint::Joint;
 use zeta_core::lease::{
@@ -31,6 +30,7 @@ use super::{BeforeCommit, LeaseView, RENEWAL_RESERVE, observe, publish, refuse_i
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
 use crate::history;
+use crate::history::entry;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -316,7 +316,7 @@ impl Attempt<'_, '_> {
         before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
         publish(section, &record, observed != Observed::Absent, RENEWAL_RESERVE)?;
-        note_grant(section, &record, cause, &observed);
+        history::append(section, &entry::of_grant(section, &record, cause, &observed));
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,
@@ -371,18 +371,6 @@ impl Attempt<'_, '_> {
         let refusal = self.refusal(None, observed);
         Ok(Outcome::Refused(Refusal { guarded: Some(Box::new(busy)), ..refusal }))
     }
-}
-
-/// Adds a grant to the history: one in place of what stood there is a takeover.
-fn note_grant(section: &Section<'_>, record: &Record, cause: Cause, before: &Observed) {
-    let at_us = record.acquired_us.unwrap_or_default();
-    let entry = |event| Entry::of(section.node().name.as_str(), event, record, at_us);
-    let entry = match before {
-        Observed::Absent => entry(Event::Acquired),
-        Observed::Ours(from, ..) => entry(Event::TakenOver).from(from).because(cause.word()),
-        _ => entry(Event::TakenOver).because(cause.word()),
-    };
-    history::append(section, &entry);
 }
 
 /// Returns the processes of the holder, whose ticket does not count.

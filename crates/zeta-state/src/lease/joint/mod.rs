@@ -2,6 +2,7 @@
 //! stands for them. All of them change in the guard of that record.
 
 pub mod index;
+mod outside;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -11,12 +12,12 @@ use zeta_core::history::{Entry, Event};
 use zeta_core::layout;
 use zeta_core::lease::joint::decide::has_ended;
 use zeta_core::lease::joint::{standing_record, stands_for_grants, stands_long_enough};
-use zeta_core::lease::{Cause, FencingToken, Observed, Record, Standing, judge};
+use zeta_core::lease::{FencingToken, Observed, Record, judge};
 use zeta_core::name::RecordName;
-use zeta_core::overview::LeaseKind;
 use zeta_core::time::{Host, Now};
 
 use self::index::{Change, gone_line, lines_of_record};
+pub use self::outside::{find_outside, look_again};
 use super::{observe, publish, read_only, render};
 use crate::context::Context;
 use crate::directory::create::publish_dir;
@@ -26,27 +27,10 @@ use crate::directory::trusted_dir::{TrustedDir, open_inner};
 use crate::history;
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{Listing, list};
-use zeta_os::host;
 
 /// A release looks at so many other grants: the last one that a process holds takes those of dead
 /// ones with it.
 const LOOKED_AT_MAX: usize = 64;
-
-/// How often a reader without the guard looks at grants of which one is gone that was named.
-const LOOKS: usize = 4;
-
-/// Looks at grants without the guard. One that is named and gone may have been handed over: it has
-/// another name then, and would be missed. `look` returns whether one was gone; the last look
-/// counts in any case.
-pub fn look_again<T>(mut look: impl FnMut() -> Result<(T, bool)>) -> Result<T> {
-    for _ in 1..LOOKS {
-        let (found, was_gone) = look()?;
-        if !was_gone {
-            return Ok(found);
-        }
-    }
-    Ok(look()?.0)
-}
 
 /// The opened directory of the grants of a joint lease.
 #[derive(Debug)]
@@ -245,7 +229,8 @@ impl Grants {
     ) -> Result<()> {
         let Some(file) = &grant.file else { return Ok(()) };
         self.take(section, file, &ctx.host)?;
-        let entry = entry_of_end(section, Event::Removed, lease, &grant.observed, Some(file));
+        let entry =
+            history::entry::of_end(section, Event::Removed, lease, &grant.observed, Some(file));
         history::append(section, &entry.because(cause).by(ctx.agent.as_str()));
         if let Observed::Ours(record, ..) = &grant.observed {
             (ctx.lease_ended)(ctx, record);
@@ -437,7 +422,7 @@ impl Found {
     /// Makes the entry of the history about the end of the grant.
     pub fn entry(&self, section: &Section<'_>, event: Event, lease: &RecordName) -> Entry {
         let file = self.joint.as_ref().and_then(|(_, file, _)| file.as_deref());
-        entry_of_end(section, event, lease, &self.observed, file)
+        history::entry::of_end(section, event, lease, &self.observed, file)
     }
 
     /// Removes the record, and adds the entry of its end to the history. The last grant takes the
@@ -462,34 +447,6 @@ impl Found {
     }
 }
 
-/// Returns why a grant that is removed counts no more.
-pub fn cause_of(grant: &Grant, now: &Now) -> &'static str {
-    match judge(&grant.observed, now) {
-        Standing::Grantable(cause) => cause.word(),
-        Standing::Held(_) | Standing::MustKill(_) => Cause::Overdue.word(),
-    }
-}
-
-/// Makes an entry of the history about the end of what was observed: the record of a lease, or of a
-/// joint one the grant in `file`.
-pub fn entry_of_end(
-    section: &Section<'_>,
-    event: Event,
-    lease: &RecordName,
-    observed: &Observed,
-    file: Option<&str>,
-) -> Entry {
-    let (node, at_us) = (section.node().name.as_str(), host::wall_us());
-    match observed {
-        Observed::Ours(record, ..) => Entry::of(node, event, record, at_us),
-        _ => Entry {
-            kind: if file.is_some() { LeaseKind::Slot } else { LeaseKind::Lease },
-            fencing_token: file.and_then(layout::token_of_grant),
-            ..Entry::new(node, event, lease.as_str(), at_us)
-        },
-    }
-}
-
 /// Removes the record that stands for a joint lease, if no grant is left but those of holders that
 /// have ended. Otherwise it is written anew, for those that watch it. Returns whether it is gone.
 pub fn settle(
@@ -507,7 +464,8 @@ pub fn settle(
         && left.iter().all(|grant| has_ended(&judge(&grant.observed, now)))
     {
         left.iter().try_for_each(|grant| {
-            grants.end(section, ctx, &standing.lease, grant, cause_of(grant, now))
+            let cause = history::entry::cause_of(&grant.observed, now);
+            grants.end(section, ctx, &standing.lease, grant, cause)
         })?;
         section.remove()?;
         grants.remove_empty(section);
@@ -516,21 +474,4 @@ pub fn settle(
     let renew_seq = standing.renew_seq.saturating_add(1);
     publish(section, &Record { renew_seq, ..standing.clone() }, true, 0)?;
     Ok(false)
-}
-
-/// Finds the grant `token` of a lease without the guard; `bytes` are those of the lease's record.
-pub fn find_outside(
-    base: &TrustedDir,
-    node: &Node,
-    lease: &RecordName,
-    token: FencingToken,
-    bytes: Option<Bytes>,
-) -> Result<Observed> {
-    let observed = read_only(bytes, lease);
-    if standing_of(&observed).is_none() {
-        return Ok(observed);
-    }
-    let Some(grants) = Grants::open(base, node, lease)? else { return Ok(Observed::Absent) };
-    let found = grants.find(base, lease, token)?;
-    Ok(read_only(found.map(|(_, bytes, _)| bytes), lease))
 }
