@@ -30,4 +30,5 @@ mod screen;
 mod status;
 mod support;
 mod torture;
+mod watch;
 mod web;
