@@ -2,7 +2,8 @@
 
 import { put } from "./dom.js";
 
-const PANES = ["agents", "leases", "timeline", "messages", "findings"];
+/** In the order of their keys, which are those of `zeta watch`. */
+const PANES = ["agents", "leases", "messages", "timeline", "findings"];
 const THEMES = ["auto", "light", "dark"];
 
 function startTheme() {
@@ -50,7 +51,7 @@ export function startKeys({ filter, details, lists }) {
   const go = (pane) => {
     showPane(pane);
     if (pane === "timeline") return document.getElementById("lanes").focus();
-    const { grid } = lists[PANES.indexOf(pane) - (PANES.indexOf(pane) > 2 ? 1 : 0)];
+    const { grid } = lists[PANES.filter((name) => name !== "timeline").indexOf(pane)];
     return grid.focus(grid.place.get(grid.current) ?? 0);
   };
   const clear = () => {

@@ -104,12 +104,12 @@ fn every_part_is_reached_by_the_keyboard() {
     page.until("document.querySelector('#help').open");
     page.press("Escape");
     page.until("!document.querySelector('#help').open");
-    for (key, pane) in [("2", "leases"), ("4", "messages")] {
+    for (key, pane) in [("2", "leases"), ("3", "messages")] {
         page.press(key);
         let at = page.text("document.activeElement.closest('.pane').id");
         assert_eq!(at, pane);
     }
-    page.press("3");
+    page.press("4");
     assert_eq!(page.focused(), "lanes");
     page.end_clean();
 }

@@ -20,7 +20,7 @@ fn markup_of_agents_is_shown_as_text() {
     page.press("Enter");
     page.until("document.querySelector('#details').innerText.includes('<script>alert(2)')");
     page.press("Escape");
-    page.press("4");
+    page.press("3");
     page.press("Enter");
     page.until("document.querySelector('#details').innerText.includes('<b>bold</b>')");
     let elements = "document.querySelectorAll(`main img, main script, dialog img, dialog script,
