@@ -12,14 +12,18 @@ function startTheme() {
   let stored = "auto";
   try {
     stored = localStorage.getItem("zeta-theme") ?? "auto";
-  } catch { /* A browser may forbid it: the theme is forgotten then. */ }
+  } catch {
+    /* A browser may forbid it: the theme is forgotten then. */
+  }
   const set = (theme) => {
     if (theme === "auto") delete root.dataset.theme;
     else root.dataset.theme = theme;
     put(button, `Theme: ${theme}`);
     try {
       localStorage.setItem("zeta-theme", theme);
-    } catch { /* As above. */ }
+    } catch {
+      /* As above. */
+    }
     stored = theme;
     dispatchEvent(new Event("theme"));
   };

@@ -107,7 +107,10 @@ export function replaceAll({ overview, history }) {
 
 /** Returns whether an agent did nothing but beat. */
 function onlyBeats(old, row) {
-  return old !== undefined && JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row);
+  return (
+    old !== undefined &&
+    JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row)
+  );
 }
 
 /** Takes changes; returns the words of what changed. */
