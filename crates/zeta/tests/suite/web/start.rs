@@ -127,8 +127,9 @@ fn the_token_stands_in_no_list_of_processes() {
 
 /// A stand-in of the program that opens a browser: it writes its arguments, and what the file says.
 const OPENER: &str = "#!/bin/sh\necho \"$@\" > \"$HOME/args\"\nstat -c %a \"$1\" > \"$HOME/mode\"\n\
+                      grep SigBlk /proc/$$/status > \"$HOME/mask\"\n\
                       cp \"$1\" \"$HOME/file.new\" && mv \"$HOME/file.new\" \"$HOME/file\"\n\
-                      exec sleep 20\n";
+                      exec sleep 2\n";
 
 #[test]
 fn the_browser_gets_a_private_file_and_no_argument_with_the_token() {
@@ -153,6 +154,7 @@ fn the_browser_gets_a_private_file_and_no_argument_with_the_token() {
     let read = |name: &str| std::fs::read_to_string(sandbox.dir.join(name)).unwrap();
     assert!(!read("args").contains(&server.token), "{}", read("args"));
     assert_eq!(read("mode"), "600\n");
+    assert!(read("mask").ends_with("\t0000000000000000\n"), "{}", read("mask"));
     assert!(read("file").contains(&format!("url={}", server.url)), "{}", read("file"));
     let count = || std::fs::read_dir(&tmp).unwrap().count();
     assert_eq!(count(), 1);
