@@ -41,9 +41,10 @@ fn two_pages_have_two_tokens() {
     let (one, two) = (Server::start(&sandbox, &[]), Server::start(&sandbox, &[]));
     assert!(one.port != two.port && one.token != two.token);
     let cookie = one.cookie();
-    assert_eq!(two.ask("GET", "/", &cookie).status, 403);
+    assert_eq!(two.ask("GET", &two.at(""), &cookie).status, 403);
+    assert_eq!(two.ask("GET", &one.at(""), &cookie).status, 403);
     let renamed = cookie.replace(&one.port.to_string(), &two.port.to_string());
-    assert_eq!(two.ask("GET", "/", &renamed).status, 403);
+    assert_eq!(two.ask("GET", &two.at(""), &renamed).status, 403);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_tunnel_calls_it_by_the_name_that_was_given() {
         let cookie = page.header("set-cookie").unwrap_or_default().to_owned();
         assert!(page.status == 200 && cookie.starts_with(&format!("{name}=")), "{page:?}");
         let origin = format!("Origin: http://{host}\r\nCookie: {cookie}\r\n");
-        assert_eq!(server.ask_as("GET", "/overview.json", host, &origin).status, 200);
+        assert_eq!(server.ask_as("GET", &server.at("overview.json"), host, &origin).status, 200);
     }
     assert_eq!(server.ask_as("GET", &server.first(), "localhost:9001", "").status, 421);
 }
@@ -103,10 +104,10 @@ fn a_port_that_is_taken_is_named() {
     let first = server.ask("GET", &server.first(), "");
     assert_eq!(first.status, 200);
     // Right after its end, with connections of before, the port serves again.
-    let old = server.cookie();
+    let (old, page) = (server.cookie(), server.at(""));
     assert_eq!(server.end().status, 0);
     let again = Server::start(&sandbox, &["--port", &port]);
-    assert_eq!(again.ask("GET", "/", &old).status, 403);
+    assert_eq!(again.ask("GET", &page, &old).status, 403);
     sandbox.refused(&["web", "--port", "65536"], 2);
 }
 
