@@ -7,8 +7,8 @@ use subtle::ConstantTimeEq;
 pub struct Secrets {
     /// What stands in the URL that is printed: at least 128 random bits, as text.
     pub token: String,
-    /// The path below which the page lives after that: other random bits. A browser sends a cookie to
-    /// all ports of a host, also to that of another user's server; but only below its path, and
+    /// The path below which the page lives after that: other random bits. A browser sends a cookie
+    /// to all ports of a host, also to that of another user's server; but only below its path, and
     /// there no other server can lead it.
     pub path: String,
     /// What the browser keeps: other random bits, which open nothing without the path.
