@@ -14,9 +14,15 @@ use zeta_state::context::Context;
 use zeta_state::directory::tree::Tree;
 use zeta_state::history::reader::Reader;
 
+/// The entry of a change is written right after it: a look so much later finds it.
+const AFTER: Duration = Duration::from_millis(300);
+
+const IDLE: Duration = Duration::from_secs(24 * 3600);
+
 /// The state of a tree and its bus.
 pub struct Source {
     follower: Follower,
+    has_changed: bool,
     state_dir: PathBuf,
     readers: BTreeMap<Label, Reader>,
 }
@@ -25,7 +31,7 @@ impl Source {
     /// Opens it; neither needs to be there.
     pub fn open(ctx: &Context) -> Source {
         let (state_dir, readers) = (ctx.state_dir.clone(), BTreeMap::new());
-        Source { follower: Follower::new(ctx), state_dir, readers }
+        Source { follower: Follower::new(ctx), has_changed: true, state_dir, readers }
     }
 
     /// Reads what was added to the histories of all nodes.
@@ -51,6 +57,7 @@ impl crate::feed::Source for Source {
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>) {
-        self.follower.wait(Duration::from_secs(24 * 3600), &[wake]);
+        let limit = if self.has_changed { AFTER } else { IDLE };
+        self.has_changed = self.follower.wait(limit, &[wake]).changed;
     }
 }
