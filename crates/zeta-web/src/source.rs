@@ -40,9 +40,10 @@ impl Source {
         let Some(nodes) = tree.open_nodes()? else { return Ok(Vec::new()) };
         let mut entries = Vec::new();
         for name in nodes.list()?.names.iter().filter_map(|name| Label::new("node", name).ok()) {
-            let Some(node) = nodes.node(&tree.base, &name)? else { continue };
+            // One that cannot be read takes nothing from the others, whose readers went on.
+            let Ok(Some(node)) = nodes.node(&tree.base, &name) else { continue };
             let reader = self.readers.entry(name).or_default();
-            entries.extend(reader.read(&tree.base, &node)?.entries);
+            entries.extend(reader.read(&tree.base, &node).unwrap_or_default().entries);
         }
         Ok(entries)
     }
