@@ -22,7 +22,7 @@ pub(crate) fn played(test: &str) -> Option<Scene> {
     }
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let dir = PathBuf::from(format!("/tmp/zeta-scene-{}-{number}", std::process::id()));
+    let dir = PathBuf::from(format!("/tmp/zeta-scene-{:07}-{number}", std::process::id()));
     Some(Scene::play(Path::new(env!("CARGO_BIN_EXE_zeta")), &dir).unwrap())
 }
 

@@ -5,6 +5,7 @@ mod sandbox;
 mod skip;
 mod temp_dir;
 mod terminal;
+mod tmux;
 
 pub use program::{
     LIMIT, Out, can, find, finish, is_root, run, run_within, signal, until, wait, wait_for,
@@ -14,6 +15,7 @@ pub use sandbox::{Sandbox, anchor_of};
 pub use skip::{append, skip};
 pub use temp_dir::TempDir;
 pub use terminal::{Terminal, open_terminal};
+pub use tmux::Tmux;
 
 /// The full name of the test in whose body this stands, as the test runner prints it.
 macro_rules! test_name {

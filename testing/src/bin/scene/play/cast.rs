@@ -71,6 +71,9 @@ pub(super) const CAST: [Part; 12] = [
     run("nils", "feat/avif", "shop-images").does("Pictures as AVIF", "building"),
 ];
 
+/// An agent of the past.
+pub(super) const TARA: Part = run("tara", "main", "shop").does("Merge queue", "merging");
+
 /// Returns the worktree of an agent.
 pub(super) fn worktree_of(name: &str) -> Outcome<&'static str> {
     let part = CAST.iter().find(|part| part.name == name);

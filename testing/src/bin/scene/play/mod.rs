@@ -5,6 +5,7 @@ mod actor;
 mod cast;
 mod leases;
 mod mail;
+mod past;
 mod stage;
 
 use std::path::Path;
@@ -48,30 +49,55 @@ impl Scene {
     /// exist yet.
     pub fn play(zeta: &Path, dir: &Path) -> Outcome<Scene> {
         let mut scene = Scene { actors: Vec::new(), stage: Stage::make(zeta, dir)? };
-        for part in &CAST {
+        scene.stage.set_minutes_ago(120.0)?;
+        for part in CAST.iter().chain([&cast::TARA]) {
             let actor = Actor::start(&scene.stage, part)?;
             scene.actors.push(actor);
         }
         for part in &CAST {
             scene.introduce(part)?;
         }
-        for lease in &LEASES {
-            scene.acquire(lease)?;
-        }
-        for message in &mail::MESSAGES {
-            let text = quoted(message.text);
-            scene.done(message.from, &format!("zeta bus send {} {text}", quoted(message.to)))?;
-        }
-        for lease in &LEASES {
-            for waiter in lease.waiters {
-                scene.wait_in_line(lease, waiter)?;
+        scene.past()?;
+        scene.present()?;
+        Ok(scene)
+    }
+
+    /// Plays what the history shows: an hour that takes some seconds.
+    fn past(&mut self) -> Outcome<()> {
+        for step in &past::PAST {
+            self.stage.set_minutes_ago(step.minutes_ago.into())?;
+            match step.command {
+                past::KILL => self.kill(step.agent)?,
+                command => self.done(step.agent, command)?,
             }
         }
-        scene.stop()?;
-        scene.kill()?;
-        scene.ask()?;
-        scene.keep_up()?;
-        Ok(scene)
+        Ok(())
+    }
+
+    /// Plays the last hour, up to now.
+    fn present(&mut self) -> Outcome<()> {
+        for (at, lease) in LEASES.iter().enumerate() {
+            self.stage.set_minutes_ago(60.0 - 1.3 * at as f64)?;
+            self.acquire(lease)?;
+            for message in mail::MESSAGES.iter().filter(|message| message.after == at) {
+                let (to, text) = (quoted(message.to), quoted(message.text));
+                self.done(message.from, &format!("zeta bus send {to} {text} 2>/dev/null"))?;
+            }
+        }
+        self.stage.set_minutes_ago(4.2)?;
+        self.ask()?;
+        for lease in &LEASES {
+            for waiter in lease.waiters {
+                self.stage.set_minutes_ago(3.0)?;
+                self.wait_in_line(lease, waiter)?;
+            }
+        }
+        self.stage.set_minutes_ago(2.0)?;
+        self.stop()?;
+        self.stage.set_minutes_ago(1.0)?;
+        self.kill(KILLED)?;
+        self.stage.set_minutes_ago(0.0)?;
+        self.keep_up()
     }
 
     /// The state directory.
@@ -104,7 +130,10 @@ impl Scene {
     fn done(&mut self, name: &str, command: &str) -> Outcome<()> {
         match self.actor(name)?.run(command)? {
             0 => Ok(()),
-            status => Err(format!("{name}: {command}: exit {status}").into()),
+            status => {
+                let said = self.stage.said();
+                Err(format!("{name}: {command}: exit {status}: {said}").into())
+            }
         }
     }
 
@@ -213,10 +242,10 @@ impl Scene {
     }
 
     /// Kills an agent with its command.
-    fn kill(&mut self) -> Outcome<()> {
-        self.actor(KILLED)?.signal(Signal::KILL)?;
+    fn kill(&mut self, name: &str) -> Outcome<()> {
+        self.actor(name)?.signal(Signal::KILL)?;
         self.until("the killed agent is gone", |scene| {
-            Ok(scene.status(KILLED)?.is_some_and(|word| word == "gone"))
+            Ok(scene.status(name)?.is_some_and(|word| word == "gone"))
         })
     }
 

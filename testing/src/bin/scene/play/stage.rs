@@ -80,6 +80,8 @@ impl Stage {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::write(path, text)?;
         }
+        // It is shifted while programs run: nothing may truncate it.
+        self.set_minutes_ago(0.0)?;
         self.git(&["init", "-q", "-b", "main"])?;
         self.git(&["add", "."])?;
         self.git(&["commit", "-q", "-m", "A cart, a search, and orders"])?;
@@ -140,6 +142,12 @@ impl Stage {
         Ok(File::options().create(true).append(true).open(self.dir.join("log"))?)
     }
 
+    /// The last line of that file.
+    pub(super) fn said(&self) -> String {
+        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        log.lines().last().unwrap_or_default().to_owned()
+    }
+
     /// Makes a command that inherits nothing but the path to programs.
     pub(super) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(name);
@@ -152,8 +160,21 @@ impl Stage {
             command.env(format!("GIT_{role}_EMAIL"), "ann@example.org");
         }
         command.env("ZETA_STATE_DIR", &self.state_dir).env("ZETA_BUS_DIR", &self.bus_dir);
-        command.stdin(Stdio::null());
+        command.env("ZETA_TEST_CLOCK", self.clock()).stdin(Stdio::null());
         command
+    }
+
+    /// Sets the wall clock of all programs of the scene. Builds for tests have a wall clock that
+    /// can be shifted; with others all of the scene happens now.
+    pub(super) fn set_minutes_ago(&self, minutes: f64) -> Outcome<()> {
+        let shift_ns = (minutes * -60e9) as i64;
+        let mut clock =
+            File::options().write(true).create(true).truncate(false).open(self.clock())?;
+        Ok(clock.write_all(&shift_ns.to_ne_bytes())?)
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.dir.join("clock")
     }
 
     /// Makes a call of zeta.

@@ -1,0 +1,99 @@
+//! A real terminal whose screen a test can read: a tmux of its own, without the user's settings.
+
+use std::process::{Command, Stdio};
+
+use super::{TempDir, find, skip, wait_for};
+
+/// A program in a terminal; both end when it is dropped.
+pub struct Tmux {
+    dir: TempDir,
+}
+
+impl Tmux {
+    /// Starts a command in a terminal of this size; `None` if there is no tmux here, which is said
+    /// once for this test. What the command does not set, it inherits from this process.
+    pub fn start(test: &str, columns: u16, rows: u16, inner: &Command) -> Option<Tmux> {
+        if find("tmux").is_none() {
+            skip(test, "there is no tmux here");
+            return None;
+        }
+        let tmux = Tmux { dir: TempDir::new("tmux", 0o700) };
+        let options = "set -g remain-on-exit on\nset -g remain-on-exit-format ''\n\
+            set -g status off\nset -g default-terminal tmux-256color\nset -g escape-time 0\n";
+        std::fs::write(tmux.dir.join("options"), options).unwrap();
+        let mut command = tmux.command(&["new-session", "-d"]);
+        command.args(["-x", &columns.to_string(), "-y", &rows.to_string()]);
+        command.args(["--", "env", "-u", "NO_COLOR", "COLORTERM=truecolor"]);
+        for (key, value) in inner.get_envs() {
+            let key = key.to_str().unwrap();
+            match value {
+                Some(value) => command.arg(format!("{key}={}", value.to_str().unwrap())),
+                None => command.args(["-u", key]),
+            };
+        }
+        command.arg(inner.get_program()).args(inner.get_args());
+        if let Some(dir) = inner.get_current_dir() {
+            command.current_dir(dir);
+        }
+        assert!(command.status().unwrap().success(), "{command:?}");
+        Some(tmux)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("tmux");
+        command.arg("-u").arg("-S").arg(self.dir.join("socket"));
+        command.arg("-f").arg(self.dir.join("options")).args(args);
+        command.env_remove("TMUX").env("LANG", "C.UTF-8").env("LC_ALL", "C.UTF-8");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn answer(&self, args: &[&str]) -> String {
+        let out = self.command(args).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// What the screen shows, a line for each row.
+    pub fn text(&self) -> String {
+        self.answer(&["capture-pane", "-p"])
+    }
+
+    /// The same with the sequences of its colours, and with the blanks at the ends.
+    pub fn styled(&self) -> String {
+        self.answer(&["capture-pane", "-p", "-e", "-N"])
+    }
+
+    /// What tmux knows of the pane, by its own format: `#{cursor_flag}`, `#{pane_dead_status}`, ...
+    pub fn format(&self, format: &str) -> String {
+        self.answer(&["display-message", "-p", format]).trim_end().to_owned()
+    }
+
+    /// Presses keys, by the names that tmux has for them.
+    pub fn keys(&self, keys: &[&str]) {
+        self.answer(&[&["send-keys"], keys].concat());
+    }
+
+    /// Gives the terminal another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        self.answer(&["resize-window", "-x", &columns, "-y", &rows]);
+    }
+
+    /// Waits until the screen shows a text.
+    pub fn wait_for(&self, text: &str) {
+        wait_for(&format!("the screen shows {text:?}"), || self.text().contains(text));
+    }
+
+    /// Waits until the command ends; its status, or `None` if a signal ended it.
+    pub fn end(&self) -> Option<i32> {
+        wait_for("the command ends", || self.format("#{pane_dead}") == "1");
+        self.format("#{pane_dead_status}").parse().ok()
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let _ = self.command(&["kill-server"]).stderr(Stdio::null()).status();
+    }
+}
