@@ -14,7 +14,7 @@ mod elf;
 mod litter;
 mod mutants;
 mod needs;
-mod openapi;
+mod npm_file;
 mod run;
 mod seeded;
 mod suite;
