@@ -42,7 +42,7 @@ pub enum Change<'a> {
     NodeReplaced(&'a Label),
     /// A record of a node is new or changed, or is gone (`None`).
     Record(&'a Label, &'a str, Option<&'a Bytes>),
-    /// A name that is no record's appeared in a node (true), or is gone.
+    /// A name that is no record's appeared in a node or changed (true), or is gone.
     Other(&'a Label, &'a str, bool),
     /// A node is gone; its records came before.
     NodeRemoved(&'a Label),
@@ -163,8 +163,12 @@ impl View {
             }
             for (name, other) in &dirty.others {
                 let is_there = self.nodes.stamp(&format!("{name}/{other}")).is_some();
-                if let Some(seen) = self.seen.get_mut(name) {
-                    seen.set_other(name, other, is_there, on_change);
+                match self.seen.get_mut(name) {
+                    Some(seen) if is_there && seen.others.contains(other) => {
+                        on_change(Change::Other(name, other, true));
+                    }
+                    Some(seen) => seen.set_other(name, other, is_there, on_change),
+                    None => {}
                 }
             }
         } else if self.nodes.is_gone() {
