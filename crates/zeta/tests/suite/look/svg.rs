@@ -32,17 +32,19 @@ const PALETTE: [[u8; 3]; 16] = [
     [0xff, 0xff, 0xff],
 ];
 
-/// Draws a screen. `title` is what it shows, in a few words.
-pub(super) fn draw(rows: &[Vec<Cell>], columns: usize, title: &str) -> String {
+/// Draws a screen. `title` is what it shows, in a few words, and `words` are those that it has.
+pub(super) fn draw(rows: &[Vec<Cell>], columns: usize, title: &str, words: &str) -> String {
     let width = columns as f32 * WIDTH + 2.0 * EDGE;
     let height = rows.len() as f32 * HEIGHT + 2.0 * EDGE;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n<title>{}</title>\n\
+         <desc>{}</desc>\n\
          <style>text{{font:14px ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',\
          'Liberation Mono',monospace;white-space:pre}}</style>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"10\" fill=\"{}\"/>\n",
         escaped(title),
+        escaped(words),
         hex(BACKGROUND)
     );
     for (at, row) in rows.iter().enumerate() {
@@ -245,7 +247,7 @@ fn escaped(text: &str) -> String {
 #[test]
 fn text_stays_text_and_bars_are_shapes() {
     let rows = super::screen::parse("\x1b[31ma<b\x1b[0m ▌日│\x1b[7m x\n");
-    let svg = draw(&rows, 9, "a & b");
+    let svg = draw(&rows, 9, "a & b", "words");
     assert!(svg.contains("<title>a &amp; b</title>"), "{svg}");
     assert!(svg.contains("fill=\"#f07178\">a&lt;b</text>"), "{svg}");
     assert!(svg.contains("textLength=\"16.8\" fill=\"#d8dee6\">日</text>"), "{svg}");
