@@ -24,6 +24,7 @@
 //! 19. [`terminal`]: what the bytes of a terminal say.
 //! 20. [`overview`]: what is known of a state directory, as people look at it.
 //! 21. [`history`]: who held which lease when, and how that ended.
+//! 22. [`web`]: which requests the page of all that answers.
 #![forbid(unsafe_code)]
 
 pub mod bus;
@@ -49,3 +50,4 @@ pub mod sum;
 pub mod terminal;
 pub mod time;
 pub mod trust;
+pub mod web;

@@ -169,6 +169,13 @@ pub struct Received {
     pub from_kernel: bool,
 }
 
+impl Received {
+    /// Reports whether it asks a process to end.
+    pub fn is_to_end(self) -> bool {
+        END.contains(&self.number) || self.number == QUIT
+    }
+}
+
 impl Signals {
     /// Takes the signals over from their default actions. What this process ignores stays ignored,
     /// as with `nohup`.
@@ -241,6 +248,19 @@ impl Signals {
             unsafe { std::ptr::read_unaligned(info.as_ptr().cast()) };
         let number = i32::try_from(info.ssi_signo).ok()?;
         Some(Received { number, from_kernel: info.ssi_code == libc::SI_KERNEL })
+    }
+
+    /// Gives a program of the caller's the mask and the dispositions that this process was started
+    /// with.
+    pub fn pass_on_inherited<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        let mask = self.old_mask;
+        let restore = move || {
+            // SAFETY: this is the child before its exec.
+            unsafe { restore_inherited(&mask) };
+            Ok(())
+        };
+        // SAFETY: what runs in the child is async-signal-safe and takes no memory.
+        unsafe { command.pre_exec(restore) }
     }
 
     /// The mask that this process was started with.

@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &[&str]); 8] = [
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
+    ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     (
         "zeta",
         &[
@@ -24,13 +25,25 @@ const PACKAGES: [(&str, &[&str]); 8] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-mcp",
+            "zeta-web",
         ],
     ),
 ];
 
 /// A crate with many dependencies, unsafe calls or a runtime, and the packages that may name it.
-const HEAVY: [(&str, &[&str]); 16] = [
-    ("rustix", &["zeta-os", "zeta-state", "zeta-bus", "zeta-registration", "zeta-creds", "zeta"]),
+const HEAVY: [(&str, &[&str]); 17] = [
+    (
+        "rustix",
+        &[
+            "zeta-os",
+            "zeta-state",
+            "zeta-bus",
+            "zeta-registration",
+            "zeta-creds",
+            "zeta-web",
+            "zeta",
+        ],
+    ),
     ("libc", &["zeta-os"]),
     (
         "serde_json",
@@ -44,9 +57,10 @@ const HEAVY: [(&str, &[&str]); 16] = [
     ("scrypt", &["zeta-creds"]),
     ("aes-gcm", &["zeta-creds"]),
     ("hkdf", &["zeta-creds"]),
-    ("tokio", &["zeta-mcp"]),
+    ("tokio", &["zeta-mcp", "zeta-web"]),
     ("async-nats", &[]),
     ("axum", &[]),
+    ("hyper", &["zeta-web"]),
     ("ratatui", &[]),
     ("rmcp", &["zeta-mcp"]),
 ];

@@ -41,6 +41,7 @@ mod run;
 mod schema;
 mod status;
 mod usage;
+mod web;
 
 /// Options that every verb takes.
 #[derive(Debug, Args)]
@@ -130,6 +131,7 @@ const NOUNS: &[Noun] = &[
     bus::NOUN,
     hook::NOUN,
     mcp::NOUN,
+    web::NOUN,
     record::MARKER,
     record::PERSONA,
     node::NOUN,

@@ -113,6 +113,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("schema", "schema"),
     schema!("status", "status"),
     schema!("warning", "warning"),
+    schema!("web", "web"),
 ];
 
 /// Returns the first or second words of all names.

@@ -9,6 +9,8 @@ use crate::support::TempDir;
 const ELSEWHERE: &[(&str, &str)] = &[
     ("zeta demo", "tests/suite/demo.rs"),
     ("zeta init --group", "tests/suite/ops, in a tree of its own"),
+    ("zeta web --open", "tests/suite/web: it would open a browser here"),
+    ("zeta web --port", "tests/suite/web, on a free port"),
     ("zeta node register --remote", "tests/suite/node: git is no real one here"),
 ];
 
@@ -22,6 +24,7 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
+    ("zeta web", 124),
     ("zeta bus wait", 124),
     ("zeta bus subscribe --surface otto-cli --follow", 124),
     // No such message was stored.

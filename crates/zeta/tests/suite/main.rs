@@ -29,3 +29,4 @@ mod screen;
 mod status;
 mod support;
 mod torture;
+mod web;

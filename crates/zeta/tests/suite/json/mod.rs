@@ -14,6 +14,7 @@ mod node;
 mod presence;
 mod schemas;
 mod upkeep;
+mod web;
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};

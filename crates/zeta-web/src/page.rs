@@ -1,0 +1,61 @@
+//! The files of the page, as they are in `page/`: no build step, and nothing from elsewhere.
+
+/// The page, with `{nonce}` where a script or a style is loaded.
+const INDEX: &str = include_str!("page/index.html");
+
+/// The other files, by their names.
+const FILES: &[(&str, &str)] = &[
+    ("style.css", include_str!("page/style.css")),
+    ("app.js", include_str!("page/app.js")),
+    ("icon.svg", include_str!("page/icon.svg")),
+];
+
+/// Returns the page for one answer.
+pub fn index(nonce: &str) -> String {
+    INDEX.replace("{nonce}", nonce)
+}
+
+/// Returns the content of a file.
+pub fn file(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, content)| *content)
+}
+
+/// Returns the type of a file.
+pub fn media_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, end)| end) {
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/plain; charset=utf-8",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_of_the_page_is_served_with_its_type() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/page");
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let known = name == "index.html" || file(&name).is_some();
+            assert!(known, "{name} is in no line of the table");
+            assert!(name == "index.html" || media_type(&name) != media_type(""), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_loads_scripts_and_styles_by_its_nonce_only() {
+        let page = index("n0nce");
+        assert!(!page.contains("{nonce}"));
+        for begin in ["<script", "<link rel=\"stylesheet\""] {
+            let mut parts = page.split(begin);
+            assert!(parts.next().is_some() && page.contains(begin), "{begin}");
+            for rest in parts {
+                let tag = rest.split('>').next().unwrap_or_default();
+                assert!(tag.contains("nonce=\"n0nce\""), "{begin}{tag}>");
+            }
+        }
+    }
+}
