@@ -21,8 +21,9 @@ use zeta_core::record::{Text, parse};
 use self::rows::Rows;
 use self::sources::{News, Sources};
 use crate::context::Context;
+use crate::directory;
 use crate::directory::purpose::STATE;
-use crate::directory::trusted_dir;
+use crate::directory::trusted_dir::TrustedDir;
 use crate::presence::status;
 use crate::presence::status::findings::{damaged_marker, no_nodes, odd_name, unsafe_file};
 use crate::presence::view::View;
@@ -36,6 +37,7 @@ pub struct TreeFollower {
     sources: Option<Sources>,
     rows: Rows,
     ends: Ends,
+    must_read_name: bool,
     /// Some processes could not be watched, so their ends come without an event.
     looks_at_processes: bool,
     /// Findings about the tree and its files.
@@ -63,6 +65,7 @@ impl TreeFollower {
             sources: None,
             rows: Rows::default(),
             ends: Ends::new(),
+            must_read_name: false,
             looks_at_processes: false,
             faults: Vec::new(),
             odd: BTreeMap::new(),
@@ -86,10 +89,17 @@ impl TreeFollower {
         changed
     }
 
-    /// Tells that a directory on the way to the tree changed.
-    pub fn look_again(&mut self) {
-        if let Some(sources) = &mut self.sources {
-            sources.check_place();
+    /// Tells that a directory on the way to the tree changed: it may be another one, or none that
+    /// is trusted.
+    pub fn look_again(&mut self, out: &mut Overview) -> bool {
+        let Some(sources) = &mut self.sources else { return false };
+        sources.check_place();
+        self.must_read_name = true;
+        let opened = directory::open(&self.ctx.state_dir, &STATE);
+        let is_same = |base: &TrustedDir| base.identity == sources.base().identity;
+        match opened.is_ok_and(|base| base.as_ref().is_some_and(is_same)) {
+            true => false,
+            false => self.close(out),
         }
     }
 
@@ -125,7 +135,7 @@ impl TreeFollower {
         let (fault, view) = match View::open(&self.ctx.state_dir) {
             Ok(Some(view)) => (None, Some(view)),
             // Without a tree there is nothing wrong yet.
-            Ok(None) => match trusted_dir::open(&self.ctx.state_dir, &STATE) {
+            Ok(None) => match directory::open(&self.ctx.state_dir, &STATE) {
                 Ok(Some(_)) => (Some(no_nodes()), None),
                 _ => (None, None),
             },
@@ -133,6 +143,7 @@ impl TreeFollower {
         };
         let faults: Vec<Finding> = fault.into_iter().map(|found| to_finding(found, 0)).collect();
         self.set_faults(faults);
+        self.must_read_name = true;
         self.sources = view.map(Sources::new);
         self.sources.is_some()
     }
@@ -175,16 +186,15 @@ impl TreeFollower {
         changed
     }
 
-    /// Finds the name of this machine's own node.
+    /// Finds the name of this machine's own node, if it may be another one than before.
     fn take_name(&mut self, out: &mut Overview) -> bool {
         let Some(sources) = &self.sources else { return false };
-        if out.node.is_some() {
+        if !std::mem::take(&mut self.must_read_name) {
             return false;
         }
         let read = || sources.view().tree().read_local_node().ok().flatten();
-        let node = self.ctx.node.clone().or_else(read);
-        out.node = node.map(|node| node.to_string());
-        out.node.is_some()
+        let node = self.ctx.node.clone().or_else(read).map(|node| node.to_string());
+        std::mem::replace(&mut out.node, node.clone()) != node
     }
 
     fn take_odd(&mut self, news: &News) {

@@ -37,6 +37,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub enum Change<'a> {
     /// A node is new; its records follow.
     NodeAdded(&'a Label),
+    /// The directory of a node is another one; what differs in it follows.
+    NodeReplaced(&'a Label),
     /// A record of a node is new or changed, or is gone (`None`).
     Record(&'a Label, &'a str, Option<&'a Bytes>),
     /// A name that is no record's appeared in a node (true), or is gone.
@@ -260,6 +262,9 @@ impl View {
                 let number = self.watcher.as_ref().and_then(|watcher| watcher.follow(node.as_fd()));
                 self.numbers.extend(number.map(|number| (number, name.clone())));
                 let before = std::mem::replace(&mut seen.followed, number);
+                if before.is_some() && before != number {
+                    on_change(Change::NodeReplaced(name));
+                }
                 seen.read(&mut node, &self.tree, wall_us, on_change);
                 self.must_poll |= number.is_none() || seen.must_reread;
                 self.leave(name, before.filter(|before| Some(*before) != number));
