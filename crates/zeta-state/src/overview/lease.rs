@@ -44,7 +44,8 @@ impl LeaseRow {
                 _ => None,
             };
             let session = row.record().and_then(|record| record.session.clone());
-            (row.row.token, row.row.standing.clone(), standing, session, row.row.waiters.len())
+            let waiters = row.row.waiters.clone();
+            (row.row.token, row.row.standing.clone(), standing, session, waiters)
         };
         facts(self) == facts(other) && self.lease.claim == other.lease.claim
     }
