@@ -15,8 +15,18 @@ const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 9] =
-    ["oneshot", "peers", "library", "servers", "contended", "status", "watching", "bus", "creds"];
+const BENCHES: [&str; 10] = [
+    "oneshot",
+    "peers",
+    "library",
+    "servers",
+    "contended",
+    "status",
+    "watching",
+    "page",
+    "bus",
+    "creds",
+];
 
 /// `cargo xtask bench`: provides the anchors, builds, measures, writes the page. True if no gate
 /// was missed.

@@ -16,6 +16,7 @@ mod mutants;
 mod needs;
 mod openapi;
 mod pictures;
+mod npm_file;
 mod run;
 mod seeded;
 mod suite;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{boot, openapi, run};
+use crate::{boot, npm_file, run};
 
 /// How to check a need.
 enum Probe {
@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 27] = [
+const NEEDS: [Need; 28] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -66,6 +66,7 @@ const NEEDS: [Need; 27] = [
     need("fish", "fish", "completions in fish"),
     need("zsh", "zsh", "completions in zsh"),
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description, and agent tools"),
+    need("chromium", "chromium", "the page of 'zeta web' in a browser"),
     need("ip", "iproute2", "agent tools in a network that has loopback only"),
     Need {
         probe: Probe::PythonModule("ensurepip"),
@@ -114,7 +115,7 @@ pub fn provide() -> Result<()> {
     if !missing.is_empty() && root {
         install(&packages(&missing))?;
     }
-    openapi::provide()?;
+    npm_file::provide()?;
     if root {
         boot::provide()?;
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{agents, book, boot, costs, cuts, dist, litter, mutants, needs, openapi, run};
+use crate::{agents, book, boot, costs, cuts, dist, litter, mutants, needs, npm_file, run};
 
 /// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -206,7 +206,8 @@ pub fn run_book() -> Result<Outcome> {
 fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
     let log = skipped_log()?;
     let mut command = run::cargo(args);
-    command.env(SKIPPED_LOG, &log).env(openapi::VARIABLE, openapi::place());
+    command.env(SKIPPED_LOG, &log);
+    command.envs(npm_file::ALL.iter().map(|file| (file.variable, file.place())));
     if let Some(tree) = boot::place() {
         command.env(boot::VARIABLE, tree);
     }

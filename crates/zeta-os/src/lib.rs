@@ -15,6 +15,7 @@ pub mod ends;
 pub mod error;
 pub mod files;
 pub mod flock;
+pub mod full_screen;
 pub mod given_path;
 pub mod hardening;
 pub mod host;
@@ -25,6 +26,7 @@ pub mod mount;
 pub mod open_beneath;
 pub mod process;
 pub mod pty;
+pub mod reader;
 pub mod relay;
 #[expect(
     unsafe_code,

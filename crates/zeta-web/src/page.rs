@@ -5,9 +5,32 @@ const INDEX: &str = include_str!("page/index.html");
 
 /// The other files, by their names.
 const FILES: &[(&str, &str)] = &[
-    ("style.css", include_str!("page/style.css")),
     ("app.js", include_str!("page/app.js")),
+    ("clock.js", include_str!("page/clock.js")),
+    ("details.js", include_str!("page/details.js")),
+    ("dom.js", include_str!("page/dom.js")),
+    ("drag.js", include_str!("page/drag.js")),
+    ("filter.js", include_str!("page/filter.js")),
+    ("frame.js", include_str!("page/frame.js")),
+    ("grid.js", include_str!("page/grid.js")),
     ("icon.svg", include_str!("page/icon.svg")),
+    ("keys.js", include_str!("page/keys.js")),
+    ("lanes.js", include_str!("page/lanes.js")),
+    ("lists.js", include_str!("page/lists.js")),
+    ("model.js", include_str!("page/model.js")),
+    ("needs.js", include_str!("page/needs.js")),
+    ("news.js", include_str!("page/news.js")),
+    ("paint.js", include_str!("page/paint.js")),
+    ("rows.css", include_str!("page/rows.css")),
+    ("scale.js", include_str!("page/scale.js")),
+    ("spans.js", include_str!("page/spans.js")),
+    ("spantable.js", include_str!("page/spantable.js")),
+    ("stream.js", include_str!("page/stream.js")),
+    ("style.css", include_str!("page/style.css")),
+    ("theme.css", include_str!("page/theme.css")),
+    ("timeline.css", include_str!("page/timeline.css")),
+    ("timeline.js", include_str!("page/timeline.js")),
+    ("words.js", include_str!("page/words.js")),
 ];
 
 /// Returns the page for one answer.

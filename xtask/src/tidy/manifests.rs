@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 9] = [
+const PACKAGES: [(&str, &[&str]); 10] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("zeta-registration", &["zeta-core", "zeta-os", "zeta-state"]),
     ("zeta-creds", &["zeta-core", "zeta-os"]),
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
+    ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     (
         "zeta",
@@ -25,6 +26,7 @@ const PACKAGES: [(&str, &[&str]); 9] = [
             "zeta-registration",
             "zeta-creds",
             "zeta-mcp",
+            "zeta-tui",
             "zeta-web",
         ],
     ),
@@ -61,7 +63,7 @@ const HEAVY: [(&str, &[&str]); 17] = [
     ("async-nats", &[]),
     ("axum", &[]),
     ("hyper", &["zeta-web"]),
-    ("ratatui", &[]),
+    ("ratatui", &["zeta-tui"]),
     ("rmcp", &["zeta-mcp"]),
 ];
 

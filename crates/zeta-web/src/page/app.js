@@ -1,11 +1,74 @@
-// Shows what comes, as it comes.
-if (new URLSearchParams(location.search).has("t")) {
-  history.replaceState(null, "", location.pathname + location.hash);
+// The page of `zeta web`: connects the stream to the model, and the model to what is drawn.
+
+import { connect } from "./stream.js";
+import { model, replaceAll, applyChanges } from "./model.js";
+import { setServerTime, everySecond } from "./clock.js";
+import { drawSoon } from "./frame.js";
+import { put } from "./dom.js";
+import { Needs } from "./needs.js";
+import { agentList, leaseList } from "./lists.js";
+import { messageList, findingList } from "./news.js";
+import { Timeline } from "./timeline.js";
+import { Details } from "./details.js";
+import { startKeys } from "./keys.js";
+import { wordsOf } from "./filter.js";
+
+// The token has done its work: it must not stay in the address, the history or a bookmark.
+if (location.search) history.replaceState(null, "", location.pathname + location.hash);
+
+const byId = (id) => document.getElementById(id);
+const details = new Details(byId("details"));
+const open = (kind, key) => details.open(kind, key);
+const needs = new Needs(byId("needs"), byId("said"), open);
+const lists = [
+  agentList(byId("agents"), open),
+  leaseList(byId("leases"), open),
+  messageList(byId("messages"), open),
+  findingList(byId("findings"), open),
+];
+const timeline = new Timeline(byId("timeline"), byId("tip"), open);
+
+const top = {
+  show(what) {
+    if (!what.has("all") && !what.has("node")) return;
+    put(byId("node"), model.node ?? "");
+    byId("node").title = model.stateDir;
+  },
+};
+
+/** All that is drawn, the most urgent first; each part takes what arrived since it was drawn. */
+const parts = [top, needs, ...lists, timeline, details].map((part) => {
+  const news = new Set();
+  const draw = () => {
+    const what = new Set(news);
+    news.clear();
+    part.show(what);
+  };
+  return (what) => {
+    what.forEach((word) => news.add(word));
+    drawSoon(draw);
+  };
+});
+
+function arrived(what) {
+  if (what.length > 0) parts.forEach((tell) => tell(what));
 }
-const state = document.getElementById("state");
-const events = new EventSource("/events");
-for (const name of ["overview", "changes"]) {
-  events.addEventListener(name, (event) => {
-    state.textContent = JSON.stringify(JSON.parse(event.data), null, 1);
-  });
-}
+
+everySecond(() => [needs, ...lists, timeline, details].forEach((part) => part.tick()));
+
+connect({
+  overview(data) {
+    setServerTime(data.now_us);
+    arrived(replaceAll(data));
+  },
+  changes(data) {
+    setServerTime(data.now_us);
+    arrived(applyChanges(data));
+  },
+});
+
+const filter = byId("filter");
+const filters = [...lists, timeline].map((part) => () => part.filter(wordsOf(filter.value)));
+filter.addEventListener("input", () => filters.forEach(drawSoon));
+
+startKeys({ filter, details, timeline, lists });

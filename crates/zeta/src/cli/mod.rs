@@ -41,6 +41,7 @@ mod run;
 mod schema;
 mod status;
 mod usage;
+mod watch;
 mod web;
 
 /// Options that every verb takes.
@@ -125,6 +126,7 @@ const NOUNS: &[Noun] = &[
     init::NOUN,
     run::NOUN,
     status::NOUN,
+    watch::NOUN,
     heartbeat::NOUN,
     lease::NOUN,
     claim::NOUN,
@@ -212,6 +214,7 @@ Examples:
   zeta demo                                # see it work, with real processes
   zeta run --as otto-cli -- claude         # run an agent, and show that it is here
   zeta status                              # which agents are here, what they do and hold
+  zeta watch                               # the same, live: who waits for you, what is stuck
   zeta lease acquire deploy --ttl 10m      # exactly one caller gets the lease
   zeta lease exec deploy -- ./deploy.sh    # hold a lease while a command runs
   zeta claim acquire --path 'src/**'       # no other agent edits these files

@@ -113,6 +113,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("schema", "schema"),
     schema!("status", "status"),
     schema!("warning", "warning"),
+    schema!("watch", "watch"),
     schema!("web", "web"),
 ];
 

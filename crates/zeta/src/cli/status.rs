@@ -28,6 +28,9 @@ struct StatusArgs {
     /// Show only agents that wait for a person: 0 if there is one, 4 if there is none
     #[arg(long)]
     waiting: bool,
+    /// Keep showing it, live: the same as 'zeta watch'
+    #[arg(long, conflicts_with = "waiting")]
+    watch: bool,
 }
 
 const HELP: &str = "\
@@ -43,6 +46,7 @@ The exit status is 0 even if something is wrong; --json lists the problems in \"
 Examples:
   zeta status
   zeta status --all
+  zeta status --watch             # live, until q
   zeta status --waiting || true   # 4 if no agent waits for a person
   zeta status --all --json";
 
@@ -52,6 +56,9 @@ fn build(noun: Command) -> Command {
 
 fn run(call: &Call) -> Result<u8> {
     let args: StatusArgs = call.args()?;
+    if args.watch {
+        return super::watch::watch(call, args.all);
+    }
     let ctx = call.context()?;
     let mut view = status::open(&ctx, args.all)?;
     if args.waiting {

@@ -24,6 +24,9 @@ const STATUS: &[(&str, i32)] = &[
     ("zeta lease break deploy --damaged", 3),
     // Follows until it is ended.
     ("zeta bus watch", 124),
+    ("zeta watch --json | head", 0),
+    ("zeta watch", 124),
+    ("zeta status --watch", 124),
     ("zeta web", 124),
     ("zeta bus wait", 124),
     ("zeta bus subscribe --surface otto-cli --follow", 124),

@@ -29,7 +29,7 @@ pub struct Description {
 
 pub fn place() -> PathBuf {
     std::env::var_os(VARIABLE).map_or_else(
-        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../openapi/api.github.com.json"),
+        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../npm/api.github.com.json"),
         PathBuf::from,
     )
 }

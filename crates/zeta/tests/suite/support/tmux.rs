@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{TempDir, find, skip, wait_for};
+use super::{LIMIT, TempDir, find, skip, until, wait_for};
 
 /// A program in a terminal; both end when it is dropped.
 pub struct Tmux {
@@ -23,13 +23,15 @@ impl Tmux {
         std::fs::write(tmux.dir.join("options"), options).unwrap();
         let mut command = tmux.command(&["new-session", "-d"]);
         command.args(["-x", &columns.to_string(), "-y", &rows.to_string()]);
-        command.args(["--", "env", "-u", "NO_COLOR", "COLORTERM=truecolor"]);
+        command.args(["--", "env", "-u", "NO_COLOR"]);
+        // All names that go away stand before the first one that is set.
+        for (key, _) in inner.get_envs().filter(|(_, value)| value.is_none()) {
+            command.args(["-u", key.to_str().unwrap()]);
+        }
+        command.arg("COLORTERM=truecolor");
         for (key, value) in inner.get_envs() {
-            let key = key.to_str().unwrap();
-            match value {
-                Some(value) => command.arg(format!("{key}={}", value.to_str().unwrap())),
-                None => command.args(["-u", key]),
-            };
+            let Some(value) = value else { continue };
+            command.arg(format!("{}={}", key.to_str().unwrap(), value.to_str().unwrap()));
         }
         command.arg(inner.get_program()).args(inner.get_args());
         if let Some(dir) = inner.get_current_dir() {
@@ -81,8 +83,10 @@ impl Tmux {
     }
 
     /// Waits until the screen shows a text.
+    #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        wait_for(&format!("the screen shows {text:?}"), || self.text().contains(text));
+        let is_shown = until(LIMIT, || self.text().contains(text));
+        assert!(is_shown, "the screen does not show {text:?}:\n{}", self.text());
     }
 
     /// Waits until the command ends; its status, or `None` if a signal ended it.

@@ -1,0 +1,41 @@
+// Making and changing elements. Text of agents goes through `put` alone: it is never markup.
+
+const shown = new WeakMap();
+
+/** Makes an element with a class, children and attributes. */
+export function make(tag, name = "", children = [], attributes = {}) {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+/** Sets the text of an element, if it is another one. */
+export function put(element, text) {
+  if (shown.get(element) === text) return;
+  shown.set(element, text);
+  element.textContent = text;
+}
+
+/** Sets an attribute, if it has another value. */
+export function mark(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Makes a sign of the sprite in index.html. */
+export function makeIcon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(document.createElementNS(SVG, "use"));
+  setIcon(svg, name);
+  return svg;
+}
+
+/** Shows another sign. */
+export function setIcon(svg, name) {
+  mark(svg.firstChild, "href", `#i-${name}`);
+}

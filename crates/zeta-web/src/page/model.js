@@ -1,0 +1,159 @@
+// What the server said, by key. The order is that of the server (zeta-core, overview/order.rs): its
+// changes carry rows without their places.
+
+import { Spans } from "./spans.js";
+
+/** Most messages that are kept, as the server does. */
+const MESSAGES = 200;
+
+export const model = {
+  node: undefined,
+  stateDir: "",
+  agents: new Map(),
+  leases: new Map(),
+  messages: [],
+  findings: [],
+  spans: new Spans(),
+};
+
+export const agentKey = (row) => `${row.node}/${row.name}`;
+export const leaseKey = (row) => `${row.node}/${row.name}/${row.token}`;
+
+const LIVENESS = { hung: 1, silent: 3, late: 4, live: 5, gone: 6 };
+
+function agentPlace(agent) {
+  if (agent.waits) return [0, agent.waits.since_us ?? Infinity, agent.node, agent.name];
+  const word = LIVENESS[agent.liveness];
+  const place = agent.is_stopped && word !== 1 && word !== 6 ? 2 : word;
+  return [place, 0, agent.node, agent.name];
+}
+
+function leasePlace(lease) {
+  const waiting = lease.waiters.length;
+  const held = lease.standing === "held";
+  const alone = held ? 4 : lease.is_free ? 3 : 2;
+  const place = waiting > 0 ? (held ? 1 : 0) : alone;
+  return [place, -waiting, lease.node, lease.subject, lease.name, lease.token];
+}
+
+function compare(a, b) {
+  for (let i = 0; i < a.length; i += 1) {
+    if (a[i] < b[i]) return -1;
+    if (a[i] > b[i]) return 1;
+  }
+  return 0;
+}
+
+/** Rows in their order. A row whose place stays the same is replaced and not moved. */
+class Order {
+  constructor(rows, key, place) {
+    Object.assign(this, { rows, key, place, places: new Map(), keys: [], moved: new Set() });
+  }
+
+  set(row) {
+    const key = this.key(row);
+    const place = this.place(row);
+    const before = this.places.get(key);
+    this.rows.set(key, row);
+    if (before && compare(before, place) === 0) return;
+    this.places.set(key, place);
+    this.moved.add(key);
+  }
+
+  remove(row) {
+    const key = this.key(row);
+    if (this.places.delete(key)) this.moved.add(key);
+    this.rows.delete(key);
+  }
+
+  replace(rows) {
+    this.keys.forEach((key) => this.moved.add(key));
+    this.rows.clear();
+    this.places.clear();
+    rows.forEach((row) => this.set(row));
+  }
+
+  /** Returns the keys in their order: a new array, if anything moved. */
+  sorted() {
+    if (this.moved.size === 0) return this.keys;
+    const places = this.places;
+    const byPlace = (a, b) => compare(places.get(a), places.get(b));
+    const moved = [...this.moved].filter((key) => places.has(key)).sort(byPlace);
+    const stayed = this.keys.filter((key) => !this.moved.has(key));
+    this.keys = [];
+    for (const key of stayed) {
+      while (moved.length > 0 && byPlace(moved[0], key) < 0) this.keys.push(moved.shift());
+      this.keys.push(key);
+    }
+    this.keys.push(...moved);
+    this.moved.clear();
+    return this.keys;
+  }
+}
+
+const agents = new Order(model.agents, agentKey, agentPlace);
+const leases = new Order(model.leases, leaseKey, leasePlace);
+
+export const agentOrder = () => agents.sorted();
+export const leaseOrder = () => leases.sorted();
+
+/** Takes a whole overview; returns the words of what changed. */
+export function replaceAll({ overview, history }) {
+  model.node = overview.node;
+  model.stateDir = overview.state_dir;
+  agents.replace(overview.agents);
+  leases.replace(overview.leases);
+  model.messages = overview.messages;
+  model.findings = overview.findings;
+  model.spans = new Spans();
+  model.spans.add(history ?? []);
+  model.spans.complete(model.leases);
+  return ["all", "agents", "leases", "messages", "findings", "history"];
+}
+
+/** Returns whether an agent did nothing but beat. */
+function onlyBeats(old, row) {
+  return old !== undefined && JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row);
+}
+
+/** Takes changes; returns the words of what changed. */
+export function applyChanges(changes) {
+  const what = [];
+  if (changes.node !== undefined) {
+    model.node = changes.node ?? undefined;
+    what.push("node");
+  }
+  if (changes.agents || changes.agents_gone) {
+    const only = changes.agents?.every((row) => onlyBeats(model.agents.get(agentKey(row)), row));
+    changes.agents_gone?.forEach((row) => agents.remove(row));
+    changes.agents?.forEach((row) => agents.set(row));
+    // A beat is an age, and ages are written again each second.
+    if (!only || changes.agents_gone) what.push("agents");
+  }
+  if (changes.history?.length) {
+    model.spans.add(changes.history);
+    what.push("history");
+  }
+  if (changes.leases || changes.leases_gone) {
+    changes.leases_gone?.forEach((row) => {
+      leases.remove(row);
+      model.spans.stoodLast(row);
+    });
+    changes.leases?.forEach((row) => {
+      leases.set(row);
+      model.spans.stands(row);
+    });
+    what.push("leases", "history");
+  }
+  if (changes.messages || changes.messages_gone) {
+    const gone = new Set(changes.messages_gone);
+    const kept = model.messages.filter((message) => !gone.has(message.id));
+    model.messages = kept.concat(changes.messages ?? []).slice(-MESSAGES);
+    what.push("messages");
+  }
+  if (changes.findings) {
+    model.findings = changes.findings;
+    what.push("findings");
+  }
+  return what;
+}

@@ -1,0 +1,256 @@
+// The timeline: what it shows, and how it is moved by pointer and keys.
+
+import { model } from "./model.js";
+import { now, clock, day, moment, longLength } from "./clock.js";
+import { drawSoon } from "./frame.js";
+import { make, put, mark } from "./dom.js";
+import { Scale } from "./scale.js";
+import { Lanes, beginOfSpan, endOfSpan } from "./lanes.js";
+import { Painter, paletteOf, AXIS, STRIP } from "./paint.js";
+import { startPointer } from "./drag.js";
+import { spanTable } from "./spantable.js";
+import { beginOf, endOf } from "./words.js";
+
+/** What is shown at first, if the history is longer. */
+const FIRST_US = 60 * 60 * 1e6;
+
+/** Says a span in words: the lines of the tip, and what is spoken. */
+export function wordsOfSpan(span) {
+  const until = span.until ?? (span.ended ? undefined : now());
+  const took = span.from !== undefined && until !== undefined ? longLength(until - span.from) : "";
+  const times = `${moment(span.from) || "?"} – ${span.ended ? moment(span.until) || "?" : "now"}`;
+  return {
+    title: `${span.subject}: ${span.agent ?? "holder not known"}`,
+    lines: [took ? `${times} (${took})` : times, beginOf(span), endOf(span), span.purpose]
+      .filter(Boolean),
+  };
+}
+
+export class Timeline {
+  constructor(root, tip, open) {
+    const part = (id) => document.getElementById(id);
+    Object.assign(this, { root, tip, open, box: part("lanes"), scroll: 0, strip: undefined });
+    this.scale = new Scale();
+    this.lanes = new Lanes();
+    this.painter = new Painter(part("canvas"));
+    this.title = root.querySelector("h2 b");
+    this.range = part("timeline-range");
+    this.said = part("lanes-said");
+    this.nothing = root.querySelector(".nothing");
+    this.table = spanTable(root, this, open);
+    this.buttons(part);
+    startPointer(this);
+    this.box.addEventListener("keydown", (event) => this.pressed(event));
+    this.box.addEventListener("focus", () => this.later());
+    this.box.addEventListener("blur", () => this.later());
+    new ResizeObserver(() => this.resized()).observe(this.box);
+    const recolor = () => this.recolor();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
+    addEventListener("theme", recolor);
+    this.paint = () => this.draw();
+  }
+
+  buttons(part) {
+    const on = (id, call) => part(id).addEventListener("click", call);
+    const by = (word) => () => {
+      this.lanes.by = word;
+      mark(part("by-lease"), "aria-pressed", String(word === "lease"));
+      mark(part("by-agent"), "aria-pressed", String(word === "agent"));
+      this.rebuild();
+    };
+    on("by-lease", by("lease"));
+    on("by-agent", by("agent"));
+    const move = (call) => () => {
+      call();
+      this.later();
+    };
+    on("zoom-in", move(() => this.scale.zoom(0.6)));
+    on("zoom-out", move(() => this.scale.zoom(1 / 0.6)));
+    on("zoom-all", move(() => this.scale.showAll()));
+    on("follow", move(() => this.scale.showLast(this.scale.to - this.scale.from)));
+    on("as-table", () => {
+      const shown = this.table.toggle();
+      this.box.hidden = shown;
+      mark(part("as-table"), "aria-pressed", String(shown));
+      this.later();
+    });
+    this.followButton = part("follow");
+  }
+
+  show(what) {
+    if (!what.has("history") && !what.has("all")) return;
+    if (what.has("all")) {
+      this.focused = undefined;
+      model.spans.drain();
+      this.rebuild();
+      if (!this.begun && model.spans.first !== undefined) {
+        this.begun = true;
+        this.bound();
+        this.scale.showLast(FIRST_US);
+      }
+    } else {
+      this.lanes.update(model.spans.drain());
+      this.counted();
+    }
+    this.strip = undefined;
+    this.later();
+  }
+
+  filter(words) {
+    this.lanes.words = words;
+    this.rebuild();
+  }
+
+  rebuild() {
+    // A span remembers its lane, so that it is put into one only once.
+    for (const span of model.spans.all.values()) span.lane = undefined;
+    this.lanes.rebuild(model.spans.all.values());
+    this.scroll = 0;
+    this.counted();
+    this.later();
+  }
+
+  counted() {
+    put(this.title, String(this.lanes.list.length));
+    this.nothing.hidden = this.lanes.list.length > 0;
+    const text = model.spans.all.size ? "Nothing matches the filter." : "Nothing was held yet.";
+    put(this.nothing, text);
+    this.table.stale();
+  }
+
+  bound() {
+    this.scale.bound(model.spans.first ?? now() - 6e8, now());
+  }
+
+  /** Moves the edge of now, as soon as it has moved by a pixel. */
+  tick() {
+    this.table.tick();
+    const pixel = (this.scale.to - this.scale.from) / this.scale.width;
+    if (now() - (this.painter.now ?? 0) < pixel) return;
+    this.strip = undefined;
+    this.later();
+  }
+
+  later() {
+    drawSoon(this.paint);
+  }
+
+  resized() {
+    this.size = undefined;
+    this.later();
+  }
+
+  recolor() {
+    this.colors = undefined;
+    this.later();
+  }
+
+  draw() {
+    const box = this.box;
+    if (!this.size) {
+      const [width, height] = [box.clientWidth, box.clientHeight];
+      if (!width || !height) return;
+      this.size = [width, height];
+      this.painter.resize(width, height);
+      this.scale.left = width < 520 ? 92 : 168;
+      this.scale.width = width - this.scale.left - 12;
+      this.strip = undefined;
+    }
+    this.bound();
+    this.colors ??= paletteOf(box);
+    this.strip ??= this.count();
+    const room = this.size[1] - AXIS - STRIP;
+    this.scroll = Math.max(0, Math.min(this.scroll, this.lanes.height - room));
+    const focused = document.activeElement === box ? this.focused : undefined;
+    const { lanes, scale, scroll, colors, hovered, strip } = this;
+    this.painter.paint({ lanes, scale, scroll, now: now(), colors, focused, hovered, strip });
+    mark(this.followButton, "aria-pressed", String(scale.follow));
+    const [from, to] = [scale.from, Math.min(scale.to, now())];
+    const start = `${day(from) === day(now()) ? "" : `${day(from)} `}${clock(from, false)}`;
+    put(this.range, `${start} – ${scale.follow ? "now" : clock(to, false)}, ${longLength(to - from)}`);
+  }
+
+  /** Counts how many grants began in each two pixels of the strip. */
+  count() {
+    const { first: from, last: to, width } = this.scale;
+    const counts = new Uint16Array(Math.max(1, Math.floor(width / 2)));
+    for (const span of model.spans.all.values()) {
+      const at = Math.floor(((beginOfSpan(span) - from) / (to - from)) * counts.length);
+      if (at >= 0 && at <= counts.length) counts[Math.min(at, counts.length - 1)] += 1;
+    }
+    return { counts, most: counts.reduce((a, b) => Math.max(a, b), 1), from, to };
+  }
+
+  /** Shows the facts of the span below the pointer. */
+  hover(span, x, y) {
+    if (span !== this.hovered) {
+      this.hovered = span;
+      this.box.classList.toggle("over", span !== undefined);
+      this.tip.hidden = span === undefined;
+      this.later();
+    }
+    if (!span) return;
+    const { title, lines } = wordsOfSpan(span);
+    this.tip.replaceChildren(make("b", "", [title]), ...lines.map((text) => make("span", "", [text])));
+    const box = this.tip.getBoundingClientRect();
+    const left = Math.max(8, Math.min(x + 14, innerWidth - box.width - 8));
+    const top = y + 18 + box.height > innerHeight ? y - box.height - 12 : y + 18;
+    Object.assign(this.tip.style, { left: `${left}px`, top: `${Math.max(4, top)}px` });
+  }
+
+  openSpan(span) {
+    if (span) this.open("span", span);
+  }
+
+  pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { scale } = this;
+    const width = scale.to - scale.from;
+    const moves = {
+      "+": () => scale.zoom(0.6), "=": () => scale.zoom(0.6), "-": () => scale.zoom(1 / 0.6),
+      0: () => scale.showAll(), End: () => scale.showLast(width),
+      Home: () => scale.show(scale.first - width * 0.05, scale.first + width * 0.95),
+      PageUp: () => (this.scroll -= 120), PageDown: () => (this.scroll += 120),
+      ArrowUp: () => this.step(-1, 0), ArrowDown: () => this.step(1, 0),
+      ArrowLeft: () => (event.shiftKey ? scale.pan(-width * 0.2) : this.step(0, -1)),
+      ArrowRight: () => (event.shiftKey ? scale.pan(width * 0.2) : this.step(0, 1)),
+      Enter: () => this.openSpan(this.focused),
+    };
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    move();
+    this.later();
+  }
+
+  /** Moves the focus to another lane, or to another span of the lane. */
+  step(lanes, spans) {
+    const list = this.lanes.list;
+    if (list.length === 0) return;
+    const known = this.focused && list.indexOf(this.focused.lane);
+    const found = known === undefined || known < 0 ? undefined : known;
+    const at = found === undefined ? this.lanes.at(this.scroll) : found + lanes;
+    const lane = list[Math.min(Math.max(at, 0), list.length - 1)];
+    const time = this.focused ? beginOfSpan(this.focused) : this.scale.to;
+    let place = lane.spans.indexOf(this.focused);
+    if (place < 0) {
+      const after = lane.spans.findIndex((span) => beginOfSpan(span) > time);
+      place = after < 0 ? lane.spans.length - 1 : Math.max(0, after - 1);
+    } else place = Math.min(Math.max(place + spans, 0), lane.spans.length - 1);
+    this.focused = lane.spans[place];
+    this.reveal(lane, this.focused);
+    const { title, lines } = wordsOfSpan(this.focused);
+    put(this.said, [title, ...lines].join(", "));
+  }
+
+  reveal(lane, span) {
+    const room = this.size ? this.size[1] - AXIS - STRIP : 100;
+    if (lane.top < this.scroll) this.scroll = lane.top;
+    const bottom = lane.top + lane.height;
+    if (bottom > this.scroll + room) this.scroll = bottom - room;
+    const { from, to } = this.scale;
+    const seen = beginOfSpan(span) < to && endOfSpan(span, now()) > from;
+    if (!seen) this.scale.reveal(beginOfSpan(span));
+  }
+}

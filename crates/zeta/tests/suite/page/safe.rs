@@ -1,0 +1,108 @@
+//! What agents write is never markup, the token stays secret, and another site sees nothing.
+
+use super::live::wait_row;
+use super::{Shown, shown_of, shown_with};
+use crate::support::{Sandbox, test_name};
+
+const MARKUP: &str = "<img src=x onerror=alert(1)><script>alert(2)</script><b>bold</b>";
+
+#[test]
+fn markup_of_agents_is_shown_as_text() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["deploy", "--as", "ann", "--purpose", MARKUP]);
+    sandbox.ok(&["persona", "set", "ann", "--task", MARKUP]);
+    sandbox.ok(&["bus", "send", "ann", MARKUP, "--as", "bob"]);
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    for list in ["agents", "leases", "messages"] {
+        wait_row(&mut page, list, &["<img src=x onerror=alert(1)>"]);
+    }
+    page.press("2");
+    page.press("Enter");
+    page.until("document.querySelector('#details').innerText.includes('<script>alert(2)')");
+    page.press("Escape");
+    page.press("4");
+    page.press("Enter");
+    page.until("document.querySelector('#details').innerText.includes('<b>bold</b>')");
+    let elements = "document.querySelectorAll(`main img, main script, dialog img, dialog script,
+                     .row > .does b, .row > .text b`).length";
+    assert_eq!(page.eval(elements), 0);
+    page.is_clean();
+}
+
+#[test]
+fn the_token_leaves_the_address_and_a_reload_needs_none() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["deploy", "--as", "ann"]);
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    let token = page.web.url.split("t=").nth(1).unwrap().to_owned();
+    let holds_none = |page: &mut Shown| {
+        let places = "[location.href, document.referrer, document.cookie,
+            JSON.stringify({ ...localStorage }), document.documentElement.outerHTML].join(' ')";
+        let places = page.text(places);
+        assert!(!places.contains(&token), "{places}");
+        assert!(page.text("location.href").ends_with(&format!(":{}/", page.web.port)));
+    };
+    holds_none(&mut page);
+    page.eval("location.reload()");
+    page.until("performance.getEntriesByType('navigation')[0].type === 'reload'");
+    page.until("document.body.dataset.link === 'live'");
+    wait_row(&mut page, "leases", &["deploy", "ann"]);
+    holds_none(&mut page);
+    let history = page.browser.call("Page.getNavigationHistory", &serde_json::json!({})).unwrap();
+    let entries = history["entries"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| !entry["url"].to_string().contains(&token)), "{history}");
+    page.is_clean();
+}
+
+#[test]
+fn a_host_that_leads_here_by_its_name_alone_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["secret-lease", "--as", "ann"]);
+    let zeta = sandbox.cmd(&["web", "--json"]);
+    let rebound = ["--host-resolver-rules=MAP evil.example 127.0.0.1"];
+    let Some(mut page) = shown_with(test_name!(), zeta, &rebound) else { return };
+    let token = page.web.url.split("t=").nth(1).unwrap().to_owned();
+    for path in [format!("/?t={token}"), "/".to_owned(), "/overview.json".to_owned()] {
+        page.browser.take_events("Network.responseReceived");
+        let url = format!("http://evil.example:{}{path}", page.web.port);
+        // A browser may show a page of its own in place of an error without a text.
+        let _ = page.browser.open(&url);
+        let answers = page.browser.take_events("Network.responseReceived");
+        let status = |event: &serde_json::Value| event["params"]["response"]["status"].clone();
+        assert!(!answers.is_empty(), "{url}");
+        assert!(answers.iter().all(|event| status(event) == 421), "{url}: {answers:?}");
+        let text = page.text("document.documentElement.outerHTML");
+        assert!(!text.contains("secret-lease"), "{text}");
+    }
+}
+
+#[test]
+fn a_page_of_another_site_reads_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["secret-lease", "--as", "ann"]);
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    let (origin, url) = (page.web.origin(), page.web.url.clone());
+    // A document of no site at all: each of its requests crosses origins.
+    page.browser.open("data:text/html,<title>other</title>").unwrap();
+    let read = |what: &str| {
+        format!(
+            "fetch('{what}', {{ credentials: 'include' }}).then((answer) => answer.text())
+             .then((text) => text.includes('secret-lease') ? 'READ' : 'nothing', () => 'nothing')"
+        )
+    };
+    for what in [format!("{origin}/overview.json"), url.clone(), format!("{origin}/events")] {
+        assert_eq!(page.text(&read(&what)), "nothing", "{what}");
+    }
+    let framed = format!(
+        "new Promise((done) => {{
+            const frame = document.body.appendChild(document.createElement('iframe'));
+            frame.onload = () => {{
+                let text = '';
+                try {{ text = frame.contentDocument?.body.innerText ?? ''; }} catch {{ }}
+                done(text.includes('zeta') ? 'READ' : 'nothing');
+            }};
+            frame.src = '{url}';
+        }})"
+    );
+    assert_eq!(page.text(&framed), "nothing");
+}
