@@ -132,6 +132,7 @@ impl Observer for Progress {
             self.out.note(&format!("the page: {url}"));
         } else {
             let _ = self.out.data(&format!("{url}\n"));
+            self.out.note("open this page in your browser: then the demo begins, slowly");
         }
     }
 

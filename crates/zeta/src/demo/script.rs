@@ -389,7 +389,11 @@ impl Scenario<'_> {
         self.claim(
             "no process is left",
             left.is_empty(),
-            "nothing in /proc has this demo's mark in its environment".to_owned(),
+            match self.page {
+                Some(_) => "only the page in /proc has this demo's mark in its environment",
+                None => "nothing in /proc has this demo's mark in its environment",
+            }
+            .to_owned(),
         );
         Ok(())
     }

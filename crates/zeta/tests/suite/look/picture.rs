@@ -53,6 +53,32 @@ pub(super) fn is_of_now(picture: &Picture) {
     );
 }
 
+/// Packs a PNG anew, smaller, with words in it. A browser takes it in a hurry.
+pub(super) fn png_with_words(taken: &[u8], words: &str) -> Vec<u8> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(taken)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    pixels.truncate(info.buffer_size());
+    if info.color_type == png::ColorType::Rgba {
+        // Nothing of a page can be seen through.
+        pixels = pixels.chunks(4).flat_map(|pixel| &pixel[..3]).copied().collect();
+    }
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, info.width, info.height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_compression(png::Compression::High);
+    let [begin, end] = WORDS;
+    let words = format!("{begin}{}{end}", escaped(words));
+    encoder.add_itxt_chunk("Description".to_owned(), words).unwrap();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    bytes
+}
+
+/// Escapes the characters that mean something to XML.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 /// The words that a picture of the docs has in itself.
 fn words_of(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -60,4 +86,20 @@ fn words_of(bytes: &[u8]) -> String {
     let words = text.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
     let words = words.map(|(words, _)| words).unwrap_or_default();
     words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+#[test]
+fn words_in_a_picture_are_found_again() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.write_header().unwrap().write_image_data(&[1, 2, 3, 255, 4, 5, 6, 255]).unwrap();
+    let packed = png_with_words(&bytes, "a <b> & 検索");
+    assert_eq!(words_of(&packed), "a <b> & 検索");
+    let mut reader = png::Decoder::new(std::io::Cursor::new(packed)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(pixels, [1, 2, 3, 4, 5, 6]);
+    let words = words("otto 12s claude-8 perm… a: waits (waits) 検索を");
+    assert_eq!(words, ["(waits)", "otto", "waits", "検索を"]);
 }
