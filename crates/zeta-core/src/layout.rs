@@ -26,6 +26,10 @@ pub const TEMP_PREFIX: &str = ".tmp-";
 pub const NEW_PREFIX: &str = ".new-";
 /// Below a node directory: the time of the last beat of any of its agents.
 pub const LAST_SEEN: &str = "last-seen.iso";
+/// Below a node directory: the log of its history, to which entries are added.
+pub const HISTORY: &str = "history.log";
+/// Below a node directory: the log before that one, which is full.
+pub const HISTORY_FULL: &str = "history.1.log";
 
 /// Most bytes of a lease, a marker or any other small record.
 pub const RECORD_MAX: usize = 4 * 1024;
@@ -63,6 +67,8 @@ pub enum Kind<'a> {
     Persona(&'a str),
     /// `last-seen.iso`
     LastSeen,
+    /// `history.log` or `history.1.log`
+    History,
     /// `.guard`
     Guards,
     /// Anything else: not a file of zeta, never touched.
@@ -82,6 +88,12 @@ pub fn grants_dir(name: &RecordName) -> String {
 /// The file of a new grant in that directory. A token is given once, so the name is free.
 pub fn grant_file(fencing_token: u64) -> String {
     format!("{fencing_token:024x}{LEASE_SUFFIX}")
+}
+
+/// The fencing token that the name of a grant says.
+pub fn token_of_grant(file: &str) -> Option<u64> {
+    let id = file.strip_suffix(LEASE_SUFFIX).filter(|_| is_grant_file(file))?;
+    u64::from_str_radix(id, 16).ok()
 }
 
 /// Returns whether this is the name of a grant.
@@ -131,6 +143,7 @@ pub fn kind_of(file: &str) -> Kind<'_> {
     }
     match file {
         LAST_SEEN => Kind::LastSeen,
+        HISTORY | HISTORY_FULL => Kind::History,
         GUARDS => Kind::Guards,
         _ => Kind::Other,
     }
@@ -146,6 +159,8 @@ mod tests {
         assert_eq!(kind_of(&lease_file(&name)), Kind::Lease("register-pr-in-flight"));
         assert_eq!(kind_of(&grants_dir(&name)), Kind::Grants("register-pr-in-flight"));
         assert!(is_grant_file(&grant_file(7)) && is_grant_file(&grant_file(u64::MAX)));
+        assert_eq!(token_of_grant(&grant_file(u64::MAX)), Some(u64::MAX));
+        assert_eq!(token_of_grant("ffffffffffffffffffffffff.lock"), None);
         assert!(!is_grant_file("7.lock") && !is_grant_file("register-pr-in-flight-now.lock"));
         assert_eq!(into_lease(lease_file(&name)), Ok(name.clone()));
         for file in ["a.lock.marker", ".lock", "-a.lock", "A.lock", "a"] {
@@ -156,6 +171,7 @@ mod tests {
         assert_eq!(kind_of(&persona_file("otto-cli")), Kind::Persona("otto-cli"));
         assert_eq!(kind_of("last-seen.iso"), Kind::LastSeen);
         assert_eq!(kind_of(".guard"), Kind::Guards);
+        assert_eq!([HISTORY, HISTORY_FULL].map(kind_of), [Kind::History; 2]);
         assert_eq!(kind_of("notes.txt"), Kind::Other);
     }
 

@@ -4,7 +4,9 @@
 pub mod context;
 pub mod directory;
 pub mod finding;
+pub mod history;
 pub mod lease;
 pub mod overview;
 pub mod presence;
+mod table;
 pub mod upkeep;

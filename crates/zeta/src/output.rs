@@ -1,7 +1,7 @@
 //! Printing: data on stdout, notes and errors on stderr; with `--json` one JSON object.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use zeta_core::record::{printable, quote};
 
@@ -15,6 +15,30 @@ pub struct Output {
     pub json: bool,
     /// Print no notes and no refusals.
     pub quiet: bool,
+}
+
+/// What the terminal that stdout is can show.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terminal {
+    /// Its width in characters; `None` if lines may be as long as need be.
+    pub width: Option<usize>,
+    /// Whether it shows colours.
+    pub colour: bool,
+}
+
+impl Terminal {
+    /// Looks at stdout: plain and of any width, unless it is a terminal.
+    pub fn of_stdout() -> Terminal {
+        let stdout = std::io::stdout();
+        if !stdout.is_terminal() {
+            return Terminal::default();
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Terminal { width, colour: !no_colour && !dumb }
+    }
 }
 
 impl Output {

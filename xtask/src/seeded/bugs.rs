@@ -326,14 +326,14 @@ pub const BUGS: [Bug; 51] = [
         "a record is truncated, then written",
         GUARD,
         "        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| self.rename(&temp, place.dir, file, replaces));
+            .and_then(|()| self.rename(&temp, dir, file, replaces));
 ",
         "        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::TRUNC;
         let committed = match replaces {
-            true => rustix::fs::openat(place.dir, file, flags, mode)
+            true => rustix::fs::openat(dir, file, flags, mode)
                 .and_then(|fd| rustix::io::write(&fd, text.as_bytes()).map(|_| ())),
             false => write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-                .and_then(|()| self.rename(&temp, place.dir, file, replaces)),
+                .and_then(|()| self.rename(&temp, dir, file, replaces)),
         };
 ",
         &["-p", "zeta", "--test", "attacks", "place::a15_no_inode_left"],

@@ -189,7 +189,7 @@ pub const BUGS: [Bug; 27] = [
     ),
     bug(
         "a reader does not look again for a grant that is gone",
-        GRANTS,
+        "crates/zeta-state/src/lease/joint/outside.rs",
         "        if !was_gone {
 ",
         "        if !was_gone || LOOKS > 1 {

@@ -4,6 +4,7 @@
 mod bugs;
 mod bus;
 mod core;
+mod history;
 mod hooks;
 mod joint;
 mod mcp;
@@ -29,6 +30,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(core)
         .chain(&trust::BUGS)
         .chain(&view::BUGS)
+        .chain(&history::BUGS)
         .chain(&mcp::BUGS)
 }
 

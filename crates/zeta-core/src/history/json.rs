@@ -2,7 +2,6 @@
 
 use super::{Entry, Span};
 use crate::json::Object;
-use crate::overview::LeaseKind;
 use crate::time::format_utc;
 
 /// Adds what is known of an entry.
@@ -29,6 +28,7 @@ pub fn span(object: &mut Object, span: &Span) {
     }
     time(object, ["until", "until_us"], span.until_us);
     text(object, "ended", span.ended.map(super::Ended::word));
+    text(object, "to_agent", span.to_agent.as_deref());
     text(object, "ended_by", span.ended_by.as_deref());
     text(object, "ended_cause", span.ended_cause.as_deref());
     text(object, "ended_reason", span.ended_reason.as_deref());
@@ -36,7 +36,7 @@ pub fn span(object: &mut Object, span: &Span) {
 
 fn grant(object: &mut Object, entry: &Entry) {
     object.text("node", &entry.node).text("lease", &entry.lease);
-    object.text("kind", kind(entry.kind)).text("subject", &entry.subject);
+    object.text("kind", entry.kind.word()).text("subject", &entry.subject);
     number(object, "fencing_token", entry.fencing_token);
     text(object, "agent", entry.agent.as_deref());
     text(object, "session", entry.session.as_deref());
@@ -44,15 +44,6 @@ fn grant(object: &mut Object, entry: &Entry) {
     text(object, "branch", entry.branch.as_deref());
     text(object, "worktree", entry.worktree.as_deref());
     text(object, "purpose", entry.purpose.as_deref());
-}
-
-fn kind(kind: LeaseKind) -> &'static str {
-    match kind {
-        LeaseKind::Lease => "lease",
-        LeaseKind::Claim => "claim",
-        LeaseKind::Paths => "paths",
-        LeaseKind::Slot => "slot",
-    }
 }
 
 /// Adds a moment twice: as a text, and in µs since 1970, by which programs compare.

@@ -98,7 +98,8 @@ pub fn read_lines(text: &[u8], node: &str) -> Lines {
 
 /// Reads the entry at the end of a line whose beginning is torn.
 fn torn_from(line: &[u8], node: &str) -> Option<Entry> {
-    let line = String::from_utf8_lossy(line.get(..LINE_MAX * 2).unwrap_or(line));
+    let line = line.get(line.len().saturating_sub(LINE_MAX)..).unwrap_or(line);
+    let line = String::from_utf8_lossy(line);
     let starts = line.match_indices('T').filter_map(|(at, _)| at.checked_sub(10));
     starts.filter(|at| *at > 0).find_map(|at| parse(line.get(at..)?, node))
 }

@@ -4,10 +4,12 @@
 //! The history decides nothing. The record of a lease says who holds it; a process that was killed
 //! right after it changed a record leaves no entry.
 
+mod filter;
 pub mod json;
 mod line;
 mod span;
 
+pub use filter::Filter;
 pub use line::{LINE_MAX, Lines, read_lines, render};
 pub use span::{Ended, Span, end_gone, spans};
 
@@ -171,7 +173,10 @@ impl Entry {
             entry.ttl_ms = Some(record.ttl_ms);
             entry.branch = text(key::BRANCH);
             entry.worktree = text(key::WORKTREE);
-            entry.purpose = record.purpose.as_deref().map(|text| short(text).into_owned());
+            // That of a claim says its subject once more.
+            let is_claim = matches!(kind, LeaseKind::Claim | LeaseKind::Paths);
+            let purpose = record.purpose.as_deref().filter(|_| !is_claim);
+            entry.purpose = purpose.map(|text| short(text).into_owned());
         }
         entry
     }

@@ -49,6 +49,8 @@ pub struct Span {
     pub until_us: Option<i64>,
     /// How it ended; none if it lasts.
     pub ended: Option<Ended>,
+    /// The holder after it, at a takeover or a handover.
+    pub to_agent: Option<String>,
     /// The agent that ended it, if that was not its holder.
     pub ended_by: Option<String>,
     /// Why it counted no more: `holder_dead`, `expired`, ...
@@ -59,18 +61,16 @@ pub struct Span {
 
 impl Span {
     fn new(grant: Entry, from_us: Option<i64>) -> Span {
-        let (until_us, ended, ended_by, ended_cause, ended_reason) = Default::default();
-        Span { grant, from_us, until_us, ended, ended_by, ended_cause, ended_reason }
+        let (until_us, ended, to_agent, ended_by, ended_cause, ended_reason) = Default::default();
+        Span { grant, from_us, until_us, ended, to_agent, ended_by, ended_cause, ended_reason }
     }
 
     fn end(&mut self, ended: Ended, entry: &Entry) {
         (self.until_us, self.ended) = (Some(entry.at_us), Some(ended));
         self.ended_cause = entry.cause.clone();
         self.ended_reason = entry.reason.clone();
-        self.ended_by = match ended {
-            Ended::TakenOver => entry.agent.clone(),
-            _ => entry.by.clone(),
-        };
+        self.ended_by = entry.by.clone();
+        self.to_agent = entry.agent.clone().filter(|_| entry.event.begins());
     }
 
     fn end_unrecorded(&mut self, at_us: i64) {

@@ -33,9 +33,10 @@ fn told(entries: &[Entry]) -> Vec<String> {
         let agent = grant.agent.as_deref().unwrap_or("?");
         let (from, until) = (second(span.from_us), second(span.until_us));
         let ended = span.ended.map_or("lasts", Ended::word);
+        let to = span.to_agent.iter().map(|to| format!(" to {to}"));
         let by = span.ended_by.iter().map(|by| format!(" by {by}"));
         let cause = span.ended_cause.iter().map(|cause| format!(" {cause}"));
-        let more: String = by.chain(cause).collect();
+        let more: String = to.chain(by).chain(cause).collect();
         format!("{} {token} {agent} {from}..{until} {ended}{more}", grant.lease)
     };
     spans(entries).iter().map(tell).collect()
@@ -124,8 +125,8 @@ fn grants_last_from_the_entry_of_their_beginning_to_that_of_their_end() {
     "#);
     let wanted = [
         "a 1 otto 1..3 released",
-        "b 2 vera 2..4 taken_over by otto holder_dead",
-        "b 4 otto 4..5 handed_over",
+        "b 2 vera 2..4 taken_over to otto holder_dead",
+        "b 4 otto 4..5 handed_over to lior",
         "b 5 lior 5..6 broken by max",
         "b 7 vera 7..8 removed by max expired",
         "b 9 vera 9.. lasts",
@@ -146,7 +147,7 @@ fn a_log_that_begins_in_the_middle_says_what_it_knows() {
     "#);
     let wanted = [
         "a 1 otto ..3 released",
-        "b 2 vera ..4 taken_over by otto expired",
+        "b 2 vera ..4 taken_over to otto expired",
         "b 4 otto 4.. lasts",
         "c  ? ..5 broken by max",
     ];
@@ -169,7 +170,7 @@ fn an_end_without_an_entry_is_closed_by_the_next_entry_of_the_lease() {
     let wanted = [
         "a 1 otto 1..2 unrecorded",
         "a 2 vera 2..3 unrecorded",
-        "a 5 sh ..3 taken_over by lior expired",
+        "a 5 sh ..3 taken_over to lior expired",
         "a 9 lior 3..4 unrecorded",
         "a 12 max ..4 released",
         "s 20 otto 5..7 unrecorded",
@@ -190,12 +191,49 @@ fn grants_of_a_joint_lease_last_side_by_side() {
     "#);
     let wanted = [
         "s 20 otto 1..3 removed by lior holder_dead",
-        "s 21 vera 2..5 handed_over",
+        "s 21 vera 2..5 handed_over to max",
         "s 22 lior 4.. lasts",
         "s 23 max 5.. lasts",
     ];
     assert_eq!(told(&entries), wanted);
     assert!(spans(&entries).iter().all(|span| span.grant.kind == LeaseKind::Slot));
+}
+
+#[test]
+fn a_filter_takes_what_has_all_that_it_asks_for() {
+    let entries = log(r#"
+        01 acquired a t=1 a="otto"
+        03 released a t=1 a="otto"
+        04 acquired c t=2 a="vera" item="B-1"
+        06 taken_over c t=4 a="otto" fa="vera" ft=2 cause="expired" item="B-1"
+        07 broken c t=4 a="otto" by="max" item="B-1"
+        08 acquired d t=9 a="lior"
+    "#);
+    let second = |second: i64| Some(entries[0].at_us + (second - 1) * 1_000_000);
+    let filter = |since, lease: &str, agent: &str| {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Filter { since_us: since, lease: some(lease), agent: some(agent) }
+    };
+    let tokens = |filter: &Filter| {
+        let spans = spans(&entries);
+        let taken = spans.iter().filter(|span| filter.takes_span(span));
+        taken.filter_map(|span| span.grant.fencing_token).collect::<Vec<_>>()
+    };
+    let count = |filter: &Filter| entries.iter().filter(|entry| filter.takes(entry)).count();
+    for (filter, wanted, entries) in [
+        (filter(None, "", ""), vec![1, 2, 4, 9], 6),
+        (filter(second(3), "", ""), vec![1, 2, 4, 9], 5),
+        (filter(second(7), "", ""), vec![4, 9], 2),
+        (filter(second(60), "", ""), vec![9], 0),
+        (filter(None, "B-1", ""), vec![2, 4], 3),
+        (filter(None, "c", ""), vec![2, 4], 3),
+        (filter(None, "", "vera"), vec![2], 2),
+        (filter(None, "", "max"), vec![4], 1),
+        (filter(second(7), "c", "otto"), vec![4], 1),
+        (filter(None, "b", ""), vec![], 0),
+    ] {
+        assert_eq!((tokens(&filter), count(&filter)), (wanted, entries), "{filter:?}");
+    }
 }
 
 #[test]
@@ -216,7 +254,7 @@ fn what_is_known_is_in_the_json() {
     json::span(&mut object, &spans(&entries)[0]);
     let wanted = format!(
         "{{{grant},\"fencing_token\":2,\"agent\":\"vera\",\"until\":{at},\"until_us\":{us},\
-         \"ended\":\"taken_over\",\"ended_by\":\"otto\",\"ended_cause\":\"expired\"}}"
+         \"ended\":\"taken_over\",\"to_agent\":\"otto\",\"ended_cause\":\"expired\"}}"
     );
     assert_eq!(object.done(), wanted);
 }
@@ -268,7 +306,9 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(entries in proptest::collection::vec(any_entry(), 0..5)) {
+    fn an_entry_that_is_written_reads_back(
+        entries in proptest::collection::vec(any_entry(), 0..5),
+    ) {
         let text: String = entries.iter().map(render).collect();
         prop_assert_eq!(text.lines().count(), entries.len(), "{:?}", text);
         let lines = read_lines(text.as_bytes(), "n");

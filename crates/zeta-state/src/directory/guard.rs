@@ -303,15 +303,7 @@ impl Section<'_> {
         text: &str,
         replaces: bool,
     ) -> Result<()> {
-        if !self.guard.swept.replace(true) {
-            self.sweep();
-        }
-        let temp = self.guard.temp_name();
-        let mode = self.base.sharing.file_mode();
-        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
-            .and_then(|()| self.rename(&temp, place.dir, file, replaces));
-        if let Err(errno) = committed {
-            let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
+        if let Err(errno) = self.put(place.dir, file, text, replaces) {
             let path = place.path.join(file);
             return Err(match errno {
                 Errno::NOENT => self.check_place(place, false).err().unwrap_or_else(|| {
@@ -326,6 +318,27 @@ impl Section<'_> {
             });
         }
         self.check_place(place, true)
+    }
+
+    /// Writes a file of another directory, and does not look whether the guard still has its name.
+    pub fn put(
+        &self,
+        dir: BorrowedFd<'_>,
+        file: &str,
+        text: &str,
+        replaces: bool,
+    ) -> std::result::Result<(), Errno> {
+        if !self.guard.swept.replace(true) {
+            self.sweep();
+        }
+        let temp = self.guard.temp_name();
+        let mode = self.base.sharing.file_mode();
+        let committed = write_temp(self.guard.fd.as_fd(), &temp, text.as_bytes(), mode)
+            .and_then(|()| self.rename(&temp, dir, file, replaces));
+        if committed.is_err() {
+            let _ = unlinkat(&self.guard.fd, temp.as_str(), AtFlags::empty());
+        }
+        committed
     }
 
     fn node_place(&self) -> Place<'_> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use zeta_core::evidence::Processes;
+use zeta_core::history::{Entry, Event};
 use zeta_core::layout;
 use zeta_core::lease::{
     FencingToken, Lost, Observed, Reassigned, Record, Released, Renewed, Successor,
@@ -14,6 +15,7 @@ use super::{BeforeCommit, HolderResult, LostTo, find_outside, lost_to, note_of, 
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard;
 use crate::directory::guard::{ENTER_LIMIT, Section};
+use crate::history;
 use crate::lease::joint::Found;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
@@ -83,6 +85,11 @@ impl HolderSection<'_> {
         before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
         found.replace(section, &record, &now)?;
+        if let Observed::Ours(from, ..) = &found.observed {
+            let (node, at_us) = (section.node().name.as_str(), now.reading.wall_us);
+            let entry = Entry::of(node, Event::HandedOver, &record, at_us).from(from);
+            history::append(section, &entry);
+        }
         Ok(Ok(record))
     }
 
@@ -99,7 +106,11 @@ impl HolderSection<'_> {
         };
         match decide_release(seen, *token, highest, broken) {
             Released::Remove => {
-                found.remove(section, ctx, &ctx.now())?;
+                let mut entry = found.entry(section, Event::Released, lease);
+                if entry.agent.as_deref() != Some(ctx.agent.as_str()) {
+                    entry = entry.by(ctx.agent.as_str());
+                }
+                found.remove(section, ctx, &ctx.now(), &entry)?;
                 // The ticket of a holder that waited must not stay at the head of the queue.
                 if let Observed::Ours(record, ..) = seen
                     && !ticket_given_back

@@ -14,6 +14,7 @@ pub mod wait;
 
 use rustix::process::getuid;
 use zeta_core::evidence::{FileTimes, Process, ProcessState, Processes, is_same_boot};
+use zeta_core::history::Event;
 use zeta_core::layout;
 use zeta_core::lease::{
     Checked, FencingToken, Loss, Lost, Observed, Past, Record, Released, Said, Standing,
@@ -361,7 +362,9 @@ impl NodeHandle<'_> {
                 // Best effort: on a full disk the lease must still be freed.
                 let note = break_note(self.ctx, lease, seen, reason);
                 let _ = section.note_break(&note.render());
-                found.remove(&section, self.ctx, &self.ctx.now())?;
+                let entry = found.entry(&section, Event::Broken, lease);
+                let entry = entry.by(self.ctx.agent.as_str()).with_reason(reason);
+                found.remove(&section, self.ctx, &self.ctx.now(), &entry)?;
                 if let Observed::Ours(record, ..) = seen {
                     Queue::remove_tickets_of(&section, &record.processes);
                     (self.ctx.lease_ended)(self.ctx, record);

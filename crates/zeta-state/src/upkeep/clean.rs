@@ -11,6 +11,7 @@ use zeta_core::clean::{
     UNPUBLISHED_KEEP_MS, Verdict, is_old, judge_lease, judge_note, judge_persona,
 };
 use zeta_core::evidence::{Boot, FileTimes, ProcessState, judge_boot};
+use zeta_core::history::Event;
 use zeta_core::layout::{self, Kind};
 use zeta_core::lease::Observed;
 use zeta_core::name::{Label, RecordName};
@@ -25,6 +26,8 @@ use crate::directory::orphans;
 use crate::directory::orphans::Orphan;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::history;
+use crate::history::entry;
 use crate::lease::joint::{Grants, settle, standing_of};
 use crate::lease::queue::Queue;
 use crate::lease::{observe, read_only};
@@ -303,10 +306,10 @@ impl Cleaner<'_> {
                 | Observed::Damaged(_, times) => *times,
                 Observed::Absent => continue,
             };
-            if let Verdict::Remove(_) = verdict {
+            if let Verdict::Remove(cause) = verdict {
                 gone += 1;
                 if !self.dry {
-                    grants.end(&section, self.ctx, grant)?;
+                    grants.end(&section, self.ctx, name, grant, cause)?;
                     if let Observed::Ours(record, ..) = &grant.observed {
                         Queue::remove_tickets_of(&section, &record.processes);
                     }
@@ -360,14 +363,18 @@ impl Cleaner<'_> {
     ) -> Result<Option<(Verdict, FileTimes)>> {
         let bytes = section.read(max)?;
         let verdict = self.judge(what, file, bytes.clone());
-        if let Some((Verdict::Remove(_), _)) = verdict {
+        if let Some((Verdict::Remove(cause), _)) = verdict {
             section.remove()?;
             if let Kind::Lease(name) = layout::kind_of(file)
                 && let Ok(name) = RecordName::new("lease", name)
-                && let Observed::Ours(record, ..) = read_only(bytes, &name)
             {
-                Queue::remove_tickets_of(section, &record.processes);
-                (self.ctx.lease_ended)(self.ctx, &record);
+                let observed = read_only(bytes, &name);
+                let entry = entry::of_end(section, Event::Removed, &name, &observed, None);
+                history::append(section, &entry.because(cause).by(self.ctx.agent.as_str()));
+                if let Observed::Ours(record, ..) = observed {
+                    Queue::remove_tickets_of(section, &record.processes);
+                    (self.ctx.lease_ended)(self.ctx, &record);
+                }
             }
         }
         Ok(verdict)

@@ -34,6 +34,7 @@ mod heartbeat;
 mod hook;
 mod init;
 mod lease;
+mod log;
 mod mcp;
 mod node;
 mod record;
@@ -126,6 +127,7 @@ const NOUNS: &[Noun] = &[
     init::NOUN,
     run::NOUN,
     status::NOUN,
+    log::NOUN,
     watch::NOUN,
     heartbeat::NOUN,
     lease::NOUN,

@@ -92,6 +92,7 @@ const SCHEMAS: &[Schema] = &[
     schema!("lease renew", "lease-renew"),
     schema!("lease show", "lease-show"),
     schema!("lease wait", "lease-wait"),
+    schema!("log", "log"),
     schema!("man", "man"),
     schema!("marker clear", "marker-clear"),
     schema!("marker get", "marker-get"),

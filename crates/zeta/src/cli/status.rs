@@ -1,11 +1,9 @@
 //! `zeta status`: the agents, the evidence that they live, what they do and hold, what is wrong.
 
-use std::io::IsTerminal as _;
-
 use clap::{Args, Command};
 
 use super::{Call, Noun};
-use crate::output::print;
+use crate::output::{Terminal, print};
 use zeta_os::error::{Kind, Result};
 use zeta_state::presence::status;
 use zeta_state::presence::status::json;
@@ -90,13 +88,6 @@ fn waiting(call: &Call, agents: &[WaitingAgent]) -> Result<u8> {
 
 /// Returns the layout: plain and of any width, unless stdout is a terminal.
 fn screen(all: bool) -> Screen {
-    let stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        return Screen { all, ..Screen::default() };
-    }
-    let size = rustix::termios::tcgetwinsize(&stdout).ok();
-    let width = size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0);
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    Screen { width, colour: !no_colour && !dumb, all }
+    let Terminal { width, colour } = Terminal::of_stdout();
+    Screen { width, colour, all }
 }

@@ -9,6 +9,8 @@ use zeta_core::time::Now;
 
 use super::{Attempt, Attempted, Outcome, Refusal, holder_fds, no_token_left};
 use crate::directory::guard::Section;
+use crate::history;
+use crate::history::entry;
 use crate::lease::joint::index::excluded_by;
 use crate::lease::joint::{Grant, Grants, standing_of};
 use crate::lease::queue::Queue;
@@ -179,10 +181,12 @@ impl Attempt<'_, '_> {
             of_standing = standing.fencing_token;
         }
         section.remember(record.fencing_token.get())?;
-        let ctx = self.handle.at.ctx;
+        let (ctx, lease) = (self.handle.at.ctx, &self.request.lease);
         for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
             // Before the new grant is announced: it may be the same agent's.
-            beside.grants.iter().try_for_each(|grants| grants.end(section, ctx, grant))?;
+            let cause = entry::cause_of(&grant.observed, now);
+            let end = |grants: &Grants| grants.end(section, ctx, lease, grant, cause);
+            beside.grants.iter().try_for_each(end)?;
         }
         before_commit(&mut record)?;
         let replaces = beside.record != Observed::Absent;
@@ -206,6 +210,10 @@ impl Attempt<'_, '_> {
                 grants.add(section, standing, (of_standing, &record), replaces, now)?;
             }
         }
+        // A record that was not that of a joint lease stood there until now.
+        let replaced = void.iter().filter_map(|at| beside.held.get(*at)).find(|g| g.file.is_none());
+        let before = replaced.map_or(&Observed::Absent, |grant| &grant.observed);
+        history::append(section, &entry::of_grant(section, &record, cause, before));
         let mut from = None;
         for grant in void.iter().filter_map(|at| beside.held.get(*at)) {
             if let Observed::Ours(record, ..) = &grant.observed {

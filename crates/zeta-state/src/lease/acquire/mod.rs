@@ -29,6 +29,8 @@ use super::session;
 use super::{BeforeCommit, LeaseView, RENEWAL_RESERVE, observe, publish, refuse_if_fenced};
 use crate::context::{Context, NodeHandle};
 use crate::directory::guard::{ENTER_LIMIT, Section};
+use crate::history;
+use crate::history::entry;
 use crate::lease::queue::Queue;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::poll_readable;
@@ -314,6 +316,7 @@ impl Attempt<'_, '_> {
         before_commit(&mut record)?;
         section.remember(record.fencing_token.get())?;
         publish(section, &record, observed != Observed::Absent, RENEWAL_RESERVE)?;
+        history::append(section, &entry::of_grant(section, &record, cause, &observed));
         let from = match observed {
             Observed::Ours(record, ..) => Some(record),
             _ => None,

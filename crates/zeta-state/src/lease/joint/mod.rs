@@ -2,11 +2,13 @@
 //! stands for them. All of them change in the guard of that record.
 
 pub mod index;
+mod outside;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Stat, fstat, unlinkat};
+use zeta_core::history::{Entry, Event};
 use zeta_core::layout;
 use zeta_core::lease::joint::decide::has_ended;
 use zeta_core::lease::joint::{standing_record, stands_for_grants, stands_long_enough};
@@ -15,34 +17,20 @@ use zeta_core::name::RecordName;
 use zeta_core::time::{Host, Now};
 
 use self::index::{Change, gone_line, lines_of_record};
+pub use self::outside::{find_outside, look_again};
 use super::{observe, publish, read_only, render};
 use crate::context::Context;
 use crate::directory::create::publish_dir;
 use crate::directory::guard::{Place, Section};
 use crate::directory::tree::{Bytes, Node, read};
 use crate::directory::trusted_dir::{TrustedDir, open_inner};
+use crate::history;
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{Listing, list};
 
 /// A release looks at so many other grants: the last one that a process holds takes those of dead
 /// ones with it.
 const LOOKED_AT_MAX: usize = 64;
-
-/// How often a reader without the guard looks at grants of which one is gone that was named.
-const LOOKS: usize = 4;
-
-/// Looks at grants without the guard. One that is named and gone may have been handed over: it has
-/// another name then, and would be missed. `look` returns whether one was gone; the last look
-/// counts in any case.
-pub fn look_again<T>(mut look: impl FnMut() -> Result<(T, bool)>) -> Result<T> {
-    for _ in 1..LOOKS {
-        let (found, was_gone) = look()?;
-        if !was_gone {
-            return Ok(found);
-        }
-    }
-    Ok(look()?.0)
-}
 
 /// The opened directory of the grants of a joint lease.
 #[derive(Debug)]
@@ -229,10 +217,21 @@ impl Grants {
         Ok(())
     }
 
-    /// Removes the grant of another holder, which has ended, and ends what was announced of it.
-    pub fn end(&self, section: &Section<'_>, ctx: &Context, grant: &Grant) -> Result<()> {
+    /// Removes the grant of another holder, which has ended, and ends what was announced of it. The
+    /// `cause` is for the history.
+    pub fn end(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        lease: &RecordName,
+        grant: &Grant,
+        cause: &str,
+    ) -> Result<()> {
         let Some(file) = &grant.file else { return Ok(()) };
         self.take(section, file, &ctx.host)?;
+        let entry =
+            history::entry::of_end(section, Event::Removed, lease, &grant.observed, Some(file));
+        history::append(section, &entry.because(cause).by(ctx.agent.as_str()));
         if let Observed::Ours(record, ..) = &grant.observed {
             (ctx.lease_ended)(ctx, record);
         }
@@ -291,7 +290,7 @@ impl Grants {
         lease: &RecordName,
     ) -> Result<()> {
         let all = self.read_all(section.base(), |bytes| read_only(bytes, lease))?;
-        all.iter().try_for_each(|grant| self.end(section, ctx, grant))
+        all.iter().try_for_each(|grant| self.end(section, ctx, lease, grant, "broken"))
     }
 
     /// Removes the directory if no grant is left, so that names of leases that are free do not fill
@@ -420,10 +419,28 @@ impl Found {
         Ok(())
     }
 
-    /// Removes the record. The last grant takes the record with it that stands for them.
-    pub fn remove(&self, section: &Section<'_>, ctx: &Context, now: &Now) -> Result<()> {
-        let Some((grants, Some(file), standing)) = &self.joint else { return section.remove() };
+    /// Makes the entry of the history about the end of the grant.
+    pub fn entry(&self, section: &Section<'_>, event: Event, lease: &RecordName) -> Entry {
+        let file = self.joint.as_ref().and_then(|(_, file, _)| file.as_deref());
+        history::entry::of_end(section, event, lease, &self.observed, file)
+    }
+
+    /// Removes the record, and adds the entry of its end to the history. The last grant takes the
+    /// record with it that stands for them.
+    pub fn remove(
+        &self,
+        section: &Section<'_>,
+        ctx: &Context,
+        now: &Now,
+        entry: &Entry,
+    ) -> Result<()> {
+        let Some((grants, Some(file), standing)) = &self.joint else {
+            section.remove()?;
+            history::append(section, entry);
+            return Ok(());
+        };
         grants.take(section, file, now.host)?;
+        history::append(section, entry);
         // The grant is gone already: what is left is for others to notice it.
         let _ = settle(section, ctx, grants, standing, now);
         Ok(())
@@ -446,7 +463,10 @@ pub fn settle(
     if let Some(left) = few.transpose()?
         && left.iter().all(|grant| has_ended(&judge(&grant.observed, now)))
     {
-        left.iter().try_for_each(|grant| grants.end(section, ctx, grant))?;
+        left.iter().try_for_each(|grant| {
+            let cause = history::entry::cause_of(&grant.observed, now);
+            grants.end(section, ctx, &standing.lease, grant, cause)
+        })?;
         section.remove()?;
         grants.remove_empty(section);
         return Ok(true);
@@ -454,21 +474,4 @@ pub fn settle(
     let renew_seq = standing.renew_seq.saturating_add(1);
     publish(section, &Record { renew_seq, ..standing.clone() }, true, 0)?;
     Ok(false)
-}
-
-/// Finds the grant `token` of a lease without the guard; `bytes` are those of the lease's record.
-pub fn find_outside(
-    base: &TrustedDir,
-    node: &Node,
-    lease: &RecordName,
-    token: FencingToken,
-    bytes: Option<Bytes>,
-) -> Result<Observed> {
-    let observed = read_only(bytes, lease);
-    if standing_of(&observed).is_none() {
-        return Ok(observed);
-    }
-    let Some(grants) = Grants::open(base, node, lease)? else { return Ok(Observed::Absent) };
-    let found = grants.find(base, lease, token)?;
-    Ok(read_only(found.map(|(_, bytes, _)| bytes), lease))
 }

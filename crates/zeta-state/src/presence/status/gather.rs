@@ -113,7 +113,8 @@ impl Scratch {
         }
         for name in listed.names {
             let Some(max) = listing::limit(&name) else {
-                if !matches!(layout::kind_of(&name), Kind::Guards | Kind::Grants(_)) {
+                let kind = layout::kind_of(&name);
+                if !matches!(kind, Kind::Guards | Kind::Grants(_) | Kind::Note(_) | Kind::History) {
                     found.push(findings::odd_name(&name));
                 }
                 continue;
@@ -256,7 +257,7 @@ impl<'a> NodeStatus<'a> {
             }
             Kind::Marker(name) => self.add_marker(name, file),
             Kind::LastSeen => self.add_last_seen(file, base, node),
-            Kind::Note(_) | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::Note(_) | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
         }
     }
 

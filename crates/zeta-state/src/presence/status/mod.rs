@@ -3,12 +3,10 @@
 //! Reading takes no lock and changes nothing. All processors read ten thousand nodes, a batch at a
 //! time. The results are passed on in order, so that only a few batches are in memory.
 
-mod cell;
 pub(crate) mod findings;
 pub(crate) mod gather;
 pub mod json;
 pub(crate) mod rows;
-mod table;
 pub mod text;
 pub mod waiting;
 

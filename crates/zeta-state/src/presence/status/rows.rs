@@ -10,10 +10,10 @@ use zeta_core::presence::{Beat, Liveness};
 use zeta_core::record::{Fields, printable};
 use zeta_core::time::{Now, parse_utc};
 
-use super::cell::Cell;
-use super::table::{CellStyle, Column, Fit};
 use super::{Agent, Lease, Marker, Persona};
 use crate::lease::{LeaseView, report};
+use crate::table::Cell;
+use crate::table::{CellStyle, Column, Fit};
 
 /// The columns of agents.
 pub(super) const AGENTS: [Column; 9] = [

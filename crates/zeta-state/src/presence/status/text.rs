@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use zeta_core::record::printable;
 use zeta_core::time::{Now, format_duration, moment};
 
-use super::cell::Cell;
 use super::rows;
-use super::table::{CellStyle, Column, Table};
 use super::waiting::WaitingAgent;
 use super::{
     Agent, Finding, Keep, LastSeen, Lease, Marker, NodeStatus, Persona, Sharing, StatusView,
 };
 use crate::context::Context;
+use crate::table::Cell;
+use crate::table::{CellStyle, Column, Table};
 
 /// What the screen can show.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,6 +19,7 @@ use crate::directory::purpose::STATE;
 use crate::directory::tree::{Bytes, Node, Tree};
 use crate::directory::trusted_dir::{Sharing, open_inner};
 use crate::directory::{group, probe};
+use crate::history::reader::{Entries, Reader};
 use crate::lease::joint::Grants;
 use crate::lease::observe;
 use crate::upkeep::clean::{clean_in, life_of};
@@ -187,6 +188,21 @@ impl NodeExamination<'_> {
         for file in &listing.names {
             self.file(file);
         }
+        self.history();
+    }
+
+    /// Examines the history. No verb reports that it cannot add to it.
+    fn history(&mut self) {
+        match Reader::default().read(&self.tree.base, self.node) {
+            Ok(Entries { unread: 0, .. }) => {}
+            Ok(Entries { unread, .. }) => {
+                let reason = format!("{unread} lines cannot be read");
+                let reason = format!("{}: {reason}", self.path(layout::HISTORY));
+                let remedy = "nothing: they are passed over, and go with the log";
+                self.diagnosis.add(Severity::Note, "history", reason, remedy);
+            }
+            Err(error) => self.diagnosis.add_error("history", &error),
+        }
     }
 
     fn guards(&mut self) {
@@ -217,7 +233,7 @@ impl NodeExamination<'_> {
             Kind::Persona(_) => layout::PERSONA_MAX,
             Kind::LastSeen => layout::LINE_MAX,
             Kind::Note(_) => layout::NOTE_MAX,
-            Kind::Guards => return,
+            Kind::Guards | Kind::History => return,
             Kind::Grants(name) => return self.grants(name),
             Kind::Other if file.starts_with(layout::NEW_PREFIX) => return,
             Kind::Other => {
@@ -235,7 +251,7 @@ impl NodeExamination<'_> {
 
     fn content(&mut self, file: &str, bytes: Bytes, max: usize) {
         match layout::kind_of(file) {
-            Kind::LastSeen | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
+            Kind::LastSeen | Kind::History | Kind::Guards | Kind::Grants(_) | Kind::Other => {}
             Kind::Note(_) => self.note(file, &bytes),
             Kind::Lease(name) => match RecordName::new("lease", name) {
                 Ok(name) => self.lease(file, &name, bytes),

@@ -41,6 +41,8 @@ pub struct Point {
     pub k: usize,
     /// The line of the trace.
     pub line: String,
+    /// It is one of the calls that add an entry to the history, which no verb depends on.
+    pub of_history: bool,
 }
 
 impl Point {
@@ -72,10 +74,24 @@ pub fn record(sandbox: &Sandbox, args: &[&str]) -> (Out, Vec<Point>) {
         *count += 1;
         started |= line.contains(START);
         if started && !LEFT_OUT.contains(&call) {
-            points.push(Point { call: call.to_owned(), k: *count, line: line.to_owned() });
+            let (call, line) = (call.to_owned(), line.to_owned());
+            points.push(Point { call, k: *count, line, of_history: false });
         }
     }
+    mark_history(&mut points);
     (out, points)
+}
+
+/// Marks the calls from the first one that names the log of the history to the last one of these;
+/// if that opens the log, to the one that closes it.
+fn mark_history(points: &mut [Point]) {
+    let names = |point: &Point| point.line.contains("\"history.log\"");
+    let (first, last) = (points.iter().position(names), points.iter().rposition(names));
+    let (Some(first), Some(last)) = (first, last) else { return };
+    let opens = points[last].call.starts_with("open");
+    let closed = points[last..].iter().position(|point| opens && point.call == "close");
+    let end = last + closed.unwrap_or(0);
+    points[first..=end].iter_mut().for_each(|point| point.of_history = true);
 }
 
 /// Runs a verb with a fault at one of its calls. False if it did not strike there, because the

@@ -47,6 +47,7 @@ struct Case<'a> {
     fault: Fault,
     /// The call that it struck.
     call: &'a str,
+    of_history: bool,
     out: &'a Out,
     after: Tree,
     wrong: Vec<String>,
@@ -63,9 +64,11 @@ pub fn judge(run: &Run<'_>, fault: Fault, point: &Point, out: &Out) -> Vec<Strin
     // As it was in the clean run, with what it read.
     let call = point.line.split_once(' ').map_or("", |(_, call)| call.trim_start());
     let after = Tree::read(&run.sandbox.world);
-    let mut case = Case { run, fault, call, out, after, wrong: Vec::new() };
+    let of_history = point.of_history;
+    let mut case = Case { run, fault, call, of_history, out, after, wrong: Vec::new() };
     case.ending();
     case.files();
+    case.history();
     if let Some(stands) = case.record() {
         case.answer(stands);
         case.token(stands);
@@ -117,8 +120,9 @@ impl Case<'_> {
 
     /// Reports whether the whole may succeed although a system call fails.
     fn is_harmless(&self) -> bool {
-        // Closing what was read, or a file system without a flush: the bytes are in the kernel.
-        self.struck("close(")
+        self.of_history
+            // Closing what was read, or a file system without a flush: the bytes are in the kernel.
+            || self.struck("close(")
             // The kernel frees the flock with the process, and next calls find the orphan.
             || (self.struck("flock(") && self.call.contains("LOCK_UN"))
             || self.struck("unlinkat(")
@@ -179,11 +183,32 @@ impl Case<'_> {
         self.wrong.extend(wrong);
     }
 
+    /// The history has the entry of the change whole, or not at all.
+    fn history(&mut self) {
+        let file = |tree: &Tree| tree.file("history.log").unwrap_or_default().to_vec();
+        let (old, now) = (file(self.run.old), file(&self.after));
+        let added = now.strip_prefix(old.as_slice()).map(String::from_utf8_lossy);
+        let is_line = |text: &str| text.ends_with('\n') && text.lines().count() == 1;
+        match added.as_deref() {
+            Some("") => {}
+            Some(line) if is_line(line) && line.contains(" job fencing_token=") => {}
+            added => self.say(format!("the history has {added:?}")),
+        }
+        let is_lost = added.as_deref() == Some("") && self.out.status == 0;
+        if is_lost && self.run.scene.record.ends_with(".lock") && !self.of_history {
+            let was_done = file(self.run.new).len() > old.len();
+            if was_done {
+                self.say("the history has no entry, and nothing was wrong with it");
+            }
+        }
+    }
+
     fn may_change(&self, path: &str) -> bool {
         let record = self.run.scene.record;
         let in_node = path.strip_prefix("state/nodes/").and_then(|rest| rest.split_once('/'));
         let Some((_, inside)) = in_node else { return false };
         inside == record
+            || inside == "history.log"
             || inside == format!(".guard/{record}/fencing_token")
             || (self.run.scene.beats && inside == "last-seen.iso")
     }

@@ -7,6 +7,7 @@ mod beat;
 mod exec;
 mod files;
 mod flock;
+mod history;
 mod identity;
 mod interop;
 mod kill;

@@ -42,6 +42,42 @@ fn run() {
 }
 
 #[test]
+fn log() {
+    let sandbox = Sandbox::new();
+    let empty = check(&sandbox, &["log"], 0);
+    assert_eq!((&empty["spans"], &empty["left_out"]), (&json!([]), &json!(0)));
+    assert_eq!(check(&sandbox, &["log", "--follow"], 4)["error"], "not_found");
+    let token = sandbox.acquire(&["a", "--as", "otto", "--purpose", "p"]).to_string();
+    let why = ["--reason", "r", "--as", "max"];
+    sandbox.ok(&[&["lease", "break", "a", "--expect", &token], &why[..]].concat());
+    sandbox.acquire(&["a", "--as", "vera", "--ttl", "100ms", "--grace", "0s"]);
+    std::thread::sleep(std::time::Duration::from_millis(150));
+    sandbox.acquire(&["a", "--as", "lior"]);
+    sandbox.ok(&["claim", "acquire", "B-1", "--branch", "b", "--as", "lior"]);
+    let log = check(&sandbox, &["log"], 0);
+    assert_eq!((log["spans"].as_array().unwrap().len(), &log["unread_lines"]), (4, &json!(0)));
+    assert_eq!(log["entries"].as_array().unwrap().len(), 5);
+    let last = check(&sandbox, &["log", "--limit", "1"], 0);
+    assert_eq!((&last["left_out"], &last["spans"][0]["subject"]), (&json!(3), &json!("B-1")));
+    let mut follower = sandbox.cmd(&["--json", "log", "--follow", "--since", "1h"]);
+    let out = sandbox.dir.join("out");
+    let mut follower = follower.stdout(std::fs::File::create(&out).unwrap()).spawn().unwrap();
+    let said = || std::fs::read_to_string(&out).unwrap();
+    wait_for("the entries", || said().lines().count() == 5);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    said().lines().for_each(|line| drop(super::judge_line(&["log"], &format!("{line}\n"), 0)));
+    check(&sandbox, &["log", "--since", "x"], 2);
+    std::fs::write(sandbox.lock("A B"), "x\n").unwrap();
+    assert_eq!(check(&sandbox, &["log"], 7)["findings"].as_array().unwrap().len(), 1);
+    std::fs::remove_file(sandbox.node().join("history.log")).unwrap();
+    std::fs::create_dir(sandbox.node().join("history.log")).unwrap();
+    assert_eq!(check(&sandbox, &["log"], 7)["error"], "unsafe");
+    loosen(&sandbox);
+    check(&sandbox, &["log"], 7);
+}
+
+#[test]
 fn heartbeat() {
     let sandbox = Sandbox::new();
     let beat = check(&sandbox, &["heartbeat", "--as", "otto"], 0);

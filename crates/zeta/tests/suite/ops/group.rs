@@ -158,6 +158,11 @@ fn members_work_in_turns_and_an_outsider_is_told_the_group() {
     sandbox.by(ALICE, true, &["lease", "acquire", "a"]).expect(0);
     sandbox.by(ALICE, true, &["doctor"]).expect(0);
     sandbox.by(ALICE, true, &["init"]).expect(0);
+    // Both have written the history.
+    let log = sandbox.by(BOB, true, &["log"]).expect(0);
+    let agents = [ALICE, BOB].map(|uid| format!("user-{uid}"));
+    assert!(agents.iter().all(|agent| log.out.contains(agent)), "{}", log.out);
+    assert_eq!(log.out.lines().count(), 5, "{}", log.out);
     let outside = sandbox.by(MALLORY, false, &["lease", "list"]).expect(7);
     assert!(outside.err.contains(&sandbox.group), "{}", outside.err);
     assert!(outside.err.contains("not a member"), "{}", outside.err);

@@ -1,15 +1,17 @@
 //! Columns of text: as wide as their content, and never wider than the terminal where there is one.
 
+mod cell;
+
 use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::cell::Cell;
+pub(crate) use self::cell::Cell;
 
 /// How a cell is shown on a terminal with colours. Nothing is ever green: the evidence shows that
 /// an agent is alive, not a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum CellStyle {
+pub(crate) enum CellStyle {
     /// Nothing is wrong.
     #[default]
     Plain,
@@ -21,7 +23,7 @@ pub(super) enum CellStyle {
 
 impl CellStyle {
     /// Returns the text in its colour.
-    pub(super) fn paint(self, text: &str) -> Cow<'_, str> {
+    pub(crate) fn paint(self, text: &str) -> Cow<'_, str> {
         match self {
             CellStyle::Plain => Cow::Borrowed(text),
             CellStyle::Doubt => Cow::Owned(format!("\u{1b}[33m{text}\u{1b}[0m")),
@@ -32,7 +34,7 @@ impl CellStyle {
 
 /// What happens to a column on a narrow terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// The column is left out; the one with the lowest number first.
     Drop(u8),
     /// Long text is cut at its end.
@@ -44,11 +46,11 @@ pub(super) enum Fit {
 }
 
 /// The name of a column, and what happens to it on a narrow terminal.
-pub(super) type Column = (&'static str, Fit);
+pub(crate) type Column = (&'static str, Fit);
 
 /// A table; its first row is its head.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     columns: [Column; N],
     /// The text of all cells, row by row.
     text: String,
@@ -65,7 +67,7 @@ const SHORTEST: usize = 8;
 
 impl<const N: usize> Table<N> {
     /// Makes a table with these columns, and with space for `count` rows.
-    pub(super) fn new(columns: [Column; N], count: usize) -> Table<N> {
+    pub(crate) fn new(columns: [Column; N], count: usize) -> Table<N> {
         let rows = Vec::with_capacity(count + 1);
         let mut table = Table { columns, text: String::with_capacity(count * 64), rows };
         table.row(columns.map(|(name, _)| name.into()), CellStyle::Plain);
@@ -73,7 +75,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Adds a row; an empty cell is shown as `-`, so that columns can be counted.
-    pub(super) fn row(&mut self, cells: [Cell<'_>; N], style: CellStyle) {
+    pub(crate) fn row(&mut self, cells: [Cell<'_>; N], style: CellStyle) {
         let ends = cells.map(|cell| {
             let start = self.text.len();
             cell.write(&mut self.text);
@@ -101,7 +103,7 @@ impl<const N: usize> Table<N> {
 
     /// Writes the table; `limit` is the terminal's width, `colour` says whether rows show their
     /// style.
-    pub(super) fn write(&self, text: &mut String, limit: Option<usize>, colour: bool) {
+    pub(crate) fn write(&self, text: &mut String, limit: Option<usize>, colour: bool) {
         let widths = self.widths(limit);
         text.reserve(self.rows.len() * (total(widths.into_iter()) + GAP));
         let mut line = String::new();

@@ -9,7 +9,7 @@ use crate::lease::report::push_holder;
 
 /// What a cell shows.
 #[derive(Debug)]
-pub(super) enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     /// This text.
     Text(Cow<'a, str>),
     /// The holder of a lease.
@@ -24,10 +24,10 @@ pub(super) enum Cell<'a> {
 
 impl Cell<'_> {
     /// A cell without text.
-    pub(super) const EMPTY: Cell<'static> = Cell::Text(Cow::Borrowed(""));
+    pub(crate) const EMPTY: Cell<'static> = Cell::Text(Cow::Borrowed(""));
 
     /// Appends the text of the cell.
-    pub(super) fn write(&self, text: &mut String) {
+    pub(crate) fn write(&self, text: &mut String) {
         match self {
             Cell::Text(own) => text.push_str(own),
             Cell::Holder(record) => push_holder(text, record),
