@@ -1,7 +1,7 @@
 //! What there is to show: the overview and the log, the rows of each pane, and which of them a
 //! filter lets pass.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use zeta_core::history::Entry;
 use zeta_core::overview::{Agent, Finding, Lease, Message, Overview, Urgency};
@@ -251,5 +251,21 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
         since_us: None,
     }));
     alerts.sort_by_key(|alert| alert.urgency);
+    // The first one about a thing says what is urgent about it.
+    let mut named = BTreeSet::new();
+    alerts.retain(|alert| named.insert((alert.urgency, alert.about)));
     alerts
+}
+
+/// The alerts that fit into so many lines, in their order: of each urgency at least one, if that is
+/// possible, and the most urgent ones first.
+pub fn fitting<'a>(alerts: &[Alert<'a>], lines: usize) -> Vec<Alert<'a>> {
+    let is_first = |at: usize, alert: &Alert<'_>| {
+        alerts.iter().position(|it| it.urgency == alert.urgency) == Some(at)
+    };
+    let mut places: Vec<usize> = (0..alerts.len()).collect();
+    places.sort_by_key(|at| !alerts.get(*at).is_some_and(|alert| is_first(*at, alert)));
+    places.truncate(lines);
+    places.sort_unstable();
+    places.iter().filter_map(|at| alerts.get(*at).cloned()).collect()
 }

@@ -7,7 +7,7 @@ use zeta_core::overview::Urgency;
 
 use super::row::urgency;
 use crate::clock::Clock;
-use crate::scene::Alert;
+use crate::scene::{Alert, fitting};
 use crate::text::{clip, one_line, width};
 use crate::theme::{Theme, Tone};
 
@@ -20,22 +20,35 @@ pub fn draw(buffer: &mut Buffer, area: Rect, alerts: &[Alert<'_>], clock: &Clock
     }
     let fit = usize::from(area.height);
     // The last line counts the rest.
-    let shown = if alerts.len() > fit { fit.saturating_sub(1) } else { alerts.len() };
-    for (y, alert) in (area.y..area.bottom()).zip(alerts.iter().take(shown)) {
+    let lines = if alerts.len() > fit { fit.saturating_sub(1) } else { alerts.len() };
+    let shown = fitting(alerts, lines);
+    for (y, alert) in (area.y..area.bottom()).zip(&shown) {
         one(buffer, Rect { y, height: 1, ..area }, alert, clock, theme);
     }
-    if let Some(rest) = alerts.get(shown..).filter(|rest| !rest.is_empty()) {
-        let count = |wanted: Urgency| rest.iter().filter(|it| it.urgency == wanted).count();
-        let counts: Vec<String> = [Urgency::Person, Urgency::Stuck, Urgency::Collision]
-            .into_iter()
-            .filter(|wanted| count(*wanted) > 0)
-            .map(|wanted| format!("{} {}", count(wanted), word(wanted, true)))
-            .collect();
-        let more = format!("   and {} more: {} (5 lists all)", rest.len(), counts.join(", "));
-        let y = area.y + u16::try_from(shown).unwrap_or_default();
-        let more = clip(&more, area.width.into(), theme.signs.more).into_owned();
+    if alerts.len() > shown.len() {
+        let y = area.y + u16::try_from(shown.len()).unwrap_or_default();
+        let more = clip(&rest(alerts, &shown), area.width.into(), theme.signs.more).into_owned();
         buffer.set_stringn(area.x, y, more, area.width.into(), theme.style(Tone::Strong));
     }
+}
+
+/// Counts the alerts that are not shown.
+fn rest(alerts: &[Alert<'_>], shown: &[Alert<'_>]) -> String {
+    let of = |all: &[Alert<'_>], wanted: Urgency| {
+        all.iter().filter(|alert| alert.urgency == wanted).count()
+    };
+    let kinds =
+        [(Urgency::Person, "wait"), (Urgency::Stuck, "stuck"), (Urgency::Collision, "collide")];
+    let counts = kinds.map(|(kind, word)| (of(alerts, kind) - of(shown, kind), word));
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts
+        .map(|(count, word)| match (count, word) {
+            (1, "wait" | "collide") => format!("1 {word}s"),
+            _ => format!("{count} {word}"),
+        })
+        .collect();
+    let count = alerts.len() - shown.len();
+    format!("   and {count} more: {} (5 lists all)", counts.join(", "))
 }
 
 fn word(wanted: Urgency, narrow: bool) -> &'static str {

@@ -31,24 +31,34 @@ struct Parts {
     band: Rect,
     tabs: Rect,
     body: Rect,
+    /// On a large screen, the details of the row that is selected.
+    preview: Rect,
     foot: Rect,
 }
 
+/// The rows that a list has before there is a preview below it.
+const LIST_ROWS: u16 = 16;
+
 impl Parts {
-    fn of(area: Rect, alerts: usize) -> Parts {
+    fn of(area: Rect, alerts: usize, mode: Mode) -> Parts {
         let line = |y: u16, height: u16| {
             let y = area.y.saturating_add(y).min(area.bottom());
             Rect { x: area.x, y, width: area.width, height: height.min(area.bottom() - y) }
         };
         // The list keeps most of the screen; what does not fit above it is counted.
-        let most = (area.height / 4).clamp(1, 12);
+        let most = (area.height / 3).clamp(1, 12);
         let band = u16::try_from(alerts.max(1)).unwrap_or(u16::MAX).min(most);
         let body = 2 + band;
+        let height = area.height.saturating_sub(body + 1);
+        let is_list = matches!(mode, Mode::Browse | Mode::Filter);
+        let preview = if is_list { height.saturating_sub(LIST_ROWS).min(height / 2) } else { 0 };
+        let preview = if preview < 8 { 0 } else { preview };
         Parts {
             title: line(0, 1),
             band: line(1, band),
             tabs: line(1 + band, 1),
-            body: line(body, area.height.saturating_sub(body + 1)),
+            body: line(body, height - preview),
+            preview: line(body + height - preview, preview),
             foot: line(area.height.saturating_sub(1), 1),
         }
     }
@@ -74,7 +84,7 @@ pub fn frame(
         return Room::default();
     }
     let alerts = crate::scene::alerts(scene.overview);
-    let parts = Parts::of(area, alerts.len());
+    let parts = Parts::of(area, alerts.len(), state.mode);
     title(buffer, parts.title, scene, theme);
     band::draw(buffer, parts.band, &alerts, clock, theme);
     let mut room =
@@ -82,11 +92,12 @@ pub fn frame(
     state.settle(scene, room.rows);
     tabs(buffer, parts.tabs, scene, state, theme);
     match state.mode {
-        Mode::Browse | Mode::Filter => list(buffer, parts.body, scene, state, clock, theme),
+        Mode::Browse | Mode::Filter => {
+            list(buffer, parts.body, scene, state, clock, theme);
+            preview(buffer, parts.preview, scene, state, clock, theme);
+        }
         Mode::Details(top) => {
-            let rows = scene.rows(state.pane, &state.shown);
-            let at = rows.get(state.cursor().at).copied().unwrap_or_default();
-            let lines = detail::lines(scene, state.pane, at, clock, theme);
+            let lines = details(scene, state, clock, theme);
             let (lines, length) = text(buffer, parts.body, &lines, top, theme);
             room = Room { lines, length, ..room };
         }
@@ -97,6 +108,37 @@ pub fn frame(
     }
     help::foot(buffer, parts.foot, state, theme);
     room
+}
+
+/// The details of the row that is selected.
+fn details(scene: &Scene<'_>, state: &State, clock: &Clock, theme: &Theme) -> Vec<TextLine> {
+    let rows = scene.rows(state.pane, &state.shown);
+    match rows.get(state.cursor().at) {
+        Some(at) => detail::lines(scene, state.pane, *at, clock, theme),
+        None => Vec::new(),
+    }
+}
+
+fn preview(
+    buffer: &mut Buffer,
+    area: Rect,
+    scene: &Scene<'_>,
+    state: &State,
+    clock: &Clock,
+    theme: &Theme,
+) {
+    // What is not seen must not age.
+    if area.height == 0 {
+        return;
+    }
+    let lines = details(scene, state, clock, theme);
+    if lines.is_empty() {
+        return;
+    }
+    let line = theme.signs.line.repeat(area.width.into());
+    buffer.set_stringn(area.x, area.y, line, area.width.into(), theme.style(Tone::Faint));
+    let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    text(buffer, below, &lines, 0, theme);
 }
 
 fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, theme: &Theme) {

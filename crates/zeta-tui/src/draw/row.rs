@@ -155,9 +155,10 @@ pub fn rest_of(lease: &Lease, clock: &Clock, signs: &Signs) -> String {
     let whole = i64::try_from(lease.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1000);
     let full = clock.bar(until, whole, BAR);
     let bar = signs.full.repeat(full.into()) + &signs.empty.repeat((BAR - full).into());
-    let rest = match lease.grace_until_us.filter(|_| until <= clock.now_us()) {
-        Some(grace) => format!("+{}", clock.rest(grace)),
-        None => clock.rest(until),
+    let rest = match (until > clock.now_us(), lease.grace_until_us) {
+        (true, _) => clock.rest(until),
+        (false, Some(grace)) if grace > clock.now_us() => format!("+{}", clock.rest(grace)),
+        (false, _) => "over".to_owned(),
     };
     format!("{bar} {rest}")
 }
