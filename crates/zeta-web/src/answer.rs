@@ -63,10 +63,17 @@ impl Site {
         }
         if let Verdict::Serve { cookie_of: Some(port), .. } = verdict {
             let (name, value) = (cookie_name(port), &self.secrets.cookie);
-            set(header::SET_COOKIE, &format!("{name}={value}; HttpOnly; SameSite=Strict; Path=/"));
+            let path = self.base();
+            let cookie = format!("{name}={value}; HttpOnly; SameSite=Strict; Path={path}");
+            set(header::SET_COOKIE, &cookie);
             self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         Ok(response)
+    }
+
+    /// The path below which the page lives.
+    fn base(&self) -> String {
+        format!("/{}/", self.secrets.path)
     }
 
     /// Ends all streams.
@@ -99,7 +106,9 @@ impl Site {
 
     async fn serve(&self, route: Route<'_>, nonce: &str, is_head: bool) -> Response<Body> {
         match route {
-            Route::Page => of_type("text/html; charset=utf-8", page::index(nonce).into()),
+            Route::Page => {
+                of_type("text/html; charset=utf-8", page::index(nonce, &self.base()).into())
+            }
             Route::File(name) => {
                 let content = page::file(name).unwrap_or_default();
                 of_type(page::media_type(name), content.into())

@@ -221,15 +221,23 @@ impl Reader {
         }
     }
 
-    /// Waits for the whole as one object, without a stream.
+    /// Waits for the whole as one object, without a stream; `None` at the end.
     pub async fn whole(mut self) -> Option<Vec<u8>> {
-        self.version.wait_for(|version| *version > 0).await.ok()?;
-        let mut shown = self.feed.lock();
-        let state = shown.state.as_mut().filter(|_| true)?;
-        let whole = state.whole();
-        let mut text = begin().into_bytes();
-        text.extend_from_slice(&whole);
-        Some(text)
+        loop {
+            self.version.mark_unchanged();
+            {
+                let mut shown = self.feed.lock();
+                if shown.has_ended {
+                    return None;
+                }
+                if let Some(state) = shown.state.as_mut() {
+                    let mut text = begin().into_bytes();
+                    text.extend_from_slice(&state.whole());
+                    return Some(text);
+                }
+            }
+            self.version.changed().await.ok()?;
+        }
     }
 
     /// Takes what is new for this page, if anything is; `None` at the end.
@@ -271,3 +279,6 @@ impl State {
         made.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

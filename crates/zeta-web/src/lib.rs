@@ -72,7 +72,8 @@ impl Page {
             .map_err(|why| refused(address.ip(), &why))?;
         // Before anything is printed, and before the threads, which inherit it.
         let signals = Signals::take_over()?;
-        let secrets = Secrets { token: random_hex()?, cookie: random_hex()? };
+        let (token, path, cookie) = (random_hex()?, random_hex()?, random_hex()?);
+        let secrets = Secrets { token, path, cookie };
         Ok(Page { listener, address, hosts, secrets, ctx, signals })
     }
 

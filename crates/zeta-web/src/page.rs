@@ -1,6 +1,6 @@
 //! The files of the page, as they are in `page/`: no build step, and nothing from elsewhere.
 
-/// The page, with `{nonce}` where a script or a style is loaded.
+/// The page, with `{nonce}` where a script or a style is loaded, and `{base}` before its files.
 const INDEX: &str = include_str!("page/index.html");
 
 /// The other files, by their names.
@@ -33,9 +33,9 @@ const FILES: &[(&str, &str)] = &[
     ("words.js", include_str!("page/words.js")),
 ];
 
-/// Returns the page for one answer.
-pub fn index(nonce: &str) -> String {
-    INDEX.replace("{nonce}", nonce)
+/// Returns the page for one answer; its files are below `base`.
+pub fn index(nonce: &str, base: &str) -> String {
+    INDEX.replace("{nonce}", nonce).replace("{base}", base)
 }
 
 /// Returns the content of a file.
@@ -70,8 +70,12 @@ mod tests {
 
     #[test]
     fn the_page_loads_scripts_and_styles_by_its_nonce_only() {
-        let page = index("n0nce");
-        assert!(!page.contains("{nonce}"));
+        let page = index("n0nce", "/b4se/");
+        assert!(!page.contains("{nonce}") && !page.contains("{base}"));
+        for own in ["href=\"/", "src=\"/"] {
+            let all = page.matches(own).count();
+            assert_eq!(all, page.matches(&format!("{own}b4se/")).count(), "{own}");
+        }
         for begin in ["<script", "<link rel=\"stylesheet\""] {
             let mut parts = page.split(begin);
             assert!(parts.next().is_some() && page.contains(begin), "{begin}");

@@ -7,7 +7,11 @@ use subtle::ConstantTimeEq;
 pub struct Secrets {
     /// What stands in the URL that is printed: at least 128 random bits, as text.
     pub token: String,
-    /// What the browser keeps after that: other random bits, which are worth nothing elsewhere.
+    /// The path below which the page lives after that: other random bits. A browser sends a cookie
+    /// to all ports of a host, also to that of another user's server; but only below its path, and
+    /// there no other server can lead it.
+    pub path: String,
+    /// What the browser keeps: other random bits, which open nothing without the path.
     pub cookie: String,
 }
 
@@ -146,45 +150,77 @@ fn judge<'a>(
             return Err(Refusal::Site);
         }
     }
-    let route = route(request.path, is_file);
+    let asked = asked(request, secrets, is_file);
     // A link on another site may lead to the page: the page itself shows nothing of the agents.
-    if route != Ok(Route::Page) {
+    if asked.route != Ok(Route::Page) {
         let own = |site: &&[u8]| matches!(*site, b"same-origin" | b"none");
         if !request.fetch_sites.iter().all(own) {
             return Err(Refusal::Site);
         }
     }
     let port = port_of(host);
-    let token = request.query.and_then(|query| query.strip_prefix("t="));
-    let takes_token = matches!(route, Ok(Route::Page | Route::Overview));
-    let has_token = takes_token && token.is_some_and(|token| is_same(token, &secrets.token));
-    if !has_token && !has_cookie(&request.cookies, &cookie_name(port), &secrets.cookie) {
+    let has_key = match asked.key {
+        Key::Token => true,
+        Key::Cookie => has_cookie(&request.cookies, &cookie_name(port), &secrets.cookie),
+        Key::None => false,
+    };
+    if !has_key {
         return Err(Refusal::Key);
     }
     // Only who has a key learns which paths there are.
-    let route = route?;
-    match request.query {
-        Some(_) if token.is_none() || !takes_token => Err(Refusal::Path),
-        _ => Ok(Verdict::Serve { route, cookie_of: has_token.then_some(port) }),
-    }
+    let route = asked.route?;
+    let is_first = asked.key == Key::Token && route == Route::Page;
+    Ok(Verdict::Serve { route, cookie_of: is_first.then_some(port) })
 }
 
-/// Finds what a path means. It is compared as it was sent: whatever would have to be made simpler
-/// first, as `//`, `/x/..` and `%65`, means nothing.
-fn route(path: &str, is_file: impl Fn(&str) -> bool) -> Result<Route<'_>, Refusal> {
-    match path {
-        "/" => Ok(Route::Page),
-        "/events" => Ok(Route::Events),
-        "/overview.json" => Ok(Route::Overview),
-        _ => match path.strip_prefix('/') {
-            Some(name) if is_file(name) => Ok(Route::File(name)),
-            _ => Err(Refusal::Path),
-        },
-    }
+/// By what a request may be served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// It has the token.
+    Token,
+    /// It knows the path of the page, and needs the cookie.
+    Cookie,
+    None,
 }
 
-/// Returns the name of the cookie of a page that the browser calls by a port. A browser sends
-/// cookies to all ports of a host, so pages of two ports must not overwrite each other's.
+struct Asked<'a> {
+    route: Result<Route<'a>, Refusal>,
+    key: Key,
+}
+
+/// Finds what a request asks for. The path is compared as it was sent: whatever would have to be
+/// made simpler first, as `//`, `/x/..` and `%65`, means nothing.
+fn asked<'a>(
+    request: &Request<'a>,
+    secrets: &Secrets,
+    is_file: impl Fn(&str) -> bool,
+) -> Asked<'a> {
+    let by_token = match request.path {
+        "/" => Some(Route::Page),
+        "/overview.json" => Some(Route::Overview),
+        _ => None,
+    };
+    if let Some(route) = by_token {
+        let token = request.query.and_then(|query| query.strip_prefix("t="));
+        let is_right = token.is_some_and(|token| is_same(token, &secrets.token));
+        return Asked { route: Ok(route), key: if is_right { Key::Token } else { Key::None } };
+    }
+    let below = request.path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    let Some((_, name)) = below.filter(|(path, _)| is_same(path, &secrets.path)) else {
+        return Asked { route: Err(Refusal::Path), key: Key::None };
+    };
+    let route = match name {
+        _ if request.query.is_some() => Err(Refusal::Path),
+        "" => Ok(Route::Page),
+        "events" => Ok(Route::Events),
+        "overview.json" => Ok(Route::Overview),
+        name if is_file(name) => Ok(Route::File(name)),
+        _ => Err(Refusal::Path),
+    };
+    Asked { route, key: Key::Cookie }
+}
+
+/// Returns the name of the cookie of a page that the browser calls by a port.
 pub fn cookie_name(port: u16) -> String {
     format!("zeta-{port}")
 }
@@ -215,11 +251,15 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     const COOKIE: &[u8] = b"zeta-8080=fedcba9876543210";
 
+    fn secrets(cookie: &str) -> Secrets {
+        Secrets { token: TOKEN.to_owned(), path: "p4th".to_owned(), cookie: cookie.to_owned() }
+    }
+
     fn good() -> Request<'static> {
         Request {
             method: "GET",
             is_path: true,
-            path: "/events",
+            path: "/p4th/events",
             hosts: vec![b"127.0.0.1:8080"],
             cookies: vec![COOKIE],
             ..Request::default()
@@ -229,7 +269,7 @@ mod tests {
     fn judged(request: &Request<'static>) -> Result<Route<'static>, u16> {
         let hosts = ["127.0.0.1:8080", "localhost:8080", "[::1]:8080", "localhost:9000", "box.lan"];
         let hosts = hosts.map(str::to_owned);
-        let secrets = Secrets { token: TOKEN.to_owned(), cookie: "fedcba9876543210".to_owned() };
+        let secrets = secrets("fedcba9876543210");
         match judge_request(request, &hosts, &secrets, |name| name == "app.js") {
             Verdict::Serve { route, .. } => Ok(route),
             Verdict::Refuse(refusal) => Err(refusal.status()),
@@ -244,16 +284,20 @@ mod tests {
     #[test]
     fn the_cookie_opens_all_and_the_token_the_page() {
         for (path, route) in [
-            ("/", Route::Page),
-            ("/events", Route::Events),
-            ("/overview.json", Route::Overview),
-            ("/app.js", Route::File("app.js")),
+            ("/p4th/", Route::Page),
+            ("/p4th/events", Route::Events),
+            ("/p4th/overview.json", Route::Overview),
+            ("/p4th/app.js", Route::File("app.js")),
         ] {
             assert_eq!(judged(&Request { path, ..good() }), Ok(route));
             assert_eq!(judged(&Request { method: "HEAD", path, ..good() }), Ok(route));
-            let by_token = matches!(route, Route::Page | Route::Overview);
-            let wanted = if by_token { Ok(route) } else { Err(403) };
-            assert_eq!(judged(&with_token(path)), wanted, "{path}");
+            assert_eq!(judged(&Request { cookies: Vec::new(), path, ..good() }), Err(403));
+            assert_eq!(judged(&with_token(path)), Err(403), "{path}");
+        }
+        for (path, route) in [("/", Route::Page), ("/overview.json", Route::Overview)] {
+            assert_eq!(judged(&with_token(path)), Ok(route));
+            // A server on another port may know the cookie, and cannot know the path.
+            assert_eq!(judged(&Request { path, ..good() }), Err(403));
         }
     }
 
@@ -318,12 +362,14 @@ mod tests {
         ];
         for (site, own) in sites {
             let fetch_sites = vec![site];
-            for path in ["/events", "/overview.json", "/app.js"] {
+            for path in ["/p4th/events", "/p4th/overview.json", "/p4th/app.js"] {
                 let request = Request { path, fetch_sites: fetch_sites.clone(), ..good() };
                 assert_eq!(judged(&request).is_ok(), own, "{path} {site:?}");
             }
             // A link leads to it; its policy and the cookie's keep it out of frames.
-            let page = Request { fetch_sites, ..with_token("/") };
+            let page = Request { fetch_sites: fetch_sites.clone(), ..with_token("/") };
+            assert_eq!(judged(&page), Ok(Route::Page));
+            let page = Request { path: "/p4th/", fetch_sites, ..good() };
             assert_eq!(judged(&page), Ok(Route::Page));
         }
     }
@@ -336,26 +382,40 @@ mod tests {
         assert_eq!(judged(&Request { is_path: false, ..good() }), Err(400));
         assert_eq!(judged(&Request { has_body: true, ..good() }), Err(400));
         for path in [
-            "",
-            "*",
-            "//",
-            "/x/../events",
-            "/./events",
-            "//events",
-            "/events/",
-            "/%65vents",
-            "/EVENTS",
-            "/app.js/",
-            "/../app.js",
-            "/index.html",
-            "/events;x",
-            "events",
-            "/\\events",
+            "/p4th/x/../events",
+            "/p4th/./events",
+            "/p4th//events",
+            "/p4th/events/",
+            "/p4th/%65vents",
+            "/p4th/EVENTS",
+            "/p4th/app.js/",
+            "/p4th/../app.js",
+            "/p4th/index.html",
+            "/p4th/events;x",
+            "/p4th/\\events",
         ] {
             assert_eq!(judged(&Request { path, ..good() }), Err(404), "{path}");
             // Without a key, all paths look alike.
             let stranger = Request { path, cookies: Vec::new(), ..good() };
             assert_eq!(judged(&stranger), Err(403), "{path}");
+        }
+        for path in [
+            "",
+            "*",
+            "//",
+            "/events",
+            "/app.js",
+            "//p4th/events",
+            "/x/../p4th/events",
+            "p4th/",
+            "/p4th",
+            "/P4TH/",
+            "/p4th%2f",
+            "/p4t/events",
+            "/p4thh/events",
+            "/./p4th/",
+        ] {
+            assert_eq!(judged(&Request { path, ..good() }), Err(403), "{path}");
         }
         for query in ["", "x=1", "t=1&x=1", "T=1"] {
             let query = Some(query);
@@ -404,7 +464,7 @@ mod tests {
 
     #[test]
     fn the_cookie_has_the_port_that_the_browser_sees() {
-        let secrets = Secrets { token: TOKEN.to_owned(), cookie: "c".to_owned() };
+        let secrets = secrets("c");
         for (host, port) in [("localhost:9000", 9000), ("box.lan", 80), ("[::1]", 80)] {
             let request = Request { hosts: vec![host.as_bytes()], ..with_token("/") };
             let verdict = judge_request(&request, &[host.to_owned()], &secrets, |_| false);
@@ -412,7 +472,7 @@ mod tests {
             assert_eq!(verdict, wanted, "{host}");
         }
         // With the cookie alone there is nothing to give.
-        let by_cookie = Request { path: "/", cookies: vec![b"zeta-8080=c"], ..good() };
+        let by_cookie = Request { path: "/p4th/", cookies: vec![b"zeta-8080=c"], ..good() };
         let hosts = ["127.0.0.1:8080".to_owned()];
         let verdict = judge_request(&by_cookie, &hosts, &secrets, |_| false);
         assert_eq!(verdict, Verdict::Serve { route: Route::Page, cookie_of: None });
@@ -420,10 +480,14 @@ mod tests {
 
     #[test]
     fn a_page_without_a_secret_is_closed() {
-        let secrets = Secrets { token: String::new(), cookie: String::new() };
+        let none = String::new;
+        let secrets = Secrets { token: none(), path: none(), cookie: none() };
         let hosts = ["127.0.0.1:8080".to_owned()];
         let empty = Request { query: Some("t="), cookies: vec![b"zeta-8080="], ..with_token("/") };
-        let verdict = judge_request(&empty, &hosts, &secrets, |_| false);
-        assert_eq!(verdict, Verdict::Refuse(Refusal::Key));
+        for path in ["/", "//", "//events"] {
+            let verdict =
+                judge_request(&Request { path, ..empty.clone() }, &hosts, &secrets, |_| true);
+            assert_eq!(verdict, Verdict::Refuse(Refusal::Key), "{path}");
+        }
     }
 }

@@ -13,8 +13,9 @@ import { Details } from "./details.js";
 import { startKeys } from "./keys.js";
 import { wordsOf } from "./filter.js";
 
-// The token has done its work: it must not stay in the address, the history or a bookmark.
-if (location.search) history.replaceState(null, "", location.pathname + location.hash);
+// The token has done its work: it must not stay in the address, the history or a bookmark. The page
+// lives below the path of its files, where its cookie counts.
+history.replaceState(null, "", new URL(".", import.meta.url).pathname + location.hash);
 
 const byId = (id) => document.getElementById(id);
 const details = new Details(byId("details"));

@@ -47,7 +47,7 @@ export function connect(handlers) {
   };
   const open = () => {
     close();
-    source = new EventSource("/events");
+    source = new EventSource(new URL("events", import.meta.url));
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => receive(event, handle));
     }

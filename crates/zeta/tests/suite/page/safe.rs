@@ -1,5 +1,9 @@
 //! What agents write is never markup, the token stays secret, and another site sees nothing.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+
 use super::live::wait_row;
 use super::{Shown, shown_of, shown_with};
 use crate::support::{Sandbox, test_name};
@@ -40,7 +44,8 @@ fn the_token_leaves_the_address_and_a_reload_needs_none() {
             JSON.stringify({ ...localStorage }), document.documentElement.outerHTML].join(' ')";
         let places = page.text(places);
         assert!(!places.contains(&token), "{places}");
-        assert!(page.text("location.href").ends_with(&format!(":{}/", page.web.port)));
+        let path = page.text("location.href").replace(&format!("{}/", page.web.origin()), "");
+        assert!(path.len() == 33 && path.ends_with('/'), "{path}");
     };
     holds_none(&mut page);
     page.eval("location.reload()");
@@ -81,7 +86,8 @@ fn a_page_of_another_site_reads_nothing() {
     let sandbox = Sandbox::new();
     sandbox.acquire(&["secret-lease", "--as", "ann"]);
     let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
-    let (origin, url) = (page.web.origin(), page.web.url.clone());
+    // It knows even the path below which the cookie counts.
+    let (place, url) = (page.text("location.href"), page.web.url.clone());
     // A document of no site at all: each of its requests crosses origins.
     page.browser.open("data:text/html,<title>other</title>").unwrap();
     let read = |what: &str| {
@@ -90,7 +96,7 @@ fn a_page_of_another_site_reads_nothing() {
              .then((text) => text.includes('secret-lease') ? 'READ' : 'nothing', () => 'nothing')"
         )
     };
-    for what in [format!("{origin}/overview.json"), url.clone(), format!("{origin}/events")] {
+    for what in [format!("{place}overview.json"), url.clone(), format!("{place}events")] {
         assert_eq!(page.text(&read(&what)), "nothing", "{what}");
     }
     let framed = format!(
@@ -105,4 +111,31 @@ fn a_page_of_another_site_reads_nothing() {
         }})"
     );
     assert_eq!(page.text(&framed), "nothing");
+}
+
+#[test]
+fn a_server_on_another_port_is_sent_no_key() {
+    let sandbox = Sandbox::new();
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    // That of another user, say. A browser tells hosts apart, and not their ports.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let (send, heads) = mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap_or(0);
+            let _ = send.send(String::from_utf8_lossy(&head[..read]).into_owned());
+            let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\
+                          Set-Cookie: own=x; Path=/\r\n\r\n<!doctype html><title>other</title>";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    for _ in 0..2 {
+        page.browser.open(&format!("http://127.0.0.1:{port}/")).unwrap();
+    }
+    page.eval("fetch('/events').then((answer) => answer.text())");
+    let heads: Vec<String> = heads.try_iter().collect();
+    assert!(heads.iter().any(|head| head.contains("own=x")), "cookies are sent: {heads:?}");
+    assert!(heads.iter().all(|head| !head.contains("zeta-")), "{heads:?}");
 }

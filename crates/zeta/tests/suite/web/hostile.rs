@@ -39,7 +39,7 @@ fn idle_connections_keep_nobody_out() {
     page.next().unwrap();
     let _idle: Vec<TcpStream> = (0..200).map(|_| server.connect()).collect();
     for _ in 0..5 {
-        assert_eq!(server.ask("GET", "/app.js", &cookie).status, 200);
+        assert_eq!(server.ask("GET", &server.at("app.js"), &cookie).status, 200);
     }
     assert!(descriptors(server.pid()) < 100, "{}", descriptors(server.pid()));
     // The page of the person was not what had to go.
@@ -60,7 +60,7 @@ fn a_connection_that_says_nothing_is_closed() {
     // One character a second would last for ever.
     while slow.write_all(b"x").is_ok() && !is_closed(&mut slow) {
         assert!(started.elapsed() < LIMIT + Duration::from_secs(10), "it is open after all");
-        assert_eq!(server.ask("GET", "/app.js", &cookie).status, 200);
+        assert_eq!(server.ask("GET", &server.at("app.js"), &cookie).status, 200);
         std::thread::sleep(Duration::from_millis(500));
     }
     wait_for("all are closed", || silent.iter_mut().all(is_closed));
@@ -138,7 +138,8 @@ fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
     let mut deaf: Vec<TcpStream> = (0..8).map(|_| server.connect()).collect();
     for stream in &mut deaf {
         let host = format!("127.0.0.1:{}", server.port);
-        write!(stream, "GET /events HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\n").unwrap();
+        let target = server.at("events");
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\n").unwrap();
     }
     let before = memory(server.pid());
     let (started, mut round, mut most) = (Instant::now(), 0, 0);
@@ -184,7 +185,7 @@ fn too_few_descriptors_are_no_end() {
     let crowd: Vec<TcpStream> = (0..60).map(|_| server.connect()).collect();
     std::thread::sleep(Duration::from_millis(300));
     drop(crowd);
-    assert_eq!(server.ask("GET", "/app.js", &cookie).status, 200);
+    assert_eq!(server.ask("GET", &server.at("app.js"), &cookie).status, 200);
     let mut page = server.events(&cookie);
     assert_eq!(page.next().unwrap().name, "overview");
     assert_eq!(server.end().status, 0);
@@ -210,7 +211,8 @@ impl Server {
     fn try_status(&self, cookie: &str) -> Option<u16> {
         let host = format!("127.0.0.1:{}", self.port);
         let close = "Connection: close\r\n";
-        let request = format!("GET /app.js HTTP/1.1\r\nHost: {host}\r\n{close}{cookie}\r\n");
+        let target = self.at("app.js");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{close}{cookie}\r\n");
         self.raw(request.as_bytes()).split(' ').nth(1)?.parse().ok()
     }
 }

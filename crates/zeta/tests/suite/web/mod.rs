@@ -5,6 +5,7 @@ mod hostile;
 mod rules;
 mod start;
 
+use std::cell::OnceCell;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,9 @@ pub struct Server {
     pub url: String,
     pub port: u16,
     pub token: String,
+    /// What the first page gives: the header line with the cookie, and the path below which it
+    /// counts.
+    keys: OnceCell<(String, String)>,
 }
 
 /// An answer.
@@ -55,7 +59,7 @@ impl Server {
         let url = object["url"].as_str().unwrap().to_owned();
         let port = u16::try_from(object["port"].as_u64().unwrap()).unwrap();
         let token = url.split_once("?t=").unwrap().1.to_owned();
-        Server { child: Some(child), line, url, port, token }
+        Server { child: Some(child), line, url, port, token, keys: OnceCell::new() }
     }
 
     pub fn pid(&self) -> u32 {
@@ -95,19 +99,32 @@ impl Server {
         format!("/?t={}", self.token)
     }
 
+    fn keys(&self) -> &(String, String) {
+        self.keys.get_or_init(|| {
+            let page = self.ask("GET", &self.first(), "");
+            assert_eq!(page.status, 200, "{page:?}");
+            let cookie = page.header("set-cookie").unwrap();
+            let path = cookie.split_once("; Path=").unwrap().1.to_owned();
+            (format!("Cookie: {}\r\n", cookie.split(';').next().unwrap()), path)
+        })
+    }
+
     /// The header line with the cookie that the page gives.
     pub fn cookie(&self) -> String {
-        let page = self.ask("GET", &self.first(), "");
-        assert_eq!(page.status, 200, "{page:?}");
-        let cookie = page.header("set-cookie").unwrap();
-        format!("Cookie: {}\r\n", cookie.split(';').next().unwrap())
+        self.keys().0.clone()
+    }
+
+    /// The target of a file of the page; the page itself has no name.
+    pub fn at(&self, name: &str) -> String {
+        format!("{}{name}", self.keys().1)
     }
 
     /// Opens the stream of events.
     pub fn events(&self, cookie: &str) -> Events {
         let mut stream = self.connect();
         let host = format!("127.0.0.1:{}", self.port);
-        write!(stream, "GET /events HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\n").unwrap();
+        let target = self.at("events");
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\n{cookie}\r\n").unwrap();
         Events::read(stream)
     }
 

@@ -7,7 +7,8 @@ use crate::support::{Sandbox, can, is_root, run, skip, test_name};
 
 /// Debian's own: another one on the path may be in the home of root.
 const PYTHON: &str = "/usr/bin/python3";
-const PATHS: [&str; 4] = ["/", "/app.js", "/overview.json", "/events"];
+/// The page and its files.
+const NAMES: [&str; 4] = ["", "app.js", "overview.json", "events"];
 
 #[test]
 fn the_token_opens_the_page_and_its_cookie_the_rest() {
@@ -18,14 +19,16 @@ fn the_token_opens_the_page_and_its_cookie_the_rest() {
     assert!(page.body.starts_with("<!doctype html>"), "{page:?}");
     let cookie = page.header("set-cookie").unwrap();
     let (pair, attributes) = cookie.split_once("; ").unwrap();
-    assert_eq!(attributes, "HttpOnly; SameSite=Strict; Path=/");
+    let path = attributes.strip_prefix("HttpOnly; SameSite=Strict; Path=").unwrap();
+    assert!(path.len() == 34 && path.starts_with('/') && path.ends_with('/'), "{attributes}");
+    assert!(page.body.contains(&format!("src=\"{path}app.js\"")), "{page:?}");
     let (name, value) = pair.split_once('=').unwrap();
     assert_eq!(name, format!("zeta-{}", server.port));
     assert!(value.len() == 32 && value != server.token, "{cookie}");
     assert!(!page.body.contains(&server.token) && !page.body.contains(value), "{page:?}");
     let header = format!("Cookie: a=b; {pair}\r\n");
-    for path in ["/", "/app.js", "/style.css", "/icon.svg", "/overview.json"] {
-        let answer = server.ask("GET", path, &header);
+    for path in ["", "app.js", "style.css", "icon.svg", "overview.json"] {
+        let answer = server.ask("GET", &server.at(path), &header);
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         // It has the cookie already.
         assert_eq!(answer.header("set-cookie"), None, "{path}");
@@ -41,12 +44,12 @@ fn each_answer_has_the_rules_of_the_page() {
     let cookie = server.cookie();
     let answers = [
         server.ask("GET", &server.first(), ""),
-        server.ask("GET", "/app.js", &cookie),
-        server.ask("GET", "/overview.json", &cookie),
-        server.ask("HEAD", "/events", &cookie),
-        server.ask("GET", "/nosuch", &cookie),
+        server.ask("GET", &server.at("app.js"), &cookie),
+        server.ask("GET", &server.at("overview.json"), &cookie),
+        server.ask("HEAD", &server.at("events"), &cookie),
+        server.ask("GET", &server.at("nosuch"), &cookie),
         server.ask("GET", "/", ""),
-        server.ask("POST", "/", &cookie),
+        server.ask("POST", &server.at(""), &cookie),
         server.ask_as("GET", "/", "evil.example", ""),
     ];
     let mut nonces = Vec::new();
@@ -82,20 +85,31 @@ fn without_a_key_nothing_is_told() {
     let swapped = format!("Cookie: zeta-{}={}\r\n", server.port, server.token);
     let other_port = cookie.replace(&format!("zeta-{}", server.port), "zeta-1");
     let mut told = Vec::new();
+    let at = |name: &str| server.at(name);
+    let with_token = |target: &str| format!("{target}?t={}", server.token);
+    let bearer = format!("Authorization: Bearer {}\r\n", server.token);
     for (target, headers) in [
-        ("/", ""),
-        (wrong_token.as_str(), ""),
-        ("/app.js", ""),
-        ("/events", ""),
-        ("/overview.json", ""),
-        ("/nosuch", ""),
-        ("/", swapped.as_str()),
-        ("/", other_port.as_str()),
-        ("/events", &format!("Authorization: Bearer {}\r\n", server.token)),
-        (&format!("/events?t={}", server.token), ""),
-        (&format!("/app.js?t={}", server.token), ""),
+        ("/".to_owned(), ""),
+        (wrong_token, ""),
+        (at(""), ""),
+        (at("app.js"), ""),
+        (at("events"), ""),
+        (at("overview.json"), ""),
+        (at("nosuch"), ""),
+        (at("events"), swapped.as_str()),
+        (at("events"), &other_port),
+        (at("events"), &bearer),
+        (with_token(&at("events")), ""),
+        (with_token(&at("app.js")), ""),
+        // What another server of this host may learn: cookies are sent to all its ports.
+        ("/".to_owned(), &cookie),
+        ("/events".to_owned(), &cookie),
+        ("/overview.json".to_owned(), &cookie),
+        (format!("/{}/events", "0".repeat(32)), &cookie),
+        (at("").to_uppercase(), &cookie),
+        (at("").trim_end_matches('/').to_owned(), &cookie),
     ] {
-        let answer = server.ask("GET", target, headers);
+        let answer = server.ask("GET", &target, headers);
         assert_eq!(answer.status, 403, "{target} {headers}: {answer:?}");
         assert_eq!(answer.header("set-cookie"), None);
         told.push(answer.body);
@@ -123,7 +137,7 @@ fn a_rebound_name_gets_nothing_whatever_it_knows() {
         &format!("user@127.0.0.1:{port}"),
         "",
     ] {
-        for target in PATHS.map(str::to_owned).into_iter().chain([server.first()]) {
+        for target in NAMES.map(|name| server.at(name)).into_iter().chain([server.first()]) {
             let answer = server.ask_as("GET", &target, host, &cookie);
             assert_eq!(answer.status, 421, "{host:?} {target}: {answer:?}");
             assert!(!answer.body.contains('<') && !answer.body.contains('{'), "{answer:?}");
@@ -134,11 +148,12 @@ fn a_rebound_name_gets_nothing_whatever_it_knows() {
         assert_eq!(answer.status, 200, "{host}: {answer:?}");
     }
     let twice = format!("Host: 127.0.0.1:{port}\r\n{cookie}");
-    assert_eq!(server.ask("GET", "/", &twice).status, 400);
+    assert_eq!(server.ask("GET", &server.at(""), &twice).status, 400);
     let evil = format!("Host: evil.example\r\n{cookie}");
-    assert_eq!(server.ask("GET", "/", &evil).status, 400);
+    assert_eq!(server.ask("GET", &server.at(""), &evil).status, 400);
     for version in ["HTTP/1.0", "HTTP/1.1"] {
-        let none = server.raw(format!("GET / {version}\r\n{cookie}\r\n").as_bytes());
+        let page = server.at("");
+        let none = server.raw(format!("GET {page} {version}\r\n{cookie}\r\n").as_bytes());
         assert_eq!(Answer::of(&none).status, 421, "{none}");
     }
 }
@@ -158,13 +173,13 @@ fn another_site_gets_nothing_of_what_agents_do() {
         format!("Origin: http://127.0.0.1:{port}\r\nOrigin: null"),
         "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site".to_owned(),
     ] {
-        for path in ["/app.js", "/overview.json", "/events"] {
-            let answer = server.ask("GET", path, &format!("{line}\r\n{cookie}"));
+        for path in ["app.js", "overview.json", "events"] {
+            let answer = server.ask("GET", &server.at(path), &format!("{line}\r\n{cookie}"));
             assert_eq!(answer.status, 403, "{line} {path}: {answer:?}");
         }
     }
     let own = format!("Origin: http://127.0.0.1:{port}\r\nSec-Fetch-Site: same-origin\r\n{cookie}");
-    assert_eq!(server.ask("GET", "/overview.json", &own).status, 200);
+    assert_eq!(server.ask("GET", &server.at("overview.json"), &own).status, 200);
     // A link in a mail leads to the page itself.
     let link = server.ask("GET", &server.first(), "Sec-Fetch-Site: cross-site\r\n");
     assert_eq!(link.status, 200, "{link:?}");
@@ -176,18 +191,18 @@ fn the_page_can_only_be_read() {
     let server = Server::start(&sandbox, &[]);
     let cookie = server.cookie();
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get"] {
-        for path in PATHS {
-            let answer = server.ask(method, path, &cookie);
+        for path in NAMES {
+            let answer = server.ask(method, &server.at(path), &cookie);
             assert_eq!(answer.status, 405, "{method} {path}: {answer:?}");
             assert_eq!(answer.header("allow"), Some("GET, HEAD"));
         }
     }
     let preflight = "Origin: http://evil.example\r\nAccess-Control-Request-Method: GET\r\n\
                      Access-Control-Request-Private-Network: true\r\n";
-    let answer = server.ask("OPTIONS", "/events", preflight);
+    let answer = server.ask("OPTIONS", &server.at("events"), preflight);
     assert!(!answer.head.to_lowercase().contains("access-control"), "{answer:?}");
-    for path in PATHS {
-        let head = server.ask("HEAD", path, &cookie);
+    for path in NAMES {
+        let head = server.ask("HEAD", &server.at(path), &cookie);
         assert!(head.status == 200 && head.body.is_empty(), "{path}: {head:?}");
     }
 }
@@ -197,27 +212,32 @@ fn a_target_means_what_it_says_or_nothing() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]);
     let (port, cookie) = (server.port, server.cookie());
-    for target in [
-        "/x/../events",
-        "/./events",
-        "//events",
-        "/events/",
-        "/%65vents",
-        "/EVENTS",
-        "/../../etc",
-        "/..%2fevents",
-        "/index.html",
-        "/page/index.html",
-        "/app.js/..",
-        "/events?x=1",
-        "/?x",
-        "/app.js?v=1",
-        "/favicon.ico",
+    for name in [
+        "x/../events",
+        "./events",
+        "/events",
+        "events/",
+        "%65vents",
+        "EVENTS",
+        "../../etc",
+        "..%2fevents",
+        "index.html",
+        "page/index.html",
+        "app.js/..",
+        "events?x=1",
+        "?x",
+        "app.js?v=1",
+        "favicon.ico",
     ] {
-        let answer = server.ask("GET", target, &cookie);
-        assert_eq!(answer.status, 404, "{target}: {answer:?}");
+        let answer = server.ask("GET", &server.at(name), &cookie);
+        assert_eq!(answer.status, 404, "{name}: {answer:?}");
     }
-    for target in [format!("http://127.0.0.1:{port}/"), "http://evil.example/".to_owned()] {
+    for target in ["/favicon.ico", "/robots.txt", "//", "/x/..", "/%2e%2e/"] {
+        let answer = server.ask("GET", target, &cookie);
+        assert_eq!(answer.status, 403, "{target}: {answer:?}");
+    }
+    let page = server.at("");
+    for target in [format!("http://127.0.0.1:{port}{page}"), format!("http://evil.example{page}")] {
         let answer = server.ask("GET", &target, &cookie);
         assert_eq!(answer.status, 400, "{target}: {answer:?}");
     }
@@ -231,7 +251,8 @@ fn no_second_request_hides_in_the_first() {
     let sandbox = Sandbox::new();
     let server = Server::start(&sandbox, &[]);
     let (port, cookie) = (server.port, server.cookie());
-    let hidden = format!("GET /overview.json HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}\r\n");
+    let (file, secret) = (server.at("app.js"), server.at("overview.json"));
+    let hidden = format!("GET {secret} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}\r\n");
     let chunked = format!("0\r\n\r\n{hidden}");
     for (lengths, body) in [
         ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", chunked.as_str()),
@@ -247,9 +268,8 @@ fn no_second_request_hides_in_the_first() {
         ("Content-Length: -1\r\n", &hidden),
         ("Content-Length: 99999999999999999999\r\n", &hidden),
     ] {
-        let request = format!(
-            "GET /app.js HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}{lengths}\r\n{body}"
-        );
+        let request =
+            format!("GET {file} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}{lengths}\r\n{body}");
         let said = server.raw(request.as_bytes());
         assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{lengths}: {said}");
         assert_eq!(Answer::of(&said).status, 400, "{lengths}: {said}");
@@ -257,19 +277,19 @@ fn no_second_request_hides_in_the_first() {
     }
     // Bare line ends, folded lines and stray characters are no way in.
     for request in [
-        format!("GET / HTTP/1.1\nHost: 127.0.0.1:{port}\nX: y\n\n"),
-        format!("GET / HTTP/1.1\r\nHost: evil.example\r\n 127.0.0.1:{port}\r\n{cookie}\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\0\r\n{cookie}\r\n"),
+        format!("GET {file} HTTP/1.1\nHost: 127.0.0.1:{port}\nX: y\n\n"),
+        format!("GET {file} HTTP/1.1\r\nHost: evil.example\r\n 127.0.0.1:{port}\r\n{cookie}\r\n"),
+        format!("GET {file} HTTP/1.1\r\nHost: 127.0.0.1:{port}\0\r\n{cookie}\r\n"),
         format!("GET /\u{e9} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost\t: 127.0.0.1:{port}\r\n{cookie}\r\n"),
-        format!("GET / HTTP/2.0\r\nHost: 127.0.0.1:{port}\r\n{cookie}\r\n"),
+        format!("GET {file} HTTP/1.1\r\nHost\t: 127.0.0.1:{port}\r\n{cookie}\r\n"),
+        format!("GET {file} HTTP/2.0\r\nHost: 127.0.0.1:{port}\r\n{cookie}\r\n"),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         "\u{16}\u{3}\u{1}\0\u{5}hello\r\n\r\n".to_owned(),
     ] {
         let said = server.raw(request.as_bytes());
         assert!(!said.contains(" 200 "), "{request:?}: {said}");
     }
-    assert_eq!(server.ask("GET", "/app.js", &cookie).status, 200);
+    assert_eq!(server.ask("GET", &server.at("app.js"), &cookie).status, 200);
 }
 
 #[test]
@@ -278,16 +298,17 @@ fn requests_one_after_the_other_are_answered_in_order() {
     let server = Server::start(&sandbox, &[]);
     let (port, cookie) = (server.port, server.cookie());
     let one = |path: &str, more: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}{more}\r\n")
+        let target = server.at(path);
+        format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{cookie}{more}\r\n")
     };
     let mut stream = server.connect();
-    let two = one("/app.js", "") + &one("/style.css", "Connection: close\r\n");
+    let two = one("app.js", "") + &one("style.css", "Connection: close\r\n");
     stream.write_all(two.as_bytes()).unwrap();
     let said = read_all(&mut stream);
     let (first, second) = (said.find("text/javascript").unwrap(), said.find("text/css").unwrap());
     assert!(first < second, "{said}");
     // What follows a refusal is not looked at.
-    let said = server.raw((one("/nosuch", "") + &one("/app.js", "")).as_bytes());
+    let said = server.raw((one("nosuch", "") + &one("app.js", "")).as_bytes());
     assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
 }
 

@@ -41,9 +41,10 @@ fn two_pages_have_two_tokens() {
     let (one, two) = (Server::start(&sandbox, &[]), Server::start(&sandbox, &[]));
     assert!(one.port != two.port && one.token != two.token);
     let cookie = one.cookie();
-    assert_eq!(two.ask("GET", "/", &cookie).status, 403);
+    assert_eq!(two.ask("GET", &two.at(""), &cookie).status, 403);
+    assert_eq!(two.ask("GET", &one.at(""), &cookie).status, 403);
     let renamed = cookie.replace(&one.port.to_string(), &two.port.to_string());
-    assert_eq!(two.ask("GET", "/", &renamed).status, 403);
+    assert_eq!(two.ask("GET", &two.at(""), &renamed).status, 403);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_tunnel_calls_it_by_the_name_that_was_given() {
         let cookie = page.header("set-cookie").unwrap_or_default().to_owned();
         assert!(page.status == 200 && cookie.starts_with(&format!("{name}=")), "{page:?}");
         let origin = format!("Origin: http://{host}\r\nCookie: {cookie}\r\n");
-        assert_eq!(server.ask_as("GET", "/overview.json", host, &origin).status, 200);
+        assert_eq!(server.ask_as("GET", &server.at("overview.json"), host, &origin).status, 200);
     }
     assert_eq!(server.ask_as("GET", &server.first(), "localhost:9001", "").status, 421);
 }
@@ -103,10 +104,10 @@ fn a_port_that_is_taken_is_named() {
     let first = server.ask("GET", &server.first(), "");
     assert_eq!(first.status, 200);
     // Right after its end, with connections of before, the port serves again.
-    let old = server.cookie();
+    let (old, page) = (server.cookie(), server.at(""));
     assert_eq!(server.end().status, 0);
     let again = Server::start(&sandbox, &["--port", &port]);
-    assert_eq!(again.ask("GET", "/", &old).status, 403);
+    assert_eq!(again.ask("GET", &page, &old).status, 403);
     sandbox.refused(&["web", "--port", "65536"], 2);
 }
 
@@ -127,8 +128,9 @@ fn the_token_stands_in_no_list_of_processes() {
 
 /// A stand-in of the program that opens a browser: it writes its arguments, and what the file says.
 const OPENER: &str = "#!/bin/sh\necho \"$@\" > \"$HOME/args\"\nstat -c %a \"$1\" > \"$HOME/mode\"\n\
+                      grep SigBlk /proc/$$/status > \"$HOME/mask\"\n\
                       cp \"$1\" \"$HOME/file.new\" && mv \"$HOME/file.new\" \"$HOME/file\"\n\
-                      exec sleep 20\n";
+                      exec sleep 2\n";
 
 #[test]
 fn the_browser_gets_a_private_file_and_no_argument_with_the_token() {
@@ -153,6 +155,7 @@ fn the_browser_gets_a_private_file_and_no_argument_with_the_token() {
     let read = |name: &str| std::fs::read_to_string(sandbox.dir.join(name)).unwrap();
     assert!(!read("args").contains(&server.token), "{}", read("args"));
     assert_eq!(read("mode"), "600\n");
+    assert!(read("mask").ends_with("\t0000000000000000\n"), "{}", read("mask"));
     assert!(read("file").contains(&format!("url={}", server.url)), "{}", read("file"));
     let count = || std::fs::read_dir(&tmp).unwrap().count();
     assert_eq!(count(), 1);
