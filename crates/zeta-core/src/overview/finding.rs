@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Agent, Finding, Lease, Urgency, Waiter};
+use super::{Agent, Finding, Lease, Urgency};
 use crate::hook::edits::{Edit, WINDOW_MS};
 use crate::presence::Liveness;
 use crate::record::printable;
@@ -48,8 +48,6 @@ pub struct Edits<'a> {
     pub node: &'a str,
     /// The agent's name.
     pub agent: &'a str,
-    /// Its worktree, from which its paths are shown.
-    pub worktree: Option<&'a str>,
     /// What it wrote, and when.
     pub edits: &'a [Edit],
 }
@@ -59,7 +57,7 @@ pub struct Edits<'a> {
 pub fn same_file(all: &[Edits<'_>], now_ns: u64) -> (Vec<Finding>, Option<u64>) {
     let now_ms = now_ns / NS_PER_MS;
     let mut writers: BTreeMap<(&str, &str), Vec<(&str, u64)>> = BTreeMap::new();
-    for Edits { node, agent, edits, .. } in all {
+    for Edits { node, agent, edits } in all {
         for Edit { at_ms, path } in *edits {
             // The boot clock of a record of another boot can lie ahead.
             let rest_ms = now_ms.checked_sub(*at_ms).and_then(|age| WINDOW_MS.checked_sub(age));
@@ -73,47 +71,14 @@ pub fn same_file(all: &[Edits<'_>], now_ns: u64) -> (Vec<Finding>, Option<u64>) 
     }
     writers.retain(|_, writers| writers.len() > 1);
     let rest_ms = writers.values().flatten().map(|(_, rest_ms)| rest_ms + 1).min();
-    let findings = writers.iter().map(|((node, path), writers)| {
+    let findings = writers.iter().map(|((_, path), writers)| {
         let names: Vec<&str> = writers.iter().map(|(agent, _)| *agent).collect();
-        let of_writers = all.iter().filter(|of| of.node == *node && names.contains(&of.agent));
-        let worktrees = of_writers.filter_map(|of| of.worktree);
-        let shown = worktrees.filter_map(|worktree| in_worktree(path, worktree)).next();
-        let shown = shown.unwrap_or_else(|| (*path).to_owned());
-        let shown = printable(&shown);
-        let text = format!("{} write one file: {shown}", names.join(" and "));
+        let path = printable(path);
+        let text = format!("{} write one file: {path}", names.join(" and "));
         let hint = "let one of them claim it: zeta claim acquire --path";
-        found("same_file", &printable(path), text, &[hint])
+        found("same_file", &path, text, &[hint])
     });
     (findings.collect(), rest_ms)
-}
-
-/// Shows a path from its worktree: where a line is short, the end of a path says more than its
-/// beginning.
-fn in_worktree(path: &str, worktree: &str) -> Option<String> {
-    let file = path.strip_prefix(worktree.trim_end_matches('/'))?.strip_prefix('/')?;
-    let name = worktree.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty())?;
-    Some(format!("{file} in {name}"))
-}
-
-/// The most waiters that a finding names.
-const NAMED_MAX: usize = 3;
-
-/// Says who waits, as the beginning of a sentence; empty if none does.
-pub fn who_waits(waiters: &[Waiter]) -> String {
-    let name = |waiter: &Waiter| match &waiter.agent {
-        Some(agent) => printable(agent).into_owned(),
-        None => format!("process {}", waiter.pid),
-    };
-    let mut names: Vec<String> = waiters.iter().take(NAMED_MAX).map(name).collect();
-    let more = waiters.len().saturating_sub(NAMED_MAX);
-    if more > 0 {
-        names.push(format!("{more} more"));
-    }
-    match waiters.len() {
-        0 => String::new(),
-        1 => format!("{} waits; ", names.concat()),
-        _ => format!("{} wait; ", names.join(", ")),
-    }
 }
 
 /// Returns the recipients whose mail nobody reads: no agent of that name is there, or it has ended.

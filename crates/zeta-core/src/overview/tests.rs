@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::changes::{Changes, apply, changes};
-use super::finding::{Edits, judge_urgency, of_agent, same_file, unread_mail, who_waits};
+use super::finding::{Edits, judge_urgency, of_agent, same_file, unread_mail};
 use super::order::{agent_place, lease_place, put_agent, put_lease, sort};
 use super::*;
 use crate::hook::edits::Edit;
@@ -141,9 +141,9 @@ fn two_agents_of_one_node_that_write_one_file_are_found_for_half_a_minute() {
     let one = [edit(100_000, "/a"), edit(90_000, "/b"), edit(95_000, "/a")];
     let other = [edit(110_000, "/a"), edit(99_000, "/c")];
     let all = [
-        Edits { node: "n", agent: "ann", worktree: None, edits: &one },
-        Edits { node: "n", agent: "bob", worktree: Some("/work/shop/"), edits: &other },
-        Edits { node: "m", agent: "cat", worktree: None, edits: &one },
+        Edits { node: "n", agent: "ann", edits: &one },
+        Edits { node: "n", agent: "bob", edits: &other },
+        Edits { node: "m", agent: "cat", edits: &one },
     ];
     let found = |now_ms: u64| {
         let (findings, rest_ms) = same_file(&all, now_ms * NS_PER_MS);
@@ -155,33 +155,6 @@ fn two_agents_of_one_node_that_write_one_file_are_found_for_half_a_minute() {
     assert_eq!(found(130_000), (vec![text], Some(1)));
     assert_eq!(found(130_001), (vec![], None));
     assert_eq!(found(105_000), (vec![], None), "an edit of a clock that lies ahead");
-    // In the worktree of one of them, the path begins there; another directory is not a part of it.
-    for (path, shown) in [
-        ("/work/shop/src/a.ts", "src/a.ts in shop"),
-        ("/work/shop2/a.ts", "/work/shop2/a.ts"),
-        ("/work/shop", "/work/shop"),
-    ] {
-        let edits = [edit(0, path)];
-        let of = |agent, worktree| Edits { node: "n", agent, worktree, edits: &edits };
-        let (findings, _) = same_file(&[of("a", None), of("b", Some("/work/shop/"))], 0);
-        assert_eq!(findings[0].text, format!("a and b write one file: {shown}"));
-        assert_eq!(findings[0].about, path);
-    }
-}
-
-#[test]
-fn a_finding_names_those_who_wait() {
-    let waiter =
-        |agent: Option<&str>| Waiter { agent: agent.map(str::to_owned), pid: 7, since_us: None };
-    let all = [Some("ann"), None, Some("b\n"), Some("cat"), Some("dan")].map(waiter);
-    for (count, text) in [
-        (0, ""),
-        (1, "ann waits; "),
-        (2, "ann, process 7 wait; "),
-        (5, "ann, process 7, b\\n, 2 more wait; "),
-    ] {
-        assert_eq!(who_waits(&all[..count]), text);
-    }
 }
 
 #[test]

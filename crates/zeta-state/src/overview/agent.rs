@@ -37,9 +37,8 @@ pub(super) struct AgentRow {
 impl AgentRow {
     /// Returns whether both lead to the same findings.
     pub(super) fn has_findings_of(&self, other: &AgentRow) -> bool {
-        let facts = |of: &AgentRow| (of.row.liveness, of.row.worktree.clone());
-        (&self.findings, &self.session, &self.edits, facts(self))
-            == (&other.findings, &other.session, &other.edits, facts(other))
+        (&self.findings, &self.session, &self.edits, self.row.liveness)
+            == (&other.findings, &other.session, &other.edits, other.row.liveness)
     }
 }
 

@@ -44,8 +44,7 @@ impl LeaseRow {
                 _ => None,
             };
             let session = row.record().and_then(|record| record.session.clone());
-            let waiters = row.row.waiters.clone();
-            (row.row.token, row.row.standing.clone(), standing, session, waiters)
+            (row.row.token, row.row.standing.clone(), standing, session, row.row.waiters.len())
         };
         facts(self) == facts(other) && self.lease.claim == other.lease.claim
     }

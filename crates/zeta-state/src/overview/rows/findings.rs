@@ -6,7 +6,7 @@ use std::path::Path;
 use zeta_core::lease::Record;
 use zeta_core::name::Label;
 use zeta_core::overview::Finding;
-use zeta_core::overview::finding::{Edits, same_file, who_waits};
+use zeta_core::overview::finding::{Edits, same_file};
 use zeta_core::presence::Liveness;
 use zeta_core::time::Now;
 
@@ -37,18 +37,19 @@ impl Rows {
             Default::default();
         for ((node, ..), row) in &self.leases {
             let waiting = row.row.waiters.len();
-            let own = of_lease(&row.lease, &who_waits(&row.row.waiters), bus_dir);
-            // One line is enough: where none waits, that about the agent; else that about the lease.
+            let own = of_lease(&row.lease, bus_dir);
+            // Where none waits, the finding about the agent says enough.
             let liveness_of =
                 |record: &Record| sessions.get(&(node, record.session.as_deref()?)).copied();
-            let holder = (waiting > 0 && own.is_none())
-                .then(|| of_holder(&row.lease, liveness_of, Ages::LeftOut));
+            let holder = (waiting > 0).then(|| of_holder(&row.lease, liveness_of, Ages::LeftOut));
             let found = own.into_iter().chain(holder.flatten());
             findings.extend(found.map(|found| to_finding(found, waiting)));
             if row.lease.claim.is_some() {
                 claims.entry(node).or_default().push(&row.lease);
             }
         }
+        let shared = claims.into_values().flat_map(of_claims);
+        findings.extend(shared.map(|found| to_finding(found, 0)));
         let edits: Vec<Edits<'_>> = self
             .agents
             .iter()
@@ -56,15 +57,11 @@ impl Rows {
             .map(|((node, name), row)| Edits {
                 node: node.as_str(),
                 agent: name,
-                worktree: row.row.worktree.as_deref(),
                 edits: &row.edits,
             })
             .collect();
         let (same, rest_ms) = same_file(&edits, now.reading.boot_ns);
-        // The nearest harm comes first.
         findings.extend(same);
-        let shared = claims.into_values().flat_map(of_claims);
-        findings.extend(shared.map(|found| to_finding(found, 0)));
         self.edits_until_ns = rest_ms.map(|ms| until_ns(now, ms));
         self.have_findings_changed = false;
     }

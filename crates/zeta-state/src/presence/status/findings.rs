@@ -102,7 +102,7 @@ pub(super) fn of_node(status: &mut NodeStatus<'_>, bus_dir: &Path) {
         Some(agent.judgement.liveness)
     };
     for lease in &*leases {
-        findings.extend(of_lease(lease, "", bus_dir));
+        findings.extend(of_lease(lease, bus_dir));
         findings.extend(of_holder(lease, session_of, Ages::Said));
     }
     findings.extend(of_claims(&*leases));
@@ -206,13 +206,12 @@ fn holder_of<'l>(lease: &'l Lease<'_>) -> &'l str {
 }
 
 /// Reports a lease that its holder does not hold in time, or whose record is damaged.
-pub(crate) fn of_lease(lease: &Lease<'_>, waiting: &str, bus_dir: &Path) -> Option<Finding> {
+pub(crate) fn of_lease(lease: &Lease<'_>, bus_dir: &Path) -> Option<Finding> {
     let holder = holder_of(lease);
     let cause = match &lease.view.standing {
-        Standing::Held(held) => return of_held(lease, held.why, waiting, holder),
+        Standing::Held(held) => return of_held(lease, held.why, holder),
         Standing::MustKill(_) => {
-            let name = name_of(lease);
-            let text = format!("{name}: {waiting}{holder} is alive but past TTL and grace");
+            let text = format!("{}: {holder} is alive but past TTL and grace", name_of(lease));
             let hint = "the next acquire kills its processes (policy kill)";
             return Some(finding("overdue_lease", lease.view.lease.as_str(), text).hint(hint));
         }
@@ -238,7 +237,7 @@ pub(crate) fn of_lease(lease: &Lease<'_>, waiting: &str, bus_dir: &Path) -> Opti
             ("damaged_record", format!("{damage}, and was not repaired in time"))
         }
     };
-    let text = format!("{}: {waiting}{why}", name_of(lease));
+    let text = format!("{}: {why}", name_of(lease));
     Some(finding(word, lease.view.lease.as_str(), text).hint(how_to_take(lease, bus_dir)))
 }
 
@@ -258,12 +257,11 @@ fn how_to_take(lease: &Lease<'_>, bus_dir: &Path) -> String {
     format!("free to take: zeta claim acquire --item {}{bus}", quote_word(&claim.item))
 }
 
-fn of_held(lease: &Lease<'_>, why: HeldWhy, waiting: &str, holder: &str) -> Option<Finding> {
+fn of_held(lease: &Lease<'_>, why: HeldWhy, holder: &str) -> Option<Finding> {
     let name = &lease.view.lease;
     let by_force = || format!("if you know that it is abandoned: zeta lease break {name}");
-    let found = |word, text: &str| {
-        finding(word, name.as_str(), format!("{}: {waiting}{text}", name_of(lease)))
-    };
+    let found =
+        |word, text: &str| finding(word, name.as_str(), format!("{}: {text}", name_of(lease)));
     match (why, &lease.view.observed) {
         (HeldWhy::InTime, _) => None,
         (HeldWhy::InGrace, _) => Some(
