@@ -3,7 +3,8 @@
 //!
 //! `cargo xtask pictures` sets `ZETA_PICTURES`, and the tests write them anew.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 
 use super::docs;
 
@@ -59,19 +60,43 @@ pub(super) fn png_with_words(taken: &[u8], words: &str) -> Vec<u8> {
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
     pixels.truncate(info.buffer_size());
-    if info.color_type == png::ColorType::Rgba {
-        // Nothing of a page can be seen through.
-        pixels = pixels.chunks(4).flat_map(|pixel| &pixel[..3]).copied().collect();
-    }
+    // Nothing of a page can be seen through: a fourth byte says nothing.
+    let (palette, places) = palette(&pixels, info.color_type.samples());
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, info.width, info.height);
-    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_palette(palette.concat());
     encoder.set_compression(png::Compression::High);
+    encoder.set_filter(png::Filter::NoFilter);
     let [begin, end] = WORDS;
     let words = format!("{begin}{}{end}", escaped(words));
     encoder.add_itxt_chunk("Description".to_owned(), words).unwrap();
-    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    encoder.write_header().unwrap().write_image_data(&places).unwrap();
     bytes
+}
+
+/// The 256 colours that a picture has most of, and for each pixel the place of the nearest one. The
+/// others are those of the edges of letters.
+fn palette(pixels: &[u8], samples: usize) -> (Vec<[u8; 3]>, Vec<u8>) {
+    let color = |pixel: &[u8]| [pixel[0], pixel[1], pixel[2]];
+    let mut counts: HashMap<[u8; 3], usize> = HashMap::new();
+    for pixel in pixels.chunks(samples) {
+        *counts.entry(color(pixel)).or_default() += 1;
+    }
+    let mut palette: Vec<[u8; 3]> = counts.keys().copied().collect();
+    palette.sort_by_key(|color| (Reverse(counts[color]), *color));
+    palette.truncate(256);
+    let far = |a: &[u8; 3], b: &[u8; 3]| -> u32 {
+        a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum()
+    };
+    let nearest = |color: &[u8; 3]| -> u8 {
+        let at = (0..palette.len()).min_by_key(|at| far(&palette[*at], color));
+        at.unwrap().try_into().unwrap()
+    };
+    let places: HashMap<[u8; 3], u8> =
+        counts.keys().map(|color| (*color, nearest(color))).collect();
+    let places = pixels.chunks(samples).map(|pixel| places[&color(pixel)]).collect();
+    (palette, places)
 }
 
 /// Escapes the characters that mean something to XML.
@@ -96,10 +121,11 @@ fn words_in_a_picture_are_found_again() {
     encoder.write_header().unwrap().write_image_data(&[1, 2, 3, 255, 4, 5, 6, 255]).unwrap();
     let packed = png_with_words(&bytes, "a <b> & 検索");
     assert_eq!(words_of(&packed), "a <b> & 検索");
-    let mut reader = png::Decoder::new(std::io::Cursor::new(packed)).read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    reader.next_frame(&mut pixels).unwrap();
-    assert_eq!(pixels, [1, 2, 3, 4, 5, 6]);
+    let (colors, places) = palette(&[1, 2, 3, 255, 4, 5, 6, 255, 4, 5, 6, 255], 4);
+    assert_eq!((colors, places), (vec![[4, 5, 6], [1, 2, 3]], vec![1, 0, 0]));
+    let grey: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).chain([9, 9, 8]).collect();
+    let (colors, places) = palette(&grey, 3);
+    assert_eq!((colors.len(), colors[usize::from(places[256])]), (256, [9, 9, 9]));
     let words = words("otto 12s claude-8 perm… a: waits (waits) 検索を");
     assert_eq!(words, ["(waits)", "otto", "waits", "検索を"]);
 }
