@@ -14,13 +14,16 @@ pub fn first(scene: &Scene<'_>) -> Vec<String> {
     let alerts = alerts(known);
     let (agents, leases) = (known.agents.len(), known.leases.len());
     let mut lines = vec![format!("{}: {agents} agents, {leases} leases", known.state_dir)];
-    if alerts.is_empty() {
+    if alerts.iter().all(|alert| alert.urgency == Urgency::Notice) {
         lines.push("nothing needs a person".to_owned());
     }
-    lines.extend(alerts.iter().map(|alert| match alert.urgency {
+    let alerts = alerts.iter().filter(|alert| alert.urgency < Urgency::Notice);
+    lines.extend(alerts.map(|alert| match alert.urgency {
         Urgency::Person => format!("{} waits for a person: {}", alert.about, alert.text),
-        urgency => urgent(urgency, alert.text),
+        urgency => urgent(urgency, &alert.text),
     }));
+    let notices = known.findings.iter().filter(|it| it.urgency == Urgency::Notice);
+    lines.extend(notices.map(|it| urgent(it.urgency, &it.text)));
     lines.iter().map(|line| at(known.at_us, line)).collect()
 }
 
@@ -143,9 +146,11 @@ mod tests {
             "10:11:12 rex waits for a person: May I delete the branch feat/old-checkout on origin?"
         );
         assert_eq!(
-            lines.last().unwrap(),
-            "10:11:12 collides: vera and max write one file: src/cart.rs"
+            lines[4],
+            "10:11:12 collides: vera and max write one file: \
+             /home/shop/worktrees/fix-cart-total/src/cart.rs"
         );
+        assert!(lines.last().unwrap().contains("is not a name of the standard"), "{lines:?}");
         let quiet = first(&Known::default().scene());
         assert_eq!(quiet[1], "00:00:00 nothing needs a person");
     }
