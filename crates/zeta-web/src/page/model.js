@@ -1,5 +1,5 @@
-// What the server said, by key. The order is that of the server (zeta-core, overview/order.rs): its
-// changes carry rows without their places.
+// What the server said, by key. Changes carry rows without their places, so the order of the server
+// (zeta-core, overview/order.rs) is kept here.
 
 import { Spans } from "./spans.js";
 
@@ -19,21 +19,15 @@ export const model = {
 export const agentKey = (row) => `${row.node}/${row.name}`;
 export const leaseKey = (row) => `${row.node}/${row.name}/${row.token}`;
 
-const LIVENESS = { hung: 1, silent: 3, late: 4, live: 5, gone: 6 };
-
+// The server decides which rows need a person first (`rank`); what is equal stands by age and name.
 function agentPlace(agent) {
-  if (agent.waits) return [0, agent.waits.since_us ?? Infinity, agent.node, agent.name];
-  const word = LIVENESS[agent.liveness];
-  const place = agent.is_stopped && word !== 1 && word !== 6 ? 2 : word;
-  return [place, 0, agent.node, agent.name];
+  const since = agent.waits ? (agent.waits.since_us ?? Infinity) : 0;
+  return [agent.rank, since, agent.node, agent.name];
 }
 
 function leasePlace(lease) {
-  const waiting = lease.waiters.length;
-  const held = lease.standing === "held";
-  const alone = held ? 4 : lease.is_free ? 3 : 2;
-  const place = waiting > 0 ? (held ? 1 : 0) : alone;
-  return [place, -waiting, lease.node, lease.subject, lease.name, lease.token];
+  const { rank, node, subject, name, token } = lease;
+  return [rank, -lease.waiters.length, node, subject, name, token];
 }
 
 function compare(a, b) {
@@ -113,7 +107,10 @@ export function replaceAll({ overview, history }) {
 
 /** Returns whether an agent did nothing but beat. */
 function onlyBeats(old, row) {
-  return old !== undefined && JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row);
+  return (
+    old !== undefined &&
+    JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row)
+  );
 }
 
 /** Takes changes; returns the words of what changed. */

@@ -34,7 +34,7 @@ fn the_page_shows_at_a_glance_what_needs_a_person() {
     }
     page.eval("document.querySelector('[data-to=timeline]').click()");
     is_of_now(&picture(&mut page, "web-timeline.png"));
-    page.is_clean();
+    page.end_clean();
 }
 
 fn picture(page: &mut Shown, file: &str) -> Picture {

@@ -123,9 +123,9 @@ fn words_in_a_picture_are_found_again() {
     assert_eq!(words_of(&packed), "a <b> & 検索");
     let (colors, places) = palette(&[1, 2, 3, 255, 4, 5, 6, 255, 4, 5, 6, 255], 4);
     assert_eq!((colors, places), (vec![[4, 5, 6], [1, 2, 3]], vec![1, 0, 0]));
-    let grey: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).chain([9, 9, 8]).collect();
+    let grey: Vec<u8> = (0..=255).flat_map(|level| [level; 6]).chain([9, 9, 8]).collect();
     let (colors, places) = palette(&grey, 3);
-    assert_eq!((colors.len(), colors[usize::from(places[256])]), (256, [9, 9, 9]));
+    assert_eq!((colors.len(), colors[usize::from(places[512])]), (256, [9, 9, 9]));
     let words = words("otto 12s claude-8 perm… a: waits (waits) 検索を");
     assert_eq!(words, ["(waits)", "otto", "waits", "検索を"]);
 }

@@ -51,5 +51,5 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     page.until("document.activeElement.innerText.includes('changed')");
     let touched = page.eval("touched.size").as_u64().unwrap();
     assert!(touched <= 2, "{touched} rows were written for one change");
-    page.is_clean();
+    page.end_clean();
 }

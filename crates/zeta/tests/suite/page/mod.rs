@@ -1,6 +1,6 @@
 //! The page of `zeta web` in a real browser: what it shows, how it is used, and what it may not do.
 //!
-//! Each test ends with [`Shown::is_clean`]: no complaint in the console, and no request to another
+//! Each test ends with [`Shown::end_clean`]: no complaint in the console, and no request to another
 //! host.
 
 mod access;
@@ -139,7 +139,7 @@ impl Shown {
 
     /// Ends a test: nothing complained, and nothing was asked of another host.
     #[track_caller]
-    pub(crate) fn is_clean(mut self) {
+    pub(crate) fn end_clean(mut self) {
         let complaints = self.browser.take_complaints();
         assert!(complaints.is_empty(), "{complaints:#?}");
         let origin = self.web.origin();
