@@ -32,17 +32,29 @@ fn the_page_shows_at_a_glance_what_needs_a_person() {
         page.browser.prefer(scheme).unwrap();
         is_of_now(&picture(&mut page, file));
     }
-    page.eval("document.querySelector('[data-to=timeline]').click()");
-    is_of_now(&picture(&mut page, "web-timeline.png"));
+    // All of the history, in a window that is high enough for its lanes.
+    page.browser.resize(1280, 1600).unwrap();
+    page.eval("document.querySelector('#zoom-all').click()");
+    is_of_now(&picture_of(&mut page, "#timeline", "web-timeline.png"));
     page.end_clean();
 }
 
 fn picture(page: &mut Shown, file: &str) -> Picture {
+    picture_of(page, "body", file)
+}
+
+/// Takes the picture of a part of the page.
+fn picture_of(page: &mut Shown, part: &str, file: &str) -> Picture {
     // Two frames later, all of it is drawn.
     page.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
-    let text = page.eval("document.body.innerText");
+    let text = page.eval(&format!("document.querySelector('{part}').innerText"));
     let words = words(text.as_str().unwrap());
-    let taken = page.browser.call("Page.captureScreenshot", &json!({"format": "png"})).unwrap();
+    let clip = page.eval(&format!(
+        "(({{x, y, width, height}}) => ({{x, y, width, height, scale: 1}}))
+         (document.querySelector('{part}').getBoundingClientRect())"
+    ));
+    let wanted = json!({"format": "png", "clip": clip});
+    let taken = page.browser.call("Page.captureScreenshot", &wanted).unwrap();
     let png = base64::prelude::BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
     let bytes = png_with_words(&png, &words.join(" "));
     Picture { file: file.to_owned(), bytes, words }
