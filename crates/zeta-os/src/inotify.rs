@@ -172,8 +172,8 @@ impl DirectoryWatcher {
     }
 
     /// As [`DirectoryWatcher::follow`], of the names that come and go in the directory at this
-    /// path, and of the directory itself. The removal of a directory that is open shows only as that
-    /// of its name.
+    /// path, and of the directory itself. The removal of a directory that is open shows only as
+    /// that of its name.
     pub fn follow_names(&self, path: &Path) -> Option<i32> {
         let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
         self.follow_path(path, names | WatchFlags::ATTRIB)

@@ -21,7 +21,7 @@ impl Source {
 impl crate::feed::Source for Source {
     fn read(&mut self) -> (Overview, Vec<Entry>) {
         self.0.refresh();
-        (self.0.overview().clone(), Vec::new())
+        (self.0.overview().clone(), self.0.take_history())
     }
 
     fn wait(&mut self, wake: BorrowedFd<'_>) {

@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use zeta_core::history::Entry;
 use zeta_core::layout;
 use zeta_core::overview::finding::unread_mail;
 use zeta_core::overview::order::sort_findings;
@@ -19,6 +20,7 @@ use zeta_os::host;
 use zeta_os::inotify::poll_readable;
 use zeta_os::timer::Timer;
 use zeta_state::context::Context;
+pub use zeta_state::overview::HISTORY_MAX;
 use zeta_state::overview::TreeFollower;
 use zeta_state::overview::place::{Place, PlaceWatcher};
 
@@ -72,6 +74,12 @@ impl Follower {
     /// The overview as it was read last.
     pub fn overview(&self) -> &Overview {
         &self.overview
+    }
+
+    /// Returns the entries of the history since the last call, in the order of time: at first those
+    /// that are there, at most [`HISTORY_MAX`] of them. A new entry is a change, too.
+    pub fn take_history(&mut self) -> Vec<Entry> {
+        self.tree.take_history()
     }
 
     /// Brings the overview up to date; returns whether it changed, but for the time of the reading.

@@ -229,10 +229,15 @@ prop_compose! {
         words in prop::collection::vec("[ab]", 0..3),
     ) -> Overview {
         let finding = |word: String| Finding {
-            urgency: judge_urgency(&word, 0), word, about: "x".into(), text: "t".into(), hints: vec![],
+            urgency: judge_urgency(&word, 0),
+            word,
+            about: "x".into(),
+            text: "t".into(),
+            hints: vec![],
         };
         let findings = words.into_iter().map(finding).collect();
-        let mut all = Overview { at_us, node, agents, leases, messages, findings, ..Overview::default() };
+        let state_dir = String::new();
+        let mut all = Overview { at_us, state_dir, node, agents, leases, messages, findings };
         sort(&mut all);
         // A row has one key.
         let mut seen = std::collections::HashSet::new();

@@ -2,6 +2,7 @@
 //! is not read again, and no judgement is made here: the same functions judge as for a status.
 
 mod agent;
+mod history;
 mod lease;
 mod line;
 mod owner;
@@ -9,15 +10,19 @@ pub mod place;
 mod rows;
 mod sources;
 
+pub use self::history::HISTORY_MAX;
+
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::BorrowedFd;
 
+use zeta_core::history::Entry;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::Label;
 use zeta_core::overview::finding::judge_urgency;
 use zeta_core::overview::{Finding, Overview};
 use zeta_core::record::{Text, parse};
 
+use self::history::Histories;
 use self::rows::Rows;
 use self::sources::{News, Sources};
 use crate::context::Context;
@@ -36,6 +41,7 @@ pub struct TreeFollower {
     ctx: Context,
     sources: Option<Sources>,
     rows: Rows,
+    histories: Histories,
     ends: Ends,
     must_read_name: bool,
     /// Some processes could not be watched, so their ends come without an event.
@@ -64,6 +70,7 @@ impl TreeFollower {
             ctx,
             sources: None,
             rows: Rows::default(),
+            histories: Histories::default(),
             ends: Ends::new(),
             must_read_name: false,
             looks_at_processes: false,
@@ -115,6 +122,12 @@ impl TreeFollower {
         self.rows.have_findings_changed()
     }
 
+    /// Returns the entries of the histories since the last call, in the order of time: at first
+    /// those that are there, at most [`HISTORY_MAX`] of them.
+    pub fn take_history(&mut self) -> Vec<Entry> {
+        self.histories.take()
+    }
+
     /// When a judgement changes by time alone, by the boot clock.
     pub fn until_ns(&self) -> Option<u64> {
         self.rows.until_ns()
@@ -152,6 +165,7 @@ impl TreeFollower {
         self.sources = None;
         out.node = None;
         self.odd.clear();
+        self.histories.forget();
         self.ends.watch_only([]);
         self.rows.clear(out)
     }
@@ -166,6 +180,7 @@ impl TreeFollower {
     fn take(&mut self, news: &News, out: &mut Overview) -> bool {
         let mut changed = self.take_name(out);
         self.take_odd(news);
+        changed |= self.take_histories(news);
         let Some(sources) = &mut self.sources else { return changed };
         let faults = faults_of(sources.view());
         changed |= self.rows.take(news, sources, &self.ctx, out);
@@ -197,10 +212,25 @@ impl TreeFollower {
         std::mem::replace(&mut out.node, node.clone()) != node
     }
 
+    /// Reads what was added to the histories of nodes.
+    fn take_histories(&mut self, news: &News) -> bool {
+        let mut changed = false;
+        for node in &news.histories {
+            let Some(sources) = &self.sources else { break };
+            let read = self.histories.read(sources.view(), node);
+            let fault = read.as_ref().err().map(|error| unsafe_file(layout::HISTORY, error));
+            self.set_odd(node, layout::HISTORY, fault);
+            changed |= read.unwrap_or(false);
+        }
+        changed
+    }
+
     fn take_odd(&mut self, news: &News) {
         for (node, name, is_there) in &news.others {
-            let is_known =
-                matches!(layout::kind_of(name), Kind::Guards | Kind::Grants(_) | Kind::Note(_));
+            let is_known = !matches!(
+                layout::kind_of(name),
+                Kind::Other | Kind::Lease(_) | Kind::Marker(_) | Kind::Persona(_)
+            );
             // Temps come and go.
             let is_odd = *is_there && !is_known && !name.starts_with(layout::TEMP_PREFIX);
             self.set_odd(node, name, is_odd.then(|| odd_name(name)));

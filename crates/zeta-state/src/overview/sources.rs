@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use zeta_core::layout;
+use zeta_core::layout::{self, Kind};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Now;
 
@@ -46,6 +46,8 @@ pub(super) struct News {
     pub(super) lines: BTreeSet<LeaseKey>,
     /// Grants of joint leases.
     pub(super) grants: BTreeSet<GrantKey>,
+    /// Nodes whose history may have grown.
+    pub(super) histories: BTreeSet<Label>,
     /// Joint leases whose grants must be listed again.
     pub(super) listings: BTreeSet<LeaseKey>,
 }
@@ -149,7 +151,8 @@ impl Sources {
             Change::Other(node, name, is_there) => {
                 news.others.push((node.clone(), name.to_owned(), is_there));
             }
-            Change::NodeAdded(_) | Change::NodeRemoved(_) => {}
+            Change::NodeAdded(node) => _ = news.histories.insert(node.clone()),
+            Change::NodeRemoved(_) => {}
         };
         self.view.refresh(&mut take)?;
         if std::mem::take(&mut self.is_moved) {
@@ -157,6 +160,12 @@ impl Sources {
             self.view.refresh(&mut take)?;
         }
         self.drain(&replaced, &mut news);
+        let is_log = |name: &str| layout::kind_of(name) == Kind::History;
+        let grown = news.others.iter().filter(|(_, name, is_there)| *is_there && is_log(name));
+        news.histories.extend(grown.map(|(node, ..)| node.clone()).chain(replaced));
+        if self.view.fd().is_none() {
+            news.histories.extend(self.view.nodes().keys().cloned());
+        }
         for key in std::mem::take(&mut self.unfollowed) {
             news.lines.insert(key.clone());
             news.listings.insert(key);
