@@ -30,6 +30,10 @@ fn a_lease_that_changes_hands_is_seen() {
     let token = sandbox.acquire(&["deploy", "--as", "bob"]).to_string();
     wait_row(&mut page, "leases", &["deploy", "bob", "held", &token]);
     assert_eq!(page.text("document.querySelector('#leases h2 b').innerText"), "1");
+    // The timeline has both, and how the first one ended.
+    page.click("#as-table");
+    wait_row(&mut page, "timeline", &["deploy ann", "granted", "released"]);
+    wait_row(&mut page, "timeline", &["deploy bob", "now", "holds it now"]);
     page.end_clean();
 }
 

@@ -10,6 +10,7 @@ mod many;
 mod safe;
 mod scene;
 mod size;
+mod timeline;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
