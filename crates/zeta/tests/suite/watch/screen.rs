@@ -179,6 +179,8 @@ fn changes_are_seen_as_they_happen() {
     sandbox.acquire(&["deploy", "--as", "otto", "--ttl", "1h"]);
     tmux.keys(&["2"]);
     tmux.wait_for("deploy");
+    tmux.keys(&["4"]);
+    tmux.wait_for("otto took it");
     tmux.keys(&["1"]);
     // The wrapper and its command: all that lives of this agent.
     let pids = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", otto.0.id()));
