@@ -10,6 +10,7 @@ mod joint;
 mod mcp;
 mod trust;
 mod view;
+mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub fn bugs() -> impl Iterator<Item = &'static Bug> {
         .chain(&view::BUGS)
         .chain(&history::BUGS)
         .chain(&mcp::BUGS)
+        .chain(&web::BUGS)
 }
 
 /// `cargo xtask seeded-bugs`: true if each bug was caught.

@@ -33,7 +33,7 @@ pub fn text(log: &Log, now_us: i64, limit: Option<usize>, colour: bool) -> Strin
         let held = span.from_us.zip(until_us);
         let held = held.map(|(from, until)| format_duration(until.abs_diff(from) / 1000));
         let (end, style) = end(span, *lease_state);
-        let from = span.from_us.map_or_else(|| "before the log".to_owned(), moment);
+        let from = span.from_us.map_or_else(|| "not recorded".to_owned(), moment);
         let until = match (span.until_us, span.from_us) {
             (Some(until), Some(from)) if until / DAY_US == from / DAY_US => time_of_day(until),
             (Some(until), _) => moment(until),

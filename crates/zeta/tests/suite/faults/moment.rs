@@ -94,6 +94,74 @@ fn a_token_that_could_not_be_written_whole_is_not_granted() {
     assert!(sandbox.ok(&["lease", "acquire", "job"]).parse::<u64>().unwrap() > token);
 }
 
+/// What `zeta log` says of the lease `job`: its spans, and how many lines cannot be read.
+fn history(sandbox: &Sandbox) -> (Vec<String>, u64) {
+    let log = sandbox.ok(&["log", "--json", "--lease", "job"]);
+    let log: serde_json::Value = serde_json::from_str(&log).unwrap();
+    let tell = |span: &serde_json::Value| {
+        format!("{} {}", span["agent"].as_str().unwrap(), span["ended"].as_str().unwrap_or("lasts"))
+    };
+    let spans = log["spans"].as_array().unwrap().iter().map(tell).collect();
+    (spans, log["unread_lines"].as_u64().unwrap())
+}
+
+#[test]
+fn an_entry_that_a_full_disk_has_torn_costs_no_other_one_and_fails_no_verb() {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test_name!(), "needs strace, and the right to trace");
+    }
+    sandbox.ok(&["lease", "acquire", "other"]);
+    let args = ["lease", "acquire", "job", "--as", "ann"];
+    let (out, points) = record(&sandbox, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    sandbox.ok(&["lease", "release", "job", "--token", out.out.trim(), "--as", "ann"]);
+    let (_, write) = next(&points, |point| point.of_history && point.call == "write").unwrap();
+    let out = shorten(&sandbox, write, &args);
+    assert_eq!(out.status, 0, "{out:?}");
+    let token = out.out.trim();
+    sandbox.ok(&["lease", "release", "job", "--token", token, "--as", "ann"]);
+    assert_eq!(history(&sandbox), (vec!["ann released".to_owned(); 2], 0));
+    // The injected call writes nothing; here is what a part of it leaves.
+    let log = guard(&sandbox).join("../../history.log");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (begun, ended) = (&lines[1][..40], lines[3]);
+    std::fs::write(&log, format!("{}\n{begun}{ended}\n", lines[..3].join("\n"))).unwrap();
+    assert_eq!(history(&sandbox), (vec!["ann released".to_owned(); 2], 1));
+}
+
+#[test]
+fn a_process_that_is_killed_before_its_entry_leaves_a_gap_that_the_next_one_closes() {
+    let sandbox = Sandbox::new(false);
+    if !works(&sandbox) {
+        return skip(test_name!(), "needs strace, and the right to trace");
+    }
+    sandbox.ok(&["lease", "acquire", "other"]);
+    let acquire = ["lease", "acquire", "job", "--as", "ann", "--lease-id", "one"];
+    let (out, points) = record(&sandbox, &acquire);
+    let release = ["lease", "release", "job", "--token", out.out.trim(), "--as", "ann"];
+    let (_, of_release) = record(&sandbox, &release);
+    let kill = |points: &[Point], args: &[&str]| {
+        let (_, write) = next(points, |point| point.of_history && point.call == "write").unwrap();
+        let (out, struck) = inject(&sandbox, write, Fault::Kill, args);
+        assert!(struck, "{out:?}");
+    };
+    // A grant without an entry, whose release has one.
+    kill(&points, &acquire);
+    let token = sandbox.ok(&acquire);
+    assert_eq!(history(&sandbox), (vec!["ann released".to_owned()], 0));
+    sandbox.ok(&["lease", "release", "job", "--token", &token, "--as", "ann"]);
+    assert_eq!(history(&sandbox), (vec!["ann released".to_owned(); 2], 0));
+    // A release without an entry: the tree says so, and the next grant.
+    let token = sandbox.ok(&acquire);
+    kill(&of_release, &["lease", "release", "job", "--token", &token, "--as", "ann"]);
+    let ended = ["ann released", "ann released", "ann unrecorded"];
+    assert_eq!(history(&sandbox).0, ended);
+    sandbox.ok(&["lease", "acquire", "job", "--as", "bob"]);
+    assert_eq!(history(&sandbox).0, [&ended[..], &["bob lasts"]].concat());
+}
+
 #[test]
 fn a_first_acquire_whose_guard_is_removed_says_so() {
     let sandbox = Sandbox::new(false);

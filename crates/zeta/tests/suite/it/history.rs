@@ -288,6 +288,25 @@ fn a_full_log_stays_beside_the_new_one() {
     assert!(full.exists() && file(&sandbox).exists());
 }
 
+#[test]
+fn a_status_calls_no_file_of_the_standard_odd() {
+    let sandbox = Sandbox::new();
+    let note = sandbox.dir.join("note");
+    fs::write(&note, "next: the tests\n").unwrap();
+    let token = sandbox.ok(&["claim", "acquire", "B-1", "--as", "otto"]);
+    let release = ["claim", "release", "B-1", "--as", "otto", "--token", token.trim(), "--note"];
+    sandbox.ok(&[&release[..], &[note.to_str().unwrap()]].concat());
+    sandbox.acquire(&["s", "--slots", "2"]);
+    sandbox.ok(&["heartbeat"]);
+    sandbox.ok(&["marker", "set", "done"]);
+    let files = fs::read_dir(sandbox.node()).unwrap().count();
+    assert_eq!(files, 7);
+    let status = sandbox.ok(&["status"]);
+    assert!(!status.contains("WRONG"), "{status}");
+    let doctor = sandbox.ok(&["doctor"]);
+    assert!(!doctor.contains("odd_name"), "{doctor}");
+}
+
 /// Entries of more than so many bytes, from a second in the past on.
 fn filler(bytes: usize) -> String {
     let mut text = String::new();

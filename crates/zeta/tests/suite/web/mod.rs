@@ -1,6 +1,7 @@
 //! `zeta web` from outside: the real server, and plain sockets that send what no browser would.
 
 mod events;
+mod garbage;
 mod hostile;
 mod rules;
 mod start;

@@ -1,12 +1,12 @@
 //! How the page is started and ended: where it listens, what it prints, what it keeps for itself.
 
-use std::io::Read;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::Server;
+use super::{Answer, Server, read_all};
 use rustix::process::Signal;
 
 use crate::support::{
@@ -74,6 +74,22 @@ fn other_machines_reach_it_only_if_that_is_said() {
     assert_eq!(page(&format!("0.0.0.0:{}", server.port)), 421);
     let out = server.end();
     assert!(out.status == 0 && out.err.contains("not encrypted"), "{out:?}");
+}
+
+#[test]
+fn it_listens_on_the_other_loopback_if_there_is_one() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return skip(test_name!(), "this machine has no IPv6");
+    }
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, &["--address", "::1"]);
+    assert!(server.url.starts_with(&format!("http://[::1]:{}/?t=", server.port)), "{}", server.url);
+    let mut stream = TcpStream::connect(("::1", server.port)).unwrap();
+    let host = format!("[::1]:{}", server.port);
+    let close = "Connection: close\r\n\r\n";
+    write!(stream, "GET {} HTTP/1.1\r\nHost: {host}\r\n{close}", server.first()).unwrap();
+    assert_eq!(Answer::of(&read_all(&mut stream)).status, 200);
+    assert_eq!(server.end().status, 0);
 }
 
 #[test]
