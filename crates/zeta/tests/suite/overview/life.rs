@@ -208,7 +208,7 @@ fn claims_slots_and_leases_that_end_by_time_are_shown() {
     });
     let o = follower.overview();
     let kind = |subject: &str| lease(o, subject).map(|lease| lease.kind);
-    assert_eq!(kind("docs/** src/a/"), Some(LeaseKind::Paths), "{:#?}", o.leases);
+    assert_eq!(kind("docs/ src/a/"), Some(LeaseKind::Paths), "{:#?}", o.leases);
     assert_eq!((kind("B-1"), kind("gpu")), (Some(LeaseKind::Claim), Some(LeaseKind::Slot)));
     assert_eq!(o.leases.iter().filter(|lease| lease.name == "gpu").count(), 2);
     assert_eq!(lease(o, "B-1").unwrap().branch.as_deref(), Some("b"));
