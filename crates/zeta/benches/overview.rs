@@ -3,7 +3,6 @@
 //! One process writes the beats, another one follows and says what it used. Both are this program
 //! again, with the state directory in the environment.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,11 +36,14 @@ const CHANGES: usize = 50;
 fn write(state: &Path, agents: u64) -> Outcomes<()> {
     let ctx = measure::caller(state, "writer")?;
     let handle = ctx.open()?;
-    let mut sleepers = Vec::new();
+    // Each reads until this process ends, also if it is killed.
+    let (ends, held) = std::io::pipe()?;
+    let mut children = Vec::new();
     for number in 0..agents {
-        let child = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn()?;
-        beat(&ctx, number, Some(child.id()))?;
-        sleepers.push(child);
+        let mut agent = Command::new("cat");
+        let agent = agent.stdin(ends.try_clone()?).stdout(Stdio::null()).spawn()?;
+        beat(&ctx, number, Some(agent.id()))?;
+        children.push(agent);
     }
     println!("ready");
     let started = Instant::now();
@@ -56,7 +58,8 @@ fn write(state: &Path, agents: u64) -> Outcomes<()> {
             break;
         }
     }
-    sleepers.iter_mut().for_each(|child| _ = child.kill());
+    drop(held);
+    children.iter_mut().for_each(|child| _ = child.wait());
     Ok(())
 }
 
@@ -168,7 +171,6 @@ fn latency() -> Outcomes<()> {
             }
             seen.push(Instant::now());
         }
-        let _ = go.as_fd();
     }
     let moments = thread.join().map_err(|_| "the thread")?;
     for (moment, seen) in moments.iter().zip(&seen) {
