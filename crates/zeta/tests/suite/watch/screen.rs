@@ -84,6 +84,45 @@ fn signals_end_it_and_the_terminal_is_given_back() {
     }
 }
 
+/// Set in the process that shall panic.
+const PANICS: &str = "WATCH_TEST_PANICS";
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_says_why() {
+    if std::env::var_os(PANICS).is_some() {
+        let signals = zeta_os::signal::Signals::take_over_with_terminal().unwrap();
+        let screen = zeta_os::full_screen::FullScreen::find().unwrap();
+        screen.enter(signals.fd()).unwrap();
+        panic!("as the test wants");
+    }
+    let sandbox = Sandbox::new();
+    let program = std::env::current_exe().unwrap();
+    let script = format!(
+        "echo before; {PANICS}=1 {} --nocapture --exact {}; echo after=$?; stty -a; sleep 60",
+        program.display(),
+        test_name!()
+    );
+    let Some(tmux) = open(test_name!(), &sandbox, 120, 60, &script) else { return };
+    is_given_back(&tmux, 101);
+    assert!(tmux.text().contains("as the test wants"), "{}", tmux.text());
+}
+
+#[test]
+fn a_tree_that_is_refused_is_said_and_followed() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat", "--as", "otto"]);
+    crate::json::loosen(&sandbox);
+    let Some(tmux) = open(test_name!(), &sandbox, 100, 24, SCRIPT) else { return };
+    tmux.wait_for("found");
+    assert!(!tmux.text().contains("nothing needs you"), "{}", tmux.text());
+    crate::json::tighten(&sandbox);
+    tmux.wait_for("live    otto");
+    std::fs::remove_dir_all(&sandbox.state).unwrap();
+    tmux.wait_for("no agent is here yet");
+    sandbox.ok(&["heartbeat", "--as", "max"]);
+    tmux.wait_for("live    max");
+}
+
 #[test]
 fn ctrl_z_stops_it_and_fg_draws_it_again() {
     let sandbox = Sandbox::new();
@@ -140,6 +179,8 @@ fn changes_are_seen_as_they_happen() {
     sandbox.acquire(&["deploy", "--as", "otto", "--ttl", "1h"]);
     tmux.keys(&["2"]);
     tmux.wait_for("deploy");
+    tmux.keys(&["4"]);
+    tmux.wait_for("otto took it");
     tmux.keys(&["1"]);
     // The wrapper and its command: all that lives of this agent.
     let pids = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", otto.0.id()));
