@@ -5,7 +5,7 @@ import { make, put, mark } from "./dom.js";
 import { drawSoon } from "./frame.js";
 
 /** Rows that exist above and below the screen. */
-const SPARE = 3;
+const SPARE = 4;
 
 export class Grid {
   /**
