@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+#[expect(dead_code, reason = "the tests of the page use the rest of it")]
 #[path = "../../../testing/src/browser.rs"]
 mod browser;
 mod measure;

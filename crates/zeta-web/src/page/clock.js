@@ -17,10 +17,13 @@ export function now() {
 export function everySecond(call) {
   let timer;
   const next = () => {
-    timer = setTimeout(() => {
-      call();
-      next();
-    }, 1000 - ((now() / 1000) % 1000));
+    timer = setTimeout(
+      () => {
+        call();
+        next();
+      },
+      1000 - ((now() / 1000) % 1000),
+    );
   };
   const look = () => {
     clearTimeout(timer);

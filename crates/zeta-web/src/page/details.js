@@ -10,18 +10,29 @@ const ago = (us) => us !== undefined && `${moment(us)} (${age(us)} ago)`;
 
 /** A list of names and values; what is not known is left out. */
 function facts(pairs) {
-  const known = pairs.filter(([, value]) => value !== undefined && value !== false && value !== "");
-  return make("dl", "facts", known.flatMap(([name, value]) => [
-    make("dt", "", [name]),
-    make("dd", "", [typeof value === "string" || value instanceof Node ? value : String(value)]),
-  ]));
+  const known = pairs.filter(([, value]) => ![undefined, false, "", 0].includes(value));
+  return make(
+    "dl",
+    "facts",
+    known.flatMap(([name, value]) => [
+      make("dt", "", [name]),
+      make("dd", "", [typeof value === "string" || value instanceof Node ? value : String(value)]),
+    ]),
+  );
 }
 
 const code = (text) => text && make("span", "mono", [text]);
 
 function listed(title, rows) {
   if (rows.length === 0) return [];
-  return [make("h3", "", [title]), make("ul", "", rows.map((row) => make("li", "", [row].flat())))];
+  return [
+    make("h3", "", [title]),
+    make(
+      "ul",
+      "",
+      rows.map((row) => make("li", "", [row].flat())),
+    ),
+  ];
 }
 
 /** A next step; a click selects all of it. */
@@ -64,9 +75,18 @@ function agentBody(key) {
         ["Node", code(agent.node)],
       ]),
       ...findingsAbout([key, agent.name]),
-      ...listed("Holds", own.map((lease) => `${lease.subject} (${restOf(lease).spoken})`)),
-      ...listed("Waits for", waits.map((lease) => `${lease.subject}, held by ${lease.agent}`)),
-      ...listed("Messages", mail.map((message) => `${message.from} → ${message.to}: ${message.text}`)),
+      ...listed(
+        "Holds",
+        own.map((lease) => `${lease.subject} (${restOf(lease).spoken})`),
+      ),
+      ...listed(
+        "Waits for",
+        waits.map((lease) => `${lease.subject}, held by ${lease.agent}`),
+      ),
+      ...listed(
+        "Messages",
+        mail.map((message) => `${message.from} → ${message.to}: ${message.text}`),
+      ),
     ],
   };
 }
@@ -130,8 +150,17 @@ function spanBody(span) {
 
 function messageBody(message) {
   const { id, at_us: at, topic, from, to, text } = message;
-  const head = [["From", from], ["To", to], ["Topic", topic], ["Sent", ago(at)], ["Id", code(id)]];
-  return { title: `From ${from}`, parts: [facts(head), make("h3", "", ["Text"]), make("p", "", [text])] };
+  const head = [
+    ["From", from],
+    ["To", to],
+    ["Topic", topic],
+    ["Sent", ago(at)],
+    ["Id", code(id)],
+  ];
+  return {
+    title: `From ${from}`,
+    parts: [facts(head), make("h3", "", ["Text"]), make("p", "", [text])],
+  };
 }
 
 function findingBody(finding) {
@@ -146,7 +175,11 @@ function findingBody(finding) {
 }
 
 const BODIES = {
-  agent: agentBody, lease: leaseBody, span: spanBody, message: messageBody, finding: findingBody,
+  agent: agentBody,
+  lease: leaseBody,
+  span: spanBody,
+  message: messageBody,
+  finding: findingBody,
 };
 
 /** Whether what is shown can change while it is open. */

@@ -30,12 +30,14 @@ export function makeIcon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS(SVG, "use"));
+  svg.setAttribute("viewBox", "0 0 16 16");
   setIcon(svg, name);
   return svg;
 }
 
-/** Shows another sign. */
+/** Shows another sign. Its lines are copied: a reference costs the browser a tree of its own. */
 export function setIcon(svg, name) {
-  mark(svg.firstChild, "href", `#i-${name}`);
+  if (svg.dataset.icon === name) return;
+  svg.dataset.icon = name;
+  svg.replaceChildren(...document.getElementById(`i-${name}`).cloneNode(true).children);
 }

@@ -30,7 +30,13 @@ export function startPointer(timeline) {
     const grip = gripOf(at.x);
     const width = scale.to - scale.from;
     if (grip === "new") scale.show(stripUs(at.x) - width / 2, stripUs(at.x) + width / 2);
-    return { kind: "strip", grip: grip === "new" ? "all" : grip, x: at.x, from: scale.from, to: scale.to };
+    return {
+      kind: "strip",
+      grip: grip === "new" ? "all" : grip,
+      x: at.x,
+      from: scale.from,
+      to: scale.to,
+    };
   };
 
   const moveStrip = (at) => {
@@ -93,19 +99,23 @@ export function startPointer(timeline) {
   box.addEventListener("pointercancel", end);
   box.addEventListener("pointerleave", () => timeline.hover(undefined));
 
-  box.addEventListener("wheel", (event) => {
-    if (event.altKey || event.metaKey) return;
-    event.preventDefault();
-    const at = place(event);
-    const unit = event.deltaMode === 1 ? 16 : 1;
-    const [dx, dy] = [event.deltaX * unit, event.deltaY * unit];
-    const sideways = event.shiftKey ? dx || dy : Math.abs(dx) > Math.abs(dy) && dx;
-    if (sideways) scale.pan((sideways / scale.width) * (scale.to - scale.from));
-    else if (at.x < scale.left && !inStrip(at)) timeline.scroll += dy;
-    else scale.zoom(Math.exp(Math.max(-120, Math.min(120, dy)) * 0.003), at.x);
-    timeline.hover(undefined);
-    timeline.later();
-  }, { passive: false });
+  box.addEventListener(
+    "wheel",
+    (event) => {
+      if (event.altKey || event.metaKey) return;
+      event.preventDefault();
+      const at = place(event);
+      const unit = event.deltaMode === 1 ? 16 : 1;
+      const [dx, dy] = [event.deltaX * unit, event.deltaY * unit];
+      const sideways = event.shiftKey ? dx || dy : Math.abs(dx) > Math.abs(dy) && dx;
+      if (sideways) scale.pan((sideways / scale.width) * (scale.to - scale.from));
+      else if (at.x < scale.left && !inStrip(at)) timeline.scroll += dy;
+      else scale.zoom(Math.exp(Math.max(-120, Math.min(120, dy)) * 0.003), at.x);
+      timeline.hover(undefined);
+      timeline.later();
+    },
+    { passive: false },
+  );
 
   box.addEventListener("dblclick", (event) => {
     const at = place(event);

@@ -14,7 +14,19 @@ export function textOf(row) {
     const { name, subject, agent, liveness, standing, kind, evidence, status, task, purpose } = row;
     const { branch, worktree, tool, node, waits, waiters, topic, from, to, word, about } = row;
     const said = [name, subject, agent, liveness, standing, kind, evidence, status, task, purpose];
-    said.push(branch, worktree, tool, node, waits?.question, topic, from, to, word, about, row.text);
+    said.push(
+      branch,
+      worktree,
+      tool,
+      node,
+      waits?.question,
+      topic,
+      from,
+      to,
+      word,
+      about,
+      row.text,
+    );
     waiters?.forEach((waiter) => said.push(waiter.agent));
     text = said.join("\n").toLowerCase();
     texts.set(row, text);

@@ -1,5 +1,5 @@
-// A list of any length, of which only the rows on the screen exist. Rows keep their elements by key,
-// so that the focus, the reader of a screen and the eye stay where they are.
+// A list of any length, of which only the rows on the screen exist. Rows keep their elements by
+// key, so that the focus, the reader of a screen and the eye stay where they are.
 
 import { make, put, mark } from "./dom.js";
 import { drawSoon } from "./frame.js";
@@ -9,8 +9,8 @@ const SPARE = 4;
 
 export class Grid {
   /**
-   * `make` returns the element of a row with its parts, `fill(parts, key)` writes a row into it, and
-   * `open(key)` opens its details.
+   * `makeRow` returns the cells of a row and its parts, `fill(parts, key)` writes a row into them,
+   * and `open(key)` opens its details.
    */
   constructor(pane, { label, columns, rowName, makeRow, fill, open, empty }) {
     Object.assign(this, { rowName, makeRow, fill, open, empty });
@@ -25,7 +25,10 @@ export class Grid {
     this.root = make(
       "div",
       "grid",
-      [make("div", "sr", [make("div", "", heads, { role: "row" })], { role: "rowgroup" }), this.body],
+      [
+        make("div", "sr", [make("div", "", heads, { role: "row" })], { role: "rowgroup" }),
+        this.body,
+      ],
       { role: "grid", "aria-label": label, "aria-readonly": "true" },
     );
     this.none = make("p", "nothing");
@@ -178,8 +181,14 @@ export class Grid {
     const at = this.place.get(this.current) ?? 0;
     const page = Math.max(1, Math.floor(this.screen / this.height) - 1);
     const to = {
-      ArrowUp: at - 1, ArrowDown: at + 1, k: at - 1, j: at + 1, PageUp: at - page,
-      PageDown: at + page, Home: 0, End: this.keys.length - 1,
+      ArrowUp: at - 1,
+      ArrowDown: at + 1,
+      k: at - 1,
+      j: at + 1,
+      PageUp: at - page,
+      PageDown: at + page,
+      Home: 0,
+      End: this.keys.length - 1,
     }[event.key];
     if (to !== undefined) this.focus(to);
     else if (event.key === "Enter" || event.key === " ") this.open(this.current ?? this.keys[0]);

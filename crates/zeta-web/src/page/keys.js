@@ -2,7 +2,8 @@
 
 import { put } from "./dom.js";
 
-const PANES = ["agents", "leases", "timeline", "messages", "findings"];
+/** In the order of their keys, which are those of `zeta watch`. */
+const PANES = ["agents", "leases", "messages", "timeline", "findings"];
 const THEMES = ["auto", "light", "dark"];
 
 function startTheme() {
@@ -11,14 +12,18 @@ function startTheme() {
   let stored = "auto";
   try {
     stored = localStorage.getItem("zeta-theme") ?? "auto";
-  } catch { /* A browser may forbid it: the theme is forgotten then. */ }
+  } catch {
+    /* A browser may forbid it: the theme is forgotten then. */
+  }
   const set = (theme) => {
     if (theme === "auto") delete root.dataset.theme;
     else root.dataset.theme = theme;
     put(button, `Theme: ${theme}`);
     try {
       localStorage.setItem("zeta-theme", theme);
-    } catch { /* As above. */ }
+    } catch {
+      /* As above. */
+    }
     stored = theme;
     dispatchEvent(new Event("theme"));
   };
@@ -50,7 +55,7 @@ export function startKeys({ filter, details, lists }) {
   const go = (pane) => {
     showPane(pane);
     if (pane === "timeline") return document.getElementById("lanes").focus();
-    const { grid } = lists[PANES.indexOf(pane) - (PANES.indexOf(pane) > 2 ? 1 : 0)];
+    const { grid } = lists[PANES.filter((name) => name !== "timeline").indexOf(pane)];
     return grid.focus(grid.place.get(grid.current) ?? 0);
   };
   const clear = () => {

@@ -1,4 +1,5 @@
-// The lanes of the timeline: one for each lease or agent, with its spans in rows that do not overlap.
+// The lanes of the timeline: one for each lease or agent. Its spans stand in rows that do not
+// overlap.
 
 import { matches } from "./filter.js";
 

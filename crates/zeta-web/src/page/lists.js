@@ -140,7 +140,12 @@ export function restOf(lease) {
   if (lease.standing === "held") return { part: 0, words: length(0), spoken: "no time left" };
   if (grace > now()) {
     const words = length(grace - now());
-    return { part: Math.min(1, (grace - now()) / whole), words, spoken: `in grace, ${words}`, grace: true };
+    return {
+      part: Math.min(1, (grace - now()) / whole),
+      words,
+      spoken: `in grace, ${words}`,
+      grace: true,
+    };
   }
   return { part: 0, words: `−${length(-left)}`, spoken: `over since ${length(-left)}` };
 }

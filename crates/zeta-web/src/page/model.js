@@ -1,5 +1,5 @@
-// What the server said, by key. The order is that of the server (zeta-core, overview/order.rs): its
-// changes carry rows without their places.
+// What the server said, by key. Changes carry rows without their places, so the order of the server
+// (zeta-core, overview/order.rs) is kept here.
 
 import { Spans } from "./spans.js";
 
@@ -113,7 +113,10 @@ export function replaceAll({ overview, history }) {
 
 /** Returns whether an agent did nothing but beat. */
 function onlyBeats(old, row) {
-  return old !== undefined && JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row);
+  return (
+    old !== undefined &&
+    JSON.stringify({ ...old, beat_at_us: row.beat_at_us }) === JSON.stringify(row)
+  );
 }
 
 /** Takes changes; returns the words of what changed. */

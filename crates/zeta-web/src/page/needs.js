@@ -25,7 +25,8 @@ function subjectOf(finding) {
   if (found === undefined || (found && !rows[found.kind].has(found.key))) {
     const named = (kind) => (key) => namesOf[kind](key).includes(finding.about);
     const [agent, lease] = [agentOrder().find(named("agent")), leaseOrder().find(named("lease"))];
-    found = (agent && { kind: "agent", key: agent }) ?? (lease && { kind: "lease", key: lease }) ?? null;
+    found =
+      (agent && { kind: "agent", key: agent }) ?? (lease && { kind: "lease", key: lease }) ?? null;
     subjects.set(finding, found);
   }
   return found ? { ...found, row: rows[found.kind].get(found.key) } : undefined;
@@ -40,15 +41,21 @@ function shortened({ about, text }) {
 /** Who stands in line for the lease that is stuck. */
 function inLine(subject) {
   if (subject?.kind !== "lease" || subject.row.waiters.length === 0) return "";
-  const [first, second, ...others] = subject.row.waiters.map(({ agent, pid }) => agent ?? `pid ${pid}`);
-  const names = [first, second, others.length && `${others.length} more`].filter(Boolean).join(", ");
+  const [first, second, ...others] = subject.row.waiters.map(
+    ({ agent, pid }) => agent ?? `pid ${pid}`,
+  );
+  const names = [first, second, others.length && `${others.length} more`]
+    .filter(Boolean)
+    .join(", ");
   return `; in line: ${names}`;
 }
 
 const sinceOf = (subject) => {
   if (!subject) return undefined;
   const row = subject.row;
-  return subject.kind === "agent" ? row.beat_at_us : (row.waiters[0]?.since_us ?? row.expires_at_us);
+  return subject.kind === "agent"
+    ? row.beat_at_us
+    : (row.waiters[0]?.since_us ?? row.expires_at_us);
 };
 
 function personRows() {
@@ -162,7 +169,8 @@ export class Needs {
   tick() {
     for (const box of this.boxes) {
       for (const { row, since } of box.rows.values()) {
-        const words = box.need === "person" ? row.since && longLength(now() - row.since) : age(row.since);
+        const words =
+          box.need === "person" ? row.since && longLength(now() - row.since) : age(row.since);
         put(since, words ?? "");
       }
     }

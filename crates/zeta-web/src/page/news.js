@@ -26,7 +26,11 @@ function keysOf(items, key, newestFirst) {
 
 /** Makes the list of messages, the newest first. */
 export function messageList(pane, open) {
-  const messages = keysOf(() => model.messages, (message) => message.id, true);
+  const messages = keysOf(
+    () => model.messages,
+    (message) => message.id,
+    true,
+  );
   const makeRow = () => {
     const parts = cellsOf(["from", "at", "text"]);
     [parts.sender, parts.to, parts.topic] = [make("b"), make("span"), make("span")];

@@ -15,7 +15,19 @@ export function paletteOf(element) {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   };
-  const names = ["panel", "raised", "line", "edge", "text", "soft", "faint", "accent", "stuck", "collision", "live"];
+  const names = [
+    "panel",
+    "raised",
+    "line",
+    "edge",
+    "text",
+    "soft",
+    "faint",
+    "accent",
+    "stuck",
+    "collision",
+    "live",
+  ];
   const colors = Object.fromEntries(names.map((name) => [name, read(name)]));
   const dark = getComputedStyle(probe).colorScheme === "dark" || isDark(colors.panel);
   probe.remove();

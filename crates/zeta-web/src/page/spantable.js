@@ -34,7 +34,10 @@ export function spanTable(root, timeline, open) {
     if (!shown) return;
     const spans = [...model.spans.all.values()].filter((span) => timeline.lanes.has(span));
     spans.sort((a, b) => beginOfSpan(b) - beginOfSpan(a) || b.id - a.id);
-    grid.set(spans.map((span) => span.id), model.spans.all.size);
+    grid.set(
+      spans.map((span) => span.id),
+      model.spans.all.size,
+    );
   };
   return {
     stale: update,

@@ -21,8 +21,9 @@ export function wordsOfSpan(span) {
   const times = `${moment(span.from) || "?"} – ${span.ended ? moment(span.until) || "?" : "now"}`;
   return {
     title: `${span.subject}: ${span.agent ?? "holder not known"}`,
-    lines: [took ? `${times} (${took})` : times, beginOf(span), endOf(span), span.purpose]
-      .filter(Boolean),
+    lines: [took ? `${times} (${took})` : times, beginOf(span), endOf(span), span.purpose].filter(
+      Boolean,
+    ),
   };
 }
 
@@ -42,7 +43,11 @@ export class Timeline {
     startPointer(this);
     this.box.addEventListener("keydown", (event) => this.pressed(event));
     this.box.addEventListener("focus", () => this.later());
-    this.box.addEventListener("blur", () => this.later());
+    this.box.addEventListener("blur", () => {
+      this.hover(undefined);
+      this.tip.hidden = true;
+      this.later();
+    });
     new ResizeObserver(() => this.resized()).observe(this.box);
     const recolor = () => this.recolor();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
@@ -64,10 +69,22 @@ export class Timeline {
       call();
       this.later();
     };
-    on("zoom-in", move(() => this.scale.zoom(0.6)));
-    on("zoom-out", move(() => this.scale.zoom(1 / 0.6)));
-    on("zoom-all", move(() => this.scale.showAll()));
-    on("follow", move(() => this.scale.showLast(this.scale.to - this.scale.from)));
+    on(
+      "zoom-in",
+      move(() => this.scale.zoom(0.6)),
+    );
+    on(
+      "zoom-out",
+      move(() => this.scale.zoom(1 / 0.6)),
+    );
+    on(
+      "zoom-all",
+      move(() => this.scale.showAll()),
+    );
+    on(
+      "follow",
+      move(() => this.scale.showLast(this.scale.to - this.scale.from)),
+    );
     on("as-table", () => {
       const shown = this.table.toggle();
       this.box.hidden = shown;
@@ -164,10 +181,23 @@ export class Timeline {
     const focused = document.activeElement === box ? this.focused : undefined;
     const { lanes, scale, scroll, colors, hovered, strip } = this;
     this.painter.paint({ lanes, scale, scroll, now: now(), colors, focused, hovered, strip });
+    if (this.tipped !== focused) this.tipFocused(focused);
     mark(this.followButton, "aria-pressed", String(scale.follow));
     const [from, to] = [scale.from, Math.min(scale.to, now())];
     const start = `${day(from) === day(now()) ? "" : `${day(from)} `}${clock(from, false)}`;
-    put(this.range, `${start} – ${scale.follow ? "now" : clock(to, false)}, ${longLength(to - from)}`);
+    put(
+      this.range,
+      `${start} – ${scale.follow ? "now" : clock(to, false)}, ${longLength(to - from)}`,
+    );
+  }
+
+  /** The keyboard shows what the pointer would: the facts of the span with the focus. */
+  tipFocused(span) {
+    this.tipped = span;
+    const drawn = span && this.painter.hits.find((hit) => hit.span === span);
+    if (!drawn) return;
+    const box = this.box.getBoundingClientRect();
+    this.showTip(span, box.left + drawn.x, box.top + drawn.bottom);
   }
 
   /** Counts how many grants began in each two pixels of the strip. */
@@ -189,9 +219,17 @@ export class Timeline {
       this.tip.hidden = span === undefined;
       this.later();
     }
-    if (!span) return;
+    if (span) this.showTip(span, x, y);
+  }
+
+  /** Shows the facts of a span beside a place of the window. */
+  showTip(span, x, y) {
+    this.tip.hidden = false;
     const { title, lines } = wordsOfSpan(span);
-    this.tip.replaceChildren(make("b", "", [title]), ...lines.map((text) => make("span", "", [text])));
+    this.tip.replaceChildren(
+      make("b", "", [title]),
+      ...lines.map((text) => make("span", "", [text])),
+    );
     const box = this.tip.getBoundingClientRect();
     const left = Math.max(8, Math.min(x + 14, innerWidth - box.width - 8));
     const top = y + 18 + box.height > innerHeight ? y - box.height - 12 : y + 18;
@@ -207,11 +245,16 @@ export class Timeline {
     const { scale } = this;
     const width = scale.to - scale.from;
     const moves = {
-      "+": () => scale.zoom(0.6), "=": () => scale.zoom(0.6), "-": () => scale.zoom(1 / 0.6),
-      0: () => scale.showAll(), End: () => scale.showLast(width),
+      "+": () => scale.zoom(0.6),
+      "=": () => scale.zoom(0.6),
+      "-": () => scale.zoom(1 / 0.6),
+      0: () => scale.showAll(),
+      End: () => scale.showLast(width),
       Home: () => scale.show(scale.first - width * 0.05, scale.first + width * 0.95),
-      PageUp: () => (this.scroll -= 120), PageDown: () => (this.scroll += 120),
-      ArrowUp: () => this.step(-1, 0), ArrowDown: () => this.step(1, 0),
+      PageUp: () => (this.scroll -= 120),
+      PageDown: () => (this.scroll += 120),
+      ArrowUp: () => this.step(-1, 0),
+      ArrowDown: () => this.step(1, 0),
       ArrowLeft: () => (event.shiftKey ? scale.pan(-width * 0.2) : this.step(0, -1)),
       ArrowRight: () => (event.shiftKey ? scale.pan(width * 0.2) : this.step(0, 1)),
       Enter: () => this.openSpan(this.focused),

@@ -29,7 +29,7 @@ export function base(path) {
   return path.replace(/\/+$/, "").replace(/^.*\//, "");
 }
 
-/** Returns branch and worktree in one line; the worktree is left out if it is named like the branch. */
+/** Returns branch and worktree in one line, but no worktree that is named like the branch. */
 export function where(row) {
   const tree = row.worktree && base(row.worktree);
   return [row.branch, tree !== row.branch && tree].filter(Boolean).join(" · ");
@@ -59,5 +59,7 @@ export function beginOf(span) {
     const why = span.cause ? ` (${span.cause.replaceAll("_", " ")})` : "";
     return `taken over from ${span.fromAgent ?? "another holder"}${why}`;
   }
-  return span.began === "handed_over" ? `handed over by ${span.fromAgent ?? "the holder"}` : "granted";
+  return span.began === "handed_over"
+    ? `handed over by ${span.fromAgent ?? "the holder"}`
+    : "granted";
 }

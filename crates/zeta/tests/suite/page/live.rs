@@ -30,7 +30,11 @@ fn a_lease_that_changes_hands_is_seen() {
     let token = sandbox.acquire(&["deploy", "--as", "bob"]).to_string();
     wait_row(&mut page, "leases", &["deploy", "bob", "held", &token]);
     assert_eq!(page.text("document.querySelector('#leases h2 b').innerText"), "1");
-    page.is_clean();
+    // The timeline has both, and how the first one ended.
+    page.click("#as-table");
+    wait_row(&mut page, "timeline", &["deploy ann", "granted", "released"]);
+    wait_row(&mut page, "timeline", &["deploy bob", "now", "holds it now"]);
+    page.end_clean();
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn a_message_and_an_agent_are_seen() {
     sandbox.ok(&["bus", "send", "ann", "the build is green", "--as", "bob"]);
     wait_row(&mut page, "agents", &["ann", "review the cart", "feat/cart"]);
     wait_row(&mut page, "messages", &["bob", "ann", "the build is green"]);
-    page.is_clean();
+    page.end_clean();
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn a_page_that_nobody_sees_closes_its_stream() {
     page.eval(&hide(false));
     page.until("document.body.dataset.link === 'live'");
     wait_row(&mut page, "leases", &["deploy", "ann"]);
-    page.is_clean();
+    page.end_clean();
 }
 
 /// The sockets that a process has open.

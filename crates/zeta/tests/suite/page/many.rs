@@ -18,6 +18,7 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
     page.until("document.querySelector('#agents h2 b').innerText === '1000'");
     let rows = "document.querySelectorAll('#agents .row').length";
+    page.until(&format!("{rows} > 5"));
     let count = page.eval(rows).as_u64().unwrap();
     assert!((5..60).contains(&count), "{count}");
     page.browser.wheel(300.0, 400.0, 2000.0).unwrap();
@@ -51,5 +52,5 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     page.until("document.activeElement.innerText.includes('changed')");
     let touched = page.eval("touched.size").as_u64().unwrap();
     assert!(touched <= 2, "{touched} rows were written for one change");
-    page.is_clean();
+    page.end_clean();
 }

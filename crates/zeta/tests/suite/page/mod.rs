@@ -1,6 +1,6 @@
 //! The page of `zeta web` in a real browser: what it shows, how it is used, and what it may not do.
 //!
-//! Each test ends with [`Shown::is_clean`]: no complaint in the console, and no request to another
+//! Each test ends with [`Shown::end_clean`]: no complaint in the console, and no request to another
 //! host.
 
 mod access;
@@ -10,6 +10,7 @@ mod many;
 mod safe;
 mod scene;
 mod size;
+mod timeline;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -139,7 +140,7 @@ impl Shown {
 
     /// Ends a test: nothing complained, and nothing was asked of another host.
     #[track_caller]
-    fn is_clean(mut self) {
+    fn end_clean(mut self) {
         let complaints = self.browser.take_complaints();
         assert!(complaints.is_empty(), "{complaints:#?}");
         let origin = self.web.origin();

@@ -50,5 +50,5 @@ fn the_page_tells_without_scrolling_who_waits_and_what_is_stuck() {
     let said = page.text("document.querySelector('#said').innerText");
     assert!(!said.is_empty());
     assert_eq!(page.text("document.querySelector('#said').role"), "status");
-    page.is_clean();
+    page.end_clean();
 }

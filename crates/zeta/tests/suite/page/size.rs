@@ -30,5 +30,5 @@ fn nothing_is_wider_than_the_window() {
             assert_eq!(seen, true, "{width} × {height}: {pane} is not seen");
         }
     }
-    page.is_clean();
+    page.end_clean();
 }
