@@ -15,7 +15,7 @@ const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 10] = [
+const BENCHES: [&str; 11] = [
     "oneshot",
     "peers",
     "library",
@@ -23,6 +23,7 @@ const BENCHES: [&str; 10] = [
     "contended",
     "status",
     "watching",
+    "overview",
     "page",
     "bus",
     "creds",

@@ -15,6 +15,7 @@ mod litter;
 mod mutants;
 mod needs;
 mod npm_file;
+mod pictures;
 mod run;
 mod seeded;
 mod suite;
@@ -47,6 +48,7 @@ usage: cargo xtask <chore>
   install build the static release binary and install it where cargo install puts programs
   dist    build the static release binary into dist/
   book    build docs/ as web pages into target/book; a link that leads nowhere is an error
+  pictures   make the pictures of the docs anew, from what the live view and the page show
   costs   count what each verb costs and compare with xtask/costs.tsv; --write writes that anew
 ";
 
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         ["vm", name] => vm::run(name),
         ["cuts", args @ ..] => cuts::run(args),
         ["book"] => book::run(),
+        ["pictures"] => pictures::run(),
         ["install"] => dist::install(None).map(|()| true),
         ["dist"] => dist::run().map(|()| true),
         ["help" | "--help" | "-h"] => {

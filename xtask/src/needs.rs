@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 29] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -66,6 +66,7 @@ const NEEDS: [Need; 28] = [
     need("fish", "fish", "completions in fish"),
     need("zsh", "zsh", "completions in zsh"),
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description, and agent tools"),
+    need("tmux", "tmux", "the live view in a real terminal, and its pictures"),
     need("chromium", "chromium", "the page of 'zeta web' in a browser"),
     need("ip", "iproute2", "agent tools in a network that has loopback only"),
     Need {

@@ -164,22 +164,24 @@ impl DirectoryWatcher {
         inotify::add_watch(&self.0, path, names | content | itself).ok()
     }
 
-    /// As [`DirectoryWatcher::follow`], of names that a rename puts into the directory, and of the
-    /// directory itself.
-    pub fn follow_arrivals(&self, dir: BorrowedFd<'_>) -> Option<i32> {
+    /// As [`DirectoryWatcher::follow`], of names that a rename puts into the directory or that
+    /// leave it, and of the directory itself.
+    pub fn follow_published(&self, dir: BorrowedFd<'_>) -> Option<i32> {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-        self.follow_path(Path::new(&path), WatchFlags::MOVED_TO)
+        self.follow_path(Path::new(&path), WatchFlags::MOVED_TO | WatchFlags::DELETE)
     }
 
-    /// As [`DirectoryWatcher::follow`], of the names that appear in the directory at this path,
-    /// and of the directory itself.
+    /// As [`DirectoryWatcher::follow`], of the names that come and go in the directory at this
+    /// path, and of the directory itself. The removal of a directory that is open shows only as
+    /// that of its name.
     pub fn follow_names(&self, path: &Path) -> Option<i32> {
-        self.follow_path(path, WatchFlags::MOVED_TO | WatchFlags::CREATE)
+        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
+        self.follow_path(path, names | WatchFlags::ATTRIB)
     }
 
     /// As [`DirectoryWatcher::follow`], of the directory at this path itself alone.
     pub fn follow_itself(&self, path: &Path) -> Option<i32> {
-        self.follow_path(path, WatchFlags::empty())
+        self.follow_path(path, WatchFlags::ATTRIB)
     }
 
     fn follow_path(&self, path: &Path, flags: WatchFlags) -> Option<i32> {

@@ -9,6 +9,7 @@ compile_error!(
 #[expect(unsafe_code, reason = "a clock that costs no system call; all of it is in there")]
 pub mod clock;
 pub mod command;
+pub mod connection;
 pub mod console;
 pub mod ends;
 pub mod error;

@@ -189,8 +189,8 @@ fn findings() -> Vec<Finding> {
         ),
         finding(
             "same_file",
-            "src/cart.rs",
-            "vera and max write one file: src/cart.rs",
+            "/home/shop/worktrees/fix-cart-total/src/cart.rs",
+            "vera and max write one file: /home/shop/worktrees/fix-cart-total/src/cart.rs",
             "let one of them claim it: zeta claim acquire --path",
             Urgency::Collision,
         ),

@@ -5,52 +5,46 @@ use zeta_core::overview::{Agent, Finding, Lease, Overview, Urgency};
 use zeta_core::time::format_utc;
 
 use crate::change;
-use crate::scene::{Scene, alerts, state};
+use crate::scene::{alerts, state};
 use crate::text::one_line;
 
 /// What is so at the beginning: what needs a person, or that nothing does, and how much is there.
-pub fn first(scene: &Scene<'_>) -> Vec<String> {
-    let known = scene.overview;
+pub fn first(known: &Overview) -> Vec<String> {
     let alerts = alerts(known);
     let (agents, leases) = (known.agents.len(), known.leases.len());
     let mut lines = vec![format!("{}: {agents} agents, {leases} leases", known.state_dir)];
-    if alerts.is_empty() {
+    if alerts.iter().all(|alert| alert.urgency == Urgency::Notice) {
         lines.push("nothing needs a person".to_owned());
     }
-    lines.extend(alerts.iter().map(|alert| match alert.urgency {
+    let alerts = alerts.iter().filter(|alert| alert.urgency < Urgency::Notice);
+    lines.extend(alerts.map(|alert| match alert.urgency {
         Urgency::Person => format!("{} waits for a person: {}", alert.about, alert.text),
-        urgency => urgent(urgency, alert.text),
+        urgency => urgent(urgency, &alert.text),
     }));
+    let notices = known.findings.iter().filter(|it| it.urgency == Urgency::Notice);
+    lines.extend(notices.map(|it| urgent(it.urgency, &it.text)));
     lines.iter().map(|line| at(known.at_us, line)).collect()
 }
 
-/// What changed from one scene to the next, in words.
-pub fn changes(old: &Scene<'_>, new: &Scene<'_>) -> Vec<String> {
-    let known = new.overview;
-    let mut lines = Vec::new();
-    let changed = new_log(old.log, new.log);
-    lines.extend(changed.iter().map(|it| {
-        let text = change::text(it, "->");
-        at(it.at_us, &format!("{}: {text}", it.subject))
-    }));
+/// What changed from one overview to the next, in words, and the entries of the history meanwhile.
+pub fn changes(old: &Overview, known: &Overview, log: &[Entry]) -> Vec<String> {
+    let of_entry = |entry: &Entry| {
+        let text = change::text(entry, "->");
+        at(entry.at_us, &format!("{}: {text}", entry.subject))
+    };
+    let mut lines: Vec<String> = log.iter().map(of_entry).collect();
     let mut add = |line: String| lines.push(at(known.at_us, &line));
-    of_agents(old.overview, known, &mut add);
-    of_leases(old.overview, known, &mut add);
-    for finding in known.findings.iter().filter(|it| is_new(it, &old.overview.findings)) {
+    of_agents(old, known, &mut add);
+    of_leases(old, known, &mut add);
+    for finding in known.findings.iter().filter(|it| is_new(it, &old.findings)) {
         add(urgent(finding.urgency, &finding.text));
     }
-    let before: Vec<&str> = old.overview.messages.iter().map(|it| it.id.as_str()).collect();
+    let before: Vec<&str> = old.messages.iter().map(|it| it.id.as_str()).collect();
     for message in known.messages.iter().filter(|it| !before.contains(&it.id.as_str())) {
         let text = format!("{} -> {}: {}", message.from, message.to, message.text);
         lines.push(at(message.at_us, &text));
     }
     lines
-}
-
-/// The lines of the log that were added: a log may also have lost its oldest ones.
-fn new_log<'n>(old: &[Entry], new: &'n [Entry]) -> &'n [Entry] {
-    let known = old.last().and_then(|last| new.iter().rposition(|line| line == last));
-    new.get(known.map_or(0, |last| last + 1)..).unwrap_or_default()
 }
 
 fn of_agents(old: &Overview, new: &Overview, add: &mut impl FnMut(String)) {
@@ -132,30 +126,32 @@ mod tests {
     use zeta_core::presence::Liveness;
 
     use super::*;
-    use crate::fixture::{Known, NOW, shop};
+    use crate::fixture::{NOW, shop};
 
     #[test]
     fn the_first_lines_say_what_needs_a_person() {
-        let lines = first(&shop().scene());
+        let lines = first(&shop().overview);
         assert_eq!(lines[0], "10:11:12 /tmp/zeta-cluster-state: 8 agents, 5 leases");
         assert_eq!(
             lines[1],
             "10:11:12 rex waits for a person: May I delete the branch feat/old-checkout on origin?"
         );
         assert_eq!(
-            lines.last().unwrap(),
-            "10:11:12 collides: vera and max write one file: src/cart.rs"
+            lines[4],
+            "10:11:12 collides: vera and max write one file: \
+             /home/shop/worktrees/fix-cart-total/src/cart.rs"
         );
-        let quiet = first(&Known::default().scene());
+        assert!(lines.last().unwrap().contains("is not a name of the standard"), "{lines:?}");
+        let quiet = first(&Overview::default());
         assert_eq!(quiet[1], "00:00:00 nothing needs a person");
     }
 
     #[test]
     fn each_change_is_a_line_and_nothing_else_is() {
-        let old = shop();
-        assert_eq!(changes(&old.scene(), &old.scene()), [""; 0]);
-        let mut new = shop();
-        let known = &mut new.overview;
+        let old = shop().overview;
+        assert_eq!(changes(&old, &old, &[]), [""; 0]);
+        let mut new = shop().overview;
+        let known = &mut new;
         known.at_us = NOW + 1_000_000;
         known.agents[0].waits = None;
         known.agents[3].waits = Some(Waits { question: "push\nto main?".into(), since_us: None });
@@ -175,12 +171,10 @@ mod tests {
             to: "max".into(),
             text: "done\u{1b}[2J".into(),
         });
-        new.log.remove(0);
         let mut over = Entry::new("nestor", Event::TakenOver, "deploy", NOW).because("expired");
         (over.from_agent, over.agent) = (Some("bob".into()), Some("otto".into()));
-        new.log.push(over);
         assert_eq!(
-            changes(&old.scene(), &new.scene()),
+            changes(&old, &new, &[over]),
             [
                 "10:11:12 deploy: bob -> otto (bob: its time was over)",
                 "10:11:13 rex was waits, is live: its process runs",

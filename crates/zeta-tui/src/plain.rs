@@ -5,12 +5,11 @@ use std::io::{ErrorKind, Write as _, stdout};
 use std::time::{Duration, Instant};
 
 use zeta_bus::overview::Follower;
-use zeta_core::overview::{Overview, json};
+use zeta_core::overview::json;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::reader::end_of_reader;
 
 use crate::line;
-use crate::scene::Scene;
 
 /// How long it waits at least after it printed: changes within this time are taken in together.
 const TOGETHER: Duration = Duration::from_millis(100);
@@ -22,8 +21,10 @@ pub fn run(follower: &mut Follower, as_json: bool) -> Result<()> {
     let mut known = follower.overview().clone();
     let mut text = match as_json {
         true => json::overview(&known).done() + "\n",
-        false => joined(&line::first(&scene(&known))),
+        false => joined(&line::first(&known)),
     };
+    // What was before is not a change.
+    drop(follower.take_history());
     let end = end_of_reader();
     let mut changed = false;
     loop {
@@ -43,17 +44,14 @@ pub fn run(follower: &mut Follower, as_json: bool) -> Result<()> {
             }
         }
         changed = false;
+        let log = follower.take_history();
         let now = follower.overview();
         text = match as_json {
             true => json::overview(now).done() + "\n",
-            false => joined(&line::changes(&scene(&known), &scene(now))),
+            false => joined(&line::changes(&known, now, &log)),
         };
         known.clone_from(now);
     }
-}
-
-fn scene(overview: &Overview) -> Scene<'_> {
-    Scene { overview, log: &[], node: None }
 }
 
 fn joined(lines: &[String]) -> String {

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use zeta_bus::overview::Follower;
+use zeta_bus::overview::{Follower, HISTORY_MAX};
 use zeta_core::history::Entry;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::full_screen::{FullScreen, Gone, keys};
@@ -37,7 +37,7 @@ pub fn run(
     let terminal = Terminal::new(screen);
     let mut state = State::default();
     state.shown.all = all;
-    let log = Vec::new();
+    let log = follower.take_history();
     let room = Room::default();
     let mut view = View { signals, terminal, theme, state, room, log, node, typed: Vec::new() };
     match view.resume().and_then(|()| view.follow(follower)) {
@@ -107,7 +107,11 @@ impl View {
                     (false, None) => LIMIT,
                 };
                 let woken = follower.wait(limit.min(LIMIT), &[keys(), self.signals.fd()]);
-                changed |= woken.changed;
+                if woken.changed {
+                    changed = true;
+                    self.log.extend(follower.take_history());
+                    self.log.drain(..self.log.len().saturating_sub(HISTORY_MAX));
+                }
                 readable = woken.readable;
                 must_draw |= !changed && !readable;
             }

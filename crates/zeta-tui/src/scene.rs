@@ -1,6 +1,7 @@
 //! What there is to show: the overview and the log, the rows of each pane, and which of them a
 //! filter lets pass.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 
 use zeta_core::history::Entry;
@@ -221,7 +222,7 @@ pub struct Alert<'a> {
     /// The agent or the lease that it is about.
     pub about: &'a str,
     /// What is the case, or the question.
-    pub text: &'a str,
+    pub text: Cow<'a, str>,
     /// Since when.
     pub since_us: Option<i64>,
 }
@@ -235,7 +236,7 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
         .iter()
         .filter_map(|agent| {
             let waits = agent.waits.as_ref()?;
-            let (about, text) = (agent.name.as_str(), waits.question.as_str());
+            let (about, text) = (agent.name.as_str(), waits.question.as_str().into());
             Some(Alert { urgency: Urgency::Person, about, text, since_us: waits.since_us })
         })
         .collect();
@@ -247,14 +248,47 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
     alerts.extend(urgent.filter(|finding| !is_shown(finding)).map(|finding| Alert {
         urgency: finding.urgency,
         about: &finding.about,
-        text: &finding.text,
+        text: match overview.leases.iter().find(|lease| is_about(finding, lease)) {
+            Some(lease) => stuck(lease).into(),
+            None => finding.text.as_str().into(),
+        },
         since_us: None,
     }));
+    // Where nothing could be read, that nothing needs a person is not known.
+    let Overview { agents, leases, messages, findings, .. } = overview;
+    if agents.is_empty() && leases.is_empty() && messages.is_empty() {
+        let notices = findings.iter().filter(|finding| finding.urgency == Urgency::Notice);
+        alerts.extend(notices.map(|finding| Alert {
+            urgency: Urgency::Notice,
+            about: &finding.about,
+            text: finding.text.as_str().into(),
+            since_us: None,
+        }));
+    }
     alerts.sort_by_key(|alert| alert.urgency);
     // The first one about a thing says what is urgent about it.
     let mut named = BTreeSet::new();
     alerts.retain(|alert| named.insert((alert.urgency, alert.about)));
     alerts
+}
+
+/// Whether a finding says that a lease is in the way of those who wait for it.
+fn is_about(finding: &Finding, lease: &Lease) -> bool {
+    finding.urgency == Urgency::Stuck && finding.about == lease.name && !lease.waiters.is_empty()
+}
+
+/// A lease that is in the way: whose it is, and who waits for it.
+fn stuck(lease: &Lease) -> String {
+    let waiters: Vec<&str> =
+        lease.waiters.iter().map(|it| it.agent.as_deref().unwrap_or("a process")).collect();
+    let verb = if waiters.len() == 1 { "waits" } else { "wait" };
+    let (holder, stands) = match (lease.agent.as_str(), lease.standing.as_str()) {
+        ("", word) => ("the holder", word.replace('_', " ")),
+        (holder, "holder_dead") => (holder, "has ended".to_owned()),
+        (holder, "in_grace" | "overdue") => (holder, "does not renew it".to_owned()),
+        (holder, word) => (holder, word.replace('_', " ")),
+    };
+    format!("{}: {holder} {stands}; {} {verb}", lease.subject, waiters.join(", "))
 }
 
 /// The alerts that fit into so many lines, in their order: of each urgency at least one, if that is

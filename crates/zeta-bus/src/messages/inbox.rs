@@ -22,6 +22,9 @@ use zeta_os::host::wall_us;
 use zeta_state::directory::purpose::BUS;
 use zeta_state::directory::trusted_dir::open_inner;
 
+/// The directory of the marks, below that of the bus.
+pub(crate) const INBOX_PATH: &str = ".zeta/inbox";
+
 /// How long a call waits for another one that gives an agent its messages.
 pub const TAKE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -214,9 +217,8 @@ pub fn marked(dir: &Path, agent: &str) -> Vec<String> {
 fn each_mark(dir: &Path, mut take: impl FnMut(String, &str)) {
     let names = || -> Result<Vec<String>> {
         let Some(base) = zeta_state::directory::open(dir, &BUS)? else { return Ok(Vec::new()) };
-        let path = dir.join(INNER).join(INBOX);
-        let inbox = format!("{INNER}/{INBOX}");
-        let opened = open_inner(base.as_fd(), &inbox, &base, || path.clone())?;
+        let path = dir.join(INBOX_PATH);
+        let opened = open_inner(base.as_fd(), INBOX_PATH, &base, || path.clone())?;
         let Some((inbox, _)) = opened else { return Ok(Vec::new()) };
         Ok(zeta_os::files::list(inbox.as_fd(), NAMES_MAX, &path)?.names)
     };

@@ -12,7 +12,8 @@ use zeta_core::overview::order::message_place;
 use zeta_core::overview::{Finding, MESSAGES_MAX, Message, Overview, TEXT_MAX};
 
 use super::marks::Marks;
-use crate::directory::{INBOX, INNER, NAMES_MAX, file_of, id_of};
+use crate::directory::{NAMES_MAX, file_of, id_of};
+use crate::messages::inbox::INBOX_PATH;
 use crate::messages::status::field;
 use zeta_os::error::{Error, Result};
 use zeta_os::files::{list, times};
@@ -27,7 +28,7 @@ use zeta_state::directory::trusted_dir::{TrustedDir, open_inner};
 pub(super) struct Mail {
     dir: PathBuf,
     watcher: Option<DirectoryWatcher>,
-    opened: Option<Opened>,
+    followed: Followed,
     fault: Option<Error>,
     must_load: bool,
     /// The newest messages by the times of their files, and their ids.
@@ -39,13 +40,25 @@ pub(super) struct Mail {
     marks: Marks,
 }
 
-/// A bus that is there.
+/// What is followed. No directory is kept open: the kernel tells of the removal of one only when no
+/// process has it open any more.
+#[derive(Debug, Default)]
+struct Followed {
+    /// The identity of the bus.
+    identity: Option<(u64, u64)>,
+    /// The watcher's number for it.
+    bus: Option<i32>,
+    /// There is a directory of marks.
+    has_inbox: bool,
+    /// The watcher's number for that.
+    inbox: Option<i32>,
+}
+
+/// A bus that is there, opened.
 #[derive(Debug)]
 struct Opened {
     base: TrustedDir,
     inbox: Option<OwnedFd>,
-    /// The watcher's numbers for both.
-    numbers: [Option<i32>; 2],
 }
 
 /// What [`Mail::refresh`] changed.
@@ -62,7 +75,7 @@ impl Mail {
         Mail {
             dir,
             watcher: DirectoryWatcher::new(),
-            opened: None,
+            followed: Followed::default(),
             fault: None,
             must_load: true,
             newest: BTreeMap::new(),
@@ -116,16 +129,11 @@ impl Mail {
         let fault = self.fault.clone();
         let (mut files, mut marks) = (BTreeSet::new(), BTreeSet::new());
         self.drain(&mut files, &mut marks);
-        let mut messages = !files.is_empty() || self.must_load;
-        for file in files {
-            self.take_file(&file);
+        let mut messages = !files.is_empty();
+        if messages || !marks.is_empty() {
+            self.take(&files, &marks);
         }
-        for mark in marks {
-            let inbox = self.opened.as_ref().and_then(|opened| opened.inbox.as_ref());
-            let is_there = inbox.is_some_and(|inbox| is_file(inbox.as_fd(), &mark));
-            self.marks.set(&mark, is_there);
-        }
-        if self.must_load || self.watcher.is_none() {
+        if self.must_load || self.must_poll() {
             messages = true;
             self.load();
         }
@@ -140,14 +148,21 @@ impl Mail {
         Changed { messages, counts: !is_same }
     }
 
+    /// Returns whether changes come without an event.
+    pub(super) fn must_poll(&self) -> bool {
+        let Followed { identity, bus, has_inbox, inbox } = &self.followed;
+        identity.is_some() && bus.is_none()
+            || *has_inbox && inbox.is_none()
+            || self.watcher.is_none()
+    }
+
     fn drain(&mut self, files: &mut BTreeSet<String>, marks: &mut BTreeSet<String>) {
         let Some(watcher) = &self.watcher else { return };
-        let numbers = self.opened.as_ref().map_or([None; 2], |opened| opened.numbers);
-        let [bus, inbox] = numbers;
+        let Followed { bus, inbox, .. } = self.followed;
         let mut must_load = false;
         watcher.drain(|event| match event {
             Event::Lost => must_load = true,
-            Event::Itself(number) => must_load |= numbers.contains(&Some(number)),
+            Event::Itself(number) => must_load |= [bus, inbox].contains(&Some(number)),
             Event::In(number, name) => {
                 let Ok(name) = std::str::from_utf8(name) else { return };
                 if bus == Some(number) && id_of(name).is_some() {
@@ -160,34 +175,52 @@ impl Mail {
         self.must_load |= must_load;
     }
 
+    /// Takes in files and marks that came, changed or went.
+    fn take(&mut self, files: &BTreeSet<String>, marks: &BTreeSet<String>) {
+        let opened = match self.open() {
+            Ok(Some(opened)) if Some(opened.base.identity) == self.followed.identity => opened,
+            // It is another bus now, or none.
+            _ => return self.look_again(),
+        };
+        for file in files {
+            self.take_file(&opened, file);
+        }
+        for mark in marks {
+            let is_there =
+                |inbox: &OwnedFd| statat(inbox, mark.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            self.marks.set(mark, opened.inbox.as_ref().is_some_and(is_there));
+        }
+    }
+
     /// Reads everything.
     fn load(&mut self) {
         self.must_load = false;
         (self.newest, self.times, self.marks) = Default::default();
-        (self.has_older, self.opened, self.fault) = (false, None, None);
-        match self.open() {
-            Ok(opened) => self.opened = opened,
-            Err(error) => self.fault = Some(error),
-        }
-        if let Err(error) = self.load_files().and_then(|()| self.load_marks()) {
-            self.fault = Some(error);
-        }
+        (self.has_older, self.followed, self.fault) = Default::default();
+        let mut load = || {
+            let Some(opened) = self.open()? else { return Ok(()) };
+            // Followed before it is read.
+            let follow = |dir: BorrowedFd<'_>| self.watcher.as_ref()?.follow(dir);
+            self.followed = Followed {
+                identity: Some(opened.base.identity),
+                bus: follow(opened.base.as_fd()),
+                has_inbox: opened.inbox.is_some(),
+                inbox: opened.inbox.as_ref().and_then(|inbox| follow(inbox.as_fd())),
+            };
+            self.load_files(&opened)?;
+            self.load_marks(&opened)
+        };
+        self.fault = load().err();
     }
 
-    /// Opens the bus, and follows it before it is read.
     fn open(&self) -> Result<Option<Opened>> {
         let Some(base) = zeta_state::directory::open(&self.dir, &BUS)? else { return Ok(None) };
-        let (inner, path) = (format!("{INNER}/{INBOX}"), self.dir.join(INNER).join(INBOX));
-        let inbox = open_inner(base.as_fd(), &inner, &base, || path.clone())?;
-        let inbox = inbox.map(|(inbox, _)| inbox);
-        let follow = |dir: BorrowedFd<'_>| self.watcher.as_ref()?.follow(dir);
-        let numbers =
-            [follow(base.as_fd()), inbox.as_ref().and_then(|inbox| follow(inbox.as_fd()))];
-        Ok(Some(Opened { base, inbox, numbers }))
+        let path = || self.dir.join(INBOX_PATH);
+        let inbox = open_inner(base.as_fd(), INBOX_PATH, &base, path)?;
+        Ok(Some(Opened { base, inbox: inbox.map(|(inbox, _)| inbox) }))
     }
 
-    fn load_files(&mut self) -> Result<()> {
-        let Some(opened) = &self.opened else { return Ok(()) };
+    fn load_files(&mut self, opened: &Opened) -> Result<()> {
         let names = list(opened.base.as_fd(), NAMES_MAX, &self.dir)?.names;
         let dir = opened.base.as_fd();
         let time = |file: String| {
@@ -202,30 +235,27 @@ impl Mail {
                 self.has_older = true;
                 break;
             }
-            self.add_file(&file);
+            self.add_file(opened, &file);
         }
         Ok(())
     }
 
-    fn load_marks(&mut self) -> Result<()> {
-        let Some(inbox) = self.opened.as_ref().and_then(|opened| opened.inbox.as_ref()) else {
-            return Ok(());
-        };
-        let path = self.dir.join(INNER).join(INBOX);
-        for mark in list(inbox.as_fd(), NAMES_MAX, &path)?.names {
+    fn load_marks(&mut self, opened: &Opened) -> Result<()> {
+        let Some(inbox) = &opened.inbox else { return Ok(()) };
+        for mark in list(inbox.as_fd(), NAMES_MAX, &self.dir.join(INBOX_PATH))?.names {
             self.marks.set(&mark, true);
         }
         Ok(())
     }
 
     /// Takes in a file that is new, changed or gone.
-    fn take_file(&mut self, file: &str) {
+    fn take_file(&mut self, opened: &Opened, file: &str) {
         let Some(id) = id_of(file) else { return };
         let before = self.times.remove(id);
         if let Some(before) = before {
             self.newest.remove(&(before, id.to_owned()));
         }
-        self.add_file(file);
+        self.add_file(opened, file);
         let after = self.times.get(id);
         // One that is gone or became older leaves room for a message that was not read.
         self.must_load |= self.has_older && before.is_some() && after < before.as_ref();
@@ -237,8 +267,8 @@ impl Mail {
         }
     }
 
-    fn add_file(&mut self, file: &str) {
-        let (Some(opened), Some(id)) = (&self.opened, id_of(file)) else { return };
+    fn add_file(&mut self, opened: &Opened, file: &str) {
+        let Some(id) = id_of(file) else { return };
         let path = || opened.base.path.join(file_of(id));
         let read = read(opened.base.as_fd(), file, ENVELOPE_MAX, &opened.base, path);
         // What is no message is named by a list of the bus.
@@ -247,10 +277,6 @@ impl Mail {
         self.times.insert(id.to_owned(), times.mtime_us);
         self.newest.insert((times.mtime_us, id.to_owned()), message(&envelope, times.mtime_us));
     }
-}
-
-fn is_file(dir: BorrowedFd<'_>, name: &str) -> bool {
-    statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn message(envelope: &Envelope, mtime_us: i64) -> Message {

@@ -8,19 +8,21 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use zeta_core::history::Entry;
 use zeta_core::layout;
 use zeta_core::overview::finding::unread_mail;
 use zeta_core::overview::order::sort_findings;
 use zeta_core::overview::{Finding, Overview};
 
 use self::mail::Mail;
-use crate::directory::{INBOX, INNER};
+use crate::messages::inbox::INBOX_PATH;
 use zeta_os::host;
 use zeta_os::inotify::poll_readable;
 use zeta_os::timer::Timer;
 use zeta_state::context::Context;
+pub use zeta_state::overview::HISTORY_MAX;
 use zeta_state::overview::TreeFollower;
-use zeta_state::overview::place::PlaceWatcher;
+use zeta_state::overview::place::{Place, PlaceWatcher};
 
 /// Changes within this time are taken in together.
 const TOGETHER: Duration = Duration::from_millis(40);
@@ -35,7 +37,8 @@ pub struct Follower {
     tree: TreeFollower,
     mail: Mail,
     places: PlaceWatcher,
-    paths: [PathBuf; 2],
+    state_dir: PathBuf,
+    bus_dir: PathBuf,
     timer: Timer,
 }
 
@@ -51,7 +54,6 @@ pub struct Woken {
 impl Follower {
     /// Reads everything, and follows it from then on.
     pub fn new(ctx: &Context) -> Follower {
-        let paths = [ctx.state_dir.join(layout::NODES), ctx.bus_dir.join(INNER).join(INBOX)];
         let mut follower = Follower {
             overview: Overview {
                 state_dir: ctx.state_dir.display().to_string(),
@@ -60,7 +62,8 @@ impl Follower {
             tree: TreeFollower::new(ctx.clone()),
             mail: Mail::new(ctx.bus_dir.clone()),
             places: PlaceWatcher::default(),
-            paths,
+            state_dir: ctx.state_dir.clone(),
+            bus_dir: ctx.bus_dir.clone(),
             timer: Timer::new(),
         };
         follower.follow_places();
@@ -73,15 +76,22 @@ impl Follower {
         &self.overview
     }
 
+    /// Returns the entries of the history since the last call, in the order of time: at first those
+    /// that are there, at most [`HISTORY_MAX`] of them. A new entry is a change, too.
+    pub fn take_history(&mut self) -> Vec<Entry> {
+        self.tree.take_history()
+    }
+
     /// Brings the overview up to date; returns whether it changed, but for the time of the reading.
     pub fn refresh(&mut self) -> bool {
-        if self.places.take() {
+        let is_moved = self.places.take();
+        if is_moved {
             self.follow_places();
-            self.tree.look_again();
             self.mail.look_again();
         }
         let out = &mut self.overview;
-        let mut changed = self.tree.refresh(out);
+        let mut changed = is_moved && self.tree.look_again(out);
+        changed |= self.tree.refresh(out);
         let mail = self.mail.refresh(out);
         if changed || mail.counts {
             for agent in &mut out.agents {
@@ -139,11 +149,13 @@ impl Follower {
     }
 
     fn must_poll(&self) -> bool {
-        self.tree.must_poll() || self.mail.fd().is_none() || self.places.fd().is_none()
+        self.tree.must_poll() || self.mail.must_poll() || self.places.fd().is_none()
     }
 
     fn follow_places(&mut self) {
-        let [tree, mail] = &self.paths;
-        self.places.follow(&[tree, mail]);
+        self.places.follow(&[
+            Place { base: &self.state_dir, below: layout::NODES, files: &[layout::LOCAL_NODE] },
+            Place { base: &self.bus_dir, below: INBOX_PATH, files: &[] },
+        ]);
     }
 }

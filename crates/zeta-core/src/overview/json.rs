@@ -1,7 +1,9 @@
 //! Overviews and their changes as JSON: the names of the fields are the keys, and what is not known
-//! is left out.
+//! is left out. Rows have their `rank`, too: a reader of changes need not know the rules of the
+//! order.
 
 use super::changes::Changes;
+use super::order::{agent_place, lease_place};
 use super::{Agent, Finding, Lease, LeaseKind, Message, Overview, Urgency, Waiter};
 use crate::json::Object;
 use crate::record::quote;
@@ -80,6 +82,7 @@ pub fn changes(changes: &Changes) -> Object {
 }
 
 fn agent(object: &mut Object, agent: &Agent) {
+    object.number("rank", agent_place(agent).0.into());
     object.text("node", &agent.node).text("name", &agent.name);
     object.text("liveness", agent.liveness.word()).text("evidence", &agent.evidence);
     time(object, "beat_at_us", agent.beat_at_us);
@@ -100,6 +103,7 @@ fn agent(object: &mut Object, agent: &Agent) {
 }
 
 fn lease(object: &mut Object, lease: &Lease) {
+    object.number("rank", lease_place(lease).0.into());
     object.text("node", &lease.node).text("name", &lease.name).number("token", lease.token);
     object.text("kind", lease.kind.word()).text("subject", &lease.subject);
     object.text("agent", &lease.agent).text("standing", &lease.standing);

@@ -9,6 +9,8 @@ pub mod changes;
 pub mod finding;
 pub mod json;
 pub mod order;
+#[cfg(test)]
+mod tests;
 
 use crate::presence::Liveness;
 

@@ -44,7 +44,7 @@ impl Line {
         }
         let guard = open(base, node, &guard);
         let has_guard = guard.is_some();
-        let followed = guard.and_then(|guard| watcher?.follow_arrivals(guard.as_fd()));
+        let followed = guard.and_then(|guard| watcher?.follow_published(guard.as_fd()));
         // It may have appeared before its guard was followed.
         match read_queue() {
             Some(line) => {

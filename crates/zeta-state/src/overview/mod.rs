@@ -2,6 +2,7 @@
 //! is not read again, and no judgement is made here: the same functions judge as for a status.
 
 mod agent;
+mod history;
 mod lease;
 mod line;
 mod owner;
@@ -9,20 +10,25 @@ pub mod place;
 mod rows;
 mod sources;
 
+pub use self::history::HISTORY_MAX;
+
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::BorrowedFd;
 
+use zeta_core::history::Entry;
 use zeta_core::layout::{self, Kind};
 use zeta_core::name::Label;
 use zeta_core::overview::finding::judge_urgency;
 use zeta_core::overview::{Finding, Overview};
 use zeta_core::record::{Text, parse};
 
+use self::history::Histories;
 use self::rows::Rows;
 use self::sources::{News, Sources};
 use crate::context::Context;
+use crate::directory;
 use crate::directory::purpose::STATE;
-use crate::directory::trusted_dir;
+use crate::directory::trusted_dir::TrustedDir;
 use crate::presence::status;
 use crate::presence::status::findings::{damaged_marker, no_nodes, odd_name, unsafe_file};
 use crate::presence::view::View;
@@ -35,7 +41,9 @@ pub struct TreeFollower {
     ctx: Context,
     sources: Option<Sources>,
     rows: Rows,
+    histories: Histories,
     ends: Ends,
+    must_read_name: bool,
     /// Some processes could not be watched, so their ends come without an event.
     looks_at_processes: bool,
     /// Findings about the tree and its files.
@@ -62,7 +70,9 @@ impl TreeFollower {
             ctx,
             sources: None,
             rows: Rows::default(),
+            histories: Histories::default(),
             ends: Ends::new(),
+            must_read_name: false,
             looks_at_processes: false,
             faults: Vec::new(),
             odd: BTreeMap::new(),
@@ -86,10 +96,17 @@ impl TreeFollower {
         changed
     }
 
-    /// Tells that a directory on the way to the tree changed.
-    pub fn look_again(&mut self) {
-        if let Some(sources) = &mut self.sources {
-            sources.check_place();
+    /// Tells that a directory on the way to the tree changed: it may be another one, or none that
+    /// is trusted.
+    pub fn look_again(&mut self, out: &mut Overview) -> bool {
+        let Some(sources) = &mut self.sources else { return false };
+        sources.check_place();
+        self.must_read_name = true;
+        let opened = directory::open(&self.ctx.state_dir, &STATE);
+        let is_same = |base: &TrustedDir| base.identity == sources.base().identity;
+        match opened.is_ok_and(|base| base.as_ref().is_some_and(is_same)) {
+            true => false,
+            false => self.close(out),
         }
     }
 
@@ -103,6 +120,12 @@ impl TreeFollower {
     /// Returns whether [`TreeFollower::findings`] would add others than at its last call.
     pub fn have_findings_changed(&self) -> bool {
         self.rows.have_findings_changed()
+    }
+
+    /// Returns the entries of the histories since the last call, in the order of time: at first
+    /// those that are there, at most [`HISTORY_MAX`] of them.
+    pub fn take_history(&mut self) -> Vec<Entry> {
+        self.histories.take()
     }
 
     /// When a judgement changes by time alone, by the boot clock.
@@ -125,7 +148,7 @@ impl TreeFollower {
         let (fault, view) = match View::open(&self.ctx.state_dir) {
             Ok(Some(view)) => (None, Some(view)),
             // Without a tree there is nothing wrong yet.
-            Ok(None) => match trusted_dir::open(&self.ctx.state_dir, &STATE) {
+            Ok(None) => match directory::open(&self.ctx.state_dir, &STATE) {
                 Ok(Some(_)) => (Some(no_nodes()), None),
                 _ => (None, None),
             },
@@ -133,6 +156,7 @@ impl TreeFollower {
         };
         let faults: Vec<Finding> = fault.into_iter().map(|found| to_finding(found, 0)).collect();
         self.set_faults(faults);
+        self.must_read_name = true;
         self.sources = view.map(Sources::new);
         self.sources.is_some()
     }
@@ -141,6 +165,7 @@ impl TreeFollower {
         self.sources = None;
         out.node = None;
         self.odd.clear();
+        self.histories.forget();
         self.ends.watch_only([]);
         self.rows.clear(out)
     }
@@ -155,6 +180,7 @@ impl TreeFollower {
     fn take(&mut self, news: &News, out: &mut Overview) -> bool {
         let mut changed = self.take_name(out);
         self.take_odd(news);
+        changed |= self.take_histories(news);
         let Some(sources) = &mut self.sources else { return changed };
         let faults = faults_of(sources.view());
         changed |= self.rows.take(news, sources, &self.ctx, out);
@@ -175,22 +201,36 @@ impl TreeFollower {
         changed
     }
 
-    /// Finds the name of this machine's own node.
+    /// Finds the name of this machine's own node, if it may be another one than before.
     fn take_name(&mut self, out: &mut Overview) -> bool {
         let Some(sources) = &self.sources else { return false };
-        if out.node.is_some() {
+        if !std::mem::take(&mut self.must_read_name) {
             return false;
         }
         let read = || sources.view().tree().read_local_node().ok().flatten();
-        let node = self.ctx.node.clone().or_else(read);
-        out.node = node.map(|node| node.to_string());
-        out.node.is_some()
+        let node = self.ctx.node.clone().or_else(read).map(|node| node.to_string());
+        std::mem::replace(&mut out.node, node.clone()) != node
+    }
+
+    /// Reads what was added to the histories of nodes.
+    fn take_histories(&mut self, news: &News) -> bool {
+        let mut changed = false;
+        for node in &news.histories {
+            let Some(sources) = &self.sources else { break };
+            let read = self.histories.read(sources.view(), node);
+            let fault = read.as_ref().err().map(|error| unsafe_file(layout::HISTORY, error));
+            self.set_odd(node, layout::HISTORY, fault);
+            changed |= read.unwrap_or(false);
+        }
+        changed
     }
 
     fn take_odd(&mut self, news: &News) {
         for (node, name, is_there) in &news.others {
-            let is_known =
-                matches!(layout::kind_of(name), Kind::Guards | Kind::Grants(_) | Kind::Note(_));
+            let is_known = !matches!(
+                layout::kind_of(name),
+                Kind::Other | Kind::Lease(_) | Kind::Marker(_) | Kind::Persona(_)
+            );
             // Temps come and go.
             let is_odd = *is_there && !is_known && !name.starts_with(layout::TEMP_PREFIX);
             self.set_odd(node, name, is_odd.then(|| odd_name(name)));

@@ -1,4 +1,4 @@
-//! Paths that must be looked up again: a directory there appears, or is moved or removed with one
+//! Places that must be looked up again: a directory there appears, or is moved or removed with one
 //! of those above it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,18 @@ use zeta_os::inotify::{DirectoryWatcher, Event};
 /// Most directories of a path that can appear while it is looked at.
 const PATH_MAX: usize = 64;
 
-/// Watches the directories on the way to some paths.
+/// A directory that may not be there.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p> {
+    /// The state directory, or that of the bus.
+    pub base: &'p Path,
+    /// The directory, below it.
+    pub below: &'p str,
+    /// Files of the base that matter, too.
+    pub files: &'p [&'p str],
+}
+
+/// Watches the directories on the way to some places.
 #[derive(Debug)]
 pub struct PlaceWatcher {
     watcher: Option<DirectoryWatcher>,
@@ -25,12 +36,12 @@ impl Default for PlaceWatcher {
 }
 
 impl PlaceWatcher {
-    /// Watches the way to each of these paths, as far as there is one.
-    pub fn follow(&mut self, paths: &[&Path]) {
+    /// Watches the way to each of these places, as far as there is one.
+    pub fn follow(&mut self, places: &[Place<'_>]) {
         let Some(watcher) = &self.watcher else { return };
         // One that appeared right before it was watched for causes no event.
         for _ in 0..PATH_MAX {
-            let dirs = on_the_way(paths);
+            let dirs = on_the_way(places);
             self.awaited.clear();
             for (dir, names) in &dirs {
                 let number = match names.is_empty() {
@@ -41,7 +52,7 @@ impl PlaceWatcher {
                     self.awaited.insert(number, names.clone());
                 }
             }
-            if on_the_way(paths) == dirs {
+            if on_the_way(places) == dirs {
                 break;
             }
         }
@@ -70,22 +81,33 @@ impl PlaceWatcher {
     }
 }
 
-/// The directories on the way to some paths, each with the names that are awaited in it. Each has
-/// one watch: a second one with other flags would replace the first.
-fn on_the_way(paths: &[&Path]) -> BTreeMap<PathBuf, Vec<String>> {
+/// The directories on the way to some places, each with the names that matter in it. Each has one
+/// watch: a second one with other flags would replace the first.
+fn on_the_way(places: &[Place<'_>]) -> BTreeMap<PathBuf, Vec<String>> {
     let mut dirs: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-    for path in paths {
+    for Place { base, below, files } in places {
+        let path = base.join(below);
         let mut way: Vec<&Path> = path.ancestors().collect();
         way.reverse();
         for (at, dir) in way.iter().enumerate() {
             // The last one above a relative path is nameless.
             let is_nameless = dir.as_os_str().is_empty();
-            let dir = if is_nameless { Path::new(".") } else { dir };
-            let awaited = dirs.entry(dir.to_path_buf()).or_default();
-            let Some(next) = way.get(at + 1).filter(|next| !next.is_dir()) else { continue };
-            let name = next.file_name().unwrap_or_default();
-            awaited.push(name.to_string_lossy().into_owned());
-            break;
+            let named = if is_nameless { Path::new(".") } else { dir };
+            let awaited = dirs.entry(named.to_path_buf()).or_default();
+            let Some(next) = way.get(at + 1) else { break };
+            let is_there = next.is_dir();
+            // A directory above the base, such as /tmp, has many names that do not matter. Below
+            // it, the removal of one that is open shows only in the directory around it.
+            if !is_there || dir.starts_with(base) {
+                let name = next.file_name().unwrap_or_default();
+                awaited.push(name.to_string_lossy().into_owned());
+            }
+            if dir == base {
+                awaited.extend(files.iter().map(|file| (*file).to_owned()));
+            }
+            if !is_there {
+                break;
+            }
         }
     }
     dirs

@@ -15,7 +15,7 @@ use super::agent::{self, AgentRow};
 use super::lease::{self, LeaseRow};
 use super::line::Line;
 use super::owner::agent_of;
-use super::sources::{GrantKey, LeaseKey, News, Sources};
+use super::sources::{GrantKey, LeaseKey, News, Place, Sources};
 use crate::context::Context;
 use crate::directory::tree::{Bytes, Node};
 use crate::lease::joint::Grants;
@@ -61,7 +61,7 @@ pub(super) struct Dirty {
 impl Dirty {
     /// The rows that changes are about.
     fn of(news: &News) -> Dirty {
-        let News { records, others, lines, grants, listings } = news;
+        let News { records, others, lines, grants, listings, .. } = news;
         let mut dirty = Dirty {
             lines: lines.clone(),
             grants: grants.clone(),
@@ -103,6 +103,8 @@ impl Rows {
         out: &mut Overview,
     ) -> bool {
         let mut dirty = Dirty::of(news);
+        let lines = self.lines.keys().filter(|(node, _)| news.guards.contains(node));
+        dirty.lines.extend(lines.cloned());
         self.add_due(&ctx.now(), &mut dirty);
         self.update(dirty, sources, ctx, out)
     }
@@ -240,7 +242,8 @@ impl Rows {
             return;
         }
         if let Some(followed) = self.joint.remove(key) {
-            sources.leave(followed, key);
+            sources.leave(followed, &Place::Grants(key.clone()));
+            sources.forget(key);
             read.extend(self.grants_of(key).into_iter().map(|grant| (grant, None)));
         }
         read.push((own, sources.lease(key).cloned()));
@@ -259,7 +262,7 @@ impl Rows {
         let listed = nodes.get(sources, &key.0).map(|node| sources.list_grants(node, key));
         let (followed, files) = listed.unwrap_or_default();
         if before != followed {
-            sources.leave_number(before);
+            sources.leave(before, &Place::Grants(key.clone()));
         }
         self.joint.insert(key.clone(), followed);
         dirty.grants.extend(self.grants_of(key));
@@ -322,7 +325,7 @@ impl Rows {
         if let Some(before) = known.flatten()
             && followed != Some(before)
         {
-            sources.leave_number(Some(before));
+            sources.leave(Some(before), &Place::Line(key.clone()));
         }
         self.have_processes_changed |= line.as_ref().is_some_and(|line| !line.is_empty());
         match line {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use zeta_core::layout;
+use zeta_core::layout::{self, Kind};
 use zeta_core::name::{Label, RecordName};
 use zeta_core::time::Now;
 
@@ -23,10 +23,13 @@ pub(super) type LeaseKey = (Label, RecordName);
 pub(super) type GrantKey = (Label, RecordName, String);
 
 /// A directory that is followed beside the view.
-#[derive(Debug, Clone)]
-enum Place {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// That of the guards of a node.
     Guards(Label),
+    /// The queue of a lease, or its guard.
     Line(LeaseKey),
+    /// That of the grants of a joint lease.
     Grants(LeaseKey),
 }
 
@@ -37,12 +40,41 @@ pub(super) struct News {
     pub(super) records: BTreeSet<(Label, String)>,
     /// Names that are no record's, and whether they are there.
     pub(super) others: Vec<(Label, String, bool)>,
+    /// Nodes in which every queue may be another one.
+    pub(super) guards: BTreeSet<Label>,
     /// Leases whose queue changed.
     pub(super) lines: BTreeSet<LeaseKey>,
     /// Grants of joint leases.
     pub(super) grants: BTreeSet<GrantKey>,
+    /// Nodes whose history may have grown.
+    pub(super) histories: BTreeSet<Label>,
     /// Joint leases whose grants must be listed again.
     pub(super) listings: BTreeSet<LeaseKey>,
+}
+
+impl Place {
+    fn node(&self) -> &Label {
+        match self {
+            Place::Guards(node) | Place::Line((node, _)) | Place::Grants((node, _)) => node,
+        }
+    }
+}
+
+impl News {
+    /// Adds what happened to a name in a directory.
+    fn add(&mut self, place: &Place, name: &str) {
+        match place {
+            Place::Guards(node) => {
+                let lease = layout::into_lease(name.to_owned());
+                self.lines.extend(lease.map(|lease| (node.clone(), lease)).ok());
+            }
+            Place::Line(key) => _ = self.lines.insert(key.clone()),
+            Place::Grants((node, lease)) if layout::is_grant_file(name) => {
+                self.grants.insert((node.clone(), lease.clone(), name.to_owned()));
+            }
+            Place::Grants(_) => {}
+        }
+    }
 }
 
 /// The sources of a tree that is there.
@@ -110,34 +142,45 @@ impl Sources {
     /// The tree was removed or replaced.
     pub(super) fn news(&mut self) -> Result<News> {
         let mut news = News::default();
+        let mut replaced = BTreeSet::new();
         let mut take = |change: Change<'_>| match change {
+            Change::NodeReplaced(node) => _ = replaced.insert(node.clone()),
             Change::Record(node, file, _) => {
                 news.records.insert((node.clone(), file.to_owned()));
             }
             Change::Other(node, name, is_there) => {
                 news.others.push((node.clone(), name.to_owned(), is_there));
             }
-            Change::NodeAdded(_) | Change::NodeRemoved(_) => {}
+            Change::NodeAdded(node) => _ = news.histories.insert(node.clone()),
+            Change::NodeRemoved(_) => {}
         };
         self.view.refresh(&mut take)?;
         if std::mem::take(&mut self.is_moved) {
             // Where there are no events, it checks that the tree is still there.
             self.view.refresh(&mut take)?;
         }
-        self.drain(&mut news);
-        for key in &self.unfollowed {
-            news.lines.insert(key.clone());
-            news.listings.insert(key.clone());
+        self.drain(&replaced, &mut news);
+        let is_log = |name: &str| layout::kind_of(name) == Kind::History;
+        let grown = news.others.iter().filter(|(_, name, is_there)| *is_there && is_log(name));
+        news.histories.extend(grown.map(|(node, ..)| node.clone()).chain(replaced));
+        if self.view.fd().is_none() {
+            news.histories.extend(self.view.nodes().keys().cloned());
         }
-        for (node, name, is_there) in &news.others {
-            if *is_there && name == layout::GUARDS {
-                self.follow_guards(node);
-            }
+        for key in std::mem::take(&mut self.unfollowed) {
+            news.lines.insert(key.clone());
+            news.listings.insert(key);
+        }
+        let guards = news.others.iter().filter(|(_, name, _)| name == layout::GUARDS);
+        news.guards.extend(guards.map(|(node, ..)| node.clone()));
+        for node in &news.guards {
+            self.follow_guards(node);
         }
         Ok(news)
     }
 
-    fn drain(&mut self, news: &mut News) {
+    /// Takes in what happened in the directories beside the view. Those of nodes that were replaced
+    /// are others now.
+    fn drain(&mut self, replaced: &BTreeSet<Label>, news: &mut News) {
         let Some(watcher) = &self.watcher else { return };
         let places = &self.places;
         let mut lost = false;
@@ -145,28 +188,19 @@ impl Sources {
         watcher.drain(|event| match event {
             Event::Lost => lost = true,
             Event::In(number, name) => {
-                let Some(place) = places.get(&number) else { return };
-                let Ok(name) = std::str::from_utf8(name) else { return };
-                match place {
-                    Place::Guards(node) => {
-                        let lease = layout::into_lease(name.to_owned());
-                        news.lines.extend(lease.map(|lease| (node.clone(), lease)).ok());
-                    }
-                    Place::Line(key) => _ = news.lines.insert(key.clone()),
-                    Place::Grants((node, lease)) if layout::is_grant_file(name) => {
-                        news.grants.insert((node.clone(), lease.clone(), name.to_owned()));
-                    }
-                    Place::Grants(_) => {}
+                if let (Some(place), Ok(name)) = (places.get(&number), std::str::from_utf8(name)) {
+                    news.add(place, name);
                 }
             }
             Event::Itself(number) => again.extend(places.get(&number).cloned()),
         });
-        if lost {
-            again = places.values().cloned().collect();
+        if lost || !replaced.is_empty() {
+            let others = places.values().filter(|place| lost || replaced.contains(place.node()));
+            again.extend(others.cloned());
         }
         for place in again {
             match place {
-                Place::Guards(node) => self.follow_guards(&node),
+                Place::Guards(node) => _ = news.guards.insert(node),
                 Place::Line(key) => _ = news.lines.insert(key),
                 Place::Grants(key) => _ = news.listings.insert(key),
             }
@@ -180,7 +214,7 @@ impl Sources {
             let path = || node.path.join(layout::GUARDS);
             let base = &self.view.tree().base;
             let (guards, _) = open_inner(node.as_fd(), layout::GUARDS, base, path).ok()??;
-            self.watcher.as_ref()?.follow_arrivals(guards.as_fd())
+            self.watcher.as_ref()?.follow_published(guards.as_fd())
         };
         if let Some(number) = follow() {
             self.places.insert(number, Place::Guards(node.clone()));
@@ -219,18 +253,19 @@ impl Sources {
         }
     }
 
-    /// Stops following the grants of a lease that is no joint one any more.
-    pub(super) fn leave(&mut self, number: Option<i32>, key: &LeaseKey) {
+    /// Does not read the directories of a lease any more that cannot be followed.
+    pub(super) fn forget(&mut self, key: &LeaseKey) {
         self.unfollowed.remove(key);
-        self.leave_number(number);
     }
 
-    /// Stops following a directory.
-    pub(super) fn leave_number(&mut self, number: Option<i32>) {
+    /// Stops following a directory. One that was moved keeps its number, which may belong to
+    /// another place by now.
+    pub(super) fn leave(&mut self, number: Option<i32>, place: &Place) {
         if let Some(number) = number
-            && self.places.remove(&number).is_some()
+            && self.places.get(&number) == Some(place)
             && let Some(watcher) = &self.watcher
         {
+            self.places.remove(&number);
             watcher.leave(number);
         }
     }

@@ -4,7 +4,8 @@
 //! the call began. It shows the latest content, and not each one in between.
 //!
 //! A view that *follows* gets an event from the kernel for every change, writing in place included.
-//! If events were lost, everything is read again.
+//! If events were lost, everything is read again. There is no event for a second name that a record
+//! gets in another directory.
 //!
 //! A view that does not follow, or not everything because too few watches are left, goes by file
 //! times. The times of a node's directory show every rename and removal in it. They count only when
@@ -37,9 +38,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub enum Change<'a> {
     /// A node is new; its records follow.
     NodeAdded(&'a Label),
+    /// The directory of a node is another one; what differs in it follows.
+    NodeReplaced(&'a Label),
     /// A record of a node is new or changed, or is gone (`None`).
     Record(&'a Label, &'a str, Option<&'a Bytes>),
-    /// A name that is no record's appeared in a node (true), or is gone.
+    /// A name that is no record's appeared in a node or changed (true), or is gone.
     Other(&'a Label, &'a str, bool),
     /// A node is gone; its records came before.
     NodeRemoved(&'a Label),
@@ -63,8 +66,8 @@ pub struct NodeSnapshot {
     stamp: Option<Stamp>,
     /// The watcher's number for the node.
     followed: Option<i32>,
-    /// The node must be read again, whatever times and events show: a file could not be read, or
-    /// events were lost.
+    /// The node must be read again, whatever times and events show: it could not be read, or events
+    /// were lost.
     must_reread: bool,
 }
 
@@ -160,8 +163,12 @@ impl View {
             }
             for (name, other) in &dirty.others {
                 let is_there = self.nodes.stamp(&format!("{name}/{other}")).is_some();
-                if let Some(seen) = self.seen.get_mut(name) {
-                    seen.set_other(name, other, is_there, on_change);
+                match self.seen.get_mut(name) {
+                    Some(seen) if is_there && seen.others.contains(other) => {
+                        on_change(Change::Other(name, other, true));
+                    }
+                    Some(seen) => seen.set_other(name, other, is_there, on_change),
+                    None => {}
                 }
             }
         } else if self.nodes.is_gone() {
@@ -226,9 +233,21 @@ impl View {
         for name in &changed {
             self.read_node(name, on_change);
         }
-        let followed = |seen: &NodeSnapshot| seen.followed.is_some() && !seen.must_reread;
-        self.must_poll = self.followed.is_none() || !self.seen.values().all(followed);
+        self.retry(on_change);
+        self.must_poll = self.followed.is_none() || self.seen.values().any(NodeSnapshot::must_poll);
         Ok(())
+    }
+
+    /// Reads the files again that could not be read: no directory time shows a repaired mode, and
+    /// no event a free descriptor.
+    fn retry(&mut self, on_change: &mut OnChange<'_>) {
+        let faults = self.seen.iter().flat_map(|(name, seen)| {
+            let files = seen.faults.keys().filter(|file| !file.is_empty());
+            files.map(move |file| (name.clone(), file.clone()))
+        });
+        for (name, file) in faults.collect::<Vec<_>>() {
+            self.read_record(&name, &file, on_change);
+        }
     }
 
     fn find_nodes(&mut self, on_change: &mut OnChange<'_>) -> Result<()> {
@@ -260,8 +279,11 @@ impl View {
                 let number = self.watcher.as_ref().and_then(|watcher| watcher.follow(node.as_fd()));
                 self.numbers.extend(number.map(|number| (number, name.clone())));
                 let before = std::mem::replace(&mut seen.followed, number);
+                if before.is_some() && before != number {
+                    on_change(Change::NodeReplaced(name));
+                }
                 seen.read(&mut node, &self.tree, wall_us, on_change);
-                self.must_poll |= number.is_none() || seen.must_reread;
+                self.must_poll |= seen.must_poll();
                 self.leave(name, before.filter(|before| Some(*before) != number));
             }
             Err(error) => {
@@ -298,8 +320,11 @@ impl View {
         let opened = self.nodes.node(&self.tree.base, name);
         match (opened, self.seen.get_mut(name), listing::limit(file)) {
             (Ok(Some(node)), Some(seen), Some(max)) => {
+                let was_fault = seen.faults.contains_key(file);
                 seen.read_record(&node, &self.tree, file, max, on_change);
-                self.must_poll |= seen.must_reread;
+                // It may be a second name of another record, which is no record any more then.
+                seen.must_reread |= !was_fault && seen.faults.contains_key(file);
+                self.must_poll |= seen.must_poll();
             }
             (_, _, None) => {}
             _ => self.read_node(name, on_change),
@@ -313,6 +338,11 @@ impl View {
 }
 
 impl NodeSnapshot {
+    /// Returns whether something may change without an event.
+    fn must_poll(&self) -> bool {
+        self.followed.is_none() || self.must_reread || !self.faults.is_empty()
+    }
+
     /// Returns whether the times show that nothing can have changed.
     fn is_unchanged(&self, name: &Label, nodes: &Nodes, wall_us: i64) -> bool {
         let Some(stamp) = self.stamp else { return false };
@@ -383,8 +413,6 @@ impl NodeSnapshot {
             Err(error) => {
                 self.drop_record(&node.name, file, on_change);
                 self.faults.insert(file.to_owned(), error);
-                // No directory time shows a repaired mode, and no event a free descriptor.
-                self.must_reread = true;
             }
         }
     }

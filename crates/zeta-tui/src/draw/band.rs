@@ -8,7 +8,7 @@ use zeta_core::overview::Urgency;
 use super::row::urgency;
 use crate::clock::Clock;
 use crate::scene::{Alert, fitting};
-use crate::text::{clip, one_line, width};
+use crate::text::{clip, clip_start, one_line, width};
 use crate::theme::{Theme, Tone};
 
 /// Draws as many of them as fit, the most urgent first.
@@ -57,7 +57,16 @@ fn word(wanted: Urgency, narrow: bool) -> &'static str {
         (Urgency::Person, true) => "waits",
         (Urgency::Stuck, _) => "stuck",
         (Urgency::Collision, _) => "collides",
-        (Urgency::Notice, _) => "notice",
+        (Urgency::Notice, _) => "found",
+    }
+}
+
+/// The text of an alert in so many columns. Of a path at its end, the end is kept.
+fn fit(alert: &Alert<'_>, max: usize, more: &str) -> String {
+    let (text, about) = (one_line(&alert.text), one_line(alert.about));
+    match text.strip_suffix(&*about).filter(|head| about.contains('/') && width(head) + 12 < max) {
+        Some(head) => format!("{head}{}", clip_start(&about, max - width(head), more)),
+        None => clip(&text, max, more).into_owned(),
     }
 }
 
@@ -78,9 +87,8 @@ fn one(buffer: &mut Buffer, area: Rect, alert: &Alert<'_>, clock: &Clock, theme:
         (x, _) = buffer.set_stringn(x, area.y, about, max(x), theme.style(Tone::Strong));
         (x, _) = buffer.set_stringn(x, area.y, ": ", max(x), theme.style(Tone::Strong));
     }
-    let text = one_line(alert.text);
     let reserved = if since.is_empty() { 1 } else { width(&since) + 2 };
-    let text = clip(&text, max(x).saturating_sub(reserved), theme.signs.more).into_owned();
+    let text = fit(alert, max(x).saturating_sub(reserved), theme.signs.more);
     buffer.set_stringn(x, area.y, text, max(x), theme.style(Tone::Plain));
     let x = end.saturating_sub(u16::try_from(width(&since) + 1).unwrap_or_default());
     buffer.set_stringn(x, area.y, since, max(x), theme.style(tone));

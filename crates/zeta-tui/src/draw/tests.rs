@@ -5,12 +5,12 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
-use zeta_core::overview::{Overview, Waits};
+use zeta_core::overview::{Overview, Urgency, Waits};
 use zeta_core::presence::Liveness;
 
 use super::frame;
 use crate::clock::Clock;
-use crate::fixture::{Known, NOW, agent, lease, shop};
+use crate::fixture::{Known, NOW, agent, finding, lease, shop};
 use crate::key::{Key, parse};
 use crate::state::{Effect, Room, State};
 use crate::theme::Theme;
@@ -110,6 +110,15 @@ fn a_filter_counts_what_it_leaves() {
     assert_snapshot!("filter-80x24", shown(80, 24, "/otto"));
     assert!(shown(80, 24, "/nowhere\r").contains("no row has \"nowhere\""));
     assert!(shown(80, 24, "/otto\r\u{1b}").contains("vera"), "Esc shows all rows again");
+}
+
+#[test]
+fn a_tree_that_cannot_be_read_is_not_called_quiet() {
+    let text = "the directory may be written by all users";
+    let finding = finding("unsafe", "/tmp/x", text, "zeta doctor", Urgency::Notice);
+    let overview = Overview { findings: vec![finding], ..Overview::default() };
+    let shown = View::new(80, 24).show(&Known { overview, log: Vec::new() });
+    assert!(shown.contains(text) && !shown.contains("nothing needs you"), "{shown}");
 }
 
 #[test]

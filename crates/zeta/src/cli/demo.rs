@@ -7,7 +7,7 @@ use clap::Args;
 use zeta_core::record::printable;
 
 use super::{Call, Noun};
-use crate::demo::{Event, Observer, Options, Outcome, run as run_demo};
+use crate::demo::{Event, Observer, Options, Outcome, Report, run as run_demo};
 use crate::output::Output;
 use zeta_os::error::Result;
 
@@ -24,6 +24,7 @@ pub(super) const NOUN: Noun = Noun {
 Examples:
   zeta demo
   zeta demo --keep            # keep its directory, to look at it
+  zeta demo --web             # and follow it on a page, in your browser
   zeta demo --json
 
 Three agents want to register one node in a git repository. The first is killed in the middle of
@@ -31,12 +32,17 @@ its push, the second is stopped past the end of its lease, the third finishes, a
 late push is refused by the repository's own hook. The demo takes a few seconds, needs git, and
 runs in a temporary directory (TMPDIR) with a state directory of its own: never in the one that
 your agents use. With --state-dir the state is left there; that directory must not exist yet.
+With --web it prints the address of a page first, begins when your browser shows the page, goes on
+slowly, and leaves the page there until you press Ctrl-C.
 
 Exit status: 0 all checks succeeded; 1 a check failed; 7 git is missing.")]
 struct DemoArgs {
     /// Keep the temporary directory and print where it is
     #[arg(long)]
     keep: bool,
+    /// Show it on a page in the browser, too, slowly enough to follow
+    #[arg(long)]
+    web: bool,
 }
 
 // Only the flag counts: the demo never runs in the directory of `ZETA_STATE_DIR`.
@@ -50,10 +56,14 @@ fn run(call: &Call) -> Result<u8> {
     let args: DemoArgs = call.args()?;
     let place: PlaceArgs = call.args()?;
     let absolute = |dir: PathBuf| std::path::absolute(&dir).unwrap_or(dir);
-    let options = Options { state_dir: place.state_dir.map(absolute), keep: args.keep };
+    let options =
+        Options { state_dir: place.state_dir.map(absolute), keep: args.keep, web: args.web };
     let mut progress = Progress::new(call.out);
     let outcome = run_demo(&options, &mut progress)?;
     progress.clear();
+    if progress.is_reported && outcome.failure().is_none() && !call.out.json {
+        return Ok(0);
+    }
     print_outcome(call.out, &outcome)
 }
 
@@ -85,12 +95,14 @@ struct Progress {
     out: Output,
     progress: bool,
     shown_ms: Option<u64>,
+    /// The report was printed when the steps were done.
+    is_reported: bool,
 }
 
 impl Progress {
     fn new(out: Output) -> Progress {
         let progress = !out.quiet && std::io::stderr().is_terminal();
-        Progress { out, progress, shown_ms: None }
+        Progress { out, progress, shown_ms: None, is_reported: false }
     }
 
     fn clear(&mut self) {
@@ -112,6 +124,25 @@ impl Observer for Progress {
         }
         // If printing fails, printing the last lines fails too, and that is reported.
         let _ = self.out.data(&text);
+    }
+
+    fn page(&mut self, url: &str) {
+        // With --json, stdout has the report alone.
+        if self.out.json {
+            self.out.note(&format!("the page: {url}"));
+        } else {
+            let _ = self.out.data(&format!("{url}\n"));
+            self.out.note("open this page in your browser: then the demo begins, slowly");
+        }
+    }
+
+    fn stays(&mut self, report: &Report, elapsed_ms: u64, url: &str) {
+        self.clear();
+        if !self.out.json && report.holds() {
+            let done = Outcome::all_checked(report, elapsed_ms);
+            self.is_reported = self.out.data(&format!("\n{}\n{done}", report.table())).is_ok();
+        }
+        self.out.note(&format!("the page stays until you press Ctrl-C: {url}"));
     }
 
     fn waiting(&mut self, at_ms: u64, step: &str) {

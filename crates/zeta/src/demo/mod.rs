@@ -6,6 +6,8 @@
 //! the state directory, the repository and the kernel.
 
 mod agents;
+mod pace;
+mod page;
 mod records;
 mod remote;
 mod report;
@@ -27,6 +29,8 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// Keep the temporary directory.
     pub keep: bool,
+    /// Show it on a page, too, so slowly that a person can follow.
+    pub web: bool,
 }
 
 /// The outcome of the demo.
@@ -80,7 +84,12 @@ impl Outcome {
 
     /// Makes the last line of a demo that succeeded.
     pub fn text(&self) -> String {
-        let (all, seconds) = (self.report.claims.len(), self.elapsed_ms as f64 / 1000.0);
+        Outcome::all_checked(&self.report, self.elapsed_ms)
+    }
+
+    /// Makes that line of a report.
+    pub fn all_checked(report: &Report, elapsed_ms: u64) -> String {
+        let (all, seconds) = (report.claims.len(), elapsed_ms as f64 / 1000.0);
         format!("All {all} checks succeeded; they took {seconds:.1} s.")
     }
 }
@@ -110,8 +119,7 @@ pub fn run(options: &Options, observer: &mut dyn Observer) -> Result<Outcome> {
         refuse_used(dir)?;
     }
     let sandbox = sandbox::Sandbox::create(options.state_dir.as_deref(), options.keep)?;
-    let (sandbox, report, stop) = script::run(sandbox, observer);
-    let elapsed_ms = sandbox.at_ms();
+    let (sandbox, report, stop, elapsed_ms) = script::run(sandbox, options.web, observer);
     let kept = options.keep.then(|| sandbox.root.clone());
     let left = sandbox.remove();
     let stop = match (stop, left) {

@@ -45,6 +45,10 @@ pub trait Observer {
     fn event(&mut self, event: &Event);
     /// Receives the step that the demo waits for, many times per second.
     fn waiting(&mut self, at_ms: u64, step: &str);
+    /// Receives the address of the page, before the first event.
+    fn page(&mut self, url: &str);
+    /// Receives the whole report when all steps are done, and the page stays.
+    fn stays(&mut self, report: &Report, elapsed_ms: u64, url: &str);
 }
 
 impl Report {

@@ -7,6 +7,7 @@ use zeta_core::name::Label;
 
 use super::Step;
 use crate::demo::agents::Agent;
+use crate::demo::page::Page;
 use crate::demo::records::Records;
 use crate::demo::remote::{Remote, in_repository};
 use crate::demo::report::{Claim, Event, Observer, Report};
@@ -33,6 +34,8 @@ pub(super) struct Scenario<'a> {
     pub(super) observer: &'a mut dyn Observer,
     pub(super) node: Label,
     pub(super) branch: String,
+    /// The page, if there is one.
+    pub(super) page: Option<Page>,
 }
 
 impl Scenario<'_> {

@@ -8,6 +8,7 @@ use zeta_core::time::NS_PER_MS;
 
 use super::{Step, Stop};
 use crate::demo::agents::{Agent, GRACE, TTL, names};
+use crate::demo::page::Page;
 use crate::demo::remote::in_repository;
 use crate::demo::report::{Observer, Report};
 use crate::demo::sandbox::{LIMIT, Sandbox, how};
@@ -19,33 +20,46 @@ use zeta_os::spawn::ExitOutcome;
 /// How long a stop is waited for before it is repeated.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Runs the script until it ends or stops.
+/// Runs the script until it ends or stops, and says how long that took, in ms.
 pub(super) fn run(
     mut sandbox: Sandbox,
+    web: bool,
     observer: &mut dyn Observer,
-) -> (Sandbox, Report, Option<Stop>) {
+) -> (Sandbox, Report, Option<Stop>, u64) {
     let set = set_up(&mut sandbox);
     let (node, records, remote) = match set {
         Ok(set) => set,
-        Err(stop) => return (sandbox, Report::default(), Some(stop)),
+        Err(stop) => {
+            let elapsed_ms = sandbox.at_ms();
+            return (sandbox, Report::default(), Some(stop), elapsed_ms);
+        }
     };
     let branch = format!("register-node-{node}");
     let report = Report::default();
     let agents = Vec::new();
     let mut scenario =
-        Scenario { sandbox, remote, records, agents, report, observer, node, branch };
-    let stop = scenario.run_steps().err();
-    (scenario.sandbox, scenario.report, stop)
+        Scenario { sandbox, remote, records, agents, report, observer, node, branch, page: None };
+    let shown = if web { scenario.show_page() } else { Ok(()) };
+    let stop = shown.and_then(|()| scenario.run_steps()).err();
+    let elapsed_ms = scenario.sandbox.at_ms();
+    if stop.is_none() {
+        scenario.stay();
+    }
+    (scenario.sandbox, scenario.report, stop, elapsed_ms)
 }
 
 impl Scenario<'_> {
     fn run_steps(&mut self) -> Step<()> {
         let first = self.race()?;
+        self.pause()?;
         let killed = self.kill_in_push(first)?;
         let second = self.succeed(&killed)?;
+        self.pause()?;
         let stopped = self.stop_past_the_end(&second)?;
         let third = self.replace(&stopped)?;
+        self.pause()?;
         let commit = self.finish(&third)?;
+        self.pause()?;
         self.refuse_the_late_push(&second, &third, &commit)?;
         self.refuse_without_token(&third, &commit)?;
         self.close()
@@ -367,13 +381,19 @@ impl Scenario<'_> {
     /// Checks that no process is left.
     fn close(&mut self) -> Step<()> {
         let left = self.wait("the last processes end", |scenario| {
-            let left = scenario.sandbox.all_processes();
+            let page = scenario.page.as_ref().map(Page::pid);
+            let mut left = scenario.sandbox.all_processes();
+            left.retain(|listed| Some(listed.process.pid) != page);
             Ok(left.is_empty().then_some(left))
         })?;
         self.claim(
             "no process is left",
             left.is_empty(),
-            "nothing in /proc has this demo's mark in its environment".to_owned(),
+            match self.page {
+                Some(_) => "only the page in /proc has this demo's mark in its environment",
+                None => "nothing in /proc has this demo's mark in its environment",
+            }
+            .to_owned(),
         );
         Ok(())
     }

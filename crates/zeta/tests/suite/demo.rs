@@ -2,6 +2,8 @@
 //! nothing.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -215,6 +217,44 @@ fn a_hook_that_is_not_there_fails_the_demo() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("before its time"), "{text}");
+    sandbox.assert_nothing_is_left();
+}
+
+/// Plays the demo beside a page that is connected; true if it showed all, and the page stayed until
+/// it was interrupted.
+fn plays_on_a_page(sandbox: &Sandbox) -> bool {
+    let mut command = sandbox.zeta(&["demo", "--web"]);
+    let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let url = lines.next().unwrap().unwrap();
+    let (host, query) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut browser = TcpStream::connect(host).unwrap();
+    write!(browser, "GET /{query} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    browser.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let mut rest = lines.map(Result::unwrap);
+    if !rest.any(|line| line.starts_with("All ")) {
+        assert_eq!(demo.wait().unwrap().code(), Some(1));
+        return false;
+    }
+    // The page is still served.
+    TcpStream::connect(host).unwrap();
+    let pid = rustix::process::Pid::from_child(&demo);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert!(TcpStream::connect(host).is_err());
+    true
+}
+
+#[test]
+fn a_page_shows_the_demo_and_stays_until_ctrl_c() {
+    if cannot_run(test_name!()) {
+        return;
+    }
+    let sandbox = Sandbox::new("web");
+    // On a busy machine a demo may stop early.
+    assert!((0..4).any(|_| plays_on_a_page(&sandbox)), "no demo came to its end");
     sandbox.assert_nothing_is_left();
 }
 

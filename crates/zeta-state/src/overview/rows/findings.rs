@@ -1,20 +1,22 @@
 //! The findings of a followed tree: those of each row, and those that only all rows show.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use zeta_core::lease::Record;
 use zeta_core::name::Label;
 use zeta_core::overview::Finding;
 use zeta_core::overview::finding::{Edits, same_file};
+use zeta_core::overview::order::{agent_place, lease_place};
 use zeta_core::presence::Liveness;
 use zeta_core::time::Now;
 
 use super::Rows;
-use crate::overview::agent::until_ns;
+use crate::overview::agent::{AgentRow, until_ns};
+use crate::overview::lease::LeaseRow;
 use crate::overview::to_finding;
-use crate::presence::status::Lease;
 use crate::presence::status::findings::{Ages, of_claims, of_holder, of_lease};
+use crate::presence::status::{self, Lease};
 
 impl Rows {
     /// Adds all findings. `bus_dir` is the bus that a claim of the caller would be announced on.
@@ -24,29 +26,15 @@ impl Rows {
         now: &Now,
         findings: &mut Vec<Finding>,
     ) {
-        findings.extend(self.agents.values().flat_map(|row| row.findings.iter().cloned()));
+        let mut agents: Vec<&AgentRow> =
+            self.agents.values().filter(|row| !row.findings.is_empty()).collect();
+        agents.sort_by(|a, b| agent_place(&a.row).cmp(&agent_place(&b.row)));
+        findings.extend(agents.into_iter().flat_map(|row| row.findings.iter().cloned()));
         findings.extend(self.faults.values().cloned().map(|found| to_finding(found, 0)));
-        let sessions: HashMap<(&Label, &str), Liveness> = self
-            .agents
-            .iter()
-            .filter_map(|((node, _), row)| {
-                Some(((node, row.session.as_deref()?), row.row.liveness))
-            })
-            .collect();
-        let mut claims: std::collections::BTreeMap<&Label, Vec<&Lease<'static>>> =
-            Default::default();
-        for ((node, ..), row) in &self.leases {
-            let waiting = row.row.waiters.len();
-            let own = of_lease(&row.lease, bus_dir);
-            // Where none waits, the finding about the agent says enough.
-            let liveness_of =
-                |record: &Record| sessions.get(&(node, record.session.as_deref()?)).copied();
-            let holder = (waiting > 0).then(|| of_holder(&row.lease, liveness_of, Ages::LeftOut));
-            let found = own.into_iter().chain(holder.flatten());
-            findings.extend(found.map(|found| to_finding(found, waiting)));
-            if row.lease.claim.is_some() {
-                claims.entry(node).or_default().push(&row.lease);
-            }
+        findings.extend(self.of_leases(bus_dir));
+        let mut claims: BTreeMap<&Label, Vec<&Lease<'static>>> = BTreeMap::new();
+        for ((node, ..), row) in self.leases.iter().filter(|(_, row)| row.lease.claim.is_some()) {
+            claims.entry(node).or_default().push(&row.lease);
         }
         let shared = claims.into_values().flat_map(of_claims);
         findings.extend(shared.map(|found| to_finding(found, 0)));
@@ -64,6 +52,30 @@ impl Rows {
         findings.extend(same);
         self.edits_until_ns = rest_ms.map(|ms| until_ns(now, ms));
         self.have_findings_changed = false;
+    }
+
+    /// The findings about leases, those first that are in the way of others.
+    fn of_leases(&self, bus_dir: &Path) -> Vec<Finding> {
+        let sessions: HashMap<(&Label, &str), Liveness> = self
+            .agents
+            .iter()
+            .filter_map(|((node, _), row)| {
+                Some(((node, row.session.as_deref()?), row.row.liveness))
+            })
+            .collect();
+        let mut found: Vec<(&LeaseRow, status::Finding)> = Vec::new();
+        for ((node, ..), row) in &self.leases {
+            let liveness_of =
+                |record: &Record| sessions.get(&(node, record.session.as_deref()?)).copied();
+            // Where none waits, the finding about the agent says enough.
+            let is_waited_for = !row.row.waiters.is_empty();
+            let holder = is_waited_for.then(|| of_holder(&row.lease, liveness_of, Ages::LeftOut));
+            let own = of_lease(&row.lease, bus_dir);
+            found.extend(own.into_iter().chain(holder.flatten()).map(|found| (row, found)));
+        }
+        found.sort_by(|(a, _), (b, _)| lease_place(&a.row).cmp(&lease_place(&b.row)));
+        let finding = |(row, found): (&LeaseRow, _)| to_finding(found, row.row.waiters.len());
+        found.into_iter().map(finding).collect()
     }
 
     /// Returns whether [`Rows::findings`] would add others than at its last call.

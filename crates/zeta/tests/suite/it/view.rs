@@ -193,7 +193,10 @@ fn a_view_that_follows_ends_with_every_final_state() {
             let key = (node.to_string(), file.to_owned());
             assert!(replayed.remove(&key).is_some(), "{key:?} went and never came");
         }
-        Change::NodeAdded(_) | Change::NodeRemoved(_) | Change::Other(..) => {}
+        Change::NodeAdded(_)
+        | Change::NodeReplaced(_)
+        | Change::NodeRemoved(_)
+        | Change::Other(..) => {}
     };
     let done = until(LIMIT, || {
         view.wait(Duration::from_millis(10), &mut tell).unwrap();

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::picture::escaped;
 use super::screen::{Cell, Color, Style};
 
 /// The size of a cell, and of the edge around the screen.
@@ -32,17 +33,19 @@ const PALETTE: [[u8; 3]; 16] = [
     [0xff, 0xff, 0xff],
 ];
 
-/// Draws a screen. `title` is what it shows, in a few words.
-pub(super) fn draw(rows: &[Vec<Cell>], columns: usize, title: &str) -> String {
+/// Draws a screen. `title` is what it shows, in a few words, and `words` are those that it has.
+pub(super) fn draw(rows: &[Vec<Cell>], columns: usize, title: &str, words: &str) -> String {
     let width = columns as f32 * WIDTH + 2.0 * EDGE;
     let height = rows.len() as f32 * HEIGHT + 2.0 * EDGE;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">\n<title>{}</title>\n\
+         <desc>{}</desc>\n\
          <style>text{{font:14px ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',\
          'Liberation Mono',monospace;white-space:pre}}</style>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"10\" fill=\"{}\"/>\n",
         escaped(title),
+        escaped(words),
         hex(BACKGROUND)
     );
     for (at, row) in rows.iter().enumerate() {
@@ -65,6 +68,10 @@ fn draw_row(svg: &mut String, row: &[Cell], top: f32) {
     for cell in row {
         let Cell { text, columns, style } = cell;
         let joins = |run: &Run| {
+            // A line or a bar of several cells is one shape: no seam is seen.
+            if is_shape(text) && is_level(text) {
+                return run.style == *style && run.text == *text;
+            }
             let is_text = *columns == 1 && !is_shape(text);
             run.style == *style
                 && is_text
@@ -73,7 +80,9 @@ fn draw_row(svg: &mut String, row: &[Cell], top: f32) {
         };
         match runs.last_mut().filter(|run| joins(run)) {
             Some(run) => {
-                run.text += text;
+                if !is_shape(text) {
+                    run.text += text;
+                }
                 run.columns += columns;
             }
             None => {
@@ -98,7 +107,7 @@ fn draw_run(svg: &mut String, run: &Run, top: f32) {
     let (fore, _) = colors(run.style);
     let x = left(run.at);
     if let Some(char) = run.text.chars().next().filter(|_| is_shape(&run.text)) {
-        return draw_shape(svg, char, x, top, fore);
+        return draw_shape(svg, char, [x, top, run.columns as f32 * WIDTH], fore);
     }
     // Blanks need no ink, unless they are underlined.
     let text = if run.style.underline { run.text.as_str() } else { run.text.trim_end() };
@@ -137,6 +146,26 @@ fn is_shape(text: &str) -> bool {
         (Some(char), None) => arms(char).is_some() || block(char).is_some(),
         _ => false,
     }
+}
+
+/// Whether a shape goes on in the next cell as if both were one.
+fn is_level(text: &str) -> bool {
+    matches!(
+        text,
+        "─" | "━"
+            | "█"
+            | "▀"
+            | "░"
+            | "▒"
+            | "▓"
+            | "▁"
+            | "▂"
+            | "▃"
+            | "▄"
+            | "▅"
+            | "▆"
+            | "▇"
+    )
 }
 
 /// The lines of a box that leave the middle of a cell: left, right, up, down; 1 light, 2 heavy.
@@ -180,21 +209,21 @@ fn block(char: char) -> Option<[f32; 5]> {
     })
 }
 
-fn draw_shape(svg: &mut String, char: char, x: f32, top: f32, fore: [u8; 3]) {
+fn draw_shape(svg: &mut String, char: char, [x, top, wide]: [f32; 3], fore: [u8; 3]) {
     if let Some([dx, dy, width, height, dense]) = block(char) {
         // A bar leaves a little room to the next row.
         let is_bar = height == 1.0;
         let (top, tall) = if is_bar { (top + 3.0, HEIGHT - 6.0) } else { (top, HEIGHT) };
-        rect(svg, [x + dx * WIDTH, top + dy * tall, width * WIDTH, height * tall], fore, dense);
+        rect(svg, [x + dx * wide, top + dy * tall, width * wide, height * tall], fore, dense);
         return;
     }
-    let (middle_x, middle_y) = (x + WIDTH / 2.0, top + HEIGHT / 2.0);
+    let (middle_x, middle_y) = (x + wide / 2.0, top + HEIGHT / 2.0);
     for (side, weight) in arms(char).unwrap_or_default().into_iter().enumerate() {
         let (w, half) = (f32::from(weight), f32::from(weight) / 2.0);
         let area = match (side, weight) {
             (_, 0) => continue,
-            (0, _) => [x, middle_y - half, WIDTH / 2.0 + half, w],
-            (1, _) => [middle_x - half, middle_y - half, WIDTH / 2.0 + half, w],
+            (0, _) => [x, middle_y - half, wide / 2.0, w],
+            (1, _) => [middle_x, middle_y - half, wide / 2.0, w],
             (2, _) => [middle_x - half, top, w, HEIGHT / 2.0 + half],
             (_, _) => [middle_x - half, middle_y - half, w, HEIGHT / 2.0 + half],
         };
@@ -238,14 +267,10 @@ fn hex([red, green, blue]: [u8; 3]) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 #[test]
 fn text_stays_text_and_bars_are_shapes() {
     let rows = super::screen::parse("\x1b[31ma<b\x1b[0m ▌日│\x1b[7m x\n");
-    let svg = draw(&rows, 9, "a & b");
+    let svg = draw(&rows, 9, "a & b", "words");
     assert!(svg.contains("<title>a &amp; b</title>"), "{svg}");
     assert!(svg.contains("fill=\"#f07178\">a&lt;b</text>"), "{svg}");
     assert!(svg.contains("textLength=\"16.8\" fill=\"#d8dee6\">日</text>"), "{svg}");

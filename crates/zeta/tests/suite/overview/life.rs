@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use zeta_core::overview::{LeaseKind, Overview, Urgency};
 use zeta_core::presence::Liveness;
 
 use super::{agent, check, follow, lease, wait_for, words};
-use crate::support::{LIMIT, Sandbox, signal, wait};
+use crate::support::{LIMIT, Sandbox, run, signal, until, wait};
 
 #[test]
 fn a_tree_that_comes_goes_and_comes_again_is_shown() {
@@ -19,8 +20,16 @@ fn a_tree_that_comes_goes_and_comes_again_is_shown() {
     for round in 0..2 {
         sandbox.ok(&["heartbeat", "--as", "otto"]);
         wait_for(&mut follower, "otto", |o| agent(o, "otto").is_some() && o.node.is_some());
-        sandbox.acquire(&["deploy", "--as", "otto", "--purpose", "p"]);
+        let token = sandbox.acquire(&["deploy", "--as", "otto", "--purpose", "p"]);
         wait_for(&mut follower, "deploy", |o| lease(o, "deploy").is_some());
+        let mut history = Vec::new();
+        assert!(until(LIMIT, || {
+            follower.wait(Duration::from_millis(10), &[]);
+            history.extend(follower.take_history());
+            !history.is_empty()
+        }));
+        let tokens: Vec<Option<u64>> = history.iter().map(|entry| entry.fencing_token).collect();
+        assert_eq!(tokens, [Some(token)], "each entry comes once, also of a tree made anew");
         check(&mut follower, &mut old, &sandbox);
         match round {
             0 => fs::remove_dir_all(&sandbox.state).unwrap(),
@@ -117,5 +126,117 @@ fn messages_and_what_is_unread_come_and_go() {
     check(&mut follower, &mut old, &sandbox);
     fs::remove_dir_all(sandbox.dir.join("bus")).unwrap();
     wait_for(&mut follower, "no bus", |o| o.messages.is_empty() && o.findings.is_empty());
+    check(&mut follower, &mut old, &sandbox);
+}
+
+/// Adds lines to the record of an agent, by a rename as the standard asks.
+fn add_lines(sandbox: &Sandbox, agent: &str, lines: &str) {
+    let path = sandbox.node().join(format!("persona-{agent}.state"));
+    let text =
+        fs::read_to_string(&path).unwrap().replace("end: true", &format!("{lines}end: true"));
+    let temp = sandbox.dir.join("temp");
+    fs::write(&temp, text).unwrap();
+    fs::rename(temp, path).unwrap();
+}
+
+#[test]
+fn who_waits_for_a_person_comes_first_and_who_writes_one_file_is_named() {
+    let sandbox = Sandbox::new();
+    for name in ["ann", "bob", "otto"] {
+        sandbox.ok(&["heartbeat", "--as", name]);
+    }
+    let mut follower = follow(&sandbox);
+    let mut old = follower.overview().clone();
+    let since = "waits_since: \"2026-11-28T20:52:54.686383Z\"\n";
+    add_lines(&sandbox, "otto", &format!("waits_for: \"push it?\"\n{since}"));
+    wait_for(&mut follower, "otto waits", |o| o.agents[0].name == "otto");
+    let o = follower.overview();
+    let waits = o.agents[0].waits.as_ref().unwrap();
+    assert_eq!(
+        (waits.question.as_str(), waits.since_us),
+        ("push it?", Some(1_795_899_174_686_383))
+    );
+    assert_eq!((words(o), o.findings[0].urgency), (vec!["waits_for_person"], Urgency::Person));
+    check(&mut follower, &mut old, &sandbox);
+    let now_ms = zeta_os::host::reading().boot_ns / 1_000_000;
+    for (name, at_ms) in [("ann", now_ms - 28_000), ("bob", now_ms)] {
+        add_lines(&sandbox, name, &format!("edits: \"{at_ms} /w/price.ts\\n\"\n"));
+    }
+    let both = ["waits_for_person", "same_file"];
+    wait_for(&mut follower, "two write one file", |o| words(o) == both);
+    assert!(follower.overview().findings[1].text.contains("ann and bob"), "{:?}", words(&old));
+    // Nothing is written: it ends by the time alone.
+    wait_for(&mut follower, "ann's edit is old", |o| words(o) == ["waits_for_person"]);
+    check(&mut follower, &mut old, &sandbox);
+}
+
+#[test]
+fn a_stopped_agent_is_shown_and_goes_on() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.cmd(&["run", "--as", "rex", "--beat", "1s", "--", "sleep", "60"]);
+    let mut run = run.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut follower = follow(&sandbox);
+    wait_for(&mut follower, "rex", |o| agent(o, "rex").is_some_and(|rex| rex.pids.len() == 2));
+    signal(run.id(), Signal::STOP);
+    wait_for(&mut follower, "rex is stopped", |o| words(o) == ["stopped_agent"]);
+    assert!(agent(follower.overview(), "rex").unwrap().is_stopped);
+    signal(run.id(), Signal::CONT);
+    wait_for(&mut follower, "rex goes on", |o| !agent(o, "rex").unwrap().is_stopped);
+    wait_for(&mut follower, "nothing is wrong", |o| o.findings.is_empty());
+    signal(run.id(), Signal::TERM);
+    wait(&mut run, LIMIT);
+    wait_for(&mut follower, "rex ended", |o| agent(o, "rex").unwrap().liveness == Liveness::Gone);
+}
+
+#[test]
+fn claims_slots_and_leases_that_end_by_time_are_shown() {
+    let sandbox = Sandbox::new();
+    let repository = sandbox.dir.join("repository");
+    fs::create_dir(&repository).unwrap();
+    run(&mut sandbox.other("git", &["-C", repository.to_str().unwrap(), "init", "-q"]));
+    let mut follower = follow(&sandbox);
+    let mut old = follower.overview().clone();
+    let claim = ["claim", "acquire", "--as", "ann", "--path", "src/a", "--path", "docs/**"];
+    assert_eq!(run(sandbox.cmd(&claim).current_dir(&repository)).status, 0);
+    sandbox.ok(&["claim", "acquire", "B-1", "--as", "ann", "--branch", "b", "--worktree", "/w"]);
+    sandbox.ok(&["claim", "acquire", "B-2", "--as", "bob", "--branch", "c", "--worktree", "/w"]);
+    sandbox.acquire(&["gpu", "--slots", "2", "--as", "ann"]);
+    sandbox.acquire(&["gpu", "--slots", "2", "--as", "bob"]);
+    sandbox.acquire(&["short", "--as", "ann", "--ttl", "300ms"]);
+    wait_for(&mut follower, "the lease ends by time alone", |o| {
+        lease(o, "short").is_some_and(|short| short.is_free && short.standing == "expired")
+    });
+    let o = follower.overview();
+    let kind = |subject: &str| lease(o, subject).map(|lease| lease.kind);
+    assert_eq!(kind("docs/ src/a/"), Some(LeaseKind::Paths), "{:#?}", o.leases);
+    assert_eq!((kind("B-1"), kind("gpu")), (Some(LeaseKind::Claim), Some(LeaseKind::Slot)));
+    assert_eq!(o.leases.iter().filter(|lease| lease.name == "gpu").count(), 2);
+    assert_eq!(lease(o, "B-1").unwrap().branch.as_deref(), Some("b"));
+    assert_eq!(words(o), ["shared_worktree", "expired_lease"]);
+    check(&mut follower, &mut old, &sandbox);
+}
+
+#[test]
+fn a_tree_that_is_not_trusted_is_a_finding_and_no_end() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat", "--as", "otto"]);
+    let mut follower = follow(&sandbox);
+    let mut old = follower.overview().clone();
+    let set = |mode| {
+        fs::set_permissions(&sandbox.state, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(0o777);
+    wait_for(&mut follower, "it is not trusted", |o| {
+        o.agents.is_empty() && words(o) == ["unsafe_file"]
+    });
+    check(&mut follower, &mut old, &sandbox);
+    set(0o700);
+    wait_for(&mut follower, "it is again", |o| agent(o, "otto").is_some() && words(o).is_empty());
+    let record = sandbox.node().join("persona-otto.state");
+    fs::write(&record, "\u{1b}[2J\u{0}").unwrap();
+    wait_for(&mut follower, "a record of another program", |o| words(o) == ["foreign_record"]);
+    fs::write(&record, "schema: 1\nkind: \"persona\"\n").unwrap();
+    wait_for(&mut follower, "a damaged record", |o| words(o) == ["damaged_record"]);
     check(&mut follower, &mut old, &sandbox);
 }

@@ -2,6 +2,7 @@
 //! followed is what a fresh look shows.
 
 mod life;
+mod property;
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use zeta_core::overview::{Agent, Lease, Overview};
 use zeta_core::time::Host;
 use zeta_state::context::Context;
 
-use crate::support::{LIMIT, Sandbox};
+use crate::support::{LIMIT, Sandbox, until};
 
 /// The context of a call in this process.
 fn context(sandbox: &Sandbox) -> Context {
@@ -58,16 +59,32 @@ fn words(overview: &Overview) -> Vec<&str> {
     overview.findings.iter().map(|finding| finding.word.as_str()).collect()
 }
 
-/// Asserts that a fresh look shows the same, and that the differences from `old` lead to it.
+/// Asserts that a fresh look shows the same, and that the differences from `old` lead to it. What
+/// the time changes between the two looks is looked at again.
 #[track_caller]
 fn check(follower: &mut Follower, old: &mut Overview, sandbox: &Sandbox) {
-    // What happened before is known to the kernel by now.
-    follower.wait(Duration::ZERO, &[]);
-    let mut fresh = follow(sandbox).overview().clone();
+    let mut fresh = Overview::default();
+    let same = until(LIMIT, || {
+        // What happened before is known to the kernel by now.
+        follower.wait(Duration::ZERO, &[]);
+        fresh = follow(sandbox).overview().clone();
+        fresh.at_us = follower.overview().at_us;
+        *follower.overview() == fresh
+    });
     let followed = follower.overview();
-    fresh.at_us = followed.at_us;
-    assert_eq!(*followed, fresh, "left: followed, right: fresh");
+    assert!(same, "left: followed, right: fresh: {}", difference(followed, &fresh));
     let changes = changes(old, followed);
     apply(old, &changes);
     assert_eq!(old, followed, "left: old with the changes");
+}
+
+/// The lines that differ.
+fn difference(left: &Overview, right: &Overview) -> String {
+    let (left, right) = (format!("{left:#?}"), format!("{right:#?}"));
+    let only = |one: &str, other: &str, sign: char| -> String {
+        let others: std::collections::HashSet<&str> = other.lines().collect();
+        one.lines().filter(|l| !others.contains(l)).map(|l| format!("{sign}{l}\n")).collect()
+    };
+    let differing = only(&left, &right, '<') + &only(&right, &left, '>');
+    if differing.is_empty() { format!("{left}\n{right}") } else { differing }
 }

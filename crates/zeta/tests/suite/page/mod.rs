@@ -61,14 +61,14 @@ impl Drop for Web {
 }
 
 /// The page in a browser. The browser ends first.
-struct Shown {
-    browser: Browser,
+pub(crate) struct Shown {
+    pub(crate) browser: Browser,
     web: Web,
     _dir: TempDir,
 }
 
 /// Opens the page of a server that `zeta` starts, in a window of 1280 × 800. `None` says why not.
-fn shown(test: &str, zeta: Command) -> Option<Shown> {
+pub(crate) fn shown(test: &str, zeta: Command) -> Option<Shown> {
     shown_with(test, zeta, &[])
 }
 
@@ -96,7 +96,7 @@ fn shown_of(test: &str, sandbox: &Sandbox) -> Option<Shown> {
 impl Shown {
     /// What an expression gives.
     #[track_caller]
-    fn eval(&mut self, expression: &str) -> Value {
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
         self.browser.eval(expression).unwrap()
     }
 
@@ -110,7 +110,7 @@ impl Shown {
     }
 
     #[track_caller]
-    fn until(&mut self, expression: &str) {
+    pub(crate) fn until(&mut self, expression: &str) {
         self.browser.until(expression).unwrap();
     }
 
@@ -140,7 +140,7 @@ impl Shown {
 
     /// Ends a test: nothing complained, and nothing was asked of another host.
     #[track_caller]
-    fn end_clean(mut self) {
+    pub(crate) fn end_clean(mut self) {
         let complaints = self.browser.take_complaints();
         assert!(complaints.is_empty(), "{complaints:#?}");
         let origin = self.web.origin();

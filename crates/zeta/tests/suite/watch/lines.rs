@@ -64,6 +64,11 @@ fn each_change_is_a_line() {
     assert!(time[0] < 24 && time[1] < 60 && time[2] < 60, "{line}");
     sandbox.ok(&["bus", "send", "otto", "look here", "--as", "max"]);
     stream.find("max -> otto: look here");
+    let token = sandbox.acquire(&["deploy", "--as", "otto"]).to_string();
+    stream.find("deploy: otto took it");
+    sandbox
+        .ok(&["lease", "break", "deploy", "--expect", &token, "--as", "max", "--reason", "hung"]);
+    stream.find("deploy: otto lost it, broken by max: hung");
     drop(otto);
     stream.find("otto was live, is gone");
 }

@@ -25,7 +25,7 @@ pub(super) struct Lease {
 }
 
 const fn of(kind: Kind, name: &'static str, holder: &'static str) -> Lease {
-    Lease { name, holder, kind, options: "", more: "", purpose: "", waiters: &[] }
+    Lease { name, holder, kind, options: "", more: "--ttl 1h", purpose: "", waiters: &[] }
 }
 
 const fn lease(name: &'static str, holder: &'static str, purpose: &'static str) -> Lease {
@@ -78,7 +78,7 @@ impl Lease {
 /// All leases, in the order in which they are acquired.
 pub(super) const LEASES: [Lease; 40] = [
     lease("deploy-staging", "vera", "2.14 to staging")
-        .ttl("--ttl 30m")
+        .ttl("--ttl 90m")
         .waited_for_by(&["nova", "finn"]),
     // Its holder is stopped: the first is in its grace for hours, the other one is overdue.
     lease("db-migration", "rex", "orders to orders_v2")
@@ -86,18 +86,20 @@ pub(super) const LEASES: [Lease; 40] = [
         .waited_for_by(&["kai"]),
     lease("nightly-report", "rex", "figures of yesterday")
         .ttl("--ttl 2s --grace 1s --policy never"),
-    lease("merge-main", "juno", "merges SHOP-224").ttl("--ttl 5m").waited_for_by(&["lior", "iris"]),
+    lease("merge-main", "juno", "merges SHOP-224")
+        .ttl("--ttl 90m")
+        .waited_for_by(&["lior", "iris"]),
     lease("payment-sandbox", "otto", "invoices of the test shop")
-        .ttl("--ttl 1h")
+        .ttl("--ttl 80m")
         .waited_for_by(&["finn"]),
-    lease("release-notes", "iris", "2.14").ttl("--ttl 20m"),
-    lease("browser-profile", "finn", "checkout as a guest").ttl("--ttl 15m"),
-    lease("schema-dump", "nova", "before the import").ttl("--ttl 10m"),
+    lease("release-notes", "iris", "2.14").ttl("--ttl 80m"),
+    lease("browser-profile", "finn", "checkout as a guest").ttl("--ttl 75m"),
+    lease("schema-dump", "nova", "before the import").ttl("--ttl 70m"),
     lease("image-worker", "nils", "AVIF of 1,204 pictures").ttl("--ttl 2h"),
-    lease("translations", "lior", "412 texts").ttl("--ttl 45m"),
-    lease("search-index", "kai", "builds it anew").ttl("--ttl 30m"),
-    lease("docs-site", "iris", "preview of the API pages").ttl("--ttl 30m"),
-    lease("cdn-purge", "juno", "after the merge").ttl("--ttl 5m"),
+    lease("translations", "lior", "412 texts").ttl("--ttl 2h"),
+    lease("search-index", "kai", "builds it anew").ttl("--ttl 90m"),
+    lease("docs-site", "iris", "preview of the API pages").ttl("--ttl 3h"),
+    lease("cdn-purge", "juno", "after the merge").ttl("--ttl 1h"),
     slot("build", "lior", "--slots 3"),
     slot("build", "nils", "--slots 3"),
     slot("build", "kai", "--slots 3").waited_for_by(&["iris"]),

@@ -93,8 +93,10 @@ impl Scene {
             }
         }
         self.stage.set_minutes_ago(2.0)?;
+        self.done(STOPPED, "zeta heartbeat >/dev/null")?;
         self.stop()?;
         self.stage.set_minutes_ago(1.0)?;
+        self.done(KILLED, "zeta heartbeat >/dev/null")?;
         self.kill(KILLED)?;
         self.stage.set_minutes_ago(0.0)?;
         self.keep_up()
