@@ -80,7 +80,11 @@ fn a_burst_is_at_most_ten_events_a_second_with_versions_one_by_one() {
     let mut events = 0;
     loop {
         let event = page.next().unwrap();
-        assert_eq!((event.name.as_str(), event.id), ("changes", id + 1), "{event:?}");
+        // On a busy machine, the server itself may come too late for a version.
+        match event.name.as_str() {
+            "changes" => assert_eq!(event.id, id + 1, "{event:?}"),
+            _ => assert!(event.id > id + 1, "{event:?}"),
+        }
         (events, id) = (events + 1, event.id);
         if event.has_agent("ann", "\"last\"") {
             break;
@@ -153,4 +157,27 @@ fn a_tree_that_comes_goes_and_comes_again_is_shown() {
     page.until(|event| event.data["agents_gone"].to_string().contains("ann"));
     beat(&sandbox, "bob", "second");
     page.until(|event| event.has_agent("bob", "second"));
+}
+
+#[test]
+fn the_history_of_each_node_is_sent_also_beside_one_that_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    for node in ["aa", "bb", "cc"] {
+        sandbox.ok(&["--node", node, "lease", "acquire", "early", "--as", "ann"]);
+    }
+    let odd = sandbox.state.join("nodes/bb/history.log");
+    std::fs::remove_file(&odd).unwrap();
+    std::fs::create_dir(&odd).unwrap();
+    let server = Server::start(&sandbox, &[]);
+    let mut page = server.events(&server.cookie());
+    let nodes = |list: &serde_json::Value| -> Vec<String> {
+        let entries = list.as_array().unwrap().iter();
+        entries.map(|entry| entry["node"].as_str().unwrap().to_owned()).collect()
+    };
+    let whole = page.next().unwrap();
+    assert_eq!(nodes(&whole.data["history"]), ["aa", "cc"], "{whole:?}");
+    sandbox.ok(&["--node", "aa", "lease", "acquire", "late", "--as", "ann"]);
+    let is_told = |event: &super::Event| event.data["history"].to_string().contains("late");
+    let told = page.until(is_told);
+    assert_eq!(nodes(&told.data["history"]), ["aa"], "each entry is sent once: {told:?}");
 }
