@@ -57,6 +57,8 @@ impl Browser {
         ]);
         command.arg(format!("--user-data-dir={}", dir.join("profile").display()));
         command.args(args).arg("about:blank").env("HOME", dir).env("TZ", "UTC");
+        // What it keeps beside its profile goes with the directory.
+        command.env("TMPDIR", dir);
         command.env_remove("DISPLAY").process_group(0);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = child.stdin.take().ok_or("no pipe")?;

@@ -45,9 +45,8 @@ pub const BUGS: [Bug; 5] = [
     bug(
         "a record that could not be read is not read again",
         VIEW,
-        "and no event a free descriptor.
-                self.must_reread = true;",
-        "and no event a free descriptor.",
+        "        self.retry(on_change);\n",
+        "",
         &suite("it::view::a_record_whose_mode_is_mended"),
     ),
 ];

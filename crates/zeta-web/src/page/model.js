@@ -19,21 +19,15 @@ export const model = {
 export const agentKey = (row) => `${row.node}/${row.name}`;
 export const leaseKey = (row) => `${row.node}/${row.name}/${row.token}`;
 
-const LIVENESS = { hung: 1, silent: 3, late: 4, live: 5, gone: 6 };
-
+// The server decides which rows need a person first (`rank`); what is equal stands by age and name.
 function agentPlace(agent) {
-  if (agent.waits) return [0, agent.waits.since_us ?? Infinity, agent.node, agent.name];
-  const word = LIVENESS[agent.liveness];
-  const place = agent.is_stopped && word !== 1 && word !== 6 ? 2 : word;
-  return [place, 0, agent.node, agent.name];
+  const since = agent.waits ? (agent.waits.since_us ?? Infinity) : 0;
+  return [agent.rank, since, agent.node, agent.name];
 }
 
 function leasePlace(lease) {
-  const waiting = lease.waiters.length;
-  const held = lease.standing === "held";
-  const alone = held ? 4 : lease.is_free ? 3 : 2;
-  const place = waiting > 0 ? (held ? 1 : 0) : alone;
-  return [place, -waiting, lease.node, lease.subject, lease.name, lease.token];
+  const { rank, node, subject, name, token } = lease;
+  return [rank, -lease.waiters.length, node, subject, name, token];
 }
 
 function compare(a, b) {

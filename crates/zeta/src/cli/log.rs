@@ -52,7 +52,7 @@ Examples:
   zeta log
   zeta log --since 2h --agent otto-cli
   zeta log --lease deploy --limit 5
-  zeta log --json | jq '.spans[] | select(.ended == \"taken_over\")'
+  zeta log --json --since 2026-11-29T18:00:00Z
   timeout 1 zeta log --follow || true";
 
 fn build(noun: Command) -> Command {

@@ -381,9 +381,9 @@ impl Scenario<'_> {
     /// Checks that no process is left.
     fn close(&mut self) -> Step<()> {
         let left = self.wait("the last processes end", |scenario| {
-            let page = scenario.page.as_ref().map(Page::pid);
+            let page = scenario.page.as_ref().map(Page::pids).unwrap_or_default();
             let mut left = scenario.sandbox.all_processes();
-            left.retain(|listed| Some(listed.process.pid) != page);
+            left.retain(|listed| !page.contains(&listed.process.pid));
             Ok(left.is_empty().then_some(left))
         })?;
         self.claim(

@@ -259,6 +259,21 @@ fn a_page_shows_the_demo_and_stays_until_ctrl_c() {
 }
 
 #[test]
+fn the_page_of_a_killed_demo_ends_too() {
+    if cannot_run(test_name!()) {
+        return;
+    }
+    let sandbox = Sandbox::new("web-killed");
+    let mut command = sandbox.zeta(&["demo", "--web"]);
+    let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let url = BufReader::new(demo.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let host = url.strip_prefix("http://").unwrap().split_once('/').unwrap().0;
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    crate::support::wait_for("the page ends", || TcpStream::connect(host).is_err());
+}
+
+#[test]
 fn without_git_the_next_step_is_named() {
     let sandbox = Sandbox::new("nogit");
     for program in ["env", "sh"] {

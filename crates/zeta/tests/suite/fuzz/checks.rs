@@ -10,6 +10,7 @@ use zeta_core::creds::frame::{Format, Frame, PAYLOAD_MAX, v2};
 use zeta_core::creds::manifest::check_path;
 use zeta_core::creds::{bake, passphrase, wifi};
 use zeta_core::evidence::{FileTimes, ProcessState};
+use zeta_core::history::{read_lines, render, spans};
 use zeta_core::layout::{self, Kind, PERSONA_MAX, RECORD_MAX};
 use zeta_core::lease::{
     AcquireRequest, Observed, Policy, Record, Said, decide_acquire, decide_break, decide_check,
@@ -42,6 +43,20 @@ pub fn record(bytes: &[u8]) {
             }),
         }
     }
+}
+
+/// A log of a node's history, and the spans that its entries say together.
+pub fn history(bytes: &[u8]) {
+    let lines = read_lines(bytes, "n");
+    assert!(lines.len <= bytes.len());
+    for entry in &lines.entries {
+        let again = read_lines(render(entry).as_bytes(), "n");
+        let [again] = again.entries.as_slice() else { panic!("{entry:?} is {again:?}") };
+        assert_eq!((again.event, &again.lease), (entry.event, &entry.lease), "{entry:?}");
+        assert_eq!(again.fencing_token, entry.fencing_token, "{entry:?}");
+    }
+    let spans = spans(&lines.entries);
+    assert!(spans.len() <= 2 * lines.entries.len());
 }
 
 fn own(fields: &Fields<'_>, bytes: &[u8]) {

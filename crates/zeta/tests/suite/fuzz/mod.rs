@@ -102,6 +102,11 @@ fn records() {
 }
 
 #[test]
+fn histories() {
+    fuzz("history", checks::history);
+}
+
+#[test]
 fn words() {
     fuzz("words", checks::words);
 }
