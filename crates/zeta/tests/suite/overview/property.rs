@@ -116,7 +116,8 @@ impl Hand {
         let name = names[self.random.usize(0..names.len())];
         println!("another hand: {name} {text:?}");
         match self.random.u8(0..10) {
-            0 => _ = symlink("/dev/null", node.join(name)),
+            // Within the sandbox: a change of the mode, below, follows it.
+            0 => _ = symlink(self.sandbox.dir.join("elsewhere"), node.join(name)),
             1 => _ = fs::DirBuilder::new().mode(0o700).create(node.join(name)),
             2 => {
                 let mode = if self.random.bool() { 0o666 } else { 0o600 };
