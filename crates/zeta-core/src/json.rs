@@ -75,6 +75,26 @@ impl Object {
         self
     }
 
+    /// Adds a string, if it is known.
+    pub fn text_if(&mut self, key: &str, value: Option<&str>) -> &mut Object {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
+    /// Adds the keys of a finding, the same in every answer: a word for scripts, a sentence, and
+    /// next steps.
+    pub fn finding<'h>(
+        &mut self,
+        word: &str,
+        message: &str,
+        hints: impl IntoIterator<Item = &'h str>,
+    ) -> &mut Object {
+        self.text("finding", word).text("message", message);
+        self.list("hints", hints.into_iter().map(quote))
+    }
+
     /// Adds a boolean.
     pub fn flag(&mut self, key: &str, value: bool) -> &mut Object {
         self.raw(key, if value { "true" } else { "false" })

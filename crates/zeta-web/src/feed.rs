@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use zeta_bus::overview::HISTORY_MAX;
 use zeta_core::history::Entry;
 use zeta_core::history::json::entry;
 use zeta_core::json::Object;
@@ -20,9 +21,6 @@ use zeta_core::overview::{Overview, json};
 use zeta_core::web::{BETWEEN_EVENTS_MS, Event, KEEP_ALIVE_S, decide_event};
 use zeta_os::host::wall_us;
 use zeta_os::inotify::poll_readable;
-
-/// The most entries of the history that a page is sent.
-pub const HISTORY_MAX: usize = 10_000;
 
 /// Where the state comes from; it is opened when a page comes, and closed when the last one goes.
 pub trait Source {

@@ -37,7 +37,7 @@ pub fn overview(overview: &Overview) -> Object {
     let mut object = Object::new();
     time(&mut object, "at_us", Some(overview.at_us));
     object.text("state_dir", &overview.state_dir);
-    text(&mut object, "node", overview.node.as_deref());
+    object.text_if("node", overview.node.as_deref());
     object.objects("agents", &overview.agents, agent);
     object.objects("leases", &overview.leases, lease);
     object.objects("messages", &overview.messages, message);
@@ -93,11 +93,11 @@ fn agent(object: &mut Object, agent: &Agent) {
         time(&mut inner, "since_us", waits.since_us);
         object.raw("waits", &inner.into_text());
     }
-    text(object, "status", agent.status.as_deref());
-    text(object, "task", agent.task.as_deref());
-    text(object, "branch", agent.branch.as_deref());
-    text(object, "worktree", agent.worktree.as_deref());
-    text(object, "tool", agent.tool.as_deref());
+    object.text_if("status", agent.status.as_deref());
+    object.text_if("task", agent.task.as_deref());
+    object.text_if("branch", agent.branch.as_deref());
+    object.text_if("worktree", agent.worktree.as_deref());
+    object.text_if("tool", agent.tool.as_deref());
     object.list("pids", agent.pids.iter().map(u64::to_string));
     object.flag("is_stopped", agent.is_stopped).number("unread", agent.unread as u64);
 }
@@ -112,14 +112,14 @@ fn lease(object: &mut Object, lease: &Lease) {
     time(object, "expires_at_us", lease.expires_at_us);
     time(object, "grace_until_us", lease.grace_until_us);
     object.number("ttl_ms", lease.ttl_ms);
-    text(object, "purpose", lease.purpose.as_deref());
-    text(object, "branch", lease.branch.as_deref());
-    text(object, "worktree", lease.worktree.as_deref());
+    object.text_if("purpose", lease.purpose.as_deref());
+    object.text_if("branch", lease.branch.as_deref());
+    object.text_if("worktree", lease.worktree.as_deref());
     object.objects("waiters", &lease.waiters, waiter);
 }
 
 fn waiter(object: &mut Object, waiter: &Waiter) {
-    text(object, "agent", waiter.agent.as_deref());
+    object.text_if("agent", waiter.agent.as_deref());
     object.number("pid", waiter.pid);
     time(object, "since_us", waiter.since_us);
 }
@@ -132,15 +132,9 @@ fn message(object: &mut Object, message: &Message) {
 }
 
 fn finding(object: &mut Object, finding: &Finding) {
-    object.text("word", &finding.word).text("about", &finding.about).text("text", &finding.text);
-    object.list("hints", finding.hints.iter().map(|hint| quote(hint)));
+    object.text("about", &finding.about);
+    object.finding(&finding.word, &finding.text, finding.hints.iter().map(String::as_str));
     object.text("urgency", finding.urgency.word());
-}
-
-fn text(object: &mut Object, key: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        object.text(key, value);
-    }
 }
 
 fn time(object: &mut Object, key: &str, at_us: Option<i64>) {

@@ -123,11 +123,11 @@ fn who_keeps_up_gets_changes_and_who_does_not_the_whole() {
             stage.say(&format!("v{version}"));
             let next = event(&mut quick).await;
             assert!(next.starts_with(&format!("id: {version}\nevent: changes\n")), "{next}");
-            assert!(next.contains(&format!("\"text\":\"v{version}\"")), "{next}");
+            assert!(next.contains(&format!("\"message\":\"v{version}\"")), "{next}");
         }
         let whole = event(&mut slow).await;
         assert!(whole.starts_with("id: 5\nevent: overview\n"), "{whole}");
-        assert!(whole.contains("\"text\":\"v5\"") && !whole.contains("v4"), "{whole}");
+        assert!(whole.contains("\"message\":\"v5\"") && !whole.contains("v4"), "{whole}");
         stage.say("v6");
         assert!(event(&mut slow).await.starts_with("id: 6\nevent: changes\n"));
     });

@@ -42,7 +42,7 @@ function findingsAbout(names) {
   const found = model.findings.filter((finding) => names.includes(finding.about));
   return found.flatMap((finding) => [
     make("h3", "", ["Finding"]),
-    make("p", "", [finding.text]),
+    make("p", "", [finding.message]),
     make("ul", "", finding.hints.map(step)),
   ]);
 }
@@ -167,7 +167,7 @@ function findingBody(finding) {
   return {
     title: finding.about,
     parts: [
-      make("p", "", [finding.text]),
+      make("p", "", [finding.message]),
       ...(finding.hints.length ? [make("h3", "", ["Next steps"])] : []),
       make("ul", "", finding.hints.map(step)),
     ],

@@ -12,7 +12,7 @@ export function textOf(row) {
   let text = texts.get(row);
   if (text === undefined) {
     const { name, subject, agent, liveness, standing, kind, evidence, status, task, purpose } = row;
-    const { branch, worktree, tool, node, waits, waiters, topic, from, to, word, about } = row;
+    const { branch, worktree, tool, node, waits, waiters, topic, from, to, finding, about } = row;
     const said = [name, subject, agent, liveness, standing, kind, evidence, status, task, purpose];
     said.push(
       branch,
@@ -23,9 +23,10 @@ export function textOf(row) {
       topic,
       from,
       to,
-      word,
+      finding,
       about,
       row.text,
+      row.message,
     );
     waiters?.forEach((waiter) => said.push(waiter.agent));
     text = said.join("\n").toLowerCase();

@@ -33,9 +33,9 @@ function subjectOf(finding) {
 }
 
 /** The text of a finding; of a long path in it, only the end is read. */
-function shortened({ about, text }) {
+function shortened({ about, message }) {
   const parts = about.split("/");
-  return parts.length > 4 ? text.replaceAll(about, `…/${parts.slice(-3).join("/")}`) : text;
+  return parts.length > 4 ? message.replaceAll(about, `…/${parts.slice(-3).join("/")}`) : message;
 }
 
 /** Who stands in line for the lease that is stuck. */
@@ -74,7 +74,7 @@ function findingRows(urgency, known) {
   for (const finding of model.findings) {
     if (finding.urgency !== urgency) continue;
     const subject = subjectOf(finding);
-    const id = subject ? `${subject.kind} ${subject.key}` : `${finding.word} ${finding.about}`;
+    const id = subject ? `${subject.kind} ${subject.key}` : `${finding.finding} ${finding.about}`;
     if (known.has(id)) continue;
     known.add(id);
     const who = subject?.kind === "agent" ? subject.row.name : (subject?.row.subject ?? "");

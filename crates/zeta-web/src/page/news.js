@@ -63,7 +63,7 @@ const URGENCY = { person: "a person", stuck: "stuck", collision: "collision", no
 
 /** Makes the list of findings, the most urgent first. */
 export function findingList(pane, open) {
-  const key = (finding, at) => `${finding.word} ${finding.about} ${at}`;
+  const key = (finding, at) => `${finding.finding} ${finding.about} ${at}`;
   const findings = keysOf(() => model.findings, key, false);
   const makeRow = () => {
     const parts = cellsOf(["sign", "text", "hint"]);
@@ -78,7 +78,7 @@ export function findingList(pane, open) {
     setIcon(parts.icon, SIGN[finding.urgency] ?? "notice");
     mark(parts.sign, "data-tone", finding.urgency === "notice" ? "quiet" : finding.urgency);
     put(parts.spoken, URGENCY[finding.urgency] ?? finding.urgency);
-    put(parts.text, finding.text);
+    put(parts.text, finding.message);
     put(parts.hint, finding.hints[0] ?? finding.about);
   };
   const grid = new Grid(pane, {

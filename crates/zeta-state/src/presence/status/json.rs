@@ -11,7 +11,6 @@ use zeta_core::time::format_utc;
 use super::waiting::WaitingAgent;
 use super::{Agent, Finding, Keep, LastSeen, Marker, NodeStatus, Persona, Sharing, StatusView};
 use crate::context::Context;
-use crate::finding;
 use crate::lease::report::json::add_view;
 
 /// Keys of judgements; a record cannot set them.
@@ -151,6 +150,6 @@ fn findings(object: &mut Object, findings: &[Finding]) {
     object.objects("findings", findings, |object, finding| {
         object.text("about", &finding.about);
         let hints = finding.hints.iter().map(String::as_str);
-        finding::add(object, finding.word, &finding.text, hints);
+        object.finding(finding.word, &finding.text, hints);
     });
 }

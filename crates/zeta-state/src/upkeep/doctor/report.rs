@@ -4,7 +4,6 @@ use zeta_core::json::Object;
 use zeta_core::record::{printable, quote};
 
 use super::{Diagnosis, Finding};
-use crate::finding;
 
 /// The report as JSON.
 pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
@@ -17,7 +16,7 @@ pub fn doctor_json(diagnosis: &Diagnosis) -> Object {
     object.raw("facts", &facts.done());
     object.objects("findings", &diagnosis.findings, |object, found| {
         object.text("severity", found.severity.word());
-        finding::add(object, found.finding, &found.reason, [found.remedy.as_str()]);
+        object.finding(found.finding, &found.reason, [found.remedy.as_str()]);
     });
     object.list("fixed", diagnosis.fixed.iter().map(|line| quote(line)));
     object
