@@ -29,11 +29,11 @@ const LANES: (f64, f64) = (500.0, 660.0);
 /// Makes the tree: the records of agents are like one that zeta wrote.
 fn fill(zeta: &Path, state: &Path) -> Outcomes<()> {
     let set = ["persona", "set", "agent-0", "--task", "task 0", "--as", "bench"];
-    measure::run(&mut zeta_on(zeta, state, &set))?;
+    measure::run(quiet(&mut zeta_on(zeta, state, &set)))?;
     for lease in 0..200 {
         let lease = format!("job-{lease}");
         let acquire = ["lease", "acquire", &lease, "--as", "bench", "--ttl", "1h"];
-        measure::run(&mut zeta_on(zeta, state, &acquire))?;
+        measure::run(quiet(&mut zeta_on(zeta, state, &acquire)))?;
     }
     let node = node(state)?;
     for number in 1..AGENTS {
@@ -58,6 +58,10 @@ fn fill(zeta: &Path, state: &Path) -> Outcomes<()> {
     fs::write(node.join("history.1.log"), &logs[0])?;
     fs::write(node.join("history.log"), &logs[1])?;
     Ok(())
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 fn zeta_on(zeta: &Path, state: &Path, args: &[&str]) -> Command {
