@@ -33,7 +33,20 @@ pub fn clip<'t>(text: &'t str, max: usize, more: &str) -> Cow<'t, str> {
     Cow::Owned(cut)
 }
 
-/// Cuts the beginning of a text that is wider than `max` columns: the end of a path tells most.
+/// Cuts the beginning of a path that is wider than `max` columns: its end tells most. No part of it
+/// is cut in two, but the last one.
+pub fn clip_path<'t>(path: &'t str, max: usize, more: &str) -> Cow<'t, str> {
+    let clipped = clip_start(path, max, more);
+    let Some(rest) = clipped.strip_prefix(more) else { return clipped };
+    match rest.find('/') {
+        Some(at) if at + 1 < rest.len() => {
+            Cow::Owned(format!("{more}{}", rest.get(at..).unwrap_or_default()))
+        }
+        _ => clipped,
+    }
+}
+
+/// Cuts the beginning of a text that is wider than `max` columns.
 pub fn clip_start<'t>(text: &'t str, max: usize, more: &str) -> Cow<'t, str> {
     if text.width() <= max || more.width() > max {
         return clip(text, max, more);
@@ -115,6 +128,16 @@ mod tests {
             ("日本語", 4, "…語"),
         ] {
             assert_eq!(clip_start(text, max, "…"), cut);
+        }
+        for (path, max, cut) in [
+            ("/home/a/wt-1", 12, "/home/a/wt-1"),
+            ("/home/a/wt-1", 11, "…/a/wt-1"),
+            ("/home/a/wt-1", 7, "…/wt-1"),
+            ("/home/a/wt-1", 4, "…t-1"),
+            ("/home/a/", 4, "…/a/"),
+            ("/home/aa/", 3, "…a/"),
+        ] {
+            assert_eq!(clip_path(path, max, "…"), cut);
         }
     }
 

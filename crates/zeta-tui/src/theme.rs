@@ -132,9 +132,10 @@ impl Theme {
         }
     }
 
-    /// The style that the row of the cursor adds.
-    pub fn cursor(&self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+    /// The style of the row of the cursor: all of it in one colour, that of its state.
+    pub fn cursor(&self, state: Tone) -> Style {
+        let colour = self.style(state).fg.unwrap_or(Color::Reset);
+        Style::new().fg(colour).add_modifier(Modifier::REVERSED).remove_modifier(Modifier::DIM)
     }
 }
 

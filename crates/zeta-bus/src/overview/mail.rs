@@ -279,13 +279,24 @@ impl Mail {
     }
 }
 
+/// What a message says, in words where zeta knows its topic.
+fn said(envelope: &Envelope) -> String {
+    let text = |key| field(envelope, key);
+    match (envelope.topic.as_str(), text("text"), text("action"), text("itemId")) {
+        (topic::TEXT, Some(text), _, _) => text.to_owned(),
+        (topic::CLAIM, _, Some("claim"), Some(item)) => match text("branch") {
+            Some(branch) => format!("claims {item}, on branch {branch}"),
+            None => format!("claims {item}"),
+        },
+        (topic::CLAIM, _, Some("release"), Some(item)) => format!("releases {item}"),
+        _ => envelope.payload.to_string(),
+    }
+}
+
 fn message(envelope: &Envelope, mtime_us: i64) -> Message {
     // The time of a file that lies in the future stays what it is.
     let sent_us = envelope.when().sent_us(FileSeen { mtime_us, now_us: i64::MAX });
-    let said = match field(envelope, "text").filter(|_| envelope.topic == topic::TEXT) {
-        Some(text) => text.to_owned(),
-        None => envelope.payload.to_string(),
-    };
+    let said = said(envelope);
     let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
     Message {
         id: envelope.id.clone(),
@@ -294,5 +305,35 @@ fn message(envelope: &Envelope, mtime_us: i64) -> Message {
         from: envelope.from.clone(),
         to: envelope.to.clone(),
         text: words.chars().take(TEXT_MAX).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_is_said_in_words_and_an_unknown_form_as_it_is() {
+        let item = "path:shop:src";
+        for (topic, payload, wanted) in [
+            ("text", json!({"text": "main is red"}), "main is red"),
+            ("claim", json!({"action": "claim", "itemId": item}), "claims path:shop:src"),
+            (
+                "claim",
+                json!({"action": "claim", "itemId": "B-1", "branch": "fix/b", "lease": "b-1"}),
+                "claims B-1, on branch fix/b",
+            ),
+            ("claim", json!({"action": "release", "itemId": "B-1"}), "releases B-1"),
+            ("claim", json!({"action": "claim"}), r#"{"action":"claim"}"#),
+            ("note", json!({"text": "x"}), r#"{"text":"x"}"#),
+        ] {
+            let now = "2026-11-29T20:00:00.000Z";
+            let whole = json!({"id": "a1", "topic": topic, "from": "ann", "to": "*",
+                "timestamp": now, "expiresAt": now, "payload": payload});
+            let envelope = Envelope::parse(whole.to_string().as_bytes(), "a1").unwrap();
+            assert_eq!(message(&envelope, 0).text, wanted);
+        }
     }
 }

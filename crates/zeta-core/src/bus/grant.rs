@@ -183,18 +183,32 @@ impl SharedPlace<'_> {
         }
     }
 
-    /// The sentence of the finding.
+    /// The sentence of the finding. It begins with the agents: on a narrow screen its end is cut.
     pub fn text(&self) -> String {
-        let holders: Vec<String> = self
-            .claims
-            .iter()
-            .map(|held| format!("{} (item {:?})", held.claim.from, held.claim.item))
-            .collect();
-        let what = match self.kind {
-            PlaceKind::Worktree => "worktree",
-            PlaceKind::Branch => "branch",
+        let mut names: Vec<&str> = Vec::new();
+        for HeldClaim { claim, .. } in &self.claims {
+            if !names.contains(&claim.from.as_str()) {
+                names.push(&claim.from);
+            }
+        }
+        let who = match names.as_slice() {
+            [one] => format!("several sessions of {one}"),
+            names => names.join(" and "),
         };
-        format!("{what} {} has several claims: {}", self.place, holders.join(", "))
+        let place = match self.kind {
+            PlaceKind::Worktree => "in one worktree",
+            PlaceKind::Branch => "on one branch",
+        };
+        format!("{who} work {place}: {}", self.place)
+    }
+
+    /// The next step, with the claims that are meant.
+    pub fn hint(&self) -> String {
+        let claims = self.claims.iter();
+        let claims = claims.map(|held| format!("{:?} of {}", held.claim.item, held.claim.from));
+        let claims: Vec<String> = claims.collect();
+        let claims = claims.join(", ");
+        format!("give each claim a place of its own, with --branch and --worktree: {claims}")
     }
 }
 
@@ -329,17 +343,21 @@ mod tests {
         let shown: Vec<String> = found.iter().map(SharedPlace::text).collect();
         assert_eq!(
             shown,
-            [
-                "worktree /w/2 has several claims: bob (item \"C\"), cat (item \"D\")",
-                "branch main has several claims: ann (item \"A\"), ann (item \"B\"), \
-                 bob (item \"C\")",
-            ]
+            ["bob and cat work in one worktree: /w/2", "ann and bob work on one branch: main",]
+        );
+        assert_eq!(
+            found[1].hint(),
+            "give each claim a place of its own, with --branch and --worktree: \"A\" of ann, \
+             \"B\" of ann, \"C\" of bob"
         );
         assert_eq!(found[0].word(), "shared_worktree");
         // One name in two sessions is two holders.
         let one = |session| HeldClaim { claim: &claims[0], session };
         assert_eq!(shared_places(&[one(Some("s")), one(Some("s"))]), []);
-        assert_eq!(shared_places(&[one(Some("s")), one(Some("t"))]).len(), 2);
+        let sessions = [one(Some("s")), one(Some("t"))];
+        let found = shared_places(&sessions);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].text(), "several sessions of ann work on one branch: main");
         // Those that share an item do so in one place.
         let share = |from| ClaimRecord { shareable: true, ..claim("S", from, "main", "/w") };
         let mut claims = ["otto-cli", "otto-desktop"].map(share);

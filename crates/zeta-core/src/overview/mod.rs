@@ -158,7 +158,7 @@ pub struct Message {
     pub from: String,
     /// The recipient.
     pub to: String,
-    /// The text, or the payload on one line; cut to 200 characters.
+    /// The text; a claim in words; of other topics the payload on one line. Cut to 200 characters.
     pub text: String,
 }
 

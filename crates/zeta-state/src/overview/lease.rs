@@ -145,6 +145,10 @@ fn add_subject(row: &mut Lease, record: &Record, lease: &status::Lease<'_>) {
         (None, _) if slots_of(record).is_some() => row.kind = LeaseKind::Slot,
         (None, _) => {}
     }
+    // That of a claim says its subject once more.
+    if matches!(row.kind, LeaseKind::Claim | LeaseKind::Paths) {
+        row.purpose = None;
+    }
 }
 
 /// Since when and until when a record counts. Where it has no time of the wall clock, one is

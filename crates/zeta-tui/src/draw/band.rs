@@ -8,7 +8,7 @@ use zeta_core::overview::Urgency;
 use super::row::urgency;
 use crate::clock::Clock;
 use crate::scene::{Alert, fitting};
-use crate::text::{clip, clip_start, one_line, width};
+use crate::text::{clip, clip_path, one_line, width};
 use crate::theme::{Theme, Tone};
 
 /// Draws as many of them as fit, the most urgent first.
@@ -65,7 +65,7 @@ fn word(wanted: Urgency, narrow: bool) -> &'static str {
 fn fit(alert: &Alert<'_>, max: usize, more: &str) -> String {
     let (text, about) = (one_line(&alert.text), one_line(alert.about));
     match text.strip_suffix(&*about).filter(|head| about.contains('/') && width(head) + 12 < max) {
-        Some(head) => format!("{head}{}", clip_start(&about, max - width(head), more)),
+        Some(head) => format!("{head}{}", clip_path(&about, max - width(head), more)),
         None => clip(&text, max, more).into_owned(),
     }
 }

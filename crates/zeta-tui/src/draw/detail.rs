@@ -119,7 +119,8 @@ impl Page<'_> {
 
     /// A lease in a line: what it is, how long it has, and where.
     fn held(&self, lease: &Lease) -> (String, Tone) {
-        let (sign, word, tone) = lease_state(lease, &self.theme.signs);
+        let (sign, _, tone) = lease_state(lease, &self.theme.signs);
+        let word = standing(lease);
         let rest = rest_of(lease, self.clock, &self.theme.signs);
         let place = lease.branch.as_ref().map(|branch| format!(", branch {branch}"));
         let line = match lease.waiters.len() {
@@ -127,18 +128,16 @@ impl Page<'_> {
             count => format!(", {count} in line"),
         };
         let place = place.unwrap_or_default();
-        (format!("{sign} {}: {word} {rest}{place}{line}", lease.subject), tone)
+        (format!("{sign} {}: {word}, {rest}{place}{line}", lease.subject), tone)
     }
 
     fn lease(&mut self, scene: &Scene<'_>, lease: &Lease) {
-        let (sign, word, tone) = lease_state(lease, &self.theme.signs);
+        let (sign, _, tone) = lease_state(lease, &self.theme.signs);
         self.add("lease", &lease.subject, Tone::Strong);
         if lease.name != lease.subject {
             self.fact("name", &lease.name);
         }
-        let stands = lease.standing.replace('_', " ");
-        let stands = if stands == word { word } else { format!("{word} ({stands})") };
-        self.add("state", format!("{sign} {stands}"), tone);
+        self.add("state", format!("{sign} {}", standing(lease)), tone);
         self.fact("holder", if lease.agent.is_empty() { "not known" } else { &lease.agent });
         self.add("evidence", &lease.evidence, tone);
         if lease.is_free {
@@ -228,6 +227,11 @@ impl Page<'_> {
             .collect();
         self.all("history", lines);
     }
+}
+
+/// How a lease stands, in the words of `zeta lease list`.
+fn standing(lease: &Lease) -> String {
+    lease.standing.replace('_', " ")
 }
 
 /// A moment to the second.

@@ -72,7 +72,7 @@ pub fn lines(theme: &Theme) -> Vec<TextLine> {
     );
     let rest = format!(
         "{} renewed just now; it empties until the lease counts no more. +40s: its holder lives, \
-         and has a grace of 40 s",
+         and has a grace of 40 s. free: the next caller gets it",
         signs.full.repeat(3)
     );
     let alerts = format!(
@@ -91,7 +91,7 @@ pub fn lines(theme: &Theme) -> Vec<TextLine> {
         ("agents", &states),
         ("UP, MAIL", "how long its session lasts, and how many messages it has not read"),
         ("REST", &rest),
-        ("LINE", "how many wait for the lease; the details name them in their order"),
+        ("WAIT", "how many wait for the lease; the details name them in their order"),
         ("", ""),
         ("", "This view only reads. What it proposes as a next step is a command for your shell."),
     ]

@@ -14,7 +14,7 @@ use ratatui::layout::Rect;
 use crate::clock::Clock;
 use crate::scene::{PANES, Pane, Scene};
 use crate::state::{Mode, Room, State};
-use crate::text::{clip, clip_start, one_line, width};
+use crate::text::{clip, clip_path, one_line, width};
 use crate::theme::{Theme, Tone};
 
 /// A line of a text that can be longer than the screen: its name, and what it says.
@@ -149,7 +149,7 @@ fn title(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>, theme: &Theme) {
     let dir = one_line(&known.state_dir);
     let left = max.saturating_sub(13);
     let node = clip(&node, left / 2, theme.signs.more);
-    let dir = clip_start(&dir, left.saturating_sub(width(&node) + 2), theme.signs.more);
+    let dir = clip_path(&dir, left.saturating_sub(width(&node) + 2), theme.signs.more);
     buffer.set_stringn(area.x + 13, area.y, &*node, left, theme.style(Tone::Strong));
     let x = u16::try_from(max.saturating_sub(width(&dir) + 1)).unwrap_or_default();
     buffer.set_stringn(area.x + x, area.y, &*dir, max, theme.style(Tone::Faint));

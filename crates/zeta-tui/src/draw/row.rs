@@ -26,7 +26,7 @@ const LEASES: &[Column] = &[
     rest("WHAT", 3, 0),
     fixed("HOLDER", 14, 0),
     fixed("REST", 14, 0),
-    fixed("LINE", 4, 0),
+    fixed("WAIT", 4, 0),
     rest("PURPOSE", 2, 70),
     fixed("BRANCH", 18, 120),
     rest("WORKTREE", 2, 150),
@@ -132,16 +132,21 @@ fn agent(agent: &Agent, scene: &Scene<'_>, clock: &Clock, theme: &Theme) -> Vec<
 
 /// How a lease stands in a word that fits a column, with its sign.
 pub fn lease_state(lease: &Lease, signs: &Signs) -> (&'static str, String, Tone) {
-    let word = lease.standing.replace('_', " ");
-    match lease.standing.as_str() {
-        "held" => (signs.live, word, Tone::Plain),
+    let word = match lease.standing.as_str() {
+        "holder_dead" => "dead".to_owned(),
+        "in_grace" => "grace".to_owned(),
+        standing => standing.replace('_', " "),
+    };
+    let (sign, tone) = match lease.standing.as_str() {
+        "held" => (signs.live, Tone::Plain),
         // Its holder is gone, and others wait for it or could have it.
-        _ if lease.is_free && !lease.waiters.is_empty() => (signs.bad, "free".into(), Tone::Bad),
-        _ if lease.is_free => (signs.gone, "free".into(), Tone::Doubt),
-        "in_grace" => (signs.late, "grace".into(), Tone::Doubt),
-        "overdue" | "damaged" => (signs.bad, word, Tone::Bad),
-        _ => (signs.silent, word, Tone::Doubt),
-    }
+        _ if lease.is_free && !lease.waiters.is_empty() => (signs.bad, Tone::Bad),
+        _ if lease.is_free => (signs.gone, Tone::Doubt),
+        "in_grace" => (signs.late, Tone::Doubt),
+        "overdue" | "damaged" => (signs.bad, Tone::Bad),
+        _ => (signs.silent, Tone::Doubt),
+    };
+    (sign, word, tone)
 }
 
 /// How many cells the bar of a lease has.
@@ -149,9 +154,10 @@ const BAR: u16 = 9;
 
 /// The rest of the time of a lease, as a bar and in words: full is just renewed.
 pub fn rest_of(lease: &Lease, clock: &Clock, signs: &Signs) -> String {
-    let Some(until) = lease.expires_at_us.filter(|_| !lease.is_free) else {
-        return String::new();
-    };
+    if lease.is_free {
+        return "free".to_owned();
+    }
+    let Some(until) = lease.expires_at_us else { return String::new() };
     let whole = i64::try_from(lease.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1000);
     let full = clock.bar(until, whole, BAR);
     let bar = signs.full.repeat(full.into()) + &signs.empty.repeat((BAR - full).into());

@@ -3,9 +3,8 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 
-use crate::text::{clip, clip_start, one_line};
+use crate::text::{clip, clip_path, one_line};
 use crate::theme::{Theme, Tone};
 
 /// A column of a list.
@@ -95,7 +94,7 @@ pub fn line(
         let text = one_line(&cell.text);
         let (max, more) = (usize::from(width), theme.signs.more);
         let shown =
-            if cell.keeps_end { clip_start(&text, max, more) } else { clip(&text, max, more) };
+            if cell.keeps_end { clip_path(&text, max, more) } else { clip(&text, max, more) };
         buffer.set_stringn(x, area.y, shown, max, theme.style(cell.tone));
         x = x.saturating_add(width + 1);
         if x >= area.right() {
@@ -104,10 +103,7 @@ pub fn line(
     }
     if selected {
         let row = Rect { x: area.x, width: area.width, height: 1, y: area.y };
-        buffer.set_style(row, selection(theme));
+        let tone = cells.first().map(|cell| cell.tone).unwrap_or_default();
+        buffer.set_style(row, theme.cursor(tone));
     }
-}
-
-fn selection(theme: &Theme) -> Style {
-    theme.cursor()
 }

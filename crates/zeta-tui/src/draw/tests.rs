@@ -163,6 +163,8 @@ fn what_needs_a_person_has_a_colour_and_the_cursor_is_reversed() {
     let reversed: Vec<u16> =
         (0..24).filter(|y| buffer[(40, *y)].modifier.contains(Modifier::REVERSED)).collect();
     assert_eq!(reversed.len(), 1);
+    // All of the row has the colour of its state: rex waits.
+    assert!((0..80).all(|x| buffer[(x, reversed[0])].fg == Color::Yellow));
 }
 
 #[test]

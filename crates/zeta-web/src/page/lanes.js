@@ -2,6 +2,8 @@
 // overlap.
 
 import { matches } from "./filter.js";
+import { model, agentOrder, leaseOrder } from "./model.js";
+import { laneOf } from "./spans.js";
 
 /** Most rows of spans in one lane; more share the last one. */
 const ROWS = 6;
@@ -53,18 +55,26 @@ export class Lanes {
     return matches(span, this.words);
   }
 
-  /** Builds all lanes anew: those with an open span first, then those with the newest. */
+  /** Builds all lanes anew: in the order of the list of leases or agents; then what is not there. */
   rebuild(all) {
+    const places = this.places();
     this.byKey.clear();
     this.list = [];
     for (const span of all) if (this.has(span)) this.put(span);
     for (const lane of this.list) {
       lane.settle();
-      lane.isOpen = lane.spans.some((span) => !span.ended);
+      lane.place = places.get(lane.key) ?? places.size;
       lane.newest = beginOfSpan(lane.spans.at(-1));
     }
-    this.list.sort((a, b) => b.isOpen - a.isOpen || b.newest - a.newest);
+    this.list.sort((a, b) => a.place - b.place || b.newest - a.newest);
     this.stack();
+  }
+
+  /** The places of the lanes: what needs a person stands first, as in the lists. */
+  places() {
+    if (this.by === "agent") return new Map(agentOrder().map((key, at) => [key, at]));
+    const keys = new Set(leaseOrder().map((key) => laneOf(model.leases.get(key))));
+    return new Map([...keys].map((key, at) => [key, at]));
   }
 
   put(span, isNew = false) {

@@ -73,6 +73,12 @@ function makeAgent() {
   return parts;
 }
 
+/** Since when an agent is in its state: a live one since its session began, others since a beat. */
+const sinceOf = (agent) =>
+  agent.waits?.since_us ??
+  (agentState(agent)[0] === "live" ? agent.started_at_us : undefined) ??
+  agent.beat_at_us;
+
 function fillAgent(parts, key) {
   const agent = model.agents.get(key);
   if (!agent) return;
@@ -81,7 +87,7 @@ function fillAgent(parts, key) {
   mark(parts.row, "data-tone", tone);
   put(parts.name, agent.name);
   put(parts.does, agent.waits?.question ?? agent.task ?? agent.status ?? "");
-  put(parts.age, age(agent.waits?.since_us ?? agent.beat_at_us));
+  put(parts.age, age(sinceOf(agent)));
   put(parts.proof, agent.evidence);
   const node = agent.node === model.node ? undefined : agent.node;
   put(parts.where, [where(agent), agent.tool, node].filter(Boolean).join(" · "));
@@ -108,13 +114,12 @@ export function agentList(pane, open) {
 }
 
 function makeLease() {
-  const parts = cellsOf(["word", "subject", "agent", "rest", "proof", "for", "token", "line"]);
+  const parts = cellsOf(["word", "subject", "agent", "rest", "proof", "for", "line"]);
   parts.state = signed(parts.word);
   parts.kind = make("span", "kind");
   parts.label = make("span");
   parts.subject.append(parts.kind, parts.label);
   parts.for.classList.add("small");
-  parts.token.classList.add("small", "mono");
   parts.line.classList.add("small");
   parts.bar = make("div", "fill");
   parts.left = make("span", "left", [], { "aria-hidden": "true" });
@@ -174,7 +179,6 @@ function fillLease(parts, key) {
   put(parts.left, rest.words);
   put(parts.proof, lease.evidence);
   put(parts.for, [lease.purpose, where(lease)].filter(Boolean).join(" · "));
-  put(parts.token, String(lease.token));
   put(parts.line, line(lease));
   mark(parts.line, "data-some", String(lease.waiters.length > 0));
   flash(parts, key, word);
@@ -184,7 +188,7 @@ function fillLease(parts, key) {
 export function leaseList(pane, open) {
   const grid = new Grid(pane, {
     label: "Leases and claims",
-    columns: ["State", "Lease", "Holder", "Rest", "Evidence", "For", "Fencing token", "Waiting"],
+    columns: ["State", "Lease", "Holder", "Rest", "Evidence", "For", "Waiting"],
     rowName: "lease",
     makeRow: makeLease,
     fill: fillLease,

@@ -32,10 +32,15 @@ function subjectOf(finding) {
   return found ? { ...found, row: rows[found.kind].get(found.key) } : undefined;
 }
 
+/** Most characters of a path in a sentence; the last part of it is never cut. */
+const PATH = 28;
+
 /** The text of a finding; of a long path in it, only the end is read. */
 function shortened({ about, message }) {
-  const parts = about.split("/");
-  return parts.length > 4 ? message.replaceAll(about, `…/${parts.slice(-3).join("/")}`) : message;
+  if (!about.startsWith("/") || about.length <= PATH) return message;
+  const parts = about.split("/").slice(-3);
+  while (parts.length > 1 && parts.join("/").length > PATH) parts.shift();
+  return message.replaceAll(about, `…/${parts.join("/")}`);
 }
 
 /** Who stands in line for the lease that is stuck. */

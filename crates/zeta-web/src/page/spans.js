@@ -8,6 +8,9 @@ const BEFORE = { taken_over: "taken_over", handed_over: "handed_over" };
 
 const isJoint = (span) => span.kind === "paths" || span.kind === "slot";
 
+/** The lane of a lease. The claims on paths of a repository are one lease, each on other paths. */
+export const laneOf = ({ node, name, subject }) => `${node}/${name}/${subject}`;
+
 let next = 0;
 
 function newSpan(entry, from) {
@@ -29,7 +32,7 @@ function newSpan(entry, from) {
     cause: entry.cause,
     until: undefined,
     ended: undefined,
-    byLease: `${entry.node}/${entry.lease}`,
+    byLease: laneOf({ ...entry, name: entry.lease }),
     byAgent: `${entry.node}/${entry.agent ?? "?"}`,
     lane: undefined,
     row: 0,

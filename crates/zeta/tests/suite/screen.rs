@@ -131,8 +131,7 @@ fn two_claims_in_one_place_are_a_finding() {
     assert_eq!(words, wanted, "{findings:?}");
     assert_eq!(
         findings[0]["message"],
-        "worktree /home/zeta/wt-1 has several claims: otto-cli (item \"A\"), \
-         vera-codex (item \"B\")"
+        "otto-cli and vera-codex work in one worktree: /home/zeta/wt-1"
     );
 }
 

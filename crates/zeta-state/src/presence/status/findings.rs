@@ -337,8 +337,7 @@ pub(crate) fn of_claims<'l>(leases: impl IntoIterator<Item = &'l Lease<'l>>) -> 
     });
     let held: Vec<HeldClaim<'_>> = held.collect();
     let found = shared_places(&held).into_iter().map(|shared: SharedPlace<'_>| {
-        let hint = "give each of them a place of its own, with --branch and --worktree";
-        finding(shared.word(), shared.place, shared.text()).hint(hint)
+        finding(shared.word(), shared.place, shared.text()).hint(shared.hint())
     });
     found.collect()
 }

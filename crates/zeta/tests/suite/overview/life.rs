@@ -212,6 +212,8 @@ fn claims_slots_and_leases_that_end_by_time_are_shown() {
     assert_eq!((kind("B-1"), kind("gpu")), (Some(LeaseKind::Claim), Some(LeaseKind::Slot)));
     assert_eq!(o.leases.iter().filter(|lease| lease.name == "gpu").count(), 2);
     assert_eq!(lease(o, "B-1").unwrap().branch.as_deref(), Some("b"));
+    // Their purpose is their subject once more.
+    assert!(["B-1", "docs/ src/a/"].iter().all(|it| lease(o, it).unwrap().purpose.is_none()));
     assert_eq!(words(o), ["shared_worktree", "expired_lease"]);
     check(&mut follower, &mut old, &sandbox);
 }

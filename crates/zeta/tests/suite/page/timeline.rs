@@ -50,6 +50,31 @@ fn the_timeline_says_how_each_grant_began_and_ended() {
 }
 
 #[test]
+fn claims_on_other_paths_of_one_repository_have_lanes_of_their_own() {
+    let sandbox = Sandbox::new();
+    let repository = sandbox.dir.join("shop");
+    std::fs::create_dir(&repository).unwrap();
+    let git = sandbox.other("git", &["init", "-q"]).current_dir(&repository).status();
+    assert!(git.unwrap().success());
+    for (agent, path) in [("ann", "src/cart/"), ("bob", "docs/"), ("cid", "docs/")] {
+        let claim = ["claim", "acquire", "--as", agent, "--path", path, "--shared"];
+        let out = sandbox.cmd(&claim).current_dir(&repository).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+    }
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    page.until("document.querySelector('#timeline h2 b').innerText === '2'");
+    page.press("4");
+    let said = "document.querySelector('#lanes-said').innerText";
+    page.press("ArrowDown");
+    page.until(&format!("{said}.startsWith('docs/: ')"));
+    page.press("ArrowDown");
+    page.until(&format!("{said}.startsWith('src/cart/: ann')"));
+    // What they announced is said in words.
+    wait_row(&mut page, "messages", &["ann", "claims path:shop:src/cart/"]);
+    page.end_clean();
+}
+
+#[test]
 fn the_timeline_is_walked_by_keys_and_says_where_it_is() {
     let sandbox = with_history();
     let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
