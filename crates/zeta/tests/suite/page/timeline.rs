@@ -89,9 +89,10 @@ fn the_timeline_is_walked_by_keys_and_says_where_it_is() {
     page.press("ArrowLeft");
     page.until(&format!("{said}.startsWith('docs: bob')"));
     assert!(page.text(said).contains("taken over by cid"));
-    page.until("!document.querySelector('#tip').hidden");
-    let tip = page.text("document.querySelector('#tip').innerText");
-    assert!(tip.starts_with("docs: bob") && tip.contains("taken over by cid"), "{tip}");
+    // The tip follows with the next frame.
+    let tip = "document.querySelector('#tip')";
+    page.until(&format!("!{tip}.hidden && {tip}.innerText.startsWith('docs: bob')"));
+    page.until(&format!("{tip}.innerText.includes('taken over by cid')"));
     page.press("Enter");
     page.until("document.querySelector('#details').open");
     let details = page.text("document.querySelector('#details').innerText");
