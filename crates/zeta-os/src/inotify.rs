@@ -201,8 +201,11 @@ impl DirectoryWatcher {
         let events = rustix::io::ioctl_fionread(&self.0).unwrap_or(u64::MAX) / 16;
         let mut buffer = [MaybeUninit::uninit(); 16 * 1024];
         let mut reader = inotify::Reader::new(&self.0, &mut buffer);
-        for at in 0..events {
-            let Ok(event) = reader.next() else { return at > 0 };
+        let mut taken = 0;
+        // What was read into the buffer has left the queue, also if it came after the start.
+        while taken < events || !reader.is_buffer_empty() {
+            let Ok(event) = reader.next() else { break };
+            taken += 1;
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 take(Event::Lost);
             } else if let Some(name) = event.file_name() {
@@ -211,7 +214,7 @@ impl DirectoryWatcher {
                 take(Event::Itself(event.wd()));
             }
         }
-        events > 0
+        taken > 0
     }
 }
 
@@ -260,5 +263,35 @@ pub fn poll_readable(fds: &[BorrowedFd<'_>], limit: Duration) -> Vec<bool> {
             std::thread::sleep(limit.min(Duration::from_millis(50)));
             vec![false; fds.len()]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::fs::File;
+
+    #[test]
+    fn no_event_is_dropped_that_comes_while_the_queue_is_emptied() {
+        let dir = crate::temp_dir::TempDir::new().unwrap();
+        let watcher = DirectoryWatcher::new().unwrap();
+        watcher.follow(File::open(dir.path()).unwrap().as_fd()).unwrap();
+        let mut made = 0;
+        let mut make = |count: usize| {
+            for _ in 0..count.min(3_000 - made) {
+                File::create(dir.path().join(made.to_string())).unwrap();
+                made += 1;
+            }
+        };
+        // More than fit into one buffer, so that it is filled again while others come.
+        make(600);
+        let mut seen = BTreeSet::new();
+        while watcher.drain(|event| {
+            let Event::In(_, name) = event else { panic!("{event:?}") };
+            seen.insert(name.to_vec());
+            make(3);
+        }) {}
+        assert_eq!(seen.len(), 3_000);
     }
 }
