@@ -15,7 +15,7 @@ const fn suite(test: &'static str) -> [&'static str; 5] {
 const CORE: &[&str] = &["-p", "zeta-core", "--lib", "history::tests"];
 
 /// All bugs of this subject.
-pub const BUGS: [Bug; 7] = [
+pub const BUGS: [Bug; 9] = [
     bug(
         "an entry is written into a file that is not the tree's",
         WRITER,
@@ -41,9 +41,23 @@ pub const BUGS: [Bug; 7] = [
     bug(
         "a follower reads a log that became the full one once more",
         READER,
-        "[self.log, self.full].into_iter()",
-        "[self.full].into_iter()",
+        "[&self.log, &self.full].into_iter()",
+        "[&self.full].into_iter()",
         &suite("it::history::a_follower_prints_each_change_as_it_comes"),
+    ),
+    bug(
+        "a log with the number of one that was removed is read from the middle",
+        READER,
+        " && start.starts_with(&seen.start)",
+        "",
+        &suite("it::history::a_log_in_the_place_of_another"),
+    ),
+    bug(
+        "what comes while the queue of events is emptied is lost",
+        "crates/zeta-os/src/inotify.rs",
+        "while taken < events || !reader.is_buffer_empty() {",
+        "while taken < events {",
+        &["-p", "zeta-os", "--lib", "inotify::tests"],
     ),
     bug(
         "what a full disk has torn takes the next entry with it",

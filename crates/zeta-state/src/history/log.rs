@@ -1,18 +1,22 @@
 //! What `zeta log` shows: the spans of a node's history, and what comes to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use zeta_core::history::{Entry, Filter, Span, end_gone, spans};
-use zeta_core::layout;
+use zeta_core::layout::{self, into_lease};
 use zeta_core::lease::Observed;
+use zeta_core::name::RecordName;
 
 use super::reader::{Entries, Reader};
 use crate::context::NodeHandle;
 use crate::lease::report::standing_word;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::inotify::{Watch, poll_readable};
+
+/// The word for a lease whose record cannot be read.
+const DAMAGED: &str = "damaged";
 
 /// How often a follower looks that no event has told.
 const RECHECK: Duration = Duration::from_secs(2);
@@ -54,16 +58,15 @@ pub fn read(handle: &NodeHandle<'_>, filter: &Filter, limit: Option<usize>) -> R
     let later: Vec<Option<u64>> = more.entries.iter().map(|entry| entry.fencing_token).collect();
     entries.extend(more.entries);
     let mut spans = spans(&entries);
-    let key = |span: &Span| (span.grant.lease.clone(), span.grant.fencing_token);
-    end_gone(&mut spans, |span| {
-        states.contains_key(&key(span)) || later.contains(&span.grant.fencing_token)
-    });
+    let stands =
+        |span: &Span| states.of(span).is_some() || later.contains(&span.grant.fencing_token);
+    end_gone(&mut spans, stands);
     spans.retain(|span| filter.takes_span(span));
     entries.retain(|entry| filter.takes(entry));
     let left_out = limit.map_or(0, |limit| spans.len().saturating_sub(limit));
     let row = |span: Span| {
-        let state = states.get(&key(&span)).copied();
-        Row { lease_state: state.filter(|_| span.ended.is_none()), span }
+        let state = states.of(&span).filter(|_| span.ended.is_none());
+        Row { lease_state: state, span }
     };
     let rows = spans.into_iter().skip(left_out).map(row).collect();
     let cut = limit.map_or(0, |limit| entries.len().saturating_sub(limit));
@@ -71,19 +74,38 @@ pub fn read(handle: &NodeHandle<'_>, filter: &Filter, limit: Option<usize>) -> R
     Ok(Log { rows, left_out, entries, unread: unread + more.unread, findings })
 }
 
-/// How a lease stands, by its name and the token of the grant.
-type LeaseStates = BTreeMap<(String, Option<u64>), &'static str>;
+/// How a lease stands, by its name and the token of the grant. Of a record that cannot be read, no
+/// token is known.
+struct LeaseStates(BTreeMap<(String, Option<u64>), &'static str>);
+
+impl LeaseStates {
+    /// How the grant of a span stands; `None` if it does not. One whose record cannot be read may
+    /// stand, so it has not ended.
+    fn of(&self, span: &Span) -> Option<&'static str> {
+        let state = |token| self.0.get(&(span.grant.lease.clone(), token)).copied();
+        state(span.grant.fencing_token).or_else(|| state(None))
+    }
+}
 
 fn lease_states(handle: &NodeHandle<'_>) -> Result<(LeaseStates, Vec<Error>)> {
     let (views, findings) = handle.leases()?;
-    let states = views.iter().filter_map(|view| match &view.observed {
-        Observed::Ours(record, ..) => {
-            let key = (view.lease.to_string(), Some(record.fencing_token.get()));
-            Some((key, standing_word(&view.standing)))
-        }
-        _ => None,
-    });
-    Ok((states.collect(), findings))
+    let mut states = BTreeMap::new();
+    for view in &views {
+        let token = match &view.observed {
+            Observed::Ours(record, ..) => Some(record.fencing_token.get()),
+            Observed::Damaged(..) => None,
+            _ => continue,
+        };
+        states.insert((view.lease.to_string(), token), standing_word(&view.standing));
+    }
+    if !findings.is_empty() {
+        let leases = handle.node.list()?.names.into_iter().filter_map(|file| into_lease(file).ok());
+        let read: BTreeSet<&RecordName> = views.iter().map(|view| &view.lease).collect();
+        let is_unread = |lease: &RecordName| !read.contains(lease);
+        let unread = leases.filter(is_unread).map(|lease| ((lease.to_string(), None), DAMAGED));
+        states.extend(unread);
+    }
+    Ok((LeaseStates(states), findings))
 }
 
 /// Passes on each entry that is asked for, as it comes; those that are there already only if the

@@ -13,7 +13,10 @@ use zeta_os::error::{Error, Result};
 use zeta_os::open_beneath::{RECORD, open_below};
 
 /// A log that no process could begin anew has grown beyond its bound; so much is read of its end.
-const READ_MAX: u64 = 4 * LOG_MAX as u64;
+const READ_MAX: usize = 4 * LOG_MAX;
+
+/// So many bytes at the start of a log, with the time of its first entry, tell it from others.
+const START_LEN: usize = 64;
 
 /// How often a reader opens the logs, which a writer may begin anew at that moment.
 const LOOKS: usize = 4;
@@ -28,11 +31,13 @@ pub struct Entries {
 }
 
 /// What was read of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     identity: (u64, u64),
     /// How many of its bytes.
     len: u64,
+    /// How the log begins. The number of a file that was removed is given to the next one.
+    start: Vec<u8>,
 }
 
 /// Reads the history of one node, each entry once.
@@ -63,14 +68,11 @@ impl Reader {
     pub fn read(&mut self, base: &TrustedDir, node: &Node) -> Result<Entries> {
         let (log, full) = open_both(base, node)?;
         let mut entries = Entries::default();
-        let is = |log: &Log, seen: &Seen| log.identity() == seen.identity;
         // What was the log at the last call may be the full one now.
-        let full_before = full.as_ref().and_then(|full| {
-            [self.log, self.full].into_iter().flatten().find(|seen| is(full, seen))
-        });
-        self.full = read_more(full, full_before, node, &mut entries)?;
-        let log_before = self.log.filter(|seen| log.as_ref().is_some_and(|log| is(log, seen)));
-        self.log = read_more(log, log_before, node, &mut entries)?;
+        let seen: Vec<&Seen> = [&self.log, &self.full].into_iter().flatten().collect();
+        let full = read_more(full, &seen, node, &mut entries)?;
+        let log = read_more(log, &seen, node, &mut entries)?;
+        *self = Reader { log, full };
         Ok(entries)
     }
 }
@@ -104,29 +106,49 @@ fn open(base: &TrustedDir, node: &Node, file: &'static str) -> Result<Option<Log
 /// Reads the entries of a log behind those that were seen.
 fn read_more(
     log: Option<Log>,
-    before: Option<Seen>,
+    seen: &[&Seen],
     node: &Node,
     entries: &mut Entries,
 ) -> Result<Option<Seen>> {
     let Some(log) = log else { return Ok(None) };
     let size = u64::try_from(log.stat.st_size).unwrap_or(0);
-    let seen = before.map_or(0, |seen| seen.len);
-    // One that was cut is another one.
-    let seen = if seen <= size { seen } else { 0 };
-    let start = seen.max(size.saturating_sub(READ_MAX));
-    let mut bytes = Vec::with_capacity(usize::try_from(size - start).unwrap_or(0));
-    let cannot = |errno| Error::io("cannot read", &node.path.join(log.file), errno);
-    let mut chunk = [0u8; 64 * 1024];
-    while (bytes.len() as u64) < READ_MAX {
-        match pread(&log.fd, &mut chunk, start + bytes.len() as u64) {
-            Ok(0) => break,
-            Ok(len) => bytes.extend_from_slice(chunk.get(..len).unwrap_or_default()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(cannot(errno)),
-        }
-    }
-    let lines = read_lines(&bytes, node.name.as_str());
+    let read = |from: u64, max: usize| {
+        let len = usize::try_from(size - from).map_or(max, |len| len.min(max));
+        let bytes = read_at(&log.fd, from, len);
+        bytes.map_err(|errno| Error::io("cannot read", &node.path.join(log.file), errno))
+    };
+    let identity = log.identity();
+    let start = read(0, START_LEN)?;
+    // One that was cut, or begins in another way, is another one.
+    let is_same = |seen: &&&Seen| {
+        seen.identity == identity && seen.len <= size && start.starts_with(&seen.start)
+    };
+    let known = seen.iter().find(is_same).map_or(0, |seen| seen.len);
+    let from = known.max(size.saturating_sub(READ_MAX as u64));
+    let bytes = read(from, READ_MAX)?;
+    // It may begin in the middle of a line.
+    let skipped = match from > known {
+        true => bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1),
+        false => 0,
+    };
+    let lines = read_lines(bytes.get(skipped..).unwrap_or_default(), node.name.as_str());
     entries.unread += lines.unread;
     entries.entries.extend(lines.entries);
-    Ok(Some(Seen { identity: (log.stat.st_dev, log.stat.st_ino), len: start + lines.len as u64 }))
+    Ok(Some(Seen { identity, len: from + (skipped + lines.len) as u64, start }))
+}
+
+/// Reads so many bytes from there on, or fewer where the file has become shorter.
+fn read_at(fd: &OwnedFd, from: u64, len: usize) -> std::result::Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match pread(fd, rest, from + filled as u64) {
+            Ok(0) => break,
+            Ok(len) => filled += len,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }

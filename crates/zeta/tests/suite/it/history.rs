@@ -164,6 +164,17 @@ fn what_another_program_ends_is_closed_by_the_next_grant_and_by_a_look_at_the_tr
     assert_eq!(spans_now(), ["job otto unrecorded", "job vera"]);
     // A record that cannot be read has no token: it was that of the only holder.
     fs::write(sandbox.lock("job"), "schema: 1\nkind: \"lease\"\n").unwrap();
+    let lasts = |log: &Value| {
+        assert_eq!(spans(log), ["job otto unrecorded", "job vera"]);
+        assert_eq!(log["spans"][1]["lease_state"], "damaged");
+    };
+    lasts(&log(&sandbox, &[]));
+    let second = sandbox.dir.join("second");
+    fs::hard_link(sandbox.lock("job"), &second).unwrap();
+    let out = sandbox.zeta(&["log", "--json"]);
+    assert_eq!(out.status, 7, "{out:?}");
+    lasts(&serde_json::from_str(&out.out).unwrap());
+    fs::remove_file(second).unwrap();
     sandbox.ok(&["lease", "break", "job", "--damaged", "--reason", "torn", "--as", "max"]);
     assert_eq!(spans_now(), ["job otto unrecorded", "job vera broken max"]);
 }
@@ -286,6 +297,30 @@ fn a_full_log_stays_beside_the_new_one() {
     assert!(!status.contains("WRONG"), "{status}");
     sandbox.ok(&["clean"]);
     assert!(full.exists() && file(&sandbox).exists());
+}
+
+#[test]
+fn a_log_in_the_place_of_another_is_read_from_its_start() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["job", "--as", "otto"]);
+    let ctx = context(&sandbox.state);
+    let handle = ctx.find().unwrap().unwrap();
+    let mut reader = Reader::default();
+    let mut read = || {
+        let read = reader.read(&handle.tree.base, &handle.node);
+        let Entries { entries, unread } = read.unwrap();
+        assert_eq!(unread, 0);
+        entries.len()
+    };
+    assert_eq!((read(), read()), (1, 0));
+    // The same file with another text, as where the number of a removed file is given again.
+    let other = filler(LOG_MAX);
+    fs::write(file(&sandbox), &other).unwrap();
+    assert_eq!((read(), read()), (other.lines().count(), 0));
+    // Of what is too much, the end is read, and the line in which it begins is not counted.
+    fs::write(file(&sandbox), "odd\n".to_owned() + &filler(5 * LOG_MAX)).unwrap();
+    assert!(read() > other.lines().count());
+    assert_eq!(read(), 0);
 }
 
 #[test]
