@@ -39,11 +39,6 @@ impl Histories {
         std::mem::take(&mut self.entries)
     }
 
-    /// Forgets how far was read: the tree is gone.
-    pub(super) fn forget(&mut self) {
-        self.readers.clear();
-    }
-
     fn cut(&mut self) {
         // Those of one moment stay in the order of their log.
         self.entries.sort_by_key(|entry| entry.at_us);

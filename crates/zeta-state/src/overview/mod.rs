@@ -165,7 +165,6 @@ impl TreeFollower {
         self.sources = None;
         out.node = None;
         self.odd.clear();
-        self.histories.forget();
         self.ends.watch_only([]);
         self.rows.clear(out)
     }

@@ -90,10 +90,7 @@ fn on_the_way(places: &[Place<'_>]) -> BTreeMap<PathBuf, Vec<String>> {
         let mut way: Vec<&Path> = path.ancestors().collect();
         way.reverse();
         for (at, dir) in way.iter().enumerate() {
-            // The last one above a relative path is nameless.
-            let is_nameless = dir.as_os_str().is_empty();
-            let named = if is_nameless { Path::new(".") } else { dir };
-            let awaited = dirs.entry(named.to_path_buf()).or_default();
+            let awaited = dirs.entry(named(dir)).or_default();
             let Some(next) = way.get(at + 1) else { break };
             let is_there = next.is_dir();
             // A directory above the base, such as /tmp, has many names that do not matter. Below
@@ -106,9 +103,21 @@ fn on_the_way(places: &[Place<'_>]) -> BTreeMap<PathBuf, Vec<String>> {
                 awaited.extend(files.iter().map(|file| (*file).to_owned()));
             }
             if !is_there {
+                // This one may be removed while another process has it open.
+                let around = at.checked_sub(1).and_then(|at| way.get(at));
+                if let (Some(around), Some(name)) = (around, dir.file_name()) {
+                    let awaited = dirs.entry(named(around)).or_default();
+                    awaited.push(name.to_string_lossy().into_owned());
+                }
                 break;
             }
         }
     }
     dirs
+}
+
+/// The last directory above a relative path is nameless.
+fn named(dir: &Path) -> PathBuf {
+    let is_nameless = dir.as_os_str().is_empty();
+    if is_nameless { PathBuf::from(".") } else { dir.to_path_buf() }
 }

@@ -161,8 +161,8 @@ impl Sources {
         }
         self.drain(&replaced, &mut news);
         let is_log = |name: &str| layout::kind_of(name) == Kind::History;
-        let grown = news.others.iter().filter(|(_, name, is_there)| *is_there && is_log(name));
-        news.histories.extend(grown.map(|(node, ..)| node.clone()).chain(replaced));
+        let changed = news.others.iter().filter(|(_, name, _)| is_log(name));
+        news.histories.extend(changed.map(|(node, ..)| node.clone()).chain(replaced));
         if self.view.fd().is_none() {
             news.histories.extend(self.view.nodes().keys().cloned());
         }

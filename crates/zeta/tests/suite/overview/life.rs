@@ -129,6 +129,54 @@ fn messages_and_what_is_unread_come_and_go() {
     check(&mut follower, &mut old, &sandbox);
 }
 
+#[test]
+fn directories_that_go_while_they_are_open_and_come_again_are_followed() {
+    let sandbox = Sandbox::new();
+    let bus = sandbox.dir.join("bus");
+    let mut follower = follow(&sandbox);
+    let mut old = follower.overview().clone();
+    for _ in 0..2 {
+        sandbox.ok(&["heartbeat", "--as", "bob"]);
+        sandbox.ok(&["bus", "send", "bob", "hi", "--as", "ann"]);
+        wait_for(&mut follower, "bob, and a message", |o| {
+            o.messages.len() == 1 && agent(o, "bob").is_some()
+        });
+        check(&mut follower, &mut old, &sandbox);
+        for dir in [&bus, &sandbox.state] {
+            for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+                let is_dir = entry.file_type().unwrap().is_dir();
+                let remove = if is_dir { fs::remove_dir_all } else { fs::remove_file };
+                remove(entry.path()).unwrap();
+            }
+        }
+        wait_for(&mut follower, "nothing", |o| o.messages.is_empty() && o.agents.is_empty());
+        check(&mut follower, &mut old, &sandbox);
+        // The kernel does not tell of the removal of a directory that is open.
+        let _open = [&bus, &sandbox.state].map(|dir| fs::File::open(dir).unwrap());
+        fs::remove_dir(&bus).unwrap();
+        fs::remove_dir(&sandbox.state).unwrap();
+        wait_for(&mut follower, "no finding", |o| o.findings.is_empty());
+        check(&mut follower, &mut old, &sandbox);
+    }
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_a_finding_until_it_is_gone() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat", "--as", "bob"]);
+    let mut follower = follow(&sandbox);
+    let mut old = follower.overview().clone();
+    for name in ["history.log", "history.1.log"] {
+        let odd = sandbox.node().join(name);
+        fs::create_dir(&odd).unwrap();
+        wait_for(&mut follower, "a directory", |o| words(o) == ["unsafe_file"]);
+        check(&mut follower, &mut old, &sandbox);
+        fs::remove_dir(&odd).unwrap();
+        wait_for(&mut follower, "no finding", |o| o.findings.is_empty());
+        check(&mut follower, &mut old, &sandbox);
+    }
+}
+
 /// Adds lines to the record of an agent, by a rename as the standard asks.
 fn add_lines(sandbox: &Sandbox, agent: &str, lines: &str) {
     let path = sandbox.node().join(format!("persona-{agent}.state"));
@@ -223,8 +271,10 @@ fn a_tree_that_is_not_trusted_is_a_finding_and_no_end() {
     use std::os::unix::fs::PermissionsExt as _;
     let sandbox = Sandbox::new();
     sandbox.ok(&["heartbeat", "--as", "otto"]);
+    sandbox.acquire(&["deploy", "--as", "otto"]);
     let mut follower = follow(&sandbox);
     let mut old = follower.overview().clone();
+    assert_eq!(follower.take_history().len(), 1);
     let set = |mode| {
         fs::set_permissions(&sandbox.state, fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -235,6 +285,7 @@ fn a_tree_that_is_not_trusted_is_a_finding_and_no_end() {
     check(&mut follower, &mut old, &sandbox);
     set(0o700);
     wait_for(&mut follower, "it is again", |o| agent(o, "otto").is_some() && words(o).is_empty());
+    assert_eq!(follower.take_history(), [], "each entry comes once");
     let record = sandbox.node().join("persona-otto.state");
     fs::write(&record, "\u{1b}[2J\u{0}").unwrap();
     wait_for(&mut follower, "a record of another program", |o| words(o) == ["foreign_record"]);

@@ -3,6 +3,7 @@
 
 mod life;
 mod property;
+mod storm;
 
 use std::time::{Duration, Instant};
 
