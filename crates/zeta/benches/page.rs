@@ -94,11 +94,28 @@ impl Drop for Web {
     }
 }
 
-/// Starts the trace, does something, and returns how long each frame kept the page's thread, in ns.
+/// The steps of a frame, as the trace names them.
+const STEPS: [(&str, &str); 7] = [
+    ("script", "FireAnimationFrame"),
+    ("style", "UpdateLayoutTree"),
+    ("layout", "Layout"),
+    ("before paint", "PrePaint"),
+    ("paint", "Paint"),
+    ("layers", "Layerize"),
+    ("commit", "Commit"),
+];
+
+/// How long a frame kept the page's thread, and each of its steps, in ns.
+struct Frame {
+    time: f64,
+    steps: [f64; STEPS.len()],
+}
+
+/// Starts the trace, does something, and returns the frames of that time.
 fn frames(
     browser: &mut Browser,
     act: impl FnOnce(&mut Browser) -> browser::Outcome<()>,
-) -> browser::Outcome<Vec<f64>> {
+) -> browser::Outcome<Vec<Frame>> {
     let categories = "toplevel,devtools.timeline,disabled-by-default-devtools.timeline";
     browser.call("Tracing.start", &json!({"categories": categories}))?;
     act(browser)?;
@@ -128,8 +145,28 @@ fn frames(
         let end = begin + number(event, "dur");
         drawn.iter().any(|at| (begin..end).contains(at))
     };
+    let steps = |frame: &Value| {
+        let begin = number(frame, "ts");
+        let end = begin + number(frame, "dur");
+        let within = |event: &Value| (begin..end).contains(&number(event, "ts"));
+        STEPS.map(|(_, name)| {
+            let of_step = ours.iter().filter(|event| event["name"] == name && within(event));
+            of_step.map(|event| number(event, "tdur") * 1e3).sum::<f64>()
+        })
+    };
     let tasks = ours.iter().filter(task).filter(|event| has(event));
-    Ok(tasks.map(|event| number(event, "tdur") * 1e3).collect())
+    let frame = |event: &&Value| Frame { time: number(event, "tdur") * 1e3, steps: steps(event) };
+    Ok(tasks.map(frame).collect())
+}
+
+/// Names the steps of the slowest tenth of the frames, with their mean times.
+fn slow_steps(frames: &mut [Frame]) -> String {
+    frames.sort_by(|one, other| other.time.total_cmp(&one.time));
+    let slow = &frames[..frames.len().div_ceil(10)];
+    let mean =
+        |step: usize| slow.iter().map(|frame| frame.steps[step]).sum::<f64>() / slow.len() as f64;
+    let step = |(at, (step, _)): (usize, &(&str, &str))| format!("{step} {}", time(mean(at)));
+    STEPS.iter().enumerate().map(step).collect::<Vec<_>>().join(", ")
 }
 
 fn wait(ms: u64) {
@@ -213,12 +250,14 @@ fn main() -> Outcomes<()> {
     });
     browser.call("Emulation.setCPUThrottlingRate", &json!({"rate": 4}))?;
     for (what, act) in ACTS {
-        let times = frames(&mut browser, act)?;
+        let mut frames = frames(&mut browser, act)?;
+        let times: Vec<f64> = frames.iter().map(|frame| frame.time).collect();
         let half = quantile(&times, 0.5);
         let most = quantile(&times, 0.95);
         row(&format!("{what}: p95"), &time(most), "16 ms", most / 1e6, at_most(16.0, 8.0));
         note("  p50", &time(half), "");
         note("  the longest", &time(quantile(&times, 1.0)), &format!("of {}", times.len()));
+        note("  the slowest tenth", &slow_steps(&mut frames), "");
     }
     end.store(true, Ordering::Relaxed);
     let _ = writer.join();

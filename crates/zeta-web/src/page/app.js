@@ -31,9 +31,10 @@ const timeline = new Timeline(byId("timeline"), byId("tip"), open);
 
 const top = {
   show(what) {
-    if (!what.has("all") && !what.has("node")) return;
+    if (!what.has("all") && !what.has("node")) return false;
     put(byId("node"), model.node ?? "");
     byId("node").title = model.stateDir;
+    return true;
   },
 };
 
@@ -43,7 +44,7 @@ const parts = [top, needs, ...lists, timeline, details].map((part) => {
   const draw = () => {
     const what = new Set(news);
     news.clear();
-    part.show(what);
+    return part.show(what);
   };
   return (what) => {
     what.forEach((word) => news.add(word));

@@ -219,14 +219,14 @@ export class Details {
   }
 
   show() {
-    this.tick();
+    return this.tick();
   }
 
   tick() {
-    if (!this.isOpen || !LIVE.has(this.kind)) return;
+    if (!this.isOpen || !LIVE.has(this.kind)) return false;
     // What is being read or copied stays as it is.
     const busy = this.body.contains(document.activeElement) || !getSelection().isCollapsed;
-    if (!busy) this.render();
+    return !busy && this.render();
   }
 
   close() {

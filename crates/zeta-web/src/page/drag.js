@@ -61,7 +61,7 @@ export function startPointer(timeline) {
     if (fingers.size === 2) drag = { kind: "pinch" };
     else if (inStrip(at) && painter.window) drag = startStrip(at);
     else drag = { kind: "lanes", ...at, from: scale.from, to: scale.to, scroll: timeline.scroll };
-    timeline.later();
+    timeline.next();
   });
 
   box.addEventListener("pointermove", (event) => {
@@ -83,7 +83,7 @@ export function startPointer(timeline) {
       scale.show(drag.from + by, drag.to + by);
       timeline.scroll = drag.scroll - dy;
     }
-    timeline.later();
+    timeline.next();
   });
 
   const end = (event) => {
@@ -112,7 +112,7 @@ export function startPointer(timeline) {
       else if (at.x < scale.left && !inStrip(at)) timeline.scroll += dy;
       else scale.zoom(Math.exp(Math.max(-120, Math.min(120, dy)) * 0.003), at.x);
       timeline.hover(undefined);
-      timeline.later();
+      timeline.next();
     },
     { passive: false },
   );
@@ -121,6 +121,6 @@ export function startPointer(timeline) {
     const at = place(event);
     if (!inStrip(at)) scale.zoom(0.4, at.x);
     else scale.showAll();
-    timeline.later();
+    timeline.next();
   });
 }

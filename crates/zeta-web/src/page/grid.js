@@ -2,10 +2,22 @@
 // key, so that the focus, the reader of a screen and the eye stay where they are.
 
 import { make, put, mark } from "./dom.js";
-import { drawSoon } from "./frame.js";
+import { drawNext, drawSoon } from "./frame.js";
 
 /** Rows that exist above and below the screen. */
-const SPARE = 4;
+const SPARE = 3;
+/** Rows that come into being in one frame at most. */
+const NEW_ROWS = 2;
+
+/** What a column may be narrower in one row than in another, in px. */
+const SLACK = 24;
+
+/** The most that a text can take in the type of a row, in px. */
+function mostWidth(text) {
+  if (/[^ -~]/.test(text)) return Infinity;
+  const wide = text.match(/[A-Zmw@%&]/g)?.length ?? 0;
+  return wide * 14 + (text.length - wide) * 9.5;
+}
 
 export class Grid {
   /**
@@ -67,7 +79,7 @@ export class Grid {
     const screen = this.body.clientHeight;
     if (screen === 0) return;
     const height = Number.parseFloat(getComputedStyle(this.root).getPropertyValue("--row"));
-    if (screen === this.screen && height === this.height) return;
+    this.widths = undefined;
     Object.assign(this, { screen, height });
     this.later();
   }
@@ -75,11 +87,12 @@ export class Grid {
   scrolled() {
     // Asking for it while drawing would make the browser lay out the page in between.
     this.top = this.body.scrollTop;
-    this.later();
+    drawNext(this.paint);
   }
 
   draw() {
     if (!this.height) return;
+    this.widths ??= this.measured();
     const [count, height] = [this.keys.length, this.height];
     if (this.space.dataset.count !== `${count}/${height}`) {
       this.space.dataset.count = `${count}/${height}`;
@@ -93,8 +106,14 @@ export class Grid {
     if (this.current !== undefined) wanted.add(this.current);
     for (const [key, parts] of this.rows) if (!wanted.has(key)) this.drop(key, parts);
     const reachable = this.current ?? this.keys[first === 0 ? 0 : first + SPARE];
+    let fresh = 0;
     for (const key of wanted) {
-      const parts = this.rows.get(key) ?? this.take(key);
+      let parts = this.rows.get(key);
+      if (!parts) {
+        fresh += 1;
+        if (fresh > NEW_ROWS && key !== this.current) continue;
+        parts = this.take(key);
+      }
       const at = this.place.get(key);
       if (parts.index !== at || parts.height !== height) {
         Object.assign(parts, { index: at, height });
@@ -103,12 +122,33 @@ export class Grid {
       }
       mark(parts.row, "tabindex", key === reachable ? "0" : "-1");
       this.fill(parts, key);
+      this.cut(parts);
     }
+    if (fresh > NEW_ROWS) drawNext(this.paint);
     for (const parts of this.free.splice(8)) parts.row.remove();
     if (this.lostFocus) {
       this.lostFocus = false;
       this.focus(this.place.get(this.current));
     }
+  }
+
+  /** Returns the widths of the columns, if there is a row to measure. */
+  measured() {
+    for (const { cells } of this.rows.values()) return cells.map((cell) => cell.clientWidth);
+    return undefined;
+  }
+
+  /** Cuts what may be longer than its cell, and only that: a cut costs the browser a clip. */
+  cut(parts) {
+    const isMeasured = parts.widths === this.widths;
+    parts.widths = this.widths;
+    parts.cells.forEach((cell, at) => {
+      const text = cell.textContent;
+      if (isMeasured && parts.texts[at] === text) return;
+      parts.texts[at] = text;
+      const room = (this.widths?.[at] ?? 0) - SLACK;
+      mark(cell, "data-cut", String(mostWidth(text) > room));
+    });
   }
 
   /** The row with the focus is gone: the one in its place gets it. */
@@ -128,7 +168,7 @@ export class Grid {
   }
 
   made() {
-    const parts = this.makeRow();
+    const parts = { ...this.makeRow(), texts: [] };
     parts.row = make("div", `row ${this.rowName}`, parts.cells, { role: "row" });
     parts.cells.forEach((cell) => cell.setAttribute("role", "gridcell"));
     parts.row.zeta = parts;

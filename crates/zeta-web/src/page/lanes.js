@@ -7,6 +7,8 @@ import { laneOf } from "./spans.js";
 
 /** Most rows of spans in one lane; more share the last one. */
 const ROWS = 6;
+/** So many spans or lanes are handled before a build may pause. */
+const SLICE = 250;
 export const BAR = 17;
 export const GAP = 7;
 
@@ -16,58 +18,44 @@ export const endOfSpan = (span, now) => span.until ?? (span.ended ? span.from : 
 
 class Lane {
   constructor(key, label) {
-    Object.assign(this, { key, label, spans: [], rows: 1, top: 0, height: 0, stale: true });
+    Object.assign(this, { key, label, spans: [], places: [], rows: 1 });
+    Object.assign(this, { top: 0, height: 0, stale: true });
   }
 
+  /** Sorts the spans by their begin, and finds the row of each (`places`, in the same order). */
   settle() {
     this.stale = false;
     const spans = this.spans;
     const after = (span, at) => at > 0 && beginOfSpan(spans[at - 1]) > beginOfSpan(span);
     if (spans.some(after)) spans.sort((a, b) => beginOfSpan(a) - beginOfSpan(b) || a.id - b.id);
     const ends = [];
-    for (const span of spans) {
-      const begin = beginOfSpan(span);
+    this.places = spans.map((span) => {
       let row = 0;
-      while (row < ends.length && ends[row] > begin) row += 1;
+      while (row < ends.length && ends[row] > beginOfSpan(span)) row += 1;
       row = Math.min(row, ROWS - 1);
       ends[row] = endOfSpan(span, Infinity);
-      span.row = row;
-    }
+      return row;
+    });
     this.rows = Math.max(1, ends.length);
     this.height = this.rows * (BAR + 1) + GAP;
   }
 }
 
 export class Lanes {
-  constructor() {
-    Object.assign(this, { by: "lease", words: [], list: [], byKey: new Map(), height: 0 });
+  constructor(by, words) {
+    Object.assign(this, { by, words, list: [], byKey: new Map(), height: 0, placed: new Set() });
   }
 
   keyOf(span) {
     return this.by === "lease" ? span.byLease : span.byAgent;
   }
 
-  labelOf(span) {
-    return this.by === "lease" ? span.subject : (span.agent ?? "not known");
+  laneOf(span) {
+    return this.byKey.get(this.keyOf(span));
   }
 
   has(span) {
     return matches(span, this.words);
-  }
-
-  /** Builds all lanes anew: in the order of the list of leases or agents; then what is not there. */
-  rebuild(all) {
-    const places = this.places();
-    this.byKey.clear();
-    this.list = [];
-    for (const span of all) if (this.has(span)) this.put(span);
-    for (const lane of this.list) {
-      lane.settle();
-      lane.place = places.get(lane.key) ?? places.size;
-      lane.newest = beginOfSpan(lane.spans.at(-1));
-    }
-    this.list.sort((a, b) => a.place - b.place || b.newest - a.newest);
-    this.stack();
   }
 
   /** The places of the lanes: what needs a person stands first, as in the lists. */
@@ -78,16 +66,18 @@ export class Lanes {
   }
 
   put(span, isNew = false) {
-    const key = this.keyOf(span);
-    let lane = this.byKey.get(key);
+    let lane = this.laneOf(span);
     if (!lane) {
-      lane = new Lane(key, this.labelOf(span));
-      this.byKey.set(key, lane);
+      const label = this.by === "lease" ? span.subject : (span.agent ?? "not known");
+      lane = new Lane(this.keyOf(span), label);
+      this.byKey.set(lane.key, lane);
       if (isNew) this.list.unshift(lane);
       else this.list.push(lane);
     }
-    if (span.lane !== lane) lane.spans.push(span);
-    span.lane = lane;
+    if (!this.placed.has(span)) {
+      this.placed.add(span);
+      lane.spans.push(span);
+    }
     lane.stale = true;
   }
 
@@ -123,4 +113,31 @@ export class Lanes {
     }
     return low;
   }
+}
+
+/**
+ * Builds the lanes of all spans that have the words, in the order of the list of leases or agents;
+ * then those of what is not there any more. It yields often, so that a frame need not wait for thousands of spans.
+ */
+export function* buildLanes(all, by, words) {
+  const lanes = new Lanes(by, words);
+  let done = 0;
+  for (const span of all) {
+    if (lanes.has(span)) lanes.put(span);
+    if (++done % SLICE === 0) yield;
+  }
+  const places = lanes.places();
+  for (const lane of lanes.list) {
+    lane.settle();
+    lane.place = places.get(lane.key) ?? places.size;
+    lane.newest = beginOfSpan(lane.spans.at(-1));
+    done += lane.spans.length;
+    if (done > SLICE) {
+      done = 0;
+      yield;
+    }
+  }
+  lanes.list.sort((a, b) => a.place - b.place || b.newest - a.newest);
+  lanes.stack();
+  return lanes;
 }

@@ -16,11 +16,12 @@ export function listOf(pane, { word, order, row, grid }) {
   const select = (force) => {
     const keys = order();
     // What did not change its order needs no new list, but with a filter each row may come or go.
-    if (keys === seen && words.length === 0 && !force) return grid.later();
+    if (keys === seen && words.length === 0 && !force) return grid.draw();
     seen = keys;
     shown = words.length ? keys.filter((key) => matches(row(key), words)) : keys;
     put(title, words.length ? `${shown.length} of ${keys.length}` : String(keys.length));
     grid.set(shown, keys.length);
+    return true;
   };
   return {
     grid,
@@ -121,12 +122,11 @@ function makeLease() {
   parts.subject.append(parts.kind, parts.label);
   parts.for.classList.add("small");
   parts.line.classList.add("small");
-  parts.bar = make("div", "fill");
   parts.left = make("span", "left", [], { "aria-hidden": "true" });
   parts.spoken = make("span", "sr");
   parts.rest.classList.add("restbar");
-  const track = make("div", "track", [parts.bar], { "aria-hidden": "true" });
-  parts.rest.append(track, parts.left, parts.spoken);
+  parts.track = make("div", "track", [], { "aria-hidden": "true" });
+  parts.rest.append(parts.track, parts.left, parts.spoken);
   return parts;
 }
 
@@ -173,7 +173,7 @@ function fillLease(parts, key) {
   put(parts.label, lease.subject);
   put(parts.agent, lease.agent || "not known");
   const rest = restOf(lease);
-  parts.bar.style.transform = `scaleX(${rest.part.toFixed(3)})`;
+  parts.track.style.backgroundSize = `${(rest.part * 100).toFixed(1)}% 100%, 100%`;
   mark(parts.rest, "data-grace", String(rest.grace === true));
   put(parts.spoken, rest.spoken);
   put(parts.left, rest.words);

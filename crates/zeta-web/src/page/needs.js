@@ -3,6 +3,7 @@
 import { make, put, mark } from "./dom.js";
 import { model, agentOrder, leaseOrder } from "./model.js";
 import { age, longLength, now } from "./clock.js";
+import { drawSoon } from "./frame.js";
 import { agentState } from "./words.js";
 
 /** Rows of one kind that exist at most; the lists below have all. */
@@ -110,6 +111,7 @@ export class Needs {
     this.said = said;
     this.open = open;
     this.spoken = new Set();
+    this.ages = () => this.writeAges();
     this.boxes = [...root.querySelectorAll("[data-need]")].map((box) => ({
       box,
       need: box.dataset.need,
@@ -121,7 +123,7 @@ export class Needs {
   }
 
   show(what) {
-    if (!["all", "agents", "leases", "findings"].some((word) => what.has(word))) return;
+    if (!["all", "agents", "leases", "findings"].some((word) => what.has(word))) return false;
     const person = personRows();
     const known = new Set(person.map((row) => row.id));
     person.push(...findingRows("person", known));
@@ -131,6 +133,7 @@ export class Needs {
     const [waiting, stuck] = [found.person.length, found.stuck.length];
     const signs = [waiting && `${waiting} wait`, stuck && `${stuck} stuck`].filter(Boolean);
     document.title = signs.length ? `(${signs.join(", ")}) zeta` : "zeta";
+    return true;
   }
 
   fill(box, found) {
@@ -172,6 +175,10 @@ export class Needs {
   }
 
   tick() {
+    drawSoon(this.ages);
+  }
+
+  writeAges() {
     for (const box of this.boxes) {
       for (const { row, since } of box.rows.values()) {
         const words =

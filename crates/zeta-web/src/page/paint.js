@@ -130,9 +130,10 @@ export class Painter {
       const x = Math.max(scale.x(begin), scale.left);
       const right = Math.min(Math.max(scale.x(end), x + 2), this.width);
       // All of it lies on a pixel that has its colour already.
-      if (right <= painted[span.row] && span !== focused && span !== hovered) continue;
-      painted[span.row] = Math.max(painted[span.row], right);
-      const y = top + GAP / 2 + 1 + span.row * (BAR + 1);
+      const row = lane.places[at];
+      if (right <= painted[row] && span !== focused && span !== hovered) continue;
+      painted[row] = Math.max(painted[row], right);
+      const y = top + GAP / 2 + 1 + row * (BAR + 1);
       this.bar(span, x, y, right - x, by, span === focused || span === hovered);
       this.collectMarks(span, x, right, y, marks);
     }
@@ -152,8 +153,8 @@ export class Painter {
     const rows = new Set();
     let first = low;
     for (let at = low - 1; at >= 0 && rows.size < lane.rows; at -= 1) {
-      if (rows.has(lane.spans[at].row)) continue;
-      rows.add(lane.spans[at].row);
+      if (rows.has(lane.places[at])) continue;
+      rows.add(lane.places[at]);
       if (endOfSpan(lane.spans[at], this.now) >= from) first = at;
     }
     return first;

@@ -6,6 +6,9 @@ import { textOf } from "./filter.js";
 const ENDS = { released: "released", broken: "broken", removed: "removed" };
 const BEFORE = { taken_over: "taken_over", handed_over: "handed_over" };
 
+/** Most spans that are kept; as many entries are what the server sends at first. */
+const SPANS = 10_000;
+
 const isJoint = (span) => span.kind === "paths" || span.kind === "slot";
 
 /** The lane of a lease. The claims on paths of a repository are one lease, each on other paths. */
@@ -34,8 +37,6 @@ function newSpan(entry, from) {
     ended: undefined,
     byLease: laneOf({ ...entry, name: entry.lease }),
     byAgent: `${entry.node}/${entry.agent ?? "?"}`,
-    lane: undefined,
-    row: 0,
   };
   // Thousands of them at the first letter of a filter would be felt.
   textOf(span);
@@ -72,6 +73,18 @@ export class Spans {
     return this.begin(entry, entry.at_us);
   }
 
+  /** Forgets the oldest spans that have ended, many at a time; returns whether it did. */
+  trim() {
+    if (this.all.size < SPANS * 1.1) return false;
+    for (const [id, span] of this.all) {
+      if (this.all.size <= SPANS) break;
+      if (span.ended) this.all.delete(id);
+    }
+    this.first = undefined;
+    for (const span of this.all.values()) this.begins(span.from ?? span.until);
+    return true;
+  }
+
   openOf(row) {
     const key = `${row.node}/${row.lease}`;
     if (!this.open.has(key)) this.open.set(key, []);
@@ -81,9 +94,12 @@ export class Spans {
   put(span) {
     this.all.set(span.id, span);
     this.changed.add(span);
-    const at = span.from ?? span.until;
-    if (at !== undefined && !(at >= this.first)) this.first = at;
+    this.begins(span.from ?? span.until);
     return span;
+  }
+
+  begins(at) {
+    if (at !== undefined && !(at >= this.first)) this.first = at;
   }
 
   begin(entry, from) {

@@ -2,10 +2,10 @@
 
 import { model } from "./model.js";
 import { now, clock, day, moment, longLength } from "./clock.js";
-import { drawSoon } from "./frame.js";
+import { drawNext, drawSoon } from "./frame.js";
 import { make, put, mark } from "./dom.js";
 import { Scale } from "./scale.js";
-import { Lanes, beginOfSpan, endOfSpan } from "./lanes.js";
+import { Lanes, buildLanes, beginOfSpan, endOfSpan } from "./lanes.js";
 import { Painter, paletteOf, AXIS, STRIP } from "./paint.js";
 import { startPointer } from "./drag.js";
 import { spanTable } from "./spantable.js";
@@ -13,6 +13,8 @@ import { beginOf, endOf } from "./words.js";
 
 /** What is shown at first, if the history is longer. */
 const FIRST_US = 60 * 60 * 1e6;
+/** So long may the lanes be built in one frame, in ms. */
+const BUILD_MS = 1.5;
 
 /** Says a span in words: the lines of the tip, and what is spoken. */
 export function wordsOfSpan(span) {
@@ -32,7 +34,11 @@ export class Timeline {
     const part = (id) => document.getElementById(id);
     Object.assign(this, { root, tip, open, box: part("lanes"), scroll: 0, strip: undefined });
     this.scale = new Scale();
-    this.lanes = new Lanes();
+    this.wanted = { by: "lease", words: [] };
+    this.lanes = new Lanes("lease", []);
+    /** Lanes that are being built, and the spans that changed meanwhile. */
+    this.building = undefined;
+    this.missed = [];
     this.painter = new Painter(part("canvas"));
     this.title = root.querySelector("h2 b");
     this.range = part("timeline-range");
@@ -58,10 +64,9 @@ export class Timeline {
   buttons(part) {
     const on = (id, call) => part(id).addEventListener("click", call);
     const by = (word) => () => {
-      this.lanes.by = word;
       mark(part("by-lease"), "aria-pressed", String(word === "lease"));
       mark(part("by-agent"), "aria-pressed", String(word === "agent"));
-      this.rebuild();
+      this.rebuild(word, this.wanted.words);
     };
     on("by-lease", by("lease"));
     on("by-agent", by("agent"));
@@ -95,36 +100,52 @@ export class Timeline {
   }
 
   show(what) {
-    if (!what.has("history") && !what.has("all")) return;
+    if (!what.has("history") && !what.has("all")) return false;
     if (what.has("all")) {
       this.focused = undefined;
       model.spans.drain();
-      this.rebuild();
+      this.rebuild(this.wanted.by, this.wanted.words);
       if (!this.begun && model.spans.first !== undefined) {
         this.begun = true;
         this.bound();
         this.scale.showLast(FIRST_US);
       }
     } else {
-      this.lanes.update(model.spans.drain());
+      const changed = model.spans.drain();
+      if (model.spans.trim()) this.rebuild(this.wanted.by, this.wanted.words);
+      else if (this.building) this.missed.push(...changed);
+      else this.lanes.update(changed);
       this.counted();
     }
     this.strip = undefined;
     this.later();
+    return true;
   }
 
   filter(words) {
-    this.lanes.words = words;
-    this.rebuild();
+    this.rebuild(this.wanted.by, words);
   }
 
-  rebuild() {
-    // A span remembers its lane, so that it is put into one only once.
-    for (const span of model.spans.all.values()) span.lane = undefined;
-    this.lanes.rebuild(model.spans.all.values());
-    this.scroll = 0;
-    this.counted();
+  /** Builds the lanes anew, over as many frames as it takes; the old ones are shown until then. */
+  rebuild(by, words) {
+    this.wanted = { by, words };
+    this.building = buildLanes([...model.spans.all.values()], by, words);
+    this.missed = [];
     this.later();
+  }
+
+  build() {
+    const end = performance.now() + BUILD_MS;
+    let step;
+    do step = this.building.next();
+    while (!step.done && performance.now() < end);
+    if (!step.done) return this.later();
+    this.lanes = step.value;
+    this.building = undefined;
+    this.lanes.update(this.missed);
+    this.missed = [];
+    this.scroll = 0;
+    return this.counted();
   }
 
   counted() {
@@ -152,6 +173,11 @@ export class Timeline {
     drawSoon(this.paint);
   }
 
+  /** Draws in the next frame, for a person who moves it. */
+  next() {
+    drawNext(this.paint);
+  }
+
   resized() {
     this.size = undefined;
     this.later();
@@ -163,6 +189,7 @@ export class Timeline {
   }
 
   draw() {
+    if (this.building) this.build();
     const box = this.box;
     if (!this.size) {
       const [width, height] = [box.clientWidth, box.clientHeight];
@@ -271,7 +298,7 @@ export class Timeline {
   step(lanes, spans) {
     const list = this.lanes.list;
     if (list.length === 0) return;
-    const known = this.focused && list.indexOf(this.focused.lane);
+    const known = this.focused && list.indexOf(this.lanes.laneOf(this.focused));
     const found = known === undefined || known < 0 ? undefined : known;
     const at = found === undefined ? this.lanes.at(this.scroll) : found + lanes;
     const lane = list[Math.min(Math.max(at, 0), list.length - 1)];

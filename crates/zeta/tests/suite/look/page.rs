@@ -45,8 +45,7 @@ fn picture(page: &mut Shown, file: &str) -> Picture {
 
 /// Takes the picture of a part of the page.
 fn picture_of(page: &mut Shown, part: &str, file: &str) -> Picture {
-    // Two frames later, all of it is drawn.
-    page.eval("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+    page.settle();
     let text = page.eval(&format!("document.querySelector('{part}').innerText"));
     let words = words(text.as_str().unwrap());
     let clip = page.eval(&format!(

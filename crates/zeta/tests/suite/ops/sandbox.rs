@@ -112,6 +112,12 @@ impl Sandbox {
             line.map(str::to_owned)
         };
         wait_for("the holder runs its child", || child().is_some());
+        // The record is new; what it replaced is removed a moment later.
+        let guard = self.node().join(format!(".guard/{lease}.lock"));
+        let is_half =
+            |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".tmp-");
+        let half = || fs::read_dir(&guard).unwrap().flatten().filter(is_half).count();
+        wait_for("the holder has written its record", || half() == 0);
         let child = child().unwrap();
         holder.kill().unwrap();
         holder.wait().unwrap();

@@ -36,6 +36,7 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     let seen = "((box) => box.top > 0 && box.bottom <= innerHeight)
         (document.activeElement.getBoundingClientRect())";
     assert_eq!(page.eval(seen), true);
+    page.settle();
     // One change redraws no other row.
     page.eval(
         "globalThis.touched = new Set();
@@ -52,5 +53,34 @@ fn of_a_thousand_rows_only_those_on_the_screen_exist() {
     page.until("document.activeElement.innerText.includes('changed')");
     let touched = page.eval("touched.size").as_u64().unwrap();
     assert!(touched <= 2, "{touched} rows were written for one change");
+    page.end_clean();
+}
+
+#[test]
+fn a_page_that_is_open_for_days_keeps_the_newest_spans_and_those_that_last() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["lease", "acquire", "lasts"]);
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    page.until("document.querySelector('#timeline h2 b').innerText === '1'");
+    let kept = page.eval(
+        "(async () => {
+             const { model } = await import('./model.js');
+             const of = (at) => ({ node: 'n', lease: `old-${at}`, subject: `old-${at}`,
+                                   kind: 'lease', fencing_token: at, at_us: at });
+             for (let at = 1; at <= 12000; at += 1) {
+                 model.spans.add([{ ...of(at), event: 'acquired' },
+                                  { ...of(at), event: 'released', at_us: at + 1 }]);
+             }
+             const trims = [model.spans.trim(), model.spans.trim()];
+             const spans = [...model.spans.all.values()];
+             return { trims, count: spans.length, first: model.spans.first, last: spans.at(-1).token,
+                      open: spans.filter((span) => !span.ended).map((span) => span.lease) };
+         })()",
+    );
+    // The span of the lease that lasts, and the newest of those that ended.
+    let wanted = serde_json::json!({
+        "trims": [true, false], "count": 10_000, "first": 2002, "last": 12_000, "open": ["lasts"],
+    });
+    assert_eq!(kept, wanted);
     page.end_clean();
 }

@@ -100,6 +100,18 @@ impl Shown {
         self.browser.eval(expression).unwrap()
     }
 
+    /// Waits until all is drawn: a frame draws one part, or a few rows.
+    #[track_caller]
+    pub(crate) fn settle(&mut self) {
+        self.eval(
+            "new Promise((done) => {
+                 let frames = 40;
+                 const next = () => (frames-- > 0 ? requestAnimationFrame(next) : done(true));
+                 next();
+             })",
+        );
+    }
+
     /// What an expression gives, as text.
     #[track_caller]
     fn text(&mut self, expression: &str) -> String {
