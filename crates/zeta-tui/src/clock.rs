@@ -80,15 +80,18 @@ impl Clock {
         u16::try_from(full).unwrap_or(cells).min(cells)
     }
 
-    /// The time of day in UTC, or the date of another day: `18:43:51`, `11-28`.
+    /// The time of day in UTC, the date of another day, or the month of another year: `18:43:51`,
+    /// `11-28`, `2025-11`.
     pub fn moment(&self, at_us: i64) -> String {
         let text = zeta_core::time::format_utc(at_us);
         let today = zeta_core::time::format_utc(self.now_us);
-        let (date, time) = (text.get(..10), text.get(11..19));
-        match date == today.get(..10) {
-            true => time.unwrap_or_default().to_owned(),
-            false => text.get(5..10).unwrap_or_default().to_owned(),
-        }
+        let is_same = |len: usize| text.get(..len) == today.get(..len);
+        let part = match (is_same(10), is_same(4)) {
+            (true, _) => text.get(11..19),
+            (false, true) => text.get(5..10),
+            (false, false) => text.get(..7),
+        };
+        part.unwrap_or_default().to_owned()
     }
 }
 
@@ -135,6 +138,19 @@ mod tests {
             assert_eq!(clock.next_us(), next, "{text}");
         }
         assert_eq!(Clock::at(NOW).rest(i64::MIN), "0s");
+    }
+
+    #[test]
+    fn a_moment_of_another_year_is_not_one_of_this() {
+        let year_us = 365 * 86_400 * SECOND_US;
+        for (at_us, text) in [
+            (NOW, "10:11:12"),
+            (NOW - 86_400 * SECOND_US, "11-21"),
+            (NOW - year_us, "2025-11"),
+            (NOW + year_us, "2027-11"),
+        ] {
+            assert_eq!(Clock::at(NOW).moment(at_us), text);
+        }
     }
 
     #[test]

@@ -82,7 +82,8 @@ pub fn lease(subject: &str, agent: &str, rest_s: i64, ttl_s: u64) -> Lease {
 /// A finding.
 pub fn finding(word: &str, about: &str, text: &str, hint: &str, urgency: Urgency) -> Finding {
     let hints = some(hint).into_iter().collect();
-    Finding { word: word.into(), about: about.into(), text: text.into(), hints, urgency }
+    let node = some("nestor");
+    Finding { word: word.into(), node, about: about.into(), text: text.into(), hints, urgency }
 }
 
 /// The agents, leases, messages and changes of a web shop: one agent waits for a person, one hangs,

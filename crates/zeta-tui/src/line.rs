@@ -101,7 +101,8 @@ fn of_leases(old: &Overview, new: &Overview, add: &mut impl FnMut(String)) {
 /// A finding is new if none of its kind was about the same; the question of an agent is a change of
 /// the agent.
 fn is_new(finding: &Finding, before: &[Finding]) -> bool {
-    let same = |it: &Finding| it.word == finding.word && it.about == finding.about;
+    let key = |it: &'_ Finding| (it.word.clone(), it.node.clone(), it.about.clone());
+    let same = |it: &Finding| key(it) == key(finding);
     finding.urgency != Urgency::Person && !before.iter().any(same)
 }
 

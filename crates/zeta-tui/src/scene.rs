@@ -96,14 +96,19 @@ impl Scene<'_> {
     /// ended as it should. Of one that did not, there is a finding.
     fn is_here(&self, pane: Pane, all: bool) -> impl Fn(usize) -> bool {
         let Overview { agents, leases, findings, .. } = self.overview;
-        let about: HashSet<&str> = match pane {
-            Pane::Agents if !all => findings.iter().map(|it| it.about.as_str()).collect(),
+        let about: HashSet<(Option<&str>, &str)> = match pane {
+            Pane::Agents if !all => {
+                findings.iter().map(|it| (it.node.as_deref(), it.about.as_str())).collect()
+            }
             _ => HashSet::new(),
         };
         let (log, wanted) = (self.log, self.node);
         let meant = move |node: &str| wanted.is_none_or(|meant| meant == node);
-        let is_there =
-            move |it: &Agent| it.liveness != Liveness::Gone || about.contains(it.name.as_str());
+        let is_there = move |it: &Agent| {
+            let nodes = [None, Some(it.node.as_str())];
+            it.liveness != Liveness::Gone
+                || nodes.iter().any(|node| about.contains(&(*node, it.name.as_str())))
+        };
         move |at| {
             all || match pane {
                 Pane::Agents => agents.get(at).is_some_and(|it| meant(&it.node) && is_there(it)),
@@ -137,7 +142,10 @@ impl Scene<'_> {
                 let event = format!("{} {}", entry.event.word(), entry.lease);
                 id(&entry.node, &event, entry.at_us.unsigned_abs())
             }),
-            Pane::Findings => findings.get(at).map(|finding| id(&finding.word, &finding.about, 0)),
+            Pane::Findings => findings.get(at).map(|finding| {
+                let node = finding.node.as_deref().unwrap_or_default();
+                id(&finding.word, &format!("{node} {}", finding.about), 0)
+            }),
         }
     }
 
@@ -219,6 +227,8 @@ pub fn state(agent: &Agent) -> &'static str {
 pub struct Alert<'a> {
     /// How urgent it is.
     pub urgency: Urgency,
+    /// The node of what it is about, if that is of one node.
+    pub node: Option<&'a str>,
     /// The agent or the lease that it is about.
     pub about: &'a str,
     /// What is the case, or the question.
@@ -236,17 +246,23 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
         .iter()
         .filter_map(|agent| {
             let waits = agent.waits.as_ref()?;
-            let (about, text) = (agent.name.as_str(), waits.question.as_str().into());
-            Some(Alert { urgency: Urgency::Person, about, text, since_us: waits.since_us })
+            Some(Alert {
+                urgency: Urgency::Person,
+                node: Some(&agent.node),
+                about: &agent.name,
+                text: waits.question.as_str().into(),
+                since_us: waits.since_us,
+            })
         })
         .collect();
     let is_shown = |finding: &&Finding| {
         finding.urgency == Urgency::Person
-            && waiting.iter().any(|agent| agent.name == finding.about)
+            && waiting.iter().any(|agent| finding.is_about(&agent.node, &agent.name))
     };
     let urgent = overview.findings.iter().filter(|finding| finding.urgency < Urgency::Notice);
     alerts.extend(urgent.filter(|finding| !is_shown(finding)).map(|finding| Alert {
         urgency: finding.urgency,
+        node: finding.node.as_deref(),
         about: &finding.about,
         text: match overview.leases.iter().find(|lease| is_about(finding, lease)) {
             Some(lease) => stuck(lease).into(),
@@ -260,6 +276,7 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
         let notices = findings.iter().filter(|finding| finding.urgency == Urgency::Notice);
         alerts.extend(notices.map(|finding| Alert {
             urgency: Urgency::Notice,
+            node: finding.node.as_deref(),
             about: &finding.about,
             text: finding.text.as_str().into(),
             since_us: None,
@@ -268,13 +285,14 @@ pub fn alerts(overview: &Overview) -> Vec<Alert<'_>> {
     alerts.sort_by_key(|alert| alert.urgency);
     // The first one about a thing says what is urgent about it.
     let mut named = BTreeSet::new();
-    alerts.retain(|alert| named.insert((alert.urgency, alert.about)));
+    alerts.retain(|alert| named.insert((alert.urgency, alert.node, alert.about)));
     alerts
 }
 
 /// Whether a finding says that a lease is in the way of those who wait for it.
 fn is_about(finding: &Finding, lease: &Lease) -> bool {
-    finding.urgency == Urgency::Stuck && finding.about == lease.name && !lease.waiters.is_empty()
+    let is_stuck = finding.urgency == Urgency::Stuck && !lease.waiters.is_empty();
+    is_stuck && finding.is_about(&lease.node, &lease.name)
 }
 
 /// A lease that is in the way: whose it is, and who waits for it.

@@ -177,9 +177,9 @@ impl State {
                 let kept = self.shown.filter.trim_end().rfind(' ').map_or(0, |space| space + 1);
                 self.shown.filter.truncate(kept);
             }
-            Key::Char(letter) if self.shown.filter.chars().count() < FILTER_MAX => {
-                self.shown.filter.push(letter);
-            }
+            // A text that was pasted by mistake costs nothing.
+            Key::Char(_) if self.shown.filter.chars().count() >= FILTER_MAX => return Effect::None,
+            Key::Char(letter) => self.shown.filter.push(letter),
             Key::Up | Key::Down | Key::PageUp | Key::PageDown => self.step(key, scene, room),
             _ => {}
         }

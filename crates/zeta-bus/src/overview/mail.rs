@@ -116,6 +116,7 @@ impl Mail {
         let word = "unsafe_file";
         Some(Finding {
             word: word.to_owned(),
+            node: None,
             about: self.dir.display().to_string(),
             text: error.text.clone(),
             hints: error.hints.iter().map(ToString::to_string).collect(),

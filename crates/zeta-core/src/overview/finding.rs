@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Agent, Finding, Lease, Urgency};
+use super::{Agent, Finding, Urgency};
 use crate::hook::edits::{Edit, WINDOW_MS};
 use crate::presence::Liveness;
 use crate::record::printable;
@@ -24,13 +24,13 @@ pub fn judge_urgency(word: &str, waiting: usize) -> Urgency {
 /// Returns the finding about an agent that waits for a person, or else about one that was stopped.
 /// Either says why it does not beat, so no other finding about its beat is needed.
 pub fn of_agent(agent: &Agent) -> Option<Finding> {
-    let name = &agent.name;
+    let (name, node) = (&agent.name, Some(agent.node.as_str()));
     if let Some(waits) = &agent.waits {
         let question = printable(&waits.question);
         let place = agent.worktree.as_deref().map(|place| format!(", which runs in {place}"));
         let text = format!("agent {name} waits for a person: {question}");
         let hint = format!("answer it in its terminal or window{}", place.unwrap_or_default());
-        return Some(found("waits_for_person", name, text, &[&printable(&hint)]));
+        return Some(found("waits_for_person", node, name, text, &[&printable(&hint)]));
     }
     if !agent.is_stopped || agent.liveness == Liveness::Gone {
         return None;
@@ -38,7 +38,7 @@ pub fn of_agent(agent: &Agent) -> Option<Finding> {
     let pids: Vec<String> = agent.pids.iter().map(u64::to_string).collect();
     let text = format!("agent {name} is stopped (SIGSTOP, or Ctrl-Z in its terminal)");
     let hint = format!("let it go on: kill -CONT {}", pids.join(" "));
-    Some(found("stopped_agent", name, text, &[&hint]))
+    Some(found("stopped_agent", node, name, text, &[&hint]))
 }
 
 /// The edits of an agent, by its record.
@@ -71,12 +71,12 @@ pub fn same_file(all: &[Edits<'_>], now_ns: u64) -> (Vec<Finding>, Option<u64>) 
     }
     writers.retain(|_, writers| writers.len() > 1);
     let rest_ms = writers.values().flatten().map(|(_, rest_ms)| rest_ms + 1).min();
-    let findings = writers.iter().map(|((_, path), writers)| {
+    let findings = writers.iter().map(|((node, path), writers)| {
         let names: Vec<&str> = writers.iter().map(|(agent, _)| *agent).collect();
         let path = printable(path);
         let text = format!("{} write one file: {path}", names.join(" and "));
         let hint = "let one of them claim it: zeta claim acquire --path";
-        found("same_file", &path, text, &[hint])
+        found("same_file", Some(node), &path, text, &[hint])
     });
     (findings.collect(), rest_ms)
 }
@@ -94,20 +94,16 @@ pub fn unread_mail<'u>(
     let finding = |(name, count): (&str, usize)| {
         let (messages, name) = (if count == 1 { "message" } else { "messages" }, printable(name));
         let text = format!("{name} has {count} unread {messages}, and no such agent runs");
-        found("unread_mail", &name, text, &[&format!("read them: zeta bus inbox --as {name}")])
+        let hint = format!("read them: zeta bus inbox --as {name}");
+        found("unread_mail", None, &name, text, &[&hint])
     };
     unread.map(finding).collect()
 }
 
-/// Returns how many wait for a lease that a finding is about.
-pub fn waiting_for(leases: &[Lease], node: &str, name: &str) -> usize {
-    let of_lease = leases.iter().filter(|lease| lease.node == node && lease.name == name);
-    of_lease.map(|lease| lease.waiters.len()).sum()
-}
-
-fn found(word: &str, about: &str, text: String, hints: &[&str]) -> Finding {
+fn found(word: &str, node: Option<&str>, about: &str, text: String, hints: &[&str]) -> Finding {
     Finding {
         word: word.to_owned(),
+        node: node.map(str::to_owned),
         about: about.to_owned(),
         text,
         hints: hints.iter().map(|hint| (*hint).to_owned()).collect(),

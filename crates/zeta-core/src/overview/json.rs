@@ -132,7 +132,7 @@ fn message(object: &mut Object, message: &Message) {
 }
 
 fn finding(object: &mut Object, finding: &Finding) {
-    object.text("about", &finding.about);
+    object.text_if("node", finding.node.as_deref()).text("about", &finding.about);
     object.finding(&finding.word, &finding.text, finding.hints.iter().map(String::as_str));
     object.text("urgency", finding.urgency.word());
 }

@@ -167,6 +167,8 @@ pub struct Message {
 pub struct Finding {
     /// A stable word: `waits_for_person`, `hung_agent`, `dead_holder`, `same_file`, ...
     pub word: String,
+    /// The node of what it is about, if that is of one node.
+    pub node: Option<String>,
     /// The agent, lease, file or directory that it is about.
     pub about: String,
     /// One sentence, lower case, no full stop.
@@ -175,6 +177,13 @@ pub struct Finding {
     pub hints: Vec<String>,
     /// How urgent it is.
     pub urgency: Urgency,
+}
+
+impl Finding {
+    /// Returns whether it is about something of a node that has this name there.
+    pub fn is_about(&self, node: &str, name: &str) -> bool {
+        self.about == name && self.node.as_deref().is_none_or(|own| own == node)
+    }
 }
 
 /// How urgent a finding is, the most urgent first.

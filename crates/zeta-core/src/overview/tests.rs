@@ -124,6 +124,7 @@ fn an_agent_that_waits_or_was_stopped_is_found_once() {
     assert_eq!(word(&waits("w", None)).as_deref(), Some("waits_for_person"));
     assert_eq!(word(&Agent { is_stopped: true, ..waits("w", None) }), word(&waits("w", None)));
     let found = of_agent(&stopped).unwrap();
+    assert!(found.is_about("n", "s") && !found.is_about("m", "s") && !found.is_about("n", "t"));
     assert_eq!(
         (found.word.as_str(), found.hints[0].as_str()),
         ("stopped_agent", "let it go on: kill -CONT 7 8")
@@ -151,6 +152,7 @@ fn two_agents_of_one_node_that_write_one_file_are_found_for_half_a_minute() {
         (about, rest_ms)
     };
     let text = "ann and bob write one file: /a".to_owned();
+    assert_eq!(same_file(&all, 120_000 * NS_PER_MS).0[0].node.as_deref(), Some("n"));
     assert_eq!(found(120_000), (vec![text.clone()], Some(10_001)));
     assert_eq!(found(130_000), (vec![text], Some(1)));
     assert_eq!(found(130_001), (vec![], None));
@@ -163,6 +165,8 @@ fn mail_is_unread_by_nobody_if_no_such_agent_runs() {
     let found = unread_mail([("ann", 3), ("bob", 1), ("cat", 2), ("dan", 0)], &agents);
     let about: Vec<&str> = found.iter().map(|found| found.about.as_str()).collect();
     assert_eq!(about, ["bob", "cat"]);
+    // A recipient is a name on the bus, of no node.
+    assert!(found[0].node.is_none() && found[0].is_about("n", "bob"));
 }
 
 #[test]
@@ -231,6 +235,7 @@ prop_compose! {
         let finding = |word: String| Finding {
             urgency: judge_urgency(&word, 0),
             word,
+            node: None,
             about: "x".into(),
             text: "t".into(),
             hints: vec![],

@@ -85,7 +85,7 @@ fn findings_of(agent: &status::Agent<'_>, row: &Agent) -> Vec<Finding> {
     let own = finding::of_agent(row);
     let explains = own.is_some() && agent.survivor.is_none();
     let judged = findings::of_agent(agent, Ages::LeftOut).filter(|_| !explains);
-    judged.map(|found| to_finding(found, 0)).into_iter().chain(own).collect()
+    judged.map(|found| to_finding(Some(&row.node), found, 0)).into_iter().chain(own).collect()
 }
 
 fn row(node: &Label, agent: &status::Agent<'_>, bytes: &Bytes) -> Agent {

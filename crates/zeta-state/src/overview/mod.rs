@@ -46,6 +46,8 @@ pub struct TreeFollower {
     must_read_name: bool,
     /// Some processes could not be watched, so their ends come without an event.
     looks_at_processes: bool,
+    /// The tree is there and could not be read. No event says when it can.
+    is_unread: bool,
     /// Findings about the tree and its files.
     faults: Vec<Finding>,
     /// Names that no file of zeta has, and markers that are damaged, by node and file.
@@ -53,8 +55,9 @@ pub struct TreeFollower {
 }
 
 /// Turns a finding of the status into one of an overview.
-fn to_finding(found: status::Finding, waiting: usize) -> Finding {
+fn to_finding(node: Option<&str>, found: status::Finding, waiting: usize) -> Finding {
     Finding {
+        node: node.map(str::to_owned),
         urgency: judge_urgency(found.word, waiting),
         word: found.word.to_owned(),
         about: found.about,
@@ -74,6 +77,7 @@ impl TreeFollower {
             ends: Ends::new(),
             must_read_name: false,
             looks_at_processes: false,
+            is_unread: false,
             faults: Vec::new(),
             odd: BTreeMap::new(),
         }
@@ -81,18 +85,23 @@ impl TreeFollower {
 
     /// Brings the agents and leases of an overview up to date, and returns whether they changed.
     pub fn refresh(&mut self, out: &mut Overview) -> bool {
-        let mut changed = false;
+        let (mut changed, mut fault) = (false, None);
         // A tree that was replaced is opened once more; the next call finds what happens later.
         for _ in 0..2 {
             if self.sources.is_none() {
-                changed |= self.open(out);
+                self.open(out);
             }
-            let Some(sources) = &mut self.sources else { break };
+            let Some(sources) = &mut self.sources else { return changed };
             match sources.news() {
                 Ok(news) => return changed | self.take(&news, out),
-                Err(_) => changed |= self.close(out),
+                Err(error) => {
+                    changed |= self.close(out);
+                    fault = Some(unsafe_file(&out.state_dir, &error));
+                }
             }
         }
+        self.is_unread = true;
+        self.set_faults(fault.into_iter().map(|found| to_finding(None, found, 0)).collect());
         changed
     }
 
@@ -113,7 +122,8 @@ impl TreeFollower {
     /// Adds the findings of the tree.
     pub fn findings(&mut self, findings: &mut Vec<Finding>) {
         self.rows.findings(&self.ctx.bus_dir, &self.ctx.now(), findings);
-        findings.extend(self.odd.values().cloned().map(|found| to_finding(found, 0)));
+        let odd = self.odd.iter();
+        findings.extend(odd.map(|((node, _), it)| to_finding(Some(node.as_str()), it.clone(), 0)));
         findings.extend(self.faults.iter().cloned());
     }
 
@@ -135,7 +145,8 @@ impl TreeFollower {
 
     /// Returns whether changes come without an event: then a caller refreshes now and then.
     pub fn must_poll(&self) -> bool {
-        self.looks_at_processes || self.sources.as_ref().is_some_and(Sources::must_poll)
+        let must_poll = self.sources.as_ref().is_some_and(Sources::must_poll);
+        self.looks_at_processes || self.is_unread || must_poll
     }
 
     /// The descriptors that are readable after a change.
@@ -144,8 +155,10 @@ impl TreeFollower {
         sources.chain(self.ends.fd()).collect()
     }
 
-    fn open(&mut self, out: &Overview) -> bool {
-        let (fault, view) = match View::open(&self.ctx.state_dir) {
+    fn open(&mut self, out: &Overview) {
+        let opened = View::open(&self.ctx.state_dir);
+        self.is_unread = opened.is_err();
+        let (fault, view) = match opened {
             Ok(Some(view)) => (None, Some(view)),
             // Without a tree there is nothing wrong yet.
             Ok(None) => match directory::open(&self.ctx.state_dir, &STATE) {
@@ -154,11 +167,11 @@ impl TreeFollower {
             },
             Err(error) => (Some(unsafe_file(&out.state_dir, &error)), None),
         };
-        let faults: Vec<Finding> = fault.into_iter().map(|found| to_finding(found, 0)).collect();
+        let faults: Vec<Finding> =
+            fault.into_iter().map(|found| to_finding(None, found, 0)).collect();
         self.set_faults(faults);
         self.must_read_name = true;
         self.sources = view.map(Sources::new);
-        self.sources.is_some()
     }
 
     fn close(&mut self, out: &mut Overview) -> bool {
@@ -265,9 +278,11 @@ fn faults_of(view: &View) -> Vec<Finding> {
         "" => node.to_string(),
         file => file.to_owned(),
     };
-    let found = |(about, error): (String, &Error)| to_finding(unsafe_file(&about, error), 0);
     let of_node = |(node, seen): (&'_ Label, &'_ crate::presence::view::NodeSnapshot)| {
-        let faults = seen.faults.iter().map(|(file, error)| found((about(node, file), error)));
+        let found = |(file, error): (&String, &Error)| {
+            to_finding(Some(node.as_str()), unsafe_file(&about(node, file), error), 0)
+        };
+        let faults = seen.faults.iter().map(found);
         faults.collect::<Vec<_>>()
     };
     view.nodes().iter().flat_map(of_node).collect()

@@ -105,7 +105,7 @@ impl Page<'_> {
         let waits = known.leases.iter().filter(waits);
         let waits = waits.map(|it| (format!("{}, held by {}", it.subject, it.agent), Tone::Plain));
         self.all("waits for", waits);
-        self.findings(known, &[&agent.name]);
+        self.findings(known, &agent.node, &[&agent.name]);
         let of_agent = |it: &&Message| it.from == agent.name || it.to == agent.name;
         let messages = known.messages.iter().rev().filter(of_agent).take(LAST);
         let messages: Vec<(String, Tone)> = messages
@@ -169,7 +169,7 @@ impl Page<'_> {
             })
             .collect();
         self.all("in line", line);
-        self.findings(scene.overview, &[&lease.name, &lease.subject]);
+        self.findings(scene.overview, &lease.node, &[&lease.name, &lease.subject]);
         self.log(scene, &lease.node, &lease.name);
     }
 
@@ -199,6 +199,7 @@ impl Page<'_> {
     fn finding(&mut self, finding: &Finding) {
         let (sign, word, tone) = urgency(finding.urgency, &self.theme.signs);
         self.add("about", &finding.about, Tone::Strong);
+        self.maybe("node", &finding.node);
         self.add("finding", format!("{sign} {word}: {}", finding.word), tone);
         self.fact("what", &finding.text);
         let hints = finding.hints.iter().map(|hint| (hint.clone(), Tone::Key));
@@ -206,8 +207,9 @@ impl Page<'_> {
     }
 
     /// The findings about something, each with its next steps.
-    fn findings(&mut self, known: &Overview, about: &[&str]) {
-        for finding in known.findings.iter().filter(|it| about.contains(&it.about.as_str())) {
+    fn findings(&mut self, known: &Overview, node: &str, names: &[&str]) {
+        let is_about = |it: &&Finding| names.iter().any(|name| it.is_about(node, name));
+        for finding in known.findings.iter().filter(is_about) {
             let (sign, _, tone) = urgency(finding.urgency, &self.theme.signs);
             self.add("finding", format!("{sign} {}", finding.text), tone);
             let hints = finding.hints.iter().map(|hint| (hint.clone(), Tone::Key));

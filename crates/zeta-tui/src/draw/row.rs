@@ -67,7 +67,7 @@ pub fn cells(scene: &Scene<'_>, pane: Pane, at: usize, clock: &Clock, theme: &Th
         Pane::Leases => known.leases.get(at).map(|it| lease(it, scene, clock, theme)),
         Pane::Messages => known.messages.get(at).map(|it| message(it, clock)),
         Pane::Log => scene.log.get(at).map(|it| log(it, clock, theme)),
-        Pane::Findings => known.findings.get(at).map(|it| finding(it, theme)),
+        Pane::Findings => known.findings.get(at).map(|it| finding(it, scene, theme)),
     };
     cells.unwrap_or_default()
 }
@@ -226,11 +226,15 @@ pub fn urgency(urgency: Urgency, signs: &Signs) -> (&'static str, &'static str, 
     }
 }
 
-fn finding(finding: &Finding, theme: &Theme) -> Vec<Cell> {
+fn finding(finding: &Finding, scene: &Scene<'_>, theme: &Theme) -> Vec<Cell> {
     let (sign, word, tone) = urgency(finding.urgency, &theme.signs);
+    let about = match &finding.node {
+        Some(node) => at_node(&finding.about, node, scene),
+        None => finding.about.clone(),
+    };
     vec![
         Cell::new(format!("{sign} {word}"), tone),
-        Cell::new(&finding.about, Tone::Strong),
+        Cell::new(about, Tone::Strong),
         Cell::new(&finding.text, Tone::Plain),
     ]
 }

@@ -199,6 +199,37 @@ fn more_alerts_than_lines_are_counted() {
 }
 
 #[test]
+fn agents_of_one_name_on_two_nodes_are_two() {
+    let mut scene = shop();
+    for node in ["nestor", "nina"] {
+        let waits = Some(Waits { question: format!("May {node} go on?"), since_us: None });
+        scene.overview.agents.push(zeta_core::overview::Agent {
+            node: node.into(),
+            waits,
+            ..agent("twin", Liveness::Live, "", "")
+        });
+    }
+    let found = |node: &str| zeta_core::overview::Finding {
+        node: Some(node.into()),
+        ..finding("lost_wrapper", "twin", &format!("lost on {node}"), "", Urgency::Stuck)
+    };
+    scene.overview.findings.extend([found("nestor"), found("nina")]);
+    let alerts = crate::scene::alerts(&scene.overview);
+    let twins = alerts.iter().filter(|alert| alert.about == "twin");
+    let texts: Vec<&str> = twins.map(|alert| &*alert.text).collect();
+    let wanted = ["May nestor go on?", "May nina go on?", "lost on nestor", "lost on nina"];
+    assert_eq!(texts, wanted);
+    // The details of one name no finding of the other.
+    let mut view = View::new(80, 40);
+    let text = view.keys(&scene, "/twin\r\r");
+    let is_finding = |line: &&str| line.trim_start().starts_with("finding ");
+    let found: Vec<&str> = text.lines().filter(is_finding).collect();
+    assert!(!found.is_empty() && found.iter().all(|line| !line.contains("nina")), "{text}");
+    let text = view.keys(&scene, "\u{1b}5");
+    assert!(text.contains("twin@nina") && !text.contains("twin@nestor"), "{text}");
+}
+
+#[test]
 fn a_thousand_agents_and_ten_thousand_changes_are_drawn_quickly_from_what_is_seen() {
     let mut scene = shop();
     for at in 0..1_000 {

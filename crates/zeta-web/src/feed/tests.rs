@@ -68,6 +68,7 @@ impl Stage {
     fn say(&self, text: &str) {
         let finding = Finding {
             word: "word".to_owned(),
+            node: None,
             about: "about".to_owned(),
             text: text.to_owned(),
             hints: Vec::new(),

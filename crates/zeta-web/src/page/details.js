@@ -38,8 +38,9 @@ function listed(title, rows) {
 /** A next step; a click selects all of it. */
 const step = (hint) => make("li", "step", [make("code", "", [hint])]);
 
-function findingsAbout(names) {
-  const found = model.findings.filter((finding) => names.includes(finding.about));
+function findingsAbout(row, names) {
+  const isAbout = ({ node, about }) => (node ?? row.node) === row.node && names.includes(about);
+  const found = model.findings.filter(isAbout);
   return found.flatMap((finding) => [
     make("h3", "", ["Finding"]),
     make("p", "", [finding.message]),
@@ -74,7 +75,7 @@ function agentBody(key) {
         ["Unread", agent.unread && String(agent.unread)],
         ["Node", code(agent.node)],
       ]),
-      ...findingsAbout([key, agent.name]),
+      ...findingsAbout(agent, [key, agent.name]),
       ...listed(
         "Holds",
         own.map((lease) => `${lease.subject} (${restOf(lease).spoken})`),
@@ -119,7 +120,7 @@ function leaseBody(key) {
         ["Node", code(lease.node)],
       ]),
       ...listed("Waiting, in this order", lease.waiters.map(waiterWords)),
-      ...findingsAbout([lease.name, lease.subject, `${lease.node}/${lease.name}`]),
+      ...findingsAbout(lease, [lease.name, lease.subject, `${lease.node}/${lease.name}`]),
     ],
   };
 }
@@ -168,6 +169,7 @@ function findingBody(finding) {
     title: finding.about,
     parts: [
       make("p", "", [finding.message]),
+      facts([["Node", code(finding.node)]]),
       ...(finding.hints.length ? [make("h3", "", ["Next steps"])] : []),
       make("ul", "", finding.hints.map(step)),
     ],

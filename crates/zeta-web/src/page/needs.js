@@ -24,7 +24,10 @@ function subjectOf(finding) {
   const rows = { agent: model.agents, lease: model.leases };
   let found = subjects.get(finding);
   if (found === undefined || (found && !rows[found.kind].has(found.key))) {
-    const named = (kind) => (key) => namesOf[kind](key).includes(finding.about);
+    const named = (kind) => (key) => {
+      const { node } = rows[kind].get(key);
+      return (finding.node ?? node) === node && namesOf[kind](key).includes(finding.about);
+    };
     const [agent, lease] = [agentOrder().find(named("agent")), leaseOrder().find(named("lease"))];
     found =
       (agent && { kind: "agent", key: agent }) ?? (lease && { kind: "lease", key: lease }) ?? null;
@@ -80,7 +83,7 @@ function findingRows(urgency, known) {
   for (const finding of model.findings) {
     if (finding.urgency !== urgency) continue;
     const subject = subjectOf(finding);
-    const id = subject ? `${subject.kind} ${subject.key}` : `${finding.finding} ${finding.about}`;
+    const id = subject ? `${subject.kind} ${subject.key}` : `${finding.finding} ${finding.node ?? ""} ${finding.about}`;
     if (known.has(id)) continue;
     known.add(id);
     const who = subject?.kind === "agent" ? subject.row.name : (subject?.row.subject ?? "");

@@ -30,14 +30,20 @@ impl Rows {
             self.agents.values().filter(|row| !row.findings.is_empty()).collect();
         agents.sort_by(|a, b| agent_place(&a.row).cmp(&agent_place(&b.row)));
         findings.extend(agents.into_iter().flat_map(|row| row.findings.iter().cloned()));
-        findings.extend(self.faults.values().cloned().map(|found| to_finding(found, 0)));
+        findings.extend(
+            self.faults
+                .iter()
+                .map(|((node, ..), found)| to_finding(Some(node.as_str()), found.clone(), 0)),
+        );
         findings.extend(self.of_leases(bus_dir));
         let mut claims: BTreeMap<&Label, Vec<&Lease<'static>>> = BTreeMap::new();
         for ((node, ..), row) in self.leases.iter().filter(|(_, row)| row.lease.claim.is_some()) {
             claims.entry(node).or_default().push(&row.lease);
         }
-        let shared = claims.into_values().flat_map(of_claims);
-        findings.extend(shared.map(|found| to_finding(found, 0)));
+        for (node, claims) in claims {
+            let shared = of_claims(claims).into_iter();
+            findings.extend(shared.map(|found| to_finding(Some(node.as_str()), found, 0)));
+        }
         let edits: Vec<Edits<'_>> = self
             .agents
             .iter()
@@ -74,7 +80,9 @@ impl Rows {
             found.extend(own.into_iter().chain(holder.flatten()).map(|found| (row, found)));
         }
         found.sort_by(|(a, _), (b, _)| lease_place(&a.row).cmp(&lease_place(&b.row)));
-        let finding = |(row, found): (&LeaseRow, _)| to_finding(found, row.row.waiters.len());
+        let finding = |(row, found): (&LeaseRow, _)| {
+            to_finding(Some(&row.row.node), found, row.row.waiters.len())
+        };
         found.into_iter().map(finding).collect()
     }
 

@@ -101,6 +101,23 @@ fn waiters_stand_in_line_behind_the_lease() {
 }
 
 #[test]
+fn findings_name_the_node_that_they_are_about() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["heartbeat", "--as", "ann"]);
+    let node = sandbox.node().file_name().unwrap().to_str().unwrap().to_owned();
+    fs::write(sandbox.node().join("x y"), "").unwrap();
+    fs::write(sandbox.node().join("zz.lock"), [0xff]).unwrap();
+    sandbox.ok(&["bus", "send", "carl", "hi", "--as", "ann"]);
+    let mut follower = follow(&sandbox);
+    wait_for(&mut follower, "three findings", |o| o.findings.len() == 3);
+    let findings = follower.overview().findings.iter();
+    let mut found: Vec<_> = findings.map(|f| (f.word.as_str(), f.node.as_deref())).collect();
+    found.sort_unstable();
+    let own = Some(node.as_str());
+    assert_eq!(found, [("damaged_record", own), ("odd_name", own), ("unread_mail", None)]);
+}
+
+#[test]
 fn messages_and_what_is_unread_come_and_go() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["heartbeat", "--as", "bob"]);

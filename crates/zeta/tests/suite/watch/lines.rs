@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Agent;
 use crate::json::misfits;
-use crate::support::{LIMIT, Sandbox, wait};
+use crate::support::{LIMIT, Sandbox, can, skip, test_name, wait};
 
 /// A call whose lines are read one by one.
 struct Stream {
@@ -136,4 +136,34 @@ fn options_that_exclude_each_other_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.refused(&["status", "--watch", "--waiting"], 2);
     sandbox.refused(&["watch", "agents"], 2);
+}
+
+#[test]
+fn with_too_few_descriptors_it_says_so_and_does_not_turn() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["deploy", "--as", "ann"]);
+    if !can("prlimit", &["--version"]) {
+        return skip(test_name!(), "needs prlimit");
+    }
+    for limit in 8..=14 {
+        let nofile = format!("--nofile={limit}:{limit}");
+        let args = [&nofile, env!("CARGO_BIN_EXE_zeta"), "watch", "--json"];
+        let mut command = sandbox.other("prlimit", &args);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        child.kill().unwrap();
+        let out = child.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8(out.stdout).unwrap(), out.stderr);
+        let lines: Vec<&str> = out.lines().collect();
+        // A process that cannot even start says that itself.
+        let Some(last) = lines.last() else {
+            assert!(!err.is_empty(), "{limit}: it said nothing at all");
+            continue;
+        };
+        assert!(lines.len() < 4, "{limit}: nothing happened, and it says so: {lines:#?}");
+        let last: Value = serde_json::from_str(last).unwrap();
+        let (leases, findings) = (&last["leases"], &last["findings"]);
+        let knows = leases.to_string().contains("deploy");
+        assert!(knows || findings.to_string().contains("oo many open files"), "{limit}: {last}");
+    }
 }
