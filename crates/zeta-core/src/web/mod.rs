@@ -11,7 +11,8 @@ mod request;
 pub use listen::{HostError, ListenError, check_host, decide_hosts, host_of};
 pub use request::{Refusal, Request, Route, Secrets, Verdict, cookie_name, judge_request};
 
-/// The seconds between two signs of life on a stream without events.
+/// The seconds between two signs of life on a stream without events. A page that hears nothing for
+/// more than twice as long says that it is not connected (`stream.js`).
 pub const KEEP_ALIVE_S: u64 = 15;
 
 /// The least time between two events, in ms: at most ten a second.

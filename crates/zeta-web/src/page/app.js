@@ -59,6 +59,9 @@ function arrived(what) {
 everySecond(() => [needs, ...lists, timeline, details].forEach((part) => part.tick()));
 
 connect({
+  alive(data) {
+    setServerTime(data.now_us);
+  },
   overview(data) {
     setServerTime(data.now_us);
     arrived(replaceAll(data));

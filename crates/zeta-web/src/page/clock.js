@@ -62,6 +62,11 @@ export function age(us) {
 
 const two = (number) => String(number).padStart(2, "0");
 const days = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const farDays = new Intl.DateTimeFormat(undefined, {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+});
 
 /** Writes a moment as `14:03:59`, in the time zone of the reader. */
 export function clock(us, seconds = true) {
@@ -70,9 +75,11 @@ export function clock(us, seconds = true) {
   return seconds ? `${minutes}:${two(date.getSeconds())}` : minutes;
 }
 
-/** Writes the day of a moment: `29 Nov`. */
+/** Writes the day of a moment: `29 Nov`, and of another year: `29 Nov 2025`. */
 export function day(us) {
-  return days.format(new Date(us / 1000));
+  const [date, today] = [new Date(us / 1000), new Date(now() / 1000)];
+  if (Number.isNaN(date.getTime())) return "?";
+  return (date.getFullYear() === today.getFullYear() ? days : farDays).format(date);
 }
 
 /** Writes a moment with its day, if that is not today. */

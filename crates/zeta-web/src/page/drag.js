@@ -41,9 +41,12 @@ export function startPointer(timeline) {
 
   const moveStrip = (at) => {
     const by = stripUs(at.x) - stripUs(drag.x);
-    const left = drag.grip === "right" ? drag.from : drag.from + by;
-    const right = drag.grip === "left" ? drag.to : drag.to + by;
-    scale.show(Math.min(left, right), Math.max(left, right));
+    if (drag.grip === "all") return scale.show(drag.from + by, drag.to + by);
+    // One edge is moved and the other one stays where it is, also where the history ends.
+    const fixed = drag.grip === "left" ? drag.to : drag.from;
+    const edge = Math.max(stripUs(at.x), Math.min(scale.first, drag.from));
+    const from = Math.min(fixed, edge);
+    return scale.show(from, Math.min(Math.max(fixed, edge), scale.end(scale.last - from)));
   };
 
   const pinch = () => {
@@ -58,7 +61,7 @@ export function startPointer(timeline) {
     const at = place(event);
     fingers.set(event.pointerId, at);
     box.setPointerCapture(event.pointerId);
-    if (fingers.size === 2) drag = { kind: "pinch" };
+    if (fingers.size > 1) drag = { kind: "pinch" };
     else if (inStrip(at) && painter.window) drag = startStrip(at);
     else drag = { kind: "lanes", ...at, from: scale.from, to: scale.to, scroll: timeline.scroll };
     timeline.next();
@@ -90,7 +93,8 @@ export function startPointer(timeline) {
     fingers.delete(event.pointerId);
     if (!drag) return;
     const clicked = drag.kind === "lanes" && !drag.moved && event.type === "pointerup";
-    drag = fingers.size > 0 ? drag : undefined;
+    // After a pinch, a finger that stays moves nothing.
+    drag = undefined;
     box.classList.remove("dragging");
     const at = place(event);
     if (clicked) timeline.openSpan(painter.hit(at.x, at.y));

@@ -13,8 +13,8 @@ export const BAR = 17;
 export const GAP = 7;
 
 /** The time at which a span is drawn to begin and to end. */
-export const beginOfSpan = (span) => span.from ?? span.until;
-export const endOfSpan = (span, now) => span.until ?? (span.ended ? span.from : now);
+export const beginOfSpan = (span) => span.from ?? span.until ?? -Infinity;
+export const endOfSpan = (span, now) => span.until ?? (span.ended ? beginOfSpan(span) : now);
 
 class Lane {
   constructor(key, label) {

@@ -49,11 +49,24 @@ function hueOf(name = "") {
   return sum % HUES.length;
 }
 
+/** Letters of scripts whose letters are twice as wide, and signs. */
+const WIDE = /[\u1100-\uffff]/;
+
 /** Cuts a text so that it fits; letters are taken as equally wide, which costs no measuring. */
 function fitted(text, width, letter = 6.4) {
   const room = Math.floor(width / letter);
-  if (text.length <= room) return text;
-  return room < 3 ? "" : `${text.slice(0, room - 1)}…`;
+  if (!WIDE.test(text)) {
+    if (text.length <= room) return text;
+    return room < 3 ? "" : `${text.slice(0, room - 1)}…`;
+  }
+  let [used, cut] = [0, ""];
+  for (const each of text) {
+    const wide = WIDE.test(each) ? 2 : 1;
+    if (used + wide > room) return room < 3 ? "" : `${cut}…`;
+    used += wide;
+    if (used < room) cut += each;
+  }
+  return text;
 }
 
 export class Painter {

@@ -99,7 +99,8 @@ export class Scale {
   /** Returns the moments that get a line, with their text. */
   ticks(pixels = 84) {
     const wanted = ((this.to - this.from) / this.width) * pixels;
-    const step = STEPS.find((each) => each >= wanted) ?? STEPS.at(-1);
+    const longest = STEPS.at(-1);
+    const step = STEPS.find((each) => each >= wanted) ?? Math.ceil(wanted / longest) * longest;
     const zone = new Date(this.from / 1000).getTimezoneOffset() * MINUTE;
     const found = [];
     for (let at = Math.ceil((this.from - zone) / step) * step + zone; at < this.to; at += step) {

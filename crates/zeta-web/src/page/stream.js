@@ -6,11 +6,16 @@ import { put } from "./dom.js";
 /** How long the page waits before it tries again by itself, in ms. */
 const AGAIN_MS = 5000;
 
+/** After so long without an event the connection counts as lost; the server says each 15 s that it
+ * is there. */
+const SILENT_MS = 40000;
+
 /** Opens the stream and keeps it open; `handlers` get the data of each event by its name. */
 export function connect(handlers) {
   const [text, lost] = ["link-text", "lost"].map((id) => document.getElementById(id));
   let source;
   let timer;
+  let silence;
   let lostAt;
   let lastAt;
 
@@ -21,10 +26,19 @@ export function connect(handlers) {
   };
   const close = () => {
     clearTimeout(timer);
+    clearTimeout(silence);
     source?.close();
     source = undefined;
   };
+  const listen = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => {
+      fail();
+      open();
+    }, SILENT_MS);
+  };
   const receive = (event, handle) => {
+    listen();
     lastAt = undefined;
     handle(JSON.parse(event.data));
     lastAt = now();
@@ -48,6 +62,7 @@ export function connect(handlers) {
   const open = () => {
     close();
     source = new EventSource(new URL("events", import.meta.url));
+    listen();
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => receive(event, handle));
     }

@@ -321,6 +321,6 @@ export class Timeline {
     if (bottom > this.scroll + room) this.scroll = bottom - room;
     const { from, to } = this.scale;
     const seen = beginOfSpan(span) < to && endOfSpan(span, now()) > from;
-    if (!seen) this.scale.reveal(beginOfSpan(span));
+    if (!seen && Number.isFinite(beginOfSpan(span))) this.scale.reveal(beginOfSpan(span));
   }
 }

@@ -1,7 +1,9 @@
 //! What happens in the state directory is seen at once, and what is not seen costs nothing.
 
+use rustix::process::Signal;
+
 use super::{Shown, shown_of};
-use crate::support::{LIMIT, Sandbox, test_name, until};
+use crate::support::{LIMIT, Sandbox, signal, test_name, until};
 
 /// The rows of a list that have all of these words.
 pub fn rows(list: &str, words: &[&str]) -> String {
@@ -80,6 +82,9 @@ fn a_page_that_nobody_sees_closes_its_stream() {
     let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
     let connections = |page: &Shown| connections_of(page.web.child.id());
     assert!(until(LIMIT, || connections(&page) > 0));
+    let streams = |page: &Shown| inotify_of(page.web.child.id());
+    assert!(until(LIMIT, || streams(&page) > 0), "the state is followed");
+    page.until("document.querySelector('#leases h2 b').innerText === '1'");
     let hide = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }});
@@ -88,15 +93,55 @@ fn a_page_that_nobody_sees_closes_its_stream() {
     };
     page.eval(&hide(true));
     page.until("document.body.dataset.link === 'paused'");
+    assert!(until(LIMIT, || streams(&page) == 0), "a page that is not seen has its stream open");
+    // What happens meanwhile is there when it is seen again.
+    sandbox.acquire(&["schema", "--as", "bob"]);
+    assert_eq!(page.text("document.querySelector('#leases h2 b').innerText"), "1");
     page.eval(&hide(false));
     page.until("document.body.dataset.link === 'live'");
     wait_row(&mut page, "leases", &["deploy", "ann"]);
+    wait_row(&mut page, "leases", &["schema", "bob"]);
+    sandbox.acquire(&["docs", "--as", "cid"]);
+    wait_row(&mut page, "leases", &["docs", "cid"]);
     page.end_clean();
+}
+
+#[test]
+fn a_server_that_says_nothing_any_more_is_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.acquire(&["deploy", "--as", "ann"]);
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    // The page waits for 40 seconds; here for two.
+    let quick = "const usual = setTimeout;
+        globalThis.setTimeout = (call, ms) => usual(call, ms === 40000 ? 2000 : ms);";
+    let params = serde_json::json!({ "source": quick });
+    page.browser.call("Page.addScriptToEvaluateOnNewDocument", &params).unwrap();
+    page.eval("location.reload()");
+    page.until("performance.getEntriesByType('navigation')[0].type === 'reload'");
+    page.until("document.body?.dataset.link === 'live'");
+    let server = page.web.child.id();
+    signal(server, Signal::STOP);
+    page.until("document.body.dataset.link === 'lost'");
+    let said = page.text("document.querySelector('#lost').innerText");
+    signal(server, Signal::CONT);
+    assert!(said.contains("the data is of"), "{said}");
+    page.until("document.body.dataset.link === 'live'");
+    sandbox.acquire(&["schema", "--as", "bob"]);
+    wait_row(&mut page, "leases", &["schema", "bob"]);
 }
 
 /// The sockets that a process has open.
 fn connections_of(pid: u32) -> usize {
+    open_files(pid, "socket:")
+}
+
+/// The inotify descriptors of a process; the server has some while it follows the state.
+fn inotify_of(pid: u32) -> usize {
+    open_files(pid, "anon_inode:inotify")
+}
+
+fn open_files(pid: u32, kind: &str) -> usize {
     let dir = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let names = dir.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
+    names.filter(|name| name.to_string_lossy().starts_with(kind)).count()
 }

@@ -73,7 +73,8 @@ fn a_page_that_is_open_for_days_keeps_the_newest_spans_and_those_that_last() {
              }
              const trims = [model.spans.trim(), model.spans.trim()];
              const spans = [...model.spans.all.values()];
-             return { trims, count: spans.length, first: model.spans.first, last: spans.at(-1).token,
+             const last = spans.at(-1).token;
+             return { trims, count: spans.length, first: model.spans.first, last,
                       open: spans.filter((span) => !span.ended).map((span) => span.lease) };
          })()",
     );

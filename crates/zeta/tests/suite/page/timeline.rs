@@ -149,3 +149,164 @@ fn the_timeline_zooms_and_moves() {
     page.until("document.querySelector('#follow').ariaPressed === 'true'");
     page.end_clean();
 }
+
+/// Waits until all that asked for a frame was drawn: each frame draws at least one part.
+fn drawn(page: &mut Shown) {
+    page.eval(
+        "new Promise((done) => {
+             let left = 16;
+             const next = () => (left -= 1) ? requestAnimationFrame(next) : done();
+             next();
+         })",
+    );
+}
+
+/// The places of the lanes and of the window in the strip below them, in pixels of the page.
+struct Strip {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Strip {
+    fn of(page: &mut Shown) -> Strip {
+        let place = page.eval(
+            "(() => { const box = document.querySelector('#lanes').getBoundingClientRect();
+             return [box.x, box.y, box.width, box.height]; })()",
+        );
+        let side = |at: usize| place[at].as_f64().unwrap();
+        Strip { x: side(0), y: side(1), width: side(2), height: side(3) }
+    }
+
+    /// The first and the last column of the window that the strip shows: its edges are thicker.
+    fn edges(&self, page: &mut Shown) -> (f64, f64) {
+        let found = page.eval(
+            "(() => { const canvas = document.querySelector('#canvas');
+             const y = canvas.height - 19;
+             // Of a copy: to read from the canvas itself makes the browser complain.
+             const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');
+             copy.drawImage(canvas, 0, 0);
+             const { data } = copy.getImageData(0, y, canvas.width, 1);
+             const color = getComputedStyle(document.querySelector('.mark')).color
+                .match(/\\d+/g).map(Number);
+             const found = [];
+             for (let x = 0; x < canvas.width; x += 1) {
+                 const near = color.every((part, at) => Math.abs(data[x * 4 + at] - part) < 24);
+                 if (near) found.push(x);
+             }
+             return [found[0], found.at(-1)]; })()",
+        );
+        (found[0].as_f64().unwrap(), found[1].as_f64().unwrap())
+    }
+
+    /// Drags in the strip, from a column of the lanes to another one.
+    fn drag(&self, page: &mut Shown, from: f64, to: f64) {
+        let y = self.y + self.height - 19.0;
+        let steps = (1..=6).map(|step| ("mouseMoved", from + (to - from) * f64::from(step) / 6.0));
+        let mut all = vec![("mouseMoved", from), ("mousePressed", from)];
+        all.extend(steps);
+        all.push(("mouseReleased", to));
+        for (at, (kind, x)) in all.into_iter().enumerate() {
+            let held = u8::from(at > 0 && kind != "mouseReleased");
+            let params = serde_json::json!({
+                "type": kind, "x": self.x + x, "y": y, "button": "left", "buttons": held,
+                "clickCount": 1,
+            });
+            page.browser.call("Input.dispatchMouseEvent", &params).unwrap();
+        }
+        drawn(page);
+    }
+}
+
+#[test]
+fn each_edge_of_the_strip_moves_alone() {
+    let sandbox = with_history();
+    // A history of hours does not move on the strip while the test looks at it.
+    let now_us = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
+    let old = zeta_core::time::format_utc(now_us - 3 * 3600 * 1_000_000);
+    let log = sandbox.node().join("history.log");
+    let known = std::fs::read_to_string(&log).unwrap();
+    let line = format!("{old} released old fencing_token=1 agent=\"ann\"\n");
+    std::fs::write(&log, line + &known).unwrap();
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    page.until("document.querySelector('#timeline h2 b').innerText === '4'");
+    page.press("4");
+    page.press("0");
+    page.until(&format!("{PAINTED} > 500"));
+    drawn(&mut page);
+    let strip = Strip::of(&mut page);
+    let near = |a: f64, b: f64| (a - b).abs() <= 8.0;
+    let (left, right) = strip.edges(&mut page);
+    assert!(right - left > 300.0, "{left} {right}");
+    // The left edge to the right, and the right one to the left.
+    let (to_left, to_right) = (left + 200.0, right - 150.0);
+    strip.drag(&mut page, left + 1.0, to_left);
+    let (now_left, now_right) = strip.edges(&mut page);
+    assert!(
+        near(now_left, to_left) && near(now_right, right),
+        "{now_left} {now_right} of {left} {right}"
+    );
+    strip.drag(&mut page, now_right - 1.0, to_right);
+    let (now_left, now_right) = strip.edges(&mut page);
+    assert!(
+        near(now_left, to_left) && near(now_right, to_right),
+        "{now_left} {now_right} of {left} {right}"
+    );
+    assert_eq!(page.text("document.querySelector('#follow').ariaPressed"), "false");
+    // Far beyond the end of the history, the other edge stays where it is.
+    strip.drag(&mut page, now_right - 1.0, strip.width + 400.0);
+    let (now_left, now_right) = strip.edges(&mut page);
+    assert!(
+        near(now_left, to_left) && near(now_right, right),
+        "{now_left} {now_right} of {left} {right}"
+    );
+    strip.drag(&mut page, now_left + 1.0, -400.0);
+    let (now_left, now_right) = strip.edges(&mut page);
+    assert!(
+        near(now_left, left) && near(now_right, right),
+        "{now_left} {now_right} of {left} {right}"
+    );
+    page.end_clean();
+}
+
+#[test]
+fn two_fingers_zoom_and_one_that_stays_does_nothing() {
+    let sandbox = with_history();
+    let Some(mut page) = shown_of(test_name!(), &sandbox) else { return };
+    page.until("document.querySelector('#timeline h2 b').innerText === '3'");
+    page.until(&format!("{PAINTED} > 500"));
+    let strip = Strip::of(&mut page);
+    let touch = |page: &mut Shown, kind: &str, fingers: &[(u32, f64)]| {
+        let points: Vec<_> = fingers
+            .iter()
+            .map(|(id, x)| {
+                let (x, y) = (strip.x + x, strip.y + 50.0);
+                serde_json::json!({ "id": id, "x": x, "y": y })
+            })
+            .collect();
+        let params = serde_json::json!({ "type": kind, "touchPoints": points });
+        page.browser.call("Input.dispatchTouchEvent", &params).unwrap();
+    };
+    let first = range(&mut page);
+    let middle = strip.width / 2.0;
+    touch(&mut page, "touchStart", &[(1, middle - 20.0)]);
+    touch(&mut page, "touchStart", &[(1, middle - 20.0), (2, middle + 20.0)]);
+    for by in [60.0, 100.0, 140.0] {
+        touch(&mut page, "touchMove", &[(1, middle - by), (2, middle + by)]);
+    }
+    drawn(&mut page);
+    assert_ne!(range(&mut page), first);
+    assert_eq!(page.text("document.querySelector('#follow').ariaPressed"), "false");
+    let zoomed = range(&mut page);
+    // One finger is lifted, and the other one still moves.
+    touch(&mut page, "touchEnd", &[(2, middle + 140.0)]);
+    for by in [100.0, 60.0] {
+        touch(&mut page, "touchMove", &[(2, middle + by)]);
+    }
+    touch(&mut page, "touchEnd", &[]);
+    drawn(&mut page);
+    assert_eq!(range(&mut page), zoomed);
+    assert!(!page.eval("document.querySelector('#details').open").as_bool().unwrap());
+    page.end_clean();
+}

@@ -200,16 +200,23 @@ impl Events {
         events
     }
 
-    /// The next event; `None` at the proper end of the stream.
+    /// The next event about the state; `None` at the proper end of the stream.
     pub fn next(&mut self) -> Option<Event> {
+        loop {
+            let text = self.next_text()?;
+            if !text.starts_with("event: alive\n") {
+                return Some(Event::of(&text));
+            }
+        }
+    }
+
+    /// The text of the next event; `None` at the proper end of the stream.
+    pub fn next_text(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.to_owned();
                 self.text = rest.to_owned();
-                if !event.starts_with(':') {
-                    return Some(Event::of(&event));
-                }
-                continue;
+                return Some(event);
             }
             let piece = self.piece()?;
             self.text.push_str(&piece);
