@@ -149,7 +149,7 @@ impl Follower {
     }
 
     fn must_poll(&self) -> bool {
-        self.tree.must_poll() || self.mail.must_poll() || self.places.fd().is_none()
+        self.tree.must_poll() || self.mail.must_poll() || self.places.must_poll()
     }
 
     fn follow_places(&mut self) {

@@ -27,11 +27,14 @@ pub struct PlaceWatcher {
     watcher: Option<DirectoryWatcher>,
     /// Names that would be news, by the number of their directory.
     awaited: HashMap<i32, Vec<String>>,
+    /// A directory in which a name would be news is not watched: the user's watches are used up.
+    is_blind: bool,
 }
 
 impl Default for PlaceWatcher {
     fn default() -> PlaceWatcher {
-        PlaceWatcher { watcher: DirectoryWatcher::new(), awaited: HashMap::new() }
+        let (awaited, is_blind) = Default::default();
+        PlaceWatcher { watcher: DirectoryWatcher::new(), awaited, is_blind }
     }
 }
 
@@ -43,13 +46,15 @@ impl PlaceWatcher {
         for _ in 0..PATH_MAX {
             let dirs = on_the_way(places);
             self.awaited.clear();
+            self.is_blind = false;
             for (dir, names) in &dirs {
                 let number = match names.is_empty() {
                     true => watcher.follow_itself(dir),
                     false => watcher.follow_names(dir),
                 };
-                if let Some(number) = number {
-                    self.awaited.insert(number, names.clone());
+                match number {
+                    Some(number) => _ = self.awaited.insert(number, names.clone()),
+                    None => self.is_blind |= !names.is_empty(),
                 }
             }
             if on_the_way(places) == dirs {
@@ -61,7 +66,7 @@ impl PlaceWatcher {
     /// Returns whether the paths must be looked up again. Then they are to be followed anew, too.
     pub fn take(&mut self) -> bool {
         let Some(watcher) = &self.watcher else { return true };
-        let mut is_news = false;
+        let mut is_news = self.is_blind;
         watcher.drain(|event| {
             is_news |= match event {
                 Event::Lost => true,
@@ -75,7 +80,12 @@ impl PlaceWatcher {
         is_news
     }
 
-    /// Its descriptor, if the kernel gave one. Otherwise [`PlaceWatcher::take`] is always true.
+    /// Returns whether changes come without an event: then [`PlaceWatcher::take`] is always true.
+    pub fn must_poll(&self) -> bool {
+        self.watcher.is_none() || self.is_blind
+    }
+
+    /// Its descriptor, if the kernel gave one.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watcher.as_ref().map(AsFd::as_fd)
     }

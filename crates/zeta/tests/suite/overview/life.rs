@@ -9,7 +9,7 @@ use zeta_core::overview::{LeaseKind, Overview, Urgency};
 use zeta_core::presence::Liveness;
 
 use super::{agent, check, follow, lease, wait_for, words};
-use crate::support::{LIMIT, Sandbox, run, signal, until, wait};
+use crate::support::{LIMIT, Sandbox, can, run, signal, skip, test_name, until, wait};
 
 #[test]
 fn a_tree_that_comes_goes_and_comes_again_is_shown() {
@@ -175,6 +175,23 @@ fn directories_that_go_while_they_are_open_and_come_again_are_followed() {
         wait_for(&mut follower, "no finding", |o| o.findings.is_empty());
         check(&mut follower, &mut old, &sandbox);
     }
+}
+
+#[test]
+fn a_user_without_watches_is_shown_all_changes_too() {
+    let none = "echo 0 > /proc/sys/user/max_inotify_watches";
+    if !can("unshare", &["-Ur", "sh", "-c", none]) {
+        return skip(test_name!(), "needs a user namespace");
+    }
+    let sandbox = Sandbox::new();
+    let script = format!("{none} && exec \"$0\" --exact --test-threads=1 \"$@\"");
+    let mut again = sandbox.other("unshare", &["-Ur", "sh", "-c", &script]);
+    again.arg(std::env::current_exe().unwrap());
+    let tests = ["directories_that_go_while_they_are_open_and_come_again_are_followed"];
+    again.args(tests.map(|name| format!("overview::life::{name}")));
+    let out = run(&mut again);
+    assert_eq!(out.status, 0, "{out:?}");
+    assert!(out.out.contains(" 1 passed"), "{out:?}");
 }
 
 #[test]
