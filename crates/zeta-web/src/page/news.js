@@ -58,7 +58,7 @@ export function messageList(pane, open) {
   return listOf(pane, { word: "messages", ...messages, grid });
 }
 
-const SIGN = { person: "person", stuck: "stuck", collision: "collision", notice: "notice" };
+/** How the urgencies are said; each has a sign of its name. */
 const URGENCY = { person: "a person", stuck: "stuck", collision: "collision", notice: "notice" };
 
 /** Makes the list of findings, the most urgent first. */
@@ -75,7 +75,8 @@ export function findingList(pane, open) {
   const fill = (parts, wanted) => {
     const finding = findings.row(wanted);
     if (!finding) return;
-    setIcon(parts.icon, SIGN[finding.urgency] ?? "notice");
+    const isKnown = Object.hasOwn(URGENCY, finding.urgency);
+    setIcon(parts.icon, isKnown ? finding.urgency : "notice");
     mark(parts.sign, "data-tone", finding.urgency === "notice" ? "quiet" : finding.urgency);
     put(parts.spoken, URGENCY[finding.urgency] ?? finding.urgency);
     put(parts.text, finding.message);
