@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::{Context, Result};
 
@@ -69,8 +70,11 @@ impl Outcome {
 /// `cargo xtask test`: provides what is needed, runs all tests, prints the counts.
 pub fn run() -> Result<bool> {
     needs::provide()?;
+    let release = dist::begin();
     let mut outcome = run_tests()?;
     outcome.add(run_doc_tests()?);
+    // A build that failed says so when the costs ask for it.
+    let _ = release.and_then(|mut build| build.wait());
     outcome.add(run_costs()?);
     outcome.add(run_cuts()?);
     outcome.add(run_agents());
@@ -87,8 +91,11 @@ pub fn run() -> Result<bool> {
 pub fn run_tests() -> Result<Outcome> {
     let nextest = run::answer(run::cargo(&["nextest", "--version"])).is_some();
     let before = litter::look();
+    // Most tests wait for processes: one more than there are cores keeps these at work.
+    let threads = thread::available_parallelism().map_or(1, |cores| cores.get() + 1).to_string();
+    let run = ["nextest", "run", "--workspace", "--no-fail-fast", "--test-threads", &threads];
     let mut outcome = match nextest {
-        true => counted(Runner::Nextest, &["nextest", "run", "--workspace", "--no-fail-fast"]),
+        true => counted(Runner::Nextest, &run),
         false => counted(Runner::Libtest, &["test", "--workspace", "--tests", "--no-fail-fast"]),
     }?;
     for path in before.left() {
