@@ -5,10 +5,27 @@
 /** So long does the rest wait at most while a person moves something, in ms. */
 const PATIENCE_MS = 120;
 
+/** A frame longer than the first, in ms, halves what the next may do; a shorter one adds to it. */
+const [LONG_MS, SHORT_MS] = [9, 6];
+const ROWS_MAX = 8;
+
 const moved = new Set();
 const waiting = new Set();
 let asked = false;
 let restAt = 0;
+let began = 0;
+let rows = 4;
+
+/** How many rows may come into being in one frame, as the browser kept up with the last ones. */
+export const newRowsMax = () => rows;
+
+// A message is handled after the frame that sends it: after style, layout and paint.
+const after = new MessageChannel();
+after.port1.onmessage = () => {
+  const took = performance.now() - began;
+  if (took > LONG_MS) rows = Math.max(1, Math.floor(rows / 2));
+  else if (took < SHORT_MS) rows = Math.min(ROWS_MAX, rows + 1);
+};
 
 /**
  * Calls `draw` in a frame soon; a hidden page waits until it is seen. A part that had nothing to
@@ -33,6 +50,8 @@ function ask() {
 
 function frame(time) {
   asked = false;
+  began = performance.now();
+  after.port2.postMessage(0);
   if (moved.size === 0 || (waiting.size > 0 && time - restAt > PATIENCE_MS)) {
     restAt = time;
     drawOne();

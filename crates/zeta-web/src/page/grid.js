@@ -2,12 +2,10 @@
 // key, so that the focus, the reader of a screen and the eye stay where they are.
 
 import { make, put, mark } from "./dom.js";
-import { drawNext, drawSoon } from "./frame.js";
+import { drawNext, drawSoon, newRowsMax } from "./frame.js";
 
 /** Rows that exist above and below the screen. */
 const SPARE = 3;
-/** Rows that come into being in one frame at most. */
-const NEW_ROWS = 2;
 
 /** What a column may be narrower in one row than in another, in px. */
 const SLACK = 24;
@@ -53,6 +51,7 @@ export class Grid {
     this.body.addEventListener("focusin", (event) => this.focused(event));
     new ResizeObserver(() => this.resized()).observe(this.body);
     this.paint = () => this.draw();
+    this.move = () => this.draw(true);
   }
 
   /** Shows these keys, in this order. */
@@ -87,10 +86,11 @@ export class Grid {
   scrolled() {
     // Asking for it while drawing would make the browser lay out the page in between.
     this.top = this.body.scrollTop;
-    drawNext(this.paint);
+    drawNext(this.move);
   }
 
-  draw() {
+  /** Draws the rows that belong on the screen; if it only moved, those that were there are kept. */
+  draw(onlyMoved = false) {
     if (!this.height) return;
     this.widths ??= this.measured();
     const [count, height] = [this.keys.length, this.height];
@@ -104,15 +104,16 @@ export class Grid {
     // The row with the focus stays, wherever the list is scrolled to.
     if (!this.place.has(this.current)) this.leave();
     if (this.current !== undefined) wanted.add(this.current);
-    for (const [key, parts] of this.rows) if (!wanted.has(key)) this.drop(key, parts);
+    const spare = [...this.rows.keys()].filter((key) => !wanted.has(key));
     const reachable = this.current ?? this.keys[first === 0 ? 0 : first + SPARE];
     let fresh = 0;
     for (const key of wanted) {
       let parts = this.rows.get(key);
-      if (!parts) {
+      const isNew = !parts;
+      if (isNew) {
         fresh += 1;
-        if (fresh > NEW_ROWS && key !== this.current) continue;
-        parts = this.take(key);
+        if (fresh > newRowsMax() && key !== this.current) continue;
+        parts = this.take(key, spare.pop());
       }
       const at = this.place.get(key);
       if (parts.index !== at || parts.height !== height) {
@@ -121,10 +122,12 @@ export class Grid {
         parts.row.setAttribute("aria-rowindex", at + 2);
       }
       mark(parts.row, "tabindex", key === reachable ? "0" : "-1");
-      this.fill(parts, key);
-      this.cut(parts);
+      if (isNew || !onlyMoved) this.write(parts, key);
     }
-    if (fresh > NEW_ROWS) drawNext(this.paint);
+    // What is left over may be of use in the next frame, if it still stands where it belongs.
+    const isPending = fresh > newRowsMax();
+    for (const key of spare) if (!isPending || !this.place.has(key)) this.drop(key);
+    if (isPending) drawNext(this.move);
     for (const parts of this.free.splice(8)) parts.row.remove();
     if (this.lostFocus) {
       this.lostFocus = false;
@@ -159,10 +162,12 @@ export class Grid {
     this.lostFocus = this.current !== undefined;
   }
 
-  take(key) {
-    const parts = this.free.pop() ?? this.made();
-    parts.key = key;
+  /** Returns a row for a key: the one of another key, if that has no more use for it. */
+  take(key, from) {
+    const parts = this.rows.get(from) ?? this.free.pop() ?? this.made();
+    this.rows.delete(from);
     parts.row.hidden = false;
+    parts.key = key;
     this.rows.set(key, parts);
     return parts;
   }
@@ -176,10 +181,16 @@ export class Grid {
     return parts;
   }
 
-  drop(key, parts) {
+  drop(key) {
+    const parts = this.rows.get(key);
     this.rows.delete(key);
     parts.row.hidden = true;
     this.free.push(parts);
+  }
+
+  write(parts, key) {
+    this.fill(parts, key);
+    this.cut(parts);
   }
 
   keyOf(event) {

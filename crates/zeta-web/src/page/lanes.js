@@ -117,7 +117,8 @@ export class Lanes {
 
 /**
  * Builds the lanes of all spans that have the words, in the order of the list of leases or agents;
- * then those of what is not there any more. It yields often, so that a frame need not wait for thousands of spans.
+ * then those of what is not there any more. It yields often, so that a frame need not wait for
+ * thousands of spans.
  */
 export function* buildLanes(all, by, words) {
   const lanes = new Lanes(by, words);

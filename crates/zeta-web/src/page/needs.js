@@ -83,7 +83,8 @@ function findingRows(urgency, known) {
   for (const finding of model.findings) {
     if (finding.urgency !== urgency) continue;
     const subject = subjectOf(finding);
-    const id = subject ? `${subject.kind} ${subject.key}` : `${finding.finding} ${finding.node ?? ""} ${finding.about}`;
+    const { finding: word, node = "", about } = finding;
+    const id = subject ? `${subject.kind} ${subject.key}` : `${word} ${node} ${about}`;
     if (known.has(id)) continue;
     known.add(id);
     const who = subject?.kind === "agent" ? subject.row.name : (subject?.row.subject ?? "");

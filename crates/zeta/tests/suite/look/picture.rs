@@ -13,6 +13,8 @@ const BYTES_MAX: usize = 150 * 1024;
 /// The element of an SVG that has the words.
 const WORDS: [&str; 2] = ["<desc>", "</desc>"];
 
+const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
+
 /// A picture, as the program shows it now.
 pub(super) struct Picture {
     pub(super) file: String,
@@ -20,9 +22,13 @@ pub(super) struct Picture {
     pub(super) words: Vec<String>,
 }
 
-/// The words of a screen that are the same each time: no numbers, no ages, and none that was cut.
+/// The words of a screen that are the same each time: no numbers, no ages, and none that was cut. A
+/// month stands there soon after midnight, beside what was yesterday.
 pub(super) fn words(text: &str) -> Vec<String> {
     let is_steady = |word: &&str| {
+        if MONTHS.split(' ').any(|month| month == *word) {
+            return false;
+        }
         let letters = word.chars().filter(|char| char.is_alphabetic()).count();
         letters > 2 && !word.contains(|char: char| char.is_ascii_digit() || char == '…')
     };
