@@ -25,10 +25,12 @@
 //! 20. [`overview`]: what is known of a state directory, as people look at it.
 //! 21. [`history`]: who held which lease when, and how that ended.
 //! 22. [`web`]: which requests the page of all that answers.
+//! 23. [`cluster`]: the same across machines that share a store.
 #![forbid(unsafe_code)]
 
 pub mod bus;
 pub mod clean;
+pub mod cluster;
 pub mod creds;
 pub mod evidence;
 pub mod history;

@@ -130,7 +130,7 @@ pub fn judge(observed: &Observed, now: &Now) -> Standing {
     }
 }
 
-fn aged(age: Age, ttl_ms: u64, cause: Cause, why: HeldWhy) -> Standing {
+pub(crate) fn aged(age: Age, ttl_ms: u64, cause: Cause, why: HeldWhy) -> Standing {
     match age {
         Age::Ms(age_ms) if age_ms > ttl_ms => Standing::Grantable(cause),
         Age::Ms(age_ms) => Standing::Held(Held { why, rest_ms: Some(ttl_ms - age_ms + 1) }),
@@ -247,7 +247,7 @@ pub fn decide_acquire(
 
 /// Returns whether the record was granted to this very attempt, whose answer may have been lost. A
 /// dead holder's lease is free.
-pub(super) fn is_repeated(observed: &Observed, ask: &AcquireRequest, now: &Now) -> bool {
+pub(crate) fn is_repeated(observed: &Observed, ask: &AcquireRequest, now: &Now) -> bool {
     let Observed::Ours(record, _, life) = observed else { return false };
     *life != ProcessState::Dead
         && record.lease_id == ask.lease_id
@@ -257,7 +257,7 @@ pub(super) fn is_repeated(observed: &Observed, ask: &AcquireRequest, now: &Now) 
         && now.reading.boot_ns <= record.expires_boot_ns()
 }
 
-pub(super) fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
+pub(crate) fn granted(ask: &AcquireRequest, fencing_token: FencingToken, now: &Now) -> Record {
     // A session's wrapper may live in another pid namespace than the call that takes the lease.
     let pid_ns = ask.processes.pid_ns.or(now.host.pid_ns);
     let processes = Processes { pid_ns, ..ask.processes };
@@ -290,7 +290,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    pub(super) fn to(observed: &Observed) -> Lost {
+    pub(crate) fn to(observed: &Observed) -> Lost {
         match observed {
             Observed::Ours(record, ..) => Lost { by: Some(record.clone()) },
             _ => Lost { by: None },

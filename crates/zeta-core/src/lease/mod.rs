@@ -13,6 +13,7 @@ pub use decide::{
     Observed, Reassigned, Released, Renewed, Standing, Successor, check_margin_ms, decide_acquire,
     decide_break, decide_check, decide_reassign, decide_release, decide_renew, judge,
 };
+pub(crate) use decide::{aged, granted, is_repeated};
 pub use foreign::Said;
 pub use loss::{Loss, Past, decide_loss, is_kept_by, judge_past};
 

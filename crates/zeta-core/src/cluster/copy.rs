@@ -1,0 +1,339 @@
+//! The copy of another node's record: a readable file that gives the signed bytes back.
+//!
+//! The keys of the observer stand before the last line and begin with `copy_`. No record of a node
+//! may have such a key, so it is always clear who says what. Text by another program is wrapped
+//! into a record of the kind `foreign`.
+
+use super::Id;
+use crate::evidence::{Age, is_same_boot};
+use crate::name::Label;
+use crate::record::{self, Damage, Fields, KEYS_MAX, Text};
+use crate::time::{Host, NS_PER_MS, Now};
+
+/// How a key of the observer begins.
+pub const PREFIX: &str = "copy_";
+/// The kind of a record that holds text by another program.
+pub const FOREIGN_KIND: &str = "foreign";
+/// The last line of a record.
+const END: &str = "end: true\n";
+/// Most keys that the observer adds.
+const ADDED: usize = 8;
+/// Most bytes that they add.
+const ADDED_BYTES: usize = 1024;
+
+/// Most bytes of the copy of a record that may have `max`. A wrapped character has at most six.
+pub const fn copy_max(max: usize) -> usize {
+    6 * max + ADDED_BYTES
+}
+
+/// What the observer says about a record of another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The node that wrote the record.
+    pub node: Label,
+    /// The cluster.
+    pub cluster: Id,
+    /// The epoch of the cluster in which it was read.
+    pub epoch: u64,
+    /// The revision of the record in the store.
+    pub sequence: u64,
+    /// When the observer first saw this revision.
+    pub observed: Moment,
+    /// The key of the node signed it.
+    pub verified: bool,
+}
+
+/// A moment by the boot clock of an observer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// The boot clock.
+    pub boot_ns: u64,
+    /// The boot.
+    pub boot_id: String,
+    /// The time namespace, which shifts the boot clock.
+    pub time_ns: Option<u64>,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn at(now: &Now) -> Moment {
+        let Host { boot_id, time_ns, .. } = now.host;
+        Moment { boot_ns: now.reading.boot_ns, boot_id: boot_id.clone(), time_ns: *time_ns }
+    }
+
+    /// How long ago it was. A moment of another boot or of another clock says nothing.
+    pub fn age(&self, now: &Now) -> Age {
+        let comparable = is_same_boot(&self.boot_id, now.host) && self.time_ns == now.host.time_ns;
+        match now.reading.boot_ns.checked_sub(self.boot_ns) {
+            Some(age_ns) if comparable => Age::Ms(age_ns / NS_PER_MS),
+            _ => Age::Unclear,
+        }
+    }
+}
+
+/// Decides when the observer first saw a revision: as it remembers, if it saw the same one before
+/// by the same clock, else now.
+pub fn decide_observed(
+    before: Option<&About>,
+    cluster: &Id,
+    (epoch, sequence): (u64, u64),
+    now: &Now,
+) -> Moment {
+    let same = before.filter(|before| {
+        before.cluster == *cluster
+            && (before.epoch, before.sequence) == (epoch, sequence)
+            && before.observed.age(now) != Age::Unclear
+    });
+    same.map_or_else(|| Moment::at(now), |before| before.observed.clone())
+}
+
+/// Why a record of another node does not become a copy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// It has a key that belongs to observers.
+    #[error("it has the key {0:?}, which only an observer may write")]
+    ForgedKey(String),
+    /// It says that it is a wrapped text, which only an observer may say.
+    #[error("its kind is {FOREIGN_KIND:?}, which only an observer may write")]
+    ForgedKind,
+}
+
+/// Writes the copy of a record that may have `max` bytes.
+pub fn write(original: &[u8], max: usize, about: &About) -> Result<String, Refusal> {
+    let mut text = match record::parse(original, max)? {
+        Text::Own(fields) => {
+            if let Some((key, _)) = fields.iter().find(|(key, _)| key.starts_with(PREFIX)) {
+                return Err(Refusal::ForgedKey(key.to_owned()));
+            }
+            if fields.text("kind").is_some_and(|kind| kind == FOREIGN_KIND) {
+                return Err(Refusal::ForgedKind);
+            }
+            if fields.iter().count() > KEYS_MAX - ADDED {
+                return Err(Damage::TooManyKeys(KEYS_MAX - ADDED).into());
+            }
+            fields.render()
+        }
+        Text::Foreign(_) => {
+            let text = std::str::from_utf8(original).map_err(|_| Damage::NotUtf8)?;
+            let mut wrapped = Fields::new(FOREIGN_KIND);
+            wrapped.push_text("text", text);
+            wrapped.render()
+        }
+    };
+    text.truncate(text.len() - END.len());
+    text.push_str(&about.to_lines());
+    Ok(text)
+}
+
+/// Reads a copy of a record that may have `max` bytes: what the observer says, and the original
+/// byte by byte.
+pub fn read(copy: &[u8], max: usize) -> Result<(About, Vec<u8>), Damage> {
+    let Text::Own(fields) = record::parse(copy, copy_max(max))? else {
+        return Err(Damage::BadKey("schema"));
+    };
+    let about = About::of(&fields)?;
+    if fields.text("kind").is_some_and(|kind| kind == FOREIGN_KIND) {
+        let text = fields.text("text").ok_or(Damage::BadKey("text"))?;
+        return Ok((about, text.as_bytes().to_vec()));
+    }
+    let text = std::str::from_utf8(copy).map_err(|_| Damage::NotUtf8)?;
+    let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(PREFIX));
+    Ok((about, lines.collect::<String>().into_bytes()))
+}
+
+impl About {
+    /// Reads what the observer says in the record of a copy.
+    pub fn of(fields: &Fields<'_>) -> Result<About, Damage> {
+        let text = |key| fields.text(key).ok_or(Damage::BadKey(key));
+        let number = |key| fields.number(key).ok_or(Damage::BadKey(key));
+        let time_ns = match fields.raw("copy_time_ns") {
+            None => None,
+            Some(_) => Some(number("copy_time_ns")?),
+        };
+        Ok(About {
+            node: text("copy_node")?.parse().map_err(|_| Damage::BadKey("copy_node"))?,
+            cluster: text("copy_cluster")?.parse().map_err(|_| Damage::BadKey("copy_cluster"))?,
+            epoch: number("copy_epoch")?,
+            sequence: number("copy_sequence")?,
+            observed: Moment {
+                boot_ns: number("copy_observed_boot_ns")?,
+                boot_id: text("copy_boot_id")?.into_owned(),
+                time_ns,
+            },
+            verified: match fields.raw("copy_verified") {
+                Some("true") => true,
+                Some("false") => false,
+                _ => return Err(Damage::BadKey("copy_verified")),
+            },
+        })
+    }
+
+    /// The lines of the observer, and the last line of the record.
+    fn to_lines(&self) -> String {
+        let mut fields = Fields::default();
+        fields.push_text("copy_node", self.node.as_str());
+        fields.push_text("copy_cluster", self.cluster.as_str());
+        fields.push_number("copy_epoch", self.epoch);
+        fields.push_number("copy_sequence", self.sequence);
+        fields.push_number("copy_observed_boot_ns", self.observed.boot_ns);
+        fields.push_text("copy_boot_id", &self.observed.boot_id);
+        if let Some(time_ns) = self.observed.time_ns {
+            fields.push_number("copy_time_ns", time_ns);
+        }
+        fields.push_raw("copy_verified", if self.verified { "true" } else { "false" });
+        fields.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layout::RECORD_MAX;
+    use crate::time::Reading;
+
+    const OWN: &str = "schema: 1\nkind: \"lease\"\nlease: \"deploy\"\nttl_ms: 5\nend: true\n";
+
+    fn host(boot_id: &str, time_ns: u64) -> Host {
+        Host { boot_id: boot_id.into(), time_ns: Some(time_ns), ..Host::default() }
+    }
+
+    fn reading(boot_s: u64) -> Reading {
+        Reading { boot_ns: boot_s * 1_000_000_000, awake_ns: 0, wall_us: 0 }
+    }
+
+    fn about() -> About {
+        About {
+            node: "node-b".parse().unwrap(),
+            cluster: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            epoch: 3,
+            sequence: 41,
+            observed: Moment { boot_ns: 7_000_000_000, boot_id: "b1".into(), time_ns: Some(1) },
+            verified: true,
+        }
+    }
+
+    #[test]
+    fn a_copy_is_the_original_with_the_words_of_the_observer() {
+        let copy = write(OWN.as_bytes(), RECORD_MAX, &about()).unwrap();
+        let expected = "schema: 1\nkind: \"lease\"\nlease: \"deploy\"\nttl_ms: 5\n\
+                        copy_node: \"node-b\"\n\
+                        copy_cluster: \"0123456789abcdef0123456789abcdef\"\n\
+                        copy_epoch: 3\ncopy_sequence: 41\ncopy_observed_boot_ns: 7000000000\n\
+                        copy_boot_id: \"b1\"\ncopy_time_ns: 1\ncopy_verified: true\nend: true\n";
+        assert_eq!(copy, expected);
+        assert_eq!(read(copy.as_bytes(), RECORD_MAX), Ok((about(), OWN.as_bytes().to_vec())));
+        assert!(copy.len() - OWN.len() <= ADDED_BYTES);
+    }
+
+    #[test]
+    fn a_peer_does_not_speak_for_the_observer() {
+        let with = |line: &str| OWN.replace("end:", &format!("{line}\nend:"));
+        let refused = |text: &str| write(text.as_bytes(), RECORD_MAX, &about()).unwrap_err();
+        let forged = Refusal::ForgedKey("copy_verified".into());
+        assert_eq!(refused(&with("copy_verified: true")), forged);
+        assert_eq!(refused(&OWN.replace("\"lease\"", "\"foreign\"")), Refusal::ForgedKind);
+        // Also where the word is written in another way.
+        assert_eq!(refused(&OWN.replace("\"lease\"", "\"f\\u006freign\"")), Refusal::ForgedKind);
+        assert_eq!(refused("schema: 2\nend: true\n"), Damage::UnknownSchema("2".into()).into());
+        assert_eq!(refused(&"x".repeat(RECORD_MAX + 1)), Damage::TooLong(RECORD_MAX).into());
+        let keys: String = (0..KEYS_MAX - ADDED).map(|at| format!("k{at}: 1\n")).collect();
+        let many = format!("schema: 1\n{keys}end: true\n");
+        let too_many = Refusal::Damaged(Damage::TooManyKeys(KEYS_MAX - ADDED));
+        assert_eq!(write(many.as_bytes(), 1 << 20, &about()), Err(too_many));
+    }
+
+    #[test]
+    fn a_copy_without_the_words_of_the_observer_is_damaged() {
+        let copy = write(OWN.as_bytes(), RECORD_MAX, &about()).unwrap();
+        for (from, to, key) in [
+            ("copy_node: \"node-b\"\n", "", "copy_node"),
+            ("node-b", "..", "copy_node"),
+            ("89abcdef\"", "\"", "copy_cluster"),
+            ("copy_epoch: 3", "copy_epoch: \"3\"", "copy_epoch"),
+            ("copy_verified: true", "copy_verified: 1", "copy_verified"),
+            ("copy_time_ns: 1", "copy_time_ns: true", "copy_time_ns"),
+        ] {
+            let changed = copy.replacen(from, to, 1);
+            assert_eq!(read(changed.as_bytes(), RECORD_MAX), Err(Damage::BadKey(key)), "{from}");
+        }
+        assert_eq!(read(b"a text", RECORD_MAX), Err(Damage::BadKey("schema")));
+    }
+
+    #[test]
+    fn the_age_of_a_revision_is_counted_by_one_clock_only() {
+        let moment = about().observed;
+        for (host, boot_s, age) in [
+            (host("b1", 1), 9, Age::Ms(2_000)),
+            (host("b1", 1), 7, Age::Ms(0)),
+            (host("b1", 1), 6, Age::Unclear),
+            (host("b2", 1), 9, Age::Unclear),
+            (host("b1", 2), 9, Age::Unclear),
+        ] {
+            let now = Now { reading: reading(boot_s), host: &host };
+            assert_eq!(moment.age(&now), age, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_revision_is_observed_once_and_a_new_one_anew() {
+        let (here, about) = (host("b1", 1), about());
+        let now = Now { reading: reading(9), host: &here };
+        let other: Id = "f".repeat(32).parse().unwrap();
+        let observed = |before, cluster: &Id, of| decide_observed(before, cluster, of, &now);
+        assert_eq!(observed(Some(&about), &about.cluster, (3, 41)), about.observed);
+        for (before, cluster, of) in [
+            (None, &about.cluster, (3, 41)),
+            (Some(&about), &other, (3, 41)),
+            (Some(&about), &about.cluster, (3, 42)),
+            (Some(&about), &about.cluster, (4, 41)),
+        ] {
+            assert_eq!(observed(before, cluster, of), Moment::at(&now), "{of:?}");
+        }
+        let rebooted = host("b2", 1);
+        let later = Now { reading: reading(9), host: &rebooted };
+        let again = decide_observed(Some(&about), &about.cluster, (3, 41), &later);
+        assert_eq!(again, Moment::at(&later), "a moment of another boot says nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_another_program_comes_back_byte_by_byte(text in "(?s).{0,300}") {
+            if matches!(record::parse(text.as_bytes(), RECORD_MAX), Ok(Text::Foreign(_))) {
+                let copy = write(text.as_bytes(), RECORD_MAX, &about()).unwrap();
+                let back = read(copy.as_bytes(), RECORD_MAX);
+                prop_assert_eq!(back, Ok((about(), text.into_bytes())));
+            }
+        }
+
+        #[test]
+        fn any_record_comes_back_byte_by_byte(
+            values in proptest::collection::vec(("[a-z][a-z0-9_]{0,20}", "(?s).{0,30}"), 0..20),
+        ) {
+            let mut text = "schema: 1\nkind: \"x\"\n".to_owned();
+            for (at, (key, value)) in values.iter().enumerate() {
+                text.push_str(&format!("x{at}{key}: {}\n", record::quote(value)));
+            }
+            text.push_str(END);
+            let copy = write(text.as_bytes(), RECORD_MAX * 4, &about()).unwrap();
+            let back = read(copy.as_bytes(), RECORD_MAX * 4);
+            prop_assert_eq!(back, Ok((about(), text.into_bytes())));
+        }
+
+        #[test]
+        fn no_bytes_are_a_reason_to_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            lines in "(schema: 1\n)?(kind: \"foreign\"\n)?(copy_[a-z]{1,9}: [a-z0-9\"]{1,9}\n)*",
+        ) {
+            let text = [lines.as_bytes(), END.as_bytes()].concat();
+            for bytes in [bytes, text] {
+                let _ = write(&bytes, RECORD_MAX, &about());
+                let _ = read(&bytes, RECORD_MAX);
+            }
+        }
+    }
+}
