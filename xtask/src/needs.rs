@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{boot, npm_file, run};
+use crate::{boot, nats_server, npm_file, run};
 
 /// How to check a need.
 enum Probe {
@@ -36,7 +36,7 @@ const fn need(program: &'static str, package: &'static str, tests: &'static str)
     Need { probe: Probe::Program(program), package, tests }
 }
 
-const NEEDS: [Need; 29] = [
+const NEEDS: [Need; 30] = [
     need("strace", "strace", "faults at each system call (ENOSPC, EIO, EMFILE, SIGKILL)"),
     need("setfacl", "acl", "state directories with an access control list"),
     need("flock", "util-linux", "the POSIX-shell agent, and 'lease exec' beside flock(1)"),
@@ -68,11 +68,12 @@ const NEEDS: [Need; 29] = [
     need("npm", "npm", "the stand-in of GitHub beside GitHub's own description, and agent tools"),
     need("tmux", "tmux", "the live view in a real terminal, and its pictures"),
     need("chromium", "chromium", "the page of 'zeta web' in a browser"),
+    need("nats-server", "nats-server", "the cluster on a server of Debian"),
     need("ip", "iproute2", "agent tools in a network that has loopback only"),
     Need {
         probe: Probe::PythonModule("ensurepip"),
         package: "python3-venv",
-        tests: "the book of the documentation, and its links",
+        tests: "the book of the documentation and its links, and the cluster on a newer server",
     },
 ];
 
@@ -117,6 +118,7 @@ pub fn provide() -> Result<()> {
         install(&packages(&missing))?;
     }
     npm_file::provide()?;
+    nats_server::provide();
     if root {
         boot::provide()?;
     }

@@ -14,7 +14,9 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::counts::{Counts, Reader, Runner};
-use crate::{agents, book, boot, costs, cuts, dist, litter, mutants, needs, npm_file, run};
+use crate::{
+    agents, book, boot, costs, cuts, dist, litter, mutants, nats_server, needs, npm_file, run,
+};
 
 /// The variable with the file to which skipped tests append a line.
 const SKIPPED_LOG: &str = "ZETA_SKIPPED_LOG";
@@ -215,6 +217,7 @@ fn counted(runner: Runner, args: &[&str]) -> Result<Outcome> {
     let mut command = run::cargo(args);
     command.env(SKIPPED_LOG, &log);
     command.envs(npm_file::ALL.iter().map(|file| (file.variable, file.place())));
+    command.env(nats_server::VARIABLE, nats_server::place());
     if let Some(tree) = boot::place() {
         command.env(boot::VARIABLE, tree);
     }

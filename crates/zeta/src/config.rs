@@ -13,6 +13,7 @@ use zeta_core::hook::{Rule, Rules};
 use zeta_core::name::Label;
 use zeta_core::time::{TimeError, parse_duration, parse_ttl};
 
+use zeta_cluster::{AddressError, Monitors, Servers};
 use zeta_os::error::{Error, Kind, Result};
 
 /// The machine's file.
@@ -22,7 +23,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 12] = [
     "state_dir",
     "node",
     "agent",
@@ -32,6 +33,9 @@ const KEYS: [&str; 9] = [
     "hook_commit",
     "hook_push",
     "hook_mail",
+    "cluster_server",
+    "cluster_credentials",
+    "cluster_monitor",
 ];
 
 /// The values of the files, checked.
@@ -55,6 +59,12 @@ pub struct Config {
     pub hook_push: Option<Rule>,
     /// What hooks do about unread messages.
     pub hook_mail: Option<MailRule>,
+    /// The servers of the cluster.
+    pub cluster_server: Option<Servers>,
+    /// The file with the login there.
+    pub cluster_credentials: Option<PathBuf>,
+    /// The monitoring ports of the servers.
+    pub cluster_monitor: Option<Monitors>,
 }
 
 /// One file as written. Each value keeps its position, so that an error can name the line.
@@ -70,6 +80,9 @@ struct Raw {
     hook_commit: Option<toml::Spanned<String>>,
     hook_push: Option<toml::Spanned<String>>,
     hook_mail: Option<toml::Spanned<String>>,
+    cluster_server: Option<toml::Spanned<String>>,
+    cluster_credentials: Option<toml::Spanned<String>>,
+    cluster_monitor: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -117,6 +130,9 @@ impl Config {
             hook_commit: self.hook_commit.or(below.hook_commit),
             hook_push: self.hook_push.or(below.hook_push),
             hook_mail: self.hook_mail.or(below.hook_mail),
+            cluster_server: self.cluster_server.or(below.cluster_server),
+            cluster_credentials: self.cluster_credentials.or(below.cluster_credentials),
+            cluster_monitor: self.cluster_monitor.or(below.cluster_monitor),
         }
     }
 
@@ -190,18 +206,24 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     let mail = |v: toml::Spanned<String>| {
         v.get_ref().parse().map_err(|e| wrong_word("hook_mail", v.span(), v.get_ref(), e))
     };
-    let state_dir = match raw.state_dir {
-        Some(dir) if !Path::new(dir.get_ref()).is_absolute() => {
-            return Err(broken(format!(
-                "{}: state_dir {:?} is not valid: give an absolute path",
-                at(dir.span()),
-                dir.get_ref()
-            )));
+    let absolute = |key: &str, value: Option<toml::Spanned<String>>| match value {
+        Some(path) if !Path::new(path.get_ref()).is_absolute() => {
+            Err(wrong_word(key, path.span(), path.get_ref(), "give an absolute path"))
         }
-        dir => dir.map(|dir| PathBuf::from(dir.into_inner())),
+        path => Ok(path.map(|path| PathBuf::from(path.into_inner()))),
+    };
+    // A wrong address may have a login in it.
+    let wrong_address = |key: &str, span, rule: AddressError| {
+        broken(format!("{}: {key} is not valid: {rule}", at(span)))
+    };
+    let servers = |v: toml::Spanned<String>| {
+        v.get_ref().parse().map_err(|rule| wrong_address("cluster_server", v.span(), rule))
+    };
+    let monitors = |v: toml::Spanned<String>| {
+        v.get_ref().parse().map_err(|rule| wrong_address("cluster_monitor", v.span(), rule))
     };
     Ok(Config {
-        state_dir,
+        state_dir: absolute("state_dir", raw.state_dir)?,
         node: label("node", raw.node)?,
         agent: label("agent", raw.agent)?,
         ttl_ms: time(parse_ttl, raw.ttl)?,
@@ -210,6 +232,9 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         hook_commit: rule("hook_commit", raw.hook_commit)?,
         hook_push: rule("hook_push", raw.hook_push)?,
         hook_mail: raw.hook_mail.map(mail).transpose()?,
+        cluster_server: raw.cluster_server.map(servers).transpose()?,
+        cluster_credentials: absolute("cluster_credentials", raw.cluster_credentials)?,
+        cluster_monitor: raw.cluster_monitor.map(monitors).transpose()?,
     })
 }
 
@@ -300,6 +325,10 @@ mod tests {
             ("agent = otto", ["/c.toml:1", "", ""]),
             ("hook_edit = \"ask\"", ["/c.toml:1", "hook_edit", "refuse, warn or off"]),
             ("hook_mail = \"on\"", ["/c.toml:1", "hook_mail", "deliver, count or off"]),
+            ("cluster_server = \"http://a\"", ["/c.toml:1", "cluster_server", "nats://"]),
+            ("cluster_server = \"nats://a:b@c\"", ["/c.toml:1", "login", "file"]),
+            ("cluster_monitor = \"a:1\"", ["/c.toml:1", "cluster_monitor", "http://"]),
+            ("cluster_credentials = \"x\"", ["/c.toml:1", "cluster_credentials", "absolute"]),
             ("node = \"a\"\nnode = \"b\"", ["/c.toml:2", "duplicate", ""]),
         ] {
             let message = message(text);

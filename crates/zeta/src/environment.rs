@@ -12,7 +12,8 @@ use zeta_core::time::Host;
 
 use crate::config::Config;
 use zeta_bus::report::Shape;
-use zeta_os::error::Result;
+use zeta_cluster::{Monitors, Servers, Setting};
+use zeta_os::error::{Error, Result};
 use zeta_os::host;
 use zeta_state::context::Context;
 use zeta_state::directory::sight;
@@ -110,6 +111,37 @@ pub fn join_tool_session(ctx: &mut Context, agent: Option<&str>) {
     if is_own {
         (ctx.agent, ctx.agent_named) = (found.agent, true);
     }
+}
+
+/// Returns how the cluster is reached: by the options, the variables, or the configuration files.
+///
+/// # Errors
+/// No server is named, or not as an address.
+pub fn cluster(
+    server: Option<String>,
+    credentials: Option<PathBuf>,
+    config: &Config,
+) -> Result<Setting> {
+    let named = text(server, "ZETA_CLUSTER_SERVER");
+    let parsed = named.map(|server| server.parse::<Servers>()).transpose();
+    let parsed = parsed.map_err(|rule| Error::usage(format!("the server is not valid: {rule}")))?;
+    let servers = parsed.or_else(|| config.cluster_server.clone()).ok_or_else(|| {
+        Error::usage("no server of a cluster is named")
+            .hint("name it: --server nats://HOST:4222, or cluster_server in the configuration")
+    })?;
+    let credentials = credentials.or_else(|| path("ZETA_CLUSTER_CREDENTIALS"));
+    let credentials = credentials.or_else(|| config.cluster_credentials.clone());
+    Ok(Setting { servers, credentials })
+}
+
+/// Returns the monitoring ports of the servers: the option's, or those of the files; maybe none.
+///
+/// # Errors
+/// They are no addresses.
+pub fn monitors(option: Option<String>, config: &Config) -> Result<Monitors> {
+    let parsed = option.map(|text| text.parse::<Monitors>()).transpose();
+    let parsed = parsed.map_err(|rule| Error::usage(format!("--monitor is not valid: {rule}")))?;
+    Ok(parsed.or_else(|| config.cluster_monitor.clone()).unwrap_or_default())
 }
 
 /// Returns the bus directory: the option's, that of `ZETA_BUS_DIR`, or the default.

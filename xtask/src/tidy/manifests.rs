@@ -6,7 +6,7 @@
 use super::{Finding, Page};
 
 /// A package, and the packages of this workspace that it may depend on.
-const PACKAGES: [(&str, &[&str]); 10] = [
+const PACKAGES: [(&str, &[&str]); 11] = [
     ("zeta-core", &[]),
     ("zeta-os", &["zeta-core"]),
     ("zeta-state", &["zeta-core", "zeta-os"]),
@@ -16,6 +16,7 @@ const PACKAGES: [(&str, &[&str]); 10] = [
     ("zeta-mcp", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-tui", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
     ("zeta-web", &["zeta-core", "zeta-os", "zeta-state", "zeta-bus"]),
+    ("zeta-cluster", &["zeta-core", "zeta-os"]),
     (
         "zeta",
         &[
@@ -28,6 +29,7 @@ const PACKAGES: [(&str, &[&str]); 10] = [
             "zeta-mcp",
             "zeta-tui",
             "zeta-web",
+            "zeta-cluster",
         ],
     ),
 ];
@@ -49,7 +51,15 @@ const HEAVY: [(&str, &[&str]); 17] = [
     ("libc", &["zeta-os"]),
     (
         "serde_json",
-        &["zeta-core", "zeta-bus", "zeta-mcp", "zeta-registration", "zeta-creds", "zeta"],
+        &[
+            "zeta-core",
+            "zeta-bus",
+            "zeta-mcp",
+            "zeta-registration",
+            "zeta-creds",
+            "zeta-cluster",
+            "zeta",
+        ],
     ),
     ("clap", &["zeta"]),
     ("toml", &["zeta-creds", "zeta"]),
@@ -59,8 +69,8 @@ const HEAVY: [(&str, &[&str]); 17] = [
     ("scrypt", &["zeta-creds"]),
     ("aes-gcm", &["zeta-creds"]),
     ("hkdf", &["zeta-creds"]),
-    ("tokio", &["zeta-mcp", "zeta-web"]),
-    ("async-nats", &[]),
+    ("tokio", &["zeta-mcp", "zeta-web", "zeta-cluster"]),
+    ("async-nats", &["zeta-cluster"]),
     ("axum", &[]),
     ("hyper", &["zeta-web"]),
     ("ratatui", &["zeta-tui"]),

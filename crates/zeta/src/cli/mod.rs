@@ -24,6 +24,7 @@ use zeta_state::lease::exec::OnLost;
 mod bus;
 mod claim;
 mod clean;
+mod cluster;
 mod complete;
 mod creds;
 mod demo;
@@ -139,6 +140,7 @@ const NOUNS: &[Noun] = &[
     record::MARKER,
     record::PERSONA,
     node::NOUN,
+    cluster::NOUN,
     creds::NOUN,
     clean::NOUN,
     doctor::NOUN,

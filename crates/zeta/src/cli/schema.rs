@@ -65,6 +65,8 @@ const SCHEMAS: &[Schema] = &[
     schema!("claim release", "claim-release"),
     schema!("claim renew", "claim-renew"),
     schema!("clean", "clean"),
+    schema!("cluster init", "cluster-init"),
+    schema!("cluster status", "cluster-status"),
     schema!("completions", "completions"),
     schema!("creds guard", "creds-guard"),
     schema!("creds inspect", "creds-inspect"),

@@ -11,6 +11,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("zeta init --group", "tests/suite/ops, in a tree of its own"),
     ("zeta web --open", "tests/suite/web: it would open a browser here"),
     ("zeta web --port", "tests/suite/web, on a free port"),
+    ("zeta cluster", "tests/suite/cluster, on servers of its own"),
     ("zeta node register --remote", "tests/suite/node: git is no real one here"),
 ];
 

@@ -7,6 +7,7 @@
 
 mod boot;
 mod bus;
+mod cluster;
 mod creds;
 mod demo;
 mod examples;

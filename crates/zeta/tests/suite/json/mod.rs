@@ -5,6 +5,7 @@
 
 mod bus;
 mod claim;
+mod cluster;
 mod contract;
 mod creds;
 mod docs;

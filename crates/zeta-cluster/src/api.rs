@@ -1,0 +1,192 @@
+//! JetStream's own requests: JSON below `$JS.API`, and messages that a stream acknowledges.
+
+use std::time::Instant;
+
+use async_nats::Message;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::connection::{Connection, DEADLINE, LOOK};
+use crate::trouble::Trouble;
+
+type Result<T> = std::result::Result<T, Trouble>;
+
+/// The header with the last sequence that a writer expects.
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+/// The header with the subjects, by a pattern, that the expected sequence is about; from 2.11 on.
+const EXPECTED_ON: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+
+/// A message as its stream keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// A message to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    /// Its subject.
+    pub subject: &'a str,
+    /// The sequence of the last message, 0 if there must be none; `None` asks for nothing.
+    pub expected: Option<u64>,
+    /// Subjects that the expected sequence is about, by a pattern; `None` is the subject itself.
+    /// A server before 2.11 ignores it: see [`crate::gate::Proof`].
+    pub expected_on: Option<&'a str>,
+    /// Further headers.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// What a stream is, as its leader says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Info {
+    /// All settings that the server knows.
+    pub(crate) config: Value,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) last_sequence: u64,
+    /// It is led by a vote. A server before 2.11 that is alone does not say its name here.
+    pub(crate) is_clustered: bool,
+    /// The server that leads it.
+    pub(crate) leader: Option<String>,
+    /// The other servers that keep it.
+    pub(crate) followers: Vec<Follower>,
+}
+
+/// A server that keeps a stream and does not lead it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Follower {
+    pub(crate) name: String,
+    /// It has all that the leader has, and answers.
+    pub(crate) current: bool,
+    /// How many operations it lacks.
+    pub(crate) lag: u64,
+}
+
+impl Info {
+    /// How many servers keep it.
+    pub(crate) fn replicas(&self) -> u64 {
+        number(&self.config, "num_replicas").max(1)
+    }
+
+    /// Reports whether a server takes writes for it.
+    pub(crate) fn is_led(&self) -> bool {
+        self.leader.is_some() || !self.is_clustered
+    }
+
+    /// How many bytes it may have.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        number(&self.config, "max_bytes")
+    }
+
+    pub(crate) fn of(answer: &Value) -> Info {
+        let state = answer.get("state").unwrap_or(&Value::Null);
+        let cluster = answer.get("cluster");
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let leader = cluster.and_then(|cluster| text(cluster.get("leader")));
+        let followers = cluster.and_then(|cluster| cluster.get("replicas")?.as_array());
+        let follower = |one: &Value| Follower {
+            name: text(one.get("name")).unwrap_or_default(),
+            current: one.get("current") == Some(&Value::Bool(true))
+                && one.get("offline") != Some(&Value::Bool(true)),
+            lag: number(one, "lag"),
+        };
+        Info {
+            config: answer.get("config").cloned().unwrap_or_default(),
+            messages: number(state, "messages"),
+            bytes: number(state, "bytes"),
+            last_sequence: number(state, "last_seq"),
+            is_clustered: cluster.is_some(),
+            leader: leader.filter(|name| !name.is_empty()),
+            followers: followers.into_iter().flatten().map(follower).collect(),
+        }
+    }
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+impl Connection {
+    /// Asks JetStream for something that changes nothing, as in `STREAM.INFO.NAME`.
+    pub(crate) async fn read(&self, verb: &str, body: &Value) -> Result<Value> {
+        parse(&self.ask(&format!("$JS.API.{verb}"), text(body).as_bytes()).await?)
+    }
+
+    /// Has JetStream change something, as in `STREAM.DELETE.NAME`.
+    pub(crate) async fn change(&self, verb: &str, body: &Value) -> Result<Value> {
+        parse(&self.request(&format!("$JS.API.{verb}"), &[], text(body).as_bytes()).await?)
+    }
+
+    /// Returns what a stream is; `None` if there is none.
+    pub(crate) async fn info(&self, stream: &str) -> Result<Option<Info>> {
+        match self.read(&format!("STREAM.INFO.{stream}"), &Value::Null).await {
+            Ok(answer) => Ok(Some(Info::of(&answer))),
+            Err(trouble) if trouble.is(Trouble::NO_STREAM) => Ok(None),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// Creates a stream, or finds it with exactly these settings.
+    pub(crate) async fn create(&self, name: &str, config: &Value) -> Result<Info> {
+        Ok(Info::of(&self.change(&format!("STREAM.CREATE.{name}"), config).await?))
+    }
+
+    /// Reads the last message of a subject from the stream's leader: other servers may lag, and
+    /// even its own answer may be old when it was cut off.
+    pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>> {
+        let body = json!({ "last_by_subj": subject });
+        let answer = match self.read(&format!("STREAM.MSG.GET.{stream}"), &body).await {
+            Err(trouble) if trouble.is(Trouble::NO_MESSAGE) => return Ok(None),
+            answer => answer?,
+        };
+        let message = answer.get("message").unwrap_or(&Value::Null);
+        let data = message.get("data").and_then(Value::as_str).unwrap_or_default();
+        let body = STANDARD.decode(data);
+        let body = body.map_err(|error| Trouble::Unknown(format!("a broken answer: {error}")))?;
+        Ok(Some(Stored { sequence: number(message, "seq"), body }))
+    }
+
+    /// Sends a message to its stream and returns the sequence that it got.
+    pub(crate) async fn publish(&self, write: Write<'_>) -> Result<u64> {
+        let expected = write.expected.map(|number| number.to_string());
+        let mut headers = write.headers.to_vec();
+        headers.extend(expected.as_deref().map(|number| (EXPECTED, number)));
+        headers.extend(write.expected_on.map(|pattern| (EXPECTED_ON, pattern)));
+        let answer = parse(&self.request(write.subject, &headers, write.body).await?)?;
+        match answer.get("seq").and_then(Value::as_u64) {
+            Some(sequence) => Ok(sequence),
+            None => Err(Trouble::Unknown("the answer has no sequence".to_owned())),
+        }
+    }
+
+    /// As [`Connection::publish`], to a stream that was just made: until all servers know of it,
+    /// some say that nothing listens, and have done nothing.
+    pub(crate) async fn publish_to_new(&self, write: Write<'_>) -> Result<u64> {
+        let begun = Instant::now();
+        loop {
+            match self.publish(write).await {
+                Err(Trouble::NoResponders(_)) if begun.elapsed() < DEADLINE => sleep(LOOK).await,
+                published => return published,
+            }
+        }
+    }
+}
+
+fn text(body: &Value) -> String {
+    if body.is_null() { String::new() } else { body.to_string() }
+}
+
+fn parse(message: &Message) -> Result<Value> {
+    let answer: Value = serde_json::from_slice(&message.payload)
+        .map_err(|error| Trouble::Unknown(format!("the answer is no JSON: {error}")))?;
+    let Some(error) = answer.get("error") else { return Ok(answer) };
+    let text = error.get("description").and_then(Value::as_str).unwrap_or("no reason given");
+    Err(Trouble::Refused { code: number(error, "err_code"), text: text.to_owned() })
+}

@@ -1,0 +1,245 @@
+//! One connection to a server: each request has its own deadline, and ends as an answer, as a
+//! refusal, or as *unknown*.
+//!
+//! The connection is never made again behind the caller: a request that waited for that would be
+//! carried out after its caller was gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request,
+    RequestErrorKind, ServerError,
+};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use zeta_os::error::{Error, Kind, Result};
+
+use crate::setting::{Servers, Setting, log_in};
+use crate::trouble::Trouble;
+
+/// How long one server may take to answer a new connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long all of them may take together, with their names.
+const CONNECT_ALL: Duration = Duration::from_secs(8);
+/// How long a request may take: an election takes up to nine seconds.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// The time between two looks at servers that are agreeing on something.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
+/// How long a question waits before it is asked again.
+const TRY: Duration = Duration::from_secs(1);
+/// After this delay the client would connect again; no call lives as long.
+const NEVER: Duration = Duration::from_secs(86_400);
+/// Most subjects that are remembered as forbidden.
+const FORBIDDEN_MAX: usize = 64;
+
+/// What the server said apart from answers.
+#[derive(Debug, Default)]
+struct News {
+    /// The texts of violations of permissions.
+    violations: Vec<String>,
+    ended: bool,
+}
+
+impl News {
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::Disconnected | Event::Closed => self.ended = true,
+            Event::ServerError(ServerError::Other(text))
+                if is_violation(&text) && self.violations.len() < FORBIDDEN_MAX =>
+            {
+                self.violations.push(text);
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns why a request on this subject will get no answer.
+    fn verdict(&self, subject: &str) -> Option<Trouble> {
+        let quoted = format!("\"{subject}\"");
+        // Without its inbox a caller gets no answers at all.
+        let concerns = |text: &&String| text.contains(&quoted) || text.contains("\"_INBOX.");
+        match self.violations.iter().find(concerns) {
+            Some(text) => Some(Trouble::Forbidden(text.clone())),
+            None if self.ended => Some(Trouble::Unknown("the connection ended".to_owned())),
+            None => None,
+        }
+    }
+}
+
+fn is_violation(text: &str) -> bool {
+    text.to_ascii_lowercase().starts_with("permissions violation")
+}
+
+/// A connection; its copies share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    client: Client,
+    news: watch::Receiver<News>,
+    setting: Setting,
+}
+
+impl Connection {
+    /// Connects to the first server that answers.
+    pub(crate) async fn open(setting: &Setting) -> Result<Connection> {
+        let (tell, news) = watch::channel(News::default());
+        let connected = Arc::new(AtomicBool::new(false));
+        let is_connected = Arc::clone(&connected);
+        let delay =
+            move |_| if is_connected.load(Ordering::Relaxed) { NEVER } else { Duration::ZERO };
+        let options = ConnectOptions::new()
+            .name("zeta")
+            .connection_timeout(CONNECT)
+            .ping_interval(Duration::from_secs(5))
+            .request_timeout(None)
+            .ignore_discovered_servers()
+            .retain_servers_order()
+            .reconnect_delay_callback(delay)
+            .event_callback(move |event| {
+                tell.send_modify(|news| news.add(event));
+                std::future::ready(())
+            });
+        let options = match &setting.credentials {
+            Some(path) => log_in(options, path)?,
+            None => options,
+        };
+        let opened = timeout(CONNECT_ALL, options.connect(setting.servers.list()));
+        let client = match opened.await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(not_connected(&setting.servers, &error)),
+            Err(_) => return Err(not_reached(&setting.servers, "it did not answer in time")),
+        };
+        connected.store(true, Ordering::Relaxed);
+        Ok(Connection { client, news, setting: setting.clone() })
+    }
+
+    /// Makes another connection. They begin with the servers in turn.
+    pub(crate) async fn another(&self, at: usize) -> Result<Connection> {
+        let Setting { servers, credentials } = self.setting.clone();
+        Connection::open(&Setting { servers: servers.beginning_with(at), credentials }).await
+    }
+
+    /// The addresses that were given.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.setting.servers
+    }
+
+    /// The name and the version of the server that answers.
+    pub(crate) fn server(&self) -> (String, String) {
+        let info = self.client.server_info();
+        (info.server_name, info.version)
+    }
+
+    /// Sends a request that may change something, and waits for its answer.
+    pub(crate) async fn request(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::result::Result<Message, Trouble> {
+        self.send(subject, headers, body, DEADLINE).await?.ok_or_else(late)
+    }
+
+    /// Sends a request that changes nothing, again and again until it is answered: servers that are
+    /// electing a leader drop it in silence.
+    pub(crate) async fn ask(
+        &self,
+        subject: &str,
+        body: &[u8],
+    ) -> std::result::Result<Message, Trouble> {
+        let begun = Instant::now();
+        while begun.elapsed() < DEADLINE {
+            if let Some(answer) = self.send(subject, &[], body, TRY).await? {
+                return Ok(answer);
+            }
+        }
+        Err(late())
+    }
+
+    /// Sends a request and returns its answer; `None` if none came within the limit.
+    async fn send(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        limit: Duration,
+    ) -> std::result::Result<Option<Message>, Trouble> {
+        let mut request = Request::new().payload(body.to_vec().into()).timeout(None);
+        if !headers.is_empty() {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, *value);
+            }
+            request = request.headers(map);
+        }
+        tokio::select! {
+            biased;
+            answer = self.client.send_request(subject.to_owned(), request) => {
+                answer.map(Some).map_err(|error| match error.kind() {
+                    RequestErrorKind::NoResponders => Trouble::NoResponders(subject.to_owned()),
+                    RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                        Trouble::NotSent(error.to_string())
+                    }
+                    _ => Trouble::Unknown(error.to_string()),
+                })
+            }
+            trouble = self.trouble(subject) => Err(trouble),
+            () = sleep(limit) => Ok(None),
+        }
+    }
+
+    /// Waits until it is known that a request on this subject gets no answer.
+    async fn trouble(&self, subject: &str) -> Trouble {
+        let mut news = self.news.clone();
+        loop {
+            if let Some(trouble) = news.borrow_and_update().verdict(subject) {
+                return trouble;
+            }
+            if news.changed().await.is_err() {
+                return Trouble::Unknown("the connection ended".to_owned());
+            }
+        }
+    }
+}
+
+fn late() -> Trouble {
+    Trouble::Unknown(format!("no answer in {} s", DEADLINE.as_secs()))
+}
+
+fn not_connected(servers: &Servers, error: &ConnectError) -> Error {
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    let reason = reason.unwrap_or_else(|| error.to_string());
+    let wrong = |text: String| Error::new(Kind::Unsafe, text);
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            wrong(format!("the NATS server at {servers} refuses the login: {reason}"))
+                .hint("name the file with the login: --credentials, or cluster_credentials")
+        }
+        ConnectErrorKind::Tls => wrong(format!(
+            "no TLS with the NATS server at {servers}: {reason}"
+        ))
+        .hint("certificates that shall be trusted stand in the file that SSL_CERT_FILE names"),
+        ConnectErrorKind::ServerParse => wrong(format!("{servers} is no address: {reason}")),
+        _ if is_foreign(error) => {
+            wrong(format!("what answers at {servers} is no NATS server: {reason}"))
+                .hint("give the address of its port for clients: --server, or cluster_server")
+        }
+        _ => not_reached(servers, &reason),
+    }
+}
+
+/// Reports whether the other end spoke another protocol.
+fn is_foreign(error: &ConnectError) -> bool {
+    let source =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| {
+        matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData)
+    })
+}
+
+fn not_reached(servers: &Servers, reason: &str) -> Error {
+    Error::new(Kind::Busy, format!("the NATS server at {servers} is not reached: {reason}"))
+        .hint("see whether it runs, and whether --server or cluster_server names it rightly")
+        .hint("what is on this machine goes on without it")
+}

@@ -1,0 +1,305 @@
+//! `zeta cluster init`: makes the streams and the record of a cluster, once.
+//!
+//! Any number of callers may do it at once; all of them end with the same cluster. Nothing else
+//! makes a stream: one that is missing later was lost, and is no first start.
+
+use std::time::Instant;
+
+use zeta_core::time::format_utc;
+use zeta_os::error::{Error, Kind, Result};
+use zeta_os::host;
+
+use crate::api::{Info, Write};
+use crate::connection::{Connection, DEADLINE, LOOK};
+use crate::gate::{self, Proof};
+use crate::meta::Meta;
+use crate::store::Store;
+use crate::stream;
+use crate::subject::{META, META_SUBJECT};
+use crate::trouble::Trouble;
+
+/// A cluster that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Initialized {
+    /// Its record.
+    pub meta: Meta,
+    /// Whether this call wrote the record.
+    pub created: bool,
+    /// How many servers keep each stream.
+    pub replicas: u64,
+    /// The servers that were named.
+    pub servers: String,
+    /// The version of the server that answered.
+    pub version: String,
+    /// What this call proved about the server; `None` if the cluster was there before.
+    pub proof: Option<Proof>,
+}
+
+/// Makes the cluster, or finds it. `replicas` is how many servers keep each stream; `None` takes
+/// what is there, or one.
+///
+/// # Errors
+/// The server has no JetStream, may not keep the cluster, or has streams of other settings; parts
+/// of a cluster were lost.
+pub fn init(store: &Store, replicas: Option<u64>) -> Result<Initialized> {
+    store.block(|connection| run(connection, replicas))?
+}
+
+async fn run(connection: &Connection, asked: Option<u64>) -> Result<Initialized> {
+    check_jetstream(connection).await?;
+    let found = look(connection).await?;
+    let meta = read_meta(connection, found.last().is_some_and(Option::is_some)).await?;
+    let replicas = asked.or_else(|| found.iter().flatten().map(Info::replicas).next()).unwrap_or(1);
+    for (name, info) in stream::ALL.iter().zip(&found) {
+        if let Some(info) = info {
+            check_settings(name, replicas, info)?;
+        }
+    }
+    let done = |meta, created, proof| Initialized {
+        meta,
+        created,
+        replicas,
+        servers: connection.servers().to_string(),
+        version: connection.server().1,
+        proof,
+    };
+    match decide_start(&found, meta)? {
+        Start::Done(meta) => Ok(done(meta, false, None)),
+        Start::Create => {
+            let proof = gate::examine(connection, replicas).await?;
+            for name in stream::ALL {
+                create(connection, name, replicas).await?;
+            }
+            let (meta, created) = write_meta(connection, proof.by_pattern).await?;
+            Ok(done(meta, created, Some(proof)))
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// The cluster is there.
+    Done(Meta),
+    /// It was never complete.
+    Create,
+}
+
+/// Decides by the streams, in the order of [`stream::ALL`], and the record.
+fn decide_start(found: &[Option<Info>], meta: Option<Meta>) -> Result<Start> {
+    let names = stream::ALL.iter().zip(found);
+    let lost = |text: String| {
+        Err(Error::new(Kind::Unsafe, text)
+            .hint("zeta makes no new cluster over the rest of an old one")
+            .hint("bring back the store of the servers, or take another account or server"))
+    };
+    match meta {
+        Some(meta) => {
+            let missing: Vec<&str> =
+                names.filter(|(_, info)| info.is_none()).map(|(name, _)| *name).collect();
+            match missing.is_empty() {
+                true => Ok(Start::Done(meta)),
+                false => lost(format!(
+                    "the cluster {}, made on {}, lost the stream {}",
+                    meta.id,
+                    format_utc(meta.created_us),
+                    missing.join(", ")
+                )),
+            }
+        }
+        None => {
+            let mut used = names.filter(|(_, info)| info.as_ref().is_some_and(|i| i.messages > 0));
+            match used.next() {
+                Some((name, _)) => lost(format!(
+                    "the stream {name} has records, but the record of the cluster is lost"
+                )),
+                None => Ok(Start::Create),
+            }
+        }
+    }
+}
+
+/// Asks whether JetStream is there at all.
+pub(crate) async fn check_jetstream(connection: &Connection) -> Result<()> {
+    let doing = || format!("cannot use JetStream at {}", connection.servers());
+    let asked = connection.read("INFO", &serde_json::Value::Null).await;
+    asked.map(|_| ()).map_err(|trouble| trouble.explain(&doing()))
+}
+
+/// Looks at each stream, in the order of [`stream::ALL`].
+pub(crate) async fn look(connection: &Connection) -> Result<Vec<Option<Info>>> {
+    let mut found = Vec::with_capacity(stream::ALL.len());
+    for name in stream::ALL {
+        let info = connection.info(name).await;
+        found.push(info.map_err(|trouble| trouble.explain(&looking(name)))?);
+    }
+    Ok(found)
+}
+
+fn looking(name: &str) -> String {
+    format!("cannot look at the stream {name}")
+}
+
+/// Reads the record of the cluster, if its stream is there.
+pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result<Option<Meta>> {
+    if !is_there {
+        return Ok(None);
+    }
+    let stored = connection.last(META, META_SUBJECT).await;
+    let Some(stored) = stored.map_err(|t| t.explain("cannot read the record of the cluster"))?
+    else {
+        return Ok(None);
+    };
+    match Meta::read(&stored.body) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(damage) => Err(Error::new(
+            Kind::Unsafe,
+            format!(
+                "the record of the cluster (message {} of {META}) is damaged: {damage}",
+                stored.sequence
+            ),
+        )
+        .hint(
+            "a later version of zeta may have written it; else bring back the store of the servers",
+        )),
+    }
+}
+
+/// Refuses a stream that is not as zeta makes it.
+fn check_settings(name: &str, replicas: u64, info: &Info) -> Result<()> {
+    let differences = stream::differences(&stream::settings(name, replicas), &info.config);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let text = format!("the stream {name} is not as zeta needs it: {}", differences.join("; "));
+    let hint = match differences.iter().any(|one| one.starts_with("num_replicas")) {
+        true => "name the number of replicas that it has: --replicas",
+        false => {
+            "another program made or changed it, or the server is too old for a setting: take \
+                  another account or server for zeta"
+        }
+    };
+    Err(Error::new(Kind::Unsafe, text).hint(hint))
+}
+
+/// Creates a stream, or finds the one that another call created, and waits until it can be written.
+async fn create(connection: &Connection, name: &str, replicas: u64) -> Result<()> {
+    let request = stream::request(&stream::settings(name, replicas), host::wall_us());
+    let doing = || format!("cannot create the stream {name}");
+    let created = match connection.create(name, &request).await {
+        Ok(info) => Ok(info),
+        // Another call created it with its own first sequence, or the answer was lost.
+        Err(trouble) if trouble.is(Trouble::STREAM_EXISTS) => Err(trouble),
+        Err(trouble @ Trouble::Unknown(_)) => Err(trouble),
+        Err(trouble) => return Err(trouble.explain(&doing())),
+    };
+    match (settle(connection, name, created.as_ref().ok()).await?, created) {
+        (Some(info), _) => check_settings(name, replicas, &info),
+        (None, Ok(_)) => Err(Error::new(Kind::Busy, format!("the stream {name} has no leader"))
+            .hint("see whether most of the servers run, then repeat the call")),
+        (None, Err(trouble)) => Err(trouble.explain(&doing())),
+    }
+}
+
+/// Waits until a stream is there and led: servers that keep it together agree on it first. `None`
+/// if that does not come in time.
+async fn settle(
+    connection: &Connection,
+    name: &str,
+    created: Option<&Info>,
+) -> Result<Option<Info>> {
+    let begun = Instant::now();
+    let mut seen = created.cloned();
+    loop {
+        if seen.as_ref().is_some_and(Info::is_led) {
+            return Ok(seen);
+        }
+        if begun.elapsed() > DEADLINE {
+            return Ok(None);
+        }
+        tokio::time::sleep(LOOK).await;
+        seen = connection.info(name).await.map_err(|t| t.explain(&looking(name)))?;
+    }
+}
+
+/// Writes the record of the cluster, or reads that of another call; and whether it was this one.
+async fn write_meta(connection: &Connection, lease_by_pattern: bool) -> Result<(Meta, bool)> {
+    let meta = Meta {
+        id: host::random_hex()?,
+        epoch: 1,
+        token_floor: 0,
+        no_grant_before_us: 0,
+        lease_by_pattern,
+        created_us: host::wall_us(),
+    };
+    let body = meta.render();
+    let write = Write {
+        subject: META_SUBJECT,
+        expected: Some(0),
+        expected_on: None,
+        headers: &[("Zeta-V", "1")],
+        body: body.as_bytes(),
+    };
+    let begun = Instant::now();
+    loop {
+        let failed = match connection.publish_to_new(write).await {
+            Ok(_) => return Ok((meta, true)),
+            Err(trouble) => trouble,
+        };
+        // A conflict, or an answer that was lost: the record says whose it is. Where another write
+        // is not applied yet, there is a conflict and no record.
+        let is_open = matches!(failed, Trouble::Unknown(_))
+            || Trouble::CONFLICTS.iter().any(|code| failed.is(*code));
+        let written = if is_open { read_meta(connection, true).await? } else { None };
+        if let Some(written) = written {
+            let is_own = written.id == meta.id;
+            return Ok((written, is_own));
+        }
+        if !is_open || begun.elapsed() > DEADLINE {
+            return Err(failed.explain("cannot write the record of the cluster"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(messages: u64) -> Option<Info> {
+        let answer = serde_json::json!({ "config": {}, "state": { "messages": messages } });
+        Some(Info::of(&answer))
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            id: "0".repeat(32),
+            epoch: 1,
+            token_floor: 0,
+            no_grant_before_us: 0,
+            lease_by_pattern: true,
+            created_us: 0,
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_made_only_where_none_was() {
+        let none = || vec![None, None, None, None];
+        let all = |state| vec![info(state), info(0), info(0), info(1)];
+        let decide = |found: Vec<Option<Info>>, meta| decide_start(&found, meta);
+        assert_eq!(decide(none(), None), Ok(Start::Create));
+        // A call that was killed.
+        assert_eq!(decide(vec![info(0), info(0), None, None], None), Ok(Start::Create));
+        assert_eq!(decide(vec![info(0), info(0), info(0), info(0)], None), Ok(Start::Create));
+        assert_eq!(decide(all(7), Some(meta())), Ok(Start::Done(meta())));
+        for (found, record, part) in [
+            (vec![info(7), info(0), info(0), None], None, "ZETA1_STATE has records"),
+            (vec![info(0), info(0), info(2), info(0)], None, "ZETA1_LEASE has records"),
+            (vec![info(7), None, None, info(1)], Some(meta()), "ZETA1_BUS, ZETA1_LEASE"),
+        ] {
+            let error = decide(found, record).unwrap_err();
+            assert_eq!(error.kind, Kind::Unsafe);
+            assert!(error.text.contains(part), "{}", error.text);
+        }
+    }
+}

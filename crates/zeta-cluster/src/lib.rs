@@ -1,0 +1,28 @@
+//! The cluster: what nodes share, in streams of NATS JetStream.
+//!
+//! - `setting`: where the servers are, and the login.
+//! - `connection`: one connection; each request ends as an answer, a refusal, or as unknown.
+//! - `api`: JetStream's own requests. `trouble`: their refusals, and what they mean for a caller.
+//! - `store`: the blocking functions that all others use: read, and compare-and-set.
+//! - `stream` and `subject`: which streams there are. `meta`: the record of the cluster.
+//! - `monitor`: what a server says of its own disk.
+//! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
+#![forbid(unsafe_code)]
+
+mod api;
+mod connection;
+pub mod gate;
+pub mod init;
+pub mod meta;
+mod monitor;
+pub mod report;
+mod setting;
+pub mod status;
+pub mod store;
+mod stream;
+pub mod subject;
+pub mod trouble;
+
+pub use api::{Stored, Write};
+pub use monitor::Monitors;
+pub use setting::{AddressError, Servers, Setting};

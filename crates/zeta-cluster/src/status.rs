@@ -1,0 +1,361 @@
+//! `zeta cluster status`: what the servers keep for the cluster, and what is wrong with it.
+
+use std::collections::BTreeSet;
+
+use zeta_os::error::{Kind, Result};
+
+use crate::api::Info;
+use crate::connection::Connection;
+use crate::gate::{SERIALIZED, Version};
+use crate::init::{check_jetstream, look, read_meta};
+use crate::meta::Meta;
+use crate::monitor::{Monitors, Said};
+use crate::store::Store;
+use crate::stream;
+
+/// The first version that can write through to its disk before it answers.
+const CAN_SYNC: Version = Version(2, 10, 0);
+/// A stream is called nearly full from this part on, in percent.
+const NEARLY_FULL: u64 = 80;
+
+/// Whether what was acknowledged outlives a loss of power. A killed server loses nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerSafe {
+    /// Each write is on the disk before its answer.
+    Yes,
+    /// The last writes may be lost: up to two minutes of them.
+    No,
+    /// Not all servers that keep the streams said it.
+    Unknown,
+}
+
+impl PowerSafe {
+    /// The word for it in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            PowerSafe::Yes => "yes",
+            PowerSafe::No => "no",
+            PowerSafe::Unknown => "unknown",
+        }
+    }
+}
+
+/// One stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// Its name.
+    pub name: &'static str,
+    /// How many servers keep it.
+    pub replicas: u64,
+    /// The server that leads it.
+    pub leader: Option<String>,
+    /// How many operations the slowest other server lacks.
+    pub lag: u64,
+    /// How many messages it has.
+    pub messages: u64,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// How many it may have.
+    pub max_bytes: u64,
+    /// The sequence of its last message.
+    pub last_sequence: u64,
+}
+
+/// Something that is wrong, or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The exit status that it leads to; `None` for a note.
+    pub kind: Option<Kind>,
+    /// What it is about, as one word.
+    pub word: &'static str,
+    /// What is so.
+    pub text: String,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
+/// The state of the cluster as one server shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The servers that were named.
+    pub servers: String,
+    /// The name of the one that answered.
+    pub server_name: String,
+    /// Its version.
+    pub version: String,
+    /// The record of the cluster.
+    pub meta: Option<Meta>,
+    /// Whether acknowledged writes outlive a loss of power.
+    pub power_safe: PowerSafe,
+    /// The streams that are there.
+    pub streams: Vec<StreamStatus>,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Status {
+    /// The exit status: 0 if the cluster can be used.
+    pub fn exit_status(&self) -> u8 {
+        self.findings.iter().find_map(|finding| finding.kind).map_or(0, Kind::status)
+    }
+}
+
+/// Looks at the cluster.
+///
+/// # Errors
+/// No server is reached, it refuses the login, it has no JetStream, or it does not answer.
+pub fn status(store: &Store, monitors: &Monitors) -> Result<Status> {
+    let said = monitors.ask();
+    store.block(|connection| run(connection, said))?
+}
+
+async fn run(
+    connection: &Connection,
+    said: Vec<std::result::Result<Said, String>>,
+) -> Result<Status> {
+    check_jetstream(connection).await?;
+    let (server_name, version) = connection.server();
+    let found = look(connection).await?;
+    let has_record = found.last().is_some_and(Option::is_some);
+    let (meta, damage) = match read_meta(connection, has_record).await {
+        Ok(meta) => (meta, None),
+        Err(error) if error.kind == Kind::Unsafe => (None, Some(error.text)),
+        Err(error) => return Err(error),
+    };
+    let (said, silent): (Vec<_>, Vec<_>) = said.into_iter().partition(std::result::Result::is_ok);
+    let said: Vec<Said> = said.into_iter().flatten().collect();
+    let keepers = found.iter().flatten().flat_map(|info| keepers(info, &server_name)).collect();
+    let power_safe = judge_power(&version, &keepers, &said);
+    let mut findings = findings(&found, meta.as_ref(), damage, &version);
+    findings.extend(silent.into_iter().filter_map(std::result::Result::err).map(|text| Finding {
+        kind: None,
+        word: "monitor_silent",
+        text,
+        hint: "give the port that 'http' names in the configuration of the server",
+    }));
+    let seen = stream::ALL.into_iter().zip(&found);
+    let streams = seen.filter_map(|(name, info)| Some(stream_status(name, info.as_ref()?)));
+    let (servers, streams) = (connection.servers().to_string(), streams.collect());
+    Ok(Status { servers, server_name, version, meta, power_safe, streams, findings })
+}
+
+/// The names of the servers that keep a stream; `answered` is the one that was asked.
+fn keepers(info: &Info, answered: &str) -> Vec<String> {
+    let leader = info.leader.clone().or_else(|| (!info.is_clustered).then(|| answered.to_owned()));
+    let followers = info.followers.iter().map(|follower| follower.name.clone());
+    leader.into_iter().chain(followers).collect()
+}
+
+fn stream_status(name: &'static str, info: &Info) -> StreamStatus {
+    StreamStatus {
+        name,
+        replicas: info.replicas(),
+        leader: info.leader.clone(),
+        lag: info.followers.iter().map(|follower| follower.lag).max().unwrap_or(0),
+        messages: info.messages,
+        bytes: info.bytes,
+        max_bytes: info.max_bytes(),
+        last_sequence: info.last_sequence,
+    }
+}
+
+/// Judges by the version, and by what the servers that keep the streams say of themselves: one that
+/// does not sync is enough to lose writes, and one that says nothing to know nothing.
+fn judge_power(version: &str, keepers: &BTreeSet<String>, said: &[Said]) -> PowerSafe {
+    let of = |name: &String| said.iter().find(|said| said.server == *name);
+    if Version::parse(version).is_some_and(|version| version < CAN_SYNC)
+        || keepers.iter().filter_map(of).any(|said| !said.syncs_always)
+    {
+        return PowerSafe::No;
+    }
+    match !keepers.is_empty() && keepers.iter().all(|name| of(name).is_some()) {
+        true => PowerSafe::Yes,
+        false => PowerSafe::Unknown,
+    }
+}
+
+/// Lists what is wrong, the worst first.
+fn findings(
+    found: &[Option<Info>],
+    meta: Option<&Meta>,
+    damage: Option<String>,
+    version: &str,
+) -> Vec<Finding> {
+    const RESTORE: &str =
+        "bring back the store of the servers: zeta makes no new one over the rest";
+    let finding = |kind, word, text, hint| Finding { kind, word, text, hint };
+    let wrong = Some(Kind::Unsafe);
+    let is_empty = found.iter().all(Option::is_none);
+    let mut findings = Vec::new();
+    if let Some(damage) = damage {
+        findings.push(finding(wrong, "record_damaged", damage, RESTORE));
+    } else if meta.is_none() && (is_empty || found.iter().flatten().all(|info| info.messages == 0))
+    {
+        let text = "there is no cluster on this server".to_owned();
+        findings.push(finding(wrong, "not_initialized", text, "make it once: zeta cluster init"));
+        return findings;
+    } else if meta.is_none() {
+        let text = "the record of the cluster is lost".to_owned();
+        findings.push(finding(wrong, "record_lost", text, RESTORE));
+    }
+    let replicas = found.iter().flatten().map(Info::replicas).max().unwrap_or(1);
+    if replicas > 1 && Version::parse(version).is_none_or(|version| version < SERIALIZED) {
+        let text =
+            format!("nats-server {version} lets several writers win with {replicas} replicas");
+        let hint = "take nats-server 2.10 or later on all servers";
+        findings.push(finding(wrong, "several_winners", text, hint));
+    }
+    for (name, info) in stream::ALL.iter().zip(found) {
+        let Some(info) = info else {
+            let text = format!("the stream {name} is lost");
+            findings.push(finding(wrong, "stream_lost", text, RESTORE));
+            continue;
+        };
+        let differences = stream::differences(&stream::settings(name, replicas), &info.config);
+        if !differences.is_empty() {
+            let text = format!("the stream {name} was changed: {}", differences.join("; "));
+            let hint = "another program changed it: put its settings back";
+            findings.push(finding(wrong, "stream_changed", text, hint));
+        }
+        if !info.is_led() {
+            let text = format!("the stream {name} has no leader, so nothing can be written");
+            let hint = "see whether most of the servers run";
+            findings.push(finding(Some(Kind::Busy), "no_leader", text, hint));
+        }
+        for follower in info.followers.iter().filter(|follower| !follower.current) {
+            let text = format!("{} does not keep up with the stream {name}", follower.name);
+            let hint = "see whether that server runs: until then one more must not fail";
+            findings.push(finding(None, "replica_behind", text, hint));
+        }
+        let (bytes, room) = (info.bytes, info.max_bytes());
+        if room > 0 && bytes.saturating_mul(100) >= room.saturating_mul(NEARLY_FULL) {
+            let text = format!("the stream {name} has {bytes} of {room} bytes");
+            let hint = "when it is full, no record of it changes any more";
+            findings.push(finding(None, "nearly_full", text, hint));
+        }
+    }
+    findings.sort_by_key(|finding| match finding.kind {
+        Some(Kind::Unsafe) => 0,
+        Some(_) => 1,
+        None => 2,
+    });
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn meta() -> Meta {
+        Meta {
+            id: "0".repeat(32),
+            epoch: 1,
+            token_floor: 0,
+            no_grant_before_us: 0,
+            lease_by_pattern: true,
+            created_us: 0,
+        }
+    }
+
+    fn infos(replicas: u64, change: impl Fn(&str, &mut Value)) -> Vec<Option<Info>> {
+        let one = |name: &str| {
+            let config = stream::settings(name, replicas);
+            let mut answer = json!({ "config": config, "state": { "messages": 1, "bytes": 100 } });
+            change(name, &mut answer);
+            (!answer.is_null()).then(|| Info::of(&answer))
+        };
+        stream::ALL.iter().map(|name| one(name)).collect()
+    }
+
+    fn words(
+        found: &[Option<Info>],
+        meta: Option<&Meta>,
+        version: &str,
+    ) -> (Vec<&'static str>, u8) {
+        let findings = findings(found, meta, None, version);
+        let words = findings.iter().map(|finding| finding.word).collect();
+        let status = Status {
+            servers: String::new(),
+            server_name: String::new(),
+            version: version.to_owned(),
+            meta: None,
+            power_safe: PowerSafe::Unknown,
+            streams: Vec::new(),
+            findings,
+        };
+        (words, status.exit_status())
+    }
+
+    #[test]
+    fn each_fault_has_its_word_and_its_exit_status() {
+        let meta = meta();
+        let lease = |change: fn(&mut Value)| {
+            infos(3, move |name, answer| {
+                if name == "ZETA1_LEASE" {
+                    change(answer)
+                }
+            })
+        };
+        let good = infos(3, |_, _| {});
+        let cluster = |answer: &mut Value| {
+            let behind = json!([{ "name": "n2", "current": false, "lag": 3 }]);
+            answer["cluster"] = json!({ "leader": "n1", "replicas": behind });
+        };
+        for (found, meta, version, wanted, status) in [
+            (good.clone(), Some(&meta), "2.15.1", vec![], 0),
+            (good.clone(), Some(&meta), "2.9.10", vec!["several_winners"], 7),
+            (infos(1, |_, _| {}), Some(&meta), "2.9.10", vec![], 0),
+            (good, None, "2.15.1", vec!["record_lost"], 7),
+            (vec![None, None, None, None], None, "2.9.10", vec!["not_initialized"], 7),
+            (lease(|a| *a = Value::Null), Some(&meta), "2.15.1", vec!["stream_lost"], 7),
+            (
+                lease(|a| a["config"]["max_age"] = 7.into()),
+                Some(&meta),
+                "2.15.1",
+                vec!["stream_changed"],
+                7,
+            ),
+            (
+                lease(|a| a["cluster"] = json!({ "leader": "" })),
+                Some(&meta),
+                "2.15.1",
+                vec!["no_leader"],
+                6,
+            ),
+            (lease(cluster), Some(&meta), "2.15.1", vec!["replica_behind"], 0),
+            (
+                lease(|a| a["state"]["bytes"] = 60_000_000.into()),
+                Some(&meta),
+                "2.15.1",
+                vec!["nearly_full"],
+                0,
+            ),
+        ] {
+            assert_eq!(words(&found, meta, version), (wanted, status), "{version}");
+        }
+    }
+
+    #[test]
+    fn power_is_safe_only_where_each_server_that_keeps_a_stream_says_so() {
+        use PowerSafe::{No, Unknown, Yes};
+        let said = |server: &str, syncs_always| Said { server: server.to_owned(), syncs_always };
+        let keepers: BTreeSet<String> = ["n1", "n2"].map(str::to_owned).into();
+        for (version, keepers, said, wanted) in [
+            ("2.9.25", &keepers, vec![], No),
+            ("2.9.25", &keepers, vec![said("n1", true), said("n2", true)], No),
+            ("2.10.0", &keepers, vec![said("n1", true), said("n2", true)], Yes),
+            ("2.10.0", &keepers, vec![said("n1", true), said("n2", false)], No),
+            ("2.10.0", &keepers, vec![said("n2", false)], No),
+            ("2.10.0", &keepers, vec![said("n1", true), said("n3", true)], Unknown),
+            ("2.10.0", &keepers, vec![said("n1", true), said("n1", true)], Unknown),
+            ("2.10.0", &keepers, vec![], Unknown),
+            ("newest", &keepers, vec![], Unknown),
+            // Another server says nothing about this cluster.
+            ("2.10.0", &keepers, vec![said("n3", false)], Unknown),
+            ("2.10.0", &BTreeSet::new(), vec![said("n1", true)], Unknown),
+        ] {
+            assert_eq!(judge_power(version, keepers, &said), wanted, "{version}, {said:?}");
+        }
+    }
+}
