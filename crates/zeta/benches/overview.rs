@@ -1,4 +1,5 @@
-//! What a followed overview costs while many agents beat, and how soon a change is in it.
+//! What a followed overview costs while many agents beat, alone, in `zeta watch` and in `zeta web`,
+//! and how soon a change is in it.
 //!
 //! One process writes the beats, another one follows and says what it used. Both are this program
 //! again, with the state directory in the environment.
@@ -139,6 +140,88 @@ fn follow(agents: u64, gate: f64) -> Outcomes<()> {
     Ok(())
 }
 
+/// Starts `zeta` on a tree, in a terminal or not; returns what was started, and the process of zeta.
+fn start(state: &Path, args: &str, in_terminal: bool) -> Outcomes<(Child, u32)> {
+    let zeta = measure::static_binary().unwrap_or_else(|| env!("CARGO_BIN_EXE_zeta").into());
+    let mut command = Command::new("script");
+    command.args(["-q", "-c", &format!("exec {} {args}", zeta.display()), "/dev/null"]);
+    if !in_terminal {
+        command = Command::new(&zeta);
+        command.args(args.split(' '));
+    }
+    command.env("ZETA_STATE_DIR", state).env("ZETA_BUS_DIR", state.join("../bus"));
+    command.env("TERM", "xterm-256color").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = command.spawn()?;
+    let mut pid = child.id();
+    if in_terminal {
+        std::thread::sleep(Duration::from_secs(1));
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        pid = children.trim().parse()?;
+    }
+    Ok((child, pid))
+}
+
+/// Opens the page of `zeta web` as a browser does, and leaves its stream open.
+fn look(web: &mut Child, scratch: &Path) -> Outcomes<Child> {
+    let said: serde_json::Value = serde_json::from_str(&line_of(web)?)?;
+    let (url, jar) = (said["url"].as_str().ok_or("no address")?, scratch.join("cookies"));
+    let curl = || {
+        let mut curl = Command::new("curl");
+        curl.args(["-sN", "-b"]).arg(&jar).arg("-c").arg(&jar);
+        curl
+    };
+    let page = String::from_utf8(curl().arg(url).output()?.stdout)?;
+    let base = page.split_once("href=\"").and_then(|(_, rest)| rest.split_once("icon.svg"));
+    let (base, _) = base.ok_or("no page")?;
+    let host = url.split_once("/?").ok_or("no token")?.0;
+    Ok(curl().arg(format!("{host}{base}events")).stdout(Stdio::null()).spawn()?)
+}
+
+/// The time of a processor that a process has used, and its greatest memory in MiB.
+fn used_by(pid: u32) -> Outcomes<(Duration, f64)> {
+    let mut time = Duration::ZERO;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let on_cpu = stat.split(' ').next().ok_or("no time")?;
+        time += Duration::from_nanos(on_cpu.parse()?);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no memory")?;
+    let kib: f64 = rss.trim().trim_end_matches(" kB").parse()?;
+    Ok((time, kib / 1024.0))
+}
+
+/// Measures what people leave open, while 100 agents beat.
+fn program(args: &str, in_terminal: bool) -> Outcomes<()> {
+    let scratch = Scratch::in_memory("overview")?;
+    let state = scratch.path.join("state");
+    let mut writer = again(WRITER, &state, 100)?;
+    line_of(&mut writer)?;
+    let (mut child, pid) = start(&state, args, in_terminal)?;
+    // What is drawn must be read.
+    let mut reader = match in_terminal {
+        true => {
+            let mut out = child.stdout.take().ok_or("no pipe")?;
+            std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+            None
+        }
+        false => Some(look(&mut child, &scratch.path)?),
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, _) = used_by(pid)?;
+    std::thread::sleep(MEASURED);
+    let (after, mib) = used_by(pid)?;
+    for child in reader.iter_mut().chain([&mut child, &mut writer]) {
+        child.kill()?;
+        child.wait()?;
+    }
+    let used = (after - before).as_secs_f64() * 1e3 / MEASURED.as_secs_f64();
+    let what = format!("zeta {args}, 100 agents beat: CPU, % of a core");
+    row(&what, &format!("{used:.2} ms/s"), "", used / 10.0, at_most(0.5, None));
+    row("  memory, MiB", &format!("{mib:.1} MiB"), "", mib, at_most(30.0, None));
+    Ok(())
+}
+
 /// Measures the time from a change to its overview, in this process: a thread changes.
 fn latency() -> Outcomes<()> {
     let scratch = Scratch::in_memory("overview")?;
@@ -195,5 +278,7 @@ fn main() -> Outcomes<()> {
     latency()?;
     follow(100, 0.3)?;
     follow(1000, 1.0)?;
+    program("watch", true)?;
+    program("web --json", false)?;
     Ok(())
 }
