@@ -70,6 +70,7 @@ fn choose(random: &mut Random, possible: &[Action]) -> Action {
                 | Action::Jump(_)
                 | Action::Release(_)
                 | Action::Drop(_)
+                | Action::Refuse(_)
                 | Action::GiveUp(_)
                 | Action::Timeout(_)
         )
@@ -145,9 +146,13 @@ fn settle(world: &mut World) {
 
 /// Answers everything that a call wants, until it ends.
 fn finish_call(world: &mut World, at: usize) {
-    for _ in 0..20 {
+    for turn in 0..40 {
         if world.procs[at].call.is_none() {
             return;
+        }
+        // It may have to wait for the end of a TTL.
+        if turn % 10 == 9 {
+            apply(world, Action::Tick(15_000));
         }
         match (world.procs[at].waits, world.flights.iter().position(|flight| flight.proc == at)) {
             (Some(_), Some(flight)) => {

@@ -25,6 +25,8 @@ pub enum Action {
     /// A bridge reads all leases.
     Watch(usize),
     Arrive(usize),
+    /// A write is refused although it expects the right revision, as three replicas do under load.
+    Refuse(usize),
     Drop(usize),
     Answer(usize),
     /// A process waits no longer.
@@ -79,6 +81,9 @@ pub fn actions(world: &World, ticks: &[u64]) -> Vec<Action> {
     for (at, flight) in world.flights.iter().enumerate() {
         if flight.answer.is_none() {
             actions.push(Action::Arrive(at));
+            if budget.stale > 0 {
+                actions.push(Action::Refuse(at));
+            }
         } else {
             actions.push(Action::Answer(at));
         }
@@ -134,6 +139,10 @@ pub fn apply(world: &mut World, action: Action) {
         Action::Read(at, back) => read(world, at, back),
         Action::Watch(node) => (0..world.highest.len()).for_each(|lease| watch(world, node, lease)),
         Action::Arrive(at) => world.land(at),
+        Action::Refuse(at) => {
+            world.budget.stale -= 1;
+            world.flights[at].answer = Some(Answer::Refused);
+        }
         Action::Drop(at) => {
             world.flights.remove(at);
         }
@@ -288,8 +297,10 @@ fn answer(world: &mut World, at: usize) {
     }
     let terms = world.terms(node);
     with_call(world, flight.proc, |call, now| call.answer(answer, &terms, now));
+    // A node that has learned of the loss since is no excuse.
+    let is_unaware = world.lost_in_epoch.is_some_and(|lost| world.nodes[node].meta.epoch <= lost);
     if let Some(belief) = &mut world.procs[flight.proc].belief {
-        belief.unaware |= flight.unaware;
+        belief.unaware |= flight.unaware && is_unaware;
     }
     if matches!(answer, Answer::Accepted { .. }) && world.believes(flight.proc) {
         world.judge_belief(flight.proc);
