@@ -19,10 +19,16 @@
 //!   is in the value and grows; the revision is only what a write expects. A holder counts from
 //!   before it sent the write and stops a margin early. An observer counts from when it saw the
 //!   revision and waits longer. Only a node says that its own processes are dead.
+//!   What was asked, or sent, before the asker learned of a loss counts as of the former epoch.
 //! - **Epochs** (`epoch`). A store that lost data looks like a healthy one. A bridge remembers
 //!   enough to see it, and then nobody is granted a lease for the longest TTL.
 //! - **Cards** (`card`). Each node writes one card every few seconds. Two machines with one name
 //!   are found by their cards.
+//!
+//! Not promised: that two holders are kept apart while a store has lost values and a node has not
+//! learned of it. Such a node may be granted a lease that another one holds, and a write that was
+//! on its way may arrive with a token below one that was lost. The fencing token at the resource
+//! refuses the lower one of both.
 
 pub mod card;
 pub mod copy;
