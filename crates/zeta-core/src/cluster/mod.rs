@@ -20,6 +20,7 @@
 //!   before it sent the write and stops a margin early. An observer counts from when it saw the
 //!   revision and waits longer. Only a node says that its own processes are dead.
 //!   What was asked, or sent, before the asker learned of a loss counts as of the former epoch.
+//!   What a former epoch wrote frees nothing until it was seen unchanged for the longest TTL.
 //! - **Epochs** (`epoch`). A store that lost data looks like a healthy one. A bridge remembers
 //!   enough to see it, and then nobody is granted a lease for the longest TTL.
 //! - **Cards** (`card`). Each node writes one card every few seconds. Two machines with one name

@@ -80,6 +80,12 @@ pub fn deadline_ns(record: &Record) -> u64 {
 /// Judges what stands in the store. A lease of the cluster has no grace: its deadline is all that
 /// keeps two holders apart.
 pub fn judge(observed: &Observed, terms: &Terms, now: &Now) -> Standing {
+    // After a loss the store gives the same numbers again, so a write of a former epoch may have
+    // arrived over a grant of this one.
+    if observed.entry.epoch().is_some_and(|epoch| epoch < terms.epoch) {
+        let ttl_ms = stretched(terms.max_ttl_ms);
+        return lease::aged(observed.unchanged, ttl_ms, Cause::Expired, HeldWhy::InTime);
+    }
     let (record, scope) = match &observed.entry {
         Entry::Absent | Entry::End(_) => return Standing::Grantable(Cause::Free),
         Entry::Unreadable => {
@@ -199,7 +205,10 @@ pub fn decide_renew(
 ) -> Renewed {
     let local = observed.local();
     match &observed.entry {
-        Entry::Grant(_, scope) if scope.node == terms.node => {}
+        // One of a former epoch that is late may stand over a grant of this one.
+        Entry::Grant(record, scope)
+            if scope.node == terms.node
+                && (scope.epoch == terms.epoch || now.reading.boot_ns < deadline_ns(record)) => {}
         _ => return Renewed::Lost(Lost::to(&local)),
     }
     let ttl_ms = ttl_ms.map(|ttl_ms| ttl_ms.min(terms.max_ttl_ms));

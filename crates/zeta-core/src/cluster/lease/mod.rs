@@ -130,7 +130,9 @@ impl Entry {
             }),
             Ok(Text::Foreign(_)) | Err(_) => None,
         };
-        entry.filter(|entry| entry.node() == Some(writer)).unwrap_or(Entry::Unreadable)
+        entry
+            .filter(|entry| entry.scope().is_some_and(|scope| scope.node == *writer))
+            .unwrap_or(Entry::Unreadable)
     }
 
     /// The text that is written.
@@ -151,12 +153,17 @@ impl Entry {
         }
     }
 
-    fn node(&self) -> Option<&Label> {
+    fn scope(&self) -> Option<&Scope> {
         match self {
-            Entry::Grant(_, scope) => Some(&scope.node),
-            Entry::End(end) => Some(&end.scope.node),
+            Entry::Grant(_, scope) => Some(scope),
+            Entry::End(end) => Some(&end.scope),
             Entry::Absent | Entry::Unreadable => None,
         }
+    }
+
+    /// The epoch in which it was written.
+    pub fn epoch(&self) -> Option<u64> {
+        self.scope().map(|scope| scope.epoch)
     }
 }
 

@@ -203,6 +203,33 @@ fn only_a_node_speaks_for_its_dead() {
 }
 
 #[test]
+fn what_a_former_epoch_wrote_may_stand_over_a_grant_and_frees_nothing_for_the_longest_ttl() {
+    let host = here();
+    let now = Now { reading: reading(5_000), host: &host };
+    let later = Terms { epoch: 4, ..terms() };
+    let longest_ms = later.max_ttl_ms + later.max_ttl_ms / 100;
+    for entry in [end(How::Released), grant_of("node-a", "boot-a"), grant_of("node-b", "boot-b")] {
+        let seen = |unchanged_ms| Observed {
+            life: ProcessState::Dead,
+            epoch: 4,
+            ..observed(entry.clone(), unchanged_ms)
+        };
+        let standing = judge(&seen(longest_ms), &later, &now);
+        assert_eq!(standing, held(HeldWhy::InTime, 1), "{entry:?}");
+        let standing = judge(&seen(longest_ms + 1), &later, &now);
+        assert_eq!(standing, Standing::Grantable(Cause::Expired), "{entry:?}");
+    }
+    // Its holder goes on before its deadline, and not after it.
+    let own = observed(grant_of("node-a", "boot-a"), 0);
+    let token = own.entry.fencing_token().unwrap();
+    for (boot_ms, goes_on) in [(57_999, true), (58_000, false)] {
+        let now = Now { reading: reading(boot_ms), host: &host };
+        let answer = decide_renew(&own, token, None, &later, &now);
+        assert_eq!(matches!(answer, Renewed::Write { .. }), goes_on, "{boot_ms}");
+    }
+}
+
+#[test]
 fn a_node_need_not_watch_a_grant_of_its_own_clock() {
     let first = Host { time_ns: Some(FIRST_TIME_NS), ..here() };
     let mut record = record_of(&grant_of("node-a", "boot-a"));
