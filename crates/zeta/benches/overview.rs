@@ -140,7 +140,7 @@ fn follow(agents: u64, gate: f64) -> Outcomes<()> {
     Ok(())
 }
 
-/// Starts `zeta` on a tree, in a terminal or not; returns what was started, and the process of zeta.
+/// Starts `zeta` on a tree, in a terminal or not; returns what was started, and zeta's process.
 fn start(state: &Path, args: &str, in_terminal: bool) -> Outcomes<(Child, u32)> {
     let zeta = measure::static_binary().unwrap_or_else(|| env!("CARGO_BIN_EXE_zeta").into());
     let mut command = Command::new("script");
