@@ -5,12 +5,12 @@
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use zeta_core::cluster::subject::MAJOR;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
 use crate::api::Write;
 use crate::connection::Connection;
-use crate::subject;
 use crate::trouble::Trouble;
 
 /// How often callers race, and how many of them.
@@ -47,7 +47,7 @@ pub struct Proof {
 
 /// Races on the server and says whether it may keep the cluster with this many replicas.
 pub(crate) async fn examine(connection: &Connection, replicas: u64) -> Result<Proof> {
-    let (stream, subject) = subject::probe(&host::random_hex()?);
+    let (stream, subject) = names(&host::random_hex()?);
     let fault = |trouble: Trouble| trouble.explain("cannot prove what the server can do");
     let settings = json!({
         "name": &stream,
@@ -72,6 +72,11 @@ pub(crate) async fn examine(connection: &Connection, replicas: u64) -> Result<Pr
     let proof = proof.map_err(fault)?;
     judge(&connection.server().1, replicas, &proof)?;
     Ok(proof)
+}
+
+/// The name of a scratch stream, and what its subjects begin with.
+fn names(id: &str) -> (String, String) {
+    (format!("ZETA1_PROBE_{id}"), format!("{MAJOR}.probe.{id}"))
 }
 
 async fn prove(

@@ -5,6 +5,9 @@
 
 use std::time::Instant;
 
+use zeta_core::cluster::Id;
+use zeta_core::cluster::envelope;
+use zeta_core::cluster::subject::{Stream, Subject};
 use zeta_core::time::format_utc;
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
@@ -15,7 +18,6 @@ use crate::gate::{self, Proof};
 use crate::meta::Meta;
 use crate::store::Store;
 use crate::stream;
-use crate::subject::{META, META_SUBJECT};
 use crate::trouble::Trouble;
 
 /// A cluster that is there.
@@ -50,9 +52,9 @@ async fn run(connection: &Connection, asked: Option<u64>) -> Result<Initialized>
     let found = look(connection).await?;
     let meta = read_meta(connection, found.last().is_some_and(Option::is_some)).await?;
     let replicas = asked.or_else(|| found.iter().flatten().map(Info::replicas).next()).unwrap_or(1);
-    for (name, info) in stream::ALL.iter().zip(&found) {
+    for (stream, info) in stream::ALL.into_iter().zip(&found) {
         if let Some(info) = info {
-            check_settings(name, replicas, info)?;
+            check_settings(stream, replicas, info)?;
         }
     }
     let done = |meta, created, proof| Initialized {
@@ -67,8 +69,8 @@ async fn run(connection: &Connection, asked: Option<u64>) -> Result<Initialized>
         Start::Done(meta) => Ok(done(meta, false, None)),
         Start::Create => {
             let proof = gate::examine(connection, replicas).await?;
-            for name in stream::ALL {
-                create(connection, name, replicas).await?;
+            for stream in stream::ALL {
+                create(connection, stream, replicas).await?;
             }
             let (meta, created) = write_meta(connection, proof.by_pattern).await?;
             Ok(done(meta, created, Some(proof)))
@@ -87,7 +89,7 @@ enum Start {
 
 /// Decides by the streams, in the order of [`stream::ALL`], and the record.
 fn decide_start(found: &[Option<Info>], meta: Option<Meta>) -> Result<Start> {
-    let names = stream::ALL.iter().zip(found);
+    let names = stream::ALL.into_iter().map(Stream::name).zip(found);
     let lost = |text: String| {
         Err(Error::new(Kind::Unsafe, text)
             .hint("zeta makes no new cluster over the rest of an old one")
@@ -96,12 +98,12 @@ fn decide_start(found: &[Option<Info>], meta: Option<Meta>) -> Result<Start> {
     match meta {
         Some(meta) => {
             let missing: Vec<&str> =
-                names.filter(|(_, info)| info.is_none()).map(|(name, _)| *name).collect();
+                names.filter(|(_, info)| info.is_none()).map(|(name, _)| name).collect();
             match missing.is_empty() {
                 true => Ok(Start::Done(meta)),
                 false => lost(format!(
                     "the cluster {}, made on {}, lost the stream {}",
-                    meta.id,
+                    meta.held.cluster,
                     format_utc(meta.created_us),
                     missing.join(", ")
                 )),
@@ -129,7 +131,7 @@ pub(crate) async fn check_jetstream(connection: &Connection) -> Result<()> {
 /// Looks at each stream, in the order of [`stream::ALL`].
 pub(crate) async fn look(connection: &Connection) -> Result<Vec<Option<Info>>> {
     let mut found = Vec::with_capacity(stream::ALL.len());
-    for name in stream::ALL {
+    for name in stream::ALL.map(Stream::name) {
         let info = connection.info(name).await;
         found.push(info.map_err(|trouble| trouble.explain(&looking(name)))?);
     }
@@ -145,7 +147,7 @@ pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result
     if !is_there {
         return Ok(None);
     }
-    let stored = connection.last(META, META_SUBJECT).await;
+    let stored = connection.last(Stream::Meta.name(), &Subject::Meta.to_string()).await;
     let Some(stored) = stored.map_err(|t| t.explain("cannot read the record of the cluster"))?
     else {
         return Ok(None);
@@ -154,10 +156,7 @@ pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result
         Ok(meta) => Ok(Some(meta)),
         Err(damage) => Err(Error::new(
             Kind::Unsafe,
-            format!(
-                "the record of the cluster (message {} of {META}) is damaged: {damage}",
-                stored.sequence
-            ),
+            format!("the record of the cluster (message {}) is damaged: {damage}", stored.sequence),
         )
         .hint(
             "a later version of zeta may have written it; else bring back the store of the servers",
@@ -166,12 +165,14 @@ pub(crate) async fn read_meta(connection: &Connection, is_there: bool) -> Result
 }
 
 /// Refuses a stream that is not as zeta makes it.
-fn check_settings(name: &str, replicas: u64, info: &Info) -> Result<()> {
-    let differences = stream::differences(&stream::settings(name, replicas), &info.config);
+fn check_settings(stream: Stream, replicas: u64, info: &Info) -> Result<()> {
+    let wanted = stream::settings(stream, replicas);
+    let differences = stream::differences(&wanted, &info.config);
     if differences.is_empty() {
         return Ok(());
     }
-    let text = format!("the stream {name} is not as zeta needs it: {}", differences.join("; "));
+    let text =
+        format!("the stream {} is not as zeta needs it: {}", stream.name(), differences.join("; "));
     let hint = match differences.iter().any(|one| one.starts_with("num_replicas")) {
         true => "name the number of replicas that it has: --replicas",
         false => {
@@ -183,8 +184,9 @@ fn check_settings(name: &str, replicas: u64, info: &Info) -> Result<()> {
 }
 
 /// Creates a stream, or finds the one that another call created, and waits until it can be written.
-async fn create(connection: &Connection, name: &str, replicas: u64) -> Result<()> {
-    let request = stream::request(&stream::settings(name, replicas), host::wall_us());
+async fn create(connection: &Connection, stream: Stream, replicas: u64) -> Result<()> {
+    let name = stream.name();
+    let request = stream::request(&stream::settings(stream, replicas), host::wall_us());
     let doing = || format!("cannot create the stream {name}");
     let created = match connection.create(name, &request).await {
         Ok(info) => Ok(info),
@@ -194,7 +196,7 @@ async fn create(connection: &Connection, name: &str, replicas: u64) -> Result<()
         Err(trouble) => return Err(trouble.explain(&doing())),
     };
     match (settle(connection, name, created.as_ref().ok()).await?, created) {
-        (Some(info), _) => check_settings(name, replicas, &info),
+        (Some(info), _) => check_settings(stream, replicas, &info),
         (None, Ok(_)) => Err(Error::new(Kind::Busy, format!("the stream {name} has no leader"))
             .hint("see whether most of the servers run, then repeat the call")),
         (None, Err(trouble)) => Err(trouble.explain(&doing())),
@@ -224,20 +226,14 @@ async fn settle(
 
 /// Writes the record of the cluster, or reads that of another call; and whether it was this one.
 async fn write_meta(connection: &Connection, lease_by_pattern: bool) -> Result<(Meta, bool)> {
-    let meta = Meta {
-        id: host::random_hex()?,
-        epoch: 1,
-        token_floor: 0,
-        no_grant_before_us: 0,
-        lease_by_pattern,
-        created_us: host::wall_us(),
-    };
-    let body = meta.render();
+    let meta = Meta::new(new_id()?, lease_by_pattern, host::wall_us());
+    let (subject, body) = (Subject::Meta.to_string(), meta.render());
+    let version = envelope::MINOR.to_string();
     let write = Write {
-        subject: META_SUBJECT,
+        subject: &subject,
         expected: Some(0),
         expected_on: None,
-        headers: &[("Zeta-V", "1")],
+        headers: &[(envelope::VERSION, &version)],
         body: body.as_bytes(),
     };
     let begun = Instant::now();
@@ -252,7 +248,7 @@ async fn write_meta(connection: &Connection, lease_by_pattern: bool) -> Result<(
             || Trouble::CONFLICTS.iter().any(|code| failed.is(*code));
         let written = if is_open { read_meta(connection, true).await? } else { None };
         if let Some(written) = written {
-            let is_own = written.id == meta.id;
+            let is_own = written.held.cluster == meta.held.cluster;
             return Ok((written, is_own));
         }
         if !is_open || begun.elapsed() > DEADLINE {
@@ -260,6 +256,11 @@ async fn write_meta(connection: &Connection, lease_by_pattern: bool) -> Result<(
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn new_id() -> Result<Id> {
+    let id = host::random_hex()?.parse();
+    id.map_err(|error| Error::new(Kind::Fault, format!("a new id of a cluster: {error}")))
 }
 
 #[cfg(test)]
@@ -272,14 +273,7 @@ mod tests {
     }
 
     fn meta() -> Meta {
-        Meta {
-            id: "0".repeat(32),
-            epoch: 1,
-            token_floor: 0,
-            no_grant_before_us: 0,
-            lease_by_pattern: true,
-            created_us: 0,
-        }
+        Meta::new("0".repeat(32).parse().unwrap(), true, 0)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - `connection`: one connection; each request ends as an answer, a refusal, or as unknown.
 //! - `api`: JetStream's own requests. `trouble`: their refusals, and what they mean for a caller.
 //! - `store`: the blocking functions that all others use: read, and compare-and-set.
-//! - `stream` and `subject`: which streams there are. `meta`: the record of the cluster.
+//! - `stream`: the settings of the streams. `meta`: the record of the cluster.
 //! - `monitor`: what a server says of its own disk.
 //! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
 #![forbid(unsafe_code)]
@@ -20,7 +20,6 @@ mod setting;
 pub mod status;
 pub mod store;
 mod stream;
-pub mod subject;
 pub mod trouble;
 
 pub use api::{Stored, Write};

@@ -27,8 +27,11 @@ pub fn initialized(done: &Initialized) -> Object {
 pub fn initialized_text(done: &Initialized) -> String {
     let Initialized { meta, servers, version, replicas, .. } = done;
     let verb = if done.created { "made" } else { "found" };
-    let mut text =
-        format!("{verb} the cluster {} at {servers}, with {}", meta.id, copies(*replicas));
+    let mut text = format!(
+        "{verb} the cluster {} at {servers}, with {}",
+        meta.held.cluster,
+        copies(*replicas)
+    );
     if let Some(proof) = &done.proof {
         let rounds = proof.accepted.len();
         let _ = write!(
@@ -48,9 +51,10 @@ fn copies(replicas: u64) -> String {
 
 /// The keys of the record of a cluster.
 fn record(object: &mut Object, meta: &Meta) {
-    object.text("cluster", &meta.id).number("cluster_epoch", meta.epoch);
-    object.number("token_floor", meta.token_floor);
-    object.text("no_grant_before", &format_utc(meta.no_grant_before_us));
+    let held = &meta.held;
+    object.text("cluster", held.cluster.as_str()).number("cluster_epoch", held.epoch);
+    object.number("token_floor", held.floor);
+    object.text("no_grant_before", &format_utc(held.no_grant_before_us));
     object.flag("lease_by_pattern", meta.lease_by_pattern);
     object.text("created_at", &format_utc(meta.created_us));
 }
@@ -81,7 +85,11 @@ pub fn status_text(status: &Status) -> String {
     let mut text = format!("server   {}, nats-server {}", status.servers, status.version);
     if let Some(meta) = &status.meta {
         let made = format_utc(meta.created_us);
-        let _ = write!(text, "\ncluster  {}, epoch {}, made {made}", meta.id, meta.epoch);
+        let _ = write!(
+            text,
+            "\ncluster  {}, epoch {}, made {made}",
+            meta.held.cluster, meta.held.epoch
+        );
     }
     let _ = write!(text, "\npower    {}", power(status.power_safe));
     for stream in &status.streams {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use zeta_core::cluster::epoch::WIRE;
+use zeta_core::cluster::subject::Stream;
 use zeta_os::error::{Kind, Result};
 
 use crate::api::Info;
@@ -100,6 +102,13 @@ impl Status {
     }
 }
 
+/// What to do after a loss.
+const RESTORE: &str = "bring back the store of the servers: zeta makes no new one over the rest";
+
+fn finding(kind: Option<Kind>, word: &'static str, text: String, hint: &'static str) -> Finding {
+    Finding { kind, word, text, hint }
+}
+
 /// Looks at the cluster.
 ///
 /// # Errors
@@ -134,7 +143,7 @@ async fn run(
         hint: "give the port that 'http' names in the configuration of the server",
     }));
     let seen = stream::ALL.into_iter().zip(&found);
-    let streams = seen.filter_map(|(name, info)| Some(stream_status(name, info.as_ref()?)));
+    let streams = seen.filter_map(|(stream, info)| Some(stream_status(stream, info.as_ref()?)));
     let (servers, streams) = (connection.servers().to_string(), streams.collect());
     Ok(Status { servers, server_name, version, meta, power_safe, streams, findings })
 }
@@ -146,9 +155,9 @@ fn keepers(info: &Info, answered: &str) -> Vec<String> {
     leader.into_iter().chain(followers).collect()
 }
 
-fn stream_status(name: &'static str, info: &Info) -> StreamStatus {
+fn stream_status(stream: Stream, info: &Info) -> StreamStatus {
     StreamStatus {
-        name,
+        name: stream.name(),
         replicas: info.replicas(),
         leader: info.leader.clone(),
         lag: info.followers.iter().map(|follower| follower.lag).max().unwrap_or(0),
@@ -198,6 +207,13 @@ fn findings(
         let text = "the record of the cluster is lost".to_owned();
         findings.push(finding(wrong, "record_lost", text, RESTORE));
     }
+    if let Some(held) = meta.map(|meta| &meta.held)
+        && !(held.wire_min..=held.wire_max).contains(&WIRE)
+    {
+        let (low, high) = (held.wire_min, held.wire_max);
+        let text = format!("the cluster speaks the versions {low} to {high}, and this zeta {WIRE}");
+        findings.push(finding(wrong, "other_version", text, "install a zeta of the same version"));
+    }
     let replicas = found.iter().flatten().map(Info::replicas).max().unwrap_or(1);
     if replicas > 1 && Version::parse(version).is_none_or(|version| version < SERIALIZED) {
         let text =
@@ -205,34 +221,8 @@ fn findings(
         let hint = "take nats-server 2.10 or later on all servers";
         findings.push(finding(wrong, "several_winners", text, hint));
     }
-    for (name, info) in stream::ALL.iter().zip(found) {
-        let Some(info) = info else {
-            let text = format!("the stream {name} is lost");
-            findings.push(finding(wrong, "stream_lost", text, RESTORE));
-            continue;
-        };
-        let differences = stream::differences(&stream::settings(name, replicas), &info.config);
-        if !differences.is_empty() {
-            let text = format!("the stream {name} was changed: {}", differences.join("; "));
-            let hint = "another program changed it: put its settings back";
-            findings.push(finding(wrong, "stream_changed", text, hint));
-        }
-        if !info.is_led() {
-            let text = format!("the stream {name} has no leader, so nothing can be written");
-            let hint = "see whether most of the servers run";
-            findings.push(finding(Some(Kind::Busy), "no_leader", text, hint));
-        }
-        for follower in info.followers.iter().filter(|follower| !follower.current) {
-            let text = format!("{} does not keep up with the stream {name}", follower.name);
-            let hint = "see whether that server runs: until then one more must not fail";
-            findings.push(finding(None, "replica_behind", text, hint));
-        }
-        let (bytes, room) = (info.bytes, info.max_bytes());
-        if room > 0 && bytes.saturating_mul(100) >= room.saturating_mul(NEARLY_FULL) {
-            let text = format!("the stream {name} has {bytes} of {room} bytes");
-            let hint = "when it is full, no record of it changes any more";
-            findings.push(finding(None, "nearly_full", text, hint));
-        }
+    for (stream, info) in stream::ALL.into_iter().zip(found) {
+        stream_findings(stream, info.as_ref(), replicas, &mut findings);
     }
     findings.sort_by_key(|finding| match finding.kind {
         Some(Kind::Unsafe) => 0,
@@ -242,30 +232,61 @@ fn findings(
     findings
 }
 
+/// Adds what is wrong with one stream; all are kept by so many servers.
+fn stream_findings(
+    stream: Stream,
+    info: Option<&Info>,
+    replicas: u64,
+    findings: &mut Vec<Finding>,
+) {
+    let wrong = Some(Kind::Unsafe);
+    let name = stream.name();
+    let Some(info) = info else {
+        let text = format!("the stream {name} is lost");
+        findings.push(finding(wrong, "stream_lost", text, RESTORE));
+        return;
+    };
+    let differences = stream::differences(&stream::settings(stream, replicas), &info.config);
+    if !differences.is_empty() {
+        let text = format!("the stream {name} was changed: {}", differences.join("; "));
+        let hint = "another program changed it: put its settings back";
+        findings.push(finding(wrong, "stream_changed", text, hint));
+    }
+    if !info.is_led() {
+        let text = format!("the stream {name} has no leader, so nothing can be written");
+        let hint = "see whether most of the servers run";
+        findings.push(finding(Some(Kind::Busy), "no_leader", text, hint));
+    }
+    for follower in info.followers.iter().filter(|follower| !follower.current) {
+        let text = format!("{} does not keep up with the stream {name}", follower.name);
+        let hint = "see whether that server runs: until then one more must not fail";
+        findings.push(finding(None, "replica_behind", text, hint));
+    }
+    let (bytes, room) = (info.bytes, info.max_bytes());
+    if room > 0 && bytes.saturating_mul(100) >= room.saturating_mul(NEARLY_FULL) {
+        let text = format!("the stream {name} has {bytes} of {room} bytes");
+        let hint = "when it is full, no record of it changes any more";
+        findings.push(finding(None, "nearly_full", text, hint));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
 
     fn meta() -> Meta {
-        Meta {
-            id: "0".repeat(32),
-            epoch: 1,
-            token_floor: 0,
-            no_grant_before_us: 0,
-            lease_by_pattern: true,
-            created_us: 0,
-        }
+        Meta::new("0".repeat(32).parse().unwrap(), true, 0)
     }
 
     fn infos(replicas: u64, change: impl Fn(&str, &mut Value)) -> Vec<Option<Info>> {
-        let one = |name: &str| {
-            let config = stream::settings(name, replicas);
+        let one = |stream: Stream| {
+            let (name, config) = (stream.name(), stream::settings(stream, replicas));
             let mut answer = json!({ "config": config, "state": { "messages": 1, "bytes": 100 } });
             change(name, &mut answer);
             (!answer.is_null()).then(|| Info::of(&answer))
         };
-        stream::ALL.iter().map(|name| one(name)).collect()
+        stream::ALL.into_iter().map(one).collect()
     }
 
     fn words(
@@ -289,7 +310,8 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_word_and_its_exit_status() {
-        let meta = meta();
+        let (meta, mut later) = (meta(), meta());
+        (later.held.wire_min, later.held.wire_max) = (WIRE + 1, WIRE + 2);
         let lease = |change: fn(&mut Value)| {
             infos(3, move |name, answer| {
                 if name == "ZETA1_LEASE" {
@@ -306,6 +328,7 @@ mod tests {
             (good.clone(), Some(&meta), "2.15.1", vec![], 0),
             (good.clone(), Some(&meta), "2.9.10", vec!["several_winners"], 7),
             (infos(1, |_, _| {}), Some(&meta), "2.9.10", vec![], 0),
+            (infos(1, |_, _| {}), Some(&later), "2.9.10", vec!["other_version"], 7),
             (good, None, "2.15.1", vec!["record_lost"], 7),
             (vec![None, None, None, None], None, "2.9.10", vec!["not_initialized"], 7),
             (lease(|a| *a = Value::Null), Some(&meta), "2.15.1", vec!["stream_lost"], 7),

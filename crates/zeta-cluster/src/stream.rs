@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::subject::{BUS, LEASE, META, META_SUBJECT, STATE};
+use zeta_core::cluster::subject::{LIVE, MAJOR, Stream};
 
 const MIB: u64 = 1 << 20;
 /// Most bytes of one message with its headers: the longest record has 64 KiB.
@@ -12,25 +12,24 @@ const BUS_HOURS: u64 = 25;
 /// JetStream's own unit of time.
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// The names of all streams, in the order in which they are created: where the last one has its
-/// record, the others were complete.
-pub(crate) const ALL: [&str; 4] = [STATE, BUS, LEASE, META];
+/// All streams, in the order in which they are created: where the last one has its record, the
+/// others were complete.
+pub(crate) const ALL: [Stream; 4] = [Stream::State, Stream::Bus, Stream::Lease, Stream::Meta];
 
 /// Settings that an older server drops in silence, and without which everything works.
 const OPTIONAL: [&str; 1] = ["allow_msg_ttl"];
 
 /// The settings of a stream. A server that returns others has another stream, or is too old.
-pub(crate) fn settings(name: &str, replicas: u64) -> Value {
-    let (subject, live, room) = match name {
-        STATE => ("zeta1.state.>", "zeta1.live.state.>", 256 * MIB),
-        BUS => ("zeta1.bus.>", "zeta1.live.bus.>", 256 * MIB),
-        LEASE => ("zeta1.lease.>", "zeta1.live.lease.>", 64 * MIB),
-        _ => (META_SUBJECT, "zeta1.live.meta", MIB),
+pub(crate) fn settings(stream: Stream, replicas: u64) -> Value {
+    let room = match stream {
+        Stream::State | Stream::Bus => 256 * MIB,
+        Stream::Lease => 64 * MIB,
+        Stream::Meta => MIB,
     };
-    let (per_subject, hours) = if name == BUS { (-1, BUS_HOURS) } else { (1, 0) };
+    let (per_subject, hours) = if stream == Stream::Bus { (-1, BUS_HOURS) } else { (1, 0) };
     json!({
-        "name": name,
-        "subjects": [subject],
+        "name": stream.name(),
+        "subjects": [stream.pattern()],
         "num_replicas": replicas,
         "storage": "file",
         "retention": "limits",
@@ -49,8 +48,9 @@ pub(crate) fn settings(name: &str, replicas: u64) -> Value {
         "sealed": false,
         "no_ack": false,
         "allow_direct": true,
-        "allow_msg_ttl": matches!(name, STATE | LEASE),
-        "republish": { "src": subject, "dest": live },
+        "allow_msg_ttl": matches!(stream, Stream::State | Stream::Lease),
+        // One rule for all streams: a server takes no '*' on both sides.
+        "republish": { "src": format!("{MAJOR}.>"), "dest": format!("{LIVE}>") },
         "mirror": null,
         "sources": null,
         "subject_transform": null,
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn each_setting_counts_and_each_addition_of_a_server_does_not() {
-        for name in ALL {
-            let wanted = settings(name, 3);
+        for stream in ALL {
+            let (name, wanted) = (stream.name(), settings(stream, 3));
             let mut found = request(&wanted, 7);
             found["metadata"] = json!({ "_nats.level": "1" });
             assert_eq!(differences(&wanted, &found), [""; 0], "{name}");
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_older_server_may_drop_only_what_is_optional() {
-        let wanted = settings(STATE, 1);
+        let wanted = settings(Stream::State, 1);
         for (key, count) in [("allow_msg_ttl", 0), ("republish", 1), ("allow_direct", 1)] {
             let mut found = request(&wanted, 7);
             found.as_object_mut().unwrap().remove(key);
