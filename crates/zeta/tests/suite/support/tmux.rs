@@ -91,7 +91,9 @@ impl Tmux {
 
     /// Waits until the command ends; its status, or `None` if a signal ended it.
     pub fn end(&self) -> Option<i32> {
-        wait_for("the command ends", || self.format("#{pane_dead}") == "1");
+        // A pane is dead as soon as its terminal is closed; how its command ended is known later.
+        let ended = "#{pane_dead_status}#{pane_dead_signal}";
+        wait_for("the command ends", || !self.format(ended).is_empty());
         self.format("#{pane_dead_status}").parse().ok()
     }
 }
