@@ -139,13 +139,18 @@ export class Timeline {
     let step;
     do step = this.building.next();
     while (!step.done && performance.now() < end);
-    if (!step.done) return this.later();
+    if (!step.done) {
+      this.later();
+      return;
+    }
+    const { by, words } = this.lanes;
     this.lanes = step.value;
     this.building = undefined;
     this.lanes.update(this.missed);
     this.missed = [];
-    this.scroll = 0;
-    return this.counted();
+    // The same lanes, built anew, are read on where they were.
+    if (by !== this.lanes.by || words !== this.lanes.words) this.scroll = 0;
+    this.counted();
   }
 
   counted() {
