@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal};
+
 use super::{LIMIT, TempDir, find, skip, until, wait_for};
 
 /// A program in a terminal; both end when it is dropped.
@@ -91,9 +93,18 @@ impl Tmux {
 
     /// Waits until the command ends; its status, or `None` if a signal ended it.
     pub fn end(&self) -> Option<i32> {
-        // A pane is dead as soon as its terminal is closed; how its command ended is known later.
-        let ended = "#{pane_dead_status}#{pane_dead_signal}";
-        wait_for("the command ends", || !self.format(ended).is_empty());
+        wait_for("the command ends", || {
+            let seen = self.format("#{pane_dead} #{pane_dead_status}#{pane_dead_signal} #{pid}");
+            let [is_dead, rest] = seen.split_once(' ').expect("three words").into();
+            let (ended, server) = rest.split_once(' ').expect("three words");
+            // tmux 3.3a may close a terminal and never ask how its command ended: the signal of
+            // the kernel came while it did something else. The same signal lets it ask again.
+            if is_dead == "1" && ended.is_empty() {
+                let server = Pid::from_raw(server.parse().unwrap()).unwrap();
+                rustix::process::kill_process(server, Signal::CHILD).unwrap();
+            }
+            !ended.is_empty()
+        });
         self.format("#{pane_dead_status}").parse().ok()
     }
 }
