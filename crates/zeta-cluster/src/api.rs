@@ -21,8 +21,12 @@ const EXPECTED_ON: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 /// A message as its stream keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
+    /// Its subject.
+    pub subject: String,
     /// Its sequence in the stream.
     pub sequence: u64,
+    /// Its headers, as the writer and the server set them.
+    pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -147,10 +151,18 @@ impl Connection {
             answer => answer?,
         };
         let message = answer.get("message").unwrap_or(&Value::Null);
-        let data = message.get("data").and_then(Value::as_str).unwrap_or_default();
-        let body = STANDARD.decode(data);
-        let body = body.map_err(|error| Trouble::Unknown(format!("a broken answer: {error}")))?;
-        Ok(Some(Stored { sequence: number(message, "seq"), body }))
+        let bytes = |key| {
+            let text = message.get(key).and_then(Value::as_str).unwrap_or_default();
+            let bytes = STANDARD.decode(text);
+            bytes.map_err(|error| Trouble::Unknown(format!("a broken answer: {error}")))
+        };
+        let subject = message.get("subject").and_then(Value::as_str).unwrap_or_default();
+        Ok(Some(Stored {
+            subject: subject.to_owned(),
+            sequence: number(message, "seq"),
+            headers: headers_of(&bytes("hdrs")?),
+            body: bytes("data")?,
+        }))
     }
 
     /// Sends a message to its stream and returns the sequence that it got.
@@ -177,6 +189,13 @@ impl Connection {
             }
         }
     }
+}
+
+/// Reads headers as the protocol of NATS writes them: a first line, then `Name: value` lines.
+fn headers_of(bytes: &[u8]) -> Vec<(String, String)> {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+    lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
 }
 
 fn text(body: &Value) -> String {

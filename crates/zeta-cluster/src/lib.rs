@@ -6,17 +6,23 @@
 //! - `store`: the blocking functions that all others use: read, and compare-and-set.
 //! - `stream`: the settings of the streams. `meta`: the record of the cluster.
 //! - `monitor`: what a server says of its own disk.
+//! - `identity`, `keys`: this node's key, and those of others. `signer`: envelopes and signatures.
+//! - `member`: a node's connection, which signs what it writes and judges what it reads.
 //! - `gate`: what a server can do, proven on it. `init`, `status`: the verbs.
 #![forbid(unsafe_code)]
 
 mod api;
 mod connection;
 pub mod gate;
+pub mod identity;
 pub mod init;
+pub mod keys;
+pub mod member;
 pub mod meta;
 mod monitor;
 pub mod report;
 mod setting;
+pub mod signer;
 pub mod status;
 pub mod store;
 mod stream;

@@ -23,7 +23,7 @@ pub const USER_FILE: &str = "zeta/config.toml";
 /// The size limit of a file, in bytes.
 const BYTES_MAX: u64 = 64 * 1024;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "state_dir",
     "node",
     "agent",
@@ -36,6 +36,7 @@ const KEYS: [&str; 12] = [
     "cluster_server",
     "cluster_credentials",
     "cluster_monitor",
+    "cluster_dir",
 ];
 
 /// The values of the files, checked.
@@ -65,6 +66,8 @@ pub struct Config {
     pub cluster_credentials: Option<PathBuf>,
     /// The monitoring ports of the servers.
     pub cluster_monitor: Option<Monitors>,
+    /// The directory of the node's identity in the cluster.
+    pub cluster_dir: Option<PathBuf>,
 }
 
 /// One file as written. Each value keeps its position, so that an error can name the line.
@@ -83,6 +86,7 @@ struct Raw {
     cluster_server: Option<toml::Spanned<String>>,
     cluster_credentials: Option<toml::Spanned<String>>,
     cluster_monitor: Option<toml::Spanned<String>>,
+    cluster_dir: Option<toml::Spanned<String>>,
 }
 
 impl Config {
@@ -133,6 +137,7 @@ impl Config {
             cluster_server: self.cluster_server.or(below.cluster_server),
             cluster_credentials: self.cluster_credentials.or(below.cluster_credentials),
             cluster_monitor: self.cluster_monitor.or(below.cluster_monitor),
+            cluster_dir: self.cluster_dir.or(below.cluster_dir),
         }
     }
 
@@ -235,6 +240,7 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
         cluster_server: raw.cluster_server.map(servers).transpose()?,
         cluster_credentials: absolute("cluster_credentials", raw.cluster_credentials)?,
         cluster_monitor: raw.cluster_monitor.map(monitors).transpose()?,
+        cluster_dir: absolute("cluster_dir", raw.cluster_dir)?,
     })
 }
 

@@ -134,6 +134,20 @@ pub fn cluster(
     Ok(Setting { servers, credentials })
 }
 
+/// Returns the directory of this node's identity in its cluster: that of `ZETA_CLUSTER_DIR`, of the
+/// configuration, or `cluster` below the directory of what outlives the boot.
+///
+/// # Errors
+/// The caller has no directory for what outlives the boot, and names none.
+pub fn cluster_dir(config: &Config) -> Result<PathBuf> {
+    let dir = path("ZETA_CLUSTER_DIR").or_else(|| config.cluster_dir.clone());
+    let dir = dir.or_else(|| Some(lasting_dir()?.join("cluster"))).ok_or_else(|| {
+        Error::usage("no directory for the identity of this node: the caller has no home")
+            .hint("name one: cluster_dir in the configuration, or ZETA_CLUSTER_DIR")
+    })?;
+    Ok(std::path::absolute(&dir).unwrap_or(dir))
+}
+
 /// Returns the monitoring ports of the servers: the option's, or those of the files; maybe none.
 ///
 /// # Errors
