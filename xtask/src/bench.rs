@@ -7,15 +7,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{dist, needs, run};
+use crate::{dist, nats_server, needs, run};
 
+/// What many nodes cost, and the page for it.
+const SCALE: &str = "scale";
+const SCALE_PAGE: &str = "docs/scale.md";
 const CLIENT: &str = "zeta-anchors";
 const PAGE: &str = "docs/performance.md";
 const BEGIN: &str = "<!-- written by 'cargo xtask bench' -->\n";
 const END: &str = "<!-- end of what 'cargo xtask bench' wrote -->\n";
 
 /// The benches, in the order of the page.
-const BENCHES: [&str; 11] = [
+const BENCHES: [&str; 12] = [
     "oneshot",
     "peers",
     "library",
@@ -27,6 +30,7 @@ const BENCHES: [&str; 11] = [
     "page",
     "bus",
     "creds",
+    SCALE,
 ];
 
 /// `cargo xtask bench`: provides the anchors, builds, measures, writes the page. True if no gate
@@ -37,20 +41,50 @@ pub fn run() -> Result<bool> {
     libraries(&anchors);
     clients(&anchors)?;
     dist::run()?;
-    let table = run::target_dir().join("bench-table.tsv");
-    fs::write(&table, "").with_context(|| format!("cannot write {}", table.display()))?;
-    for bench in BENCHES {
-        let mut command = run::cargo(&["bench", "--package", "zeta", "--bench", bench]);
-        command.env("ZETA_BENCH_TABLE", &table).env("ZETA_ANCHORS", &anchors);
-        ensure!(run::succeeds(command)?, "the bench {bench} failed; the page is as it was");
-    }
-    let text = fs::read_to_string(&table)?;
-    let page = run::root().join(PAGE);
-    let old = fs::read_to_string(&page).with_context(|| format!("cannot read {PAGE}"))?;
-    fs::write(&page, replaced(&old, &figures(&text, &machine()))?)?;
-    let missed = text.lines().filter(|line| line.ends_with("\tMISSED")).count();
+    let (table, plan) = measure(&BENCHES, &anchors)?;
+    write(PAGE, &figures(&table, &machine()))?;
+    write(SCALE_PAGE, &scale_figures(&table, &plan))?;
+    let missed = table.lines().filter(|line| line.ends_with("\tMISSED")).count();
     println!("\nbench: written to {PAGE}; {missed} gates missed");
     Ok(missed == 0)
+}
+
+/// `cargo xtask bench scale`: measures what many nodes cost a server, and writes that page alone.
+pub fn scale() -> Result<bool> {
+    needs::provide_anchors()?;
+    let (table, plan) = measure(&[SCALE], &run::target_dir().join("anchors"))?;
+    write(SCALE_PAGE, &scale_figures(&table, &plan))?;
+    Ok(true)
+}
+
+/// Runs benches; returns the rows that they printed, and the plan for many nodes.
+fn measure(benches: &[&str], anchors: &Path) -> Result<(String, String)> {
+    nats_server::provide();
+    let files = ["bench-table.tsv", "scale-table.md"].map(|name| run::target_dir().join(name));
+    for file in &files {
+        fs::write(file, "").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    for bench in benches {
+        let mut command = run::cargo(&["bench", "--package", "zeta", "--bench", bench]);
+        command.env("ZETA_BENCH_TABLE", &files[0]).env("ZETA_SCALE_TABLE", &files[1]);
+        command.env("ZETA_ANCHORS", anchors).env(nats_server::VARIABLE, nats_server::place());
+        ensure!(run::succeeds(command)?, "the bench {bench} failed; the page is as it was");
+    }
+    Ok((fs::read_to_string(&files[0])?, fs::read_to_string(&files[1])?))
+}
+
+/// The rows of the bench of many nodes, which is the last one, and what follows from them.
+fn scale_figures(table: &str, plan: &str) -> String {
+    let first = table.lines().position(|line| line.starts_with("#\ta cluster of many nodes"));
+    let rows: Vec<&str> = table.lines().skip(first.unwrap_or(usize::MAX)).collect();
+    let measured = figures(&rows.join("\n"), &machine());
+    format!("{measured}\n## What follows for 10 to 10,000 nodes\n\n{}\n", plan.trim_end())
+}
+
+fn write(page: &str, figures: &str) -> Result<()> {
+    let path = run::root().join(page);
+    let old = fs::read_to_string(&path).with_context(|| format!("cannot read {page}"))?;
+    Ok(fs::write(&path, replaced(&old, figures)?)?)
 }
 
 /// Installs libraries of other languages that people use for locks; the bench names those that are

@@ -35,6 +35,7 @@ usage: cargo xtask <chore>
   tidy    the rules of STYLE.md that no compiler checks
   evidence   write docs/evidence.md: the tests, the seeded bug and the figure of each rule
   bench   measure beside the anchors and write the figures into docs/performance.md
+          bench scale   what many nodes cost a server, into docs/scale.md
   seeded-bugs [NAME]   put known bugs into a copy, one at a time; the tests must catch each
   mutants [PART]   change decisions and publishing in small ways; the tests must notice 95 %
   mutants --sample SEED   the ten of the core that a run of ci tried
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ["costs"] => costs::run(false),
         ["costs", "--write"] => costs::run(true),
         ["bench"] => bench::run(),
+        ["bench", "scale"] => bench::scale(),
         ["seeded-bugs"] => seeded::run(None),
         ["seeded-bugs", name] => seeded::run(Some(name)),
         ["mutants"] => mutants::run(None),
