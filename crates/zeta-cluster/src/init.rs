@@ -8,14 +8,14 @@ use std::time::Instant;
 use zeta_core::cluster::Id;
 use zeta_core::cluster::envelope;
 use zeta_core::cluster::subject::{Stream, Subject};
-use zeta_core::time::format_utc;
+use zeta_core::time::{format_duration, format_utc};
 use zeta_os::error::{Error, Kind, Result};
 use zeta_os::host;
 
 use crate::api::{Info, Write};
 use crate::connection::{Connection, DEADLINE, LOOK};
 use crate::gate::{self, Proof};
-use crate::meta::Meta;
+use crate::meta::{MAX_TTL_DEFAULT_MS, Meta};
 use crate::store::Store;
 use crate::stream;
 use crate::trouble::Trouble;
@@ -37,21 +37,30 @@ pub struct Initialized {
     pub proof: Option<Proof>,
 }
 
-/// Makes the cluster, or finds it. `replicas` is how many servers keep each stream; `None` takes
-/// what is there, or one.
+/// What a caller asks of a new cluster. `None` takes what is there, or the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// How many servers keep each stream.
+    pub replicas: Option<u64>,
+    /// The longest TTL of a lease, in ms. For as long no lease is granted after a loss.
+    pub max_ttl_ms: Option<u64>,
+}
+
+/// Makes the cluster, or finds it.
 ///
 /// # Errors
 /// The server has no JetStream, may not keep the cluster, or has streams of other settings; parts
-/// of a cluster were lost.
-pub fn init(store: &Store, replicas: Option<u64>) -> Result<Initialized> {
-    store.block(|connection| run(connection, replicas))?
+/// of a cluster were lost; it is there, and has another longest TTL than was asked for.
+pub fn init(store: &Store, asked: Asked) -> Result<Initialized> {
+    store.block(|connection| run(connection, asked))?
 }
 
-async fn run(connection: &Connection, asked: Option<u64>) -> Result<Initialized> {
+async fn run(connection: &Connection, asked: Asked) -> Result<Initialized> {
     check_jetstream(connection).await?;
     let found = look(connection).await?;
     let meta = read_meta(connection, found.last().is_some_and(Option::is_some)).await?;
-    let replicas = asked.or_else(|| found.iter().flatten().map(Info::replicas).next()).unwrap_or(1);
+    let there = || found.iter().flatten().map(Info::replicas).next();
+    let replicas = asked.replicas.or_else(there).unwrap_or(1);
     for (stream, info) in stream::ALL.into_iter().zip(&found) {
         if let Some(info) = info {
             check_settings(stream, replicas, info)?;
@@ -66,15 +75,33 @@ async fn run(connection: &Connection, asked: Option<u64>) -> Result<Initialized>
         proof,
     };
     match decide_start(&found, meta)? {
-        Start::Done(meta) => Ok(done(meta, false, None)),
+        Start::Done(meta) => {
+            check_ttl(asked.max_ttl_ms, &meta)?;
+            Ok(done(meta, false, None))
+        }
         Start::Create => {
             let proof = gate::examine(connection, replicas).await?;
             for stream in stream::ALL {
                 create(connection, stream, replicas).await?;
             }
-            let (meta, created) = write_meta(connection, proof.by_pattern).await?;
+            let (meta, created) = write_meta(connection, proof.by_pattern, asked).await?;
+            check_ttl(asked.max_ttl_ms, &meta)?;
             Ok(done(meta, created, Some(proof)))
         }
+    }
+}
+
+/// The longest TTL is chosen once: nodes reckon with it.
+fn check_ttl(asked_ms: Option<u64>, meta: &Meta) -> Result<()> {
+    let found_ms = meta.held.max_ttl_ms;
+    match asked_ms {
+        Some(asked_ms) if asked_ms != found_ms => {
+            let (found, asked) = (format_duration(found_ms), format_duration(asked_ms));
+            let text =
+                format!("the cluster is there, with {found} as the longest TTL, not {asked}");
+            Err(Error::new(Kind::Unsafe, text).hint("leave out --max-ttl: it is chosen once"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -225,8 +252,13 @@ async fn settle(
 }
 
 /// Writes the record of the cluster, or reads that of another call; and whether it was this one.
-async fn write_meta(connection: &Connection, lease_by_pattern: bool) -> Result<(Meta, bool)> {
-    let meta = Meta::new(new_id()?, lease_by_pattern, host::wall_us());
+async fn write_meta(
+    connection: &Connection,
+    lease_by_pattern: bool,
+    asked: Asked,
+) -> Result<(Meta, bool)> {
+    let max_ttl_ms = asked.max_ttl_ms.unwrap_or(MAX_TTL_DEFAULT_MS);
+    let meta = Meta::new(new_id()?, lease_by_pattern, max_ttl_ms, host::wall_us());
     let (subject, body) = (Subject::Meta.to_string(), meta.render());
     let version = envelope::MINOR.to_string();
     let write = Write {
@@ -273,7 +305,7 @@ mod tests {
     }
 
     fn meta() -> Meta {
-        Meta::new("0".repeat(32).parse().unwrap(), true, 0)
+        Meta::new("0".repeat(32).parse().unwrap(), true, 1000, 0)
     }
 
     #[test]

@@ -7,8 +7,9 @@ use zeta_core::time::{format_utc, parse_utc};
 
 /// Most bytes of the record.
 const MAX: usize = 4096;
-/// The longest TTL of a lease of the cluster, in ms: for as long no lease is granted after a loss.
-const MAX_TTL_MS: u64 = 3_600_000;
+/// The longest TTL of a lease of the cluster, in ms, if `init` is not told another one. For as long
+/// no lease is granted after a loss, so it is short.
+pub const MAX_TTL_DEFAULT_MS: u64 = 15 * 60_000;
 /// The keys that are added to those of the core.
 const BY_PATTERN: &str = "lease_by_pattern";
 const CREATED: &str = "created";
@@ -26,13 +27,18 @@ pub struct Meta {
 
 impl Meta {
     /// The record of a new cluster.
-    pub(crate) fn new(cluster: Id, lease_by_pattern: bool, created_us: i64) -> Meta {
+    pub(crate) fn new(
+        cluster: Id,
+        lease_by_pattern: bool,
+        max_ttl_ms: u64,
+        created_us: i64,
+    ) -> Meta {
         let held = epoch::Meta {
             cluster,
             epoch: 1,
             floor: 0,
             no_grant_before_us: 0,
-            max_ttl_ms: MAX_TTL_MS,
+            max_ttl_ms,
             wire_min: WIRE,
             wire_max: WIRE,
             extra: vec![
@@ -77,7 +83,7 @@ mod tests {
 
     fn meta(lease_by_pattern: bool) -> Meta {
         let id = "0123456789abcdef0123456789abcdef".parse().unwrap();
-        Meta::new(id, lease_by_pattern, 1_795_899_006_604_563)
+        Meta::new(id, lease_by_pattern, 900_000, 1_795_899_006_604_563)
     }
 
     #[test]

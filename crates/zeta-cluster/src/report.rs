@@ -54,6 +54,7 @@ fn record(object: &mut Object, meta: &Meta) {
     let held = &meta.held;
     object.text("cluster", held.cluster.as_str()).number("cluster_epoch", held.epoch);
     object.number("token_floor", held.floor);
+    object.number("max_ttl_ms", held.max_ttl_ms);
     object.text("no_grant_before", &format_utc(held.no_grant_before_us));
     object.flag("lease_by_pattern", meta.lease_by_pattern);
     object.text("created_at", &format_utc(meta.created_us));

@@ -276,7 +276,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn meta() -> Meta {
-        Meta::new("0".repeat(32).parse().unwrap(), true, 0)
+        Meta::new("0".repeat(32).parse().unwrap(), true, 1000, 0)
     }
 
     fn infos(replicas: u64, change: impl Fn(&str, &mut Value)) -> Vec<Option<Info>> {

@@ -56,7 +56,7 @@ fn measure_server(program: &Path, dir: &Path) -> Outcomes<()> {
     head(&format!("a cluster of many nodes on one server, {version}, R1, files"));
     let server = Server::start(program, dir, "")?;
     let store = open(&server)?;
-    init::init(&store, None)?;
+    init::init(&store, init::Asked::default())?;
     let units = units(&server, &store)?;
     show(&units);
     simulate(&server, &store)?;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use zeta_cluster::store::Store;
 use zeta_cluster::{init, report, status};
-use zeta_os::error::Result;
+use zeta_core::cluster::lease::TTL_MIN_MS;
+use zeta_core::time::parse_duration;
+use zeta_os::error::{Error, Result};
 
 use super::{Call, Noun, Verb, needs_verb, run_verb};
 use crate::environment;
@@ -71,6 +73,21 @@ struct InitArgs {
     /// How many servers keep each stream: 1, 3 or 5 [default: as it is there, or 1]
     #[arg(long, value_name = "N", value_parser = replicas)]
     replicas: Option<u64>,
+    /// Longest TTL of a lease; after a loss of data nobody is granted a lease for as long
+    /// [default: 15m]
+    #[arg(long, value_name = "TIME")]
+    max_ttl: Option<String>,
+}
+
+/// The bounds of `--max-ttl`, in ms: the shortest TTL of a lease, and a day.
+const MAX_TTL_MS: std::ops::RangeInclusive<u64> = TTL_MIN_MS..=86_400_000;
+
+fn max_ttl(text: &str) -> Result<u64> {
+    let ms = parse_duration("--max-ttl", text)?;
+    match MAX_TTL_MS.contains(&ms) {
+        true => Ok(ms),
+        false => Err(Error::usage(format!("--max-ttl {text:?} is not between 30s and 1d"))),
+    }
 }
 
 fn replicas(text: &str) -> std::result::Result<u64, &'static str> {
@@ -101,8 +118,9 @@ struct StatusArgs {
 
 fn run_init(call: &Call) -> Result<u8> {
     let args: InitArgs = call.args()?;
+    let max_ttl_ms = args.max_ttl.as_deref().map(max_ttl).transpose()?;
     let store = args.server.open(call)?;
-    let done = init::init(&store, args.replicas)?;
+    let done = init::init(&store, init::Asked { replicas: args.replicas, max_ttl_ms })?;
     call.out.either(|| report::initialized(&done), || report::initialized_text(&done))?;
     Ok(0)
 }

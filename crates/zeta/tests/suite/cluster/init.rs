@@ -224,3 +224,23 @@ fn a_server_says_on_its_monitoring_port_whether_it_outlives_a_loss_of_power() {
         assert_eq!(seen["findings"][0]["finding"], "monitor_silent", "{seen}");
     }
 }
+
+#[test]
+fn the_longest_ttl_is_chosen_once() {
+    let Some(program) = program(test_name!(), nats::debian()) else { return };
+    let sandbox = Sandbox::new();
+    let server = Server::start(&program, &sandbox.dir.join("s"), "").unwrap();
+    let url = server.url();
+    let init = |more: &[&str]| {
+        sandbox.zeta(&[&["--json", "cluster", "init", "--server", &url], more].concat())
+    };
+    for wrong in ["29s", "25h", "soon"] {
+        assert_eq!(init(&["--max-ttl", wrong]).status, 2, "{wrong}");
+    }
+    assert_eq!(json(&init(&["--max-ttl", "2m"]).out)["max_ttl_ms"], 120_000);
+    assert_eq!(json(&init(&[]).out)["max_ttl_ms"], 120_000);
+    assert_eq!(init(&["--max-ttl", "2m"]).status, 0);
+    let other = init(&["--max-ttl", "3m"]);
+    assert_eq!(other.status, 7, "{other:?}");
+    assert!(other.err.contains("2m") && other.err.contains("3m"), "{other:?}");
+}
