@@ -7,8 +7,8 @@ use zeta_core::time::{format_utc, parse_utc};
 
 /// Most bytes of the record.
 const MAX: usize = 4096;
-/// The longest TTL of a lease of the cluster, in ms, if `init` is not told another one. For as long
-/// no lease is granted after a loss, so it is short.
+/// The longest TTL of a lease of the cluster, in ms, if a caller of `init` names no
+/// other one. For as long no lease is granted after a loss, so it is short.
 pub const MAX_TTL_DEFAULT_MS: u64 = 15 * 60_000;
 /// The keys that are added to those of the core.
 const BY_PATTERN: &str = "lease_by_pattern";

@@ -65,7 +65,7 @@ const REACHES: [Reach; 3] = [
 /// Formats a table for 10 to 10,000 nodes, in Markdown.
 pub fn table(units: &Units) -> String {
     let mut text = String::from(
-        "| nodes | who follows whom | writes/s | deliveries/s | CPU of the server | sent | memory |\n\
+        "| nodes | who follows whom | writes/s | deliveries/s | server's CPU | sent | memory |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for nodes in [10, 100, 1000, 10_000] {
